@@ -1,0 +1,69 @@
+"""rpd runs GPU jobs on RunPod the way pytest runs tests: these are the words a deploy file may use."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rpd.values.fixture import fixture
+    from rpd.values.job import Budget, Gpu, Job, Lifecycle, Secret, Storage, job
+    from rpd.values.mark import HIDDEN_PARAM, mark, param
+    from rpd.values.outcome import fail, skip
+    from rpd.values.step import Completed
+    from rpd.values.variable import variable
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "Budget": "rpd.values.job",
+    "Completed": "rpd.values.step",
+    "Gpu": "rpd.values.job",
+    "HIDDEN_PARAM": "rpd.values.mark",
+    "Job": "rpd.values.job",
+    "Lifecycle": "rpd.values.job",
+    "Secret": "rpd.values.job",
+    "Storage": "rpd.values.job",
+    "fail": "rpd.values.outcome",
+    "fixture": "rpd.values.fixture",
+    "hookimpl": "rpd.hooks",
+    "job": "rpd.values.job",
+    "mark": "rpd.values.mark",
+    "param": "rpd.values.mark",
+    "skip": "rpd.values.outcome",
+    "variable": "rpd.values.variable",
+}
+
+__all__ = [
+    "HIDDEN_PARAM",
+    "Budget",
+    "Completed",
+    "Gpu",
+    "Job",
+    "Lifecycle",
+    "Secret",
+    "Storage",
+    "fail",
+    "fixture",
+    "hookimpl",
+    "job",
+    "mark",
+    "param",
+    "skip",
+    "variable",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a word on first use, so that ``import rpd`` costs nothing."""
+    try:
+        home = _HOME[name]
+    except KeyError:
+        raise AttributeError(f"module 'rpd' has no attribute {name!r}") from None
+    value = getattr(importlib.import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME})

@@ -1,0 +1,279 @@
+"""Every error rpd raises on purpose, and the exit codes they end in.
+
+::
+
+    RpdError
+    ├── UsageError                  a wrong flag, file name or setting            exit 4
+    │   └── NothingCollected        nothing is left to run                        exit 5
+    ├── CollectionError             a deploy file or conftest that cannot be used exit 2
+    │   └── DefinitionError         one wrong value in it: field, rule, value got
+    ├── ProviderError               what RunPod answered, translated at its door
+    │   ├── AuthError               no key, or a refused one                      exit 4
+    │   ├── BalanceError            not enough credit                             stops the run
+    │   ├── QuotaError              spend limit or pod quota                      stops the run
+    │   ├── ApiRetired              HTTP 410                                      stops the run
+    │   ├── NoCapacity              this offer is sold out: try the next
+    │   ├── TransientError          a hiccup: the same call may work later
+    │   │   └── RateLimited         HTTP 429, with the seconds to wait
+    │   ├── AmbiguousCreate         the answer to a create was lost: a pod may exist
+    │   ├── PodNotFound             the pod is not (or no longer) there
+    │   └── RequestRejected         RunPod says the request itself is wrong, or says nothing we know
+    ├── ProvisioningError           no pod could be had for a node
+    │   ├── OutOfStock              every offer refused
+    │   └── PodNotReady             a pod was had, but never became usable
+    ├── RemoteError                 something on the pod went wrong
+    │   ├── CommandFailed           a command ended with another exit code than 0
+    │   ├── CommandTimeout          a command outlived its timeout and was ended
+    │   ├── OutOfMemory             a command was ended by the OOM killer or CUDA ran out of memory
+    │   ├── TransferError           files could not be sent or fetched whole
+    │   │   └── MissingArtifact     a required path is not on the pod
+    │   └── ConnectionLost          SSH is gone and did not come back
+    │       └── PodLost             ... because the pod itself is gone
+    ├── BudgetExceeded              a cap of money or time was reached
+    ├── Interrupted                 Ctrl-C or SIGTERM asked the run to end
+    └── ReleaseError                a pod may still bill: id and the command that releases it  exit 6
+
+An error carries its ``cause`` (what a report calls the reason of a non-pass) so that no reader has to search texts.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum, StrEnum
+from typing import ClassVar
+
+
+class ExitCode(IntEnum):
+    """The exit codes of the ``rpd`` command; 0 to 5 are pytest's."""
+
+    OK = 0
+    FAILED = 1
+    INTERRUPTED = 2
+    INTERNAL_ERROR = 3
+    USAGE_ERROR = 4
+    NOTHING_COLLECTED = 5
+    POD_NOT_RELEASED = 6
+
+
+class Cause(StrEnum):
+    """Why a node did not pass."""
+
+    CODE = "code"
+    TIMEOUT = "timeout"
+    OOM = "oom"
+    BUDGET = "budget"
+    STOCK = "stock"
+    INFRA = "infra"
+    LOST = "lost"
+    INTERRUPTED = "interrupted"
+
+
+class RpdError(Exception):
+    """Base class of everything rpd raises on purpose; its text is one message for a person."""
+
+    cause: ClassVar[Cause] = Cause.CODE
+    exit_code: ClassVar[ExitCode] = ExitCode.FAILED
+    stops_run: ClassVar[bool] = False
+    """Whether no other node could fare better, so that the run starts nothing new."""
+
+
+class UsageError(RpdError):
+    """The command line or a configuration file asks for something that does not exist."""
+
+    exit_code = ExitCode.USAGE_ERROR
+
+
+class NothingCollected(UsageError):
+    """No node is left to run."""
+
+    exit_code = ExitCode.NOTHING_COLLECTED
+
+
+class CollectionError(RpdError):
+    """A deploy file or conftest cannot be used. ``file`` is relative to the root folder, ``line`` starts at 1."""
+
+    exit_code = ExitCode.INTERRUPTED
+
+    def __init__(self, message: str, *, file: str = "", line: int = 0) -> None:
+        super().__init__(message)
+        self.message = message
+        self.file = file
+        self.line = line
+
+    @property
+    def place(self) -> str:
+        """``file:line`` as far as known."""
+        return f"{self.file}:{self.line}" if self.line else self.file
+
+
+class DefinitionError(CollectionError):
+    """One value in a deploy file breaks a rule; raised by the values themselves, placed by the collector."""
+
+    def __init__(self, owner: str, field: str, rule: str, got: object, *, hint: str = "") -> None:
+        text = f"{owner}.{field}: {rule}, got {got!r}" if field else f"{owner}: {rule}, got {got!r}"
+        super().__init__(f"{text}. {hint}" if hint else text)
+        self.owner = owner
+        self.field = field
+
+
+class ProviderError(RpdError):
+    """RunPod refused or failed; the text is scrubbed of the request that was sent."""
+
+    cause = Cause.INFRA
+
+
+class AuthError(ProviderError):
+    """No API key, or RunPod refuses the one given."""
+
+    exit_code = ExitCode.USAGE_ERROR
+    stops_run = True
+
+
+class BalanceError(ProviderError):
+    """The account has not enough credit."""
+
+    stops_run = True
+
+
+class QuotaError(ProviderError):
+    """The account's spend limit or pod quota is reached."""
+
+    stops_run = True
+
+
+class ApiRetired(ProviderError):
+    """RunPod answers 410: this face of the API is gone."""
+
+    stops_run = True
+
+
+class NoCapacity(ProviderError):
+    """This offer has no free machine now."""
+
+    cause = Cause.STOCK
+
+
+class TransientError(ProviderError):
+    """A hiccup: the same call may succeed later."""
+
+
+class RateLimited(TransientError):
+    """Too many calls; ``retry_after`` is in seconds, None where RunPod did not say."""
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class AmbiguousCreate(ProviderError):
+    """The answer to a create was lost: a pod of that name may exist and bill."""
+
+
+class PodNotFound(ProviderError):
+    """RunPod knows no such pod."""
+
+
+class RequestRejected(ProviderError):
+    """RunPod rejects the request, in words that fit no other class."""
+
+
+class ProvisioningError(RpdError):
+    """No usable pod could be had for a node."""
+
+    cause = Cause.INFRA
+
+
+class OutOfStock(ProvisioningError):
+    """Every offer was refused. ``refusals`` holds one text for each offer."""
+
+    cause = Cause.STOCK
+
+    def __init__(self, message: str, *, refusals: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.refusals = refusals
+
+
+class PodNotReady(ProvisioningError):
+    """The pod exists but never ran a command over SSH within its deadline."""
+
+
+class RemoteError(RpdError):
+    """Something on the pod went wrong."""
+
+
+class CommandFailed(RemoteError):
+    """A command on the pod ended with an exit code other than 0."""
+
+    def __init__(self, command: str, exit_code: int, *, tail: tuple[str, ...] = ()) -> None:
+        super().__init__(f"command exited {exit_code}: {command}")
+        self.command = command
+        self.code = exit_code
+        self.tail = tail
+
+
+class CommandTimeout(RemoteError):
+    """A command on the pod ran longer than it may (seconds) and was ended."""
+
+    cause = Cause.TIMEOUT
+
+    def __init__(self, command: str, seconds: float) -> None:
+        super().__init__(f"command was ended after its timeout of {seconds:g} s: {command}")
+        self.command = command
+        self.seconds = seconds
+
+
+class OutOfMemory(CommandFailed):
+    """A command was ended by the kernel's OOM killer, or CUDA ran out of memory."""
+
+    cause = Cause.OOM
+
+
+class TransferError(RemoteError):
+    """Files could not be sent or fetched whole and unchanged."""
+
+    cause = Cause.INFRA
+
+
+class MissingArtifact(TransferError):
+    """A required path does not exist on the pod."""
+
+    cause = Cause.CODE
+
+
+class ConnectionLost(RemoteError):
+    """SSH to the pod is gone and did not come back in time."""
+
+    cause = Cause.INFRA
+
+
+class PodLost(ConnectionLost):
+    """The pod itself is gone: RunPod no longer runs it."""
+
+    cause = Cause.LOST
+
+
+class BudgetExceeded(RpdError):
+    """A cap of money or of time was reached."""
+
+    cause = Cause.BUDGET
+
+
+class Interrupted(RpdError):
+    """Ctrl-C, SIGTERM or SIGHUP asked the run to end."""
+
+    cause = Cause.INTERRUPTED
+    exit_code = ExitCode.INTERRUPTED
+    stops_run = True
+
+
+class ReleaseError(RpdError):
+    """A pod could not be confirmed as released and may still bill."""
+
+    cause = Cause.INFRA
+    exit_code = ExitCode.POD_NOT_RELEASED
+
+    def __init__(self, pod_id: str, pod_name: str, why: str) -> None:
+        super().__init__(
+            f"pod {pod_id or pod_name} may still bill: {why}. Release it with: rpd stop {pod_id or pod_name}"
+        )
+        self.pod_id = pod_id
+        self.pod_name = pod_name

@@ -1,0 +1,80 @@
+"""The seam between a pod handle and the machine behind it: what can be done there, whoever does it.
+
+``execute.ssh`` does it over SSH; the dry run writes it down instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from rpd.values.step import Completed, Pulled, Staged
+
+Output = Callable[[bytes], None]
+"""Hears the raw output of a command as it comes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """One command to run on the pod, detached from the connection.
+
+    ``key`` names its folder on the pod (exit code, log, process id), unique per pod; ``secrets`` are exported to it
+    from tmpfs and appear nowhere else; ``timeout`` and ``grace`` (between SIGTERM and SIGKILL) are seconds.
+    """
+
+    key: str
+    text: str
+    cwd: str | None = None
+    env: Mapping[str, str] = field(default_factory=dict)
+    secrets: Mapping[str, str] = field(default_factory=dict)
+    timeout: float | None = None
+    grace: float = 10.0
+
+
+class Remote(Protocol):
+    """A pod one can work on. Raises RemoteError (its named subclasses) and nothing else of its own.
+
+    One Remote is used by one thread at a time, except ``interrupt`` and ``close``, which any thread may call.
+    """
+
+    def probe(self) -> Mapping[str, str]:
+        """Return facts about the machine: ``gpu_name``, ``gpu_count``, ``driver``, ``cuda``, ``python``, ``uname``."""
+        ...
+
+    def run(self, command: Command, output: Output) -> Completed:
+        """Start ``command`` detached, follow its log from the first byte to the last and return how it ended.
+
+        A lost connection is mended and the log continued at the byte. Raises CommandTimeout (after ending the whole
+        process group), Interrupted (after ``interrupt``, likewise), ConnectionLost, PodLost. Never CommandFailed.
+        """
+        ...
+
+    def put(self, local: Path, remote: str, *, exclude: Sequence[str] = ()) -> Staged:
+        """Send a folder or file so that ``remote`` is whole or not there at all. Raises TransferError."""
+        ...
+
+    def pull(self, remote: str, local: Path, *, required: bool = True, exclude: Sequence[str] = ()) -> Pulled | None:
+        """Fetch a file, folder or glob into the folder ``local`` and check it against sha256 sums made on the pod.
+
+        Nothing local is ever deleted. Returns None if it does not exist and is not required. Raises MissingArtifact,
+        TransferError.
+        """
+        ...
+
+    def write(self, remote: str, data: bytes, *, mode: int = 0o644) -> None:
+        """Write a file on the pod, atomically; its folder is made. Raises TransferError."""
+        ...
+
+    def forward(self, remote_port: int, local_port: int = 0) -> int:
+        """Forward ``127.0.0.1:local_port`` (0: any free) to the port on the pod; return the local port."""
+        ...
+
+    def interrupt(self) -> None:
+        """Ask a running ``run`` to end its command (SIGTERM, grace, SIGKILL) and raise Interrupted; from any thread."""
+        ...
+
+    def close(self) -> None:
+        """Close the connection; commands on the pod go on."""
+        ...

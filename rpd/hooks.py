@@ -1,0 +1,205 @@
+"""Every hook of rpd, in the order in which a run calls them.
+
+A plugin is a module, a class instance or a ``conftest.py`` with functions of these names, marked ``@rpd.hookimpl``
+where an option is wanted (``tryfirst``, ``trylast``, ``wrapper``). A plugin takes only the arguments it names. rpd's
+own behaviour (fixtures, provider, manifest, terminal) is registered through the same door.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pluggy
+
+from rpd.errors import UsageError
+
+if TYPE_CHECKING:
+    from rpd.config import Config, OptionGroup
+    from rpd.values.node import Node
+    from rpd.values.plan import Plan
+    from rpd.values.pod import PodInfo, Provider
+    from rpd.values.report import NodeReport, RunSummary
+    from rpd.values.step import Step
+
+PROJECT = "rpd"
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+# --- start-up -------------------------------------------------------------------------------------------------------
+
+
+@hookspec
+def rpd_addoption(options: OptionGroup) -> None:
+    """Add options: ``options.add("--site", default=…, help=…)``. Called before the command line is read.
+
+    A conftest can only add options if it lies in the root folder or in a ``deploypaths`` folder.
+    """
+
+
+@hookspec
+def rpd_configure(config: Config) -> None:
+    """Look at the finished configuration, before anything is collected. May raise UsageError."""
+
+
+# --- collecting -----------------------------------------------------------------------------------------------------
+
+
+@hookspec(firstresult=True)
+def rpd_make_parametrize_id(config: Config, value: Any, argname: str) -> str | None:
+    """Return the id of a parameter value, or None to leave it to the next plugin and at last to rpd."""
+
+
+@hookspec
+def rpd_generate_nodes(metafunc: Any) -> None:
+    """Parametrize a job function in code: ``metafunc.parametrize("seed", [1, 2])``; see ``metafunc.fixturenames``."""
+
+
+@hookspec
+def rpd_modify_nodes(config: Config, nodes: list[Node]) -> None:
+    """Reorder, drop, add or replace (``dataclasses.replace``) collected nodes, in place; before ``-k`` and ``-m``."""
+
+
+@hookspec
+def rpd_collected(nodes: Sequence[Node], deselected: int, errors: Sequence[Any]) -> None:
+    """Hear what was collected and selected, and the collection errors."""
+
+
+# --- planning -------------------------------------------------------------------------------------------------------
+
+
+@hookspec(firstresult=True)
+def rpd_provider(config: Config) -> Provider | None:
+    """Return who rents the pods of this run; called when the first pod is needed."""
+
+
+@hookspec(firstresult=True)
+def rpd_modify_plan(config: Config, plan: Plan) -> Plan | None:
+    """Return another plan (``dataclasses.replace``) than the one rpd made, or None to leave it."""
+
+
+# --- running --------------------------------------------------------------------------------------------------------
+
+
+@hookspec
+def rpd_run_started(config: Config, plan: Plan, far_end: str, folder: Path | None) -> None:
+    """Hear that the plan is being carried out; ``folder`` is the run folder (None in a dry run)."""
+
+
+@hookspec
+def rpd_node_started(node: Node, folder: Path | None) -> None:
+    """Hear that a slot took up a node; ``folder`` is the node's own folder."""
+
+
+@hookspec(firstresult=True)
+def rpd_run_node(node: Node) -> None:
+    """Run one node: set-up, call, teardown. Wrap it (``wrapper=True``) to do something around every node.
+
+    Called on the thread of a slot. What an inner implementation raises is what the node is reported with.
+    """
+
+
+@hookspec
+def rpd_pod_event(pod_name: str, event: str, detail: dict[str, Any]) -> None:
+    """Hear of a pod's life: ``intent``, ``refused``, ``created``, ``ready``, ``released``, ``kept``, ``lost``."""
+
+
+@hookspec
+def rpd_pod_ready(node: Node | None, pod: PodInfo) -> None:
+    """Hear that a pod ran its first command over SSH; ``node`` asked for it (None: a wider fixture did)."""
+
+
+@hookspec
+def rpd_step_started(node: Node, step: Step) -> None:
+    """Hear that a step began (its ``seconds`` and ``exit_code`` are not known yet)."""
+
+
+@hookspec
+def rpd_step_output(node: Node, data: bytes) -> None:
+    """Hear raw output of a node's commands as it comes, secrets masked. Called on the thread of a slot."""
+
+
+@hookspec
+def rpd_step_finished(node: Node, step: Step) -> None:
+    """Hear that a step ended."""
+
+
+@hookspec
+def rpd_pod_released(pod: PodInfo, final_state: str, usd: float) -> None:
+    """Hear that a pod no longer bills for its GPU (``deleted``, ``stopped``) or stays on purpose (``running``)."""
+
+
+@hookspec
+def rpd_node_report(node: Node, report: NodeReport) -> None:
+    """Hear the report of a node that is over. Called on the thread of a slot; also when a wider teardown changed it."""
+
+
+@hookspec
+def rpd_notice(text: str) -> None:
+    """Hear a sentence meant for the person at the screen (a fallback that was taken, what Ctrl-C is doing now)."""
+
+
+# --- the end --------------------------------------------------------------------------------------------------------
+
+
+@hookspec
+def rpd_run_finished(config: Config, summary: RunSummary) -> None:
+    """Hear that everything is over and released."""
+
+
+# --- making the plugin manager --------------------------------------------------------------------------------------
+
+
+def make_plugin_manager(blocked: Sequence[str] = ()) -> pluggy.PluginManager:
+    """Return a plugin manager that knows the hooks above and refuses plugins of the names in ``blocked``."""
+    manager = pluggy.PluginManager(PROJECT)
+    manager.add_hookspecs(importlib.import_module(__name__))
+    for name in blocked:
+        manager.set_blocked(name)
+    return manager
+
+
+def load_named_plugins(manager: pluggy.PluginManager, names: Sequence[str]) -> None:
+    """Import and register the modules in ``names`` (``-p``, ``RPD_PLUGINS``). Raises UsageError."""
+    for name in names:
+        if manager.is_blocked(name) or manager.has_plugin(name):
+            continue
+        try:
+            module = importlib.import_module(name)
+        except ImportError as error:
+            raise UsageError(f"-p {name}: cannot import this plugin: {error}") from error
+        register(manager, module, name)
+
+
+def load_entry_points(manager: pluggy.PluginManager) -> None:
+    """Register installed plugins (entry-point group ``rpd``) unless RPD_DISABLE_PLUGIN_AUTOLOAD is set."""
+    if os.environ.get("RPD_DISABLE_PLUGIN_AUTOLOAD"):
+        return
+    for entry in importlib.metadata.entry_points(group=PROJECT):
+        if not manager.is_blocked(entry.name) and not manager.has_plugin(entry.name):
+            register(manager, entry.load(), entry.name)
+
+
+def register(manager: pluggy.PluginManager, plugin: object, name: str) -> None:
+    """Register ``plugin``. Raises UsageError for a hook that does not exist or takes other arguments."""
+    _check_hook_names(plugin, name)
+    try:
+        manager.register(plugin, name)
+    except pluggy.PluginValidationError as error:
+        manager.unregister(plugin)
+        raise UsageError(f"plugin {name}: {error}") from error
+
+
+def _check_hook_names(plugin: object, name: str) -> None:
+    known = {hook for hook in globals() if hook.startswith("rpd_")}
+    for attribute in vars(plugin) if hasattr(plugin, "__dict__") else ():
+        if attribute.startswith("rpd_") and callable(getattr(plugin, attribute)) and attribute not in known:
+            import difflib
+
+            close = difflib.get_close_matches(attribute, known, n=1)
+            meant = f"; did you mean {close[0]}?" if close else ""
+            raise UsageError(f"plugin {name}: there is no hook {attribute}{meant}")

@@ -1,0 +1,1 @@
+"""The nouns of rpd: frozen, keyword-only, standard library only, no I/O and no clock."""

@@ -1,0 +1,128 @@
+"""Fixtures as declared (the decorator), as found (FixtureDef) and as needed by one job function (Closure)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Any, TypeVar, overload
+
+from rpd.errors import DefinitionError
+from rpd.values.mark import Location
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+FIXTURE_ATTRIBUTE = "__rpd_fixture__"
+
+
+class Scope(IntEnum):
+    """How long one value of a fixture lives; a wider scope is greater."""
+
+    JOB = 0
+    MODULE = 1
+    WORKER = 2
+    SESSION = 3
+
+    @classmethod
+    def parse(cls, text: str) -> Scope:
+        """Return the scope of that name. Raises DefinitionError."""
+        try:
+            return cls[text.upper()]
+        except (KeyError, AttributeError):
+            names = ", ".join(scope.label for scope in cls)
+            raise DefinitionError("fixture", "scope", f"expected one of {names}", text) from None
+
+    @property
+    def label(self) -> str:
+        """The name a user writes."""
+        return self.name.lower()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FixtureMarker:
+    """What ``@rpd.fixture`` attaches to a function; the collector turns it into a FixtureDef."""
+
+    scope: Scope | Callable[..., str]
+    params: tuple[Any, ...] | None
+    ids: Sequence[Any] | Callable[[Any], Any] | None
+    autouse: bool
+    name: str | None
+
+
+@overload
+def fixture(function: F) -> F: ...
+@overload
+def fixture(
+    *,
+    scope: str | Callable[..., str] = ...,
+    params: Iterable[Any] | None = ...,
+    ids: Sequence[Any] | Callable[[Any], Any] | None = ...,
+    autouse: bool = ...,
+    name: str | None = ...,
+) -> Callable[[F], F]: ...
+def fixture(
+    function: Callable[..., Any] | None = None,
+    *,
+    scope: str | Callable[..., str] = "job",
+    params: Iterable[Any] | None = None,
+    ids: Sequence[Any] | Callable[[Any], Any] | None = None,
+    autouse: bool = False,
+    name: str | None = None,
+) -> Any:
+    """Declare a fixture: a value that jobs and other fixtures ask for by its name.
+
+    ``scope`` is ``job``, ``module``, ``worker`` or ``session``, or a function ``(fixture_name, config) -> scope``.
+    A function that yields once is torn down after its ``yield``. The function itself is returned, with a value
+    attached. Raises DefinitionError for an unknown scope.
+    """
+    marker = FixtureMarker(
+        scope=Scope.parse(scope) if isinstance(scope, str) else scope,
+        params=None if params is None else tuple(params),
+        ids=ids if ids is None or callable(ids) else tuple(ids),
+        autouse=autouse,
+        name=name,
+    )
+
+    def attach(target: F) -> F:
+        setattr(target, FIXTURE_ATTRIBUTE, marker)
+        return target
+
+    return attach if function is None else attach(function)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class FixtureDef:
+    """One fixture that was found, in a plugin, a conftest or a deploy file; compared by identity.
+
+    ``baseid`` is where it is visible: ``""`` everywhere (plugins), a folder (``"exp/"``: conftest) or a file
+    (``"exp/deploy_x.py"``). ``params`` is None, or one (value, id, marks) cell each.
+    """
+
+    name: str
+    function: Callable[..., Any]
+    scope: Scope
+    argnames: tuple[str, ...]
+    location: Location
+    baseid: str = ""
+    params: tuple[Any, ...] | None = None
+    ids: tuple[str, ...] = ()
+    autouse: bool = False
+    is_generator: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Closure:
+    """All fixtures one job function needs, directly or not. Pure: nothing in it was called.
+
+    ``names`` is the order of set-up: wider scopes first, autouse first within a scope, each after what it asks for.
+    ``definitions[name]`` lists the visible definitions, the nearest last: a fixture that asks for its own name
+    means the one before itself.
+    """
+
+    names: tuple[str, ...] = ()
+    definitions: Mapping[str, tuple[FixtureDef, ...]] = field(default_factory=dict)
+
+    def nearest(self, name: str) -> FixtureDef | None:
+        """Return the definition that ``name`` means to the job, None for a directly parametrized argument."""
+        found = self.definitions.get(name)
+        return found[-1] if found else None

@@ -1,0 +1,345 @@
+"""What a job asks for: Job and the values it is made of, each checked when it is made.
+
+A wrong value raises DefinitionError with the field, the rule and the value got; the collector adds file and line.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any, Literal, TypeVar, cast, overload
+
+from rpd.errors import DefinitionError
+from rpd.values.duration import parse_duration
+from rpd.values.gpus import KNOWN_GPU_TYPES, closest_gpu_ids
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+JOB_ATTRIBUTE = "__rpd_job__"
+DEFAULT_IMAGE = "runpod/pytorch:1.0.2-cu1281-torch280-ubuntu2404"
+
+_extra_gpu_ids: set[str] = set()
+
+
+def allow_gpu_ids(ids: Iterable[str]) -> None:
+    """Accept these GPU ids besides the shipped ones (setting ``extra_gpu_ids``), until rpd's own list knows them."""
+    _extra_gpu_ids.update(ids)
+
+
+class Release(StrEnum):
+    """What becomes of a pod when its node is over."""
+
+    DELETE = "delete"
+    STOP = "stop"
+    PRESERVE = "preserve"
+    RECYCLE = "recycle"
+
+
+class CloudChoice(StrEnum):
+    """Which of RunPod's clouds may serve a request."""
+
+    SECURE = "secure"
+    COMMUNITY = "community"
+    ANY = "any"
+
+
+def _fail(owner: str, name: str, rule: str, got: object, hint: str = "") -> DefinitionError:
+    return DefinitionError(owner, name, rule, got, hint=hint)
+
+
+def _number(owner: str, name: str, value: object, *, minimum: float, exclusive: bool = False) -> None:
+    right = isinstance(value, int | float) and not isinstance(value, bool)
+    if not right or not (cast("float", value) > minimum if exclusive else cast("float", value) >= minimum):
+        raise _fail(owner, name, f"expected a number {'>' if exclusive else '>='} {minimum:g}", value)
+
+
+def _whole(owner: str, name: str, value: object, *, minimum: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < minimum:
+        raise _fail(owner, name, f"expected a whole number >= {minimum}", value)
+
+
+def _duration(owner: str, name: str, value: Any) -> None:
+    try:
+        parse_duration(value)
+    except ValueError as error:
+        raise _fail(owner, name, str(error), value) from None
+
+
+def _texts(owner: str, name: str, value: object) -> tuple[str, ...]:
+    """Return ``value`` as a tuple of non-empty strings; a lone string is a usual slip and means one entry."""
+    items: object = (value,) if isinstance(value, str) else value
+    texts = tuple(items) if isinstance(items, Iterable) else (None,)
+    if not all(isinstance(item, str) and item for item in texts):
+        raise _fail(owner, name, "expected a sequence of non-empty strings", value)
+    return cast("tuple[str, ...]", texts)
+
+
+def _choice(owner: str, name: str, kind: type[StrEnum], value: object) -> Any:
+    try:
+        return kind(cast("str", value))
+    except ValueError:
+        raise _fail(owner, name, f"expected one of {', '.join(kind)}", value) from None
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class Gpu:
+    """Which GPU: exact ids in order of preference, or a capability (``min_vram_gb``).
+
+    ``count`` is per pod, ``min_vram_gb`` per GPU, ``max_price_usd`` per pod and hour. ``prefer="cheapest"`` orders by
+    price instead of by the list. Raises DefinitionError for an id RunPod does not know, with what it may have meant.
+    """
+
+    ids: tuple[str, ...]
+    count: int
+    min_vram_gb: int | None
+    max_price_usd: float | None
+    prefer: Literal["listed", "cheapest"]
+
+    def __init__(
+        self,
+        *ids: str,
+        count: int = 1,
+        min_vram_gb: int | None = None,
+        max_price_usd: float | None = None,
+        prefer: Literal["listed", "cheapest"] = "listed",
+    ) -> None:
+        for gpu_id in ids:
+            _check_gpu_id(gpu_id)
+        if not ids and min_vram_gb is None:
+            raise _fail("Gpu", "ids", "expected at least one GPU id, or min_vram_gb", ids)
+        _whole("Gpu", "count", count, minimum=1)
+        if min_vram_gb is not None:
+            _number("Gpu", "min_vram_gb", min_vram_gb, minimum=0, exclusive=True)
+        if max_price_usd is not None:
+            _number("Gpu", "max_price_usd", max_price_usd, minimum=0, exclusive=True)
+        if prefer not in ("listed", "cheapest"):
+            raise _fail("Gpu", "prefer", "expected one of listed, cheapest", prefer)
+        for name, value in (
+            ("ids", ids),
+            ("count", count),
+            ("min_vram_gb", min_vram_gb),
+            ("max_price_usd", max_price_usd),
+            ("prefer", prefer),
+        ):
+            object.__setattr__(self, name, value)
+
+    def __str__(self) -> str:
+        what = " | ".join(self.ids) or f">= {self.min_vram_gb} GB"
+        return f"{self.count}x {what}" if self.count > 1 else what
+
+
+def _check_gpu_id(gpu_id: object) -> None:
+    if not isinstance(gpu_id, str):
+        raise _fail("Gpu", "ids", "expected RunPod GPU ids (strings)", gpu_id)
+    if gpu_id in KNOWN_GPU_TYPES or gpu_id in _extra_gpu_ids:
+        return
+    close = closest_gpu_ids(gpu_id)
+    meant = f"Did you mean {' or '.join(map(repr, close))}?" if close else "See `rpd gpus`"
+    raise _fail("Gpu", "ids", "expected an id RunPod knows", gpu_id, f"{meant} (a new one: set extra_gpu_ids)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Storage:
+    """Disk that outlives the container: a volume of the pod (``volume_gb``) or a network volume by name or id."""
+
+    volume_gb: int | None = None
+    network_volume: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.volume_gb is not None:
+            _whole("Storage", "volume_gb", self.volume_gb, minimum=0)
+        if self.network_volume is not None and (
+            not isinstance(self.network_volume, str) or not self.network_volume
+        ):
+            raise _fail("Storage", "network_volume", "expected the name of a network volume", self.network_volume)
+        if self.volume_gb and self.network_volume:
+            raise _fail("Storage", "", "a pod has volume_gb or a network_volume, not both", self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """What one node may cost and take: ``cost_cap_usd`` in dollars, the others durations (``"60m"`` or seconds)."""
+
+    cost_cap_usd: float = 10.0
+    max_runtime: str | float | None = None
+    ssh_ready_timeout: str | float = "15m"
+
+    def __post_init__(self) -> None:
+        _number("Budget", "cost_cap_usd", self.cost_cap_usd, minimum=0, exclusive=True)
+        if self.max_runtime is not None:
+            _duration("Budget", "max_runtime", self.max_runtime)
+        _duration("Budget", "ssh_ready_timeout", self.ssh_ready_timeout)
+
+    @property
+    def max_runtime_seconds(self) -> float | None:
+        """``max_runtime`` in seconds."""
+        return None if self.max_runtime is None else parse_duration(self.max_runtime)
+
+    @property
+    def ssh_ready_seconds(self) -> float:
+        """``ssh_ready_timeout`` in seconds."""
+        return parse_duration(self.ssh_ready_timeout)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lifecycle:
+    """What becomes of the pod after the node, by outcome: ``delete``, ``stop``, ``preserve`` or ``recycle``."""
+
+    on_success: Release = Release.DELETE
+    on_failure: Release = Release.DELETE
+
+    def __post_init__(self) -> None:
+        for name in ("on_success", "on_failure"):
+            object.__setattr__(self, name, _choice("Lifecycle", name, Release, getattr(self, name)))
+
+
+_ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """A value the commands of a job get as environment variable ``name``; it is read here and travels over SSH only.
+
+    It comes from the environment variable ``env`` (default: ``name``) or from the file ``file``.
+    """
+
+    name: str
+    env: str | None = None
+    file: str | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not _ENVIRONMENT_NAME.fullmatch(self.name):
+            raise _fail("Secret", "name", "expected the name of an environment variable", self.name)
+        if self.env and self.file:
+            raise _fail("Secret", "", "a secret comes from env or from file, not both", self)
+
+
+_PORT = re.compile(r"\d{1,5}/(?:tcp|http)")
+_RESERVED_ENVIRONMENT = ("RUNPOD_API_KEY", "PUBLIC_KEY", "RUNPOD_POD_ID")
+
+
+def _mapping(value: Mapping[str, str]) -> Mapping[str, str]:
+    return MappingProxyType(dict(value))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """What a job function needs, as a frozen value that decorates functions.
+
+    ``@job`` attaches it to a function; ``job(gpu=…)`` returns a new job with those fields changed. Sizes are GB,
+    prices USD, durations text such as ``"60m"``. ``gpu=None`` asks for a CPU pod. Raises DefinitionError.
+    """
+
+    image: str = DEFAULT_IMAGE
+    gpu: Gpu | None = None
+    storage: Storage = field(default_factory=Storage)
+    mount: str = "/workspace"
+    datacenters: tuple[str, ...] = ()
+    cloud: CloudChoice = CloudChoice.SECURE
+    spot: bool = False
+    container_disk_gb: int = 20
+    min_vcpu: int | None = None
+    min_memory_gb: int | None = None
+    cuda: tuple[str, ...] = ()
+    ports: tuple[str, ...] = ()
+    env: Mapping[str, str] = field(default_factory=lambda: _mapping({}))
+    secrets: tuple[Secret, ...] = ()
+    docker_args: str | None = None
+    template_id: str | None = None
+    budget: Budget = field(default_factory=Budget)
+    lifecycle: Lifecycle = field(default_factory=Lifecycle)
+
+    def __post_init__(self) -> None:
+        def put(name: str, value: object) -> None:
+            object.__setattr__(self, name, value)
+
+        for name, kind in (("storage", Storage), ("budget", Budget), ("lifecycle", Lifecycle)):
+            if not isinstance(getattr(self, name), kind):
+                raise _fail("Job", name, f"expected a {kind.__name__}(…)", getattr(self, name))
+        if self.gpu is not None and not isinstance(self.gpu, Gpu):
+            raise _fail("Job", "gpu", "expected a Gpu(…) or None", self.gpu)
+        if not isinstance(self.image, str) or not self.image.strip() or any(c.isspace() for c in self.image):
+            raise _fail("Job", "image", "expected the name of a container image", self.image)
+        if not isinstance(self.mount, str) or not self.mount.startswith("/"):
+            raise _fail("Job", "mount", "expected an absolute path on the pod", self.mount)
+        put("cloud", _choice("Job", "cloud", CloudChoice, self.cloud))
+        _whole("Job", "container_disk_gb", self.container_disk_gb, minimum=1)
+        for name in ("min_vcpu", "min_memory_gb"):
+            if getattr(self, name) is not None:
+                _whole("Job", name, getattr(self, name), minimum=1)
+        for name in ("datacenters", "cuda", "ports"):
+            put(name, _texts("Job", name, getattr(self, name)))
+        for port in self.ports:
+            if not _PORT.fullmatch(port):
+                raise _fail("Job", "ports", 'expected ports such as "8888/http" or "22/tcp"', port)
+        if not isinstance(self.spot, bool):
+            raise _fail("Job", "spot", "expected True or False", self.spot)
+        put("env", _environment(self.env))
+        put("secrets", _secrets(self.secrets))
+
+    @overload
+    def __call__(self, function: F, /) -> F: ...
+    @overload
+    def __call__(self, /, **changes: Any) -> Job: ...
+    def __call__(self, function: Any = None, /, **changes: Any) -> Any:
+        """Decorate ``function``, or return a new job with ``changes``. Raises DefinitionError."""
+        if function is None:
+            return self.derive(**changes)
+        if changes or not callable(function):
+            raise _fail("Job", "", "a job decorates one function, or derives a job from keywords", function)
+        setattr(function, JOB_ATTRIBUTE, self)
+        return function
+
+    def derive(self, **changes: Any) -> Job:
+        """Return a job with the fields in ``changes`` replaced. Raises DefinitionError for an unknown field."""
+        check_job_fields(changes)
+        return replace(self, **changes)
+
+
+def check_job_fields(names: Iterable[str]) -> None:
+    """Raise DefinitionError for the first name that is no field of a job, with the likeliest one."""
+    known = [f.name for f in fields(Job)]
+    for name in names:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = f"Did you mean {close[0]!r}?" if close else f"The fields are {', '.join(known)}"
+            raise _fail("Job", name, "there is no such field", name, hint)
+
+
+def _environment(value: object) -> Mapping[str, str]:
+    if not isinstance(value, Mapping):
+        raise _fail("Job", "env", "expected a mapping of names to strings", value)
+    for name, text in value.items():
+        if not isinstance(name, str) or not _ENVIRONMENT_NAME.fullmatch(name):
+            raise _fail("Job", "env", "expected names of environment variables", name)
+        if name in _RESERVED_ENVIRONMENT:
+            raise _fail("Job", "env", "RunPod sets this variable itself", name)
+        if not isinstance(text, str) or "\0" in text:
+            raise _fail("Job", f"env[{name!r}]", "expected a string", text)
+    return _mapping(value)
+
+
+def _secrets(value: object) -> tuple[Secret, ...]:
+    items = (value,) if isinstance(value, Secret | str) else value
+    if not isinstance(items, Iterable):
+        raise _fail("Job", "secrets", "expected a sequence of Secret(…)", value)
+    made = tuple(Secret(item) if isinstance(item, str) else item for item in items)
+    for item in made:
+        if not isinstance(item, Secret):
+            raise _fail("Job", "secrets", "expected a sequence of Secret(…)", item)
+    return made
+
+
+@overload
+def job(function: F, /) -> F: ...
+@overload
+def job(**fields_: Any) -> Job: ...
+def job(function: Any = None, /, **fields_: Any) -> Any:
+    """Make a Job from keywords, or decorate ``function`` with the default one (``@rpd.job``). Raises DefinitionError."""
+    check_job_fields(fields_)
+    made = Job(**fields_)
+    return made if function is None else made(function)

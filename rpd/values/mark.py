@@ -1,0 +1,81 @@
+"""Marks: facts a user attaches to a job function, read by rpd and by plugins."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+MARKS_ATTRIBUTE = "__rpd_marks__"
+"""Where decorators keep the marks of a function: a tuple, in the order in which the decorators ran (bottom up)."""
+
+
+class _Hidden:
+    def __repr__(self) -> str:
+        return "HIDDEN_PARAM"
+
+
+HIDDEN_PARAM = _Hidden()
+"""As an id: this parameter set adds nothing to the node id (allowed once for a function)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """``rpd.mark.<name>(*args, **kwargs)``; also usable as a decorator."""
+
+    name: str
+    args: tuple[Any, ...] = ()
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Decorate a function when called with nothing else, otherwise add arguments and return a new mark."""
+        if len(args) == 1 and not kwargs and callable(args[0]) and not isinstance(args[0], Mark | type):
+            return attach_mark(args[0], self)
+        return Mark(self.name, (*self.args, *args), {**self.kwargs, **kwargs})
+
+
+def attach_mark(function: F, mark: Mark) -> F:
+    """Add ``mark`` to ``function`` and return the function itself."""
+    held: tuple[Mark, ...] = function.__dict__.get(MARKS_ATTRIBUTE, ())
+    setattr(function, MARKS_ATTRIBUTE, (*held, mark))
+    return function
+
+
+class MarkGenerator:
+    """``rpd.mark``: every attribute is a mark of that name."""
+
+    def __getattr__(self, name: str) -> Mark:
+        if name.startswith("_"):
+            raise AttributeError(f"mark names may not begin with an underscore: {name!r}")
+        return Mark(name)
+
+
+mark = MarkGenerator()
+
+
+@dataclass(frozen=True, slots=True)
+class ParameterSet:
+    """``rpd.param(*values, id=…, marks=…)``: one cell of a parametrization. ``id`` None means: generate it."""
+
+    values: tuple[Any, ...]
+    marks: tuple[Mark, ...] = ()
+    id: str | _Hidden | None = None
+
+
+def param(*values: Any, marks: Mark | Sequence[Mark] = (), id: str | _Hidden | None = None) -> ParameterSet:  # noqa: A002
+    """Return one parameter set with an id or marks of its own, for ``parametrize`` or a fixture's ``params``."""
+    held: Iterable[Mark] = (marks,) if isinstance(marks, Mark) else marks
+    return ParameterSet(values, tuple(held), id)
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """A place in a user's file; ``file`` is relative to the root folder (POSIX), ``line`` starts at 1."""
+
+    file: str
+    line: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}"

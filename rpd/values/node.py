@@ -1,0 +1,89 @@
+"""A node: one job function with one set of parameters, the unit that is selected, run and reported."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from rpd.values.fixture import Closure
+from rpd.values.job import Job
+from rpd.values.mark import Location, Mark
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Definition:
+    """A job function as collected; shared by all its nodes."""
+
+    name: str
+    file: str
+    """Relative to the root folder, POSIX."""
+    line: int
+    function: Callable[..., Any]
+    job: Job
+    argnames: tuple[str, ...]
+    closure: Closure
+    keywords: frozenset[str]
+    """Lower-cased names that ``-k`` matches besides the case id and marks of the single node."""
+    module: Any = None
+    """The imported module."""
+    doc: str = ""
+
+    @property
+    def location(self) -> Location:
+        """Where the function begins."""
+        return Location(self.file, self.line)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class FixtureParam:
+    """The parameter of one parametrized (or indirectly parametrized) fixture for one node.
+
+    ``key`` identifies the parameter among those of the fixture: equal keys may share one live value.
+    """
+
+    key: object
+    value: Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Node:
+    """One case of a definition. ``id`` is ``path/deploy_x.py::job[case]``, without the brackets if there is no case."""
+
+    definition: Definition
+    id: str
+    case: str = ""
+    params: Mapping[str, Any] = field(default_factory=dict)
+    """Arguments parametrized directly: name to value."""
+    fixture_params: Mapping[str, FixtureParam] = field(default_factory=dict)
+    """Fixture name to the parameter its ``request.param`` holds."""
+    marks: tuple[Mark, ...] = ()
+    """Nearest first: of the case, of the function, of the module."""
+
+    @property
+    def name(self) -> str:
+        """``job[case]``."""
+        return self.id.rpartition("::")[2] if not self.case else f"{self.definition.name}[{self.case}]"
+
+    @property
+    def job(self) -> Job:
+        """The job the function was decorated with."""
+        return self.definition.job
+
+    @property
+    def file(self) -> str:
+        """The deploy file, relative to the root folder."""
+        return self.definition.file
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """Every parameter of the node, direct and through fixtures, for people and manifests."""
+        return {**self.params, **{name: held.value for name, held in self.fixture_params.items()}}
+
+    def marks_named(self, name: str) -> Iterator[Mark]:
+        """Yield the marks of that name, nearest first."""
+        return (mark for mark in self.marks if mark.name == name)
+
+    def mark(self, name: str) -> Mark | None:
+        """Return the nearest mark of that name."""
+        return next(self.marks_named(name), None)

@@ -1,0 +1,32 @@
+"""The plan: which nodes run in which order, and who shares a pod."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rpd.values.node import Node
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lane:
+    """Nodes that one slot runs one after the other; ``shares`` names the shared pod fixture, empty if none."""
+
+    nodes: tuple[Node, ...]
+    shares: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Lanes in the order in which slots take them; ``width`` slots work at once.
+
+    ``worst_case_usd`` is what all nodes cost if each runs into its cap.
+    """
+
+    lanes: tuple[Lane, ...]
+    width: int = 1
+    worst_case_usd: float = 0.0
+
+    @property
+    def nodes(self) -> tuple[Node, ...]:
+        """Every node, in the order of the lanes."""
+        return tuple(node for lane in self.lanes for node in lane.nodes)

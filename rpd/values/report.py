@@ -1,0 +1,178 @@
+"""What became of a node: the one record behind the screen, the manifest and every report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from rpd.errors import Cause
+from rpd.values.step import Step
+
+SCHEMA_VERSION = 1
+
+
+class Outcome(StrEnum):
+    """How a node ended; ``failed`` is the job's own doing, ``error`` a fixture's, the pod's or a teardown's."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    ERROR = "error"
+    SKIPPED = "skipped"
+    XFAILED = "xfailed"
+    XPASSED = "xpassed"
+
+    @property
+    def is_ok(self) -> bool:
+        """Whether a run with only such nodes exits 0."""
+        return self not in (Outcome.FAILED, Outcome.ERROR)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeRecord:
+    """Which node: its id, the job function, where it stands, its parameters (values TOML can hold) and mark names."""
+
+    id: str
+    job: str
+    file: str
+    line: int
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    marks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """How it ended. ``started`` and ``finished`` are UTC, ISO 8601; ``phases`` maps a phase to its seconds."""
+
+    outcome: Outcome
+    cause: Cause | None = None
+    reason: str = ""
+    attempts: int = 1
+    started: str = ""
+    finished: str = ""
+    phases: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def seconds(self) -> float:
+        """All phases together."""
+        return sum(self.phases.values())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PodRecord:
+    """The pod it ran on. ``final_state`` is ``deleted``, ``stopped``, ``running`` or ``unknown``."""
+
+    id: str
+    name: str
+    gpu: str = ""
+    count: int = 0
+    datacenter: str = ""
+    cloud: str = ""
+    image: str = ""
+    spot: bool = False
+    rate: float = 0.0
+    final_state: str = "unknown"
+    reused: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CostRecord:
+    """What it cost, in USD. ``rate_source`` says whose price it is: ``pod``, ``offer`` or ``unknown``."""
+
+    rate_usd_per_hr: float = 0.0
+    rate_source: str = "unknown"
+    billed_seconds: float = 0.0
+    estimated_usd: float = 0.0
+    cap_usd: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceRecord:
+    """Which code ran: commit, whether the tree had changes (saved as ``diff_file``), and the tree that was staged."""
+
+    git_sha: str = ""
+    dirty: bool = False
+    diff_file: str = ""
+    tree_sha256: str = ""
+    files: int = 0
+    bytes: int = 0
+    lock_file_sha256: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnvironmentRecord:
+    """What the pod was: GPU name, driver, CUDA, python, uname; empty where the pod could not say."""
+
+    gpu_name: str = ""
+    driver: str = ""
+    cuda: str = ""
+    python: str = ""
+    uname: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArtifactRecord:
+    """One pull: paths (local relative to the node's folder), size, the file with the sha256 list, and its check."""
+
+    remote: str
+    local: str
+    files: int
+    bytes: int
+    sha256_file: str = ""
+    verified: bool = False
+    required: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """What a person needs to see of a non-pass; not part of the manifest. ``place`` is ``file:line`` in user code."""
+
+    place: str = ""
+    source_line: str = ""
+    traceback: tuple[str, ...] = ()
+    log_tail: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeReport:
+    """The whole story of one node; written as ``manifest.toml`` and read back from it."""
+
+    node: NodeRecord
+    result: Result
+    pod: PodRecord | None = None
+    cost: CostRecord = field(default_factory=CostRecord)
+    source: SourceRecord = field(default_factory=SourceRecord)
+    environment: EnvironmentRecord = field(default_factory=EnvironmentRecord)
+    steps: tuple[Step, ...] = ()
+    artifacts: tuple[ArtifactRecord, ...] = ()
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    variables: Mapping[str, Any] = field(default_factory=dict)
+    folder: str = field(default="", compare=False)
+    """Where its files are; not part of the manifest."""
+    failure: Failure | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSummary:
+    """A whole run: where its files are, its reports in the order they finished, wall seconds, what did not run."""
+
+    folder: str
+    reports: tuple[NodeReport, ...]
+    seconds: float
+    deselected: int = 0
+    not_run: int = 0
+    stop_reason: str = ""
+    unreleased: tuple[str, ...] = ()
+    """Ids of pods that could not be confirmed as released."""
+    leftover: tuple[str, ...] = ()
+    """Ids of pods that are still there on purpose (stopped or preserved)."""
+
+    @property
+    def estimated_usd(self) -> float:
+        """The cost of all nodes."""
+        return sum(report.cost.estimated_usd for report in self.reports)
+
+    def count(self, outcome: Outcome) -> int:
+        """How many nodes ended so."""
+        return sum(report.result.outcome is outcome for report in self.reports)

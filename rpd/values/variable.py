@@ -1,0 +1,42 @@
+"""``rpd.variable``: a value that ``--var NAME=VALUE`` sets, declared where it is used."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+
+class _Required:
+    def __repr__(self) -> str:
+        return "REQUIRED"
+
+
+REQUIRED = _Required()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variable:
+    """A fixture of session scope whose value is the variable of the name it is bound to in the module."""
+
+    default: Any
+    type: Callable[[str], Any]
+
+
+def variable(*, default: Any = REQUIRED, type: Callable[[str], Any] | None = None) -> Variable:  # noqa: A002
+    """Declare a variable: ``lr = rpd.variable(default=0.1)``; without a default ``--var lr=…`` must give it.
+
+    ``type`` turns the text of the command line into the value; by default it is the type of ``default``, or text.
+    """
+    if type is None:
+        type = str if default is REQUIRED or default is None else default.__class__  # noqa: A001
+    return Variable(default=default, type=_boolean if type is bool else type)
+
+
+def _boolean(text: str) -> bool:
+    lowered = text.strip().lower()
+    if lowered in ("1", "true", "yes", "on"):
+        return True
+    if lowered in ("0", "false", "no", "off"):
+        return False
+    raise ValueError(f"expected true or false, got {text!r}")

@@ -7,6 +7,7 @@ own behaviour (fixtures, provider, manifest, terminal) is registered through the
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import importlib.metadata
 import os
@@ -154,16 +155,34 @@ def rpd_run_finished(config: Config, summary: RunSummary) -> None:
 # --- making the plugin manager --------------------------------------------------------------------------------------
 
 
-def make_plugin_manager(blocked: Sequence[str] = ()) -> pluggy.PluginManager:
+class PluginManager(pluggy.PluginManager):
+    """A plugin manager for which every function named ``rpd_*`` is a hook, marked or not."""
+
+    def parse_hookimpl_opts(self, plugin: object, name: str) -> pluggy.HookimplOpts | None:
+        """Take an unmarked ``rpd_*`` function as a plain hook implementation."""
+        marked = super().parse_hookimpl_opts(plugin, name)
+        if marked is not None or not name.startswith("rpd_") or not callable(getattr(plugin, name, None)):
+            return marked
+        return {
+            "wrapper": False,
+            "hookwrapper": False,
+            "optionalhook": False,
+            "tryfirst": False,
+            "trylast": False,
+            "specname": None,
+        }
+
+
+def make_plugin_manager(blocked: Sequence[str] = ()) -> PluginManager:
     """Return a plugin manager that knows the hooks above and refuses plugins of the names in ``blocked``."""
-    manager = pluggy.PluginManager(PROJECT)
+    manager = PluginManager(PROJECT)
     manager.add_hookspecs(importlib.import_module(__name__))
     for name in blocked:
         manager.set_blocked(name)
     return manager
 
 
-def load_named_plugins(manager: pluggy.PluginManager, names: Sequence[str]) -> None:
+def load_named_plugins(manager: PluginManager, names: Sequence[str]) -> None:
     """Import and register the modules in ``names`` (``-p``, ``RPD_PLUGINS``). Raises UsageError."""
     for name in names:
         if manager.is_blocked(name) or manager.has_plugin(name):
@@ -175,7 +194,7 @@ def load_named_plugins(manager: pluggy.PluginManager, names: Sequence[str]) -> N
         register(manager, module, name)
 
 
-def load_entry_points(manager: pluggy.PluginManager) -> None:
+def load_entry_points(manager: PluginManager) -> None:
     """Register installed plugins (entry-point group ``rpd``) unless RPD_DISABLE_PLUGIN_AUTOLOAD is set."""
     if os.environ.get("RPD_DISABLE_PLUGIN_AUTOLOAD"):
         return
@@ -184,7 +203,7 @@ def load_entry_points(manager: pluggy.PluginManager) -> None:
             register(manager, entry.load(), entry.name)
 
 
-def register(manager: pluggy.PluginManager, plugin: object, name: str) -> None:
+def register(manager: PluginManager, plugin: object, name: str) -> None:
     """Register ``plugin``. Raises UsageError for a hook that does not exist or takes other arguments."""
     _check_hook_names(plugin, name)
     try:
@@ -198,8 +217,6 @@ def _check_hook_names(plugin: object, name: str) -> None:
     known = {hook for hook in globals() if hook.startswith("rpd_")}
     for attribute in vars(plugin) if hasattr(plugin, "__dict__") else ():
         if attribute.startswith("rpd_") and callable(getattr(plugin, attribute)) and attribute not in known:
-            import difflib
-
             close = difflib.get_close_matches(attribute, known, n=1)
             meant = f"; did you mean {close[0]}?" if close else ""
             raise UsageError(f"plugin {name}: there is no hook {attribute}{meant}")

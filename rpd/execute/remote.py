@@ -55,7 +55,9 @@ class Remote(Protocol):
         """Send a folder or file so that ``remote`` is whole or not there at all. Raises TransferError."""
         ...
 
-    def pull(self, remote: str, local: Path, *, required: bool = True, exclude: Sequence[str] = ()) -> Pulled | None:
+    def pull(
+        self, remote: str, local: Path, *, required: bool = True, exclude: Sequence[str] = ()
+    ) -> Pulled | None:
         """Fetch a file, folder or glob into the folder ``local`` and check it against sha256 sums made on the pod.
 
         Nothing local is ever deleted. Returns None if it does not exist and is not required. Raises MissingArtifact,

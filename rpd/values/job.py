@@ -30,6 +30,16 @@ def allow_gpu_ids(ids: Iterable[str]) -> None:
     _extra_gpu_ids.update(ids)
 
 
+_job_defaults: dict[str, Any] = {}
+
+
+def use_job_defaults(defaults: Mapping[str, Any]) -> None:
+    """Let ``rpd.job(…)`` start from these fields (table ``[tool.rpd.job]``). Raises DefinitionError."""
+    check_job_fields(defaults)
+    _job_defaults.clear()
+    _job_defaults.update(defaults)
+
+
 class Release(StrEnum):
     """What becomes of a pod when its node is over."""
 
@@ -139,7 +149,9 @@ def _check_gpu_id(gpu_id: object) -> None:
         return
     close = closest_gpu_ids(gpu_id)
     meant = f"Did you mean {' or '.join(map(repr, close))}?" if close else "See `rpd gpus`"
-    raise _fail("Gpu", "ids", "expected an id RunPod knows", gpu_id, f"{meant} (a new one: set extra_gpu_ids)")
+    raise _fail(
+        "Gpu", "ids", "expected an id RunPod knows", gpu_id, f"{meant} (a new one: set extra_gpu_ids)"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,7 +167,9 @@ class Storage:
         if self.network_volume is not None and (
             not isinstance(self.network_volume, str) or not self.network_volume
         ):
-            raise _fail("Storage", "network_volume", "expected the name of a network volume", self.network_volume)
+            raise _fail(
+                "Storage", "network_volume", "expected the name of a network volume", self.network_volume
+            )
         if self.volume_gb and self.network_volume:
             raise _fail("Storage", "", "a pod has volume_gb or a network_volume, not both", self)
 
@@ -341,5 +355,5 @@ def job(**fields_: Any) -> Job: ...
 def job(function: Any = None, /, **fields_: Any) -> Any:
     """Make a Job from keywords, or decorate ``function`` with the default one (``@rpd.job``). Raises DefinitionError."""
     check_job_fields(fields_)
-    made = Job(**fields_)
+    made = Job(**{**_job_defaults, **fields_})
     return made if function is None else made(function)

@@ -57,7 +57,13 @@ class Offer:
     stock: str = "unknown"
 
     def __str__(self) -> str:
-        gpu = "CPU" if self.gpu_id is None else f"{self.count}x {self.gpu_id}" if self.count > 1 else self.gpu_id
+        gpu = (
+            "CPU"
+            if self.gpu_id is None
+            else f"{self.count}x {self.gpu_id}"
+            if self.count > 1
+            else self.gpu_id
+        )
         return f"{gpu} in {self.datacenter or 'any data centre'} ({self.cloud})"
 
 

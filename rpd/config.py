@@ -1,0 +1,472 @@
+"""Config: every setting of one invocation, frozen, each with the place its value came from.
+
+A setting is declared once, as a field of ``Config``: its default, type, help, flags and key in ``[tool.rpd]``. The
+precedence is flag > environment > file > default.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import os
+import tomllib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import Field, dataclass, field, fields
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from rpd.errors import UsageError
+from rpd.values.duration import parse_duration
+
+RUN = ("run",)
+SELECTING = ("collect", "run")
+EVERYWHERE = ("collect", "run", "init", "emulator", "stop", "gc", "ps")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """How one field of Config is set: ``flags`` on the command line of ``commands``, ``key`` in the file, ``env``."""
+
+    help: str
+    flags: tuple[str, ...] = ()
+    commands: tuple[str, ...] = ()
+    key: str | None = None
+    env: str | None = None
+    metavar: str | None = None
+    parse: Callable[[str], Any] | None = None
+    """From the text of a flag or variable to the value; raises ValueError with a rule to show."""
+    action: str = "store"
+    const: Any = None
+    choices: tuple[str, ...] = ()
+    group: str = "options"
+
+
+def _setting(default: Any, help: str, *flags: str, **how: Any) -> Any:  # noqa: A002 - argparse's own word
+    setting = Setting(help=help, flags=flags, **how)
+    if isinstance(default, dict):
+        return field(default_factory=lambda: MappingProxyType(dict(default)), metadata={"setting": setting})
+    return field(default=default, metadata={"setting": setting})
+
+
+def _positive_int(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise ValueError("expected a whole number >= 1")
+    return int(text)
+
+
+def _money(text: str) -> float:
+    try:
+        value = float(text.removeprefix("$"))
+    except ValueError:
+        raise ValueError("expected an amount in dollars") from None
+    if not 0 < value < float("inf"):
+        raise ValueError("expected an amount in dollars > 0")
+    return value
+
+
+def _minutes(text: str) -> float:
+    return parse_duration(text if text[-1:].isalpha() else f"{text}m")
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not name.strip():
+        raise ValueError("expected NAME=VALUE")
+    return name.strip(), value
+
+
+_SELECT: dict[str, Any] = {"commands": SELECTING, "group": "selection"}
+_RUN: dict[str, Any] = {"commands": RUN, "group": "running"}
+_MONEY: dict[str, Any] = {"commands": RUN, "group": "money"}
+_SHOW: dict[str, Any] = {"commands": SELECTING, "group": "output"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """The settings of one invocation. Paths are absolute unless said otherwise; durations are seconds, money is USD."""
+
+    # Where we are; not settings.
+    command: str
+    rootdir: Path
+    invocation_dir: Path
+    config_file: Path | None = None
+    args: tuple[str, ...] = ()
+    """Paths and node ids given on the command line, as typed."""
+    sources: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    """Field name to where its value came from: ``flag -n``, ``environment RPD_N``, ``rpd.toml``; defaults are absent."""
+    plugin_options: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    """Values of the options plugins added, by their destination name."""
+
+    # Collecting.
+    deploypaths: tuple[str, ...] = _setting(
+        (), "folders to collect from where no path is given", key="deploypaths"
+    )
+    deploy_files: tuple[str, ...] = _setting(
+        ("deploy_*.py",), "patterns of the file names to collect", key="deploy_files"
+    )
+    ignore: tuple[str, ...] = _setting(
+        (), "do not collect this path", "--ignore", key="ignore", metavar="PATH", action="append", **_SELECT
+    )
+    ignore_glob: tuple[str, ...] = _setting(
+        (),
+        "do not collect paths that match",
+        "--ignore-glob",
+        key="ignore_glob",
+        metavar="GLOB",
+        action="append",
+        **_SELECT,
+    )
+    markers: tuple[str, ...] = _setting((), "marks that may be used besides the built-in ones", key="markers")
+    strict_markers: bool = _setting(True, "reject marks that are not registered", key="strict_markers")
+    strict_parametrization_ids: bool = _setting(
+        True, "reject duplicate ids", key="strict_parametrization_ids"
+    )
+    empty_parameter_set_mark: str = _setting(
+        "fail_at_collect",
+        "what an empty parameter set is: fail_at_collect, skip or xfail",
+        key="empty_parameter_set_mark",
+    )
+    extra_gpu_ids: tuple[str, ...] = _setting(
+        (), "GPU ids to accept besides those rpd knows", key="extra_gpu_ids"
+    )
+    continue_on_collection_errors: bool = _setting(
+        False,
+        "run what was collected although some files have errors",
+        "--continue-on-collection-errors",
+        action="store_true",
+        **_SELECT,
+    )
+
+    # Selecting.
+    keyword: str = _setting(
+        "", "only nodes whose names match, e.g. 'seed42 and not slow'", "-k", metavar="EXPR", **_SELECT
+    )
+    markexpr: str = _setting(
+        "", "only nodes with these marks, e.g. 'gpu and not slow'", "-m", metavar="EXPR", **_SELECT
+    )
+    deselect: tuple[str, ...] = _setting(
+        (), "drop nodes whose id begins so", "--deselect", metavar="ID", action="append", **_SELECT
+    )
+
+    # Running.
+    dry_run: bool = _setting(
+        False, "print what would happen: no network, no key, no pod", "--dry-run", action="store_true", **_RUN
+    )
+    local: bool = _setting(
+        False, "run on a RunPod emulator on this machine, for free", "--local", action="store_true", **_RUN
+    )
+    width: int = _setting(
+        1, "how many nodes run at once", "-n", key="n", env="RPD_N", metavar="N", parse=_positive_int, **_RUN
+    )
+    exitfirst: bool = _setting(
+        False, "stop at the first node that does not pass", "-x", "--exitfirst", action="store_true", **_RUN
+    )
+    maxfail: int | None = _setting(
+        None, "stop after N nodes that did not pass", "--maxfail", metavar="N", parse=_positive_int, **_RUN
+    )
+    maxfail_action: str = _setting(
+        "drain", "what to do with running nodes then", "--maxfail-action", choices=("drain", "kill"), **_RUN
+    )
+    var: tuple[tuple[str, str], ...] = _setting(
+        (),
+        "set a variable of the deploy files",
+        "--var",
+        metavar="NAME=VALUE",
+        parse=_pair,
+        action="append",
+        commands=SELECTING,
+        group="running",
+    )
+    vars_file: str | None = _setting(
+        None,
+        "set variables from a .toml or .json file",
+        "--vars-file",
+        metavar="FILE",
+        commands=SELECTING,
+        group="running",
+    )
+    variables: Mapping[str, Any] = _setting({}, "variables of the deploy files", key="variables")
+    runs_dir: str = _setting(
+        "rpd-runs",
+        "folder of the run folders, relative to the root folder",
+        "--runs-dir",
+        key="runs_dir",
+        env="RPD_RUNS_DIR",
+        metavar="DIR",
+        **_RUN,
+    )
+    yes: bool = _setting(
+        False,
+        "do not ask before money is spent",
+        "--yes",
+        "-y",
+        action="store_true",
+        commands=("run", "gc", "stop"),
+        group="money",
+    )
+
+    # Money.
+    cost_cap_usd: float | None = _setting(
+        None, "most a node may cost", "--cost-cap-usd", metavar="USD", parse=_money, **_MONEY
+    )
+    max_runtime_seconds: float | None = _setting(
+        None, "most a node may take", "--max-runtime-minutes", metavar="MIN", parse=_minutes, **_MONEY
+    )
+    gpu_id: str | None = _setting(
+        None, "the GPU for every node, with --datacenter-id", "--gpu-id", metavar="ID", **_MONEY
+    )
+    datacenter_id: str | None = _setting(
+        None, "the data centre for every node, with --gpu-id", "--datacenter-id", metavar="ID", **_MONEY
+    )
+    max_gpu_price: float | None = _setting(
+        None, "most a pod may cost per hour", "--max-gpu-price", metavar="USD", parse=_money, **_MONEY
+    )
+    cloud: str | None = _setting(
+        None, "which cloud", "--cloud", choices=("secure", "community", "any"), **_MONEY
+    )
+    fallback_cloud: str | None = _setting(
+        None,
+        "the cloud to try when the first has nothing",
+        "--fallback-cloud-type",
+        choices=("secure", "community"),
+        **_MONEY,
+    )
+    ssh_ready_seconds: float | None = _setting(
+        None,
+        "how long a pod may take until it runs commands",
+        "--ssh-ready-timeout-sec",
+        metavar="SEC",
+        parse=parse_duration,
+        **_MONEY,
+    )
+    confirm_above_usd: float = _setting(
+        10.0,
+        "ask before a run that may cost more",
+        key="confirm_above_usd",
+        env="RPD_CONFIRM_ABOVE_USD",
+        parse=_money,
+    )
+    job_defaults: Mapping[str, Any] = _setting({}, "defaults for the fields of a job", key="job")
+    ssh: Mapping[str, Any] = _setting({}, "settings of SSH connections", key="ssh")
+
+    # Output.
+    verbose: int = _setting(0, "say more; twice for more still", "-v", "--verbose", action="count", **_SHOW)
+    quiet: int = _setting(0, "say less", "-q", "--quiet", action="count", **_SHOW)
+    capture: bool = _setting(
+        True, "show the output of all nodes as it comes", "-s", action="store_false", **_RUN
+    )
+    as_json: bool = _setting(
+        False, "print JSON", "--json", action="store_true", commands=("collect", "ps"), group="output"
+    )
+    full_trace: bool = _setting(
+        False, "show rpd's own frames in tracebacks", "--full-trace", action="store_true", **_SHOW
+    )
+    print_run_dir: bool = _setting(
+        False,
+        "print the run folder on a line of its own at the end",
+        "--print-run-dir",
+        action="store_true",
+        **_RUN,
+    )
+    color: str = _setting("auto", "whether to use colour", "--color", choices=("auto", "yes", "no"), **_SHOW)
+
+    # Common to every command; read before the rest.
+    plugins: tuple[str, ...] = _setting(
+        (),
+        "load this plugin (no:NAME: do not)",
+        "-p",
+        env="RPD_PLUGINS",
+        key="plugins",
+        metavar="NAME",
+        action="append",
+        commands=SELECTING,
+        group="configuration",
+    )
+    overrides: tuple[tuple[str, str], ...] = _setting(
+        (),
+        "set a key of [tool.rpd]",
+        "-o",
+        "--override",
+        metavar="KEY=VALUE",
+        parse=_pair,
+        action="append",
+        commands=SELECTING,
+        group="configuration",
+    )
+    addopts: tuple[str, ...] = _setting((), "arguments put before those of the command line", key="addopts")
+    show_config: bool = _setting(
+        False,
+        "print every setting, its value and where it came from",
+        "--show-config",
+        action="store_true",
+        commands=SELECTING,
+        group="configuration",
+    )
+
+    @property
+    def runs_path(self) -> Path:
+        """The folder of the run folders."""
+        return self.rootdir / self.runs_dir
+
+    @property
+    def failure_limit(self) -> int | None:
+        """After how many non-passes nothing new starts."""
+        return 1 if self.exitfirst else self.maxfail
+
+
+def settings() -> dict[str, tuple[Field[Any], Setting]]:
+    """Return every field of Config that is a setting, by name, in order."""
+    return {f.name: (f, f.metadata["setting"]) for f in fields(Config) if "setting" in f.metadata}
+
+
+class OptionGroup:
+    """What ``rpd_addoption`` adds to: options of one plugin."""
+
+    def __init__(self, parser: argparse.ArgumentParser, plugin: str) -> None:
+        self._group = parser.add_argument_group(f"plugin {plugin}")
+        self.destinations: dict[str, argparse.Action] = {}
+
+    def add(self, *flags: str, **keywords: Any) -> None:
+        """Add an option, with argparse's own keywords; its value is ``config.plugin_options[dest]``."""
+        try:
+            action = self._group.add_argument(*flags, **keywords)
+        except argparse.ArgumentError as error:
+            raise UsageError(f"a plugin adds an option that exists: {error}") from error
+        self.destinations[action.dest] = action
+
+
+# --- files ----------------------------------------------------------------------------------------------------------
+
+
+def find_root(start: Path) -> tuple[Path, Path | None]:
+    """Return the root folder and its configuration file: the nearest ``rpd.toml`` or ``[tool.rpd]`` upwards."""
+    for folder in (start, *start.parents):
+        own = folder / "rpd.toml"
+        if own.is_file():
+            return folder, own
+        project = folder / "pyproject.toml"
+        if project.is_file() and "rpd" in _read_toml(project).get("tool", {}):
+            return folder, project
+    return start, None
+
+
+def read_file(path: Path | None) -> dict[str, Any]:
+    """Return the settings in a configuration file by key. Raises UsageError for unknown keys and wrong types."""
+    if path is None:
+        return {}
+    table = _read_toml(path)
+    if path.name == "pyproject.toml":
+        table = table.get("tool", {}).get("rpd", {})
+    where = path.name if path.name == "rpd.toml" else f"{path.name} [tool.rpd]"
+    return {key: check_value(key, value, where) for key, value in table.items()}
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: not valid TOML: {error}") from error
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from error
+
+
+def keys() -> dict[str, str]:
+    """Return key in the configuration file -> name of the field."""
+    return {setting.key: name for name, (_, setting) in settings().items() if setting.key}
+
+
+def check_value(key: str, value: Any, where: str) -> Any:
+    """Return ``value`` as the type the field of ``key`` has. Raises UsageError."""
+    known = keys()
+    if key not in known:
+        close = difflib.get_close_matches(key, known, n=1)
+        meant = f" Did you mean {close[0]!r}?" if close else f" The keys are {', '.join(sorted(known))}."
+        raise UsageError(f"{where}: unknown key {key!r}.{meant}")
+    kind = str(settings()[known[key]][0].type)
+    if kind.startswith("tuple[str"):
+        if isinstance(value, str):
+            value = [value]
+        if isinstance(value, list) and all(isinstance(item, str) for item in value):
+            return tuple(value)
+        raise UsageError(f"{where}: {key}: expected a list of strings, got {value!r}")
+    wanted: tuple[type, ...] = {
+        "bool": (bool,),
+        "int": (int,),
+        "float": (float, int),
+        "Mapping": (dict,),
+    }.get(kind.partition("[")[0], (str,))
+    if not isinstance(value, wanted) or (isinstance(value, bool) and bool not in wanted):
+        names = {"bool": "true or false", "int": "a whole number", "float": "a number", "Mapping": "a table"}
+        raise UsageError(
+            f"{where}: {key}: expected {names.get(kind.partition('[')[0], 'a string')}, got {value!r}"
+        )
+    return MappingProxyType(value) if isinstance(value, dict) else value
+
+
+def override_value(key: str, text: str) -> Any:
+    """Return the value of ``-o key=text``: TOML where it parses, else the text itself. Raises UsageError."""
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text
+    return check_value(key, value, "-o")
+
+
+# --- putting it together --------------------------------------------------------------------------------------------
+
+
+def make_config(
+    *,
+    command: str,
+    rootdir: Path,
+    invocation_dir: Path,
+    config_file: Path | None,
+    file_values: Mapping[str, Any],
+    flags: Mapping[str, Any],
+    args: Sequence[str],
+    environ: Mapping[str, str] | None = None,
+    plugin_options: Iterable[tuple[str, Any]] = (),
+) -> Config:
+    """Merge file, environment and flags (``flags``: field name -> value, only those given) into a Config."""
+    environment = os.environ if environ is None else environ
+    by_key = {**file_values, **{key: override_value(key, text) for key, text in flags.get("overrides", ())}}
+    values: dict[str, Any] = {}
+    sources: dict[str, str] = {}
+    for name, (declared, setting) in settings().items():
+        if setting.key in by_key:
+            values[name] = by_key[setting.key]
+            overridden = any(key == setting.key for key, _ in flags.get("overrides", ()))
+            sources[name] = "flag -o" if overridden or config_file is None else config_file.name
+        if setting.env and environment.get(setting.env):
+            text = environment[setting.env]
+            values[name] = (
+                tuple(text.split(","))
+                if "tuple" in str(declared.type)
+                else parse_text(setting, text, setting.env)
+            )
+            sources[name] = f"environment {setting.env}"
+        if name in flags:
+            given = flags[name]
+            values[name] = (*values.get(name, ()), *given) if setting.action == "append" else given
+            sources[name] = f"flag {setting.flags[0]}"
+    return Config(
+        command=command,
+        rootdir=rootdir,
+        invocation_dir=invocation_dir,
+        config_file=config_file,
+        args=tuple(args),
+        sources=MappingProxyType(sources),
+        plugin_options=MappingProxyType(dict(plugin_options)),
+        **values,
+    )
+
+
+def parse_text(setting: Setting, text: str, where: str) -> Any:
+    """Return the value of ``text`` for that setting. Raises UsageError that names ``where``."""
+    if setting.parse is None:
+        return text
+    try:
+        return setting.parse(text)
+    except ValueError as error:
+        raise UsageError(f"{where}: {error}, got {text!r}") from error

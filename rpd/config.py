@@ -21,7 +21,6 @@ from rpd.values.duration import parse_duration
 
 RUN = ("run",)
 SELECTING = ("collect", "run")
-EVERYWHERE = ("collect", "run", "init", "emulator", "stop", "gc", "ps")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +51,12 @@ def _setting(default: Any, help: str, *flags: str, **how: Any) -> Any:  # noqa: 
 def _positive_int(text: str) -> int:
     if not text.isdigit() or int(text) < 1:
         raise ValueError("expected a whole number >= 1")
+    return int(text)
+
+
+def _port(text: str) -> int:
+    if not text.isdigit() or not 0 <= int(text) <= 65535:
+        raise ValueError("expected a port number")
     return int(text)
 
 
@@ -270,6 +275,16 @@ class Config:
         **_RUN,
     )
     color: str = _setting("auto", "whether to use colour", "--color", choices=("auto", "yes", "no"), **_SHOW)
+
+    # Of single commands.
+    port: int = _setting(
+        0,
+        "the port to listen on (default: any free one)",
+        "--port",
+        metavar="PORT",
+        parse=_port,
+        commands=("emulator",),
+    )
 
     # Common to every command; read before the rest.
     plugins: tuple[str, ...] = _setting(

@@ -11,7 +11,7 @@ import difflib
 import importlib
 import importlib.metadata
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ from rpd.errors import UsageError
 
 if TYPE_CHECKING:
     from rpd.config import Config, OptionGroup
+    from rpd.values.dryrun import DryRunNode
     from rpd.values.node import Node
     from rpd.values.plan import Plan
     from rpd.values.pod import PodInfo, Provider
@@ -38,7 +39,7 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 def rpd_addoption(options: OptionGroup) -> None:
     """Add options: ``options.add("--site", default=…, help=…)``. Called before the command line is read.
 
-    A conftest can only add options if it lies in the root folder or in a ``deploypaths`` folder.
+    Plugins of ``-p``, ``RPD_PLUGINS``, the configuration file and entry points are asked; a conftest is read later.
     """
 
 
@@ -97,10 +98,10 @@ def rpd_node_started(node: Node, folder: Path | None) -> None:
 
 
 @hookspec(firstresult=True)
-def rpd_run_node(node: Node) -> None:
-    """Run one node: set-up, call, teardown. Wrap it (``wrapper=True``) to do something around every node.
+def rpd_run_node(node: Node, call: Callable[[], object]) -> bool | None:
+    """Call the job function of a node whose fixtures are set up. Wrap it (``wrapper=True``) to do something around it.
 
-    Called on the thread of a slot. What an inner implementation raises is what the node is reported with.
+    Called on the thread of a slot. What the innermost implementation raises is what the node is reported with.
     """
 
 
@@ -137,6 +138,11 @@ def rpd_pod_released(pod: PodInfo, final_state: str, usd: float) -> None:
 @hookspec
 def rpd_node_report(node: Node, report: NodeReport) -> None:
     """Hear the report of a node that is over. Called on the thread of a slot; also when a wider teardown changed it."""
+
+
+@hookspec
+def rpd_dry_run_node(node: Node, planned: DryRunNode) -> None:
+    """Hear what a node would have asked for and done; in a dry run, before its report."""
 
 
 @hookspec

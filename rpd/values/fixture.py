@@ -8,7 +8,7 @@ from enum import IntEnum
 from typing import Any, TypeVar, overload
 
 from rpd.errors import DefinitionError
-from rpd.values.mark import Location
+from rpd.values.mark import Location, ParameterSet
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -95,7 +95,7 @@ class FixtureDef:
     """One fixture that was found, in a plugin, a conftest or a deploy file; compared by identity.
 
     ``baseid`` is where it is visible: ``""`` everywhere (plugins), a folder (``"exp/"``: conftest) or a file
-    (``"exp/deploy_x.py"``). ``params`` is None, or one (value, id, marks) cell each.
+    (``"exp/deploy_x.py"``). ``params`` is None, or one set of one value each; ``ids`` is as it was declared.
     """
 
     name: str
@@ -104,8 +104,8 @@ class FixtureDef:
     argnames: tuple[str, ...]
     location: Location
     baseid: str = ""
-    params: tuple[Any, ...] | None = None
-    ids: tuple[str, ...] = ()
+    params: tuple[ParameterSet, ...] | None = None
+    ids: Sequence[Any] | Callable[[Any], Any] | None = None
     autouse: bool = False
     is_generator: bool = False
 

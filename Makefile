@@ -1,0 +1,51 @@
+# make demo    set up .venv and run the example on this machine (no account, no cost)
+# make test    set up .venv with the developer tools and run every check
+# make clean   remove .venv, builds and caches; run folders stay
+#
+# Another interpreter: make test PYTHON=python3.12. The environment is made anew when the interpreter or
+# pyproject.toml changes, so switching back and forth is safe.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+# The name of the stamp holds the interpreter: another one finds no stamp of its own and sets up again.
+INTERPRETER := $(shell $(PYTHON) -c 'import sys, zlib; print(zlib.crc32((sys.base_prefix + sys.version).encode()))' 2>/dev/null)
+INSTALLED := $(VENV)/.installed-$(INTERPRETER)
+INSTALLED_DEV := $(VENV)/.installed-dev-$(INTERPRETER)
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test clean
+
+help:
+	@sed -n 's/^# \{0,1\}//p; /^$$/q' Makefile
+
+demo: $(INSTALLED)
+	$(BIN)/rpd run --local examples/iris -n 3
+
+test: $(INSTALLED_DEV)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy --strict
+	$(BIN)/lint-imports
+	$(BIN)/pytest
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .rpd_cache
+	find . -path ./.git -prune -o -type d -name __pycache__ -prune -exec rm -rf {} +
+
+$(INSTALLED): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "rpd needs Python 3.11 or newer; name one with: make PYTHON=python3.12" >&2; exit 1; }
+	@echo "Setting up $(VENV) with $$($(PYTHON) --version) ..."
+	@$(PYTHON) -m venv --clear $(VENV)
+	@$(BIN)/python -m pip install --quiet --upgrade pip
+	@$(BIN)/python -m pip install --quiet --editable .
+	@touch $@
+
+$(INSTALLED_DEV): $(INSTALLED)
+	@echo "Adding the developer tools ..."
+	@$(BIN)/python -m pip install --quiet --group dev
+	@touch $@

@@ -1,0 +1,123 @@
+"""Running commands side by side and measuring them: wall seconds, CPU seconds, peak memory."""
+
+from __future__ import annotations
+
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One run of one command: seconds, and megabytes (2**20 bytes) at the peak; its children count as CPU."""
+
+    wall: float
+    cpu: float
+    peak_mb: float
+
+
+def environment(**extra: str) -> dict[str, str]:
+    """Return this environment with the checkout importable and nobody's plugins loaded by themselves."""
+    return {
+        **os.environ,
+        "PYTHONPATH": str(REPOSITORY),
+        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+        "RPD_DISABLE_PLUGIN_AUTOLOAD": "1",
+        **extra,
+    }
+
+
+def run(command: Sequence[str], *, cwd: Path, env: Mapping[str, str] | None = None) -> tuple[Sample, str]:
+    """Run ``command`` and return its sample and its output. Exits with that output if it fails."""
+    with Output() as output:
+        begin = time.perf_counter()
+        process = subprocess.Popen(
+            command, cwd=cwd, env=env or environment(), stdout=output.file, stderr=output.file
+        )
+        _, status, usage = os.wait4(process.pid, 0)
+        wall = time.perf_counter() - begin
+        process.returncode = os.waitstatus_to_exitcode(status)  # we waited for it ourselves
+        text = output.text()
+    if process.returncode != 0:
+        sys.exit(f"exit code {process.returncode}: {' '.join(command)}\n{text}")
+    unit = 2**20 if sys.platform == "darwin" else 2**10  # ru_maxrss is bytes there, kibibytes elsewhere
+    return Sample(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / unit), text
+
+
+class Output:
+    """A temporary file for the output of a command, so that no full pipe ever holds the command up."""
+
+    def __enter__(self) -> Output:
+        self.file = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")
+        return self
+
+    def text(self) -> str:
+        self.file.seek(0)
+        return self.file.read()
+
+    def __exit__(self, *_: object) -> None:
+        self.file.close()
+
+
+def interleave(commands: Mapping[str, Sequence[str]], *, cwd: Path, rounds: int) -> dict[str, Sample]:
+    """Run the commands in turn (A B A B …), after one round that is not counted, and return medians."""
+    samples: dict[str, list[Sample]] = {name: [] for name in commands}
+    for turn in range(rounds + 1):
+        for name, command in commands.items():
+            sample, _ = run(command, cwd=cwd)
+            if turn:
+                samples[name].append(sample)
+    return {name: median(found) for name, found in samples.items()}
+
+
+def median(samples: Sequence[Sample]) -> Sample:
+    """Return the median of each column."""
+    return Sample(
+        statistics.median(s.wall for s in samples),
+        statistics.median(s.cpu for s in samples),
+        statistics.median(s.peak_mb for s in samples),
+    )
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table for a terminal: the first column to the left, the others to the right."""
+    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
+    lines = [
+        "  ".join(
+            cell.ljust(w) if i == 0 else cell.rjust(w)
+            for i, (cell, w) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in [head, ["-" * width for width in widths], *rows]
+    ]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def machine() -> str:
+    """Return one line about this machine."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"Python {platform.python_version()}, {platform.system()} {platform.machine()}, {cores} cores"
+
+
+def comparison(samples: Mapping[str, Sample], *, target: float) -> str:
+    """Return the table of two commands and the ratio of the first to the second, beside what it should be."""
+    (_, ours), (_, theirs) = samples.items()
+    rows = [[name, f"{s.wall:.3f}", f"{s.cpu:.3f}", f"{s.peak_mb:.0f}"] for name, s in samples.items()]
+    rows.append(
+        [
+            "ratio",
+            f"{ours.wall / theirs.wall:.2f}",
+            f"{ours.cpu / theirs.cpu:.2f}",
+            f"{ours.peak_mb / theirs.peak_mb:.2f}",
+        ]
+    )
+    rows.append(["target", f"<= {target:.2f}", "", ""])
+    return table(["median", "wall s", "CPU s", "peak MB"], rows)

@@ -1,0 +1,11 @@
+"""Fixtures for the deploy files of this folder and of those below it. Jobs ask for them by name."""
+
+# import rpd
+#
+#
+# @rpd.fixture
+# def checkpoint(pod, staged_dir):
+#     """Set up before the job; what stands after the yield runs whatever happened to it."""
+#     pod.run("python download_checkpoint.py", cwd=staged_dir)
+#     yield "/workspace/checkpoint"
+#     pod.pull("/workspace/checkpoint/", required=False)

@@ -1,0 +1,244 @@
+"""The argument parser, made from the settings that Config declares."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+import rpd
+from rpd.config import Config, OptionGroup, Setting, settings
+from rpd.errors import UsageError
+from rpd.hooks import PluginManager
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """One command: what it is for, its positional arguments, and the function that does it."""
+
+    name: str
+    help: str
+    module: str
+    function: str = "main"
+    arguments: str = ""
+    arguments_help: str = ""
+
+
+_NODES = "a folder, a deploy file, a node id (path::job[case]) or @FILE with such arguments, one a line"
+
+COMMANDS = {
+    command.name: command
+    for command in (
+        Command(
+            name="collect",
+            help="list what would run",
+            module="rpd.cli.collect",
+            arguments="PATH|NODEID",
+            arguments_help=_NODES,
+        ),
+        Command(
+            name="run",
+            help="run jobs on RunPod, on an emulator (--local) or dry (--dry-run)",
+            module="rpd.cli.run",
+            arguments="PATH|NODEID",
+            arguments_help=_NODES,
+        ),
+        Command(
+            name="ps",
+            help="list the pods of the account and what they cost",
+            module="rpd.cli.pods",
+            function="ps",
+        ),
+        Command(
+            name="stop",
+            help="delete pods by id or name",
+            module="rpd.cli.pods",
+            function="stop",
+            arguments="POD",
+            arguments_help="the id or name of a pod",
+        ),
+        Command(
+            name="gc",
+            help="delete the pods that killed runs left behind",
+            module="rpd.cli.pods",
+            function="gc",
+        ),
+        Command(
+            name="init",
+            help="write a first deploy file and a conftest",
+            module="rpd.cli.init",
+            arguments="FOLDER",
+            arguments_help="where to (default: here)",
+        ),
+        Command(name="emulator", help="serve a RunPod on this machine", module="rpd.cli.emulator"),
+    )
+}
+
+
+def command(name: str) -> Command:
+    """Return the command of that name. Raises UsageError, with the likeliest one."""
+    found = COMMANDS.get(name)
+    if found is None:
+        close = difflib.get_close_matches(name, COMMANDS, n=1)
+        meant = f" Did you mean {close[0]!r}?" if close else f" The commands are {', '.join(COMMANDS)}."
+        raise UsageError(f"there is no command {name!r}.{meant}")
+    return found
+
+
+def overview() -> str:
+    """Return the help of ``rpd`` itself."""
+    width = max(map(len, COMMANDS))
+    lines = [f"  rpd {held.name:<{width}}  {held.help}" for held in COMMANDS.values()]
+    return "\n".join(
+        [
+            f"rpd {rpd.__version__}: run GPU jobs on RunPod the way pytest runs tests",
+            "",
+            *lines,
+            "",
+            f"  rpd {'--dry-run':<{width}}  short for rpd run --dry-run",
+            "",
+            "`rpd COMMAND --help` tells more. Nothing that costs money happens without `rpd run`.",
+        ]
+    )
+
+
+class _Parser(argparse.ArgumentParser):
+    """An argparse parser that raises UsageError instead of exiting, with a suggestion for a mistyped flag."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message} (see `{self.prog} --help`)")
+
+    def suggest(self, unknown: str) -> str:
+        """Return a hint for an unknown flag, empty if none comes close."""
+        close = difflib.get_close_matches(unknown.partition("=")[0], self._option_string_actions, n=1)
+        return f"; did you mean {close[0]}?" if close else ""
+
+
+def parse_plugins(argv: Sequence[str]) -> list[str]:
+    """Return the values of ``-p`` in ``argv``: plugins are loaded before the rest can be understood."""
+    early = _Parser(add_help=False, prog="rpd", allow_abbrev=False)
+    early.add_argument("-p", action="append", default=[])
+    if argv and argv[-1] == "-p":
+        early.error("argument -p: expected a plugin's name")
+    known, _ = early.parse_known_args([text for text in argv if text not in ("-h", "--help")])
+    names: list[str] = known.p
+    return names
+
+
+def parse(
+    name: str, argv: Sequence[str], added: Sequence[str], manager: PluginManager
+) -> tuple[dict[str, Any], list[str], list[tuple[str, Any]]]:
+    """Return the flags given (field name -> value), the positional arguments, and the values of plugins' options.
+
+    ``added`` (``addopts``) may hold flags of ``run`` that another command has no use for; they are dropped there.
+    """
+    if any(text in ("-h", "--help") for text in argv):
+        print_help(name, manager)
+    flags, added_args, _ = _parse(_make("run", manager), added, "addopts: ") if added else ({}, [], [])
+    flags = {field: value for field, value in flags.items() if name in settings()[field][1].commands}
+    given, args, options = _parse(_make(name, manager), argv)
+    for field, value in given.items():
+        appends = settings()[field][1].action == "append"
+        flags[field] = (*flags.get(field, ()), *value) if appends else value
+    return flags, args or added_args, options
+
+
+def _parse(
+    made: tuple[_Parser, list[OptionGroup]], argv: Sequence[str], where: str = ""
+) -> tuple[dict[str, Any], list[str], list[tuple[str, Any]]]:
+    parser, groups = made
+    known, unknown = parser.parse_known_intermixed_args(list(argv))
+    if unknown:
+        parser.error(f"{where}unknown argument {unknown[0]}{parser.suggest(unknown[0])}")
+    values = vars(known)
+    args = list(values.pop("args", ()))
+    options = [(dest, values.pop(dest)) for group in groups for dest in group.destinations if dest in values]
+    flags = {
+        field: tuple(value) if settings()[field][1].action == "append" else value
+        for field, value in values.items()
+    }
+    return flags, args, options
+
+
+def _make(
+    name: str, manager: PluginManager, formatter: Any = argparse.HelpFormatter
+) -> tuple[_Parser, list[OptionGroup]]:
+    held = command(name)
+    parser = _Parser(
+        prog=f"rpd {name}",
+        description=f"{held.help[0].upper()}{held.help[1:]}.",
+        allow_abbrev=False,
+        argument_default=argparse.SUPPRESS,
+        formatter_class=formatter,
+    )
+    if held.arguments:
+        parser.add_argument("args", nargs="*", metavar=held.arguments, help=held.arguments_help)
+    groups: dict[str, Any] = {}
+    for field, (_, setting) in settings().items():
+        if name in setting.commands:
+            group = groups.setdefault(setting.group, parser.add_argument_group(setting.group))
+            _add(group, field, setting)
+    plugins = []
+    for plugin_name, plugin in manager.list_name_plugin():
+        hook = getattr(plugin, "rpd_addoption", None)
+        if hook is not None:
+            plugins.append(OptionGroup(parser, plugin_name))
+            hook(plugins[-1])
+    return parser, plugins
+
+
+def _add(group: Any, field: str, setting: Setting) -> None:
+    how: dict[str, Any] = {"dest": field, "help": setting.help, "action": setting.action}
+    if setting.action in ("store", "append"):
+        how["metavar"] = setting.metavar
+        how["choices"] = setting.choices or None
+        if setting.parse is not None:
+            how["type"] = _typed(setting.parse)
+    group.add_argument(*setting.flags, **how)
+
+
+def _typed(parse: Callable[[str], Any]) -> Callable[[str], Any]:
+    def convert(text: str) -> Any:
+        try:
+            return parse(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(f"{error}, got {text!r}") from None
+
+    return convert
+
+
+def print_help(name: str, manager: PluginManager) -> NoReturn:
+    """Print the help of one command and exit; only here are the colours of rich worth loading."""
+    formatter: Any = argparse.HelpFormatter
+    if sys.stdout.isatty():
+        from rich_argparse import RichHelpFormatter
+
+        formatter = RichHelpFormatter
+    _make(name, manager, formatter)[0].print_help()
+    sys.exit(0)
+
+
+def check_together(config: Config) -> None:
+    """Raise UsageError for flags that contradict or need each other."""
+    if bool(config.gpu_id) != bool(config.datacenter_id):
+        given, missing = ("--gpu-id", "--datacenter-id") if config.gpu_id else ("--datacenter-id", "--gpu-id")
+        raise UsageError(f"{given} needs {missing}: a pinned GPU is pinned to a data centre")
+    if config.local and config.dry_run:
+        raise UsageError(
+            "--local and --dry-run exclude each other: one runs on an emulator, the other runs nothing"
+        )
+
+
+def describe(config: Config) -> list[str]:
+    """Return one line a setting for ``--show-config``: name, value, where it came from."""
+    lines = [f"root folder: {config.rootdir}", f"configuration file: {config.config_file or 'none'}"]
+    values: Mapping[str, Any] = {field: getattr(config, field) for field in settings()}
+    for field, value in values.items():
+        shown = (
+            dict(value) if isinstance(value, Mapping) else list(value) if isinstance(value, tuple) else value
+        )
+        lines.append(f"{field} = {shown!r}  ({config.sources.get(field, 'default')})")
+    return lines

@@ -1,0 +1,97 @@
+"""Arguments of the command line as targets: a path and, for a node id, the name below it."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rpd.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """What one argument asks for: a folder, a file, or in a file the job (``train``) or node (``train[seed42]``).
+
+    ``text`` is the argument as typed; ``name`` is empty where the whole path is meant.
+    """
+
+    path: Path
+    name: str = ""
+    text: str = ""
+
+    def wants(self, job: str, node_name: str) -> bool:
+        """Return whether the node called ``node_name`` of the function ``job`` is meant."""
+        return self.name in ("", job, node_name)
+
+
+def read_targets(
+    args: Sequence[str], *, deploypaths: Sequence[str], rootdir: Path, invocation_dir: Path
+) -> tuple[Target, ...]:
+    """Return the targets of ``args``, or those of ``deploypaths`` where there are none and rpd runs in the root folder.
+
+    Raises UsageError that names every argument which does not exist.
+    """
+    texts = list(_expand_files(args, invocation_dir))
+    if texts:
+        return _parse_all(texts, invocation_dir)
+    if deploypaths and invocation_dir == rootdir:
+        return tuple(target for entry in deploypaths for target in _deploypath(entry, rootdir))
+    return (Target(path=invocation_dir),)
+
+
+def _expand_files(args: Sequence[str], folder: Path) -> Iterator[str]:
+    """Yield the arguments, ``@file`` replaced by the lines of that file."""
+    for arg in args:
+        if not arg.startswith("@"):
+            yield arg
+            continue
+        try:
+            text = (folder / arg[1:]).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(f"{arg}: cannot read arguments from this file: {error}") from error
+        yield from (line.strip() for line in text.splitlines() if line.strip())
+
+
+def _parse_all(texts: Sequence[str], folder: Path) -> tuple[Target, ...]:
+    targets = []
+    problems = []
+    for text in texts:
+        try:
+            targets.append(parse_target(text, folder))
+        except UsageError as error:
+            problems.append(str(error))
+    if problems:
+        raise UsageError("\n".join(problems))
+    return tuple(targets)
+
+
+def parse_target(text: str, folder: Path) -> Target:
+    """Return the target of one argument, relative to ``folder``. Raises UsageError."""
+    whole = absolute(text, folder)
+    if whole.exists():
+        return Target(path=whole, text=text)
+    base, bracket, case = text.partition("[")
+    file, separator, name = base.partition("::")
+    path = absolute(file, folder)
+    if not path.exists():
+        raise UsageError(f"file or directory not found: {text}")
+    if not separator:
+        raise UsageError(f"path cannot contain [] parametrization: {text}")
+    if path.is_dir():
+        raise UsageError(f"directory argument cannot contain :: : {text}")
+    return Target(path=path, name=f"{name}{bracket}{case}", text=text)
+
+
+def absolute(text: str, folder: Path) -> Path:
+    """Return ``text`` as an absolute path, ``..`` resolved by name, links kept."""
+    return Path(os.path.normpath(folder / text))
+
+
+def _deploypath(entry: str, rootdir: Path) -> Iterator[Target]:
+    found = sorted(glob.glob(str(absolute(entry, rootdir)), recursive=True))
+    if not found:
+        raise UsageError(f"deploypaths: {entry!r} matches nothing in {rootdir}")
+    yield from (Target(path=Path(path), text=entry) for path in found)

@@ -1,0 +1,162 @@
+"""The closure of a job: every fixture it needs, in the order of set-up. Pure: nothing is called."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rpd.collect.fixtures import RESERVED, View
+from rpd.collect.source import location_of, signature_lines
+from rpd.errors import CollectionError
+from rpd.values.fixture import Closure, FixtureDef, Scope
+
+
+def reachable(names: Iterable[str], view: View, stop: Collection[str] = ()) -> tuple[str, ...]:
+    """Return ``names`` and all that their fixtures ask for, breadth first; unknown names are kept.
+
+    What is in ``stop`` is parametrized directly: its fixture, and what that alone needs, is not reached.
+    """
+    found = dict.fromkeys(name for name in names if name != RESERVED)
+    queue = list(found)
+    for name in queue:
+        if name in stop:
+            continue
+        for asked in _chain_argnames(view.chain(name), name):
+            if asked not in found and asked != RESERVED:
+                found[asked] = None
+                queue.append(asked)
+    return tuple(found)
+
+
+def _chain_argnames(chain: Sequence[FixtureDef], name: str) -> Iterable[str]:
+    """Yield what a fixture asks for, and what the ones it overrides ask for as far as it asks for them."""
+    for definition in reversed(chain):
+        yield from (asked for asked in definition.argnames if asked != name)
+        if name not in definition.argnames:
+            return
+
+
+def make_closure(
+    function: Callable[..., Any], names: Sequence[str], view: View, *, direct: Collection[str], rootdir: Path
+) -> Closure:
+    """Return the closure of ``function``, which needs ``names`` (autouse ones first).
+
+    ``direct`` names the arguments parametrized directly. Raises CollectionError for an unknown fixture, for a ring
+    and for a fixture that asks for one of narrower scope.
+    """
+    walk = _Walk(function, view, direct, rootdir)
+    everything = reachable(names, view, direct)
+    for name in sorted(everything, key=lambda each: -walk.scope(each)):
+        walk.visit(name)
+    ordered = tuple(walk.order)
+    return Closure(names=ordered, definitions={n: view.chain(n) for n in ordered if n not in direct})
+
+
+class _Walk:
+    """A depth-first walk along the arguments; ``order`` is the post-order: dependencies before dependents."""
+
+    def __init__(
+        self, function: Callable[..., Any], view: View, direct: Collection[str], rootdir: Path
+    ) -> None:
+        self.order: dict[str, None] = {}
+        self._function = function
+        self._view = view
+        self._direct = direct
+        self._rootdir = rootdir
+        self._path: list[tuple[str, FixtureDef]] = []
+
+    def scope(self, name: str) -> Scope:
+        chain = () if name in self._direct else self._view.chain(name)
+        return chain[-1].scope if chain else Scope.JOB
+
+    def visit(self, name: str, depth: int = 1) -> None:
+        """Visit the definition of ``name`` that is ``depth`` from the end of its chain."""
+        if name in self._direct:
+            self._check_scope(name, None)
+            self.order[name] = None
+            return
+        chain = self._view.chain(name)
+        if name in self.order and depth == 1:
+            if self._path:
+                self._check_scope(name, chain[-depth])
+            return
+        if depth > len(chain):
+            raise self._missing(name)
+        definition = chain[-depth]
+        self._check_scope(name, definition)
+        if any(held is definition for _, held in self._path):
+            raise self._ring(definition)
+        self._path.append((name, definition))
+        for asked in definition.argnames:
+            if asked != RESERVED:
+                self.visit(asked, depth + 1 if asked == name else 1)
+        self._path.pop()
+        if depth == 1:
+            self.order[name] = None
+
+    def _check_scope(self, name: str, definition: FixtureDef | None) -> None:
+        if not self._path:
+            return
+        asking = self._path[-1][1]
+        scope = Scope.JOB if definition is None else definition.scope
+        if scope < asking.scope:
+            raise self._mismatch(name, scope, definition)
+
+    def _mismatch(self, name: str, scope: Scope, definition: FixtureDef | None) -> CollectionError:
+        asking_name, asking = self._path[-1]
+        what = f"the {scope.label} scoped fixture {name!r}"
+        if definition is None:
+            what = f"the {scope.label} scoped parameter {name!r}"
+        place = f" ({definition.location})" if definition else ""
+        return self._error(
+            [
+                f"ScopeMismatch: {asking.scope.label} scoped fixture {asking_name!r} ({asking.location}) "
+                f"asks for {what}{place}",
+                f"make {asking_name!r} {scope.label} scoped, or {name!r} {asking.scope.label} scoped",
+            ]
+        )
+
+    def _ring(self, definition: FixtureDef) -> CollectionError:
+        start = next(index for index, (_, held) in enumerate(self._path) if held is definition)
+        ring = [*(name for name, _ in self._path[start:]), definition.name]
+        return self._error(
+            [f"recursive dependency involving fixture {definition.name!r} detected: {' -> '.join(ring)}"]
+        )
+
+    def _missing(self, name: str) -> CollectionError:
+        if self._path and self._path[-1][0] == name:
+            return self._error(
+                [
+                    f"recursive dependency involving fixture {name!r} detected: "
+                    f"it asks for its own name and overrides no other fixture"
+                ]
+            )
+        available = sorted(each for each in self._view.definitions if not each.startswith("_"))
+        known = sorted({*available, *self._direct, RESERVED})
+        close = difflib.get_close_matches(name, known, n=1)
+        notes = [f"available fixtures: {', '.join(sorted({*available, RESERVED}))}"]
+        notes += [f"did you mean {close[0]!r}?"] if close else []
+        notes += ["use 'rpd fixtures [PATH]' for help on them."]
+        return self._error([f"fixture {name!r} not found"], notes)
+
+    def _error(self, texts: Sequence[str], notes: Sequence[str] = ()) -> CollectionError:
+        """Return an error with the functions from the job to the one that is wrong, each with place and source."""
+        functions = [self._function, *(definition.function for _, definition in self._path)]
+        lines = []
+        for each in functions:
+            place = location_of(each, self._rootdir)
+            lines.append(f"file {place.file}, line {place.line}")
+            lines += [f"  {line}" for line in signature_lines(each)]
+        last = self._path[-1][1].location if self._path else location_of(self._function, self._rootdir)
+        lines += [f"E       {text}" for text in texts] + [f">       {note}" for note in notes]
+        return CollectionError("\n".join([*lines, "", str(last)]), file=last.file, line=last.line)
+
+
+def pick(view: View, changes: Mapping[str, FixtureDef]) -> View:
+    """Return ``view`` with the nearest definition of some names replaced."""
+    if not changes:
+        return view
+    changed = {name: (*view.chain(name)[:-1], each) for name, each in changes.items()}
+    return View(definitions={**view.definitions, **changed}, autouse=view.autouse)

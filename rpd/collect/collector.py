@@ -1,0 +1,230 @@
+"""Collecting: from arguments to every node and every error, in the order in which they will run."""
+
+from __future__ import annotations
+
+import fnmatch
+import sys
+from collections.abc import Iterator
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rpd.collect.arguments import Target, absolute, read_targets
+from rpd.collect.conftests import Conftests, is_conftest_plugin
+from rpd.collect.failures import from_exception
+from rpd.collect.fixtures import Registry
+from rpd.collect.folders import walk
+from rpd.collect.imports import Importer
+from rpd.collect.jobs import FileContext, Hooks, job_functions, nodes_of
+from rpd.collect.marks import check_marks, marks_of_module, registered_marks
+from rpd.collect.order import regroup
+from rpd.collect.source import relative
+from rpd.config import Config
+from rpd.errors import CollectionError, UsageError
+from rpd.hooks import PluginManager
+from rpd.values.fixture import FixtureDef
+from rpd.values.node import Node
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Collection:
+    """What was collected: nodes in the order of execution, errors in the order found, every fixture seen on the way."""
+
+    nodes: tuple[Node, ...]
+    errors: tuple[CollectionError, ...] = ()
+    fixtures: tuple[FixtureDef, ...] = ()
+
+
+def collect(config: Config, manager: PluginManager) -> Collection:
+    """Return every node of the arguments in ``config``; conftests are registered on ``manager`` on the way.
+
+    Errors in files are part of the result. Raises UsageError for an argument that does not exist. What user code
+    prints meanwhile goes to stderr.
+    """
+    with redirect_stdout(sys.stderr):
+        return _Collector(config, manager).run()
+
+
+class _Collector:
+    """One pass over the arguments of one configuration."""
+
+    def __init__(self, config: Config, manager: PluginManager) -> None:
+        self._config = config
+        self._manager = manager
+        self._importer = Importer(config.rootdir)
+        self._conftests = Conftests(manager, self._importer, config.rootdir, full_trace=config.full_trace)
+        self._registry = Registry(config)
+        self._scanned: set[str] = set()
+        self._registered = registered_marks(config.markers)
+        self._ignored = _ignored_paths(config)
+        self._globs = _ignored_globs(config)
+        self._errors: list[CollectionError] = []
+        self._contexts: dict[Path, tuple[FileContext, dict[str, Any]] | None] = {}
+        self._problems: dict[Path, list[tuple[str, CollectionError]]] = {}
+        self._nodes: dict[tuple[Path, str], tuple[Node, ...]] = {}
+
+    def run(self) -> Collection:
+        config = self._config
+        targets = read_targets(
+            config.args,
+            deploypaths=config.deploypaths,
+            rootdir=config.rootdir,
+            invocation_dir=config.invocation_dir,
+        )
+        for name, plugin in self._manager.list_name_plugin():
+            if plugin is not None and not is_conftest_plugin(name):
+                self._errors += self._registry.add(plugin, "")
+        kept: dict[str, Node] = {}
+        missing = []
+        for target in targets:
+            found = False
+            for path in self._files(target):
+                for node in self._file_nodes(path, target):
+                    found = True
+                    kept.setdefault(node.id, node)
+            if target.name and not found and not self._has_error(target):
+                missing.append(f"not found: {target.text}\n(no match in any of [<File {target.path.name}>])")
+        if missing:
+            raise UsageError("\n".join(missing))
+        told = (*self._conftests.errors.values(), *self._errors)
+        errors = {(error.file, error.line, error.message): error for error in told}
+        return Collection(
+            nodes=regroup(tuple(kept.values())), errors=tuple(errors.values()), fixtures=self._registry.all()
+        )
+
+    # --- files ------------------------------------------------------------------------------------------------------
+
+    def _files(self, target: Target) -> Iterator[Path]:
+        if target.path.is_dir():
+            yield from walk(target.path, self._config.deploy_files, self._is_ignored)
+        elif target.path.suffix == ".py":
+            yield target.path
+        else:
+            raise UsageError(f"not a Python file: {target.text or target.path}")
+
+    def _is_ignored(self, path: Path) -> bool:
+        if path in self._ignored or any(fnmatch.fnmatch(str(path), each) for each in self._globs):
+            return True
+        return self._conftests.is_ignored(path)
+
+    def _context(self, path: Path) -> tuple[FileContext, dict[str, Any]] | None:
+        """Return the file, imported, with its job functions; None if it cannot be used, which was noted then."""
+        if path not in self._contexts:
+            try:
+                self._contexts[path] = self._read(path)
+            except KeyboardInterrupt:
+                raise
+            except CollectionError as error:
+                self._errors.append(error)
+                self._contexts[path] = None
+        return self._contexts[path]
+
+    def _read(self, path: Path) -> tuple[FileContext, dict[str, Any]] | None:
+        file = relative(path, self._config.rootdir)
+        for conftest in self._conftests.above(path.parent):
+            self._scan(conftest, _folder_base(conftest, self._config.rootdir))
+        if self._conftests.broken_above(path.parent):
+            return None
+        module = self._import(path, file)
+        if not is_conftest_plugin(str(path)):
+            self._scan(module, file)
+        context = FileContext(
+            config=self._config,
+            module=module,
+            path=path,
+            file=file,
+            view=self._registry.view(file),
+            registry=self._registry,
+            registered=self._registered,
+            module_marks=self._module_marks(module, file),
+        )
+        jobs, problems = job_functions(module, self._config.rootdir)
+        self._problems[path] = problems
+        return context, jobs
+
+    def _import(self, path: Path, file: str) -> Any:
+        try:
+            return self._importer.load(path)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 - a deploy file may raise anything, SystemExit too
+            raise from_exception(
+                error, rootdir=self._config.rootdir, full_trace=self._config.full_trace, file=file
+            ) from None
+
+    def _module_marks(self, module: Any, file: str) -> tuple[Any, ...]:
+        try:
+            marks = marks_of_module(module)
+            check_marks(marks, self._registered, strict=self._config.strict_markers)
+        except CollectionError as error:
+            raise CollectionError(f"{file}: {error}", file=file, line=1) from None
+        return marks
+
+    def _scan(self, holder: Any, baseid: str) -> None:
+        path = str(holder.__file__)
+        if path not in self._scanned:
+            self._scanned.add(path)
+            self._errors += self._registry.add(holder, baseid)
+
+    # --- nodes ------------------------------------------------------------------------------------------------------
+
+    def _file_nodes(self, path: Path, target: Target) -> Iterator[Node]:
+        read = self._context(path)
+        if read is None:
+            return
+        context, jobs = read
+        wanted = target.name.partition("[")[0]
+        self._errors += [error for name, error in self._problems[path] if wanted in ("", name)]
+        for name in jobs:
+            if wanted in ("", name):
+                yield from (
+                    each
+                    for each in self._job_nodes(name, jobs[name], context)
+                    if target.wants(name, each.name)
+                )
+
+    def _job_nodes(self, name: str, function: Any, context: FileContext) -> tuple[Node, ...]:
+        key = (context.path, name)
+        if key not in self._nodes:
+            try:
+                self._nodes[key] = tuple(nodes_of(name, function, context, self._hooks(context.path.parent)))
+            except CollectionError as error:
+                self._errors.append(error)
+                self._nodes[key] = ()
+        return self._nodes[key]
+
+    def _hooks(self, folder: Path) -> Hooks:
+        """Return the hooks of the plugins and of the conftests above ``folder``."""
+        hidden = self._conftests.hidden_from(folder)
+        return Hooks(
+            config=self._config,
+            generate=self._manager.subset_hook_caller("rpd_generate_nodes", hidden),
+            make_id=self._manager.subset_hook_caller("rpd_make_parametrize_id", hidden),
+        )
+
+    def _has_error(self, target: Target) -> bool:
+        """Return whether what ``target`` asks for was found but is broken, which has been told already."""
+        read = self._contexts[target.path]
+        job = target.name.partition("[")[0]
+        if read is None:
+            return True
+        broken = job in read[1] and not self._nodes[(target.path, job)]
+        return broken or any(name == job for name, _ in self._problems[target.path])
+
+
+def _ignored_paths(config: Config) -> frozenset[Path]:
+    """Return the paths never collected from: ``ignore``, by either folder it may be relative to, and the run folders."""
+    bases = (config.invocation_dir, config.rootdir)
+    given = {absolute(each, base) for each in config.ignore for base in bases}
+    return frozenset({*given, config.runs_path})
+
+
+def _ignored_globs(config: Config) -> tuple[str, ...]:
+    bases = dict.fromkeys((config.invocation_dir, config.rootdir))
+    return tuple(str(absolute(each, base)) for each in config.ignore_glob for base in bases)
+
+
+def _folder_base(conftest: Any, rootdir: Path) -> str:
+    folder = relative(Path(str(conftest.__file__)).parent, rootdir)
+    return "" if folder == "." else f"{folder}/"

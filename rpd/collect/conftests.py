@@ -1,0 +1,121 @@
+"""The conftest files: imported once each, registered as plugins, and visible to what lies below them."""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from rpd.collect.arguments import absolute
+from rpd.collect.failures import from_exception
+from rpd.collect.imports import Importer
+from rpd.collect.source import relative
+from rpd.errors import CollectionError, UsageError
+from rpd.hooks import PluginManager, register
+
+NAME = "conftest.py"
+
+
+def load_conftests(
+    manager: PluginManager, rootdir: Path, folders: Iterable[Path], *, full_trace: bool = False
+) -> tuple[CollectionError, ...]:
+    """Load the conftests of ``folders`` and of the folders above them early, so that they can add options.
+
+    Returns the errors of those that cannot be loaded; ``collect`` tries these again and tells their errors again.
+    """
+    conftests = Conftests(manager, Importer(rootdir), rootdir, full_trace=full_trace)
+    for folder in folders:
+        conftests.above(folder if folder.is_dir() else folder.parent)
+    return tuple(conftests.errors.values())
+
+
+def is_conftest_plugin(name: str) -> bool:
+    """Return whether a plugin of that name is a conftest: those are named by their path."""
+    return os.path.basename(name) == NAME
+
+
+class Conftests:
+    """Finds, imports and registers conftests when something below them is looked at. ``errors`` is by folder."""
+
+    def __init__(
+        self, manager: PluginManager, importer: Importer, rootdir: Path, *, full_trace: bool = False
+    ) -> None:
+        self.errors: dict[Path, CollectionError] = {}
+        self._manager = manager
+        self._importer = importer
+        self._rootdir = rootdir
+        self._full_trace = full_trace
+        self._above: dict[Path, tuple[ModuleType, ...]] = {}
+
+    def above(self, folder: Path) -> tuple[ModuleType, ...]:
+        """Return the conftests of ``folder`` and of those above it up to the root folder, the root-most first."""
+        if folder not in self._above:
+            outer = self.above(folder.parent) if self._reaches_above(folder) else ()
+            broken = self.broken_above(folder.parent) is not None
+            own = None if broken else self._load(folder / NAME)
+            self._above[folder] = outer if own is None else (*outer, own)
+        return self._above[folder]
+
+    def broken_above(self, folder: Path) -> CollectionError | None:
+        """Return the error of the conftest that makes everything in ``folder`` unusable."""
+        if not self.errors:
+            return None
+        return next((self.errors[each] for each in (folder, *folder.parents) if each in self.errors), None)
+
+    def is_ignored(self, path: Path) -> bool:
+        """Return whether ``collect_ignore`` or ``collect_ignore_glob`` of a conftest above names ``path``."""
+        for module in self.above(path.parent):
+            folder = Path(str(module.__file__)).parent
+            if any(absolute(str(each), folder) == path for each in getattr(module, "collect_ignore", ())):
+                return True
+            globs = getattr(module, "collect_ignore_glob", ())
+            if any(fnmatch.fnmatch(str(path), str(absolute(str(each), folder))) for each in globs):
+                return True
+        return False
+
+    def hidden_from(self, folder: Path) -> list[Any]:
+        """Return the registered conftests whose hooks do not apply to what lies in ``folder``."""
+        visible = self.above(folder)
+        return [
+            plugin
+            for name, plugin in self._manager.list_name_plugin()
+            if plugin is not None and is_conftest_plugin(name) and plugin not in visible
+        ]
+
+    def all(self) -> Iterator[ModuleType]:
+        """Yield every conftest loaded so far, each once, outer ones first."""
+        yield from dict.fromkeys(module for modules in self._above.values() for module in modules)
+
+    def _reaches_above(self, folder: Path) -> bool:
+        """Return whether the folder above may hold conftests too: it is the root folder, in it, or beside it."""
+        if folder in (self._rootdir, folder.parent):
+            return False
+        return folder.parent not in self._rootdir.parents
+
+    def _load(self, path: Path) -> ModuleType | None:
+        loaded = self._manager.get_plugin(str(path))
+        if loaded is not None:
+            self._importer.adopt(path, loaded)
+            return loaded  # type: ignore[no-any-return]
+        if not path.is_file():
+            return None
+        try:
+            module = self._importer.load(path)
+            register(self._manager, module, str(path))
+        except KeyboardInterrupt:
+            raise
+        except UsageError as error:
+            self.errors[path.parent] = CollectionError(str(error), file=relative(path, self._rootdir))
+        except BaseException as error:  # noqa: BLE001 - a conftest may raise anything, SystemExit too
+            self.errors[path.parent] = from_exception(
+                error,
+                rootdir=self._rootdir,
+                full_trace=self._full_trace,
+                file=relative(path, self._rootdir),
+            )
+        else:
+            return module
+        return None

@@ -1,0 +1,224 @@
+"""The fixtures that were found: in plugins, conftests and deploy files, and which of them a file sees."""
+
+from __future__ import annotations
+
+import inspect
+import linecache
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from rpd.collect.failures import at_function, from_exception
+from rpd.collect.marks import marks_of
+from rpd.collect.source import argument_names, location_of, relative
+from rpd.config import Config
+from rpd.errors import CollectionError, UsageError
+from rpd.values.fixture import FIXTURE_ATTRIBUTE, FixtureDef, FixtureMarker, Scope
+from rpd.values.job import JOB_ATTRIBUTE
+from rpd.values.mark import Location, ParameterSet
+from rpd.values.variable import REQUIRED, Variable
+
+RESERVED = "request"
+"""Always available and no fixture of its own."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """What one file sees: each name with its definitions, the nearest last; ``autouse`` from the outside in."""
+
+    definitions: Mapping[str, tuple[FixtureDef, ...]] = field(default_factory=dict)
+    autouse: tuple[str, ...] = ()
+
+    def chain(self, name: str) -> tuple[FixtureDef, ...]:
+        """Return the visible definitions of ``name``."""
+        return self.definitions.get(name, ())
+
+
+class Registry:
+    """Every fixture found so far, by where it is visible."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._by_base: dict[str, list[FixtureDef]] = {}
+        self._rescoped: dict[tuple[FixtureDef, Scope], FixtureDef] = {}
+
+    def add(self, holder: object, baseid: str) -> list[CollectionError]:
+        """Take in the fixtures of a module or plugin object; return what is wrong with them."""
+        errors = []
+        found = self._by_base.setdefault(baseid, [])
+        for name, value, declared in _declarations(holder):
+            try:
+                if isinstance(declared, Variable):
+                    found.append(_variable_fixture(name, declared, holder, baseid, self._config.rootdir))
+                else:
+                    found.append(self._fixture(name, value, declared, baseid))
+            except CollectionError as error:
+                errors.append(error)
+        return errors
+
+    def all(self) -> tuple[FixtureDef, ...]:
+        """Return every fixture, plugins first, then by place."""
+        return tuple(each for base in sorted(self._by_base) for each in self._by_base[base])
+
+    def view(self, file: str) -> View:
+        """Return what ``file`` (relative) sees."""
+        definitions: dict[str, tuple[FixtureDef, ...]] = {}
+        autouse: dict[str, None] = {}
+        for base in _bases(file):
+            for each in self._by_base.get(base, ()):
+                definitions[each.name] = (*definitions.get(each.name, ()), each)
+                if each.autouse:
+                    autouse[each.name] = None
+        return View(definitions=definitions, autouse=tuple(autouse))
+
+    def rescoped(self, fixture: FixtureDef, scope: Scope) -> FixtureDef:
+        """Return ``fixture`` with another scope, the same object for the same question."""
+        if fixture.scope is scope:
+            return fixture
+        key = (fixture, scope)
+        if key not in self._rescoped:
+            self._rescoped[key] = replace(fixture, scope=scope)
+        return self._rescoped[key]
+
+    def _fixture(self, name: str, function: Any, marker: FixtureMarker, baseid: str) -> FixtureDef:
+        rootdir = self._config.rootdir
+        shown = marker.name or name
+        problem = _fixture_problem(shown, function)
+        if problem:
+            raise at_function(problem, function, rootdir=rootdir)
+        return FixtureDef(
+            name=shown,
+            function=function,
+            scope=self._scope(shown, function, marker),
+            argnames=argument_names(function),
+            location=location_of(function, rootdir),
+            baseid=baseid,
+            params=None if marker.params is None else tuple(_cell(value) for value in marker.params),
+            ids=marker.ids,
+            autouse=marker.autouse,
+            is_generator=inspect.isgeneratorfunction(function),
+        )
+
+    def _scope(self, name: str, function: Any, marker: FixtureMarker) -> Scope:
+        if isinstance(marker.scope, Scope):
+            return marker.scope
+        where = location_of(function, self._config.rootdir)
+        try:
+            text = marker.scope(fixture_name=name, config=self._config)
+        except Exception as error:
+            raise from_exception(
+                error,
+                rootdir=self._config.rootdir,
+                full_trace=self._config.full_trace,
+                file=where.file,
+                title=f"Error evaluating {marker.scope} while defining fixture {name!r}.\n"
+                "Expected a function with the signature (*, fixture_name, config)",
+            ) from None
+        try:
+            return Scope.parse(text)
+        except CollectionError as error:
+            raise at_function(
+                f"the scope of fixture {name!r}: {error}", function, rootdir=self._config.rootdir
+            ) from None
+
+
+def _bases(file: str) -> Iterator[str]:
+    """Yield where fixtures that ``file`` sees may have been declared, from the outside in."""
+    yield ""
+    for index, letter in enumerate(file):
+        if letter == "/":
+            yield file[: index + 1]
+    yield file
+
+
+def _declarations(holder: object) -> Iterator[tuple[str, Any, FixtureMarker | Variable]]:
+    """Yield (name, function, declaration) of what ``holder`` declares, in the order of its namespace."""
+    for name, value in _members(holder):
+        if isinstance(value, Variable):
+            yield name, value, value
+            continue
+        marker = attached(value, FIXTURE_ATTRIBUTE)
+        if isinstance(marker, FixtureMarker):
+            yield name, value if isinstance(holder, ModuleType) else getattr(holder, name), marker
+
+
+def _members(holder: object) -> Iterator[tuple[str, Any]]:
+    if isinstance(holder, ModuleType):
+        yield from list(vars(holder).items())
+        return
+    seen = dict(getattr(holder, "__dict__", {}))
+    for each in reversed((holder if isinstance(holder, type) else type(holder)).__mro__):
+        seen.update(vars(each))
+    yield from seen.items()
+
+
+def attached(value: object, attribute: str) -> Any:
+    """Return what a decorator attached to ``value`` itself, None if nothing; odd objects with magic are left alone."""
+    try:
+        namespace = object.__getattribute__(value, "__dict__")
+    except AttributeError:
+        return None
+    return namespace.get(attribute)
+
+
+def _cell(value: Any) -> ParameterSet:
+    return value if isinstance(value, ParameterSet) else ParameterSet((value,))
+
+
+def _fixture_problem(name: str, function: Any) -> str | None:
+    if name == RESERVED:
+        return f"{RESERVED!r} is a reserved word for fixtures, use another name"
+    if isinstance(function, type):
+        return "class fixtures not supported: decorate a function"
+    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+        return f"fixture {name!r} is async: fixtures run in threads, so use a plain function"
+    if attached(function, JOB_ATTRIBUTE) is not None:
+        return f"{name!r} is both a job and a fixture: make it one of them"
+    if inspect.isfunction(function) and marks_of(function):
+        return f"marks applied to fixtures have no effect: remove them from {name!r}"
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class ReadVariable:
+    """The function of the fixture that ``rpd.variable`` declares: looks its value up and converts it."""
+
+    name: str
+    variable: Variable
+
+    def __call__(self, variables: Mapping[str, Any]) -> Any:
+        """Return the value. Raises UsageError if there is none or it cannot be converted."""
+        if self.name not in variables:
+            if self.variable.default is REQUIRED:
+                raise UsageError(f"variable {self.name!r} has no value: give it with --var {self.name}=VALUE")
+            return self.variable.default
+        value = variables[self.name]
+        if not isinstance(value, str):
+            return float(value) if self.variable.type is float and type(value) is int else value
+        try:
+            return self.variable.type(value)
+        except Exception as error:
+            kind = getattr(self.variable.type, "__name__", repr(self.variable.type)).lstrip("_")
+            raise UsageError(f"variable {self.name!r}: expected {kind}, got {value!r}: {error}") from error
+
+
+def _variable_fixture(
+    name: str, variable: Variable, holder: object, baseid: str, rootdir: Path
+) -> FixtureDef:
+    return FixtureDef(
+        name=name,
+        function=ReadVariable(name, variable),
+        scope=Scope.SESSION,
+        argnames=("variables",),
+        location=_assignment(name, str(getattr(holder, "__file__", None) or "?"), rootdir),
+        baseid=baseid,
+    )
+
+
+def _assignment(name: str, path: str, rootdir: Path) -> Location:
+    pattern = re.compile(rf"{re.escape(name)}\s*[:=]")
+    numbers = (number for number, line in enumerate(linecache.getlines(path), 1) if pattern.match(line))
+    return Location(relative(path, rootdir), next(numbers, 0))

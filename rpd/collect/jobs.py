@@ -1,0 +1,321 @@
+"""The job functions of a module, and the nodes each of them becomes."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import CodeType, ModuleType
+from typing import Any
+
+import pluggy
+
+from rpd.collect.closure import make_closure, pick, reachable
+from rpd.collect.failures import at_function, from_exception
+from rpd.collect.fixtures import RESERVED, Registry, View, attached
+from rpd.collect.ids import MakeId, duplicate_ids
+from rpd.collect.marks import check_marks, marks_of, used_fixtures
+from rpd.collect.parametrize import Case, Metafunc, split_argnames
+from rpd.collect.source import argument_names, location_of
+from rpd.config import Config
+from rpd.errors import CollectionError, UsageError
+from rpd.values.fixture import FIXTURE_ATTRIBUTE, Closure, FixtureDef, Scope
+from rpd.values.job import JOB_ATTRIBUTE, Job
+from rpd.values.mark import MARKS_ATTRIBUTE, Mark
+from rpd.values.node import Definition, Node
+
+GENERATE = "rpd_generate_nodes"
+_OWN_ATTRIBUTES = frozenset({JOB_ATTRIBUTE, MARKS_ATTRIBUTE, FIXTURE_ATTRIBUTE, "__wrapped__"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileContext:
+    """What the jobs of one file have in common."""
+
+    config: Config
+    module: ModuleType
+    path: Path
+    file: str
+    view: View
+    registry: Registry
+    registered: Mapping[str, str]
+    module_marks: tuple[Mark, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hooks:
+    """The hooks of the plugins that one file sees."""
+
+    config: Config
+    generate: pluggy.HookCaller
+    make_id: pluggy.HookCaller
+
+    def id_maker(self) -> MakeId:
+        """Return what asks the plugins for the id of a value."""
+        if not self.make_id.get_hookimpls():
+            return lambda _value, _argname: None
+        return lambda value, argname: self.make_id(config=self.config, value=value, argname=argname)
+
+
+Problem = tuple[str, CollectionError]
+"""The name of a job and what is wrong with it."""
+
+
+def job_functions(module: ModuleType, rootdir: Path) -> tuple[dict[str, Any], list[Problem]]:
+    """Return the module's own jobs by name, in the order of its namespace, and what cannot be one.
+
+    A job that was imported from another module is that module's; one function under two names is one job.
+    """
+    found: dict[str, Any] = {}
+    errors: list[Problem] = []
+    for name, value in list(vars(module).items()):
+        if isinstance(value, type):
+            errors += _jobs_in_class(value, module, rootdir)
+        if not isinstance(attached(value, JOB_ATTRIBUTE), Job) or not _is_own(value, module):
+            continue
+        problem = _job_problem(name, value)
+        if problem:
+            errors.append((name, at_function(problem, value, rootdir=rootdir, name=name)))
+        else:
+            found[name] = value
+    return _without_aliases(found), errors + _redefined(found, module, rootdir)
+
+
+def _is_own(value: Any, module: ModuleType) -> bool:
+    return getattr(value, "__module__", None) == module.__name__
+
+
+def _job_problem(name: str, value: Any) -> str | None:
+    if isinstance(value, type):
+        return f"class {name!r} cannot be a job: there are no job classes, decorate a function"
+    if not inspect.isroutine(value) and not callable(value):
+        return f"{name!r} cannot be a job: expected a function, got {value!r}"
+    if inspect.iscoroutinefunction(value) or inspect.isasyncgenfunction(value):
+        return f"async def functions are not supported: {name!r} must be a plain function"
+    if inspect.isgeneratorfunction(value):
+        return f"generator {name!r} cannot be a job: a job does not yield (a fixture may)"
+    if attached(value, FIXTURE_ATTRIBUTE) is not None:
+        return f"{name!r} is both a job and a fixture: make it one of them"
+    return None
+
+
+def _jobs_in_class(owner: type, module: ModuleType, rootdir: Path) -> Iterator[Problem]:
+    if not _is_own(owner, module):
+        return
+    for name, value in vars(owner).items():
+        if isinstance(attached(value, JOB_ATTRIBUTE), Job):
+            shown = f"{owner.__name__}.{name}"
+            text = f"{shown!r} cannot be a job: there are no job classes, move the function out of the class"
+            yield shown, at_function(text, value, rootdir=rootdir, name=shown)
+
+
+def _without_aliases(found: dict[str, Any]) -> dict[str, Any]:
+    names: dict[int, str] = {}
+    for name, function in found.items():
+        if id(function) not in names or name == getattr(function, "__name__", None):
+            names[id(function)] = name
+    kept = set(names.values())
+    return {name: function for name, function in found.items() if name in kept}
+
+
+def _redefined(found: Mapping[str, Any], module: ModuleType, rootdir: Path) -> list[Problem]:
+    """Return an error for each job that replaces a decorated function of its name: that one would silently not run."""
+    path = str(module.__file__)
+    spec = module.__spec__
+    get_code = getattr(spec.loader, "get_code", None) if spec else None
+    code = get_code(spec.name) if get_code and spec else None
+    consts = code.co_consts if code else ()
+    names = Counter(const.co_name for const in consts if isinstance(const, CodeType))
+    if not any(names[name] > 1 for name in found):
+        return []
+    body = ast.parse(Path(path).read_bytes()).body
+    errors = []
+    for name in found:
+        lines = [
+            item.lineno
+            for item in body
+            if isinstance(item, ast.FunctionDef) and item.name == name and item.decorator_list
+        ]
+        if len(lines) > 1:
+            text = f"two jobs are called {name!r} (lines {', '.join(map(str, lines))}): rename one of them"
+            errors.append((name, at_function(text, found[name], rootdir=rootdir, name=name)))
+    return errors
+
+
+def nodes_of(name: str, function: Any, context: FileContext, hooks: Hooks) -> list[Node]:
+    """Return the nodes of one job function, in order. Raises CollectionError, with place and source."""
+    config = context.config
+    try:
+        return _nodes_of(name, function, context, hooks)
+    except (KeyboardInterrupt, UsageError):
+        raise
+    except CollectionError as error:
+        if error.file:
+            raise
+        text = f"In {name}: {error}"
+        raise at_function(text, function, rootdir=config.rootdir, name=name) from None
+    except BaseException as error:  # noqa: BLE001 - ids functions and hooks may raise anything
+        raise from_exception(
+            error,
+            rootdir=config.rootdir,
+            full_trace=config.full_trace,
+            file=context.file,
+            title=f"In {context.file}::{name}:",
+        ) from None
+
+
+def _nodes_of(name: str, function: Any, context: FileContext, hooks: Hooks) -> list[Node]:
+    own = marks_of(function)
+    check_marks(own, context.registered, strict=context.config.strict_markers)
+    marks = (*own, *context.module_marks)
+    asked = argument_names(function)
+    wanted = tuple(dict.fromkeys((*context.view.autouse, *used_fixtures(marks), *asked)))
+    definition = _definition(name, function, asked, marks, context)
+    metafunc = _parametrized(definition, wanted, marks, context, hooks)
+    view = _effective_view(metafunc, context)
+    plain = {each for each, scope in metafunc.direct.items() if scope is Scope.JOB}
+    closure = make_closure(function, wanted, view, direct=plain, rootdir=context.config.rootdir)
+    return list(_make_nodes(replace(definition, closure=closure), metafunc, marks))
+
+
+def _definition(
+    name: str, function: Any, asked: tuple[str, ...], marks: tuple[Mark, ...], context: FileContext
+) -> Definition:
+    place = location_of(function, context.config.rootdir)
+    attributes = (key for key in vars(function) if key not in _OWN_ATTRIBUTES)
+    words = (*_path_words(context.file), name, *attributes, *(mark.name for mark in marks))
+    return Definition(
+        name=name,
+        file=context.file,
+        line=place.line,
+        function=function,
+        job=attached(function, JOB_ATTRIBUTE),
+        argnames=asked,
+        closure=Closure(),
+        keywords=frozenset(word.lower() for word in words),
+        module=context.module,
+        doc=inspect.getdoc(function) or "",
+    )
+
+
+def _path_words(file: str) -> list[str]:
+    return [part for part in file.split("/") if part not in ("", "..")]
+
+
+def _parametrized(
+    definition: Definition,
+    wanted: tuple[str, ...],
+    marks: tuple[Mark, ...],
+    context: FileContext,
+    hooks: Hooks,
+) -> Metafunc:
+    """Return the function with all its parameters: of its module's hook, its fixtures, the plugins and its marks."""
+    parametrize_marks = [mark for mark in marks if mark.name == "parametrize"]
+    stop = {each for mark in parametrize_marks for each in _direct_names(mark)}
+    names = reachable(wanted, context.view, stop)
+    metafunc = Metafunc(
+        definition=definition,
+        fixturenames=names,
+        config=context.config,
+        chains=context.view.definitions,
+        make_id=hooks.id_maker(),
+        registered=context.registered,
+    )
+    own_hook = getattr(context.module, GENERATE, None)
+    if own_hook is not None:
+        own_hook(metafunc)
+    by_mark = {each for mark in parametrize_marks for each in _names(mark)}
+    for name in names:
+        if name not in by_mark and not metafunc.is_parametrized(name):
+            fixture = _parametrized_fixture(context.view.chain(name), name)
+            if fixture is not None:
+                metafunc.parametrize_fixture(fixture)
+    hooks.generate(metafunc=metafunc)
+    for mark in parametrize_marks:
+        _apply(metafunc, mark)
+    return metafunc
+
+
+def _parametrized_fixture(chain: tuple[FixtureDef, ...], name: str) -> FixtureDef | None:
+    """Return the definition whose params count: the nearest that has some, as far as each asks for the one before."""
+    for fixture in reversed(chain):
+        if fixture.params is not None:
+            return fixture
+        if name not in fixture.argnames:
+            return None
+    return None
+
+
+def _names(mark: Mark) -> list[str]:
+    given = mark.args[0] if mark.args else mark.kwargs.get("argnames", "")
+    return split_argnames(given)
+
+
+def _direct_names(mark: Mark) -> list[str]:
+    indirect = mark.args[2] if len(mark.args) > 2 else mark.kwargs.get("indirect", False)
+    if indirect is True:
+        return []
+    through = indirect if isinstance(indirect, list | tuple) else ()
+    return [name for name in _names(mark) if name not in through]
+
+
+def _apply(metafunc: Metafunc, mark: Mark) -> None:
+    try:
+        inspect.signature(metafunc.parametrize).bind(*mark.args, **mark.kwargs)
+    except TypeError as error:
+        raise CollectionError(f"rpd.mark.parametrize: {error}") from None
+    metafunc.parametrize(*mark.args, **mark.kwargs)
+
+
+def _effective_view(metafunc: Metafunc, context: FileContext) -> View:
+    """Return what the job sees once its parameters are known: wide direct arguments and overridden scopes."""
+    changes = {}
+    for name, scope in metafunc.direct.items():
+        if scope is not Scope.JOB:
+            changes[name] = _parameter_fixture(name, scope, metafunc, context)
+    for name, override in metafunc.indirect.items():
+        chain = context.view.chain(name)
+        if override is not None and chain:
+            changes[name] = context.registry.rescoped(chain[-1], override)
+    return pick(context.view, changes)
+
+
+def _parameter_fixture(name: str, scope: Scope, metafunc: Metafunc, context: FileContext) -> FixtureDef:
+    """Return a fixture that hands out its parameter: an argument whose values outlive the job."""
+    return FixtureDef(
+        name=name,
+        function=_hand_out,
+        scope=scope,
+        argnames=(RESERVED,),
+        location=location_of(metafunc.function, context.config.rootdir),
+        baseid=context.file,
+    )
+
+
+def _hand_out(request: Any) -> Any:
+    return request.param
+
+
+def _make_nodes(definition: Definition, metafunc: Metafunc, marks: tuple[Mark, ...]) -> Iterator[Node]:
+    prefix = f"{definition.file}::{definition.name}"
+    nodes = [_make_node(definition, prefix, case, marks) for case in metafunc.cases()]
+    ids = [node.id for node in nodes]
+    if len(set(ids)) < len(ids):
+        names = [*metafunc.direct, *metafunc.indirect]
+        raise duplicate_ids(names, [node.case for node in nodes])
+    yield from nodes
+
+
+def _make_node(definition: Definition, prefix: str, case: Case, marks: tuple[Mark, ...]) -> Node:
+    text = "-".join(case.ids)
+    return Node(
+        definition=definition,
+        id=f"{prefix}[{text}]" if case.ids else prefix,
+        case=text,
+        params=case.params,
+        fixture_params=case.fixture_params,
+        marks=(*case.marks, *marks) if case.marks else marks,
+    )

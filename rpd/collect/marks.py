@@ -1,0 +1,98 @@
+"""Marks: which ones exist, which ones a function or a module has, and whether they are written right."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from types import ModuleType
+from typing import Any
+
+from rpd.errors import CollectionError
+from rpd.values.duration import parse_duration
+from rpd.values.mark import MARKS_ATTRIBUTE, Mark
+
+BUILT_IN = {
+    "parametrize(argnames, argvalues)": "run the job once for each set of values",
+    "skip(reason=None)": "do not run the job",
+    "skipif(condition, ..., *, reason=...)": "do not run the job if a condition is true",
+    "xfail(condition, ..., *, reason=..., run=True, raises=None, strict=False)": "expect the job not to pass",
+    "usefixtures(name, ...)": "set these fixtures up although the job does not ask for their values",
+    "retry(infra=N)": "try again when the infrastructure, not the job, failed",
+    "timeout(duration)": "end the job after this time",
+    "slots(N)": "let the job take this many of the places of -n",
+}
+MODULE_MARKS = "rpdmark"
+_NEVER_IN_A_CASE = ("usefixtures", "parametrize")
+
+
+def registered_marks(markers: Iterable[str]) -> dict[str, str]:
+    """Return the name and description of every mark that may be used: rpd's own and those of the setting ``markers``.
+
+    A line of ``markers`` reads ``name: description`` or ``name(arguments): description``.
+    """
+    pairs = [
+        *BUILT_IN.items(),
+        *((head, text.strip()) for head, _, text in (m.partition(":") for m in markers)),
+    ]
+    return {head.partition("(")[0].strip(): text for head, text in pairs}
+
+
+def marks_of(function: Any) -> tuple[Mark, ...]:
+    """Return the marks of a function, the nearest (lowest) first."""
+    return tuple(vars(function).get(MARKS_ATTRIBUTE, ()))
+
+
+def marks_of_module(module: ModuleType) -> tuple[Mark, ...]:
+    """Return the marks ``rpdmark`` gives to every job of the module. Raises CollectionError if it holds anything else."""
+    given = getattr(module, MODULE_MARKS, ())
+    marks = (given,) if isinstance(given, Mark) else given
+    if not isinstance(marks, list | tuple):
+        marks = (given,)
+    for each in marks:
+        if not isinstance(each, Mark):
+            raise CollectionError(f"{MODULE_MARKS}: expected a mark or a list of marks, got {each!r}")
+    return tuple(marks)
+
+
+def check_marks(
+    marks: Sequence[Mark], registered: Mapping[str, str], *, strict: bool, case: bool = False
+) -> None:
+    """Raise CollectionError for a mark that is not registered (if ``strict``) or has wrong arguments.
+
+    ``case`` says that the marks are those of one parameter set.
+    """
+    for mark in marks:
+        if not isinstance(mark, Mark):
+            raise CollectionError(f"expected a mark, got {mark!r}")
+        if strict and mark.name not in registered:
+            close = difflib.get_close_matches(mark.name, registered, n=1)
+            meant = f"; did you mean {close[0]!r}?" if close else ""
+            raise CollectionError(f"{mark.name!r} not found in `markers` configuration option{meant}")
+        if case and mark.name in _NEVER_IN_A_CASE:
+            raise CollectionError(f"rpd.param cannot add rpd.mark.{mark.name}")
+        if mark.name == "timeout":
+            _check_timeout(mark)
+        if mark.name == "usefixtures":
+            _check_usefixtures(mark)
+
+
+def _check_timeout(mark: Mark) -> None:
+    values = (*mark.args, *mark.kwargs.values())
+    try:
+        for value in values:
+            parse_duration(value)
+    except ValueError as error:
+        raise CollectionError(f"rpd.mark.timeout: {error}, got {value!r}") from None
+    if len(values) != 1:
+        raise CollectionError(f"rpd.mark.timeout: expected one duration, got {len(values)}")
+
+
+def _check_usefixtures(mark: Mark) -> None:
+    for name in mark.args:
+        if not isinstance(name, str):
+            raise CollectionError(f"rpd.mark.usefixtures: expected names of fixtures, got {name!r}")
+
+
+def used_fixtures(marks: Iterable[Mark]) -> tuple[str, ...]:
+    """Return the names ``usefixtures`` marks give."""
+    return tuple(str(name) for mark in marks if mark.name == "usefixtures" for name in mark.args)

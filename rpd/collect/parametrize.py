@@ -1,0 +1,261 @@
+"""Parametrization: the axes of one job function, and the cases that are their product."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from rpd.collect.ids import GivenIds, MakeId, make_ids
+from rpd.collect.marks import check_marks
+from rpd.collect.source import arguments_with_default
+from rpd.config import Config
+from rpd.errors import CollectionError, UsageError
+from rpd.values.fixture import FixtureDef, Scope
+from rpd.values.mark import Mark, ParameterSet
+from rpd.values.node import Definition, FixtureParam
+
+EMPTY_CHOICES = ("fail_at_collect", "skip", "xfail")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """Parameters of one node: ``ids`` are joined by ``-`` to the case id."""
+
+    params: Mapping[str, Any] = field(default_factory=dict)
+    fixture_params: Mapping[str, FixtureParam] = field(default_factory=dict)
+    ids: tuple[str, ...] = ()
+    marks: tuple[Mark, ...] = ()
+
+
+class NoValue:
+    """What the arguments of an empty parameter set hold: the node they belong to never runs."""
+
+    def __repr__(self) -> str:
+        return "NOTSET"
+
+
+NO_VALUE = NoValue()
+
+
+@dataclass(frozen=True, slots=True)
+class ParamKey:
+    """Identifies an indirect parameter: equal values of one type share a live fixture, unhashable ones by identity."""
+
+    kind: type
+    value: Any
+
+    @classmethod
+    def of(cls, value: Any) -> ParamKey:
+        """Return the key of ``value``."""
+        try:
+            hash(value)
+        except TypeError:
+            return cls(object, id(value))
+        return cls(type(value), value)
+
+
+class Metafunc:
+    """What ``rpd_generate_nodes`` gets: a job function that can be parametrized.
+
+    ``fixturenames`` are the names it needs, directly or not; ``definition`` is the function as found so far;
+    ``function``, ``module`` and ``config`` are what they say.
+    """
+
+    def __init__(
+        self,
+        *,
+        definition: Definition,
+        fixturenames: Sequence[str],
+        config: Config,
+        chains: Mapping[str, tuple[FixtureDef, ...]],
+        make_id: MakeId,
+        registered: Mapping[str, str],
+    ) -> None:
+        self.definition = definition
+        self.fixturenames = list(fixturenames)
+        self.config = config
+        self.function = definition.function
+        self.module = definition.module
+        self._chains = chains
+        self._make_id = make_id
+        self._registered = registered
+        self._axes: list[tuple[Case, ...]] = []
+        self._direct: dict[str, Scope] = {}
+        self._indirect: dict[str, Scope | None] = {}
+
+    @property
+    def direct(self) -> Mapping[str, Scope]:
+        """The arguments parametrized directly, with the scope of their values."""
+        return self._direct
+
+    @property
+    def indirect(self) -> Mapping[str, Scope | None]:
+        """The fixtures parametrized indirectly, with the scope that overrides theirs, if any."""
+        return self._indirect
+
+    def is_parametrized(self, name: str) -> bool:
+        """Return whether ``name`` has got its parameters."""
+        return name in self._direct or name in self._indirect
+
+    def parametrize(
+        self,
+        argnames: str | Sequence[str],
+        argvalues: Iterable[Any],
+        indirect: bool | Sequence[str] = False,  # noqa: FBT001, FBT002 - pytest's signature
+        ids: GivenIds = None,
+        scope: str | None = None,
+    ) -> None:
+        """Run the job once for each of ``argvalues``; several calls multiply.
+
+        ``argnames`` is ``"a, b"`` or a sequence of names; ``indirect`` names those (True: all) that go to the fixture
+        of that name as ``request.param``; ``scope`` overrides how long a value lives. Raises CollectionError.
+        """
+        names = split_argnames(argnames)
+        cells = self._cells(names, argvalues)
+        through = self._through(names, indirect)
+        self._check_names(names, through)
+        wide = None if scope is None else Scope.parse(scope)
+        marks = [mark for cell in cells for mark in cell.marks]
+        check_marks(marks, self._registered, strict=self.config.strict_markers, case=True)
+        chosen = make_ids(
+            names, cells, ids, make_id=self._make_id, strict=self.config.strict_parametrization_ids
+        )
+        for name in names:
+            if name in through:
+                self._indirect[name] = wide
+            else:
+                self._direct[name] = wide or Scope.JOB
+        via = through if not wide else frozenset(names)
+        self._axes.append(
+            tuple(_case(names, cell, via, each) for cell, each in zip(cells, chosen, strict=True))
+        )
+
+    def parametrize_fixture(self, fixture: FixtureDef) -> None:
+        """Run the job once for each of the ``params`` of ``fixture``. Raises CollectionError."""
+        name = fixture.name
+        cells = self._cells([name], fixture.params or ())
+        marks = [mark for cell in cells for mark in cell.marks]
+        check_marks(marks, self._registered, strict=self.config.strict_markers, case=True)
+        ids = make_ids(
+            [name], cells, fixture.ids, make_id=self._make_id, strict=self.config.strict_parametrization_ids
+        )
+        self._indirect[name] = None
+        self._axes.append(
+            tuple(
+                Case(
+                    fixture_params={name: FixtureParam(key=index, value=cell.values[0])},
+                    ids=() if each is None else (each,),
+                    marks=cell.marks,
+                )
+                for index, (cell, each) in enumerate(zip(cells, ids, strict=True))
+            )
+        )
+
+    def cases(self) -> Iterator[Case]:
+        """Yield the product of all parametrizations, the first one varying slowest."""
+        if len(self._axes) == 1:
+            yield from self._axes[0]
+            return
+        for parts in itertools.product(*self._axes):
+            params: dict[str, Any] = {}
+            fixture_params: dict[str, FixtureParam] = {}
+            ids: tuple[str, ...] = ()
+            marks: tuple[Mark, ...] = ()
+            for part in parts:
+                params.update(part.params)
+                fixture_params.update(part.fixture_params)
+                ids += part.ids
+                marks += part.marks
+            yield Case(params=params, fixture_params=fixture_params, ids=ids, marks=marks)
+
+    def _cells(self, names: Sequence[str], argvalues: Iterable[Any]) -> list[ParameterSet]:
+        if isinstance(argvalues, str | bytes):
+            raise CollectionError(f"parametrize: expected a sequence of values, got {argvalues!r}")
+        try:
+            values = list(argvalues)
+        except TypeError:
+            raise CollectionError(f"parametrize: expected a sequence of values, got {argvalues!r}") from None
+        cells = [_parameter_set(value, names) for value in values]
+        for cell in cells:
+            if len(cell.values) != len(names):
+                raise CollectionError(
+                    f'in "parametrize" the number of names ({len(names)}):\n  {list(names)}\n'
+                    f"must be equal to the number of values ({len(cell.values)}):\n  {list(cell.values)}"
+                )
+        return cells or [self._empty(names)]
+
+    def _empty(self, names: Sequence[str]) -> ParameterSet:
+        choice = self.config.empty_parameter_set_mark
+        if choice not in EMPTY_CHOICES:
+            raise UsageError(
+                f"empty_parameter_set_mark: expected one of {', '.join(EMPTY_CHOICES)}, got {choice!r}"
+            )
+        if choice == "fail_at_collect":
+            raise CollectionError(
+                f"Empty parameter set for ({', '.join(names)}): there is nothing to run. "
+                "If that may be so, set empty_parameter_set_mark to skip or xfail"
+            )
+        keywords: dict[str, Any] = {"reason": f"got empty parameter set for ({', '.join(names)})"}
+        if choice == "xfail":
+            keywords["run"] = False
+        return ParameterSet((NO_VALUE,) * len(names), (Mark(choice, (), keywords),), "NOTSET")
+
+    def _through(self, names: Sequence[str], indirect: bool | Sequence[str]) -> frozenset[str]:
+        if isinstance(indirect, bool):
+            return frozenset(names) if indirect else frozenset()
+        if isinstance(indirect, str) or not isinstance(indirect, Sequence):
+            raise CollectionError(
+                f"expected Sequence or boolean for indirect, got {type(indirect).__name__}: {indirect!r}"
+            )
+        for name in indirect:
+            if name not in names:
+                raise CollectionError(f"indirect fixture {name!r} doesn't exist in {list(names)}")
+        return frozenset(indirect)
+
+    def _check_names(self, names: Sequence[str], through: frozenset[str]) -> None:
+        for name in names:
+            if names.count(name) > 1 or self.is_parametrized(name):
+                raise CollectionError(f"duplicate parametrization of {name!r}")
+            if name in self.fixturenames and not (name in through and not self._chains.get(name)):
+                continue
+            if name in arguments_with_default(self.function):
+                raise CollectionError(f"function already takes an argument {name!r} with a default value")
+            kind = "fixture" if name in through else "argument"
+            raise CollectionError(f"function uses no {kind} {name!r}")
+
+
+def split_argnames(argnames: str | Sequence[str]) -> list[str]:
+    """Return the names in ``"a, b"`` or in a sequence. Raises CollectionError for anything else."""
+    if isinstance(argnames, str):
+        return [name.strip() for name in argnames.split(",") if name.strip()]
+    if isinstance(argnames, Sequence) and all(isinstance(name, str) for name in argnames):
+        return list(argnames)
+    raise CollectionError(f"parametrize: expected names of arguments, got {argnames!r}")
+
+
+def _parameter_set(value: Any, names: Sequence[str]) -> ParameterSet:
+    if isinstance(value, ParameterSet):
+        return value
+    if len(names) == 1:
+        return ParameterSet((value,))
+    try:
+        return ParameterSet(tuple(value))
+    except TypeError:
+        raise CollectionError(
+            f'in "parametrize" the number of names ({len(names)}):\n  {list(names)}\n'
+            f"must be equal to the number of values (1):\n  {value!r}"
+        ) from None
+
+
+def _case(names: Sequence[str], cell: ParameterSet, via: frozenset[str], chosen: str | None) -> Case:
+    pairs = list(zip(names, cell.values, strict=True))
+    return Case(
+        params={name: value for name, value in pairs if name not in via},
+        fixture_params={
+            name: FixtureParam(key=ParamKey.of(value), value=value) for name, value in pairs if name in via
+        },
+        ids=() if chosen is None else (chosen,),
+        marks=cell.marks,
+    )

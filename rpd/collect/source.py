@@ -1,0 +1,83 @@
+"""Where something is written: its place in a file and its lines of source."""
+
+from __future__ import annotations
+
+import inspect
+import linecache
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from rpd.values.mark import Location
+
+
+def relative(path: str | Path, rootdir: Path) -> str:
+    """Return ``path`` as node ids show it: relative to the root folder, with forward slashes."""
+    text = os.fspath(path)
+    root = f"{rootdir}{os.sep}"
+    if text.startswith(root):
+        inside = text[len(root) :]
+    else:
+        try:
+            inside = os.path.relpath(text, rootdir)
+        except ValueError:  # another drive on Windows
+            inside = text
+    return inside.replace(os.sep, "/")
+
+
+def real_function(function: Any) -> Any:
+    """Return the function the user wrote, below ``functools.wraps``, ``partial`` and bound methods."""
+    while True:
+        below = getattr(function, "__wrapped__", None) or getattr(function, "__func__", None)
+        if below is None:
+            below = getattr(function, "func", None) if not hasattr(function, "__code__") else None
+        if below is None:
+            return function
+        function = below
+
+
+def location_of(function: Callable[..., Any], rootdir: Path) -> Location:
+    """Return where ``function`` begins (its first decorator, if any); without source, where its type says it lives."""
+    code = getattr(real_function(function), "__code__", None)
+    if code is None:
+        return Location(getattr(function, "__module__", "") or "?", 0)
+    return Location(relative(code.co_filename, rootdir), code.co_firstlineno)
+
+
+def signature_lines(function: Callable[..., Any]) -> list[str]:
+    """Return the source of ``function`` from its first decorator to the end of the line with ``def``."""
+    code = getattr(real_function(function), "__code__", None)
+    lines: list[str] = []
+    if code is None:
+        return lines
+    for number in range(code.co_firstlineno, code.co_firstlineno + 50):
+        line = linecache.getline(code.co_filename, number)
+        if not line:
+            break
+        lines.append(line.rstrip())
+        if line.lstrip().startswith(("def ", "async def ", "class ")):
+            break
+    return lines
+
+
+def argument_names(function: Callable[..., Any]) -> tuple[str, ...]:
+    """Return the arguments without a default that can be passed by name: what a job or fixture asks for.
+
+    Raises TypeError or ValueError if there is no signature.
+    """
+    kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    return tuple(
+        name
+        for name, parameter in inspect.signature(function).parameters.items()
+        if parameter.kind in kinds and parameter.default is inspect.Parameter.empty
+    )
+
+
+def arguments_with_default(function: Callable[..., Any]) -> frozenset[str]:
+    """Return the arguments that have a default."""
+    return frozenset(
+        name
+        for name, parameter in inspect.signature(function).parameters.items()
+        if parameter.default is not inspect.Parameter.empty
+    )

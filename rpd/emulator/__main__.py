@@ -1,0 +1,41 @@
+"""``python -m rpd.emulator``: run the emulator and say where it is in one line of JSON."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import Any
+
+from rpd.emulator.server import serve
+
+
+def _announce(facts: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(facts) + "\n")
+    sys.stdout.flush()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m rpd.emulator", description="Run a RunPod on this machine.")
+    parser.add_argument("--port", type=int, default=0, help="port on 127.0.0.1 (default: any free one)")
+    parser.add_argument("--balance", type=float, default=100.0, help="USD on the account (default: 100)")
+    parser.add_argument("--boot-seconds", type=float, default=0.3, help="how long a pod takes to boot (default: 0.3)")
+    parser.add_argument("--linger", type=float, help="end that many seconds after standard input is closed")
+    parser.add_argument("--api-key", default="", help="the account's key (default: a random one)")
+    parser.add_argument("--isolation", default="auto", choices=("auto", "root", "user", "plain"))
+    return parser
+
+
+def main() -> int:
+    """Run until told to end. Return the exit code."""
+    options = _parser().parse_args()
+    try:
+        serve(**vars(options), announce=_announce)
+    except OSError as error:
+        sys.stderr.write(f"rpd emulator: cannot listen on port {options.port}: {error.strerror}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

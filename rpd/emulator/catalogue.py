@@ -1,0 +1,120 @@
+"""What the emulated platform rents: GPU types, CPU flavours, data centres and the stock in each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rpd.values.gpus import KNOWN_GPU_TYPES, GpuType
+
+GPUS_PER_DATACENTER = 256
+"""So that a sweep of many pods fits; make it scarce with a fault or over the control endpoint."""
+
+CUDA_VERSIONS = ("11.8", "12.0", "12.1", "12.2", "12.3", "12.4", "12.5", "12.6", "12.7", "12.8", "12.9", "13.0")
+VCPU_PER_GPU = 16
+MEMORY_GB_PER_GPU = 125
+CONTAINER_DISK_USD_PER_GB_MONTH = 0.10
+VOLUME_USD_PER_GB_MONTH = 0.10
+STOPPED_VOLUME_USD_PER_GB_MONTH = 0.20
+NETWORK_VOLUME_USD_PER_GB_MONTH = 0.07
+HOURS_PER_MONTH = 730.0
+
+
+@dataclass(frozen=True, slots=True)
+class DataCenter:
+    """One data centre of the Secure Cloud; ``storage``: whether network volumes can exist there."""
+
+    id: str
+    name: str
+    location: str
+    region: str
+    storage: bool
+    listed: bool = True
+
+
+DATA_CENTERS: dict[str, DataCenter] = {
+    row.id: row
+    for row in (
+        DataCenter("EU-RO-1", "EU-RO-1", "Romania", "EUROPE", True),
+        DataCenter("EU-CZ-1", "EU-CZ-1", "Czech Republic", "EUROPE", True),
+        DataCenter("EU-SE-1", "EU-SE-1", "Sweden", "EUROPE", True),
+        DataCenter("EU-NL-1", "EU-NL-1", "Netherlands", "EUROPE", True),
+        DataCenter("EU-FR-1", "EU-FR-1", "France", "EUROPE", True),
+        DataCenter("EUR-IS-1", "EUR-IS-1", "Iceland", "EUROPE", True),
+        DataCenter("EUR-NO-1", "EUR-NO-1", "Norway", "EUROPE", True),
+        DataCenter("US-CA-2", "US-CA-2", "United States", "NORTH_AMERICA", True),
+        DataCenter("US-GA-2", "US-GA-2", "United States", "NORTH_AMERICA", True),
+        DataCenter("US-IL-1", "US-IL-1", "United States", "NORTH_AMERICA", True),
+        DataCenter("US-KS-2", "US-KS-2", "United States", "NORTH_AMERICA", True),
+        DataCenter("US-TX-3", "US-TX-3", "United States", "NORTH_AMERICA", True),
+        DataCenter("US-TX-4", "US-TX-4", "United States", "NORTH_AMERICA", False),
+        DataCenter("US-DE-1", "US-DE-1", "United States", "NORTH_AMERICA", False),
+        DataCenter("CA-MTL-3", "CA-MTL-3", "Canada", "NORTH_AMERICA", True),
+        DataCenter("AP-JP-1", "AP-JP-1", "Japan", "ASIA", True),
+        DataCenter("OC-AU-1", "OC-AU-1", "Australia", "OCEANIA", False),
+        DataCenter("US-OR-1", "US-OR-1", "United States", "NORTH_AMERICA", False, listed=False),
+    )
+}
+COMMUNITY_COUNTRIES = ("CA", "CZ", "ES", "FR", "NL", "SE", "US")
+
+
+@dataclass(frozen=True, slots=True)
+class CpuFlavor:
+    """One CPU flavour: GB of memory per vCPU and USD per vCPU and hour."""
+
+    id: str
+    name: str
+    memory_gb_per_vcpu: int
+    usd_per_vcpu_hr: float
+    min_vcpu: int = 2
+    max_vcpu: int = 32
+    disk_gb_per_vcpu: int = 10
+
+
+CPU_FLAVORS: dict[str, CpuFlavor] = {
+    row.id: row
+    for row in (
+        CpuFlavor("cpu3c", "Compute-Optimized", 2, 0.03),
+        CpuFlavor("cpu3g", "General Purpose", 4, 0.04),
+        CpuFlavor("cpu3m", "Memory-Optimized", 8, 0.055),
+        CpuFlavor("cpu5c", "Compute-Optimized", 2, 0.035),
+        CpuFlavor("cpu5g", "General Purpose", 4, 0.0475),
+        CpuFlavor("cpu5m", "Memory-Optimized", 8, 0.06),
+    )
+}
+
+
+def price(gpu: GpuType, cloud: str) -> float | None:
+    """Return USD per GPU and hour in ``secure`` or ``community``, None where it is not rented."""
+    return gpu.secure_usd_per_hr if cloud == "secure" else gpu.community_usd_per_hr
+
+
+def most(gpu: GpuType, cloud: str) -> int:
+    """Return the most GPUs one pod may have."""
+    return gpu.max_count_secure if cloud == "secure" else gpu.max_count_community
+
+
+def display_name(gpu_id: str) -> str:
+    """Return the short name RunPod shows, such as ``RTX A6000`` or ``H100 SXM``."""
+    known = {
+        "NVIDIA H100 80GB HBM3": "H100 SXM",
+        "NVIDIA A100-SXM4-80GB": "A100 SXM",
+        "NVIDIA A100 80GB PCIe": "A100 PCIe",
+        "NVIDIA H200": "H200 SXM",
+    }
+    short = gpu_id.removeprefix("NVIDIA ").removeprefix("GeForce ").removesuffix(" Generation")
+    return known.get(gpu_id, short)
+
+
+def stock_word(free: int, wanted: int) -> str | None:
+    """Return ``High``, ``Medium``, ``Low`` or None for ``free`` GPUs where ``wanted`` are asked for at once."""
+    pods = free // max(wanted, 1)
+    return "High" if pods >= 16 else "Medium" if pods >= 4 else "Low" if pods >= 1 else None
+
+
+def gpu_types() -> dict[str, GpuType]:
+    """Return every GPU type that is rented."""
+    return {
+        row.id: row
+        for row in KNOWN_GPU_TYPES.values()
+        if row.secure_usd_per_hr is not None or row.community_usd_per_hr is not None
+    }

@@ -1,0 +1,69 @@
+"""GuestSpec: everything the zygote must know to start one pod, as it crosses the socket between the two."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any
+
+
+class Isolation(StrEnum):
+    """How well a pod is kept apart from the host."""
+
+    ROOT = "root"
+    """Mount, PID, UTS and IPC namespaces, made by root."""
+    USER = "user"
+    """The same inside a user namespace, made by anybody."""
+    PLAIN = "plain"
+    """A private folder only: the kernel gives no namespaces."""
+
+
+class Sshd(StrEnum):
+    """What becomes of the SSH server once the start script asks for it."""
+
+    ON = "on"
+    NEVER = "never"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuestSpec:
+    """One start of one pod. Paths are the host's, except the keys of ``mounts`` (in the pod); sizes are MB.
+
+    ``key`` is unique per start; ``command`` is the argv of PID 1 and ``env`` its whole environment; ``disk`` is the
+    folder that is the pod's root; ``mounts`` maps a path in the pod to a folder kept over restarts; ``facts`` is what
+    the stand-in tools read; ``disk_limit_mb`` puts all of it on a tmpfs of that size.
+    """
+
+    key: str
+    hostname: str
+    command: tuple[str, ...]
+    env: Mapping[str, str]
+    disk: str
+    log: str
+    mounts: Mapping[str, str] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    disk_limit_mb: int | None = None
+    sshd: Sshd = Sshd.ON
+    sshd_delay: float = 0.0
+
+    def encode(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def decode(cls, values: dict[str, Any]) -> GuestSpec:
+        """Read back what ``encode`` gave."""
+        return cls(**{**values, "command": tuple(values["command"]), "sshd": Sshd(values["sshd"])})
+
+
+def pack(message: Mapping[str, Any]) -> bytes:
+    """Return one datagram of the socket between server, zygote and SSH server."""
+    return json.dumps(message, separators=(",", ":")).encode()
+
+
+def unpack(data: bytes) -> dict[str, Any]:
+    """Read one datagram."""
+    message: dict[str, Any] = json.loads(data)
+    return message

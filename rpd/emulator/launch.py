@@ -1,0 +1,136 @@
+"""Starting an emulator as a child process, and talking to its control endpoint."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+from rpd.errors import ProvisioningError
+
+_CLOSE_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Launched:
+    """A running emulator: point ``RUNPOD_API_BASE_URL`` at ``base_url``. A context manager that closes itself."""
+
+    base_url: str
+    api_key: str
+    process: subprocess.Popen[str]
+    notices: tuple[str, ...] = ()
+
+    def close(self) -> None:
+        """End the emulator and every pod, and wait until they are gone."""
+        if self.process.stdin is not None:
+            with contextlib.suppress(OSError):
+                self.process.stdin.close()
+        self.process.terminate()
+        try:
+            self.process.wait(_CLOSE_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+
+    def __enter__(self) -> Launched:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def inject(self, rule: Mapping[str, Any]) -> None:
+        """Add a fault (see ``rpd.emulator.faults``). Raises ValueError for a rule that is none."""
+        self._ask("POST", "faults", rule)
+
+    def clear_faults(self) -> None:
+        """Forget every fault."""
+        self._ask("DELETE", "faults")
+
+    def faults(self) -> list[dict[str, Any]]:
+        """Return the faults in force; ``struck`` counts."""
+        rules: list[dict[str, Any]] = self._ask("GET", "faults")
+        return rules
+
+    def state(self) -> dict[str, Any]:
+        """Return ``pods``, ``volumes``, ``balance`` (USD), ``spend_per_hr``, ``isolation`` and ``requests``."""
+        state: dict[str, Any] = self._ask("GET", "state")
+        return state
+
+    def pods(self) -> list[dict[str, Any]]:
+        """Return every pod the account has, running or stopped."""
+        pods: list[dict[str, Any]] = self.state()["pods"]
+        return pods
+
+    def set_balance(self, usd: float) -> None:
+        """Set what is left on the account; at zero the pods end."""
+        self._ask("POST", "balance", {"usd": usd})
+
+    def set_stock(self, gpu: str, place: str, free: int) -> None:
+        """Leave exactly ``free`` GPUs of a type in a data centre, or in ``community``."""
+        self._ask("POST", "stock", {"gpu": gpu, "place": place, "free": free})
+
+    def settle(self) -> None:
+        """Wait until no stopped or deleted pod has a process or a disk left."""
+        self._ask("POST", "settle")
+
+    def _ask(self, method: str, name: str, body: Mapping[str, Any] | None = None) -> Any:
+        request = urllib.request.Request(  # noqa: S310 - always http, on this machine
+            f"{self.base_url}/_emulator/{name}",
+            method=method,
+            data=None if body is None else json.dumps(body).encode(),
+            headers={"Authorization": f"Bearer {self.api_key}", "Content-Type": "application/json"},
+        )
+        # No proxy stands between a process and its own machine.
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        try:
+            with opener.open(request, timeout=60) as response:
+                return json.load(response)
+        except urllib.error.HTTPError as error:
+            raise ValueError(json.load(error)["error"]) from None
+
+
+def launch(
+    *,
+    balance: float = 100.0,
+    boot_seconds: float = 0.3,
+    linger: float = 0.0,
+    port: int = 0,
+    api_key: str = "",
+    isolation: str = "auto",
+    wrapper: Sequence[str] = (),
+) -> Launched:
+    """Start an emulator in a session of its own and return once it serves.
+
+    It ends, with all its pods, when ``close`` is called or ``linger`` seconds after this process ended, however it
+    ended. ``wrapper`` is put before its command line. Raises ProvisioningError if it does not come up.
+    """
+    options = {"balance": balance, "boot-seconds": boot_seconds, "linger": linger, "port": port, "api-key": api_key,
+               "isolation": isolation}  # fmt: skip
+    words = [f"--{name}={value}" for name, value in options.items()]
+    # The child imports from the same places, also where rpd is not installed but on this process's path.
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    process = subprocess.Popen(
+        [*wrapper, sys.executable, "-m", "rpd.emulator", *words],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True, env=env,
+    )  # fmt: skip
+    assert process.stdout is not None  # noqa: S101 - narrows the type
+    line = process.stdout.readline()
+    if not line:
+        process.wait()
+        raise ProvisioningError(f"the emulator ended before it served, with exit code {process.returncode}")
+    facts = json.loads(line)
+    return Launched(
+        base_url=facts["base_url"], api_key=facts["api_key"], process=process, notices=tuple(facts["notices"])
+    )

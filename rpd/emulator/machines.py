@@ -1,0 +1,337 @@
+"""The machines: they turn the account's pods into process trees by way of the zygote, and report what became of them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import shlex
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rpd.emulator import catalogue
+from rpd.emulator.faults import BOOT_KINDS, LIVE_KINDS, FaultBook, Rule
+from rpd.emulator.guest import image
+from rpd.emulator.guest.sandbox import wipe
+from rpd.emulator.guest.spec import GuestSpec, Isolation, Sshd, pack, unpack
+from rpd.emulator.state import Account, Pod
+
+HOST = "127.0.0.1"
+NEVER_READY = (":missing", "/missing")
+"""An image whose name holds one of these cannot be pulled: its pod is RUNNING and never gets a runtime."""
+_CRASH_BACKOFF_SECONDS = 1.0
+_BOOT = "import sys; sys.path[:] = sys.argv[1:]; from rpd.emulator.guest.zygote import main; main()"
+
+
+@dataclass(slots=True, kw_only=True)
+class _Container:
+    """One start of a pod."""
+
+    pod: Pod
+    generation: int
+    key: str
+    disk: Path
+    port: int = 0
+    listener: socket.socket | None = None
+    control: socket.socket | None = None
+    rules: list[Rule] = field(default_factory=list)
+    boot: asyncio.TimerHandle | None = None
+    sent: bool = False
+    gone: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def rule(self, kind: str) -> Mapping[str, Any] | None:
+        """Return the parameters of a fault of ``kind`` that struck this start."""
+        return next((rule.params for rule in self.rules if rule.kind == kind), None)
+
+
+class Machines:
+    """Runs pods. All methods belong to the thread of the event loop it was opened on."""
+
+    def __init__(self, *, faults: FaultBook, boot_seconds: float, base_url: str, isolation: str = "auto") -> None:
+        self.account: Account | None = None
+        self.base_url = base_url
+        self.isolation = Isolation.PLAIN
+        self._wanted_isolation = isolation
+        self._faults = faults
+        self._boot_seconds = boot_seconds
+        self._live: dict[str, _Container] = {}
+        self._by_key: dict[str, _Container] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._folder = Path(tempfile.mkdtemp(prefix="rpd-emulator-"))
+        self._ready = asyncio.Event()
+
+    # --- the zygote -------------------------------------------------------------------------------------------------
+
+    def spawn_zygote(self) -> None:
+        """Start the zygote, so that it loads while the server does."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+        paths = [str(Path(entry).resolve()) for entry in sys.path]
+        # An environment of its own: what a forked SSH server shows under /proc is not the host's.
+        with (self._folder / "zygote.log").open("wb") as log:
+            self._zygote = subprocess.Popen(
+                [sys.executable, "-I", "-c", _BOOT, *paths],
+                stdin=theirs, stdout=log, stderr=log, env={"PATH": os.defpath, "LANG": "C.UTF-8"},
+                start_new_session=True, cwd="/",
+            )  # fmt: skip
+        theirs.close()
+        ours.send(pack({"op": "hello", "folder": str(self._folder), "isolation": self._wanted_isolation}))
+        ours.setblocking(False)
+        self._channel = ours
+
+    async def open(self) -> None:
+        """Wait until pods can be started."""
+        asyncio.get_running_loop().add_reader(self._channel, self._hear)
+        await self._ready.wait()
+
+    async def close(self) -> None:
+        """End every pod, delete their disks, and wait for that."""
+        for container in self._live.values():
+            if container.boot is not None:
+                container.boot.cancel()
+        asyncio.get_running_loop().remove_reader(self._channel)
+        self._channel.close()
+        await asyncio.to_thread(self._zygote.wait)
+        for task in tuple(self._tasks):
+            task.cancel()
+        await asyncio.to_thread(wipe, self._folder)
+
+    def _hear(self) -> None:
+        try:
+            data = self._channel.recv(1 << 18)
+        except BlockingIOError:
+            return
+        if not data:
+            asyncio.get_running_loop().remove_reader(self._channel)
+            self._ready.set()
+            return
+        message = unpack(data)
+        if message["event"] == "ready":
+            self.isolation = Isolation(message["isolation"])
+            self._ready.set()
+        elif (container := self._by_key.get(message["key"])) is None:
+            return
+        elif message["event"] == "started":
+            self._started(container)
+        elif message["event"] == "failed":
+            (self._folder / f"{container.key}.error").write_text(message["error"])
+        else:
+            self._exited(container)
+
+    # --- what the account asks for ----------------------------------------------------------------------------------
+
+    def start(self, pod: Pod) -> None:
+        """Boot ``pod`` after the usual time, as its faults have it."""
+        key = f"{pod.id}.{pod.generation}"
+        operation = "create" if pod.generation == 1 else "resume"
+        container = _Container(
+            pod=pod, generation=pod.generation, key=key, disk=self._folder / key,
+            rules=list(self._faults.take_all(BOOT_KINDS, {**pod.subject, "operation": operation})),
+        )  # fmt: skip
+        self._live[pod.id] = self._by_key[key] = container
+        if container.rule("no-runtime") is not None or any(word in pod.order.image for word in NEVER_READY):
+            return
+        slow = container.rule("slow-boot")
+        seconds = self._boot_seconds + (slow["seconds"] if slow else 0.0)
+        if container.rule("crash-loop") is not None and pod.generation > 1:
+            seconds += _CRASH_BACKOFF_SECONDS
+        container.boot = asyncio.get_running_loop().call_later(seconds, self._boot, container)
+
+    def kill(self, pod: Pod) -> None:
+        """End all processes of ``pod``; its container disk goes."""
+        container = self._live.pop(pod.id, None)
+        if container is not None:
+            self._spawn(self._discard(container))
+
+    def delete(self, pod: Pod) -> None:
+        """End all processes of ``pod``, and delete its disks."""
+        container = self._live.pop(pod.id, None)
+        self._spawn(self._delete(pod, container))
+
+    async def _delete(self, pod: Pod, container: _Container | None) -> None:
+        if container is not None:
+            await self._discard(container)
+        await asyncio.to_thread(wipe, self._volume(pod))
+
+    async def _discard(self, container: _Container) -> None:
+        if container.boot is not None:
+            container.boot.cancel()
+        for end in (container.listener, container.control):
+            if end is not None:
+                end.close()
+        if container.sent:
+            self._send({"op": "kill", "key": container.key})
+            await container.gone.wait()
+        self._by_key.pop(container.key, None)
+        await asyncio.to_thread(wipe, container.disk)
+
+    def _spawn(self, work: Any) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def settled(self) -> None:
+        """Wait until no ended pod has a process or a disk left."""
+        while self._tasks:
+            await asyncio.wait(tuple(self._tasks))
+
+    # --- booting ----------------------------------------------------------------------------------------------------
+
+    def _volume(self, pod: Pod) -> Path:
+        network = pod.order.network_volume
+        return self._folder / (f"network-{network}" if network else f"volume-{pod.id}")
+
+    def delete_network_volume(self, volume_id: str) -> None:
+        """Delete the files of a network volume."""
+        self._spawn(asyncio.to_thread(wipe, self._folder / f"network-{volume_id}"))
+
+    def _boot(self, container: _Container) -> None:
+        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        listener.bind((HOST, 0))  # bound, not listening: refused until an SSH server takes it over
+        container.port = listener.getsockname()[1]
+        container.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        spec = self._spec(container)
+        container.sent = True
+        self._send({"op": "start", "spec": spec.encode()}, listener.fileno(), theirs.fileno())
+        theirs.close()
+        listener.close()
+
+    def _send(self, message: Mapping[str, Any], *descriptors: int) -> None:
+        with contextlib.suppress(OSError):
+            self._channel.setblocking(True)  # noqa: FBT003
+            socket.send_fds(self._channel, [pack(message)], descriptors)
+            self._channel.setblocking(False)  # noqa: FBT003
+
+    def _spec(self, container: _Container) -> GuestSpec:
+        pod = container.pod
+        container.disk.mkdir()
+        mounts = {}
+        if pod.order.volume_gb or pod.order.network_volume:
+            self._volume(pod).mkdir(exist_ok=True)
+            mounts[pod.order.mount or "/workspace"] = str(self._volume(pod))
+        gpus = 0 if container.rule("zero-gpus") is not None else pod.gpu_count
+        late, full = container.rule("late-sshd"), container.rule("disk-full")
+        crash = container.rule("crash-loop") is not None
+        return GuestSpec(
+            key=container.key,
+            hostname=pod.id,
+            command=("/bin/sh", "-c", "exit 1") if crash else _command(pod.order.docker_args),
+            env=self._environment(pod, container.port, gpus),
+            disk=str(container.disk),
+            log=str(self._folder / f"{pod.id}.log"),
+            mounts=mounts,
+            facts=_facts(pod, gpus, self.base_url),
+            disk_limit_mb=full["size_mb"] if full else None,
+            sshd=Sshd.NEVER if container.rule("no-sshd") is not None else Sshd.ON,
+            sshd_delay=late["seconds"] if late else 0.0,
+        )
+
+    def _environment(self, pod: Pod, port: int, gpus: int) -> dict[str, str]:
+        """Return the whole environment of PID 1: the image's, RunPod's, the user's."""
+        env = {
+            "PATH": image.PATH, "HOME": "/root", "HOSTNAME": pod.id, "LANG": "C.UTF-8",
+            "DEBIAN_FRONTEND": "noninteractive", "PIP_BREAK_SYSTEM_PACKAGES": "1",
+            "HF_HOME": "/workspace/.cache/huggingface/", "UV_CACHE_DIR": "/workspace/.cache/uv/",
+            "PIP_CACHE_DIR": "/workspace/.cache/pip/",
+            "RUNPOD_POD_ID": pod.id, "RUNPOD_POD_HOSTNAME": pod.host_id, "RUNPOD_CPU_COUNT": str(pod.vcpu),
+            "RUNPOD_MEM_GB": str(pod.memory_gb), "RUNPOD_API_KEY": pod.api_key,
+            # Not set by RunPod, whose tools know where it is: here they must be told.
+            "RUNPOD_API_BASE_URL": self.base_url,
+        }  # fmt: skip
+        if pod.order.gpu:
+            env |= {"RUNPOD_GPU_COUNT": str(gpus), "CUDA_VERSION": "12.8.1", "NVIDIA_VISIBLE_DEVICES": "all"}
+        if pod.datacenter:
+            env["RUNPOD_DC_ID"] = pod.datacenter
+        if "22/tcp" in pod.order.ports.split(","):
+            env |= {"RUNPOD_PUBLIC_IP": HOST, "RUNPOD_TCP_PORT_22": str(port)}
+        if pod.order.network_volume:
+            env["RUNPOD_VOLUME_ID"] = pod.order.network_volume
+        return env | pod.env
+
+    def _started(self, container: _Container) -> None:
+        if self.account is None or self._live.get(container.pod.id) is not container:
+            return
+        ports = tuple(_port(entry, container.port) for entry in container.pod.order.ports.split(",") if entry)
+        self.account.container_started(container.pod.id, container.generation, ports)
+        for rule in self._faults.take_all(LIVE_KINDS, container.pod.subject) if self._armed() else ():
+            self._strike(container, rule)
+
+    def _armed(self) -> bool:
+        return any(rule["kind"] in LIVE_KINDS for rule in self._faults.describe())
+
+    def _exited(self, container: _Container) -> None:
+        container.gone.set()
+        if self._live.get(container.pod.id) is container and self.account is not None:
+            del self._live[container.pod.id]
+            container.sent = False
+            self._spawn(self._discard(container))
+            self.account.container_exited(container.pod.id, container.generation)
+
+    # --- live faults ------------------------------------------------------------------------------------------------
+
+    def strike_now(self, rule: Rule) -> None:
+        """Let a live fault hit the running pods it matches."""
+        for container in tuple(self._live.values()):
+            if container.pod.runtime is not None and rule.strikes(container.pod.subject):
+                self._strike(container, rule)
+
+    def _strike(self, container: _Container, rule: Rule) -> None:
+        if self.account is None:
+            return
+        if rule.kind == "lose-host":
+            self.account.lost(container.pod, rule.params["status"])
+        elif rule.kind == "outbid":
+            self.account.outbid(container.pod)
+        elif container.control is not None:
+            wanted = {key: rule.params[key] for key in ("after_bytes", "down_seconds")}
+            container.control.send(pack(wanted))
+
+
+def _port(entry: str, ssh_port: int) -> dict[str, Any]:
+    """Return one ``runtime.ports`` entry for ``22/tcp`` and the like. The network is the host's, so ports stay."""
+    number, _, kind = entry.partition("/")
+    private = int(number)
+    if kind == "http":
+        return {"ip": "100.65.0.101", "isIpPublic": False, "privatePort": private,
+                "publicPort": 60000 + private % 5000, "type": "http"}  # fmt: skip
+    public = ssh_port if private == 22 else private
+    return {"ip": HOST, "isIpPublic": True, "privatePort": private, "publicPort": public, "type": "tcp"}
+
+
+def _command(docker_args: str) -> tuple[str, ...]:
+    """Return the argv of PID 1: the image's start script unless ``dockerArgs`` replaces it."""
+    if not docker_args.strip():
+        return ("/bin/sh", "/start.sh")
+    try:
+        parts = json.loads(docker_args)
+    except ValueError:
+        parts = None
+    if isinstance(parts, dict):
+        words = [*(parts.get("entrypoint") or ()), *(parts.get("cmd") or ())]
+        return tuple(map(str, words)) or ("/bin/sh", "/start.sh")
+    try:
+        return tuple(shlex.split(docker_args))
+    except ValueError:
+        return ("/bin/sh", "-c", docker_args)
+
+
+def _facts(pod: Pod, gpus: int, base_url: str) -> dict[str, Any]:
+    """Return what the stand-in tools in the pod tell."""
+    gpu = catalogue.gpu_types().get(pod.order.gpu or "")
+    row = {"name": pod.order.gpu, "memory_mb": gpu.memory_gb * 1024} if gpu else {}
+    seeds = [f"{pod.id}-{index}" for index in range(gpus)]
+    return {
+        "api": base_url,
+        "gpus_installed": gpu is not None,
+        "gpus": [{**row, "uuid": f"GPU-{uuid.uuid5(uuid.NAMESPACE_OID, seed)}"} for seed in seeds],
+        "booted": time.time(),
+    }

@@ -1,0 +1,283 @@
+"""The server: one HTTP address under which the emulated platform and its control endpoint answer."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hmac
+import json
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from aiohttp import web
+
+from rpd.emulator import machines
+from rpd.emulator.faults import API_KINDS, LIVE_KINDS, FaultBook, Rule
+from rpd.emulator.graphql import Answer, Call, Caller, GraphqlFace
+from rpd.emulator.guest.spec import Isolation
+from rpd.emulator.machines import Machines
+from rpd.emulator.state import HICCUP, Account, Refusal
+
+_SWEEP_SECONDS = 1.0
+_BODY_BYTES = 4 << 20
+_NOTICES = {
+    Isolation.PLAIN: "This system gives no namespaces: pods run as plain processes in a private folder, "
+    "see the files of this machine, and have no /workspace of their own.",
+}
+_HTML = "<html><head><title>{status}</title></head><body><h1>{status}</h1><p>cloudflare</p></body></html>"
+
+
+class Emulator:
+    """One emulated platform: account, machines, faces."""
+
+    def __init__(
+        self, listener: socket.socket, *, boot_seconds: float, balance: float, api_key: str = "", isolation: str = "auto"
+    ) -> None:
+        self.faults = FaultBook()
+        host, port = listener.getsockname()[:2]
+        self.base_url = f"http://{host}:{port}"
+        self.machines = Machines(
+            faults=self.faults, boot_seconds=boot_seconds, base_url=self.base_url, isolation=isolation
+        )
+        self.machines.spawn_zygote()
+        self.account = Account(
+            clock=time.time, host=self.machines, faults=self.faults, balance=balance, api_key=api_key
+        )
+        self.machines.account = self.account
+        self._face = GraphqlFace(self.account, time.time, self.machines.delete_network_volume)
+        self._requests = 0
+
+    @property
+    def notices(self) -> list[str]:
+        """Sentences a person should read."""
+        return [_NOTICES[self.machines.isolation]] if self.machines.isolation in _NOTICES else []
+
+    def application(self) -> web.Application:
+        """Return the HTTP application."""
+        app = web.Application(client_max_size=_BODY_BYTES)
+        app.router.add_post("/graphql", self._graphql)
+        app.add_routes(
+            [
+                web.get("/_emulator/state", self._control(self._get_state)),
+                web.get("/_emulator/faults", self._control(self._get_faults)),
+                web.post("/_emulator/faults", self._control(self._inject)),
+                web.delete("/_emulator/faults", self._control(self._clear)),
+                web.post("/_emulator/balance", self._control(self._set_balance)),
+                web.post("/_emulator/stock", self._control(self._set_stock)),
+                web.post("/_emulator/settle", self._control(self._settle)),
+            ]
+        )
+        return app
+
+    async def sweep_for_ever(self) -> None:
+        """Watch the balance."""
+        while True:
+            await asyncio.sleep(_SWEEP_SECONDS)
+            self.account.sweep()
+
+    # --- GraphQL ----------------------------------------------------------------------------------------------------
+
+    def _caller(self, request: web.Request) -> Caller | None:
+        """Return who asks, None for a key nobody has."""
+        key = request.headers.get("Authorization", "").removeprefix("Bearer ") or request.query.get("api_key", "")
+        if not key:
+            return Caller(anonymous=True)
+        if hmac.compare_digest(key.encode(), self.account.api_key.encode()):
+            return Caller()
+        return next((Caller(pod=pod.id) for pod in self.account.pods.values() if pod.api_key == key), None)
+
+    async def _graphql(self, request: web.Request) -> web.StreamResponse:
+        self._requests += 1
+        caller = self._caller(request)
+        if caller is None:
+            return web.json_response({"error": "Unauthorized"}, status=401)
+        try:
+            call = self._face.read(json.loads(await request.read()))
+        except ValueError:
+            return web.json_response({"errors": [{"message": "Bad Request"}]}, status=400)
+        if isinstance(call, Answer):
+            return _json(call)
+        rule = next((r for s in call.subjects if (r := self.faults.take(API_KINDS, s))), None)
+        if rule is None:
+            return _json(self._face.answer(call, caller))
+        return await self._spoil(rule, request, lambda who: self._face.answer(call, who), caller, call)
+
+    async def _spoil(
+        self, rule: Rule, request: web.Request, execute: Callable[[Caller], Answer], caller: Caller, call: Call
+    ) -> web.StreamResponse:
+        """Answer as a fault has it."""
+        params = rule.params
+        if rule.kind == "anonymous":
+            return _json(execute(Caller(anonymous=True)))
+        if rule.kind == "slow" and params["when"] == "before":
+            await asyncio.sleep(params["seconds"])
+            return _json(execute(caller))
+        answer = execute(caller) if params.get("when") == "after" else Answer(200, {"data": None})
+        match rule.kind:
+            case "slow":
+                await asyncio.sleep(params["seconds"])
+                return _json(answer)
+            case "unauthorized":
+                return web.json_response({"error": "Unauthorized"}, status=401)
+            case "forbidden-html":
+                return _html(403)
+            case "gone":
+                return _html(410)
+            case "server-error":
+                return _html(params["status"])
+            case "rate-limit":
+                retry = {"Retry-After": str(params["retry_after"])}
+                return web.json_response({"message": "Too Many Requests"}, status=429, headers=retry)
+            case "reset":
+                if request.transport is not None:
+                    request.transport.abort()
+                return web.Response(status=500)
+            case _:
+                message, code = params.get("message") or HICCUP, params.get("code", "INTERNAL_SERVER_ERROR")
+                path = [call.subjects[0]["field"]]
+                error = {"message": message, "path": path, "extensions": {"code": code}}
+                return web.json_response({"errors": [error], "data": {path[0]: None}})
+
+    # --- control ----------------------------------------------------------------------------------------------------
+
+    def _control(self, action: Callable[[Any], Any]) -> Callable[[web.Request], Any]:
+        """Return a handler that lets only the owner's key in and answers ``action``'s value as JSON."""
+
+        async def handle(request: web.Request) -> web.Response:
+            caller = self._caller(request)
+            if caller is None or caller.anonymous or caller.pod is not None:
+                return web.json_response({"error": "Unauthorized"}, status=401)
+            body = await request.read()
+            try:
+                result = action(json.loads(body) if body else {})
+                if asyncio.iscoroutine(result):
+                    result = await result
+            except (ValueError, KeyError, TypeError, Refusal) as error:
+                return web.json_response({"error": str(error)}, status=400)
+            return web.json_response(result)
+
+        return handle
+
+    def _get_state(self, _: Mapping[str, Any]) -> dict[str, Any]:
+        account = self.account
+        pods = [
+            {
+                "id": pod.id, "name": pod.order.name, "image": pod.order.image, "desired_status": pod.desired_status,
+                "gpu": pod.order.gpu, "gpu_count": pod.gpu_count, "datacenter": pod.datacenter, "cloud": pod.cloud,
+                "usd_per_hr": pod.cost_per_hr, "generation": pod.generation, "env": pod.env,
+                "ports": list(pod.runtime.ports) if pod.runtime else None,
+                "last_status_change": pod.last_status_change, "api_key": pod.api_key,
+            }
+            for pod in account.pods.values()
+        ]  # fmt: skip
+        volumes = [
+            {"id": v.id, "name": v.name, "size": v.size, "datacenter": v.datacenter} for v in account.volumes.values()
+        ]
+        return {
+            "pods": pods, "volumes": volumes, "balance": account.balance, "spend_per_hr": account.spend_per_hr(),
+            "isolation": self.machines.isolation, "requests": self._requests,
+        }  # fmt: skip
+
+    def _get_faults(self, _: Mapping[str, Any]) -> list[dict[str, Any]]:
+        return self.faults.describe()
+
+    def _inject(self, values: Mapping[str, Any]) -> list[dict[str, Any]]:
+        if values.get("kind") in LIVE_KINDS and values.get("on", "now") == "now":
+            self.machines.strike_now(Rule.parse(values))
+        else:
+            self.faults.inject(values)
+        return self.faults.describe()
+
+    def _clear(self, _: Mapping[str, Any]) -> list[dict[str, Any]]:
+        self.faults.clear()
+        return []
+
+    def _set_balance(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        self.account.balance = float(values["usd"])
+        return {"balance": self.account.balance}
+
+    def _set_stock(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        self.account.set_stock(values["gpu"], values["place"], int(values["free"]))
+        return {"free": self.account.free(values["gpu"], values["place"], "secure")}
+
+    async def _settle(self, _: Mapping[str, Any]) -> dict[str, Any]:
+        await self.machines.settled()
+        return {}
+
+
+def _json(answer: Answer) -> web.Response:
+    return web.json_response(answer.body, status=answer.status)
+
+
+def _html(status: int) -> web.Response:
+    return web.Response(status=status, text=_HTML.format(status=status), content_type="text/html")
+
+
+def serve(
+    *,
+    port: int = 0,
+    balance: float = 100.0,
+    boot_seconds: float = 0.3,
+    linger: float | None = None,
+    api_key: str = "",
+    isolation: str = "auto",
+    announce: Callable[[dict[str, Any]], None],
+) -> None:
+    """Run an emulator on 127.0.0.1 until SIGINT or SIGTERM, then end every pod.
+
+    ``announce`` is called once, with ``base_url``, ``api_key`` and ``notices``, when it serves. With ``linger`` (in
+    seconds) it also ends that long after its standard input reached end of file. Raises OSError if ``port`` is taken.
+    """
+    with socket.create_server((machines.HOST, port), backlog=512) as listener:
+        asyncio.run(_serve(listener, balance, boot_seconds, linger, api_key, isolation, announce))
+
+
+async def _serve(
+    listener: socket.socket,
+    balance: float,
+    boot_seconds: float,
+    linger: float | None,
+    api_key: str,
+    isolation: str,
+    announce: Callable[[dict[str, Any]], None],
+) -> None:
+    emulator = Emulator(
+        listener, boot_seconds=boot_seconds, balance=balance, api_key=api_key, isolation=isolation
+    )
+    runner = web.AppRunner(emulator.application(), access_log=None, shutdown_timeout=1.0)
+    end = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, end.set)
+    if linger is not None:
+        _end_with_stdin(loop, linger, end)
+    sweeper = loop.create_task(emulator.sweep_for_ever())
+    try:
+        await runner.setup()
+        await web.SockSite(runner, listener).start()
+        await emulator.machines.open()
+        announce({"base_url": emulator.base_url, "api_key": emulator.account.api_key, "notices": emulator.notices})
+        await end.wait()
+    finally:
+        sweeper.cancel()
+        await runner.cleanup()
+        await emulator.machines.close()
+
+
+def _end_with_stdin(loop: asyncio.AbstractEventLoop, linger: float, end: asyncio.Event) -> None:
+    """Set ``end`` ``linger`` seconds after the pipe on standard input was closed."""
+    descriptor = sys.stdin.fileno()
+
+    def read() -> None:
+        with contextlib.suppress(BlockingIOError):
+            if not os.read(descriptor, 4096):
+                loop.remove_reader(descriptor)
+                loop.call_later(linger, end.set)
+
+    os.set_blocking(descriptor, False)  # noqa: FBT003
+    loop.add_reader(descriptor, read)

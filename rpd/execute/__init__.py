@@ -1,0 +1,1 @@
+"""LANES -> REPORTS: running nodes on pods."""

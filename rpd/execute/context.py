@@ -1,0 +1,163 @@
+"""What all nodes of one run share: the far end, the files, the flags that overrule jobs."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from rpd.errors import ReleaseError
+from rpd.execute.files import RunFiles
+from rpd.execute.journal import Journal
+from rpd.execute.lease import Connect, Lease
+from rpd.execute.noderun import Masker
+from rpd.execute.stop import Stop
+from rpd.values.job import Budget, CloudChoice, Gpu, Job, Release
+from rpd.values.pod import PodRequest, Provider
+from rpd.values.report import SourceRecord
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overrides:
+    """Flags that overrule every job of a run; None leaves the job's own value. Money in USD, times in seconds."""
+
+    cost_cap_usd: float | None = None
+    max_runtime_seconds: float | None = None
+    ssh_ready_seconds: float | None = None
+    gpu_id: str | None = None
+    datacenter_id: str | None = None
+    max_gpu_price: float | None = None
+    cloud: str | None = None
+    fallback_cloud: str | None = None
+
+    def budget(self, budget: Budget) -> Budget:
+        """Return the budget of a job under these flags."""
+        return replace(
+            budget,
+            cost_cap_usd=self.cost_cap_usd or budget.cost_cap_usd,
+            max_runtime=self.max_runtime_seconds or budget.max_runtime,
+            ssh_ready_timeout=self.ssh_ready_seconds or budget.ssh_ready_timeout,
+        )
+
+    def request(self, job: Job, gpu: Gpu | None) -> PodRequest:
+        """Return the pod a job asks for, with ``gpu`` as the fixture of that name gave it, under these flags."""
+        if gpu is not None and self.gpu_id:
+            gpu = Gpu(self.gpu_id, count=gpu.count, max_price_usd=gpu.max_price_usd)
+        if gpu is not None and self.max_gpu_price:
+            gpu = _with_ceiling(gpu, min(self.max_gpu_price, gpu.max_price_usd or self.max_gpu_price))
+        return PodRequest(
+            image=job.image,
+            gpu=gpu,
+            storage=job.storage,
+            mount=job.mount,
+            datacenters=(self.datacenter_id,) if self.datacenter_id else job.datacenters,
+            cloud=CloudChoice(self.cloud) if self.cloud else job.cloud,
+            fallback_cloud=CloudChoice(self.fallback_cloud) if self.fallback_cloud else None,
+            spot=job.spot,
+            container_disk_gb=job.container_disk_gb,
+            min_vcpu=job.min_vcpu,
+            min_memory_gb=job.min_memory_gb,
+            cuda=job.cuda,
+            ports=job.ports,
+            env=job.env,
+            docker_args=job.docker_args,
+            template_id=job.template_id,
+        )
+
+
+def _with_ceiling(gpu: Gpu, usd: float) -> Gpu:
+    return Gpu(*gpu.ids, count=gpu.count, min_vram_gb=gpu.min_vram_gb, max_price_usd=usd, prefer=gpu.prefer)
+
+
+@dataclass(kw_only=True)
+class RunContext:
+    """Shared by all slots of a run; everything in it is safe to use from several threads.
+
+    ``files`` is None in a dry run. ``redact`` masks secrets in JSON-like data, ``mask`` in a text, ``masker`` makes a
+    masker for one stream. ``provider`` is asked for when the first pod is needed.
+    """
+
+    rootdir: Path
+    runs_path: Path
+    run_id: str
+    files: RunFiles | None
+    journal: Journal
+    hook: Any
+    stop: Stop
+    provider: Callable[[], Provider]
+    connect: Connect
+    overrides: Overrides
+    variables: Mapping[str, Any]
+    redact: Callable[[Any], Any]
+    mask: Callable[[str], str]
+    masker: Callable[[], Masker]
+    secrets: Mapping[str, str]
+    """Values of all secrets of the run by environment name, read before anything is created."""
+    pod_env: Mapping[str, str]
+    """What every pod is created with besides its job's environment: the public keys."""
+    source: Callable[[Path], SourceRecord] = lambda _folder: SourceRecord()  # noqa: E731 - a default that knows nothing
+    full_trace: bool = False
+    config: Any = None
+    """What ``request.config`` shows to fixtures."""
+    leases: LeaseBook = field(default_factory=lambda: LeaseBook())
+
+    @property
+    def is_dry(self) -> bool:
+        """Whether nothing really happens."""
+        return self.files is None
+
+
+class LeaseBook:
+    """Every lease of a run, so that none is forgotten on any way out. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._leases: list[Lease] = []
+        self._unreleased: dict[str, ReleaseError] = {}
+
+    def add(self, lease: Lease) -> None:
+        """Enter a lease, before its pod is asked for."""
+        with self._lock:
+            self._leases.append(lease)
+
+    def forget_closed(self) -> None:
+        """Drop leases that ended with nothing left, so that a long run stays small."""
+        with self._lock:
+            self._leases = [held for held in self._leases if held.is_open or held.final_state in ("stopped", "running")]
+
+    def lost(self, error: ReleaseError) -> None:
+        """Remember a pod that may still bill."""
+        with self._lock:
+            self._unreleased[error.pod_id or error.pod_name] = error
+
+    @property
+    def unreleased(self) -> tuple[str, ...]:
+        """Ids (else names) of pods that may still bill."""
+        with self._lock:
+            return tuple(self._unreleased)
+
+    @property
+    def leftover(self) -> tuple[str, ...]:
+        """Ids of pods that stay on purpose, stopped or running."""
+        with self._lock:
+            return tuple(
+                lease.pod.id for lease in self._leases if lease.pod and lease.final_state in ("stopped", "running")
+            )
+
+    def release_all(self) -> None:
+        """Delete every pod that is still open, side by side."""
+        with self._lock:
+            still_open: Sequence[Lease] = [lease for lease in self._leases if lease.is_open]
+        threads = [threading.Thread(target=self._release, args=(lease,), daemon=True) for lease in still_open]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    def _release(self, lease: Lease) -> None:
+        try:
+            lease.release(Release.DELETE)
+        except ReleaseError as error:
+            self.lost(error)

@@ -1,0 +1,75 @@
+"""The journal: an append-only file of events, one JSON object a line, that survives the process."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+FILE_NAME = "events.jsonl"
+
+
+class Journal(Protocol):
+    """Takes events; ``sync=True`` returns only when the event is on the disk."""
+
+    def write(self, event: str, /, *, sync: bool = False, **detail: Any) -> None:
+        """Append one event with the time now (UTC)."""
+        ...
+
+    def close(self) -> None:
+        """Close the file."""
+        ...
+
+
+class FileJournal:
+    """A journal in a file. ``redact`` masks secrets in what is written. Thread-safe."""
+
+    def __init__(self, path: Path, redact: Callable[[Any], Any]) -> None:
+        self._redact = redact
+        self._lock = threading.Lock()
+        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+
+    def write(self, event: str, /, *, sync: bool = False, **detail: Any) -> None:
+        """Append one event. One write call, so that a killed process leaves at most one torn last line."""
+        record = {"at": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": event, **detail}
+        line = json.dumps(self._redact(record), default=str, separators=(",", ":")) + "\n"
+        with self._lock:
+            if self._file < 0:
+                return
+            os.write(self._file, line.encode())
+            if sync:
+                os.fsync(self._file)
+
+    def close(self) -> None:
+        """Flush to the disk and close; later events are dropped."""
+        with self._lock:
+            if self._file >= 0:
+                os.fsync(self._file)
+                os.close(self._file)
+                self._file = -1
+
+
+class NoJournal:
+    """The journal of a dry run: nothing is written."""
+
+    def write(self, event: str, /, *, sync: bool = False, **detail: Any) -> None:
+        """Drop the event."""
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+def read(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the events of a journal in order; a line torn by a crash is passed over."""
+    with path.open(encoding="utf-8", errors="replace") as lines:
+        for line in lines:
+            try:
+                event = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(event, dict) and "event" in event:
+                yield event

@@ -1,0 +1,374 @@
+"""The lease: one pod from the intent on disk to its confirmed release."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from rpd.errors import (
+    AmbiguousCreate,
+    NoCapacity,
+    OutOfStock,
+    PodLost,
+    PodNotFound,
+    PodNotReady,
+    ProviderError,
+    ReleaseError,
+    TransientError,
+)
+from rpd.execute.remote import Remote
+from rpd.execute.stop import Stop
+from rpd.values.duration import format_duration
+from rpd.values.job import Release
+from rpd.values.pod import Offer, PodInfo, PodRequest, PodSpec, PodStatus, Provider, SshEndpoint
+
+CREATE_TRIES = 3
+CREATE_SECONDS = 60.0
+"""How long a release waits for the answer to a create that is under way; the SDK gives up after 30 s."""
+RELEASE_TRIES = 8
+FIRST_POLL = 0.2
+"""Seconds until a new pod is looked at again; doubles up to LAST_POLL."""
+LAST_POLL = 3.0
+
+
+class Record(Protocol):
+    """Takes the events of a pod's life; ``sync`` ones must be on the disk when it returns."""
+
+    def __call__(self, event: str, *, sync: bool = False, **detail: Any) -> None: ...
+
+
+class Connect(Protocol):
+    """Opens a Remote to a pod, trying until ``timeout`` seconds are over. Raises PodNotReady, ConnectionLost, PodLost."""
+
+    def __call__(
+        self, endpoint: SshEndpoint, *, pod_id: str, timeout: float, is_alive: Callable[[], bool | None]
+    ) -> Remote: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Meter:
+    """What a pod has cost so far."""
+
+    seconds: float
+    usd: float
+
+
+class Lease:
+    """Rents one pod, and gives it back on every way out.
+
+    ``acquire`` and ``release`` are called by one thread; ``release`` may be called again, and by another thread, at any
+    time. ``env`` is what the pod is created with besides the request's own environment.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        request: PodRequest,
+        provider: Provider,
+        connect: Connect,
+        record: Record,
+        stop: Stop,
+        ready_seconds: float,
+        env: Mapping[str, str],
+    ) -> None:
+        self.name = name
+        self.request = request
+        self.pod: PodInfo | None = None
+        self.offer: Offer | None = None
+        self.remote: Remote | None = None
+        self.facts: Mapping[str, str] = {}
+        self.failed = False
+        """Whether a node on this pod did not pass: decides between ``on_success`` and ``on_failure``."""
+        self.final_state = ""
+        self.users = 0
+        """How many nodes it served."""
+        self._provider = provider
+        self._connect = connect
+        self._record = record
+        self._stop = stop
+        self._ready_seconds = ready_seconds
+        self._env = {**request.env, **env}
+        self._lock = threading.RLock()
+        self._creating = threading.Lock()
+        self._intended = False
+        self._started: float | None = None
+        self._ended: float | None = None
+        self._metered = 0.0
+
+    # --- getting it -------------------------------------------------------------------------------------------------
+
+    def acquire(self) -> Remote:
+        """Rent a pod from the first offer that has one and wait until it runs commands.
+
+        Raises OutOfStock, PodNotReady, PodLost, Interrupted or a ProviderError; then nothing is left behind.
+        """
+        try:
+            self._create()
+            remote = self._wait_until_ready()
+        except BaseException:
+            self.failed = True
+            self.release(Release.DELETE)
+            raise
+        self.remote = remote
+        return remote
+
+    def _create(self) -> None:
+        offers = self._provider.offers(self.request)
+        if not offers:
+            raise OutOfStock(f"RunPod rents nothing that fits: {describe(self.request)}")
+        refusals = []
+        for offer in offers:
+            self._stop.check()
+            try:
+                self._create_at(offer)
+            except NoCapacity as error:
+                self._record("refused", pod_name=self.name, offer=str(offer), reason=str(error))
+                refusals.append(f"{offer}: {error}")
+            else:
+                return
+        raise OutOfStock(
+            f"no capacity: {len(refusals)} offers were refused for {describe(self.request)}", refusals=tuple(refusals)
+        )
+
+    def _create_at(self, offer: Offer) -> None:
+        spec = PodSpec(name=self.name, request=self.request, offer=offer, env=self._env)
+        for attempt in range(1, CREATE_TRIES + 1):
+            self._record("intent", sync=True, pod_name=self.name, offer=str(offer), usd_per_hr=offer.usd_per_hr)
+            self._intended = True
+            self._started = time.monotonic()
+            try:
+                with self._creating:
+                    self._stop.check()
+                    self.pod = pod = self._provider.create(spec)
+            except NoCapacity:
+                self._intended = False
+                raise
+            except AmbiguousCreate:
+                raise  # a pod of our name may exist: release() looks for it
+            except TransientError as error:
+                self._intended = False
+                self._record("refused", pod_name=self.name, offer=str(offer), reason=str(error))
+                if attempt == CREATE_TRIES:
+                    raise
+                self._pause(float(attempt))
+            except ProviderError:
+                self._intended = False
+                raise
+            else:
+                self.offer = offer
+                self._record(
+                    "created",
+                    sync=True,
+                    pod_name=self.name,
+                    pod_id=pod.id,
+                    offer=str(offer),
+                    usd_per_hr=self.rate_usd_per_hr,
+                )
+                return
+
+    def _wait_until_ready(self) -> Remote:
+        deadline = time.monotonic() + self._ready_seconds
+        pod = self._wait_for_ssh(deadline)
+        assert pod.ssh is not None
+        remote = self._connect(
+            pod.ssh,
+            pod_id=pod.id,
+            timeout=max(1.0, deadline - time.monotonic()),
+            is_alive=self.is_alive,
+        )
+        try:
+            self.facts = remote.probe()
+            self._check_gpus(pod)
+        except BaseException:
+            remote.close()
+            raise
+        self._record("ready", pod_name=self.name, pod_id=pod.id, facts=dict(self.facts))
+        return remote
+
+    def _wait_for_ssh(self, deadline: float) -> PodInfo:
+        """Poll until the pod has a public SSH port. RUNNING alone says nothing: it is RunPod's wish, not a fact."""
+        assert self.pod is not None
+        pause = FIRST_POLL
+        while True:
+            pod = self._look()
+            if pod is not None:
+                self.pod = pod
+                if pod.status is PodStatus.EXITED or pod.status is PodStatus.TERMINATED:
+                    raise PodLost(f"pod {pod.id} ended while it booted: {pod.last_status_change or pod.status}")
+                if pod.ssh is not None:
+                    return pod
+            if time.monotonic() >= deadline:
+                raise PodNotReady(
+                    f"pod {self.pod.id} was not ready after {format_duration(self._ready_seconds)}: "
+                    f"{self._why_not_ready()}"
+                )
+            self._pause(min(pause, max(0.05, deadline - time.monotonic())))
+            pause = min(pause * 1.5, LAST_POLL)
+
+    def _look(self) -> PodInfo | None:
+        """Return the pod, None where RunPod could not be asked just now. Raises PodLost if it is gone."""
+        assert self.pod is not None
+        try:
+            pod = self._provider.get(self.pod.id)
+        except TransientError:
+            return None
+        if pod is None:
+            raise PodLost(f"pod {self.pod.id} is gone")
+        return pod
+
+    def _why_not_ready(self) -> str:
+        assert self.pod is not None
+        if self.pod.uptime_seconds is None:
+            return (
+                f"its container never started. Is the image right ({self.request.image}), and large enough the "
+                f"container disk ({self.request.container_disk_gb} GB)?"
+            )
+        return "its container runs, but no public SSH port appeared"
+
+    def _check_gpus(self, pod: PodInfo) -> None:
+        wanted = self.request.gpu.count if self.request.gpu else 0
+        seen = self.facts.get("gpu_count", "")
+        if wanted and seen.isdigit() and int(seen) < wanted:
+            raise PodNotReady(f"pod {pod.id} has {seen} GPUs instead of {wanted}")
+
+    def _pause(self, seconds: float) -> None:
+        if self._stop.wait(seconds):
+            self._stop.check()
+
+    def is_alive(self) -> bool | None:
+        """Whether RunPod still runs the pod; None where it could not be asked."""
+        if self.pod is None:
+            return False
+        try:
+            pod = self._provider.get(self.pod.id)
+        except ProviderError:
+            return None
+        return pod is not None and pod.status in (PodStatus.RUNNING, PodStatus.CREATED)
+
+    # --- what it costs ----------------------------------------------------------------------------------------------
+
+    @property
+    def rate_usd_per_hr(self) -> float:
+        """The pod's own rate, else the offer's, else 0."""
+        own = self.pod.usd_per_hr if self.pod else None
+        offered = self.offer.usd_per_hr if self.offer else None
+        return own if own is not None else offered or 0.0
+
+    @property
+    def rate_source(self) -> str:
+        """Whose rate that is: ``pod``, ``offer`` or ``unknown``."""
+        if self.pod and self.pod.usd_per_hr is not None:
+            return "pod"
+        return "offer" if self.offer and self.offer.usd_per_hr is not None else "unknown"
+
+    @property
+    def age_seconds(self) -> float:
+        """Since when it bills."""
+        if self._started is None or self.pod is None:
+            return 0.0
+        return (self._ended or time.monotonic()) - self._started
+
+    def take_meter(self) -> Meter:
+        """Return what was billed since the last call, so that nodes that share a pod also share its cost."""
+        with self._lock:
+            total = self.age_seconds
+            seconds, self._metered = total - self._metered, total
+        return Meter(seconds, seconds * self.rate_usd_per_hr / 3600)
+
+    # --- giving it back ---------------------------------------------------------------------------------------------
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there may be a pod that still has to be released."""
+        return not self.final_state and (self.pod is not None or self._intended)
+
+    def release(self, how: Release) -> str:
+        """Give the pod back as ``how`` says and confirm it by reading back; return its final state.
+
+        Raises ReleaseError if it may still bill. Once released, later calls change nothing.
+        """
+        with self._lock:
+            if self.remote is not None:
+                self.remote.close()
+            self._wait_for_create()
+            if not self.is_open:
+                return self.final_state
+            pod = self.pod or self._find_by_name()
+            if pod is None:
+                self._intended = False
+                self._finish("deleted", pod_id="")
+                return self.final_state
+            self.pod = pod
+            match how:
+                case Release.DELETE:
+                    self._until_confirmed(pod, self._provider.delete, lambda seen: seen is None, "deleted")
+                case Release.STOP | Release.RECYCLE:
+                    self._until_confirmed(pod, self._provider.stop, _is_stopped, "stopped")
+                case Release.PRESERVE:
+                    self._finish("running", pod_id=pod.id)
+            return self.final_state
+
+    def _wait_for_create(self) -> None:
+        """Let a create that another thread has under way come back, so that its pod is known here."""
+        if self._creating.acquire(timeout=CREATE_SECONDS):
+            self._creating.release()
+
+    def _find_by_name(self) -> PodInfo | None:
+        """Return the pod a lost answer may have been about."""
+        reason = ""
+        for attempt in range(RELEASE_TRIES):
+            try:
+                return next((pod for pod in self._provider.list() if pod.name == self.name), None)
+            except ProviderError as error:
+                reason = str(error)
+                time.sleep(min(0.5 * 2**attempt, 10.0))
+        raise ReleaseError("", self.name, f"its create was not answered, and the pods cannot be listed ({reason})")
+
+    def _until_confirmed(
+        self,
+        pod: PodInfo,
+        act: Callable[[str], None],
+        is_done: Callable[[PodInfo | None], bool],
+        final_state: str,
+    ) -> None:
+        """Act and read back until it is so: the answer to the call itself proves nothing."""
+        reason = "RunPod still lists it"
+        for attempt in range(RELEASE_TRIES):
+            try:
+                act(pod.id)
+            except PodNotFound:
+                pass
+            except ProviderError as error:
+                reason = str(error)
+            try:
+                if is_done(self._provider.get(pod.id)):
+                    self._finish(final_state, pod_id=pod.id)
+                    return
+            except ProviderError as error:
+                reason = str(error)
+            # Not Stop.wait: a pod is given back whatever else has to end.
+            time.sleep(min(0.25 * 2**attempt, 10.0))
+        self._record("unreleased", sync=True, pod_name=self.name, pod_id=pod.id, reason=reason)
+        raise ReleaseError(pod.id, self.name, reason)
+
+    def _finish(self, final_state: str, *, pod_id: str) -> None:
+        self._ended = time.monotonic()
+        self.final_state = final_state
+        event = "kept" if final_state == "running" else "released"
+        self._record(event, sync=True, pod_name=self.name, pod_id=pod_id, final_state=final_state)
+
+
+def _is_stopped(pod: PodInfo | None) -> bool:
+    return pod is None or pod.status in (PodStatus.EXITED, PodStatus.TERMINATED)
+
+
+def describe(request: PodRequest) -> str:
+    """Return one line about a request for an error text."""
+    where = f" in {', '.join(request.datacenters)}" if request.datacenters else ""
+    ceiling = f" up to ${request.gpu.max_price_usd:g}/h" if request.gpu and request.gpu.max_price_usd else ""
+    return f"{request.gpu or 'a CPU pod'}{ceiling}{where} ({request.cloud} cloud)"
+

@@ -1,0 +1,98 @@
+"""The marks that decide an outcome: skip, skipif and xfail, judged here before any pod is asked for."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from dataclasses import replace
+from typing import Any
+
+from rpd.errors import Cause
+from rpd.execute.verdict import Verdict
+from rpd.values.mark import Mark
+from rpd.values.node import Node
+from rpd.values.report import Outcome
+
+
+def evaluate(node: Node) -> Verdict | None:
+    """Return the verdict on a node that need not run: skipped, expected to fail with ``run=False``, or a wrong mark."""
+    if not node.marks:
+        return None
+    for mark in node.marks_named("skip"):
+        return Verdict(Outcome.SKIPPED, None, _reason(mark, 0) or "unconditional skip")
+    for mark in node.marks_named("skipif"):
+        verdict = _judge_skipif(node, mark)
+        if verdict is not None:
+            return verdict
+    expected = _expected_failure(node)
+    if isinstance(expected, Verdict):
+        return expected
+    if expected is not None and not expected.kwargs.get("run", True):
+        return Verdict(Outcome.XFAILED, None, f"[NOTRUN] {_xfail_reason(expected)}".strip())
+    return None
+
+
+def apply_xfail(node: Node, verdict: Verdict) -> Verdict:
+    """Return ``verdict`` as a node marked ``xfail`` has it; failures to provision are never expected."""
+    expected = _expected_failure(node) if node.marks else None
+    if not isinstance(expected, Mark) or verdict.outcome is Outcome.SKIPPED:
+        return verdict
+    reason = _xfail_reason(expected)
+    if verdict.outcome is Outcome.PASSED:
+        if expected.kwargs.get("strict", False):
+            return Verdict(Outcome.FAILED, Cause.CODE, f"[XPASS(strict)] {reason}".strip())
+        return Verdict(Outcome.XPASSED, None, reason)
+    raises = expected.kwargs.get("raises")
+    is_its_own = verdict.cause in (Cause.CODE, Cause.TIMEOUT, Cause.OOM)
+    if not is_its_own or (raises is not None and not isinstance(verdict.error, raises)):
+        return verdict
+    return replace(verdict, outcome=Outcome.XFAILED, cause=None, reason=reason or verdict.reason, failure=None)
+
+
+def _judge_skipif(node: Node, mark: Mark) -> Verdict | None:
+    conditions = [mark.kwargs["condition"]] if "condition" in mark.kwargs else mark.args
+    if not conditions:
+        return _wrong(mark, "needs a condition")
+    for condition in conditions:
+        try:
+            holds = _holds(node, condition)
+        except Exception as error:  # noqa: BLE001 - any mistake in a user's condition is the node's error
+            return _wrong(mark, f"condition {condition!r} raised {type(error).__name__}: {error}")
+        if holds and not isinstance(condition, str) and not mark.kwargs.get("reason"):
+            return _wrong(mark, "needs reason=… when the condition is not a string")
+        if holds:
+            return Verdict(Outcome.SKIPPED, None, mark.kwargs.get("reason") or f"condition: {condition}")
+    return None
+
+
+def _expected_failure(node: Node) -> Mark | Verdict | None:
+    """Return the first xfail mark that applies, or a verdict on a wrong one."""
+    for mark in node.marks_named("xfail"):
+        conditions = [mark.kwargs["condition"]] if "condition" in mark.kwargs else mark.args
+        try:
+            if not conditions or any(_holds(node, condition) for condition in conditions):
+                return mark
+        except Exception as error:  # noqa: BLE001 - any mistake in a user's condition is the node's error
+            return _wrong(mark, f"its condition raised {type(error).__name__}: {error}")
+    return None
+
+
+def _holds(node: Node, condition: Any) -> bool:
+    if not isinstance(condition, str):
+        return bool(condition)
+    names = {"os": os, "sys": sys, "platform": platform, **vars(node.definition.module or object)}
+    return bool(eval(condition, names))  # noqa: S307 - the user's own code, as in pytest
+
+
+def _wrong(mark: Mark, what: str) -> Verdict:
+    return Verdict(Outcome.ERROR, Cause.CODE, f"mark {mark.name}: {what}")
+
+
+def _reason(mark: Mark, position: int) -> str:
+    given = mark.kwargs.get("reason", mark.args[position] if len(mark.args) > position else "")
+    return str(given)
+
+
+def _xfail_reason(mark: Mark) -> str:
+    return str(mark.kwargs.get("reason", ""))

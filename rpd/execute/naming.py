@@ -1,0 +1,20 @@
+"""Names of pods: the stamp by which rpd knows its own, unique for each create."""
+
+from __future__ import annotations
+
+import re
+import secrets
+
+from rpd.values.pod import NAME_PREFIX
+
+LONGEST = 60
+"""Names of up to 60 characters are known to work on RunPod."""
+
+
+def pod_name(run_id: str, node_id: str) -> str:
+    """Return ``rpd-<run>-<node>-<random>``, at most 60 characters of ``[a-z0-9-]``."""
+    run = re.sub(r"[^a-z0-9]+", "", run_id.lower())[-22:]
+    job = re.sub(r"[^a-z0-9]+", "-", node_id.rpartition("::")[2].lower()).strip("-")
+    unique = secrets.token_hex(3)
+    room = LONGEST - len(NAME_PREFIX) - len(run) - len(unique) - 2
+    return f"{NAME_PREFIX}{run}-{job[:room].strip('-')}-{unique}"

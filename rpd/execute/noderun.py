@@ -1,0 +1,203 @@
+"""One run of one node: its steps, output, metrics and clock while it is under way."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol, TypeVar
+
+from rpd.execute.files import NodeFiles
+from rpd.execute.journal import Journal
+from rpd.execute.lease import Lease
+from rpd.values.node import Node
+from rpd.values.report import ArtifactRecord
+from rpd.values.step import Pulled, Staged, Step, StepKind
+
+TAIL_LINES = 20
+METRICS_FILE = "metrics.json"
+
+T = TypeVar("T")
+
+_current: ContextVar[NodeRun] = ContextVar("rpd_node_run")
+
+
+class Masker(Protocol):
+    """Masks secrets in a stream of output whose pieces may cut a secret in two."""
+
+    def feed(self, data: bytes, /) -> bytes: ...
+    def flush(self) -> bytes: ...
+
+
+@dataclass(kw_only=True, eq=False)
+class NodeRun:
+    """The live side of a node: job functions and fixtures act on it through the pod handle; the runner reads it.
+
+    ``files`` is None in a dry run. ``mask`` masks secrets in a text.
+    """
+
+    node: Node
+    files: NodeFiles | None
+    journal: Journal
+    hook: Any
+    mask: Callable[[str], str]
+    masker: Masker
+    config: Any = None
+    context: Any = None
+    """The RunContext; not typed here, since it is made of the same parts."""
+    deadline: float | None = None
+    """On the monotonic clock: when the node reaches its cap of time or money."""
+    steps: list[Step] = field(default_factory=list)
+    artifacts: list[ArtifactRecord] = field(default_factory=list)
+    metrics: dict[str, Any] = field(default_factory=dict)
+    phases: dict[str, float] = field(default_factory=dict)
+    staged: Staged | None = None
+    leases: list[Lease] = field(default_factory=list)
+    """The pods this node used, in order."""
+    billed_seconds: float = 0.0
+    usd: float = 0.0
+    salvaging: bool = False
+    """Whether the job is only called again to learn which pulls were still to come."""
+    done: list[Callable[[], Any]] = field(default_factory=list)
+    """The answer of each step, so that a second call of the job gets the same ones."""
+
+    def __post_init__(self) -> None:
+        self._log: BinaryIO | None = None
+        self._line = b""
+        self._tail: deque[bytes] = deque(maxlen=TAIL_LINES)
+        self._replayed = 0
+
+    # --- whose turn it is -------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def current(self) -> Iterator[None]:
+        """Make this the run that pod handles on this thread act for."""
+        token = _current.set(self)
+        try:
+            yield
+        finally:
+            _current.reset(token)
+
+    # --- steps ------------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def step(self, kind: StepKind, name: str, command: str) -> Iterator[Callable[[int], None]]:
+        """Record one step around its work; call what is yielded with the exit code, if there is one."""
+        step = Step(index=len(self.steps), kind=kind, name=self.mask(name), command=self.mask(command))
+        self.steps.append(step)
+        self.journal.write("step_started", sync=True, index=step.index, kind=kind, command=step.command)
+        self.hook.rpd_step_started(node=self.node, step=step)
+        code: list[int] = []
+        started = time.monotonic()
+        try:
+            yield code.append
+        finally:
+            seconds = time.monotonic() - started
+            step = replace(step, seconds=round(seconds, 3), exit_code=code[0] if code else None)
+            self.steps[step.index] = step
+            self.journal.write("step_finished", index=step.index, exit_code=step.exit_code, seconds=step.seconds)
+            self.hook.rpd_step_finished(node=self.node, step=step)
+
+    def replay(self, otherwise: Callable[[], T]) -> T:
+        """Return the answer the next step got in the first call of the job, past the last one ``otherwise()``."""
+        self._replayed += 1
+        if self._replayed <= len(self.done):
+            answer: T = self.done[self._replayed - 1]()
+            return answer
+        return otherwise()
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Add the time spent inside to the phase ``name``."""
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            self.phases[name] = self.phases.get(name, 0.0) + time.monotonic() - started
+
+    # --- output -----------------------------------------------------------------------------------------------------
+
+    def output(self, data: bytes) -> None:
+        """Take raw output: masked, it goes to ``output.log``, to the tail and to whoever listens."""
+        self._emit(self.masker.feed(data))
+
+    def _emit(self, data: bytes) -> None:
+        if not data:
+            return
+        if self.files is not None:
+            if self._log is None:
+                self._log = self.files.output.open("ab", buffering=0)
+            self._log.write(data)
+        *lines, self._line = (self._line + data).split(b"\n")
+        self._tail.extend(lines)
+        self.hook.rpd_step_output(node=self.node, data=data)
+
+    def flush_output(self) -> None:
+        """Let out what the masker still holds back."""
+        self._emit(self.masker.flush())
+
+    @property
+    def tail(self) -> tuple[str, ...]:
+        """The last 20 lines of output; of a line that was rewritten with carriage returns, what was left to see."""
+        lines = [*self._tail, self._line] if self._line else list(self._tail)
+        return tuple(
+            line.rstrip(b"\r").rpartition(b"\r")[2].decode(errors="replace") for line in lines[-TAIL_LINES:]
+        )
+
+    # --- results ----------------------------------------------------------------------------------------------------
+
+    def record_metric(self, name: str, value: Any) -> None:
+        """Keep a number (or text) that the job found out, for the summary and the manifest."""
+        if not self.salvaging:
+            self.metrics[name] = value
+
+    def record_artifact(self, pulled: Pulled) -> None:
+        """Keep a pull for the manifest; scalars in a pulled ``metrics.json`` become metrics."""
+        assert self.files is not None
+        self.artifacts.append(
+            ArtifactRecord(
+                remote=pulled.remote,
+                local=_relative(pulled.local, self.files.folder),
+                files=pulled.files,
+                bytes=pulled.bytes,
+                sha256_file=_relative(Path(pulled.sha256_file), self.files.folder) if pulled.sha256_file else "",
+                verified=pulled.verified,
+                required=pulled.required,
+            )
+        )
+        found = pulled.local / METRICS_FILE if pulled.local.is_dir() else pulled.local
+        if found.name == METRICS_FILE and found.is_file():
+            self.metrics.update(_read_metrics(found))
+
+    def close(self) -> None:
+        """Close the files."""
+        self.flush_output()
+        if self._log is not None:
+            self._log.close()
+            self._log = None
+        self.journal.close()
+
+
+def current_run() -> NodeRun:
+    """Return the node run of this thread. Raises LookupError outside of one."""
+    return _current.get()
+
+
+def _relative(path: Path, folder: Path) -> str:
+    return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.as_posix()
+
+
+def _read_metrics(path: Path) -> dict[str, Any]:
+    """Return the scalars of a JSON object; a file that is something else holds no metrics."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    if not isinstance(content, dict):
+        return {}
+    return {key: value for key, value in content.items() if isinstance(value, int | float | str | bool)}

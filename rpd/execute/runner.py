@@ -1,0 +1,332 @@
+"""The runner: one node from set-up to report, and the one ladder that turns whatever happened into an outcome."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from datetime import UTC, datetime
+from queue import Empty, SimpleQueue
+from typing import Any
+
+from rpd.errors import (
+    Cause,
+    CommandFailed,
+    ConnectionLost,
+    Interrupted,
+    ProviderError,
+    ProvisioningError,
+    ReleaseError,
+    RpdError,
+    TransferError,
+)
+from rpd.execute import guard, marks, traces
+from rpd.execute.context import RunContext
+from rpd.execute.journal import FileJournal, NoJournal
+from rpd.execute.lease import Lease
+from rpd.execute.noderun import NodeRun
+from rpd.execute.scopes import Scopes, Setup, TeardownError
+from rpd.execute.stop import StopLevel
+from rpd.execute.verdict import PASSED, Verdict
+from rpd.hooks import hookimpl
+from rpd.values.node import Node
+from rpd.values.outcome import Failed, Skipped
+from rpd.values.report import (
+    CostRecord,
+    EnvironmentRecord,
+    Failure,
+    NodeRecord,
+    NodeReport,
+    Outcome,
+    PodRecord,
+    Result,
+    SourceRecord,
+)
+
+_FACTS = ("gpu_name", "driver", "cuda", "python", "uname")
+
+
+@hookimpl(trylast=True)
+def rpd_run_node(call: Callable[[], object]) -> bool:
+    """Call the job function: the innermost implementation of the hook."""
+    call()
+    return True
+
+
+class Runner:
+    """Runs the nodes of one run. ``run`` is called by several slots at once."""
+
+    def __init__(self, context: RunContext, scopes: Scopes) -> None:
+        self._context = context
+        self._scopes = scopes
+        self._late_errors: SimpleQueue[TeardownError] = SimpleQueue()
+
+    def run(self, node: Node, slot: int) -> tuple[NodeReport, NodeRun]:
+        """Run one node and return its report; never raises for what the node or its pod does."""
+        run = self._open(node)
+        started = datetime.now(UTC)
+        run.journal.write("node_started", sync=True, node=node.id)
+        self._context.hook.rpd_node_started(node=node, folder=run.files.folder if run.files else None)
+        with run.current():
+            verdict = self._decide(run, slot)
+        self._settle(run)
+        report = self._report(run, verdict, started)
+        run.journal.write("node_finished", sync=True, outcome=report.result.outcome, cause=report.result.cause)
+        run.close()
+        return report, run
+
+    def take_late_errors(self) -> list[TeardownError]:
+        """Return the teardown errors that belong to nodes which have been reported already, each once."""
+        errors = []
+        while True:
+            try:
+                errors.append(self._late_errors.get_nowait())
+            except Empty:
+                return errors
+
+    def _open(self, node: Node) -> NodeRun:
+        context = self._context
+        files = context.files.node(node) if context.files else None
+        return NodeRun(
+            node=node,
+            files=files,
+            journal=FileJournal(files.journal, context.redact) if files else NoJournal(),
+            hook=context.hook,
+            mask=context.mask,
+            masker=context.masker(),
+            config=context.config,
+            context=context,
+        )
+
+    # --- one node ---------------------------------------------------------------------------------------------------
+
+    def _decide(self, run: NodeRun, slot: int) -> Verdict:
+        early = marks.evaluate(run.node)
+        if early is not None:
+            errors = self._scopes.node_done(run.node)
+            return self._told_others(run, early, errors)
+        setup = Setup(self._scopes, run, slot)
+        verdict = self._set_up_and_call(run, setup)
+        if not verdict.outcome.is_ok:
+            for lease in run.leases:
+                lease.failed = True
+        errors = [*setup.late_errors, *setup.teardown(), *self._scopes.node_done(run.node)]
+        return self._told_others(run, verdict, errors)
+
+    def _told_others(self, run: NodeRun, verdict: Verdict, errors: Sequence[TeardownError]) -> Verdict:
+        """Add the node's own teardown errors to its verdict; those of values others used last go to them."""
+        for error in errors:
+            if error.user is not None and error.user is not run:
+                self._late_errors.put(error)
+        return _with_teardown(verdict, [e for e in errors if e.user is None or e.user is run], self._failure)
+
+    def _set_up_and_call(self, run: NodeRun, setup: Setup) -> Verdict:
+        began = time.monotonic()
+        try:
+            with self._guard():
+                arguments = setup.prepare()
+        except BaseException as error:  # noqa: BLE001 - the ladder below names it
+            return self._judge(run, error, in_job=False)
+        finally:
+            spent = time.monotonic() - began
+            run.phases["setup"] = max(0.0, spent - sum(run.phases.values()))
+        run.deadline = self._deadline(run)
+        return self._call(run, arguments)
+
+    def _call(self, run: NodeRun, arguments: dict[str, Any]) -> Verdict:
+        function = run.node.definition.function
+        run.done.clear()  # what fixtures did is not done again by a second call of the job
+        began = time.monotonic()
+        pulled = run.phases.get("pull", 0.0)
+        verdict = PASSED
+        try:
+            with self._guard():
+                self._context.hook.rpd_run_node(node=run.node, call=lambda: function(**arguments))
+        except BaseException as error:  # noqa: BLE001 - the ladder below names it
+            verdict = self._judge(run, error, in_job=True)
+        run.phases["job"] = max(0.0, time.monotonic() - began - run.phases.get("pull", 0.0) + pulled)
+        if not verdict.outcome.is_ok:
+            self._salvage(run, verdict, arguments)
+        return marks.apply_xfail(run.node, verdict)
+
+    def _salvage(self, run: NodeRun, verdict: Verdict, arguments: dict[str, Any]) -> None:
+        """Fetch what the job would still have pulled, by calling it again with every finished step answered from memory.
+
+        Commands and transfers to the pod do nothing in this second call, and the guard keeps it from reaching
+        anything else; only pulls past the failure are carried out.
+        """
+        beyond_help = verdict.cause in (Cause.LOST, Cause.INFRA) or self._context.stop.level >= StopLevel.ABANDON
+        if self._context.is_dry or not run.done or beyond_help:
+            return
+        run.salvaging = True
+        try:
+            with guard.guarded("while the artifacts of a failed job are fetched"):
+                run.node.definition.function(**arguments)
+        except BaseException as error:  # noqa: BLE001 - the node has failed already; this is only told
+            run.journal.write("salvage_ended", reason=f"{type(error).__name__}: {error}")
+        finally:
+            run.salvaging = False
+
+    def _guard(self) -> AbstractContextManager[None]:
+        return guard.guarded("in a dry run") if self._context.is_dry else nullcontext()
+
+    def _deadline(self, run: NodeRun) -> float | None:
+        """Return when the node reaches its cap: its runtime, or its money at the pod's real rate."""
+        budget = self._context.overrides.budget(run.node.job.budget)
+        limits = [budget.max_runtime_seconds] if budget.max_runtime_seconds else []
+        rate = sum(lease.rate_usd_per_hr for lease in run.leases)
+        if rate:
+            spent = sum(lease.age_seconds for lease in run.leases)
+            limits.append(max(0.0, budget.cost_cap_usd / rate * 3600 - spent))
+        return time.monotonic() + min(limits) if limits and not self._context.is_dry else None
+
+    # --- the ladder -------------------------------------------------------------------------------------------------
+
+    def _judge(self, run: NodeRun, error: BaseException, *, in_job: bool) -> Verdict:
+        """Turn what a set-up or a job raised into a verdict."""
+        usual = Outcome.FAILED if in_job else Outcome.ERROR
+        match error:
+            case Skipped():
+                return Verdict(Outcome.SKIPPED, None, str(error))
+            case Interrupted():
+                outcome, cause = Outcome.ERROR, Cause.INTERRUPTED
+            case ConnectionLost() | ProvisioningError() | ProviderError() | ReleaseError():
+                outcome, cause = Outcome.ERROR, error.cause
+            case TransferError() if error.cause is Cause.INFRA:
+                outcome, cause = Outcome.ERROR, Cause.INFRA
+            case RpdError():
+                outcome, cause = usual, error.cause
+            case KeyboardInterrupt():
+                self._context.stop.request(StopLevel.END, "KeyboardInterrupt in a job")
+                outcome, cause = Outcome.ERROR, Cause.INTERRUPTED
+            case _:
+                outcome, cause = usual, Cause.CODE
+        if isinstance(error, RpdError) and error.stops_run:
+            self._context.stop.request(StopLevel.DRAIN, str(error))
+        reason = self._context.mask(_reason(error))
+        return Verdict(outcome, cause, reason, self._failure(error, run), error)
+
+    def _failure(self, error: BaseException, run: NodeRun | None) -> Failure:
+        shown = traces.user_frames(error, self._context.rootdir, full=self._context.full_trace)
+        tail = run.tail if run is not None else ()
+        return Failure(
+            place=shown.place,
+            source_line=shown.source_line,
+            traceback=tuple(self._context.mask(line) for line in shown.lines),
+            log_tail=tail or (error.tail if isinstance(error, CommandFailed) else ()),
+        )
+
+    # --- the report -------------------------------------------------------------------------------------------------
+
+    def _settle(self, run: NodeRun) -> None:
+        """Charge the node with what its pods billed since they were last charged to somebody."""
+        for lease in run.leases:
+            meter = lease.take_meter()
+            run.billed_seconds += meter.seconds
+            run.usd += meter.usd
+
+    def _report(self, run: NodeRun, verdict: Verdict, started: datetime) -> NodeReport:
+        node, context = run.node, self._context
+        lease = run.leases[-1] if run.leases else None
+        project = (context.rootdir / node.file).parent
+        source = context.source(project) if run.staged or lease else SourceRecord()
+        if run.staged:
+            source = replace(
+                source, tree_sha256=run.staged.tree_sha256, files=run.staged.files, bytes=run.staged.bytes
+            )
+        return NodeReport(
+            node=NodeRecord(
+                id=node.id,
+                job=node.definition.name,
+                file=node.file,
+                line=node.definition.line,
+                parameters=node.parameters,
+                marks=tuple(dict.fromkeys(mark.name for mark in node.marks)),
+            ),
+            result=Result(
+                outcome=verdict.outcome,
+                cause=verdict.cause,
+                reason=verdict.reason,
+                started=started.isoformat(timespec="milliseconds"),
+                finished=datetime.now(UTC).isoformat(timespec="milliseconds"),
+                phases={name: round(seconds, 3) for name, seconds in run.phases.items()},
+            ),
+            pod=_pod_record(lease),
+            cost=_cost_record(run, lease, context.overrides.budget(node.job.budget).cost_cap_usd),
+            source=source,
+            environment=EnvironmentRecord(**{name: lease.facts.get(name, "") for name in _FACTS})
+            if lease
+            else EnvironmentRecord(),
+            steps=tuple(run.steps),
+            artifacts=tuple(run.artifacts),
+            metrics=dict(run.metrics),
+            variables=dict(context.variables),
+            folder=str(run.files.folder) if run.files else "",
+            failure=verdict.failure,
+        )
+
+    def amend(self, report: NodeReport, run: NodeRun, errors: Sequence[TeardownError]) -> NodeReport:
+        """Return ``report`` after the teardown of wider values that this node was the last to use."""
+        self._settle(run)
+        verdict = Verdict(report.result.outcome, report.result.cause, report.result.reason, report.failure)
+        verdict = _with_teardown(verdict, errors, self._failure)
+        lease = run.leases[-1] if run.leases else None
+        return replace(
+            report,
+            result=replace(report.result, outcome=verdict.outcome, cause=verdict.cause, reason=verdict.reason),
+            pod=_pod_record(lease),
+            cost=_cost_record(run, lease, report.cost.cap_usd),
+            failure=verdict.failure,
+        )
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, Failed | RpdError):
+        return str(error)
+    text = str(error)
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _with_teardown(verdict: Verdict, errors: Sequence[TeardownError], explain: Any) -> Verdict:
+    """A node that passed and could not be torn down is an error; one that failed keeps its outcome and tells of it."""
+    if not errors:
+        return verdict
+    told = "; ".join(f"teardown of {held.fixture.name}: {_reason(held.error)}" for held in errors)
+    first = errors[0].error
+    if not verdict.outcome.is_ok:
+        return replace(verdict, reason=f"{verdict.reason}; {told}")
+    cause = first.cause if isinstance(first, RpdError) else Cause.CODE
+    return Verdict(Outcome.ERROR, cause, told, explain(first, errors[0].user))
+
+
+def _pod_record(lease: Lease | None) -> PodRecord | None:
+    if lease is None or lease.pod is None:
+        return None
+    pod, offer = lease.pod, lease.offer
+    return PodRecord(
+        id=pod.id,
+        name=pod.name,
+        gpu=(offer.gpu_id if offer else pod.gpu) or "",
+        count=offer.count if offer and offer.gpu_id else pod.gpu_count,
+        datacenter=pod.datacenter or "",
+        cloud=(offer.cloud if offer else pod.cloud) or "",
+        image=pod.image or lease.request.image,
+        spot=lease.request.spot,
+        rate=lease.rate_usd_per_hr,
+        final_state=lease.final_state or "running",
+        reused=lease.users > 1,
+    )
+
+
+def _cost_record(run: NodeRun, lease: Lease | None, cap: float) -> CostRecord:
+    if lease is None:
+        return CostRecord(cap_usd=cap)
+    return CostRecord(
+        rate_usd_per_hr=lease.rate_usd_per_hr,
+        rate_source=lease.rate_source,
+        billed_seconds=round(run.billed_seconds, 3),
+        estimated_usd=round(run.usd, 6),
+        cap_usd=cap,
+    )
+

@@ -1,0 +1,394 @@
+"""Live fixture values: set up once in their scope, torn down last in, first out.
+
+A value narrower than the job's run belongs to a ``Setup`` (one node); wider ones are shared through ``Scopes``. A wide
+value is one *instance* for each scope place (file, slot, run) and each combination of the parameters it depends on;
+it is torn down as soon as the plan has no further node that uses it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Generator, Hashable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from rpd.errors import CollectionError
+from rpd.execute.noderun import NodeRun
+from rpd.execute.pod import Pod
+from rpd.values.fixture import Closure, FixtureDef, Scope
+from rpd.values.node import Node
+
+Finalizer = Callable[[], object]
+Key = tuple[Hashable, ...]
+
+
+@dataclass(eq=False)
+class Instance:
+    """One live value of a wide fixture."""
+
+    definition: FixtureDef
+    key: Key
+    finalizers: list[Finalizer] = field(default_factory=list)
+    dependents: list[Instance] = field(default_factory=list)
+    ready: threading.Event = field(default_factory=threading.Event)
+    value: Any = None
+    error: BaseException | None = None
+    order: int = 0
+    """When its set-up ended; what it depends on has a lower number."""
+    last_user: NodeRun | None = None
+    finished: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TeardownError:
+    """What a teardown raised, and the last node that used the value: its report tells of it."""
+
+    fixture: FixtureDef
+    error: BaseException
+    user: NodeRun | None
+
+
+class Scopes:
+    """The wide values of a run, for the nodes of a plan. Thread-safe."""
+
+    def __init__(self, nodes: Sequence[Node]) -> None:
+        self._lock = threading.Lock()
+        self._instances: dict[Key, Instance] = {}
+        self._made = 0
+        self._users: Counter[Key] = Counter()
+        self._wide: dict[Closure, tuple[FixtureDef, ...]] = {}
+        self._parents: dict[tuple[Closure, FixtureDef], frozenset[str]] = {}
+        for node in nodes:
+            self._users.update(self._counted(node))
+
+    def acquire(self, definition: FixtureDef, setup: Setup, slot: int) -> Instance:
+        """Return the live instance of a wide fixture for a node; the first to ask sets it up, the others wait.
+
+        Raises what its set-up raised, again for everybody who asks.
+        """
+        key = self._key(definition, setup.node, slot)
+        with self._lock:
+            instance = self._instances.get(key)
+            is_first = instance is None
+            if instance is None:
+                instance = self._instances[key] = Instance(definition, key)
+        if is_first:
+            self._set_up(instance, setup, slot)
+        else:
+            instance.ready.wait()
+        instance.last_user = setup.run
+        if instance.error is not None:
+            raise instance.error
+        return instance
+
+    def _set_up(self, instance: Instance, setup: Setup, slot: int) -> None:
+        if instance.definition.scope is Scope.WORKER:
+            # A slot holds one value of a worker fixture at a time: another parameter means the old one is over.
+            setup.late_errors.extend(self._finish_where(lambda other: _is_replaced(other, instance, slot)))
+        try:
+            instance.value = setup.call(instance.definition, instance.finalizers, owner=instance)
+        except BaseException as error:  # noqa: BLE001 - kept and raised for each user
+            instance.error = error
+            # Nobody can use what it has set up so far, and that may be a pod.
+            setup.late_errors.extend(self._finish(instance, setup.run))
+        finally:
+            with self._lock:
+                self._made += 1
+                instance.order = self._made
+            instance.ready.set()
+
+    def node_done(self, node: Node) -> list[TeardownError]:
+        """Say that a node is over; tear down what no other node of the plan will use."""
+        over: set[Key] = set()
+        with self._lock:
+            for key in self._counted(node):
+                self._users[key] -= 1
+                if not self._users[key]:
+                    over.add(key)
+        return self._finish_where(lambda instance: instance.key in over) if over else []
+
+    def slot_done(self, slot: int) -> list[TeardownError]:
+        """Say that a slot is over; tear down its worker-scoped values."""
+        return self._finish_where(
+            lambda instance: instance.definition.scope is Scope.WORKER and instance.key[1] == slot
+        )
+
+    def all_done(self) -> list[TeardownError]:
+        """Tear down everything that is left."""
+        return self._finish_where(lambda _instance: True)
+
+    def _finish_where(self, over: Callable[[Instance], bool]) -> list[TeardownError]:
+        with self._lock:
+            found = [instance for instance in self._instances.values() if over(instance) and instance.ready.is_set()]
+        errors: list[TeardownError] = []
+        for instance in sorted(found, key=lambda held: held.order, reverse=True):
+            errors.extend(self._finish(instance, instance.last_user))
+        return errors
+
+    def _finish(self, instance: Instance, user: NodeRun | None) -> list[TeardownError]:
+        with self._lock:
+            if instance.finished:
+                return []
+            instance.finished = True
+            if instance.error is None:
+                self._instances.pop(instance.key, None)
+        errors: list[TeardownError] = []
+        for dependent in reversed(instance.dependents):
+            errors.extend(self._finish(dependent, dependent.last_user))
+        errors.extend(run_finalizers(instance.finalizers, instance.definition, user))
+        return errors
+
+    def _counted(self, node: Node) -> Iterator[Key]:
+        """Yield the keys of the instances that the plan knows a node will use."""
+        for definition in self._wide_definitions(node.definition.closure):
+            if definition.scope is not Scope.WORKER:
+                yield self._key(definition, node, 0)
+
+    def _wide_definitions(self, closure: Closure) -> tuple[FixtureDef, ...]:
+        found = self._wide.get(closure)
+        if found is None:
+            found = self._wide[closure] = tuple(
+                definition
+                for name in closure.names
+                for definition in closure.definitions.get(name, ())
+                if definition.scope > Scope.JOB
+            )
+        return found
+
+    def _key(self, definition: FixtureDef, node: Node, slot: int) -> Key:
+        match definition.scope:
+            case Scope.MODULE:
+                place: Hashable = node.file
+            case Scope.WORKER:
+                place = slot
+            case _:
+                place = None
+        if not node.fixture_params:
+            return (definition, place)
+        names = self._depends_on(node.definition.closure, definition)
+        params = tuple((name, held.key) for name, held in node.fixture_params.items() if name in names)
+        return (definition, place, params) if params else (definition, place)
+
+    def _depends_on(self, closure: Closure, definition: FixtureDef) -> frozenset[str]:
+        """Return the names of all fixtures that ``definition`` needs, itself included."""
+        known = self._parents.get((closure, definition))
+        if known is None:
+            names = {definition.name}
+            waiting = list(definition.argnames)
+            while waiting:
+                name = waiting.pop()
+                if name not in names:
+                    names.add(name)
+                    for held in closure.definitions.get(name, ()):
+                        waiting.extend(held.argnames)
+            known = self._parents[closure, definition] = frozenset(names)
+        return known
+
+
+def _is_replaced(other: Instance, instance: Instance, slot: int) -> bool:
+    return other is not instance and other.definition is instance.definition and other.key[1] == slot
+
+
+class Setup:
+    """The fixture values of one node on one slot."""
+
+    def __init__(self, scopes: Scopes, run: NodeRun, slot: int) -> None:
+        self.run = run
+        self.node = run.node
+        self.late_errors: list[TeardownError] = []
+        """What teardowns of other nodes' values raised while this node was set up."""
+        self._scopes = scopes
+        self._slot = slot
+        self._values: dict[FixtureDef, Any] = {}
+        self._shared: list[Any] = []
+        self._finalizers: list[tuple[FixtureDef, list[Finalizer]]] = []
+
+    def prepare(self) -> dict[str, Any]:
+        """Set up everything the node needs, in the order of its closure; return the job function's arguments."""
+        closure = self.node.definition.closure
+        for name in closure.names:
+            self.get(name)
+        for value in (*self._values.values(), *self._shared):
+            if isinstance(value, Pod):
+                value.join(self.run)
+        return {name: self.get(name) for name in self.node.definition.argnames}
+
+    def get(self, name: str, *, below: FixtureDef | None = None, owner: Instance | None = None) -> Any:
+        """Return the value of ``name``; ``below`` asks for it (and means an overridden one by its own name)."""
+        if name in self.node.params:
+            return self.node.params[name]
+        if name == "request":
+            return Request(self, below, owner)
+        return self._value(self._find(name, below), owner)
+
+    def _find(self, name: str, below: FixtureDef | None) -> FixtureDef:
+        chain = self.node.definition.closure.definitions.get(name, ())
+        if below is not None and below.name == name:
+            chain = chain[: chain.index(below)]
+        if not chain:
+            where = below.location if below else self.node.definition.location
+            raise CollectionError(f"fixture {name!r} not found", file=where.file, line=where.line)
+        return chain[-1]
+
+    def _value(self, definition: FixtureDef, owner: Instance | None) -> Any:
+        if definition.scope is Scope.JOB:
+            if definition not in self._values:
+                finalizers: list[Finalizer] = []
+                try:
+                    self._values[definition] = self.call(definition, finalizers, owner=None)
+                finally:
+                    # Entered when its set-up is over, so that all it asked for outlives it; also when it failed.
+                    self._finalizers.append((definition, finalizers))
+            return self._values[definition]
+        instance = self._scopes.acquire(definition, self, self._slot)
+        if owner is not None and owner not in instance.dependents:
+            instance.dependents.append(owner)
+        self._shared.append(instance.value)
+        return instance.value
+
+    def call(self, definition: FixtureDef, finalizers: list[Finalizer], *, owner: Instance | None) -> Any:
+        """Call a fixture function with its own fixtures; its teardown and finalizers go to ``finalizers``."""
+        arguments = {
+            name: Request(self, definition, owner, finalizers)
+            if name == "request"
+            else self.get(name, below=definition, owner=owner)
+            for name in definition.argnames
+        }
+        if not definition.is_generator:
+            return definition.function(**arguments)
+        generator = definition.function(**arguments)
+        try:
+            value = next(generator)
+        except StopIteration:
+            raise CollectionError(
+                f"fixture {definition.name!r} did not yield a value",
+                file=definition.location.file,
+                line=definition.location.line,
+            ) from None
+        finalizers.append(lambda: _resume(generator, definition))
+        return value
+
+    def add_finalizer(self, finalizer: Finalizer) -> None:
+        """Call ``finalizer`` at the teardown of the node, before that of anything set up until now."""
+        job = self.node.definition
+        itself = FixtureDef(
+            name=job.name, function=job.function, scope=Scope.JOB, argnames=job.argnames, location=job.location
+        )
+        self._finalizers.append((itself, [finalizer]))
+
+    def teardown(self) -> list[TeardownError]:
+        """Tear down the node's own values, last in, first out; every finalizer runs though others raise."""
+        errors: list[TeardownError] = []
+        while self._finalizers:
+            definition, finalizers = self._finalizers.pop()
+            errors.extend(run_finalizers(finalizers, definition, self.run))
+        self._values.clear()
+        return errors
+
+
+def _resume(generator: Generator[Any, None, None], definition: FixtureDef) -> None:
+    """Run a yield fixture to its end."""
+    try:
+        next(generator)
+    except StopIteration:
+        return
+    generator.close()
+    raise CollectionError(
+        f"fixture {definition.name!r} yields more than once",
+        file=definition.location.file,
+        line=definition.location.line,
+    )
+
+
+def run_finalizers(
+    finalizers: list[Finalizer], definition: FixtureDef, user: NodeRun | None
+) -> list[TeardownError]:
+    """Run finalizers backwards, each in spite of the others; return what they raised."""
+    errors: list[TeardownError] = []
+    while finalizers:
+        finalizer = finalizers.pop()
+        try:
+            if user is None:
+                finalizer()
+            else:
+                with user.current():
+                    finalizer()
+        except BaseException as error:  # noqa: BLE001 - told with the report
+            errors.append(TeardownError(definition, error, user))
+    return errors
+
+
+class Request:
+    """What the fixture ``request`` gives: who asks, its parameter, and a place for finalizers."""
+
+    def __init__(
+        self,
+        setup: Setup,
+        definition: FixtureDef | None,
+        owner: Instance | None,
+        finalizers: list[Finalizer] | None = None,
+    ) -> None:
+        self._setup = setup
+        self._definition = definition
+        self._owner = owner
+        self._finalizers = finalizers
+
+    @property
+    def fixturename(self) -> str | None:
+        """The fixture that asks; None for the job function."""
+        return self._definition.name if self._definition else None
+
+    @property
+    def scope(self) -> str:
+        """The scope of the fixture that asks."""
+        return (self._definition.scope if self._definition else Scope.JOB).label
+
+    @property
+    def node(self) -> Node:
+        """The node that is set up; for a wide fixture the first one that asked for it."""
+        return self._setup.node
+
+    @property
+    def config(self) -> Any:
+        """The configuration of the run."""
+        return self._setup.run.config
+
+    @property
+    def function(self) -> Callable[..., Any]:
+        """The job function."""
+        return self._setup.node.definition.function
+
+    @property
+    def module(self) -> Any:
+        """The module of the deploy file."""
+        return self._setup.node.definition.module
+
+    @property
+    def param(self) -> Any:
+        """The parameter of a parametrized fixture. Raises AttributeError where there is none."""
+        held = self._setup.node.fixture_params.get(self._definition.name) if self._definition else None
+        if held is None:
+            raise AttributeError(f"{self.fixturename or 'the job'} is not parametrized: there is no request.param")
+        return held.value
+
+    def addfinalizer(self, finalizer: Finalizer) -> None:
+        """Call ``finalizer()`` at teardown, also if the set-up fails after this line."""
+        if self._finalizers is None:
+            self._setup.add_finalizer(finalizer)
+        else:
+            self._finalizers.append(finalizer)
+
+    def getfixturevalue(self, name: str) -> Any:
+        """Return the value of another fixture by name, set up now if need be."""
+        if self._definition is not None:
+            chain = self._setup.node.definition.closure.definitions.get(name, ())
+            if chain and chain[-1].scope < self._definition.scope:
+                raise CollectionError(
+                    f"ScopeMismatch: fixture {self._definition.name!r} ({self._definition.scope.label}) asks for "
+                    f"{name!r} ({chain[-1].scope.label}), which lives shorter",
+                    file=self._definition.location.file,
+                    line=self._definition.location.line,
+                )
+        return self._setup.get(name, below=self._definition, owner=self._owner)
+

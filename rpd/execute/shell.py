@@ -1,0 +1,139 @@
+"""One program on a pod: its bytes in and out, its exit code, a deadline, and what a break in between means.
+
+Commands and transfers are written against ``Shell``; ``execute.ssh`` is the one that speaks SSH.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
+
+from rpd.errors import Cause, ConnectionLost, Interrupted, RemoteError
+
+
+class Disconnected(ConnectionLost):
+    """The connection broke: what the program did afterwards is unknown. ``Shell.reconnect`` mends it."""
+
+
+class DeadlinePassed(RemoteError):
+    """A program on the pod had not ended by its deadline; it may still run."""
+
+    cause: ClassVar[Cause] = Cause.TIMEOUT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """How a program ended, and what it wrote that was not read as it came."""
+
+    exit_code: int
+    stdout: bytes = b""
+    stderr: bytes = b""
+
+    @property
+    def reason(self) -> str:
+        """The last lines of standard error, for a message to a person."""
+        lines = [line.strip() for line in self.stderr.decode(errors="replace").splitlines() if line.strip()]
+        return "; ".join(lines[-3:]) or f"exit code {self.exit_code}"
+
+
+class Interrupt:
+    """A request to stop that any thread may make; it wakes whoever waits, and stays until it is cleared."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+        self._lock = threading.Lock()
+        self._wakers: list[Callable[[], None]] = []
+
+    @property
+    def requested(self) -> bool:
+        """Whether somebody asked to stop."""
+        return self._event.is_set()
+
+    def request(self) -> None:
+        """Ask to stop."""
+        self._event.set()
+        with self._lock:
+            wakers = list(self._wakers)
+        for wake in wakers:
+            wake()
+
+    def clear(self) -> None:
+        """Forget the request."""
+        self._event.clear()
+
+    def check(self, what: str) -> None:
+        """Raise Interrupted if somebody asked to stop."""
+        if self.requested:
+            raise Interrupted(f"interrupted: {what}")
+
+    def wait(self, seconds: float) -> bool:
+        """Wait up to ``seconds``; return whether somebody asked to stop."""
+        return self._event.wait(seconds)
+
+    @contextmanager
+    def waking(self, wake: Callable[[], None]) -> Iterator[None]:
+        """Call ``wake`` (from the asking thread) if the request comes while the block runs."""
+        with self._lock:
+            self._wakers.append(wake)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._wakers.remove(wake)
+
+
+class Stream(Protocol):
+    """A running program. Every method raises Disconnected, DeadlinePassed and Interrupted."""
+
+    def read(self, size: int = 1 << 20, /) -> bytes:
+        """Return the next bytes of standard output as soon as there are any; empty at its end."""
+        ...
+
+    def errors(self) -> bytes:
+        """Return all of standard error that has arrived; never waits and never raises."""
+        ...
+
+    def finish(self) -> Ended:
+        """Read the rest and wait for the end. Raises what the iterable behind standard input raised."""
+        ...
+
+    def close(self) -> None:
+        """Stop listening; safe to call twice and from any thread."""
+        ...
+
+
+class Shell(Protocol):
+    """A pod on which POSIX sh scripts can be run."""
+
+    def open(
+        self,
+        script: str,
+        *,
+        stdin: Iterable[bytes] | None = None,
+        timeout: float | None = None,
+        interrupt: Interrupt | None = None,
+    ) -> Stream:
+        """Run ``script`` by ``sh``; ``timeout`` (seconds) is for the whole of it.
+
+        Without ``stdin`` the script itself travels over standard input and runs only if all of it arrived, so that it
+        may hold secrets and is in no argument list. With ``stdin`` the script is an argument and reads those bytes.
+        """
+        ...
+
+    def exec(
+        self,
+        script: str,
+        *,
+        stdin: Iterable[bytes] | None = None,
+        timeout: float | None = None,
+        interrupt: Interrupt | None = None,
+    ) -> Ended:
+        """Run ``script`` as ``open`` does and wait for its end."""
+        ...
+
+    def reconnect(self, interrupt: Interrupt | None = None) -> None:
+        """Return once scripts can be run again. Raises PodLost if the pod is gone, ConnectionLost after a deadline."""
+        ...

@@ -1,0 +1,125 @@
+"""Slots: carrying a plan out, so many lanes at once."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Sequence
+
+from rpd.errors import Interrupted
+from rpd.execute.context import RunContext
+from rpd.execute.noderun import NodeRun
+from rpd.execute.runner import Runner
+from rpd.execute.scopes import Scopes, TeardownError
+from rpd.execute.stop import StopLevel
+from rpd.values.node import Node
+from rpd.values.plan import Lane, Plan
+from rpd.values.report import NodeReport
+
+JOIN_SECONDS = 0.2
+"""How often the main thread wakes while slots work, so that Python can run its signal handlers."""
+
+
+class Execution:
+    """One plan being carried out. ``reports`` fills up in the order in which nodes finish."""
+
+    def __init__(self, plan: Plan, context: RunContext, *, failure_limit: int | None, kill: bool) -> None:
+        self._plan = plan
+        self._context = context
+        self._failure_limit = failure_limit
+        self._at_limit = StopLevel.END if kill else StopLevel.DRAIN
+        self._scopes = Scopes(plan.nodes)
+        self._runner = Runner(context, self._scopes)
+        self._lanes: deque[Lane] = deque(plan.lanes)
+        self._lock = threading.Lock()
+        self._failures = 0
+        self._reports: dict[str, NodeReport] = {}
+        self._waiting: list[NodeRun] = []
+        """Runs whose shared pods were still there when they were reported."""
+        self._crash: BaseException | None = None
+
+    @property
+    def reports(self) -> tuple[NodeReport, ...]:
+        """What is over so far."""
+        with self._lock:
+            return tuple(self._reports.values())
+
+    def run(self) -> None:
+        """Run every lane, then tear down what is left. Raises only what is a defect of rpd itself."""
+        if self._context.is_dry:
+            self._slot(0)
+        else:
+            self._run_threads()
+        self._amend(errors=self._scopes.all_done())
+        if self._crash is not None:
+            raise self._crash
+
+    def _run_threads(self) -> None:
+        count = max(1, min(self._plan.width, len(self._plan.lanes)))
+        # Daemons, so that a second Ctrl-C can leave without waiting for a job function that hangs in the driver.
+        threads = [
+            threading.Thread(target=self._slot, args=(number,), name=f"rpd-slot-{number}", daemon=True)
+            for number in range(count)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            while thread.is_alive():
+                thread.join(JOIN_SECONDS)
+                if self._context.stop.level >= StopLevel.ABANDON:
+                    raise Interrupted(self._context.stop.reason)
+
+    def _slot(self, number: int) -> None:
+        try:
+            while (lane := self._next_lane()) is not None:
+                self._run_lane(lane, number)
+            self._amend(errors=self._scopes.slot_done(number))
+        except BaseException as error:  # noqa: BLE001 - raised again by the main thread, once all slots are done
+            self._crash = self._crash or error
+            self._context.stop.request(StopLevel.END, "an internal error")
+
+    def _next_lane(self) -> Lane | None:
+        with self._lock:
+            if self._lanes and self._context.stop.level is StopLevel.NONE:
+                return self._lanes.popleft()
+            return None
+
+    def _run_lane(self, lane: Lane, number: int) -> None:
+        for node in lane.nodes:
+            if self._context.stop.level is not StopLevel.NONE:
+                return
+            report, run = self._runner.run(node, number)
+            self._publish(node, report)
+            self._amend(run)
+
+    def _publish(self, node: Node, report: NodeReport) -> None:
+        with self._lock:
+            is_new = node.id not in self._reports
+            self._reports[node.id] = report
+            if is_new and not report.result.outcome.is_ok:
+                self._failures += 1
+            at_limit = self._failure_limit is not None and self._failures >= self._failure_limit
+        self._context.hook.rpd_node_report(node=node, report=report)
+        if at_limit and self._context.stop.level is StopLevel.NONE:
+            self._context.stop.request(self._at_limit, f"stopping after {self._failures} failures")
+
+    # --- what wider teardowns change ---------------------------------------------------------------------------------
+
+    def _amend(self, finished: NodeRun | None = None, errors: Sequence[TeardownError] = ()) -> None:
+        """Report nodes again whose shared pods have been released since, or whose shared values could not be torn down.
+
+        The last user of a pod comes first: it bears what the pod cost after its last node.
+        """
+        told = [*errors, *self._runner.take_late_errors()]
+        with self._lock:
+            if finished is not None and any(lease.is_open for lease in finished.leases):
+                self._waiting.append(finished)
+            due = [run for run in self._waiting if not any(lease.is_open for lease in run.leases)]
+            self._waiting = [run for run in self._waiting if run not in due]
+        guilty = [error.user for error in told if error.user is not None]
+        for run in dict.fromkeys([*reversed(due), *guilty]):
+            with self._lock:
+                report = self._reports.get(run.node.id)
+            if report is not None:
+                own = [error for error in told if error.user is run]
+                self._publish(run.node, self._runner.amend(report, run, own))

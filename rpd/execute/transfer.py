@@ -1,0 +1,751 @@
+"""Files to and from a pod: one tar stream over the SSH channel, checked by sha256, and renamed into place when whole.
+
+The pod needs ``sh`` and ``tar`` (GNU or busybox), and for ``pull`` ``find`` and something that makes sha256 sums; this
+side needs neither tar nor rsync.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import posixpath
+import re
+import shlex
+import shutil
+import tarfile
+import tempfile
+import zlib
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from pathspec import GitIgnoreSpec
+
+from rpd.errors import MissingArtifact, TransferError
+from rpd.execute.ignore import Kind, StagedFile, local_stamp, staged_files, tree_digest
+from rpd.execute.shell import DeadlinePassed, Disconnected, Ended, Interrupt, Shell
+from rpd.values.step import Pulled, Staged
+
+Progress = Callable[[int], None]
+"""Hears how many more bytes of files went over."""
+
+_CHUNK = 1 << 20
+_ATTEMPTS = 3
+_TREE, _END = "tree", "end"
+_SHORT_SECONDS = 120.0
+
+# --- put --------------------------------------------------------------------------------------------------------------
+
+# What a tree on the pod looks like without reading it: names, kinds, modes, sizes, times. Empty where find cannot tell.
+_STATE = r"""
+_rpd_state() {
+  [ "$(find / -prune -printf x 2>/dev/null)" = x ] || return 0
+  LC_ALL=C find "$1" -printf '%P\0%y %m %s %T@ %C@ %l\0' 2>/dev/null | LC_ALL=C sort -z | sha256sum 2>/dev/null
+}
+"""
+
+_UNCHANGED = (
+    _STATE
+    + r"""
+_rpd_note=${HOME:-/root}/.rpd/staged/$2
+[ -r "$_rpd_note" ] && [ -e "$1" ] || exit 0
+{ read -r _rpd_stamp && read -r _rpd_tree && read -r _rpd_state; } <"$_rpd_note" || exit 0
+[ "$_rpd_stamp" = "$3" ] && [ "$(_rpd_state "$1")" = "$_rpd_state" ] && echo "$_rpd_tree"
+exit 0
+"""
+)
+
+# $1 target, $2 its folder, $3 its name, $4 gzip or nothing. What was there is moved aside, never into.
+_RECEIVE = r"""
+_rpd_fail() { echo "$1" >&2; rm -rf -- "$_rpd_temp"; exit 1; }
+_rpd_temp=
+case ${HOME:-/root}/ in "$1"/*) _rpd_fail "it holds the home folder; name a folder below it" ;; esac
+if [ -d "$1" ] && [ ! -L "$1" ] && [ "$(stat -c %d -- "$1" 2>/dev/null)" != "$(stat -c %d -- "$2" 2>/dev/null)" ]; then
+  _rpd_fail "it is a mount point; name a folder below it"
+fi
+mkdir -p -- "$2" || exit 1
+_rpd_temp=$(mktemp -d -- "$2/.rpd-put.XXXXXX") || exit 1
+trap 'rm -rf -- "$_rpd_temp"; exit 1' HUP INT TERM
+tar -x -p -o $4 -f - -C "$_rpd_temp" || _rpd_fail "tar could not write it"
+[ -e "$_rpd_temp/end" ] || _rpd_fail "the stream ended early"
+_rpd_new=$_rpd_temp/tree
+if [ -d "$_rpd_new" ] || { [ -d "$1" ] && [ ! -L "$1" ]; }; then
+  if [ -e "$1" ] || [ -L "$1" ]; then mv -f -- "$1" "$_rpd_temp/old" || _rpd_fail "what is there cannot be replaced"; fi
+  mv -f -- "$_rpd_new" "$1" || {
+    [ ! -e "$_rpd_temp/old" ] || mv -f -- "$_rpd_temp/old" "$1"
+    _rpd_fail "it could not be renamed into place"
+  }
+else
+  mv -f -- "$_rpd_new" "$1" || _rpd_fail "it could not be renamed into place"
+fi
+rm -rf -- "$_rpd_temp"
+exit 0
+"""
+
+_NOTE = (
+    _STATE
+    + r"""
+_rpd_folder=${HOME:-/root}/.rpd/staged
+_rpd_state=$(_rpd_state "$1")
+[ -n "$_rpd_state" ] || exit 0
+mkdir -p "$_rpd_folder" && printf '%s\n' "$3" "$4" "$_rpd_state" >"$_rpd_folder/$2.$$" &&
+  mv -f "$_rpd_folder/$2.$$" "$_rpd_folder/$2"
+exit 0
+"""
+)
+
+_WRITE = r"""
+mkdir -p -- "$2" || exit 1
+if [ -d "$1" ]; then echo "it is a folder" >&2; exit 1; fi
+umask 077
+_rpd_temp=$(mktemp -- "$2/.rpd-write.XXXXXX") || exit 1
+if cat >"$_rpd_temp" && [ "$(($(wc -c <"$_rpd_temp")))" = "$4" ] && chmod "$3" "$_rpd_temp" && mv -f -- "$_rpd_temp" "$1"
+then exit 0; fi
+rm -f -- "$_rpd_temp"
+exit 1
+"""
+
+
+def put(
+    shell: Shell,
+    local: Path,
+    remote: str,
+    *,
+    exclude: Sequence[str] = (),
+    interrupt: Interrupt | None = None,
+    compress: bool = False,
+    progress: Progress | None = None,
+) -> Staged:
+    """Send what is staged of ``local`` (see ``execute.ignore``) so that ``remote`` (absolute) is exactly that.
+
+    It is unpacked beside ``remote`` and renamed: whole, or as it was before. A tree that was sent before, and changed
+    on neither side since (names, modes, sizes, times), is not sent again. ``compress`` gzips the stream, which pays
+    below some 20 MB/s. Raises UsageError (``local`` does not exist), TransferError, ConnectionLost, PodLost and, after
+    ``interrupt``, Interrupted.
+    """
+    target = _target(remote)
+    files = staged_files(local, exclude)
+    stamp, note = local_stamp(files), hashlib.sha256(target.encode()).hexdigest()[:20]
+    for attempt in range(1, _ATTEMPTS + 1):
+        try:
+            known = _exec(shell, _UNCHANGED, target, note, stamp, timeout=_SHORT_SECONDS, interrupt=interrupt)
+            if known.stdout.strip():
+                return Staged(remote=target, **json.loads(known.stdout))
+            staged = _send(shell, local, files, target, interrupt, progress, compress=compress)
+            about = {"tree_sha256": staged.tree_sha256, "files": staged.files, "bytes": staged.bytes}
+            _exec(shell, _NOTE, target, note, stamp, json.dumps(about), timeout=_SHORT_SECONDS)
+        except Disconnected as error:
+            if attempt == _ATTEMPTS:
+                raise TransferError(f"{local} could not be sent to {target}: {error}") from error
+            shell.reconnect(interrupt)
+        except DeadlinePassed as error:
+            raise TransferError(
+                f"{local} could not be sent to {target}: the pod is stuck: {error}"
+            ) from error
+        else:
+            return staged
+    raise AssertionError("unreachable")
+
+
+def write(shell: Shell, remote: str, data: bytes, *, mode: int = 0o644) -> None:
+    """Write one file on the pod, atomically; its folder is made. Raises TransferError, ConnectionLost, PodLost."""
+    target = _target(remote)
+    arguments = (target, posixpath.dirname(target), f"{mode & 0o7777:o}", str(len(data)))
+    for attempt in range(1, _ATTEMPTS + 1):
+        try:
+            ended = _exec(shell, _WRITE, *arguments, stdin=[data], timeout=_SHORT_SECONDS)
+        except Disconnected as error:
+            if attempt == _ATTEMPTS:
+                raise TransferError(f"{target} could not be written: {error}") from error
+            shell.reconnect()
+        except DeadlinePassed as error:
+            raise TransferError(f"{target} could not be written: the pod is stuck: {error}") from error
+        else:
+            if ended.exit_code:
+                raise TransferError(f"{target} could not be written: {ended.reason}")
+            return
+
+
+def _send(
+    shell: Shell,
+    local: Path,
+    files: Sequence[StagedFile],
+    target: str,
+    interrupt: Interrupt | None,
+    progress: Progress | None,
+    *,
+    compress: bool,
+) -> Staged:
+    archive = _Archive(local, files, progress)
+    stream: Iterable[bytes] = _gzipped(archive.blocks()) if compress else archive.blocks()
+    arguments = (target, posixpath.dirname(target), posixpath.basename(target), "-z" if compress else "")
+    ended = _exec(shell, _RECEIVE, *arguments, stdin=_batched(stream), interrupt=interrupt)
+    if ended.exit_code:
+        raise TransferError(f"{local} could not be sent to {target}: {ended.reason}")
+    return Staged(
+        remote=target,
+        tree_sha256=archive.sha256(),
+        files=archive.files,
+        bytes=sum(file.size for file in files),
+    )
+
+
+class _Archive:
+    """A tar stream of staged files, with the sha256 of each as it goes by."""
+
+    def __init__(self, local: Path, files: Sequence[StagedFile], progress: Progress | None) -> None:
+        self._local = local
+        self._list = files
+        self._progress = progress
+        self._contents: list[tuple[StagedFile, str]] = []
+        self.files = sum(file.kind is not Kind.FOLDER for file in files)
+
+    def sha256(self) -> str:
+        """Return the digest of the tree, once all blocks were taken."""
+        return tree_digest(self._contents)
+
+    def blocks(self) -> Iterator[bytes]:
+        """Yield the archive: everything under ``tree``, then ``end``, which proves that nothing is missing."""
+        if self._local.is_dir():
+            info = _member(_TREE, tarfile.DIRTYPE, self._local.stat().st_mode & 0o777)
+            yield info.tobuf(tarfile.GNU_FORMAT, "utf-8", "surrogateescape")
+            for file in self._list:
+                yield from self._member_blocks(f"{_TREE}/{file.name}", file)
+        else:
+            yield from self._member_blocks(_TREE, self._list[0])
+        yield _member(_END, tarfile.REGTYPE, 0o600).tobuf(tarfile.GNU_FORMAT)
+        yield bytes(2 * tarfile.BLOCKSIZE)
+
+    def _member_blocks(self, name: str, file: StagedFile) -> Iterator[bytes]:
+        types = {Kind.FILE: tarfile.REGTYPE, Kind.FOLDER: tarfile.DIRTYPE, Kind.LINK: tarfile.SYMTYPE}
+        info = _member(name, types[file.kind], file.mode)
+        info.size, info.mtime, info.linkname = file.size, file.mtime, file.target
+        yield info.tobuf(tarfile.GNU_FORMAT, "utf-8", "surrogateescape")
+        content = ""
+        if file.kind is Kind.FILE:
+            content = yield from self._content_blocks(file)
+        self._contents.append((file, content))
+
+    def _content_blocks(self, file: StagedFile) -> Generator[bytes, None, str]:
+        digest = hashlib.sha256()
+        left = file.size
+        try:
+            with file.path.open("rb", buffering=0) as source:
+                while block := source.read(min(_CHUNK, left + 1)):
+                    left -= len(block)
+                    if left < 0:
+                        break
+                    digest.update(block)
+                    if self._progress is not None:
+                        self._progress(len(block))
+                    yield block
+        except OSError as error:
+            raise TransferError(f"{file.path} cannot be read: {error.strerror}") from error
+        if left:
+            raise TransferError(
+                f"{file.path} changed while it was being sent; send it again when it is at rest"
+            )
+        yield bytes(-file.size % tarfile.BLOCKSIZE)
+        return digest.hexdigest()
+
+
+def _member(name: str, kind: bytes, mode: int) -> tarfile.TarInfo:
+    info = tarfile.TarInfo(name)
+    info.type, info.mode = kind, mode
+    return info
+
+
+def _batched(blocks: Iterable[bytes]) -> Iterator[bytes]:
+    """Join small blocks: each piece handed on costs an SSH packet."""
+    pending = bytearray()
+    for block in blocks:
+        if not pending and len(block) >= _CHUNK // 4:
+            yield block
+            continue
+        pending += block
+        if len(pending) >= _CHUNK // 4:
+            yield bytes(pending)
+            pending.clear()
+    if pending:
+        yield bytes(pending)
+
+
+def _gzipped(blocks: Iterable[bytes]) -> Iterator[bytes]:
+    squeeze = zlib.compressobj(level=1, wbits=31)
+    for block in blocks:
+        yield squeeze.compress(block)
+    yield squeeze.flush()
+
+
+# --- pull -------------------------------------------------------------------------------------------------------------
+
+# $1 the folder names are relative to; then each root, as ./name. Ends with a mark, so that a cut list is seen.
+_LIST = r"""
+cd -- "$1" 2>/dev/null || { printf 'END\0'; exit 0; }
+_rpd_list() {
+  if [ -d "$1" ]; then _rpd_root=$1/; else _rpd_root=$1; fi
+  printf 'r%s\0' "$1"
+  find "$_rpd_root" -type d -print0 | tr '\n\0' '\0\n' | sed 's/^/d/' | tr '\n\0' '\0\n'
+  if [ -f "$1" ]; then printf 'f%s\0' "$1"
+  else find "$_rpd_root" -type f -print0 | tr '\n\0' '\0\n' | sed 's/^/f/' | tr '\n\0' '\0\n'; fi
+  [ -f "$1" ] || find "$_rpd_root" -type l -exec sh -c 'for _rpd_link do
+    if [ -f "$_rpd_link" ]; then _rpd_kind=F; else _rpd_kind=x; fi
+    printf "l%s\0%s%s\0" "$_rpd_link" "$_rpd_kind" "$(readlink "$_rpd_link")"
+  done' sh {} +
+}
+"""
+
+# $1 the folder, $2 options for tar; standard input: names, each ended by NUL. Sums are made while tar reads.
+_FETCH = r"""
+cd -- "$1" || exit 1
+umask 077
+_rpd_temp=$(mktemp -d) || exit 1
+trap 'rm -rf -- "$_rpd_temp"' EXIT
+trap 'exit 1' HUP INT TERM
+cat >"$_rpd_temp/names"
+if command -v sha256sum >/dev/null 2>&1; then _rpd_sum() { xargs -0 sha256sum --; }
+elif command -v shasum >/dev/null 2>&1; then _rpd_sum() { xargs -0 shasum -a 256 --; }
+elif command -v openssl >/dev/null 2>&1; then _rpd_sum() { xargs -0 openssl dgst -sha256 -r; }
+elif command -v python3 >/dev/null 2>&1; then _rpd_sum() { xargs -0 python3 -c '
+import hashlib, os, sys
+for name in sys.argv[1:]:
+    digest = hashlib.sha256()
+    with open(name, "rb") as file:
+        for block in iter(lambda: file.read(1 << 20), b""):
+            digest.update(block)
+    text = os.fsencode(name)
+    mark = b"\\" if b"\\" in text or b"\n" in text else b""
+    text = text.replace(b"\\", b"\\\\").replace(b"\n", b"\\n")
+    sys.stdout.buffer.write(mark + digest.hexdigest().encode() + b"  " + text + b"\n")
+'; }
+else echo "the pod has nothing that makes sha256 sums (sha256sum, shasum, openssl, python3)" >&2; exit 4; fi
+if tar --null -c -f /dev/null -T /dev/null 2>/dev/null || tar --version 2>/dev/null | grep -q GNU; then
+  _rpd_null=--null _rpd_names=$_rpd_temp/names
+else
+  _rpd_null= _rpd_names=$_rpd_temp/lines
+  tr '\0' '\n' <"$_rpd_temp/names" >"$_rpd_names"
+fi
+_rpd_sum <"$_rpd_temp/names" >"$_rpd_temp/sums" 2>"$_rpd_temp/errors" &
+_rpd_sums=$!
+tar -c $2 -f - $_rpd_null -T "$_rpd_names"
+_rpd_code=$?
+wait "$_rpd_sums"
+cat "$_rpd_temp/errors" "$_rpd_temp/sums" >&2
+echo "tar $_rpd_code" >&2
+exit 0
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Link:
+    """A symbolic link on the pod: where it points, as written, and whether that leads to a file."""
+
+    target: str
+    is_file: bool
+
+
+@dataclass(slots=True, kw_only=True)
+class _Listing:
+    """What is there, by names relative to the folder the roots are in."""
+
+    base: str
+    roots: list[str] = field(default_factory=list)
+    folders: list[str] = field(default_factory=list)
+    files: list[str] = field(default_factory=list)
+    links: dict[str, _Link] = field(default_factory=dict)
+
+    def without(self, exclude: Sequence[str]) -> _Listing:
+        """Return what the rules (as in ``.gitignore``, relative to each root) leave."""
+        if not exclude:
+            return self
+        spec = GitIgnoreSpec.from_lines(exclude)
+
+        def keep(name: str, end: str = "") -> bool:
+            root = next((root for root in self.roots if _is_below(name, root)), "")
+            inner = name[len(root) :].lstrip("/") or posixpath.basename(name)
+            return not spec.match_file(inner + end)
+
+        return _Listing(
+            base=self.base,
+            roots=self.roots,
+            folders=[name for name in self.folders if name in self.roots or keep(name, "/")],
+            files=[name for name in self.files if keep(name)],
+            links={name: link for name, link in self.links.items() if keep(name)},
+        )
+
+    def inner_target(self, name: str) -> str | None:
+        """Return the link's target as a relative path if it stays below the link's root, else None."""
+        target = self.links[name].target
+        absolute = posixpath.normpath(posixpath.join(self.base, posixpath.dirname(name), target))
+        relative = posixpath.relpath(absolute, self.base)
+        if not any(_is_below(name, root) and _is_below(relative, root) for root in self.roots):
+            return None
+        if not target.startswith("/"):
+            return target
+        return posixpath.relpath(absolute, posixpath.join(self.base, posixpath.dirname(name)))
+
+
+def pull(
+    shell: Shell,
+    remote: str,
+    local: Path,
+    *,
+    required: bool = True,
+    exclude: Sequence[str] = (),
+    progress: Progress | None = None,
+) -> Pulled | None:
+    """Fetch a file, a folder or a glob (``*``, ``?``, ``[a-z]``) of the pod into the folder ``local``, checked.
+
+    ``/w/results`` becomes ``local/results/…``, ``/w/log.txt`` becomes ``local/log.txt``, and a match of ``/w/*/m.json``
+    keeps its path below ``/w``. A path that exists as written is not taken for a glob. Symbolic links that stay inside
+    stay links; one that leads out to a file becomes that file; other links out, and dangling ones, are left out and named
+    in the list of sums. ``exclude`` holds rules as in ``.gitignore``, relative to what is pulled.
+
+    The sums made on the pod are kept in ``<local>.sha256`` (those of earlier pulls too), for ``sha256sum -c`` in
+    ``local``. Files of the same name are replaced; nothing else in ``local`` is touched. A file that changes while it is
+    read is fetched once more. Raises MissingArtifact, TransferError (after what could be verified is in place),
+    ConnectionLost, PodLost.
+    """
+    source = posixpath.normpath(remote)
+    if source.startswith("//"):
+        source = source[1:]
+    if not source.startswith("/") or source == "/":
+        raise TransferError(f"{remote!r} cannot be pulled: expected an absolute path below /")
+    try:
+        listing = _mended(shell, lambda: _list(shell, source))
+    except (Disconnected, DeadlinePassed) as error:
+        raise TransferError(f"{source} could not be listed: {error}") from error
+    if not listing.roots:
+        if required:
+            raise MissingArtifact(f"{source} does not exist on the pod")
+        return None
+    local.mkdir(parents=True, exist_ok=True)
+    fetching = _Fetching(shell, source, local, listing.without(exclude), progress)
+    try:
+        fetching.fetch_all()
+    finally:
+        fetching.keep()
+    return Pulled(
+        remote=source,
+        local=local,
+        files=len(fetching.sums) + len(fetching.kept_links),
+        bytes=fetching.bytes,
+        sha256_file=str(fetching.sums_path),
+        verified=True,
+        required=required,
+    )
+
+
+class _Fetching:
+    """One pull under way: what is verified lies in a temporary folder beside ``local`` until it is kept."""
+
+    def __init__(
+        self, shell: Shell, source: str, local: Path, listing: _Listing, progress: Progress | None
+    ) -> None:
+        self._shell = shell
+        self._source = source
+        self._local = local
+        self._listing = listing
+        self._progress = progress
+        self._temporary = Path(tempfile.mkdtemp(prefix=f".{local.name}.rpd-", dir=local.parent))
+        self._left_out: dict[str, str] = {}
+        self.kept_links: dict[str, str] = {}
+        self.sums: dict[str, str] = {}
+        self.bytes = 0
+        self.sums_path = local.parent / f"{local.name}.sha256"
+
+    def fetch_all(self) -> None:
+        """Fetch until each file is here with the sum the pod made; a file that is not, twice, is an error."""
+        outside = self._sort_links()
+        for name in (*self._listing.folders, *self._listing.files, *self._listing.links):
+            _check_name(name)
+        self._fetch(self._listing.files, "")
+        self._fetch(outside, "-h")
+
+    def _sort_links(self) -> list[str]:
+        outside = []
+        for name, link in self._listing.links.items():
+            inner = self._listing.inner_target(name)
+            if inner is not None:
+                self.kept_links[name] = inner
+            elif link.is_file:
+                outside.append(name)
+            else:
+                self._left_out[name] = link.target
+        return outside
+
+    def _fetch(self, names: Sequence[str], options: str) -> None:
+        wanted = list(names)
+        rounds = breaks = 0
+        while wanted:
+            before = len(wanted)
+            try:
+                reasons = self._fetch_once(wanted, options)
+                rounds += 1
+            except Disconnected as error:
+                breaks += 1
+                if breaks > _ATTEMPTS:
+                    raise TransferError(f"{self._source} could not be fetched: {error}") from error
+                self._shell.reconnect()
+                reasons = {}
+            wanted = [name for name in wanted if name not in self.sums]
+            if len(wanted) < before:
+                breaks = 0
+            if wanted and rounds >= 2:
+                shown = ", ".join(posixpath.join(self._listing.base, name) for name in wanted[:3])
+                more = f" and {len(wanted) - 3} more" if len(wanted) > 3 else ""
+                raise TransferError(
+                    f"{self._source} is not here whole: {reasons.get(wanted[0], 'not readable')}: {shown}{more}"
+                )
+
+    def _fetch_once(self, names: Sequence[str], options: str) -> dict[str, str]:
+        """Fetch ``names``; note those whose sums agree, and return why the others failed."""
+        listed = "".join(f"./{name}\0" for name in names).encode("utf-8", "surrogateescape")
+        stream = self._shell.open(_call(_FETCH, self._listing.base, options), stdin=[listed])
+        made: dict[str, tuple[str, int]] = {}
+        expected = frozenset(names)
+        try:
+            source = _Reader(stream.read)
+            with contextlib.suppress(
+                tarfile.ReadError
+            ):  # a cut or empty archive: what is missing is asked for again
+                with tarfile.open(fileobj=source, mode="r|", bufsize=_CHUNK) as archive:
+                    for member in archive:
+                        name = posixpath.normpath(member.name)
+                        if name in expected and member.isreg():
+                            made[name] = self._extract(archive, member, name)
+            ended = stream.finish()
+        finally:
+            stream.close()
+        if ended.exit_code:
+            raise TransferError(f"{self._source} could not be fetched: {ended.reason}")
+        theirs, words = _read_sums(ended.stderr)
+        reasons = {}
+        for name in names:
+            if name not in made or name not in theirs:
+                reasons[name] = words or "it vanished while it was read"
+            elif made[name][0] != theirs[name]:
+                reasons[name] = "it changed while it was read (its sha256 differs)"
+            else:
+                self.sums[name] = made[name][0]
+                self.bytes += made[name][1]
+        return reasons
+
+    def _extract(self, archive: tarfile.TarFile, member: tarfile.TarInfo, name: str) -> tuple[str, int]:
+        target = self._temporary / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        digest, size = hashlib.sha256(), 0
+        content = archive.extractfile(member)
+        assert content is not None
+        try:
+            with target.open("wb", buffering=0) as file:
+                while block := content.read(_CHUNK):
+                    digest.update(block)
+                    file.write(block)
+                    size += len(block)
+                    if self._progress is not None:
+                        self._progress(len(block))
+            target.chmod(member.mode & 0o777 | 0o600)
+            os.utime(target, (member.mtime, member.mtime))
+        except OSError as error:
+            raise TransferError(f"{target} cannot be written: {error.strerror}") from error
+        return digest.hexdigest(), size
+
+    def keep(self) -> None:
+        """Move what is verified into ``local``, and note its sums."""
+        try:
+            for name in self._listing.folders:
+                (self._local / name).mkdir(parents=True, exist_ok=True)
+            for name in self.sums:
+                target = self._local / name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                (self._temporary / name).replace(target)
+            for name, inner in self.kept_links.items():
+                self._link(self._local / name, inner)
+            _note_sums(self.sums_path, self.sums, self._left_out)
+        except OSError as error:
+            raise TransferError(
+                f"{self._source} cannot be put into {self._local}: {error.filename2 or error.filename}: {error.strerror}"
+            ) from error
+        finally:
+            shutil.rmtree(self._temporary, ignore_errors=True)
+
+    def _link(self, target: Path, inner: str) -> None:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        made = self._temporary / "link"
+        made.symlink_to(inner)
+        made.replace(target)
+
+
+class _Reader:
+    """A file that tarfile can read, from a function that returns the next bytes."""
+
+    def __init__(self, receive: Callable[[], bytes]) -> None:
+        self._receive = receive
+        self._pending = b""
+
+    def read(self, size: int) -> bytes:
+        data = self._pending or self._receive()
+        self._pending = data[size:]
+        return data[:size]
+
+
+def _list(shell: Shell, source: str) -> _Listing:
+    base, pattern = split_glob(source)
+    literal_base, literal = posixpath.split(source)
+    lines = [_LIST]
+    if pattern is None:
+        lines.append(_list_literal(literal))
+    else:
+        # A file may be called what looks like a glob.
+        lines.append(
+            f'if [ -e {shlex.quote(source)} ]; then printf "b\\0"; cd -- {shlex.quote(literal_base)} || exit 1; '
+            f"{_list_literal(literal)}; else for _rpd_match in ./{glob_words(pattern)}; do "
+            'if [ -e "$_rpd_match" ]; then _rpd_list "$_rpd_match"; fi; done; fi'
+        )
+    lines.append("printf 'END\\0'")
+    ended = _exec(shell, "\n".join(lines), base, timeout=_SHORT_SECONDS * 5)
+    words = ended.stdout.decode("utf-8", "surrogateescape").split("\0")
+    if words[-2:] != ["END", ""]:
+        raise TransferError(f"{source} could not be listed: {ended.reason}")
+    if words[0] == "b":
+        base, words = literal_base, words[1:]
+    return _read_listing(base, words[:-2])
+
+
+def _list_literal(name: str) -> str:
+    quoted = shlex.quote(f"./{name}")
+    return f"if [ -e {quoted} ]; then _rpd_list {quoted}; fi"
+
+
+def _read_listing(base: str, words: Sequence[str]) -> _Listing:
+    listing = _Listing(base=base)
+    rest = iter(words)
+    for word in rest:
+        name = posixpath.normpath(word[1:])
+        if word[0] == "r":
+            listing.roots.append(name)
+        elif word[0] == "d":
+            listing.folders.append(name)
+        elif word[0] == "f":
+            listing.files.append(name)
+        elif word[0] == "l":
+            target = next(rest)
+            listing.links[name] = _Link(target=target[1:], is_file=target[0] == "F")
+    return listing
+
+
+def split_glob(path: str) -> tuple[str, str | None]:
+    """Return the folder before the first part with ``*``, ``?`` or ``[``, and the rest; (folder, None) if none has."""
+    parts = path.split("/")
+    for index, part in enumerate(parts):
+        if re.search(r"[*?]|\[[^]/]+\]", part):
+            return "/".join(parts[:index]) or "/", "/".join(parts[index:])
+    return posixpath.dirname(path), None
+
+
+def glob_words(pattern: str) -> str:
+    """Return ``pattern`` for sh with only ``*``, ``?`` and ``[…]`` active, all else quoted."""
+    pieces = re.split(r"(\*+|\?|\[[!^]?[A-Za-z0-9_.-]+\])", pattern)
+    return "".join(piece if index % 2 else shlex.quote(piece) for index, piece in enumerate(pieces) if piece)
+
+
+def _read_sums(stderr: bytes) -> tuple[dict[str, str], str]:
+    """Return the sums by name, and the words that are none (what tar or the others complained of)."""
+    sums, words = {}, []
+    for line in stderr.decode("utf-8", "surrogateescape").split("\n"):
+        found = re.fullmatch(r"(\\?)([0-9a-f]{64}) [ *](.*)", line)
+        if found is None:
+            words += [line.strip()] if line.strip() and not re.fullmatch(r"tar \d+", line) else []
+            continue
+        name = _unescape(found[3]) if found[1] else found[3]
+        sums[posixpath.normpath(name)] = found[2]
+    return sums, "; ".join(words[-3:])
+
+
+_ESCAPES = {"\\\\": "\\", "\\n": "\n", "\\r": "\r"}
+
+
+def _unescape(name: str) -> str:
+    return re.sub(r"\\[\\nr]", lambda found: _ESCAPES[found[0]], name)
+
+
+def _escape(name: str) -> str:
+    return name.replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r")
+
+
+def _note_sums(path: Path, sums: Mapping[str, str], left_out: Mapping[str, str]) -> None:
+    """Merge ``sums`` into the list at ``path``, in the format of sha256sum."""
+    known: dict[str, str] = {}
+    remarks: dict[str, None] = {}
+    if path.exists():
+        raw = path.read_bytes()
+        known, _ = _read_sums(raw)
+        text = raw.decode("utf-8", "surrogateescape")
+        remarks.update(dict.fromkeys(line for line in text.split("\n") if line.startswith("#")))
+    known.update(sums)
+    remarks.update(
+        (f"# left out, a link to elsewhere: {_escape(name)} -> {_escape(target)}", None)
+        for name, target in left_out.items()
+    )
+    lines = list(remarks)
+    for name in sorted(known):
+        escaped = _escape(name)
+        lines.append(f"{'' if escaped == name else chr(92)}{known[name]}  {escaped}")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_bytes("".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape"))
+    temporary.replace(path)
+
+
+def _check_name(name: str) -> None:
+    """Refuse a name that could lead out of the folder it is unpacked in; the pod is not trusted with this machine."""
+    parts = PurePosixPath(name).parts
+    if (
+        not parts
+        or name.startswith("/")
+        or ".." in parts
+        or (os.name == "nt" and re.search(r'[\\:*?"<>|]', name))
+    ):
+        raise TransferError(f"the pod names a file that cannot be stored here: {name!r}")
+
+
+def _is_below(name: str, root: str) -> bool:
+    return name == root or name.startswith(f"{root}/")
+
+
+# --- both -------------------------------------------------------------------------------------------------------------
+
+
+def _target(remote: str) -> str:
+    target = posixpath.normpath(remote)
+    if target.startswith("//"):
+        target = target[1:]
+    if not target.startswith("/") or target == "/":
+        raise TransferError(f"{remote!r} cannot be written: expected an absolute path below /")
+    return target
+
+
+def _call(script: str, *arguments: str) -> str:
+    return "\n".join((f"set -- {' '.join(map(shlex.quote, arguments))}", script))
+
+
+def _exec(
+    shell: Shell,
+    script: str,
+    *arguments: str,
+    stdin: Iterable[bytes] | None = None,
+    timeout: float | None = None,
+    interrupt: Interrupt | None = None,
+) -> Ended:
+    return shell.exec(_call(script, *arguments), stdin=stdin, timeout=timeout, interrupt=interrupt)
+
+
+def _mended(shell: Shell, act: Callable[[], _Listing]) -> _Listing:
+    for _ in range(_ATTEMPTS - 1):
+        try:
+            return act()
+        except Disconnected:
+            shell.reconnect()
+    return act()

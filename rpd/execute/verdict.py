@@ -1,0 +1,22 @@
+"""The verdict: what became of a node so far."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rpd.errors import Cause
+from rpd.values.report import Failure, Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Outcome, cause, one line of reason, what a person needs to see, and the exception behind it."""
+
+    outcome: Outcome
+    cause: Cause | None = None
+    reason: str = ""
+    failure: Failure | None = None
+    error: BaseException | None = None
+
+
+PASSED = Verdict(Outcome.PASSED)

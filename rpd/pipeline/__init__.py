@@ -1,0 +1,1 @@
+"""The whole run: collect -> select -> plan -> execute -> report, a hook on each arrow."""

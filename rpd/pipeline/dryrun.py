@@ -1,0 +1,62 @@
+"""The plugin of a dry run: tells of each node what would have happened."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rpd.pipeline.money import Prices
+from rpd.plan import uses_pod
+from rpd.values.dryrun import DryRunNode
+from rpd.values.node import Node
+from rpd.values.pod import PodRequest
+from rpd.values.report import NodeReport
+
+
+class DryRunPlugin:
+    """Hears the reports of a dry run and passes on the plan of each node."""
+
+    def __init__(self, hook: Any, prices: Prices) -> None:
+        self._hook = hook
+        self._prices = prices
+        self._lines: dict[int, tuple[str, ...]] = {}
+
+    def rpd_node_report(self, node: Node, report: NodeReport) -> None:
+        """Tell the plan of one node."""
+        if not uses_pod(node):
+            planned = DryRunNode(node_id=node.id, steps=report.steps, worst_case_usd=0.0)
+        else:
+            request = self._prices.request(node)
+            lines = self._lines.get(id(request))
+            if lines is None:
+                lines = self._lines[id(request)] = _lines(request)
+            lifecycle = node.job.lifecycle
+            planned = DryRunNode(
+                node_id=node.id,
+                request=lines,
+                offers=self._prices.offers(node),
+                steps=report.steps,
+                release=f"{lifecycle.on_success} on success, {lifecycle.on_failure} on failure",
+                worst_case_usd=self._prices.worst_case(node),
+            )
+        self._hook.rpd_dry_run_node(node=node, planned=planned)
+
+
+def _lines(request: PodRequest) -> tuple[str, ...]:
+    """Return the facts of a request that are not RunPod's defaults, a line each."""
+    storage = request.storage
+    facts = {
+        "image": request.image,
+        "gpu": str(request.gpu) if request.gpu else "none (CPU pod)",
+        "cloud": f"{request.cloud}, then {request.fallback_cloud}"
+        if request.fallback_cloud
+        else request.cloud,
+        "data centres": ", ".join(request.datacenters),
+        "disk": f"{request.container_disk_gb} GB",
+        "volume": f"{storage.volume_gb} GB at {request.mount}" if storage.volume_gb else "",
+        "network volume": f"{storage.network_volume} at {request.mount}" if storage.network_volume else "",
+        "spot": "yes" if request.spot else "",
+        "ports": ", ".join(request.ports),
+        "cuda": ", ".join(request.cuda),
+        "env": ", ".join(request.env),
+    }
+    return tuple(f"{name}: {fact}" for name, fact in facts.items() if fact)

@@ -1,0 +1,103 @@
+"""The far end: whose pods a run gets, RunPod's, an emulator's or nobody's, all behind one path."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from importlib import import_module
+from typing import Any
+
+from rpd.config import Config
+from rpd.emulator.launch import launch
+from rpd.errors import UsageError
+from rpd.hooks import PluginManager
+from rpd.runpod.offline import OfflineProvider
+from rpd.values.pod import Provider
+
+ADDRESS = "RUNPOD_API_BASE_URL"
+KEY = "RUNPOD_API_KEY"
+
+
+class FarEnd:
+    """Makes the provider when it is first needed; ``prepare`` lets slow things begin in the background before that."""
+
+    def __init__(self, config: Config, manager: PluginManager) -> None:
+        self._config = config
+        self._manager = manager
+        self._lock = threading.Lock()
+        self._provider: Provider | None = None
+        self._opened = ExitStack()
+        self._background: threading.Thread | None = None
+        self._failure: BaseException | None = None
+
+    def prepare(self) -> None:
+        """Begin to start the emulator and to import the SDK, so that planning goes on meanwhile."""
+        if not self._config.dry_run:
+            self._background = threading.Thread(target=self._open_quietly, name="rpd-far-end", daemon=True)
+            self._background.start()
+
+    def _open_quietly(self) -> None:
+        try:
+            self._open()
+            import_module("rpd.execute.ssh")  # fabric is slow to import, too
+        except BaseException as error:  # noqa: BLE001 - raised where the provider is asked for
+            self._failure = error
+
+    def provider(self) -> Provider:
+        """Return the provider. Raises AuthError without a key, ProvisioningError where the emulator does not start."""
+        if self._background is not None and self._background is not threading.current_thread():
+            self._background.join()
+        if self._failure is not None:
+            raise self._failure
+        return self._open()
+
+    def _open(self) -> Provider:
+        with self._lock:
+            if self._provider is None:
+                if self._config.dry_run:
+                    self._provider = OfflineProvider()
+                else:
+                    if self._config.local:
+                        self._opened.enter_context(emulator(self._manager))
+                    self._provider = self._ask_plugins()
+            return self._provider
+
+    def _ask_plugins(self) -> Provider:
+        provider: Provider | None = self._manager.hook.rpd_provider(config=self._config)
+        if provider is None:
+            raise UsageError("no plugin provides pods: rpd's own provider is switched off")
+        notify: Any = getattr(provider, "notify", None)
+        if notify is not None:
+            provider.notify = lambda text: self._manager.hook.rpd_notice(text=text)  # type: ignore[attr-defined]
+        return provider
+
+    def close(self) -> None:
+        """Give back the provider and end the emulator, if one was started."""
+        if self._background is not None:
+            self._background.join()
+        with self._lock:
+            if self._provider is not None:
+                self._provider.close()
+                self._provider = None
+        self._opened.close()
+
+
+@contextmanager
+def emulator(manager: PluginManager) -> Iterator[None]:
+    """Run an emulator and point everything that speaks RunPod's API at it, as a user would: by the environment."""
+    before = {name: os.environ.get(name) for name in (ADDRESS, KEY)}
+    launched = launch()
+    for notice in launched.notices:
+        manager.hook.rpd_notice(text=notice)
+    os.environ[ADDRESS], os.environ[KEY] = launched.base_url, launched.api_key
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+        launched.close()

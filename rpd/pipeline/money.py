@@ -1,0 +1,83 @@
+"""What nodes may cost at worst, and the question whether that may be spent."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+from rpd.config import Config
+from rpd.errors import ProviderError, UsageError
+from rpd.execute.context import Overrides
+from rpd.values.job import Budget, Gpu
+from rpd.values.node import Node
+from rpd.values.pod import Offer, PodRequest, Provider
+
+
+class Prices:
+    """Worst cases of nodes, each kind of request asked for once. Raises ProviderError where the far end cannot say."""
+
+    def __init__(self, provider: Callable[[], Provider], overrides: Overrides) -> None:
+        self._provider = provider
+        self._overrides = overrides
+        self._offers: dict[int, tuple[Offer, ...]] = {}
+        self._requests: dict[tuple[int, object], PodRequest] = {}
+
+    def request(self, node: Node) -> PodRequest:
+        """Return the pod request of a node, as far as it is known before its fixtures run."""
+        job = node.job
+        gpu = _as_gpu(node.params.get("gpu", job.gpu), job.gpu)
+        key = (id(job), gpu)
+        held = self._requests.get(key)
+        if held is None:
+            held = self._requests[key] = self._overrides.request(job, gpu)
+        return held
+
+    def offers(self, node: Node) -> tuple[Offer, ...]:
+        """Return what would be tried for a node, in order."""
+        request = self.request(node)
+        found = self._offers.get(id(request))
+        if found is None:
+            found = self._offers[id(request)] = tuple(self._provider().offers(request))
+        return found
+
+    def worst_case(self, node: Node) -> float | None:
+        """Return the most a node may cost in USD: its cap, or less where its longest time at the dearest rate is less.
+
+        None where nothing is on offer.
+        """
+        budget = self._overrides.budget(node.job.budget)
+        try:
+            offers = self.offers(node)
+        except ProviderError as error:
+            if error.stops_run:
+                raise
+            return budget.cost_cap_usd
+        return None if not offers else _worst(budget, offers)
+
+
+def _as_gpu(gpu: object, fallback: Gpu | None) -> Gpu | None:
+    """Return what a directly parametrized ``gpu`` means, the job's own where it is something else."""
+    if isinstance(gpu, str):
+        return Gpu(gpu)
+    return gpu if gpu is None or isinstance(gpu, Gpu) else fallback
+
+
+def _worst(budget: Budget, offers: tuple[Offer, ...]) -> float:
+    rates = [offer.usd_per_hr for offer in offers]
+    if budget.max_runtime_seconds is None or any(rate is None for rate in rates):
+        return budget.cost_cap_usd
+    hours = (budget.max_runtime_seconds + budget.ssh_ready_seconds) / 3600
+    return min(budget.cost_cap_usd, max(rate for rate in rates if rate is not None) * hours)
+
+
+def confirm(config: Config, worst_case_usd: float) -> bool:
+    """Ask whether a run that may cost more than ``confirm_above_usd`` may start. Raises UsageError without a terminal."""
+    if config.yes or config.local or config.dry_run or worst_case_usd <= config.confirm_above_usd:
+        return True
+    if not sys.stdin.isatty():
+        raise UsageError(
+            f"this run may cost up to ${worst_case_usd:.2f}, more than confirm_above_usd "
+            f"(${config.confirm_above_usd:.2f}): say --yes, or lower the caps (--cost-cap-usd, --max-runtime-minutes)"
+        )
+    answer = input(f"This run may cost up to ${worst_case_usd:.2f}. Start it? [y/N] ")
+    return answer.strip().lower() in ("y", "yes")

@@ -1,0 +1,256 @@
+"""The run: gather, plan, check, execute, report."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from rpd.config import Config
+from rpd.errors import ExitCode, Interrupted, NothingCollected
+from rpd.execute import recorder
+from rpd.execute.context import Overrides, RunContext
+from rpd.execute.files import RunFiles
+from rpd.execute.journal import FileJournal, NoJournal
+from rpd.execute.lease import Connect
+from rpd.execute.noderun import Masker
+from rpd.execute.slots import Execution
+from rpd.execute.source import Sources
+from rpd.execute.stop import Stop, StopLevel
+from rpd.hooks import PluginManager
+from rpd.pipeline.dryrun import DryRunPlugin
+from rpd.pipeline.far_end import FarEnd
+from rpd.pipeline.gather import Gathered, gather
+from rpd.pipeline.money import Prices, confirm
+from rpd.pipeline.preflight import read_secrets, read_variables
+from rpd.pipeline.signals import handled
+from rpd.plan import make_plan, uses_pod
+from rpd.record.plugin import ManifestPlugin
+from rpd.record.redact import Redactor
+from rpd.values.plan import Plan
+from rpd.values.report import RunSummary
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """How an invocation ended; ``summary`` is None where nothing was run."""
+
+    exit_code: ExitCode
+    summary: RunSummary | None = None
+
+
+def run(config: Config, manager: PluginManager) -> Ended:
+    """Carry out ``rpd run``: live, on an emulator, or dry. Raises UsageError, AuthError; then nothing was created."""
+    gathered = gather(config, manager)
+    stopped = _cannot_run(config, gathered)
+    if stopped is not None:
+        return Ended(exit_code=stopped)
+    far_end = FarEnd(config, manager)
+    needs_pods = any(uses_pod(node) for node in gathered.nodes)
+    try:
+        if needs_pods:
+            far_end.prepare()
+        overrides = make_overrides(config)
+        prices = Prices(far_end.provider, overrides)
+        plan = _plan(config, manager, gathered, prices)
+        secrets = {} if config.dry_run else read_secrets(plan.nodes)
+        if needs_pods and not config.dry_run:
+            far_end.provider().account()
+        if not confirm(config, plan.worst_case_usd):
+            return Ended(exit_code=ExitCode.INTERRUPTED)
+        return _execute(config, manager, gathered, plan, far_end, prices, overrides, secrets)
+    finally:
+        far_end.close()
+
+
+def _cannot_run(config: Config, gathered: Gathered) -> ExitCode | None:
+    if gathered.errors and not config.continue_on_collection_errors:
+        return ExitCode.INTERRUPTED
+    if not gathered.nodes:
+        return NothingCollected.exit_code
+    return None
+
+
+def _plan(config: Config, manager: PluginManager, gathered: Gathered, prices: Prices) -> Plan:
+    def worst_case(node: Any) -> float | None:
+        return prices.worst_case(node) if uses_pod(node) else 0.0
+
+    plan = make_plan(gathered.nodes, width=config.width, worst_case=worst_case)
+    changed: Plan | None = manager.hook.rpd_modify_plan(config=config, plan=plan)
+    return plan if changed is None else changed
+
+
+def make_overrides(config: Config) -> Overrides:
+    """Return the flags that overrule jobs. Raises UsageError where two of them only go together."""
+    return Overrides(
+        cost_cap_usd=config.cost_cap_usd,
+        max_runtime_seconds=config.max_runtime_seconds,
+        ssh_ready_seconds=config.ssh_ready_seconds,
+        gpu_id=config.gpu_id,
+        datacenter_id=config.datacenter_id,
+        max_gpu_price=config.max_gpu_price,
+        cloud=config.cloud,
+        fallback_cloud=config.fallback_cloud,
+    )
+
+
+def _execute(
+    config: Config,
+    manager: PluginManager,
+    gathered: Gathered,
+    plan: Plan,
+    far_end: FarEnd,
+    prices: Prices,
+    overrides: Overrides,
+    secrets: dict[str, str],
+) -> Ended:
+    redactor = Redactor(tuple(secrets.values()))
+    files = None if config.dry_run else RunFiles.create(config.runs_path)
+    keeper = _register(config, manager, redactor, prices)
+    stop = Stop()
+    context = _context(config, manager, far_end, overrides, secrets, redactor, files, stop)
+    execution = Execution(
+        plan, context, failure_limit=config.failure_limit, kill=config.maxfail_action == "kill"
+    )
+    context.journal.write("run_started", sync=True, pid=os.getpid(), host=socket.gethostname(), nodes=len(plan.nodes))
+    started = time.monotonic()
+    with _signals(config, manager, stop):
+        manager.hook.rpd_run_started(
+            config=config,
+            plan=plan,
+            far_end=_far_end_name(config, plan, far_end),
+            folder=files.folder if files else None,
+        )
+        try:
+            execution.run()
+        except Interrupted:
+            context.leases.release_all()
+        except BaseException:
+            context.leases.release_all()
+            raise
+        finally:
+            context.journal.close()
+        summary = RunSummary(
+            folder=str(files.folder) if files else "",
+            reports=execution.reports,
+            seconds=time.monotonic() - started,
+            deselected=gathered.deselected,
+            not_run=len(plan.nodes) - len(execution.reports),
+            stop_reason=stop.reason,
+            unreleased=context.leases.unreleased,
+            leftover=context.leases.leftover,
+        )
+        if files is not None and not summary.leftover and not summary.unreleased:
+            files.forget_keys()
+        exit_code = _exit_code(summary, stop, gathered)
+        keeper.record_exit_code(exit_code)
+        manager.hook.rpd_run_finished(config=config, summary=summary)
+    return Ended(exit_code=exit_code, summary=summary)
+
+
+def _register(config: Config, manager: PluginManager, redactor: Redactor, prices: Prices) -> ManifestPlugin:
+    keeper = ManifestPlugin(redactor=redactor, notice=lambda text: manager.hook.rpd_notice(text=text))
+    if config.dry_run:
+        manager.register(DryRunPlugin(manager.hook, prices), "dry run")
+    else:
+        manager.register(keeper, "manifest")
+    return keeper
+
+
+def _context(
+    config: Config,
+    manager: PluginManager,
+    far_end: FarEnd,
+    overrides: Overrides,
+    secrets: dict[str, str],
+    redactor: Redactor,
+    files: RunFiles | None,
+    stop: Stop,
+) -> RunContext:
+    connect, pod_env = _ssh(files)
+    masker: Callable[[], Masker] = redactor.stream if files else lambda: _PLAIN
+
+    def mask_bytes(data: bytes) -> bytes:
+        stream = redactor.stream()
+        return stream.feed(data) + stream.flush()
+
+    return RunContext(
+        rootdir=config.rootdir,
+        runs_path=config.runs_path,
+        run_id=files.run_id if files else "dryrun",
+        files=files,
+        journal=FileJournal(files.journal, redactor.data) if files else NoJournal(),
+        hook=manager.hook,
+        stop=stop,
+        provider=far_end.provider,
+        connect=connect,
+        overrides=overrides,
+        variables=read_variables(config),
+        redact=redactor.data,
+        mask=redactor.text if secrets else _unchanged,
+        masker=masker,
+        secrets=secrets,
+        pod_env=pod_env,
+        full_trace=config.full_trace,
+        config=config,
+        **({"source": Sources(files.folder, mask_bytes).of} if files else {}),
+    )
+
+
+def _ssh(files: RunFiles | None) -> tuple[Connect, dict[str, str]]:
+    """Return how to reach pods, and the environment that lets them be reached."""
+    if files is None:
+        return recorder.connect, {"PUBLIC_KEY": "(a key made for this run)"}
+    from rpd.execute.keys import make_keypair, user_public_lines
+    from rpd.execute.ssh import connect
+
+    keys = make_keypair(files.keys)
+    here = partial(connect, private_key=keys.private_key, known_hosts=files.known_hosts)
+    return here, {"PUBLIC_KEY": "\n".join([keys.public_line, *user_public_lines()])}
+
+
+class _Plain:
+    """The masker of a dry run: there is no output."""
+
+    def feed(self, data: bytes, /) -> bytes:
+        return data
+
+    def flush(self) -> bytes:
+        return b""
+
+
+_PLAIN = _Plain()
+
+
+def _unchanged(text: str) -> str:
+    return text
+
+
+@contextmanager
+def _signals(config: Config, manager: PluginManager, stop: Stop) -> Iterator[None]:
+    if config.dry_run:
+        yield
+        return
+    with handled(stop, lambda text: manager.hook.rpd_notice(text=text)):
+        yield
+
+
+def _far_end_name(config: Config, plan: Plan, far_end: FarEnd) -> str:
+    if config.dry_run:
+        return "dry run: no network, no key, no pod"
+    return far_end.provider().name if any(uses_pod(node) for node in plan.nodes) else "no pods needed"
+
+
+def _exit_code(summary: RunSummary, stop: Stop, gathered: Gathered) -> ExitCode:
+    if summary.unreleased:
+        return ExitCode.POD_NOT_RELEASED
+    if stop.level >= StopLevel.END and "interrupted" in stop.reason:
+        return ExitCode.INTERRUPTED
+    if any(not report.result.outcome.is_ok for report in summary.reports) or summary.not_run:
+        return ExitCode.FAILED
+    return ExitCode.INTERRUPTED if gathered.errors else ExitCode.OK

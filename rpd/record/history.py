@@ -1,0 +1,69 @@
+"""Past runs, read from their folders."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from rpd.errors import RpdError
+from rpd.record import manifest, run
+from rpd.record.run import RunInfo
+from rpd.values.report import NodeReport
+
+_NOT_OURS = frozenset({"artifacts"})
+"""Folders of a node that hold the user's own files, which may be called as ours are."""
+
+
+def runs(runs_path: Path) -> list[RunInfo]:
+    """Return the runs in a folder of run folders, newest first; ``damage`` tells what is broken in one."""
+    try:
+        folders = [Path(entry) for entry in os.scandir(runs_path) if entry.is_dir(follow_symlinks=False)]
+    except OSError:
+        return []
+    found = [info for folder in folders if (info := _run(folder)) is not None]
+    return sorted(found, key=lambda info: (info.started or _stamp(info.id), info.id), reverse=True)
+
+
+def _stamp(name: str) -> str:
+    """Return when a run began by the name of its folder, close enough to ISO 8601 to be sorted with it."""
+    digits = "".join(character for character in name.partition("-")[0] if character.isdigit())
+    return f"{digits[:4]}-{digits[4:6]}-{digits[6:8]}T{digits[8:10]}:{digits[10:12]}:{digits[12:14]}"
+
+
+def _run(folder: Path) -> RunInfo | None:
+    """Return what is known of the run in ``folder``, None if it is no run folder."""
+    path = folder / run.FILE_NAME
+    if not path.exists() and next(_manifests(folder), None) is None:
+        return None
+    try:
+        return run.read(path)
+    except RpdError as error:
+        return RunInfo(id=folder.name, folder=str(folder), damage=str(error))
+
+
+def reports(folder: Path, *, damaged: Callable[[RpdError], object] | None = None) -> list[NodeReport]:
+    """Return the reports of the run in ``folder`` in the order the nodes began.
+
+    A manifest that cannot be read is left out, and told to ``damaged`` where given.
+    """
+    found = []
+    for path in _manifests(folder):
+        try:
+            found.append(manifest.read(path))
+        except RpdError as error:
+            if damaged is not None:
+                damaged(error)
+    return sorted(found, key=lambda report: (report.result.started, report.node.id))
+
+
+def _manifests(folder: Path) -> Iterator[Path]:
+    for place, subfolders, files in os.walk(folder):
+        if manifest.FILE_NAME in files:
+            yield Path(place) / manifest.FILE_NAME
+            subfolders.clear()
+        subfolders[:] = sorted(name for name in subfolders if _may_be_ours(name))
+
+
+def _may_be_ours(name: str) -> bool:
+    return name not in _NOT_OURS and not name.startswith(".")

@@ -1,0 +1,138 @@
+"""The manifest: one node's report as ``manifest.toml``."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass, replace
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from rpd.errors import RpdError
+from rpd.record.redact import Redactor
+from rpd.record.tables import from_table, to_table, toml_value
+from rpd.record.whole import write_whole
+from rpd.values.report import (
+    SCHEMA_VERSION,
+    ArtifactRecord,
+    CostRecord,
+    EnvironmentRecord,
+    NodeRecord,
+    NodeReport,
+    PodRecord,
+    Result,
+    SourceRecord,
+)
+from rpd.values.step import Step
+
+FILE_NAME = "manifest.toml"
+
+_TABLES: dict[str, type] = {
+    "node": NodeRecord,
+    "result": Result,
+    "pod": PodRecord,
+    "cost": CostRecord,
+    "source": SourceRecord,
+    "environment": EnvironmentRecord,
+}
+_LISTS: dict[str, type] = {"steps": Step, "artifacts": ArtifactRecord}
+_FREE = ("metrics", "variables")
+_REQUIRED = ("node", "result")
+
+
+def dumps(report: NodeReport) -> str:
+    """Return the text of the manifest. Never fails: ``toml_value`` normalises what TOML cannot hold."""
+    document: dict[str, Any] = {"schema_version": SCHEMA_VERSION}
+    for name in _TABLES:
+        record = getattr(report, name)
+        if record is not None:
+            document[name] = to_table(record)
+    for name in _LISTS:
+        document[name] = [to_table(record) for record in getattr(report, name)]
+    for name in _FREE:
+        document[name] = toml_value(getattr(report, name))
+    return tomli_w.dumps({name: value for name, value in document.items() if value != []})
+
+
+def loads(text: str, *, where: str = FILE_NAME) -> NodeReport:
+    """Return the report a manifest holds, ``folder`` empty. Unknown keys are passed over.
+
+    Raises RpdError that names ``where`` (the file) and the key for what is not as a manifest should be.
+    """
+    document = parse(text, where)
+    values: dict[str, Any] = {}
+    for name, kind in _TABLES.items():
+        if name in document:
+            values[name] = from_table(kind, document[name], f"{where}: [{name}]")
+        elif name in _REQUIRED:
+            raise RpdError(f"{where}: the table [{name}] is missing")
+    for name, kind in _LISTS.items():
+        values[name] = _records(kind, document.get(name, []), f"{where}: [[{name}]]")
+    for name in _FREE:
+        values[name] = document.get(name, {})
+        if not isinstance(values[name], dict):
+            raise RpdError(f"{where}: {name}: expected a table, got {values[name]!r}")
+    return NodeReport(**values)
+
+
+def parse(text: str, where: str) -> dict[str, Any]:
+    """Return a TOML document that says which schema version it has. Raises RpdError."""
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise RpdError(f"{where}: not valid TOML: {error}") from error
+    version = document.get("schema_version")
+    if type(version) is not int or version < 1:
+        raise RpdError(f"{where}: schema_version: expected a whole number >= 1, got {version!r}")
+    return document
+
+
+def _records(kind: type, tables: Any, where: str) -> tuple[Any, ...]:
+    if not isinstance(tables, list):
+        raise RpdError(f"{where}: expected a list of tables, got {tables!r}")
+    return tuple(from_table(kind, table, f"{where} {index}") for index, table in enumerate(tables))
+
+
+def write(path: Path, report: NodeReport) -> None:
+    """Write the manifest whole. Raises OSError."""
+    write_whole(path, dumps(report))
+
+
+def read(path: Path) -> NodeReport:
+    """Return the report in a manifest, ``folder`` being where it lies. Raises RpdError."""
+    return replace(loads(read_text(path), where=str(path)), folder=str(path.parent))
+
+
+def read_text(path: Path) -> str:
+    """Return the text of a file of a run. Raises RpdError that names it."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise RpdError(f"{path}: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise RpdError(f"{path}: not UTF-8 text: {error}") from error
+
+
+def redacted(report: NodeReport, redactor: Redactor) -> NodeReport:
+    """Return the report with secrets masked in every text but ``folder``, which is a place on this machine.
+
+    Outcomes, causes and kinds stay as they are even if a secret happens to be the same word, so that the
+    manifest can be read back.
+    """
+    masked: NodeReport = _redacted(report, redactor)
+    return replace(masked, folder=report.folder)
+
+
+def _redacted(value: Any, redactor: Redactor) -> Any:
+    if isinstance(value, Enum):
+        return value
+    if is_dataclass(value) and not isinstance(value, type):
+        return replace(value, **{f.name: _redacted(getattr(value, f.name), redactor) for f in fields(value)})
+    if isinstance(value, tuple):
+        return tuple(_redacted(item, redactor) for item in value)
+    if isinstance(value, Mapping):
+        return redactor.data(toml_value(value))
+    return redactor.data(value)

@@ -1,0 +1,122 @@
+"""The plugin that keeps the record of a run while it goes on."""
+
+from __future__ import annotations
+
+import datetime as dt
+import platform
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import rpd
+from rpd.config import Config
+from rpd.hooks import hookimpl
+from rpd.record import manifest, results, run
+from rpd.record.redact import Redactor
+from rpd.record.run import RunInfo
+from rpd.record.whole import write_whole
+from rpd.values.plan import Plan
+from rpd.values.report import NodeReport, Outcome, RunSummary
+
+
+def _now() -> str:
+    return dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
+
+
+class ManifestPlugin:
+    """Writes ``manifest.toml`` of each node, ``run.toml`` and ``results.csv`` of the run, secrets masked.
+
+    What cannot be written is told to ``notice`` and costs nothing else. ``argv`` is the command line without
+    the program; ``now`` gives UTC as ISO 8601. Nothing is written where there is no folder (a dry run).
+    """
+
+    def __init__(
+        self,
+        *,
+        redactor: Redactor,
+        notice: Callable[[str], object],
+        argv: Sequence[str] | None = None,
+        now: Callable[[], str] = _now,
+    ) -> None:
+        self._redactor = redactor
+        self._notice = notice
+        self._argv = tuple(sys.argv[1:] if argv is None else argv)
+        self._now = now
+        self._lock = threading.Lock()
+        self._info: RunInfo | None = None
+
+    @hookimpl
+    def rpd_run_started(self, config: Config, plan: Plan, far_end: str, folder: Path | None) -> None:
+        """Begin ``run.toml``, so that a killed run can be told from one that never was."""
+        if folder is None:
+            return
+        self._info = RunInfo(
+            id=folder.name,
+            rpd=rpd.__version__,
+            python=platform.python_version(),
+            argv=self._argv,
+            rootdir=str(config.rootdir),
+            far_end=far_end,
+            width=plan.width,
+            nodes=len(plan.nodes),
+            worst_case_usd=plan.worst_case_usd,
+            started=self._now(),
+            folder=str(folder),
+        )
+        self._write_run(self._info)
+
+    @hookimpl(tryfirst=True)
+    def rpd_node_report(self, report: NodeReport) -> None:
+        """Write the node's manifest; again where a later teardown changed it."""
+        if report.folder:
+            path = Path(report.folder) / manifest.FILE_NAME
+            self._try(path, lambda: manifest.write(path, manifest.redacted(report, self._redactor)))
+
+    @hookimpl(tryfirst=True)
+    def rpd_run_finished(self, summary: RunSummary) -> None:
+        """Complete ``run.toml`` and write ``results.csv``."""
+        if self._info is None:
+            return
+        self._info = replace(
+            self._info,
+            finished=self._now(),
+            seconds=round(summary.seconds, 3),
+            git_sha=next((report.source.git_sha for report in summary.reports if report.source.git_sha), ""),
+            outcomes={outcome.value: summary.count(outcome) for outcome in Outcome if summary.count(outcome)},
+            usd=summary.estimated_usd,
+            stop_reason=summary.stop_reason,
+            deselected=summary.deselected,
+            not_run=summary.not_run,
+            unreleased=summary.unreleased,
+            leftover=summary.leftover,
+        )
+        self._write_run(self._info)
+        path = Path(self._info.folder) / results.FILE_NAME
+        reports = [manifest.redacted(report, self._redactor) for report in summary.reports]
+        self._try(path, lambda: write_whole(path, results.dumps(reports)))
+
+    def record_exit_code(self, exit_code: int) -> None:
+        """Add to ``run.toml`` with which code the command is going to end."""
+        if self._info is not None:
+            self._info = replace(self._info, exit_code=int(exit_code))
+            self._write_run(self._info)
+
+    def _write_run(self, info: RunInfo) -> None:
+        path = Path(info.folder) / run.FILE_NAME
+        masked = replace(
+            info,
+            argv=self._redactor.data(info.argv),
+            stop_reason=self._redactor.text(info.stop_reason),
+            rootdir=self._redactor.text(info.rootdir),
+        )
+        self._try(path, lambda: run.write(path, masked))
+
+    def _try(self, path: Path, write: Callable[[], None]) -> None:
+        """Write; one writer at a time, so that the later of two reports of a node stays."""
+        try:
+            with self._lock:
+                write()
+        except Exception as error:  # noqa: BLE001 - no record is worth a run with pods in it
+            self._notice(self._redactor.text(f"could not write {path}: {error}"))

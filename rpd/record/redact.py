@@ -1,0 +1,202 @@
+"""The redactor: replaces secrets by ``***`` in whatever is about to be written."""
+
+from __future__ import annotations
+
+import base64
+import bisect
+import json
+import threading
+import urllib.parse
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, AnyStr
+
+MASK = "***"
+SHORTEST = 4
+"""Characters: anything shorter occurs in harmless text all the time and is not masked."""
+SHORTEST_LINE = 6
+"""Characters a single line of a multi-line secret must have to be masked by itself."""
+_SHORTEST_BASE64 = 8
+
+
+class Redactor:
+    """Knows the secrets of a run and masks them, in the forms in which they usually get out.
+
+    Masked are a secret itself, its JSON-escaped, URL-quoted and base64 forms (also inside something longer
+    that was encoded whole, such as ``user:token``), and the same of every line of one with many. Thread-safe.
+    """
+
+    def __init__(self, secrets: Sequence[str] = ()) -> None:
+        self._lock = threading.Lock()
+        self._texts: tuple[str, ...] = ()
+        self._bytes: tuple[bytes, ...] = ()
+        for secret in secrets:
+            self.learn(secret)
+
+    def learn(self, value: str) -> str | None:
+        """Mask ``value`` from now on. Return a warning to show if it is too short to be masked, else None."""
+        if not value:
+            return None
+        if len(value) < SHORTEST:
+            return (
+                f"a secret of {len(value)} characters is too short to be masked in output "
+                f"(at least {SHORTEST} are needed)"
+            )
+        with self._lock:
+            texts = {*self._texts, *_forms(value)}
+            self._texts = tuple(sorted(texts))
+            self._bytes = tuple(sorted(_encode(text) for text in texts))
+        return None
+
+    def text(self, text: str) -> str:
+        """Return ``text`` with every secret masked."""
+        return _masked(text, self._texts, MASK)
+
+    def data(self, value: Any) -> Any:
+        """Return a copy of JSON-like ``value`` with every string masked, keys too; the rest stays itself."""
+        if isinstance(value, str):
+            return self.text(value)
+        if isinstance(value, bytes):
+            return _masked(value, self._bytes, MASK.encode())
+        if isinstance(value, Mapping):
+            return {self.data(key): self.data(item) for key, item in value.items()}
+        if isinstance(value, list):
+            return [self.data(item) for item in value]
+        if isinstance(value, tuple):
+            return tuple(self.data(item) for item in value)
+        return value
+
+    def stream(self) -> RedactingStream:
+        """Return a new stream for one source of bytes."""
+        return RedactingStream(self)
+
+    @property
+    def patterns(self) -> tuple[bytes, ...]:
+        """Every form of every secret as it appears in bytes, sorted."""
+        return self._bytes
+
+
+class RedactingStream:
+    """Masks secrets in bytes that come in chunks, wherever a secret is cut. Used by one thread at a time.
+
+    It holds back only what could be the beginning of a secret: always less than the longest form of one.
+    """
+
+    def __init__(self, redactor: Redactor) -> None:
+        self._redactor = redactor
+        self._held = b""
+        self._covered = 0
+        """How many bytes at the beginning of ``_held`` belong to a secret whose mask is out already."""
+
+    def feed(self, chunk: bytes) -> bytes:
+        """Take the next bytes and return what may be written now."""
+        return self._advance(self._held + chunk, final=False)
+
+    def flush(self) -> bytes:
+        """Return what was held back; the source is at its end."""
+        return self._advance(self._held, final=True)
+
+    def _advance(self, data: bytes, *, final: bool) -> bytes:
+        patterns = self._redactor.patterns
+        end = len(data) if final else _possible_start(data, patterns)
+        out: list[bytes] = []
+        at = covered = 0
+        for start, stop in _spans(data, patterns, already=self._covered):
+            if start >= end:
+                break
+            out.append(data[at:start])
+            if start or not self._covered:
+                out.append(MASK.encode())
+            at, covered = min(stop, end), max(stop - end, 0)
+        out.append(data[at:end])
+        self._held, self._covered = data[end:], covered
+        return b"".join(out)
+
+
+def _spans(data: AnyStr, patterns: Sequence[AnyStr], *, already: int = 0) -> Iterator[tuple[int, int]]:
+    """Yield where secrets are, in order, overlapping ones joined; the first ``already`` items are one anyway.
+
+    They are joined rather than replaced one after the other: of two secrets that overlap no part may stay.
+    """
+    found = [(0, already)] if already else []
+    for pattern in patterns:
+        at = data.find(pattern)
+        while at >= 0:
+            found.append((at, at + len(pattern)))
+            at = data.find(pattern, at + 1)
+    found.sort()
+    start = stop = 0
+    for next_start, next_stop in found:
+        if next_start >= stop:
+            if stop:
+                yield start, stop
+            start = next_start
+        stop = max(stop, next_stop)
+    if stop:
+        yield start, stop
+
+
+def _masked(data: AnyStr, patterns: Sequence[AnyStr], mask: AnyStr) -> AnyStr:
+    out: list[AnyStr] = []
+    at = 0
+    for start, stop in _spans(data, patterns):
+        out += (data[at:start], mask)
+        at = stop
+    out.append(data[at:])
+    return data[:0].join(out)
+
+
+def _possible_start(data: bytes, patterns: Sequence[bytes]) -> int:
+    """Return where the longest end of ``data`` begins that more bytes could make a secret, or its length."""
+    longest = max(map(len, patterns), default=0)
+    first = {pattern[0] for pattern in patterns}
+    for at in range(max(0, len(data) - longest + 1), len(data)):
+        if data[at] in first:
+            end = data[at:]
+            after = bisect.bisect_right(
+                patterns, end
+            )  # they are sorted: one that goes on from here comes next
+            if after < len(patterns) and patterns[after].startswith(end):
+                return at
+    return len(data)
+
+
+# --- the forms of a secret ---------------------------------------------------------------------------------
+
+
+def _forms(value: str) -> set[str]:
+    lines = [line.strip() for line in value.splitlines()]
+    parts = [value, value.strip(), *(line for line in lines if len(line) >= SHORTEST_LINE)]
+    return {form for part in parts if len(part) >= SHORTEST for form in _forms_of_one(part)}
+
+
+def _forms_of_one(value: str) -> Iterator[str]:
+    yield value
+    yield json.dumps(value)[1:-1]
+    yield json.dumps(value, ensure_ascii=False)[1:-1]
+    raw = _encode(value)
+    for safe in ("", "/"):
+        yield urllib.parse.quote(raw, safe=safe)
+        yield urllib.parse.quote_plus(raw, safe=safe)
+    for encoded in _base64_forms(raw):
+        yield encoded
+        yield encoded.replace("+", "-").replace("/", "_")
+
+
+def _base64_forms(raw: bytes) -> Iterator[str]:
+    """Yield the base64 of ``raw``, and what is surely in the base64 of anything that contains it."""
+    whole = base64.b64encode(raw).decode()
+    yield whole
+    yield whole.rstrip("=")
+    for before in range(3):
+        encoded = base64.b64encode(b"\0" * before + raw).decode()
+        certain = encoded[-(-before * 8 // 6) : (before + len(raw)) * 8 // 6]
+        if len(certain) >= _SHORTEST_BASE64:
+            yield certain
+
+
+def _encode(text: str) -> bytes:
+    """Return the bytes ``text`` stood for: environment variables may hold bytes that are not UTF-8."""
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "surrogatepass")

@@ -1,0 +1,63 @@
+"""The results of a run as a table for spreadsheets: ``results.csv``."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from rpd.record.tables import toml_value
+from rpd.values.report import NodeReport
+
+FILE_NAME = "results.csv"
+_BEFORE = ("node", "job", "outcome", "cause")
+_AFTER = ("attempts", "gpu", "seconds", "usd")
+
+
+def dumps(reports: Sequence[NodeReport]) -> str:
+    """Return one row for each node: who it is, its outcome, parameters, metrics, seconds and USD.
+
+    A parameter or metric whose name is taken by another column becomes ``parameter.NAME`` or ``metric.NAME``.
+    """
+    parameters = _names(report.node.parameters for report in reports)
+    metrics = _names(report.metrics for report in reports)
+    header = _header(parameters, metrics)
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(_row(report, parameters, metrics) for report in reports)
+    return out.getvalue()
+
+
+def _names(mappings: Iterable[Mapping[str, Any]]) -> list[str]:
+    return list(dict.fromkeys(name for mapping in mappings for name in mapping))
+
+
+def _header(parameters: Sequence[str], metrics: Sequence[str]) -> list[str]:
+    header = list(_BEFORE)
+    for prefix, names in (("parameter", parameters), ("metric", metrics)):
+        header += [f"{prefix}.{name}" if name in (*header, *_AFTER) else name for name in names]
+    return [*header, *_AFTER]
+
+
+def _row(report: NodeReport, parameters: Sequence[str], metrics: Sequence[str]) -> list[str]:
+    node, result = report.node, report.result
+    return [
+        node.id,
+        node.job,
+        result.outcome,
+        result.cause or "",
+        *(_cell(node.parameters.get(name, "")) for name in parameters),
+        *(_cell(report.metrics.get(name, "")) for name in metrics),
+        str(result.attempts),
+        report.pod.gpu if report.pod else "",
+        f"{result.seconds:.3f}",
+        f"{report.cost.estimated_usd:.6f}",
+    ]
+
+
+def _cell(value: Any) -> str:
+    plain = toml_value(value)
+    return json.dumps(plain, default=str) if isinstance(plain, dict | list | bool) else str(plain)

@@ -1,0 +1,73 @@
+"""The run file: what ``run.toml`` says of a whole run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import tomli_w
+
+from rpd.record.manifest import parse, read_text
+from rpd.record.tables import from_table, to_table
+from rpd.record.whole import write_whole
+from rpd.values.report import SCHEMA_VERSION
+
+FILE_NAME = "run.toml"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunInfo:
+    """A run as its folder tells it.
+
+    ``started`` and ``finished`` are UTC, ISO 8601; until it is over ``finished`` is empty
+    and ``exit_code`` None. ``outcomes`` counts nodes by outcome.
+    """
+
+    id: str
+    """The name of its folder."""
+    rpd: str = ""
+    python: str = ""
+    argv: tuple[str, ...] = ()
+    rootdir: str = ""
+    far_end: str = ""
+    width: int = 1
+    nodes: int = 0
+    """How many were planned."""
+    worst_case_usd: float = 0.0
+    git_sha: str = ""
+    started: str = ""
+    finished: str = ""
+    seconds: float = 0.0
+    exit_code: int | None = None
+    stop_reason: str = ""
+    deselected: int = 0
+    not_run: int = 0
+    usd: float = 0.0
+    outcomes: Mapping[str, int] = field(default_factory=dict)
+    unreleased: tuple[str, ...] = ()
+    leftover: tuple[str, ...] = ()
+    folder: str = field(default="", compare=False)
+    """Where it lies; not in the file."""
+    damage: str = field(default="", compare=False)
+    """What is wrong with the folder, for people; not in the file."""
+
+
+def dumps(info: RunInfo) -> str:
+    """Return the text of ``run.toml``."""
+    return tomli_w.dumps({"schema_version": SCHEMA_VERSION, "run": to_table(info)})
+
+
+def loads(text: str, *, where: str = FILE_NAME) -> RunInfo:
+    """Return what ``run.toml`` says. Raises RpdError that names ``where`` and the key."""
+    return from_table(RunInfo, parse(text, where).get("run"), f"{where}: [run]")
+
+
+def write(path: Path, info: RunInfo) -> None:
+    """Write ``run.toml`` whole. Raises OSError."""
+    write_whole(path, dumps(info))
+
+
+def read(path: Path) -> RunInfo:
+    """Return what the file says. Raises RpdError."""
+    return replace(loads(read_text(path), where=str(path)), folder=str(path.parent))

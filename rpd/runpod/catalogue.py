@@ -1,0 +1,182 @@
+"""The catalogue: which GPU types RunPod rents, at what price and where; live or as shipped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from rpd.values.gpus import KNOWN_GPU_TYPES, GpuType
+from rpd.values.pod import Cloud
+
+STOCK_ORDER = ("high", "medium", "low", "unknown", "none")
+"""Best first. ``unknown``: nobody asked."""
+
+_IN_STOCK = STOCK_ORDER[:3]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GpuRow:
+    """One GPU type. Prices are USD per GPU and hour, None where not known.
+
+    ``max_…``: GPUs a pod may have in that cloud; 0: not rented there, None: not known.
+    """
+
+    id: str
+    memory_gb: int
+    secure_usd_per_hr: float | None = None
+    community_usd_per_hr: float | None = None
+    secure_spot_usd_per_hr: float | None = None
+    community_spot_usd_per_hr: float | None = None
+    max_secure: int | None = None
+    max_community: int | None = None
+
+    def rents(self, cloud: Cloud, count: int) -> bool:
+        """Return whether that cloud rents so many in one pod, as far as known."""
+        most = self.max_secure if cloud is Cloud.SECURE else self.max_community
+        return most is None or most >= count
+
+    def price(self, cloud: Cloud, *, spot: bool = False) -> float | None:
+        """Return the USD per GPU and hour; a spot pod's bid is its spot price, else the price on demand."""
+        secure = cloud is Cloud.SECURE
+        on_demand = self.secure_usd_per_hr if secure else self.community_usd_per_hr
+        bid = self.secure_spot_usd_per_hr if secure else self.community_spot_usd_per_hr
+        return bid if spot and bid is not None else on_demand
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkVolume:
+    """A network volume of the account; ``size_gb`` in GB."""
+
+    id: str
+    name: str
+    datacenter: str | None
+    size_gb: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Catalogue:
+    """What can be had. ``stock``: GPU id -> data centre -> ``high``, ``medium`` or ``low``, for one count.
+
+    ``complete``: a GPU type that is absent is not rented. ``volumes`` None: nobody asked for them.
+    """
+
+    gpus: Mapping[str, GpuRow]
+    stock: Mapping[str, Mapping[str, str]] = field(default_factory=lambda: MappingProxyType({}))
+    stock_known: bool = False
+    complete: bool = False
+    volumes: tuple[NetworkVolume, ...] | None = None
+
+    def row(self, gpu_id: str) -> GpuRow | None:
+        """Return the row of a GPU type; one without facts if this catalogue may have missed it."""
+        known = self.gpus.get(gpu_id)
+        return known if known or self.complete else GpuRow(id=gpu_id, memory_gb=0)
+
+    def datacenters_with(self, gpu_id: str) -> tuple[tuple[str, str], ...]:
+        """Return (data centre, stock) where the GPU type is in stock, the fullest first."""
+        found = self.stock.get(gpu_id, {}).items()
+        return tuple(sorted(found, key=lambda item: (STOCK_ORDER.index(item[1]), item[0])))
+
+    def stock_in(self, gpu_id: str, datacenter: str | None) -> str:
+        """Return the stock in that data centre, or the best of all for None."""
+        if not self.stock_known:
+            return "unknown"
+        places = self.stock.get(gpu_id, {})
+        found = places.values() if datacenter is None else [places.get(datacenter, "none")]
+        return min(found, key=STOCK_ORDER.index, default="none")
+
+
+def shipped_catalogue() -> Catalogue:
+    """Return the catalogue that came with rpd: ids, memory, prices of one day; no stock."""
+    return Catalogue(gpus=MappingProxyType({row.id: _shipped_row(row) for row in KNOWN_GPU_TYPES.values()}))
+
+
+def _shipped_row(row: GpuType) -> GpuRow:
+    priced = row.secure_usd_per_hr is not None or row.community_usd_per_hr is not None
+    return GpuRow(
+        id=row.id,
+        memory_gb=row.memory_gb,
+        secure_usd_per_hr=row.secure_usd_per_hr,
+        community_usd_per_hr=row.community_usd_per_hr,
+        # A type without any price is one whose facts are not known, not one that nobody rents.
+        max_secure=row.max_count_secure if priced else None,
+        max_community=row.max_count_community if priced else None,
+    )
+
+
+# --- live ---------------------------------------------------------------------------------------------------
+
+
+def catalogue_query(count: int) -> str:
+    """Return the query for types, prices and stock of ``count`` GPUs per pod; the stock is Secure Cloud's."""
+    return (
+        "query { gpuTypes { id memoryInGb secureCloud communityCloud "
+        "maxGpuCountSecureCloud maxGpuCountCommunityCloud "
+        "securePrice communityPrice secureSpotPrice communitySpotPrice } "
+        "dataCenters { id listed gpuAvailability(input: "
+        f"{{ gpuCount: {count}, secureCloud: true }}) {{ gpuTypeId stockStatus available }} }} }}"
+    )
+
+
+def read_catalogue(data: Mapping[str, Any]) -> Catalogue:
+    """Return the catalogue in the answer to ``catalogue_query``."""
+    rows = [_row(raw) for raw in _tables(data.get("gpuTypes"))]
+    return Catalogue(
+        # RunPod lists a stand-in named "unknown" with no memory and no price.
+        gpus=MappingProxyType({row.id: row for row in rows if row.id != "unknown" and row.memory_gb > 0}),
+        stock=_stock(_tables(data.get("dataCenters"))),
+        stock_known=True,
+        complete=True,
+    )
+
+
+def read_volumes(rows: Iterable[Mapping[str, Any]] | None) -> tuple[NetworkVolume, ...]:
+    """Return the network volumes in ``myself { networkVolumes { id name size dataCenterId } }``."""
+    return tuple(
+        NetworkVolume(
+            id=str(row["id"]),
+            name=str(row.get("name") or ""),
+            datacenter=row.get("dataCenterId") or None,
+            size_gb=int(row.get("size") or 0),
+        )
+        for row in _tables(rows)
+    )
+
+
+def _tables(rows: Iterable[Any] | None) -> list[Mapping[str, Any]]:
+    return [row for row in rows or () if isinstance(row, dict)]
+
+
+def _row(raw: Mapping[str, Any]) -> GpuRow:
+    def price(name: str) -> float | None:
+        value = raw.get(name)
+        return float(value) if value else None
+
+    def most(flag: str, count: str) -> int | None:
+        if raw.get(flag) is False:
+            return 0
+        return None if raw.get(count) is None else int(raw[count])
+
+    return GpuRow(
+        id=str(raw.get("id") or ""),
+        memory_gb=int(raw.get("memoryInGb") or 0),
+        secure_usd_per_hr=price("securePrice"),
+        community_usd_per_hr=price("communityPrice"),
+        secure_spot_usd_per_hr=price("secureSpotPrice"),
+        community_spot_usd_per_hr=price("communitySpotPrice"),
+        max_secure=most("secureCloud", "maxGpuCountSecureCloud"),
+        max_community=most("communityCloud", "maxGpuCountCommunityCloud"),
+    )
+
+
+def _stock(datacenters: Iterable[Mapping[str, Any]]) -> Mapping[str, Mapping[str, str]]:
+    stock: dict[str, dict[str, str]] = {}
+    for datacenter in datacenters:
+        if datacenter.get("listed") is False:
+            continue
+        for entry in _tables(datacenter.get("gpuAvailability")):
+            level = str(entry.get("stockStatus") or "").lower()
+            if level in _IN_STOCK and entry.get("available") is not False:
+                stock.setdefault(str(entry.get("gpuTypeId")), {})[str(datacenter["id"])] = level
+    return MappingProxyType(stock)

@@ -1,0 +1,205 @@
+"""What a failed call means: from statuses, codes and texts RunPod answers with to one error of ours.
+
+RunPod answers most failures with HTTP 200 and a sentence, so sentences have to be read. The order of the
+rules matters: the sentence for "sold out" of spot pods ends in "Please try again later", which is what a
+hiccup says as well.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from rpd.errors import (
+    ApiRetired,
+    AuthError,
+    BalanceError,
+    NoCapacity,
+    PodNotFound,
+    ProviderError,
+    QuotaError,
+    RateLimited,
+    RequestRejected,
+    TransientError,
+)
+
+
+class Trouble(StrEnum):
+    """How far a call came."""
+
+    UNSENT = "unsent"
+    """It never reached RunPod: no route, no name, nobody listening."""
+    LOST = "lost"
+    """It was sent, and no answer came back."""
+    UNREADABLE = "unreadable"
+    """An answer came that is not one of the API's: HTML of a proxy, nothing, JSON without data."""
+    REFUSED = "refused"
+    """RunPod answered with errors."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """One failed call. ``text``: RunPod's own words, scrubbed; ``codes``: its errors' ``extensions.code``."""
+
+    trouble: Trouble
+    text: str = ""
+    status: int | None = None
+    codes: tuple[str, ...] = ()
+    retry_after: float | None = None
+    """Seconds."""
+
+
+def _words(*fragments: str) -> re.Pattern[str]:
+    return re.compile("|".join(fragments), re.IGNORECASE)
+
+
+_AUTH = _words(r"unauthori[sz]ed", r"invalid api key", r"no api key", r"not (?:logged in|authenticated)")
+_BALANCE = _words(
+    r"insufficient (?:balance|funds|credit)",
+    r"not enough (?:balance|funds|credit)",
+    r"add (?:more )?(?:funds|credit)",
+    r"balance is too low",
+)
+_QUOTA = _words(r"spend(?:ing)? limit", r"quota", r"(?:maximum|max) (?:number|amount) of pods", r"pod limit")
+_RATE = _words(r"rate limit", r"too many requests")
+_CAPACITY = _words(
+    r"no longer any instances available",
+    r"no instances (?:are )?(?:currently )?available",
+    r"does not have the resources",
+    r"try a different machine",
+    r"could not find any pods with required specifications",
+    r"not enough free gpus",
+    r"no (?:machines|capacity|hosts|gpus)\b.*available",
+    r"insufficient (?:capacity|resources)",
+    r"out of stock",
+    r"sold out",
+)
+_GONE = _words(r"pod (?:\S+ )?(?:was )?not found", r"pod (?:\S+ )?does not exist")
+_MALFORMED = _words(
+    r"cannot query field",
+    r"unknown (?:argument|type|field)",
+    r"is not defined by type",
+    r"syntax error",
+    r"of required type",
+    r"expected (?:type|value of type)",
+    r"cannot represent",
+)
+_HICCUP = _words(
+    r"something went wrong",
+    r"try again",
+    r"internal server error",
+    r"time(?:d )?[- ]?out",
+    r"bad gateway",
+    r"service (?:temporarily )?unavailable",
+    r"connection (?:reset|refused)",
+)
+
+
+def _unauthorised(failure: Failure) -> bool:
+    return failure.status == 401 or _is(failure, "UNAUTHENTICATED") or bool(_AUTH.search(failure.text))
+
+
+def _is(failure: Failure, *codes: str) -> bool:
+    return any(code.upper() in codes for code in failure.codes)
+
+
+def _retry_after(failure: Failure) -> ProviderError:
+    wait = "" if failure.retry_after is None else f"; it asks to wait {failure.retry_after:g} s"
+    return RateLimited(f"RunPod limits the rate of calls{wait}", retry_after=failure.retry_after)
+
+
+_Rule = tuple[Callable[[Failure], bool], Callable[[Failure], ProviderError]]
+
+_RULES: tuple[_Rule, ...] = (
+    (
+        _unauthorised,
+        lambda f: AuthError(f"RunPod refuses the API key ({_said(f)}): set RUNPOD_API_KEY to a valid one"),
+    ),
+    (
+        lambda f: f.status == 402 or _is(f, "INSUFFICIENT_BALANCE") or bool(_BALANCE.search(f.text)),
+        lambda f: BalanceError(
+            f"not enough credit: {_said(f)}. Add some at https://console.runpod.io/user/billing"
+        ),
+    ),
+    # By its status or words before the quotas, which speak of limits as well.
+    (lambda f: f.status == 429 or bool(_RATE.search(f.text)), _retry_after),
+    (
+        lambda f: bool(_QUOTA.search(f.text)),
+        lambda f: QuotaError(f"a limit of the account is reached: {_said(f)}"),
+    ),
+    (
+        lambda f: f.status == 410,
+        lambda _: ApiRetired("RunPod has retired this API (HTTP 410): a newer rpd or runpod SDK is needed"),
+    ),
+    (
+        lambda f: _is(f, "SUPPLY_CONSTRAINT") or bool(_CAPACITY.search(f.text)),
+        lambda f: NoCapacity(_said(f)),
+    ),
+    (lambda f: _is(f, "POD_NOT_FOUND") or bool(_GONE.search(f.text)), lambda f: PodNotFound(_said(f))),
+    # A query RunPod cannot parse is answered with the words of a hiccup; only the code tells.
+    (
+        lambda f: (
+            _is(f, "GRAPHQL_PARSE_FAILED", "GRAPHQL_VALIDATION_FAILED", "BAD_USER_INPUT")
+            or bool(_MALFORMED.search(f.text))
+        ),
+        lambda f: SchemaMismatch(f"RunPod does not understand the request: {_said(f)}"),
+    ),
+    # 403 comes from the network's edge as well and does not prove that the key is dead.
+    (
+        lambda f: f.status == 403,
+        lambda f: RequestRejected(
+            f"RunPod denies access (HTTP 403): {_said(f)}. Is the key allowed to do this?"
+        ),
+    ),
+    (
+        lambda f: f.trouble is Trouble.UNSENT,
+        lambda f: TransientError(f"RunPod cannot be reached: {_said(f)}"),
+    ),
+    (lambda f: f.trouble is Trouble.LOST, lambda f: TransientError(f"RunPod's answer was lost: {_said(f)}")),
+    (
+        lambda f: (
+            (f.status or 0) >= 500
+            or f.status == 408
+            or bool(_HICCUP.search(f.text))
+            or _is(f, "INTERNAL_SERVER_ERROR")
+            or (f.trouble is Trouble.UNREADABLE and (f.status or 200) < 400)
+        ),
+        lambda f: TransientError(f"RunPod has a hiccup: {_said(f)}"),
+    ),
+)
+
+
+class SchemaMismatch(RequestRejected):
+    """RunPod's schema and the document sent disagree: nothing was done; another document may do."""
+
+
+def classify(failure: Failure) -> ProviderError:
+    """Return the error that ``failure`` means; RequestRejected with RunPod's own words where no rule fits."""
+    for matches, make in _RULES:
+        if matches(failure):
+            return make(failure)
+    return RequestRejected(f"RunPod rejects the request: {_said(failure)}")
+
+
+def may_have_acted(failure: Failure) -> bool:
+    """Return whether RunPod may have done what was asked although the call failed."""
+    if failure.trouble is Trouble.UNSENT:
+        return False
+    error = classify(failure)
+    if isinstance(error, SchemaMismatch | RateLimited):
+        return False
+    # A sentence nobody knows may speak of a part of the answer only: GraphQL answers the rest, and the pod
+    # exists.
+    return isinstance(error, TransientError) or (type(error) is RequestRejected and failure.status != 403)
+
+
+def _said(failure: Failure) -> str:
+    """Return RunPod's words in one line, else its HTTP status."""
+    text = " ".join(failure.text.split())
+    if not text:
+        return f"HTTP {failure.status}" if failure.status else "no answer"
+    if failure.status and failure.status >= 400 and f"HTTP {failure.status}" not in text:
+        text = f"{text} (HTTP {failure.status})"
+    return text if len(text) <= 300 else f"{text[:297]}..."

@@ -1,0 +1,58 @@
+"""Finding the API key, without importing the SDK, so that a missing key is told at once.
+
+RunPod's tools disagree about where it is kept: the Python SDK reads ``[default] api_key`` of
+``~/.runpod/config.toml``, runpodctl writes a top-level ``apikey`` into the same file, and neither SDK nor
+file is asked where RUNPOD_API_KEY is set.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+
+from rpd.errors import AuthError
+
+ENVIRONMENT_NAME = "RUNPOD_API_KEY"
+CONFIG_FILE = "~/.runpod/config.toml"
+
+NO_KEY = (
+    f"no RunPod API key: set {ENVIRONMENT_NAME}, or write one into {CONFIG_FILE} with `runpod config`. "
+    "Keys are made at https://console.runpod.io/user/settings. (No key is needed with --dry-run or --local.)"
+)
+
+
+def find_key(environ: Mapping[str, str] | None = None, config_file: Path | None = None) -> str:
+    """Return the API key of the environment, else of RunPod's configuration file. Raises AuthError."""
+    environment = os.environ if environ is None else environ
+    from_environment = environment.get(ENVIRONMENT_NAME, "").strip()
+    if from_environment:
+        return _sendable(from_environment, ENVIRONMENT_NAME)
+    path = Path(CONFIG_FILE).expanduser() if config_file is None else config_file
+    from_file = _key_in(path)
+    if from_file:
+        return _sendable(from_file, str(path))
+    raise AuthError(NO_KEY)
+
+
+def _key_in(path: Path) -> str:
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return ""
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):
+        # What is wrong with the file is told without its text, which holds the key.
+        raise AuthError(f"{path} cannot be read as TOML: mend it, or set {ENVIRONMENT_NAME}") from None
+    default = table.get("default")
+    for value in (default.get("api_key") if isinstance(default, dict) else None, table.get("apikey")):
+        if isinstance(value, str) and value.strip():
+            return value.strip()
+    return ""
+
+
+def _sendable(key: str, where: str) -> str:
+    """Return ``key`` if it can be sent in an HTTP header; a pasted quote or line end is a usual slip."""
+    if not key.isascii() or any(not "!" <= character <= "~" for character in key):
+        raise AuthError(f"the API key in {where} holds a space or a character that no key has: copy it again")
+    return key

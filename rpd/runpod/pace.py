@@ -1,0 +1,84 @@
+"""The pace of calls: a token bucket for all of them, and new tries for those that may be repeated."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from rpd.errors import RateLimited, TransientError
+
+T = TypeVar("T")
+
+LONGEST_HOLD = 60.0
+"""Seconds all calls wait at most because RunPod asked for it; a longer wait is for the caller to know of."""
+
+
+class TokenBucket:
+    """Lets ``rate`` calls a second pass, ``burst`` at once after a pause; for any number of threads."""
+
+    def __init__(
+        self,
+        rate: float = 10.0,
+        burst: int = 20,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], object] = time.sleep,
+    ) -> None:
+        self._interval = 1.0 / rate
+        self._burst = burst
+        self._clock = clock
+        self._sleep = sleep
+        self._lock = threading.Lock()
+        self._next = clock() - burst * self._interval
+        """When the next call could pass if the bucket never overflowed."""
+
+    def take(self) -> None:
+        """Wait until one more call may be made."""
+        with self._lock:
+            now = self._clock()
+            self._next = max(self._next, now - self._burst * self._interval) + self._interval
+            wait = self._next - now
+        if wait > 0:
+            self._sleep(wait)
+
+    def hold(self, seconds: float) -> None:
+        """Let nothing pass for ``seconds`` (at most LONGEST_HOLD)."""
+        with self._lock:
+            self._next = max(self._next, self._clock() + min(seconds, LONGEST_HOLD))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retry:
+    """Tries again what may be repeated without harm: reads, stop, delete. Times are seconds.
+
+    A loop of our own because stamina reports each try through logging, which in a program that sets up none
+    ends on the user's screen, and can be told otherwise only for the whole process, the user's deploy file
+    included.
+    """
+
+    tries: int = 4
+    first_wait: float = 0.5
+    longest_wait: float = 30.0
+    sleep: Callable[[float], object] = time.sleep
+
+    def call(self, act: Callable[[], T]) -> T:
+        """Return what ``act`` returns. Raises its TransientError after all tries, other errors at once."""
+        for attempt in range(self.tries - 1):
+            try:
+                return act()
+            except TransientError as error:
+                wait = self._wait(error, attempt)
+                if wait > self.longest_wait:
+                    raise
+            self.sleep(wait)
+        return act()
+
+    def _wait(self, error: TransientError, attempt: int) -> float:
+        spread = random.uniform(0.5, 1.5)  # noqa: S311 - it spreads calls, it guards nothing
+        backoff: float = self.first_wait * 2**attempt * spread
+        asked = error.retry_after if isinstance(error, RateLimited) else None
+        return backoff if asked is None else asked + backoff * 0.1

@@ -1,0 +1,333 @@
+"""Selecting nodes: ``-k`` and ``-m``, one grammar, one matcher, and ``--deselect``.
+
+::
+
+    expression: or_ | (nothing: false)
+    or_:        and_ ("or" and_)*
+    and_:       not_ ("and" not_)*
+    not_:       "not" not_ | "(" or_ ")" | name | name "(" key "=" value ("," key "=" value)* ")"
+    name:       word characters and : + - . [ ] \\ /
+    value:      "text" | 'text' | whole number | True | False | None
+"""
+
+from __future__ import annotations
+
+import difflib
+import keyword as python
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NoReturn, Protocol
+
+from rpd.errors import UsageError
+from rpd.values.mark import Mark
+from rpd.values.node import Definition, Node
+
+Value = str | int | bool | None
+_TOKEN = re.compile(
+    r"""[ \t]*(?:(?P<word>[\w:+\-.\[\]\\/]+)|(?P<text>"[^"]*"|'[^']*')|(?P<sign>[()=,])|(?P<end>$)|(?P<odd>.))""",
+    re.DOTALL,
+)
+_SIGNS = {"(": "left parenthesis", ")": "right parenthesis", "=": "=", ",": ","}
+_OPERATORS = ("or", "and", "not")
+_CONSTANTS: Mapping[str, Value] = {"True": True, "False": False, "None": None}
+
+
+class Matcher(Protocol):
+    """Says whether a name of an expression is true of one node."""
+
+    def __call__(self, name: str, arguments: Mapping[str, Value], /) -> bool:
+        """Return whether ``name``, perhaps with arguments, matches."""
+        ...
+
+
+Predicate = Callable[[Matcher], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """``kind`` is what error messages call it; ``column`` starts at 1."""
+
+    kind: str
+    text: str
+    column: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expression:
+    """A compiled expression: ``matches(matcher)``; ``names`` are those it asks for."""
+
+    matches: Predicate
+    names: frozenset[str]
+
+
+class ExpressionError(ValueError):
+    """The text is no expression; ``column`` starts at 1."""
+
+    def __init__(self, column: int, message: str) -> None:
+        super().__init__(message)
+        self.column = column
+
+
+def compile_expression(text: str) -> Expression:
+    """Return the expression that ``text`` is. Raises ExpressionError."""
+    parser = _Parser(_tokens(text))
+    return Expression(matches=parser.expression(), names=frozenset(parser.names))
+
+
+def _tokens(text: str) -> list[Token]:
+    tokens: list[Token] = []
+    position = 0
+    while not tokens or tokens[-1].kind != "end of input":
+        found = _TOKEN.match(text, position)
+        assert found is not None and found.lastgroup is not None  # noqa: S101 - the last alternatives match anything
+        tokens.append(_token(found.lastgroup, found[found.lastgroup], found.start(found.lastgroup) + 1))
+        position = found.end()
+    return tokens
+
+
+def _token(group: str, text: str, column: int) -> Token:
+    if group == "odd":
+        if text in "\"'":
+            raise ExpressionError(column, f'closing quote "{text}" is missing')
+        raise ExpressionError(column, f'unexpected character "{text}"')
+    if group == "text" and "\\" in text:
+        where = column + text.index("\\")
+        raise ExpressionError(where, r'escaping with "\" not supported in marker expression')
+    kinds = {
+        "word": text if text in _OPERATORS else "identifier",
+        "text": "string literal",
+        "end": "end of input",
+    }
+    return Token(kinds[group] if group in kinds else _SIGNS[text], text, column)
+
+
+class _Parser:
+    """Recursive descent over the tokens, each rule returning a predicate."""
+
+    def __init__(self, tokens: Sequence[Token]) -> None:
+        self.names: set[str] = set()
+        self._tokens = iter(tokens)
+        self._next = next(self._tokens)
+
+    def expression(self) -> Predicate:
+        if self._next.kind == "end of input":
+            return lambda _: False
+        whole = self._or()
+        self._expect("end of input")
+        return whole
+
+    def _or(self) -> Predicate:
+        left = self._and()
+        while self._take("or"):
+            left = _either(left, self._and())
+        return left
+
+    def _and(self) -> Predicate:
+        left = self._not()
+        while self._take("and"):
+            left = _both(left, self._not())
+        return left
+
+    def _not(self) -> Predicate:
+        if self._take("not"):
+            return _negated(self._not())
+        if self._take("left parenthesis"):
+            inner = self._or()
+            self._expect("right parenthesis")
+            return inner
+        name = self._take("identifier")
+        if name is None:
+            self._reject("not", "left parenthesis", "identifier")
+        self.names.add(name.text)
+        arguments = self._arguments() if self._take("left parenthesis") else {}
+        return _named(name.text, arguments)
+
+    def _arguments(self) -> dict[str, Value]:
+        arguments = dict([self._argument()])
+        while self._take(","):
+            key, value = self._argument()
+            arguments[key] = value
+        self._expect("right parenthesis")
+        return arguments
+
+    def _argument(self) -> tuple[str, Value]:
+        key = self._expect("identifier")
+        if not key.text.isidentifier():
+            raise ExpressionError(key.column, f"not a valid python identifier {key.text}")
+        if python.iskeyword(key.text):
+            raise ExpressionError(key.column, f"unexpected reserved python keyword `{key.text}`")
+        self._expect("=")
+        quoted = self._take("string literal")
+        return key.text, quoted.text[1:-1] if quoted else _constant(self._expect("identifier"))
+
+    def _take(self, kind: str) -> Token | None:
+        token = self._next
+        if token.kind != kind:
+            return None
+        self._next = next(self._tokens, token)
+        return token
+
+    def _expect(self, kind: str) -> Token:
+        return self._take(kind) or self._reject(kind)
+
+    def _reject(self, *expected: str) -> NoReturn:
+        message = f"expected {' OR '.join(expected)}; got {self._next.kind}"
+        raise ExpressionError(self._next.column, message)
+
+
+def _constant(token: Token) -> Value:
+    if token.text in _CONSTANTS:
+        return _CONSTANTS[token.text]
+    if token.text.removeprefix("-").isdecimal():
+        return int(token.text)
+    raise ExpressionError(token.column, f'unexpected character/s "{token.text}"')
+
+
+def _either(left: Predicate, right: Predicate) -> Predicate:
+    return lambda matcher: left(matcher) or right(matcher)
+
+
+def _both(left: Predicate, right: Predicate) -> Predicate:
+    return lambda matcher: left(matcher) and right(matcher)
+
+
+def _negated(inner: Predicate) -> Predicate:
+    return lambda matcher: not inner(matcher)
+
+
+def _named(name: str, arguments: Mapping[str, Value]) -> Predicate:
+    return lambda matcher: matcher(name, arguments)
+
+
+# --- what names mean ------------------------------------------------------------------------------------------------
+
+
+class KeywordMatcher:
+    """``-k``: a name matches where it is part of a name of the node, whatever the case.
+
+    Those are the node's own, its function's, file's and folders', its marks' and the attributes of its function.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[Definition, str], bool] = {}
+        self._node: Node
+        self._text = ""
+
+    def at(self, node: Node) -> KeywordMatcher:
+        """Return this matcher, now asking about ``node``."""
+        self._node = node
+        self._text = node.name.lower()
+        return self
+
+    def __call__(self, name: str, arguments: Mapping[str, Value], /) -> bool:
+        if arguments:
+            raise UsageError("Keyword expressions do not support call parameters.")
+        part = name.lower()
+        return (
+            part in self._text
+            or self._in_definition(part)
+            or any(part in mark.name.lower() for mark in self._node.marks)
+        )
+
+    def _in_definition(self, part: str) -> bool:
+        definition = self._node.definition
+        key = (definition, part)
+        if key not in self._known:
+            self._known[key] = any(part in word for word in definition.keywords)
+        return self._known[key]
+
+
+class MarkMatcher:
+    """``-m``: a name matches the marks of exactly that name; arguments must be among the mark's keywords."""
+
+    def __init__(self) -> None:
+        self._marks: tuple[Mark, ...] = ()
+
+    def at(self, node: Node) -> MarkMatcher:
+        """Return this matcher, now asking about ``node``."""
+        self._marks = node.marks
+        return self
+
+    def __call__(self, name: str, arguments: Mapping[str, Value], /) -> bool:
+        return any(mark.name == name and _has(mark, arguments) for mark in self._marks)
+
+
+_ABSENT = object()
+
+
+def _has(mark: Mark, arguments: Mapping[str, Value]) -> bool:
+    return all(mark.kwargs.get(key, _ABSENT) == value for key, value in arguments.items())
+
+
+# --- the selection --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """Nodes that will run and nodes that will not, each in their order."""
+
+    selected: tuple[Node, ...]
+    deselected: tuple[Node, ...] = ()
+
+
+def select(
+    nodes: Iterable[Node],
+    *,
+    keyword: str = "",
+    markexpr: str = "",
+    deselect: Sequence[str] = (),
+    known_marks: Collection[str] | None = None,
+) -> Selection:
+    """Split ``nodes`` by ``-k``, ``-m`` and ``--deselect`` (prefixes of ids); an empty expression filters nothing.
+
+    ``known_marks`` are the names ``markexpr`` may use, None: any. Raises UsageError that names the column.
+    """
+    tests: list[Callable[[Node], bool]] = []
+    if deselect:
+        prefixes = tuple(deselect)
+        tests.append(lambda node: not node.id.startswith(prefixes))
+    if keyword.strip():
+        tests.append(_keyword_test(keyword))
+    if markexpr.strip():
+        tests.append(_mark_test(markexpr, known_marks))
+    if not tests:
+        return Selection(selected=tuple(nodes))
+    selected: list[Node] = []
+    deselected: list[Node] = []
+    for node in nodes:
+        (selected if all(test(node) for test in tests) else deselected).append(node)
+    return Selection(selected=tuple(selected), deselected=tuple(deselected))
+
+
+def _keyword_test(text: str) -> Callable[[Node], bool]:
+    matches, matcher = _compile("-k", text.strip()).matches, KeywordMatcher()
+    return lambda node: matches(matcher.at(node))
+
+
+def _mark_test(text: str, known: Collection[str] | None) -> Callable[[Node], bool]:
+    expression, matcher = _compile("-m", text.strip()), MarkMatcher()
+    if known is not None:
+        _check_known(expression.names, known)
+    matches = expression.matches
+    return lambda node: matches(matcher.at(node))
+
+
+def _compile(flag: str, text: str) -> Expression:
+    try:
+        return compile_expression(text)
+    except ExpressionError as error:
+        raise UsageError(
+            f"Wrong expression passed to {flag!r}: {text}: at column {error.column}: {error}"
+        ) from None
+
+
+def _check_known(names: Iterable[str], known: Collection[str]) -> None:
+    unknown = sorted(set(names) - set(known))
+    if unknown:
+        close = difflib.get_close_matches(unknown[0], known, n=1)
+        meant = f" Did you mean {close[0]!r}?" if close else ""
+        raise UsageError(
+            f"Unknown marker(s) in '-m' expression: {', '.join(unknown)}.{meant} "
+            "Use 'rpd markers' to see available markers."
+        )

@@ -1,0 +1,7 @@
+"""The screen: hears the hooks of a run and draws it."""
+
+from __future__ import annotations
+
+from rpd.terminal.plugin import Terminal
+
+__all__ = ["Terminal"]

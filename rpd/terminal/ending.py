@@ -1,0 +1,143 @@
+"""The end of a run as lines: failures, table, pods that are left, summary."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from rpd.terminal.ink import OUTCOME_STYLES, Ink, counted, money, rule
+from rpd.values.duration import format_duration
+from rpd.values.report import NodeReport, Outcome, RunSummary
+
+MOST_FAILURES = 10
+"""How many failures are shown at full length without ``-v``."""
+
+_COUNT_WORDS = {Outcome.ERROR: ("error", "errors")}
+
+
+def failures(reports: Sequence[NodeReport], *, width: int, verbose: bool, ink: Ink) -> Iterator[str]:
+    """Yield the section FAILURES: every node that did not pass, with what a person needs to mend it."""
+    failed = [report for report in reports if not report.result.outcome.is_ok]
+    if not failed:
+        return
+    yield ""
+    yield ink(rule("FAILURES", "=", width))
+    shown = failed if verbose else failed[:MOST_FAILURES]
+    for report in shown:
+        yield from _failure(report, width, ink)
+    if len(shown) < len(failed):
+        yield ink(f"… and {len(failed) - len(shown)} more: -v shows all, `rpd show` each", "yellow")
+
+
+def _failure(report: NodeReport, width: int, ink: Ink) -> Iterator[str]:
+    name = report.node.id.rpartition("::")[2]
+    prefix = "ERROR in " if report.result.outcome is Outcome.ERROR else ""
+    yield ink(rule(f"{prefix}{name}", "_", width), "bold red")
+    for line in because(report).splitlines():
+        yield ink(line, "red")
+    failure = report.failure
+    if failure is None:
+        return
+    if failure.place:
+        yield ""
+        yield ink(failure.place, "bold")
+        if failure.source_line:
+            yield f">   {ink(failure.source_line.strip())}"
+    if _frames(failure.traceback) != 1 or not failure.place:
+        yield from (ink(line) for text in failure.traceback for line in text.splitlines())
+    if failure.log_tail:
+        yield ink(rule(f"last {counted(len(failure.log_tail), 'line')} of its log", "-", width), "dim")
+        yield from (ink(line) for line in failure.log_tail)
+    if report.folder:
+        yield ink(f"log: {relative(Path(report.folder) / 'output.log')}", "dim")
+
+
+def _frames(traceback: Iterable[str]) -> int:
+    return sum(line.lstrip().startswith("File ") for text in traceback for line in text.splitlines())
+
+
+def because(report: NodeReport) -> str:
+    """Return ``cause: reason``, or what there is of it."""
+    result = report.result
+    return ": ".join(part for part in (result.cause or "", result.reason) if part) or result.outcome.value
+
+
+def relative(path: Path) -> str:
+    """Return ``path`` as seen from here, if that is shorter."""
+    try:
+        seen = os.path.relpath(path)
+    except ValueError:  # another drive
+        return str(path)
+    return min(seen, str(path), key=len)
+
+
+def short_summary(reports: Sequence[NodeReport], *, width: int, verbose: bool, ink: Ink) -> Iterator[str]:
+    """Yield ``FAILED id - reason`` for what did not pass; with ``verbose`` also for what was skipped."""
+    listed = [
+        report
+        for report in reports
+        if not report.result.outcome.is_ok or (verbose and report.result.outcome is not Outcome.PASSED)
+    ]
+    if not listed:
+        return
+    yield ""
+    yield ink(rule("short summary", "=", width), "cyan")
+    for report in listed:
+        outcome = report.result.outcome
+        reason = because(report).partition("\n")[0]
+        told = "" if reason == outcome.value else f" - {reason}"
+        yield f"{ink(outcome.upper(), OUTCOME_STYLES[outcome])} {ink(report.node.id + told)}"
+
+
+def pods_left(summary: RunSummary, *, width: int, ink: Ink) -> Iterator[str]:
+    """Yield, loudly, which pods are not gone, and the command that releases each."""
+    if summary.unreleased:
+        yield ""
+        title = f"{counted(len(summary.unreleased), 'pod')} MAY STILL BILL"
+        yield ink(rule(title.upper(), "!", width), "bold red")
+        for pod in summary.unreleased:
+            yield ink(f"{pod} could not be confirmed as released. Release it: rpd stop {pod}", "bold red")
+    if summary.leftover:
+        yield ""
+        yield ink(
+            rule(f"{counted(len(summary.leftover), 'pod')} kept, and billing", "!", width), "bold yellow"
+        )
+        for pod in summary.leftover:
+            yield ink(f"{pod} is still there, as asked for. Release it: rpd stop {pod}", "yellow")
+
+
+def last_line(summary: RunSummary, *, width: int, ink: Ink, dry_run_usd: str | None = None) -> str:
+    """Return the last line: counts, time, money, the run folder, and why the run stopped early.
+
+    ``dry_run_usd`` is the worst case of a dry run as text; None for a real run.
+    """
+    costs = f"worst case {dry_run_usd}" if dry_run_usd is not None else money(summary.estimated_usd)
+    text = f"{_counts(summary)} in {format_duration(summary.seconds)}, {costs}"
+    if summary.stop_reason:
+        text += f", stopped: {summary.stop_reason}"
+    if dry_run_usd is not None:
+        text = f"dry run: {text}"
+    elif summary.folder:
+        text += f" (run folder {relative(Path(summary.folder))})"
+    return ink(rule(text, "=", width), f"bold {_color(summary)}")
+
+
+def _counts(summary: RunSummary) -> str:
+    parts = []
+    for outcome in Outcome:
+        number = summary.count(outcome)
+        one, many = _COUNT_WORDS.get(outcome, (outcome.value, outcome.value))
+        if number:
+            parts.append(f"{number} {one if number == 1 else many}")
+    parts += [
+        f"{n} {what}" for n, what in ((summary.deselected, "deselected"), (summary.not_run, "not run")) if n
+    ]
+    return ", ".join(parts) or "nothing ran"
+
+
+def _color(summary: RunSummary) -> str:
+    if summary.unreleased or any(not report.result.outcome.is_ok for report in summary.reports):
+        return "red"
+    passed = summary.count(Outcome.PASSED)
+    return "green" if passed and not summary.stop_reason and not summary.not_run else "yellow"

@@ -1,0 +1,92 @@
+"""Ink: how text gets its colour, loses its secrets and fits its place."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable
+
+from rich.cells import cell_len, set_cell_size
+from rich.color import ColorSystem
+from rich.style import Style
+
+from rpd.values.report import Outcome
+
+Redact = Callable[[str], str]
+
+OUTCOME_STYLES = {
+    Outcome.PASSED: "green",
+    Outcome.FAILED: "red",
+    Outcome.ERROR: "red",
+    Outcome.SKIPPED: "yellow",
+    Outcome.XFAILED: "yellow",
+    Outcome.XPASSED: "yellow",
+}
+
+# Colours and cursor movements (CSI), titles and links (OSC, DCS), other escapes; what is left of C0 and C1.
+_CONTROL = re.compile(
+    r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b[\]PX^_].*?(?:\x07|\x1b\\|$)|\x1b[ -/]*[0-~]?|[\x00-\x08\x0b-\x1f\x7f-\x9f]"
+)
+
+
+class Ink:
+    """Writes in colour, or without; ``redact`` masks secrets in all it writes."""
+
+    def __init__(self, *, color: bool, redact: Redact = str) -> None:
+        self.color = color
+        self.redact = redact
+
+    def __call__(self, text: str, style: str = "") -> str:
+        """Return ``text``, masked, in a style such as ``bold red``."""
+        masked = self.redact(text)
+        return (
+            _style(style).render(masked, color_system=ColorSystem.STANDARD)
+            if self.color and style
+            else masked
+        )
+
+
+@functools.cache
+def _style(definition: str) -> Style:
+    return Style.parse(definition)
+
+
+def plain(text: str) -> str:
+    """Return ``text`` without what would move the cursor, ring or change colours; tabs become spaces."""
+    return _CONTROL.sub("", text).expandtabs(4)
+
+
+def fit(text: str, width: int) -> str:
+    """Return ``text`` in exactly ``width`` columns, cut with an ellipsis or filled with spaces."""
+    if cell_len(text) <= width:
+        return text + " " * (width - cell_len(text))
+    return set_cell_size(text, width - 1) + "…" if width > 0 else ""
+
+
+def shorten(text: str, width: int) -> str:
+    """Return ``text`` in at most ``width`` columns."""
+    return fit(text, width) if cell_len(text) > width else text
+
+
+def rule(title: str, character: str, width: int) -> str:
+    """Return a line with ``title`` in its middle, a column short of ``width`` so that it never wraps."""
+    rest = max(width - 1 - cell_len(title) - 2, 2)
+    left = rest // 2
+    return f"{character * left} {title} {character * (rest - left)}" if title else character * (width - 1)
+
+
+def money(usd: float | None) -> str:
+    """Return an amount for a screen; what is more than nothing never looks like nothing."""
+    if usd is None:
+        return "unknown"
+    return "<$0.01" if 0 < usd < 0.005 else f"${usd:,.2f}"
+
+
+def short_gpu(gpu: str) -> str:
+    """Return the name of a GPU without its maker."""
+    return gpu.removeprefix("NVIDIA ").removeprefix("GeForce ")
+
+
+def counted(number: int, noun: str) -> str:
+    """Return ``1 node``, ``2 nodes``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -1,0 +1,396 @@
+"""The plugin that draws a run while it goes on."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import platform
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TextIO
+
+import rpd
+from rpd.config import Config
+from rpd.hooks import hookimpl
+from rpd.terminal import board, dryrun, ending, results
+from rpd.terminal.board import Row
+from rpd.terminal.ink import OUTCOME_STYLES, Redact, counted, money, plain, rule, short_gpu, shorten
+from rpd.terminal.output import OutputLines
+from rpd.terminal.screen import Screen
+from rpd.values.dryrun import DryRunNode
+from rpd.values.duration import format_duration
+from rpd.values.node import Node
+from rpd.values.plan import Plan
+from rpd.values.pod import PodInfo
+from rpd.values.report import NodeReport, Outcome, RunSummary
+from rpd.values.step import Step, StepKind
+
+_LONGEST_PREFIX = 32
+_BATCH = 2000
+"""Lines of a dry run written at once."""
+
+_POD_STATES = {
+    "intent": "creating",
+    "refused": "refused",
+    "created": "booting",
+    "ready": "ready",
+    "lost": "lost",
+}
+_STEP_STATES = {
+    StepKind.RUN: "running",
+    StepKind.PUT: "sending",
+    StepKind.PULL: "pulling",
+    StepKind.WRITE: "sending",
+}
+
+
+class Terminal:
+    """Draws a run on ``file``: lines for what is over, on an interactive terminal a board for what goes on.
+
+    Hooks may be called from any thread. ``redact`` masks secrets in every line; ``clock`` counts seconds.
+    ``close`` gives the terminal back and may be called at any time and more than once.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        file: TextIO | None = None,
+        *,
+        redact: Redact = str,
+        clock: Callable[[], float] = time.monotonic,
+        environ: Mapping[str, str] = os.environ,
+    ) -> None:
+        self._config = config
+        self._clock = clock
+        self._screen = Screen(file or sys.stdout, color=config.color, redact=redact, environ=environ)
+        self._ink = self._screen.ink
+        self._level = config.verbose - config.quiet
+        self._streams = not config.capture or config.verbose > 0
+        self._lock = threading.RLock()
+        self._started = clock()
+        self._deselected = 0
+        self._planned: dict[str, int] = {}
+        self._worst_case_usd = 0.0
+        self._rows: dict[str, Row] = {}
+        self._outputs: dict[str, OutputLines] = {}
+        self._reports: dict[str, NodeReport] = {}
+        self._node_of_thread: dict[int, str] = {}
+        self._place_of_thread: dict[int, tuple[str, float]] = {}
+        self._refusals: set[tuple[str, str]] = set()
+        self._batch: list[str] = []
+        self._dry_usd = 0.0
+        self._dry_unknown = 0
+        atexit.register(self.close)
+
+    def close(self) -> None:
+        """Write what waits, remove the board and show the cursor again."""
+        atexit.unregister(self.close)
+        self._screen.stop_board()
+        self._flush_batch()
+
+    # --- the beginning --------------------------------------------------------------------------------------
+
+    @hookimpl
+    def rpd_collected(self, deselected: int) -> None:
+        """Remember how many nodes were deselected, for the header."""
+        self._deselected = deselected
+
+    @hookimpl
+    def rpd_run_started(self, config: Config, plan: Plan, far_end: str, folder: Path | None) -> None:
+        """Write the header."""
+        self._started = self._clock()
+        nodes = plan.nodes
+        self._planned = {node.id: number for number, node in enumerate(nodes)}
+        self._worst_case_usd = plan.worst_case_usd
+        if self._level < 0:
+            return
+        ink, width = self._ink, self._screen.width
+        python = f"Python {platform.python_version()}"
+        facts = [counted(len(nodes), "node")]
+        if self._deselected:
+            facts[0] += f" ({self._deselected} deselected)"
+        if len(nodes) > 1 and not config.dry_run:
+            facts.append(f"{plan.width} at once")
+        if not config.dry_run:
+            facts.append(f"worst case {money(plan.worst_case_usd)}")
+        where = f"root: {config.rootdir}"
+        if config.config_file:
+            where += f", configuration: {config.config_file.name}"
+        self._screen.lines(
+            [
+                ink(rule("rpd dry run" if config.dry_run else "rpd run", "=", width), "bold"),
+                ink(f"rpd {rpd.__version__}, {python}, far end: {far_end}"),
+                ink(where),
+                *([ink(f"run folder: {ending.relative(folder)}")] if folder else []),
+                ink(", ".join(facts), "bold"),
+                "",
+            ]
+        )
+
+    # --- nodes ----------------------------------------------------------------------------------------------
+
+    @hookimpl
+    def rpd_node_started(self, node: Node) -> None:
+        """Put the node on the board."""
+        if self._config.dry_run:
+            return
+        with self._lock:
+            now = self._clock()
+            row = Row(name=self._ink.redact(node.name), since=now)
+            # A pod that outlives a node stays with the thread of its slot: the next node there shares it.
+            if place := self._place_of_thread.get(threading.get_ident()):
+                row.place, row.usd_per_hr, row.billed_since = *place, now
+            self._rows[node.id] = row
+            self._outputs[node.id] = OutputLines()
+            self._node_of_thread[threading.get_ident()] = node.id
+        if self._level >= 1:
+            self._tell("START", node.id)
+        if self._level > -2:
+            self._screen.start_board(self._draw)
+
+    def _draw(self) -> str:
+        with self._lock:
+            return board.draw(
+                list(self._rows.values()),
+                now=self._clock(),
+                width=self._screen.width,
+                height=self._screen.height,
+                footer=self._footer(),
+                ink=self._ink,
+            )
+
+    def _footer(self) -> str:
+        now = self._clock()
+        spent = sum(report.cost.estimated_usd for report in self._reports.values())
+        spent += sum(row.usd(now) for row in self._rows.values())
+        failed = sum(not report.result.outcome.is_ok for report in self._reports.values())
+        parts = [f"{len(self._rows)} running", f"{len(self._reports)} of {len(self._planned)} done"]
+        if failed:
+            parts.append(f"{failed} failed")
+        money_text = f"{money(spent)} so far, worst case {money(self._worst_case_usd)}"
+        return f"{', '.join(parts)} · {board.elapsed(now - self._started)} · {money_text}"
+
+    def _tell(self, word: str, node_id: str, text: str = "", style: str = "") -> None:
+        told = f"{node_id}  {text}" if text else node_id
+        self._screen.line(f"{self._ink(f'{word:<7}', style)} {self._ink(told)}")
+
+    # --- pods -----------------------------------------------------------------------------------------------
+
+    @hookimpl
+    def rpd_pod_event(self, pod_name: str, event: str, detail: dict[str, Any]) -> None:
+        """Show what becomes of a pod in the row of the node that waits for it."""
+        with self._lock:
+            node_id = detail.get("node") or self._node_of_thread.get(threading.get_ident(), "")
+            row = self._rows.get(node_id)
+            offer, reason = str(detail.get("offer") or ""), str(detail.get("reason") or "")
+            if row is not None:
+                row.state = _POD_STATES.get(event, row.state)
+                row.last_line = self._ink.redact(
+                    plain(f"{offer}: {reason}" if reason else offer) or row.last_line
+                )
+                if event == "intent":
+                    row.billed_since = self._clock()
+                if event == "refused":
+                    row.billed_since = None
+                if detail.get("usd_per_hr"):
+                    row.usd_per_hr = float(detail["usd_per_hr"])
+            if event in ("released", "kept", "lost"):
+                self._place_of_thread.pop(threading.get_ident(), None)
+            told = self._told_of_pod(event, node_id or pod_name, offer, reason, detail)
+        if told is not None:
+            word, text, style = told
+            self._tell(word, node_id or pod_name, text, style)
+
+    def _told_of_pod(
+        self, event: str, who: str, offer: str, reason: str, detail: Mapping[str, Any]
+    ) -> tuple[str, str, str] | None:
+        """Return word, text and style of the line an event deserves, None where the board is enough."""
+        pod = str(detail.get("pod_id") or "")
+        match event:
+            case "refused" if self._level >= 1 or (self._level == 0 and not self._screen.is_interactive):
+                if (who, offer) in self._refusals:
+                    return None
+                self._refusals.add((who, offer))
+                return "REFUSED", f"{offer}: {reason}" if reason else offer, "yellow"
+            case "created" if self._level >= 1:
+                return "CREATED", f"pod {pod}: {offer}", ""
+            case "released" if self._level >= 1:
+                return "GONE", f"pod {pod} {detail.get('final_state', '')}".rstrip(), ""
+            case "lost":
+                return "LOST", f"pod {pod} {reason}".rstrip(), "red"
+            case "kept":
+                return "KEPT", f"pod {pod} goes on billing; release it: rpd stop {pod}", "yellow"
+            case "unreleased":
+                return (
+                    "UNSURE",
+                    f"pod {pod} may still bill ({reason}); release it: rpd stop {pod}",
+                    "bold red",
+                )
+        return None
+
+    @hookimpl
+    def rpd_pod_ready(self, node: Node | None, pod: PodInfo) -> None:
+        """Note which GPU it is, where, and what it costs."""
+        place = " ".join(part for part in (short_gpu(pod.gpu or "CPU"), pod.datacenter or "") if part)
+        with self._lock:
+            thread = threading.get_ident()
+            node_id = node.id if node is not None else self._node_of_thread.get(thread, "")
+            self._place_of_thread[thread] = (place, pod.usd_per_hr or 0.0)
+            row = self._rows.get(node_id)
+            waited = ""
+            if row is not None:
+                row.state, row.place, row.last_line = "ready", place, ""
+                row.usd_per_hr = pod.usd_per_hr or row.usd_per_hr
+                row.billed_since = row.billed_since or self._clock()
+                waited = f", ready after {format_duration(self._clock() - row.billed_since)}"
+        if self._level >= 1 or (self._level == 0 and not self._screen.is_interactive):
+            rate = "" if pod.usd_per_hr is None else f" ${pod.usd_per_hr:.2f}/h"
+            self._tell("READY", node_id or pod.name, f"{place}{rate}{waited}", "cyan")
+
+    # --- steps ----------------------------------------------------------------------------------------------
+
+    @hookimpl
+    def rpd_step_started(self, node: Node, step: Step) -> None:
+        """Show the step in the node's row."""
+        if self._config.dry_run:
+            return
+        with self._lock:
+            row = self._rows.get(node.id)
+            if row is not None:
+                row.state = _STEP_STATES[step.kind]
+                row.last_line = self._ink.redact(plain(step.command.partition("\n")[0]))
+        if self._level >= 1:
+            self._tell(step.kind.upper(), node.id, step.command, "cyan")
+
+    @hookimpl
+    def rpd_step_output(self, node: Node, data: bytes) -> None:
+        """Show the node's last line; stream all lines with ``-s`` or ``-v``."""
+        with self._lock:
+            feed = self._outputs.setdefault(node.id, OutputLines())
+            lines = feed.feed(data)
+            row = self._rows.get(node.id)
+            newest = feed.unfinished or (lines[-1] if lines else "")
+            if row is not None and newest.strip():
+                row.last_line = self._ink.redact(newest)
+        self._stream(node, lines)
+
+    def _stream(self, node: Node, lines: Sequence[str]) -> None:
+        if self._streams and lines:
+            prefix = self._ink(f"{shorten(self._ink.redact(node.name), _LONGEST_PREFIX)} |", "cyan")
+            self._screen.lines([f"{prefix} {self._ink(line)}".rstrip() for line in lines])
+
+    @hookimpl
+    def rpd_step_finished(self, node: Node, step: Step) -> None:
+        """End a line of output that the step left open."""
+        if self._config.dry_run:
+            return
+        with self._lock:
+            feed = self._outputs.get(node.id)
+            rest = feed.flush() if feed else []
+        self._stream(node, rest)
+        if self._level >= 1:
+            code = "" if step.exit_code is None else f"exit code {step.exit_code}, "
+            self._tell("DONE", node.id, f"{step.kind} in {code}{format_duration(step.seconds)}")
+
+    # --- reports --------------------------------------------------------------------------------------------
+
+    @hookimpl
+    def rpd_node_report(self, node: Node, report: NodeReport) -> None:
+        """Write the line of a node that is over, and take it off the board."""
+        with self._lock:
+            before = self._reports.get(node.id)
+            self._reports[node.id] = report
+            self._rows.pop(node.id, None)
+            self._outputs.pop(node.id, None)
+            done = len(self._reports)
+        is_news = before is None or before.result.outcome is not report.result.outcome
+        if is_news and self._is_told(report):
+            self._tell_report(report, done)
+
+    def _is_told(self, report: NodeReport) -> bool:
+        is_ok, is_skipped = report.result.outcome.is_ok, report.result.outcome is Outcome.SKIPPED
+        if self._config.dry_run:
+            return self._level > -2 and (not is_ok or (is_skipped and self._level >= 0))
+        return self._level >= 0 or (self._level == -1 and not is_ok)
+
+    def _tell_report(self, report: NodeReport, done: int) -> None:
+        result, pod = report.result, report.pod
+        facts = []
+        if pod is not None:
+            gpu = short_gpu(pod.gpu or "CPU")
+            facts.append(f"{pod.count}x {gpu}" if pod.count > 1 else gpu)
+            facts += [pod.datacenter] if pod.datacenter else []
+        text = " ".join(facts) + "  " if facts else ""
+        text += format_duration(result.seconds)
+        if pod is not None:
+            text += f" {money(report.cost.estimated_usd)}"
+        if len(self._planned) > 1:
+            text += f"  [{done}/{len(self._planned)}]"
+        self._flush_batch()
+        self._tell(result.outcome.upper(), report.node.id, text, OUTCOME_STYLES[result.outcome])
+        if result.outcome is not Outcome.PASSED and (result.cause or result.reason):
+            self._screen.line(self._ink(f"        {ending.because(report).partition(chr(10))[0]}", "dim"))
+
+    @hookimpl
+    def rpd_notice(self, text: str) -> None:
+        """Write a sentence for the person at the screen."""
+        self._flush_batch()
+        self._screen.lines([self._ink(f"rpd: {line}", "yellow") for line in text.splitlines()])
+
+    # --- dry run --------------------------------------------------------------------------------------------
+
+    @hookimpl
+    def rpd_dry_run_node(self, planned: DryRunNode) -> None:
+        """Draw what would happen; with ``-q`` a line a node. Lines are batched: there may be thousands."""
+        if planned.worst_case_usd is None:
+            self._dry_unknown += 1
+        else:
+            self._dry_usd += planned.worst_case_usd
+        if self._level <= -2:
+            return
+        if self._level == -1:
+            self._batch.append(dryrun.one_line(planned))
+        else:
+            self._batch += [*dryrun.draw(planned, self._ink), ""]
+        if len(self._batch) >= _BATCH:
+            self._flush_batch()
+
+    def _flush_batch(self) -> None:
+        with self._lock:
+            batch, self._batch = self._batch, []
+        if batch:
+            self._screen.line(self._ink.redact("\n".join(batch)))
+
+    def _dry_total(self) -> str:
+        if not self._dry_unknown:
+            return money(self._dry_usd)
+        return f"{money(self._dry_usd)} and {counted(self._dry_unknown, 'node')} of unknown price"
+
+    # --- the end --------------------------------------------------------------------------------------------
+
+    @hookimpl(trylast=True)
+    def rpd_run_finished(self, config: Config, summary: RunSummary) -> None:
+        """Write failures, tables, pods that are left, the short summary and the last line."""
+        self.close()
+        ink, width, verbose = self._ink, self._screen.width, self._level >= 1
+        reports = sorted(
+            summary.reports, key=lambda report: self._planned.get(report.node.id, len(self._planned))
+        )
+        lines: list[str] = []
+        if self._level > -2:
+            lines += ending.failures(reports, width=width, verbose=verbose, ink=ink)
+        if self._level >= 0 and not config.dry_run:
+            lines += results.tables(reports, width=width, verbose=verbose, ink=ink)
+        if self._level > -2:
+            lines += ending.short_summary(reports, width=width, verbose=verbose, ink=ink)
+        lines += ending.pods_left(summary, width=width, ink=ink)
+        if self._level >= 0 and not config.dry_run:
+            lines.append("")
+        dry_run_usd = self._dry_total() if config.dry_run else None
+        lines.append(ending.last_line(summary, width=width, ink=ink, dry_run_usd=dry_run_usd))
+        if config.print_run_dir and summary.folder:
+            lines.append(summary.folder)
+        self._screen.lines(lines)

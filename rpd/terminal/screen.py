@@ -1,0 +1,165 @@
+"""The screen itself: where lines go, and the live board below them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from typing import TextIO
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from rpd.terminal.ink import Ink, Redact
+
+_INTERVAL = 0.25
+"""Seconds between two drawings of the board."""
+_ASCII = str.maketrans({"…": "...", "·": "-"})
+
+
+class Screen:
+    """Takes lines from any thread; on an interactive terminal draws a board below them, four times a second.
+
+    A screen that went away (a closed pipe) is written to no more and raises nothing: pods matter more.
+    ``color`` is ``auto``, ``yes`` or ``no``.
+    """
+
+    def __init__(
+        self,
+        file: TextIO,
+        *,
+        color: str = "auto",
+        redact: Redact = str,
+        environ: Mapping[str, str] = os.environ,
+    ) -> None:
+        self._file = file
+        self._environ = environ
+        self._lock = threading.Lock()
+        self._waiting: list[str] = []
+        self._gone = False
+        self._live: Live | None = None
+        self._ticker: threading.Thread | None = None
+        self._end = threading.Event()
+        self.is_interactive = _is_terminal(file) and not environ.get("CI") and environ.get("TERM") != "dumb"
+        self.ink = Ink(color=_wants_color(color, file, environ), redact=redact)
+
+    @property
+    def width(self) -> int:
+        """Columns: COLUMNS, else the terminal's, else 80."""
+        return self._size()[0]
+
+    @property
+    def height(self) -> int:
+        """Lines of the terminal."""
+        return self._size()[1]
+
+    def _size(self) -> tuple[int, int]:
+        columns = self._environ.get("COLUMNS", "")
+        width, height = 80, 24
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            width, height = os.get_terminal_size(self._file.fileno())
+        return int(columns) if columns.isdigit() and int(columns) > 0 else width or 80, height or 24
+
+    # --- lines ----------------------------------------------------------------------------------------------
+
+    def line(self, text: str = "") -> None:
+        """Write one line."""
+        self.lines((text,))
+
+    def lines(self, texts: Iterable[str]) -> None:
+        """Write lines together; above the board they appear with its next drawing."""
+        with self._lock:
+            if self._live is None:
+                self._write("".join(f"{text}\n" for text in texts))
+            else:
+                self._waiting.extend(texts)
+
+    def _write(self, text: str) -> None:
+        if self._gone or not text:
+            return
+        try:
+            try:
+                self._file.write(text)
+            except UnicodeEncodeError as error:
+                self._file.write(
+                    text.translate(_ASCII).encode(error.encoding, "replace").decode(error.encoding)
+                )
+            self._file.flush()
+        except (OSError, ValueError):
+            self._gone = True
+
+    # --- the board ------------------------------------------------------------------------------------------
+
+    def start_board(self, draw: Callable[[], str]) -> None:
+        """Draw what ``draw`` returns (fitted to the width) below the lines, until ``stop_board``."""
+        if not self.is_interactive or self._live is not None:
+            return
+        console = Console(file=self._file, force_terminal=True, highlight=False, markup=False, emoji=False)
+        # What user code prints on this machine has to go above the board too.
+        redirect = self._file is sys.stdout
+        live = Live(
+            console=console,
+            auto_refresh=False,
+            transient=True,
+            redirect_stdout=redirect,
+            redirect_stderr=redirect,
+        )
+        live.start()
+        self._end.clear()
+        self._live = live
+        self._ticker = threading.Thread(target=self._tick, args=(live, draw), name="rpd-screen", daemon=True)
+        self._ticker.start()
+
+    def stop_board(self) -> None:
+        """Write the lines that wait, remove the board and show the cursor again."""
+        ticker, self._ticker = self._ticker, None
+        if ticker is None:
+            return
+        self._end.set()
+        ticker.join()
+        with self._lock:
+            live, self._live = self._live, None
+            waiting, self._waiting = self._waiting, []
+        if live is not None:
+            with contextlib.suppress(OSError, ValueError):
+                live.stop()
+        self.lines(waiting)
+
+    def _tick(self, live: Live, draw: Callable[[], str]) -> None:
+        try:
+            while True:
+                ended = self._end.wait(_INTERVAL)
+                self._draw(live, draw)
+                if ended:
+                    return
+        except (OSError, ValueError):
+            self._gone = True
+
+    def _draw(self, live: Live, draw: Callable[[], str]) -> None:
+        with self._lock:
+            waiting, self._waiting = self._waiting, []
+        board = Text.from_ansi(draw(), no_wrap=True, end="")
+        if waiting:
+            live.console.out("\n".join(waiting), highlight=False)
+        live.update(board, refresh=True)
+
+
+def _is_terminal(file: TextIO) -> bool:
+    try:
+        return file.isatty()
+    except (AttributeError, ValueError):
+        return False
+
+
+def _wants_color(color: str, file: TextIO, environ: Mapping[str, str]) -> bool:
+    """Return what the flag says, else NO_COLOR or FORCE_COLOR (no-color.org, force-color.org), else the file."""
+    if color != "auto":
+        return color == "yes"
+    if environ.get("NO_COLOR"):
+        return False
+    if environ.get("FORCE_COLOR"):
+        return True
+    return _is_terminal(file) and environ.get("TERM") != "dumb"

@@ -1,0 +1,24 @@
+"""A dry run of one node: what would have happened."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rpd.values.pod import Offer
+from rpd.values.step import Step
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DryRunNode:
+    """What a node would ask for and do, as a dry run found out.
+
+    ``request`` describes the pod, a line for each fact (empty: it needs none), ``offers`` are in the order of
+    trying, ``release`` says what becomes of the pod. ``worst_case_usd`` is its cap, None if unknown.
+    """
+
+    node_id: str
+    request: tuple[str, ...] = ()
+    offers: tuple[Offer, ...] = ()
+    steps: tuple[Step, ...] = ()
+    release: str = ""
+    worst_case_usd: float | None = None

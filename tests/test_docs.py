@@ -1,0 +1,146 @@
+"""The documentation: links lead somewhere, Python compiles and collects, commands exist."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted(
+    {
+        *ROOT.glob("*.md"),
+        *ROOT.glob("*/README.md"),
+        *(ROOT / "docs").rglob("*.md"),
+        *(ROOT / "examples").rglob("*.md"),
+    }
+)
+LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FILE_NAME = re.compile(r"# ((?:[\w-]+/)*(?:deploy_\w+|conftest)\.py)\n")
+
+
+@dataclass(frozen=True)
+class Block:
+    """One fenced block: where it begins, its language, its text."""
+
+    page: str
+    line: int
+    language: str
+    text: str
+
+    @property
+    def file_name(self) -> str | None:
+        """The name in the comment on the first line of a whole deploy file or conftest."""
+        match = FILE_NAME.match(self.text)
+        return match[1] if match else None
+
+    def __str__(self) -> str:
+        return f"{self.page}:{self.line}"
+
+
+def blocks(language: str) -> list[Block]:
+    return [block for page in PAGES for block in blocks_of(page) if block.language == language]
+
+
+def blocks_of(page: Path) -> Iterator[Block]:
+    text = page.read_text(encoding="utf-8")
+    for match in FENCE.finditer(text):
+        line = text.count("\n", 0, match.start()) + 1
+        yield Block(page.relative_to(ROOT).as_posix(), line, match[1], match[2])
+
+
+def anchors(page: Path) -> set[str]:
+    """Return the anchors of the headings of a page, as GitHub makes them."""
+    text = FENCE.sub("", page.read_text(encoding="utf-8"))
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_local_links_resolve(page: Path) -> None:
+    """Every link to a file of the repository names a file that is there, and a heading that is on it."""
+    broken = []
+    for target in LINK.findall(FENCE.sub("", page.read_text(encoding="utf-8"))):
+        path, _, anchor = target.partition("#")
+        if "://" in path or path.startswith("mailto:"):
+            continue
+        found = (page.parent / path).resolve() if path else page
+        if not found.exists() or (anchor and anchor not in anchors(found)):
+            broken.append(target)
+    assert broken == []
+
+
+@pytest.mark.parametrize("block", blocks("python"), ids=str)
+def test_python_compiles(block: Block) -> None:
+    """Every Python block is Python."""
+    compile(block.text, str(block), "exec")
+
+
+@pytest.mark.parametrize("block", [b for b in blocks("python") if b.file_name], ids=str)
+def test_deploy_files_collect(block: Block, tmp_path: Path) -> None:
+    """Every block that is a whole file collects; a conftest beside a job that asks for its fixtures."""
+    assert block.file_name is not None
+    file = tmp_path / block.file_name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(block.text, encoding="utf-8")
+    if file.name == "conftest.py":
+        names = re.findall(r"^@rpd\.fixture.*\n(?:def|async def) (\w+)", block.text, re.MULTILINE)
+        job = f"import rpd\n\n@rpd.job\ndef probe({', '.join(names)}): ...\n"
+        (file.parent / "deploy_probe.py").write_text(job, encoding="utf-8")
+    (tmp_path / "rpd.toml").write_text('markers = ["slow", "smoke"]\n', encoding="utf-8")
+    done = rpd("collect", "-q", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "::" in done.stdout
+
+
+def commands() -> list[tuple[str, str]]:
+    """Return every rpd command that a console block shows, with its place."""
+    found = []
+    for block in blocks("console"):
+        for line in block.text.splitlines():
+            if line.startswith("$ "):
+                found += [
+                    (str(block), part.strip()) for part in re.split(r"&&|;|\|", line[2:]) if is_rpd(part)
+                ]
+    return found
+
+
+def is_rpd(part: str) -> bool:
+    words = shlex.split(part, comments=True)
+    return bool(words) and words[0] == "rpd"
+
+
+@pytest.mark.parametrize(("place", "command"), commands())
+def test_commands_exist(place: str, command: str) -> None:
+    """Every rpd command in a console block names a command and flags that its help knows."""
+    words = shlex.split(command, comments=True)[1:]
+    names = [word for word in words if not word.startswith("-")]
+    if not words or words[0].startswith("-"):
+        known = help_of("")
+    else:
+        assert re.search(rf"\b{names[0]}\b", help_of("")), f"{place}: no command {names[0]}"
+        known = help_of(names[0])
+    for flag in (word.partition("=")[0] for word in words if word.startswith("-")):
+        assert re.search(rf"(?<![\w-]){re.escape(flag)}(?![\w-])", known), f"{place}: no flag {flag}"
+
+
+@cache
+def help_of(command: str) -> str:
+    done = rpd(*filter(None, [command, "--help"]), cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def rpd(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "rpd", *arguments]
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "NO_COLOR": "1", "COLUMNS": "100"}
+    return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=60, check=False)

@@ -15,7 +15,7 @@ from measure import environment
 @contextmanager
 def emulator(folder: Path) -> Iterator[dict[str, str]]:
     """Start an emulator whose pods boot at once; yield the environment that points ``rpd run`` at it."""
-    command = [sys.executable, "-m", "rpd.emulator", "--boot-seconds", "0"]
+    command = [sys.executable, "-m", "rpd.emulator", "--boot-seconds", "0", "--linger", "0"]
     with (folder / "emulator.log").open("w", encoding="utf-8") as log:
         process = subprocess.Popen(
             command,

@@ -21,8 +21,8 @@ def multiply(pod, size):
     pod.pull("metrics.json")  # its numbers show up in the table at the end and in the node's manifest
 
 
-# Usually the program is a file beside this one. Ask for the fixture `staged_dir` then: it is where a copy of this
-# folder lies on the pod. pod.run("python train.py", cwd=staged_dir)
+# Usually the program is a file beside this one. Ask for the fixture `staged_dir` then, the folder on the pod
+# that holds a copy of this one: pod.run("python train.py", cwd=staged_dir)
 PROGRAM = """
 import json, random, sys, time
 

@@ -87,7 +87,7 @@ def test_the_iris_sweep_passes(iris_run: IrisRun) -> None:
     """All six cases of the example pass on the emulator, and each has a manifest that says so."""
     assert iris_run.done.returncode == 0, iris_run.done.stdout + iris_run.done.stderr
     assert sorted(iris_run.manifests) == sorted(
-        f"deploy_iris.py::iris[lr{lr}-seed{seed}]" for lr in ("0.01", "0.1") for seed in (1, 2, 3)
+        f"deploy_iris.py::iris[lr{lr}-seed{seed}]" for lr in ("0.001", "0.01") for seed in (1, 2, 3)
     )
     assert {manifest["result"]["outcome"] for manifest in iris_run.manifests.values()} == {"passed"}
 
@@ -124,13 +124,13 @@ def test_the_iris_metrics_are_in_the_manifest(iris_run: IrisRun) -> None:
 def test_the_iris_training_is_the_same_every_time(iris_run: IrisRun, tmp_path: Path) -> None:
     """The same seed and learning rate give the same predictions here as on the pod."""
     subprocess.run(
-        [sys.executable, str(IRIS / "train.py"), "--seed", "2", "--lr", "0.1", "--out", str(tmp_path)],
+        [sys.executable, str(IRIS / "train.py"), "--seed", "2", "--lr", "0.01", "--out", str(tmp_path)],
         check=True,
         capture_output=True,
         timeout=60,
     )
     folders = dict(iris_run.node_folders())
-    [file] = (folders["deploy_iris.py::iris[lr0.1-seed2]"] / "artifacts").rglob("predictions.csv")
+    [file] = (folders["deploy_iris.py::iris[lr0.01-seed2]"] / "artifacts").rglob("predictions.csv")
     assert file.read_text(encoding="utf-8") == (tmp_path / "predictions.csv").read_text(encoding="utf-8")
 
 

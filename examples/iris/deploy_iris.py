@@ -14,7 +14,7 @@ train = rpd.job(
 
 @train
 @rpd.mark.parametrize("seed", [1, 2, 3])
-@rpd.mark.parametrize("lr", [0.01, 0.1])
+@rpd.mark.parametrize("lr", [0.001, 0.01])
 def iris(pod, staged_dir, record_metric, epochs, seed, lr):
     """Train with one seed and one learning rate; keep the metrics and the predictions for the test rows."""
     trained = pod.run(f"python train.py --seed {seed} --lr {lr} --epochs {epochs}", cwd=staged_dir)

@@ -69,7 +69,7 @@ def configure(command: str, argv: Sequence[str], cwd: Path) -> tuple[Config, Plu
     ]
     manager = make_plugin_manager([name[3:] for name in names if name.startswith("no:")])
     if command in PLUGIN_COMMANDS:
-        _register_built_in(manager)
+        _register_built_in(manager, command)
         load_entry_points(manager)
         load_named_plugins(manager, [name for name in names if not name.startswith("no:")])
     flags, args, plugin_options = parser.parse(command, argv, added, manager)
@@ -87,8 +87,15 @@ def configure(command: str, argv: Sequence[str], cwd: Path) -> tuple[Config, Plu
     return config, manager
 
 
-def _register_built_in(manager: PluginManager) -> None:
-    for name in ("rpd.execute.fixtures", "rpd.execute.runner", "rpd.runpod.plugin"):
+BUILT_IN = {
+    "collect": ("rpd.execute.fixtures",),
+    "run": ("rpd.execute.fixtures", "rpd.execute.runner", "rpd.runpod.plugin", "rpd.runpod.offline"),
+}
+"""rpd's own plugins; only a run loads what runs."""
+
+
+def _register_built_in(manager: PluginManager, command: str) -> None:
+    for name in BUILT_IN[command]:
         if not manager.is_blocked(name):
             manager.register(import_module(name), name)
 

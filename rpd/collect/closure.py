@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +134,8 @@ class _Walk:
                     f"it asks for its own name and overrides no other fixture"
                 ]
             )
+        if name in self._view.broken:
+            return self._error([f"fixture {name!r} is declared, but wrongly: see the error about it"])
         available = sorted(each for each in self._view.definitions if not each.startswith("_"))
         known = sorted({*available, *self._direct, RESERVED})
         close = difflib.get_close_matches(name, known, n=1)
@@ -143,13 +146,13 @@ class _Walk:
 
     def _error(self, texts: Sequence[str], notes: Sequence[str] = ()) -> CollectionError:
         """Return an error with the functions from the job to the one that is wrong, each with place and source."""
-        functions = [self._function, *(definition.function for _, definition in self._path)]
+        job = (location_of(self._function, self._rootdir), self._function)
+        written = [job, *((held.location, held.function) for _, held in self._path)]
         lines = []
-        for each in functions:
-            place = location_of(each, self._rootdir)
+        for place, function in written:
             lines.append(f"file {place.file}, line {place.line}")
-            lines += [f"  {line}" for line in signature_lines(each)]
-        last = self._path[-1][1].location if self._path else location_of(self._function, self._rootdir)
+            lines += [f"  {line}" for line in signature_lines(function)]
+        last = written[-1][0]
         lines += [f"E       {text}" for text in texts] + [f">       {note}" for note in notes]
         return CollectionError("\n".join([*lines, "", str(last)]), file=last.file, line=last.line)
 
@@ -159,4 +162,4 @@ def pick(view: View, changes: Mapping[str, FixtureDef]) -> View:
     if not changes:
         return view
     changed = {name: (*view.chain(name)[:-1], each) for name, each in changes.items()}
-    return View(definitions={**view.definitions, **changed}, autouse=view.autouse)
+    return replace(view, definitions={**view.definitions, **changed})

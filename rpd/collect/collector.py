@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import fnmatch
 import sys
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from rpd.collect.conftests import Conftests, is_conftest_plugin
 from rpd.collect.failures import from_exception
 from rpd.collect.fixtures import Registry
 from rpd.collect.folders import walk
-from rpd.collect.imports import Importer
+from rpd.collect.imports import importer_of
 from rpd.collect.jobs import FileContext, Hooks, job_functions, nodes_of
 from rpd.collect.marks import check_marks, marks_of_module, registered_marks
 from rpd.collect.order import regroup
@@ -52,7 +53,7 @@ class _Collector:
     def __init__(self, config: Config, manager: PluginManager) -> None:
         self._config = config
         self._manager = manager
-        self._importer = Importer(config.rootdir)
+        self._importer = importer_of(manager, config.rootdir)
         self._conftests = Conftests(manager, self._importer, config.rootdir, full_trace=config.full_trace)
         self._registry = Registry(config)
         self._scanned: set[str] = set()
@@ -84,7 +85,7 @@ class _Collector:
                     found = True
                     kept.setdefault(node.id, node)
             if target.name and not found and not self._has_error(target):
-                missing.append(f"not found: {target.text}\n(no match in any of [<File {target.path.name}>])")
+                missing.append(self._not_found(target))
         if missing:
             raise UsageError("\n".join(missing))
         told = (*self._conftests.errors.values(), *self._errors)
@@ -202,6 +203,13 @@ class _Collector:
             generate=self._manager.subset_hook_caller("rpd_generate_nodes", hidden),
             make_id=self._manager.subset_hook_caller("rpd_make_parametrize_id", hidden),
         )
+
+    def _not_found(self, target: Target) -> str:
+        read = self._contexts[target.path]
+        names = [node.name for (path, _), nodes in self._nodes.items() if path == target.path for node in nodes]
+        close = difflib.get_close_matches(target.name, [*(read[1] if read else ()), *names], n=1)
+        meant = f"; did you mean {target.text.partition('::')[0]}::{close[0]}?" if close else ""
+        return f"not found: {target.text}\n(no match in any of [<File {target.path.name}>]){meant}"
 
     def _has_error(self, target: Target) -> bool:
         """Return whether what ``target`` asks for was found but is broken, which has been told already."""

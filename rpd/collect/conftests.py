@@ -11,7 +11,7 @@ from typing import Any
 
 from rpd.collect.arguments import absolute
 from rpd.collect.failures import from_exception
-from rpd.collect.imports import Importer
+from rpd.collect.imports import Importer, importer_of
 from rpd.collect.source import relative
 from rpd.errors import CollectionError, UsageError
 from rpd.hooks import PluginManager, register
@@ -26,7 +26,7 @@ def load_conftests(
 
     Returns the errors of those that cannot be loaded; ``collect`` tries these again and tells their errors again.
     """
-    conftests = Conftests(manager, Importer(rootdir), rootdir, full_trace=full_trace)
+    conftests = Conftests(manager, importer_of(manager, rootdir), rootdir, full_trace=full_trace)
     for folder in folders:
         conftests.above(folder if folder.is_dir() else folder.parent)
     return tuple(conftests.errors.values())
@@ -98,7 +98,6 @@ class Conftests:
     def _load(self, path: Path) -> ModuleType | None:
         loaded = self._manager.get_plugin(str(path))
         if loaded is not None:
-            self._importer.adopt(path, loaded)
             return loaded  # type: ignore[no-any-return]
         if not path.is_file():
             return None

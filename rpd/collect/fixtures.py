@@ -27,10 +27,14 @@ RESERVED = "request"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
-    """What one file sees: each name with its definitions, the nearest last; ``autouse`` from the outside in."""
+    """What one file sees: each name with its definitions, the nearest last; ``autouse`` from the outside in.
+
+    ``broken`` are names whose declaration is wrong, which has been told.
+    """
 
     definitions: Mapping[str, tuple[FixtureDef, ...]] = field(default_factory=dict)
     autouse: tuple[str, ...] = ()
+    broken: frozenset[str] = frozenset()
 
     def chain(self, name: str) -> tuple[FixtureDef, ...]:
         """Return the visible definitions of ``name``."""
@@ -43,6 +47,7 @@ class Registry:
     def __init__(self, config: Config) -> None:
         self._config = config
         self._by_base: dict[str, list[FixtureDef]] = {}
+        self._broken: set[str] = set()
         self._rescoped: dict[tuple[FixtureDef, Scope], FixtureDef] = {}
 
     def add(self, holder: object, baseid: str) -> list[CollectionError]:
@@ -57,6 +62,7 @@ class Registry:
                     found.append(self._fixture(name, value, declared, baseid))
             except CollectionError as error:
                 errors.append(error)
+                self._broken.add(getattr(declared, "name", None) or name)
         return errors
 
     def all(self) -> tuple[FixtureDef, ...]:
@@ -72,7 +78,7 @@ class Registry:
                 definitions[each.name] = (*definitions.get(each.name, ()), each)
                 if each.autouse:
                     autouse[each.name] = None
-        return View(definitions=definitions, autouse=tuple(autouse))
+        return View(definitions=definitions, autouse=tuple(autouse), broken=frozenset(self._broken))
 
     def rescoped(self, fixture: FixtureDef, scope: Scope) -> FixtureDef:
         """Return ``fixture`` with another scope, the same object for the same question."""

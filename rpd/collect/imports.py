@@ -12,36 +12,44 @@ from pathlib import Path
 from types import ModuleType
 
 from rpd.collect.source import relative
+from rpd.hooks import PluginManager
+
+
+_PLUGIN = "rpd.collect.importer"
+_local: dict[str, dict[str, ModuleType]] = {}
+"""What in ``sys.modules`` is a user's: folder to the modules that were imported from it, by their names there."""
+
+
+def importer_of(manager: PluginManager, rootdir: Path) -> Importer:
+    """Return the importer of this invocation, whose life is that of its plugin manager."""
+    importer = manager.get_plugin(_PLUGIN)
+    if not isinstance(importer, Importer):
+        importer = Importer(rootdir)
+        manager.register(importer, _PLUGIN)
+    return importer
 
 
 class Importer:
     """Imports the deploy files and conftests of one root folder, each once.
 
     While a file is imported its own folder (and those of the conftests above it) are importable, and stay so for
-    imports that a job makes later. Helpers of the same name in two folders do not collide: the modules that came from
-    other folders step aside while a folder with its own module of that name is at work.
+    imports that a job makes later. Helpers of the same name in two folders do not collide: the modules that came
+    from other folders step aside while a folder with its own module of that name is at work. A new importer forgets
+    what those before it imported.
     """
 
     def __init__(self, rootdir: Path) -> None:
         self._rootdir = rootdir
         self._modules: dict[Path, ModuleType] = {}
-        self._local: dict[str, dict[str, ModuleType]] = {}
-        """Folder to the modules that were imported from it, by the name in ``sys.modules``."""
+        _forget()
 
     def load(self, path: Path) -> ModuleType:
         """Return the module of ``path``, imported now or before. Raises whatever the file raises."""
         if path not in self._modules:
             folder, name = import_root(path)
-            with self._importable(folder, path.parent), stdout_on_stderr():
+            with _importable(folder, path.parent), stdout_on_stderr():
                 self._modules[path] = self._import(path, name)
         return self._modules[path]
-
-    def adopt(self, path: Path, module: ModuleType) -> None:
-        """Take ``module``, which another importer made from ``path``, as this one's own."""
-        if path not in self._modules:
-            folder, name = import_root(path)
-            self._modules[path] = module
-            self._local.setdefault(str(folder), {})[name] = module
 
     def _import(self, path: Path, name: str) -> ModuleType:
         known = sys.modules.get(name)
@@ -54,16 +62,14 @@ class Importer:
         return self._execute(path, name)
 
     def _execute(self, path: Path, name: str) -> ModuleType:
-        unique = relative(path.with_suffix(""), self._rootdir).replace(".", "·")
+        unique = f"rpd:{relative(path.with_suffix(''), self._rootdir).replace('.', '·')}"
         spec = importlib.util.spec_from_file_location(unique, path)
         if spec is None or spec.loader is None:
             raise ImportError(f"{path.name} is not a Python file")
         module = importlib.util.module_from_spec(spec)
         names = [unique] if name in sys.modules or name in sys.stdlib_module_names else [unique, name]
-        for (
-            each
-        ) in names:  # under its plain name too, so that a neighbour that imports it gets this very module
-            sys.modules[each] = module
+        # Under its plain name too, so that a neighbour that imports it gets this very module.
+        sys.modules.update(dict.fromkeys(names, module))
         try:
             spec.loader.exec_module(module)
         except BaseException:
@@ -72,42 +78,57 @@ class Importer:
             raise
         return module
 
-    @contextmanager
-    def _importable(self, *folders: Path) -> Iterator[None]:
-        """Put ``folders`` first on the import path, their modules in ``sys.modules``, and others out of their way."""
-        texts = [str(folder) for folder in dict.fromkeys(folders)]
-        for text in reversed(texts):
-            if text in sys.path:
-                sys.path.remove(text)
-            sys.path.insert(0, text)
-        importlib.invalidate_caches()
-        active = [folder for folder in self._local if _is_above(folder, texts[-1])]
-        self._set_aside(texts)
-        for folder in sorted(active, key=len):
-            sys.modules.update(self._local[folder])
-        before = set(sys.modules)
-        try:
-            yield
-        finally:
-            self._remember(texts, before)
 
-    def _set_aside(self, folders: list[str]) -> None:
-        """Take modules of other folders out of ``sys.modules`` where these folders have one of that name."""
-        own = {_top_name(entry) for folder in folders for entry in os.listdir(folder)}
-        for folder, modules in self._local.items():
-            if folder not in folders:
-                for name, module in modules.items():
-                    if name.partition(".")[0] in own and sys.modules.get(name) is module:
-                        del sys.modules[name]
+def _forget() -> None:
+    for folder, modules in _local.items():
+        if folder in sys.path:
+            sys.path.remove(folder)
+        for name, module in modules.items():
+            if sys.modules.get(name) is module:
+                del sys.modules[name]
+    _local.clear()
+    importlib.invalidate_caches()
 
-    def _remember(self, folders: list[str], before: set[str]) -> None:
-        for name in sys.modules.keys() - before:
-            origin = getattr(sys.modules[name], "__file__", None)
-            if origin is None:
-                continue
-            for folder in folders:
-                if _is_below(origin, folder, name):
-                    self._local.setdefault(folder, {})[name] = sys.modules[name]
+
+@contextmanager
+def _importable(*folders: Path) -> Iterator[None]:
+    """Put ``folders`` first on the import path, their modules in ``sys.modules``, and others out of their way."""
+    texts = [str(folder) for folder in dict.fromkeys(folders)]
+    for text in reversed(texts):
+        if text in sys.path:
+            sys.path.remove(text)
+        sys.path.insert(0, text)
+    for folder in sorted((each for each in _local if _is_above(each, texts[-1])), key=len):
+        sys.modules.update(_local[folder])
+    _set_aside(texts)
+    before = set(sys.modules)
+    try:
+        yield
+    finally:
+        _remember(texts, before)
+
+
+def _set_aside(folders: list[str]) -> None:
+    """Take modules of other folders out of ``sys.modules`` where these folders have one of that name."""
+    others = [modules for folder, modules in _local.items() if folder not in folders]
+    if not others:
+        return
+    own = {entry.removesuffix(".py") for folder in folders for entry in os.listdir(folder)}
+    for modules in others:
+        for name, module in modules.items():
+            if name.partition(".")[0] in own and sys.modules.get(name) is module:
+                del sys.modules[name]
+
+
+def _remember(folders: list[str], before: set[str]) -> None:
+    """Note which of the modules that are new came from ``folders`` or from others that are importable by now."""
+    homes = dict.fromkeys((*folders, *_local))
+    for name in sys.modules.keys() - before:
+        origin = getattr(sys.modules[name], "__file__", None)
+        for folder in homes:
+            if isinstance(origin, str) and (name.startswith("rpd:") or _is_below(origin, folder, name)):
+                _local.setdefault(folder, {})[name] = sys.modules[name]
+                break
 
 
 def import_root(path: Path) -> tuple[Path, str]:
@@ -132,10 +153,6 @@ def _is_below(origin: str, folder: str, name: str) -> bool:
     """Return whether the module ``name`` with the file ``origin`` was found in ``folder`` itself."""
     inside = os.path.join(folder, name.partition(".")[0])
     return origin == f"{inside}.py" or origin.startswith(inside + os.sep)
-
-
-def _top_name(entry: str) -> str:
-    return entry.removesuffix(".py")
 
 
 @contextmanager

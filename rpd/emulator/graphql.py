@@ -256,9 +256,9 @@ class GraphqlFace:
         }  # fmt: skip
 
     def _telemetry(self, pod: Pod) -> Arguments | None:
-        if pod.runtime is None:
-            return None
-        return {"state": "running", "time": _iso(self._clock())}
+        if pod.died_at is not None:
+            return {"state": "exited", "time": _iso(pod.died_at)}
+        return None if pod.runtime is None else {"state": "running", "time": _iso(self._clock())}
 
     def _volume(self, volume: NetworkVolume) -> Arguments:
         place = catalogue.DATA_CENTERS[volume.datacenter]

@@ -122,7 +122,7 @@ def launch(
     # The child imports from the same places, also where rpd is not installed but on this process's path.
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     process = subprocess.Popen(
-        [*wrapper, sys.executable, "-m", "rpd.emulator", *words],
+        [*wrapper, sys.executable, "-P", "-m", "rpd.emulator", *words],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True, env=env,
     )  # fmt: skip
     assert process.stdout is not None  # noqa: S101 - narrows the type

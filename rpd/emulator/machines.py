@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import json
 import os
 import shlex
@@ -24,11 +25,14 @@ from rpd.emulator.guest import image
 from rpd.emulator.guest.sandbox import wipe
 from rpd.emulator.guest.spec import GuestSpec, Isolation, Sshd, pack, unpack
 from rpd.emulator.state import Account, Pod
+from rpd.errors import ProvisioningError
 
 HOST = "127.0.0.1"
 NEVER_READY = (":missing", "/missing")
 """An image whose name holds one of these cannot be pulled: its pod is RUNNING and never gets a runtime."""
 _CRASH_BACKOFF_SECONDS = 1.0
+_PREFIX = "rpd-emulator-"
+_LOCK = "lock"
 _BOOT = "import sys; sys.path[:] = sys.argv[1:]; from rpd.emulator.guest.zygote import main; main()"
 
 
@@ -66,8 +70,12 @@ class Machines:
         self._live: dict[str, _Container] = {}
         self._by_key: dict[str, _Container] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._folder = Path(tempfile.mkdtemp(prefix="rpd-emulator-"))
+        self._crashed: set[str] = set()
+        _sweep_stale()
+        self._folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
+        self._lock = _hold(self._folder)
         self._ready = asyncio.Event()
+        self._broken = False
 
     # --- the zygote -------------------------------------------------------------------------------------------------
 
@@ -81,7 +89,7 @@ class Machines:
             self._zygote = subprocess.Popen(
                 [sys.executable, "-I", "-c", _BOOT, *paths],
                 stdin=theirs, stdout=log, stderr=log, env={"PATH": os.defpath, "LANG": "C.UTF-8"},
-                start_new_session=True, cwd="/",
+                start_new_session=True, cwd="/", pass_fds=[self._lock],
             )  # fmt: skip
         theirs.close()
         ours.send(pack({"op": "hello", "folder": str(self._folder), "isolation": self._wanted_isolation}))
@@ -89,9 +97,12 @@ class Machines:
         self._channel = ours
 
     async def open(self) -> None:
-        """Wait until pods can be started."""
+        """Wait until pods can be started. Raises ProvisioningError if they never can."""
         asyncio.get_running_loop().add_reader(self._channel, self._hear)
         await self._ready.wait()
+        if self._broken:
+            log = (self._folder / "zygote.log").read_text(errors="replace")
+            raise ProvisioningError(f"the emulator cannot start pods: {log[-2000:]}")
 
     async def close(self) -> None:
         """End every pod, delete their disks, and wait for that."""
@@ -104,6 +115,7 @@ class Machines:
         for task in tuple(self._tasks):
             task.cancel()
         await asyncio.to_thread(wipe, self._folder)
+        os.close(self._lock)
 
     def _hear(self) -> None:
         try:
@@ -112,6 +124,7 @@ class Machines:
             return
         if not data:
             asyncio.get_running_loop().remove_reader(self._channel)
+            self._broken = True
             self._ready.set()
             return
         message = unpack(data)
@@ -142,7 +155,8 @@ class Machines:
             return
         slow = container.rule("slow-boot")
         seconds = self._boot_seconds + (slow["seconds"] if slow else 0.0)
-        if container.rule("crash-loop") is not None and pod.generation > 1:
+        if pod.id in self._crashed:
+            self._crashed.discard(pod.id)
             seconds += _CRASH_BACKOFF_SECONDS
         container.boot = asyncio.get_running_loop().call_later(seconds, self._boot, container)
 
@@ -272,7 +286,7 @@ class Machines:
         container.gone.set()
         if self._live.get(container.pod.id) is container and self.account is not None:
             del self._live[container.pod.id]
-            container.sent = False
+            self._crashed.add(container.pod.id)
             self._spawn(self._discard(container))
             self.account.container_exited(container.pod.id, container.generation)
 
@@ -294,6 +308,22 @@ class Machines:
         elif container.control is not None:
             wanted = {key: rule.params[key] for key in ("after_bytes", "down_seconds")}
             container.control.send(pack(wanted))
+
+
+def _hold(folder: Path) -> int:
+    """Lock ``folder`` for as long as the server or the zygote lives; return the descriptor."""
+    descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    return descriptor
+
+
+def _sweep_stale() -> None:
+    """Delete folders of this user whose emulator was killed together with its zygote."""
+    for lock in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*/{_LOCK}"):
+        with contextlib.suppress(OSError), lock.open("rb") as file:
+            if lock.stat().st_uid == os.getuid():
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                wipe(lock.parent)
 
 
 def _port(entry: str, ssh_port: int) -> dict[str, Any]:

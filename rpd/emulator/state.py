@@ -98,6 +98,8 @@ class Pod:
     generation: int = 1
     gpu_count: int = 0
     runtime: Runtime | None = None
+    died_at: float | None = None
+    """When its machine died under it, while the API still calls it running."""
 
     @property
     def running(self) -> bool:
@@ -439,7 +441,7 @@ class Account:
 
     def _boot_again(self, pod: Pod) -> None:
         pod.generation += 1
-        pod.runtime = None
+        pod.runtime = pod.died_at = None
         self._host.start(pod)
 
     def reset(self, pod_id: str, changes: Mapping[str, Any] | None = None) -> Pod:
@@ -491,7 +493,7 @@ class Account:
             self._halt(pod, f"Exited by Runpod: {stamp(self._clock())}")
         else:
             pod.generation += 1
-            pod.runtime = None
+            pod.runtime, pod.died_at = None, self._clock()
             self._host.kill(pod)
 
     # --- network volumes --------------------------------------------------------------------------------------------

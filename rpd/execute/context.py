@@ -34,6 +34,8 @@ class Overrides:
 
     def budget(self, budget: Budget) -> Budget:
         """Return the budget of a job under these flags."""
+        if not (self.cost_cap_usd or self.max_runtime_seconds or self.ssh_ready_seconds):
+            return budget
         return replace(
             budget,
             cost_cap_usd=self.cost_cap_usd or budget.cost_cap_usd,
@@ -102,6 +104,22 @@ class RunContext:
     config: Any = None
     """What ``request.config`` shows to fixtures."""
     leases: LeaseBook = field(default_factory=lambda: LeaseBook())
+    _projects: dict[str, Path] = field(default_factory=dict)
+    _requests: dict[int, tuple[Job, PodRequest]] = field(default_factory=dict)
+
+    def request(self, job: Job) -> PodRequest:
+        """Return the pod a job asks for under the flags of the run; nodes of one job share one request."""
+        held = self._requests.get(id(job))
+        if held is None:  # the job is kept too: an id means nothing once its object is gone
+            held = self._requests[id(job)] = (job, self.overrides.request(job, job.gpu))
+        return held[1]
+
+    def project(self, file: str) -> Path:
+        """Return the folder of a deploy file: what its local paths are relative to."""
+        found = self._projects.get(file)
+        if found is None:
+            found = self._projects[file] = (self.rootdir / file).parent
+        return found
 
     @property
     def is_dry(self) -> bool:

@@ -7,7 +7,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, TypeVar
@@ -23,8 +22,6 @@ TAIL_LINES = 20
 METRICS_FILE = "metrics.json"
 
 T = TypeVar("T")
-
-_current: ContextVar[NodeRun] = ContextVar("rpd_node_run")
 
 
 class Masker(Protocol):
@@ -72,17 +69,6 @@ class NodeRun:
         self._tail: deque[bytes] = deque(maxlen=TAIL_LINES)
         self._replayed = 0
 
-    # --- whose turn it is -------------------------------------------------------------------------------------------
-
-    @contextmanager
-    def current(self) -> Iterator[None]:
-        """Make this the run that pod handles on this thread act for."""
-        token = _current.set(self)
-        try:
-            yield
-        finally:
-            _current.reset(token)
-
     # --- steps ------------------------------------------------------------------------------------------------------
 
     @contextmanager
@@ -90,6 +76,9 @@ class NodeRun:
         """Record one step around its work; call what is yielded with the exit code, if there is one."""
         step = Step(index=len(self.steps), kind=kind, name=self.mask(name), command=self.mask(command))
         self.steps.append(step)
+        if self.files is None:  # a dry run: nothing begins, and it is over at once
+            yield lambda _code: None
+            return
         self.journal.write("step_started", sync=True, index=step.index, kind=kind, command=step.command)
         self.hook.rpd_step_started(node=self.node, step=step)
         code: list[int] = []
@@ -181,11 +170,6 @@ class NodeRun:
             self._log.close()
             self._log = None
         self.journal.close()
-
-
-def current_run() -> NodeRun:
-    """Return the node run of this thread. Raises LookupError outside of one."""
-    return _current.get()
 
 
 def _relative(path: Path, folder: Path) -> str:

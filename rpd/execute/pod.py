@@ -12,7 +12,8 @@ from typing import TypeVar
 
 from rpd.errors import BudgetExceeded, CommandFailed, CommandTimeout, OutOfMemory, UsageError
 from rpd.execute.lease import Lease
-from rpd.execute.noderun import NodeRun, current_run
+from rpd.execute.current import current_run
+from rpd.execute.noderun import NodeRun
 from rpd.execute.commands import is_out_of_memory
 from rpd.execute.remote import Command, Remote
 from rpd.execute.stop import Stop

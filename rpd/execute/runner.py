@@ -25,6 +25,7 @@ from rpd.execute import guard, marks, traces
 from rpd.execute.context import RunContext
 from rpd.execute.journal import FileJournal, NoJournal
 from rpd.execute.lease import Lease
+from rpd.execute.current import acting_for
 from rpd.execute.noderun import NodeRun
 from rpd.execute.scopes import Scopes, Setup, TeardownError
 from rpd.execute.stop import StopLevel
@@ -68,7 +69,7 @@ class Runner:
         started = datetime.now(UTC)
         run.journal.write("node_started", sync=True, node=node.id)
         self._context.hook.rpd_node_started(node=node, folder=run.files.folder if run.files else None)
-        with run.current():
+        with acting_for(run):
             verdict = self._decide(run, slot)
         self._settle(run)
         report = self._report(run, verdict, started)
@@ -229,8 +230,7 @@ class Runner:
     def _report(self, run: NodeRun, verdict: Verdict, started: datetime) -> NodeReport:
         node, context = run.node, self._context
         lease = run.leases[-1] if run.leases else None
-        project = (context.rootdir / node.file).parent
-        source = context.source(project) if run.staged or lease else SourceRecord()
+        source = context.source(context.project(node.file)) if run.staged or lease else SourceRecord()
         if run.staged:
             source = replace(
                 source, tree_sha256=run.staged.tree_sha256, files=run.staged.files, bytes=run.staged.bytes

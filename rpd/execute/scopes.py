@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rpd.errors import CollectionError
+from rpd.execute.current import acting_for
 from rpd.execute.noderun import NodeRun
 from rpd.execute.pod import Pod
 from rpd.values.fixture import Closure, FixtureDef, Scope
@@ -312,7 +313,7 @@ def run_finalizers(
             if user is None:
                 finalizer()
             else:
-                with user.current():
+                with acting_for(user):
                     finalizer()
         except BaseException as error:  # noqa: BLE001 - told with the report
             errors.append(TeardownError(definition, error, user))

@@ -20,6 +20,7 @@ import zlib
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import IO, Any
 
 from pathspec import GitIgnoreSpec
 
@@ -32,11 +33,12 @@ Progress = Callable[[int], None]
 """Hears how many more bytes of files went over."""
 
 _CHUNK = 1 << 20
+_PIECE = 64 << 10
 _ATTEMPTS = 3
 _TREE, _END = "tree", "end"
 _SHORT_SECONDS = 120.0
 
-# --- put --------------------------------------------------------------------------------------------------------------
+# --- put ------------------------------------------------------------------------------------------------
 
 # What a tree on the pod looks like without reading it: names, kinds, modes, sizes, times. Empty where find cannot tell.
 _STATE = r"""
@@ -209,7 +211,9 @@ class _Archive:
     def blocks(self) -> Iterator[bytes]:
         """Yield the archive: everything under ``tree``, then ``end``, which proves that nothing is missing."""
         if self._local.is_dir():
-            info = _member(_TREE, tarfile.DIRTYPE, self._local.stat().st_mode & 0o777)
+            status = self._local.stat()
+            info = _member(_TREE, tarfile.DIRTYPE, status.st_mode & 0o777)
+            info.mtime = int(status.st_mtime)
             yield info.tobuf(tarfile.GNU_FORMAT, "utf-8", "surrogateescape")
             for file in self._list:
                 yield from self._member_blocks(f"{_TREE}/{file.name}", file)
@@ -279,7 +283,7 @@ def _gzipped(blocks: Iterable[bytes]) -> Iterator[bytes]:
     yield squeeze.flush()
 
 
-# --- pull -------------------------------------------------------------------------------------------------------------
+# --- pull -----------------------------------------------------------------------------------------------
 
 # $1 the folder names are relative to; then each root, as ./name. Ends with a mark, so that a cut list is seen.
 _LIST = r"""
@@ -451,6 +455,7 @@ class _Fetching:
         self._progress = progress
         self._temporary = Path(tempfile.mkdtemp(prefix=f".{local.name}.rpd-", dir=local.parent))
         self._left_out: dict[str, str] = {}
+        self._made: set[Path] = set()
         self.kept_links: dict[str, str] = {}
         self.sums: dict[str, str] = {}
         self.bytes = 0
@@ -507,15 +512,10 @@ class _Fetching:
         made: dict[str, tuple[str, int]] = {}
         expected = frozenset(names)
         try:
-            source = _Reader(stream.read)
-            with contextlib.suppress(
-                tarfile.ReadError
-            ):  # a cut or empty archive: what is missing is asked for again
-                with tarfile.open(fileobj=source, mode="r|", bufsize=_CHUNK) as archive:
-                    for member in archive:
-                        name = posixpath.normpath(member.name)
-                        if name in expected and member.isreg():
-                            made[name] = self._extract(archive, member, name)
+            for member, content in _members(stream.read):
+                name = posixpath.normpath(member.name)
+                if name in expected and member.isreg():
+                    made[name] = self._extract(member, content, name)
             ended = stream.finish()
         finally:
             stream.close()
@@ -533,12 +533,12 @@ class _Fetching:
                 self.bytes += made[name][1]
         return reasons
 
-    def _extract(self, archive: tarfile.TarFile, member: tarfile.TarInfo, name: str) -> tuple[str, int]:
+    def _extract(self, member: tarfile.TarInfo, content: IO[bytes], name: str) -> tuple[str, int]:
         target = self._temporary / name
-        target.parent.mkdir(parents=True, exist_ok=True)
+        if target.parent not in self._made:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            self._made.add(target.parent)
         digest, size = hashlib.sha256(), 0
-        content = archive.extractfile(member)
-        assert content is not None
         try:
             with target.open("wb", buffering=0) as file:
                 while block := content.read(_CHUNK):
@@ -584,12 +584,27 @@ class _Reader:
 
     def __init__(self, receive: Callable[[], bytes]) -> None:
         self._receive = receive
-        self._pending = b""
+        self._pending = memoryview(b"")
 
     def read(self, size: int) -> bytes:
-        data = self._pending or self._receive()
-        self._pending = data[size:]
-        return data[:size]
+        if not self._pending:
+            self._pending = memoryview(self._receive())
+        data, self._pending = self._pending[:size], self._pending[size:]
+        return bytes(data)
+
+
+def _members(receive: Callable[[], bytes]) -> Iterator[tuple[tarfile.TarInfo, IO[bytes]]]:
+    """Yield the files of a tar stream, each to be read before the next; a stream that is cut ends early."""
+    source: Any = _Reader(receive)
+    try:
+        # tarfile copies what it has buffered at each read: a small buffer is a fast one.
+        with tarfile.open(fileobj=source, mode="r|", bufsize=_PIECE) as archive:
+            for member in archive:
+                content = archive.extractfile(member) if member.isreg() else None
+                if content is not None:
+                    yield member, content
+    except tarfile.ReadError:
+        return
 
 
 def _list(shell: Shell, source: str) -> _Listing:
@@ -715,7 +730,7 @@ def _is_below(name: str, root: str) -> bool:
     return name == root or name.startswith(f"{root}/")
 
 
-# --- both -------------------------------------------------------------------------------------------------------------
+# --- both -----------------------------------------------------------------------------------------------
 
 
 def _target(remote: str) -> str:

@@ -13,7 +13,6 @@ from rpd.config import Config
 from rpd.emulator.launch import launch
 from rpd.errors import UsageError
 from rpd.hooks import PluginManager
-from rpd.runpod.offline import OfflineProvider
 from rpd.values.pod import Provider
 
 ADDRESS = "RUNPOD_API_BASE_URL"
@@ -56,12 +55,9 @@ class FarEnd:
     def _open(self) -> Provider:
         with self._lock:
             if self._provider is None:
-                if self._config.dry_run:
-                    self._provider = OfflineProvider()
-                else:
-                    if self._config.local:
-                        self._opened.enter_context(emulator(self._manager))
-                    self._provider = self._ask_plugins()
+                if self._config.local:
+                    self._opened.enter_context(emulator(self._manager))
+                self._provider = self._ask_plugins()
             return self._provider
 
     def _ask_plugins(self) -> Provider:

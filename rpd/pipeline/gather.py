@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rpd.collect import Collection, collect
+from rpd.collect import Collection, collect, registered_marks
 from rpd.config import Config
 from rpd.errors import CollectionError
 from rpd.hooks import PluginManager
@@ -29,8 +29,14 @@ def gather(config: Config, manager: PluginManager) -> Gathered:
     use_job_defaults(config.job_defaults)
     manager.hook.rpd_configure(config=config)
     collection = collect(config, manager)
+    nodes = list(collection.nodes)
+    manager.hook.rpd_modify_nodes(config=config, nodes=nodes)
     chosen = select(
-        collection.nodes, keyword=config.keyword, markexpr=config.markexpr, deselect=config.deselect
+        nodes,
+        keyword=config.keyword,
+        markexpr=config.markexpr,
+        deselect=config.deselect,
+        known_marks=registered_marks(config.markers) if config.strict_markers else None,
     )
     gathered = Gathered(
         nodes=tuple(chosen.selected),

@@ -70,6 +70,20 @@ def _worst(budget: Budget, offers: tuple[Offer, ...]) -> float:
     return min(budget.cost_cap_usd, max(rate for rate in rates if rate is not None) * hours)
 
 
+def make_overrides(config: Config) -> Overrides:
+    """Return the flags that overrule jobs."""
+    return Overrides(
+        cost_cap_usd=config.cost_cap_usd,
+        max_runtime_seconds=config.max_runtime_seconds,
+        ssh_ready_seconds=config.ssh_ready_seconds,
+        gpu_id=config.gpu_id,
+        datacenter_id=config.datacenter_id,
+        max_gpu_price=config.max_gpu_price,
+        cloud=config.cloud,
+        fallback_cloud=config.fallback_cloud,
+    )
+
+
 def confirm(config: Config, worst_case_usd: float) -> bool:
     """Ask whether a run that may cost more than ``confirm_above_usd`` may start. Raises UsageError without a terminal."""
     if config.yes or config.local or config.dry_run or worst_case_usd <= config.confirm_above_usd:

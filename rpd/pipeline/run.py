@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -26,7 +26,7 @@ from rpd.hooks import PluginManager
 from rpd.pipeline.dryrun import DryRunPlugin
 from rpd.pipeline.far_end import FarEnd
 from rpd.pipeline.gather import Gathered, gather
-from rpd.pipeline.money import Prices, confirm
+from rpd.pipeline.money import Prices, confirm, make_overrides
 from rpd.pipeline.preflight import read_secrets, read_variables
 from rpd.pipeline.signals import handled
 from rpd.plan import make_plan, uses_pod
@@ -41,15 +41,19 @@ class Ended:
     """How an invocation ended; ``summary`` is None where nothing was run."""
 
     exit_code: ExitCode
+    gathered: Gathered
     summary: RunSummary | None = None
 
 
-def run(config: Config, manager: PluginManager) -> Ended:
-    """Carry out ``rpd run``: live, on an emulator, or dry. Raises UsageError, AuthError; then nothing was created."""
+def run(config: Config, manager: PluginManager, redactor: Redactor) -> Ended:
+    """Carry out ``rpd run``: live, on an emulator, or dry; ``redactor`` learns every secret of the run.
+
+    Raises UsageError and AuthError; then nothing was created.
+    """
     gathered = gather(config, manager)
     stopped = _cannot_run(config, gathered)
     if stopped is not None:
-        return Ended(exit_code=stopped)
+        return Ended(exit_code=stopped, gathered=gathered)
     far_end = FarEnd(config, manager)
     needs_pods = any(uses_pod(node) for node in gathered.nodes)
     try:
@@ -58,12 +62,12 @@ def run(config: Config, manager: PluginManager) -> Ended:
         overrides = make_overrides(config)
         prices = Prices(far_end.provider, overrides)
         plan = _plan(config, manager, gathered, prices)
-        secrets = {} if config.dry_run else read_secrets(plan.nodes)
+        secrets: Mapping[str, str] = {} if config.dry_run else read_secrets(plan.nodes)
         if needs_pods and not config.dry_run:
             far_end.provider().account()
         if not confirm(config, plan.worst_case_usd):
-            return Ended(exit_code=ExitCode.INTERRUPTED)
-        return _execute(config, manager, gathered, plan, far_end, prices, overrides, secrets)
+            return Ended(exit_code=ExitCode.INTERRUPTED, gathered=gathered)
+        return _execute(config, manager, gathered, plan, far_end, prices, overrides, secrets, redactor)
     finally:
         far_end.close()
 
@@ -85,20 +89,6 @@ def _plan(config: Config, manager: PluginManager, gathered: Gathered, prices: Pr
     return plan if changed is None else changed
 
 
-def make_overrides(config: Config) -> Overrides:
-    """Return the flags that overrule jobs. Raises UsageError where two of them only go together."""
-    return Overrides(
-        cost_cap_usd=config.cost_cap_usd,
-        max_runtime_seconds=config.max_runtime_seconds,
-        ssh_ready_seconds=config.ssh_ready_seconds,
-        gpu_id=config.gpu_id,
-        datacenter_id=config.datacenter_id,
-        max_gpu_price=config.max_gpu_price,
-        cloud=config.cloud,
-        fallback_cloud=config.fallback_cloud,
-    )
-
-
 def _execute(
     config: Config,
     manager: PluginManager,
@@ -107,9 +97,13 @@ def _execute(
     far_end: FarEnd,
     prices: Prices,
     overrides: Overrides,
-    secrets: dict[str, str],
+    secrets: Mapping[str, str],
+    redactor: Redactor,
 ) -> Ended:
-    redactor = Redactor(tuple(secrets.values()))
+    for name, value in secrets.items():
+        warning = redactor.learn(value)
+        if warning:
+            manager.hook.rpd_notice(text=f"secret {name}: {warning}")
     files = None if config.dry_run else RunFiles.create(config.runs_path)
     keeper = _register(config, manager, redactor, prices)
     stop = Stop()
@@ -150,7 +144,7 @@ def _execute(
         exit_code = _exit_code(summary, stop, gathered)
         keeper.record_exit_code(exit_code)
         manager.hook.rpd_run_finished(config=config, summary=summary)
-    return Ended(exit_code=exit_code, summary=summary)
+    return Ended(exit_code=exit_code, gathered=gathered, summary=summary)
 
 
 def _register(config: Config, manager: PluginManager, redactor: Redactor, prices: Prices) -> ManifestPlugin:
@@ -167,7 +161,7 @@ def _context(
     manager: PluginManager,
     far_end: FarEnd,
     overrides: Overrides,
-    secrets: dict[str, str],
+    secrets: Mapping[str, str],
     redactor: Redactor,
     files: RunFiles | None,
     stop: Stop,

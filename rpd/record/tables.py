@@ -184,11 +184,12 @@ def _describe(hint: Any) -> str:
     base = get_origin(choice) or choice
     if isinstance(base, type) and issubclass(base, StrEnum):
         return f"one of {', '.join(base)}"
-    return {
-        str: "a string",
-        int: "a whole number",
-        float: "a number",
-        bool: "true or false",
-        Mapping: "a table",
-        tuple: "a list",
-    }.get(base, str(base))
+    if base is Mapping:
+        return f"a table{_MANY.get(get_args(choice)[1], '')}"
+    if base is tuple:
+        return f"a list{_MANY.get(get_args(choice)[0], '')}"
+    return _ONE.get(base, str(base))
+
+
+_ONE = {str: "a string", int: "a whole number", float: "a number", bool: "true or false"}
+_MANY = {str: " of strings", int: " of whole numbers", float: " of numbers"}

@@ -11,6 +11,9 @@ from rpd.terminal.ink import Ink, fit, money
 from rpd.values.duration import format_duration
 
 _MOST_ROWS = 12
+_FIXED = 9 + 2 + 6 + 1 + 7 + 2
+"""Columns of state, elapsed time and money with the gaps."""
+_SHORTEST_LINE = 20
 _STYLES = {"running": "cyan", "refused": "yellow", "lost": "red"}
 
 
@@ -48,16 +51,17 @@ def draw(rows: Iterable[Row], *, now: float, width: int, height: int, footer: st
 
 
 def _widths(rows: Iterable[Row], width: int) -> tuple[int, int, int]:
-    """Return the columns of name, place and last line; the other three have fixed ones."""
+    """Return the columns of name, place and last line; where it is narrow, there is no place."""
     name = min(max((cell_len(row.name) for row in rows), default=0), max(width // 3, 16))
-    place = min(max((cell_len(row.place) for row in rows), default=0), width // 4)
-    return name, place, max(width - 1 - (9 + name + 1 + place + 2 + 6 + 1 + 7 + 2), 0)
+    place = min(max((cell_len(row.place) + 1 for row in rows), default=0), width // 4)
+    rest = max(width - 1 - _FIXED - name, 0)
+    return (name, place, rest - place) if rest - place >= _SHORTEST_LINE else (name, 0, rest)
 
 
 def _line(row: Row, widths: tuple[int, int, int], now: float, ink: Ink) -> str:
     name, place, last_line = widths
     so_far = f"{elapsed(now - row.since):>6} {money(row.usd(now)):>7}"
-    facts = f"{fit(row.name, name)} {fit(row.place, place)}  {so_far}  "
+    facts = f"{fit(row.name, name)} {fit(row.place, place)} {so_far}  "
     state = ink(fit(row.state, 8), _STYLES.get(row.state, "dim"))
     return f"{state} {facts}{ink(fit(row.last_line, last_line).rstrip(), 'dim')}"
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from rpd.terminal.ink import OUTCOME_STYLES, Ink, counted, money, rule
+from rich.cells import cell_len
+
+from rpd.terminal.ink import OUTCOME_STYLES, Ink, counted, money, rule, shorten
 from rpd.values.duration import format_duration
 from rpd.values.report import NodeReport, Outcome, RunSummary
 
@@ -72,8 +75,13 @@ def relative(path: Path) -> str:
     return min(seen, str(path), key=len)
 
 
-def short_summary(reports: Sequence[NodeReport], *, width: int, verbose: bool, ink: Ink) -> Iterator[str]:
-    """Yield ``FAILED id - reason`` for what did not pass; with ``verbose`` also for what was skipped."""
+def short_summary(
+    reports: Sequence[NodeReport], *, width: int, verbose: bool, crop: bool, ink: Ink
+) -> Iterator[str]:
+    """Yield ``FAILED id - reason`` for what did not pass; with ``verbose`` also for what was skipped.
+
+    With ``crop`` a reason ends where the line does.
+    """
     listed = [
         report
         for report in reports
@@ -87,7 +95,10 @@ def short_summary(reports: Sequence[NodeReport], *, width: int, verbose: bool, i
         outcome = report.result.outcome
         reason = because(report).partition("\n")[0]
         told = "" if reason == outcome.value else f" - {reason}"
-        yield f"{ink(outcome.upper(), OUTCOME_STYLES[outcome])} {ink(report.node.id + told)}"
+        line = ink.redact(report.node.id + told)
+        if crop:
+            line = shorten(line, max(width - len(outcome) - 2, cell_len(ink.redact(report.node.id))))
+        yield f"{ink(outcome.upper(), OUTCOME_STYLES[outcome])} {ink(line)}"
 
 
 def pods_left(summary: RunSummary, *, width: int, ink: Ink) -> Iterator[str]:
@@ -101,7 +112,8 @@ def pods_left(summary: RunSummary, *, width: int, ink: Ink) -> Iterator[str]:
     if summary.leftover:
         yield ""
         yield ink(
-            rule(f"{counted(len(summary.leftover), 'pod')} kept, and billing", "!", width), "bold yellow"
+            rule(f"{counted(len(summary.leftover), 'pod')} kept, and still billing", "!", width),
+            "bold yellow",
         )
         for pod in summary.leftover:
             yield ink(f"{pod} is still there, as asked for. Release it: rpd stop {pod}", "yellow")
@@ -125,8 +137,9 @@ def last_line(summary: RunSummary, *, width: int, ink: Ink, dry_run_usd: str | N
 
 def _counts(summary: RunSummary) -> str:
     parts = []
+    numbers = Counter(report.result.outcome for report in summary.reports)
     for outcome in Outcome:
-        number = summary.count(outcome)
+        number = numbers[outcome]
         one, many = _COUNT_WORDS.get(outcome, (outcome.value, outcome.value))
         if number:
             parts.append(f"{number} {one if number == 1 else many}")

@@ -60,7 +60,7 @@ def fit(text: str, width: int) -> str:
     """Return ``text`` in exactly ``width`` columns, cut with an ellipsis or filled with spaces."""
     if cell_len(text) <= width:
         return text + " " * (width - cell_len(text))
-    return set_cell_size(text, width - 1) + "…" if width > 0 else ""
+    return set_cell_size(text, width - 1) + "…" if width else ""
 
 
 def shorten(text: str, width: int) -> str:

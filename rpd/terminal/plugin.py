@@ -6,6 +6,7 @@ import atexit
 import os
 import platform
 import sys
+import textwrap
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -300,6 +301,8 @@ class Terminal:
     @hookimpl
     def rpd_node_report(self, node: Node, report: NodeReport) -> None:
         """Write the line of a node that is over, and take it off the board."""
+        if self._config.dry_run and report.result.outcome is Outcome.PASSED:
+            return  # what it would do was told already, and there may be thousands
         with self._lock:
             before = self._reports.get(node.id)
             self._reports[node.id] = report
@@ -338,7 +341,11 @@ class Terminal:
     def rpd_notice(self, text: str) -> None:
         """Write a sentence for the person at the screen."""
         self._flush_batch()
-        self._screen.lines([self._ink(f"rpd: {line}", "yellow") for line in text.splitlines()])
+        lines = [f"rpd: {line}" for line in self._ink.redact(text).splitlines()]
+        if self._screen.is_interactive:  # elsewhere a sentence stays on one line, for grep
+            width = self._screen.width - 1
+            lines = [part for line in lines for part in textwrap.wrap(line, width, subsequent_indent="     ")]
+        self._screen.lines([self._ink(line, "yellow") for line in lines])
 
     # --- dry run --------------------------------------------------------------------------------------------
 
@@ -385,7 +392,8 @@ class Terminal:
         if self._level >= 0 and not config.dry_run:
             lines += results.tables(reports, width=width, verbose=verbose, ink=ink)
         if self._level > -2:
-            lines += ending.short_summary(reports, width=width, verbose=verbose, ink=ink)
+            crop = self._screen.is_interactive
+            lines += ending.short_summary(reports, width=width, verbose=verbose, crop=crop, ink=ink)
         lines += ending.pods_left(summary, width=width, ink=ink)
         if self._level >= 0 and not config.dry_run:
             lines.append("")

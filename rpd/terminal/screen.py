@@ -155,7 +155,7 @@ def _is_terminal(file: TextIO) -> bool:
 
 
 def _wants_color(color: str, file: TextIO, environ: Mapping[str, str]) -> bool:
-    """Return what the flag says, else NO_COLOR or FORCE_COLOR (no-color.org, force-color.org), else the file."""
+    """Return what the flag says, else NO_COLOR or FORCE_COLOR (no-color.org, force-color.org)."""
     if color != "auto":
         return color == "yes"
     if environ.get("NO_COLOR"):

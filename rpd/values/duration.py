@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 _UNITS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
 _WHOLE = re.compile(r"(?:\d+(?:\.\d+)?[dhms])+", re.IGNORECASE)
@@ -11,6 +12,7 @@ _PART = re.compile(r"(\d+(?:\.\d+)?)([dhms])", re.IGNORECASE)
 RULE = 'expected a duration such as "90s", "60m" or "1h30m", or a number of seconds'
 
 
+@lru_cache(maxsize=256, typed=True)
 def parse_duration(value: str | float) -> float:
     """Return ``value`` in seconds. Raises ValueError (with a rule to show) for anything that is not a duration > 0."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):

@@ -311,6 +311,8 @@ class Job:
     def derive(self, **changes: Any) -> Job:
         """Return a job with the fields in ``changes`` replaced. Raises DefinitionError for an unknown field."""
         check_job_fields(changes)
+        if all(getattr(self, name) is value for name, value in changes.items()):
+            return self
         return replace(self, **changes)
 
 

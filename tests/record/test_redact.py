@@ -1,6 +1,7 @@
 """The redactor masks every form of a secret, however the bytes are cut."""
 
 import base64
+import itertools
 import json
 import threading
 import urllib.parse
@@ -18,7 +19,7 @@ PEM = "-----BEGIN KEY-----\nAAAAB3NzaC1yc2E\nshort\nzz9876543210\n-----END KEY--
 def in_chunks(redactor: Redactor, data: bytes, cuts: list[int]) -> bytes:
     stream = redactor.stream()
     places = sorted({0, len(data), *(cut % (len(data) + 1) for cut in cuts)})
-    out = [stream.feed(data[a:b]) for a, b in zip(places, places[1:], strict=False)]
+    out = [stream.feed(data[a:b]) for a, b in itertools.pairwise(places)]
     return b"".join([*out, stream.flush()])
 
 
@@ -116,15 +117,15 @@ def test_chunks_are_masked_like_the_whole(secrets: list[str], text: str, cuts: l
     assert in_chunks(redactor, text.encode(), cuts) == whole
     assert whole.decode() == redactor.text(text)
     for secret in secrets:
-        assert secret not in redactor.text(text).split("***")
+        assert not any(secret in part for part in redactor.text(text).split("***"))
 
 
-@given(secret=st.text(min_size=4), around=st.text(max_size=20))
+@given(secret=st.text(st.characters(exclude_characters="*"), min_size=4), around=st.text(max_size=20))
 def test_any_text_is_masked(secret: str, around: str) -> None:
     """No secret survives, whatever characters it is made of."""
     redactor = Redactor([secret])
     masked = redactor.text(f"{around}{secret}{around}")
-    assert secret not in masked.split("***")
+    assert secret not in masked
     assert "***" in masked
 
 

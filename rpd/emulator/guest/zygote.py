@@ -21,7 +21,6 @@ from typing import Any
 from rpd.emulator.guest import image, kernel, sandbox, sshd
 from rpd.emulator.guest.spec import GuestSpec, Isolation, pack, unpack
 
-BOOT = "import sys; sys.path[:] = sys.argv[1:]; from rpd.emulator.guest.zygote import main; main()"
 _MESSAGE_BYTES = 1 << 18
 
 

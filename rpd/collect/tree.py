@@ -1,0 +1,115 @@
+"""What ``rpd collect`` shows: a tree, counts for each file, or JSON."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from rpd.collect.collector import Collection
+from rpd.collect.ids import plain_id
+from rpd.errors import CollectionError
+from rpd.values.job import Gpu
+from rpd.values.node import Node
+
+Price = Callable[[Node], float | None]
+"""The most a node may cost in USD, None if it is not known."""
+
+SCHEMA_VERSION = 1
+
+
+def tree_lines(nodes: Sequence[Node], *, verbose: int = 0, price: Price | None = None) -> list[str]:
+    """Return the nodes as an indented tree of folders, files and jobs.
+
+    With ``verbose`` each job has its GPU, its worst-case cost (where ``price`` is given) and its docstring below it.
+    """
+    rows = list(_rows(nodes, verbose=verbose, price=price))
+    width = max((len(label) for label, columns in rows if columns), default=0)
+    return [f"{label:<{width}}  {columns}" if columns else label for label, columns in rows]
+
+
+def count_lines(nodes: Sequence[Node]) -> list[str]:
+    """Return ``file: number of nodes`` for each file, in order."""
+    return [f"{file}: {count}" for file, count in Counter(node.file for node in nodes).items()]
+
+
+def _rows(nodes: Sequence[Node], *, verbose: int, price: Price | None) -> Iterator[tuple[str, str]]:
+    """Yield (label, columns); a folder or file is named again only after another one was."""
+    above: list[str] = []
+    for node in nodes:
+        parts = node.file.split("/")
+        if parts != above:
+            shared = _shared(parts, above)
+            for depth, part in enumerate(parts[shared:], shared):
+                kind = "File" if depth == len(parts) - 1 else "Dir"
+                yield f"{'  ' * depth}<{kind} {part}>", ""
+            above = parts
+        indent = "  " * len(parts)
+        yield f"{indent}<Job {node.name}>", _columns(node, price) if verbose else ""
+        if verbose and node.definition.doc:
+            yield from ((f"{indent}  {line}".rstrip(), "") for line in node.definition.doc.splitlines())
+
+
+def _shared(parts: Sequence[str], above: Sequence[str]) -> int:
+    """Return how many folders at the front are the same."""
+    count = 0
+    while count < min(len(parts), len(above)) - 1 and parts[count] == above[count]:
+        count += 1
+    return count
+
+
+def _columns(node: Node, price: Price | None) -> str:
+    gpu = requested_gpu(node)
+    text = "CPU" if gpu is None else str(gpu)
+    usd = None if price is None else price(node)
+    return text if usd is None else f"{text}  <= ${usd:.2f}"
+
+
+def requested_gpu(node: Node) -> Gpu | None:
+    """Return the GPU the node asks for: its parameter ``gpu``, else that of its job; None for a CPU pod."""
+    given = node.parameters.get("gpu", node.job.gpu)
+    return given if isinstance(given, Gpu) else node.job.gpu
+
+
+def collect_json(collection: Collection, price: Price | None = None) -> dict[str, Any]:
+    """Return the collection as a value ``json.dumps`` takes; ``price`` is asked for each node's worst case."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "nodes": [_node_json(node, price) for node in collection.nodes],
+        "errors": [_error_json(error) for error in collection.errors],
+    }
+
+
+def _node_json(node: Node, price: Price | None) -> dict[str, Any]:
+    definition = node.definition
+    gpu = requested_gpu(node)
+    return {
+        "id": node.id,
+        "job": definition.name,
+        "file": definition.file,
+        "line": definition.line,
+        "parameters": {name: plain_value(value) for name, value in node.parameters.items()},
+        "marks": list(dict.fromkeys(mark.name for mark in node.marks)),
+        "fixtures": [name for name in definition.closure.names if name in definition.closure.definitions],
+        "image": node.job.image,
+        "gpu": None if gpu is None else str(gpu),
+        "worst_case_usd": None if price is None else price(node),
+    }
+
+
+def _error_json(error: CollectionError) -> dict[str, Any]:
+    return {"file": error.file, "line": error.line, "message": error.message}
+
+
+def plain_value(value: Any) -> Any:
+    """Return ``value`` as JSON holds it; what JSON cannot hold becomes text: its name, else its ``repr``."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if value is None or type(value) in (bool, int, float, str):
+        return value
+    if isinstance(value, list | tuple):
+        return [plain_value(item) for item in value]
+    if isinstance(value, dict) and all(isinstance(key, str) for key in value):
+        return {key: plain_value(item) for key, item in value.items()}
+    return plain_id(value) or repr(value)

@@ -1,0 +1,102 @@
+"""Provision: renting pods for fixtures of any scope, as ``tmp_path_factory`` makes folders."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from rpd.errors import DefinitionError, ReleaseError
+from rpd.execute.context import RunContext
+from rpd.execute.current import current_run
+from rpd.execute.lease import Lease
+from rpd.execute.naming import pod_name
+from rpd.execute.noderun import NodeRun
+from rpd.execute.pod import Pod
+from rpd.values.job import Gpu, Job
+
+
+class Provision:
+    """Rents pods. Call it in a ``with`` statement; the pod is released when that ends."""
+
+    @contextmanager
+    def __call__(self, job: Job | None = None, /, **changes: Any) -> Iterator[Pod]:
+        """Rent the pod of ``job`` (default: the job of the node that is set up), its fields changed by ``changes``.
+
+        It is released as the job's lifecycle says: ``on_failure`` if any node on it did not pass. Raises
+        ProvisioningError, ProviderError, Interrupted, and ReleaseError if it may still bill.
+        """
+        run = current_run()
+        context: RunContext = run.context
+        wanted = (job or run.node.job).derive(**_with_gpu(changes))
+        lease = _lease(wanted, run, context)
+        context.leases.add(lease)
+        run.leases.append(lease)
+        with run.phase("provision"):
+            remote = lease.acquire()
+        if not context.is_dry:
+            context.hook.rpd_pod_ready(node=run.node, pod=lease.pod)
+        try:
+            yield Pod(
+                lease,
+                remote,
+                stop=context.stop,
+                base=context.project(run.node.file),
+                secrets=_chosen_secrets(wanted, context),
+                key_file=context.files.keys / "id_ed25519" if context.files else None,
+            )
+        except BaseException:
+            lease.failed = True
+            raise
+        finally:
+            _give_back(lease, wanted, current_run(), context)
+
+
+def _with_gpu(changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Accept the plain id of a GPU, as a parametrized ``gpu`` usually is."""
+    held = changes.get("gpu")
+    if isinstance(held, str):
+        return {**changes, "gpu": Gpu(held)}
+    if held is not None and not isinstance(held, Gpu):
+        raise DefinitionError("fixture", "gpu", "expected a Gpu(…), a GPU id or None", held)
+    return dict(changes)
+
+
+def _lease(job: Job, run: NodeRun, context: RunContext) -> Lease:
+    name = pod_name(context.run_id, run.node.id)
+
+    def nothing(event: str, *, sync: bool = False, **detail: Any) -> None:
+        """Record nothing: in a dry run no pod has a life to tell of."""
+
+    def record(event: str, *, sync: bool = False, **detail: Any) -> None:
+        context.journal.write(event, sync=sync, node=run.node.id, **detail)
+        run.journal.write(event, **detail)
+        context.hook.rpd_pod_event(pod_name=name, event=event, detail={"node": run.node.id, **detail})
+
+    return Lease(
+        name=name,
+        request=context.request(job),
+        provider=context.provider(),
+        connect=context.connect,
+        record=nothing if context.is_dry else record,
+        stop=context.stop,
+        ready_seconds=context.overrides.budget(job.budget).ssh_ready_seconds,
+        env=context.pod_env,
+    )
+
+
+def _chosen_secrets(job: Job, context: RunContext) -> Mapping[str, str]:
+    return {secret.name: context.secrets[secret.name] for secret in job.secrets if secret.name in context.secrets}
+
+
+def _give_back(lease: Lease, job: Job, run: NodeRun, context: RunContext) -> None:
+    with run.phase("release"):
+        try:
+            state = lease.release(job.lifecycle.on_failure if lease.failed else job.lifecycle.on_success)
+        except ReleaseError as error:
+            context.leases.lost(error)
+            raise
+    if not context.is_dry:
+        context.hook.rpd_pod_released(
+            pod=lease.pod, final_state=state, usd=lease.age_seconds * lease.rate_usd_per_hr / 3600
+        )

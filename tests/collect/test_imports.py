@@ -1,0 +1,141 @@
+"""How deploy files are imported."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import sys
+
+import pytest
+
+JOB = "@rpd.job\ndef train(): ...\n"
+
+
+def modules(project, *args):
+    return {node.file: node.definition.module for node in project.collect(*args).nodes}
+
+
+def test_equal_file_names_do_not_collide(project):
+    """Two files of one name in two folders are two modules, of two names."""
+    project.write({"a/deploy_x.py": "WHO = 'a'\n" + JOB, "b/deploy_x.py": "WHO = 'b'\n" + JOB})
+    found = modules(project)
+    assert [module.WHO for module in found.values()] == ["a", "b"]
+    assert len({module.__name__ for module in found.values()}) == 2
+
+
+def test_equal_helper_names_do_not_collide(project):
+    """Each file gets the helper of its own folder."""
+    project.write(
+        {
+            f"{folder}/{name}": text
+            for folder in ("a", "b")
+            for name, text in {
+                "helper.py": f"WHO = {folder!r}\n",
+                "deploy_x.py": "from helper import WHO\n" + JOB,
+                "deploy_y.py": "from helper import WHO\n" + JOB,
+            }.items()
+        }
+    )
+    assert {file: module.WHO for file, module in modules(project).items()} == {
+        f"{folder}/deploy_{name}.py": folder for folder in ("a", "b") for name in ("x", "y")
+    }
+
+
+def test_a_neighbour_is_the_module_that_is_collected(project):
+    """A deploy file that another one imports is executed once, in either order."""
+    count = "import pathlib, rpd\nlog = pathlib.Path(__file__).with_suffix('.log')\nlog.write_text(log.read_text() + 'x' if log.exists() else 'x')\n"
+    project.write(
+        {
+            "deploy_a.py": count + "import deploy_b\n" + JOB,
+            "deploy_b.py": count + JOB,
+            "deploy_c.py": count + "import deploy_a, deploy_b\n" + JOB,
+        }
+    )
+    found = modules(project)
+    assert found["deploy_c.py"].deploy_a is found["deploy_a.py"]
+    assert found["deploy_a.py"].deploy_b is found["deploy_b.py"]
+    assert {path.read_text() for path in project.root.glob("*.log")} == {"x"}
+
+
+def test_packages_may_import_relatively(project):
+    """A deploy file in a package is a module of that package."""
+    project.write(
+        {
+            "pkg/__init__.py": "",
+            "pkg/common.py": "VALUE = 3\n",
+            "pkg/deploy_x.py": "from .common import VALUE\n" + JOB,
+        }
+    )
+    (module,) = modules(project).values()
+    assert module.VALUE == 3
+    assert module.__name__ == "pkg.deploy_x"
+
+
+def test_values_of_a_deploy_file_can_be_pickled(project):
+    """Classes of a deploy file are found again by pickle."""
+    project.write({"exp/v1.2/deploy_x.py": "class Point:\n    pass\n" + JOB})
+    (module,) = modules(project).values()
+    assert isinstance(pickle.loads(pickle.dumps(module.Point())), module.Point)
+
+
+def test_a_file_named_like_a_library_does_not_replace_it(project):
+    """A deploy file called ``random.py`` leaves the standard library alone."""
+    import random
+
+    project.write({"random.py": JOB})
+    assert project.ids("random.py") == ["random.py::train"]
+    assert sys.modules["random"] is random
+
+
+def test_a_later_import_in_a_job_finds_the_folder(project):
+    """A job may import a helper of its folder when it runs."""
+    project.write({"exp/late_helper.py": "VALUE = 5\n", "exp/deploy_x.py": "@rpd.job\ndef train():\n    import late_helper\n    return late_helper.VALUE\n"})
+    (node,) = project.collect().nodes
+    assert node.definition.function() == 5
+
+
+def test_what_files_print_goes_to_stderr(project, capfd):
+    """Output of deploy files and of the programs they start stays out of stdout."""
+    project.write({"conftest.py": "print('one')\n", "deploy_x.py": "import os, rpd\nprint('two')\nos.system('echo three')\n" + JOB})
+    project.collect()
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert [word in err for word in ("one", "two", "three")] == [True] * 3
+
+
+def test_a_conftest_can_be_imported_by_name(project):
+    """``import conftest`` means the nearest one."""
+    project.write(
+        {
+            "conftest.py": "WHO = 'root'\n",
+            "a/deploy_x.py": "from conftest import WHO\n" + JOB,
+            "b/conftest.py": "WHO = 'b'\n",
+            "b/deploy_x.py": "from conftest import WHO\n" + JOB,
+            "c/deploy_x.py": "from conftest import WHO\n" + JOB,
+        }
+    )
+    assert [module.WHO for module in modules(project).values()] == ["root", "b", "root"]
+
+
+def test_a_second_collection_reads_the_files_again(project):
+    """A new invocation in the same process sees what changed, helpers too."""
+    project.write({"helper.py": "VALUE = 1\n", "deploy_x.py": "from helper import VALUE\n" + JOB})
+    assert modules(project)["deploy_x.py"].VALUE == 1
+    project.write({"helper.py": "VALUE = 22\n"})
+    project.manager = project.new_manager()
+    assert modules(project)["deploy_x.py"].VALUE == 22
+
+
+def test_ctrl_c_while_importing_is_not_swallowed(project):
+    """KeyboardInterrupt ends the collection."""
+    project.write({"deploy_x.py": "raise KeyboardInterrupt\n"})
+    with pytest.raises(KeyboardInterrupt):
+        project.collect()
+
+
+def test_stdout_is_itself_again_after_an_error(project, capfd):
+    """A file that raises leaves stdout where it was."""
+    project.write({"deploy_x.py": "1 / 0\n"})
+    project.collect()
+    os.write(1, b"here")
+    assert capfd.readouterr().out == "here"

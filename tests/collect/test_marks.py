@@ -1,0 +1,112 @@
+"""Marks: registration, arguments, and which node has which."""
+
+from __future__ import annotations
+
+import pytest
+
+from rpd.collect import registered_marks
+
+
+def test_unregistered_marks_are_errors_with_a_suggestion(project):
+    """A typo in a mark costs no money: it is told, with the likely name."""
+    project.write({"deploy_x.py": "@rpd.job\n@rpd.mark.timeuot('5m')\ndef train(): ...\n"})
+    error = project.error()
+    assert error.place == "deploy_x.py:2"
+    assert "'timeuot' not found in `markers` configuration option; did you mean 'timeout'?" in error.message
+
+
+@pytest.mark.parametrize("settings", [{"markers": ("slow: takes long",)}, {"markers": ("slow(level): takes long",)}, {"strict_markers": False}])
+def test_registered_marks_are_accepted(project, settings):
+    """The setting ``markers`` registers marks; without ``strict_markers`` any may be used."""
+    project.write({"deploy_x.py": "@rpd.job\n@rpd.mark.slow\ndef train(): ...\n"})
+    assert project.ids(**settings) == ["deploy_x.py::train"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "@rpd.job\n@rpd.mark.parametrize('x', [rpd.param(1, marks=rpd.mark.nope)])\ndef train(x): ...\n",
+        "rpdmark = rpd.mark.nope\n@rpd.job\ndef train(): ...\n",
+        "@rpd.fixture(params=[rpd.param(1, marks=[rpd.mark.nope])])\ndef x(request): ...\n@rpd.job\ndef train(x): ...\n",
+    ],
+)
+def test_marks_of_cases_and_modules_are_checked_too(project, body):
+    """Unknown marks are found wherever they stand."""
+    project.write({"deploy_x.py": body})
+    assert "'nope' not found in `markers`" in project.error().message
+
+
+def test_a_node_has_its_marks_nearest_first(project):
+    """Marks of the case, then of the function from the bottom up, then of the module."""
+    project.write(
+        {
+            "deploy_x.py": """
+            rpdmark = [rpd.mark.m1, rpd.mark.m2]
+
+            @rpd.mark.f2
+            @rpd.job
+            @rpd.mark.f1
+            @rpd.mark.parametrize("x", [rpd.param(1, marks=rpd.mark.case), 2])
+            def train(x): ...
+            """
+        }
+    )
+    first, second = project.collect(strict_markers=False).nodes
+    assert [mark.name for mark in first.marks] == ["case", "parametrize", "f1", "f2", "m1", "m2"]
+    assert [mark.name for mark in second.marks] == ["parametrize", "f1", "f2", "m1", "m2"]
+    assert first.mark("f2") is second.mark("f2")
+
+
+@pytest.mark.parametrize(
+    ("mark", "text"),
+    [
+        ("timeout('soon')", "rpd.mark.timeout: expected a duration"),
+        ("timeout()", "rpd.mark.timeout: expected one duration, got 0"),
+        ("usefixtures(3)", "rpd.mark.usefixtures: expected names of fixtures, got 3"),
+        ("parametrize('x')", "rpd.mark.parametrize: missing a required argument: 'argvalues'"),
+        ("parametrize('x', [1], nope=2)", "rpd.mark.parametrize: got an unexpected keyword argument 'nope'"),
+    ],
+)
+def test_wrong_arguments_are_told(project, mark, text):
+    """Marks whose arguments cannot be right are errors of the job."""
+    project.write({"deploy_x.py": f"@rpd.job\n@rpd.mark.{mark}\ndef train(): ...\n"})
+    assert text in project.error().message
+
+
+@pytest.mark.parametrize("name", ["usefixtures('pod')", "parametrize('x', [1])"])
+def test_some_marks_cannot_belong_to_a_case(project, name):
+    """``usefixtures`` and ``parametrize`` shape the whole function."""
+    project.write({"deploy_x.py": f"@rpd.job\n@rpd.mark.parametrize('x', [rpd.param(1, marks=rpd.mark.{name})])\ndef train(x): ...\n"})
+    assert f"rpd.param cannot add rpd.mark.{name.partition('(')[0]}" in project.error().message
+
+
+def test_rpdmark_holds_marks_only(project):
+    """Anything else in ``rpdmark`` is an error of the file."""
+    project.write({"deploy_x.py": "rpdmark = 'slow'\n@rpd.job\ndef train(): ...\n"})
+    error = project.error()
+    assert error.file == "deploy_x.py"
+    assert "rpdmark: expected a mark or a list of marks, got 'slow'" in error.message
+
+
+def test_module_marks_may_parametrize_and_use_fixtures(project):
+    """``rpdmark`` applies to every job of the file."""
+    project.write(
+        {
+            "deploy_x.py": """
+            rpdmark = [rpd.mark.parametrize("x", [1, 2]), rpd.mark.usefixtures("staged_dir")]
+
+            @rpd.job
+            def train(x): ...
+            """
+        }
+    )
+    nodes = project.collect().nodes
+    assert [node.name for node in nodes] == ["train[x1]", "train[x2]"]
+    assert "staged_dir" in nodes[0].definition.closure.names
+
+
+def test_every_registered_mark_has_a_description():
+    """Names are those a user writes after ``rpd.mark.``."""
+    marks = registered_marks(["slow: takes long", "bare"])
+    assert {"parametrize", "skip", "skipif", "xfail", "usefixtures", "retry", "timeout", "slots"} < marks.keys()
+    assert (marks["slow"], marks["bare"]) == ("takes long", "")

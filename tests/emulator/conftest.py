@@ -1,0 +1,150 @@
+"""One emulator for all tests of this folder, the real SDK pointed at it, and real SSH clients."""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Callable, Iterator
+from types import ModuleType
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from rpd.emulator.launch import Launched, launch
+
+Pod = dict[str, Any]
+
+
+def eventually(condition: Callable[[], Any], *, seconds: float = 15.0, what: str = "the condition") -> Any:
+    """Return the first true value of ``condition``; fail after a deadline."""
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        if time.monotonic() > deadline:
+            pytest.fail(f"{what} did not come true within {seconds:g} s")
+        time.sleep(0.01)
+    return value
+
+
+class Key:
+    """A fresh SSH key: ``private`` in OpenSSH's format, ``public`` as one line."""
+
+    def __init__(self) -> None:
+        key = Ed25519PrivateKey.generate()
+        self.private = key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
+        ).decode()
+        public = key.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
+        self.public = public.decode()
+
+
+class Platform:
+    """An emulator as a user of the real SDK and of fabric sees it."""
+
+    def __init__(self, emulator: Launched, sdk: ModuleType, key: Key) -> None:
+        self.emulator = emulator
+        self.sdk = sdk
+        self.key = key
+        self._connections: list[Any] = []
+
+    def create(self, name: str = "pod", **changes: Any) -> Pod:
+        """Create a pod with the SDK."""
+        fields = {
+            "image_name": "runpod/pytorch:1.0.2-cu1281-torch280-ubuntu2404", "gpu_type_id": "NVIDIA A40",
+            "ports": "22/tcp,8888/http", "volume_in_gb": 10, "volume_mount_path": "/workspace",
+            "env": {"PUBLIC_KEY": self.key.public, "GREETING": "hello"}, "cloud_type": "SECURE",
+        }  # fmt: skip
+        pod: Pod = self.sdk.create_pod(name, **{**fields, **changes})
+        return pod
+
+    def running(self, pod_id: str) -> Pod:
+        """Wait until the pod has a runtime; return it as get_pod does."""
+
+        def booted() -> Pod | None:
+            pod: Pod = self.sdk.get_pod(pod_id)
+            return pod if pod["runtime"] else None
+
+        found: Pod = eventually(booted, what=f"a runtime of {pod_id}")
+        return found
+
+    def boot(self, name: str = "pod", **changes: Any) -> Pod:
+        """Create a pod and wait until it has a runtime."""
+        return self.running(self.create(name, **changes)["id"])
+
+    def connect(self, pod: Pod, key: Key | None = None) -> Any:
+        """Return an open fabric connection, once the SSH server answers."""
+        import fabric
+        import paramiko
+
+        host, port = ssh_endpoint(pod)
+
+        def attempt() -> Any:
+            private = paramiko.Ed25519Key.from_private_key(io.StringIO((key or self.key).private))
+            connection = fabric.Connection(
+                host, user="root", port=port, connect_timeout=10,
+                connect_kwargs={"pkey": private, "look_for_keys": False, "allow_agent": False},
+            )  # fmt: skip
+            try:
+                connection.open()
+            except (OSError, EOFError, paramiko.ssh_exception.NoValidConnectionsError) as error:
+                if isinstance(error, paramiko.AuthenticationException):
+                    raise
+                return None
+            self._connections.append(connection)
+            return connection
+
+        return eventually(attempt, what="SSH")
+
+    def run(self, connection: Any, command: str) -> Any:
+        """Run a command, whatever its exit code; return fabric's result."""
+        return connection.run(command, hide=True, warn=True, in_stream=False)
+
+    def query(self, document: str) -> dict[str, Any]:
+        """Send a document through the SDK and return its data."""
+        from runpod.api.graphql import run_graphql_query
+
+        data: dict[str, Any] = run_graphql_query(document)["data"]
+        return data
+
+    def clean(self) -> None:
+        """Close connections, forget faults, terminate every pod."""
+        for connection in self._connections:
+            connection.close()
+        self.emulator.clear_faults()
+        self.emulator.set_balance(100)
+        for pod in self.emulator.pods():
+            self.sdk.terminate_pod(pod["id"])
+        self.emulator.settle()
+
+
+def ssh_endpoint(pod: Pod) -> tuple[str, int]:
+    """Return host and port as a client should choose them: tcp, public, 22."""
+    (port,) = (
+        port
+        for port in pod["runtime"]["ports"]
+        if port["privatePort"] == 22 and port["type"] == "tcp" and port["isIpPublic"]
+    )
+    return port["ip"], port["publicPort"]
+
+
+@pytest.fixture(scope="session")
+def key() -> Key:
+    return Key()
+
+
+@pytest.fixture(scope="session")
+def emulator() -> Iterator[Launched]:
+    with launch(boot_seconds=0.02) as launched:
+        yield launched
+
+
+@pytest.fixture
+def platform(emulator: Launched, key: Key, monkeypatch: pytest.MonkeyPatch) -> Iterator[Platform]:
+    import runpod
+
+    monkeypatch.setenv("RUNPOD_API_BASE_URL", emulator.base_url)
+    monkeypatch.setattr(runpod, "api_key", emulator.api_key)
+    found = Platform(emulator, runpod, key)
+    yield found
+    found.clean()

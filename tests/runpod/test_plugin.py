@@ -1,0 +1,42 @@
+"""Which provider a run gets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from rpd.config import Config
+from rpd.errors import AuthError
+from rpd.hooks import make_plugin_manager, register
+from rpd.runpod import offline, plugin
+from rpd.runpod.offline import OfflineProvider
+from rpd.runpod.provider import RunPodProvider
+
+
+def provider_of(tmp_path: Path, *, dry_run: bool) -> object:
+    manager = make_plugin_manager()
+    register(manager, plugin, "runpod")
+    register(manager, offline, "offline")
+    config = Config(command="run", rootdir=tmp_path, invocation_dir=tmp_path, dry_run=dry_run)
+    return manager.hook.rpd_provider(config=config)
+
+
+def test_a_dry_run_needs_no_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A dry run is answered by the recorder, whatever the environment holds."""
+    monkeypatch.delenv("RUNPOD_API_KEY", raising=False)
+    assert isinstance(provider_of(tmp_path, dry_run=True), OfflineProvider)
+
+
+def test_a_real_run_gets_runpod(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a key the pods come from RunPod."""
+    monkeypatch.setenv("RUNPOD_API_KEY", "rpa_x")
+    assert isinstance(provider_of(tmp_path, dry_run=False), RunPodProvider)
+
+
+def test_a_real_run_without_a_key_fails_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The missing key is an error before anything is imported or asked."""
+    monkeypatch.delenv("RUNPOD_API_KEY", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(AuthError, match="no RunPod API key"):
+        provider_of(tmp_path, dry_run=False)

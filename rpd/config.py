@@ -16,11 +16,14 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from rpd.errors import UsageError
+from rpd.errors import Cause, UsageError
 from rpd.values.duration import parse_duration
 
 RUN = ("run",)
-SELECTING = ("collect", "run")
+SELECTING = ("collect", "run", "fixtures")
+LOADING = (*SELECTING, "markers")
+"""Commands that load the plugins of the user."""
+CAUSES = tuple(cause.value for cause in Cause)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +40,7 @@ class Setting:
     """From the text of a flag or variable to the value; raises ValueError with a rule to show."""
     action: str = "store"
     const: Any = None
+    """The text a flag stands for that is given without a value; None: it needs one."""
     choices: tuple[str, ...] = ()
     group: str = "options"
 
@@ -79,6 +83,31 @@ def _pair(text: str) -> tuple[str, str]:
     if not equals or not name.strip():
         raise ValueError("expected NAME=VALUE")
     return name.strip(), value
+
+
+def _causes(text: str) -> tuple[str, ...]:
+    if text == "all":
+        return CAUSES
+    names = tuple(name.strip() for name in text.split(","))
+    if not set(names) <= set(CAUSES):
+        raise ValueError(f"expected all, or causes out of {', '.join(CAUSES)}")
+    return names
+
+
+def _count(text: str) -> int:
+    if not text.isdigit():
+        raise ValueError("expected a whole number >= 0 (0: all)")
+    return int(text)
+
+
+def _report_chars(text: str) -> str:
+    if not text or set(text) - set("fEsxXpwaAN"):
+        raise ValueError("expected letters out of fEsxXpwaAN")
+    return text
+
+
+def _seconds(text: str) -> float:
+    return 0.0 if text.strip() == "0" else parse_duration(text)
 
 
 _SELECT: dict[str, Any] = {"commands": SELECTING, "group": "selection"}
@@ -154,9 +183,75 @@ class Config:
         (), "drop nodes whose id begins so", "--deselect", metavar="ID", action="append", **_SELECT
     )
 
+    last_failed: tuple[str, ...] = _setting(
+        (),
+        "only nodes that did not pass when they last ran (with CAUSES: for one of these, e.g. infra,lost)",
+        "--lf",
+        "--last-failed",
+        metavar="CAUSES",
+        parse=_causes,
+        const="all",
+        **_SELECT,
+    )
+    failed_first: bool = _setting(
+        False,
+        "first the nodes that did not pass when they last ran",
+        "--ff",
+        "--failed-first",
+        action="store_true",
+        **_SELECT,
+    )
+    new_first: bool = _setting(
+        False,
+        "first the nodes that never ran, then the others, the files changed last first",
+        "--nf",
+        "--new-first",
+        action="store_true",
+        **_SELECT,
+    )
+    last_failed_no_failures: str = _setting(
+        "none",
+        "what --lf runs when nothing failed",
+        "--lfnf",
+        "--last-failed-no-failures",
+        choices=("all", "none"),
+        **_SELECT,
+    )
+    stepwise: bool = _setting(
+        False,
+        "stop at the first node that does not pass, and begin there the next time",
+        "--sw",
+        "--stepwise",
+        action="store_true",
+        **_SELECT,
+    )
+    stepwise_skip: bool = _setting(
+        False,
+        "as --sw, but pass over the first node that does not pass",
+        "--sw-skip",
+        "--stepwise-skip",
+        action="store_true",
+        **_SELECT,
+    )
+    stepwise_reset: bool = _setting(
+        False,
+        "as --sw, but begin at the first node",
+        "--sw-reset",
+        "--stepwise-reset",
+        action="store_true",
+        **_SELECT,
+    )
+
     # Running.
     dry_run: bool = _setting(
         False, "print what would happen: no network, no key, no pod", "--dry-run", action="store_true", **_RUN
+    )
+    setup_plan: bool = _setting(
+        False,
+        "a dry run that shows when each fixture is set up and torn down",
+        "--setup-plan",
+        action="store_true",
+        **_RUN,
     )
     local: bool = _setting(
         False, "run on a RunPod emulator on this machine, for free", "--local", action="store_true", **_RUN
@@ -215,6 +310,9 @@ class Config:
     cost_cap_usd: float | None = _setting(
         None, "most a node may cost", "--cost-cap-usd", metavar="USD", parse=_money, **_MONEY
     )
+    budget: float | None = _setting(
+        None, "most the whole run may cost", "--budget", key="budget", env="RPD_BUDGET", metavar="USD", parse=_money, **_MONEY
+    )
     max_runtime_seconds: float | None = _setting(
         None, "most a node may take", "--max-runtime-minutes", metavar="MIN", parse=_minutes, **_MONEY
     )
@@ -256,7 +354,15 @@ class Config:
     ssh: Mapping[str, Any] = _setting({}, "settings of SSH connections", key="ssh")
 
     # Output.
-    verbose: int = _setting(0, "say more; twice for more still", "-v", "--verbose", action="count", **_SHOW)
+    verbose: int = _setting(
+        0,
+        "say more; twice for more still",
+        "-v",
+        "--verbose",
+        action="count",
+        commands=LOADING,
+        group="output",
+    )
     quiet: int = _setting(0, "say less", "-q", "--quiet", action="count", **_SHOW)
     capture: bool = _setting(
         True, "show the output of all nodes as it comes", "-s", action="store_false", **_RUN
@@ -274,9 +380,53 @@ class Config:
         action="store_true",
         **_RUN,
     )
+    junit_xml: str | None = _setting(
+        None, "write a report in JUnit's format", "--junitxml", "--junit-xml", metavar="PATH", **_RUN
+    )
+    report_chars: str = _setting(
+        "fE",
+        "list these outcomes at the end: f failed, E error, s skipped, x xfailed, X xpassed, p passed, "
+        "w notices, a all but passed, A all, N none",
+        "-r",
+        metavar="CHARS",
+        parse=_report_chars,
+        **_RUN,
+    )
+    durations: int | None = _setting(
+        None,
+        "list the N slowest phases of nodes at the end (0: all)",
+        "--durations",
+        metavar="N",
+        parse=_count,
+        **_RUN,
+    )
+    durations_min: float = _setting(
+        0.005,
+        "leave phases out of --durations that took less",
+        "--durations-min",
+        metavar="SEC",
+        parse=_seconds,
+        **_RUN,
+    )
+    costs: int | None = _setting(
+        None,
+        "list the N dearest nodes at the end (0: all)",
+        "--costs",
+        metavar="N",
+        parse=_count,
+        **_RUN,
+    )
     color: str = _setting("auto", "whether to use colour", "--color", choices=("auto", "yes", "no"), **_SHOW)
 
     # Of single commands.
+    per_node: bool = _setting(
+        False,
+        "show which fixtures each node uses",
+        "--per-node",
+        action="store_true",
+        commands=("fixtures",),
+        group="output",
+    )
     port: int = _setting(
         0,
         "the port to listen on (default: any free one)",
@@ -295,7 +445,7 @@ class Config:
         key="plugins",
         metavar="NAME",
         action="append",
-        commands=SELECTING,
+        commands=LOADING,
         group="configuration",
     )
     overrides: tuple[tuple[str, str], ...] = _setting(
@@ -306,7 +456,7 @@ class Config:
         metavar="KEY=VALUE",
         parse=_pair,
         action="append",
-        commands=SELECTING,
+        commands=LOADING,
         group="configuration",
     )
     addopts: tuple[str, ...] = _setting((), "arguments put before those of the command line", key="addopts")
@@ -315,7 +465,15 @@ class Config:
         "print every setting, its value and where it came from",
         "--show-config",
         action="store_true",
-        commands=SELECTING,
+        commands=LOADING,
+        group="configuration",
+    )
+    trace_config: bool = _setting(
+        False,
+        "print the root folder, the configuration file, and the plugins and conftests that were loaded",
+        "--trace-config",
+        action="store_true",
+        commands=LOADING,
         group="configuration",
     )
 
@@ -325,9 +483,17 @@ class Config:
         return self.rootdir / self.runs_dir
 
     @property
+    def is_stepwise(self) -> bool:
+        """Whether the run stops where something does not pass, and the next one begins there."""
+        return self.stepwise or self.stepwise_skip or self.stepwise_reset
+
+    @property
     def failure_limit(self) -> int | None:
         """After how many non-passes nothing new starts."""
-        return 1 if self.exitfirst else self.maxfail
+        limits = [1] if self.exitfirst else [self.maxfail] if self.maxfail else []
+        if self.is_stepwise:
+            limits.append(2 if self.stepwise_skip else 1)
+        return min(limits, default=None)
 
 
 def settings() -> dict[str, tuple[Field[Any], Setting]]:

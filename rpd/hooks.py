@@ -22,6 +22,7 @@ from rpd.errors import UsageError
 if TYPE_CHECKING:
     from rpd.config import Config, OptionGroup
     from rpd.values.dryrun import DryRunNode
+    from rpd.values.fixture import FixtureDef
     from rpd.values.node import Node
     from rpd.values.plan import Plan
     from rpd.values.pod import PodInfo, Provider
@@ -40,6 +41,14 @@ def rpd_addoption(options: OptionGroup) -> None:
     """Add options: ``options.add("--site", default=…, help=…)``. Called before the command line is read.
 
     Plugins of ``-p``, ``RPD_PLUGINS``, the configuration file and entry points are asked; a conftest is read later.
+    """
+
+
+@hookspec
+def rpd_markers(config: Config) -> Sequence[str] | None:
+    """Return marks that jobs may have, each ``"name: description"`` or ``"name(arguments): description"``.
+
+    Plugins are asked, and the conftests that can add options; other conftests are read too late for that.
     """
 
 
@@ -64,6 +73,14 @@ def rpd_generate_nodes(metafunc: Any) -> None:
 @hookspec
 def rpd_modify_nodes(config: Config, nodes: list[Node]) -> None:
     """Reorder, drop, add or replace (``dataclasses.replace``) collected nodes, in place; before ``-k`` and ``-m``."""
+
+
+@hookspec
+def rpd_select_nodes(config: Config, nodes: list[Node]) -> None:
+    """Reorder or drop, in place, the nodes that ``-k``, ``-m`` and ``--deselect`` have left.
+
+    What is dropped counts as deselected. ``--lf``, ``--ff``, ``--nf`` and ``--sw`` work here, after other plugins.
+    """
 
 
 @hookspec
@@ -95,6 +112,11 @@ def rpd_run_started(config: Config, plan: Plan, far_end: str, folder: Path | Non
 @hookspec
 def rpd_node_started(node: Node, folder: Path | None) -> None:
     """Hear that a slot took up a node; ``folder`` is the node's own folder."""
+
+
+@hookspec
+def rpd_fixture_setup(node: Node, fixture: FixtureDef) -> None:
+    """Hear that a fixture function was called for a node, or failed. A wide fixture is set up for its first node."""
 
 
 @hookspec(firstresult=True)
@@ -133,6 +155,11 @@ def rpd_step_finished(node: Node, step: Step) -> None:
 @hookspec
 def rpd_pod_released(pod: PodInfo, final_state: str, usd: float) -> None:
     """Hear that a pod no longer bills for its GPU (``deleted``, ``stopped``) or stays on purpose (``running``)."""
+
+
+@hookspec
+def rpd_fixture_teardown(node: Node | None, fixture: FixtureDef) -> None:
+    """Hear that a fixture was torn down, or that this failed; ``node`` used it last (None: nobody did)."""
 
 
 @hookspec

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import rpd
 from rpd.cli import parser
-from rpd.config import Config, find_root, make_config, read_file
+from rpd.config import LOADING, Config, find_root, make_config, read_file
 from rpd.errors import ExitCode, RpdError
 from rpd.hooks import PluginManager, load_entry_points, load_named_plugins, make_plugin_manager
 
 Command = Callable[[Config, PluginManager], int]
 
-PLUGIN_COMMANDS = ("collect", "run")
+PLUGIN_COMMANDS = LOADING
 """Commands that load the plugins of the user."""
 
 
@@ -89,6 +89,8 @@ def configure(command: str, argv: Sequence[str], cwd: Path) -> tuple[Config, Plu
 
 BUILT_IN = {
     "collect": ("rpd.execute.fixtures",),
+    "fixtures": ("rpd.execute.fixtures",),
+    "markers": (),
     "run": ("rpd.execute.fixtures", "rpd.execute.runner", "rpd.runpod.plugin", "rpd.runpod.offline"),
 }
 """rpd's own plugins; only a run loads what runs."""

@@ -67,6 +67,14 @@ COMMANDS = {
             function="gc",
         ),
         Command(
+            name="fixtures",
+            help="list the fixtures that jobs may ask for",
+            module="rpd.cli.fixtures",
+            arguments="PATH|NODEID",
+            arguments_help=_NODES,
+        ),
+        Command(name="markers", help="list the marks that jobs may have", module="rpd.cli.markers"),
+        Command(
             name="init",
             help="write a first deploy file and a conftest",
             module="rpd.cli.init",
@@ -143,14 +151,19 @@ def parse(
     for field, value in given.items():
         appends = settings()[field][1].action == "append"
         flags[field] = (*flags.get(field, ()), *value) if appends else value
-    return flags, args or added_args, options
+    return _implied(flags), args or added_args, options
+
+
+def _implied(flags: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``flags`` with those that others mean: ``--setup-plan`` is a dry run."""
+    return {**flags, "dry_run": True} if flags.get("setup_plan") else dict(flags)
 
 
 def _parse(
     made: tuple[_Parser, list[OptionGroup]], argv: Sequence[str], where: str = ""
 ) -> tuple[dict[str, Any], list[str], list[tuple[str, Any]]]:
     parser, groups = made
-    known, unknown = parser.parse_known_intermixed_args(list(argv))
+    known, unknown = parser.parse_known_intermixed_args(_with_values(argv))
     if unknown:
         parser.error(f"{where}unknown argument {unknown[0]}{parser.suggest(unknown[0])}")
     values = vars(known)
@@ -161,6 +174,13 @@ def _parse(
         for field, value in values.items()
     }
     return flags, args, options
+
+
+def _with_values(argv: Sequence[str]) -> list[str]:
+    """Return ``argv`` with ``--lf=all`` for a bare ``--lf``, which would otherwise take the next argument for its value."""
+    bare = {flag: setting.const for _, setting in settings().values() if setting.const for flag in setting.flags}
+    end = argv.index("--") if "--" in argv else len(argv)
+    return [f"{text}={bare[text]}" if at < end and text in bare else text for at, text in enumerate(argv)]
 
 
 def _make(
@@ -197,6 +217,8 @@ def _add(group: Any, field: str, setting: Setting) -> None:
         how["choices"] = setting.choices or None
         if setting.parse is not None:
             how["type"] = _typed(setting.parse)
+        if setting.const is not None:
+            how["nargs"] = "?"
     group.add_argument(*setting.flags, **how)
 
 

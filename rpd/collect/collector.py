@@ -25,6 +25,7 @@ from rpd.config import Config
 from rpd.errors import CollectionError, UsageError
 from rpd.hooks import PluginManager
 from rpd.values.fixture import FixtureDef
+from rpd.values.mark import Location
 from rpd.values.node import Node
 
 
@@ -151,7 +152,7 @@ class _Collector:
             raise
         except BaseException as error:  # noqa: BLE001 - a deploy file may raise anything, SystemExit too
             raise from_exception(
-                error, rootdir=self._config.rootdir, full_trace=self._config.full_trace, file=file
+                error, rootdir=self._config.rootdir, full_trace=self._config.full_trace, otherwise=Location(file, 0)
             ) from None
 
     def _module_marks(self, module: Any, file: str) -> tuple[Any, ...]:

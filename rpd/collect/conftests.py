@@ -15,6 +15,7 @@ from rpd.collect.imports import Importer, importer_of
 from rpd.collect.source import relative
 from rpd.errors import CollectionError, UsageError
 from rpd.hooks import PluginManager, register
+from rpd.values.mark import Location
 
 NAME = "conftest.py"
 
@@ -113,7 +114,7 @@ class Conftests:
                 error,
                 rootdir=self._rootdir,
                 full_trace=self._full_trace,
-                file=relative(path, self._rootdir),
+                otherwise=Location(relative(path, self._rootdir), 0),
             )
         else:
             return module

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,30 +15,29 @@ import pluggy
 import rpd
 from rpd.collect.source import location_of, relative, signature_lines
 from rpd.errors import CollectionError
+from rpd.values.mark import Location
 from rpd.values.outcome import Failed, Skipped
 
-_OURS = tuple(str(Path(str(module.__file__)).parent) for module in (rpd, importlib, pluggy))
+_OURS = ("<frozen ", *(str(Path(str(each.__file__)).parent) + os.sep for each in (rpd, importlib, pluggy)))
+"""Where frames lie that say nothing to a user."""
 _OUTCOME_HINT = "outside of a job. To skip every job of a file write: rpdmark = rpd.mark.skip(reason=…)"
 
 
 def from_exception(
-    error: BaseException, *, rootdir: Path, full_trace: bool, file: str, title: str = ""
+    error: BaseException, *, rootdir: Path, full_trace: bool, otherwise: Location, title: str = ""
 ) -> CollectionError:
     """Return ``error`` as a CollectionError whose place is the user's deepest frame.
 
-    ``file`` (relative) is the place where no frame of the user's is known; ``title`` goes before the traceback. With
+    ``otherwise`` is the place where no frame of the user's is known; ``title`` goes before the traceback. With
     ``full_trace`` nothing is left out.
     """
-    frames = list(_frames(error))
-    own = [(frame, line) for frame, line in frames if not _is_ours(frame)]
-    place_file, line = _place(error, own, rootdir, file)
+    place = _place(error, _user_frames(error), rootdir) or otherwise
     if full_trace:
         body = "".join(traceback.format_exception(error)).rstrip().splitlines()
     else:
-        body = [text for frame, number in own for text in _frame_lines(frame, number, rootdir)]
-        body += [f"E   {text}" for text in _exception_lines(error, rootdir)]
+        body = list(_lines(error, rootdir))
     message = "\n".join([title, *body] if title else body)
-    return _placed(error, message, place_file, line)
+    return _placed(error, message, place)
 
 
 def at_function(
@@ -51,37 +51,38 @@ def at_function(
     return CollectionError("\n".join(lines), file=place.file, line=place.line)
 
 
-def _placed(error: BaseException, message: str, file: str, line: int) -> CollectionError:
+def _placed(error: BaseException, message: str, place: Location) -> CollectionError:
     if not isinstance(error, CollectionError):
-        return CollectionError(message, file=file, line=line)
-    error.message, error.file, error.line = message, file, line
+        return CollectionError(message, file=place.file, line=place.line)
+    error.message, error.file, error.line = message, place.file, place.line
     error.args = (message,)
     return error.with_traceback(None)
 
 
-def _frames(error: BaseException) -> Iterator[tuple[FrameType, int]]:
-    yield from traceback.walk_tb(error.__traceback__)
+def _user_frames(error: BaseException) -> list[tuple[FrameType, int]]:
+    frames = traceback.walk_tb(error.__traceback__)
+    return [(frame, line) for frame, line in frames if not frame.f_code.co_filename.startswith(_OURS)]
 
 
-def _is_ours(frame: FrameType) -> bool:
-    name = frame.f_code.co_filename
-    return name.startswith(("<frozen ", *_OURS))
+def _lines(error: BaseException, rootdir: Path) -> Iterator[str]:
+    """Yield what the user's frames and the exception say, that of the exception that led to it first."""
+    before = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    if before is not None:
+        yield from _lines(before, rootdir)
+        yield "which led to:" if error.__cause__ else "and while that was handled:"
+    for frame, number in _user_frames(error):
+        yield from _frame_lines(frame, number, rootdir)
+    yield from (f"E   {text}" for text in _exception_lines(error, rootdir))
 
 
-def _place(
-    error: BaseException, own: list[tuple[FrameType, int]], rootdir: Path, file: str
-) -> tuple[str, int]:
+def _place(error: BaseException, frames: list[tuple[FrameType, int]], rootdir: Path) -> Location | None:
     if isinstance(error, SyntaxError) and error.filename and Path(error.filename).is_file():
-        return relative(error.filename, rootdir), error.lineno or 0
-    inside = [
-        (frame, line)
-        for frame, line in own
-        if frame.f_code.co_filename.startswith(str(rootdir))
-        and "site-packages" not in frame.f_code.co_filename
-    ]
-    for frame, line in reversed(inside or own):
-        return relative(frame.f_code.co_filename, rootdir), line
-    return file, 0
+        return Location(relative(error.filename, rootdir), error.lineno or 0)
+    places = [(frame.f_code.co_filename, line) for frame, line in frames]
+    inside = [place for place in places if place[0].startswith(str(rootdir)) and "site-packages" not in place[0]]
+    for path, line in reversed(inside or places):
+        return Location(relative(path, rootdir), line)
+    return None
 
 
 def _frame_lines(frame: FrameType, number: int, rootdir: Path) -> Iterator[str]:

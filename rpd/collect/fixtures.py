@@ -119,7 +119,7 @@ class Registry:
                 error,
                 rootdir=self._config.rootdir,
                 full_trace=self._config.full_trace,
-                file=where.file,
+                otherwise=where,
                 title=f"Error evaluating {marker.scope} while defining fixture {name!r}.\n"
                 "Expected a function with the signature (*, fixture_name, config)",
             ) from None

@@ -162,7 +162,7 @@ def nodes_of(name: str, function: Any, context: FileContext, hooks: Hooks) -> li
             error,
             rootdir=config.rootdir,
             full_trace=config.full_trace,
-            file=context.file,
+            otherwise=location_of(function, config.rootdir),
             title=f"In {context.file}::{name}:",
         ) from None
 

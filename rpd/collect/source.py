@@ -38,21 +38,29 @@ def real_function(function: Any) -> Any:
 
 
 def location_of(function: Callable[..., Any], rootdir: Path) -> Location:
-    """Return where ``function`` begins (its first decorator, if any); without source, where its type says it lives."""
+    """Return where a function (its first decorator, if any) or class begins; line 0 where there is no source."""
+    begin = _beginning(function)
+    if begin is None:
+        return Location(getattr(function, "__module__", None) or "?", 0)
+    return Location(relative(begin[0], rootdir), begin[1])
+
+
+def _beginning(function: Any) -> tuple[str, int] | None:
     code = getattr(real_function(function), "__code__", None)
-    if code is None:
-        return Location(getattr(function, "__module__", "") or "?", 0)
-    return Location(relative(code.co_filename, rootdir), code.co_firstlineno)
+    if code is not None:
+        return code.co_filename, code.co_firstlineno
+    try:
+        return inspect.getfile(function), inspect.getsourcelines(function)[1]
+    except (TypeError, OSError):
+        return None
 
 
 def signature_lines(function: Callable[..., Any]) -> list[str]:
     """Return the source of ``function`` from its first decorator to the end of the line with ``def``."""
-    code = getattr(real_function(function), "__code__", None)
     lines: list[str] = []
-    if code is None:
-        return lines
-    for number in range(code.co_firstlineno, code.co_firstlineno + 50):
-        line = linecache.getline(code.co_filename, number)
+    path, first = _beginning(function) or ("", 0)
+    for number in range(first, first + 50):
+        line = linecache.getline(path, number)
         if not line:
             break
         lines.append(line.rstrip())

@@ -452,6 +452,9 @@ def _formatted(error: GraphQLError, code: str) -> GraphQLFormattedError:
         formatted["message"], code = original.message, original.code
     elif original is not None and not isinstance(original, GraphQLError):
         formatted["message"] = HICCUP
+    else:
+        # The same sentences as RunPod's server, which quotes the names in them as JavaScript's library does.
+        formatted["message"] = formatted["message"].replace("'", '"')
     formatted["extensions"] = {**formatted.get("extensions", {}), "code": code}
     return formatted
 

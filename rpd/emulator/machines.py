@@ -174,7 +174,8 @@ class Machines:
     async def _delete(self, pod: Pod, container: _Container | None) -> None:
         if container is not None:
             await self._discard(container)
-        await asyncio.to_thread(wipe, self._volume(pod))
+        if not pod.order.network_volume:
+            await asyncio.to_thread(wipe, self._volume(pod))
 
     async def _discard(self, container: _Container) -> None:
         if container.boot is not None:

@@ -189,16 +189,17 @@ _KILL = r"""
 _rpd_tries() { _rpd_n=0; while [ "$_rpd_n" -lt "$1" ]; do
   eval "$2" && return 0; sleep 0.1 2>/dev/null || { sleep 1; _rpd_n=$((_rpd_n + 9)); }; _rpd_n=$((_rpd_n + 1)); done
   return 1; }
-_rpd_signal() { kill "-$1" -- "-$_rpd_group" 2>/dev/null || kill "-$1" "$_rpd_group" 2>/dev/null; }
+# No "--" before the group: dash and busybox take it for a number.
+_rpd_signal() { kill "-$1" "-$_rpd_group" 2>/dev/null || kill "-$1" "$_rpd_group" 2>/dev/null; }
 _rpd_kill() {
   _rpd_tries 20 '[ -e "$_rpd_dir/group" ] || [ -e "$_rpd_dir/exit" ]'
   [ ! -e "$_rpd_dir/exit" ] || return 0
   read -r _rpd_group <"$_rpd_dir/group" || return 0
   _rpd_signal TERM
   _rpd_signal CONT
-  if ! _rpd_tries "$1" '! kill -0 -- "-$_rpd_group" 2>/dev/null'; then
+  if ! _rpd_tries "$1" '! kill -0 "-$_rpd_group" 2>/dev/null'; then
     _rpd_signal KILL
-    _rpd_tries "$2" '! kill -0 -- "-$_rpd_group" 2>/dev/null'
+    _rpd_tries "$2" '! kill -0 "-$_rpd_group" 2>/dev/null'
   fi
   _rpd_tries 20 '[ -e "$_rpd_dir/exit" ]'
 }
@@ -426,7 +427,9 @@ exec 9>&-"""
 def folder_name(key: str) -> str:
     """Return ``key`` as a name that is safe unquoted, in sh and as a folder; different keys stay different."""
     safe = re.sub(r"[^A-Za-z0-9._-]", "-", key).lstrip(".-")[:100]
-    return safe if safe == key else f"{safe}-{hashlib.sha256(key.encode()).hexdigest()[:8]}".lstrip("-")
+    if safe == key and safe:
+        return safe
+    return f"{safe or 'step'}-{hashlib.sha256(key.encode('utf-8', 'surrogatepass')).hexdigest()[:8]}"
 
 
 def exports(variables: Mapping[str, str]) -> str:

@@ -15,7 +15,7 @@ from rpd.execute.lease import Connect, Lease
 from rpd.execute.noderun import Masker
 from rpd.execute.stop import Stop
 from rpd.values.job import Budget, CloudChoice, Gpu, Job, Release
-from rpd.values.pod import PodRequest, Provider
+from rpd.values.pod import Offer, PodRequest, Provider
 from rpd.values.report import SourceRecord
 
 
@@ -99,11 +99,13 @@ class RunContext:
     """Values of all secrets of the run by environment name, read before anything is created."""
     pod_env: Mapping[str, str]
     """What every pod is created with besides its job's environment: the public keys."""
-    source: Callable[[Path], SourceRecord] = lambda _folder: SourceRecord()  # noqa: E731 - a default that knows nothing
+    source: Callable[[Path], SourceRecord]
     full_trace: bool = False
     config: Any = None
     """What ``request.config`` shows to fixtures."""
     leases: LeaseBook = field(default_factory=lambda: LeaseBook())
+    bad_offers: set[Offer] = field(default_factory=set)
+    """Offers whose pods never became usable in this run; they are tried last."""
     _projects: dict[str, Path] = field(default_factory=dict)
     _requests: dict[int, tuple[Job, PodRequest]] = field(default_factory=dict)
 

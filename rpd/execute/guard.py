@@ -45,7 +45,7 @@ def _audit(event: str, _args: object) -> None:
 @contextmanager
 def guarded(why: str) -> Iterator[None]:
     """Raise Blocked (saying ``why``: ``"in a dry run"``) where this thread tries to open a connection or start a process."""
-    global _installed  # noqa: PLW0603 - an audit hook can never be removed, so it is added once for the process
+    global _installed
     if not _installed:
         sys.addaudithook(_audit)
         _installed = True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -72,6 +72,7 @@ class Lease:
         connect: Connect,
         record: Record,
         stop: Stop,
+        bad_offers: Collection[Offer] = (),
         ready_seconds: float,
         env: Mapping[str, str],
     ) -> None:
@@ -84,12 +85,15 @@ class Lease:
         self.failed = False
         """Whether a node on this pod did not pass: decides between ``on_success`` and ``on_failure``."""
         self.final_state = ""
+        self.lost = False
+        """Whether the pod went out of reach while it was used."""
         self.users = 0
         """How many nodes it served."""
         self._provider = provider
         self._connect = connect
         self._record = record
         self._stop = stop
+        self._bad_offers = bad_offers
         self._ready_seconds = ready_seconds
         self._env = {**request.env, **env}
         self._lock = threading.RLock()
@@ -117,7 +121,7 @@ class Lease:
         return remote
 
     def _create(self) -> None:
-        offers = self._provider.offers(self.request)
+        offers = sorted(self._provider.offers(self.request), key=lambda offer: offer in self._bad_offers)
         if not offers:
             raise OutOfStock(f"RunPod rents nothing that fits: {describe(self.request)}")
         refusals = []

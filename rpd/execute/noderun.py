@@ -14,6 +14,7 @@ from typing import Any, BinaryIO, Protocol, TypeVar
 from rpd.execute.files import NodeFiles
 from rpd.execute.journal import Journal
 from rpd.execute.lease import Lease
+from rpd.values.job import Gpu
 from rpd.values.node import Node
 from rpd.values.report import ArtifactRecord
 from rpd.values.step import Pulled, Staged, Step, StepKind
@@ -47,6 +48,10 @@ class NodeRun:
     config: Any = None
     context: Any = None
     """The RunContext; not typed here, since it is made of the same parts."""
+    attempt: int = 1
+    error: BaseException | None = None
+    """What ended it, if something did."""
+    gpu_after_oom: Callable[[Gpu | None], Gpu | None] = lambda gpu: gpu
     deadline: float | None = None
     """On the monotonic clock: when the node reaches its cap of time or money."""
     steps: list[Step] = field(default_factory=list)

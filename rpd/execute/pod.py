@@ -10,11 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from rpd.errors import BudgetExceeded, CommandFailed, CommandTimeout, OutOfMemory, UsageError
-from rpd.execute.lease import Lease
-from rpd.execute.current import current_run
-from rpd.execute.noderun import NodeRun
+from rpd.errors import BudgetExceeded, CommandFailed, CommandTimeout, ConnectionLost, OutOfMemory, UsageError
 from rpd.execute.commands import is_out_of_memory
+from rpd.execute.current import current_run
+from rpd.execute.lease import Lease
+from rpd.execute.noderun import NodeRun
 from rpd.execute.remote import Command, Remote
 from rpd.execute.stop import Stop
 from rpd.values.duration import parse_duration
@@ -146,7 +146,7 @@ class Pod:
             key=f"{self._lease.name}-{self._commands}",
             text=cmd,
             cwd=self._path(cwd) if cwd else self.workspace,
-            env={**env, "RPD_NODE": run.node.id, "RPD_ATTEMPT": "1"},
+            env={**env, "RPD_NODE": run.node.id, "RPD_ATTEMPT": str(run.attempt)},
             secrets=self._secrets,
             timeout=limit,
         )
@@ -154,7 +154,7 @@ class Pod:
             self._stop.check()
             forget = self._stop.listen(lambda _level: self._remote.interrupt())
             try:
-                completed = self._remote.run(command, run.output)
+                completed = self._noting_loss(lambda: self._remote.run(command, run.output))
             except CommandTimeout as error:
                 if is_budget:
                     raise BudgetExceeded(f"the node reached its cap after {error.seconds:.0f} s in: {cmd}") from error
@@ -180,7 +180,7 @@ class Pod:
         def send() -> Staged:
             with run.step(StepKind.PUT, f"put {local}", f"put {local} -> {target}"):
                 self._stop.check()
-                return self._remote.put(source, target, exclude=exclude)
+                return self._noting_loss(lambda: self._remote.put(source, target, exclude=exclude))
 
         return self._once(run, send, salvaged=lambda: Staged(remote=target, tree_sha256="", files=0, bytes=0))
 
@@ -204,7 +204,9 @@ class Pod:
         def fetch(*, required: bool = required) -> Pulled | None:
             folder = run.files.artifacts if run.files else Path("artifacts")
             with run.step(StepKind.PULL, f"pull {remote}", f"pull {source}"):
-                pulled = self._remote.pull(source, folder / (local or ""), required=required, exclude=exclude)
+                pulled = self._noting_loss(
+                    lambda: self._remote.pull(source, folder / (local or ""), required=required, exclude=exclude)
+                )
             if pulled is None:
                 return None
             # The folder a pull goes to is shared by all of a node's pulls; what this one brought is meant.
@@ -225,7 +227,7 @@ class Pod:
         def send() -> None:
             with run.step(StepKind.WRITE, f"write {remote}", f"write {target} ({len(text)} characters)"):
                 self._stop.check()
-                self._remote.write(target, text.encode(), mode=mode)
+                self._noting_loss(lambda: self._remote.write(target, text.encode(), mode=mode))
 
         self._once(run, send, salvaged=lambda: None)
 
@@ -239,6 +241,18 @@ class Pod:
         base = posixpath.join(self.workspace, cwd) if cwd else self.workspace
         joined = posixpath.normpath(posixpath.join(base, path))
         return f"{joined}/" if path.endswith("/") and joined != "/" else joined
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the pod went out of reach, so that nobody should be given it any more."""
+        return self._lease.lost
+
+    def _noting_loss(self, act: Callable[[], T]) -> T:
+        try:
+            return act()
+        except ConnectionLost:
+            self._lease.lost = True
+            raise
 
     @staticmethod
     def _once(run: NodeRun, act: Callable[[], T], *, salvaged: Callable[[], T]) -> T:

@@ -6,13 +6,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from rpd.errors import DefinitionError, ReleaseError
+from rpd.errors import ConnectionLost, DefinitionError, PodNotReady, ReleaseError
 from rpd.execute.context import RunContext
 from rpd.execute.current import current_run
 from rpd.execute.lease import Lease
 from rpd.execute.naming import pod_name
 from rpd.execute.noderun import NodeRun
 from rpd.execute.pod import Pod
+from rpd.execute.remote import Remote
 from rpd.values.job import Gpu, Job
 
 
@@ -29,11 +30,12 @@ class Provision:
         run = current_run()
         context: RunContext = run.context
         wanted = (job or run.node.job).derive(**_with_gpu(changes))
+        wanted = wanted.derive(gpu=run.gpu_after_oom(wanted.gpu))
         lease = _lease(wanted, run, context)
         context.leases.add(lease)
         run.leases.append(lease)
         with run.phase("provision"):
-            remote = lease.acquire()
+            remote = _acquired(lease, context)
         if not context.is_dry:
             context.hook.rpd_pod_ready(node=run.node, pod=lease.pod)
         try:
@@ -50,6 +52,18 @@ class Provision:
             raise
         finally:
             _give_back(lease, wanted, current_run(), context)
+
+
+def _acquired(lease: Lease, context: RunContext) -> Remote:
+    try:
+        return lease.acquire()
+    except ReleaseError as error:
+        context.leases.lost(error)
+        raise
+    except (PodNotReady, ConnectionLost):
+        if lease.offer is not None:
+            context.bad_offers.add(lease.offer)
+        raise
 
 
 def _with_gpu(changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -80,6 +94,7 @@ def _lease(job: Job, run: NodeRun, context: RunContext) -> Lease:
         connect=context.connect,
         record=nothing if context.is_dry else record,
         stop=context.stop,
+        bad_offers=context.bad_offers,
         ready_seconds=context.overrides.budget(job.budget).ssh_ready_seconds,
         env=context.pod_env,
     )

@@ -14,6 +14,7 @@ from rpd.errors import (
     Cause,
     CommandFailed,
     ConnectionLost,
+    DefinitionError,
     Interrupted,
     ProviderError,
     ProvisioningError,
@@ -23,10 +24,12 @@ from rpd.errors import (
 )
 from rpd.execute import guard, marks, traces
 from rpd.execute.context import RunContext
+from rpd.execute.current import acting_for
+from rpd.execute.files import NodeFiles
 from rpd.execute.journal import FileJournal, NoJournal
 from rpd.execute.lease import Lease
-from rpd.execute.current import acting_for
 from rpd.execute.noderun import NodeRun
+from rpd.execute.retry import Attempts, RetryPolicy
 from rpd.execute.scopes import Scopes, Setup, TeardownError
 from rpd.execute.stop import StopLevel
 from rpd.execute.verdict import PASSED, Verdict
@@ -34,6 +37,7 @@ from rpd.hooks import hookimpl
 from rpd.values.node import Node
 from rpd.values.outcome import Failed, Skipped
 from rpd.values.report import (
+    AttemptRecord,
     CostRecord,
     EnvironmentRecord,
     Failure,
@@ -64,18 +68,46 @@ class Runner:
         self._late_errors: SimpleQueue[TeardownError] = SimpleQueue()
 
     def run(self, node: Node, slot: int) -> tuple[NodeReport, NodeRun]:
-        """Run one node and return its report; never raises for what the node or its pod does."""
-        run = self._open(node)
+        """Run one node, again where its policy says so, and return its report.
+
+        Never raises for what the node or its pod does.
+        """
+        files = self._context.files.node(node) if self._context.files else None
+        self._context.hook.rpd_node_started(node=node, folder=files.folder if files else None)
+        try:
+            attempts = Attempts(policy=RetryPolicy.of(node))
+        except DefinitionError as error:
+            attempts = Attempts(policy=RetryPolicy())
+            wrong: Verdict | None = Verdict(Outcome.ERROR, Cause.CODE, str(error))
+        else:
+            wrong = marks.evaluate(node)
+        earlier: list[AttemptRecord] = []
+        while True:
+            run = self._open(node, files, attempts)
+            report = self._attempt(run, slot, wrong, tuple(earlier))
+            may_go_on = self._context.stop.level is StopLevel.NONE
+            if report.result.outcome.is_ok or not may_go_on or not attempts.another(report.result.cause, run.error):
+                break
+            earlier.append(_attempt_record(report))
+            self._context.hook.rpd_notice(text=f"{node.id}: {report.result.cause}: {report.result.reason}; trying again")
+            self._scopes.forget_failures(run)
+        for late in self._scopes.node_done(node):
+            self._late_errors.put(late)
+        return report, run
+
+    def _attempt(
+        self, run: NodeRun, slot: int, early: Verdict | None, earlier: tuple[AttemptRecord, ...]
+    ) -> NodeReport:
         started = datetime.now(UTC)
-        run.journal.write("node_started", sync=True, node=node.id)
-        self._context.hook.rpd_node_started(node=node, folder=run.files.folder if run.files else None)
+        run.journal.write("node_started", sync=True, node=run.node.id, attempt=run.attempt)
         with acting_for(run):
-            verdict = self._decide(run, slot)
+            verdict = early or self._decide(run, slot)
+        run.error = verdict.error
         self._settle(run)
-        report = self._report(run, verdict, started)
+        report = self._report(run, verdict, started, earlier)
         run.journal.write("node_finished", sync=True, outcome=report.result.outcome, cause=report.result.cause)
         run.close()
-        return report, run
+        return report
 
     def take_late_errors(self) -> list[TeardownError]:
         """Return the teardown errors that belong to nodes which have been reported already, each once."""
@@ -86,9 +118,8 @@ class Runner:
             except Empty:
                 return errors
 
-    def _open(self, node: Node) -> NodeRun:
+    def _open(self, node: Node, files: NodeFiles | None, attempts: Attempts) -> NodeRun:
         context = self._context
-        files = context.files.node(node) if context.files else None
         return NodeRun(
             node=node,
             files=files,
@@ -98,21 +129,19 @@ class Runner:
             masker=context.masker(),
             config=context.config,
             context=context,
+            attempt=attempts.number,
+            gpu_after_oom=attempts.gpu,
         )
 
     # --- one node ---------------------------------------------------------------------------------------------------
 
     def _decide(self, run: NodeRun, slot: int) -> Verdict:
-        early = marks.evaluate(run.node)
-        if early is not None:
-            errors = self._scopes.node_done(run.node)
-            return self._told_others(run, early, errors)
         setup = Setup(self._scopes, run, slot)
         verdict = self._set_up_and_call(run, setup)
         if not verdict.outcome.is_ok:
             for lease in run.leases:
                 lease.failed = True
-        errors = [*setup.late_errors, *setup.teardown(), *self._scopes.node_done(run.node)]
+        errors = [*setup.late_errors, *setup.teardown(), *self._scopes.drop_lost()]
         return self._told_others(run, verdict, errors)
 
     def _told_others(self, run: NodeRun, verdict: Verdict, errors: Sequence[TeardownError]) -> Verdict:
@@ -227,7 +256,9 @@ class Runner:
             run.billed_seconds += meter.seconds
             run.usd += meter.usd
 
-    def _report(self, run: NodeRun, verdict: Verdict, started: datetime) -> NodeReport:
+    def _report(
+        self, run: NodeRun, verdict: Verdict, started: datetime, earlier: tuple[AttemptRecord, ...]
+    ) -> NodeReport:
         node, context = run.node, self._context
         lease = run.leases[-1] if run.leases else None
         source = context.source(context.project(node.file)) if run.staged or lease else SourceRecord()
@@ -248,18 +279,20 @@ class Runner:
                 outcome=verdict.outcome,
                 cause=verdict.cause,
                 reason=verdict.reason,
+                attempts=run.attempt,
                 started=started.isoformat(timespec="milliseconds"),
                 finished=datetime.now(UTC).isoformat(timespec="milliseconds"),
                 phases={name: round(seconds, 3) for name, seconds in run.phases.items()},
             ),
             pod=_pod_record(lease),
-            cost=_cost_record(run, lease, context.overrides.budget(node.job.budget).cost_cap_usd),
+            cost=_cost_record(run, lease, context.overrides.budget(node.job.budget).cost_cap_usd, earlier),
             source=source,
             environment=EnvironmentRecord(**{name: lease.facts.get(name, "") for name in _FACTS})
             if lease
             else EnvironmentRecord(),
             steps=tuple(run.steps),
             artifacts=tuple(run.artifacts),
+            attempts=earlier,
             metrics=dict(run.metrics),
             variables=dict(context.variables),
             folder=str(run.files.folder) if run.files else "",
@@ -276,7 +309,7 @@ class Runner:
             report,
             result=replace(report.result, outcome=verdict.outcome, cause=verdict.cause, reason=verdict.reason),
             pod=_pod_record(lease),
-            cost=_cost_record(run, lease, report.cost.cap_usd),
+            cost=_cost_record(run, lease, report.cost.cap_usd, report.attempts),
             failure=verdict.failure,
         )
 
@@ -319,14 +352,33 @@ def _pod_record(lease: Lease | None) -> PodRecord | None:
     )
 
 
-def _cost_record(run: NodeRun, lease: Lease | None, cap: float) -> CostRecord:
+def _attempt_record(report: NodeReport) -> AttemptRecord:
+    pod = report.pod
+    return AttemptRecord(
+        number=report.result.attempts,
+        outcome=report.result.outcome,
+        cause=report.result.cause,
+        reason=report.result.reason,
+        pod_id=pod.id if pod else "",
+        gpu=pod.gpu if pod else "",
+        datacenter=pod.datacenter if pod else "",
+        seconds=round(report.result.seconds, 3),
+        estimated_usd=report.cost.estimated_usd,
+    )
+
+
+def _cost_record(
+    run: NodeRun, lease: Lease | None, cap: float, earlier: tuple[AttemptRecord, ...] = ()
+) -> CostRecord:
+    """Return what all attempts of a node cost, at the rate of the last one's pod."""
+    before = sum(attempt.estimated_usd for attempt in earlier)
     if lease is None:
-        return CostRecord(cap_usd=cap)
+        return CostRecord(cap_usd=cap, estimated_usd=round(before, 6))
     return CostRecord(
         rate_usd_per_hr=lease.rate_usd_per_hr,
         rate_source=lease.rate_source,
         billed_seconds=round(run.billed_seconds, 3),
-        estimated_usd=round(run.usd, 6),
+        estimated_usd=round(run.usd + before, 6),
         cap_usd=cap,
     )
 

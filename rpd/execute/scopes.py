@@ -109,6 +109,17 @@ class Scopes:
                     over.add(key)
         return self._finish_where(lambda instance: instance.key in over) if over else []
 
+    def drop_lost(self) -> list[TeardownError]:
+        """Tear down the values that rest on a pod which went out of reach, so that the next node gets a fresh one."""
+        return self._finish_where(lambda instance: isinstance(instance.value, Pod) and instance.value.is_lost)
+
+    def forget_failures(self, of: NodeRun) -> None:
+        """Let wide values whose set-up failed for ``of`` be set up once more; for retries where the platform failed."""
+        with self._lock:
+            for key, instance in list(self._instances.items()):
+                if instance.error is not None and instance.last_user is of:
+                    del self._instances[key]
+
     def slot_done(self, slot: int) -> list[TeardownError]:
         """Say that a slot is over; tear down its worker-scoped values."""
         return self._finish_where(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from rpd.errors import Interrupted
 from rpd.execute.context import RunContext
 from rpd.execute.noderun import NodeRun
+from rpd.execute.purse import Purse
 from rpd.execute.runner import Runner
 from rpd.execute.scopes import Scopes, TeardownError
 from rpd.execute.stop import StopLevel
@@ -23,11 +24,22 @@ JOIN_SECONDS = 0.2
 class Execution:
     """One plan being carried out. ``reports`` fills up in the order in which nodes finish."""
 
-    def __init__(self, plan: Plan, context: RunContext, *, failure_limit: int | None, kill: bool) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        context: RunContext,
+        *,
+        failure_limit: int | None,
+        kill: bool,
+        budget_usd: float | None,
+        worst_case: Callable[[Node], float | None],
+    ) -> None:
         self._plan = plan
         self._context = context
         self._failure_limit = failure_limit
         self._at_limit = StopLevel.END if kill else StopLevel.DRAIN
+        self._purse = Purse(budget_usd)
+        self._worst_case = worst_case
         self._scopes = Scopes(plan.nodes)
         self._runner = Runner(context, self._scopes)
         self._lanes: deque[Lane] = deque(plan.lanes)
@@ -46,10 +58,14 @@ class Execution:
 
     def run(self) -> None:
         """Run every lane, then tear down what is left. Raises only what is a defect of rpd itself."""
-        if self._context.is_dry:
-            self._slot(0)
-        else:
-            self._run_threads()
+        forget = self._context.stop.listen(lambda _level: self._purse.close())
+        try:
+            if self._context.is_dry:
+                self._slot(0)
+            else:
+                self._run_threads()
+        finally:
+            forget()
         self._amend(errors=self._scopes.all_done())
         if self._crash is not None:
             raise self._crash
@@ -88,17 +104,34 @@ class Execution:
         for node in lane.nodes:
             if self._context.stop.level is not StopLevel.NONE:
                 return
+            if not self._may_cost(node):
+                return
             report, run = self._runner.run(node, number)
             self._publish(node, report)
             self._amend(run)
 
+    def _may_cost(self, node: Node) -> bool:
+        """Set the worst case of a node aside; where the budget of the run forbids it, nothing new is started."""
+        if self._purse.cap is None or self._context.is_dry:
+            return True
+        worst = self._worst_case(node) or 0.0
+        if self._purse.reserve(node.id, worst):
+            return True
+        self._context.stop.request(
+            StopLevel.DRAIN,
+            f"budget: ${self._purse.spent:.2f} of ${self._purse.cap:.2f} is spent, and {node.id} may cost ${worst:.2f}",
+        )
+        return False
+
     def _publish(self, node: Node, report: NodeReport) -> None:
         with self._lock:
-            is_new = node.id not in self._reports
+            before = self._reports.get(node.id)
+            is_new = before is None
             self._reports[node.id] = report
             if is_new and not report.result.outcome.is_ok:
                 self._failures += 1
             at_limit = self._failure_limit is not None and self._failures >= self._failure_limit
+        self._purse.settle(node.id, report.cost.estimated_usd - (before.cost.estimated_usd if before else 0.0))
         self._context.hook.rpd_node_report(node=node, report=report)
         if at_limit and self._context.stop.level is StopLevel.NONE:
             self._context.stop.request(self._at_limit, f"stopping after {self._failures} failures")

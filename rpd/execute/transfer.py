@@ -6,7 +6,6 @@ side needs neither tar nor rsync.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rpd.collect import Collection, collect, registered_marks
 from rpd.config import Config
-from rpd.errors import CollectionError
+from rpd.errors import CollectionError, UsageError
 from rpd.hooks import PluginManager
+from rpd.pipeline.reruns import add_reruns, wants_reruns
 from rpd.select import select
 from rpd.values.job import allow_gpu_ids, use_job_defaults
 from rpd.values.node import Node
@@ -27,6 +28,9 @@ def gather(config: Config, manager: PluginManager) -> Gathered:
     """Collect and select the nodes of an invocation. Raises UsageError for wrong arguments and expressions."""
     allow_gpu_ids(config.extra_gpu_ids)
     use_job_defaults(config.job_defaults)
+    if config.command == "run" or wants_reruns(config):
+        add_reruns(config, manager)
+    config = with_plugin_markers(config, manager)
     manager.hook.rpd_configure(config=config)
     collection = collect(config, manager)
     nodes = list(collection.nodes)
@@ -38,11 +42,23 @@ def gather(config: Config, manager: PluginManager) -> Gathered:
         deselect=config.deselect,
         known_marks=registered_marks(config.markers) if config.strict_markers else None,
     )
+    left = list(chosen.selected)
+    manager.hook.rpd_select_nodes(config=config, nodes=left)
     gathered = Gathered(
-        nodes=tuple(chosen.selected),
-        deselected=len(chosen.deselected),
+        nodes=tuple(left),
+        deselected=len(nodes) - len(left),
         errors=tuple(collection.errors),
         collection=collection,
     )
     manager.hook.rpd_collected(nodes=gathered.nodes, deselected=gathered.deselected, errors=gathered.errors)
     return gathered
+
+
+def with_plugin_markers(config: Config, manager: PluginManager) -> Config:
+    """Return ``config`` with the marks that plugins register added to its ``markers``. Raises UsageError."""
+    found: list[str] = []
+    for lines in manager.hook.rpd_markers(config=config):
+        if isinstance(lines, str) or not all(isinstance(line, str) for line in lines):
+            raise UsageError(f'rpd_markers: expected a list such as ["slow: takes hours"], got {lines!r}')
+        found += lines
+    return replace(config, markers=(*config.markers, *found)) if found else config

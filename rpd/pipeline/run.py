@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from rpd.config import Config
@@ -33,7 +34,7 @@ from rpd.plan import make_plan, uses_pod
 from rpd.record.plugin import ManifestPlugin
 from rpd.record.redact import Redactor
 from rpd.values.plan import Plan
-from rpd.values.report import RunSummary
+from rpd.values.report import RunSummary, SourceRecord
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +110,12 @@ def _execute(
     stop = Stop()
     context = _context(config, manager, far_end, overrides, secrets, redactor, files, stop)
     execution = Execution(
-        plan, context, failure_limit=config.failure_limit, kill=config.maxfail_action == "kill"
+        plan,
+        context,
+        failure_limit=config.failure_limit,
+        kill=config.maxfail_action == "kill",
+        budget_usd=config.budget,
+        worst_case=lambda node: prices.worst_case(node) if uses_pod(node) else 0.0,
     )
     context.journal.write("run_started", sync=True, pid=os.getpid(), host=socket.gethostname(), nodes=len(plan.nodes))
     started = time.monotonic()
@@ -192,7 +198,7 @@ def _context(
         pod_env=pod_env,
         full_trace=config.full_trace,
         config=config,
-        **({"source": Sources(files.folder, mask_bytes).of} if files else {}),
+        source=Sources(files.folder, mask_bytes).of if files else _no_source,
     )
 
 
@@ -219,6 +225,10 @@ class _Plain:
 
 
 _PLAIN = _Plain()
+
+
+def _no_source(_project: Path) -> SourceRecord:
+    return SourceRecord()
 
 
 def _unchanged(text: str) -> str:

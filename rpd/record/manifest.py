@@ -16,6 +16,7 @@ from rpd.record.redact import Redactor
 from rpd.record.tables import from_table, to_table, toml_value
 from rpd.record.whole import write_whole
 from rpd.values.report import (
+    AttemptRecord,
     SCHEMA_VERSION,
     ArtifactRecord,
     CostRecord,
@@ -38,7 +39,7 @@ _TABLES: dict[str, type] = {
     "source": SourceRecord,
     "environment": EnvironmentRecord,
 }
-_LISTS: dict[str, type] = {"steps": Step, "artifacts": ArtifactRecord}
+_LISTS: dict[str, type] = {"steps": Step, "artifacts": ArtifactRecord, "attempts": AttemptRecord}
 _FREE = ("metrics", "variables")
 _REQUIRED = ("node", "result")
 

@@ -94,14 +94,16 @@ class ManifestPlugin:
         )
         self._write_run(self._info)
         path = Path(self._info.folder) / results.FILE_NAME
-        reports = [manifest.redacted(report, self._redactor) for report in summary.reports]
-        self._try(path, lambda: write_whole(path, results.dumps(reports)))
+        self._try(path, lambda: write_whole(path, results.dumps(self._redacted(summary.reports))))
 
     def record_exit_code(self, exit_code: int) -> None:
         """Add to ``run.toml`` with which code the command is going to end."""
         if self._info is not None:
             self._info = replace(self._info, exit_code=int(exit_code))
             self._write_run(self._info)
+
+    def _redacted(self, reports: Sequence[NodeReport]) -> list[NodeReport]:
+        return [manifest.redacted(report, self._redactor) for report in reports]
 
     def _write_run(self, info: RunInfo) -> None:
         path = Path(info.folder) / run.FILE_NAME

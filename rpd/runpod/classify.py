@@ -146,6 +146,11 @@ _RULES: tuple[_Rule, ...] = (
         ),
         lambda f: SchemaMismatch(f"RunPod does not understand the request: {_said(f)}"),
     ),
+    # The SDK asks for the GPU type before it creates a pod.
+    (
+        lambda f: "No GPU found" in f.text,
+        lambda _: RequestRejected("RunPod rents no GPU type of that id"),
+    ),
     # 403 comes from the network's edge as well and does not prove that the key is dead.
     (
         lambda f: f.status == 403,
@@ -196,10 +201,17 @@ def may_have_acted(failure: Failure) -> bool:
 
 
 def _said(failure: Failure) -> str:
-    """Return RunPod's words in one line, else its HTTP status."""
+    """Return RunPod's words in one line, with its HTTP status where that is no success."""
     text = " ".join(failure.text.split())
+    bad_status = failure.status if failure.status and failure.status >= 400 else None
     if not text:
-        return f"HTTP {failure.status}" if failure.status else "no answer"
-    if failure.status and failure.status >= 400 and f"HTTP {failure.status}" not in text:
-        text = f"{text} (HTTP {failure.status})"
+        return (
+            f"HTTP {bad_status}"
+            if bad_status
+            else "an answer that cannot be read"
+            if failure.status
+            else "no answer"
+        )
+    if bad_status:
+        text = f"{text} (HTTP {bad_status})"
     return text if len(text) <= 300 else f"{text[:297]}..."

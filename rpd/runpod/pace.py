@@ -33,6 +33,8 @@ class TokenBucket:
         self._clock = clock
         self._sleep = sleep
         self._lock = threading.Lock()
+        self.on_hold: Callable[[float], object] = lambda _: None
+        """Hears the seconds of a new hold."""
         self._next = clock() - burst * self._interval
         """When the next call could pass if the bucket never overflowed."""
 
@@ -47,8 +49,13 @@ class TokenBucket:
 
     def hold(self, seconds: float) -> None:
         """Let nothing pass for ``seconds`` (at most LONGEST_HOLD)."""
+        granted = min(seconds, LONGEST_HOLD)
         with self._lock:
-            self._next = max(self._next, self._clock() + min(seconds, LONGEST_HOLD))
+            until = self._clock() + granted
+            longer = until > self._next
+            self._next = max(self._next, until)
+        if longer:
+            self.on_hold(granted)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from operator import itemgetter
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 from rpd.errors import (
     AmbiguousCreate,
@@ -19,6 +18,7 @@ from rpd.errors import (
     TransientError,
 )
 from rpd.runpod import market, order, pods
+from rpd.runpod.address import DEFAULT_URL, api_url, is_local
 from rpd.runpod.catalogue import (
     Catalogue,
     NetworkVolume,
@@ -30,12 +30,13 @@ from rpd.runpod.catalogue import (
 from rpd.runpod.classify import SchemaMismatch
 from rpd.runpod.literal import escape
 from rpd.runpod.pace import Retry, TokenBucket
-from rpd.runpod.sdk import DEFAULT_URL, Sdk, UnsureCreate, api_url
+from rpd.runpod.sdk import Sdk, UnsureCreate
 from rpd.values.pod import Account, Offer, PodInfo, PodRequest, PodSpec, PodStatus
 
 T = TypeVar("T")
 
 _ACCOUNT = "query { myself { id clientBalance currentSpendPerHr } }"
+_NOTEWORTHY_HOLD = 3.0
 _NOBODY = "the API key belongs to no account: set RUNPOD_API_KEY to a valid one"
 
 
@@ -81,12 +82,16 @@ class RunPodProvider:
         self._bucket = bucket or TokenBucket()
         self._catalogue_seconds = catalogue_seconds
         self._clock = clock
-        self._lock = threading.RLock()
+        # One lock for each thing that is made once: a slow catalogue must not keep a pod from being deleted.
+        self._sdk_lock = threading.Lock()
+        self._catalogue_lock = threading.Lock()
+        self._volumes_lock = threading.Lock()
         self._sdk: Sdk | None = None
         self._catalogues: dict[int, tuple[float, Catalogue]] = {}
         self._volumes: tuple[NetworkVolume, ...] | None = None
         self._plain_reads = False
         self._told: set[str] = set()
+        self._bucket.on_hold = self._tell_hold
 
     @property
     def name(self) -> str:
@@ -94,7 +99,7 @@ class RunPodProvider:
         url = api_url()
         if url == DEFAULT_URL:
             return "RunPod"
-        return f"emulator at {url}" if urlsplit(url).hostname in ("127.0.0.1", "localhost", "::1") else url
+        return f"emulator at {url}" if is_local(url) else url
 
     # --- who pays, and what there is ------------------------------------------------------------------------
 
@@ -114,7 +119,7 @@ class RunPodProvider:
 
     def catalogue(self, count: int = 1) -> Catalogue:
         """Return what RunPod has for ``count`` GPUs per pod, else (with a notice) what was shipped."""
-        with self._lock:
+        with self._catalogue_lock:
             read_at, known = self._catalogues.get(count, (0.0, None))
             if known is None or self._clock() - read_at > self._catalogue_seconds:
                 known = self._fresh_catalogue(count)
@@ -178,7 +183,7 @@ class RunPodProvider:
 
     @property
     def _api(self) -> Sdk:
-        with self._lock:
+        with self._sdk_lock:
             if self._sdk is None:
                 self._sdk = Sdk(self._key, self._bucket)
             return self._sdk
@@ -186,6 +191,12 @@ class RunPodProvider:
     def _read(self, act: Callable[[], T]) -> T:
         """Call what may be repeated."""
         return self._retry.call(act)
+
+    def _tell_hold(self, seconds: float) -> None:
+        if seconds >= _NOTEWORTHY_HOLD:
+            self.notify(
+                f"RunPod limits the rate of calls: rpd asks nothing for {seconds:.0f} s, as it wishes"
+            )
 
     def _tell_once(self, text: str) -> None:
         if text not in self._told:
@@ -202,7 +213,7 @@ class RunPodProvider:
             return shipped_catalogue()
 
     def _network_volumes(self) -> tuple[NetworkVolume, ...]:
-        with self._lock:
+        with self._volumes_lock:
             if self._volumes is None:
                 me = self._read(lambda: self._api.user())
                 if me is None:

@@ -8,24 +8,20 @@ of the pod.
 
 from __future__ import annotations
 
-import email.utils
 import json
 import os
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from rpd.errors import AmbiguousCreate, ApiRetired, ProviderError, TransientError
 from rpd.runpod.classify import Failure, Trouble, classify, may_have_acted
 from rpd.runpod.pace import TokenBucket
+from rpd.runpod.watch import Exchange, Recording, Watched, recorded
 
 T = TypeVar("T")
 
-DEFAULT_URL = "https://api.runpod.io"
 MASK = "***"
 _SHAPELESS = (KeyError, TypeError, IndexError, AttributeError, ValueError)
 """What falls out of code that reads an answer which has not the shape it counts on."""
@@ -42,11 +38,6 @@ class UnsureCreate(AmbiguousCreate):
     def __init__(self, message: str, *, refusal: ProviderError | None = None) -> None:
         super().__init__(message)
         self.refusal = refusal
-
-
-def api_url() -> str:
-    """Return where the SDK sends its calls, without ``/graphql``; it reads the variable at each call."""
-    return os.environ.get("RUNPOD_API_BASE_URL", DEFAULT_URL).rstrip("/")
 
 
 # --- importing the SDK --------------------------------------------------------------------------------------
@@ -76,12 +67,12 @@ def _load() -> Any:
         if not hasattr(graphql, "run_graphql_query") or not hasattr(graphql, "requests"):
             version = getattr(module, "__version__", "of unknown version")
             raise ApiRetired(f"the runpod SDK {version} is not one this rpd can use: install runpod 1.12")
-        if not isinstance(graphql.requests, _Watched):
+        if not isinstance(graphql.requests, Watched):
             # The SDK drops the status, Retry-After and error codes of an answer, and gives no seam to see
             # them: it calls requests.post itself. Replacing the name `requests` in that one module of the SDK
             # touches nothing else in the process; wrapping `requests` or its sessions would touch everybody's
             # calls, and reading the frames of its tracebacks fails where it raises nothing.
-            graphql.requests = _Watched(graphql.requests)
+            graphql.requests = Watched(graphql.requests)
         return module
 
 
@@ -106,150 +97,6 @@ def _sdk() -> Any:
     import runpod.error
 
     return runpod
-
-
-# --- seeing what the SDK hides ------------------------------------------------------------------------------
-
-
-@dataclass(slots=True, kw_only=True)
-class _Exchange:
-    """One HTTP call of the SDK as it went."""
-
-    mutation: bool
-    trouble: Trouble | None = None
-    text: str = ""
-    status: int | None = None
-    codes: tuple[str, ...] = ()
-    retry_after: float | None = None
-
-
-@dataclass(slots=True, kw_only=True)
-class _Recording:
-    """The HTTP calls made on behalf of one call on the SDK."""
-
-    bucket: TokenBucket
-    exchanges: list[_Exchange] = field(default_factory=list)
-
-
-class _Recordings(threading.local):
-    current: _Recording | None = None
-
-
-_recordings = _Recordings()
-
-
-@contextmanager
-def _recorded(bucket: TokenBucket) -> Iterator[_Recording]:
-    _recordings.current = recording = _Recording(bucket=bucket)
-    try:
-        yield recording
-    finally:
-        _recordings.current = None
-
-
-class _Watched:
-    """Stands for ``requests`` in the SDK's GraphQL module and records what ``post`` answers."""
-
-    def __init__(self, requests: Any) -> None:
-        self._requests = requests
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._requests, name)
-
-    def post(self, url: str, **keywords: Any) -> Any:
-        recording = _recordings.current
-        if recording is None:
-            return self._requests.post(url, **keywords)
-        recording.bucket.take()
-        exchange = _Exchange(mutation=_is_mutation(keywords.get("data", "")), trouble=Trouble.LOST)
-        recording.exchanges.append(exchange)
-        try:
-            response = self._requests.post(url, **keywords)
-        except self._requests.exceptions.RequestException as error:
-            exchange.trouble, exchange.text = _how_it_was_lost(error)
-            raise
-        _note_answer(exchange, response)
-        if exchange.status == 429 and exchange.retry_after:
-            recording.bucket.hold(exchange.retry_after)
-        return response
-
-
-def _is_mutation(body: str) -> bool:
-    try:
-        return str(json.loads(body)["query"]).lstrip().startswith("mutation")
-    except (ValueError, KeyError, TypeError):
-        return True
-
-
-def _how_it_was_lost(error: Exception) -> tuple[Trouble, str]:
-    """Return whether RunPod can have got the request, and why it failed; by the names of nested errors."""
-    names = {type(error).__name__} | {kind.__name__ for kind in type(error).__mro__}
-    reason = getattr(error.args[0], "reason", None) if error.args else None
-    names.add(type(reason).__name__)
-    if "NameResolutionError" in names:
-        return Trouble.UNSENT, "its host name cannot be resolved"
-    if "NewConnectionError" in names:
-        return Trouble.UNSENT, "nobody answers at its address"
-    if "ConnectTimeout" in names:
-        return Trouble.UNSENT, "no connection came about in time"
-    if names & {"SSLError", "ProxyError", "InvalidURL", "InvalidSchema", "MissingSchema", "InvalidHeader"}:
-        return Trouble.UNSENT, f"the connection failed ({type(error).__name__})"
-    if "ReadTimeout" in names:
-        return Trouble.LOST, "no answer within 30 s"
-    return Trouble.LOST, f"the connection broke ({type(error).__name__})"
-
-
-def _note_answer(exchange: _Exchange, response: Any) -> None:
-    exchange.status = int(response.status_code)
-    exchange.retry_after = seconds_to_wait(response.headers.get("Retry-After"))
-    try:
-        body = response.json()
-    except ValueError:
-        exchange.trouble, exchange.text = Trouble.UNREADABLE, "an answer that is not JSON"
-        return
-    errors = body.get("errors") if isinstance(body, dict) else None
-    if isinstance(errors, list) and errors:
-        exchange.trouble = Trouble.REFUSED
-        exchange.text = "; ".join(dict.fromkeys(_message(item) for item in errors))
-        exchange.codes = tuple(filter(None, map(_code, errors)))
-    elif not isinstance(body, dict) or not isinstance(body.get("data"), dict):
-        exchange.trouble, exchange.text = Trouble.UNREADABLE, _problem(body)
-    else:
-        exchange.trouble = None
-
-
-def _message(error: Any) -> str:
-    return str(error.get("message", "")) if isinstance(error, dict) else str(error)
-
-
-def _code(error: Any) -> str:
-    extensions = error.get("extensions") if isinstance(error, dict) else None
-    return str(extensions.get("code", "")) if isinstance(extensions, dict) else ""
-
-
-def _problem(body: Any) -> str:
-    """Return the sentence in an answer that is JSON but not GraphQL's."""
-    found = (
-        [body[key] for key in ("error", "detail", "message", "title") if key in body]
-        if isinstance(body, dict)
-        else []
-    )
-    return next((text for text in found if isinstance(text, str)), "an answer without data")
-
-
-def seconds_to_wait(header: str | None, *, now: float | None = None) -> float | None:
-    """Return the seconds a ``Retry-After`` header asks for: a number of them, or a date; None for neither."""
-    if not header:
-        return None
-    try:
-        return max(0.0, float(header))
-    except ValueError:
-        pass
-    try:
-        moment = email.utils.parsedate_to_datetime(header).timestamp()
-    except ValueError:
-        return None
-    return max(0.0, moment - (time.time() if now is None else now))
 
 
 # --- the calls ----------------------------------------------------------------------------------------------
@@ -332,11 +179,11 @@ class Sdk:
 
     def _attempt(
         self, act: Callable[[], T], secrets: Sequence[str]
-    ) -> tuple[T | None, Failure | None, _Recording]:
+    ) -> tuple[T | None, Failure | None, Recording]:
         """Call the SDK; return its answer or how it failed; its own error is not even kept as context."""
         answer: T | None = None
         raised: str | None = None
-        with _recorded(self._bucket) as recording:
+        with recorded(self._bucket) as recording:
             try:
                 answer = act()
             except self._failures as error:
@@ -345,7 +192,7 @@ class Sdk:
         failed = raised is not None or (last is not None and (last.trouble or (last.status or 0) >= 400))
         return answer, self._failure(last, raised or "", secrets) if failed else None, recording
 
-    def _failure(self, last: _Exchange | None, raised: str, secrets: Sequence[str]) -> Failure:
+    def _failure(self, last: Exchange | None, raised: str, secrets: Sequence[str]) -> Failure:
         if last is None:
             return Failure(
                 trouble=Trouble.UNSENT, text=self._scrub(raised or "the SDK sent nothing", secrets)
@@ -353,8 +200,7 @@ class Sdk:
         if last.trouble is None:
             # RunPod answered in order; the SDK's own check, or the shape of the answer, is what failed.
             trouble = Trouble.REFUSED if raised else Trouble.UNREADABLE
-            text = raised or "an answer of another shape than expected"
-            return Failure(trouble=trouble, text=self._scrub(text, secrets), status=last.status)
+            return Failure(trouble=trouble, text=self._scrub(raised, secrets), status=last.status)
         return Failure(
             trouble=last.trouble,
             text=self._scrub(last.text, secrets),

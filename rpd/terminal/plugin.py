@@ -192,8 +192,8 @@ class Terminal:
                 row.last_line = self._ink.redact(
                     plain(f"{offer}: {reason}" if reason else offer) or row.last_line
                 )
-                if event == "intent":
-                    row.billed_since = self._clock()
+                if event in ("intent", "created"):
+                    row.billed_since = row.billed_since or self._clock()
                 if event == "refused":
                     row.billed_since = None
                 if detail.get("usd_per_hr"):
@@ -220,9 +220,9 @@ class Terminal:
                 return "CREATED", f"pod {pod}: {offer}", ""
             case "released" if self._level >= 1:
                 return "GONE", f"pod {pod} {detail.get('final_state', '')}".rstrip(), ""
-            case "lost":
+            case "lost" if self._level > -2:
                 return "LOST", f"pod {pod} {reason}".rstrip(), "red"
-            case "kept":
+            case "kept" if self._level > -2:
                 return "KEPT", f"pod {pod} goes on billing; release it: rpd stop {pod}", "yellow"
             case "unreleased":
                 return (
@@ -330,7 +330,7 @@ class Terminal:
         text += format_duration(result.seconds)
         if pod is not None:
             text += f" {money(report.cost.estimated_usd)}"
-        if len(self._planned) > 1:
+        if len(self._planned) > 1 and not self._config.dry_run:
             text += f"  [{done}/{len(self._planned)}]"
         self._flush_batch()
         self._tell(result.outcome.upper(), report.node.id, text, OUTCOME_STYLES[result.outcome])
@@ -395,7 +395,7 @@ class Terminal:
             crop = self._screen.is_interactive
             lines += ending.short_summary(reports, width=width, verbose=verbose, crop=crop, ink=ink)
         lines += ending.pods_left(summary, width=width, ink=ink)
-        if self._level >= 0 and not config.dry_run:
+        if lines and self._level > -2:
             lines.append("")
         dry_run_usd = self._dry_total() if config.dry_run else None
         lines.append(ending.last_line(summary, width=width, ink=ink, dry_run_usd=dry_run_usd))

@@ -17,6 +17,8 @@ from rpd.terminal.ink import Ink, Redact
 
 _INTERVAL = 0.25
 """Seconds between two drawings of the board."""
+_PATIENCE = 5.0
+"""Seconds to wait for the last drawing: a signal handler may hold what that needs."""
 _ASCII = str.maketrans({"…": "...", "·": "-"})
 
 
@@ -37,8 +39,9 @@ class Screen:
     ) -> None:
         self._file = file
         self._environ = environ
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._waiting: list[str] = []
+        self._is_writing = False
         self._gone = False
         self._live: Live | None = None
         self._ticker: threading.Thread | None = None
@@ -72,10 +75,21 @@ class Screen:
     def lines(self, texts: Iterable[str]) -> None:
         """Write lines together; above the board they appear with its next drawing."""
         with self._lock:
+            self._waiting.extend(texts)
             if self._live is None:
+                self._write_waiting()
+
+    def _write_waiting(self) -> None:
+        """Write what waits; what a signal handler on this very thread adds meanwhile is written after it."""
+        if self._is_writing:
+            return
+        self._is_writing = True
+        try:
+            while self._waiting:
+                texts, self._waiting = self._waiting, []
                 self._write("".join(f"{text}\n" for text in texts))
-            else:
-                self._waiting.extend(texts)
+        finally:
+            self._is_writing = False
 
     def _write(self, text: str) -> None:
         if self._gone or not text:
@@ -95,23 +109,29 @@ class Screen:
 
     def start_board(self, draw: Callable[[], str]) -> None:
         """Draw what ``draw`` returns (fitted to the width) below the lines, until ``stop_board``."""
-        if not self.is_interactive or self._live is not None:
-            return
+        with self._lock:
+            if not self.is_interactive or self._ticker is not None:
+                return
+            live = self._make_live()
+            live.start()
+            self._end.clear()
+            self._live = live
+            self._ticker = threading.Thread(
+                target=self._tick, args=(live, draw), name="rpd-screen", daemon=True
+            )
+            self._ticker.start()
+
+    def _make_live(self) -> Live:
         console = Console(file=self._file, force_terminal=True, highlight=False, markup=False, emoji=False)
         # What user code prints on this machine has to go above the board too.
         redirect = self._file is sys.stdout
-        live = Live(
+        return Live(
             console=console,
             auto_refresh=False,
             transient=True,
             redirect_stdout=redirect,
             redirect_stderr=redirect,
         )
-        live.start()
-        self._end.clear()
-        self._live = live
-        self._ticker = threading.Thread(target=self._tick, args=(live, draw), name="rpd-screen", daemon=True)
-        self._ticker.start()
 
     def stop_board(self) -> None:
         """Write the lines that wait, remove the board and show the cursor again."""
@@ -119,29 +139,26 @@ class Screen:
         if ticker is None:
             return
         self._end.set()
-        ticker.join()
-        with self._lock:
-            live, self._live = self._live, None
-            waiting, self._waiting = self._waiting, []
-        if live is not None:
-            with contextlib.suppress(OSError, ValueError):
-                live.stop()
-        self.lines(waiting)
+        ticker.join(_PATIENCE)
 
     def _tick(self, live: Live, draw: Callable[[], str]) -> None:
         try:
-            while True:
-                ended = self._end.wait(_INTERVAL)
+            is_over = False
+            while not is_over:
+                is_over = self._end.wait(_INTERVAL)
                 self._draw(live, draw)
-                if ended:
-                    return
-        except (OSError, ValueError):
-            self._gone = True
+        except Exception:  # noqa: BLE001, S110 - without a board the run goes on, in plain lines
+            pass
+        with contextlib.suppress(Exception):
+            live.stop()
+        with self._lock:
+            self._live = None
+            self._write_waiting()
 
     def _draw(self, live: Live, draw: Callable[[], str]) -> None:
+        board = Text.from_ansi(draw(), no_wrap=True, end="")
         with self._lock:
             waiting, self._waiting = self._waiting, []
-        board = Text.from_ansi(draw(), no_wrap=True, end="")
         if waiting:
             live.console.out("\n".join(waiting), highlight=False)
         live.update(board, refresh=True)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import NoReturn
 
 
-class Skipped(Exception):  # noqa: N818 - it is an outcome, not an error
+class Skipped(Exception):
     """Raised by ``rpd.skip``; the node is reported as skipped."""
 
 
-class Failed(Exception):  # noqa: N818 - it is an outcome, not an error
+class Failed(Exception):
     """Raised by ``rpd.fail``; the node is reported as failed."""
 
 

@@ -60,6 +60,21 @@ class Result:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptRecord:
+    """One attempt before the last: how it ended, on which pod, how long it took (s) and what it cost (USD)."""
+
+    number: int
+    outcome: Outcome
+    cause: Cause | None = None
+    reason: str = ""
+    pod_id: str = ""
+    gpu: str = ""
+    datacenter: str = ""
+    seconds: float = 0.0
+    estimated_usd: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PodRecord:
     """The pod it ran on. ``final_state`` is ``deleted``, ``stopped``, ``running`` or ``unknown``."""
 
@@ -146,6 +161,8 @@ class NodeReport:
     environment: EnvironmentRecord = field(default_factory=EnvironmentRecord)
     steps: tuple[Step, ...] = ()
     artifacts: tuple[ArtifactRecord, ...] = ()
+    attempts: tuple[AttemptRecord, ...] = ()
+    """The attempts before the last one, whose story the rest tells."""
     metrics: Mapping[str, Any] = field(default_factory=dict)
     variables: Mapping[str, Any] = field(default_factory=dict)
     folder: str = field(default="", compare=False)

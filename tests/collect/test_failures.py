@@ -79,9 +79,17 @@ def test_errors_of_all_files_are_told_together(project):
 def test_the_cause_of_an_exception_is_told(project):
     """``raise … from …`` shows what came first."""
     project.write({"deploy_x.py": "try:\n    {}['lr']\nexcept KeyError as error:\n    raise ValueError('no lr') from error\n"})
-    message = project.error().message
-    assert "E   KeyError: 'lr'" in message
-    assert message.splitlines()[-1] == "E   ValueError: no lr"
+    error = project.error()
+    assert error.place == "deploy_x.py:5"
+    assert error.message.splitlines() == [
+        "deploy_x.py:3: in <module>",
+        "    {}['lr']",
+        "E   KeyError: 'lr'",
+        "which led to:",
+        "deploy_x.py:5: in <module>",
+        "    raise ValueError('no lr') from error",
+        "E   ValueError: no lr",
+    ]
 
 
 def test_an_exception_in_an_ids_function_is_told_with_its_parameter(project):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import hashlib
 import re
 
 import pytest
@@ -48,16 +49,12 @@ def ids(values, given_ids=None, *, names=("x",), make_id=lambda value, name: Non
         (Opaque(), "x0"),
         ([1], "x0"),
         ("y" * 100, "y" * 100),
-        ("y" * 101, "de6afc5b85cb8f5fe3abb50baa8b4fdfc0daafb16b42b1a7a6ffd77dcf18a2ab"),
+        ("ü" * 101, hashlib.sha256(("ü" * 101).encode()).hexdigest()),
     ],
 )
 def test_generated_ids(value, expected):
     """Texts stand for themselves, numbers carry the argument's name, objects get it with their index."""
-    (found,) = ids([value])
-    if expected.startswith("de6a"):
-        assert re.fullmatch("[0-9a-f]{64}", found)
-    else:
-        assert found == expected
+    assert ids([value]) == [expected]
 
 
 @pytest.mark.parametrize(

@@ -77,7 +77,7 @@ class Platform:
         import fabric
         import paramiko
 
-        host, port = ssh_endpoint(pod)
+        host, port = self.endpoint(pod)
 
         def attempt() -> Any:
             private = paramiko.Ed25519Key.from_private_key(io.StringIO((key or self.key).private))
@@ -87,9 +87,9 @@ class Platform:
             )  # fmt: skip
             try:
                 connection.open()
-            except (OSError, EOFError, paramiko.ssh_exception.NoValidConnectionsError) as error:
-                if isinstance(error, paramiko.AuthenticationException):
-                    raise
+            except paramiko.AuthenticationException:
+                raise
+            except (OSError, EOFError, paramiko.SSHException):
                 return None
             self._connections.append(connection)
             return connection
@@ -106,6 +106,14 @@ class Platform:
 
         data: dict[str, Any] = run_graphql_query(document)["data"]
         return data
+
+    def endpoint(self, pod: Pod) -> tuple[str, int]:
+        """Return host and port as a client should choose them: tcp, public, 22."""
+        return ssh_endpoint(pod)
+
+    def eventually(self, condition: Callable[[], Any], *, seconds: float = 15.0, what: str = "it") -> Any:
+        """Return the first true value of ``condition``; fail after a deadline."""
+        return eventually(condition, seconds=seconds, what=what)
 
     def clean(self) -> None:
         """Close connections, forget faults, terminate every pod."""

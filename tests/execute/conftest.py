@@ -45,7 +45,6 @@ class Machine:
         self._host_key = asyncssh.generate_private_key("ssh-ed25519")
         self._connections: set[asyncssh.SSHServerConnection] = set()
         self._children: set[subprocess.Popen[bytes]] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
         self._listener: Any = None
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
@@ -122,18 +121,13 @@ class Machine:
         await self._drop()
 
     async def _settle(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        # What asyncssh has put on the loop for the broken connections.
-        for _ in range(5):
-            await asyncio.sleep(0)
+        # asyncssh puts more on the loop as its connections end: until nothing is left.
+        while others := asyncio.all_tasks() - {asyncio.current_task()}:
+            _, late = await asyncio.wait(others, timeout=0.2)
+            for task in late:
+                task.cancel()
 
     async def _serve(self, process: asyncssh.SSHServerProcess[bytes]) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
         command = process.command or ""
         self.commands.append(command)
         child = subprocess.Popen(  # noqa: ASYNC220
@@ -147,11 +141,13 @@ class Machine:
         self._children.add(child)
         try:
             await process.redirect(stdin=child.stdin, stdout=child.stdout, stderr=child.stderr)
-            await process.wait_closed() if process.is_closing() else await process.stdout.drain()
+            await process.stdout.drain()
             code = await asyncio.to_thread(child.wait)
             process.exit(code)
         except (OSError, asyncssh.Error):
             return
+        finally:
+            await process.wait_closed()
 
 
 @pytest.fixture

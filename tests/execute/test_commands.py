@@ -256,7 +256,7 @@ def test_a_supervisor_that_was_killed_is_a_killed_command(remote: SshRemote, mac
     done = remote.run(command(f"kill -KILL $(cat {folder}/pid); sleep 300 & wait", grace=0.1), Log())
     assert done.exit_code == 137
     wait_until((folder / "group").exists)
-    remote.run(command(f"kill -KILL -- -$(cat {folder}/group)", key="2"), Log())
+    remote.run(command(f"kill -KILL -$(cat {folder}/group)", key="2"), Log())
 
 
 def test_a_machine_with_busybox_alone_will_do(busybox: None, remote: SshRemote, machine: Machine) -> None:

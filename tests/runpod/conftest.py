@@ -55,6 +55,7 @@ class Script:
     def __init__(self) -> None:
         self.queries: list[str] = []
         self.authorization: list[str] = []
+        self.paths: list[str] = []
         self._rules: list[tuple[str, list[Answer | Callable[[str], Answer]]]] = []
         self._lock = threading.Lock()
 
@@ -82,6 +83,7 @@ def script(monkeypatch: pytest.MonkeyPatch) -> Iterator[Script]:
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             made.authorization.append(self.headers["Authorization"])
+            made.paths.append(self.path)
             answer = made.answer(json.loads(body)["query"])
             if answer.drop:
                 self.close_connection = True

@@ -43,7 +43,7 @@ def emulated(account: Launched, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run
         account.api_key,
         retry=Retry(first_wait=0.01),
         patience=Patience(lost=(0.0, 0.02, 0.02)),
-        bucket=TokenBucket(rate=1000, burst=1000),
+        bucket=TokenBucket(rate=1000, burst=1000, sleep=lambda _: None),
     )
     account.set_balance(100.0)
     yield provider

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from rpd.config import Config
-from rpd.errors import AuthError
+from rpd.errors import AuthError, UsageError
 from rpd.hooks import make_plugin_manager, register
 from rpd.runpod import offline, plugin
 from rpd.runpod.offline import OfflineProvider
@@ -32,6 +32,15 @@ def test_a_real_run_gets_runpod(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     """With a key the pods come from RunPod."""
     monkeypatch.setenv("RUNPOD_API_KEY", "rpa_x")
     assert isinstance(provider_of(tmp_path, dry_run=False), RunPodProvider)
+
+
+@pytest.mark.parametrize("url", ["localhost:80", "api.runpod.io", "https://", "ftp://x"])
+def test_an_address_that_is_none_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    """A slip in RUNPOD_API_BASE_URL is an error of usage, not a server that cannot be reached."""
+    monkeypatch.setenv("RUNPOD_API_KEY", "rpa_x")
+    monkeypatch.setenv("RUNPOD_API_BASE_URL", url)
+    with pytest.raises(UsageError, match="RUNPOD_API_BASE_URL: expected a URL"):
+        provider_of(tmp_path, dry_run=False)
 
 
 def test_a_real_run_without_a_key_fails_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

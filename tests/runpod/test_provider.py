@@ -200,13 +200,18 @@ def test_retry_after_is_honoured(script: Script) -> None:
     """The wait before the next try is at least what RunPod asks for, for this call and for all others."""
     waits: list[float] = []
     held: list[float] = []
+    told: list[str] = []
     provider = RunPodProvider(
-        KEY, retry=Retry(sleep=waits.append), bucket=TokenBucket(clock=lambda: 0.0, sleep=held.append)
+        KEY,
+        notify=told.append,
+        retry=Retry(sleep=waits.append),
+        bucket=TokenBucket(clock=lambda: 0.0, sleep=held.append),
     )
     script.on(READ, raw({"error": "slow"}, 429, Retry_After="7"), data(pod=None))
     assert provider.get("p1") is None
     assert waits[0] >= 7
     assert held[0] >= 7
+    assert told == ["RunPod limits the rate of calls: rpd asks nothing for 7 s, as it wishes"]
 
 
 def test_a_wait_that_is_too_long_is_the_callers_to_know(script: Script, provider: RunPodProvider) -> None:
@@ -333,7 +338,7 @@ def test_a_refused_create_is_not_looked_for(
 def test_a_gpu_nobody_rents_is_told(script: Script, provider: RunPodProvider) -> None:
     """An id RunPod does not list is an error of the request, before anything is created."""
     ready_to_create(script, MADE).on("gpuTypes", data(gpuTypes=[]))
-    with pytest.raises(RequestRejected, match="No GPU found"):
+    with pytest.raises(RequestRejected, match="rents no GPU type"):
         provider.create(spec())
     assert script.sent(CREATE) == 0
 

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import socket
+import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import requests
 
 from rpd.errors import RateLimited, TransientError
-from rpd.runpod.classify import Trouble
 from rpd.runpod.pace import TokenBucket
-from rpd.runpod.sdk import Sdk, _how_it_was_lost, preload, seconds_to_wait
+from rpd.runpod.sdk import Sdk, preload
 from tests.runpod.conftest import KEY, Answer, Script, data, raw
 
 ROOT = Path(__file__).parents[2]
@@ -73,6 +70,22 @@ def test_the_users_own_calls_pass_unwatched(script: Script) -> None:
     assert runpod.get_gpus() == [{"id": "A"}]
 
 
+def test_a_proxy_is_not_asked_for_this_machine(script: Script, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the environment names a proxy, an emulator on this machine is reached all the same."""
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    script.on("", data(x=1))
+    assert Sdk(KEY).query("query { x }", dict) == {"x": 1}
+
+
+def test_an_address_may_end_in_a_slash(script: Script, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A trailing slash in RUNPOD_API_BASE_URL does not double."""
+    monkeypatch.setenv("RUNPOD_API_BASE_URL", os.environ["RUNPOD_API_BASE_URL"] + "/")
+    script.on("", data(x=1))
+    Sdk(KEY).query("query { x }", dict)
+    assert script.paths == ["/graphql"]
+
+
 def test_every_http_call_takes_a_token(script: Script) -> None:
     """A create makes two calls, and both count."""
     waits: list[float] = []
@@ -120,48 +133,3 @@ def test_an_answer_of_another_shape_is_a_hiccup(script: Script) -> None:
     with pytest.raises(TransientError, match="another shape") as caught:
         Sdk(KEY).query("query { myself { id } }", lambda found: found["myself"]["id"])
     assert caught.value.__context__ is None
-
-
-@pytest.fixture
-def silent() -> Iterator[int]:
-    """A server that takes connections and never answers."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        yield server.getsockname()[1]
-
-
-def lost_at(url: str) -> tuple[Trouble, str]:
-    with pytest.raises(requests.RequestException) as caught:
-        requests.post(url, data="{}", timeout=0.2)
-    return _how_it_was_lost(caught.value)
-
-
-def test_no_answer_in_time_is_lost(silent: int) -> None:
-    """The request was sent, so a create may have gone through."""
-    assert lost_at(f"http://127.0.0.1:{silent}/") == (Trouble.LOST, "no answer within 30 s")
-
-
-def test_nobody_there_is_unsent(silent: int) -> None:
-    """Where there was no connection nothing was done."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        closed = server.getsockname()[1]
-    assert lost_at(f"http://127.0.0.1:{closed}/")[0] is Trouble.UNSENT
-    assert lost_at(f"https://127.0.0.1:{silent}/")[0] in (Trouble.UNSENT, Trouble.LOST)
-    assert lost_at("http://nobody.invalid/")[0] is Trouble.UNSENT
-
-
-@pytest.mark.parametrize(
-    ("header", "seconds"),
-    [
-        (None, None),
-        ("", None),
-        ("7", 7.0),
-        ("0.5", 0.5),
-        ("-1", 0.0),
-        ("Thu, 01 Jan 1970 00:01:40 GMT", 40.0),
-        ("Thu, 01 Jan 1970 00:00:10 GMT", 0.0),
-        ("soon", None),
-    ],
-)
-def test_retry_after_is_seconds_or_a_date(header: str | None, seconds: float | None) -> None:
-    """Both forms HTTP allows are understood; nonsense is no wait."""
-    assert seconds_to_wait(header, now=60.0) == seconds

@@ -1,0 +1,54 @@
+"""The purse: a cap on what a whole run may spend, held by reserving the worst case before a node starts."""
+
+from __future__ import annotations
+
+import threading
+
+
+class Purse:
+    """Money of a run, in USD; ``cap`` None is no cap. Thread-safe.
+
+    What finished nodes cost plus what is reserved for running ones never exceeds the cap, as long as no node costs more
+    than its own worst case.
+    """
+
+    def __init__(self, cap: float | None) -> None:
+        self.cap = cap
+        self._changed = threading.Condition()
+        self._reserved: dict[str, float] = {}
+        self._spent = 0.0
+        self._is_closed = False
+
+    @property
+    def spent(self) -> float:
+        """What finished nodes cost."""
+        with self._changed:
+            return self._spent
+
+    def reserve(self, node_id: str, worst_case: float) -> bool:
+        """Set ``worst_case`` aside for a node and return True, or return False where the cap forbids it.
+
+        Waits as long as running nodes may turn out to cost less than was set aside for them.
+        """
+        if self.cap is None:
+            return True
+        with self._changed:
+            while not self._is_closed and self._spent + worst_case <= self.cap:
+                if self._spent + sum(self._reserved.values()) + worst_case <= self.cap:
+                    self._reserved[node_id] = worst_case
+                    return True
+                self._changed.wait()
+            return False
+
+    def settle(self, node_id: str, cost: float) -> None:
+        """Replace what was set aside for a node by what it cost (more)."""
+        with self._changed:
+            self._reserved.pop(node_id, None)
+            self._spent += cost
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """Let nobody wait any longer."""
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify_all()

@@ -1,0 +1,191 @@
+"""The plugin of reruns: remembers how nodes ended, and begins the next run with what failed or never ran."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from rpd.config import CAUSES, Config
+from rpd.errors import Cause
+from rpd.hooks import PluginManager, hookimpl
+from rpd.plan import uses_pod
+from rpd.record.memory import Memory, Remembered, Stepwise
+from rpd.values.node import Node
+from rpd.values.plan import Plan
+from rpd.values.report import NodeReport
+
+NAME = "reruns"
+
+
+def wants_reruns(config: Config) -> bool:
+    """Return whether a flag asks what earlier runs left."""
+    return bool(config.last_failed) or config.failed_first or config.new_first or config.is_stepwise
+
+
+def add_reruns(config: Config, manager: PluginManager) -> None:
+    """Register the plugin, unless it is blocked."""
+    if manager.is_blocked(NAME) or manager.has_plugin(NAME):
+        return
+    memory = Memory(config.rootdir)
+    manager.register(Reruns(config, memory, lambda text: manager.hook.rpd_notice(text=text)), NAME)
+
+
+class Reruns:
+    """Carries out ``--lf``, ``--ff``, ``--nf`` and ``--sw``, and keeps the memory they live by.
+
+    Every node is remembered when it begins and when it is reported. In a dry run only nodes without a pod are: the
+    others did not run. What cannot be remembered is told to ``notice`` once and costs nothing else.
+    """
+
+    def __init__(self, config: Config, memory: Memory, notice: Callable[[str], object]) -> None:
+        self._config = config
+        self._memory = memory
+        self._notice = notice
+        self._lock = threading.Lock()
+        self._is_broken = False
+        self._begin_with: int | None = None
+        """How many nodes ``--sw`` has before it, if it begins at the first one."""
+        self._passed_over = "" if config.stepwise_skip else None
+        """The node that ``--sw-skip`` went past; empty while it may still go past one."""
+
+    # --- selecting --------------------------------------------------------------------------------------------------
+
+    @hookimpl(trylast=True)
+    def rpd_select_nodes(self, nodes: list[Node]) -> None:
+        """Drop and reorder nodes as the flags say."""
+        config = self._config
+        if not wants_reruns(config):
+            return
+        held = self._memory.read()
+        if config.is_stepwise:
+            self._step_past(nodes, held.stepwise)
+        if config.last_failed or config.failed_first:
+            self._choose_failed(nodes, held)
+        if config.new_first:
+            _put_new_first(nodes, held.known, config.rootdir)
+
+    def _step_past(self, nodes: list[Node], held: Stepwise) -> None:
+        count = len(nodes)
+        refusal = self._why_not_skipping(nodes, held)
+        if refusal:
+            self._begin_with = count
+            self._notice(f"stepwise: {refusal}")
+            return
+        nodes[:] = [node for node in nodes if node.id not in held.behind]
+        skipped = count - len(nodes)
+        self._notice(
+            f"stepwise: skipping {_counted(skipped, 'node')} that came before (--sw-reset: begin at the first)"
+        )
+
+    def _why_not_skipping(self, nodes: list[Node], held: Stepwise) -> str:
+        if self._config.stepwise_reset:
+            return "resetting state, not skipping"
+        if not held.failed:
+            return "no previously failed nodes, not skipping"
+        if held.count != len(nodes):
+            return f"node count changed, not skipping (now {len(nodes)} nodes, previously {held.count})"
+        if all(node.id != held.failed for node in nodes):
+            return "previously failed node not found, not skipping"
+        return ""
+
+    def _choose_failed(self, nodes: list[Node], held: Remembered) -> None:
+        config = self._config
+        wanted = config.last_failed or CAUSES
+        known = {node_id for node_id, cause in held.failed.items() if cause in wanted}
+        failed = [node for node in nodes if node.id in known]
+        if failed and config.last_failed:
+            self._tell(f"rerun previous {_counted(len(failed), 'failure')}")
+            nodes[:] = failed
+        elif failed:
+            self._tell(f"rerun previous {_counted(len(failed), 'failure')} first")
+            nodes[:] = [*failed, *(node for node in nodes if node.id not in known)]
+        else:
+            self._nothing_failed(nodes, len(known), len(held.failed))
+
+    def _nothing_failed(self, nodes: list[Node], known: int, failed: int) -> None:
+        config = self._config
+        if known:
+            why = f"{_counted(known, 'known failure')} not in selected nodes"
+        elif failed:
+            why = f"no previously failed nodes of cause {', '.join(config.last_failed)} ({failed} of others)"
+        else:
+            why = "no previously failed nodes"
+        if not config.last_failed:
+            self._tell(f"{why}, the order stays as it is")
+        elif config.last_failed_no_failures == "all":
+            self._tell(f"{why}, not deselecting nodes")
+        else:
+            self._tell(f"{why}, running nothing (--lfnf=all: run all of them)")
+            nodes.clear()
+
+    def _tell(self, text: str) -> None:
+        self._notice(f"run-last-failure: {text}")
+
+    # --- remembering ------------------------------------------------------------------------------------------------
+
+    @hookimpl(tryfirst=True)
+    def rpd_run_started(self, plan: Plan) -> None:
+        """Tidy the memory up, and let ``--sw`` begin."""
+        self._try(self._memory.tidy)
+        count = self._begin_with
+        if self._steps and count is not None:
+            self._try(lambda: self._memory.begin_stepwise(count))
+        if self._config.is_stepwise and plan.width > 1:
+            self._notice("stepwise: nodes that run when one does not pass are let finish; nothing new is started")
+
+    @hookimpl(tryfirst=True)
+    def rpd_node_started(self, node: Node) -> None:
+        """Remember that a node began: if nothing more is heard of it, it is lost."""
+        if self._really_runs(node):
+            self._try(lambda: self._memory.begun(node.id, step=self._steps))
+
+    @hookimpl(tryfirst=True)
+    def rpd_node_report(self, node: Node, report: NodeReport) -> None:
+        """Remember how a node ended."""
+        if not self._really_runs(node):
+            return
+        result = report.result
+        cause = None if result.outcome.is_ok else result.cause or Cause.CODE
+        step = self._step(node.id, failed=cause is not None) if self._steps else ""
+        self._try(lambda: self._memory.ended(node.id, cause=cause, seconds=result.seconds, step=step))
+
+    @hookimpl
+    def rpd_run_finished(self) -> None:
+        """Close the memory."""
+        self._memory.close()
+
+    @property
+    def _steps(self) -> bool:
+        """Whether the run moves ``--sw`` on; a dry run does not."""
+        return self._config.is_stepwise and not self._config.dry_run
+
+    def _really_runs(self, node: Node) -> bool:
+        return not self._config.dry_run or not uses_pod(node)
+
+    def _step(self, node_id: str, *, failed: bool) -> str:
+        if not failed:
+            return "behind"
+        with self._lock:
+            if self._passed_over == "":
+                self._passed_over = node_id
+            return "behind" if self._passed_over == node_id else "failed"
+
+    def _try(self, write: Callable[[], None]) -> None:
+        try:
+            write()
+        except OSError as error:
+            with self._lock:
+                is_first, self._is_broken = not self._is_broken, True
+            if is_first:
+                self._notice(f"cannot remember for --lf how nodes end: {self._memory.path}: {error.strerror}")
+
+
+def _put_new_first(nodes: list[Node], known: frozenset[str], rootdir: Path) -> None:
+    """Order nodes: those that never ran first, and within both kinds the files that were changed last."""
+    changed = {file: (rootdir / file).stat().st_mtime for file in {node.file for node in nodes}}
+    nodes.sort(key=lambda node: (node.id in known, -changed[node.file]))
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

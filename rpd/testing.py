@@ -1,0 +1,154 @@
+"""Testing deploy files: a pytest plugin that drives the real command line against an emulator.
+
+Load it with ``pytest_plugins = ["rpd.testing"]`` in the ``conftest.py`` at the root of your tests. It brings the
+fixtures ``emulator`` and ``rpd_run``. Needs pytest, which rpd itself does not.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import rpd
+from rpd.emulator.launch import Launched, launch
+from rpd.record import history
+from rpd.values.report import NodeReport
+
+try:
+    import pytest
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(
+        "rpd.testing is a plugin for pytest, which is not installed: pip install pytest", name="pytest"
+    ) from error
+
+NOWHERE = "http://127.0.0.1:9"
+"""Where the API is looked for without the fixture ``emulator``: a test never reaches RunPod itself."""
+_PRINT_RUN_DIR = "--print-run-dir"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunResult:
+    """How one invocation of ``rpd`` ended.
+
+    ``out`` and ``err`` are what it printed, ``run_dir`` is its run folder (None if it made none) and ``reports`` are
+    the reports of the nodes that ran, in the order they began.
+    """
+
+    exit_code: int
+    out: str
+    err: str
+    run_dir: Path | None = None
+    reports: tuple[NodeReport, ...] = ()
+
+    def report(self, name: str) -> NodeReport:
+        """Return the report of the node of that id, or name after ``::``. Raises LookupError, with the nodes there are."""
+        for report in self.reports:
+            if name in (report.node.id, report.node.id.rpartition("::")[2]):
+                return report
+        raise LookupError(f"no node {name!r} among {[report.node.id for report in self.reports]}\n{self.out}{self.err}")
+
+
+class RpdRun:
+    """Runs ``rpd`` in a process of its own, as a user does: signals, environment and imports are the real ones."""
+
+    def __call__(
+        self,
+        folder: str | Path,
+        *args: str,
+        command: str = "run",
+        env: Mapping[str, str | None] | None = None,
+        timeout: float = 100.0,
+    ) -> RunResult:
+        """Run ``rpd COMMAND args`` in ``folder`` and wait until it ends, at most ``timeout`` seconds.
+
+        ``env`` changes the environment; None removes a variable. The test fails when the time is over.
+        """
+        return self.finish(self.start(folder, *args, command=command, env=env), timeout=timeout)
+
+    def start(
+        self,
+        folder: str | Path,
+        *args: str,
+        command: str = "run",
+        env: Mapping[str, str | None] | None = None,
+    ) -> subprocess.Popen[str]:
+        """Start ``rpd COMMAND args`` in ``folder`` and return at once: for tests that interrupt it."""
+        added = [_PRINT_RUN_DIR] if command == "run" and _PRINT_RUN_DIR not in args else []
+        return subprocess.Popen(
+            [sys.executable, "-P", "-m", "rpd", *filter(None, [command]), *args, *added],
+            cwd=folder,
+            env=_environment(env or {}),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+        )
+
+    def finish(self, process: subprocess.Popen[str], *, timeout: float = 100.0) -> RunResult:
+        """Wait for what ``start`` returned and read what it left. The test fails when the time is over."""
+        try:
+            out, err = process.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            out, err = process.communicate()
+            pytest.fail(f"rpd was still running after {timeout:g} s\n{out}{err}")
+        run_dir, out = _run_dir(process.args, out)
+        return RunResult(
+            exit_code=process.returncode,
+            out=out,
+            err=err,
+            run_dir=run_dir,
+            reports=tuple(history.reports(run_dir)) if run_dir else (),
+        )
+
+
+def _environment(changes: Mapping[str, str | None]) -> dict[str, str]:
+    """Return the environment of this process without settings of rpd, with an address that is not RunPod's."""
+    plain = {name: value for name, value in os.environ.items() if not name.startswith("RPD_")}
+    plain |= {"NO_COLOR": "1", "COLUMNS": "120", "PYTHONPATH": _import_path()}
+    plain.setdefault("RUNPOD_API_BASE_URL", NOWHERE)
+    merged = {**plain, **changes}
+    return {name: value for name, value in merged.items() if value is not None}
+
+
+def _import_path() -> str:
+    """Return a search path on which the child finds the rpd of this process, also where it is not installed."""
+    here = str(Path(rpd.__file__).parents[1])
+    return os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH")]))
+
+
+def _run_dir(args: object, out: str) -> tuple[Path | None, str]:
+    """Return the run folder that ``--print-run-dir`` printed, and ``out`` without the line if it was not asked for."""
+    body, _, last = out.rstrip("\n").rpartition("\n")
+    folder = Path(last)
+    if not last or not folder.is_absolute() or not folder.is_dir():
+        return None, out
+    was_added = isinstance(args, Sequence) and args[-1] == _PRINT_RUN_DIR
+    return folder, f"{body}\n" if was_added else out
+
+
+@pytest.fixture
+def emulator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Launched]:
+    """A RunPod of the test's own on this machine; ``RUNPOD_API_BASE_URL`` and ``RUNPOD_API_KEY`` lead to it.
+
+    It takes faults (``inject``), tells its ``pods()``, and ends with the test.
+    """
+    with launch() as launched:
+        monkeypatch.setenv("RUNPOD_API_BASE_URL", launched.base_url)
+        monkeypatch.setenv("RUNPOD_API_KEY", launched.api_key)
+        yield launched
+
+
+@pytest.fixture
+def rpd_run() -> RpdRun:
+    """``rpd_run(folder, "-n", "2")`` runs ``rpd run -n 2`` in a folder and returns a RunResult.
+
+    Ask for ``emulator`` as well to give it pods; without it only ``--local`` and ``--dry-run`` have any.
+    """
+    return RpdRun()

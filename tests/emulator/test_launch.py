@@ -1,0 +1,112 @@
+"""Starting an emulator and every way it can end: nothing may be left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rpd.emulator.launch import Launched, launch
+from rpd.errors import ProvisioningError
+
+Platform = Any
+
+
+def _folders() -> set[Path]:
+    return set(Path(tempfile.gettempdir()).glob("rpd-emulator-*"))
+
+
+def _processes_with(marker: str) -> list[int]:
+    """Return the processes of this machine whose command line holds ``marker``."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if marker.encode() in entry.read_bytes():
+                found.append(int(entry.parent.name))
+        except OSError:
+            continue
+    return found
+
+
+@pytest.fixture
+def busy(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> tuple[Launched, str, set[Path]]:
+    """An emulator of its own with a pod that runs a detached command; its marker; its folder."""
+    before = _folders()
+    emulator = launch(boot_seconds=0.02)
+    monkeypatch.setenv("RUNPOD_API_BASE_URL", emulator.base_url)
+    monkeypatch.setattr(platform.sdk, "api_key", emulator.api_key)
+    marker = f"sleep {100000 + emulator.process.pid}"
+    platform.run(platform.connect(platform.boot()), f"setsid {marker} > /dev/null 2>&1 < /dev/null &")
+    monkeypatch.undo()
+    platform.eventually(lambda: _processes_with(marker.replace(" ", "\0")))
+    yield emulator, marker.replace(" ", "\0"), _folders() - before
+    emulator.close()
+
+
+def _kill(emulator: Launched) -> None:
+    os.kill(emulator.process.pid, signal.SIGKILL)
+
+
+def _terminate(emulator: Launched) -> None:
+    emulator.process.terminate()
+
+
+def _hang_up(emulator: Launched) -> None:
+    """Do what the death of the driver does: close the pipe."""
+    assert emulator.process.stdin is not None
+    emulator.process.stdin.close()
+
+
+@pytest.mark.parametrize("end", [_kill, _terminate, _hang_up])
+def test_nothing_is_left_however_it_ends(
+    platform: Platform, busy: tuple[Launched, str, set[Path]], end: Callable[[Launched], None]
+) -> None:
+    """No process of a pod, no folder and no mount outlives the emulator, even after SIGKILL."""
+    emulator, marker, folders = busy
+    assert folders
+    end(emulator)
+    emulator.process.wait(20)
+    platform.eventually(lambda: not _processes_with(marker), what="the end of the pod's processes")
+    platform.eventually(lambda: not folders & _folders(), what="the end of the pod's disks")
+    assert "rpd-emulator" not in Path("/proc/mounts").read_text()
+
+
+def test_close_returns_when_all_is_gone(busy: tuple[Launched, str, set[Path]]) -> None:
+    """After close nothing needs to be waited for, and closing twice is fine."""
+    emulator, marker, folders = busy
+    emulator.close()
+    assert (_processes_with(marker), folders & _folders()) == ([], set())
+    emulator.close()
+
+
+def test_lingering(platform: Platform) -> None:
+    """With ``linger`` the emulator outlives its driver."""
+    with launch(linger=60) as emulator:
+        _hang_up(emulator)
+        assert emulator.state()["isolation"] in ("root", "user", "plain")
+
+
+def test_a_fixed_port_and_key() -> None:
+    """Both can be chosen; a port that is taken is one clear error."""
+    with launch(api_key="my-key") as first:
+        port = int(first.base_url.rpartition(":")[2])
+        assert first.api_key == "my-key"
+        with pytest.raises(ProvisioningError, match="ended before it served"):
+            launch(port=port)
+
+
+def test_launching_imports_no_server() -> None:
+    """The process that launches loads neither the web server nor GraphQL nor the SSH server."""
+    code = (
+        "import sys, rpd.emulator.launch; "
+        "print([m for m in ('aiohttp', 'graphql', 'asyncssh', 'asyncio') if m in sys.modules])"
+    )
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env).stdout == "[]\n"

@@ -1,0 +1,57 @@
+"""What went over the wire: lost calls told from those never sent, and the waits RunPod asks for."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+
+import pytest
+import requests
+
+from rpd.runpod.classify import Trouble
+from rpd.runpod.watch import how_it_was_lost, seconds_to_wait
+
+
+@pytest.fixture
+def silent() -> Iterator[int]:
+    """A server that takes connections and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+def lost_at(url: str) -> tuple[Trouble, str]:
+    with pytest.raises(requests.RequestException) as caught:
+        requests.post(url, data="{}", timeout=0.2)
+    return how_it_was_lost(caught.value)
+
+
+def test_no_answer_in_time_is_lost(silent: int) -> None:
+    """The request was sent, so a create may have gone through."""
+    assert lost_at(f"http://127.0.0.1:{silent}/") == (Trouble.LOST, "no answer within 30 s")
+
+
+def test_nobody_there_is_unsent(silent: int) -> None:
+    """Where there was no connection nothing was done."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        closed = server.getsockname()[1]
+    assert lost_at(f"http://127.0.0.1:{closed}/")[0] is Trouble.UNSENT
+    assert lost_at(f"https://127.0.0.1:{silent}/")[0] in (Trouble.UNSENT, Trouble.LOST)
+    assert lost_at("http://nobody.invalid/")[0] is Trouble.UNSENT
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        (None, None),
+        ("", None),
+        ("7", 7.0),
+        ("0.5", 0.5),
+        ("-1", 0.0),
+        ("Thu, 01 Jan 1970 00:01:40 GMT", 40.0),
+        ("Thu, 01 Jan 1970 00:00:10 GMT", 0.0),
+        ("soon", None),
+    ],
+)
+def test_retry_after_is_seconds_or_a_date(header: str | None, seconds: float | None) -> None:
+    """Both forms HTTP allows are understood; nonsense is no wait."""
+    assert seconds_to_wait(header, now=60.0) == seconds

@@ -1,0 +1,83 @@
+"""Whole runs: projects made of text, one emulator for all of them, and what to wait for."""
+
+from __future__ import annotations
+
+import textwrap
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rpd.emulator.launch import Launched, launch
+from rpd.execute import journal
+from rpd.testing import RpdRun, RunResult
+
+DEADLINE = 60.0
+
+
+def wait_until(condition: Callable[[], object], *, what: str = "the condition") -> None:
+    """Wait until ``condition`` holds, at most DEADLINE seconds."""
+    tick = threading.Event()
+    for _ in range(int(DEADLINE / 0.02)):
+        if condition():
+            return
+        tick.wait(0.02)
+    raise AssertionError(f"{what} did not come true within {DEADLINE:g} s")
+
+
+def write_project(folder: Path, files: dict[str, str]) -> Path:
+    """Write a project: file name to (indented) text. It is a root folder of its own."""
+    for name, text in {"rpd.toml": "", **files}.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(textwrap.dedent(text), encoding="utf-8")
+    return folder
+
+
+def events(run_dir: Path, *names: str) -> list[dict[str, Any]]:
+    """Return the events of those names in the journal of a run, in order."""
+    path = run_dir / journal.FILE_NAME
+    return [event for event in journal.read(path) if event["event"] in names] if path.exists() else []
+
+
+def run_dir_of(project: Path) -> Path | None:
+    """Return the only run folder of a project, None if there is none yet."""
+    folders = list((project / "rpd-runs").glob("*/"))
+    assert len(folders) <= 1
+    return folders[0] if folders else None
+
+
+def outcomes(result: RunResult) -> dict[str, str]:
+    """Return name of the node to outcome."""
+    return {report.node.id.rpartition("::")[2]: report.result.outcome.value for report in result.reports}
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Callable[[dict[str, str]], Path]:
+    """``project({name: text})`` writes a project and returns its folder."""
+    return lambda files: write_project(tmp_path / "project", files)
+
+
+@pytest.fixture
+def rpd(rpd_run: RpdRun) -> RpdRun:
+    """The command line, by a shorter name."""
+    return rpd_run
+
+
+@pytest.fixture(scope="session")
+def _shared() -> Iterator[Launched]:
+    with launch(boot_seconds=0.1) as launched:
+        yield launched
+
+
+@pytest.fixture
+def emulator(_shared: Launched, monkeypatch: pytest.MonkeyPatch) -> Iterator[Launched]:
+    """One emulator for all tests that clean up after themselves; each must leave it without a pod."""
+    monkeypatch.setenv("RUNPOD_API_BASE_URL", _shared.base_url)
+    monkeypatch.setenv("RUNPOD_API_KEY", _shared.api_key)
+    yield _shared
+    _shared.clear_faults()
+    _shared.set_balance(100.0)
+    assert _shared.pods() == []

@@ -1,0 +1,388 @@
+"""What a person sees of a run, at 80 columns."""
+
+import io
+import re
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from syrupy.assertion import SnapshotAssertion
+
+import rpd
+from rpd.config import Config
+from rpd.errors import Cause
+from rpd.hooks import make_plugin_manager, register
+from rpd.terminal import Terminal
+from rpd.values.dryrun import DryRunNode
+from rpd.values.node import Node
+from rpd.values.plan import Plan
+from rpd.values.pod import Cloud, Offer, PodInfo
+from rpd.values.report import NodeRecord, NodeReport, Outcome, Result, RunSummary
+from rpd.values.step import Step, StepKind
+
+MakeConfig = Callable[..., Config]
+MakeNode = Callable[..., Node]
+MakePlan = Callable[..., Plan]
+MakeReport = Callable[..., NodeReport]
+PLAIN = {"COLUMNS": "80"}
+TTY = {"COLUMNS": "80", "TERM": "xterm-256color"}
+RUN = Step(index=0, kind=StepKind.RUN, name="train", command="python train.py --seed 42")
+RAN = Step(index=0, kind=StepKind.RUN, name="train", command=RUN.command, exit_code=0, seconds=7.0)
+OFFER = "NVIDIA H100 80GB HBM3 in EU-RO-1 (secure)"
+FOLDER = Path("/project/rpd-runs/r1")
+
+
+@pytest.fixture(autouse=True)
+def somewhere_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Paths on screens are relative to where the user stands."""
+    monkeypatch.chdir("/")
+
+
+def shown(text: str) -> str:
+    """A screen without what differs from machine to machine."""
+    return re.sub(r"Python \d+\.\d+\.\d+", "Python 3.x.y", text.replace(rpd.__version__, "x.y.z"))
+
+
+def play(
+    terminal: Terminal,
+    nodes: list[Node],
+    reports: list[NodeReport],
+    plan: Plan,
+    pod: PodInfo,
+    config: Config,
+    clock: Callable[[], float],
+    **summary: Any,
+) -> None:
+    """Two nodes of which the second fails, in the order in which a run tells it."""
+    manager = make_plugin_manager()
+    register(manager, terminal, "terminal")
+    hook = manager.hook
+    hook.rpd_collected(nodes=nodes, deselected=2, errors=())
+    hook.rpd_run_started(config=config, plan=plan, far_end="RunPod", folder=FOLDER)
+    for node, report in zip(nodes, reports, strict=True):
+        hook.rpd_node_started(node=node, folder=FOLDER)
+        offered = {"offer": OFFER, "usd_per_hr": 3.6}
+        hook.rpd_pod_event(pod_name="rpd-1", event="intent", detail=offered)
+        for _ in range(2):
+            detail = {"offer": OFFER, "reason": "no machine is free"}
+            hook.rpd_pod_event(pod_name="rpd-1", event="refused", detail=detail)
+        hook.rpd_pod_event(pod_name="rpd-1", event="created", detail={**offered, "pod_id": "abc123"})
+        clock.now += 4  # type: ignore[attr-defined]
+        hook.rpd_pod_event(pod_name="rpd-1", event="ready", detail={"pod_id": "abc123"})
+        hook.rpd_pod_ready(node=node, pod=pod)
+        hook.rpd_step_started(node=node, step=RUN)
+        hook.rpd_step_output(node=node, data=b"epoch 1\r\n10%|#    |\r 50%|###  |")
+        hook.rpd_step_output(node=node, data=b"\r100%|#####|\ncaf\xc3")
+        hook.rpd_step_output(node=node, data=b"\xa9 \x1b[31mred\x1b[0m")
+        hook.rpd_step_finished(node=node, step=RAN)
+        gone = {"pod_id": "abc123", "final_state": "deleted"}
+        hook.rpd_pod_event(pod_name="rpd-1", event="released", detail=gone)
+        hook.rpd_node_report(node=node, report=report)
+    hook.rpd_notice(text="GraphQL is retired here: going on with REST v2")
+    hook.rpd_run_finished(
+        config=config,
+        summary=RunSummary(
+            folder=str(FOLDER), reports=tuple(reports), seconds=192.0, deselected=2, **summary
+        ),
+    )
+
+
+@pytest.fixture
+def play_run(
+    make_config: MakeConfig,
+    make_node: MakeNode,
+    make_plan: MakePlan,
+    make_report: MakeReport,
+    pod: PodInfo,
+    clock: Callable[[], float],
+) -> Callable[..., str]:
+    def run(
+        file: io.StringIO | None = None,
+        environ: Mapping[str, str] = PLAIN,
+        redact: Callable[[str], str] = str,
+        summary: Mapping[str, Any] | None = None,
+        **settings: Any,
+    ) -> str:
+        config = make_config(**settings)
+        out = io.StringIO() if file is None else file
+        nodes = [make_node(42), make_node(43)]
+        reports = [
+            make_report(nodes[0], metrics={"f1": 0.91234567, "steps": 100}),
+            make_report(
+                nodes[1],
+                Outcome.FAILED,
+                cause=Cause.OOM,
+                reason="command exited 137: python train.py --seed 43",
+                seconds=192.0,
+                usd=0.41,
+            ),
+        ]
+        terminal = Terminal(config, out, redact=redact, clock=clock, environ=environ)
+        play(terminal, nodes, reports, make_plan(*nodes), pod, config, clock, **(summary or {}))
+        return shown(out.getvalue())
+
+    return run
+
+
+def test_a_plain_screen(play_run: Callable[..., str], snapshot: SnapshotAssertion) -> None:
+    """Not a terminal: whole lines, nothing rewritten, no colours."""
+    screen = play_run()
+    assert "\x1b" not in screen
+    assert "\r" not in screen
+    assert screen == snapshot
+
+
+def test_verbose_streams_output_with_prefixes(
+    play_run: Callable[..., str], snapshot: SnapshotAssertion
+) -> None:
+    """-v tells each step and streams each line once, in the state it had at its end."""
+    assert play_run(verbose=1) == snapshot
+
+
+def test_s_streams_output(play_run: Callable[..., str]) -> None:
+    """-s streams the lines and tells no more of the rest."""
+    lines = play_run(capture=False).splitlines()
+    streamed = [line for line in lines if line.startswith("finetune[deberta-seed42] |")]
+    assert [line.partition("| ")[2] for line in streamed] == ["epoch 1", "100%|#####|", "café red"]
+    assert not [line for line in lines if line.startswith("START")]
+
+
+def test_quiet_is_short(play_run: Callable[..., str], snapshot: SnapshotAssertion) -> None:
+    """-q leaves what did not pass and the last line."""
+    assert play_run(quiet=1) == snapshot
+
+
+def test_very_quiet_is_one_line(play_run: Callable[..., str]) -> None:
+    """-qq leaves notices and the last line."""
+    *notices, last = play_run(quiet=2).splitlines()
+    assert notices == ["rpd: GraphQL is retired here: going on with REST v2"]
+    assert last == "= 1 passed, 1 failed, 2 deselected in 3m12s, $0.42 (run folder project/rpd-runs/r1) ="
+
+
+def test_pods_that_are_left_are_loud_whatever_is_asked(play_run: Callable[..., str]) -> None:
+    """Even -qq tells which pods may bill, with the command that releases each, and why the run stopped."""
+    summary = {"unreleased": ("pod1",), "leftover": ("pod2",), "stop_reason": "Ctrl-C", "not_run": 3}
+    screen = play_run(quiet=2, summary=summary)
+    assert "1 POD MAY STILL BILL" in screen
+    assert "rpd stop pod1" in screen
+    assert "rpd stop pod2" in screen
+    assert "2 deselected, 3 not run in 3m12s, $0.42, stopped: Ctrl-C" in screen.splitlines()[-1]
+
+
+def test_the_run_folder_is_printed_last(play_run: Callable[..., str]) -> None:
+    """--print-run-dir gives scripts a line of its own."""
+    assert play_run(print_run_dir=True).splitlines()[-1] == str(FOLDER)
+
+
+def test_a_terminal_gets_colours_and_gives_its_cursor_back(
+    play_run: Callable[..., str], tty: io.StringIO, snapshot: SnapshotAssertion
+) -> None:
+    """On a terminal the board is gone at the end, the cursor is there, and outcomes have pytest's colours."""
+    screen = play_run(file=tty, environ=TTY)
+    assert screen.rindex("\x1b[?25h") > screen.rindex("\x1b[?25l")
+    assert screen.partition("\x1b[?25h")[2] == snapshot
+    assert "\x1b[32mPASSED \x1b[0m" in screen
+    assert "\x1b[31mFAILED \x1b[0m" in screen
+
+
+@pytest.mark.parametrize(
+    ("environ", "color", "is_tty", "expected"),
+    [
+        ({}, "auto", False, False),
+        ({}, "yes", False, True),
+        ({"FORCE_COLOR": "1"}, "auto", False, True),
+        ({"FORCE_COLOR": "1", "NO_COLOR": "1"}, "auto", False, False),
+        ({"NO_COLOR": "1", "TERM": "xterm"}, "auto", True, False),
+        ({"NO_COLOR": "1"}, "yes", False, True),
+        ({"FORCE_COLOR": "1"}, "no", False, False),
+        ({"TERM": "dumb"}, "auto", True, False),
+        ({"CI": "true", "TERM": "xterm"}, "auto", True, True),
+    ],
+)
+def test_who_decides_about_colour(
+    play_run: Callable[..., str],
+    tty: io.StringIO,
+    environ: dict[str, str],
+    color: str,
+    is_tty: bool,
+    expected: bool,
+) -> None:
+    """The flag, then NO_COLOR, then FORCE_COLOR, then the terminal; CI has colours but no board."""
+    screen = play_run(file=tty if is_tty else None, environ=PLAIN | environ, color=color)
+    assert ("\x1b[3" in screen) is expected
+    if "CI" in environ or environ.get("TERM") == "dumb":
+        assert "\x1b[?25l" not in screen
+
+
+def test_no_secret_reaches_the_screen(
+    make_config: MakeConfig,
+    make_node: MakeNode,
+    make_plan: MakePlan,
+    make_report: MakeReport,
+    pod: PodInfo,
+    clock: Callable[[], float],
+) -> None:
+    """A canary in id, parameters, reason, log and notice is masked before anything is cut to fit."""
+    canary = "canary-0123456789abcdefghij"
+    config = make_config(verbose=1)
+    node = make_node(backbone=f"xxxxxxxxxxxxxxx{canary}")
+    report = make_report(node, Outcome.FAILED, reason=f"no {canary}", metrics={f"m{canary}": f"xxxx{canary}"})
+    out = io.StringIO()
+    terminal = Terminal(
+        config, out, redact=lambda text: text.replace(canary, "***"), clock=clock, environ=PLAIN
+    )
+    play(terminal, [node], [report], make_plan(node), pod, config, clock, stop_reason=canary)
+    terminal.rpd_notice(canary)
+    assert "canary" not in out.getvalue()
+    assert "xxxx***" in out.getvalue()
+
+
+def test_a_report_that_a_teardown_changed_is_told_again(
+    make_config: MakeConfig, make_node: MakeNode, make_report: MakeReport
+) -> None:
+    """The same outcome twice is one line; another outcome is news."""
+    out = io.StringIO()
+    terminal = Terminal(make_config(), out, environ=PLAIN)
+    node = make_node()
+    for outcome in (Outcome.PASSED, Outcome.PASSED, Outcome.ERROR):
+        terminal.rpd_node_report(node, make_report(node, outcome))
+    words = [line.split()[0] for line in out.getvalue().splitlines() if "::" in line]
+    assert words == ["PASSED", "ERROR"]
+
+
+def test_a_pod_of_a_slot_costs_its_next_node_too(
+    make_config: MakeConfig, make_node: MakeNode, make_report: MakeReport, pod: PodInfo, clock: Any, tty: Any
+) -> None:
+    """A node that reuses the pod of its slot shows where it is, and what it costs since it began itself."""
+    terminal = Terminal(make_config(), tty, clock=clock, environ=TTY | {"COLUMNS": "120"})
+    first, second = make_node(1), make_node(2)
+    terminal.rpd_node_started(first)
+    terminal.rpd_pod_ready(first, pod)
+    clock.now = 100.0
+    terminal.rpd_node_report(first, make_report(first))
+    terminal.rpd_node_started(second)
+    clock.now = 200.0
+    row, footer = terminal._draw().splitlines()
+    terminal.close()
+    assert "H100 80GB HBM3 EU-RO-1" in row
+    assert "1m40s   $0.10" in row
+    assert "$0.11 so far" in footer  # 0.01 that the first one's report says, 0.10 of the second
+
+
+def test_a_board_of_64_nodes_is_calm(
+    make_config: MakeConfig,
+    make_node: MakeNode,
+    make_plan: MakePlan,
+    clock: Any,
+    tty: io.StringIO,
+    snapshot: SnapshotAssertion,
+) -> None:
+    """From 64 threads: few rows, each within the width, and how many more there are."""
+    terminal = Terminal(make_config(), tty, clock=clock, environ=TTY)
+    nodes = [make_node(seed) for seed in range(100, 164)]
+    terminal.rpd_run_started(make_config(), make_plan(*nodes, width=64), "RunPod", FOLDER)
+    turn = threading.Semaphore(1)
+
+    def slot(node: Node) -> None:
+        with turn:
+            terminal.rpd_node_started(node)
+            terminal.rpd_pod_event("rpd-1", "intent", {"offer": OFFER, "usd_per_hr": 3.6})
+            terminal.rpd_step_started(node, RUN)
+        terminal.rpd_step_output(node, f"\repoch {node.params['seed']} {'#' * 200}".encode())
+
+    threads = [threading.Thread(target=slot, args=(node,)) for node in nodes]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    clock.now = 75.0
+    board = re.sub(r"\x1b\[[\d;]*m", "", terminal._draw())
+    terminal.close()
+    lines = board.splitlines()
+    assert max(map(len, lines)) < 80
+    assert lines[-2:] == [
+        "… and 53 more",
+        "64 running, 0 of 64 done · 1m15s · $4.80 so far, worst case $320.00".ljust(79),
+    ]
+    assert {re.sub(r"\d", "9", line) for line in lines[:-2]} == snapshot
+
+
+def test_a_screen_that_went_away_costs_nothing(
+    make_config: MakeConfig, make_node: MakeNode, make_report: MakeReport
+) -> None:
+    """Output to a closed pipe is dropped: no thread of a slot may die of it."""
+    out = io.StringIO()
+    terminal = Terminal(make_config(), out, environ=PLAIN)
+    out.close()
+    node = make_node()
+    terminal.rpd_node_report(node, make_report(node))
+    terminal.rpd_notice("still here")
+
+
+def test_an_ascii_screen_is_served(make_config: MakeConfig, make_node: MakeNode) -> None:
+    """Characters the encoding lacks are replaced instead of raising."""
+    raw = io.BytesIO()
+    terminal = Terminal(make_config(capture=False), io.TextIOWrapper(raw, encoding="ascii"), environ=PLAIN)
+    terminal.rpd_step_output(make_node(), "caf\u00e9 \u2026\n".encode())
+    assert raw.getvalue() == b"finetune[deberta-seed42] | caf? ...\n"
+
+
+# --- dry run ---------------------------------------------------------------------------------------------------
+
+OFFERS = tuple(
+    Offer(gpu_id=gpu, count=1, cloud=Cloud.SECURE, datacenter=None, usd_per_hr=price, stock=stock)
+    for gpu, price, stock in (
+        ("NVIDIA H100 80GB HBM3", 2.39, "unknown"),
+        ("NVIDIA A100-SXM4-80GB", None, "high"),
+    )
+)
+STEPS = (
+    Step(index=0, kind=StepKind.PUT, name="", command=". -> /workspace/src"),
+    Step(index=1, kind=StepKind.RUN, name="train", command="python train.py \\\n  --seed 42"),
+    Step(index=2, kind=StepKind.PULL, name="", command="results/ -> artifacts/results"),
+)
+
+
+def dry_run(terminal: Terminal, config: Config, nodes: list[Node], plan: Plan) -> None:
+    """One planned with a pod, one without, one of unknown price, one that fails here."""
+    terminal.rpd_run_started(config, plan, "dry run", None)
+    planned = [
+        DryRunNode(
+            node_id=nodes[0].id,
+            request=("image x", "20 GB disk"),
+            offers=OFFERS,
+            steps=STEPS,
+            release="delete, once the pull is verified",
+            worst_case_usd=5.0,
+        ),
+        DryRunNode(node_id=nodes[1].id, worst_case_usd=0.0),
+        DryRunNode(node_id=nodes[2].id, request=("image y",), worst_case_usd=None),
+    ]
+    reports = []
+    for node, plan_of_node in zip(nodes, planned, strict=True):
+        terminal.rpd_node_started(node)
+        terminal.rpd_dry_run_node(plan_of_node)
+        outcome = Outcome.FAILED if node is nodes[2] else Outcome.PASSED
+        reason = "KeyError: 'lr'" if node is nodes[2] else ""
+        report = NodeReport(
+            node=NodeRecord(id=node.id, job="finetune", file=node.file, line=10),
+            result=Result(outcome=outcome, reason=reason, cause=Cause.CODE if reason else None),
+        )
+        reports.append(report)
+        terminal.rpd_node_report(node, report)
+    summary = RunSummary(folder="", reports=tuple(reports), seconds=0.25)
+    terminal.rpd_run_finished(config, summary)
+
+
+@pytest.mark.parametrize("quiet", [0, 1, 2])
+def test_a_dry_run_shows_what_would_happen(
+    make_config: MakeConfig, make_node: MakeNode, make_plan: MakePlan, quiet: int, snapshot: SnapshotAssertion
+) -> None:
+    """Pod request, offers in order with prices, steps, release, worst case; with -q a line; the total at the end."""
+    out = io.StringIO()
+    config = make_config(dry_run=True, quiet=quiet)
+    nodes = [make_node(seed) for seed in (42, 43, 44)]
+    dry_run(Terminal(config, out, environ=PLAIN), config, nodes, make_plan(*nodes))
+    assert shown(out.getvalue()) == snapshot

@@ -65,7 +65,9 @@ def timed(command: list[str], folder: Path) -> float:
     result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     seconds = time.perf_counter() - began
     if result.returncode:
-        raise SystemExit(f"{' '.join(command)} exited {result.returncode}:\n{result.stdout[-2000:]}{result.stderr}")
+        raise SystemExit(
+            f"{' '.join(command)} exited {result.returncode}:\n{result.stdout[-2000:]}{result.stderr}"
+        )
     return seconds
 
 

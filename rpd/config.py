@@ -488,6 +488,11 @@ class Config:
         return self.stepwise or self.stepwise_skip or self.stepwise_reset
 
     @property
+    def asks_memory(self) -> bool:
+        """Whether which nodes run, or in which order, depends on what earlier runs left."""
+        return bool(self.last_failed) or self.failed_first or self.new_first or self.is_stepwise
+
+    @property
     def failure_limit(self) -> int | None:
         """After how many non-passes nothing new starts."""
         limits = [1] if self.exitfirst else [self.maxfail] if self.maxfail else []

@@ -48,13 +48,17 @@ def rpd_addoption(options: OptionGroup) -> None:
 def rpd_markers(config: Config) -> Sequence[str] | None:
     """Return marks that jobs may have, each ``"name: description"`` or ``"name(arguments): description"``.
 
-    Plugins are asked, and the conftests that can add options; other conftests are read too late for that.
+    Plugins are asked, and the conftests of what the command line names (a folder, a file) and of the folders above;
+    other conftests are loaded too late for that.
     """
 
 
 @hookspec
 def rpd_configure(config: Config) -> None:
-    """Look at the finished configuration, before anything is collected. May raise UsageError."""
+    """Look at the finished configuration, before anything is collected. May raise UsageError.
+
+    Of the conftests those of what the command line names, and of the folders above, are asked.
+    """
 
 
 # --- collecting -----------------------------------------------------------------------------------------------------
@@ -158,8 +162,8 @@ def rpd_pod_released(pod: PodInfo, final_state: str, usd: float) -> None:
 
 
 @hookspec
-def rpd_fixture_teardown(node: Node | None, fixture: FixtureDef) -> None:
-    """Hear that a fixture was torn down, or that this failed; ``node`` used it last (None: nobody did)."""
+def rpd_fixture_teardown(node: Node, fixture: FixtureDef) -> None:
+    """Hear that a fixture was torn down, or that this failed; ``node`` used it last."""
 
 
 @hookspec

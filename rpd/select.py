@@ -1,4 +1,4 @@
-"""Selecting nodes: ``-k`` and ``-m``, one grammar, one matcher, and ``--deselect``.
+r"""Selecting nodes: ``-k`` and ``-m``, one grammar, one matcher, and ``--deselect``.
 
 ::
 
@@ -6,7 +6,7 @@
     or_:        and_ ("or" and_)*
     and_:       not_ ("and" not_)*
     not_:       "not" not_ | "(" or_ ")" | name | name "(" key "=" value ("," key "=" value)* ")"
-    name:       word characters and : + - . [ ] \\ /
+    name:       word characters and : + - . [ ] \ /
     value:      "text" | 'text' | whole number | True | False | None
 """
 
@@ -80,7 +80,8 @@ def _tokens(text: str) -> list[Token]:
     position = 0
     while not tokens or tokens[-1].kind != "end of input":
         found = _TOKEN.match(text, position)
-        assert found is not None and found.lastgroup is not None  # noqa: S101 - the last alternatives match anything
+        assert found  # the last two alternatives match anything
+        assert found.lastgroup
         tokens.append(_token(found.lastgroup, found[found.lastgroup], found.start(found.lastgroup) + 1))
         position = found.end()
     return tokens

@@ -10,14 +10,12 @@ from pathlib import Path
 
 import rpd
 from rpd.cli import parser
-from rpd.config import LOADING, Config, find_root, make_config, read_file
+from rpd.cli.setup import configure
+from rpd.config import Config
 from rpd.errors import ExitCode, RpdError
-from rpd.hooks import PluginManager, load_entry_points, load_named_plugins, make_plugin_manager
+from rpd.hooks import PluginManager
 
 Command = Callable[[Config, PluginManager], int]
-
-PLUGIN_COMMANDS = LOADING
-"""Commands that load the plugins of the user."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -52,54 +50,12 @@ def _main(argv: list[str]) -> int:
     if config.show_config:
         print("\n".join(parser.describe(config)))
         return ExitCode.OK
+    if config.trace_config:
+        from rpd.cli.trace import Trace
+
+        manager.register(Trace(config, manager), "trace")
     act: Command = getattr(import_module(command.module), command.function)
     return act(config, manager)
-
-
-def configure(command: str, argv: Sequence[str], cwd: Path) -> tuple[Config, PluginManager]:
-    """Read files, environment and flags; return the Config and the plugins. Raises UsageError."""
-    rootdir, config_file = find_root(cwd)
-    file_values = read_file(config_file)
-    added = list(file_values.get("addopts", ())) if command in PLUGIN_COMMANDS else []
-    early = parser.parse_plugins([*added, *argv])
-    names = [
-        *file_values.get("plugins", ()),
-        *filter(None, os.environ.get("RPD_PLUGINS", "").split(",")),
-        *early,
-    ]
-    manager = make_plugin_manager([name[3:] for name in names if name.startswith("no:")])
-    if command in PLUGIN_COMMANDS:
-        _register_built_in(manager, command)
-        load_entry_points(manager)
-        load_named_plugins(manager, [name for name in names if not name.startswith("no:")])
-    flags, args, plugin_options = parser.parse(command, argv, added, manager)
-    config = make_config(
-        command=command,
-        rootdir=rootdir,
-        invocation_dir=cwd,
-        config_file=config_file,
-        file_values=file_values,
-        flags=flags,
-        args=args,
-        plugin_options=plugin_options,
-    )
-    parser.check_together(config)
-    return config, manager
-
-
-BUILT_IN = {
-    "collect": ("rpd.execute.fixtures",),
-    "fixtures": ("rpd.execute.fixtures",),
-    "markers": (),
-    "run": ("rpd.execute.fixtures", "rpd.execute.runner", "rpd.runpod.plugin", "rpd.runpod.offline"),
-}
-"""rpd's own plugins; only a run loads what runs."""
-
-
-def _register_built_in(manager: PluginManager, command: str) -> None:
-    for name in BUILT_IN[command]:
-        if not manager.is_blocked(name):
-            manager.register(import_module(name), name)
 
 
 def _tell(error: RpdError) -> int:

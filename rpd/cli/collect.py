@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 
+from rpd.cli.notices import Notices
 from rpd.collect.tree import Price, collect_json, count_lines, tree_lines
 from rpd.config import Config
 from rpd.errors import CollectionError, ExitCode
@@ -16,6 +17,7 @@ from rpd.pipeline.gather import Gathered, gather
 
 def main(config: Config, manager: PluginManager) -> int:
     """Print what would run: a tree, ids (``-q``), counts a file (``-qq``) or JSON."""
+    manager.register(Notices(), "notices")
     gathered = gather(config, manager)
     if config.as_json:
         chosen = replace(gathered.collection, nodes=gathered.nodes)

@@ -47,6 +47,14 @@ COMMANDS = {
             arguments_help=_NODES,
         ),
         Command(
+            name="resume",
+            help="carry on a run that was killed",
+            module="rpd.cli.run",
+            function="resume",
+            arguments="RUN",
+            arguments_help="the run's id or how it begins (default: the last unfinished one)",
+        ),
+        Command(
             name="ps",
             help="list the pods of the account and what they cost",
             module="rpd.cli.pods",
@@ -177,7 +185,7 @@ def _parse(
 
 
 def _with_values(argv: Sequence[str]) -> list[str]:
-    """Return ``argv`` with ``--lf=all`` for a bare ``--lf``, which would otherwise take the next argument for its value."""
+    """Return ``argv`` with ``--lf=all`` for a bare ``--lf``, which would else take the next argument for its value."""
     bare = {flag: setting.const for _, setting in settings().values() if setting.const for flag in setting.flags}
     end = argv.index("--") if "--" in argv else len(argv)
     return [f"{text}={bare[text]}" if at < end and text in bare else text for at, text in enumerate(argv)]

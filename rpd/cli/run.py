@@ -4,24 +4,49 @@ from __future__ import annotations
 
 import sys
 from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
 
 from rpd.cli.collect import print_errors, summary_line
+from rpd.cli.setup import configure
 from rpd.config import Config
+from rpd.errors import UsageError
 from rpd.hooks import PluginManager
+from rpd.pipeline.resume import Resumed, choose
 from rpd.pipeline.run import run
 from rpd.record.redact import Redactor
 from rpd.terminal import Terminal
+from rpd.terminal.setup_plan import SetupPlan
 
 
 def main(config: Config, manager: PluginManager) -> int:
     """Run, with the terminal listening."""
+    return carry_out(config, manager, None)
+
+
+def resume(config: Config, manager: PluginManager) -> int:
+    """Carry on an earlier run, as its own command line had it."""
+    del manager
+    if len(config.args) > 1:
+        raise UsageError("rpd resume takes one run")
+    resumed = choose(config.runs_path, config.args[0] if config.args else "")
+    argv = list(resumed.info.argv)
+    argv = argv[1:] if argv[:1] == ["run"] else argv
+    run_config, run_manager = configure("run", argv, Path(resumed.info.invocation_dir or config.invocation_dir))
+    return carry_out(replace(run_config, yes=True), run_manager, resumed)
+
+
+def carry_out(config: Config, manager: PluginManager, resumed: Resumed | None) -> int:
+    """Run or carry on, with the terminal listening, and return the exit code."""
     redactor = Redactor()
     with ExitStack() as stack:
         if not manager.is_blocked("terminal"):
             terminal = Terminal(config, redact=redactor.text)
             stack.callback(terminal.close)
             manager.register(terminal, "terminal")
-        ended = run(config, manager, redactor)
+        if config.setup_plan:
+            manager.register(SetupPlan(lambda line: print(redactor.text(line))), "setup plan")
+        ended = run(config, manager, redactor, resumed)
     print_errors(ended.gathered.errors)
     if ended.summary is None:
         print(f"rpd: nothing was run: {summary_line(ended.gathered)}", file=sys.stderr)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -91,7 +90,8 @@ def absolute(text: str, folder: Path) -> Path:
 
 
 def _deploypath(entry: str, rootdir: Path) -> Iterator[Target]:
-    found = sorted(glob.glob(str(absolute(entry, rootdir)), recursive=True))
+    path = absolute(entry, rootdir)
+    found = [path] if path.exists() else sorted(rootdir.glob(entry))
     if not found:
         raise UsageError(f"deploypaths: {entry!r} matches nothing in {rootdir}")
-    yield from (Target(path=Path(path), text=entry) for path in found)
+    yield from (Target(path=each, text=entry) for each in found)

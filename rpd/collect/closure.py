@@ -52,7 +52,8 @@ def make_closure(
     for name in sorted(everything, key=lambda each: -walk.scope(each)):
         walk.visit(name)
     ordered = tuple(walk.order)
-    return Closure(names=ordered, definitions={n: view.chain(n) for n in ordered if n not in direct})
+    needed = {name: view.chain(name) for name in ordered if name not in direct}
+    return Closure(names=ordered, definitions=needed, visible=view.definitions)
 
 
 class _Walk:
@@ -107,17 +108,11 @@ class _Walk:
 
     def _mismatch(self, name: str, scope: Scope, definition: FixtureDef | None) -> CollectionError:
         asking_name, asking = self._path[-1]
-        what = f"the {scope.label} scoped fixture {name!r}"
-        if definition is None:
-            what = f"the {scope.label} scoped parameter {name!r}"
-        place = f" ({definition.location})" if definition else ""
-        return self._error(
-            [
-                f"ScopeMismatch: {asking.scope.label} scoped fixture {asking_name!r} ({asking.location}) "
-                f"asks for {what}{place}",
-                f"make {asking_name!r} {scope.label} scoped, or {name!r} {asking.scope.label} scoped",
-            ]
-        )
+        kind, place = ("parameter", "") if definition is None else ("fixture", f" ({definition.location})")
+        asks = f"{asking.scope.label} scoped fixture {asking_name!r} ({asking.location})"
+        asked = f"the {scope.label} scoped {kind} {name!r}{place}"
+        remedy = f"make {asking_name!r} {scope.label} scoped, or {name!r} {asking.scope.label} scoped"
+        return self._error([f"ScopeMismatch: {asks} asks for {asked}", remedy])
 
     def _ring(self, definition: FixtureDef) -> CollectionError:
         start = next(index for index, (_, held) in enumerate(self._path) if held is definition)
@@ -128,12 +123,8 @@ class _Walk:
 
     def _missing(self, name: str) -> CollectionError:
         if self._path and self._path[-1][0] == name:
-            return self._error(
-                [
-                    f"recursive dependency involving fixture {name!r} detected: "
-                    f"it asks for its own name and overrides no other fixture"
-                ]
-            )
+            why = "it asks for its own name and overrides no other fixture"
+            return self._error([f"recursive dependency involving fixture {name!r} detected: {why}"])
         if name in self._view.broken:
             return self._error([f"fixture {name!r} is declared, but wrongly: see the error about it"])
         available = sorted(each for each in self._view.definitions if not each.startswith("_"))

@@ -152,7 +152,10 @@ class _Collector:
             raise
         except BaseException as error:  # noqa: BLE001 - a deploy file may raise anything, SystemExit too
             raise from_exception(
-                error, rootdir=self._config.rootdir, full_trace=self._config.full_trace, otherwise=Location(file, 0)
+                error,
+                rootdir=self._config.rootdir,
+                full_trace=self._config.full_trace,
+                otherwise=Location(file, 0),
             ) from None
 
     def _module_marks(self, module: Any, file: str) -> tuple[Any, ...]:
@@ -207,7 +210,9 @@ class _Collector:
 
     def _not_found(self, target: Target) -> str:
         read = self._contexts[target.path]
-        names = [node.name for (path, _), nodes in self._nodes.items() if path == target.path for node in nodes]
+        names = [
+            node.name for (path, _), nodes in self._nodes.items() if path == target.path for node in nodes
+        ]
         close = difflib.get_close_matches(target.name, [*(read[1] if read else ()), *names], n=1)
         meant = f"; did you mean {target.text.partition('::')[0]}::{close[0]}?" if close else ""
         return f"not found: {target.text}\n(no match in any of [<File {target.path.name}>]){meant}"
@@ -223,7 +228,7 @@ class _Collector:
 
 
 def _ignored_paths(config: Config) -> frozenset[Path]:
-    """Return the paths never collected from: ``ignore``, by either folder it may be relative to, and the run folders."""
+    """Return the paths never collected from: the run folders and ``ignore``, relative to either folder."""
     bases = (config.invocation_dir, config.rootdir)
     given = {absolute(each, base) for each in config.ignore for base in bases}
     return frozenset({*given, config.runs_path})

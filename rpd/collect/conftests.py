@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
-import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -35,7 +34,7 @@ def load_conftests(
 
 def is_conftest_plugin(name: str) -> bool:
     """Return whether a plugin of that name is a conftest: those are named by their path."""
-    return os.path.basename(name) == NAME
+    return name.endswith(NAME) and Path(name).name == NAME
 
 
 class Conftests:
@@ -49,12 +48,19 @@ class Conftests:
         self._importer = importer
         self._rootdir = rootdir
         self._full_trace = full_trace
+        self._registered: list[Any] = [
+            plugin
+            for name, plugin in manager.list_name_plugin()
+            if plugin is not None and is_conftest_plugin(name)
+        ]
         self._above: dict[Path, tuple[ModuleType, ...]] = {}
 
     def above(self, folder: Path) -> tuple[ModuleType, ...]:
         """Return the conftests of ``folder`` and of those above it up to the root folder, the root-most first."""
+        if folder in self._rootdir.parents:
+            return ()
         if folder not in self._above:
-            outer = self.above(folder.parent) if self._reaches_above(folder) else ()
+            outer = () if folder in (self._rootdir, folder.parent) else self.above(folder.parent)
             broken = self.broken_above(folder.parent) is not None
             own = None if broken else self._load(folder / NAME)
             self._above[folder] = outer if own is None else (*outer, own)
@@ -77,24 +83,10 @@ class Conftests:
                 return True
         return False
 
-    def hidden_from(self, folder: Path) -> list[Any]:
+    def hidden_from(self, folder: Path) -> list[ModuleType]:
         """Return the registered conftests whose hooks do not apply to what lies in ``folder``."""
         visible = self.above(folder)
-        return [
-            plugin
-            for name, plugin in self._manager.list_name_plugin()
-            if plugin is not None and is_conftest_plugin(name) and plugin not in visible
-        ]
-
-    def all(self) -> Iterator[ModuleType]:
-        """Yield every conftest loaded so far, each once, outer ones first."""
-        yield from dict.fromkeys(module for modules in self._above.values() for module in modules)
-
-    def _reaches_above(self, folder: Path) -> bool:
-        """Return whether the folder above may hold conftests too: it is the root folder, in it, or beside it."""
-        if folder in (self._rootdir, folder.parent):
-            return False
-        return folder.parent not in self._rootdir.parents
+        return [conftest for conftest in self._registered if conftest not in visible]
 
     def _load(self, path: Path) -> ModuleType | None:
         loaded = self._manager.get_plugin(str(path))
@@ -117,5 +109,6 @@ class Conftests:
                 otherwise=Location(relative(path, self._rootdir), 0),
             )
         else:
+            self._registered.append(module)
             return module
         return None

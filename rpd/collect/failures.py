@@ -79,7 +79,9 @@ def _place(error: BaseException, frames: list[tuple[FrameType, int]], rootdir: P
     if isinstance(error, SyntaxError) and error.filename and Path(error.filename).is_file():
         return Location(relative(error.filename, rootdir), error.lineno or 0)
     places = [(frame.f_code.co_filename, line) for frame, line in frames]
-    inside = [place for place in places if place[0].startswith(str(rootdir)) and "site-packages" not in place[0]]
+    inside = [
+        place for place in places if place[0].startswith(str(rootdir)) and "site-packages" not in place[0]
+    ]
     for path, line in reversed(inside or places):
         return Location(relative(path, rootdir), line)
     return None

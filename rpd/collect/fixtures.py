@@ -114,7 +114,7 @@ class Registry:
         where = location_of(function, self._config.rootdir)
         try:
             text = marker.scope(fixture_name=name, config=self._config)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - a user's function may raise anything
             raise from_exception(
                 error,
                 rootdir=self._config.rootdir,

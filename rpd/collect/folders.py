@@ -41,7 +41,7 @@ def _walk(
     for entry in entries:
         path = folder / entry.name
         if entry.is_dir():
-            real = os.path.realpath(path) if entry.is_symlink() else os.path.join(above[-1], entry.name)
+            real = os.path.realpath(path) if entry.is_symlink() else f"{above[-1]}{os.sep}{entry.name}"
             if real not in above and not _is_skipped(path) and not is_ignored(path):
                 yield from _walk(path, patterns, is_ignored, (*above, real))
         elif entry.is_file() and matches(entry.name, str(path), patterns) and not is_ignored(path):

@@ -40,10 +40,12 @@ def make_ids(
     ]
     if ids.count(None) > 1:
         raise CollectionError("rpd.HIDDEN_PARAM can be the id of one parameter set only")
-    return ids if len(set(ids)) == len(ids) else _resolve_duplicates(argnames, ids, strict=strict)
+    return unique_ids(argnames, ids, strict=strict)
 
 
 def _listed(given: Iterable[Any], count: int) -> list[Any]:
+    if isinstance(given, str | bytes):
+        raise CollectionError(f"ids: expected a sequence or a function, got {given!r}")
     try:
         total = len(given)  # type: ignore[arg-type]
     except TypeError:
@@ -134,10 +136,13 @@ def escape(text: str) -> str:
     return text.encode("unicode_escape").decode("ascii").translate(_CONTROL)
 
 
-def _resolve_duplicates(argnames: Sequence[str], ids: list[str | None], *, strict: bool) -> list[str | None]:
-    counts = Counter(ids)
+def unique_ids(argnames: Sequence[str], ids: list[str | None], *, strict: bool) -> list[str | None]:
+    """Return ``ids``, equal ones numbered. Raises CollectionError for equal ones if ``strict``."""
+    if len(set(ids)) == len(ids):
+        return ids
     if strict:
-        raise duplicate_ids(argnames, ids)
+        raise _duplicate_ids(argnames, ids)
+    counts = Counter(ids)
     taken = set(ids)
     numbers: Counter[str | None] = Counter()
     resolved: list[str | None] = []
@@ -153,8 +158,7 @@ def _resolve_duplicates(argnames: Sequence[str], ids: list[str | None], *, stric
     return resolved
 
 
-def duplicate_ids(argnames: Sequence[str], ids: Sequence[str | None]) -> CollectionError:
-    """Return the error for ids that appear more than once."""
+def _duplicate_ids(argnames: Sequence[str], ids: Sequence[str | None]) -> CollectionError:
     shown = ["" if each is None else each for each in ids]
     twice = [each for each, count in Counter(shown).items() if count > 1]
     return CollectionError(

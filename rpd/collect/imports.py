@@ -14,10 +14,13 @@ from types import ModuleType
 from rpd.collect.source import relative
 from rpd.hooks import PluginManager
 
-
 _PLUGIN = "rpd.collect.importer"
+_PREFIX = "rpd:"
+"""Begins the names of modules that are imported by path; no module of another origin can have it."""
 _local: dict[str, dict[str, ModuleType]] = {}
-"""What in ``sys.modules`` is a user's: folder to the modules that were imported from it, by their names there."""
+"""Folder to the users' modules that were imported from it, by their names in ``sys.modules``."""
+_present: dict[str, str] = {}
+"""Of these, name to folder for those that are in ``sys.modules`` now."""
 
 
 def importer_of(manager: PluginManager, rootdir: Path) -> Importer:
@@ -62,7 +65,7 @@ class Importer:
         return self._execute(path, name)
 
     def _execute(self, path: Path, name: str) -> ModuleType:
-        unique = f"rpd:{relative(path.with_suffix(''), self._rootdir).replace('.', '·')}"
+        unique = f"{_PREFIX}{relative(path.with_suffix(''), self._rootdir).replace('.', '·')}"
         spec = importlib.util.spec_from_file_location(unique, path)
         if spec is None or spec.loader is None:
             raise ImportError(f"{path.name} is not a Python file")
@@ -80,13 +83,14 @@ class Importer:
 
 
 def _forget() -> None:
-    for folder, modules in _local.items():
+    for folder in _local:
         if folder in sys.path:
             sys.path.remove(folder)
-        for name, module in modules.items():
-            if sys.modules.get(name) is module:
-                del sys.modules[name]
+    for name, folder in _present.items():
+        if sys.modules.get(name) is _local[folder][name]:
+            del sys.modules[name]
     _local.clear()
+    _present.clear()
     importlib.invalidate_caches()
 
 
@@ -98,8 +102,7 @@ def _importable(*folders: Path) -> Iterator[None]:
         if text in sys.path:
             sys.path.remove(text)
         sys.path.insert(0, text)
-    for folder in sorted((each for each in _local if _is_above(each, texts[-1])), key=len):
-        sys.modules.update(_local[folder])
+    _bring_back(folders[-1])
     _set_aside(texts)
     before = set(sys.modules)
     try:
@@ -108,16 +111,29 @@ def _importable(*folders: Path) -> Iterator[None]:
         _remember(texts, before)
 
 
+def _bring_back(folder: Path) -> None:
+    """Put the modules of ``folder`` and of the folders above it into ``sys.modules``, the nearest winning."""
+    for each in map(str, reversed((folder, *folder.parents))):
+        for name, module in _local.get(each, {}).items():
+            sys.modules[name] = module
+            _present[name] = each
+
+
 def _set_aside(folders: list[str]) -> None:
     """Take modules of other folders out of ``sys.modules`` where these folders have one of that name."""
-    others = [modules for folder, modules in _local.items() if folder not in folders]
-    if not others:
-        return
-    own = {entry.removesuffix(".py") for folder in folders for entry in os.listdir(folder)}
-    for modules in others:
-        for name, module in modules.items():
-            if name.partition(".")[0] in own and sys.modules.get(name) is module:
-                del sys.modules[name]
+    own = {entry.removesuffix(".py") for folder in folders for entry in _entries(folder)}
+    for top in own & _present.keys():
+        home = _present[top]
+        if home in folders:
+            continue
+        for name in [each for each in _local[home] if each.partition(".")[0] == top]:
+            if _present.pop(name, None) == home:
+                sys.modules.pop(name, None)
+
+
+def _entries(folder: str) -> Iterator[str]:
+    with os.scandir(folder) as entries:
+        yield from (entry.name for entry in entries)
 
 
 def _remember(folders: list[str], before: set[str]) -> None:
@@ -126,8 +142,9 @@ def _remember(folders: list[str], before: set[str]) -> None:
     for name in sys.modules.keys() - before:
         origin = getattr(sys.modules[name], "__file__", None)
         for folder in homes:
-            if isinstance(origin, str) and (name.startswith("rpd:") or _is_below(origin, folder, name)):
+            if isinstance(origin, str) and (name.startswith(_PREFIX) or _is_below(origin, folder, name)):
                 _local.setdefault(folder, {})[name] = sys.modules[name]
+                _present[name] = folder
                 break
 
 
@@ -145,13 +162,9 @@ def _is_file(module: ModuleType, path: Path) -> bool:
     return origin is not None and os.path.realpath(origin) == os.path.realpath(path)
 
 
-def _is_above(folder: str, of: str) -> bool:
-    return of == folder or of.startswith(folder + os.sep)
-
-
 def _is_below(origin: str, folder: str, name: str) -> bool:
     """Return whether the module ``name`` with the file ``origin`` was found in ``folder`` itself."""
-    inside = os.path.join(folder, name.partition(".")[0])
+    inside = f"{folder}{os.sep}{name.partition('.')[0]}"
     return origin == f"{inside}.py" or origin.startswith(inside + os.sep)
 
 

@@ -16,7 +16,7 @@ import pluggy
 from rpd.collect.closure import make_closure, pick, reachable
 from rpd.collect.failures import at_function, from_exception
 from rpd.collect.fixtures import RESERVED, Registry, View, attached
-from rpd.collect.ids import MakeId, duplicate_ids
+from rpd.collect.ids import MakeId, unique_ids
 from rpd.collect.marks import check_marks, marks_of, used_fixtures
 from rpd.collect.parametrize import Case, Metafunc, split_argnames
 from rpd.collect.source import argument_names, location_of
@@ -178,7 +178,8 @@ def _nodes_of(name: str, function: Any, context: FileContext, hooks: Hooks) -> l
     view = _effective_view(metafunc, context)
     plain = {each for each, scope in metafunc.direct.items() if scope is Scope.JOB}
     closure = make_closure(function, wanted, view, direct=plain, rootdir=context.config.rootdir)
-    return list(_make_nodes(replace(definition, closure=closure), metafunc, marks))
+    definition = replace(definition, closure=closure)
+    return _make_nodes(definition, metafunc, marks, strict=context.config.strict_parametrization_ids)
 
 
 def _definition(
@@ -197,6 +198,7 @@ def _definition(
         closure=Closure(),
         keywords=frozenset(word.lower() for word in words),
         module=context.module,
+        marks=marks,
         doc=inspect.getdoc(function) or "",
     )
 
@@ -299,22 +301,23 @@ def _hand_out(request: Any) -> Any:
     return request.param
 
 
-def _make_nodes(definition: Definition, metafunc: Metafunc, marks: tuple[Mark, ...]) -> Iterator[Node]:
+def _make_nodes(
+    definition: Definition, metafunc: Metafunc, marks: tuple[Mark, ...], *, strict: bool
+) -> list[Node]:
+    cases = list(metafunc.cases())
+    joined = ["-".join(case.ids) if case.ids else None for case in cases]
+    ids = unique_ids([*metafunc.direct, *metafunc.indirect], joined, strict=strict)
     prefix = f"{definition.file}::{definition.name}"
-    nodes = [_make_node(definition, prefix, case, marks) for case in metafunc.cases()]
-    ids = [node.id for node in nodes]
-    if len(set(ids)) < len(ids):
-        names = [*metafunc.direct, *metafunc.indirect]
-        raise duplicate_ids(names, [node.case for node in nodes])
-    yield from nodes
+    return [_make_node(definition, prefix, case, text, marks) for case, text in zip(cases, ids, strict=True)]
 
 
-def _make_node(definition: Definition, prefix: str, case: Case, marks: tuple[Mark, ...]) -> Node:
-    text = "-".join(case.ids)
+def _make_node(
+    definition: Definition, prefix: str, case: Case, text: str | None, marks: tuple[Mark, ...]
+) -> Node:
     return Node(
         definition=definition,
-        id=f"{prefix}[{text}]" if case.ids else prefix,
-        case=text,
+        id=prefix if text is None else f"{prefix}[{text}]",
+        case=text or "",
         params=case.params,
         fixture_params=case.fixture_params,
         marks=(*case.marks, *marks) if case.marks else marks,

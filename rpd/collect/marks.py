@@ -43,7 +43,7 @@ def marks_of(function: Any) -> tuple[Mark, ...]:
 
 
 def marks_of_module(module: ModuleType) -> tuple[Mark, ...]:
-    """Return the marks ``rpdmark`` gives to every job of the module. Raises CollectionError if it holds anything else."""
+    """Return the marks ``rpdmark`` gives to every job of the module. Raises CollectionError for anything else in it."""
     given = getattr(module, MODULE_MARKS, ())
     marks = (given,) if isinstance(given, Mark) else given
     if not isinstance(marks, list | tuple):

@@ -202,7 +202,7 @@ class Metafunc:
             keywords["run"] = False
         return ParameterSet((NO_VALUE,) * len(names), (Mark(choice, (), keywords),), "NOTSET")
 
-    def _through(self, names: Sequence[str], indirect: bool | Sequence[str]) -> frozenset[str]:
+    def _through(self, names: Sequence[str], indirect: bool | Sequence[str]) -> frozenset[str]:  # noqa: FBT001
         if isinstance(indirect, bool):
             return frozenset(names) if indirect else frozenset()
         if isinstance(indirect, str) or not isinstance(indirect, Sequence):

@@ -191,15 +191,26 @@ _rpd_tries() { _rpd_n=0; while [ "$_rpd_n" -lt "$1" ]; do
   return 1; }
 # No "--" before the group: dash and busybox take it for a number.
 _rpd_signal() { kill "-$1" "-$_rpd_group" 2>/dev/null || kill "-$1" "$_rpd_group" 2>/dev/null; }
+# A zombie has ended, even if a PID 1 that reaps nothing lets it stand there.
+_rpd_ended() {
+  kill -0 "-$_rpd_group" 2>/dev/null || return 0
+  [ -r /proc/self/stat ] || return 1
+  for _rpd_stat in /proc/[0-9]*/stat; do
+    { read -r _rpd_line <"$_rpd_stat"; } 2>/dev/null || continue
+    set -- ${_rpd_line##*) }
+    if [ "$3" = "$_rpd_group" ] && [ "$1" != Z ]; then return 1; fi
+  done
+  return 0
+}
 _rpd_kill() {
   _rpd_tries 20 '[ -e "$_rpd_dir/group" ] || [ -e "$_rpd_dir/exit" ]'
   [ ! -e "$_rpd_dir/exit" ] || return 0
   read -r _rpd_group <"$_rpd_dir/group" || return 0
   _rpd_signal TERM
   _rpd_signal CONT
-  if ! _rpd_tries "$1" '! kill -0 "-$_rpd_group" 2>/dev/null'; then
+  if ! _rpd_tries "$1" _rpd_ended; then
     _rpd_signal KILL
-    _rpd_tries "$2" '! kill -0 "-$_rpd_group" 2>/dev/null'
+    _rpd_tries "$2" _rpd_ended
   fi
   _rpd_tries 20 '[ -e "$_rpd_dir/exit" ]'
 }

@@ -13,6 +13,7 @@ from rpd.execute.files import RunFiles
 from rpd.execute.journal import Journal
 from rpd.execute.lease import Connect, Lease
 from rpd.execute.noderun import Masker
+from rpd.execute.past import Past
 from rpd.execute.stop import Stop
 from rpd.values.job import Budget, CloudChoice, Gpu, Job, Release
 from rpd.values.pod import Offer, PodRequest, Provider
@@ -106,6 +107,8 @@ class RunContext:
     leases: LeaseBook = field(default_factory=lambda: LeaseBook())
     bad_offers: set[Offer] = field(default_factory=set)
     """Offers whose pods never became usable in this run; they are tried last."""
+    past: Past | None = None
+    """What an earlier process left of this run, when it is carried on."""
     _projects: dict[str, Path] = field(default_factory=dict)
     _requests: dict[int, tuple[Job, PodRequest]] = field(default_factory=dict)
 

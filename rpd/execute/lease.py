@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 from rpd.errors import (
@@ -120,6 +120,33 @@ class Lease:
         self.remote = remote
         return remote
 
+    def adopt(self, pod_id: str, offer: Offer | None, age_seconds: float) -> Remote:
+        """Take over a pod that an earlier process rented under this lease's name ``age_seconds`` ago.
+
+        ``pod_id`` may be empty: then the pod is looked for by its name. Raises PodLost if there is none or it does not
+        run, PodNotReady, ConnectionLost, Interrupted or a ProviderError; then nothing is left behind.
+        """
+        self._intended = True
+        self._started = time.monotonic() - age_seconds
+        self.offer = offer
+        try:
+            pod = self._provider.get(pod_id) if pod_id else self._find_by_name()
+            if pod is None:
+                self._intended = False
+                self._finish("deleted", pod_id=pod_id)
+                raise PodLost(f"pod {pod_id or self.name} is gone")
+            self.pod = pod
+            self._record("adopted", sync=True, pod_name=self.name, pod_id=pod.id)
+            if pod.status in (PodStatus.EXITED, PodStatus.TERMINATED):
+                raise PodLost(f"pod {pod.id} no longer runs: {pod.last_status_change or pod.status}")
+            remote = self._wait_until_ready()
+        except BaseException:
+            self.failed = True
+            self.release(Release.DELETE)
+            raise
+        self.remote = remote
+        return remote
+
     def _create(self) -> None:
         offers = sorted(self._provider.offers(self.request), key=lambda offer: offer in self._bad_offers)
         if not offers:
@@ -141,7 +168,14 @@ class Lease:
     def _create_at(self, offer: Offer) -> None:
         spec = PodSpec(name=self.name, request=self.request, offer=offer, env=self._env)
         for attempt in range(1, CREATE_TRIES + 1):
-            self._record("intent", sync=True, pod_name=self.name, offer=str(offer), usd_per_hr=offer.usd_per_hr)
+            self._record(
+                "intent",
+                sync=True,
+                pod_name=self.name,
+                offer=str(offer),
+                usd_per_hr=offer.usd_per_hr,
+                terms=asdict(offer),
+            )
             self._intended = True
             self._started = time.monotonic()
             try:

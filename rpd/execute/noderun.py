@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, TypeVar
 
+from rpd.errors import UsageError
 from rpd.execute.files import NodeFiles
 from rpd.execute.journal import Journal
 from rpd.execute.lease import Lease
+from rpd.execute.past import PastStep
 from rpd.values.job import Gpu
 from rpd.values.node import Node
 from rpd.values.report import ArtifactRecord
@@ -30,6 +32,18 @@ class Masker(Protocol):
 
     def feed(self, data: bytes, /) -> bytes: ...
     def flush(self) -> bytes: ...
+
+
+class StepsChanged(UsageError):
+    """A job that is carried on takes other steps than it took before."""
+
+
+@dataclass(slots=True)
+class StepEnd:
+    """How a step ended: its exit code if it has one, and what it returned, as JSON holds it."""
+
+    exit_code: int | None = None
+    result: Mapping[str, Any] | None = None
 
 
 @dataclass(kw_only=True, eq=False)
@@ -63,6 +77,10 @@ class NodeRun:
     """The pods this node used, in order."""
     billed_seconds: float = 0.0
     usd: float = 0.0
+    remembered: deque[PastStep] = field(default_factory=deque)
+    """Steps an earlier process did or began; answered from the journal instead of done again."""
+    holder: str = ""
+    """The wide fixture that is being set up, empty while the node's own are."""
     salvaging: bool = False
     """Whether the job is only called again to learn which pulls were still to come."""
     done: list[Callable[[], Any]] = field(default_factory=list)
@@ -73,28 +91,88 @@ class NodeRun:
         self._line = b""
         self._tail: deque[bytes] = deque(maxlen=TAIL_LINES)
         self._replayed = 0
+        self.recalled_seconds = 0.0
+        """What the recalled steps took when they were done."""
 
     # --- steps ------------------------------------------------------------------------------------------------------
 
+    def recall(self, kind: StepKind, name: str, command: str, fingerprint: str) -> Mapping[str, Any] | None:
+        """Return the result the next step had in an earlier process, None if it has to be done (again).
+
+        Raises StepsChanged if the job does not do what it did then.
+        """
+        if not self.remembered:
+            return None
+        past = self.remembered.popleft()
+        if past.kind != kind or past.fingerprint != fingerprint:
+            self.remembered.clear()
+            raise StepsChanged(
+                f"step {past.index + 1} of {self.node.id} is another than before ({past.kind}, now {kind}: "
+                f"{self.mask(command)}): its job or parameters changed, so it cannot be carried on; run it afresh"
+            )
+        if past.result is None:
+            self._cut_log(past.log_bytes)
+            return None
+        self.steps.append(
+            Step(
+                index=len(self.steps),
+                kind=kind,
+                name=self.mask(name),
+                command=self.mask(command),
+                exit_code=past.exit_code,
+                seconds=past.seconds,
+            )
+        )
+        self.recalled_seconds += past.seconds
+        return past.result
+
+    def forget_past(self) -> None:
+        """Do every step anew: the pod on which they were done is gone."""
+        if self.remembered:
+            self.remembered.clear()
+            self.journal.write("steps_forgotten", sync=True)
+            self._cut_log(0)
+
+    def _cut_log(self, length: int) -> None:
+        """Forget the output of a step that is followed from its first byte once more."""
+        if self.files is not None and self.files.output.exists():
+            with self.files.output.open("r+b") as log:
+                log.truncate(length)
+
     @contextmanager
-    def step(self, kind: StepKind, name: str, command: str) -> Iterator[Callable[[int], None]]:
-        """Record one step around its work; call what is yielded with the exit code, if there is one."""
+    def step(self, kind: StepKind, name: str, command: str, fingerprint: str) -> Iterator[StepEnd]:
+        """Record one step around its work; the work notes its exit code and result on what is yielded."""
+        end = StepEnd()
         step = Step(index=len(self.steps), kind=kind, name=self.mask(name), command=self.mask(command))
         self.steps.append(step)
         if self.files is None:  # a dry run: nothing begins, and it is over at once
-            yield lambda _code: None
+            yield end
             return
-        self.journal.write("step_started", sync=True, index=step.index, kind=kind, command=step.command)
+        self.journal.write(
+            "step_started",
+            sync=True,
+            index=step.index,
+            kind=kind,
+            command=step.command,
+            fingerprint=fingerprint,
+            log_bytes=self.files.output.stat().st_size if self.files.output.exists() else 0,
+        )
         self.hook.rpd_step_started(node=self.node, step=step)
-        code: list[int] = []
         started = time.monotonic()
         try:
-            yield code.append
+            yield end
         finally:
             seconds = time.monotonic() - started
-            step = replace(step, seconds=round(seconds, 3), exit_code=code[0] if code else None)
+            step = replace(step, seconds=round(seconds, 3), exit_code=end.exit_code)
             self.steps[step.index] = step
-            self.journal.write("step_finished", index=step.index, exit_code=step.exit_code, seconds=step.seconds)
+            self.journal.write(
+                "step_finished",
+                sync=True,
+                index=step.index,
+                exit_code=step.exit_code,
+                seconds=step.seconds,
+                result=end.result,
+            )
             self.hook.rpd_step_finished(node=self.node, step=step)
 
     def replay(self, otherwise: Callable[[], T]) -> T:

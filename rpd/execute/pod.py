@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import posixpath
 import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from rpd.errors import BudgetExceeded, CommandFailed, CommandTimeout, ConnectionLost, OutOfMemory, UsageError
 from rpd.execute.commands import is_out_of_memory
 from rpd.execute.current import current_run
 from rpd.execute.lease import Lease
-from rpd.execute.noderun import NodeRun
+from rpd.execute.noderun import NodeRun, StepEnd
 from rpd.execute.remote import Command, Remote
 from rpd.execute.stop import Stop
 from rpd.values.duration import parse_duration
@@ -47,7 +48,6 @@ class Pod:
         self._base = base
         self._secrets = secrets
         self._key_file = key_file
-        self._commands = 0
         self._user: NodeRun | None = None
 
     def __repr__(self) -> str:
@@ -123,49 +123,41 @@ class Pod:
         if not isinstance(cmd, str) or not cmd.strip():
             raise UsageError(f"pod.run: expected a shell command, got {cmd!r}")
         run = current_run()
-        return self._once(
-            run,
-            lambda: self._run(run, cmd, cwd, env or {}, timeout, check=check, name=name or cmd),
-            salvaged=lambda: Completed(command=cmd, exit_code=0),
-        )
-
-    def _run(
-        self,
-        run: NodeRun,
-        cmd: str,
-        cwd: str | None,
-        env: Mapping[str, str],
-        timeout: str | float | None,
-        *,
-        check: bool,
-        name: str,
-    ) -> Completed:
-        limit, is_budget = _limit(run, timeout)
-        self._commands += 1
         command = Command(
-            key=f"{self._lease.name}-{self._commands}",
+            key=_key(run),
             text=cmd,
             cwd=self._path(cwd) if cwd else self.workspace,
-            env={**env, "RPD_NODE": run.node.id, "RPD_ATTEMPT": str(run.attempt)},
+            env={**(env or {}), "RPD_NODE": run.node.id, "RPD_ATTEMPT": str(run.attempt)},
             secrets=self._secrets,
-            timeout=limit,
+            timeout=None if timeout is None else parse_duration(timeout),
         )
-        with run.step(StepKind.RUN, name, cmd) as ended:
-            self._stop.check()
-            forget = self._stop.listen(lambda _level: self._remote.interrupt())
-            try:
-                completed = self._noting_loss(lambda: self._remote.run(command, run.output))
-            except CommandTimeout as error:
-                if is_budget:
-                    raise BudgetExceeded(f"the node reached its cap after {error.seconds:.0f} s in: {cmd}") from error
-                raise
-            finally:
-                forget()
-                run.flush_output()
-            ended(completed.exit_code)
-        if check and not completed.ok:
+        completed = self._do(
+            run,
+            _What(StepKind.RUN, name or cmd, cmd, about=(command.cwd, sorted(command.env.items()))),
+            lambda end: self._follow(run, command, end),
+            salvaged=lambda: Completed(command=cmd, exit_code=0),
+            keep=asdict,
+            recall=lambda held: Completed(**{**held, "tail": tuple(held["tail"])}),
+        )
+        if check and not completed.ok and not run.salvaging:
             failure = OutOfMemory if is_out_of_memory(completed) else CommandFailed
             raise failure(run.mask(cmd), completed.exit_code, tail=completed.tail)
+        return completed
+
+    def _follow(self, run: NodeRun, command: Command, end: StepEnd) -> Completed:
+        self._stop.check()
+        limit, is_budget = _limit(run, command.timeout)
+        forget = self._stop.listen(lambda _level: self._remote.interrupt())
+        try:
+            completed = self._remote.run(replace(command, timeout=limit), run.output)
+        except CommandTimeout as error:
+            if is_budget:
+                raise BudgetExceeded(f"the node reached its cap after {error.seconds:.0f} s in: {command.text}") from error
+            raise
+        finally:
+            forget()
+            run.flush_output()
+        end.exit_code = completed.exit_code
         return completed
 
     def put(self, local: str | Path, remote: str, *, exclude: Sequence[str] = ()) -> Staged:
@@ -177,12 +169,18 @@ class Pod:
         source = self._base / local
         target = self._path(remote)
 
-        def send() -> Staged:
-            with run.step(StepKind.PUT, f"put {local}", f"put {local} -> {target}"):
-                self._stop.check()
-                return self._noting_loss(lambda: self._remote.put(source, target, exclude=exclude))
+        def send(_end: StepEnd) -> Staged:
+            self._stop.check()
+            return self._remote.put(source, target, exclude=exclude)
 
-        return self._once(run, send, salvaged=lambda: Staged(remote=target, tree_sha256="", files=0, bytes=0))
+        return self._do(
+            run,
+            _What(StepKind.PUT, f"put {local}", f"put {local} -> {target}", about=tuple(exclude)),
+            send,
+            salvaged=lambda: Staged(remote=target, tree_sha256="", files=0, bytes=0),
+            keep=asdict,
+            recall=lambda held: Staged(**held),
+        )
 
     def pull(
         self,
@@ -201,35 +199,54 @@ class Pod:
         run = current_run()
         source = self._path(remote, cwd)
 
-        def fetch(*, required: bool = required) -> Pulled | None:
-            folder = run.files.artifacts if run.files else Path("artifacts")
-            with run.step(StepKind.PULL, f"pull {remote}", f"pull {source}"):
-                pulled = self._noting_loss(
-                    lambda: self._remote.pull(source, folder / (local or ""), required=required, exclude=exclude)
-                )
+        folder = (run.files.artifacts if run.files else Path("artifacts")) / (local or "")
+
+        def fetch(_end: StepEnd, *, required: bool = required) -> Pulled | None:
+            pulled = self._remote.pull(source, folder, required=required, exclude=exclude)
             if pulled is None:
                 return None
             # The folder a pull goes to is shared by all of a node's pulls; what this one brought is meant.
             brought = pulled.local / posixpath.basename(source.rstrip("/"))
-            pulled = replace(pulled, local=brought) if brought.exists() else pulled
-            if run.files is not None:
-                run.record_artifact(pulled)
-            return pulled
+            return replace(pulled, local=brought) if brought.exists() else pulled
+
+        what = _What(StepKind.PULL, f"pull {remote}", f"pull {source}", about=(str(local), tuple(exclude)))
+
+        def salvage() -> Pulled | None:
+            with run.step(what.kind, what.name, what.command, what.fingerprint) as end:
+                return fetch(end, required=False)
 
         with run.phase("pull"):
-            return self._once(run, fetch, salvaged=lambda: fetch(required=False))
+            pulled = self._do(
+                run,
+                what,
+                fetch,
+                salvaged=salvage,
+                keep=lambda held: {"pulled": None if held is None else {**asdict(held), "local": str(held.local)}},
+                recall=lambda held: _pulled(held["pulled"]),
+            )
+        if pulled is not None and run.files is not None:
+            run.record_artifact(pulled)
+        return pulled
 
     def write(self, remote: str, text: str, mode: int = 0o644) -> None:
         """Write a text file on the pod (UTF-8). Raises TransferError."""
         run = current_run()
         target = self._path(remote)
 
-        def send() -> None:
-            with run.step(StepKind.WRITE, f"write {remote}", f"write {target} ({len(text)} characters)"):
-                self._stop.check()
-                self._noting_loss(lambda: self._remote.write(target, text.encode(), mode=mode))
+        def send(_end: StepEnd) -> None:
+            self._stop.check()
+            self._remote.write(target, text.encode(), mode=mode)
 
-        self._once(run, send, salvaged=lambda: None)
+        self._do(
+            run,
+            _What(
+                StepKind.WRITE, f"write {remote}", f"write {target} ({len(text)} characters)", about=(text, mode)
+            ),
+            send,
+            salvaged=lambda: None,
+            keep=lambda _nothing: {},
+            recall=lambda _held: None,
+        )
 
     def forward(self, port: int, local_port: int = 0) -> int:
         """Forward a local port (any free one by default) to ``port`` on the pod; return the local port."""
@@ -247,30 +264,68 @@ class Pod:
         """Whether the pod went out of reach, so that nobody should be given it any more."""
         return self._lease.lost
 
-    def _noting_loss(self, act: Callable[[], T]) -> T:
-        try:
-            return act()
-        except ConnectionLost:
-            self._lease.lost = True
-            raise
+    def _do(
+        self,
+        run: NodeRun,
+        what: _What,
+        act: Callable[[StepEnd], T],
+        *,
+        salvaged: Callable[[], T],
+        keep: Callable[[T], Mapping[str, Any]],
+        recall: Callable[[Mapping[str, Any]], T],
+    ) -> T:
+        """Do a step once in the life of a node.
 
-    @staticmethod
-    def _once(run: NodeRun, act: Callable[[], T], *, salvaged: Callable[[], T]) -> T:
-        """Do a step and remember its answer; in a salvage, answer from memory, then with ``salvaged``."""
+        In a salvage it is answered from memory, past the failure with ``salvaged``. After a resume it is answered from
+        the journal (``recall``), where ``keep`` put the answer. A lost connection is noted on the lease.
+        """
         if run.salvaging:
             return run.replay(salvaged)
         try:
-            answer = act()
-        except BaseException:
+            fingerprint = "" if run.files is None else what.fingerprint
+            held = run.recall(what.kind, what.name, what.command, fingerprint)
+            if held is not None:
+                answer = recall(held)
+            else:
+                with run.step(what.kind, what.name, what.command, fingerprint) as end:
+                    answer = act(end)
+                    if run.files is not None:
+                        end.result = keep(answer)
+        except BaseException as error:
+            self._lease.lost = self._lease.lost or isinstance(error, ConnectionLost)
             run.done.append(salvaged)
             raise
         run.done.append(lambda: answer)
         return answer
 
 
-def _limit(run: NodeRun, timeout: str | float | None) -> tuple[float | None, bool]:
+@dataclass(frozen=True, slots=True)
+class _What:
+    """A step as asked for; ``about`` is what else tells it from another."""
+
+    kind: StepKind
+    name: str
+    command: str
+    about: object = None
+
+    @property
+    def fingerprint(self) -> str:
+        """Equal for equal steps, in another process too."""
+        return hashlib.sha256(repr((str(self.kind), self.command, self.about)).encode()).hexdigest()[:16]
+
+
+def _key(run: NodeRun) -> str:
+    """Return the name of the next command's folder on the pod: the same again when a run is carried on."""
+    node = hashlib.sha256(run.node.id.encode(errors="surrogatepass")).hexdigest()[:12]
+    return f"{node}-{run.attempt}-{len(run.steps)}"
+
+
+def _pulled(held: Mapping[str, Any] | None) -> Pulled | None:
+    return None if held is None else Pulled(**{**held, "local": Path(held["local"])})
+
+
+def _limit(run: NodeRun, own: float | None) -> tuple[float | None, bool]:
     """Return the seconds a command may take, and whether it is the node's cap that says so."""
-    own = None if timeout is None else parse_duration(timeout)
     if run.deadline is None:
         return own, False
     left = run.deadline - time.monotonic()

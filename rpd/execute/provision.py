@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any
 
-from rpd.errors import ConnectionLost, DefinitionError, PodNotReady, ReleaseError
+from rpd.errors import ConnectionLost, DefinitionError, PodNotReady, ProviderError, ReleaseError
 from rpd.execute.context import RunContext
 from rpd.execute.current import current_run
 from rpd.execute.lease import Lease
@@ -31,11 +32,8 @@ class Provision:
         context: RunContext = run.context
         wanted = (job or run.node.job).derive(**_with_gpu(changes))
         wanted = wanted.derive(gpu=run.gpu_after_oom(wanted.gpu))
-        lease = _lease(wanted, run, context)
-        context.leases.add(lease)
-        run.leases.append(lease)
         with run.phase("provision"):
-            remote = _acquired(lease, context)
+            lease, remote = _adopted(wanted, run, context) or _rented(wanted, run, context)
         if not context.is_dry:
             context.hook.rpd_pod_ready(node=run.node, pod=lease.pod)
         try:
@@ -54,9 +52,10 @@ class Provision:
             _give_back(lease, wanted, current_run(), context)
 
 
-def _acquired(lease: Lease, context: RunContext) -> Remote:
+def _rented(job: Job, run: NodeRun, context: RunContext) -> tuple[Lease, Remote]:
+    lease = _enter(pod_name(context.run_id, run.node.id), job, run, context)
     try:
-        return lease.acquire()
+        return lease, lease.acquire()
     except ReleaseError as error:
         context.leases.lost(error)
         raise
@@ -64,6 +63,33 @@ def _acquired(lease: Lease, context: RunContext) -> Remote:
         if lease.offer is not None:
             context.bad_offers.add(lease.offer)
         raise
+
+
+def _adopted(job: Job, run: NodeRun, context: RunContext) -> tuple[Lease, Remote] | None:
+    """Return the pod that an earlier process rented for the same purpose, if it still runs."""
+    past = context.past.take(run.node.id, run.holder) if context.past else None
+    if past is None:
+        run.forget_past()
+        return None
+    lease = _enter(past.name, job, run, context)
+    age = (datetime.now(UTC) - datetime.fromisoformat(past.created)).total_seconds()
+    try:
+        remote = lease.adopt(past.pod_id, past.offer, max(0.0, age))
+    except ReleaseError as error:
+        context.leases.lost(error)
+        raise
+    except (ProviderError, PodNotReady, ConnectionLost) as error:
+        context.hook.rpd_notice(text=f"{run.node.id}: {error}; it starts afresh")
+        run.forget_past()
+        return None
+    return lease, remote
+
+
+def _enter(name: str, job: Job, run: NodeRun, context: RunContext) -> Lease:
+    lease = _lease(name, job, run, context)
+    context.leases.add(lease)
+    run.leases.append(lease)
+    return lease
 
 
 def _with_gpu(changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -76,14 +102,14 @@ def _with_gpu(changes: Mapping[str, Any]) -> dict[str, Any]:
     return dict(changes)
 
 
-def _lease(job: Job, run: NodeRun, context: RunContext) -> Lease:
-    name = pod_name(context.run_id, run.node.id)
+def _lease(name: str, job: Job, run: NodeRun, context: RunContext) -> Lease:
+    holder = run.holder
 
     def nothing(event: str, *, sync: bool = False, **detail: Any) -> None:
         """Record nothing: in a dry run no pod has a life to tell of."""
 
     def record(event: str, *, sync: bool = False, **detail: Any) -> None:
-        context.journal.write(event, sync=sync, node=run.node.id, **detail)
+        context.journal.write(event, sync=sync, node=run.node.id, holder=holder, **detail)
         run.journal.write(event, **detail)
         context.hook.rpd_pod_event(pod_name=name, event=event, detail={"node": run.node.id, **detail})
 

@@ -73,9 +73,10 @@ class Runner:
         Never raises for what the node or its pod does.
         """
         files = self._context.files.node(node) if self._context.files else None
+        past = self._context.past.nodes.get(node.id) if self._context.past else None
         self._context.hook.rpd_node_started(node=node, folder=files.folder if files else None)
         try:
-            attempts = Attempts(policy=RetryPolicy.of(node))
+            attempts = Attempts(policy=RetryPolicy.of(node), number=past.attempt if past else 1)
         except DefinitionError as error:
             attempts = Attempts(policy=RetryPolicy())
             wrong: Verdict | None = Verdict(Outcome.ERROR, Cause.CODE, str(error))
@@ -84,6 +85,9 @@ class Runner:
         earlier: list[AttemptRecord] = []
         while True:
             run = self._open(node, files, attempts)
+            if past is not None:
+                run.remembered.extend(past.steps)
+                past = None
             report = self._attempt(run, slot, wrong, tuple(earlier))
             may_go_on = self._context.stop.level is StopLevel.NONE
             if report.result.outcome.is_ok or not may_go_on or not attempts.another(report.result.cause, run.error):
@@ -99,7 +103,7 @@ class Runner:
         self, run: NodeRun, slot: int, early: Verdict | None, earlier: tuple[AttemptRecord, ...]
     ) -> NodeReport:
         started = datetime.now(UTC)
-        run.journal.write("node_started", sync=True, node=run.node.id, attempt=run.attempt)
+        run.journal.write("node_resumed" if run.remembered else "node_started", sync=True, node=run.node.id, attempt=run.attempt)
         with acting_for(run):
             verdict = early or self._decide(run, slot)
         run.error = verdict.error
@@ -175,7 +179,8 @@ class Runner:
                 self._context.hook.rpd_run_node(node=run.node, call=lambda: function(**arguments))
         except BaseException as error:  # noqa: BLE001 - the ladder below names it
             verdict = self._judge(run, error, in_job=True)
-        run.phases["job"] = max(0.0, time.monotonic() - began - run.phases.get("pull", 0.0) + pulled)
+        spent = time.monotonic() - began + run.recalled_seconds
+        run.phases["job"] = max(0.0, spent - run.phases.get("pull", 0.0) + pulled)
         if not verdict.outcome.is_ok:
             self._salvage(run, verdict, arguments)
         return marks.apply_xfail(run.node, verdict)
@@ -244,7 +249,7 @@ class Runner:
             place=shown.place,
             source_line=shown.source_line,
             traceback=tuple(self._context.mask(line) for line in shown.lines),
-            log_tail=tail or (error.tail if isinstance(error, CommandFailed) else ()),
+            log_tail=tail or tuple(map(self._context.mask, error.tail if isinstance(error, CommandFailed) else ())),
         )
 
     # --- the report -------------------------------------------------------------------------------------------------
@@ -325,10 +330,13 @@ def _with_teardown(verdict: Verdict, errors: Sequence[TeardownError], explain: A
     """A node that passed and could not be torn down is an error; one that failed keeps its outcome and tells of it."""
     if not errors:
         return verdict
-    told = "; ".join(f"teardown of {held.fixture.name}: {_reason(held.error)}" for held in errors)
+    each = tuple(f"teardown of {held.fixture.name}: {_reason(held.error)}" for held in errors)
+    told = "; ".join(each)
     first = errors[0].error
     if not verdict.outcome.is_ok:
-        return replace(verdict, reason=f"{verdict.reason}; {told}")
+        failure = verdict.failure or Failure()
+        failure = replace(failure, teardown=(*failure.teardown, *each))
+        return replace(verdict, reason=f"{verdict.reason}; {told}", failure=failure)
     cause = first.cause if isinstance(first, RpdError) else Cause.CODE
     return Verdict(Outcome.ERROR, cause, told, explain(first, errors[0].user))
 

@@ -87,6 +87,7 @@ class Scopes:
         if instance.definition.scope is Scope.WORKER:
             # A slot holds one value of a worker fixture at a time: another parameter means the old one is over.
             setup.late_errors.extend(self._finish_where(lambda other: _is_replaced(other, instance, slot)))
+        holder, setup.run.holder = setup.run.holder, instance.definition.name
         try:
             instance.value = setup.call(instance.definition, instance.finalizers, owner=instance)
         except BaseException as error:  # noqa: BLE001 - kept and raised for each user
@@ -94,6 +95,7 @@ class Scopes:
             # Nobody can use what it has set up so far, and that may be a pod.
             setup.late_errors.extend(self._finish(instance, setup.run))
         finally:
+            setup.run.holder = holder
             with self._lock:
                 self._made += 1
                 instance.order = self._made
@@ -149,6 +151,8 @@ class Scopes:
         for dependent in reversed(instance.dependents):
             errors.extend(self._finish(dependent, dependent.last_user))
         errors.extend(run_finalizers(instance.finalizers, instance.definition, user))
+        if user is not None:
+            user.hook.rpd_fixture_teardown(node=user.node, fixture=instance.definition)
         return errors
 
     def _counted(self, node: Node) -> Iterator[Key]:
@@ -267,19 +271,10 @@ class Setup:
             else self.get(name, below=definition, owner=owner)
             for name in definition.argnames
         }
-        if not definition.is_generator:
-            return definition.function(**arguments)
-        generator = definition.function(**arguments)
         try:
-            value = next(generator)
-        except StopIteration:
-            raise CollectionError(
-                f"fixture {definition.name!r} did not yield a value",
-                file=definition.location.file,
-                line=definition.location.line,
-            ) from None
-        finalizers.append(lambda: _resume(generator, definition))
-        return value
+            return _begin(definition, arguments, finalizers)
+        finally:
+            self.run.hook.rpd_fixture_setup(node=self.node, fixture=definition)
 
     def add_finalizer(self, finalizer: Finalizer) -> None:
         """Call ``finalizer`` at the teardown of the node, before that of anything set up until now."""
@@ -295,8 +290,27 @@ class Setup:
         while self._finalizers:
             definition, finalizers = self._finalizers.pop()
             errors.extend(run_finalizers(finalizers, definition, self.run))
+            if definition.function is not self.node.definition.function:
+                self.run.hook.rpd_fixture_teardown(node=self.node, fixture=definition)
         self._values.clear()
         return errors
+
+
+def _begin(definition: FixtureDef, arguments: dict[str, Any], finalizers: list[Finalizer]) -> Any:
+    """Call a fixture function, a generator up to its ``yield``; what comes after it goes to ``finalizers``."""
+    if not definition.is_generator:
+        return definition.function(**arguments)
+    generator = definition.function(**arguments)
+    try:
+        value = next(generator)
+    except StopIteration:
+        raise CollectionError(
+            f"fixture {definition.name!r} did not yield a value",
+            file=definition.location.file,
+            line=definition.location.line,
+        ) from None
+    finalizers.append(lambda: _resume(generator, definition))
+    return value
 
 
 def _resume(generator: Generator[Any, None, None], definition: FixtureDef) -> None:

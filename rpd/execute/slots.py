@@ -33,6 +33,7 @@ class Execution:
         kill: bool,
         budget_usd: float | None,
         worst_case: Callable[[Node], float | None],
+        done: Sequence[NodeReport] = (),
     ) -> None:
         self._plan = plan
         self._context = context
@@ -45,7 +46,7 @@ class Execution:
         self._lanes: deque[Lane] = deque(plan.lanes)
         self._lock = threading.Lock()
         self._failures = 0
-        self._reports: dict[str, NodeReport] = {}
+        self._reports: dict[str, NodeReport] = {report.node.id: report for report in done}
         self._waiting: list[NodeRun] = []
         """Runs whose shared pods were still there when they were reported."""
         self._crash: BaseException | None = None

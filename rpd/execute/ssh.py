@@ -30,6 +30,7 @@ GIVE_UP_SECONDS = 300.0
 """How long a lost connection is tried again before the pod counts as unreachable."""
 
 _ATTEMPT_SECONDS = 10.0
+_LAST_TRY_SECONDS = 5.0
 _QUIET_SECONDS = 20.0
 _KEEPALIVE_SECONDS = 15
 _ALIVE_EVERY_SECONDS = 10.0
@@ -212,7 +213,7 @@ class SshShell:
 
     def await_ready(self, timeout: float, interrupt: Interrupt) -> None:
         """Connect for the first time. Raises PodNotReady, PodLost, HostKeyChanged, Interrupted."""
-        last = self._try_until(time.monotonic() + timeout, interrupt, longest_pause=1.0)
+        last = self._try_until(time.monotonic() + timeout, interrupt, longest_pause=1.0, last_try=0.0)
         if last is None:
             return
         if interrupt.requested:
@@ -226,21 +227,26 @@ class SshShell:
         self.check_open()
         if self.answers():
             return
-        last = self._try_until(time.monotonic() + self._give_up, interrupt or Interrupt(), longest_pause=10.0)
+        last = self._try_until(time.monotonic() + self._give_up, interrupt or Interrupt(), longest_pause=10.0, last_try=_LAST_TRY_SECONDS)
         if last is not None:
             raise ConnectionLost(
                 f"pod {self._pod_id}: SSH to {self._endpoint.host}:{self._endpoint.port} was lost and did not come "
                 f"back within {self._give_up:g} s; last reason: {last}. What ran there may still run."
             )
 
-    def _try_until(self, deadline: float, interrupt: Interrupt, *, longest_pause: float) -> str | None:
-        """Connect until it works (None) or ``deadline`` (monotonic): the last reason. An interrupt leaves 15 s more."""
+    def _try_until(
+        self, deadline: float, interrupt: Interrupt, *, longest_pause: float, last_try: float
+    ) -> str | None:
+        """Connect until it works (None) or ``deadline`` (monotonic) passes: the last reason.
+
+        An interrupt leaves ``last_try`` seconds more.
+        """
         pause = 0.1
         asked = 0.0
         while True:
             self.check_open()
             if interrupt.requested:
-                deadline = min(deadline, time.monotonic() + _ATTEMPT_SECONDS)
+                deadline = min(deadline, time.monotonic() + last_try)
             reason = self._try_once(deadline)
             if reason is None:
                 return None
@@ -248,7 +254,7 @@ class SshShell:
                 self._check_alive(reason)
                 asked = time.monotonic()
             left = deadline - time.monotonic()
-            if left <= 0:
+            if left <= 0 or (interrupt.requested and last_try <= 0):
                 return reason
             self._closed.wait(min(pause, left))
             pause = min(pause * 1.6, longest_pause)
@@ -409,7 +415,8 @@ class _SshStream:
         self._closed = False
         channel.settimeout(_QUIET_SECONDS)
         self._writer: threading.Thread | None = None
-        if isinstance(data, list):
+        if isinstance(data, list) and sum(map(len, data)) <= _PACKET_BYTES:
+            # Fits into any window: no thread is needed to write it.
             self._write(data)
         else:
             self._writer = threading.Thread(target=self._write, args=(data,), daemon=True, name="rpd-stdin")

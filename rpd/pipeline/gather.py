@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import redirect_stdout
 from dataclasses import dataclass, replace
 
-from rpd.collect import Collection, collect, registered_marks
+from rpd.collect import Collection, collect, load_conftests, registered_marks
+from rpd.collect.arguments import read_targets
 from rpd.config import Config
-from rpd.errors import CollectionError, UsageError
+from rpd.errors import CollectionError, DefinitionError, UsageError
 from rpd.hooks import PluginManager
-from rpd.pipeline.reruns import add_reruns, wants_reruns
 from rpd.select import select
 from rpd.values.job import allow_gpu_ids, use_job_defaults
 from rpd.values.node import Node
@@ -27,9 +29,13 @@ class Gathered:
 def gather(config: Config, manager: PluginManager) -> Gathered:
     """Collect and select the nodes of an invocation. Raises UsageError for wrong arguments and expressions."""
     allow_gpu_ids(config.extra_gpu_ids)
-    use_job_defaults(config.job_defaults)
-    if config.command == "run" or wants_reruns(config):
+    _use_job_defaults(config)
+    if config.command == "run" or config.asks_memory:
+        # Not at the top: listing nodes must not pay for loading what reports are made of.
+        from rpd.pipeline.reruns import add_reruns
+
         add_reruns(config, manager)
+    load_first_conftests(config, manager)
     config = with_plugin_markers(config, manager)
     manager.hook.rpd_configure(config=config)
     collection = collect(config, manager)
@@ -54,6 +60,22 @@ def gather(config: Config, manager: PluginManager) -> Gathered:
     return gathered
 
 
+def load_first_conftests(config: Config, manager: PluginManager) -> None:
+    """Load the conftests of what the command line names, and of the folders above, so that they hear every hook.
+
+    What is wrong with them is told by collecting. Raises UsageError for an argument that does not exist.
+    """
+    targets = read_targets(
+        config.args,
+        deploypaths=config.deploypaths,
+        rootdir=config.rootdir,
+        invocation_dir=config.invocation_dir,
+    )
+    with redirect_stdout(sys.stderr):
+        folders = dict.fromkeys(target.path for target in targets)
+        load_conftests(manager, config.rootdir, folders, full_trace=config.full_trace)
+
+
 def with_plugin_markers(config: Config, manager: PluginManager) -> Config:
     """Return ``config`` with the marks that plugins register added to its ``markers``. Raises UsageError."""
     found: list[str] = []
@@ -62,3 +84,10 @@ def with_plugin_markers(config: Config, manager: PluginManager) -> Config:
             raise UsageError(f'rpd_markers: expected a list such as ["slow: takes hours"], got {lines!r}')
         found += lines
     return replace(config, markers=(*config.markers, *found)) if found else config
+
+
+def _use_job_defaults(config: Config) -> None:
+    try:
+        use_job_defaults(config.job_defaults)
+    except DefinitionError as error:
+        raise UsageError(f"{config.sources.get('job_defaults', 'job')}, table job: {error.message}") from None

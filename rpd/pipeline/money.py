@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 
 from rpd.config import Config
-from rpd.errors import ProviderError, UsageError
+from rpd.errors import DefinitionError, ProviderError, UsageError
 from rpd.execute.context import Overrides
 from rpd.values.job import Budget, Gpu
 from rpd.values.node import Node
@@ -71,7 +71,12 @@ def _worst(budget: Budget, offers: tuple[Offer, ...]) -> float:
 
 
 def make_overrides(config: Config) -> Overrides:
-    """Return the flags that overrule jobs."""
+    """Return the flags that overrule jobs. Raises UsageError for a GPU that RunPod does not know."""
+    if config.gpu_id is not None:
+        try:
+            Gpu(config.gpu_id)
+        except DefinitionError as error:
+            raise UsageError(f"--gpu-id: {error.message}") from None
     return Overrides(
         cost_cap_usd=config.cost_cap_usd,
         max_runtime_seconds=config.max_runtime_seconds,

@@ -43,7 +43,7 @@ def leftovers(pods: Iterable[PodInfo], runs_path: Path) -> list[Leftover]:
 def _unreleased_names(path: Path) -> set[str]:
     names: set[str] = set()
     for event in journal.read(path):
-        if event["event"] == "run_started" and _is_running(event):
+        if event["event"] == "run_started" and is_running(event):
             return set()
         if event["event"] == "intent":
             names.add(event["pod_name"])
@@ -52,7 +52,7 @@ def _unreleased_names(path: Path) -> set[str]:
     return names
 
 
-def _is_running(event: dict[str, object]) -> bool:
+def is_running(event: dict[str, object]) -> bool:
     """Whether the process that wrote the event is still there; one on another machine is taken to be."""
     if event.get("host") != socket.gethostname():
         return True

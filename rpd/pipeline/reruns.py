@@ -18,11 +18,6 @@ from rpd.values.report import NodeReport
 NAME = "reruns"
 
 
-def wants_reruns(config: Config) -> bool:
-    """Return whether a flag asks what earlier runs left."""
-    return bool(config.last_failed) or config.failed_first or config.new_first or config.is_stepwise
-
-
 def add_reruns(config: Config, manager: PluginManager) -> None:
     """Register the plugin, unless it is blocked."""
     if manager.is_blocked(NAME) or manager.has_plugin(NAME):
@@ -55,7 +50,7 @@ class Reruns:
     def rpd_select_nodes(self, nodes: list[Node]) -> None:
         """Drop and reorder nodes as the flags say."""
         config = self._config
-        if not wants_reruns(config):
+        if not config.asks_memory:
             return
         held = self._memory.read()
         if config.is_stepwise:
@@ -132,7 +127,9 @@ class Reruns:
         if self._steps and count is not None:
             self._try(lambda: self._memory.begin_stepwise(count))
         if self._config.is_stepwise and plan.width > 1:
-            self._notice("stepwise: nodes that run when one does not pass are let finish; nothing new is started")
+            self._notice(
+                "stepwise: nodes that run when one does not pass are let finish; nothing new is started"
+            )
 
     @hookimpl(tryfirst=True)
     def rpd_node_started(self, node: Node) -> None:

@@ -7,13 +7,13 @@ import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rpd.config import Config
-from rpd.errors import ExitCode, Interrupted, NothingCollected
+from rpd.errors import ExitCode, Interrupted, NothingCollected, ReleaseError, UsageError
 from rpd.execute import recorder
 from rpd.execute.context import Overrides, RunContext
 from rpd.execute.files import RunFiles
@@ -24,15 +24,19 @@ from rpd.execute.slots import Execution
 from rpd.execute.source import Sources
 from rpd.execute.stop import Stop, StopLevel
 from rpd.hooks import PluginManager
+from rpd.junit import Junit
+from rpd.pipeline import pods
 from rpd.pipeline.dryrun import DryRunPlugin
 from rpd.pipeline.far_end import FarEnd
 from rpd.pipeline.gather import Gathered, gather
 from rpd.pipeline.money import Prices, confirm, make_overrides
 from rpd.pipeline.preflight import read_secrets, read_variables
+from rpd.pipeline.resume import Resumed
 from rpd.pipeline.signals import handled
 from rpd.plan import make_plan, uses_pod
 from rpd.record.plugin import ManifestPlugin
 from rpd.record.redact import Redactor
+from rpd.record.whole import write_whole
 from rpd.values.plan import Plan
 from rpd.values.report import RunSummary, SourceRecord
 
@@ -46,21 +50,26 @@ class Ended:
     summary: RunSummary | None = None
 
 
-def run(config: Config, manager: PluginManager, redactor: Redactor) -> Ended:
+def run(config: Config, manager: PluginManager, redactor: Redactor, resumed: Resumed | None = None) -> Ended:
     """Carry out ``rpd run``: live, on an emulator, or dry; ``redactor`` learns every secret of the run.
 
+    With ``resumed`` an earlier run is carried on instead of a new one begun.
     Raises UsageError and AuthError; then nothing was created.
     """
+    _add_junit(config, manager, redactor)
     gathered = gather(config, manager)
+    if resumed is not None:
+        gathered = replace(gathered, nodes=resumed.left_of(gathered.nodes))
     stopped = _cannot_run(config, gathered)
-    if stopped is not None:
+    if stopped is not None and not (resumed and gathered.nodes == ()):
         return Ended(exit_code=stopped, gathered=gathered)
+    variables = read_variables(config)
+    overrides = make_overrides(config)
     far_end = FarEnd(config, manager)
-    needs_pods = any(uses_pod(node) for node in gathered.nodes)
+    needs_pods = any(uses_pod(node) for node in gathered.nodes) or resumed is not None
     try:
         if needs_pods:
             far_end.prepare()
-        overrides = make_overrides(config)
         prices = Prices(far_end.provider, overrides)
         plan = _plan(config, manager, gathered, prices)
         secrets: Mapping[str, str] = {} if config.dry_run else read_secrets(plan.nodes)
@@ -68,9 +77,50 @@ def run(config: Config, manager: PluginManager, redactor: Redactor) -> Ended:
             far_end.provider().account()
         if not confirm(config, plan.worst_case_usd):
             return Ended(exit_code=ExitCode.INTERRUPTED, gathered=gathered)
-        return _execute(config, manager, gathered, plan, far_end, prices, overrides, secrets, redactor)
+        return _execute(
+            _Prepared(
+                config=config,
+                manager=manager,
+                redactor=redactor,
+                gathered=gathered,
+                plan=plan,
+                far_end=far_end,
+                prices=prices,
+                overrides=overrides,
+                variables=variables,
+                secrets=secrets,
+                resumed=resumed,
+            )
+        )
     finally:
         far_end.close()
+
+
+def _add_junit(config: Config, manager: PluginManager, redactor: Redactor) -> None:
+    """Register the JUnit report, if one is wanted. Raises UsageError."""
+    if config.junit_xml is None or manager.is_blocked("junit"):
+        return
+    path = config.invocation_dir / Path(config.junit_xml).expanduser()
+    if path.is_dir():
+        raise UsageError(f"--junitxml {config.junit_xml}: expected a file, but this is a folder")
+    notice = partial(_notice, manager)
+    manager.register(Junit(path, redact=redactor.text, write=write_whole, notice=notice), "junit")
+
+
+def _notice(manager: PluginManager, text: str) -> None:
+    manager.hook.rpd_notice(text=text)
+
+
+def _release_rest(context: RunContext) -> None:
+    """Delete the pods of an earlier process that no node had a use for any more."""
+    for left in context.past.rest() if context.past else ():
+        pod = next((pod for pod in context.provider().list() if pod.name == left.name), None)
+        try:
+            if pod is not None:
+                pods.delete(context.provider(), pod)
+            context.journal.write("released", sync=True, pod_name=left.name, pod_id=left.pod_id, final_state="deleted")
+        except ReleaseError as error:
+            context.leases.lost(error)
 
 
 def _cannot_run(config: Config, gathered: Gathered) -> ExitCode | None:
@@ -90,32 +140,41 @@ def _plan(config: Config, manager: PluginManager, gathered: Gathered, prices: Pr
     return plan if changed is None else changed
 
 
-def _execute(
-    config: Config,
-    manager: PluginManager,
-    gathered: Gathered,
-    plan: Plan,
-    far_end: FarEnd,
-    prices: Prices,
-    overrides: Overrides,
-    secrets: Mapping[str, str],
-    redactor: Redactor,
-) -> Ended:
-    for name, value in secrets.items():
-        warning = redactor.learn(value)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Prepared:
+    """All a run needs to be carried out, checked: nothing has been created yet."""
+
+    config: Config
+    manager: PluginManager
+    redactor: Redactor
+    gathered: Gathered
+    plan: Plan
+    far_end: FarEnd
+    prices: Prices
+    overrides: Overrides
+    variables: Mapping[str, Any]
+    secrets: Mapping[str, str]
+    resumed: Resumed | None
+
+
+def _execute(prepared: _Prepared) -> Ended:
+    config, manager, plan, resumed = prepared.config, prepared.manager, prepared.plan, prepared.resumed
+    for name, value in prepared.secrets.items():
+        warning = prepared.redactor.learn(value)
         if warning:
             manager.hook.rpd_notice(text=f"secret {name}: {warning}")
-    files = None if config.dry_run else RunFiles.create(config.runs_path)
-    keeper = _register(config, manager, redactor, prices)
+    files = resumed.files if resumed else None if config.dry_run else RunFiles.create(config.runs_path)
+    keeper = _register(prepared)
     stop = Stop()
-    context = _context(config, manager, far_end, overrides, secrets, redactor, files, stop)
+    context = _context(prepared, files, stop)
     execution = Execution(
         plan,
         context,
         failure_limit=config.failure_limit,
         kill=config.maxfail_action == "kill",
         budget_usd=config.budget,
-        worst_case=lambda node: prices.worst_case(node) if uses_pod(node) else 0.0,
+        worst_case=lambda node: prepared.prices.worst_case(node) if uses_pod(node) else 0.0,
+        done=resumed.reports if resumed else (),
     )
     context.journal.write("run_started", sync=True, pid=os.getpid(), host=socket.gethostname(), nodes=len(plan.nodes))
     started = time.monotonic()
@@ -123,7 +182,7 @@ def _execute(
         manager.hook.rpd_run_started(
             config=config,
             plan=plan,
-            far_end=_far_end_name(config, plan, far_end),
+            far_end=_far_end_name(config, plan, prepared.far_end),
             folder=files.folder if files else None,
         )
         try:
@@ -134,44 +193,43 @@ def _execute(
             context.leases.release_all()
             raise
         finally:
+            _release_rest(context)
             context.journal.close()
         summary = RunSummary(
             folder=str(files.folder) if files else "",
             reports=execution.reports,
             seconds=time.monotonic() - started,
-            deselected=gathered.deselected,
-            not_run=len(plan.nodes) - len(execution.reports),
+            deselected=prepared.gathered.deselected,
+            not_run=len(plan.nodes) + len(resumed.reports if resumed else ()) - len(execution.reports),
             stop_reason=stop.reason,
             unreleased=context.leases.unreleased,
             leftover=context.leases.leftover,
         )
         if files is not None and not summary.leftover and not summary.unreleased:
             files.forget_keys()
-        exit_code = _exit_code(summary, stop, gathered)
+        exit_code = _exit_code(summary, stop, prepared.gathered)
         keeper.record_exit_code(exit_code)
         manager.hook.rpd_run_finished(config=config, summary=summary)
-    return Ended(exit_code=exit_code, gathered=gathered, summary=summary)
+    return Ended(exit_code=exit_code, gathered=prepared.gathered, summary=summary)
 
 
-def _register(config: Config, manager: PluginManager, redactor: Redactor, prices: Prices) -> ManifestPlugin:
-    keeper = ManifestPlugin(redactor=redactor, notice=lambda text: manager.hook.rpd_notice(text=text))
-    if config.dry_run:
-        manager.register(DryRunPlugin(manager.hook, prices), "dry run")
+def _register(prepared: _Prepared) -> ManifestPlugin:
+    """Register what keeps the record, or in a dry run tells the plan."""
+    manager, resumed = prepared.manager, prepared.resumed
+    keeper = ManifestPlugin(
+        redactor=prepared.redactor,
+        notice=lambda text: manager.hook.rpd_notice(text=text),
+        resumed=resumed.info if resumed else None,
+    )
+    if prepared.config.dry_run:
+        manager.register(DryRunPlugin(manager.hook, prepared.prices), "dry run")
     else:
         manager.register(keeper, "manifest")
     return keeper
 
 
-def _context(
-    config: Config,
-    manager: PluginManager,
-    far_end: FarEnd,
-    overrides: Overrides,
-    secrets: Mapping[str, str],
-    redactor: Redactor,
-    files: RunFiles | None,
-    stop: Stop,
-) -> RunContext:
+def _context(prepared: _Prepared, files: RunFiles | None, stop: Stop) -> RunContext:
+    config, manager, redactor = prepared.config, prepared.manager, prepared.redactor
     connect, pod_env = _ssh(files)
     masker: Callable[[], Masker] = redactor.stream if files else lambda: _PLAIN
 
@@ -187,15 +245,16 @@ def _context(
         journal=FileJournal(files.journal, redactor.data) if files else NoJournal(),
         hook=manager.hook,
         stop=stop,
-        provider=far_end.provider,
+        provider=prepared.far_end.provider,
         connect=connect,
-        overrides=overrides,
-        variables=read_variables(config),
+        overrides=prepared.overrides,
+        variables=prepared.variables,
         redact=redactor.data,
-        mask=redactor.text if secrets else _unchanged,
+        mask=redactor.text if prepared.secrets else _unchanged,
         masker=masker,
-        secrets=secrets,
+        secrets=prepared.secrets,
         pod_env=pod_env,
+        past=prepared.resumed.past if prepared.resumed else None,
         full_trace=config.full_trace,
         config=config,
         source=Sources(files.folder, mask_bytes).of if files else _no_source,

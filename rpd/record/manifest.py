@@ -16,9 +16,9 @@ from rpd.record.redact import Redactor
 from rpd.record.tables import from_table, to_table, toml_value
 from rpd.record.whole import write_whole
 from rpd.values.report import (
-    AttemptRecord,
     SCHEMA_VERSION,
     ArtifactRecord,
+    AttemptRecord,
     CostRecord,
     EnvironmentRecord,
     NodeRecord,

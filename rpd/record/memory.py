@@ -53,11 +53,12 @@ class Memory:
     """The file of the memory below a root folder: a line for each thing that happened, appended at once.
 
     A process that is killed at any time loses nothing that was appended before. Runs beside each other share the
-    file. Thread-safe. The methods that write raise OSError.
+    file. Thread-safe. The methods that write raise OSError. ``tidy_above`` is in bytes.
     """
 
-    def __init__(self, rootdir: Path) -> None:
+    def __init__(self, rootdir: Path, *, tidy_above: int = TIDY_ABOVE) -> None:
         self.path = rootdir / FOLDER / FILE_NAME
+        self._tidy_above = tidy_above
         self._lock = threading.Lock()
         self._file = -1
         self._inode = 0
@@ -93,7 +94,7 @@ class Memory:
             size = self.path.stat().st_size
         except OSError:
             return
-        if size > TIDY_ABOVE:
+        if size > self._tidy_above:
             text = _dumps(self.read())
             if 2 * len(text) < size:
                 write_whole(self.path, text)
@@ -177,10 +178,10 @@ class _Reading:
                 self._open[node_id] = line.get("step") is True
             case {"ended": str(node_id)}:
                 self._end(node_id, line)
-            case {"stepwise": {"count": int(count), **rest}}:
+            case {"stepwise": {"count": int(count)} as step}:
                 self._count = count
-                self._stopped_at = str(rest.get("failed", ""))
-                self._behind = {str(each) for each in rest.get("behind", ())}
+                self._stopped_at = str(step.get("failed", ""))
+                self._behind = {str(each) for each in step.get("behind", ())}
 
     def _end(self, node_id: str, line: Mapping[str, Any]) -> None:
         self._known.add(node_id)
@@ -213,7 +214,7 @@ class _Reading:
         )
 
 
-def _cause(value: object) -> Cause:
+def _cause(value: Any) -> Cause:
     return Cause(value) if value in tuple(Cause) else Cause.CODE
 
 
@@ -228,7 +229,5 @@ def _dumps(held: Remembered) -> str:
             record["seconds"] = held.seconds[node_id]
         records.append(record)
     step = held.stepwise
-    records.append(
-        {"stepwise": {"count": step.count, "failed": step.failed, "behind": sorted(step.behind)}}
-    )
+    records.append({"stepwise": {"count": step.count, "failed": step.failed, "behind": sorted(step.behind)}})
     return "".join(json.dumps(record, separators=(",", ":")) + "\n" for record in records)

@@ -38,12 +38,14 @@ class ManifestPlugin:
         redactor: Redactor,
         notice: Callable[[str], object],
         argv: Sequence[str] | None = None,
+        resumed: RunInfo | None = None,
         now: Callable[[], str] = _now,
     ) -> None:
         self._redactor = redactor
         self._notice = notice
         self._argv = tuple(sys.argv[1:] if argv is None else argv)
         self._now = now
+        self._resumed = resumed
         self._lock = threading.Lock()
         self._info: RunInfo | None = None
 
@@ -52,12 +54,17 @@ class ManifestPlugin:
         """Begin ``run.toml``, so that a killed run can be told from one that never was."""
         if folder is None:
             return
+        if self._resumed is not None:
+            self._info = replace(self._resumed, finished="", exit_code=None, far_end=far_end)
+            self._write_run(self._info)
+            return
         self._info = RunInfo(
             id=folder.name,
             rpd=rpd.__version__,
             python=platform.python_version(),
             argv=self._argv,
             rootdir=str(config.rootdir),
+            invocation_dir=str(config.invocation_dir),
             far_end=far_end,
             width=plan.width,
             nodes=len(plan.nodes),

@@ -30,6 +30,8 @@ class RunInfo:
     python: str = ""
     argv: tuple[str, ...] = ()
     rootdir: str = ""
+    invocation_dir: str = ""
+    """Where the command was given; ``argv`` is relative to it."""
     far_end: str = ""
     width: int = 1
     nodes: int = 0

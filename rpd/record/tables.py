@@ -54,7 +54,7 @@ def _plain(value: Any, depth: int) -> Any:
         case str():
             return encodable(str(value))
         case dt.datetime() | dt.date() | dt.time():
-            return value if _is_toml_time(value) else value.isoformat()
+            return _toml_time(value)
         case os.PathLike():
             return encodable(os.fsdecode(value))
         case Mapping() | list() | tuple() | AbstractSet() if depth < _DEEPEST:
@@ -77,14 +77,17 @@ def _key(key: Any) -> str:
     return encodable(key) if isinstance(key, str) else str(_toml_value(key, _DEEPEST))
 
 
-def _is_toml_time(value: dt.datetime | dt.date | dt.time) -> bool:
-    """Whether TOML knows it: no offset on a time of day, no seconds in an offset."""
-    if isinstance(value, dt.time):
-        return value.tzinfo is None and type(value) is dt.time
+def _toml_time(value: dt.datetime | dt.date | dt.time) -> Any:
+    """Return what TOML knows of it: no offset on a time of day, no seconds in an offset, no names of zones."""
     if isinstance(value, dt.datetime):
-        offset = value.utcoffset() or dt.timedelta(0)
-        return type(value) is dt.datetime and not offset % dt.timedelta(minutes=1)
-    return type(value) is dt.date
+        offset = value.utcoffset()
+        if offset is None:
+            return value.replace(fold=0)
+        whole = not offset % dt.timedelta(minutes=1)
+        return value.replace(tzinfo=dt.timezone(offset), fold=0) if whole else value.isoformat()
+    if isinstance(value, dt.time):
+        return value.replace(fold=0) if value.tzinfo is None else value.isoformat()
+    return value
 
 
 def encodable(text: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from rpd.errors import (
@@ -41,10 +41,14 @@ class Trouble(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """One failed call. ``text``: RunPod's own words, scrubbed; ``codes``: its errors' ``extensions.code``."""
+    """One failed call. ``text``: RunPod's own words, which decide; ``codes``: its errors' ``extensions.code``.
+
+    ``shown``: the words a person may see, without secrets; None where ``text`` holds none.
+    """
 
     trouble: Trouble
-    text: str = ""
+    text: str = field(default="", repr=False)
+    shown: str | None = None
     status: int | None = None
     codes: tuple[str, ...] = ()
     retry_after: float | None = None
@@ -202,7 +206,7 @@ def may_have_acted(failure: Failure) -> bool:
 
 def _said(failure: Failure) -> str:
     """Return RunPod's words in one line, with its HTTP status where that is no success."""
-    text = " ".join(failure.text.split())
+    text = " ".join((failure.text if failure.shown is None else failure.shown).split())
     bad_status = failure.status if failure.status and failure.status >= 400 else None
     if not text:
         return (

@@ -194,16 +194,18 @@ class Sdk:
 
     def _failure(self, last: Exchange | None, raised: str, secrets: Sequence[str]) -> Failure:
         if last is None:
-            return Failure(
-                trouble=Trouble.UNSENT, text=self._scrub(raised or "the SDK sent nothing", secrets)
-            )
+            text = raised or "the SDK sent nothing"
+            return Failure(trouble=Trouble.UNSENT, text=text, shown=self._scrub(text, secrets))
         if last.trouble is None:
             # RunPod answered in order; the SDK's own check, or the shape of the answer, is what failed.
             trouble = Trouble.REFUSED if raised else Trouble.UNREADABLE
-            return Failure(trouble=trouble, text=self._scrub(raised, secrets), status=last.status)
+            return Failure(
+                trouble=trouble, text=raised, shown=self._scrub(raised, secrets), status=last.status
+            )
         return Failure(
             trouble=last.trouble,
-            text=self._scrub(last.text, secrets),
+            text=last.text,
+            shown=self._scrub(last.text, secrets),
             status=last.status,
             codes=last.codes,
             retry_after=last.retry_after,

@@ -58,6 +58,7 @@ _recordings = _Recordings()
 
 @contextmanager
 def recorded(bucket: TokenBucket) -> Iterator[Recording]:
+    """Record the SDK's calls on this thread, each of which takes a token."""
     _recordings.current = recording = Recording(bucket=bucket)
     try:
         yield recording

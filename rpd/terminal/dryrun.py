@@ -22,8 +22,13 @@ def draw(planned: DryRunNode, ink: Ink) -> Iterator[str]:
     yield from _block("offers", [_offer(n, offer) for n, offer in enumerate(planned.offers, 1)], ink)
     yield from _block("steps", [_step(n, step) for n, step in enumerate(planned.steps, 1)], ink)
     yield from _block("release", [planned.release] if planned.release else [], ink)
-    usd = planned.worst_case_usd
-    yield from _block("costs", ["not known" if usd is None else f"at most {money(usd)}"], ink)
+    yield from _block("costs", [_costs(planned.worst_case_usd)], ink)
+
+
+def _costs(usd: float | None) -> str:
+    if usd is None:
+        return "not known"
+    return f"at most {money(usd)}" if usd else "nothing"
 
 
 def _block(title: str, lines: tuple[str, ...] | list[str], ink: Ink) -> Iterator[str]:

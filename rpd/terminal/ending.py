@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from rich.cells import cell_len
 
+from rpd.errors import Cause
 from rpd.terminal.ink import OUTCOME_STYLES, Ink, counted, money, rule, shorten
 from rpd.values.duration import format_duration
 from rpd.values.report import NodeReport, Outcome, RunSummary
@@ -20,8 +21,15 @@ _COUNT_WORDS = {Outcome.ERROR: ("error", "errors")}
 
 
 def failures(reports: Sequence[NodeReport], *, width: int, verbose: bool, ink: Ink) -> Iterator[str]:
-    """Yield the section FAILURES: every node that did not pass, with what a person needs to mend it."""
-    failed = [report for report in reports if not report.result.outcome.is_ok]
+    """Yield the section FAILURES: every node that did not pass, with what a person needs to mend it.
+
+    Interrupted nodes have nothing to mend: without ``verbose`` only the short summary lists them.
+    """
+    failed = [
+        report
+        for report in reports
+        if not report.result.outcome.is_ok and (verbose or report.result.cause is not Cause.INTERRUPTED)
+    ]
     if not failed:
         return
     yield ""
@@ -47,8 +55,9 @@ def _failure(report: NodeReport, width: int, ink: Ink) -> Iterator[str]:
         yield ink(failure.place, "bold")
         if failure.source_line:
             yield f">   {ink(failure.source_line.strip())}"
-    if _frames(failure.traceback) != 1 or not failure.place:
-        yield from (ink(line) for text in failure.traceback for line in text.splitlines())
+    frames = [line for text in failure.traceback for line in text.splitlines()]
+    if not {line.strip() for line in frames} <= {failure.place, failure.source_line.strip()}:
+        yield from (ink(line) for line in frames)
     if failure.log_tail:
         yield ink(rule(f"last {counted(len(failure.log_tail), 'line')} of its log", "-", width), "dim")
         yield from (ink(line) for line in failure.log_tail)
@@ -56,14 +65,11 @@ def _failure(report: NodeReport, width: int, ink: Ink) -> Iterator[str]:
         yield ink(f"log: {relative(Path(report.folder) / 'output.log')}", "dim")
 
 
-def _frames(traceback: Iterable[str]) -> int:
-    return sum(line.lstrip().startswith("File ") for text in traceback for line in text.splitlines())
-
-
 def because(report: NodeReport) -> str:
     """Return ``cause: reason``, or what there is of it."""
     result = report.result
-    return ": ".join(part for part in (result.cause or "", result.reason) if part) or result.outcome.value
+    cause = "" if result.cause is None or result.reason.lower().startswith(result.cause) else result.cause
+    return ": ".join(part for part in (cause, result.reason) if part) or result.outcome.value
 
 
 def relative(path: Path) -> str:

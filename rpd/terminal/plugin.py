@@ -31,7 +31,7 @@ from rpd.values.step import Step, StepKind
 
 _LONGEST_PREFIX = 32
 _BATCH = 2000
-"""Lines of a dry run written at once."""
+"""Nodes of a quiet dry run that are written at once."""
 
 _POD_STATES = {
     "intent": "creating",
@@ -351,17 +351,17 @@ class Terminal:
 
     @hookimpl
     def rpd_dry_run_node(self, planned: DryRunNode) -> None:
-        """Draw what would happen; with ``-q`` a line a node. Lines are batched: there may be thousands."""
+        """Draw what would happen; with ``-q`` a line a node, in batches: there may be thousands."""
         if planned.worst_case_usd is None:
             self._dry_unknown += 1
         else:
             self._dry_usd += planned.worst_case_usd
-        if self._level <= -2:
+        if self._level <= -2 or self._config.setup_plan:
             return
-        if self._level == -1:
-            self._batch.append(dryrun.one_line(planned))
-        else:
-            self._batch += [*dryrun.draw(planned, self._ink), ""]
+        if self._level >= 0:
+            self._screen.lines([*dryrun.draw(planned, self._ink), ""])
+            return
+        self._batch.append(dryrun.one_line(planned))
         if len(self._batch) >= _BATCH:
             self._flush_batch()
 

@@ -73,10 +73,10 @@ def fixture(
 
     ``scope`` is ``job``, ``module``, ``worker`` or ``session``, or a function ``(fixture_name, config) -> scope``.
     A function that yields once is torn down after its ``yield``. The function itself is returned, with a value
-    attached. Raises DefinitionError for an unknown scope.
+    attached. Raises DefinitionError for an unknown scope and for what is no function.
     """
     marker = FixtureMarker(
-        scope=Scope.parse(scope) if isinstance(scope, str) else scope,
+        scope=scope if callable(scope) else Scope.parse(scope),
         params=None if params is None else tuple(params),
         ids=ids if ids is None or callable(ids) else tuple(ids),
         autouse=autouse,
@@ -84,6 +84,10 @@ def fixture(
     )
 
     def attach(target: F) -> F:
+        if not callable(target):
+            raise DefinitionError("fixture", "", "expected a function (options go by name: scope=…)", target)
+        if FIXTURE_ATTRIBUTE in getattr(target, "__dict__", {}):
+            raise DefinitionError("fixture", "", "applied more than once to the same function", target)
         setattr(target, FIXTURE_ATTRIBUTE, marker)
         return target
 
@@ -121,8 +125,14 @@ class Closure:
 
     names: tuple[str, ...] = ()
     definitions: Mapping[str, tuple[FixtureDef, ...]] = field(default_factory=dict)
+    visible: Mapping[str, tuple[FixtureDef, ...]] = field(default_factory=dict, repr=False)
+    """Every fixture the job could ask for while it runs (``request.getfixturevalue``), needed or not."""
 
     def nearest(self, name: str) -> FixtureDef | None:
         """Return the definition that ``name`` means to the job, None for a directly parametrized argument."""
         found = self.definitions.get(name)
         return found[-1] if found else None
+
+    def chain(self, name: str) -> tuple[FixtureDef, ...]:
+        """Return the definitions of ``name``, needed or only visible, the nearest last; empty if there are none."""
+        return self.definitions.get(name) or self.visible.get(name, ())

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from types import MappingProxyType
@@ -34,10 +34,31 @@ _job_defaults: dict[str, Any] = {}
 
 
 def use_job_defaults(defaults: Mapping[str, Any]) -> None:
-    """Let ``rpd.job(…)`` start from these fields (table ``[tool.rpd.job]``). Raises DefinitionError."""
+    """Let ``rpd.job(…)`` start from these fields (table ``[tool.rpd.job]``). Raises DefinitionError.
+
+    What a deploy file writes as ``Gpu(…)``, ``Storage(…)``, ``Budget(…)`` or ``Lifecycle(…)`` is a table with the same
+    fields there; ``gpu`` may also be an id or a list of ids.
+    """
     check_job_fields(defaults)
+    made = {name: _from_table(name, value) for name, value in defaults.items()}
+    Job(**made)
     _job_defaults.clear()
-    _job_defaults.update(defaults)
+    _job_defaults.update(made)
+
+
+def _from_table(name: str, value: Any) -> Any:
+    """Return the value that a field of a job has in a configuration file."""
+    if name == "gpu":
+        if isinstance(value, Mapping):
+            _check_fields("Gpu", value, ("ids", "count", "min_vram_gb", "max_price_usd", "prefer"))
+            others = {key: held for key, held in value.items() if key != "ids"}
+            return Gpu(*_texts("Gpu", "ids", value.get("ids", ())), **others)
+        return Gpu(*_texts("Job", "gpu", value))
+    kind = {"storage": Storage, "budget": Budget, "lifecycle": Lifecycle}.get(name)
+    if kind is None or not isinstance(value, Mapping):
+        return value
+    _check_fields(kind.__name__, value, [f.name for f in fields(kind)])
+    return kind(**value)
 
 
 class Release(StrEnum):
@@ -318,12 +339,15 @@ class Job:
 
 def check_job_fields(names: Iterable[str]) -> None:
     """Raise DefinitionError for the first name that is no field of a job, with the likeliest one."""
-    known = [f.name for f in fields(Job)]
+    _check_fields("Job", names, [f.name for f in fields(Job)])
+
+
+def _check_fields(owner: str, names: Iterable[str], known: Sequence[str]) -> None:
     for name in names:
         if name not in known:
             close = difflib.get_close_matches(name, known, n=1)
             hint = f"Did you mean {close[0]!r}?" if close else f"The fields are {', '.join(known)}"
-            raise _fail("Job", name, "there is no such field", name, hint)
+            raise _fail(owner, name, "there is no such field", name, hint)
 
 
 def _environment(value: object) -> Mapping[str, str]:

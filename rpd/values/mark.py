@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
+
+from rpd.errors import DefinitionError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -65,9 +67,17 @@ class ParameterSet:
 
 
 def param(*values: Any, marks: Mark | Sequence[Mark] = (), id: str | _Hidden | None = None) -> ParameterSet:  # noqa: A002
-    """Return one parameter set with an id or marks of its own, for ``parametrize`` or a fixture's ``params``."""
-    held: Iterable[Mark] = (marks,) if isinstance(marks, Mark) else marks
-    return ParameterSet(values, tuple(held), id)
+    """Return one parameter set with an id or marks of its own, for ``parametrize`` or a fixture's ``params``.
+
+    Raises DefinitionError for an id that is no text and for marks that are none.
+    """
+    held = (marks,) if isinstance(marks, Mark) else tuple(marks)
+    for each in held:
+        if not isinstance(each, Mark):
+            raise DefinitionError("param", "marks", "expected a mark or a sequence of marks", each)
+    if id is not None and not isinstance(id, str | _Hidden):
+        raise DefinitionError("param", "id", "expected a string", id)
+    return ParameterSet(values, held, id)
 
 
 @dataclass(frozen=True, slots=True)

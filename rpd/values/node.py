@@ -27,12 +27,18 @@ class Definition:
     """Lower-cased names that ``-k`` matches besides the case id and marks of the single node."""
     module: Any = None
     """The imported module."""
+    marks: tuple[Mark, ...] = ()
+    """Nearest first: of the function, of the module; those of single cases are at the nodes."""
     doc: str = ""
 
     @property
     def location(self) -> Location:
         """Where the function begins."""
         return Location(self.file, self.line)
+
+    def mark(self, name: str) -> Mark | None:
+        """Return the nearest mark of that name."""
+        return next((mark for mark in self.marks if mark.name == name), None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

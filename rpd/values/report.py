@@ -147,6 +147,8 @@ class Failure:
     source_line: str = ""
     traceback: tuple[str, ...] = ()
     log_tail: tuple[str, ...] = ()
+    teardown: tuple[str, ...] = ()
+    """What teardowns raised after the job itself had failed; a text for each."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

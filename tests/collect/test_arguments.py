@@ -27,9 +27,15 @@ def two(project):
     [
         (["deploy_b.py::train"], ["deploy_b.py::train[seed1]", "deploy_b.py::train[seed2]"]),
         (["deploy_b.py::train[seed2]"], ["deploy_b.py::train[seed2]"]),
-        (["exp/deploy_a.py::evaluate", "deploy_b.py::evaluate"], ["exp/deploy_a.py::evaluate", "deploy_b.py::evaluate"]),
+        (
+            ["exp/deploy_a.py::evaluate", "deploy_b.py::evaluate"],
+            ["exp/deploy_a.py::evaluate", "deploy_b.py::evaluate"],
+        ),
         (["deploy_b.py::evaluate", "deploy_b.py::evaluate"], ["deploy_b.py::evaluate"]),
-        (["deploy_b.py::evaluate", "deploy_b.py"], ["deploy_b.py::evaluate", "deploy_b.py::train[seed1]", "deploy_b.py::train[seed2]"]),
+        (
+            ["deploy_b.py::evaluate", "deploy_b.py"],
+            ["deploy_b.py::evaluate", "deploy_b.py::train[seed1]", "deploy_b.py::train[seed2]"],
+        ),
         (["./exp/../deploy_b.py::evaluate"], ["deploy_b.py::evaluate"]),
     ],
 )
@@ -59,7 +65,10 @@ def test_arguments_may_come_from_a_file(two):
         ("exp::train", "directory argument cannot contain :: : exp::train"),
         ("deploy_b.py[seed1]", "path cannot contain [] parametrization: deploy_b.py[seed1]"),
         ("deploy_b.py::nope", "not found: deploy_b.py::nope\n(no match in any of [<File deploy_b.py>])"),
-        ("deploy_b.py::train[seed3]", "not found: deploy_b.py::train[seed3]\n(no match in any of [<File deploy_b.py>])"),
+        (
+            "deploy_b.py::train[seed3]",
+            "not found: deploy_b.py::train[seed3]\n(no match in any of [<File deploy_b.py>])",
+        ),
         ("@nope.txt", "@nope.txt: cannot read arguments from this file"),
     ],
 )
@@ -80,7 +89,9 @@ def test_all_missing_arguments_are_told_together(two):
     """One run tells every argument that does not exist."""
     with pytest.raises(UsageError) as caught:
         two.collect("a.py", "b.py")
-    assert str(caught.value).splitlines() == [f"file or directory not found: {name}" for name in ("a.py", "b.py")]
+    assert str(caught.value).splitlines() == [
+        f"file or directory not found: {name}" for name in ("a.py", "b.py")
+    ]
 
 
 def test_a_job_that_is_broken_is_not_called_missing(two):

@@ -62,7 +62,10 @@ def test_autouse_applies_where_it_is_declared(project):
             "b/deploy_x.py": job,
         }
     )
-    assert [list(node.definition.closure.names) for node in project.collect().nodes] == [["outer", "inner", "own"], ["outer"]]
+    assert [list(node.definition.closure.names) for node in project.collect().nodes] == [
+        ["outer", "inner", "own"],
+        ["outer"],
+    ]
 
 
 def test_an_override_may_ask_for_the_one_before(project):
@@ -81,7 +84,10 @@ def test_an_override_may_ask_for_the_one_before(project):
 
 def test_what_an_override_does_not_ask_for_is_not_needed(project):
     """An override that does not ask for its own name ends the chain."""
-    files = {"conftest.py": "@rpd.fixture\ndef value(nope): ...\n", "deploy_x.py": "@rpd.fixture\ndef value(): ...\n@rpd.job\ndef train(value): ...\n"}
+    files = {
+        "conftest.py": "@rpd.fixture\ndef value(nope): ...\n",
+        "deploy_x.py": "@rpd.fixture\ndef value(): ...\n@rpd.job\ndef train(value): ...\n",
+    }
     assert names(project, files) == ["value"]
 
 
@@ -115,7 +121,9 @@ def test_a_directly_parametrized_argument_shadows_its_fixture(project):
 
 def test_an_unknown_fixture_is_told_with_everything_needed_to_mend_it(project):
     """Place, source, what is missing, what there is, and the likely name."""
-    project.write({"deploy_x.py": "@rpd.fixture\ndef _private(): ...\n@rpd.job\ndef train(staged_dri): ...\n"})
+    project.write(
+        {"deploy_x.py": "@rpd.fixture\ndef _private(): ...\n@rpd.job\ndef train(staged_dri): ...\n"}
+    )
     error = project.error()
     assert error.place == "deploy_x.py:4"
     assert error.message.splitlines() == [
@@ -133,7 +141,12 @@ def test_an_unknown_fixture_is_told_with_everything_needed_to_mend_it(project):
 
 def test_an_unknown_fixture_of_a_fixture_shows_the_way_to_it(project):
     """Each function from the job to the one that asks is shown."""
-    project.write({"conftest.py": "@rpd.fixture\ndef data(nope): ...\n", "deploy_x.py": "@rpd.job\ndef train(data): ...\n"})
+    project.write(
+        {
+            "conftest.py": "@rpd.fixture\ndef data(nope): ...\n",
+            "deploy_x.py": "@rpd.job\ndef train(data): ...\n",
+        }
+    )
     error = project.error()
     assert error.place == "conftest.py:2"
     lines = error.message.splitlines()
@@ -162,7 +175,10 @@ def test_an_unknown_fixture_of_a_fixture_shows_the_way_to_it(project):
             "recursive dependency involving fixture 'a' detected: it asks for its own name",
         ),
         ("@rpd.job\n@rpd.mark.usefixtures('podd')\ndef train(): ...\n", "fixture 'podd' not found"),
-        ("@rpd.fixture(autouse=True)\ndef auto(nope): ...\n@rpd.job\ndef train(): ...\n", "fixture 'nope' not found"),
+        (
+            "@rpd.fixture(autouse=True)\ndef auto(nope): ...\n@rpd.job\ndef train(): ...\n",
+            "fixture 'nope' not found",
+        ),
     ],
 )
 def test_closures_that_cannot_be_are_errors(project, body, text):
@@ -173,7 +189,9 @@ def test_closures_that_cannot_be_are_errors(project, body, text):
 
 def test_the_request_is_always_there(project):
     """``request`` needs no fixture and is none, whatever the scope of who asks."""
-    assert names(project, "@rpd.fixture(scope='session')\ndef a(request): ...\n@rpd.job\ndef train(request, a): ...\n") == ["a"]
+    assert names(
+        project, "@rpd.fixture(scope='session')\ndef a(request): ...\n@rpd.job\ndef train(request, a): ...\n"
+    ) == ["a"]
 
 
 # --- any graph ------------------------------------------------------------------------------------------------------
@@ -182,7 +200,14 @@ def test_the_request_is_always_there(project):
 def _fixture(name, scope, argnames, *, autouse=False):
     def function(): ...
 
-    return FixtureDef(name=name, function=function, scope=scope, argnames=tuple(argnames), location=Location("deploy_x.py", 1), autouse=autouse)
+    return FixtureDef(
+        name=name,
+        function=function,
+        scope=scope,
+        argnames=tuple(argnames),
+        location=Location("deploy_x.py", 1),
+        autouse=autouse,
+    )
 
 
 @st.composite

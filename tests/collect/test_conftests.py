@@ -10,7 +10,9 @@ FIXTURE = "@rpd.fixture\ndef value(): ...\n"
 
 def sources(project):
     """Return where the fixture ``value`` of each node was declared."""
-    return {node.file: node.definition.closure.nearest("value").location.file for node in project.collect().nodes}
+    return {
+        node.file: node.definition.closure.nearest("value").location.file for node in project.collect().nodes
+    }
 
 
 def test_fixtures_are_visible_downward_and_the_nearest_wins(project):
@@ -59,7 +61,11 @@ def test_hooks_apply_below_their_folder_only(project):
             "c/deploy_x.py": "@rpd.job\n@rpd.mark.parametrize('x', [1])\ndef train(x): ...\n",
         }
     )
-    assert project.ids() == ["a/deploy_x.py::train[x=a-y=1]", "b/deploy_x.py::train[x=b-y=1]", "c/deploy_x.py::train[x1]"]
+    assert project.ids() == [
+        "a/deploy_x.py::train[x=a-y=1]",
+        "b/deploy_x.py::train[x=b-y=1]",
+        "c/deploy_x.py::train[x1]",
+    ]
     assert project.ids("a") == ["a/deploy_x.py::train[x=a-y=1]"]
 
 
@@ -77,7 +83,14 @@ def test_a_plugin_may_parametrize(project):
 
 def test_a_conftest_that_raises_is_one_error(project):
     """Everything below a broken conftest is left alone, so that its error is told once."""
-    project.write({"exp/conftest.py": "1 / 0\n", "exp/deploy_a.py": JOB, "exp/sub/deploy_b.py": JOB, "deploy_c.py": "@rpd.job\ndef ok(): ...\n"})
+    project.write(
+        {
+            "exp/conftest.py": "1 / 0\n",
+            "exp/deploy_a.py": JOB,
+            "exp/sub/deploy_b.py": JOB,
+            "deploy_c.py": "@rpd.job\ndef ok(): ...\n",
+        }
+    )
     collection = project.collect()
     assert [node.id for node in collection.nodes] == ["deploy_c.py::ok"]
     (error,) = collection.errors
@@ -87,7 +100,9 @@ def test_a_conftest_that_raises_is_one_error(project):
 
 def test_an_unknown_hook_in_a_conftest_is_an_error(project):
     """A misspelt hook is told with the likely one."""
-    project.write({"conftest.py": "def rpd_generate_node(metafunc): ...\n", "deploy_x.py": "@rpd.job\ndef ok(): ...\n"})
+    project.write(
+        {"conftest.py": "def rpd_generate_node(metafunc): ...\n", "deploy_x.py": "@rpd.job\ndef ok(): ...\n"}
+    )
     error = project.error()
     assert error.file == "conftest.py"
     assert "did you mean rpd_generate_nodes" in error.message

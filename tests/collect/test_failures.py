@@ -11,7 +11,12 @@ JOB = "@rpd.job\ndef train(): ...\n"
 
 def test_an_import_error_shows_the_users_frames_only(project):
     """The message holds file:line and source of each frame of the user's, and none of ours."""
-    project.write({"helper.py": "def load():\n    import nope_nope\n", "deploy_x.py": "import helper\n\nhelper.load()\n" + JOB})
+    project.write(
+        {
+            "helper.py": "def load():\n    import nope_nope\n",
+            "deploy_x.py": "import helper\n\nhelper.load()\n" + JOB,
+        }
+    )
     error = project.error()
     assert error.place == "helper.py:3"
     assert error.message.splitlines() == [
@@ -61,11 +66,18 @@ def test_whatever_a_file_raises_is_a_collection_error(project, line, text):
 
 def test_a_wrong_value_has_its_line_and_the_rule(project):
     """A DefinitionError keeps field, rule and value, and gets the place of the deepest frame of the user's."""
-    project.write({"common.py": "from rpd import Gpu\n\ndef big():\n    return Gpu('NVIDIA H100')\n", "deploy_x.py": "from common import big\nbig()\n"})
+    project.write(
+        {
+            "common.py": "from rpd import Gpu\n\ndef big():\n    return Gpu('NVIDIA H100')\n",
+            "deploy_x.py": "from common import big\nbig()\n",
+        }
+    )
     error = project.error()
     assert isinstance(error, DefinitionError)
     assert error.place == "common.py:5"
-    assert error.message.splitlines()[-1].startswith("E   Gpu.ids: expected an id RunPod knows, got 'NVIDIA H100'")
+    assert error.message.splitlines()[-1].startswith(
+        "E   Gpu.ids: expected an id RunPod knows, got 'NVIDIA H100'"
+    )
 
 
 def test_errors_of_all_files_are_told_together(project):
@@ -78,7 +90,11 @@ def test_errors_of_all_files_are_told_together(project):
 
 def test_the_cause_of_an_exception_is_told(project):
     """``raise … from …`` shows what came first."""
-    project.write({"deploy_x.py": "try:\n    {}['lr']\nexcept KeyError as error:\n    raise ValueError('no lr') from error\n"})
+    project.write(
+        {
+            "deploy_x.py": "try:\n    {}['lr']\nexcept KeyError as error:\n    raise ValueError('no lr') from error\n"
+        }
+    )
     error = project.error()
     assert error.place == "deploy_x.py:5"
     assert error.message.splitlines() == [
@@ -94,7 +110,11 @@ def test_the_cause_of_an_exception_is_told(project):
 
 def test_an_exception_in_an_ids_function_is_told_with_its_parameter(project):
     """User code that is called while ids are made is shown with the parameter it was called for."""
-    project.write({"deploy_x.py": "def name(value):\n    return 1 / value\n\n@rpd.job\n@rpd.mark.parametrize('x', [1, 0], ids=name)\ndef train(x): ...\n"})
+    project.write(
+        {
+            "deploy_x.py": "def name(value):\n    return 1 / value\n\n@rpd.job\n@rpd.mark.parametrize('x', [1, 0], ids=name)\ndef train(x): ...\n"
+        }
+    )
     error = project.error()
     assert error.place == "deploy_x.py:3"
     assert "error raised while trying to determine id of parameter 'x' at position 1" in error.message

@@ -23,14 +23,23 @@ def found(project, body, name="value"):
 
 def test_a_fixture_definition_says_what_was_declared(project):
     """Scope, arguments without default, place and kind come from the function."""
-    fixture = found(project, "@rpd.fixture(scope='module')\ndef value(gpu_name, *, variables, n=1):\n    yield 1\n@rpd.fixture(scope='session')\ndef gpu_name(): ...")
-    assert (fixture.scope, fixture.argnames, fixture.is_generator) == (Scope.MODULE, ("gpu_name", "variables"), True)
+    fixture = found(
+        project,
+        "@rpd.fixture(scope='module')\ndef value(gpu_name, *, variables, n=1):\n    yield 1\n@rpd.fixture(scope='session')\ndef gpu_name(): ...",
+    )
+    assert (fixture.scope, fixture.argnames, fixture.is_generator) == (
+        Scope.MODULE,
+        ("gpu_name", "variables"),
+        True,
+    )
     assert (str(fixture.location), fixture.baseid) == ("deploy_x.py:2", "deploy_x.py")
 
 
 def test_a_fixture_may_have_another_name_than_its_function(project):
     """``name=`` is the name that is asked for."""
-    assert found(project, "@rpd.fixture(name='value')\ndef make_value(): ...").function.__name__ == "make_value"
+    assert (
+        found(project, "@rpd.fixture(name='value')\ndef make_value(): ...").function.__name__ == "make_value"
+    )
 
 
 def test_an_imported_fixture_is_a_fixture_of_the_file(project):
@@ -80,9 +89,15 @@ def test_a_scope_may_be_computed(project):
         ("@rpd.fixture\nclass value: ...", "class fixtures not supported"),
         ("@rpd.fixture\nasync def value(): ...", "fixture 'value' is async"),
         ("@rpd.fixture\n@rpd.mark.skip\ndef value(): ...", "marks applied to fixtures have no effect"),
-        ("@rpd.fixture(scope=lambda **_: 'wide')\ndef value(): ...", "expected one of job, module, worker, session, got 'wide'"),
+        (
+            "@rpd.fixture(scope=lambda **_: 'wide')\ndef value(): ...",
+            "expected one of job, module, worker, session, got 'wide'",
+        ),
         ("@rpd.fixture(scope=lambda: 'job')\ndef value(): ...", "while defining fixture 'value'"),
-        ("@rpd.fixture(scope='function')\ndef value(): ...", "fixture.scope: expected one of job, module, worker, session, got 'function'"),
+        (
+            "@rpd.fixture(scope='function')\ndef value(): ...",
+            "fixture.scope: expected one of job, module, worker, session, got 'function'",
+        ),
     ],
 )
 def test_wrong_fixtures_are_errors_with_their_place(project, body, text):
@@ -97,7 +112,9 @@ def test_wrong_fixtures_are_errors_with_their_place(project, body, text):
 def test_a_job_cannot_be_a_fixture(project):
     """A function that is both is told as that."""
     project.write({"deploy_x.py": "@rpd.job\n@rpd.fixture\ndef value(): ...\n"})
-    assert {"'value' is both a job and a fixture" in error.message for error in project.collect().errors} == {True}
+    assert {"'value' is both a job and a fixture" in error.message for error in project.collect().errors} == {
+        True
+    }
 
 
 def test_who_asks_for_a_wrong_fixture_is_sent_to_its_error(project):
@@ -110,14 +127,27 @@ def test_who_asks_for_a_wrong_fixture_is_sent_to_its_error(project):
 
 def test_all_fixtures_are_part_of_the_collection(project):
     """``rpd fixtures`` sees the fixtures of plugins, conftests and files."""
-    project.write({"conftest.py": "@rpd.fixture\ndef one(): ...\n", "a/deploy_x.py": "@rpd.fixture\ndef two(): ...\n"})
+    project.write(
+        {"conftest.py": "@rpd.fixture\ndef one(): ...\n", "a/deploy_x.py": "@rpd.fixture\ndef two(): ...\n"}
+    )
     seen = [(each.baseid, each.name) for each in project.collect().fixtures]
-    assert seen == [("", "gpu"), ("", "pod"), ("", "staged_dir"), ("", "variables"), ("", "one"), ("a/deploy_x.py", "two")]
+    assert seen == [
+        ("", "gpu"),
+        ("", "pod"),
+        ("", "staged_dir"),
+        ("", "variables"),
+        ("", "one"),
+        ("a/deploy_x.py", "two"),
+    ]
 
 
 def test_odd_objects_in_a_namespace_are_left_alone(project):
     """Objects that answer to every attribute are neither fixtures nor jobs."""
-    project.write({"deploy_x.py": "from unittest.mock import MagicMock, call\nodd = MagicMock()\nclass Angry:\n    def __getattr__(self, name):\n        raise RuntimeError(name)\nangry = Angry()\n@rpd.job\ndef train(): ...\n"})
+    project.write(
+        {
+            "deploy_x.py": "from unittest.mock import MagicMock, call\nodd = MagicMock()\nclass Angry:\n    def __getattr__(self, name):\n        raise RuntimeError(name)\nangry = Angry()\n@rpd.job\ndef train(): ...\n"
+        }
+    )
     assert project.ids() == ["deploy_x.py::train"]
 
 
@@ -127,7 +157,11 @@ def test_odd_objects_in_a_namespace_are_left_alone(project):
 def test_a_variable_is_a_session_fixture_that_reads_the_variables(project):
     """``rpd.variable`` declares a fixture of the name it is bound to."""
     fixture = found(project, "other = 1\nvalue = rpd.variable(default=0.5)")
-    assert (fixture.scope, fixture.argnames, str(fixture.location)) == (Scope.SESSION, ("variables",), "deploy_x.py:3")
+    assert (fixture.scope, fixture.argnames, str(fixture.location)) == (
+        Scope.SESSION,
+        ("variables",),
+        "deploy_x.py:3",
+    )
     assert fixture.function(variables={}) == 0.5
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
 
 JOB = "@rpd.job\ndef train(): ...\n"
@@ -19,7 +17,9 @@ def test_files_and_folders_are_sorted_together(project):
     assert files(project) == ["a/deploy_z.py", "deploy_a.py", "deploy_b.py", "e/deploy_c.py"]
 
 
-@pytest.mark.parametrize("folder", [".hidden", "build", "dist", "venv", "node_modules", "x.egg", "rpd-runs", "env"])
+@pytest.mark.parametrize(
+    "folder", [".hidden", "build", "dist", "venv", "node_modules", "x.egg", "rpd-runs", "env"]
+)
 def test_some_folders_are_never_entered_unless_named(project, folder):
     """Hidden, build and environment folders and the run folders are skipped, but can be named."""
     project.write({"deploy_a.py": JOB, f"{folder}/deploy_b.py": JOB, "env/pyvenv.cfg": ""})
@@ -53,15 +53,17 @@ def test_ignored_paths_are_left_out(project, settings):
 @pytest.mark.parametrize("line", ['collect_ignore = ["deploy_b.py"]', 'collect_ignore_glob = ["*_b.py"]'])
 def test_a_conftest_can_leave_files_out(project, line):
     """``collect_ignore`` and ``collect_ignore_glob`` are relative to the conftest's folder."""
-    project.write({"exp/conftest.py": line, "exp/deploy_a.py": JOB, "exp/deploy_b.py": JOB, "deploy_b.py": JOB})
+    project.write(
+        {"exp/conftest.py": line, "exp/deploy_a.py": JOB, "exp/deploy_b.py": JOB, "deploy_b.py": JOB}
+    )
     assert files(project) == ["deploy_b.py", "exp/deploy_a.py"]
 
 
 def test_links_into_a_folder_above_end(project):
     """A link to an ancestor is not followed; other links are."""
     project.write({"exp/deploy_a.py": JOB})
-    os.symlink(project.root, project.root / "exp" / "loop")
-    os.symlink(project.root / "exp", project.root / "other")
+    (project.root / "exp" / "loop").symlink_to(project.root)
+    (project.root / "other").symlink_to(project.root / "exp")
     assert files(project) == ["exp/deploy_a.py", "other/deploy_a.py"]
 
 

@@ -89,14 +89,24 @@ def test_a_file_named_like_a_library_does_not_replace_it(project):
 
 def test_a_later_import_in_a_job_finds_the_folder(project):
     """A job may import a helper of its folder when it runs."""
-    project.write({"exp/late_helper.py": "VALUE = 5\n", "exp/deploy_x.py": "@rpd.job\ndef train():\n    import late_helper\n    return late_helper.VALUE\n"})
+    project.write(
+        {
+            "exp/late_helper.py": "VALUE = 5\n",
+            "exp/deploy_x.py": "@rpd.job\ndef train():\n    import late_helper\n    return late_helper.VALUE\n",
+        }
+    )
     (node,) = project.collect().nodes
     assert node.definition.function() == 5
 
 
 def test_what_files_print_goes_to_stderr(project, capfd):
     """Output of deploy files and of the programs they start stays out of stdout."""
-    project.write({"conftest.py": "print('one')\n", "deploy_x.py": "import os, rpd\nprint('two')\nos.system('echo three')\n" + JOB})
+    project.write(
+        {
+            "conftest.py": "print('one')\n",
+            "deploy_x.py": "import os, rpd\nprint('two')\nos.system('echo three')\n" + JOB,
+        }
+    )
     project.collect()
     out, err = capfd.readouterr()
     assert out == ""

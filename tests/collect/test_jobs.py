@@ -7,13 +7,22 @@ import pytest
 
 def test_jobs_are_collected_in_the_order_of_the_file(project):
     """Definition order, whatever the names; a decorator's place among others does not matter."""
-    project.write({"deploy_x.py": "@rpd.job\n@rpd.mark.slots(1)\ndef zeta(): ...\n@rpd.mark.slots(1)\n@rpd.job\ndef alpha(): ...\ndef helper(): ...\n"})
+    project.write(
+        {
+            "deploy_x.py": "@rpd.job\n@rpd.mark.slots(1)\ndef zeta(): ...\n@rpd.mark.slots(1)\n@rpd.job\ndef alpha(): ...\ndef helper(): ...\n"
+        }
+    )
     assert project.ids() == ["deploy_x.py::zeta", "deploy_x.py::alpha"]
 
 
 def test_an_imported_job_is_not_collected_again(project):
     """A job belongs to the file that defines it."""
-    project.write({"deploy_a.py": "@rpd.job\ndef train(): ...\n", "deploy_b.py": "from deploy_a import train\n@rpd.job\ndef evaluate(): ...\n"})
+    project.write(
+        {
+            "deploy_a.py": "@rpd.job\ndef train(): ...\n",
+            "deploy_b.py": "from deploy_a import train\n@rpd.job\ndef evaluate(): ...\n",
+        }
+    )
     assert project.ids() == ["deploy_a.py::train", "deploy_b.py::evaluate"]
 
 
@@ -25,7 +34,11 @@ def test_a_job_under_two_names_is_one_job(project):
 
 def test_jobs_may_be_made_in_a_loop(project):
     """A job made by a function has the name it is bound to."""
-    project.write({"deploy_x.py": "def make(n):\n    @rpd.job\n    def run():\n        return n\n    return run\nfor n in (1, 2):\n    globals()[f'train_{n}'] = make(n)\n"})
+    project.write(
+        {
+            "deploy_x.py": "def make(n):\n    @rpd.job\n    def run():\n        return n\n    return run\nfor n in (1, 2):\n    globals()[f'train_{n}'] = make(n)\n"
+        }
+    )
     assert project.ids() == ["deploy_x.py::train_1", "deploy_x.py::train_2"]
 
 
@@ -58,7 +71,10 @@ def test_a_wrapped_job_keeps_its_arguments_and_place(project):
         ("@rpd.job\ndef train():\n    yield\n", "generator 'train' cannot be a job"),
         ("@rpd.job\nclass train: ...\n", "class 'train' cannot be a job"),
         ("class Deploy:\n    @rpd.job\n    def train(self): ...\n", "'Deploy.train' cannot be a job"),
-        ("@rpd.job\ndef train(): ...\n@rpd.job\ndef train(): ...\n", "two jobs are called 'train' (lines 3, 5)"),
+        (
+            "@rpd.job\ndef train(): ...\n@rpd.job\ndef train(): ...\n",
+            "two jobs are called 'train' (lines 3, 5)",
+        ),
     ],
 )
 def test_what_cannot_be_a_job_is_an_error(project, body, text):
@@ -71,16 +87,28 @@ def test_what_cannot_be_a_job_is_an_error(project, body, text):
 
 def test_one_of_two_definitions_may_be_chosen(project):
     """A job defined in both branches of an ``if`` is one job."""
-    project.write({"deploy_x.py": "if True:\n    @rpd.job\n    def train(): ...\nelse:\n    @rpd.job\n    def train(): ...\n"})
+    project.write(
+        {
+            "deploy_x.py": "if True:\n    @rpd.job\n    def train(): ...\nelse:\n    @rpd.job\n    def train(): ...\n"
+        }
+    )
     assert project.ids() == ["deploy_x.py::train"]
 
 
 def test_a_definition_knows_what_was_written(project):
     """File, line, docstring, arguments, job and the words ``-k`` matches."""
-    project.write({"exp/deploy_x.py": "@rpd.job(image='a/b:c')\n@rpd.mark.timeout('5m')\ndef train(request, pod):\n    '''Train it.'''\ntrain.Owner = 1\n"})
+    project.write(
+        {
+            "exp/deploy_x.py": "@rpd.job(image='a/b:c')\n@rpd.mark.timeout('5m')\ndef train(request, pod):\n    '''Train it.'''\ntrain.Owner = 1\n"
+        }
+    )
     (node,) = project.collect().nodes
     definition = node.definition
-    assert (str(definition.location), definition.doc, definition.argnames) == ("exp/deploy_x.py:2", "Train it.", ("request", "pod"))
+    assert (str(definition.location), definition.doc, definition.argnames) == (
+        "exp/deploy_x.py:2",
+        "Train it.",
+        ("request", "pod"),
+    )
     assert definition.job.image == "a/b:c"
     assert definition.keywords == {"exp", "deploy_x.py", "train", "timeout", "owner"}
     assert "request" not in definition.closure.names

@@ -15,7 +15,14 @@ def test_unregistered_marks_are_errors_with_a_suggestion(project):
     assert "'timeuot' not found in `markers` configuration option; did you mean 'timeout'?" in error.message
 
 
-@pytest.mark.parametrize("settings", [{"markers": ("slow: takes long",)}, {"markers": ("slow(level): takes long",)}, {"strict_markers": False}])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"markers": ("slow: takes long",)},
+        {"markers": ("slow(level): takes long",)},
+        {"strict_markers": False},
+    ],
+)
 def test_registered_marks_are_accepted(project, settings):
     """The setting ``markers`` registers marks; without ``strict_markers`` any may be used."""
     project.write({"deploy_x.py": "@rpd.job\n@rpd.mark.slow\ndef train(): ...\n"})
@@ -76,7 +83,11 @@ def test_wrong_arguments_are_told(project, mark, text):
 @pytest.mark.parametrize("name", ["usefixtures('pod')", "parametrize('x', [1])"])
 def test_some_marks_cannot_belong_to_a_case(project, name):
     """``usefixtures`` and ``parametrize`` shape the whole function."""
-    project.write({"deploy_x.py": f"@rpd.job\n@rpd.mark.parametrize('x', [rpd.param(1, marks=rpd.mark.{name})])\ndef train(x): ...\n"})
+    project.write(
+        {
+            "deploy_x.py": f"@rpd.job\n@rpd.mark.parametrize('x', [rpd.param(1, marks=rpd.mark.{name})])\ndef train(x): ...\n"
+        }
+    )
     assert f"rpd.param cannot add rpd.mark.{name.partition('(')[0]}" in project.error().message
 
 
@@ -108,5 +119,14 @@ def test_module_marks_may_parametrize_and_use_fixtures(project):
 def test_every_registered_mark_has_a_description():
     """Names are those a user writes after ``rpd.mark.``."""
     marks = registered_marks(["slow: takes long", "bare"])
-    assert {"parametrize", "skip", "skipif", "xfail", "usefixtures", "retry", "timeout", "slots"} < marks.keys()
+    assert {
+        "parametrize",
+        "skip",
+        "skipif",
+        "xfail",
+        "usefixtures",
+        "retry",
+        "timeout",
+        "slots",
+    } < marks.keys()
     assert (marks["slow"], marks["bare"]) == ("takes long", "")

@@ -36,7 +36,11 @@ def test_ways_to_write_a_parametrization(job_ids, mark, expected):
 
 def test_one_name_takes_each_value_whole(project):
     """With one name a tuple is one value; written as a sequence of one name too."""
-    project.write({"deploy_x.py": "@rpd.job\n@rpd.mark.parametrize('x', [(1, 2)])\n@rpd.mark.parametrize(['y'], [(3, 4)])\ndef train(x, y): ...\n"})
+    project.write(
+        {
+            "deploy_x.py": "@rpd.job\n@rpd.mark.parametrize('x', [(1, 2)])\n@rpd.mark.parametrize(['y'], [(3, 4)])\ndef train(x, y): ...\n"
+        }
+    )
     (node,) = project.collect().nodes
     assert node.params == {"x": (1, 2), "y": (3, 4)}
     assert node.id == "deploy_x.py::train[y0-x0]"
@@ -54,7 +58,10 @@ def test_an_empty_text_is_an_id(job_ids):
         ("'nope', [1], indirect=True", "In train: function uses no fixture 'nope'"),
         ("'x', [1], indirect=True", "In train: function uses no fixture 'x'"),
         ("'z', [1]", "In train: function already takes an argument 'z' with a default value"),
-        ("'x,y', [(1, 2), (1,)]", "in \"parametrize\" the number of names (2):\nE     ['x', 'y']\nE   must be equal to the number of values (1):\nE     [1]"),
+        (
+            "'x,y', [(1, 2), (1,)]",
+            "in \"parametrize\" the number of names (2):\nE     ['x', 'y']\nE   must be equal to the number of values (1):\nE     [1]",
+        ),
         ("'x,y', [1]", "must be equal to the number of values (1):\nE     1"),
         ("'x', [rpd.param(1, 2)]", "must be equal to the number of values (2):\nE     [1, 2]"),
         ("'x', [1, 2], ids=['a']", "2 parameter sets specified, with different number of ids: 1"),
@@ -64,7 +71,10 @@ def test_an_empty_text_is_an_id(job_ids):
         ("'x', 5", "parametrize: expected a sequence of values, got 5"),
         ("'x', 'abc'", "parametrize: expected a sequence of values, got 'abc'"),
         ("5, [1]", "parametrize: expected names of arguments, got 5"),
-        ("'x', [1], scope='function'", "fixture.scope: expected one of job, module, worker, session, got 'function'"),
+        (
+            "'x', [1], scope='function'",
+            "fixture.scope: expected one of job, module, worker, session, got 'function'",
+        ),
         ("'x', [1, 1]", "Duplicate parametrization IDs detected"),
         ("'x', []", "Empty parameter set for (x)"),
     ],
@@ -80,13 +90,21 @@ def test_wrong_parametrizations_are_errors(project, mark, text):
 
 def test_parametrizing_a_name_twice_is_an_error(project):
     """Two marks for one argument contradict each other."""
-    project.write({"deploy_x.py": "@rpd.job\n@rpd.mark.parametrize('x', [1])\n@rpd.mark.parametrize('x', [2])\ndef train(x): ...\n"})
+    project.write(
+        {
+            "deploy_x.py": "@rpd.job\n@rpd.mark.parametrize('x', [1])\n@rpd.mark.parametrize('x', [2])\ndef train(x): ...\n"
+        }
+    )
     assert "duplicate parametrization of 'x'" in project.error().message
 
 
 def test_ids_that_collide_when_joined_are_an_error(project):
     """``a-b`` and ``c`` next to ``a`` and ``b-c``: the joined ids count."""
-    project.write({"deploy_x.py": "@rpd.job\n@rpd.mark.parametrize('x', ['c', 'b-c'])\n@rpd.mark.parametrize('y', ['a-b', 'a'])\ndef train(x, y): ...\n"})
+    project.write(
+        {
+            "deploy_x.py": "@rpd.job\n@rpd.mark.parametrize('x', ['c', 'b-c'])\n@rpd.mark.parametrize('y', ['a-b', 'a'])\ndef train(x, y): ...\n"
+        }
+    )
     message = project.error().message
     assert re.search(r"Duplicates: +a-b-c", message)
 
@@ -98,7 +116,13 @@ def test_joined_ids_are_numbered_where_they_may_be(job_ids):
     assert len(set(found)) == len(found) == 4
 
 
-@pytest.mark.parametrize(("choice", "mark"), [("skip", {"reason": "got empty parameter set for (x)"}), ("xfail", {"reason": "got empty parameter set for (x)", "run": False})])
+@pytest.mark.parametrize(
+    ("choice", "mark"),
+    [
+        ("skip", {"reason": "got empty parameter set for (x)"}),
+        ("xfail", {"reason": "got empty parameter set for (x)", "run": False}),
+    ],
+)
 def test_an_empty_set_may_be_a_node_that_does_not_run(project, choice, mark):
     """``empty_parameter_set_mark`` makes it one skipped or expectedly failing node."""
     project.write({"deploy_x.py": "@rpd.job\n@rpd.mark.parametrize('x', [])\ndef train(x): ...\n"})
@@ -110,7 +134,9 @@ def test_an_empty_set_may_be_a_node_that_does_not_run(project, choice, mark):
 def test_a_wrong_choice_for_empty_sets_is_a_usage_error(project):
     """The setting is checked when it is needed."""
     project.write({"deploy_x.py": "@rpd.job\n@rpd.mark.parametrize('x', [])\ndef train(x): ...\n"})
-    with pytest.raises(UsageError, match="empty_parameter_set_mark: expected one of fail_at_collect, skip, xfail, got 'pass'"):
+    with pytest.raises(
+        UsageError, match="empty_parameter_set_mark: expected one of fail_at_collect, skip, xfail, got 'pass'"
+    ):
         project.collect(empty_parameter_set_mark="pass")
 
 
@@ -125,7 +151,11 @@ def test_fixture_params_multiply_before_marks(job_ids):
 
 def test_fixture_params_reach_the_node_as_such(project):
     """``fixture_params`` hold the value for ``request.param``; params may have ids and marks of their own."""
-    project.write({"deploy_x.py": "@rpd.fixture(params=[1, rpd.param(2, id='two', marks=rpd.mark.skip)])\ndef fx(request): ...\n@rpd.job\ndef train(fx): ...\n"})
+    project.write(
+        {
+            "deploy_x.py": "@rpd.fixture(params=[1, rpd.param(2, id='two', marks=rpd.mark.skip)])\ndef fx(request): ...\n@rpd.job\ndef train(fx): ...\n"
+        }
+    )
     first, second = project.collect().nodes
     assert [node.name for node in (first, second)] == ["train[fx1]", "train[two]"]
     assert [node.fixture_params["fx"].value for node in (first, second)] == [1, 2]
@@ -136,7 +166,11 @@ def test_fixture_params_reach_the_node_as_such(project):
 
 def test_indirect_values_go_to_the_fixture(project):
     """``indirect`` names the arguments whose value is the fixture's ``request.param``; it replaces the fixture's own."""
-    project.write({"deploy_x.py": "@rpd.fixture(params=[7, 8])\ndef fx(request): ...\n@rpd.job\n@rpd.mark.parametrize('fx, x', [('a', 1), ('b', 2)], indirect=['fx'])\ndef train(fx, x): ...\n"})
+    project.write(
+        {
+            "deploy_x.py": "@rpd.fixture(params=[7, 8])\ndef fx(request): ...\n@rpd.job\n@rpd.mark.parametrize('fx, x', [('a', 1), ('b', 2)], indirect=['fx'])\ndef train(fx, x): ...\n"
+        }
+    )
     nodes = project.collect().nodes
     assert [(node.name, node.params, node.fixture_params["fx"].value) for node in nodes] == [
         ("train[a-x1]", {"x": 1}, "a"),
@@ -147,10 +181,16 @@ def test_indirect_values_go_to_the_fixture(project):
 def test_equal_indirect_values_share_a_key(project):
     """Values that are equal and of one type may share a live fixture, within a job and between jobs."""
     mark = "@rpd.mark.parametrize('fx', [1, True, 1.0, [1], (1,)], indirect=True)"
-    project.write({"deploy_x.py": f"@rpd.fixture(scope='session')\ndef fx(request): ...\n@rpd.job\n{mark}\ndef a(fx): ...\n@rpd.job\n{mark}\ndef b(fx): ...\n"})
+    project.write(
+        {
+            "deploy_x.py": f"@rpd.fixture(scope='session')\ndef fx(request): ...\n@rpd.job\n{mark}\ndef a(fx): ...\n@rpd.job\n{mark}\ndef b(fx): ...\n"
+        }
+    )
     nodes = project.collect().nodes
     keys = {node.name: node.fixture_params["fx"].key for node in nodes}
-    shared = [case for case in ("fx1", "fxTrue", "fx1.0", "fx3", "fx4") if keys[f"a[{case}]"] == keys[f"b[{case}]"]]
+    shared = [
+        case for case in ("fx1", "fxTrue", "fx1.0", "fx3", "fx4") if keys[f"a[{case}]"] == keys[f"b[{case}]"]
+    ]
     assert shared == ["fx1", "fxTrue", "fx1.0", "fx4"]
     assert len({keys[f"a[{case}]"] for case in ("fx1", "fxTrue", "fx1.0")}) == 3
 
@@ -159,7 +199,13 @@ def test_an_overridden_fixture_multiplies_as_far_as_it_is_asked_for(project):
     """The params of an overridden fixture count if the override asks for it, and not otherwise."""
     conftest = "@rpd.fixture(params=['a', 'b'])\ndef fx(request): ...\n"
     job = "@rpd.job\ndef train(fx): ...\n"
-    project.write({"conftest.py": conftest, "deploy_asks.py": "@rpd.fixture\ndef fx(fx): ...\n" + job, "deploy_not.py": "@rpd.fixture\ndef fx(): ...\n" + job})
+    project.write(
+        {
+            "conftest.py": conftest,
+            "deploy_asks.py": "@rpd.fixture\ndef fx(fx): ...\n" + job,
+            "deploy_not.py": "@rpd.fixture\ndef fx(): ...\n" + job,
+        }
+    )
     assert project.ids() == ["deploy_asks.py::train[a]", "deploy_asks.py::train[b]", "deploy_not.py::train"]
 
 
@@ -187,7 +233,14 @@ def test_a_direct_parameter_may_outlive_the_job(project):
 def test_the_scope_of_an_indirect_parametrization_overrides_the_fixtures(project):
     """``scope=`` with ``indirect`` widens the fixture for these nodes, as one definition for all jobs."""
     job = "@rpd.job\n@rpd.mark.parametrize('fx', [1], indirect=True, scope='session')\ndef {}(fx): ...\n"
-    project.write({"deploy_x.py": "@rpd.fixture\ndef fx(request): ...\n" + job.format("a") + job.format("b") + "@rpd.job\ndef c(fx): ...\n"})
+    project.write(
+        {
+            "deploy_x.py": "@rpd.fixture\ndef fx(request): ...\n"
+            + job.format("a")
+            + job.format("b")
+            + "@rpd.job\ndef c(fx): ...\n"
+        }
+    )
     a, b, c = (node.definition.closure.nearest("fx") for node in project.collect().nodes)
     assert a is b
     assert (a.scope, c.scope) == (Scope.SESSION, Scope.JOB)
@@ -214,7 +267,11 @@ def test_the_order_of_id_parts_is_module_hook_then_fixtures_then_plugins_then_ma
 
 def test_a_cell_may_have_marks(project):
     """``rpd.param(marks=…)`` marks one node; marks of several axes add up."""
-    project.write({"deploy_x.py": "@rpd.job\n@rpd.mark.parametrize('x', [rpd.param(1, marks=rpd.mark.skip), 2])\n@rpd.mark.parametrize('y', [rpd.param(3, marks=[rpd.mark.xfail])])\ndef train(x, y): ...\n"})
+    project.write(
+        {
+            "deploy_x.py": "@rpd.job\n@rpd.mark.parametrize('x', [rpd.param(1, marks=rpd.mark.skip), 2])\n@rpd.mark.parametrize('y', [rpd.param(3, marks=[rpd.mark.xfail])])\ndef train(x, y): ...\n"
+        }
+    )
     first, second = project.collect().nodes
     assert [mark.name for mark in first.marks] == ["xfail", "skip", "parametrize", "parametrize"]
     assert [mark.name for mark in second.marks] == ["xfail", "parametrize", "parametrize"]

@@ -1,8 +1,10 @@
 """A machine to work on: a real SSH server in this process that runs a real shell, and can be made to fail."""
 
 import asyncio
+import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -44,7 +46,7 @@ class Machine:
         self._public_line = public_line
         self._host_key = asyncssh.generate_private_key("ssh-ed25519")
         self._connections: set[asyncssh.SSHServerConnection] = set()
-        self._children: set[subprocess.Popen[bytes]] = set()
+        self._children: set[asyncio.subprocess.Process] = set()
         self._listener: Any = None
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
@@ -73,10 +75,6 @@ class Machine:
     def close(self) -> None:
         """End everything."""
         self.stop()
-        for child in self._children:
-            if child.poll() is None:
-                child.kill()
-            child.wait()
         self._call(self._settle())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(DEADLINE)
@@ -121,6 +119,13 @@ class Machine:
         await self._drop()
 
     async def _settle(self) -> None:
+        groups = [int(path.read_text()) for path in self.home.glob("*/steps/*/group")]
+        groups += [int(path.read_text()) for path in self.home.glob(".rpd/steps/*/group")]
+        for group in {*groups, *(child.pid for child in self._children)}:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(group, signal.SIGKILL)
+        for child in self._children:
+            await child.wait()
         # asyncssh puts more on the loop as its connections end: until nothing is left.
         while others := asyncio.all_tasks() - {asyncio.current_task()}:
             _, late = await asyncio.wait(others, timeout=0.2)
@@ -130,24 +135,33 @@ class Machine:
     async def _serve(self, process: asyncssh.SSHServerProcess[bytes]) -> None:
         command = process.command or ""
         self.commands.append(command)
-        child = subprocess.Popen(  # noqa: ASYNC220
-            ["/bin/sh", "-c", self.before_command + command],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+        child = await asyncio.create_subprocess_exec(
+            "/bin/sh",
+            "-c",
+            self.before_command + command,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
             cwd=self.home,
+            start_new_session=True,
             env={"HOME": str(self.home), "PATH": self.path, "TMPDIR": str(self.home), "USER": "root"},
         )
+        assert child.stdin is not None
         self._children.add(child)
+        feeding = asyncio.create_task(_pump(process.stdin, child.stdin, end=child.stdin.close))
         try:
-            await process.redirect(stdin=child.stdin, stdout=child.stdout, stderr=child.stderr)
-            await process.stdout.drain()
-            code = await asyncio.to_thread(child.wait)
-            process.exit(code)
-        except (OSError, asyncssh.Error):
-            return
+            await asyncio.gather(_pump(child.stdout, process.stdout), _pump(child.stderr, process.stderr))
+            process.exit(await child.wait())
         finally:
-            await process.wait_closed()
+            feeding.cancel()
+
+
+async def _pump(source: Any, target: Any, end: Callable[[], None] = lambda: None) -> None:
+    with contextlib.suppress(OSError, asyncssh.Error):
+        while data := await source.read(1 << 16):
+            target.write(data)
+            await target.drain()
+    end()
 
 
 @pytest.fixture

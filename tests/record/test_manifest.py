@@ -17,6 +17,7 @@ from rpd.record.redact import Redactor
 from rpd.record.tables import toml_value
 from rpd.values.report import (
     ArtifactRecord,
+    AttemptRecord,
     CostRecord,
     EnvironmentRecord,
     NodeRecord,
@@ -71,6 +72,10 @@ SECTIONS = {
     "environment": records(EnvironmentRecord),
     "steps": st.lists(records(Step, kind=st.sampled_from(StepKind)), max_size=2).map(tuple),
     "artifacts": st.lists(records(ArtifactRecord), max_size=2).map(tuple),
+    "attempts": st.lists(
+        records(AttemptRecord, outcome=st.sampled_from(Outcome), cause=st.none() | st.sampled_from(Cause)),
+        max_size=2,
+    ).map(tuple),
     "metrics": FREE,
     "variables": FREE,
 }

@@ -46,3 +46,8 @@ def test_lines_are_allowed_where_said(character: str) -> None:
     """Line ends and tabs are fine in environment values and commands only."""
     assert unicodedata.category(character) == "Cc"
     assert read_back(quote(f"a{character}b", "env", lines=True)) == f"a{character}b"
+
+
+def test_characters_beyond_the_basic_plane_stay_as_they_are() -> None:
+    """An emoji is not sent as a pair of escapes, which the GraphQL of 2021 does not know."""
+    assert escape("é 🚀", "env") == "é 🚀"

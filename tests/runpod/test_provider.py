@@ -458,6 +458,13 @@ def test_no_secret_is_in_any_error(
         assert secret not in shown
 
 
+def test_masking_does_not_change_what_an_answer_means(script: Script, provider: RunPodProvider) -> None:
+    """A command made of the words RunPod refuses with hides them in the message and not from the rules."""
+    ready_to_create(script, errors(SPOT_SOLD_OUT))
+    with pytest.raises(NoCapacity, match=r"\*\*\*"):
+        provider.create(spec(docker_args="run any longer instances available"))
+
+
 def everything(error: BaseException | None) -> str:
     """Return the attributes of an error and of all it was raised from."""
     if error is None:

@@ -221,7 +221,7 @@ def test_output_is_kept(sweep: Sweep) -> None:
 def test_results_are_tabled(sweep: Sweep) -> None:
     """``results.csv`` has one row a node with parameters and metrics."""
     with (sweep.run_dir / "results.csv").open(newline="", encoding="utf-8") as lines:
-        rows = {row["id"]: row for row in csv.DictReader(lines)}
+        rows = {row["node"]: row for row in csv.DictReader(lines)}
     assert sorted(rows) == IDS
     row = rows["deploy_fit.py::fit[b-seed2]"]
     assert row["outcome"] == "passed"

@@ -113,9 +113,9 @@ def make_report() -> Callable[..., NodeReport]:
             place="deploy_x.py:14",
             source_line='    pod.run(f"python train.py --seed {seed}", cwd=staged_dir)',
             traceback=(
-                '  File "deploy_x.py", line 14, in finetune',
+                "deploy_x.py:14",
                 '    pod.run(f"python train.py --seed {seed}", cwd=staged_dir)',
-                '  File "helpers.py", line 3, in run_twice',
+                "helpers.py:3",
                 "    pod.run(command)",
             ),
             log_tail=("epoch 3", "torch.OutOfMemoryError: CUDA out of memory"),

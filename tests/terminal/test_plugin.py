@@ -4,6 +4,7 @@ import io
 import re
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from rpd.config import Config
 from rpd.errors import Cause
 from rpd.hooks import make_plugin_manager, register
 from rpd.terminal import Terminal
+from rpd.terminal.ending import failures, short_summary
+from rpd.terminal.ink import Ink
 from rpd.values.dryrun import DryRunNode
 from rpd.values.node import Node
 from rpd.values.plan import Plan
@@ -386,3 +389,35 @@ def test_a_dry_run_shows_what_would_happen(
     nodes = [make_node(seed) for seed in (42, 43, 44)]
     dry_run(Terminal(config, out, environ=PLAIN), config, nodes, make_plan(*nodes))
     assert shown(out.getvalue()) == snapshot
+
+
+def test_a_place_is_not_told_twice(make_node: MakeNode, make_report: MakeReport) -> None:
+    """A traceback of the one frame that was just shown is left out."""
+    report = make_report(make_node(), Outcome.FAILED, reason="boom")
+    assert report.failure is not None
+    alone = replace(report, failure=replace(report.failure, traceback=report.failure.traceback[:2]))
+    for shown_report, times in ((report, 2), (alone, 1)):
+        lines = list(failures([shown_report], width=80, verbose=False, ink=Ink(color=False)))
+        assert sum("deploy_x.py:14" in line for line in lines) == times
+
+
+def test_many_failures_are_cut_unless_asked_for(make_node: MakeNode, make_report: MakeReport) -> None:
+    """Ten at full length, and how many more there are; all with -v."""
+    reports = [make_report(make_node(seed), Outcome.ERROR) for seed in range(13)]
+    ink = Ink(color=False)
+    short = list(failures(reports, width=80, verbose=False, ink=ink))
+    assert sum("ERROR in" in line for line in short) == 10
+    assert "… and 3 more" in short[-1]
+    full = list(failures(reports, width=80, verbose=True, ink=ink))
+    assert sum("ERROR in" in line for line in full) == 13
+
+
+def test_interrupted_nodes_are_only_listed(make_node: MakeNode, make_report: MakeReport) -> None:
+    """Ctrl-C does not fill the screen with failures there is nothing to mend in; the cause is not said twice."""
+    reason = "interrupted: python train.py"
+    report = make_report(make_node(), Outcome.ERROR, cause=Cause.INTERRUPTED, reason=reason)
+    ink = Ink(color=False)
+    assert list(failures([report], width=80, verbose=False, ink=ink)) == []
+    assert list(failures([report], width=80, verbose=True, ink=ink)) != []
+    *_, line = short_summary([report], width=80, verbose=False, crop=False, ink=ink)
+    assert line == "ERROR deploy_x.py::finetune[deberta-seed42] - interrupted: python train.py"

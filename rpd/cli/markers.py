@@ -1,0 +1,25 @@
+"""``rpd markers``."""
+
+from __future__ import annotations
+
+import sys
+
+from rpd.cli import trace
+from rpd.collect.marks import BUILT_IN
+from rpd.config import Config
+from rpd.errors import ExitCode
+from rpd.hooks import PluginManager
+from rpd.pipeline.gather import load_first_conftests, with_plugin_markers
+
+
+def main(config: Config, manager: PluginManager) -> int:
+    """Print every mark that jobs may have: rpd's own, those of plugins and conftests, those of the configuration."""
+    load_first_conftests(config, manager)
+    registered = with_plugin_markers(config, manager).markers
+    own = [(head, text) for head, _, text in (line.partition(":") for line in registered)]
+    for head, text in [*BUILT_IN.items(), *own]:
+        described = f": {text.strip()}" if text.strip() else ""
+        print(f"@rpd.mark.{head.strip()}{described}")
+    if config.trace_config:
+        print("\n".join(trace.lines(config, manager)), file=sys.stderr)
+    return ExitCode.OK

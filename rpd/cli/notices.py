@@ -1,0 +1,13 @@
+"""Notices of commands without a screen: sentences for the person, on stderr."""
+
+from __future__ import annotations
+
+import sys
+
+
+class Notices:
+    """Prints what plugins have to say, so that stdout stays what was asked for."""
+
+    def rpd_notice(self, text: str) -> None:
+        """Print a sentence."""
+        print(f"rpd: {text}", file=sys.stderr)

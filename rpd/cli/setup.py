@@ -1,0 +1,57 @@
+"""Setting up: from the words of a command line to its Config and its plugins."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+
+from rpd.cli import parser
+from rpd.config import LOADING, Config, find_root, make_config, read_file
+from rpd.hooks import PluginManager, load_entry_points, load_named_plugins, make_plugin_manager
+
+BUILT_IN = {
+    "collect": ("rpd.execute.fixtures",),
+    "fixtures": ("rpd.execute.fixtures",),
+    "markers": (),
+    "run": ("rpd.execute.fixtures", "rpd.execute.runner", "rpd.runpod.plugin", "rpd.runpod.offline"),
+}
+"""rpd's own plugins; only a run loads what runs."""
+
+
+def configure(command: str, argv: Sequence[str], cwd: Path) -> tuple[Config, PluginManager]:
+    """Read files, environment and flags; return the Config and the plugins. Raises UsageError."""
+    rootdir, config_file = find_root(cwd)
+    file_values = read_file(config_file)
+    added = list(file_values.get("addopts", ())) if command in LOADING else []
+    early = parser.parse_plugins([*added, *argv])
+    names = [
+        *file_values.get("plugins", ()),
+        *filter(None, os.environ.get("RPD_PLUGINS", "").split(",")),
+        *early,
+    ]
+    manager = make_plugin_manager([name[3:] for name in names if name.startswith("no:")])
+    if command in LOADING:
+        _register_built_in(manager, command)
+        load_entry_points(manager)
+        load_named_plugins(manager, [name for name in names if not name.startswith("no:")])
+    flags, args, plugin_options = parser.parse(command, argv, added, manager)
+    config = make_config(
+        command=command,
+        rootdir=rootdir,
+        invocation_dir=cwd,
+        config_file=config_file,
+        file_values=file_values,
+        flags=flags,
+        args=args,
+        plugin_options=plugin_options,
+    )
+    parser.check_together(config)
+    return config, manager
+
+
+def _register_built_in(manager: PluginManager, command: str) -> None:
+    for name in BUILT_IN[command]:
+        if not manager.is_blocked(name):
+            manager.register(import_module(name), name)

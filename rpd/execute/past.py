@@ -1,0 +1,159 @@
+"""The past: what an earlier process, killed in the middle, left of a run, as its journals tell."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rpd.execute import journal
+from rpd.execute.files import RunFiles
+from rpd.values.pod import Cloud, Offer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PastStep:
+    """A step that was begun. ``result`` is what it returned, None if it did not come to that; ``log_bytes`` is how
+    long ``output.log`` was when it began."""
+
+    index: int
+    kind: str
+    fingerprint: str
+    log_bytes: int
+    result: Mapping[str, Any] | None = None
+    exit_code: int | None = None
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PastNode:
+    """A node that had begun and not ended: its attempt, when that began (UTC, ISO 8601), and its steps in order."""
+
+    attempt: int
+    started: str
+    steps: tuple[PastStep, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PastLease:
+    """A pod that was asked for and not released. ``pod_id`` is empty where the answer to its create was never read.
+
+    ``holder`` names the wide fixture that held it; empty for a pod of one node alone.
+    """
+
+    name: str
+    node_id: str
+    holder: str
+    pod_id: str
+    created: str
+    offer: Offer | None
+
+
+@dataclass(kw_only=True)
+class Past:
+    """What can be carried on with. Each pod is given out once. Thread-safe."""
+
+    leases: list[PastLease] = field(default_factory=list)
+    nodes: Mapping[str, PastNode] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._lock = threading.Lock()
+
+    def take(self, node_id: str, holder: str) -> PastLease | None:
+        """Give out a pod for a node, or for the wide fixture ``holder`` whoever asks for it."""
+        with self._lock:
+            for lease in self.leases:
+                if lease.holder == holder and (holder or lease.node_id == node_id):
+                    self.leases.remove(lease)
+                    return lease
+        return None
+
+    def rest(self) -> list[PastLease]:
+        """Give out every pod that nobody asked for."""
+        with self._lock:
+            left, self.leases = self.leases, []
+        return left
+
+
+def read(files: RunFiles) -> Past:
+    """Return the past of the run in ``files``. Raises OSError where its journal cannot be read."""
+    nodes = {}
+    for path in sorted(files.folder.glob(f"*/{journal.FILE_NAME}")):
+        found = _read_node(path)
+        if found is not None:
+            nodes[found[0]] = found[1]
+    return Past(leases=_read_leases(files.journal), nodes=nodes)
+
+
+def _read_leases(path: Path) -> list[PastLease]:
+    """Return the leases that were begun and not ended, by the journal of the run."""
+    held: dict[str, PastLease] = {}
+    for event in journal.read(path):
+        name = event.get("pod_name", "")
+        match event["event"]:
+            case "intent":
+                held[name] = PastLease(
+                    name=name,
+                    node_id=event.get("node", ""),
+                    holder=event.get("holder", ""),
+                    pod_id="",
+                    created=event["at"],
+                    offer=_offer(event.get("terms")),
+                )
+            case "created":
+                known = held[name]
+                held[name] = PastLease(
+                    name=name,
+                    node_id=known.node_id,
+                    holder=known.holder,
+                    pod_id=event["pod_id"],
+                    created=event["at"],
+                    offer=known.offer,
+                )
+            case "refused" | "released" | "kept":
+                held.pop(name, None)
+    return list(held.values())
+
+
+def _offer(terms: Mapping[str, Any] | None) -> Offer | None:
+    return None if terms is None else Offer(**{**terms, "cloud": Cloud(terms["cloud"])})
+
+
+def _read_node(path: Path) -> tuple[str, PastNode] | None:
+    """Return id and story of a node whose journal does not end with its report."""
+    node_id, attempt, started = "", 1, ""
+    steps: dict[int, PastStep] = {}
+    is_over = False
+    for event in journal.read(path):
+        match event["event"]:
+            case "node_started":
+                node_id, attempt, started = event["node"], event.get("attempt", 1), event["at"]
+                steps, is_over = {}, False
+            case "step_started":
+                steps[event["index"]] = PastStep(
+                    index=event["index"],
+                    kind=event["kind"],
+                    fingerprint=event.get("fingerprint", ""),
+                    log_bytes=event.get("log_bytes", 0),
+                )
+            case "step_finished" if event["index"] in steps:
+                begun = steps[event["index"]]
+                steps[event["index"]] = PastStep(
+                    index=begun.index,
+                    kind=begun.kind,
+                    fingerprint=begun.fingerprint,
+                    log_bytes=begun.log_bytes,
+                    result=event.get("result"),
+                    exit_code=event.get("exit_code"),
+                    seconds=event.get("seconds", 0.0),
+                )
+            case "steps_forgotten":
+                steps = {}
+            case "node_finished":
+                is_over = True
+    if not node_id or is_over:
+        return None
+    ordered = tuple(steps[index] for index in sorted(steps))
+    return node_id, PastNode(attempt=attempt, started=started, steps=ordered)

@@ -1,0 +1,228 @@
+"""The JUnit report: a run as XML of the kind ``xunit2``, for build servers."""
+
+from __future__ import annotations
+
+import platform
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+from rpd.errors import CollectionError
+from rpd.hooks import hookimpl
+from rpd.values.report import NodeReport, Outcome, RunSummary
+
+TAIL_LINES = 20
+_TAIL_BYTES = 16384
+_CONTROL = re.compile(
+    "\x1b\\[[0-?]*[ -/]*[@-~]|[^\t\n\x20-\x7e\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
+)
+"""Colours, and what XML 1.0 cannot hold or nobody could read."""
+
+
+class Junit:
+    """Writes the report to ``path`` when the run is over, or when nothing can be run.
+
+    ``redact`` masks secrets; ``write`` replaces a file whole and raises OSError, which is told to ``notice``.
+    ``now`` is the time in UTC.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        redact: Callable[[str], str],
+        write: Callable[[Path, str], object],
+        notice: Callable[[str], object],
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._path = path
+        self._redact = redact
+        self._write_file = write
+        self._notice = notice
+        self._started = now()
+        self._errors: tuple[CollectionError, ...] = ()
+
+    @hookimpl
+    def rpd_collected(self, nodes: Sequence[object], errors: Sequence[CollectionError]) -> None:
+        """Keep the collection errors; where nothing will run, this is the whole report."""
+        self._errors = tuple(errors)
+        if self._errors or not nodes:
+            self._write(RunSummary(folder="", reports=(), seconds=0.0))
+
+    @hookimpl
+    def rpd_run_finished(self, summary: RunSummary) -> None:
+        """Write the report."""
+        self._write(summary)
+
+    def _write(self, summary: RunSummary) -> None:
+        text = dumps(summary, self._errors, started=self._started, redact=self._redact)
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._write_file(self._path, text)
+        except OSError as error:
+            self._notice(f"--junitxml {self._path}: cannot be written: {error.strerror or error}")
+
+
+def dumps(
+    summary: RunSummary,
+    errors: Sequence[CollectionError] = (),
+    *,
+    started: datetime,
+    redact: Callable[[str], str] = str,
+) -> str:
+    """Return the report as XML: a test case for each node, and an error for each file that was not collected.
+
+    A node that failed and could not be torn down either makes two cases of one name, as with pytest; ``tests``
+    counts it once.
+    """
+    writer = _Writer(redact)
+    broken = _by_file(errors)
+    reports = summary.reports
+    torn = sum(bool(_teardown(report)) for report in reports)
+    suite = writer.element(
+        None,
+        "testsuite",
+        name="rpd",
+        errors=str(summary.count(Outcome.ERROR) + torn + len(broken)),
+        failures=str(summary.count(Outcome.FAILED)),
+        skipped=str(summary.count(Outcome.SKIPPED) + summary.count(Outcome.XFAILED)),
+        tests=str(len(reports) + len(broken)),
+        time=f"{summary.seconds:.3f}",
+        timestamp=started.isoformat(timespec="milliseconds"),
+        hostname=platform.node(),
+    )
+    writer.properties(suite, {"run_folder": summary.folder})
+    for file, messages in broken.items():
+        writer.collection_error(suite, file, messages)
+    for report in reports:
+        writer.cases(suite, report)
+    root = ET.Element("testsuites", name="rpd")
+    root.append(suite)
+    ET.indent(root, "")
+    return f'<?xml version="1.0" encoding="utf-8"?>\n{ET.tostring(root, encoding="unicode")}\n'
+
+
+def _by_file(errors: Iterable[CollectionError]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for error in errors:
+        place = f"{error.place}: " if error.line else ""
+        found.setdefault(error.file, []).append(f"{place}{error.message}")
+    return found
+
+
+class _Writer:
+    """Makes elements whose every text is masked and legal."""
+
+    def __init__(self, redact: Callable[[str], str]) -> None:
+        self._redact = redact
+
+    def text(self, text: str) -> str:
+        # Once more afterwards: a colour code in its middle could have hidden a secret.
+        return self._redact(_CONTROL.sub("", self._redact(text)))
+
+    def element(
+        self, parent: ET.Element | None, tag: str, text: str = "", /, **attributes: str
+    ) -> ET.Element:
+        clean = {name: self.text(value) for name, value in attributes.items()}
+        made = ET.Element(tag, clean) if parent is None else ET.SubElement(parent, tag, clean)
+        made.text = self.text(text) or None
+        return made
+
+    def properties(self, parent: ET.Element, values: Mapping[str, str]) -> None:
+        given = {name: value for name, value in values.items() if value}
+        if given:
+            holder = self.element(parent, "properties")
+            for name, value in given.items():
+                self.element(holder, "property", name=name, value=value)
+
+    def collection_error(self, suite: ET.Element, file: str, messages: Sequence[str]) -> None:
+        case = self.element(suite, "testcase", classname="", name=_dotted(file) or "conftest", time="0.000")
+        self.element(case, "error", "\n\n".join(messages), message="collection failure", type="collection")
+
+    def cases(self, suite: ET.Element, report: NodeReport) -> None:
+        case = self._case(suite, report)
+        self.properties(case, _facts(report))
+        self._result(case, report)
+        log = "\n".join(_log_tail(report))
+        if log:
+            self.element(case, "system-out", log)
+        teardown = _teardown(report)
+        if teardown:
+            again = self._case(suite, report)
+            self.element(again, "error", "\n".join(teardown), message="; ".join(teardown), type="teardown")
+
+    def _case(self, suite: ET.Element, report: NodeReport) -> ET.Element:
+        name = report.node.id.partition("::")[2]
+        seconds = f"{report.result.seconds:.3f}"
+        return self.element(suite, "testcase", classname=_dotted(report.node.file), name=name, time=seconds)
+
+    def _result(self, case: ET.Element, report: NodeReport) -> None:
+        result = report.result
+        match result.outcome:
+            case Outcome.FAILED | Outcome.ERROR:
+                tag = "failure" if result.outcome is Outcome.FAILED else "error"
+                reason = _own_reason(report)
+                shown = [*(report.failure.traceback if report.failure else ()), reason]
+                kind = str(result.cause or "")
+                self.element(case, tag, "\n".join(shown), message=reason, type=kind)
+            case Outcome.SKIPPED:
+                self.element(case, "skipped", message=result.reason, type="rpd.skip")
+            case Outcome.XFAILED:
+                self.element(case, "skipped", message=result.reason, type="rpd.xfail")
+
+
+def _dotted(file: str) -> str:
+    """Return a file as pytest names a class: dots for slashes, without its ending."""
+    return file.removesuffix(".py").replace("/", ".")
+
+
+def _teardown(report: NodeReport) -> tuple[str, ...]:
+    return report.failure.teardown if report.failure else ()
+
+
+def _own_reason(report: NodeReport) -> str:
+    """Return the reason without what the second test case tells."""
+    reason = report.result.reason
+    for told in reversed(_teardown(report)):
+        reason = reason.removesuffix(told).removesuffix("; ")
+    return reason
+
+
+def _facts(report: NodeReport) -> dict[str, str]:
+    """Return the properties of a node; a metric that is called as one of them becomes ``metric.NAME``."""
+    pod, result = report.pod, report.result
+    facts = {
+        "pod": pod.id if pod else "",
+        "gpu": pod.gpu if pod else "",
+        "datacenter": pod.datacenter if pod else "",
+        "usd": f"{report.cost.estimated_usd:.6f}" if pod else "",
+        "attempt": str(result.attempts),
+        "cause": str(result.cause or ""),
+        "run_dir": report.folder,
+    }
+    metrics = {
+        (f"metric.{name}" if name in facts else name): str(value) for name, value in report.metrics.items()
+    }
+    return {**facts, **metrics}
+
+
+def _log_tail(report: NodeReport) -> Sequence[str]:
+    """Return the last lines of the node's log: those of its failure, else of its file."""
+    if report.failure and report.failure.log_tail:
+        return report.failure.log_tail
+    return list(_file_tail(Path(report.folder) / "output.log")) if report.folder else ()
+
+
+def _file_tail(path: Path) -> Iterator[str]:
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, 2)
+            file.seek(max(0, size - _TAIL_BYTES))
+            data = file.read()
+    except OSError:
+        return
+    lines = data.decode(errors="replace").rstrip("\n").split("\n")
+    for line in lines[-TAIL_LINES:]:
+        yield line.rstrip("\r").rpartition("\r")[2]

@@ -1,0 +1,64 @@
+"""Resuming: choosing an earlier run and what of it is left to do."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rpd.errors import Cause, UsageError
+from rpd.execute import journal, past
+from rpd.execute.files import RunFiles
+from rpd.execute.past import Past
+from rpd.pipeline import pods
+from rpd.record import history
+from rpd.record.run import RunInfo
+from rpd.values.node import Node
+from rpd.values.report import NodeReport
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resumed:
+    """An earlier run: its files, what its journals tell, and the reports of the nodes that are over."""
+
+    info: RunInfo
+    files: RunFiles
+    past: Past
+    reports: tuple[NodeReport, ...]
+
+    def left_of(self, nodes: Sequence[Node]) -> tuple[Node, ...]:
+        """Return the nodes that are not over."""
+        over = {report.node.id for report in self.reports}
+        return tuple(node for node in nodes if node.id not in over)
+
+
+def choose(runs_path: Path, wanted: str) -> Resumed:
+    """Return the run whose id is or begins with ``wanted``, by default the last one that was not finished.
+
+    Raises UsageError where there is none, where it still runs, and where it is over.
+    """
+    found = history.runs(runs_path)
+    if wanted:
+        named = [info for info in found if info.id == wanted] or [i for i in found if i.id.startswith(wanted)]
+        if len(named) != 1:
+            raise UsageError(f"{'no' if not named else 'more than one'} run {wanted!r} in {runs_path}")
+        info = named[0]
+    else:
+        unfinished = [info for info in found if not info.finished]
+        if not unfinished:
+            raise UsageError(f"no run in {runs_path} is unfinished: there is nothing to carry on")
+        info = unfinished[0]
+    folder = Path(info.folder)
+    files = RunFiles(folder, info.id)
+    if info.damage or not files.journal.is_file():
+        raise UsageError(f"run {info.id} cannot be carried on: {info.damage or 'it has no journal'}")
+    if _still_runs(files.journal):
+        raise UsageError(f"run {info.id} still goes on in another process")
+    reports = tuple(report for report in history.reports(folder) if report.result.cause is not Cause.INTERRUPTED)
+    return Resumed(info=info, files=files, past=past.read(files), reports=reports)
+
+
+def _still_runs(path: Path) -> bool:
+    started = [event for event in journal.read(path) if event["event"] == "run_started"]
+    return bool(started) and started[-1].get("pid") != os.getpid() and pods.is_running(started[-1])

@@ -1,0 +1,63 @@
+"""Collecting as a whole."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from rpd.errors import ExitCode
+
+
+def test_ids_are_unique_and_stable(project):
+    """Collecting twice gives the same ids in the same order, each once."""
+    body = "@rpd.job\n@rpd.mark.parametrize('x', range(20))\n@rpd.mark.parametrize('y', ['a', 'b'])\ndef train(x, y): ...\n"
+    project.write({f"{folder}deploy_{name}.py": body for folder in ("", "a/", "a/b/") for name in "xyz"})
+    first = project.ids()
+    project.manager = project.new_manager()
+    assert first == project.ids()
+    assert len(set(first)) == len(first) == 360
+
+
+def test_nothing_is_called_while_collecting(project):
+    """Jobs and fixtures are looked at, not run."""
+    project.write(
+        {
+            "deploy_x.py": "@rpd.fixture(autouse=True, scope='session', params=[1])\ndef fx(request):\n    raise AssertionError\n@rpd.job\ndef train(fx):\n    raise AssertionError\n"
+        }
+    )
+    assert project.ids() == ["deploy_x.py::train[fx1]"]
+
+
+def test_good_files_are_collected_beside_errors(project):
+    """Errors do not hide good nodes; each error ends in exit code 2."""
+    project.write(
+        {
+            "deploy_a.py": "@rpd.job\ndef good(): ...\n@rpd.job\ndef bad(nope): ...\n@rpd.job\ndef worse(nope2): ...\n"
+        }
+    )
+    collection = project.collect()
+    assert [node.id for node in collection.nodes] == ["deploy_a.py::good"]
+    assert [error.place for error in collection.errors] == ["deploy_a.py:4", "deploy_a.py:6"]
+    assert {error.exit_code for error in collection.errors} == {ExitCode.INTERRUPTED}
+
+
+def test_an_empty_folder_has_no_nodes(project):
+    """Nothing to collect is not an error of the collection."""
+    collection = project.collect()
+    assert (collection.nodes, collection.errors) == ((), ())
+
+
+@pytest.mark.parametrize("name", ["nodes", "errors", "fixtures"])
+def test_a_collection_is_frozen(project, name):
+    """Whoever wants another collection makes one."""
+    with pytest.raises(AttributeError):
+        setattr(project.collect(), name, ())
+
+
+def test_collecting_imports_no_sdk_no_ssh_and_no_terminal():
+    """Collecting stays light: what costs seconds to import is not imported."""
+    code = "import sys, rpd.collect, rpd.select; print([n for n in ('runpod', 'fabric', 'paramiko', 'rich') if n in sys.modules])"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"

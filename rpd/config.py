@@ -343,6 +343,15 @@ class Config:
         parse=parse_duration,
         **_MONEY,
     )
+    wait_for_stock: float | None = _setting(
+        None,
+        "keep asking for a pod while everything is sold out",
+        "--wait-for-stock",
+        key="wait_for_stock",
+        metavar="DURATION",
+        parse=parse_duration,
+        **_MONEY,
+    )
     confirm_above_usd: float = _setting(
         10.0,
         "ask before a run that may cost more",
@@ -569,7 +578,10 @@ def check_value(key: str, value: Any, where: str) -> Any:
         close = difflib.get_close_matches(key, known, n=1)
         meant = f" Did you mean {close[0]!r}?" if close else f" The keys are {', '.join(sorted(known))}."
         raise UsageError(f"{where}: unknown key {key!r}.{meant}")
-    kind = str(settings()[known[key]][0].type)
+    declared, setting = settings()[known[key]]
+    kind = str(declared.type)
+    if setting.parse is not None and isinstance(value, str | int | float) and not isinstance(value, bool):
+        return parse_text(setting, str(value), f"{where}: {key}")
     if kind.startswith("tuple[str"):
         if isinstance(value, str):
             value = [value]

@@ -18,7 +18,7 @@ from rpd.errors import CollectionError
 from rpd.values.mark import Location
 from rpd.values.outcome import Failed, Skipped
 
-_OURS = ("<frozen ", *(str(Path(str(each.__file__)).parent) + os.sep for each in (rpd, importlib, pluggy)))
+_OURS = ("<", *(str(Path(str(each.__file__)).parent) + os.sep for each in (rpd, importlib, pluggy)))
 """Where frames lie that say nothing to a user."""
 _OUTCOME_HINT = "outside of a job. To skip every job of a file write: rpdmark = rpd.mark.skip(reason=…)"
 

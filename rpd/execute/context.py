@@ -101,6 +101,8 @@ class RunContext:
     pod_env: Mapping[str, str]
     """What every pod is created with besides its job's environment: the public keys."""
     source: Callable[[Path], SourceRecord]
+    stock_seconds: float = 0.0
+    """How long to go round sold-out offers."""
     full_trace: bool = False
     config: Any = None
     """What ``request.config`` shows to fixtures."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import random
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Protocol
 
 from rpd.errors import (
@@ -16,6 +17,7 @@ from rpd.errors import (
     PodNotFound,
     PodNotReady,
     ProviderError,
+    RateLimited,
     ReleaseError,
     TransientError,
 )
@@ -32,6 +34,9 @@ RELEASE_TRIES = 8
 FIRST_POLL = 0.2
 """Seconds until a new pod is looked at again; doubles up to LAST_POLL."""
 LAST_POLL = 3.0
+FIRST_STOCK_PAUSE = 5.0
+"""Seconds between two rounds through sold-out offers; grows to LAST_STOCK_PAUSE."""
+LAST_STOCK_PAUSE = 60.0
 
 
 class Record(Protocol):
@@ -66,7 +71,7 @@ class Lease:
     def __init__(
         self,
         *,
-        name: str,
+        new_name: Callable[[], str],
         request: PodRequest,
         provider: Provider,
         connect: Connect,
@@ -74,9 +79,11 @@ class Lease:
         stop: Stop,
         bad_offers: Collection[Offer] = (),
         ready_seconds: float,
+        stock_seconds: float = 0.0,
         env: Mapping[str, str],
     ) -> None:
-        self.name = name
+        self.name = new_name()
+        """The name of its pod; each try to create one has its own, so that a late one is never mistaken."""
         self.request = request
         self.pod: PodInfo | None = None
         self.offer: Offer | None = None
@@ -93,8 +100,10 @@ class Lease:
         self._connect = connect
         self._record = record
         self._stop = stop
+        self._new_name = new_name
         self._bad_offers = bad_offers
         self._ready_seconds = ready_seconds
+        self._stock_seconds = stock_seconds
         self._env = {**request.env, **env}
         self._lock = threading.RLock()
         self._creating = threading.Lock()
@@ -148,10 +157,31 @@ class Lease:
         return remote
 
     def _create(self) -> None:
+        give_up = time.monotonic() + self._stock_seconds
+        pause = FIRST_STOCK_PAUSE
+        while True:
+            refusals = self._try_offers()
+            if self.pod is not None:
+                return
+            left = give_up - time.monotonic()
+            if left <= 0:
+                waited = f" in {format_duration(self._stock_seconds)}" if self._stock_seconds else ""
+                raise OutOfStock(
+                    f"no capacity{waited}: {len(refusals)} offers were refused for {describe(self.request)}"
+                    + ("" if self._stock_seconds else "; --wait-for-stock 30m keeps asking"),
+                    refusals=tuple(refusals),
+                )
+            self._record("waiting", pod_name=self.name, refused=len(refusals), seconds_left=round(left))
+            # Jitter, so that the slots of a sweep do not all ask at the same moment.
+            self._pause(min(left, pause * random.uniform(0.7, 1.3)))  # noqa: S311 - not a secret
+            pause = min(pause * 1.5, LAST_STOCK_PAUSE)
+
+    def _try_offers(self) -> list[str]:
+        """Go once through the offers, best first; return the refusals, all of them if there is no pod then."""
         offers = sorted(self._provider.offers(self.request), key=lambda offer: offer in self._bad_offers)
         if not offers:
             raise OutOfStock(f"RunPod rents nothing that fits: {describe(self.request)}")
-        refusals = []
+        refusals: list[str] = []
         for offer in offers:
             self._stop.check()
             try:
@@ -160,14 +190,15 @@ class Lease:
                 self._record("refused", pod_name=self.name, offer=str(offer), reason=str(error))
                 refusals.append(f"{offer}: {error}")
             else:
-                return
-        raise OutOfStock(
-            f"no capacity: {len(refusals)} offers were refused for {describe(self.request)}", refusals=tuple(refusals)
-        )
+                break
+        return refusals
 
     def _create_at(self, offer: Offer) -> None:
         spec = PodSpec(name=self.name, request=self.request, offer=offer, env=self._env)
         for attempt in range(1, CREATE_TRIES + 1):
+            if attempt > 1:
+                self.name = self._new_name()
+                spec = replace(spec, name=self.name)
             self._record(
                 "intent",
                 sync=True,
@@ -192,7 +223,8 @@ class Lease:
                 self._record("refused", pod_name=self.name, offer=str(offer), reason=str(error))
                 if attempt == CREATE_TRIES:
                     raise
-                self._pause(float(attempt))
+                asked = error.retry_after if isinstance(error, RateLimited) else None
+                self._pause(asked or float(attempt))
             except ProviderError:
                 self._intended = False
                 raise

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -53,7 +53,7 @@ class Provision:
 
 
 def _rented(job: Job, run: NodeRun, context: RunContext) -> tuple[Lease, Remote]:
-    lease = _enter(pod_name(context.run_id, run.node.id), job, run, context)
+    lease = _enter(lambda: pod_name(context.run_id, run.node.id), job, run, context)
     try:
         return lease, lease.acquire()
     except ReleaseError as error:
@@ -71,7 +71,7 @@ def _adopted(job: Job, run: NodeRun, context: RunContext) -> tuple[Lease, Remote
     if past is None:
         run.forget_past()
         return None
-    lease = _enter(past.name, job, run, context)
+    lease = _enter(lambda: past.name, job, run, context)
     age = (datetime.now(UTC) - datetime.fromisoformat(past.created)).total_seconds()
     try:
         remote = lease.adopt(past.pod_id, past.offer, max(0.0, age))
@@ -85,8 +85,8 @@ def _adopted(job: Job, run: NodeRun, context: RunContext) -> tuple[Lease, Remote
     return lease, remote
 
 
-def _enter(name: str, job: Job, run: NodeRun, context: RunContext) -> Lease:
-    lease = _lease(name, job, run, context)
+def _enter(new_name: Callable[[], str], job: Job, run: NodeRun, context: RunContext) -> Lease:
+    lease = _lease(new_name, job, run, context)
     context.leases.add(lease)
     run.leases.append(lease)
     return lease
@@ -102,7 +102,7 @@ def _with_gpu(changes: Mapping[str, Any]) -> dict[str, Any]:
     return dict(changes)
 
 
-def _lease(name: str, job: Job, run: NodeRun, context: RunContext) -> Lease:
+def _lease(new_name: Callable[[], str], job: Job, run: NodeRun, context: RunContext) -> Lease:
     holder = run.holder
 
     def nothing(event: str, *, sync: bool = False, **detail: Any) -> None:
@@ -111,16 +111,19 @@ def _lease(name: str, job: Job, run: NodeRun, context: RunContext) -> Lease:
     def record(event: str, *, sync: bool = False, **detail: Any) -> None:
         context.journal.write(event, sync=sync, node=run.node.id, holder=holder, **detail)
         run.journal.write(event, **detail)
-        context.hook.rpd_pod_event(pod_name=name, event=event, detail={"node": run.node.id, **detail})
+        context.hook.rpd_pod_event(
+            pod_name=detail.get("pod_name", ""), event=event, detail={"node": run.node.id, **detail}
+        )
 
     return Lease(
-        name=name,
+        new_name=new_name,
         request=context.request(job),
         provider=context.provider(),
         connect=context.connect,
         record=nothing if context.is_dry else record,
         stop=context.stop,
         bad_offers=context.bad_offers,
+        stock_seconds=context.stock_seconds,
         ready_seconds=context.overrides.budget(job.budget).ssh_ready_seconds,
         env=context.pod_env,
     )

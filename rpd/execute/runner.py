@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -287,7 +287,7 @@ class Runner:
                 attempts=run.attempt,
                 started=started.isoformat(timespec="milliseconds"),
                 finished=datetime.now(UTC).isoformat(timespec="milliseconds"),
-                phases={name: round(seconds, 3) for name, seconds in run.phases.items()},
+                phases=_rounded(run.phases),
             ),
             pod=_pod_record(lease),
             cost=_cost_record(run, lease, context.overrides.budget(node.job.budget).cost_cap_usd, earlier),
@@ -307,16 +307,30 @@ class Runner:
     def amend(self, report: NodeReport, run: NodeRun, errors: Sequence[TeardownError]) -> NodeReport:
         """Return ``report`` after the teardown of wider values that this node was the last to use."""
         self._settle(run)
+        run.close()
         verdict = Verdict(report.result.outcome, report.result.cause, report.result.reason, report.failure)
         verdict = _with_teardown(verdict, errors, self._failure)
         lease = run.leases[-1] if run.leases else None
         return replace(
             report,
-            result=replace(report.result, outcome=verdict.outcome, cause=verdict.cause, reason=verdict.reason),
+            result=replace(
+                report.result,
+                outcome=verdict.outcome,
+                cause=verdict.cause,
+                reason=verdict.reason,
+                phases=_rounded(run.phases),
+            ),
             pod=_pod_record(lease),
             cost=_cost_record(run, lease, report.cost.cap_usd, report.attempts),
+            steps=tuple(run.steps),
+            artifacts=tuple(run.artifacts),
+            metrics=dict(run.metrics),
             failure=verdict.failure,
         )
+
+
+def _rounded(phases: Mapping[str, float]) -> dict[str, float]:
+    return {name: round(seconds, 3) for name, seconds in phases.items()}
 
 
 def _reason(error: BaseException) -> str:

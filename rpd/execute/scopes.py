@@ -196,10 +196,15 @@ class Scopes:
                 name = waiting.pop()
                 if name not in names:
                     names.add(name)
-                    for held in closure.definitions.get(name, ()):
+                    for held in _chain(closure, name):
                         waiting.extend(held.argnames)
             known = self._parents[closure, definition] = frozenset(names)
         return known
+
+
+def _chain(closure: Closure, name: str) -> Sequence[FixtureDef]:
+    """Return the definitions of ``name``, also where the plan does not know that it is needed (``getfixturevalue``)."""
+    return closure.definitions.get(name) or closure.visible.get(name, ())
 
 
 def _is_replaced(other: Instance, instance: Instance, slot: int) -> bool:
@@ -230,6 +235,18 @@ class Setup:
                 value.join(self.run)
         return {name: self.get(name) for name in self.node.definition.argnames}
 
+    def get_unplanned(self, name: str, *, below: FixtureDef | None, owner: Instance | None) -> Any:
+        """Return the value of ``name`` for ``getfixturevalue``; warn where that rented a pod nobody had priced."""
+        before = len(self.run.leases)
+        value = self.get(name, below=below, owner=owner)
+        if isinstance(value, Pod):
+            value.join(self.run)
+        if name not in self.node.definition.closure.definitions and len(self.run.leases) > before:
+            self.run.hook.rpd_notice(
+                text=f"{self.node.id}: {name!r} was asked for while running: its pod is in no estimate of the cost"
+            )
+        return value
+
     def get(self, name: str, *, below: FixtureDef | None = None, owner: Instance | None = None) -> Any:
         """Return the value of ``name``; ``below`` asks for it (and means an overridden one by its own name)."""
         if name in self.node.params:
@@ -239,12 +256,15 @@ class Setup:
         return self._value(self._find(name, below), owner)
 
     def _find(self, name: str, below: FixtureDef | None) -> FixtureDef:
-        chain = self.node.definition.closure.definitions.get(name, ())
+        chain = _chain(self.node.definition.closure, name)
         if below is not None and below.name == name:
             chain = chain[: chain.index(below)]
         if not chain:
             where = below.location if below else self.node.definition.location
-            raise CollectionError(f"fixture {name!r} not found", file=where.file, line=where.line)
+            known = ", ".join(sorted(self.node.definition.closure.visible))
+            raise CollectionError(
+                f"fixture {name!r} not found; available fixtures: {known}", file=where.file, line=where.line
+            )
         return chain[-1]
 
     def _value(self, definition: FixtureDef, owner: Instance | None) -> Any:
@@ -408,7 +428,7 @@ class Request:
     def getfixturevalue(self, name: str) -> Any:
         """Return the value of another fixture by name, set up now if need be."""
         if self._definition is not None:
-            chain = self._setup.node.definition.closure.definitions.get(name, ())
+            chain = _chain(self._setup.node.definition.closure, name)
             if chain and chain[-1].scope < self._definition.scope:
                 raise CollectionError(
                     f"ScopeMismatch: fixture {self._definition.name!r} ({self._definition.scope.label}) asks for "
@@ -416,5 +436,5 @@ class Request:
                     file=self._definition.location.file,
                     line=self._definition.location.line,
                 )
-        return self._setup.get(name, below=self._definition, owner=self._owner)
+        return self._setup.get_unplanned(name, below=self._definition, owner=self._owner)
 

@@ -146,7 +146,7 @@ class Execution:
         """
         told = [*errors, *self._runner.take_late_errors()]
         with self._lock:
-            if finished is not None and any(lease.is_open for lease in finished.leases):
+            if finished is not None and finished.leases:
                 self._waiting.append(finished)
             due = [run for run in self._waiting if not any(lease.is_open for lease in run.leases)]
             self._waiting = [run for run in self._waiting if run not in due]
@@ -156,4 +156,6 @@ class Execution:
                 report = self._reports.get(run.node.id)
             if report is not None:
                 own = [error for error in told if error.user is run]
-                self._publish(run.node, self._runner.amend(report, run, own))
+                amended = self._runner.amend(report, run, own)
+                if amended != report:
+                    self._publish(run.node, amended)

@@ -158,7 +158,7 @@ class SshShell:
         try:
             channel.exec_command(f"printf %s {shlex.quote(mark)}; exec {runner}")
         except _FAILURES as error:
-            channel.close()
+            _close(channel)
             raise Disconnected(self._say(error)) from error
         data = [script.encode("utf-8", "surrogateescape")] if stdin is None else stdin
         return _SshStream(self, channel, mark.encode(), data, timeout, interrupt)
@@ -206,7 +206,7 @@ class SshShell:
     def answers(self) -> bool:
         """Whether the far end still answers: a channel is opened, which starts no process there."""
         try:
-            self.new_channel("session").close()
+            _close(self.new_channel("session"))
         except ConnectionLost:
             return False
         return True
@@ -447,8 +447,7 @@ class _SshStream:
 
     def close(self) -> None:
         self._closed = True
-        with contextlib.suppress(*_FAILURES):
-            self._channel.close()
+        _close(self._channel)
 
     def _read_marked(self, size: int) -> bytes:
         seen = bytearray()
@@ -572,7 +571,13 @@ class _Forward:
             back.start()
             _pump(client, channel)
             back.join()
-            channel.close()
+            _close(channel)
+
+
+def _close(channel: Any) -> None:
+    """Close a channel, whose connection may be broken."""
+    with contextlib.suppress(*_FAILURES):
+        channel.close()
 
 
 def _pump(source: Any, target: Any) -> None:

@@ -255,6 +255,7 @@ def _context(prepared: _Prepared, files: RunFiles | None, stop: Stop) -> RunCont
         secrets=prepared.secrets,
         pod_env=pod_env,
         past=prepared.resumed.past if prepared.resumed else None,
+        stock_seconds=config.wait_for_stock or 0.0,
         full_trace=config.full_trace,
         config=config,
         source=Sources(files.folder, mask_bytes).of if files else _no_source,

@@ -116,6 +116,15 @@ def test_a_directly_parametrized_argument_shadows_its_fixture(project):
     assert node.params == {"model": "small"}
 
 
+def test_what_is_visible_but_not_needed_can_be_found(project):
+    """A job may ask for any fixture it sees while it runs; none of them is set up for that reason."""
+    project.write({"deploy_x.py": "@rpd.fixture\ndef late(): ...\n@rpd.job\ndef train(request): ...\n"})
+    (node,) = project.collect().nodes
+    closure = node.definition.closure
+    assert closure.names == ()
+    assert [closure.chain(name)[-1].name for name in ("late", "pod")] == ["late", "pod"]
+
+
 # --- what cannot be -------------------------------------------------------------------------------------------------
 
 

@@ -134,3 +134,14 @@ def test_a_file_may_parametrize_its_own_jobs(project):
         }
     )
     assert project.ids() == ["deploy_x.py::train[a]", "deploy_x.py::train[b]", "deploy_x.py::other"]
+
+
+def test_a_hook_may_look_at_the_marks_of_the_function(project):
+    """``metafunc.definition.mark`` gives the marks of function and module."""
+    project.write(
+        {
+            "conftest.py": "def rpd_generate_nodes(metafunc):\n    mark = metafunc.definition.mark('slots')\n    metafunc.parametrize('n', mark.args)\n",
+            "deploy_x.py": "@rpd.job\n@rpd.mark.slots(3)\ndef train(n): ...\n",
+        }
+    )
+    assert project.ids() == ["deploy_x.py::train[n3]"]

@@ -125,7 +125,8 @@ class Machine:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(group, signal.SIGKILL)
         for child in self._children:
-            await child.wait()
+            # Not ``wait``: it waits for pipes too, which nobody reads any more.
+            child._transport.close()  # type: ignore[attr-defined]
         # asyncssh puts more on the loop as its connections end: until nothing is left.
         while others := asyncio.all_tasks() - {asyncio.current_task()}:
             _, late = await asyncio.wait(others, timeout=0.2)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rpd.errors import Cause
@@ -142,6 +142,7 @@ def test_a_cause_from_elsewhere_is_a_failure_all_the_same(memory: Memory, cause:
     assert memory.read().failed == {"a.py::x": Cause.CODE}
 
 
+@settings(max_examples=50)
 @given(EVENTS)
 def test_tidying_changes_nothing_that_is_read(
     tmp_path_factory: pytest.TempPathFactory, events: list[tuple]
@@ -157,6 +158,7 @@ def test_tidying_changes_nothing_that_is_read(
     memory.close()
 
 
+@settings(max_examples=50)
 @given(EVENTS)
 def test_the_last_word_on_a_node_counts(
     tmp_path_factory: pytest.TempPathFactory, events: list[tuple]

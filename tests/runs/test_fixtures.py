@@ -69,7 +69,7 @@ def test_scopes_decide_how_many_pods(
 def test_a_shared_pod_is_paid_once(rpd: RpdRun, project: Project, emulator: Launched) -> None:
     """The nodes of one pod share its seconds; together they pay what the pod lived, set-up and teardown included."""
     folder = project({"conftest.py": CONFTEST.format(scope="session"), "deploy_a.py": DEPLOY})
-    result = rpd(folder)
+    result = rpd(folder, "--yes")
     assert result.exit_code == 0, result.out + result.err
     assert result.run_dir is not None
     assert created(result) == 1
@@ -250,7 +250,7 @@ def test_a_fixture_may_rent_another_pod(rpd: RpdRun, project: Project, emulator:
             """
         }
     )
-    result = rpd(folder)
+    result = rpd(folder, "--yes")
     assert outcomes(result) == {"two_pods": "passed", "no_pod": "error"}, result.out
     assert created(result) == 3
     assert result.run_dir is not None

@@ -1,0 +1,93 @@
+"""The command line as a user has it: a project in a folder of its own, and ``rpd`` in a process of its own."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from rpd.emulator.launch import Launched, launch
+from rpd.testing import RpdRun, RunResult
+
+SWITCHED = '''
+import os
+import rpd
+from pathlib import Path
+
+HERE = Path(__file__).parent
+
+def failing() -> set[str]:
+    """The nodes that are to fail now, by the file the test writes."""
+    file = HERE / "failing.txt"
+    return set(file.read_text().split()) if file.exists() else set()
+
+@rpd.job
+@rpd.mark.parametrize("name", ["a", "b", "c", "d"])
+def step(name):
+    with open(HERE / "ran.txt", "a") as log:
+        log.write(name + "\\n")
+    assert name not in failing(), f"{name} was to fail"
+'''
+
+
+@dataclass(frozen=True)
+class Project:
+    """A root folder. ``rpd`` runs there; ``failing`` says which nodes of SWITCHED fail, ``ran`` which ran, in order."""
+
+    folder: Path
+    rpd: RpdRun = field(default_factory=RpdRun)
+
+    def write(self, files: Mapping[str, str]) -> None:
+        for name, text in files.items():
+            path = self.folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(textwrap.dedent(text), encoding="utf-8")
+
+    def run(self, *args: str, env: Mapping[str, str | None] | None = None) -> RunResult:
+        return self.rpd(self.folder, *args, env=env)
+
+    def command(self, name: str, *args: str, env: Mapping[str, str | None] | None = None) -> RunResult:
+        return self.rpd(self.folder, *args, command=name, env=env)
+
+    def failing(self, *names: str) -> None:
+        (self.folder / "failing.txt").write_text(" ".join(names), encoding="utf-8")
+
+    def ran(self) -> str:
+        """Return the names of the nodes that ran since this was asked last, one letter each."""
+        log = self.folder / "ran.txt"
+        names = log.read_text(encoding="utf-8").split() if log.exists() else []
+        log.unlink(missing_ok=True)
+        return "".join(names)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    made = Project(tmp_path / "project")
+    made.write({"rpd.toml": ""})
+    return made
+
+
+@pytest.fixture
+def switched(project: Project) -> Project:
+    """A project with the nodes ``step[a]`` to ``step[d]``, which need no pod."""
+    project.write({"deploy_step.py": SWITCHED})
+    return project
+
+
+@pytest.fixture(scope="session")
+def _shared() -> Iterator[Launched]:
+    with launch(boot_seconds=0.05) as launched:
+        yield launched
+
+
+@pytest.fixture
+def emulator(_shared: Launched, monkeypatch: pytest.MonkeyPatch) -> Iterator[Launched]:
+    """One emulator for all tests; each must leave it without a pod."""
+    monkeypatch.setenv("RUNPOD_API_BASE_URL", _shared.base_url)
+    monkeypatch.setenv("RUNPOD_API_KEY", _shared.api_key)
+    yield _shared
+    _shared.clear_faults()
+    assert _shared.pods() == []

@@ -14,6 +14,7 @@ from rpd.execute.journal import Journal
 from rpd.execute.lease import Connect, Lease
 from rpd.execute.noderun import Masker
 from rpd.execute.past import Past
+from rpd.execute.podview import PodView
 from rpd.execute.stop import Stop
 from rpd.values.job import Budget, CloudChoice, Gpu, Job, Release
 from rpd.values.pod import Offer, PodRequest, Provider
@@ -109,10 +110,14 @@ class RunContext:
     leases: LeaseBook = field(default_factory=lambda: LeaseBook())
     bad_offers: set[Offer] = field(default_factory=set)
     """Offers whose pods never became usable in this run; they are tried last."""
+    view: PodView = field(init=False)
     past: Past | None = None
     """What an earlier process left of this run, when it is carried on."""
     _projects: dict[str, Path] = field(default_factory=dict)
     _requests: dict[int, tuple[Job, PodRequest]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.view = PodView(self.provider)
 
     def request(self, job: Job) -> PodRequest:
         """Return the pod a job asks for under the flags of the run; nodes of one job share one request."""

@@ -21,6 +21,7 @@ from rpd.errors import (
     ReleaseError,
     TransientError,
 )
+from rpd.execute.podview import PodView
 from rpd.execute.remote import Remote
 from rpd.execute.stop import Stop
 from rpd.values.duration import format_duration
@@ -74,6 +75,7 @@ class Lease:
         new_name: Callable[[], str],
         request: PodRequest,
         provider: Provider,
+        view: PodView | None = None,
         connect: Connect,
         record: Record,
         stop: Stop,
@@ -97,6 +99,7 @@ class Lease:
         self.users = 0
         """How many nodes it served."""
         self._provider = provider
+        self._view = view or PodView(lambda: provider)
         self._connect = connect
         self._record = record
         self._stop = stop
@@ -242,7 +245,8 @@ class Lease:
 
     def _wait_until_ready(self) -> Remote:
         deadline = time.monotonic() + self._ready_seconds
-        pod = self._wait_for_ssh(deadline)
+        with self._view.waiting():
+            pod = self._wait_for_ssh(deadline)
         assert pod.ssh is not None
         remote = self._connect(
             pod.ssh,
@@ -283,7 +287,7 @@ class Lease:
         """Return the pod, None where RunPod could not be asked just now. Raises PodLost if it is gone."""
         assert self.pod is not None
         try:
-            pod = self._provider.get(self.pod.id)
+            pod = self._view.look(self.pod.id)
         except TransientError:
             return None
         if pod is None:

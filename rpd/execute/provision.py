@@ -119,6 +119,7 @@ def _lease(new_name: Callable[[], str], job: Job, run: NodeRun, context: RunCont
         new_name=new_name,
         request=context.request(job),
         provider=context.provider(),
+        view=context.view,
         connect=context.connect,
         record=nothing if context.is_dry else record,
         stop=context.stop,

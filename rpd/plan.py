@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 
-from rpd.values.fixture import Closure, FixtureDef, Scope
+from rpd.values.fixture import Scope, needs
 from rpd.values.node import Node
 from rpd.values.plan import Lane, Plan
 
@@ -16,18 +16,12 @@ def make_plan(nodes: Sequence[Node], *, width: int, worst_case: Callable[[Node],
     """Return the plan for ``nodes`` in their order.
 
     Nodes that share a pod of module or session scope form one lane, at the place of its first node: nodes on one pod
-    never overlap. A worker-scoped pod needs no lane of its own, since a slot runs one node at a time.
+    never overlap, unless each of them takes only some of its GPUs (mark ``slots``). A worker-scoped pod needs no lane
+    of its own, since a slot runs one node at a time.
     """
-    lanes: dict[Hashable, list[Node]] = {}
-    shares: dict[Hashable, str] = {}
-    for node in nodes:
-        shared = _shared_pod(node)
-        key = shared[1] if shared else node.id
-        lanes.setdefault(key, []).append(node)
-        shares[key] = shared[0] if shared else ""
-    made = tuple(Lane(nodes=tuple(held), shares=shares[key]) for key, held in lanes.items())
+    lanes = tuple(_lane(group) for group in _groups(nodes))
     total = sum(cost for node in nodes if (cost := worst_case(node)) is not None)
-    return Plan(lanes=made, width=width, worst_case_usd=total)
+    return Plan(lanes=lanes, width=width, worst_case_usd=total)
 
 
 def uses_pod(node: Node) -> bool:
@@ -35,26 +29,66 @@ def uses_pod(node: Node) -> bool:
     return PROVISION in node.definition.closure.definitions
 
 
-def _shared_pod(node: Node) -> tuple[str, Hashable] | None:
-    """Return the widest pod fixture of module or session scope a node uses, with what tells its instances apart."""
+def _groups(nodes: Sequence[Node]) -> list[list[Node]]:
+    """Return the nodes grouped so that whatever two of them share, they are in one group; order is kept.
+
+    A node may hold several shared pods and so join groups that were apart until then: the later one moves into the
+    earlier, and leaves a forwarding address.
+    """
+    groups: list[list[Node]] = []
+    moved: dict[int, int] = {}
+    home: dict[Hashable, int] = {}
+
+    def address(number: int) -> int:
+        while number in moved:
+            number = moved[number]
+        return number
+
+    for node in nodes:
+        keys = list(_shared_pods(node))
+        known = sorted({address(home[key]) for key in keys if key in home})
+        if known:
+            number = known[0]
+            for other in known[1:]:
+                groups[number].extend(groups[other])
+                groups[other] = []
+                moved[other] = number
+            groups[number].append(node)
+        else:
+            number = len(groups)
+            groups.append([node])
+        home.update(dict.fromkeys(keys, number))
+    if not moved:
+        return groups
+    order = {node.id: place for place, node in enumerate(nodes)}
+    return [sorted(group, key=lambda node: order[node.id]) for group in groups if group]
+
+
+def _shared_pods(node: Node) -> Iterator[Hashable]:
+    """Yield what identifies each pod of module or session scope that a node uses."""
     closure = node.definition.closure
     if PROVISION not in closure.definitions:
-        return None
-    holders = [held for held in _pod_holders(closure) if held.scope in (Scope.MODULE, Scope.SESSION)]
-    if not holders:
-        return None
-    widest = max(holders, key=lambda held: held.scope)
-    place = node.file if widest.scope is Scope.MODULE else ""
-    params = tuple(sorted((name, repr(held.key)) for name, held in node.fixture_params.items()))
-    return widest.name, (widest, place, params)
-
-
-def _pod_holders(closure: Closure) -> list[FixtureDef]:
-    found = []
+        return
     for name in closure.names:
-        if name == PROVISION:
+        holder = closure.nearest(name)
+        if holder is None or name == PROVISION or PROVISION not in holder.argnames:
             continue
-        nearest = closure.nearest(name)
-        if nearest is not None and PROVISION in nearest.argnames:
-            found.append(nearest)
-    return found
+        if holder.scope in (Scope.MODULE, Scope.SESSION):
+            names = needs(closure, holder)
+            params = tuple((key, held.key) for key, held in node.fixture_params.items() if key in names)
+            yield holder, node.file if holder.scope is Scope.MODULE else "", params
+
+
+def _lane(nodes: Sequence[Node]) -> Lane:
+    per_node = [_gpus_taken(node) for node in nodes]
+    each = max((taken for taken in per_node if taken), default=0)
+    count = min((node.job.gpu.count if node.job.gpu else 0) for node in nodes)
+    places = count // each if each and all(per_node) and len(nodes) > 1 else 1
+    return Lane(nodes=tuple(nodes), places=max(1, places), gpus_each=each if places > 1 else 0)
+
+
+def _gpus_taken(node: Node) -> int:
+    """Return how many GPUs of its pod a node takes by its mark ``slots(gpu=N)``; 0 means all of them."""
+    mark = node.mark("slots") if node.marks else None
+    taken = mark.kwargs.get("gpu", mark.args[0] if mark.args else 1) if mark else 0
+    return taken if isinstance(taken, int) and taken > 0 else 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 import shlex
@@ -14,6 +15,14 @@ from pathlib import Path
 
 import pytest
 
+from rpd.cli.parser import COMMANDS
+from rpd.config import settings
+from rpd.errors import Cause, ExitCode
+from rpd.execute import fixtures
+from rpd.values.fixture import FIXTURE_ATTRIBUTE
+from rpd.values.job import Job
+from rpd.values.report import Outcome
+
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(
     {
@@ -23,6 +32,7 @@ PAGES = sorted(
         *(ROOT / "examples").rglob("*.md"),
     }
 )
+COMMAND_LINE = (ROOT / "docs" / "command-line.md").read_text(encoding="utf-8")
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FILE_NAME = re.compile(r"# ((?:[\w-]+/)*(?:deploy_\w+|conftest)\.py)\n")
@@ -131,6 +141,41 @@ def test_commands_exist(place: str, command: str) -> None:
         known = help_of(names[0])
     for flag in (word.partition("=")[0] for word in words if word.startswith("-")):
         assert re.search(rf"(?<![\w-]){re.escape(flag)}(?![\w-])", known), f"{place}: no flag {flag}"
+
+
+def test_every_command_is_documented() -> None:
+    """The page of the command line shows every command."""
+    assert {name for name in COMMANDS if f"$ rpd {name}" not in COMMAND_LINE} == set()
+
+
+def test_every_flag_is_documented() -> None:
+    """The page of the command line explains every flag, in one of its spellings."""
+    flags = [setting.flags for _, setting in settings().values() if setting.flags]
+    assert [names for names in flags if not any(f"`{name}" in COMMAND_LINE for name in names)] == []
+
+
+def test_every_key_is_documented() -> None:
+    """The page of the command line explains every key of the configuration file and every environment variable."""
+    declared = [setting for _, setting in settings().values()]
+    names = [name for setting in declared for name in (setting.key, setting.env) if name]
+    assert [name for name in names if f"`{name}`" not in COMMAND_LINE] == []
+
+
+def test_every_exit_code_and_cause_is_documented() -> None:
+    """The exit codes, causes and outcomes in the documentation are those of the code."""
+    files = (ROOT / "docs" / "files.md").read_text(encoding="utf-8")
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    for page in (COMMAND_LINE, readme):
+        assert re.findall(r"^\| (\d) \| ", page, re.MULTILINE) == [str(code.value) for code in ExitCode]
+    assert [word for word in (*Cause, *Outcome) if f"`{word}`" not in files] == []
+
+
+def test_every_job_field_and_fixture_is_documented() -> None:
+    """The page on deploy files explains every field of a job and every built-in fixture."""
+    page = (ROOT / "docs" / "deploy-files.md").read_text(encoding="utf-8")
+    built_in = [name for name, value in vars(fixtures).items() if hasattr(value, FIXTURE_ATTRIBUTE)]
+    names = [*(field.name for field in dataclasses.fields(Job)), *built_in, "request"]
+    assert [name for name in names if f"`{name}`" not in page] == []
 
 
 @cache

@@ -15,20 +15,28 @@ from rpd.values.fixture import Closure, FixtureDef, Scope
 
 
 def reachable(names: Iterable[str], view: View, stop: Collection[str] = ()) -> tuple[str, ...]:
-    """Return ``names`` and all that their fixtures ask for, breadth first; unknown names are kept.
+    """Return ``names`` and all that their fixtures ask for, wider scopes first; unknown names are kept.
 
     What is in ``stop`` is parametrized directly: its fixture, and what that alone needs, is not reached.
     """
-    found = dict.fromkeys(name for name in names if name != RESERVED)
-    queue = list(found)
-    for name in queue:
-        if name in stop:
-            continue
-        for asked in _chain_argnames(view.chain(name), name):
-            if asked not in found and asked != RESERVED:
-                found[asked] = None
-                queue.append(asked)
-    return tuple(found)
+    found: dict[str, None] = {}
+
+    def visit(name: str) -> None:
+        if name in found or name == RESERVED:
+            return
+        found[name] = None
+        if name not in stop:
+            for asked in _chain_argnames(view.chain(name), name):
+                visit(asked)
+
+    for name in names:
+        visit(name)
+    return tuple(sorted(found, key=lambda name: -_scope(name, view, stop)))
+
+
+def _scope(name: str, view: View, direct: Collection[str]) -> Scope:
+    chain = () if name in direct else view.chain(name)
+    return chain[-1].scope if chain else Scope.JOB
 
 
 def _chain_argnames(chain: Sequence[FixtureDef], name: str) -> Iterable[str]:
@@ -48,8 +56,7 @@ def make_closure(
     and for a fixture that asks for one of narrower scope.
     """
     walk = _Walk(function, view, direct, rootdir)
-    everything = reachable(names, view, direct)
-    for name in sorted(everything, key=lambda each: -walk.scope(each)):
+    for name in reachable(names, view, direct):
         walk.visit(name)
     ordered = tuple(walk.order)
     needed = {name: view.chain(name) for name in ordered if name not in direct}
@@ -68,10 +75,6 @@ class _Walk:
         self._direct = direct
         self._rootdir = rootdir
         self._path: list[tuple[str, FixtureDef]] = []
-
-    def scope(self, name: str) -> Scope:
-        chain = () if name in self._direct else self._view.chain(name)
-        return chain[-1].scope if chain else Scope.JOB
 
     def visit(self, name: str, depth: int = 1) -> None:
         """Visit the definition of ``name`` that is ``depth`` from the end of its chain."""

@@ -19,7 +19,7 @@ BUILT_IN = {
     "usefixtures(name, ...)": "set these fixtures up although the job does not ask for their values",
     "retry(infra=N)": "try again when the infrastructure, not the job, failed",
     "timeout(duration)": "end the job after this time",
-    "slots(N)": "let the job take this many of the places of -n",
+    "slots(gpu=N)": "the job takes N of the GPUs of a shared pod; others run beside it on the rest",
 }
 MODULE_MARKS = "rpdmark"
 _NEVER_IN_A_CASE = ("usefixtures", "parametrize")

@@ -3,51 +3,79 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
 
-from rpd.values.fixture import Scope
+from rpd.values.fixture import FixtureDef, Scope
 from rpd.values.node import Node
 
-Key = tuple[Hashable, ...]
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """One value of a parametrized wide fixture; ``place`` is the file where each file has its own."""
+
+    fixture: FixtureDef
+    place: str
+    key: Hashable
 
 
 def regroup(nodes: Sequence[Node]) -> tuple[Node, ...]:
-    """Return ``nodes`` so that each parameter of a fixture wider than a job is set up as few times as can be.
+    """Return ``nodes`` so that as few values of wide parametrized fixtures as can be live at once and are set up anew.
 
     Stable otherwise: a group stands where its first node stood. Wider scopes group first and, within a scope, the
     fixture that is set up first.
     """
-    keys = [_keys(node) for node in nodes]
-    if not any(keys):
+    ranks: dict[FixtureDef, int] = {}
+    needs = [_needs(node, ranks) for node in nodes]
+    if not ranks:
         return tuple(nodes)
-    return tuple(nodes[index] for index in _grouped(list(range(len(nodes))), keys, 0))
+    for each in needs:
+        each.sort(key=lambda live: (-live.fixture.scope, ranks[live.fixture]))
+    return tuple(nodes[index] for index in _grouped(list(range(len(nodes))), needs, 0, {}))
 
 
-def _keys(node: Node) -> tuple[Key, ...]:
-    """Return what identifies each live value the node needs, the one set up first first."""
+def _needs(node: Node, ranks: dict[FixtureDef, int]) -> list[Live]:
+    """Return the wide parametrized values a node needs; ``ranks`` takes their fixtures in the order they are met.
+
+    A rank that all nodes share lets jobs that name their fixtures in different orders be grouped alike. What a fixture
+    asks for is met before it.
+    """
     if not node.fixture_params:
-        return ()
+        return []
     closure = node.definition.closure
-    found: list[Key] = []
+    found = []
     for name in closure.names:
         param = node.fixture_params.get(name)
         fixture = closure.nearest(name)
-        if param is None or fixture is None or fixture.scope is Scope.JOB:
-            continue
-        place = node.file if fixture.scope is Scope.MODULE else ""
-        found.append((fixture, place, param.key))
-    return tuple(found)
+        if param is not None and fixture is not None and fixture.scope is not Scope.JOB:
+            ranks.setdefault(fixture, len(ranks))
+            found.append(Live(fixture, node.file if fixture.scope is Scope.MODULE else "", param.key))
+    return found
 
 
-def _grouped(indexes: list[int], keys: list[tuple[Key, ...]], depth: int) -> list[int]:
-    """Return ``indexes`` grouped by the key at ``depth``, and each group by the keys after it.
+def _grouped(
+    indexes: list[int], needs: list[list[Live]], depth: int, last: dict[tuple[FixtureDef, str], Hashable]
+) -> list[int]:
+    """Return ``indexes`` grouped by what they need at ``depth``, and each group by what it needs after that.
 
-    A node that has no key there is a group of its own: it stays where it is, for it needs none of these values.
+    A node that needs nothing there stays where it is. ``last`` is the key each fixture had last: the group that can
+    go on with it goes first.
     """
-    groups: dict[Key | int, list[int]] = {}
+    groups: dict[Live | int, list[int]] = {}
     for index in indexes:
-        own = keys[index]
+        own = needs[index]
         groups.setdefault(own[depth] if depth < len(own) else index, []).append(index)
     ordered: list[int] = []
-    for group in groups.values():
-        ordered += group if len(group) == 1 else _grouped(group, keys, depth + 1)
+    for need in sorted(groups, key=lambda each: not _goes_on(each, last)):
+        if isinstance(need, Live):
+            last[need.fixture, need.place] = need.key
+        group = groups[need]
+        is_done = all(len(needs[index]) <= depth + 1 for index in group)
+        ordered += group if is_done else _grouped(group, needs, depth + 1, last)
     return ordered
+
+
+def _goes_on(need: Live | int, last: dict[tuple[FixtureDef, str], Hashable]) -> bool:
+    return isinstance(need, Live) and last.get((need.fixture, need.place), _NOTHING) == need.key
+
+
+_NOTHING = object()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -38,6 +39,7 @@ _OPERATIONS = {
 }  # fmt: skip
 _PUBLIC = {"gpuTypes", "dataCenters", "countryCodes", "cpuFlavors", "cpuTypes"}
 _POD_KEY_MAY = {"podStop", "podTerminate", "pod"}
+_UNKNOWN_FIELD = re.compile(r'Expected value of type "(\w+)" not to include unknown field "(\w+)".*', re.DOTALL)
 
 Arguments = dict[str, Any]
 
@@ -444,6 +446,12 @@ def _iso(moment: float) -> str:
     return datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def _as_javascript(message: str) -> str:
+    """Return a validation error in the words of RunPod's server, which runs the JavaScript library."""
+    quoted = message.replace("'", '"').replace("has invalid value: Expected", "got invalid value; Expected")
+    return _UNKNOWN_FIELD.sub(r'Field "\2" is not defined by type "\1".', quoted)
+
+
 def _formatted(error: GraphQLError, code: str) -> GraphQLFormattedError:
     """Return an error as Apollo sends it: message, path, ``extensions.code``; a crash of ours is a hiccup of theirs."""
     formatted = error.formatted
@@ -453,8 +461,7 @@ def _formatted(error: GraphQLError, code: str) -> GraphQLFormattedError:
     elif original is not None and not isinstance(original, GraphQLError):
         formatted["message"] = HICCUP
     else:
-        # The same sentences as RunPod's server, which quotes the names in them as JavaScript's library does.
-        formatted["message"] = formatted["message"].replace("'", '"')
+        formatted["message"] = _as_javascript(formatted["message"])
     formatted["extensions"] = {**formatted.get("extensions", {}), "code": code}
     return formatted
 

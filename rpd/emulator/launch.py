@@ -128,7 +128,7 @@ def launch(
     assert process.stdout is not None  # noqa: S101 - narrows the type
     line = process.stdout.readline()
     if not line:
-        process.wait()
+        process.communicate()
         raise ProvisioningError(f"the emulator ended before it served, with exit code {process.returncode}")
     facts = json.loads(line)
     return Launched(

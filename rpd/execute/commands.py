@@ -468,7 +468,7 @@ class Tail:
             del self._bytes[:-_TAIL_BYTES]
 
     def lines(self) -> tuple[str, ...]:
-        """Return the last lines, each as a terminal would show it (``\\r`` begins it anew).
+        """Return the last lines, each as a terminal would show it (a carriage return begins it anew).
 
         A line before them that tells that memory ran out comes first: launchers print much after it.
         """

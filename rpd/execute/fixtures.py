@@ -50,7 +50,9 @@ def staged_dir(pod: Pod, project_dir: Path) -> str:
     run = current_run()
     source = _checked_project(Path(project_dir))
     with run.phase("stage"):
-        staged = pod.put(source, f"{pod.workspace}/{source.name}")
+        # Nodes that work on one pod side by side must not find their tree replaced by a neighbour's.
+        place = f"{source.name}-gpu{run.gpus[0]}" if run.gpus else source.name
+        staged = pod.put(source, f"{pod.workspace}/{place}")
     run.staged = staged
     return staged.remote
 

@@ -1,8 +1,8 @@
 """Which local files are staged: what git would not ignore, in one fixed order.
 
 Rules are read from ``.gitignore`` files (those of the repository above the folder too), ``.git/info/exclude``, then
-``.rpdignore`` files, which have the last word in their folder. A rule in a deeper folder wins over one above it; nothing
-below an ignored folder is looked at. No git is needed, nor a repository.
+``.rpdignore`` files, which have the last word in their folder. A rule in a deeper folder wins over one above it;
+nothing below an ignored folder is looked at. No git is needed, nor a repository.
 """
 
 from __future__ import annotations

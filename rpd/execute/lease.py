@@ -110,6 +110,7 @@ class Lease:
         self._env = {**request.env, **env}
         self._lock = threading.RLock()
         self._creating = threading.Lock()
+        self._more_remotes: list[Remote] = []
         self._intended = False
         self._started: float | None = None
         self._ended: float | None = None
@@ -157,6 +158,17 @@ class Lease:
             self.release(Release.DELETE)
             raise
         self.remote = remote
+        return remote
+
+    def another_remote(self) -> Remote:
+        """Open one more connection to the pod, for a node that works on it beside others; closed with the pod."""
+        assert self.pod is not None
+        assert self.pod.ssh is not None
+        remote = self._connect(
+            self.pod.ssh, pod_id=self.pod.id, timeout=self._ready_seconds, is_alive=self.is_alive
+        )
+        with self._lock:
+            self._more_remotes.append(remote)
         return remote
 
     def _create(self) -> None:
@@ -349,8 +361,20 @@ class Lease:
     def take_meter(self) -> Meter:
         """Return what was billed since the last call, so that nodes that share a pod also share its cost."""
         with self._lock:
-            total = self.age_seconds
-            seconds, self._metered = total - self._metered, total
+            seconds = max(0.0, self.age_seconds - self._metered)
+            self._metered += seconds
+        return self._metered_for(seconds)
+
+    def take_share(self, seconds: float) -> Meter:
+        """Return the cost of ``seconds`` of the whole pod, as a node that had a part of it for longer used up.
+
+        What nobody used so is left for the last ``take_meter``.
+        """
+        with self._lock:
+            self._metered += seconds
+        return self._metered_for(seconds)
+
+    def _metered_for(self, seconds: float) -> Meter:
         return Meter(seconds, seconds * self.rate_usd_per_hr / 3600)
 
     # --- giving it back ---------------------------------------------------------------------------------------------
@@ -366,8 +390,8 @@ class Lease:
         Raises ReleaseError if it may still bill. Once released, later calls change nothing.
         """
         with self._lock:
-            if self.remote is not None:
-                self.remote.close()
+            for remote in filter(None, (self.remote, *self._more_remotes)):
+                remote.close()
             self._wait_for_create()
             if not self.is_open:
                 return self.final_state

@@ -62,6 +62,10 @@ class NodeRun:
     config: Any = None
     context: Any = None
     """The RunContext; not typed here, since it is made of the same parts."""
+    gpus: tuple[int, ...] = ()
+    """Which GPUs of its pod the node has to itself, by index; empty: all of them."""
+    share: float = 1.0
+    """Which part of its pod that is."""
     attempt: int = 1
     error: BaseException | None = None
     """What ended it, if something did."""
@@ -91,6 +95,7 @@ class NodeRun:
         self._line = b""
         self._tail: deque[bytes] = deque(maxlen=TAIL_LINES)
         self._replayed = 0
+        self.began = time.monotonic()
         self.recalled_seconds = 0.0
         """What the recalled steps took when they were done."""
 

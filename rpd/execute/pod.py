@@ -49,6 +49,7 @@ class Pod:
         self._secrets = secrets
         self._key_file = key_file
         self._user: NodeRun | None = None
+        self._beside: dict[tuple[int, ...], Remote] = {}
 
     def __repr__(self) -> str:
         return f"<Pod {self.id} {self.gpu or 'CPU'}>"
@@ -127,7 +128,7 @@ class Pod:
             key=_key(run),
             text=cmd,
             cwd=self._path(cwd) if cwd else self.workspace,
-            env={**(env or {}), "RPD_NODE": run.node.id, "RPD_ATTEMPT": str(run.attempt)},
+            env={**_gpus(run), **(env or {}), "RPD_NODE": run.node.id, "RPD_ATTEMPT": str(run.attempt)},
             secrets=self._secrets,
             timeout=None if timeout is None else parse_duration(timeout),
         )
@@ -147,9 +148,10 @@ class Pod:
     def _follow(self, run: NodeRun, command: Command, end: StepEnd) -> Completed:
         self._stop.check()
         limit, is_budget = _limit(run, command.timeout)
-        forget = self._stop.listen(lambda _level: self._remote.interrupt())
+        remote = self._remote_of(run)
+        forget = self._stop.listen(lambda _level: remote.interrupt())
         try:
-            completed = self._remote.run(replace(command, timeout=limit), run.output)
+            completed = remote.run(replace(command, timeout=limit), run.output)
         except CommandTimeout as error:
             if is_budget:
                 raise BudgetExceeded(f"the node reached its cap after {error.seconds:.0f} s in: {command.text}") from error
@@ -171,7 +173,7 @@ class Pod:
 
         def send(_end: StepEnd) -> Staged:
             self._stop.check()
-            return self._remote.put(source, target, exclude=exclude)
+            return self._remote_of(run).put(source, target, exclude=exclude)
 
         return self._do(
             run,
@@ -202,7 +204,7 @@ class Pod:
         folder = (run.files.artifacts if run.files else Path("artifacts")) / (local or "")
 
         def fetch(_end: StepEnd, *, required: bool = required) -> Pulled | None:
-            pulled = self._remote.pull(source, folder, required=required, exclude=exclude)
+            pulled = self._remote_of(run).pull(source, folder, required=required, exclude=exclude)
             if pulled is None:
                 return None
             # The folder a pull goes to is shared by all of a node's pulls; what this one brought is meant.
@@ -235,7 +237,7 @@ class Pod:
 
         def send(_end: StepEnd) -> None:
             self._stop.check()
-            self._remote.write(target, text.encode(), mode=mode)
+            self._remote_of(run).write(target, text.encode(), mode=mode)
 
         self._do(
             run,
@@ -258,6 +260,14 @@ class Pod:
         base = posixpath.join(self.workspace, cwd) if cwd else self.workspace
         joined = posixpath.normpath(posixpath.join(base, path))
         return f"{joined}/" if path.endswith("/") and joined != "/" else joined
+
+    def _remote_of(self, run: NodeRun) -> Remote:
+        """Return the connection of a node: its own where it works on the pod beside others."""
+        if not run.gpus:
+            return self._remote
+        if run.gpus not in self._beside:
+            self._beside[run.gpus] = self._lease.another_remote()
+        return self._beside[run.gpus]
 
     @property
     def is_lost(self) -> bool:
@@ -318,6 +328,10 @@ def _key(run: NodeRun) -> str:
     """Return the name of the next command's folder on the pod: the same again when a run is carried on."""
     node = hashlib.sha256(run.node.id.encode(errors="surrogatepass")).hexdigest()[:12]
     return f"{node}-{run.attempt}-{len(run.steps)}"
+
+
+def _gpus(run: NodeRun) -> dict[str, str]:
+    return {"CUDA_VISIBLE_DEVICES": ",".join(map(str, run.gpus))} if run.gpus else {}
 
 
 def _pulled(held: Mapping[str, Any] | None) -> Pulled | None:

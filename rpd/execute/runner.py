@@ -67,9 +67,12 @@ class Runner:
         self._scopes = scopes
         self._late_errors: SimpleQueue[TeardownError] = SimpleQueue()
 
-    def run(self, node: Node, slot: int) -> tuple[NodeReport, NodeRun]:
+    def run(
+        self, node: Node, slot: int, gpus: tuple[int, ...] = (), share: float = 1.0
+    ) -> tuple[NodeReport, NodeRun]:
         """Run one node, again where its policy says so, and return its report.
 
+        ``gpus`` are those it has to itself on a pod that other nodes use at the same time, ``share`` is its part.
         Never raises for what the node or its pod does.
         """
         files = self._context.files.node(node) if self._context.files else None
@@ -85,6 +88,7 @@ class Runner:
         earlier: list[AttemptRecord] = []
         while True:
             run = self._open(node, files, attempts)
+            run.gpus, run.share = gpus, share
             if past is not None:
                 run.remembered.extend(past.steps)
                 past = None
@@ -257,7 +261,10 @@ class Runner:
     def _settle(self, run: NodeRun) -> None:
         """Charge the node with what its pods billed since they were last charged to somebody."""
         for lease in run.leases:
-            meter = lease.take_meter()
+            if run.share < 1 and lease.is_open:
+                meter = lease.take_share((time.monotonic() - run.began) * run.share)
+            else:
+                meter = lease.take_meter()
             run.billed_seconds += meter.seconds
             run.usd += meter.usd
 

@@ -17,7 +17,7 @@ from rpd.errors import CollectionError
 from rpd.execute.current import acting_for
 from rpd.execute.noderun import NodeRun
 from rpd.execute.pod import Pod
-from rpd.values.fixture import Closure, FixtureDef, Scope
+from rpd.values.fixture import Closure, FixtureDef, Scope, needs
 from rpd.values.node import Node
 
 Finalizer = Callable[[], object]
@@ -59,7 +59,6 @@ class Scopes:
         self._made = 0
         self._users: Counter[Key] = Counter()
         self._wide: dict[Closure, tuple[FixtureDef, ...]] = {}
-        self._parents: dict[tuple[Closure, FixtureDef], frozenset[str]] = {}
         for node in nodes:
             self._users.update(self._counted(node))
 
@@ -182,29 +181,9 @@ class Scopes:
                 place = None
         if not node.fixture_params:
             return (definition, place)
-        names = self._depends_on(node.definition.closure, definition)
+        names = needs(node.definition.closure, definition)
         params = tuple((name, held.key) for name, held in node.fixture_params.items() if name in names)
         return (definition, place, params) if params else (definition, place)
-
-    def _depends_on(self, closure: Closure, definition: FixtureDef) -> frozenset[str]:
-        """Return the names of all fixtures that ``definition`` needs, itself included."""
-        known = self._parents.get((closure, definition))
-        if known is None:
-            names = {definition.name}
-            waiting = list(definition.argnames)
-            while waiting:
-                name = waiting.pop()
-                if name not in names:
-                    names.add(name)
-                    for held in _chain(closure, name):
-                        waiting.extend(held.argnames)
-            known = self._parents[closure, definition] = frozenset(names)
-        return known
-
-
-def _chain(closure: Closure, name: str) -> Sequence[FixtureDef]:
-    """Return the definitions of ``name``, also where the plan does not know that it is needed (``getfixturevalue``)."""
-    return closure.definitions.get(name) or closure.visible.get(name, ())
 
 
 def _is_replaced(other: Instance, instance: Instance, slot: int) -> bool:
@@ -256,7 +235,7 @@ class Setup:
         return self._value(self._find(name, below), owner)
 
     def _find(self, name: str, below: FixtureDef | None) -> FixtureDef:
-        chain = _chain(self.node.definition.closure, name)
+        chain = self.node.definition.closure.chain(name)
         if below is not None and below.name == name:
             chain = chain[: chain.index(below)]
         if not chain:
@@ -428,7 +407,7 @@ class Request:
     def getfixturevalue(self, name: str) -> Any:
         """Return the value of another fixture by name, set up now if need be."""
         if self._definition is not None:
-            chain = _chain(self._setup.node.definition.closure, name)
+            chain = self._setup.node.definition.closure.chain(name)
             if chain and chain[-1].scope < self._definition.scope:
                 raise CollectionError(
                     f"ScopeMismatch: fixture {self._definition.name!r} ({self._definition.scope.label}) asks for "

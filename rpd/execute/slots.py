@@ -102,12 +102,42 @@ class Execution:
             return None
 
     def _run_lane(self, lane: Lane, number: int) -> None:
-        for node in lane.nodes:
-            if self._context.stop.level is not StopLevel.NONE:
+        waiting = deque(lane.nodes)
+        if lane.places == 1 or self._context.is_dry:
+            self._run_place(waiting, number, ())
+            return
+        places = [tuple(range(i * lane.gpus_each, (i + 1) * lane.gpus_each)) for i in range(lane.places)]
+        threads = [
+            threading.Thread(
+                target=self._run_place_safely,
+                args=(waiting, number, gpus, 1 / lane.places),
+                name=f"rpd-slot-{number}-gpu-{gpus[0]}",
+                daemon=True,
+            )
+            for gpus in places[: len(lane.nodes)]
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    def _run_place_safely(self, waiting: deque[Node], number: int, gpus: tuple[int, ...], share: float) -> None:
+        try:
+            self._run_place(waiting, number, gpus, share)
+        except BaseException as error:  # noqa: BLE001 - raised again by the main thread, once all slots are done
+            self._crash = self._crash or error
+            self._context.stop.request(StopLevel.END, "an internal error")
+
+    def _run_place(self, waiting: deque[Node], number: int, gpus: tuple[int, ...], share: float = 1.0) -> None:
+        """Run waiting nodes one after the other; with ``gpus`` on those of a pod that others use too."""
+        while self._context.stop.level is StopLevel.NONE:
+            try:
+                node = waiting.popleft()
+            except IndexError:
                 return
             if not self._may_cost(node):
                 return
-            report, run = self._runner.run(node, number)
+            report, run = self._runner.run(node, number, gpus, share)
             self._publish(node, report)
             self._amend(run)
 

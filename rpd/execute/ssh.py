@@ -227,7 +227,10 @@ class SshShell:
         self.check_open()
         if self.answers():
             return
-        last = self._try_until(time.monotonic() + self._give_up, interrupt or Interrupt(), longest_pause=10.0, last_try=_LAST_TRY_SECONDS)
+        deadline = time.monotonic() + self._give_up
+        last = self._try_until(
+            deadline, interrupt or Interrupt(), longest_pause=10.0, last_try=_LAST_TRY_SECONDS
+        )
         if last is not None:
             raise ConnectionLost(
                 f"pod {self._pod_id}: SSH to {self._endpoint.host}:{self._endpoint.port} was lost and did not come "
@@ -341,7 +344,7 @@ class SshShell:
         self._drop()
 
 
-class _FastTransport(paramiko.Transport):
+class _FastTransport(paramiko.Transport):  # type: ignore[misc]
     """paramiko's Transport, tuned for throughput, quiet waiting and a prompt end."""
 
     # paramiko looks that often (seconds) whether it was closed; ``close`` below wakes it anyway.
@@ -361,7 +364,7 @@ class _FastTransport(paramiko.Transport):
         super().close()
 
 
-class _PinnedHostKey(paramiko.MissingHostKeyPolicy):
+class _PinnedHostKey(paramiko.MissingHostKeyPolicy):  # type: ignore[misc]
     """Accepts the first host key of a pod, notes it in a known_hosts file under the pod's id, and holds it to that."""
 
     _writing = threading.Lock()
@@ -370,7 +373,7 @@ class _PinnedHostKey(paramiko.MissingHostKeyPolicy):
         self._known_hosts = known_hosts
         self._alias = alias
 
-    def missing_host_key(self, client: Any, hostname: str, key: Any) -> None:
+    def missing_host_key(self, client: Any, hostname: str, key: Any) -> None:  # noqa: ARG002 - paramiko calls it so
         # Nothing is loaded into the client, so that paramiko asks here each time.
         with self._writing:
             pinned = self._pinned()

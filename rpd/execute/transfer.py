@@ -72,7 +72,7 @@ trap 'rm -rf -- "$_rpd_temp"; exit 1' HUP INT TERM
 tar -x -p -o $4 -f - -C "$_rpd_temp" || _rpd_fail "tar could not write it"
 [ -e "$_rpd_temp/end" ] || _rpd_fail "the stream ended early"
 _rpd_new=$_rpd_temp/tree
-if [ -d "$_rpd_new" ] || { [ -d "$1" ] && [ ! -L "$1" ]; }; then
+if [ -d "$_rpd_new" ] || [ -d "$1" ]; then
   if [ -e "$1" ] || [ -L "$1" ]; then mv -f -- "$1" "$_rpd_temp/old" || _rpd_fail "what is there cannot be replaced"; fi
   mv -f -- "$_rpd_new" "$1" || {
     [ ! -e "$_rpd_temp/old" ] || mv -f -- "$_rpd_temp/old" "$1"
@@ -102,7 +102,8 @@ mkdir -p -- "$2" || exit 1
 if [ -d "$1" ]; then echo "it is a folder" >&2; exit 1; fi
 umask 077
 _rpd_temp=$(mktemp -- "$2/.rpd-write.XXXXXX") || exit 1
-if cat >"$_rpd_temp" && [ "$(($(wc -c <"$_rpd_temp")))" = "$4" ] && chmod "$3" "$_rpd_temp" && mv -f -- "$_rpd_temp" "$1"
+if cat >"$_rpd_temp" && [ "$(($(wc -c <"$_rpd_temp")))" = "$4" ] && chmod "$3" "$_rpd_temp" &&
+  mv -f -- "$_rpd_temp" "$1"
 then exit 0; fi
 rm -f -- "$_rpd_temp"
 exit 1
@@ -284,23 +285,25 @@ def _gzipped(blocks: Iterable[bytes]) -> Iterator[bytes]:
 
 # --- pull -----------------------------------------------------------------------------------------------
 
-# $1 the folder names are relative to; then each root, as ./name. Ends with a mark, so that a cut list is seen.
+# Names are ./name and end with NUL; a word that is no name says what those after it are.
 _LIST = r"""
 cd -- "$1" 2>/dev/null || { printf 'END\0'; exit 0; }
 _rpd_list() {
-  if [ -d "$1" ]; then _rpd_root=$1/; else _rpd_root=$1; fi
-  printf 'r%s\0' "$1"
-  find "$_rpd_root" -type d -print0 | tr '\n\0' '\0\n' | sed 's/^/d/' | tr '\n\0' '\0\n'
-  if [ -f "$1" ]; then printf 'f%s\0' "$1"
-  else find "$_rpd_root" -type f -print0 | tr '\n\0' '\0\n' | sed 's/^/f/' | tr '\n\0' '\0\n'; fi
-  [ -f "$1" ] || find "$_rpd_root" -type l -exec sh -c 'for _rpd_link do
-    if [ -f "$_rpd_link" ]; then _rpd_kind=F; else _rpd_kind=x; fi
-    printf "l%s\0%s%s\0" "$_rpd_link" "$_rpd_kind" "$(readlink "$_rpd_link")"
-  done' sh {} +
+  printf 'ROOT\0%s\0' "$1"
+  if [ -d "$1" ]; then
+    printf 'FOLDERS\0'; find "$1/" -type d -print0
+    printf 'FILES\0'; find "$1/" -type f -print0
+    printf 'LINKS\0'; find "$1/" -type l -exec sh -c 'for _rpd_link do
+      if [ -f "$_rpd_link" ]; then _rpd_kind=F; else _rpd_kind=x; fi
+      printf "%s\0%s%s\0" "$_rpd_link" "$_rpd_kind" "$(readlink "$_rpd_link")"
+    done' sh {} +
+  elif [ -L "$1" ] && [ -f "$1" ]; then printf 'LINKS\0%s\0F%s\0' "$1" "$(readlink "$1")"
+  elif [ -f "$1" ]; then printf 'FILES\0%s\0' "$1"; fi
 }
 """
 
-# $1 the folder, $2 options for tar; standard input: names, each ended by NUL. Sums are made while tar reads.
+# $1 the folder, $2 options for tar; standard input: names (./…), each ended by NUL. Sums are made while tar reads.
+# xargs, because busybox's tar takes no list of names: it may make several archives, one after the other.
 _FETCH = r"""
 cd -- "$1" || exit 1
 umask 077
@@ -324,19 +327,11 @@ for name in sys.argv[1:]:
     sys.stdout.buffer.write(mark + digest.hexdigest().encode() + b"  " + text + b"\n")
 '; }
 else echo "the pod has nothing that makes sha256 sums (sha256sum, shasum, openssl, python3)" >&2; exit 4; fi
-if tar --null -c -f /dev/null -T /dev/null 2>/dev/null || tar --version 2>/dev/null | grep -q GNU; then
-  _rpd_null=--null _rpd_names=$_rpd_temp/names
-else
-  _rpd_null= _rpd_names=$_rpd_temp/lines
-  tr '\0' '\n' <"$_rpd_temp/names" >"$_rpd_names"
-fi
 _rpd_sum <"$_rpd_temp/names" >"$_rpd_temp/sums" 2>"$_rpd_temp/errors" &
 _rpd_sums=$!
-tar -c $2 -f - $_rpd_null -T "$_rpd_names"
-_rpd_code=$?
+xargs -0 tar -c $2 -f - <"$_rpd_temp/names"
 wait "$_rpd_sums"
-cat "$_rpd_temp/errors" "$_rpd_temp/sums" >&2
-echo "tar $_rpd_code" >&2
+{ cat "$_rpd_temp/errors"; echo SUMS; cat "$_rpd_temp/sums"; } >&2
 exit 0
 """
 
@@ -383,6 +378,8 @@ class _Listing:
         target = self.links[name].target
         absolute = posixpath.normpath(posixpath.join(self.base, posixpath.dirname(name), target))
         relative = posixpath.relpath(absolute, self.base)
+        if name in self.roots:
+            return None
         if not any(_is_below(name, root) and _is_below(relative, root) for root in self.roots):
             return None
         if not target.startswith("/"):
@@ -403,12 +400,12 @@ def pull(
 
     ``/w/results`` becomes ``local/results/…``, ``/w/log.txt`` becomes ``local/log.txt``, and a match of ``/w/*/m.json``
     keeps its path below ``/w``. A path that exists as written is not taken for a glob. Symbolic links that stay inside
-    stay links; one that leads out to a file becomes that file; other links out, and dangling ones, are left out and named
-    in the list of sums. ``exclude`` holds rules as in ``.gitignore``, relative to what is pulled.
+    stay links; one that leads out to a file becomes that file; other links out, and dangling ones, are left out and
+    named in the list of sums. ``exclude`` holds rules as in ``.gitignore``, relative to what is pulled.
 
     The sums made on the pod are kept in ``<local>.sha256`` (those of earlier pulls too), for ``sha256sum -c`` in
-    ``local``. Files of the same name are replaced; nothing else in ``local`` is touched. A file that changes while it is
-    read is fetched once more. Raises MissingArtifact, TransferError (after what could be verified is in place),
+    ``local``. Files of the same name are replaced; nothing else in ``local`` is touched. A file that changes while it
+    is read is fetched once more. Raises MissingArtifact, TransferError (after what could be verified is in place),
     ConnectionLost, PodLost.
     """
     source = posixpath.normpath(remote)
@@ -520,7 +517,8 @@ class _Fetching:
             stream.close()
         if ended.exit_code:
             raise TransferError(f"{self._source} could not be fetched: {ended.reason}")
-        theirs, words = _read_sums(ended.stderr)
+        complaints, _, sums = ended.stderr.decode("utf-8", "surrogateescape").partition("SUMS\n")
+        theirs, words = _read_sums(sums), "; ".join(complaints.strip().splitlines()[-3:])
         reasons = {}
         for name in names:
             if name not in made or name not in theirs:
@@ -565,8 +563,9 @@ class _Fetching:
                 self._link(self._local / name, inner)
             _note_sums(self.sums_path, self.sums, self._left_out)
         except OSError as error:
+            at = error.filename2 or error.filename
             raise TransferError(
-                f"{self._source} cannot be put into {self._local}: {error.filename2 or error.filename}: {error.strerror}"
+                f"{self._source} cannot be put into {self._local}: {at}: {error.strerror}"
             ) from error
         finally:
             shutil.rmtree(self._temporary, ignore_errors=True)
@@ -597,7 +596,7 @@ def _members(receive: Callable[[], bytes]) -> Iterator[tuple[tarfile.TarInfo, IO
     source: Any = _Reader(receive)
     try:
         # tarfile copies what it has buffered at each read: a small buffer is a fast one.
-        with tarfile.open(fileobj=source, mode="r|", bufsize=_PIECE) as archive:
+        with tarfile.open(fileobj=source, mode="r|", bufsize=_PIECE, ignore_zeros=True) as archive:
             for member in archive:
                 content = archive.extractfile(member) if member.isreg() else None
                 if content is not None:
@@ -624,6 +623,12 @@ def _list(shell: Shell, source: str) -> _Listing:
     words = ended.stdout.decode("utf-8", "surrogateescape").split("\0")
     if words[-2:] != ["END", ""]:
         raise TransferError(f"{source} could not be listed: {ended.reason}")
+    complaints = [
+        line for line in ended.stderr.decode(errors="replace").splitlines() if line.startswith("find:")
+    ]
+    # What vanishes while one looks is not there; what cannot be looked at may be.
+    if hidden := [line for line in complaints if "No such file" not in line]:
+        raise TransferError(f"{source} could not be listed whole: {hidden[0]}")
     if words[0] == "b":
         base, words = literal_base, words[1:]
     return _read_listing(base, words[:-2])
@@ -636,16 +641,19 @@ def _list_literal(name: str) -> str:
 
 def _read_listing(base: str, words: Sequence[str]) -> _Listing:
     listing = _Listing(base=base)
-    rest = iter(words)
+    rest, kind = iter(words), ""
     for word in rest:
-        name = posixpath.normpath(word[1:])
-        if word[0] == "r":
+        if not word.startswith("./"):
+            kind = word
+            continue
+        name = posixpath.normpath(word)
+        if kind == "ROOT":
             listing.roots.append(name)
-        elif word[0] == "d":
+        elif kind == "FOLDERS":
             listing.folders.append(name)
-        elif word[0] == "f":
+        elif kind == "FILES":
             listing.files.append(name)
-        elif word[0] == "l":
+        elif kind == "LINKS":
             target = next(rest)
             listing.links[name] = _Link(target=target[1:], is_file=target[0] == "F")
     return listing
@@ -666,17 +674,21 @@ def glob_words(pattern: str) -> str:
     return "".join(piece if index % 2 else shlex.quote(piece) for index, piece in enumerate(pieces) if piece)
 
 
-def _read_sums(stderr: bytes) -> tuple[dict[str, str], str]:
-    """Return the sums by name, and the words that are none (what tar or the others complained of)."""
-    sums, words = {}, []
-    for line in stderr.decode("utf-8", "surrogateescape").split("\n"):
+def _read_sums(text: str) -> dict[str, str]:
+    """Return the sums by name from what sha256sum, its kin, or ``_note_sums`` wrote."""
+    sums: dict[str, str] = {}
+    name = ""
+    for line in text.removesuffix("\n").split("\n"):
         found = re.fullmatch(r"(\\?)([0-9a-f]{64}) [ *](.*)", line)
-        if found is None:
-            words += [line.strip()] if line.strip() and not re.fullmatch(r"tar \d+", line) else []
-            continue
-        name = _unescape(found[3]) if found[1] else found[3]
-        sums[posixpath.normpath(name)] = found[2]
-    return sums, "; ".join(words[-3:])
+        if found is not None:
+            name = _unescape(found[3]) if found[1] else found[3]
+            sums[posixpath.normpath(name)] = found[2]
+        elif name:
+            # busybox writes a newline in a name as it is.
+            digest = sums.pop(posixpath.normpath(name))
+            name = f"{name}\n{line}"
+            sums[posixpath.normpath(name)] = digest
+    return sums
 
 
 _ESCAPES = {"\\\\": "\\", "\\n": "\n", "\\r": "\r"}
@@ -695,10 +707,9 @@ def _note_sums(path: Path, sums: Mapping[str, str], left_out: Mapping[str, str])
     known: dict[str, str] = {}
     remarks: dict[str, None] = {}
     if path.exists():
-        raw = path.read_bytes()
-        known, _ = _read_sums(raw)
-        text = raw.decode("utf-8", "surrogateescape")
-        remarks.update(dict.fromkeys(line for line in text.split("\n") if line.startswith("#")))
+        lines = path.read_bytes().decode("utf-8", "surrogateescape").split("\n")
+        remarks.update(dict.fromkeys(line for line in lines if line.startswith("#")))
+        known = _read_sums("\n".join(line for line in lines if line and not line.startswith("#")))
     known.update(sums)
     remarks.update(
         (f"# left out, a link to elsewhere: {_escape(name)} -> {_escape(target)}", None)

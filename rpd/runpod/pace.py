@@ -22,8 +22,8 @@ class TokenBucket:
 
     def __init__(
         self,
-        rate: float = 10.0,
-        burst: int = 20,
+        rate: float = 20.0,
+        burst: int = 60,
         *,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], object] = time.sleep,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
+from functools import lru_cache
 from typing import Any, TypeVar, overload
 
 from rpd.errors import DefinitionError
@@ -136,3 +137,17 @@ class Closure:
     def chain(self, name: str) -> tuple[FixtureDef, ...]:
         """Return the definitions of ``name``, needed or only visible, the nearest last; empty if there are none."""
         return self.definitions.get(name) or self.visible.get(name, ())
+
+
+@lru_cache(maxsize=4096)
+def needs(closure: Closure, definition: FixtureDef) -> frozenset[str]:
+    """Return the names of all fixtures that ``definition`` needs in ``closure``, its own included."""
+    names = {definition.name}
+    waiting = list(definition.argnames)
+    while waiting:
+        name = waiting.pop()
+        if name not in names:
+            names.add(name)
+            for held in closure.chain(name):
+                waiting.extend(held.argnames)
+    return frozenset(names)

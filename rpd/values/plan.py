@@ -9,10 +9,14 @@ from rpd.values.node import Node
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lane:
-    """Nodes that one slot runs one after the other; ``shares`` names the shared pod fixture, empty if none."""
+    """Nodes that share a pod (or a single node): one after the other, or ``places`` of them side by side.
+
+    ``gpus_each`` is how many of the pod's GPUs each of them gets then, 0 where it has the whole pod.
+    """
 
     nodes: tuple[Node, ...]
-    shares: str = ""
+    places: int = 1
+    gpus_each: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -59,11 +59,31 @@ def test_the_widest_fixture_groups_first(project):
             """
         }
     )
+    order = [("s1", "m1"), ("s1", "m2"), ("s2", "m2"), ("s2", "m1")]
     assert [each.partition("::")[2] for each in project.ids()] == [
-        f"{job}[{inner}-{outer}]"
-        for outer in ("s1", "s2")
-        for inner in ("m1", "m2")
-        for job in ("one", "two")
+        f"{job}[{outer}-{inner}]" for outer, inner in order for job in ("one", "two")
+    ]
+
+
+def test_jobs_that_name_their_fixtures_in_different_orders_are_grouped_alike(project):
+    """One order of grouping holds for all jobs, and a group goes on with the value that was set up last."""
+    project.write(
+        {
+            "deploy_a.py": """
+            @rpd.fixture(scope="module", params=["a1", "a2"])
+            def a(request): ...
+            @rpd.fixture(scope="module", params=["b1", "b2"])
+            def b(request): ...
+            @rpd.job
+            def one(a, b): ...
+            @rpd.job
+            def two(b, a): ...
+            """
+        }
+    )
+    order = [("a1", "b1"), ("a1", "b2"), ("a2", "b2"), ("a2", "b1")]
+    assert [each.partition("::")[2] for each in project.ids()] == [
+        name for a, b in order for name in (f"one[{a}-{b}]", f"two[{b}-{a}]")
     ]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from types import ModuleType
 from typing import Any
 
@@ -148,11 +149,27 @@ def emulator() -> Iterator[Launched]:
 
 
 @pytest.fixture
-def platform(emulator: Launched, key: Key, monkeypatch: pytest.MonkeyPatch) -> Iterator[Platform]:
-    import runpod
+def platform_of(key: Key) -> Callable[[Launched], AbstractContextManager[Platform]]:
+    """Point the SDK at an emulator for the length of a ``with`` block, and leave no pod behind in it."""
 
-    monkeypatch.setenv("RUNPOD_API_BASE_URL", emulator.base_url)
-    monkeypatch.setattr(runpod, "api_key", emulator.api_key)
-    found = Platform(emulator, runpod, key)
-    yield found
-    found.clean()
+    @contextmanager
+    def point(emulator: Launched) -> Iterator[Platform]:
+        import runpod
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("RUNPOD_API_BASE_URL", emulator.base_url)
+            patch.setattr(runpod, "api_key", emulator.api_key)
+            found = Platform(emulator, runpod, key)
+            try:
+                yield found
+            finally:
+                if emulator.process.poll() is None:
+                    found.clean()
+
+    return point
+
+
+@pytest.fixture
+def platform(emulator: Launched, platform_of: Any) -> Iterator[Platform]:
+    with platform_of(emulator) as found:
+        yield found

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,18 +36,15 @@ def _processes_with(marker: str) -> list[int]:
 
 
 @pytest.fixture
-def busy(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> tuple[Launched, str, set[Path]]:
+def busy(platform_of: Any) -> Iterator[tuple[Launched, str, set[Path]]]:
     """An emulator of its own with a pod that runs a detached command; its marker; its folder."""
     before = _folders()
-    emulator = launch(boot_seconds=0.02)
-    monkeypatch.setenv("RUNPOD_API_BASE_URL", emulator.base_url)
-    monkeypatch.setattr(platform.sdk, "api_key", emulator.api_key)
-    marker = f"sleep {100000 + emulator.process.pid}"
-    platform.run(platform.connect(platform.boot()), f"setsid {marker} > /dev/null 2>&1 < /dev/null &")
-    monkeypatch.undo()
-    platform.eventually(lambda: _processes_with(marker.replace(" ", "\0")))
-    yield emulator, marker.replace(" ", "\0"), _folders() - before
-    emulator.close()
+    with launch(boot_seconds=0.02) as emulator, platform_of(emulator) as platform:
+        words = ("sleep", str(100_000 + emulator.process.pid))
+        platform.run(platform.connect(platform.boot()), f"setsid {' '.join(words)} > /dev/null 2>&1 < /dev/null &")
+        marker = "\0".join(words)
+        platform.eventually(lambda: _processes_with(marker))
+        yield emulator, marker, _folders() - before
 
 
 def _kill(emulator: Launched) -> None:
@@ -86,7 +83,7 @@ def test_close_returns_when_all_is_gone(busy: tuple[Launched, str, set[Path]]) -
     emulator.close()
 
 
-def test_lingering(platform: Platform) -> None:
+def test_lingering() -> None:
     """With ``linger`` the emulator outlives its driver."""
     with launch(linger=60) as emulator:
         _hang_up(emulator)

@@ -155,7 +155,7 @@ def test_a_pod_that_is_gone_is_said_to_be(connecting: Connect, machine: Machine)
 def test_a_connection_that_stays_away_is_given_up(connecting: Connect, machine: Machine) -> None:
     """After the deadline for reconnecting the reason is told, and that the command may still run."""
     remote = connecting(give_up=0.3)
-    with pytest.raises(ConnectionLost, match="refused.*may still run"):
+    with pytest.raises(ConnectionLost, match=r"refused.*may still run"):
         remote.run(command("echo a; sleep 60"), Log(b"a", machine.stop))
 
 
@@ -196,13 +196,15 @@ def test_a_timeout_ends_the_whole_group(remote: SshRemote, machine: Machine) -> 
     """After the timeout the command and its children get SIGTERM; what they say then is in the log."""
     log = Log()
     text = f"trap 'echo bye; exit' TERM; sleep 300 & echo $! >{machine.files}/child; echo on; wait"
-    with pytest.raises(CommandTimeout, match="0.5 s"):
+    with pytest.raises(CommandTimeout, match=r"0\.5 s"):
         remote.run(command(text, timeout=0.5), log)
     assert log.data == b"on\nbye\n"
     assert not _lives((machine.files / "child").read_text())
 
 
-def test_a_command_that_ignores_sigterm_is_killed_after_its_grace(remote: SshRemote, machine: Machine) -> None:
+def test_a_command_that_ignores_sigterm_is_killed_after_its_grace(
+    remote: SshRemote, machine: Machine
+) -> None:
     """SIGKILL follows SIGTERM."""
     text = f"trap '' TERM; echo $$ >{machine.files}/pid; echo on; while :; do sleep 1; done"
     with pytest.raises(CommandTimeout):
@@ -228,7 +230,9 @@ def test_an_interrupt_before_the_start_starts_nothing(remote: SshRemote, machine
     assert not (machine.files / "made").exists()
 
 
-def test_an_interrupt_while_the_pod_is_away_does_not_wait_for_it(connecting: Connect, machine: Machine) -> None:
+def test_an_interrupt_while_the_pod_is_away_does_not_wait_for_it(
+    connecting: Connect, machine: Machine
+) -> None:
     """Without a way to the pod an interrupt is over soon."""
     remote = connecting(is_alive=lambda: None)
 
@@ -376,7 +380,11 @@ def test_folder_names_are_safe_and_distinct(one: str, other: str) -> None:
     assert all(name == shlex.quote(name) and not name.startswith((".", "-")) for name in names)
 
 
-@given(st.dictionaries(st.from_regex(r"\A[A-Z_][A-Z0-9_]{0,5}\Z"), st.text(st.characters(exclude_characters="\0"))))
+@given(
+    st.dictionaries(
+        st.from_regex(r"\A[A-Z_][A-Z0-9_]{0,5}\Z"), st.text(st.characters(exclude_characters="\0"))
+    )
+)
 def test_exports_are_one_word_a_value(variables: dict[str, str]) -> None:
     """Whatever a value holds, sh reads it as one word."""
     expected = [word for name, value in variables.items() for word in ("export", f"{name}={value}")]

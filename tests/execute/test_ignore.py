@@ -28,7 +28,12 @@ def names(root: Path, *exclude: str) -> list[str]:
 def test_without_any_rules_everything_is_staged_but_what_never_is(tmp_path: Path) -> None:
     """Outside a repository all files go, except git's own, past runs, environments and byte code."""
     kept = {"a.py": "", "src/b.py": "", ".env.example": ""}
-    never = {".git/config": "", "rpd-runs/x/run.toml": "", "src/__pycache__/b.pyc": "", "sub/.venv/bin/python": ""}
+    never = {
+        ".git/config": "",
+        "rpd-runs/x/run.toml": "",
+        "src/__pycache__/b.pyc": "",
+        "sub/.venv/bin/python": "",
+    }
     assert names(make(tmp_path, {**kept, **never})) == [".env.example", "a.py", "src/b.py"]
 
 
@@ -54,7 +59,10 @@ def test_rules_of_nested_files_apply_below_them(tmp_path: Path) -> None:
 
 def test_rpdignore_has_the_last_word(tmp_path: Path) -> None:
     """.rpdignore leaves out what git keeps and takes what git ignores."""
-    make(tmp_path, {".gitignore": "data.bin\n", ".rpdignore": "!data.bin\ndocs/\n", "data.bin": "", "docs/a": ""})
+    make(
+        tmp_path,
+        {".gitignore": "data.bin\n", ".rpdignore": "!data.bin\ndocs/\n", "data.bin": "", "docs/a": ""},
+    )
     assert names(tmp_path) == [".gitignore", ".rpdignore", "data.bin"]
 
 
@@ -110,7 +118,9 @@ def test_the_digest_is_of_names_modes_and_contents(tmp_path: Path) -> None:
 
     def digest(root: Path) -> str:
         files = staged_files(root)
-        return tree_digest((file, content_digest(file.path) if file.kind is Kind.FILE else "") for file in files)
+        return tree_digest(
+            (file, content_digest(file.path) if file.kind is Kind.FILE else "") for file in files
+        )
 
     one, two = make(tmp_path / "1", {"a": "x", "b/c": "y"}), make(tmp_path / "2", {"a": "x", "b/c": "y"})
     os.utime(two / "a", (1, 1))
@@ -142,14 +152,36 @@ def test_the_stamp_changes_with_any_write(tmp_path: Path) -> None:
 _NAME = st.sampled_from(["a", "b", "x.log", "build", "data", "keep.log"])
 _PATH = st.lists(_NAME, min_size=1, max_size=3).map("/".join)
 _RULE = st.sampled_from(
-    ["*.log", "!keep.log", "build/", "/data", "data/*", "!data/keep.log", "a/b", "**/x.log", "b/**", "!/a/b", "#c", "a/*/b"]
+    [
+        "*.log",
+        "!keep.log",
+        "build/",
+        "/data",
+        "data/*",
+        "!data/keep.log",
+        "a/b",
+        "**/x.log",
+        "b/**",
+        "!/a/b",
+        "#c",
+        "a/*/b",
+    ]
 )
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(_PATH, max_size=10), st.lists(_RULE, max_size=4), st.lists(_RULE, max_size=3), st.sampled_from(["a", "data"]))
+@given(
+    st.lists(_PATH, max_size=10),
+    st.lists(_RULE, max_size=4),
+    st.lists(_RULE, max_size=3),
+    st.sampled_from(["a", "data"]),
+)
 def test_git_agrees(
-    tmp_path_factory: pytest.TempPathFactory, paths: list[str], outer: list[str], inner: list[str], folder: str
+    tmp_path_factory: pytest.TempPathFactory,
+    paths: list[str],
+    outer: list[str],
+    inner: list[str],
+    folder: str,
 ) -> None:
     """What is staged is what ``git ls-files --cached --others --exclude-standard`` lists."""
     if shutil.which("git") is None:

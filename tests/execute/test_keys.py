@@ -49,7 +49,9 @@ def test_ssh_keygen_accepts_the_pair(tmp_path: Path) -> None:
     """Where OpenSSH is installed, it derives the same public key from the private one."""
     keys = make_keypair(tmp_path)
     try:
-        derived = subprocess.run(["ssh-keygen", "-y", "-f", keys.private_key], capture_output=True, text=True, check=True)
+        derived = subprocess.run(
+            ["ssh-keygen", "-y", "-f", keys.private_key], capture_output=True, text=True, check=True
+        )
     except FileNotFoundError:
         return
     assert derived.stdout.split()[:2] == keys.public_line.split()[:2]

@@ -71,7 +71,9 @@ def test_waiting_can_be_interrupted(connecting: Connect, machine: Machine) -> No
         connecting(interrupt=interrupt, timeout=600.0)
 
 
-def test_the_host_key_is_pinned_under_the_pods_id(connecting: Connect, machine: Machine, tmp_path: Path) -> None:
+def test_the_host_key_is_pinned_under_the_pods_id(
+    connecting: Connect, machine: Machine, tmp_path: Path
+) -> None:
     """The first key is noted in known_hosts, once, under the pod's id."""
     connecting()
     connecting()
@@ -171,7 +173,10 @@ def test_after_close_nothing_is_tried(remote: SshRemote) -> None:
 def test_close_from_another_thread_ends_what_waits(remote: SshRemote) -> None:
     """``close`` wakes a run, which raises ConnectionLost."""
     with pytest.raises(ConnectionLost, match="closed"):
-        remote.run(Command(key="1", text="echo a; sleep 2"), lambda data: threading.Thread(target=remote.close).start())
+        remote.run(
+            Command(key="1", text="echo a; sleep 2"),
+            lambda data: threading.Thread(target=remote.close).start(),
+        )
 
 
 def test_a_forwarded_port_carries_both_ways(remote: SshRemote, machine: Machine) -> None:

@@ -20,7 +20,21 @@ from rpd.execute.transfer import glob_words, split_glob
 
 from .conftest import Connect, Machine, wait_until
 
-ODD_NAMES = ["-dash", "a b", "new\nline", "quo'te\"", "back\\slash", "ünï", "*", "[x]", "$HOME", "~", "#hash", " lead", "tail "]
+ODD_NAMES = [
+    "-dash",
+    "a b",
+    "new\nline",
+    "quo'te\"",
+    "back\\slash",
+    "ünï",
+    "*",
+    "[x]",
+    "$HOME",
+    "~",
+    "#hash",
+    " lead",
+    "tail ",
+]
 
 
 def picture(root: Path) -> dict[str, object]:
@@ -31,7 +45,7 @@ def picture(root: Path) -> dict[str, object]:
             path = Path(folder, name)
             status = path.lstat()
             if path.is_symlink():
-                value: object = ("link", os.readlink(path))
+                value: object = ("link", str(path.readlink()))
             elif path.is_dir():
                 value = ("folder", status.st_mode & 0o777)
             else:
@@ -41,12 +55,20 @@ def picture(root: Path) -> dict[str, object]:
 
 
 def names(root: Path) -> list[str]:
-    return sorted(str(path.relative_to(root)) for path in root.rglob("*") if not path.is_dir() or path.is_symlink())
+    return sorted(
+        str(path.relative_to(root)) for path in root.rglob("*") if not path.is_dir() or path.is_symlink()
+    )
+
+
+def entries(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
 
 
 def check_sums(local: Path) -> None:
     """Let sha256sum itself check the list of a pull."""
-    subprocess.run(["sha256sum", "--quiet", "-c", f"../{local.name}.sha256"], cwd=local, check=True, capture_output=True)
+    subprocess.run(
+        ["sha256sum", "--quiet", "-c", f"../{local.name}.sha256"], cwd=local, check=True, capture_output=True
+    )
 
 
 class Once:
@@ -183,10 +205,12 @@ def test_a_put_that_is_cut_is_done_again(remote: SshRemote, machine: Machine, tr
     """A connection that breaks in the middle of a tree is mended, and the tree arrives whole."""
     transfer.put(remote._shell, tree, str(machine.files / "t"), progress=Once(machine.drop))
     assert picture(machine.files / "t") == picture(tree)
-    wait_until(lambda: os.listdir(machine.files) == ["t"], what="the end of the half tree")
+    wait_until(lambda: entries(machine.files) == ["t"], what="the end of the half tree")
 
 
-def test_a_put_that_stays_cut_leaves_what_was_there(connecting: Connect, machine: Machine, tree: Path) -> None:
+def test_a_put_that_stays_cut_leaves_what_was_there(
+    connecting: Connect, machine: Machine, tree: Path
+) -> None:
     """If the pod stays away the old tree is untouched, and the half new one is cleared away by the pod itself."""
     remote = connecting(give_up=0.2)
     target = machine.files / "t"
@@ -194,7 +218,7 @@ def test_a_put_that_stays_cut_leaves_what_was_there(connecting: Connect, machine
     (target / "old").write_text("old")
     with pytest.raises(ConnectionLost):
         transfer.put(remote._shell, tree, str(target), progress=Once(machine.stop))
-    wait_until(lambda: os.listdir(machine.files) == ["t"], what="the end of the half tree")
+    wait_until(lambda: entries(machine.files) == ["t"], what="the end of the half tree")
     assert names(target) == ["old"]
 
 
@@ -206,10 +230,12 @@ def test_half_an_archive_is_never_renamed_into_place(remote: SshRemote, machine:
     for cut in (0, 512, 1024, end // 2 // 512 * 512, end):
         script = transfer._call(transfer._RECEIVE, target, str(machine.files), "t", "")
         assert remote._shell.exec(script, stdin=[blocks[:cut]], timeout=30).exit_code != 0
-        assert os.listdir(machine.files) == []
+        assert entries(machine.files) == []
 
 
-def test_a_file_that_grows_while_it_is_sent_is_an_error(remote: SshRemote, machine: Machine, tree: Path) -> None:
+def test_a_file_that_grows_while_it_is_sent_is_an_error(
+    remote: SshRemote, machine: Machine, tree: Path
+) -> None:
     """A tree that changes under the hand is not passed off as the one that was looked at."""
 
     def grow() -> None:
@@ -218,7 +244,7 @@ def test_a_file_that_grows_while_it_is_sent_is_an_error(remote: SshRemote, machi
 
     with pytest.raises(TransferError, match="big changed while it was being sent"):
         transfer.put(remote._shell, tree, str(machine.files / "t"), progress=Once(grow))
-    wait_until(lambda: os.listdir(machine.files) == [], what="the end of the half tree")
+    wait_until(lambda: entries(machine.files) == [], what="the end of the half tree")
 
 
 def test_a_put_can_be_interrupted(remote: SshRemote, machine: Machine, tree: Path) -> None:
@@ -226,18 +252,24 @@ def test_a_put_can_be_interrupted(remote: SshRemote, machine: Machine, tree: Pat
     interrupt = Interrupt()
     with pytest.raises(Interrupted):
         transfer.put(
-            remote._shell, tree, str(machine.files / "t"), interrupt=interrupt, progress=Once(interrupt.request)
+            remote._shell,
+            tree,
+            str(machine.files / "t"),
+            interrupt=interrupt,
+            progress=Once(interrupt.request),
         )
-    wait_until(lambda: os.listdir(machine.files) == [], what="the end of the half tree")
+    wait_until(lambda: entries(machine.files) == [], what="the end of the half tree")
 
 
 def test_a_missing_local_path_is_a_usage_error(remote: SshRemote, machine: Machine) -> None:
     """The path that is not there is named."""
-    with pytest.raises(UsageError, match="/no/such does not exist"):
+    with pytest.raises(UsageError, match=r"/no/such does not exist"):
         remote.put(Path("/no/such"), str(machine.files / "t"))
 
 
-def test_folders_that_hold_more_than_the_target_are_refused(remote: SshRemote, machine: Machine, tree: Path) -> None:
+def test_folders_that_hold_more_than_the_target_are_refused(
+    remote: SshRemote, machine: Machine, tree: Path
+) -> None:
     """Neither / nor a folder above the home folder is replaced by a project."""
     with pytest.raises(TransferError, match="below /"):
         remote.put(tree, "/")
@@ -252,7 +284,7 @@ def test_folders_that_hold_more_than_the_target_are_refused(remote: SshRemote, m
 def test_the_pods_reason_is_in_the_error(remote: SshRemote, machine: Machine, tree: Path) -> None:
     """A file in the way of a folder is told in the pod's words."""
     (machine.files / "f").write_text("")
-    with pytest.raises(TransferError, match="Not a directory|File exists"):
+    with pytest.raises(TransferError, match=r"Not a directory|File exists"):
         remote.put(tree, str(machine.files / "f" / "t"))
 
 
@@ -268,20 +300,22 @@ def test_a_written_file_has_its_bytes_and_mode(remote: SshRemote, machine: Machi
     assert target.stat().st_mode & 0o777 == 0o600
     remote.write(str(target), b"", mode=0o755)
     assert (target.read_bytes(), target.stat().st_mode & 0o777) == (b"", 0o755)
-    assert os.listdir(target.parent) == [target.name]
+    assert entries(target.parent) == [target.name]
 
 
 def test_a_folder_is_not_written_over(remote: SshRemote, machine: Machine) -> None:
     """Nothing is moved into a folder of that name."""
     with pytest.raises(TransferError, match="it is a folder"):
         remote.write(str(machine.files), b"x")
-    assert os.listdir(machine.files) == []
+    assert entries(machine.files) == []
 
 
 # --- pull -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_folder_comes_with_its_name(remote: SshRemote, machine: Machine, tree: Path, tmp_path: Path) -> None:
+def test_a_folder_comes_with_its_name(
+    remote: SshRemote, machine: Machine, tree: Path, tmp_path: Path
+) -> None:
     """Pulling ``results`` makes ``local/results`` the same, with sums that sha256sum confirms."""
     shutil.copytree(tree, machine.files / "results", symlinks=True)
     local = tmp_path / "artifacts"
@@ -289,10 +323,20 @@ def test_a_folder_comes_with_its_name(remote: SshRemote, machine: Machine, tree:
     assert picture(local / "results") == picture(tree)
     assert pulled is not None
     assert (pulled.files, pulled.verified) == (len(names(tree)), True)
-    assert pulled.bytes == sum(path.stat().st_size for path in tree.rglob("*") if path.is_file() and not path.is_symlink())
+    assert pulled.bytes == sum(
+        path.stat().st_size for path in tree.rglob("*") if path.is_file() and not path.is_symlink()
+    )
     assert pulled.sha256_file == str(tmp_path / "artifacts.sha256")
     check_sums(local)
-    assert sorted(os.listdir(tmp_path)) == ["artifacts", "artifacts.sha256", "files", "home", "keys", "known_hosts", "tree"]
+    assert entries(tmp_path) == [
+        "artifacts",
+        "artifacts.sha256",
+        "files",
+        "home",
+        "keys",
+        "known_hosts",
+        "tree",
+    ]
 
 
 def test_a_file_comes_by_its_name(remote: SshRemote, machine: Machine, tmp_path: Path) -> None:
@@ -318,7 +362,16 @@ def test_a_glob_keeps_the_path_below_its_fixed_part(
     remote: SshRemote, machine: Machine, tmp_path: Path, pattern: str, expected: list[str]
 ) -> None:
     """Only ``*``, ``?`` and ``[…]`` mean anything; a file that is called like the glob is that file."""
-    files = ["a.json", "b c.json", "run 1/m.json", "run2/m.json", "run2/deep/x", "odd[1].txt", "odd1.txt", "e$(touch x).txt"]
+    files = [
+        "a.json",
+        "b c.json",
+        "run 1/m.json",
+        "run2/m.json",
+        "run2/deep/x",
+        "odd[1].txt",
+        "odd1.txt",
+        "e$(touch x).txt",
+    ]
     for name in files:
         path = machine.files / "o'ut" / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -342,7 +395,9 @@ def test_nothing_local_is_deleted(remote: SshRemote, machine: Machine, tmp_path:
     check_sums(local)
 
 
-def test_what_is_not_there_is_an_error_only_if_required(remote: SshRemote, machine: Machine, tmp_path: Path) -> None:
+def test_what_is_not_there_is_an_error_only_if_required(
+    remote: SshRemote, machine: Machine, tmp_path: Path
+) -> None:
     """A required path that is missing is MissingArtifact; else the answer is None and nothing is made."""
     for path in ("nothing", "nothing/below", "*.none"):
         with pytest.raises(MissingArtifact, match="does not exist on the pod"):
@@ -370,7 +425,9 @@ def test_excluded_files_stay_on_the_pod(remote: SshRemote, machine: Machine, tmp
     assert names(tmp_path / "l") == ["r/keep.txt", "r/sub/ckpt/c.txt"]
 
 
-def test_links_inside_stay_links_and_none_leads_out(remote: SshRemote, machine: Machine, tmp_path: Path) -> None:
+def test_links_inside_stay_links_and_none_leads_out(
+    remote: SshRemote, machine: Machine, tmp_path: Path
+) -> None:
     """A link within is kept (made relative), one to a file outside is that file, all others are left out and named."""
     root = machine.files / "r"
     (root / "ckpt-3").mkdir(parents=True)
@@ -383,11 +440,11 @@ def test_links_inside_stay_links_and_none_leads_out(remote: SshRemote, machine: 
     (root / "gone").symlink_to("nowhere-outside/../../x")
     remote.pull(str(root), tmp_path / "l")
     local = tmp_path / "l/r"
-    assert os.readlink(local / "inside") == "ckpt-3/w"
-    assert os.readlink(local / "latest") == "ckpt-3"
+    assert str((local / "inside").readlink()) == "ckpt-3/w"
+    assert str((local / "latest").readlink()) == "ckpt-3"
     assert not (local / "model").is_symlink()
     assert (local / "model").read_text() == "blob"
-    assert sorted(os.listdir(local)) == ["ckpt-3", "inside", "latest", "model"]
+    assert entries(local) == ["ckpt-3", "inside", "latest", "model"]
     sums = (tmp_path / "l.sha256").read_text()
     assert "left out, a link to elsewhere: r/etc -> /etc" in sums
     check_sums(tmp_path / "l")
@@ -434,7 +491,9 @@ def test_a_file_whose_sum_never_agrees_is_an_error_that_names_it(
     """What could be verified is kept, what could not is neither kept nor passed over."""
     lying = tmp_path / "bin"
     lying.mkdir()
-    (lying / "sha256sum").write_text(f'#!/bin/sh\n{shutil.which("sha256sum")} "$@" | sed "/bad/s/^..../0000/"\n')
+    (lying / "sha256sum").write_text(
+        f'#!/bin/sh\n{shutil.which("sha256sum")} "$@" | sed "/bad/s/^..../0000/"\n'
+    )
     (lying / "sha256sum").chmod(0o755)
     machine.path = f"{lying}:{machine.path}"
     (machine.files / "r").mkdir()
@@ -467,7 +526,21 @@ def test_sums_can_be_made_by_other_tools(
         pytest.skip(f"{tool} is not installed here")
     bare = tmp_path / "bare"
     bare.mkdir()
-    for name in ("sh", "cat", "find", "tr", "sed", "tar", "mktemp", "rm", "xargs", "readlink", "grep", "bash", "env"):
+    for name in (
+        "sh",
+        "cat",
+        "find",
+        "tr",
+        "sed",
+        "tar",
+        "mktemp",
+        "rm",
+        "xargs",
+        "readlink",
+        "grep",
+        "bash",
+        "env",
+    ):
         (bare / name).symlink_to(str(shutil.which(name)))
     (bare / tool).write_text(f'#!/bin/sh\nPATH={os.environ["PATH"]} exec {program} "$@"\n')
     (bare / tool).chmod(0o755)
@@ -506,7 +579,6 @@ def test_busybox_alone_will_do_both_ways(
     busybox: None, remote: SshRemote, machine: Machine, tree: Path, tmp_path: Path
 ) -> None:
     """A pod with busybox's tools takes a tree and gives it back."""
-    (tree / "new\nline").unlink()  # busybox's tar takes names by lines
     remote.put(tree, str(machine.files / "t"))
     assert picture(machine.files / "t") == picture(tree)
     remote.pull(str(machine.files / "t"), tmp_path / "l")
@@ -566,12 +638,9 @@ def test_the_fixed_part_of_a_glob() -> None:
 
 @given(st.text(st.characters(codec="ascii", exclude_characters="\0/"), min_size=1, max_size=15))
 def test_only_wildcards_are_active_in_a_glob(pattern: str) -> None:
-    """In an empty folder any glob expands to itself, quotes taken away: nothing of it is run or evaluated."""
+    """With file names switched off any glob is itself again: nothing of it is run or evaluated."""
     words = glob_words(pattern)
     ended = subprocess.run(
-        ["sh", "-c", f'cd /var/empty 2>/dev/null || cd /proc/self/fdinfo/none 2>/dev/null; set -f; printf %s ./{words}'],
-        capture_output=True,
-        check=True,
-        env={"PATH": ""},
+        ["/bin/sh", "-c", f"set -f; printf %s ./{words}"], capture_output=True, check=True, env={"PATH": ""}
     )
     assert ended.stdout.decode() == f"./{pattern}"

@@ -55,14 +55,12 @@ def isolated(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.fixture
-def there(isolated: Launched, platform: Platform, monkeypatch: pytest.MonkeyPatch) -> Any:
+def there(isolated: Launched, platform_of: Any) -> Iterator[Any]:
     """Runs a command in a pod of ``isolated``."""
-    monkeypatch.setenv("RUNPOD_API_BASE_URL", isolated.base_url)
-    monkeypatch.setattr(platform.sdk, "api_key", isolated.api_key)
-    monkeypatch.setattr(platform, "emulator", isolated)
-    connection = platform.connect(platform.boot(env={"PUBLIC_KEY": platform.key.public, "GREETING": "two words"}))
-    yield lambda command: platform.run(connection, command)
-    platform.clean()
+    with platform_of(isolated) as platform:
+        pod = platform.boot(env={"PUBLIC_KEY": platform.key.public, "GREETING": "two words"})
+        connection = platform.connect(pod)
+        yield lambda command: platform.run(connection, command)
 
 
 def test_the_host_stays_out_of_reach(there: Any, tmp_path: Path) -> None:
@@ -123,13 +121,10 @@ def test_runpodctl_acts_on_its_own_pod_only(there: Any, isolated: Launched) -> N
     assert [pod["desired_status"] for pod in isolated.pods()] == ["EXITED"]
 
 
-def test_without_namespaces_pods_run_plainly_and_it_says_so(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_namespaces_pods_run_plainly_and_it_says_so(platform_of: Any) -> None:
     """The fall-back serves SSH, ends what it started, and gives notice."""
-    with launch(boot_seconds=0.02, isolation="plain") as emulator:
+    with launch(boot_seconds=0.02, isolation="plain") as emulator, platform_of(emulator) as platform:
         assert "no namespaces" in emulator.notices[0]
-        monkeypatch.setenv("RUNPOD_API_BASE_URL", emulator.base_url)
-        monkeypatch.setattr(platform.sdk, "api_key", emulator.api_key)
-        monkeypatch.setattr(platform, "emulator", emulator)
         connection = platform.connect(platform.boot())
         pid = int(platform.run(connection, "setsid sleep 1000 > /dev/null 2>&1 < /dev/null & echo $!").stdout)
         assert Path(f"/proc/{pid}").exists()

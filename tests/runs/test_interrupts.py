@@ -1,0 +1,201 @@
+"""Ctrl-C, SIGTERM, SIGHUP and SIGKILL at every stage: no pod left, artifacts intact, a manifest, exit code 2."""
+
+from __future__ import annotations
+
+import hashlib
+import signal
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from rpd.emulator.launch import Launched
+from rpd.errors import Cause
+from rpd.testing import RpdRun, RunResult
+from rpd.values.report import Outcome
+from tests.runs.conftest import events, run_dir_of, wait_until
+
+Project = Callable[[dict[str, str]], Path]
+
+WORKS = """
+import rpd
+
+@rpd.job(gpu=rpd.Gpu("NVIDIA RTX A4000"), budget=rpd.Budget(cost_cap_usd=1))
+@rpd.mark.parametrize("n", [1, 2])
+def fit(pod, n):
+    pod.run("mkdir out; echo whole > out/checkpoint; echo started; sleep 300")
+    pod.pull("out/")
+"""
+
+
+def node_dir(folder: Path, name: str) -> Path:
+    run_dir = run_dir_of(folder)
+    return run_dir / name if run_dir else folder / "none-yet"
+
+
+def has_output(folder: Path, name: str, text: str) -> bool:
+    log = node_dir(folder, name) / "output.log"
+    return log.exists() and text in log.read_text(encoding="utf-8")
+
+
+def has_event(folder: Path, event: str) -> bool:
+    run_dir = run_dir_of(folder)
+    return run_dir is not None and bool(events(run_dir, event))
+
+
+def assert_interrupted(result: RunResult, emulator: Launched, signal_name: str) -> None:
+    """No pod is left, the code is 2, the screen says what goes on, and the run's file says why it ended."""
+    assert result.exit_code == 2, result.out + result.err
+    assert emulator.pods() == []
+    assert f"{signal_name}: starting nothing new" in result.out + result.err
+    assert "Traceback" not in result.out + result.err
+    assert result.run_dir is not None
+    assert 'exit_code = 2' in (result.run_dir / "run.toml").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_while_a_command_runs(number: signal.Signals, rpd: RpdRun, project: Project, emulator: Launched) -> None:
+    """The command is ended, what it left is pulled, the pod released; the next node never starts."""
+    folder = project({"deploy_a.py": WORKS})
+    process = rpd.start(folder)
+    wait_until(lambda: has_output(folder, "deploy_a.fit-n1", "started"), what="the command's output")
+    process.send_signal(number)
+    result = rpd.finish(process)
+    assert_interrupted(result, emulator, "Ctrl-C" if number is signal.SIGINT else number.name)
+    [report] = result.reports
+    assert (report.result.outcome, report.result.cause) == (Outcome.ERROR, Cause.INTERRUPTED)
+    assert report.pod is not None
+    assert report.pod.final_state == "deleted"
+    assert [artifact.verified for artifact in report.artifacts] == [True]
+    pulled = Path(report.folder) / "artifacts" / "out" / "checkpoint"
+    assert pulled.read_text(encoding="utf-8") == "whole\n"
+    assert not node_dir(folder, "deploy_a.fit-n2").exists()
+    assert "not_run = 1" in (node_dir(folder, "run.toml")).read_text(encoding="utf-8")
+
+
+def test_while_pods_boot(rpd: RpdRun, project: Project, emulator: Launched) -> None:
+    """Pods that are still booting are given back at once."""
+    emulator.inject({"kind": "slow-boot", "seconds": 60.0})
+    folder = project({"deploy_a.py": WORKS})
+    process = rpd.start(folder, "-n", "2")
+    wait_until(lambda: len(emulator.pods()) == 2, what="both pods")
+    process.send_signal(signal.SIGINT)
+    result = rpd.finish(process, timeout=30)
+    assert_interrupted(result, emulator, "Ctrl-C")
+    assert [report.result.cause for report in result.reports] == [Cause.INTERRUPTED] * 2
+    assert {report.pod.final_state for report in result.reports if report.pod} == {"deleted"}
+
+
+def test_while_files_are_pulled(rpd: RpdRun, project: Project, emulator: Launched) -> None:
+    """A pull under way is finished and verified before the pod goes."""
+    folder = project(
+        {
+            "deploy_a.py": """
+            import rpd
+            @rpd.job(gpu=None, budget=rpd.Budget(cost_cap_usd=1))
+            def fit(pod):
+                pod.run("mkdir out; for i in 1 2 3 4 5 6 7 8; do head -c 8000000 /dev/urandom > out/$i; done")
+                pod.run("cd out; sha256sum * > ../sums; cat ../sums")
+                pod.pull("out/")
+                pod.run("echo not any more")
+            """
+        }
+    )
+    process = rpd.start(folder)
+    journal = node_dir(folder, "deploy_a.fit") / "events.jsonl"
+    wait_until(lambda: has_event(folder, "ready"), what="the pod")
+    journal = node_dir(folder, "deploy_a.fit") / "events.jsonl"
+    wait_until(lambda: '"kind":"pull"' in journal.read_text(encoding="utf-8"), what="the pull")
+    process.send_signal(signal.SIGINT)
+    result = rpd.finish(process)
+    assert_interrupted(result, emulator, "Ctrl-C")
+    [report] = result.reports
+    assert report.result.cause is Cause.INTERRUPTED
+    assert [(artifact.verified, artifact.files) for artifact in report.artifacts] == [(True, 8)]
+    sums = dict(reversed(line.split()) for line in (Path(report.folder) / "output.log").read_text().splitlines())
+    for name, digest in sums.items():
+        pulled = Path(report.folder) / "artifacts" / "out" / name
+        assert hashlib.sha256(pulled.read_bytes()).hexdigest() == digest
+
+
+def test_twice(rpd: RpdRun, project: Project, emulator: Launched) -> None:
+    """A second Ctrl-C releases every pod at once, whatever still runs there."""
+    folder = project(
+        {
+            "deploy_a.py": """
+            import rpd
+            @rpd.job(gpu=None, budget=rpd.Budget(cost_cap_usd=1))
+            def fit(pod):
+                pod.run("trap 'echo will not' TERM; echo started; while true; do sleep 0.1; done")
+                pod.pull("never", required=False)
+            """
+        }
+    )
+    process = rpd.start(folder)
+    wait_until(lambda: has_output(folder, "deploy_a.fit", "started"), what="the command's output")
+    process.send_signal(signal.SIGINT)
+    wait_until(lambda: has_output(folder, "deploy_a.fit", "will not"), what="SIGTERM on the pod")
+    process.send_signal(signal.SIGINT)
+    result = rpd.finish(process, timeout=20)
+    assert_interrupted(result, emulator, "Ctrl-C")
+    assert "Ctrl-C again: releasing every pod now, unpulled." in result.out + result.err
+    [report] = result.reports
+    assert report.result.cause is Cause.INTERRUPTED
+    assert report.pod is not None
+    assert report.pod.final_state == "deleted"
+
+
+def test_while_collecting(rpd: RpdRun, project: Project) -> None:
+    """Ctrl-C before anything runs says so and leaves nothing behind."""
+    folder = project({"deploy_a.py": "from pathlib import Path\nPath('begun').touch()\nimport time; time.sleep(60)\n"})
+    process = rpd.start(folder)
+    wait_until((folder / "begun").exists, what="the collection")
+    process.send_signal(signal.SIGINT)
+    result = rpd.finish(process, timeout=20)
+    assert result.exit_code == 2
+    assert "interrupted" in result.err
+    assert "Traceback" not in result.err
+    assert not (folder / "rpd-runs").exists()
+
+
+def _killed(rpd: RpdRun, folder: Path, process: "subprocess.Popen[str]") -> None:
+    process.kill()
+    assert rpd.finish(process).exit_code == -signal.SIGKILL
+
+
+def test_killed_then_reaped(rpd: RpdRun, project: Project, emulator: Launched) -> None:
+    """What a SIGKILL leaves is found and deleted by ``rpd gc --yes``; pods of others, and of living runs, are not touched."""
+    folder = project({"deploy_a.py": WORKS})
+    process = rpd.start(folder, "-n", "2")
+    for name in ("deploy_a.fit-n1", "deploy_a.fit-n2"):
+        wait_until(lambda name=name: has_output(folder, name, "started"), what="the command's output")
+    mine = {pod["id"] for pod in emulator.pods()}
+    assert len(mine) == 2
+    alive = rpd(folder, "--yes", command="gc")
+    assert "nothing to reap" in alive.out
+    assert {pod["id"] for pod in emulator.pods()} == mine
+    _killed(rpd, folder, process)
+    shown = rpd(folder, command="gc")
+    assert shown.exit_code == 0
+    assert all(pod_id in shown.out for pod_id in mine)
+    assert {pod["id"] for pod in emulator.pods()} == mine
+    reaped = rpd(folder, "--yes", command="gc")
+    assert reaped.exit_code == 0, reaped.err
+    assert emulator.pods() == []
+    assert "nothing to reap" in rpd(folder, "--yes", command="gc").out
+
+
+def test_killed_while_a_create_is_under_way(rpd: RpdRun, project: Project, emulator: Launched) -> None:
+    """The intent is on the disk before the create: a pod whose answer never came is reaped by its name."""
+    emulator.inject({"kind": "slow", "seconds": 15.0, "when": "after", "match": {"operation": "create"}})
+    folder = project({"deploy_a.py": WORKS})
+    process = rpd.start(folder)
+    wait_until(emulator.pods, what="the pod")
+    _killed(rpd, folder, process)
+    run_dir = run_dir_of(folder)
+    assert run_dir is not None
+    assert events(run_dir, "created") == []
+    reaped = rpd(folder, "--yes", command="gc")
+    assert reaped.exit_code == 0, reaped.out + reaped.err
+    assert emulator.pods() == []

@@ -58,6 +58,23 @@ def _positive_int(text: str) -> int:
     return int(text)
 
 
+def _sweep(text: str) -> tuple[str, tuple[str, ...]]:
+    """Read ``lr=0.1,0.01`` or ``seed=1..5`` (both ends included), or a mixture of the two."""
+    name, listed = _pair(text)
+    values: list[str] = []
+    for part in listed.split(","):
+        first, dots, last = part.partition("..")
+        if dots and first.lstrip("-").isdigit() and last.lstrip("-").isdigit():
+            if int(first) > int(last):
+                raise ValueError("expected a range that does not run backwards")
+            values.extend(map(str, range(int(first), int(last) + 1)))
+        else:
+            values.append(part.strip())
+    if not all(values):
+        raise ValueError("expected NAME=VALUE,VALUE or NAME=FIRST..LAST")
+    return name, tuple(values)
+
+
 def _port(text: str) -> int:
     if not text.isdigit() or not 0 <= int(text) <= 65535:
         raise ValueError("expected a port number")
@@ -274,6 +291,16 @@ class Config:
         "--var",
         metavar="NAME=VALUE",
         parse=_pair,
+        action="append",
+        commands=SELECTING,
+        group="running",
+    )
+    sweep: tuple[tuple[str, tuple[str, ...]], ...] = _setting(
+        (),
+        "run once for each of these values of a variable",
+        "--sweep",
+        metavar="NAME=A,B|NAME=1..5",
+        parse=_sweep,
         action="append",
         commands=SELECTING,
         group="running",

@@ -15,7 +15,7 @@ from __future__ import annotations
 import difflib
 import keyword as python
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NoReturn, Protocol
 
@@ -75,16 +75,15 @@ def compile_expression(text: str) -> Expression:
     return Expression(matches=parser.expression(), names=frozenset(parser.names))
 
 
-def _tokens(text: str) -> list[Token]:
-    tokens: list[Token] = []
+def _tokens(text: str) -> Iterator[Token]:
+    """Yield the tokens one at a time, so that the first thing that is wrong is what is told."""
     position = 0
-    while not tokens or tokens[-1].kind != "end of input":
+    while True:
         found = _TOKEN.match(text, position)
         assert found  # the last two alternatives match anything
         assert found.lastgroup
-        tokens.append(_token(found.lastgroup, found[found.lastgroup], found.start(found.lastgroup) + 1))
+        yield _token(found.lastgroup, found[found.lastgroup], found.start(found.lastgroup) + 1)
         position = found.end()
-    return tokens
 
 
 def _token(group: str, text: str, column: int) -> Token:
@@ -106,9 +105,9 @@ def _token(group: str, text: str, column: int) -> Token:
 class _Parser:
     """Recursive descent over the tokens, each rule returning a predicate."""
 
-    def __init__(self, tokens: Sequence[Token]) -> None:
+    def __init__(self, tokens: Iterator[Token]) -> None:
         self.names: set[str] = set()
-        self._tokens = iter(tokens)
+        self._tokens = tokens
         self._next = next(self._tokens)
 
     def expression(self) -> Predicate:
@@ -166,7 +165,7 @@ class _Parser:
         token = self._next
         if token.kind != kind:
             return None
-        self._next = next(self._tokens, token)
+        self._next = next(self._tokens)
         return token
 
     def _expect(self, kind: str) -> Token:

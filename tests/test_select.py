@@ -141,6 +141,7 @@ def test_all_filters_apply_together():
         ("a & b", 3, 'unexpected character "&"'),
         ("a == 1", 3, "expected end of input; got ="),
         ("a, b", 2, "expected end of input; got ,"),
+        ("a b &", 3, "expected end of input; got identifier"),
         ("a 'b", 3, 'closing quote "\'" is missing'),
         ("m(1=2)", 3, "not a valid python identifier 1"),
         ("m(is=2)", 3, "unexpected reserved python keyword `is`"),

@@ -57,7 +57,7 @@ class Registry:
         for name, value, declared in _declarations(holder):
             try:
                 if isinstance(declared, Variable):
-                    found.append(_variable_fixture(name, declared, holder, baseid, self._config.rootdir))
+                    found.append(self._variable(name, declared, holder, baseid))
                 else:
                     found.append(self._fixture(name, value, declared, baseid))
             except CollectionError as error:
@@ -106,6 +106,32 @@ class Registry:
             ids=marker.ids,
             autouse=marker.autouse,
             is_generator=inspect.isgeneratorfunction(function),
+        )
+
+    def _variable(self, name: str, variable: Variable, holder: object, baseid: str) -> FixtureDef:
+        """Return the fixture of a variable: one value, or with ``--sweep`` one parameter for each value given there."""
+        where = _assignment(name, str(getattr(holder, "__file__", None) or "?"), self._config.rootdir)
+        texts = dict(self._config.sweep).get(name)
+        if texts is None:
+            return FixtureDef(
+                name=name,
+                function=ReadVariable(name, variable),
+                scope=Scope.SESSION,
+                argnames=("variables",),
+                location=where,
+                baseid=baseid,
+                is_variable=True,
+            )
+        read = ReadVariable(name, variable)
+        return FixtureDef(
+            name=name,
+            function=_swept,
+            scope=Scope.SESSION,
+            argnames=("request",),
+            location=where,
+            baseid=baseid,
+            params=tuple(_cell(read({name: text})) for text in texts),
+            is_variable=True,
         )
 
     def _scope(self, name: str, function: Any, marker: FixtureMarker) -> Scope:
@@ -211,17 +237,9 @@ class ReadVariable:
             raise UsageError(f"variable {self.name!r}: expected {kind}, got {value!r}: {error}") from error
 
 
-def _variable_fixture(
-    name: str, variable: Variable, holder: object, baseid: str, rootdir: Path
-) -> FixtureDef:
-    return FixtureDef(
-        name=name,
-        function=ReadVariable(name, variable),
-        scope=Scope.SESSION,
-        argnames=("variables",),
-        location=_assignment(name, str(getattr(holder, "__file__", None) or "?"), rootdir),
-        baseid=baseid,
-    )
+def _swept(request: Any) -> Any:
+    """Return the value of a variable that ``--sweep`` gives several."""
+    return request.param
 
 
 def _assignment(name: str, path: str, rootdir: Path) -> Location:

@@ -76,6 +76,8 @@ class NodeRun:
     artifacts: list[ArtifactRecord] = field(default_factory=list)
     metrics: dict[str, Any] = field(default_factory=dict)
     phases: dict[str, float] = field(default_factory=dict)
+    variables: dict[str, Any] = field(default_factory=dict)
+    """The declared variables the node uses, with the values it got."""
     staged: Staged | None = None
     leases: list[Lease] = field(default_factory=list)
     """The pods this node used, in order."""

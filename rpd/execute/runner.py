@@ -306,7 +306,7 @@ class Runner:
             artifacts=tuple(run.artifacts),
             attempts=earlier,
             metrics=dict(run.metrics),
-            variables=dict(context.variables),
+            variables={**context.variables, **run.variables},
             folder=str(run.files.folder) if run.files else "",
             failure=verdict.failure,
         )

@@ -212,6 +212,10 @@ class Setup:
         for value in (*self._values.values(), *self._shared):
             if isinstance(value, Pod):
                 value.join(self.run)
+        if self.run.files is not None:
+            self.run.variables.update(
+                {name: self.get(name) for name in closure.names if (held := closure.nearest(name)) and held.is_variable}
+            )
         return {name: self.get(name) for name in self.node.definition.argnames}
 
     def get_unplanned(self, name: str, *, below: FixtureDef | None, owner: Instance | None) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import sys
 from contextlib import redirect_stdout
 from dataclasses import dataclass, replace
@@ -39,6 +40,7 @@ def gather(config: Config, manager: PluginManager) -> Gathered:
     config = with_plugin_markers(config, manager)
     manager.hook.rpd_configure(config=config)
     collection = collect(config, manager)
+    _check_sweeps(config, collection)
     nodes = list(collection.nodes)
     manager.hook.rpd_modify_nodes(config=config, nodes=nodes)
     chosen = select(
@@ -91,3 +93,15 @@ def _use_job_defaults(config: Config) -> None:
         use_job_defaults(config.job_defaults)
     except DefinitionError as error:
         raise UsageError(f"{config.sources.get('job_defaults', 'job')}, table job: {error.message}") from None
+
+
+def _check_sweeps(config: Config, collection: Collection) -> None:
+    """Raise UsageError for a ``--sweep`` over something that no collected file declares with ``rpd.variable``."""
+    if not config.sweep or collection.errors:
+        return
+    declared = {fixture.name for fixture in collection.fixtures}
+    for name, _ in config.sweep:
+        if name not in declared:
+            close = difflib.get_close_matches(name, declared, n=1)
+            meant = f"; did you mean {close[0]!r}?" if close else f": declare it with {name} = rpd.variable(…)"
+            raise UsageError(f"--sweep {name}: no collected file declares this variable{meant}")

@@ -113,6 +113,8 @@ class FixtureDef:
     ids: Sequence[Any] | Callable[[Any], Any] | None = None
     autouse: bool = False
     is_generator: bool = False
+    is_variable: bool = False
+    """Whether ``rpd.variable`` declared it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

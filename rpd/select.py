@@ -25,7 +25,7 @@ from rpd.values.node import Definition, Node
 
 Value = str | int | bool | None
 _TOKEN = re.compile(
-    r"""[ \t]*(?:(?P<word>[\w:+\-.\[\]\\/]+)|(?P<text>"[^"]*"|'[^']*')|(?P<sign>[()=,])|(?P<end>$)|(?P<odd>.))""",
+    r"""[ \t]*(?:(?P<word>[\w:+\-.\[\]\\/]+)|(?P<text>"[^"]*"|'[^']*')|(?P<sign>[()=,])|(?P<end>\Z)|(?P<odd>.))""",
     re.DOTALL,
 )
 _SIGNS = {"(": "left parenthesis", ")": "right parenthesis", "=": "=", ",": ","}
@@ -118,16 +118,16 @@ class _Parser:
         return whole
 
     def _or(self) -> Predicate:
-        left = self._and()
+        parts = [self._and()]
         while self._take("or"):
-            left = _either(left, self._and())
-        return left
+            parts.append(self._and())
+        return parts[0] if len(parts) == 1 else _any(parts)
 
     def _and(self) -> Predicate:
-        left = self._not()
+        parts = [self._not()]
         while self._take("and"):
-            left = _both(left, self._not())
-        return left
+            parts.append(self._not())
+        return parts[0] if len(parts) == 1 else _all(parts)
 
     def _not(self) -> Predicate:
         if self._take("not"):
@@ -184,12 +184,12 @@ def _constant(token: Token) -> Value:
     raise ExpressionError(token.column, f'unexpected character/s "{token.text}"')
 
 
-def _either(left: Predicate, right: Predicate) -> Predicate:
-    return lambda matcher: left(matcher) or right(matcher)
+def _any(parts: Sequence[Predicate]) -> Predicate:
+    return lambda matcher: any(part(matcher) for part in parts)
 
 
-def _both(left: Predicate, right: Predicate) -> Predicate:
-    return lambda matcher: left(matcher) and right(matcher)
+def _all(parts: Sequence[Predicate]) -> Predicate:
+    return lambda matcher: all(part(matcher) for part in parts)
 
 
 def _negated(inner: Predicate) -> Predicate:
@@ -314,12 +314,13 @@ def _mark_test(text: str, known: Collection[str] | None) -> Callable[[Node], boo
 
 
 def _compile(flag: str, text: str) -> Expression:
+    wrong = f"Wrong expression passed to {flag!r}"
     try:
         return compile_expression(text)
     except ExpressionError as error:
-        raise UsageError(
-            f"Wrong expression passed to {flag!r}: {text}: at column {error.column}: {error}"
-        ) from None
+        raise UsageError(f"{wrong}: {text}: at column {error.column}: {error}") from None
+    except RecursionError:
+        raise UsageError(f"{wrong}: too many parentheses or 'not' within each other") from None
 
 
 def _check_known(names: Iterable[str], known: Collection[str]) -> None:

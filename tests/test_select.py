@@ -185,6 +185,13 @@ def test_an_empty_expression_is_false():
     assert compile_expression("").matches(lambda name, arguments: True) is False
 
 
+def test_long_expressions_are_fine_and_absurdly_deep_ones_are_told():
+    """A thousand alternatives are a list; a thousand parentheses are a mistake."""
+    assert names(keyword=" or ".join(["nothing"] * 3000 + ["seed42"])) == [NODES[0].name]
+    with pytest.raises(UsageError, match="too many parentheses"):
+        select(NODES, keyword="(" * 5000 + "a" + ")" * 5000)
+
+
 # --- any expression -------------------------------------------------------------------------------------------------
 
 WORDS = ["a", "b", "seed42", "1e-05", "x[y]", "or_", "nota", "ä"]

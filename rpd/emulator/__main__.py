@@ -16,10 +16,14 @@ def _announce(facts: dict[str, Any]) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m rpd.emulator", description="Run a RunPod on this machine.")
+    parser = argparse.ArgumentParser(
+        prog="python -m rpd.emulator", description="Run a RunPod on this machine."
+    )
     parser.add_argument("--port", type=int, default=0, help="port on 127.0.0.1 (default: any free one)")
     parser.add_argument("--balance", type=float, default=100.0, help="USD on the account (default: 100)")
-    parser.add_argument("--boot-seconds", type=float, default=0.3, help="how long a pod takes to boot (default: 0.3)")
+    parser.add_argument(
+        "--boot-seconds", type=float, default=0.3, help="how long a pod takes to boot (default: 0.3)"
+    )
     parser.add_argument("--linger", type=float, help="end that many seconds after standard input is closed")
     parser.add_argument("--api-key", default="", help="the account's key (default: a random one)")
     parser.add_argument("--isolation", default="auto", choices=("auto", "root", "user", "plain"))

@@ -9,7 +9,22 @@ from rpd.values.gpus import KNOWN_GPU_TYPES, GpuType
 GPUS_PER_DATACENTER = 256
 """So that a sweep of many pods fits; make it scarce with a fault or over the control endpoint."""
 
-CUDA_VERSIONS = ("11.8", "12.0", "12.1", "12.2", "12.3", "12.4", "12.5", "12.6", "12.7", "12.8", "12.9", "13.0")
+CUDA_VERSIONS = (
+    "11.8",
+    "12.0",
+    "12.1",
+    "12.2",
+    "12.3",
+    "12.4",
+    "12.5",
+    "12.6",
+    "12.7",
+    "12.8",
+    "12.9",
+    "13.0",
+)
+_OLDER_DRIVERS = {"OC-AU-1": "12.7", "US-TX-4": "12.4"}
+"""Data centres whose machines know CUDA only up to a version."""
 VCPU_PER_GPU = 16
 MEMORY_GB_PER_GPU = 125
 CONTAINER_DISK_USD_PER_GB_MONTH = 0.10
@@ -54,6 +69,10 @@ DATA_CENTERS: dict[str, DataCenter] = {
         DataCenter("US-OR-1", "US-OR-1", "United States", "NORTH_AMERICA", False, listed=False),
     )
 }
+_COUNTRIES = {
+    "Romania": "RO", "Czech Republic": "CZ", "Sweden": "SE", "Netherlands": "NL", "France": "FR", "Iceland": "IS",
+    "Norway": "NO", "United States": "US", "Canada": "CA", "Japan": "JP", "Australia": "AU",
+}  # fmt: skip
 COMMUNITY_COUNTRIES = ("CA", "CZ", "ES", "FR", "NL", "SE", "US")
 
 
@@ -91,6 +110,26 @@ def price(gpu: GpuType, cloud: str) -> float | None:
 def most(gpu: GpuType, cloud: str) -> int:
     """Return the most GPUs one pod may have."""
     return gpu.max_count_secure if cloud == "secure" else gpu.max_count_community
+
+
+def _number(version: str) -> tuple[int, ...]:
+    return tuple(map(int, version.split(".")))
+
+
+def cuda_versions(place: str | None) -> tuple[str, ...]:
+    """Return the CUDA versions that machines in a data centre (or ``community``, or anywhere: None) know, in order."""
+    newest = _OLDER_DRIVERS.get(place or "", CUDA_VERSIONS[-1])
+    return tuple(version for version in CUDA_VERSIONS if _number(version) <= _number(newest))
+
+
+def cuda_from(floor: str) -> list[str]:
+    """Return the CUDA versions from ``floor`` (``12`` or ``12.4``) on."""
+    return [version for version in CUDA_VERSIONS if _number(version) >= _number(floor)]
+
+
+def country(place: str) -> str:
+    """Return the country of a data centre as ISO 3166-1 alpha-2."""
+    return _COUNTRIES[DATA_CENTERS[place].location] if place in DATA_CENTERS else COMMUNITY_COUNTRIES[0]
 
 
 def display_name(gpu_id: str) -> str:

@@ -3,7 +3,7 @@
 A rule is ``{"kind": …, "times": N or null, "after": N, "match": {…}, …}``. It strikes what matches, first letting
 ``after`` matches pass, then ``times`` times (null, the default: until cleared). ``match`` compares, with shell
 patterns, any of ``operation`` (create, stop, resume, terminate, get, list, gpus, datacenters, or a GraphQL field),
-``name``, ``pod``, ``gpu``, ``dc`` and ``cloud`` (secure, community); a list means any of them.
+``name``, ``pod``, ``gpu``, ``dc``, ``cloud`` (secure, community) and ``face`` (graphql, rest); a list means any of them.
 """
 
 from __future__ import annotations
@@ -50,8 +50,13 @@ LIVE_KINDS: dict[str, dict[str, Any]] = {
 }
 """Faults of a running pod: they strike matching pods at once, and with ``"on": "boot"`` each pod when it has booted."""
 
-_KINDS = {**API_KINDS, **STATE_KINDS, **BOOT_KINDS, **{kind: {"on": "now", **p} for kind, p in LIVE_KINDS.items()}}
-_MATCHABLE = ("operation", "name", "pod", "gpu", "dc", "cloud")
+_KINDS = {
+    **API_KINDS,
+    **STATE_KINDS,
+    **BOOT_KINDS,
+    **{kind: {"on": "now", **p} for kind, p in LIVE_KINDS.items()},
+}
+_MATCHABLE = ("operation", "name", "pod", "gpu", "dc", "cloud", "face")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -75,7 +80,9 @@ class Rule:
             raise ValueError(f"kind: expected one of {', '.join(sorted(_KINDS))}, got {kind!r}")
         times, after, match = given.pop("times", None), given.pop("after", 0), given.pop("match", {})
         if unknown := set(match) - set(_MATCHABLE):
-            raise ValueError(f"match: expected any of {', '.join(_MATCHABLE)}, got {', '.join(sorted(unknown))}")
+            raise ValueError(
+                f"match: expected any of {', '.join(_MATCHABLE)}, got {', '.join(sorted(unknown))}"
+            )
         if unknown := set(given) - set(_KINDS[kind]):
             allowed = ", ".join(_KINDS[kind]) or "no parameters"
             raise ValueError(f"{kind}: expected {allowed}, got {', '.join(sorted(unknown))}")
@@ -104,7 +111,9 @@ class Rule:
 def _any_fits(wanted: Any, subject: Subject, key: str) -> bool:
     values = (subject.get(key), subject.get("field")) if key == "operation" else (subject.get(key),)
     patterns = wanted if isinstance(wanted, list) else [wanted]
-    return any(value is not None and fnmatchcase(value, str(pattern)) for pattern in patterns for value in values)
+    return any(
+        value is not None and fnmatchcase(value, str(pattern)) for pattern in patterns for value in values
+    )
 
 
 class FaultBook:
@@ -141,6 +150,13 @@ class FaultBook:
     def describe(self) -> list[dict[str, Any]]:
         """Return the rules as plain values."""
         return [
-            {"kind": r.kind, "times": r.times, "after": r.after, "match": r.match, **r.params, "struck": r.struck}
+            {
+                "kind": r.kind,
+                "times": r.times,
+                "after": r.after,
+                "match": r.match,
+                **r.params,
+                "struck": r.struck,
+            }
             for r in self._rules
         ]

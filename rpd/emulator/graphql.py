@@ -39,7 +39,9 @@ _OPERATIONS = {
 }  # fmt: skip
 _PUBLIC = {"gpuTypes", "dataCenters", "countryCodes", "cpuFlavors", "cpuTypes"}
 _POD_KEY_MAY = {"podStop", "podTerminate", "pod"}
-_UNKNOWN_FIELD = re.compile(r'Expected value of type "(\w+)" not to include unknown field "(\w+)".*', re.DOTALL)
+_UNKNOWN_FIELD = re.compile(
+    r'Expected value of type "(\w+)" not to include unknown field "(\w+)".*', re.DOTALL
+)
 
 Arguments = dict[str, Any]
 
@@ -77,7 +79,9 @@ class Answer:
 class GraphqlFace:
     """Answers documents. ``when_volume_deleted`` hears of a network volume whose files may go."""
 
-    def __init__(self, account: Account, clock: Callable[[], float], when_volume_deleted: Callable[[str], None]) -> None:
+    def __init__(
+        self, account: Account, clock: Callable[[], float], when_volume_deleted: Callable[[str], None]
+    ) -> None:
         self._account = account
         self._clock = clock
         self._when_volume_deleted = when_volume_deleted
@@ -103,7 +107,9 @@ class GraphqlFace:
         if errors:
             return Answer(400, {"errors": [_formatted(e, "GRAPHQL_VALIDATION_FAILED") for e in errors]})
         variables = body.get("variables") or {}
-        return Call(document=document, variables=variables, subjects=tuple(self._subjects(document, variables)))
+        return Call(
+            document=document, variables=variables, subjects=tuple(self._subjects(document, variables))
+        )
 
     def _subjects(self, document: DocumentNode, variables: dict[str, Any]) -> Iterable[dict[str, str]]:
         for operation in document.definitions:
@@ -111,7 +117,9 @@ class GraphqlFace:
                 continue
             for node in operation.selection_set.selections:
                 if isinstance(node, FieldNode):
-                    values = {a.name.value: value_from_ast_untyped(a.value, variables) for a in node.arguments or ()}
+                    values = {
+                        a.name.value: value_from_ast_untyped(a.value, variables) for a in node.arguments or ()
+                    }
                     yield self._subject(node.name.value, values.get("input") or {})
 
     def _subject(self, name: str, given: Mapping[str, Any]) -> dict[str, str]:
@@ -120,7 +128,12 @@ class GraphqlFace:
         wanted = {"name": given.get("name"), "gpu": given.get("gpuTypeId"), "dc": given.get("dataCenterId"),
                   "cloud": cloud, "pod": given.get("podId")}  # fmt: skip
         known = {key: str(value) for key, value in wanted.items() if value}
-        return {**known, **(pod.subject if pod else {}), "field": name, "operation": _OPERATIONS.get(name, name)}
+        return {
+            **known,
+            **(pod.subject if pod else {}),
+            "field": name,
+            "operation": _OPERATIONS.get(name, name),
+        }
 
     def answer(self, call: Call, caller: Caller) -> Answer:
         """Execute ``call``."""
@@ -317,7 +330,10 @@ class GraphqlFace:
         }  # fmt: skip
 
     def _lowest_price(
-        self, parent: Arguments, info: GraphQLResolveInfo, input: Arguments | None = None  # noqa: A002, ARG002
+        self,
+        parent: Arguments,
+        info: GraphQLResolveInfo,
+        input: Arguments | None = None,  # noqa: A002, ARG002
     ) -> Arguments:
         """Return the price for the whole ``gpuCount``; on a sold-out row the object is there and its fields null."""
         gpu: GpuType = parent["row"]
@@ -351,7 +367,8 @@ class GraphqlFace:
             return 0
         known = self._account.places(cloud)
         return max(
-            (self._account.free(gpu.id, place, cloud) for place in places or known if place in known), default=0
+            (self._account.free(gpu.id, place, cloud) for place in places or known if place in known),
+            default=0,
         )
 
     def _data_center(self, place: catalogue.DataCenter) -> Arguments:
@@ -359,7 +376,10 @@ class GraphqlFace:
                 "listed": place.listed, "storageSupport": place.storage, "compliance": []}  # fmt: skip
 
     def _gpu_availability(
-        self, parent: Arguments, info: GraphQLResolveInfo, input: Arguments | None = None  # noqa: A002, ARG002
+        self,
+        parent: Arguments,
+        info: GraphQLResolveInfo,
+        input: Arguments | None = None,  # noqa: A002, ARG002
     ) -> list[Arguments]:
         wanted = input or {}
         count, rows = wanted.get("gpuCount") or 1, []
@@ -374,7 +394,9 @@ class GraphqlFace:
                          "gpuType": self._gpu(gpu)})  # fmt: skip
         return rows
 
-    def _cpu_flavors(self, _: Any, info: GraphQLResolveInfo, input: Arguments | None = None) -> list[Arguments]:  # noqa: A002, ARG002
+    def _cpu_flavors(
+        self, _: Any, info: GraphQLResolveInfo, input: Arguments | None = None
+    ) -> list[Arguments]:  # noqa: A002, ARG002
         wanted = (input or {}).get("id")
         return [
             {"row": row, "id": row.id, "displayName": row.name, "groupId": row.id[:4], "groupName": row.name,
@@ -384,7 +406,9 @@ class GraphqlFace:
             if wanted in (None, row.id)
         ]  # fmt: skip
 
-    def _specifics(self, parent: Arguments, info: GraphQLResolveInfo, input: Arguments | None = None) -> Arguments:  # noqa: A002, ARG002
+    def _specifics(
+        self, parent: Arguments, info: GraphQLResolveInfo, input: Arguments | None = None
+    ) -> Arguments:  # noqa: A002, ARG002
         flavor: catalogue.CpuFlavor = parent["row"]
         instance = (input or {}).get("instanceId") or ""
         words = instance.split("-")

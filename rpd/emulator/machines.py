@@ -60,7 +60,9 @@ class _Container:
 class Machines:
     """Runs pods. All methods belong to the thread of the event loop it was opened on."""
 
-    def __init__(self, *, faults: FaultBook, boot_seconds: float, base_url: str, isolation: str = "auto") -> None:
+    def __init__(
+        self, *, faults: FaultBook, boot_seconds: float, base_url: str, isolation: str = "auto"
+    ) -> None:
         self.account: Account | None = None
         self.base_url = base_url
         self.isolation = Isolation.PLAIN
@@ -209,6 +211,10 @@ class Machines:
         """Delete the files of a network volume."""
         self._spawn(asyncio.to_thread(wipe, self._folder / f"network-{volume_id}"))
 
+    def log_file(self, pod_id: str) -> Path:
+        """Return where the output of a pod's PID 1 is written, start after start."""
+        return self._folder / f"{pod_id}.log"
+
     def _boot(self, container: _Container) -> None:
         listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         listener.bind((HOST, 0))  # bound, not listening: refused until an SSH server takes it over
@@ -242,7 +248,7 @@ class Machines:
             command=("/bin/sh", "-c", "exit 1") if crash else _command(pod.order.docker_args),
             env=self._environment(pod, container.port, gpus),
             disk=str(container.disk),
-            log=str(self._folder / f"{pod.id}.log"),
+            log=str(self.log_file(pod.id)),
             mounts=mounts,
             facts=_facts(pod, gpus, self.base_url),
             disk_limit_mb=full["size_mb"] if full else None,

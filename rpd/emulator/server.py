@@ -36,7 +36,13 @@ class Emulator:
     """One emulated platform: account, machines, faces."""
 
     def __init__(
-        self, listener: socket.socket, *, boot_seconds: float, balance: float, api_key: str = "", isolation: str = "auto"
+        self,
+        listener: socket.socket,
+        *,
+        boot_seconds: float,
+        balance: float,
+        api_key: str = "",
+        isolation: str = "auto",
     ) -> None:
         self.faults = FaultBook()
         host, port = listener.getsockname()[:2]
@@ -84,7 +90,9 @@ class Emulator:
 
     def _caller(self, request: web.Request) -> Caller | None:
         """Return who asks, None for a key nobody has."""
-        key = request.headers.get("Authorization", "").removeprefix("Bearer ") or request.query.get("api_key", "")
+        key = request.headers.get("Authorization", "").removeprefix("Bearer ") or request.query.get(
+            "api_key", ""
+        )
         if not key:
             return Caller(anonymous=True)
         if hmac.compare_digest(key.encode(), self.account.api_key.encode()):
@@ -108,7 +116,12 @@ class Emulator:
         return await self._spoil(rule, request, lambda who: self._face.answer(call, who), caller, call)
 
     async def _spoil(
-        self, rule: Rule, request: web.Request, execute: Callable[[Caller], Answer], caller: Caller, call: Call
+        self,
+        rule: Rule,
+        request: web.Request,
+        execute: Callable[[Caller], Answer],
+        caller: Caller,
+        call: Call,
     ) -> web.StreamResponse:
         """Answer as a fault has it."""
         params = rule.params
@@ -176,7 +189,8 @@ class Emulator:
             for pod in account.pods.values()
         ]  # fmt: skip
         volumes = [
-            {"id": v.id, "name": v.name, "size": v.size, "datacenter": v.datacenter} for v in account.volumes.values()
+            {"id": v.id, "name": v.name, "size": v.size, "datacenter": v.datacenter}
+            for v in account.volumes.values()
         ]
         return {
             "pods": pods, "volumes": volumes, "balance": account.balance, "spend_per_hr": account.spend_per_hr(),
@@ -261,7 +275,9 @@ async def _serve(
         await runner.setup()
         await web.SockSite(runner, listener).start()
         await emulator.machines.open()
-        announce({"base_url": emulator.base_url, "api_key": emulator.account.api_key, "notices": emulator.notices})
+        announce(
+            {"base_url": emulator.base_url, "api_key": emulator.account.api_key, "notices": emulator.notices}
+        )
         await end.wait()
     finally:
         sweeper.cancel()

@@ -126,6 +126,38 @@ class Runtime:
     ports: tuple[dict[str, Any], ...]
 
 
+@dataclass(slots=True, kw_only=True)
+class Bill:
+    """What one pod cost in one hour, in USD; ``start`` is that hour as a unix time."""
+
+    pod_id: str
+    start: int
+    compute: float = 0.0
+    disk: float = 0.0
+    cpu_only: bool = False
+
+
+class Bills:
+    """What every pod has cost so far, hour by hour, deleted pods included."""
+
+    def __init__(self) -> None:
+        self._bills: dict[tuple[str, int], Bill] = {}
+
+    def charge(self, pod: Pod, seconds: float, now: float) -> None:
+        """Add the last ``seconds`` of a pod."""
+        start = int(now) // 3600 * 3600
+        bill = self._bills.setdefault(
+            (pod.id, start), Bill(pod_id=pod.id, start=start, cpu_only=pod.order.gpu is None)
+        )
+        compute = pod.cost_per_hr if pod.running else 0.0
+        bill.compute += compute * seconds / 3600
+        bill.disk += (rate(pod) - compute) * seconds / 3600
+
+    def all(self) -> list[Bill]:
+        """Return them in order of time."""
+        return sorted(self._bills.values(), key=lambda bill: (bill.start, bill.pod_id))
+
+
 class Host(Protocol):
     """Who runs the pods of an account."""
 
@@ -172,7 +204,13 @@ class Account:
     """One account of the emulated platform. Raises Refusal for what RunPod refuses."""
 
     def __init__(
-        self, *, clock: Callable[[], float], host: Host, faults: FaultBook, balance: float = 100.0, api_key: str = ""
+        self,
+        *,
+        clock: Callable[[], float],
+        host: Host,
+        faults: FaultBook,
+        balance: float = 100.0,
+        api_key: str = "",
     ) -> None:
         self.id = f"user_{new_id(20)}"
         self.api_key = api_key or f"rpa_{new_id(40).upper()}"
@@ -185,10 +223,15 @@ class Account:
             row.id: row
             for row in (
                 Template(id="runpod-ubuntu", name="Runpod Ubuntu", image="runpod/base:1.0.2-ubuntu2204"),
-                Template(id="runpod-torch-v21", name="Runpod Pytorch 2.1", image="runpod/pytorch:2.1.0-py3.10-cuda11.8.0-devel-ubuntu22.04"),  # noqa: E501
+                Template(
+                    id="runpod-torch-v21",
+                    name="Runpod Pytorch 2.1",
+                    image="runpod/pytorch:2.1.0-py3.10-cuda11.8.0-devel-ubuntu22.04",
+                ),  # noqa: E501
             )
         }
         self.faults = faults
+        self.bills = Bills()
         self._clock = clock
         self._host = host
         self._balance = balance
@@ -219,6 +262,7 @@ class Account:
         now = self._clock()
         for pod in self.pods.values():
             self._balance -= rate(pod) * (now - pod.billed_until) / 3600
+            self.bills.charge(pod, now - pod.billed_until, now)
             pod.billed_until = now
         for volume in self.volumes.values():
             monthly = volume.size * catalogue.NETWORK_VOLUME_USD_PER_GB_MONTH
@@ -244,7 +288,9 @@ class Account:
                 "INSUFFICIENT_BALANCE",
             )
         if self.spend_per_hr() + usd_per_hr > self.spend_limit:
-            raise Refusal(f"You have reached your spend limit of ${self.spend_limit:.2f} per hour.", "SPEND_LIMIT")
+            raise Refusal(
+                f"You have reached your spend limit of ${self.spend_limit:.2f} per hour.", "SPEND_LIMIT"
+            )
 
     # --- stock ------------------------------------------------------------------------------------------------------
 
@@ -269,7 +315,11 @@ class Account:
 
     def places(self, cloud: str) -> list[str]:
         """Return where ``cloud`` has machines."""
-        return ["community"] if cloud == "community" else [d.id for d in catalogue.DATA_CENTERS.values() if d.listed]
+        return (
+            ["community"]
+            if cloud == "community"
+            else [d.id for d in catalogue.DATA_CENTERS.values() if d.listed]
+        )
 
     def _choose(self, order: Order) -> tuple[str, str | None, float]:
         """Return cloud, data centre and USD per hour for ``order``."""
@@ -287,7 +337,8 @@ class Account:
             if order.deploy_cost is not None and order.deploy_cost < unit * order.count:
                 continue
             for place in wanted:
-                if place in self.places(cloud) and self.free(gpu.id, place, cloud) >= order.count:
+                fits = not order.cuda or set(order.cuda) & set(catalogue.cuda_versions(place))
+                if fits and place in self.places(cloud) and self.free(gpu.id, place, cloud) >= order.count:
                     return cloud, None if place == "community" else place, round(unit * order.count, 4)
         self._count_stock_out(order, clouds)
         raise Refusal(STOCK_OUT if order.bid_per_gpu is None else STOCK_OUT_SPOT, "SUPPLY_CONSTRAINT")
@@ -324,7 +375,9 @@ class Account:
         self._host.start(pod)
         return pod
 
-    def _make(self, order: Order, cloud: str, place: str | None, usd_per_hr: float, vcpu: int, memory: int) -> Pod:
+    def _make(
+        self, order: Order, cloud: str, place: str | None, usd_per_hr: float, vcpu: int, memory: int
+    ) -> Pod:
         now = self._clock()
         pod = Pod(
             id=new_id(), order=order, cloud=cloud, datacenter=place, cost_per_hr=usd_per_hr, vcpu=vcpu,
@@ -398,7 +451,9 @@ class Account:
         disk_ok = (order.container_disk_gb or 0) <= vcpu * flavor.disk_gb_per_vcpu
         dear = order.deploy_cost is not None and order.deploy_cost < usd_per_hr
         for place in places if fitting and disk_ok and not dear else ():
-            if place in catalogue.DATA_CENTERS and not self.faults.take({"stock-out"}, {**known, "dc": place}):
+            if place in catalogue.DATA_CENTERS and not self.faults.take(
+                {"stock-out"}, {**known, "dc": place}
+            ):
                 return "secure", place, usd_per_hr, vcpu, memory
         raise Refusal(STOCK_OUT, "SUPPLY_CONSTRAINT")
 
@@ -502,7 +557,9 @@ class Account:
         """Make a network volume of ``size`` GB."""
         place = catalogue.DATA_CENTERS.get(datacenter)
         if place is None or not place.storage:
-            raise Refusal(f'Data center "{datacenter}" not found or does not support network volumes', "BAD_USER_INPUT")
+            raise Refusal(
+                f'Data center "{datacenter}" not found or does not support network volumes', "BAD_USER_INPUT"
+            )
         if not 10 <= size <= 4000:
             raise Refusal("Network volume size must be between 10 and 4000 GB.", "BAD_USER_INPUT")
         volume = NetworkVolume(
@@ -538,7 +595,8 @@ def rate(pod: Pod) -> float:
     disk = order.container_disk_gb or 0
     if pod.running:
         monthly = (
-            disk * catalogue.CONTAINER_DISK_USD_PER_GB_MONTH + order.volume_gb * catalogue.VOLUME_USD_PER_GB_MONTH
+            disk * catalogue.CONTAINER_DISK_USD_PER_GB_MONTH
+            + order.volume_gb * catalogue.VOLUME_USD_PER_GB_MONTH
         )
         return pod.cost_per_hr + monthly / catalogue.HOURS_PER_MONTH
     return order.volume_gb * catalogue.STOPPED_VOLUME_USD_PER_GB_MONTH / catalogue.HOURS_PER_MONTH

@@ -146,7 +146,7 @@ _rpd_prepare() {
 """
 
 # $1 offset of the first byte wanted. The waiter reads the fifo and is reaped at once by the shell that waits for it,
-# so that tail (GNU) sees its end within 0.1 s; where tail cannot watch a process, a loop reads what has grown.
+# so that tail (GNU) sees its end within 0.05 s; where tail cannot watch a process, a loop reads what has grown.
 _FOLLOW = r"""
 _rpd_follow() {
   _rpd_at=$1
@@ -158,7 +158,7 @@ _rpd_follow() {
     ( read -r _rpd_line ) <&7 >/dev/null 2>&1 &
     _rpd_waiter=$!
     exec 7<&-
-    tail -c "+$((_rpd_at + 1))" -f --pid="$_rpd_waiter" -s 0.1 "$_rpd_dir/log" 2>/dev/null &
+    tail -c "+$((_rpd_at + 1))" -f --pid="$_rpd_waiter" -s 0.05 "$_rpd_dir/log" 2>/dev/null &
     _rpd_tail=$!
     wait "$_rpd_waiter"
     wait "$_rpd_tail"

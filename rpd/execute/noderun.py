@@ -103,11 +103,15 @@ class NodeRun:
 
     # --- steps ------------------------------------------------------------------------------------------------------
 
-    def recall(self, kind: StepKind, name: str, command: str, fingerprint: str) -> Mapping[str, Any] | None:
+    def recall(
+        self, kind: StepKind, name: str, command: str, fingerprint: str, pod: str
+    ) -> Mapping[str, Any] | None:
         """Return the result the next step had in an earlier process, None if it has to be done (again).
 
-        Raises StepsChanged if the job does not do what it did then.
+        What was done on another pod than ``pod`` has to be. Raises StepsChanged if the job does not do what it did then.
         """
+        if self.remembered and self.remembered[0].pod != pod:
+            self.forget_past()
         if not self.remembered:
             return None
         past = self.remembered.popleft()
@@ -147,7 +151,7 @@ class NodeRun:
                 log.truncate(length)
 
     @contextmanager
-    def step(self, kind: StepKind, name: str, command: str, fingerprint: str) -> Iterator[StepEnd]:
+    def step(self, kind: StepKind, name: str, command: str, fingerprint: str, pod: str) -> Iterator[StepEnd]:
         """Record one step around its work; the work notes its exit code and result on what is yielded."""
         end = StepEnd()
         step = Step(index=len(self.steps), kind=kind, name=self.mask(name), command=self.mask(command))
@@ -162,6 +166,7 @@ class NodeRun:
             kind=kind,
             command=step.command,
             fingerprint=fingerprint,
+            pod=pod,
             log_bytes=self.files.output.stat().st_size if self.files.output.exists() else 0,
         )
         self.hook.rpd_step_started(node=self.node, step=step)

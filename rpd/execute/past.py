@@ -22,6 +22,8 @@ class PastStep:
     kind: str
     fingerprint: str
     log_bytes: int
+    pod: str = ""
+    """The name of the pod it was done on."""
     result: Mapping[str, Any] | None = None
     exit_code: int | None = None
     seconds: float = 0.0
@@ -62,13 +64,16 @@ class Past:
         self._lock = threading.Lock()
 
     def take(self, node_id: str, holder: str) -> PastLease | None:
-        """Give out a pod for a node, or for the wide fixture ``holder`` whoever asks for it."""
+        """Give out a pod for a node, or for the wide fixture ``holder`` whoever asks: best the one the node worked on."""
+        node = self.nodes.get(node_id)
+        worked_on = {step.pod for step in node.steps} if node else set()
         with self._lock:
-            for lease in self.leases:
-                if lease.holder == holder and (holder or lease.node_id == node_id):
-                    self.leases.remove(lease)
-                    return lease
-        return None
+            fitting = [held for held in self.leases if held.holder == holder and (holder or held.node_id == node_id)]
+            if not fitting:
+                return None
+            chosen = next((held for held in fitting if held.name in worked_on), fitting[0])
+            self.leases.remove(chosen)
+            return chosen
 
     def rest(self) -> list[PastLease]:
         """Give out every pod that nobody asked for."""
@@ -137,6 +142,7 @@ def _read_node(path: Path) -> tuple[str, PastNode] | None:
                     kind=event["kind"],
                     fingerprint=event.get("fingerprint", ""),
                     log_bytes=event.get("log_bytes", 0),
+                    pod=event.get("pod", ""),
                 )
             case "step_finished" if event["index"] in steps:
                 begun = steps[event["index"]]
@@ -145,6 +151,7 @@ def _read_node(path: Path) -> tuple[str, PastNode] | None:
                     kind=begun.kind,
                     fingerprint=begun.fingerprint,
                     log_bytes=begun.log_bytes,
+                    pod=begun.pod,
                     result=event.get("result"),
                     exit_code=event.get("exit_code"),
                     seconds=event.get("seconds", 0.0),

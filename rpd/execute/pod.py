@@ -214,7 +214,7 @@ class Pod:
         what = _What(StepKind.PULL, f"pull {remote}", f"pull {source}", about=(str(local), tuple(exclude)))
 
         def salvage() -> Pulled | None:
-            with run.step(what.kind, what.name, what.command, what.fingerprint) as end:
+            with run.step(what.kind, what.name, what.command, what.fingerprint, self._lease.name) as end:
                 return fetch(end, required=False)
 
         with run.phase("pull"):
@@ -293,11 +293,11 @@ class Pod:
             return run.replay(salvaged)
         try:
             fingerprint = "" if run.files is None else what.fingerprint
-            held = run.recall(what.kind, what.name, what.command, fingerprint)
+            held = run.recall(what.kind, what.name, what.command, fingerprint, self._lease.name)
             if held is not None:
                 answer = recall(held)
             else:
-                with run.step(what.kind, what.name, what.command, fingerprint) as end:
+                with run.step(what.kind, what.name, what.command, fingerprint, self._lease.name) as end:
                     answer = act(end)
                     if run.files is not None:
                         end.result = keep(answer)

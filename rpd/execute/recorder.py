@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
-from rpd.errors import UsageError
-from rpd.execute.remote import Command, Output, Remote
+from rpd.errors import ConnectionLost, UsageError
+from rpd.execute.remote import Command, Feed, Output, Remote
 from rpd.values.pod import SshEndpoint
 from rpd.values.step import Completed, Pulled, Staged
 
@@ -47,6 +47,14 @@ class RecorderRemote:
     def forward(self, remote_port: int, local_port: int = 0) -> int:  # noqa: ARG002
         """Open nothing."""
         return local_port
+
+    def script(self, text: str, *, timeout: float) -> str:  # noqa: ARG002
+        """Answer nothing."""
+        return ""
+
+    def feed(self, script: str) -> Feed:  # noqa: ARG002
+        """Have nobody to talk to. Raises ConnectionLost."""
+        raise ConnectionLost("in a dry run there is no pod")
 
     def interrupt(self) -> None:
         """Nothing runs."""

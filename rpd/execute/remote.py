@@ -33,10 +33,26 @@ class Command:
     grace: float = 10.0
 
 
+class Feed(Protocol):
+    """Both ends of a script that runs beside everything else. A broken connection is its end."""
+
+    def read(self, seconds: float) -> bytes | None:
+        """Return the next bytes of its standard output, empty at its end, None after ``seconds`` of silence."""
+        ...
+
+    def send(self, data: bytes) -> None:
+        """Write to its standard input; a feed that has ended takes it and does nothing."""
+        ...
+
+    def close(self) -> None:
+        """End it; from any thread."""
+        ...
+
+
 class Remote(Protocol):
     """A pod one can work on. Raises RemoteError (its named subclasses) and nothing else of its own.
 
-    One Remote is used by one thread at a time, except ``interrupt`` and ``close``, which any thread may call.
+    One Remote is used by one thread at a time, except the methods that say otherwise.
     """
 
     def probe(self) -> Mapping[str, str]:
@@ -71,6 +87,21 @@ class Remote(Protocol):
 
     def forward(self, remote_port: int, local_port: int = 0) -> int:
         """Forward ``127.0.0.1:local_port`` (0: any free) to the port on the pod; return the local port."""
+        ...
+
+    def script(self, text: str, *, timeout: float) -> str:
+        """Run a short sh script (sent over standard input) and return what it printed on standard output.
+
+        It may be run again if the connection breaks. Raises RemoteError if it does not end within ``timeout`` seconds,
+        ConnectionLost, PodLost. May be called from any thread.
+        """
+        ...
+
+    def feed(self, script: str) -> Feed:
+        """Start a sh script (an argument of sh: no secrets) that talks for as long as somebody listens.
+
+        Raises ConnectionLost where there is no connection now. May be called from any thread.
+        """
         ...
 
     def interrupt(self) -> None:

@@ -35,7 +35,12 @@ def test_a_rule_strikes_after_so_many_and_so_many_times(times: int | None, after
 )
 def test_match_compares_with_patterns(match: dict[str, object], fits: bool) -> None:
     """Every key must fit; a subject without that key never does."""
-    subject = {"operation": "create", "field": "podFindAndDeployOnDemand", "gpu": "NVIDIA A40", "name": "rpd-1"}
+    subject = {
+        "operation": "create",
+        "field": "podFindAndDeployOnDemand",
+        "gpu": "NVIDIA A40",
+        "name": "rpd-1",
+    }
     book = FaultBook()
     book.inject({"kind": "hiccup", "match": match})
     assert (book.take({"hiccup"}, subject) is not None) is fits

@@ -41,7 +41,9 @@ def busy(platform_of: Any) -> Iterator[tuple[Launched, str, set[Path]]]:
     before = _folders()
     with launch(boot_seconds=0.02) as emulator, platform_of(emulator) as platform:
         words = ("sleep", str(100_000 + emulator.process.pid))
-        platform.run(platform.connect(platform.boot()), f"setsid {' '.join(words)} > /dev/null 2>&1 < /dev/null &")
+        platform.run(
+            platform.connect(platform.boot()), f"setsid {' '.join(words)} > /dev/null 2>&1 < /dev/null &"
+        )
         marker = "\0".join(words)
         platform.eventually(lambda: _processes_with(marker))
         yield emulator, marker, _folders() - before
@@ -106,4 +108,6 @@ def test_launching_imports_no_server() -> None:
         "print([m for m in ('aiohttp', 'graphql', 'asyncssh', 'asyncio') if m in sys.modules])"
     )
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env).stdout == "[]\n"
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env).stdout == "[]\n"
+    )

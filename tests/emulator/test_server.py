@@ -80,7 +80,9 @@ def test_a_cpu_pod(platform: Platform) -> None:
 
 def test_a_network_volume_is_shared_and_outlives_pods(platform: Platform) -> None:
     """Two pods see one network volume; deleting a pod leaves it; deleting it in use is refused."""
-    created = platform.query('mutation { createNetworkVolume(input: {name: "v", size: 10, dataCenterId: "EU-RO-1"}) { id } }')
+    created = platform.query(
+        'mutation { createNetworkVolume(input: {name: "v", size: 10, dataCenterId: "EU-RO-1"}) { id } }'
+    )
     volume = created["createNetworkVolume"]["id"]
     assert platform.sdk.get_user()["networkVolumes"][0]["name"] == "v"
     first, second = (platform.boot(name, network_volume_id=volume, volume_in_gb=0) for name in "ab")
@@ -128,7 +130,10 @@ def test_money_is_charged(platform: Platform) -> None:
     before = platform.query("query { myself { clientBalance currentSpendPerHr } }")["myself"]
     assert before["currentSpendPerHr"] == pytest.approx(54.32, abs=0.01)
     platform.eventually(
-        lambda: platform.query("query { myself { clientBalance } }")["myself"]["clientBalance"] < before["clientBalance"]
+        lambda: (
+            platform.query("query { myself { clientBalance } }")["myself"]["clientBalance"]
+            < before["clientBalance"]
+        )
     )
 
 
@@ -195,7 +200,9 @@ def test_the_richer_read_of_a_pod(platform: Platform) -> None:
 # --- answers as RunPod words them ---------------------------------------------------------------------------------------
 
 
-def _post(platform: Platform, document: str, *, key: str | None = None, **body: Any) -> tuple[int, dict[str, Any]]:
+def _post(
+    platform: Platform, document: str, *, key: str | None = None, **body: Any
+) -> tuple[int, dict[str, Any]]:
     headers = {} if key == "" else {"Authorization": f"Bearer {key or platform.emulator.api_key}"}
     answer = requests.post(
         f"{platform.emulator.base_url}/graphql", json={"query": document, **body}, headers=headers, timeout=10
@@ -206,14 +213,26 @@ def _post(platform: Platform, document: str, *, key: str | None = None, **body: 
 @pytest.mark.parametrize(
     ("document", "message", "code"),
     [
-        ("query { gpuTypes { colour } }", 'Cannot query field "colour" on type "GpuType".', "GRAPHQL_VALIDATION_FAILED"),
-        ("query { gpuTypes(", "Something went wrong. Please try again later or contact support.", "GRAPHQL_PARSE_FAILED"),
+        (
+            "query { gpuTypes { colour } }",
+            'Cannot query field "colour" on type "GpuType".',
+            "GRAPHQL_VALIDATION_FAILED",
+        ),
+        (
+            "query { gpuTypes(",
+            "Something went wrong. Please try again later or contact support.",
+            "GRAPHQL_PARSE_FAILED",
+        ),
         (
             'mutation { podFindAndDeployOnDemand(input: {name: "x", spot: true}) { id } }',
             'Field "spot" is not defined by type "PodFindAndDeployOnDemandInput".',
             "GRAPHQL_VALIDATION_FAILED",
         ),
-        ("query { __schema { types { name } } }", "GraphQL introspection has been disabled", "GRAPHQL_VALIDATION_FAILED"),
+        (
+            "query { __schema { types { name } } }",
+            "GraphQL introspection has been disabled",
+            "GRAPHQL_VALIDATION_FAILED",
+        ),
     ],
 )
 def test_a_document_that_is_wrong(platform: Platform, document: str, message: str, code: str) -> None:
@@ -234,7 +253,9 @@ def test_a_wrong_variable_is_bad_user_input(platform: Platform) -> None:
 
 def test_sold_out_is_http_200_with_a_path_and_null_data(platform: Platform) -> None:
     """The envelope of a refusal is Apollo's."""
-    document = 'mutation { podFindAndDeployOnDemand(input: {imageName: "i", gpuTypeId: "X", gpuCount: 1}) { id } }'
+    document = (
+        'mutation { podFindAndDeployOnDemand(input: {imageName: "i", gpuTypeId: "X", gpuCount: 1}) { id } }'
+    )
     status, body = _post(platform, document)
     assert status == 200
     assert body["data"] == {"podFindAndDeployOnDemand": None}
@@ -251,8 +272,13 @@ def test_keys(platform: Platform) -> None:
     pod_key = next(pod["api_key"] for pod in platform.emulator.pods() if pod["id"] == mine["id"])
     stop = 'mutation {{ podStop(input: {{podId: "{}"}}) {{ id desiredStatus }} }}'
     assert _post(platform, stop.format(other["id"]), key=pod_key)[1]["errors"][0]["message"] == "Unauthorized"
-    assert _post(platform, "query { myself { id } }", key=pod_key)[1]["errors"][0]["message"] == "Unauthorized"
-    assert _post(platform, stop.format(mine["id"]), key=pod_key)[1]["data"]["podStop"]["desiredStatus"] == "EXITED"
+    assert (
+        _post(platform, "query { myself { id } }", key=pod_key)[1]["errors"][0]["message"] == "Unauthorized"
+    )
+    assert (
+        _post(platform, stop.format(mine["id"]), key=pod_key)[1]["data"]["podStop"]["desiredStatus"]
+        == "EXITED"
+    )
 
 
 def test_the_control_endpoint_is_the_owners(platform: Platform) -> None:
@@ -282,7 +308,10 @@ def test_the_control_endpoint_is_the_owners(platform: Platform) -> None:
 def test_a_spoiled_answer(platform: Platform, rule: dict[str, Any], status: int, fragment: str) -> None:
     """Each fault of an answer has its status and body, once, and the next call is well."""
     platform.emulator.inject({"times": 1, **rule})
-    ask = {"json": {"query": "query { myself { id } }"}, "headers": {"Authorization": f"Bearer {platform.emulator.api_key}"}}
+    ask = {
+        "json": {"query": "query { myself { id } }"},
+        "headers": {"Authorization": f"Bearer {platform.emulator.api_key}"},
+    }
     url = f"{platform.emulator.base_url}/graphql"
     spoiled = requests.post(url, **ask, timeout=10)
     assert (spoiled.status_code, fragment in spoiled.text) == (status, True)
@@ -305,7 +334,10 @@ def test_a_slow_answer_to_a_create_makes_the_pod_at_once(platform: Platform) -> 
     """The pod is there while its create is still unanswered."""
     platform.emulator.inject({"kind": "slow", "seconds": 30, "times": 1, "match": {"operation": "create"}})
     document = 'mutation { podFindAndDeployOnDemand(input: {name: "slow", imageName: "i", gpuTypeId: "NVIDIA A40", gpuCount: 1}) { id } }'
-    url, headers = f"{platform.emulator.base_url}/graphql", {"Authorization": f"Bearer {platform.emulator.api_key}"}
+    url, headers = (
+        f"{platform.emulator.base_url}/graphql",
+        {"Authorization": f"Bearer {platform.emulator.api_key}"},
+    )
     with pytest.raises(requests.Timeout):
         requests.post(url, json={"query": document}, headers=headers, timeout=0.5)
     assert [pod["name"] for pod in platform.sdk.get_pods()] == ["slow"]
@@ -385,7 +417,9 @@ def test_ssh_dropped_in_the_middle_of_a_stream(platform: Platform) -> None:
     """The connection ends after so many bytes; the command goes on; a new connection is let in."""
     pod = platform.boot()
     connection = platform.connect(pod)
-    platform.run(connection, "setsid sh -c 'echo $$ > /tmp/pid; exec sleep 100' > /dev/null 2>&1 < /dev/null &")
+    platform.run(
+        connection, "setsid sh -c 'echo $$ > /tmp/pid; exec sleep 100' > /dev/null 2>&1 < /dev/null &"
+    )
     channel = connection.transport.open_session()
     channel.exec_command("cat /dev/zero")
     platform.emulator.inject({"kind": "drop-ssh", "after_bytes": 1_000_000})

@@ -90,7 +90,11 @@ def test_a_network_volume_bills_with_no_pod_at_all(world: World) -> None:
     assert world.account.balance == pytest.approx(93)
 
 
-@given(steps=st.lists(st.tuples(st.sampled_from(["rent", "stop", "resume", "terminate"]), st.floats(0, 5000)), max_size=20))
+@given(
+    steps=st.lists(
+        st.tuples(st.sampled_from(["rent", "stop", "resume", "terminate"]), st.floats(0, 5000)), max_size=20
+    )
+)
 def test_settling_more_often_charges_the_same(steps: list[tuple[str, float]]) -> None:
     """The balance depends on what pods did when, not on how often anybody looked at it."""
     balances = []
@@ -125,7 +129,9 @@ def test_an_empty_balance_terminates_pods_but_only_stops_those_with_a_network_vo
 def test_a_pod_needs_one_hour_of_credit() -> None:
     """Less credit than one hour's price is refused with the amounts."""
     world = World(balance=0.40)
-    with pytest.raises(Refusal, match=r"need at least \$0\.44 \(current: \$0\.40, deficit: \$0\.04\)") as refusal:
+    with pytest.raises(
+        Refusal, match=r"need at least \$0\.44 \(current: \$0\.40, deficit: \$0\.04\)"
+    ) as refusal:
         world.rent()
     assert refusal.value.code == "INSUFFICIENT_BALANCE"
 

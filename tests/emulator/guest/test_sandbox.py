@@ -36,16 +36,17 @@ def _ordinary_user() -> tuple[str, ...]:
     return ("unshare", "--mount", "sh", "-c", script, "sh")
 
 
-@pytest.fixture(params=["root", "user", "ordinary user"])
-def isolated(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Launched]:
+@pytest.fixture(scope="module", params=["root", "user", "ordinary user"])
+def isolated(request: pytest.FixtureRequest) -> Iterator[Launched]:
     """An emulator of its own for each way to isolate."""
     if request.param == "root" and os.geteuid() != 0:
         pytest.skip("root's own namespaces need root")
     isolation = "auto" if request.param == "ordinary user" else request.param
     wrapper = _ordinary_user() if request.param == "ordinary user" else ()
-    monkeypatch.setenv("HOST_SECRET", "of-the-host")
     try:
-        emulator = launch(boot_seconds=0.02, isolation=isolation, wrapper=wrapper)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("HOST_SECRET", "of-the-host")
+            emulator = launch(boot_seconds=0.02, isolation=isolation, wrapper=wrapper)
     except ProvisioningError as error:
         pytest.skip(f"this host does not let us be an {request.param}: {error}")
     with emulator:
@@ -92,11 +93,17 @@ def test_pid_1_has_the_creation_environment(there: Any) -> None:
 
 def test_the_usual_folders_and_tools_are_there(there: Any) -> None:
     """A job finds its workspace, temporary and shared-memory folders, Python, tar and the rest."""
-    assert there("for d in /workspace /root /tmp /dev/shm /run; do echo x > $d/f && cat $d/f; done").stdout == "x\n" * 5
+    assert (
+        there("for d in /workspace /root /tmp /dev/shm /run; do echo x > $d/f && cat $d/f; done").stdout
+        == "x\n" * 5
+    )
     found = there("command -v python python3 sh bash tar sha256sum setsid nohup nvidia-smi runpodctl").stdout
     assert len(found.splitlines()) == 10
     assert there("python -c 'import ssl, sqlite3, json, multiprocessing; print(6 * 7)'").stdout == "42\n"
-    assert there("mkdir /workspace/t && tar c -C /etc hosts | tar x -C /workspace/t && ls /workspace/t").stdout == "hosts\n"
+    assert (
+        there("mkdir /workspace/t && tar c -C /etc hosts | tar x -C /workspace/t && ls /workspace/t").stdout
+        == "hosts\n"
+    )
 
 
 def test_nvidia_smi_answers_queries(there: Any) -> None:

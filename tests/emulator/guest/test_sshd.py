@@ -35,7 +35,12 @@ def openssh(platform: Platform, pod: Any, connection: Any, tmp_path: Path) -> li
     identity.write_text(platform.key.private)
     identity.chmod(0o600)
     host, port = platform.endpoint(pod)
-    options = ["BatchMode=yes", "StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "IdentitiesOnly=yes"]
+    options = [
+        "BatchMode=yes",
+        "StrictHostKeyChecking=no",
+        "UserKnownHostsFile=/dev/null",
+        "IdentitiesOnly=yes",
+    ]
     words = [word for option in options for word in ("-o", option)]
     return ["ssh", "-q", "-F", "none", "-i", str(identity), "-p", str(port), *words, f"root@{host}"]
 
@@ -76,7 +81,9 @@ def test_only_the_keys_of_the_pod_open_it(platform: Platform, pod: Any, connecti
 def test_binary_streams_of_a_hundred_megabytes_round_trip(openssh: list[str]) -> None:
     """Standard input and output carry any bytes unchanged, and end of input reaches the command."""
     data = os.urandom(MEGABYTE) * 100
-    sent = subprocess.run([*openssh, "cat > /workspace/big; sha256sum < /workspace/big"], input=data, capture_output=True)
+    sent = subprocess.run(
+        [*openssh, "cat > /workspace/big; sha256sum < /workspace/big"], input=data, capture_output=True
+    )
     assert sent.stdout.split()[0].decode() == hashlib.sha256(data).hexdigest()
     received = subprocess.run([*openssh, "cat /workspace/big"], capture_output=True, stdin=subprocess.DEVNULL)
     assert hashlib.sha256(received.stdout).digest() == hashlib.sha256(data).digest()
@@ -99,7 +106,9 @@ def test_a_terminal(openssh: list[str]) -> None:
     """With a PTY there is a tty of the client's type; interactive shells source the pod's environment file."""
     done = subprocess.run([*openssh[:-1], "-tt", openssh[-1], "tty; echo $TERM; exit 3"], capture_output=True, env={"TERM": "vt100"}, stdin=subprocess.DEVNULL)  # fmt: skip
     assert (done.returncode, done.stdout) == (3, b"/dev/pts/0\r\nvt100\r\n")
-    shell = subprocess.run([*openssh[:-1], "-tt", openssh[-1]], capture_output=True, input=b"echo got-$GREETING; exit\n")
+    shell = subprocess.run(
+        [*openssh[:-1], "-tt", openssh[-1]], capture_output=True, input=b"echo got-$GREETING; exit\n"
+    )
     assert b"got-hello" in shell.stdout
 
 
@@ -125,7 +134,10 @@ def test_hanging_up_ends_what_runs_on_a_terminal(platform: Platform, connection:
 
 def test_a_detached_command_outlives_its_connection(platform: Platform, pod: Any, connection: Any) -> None:
     """What was started with setsid and nohup runs on when the connection is gone."""
-    platform.run(connection, "nohup setsid sh -c 'while [ ! -e /tmp/go ]; do sleep 0.02; done; echo done > /tmp/done' > /dev/null 2>&1 < /dev/null &")
+    platform.run(
+        connection,
+        "nohup setsid sh -c 'while [ ! -e /tmp/go ]; do sleep 0.02; done; echo done > /tmp/done' > /dev/null 2>&1 < /dev/null &",
+    )
     connection.close()
     again = platform.connect(pod)
     platform.run(again, "touch /tmp/go")

@@ -1,0 +1,223 @@
+# The watchdog of a pod: ends the pod when its time is up, or when nobody has used it for a while.
+#
+#   sh watchdog.sh FOLDER POD_ID
+#
+# FOLDER holds control files of one number each, which are read again every second or two:
+#
+#   deadline   when the pod ends whatever goes on in it, in seconds since 1970 by this machine's clock
+#   linger     for how many seconds the pod outlives its last use, which is a running command or a driver
+#   heartbeat  when a driver was last here, in seconds since 1970
+#   pid        the process id of the one watchdog in charge; an older one leaves
+#
+# What it does is told in FOLDER/../watchdog.log. It runs in any POSIX sh, busybox's too. All of it is in functions, so
+# that the whole file has been read before anything is done.
+
+say() {
+  printf '%s %s\n' "$(date -u +%Y-%m-%dT%H:%M:%SZ)" "$*" 2>/dev/null >>"$trace"
+}
+
+# The number in a control file, as $value; without one (the disk was full, the file is gone) the value it had before.
+number() {
+  value=
+  { read -r value rest <"$folder/$1"; } 2>/dev/null
+  case $value in '' | *[!0-9]*) value=$2 ;; esac
+}
+
+# Whether a process lives. One that has ended but was never waited for does not: a pod's PID 1 seldom waits.
+living() {
+  if [ ! -r /proc/self/stat ]; then
+    kill -0 "$1" 2>/dev/null
+    return
+  fi
+  stat=
+  { read -r stat <"/proc/$1/stat"; } 2>/dev/null
+  case ${stat##*) } in '' | Z* | X*) return 1 ;; esac
+}
+
+# Whether a command of rpd runs: it was claimed, has no exit code yet, and its supervisor or itself lives.
+busy() {
+  for step in "${HOME:-/root}"/.rpd/steps/*/ "/tmp/.rpd-$(id -u)"/steps/*/; do
+    if [ -e "${step}claim" ] && [ ! -e "${step}exit" ]; then
+      for file in pid group; do
+        process=
+        { read -r process <"$step$file"; } 2>/dev/null
+        case $process in '' | *[!0-9]*) ;; *) ! living "$process" || return 0 ;; esac
+      done
+    fi
+  done
+  return 1
+}
+
+# A variable of PID 1. Sessions do not inherit the pod's variables; no value is evaluated.
+of_pid_1() {
+  tr '\000\n' '\n\001' </proc/1/environ 2>/dev/null | sed -n "s/^$1=//p" | sed -n 1p
+}
+
+# Who we are and how RunPod is asked to end us. Refuses where this is not the pod it is meant to be.
+identify() {
+  if [ "$(of_pid_1 RUNPOD_POD_ID)" = "$pod" ]; then
+    key=$(of_pid_1 RUNPOD_API_KEY)
+    url=$(of_pid_1 RUNPOD_API_BASE_URL)
+    PATH=$PATH:$(of_pid_1 PATH)
+  elif [ "${RUNPOD_POD_ID:-}" = "$pod" ]; then
+    key=${RUNPOD_API_KEY:-}
+    url=${RUNPOD_API_BASE_URL:-}
+  else
+    refuse "neither PID 1 nor the session knows this machine as pod $pod (RUNPOD_POD_ID)"
+  fi
+  url=${url:-https://api.runpod.io}
+  PATH=$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+  RUNPOD_API_KEY=$key
+  export PATH RUNPOD_API_KEY
+  [ -n "$key" ] || refuse "the pod has no API key of its own (RUNPOD_API_KEY)"
+  for tool in $tools; do
+    if command -v "$tool" >/dev/null 2>&1; then return; fi
+  done
+  refuse "the pod has none of $tools to call RunPod with"
+}
+
+refuse() {
+  say "refused: $*"
+  echo "error $*"
+  exit 1
+}
+
+# Run a program whose output is captured for at most 45 s.
+limited() {
+  "$@" 2>&1 &
+  program=$!
+  (
+    sleep 45
+    kill -9 "$program"
+  ) >/dev/null 2>&1 &
+  timer=$!
+  wait "$program"
+  code=$?
+  # Not TERM: what ignores it here is ignored by what is started here, too.
+  kill -9 "$timer" 2>/dev/null
+  return "$code"
+}
+
+# Ask RunPod by one tool ($1) to delete or stop ($2) this pod. Its answer is $answer.
+ask() {
+  case $2 in
+    delete) old=remove mutation="podTerminate(input: {podId: \\\"$pod\\\"})" ;;
+    stop) old=stop mutation="podStop(input: {podId: \\\"$pod\\\"}) { id }" ;;
+  esac
+  body="{\"query\":\"mutation { $mutation }\"}"
+  case $1 in
+    runpodctl)
+      answer=$(limited runpodctl pod "$2" "$pod") || answer=$(limited runpodctl "$old" pod "$pod")
+      return
+      ;;
+    curl)
+      # The key goes in by standard input, so that no list of processes shows it.
+      answer=$(printf 'header = "Authorization: Bearer %s"\n' "$key" |
+        curl -sS -m 30 -K - -A rpd -H 'Content-Type: application/json' -d "$body" "$url/graphql" 2>&1)
+      ;;
+    python3)
+      answer=$(RPD_URL=$url/graphql RPD_BODY=$body python3 -c '
+import os, urllib.error, urllib.request
+headers = {"Authorization": "Bearer " + os.environ["RUNPOD_API_KEY"], "Content-Type": "application/json", "User-Agent": "rpd"}
+request = urllib.request.Request(os.environ["RPD_URL"], os.environ["RPD_BODY"].encode(), headers)
+try:
+    print(urllib.request.urlopen(request, timeout=30).read().decode())
+except OSError as error:
+    print(error, error.read().decode() if hasattr(error, "read") else "")
+' 2>&1)
+      ;;
+    wget)
+      # Not every wget takes a header from elsewhere than its arguments; the pod belongs to whoever can read them.
+      answer=$(wget -q -O - -T 30 -U rpd --header "Authorization: Bearer $key" \
+        --header 'Content-Type: application/json' --post-data "$body" "$url/graphql" 2>&1)
+      ;;
+  esac
+  case $answer in
+    *'"errors"'*) return 1 ;;
+    *'"data"'*) return 0 ;;
+  esac
+  return 1
+}
+
+# One round of attempts. An answer that says yes proves nothing: whoever reads on is still there, and goes on trying.
+attempt() {
+  for verb in delete stop; do
+    for tool in $tools; do
+      if command -v "$tool" >/dev/null 2>&1; then
+        if ask "$tool" "$verb"; then
+          say "$verb by $tool: accepted"
+          sleep "$patience"
+          say "still here"
+        else
+          case $answer in *"$key"*) answer='(an answer that repeats the key)' ;; esac
+          say "$verb by $tool: refused: $(printf '%.300s' "$answer" | tr '\n' ' ')"
+        fi
+      fi
+    done
+  done
+}
+
+# Why the pod should end now, as $why; empty while it should live.
+judge() {
+  now=$(date +%s)
+  number linger "$linger"
+  linger=$value
+  number heartbeat "$seen"
+  if [ "$value" -gt "$seen" ]; then seen=$value; fi
+  # A clock that was set back must not keep the pod alive.
+  if [ "$seen" -gt "$now" ]; then seen=$now; fi
+  number deadline "$deadline"
+  if [ "$value" != "$deadline" ]; then say "the deadline is $((value - now)) s from now"; fi
+  deadline=$value
+  # Looking for commands costs more than reading a number, so it is done only when the last use is some time ago.
+  if [ $((now - seen)) -ge $((linger / 4)) ] && busy; then seen=$now; fi
+  why=
+  if [ "$now" -ge "$deadline" ]; then
+    why="its deadline has passed"
+  elif [ $((now - seen)) -ge "$linger" ]; then
+    why="no command has run and no driver was here for $((now - seen)) s"
+  fi
+}
+
+guard() {
+  pause=5
+  while :; do
+    number pid "$$"
+    if [ "$value" != "$$" ]; then
+      say "watchdog $value is in charge: $$ leaves"
+      exit 0
+    fi
+    judge
+    if [ -n "$why" ]; then
+      say "this pod ends: $why"
+      attempt
+      sleep "$pause"
+      if [ "$pause" -lt 60 ]; then pause=$((pause * 2)); fi
+    else
+      pause=5
+      if [ "$linger" -lt 10 ]; then sleep 1; else sleep 2; fi
+    fi
+  done
+}
+
+main() {
+  folder=$1 pod=$2
+  trace=${folder%/*}/watchdog.log
+  tools='runpodctl curl python3 wget' patience=20
+  trap '' HUP INT TERM
+  umask 077
+  identify
+  number deadline 0
+  deadline=$value
+  number linger 900
+  linger=$value
+  seen=$(date +%s)
+  printf '%-20s\n' "$$" 2>/dev/null >"$folder/pid" || refuse "its process id cannot be written"
+  say "watchdog $$ guards pod $pod: $((deadline - seen)) s left, linger $linger s"
+  echo armed
+  exec </dev/null >/dev/null 2>&1
+  cd /
+  guard
+}
+
+main "$@"

@@ -92,8 +92,8 @@ def show_latency(what: str, values: Sequence[float]) -> None:
     print(f"{what:<42} p50 {ordered[len(ordered) // 2] * 1000:5.0f} ms   p95 {p95 * 1000:5.0f} ms")
 
 
-def run(remote: Remote, text: str, output: Callable[[bytes], None] = lambda data: None) -> None:
-    remote.run(Command(key=f"bench-{next(_numbers)}", text=text), output)
+def run(remote: Remote, text: str, output: Callable[[bytes], object] = len) -> None:
+    remote.run(Command(key=f"bench-{next(_numbers)}", text=text), lambda data: output(data) and None)
 
 
 def compare_transfers(

@@ -379,6 +379,9 @@ class Config:
         parse=parse_duration,
         **_MONEY,
     )
+    force_fresh: bool = _setting(
+        False, "use no pod that an earlier run stopped to be used again", "--force-fresh", action="store_true", **_MONEY
+    )
     confirm_above_usd: float = _setting(
         10.0,
         "ask before a run that may cost more",

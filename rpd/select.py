@@ -24,8 +24,9 @@ from rpd.values.mark import Mark
 from rpd.values.node import Definition, Node
 
 Value = str | int | bool | None
+_NAME = re.compile(r"[\w:+\-.\[\]\\/]+")
 _TOKEN = re.compile(
-    r"""[ \t]*(?:(?P<word>[\w:+\-.\[\]\\/]+)|(?P<text>"[^"]*"|'[^']*')|(?P<sign>[()=,])|(?P<end>\Z)|(?P<odd>.))""",
+    rf"""[ \t]*(?:(?P<word>{_NAME.pattern})|(?P<text>"[^"]*"|'[^']*')|(?P<sign>[()=,])|(?P<end>\Z)|(?P<odd>.))""",
     re.DOTALL,
 )
 _SIGNS = {"(": "left parenthesis", ")": "right parenthesis", "=": "=", ",": ","}
@@ -298,6 +299,13 @@ def select(
     for node in nodes:
         (selected if all(test(node) for test in tests) else deselected).append(node)
     return Selection(selected=tuple(selected), deselected=tuple(deselected))
+
+
+def untypable(nodes: Iterable[Node]) -> Iterator[Node]:
+    """Yield the nodes whose case id is no name of the grammar: ``-k`` can find parts of it only."""
+    for node in nodes:
+        if node.case and (node.case in _OPERATORS or not _NAME.fullmatch(node.case)):
+            yield node
 
 
 def _keyword_test(text: str) -> Callable[[Node], bool]:

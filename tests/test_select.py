@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rpd.errors import UsageError
-from rpd.select import compile_expression, select
+from rpd.select import compile_expression, select, untypable
 from rpd.values.fixture import Closure
 from rpd.values.job import Job
 from rpd.values.mark import Mark
@@ -183,6 +183,12 @@ def test_unknown_marks_are_rejected_where_the_known_ones_are_given():
 def test_an_empty_expression_is_false():
     """The grammar's empty expression matches nothing (``-k ''`` is no expression)."""
     assert compile_expression("").matches(lambda name, arguments: True) is False
+
+
+def test_ids_that_no_expression_can_name_are_found():
+    """Spaces, commas and the words of the grammar itself cannot be typed as one name."""
+    odd = [node("train[a b]"), node("train[a,b]"), node("train[not]")]
+    assert list(untypable([*NODES, node("train"), *odd])) == odd
 
 
 def test_long_expressions_are_fine_and_absurdly_deep_ones_are_told():

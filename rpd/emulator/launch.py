@@ -125,7 +125,7 @@ def launch(
         [*wrapper, sys.executable, "-P", "-m", "rpd.emulator", *words],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True, env=env,
     )  # fmt: skip
-    assert process.stdout is not None  # noqa: S101 - narrows the type
+    assert process.stdout is not None
     line = process.stdout.readline()
     if not line:
         process.communicate()

@@ -1,4 +1,4 @@
-"""The machines: they turn the account's pods into process trees by way of the zygote, and report what became of them."""
+"""The machines: they turn the account's pods into process trees, by way of the zygote, and tell what became of them."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ class Machines:
         with (self._folder / "zygote.log").open("wb") as log:
             self._zygote = subprocess.Popen(
                 [sys.executable, "-I", "-c", _BOOT, *paths],
-                stdin=theirs, stdout=log, stderr=log, env={"PATH": os.defpath, "LANG": "C.UTF-8"},
+                stdin=theirs.fileno(), stdout=log, stderr=log, env={"PATH": os.defpath, "LANG": "C.UTF-8"},
                 start_new_session=True, cwd="/", pass_fds=[self._lock],
             )  # fmt: skip
         theirs.close()
@@ -228,9 +228,9 @@ class Machines:
 
     def _send(self, message: Mapping[str, Any], *descriptors: int) -> None:
         with contextlib.suppress(OSError):
-            self._channel.setblocking(True)  # noqa: FBT003
+            self._channel.setblocking(True)
             socket.send_fds(self._channel, [pack(message)], descriptors)
-            self._channel.setblocking(False)  # noqa: FBT003
+            self._channel.setblocking(False)
 
     def _spec(self, container: _Container) -> GuestSpec:
         pod = container.pod

@@ -11,7 +11,7 @@ Check = Callable[[Any, str], Iterator[str]]
 """Yields a sentence for each thing that is wrong with a value at a place such as ``body.gpu.count``."""
 
 
-class Problem(Exception):  # noqa: N818 - an answer, not a defect
+class Problem(Exception):
     """An answer of ``application/problem+json``; ``errors`` lists single failures of validation."""
 
     def __init__(self, status: int, detail: str, errors: tuple[str, ...] = ()) -> None:
@@ -124,9 +124,7 @@ _CONTAINER: Mapping[str, Check] = {
 _MOUNTS = table(
     {
         "persistent": table({"size": whole(10), "path": text()}, required=("size", "path")),
-        "network": rows(
-            table({"volumeId": text(), "path": text()}, required=("volumeId", "path")), most=1
-        ),
+        "network": rows(table({"volumeId": text(), "path": text()}, required=("volumeId", "path")), most=1),
     }
 )
 _CUDA = r"\d+\.\d+"

@@ -128,11 +128,15 @@ class Catalogue:
         found: dict[str, Any] = {"availability": level(max(free.values(), default=0), asked.count)}
         if any(left >= asked.count for left in free.values()) and asked.cloud == "secure":
             found["dataCenters"] = [
-                {"id": place, "name": place, "availability": level(left, asked.count)} for place, left in free.items()
+                {"id": place, "name": place, "availability": level(left, asked.count)}
+                for place, left in free.items()
             ]
         if versions and not gpu.id.startswith("AMD"):
             found["cudaVersions"] = [
-                {"version": v, "available": any(n >= asked.count and self._has(p, v) for p, n in free.items())}
+                {
+                    "version": v,
+                    "available": any(n >= asked.count and self._has(p, v) for p, n in free.items()),
+                }
                 for v in versions
             ]
         return found
@@ -181,7 +185,8 @@ class Catalogue:
         if stock:
             row["availability"] = "HIGH"
             row["dataCenters"] = [
-                {"id": place, "name": place, "availability": "HIGH"} for place in self._account.places("secure")
+                {"id": place, "name": place, "availability": "HIGH"}
+                for place in self._account.places("secure")
             ]
         return row
 
@@ -190,7 +195,9 @@ class Catalogue:
     def datacenters(self, query: Mapping[str, str]) -> dict[str, Any]:
         """Return the data centres that pass the filters."""
         include = self._include(query)
-        found = [self._datacenter(place, include) for place in catalogue.DATA_CENTERS.values() if place.listed]
+        found = [
+            self._datacenter(place, include) for place in catalogue.DATA_CENTERS.values() if place.listed
+        ]
         regions, volumes = listed(query.get("regions")), set(listed(query.get("networkVolumeTypes")))
         compliance, network = set(listed(query.get("compliance"))), query.get("globalNetwork")
         return {

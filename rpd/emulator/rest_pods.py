@@ -73,7 +73,12 @@ def _direct(pod: Pod) -> dict[str, Any] | None:
     for port in pod.runtime.ports if pod.runtime and pod.running else ():
         if port["privatePort"] == 22 and port["type"] == "tcp":
             host, number = port["ip"], port["publicPort"]
-            return {"host": host, "port": number, "username": "root", "command": f"ssh root@{host} -p {number}"}
+            return {
+                "host": host,
+                "port": number,
+                "username": "root",
+                "command": f"ssh root@{host} -p {number}",
+            }
     return None
 
 
@@ -150,7 +155,13 @@ def _wanted_cuda(gpu: dict[str, Any]) -> tuple[str, ...]:
 
 def changes(body: dict[str, Any]) -> dict[str, Any]:
     """Return what a valid PATCH body changes of an order. Raises Problem for what the emulator does not do."""
-    names = {"name": "name", "image": "image", "args": "docker_args", "disk": "container_disk_gb", "env": "env"}
+    names = {
+        "name": "name",
+        "image": "image",
+        "args": "docker_args",
+        "disk": "container_disk_gb",
+        "env": "env",
+    }
     found = {names[key]: value for key, value in body.items() if key in names}
     if "ports" in body:
         found["ports"] = ",".join(body["ports"])

@@ -21,6 +21,7 @@ from rpd.emulator.faults import API_KINDS, LIVE_KINDS, FaultBook, Rule
 from rpd.emulator.graphql import Answer, Call, Caller, GraphqlFace
 from rpd.emulator.guest.spec import Isolation
 from rpd.emulator.machines import Machines
+from rpd.emulator.rest_server import RestServer
 from rpd.emulator.state import HICCUP, Account, Refusal
 
 _SWEEP_SECONDS = 1.0
@@ -57,6 +58,14 @@ class Emulator:
         self.machines.account = self.account
         self._face = GraphqlFace(self.account, time.time, self.machines.delete_network_volume)
         self._requests = 0
+        self._rest = RestServer(
+            account=self.account,
+            faults=self.faults,
+            machines=self.machines,
+            clock=time.time,
+            caller=self._owner_of,
+            count=self._count,
+        )
 
     @property
     def notices(self) -> list[str]:
@@ -67,6 +76,7 @@ class Emulator:
         """Return the HTTP application."""
         app = web.Application(client_max_size=_BODY_BYTES)
         app.router.add_post("/graphql", self._graphql)
+        app.router.add_route("*", "/v2/{path:.*}", self._rest.respond)
         app.add_routes(
             [
                 web.get("/_emulator/state", self._control(self._get_state)),
@@ -95,12 +105,20 @@ class Emulator:
         )
         if not key:
             return Caller(anonymous=True)
+        owner = self._owner_of(key)
+        return None if owner is None else Caller(pod=owner or None)
+
+    def _owner_of(self, key: str) -> str | None:
+        """Return the id of the pod whose key it is, empty for the account's own key, None for nobody's."""
         if hmac.compare_digest(key.encode(), self.account.api_key.encode()):
-            return Caller()
-        return next((Caller(pod=pod.id) for pod in self.account.pods.values() if pod.api_key == key), None)
+            return ""
+        return next((pod.id for pod in self.account.pods.values() if pod.api_key == key), None)
+
+    def _count(self) -> None:
+        self._requests += 1
 
     async def _graphql(self, request: web.Request) -> web.StreamResponse:
-        self._requests += 1
+        self._count()
         caller = self._caller(request)
         if caller is None:
             return web.json_response({"error": "Unauthorized"}, status=401)
@@ -295,5 +313,5 @@ def _end_with_stdin(loop: asyncio.AbstractEventLoop, linger: float, end: asyncio
                 loop.remove_reader(descriptor)
                 loop.call_later(linger, end.set)
 
-    os.set_blocking(descriptor, False)  # noqa: FBT003
+    os.set_blocking(descriptor, False)
     loop.add_reader(descriptor, read)

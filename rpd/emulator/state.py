@@ -28,7 +28,7 @@ _ID_LETTERS = string.ascii_lowercase + string.digits
 _SECRET_REFERENCE = "RUNPOD_SECRET_"  # noqa: S105 - the prefix of a name, not a secret
 
 
-class Refusal(Exception):  # noqa: N818 - an answer, not a defect
+class Refusal(Exception):
     """RunPod says no: the message a client sees, and ``extensions.code``."""
 
     def __init__(self, message: str, code: str) -> None:
@@ -227,7 +227,7 @@ class Account:
                     id="runpod-torch-v21",
                     name="Runpod Pytorch 2.1",
                     image="runpod/pytorch:2.1.0-py3.10-cuda11.8.0-devel-ubuntu22.04",
-                ),  # noqa: E501
+                ),
             )
         }
         self.faults = faults

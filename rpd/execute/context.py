@@ -15,6 +15,7 @@ from rpd.execute.lease import Connect, Lease
 from rpd.execute.noderun import Masker
 from rpd.execute.past import Past
 from rpd.execute.podview import PodView
+from rpd.execute.recycle import Recycler
 from rpd.execute.stop import Stop
 from rpd.values.job import Budget, CloudChoice, Gpu, Job, Release
 from rpd.values.pod import Offer, PodRequest, Provider
@@ -104,6 +105,10 @@ class RunContext:
     source: Callable[[Path], SourceRecord]
     stock_seconds: float = 0.0
     """How long to go round sold-out offers."""
+    connect_with: Callable[[Path], Connect] | None = None
+    """How to reach pods that accept another private key than the run's own."""
+    recycler: Recycler | None = None
+    """Who finds stopped pods to use again; None where only fresh ones are wanted."""
     full_trace: bool = False
     config: Any = None
     """What ``request.config`` shows to fixtures."""

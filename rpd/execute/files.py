@@ -78,6 +78,11 @@ class RunFiles:
         return self.folder / ".ssh"
 
     @property
+    def private_key(self) -> Path:
+        """The private SSH key of the run."""
+        return self.keys / "id_ed25519"
+
+    @property
     def known_hosts(self) -> Path:
         """The host keys of the run's pods."""
         return self.folder / ".ssh" / "known_hosts"

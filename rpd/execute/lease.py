@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 import threading
 import time
@@ -160,6 +161,35 @@ class Lease:
         self.remote = remote
         return remote
 
+    def revive(self, pod_id: str, offer: Offer | None) -> Remote:
+        """Start a pod that was stopped to be used again, and wait until it runs commands with all its GPUs.
+
+        It is stopped again, not deleted, where that fails. Raises NoCapacity, PodNotReady, PodLost, Interrupted or
+        another ProviderError.
+        """
+        self._intended = True
+        self.offer = offer
+        self._record("intent", sync=True, pod_name=self.name, offer=str(offer), terms=asdict(offer) if offer else None)
+        try:
+            pod = self._provider.get(pod_id)
+            if pod is None:
+                self._intended = False
+                self._finish("deleted", pod_id=pod_id)
+                raise PodLost(f"pod {pod_id} is gone")
+            self.pod = replace(pod, ssh=None)
+            self._started = time.monotonic()
+            with self._creating:
+                self._stop.check()
+                self._provider.resume(pod_id, self.request.gpu.count if self.request.gpu else 0)
+            self._record("created", sync=True, pod_name=self.name, pod_id=pod_id, offer=str(offer))
+            remote = self._wait_until_ready()
+        except BaseException:
+            self.failed = True
+            self.release(Release.STOP)
+            raise
+        self.remote = remote
+        return remote
+
     def another_remote(self) -> Remote:
         """Open one more connection to the pod, for a node that works on it beside others; closed with the pod."""
         assert self.pod is not None
@@ -221,6 +251,7 @@ class Lease:
                 offer=str(offer),
                 usd_per_hr=offer.usd_per_hr,
                 terms=asdict(offer),
+                kind=kind_of(self.request),
             )
             self._intended = True
             self._started = time.monotonic()
@@ -403,11 +434,11 @@ class Lease:
             self.pod = pod
             match how:
                 case Release.DELETE:
-                    self._until_confirmed(pod, self._provider.delete, lambda seen: seen is None, "deleted")
+                    self._until_confirmed(pod, self._provider.delete, lambda seen: seen is None, "deleted", how)
                 case Release.STOP | Release.RECYCLE:
-                    self._until_confirmed(pod, self._provider.stop, _is_stopped, "stopped")
+                    self._until_confirmed(pod, self._provider.stop, _is_stopped, "stopped", how)
                 case Release.PRESERVE:
-                    self._finish("running", pod_id=pod.id)
+                    self._finish("running", pod_id=pod.id, how=how)
             return self.final_state
 
     def _wait_for_create(self) -> None:
@@ -432,6 +463,7 @@ class Lease:
         act: Callable[[str], None],
         is_done: Callable[[PodInfo | None], bool],
         final_state: str,
+        how: Release,
     ) -> None:
         """Act and read back until it is so: the answer to the call itself proves nothing."""
         reason = "RunPod still lists it"
@@ -444,7 +476,7 @@ class Lease:
                 reason = str(error)
             try:
                 if is_done(self._provider.get(pod.id)):
-                    self._finish(final_state, pod_id=pod.id)
+                    self._finish(final_state, pod_id=pod.id, how=how)
                     return
             except ProviderError as error:
                 reason = str(error)
@@ -453,11 +485,11 @@ class Lease:
         self._record("unreleased", sync=True, pod_name=self.name, pod_id=pod.id, reason=reason)
         raise ReleaseError(pod.id, self.name, reason)
 
-    def _finish(self, final_state: str, *, pod_id: str) -> None:
+    def _finish(self, final_state: str, *, pod_id: str, how: Release = Release.DELETE) -> None:
         self._ended = time.monotonic()
         self.final_state = final_state
         event = "kept" if final_state == "running" else "released"
-        self._record(event, sync=True, pod_name=self.name, pod_id=pod_id, final_state=final_state)
+        self._record(event, sync=True, pod_name=self.name, pod_id=pod_id, final_state=final_state, how=how)
 
 
 def _is_stopped(pod: PodInfo | None) -> bool:
@@ -470,3 +502,21 @@ def describe(request: PodRequest) -> str:
     ceiling = f" up to ${request.gpu.max_price_usd:g}/h" if request.gpu and request.gpu.max_price_usd else ""
     return f"{request.gpu or 'a CPU pod'}{ceiling}{where} ({request.cloud} cloud)"
 
+
+def kind_of(request: PodRequest) -> str:
+    """Return what tells pods apart that could stand in for each other: a hash of image, GPU, disks and start command."""
+    told = (
+        request.image,
+        request.gpu,
+        request.storage,
+        request.mount,
+        request.datacenters,
+        str(request.cloud),
+        request.container_disk_gb,
+        request.cuda,
+        request.ports,
+        sorted(request.env.items()),
+        request.docker_args,
+        request.template_id,
+    )
+    return hashlib.sha256(repr(told).encode()).hexdigest()[:16]

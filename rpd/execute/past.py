@@ -105,7 +105,7 @@ def _read_leases(path: Path) -> list[PastLease]:
                     holder=event.get("holder", ""),
                     pod_id="",
                     created=event["at"],
-                    offer=_offer(event.get("terms")),
+                    offer=offer_of(event.get("terms")),
                 )
             case "created":
                 known = held[name]
@@ -122,7 +122,8 @@ def _read_leases(path: Path) -> list[PastLease]:
     return list(held.values())
 
 
-def _offer(terms: Mapping[str, Any] | None) -> Offer | None:
+def offer_of(terms: Mapping[str, Any] | None) -> Offer | None:
+    """Return the offer that a journal line tells of."""
     return None if terms is None else Offer(**{**terms, "cloud": Cloud(terms["cloud"])})
 
 

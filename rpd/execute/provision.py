@@ -10,12 +10,12 @@ from typing import Any
 from rpd.errors import ConnectionLost, DefinitionError, PodNotReady, ProviderError, ReleaseError
 from rpd.execute.context import RunContext
 from rpd.execute.current import current_run
-from rpd.execute.lease import Lease
+from rpd.execute.lease import Connect, Lease, kind_of
 from rpd.execute.naming import pod_name
 from rpd.execute.noderun import NodeRun
 from rpd.execute.pod import Pod
 from rpd.execute.remote import Remote
-from rpd.values.job import Gpu, Job
+from rpd.values.job import Gpu, Job, Release
 
 
 class Provision:
@@ -33,7 +33,11 @@ class Provision:
         wanted = (job or run.node.job).derive(**_with_gpu(changes))
         wanted = wanted.derive(gpu=run.gpu_after_oom(wanted.gpu))
         with run.phase("provision"):
-            lease, remote = _adopted(wanted, run, context) or _rented(wanted, run, context)
+            lease, remote = (
+                _adopted(wanted, run, context)
+                or _recycled(wanted, run, context)
+                or _rented(wanted, run, context)
+            )
         if not context.is_dry:
             context.hook.rpd_pod_ready(node=run.node, pod=lease.pod)
         try:
@@ -43,7 +47,7 @@ class Provision:
                 stop=context.stop,
                 base=context.project(run.node.file),
                 secrets=_chosen_secrets(wanted, context),
-                key_file=context.files.keys / "id_ed25519" if context.files else None,
+                key_file=context.files.private_key if context.files else None,
             )
         except BaseException:
             lease.failed = True
@@ -85,8 +89,29 @@ def _adopted(job: Job, run: NodeRun, context: RunContext) -> tuple[Lease, Remote
     return lease, remote
 
 
-def _enter(new_name: Callable[[], str], job: Job, run: NodeRun, context: RunContext) -> Lease:
-    lease = _lease(new_name, job, run, context)
+def _recycled(job: Job, run: NodeRun, context: RunContext) -> tuple[Lease, Remote] | None:
+    """Return a pod of the same kind that an earlier run stopped for this, if the job wants one and it starts."""
+    wants = Release.RECYCLE in (job.lifecycle.on_success, job.lifecycle.on_failure)
+    if not wants or context.recycler is None or context.connect_with is None:
+        return None
+    held = context.recycler.take(kind_of(context.request(job)), context.provider())
+    if held is None:
+        return None
+    lease = _enter(lambda: held.name, job, run, context, connect=context.connect_with(held.key))
+    try:
+        return lease, lease.revive(held.pod_id, held.offer)
+    except ReleaseError as error:
+        context.leases.lost(error)
+        raise
+    except (ProviderError, PodNotReady, ConnectionLost) as error:
+        context.hook.rpd_notice(text=f"{run.node.id}: pod {held.pod_id} cannot be used again ({error}); renting a fresh one")
+        return None
+
+
+def _enter(
+    new_name: Callable[[], str], job: Job, run: NodeRun, context: RunContext, *, connect: Connect | None = None
+) -> Lease:
+    lease = _lease(new_name, job, run, context, connect or context.connect)
     context.leases.add(lease)
     run.leases.append(lease)
     return lease
@@ -102,7 +127,9 @@ def _with_gpu(changes: Mapping[str, Any]) -> dict[str, Any]:
     return dict(changes)
 
 
-def _lease(new_name: Callable[[], str], job: Job, run: NodeRun, context: RunContext) -> Lease:
+def _lease(
+    new_name: Callable[[], str], job: Job, run: NodeRun, context: RunContext, connect: Connect
+) -> Lease:
     holder = run.holder
 
     def nothing(event: str, *, sync: bool = False, **detail: Any) -> None:
@@ -120,7 +147,7 @@ def _lease(new_name: Callable[[], str], job: Job, run: NodeRun, context: RunCont
         request=context.request(job),
         provider=context.provider(),
         view=context.view,
-        connect=context.connect,
+        connect=connect,
         record=nothing if context.is_dry else record,
         stop=context.stop,
         bad_offers=context.bad_offers,

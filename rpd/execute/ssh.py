@@ -21,7 +21,7 @@ import paramiko
 
 from rpd.errors import ConnectionLost, PodLost, PodNotReady, RpdError
 from rpd.execute import commands, transfer
-from rpd.execute.remote import Command, Output, Remote
+from rpd.execute.remote import Command, Feed, Output, Remote
 from rpd.execute.shell import DeadlinePassed, Disconnected, Ended, Interrupt, Stream
 from rpd.values.pod import SshEndpoint
 from rpd.values.step import Completed, Pulled, Staged
@@ -31,6 +31,7 @@ GIVE_UP_SECONDS = 300.0
 
 _ATTEMPT_SECONDS = 10.0
 _LAST_TRY_SECONDS = 5.0
+_SCRIPT_TRIES = 3
 _QUIET_SECONDS = 20.0
 _KEEPALIVE_SECONDS = 15
 _ALIVE_EVERY_SECONDS = 10.0
@@ -113,6 +114,18 @@ class SshRemote:
     def forward(self, remote_port: int, local_port: int = 0) -> int:
         return self._shell.forward(remote_port, local_port)
 
+    def script(self, text: str, *, timeout: float) -> str:
+        for _ in range(_SCRIPT_TRIES - 1):
+            try:
+                return self._shell.exec(text, timeout=timeout).stdout.decode(errors="replace")
+            except Disconnected:
+                self._shell.reconnect()
+        return self._shell.exec(text, timeout=timeout).stdout.decode(errors="replace")
+
+    def feed(self, script: str) -> Feed:
+        self._shell.mend()
+        return self._shell.feed(script)
+
     def interrupt(self) -> None:
         self._interrupt.request()
 
@@ -141,6 +154,7 @@ class SshShell:
         self._give_up = give_up
         self._connection: Any = None
         self._closed = threading.Event()
+        self._mending = threading.Lock()
         self._forwards: list[_Forward] = []
 
     def open(
@@ -177,9 +191,20 @@ class SshShell:
         finally:
             stream.close()
 
+    def feed(self, script: str) -> Feed:
+        """Start a script that talks for as long as somebody listens. Raises Disconnected, ConnectionLost."""
+        channel = self.new_channel("session")
+        try:
+            channel.exec_command(f"exec sh -c {shlex.quote(script)}")
+        except _FAILURES as error:
+            _close(channel)
+            raise Disconnected(self._say(error)) from error
+        return _SshFeed(channel)
+
     def new_channel(self, kind: str, destination: tuple[str, int] | None = None) -> Any:
         """Return a new channel. Raises Disconnected; ConnectionLost after ``close``."""
         self.check_open()
+        used = self._connection
         transport = self._transport()
         if transport is None:
             raise Disconnected(f"pod {self._pod_id}: not connected")
@@ -192,10 +217,10 @@ class SshShell:
             )
         except paramiko.ChannelException as error:
             if destination is None:
-                self._drop()
+                self._drop(used)
             raise Disconnected(self._say(error)) from error
         except _FAILURES as error:
-            self._drop()
+            self._drop(used)
             raise Disconnected(self._say(error)) from error
 
     def check_open(self) -> None:
@@ -225,17 +250,27 @@ class SshShell:
 
     def reconnect(self, interrupt: Interrupt | None = None) -> None:
         self.check_open()
-        if self.answers():
-            return
-        deadline = time.monotonic() + self._give_up
-        last = self._try_until(
-            deadline, interrupt or Interrupt(), longest_pause=10.0, last_try=_LAST_TRY_SECONDS
-        )
+        with self._mending:
+            if self.answers():
+                return
+            deadline = time.monotonic() + self._give_up
+            last = self._try_until(
+                deadline, interrupt or Interrupt(), longest_pause=10.0, last_try=_LAST_TRY_SECONDS
+            )
         if last is not None:
             raise ConnectionLost(
                 f"pod {self._pod_id}: SSH to {self._endpoint.host}:{self._endpoint.port} was lost and did not come "
                 f"back within {self._give_up:g} s; last reason: {last}. What ran there may still run."
             )
+
+    def mend(self) -> None:
+        """Try once to connect, where there is no connection and nobody else is at it. Raises HostKeyChanged."""
+        if self._transport() is None and self._mending.acquire(blocking=False):
+            try:
+                self.check_open()
+                self._try_once(time.monotonic() + _ATTEMPT_SECONDS)
+            finally:
+                self._mending.release()
 
     def _try_until(
         self, deadline: float, interrupt: Interrupt, *, longest_pause: float, last_try: float
@@ -323,8 +358,11 @@ class SshShell:
     def _say(self, error: BaseException) -> str:
         return f"pod {self._pod_id}: the SSH connection broke: {_reason(error)}"
 
-    def _drop(self) -> None:
-        connection, self._connection = self._connection, None
+    def _drop(self, broken: Any = None) -> None:
+        """Give up the connection; not one that has replaced the ``broken`` one meanwhile."""
+        connection = broken if broken is not None else self._connection
+        if connection is self._connection:
+            self._connection = None
         if connection is not None:
             with contextlib.suppress(*_FAILURES):
                 connection.close()
@@ -533,6 +571,32 @@ class _SshStream:
                 continue
             self._written += sent
             view = view[sent:]
+
+
+class _SshFeed:
+    """A session channel that is read now and then, and written to a little."""
+
+    def __init__(self, channel: Any) -> None:
+        self._channel = channel
+
+    def read(self, seconds: float) -> bytes | None:
+        self._channel.settimeout(seconds)
+        try:
+            data: bytes = self._channel.recv(_PACKET_BYTES)
+        except TimeoutError:
+            return None
+        except _FAILURES:
+            return b""
+        return data
+
+    def send(self, data: bytes) -> None:
+        # Without waiting for a far end that does not read: what is lost is only a sign of life.
+        with contextlib.suppress(*_FAILURES):
+            if self._channel.send_ready():
+                self._channel.send(data)
+
+    def close(self) -> None:
+        _close(self._channel)
 
 
 class _Forward:

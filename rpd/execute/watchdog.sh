@@ -66,7 +66,6 @@ identify() {
     refuse "neither PID 1 nor the session knows this machine as pod $pod (RUNPOD_POD_ID)"
   fi
   url=${url:-https://api.runpod.io}
-  PATH=$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
   RUNPOD_API_KEY=$key
   export PATH RUNPOD_API_KEY
   [ -n "$key" ] || refuse "the pod has no API key of its own (RUNPOD_API_KEY)"

@@ -20,6 +20,7 @@ from rpd.execute.files import RunFiles
 from rpd.execute.journal import FileJournal, NoJournal
 from rpd.execute.lease import Connect
 from rpd.execute.noderun import Masker
+from rpd.execute.recycle import Recycler
 from rpd.execute.slots import Execution
 from rpd.execute.source import Sources
 from rpd.execute.stop import Stop, StopLevel
@@ -230,7 +231,7 @@ def _register(prepared: _Prepared) -> ManifestPlugin:
 
 def _context(prepared: _Prepared, files: RunFiles | None, stop: Stop) -> RunContext:
     config, manager, redactor = prepared.config, prepared.manager, prepared.redactor
-    connect, pod_env = _ssh(files)
+    ssh = _ssh(files)
     masker: Callable[[], Masker] = redactor.stream if files else lambda: _PLAIN
 
     def mask_bytes(data: bytes) -> bytes:
@@ -246,14 +247,16 @@ def _context(prepared: _Prepared, files: RunFiles | None, stop: Stop) -> RunCont
         hook=manager.hook,
         stop=stop,
         provider=prepared.far_end.provider,
-        connect=connect,
+        connect=ssh.connect,
+        connect_with=ssh.connect_with,
+        recycler=Recycler(config.runs_path) if files and not config.force_fresh else None,
         overrides=prepared.overrides,
         variables=prepared.variables,
         redact=redactor.data,
         mask=redactor.text if prepared.secrets else _unchanged,
         masker=masker,
         secrets=prepared.secrets,
-        pod_env=pod_env,
+        pod_env=ssh.pod_env,
         past=prepared.resumed.past if prepared.resumed else None,
         stock_seconds=config.wait_for_stock or 0.0,
         full_trace=config.full_trace,
@@ -262,16 +265,34 @@ def _context(prepared: _Prepared, files: RunFiles | None, stop: Stop) -> RunCont
     )
 
 
-def _ssh(files: RunFiles | None) -> tuple[Connect, dict[str, str]]:
-    """Return how to reach pods, and the environment that lets them be reached."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Ssh:
+    """How pods are reached, and the environment they are created with so that they can be."""
+
+    connect: Connect
+    connect_with: Callable[[Path], Connect] | None
+    pod_env: Mapping[str, str]
+
+
+def _ssh(files: RunFiles | None) -> _Ssh:
     if files is None:
-        return recorder.connect, {"PUBLIC_KEY": "(a key made for this run)"}
+        return _Ssh(
+            connect=recorder.connect, connect_with=None, pod_env={"PUBLIC_KEY": "(a key made for this run)"}
+        )
     from rpd.execute.keys import make_keypair, user_public_lines
     from rpd.execute.ssh import connect
 
     keys = make_keypair(files.keys)
-    here = partial(connect, private_key=keys.private_key, known_hosts=files.known_hosts)
-    return here, {"PUBLIC_KEY": "\n".join([keys.public_line, *user_public_lines()])}
+    known_hosts = files.known_hosts
+
+    def connect_with(private_key: Path) -> Connect:
+        return partial(connect, private_key=private_key, known_hosts=known_hosts)
+
+    return _Ssh(
+        connect=connect_with(keys.private_key),
+        connect_with=connect_with,
+        pod_env={"PUBLIC_KEY": "\n".join([keys.public_line, *user_public_lines()])},
+    )
 
 
 class _Plain:

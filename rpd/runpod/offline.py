@@ -81,6 +81,13 @@ class OfflineProvider:
                 raise PodNotFound(f"there is no pod {pod_id}")
             self._pods[pod_id] = replace(self._pods[pod_id], status=PodStatus.EXITED, ssh=None)
 
+    def resume(self, pod_id: str, gpu_count: int) -> None:  # noqa: ARG002 - a dry run has GPUs enough
+        """Mark the pod as running. Raises PodNotFound."""
+        with self._lock:
+            if pod_id not in self._pods:
+                raise PodNotFound(f"there is no pod {pod_id}")
+            self._pods[pod_id] = replace(self._pods[pod_id], status=PodStatus.RUNNING, ssh=_SSH)
+
     def delete(self, pod_id: str) -> None:
         """Forget the pod."""
         with self._lock:

@@ -168,6 +168,11 @@ class RunPodProvider:
         sent = escape(pod_id, "the pod id")
         self._read(lambda: self._api.stop(sent))
 
+    def resume(self, pod_id: str, gpu_count: int) -> None:
+        """Start a stopped pod; the call is not repeated, its effect shows in ``get``."""
+        sent = escape(pod_id, "the pod id")
+        self._api.resume(sent, gpu_count)
+
     def delete(self, pod_id: str) -> None:
         """Delete the pod; one that is gone already is a success."""
         sent = escape(pod_id, "the pod id")

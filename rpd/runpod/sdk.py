@@ -146,6 +146,10 @@ class Sdk:
         """Stop a pod; ``pod_id`` is escaped already."""
         self._call(lambda: self._runpod.stop_pod(pod_id))
 
+    def resume(self, pod_id: str, gpu_count: int) -> None:
+        """Start a stopped pod; ``pod_id`` is escaped already."""
+        self._call(lambda: self._runpod.resume_pod(pod_id, gpu_count))
+
     def terminate(self, pod_id: str) -> None:
         """Delete a pod; ``pod_id`` is escaped already."""
         self._call(lambda: self._runpod.terminate_pod(pod_id))

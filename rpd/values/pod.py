@@ -161,6 +161,10 @@ class Provider(Protocol):
         """Stop the pod: its GPU is free, its volume stays and bills. Raises PodNotFound."""
         ...
 
+    def resume(self, pod_id: str, gpu_count: int) -> None:
+        """Start a stopped pod with so many GPUs. Raises NoCapacity where its host has not as many free, PodNotFound."""
+        ...
+
     def delete(self, pod_id: str) -> None:
         """Delete the pod and its disks; a pod that is gone already is a success. Only ``get`` proves it."""
         ...

@@ -12,6 +12,8 @@ import signal
 import socket
 import struct
 import subprocess
+import termios
+import time
 from pathlib import Path
 from typing import Any
 
@@ -205,14 +207,10 @@ def _pipe() -> tuple[int, int]:
 
 
 def _take_terminal() -> None:
-    import termios
-
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 
 def _set_size(descriptor: int, size: tuple[int, int, int, int]) -> None:
-    import termios
-
     width, height, pixel_width, pixel_height = size
     fcntl.ioctl(descriptor, termios.TIOCSWINSZ, struct.pack("HHHH", height, width, pixel_width, pixel_height))
 
@@ -241,7 +239,7 @@ def _finish(process: asyncssh.SSHServerProcess[bytes], code: int) -> None:
         process.exit_with_signal(signal.Signals(-code).name.removeprefix("SIG"))
 
 
-async def _serve(listener: socket.socket, control: socket.socket, spec: GuestSpec, root: Path) -> None:
+async def _serve(listener: socket.socket, control: socket.socket, root: Path) -> None:
     connections = _Connections()
     env = {"PATH": image.PATH, "HOME": str(root / "root"), "USER": "root", "LOGNAME": "root", "SHELL": _SHELL}
     if root != Path("/"):
@@ -289,8 +287,6 @@ def serve(listener: socket.socket, control: socket.socket, spec: GuestSpec, root
     if spec.sshd is Sshd.NEVER:
         signal.pause()
     if spec.sshd_delay:
-        import time
-
         time.sleep(spec.sshd_delay)
     listener.listen(128)
-    asyncio.run(_serve(listener, control, spec, root))
+    asyncio.run(_serve(listener, control, root))

@@ -43,8 +43,8 @@ class Zygote:
     def run(self) -> None:
         """Serve until the server is gone."""
         wakeup, wake = os.pipe()
-        os.set_blocking(wake, False)  # noqa: FBT003
-        os.set_blocking(wakeup, False)  # noqa: FBT003
+        os.set_blocking(wake, False)
+        os.set_blocking(wakeup, False)
         signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         self._selector.register(self._channel, selectors.EVENT_READ, self._hear)
@@ -145,7 +145,7 @@ def _works(isolation: Isolation, folder: Path) -> bool:
             init = os.fork()
             if init == 0:
                 sandbox.enter(spec, isolation)
-                os.execve(spec.command[0], spec.command, {})
+                os.execve(spec.command[0], spec.command, {})  # noqa: S606 - no shell is wanted
             os._exit(os.waitstatus_to_exitcode(os.waitpid(init, 0)[1]))
         except BaseException:  # noqa: BLE001 - a forked child must not return
             os._exit(1)
@@ -210,7 +210,7 @@ def _become_init(
         command, env = spec.command, dict(spec.env)
         if isolation is Isolation.PLAIN:
             command, env = plain_program(spec, root)
-        os.execvpe(command[0], command, env)
+        os.execvpe(command[0], command, env)  # noqa: S606 - no shell is wanted
     except BaseException as error:  # noqa: BLE001 - a forked child must not return
         os.write(tell, f"{error}\n{traceback.format_exc()}".encode())
         os._exit(127)
@@ -234,7 +234,7 @@ def _become_sshd(spec: GuestSpec, listener: int, control: int, root: Path) -> No
 
 
 def _keep_only(kept: set[int]) -> None:
-    for descriptor in sorted(int(name) for name in os.listdir("/dev/fd")):
+    for descriptor in [int(entry.name) for entry in Path("/dev/fd").iterdir()]:
         if descriptor not in kept:
             with contextlib.suppress(OSError):
                 os.close(descriptor)

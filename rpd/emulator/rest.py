@@ -1,0 +1,339 @@
+"""The REST face: RunPod's API v2 answered over the account, with the shapes of its OpenAPI document."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from rpd.emulator import rest_body
+from rpd.emulator.rest_body import Problem, read_body
+from rpd.emulator.rest_catalogue import Catalogue
+from rpd.emulator.rest_pods import changes, iso, pod_body, read_order, status, volume_body
+from rpd.emulator.state import Account, Bill, Pod, Refusal
+
+_STATUSES = {
+    "INSUFFICIENT_BALANCE": 402,
+    "POD_NOT_FOUND": 404,
+    "INTERNAL_SERVER_ERROR": 500,
+}
+"""HTTP statuses of refusals; 400 for all others, a sold-out GPU among them."""
+_BUCKETS = {"hour": 3600, "day": 86400, "week": 7 * 86400, "month": 30 * 86400, "year": 365 * 86400}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One request below ``/v2``: ``query`` and ``headers`` by name, ``pod`` the id of the pod whose key it bears."""
+
+    method: str
+    path: str
+    query: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    pod: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A status and a JSON body, None for none."""
+
+    status: int
+    body: Any = None
+
+
+Handler = Callable[..., Answer]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """One operation. ``kind`` is what faults call it; a pod's own key may use those marked ``by_pod``."""
+
+    method: str
+    pattern: re.Pattern[str]
+    operation: str
+    kind: str
+    by_pod: bool = False
+
+
+def _routes() -> Iterable[Route]:
+    table = (
+        ("GET", "/pods", "listPods", "list", False),
+        ("POST", "/pods", "createPod", "create", False),
+        ("GET", "/pods/{id}", "getPod", "get", True),
+        ("PATCH", "/pods/{id}", "updatePod", "update", False),
+        ("DELETE", "/pods/{id}", "deletePod", "terminate", True),
+        ("POST", "/pods/{id}/action", "podAction", "action", True),
+        ("GET", "/pods/{id}/logs", "getPodLogs", "logs", True),
+        ("GET", "/catalog/gpus", "listGpuTypes", "gpus", False),
+        ("GET", "/catalog/gpus/{id}", "getGpuType", "gpus", False),
+        ("GET", "/catalog/cpus", "listCpuTypes", "cpus", False),
+        ("GET", "/catalog/cpus/{id}", "getCpuType", "cpus", False),
+        ("GET", "/catalog/datacenters", "listDataCenters", "datacenters", False),
+        ("GET", "/catalog/datacenters/{id}", "getDataCenter", "datacenters", False),
+        ("GET", "/network-volumes", "listNetworkVolumes", "volumes", False),
+        ("POST", "/network-volumes", "createNetworkVolume", "volumes", False),
+        ("GET", "/network-volumes/{id}", "getNetworkVolume", "volumes", False),
+        ("PATCH", "/network-volumes/{id}", "updateNetworkVolume", "volumes", False),
+        ("DELETE", "/network-volumes/{id}", "deleteNetworkVolume", "volumes", False),
+        ("GET", "/account/ssh-keys", "getSshKeys", "account", False),
+        ("PUT", "/account/ssh-keys", "updateSshKeys", "account", False),
+        ("GET", "/billing/pods", "listPodBilling", "billing", False),
+    )
+    for method, path, operation, kind, by_pod in table:
+        pattern = re.compile("/v2" + path.replace("{id}", "(?P<id>[^/]+)"))
+        yield Route(method=method, pattern=pattern, operation=operation, kind=kind, by_pod=by_pod)
+
+
+ROUTES = tuple(_routes())
+
+
+class NotAllowed(Problem):
+    """The path is there, the method is not."""
+
+    def __init__(self, methods: list[str]) -> None:
+        super().__init__(405, "method not allowed")
+        self.allow = ", ".join(methods)
+
+
+def route(method: str, path: str) -> tuple[Route, str]:
+    """Return the operation and the id in ``path``. Raises Problem."""
+    matching = [(held, found) for held in ROUTES if (found := held.pattern.fullmatch(path))]
+    for held, found in matching:
+        if held.method == method:
+            return held, found.groupdict().get("id", "")
+    if matching:
+        raise NotAllowed([held.method for held, _ in matching])
+    raise Problem(404, f"no route {path}")
+
+
+class RestFace:
+    """Answers calls. ``when_volume_deleted`` hears of a network volume whose files may go."""
+
+    def __init__(
+        self, account: Account, clock: Callable[[], float], when_volume_deleted: Callable[[str], None]
+    ) -> None:
+        self._account = account
+        self._clock = clock
+        self._when_volume_deleted = when_volume_deleted
+        self._catalogue = Catalogue(account)
+
+    def subject(self, held: Route, found_id: str, call: Call) -> dict[str, str]:
+        """Return what a fault's ``match`` compares."""
+        kind, known = held.kind, {}
+        pod = self._account.pods.get(found_id)
+        if kind in ("create", "action"):
+            known = _wishes(call.body)
+            kind = known.pop("action", kind)
+        return {
+            **known,
+            **(pod.subject if pod else {}),
+            "field": held.operation,
+            "operation": kind,
+            "face": "rest",
+        }
+
+    def answer(self, held: Route, found_id: str, call: Call) -> Answer:
+        """Carry out ``call``. Raises Problem."""
+        if call.pod is not None and not (held.by_pod and found_id == call.pod):
+            raise Problem(403, "access denied")
+        handler: Handler = getattr(self, f"_{held.operation}")
+        try:
+            return handler(found_id, call)
+        except Refusal as refusal:
+            raise Problem(_STATUSES.get(refusal.code, 400), refusal.message) from None
+
+    def pod(self, pod_id: str) -> Pod:
+        """Return a pod. Raises Problem."""
+        if pod_id not in self._account.pods:
+            raise Problem(404, f"pod {pod_id} not found")
+        return self._account.pods[pod_id]
+
+    def _show(self, pod: Pod, status_code: int = 200) -> Answer:
+        return Answer(status_code, pod_body(pod, self._clock()))
+
+    # --- pods -------------------------------------------------------------------------------------------------------
+
+    def _listPods(self, _: str, call: Call) -> Answer:  # noqa: N802, ARG002
+        now = self._clock()
+        return Answer(200, {"pods": [pod_body(pod, now) for pod in self._account.pods.values()]})
+
+    def _createPod(self, _: str, call: Call) -> Answer:  # noqa: N802
+        order = read_order(read_body(call.body, rest_body.CREATE_POD))
+        if order.template and order.template not in self._account.templates:
+            raise Problem(404, f"template {order.template} not found")
+        return self._show(self._account.create(order), 201)
+
+    def _getPod(self, pod_id: str, call: Call) -> Answer:  # noqa: N802, ARG002
+        return self._show(self.pod(pod_id))
+
+    def _updatePod(self, pod_id: str, call: Call) -> Answer:  # noqa: N802
+        pod = self.pod(pod_id)
+        changed = changes(read_body(call.body, rest_body.UPDATE_POD))
+        if set(changed) - {"name"}:
+            return self._show(self._account.reset(pod_id, changed))
+        pod.order = replace(pod.order, **changed)
+        return self._show(pod)
+
+    def _deletePod(self, pod_id: str, call: Call) -> Answer:  # noqa: N802, ARG002
+        self.pod(pod_id)
+        self._account.terminate(pod_id)
+        return Answer(204)
+
+    def _podAction(self, pod_id: str, call: Call) -> Answer:  # noqa: N802
+        pod = self.pod(pod_id)
+        action: str = read_body(call.body, rest_body.POD_ACTION)["action"]
+        allowed = pod_body(pod, self._clock())["actions"]
+        if action not in allowed:
+            state = status(pod, self._clock())
+            raise Problem(409, f"action {action} is not valid for a pod that is {state}")
+        if action == "terminate":
+            return self._deletePod(pod_id, call)
+        acts = {"start": self._account.resume, "stop": self._account.stop, "restart": self._account.reset}
+        return self._show(acts[action](pod_id))
+
+    # --- the catalogue ----------------------------------------------------------------------------------------------
+
+    def _listGpuTypes(self, _: str, call: Call) -> Answer:  # noqa: N802
+        return Answer(200, self._catalogue.gpus(call.query))
+
+    def _getGpuType(self, gpu_id: str, call: Call) -> Answer:  # noqa: N802
+        return Answer(200, self._catalogue.gpu(gpu_id, call.query))
+
+    def _listCpuTypes(self, _: str, call: Call) -> Answer:  # noqa: N802
+        return Answer(200, self._catalogue.cpus(call.query))
+
+    def _getCpuType(self, flavor_id: str, call: Call) -> Answer:  # noqa: N802
+        return Answer(200, self._catalogue.cpu(flavor_id, call.query))
+
+    def _listDataCenters(self, _: str, call: Call) -> Answer:  # noqa: N802
+        return Answer(200, self._catalogue.datacenters(call.query))
+
+    def _getDataCenter(self, place_id: str, call: Call) -> Answer:  # noqa: N802
+        return Answer(200, self._catalogue.datacenter(place_id, call.query))
+
+    # --- network volumes --------------------------------------------------------------------------------------------
+
+    def _listNetworkVolumes(self, _: str, call: Call) -> Answer:  # noqa: N802, ARG002
+        return Answer(200, {"networkVolumes": [volume_body(v) for v in self._account.volumes.values()]})
+
+    def _createNetworkVolume(self, _: str, call: Call) -> Answer:  # noqa: N802
+        body = read_body(call.body, rest_body.CREATE_VOLUME)
+        made = self._account.create_volume(body["name"], body["size"], body["dataCenter"])
+        return Answer(201, volume_body(made))
+
+    def _check_volume(self, volume_id: str) -> None:
+        if volume_id not in self._account.volumes:
+            raise Problem(404, f"network volume {volume_id} not found")
+
+    def _getNetworkVolume(self, volume_id: str, call: Call) -> Answer:  # noqa: N802, ARG002
+        self._check_volume(volume_id)
+        return Answer(200, volume_body(self._account.volumes[volume_id]))
+
+    def _updateNetworkVolume(self, volume_id: str, call: Call) -> Answer:  # noqa: N802
+        self._check_volume(volume_id)
+        body = read_body(call.body, rest_body.UPDATE_VOLUME)
+        if not body:
+            raise Problem(422, "validation failed", ("body: expected at least 1 property",))
+        return Answer(
+            200, volume_body(self._account.update_volume(volume_id, body.get("name"), body.get("size")))
+        )
+
+    def _deleteNetworkVolume(self, volume_id: str, call: Call) -> Answer:  # noqa: N802, ARG002
+        self._check_volume(volume_id)
+        self._account.delete_volume(volume_id)
+        self._when_volume_deleted(volume_id)
+        return Answer(204)
+
+    # --- the account ------------------------------------------------------------------------------------------------
+
+    def _getSshKeys(self, _: str, call: Call) -> Answer:  # noqa: N802, ARG002
+        return Answer(200, {"keys": [line for line in self._account.pub_key.splitlines() if line.strip()]})
+
+    def _updateSshKeys(self, _: str, call: Call) -> Answer:  # noqa: N802
+        keys = read_body(call.body, rest_body.SSH_KEYS)["keys"]
+        self._account.pub_key = "\n".join(keys)
+        return Answer(200, {"keys": keys})
+
+    def _listPodBilling(self, _: str, call: Call) -> Answer:  # noqa: N802
+        self._account.settle()
+        size = call.query.get("bucketSize", "day")
+        if size not in _BUCKETS:
+            names = ", ".join(_BUCKETS)
+            raise Problem(422, "validation failed", (f"query.bucketSize: expected one of {names}",))
+        start, end = _window(call.query, _BUCKETS[size], self._clock())
+        bills = [
+            bill
+            for bill in self._account.bills.all()
+            if start <= bill.start < end and call.query.get("podId") in (None, bill.pod_id)
+        ]
+        records = _records(bills, _BUCKETS[size])
+        asked = {
+            "startTime": iso(start),
+            "endTime": iso(end),
+            "bucketSize": size,
+            "podId": call.query.get("podId"),
+        }
+        metadata = {
+            "query": asked,
+            "recordCount": len(records),
+            "uniquePodCount": len({record["podId"] for record in records}),
+            "totals": _amounts(bills),
+        }
+        return Answer(200, {"records": records, "metadata": metadata})
+
+
+def _wishes(body: bytes) -> dict[str, str]:
+    """Return of a body what faults compare, as far as it can be read."""
+    try:
+        given = read_body(body, lambda value, where: iter(() if isinstance(value, dict) else (where,)))
+    except Problem:
+        return {}
+    gpu, places = given.get("gpu"), given.get("dataCenterIds")
+    known = {
+        "name": given.get("name"),
+        "gpu": gpu.get("id") if isinstance(gpu, dict) else None,
+        "dc": ",".join(map(str, places)) if isinstance(places, list) else None,
+        "cloud": str(given.get("cloud", "SECURE")).lower() if gpu else None,
+        "action": {"start": "resume"}.get(given.get("action", ""), given.get("action")),
+    }
+    return {key: str(value) for key, value in known.items() if value}
+
+
+def _window(query: Mapping[str, str], seconds: int, now: float) -> tuple[float, float]:
+    """Return the window asked for, widened to whole buckets. Raises Problem."""
+    last, bounds = query.get("lastN"), ("startTime" in query or "endTime" in query)
+    if last and bounds:
+        raise Problem(400, "lastN and startTime/endTime are mutually exclusive")
+    end = -(-(_moment(query["endTime"]) if "endTime" in query else now) // seconds) * seconds
+    if last:
+        if not last.isdigit() or int(last) < 1:
+            raise Problem(422, "validation failed", ("query.lastN: expected integer >= 1",))
+        return end - int(last) * seconds, end
+    begin = _moment(query["startTime"]) if "startTime" in query else now - 30 * 86400
+    return begin // seconds * seconds, end
+
+
+def _moment(text: str) -> float:
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except ValueError:
+        raise Problem(422, "validation failed", (f"query: expected date-time, got {text}",)) from None
+
+
+def _records(bills: list[Bill], seconds: int) -> list[dict[str, Any]]:
+    """Return one record for each pod and bucket, in order of time."""
+    buckets: dict[tuple[int, str], list[Bill]] = {}
+    for bill in bills:
+        buckets.setdefault((bill.start // seconds * seconds, bill.pod_id), []).append(bill)
+    return [
+        {"startTime": iso(start), "endTime": iso(start + seconds), "podId": pod_id, **_amounts(held)}
+        for (start, pod_id), held in sorted(buckets.items())
+    ]
+
+
+def _amounts(bills: list[Bill]) -> dict[str, float]:
+    gpu = sum(bill.compute for bill in bills if not bill.cpu_only)
+    cpu = sum(bill.compute for bill in bills if bill.cpu_only)
+    disk = sum(bill.disk for bill in bills)
+    return {"totalAmount": gpu + cpu + disk, "gpuAmount": gpu, "cpuAmount": cpu, "diskAmount": disk}

@@ -28,6 +28,7 @@ from rpd.execute.stop import Stop
 from rpd.values.duration import format_duration
 from rpd.values.job import Release
 from rpd.values.pod import Offer, PodInfo, PodRequest, PodSpec, PodStatus, Provider, SshEndpoint
+from rpd.values.prices import disks_usd_per_hr
 
 CREATE_TRIES = 3
 CREATE_SECONDS = 60.0
@@ -376,6 +377,11 @@ class Lease:
         return own if own is not None else offered or 0.0
 
     @property
+    def total_usd_per_hr(self) -> float:
+        """The rate and what the disks cost on top of it."""
+        return self.rate_usd_per_hr + disks_usd_per_hr(self.request)
+
+    @property
     def rate_source(self) -> str:
         """Whose rate that is: ``pod``, ``offer`` or ``unknown``."""
         if self.pod and self.pod.usd_per_hr is not None:
@@ -406,7 +412,7 @@ class Lease:
         return self._metered_for(seconds)
 
     def _metered_for(self, seconds: float) -> Meter:
-        return Meter(seconds, seconds * self.rate_usd_per_hr / 3600)
+        return Meter(seconds, seconds * self.total_usd_per_hr / 3600)
 
     # --- giving it back ---------------------------------------------------------------------------------------------
 

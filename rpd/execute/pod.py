@@ -17,7 +17,7 @@ from rpd.execute.current import current_run
 from rpd.execute.lease import Lease
 from rpd.execute.noderun import NodeRun, StepEnd
 from rpd.execute.remote import Command, Remote
-from rpd.execute.stop import Stop
+from rpd.execute.stop import Stop, StopLevel
 from rpd.values.duration import parse_duration
 from rpd.values.pod import PodInfo
 from rpd.values.step import Completed, Pulled, Staged, StepKind
@@ -149,7 +149,7 @@ class Pod:
         self._stop.check()
         limit, is_budget = _limit(run, command.timeout)
         remote = self._remote_of(run)
-        forget = self._stop.listen(lambda _level: remote.interrupt())
+        forget = self._stop.listen(lambda level: remote.interrupt() if level >= StopLevel.END else None)
         try:
             completed = remote.run(replace(command, timeout=limit), run.output)
         except CommandTimeout as error:

@@ -170,5 +170,5 @@ def _give_back(lease: Lease, job: Job, run: NodeRun, context: RunContext) -> Non
             raise
     if not context.is_dry:
         context.hook.rpd_pod_released(
-            pod=lease.pod, final_state=state, usd=lease.age_seconds * lease.rate_usd_per_hr / 3600
+            pod=lease.pod, final_state=state, usd=lease.age_seconds * lease.total_usd_per_hr / 3600
         )

@@ -214,7 +214,7 @@ class Runner:
         """Return when the node reaches its cap: its runtime, or its money at the pod's real rate."""
         budget = self._context.overrides.budget(run.node.job.budget)
         limits = [budget.max_runtime_seconds] if budget.max_runtime_seconds else []
-        rate = sum(lease.rate_usd_per_hr for lease in run.leases)
+        rate = sum(lease.total_usd_per_hr for lease in run.leases)
         if rate:
             spent = sum(lease.age_seconds for lease in run.leases)
             limits.append(max(0.0, budget.cost_cap_usd / rate * 3600 - spent))

@@ -10,7 +10,8 @@ from rpd.errors import DefinitionError, ProviderError, UsageError
 from rpd.execute.context import Overrides
 from rpd.values.job import Budget, Gpu
 from rpd.values.node import Node
-from rpd.values.pod import Offer, PodRequest, Provider
+from rpd.values.pod import Account, Offer, PodRequest, Provider
+from rpd.values.prices import disks_usd_per_hr
 
 
 class Prices:
@@ -52,7 +53,7 @@ class Prices:
             if error.stops_run:
                 raise
             return budget.cost_cap_usd
-        return None if not offers else _worst(budget, offers)
+        return None if not offers else _worst(budget, offers, disks_usd_per_hr(self.request(node)))
 
 
 def _as_gpu(gpu: object, fallback: Gpu | None) -> Gpu | None:
@@ -62,12 +63,13 @@ def _as_gpu(gpu: object, fallback: Gpu | None) -> Gpu | None:
     return gpu if gpu is None or isinstance(gpu, Gpu) else fallback
 
 
-def _worst(budget: Budget, offers: tuple[Offer, ...]) -> float:
+def _worst(budget: Budget, offers: tuple[Offer, ...], disks: float) -> float:
     rates = [offer.usd_per_hr for offer in offers]
     if budget.max_runtime_seconds is None or any(rate is None for rate in rates):
         return budget.cost_cap_usd
     hours = (budget.max_runtime_seconds + budget.ssh_ready_seconds) / 3600
-    return min(budget.cost_cap_usd, max(rate for rate in rates if rate is not None) * hours)
+    dearest = max(rate for rate in rates if rate is not None) + disks
+    return min(budget.cost_cap_usd, dearest * hours)
 
 
 def make_overrides(config: Config) -> Overrides:
@@ -87,6 +89,20 @@ def make_overrides(config: Config) -> Overrides:
         cloud=config.cloud,
         fallback_cloud=config.fallback_cloud,
     )
+
+
+def check_balance(account: Account, worst_case_usd: float, notice: Callable[[str], object]) -> None:
+    """Tell if the account's credit may not do. Raises BalanceError where there is none: RunPod would rent nothing."""
+    balance = account.balance_usd
+    if balance is None:
+        return
+    if balance <= 0:
+        raise BalanceError(f"the account has no credit (${balance:.2f}): add some at https://console.runpod.io/user/billing")
+    if balance < worst_case_usd:
+        notice(
+            f"the account has ${balance:.2f}, less than this run may cost (${worst_case_usd:.2f}): "
+            "RunPod ends pods when the credit is used up"
+        )
 
 
 def confirm(config: Config, worst_case_usd: float) -> bool:

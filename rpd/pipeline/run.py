@@ -30,7 +30,7 @@ from rpd.pipeline import pods
 from rpd.pipeline.dryrun import DryRunPlugin
 from rpd.pipeline.far_end import FarEnd
 from rpd.pipeline.gather import Gathered, gather
-from rpd.pipeline.money import Prices, confirm, make_overrides
+from rpd.pipeline.money import Prices, check_balance, confirm, make_overrides
 from rpd.pipeline.preflight import read_secrets, read_variables
 from rpd.pipeline.resume import Resumed
 from rpd.pipeline.signals import handled
@@ -75,7 +75,7 @@ def run(config: Config, manager: PluginManager, redactor: Redactor, resumed: Res
         plan = _plan(config, manager, gathered, prices)
         secrets: Mapping[str, str] = {} if config.dry_run else read_secrets(plan.nodes)
         if needs_pods and not config.dry_run:
-            far_end.provider().account()
+            check_balance(far_end.provider().account(), plan.worst_case_usd, partial(_notice, manager))
         if not confirm(config, plan.worst_case_usd):
             return Ended(exit_code=ExitCode.INTERRUPTED, gathered=gathered)
         return _execute(

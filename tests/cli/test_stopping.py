@@ -115,7 +115,7 @@ DRAINED = """
 import time
 import rpd
 from pathlib import Path
-from rpd.execute.noderun import current_run
+from rpd.execute.current import current_run
 
 def wait(condition):
     deadline = time.monotonic() + 30

@@ -314,6 +314,16 @@ class Config:
         group="running",
     )
     variables: Mapping[str, Any] = _setting({}, "variables of the deploy files", key="variables")
+    changed: bool = _setting(
+        False,
+        "pass over nodes that passed before, if neither code, files, parameters nor image changed since",
+        "--changed",
+        action="store_true",
+        **_RUN,
+    )
+    explain: bool = _setting(
+        False, "with --changed: say for each node why it runs or not", "--explain", action="store_true", **_RUN
+    )
     runs_dir: str = _setting(
         "rpd-runs",
         "folder of the run folders, relative to the root folder",

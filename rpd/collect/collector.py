@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import fnmatch
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,23 +77,24 @@ class _Collector:
         for name, plugin in self._manager.list_name_plugin():
             if plugin is not None and not is_conftest_plugin(name):
                 self._errors += self._registry.add(plugin, "")
+        nodes = regroup(self._all_nodes(targets))
+        told = (*self._conftests.errors.values(), *self._errors)
+        errors = {(error.file, error.line, error.message): error for error in told}
+        return Collection(nodes=nodes, errors=tuple(errors.values()), fixtures=self._registry.all())
+
+    def _all_nodes(self, targets: Sequence[Target]) -> tuple[Node, ...]:
+        """Return the nodes of all targets, each once. Raises UsageError that names every id that is none."""
         kept: dict[str, Node] = {}
         missing = []
         for target in targets:
-            found = False
-            for path in self._files(target):
-                for node in self._file_nodes(path, target):
-                    found = True
-                    kept.setdefault(node.id, node)
+            found = [node for path in self._files(target) for node in self._file_nodes(path, target)]
+            for node in found:
+                kept.setdefault(node.id, node)
             if target.name and not found and not self._has_error(target):
                 missing.append(self._not_found(target))
         if missing:
             raise UsageError("\n".join(missing))
-        told = (*self._conftests.errors.values(), *self._errors)
-        errors = {(error.file, error.line, error.message): error for error in told}
-        return Collection(
-            nodes=regroup(tuple(kept.values())), errors=tuple(errors.values()), fixtures=self._registry.all()
-        )
+        return tuple(kept.values())
 
     # --- files ------------------------------------------------------------------------------------------------------
 

@@ -79,9 +79,8 @@ def _place(error: BaseException, frames: list[tuple[FrameType, int]], rootdir: P
     if isinstance(error, SyntaxError) and error.filename and Path(error.filename).is_file():
         return Location(relative(error.filename, rootdir), error.lineno or 0)
     places = [(frame.f_code.co_filename, line) for frame, line in frames]
-    inside = [
-        place for place in places if place[0].startswith(str(rootdir)) and "site-packages" not in place[0]
-    ]
+    root = f"{rootdir}{os.sep}"
+    inside = [place for place in places if place[0].startswith(root) and "site-packages" not in place[0]]
     for path, line in reversed(inside or places):
         return Location(relative(path, rootdir), line)
     return None
@@ -103,4 +102,4 @@ def _exception_lines(error: BaseException, rootdir: Path) -> list[str]:
     if isinstance(error, Skipped | Failed):
         return [f"rpd.{'skip' if isinstance(error, Skipped) else 'fail'}({str(error)!r}) {_OUTCOME_HINT}"]
     text = "".join(traceback.format_exception_only(error)).rstrip()
-    return text.replace(f"{rootdir}/", "").splitlines()
+    return text.replace(f"{rootdir}{os.sep}", "").splitlines()

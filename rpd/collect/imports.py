@@ -126,8 +126,9 @@ def _set_aside(folders: list[str]) -> None:
         home = _present[top]
         if home in folders:
             continue
-        for name in [each for each in _local[home] if each.partition(".")[0] == top]:
-            if _present.pop(name, None) == home:
+        for name in _local[home]:
+            if name.partition(".")[0] == top and _present.get(name) == home:
+                del _present[name]
                 sys.modules.pop(name, None)
 
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from rpd.values.fixture import FixtureDef, Scope
 from rpd.values.node import Node
 
+_NOTHING = object()
+
 
 @dataclass(frozen=True, slots=True)
 class Live:
@@ -76,6 +78,3 @@ def _grouped(
 
 def _goes_on(need: Live | int, last: dict[tuple[FixtureDef, str], Hashable]) -> bool:
     return isinstance(need, Live) and last.get((need.fixture, need.place), _NOTHING) == need.key
-
-
-_NOTHING = object()

@@ -113,44 +113,44 @@ class Metafunc:
         of that name as ``request.param``; ``scope`` overrides how long a value lives. Raises CollectionError.
         """
         names = split_argnames(argnames)
-        cells = self._cells(names, argvalues)
         through = self._through(names, indirect)
         self._check_names(names, through)
         wide = None if scope is None else Scope.parse(scope)
-        marks = [mark for cell in cells for mark in cell.marks]
-        check_marks(marks, self._registered, strict=self.config.strict_markers, case=True)
-        chosen = make_ids(
-            names, cells, ids, make_id=self._make_id, strict=self.config.strict_parametrization_ids
-        )
+        axis = self._axis(names, argvalues, ids)
         for name in names:
             if name in through:
                 self._indirect[name] = wide
             else:
                 self._direct[name] = wide or Scope.JOB
-        via = through if not wide else frozenset(names)
-        self._axes.append(
-            tuple(_case(names, cell, via, each) for cell, each in zip(cells, chosen, strict=True))
-        )
+        via = frozenset(names) if wide else through
+        self._axes.append(tuple(_case(names, cell, via, chosen) for cell, chosen in axis))
 
     def parametrize_fixture(self, fixture: FixtureDef) -> None:
         """Run the job once for each of the ``params`` of ``fixture``. Raises CollectionError."""
         name = fixture.name
-        cells = self._cells([name], fixture.params or ())
-        marks = [mark for cell in cells for mark in cell.marks]
-        check_marks(marks, self._registered, strict=self.config.strict_markers, case=True)
-        ids = make_ids(
-            [name], cells, fixture.ids, make_id=self._make_id, strict=self.config.strict_parametrization_ids
-        )
+        axis = self._axis([name], fixture.params or (), fixture.ids)
         self._indirect[name] = None
         self._axes.append(
             tuple(
                 Case(
                     fixture_params={name: FixtureParam(key=index, value=cell.values[0])},
-                    ids=() if each is None else (each,),
+                    ids=() if chosen is None else (chosen,),
                     marks=cell.marks,
                 )
-                for index, (cell, each) in enumerate(zip(cells, ids, strict=True))
+                for index, (cell, chosen) in enumerate(axis)
             )
+        )
+
+    def _axis(
+        self, names: Sequence[str], argvalues: Iterable[Any], ids: GivenIds
+    ) -> list[tuple[ParameterSet, str | None]]:
+        """Return the parameter sets, checked, each with its id."""
+        cells = self._cells(names, argvalues)
+        marks = [mark for cell in cells for mark in cell.marks]
+        check_marks(marks, self._registered, strict=self.config.strict_markers, case=True)
+        strict = self.config.strict_parametrization_ids
+        return list(
+            zip(cells, make_ids(names, cells, ids, make_id=self._make_id, strict=strict), strict=True)
         )
 
     def cases(self) -> Iterator[Case]:

@@ -3,7 +3,8 @@
 A rule is ``{"kind": …, "times": N or null, "after": N, "match": {…}, …}``. It strikes what matches, first letting
 ``after`` matches pass, then ``times`` times (null, the default: until cleared). ``match`` compares, with shell
 patterns, any of ``operation`` (create, stop, resume, terminate, get, list, gpus, datacenters, or a GraphQL field),
-``name``, ``pod``, ``gpu``, ``dc``, ``cloud`` (secure, community) and ``face`` (graphql, rest); a list means any of them.
+``name``, ``pod``, ``gpu``, ``dc``, ``cloud`` (secure, community) and ``face`` (graphql, rest); a list means any of
+them.
 """
 
 from __future__ import annotations

@@ -57,7 +57,10 @@ class Quota:
 
 
 class RestServer:
-    """Serves the REST face. ``caller`` tells whose key a request bears: ``""`` the owner's, a pod's id, None nobody's."""
+    """Serves the REST face.
+
+    ``caller`` tells whose key a request bears: ``""`` the owner's, else the id of a pod, None nobody's.
+    """
 
     def __init__(
         self,

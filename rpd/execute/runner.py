@@ -26,6 +26,7 @@ from rpd.execute import guard, marks, traces
 from rpd.execute.context import RunContext
 from rpd.execute.current import acting_for
 from rpd.execute.files import NodeFiles
+from rpd.execute.fingerprint import fingerprint
 from rpd.execute.journal import FileJournal, NoJournal
 from rpd.execute.lease import Lease
 from rpd.execute.noderun import NodeRun
@@ -278,6 +279,14 @@ class Runner:
             source = replace(
                 source, tree_sha256=run.staged.tree_sha256, files=run.staged.files, bytes=run.staged.bytes
             )
+        if run.files is not None:
+            known = fingerprint(
+                node,
+                tree_sha256=source.tree_sha256,
+                lock_sha256=source.lock_file_sha256,
+                variables=context.variables,
+            )
+            source = replace(source, fingerprint=known)
         return NodeReport(
             node=NodeRecord(
                 id=node.id,

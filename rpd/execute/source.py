@@ -39,7 +39,7 @@ class Sources:
             git_sha=sha.decode().strip() if sha else "",
             dirty=bool(status and status.strip()),
             diff_file=self._save(diff) if diff else "",
-            lock_file_sha256=_lock_file(project),
+            lock_file_sha256=lock_file_sha256(project),
         )
 
     def _save(self, diff: bytes) -> str:
@@ -62,7 +62,8 @@ def _git(folder: Path, *arguments: str) -> bytes | None:
     return done.stdout if done.returncode == 0 else None
 
 
-def _lock_file(project: Path) -> str:
+def lock_file_sha256(project: Path) -> str:
+    """Return the sha256 of the project's lock file (the first of LOCK_FILES), empty without one."""
     for name in LOCK_FILES:
         path = project / name
         if path.is_file():

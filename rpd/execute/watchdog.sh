@@ -50,7 +50,7 @@ busy() {
 
 # A variable of PID 1. Sessions do not inherit the pod's variables; no value is evaluated.
 of_pid_1() {
-  tr '\000\n' '\n\001' </proc/1/environ 2>/dev/null | sed -n "s/^$1=//p" | sed -n 1p
+  { tr '\000\n' '\n\001' </proc/1/environ; } 2>/dev/null | sed -n "s/^$1=//p" | sed -n 1p
 }
 
 # Who we are and how RunPod is asked to end us. Refuses where this is not the pod it is meant to be.

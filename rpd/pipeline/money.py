@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 
 from rpd.config import Config
-from rpd.errors import DefinitionError, ProviderError, UsageError
+from rpd.errors import BalanceError, DefinitionError, ProviderError, UsageError
 from rpd.execute.context import Overrides
 from rpd.values.job import Budget, Gpu
 from rpd.values.node import Node

@@ -27,6 +27,7 @@ from rpd.execute.stop import Stop, StopLevel
 from rpd.hooks import PluginManager
 from rpd.junit import Junit
 from rpd.pipeline import pods
+from rpd.pipeline.changed import Changed
 from rpd.pipeline.dryrun import DryRunPlugin
 from rpd.pipeline.far_end import FarEnd
 from rpd.pipeline.gather import Gathered, gather
@@ -39,7 +40,7 @@ from rpd.record.plugin import ManifestPlugin
 from rpd.record.redact import Redactor
 from rpd.record.whole import write_whole
 from rpd.values.plan import Plan
-from rpd.values.report import RunSummary, SourceRecord
+from rpd.values.report import NodeReport, RunSummary, SourceRecord
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,11 +59,15 @@ def run(config: Config, manager: PluginManager, redactor: Redactor, resumed: Res
     Raises UsageError and AuthError; then nothing was created.
     """
     _add_junit(config, manager, redactor)
+    changed = _add_changed(config, manager)
     gathered = gather(config, manager)
     if resumed is not None:
         gathered = replace(gathered, nodes=resumed.left_of(gathered.nodes))
+    cached = tuple(changed.cached.values()) if changed else ()
+    gathered = replace(gathered, deselected=gathered.deselected - len(cached))
+    done = (*(resumed.reports if resumed else ()), *cached)
     stopped = _cannot_run(config, gathered)
-    if stopped is not None and not (resumed and gathered.nodes == ()):
+    if stopped is not None and not (stopped is NothingCollected.exit_code and (resumed or cached)):
         return Ended(exit_code=stopped, gathered=gathered)
     variables = read_variables(config)
     overrides = make_overrides(config)
@@ -91,10 +96,23 @@ def run(config: Config, manager: PluginManager, redactor: Redactor, resumed: Res
                 variables=variables,
                 secrets=secrets,
                 resumed=resumed,
+                done=done,
             )
         )
     finally:
         far_end.close()
+
+
+def _add_changed(config: Config, manager: PluginManager) -> Changed | None:
+    """Register what passes over unchanged nodes, if that is wanted. Raises UsageError."""
+    if config.explain and not config.changed:
+        raise UsageError("--explain tells why --changed runs a node or not: give both")
+    if not config.changed:
+        return None
+    explain = partial(_notice, manager) if config.explain else None
+    changed = Changed(config, read_variables(config), explain)
+    manager.register(changed, "changed")
+    return changed
 
 
 def _add_junit(config: Config, manager: PluginManager, redactor: Redactor) -> None:
@@ -156,6 +174,8 @@ class _Prepared:
     variables: Mapping[str, Any]
     secrets: Mapping[str, str]
     resumed: Resumed | None
+    done: tuple[NodeReport, ...]
+    """Reports of nodes that need not run: they are over in a resumed run, or cached."""
 
 
 def _execute(prepared: _Prepared) -> Ended:
@@ -175,7 +195,7 @@ def _execute(prepared: _Prepared) -> Ended:
         kill=config.maxfail_action == "kill",
         budget_usd=config.budget,
         worst_case=lambda node: prepared.prices.worst_case(node) if uses_pod(node) else 0.0,
-        done=resumed.reports if resumed else (),
+        done=prepared.done,
     )
     context.journal.write("run_started", sync=True, pid=os.getpid(), host=socket.gethostname(), nodes=len(plan.nodes))
     started = time.monotonic()
@@ -201,7 +221,7 @@ def _execute(prepared: _Prepared) -> Ended:
             reports=execution.reports,
             seconds=time.monotonic() - started,
             deselected=prepared.gathered.deselected,
-            not_run=len(plan.nodes) + len(resumed.reports if resumed else ()) - len(execution.reports),
+            not_run=len(plan.nodes) + len(prepared.done) - len(execution.reports),
             stop_reason=stop.reason,
             unreleased=context.leases.unreleased,
             leftover=context.leases.leftover,

@@ -8,36 +8,23 @@ of the pod.
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from rpd.errors import AmbiguousCreate, ApiRetired, ProviderError, TransientError
+from rpd.errors import ApiRetired, TransientError
 from rpd.runpod.classify import Failure, Trouble, classify, may_have_acted
+from rpd.runpod.mask import scrub
 from rpd.runpod.pace import TokenBucket
+from rpd.runpod.reconcile import UnsureCreate
 from rpd.runpod.watch import Exchange, Recording, Watched, recorded
 
 T = TypeVar("T")
 
-MASK = "***"
 _SHAPELESS = (KeyError, TypeError, IndexError, AttributeError, ValueError)
 """What falls out of code that reads an answer which has not the shape it counts on."""
-_SHORTEST_SECRET = 4
-"""Shorter texts are not masked: an environment value of "1" would mask half of every message."""
-
-
-class UnsureCreate(AmbiguousCreate):
-    """A create that failed although RunPod may have made the pod.
-
-    ``refusal`` is the error that RunPod answered with, None if its answer never came or was not the API's.
-    """
-
-    def __init__(self, message: str, *, refusal: ProviderError | None = None) -> None:
-        super().__init__(message)
-        self.refusal = refusal
 
 
 # --- importing the SDK --------------------------------------------------------------------------------------
@@ -216,12 +203,5 @@ class Sdk:
         )
 
     def _scrub(self, text: str, secrets: Sequence[str]) -> str:
-        """Return ``text`` without the key and the secrets, as they are and as they were sent."""
-        hidden = {self._key, *secrets}
-        hidden |= {
-            json.dumps(secret, ensure_ascii=ascii_)[1:-1] for secret in hidden for ascii_ in (True, False)
-        }
-        for secret in sorted(hidden, key=len, reverse=True):
-            if len(secret) >= _SHORTEST_SECRET:
-                text = text.replace(secret, MASK)
-        return text
+        """Return ``text`` without the key and the secrets."""
+        return scrub(text, (self._key, *secrets))

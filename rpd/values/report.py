@@ -113,6 +113,8 @@ class SourceRecord:
     files: int = 0
     bytes: int = 0
     lock_file_sha256: str = ""
+    fingerprint: Mapping[str, str] = field(default_factory=dict)
+    """What the result depends on, part by part, as hashes; ``--changed`` compares them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

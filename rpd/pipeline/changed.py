@@ -1,0 +1,103 @@
+"""The plugin of ``--changed``: passes over nodes that passed before and of which nothing has changed since."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from rpd.config import Config
+from rpd.execute.fingerprint import Fingerprint, fingerprint
+from rpd.execute.ignore import Kind, content_digest, staged_files, tree_digest
+from rpd.execute.source import lock_file_sha256
+from rpd.hooks import hookimpl
+from rpd.record import history
+from rpd.values.node import Node
+from rpd.values.report import NodeReport, Outcome, Result
+
+RUNS_SEARCHED = 200
+STAGED = "staged_dir"
+
+
+class Changed:
+    """Drops nodes whose fingerprint already passed; ``cached`` holds reports that point to what they left then.
+
+    ``explain`` hears one line for each node: why it runs, or where its result is.
+    """
+
+    def __init__(self, config: Config, variables: Mapping[str, Any], explain: Callable[[str], object] | None) -> None:
+        self._config = config
+        self._variables = variables
+        self._explain = explain
+        self._trees: dict[Path, str] = {}
+        self.cached: dict[str, NodeReport] = {}
+
+    @hookimpl(trylast=True)
+    def rpd_select_nodes(self, nodes: list[Node]) -> None:
+        """Take the unchanged nodes out."""
+        passed = self._last_passed({node.id for node in nodes})
+        left = []
+        for node in nodes:
+            before = passed.get(node.id)
+            differs = ["it never passed before"] if before is None else self._differences(node, before)
+            if self._explain is not None:
+                self._explain(f"{node.id}: {_why(differs, before)}")
+            if before is None or differs:
+                left.append(node)
+            else:
+                self.cached[node.id] = _cached(before)
+        nodes[:] = left
+
+    def _last_passed(self, wanted: set[str]) -> dict[str, NodeReport]:
+        found: dict[str, NodeReport] = {}
+        for info in history.runs(self._config.runs_path)[:RUNS_SEARCHED]:
+            for report in history.reports(Path(info.folder)):
+                if report.node.id in wanted and report.result.outcome is Outcome.PASSED:
+                    found.setdefault(report.node.id, report)
+            if len(found) == len(wanted):
+                break
+        return found
+
+    def _differences(self, node: Node, before: NodeReport) -> list[str]:
+        """Return what is another than when the node passed."""
+        now = self._fingerprint(node)
+        then = before.source.fingerprint
+        if not then:
+            return ["what it depended on is not on record"]
+        return [f"its {part} changed" for part in now if now[part] != then.get(part)]
+
+    def _fingerprint(self, node: Node) -> Fingerprint:
+        project = (self._config.rootdir / node.file).parent
+        return fingerprint(
+            node,
+            tree_sha256=self._tree(project) if STAGED in node.definition.closure.names else "",
+            lock_sha256=lock_file_sha256(project),
+            variables=self._variables,
+        )
+
+    def _tree(self, project: Path) -> str:
+        """Return the digest the tree would have if it were staged now."""
+        if project not in self._trees:
+            files = staged_files(project)
+            self._trees[project] = tree_digest(
+                (file, content_digest(file.path) if file.kind is Kind.FILE else "") for file in files
+            )
+        return self._trees[project]
+
+
+def _why(differs: list[str], before: NodeReport | None) -> str:
+    if differs or before is None:
+        return f"runs, because {' and '.join(differs)}"
+    return f"cached, nothing changed since {before.result.finished}: {before.folder}"
+
+
+def _cached(before: NodeReport) -> NodeReport:
+    """Return a report that says a node was passed over, with the metrics and the folder of when it passed."""
+    reason = f"cached: nothing changed since it passed at {before.result.finished}; its files are in {before.folder}"
+    return replace(
+        before,
+        result=Result(outcome=Outcome.SKIPPED, reason=reason),
+        cost=replace(before.cost, billed_seconds=0.0, estimated_usd=0.0),
+        folder="",
+    )

@@ -1,0 +1,32 @@
+"""Notices: sentences of a provider for the user, some of them only once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+_NOTEWORTHY_HOLD = 3.0
+
+
+def _unheard(text: str) -> None:
+    """Drop a notice nobody listens to."""
+
+
+class Notices:
+    """Passes sentences on to ``notify``, on the thread of any call; it may be set later."""
+
+    def __init__(self, notify: Callable[[str], None] = _unheard) -> None:
+        self.notify = notify
+        self._told: set[str] = set()
+
+    def once(self, text: str) -> None:
+        """Tell ``text``, unless it was told before."""
+        if text not in self._told:
+            self._told.add(text)
+            self.notify(text)
+
+    def hold(self, seconds: float) -> None:
+        """Tell that all calls wait, where that is long enough to be noticed."""
+        if seconds >= _NOTEWORTHY_HOLD:
+            self.notify(
+                f"RunPod limits the rate of calls: rpd asks nothing for {seconds:.0f} s, as it wishes"
+            )

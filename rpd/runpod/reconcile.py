@@ -1,0 +1,88 @@
+"""Creates whose answer was lost, or says little: what became of them, by the pod's unique name."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from rpd.errors import AmbiguousCreate, ProviderError, TransientError
+from rpd.values.pod import PodInfo, PodSpec, PodStatus
+
+
+class UnsureCreate(AmbiguousCreate):
+    """A create that failed although RunPod may have made the pod.
+
+    ``refusal`` is the error that RunPod answered with, None if its answer never came or was not the API's.
+    """
+
+    def __init__(self, message: str, *, refusal: ProviderError | None = None) -> None:
+        super().__init__(message)
+        self.refusal = refusal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patience:
+    """How long to look for a pod whose create went unanswered: seconds before each reading of the list.
+
+    A pod may show up late, so a lost answer is looked into for about 15 s. Where RunPod did answer, with an
+    error, it is over with the request, and one look is enough.
+    """
+
+    lost: tuple[float, ...] = (0.0, 2.0, 4.0, 8.0)
+    answered: tuple[float, ...] = (0.0,)
+    sleep: Callable[[float], object] = time.sleep
+
+
+def reconciled(
+    spec: PodSpec, unsure: UnsureCreate, patience: Patience, list_pods: Callable[[], Sequence[PodInfo]]
+) -> PodInfo:
+    """Return the pod of that name, else raise: what RunPod answered, or that no pod came of it."""
+    waits = patience.lost if unsure.refusal is None else patience.answered
+    for wait in waits:
+        patience.sleep(wait)
+        try:
+            found = next((pod for pod in list_pods() if pod.name == spec.name), None)
+        except ProviderError as error:
+            raise AmbiguousCreate(
+                f"{unsure}; whether pod {spec.name} exists could not be read: {error}"
+            ) from None
+        if found is not None:
+            return found
+    if unsure.refusal is not None:
+        raise unsure.refusal from None
+    raise TransientError(f"{unsure}; no pod of that name exists ({spec.name})") from None
+
+
+def as_asked(spec: PodSpec, pod_id: str, machine_id: str | None = None) -> PodInfo:
+    """Return the pod that was made as it was asked for."""
+    return PodInfo(
+        id=pod_id,
+        name=spec.name,
+        status=PodStatus.RUNNING,
+        image=spec.request.image,
+        gpu=spec.offer.gpu_id,
+        gpu_count=spec.offer.count,
+        datacenter=spec.offer.datacenter,
+        cloud=spec.offer.cloud,
+        usd_per_hr=spec.offer.usd_per_hr,
+        machine_id=machine_id,
+        spot=spec.request.spot,
+    )
+
+
+def completed(told: PodInfo, asked: PodInfo) -> PodInfo:
+    """Return what RunPod tells, with what it left out taken from the request."""
+    return replace(
+        told,
+        name=told.name or asked.name,
+        gpu=told.gpu or asked.gpu,
+        datacenter=told.datacenter or asked.datacenter,
+        cloud=told.cloud or asked.cloud,
+        usd_per_hr=asked.usd_per_hr if told.usd_per_hr is None else told.usd_per_hr,
+    )
+
+
+def living(pod: PodInfo) -> PodInfo | None:
+    """Return ``pod`` unless it is deleted: RunPod goes on showing some for a while."""
+    return None if pod.status is PodStatus.TERMINATED else pod

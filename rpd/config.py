@@ -20,7 +20,7 @@ from rpd.errors import Cause, UsageError
 from rpd.values.duration import parse_duration
 
 RUN = ("run",)
-SELECTING = ("collect", "run", "fixtures")
+SELECTING = ("collect", "run", "fixtures", "estimate", "doctor")
 LOADING = (*SELECTING, "markers")
 """Commands that load the plugins of the user."""
 CAUSES = tuple(cause.value for cause in Cause)
@@ -123,6 +123,12 @@ def _report_chars(text: str) -> str:
     return text
 
 
+def _lifecycle(text: str) -> str:
+    if text not in ("sdk", "rest"):
+        raise ValueError("expected sdk or rest")
+    return text
+
+
 def _seconds(text: str) -> float:
     return 0.0 if text.strip() == "0" else parse_duration(text)
 
@@ -130,6 +136,7 @@ def _seconds(text: str) -> float:
 _SELECT: dict[str, Any] = {"commands": SELECTING, "group": "selection"}
 _RUN: dict[str, Any] = {"commands": RUN, "group": "running"}
 _MONEY: dict[str, Any] = {"commands": RUN, "group": "money"}
+_PRICE: dict[str, Any] = {"commands": ("run", "estimate", "doctor"), "group": "money"}
 _SHOW: dict[str, Any] = {"commands": SELECTING, "group": "output"}
 
 
@@ -177,6 +184,13 @@ class Config:
         "fail_at_collect",
         "what an empty parameter set is: fail_at_collect, skip or xfail",
         key="empty_parameter_set_mark",
+    )
+    lifecycle: str = _setting(
+        "sdk",
+        "how pods are rented: sdk (GraphQL), or rest (REST v2)",
+        key="lifecycle",
+        env="RPD_LIFECYCLE",
+        parse=_lifecycle,
     )
     extra_gpu_ids: tuple[str, ...] = _setting(
         (), "GPU ids to accept besides those rpd knows", key="extra_gpu_ids"
@@ -345,25 +359,25 @@ class Config:
 
     # Money.
     cost_cap_usd: float | None = _setting(
-        None, "most a node may cost", "--cost-cap-usd", metavar="USD", parse=_money, **_MONEY
+        None, "most a node may cost", "--cost-cap-usd", metavar="USD", parse=_money, **_PRICE
     )
     budget: float | None = _setting(
         None, "most the whole run may cost", "--budget", key="budget", env="RPD_BUDGET", metavar="USD", parse=_money, **_MONEY
     )
     max_runtime_seconds: float | None = _setting(
-        None, "most a node may take", "--max-runtime-minutes", metavar="MIN", parse=_minutes, **_MONEY
+        None, "most a node may take", "--max-runtime-minutes", metavar="MIN", parse=_minutes, **_PRICE
     )
     gpu_id: str | None = _setting(
-        None, "the GPU for every node, with --datacenter-id", "--gpu-id", metavar="ID", **_MONEY
+        None, "the GPU for every node, with --datacenter-id", "--gpu-id", metavar="ID", **_PRICE
     )
     datacenter_id: str | None = _setting(
-        None, "the data centre for every node, with --gpu-id", "--datacenter-id", metavar="ID", **_MONEY
+        None, "the data centre for every node, with --gpu-id", "--datacenter-id", metavar="ID", **_PRICE
     )
     max_gpu_price: float | None = _setting(
-        None, "most a pod may cost per hour", "--max-gpu-price", metavar="USD", parse=_money, **_MONEY
+        None, "most a pod may cost per hour", "--max-gpu-price", metavar="USD", parse=_money, **_PRICE
     )
     cloud: str | None = _setting(
-        None, "which cloud", "--cloud", choices=("secure", "community", "any"), **_MONEY
+        None, "which cloud", "--cloud", choices=("secure", "community", "any"), **_PRICE
     )
     fallback_cloud: str | None = _setting(
         None,
@@ -417,7 +431,7 @@ class Config:
         True, "show the output of all nodes as it comes", "-s", action="store_false", **_RUN
     )
     as_json: bool = _setting(
-        False, "print JSON", "--json", action="store_true", commands=("collect", "ps"), group="output"
+        False, "print JSON", "--json", action="store_true", commands=("collect", "ps", "gpus", "estimate", "doctor"), group="output"
     )
     full_trace: bool = _setting(
         False, "show rpd's own frames in tracebacks", "--full-trace", action="store_true", **_SHOW
@@ -468,6 +482,14 @@ class Config:
     color: str = _setting("auto", "whether to use colour", "--color", choices=("auto", "yes", "no"), **_SHOW)
 
     # Of single commands.
+    refresh: bool = _setting(
+        False,
+        "ask RunPod for prices and stock now, not up to an hour ago",
+        "--refresh",
+        action="store_true",
+        commands=("gpus", "estimate", "doctor", "run"),
+        group="money",
+    )
     per_node: bool = _setting(
         False,
         "show which fixtures each node uses",
@@ -560,15 +582,25 @@ class OptionGroup:
 
     def __init__(self, parser: argparse.ArgumentParser, plugin: str) -> None:
         self._group = parser.add_argument_group(f"plugin {plugin}")
-        self.destinations: dict[str, argparse.Action] = {}
+        self._plugin = plugin
+        self.defaults: dict[str, Any] = {}
+        """Destination name to the value of an option that is not given."""
 
     def add(self, *flags: str, **keywords: Any) -> None:
-        """Add an option, with argparse's own keywords; its value is ``config.plugin_options[dest]``."""
+        """Add an option, with argparse's own keywords; its value is ``config.plugin_options[dest]``.
+
+        Raises UsageError where it is not an option, or one of that name exists.
+        """
+        if not all(flag.startswith("-") for flag in flags) or not flags:
+            raise UsageError(f"plugin {self._plugin}: an option begins with -, got {', '.join(flags) or 'no name'}")
+        switch = {"store_true": False, "store_false": True}.get(str(keywords.get("action")))
+        default = keywords.pop("default", switch)
         try:
-            action = self._group.add_argument(*flags, **keywords)
-        except argparse.ArgumentError as error:
-            raise UsageError(f"a plugin adds an option that exists: {error}") from error
-        self.destinations[action.dest] = action
+            # What is not given stays away, so that a default does not overrule what ``addopts`` gave.
+            action = self._group.add_argument(*flags, default=argparse.SUPPRESS, **keywords)
+        except (argparse.ArgumentError, TypeError, ValueError) as error:
+            raise UsageError(f"plugin {self._plugin}: cannot add the option {flags[0]}: {error}") from error
+        self.defaults[action.dest] = default
 
 
 # --- files ----------------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ import importlib
 import importlib.metadata
 import os
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -224,11 +225,7 @@ def load_named_plugins(manager: PluginManager, names: Sequence[str]) -> None:
     for name in names:
         if manager.is_blocked(name) or manager.has_plugin(name):
             continue
-        try:
-            module = importlib.import_module(name)
-        except ImportError as error:
-            raise UsageError(f"-p {name}: cannot import this plugin: {error}") from error
-        register(manager, module, name)
+        register(manager, _loaded(name, partial(importlib.import_module, name)), name)
 
 
 def load_entry_points(manager: PluginManager) -> None:
@@ -237,7 +234,15 @@ def load_entry_points(manager: PluginManager) -> None:
         return
     for entry in importlib.metadata.entry_points(group=PROJECT):
         if not manager.is_blocked(entry.name) and not manager.has_plugin(entry.name):
-            register(manager, entry.load(), entry.name)
+            register(manager, _loaded(entry.name, entry.load), entry.name)
+
+
+def _loaded(name: str, load: Callable[[], Any]) -> Any:
+    """Return the plugin that ``load`` imports. Raises UsageError whatever the plugin raises."""
+    try:
+        return load()
+    except Exception as error:
+        raise UsageError(f"plugin {name}: cannot be imported: {type(error).__name__}: {error}") from error
 
 
 def register(manager: PluginManager, plugin: object, name: str) -> None:

@@ -153,13 +153,15 @@ def parse(
     """
     if any(text in ("-h", "--help") for text in argv):
         print_help(name, manager)
-    flags, added_args, _ = _parse(_make("run", manager), added, "addopts: ") if added else ({}, [], [])
+    flags, added_args, options = _parse(_make("run", manager), added, "addopts: ") if added else ({}, [], {})
     flags = {field: value for field, value in flags.items() if name in settings()[field][1].commands}
-    given, args, options = _parse(_make(name, manager), argv)
+    made = _make(name, manager)
+    given, args, given_options = _parse(made, argv)
+    defaults = {dest: default for group in made[1] for dest, default in group.defaults.items()}
     for field, value in given.items():
         appends = settings()[field][1].action == "append"
         flags[field] = (*flags.get(field, ()), *value) if appends else value
-    return _implied(flags), args or added_args, options
+    return _implied(flags), args or added_args, list({**defaults, **options, **given_options}.items())
 
 
 def _implied(flags: Mapping[str, Any]) -> dict[str, Any]:
@@ -169,14 +171,14 @@ def _implied(flags: Mapping[str, Any]) -> dict[str, Any]:
 
 def _parse(
     made: tuple[_Parser, list[OptionGroup]], argv: Sequence[str], where: str = ""
-) -> tuple[dict[str, Any], list[str], list[tuple[str, Any]]]:
+) -> tuple[dict[str, Any], list[str], dict[str, Any]]:
     parser, groups = made
     known, unknown = parser.parse_known_intermixed_args(_with_values(argv))
     if unknown:
         parser.error(f"{where}unknown argument {unknown[0]}{parser.suggest(unknown[0])}")
     values = vars(known)
     args = list(values.pop("args", ()))
-    options = [(dest, values.pop(dest)) for group in groups for dest in group.destinations if dest in values]
+    options = {dest: values.pop(dest) for group in groups for dest in group.defaults if dest in values}
     flags = {
         field: tuple(value) if settings()[field][1].action == "append" else value
         for field, value in values.items()

@@ -421,6 +421,8 @@ def pull(
         if required:
             raise MissingArtifact(f"{source} does not exist on the pod")
         return None
+    for name in (*listing.roots, *listing.folders, *listing.files, *listing.links):
+        _check_name(name)
     local.mkdir(parents=True, exist_ok=True)
     fetching = _Fetching(shell, source, local, listing.without(exclude), progress)
     try:
@@ -451,7 +453,7 @@ class _Fetching:
         self._progress = progress
         self._temporary = Path(tempfile.mkdtemp(prefix=f".{local.name}.rpd-", dir=local.parent))
         self._left_out: dict[str, str] = {}
-        self._made: set[Path] = set()
+        self._made: set[str] = set()
         self.kept_links: dict[str, str] = {}
         self.sums: dict[str, str] = {}
         self.bytes = 0
@@ -460,8 +462,6 @@ class _Fetching:
     def fetch_all(self) -> None:
         """Fetch until each file is here with the sum the pod made; a file that is not, twice, is an error."""
         outside = self._sort_links()
-        for name in (*self._listing.folders, *self._listing.files, *self._listing.links):
-            _check_name(name)
         self._fetch(self._listing.files, "")
         self._fetch(outside, "-h")
 
@@ -531,20 +531,21 @@ class _Fetching:
         return reasons
 
     def _extract(self, member: tarfile.TarInfo, content: IO[bytes], name: str) -> tuple[str, int]:
-        target = self._temporary / name
-        if target.parent not in self._made:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            self._made.add(target.parent)
+        target = f"{self._temporary}/{name}"
+        folder = os.path.dirname(target)  # noqa: PTH120 - thousands of files: pathlib is slow
         digest, size = hashlib.sha256(), 0
         try:
-            with target.open("wb", buffering=0) as file:
+            if folder not in self._made:
+                Path(folder).mkdir(parents=True, exist_ok=True)
+                self._made.add(folder)
+            with open(target, "wb") as file:  # noqa: PTH123
                 while block := content.read(_CHUNK):
                     digest.update(block)
                     file.write(block)
                     size += len(block)
                     if self._progress is not None:
                         self._progress(len(block))
-            target.chmod(member.mode & 0o777 | 0o600)
+            os.chmod(target, member.mode & 0o777 | 0o600)  # noqa: PTH101
             os.utime(target, (member.mtime, member.mtime))
         except OSError as error:
             raise TransferError(f"{target} cannot be written: {error.strerror}") from error
@@ -553,14 +554,9 @@ class _Fetching:
     def keep(self) -> None:
         """Move what is verified into ``local``, and note its sums."""
         try:
-            for name in self._listing.folders:
-                (self._local / name).mkdir(parents=True, exist_ok=True)
-            for name in self.sums:
-                target = self._local / name
-                target.parent.mkdir(parents=True, exist_ok=True)
-                (self._temporary / name).replace(target)
-            for name, inner in self.kept_links.items():
-                self._link(self._local / name, inner)
+            self._complete()
+            for root in self._listing.roots:
+                self._move(root)
             _note_sums(self.sums_path, self.sums, self._left_out)
         except OSError as error:
             at = error.filename2 or error.filename
@@ -570,11 +566,33 @@ class _Fetching:
         finally:
             shutil.rmtree(self._temporary, ignore_errors=True)
 
-    def _link(self, target: Path, inner: str) -> None:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        made = self._temporary / "link"
-        made.symlink_to(inner)
-        made.replace(target)
+    def _complete(self) -> None:
+        """Make the temporary tree what ``local`` shall have: with folders and links, without what is not verified."""
+        for name in (*self._listing.files, *self._listing.links):
+            if name not in self.sums:
+                (self._temporary / name).unlink(missing_ok=True)
+        for name in self._listing.folders:
+            (self._temporary / name).mkdir(parents=True, exist_ok=True)
+        for name, inner in self.kept_links.items():
+            (self._temporary / name).parent.mkdir(parents=True, exist_ok=True)
+            (self._temporary / name).symlink_to(inner)
+
+    def _move(self, root: str) -> None:
+        """Move one root: at once if there is nothing of its name, else path by path."""
+        source, target = self._temporary / root, self._local / root
+        if not os.path.lexists(source):
+            return
+        if not os.path.lexists(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            source.rename(target)
+            return
+        for name in self._listing.folders:
+            if _is_below(name, root):
+                (self._local / name).mkdir(parents=True, exist_ok=True)
+        for name in (*self.sums, *self.kept_links):
+            if _is_below(name, root):
+                (self._local / name).parent.mkdir(parents=True, exist_ok=True)
+                (self._temporary / name).replace(self._local / name)
 
 
 class _Reader:

@@ -42,12 +42,12 @@ _rpd_install() {
 _rpd_arm() {
   umask 077
   _rpd_folder=
-  for _rpd_base in "${HOME:-/root}/.rpd" "/tmp/.rpd-$(id -u)"; do
-    if [ -e "$_rpd_base/watchdog/pid" ]; then _rpd_folder=$_rpd_base/watchdog; break; fi
-  done
-  [ -n "$_rpd_folder" ] || for _rpd_base in "${HOME:-/root}/.rpd" "/tmp/.rpd-$(id -u)"; do
-    if _rpd_install "$_rpd_base/watchdog" "$4"; then _rpd_folder=$_rpd_base/watchdog; break; fi
-  done
+  _rpd_home=${HOME:-/root}/.rpd/watchdog
+  if [ ! -e "$_rpd_home/pid" ]; then
+    _rpd_other=/tmp/.rpd-$(id -u)/watchdog
+    if [ ! -e "$_rpd_other/pid" ] && _rpd_install "$_rpd_home" "$4"; then _rpd_other=; fi
+    [ -z "$_rpd_other" ] || _rpd_home=$_rpd_other
+  fi
   _rpd_now=$(date +%s)
   _rpd_deadline=$((_rpd_now + $2))
   { _rpd_number linger "$3" && _rpd_number heartbeat "$_rpd_now" && _rpd_number deadline "$_rpd_deadline"; } ||

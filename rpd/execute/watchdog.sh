@@ -36,7 +36,7 @@ living() {
 
 # Whether a command of rpd runs: it was claimed, has no exit code yet, and its supervisor or itself lives.
 busy() {
-  for step in "${HOME:-/root}"/.rpd/steps/*/ "/tmp/.rpd-$(id -u)"/steps/*/; do
+  for step in "${HOME:-/root}"/.rpd/steps/*/ /tmp/.rpd-*/steps/*/; do
     if [ -e "${step}claim" ] && [ ! -e "${step}exit" ]; then
       for file in pid group; do
         process=
@@ -48,20 +48,28 @@ busy() {
   return 1
 }
 
-# A variable of PID 1. Sessions do not inherit the pod's variables; no value is evaluated.
-of_pid_1() {
-  { tr '\000\n' '\n\001' </proc/1/environ; } 2>/dev/null | sed -n "s/^$1=//p" | sed -n 1p
+# What is wanted of the variables of PID 1, which sessions do not inherit. No value is evaluated.
+read_pid_1() {
+  its_pod='' its_key='' its_url='' its_path=''
+  while IFS= read -r entry; do
+    case $entry in
+      RUNPOD_POD_ID=*) its_pod=${entry#*=} ;;
+      RUNPOD_API_KEY=*) its_key=${entry#*=} ;;
+      RUNPOD_API_BASE_URL=*) its_url=${entry#*=} ;;
+      PATH=*) its_path=${entry#*=} ;;
+    esac
+  done <<END
+$({ tr '\000\n' '\n\001' </proc/1/environ; } 2>/dev/null)
+END
 }
 
 # Who we are and how RunPod is asked to end us. Refuses where this is not the pod it is meant to be.
 identify() {
-  if [ "$(of_pid_1 RUNPOD_POD_ID)" = "$pod" ]; then
-    key=$(of_pid_1 RUNPOD_API_KEY)
-    url=$(of_pid_1 RUNPOD_API_BASE_URL)
-    PATH=$PATH:$(of_pid_1 PATH)
+  read_pid_1
+  if [ "$its_pod" = "$pod" ]; then
+    key=$its_key url=$its_url PATH=$PATH:$its_path
   elif [ "${RUNPOD_POD_ID:-}" = "$pod" ]; then
-    key=${RUNPOD_API_KEY:-}
-    url=${RUNPOD_API_BASE_URL:-}
+    key=${RUNPOD_API_KEY:-} url=${RUNPOD_API_BASE_URL:-}
   else
     refuse "neither PID 1 nor the session knows this machine as pod $pod (RUNPOD_POD_ID)"
   fi
@@ -127,8 +135,8 @@ except OSError as error:
       ;;
     wget)
       # Not every wget takes a header from elsewhere than its arguments; the pod belongs to whoever can read them.
-      answer=$(wget -q -O - -T 30 -U rpd --header "Authorization: Bearer $key" \
-        --header 'Content-Type: application/json' --post-data "$body" "$url/graphql" 2>&1)
+      answer=$(limited wget -q -O - -U rpd --header "Authorization: Bearer $key" \
+        --header 'Content-Type: application/json' --post-data "$body" "$url/graphql")
       ;;
   esac
   case $answer in

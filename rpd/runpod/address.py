@@ -15,6 +15,14 @@ def api_url() -> str:
     return os.environ.get("RUNPOD_API_BASE_URL", DEFAULT_URL).rstrip("/")
 
 
+def api_name() -> str:
+    """Return what people call the place the calls go to: ``RunPod``, an emulator, or its address."""
+    url = api_url()
+    if url == DEFAULT_URL:
+        return "RunPod"
+    return f"emulator at {url}" if is_local(url) else url
+
+
 def check_url() -> None:
     """Raise UsageError if RUNPOD_API_BASE_URL is set to something that is no URL."""
     parts = urlsplit(api_url())

@@ -13,7 +13,7 @@ from rpd.values.pod import Cloud
 STOCK_ORDER = ("high", "medium", "low", "unknown", "none")
 """Best first. ``unknown``: nobody asked."""
 
-_IN_STOCK = STOCK_ORDER[:3]
+IN_STOCK = STOCK_ORDER[:3]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +60,8 @@ class Catalogue:
     """What can be had. ``stock``: GPU id -> data centre -> ``high``, ``medium`` or ``low``, for one count.
 
     ``complete``: a GPU type that is absent is not rented. ``volumes`` None: nobody asked for them.
+    ``offered``: GPU id -> data centres that have it with the CUDA versions asked for, in stock or not; a type
+    that is absent may be anywhere, and so may all where it is None. ``cpu_usd_per_vcpu_hr``: flavour -> price.
     """
 
     gpus: Mapping[str, GpuRow]
@@ -67,6 +69,8 @@ class Catalogue:
     stock_known: bool = False
     complete: bool = False
     volumes: tuple[NetworkVolume, ...] | None = None
+    offered: Mapping[str, frozenset[str]] | None = None
+    cpu_usd_per_vcpu_hr: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
 
     def row(self, gpu_id: str) -> GpuRow | None:
         """Return the row of a GPU type; one without facts if this catalogue may have missed it."""
@@ -77,6 +81,11 @@ class Catalogue:
         """Return (data centre, stock) where the GPU type is in stock, the fullest first."""
         found = self.stock.get(gpu_id, {}).items()
         return tuple(sorted(found, key=lambda item: (STOCK_ORDER.index(item[1]), item[0])))
+
+    def may_be_in(self, gpu_id: str, datacenter: str | None) -> bool:
+        """Return whether the GPU type, with the CUDA versions asked for, can be in that data centre."""
+        places = (self.offered or {}).get(gpu_id)
+        return datacenter is None or places is None or datacenter in places
 
     def stock_in(self, gpu_id: str, datacenter: str | None) -> str:
         """Return the stock in that data centre, or the best of all for None."""
@@ -121,11 +130,11 @@ def catalogue_query(count: int) -> str:
 
 def read_catalogue(data: Mapping[str, Any]) -> Catalogue:
     """Return the catalogue in the answer to ``catalogue_query``."""
-    rows = [_row(raw) for raw in _tables(data.get("gpuTypes"))]
+    rows = [_row(raw) for raw in tables(data.get("gpuTypes"))]
     return Catalogue(
         # RunPod lists a stand-in named "unknown" with no memory and no price.
         gpus=MappingProxyType({row.id: row for row in rows if row.id != "unknown" and row.memory_gb > 0}),
-        stock=_stock(_tables(data.get("dataCenters"))),
+        stock=_stock(tables(data.get("dataCenters"))),
         stock_known=True,
         complete=True,
     )
@@ -140,11 +149,12 @@ def read_volumes(rows: Iterable[Mapping[str, Any]] | None) -> tuple[NetworkVolum
             datacenter=row.get("dataCenterId") or None,
             size_gb=int(row.get("size") or 0),
         )
-        for row in _tables(rows)
+        for row in tables(rows)
     )
 
 
-def _tables(rows: Iterable[Any] | None) -> list[Mapping[str, Any]]:
+def tables(rows: Iterable[Any] | None) -> list[Mapping[str, Any]]:
+    """Return the rows that are tables."""
     return [row for row in rows or () if isinstance(row, dict)]
 
 
@@ -175,8 +185,8 @@ def _stock(datacenters: Iterable[Mapping[str, Any]]) -> Mapping[str, Mapping[str
     for datacenter in datacenters:
         if datacenter.get("listed") is False:
             continue
-        for entry in _tables(datacenter.get("gpuAvailability")):
+        for entry in tables(datacenter.get("gpuAvailability")):
             level = str(entry.get("stockStatus") or "").lower()
-            if level in _IN_STOCK and entry.get("available") is not False:
+            if level in IN_STOCK and entry.get("available") is not False:
                 stock.setdefault(str(entry.get("gpuTypeId")), {})[str(datacenter["id"])] = level
     return MappingProxyType(stock)

@@ -6,6 +6,8 @@ vCPUs come in powers of two. (RunPod's CPU catalogue; the 8 GB of m are inferred
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from rpd.errors import RequestRejected
 
 _GB_PER_VCPU = {"cpu3c": 2, "cpu3g": 4, "cpu3m": 8}
@@ -20,10 +22,15 @@ def cpu_instance(min_vcpu: int | None, min_memory_gb: int | None) -> str:
     return f"{flavour}-{vcpus}-{vcpus * _GB_PER_VCPU[flavour]}"
 
 
-def cpu_price(min_vcpu: int | None, min_memory_gb: int | None) -> float | None:
-    """Return the dollars an hour of that instance costs, None where not known. Raises RequestRejected."""
+def cpu_price(
+    min_vcpu: int | None, min_memory_gb: int | None, usd_per_vcpu_hr: Mapping[str, float] | None = None
+) -> float | None:
+    """Return the dollars an hour of that instance costs, None where not known. Raises RequestRejected.
+
+    ``usd_per_vcpu_hr``: flavour -> price of today; flavours it lacks cost what they cost on one day.
+    """
     flavour, vcpus = _smallest(min_vcpu or 1, min_memory_gb or 1)
-    rate = _USD_PER_VCPU_HR.get(flavour)
+    rate = {**_USD_PER_VCPU_HR, **(usd_per_vcpu_hr or {})}.get(flavour)
     return None if rate is None else round(rate * vcpus, 4)
 
 

@@ -23,14 +23,15 @@ def offers(request: PodRequest, catalogue: Catalogue) -> tuple[Offer, ...]:
     """Return what may be tried for ``request``, best first; empty if nothing RunPod rents can serve it.
 
     The order is the user's GPU order, then cloud, then data centre: those asked for in their order, else
-    those in stock, the fullest first, and at last any (stock is a hint that lags). ``prefer="cheapest"`` and
+    those in stock, the fullest first, and at last any (stock is a hint that lags). Data centres known not to have
+    the GPU with the CUDA versions asked for are left out. ``prefer="cheapest"`` and
     a request by memory go by price before all that. The fallback cloud comes after everything else. No offer
     is above ``max_price_usd``, a price per pod and hour: one whose price is not known is left out then.
     Raises RequestRejected for a request that contradicts itself.
     """
     placed = _at_its_volume(request, catalogue)
     if placed.gpu is None:
-        return _cpu_offers(placed)
+        return _cpu_offers(placed, catalogue)
     first = _CLOUDS[placed.cloud]
     second = _CLOUDS[placed.fallback_cloud] if placed.fallback_cloud else ()
     groups = (first, tuple(cloud for cloud in second if cloud not in first))
@@ -71,13 +72,13 @@ def _at_its_volume(request: PodRequest, catalogue: Catalogue) -> PodRequest:
     )
 
 
-def _cpu_offers(request: PodRequest) -> tuple[Offer, ...]:
+def _cpu_offers(request: PodRequest, catalogue: Catalogue) -> tuple[Offer, ...]:
     if request.spot:
         raise RequestRejected("CPU pods cannot be spot pods: set spot=False or ask for a gpu")
     choices = {request.cloud, request.fallback_cloud}
     if not choices & {CloudChoice.SECURE, CloudChoice.ANY}:
         raise RequestRejected('CPU pods are in Secure Cloud only: set cloud="secure" or "any"')
-    rate = cpu_price(request.min_vcpu, request.min_memory_gb)
+    rate = cpu_price(request.min_vcpu, request.min_memory_gb, catalogue.cpu_usd_per_vcpu_hr)
     return tuple(
         Offer(gpu_id=None, count=0, cloud=Cloud.SECURE, datacenter=datacenter, usd_per_hr=rate)
         for datacenter in dict.fromkeys(request.datacenters or (None,))
@@ -128,6 +129,8 @@ def _places(
     in_stock = [name for name, _ in catalogue.datacenters_with(row.id)] if secure else []
     places: tuple[str | None, ...] = request.datacenters or (*in_stock, None)
     for place in dict.fromkeys(places):
+        if secure and not catalogue.may_be_in(row.id, place):
+            continue
         stock = catalogue.stock_in(row.id, place) if secure else "unknown"
         yield Offer(gpu_id=row.id, count=count, cloud=cloud, datacenter=place, usd_per_hr=rate, stock=stock)
 

@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from rpd.config import Config
 from rpd.runpod.address import check_url
 from rpd.runpod.key import find_key
-from rpd.runpod.provider import RunPodProvider
 from rpd.runpod.sdk import preload
+from rpd.runpod.stored import default_store
+from rpd.runpod.switch import Lifecycle, SwitchingProvider
 
 
-def rpd_provider(config: Config) -> RunPodProvider | None:
-    """Return RunPod with the user's key and start importing its SDK. Raises AuthError, UsageError."""
+def rpd_provider(config: Config) -> SwitchingProvider | None:
+    """Return RunPod with the user's key, its SDK being imported meanwhile. Raises AuthError, UsageError."""
     if config.dry_run:
         return None
+    provider = make_provider(config)
+    if config.lifecycle == "sdk":
+        preload()
+    return provider
+
+
+def make_provider(config: Config) -> SwitchingProvider:
+    """Return RunPod with the user's key, as ``config`` wants it spoken to. Raises AuthError, UsageError."""
     check_url()
-    key = find_key()
-    preload()
-    return RunPodProvider(key)
+    return SwitchingProvider(
+        find_key(),
+        lifecycle=cast("Lifecycle", config.lifecycle),
+        store=default_store(refresh=config.refresh),
+    )

@@ -5,101 +5,97 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from operator import itemgetter
 from typing import Any, TypeVar
 
-from rpd.errors import (
-    AmbiguousCreate,
-    ApiRetired,
-    AuthError,
-    PodNotFound,
-    ProviderError,
-    TransientError,
-)
+from rpd.errors import AuthError, PodNotFound, ProviderError, TransientError
 from rpd.runpod import market, order, pods
-from rpd.runpod.address import DEFAULT_URL, api_url, is_local
+from rpd.runpod.address import api_name
 from rpd.runpod.catalogue import (
     Catalogue,
     NetworkVolume,
     catalogue_query,
     read_catalogue,
     read_volumes,
-    shipped_catalogue,
 )
 from rpd.runpod.classify import SchemaMismatch
 from rpd.runpod.literal import escape
+from rpd.runpod.live import LiveCatalogue, Question
+from rpd.runpod.notices import Notices
 from rpd.runpod.pace import Retry, TokenBucket
-from rpd.runpod.sdk import Sdk, UnsureCreate
-from rpd.values.pod import Account, Offer, PodInfo, PodRequest, PodSpec, PodStatus
+from rpd.runpod.reconcile import Patience, UnsureCreate, as_asked, completed, living, reconciled
+from rpd.runpod.rest import Rest
+from rpd.runpod.rest_pods import read_logs
+from rpd.runpod.sdk import Sdk
+from rpd.runpod.stored import CatalogueStore, default_store
+from rpd.values.pod import Account, Offer, PodInfo, PodRequest, PodSpec
 
 T = TypeVar("T")
 
 _ACCOUNT = "query { myself { id clientBalance currentSpendPerHr } }"
-_NOTEWORTHY_HOLD = 3.0
 _NOBODY = "the API key belongs to no account: set RUNPOD_API_KEY to a valid one"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Patience:
-    """How long to look for a pod whose create went unanswered: seconds before each reading of the list.
-
-    A pod may show up late, so a lost answer is looked into for about 15 s. Where RunPod did answer, with an
-    error, it is over with the request, and one look is enough.
-    """
-
-    lost: tuple[float, ...] = (0.0, 2.0, 4.0, 8.0)
-    answered: tuple[float, ...] = (0.0,)
-    sleep: Callable[[float], object] = time.sleep
-
-
-def _unheard(text: str) -> None:
-    """Drop a notice nobody listens to."""
 
 
 class RunPodProvider:
     """Rents pods through the SDK; implements ``rpd.values.pod.Provider``.
 
-    The SDK is imported by the first call. ``notify`` hears sentences meant for the user, on the thread of any
-    call; it may be set later. ``catalogue_seconds``: how long prices and stock that were read are used.
+    The SDK is imported by the first call. What it lacks (prices, stock, logs) comes from REST v2. ``notify`` hears
+    sentences meant for the user, on the thread of any call; it may be set later. ``catalogue_seconds``: how long
+    prices and stock that were read are used.
     """
 
     def __init__(
         self,
         key: str,
         *,
-        notify: Callable[[str], None] = _unheard,
+        notify: Callable[[str], None] | None = None,
         retry: Retry | None = None,
         patience: Patience | None = None,
         bucket: TokenBucket | None = None,
+        rest: Rest | None = None,
+        store: CatalogueStore | None = None,
+        notices: Notices | None = None,
         catalogue_seconds: float = 60.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.notify = notify
+        self._notices = notices or Notices()
+        if notify is not None:
+            self._notices.notify = notify
         self._key = key
         self._retry = retry or Retry()
         self._patience = patience or Patience()
         self._bucket = bucket or TokenBucket()
-        self._catalogue_seconds = catalogue_seconds
-        self._clock = clock
-        # One lock for each thing that is made once: a slow catalogue must not keep a pod from being deleted.
+        self._bucket.on_hold = self._notices.hold
+        self._rest = rest or Rest(key, self._bucket)
+        self._live = LiveCatalogue(
+            self._rest,
+            notices=self._notices,
+            store=default_store() if store is None else store,
+            graphql=self._graphql_catalogue,
+            seconds=catalogue_seconds,
+            clock=clock,
+        )
+        # One lock for each thing that is made once: a slow answer must not keep a pod from being deleted.
         self._sdk_lock = threading.Lock()
-        self._catalogue_lock = threading.Lock()
         self._volumes_lock = threading.Lock()
         self._sdk: Sdk | None = None
-        self._catalogues: dict[int, tuple[float, Catalogue]] = {}
         self._volumes: tuple[NetworkVolume, ...] | None = None
         self._plain_reads = False
-        self._told: set[str] = set()
-        self._bucket.on_hold = self._tell_hold
+
+    @property
+    def notify(self) -> Callable[[str], None]:
+        """Who hears sentences meant for the user."""
+        return self._notices.notify
+
+    @notify.setter
+    def notify(self, hear: Callable[[str], None]) -> None:
+        self._notices.notify = hear
 
     @property
     def name(self) -> str:
         """``RunPod``, or where else the calls go."""
-        url = api_url()
-        if url == DEFAULT_URL:
-            return "RunPod"
-        return f"emulator at {url}" if is_local(url) else url
+        return api_name()
 
     # --- who pays, and what there is ------------------------------------------------------------------------
 
@@ -117,18 +113,13 @@ class RunPodProvider:
             spend_usd_per_hr=me.get("currentSpendPerHr"),
         )
 
-    def catalogue(self, count: int = 1) -> Catalogue:
+    def catalogue(self, count: int = 1, *, cuda: tuple[str, ...] = (), spot: bool = False) -> Catalogue:
         """Return what RunPod has for ``count`` GPUs per pod, else (with a notice) what was shipped."""
-        with self._catalogue_lock:
-            read_at, known = self._catalogues.get(count, (0.0, None))
-            if known is None or self._clock() - read_at > self._catalogue_seconds:
-                known = self._fresh_catalogue(count)
-                self._catalogues[count] = (self._clock(), known)
-            return known
+        return self._live.ask(Question(count=count, cuda=cuda, spot=spot))
 
     def offers(self, request: PodRequest) -> Sequence[Offer]:
         """Return what to try for ``request``, best first. Raises RequestRejected if it contradicts itself."""
-        catalogue = shipped_catalogue() if request.gpu is None else self.catalogue(request.gpu.count)
+        catalogue = self._live.ask(Question.of(request))
         if request.storage.network_volume is not None:
             catalogue = replace(catalogue, volumes=self._network_volumes())
         return market.offers(request, catalogue)
@@ -151,17 +142,17 @@ class RunPodProvider:
                 arguments = order.create_arguments(spec, network_volume_id=volume)
                 answer = self._api.create(arguments, secrets=secrets)
         except UnsureCreate as unsure:
-            return self._reconciled(spec, unsure)
+            return reconciled(spec, unsure, self._patience, self.list)
         return self._described(spec, answer)
 
     def get(self, pod_id: str) -> PodInfo | None:
         """Return the pod, None if it is deleted or was never there."""
         row = self._read(lambda: self._pod_row(pod_id))
-        return None if row is None else _living(pods.pod_info({"id": pod_id, **row}))
+        return None if row is None else living(pods.pod_info({"id": pod_id, **row}))
 
     def list(self) -> Sequence[PodInfo]:
         """Return the account's pods that are not deleted. Raises TransientError for a list with holes."""
-        return tuple(filter(None, map(_living, map(pods.pod_info, self._read(self._pod_rows)))))
+        return tuple(filter(None, map(living, map(pods.pod_info, self._read(self._pod_rows)))))
 
     def stop(self, pod_id: str) -> None:
         """Stop the pod. Raises PodNotFound."""
@@ -181,8 +172,13 @@ class RunPodProvider:
         except PodNotFound:
             return
 
+    def logs(self, pod_id: str, *, tail: int = 20) -> tuple[str, ...]:
+        """Return the last lines of what the pod's machine did with it. Raises PodNotFound."""
+        return read_logs(self._rest, pod_id, tail)
+
     def close(self) -> None:
-        """Do nothing: the SDK holds no connection."""
+        """Close the connections for REST v2; the SDK holds none."""
+        self._rest.close()
 
     # --- how ------------------------------------------------------------------------------------------------
 
@@ -197,25 +193,8 @@ class RunPodProvider:
         """Call what may be repeated."""
         return self._retry.call(act)
 
-    def _tell_hold(self, seconds: float) -> None:
-        if seconds >= _NOTEWORTHY_HOLD:
-            self.notify(
-                f"RunPod limits the rate of calls: rpd asks nothing for {seconds:.0f} s, as it wishes"
-            )
-
-    def _tell_once(self, text: str) -> None:
-        if text not in self._told:
-            self._told.add(text)
-            self.notify(text)
-
-    def _fresh_catalogue(self, count: int) -> Catalogue:
-        try:
-            return self._read(lambda: self._api.query(catalogue_query(count), read_catalogue))
-        except (AuthError, ApiRetired):
-            raise
-        except ProviderError as error:
-            self._tell_once(f"prices and stock could not be read, those shipped with rpd are used: {error}")
-            return shipped_catalogue()
+    def _graphql_catalogue(self, count: int) -> Catalogue:
+        return self._read(lambda: self._api.query(catalogue_query(count), read_catalogue))
 
     def _network_volumes(self) -> tuple[NetworkVolume, ...]:
         with self._volumes_lock:
@@ -259,56 +238,10 @@ class RunPodProvider:
 
     def _described(self, spec: PodSpec, answer: Any) -> PodInfo:
         """Return the pod that was made, as RunPod describes it, else as it was asked for."""
-        asked = PodInfo(
-            id=str(answer["id"]),
-            name=spec.name,
-            status=PodStatus.RUNNING,
-            image=spec.request.image,
-            gpu=spec.offer.gpu_id,
-            gpu_count=spec.offer.count,
-            datacenter=spec.offer.datacenter,
-            cloud=spec.offer.cloud,
-            usd_per_hr=spec.offer.usd_per_hr,
-            machine_id=answer.get("machineId"),
-            spot=spec.request.spot,
-        )
+        asked = as_asked(spec, str(answer["id"]), answer.get("machineId"))
         try:
             told = self.get(asked.id)
         except ProviderError:
             # It exists and bills: its id must reach the caller whatever becomes of the reading.
             return asked
-        return asked if told is None else _completed(told, asked)
-
-    def _reconciled(self, spec: PodSpec, unsure: UnsureCreate) -> PodInfo:
-        """Return the pod of that name, else raise: what RunPod answered, or that no pod came of it."""
-        waits = self._patience.lost if unsure.refusal is None else self._patience.answered
-        for wait in waits:
-            self._patience.sleep(wait)
-            try:
-                found = next((pod for pod in self.list() if pod.name == spec.name), None)
-            except ProviderError as error:
-                raise AmbiguousCreate(
-                    f"{unsure}; whether pod {spec.name} exists could not be read: {error}"
-                ) from None
-            if found is not None:
-                return found
-        if unsure.refusal is not None:
-            raise unsure.refusal from None
-        raise TransientError(f"{unsure}; no pod of that name exists ({spec.name})") from None
-
-
-def _living(pod: PodInfo) -> PodInfo | None:
-    """Return ``pod`` unless it is deleted: RunPod goes on showing some for a while."""
-    return None if pod.status is PodStatus.TERMINATED else pod
-
-
-def _completed(told: PodInfo, asked: PodInfo) -> PodInfo:
-    """Return what RunPod tells, with what it left out taken from the request."""
-    return replace(
-        told,
-        name=told.name or asked.name,
-        gpu=told.gpu or asked.gpu,
-        datacenter=told.datacenter or asked.datacenter,
-        cloud=told.cloud or asked.cloud,
-        usd_per_hr=asked.usd_per_hr if told.usd_per_hr is None else told.usd_per_hr,
-    )
+        return asked if told is None else completed(told, asked)

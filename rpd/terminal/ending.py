@@ -11,6 +11,7 @@ from rich.cells import cell_len
 
 from rpd.errors import Cause
 from rpd.terminal.ink import OUTCOME_STYLES, Ink, counted, money, rule, shorten
+from rpd.terminal.lists import outcomes_of
 from rpd.values.duration import format_duration
 from rpd.values.report import NodeReport, Outcome, RunSummary
 
@@ -82,17 +83,14 @@ def relative(path: Path) -> str:
 
 
 def short_summary(
-    reports: Sequence[NodeReport], *, width: int, verbose: bool, crop: bool, ink: Ink
+    reports: Sequence[NodeReport], *, width: int, verbose: bool, crop: bool, ink: Ink, chars: str = "fE"
 ) -> Iterator[str]:
-    """Yield ``FAILED id - reason`` for what did not pass; with ``verbose`` also for what was skipped.
+    """Yield ``FAILED id - reason`` for the outcomes of ``chars`` (``-r``); with ``verbose`` for all but passed ones.
 
     With ``crop`` a reason ends where the line does.
     """
-    listed = [
-        report
-        for report in reports
-        if not report.result.outcome.is_ok or (verbose and report.result.outcome is not Outcome.PASSED)
-    ]
+    wanted = outcomes_of(f"{chars}a" if verbose else chars)
+    listed = [report for report in reports if report.result.outcome in wanted]
     if not listed:
         return
     yield ""

@@ -16,7 +16,7 @@ from typing import Any, TextIO
 import rpd
 from rpd.config import Config
 from rpd.hooks import hookimpl
-from rpd.terminal import board, dryrun, ending, results
+from rpd.terminal import board, dryrun, ending, lists, results
 from rpd.terminal.board import Row
 from rpd.terminal.ink import OUTCOME_STYLES, Redact, counted, money, plain, rule, short_gpu, shorten
 from rpd.terminal.output import OutputLines
@@ -82,6 +82,7 @@ class Terminal:
         self._place_of_thread: dict[int, tuple[str, float]] = {}
         self._refusals: set[tuple[str, str]] = set()
         self._batch: list[str] = []
+        self._notices: list[str] = []
         self._dry_usd = 0.0
         self._dry_unknown = 0
         atexit.register(self.close)
@@ -341,6 +342,7 @@ class Terminal:
     def rpd_notice(self, text: str) -> None:
         """Write a sentence for the person at the screen."""
         self._flush_batch()
+        self._notices.append(text)
         lines = [f"rpd: {line}" for line in self._ink.redact(text).splitlines()]
         if self._screen.is_interactive:  # elsewhere a sentence stays on one line, for grep
             width = self._screen.width - 1
@@ -392,8 +394,11 @@ class Terminal:
         if self._level >= 0 and not config.dry_run:
             lines += results.tables(reports, width=width, verbose=verbose, ink=ink)
         if self._level > -2:
-            crop = self._screen.is_interactive
-            lines += ending.short_summary(reports, width=width, verbose=verbose, crop=crop, ink=ink)
+            lines += self._asked_for(reports)
+            crop, chars = self._screen.is_interactive, config.report_chars
+            lines += ending.short_summary(
+                reports, width=width, verbose=verbose, crop=crop, ink=ink, chars=chars
+            )
         lines += ending.pods_left(summary, width=width, ink=ink)
         if lines and self._level > -2:
             lines.append("")
@@ -402,3 +407,18 @@ class Terminal:
         if config.print_run_dir and summary.folder:
             lines.append(summary.folder)
         self._screen.lines(lines)
+
+    def _asked_for(self, reports: Sequence[NodeReport]) -> list[str]:
+        """Return the lists of ``--durations``, ``--costs`` and ``-rw``."""
+        config, ink, width = self._config, self._ink, self._screen.width
+        found: list[str] = []
+        if config.durations is not None:
+            least, every = config.durations_min, self._level >= 2
+            found += lists.durations(
+                reports, number=config.durations, least=least, verbose=every, width=width, ink=ink
+            )
+        if config.costs is not None:
+            found += lists.costs(reports, number=config.costs, width=width, ink=ink)
+        if lists.wants_notices(config.report_chars):
+            found += lists.notices(self._notices, width=width, ink=ink)
+        return found

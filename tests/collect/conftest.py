@@ -12,6 +12,7 @@ import pytest
 import rpd
 from rpd.collect import Collection, collect
 from rpd.config import Config
+from rpd.errors import CollectionError
 from rpd.hooks import PluginManager, make_plugin_manager, register
 
 
@@ -64,7 +65,7 @@ class Project:
         assert [error.message for error in collection.errors] == []
         return [node.id for node in collection.nodes]
 
-    def error(self, *args: str, **settings: Any) -> rpd.errors.CollectionError:  # type: ignore[name-defined]
+    def error(self, *args: str, **settings: Any) -> CollectionError:
         (error,) = self.collect(*args, **settings).errors
         return error
 

@@ -149,3 +149,22 @@ def test_stdout_is_itself_again_after_an_error(project, capfd):
     project.collect()
     os.write(1, b"here")
     assert capfd.readouterr().out == "here"
+
+
+def test_a_package_of_another_folder_steps_aside_whole(project):
+    """Two packages of one name, with modules below them, do not mix."""
+    project.write(
+        {
+            f"{folder}/{name}": text
+            for folder in ("a", "b")
+            for name, text in {
+                "lib/__init__.py": "",
+                "lib/data.py": f"WHO = {folder!r}\n",
+                f"deploy_{folder}.py": "import lib.data\nfrom lib.data import WHO\nASKED = lib.data.WHO\n"
+                + JOB,
+                f"deploy_{folder}2.py": "from lib import data\nWHO = ASKED = data.WHO\n" + JOB,
+            }.items()
+        }
+    )
+    found = [(module.WHO, module.ASKED) for module in modules(project).values()]
+    assert found == [("a", "a"), ("a", "a"), ("b", "b"), ("b", "b")]

@@ -1,0 +1,160 @@
+"""Pods in REST v2: the body that asks for one, and what an answer says of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+from rpd.errors import RequestRejected
+from rpd.runpod.cpu import cpu_instance
+from rpd.runpod.literal import escape
+from rpd.runpod.order import SSH_PORT
+from rpd.runpod.rest import Rest
+from rpd.values.pod import Cloud, PodInfo, PodSpec, PodStatus, SshEndpoint
+
+LEAST_VOLUME_GB = 10
+"""The smallest volume of a pod that REST v2 takes."""
+
+_LOG_SILENCE_SECONDS = 2.0
+"""How long a stream of log lines may say nothing until what it said is taken for all there is."""
+
+_STATUSES = {
+    "PROVISIONING": PodStatus.RUNNING,
+    "STARTING": PodStatus.RUNNING,
+    "RUNNING": PodStatus.RUNNING,
+    "EXITED": PodStatus.EXITED,
+    # Nothing runs any more, and it can be started again: as after a stop.
+    "ERROR": PodStatus.EXITED,
+    "TERMINATED": PodStatus.TERMINATED,
+}
+"""REST v2 tells how far a container is; PodStatus is what RunPod wants of the pod, which bills from the start."""
+
+
+def create_body(spec: PodSpec, *, network_volume_id: str | None = None) -> dict[str, Any]:
+    """Return the body of ``POST /v2/pods``. Raises RequestRejected.
+
+    ``startSsh`` adds the account's keys only where the environment has no ``PUBLIC_KEY``. Without ``count``
+    RunPod answers that there are no instances.
+    """
+    request, offer = spec.request, spec.offer
+    if request.spot:
+        raise RequestRejected("RunPod's REST v2 rents no spot pods: set spot=False")
+    _check_texts(spec)
+    body: dict[str, Any] = {
+        "name": spec.name,
+        "image": request.image,
+        "cloud": offer.cloud.value.upper(),
+        "disk": request.container_disk_gb,
+        "ports": list(dict.fromkeys((SSH_PORT, *request.ports))),
+        "env": dict(spec.env),
+        "startSsh": True,
+        "dataCenterIds": [] if offer.datacenter is None else [offer.datacenter],
+        **_compute(spec),
+        **_mounts(spec, network_volume_id),
+    }
+    if request.docker_args is not None:
+        body["args"] = request.docker_args
+    if request.template_id is not None:
+        body["templateId"] = request.template_id
+    return body
+
+
+def _check_texts(spec: PodSpec) -> None:
+    """Raise RequestRejected for characters that no pod can be made with, as for the other API."""
+    escape(spec.name, "the pod's name")
+    escape(spec.request.image, "image")
+    escape(spec.request.docker_args or "", "docker_args", lines=True)
+    for name, value in spec.env.items():
+        escape(name, "env")
+        escape(value, f"env[{name!r}]", lines=True)
+
+
+def _compute(spec: PodSpec) -> dict[str, Any]:
+    request, offer = spec.request, spec.offer
+    if offer.gpu_id is None:
+        flavour, vcpus, _ = cpu_instance(request.min_vcpu, request.min_memory_gb).split("-")
+        return {"cpu": {"id": flavour, "vcpuCount": int(vcpus)}}
+    gpu: dict[str, Any] = {"id": offer.gpu_id, "count": offer.count}
+    return {"gpu": {**gpu, "allowedCudaVersions": list(request.cuda)} if request.cuda else gpu}
+
+
+def _mounts(spec: PodSpec, network_volume_id: str | None) -> dict[str, Any]:
+    request = spec.request
+    if network_volume_id is not None:
+        return {"mounts": {"network": [{"volumeId": network_volume_id, "path": request.mount}]}}
+    # A CPU pod has no volume of its own.
+    if not request.storage.volume_gb or spec.offer.gpu_id is None:
+        return {}
+    size = max(request.storage.volume_gb, LEAST_VOLUME_GB)
+    return {"mounts": {"persistent": {"size": size, "path": request.mount}}}
+
+
+def lacking(spec: PodSpec) -> str:
+    """Return a sentence on what of the request REST v2 cannot be asked for, empty if nothing."""
+    request = spec.request
+    if spec.offer.gpu_id is None or not (request.min_vcpu or request.min_memory_gb):
+        return ""
+    return "RunPod's REST v2 cannot be asked for min_vcpu and min_memory_gb of a GPU pod: they are left out"
+
+
+def pod_info(row: Mapping[str, Any]) -> PodInfo:
+    """Return the pod that an answer describes."""
+    gpu, runtime = _table(row.get("gpu")), _table(row.get("runtime"))
+    status = _STATUSES.get(str(row.get("status")), PodStatus.UNKNOWN)
+    cost = _number(row.get("cost"))
+    uptime = _number(runtime.get("uptime"))
+    return PodInfo(
+        id=str(row["id"]),
+        name=str(row.get("name") or ""),
+        status=status,
+        image=str(row.get("image") or ""),
+        gpu=gpu.get("id") or None,
+        gpu_count=int(_number(gpu.get("count")) or 0),
+        datacenter=row.get("dataCenterId") or None,
+        cloud=_cloud(row.get("cloud")),
+        # Nothing is for free: a running pod without a cost is one whose cost is not known yet.
+        usd_per_hr=None if not cost and status is PodStatus.RUNNING else cost,
+        ssh=_ssh(row) if status is PodStatus.RUNNING else None,
+        uptime_seconds=None if uptime is None else max(0, int(uptime)),
+        last_status_change=str(row.get("status") or ""),
+        volume_gb=int(_number(_table(_table(row.get("mounts")).get("persistent")).get("size")) or 0),
+    )
+
+
+def path_of(pod_id: str) -> str:
+    """Return the path of a pod. Raises RequestRejected for what cannot be an id."""
+    return f"/pods/{quote(escape(pod_id, 'the pod id'), safe='')}"
+
+
+def read_logs(rest: Rest, pod_id: str, tail: int) -> tuple[str, ...]:
+    """Return the last lines of what the pod's machine did with it. Raises PodNotFound."""
+    if tail < 1:
+        return ()
+    params = {"source": "system", "tail": str(tail)}
+    events = rest.events(f"{path_of(pod_id)}/logs", params, count=tail, seconds=_LOG_SILENCE_SECONDS)
+    return tuple(str(event["line"]) for event in events if isinstance(event, dict) and event.get("line"))
+
+
+def _table(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _cloud(text: object) -> Cloud | None:
+    return {"SECURE": Cloud.SECURE, "COMMUNITY": Cloud.COMMUNITY}.get(str(text))
+
+
+def _ssh(row: Mapping[str, Any]) -> SshEndpoint | None:
+    """Return where sshd is reached directly; RunPod's proxy carries neither files nor forwarded ports."""
+    direct = _table(_table(row.get("ssh")).get("direct"))
+    if not direct.get("host") or not direct.get("port"):
+        return None
+    user = str(direct.get("username") or "root")
+    return SshEndpoint(host=str(direct["host"]), port=int(direct["port"]), user=user)
+
+
+def _number(value: object) -> float | None:
+    try:
+        return float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return None

@@ -1,0 +1,211 @@
+"""RestProvider: pods rented over REST v2, which lives on when GraphQL is gone."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from rpd.errors import PodNotFound, ProviderError, RequestRejected, TransientError
+from rpd.runpod import market, order, rest_catalogue, rest_pods
+from rpd.runpod.address import api_name
+from rpd.runpod.catalogue import Catalogue, NetworkVolume
+from rpd.runpod.live import LiveCatalogue, Question
+from rpd.runpod.notices import Notices
+from rpd.runpod.pace import Retry, TokenBucket
+from rpd.runpod.reconcile import Patience, UnsureCreate, as_asked, completed, living, reconciled
+from rpd.runpod.rest import Conflict, NotThere, Rest
+from rpd.runpod.stored import CatalogueStore, default_store
+from rpd.values.pod import Account, Offer, PodInfo, PodRequest, PodSpec, PodStatus
+
+T = TypeVar("T")
+
+_ACCOUNT = "query { myself { id clientBalance currentSpendPerHr } }"
+_SHAPELESS = (KeyError, TypeError, ValueError, AttributeError)
+
+
+class RestProvider:
+    """Rents pods over REST v2; implements ``rpd.values.pod.Provider``. There are no spot pods.
+
+    ``notify`` hears sentences meant for the user, on the thread of any call; it may be set later.
+    ``catalogue_seconds``: how long prices and stock that were read are used.
+    """
+
+    def __init__(
+        self,
+        key: str,
+        *,
+        notify: Callable[[str], None] | None = None,
+        retry: Retry | None = None,
+        patience: Patience | None = None,
+        bucket: TokenBucket | None = None,
+        rest: Rest | None = None,
+        store: CatalogueStore | None = None,
+        notices: Notices | None = None,
+        catalogue_seconds: float = 60.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._notices = notices or Notices()
+        if notify is not None:
+            self._notices.notify = notify
+        self._retry = retry or Retry()
+        self._patience = patience or Patience()
+        bucket = bucket or TokenBucket()
+        bucket.on_hold = self._notices.hold
+        self._rest = rest or Rest(key, bucket)
+        self._live = LiveCatalogue(
+            self._rest,
+            notices=self._notices,
+            store=default_store() if store is None else store,
+            retry=self._retry,
+            seconds=catalogue_seconds,
+            clock=clock,
+        )
+        self._volumes_lock = threading.Lock()
+        self._volumes: tuple[NetworkVolume, ...] | None = None
+
+    @property
+    def name(self) -> str:
+        """``RunPod``, or where else the calls go."""
+        return api_name()
+
+    @property
+    def notify(self) -> Callable[[str], None]:
+        """Who hears sentences meant for the user."""
+        return self._notices.notify
+
+    @notify.setter
+    def notify(self, hear: Callable[[str], None]) -> None:
+        self._notices.notify = hear
+
+    # --- who pays, and what there is ------------------------------------------------------------------------
+
+    def account(self) -> Account:
+        """Check the key and return whose it is, with its balance while GraphQL tells. Raises AuthError.
+
+        REST v2 tells neither; there the key is proved by reading the list of pods, and ``id`` is empty.
+        """
+        try:
+            me = self._rest.graphql(_ACCOUNT)["myself"]
+            return Account(
+                id=str(me["id"]),
+                balance_usd=me.get("clientBalance"),
+                spend_usd_per_hr=me.get("currentSpendPerHr"),
+            )
+        except (ProviderError, *_SHAPELESS):
+            # Gone, or a key that may not use it: no reason to stop.
+            self.list()
+        return Account(id="")
+
+    def catalogue(self, count: int = 1, *, cuda: tuple[str, ...] = ()) -> Catalogue:
+        """Return what RunPod has for ``count`` GPUs per pod, else (with a notice) what was shipped."""
+        return self._live.ask(Question(count=count, cuda=cuda))
+
+    def offers(self, request: PodRequest) -> Sequence[Offer]:
+        """Return what to try for ``request``, best first. Raises RequestRejected if it cannot be had this way."""
+        if request.spot:
+            raise RequestRejected("RunPod's REST v2 rents no spot pods: set spot=False")
+        catalogue = self._live.ask(Question.of(request))
+        if request.storage.network_volume is not None:
+            catalogue = replace(catalogue, volumes=self._network_volumes())
+        return market.offers(request, catalogue)
+
+    # --- pods -----------------------------------------------------------------------------------------------
+
+    def create(self, spec: PodSpec) -> PodInfo:
+        """Rent a pod, once. Raises NoCapacity, and TransientError where it is certain that no pod came of it.
+
+        If the answer is lost, or may be wrong, the pod is looked for by its name; AmbiguousCreate is left for
+        the case that the list could not be read either.
+        """
+        body = rest_pods.create_body(spec, network_volume_id=self._volume_id(spec.request))
+        if lacking := rest_pods.lacking(spec):
+            self._notices.once(lacking)
+        try:
+            answer = self._rest.create("/pods", body, secrets=order.secret_texts(spec))
+        except UnsureCreate as unsure:
+            return reconciled(spec, unsure, self._patience, self.list)
+        asked = as_asked(spec, str(answer["id"]))
+        try:
+            return completed(rest_pods.pod_info(answer), asked)
+        except _SHAPELESS:
+            # It exists and bills: its id must reach the caller whatever else the answer holds.
+            return asked
+
+    def get(self, pod_id: str) -> PodInfo | None:
+        """Return the pod, None if it is deleted or was never there."""
+        path = rest_pods.path_of(pod_id)
+        try:
+            return living(self._read(lambda: _read_pod(self._rest.get(path))))
+        except NotThere:
+            return None
+
+    def list(self) -> Sequence[PodInfo]:
+        """Return the account's pods that are not deleted. Raises TransientError for a list with holes."""
+        return self._read(lambda: _read_pods(self._rest.get("/pods")))
+
+    def stop(self, pod_id: str) -> None:
+        """Stop the pod. Raises PodNotFound."""
+        path = rest_pods.path_of(pod_id)
+        try:
+            self._read(lambda: self._rest.post(f"{path}/action", {"action": "stop"}))
+        except Conflict:
+            pod = self.get(pod_id)
+            if pod is None or pod.status is not PodStatus.EXITED:
+                raise
+
+    def delete(self, pod_id: str) -> None:
+        """Delete the pod; one that is gone already is a success."""
+        path = rest_pods.path_of(pod_id)
+        try:
+            self._read(lambda: self._rest.delete(path))
+        except PodNotFound:
+            return
+
+    def logs(self, pod_id: str, *, tail: int = 20) -> tuple[str, ...]:
+        """Return the last lines of what the pod's machine did with it. Raises PodNotFound."""
+        return rest_pods.read_logs(self._rest, pod_id, tail)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._rest.close()
+
+    # --- how ------------------------------------------------------------------------------------------------
+
+    def _read(self, act: Callable[[], T]) -> T:
+        """Call what may be repeated."""
+        return self._retry.call(act)
+
+    def _network_volumes(self) -> tuple[NetworkVolume, ...]:
+        with self._volumes_lock:
+            if self._volumes is None:
+                self._volumes = self._read(lambda: _read_volumes(self._rest.get(rest_catalogue.VOLUMES)))
+            return self._volumes
+
+    def _volume_id(self, request: PodRequest) -> str | None:
+        wanted = request.storage.network_volume
+        return None if wanted is None else market.find_volume(wanted, self._network_volumes()).id
+
+
+def _read_pod(answer: Any) -> PodInfo:
+    try:
+        return rest_pods.pod_info(answer)
+    except _SHAPELESS:
+        raise TransientError("RunPod answered in another shape than expected") from None
+
+
+def _read_pods(answer: Any) -> tuple[PodInfo, ...]:
+    rows = answer.get("pods") if isinstance(answer, dict) else None
+    # A list with holes must not be read as "nothing is running".
+    if not isinstance(rows, list) or not all(isinstance(row, dict) and row.get("id") for row in rows):
+        raise TransientError("RunPod's list of pods is incomplete")
+    return tuple(filter(None, map(living, map(_read_pod, rows))))
+
+
+def _read_volumes(answer: Any) -> tuple[NetworkVolume, ...]:
+    try:
+        return rest_catalogue.read_volumes(answer)
+    except _SHAPELESS:
+        raise TransientError("RunPod answered in another shape than expected") from None

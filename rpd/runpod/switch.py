@@ -1,0 +1,130 @@
+"""SwitchingProvider: RunPod through the SDK until its API is retired, through REST v2 from then on."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Literal, TypeVar
+
+from rpd.errors import ApiRetired
+from rpd.runpod.address import api_name
+from rpd.runpod.catalogue import Catalogue
+from rpd.runpod.notices import Notices
+from rpd.runpod.pace import Retry, TokenBucket
+from rpd.runpod.provider import RunPodProvider
+from rpd.runpod.reconcile import Patience
+from rpd.runpod.rest import Rest
+from rpd.runpod.rest_provider import RestProvider
+from rpd.runpod.stored import CatalogueStore, default_store
+from rpd.values.pod import Account, Offer, PodInfo, PodRequest, PodSpec
+
+T = TypeVar("T")
+Lifecycle = Literal["sdk", "rest"]
+
+
+class SwitchingProvider:
+    """Implements ``rpd.values.pod.Provider`` by one of two others; pods made through one are there for the other.
+
+    It begins with the SDK (``lifecycle="sdk"``), and goes over to REST v2 for good when GraphQL answers that it is
+    retired: such a call did nothing, so it is made again there. With ``"rest"`` only what REST v2 lacks, spot pods,
+    goes through the SDK. ``notify`` hears sentences meant for the user, and may be set later.
+    """
+
+    def __init__(
+        self,
+        key: str,
+        *,
+        lifecycle: Lifecycle = "sdk",
+        notify: Callable[[str], None] | None = None,
+        retry: Retry | None = None,
+        patience: Patience | None = None,
+        bucket: TokenBucket | None = None,
+        store: CatalogueStore | None = None,
+    ) -> None:
+        self._notices = Notices()
+        if notify is not None:
+            self._notices.notify = notify
+        bucket = bucket or TokenBucket()
+        store = default_store() if store is None else store
+        rest = Rest(key, bucket)
+        self._sdk = RunPodProvider(
+            key, retry=retry, patience=patience, bucket=bucket, rest=rest, store=store, notices=self._notices
+        )
+        self._rest = RestProvider(
+            key, retry=retry, patience=patience, bucket=bucket, rest=rest, store=store, notices=self._notices
+        )
+        self._lock = threading.Lock()
+        self._uses_sdk = lifecycle == "sdk"
+        self._retired = False
+
+    @property
+    def name(self) -> str:
+        """``RunPod``, or where else the calls go."""
+        return api_name()
+
+    @property
+    def notify(self) -> Callable[[str], None]:
+        """Who hears sentences meant for the user."""
+        return self._notices.notify
+
+    @notify.setter
+    def notify(self, hear: Callable[[str], None]) -> None:
+        self._notices.notify = hear
+
+    def account(self) -> Account:
+        """Check the key and return whose it is. Raises AuthError."""
+        return self._call(lambda provider: provider.account())
+
+    def catalogue(self, count: int = 1, *, cuda: tuple[str, ...] = ()) -> Catalogue:
+        """Return what RunPod has for ``count`` GPUs per pod, else (with a notice) what was shipped."""
+        return self._call(lambda provider: provider.catalogue(count, cuda=cuda))
+
+    def offers(self, request: PodRequest) -> Sequence[Offer]:
+        """Return what to try for ``request``, best first. Raises RequestRejected if it contradicts itself."""
+        return self._call(lambda provider: provider.offers(request), spot=request.spot)
+
+    def create(self, spec: PodSpec) -> PodInfo:
+        """Rent a pod, once, as RunPodProvider and RestProvider do."""
+        return self._call(lambda provider: provider.create(spec), spot=spec.request.spot)
+
+    def get(self, pod_id: str) -> PodInfo | None:
+        """Return the pod, None if it is deleted or was never there."""
+        return self._call(lambda provider: provider.get(pod_id))
+
+    def list(self) -> Sequence[PodInfo]:
+        """Return the account's pods that are not deleted."""
+        return self._call(lambda provider: provider.list())
+
+    def stop(self, pod_id: str) -> None:
+        """Stop the pod. Raises PodNotFound."""
+        self._call(lambda provider: provider.stop(pod_id))
+
+    def delete(self, pod_id: str) -> None:
+        """Delete the pod; one that is gone already is a success."""
+        self._call(lambda provider: provider.delete(pod_id))
+
+    def logs(self, pod_id: str, *, tail: int = 20) -> tuple[str, ...]:
+        """Return the last lines of what the pod's machine did with it. Raises PodNotFound."""
+        return self._rest.logs(pod_id, tail=tail)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._rest.close()
+
+    def _call(self, act: Callable[[RunPodProvider | RestProvider], T], *, spot: bool = False) -> T:
+        """Make a call where it belongs, and again over REST v2 if GraphQL turns out to be retired."""
+        if (self._uses_sdk or spot) and not self._retired:
+            try:
+                return act(self._sdk)
+            except ApiRetired as retired:
+                self._retire(retired)
+        return act(self._rest)
+
+    def _retire(self, why: ApiRetired) -> None:
+        with self._lock:
+            if self._retired:
+                return
+            self._retired = True
+        self._notices.notify(
+            f"{why}: rpd goes on with RunPod's REST v2, which has no spot pods and no balance"
+        )

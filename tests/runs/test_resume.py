@@ -1,0 +1,209 @@
+"""Resuming: a run whose driver was killed ends as if nobody had disturbed it."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from rpd.emulator.launch import Launched
+from rpd.record import history
+from rpd.testing import RpdRun
+from rpd.values.report import NodeReport, Outcome
+from tests.runs.conftest import events, run_dir_of, wait_until
+
+Project = Callable[[dict[str, str]], Path]
+
+STEPS = """
+import rpd
+
+@rpd.job(gpu=rpd.Gpu("NVIDIA RTX A4000"), budget=rpd.Budget(cost_cap_usd=1))
+@rpd.mark.parametrize("n", [1, 2])
+def fit(pod, staged_dir, n, record_metric):
+    pod.run(f"echo first {n} >> log.txt", cwd=staged_dir)
+    pod.run("echo begun; while [ ! -e go ]; do sleep 0.1; done; echo ended; wc -l < log.txt > lines", cwd=staged_dir)
+    pod.write(f"{staged_dir}/late", "written once")
+    pod.run("echo '{\\"accuracy\\": 0.5}' > metrics.json", cwd=staged_dir)
+    pod.pull("*.json", cwd=staged_dir)
+    pod.pull("lines", cwd=staged_dir)
+    record_metric("n", n)
+"""
+AWAITED = "begun"
+
+
+def start_and_kill(rpd: RpdRun, folder: Path, emulator: Launched, ready: Callable[[], bool]) -> None:
+    """Start a run of two nodes at once and SIGKILL its driver when ``ready`` says so."""
+    process = rpd.start(folder, "-n", "2")
+    try:
+        wait_until(ready, what="the moment to kill the driver")
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+
+
+def logs_hold(folder: Path, text: str) -> bool:
+    run_dir = run_dir_of(folder)
+    logs = list(run_dir.glob("*/output.log")) if run_dir else []
+    return len(logs) == 2 and all(text in log.read_text(encoding="utf-8") for log in logs)
+
+
+def comparable(report: NodeReport) -> object:
+    """Return what must not depend on whether the run was disturbed: all but times, money, and the pod's own ids."""
+    return (
+        report.node,
+        report.result.outcome,
+        report.result.cause,
+        report.result.attempts,
+        [replace(step, seconds=0.0) for step in report.steps],
+        report.artifacts,
+        report.metrics,
+        report.source,
+    )
+
+
+def stories(run_dir: Path) -> list[object]:
+    """Return what each node's manifest tells, in the order of their ids."""
+    return [comparable(each) for each in sorted(history.reports(run_dir), key=lambda report: report.node.id)]
+
+
+def free_the_commands(emulator: Launched, folder: Path) -> None:
+    """Let the commands that wait on the pods go on, through the pods' own SSH."""
+    run_dir = run_dir_of(folder)
+    assert run_dir is not None
+    from rpd.execute.ssh import connect
+    from rpd.values.pod import SshEndpoint
+
+    for pod in emulator.pods():
+        port = next(p["publicPort"] for p in pod["ports"] if p["privatePort"] == 22)
+        remote = connect(
+            SshEndpoint(host="127.0.0.1", port=port),
+            private_key=run_dir / ".ssh" / "id_ed25519",
+            known_hosts=run_dir / ".ssh" / "other_known_hosts",
+            pod_id=pod["id"],
+            timeout=20.0,
+            is_alive=lambda: True,
+        )
+        remote.write(f"/workspace/{folder.name}/go", b"")
+        remote.close()
+
+
+def test_a_killed_run_is_carried_on_to_the_manifest_an_undisturbed_one_writes(
+    rpd: RpdRun, project: Project, emulator: Launched
+) -> None:
+    """The pods are taken over, finished steps are not done again, the running command is attached to."""
+    folder = project({"deploy_a.py": STEPS})
+    start_and_kill(rpd, folder, emulator, lambda: logs_hold(folder, AWAITED))
+    pods = {pod["id"] for pod in emulator.pods()}
+    free_the_commands(emulator, folder)
+
+    result = rpd(folder, command="resume")
+
+    assert result.exit_code == 0, result.out + result.err
+    run_dir = run_dir_of(folder)
+    assert run_dir is not None
+    reports = history.reports(run_dir)
+    assert {report.pod.id for report in reports if report.pod} == pods
+    assert emulator.pods() == []
+    for report in reports:
+        assert report.result.outcome is Outcome.PASSED
+        assert report.metrics == {"accuracy": 0.5, "n": report.node.parameters["n"]}
+        # The first command appended once: it was not run a second time.
+        assert (Path(report.folder) / "artifacts" / "lines").read_text(encoding="utf-8").strip() == "1"
+        assert (Path(report.folder) / "output.log").read_text(encoding="utf-8") == "begun\nended\n"
+        assert len(report.steps) == 7
+
+
+def test_steps_of_an_undisturbed_run_are_the_same(rpd: RpdRun, project: Project, emulator: Launched) -> None:
+    """A run killed in its last command tells the same story, but for times and money, as one left alone."""
+    body = STEPS.replace("while [ ! -e go ]; do sleep 0.1; done; ", "")
+    folder = project({"deploy_a.py": body})
+    alone = rpd(folder, "-n", "2")
+    assert alone.exit_code == 0, alone.out + alone.err
+    assert alone.run_dir is not None
+    expected = stories(alone.run_dir)
+    (folder / "rpd-runs").rename(folder.parent / "before")
+
+    start_and_kill(rpd, folder, emulator, lambda: _has_begun(folder, "step_finished"))
+    result = rpd(folder, command="resume")
+
+    assert result.exit_code == 0, result.out + result.err
+    run_dir = run_dir_of(folder)
+    assert run_dir is not None
+    assert stories(run_dir) == expected
+    assert emulator.pods() == []
+
+
+def _has_begun(folder: Path, event: str) -> bool:
+    run_dir = run_dir_of(folder)
+    journals = list(run_dir.glob("*/events.jsonl")) if run_dir else []
+    return any(f'"{event}"' in path.read_text(encoding="utf-8") for path in journals)
+
+
+@pytest.mark.parametrize("moment", ["intent", "created", "ready"])
+def test_killed_while_a_pod_is_had(
+    rpd: RpdRun, project: Project, emulator: Launched, moment: str
+) -> None:
+    """Whatever line of the lease was the last one written, resuming ends with every node passed and no pod left."""
+    body = STEPS.replace("while [ ! -e go ]; do sleep 0.1; done; ", "")
+    folder = project({"deploy_a.py": body})
+    start_and_kill(rpd, folder, emulator, lambda: _run_event(folder, moment))
+
+    result = rpd(folder, command="resume")
+
+    assert result.exit_code == 0, result.out + result.err
+    assert "2 passed" in result.out
+    assert emulator.pods() == []
+
+
+def _run_event(folder: Path, event: str) -> bool:
+    run_dir = run_dir_of(folder)
+    return run_dir is not None and bool(events(run_dir, event))
+
+
+def test_a_pod_that_died_meanwhile_starts_its_node_afresh(
+    rpd: RpdRun, project: Project, emulator: Launched
+) -> None:
+    """The steps done on a pod that is gone are done again on a new one."""
+    body = STEPS.replace("while [ ! -e go ]; do sleep 0.1; done; ", "sleep $(cat wait 2>/dev/null || echo 0); ")
+    folder = project({"deploy_a.py": body, "wait": "60"})
+    start_and_kill(rpd, folder, emulator, lambda: logs_hold(folder, AWAITED))
+    before = {pod["id"] for pod in emulator.pods()}
+    for pod_id in before:
+        assert rpd(folder, pod_id, command="stop").exit_code == 0
+    (folder / "wait").write_text("0", encoding="utf-8")
+
+    result = rpd(folder, command="resume")
+
+    assert result.exit_code == 0, result.out + result.err
+    assert "starts afresh" in result.out + result.err
+    run_dir = run_dir_of(folder)
+    assert run_dir is not None
+    assert before.isdisjoint({report.pod.id for report in history.reports(run_dir) if report.pod})
+    assert emulator.pods() == []
+
+
+def test_a_job_whose_steps_changed_is_told_so(rpd: RpdRun, project: Project, emulator: Launched) -> None:
+    """Another command in the place of one that was done is an error that says what to do, and the pod is released."""
+    folder = project({"deploy_a.py": STEPS})
+    start_and_kill(rpd, folder, emulator, lambda: logs_hold(folder, AWAITED))
+    (folder / "deploy_a.py").write_text(STEPS.replace("echo first", "echo another"), encoding="utf-8")
+
+    result = rpd(folder, command="resume")
+
+    assert result.exit_code == 1
+    assert "is another than before" in result.out
+    assert "run it afresh" in result.out
+    assert emulator.pods() == []
+
+
+def test_nothing_to_resume(rpd: RpdRun, project: Project) -> None:
+    """Without an unfinished run there is one clear line, and exit code 4."""
+    folder = project({"deploy_a.py": STEPS})
+
+    result = rpd(folder, command="resume")
+
+    assert result.exit_code == 4
+    assert "there is nothing to carry on" in result.err

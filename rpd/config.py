@@ -384,7 +384,7 @@ class Config:
         "the cloud to try when the first has nothing",
         "--fallback-cloud-type",
         choices=("secure", "community"),
-        **_MONEY,
+        **_PRICE,
     )
     ssh_ready_seconds: float | None = _setting(
         None,
@@ -392,7 +392,7 @@ class Config:
         "--ssh-ready-timeout-sec",
         metavar="SEC",
         parse=parse_duration,
-        **_MONEY,
+        **_PRICE,
     )
     wait_for_stock: float | None = _setting(
         None,
@@ -405,6 +405,39 @@ class Config:
     )
     force_fresh: bool = _setting(
         False, "use no pod that an earlier run stopped to be used again", "--force-fresh", action="store_true", **_MONEY
+    )
+    keep_failed: float | None = _setting(
+        None,
+        "keep the pod of a node that did not pass for so long; then it deletes itself",
+        "--keep-failed",
+        key="keep_failed",
+        metavar="DURATION",
+        parse=parse_duration,
+        **_MONEY,
+    )
+    keep_unverified: float = _setting(
+        7200.0,
+        "how long to keep a pod whose results could not be fetched whole (0: not at all)",
+        key="keep_unverified",
+        parse=_seconds,
+    )
+    watchdog_linger: float = _setting(
+        900.0,
+        "how long a pod outlives its last command and rpd itself before it deletes itself",
+        key="watchdog_linger",
+        parse=parse_duration,
+    )
+    watchdog_grace: float = _setting(
+        300.0,
+        "how long after its cap a pod deletes itself that rpd has not released",
+        key="watchdog_grace",
+        parse=parse_duration,
+    )
+    telemetry_interval: float = _setting(
+        5.0,
+        "how often a pod tells how busy it is (0: never)",
+        key="telemetry_interval",
+        parse=_seconds,
     )
     confirm_above_usd: float = _setting(
         10.0,
@@ -431,7 +464,12 @@ class Config:
         True, "show the output of all nodes as it comes", "-s", action="store_false", **_RUN
     )
     as_json: bool = _setting(
-        False, "print JSON", "--json", action="store_true", commands=("collect", "ps", "gpus", "estimate", "doctor"), group="output"
+        False,
+        "print JSON",
+        "--json",
+        action="store_true",
+        commands=("collect", "ps", "gpus", "estimate", "doctor"),
+        group="output",
     )
     full_trace: bool = _setting(
         False, "show rpd's own frames in tracebacks", "--full-trace", action="store_true", **_SHOW

@@ -12,6 +12,8 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO
 
 import rpd
 from rpd.emulator.launch import Launched, launch
@@ -28,6 +30,7 @@ except ModuleNotFoundError as error:
 NOWHERE = "http://127.0.0.1:9"
 """Where the API is looked for without the fixture ``emulator``: a test never reaches RunPod itself."""
 _PRINT_RUN_DIR = "--print-run-dir"
+_TELLS_FOLDER = ("run",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +55,58 @@ class RunResult:
         raise LookupError(f"no node {name!r} among {[report.node.id for report in self.reports]}\n{self.out}{self.err}")
 
 
+class Running:
+    """An ``rpd`` that was started and goes on; ``process`` takes signals."""
+
+    def __init__(self, command: Sequence[str], folder: Path, environment: Mapping[str, str], *, tells_folder: bool) -> None:
+        self._tells_folder = tells_folder
+        # Files, not pipes: nothing blocks, however much is printed, and what is there can be read at any time.
+        self._out, self._err = TemporaryFile(), TemporaryFile()
+        self.process = subprocess.Popen(
+            command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=self._out, stderr=self._err
+        )
+
+    def send_signal(self, number: int) -> None:
+        """Send it a signal."""
+        self.process.send_signal(number)
+
+    @property
+    def out(self) -> str:
+        """What it has printed until now."""
+        return _whole(self._out)
+
+    @property
+    def err(self) -> str:
+        """What it has printed to stderr until now."""
+        return _whole(self._err)
+
+    def finish(self, timeout: float = 100.0) -> RunResult:
+        """Wait until it ends and return what became of it. The test fails when ``timeout`` seconds are over."""
+        try:
+            self.process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            pytest.fail(f"rpd was still running after {timeout:g} s\n{self.out}{self.err}")
+        run_dir, out = _run_dir(self.out) if self._tells_folder else (None, self.out)
+        result = RunResult(
+            exit_code=self.process.returncode,
+            out=out,
+            err=self.err,
+            run_dir=run_dir,
+            reports=tuple(history.reports(run_dir)) if run_dir else (),
+        )
+        self._out.close()
+        self._err.close()
+        return result
+
+
+def _whole(file: IO[bytes]) -> str:
+    size = os.fstat(file.fileno()).st_size
+    # At an offset of its own: the child writes through the same open file.
+    return os.pread(file.fileno(), size, 0).decode(errors="replace")
+
+
 class RpdRun:
     """Runs ``rpd`` in a process of its own, as a user does: signals, environment and imports are the real ones."""
 
@@ -67,7 +122,7 @@ class RpdRun:
 
         ``env`` changes the environment; None removes a variable. The test fails when the time is over.
         """
-        return self.finish(self.start(folder, *args, command=command, env=env), timeout=timeout)
+        return self.start(folder, *args, command=command, env=env).finish(timeout)
 
     def start(
         self,
@@ -75,36 +130,15 @@ class RpdRun:
         *args: str,
         command: str = "run",
         env: Mapping[str, str | None] | None = None,
-    ) -> subprocess.Popen[str]:
+    ) -> Running:
         """Start ``rpd COMMAND args`` in ``folder`` and return at once: for tests that interrupt it."""
-        added = [_PRINT_RUN_DIR] if command == "run" and _PRINT_RUN_DIR not in args else []
-        return subprocess.Popen(
-            [sys.executable, "-P", "-m", "rpd", *filter(None, [command]), *args, *added],
-            cwd=folder,
-            env=_environment(env or {}),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            encoding="utf-8",
-            errors="replace",
-        )
-
-    def finish(self, process: subprocess.Popen[str], *, timeout: float = 100.0) -> RunResult:
-        """Wait for what ``start`` returned and read what it left. The test fails when the time is over."""
-        try:
-            out, err = process.communicate(timeout=timeout)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            out, err = process.communicate()
-            pytest.fail(f"rpd was still running after {timeout:g} s\n{out}{err}")
-        run_dir, out = _run_dir(process.args, out)
-        return RunResult(
-            exit_code=process.returncode,
-            out=out,
-            err=err,
-            run_dir=run_dir,
-            reports=tuple(history.reports(run_dir)) if run_dir else (),
+        tells_folder = command in _TELLS_FOLDER
+        words = [*filter(None, [command]), *args, *([_PRINT_RUN_DIR] if tells_folder else [])]
+        return Running(
+            [sys.executable, "-P", "-m", "rpd", *words],
+            Path(folder),
+            _environment(env or {}),
+            tells_folder=tells_folder,
         )
 
 
@@ -123,14 +157,13 @@ def _import_path() -> str:
     return os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH")]))
 
 
-def _run_dir(args: object, out: str) -> tuple[Path | None, str]:
-    """Return the run folder that ``--print-run-dir`` printed, and ``out`` without the line if it was not asked for."""
+def _run_dir(out: str) -> tuple[Path | None, str]:
+    """Return the run folder that ``--print-run-dir`` printed, and ``out`` without that line."""
     body, _, last = out.rstrip("\n").rpartition("\n")
     folder = Path(last)
     if not last or not folder.is_absolute() or not folder.is_dir():
         return None, out
-    was_added = isinstance(args, Sequence) and args[-1] == _PRINT_RUN_DIR
-    return folder, f"{body}\n" if was_added else out
+    return folder, f"{body}\n"
 
 
 @pytest.fixture

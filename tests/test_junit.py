@@ -345,14 +345,12 @@ def test_ctrl_c_writes_the_report(tmp_path: Path, rpd_run: RpdRun, emulator: Lau
     """After Ctrl-C the report holds what was interrupted."""
     project(tmp_path, ON_A_POD.replace("{last}", "echo waiting; sleep 300"))
     process = rpd_run.start(tmp_path, "--yes", "-s", "--junitxml", "out.xml", env={"HF_TOKEN": SECRET})
-    assert process.stdout is not None
-    seen = ""
     deadline = time.monotonic() + 60
-    while "waiting" not in seen.split("\n")[-2:][0] and time.monotonic() < deadline:
-        seen += process.stdout.readline()
+    while "| waiting" not in process.out and time.monotonic() < deadline:
+        time.sleep(0.02)
     process.send_signal(signal.SIGINT)
-    result: RunResult = rpd_run.finish(process)
-    assert result.exit_code == 2, seen + result.out + result.err
+    result: RunResult = process.finish()
+    assert result.exit_code == 2, result.out + result.err
     [case] = suite_of(tmp_path / "out.xml").iterfind("testcase")
     error = case.find("error")
     assert error is not None

@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,8 @@ from rpd.emulator import catalogue
 from rpd.emulator.faults import BOOT_KINDS, LIVE_KINDS, FaultBook, Rule
 from rpd.emulator.guest import image
 from rpd.emulator.guest.sandbox import wipe
-from rpd.emulator.guest.spec import GuestSpec, Isolation, Sshd, pack, unpack
+from rpd.emulator.guest.spec import GuestSpec, Isolation, Sshd
+from rpd.emulator.guest.wire import Message, Wire
 from rpd.emulator.state import Account, Pod
 from rpd.errors import ProvisioningError
 
@@ -46,7 +47,7 @@ class _Container:
     disk: Path
     port: int = 0
     listener: socket.socket | None = None
-    control: socket.socket | None = None
+    control: Wire | None = None
     rules: list[Rule] = field(default_factory=list)
     boot: asyncio.TimerHandle | None = None
     sent: bool = False
@@ -78,13 +79,14 @@ class Machines:
         self._lock = _hold(self._folder)
         self._ready = asyncio.Event()
         self._broken = False
+        self.when_broken: Callable[[], None] = lambda: None
+        """Called when the zygote ended by itself, and every pod with it."""
 
     # --- the zygote -------------------------------------------------------------------------------------------------
 
     def spawn_zygote(self) -> None:
         """Start the zygote, so that it loads while the server does."""
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+        self._wire, theirs = Wire.pair()
         paths = [str(Path(entry).resolve()) for entry in sys.path]
         # An environment of its own: what a forked SSH server shows under /proc is not the host's.
         with (self._folder / "zygote.log").open("wb") as log:
@@ -94,13 +96,11 @@ class Machines:
                 start_new_session=True, cwd="/", pass_fds=[self._lock],
             )  # fmt: skip
         theirs.close()
-        ours.send(pack({"op": "hello", "folder": str(self._folder), "isolation": self._wanted_isolation}))
-        ours.setblocking(False)
-        self._channel = ours
+        self._send({"op": "hello", "folder": str(self._folder), "isolation": self._wanted_isolation})
 
     async def open(self) -> None:
         """Wait until pods can be started. Raises ProvisioningError if they never can."""
-        asyncio.get_running_loop().add_reader(self._channel, self._hear)
+        asyncio.get_running_loop().add_reader(self._wire, self._hear)
         await self._ready.wait()
         if self._broken:
             log = (self._folder / "zygote.log").read_text(errors="replace")
@@ -111,8 +111,8 @@ class Machines:
         for container in self._live.values():
             if container.boot is not None:
                 container.boot.cancel()
-        asyncio.get_running_loop().remove_reader(self._channel)
-        self._channel.close()
+        asyncio.get_running_loop().remove_reader(self._wire)
+        self._wire.close()
         await asyncio.to_thread(self._zygote.wait)
         for task in tuple(self._tasks):
             task.cancel()
@@ -120,16 +120,16 @@ class Machines:
         os.close(self._lock)
 
     def _hear(self) -> None:
-        try:
-            data = self._channel.recv(1 << 18)
-        except BlockingIOError:
-            return
-        if not data:
-            asyncio.get_running_loop().remove_reader(self._channel)
+        messages = self._wire.receive()
+        if messages is None:
+            asyncio.get_running_loop().remove_reader(self._wire)
             self._broken = True
             self._ready.set()
-            return
-        message = unpack(data)
+            self.when_broken()
+        for message in messages or ():
+            self._heard(message)
+
+    def _heard(self, message: Message) -> None:
         if message["event"] == "ready":
             self.isolation = Isolation(message["isolation"])
             self._ready.set()
@@ -219,7 +219,7 @@ class Machines:
         listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         listener.bind((HOST, 0))  # bound, not listening: refused until an SSH server takes it over
         container.port = listener.getsockname()[1]
-        container.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        container.control, theirs = Wire.pair()
         spec = self._spec(container)
         container.sent = True
         self._send({"op": "start", "spec": spec.encode()}, listener.fileno(), theirs.fileno())
@@ -227,10 +227,8 @@ class Machines:
         listener.close()
 
     def _send(self, message: Mapping[str, Any], *descriptors: int) -> None:
-        with contextlib.suppress(OSError):
-            self._channel.setblocking(True)
-            socket.send_fds(self._channel, [pack(message)], descriptors)
-            self._channel.setblocking(False)
+        with contextlib.suppress(OSError):  # the zygote is gone: ``_hear`` is told so
+            self._wire.send(message, *descriptors)
 
     def _spec(self, container: _Container) -> GuestSpec:
         pod = container.pod
@@ -314,7 +312,7 @@ class Machines:
             self.account.outbid(container.pod)
         elif container.control is not None:
             wanted = {key: rule.params[key] for key in ("after_bytes", "down_seconds")}
-            container.control.send(pack(wanted))
+            container.control.send(wanted)
 
 
 def _hold(folder: Path) -> int:

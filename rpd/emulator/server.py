@@ -286,6 +286,7 @@ async def _serve(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, end.set)
+    emulator.machines.when_broken = end.set
     if linger is not None:
         _end_with_stdin(loop, linger, end)
     sweeper = loop.create_task(emulator.sweep_for_ever())

@@ -215,7 +215,10 @@ class Pod:
 
         def salvage() -> Pulled | None:
             with run.step(what.kind, what.name, what.command, what.fingerprint, self._lease.name) as end:
-                return fetch(end, required=False)
+                pulled = fetch(end, required=False)
+            if pulled is not None and run.files is not None:
+                run.record_artifact(pulled)
+            return pulled
 
         with run.phase("pull"):
             pulled = self._do(
@@ -226,7 +229,7 @@ class Pod:
                 keep=lambda held: {"pulled": None if held is None else {**asdict(held), "local": str(held.local)}},
                 recall=lambda held: _pulled(held["pulled"]),
             )
-        if pulled is not None and run.files is not None:
+        if pulled is not None and run.files is not None and not run.salvaging:
             run.record_artifact(pulled)
         return pulled
 

@@ -67,6 +67,7 @@ class Runner:
         self._context = context
         self._scopes = scopes
         self._late_errors: SimpleQueue[TeardownError] = SimpleQueue()
+        self._live: dict[str, tuple[NodeRun, datetime, tuple[AttemptRecord, ...]]] = {}
 
     def run(
         self, node: Node, slot: int, gpus: tuple[int, ...] = (), share: float = 1.0
@@ -108,6 +109,7 @@ class Runner:
         self, run: NodeRun, slot: int, early: Verdict | None, earlier: tuple[AttemptRecord, ...]
     ) -> NodeReport:
         started = datetime.now(UTC)
+        self._live[run.node.id] = (run, started, earlier)
         run.journal.write("node_resumed" if run.remembered else "node_started", sync=True, node=run.node.id, attempt=run.attempt)
         with acting_for(run):
             verdict = early or self._decide(run, slot)
@@ -116,7 +118,18 @@ class Runner:
         report = self._report(run, verdict, started, earlier)
         run.journal.write("node_finished", sync=True, outcome=report.result.outcome, cause=report.result.cause)
         run.close()
+        self._live.pop(run.node.id, None)
         return report
+
+    def abandon(self) -> list[tuple[NodeRun, NodeReport]]:
+        """Return the reports of the nodes that are under way, as interrupted: their pods were released."""
+        verdict = Verdict(Outcome.ERROR, Cause.INTERRUPTED, self._context.stop.reason)
+        abandoned = []
+        for run, started, earlier in list(self._live.values()):
+            self._settle(run)
+            abandoned.append((run, self._report(run, verdict, started, earlier)))
+            run.close()
+        return abandoned
 
     def take_late_errors(self) -> list[TeardownError]:
         """Return the teardown errors that belong to nodes which have been reported already, each once."""

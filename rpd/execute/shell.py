@@ -114,9 +114,10 @@ class Shell(Protocol):
         *,
         stdin: Iterable[bytes] | None = None,
         timeout: float | None = None,
+        stall: float | None = None,
         interrupt: Interrupt | None = None,
     ) -> Stream:
-        """Run ``script`` by ``sh``; ``timeout`` (seconds) is for the whole of it.
+        """Run ``script`` by ``sh``; ``timeout`` (seconds) is for the whole of it, ``stall`` for no byte either way.
 
         Without ``stdin`` the script itself travels over standard input and runs only if all of it arrived, so that it
         may hold secrets and is in no argument list. With ``stdin`` the script is an argument and reads those bytes.
@@ -129,6 +130,7 @@ class Shell(Protocol):
         *,
         stdin: Iterable[bytes] | None = None,
         timeout: float | None = None,
+        stall: float | None = None,
         interrupt: Interrupt | None = None,
     ) -> Ended:
         """Run ``script`` as ``open`` does and wait for its end."""

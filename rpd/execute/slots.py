@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from rpd.errors import Interrupted
 from rpd.execute.context import RunContext
@@ -19,6 +21,7 @@ from rpd.values.report import NodeReport
 
 JOIN_SECONDS = 0.2
 """How often the main thread wakes while slots work, so that Python can run its signal handlers."""
+GIVE_UP_SECONDS = 3.0
 
 
 class Execution:
@@ -50,6 +53,8 @@ class Execution:
         self._waiting: list[NodeRun] = []
         """Runs whose shared pods were still there when they were reported."""
         self._crash: BaseException | None = None
+        self._threads: list[threading.Thread] = []
+        self._given_up = False
 
     @property
     def reports(self) -> tuple[NodeReport, ...]:
@@ -63,21 +68,40 @@ class Execution:
         try:
             if self._context.is_dry:
                 self._slot(0)
+                self._tear_down()
             else:
-                self._run_threads()
+                count = max(1, min(self._plan.width, len(self._plan.lanes)))
+                self._run_threads(*(partial(self._slot, number) for number in range(count)))
+                self._run_threads(self._tear_down)
         finally:
             forget()
-        self._amend(errors=self._scopes.all_done())
         if self._crash is not None:
             raise self._crash
 
-    def _run_threads(self) -> None:
-        count = max(1, min(self._plan.width, len(self._plan.lanes)))
+    def give_up(self) -> None:
+        """Report what a second Ctrl-C cut short, once every pod is released.
+
+        Slots get GIVE_UP_SECONDS to notice that their pods are gone; what a job function that hangs in the driver still
+        does is heard no more.
+        """
+        deadline = time.monotonic() + GIVE_UP_SECONDS
+        for thread in self._threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        for run, report in self._runner.abandon():
+            with self._lock:
+                is_over = run.node.id in self._reports
+            if not is_over:
+                self._publish(run.node, report)
+        self._amend()
+        with self._lock:
+            self._given_up = True
+
+    def _run_threads(self, *tasks: Callable[[], None]) -> None:
         # Daemons, so that a second Ctrl-C can leave without waiting for a job function that hangs in the driver.
         threads = [
-            threading.Thread(target=self._slot, args=(number,), name=f"rpd-slot-{number}", daemon=True)
-            for number in range(count)
+            threading.Thread(target=task, name=f"rpd-slot-{number}", daemon=True) for number, task in enumerate(tasks)
         ]
+        self._threads += threads
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -85,6 +109,13 @@ class Execution:
                 thread.join(JOIN_SECONDS)
                 if self._context.stop.level >= StopLevel.ABANDON:
                     raise Interrupted(self._context.stop.reason)
+
+    def _tear_down(self) -> None:
+        """Tear down what outlived every slot."""
+        try:
+            self._amend(errors=self._scopes.all_done())
+        except BaseException as error:  # noqa: BLE001 - raised again by the main thread
+            self._crash = self._crash or error
 
     def _slot(self, number: int) -> None:
         try:
@@ -156,6 +187,8 @@ class Execution:
 
     def _publish(self, node: Node, report: NodeReport) -> None:
         with self._lock:
+            if self._given_up:
+                return
             before = self._reports.get(node.id)
             is_new = before is None
             self._reports[node.id] = report

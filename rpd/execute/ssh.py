@@ -35,6 +35,7 @@ _SCRIPT_TRIES = 3
 _QUIET_SECONDS = 20.0
 _KEEPALIVE_SECONDS = 15
 _ALIVE_EVERY_SECONDS = 10.0
+_DEAD_MILLISECONDS = 45_000
 _WINDOW_BYTES = 64 << 20
 _PACKET_BYTES = 32 << 10
 # AES-GCM does in one pass what AES-CTR and HMAC do in two; paramiko offers it last.
@@ -163,6 +164,7 @@ class SshShell:
         *,
         stdin: Iterable[bytes] | None = None,
         timeout: float | None = None,
+        stall: float | None = None,
         interrupt: Interrupt | None = None,
     ) -> Stream:
         channel = self.new_channel("session")
@@ -175,7 +177,7 @@ class SshShell:
             _close(channel)
             raise Disconnected(self._say(error)) from error
         data = [script.encode("utf-8", "surrogateescape")] if stdin is None else stdin
-        return _SshStream(self, channel, mark.encode(), data, timeout, interrupt)
+        return _SshStream(self, channel, mark.encode(), data, timeout, stall, interrupt)
 
     def exec(
         self,
@@ -183,9 +185,10 @@ class SshShell:
         *,
         stdin: Iterable[bytes] | None = None,
         timeout: float | None = None,
+        stall: float | None = None,
         interrupt: Interrupt | None = None,
     ) -> Ended:
-        stream = self.open(script, stdin=stdin, timeout=timeout, interrupt=interrupt)
+        stream = self.open(script, stdin=stdin, timeout=timeout, stall=stall, interrupt=interrupt)
         try:
             return stream.finish()
         finally:
@@ -392,6 +395,9 @@ class _FastTransport(paramiko.Transport):  # type: ignore[misc]
     def __init__(self, sock: Any, **keywords: Any) -> None:
         with contextlib.suppress(OSError):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            # With keepalives as traffic, a dead path ends the connection in a minute instead of a quarter of an hour.
+            if hasattr(socket, "TCP_USER_TIMEOUT"):
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _DEAD_MILLISECONDS)
         super().__init__(
             sock, default_window_size=_WINDOW_BYTES, default_max_packet_size=_PACKET_BYTES, **keywords
         )
@@ -442,6 +448,7 @@ class _SshStream:
         mark: bytes,
         data: Iterable[bytes],
         timeout: float | None,
+        stall: float | None,
         interrupt: Interrupt | None,
     ) -> None:
         self._shell = shell
@@ -449,6 +456,8 @@ class _SshStream:
         self._mark = mark
         self._deadline = None if timeout is None else time.monotonic() + timeout
         self._timeout = timeout
+        self._stall = stall
+        self._moved = time.monotonic()
         self._interrupt = interrupt or Interrupt()
         self._stderr = bytearray()
         self._written = 0
@@ -513,17 +522,20 @@ class _SshStream:
             except TimeoutError:
                 self.errors()
                 self._check()
-                if written == self._written and self._patience() == _QUIET_SECONDS:
-                    self._check_answers()
+                if written != self._written:
+                    self._moved = time.monotonic()
+                else:
+                    self._check_silence()
                 continue
             if not data:
                 self._check()
+            self._moved = time.monotonic()
             return data
 
     def _exit_code(self) -> int:
         while not self._channel.status_event.wait(self._patience()):
             self._check()
-            self._check_answers()
+            self._check_silence()
         self._check()
         code: int = self._channel.recv_exit_status()
         if code < 0:
@@ -532,8 +544,16 @@ class _SshStream:
         return code
 
     def _patience(self) -> float:
-        left = _QUIET_SECONDS if self._deadline is None else self._deadline - time.monotonic()
+        """Return how long to wait for bytes before looking around."""
+        now = time.monotonic()
+        left = _QUIET_SECONDS if self._deadline is None else self._deadline - now
+        if self._stall is not None:
+            left = min(left, self._moved + self._stall - now)
         return max(0.001, min(_QUIET_SECONDS, left))
+
+    def _is_patient(self) -> bool:
+        """Whether the last wait was a long one, so that the silence may mean a dead connection."""
+        return self._patience() == _QUIET_SECONDS
 
     def _check(self) -> None:
         """Raise what ended the stream from this side, if anything did."""
@@ -545,8 +565,12 @@ class _SshStream:
             self.close()
             raise DeadlinePassed(f"no end within {self._timeout:g} s")
 
-    def _check_answers(self) -> None:
-        if not self._shell.answers():
+    def _check_silence(self) -> None:
+        """Raise DeadlinePassed after a stall, and Disconnected if the far end does not answer at all."""
+        if self._stall is not None and time.monotonic() - self._moved >= self._stall:
+            self.close()
+            raise DeadlinePassed(f"nothing moved for {self._stall:g} s")
+        if self._is_patient() and not self._shell.answers():
             self.close()
             raise Disconnected("the SSH connection is silent")
 

@@ -36,6 +36,8 @@ _PIECE = 64 << 10
 _ATTEMPTS = 3
 _TREE, _END = "tree", "end"
 _SHORT_SECONDS = 120.0
+# For all of a file's bytes to be summed on a slow disk; a stuck network file system never ends by itself.
+_STALL_SECONDS = 900.0
 
 # --- put ------------------------------------------------------------------------------------------------
 
@@ -183,7 +185,9 @@ def _send(
     archive = _Archive(local, files, progress)
     stream: Iterable[bytes] = _gzipped(archive.blocks()) if compress else archive.blocks()
     arguments = (target, posixpath.dirname(target), posixpath.basename(target), "-z" if compress else "")
-    ended = _exec(shell, _RECEIVE, *arguments, stdin=_batched(stream), interrupt=interrupt)
+    ended = _exec(
+        shell, _RECEIVE, *arguments, stdin=_batched(stream), stall=_STALL_SECONDS, interrupt=interrupt
+    )
     if ended.exit_code:
         raise TransferError(f"{local} could not be sent to {target}: {ended.reason}")
     return Staged(
@@ -491,6 +495,10 @@ class _Fetching:
                     raise TransferError(f"{self._source} could not be fetched: {error}") from error
                 self._shell.reconnect()
                 reasons = {}
+            except DeadlinePassed as error:
+                raise TransferError(
+                    f"{self._source} could not be fetched: the pod is stuck: {error}"
+                ) from error
             wanted = [name for name in wanted if name not in self.sums]
             if len(wanted) < before:
                 breaks = 0
@@ -504,7 +512,9 @@ class _Fetching:
     def _fetch_once(self, names: Sequence[str], options: str) -> dict[str, str]:
         """Fetch ``names``; note those whose sums agree, and return why the others failed."""
         listed = "".join(f"./{name}\0" for name in names).encode("utf-8", "surrogateescape")
-        stream = self._shell.open(_call(_FETCH, self._listing.base, options), stdin=[listed])
+        stream = self._shell.open(
+            _call(_FETCH, self._listing.base, options), stdin=[listed], stall=_STALL_SECONDS
+        )
         made: dict[str, tuple[str, int]] = {}
         expected = frozenset(names)
         try:
@@ -780,9 +790,12 @@ def _exec(
     *arguments: str,
     stdin: Iterable[bytes] | None = None,
     timeout: float | None = None,
+    stall: float | None = None,
     interrupt: Interrupt | None = None,
 ) -> Ended:
-    return shell.exec(_call(script, *arguments), stdin=stdin, timeout=timeout, interrupt=interrupt)
+    return shell.exec(
+        _call(script, *arguments), stdin=stdin, timeout=timeout, stall=stall, interrupt=interrupt
+    )
 
 
 def _mended(shell: Shell, act: Callable[[], _Listing]) -> _Listing:

@@ -37,23 +37,19 @@ _rpd_in_charge() {
 }
 # Renamed into place: a watchdog may still be reading the file that is there.
 _rpd_install() {
-  mkdir -p "$1" && printf '%s' "$2" >"$1/watchdog.sh.new" && mv -f "$1/watchdog.sh.new" "$1/watchdog.sh"
+  mkdir -p "$_rpd_folder" && printf '%s' "$1" >"$_rpd_folder/program" &&
+    mv -f "$_rpd_folder/program" "$_rpd_folder/watchdog.sh"
 } 2>/dev/null
 _rpd_arm() {
   umask 077
-  _rpd_folder=
-  _rpd_home=${HOME:-/root}/.rpd/watchdog
-  if [ ! -e "$_rpd_home/pid" ]; then
-    _rpd_other=/tmp/.rpd-$(id -u)/watchdog
-    if [ ! -e "$_rpd_other/pid" ] && _rpd_install "$_rpd_home" "$4"; then _rpd_other=; fi
-    [ -z "$_rpd_other" ] || _rpd_home=$_rpd_other
-  fi
+  _rpd_folder=${HOME:-/root}/.rpd/watchdog
+  [ -e "$_rpd_folder/pid" ] || _rpd_install "$4" || { _rpd_folder=/tmp/.rpd-$(id -u)/watchdog; _rpd_install "$4"; }
   _rpd_now=$(date +%s)
   _rpd_deadline=$((_rpd_now + $2))
   { _rpd_number linger "$3" && _rpd_number heartbeat "$_rpd_now" && _rpd_number deadline "$_rpd_deadline"; } ||
     { echo "error neither the home folder nor /tmp can be written"; return; }
   if _rpd_in_charge; then echo "armed $_rpd_deadline"; return; fi
-  _rpd_install "$_rpd_folder" "$4"
+  [ ! -e "$_rpd_folder/pid" ] || _rpd_install "$4"
   _rpd_said=$(
     (
       if command -v setsid >/dev/null 2>&1; then exec setsid sh "$_rpd_folder/watchdog.sh" "$_rpd_folder" "$1"; fi

@@ -210,6 +210,7 @@ def _execute(prepared: _Prepared) -> Ended:
             execution.run()
         except Interrupted:
             context.leases.release_all()
+            execution.give_up()
         except BaseException:
             context.leases.release_all()
             raise

@@ -6,6 +6,7 @@ httpx is imported by the first call. Connections are kept open for the next one.
 from __future__ import annotations
 
 import json
+import logging
 import platform
 import re
 import threading
@@ -21,6 +22,9 @@ from rpd.runpod.mask import scrub
 from rpd.runpod.pace import LONGEST_HOLD, TokenBucket
 from rpd.runpod.reconcile import UnsureCreate
 from rpd.runpod.watch import seconds_to_wait
+
+# httpx logs every request; the SDK sets the root logger up so that it would reach the screen.
+logging.getLogger("httpx").setLevel(logging.WARNING)
 
 if TYPE_CHECKING:
     import httpx

@@ -156,6 +156,10 @@ class RestProvider:
             if pod is None or pod.status is not PodStatus.EXITED:
                 raise
 
+    def resume(self, pod_id: str, gpu_count: int) -> None:  # noqa: ARG002 - REST v2 starts a pod as it was made
+        """Start a stopped pod; the call is not repeated. Raises NoCapacity, PodNotFound."""
+        self._rest.post(f"{rest_pods.path_of(pod_id)}/action", {"action": "start"})
+
     def delete(self, pod_id: str) -> None:
         """Delete the pod; one that is gone already is a success."""
         path = rest_pods.path_of(pod_id)

@@ -99,6 +99,10 @@ class SwitchingProvider:
         """Stop the pod. Raises PodNotFound."""
         self._call(lambda provider: provider.stop(pod_id))
 
+    def resume(self, pod_id: str, gpu_count: int) -> None:
+        """Start a stopped pod. Raises NoCapacity, PodNotFound."""
+        self._call(lambda provider: provider.resume(pod_id, gpu_count))
+
     def delete(self, pod_id: str) -> None:
         """Delete the pod; one that is gone already is a success."""
         self._call(lambda provider: provider.delete(pod_id))

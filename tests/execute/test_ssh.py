@@ -137,6 +137,13 @@ def test_a_deadline_holds_for_a_program_that_talks_on(remote: SshRemote) -> None
         remote._shell.exec("yes", timeout=0.5)
 
 
+def test_a_stall_ends_the_wait_only_if_nothing_moves(remote: SshRemote) -> None:
+    """A program that keeps talking is no stall; one that falls silent is."""
+    assert remote._shell.exec("for i in 1 2 3 4; do echo; sleep 0.2; done", stall=0.6).stdout == b"\n" * 4
+    with pytest.raises(DeadlinePassed, match="nothing moved for 0.3 s"):
+        remote._shell.exec("echo; sleep 60", stall=0.3)
+
+
 def test_half_a_script_does_nothing(remote: SshRemote, machine: Machine) -> None:
     """A command script that is cut anywhere before its last line starts nothing."""
     from rpd.execute.commands import _Following

@@ -109,15 +109,17 @@ def script(monkeypatch: pytest.MonkeyPatch) -> Iterator[Script]:
 
 
 @pytest.fixture
-def provider(script: Script) -> RunPodProvider:
+def provider(script: Script) -> Iterator[RunPodProvider]:
     """A provider with the pauses taken out."""
     quiet: list[float] = []
-    return RunPodProvider(
+    made = RunPodProvider(
         KEY,
         retry=Retry(sleep=quiet.append),
         patience=Patience(sleep=quiet.append),
         bucket=TokenBucket(rate=10_000, burst=10_000, sleep=quiet.append),
     )
+    yield made
+    made.close()
 
 
 def spec(

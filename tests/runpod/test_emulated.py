@@ -50,6 +50,7 @@ def emulated(account: Launched, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run
     account.clear_faults()
     for pod in provider.list():
         provider.delete(pod.id)
+    provider.close()
 
 
 def order(name: str, provider: RunPodProvider, **changes: Any) -> PodSpec:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import signal
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import pytest
 
 from rpd.emulator.launch import Launched
 from rpd.errors import Cause
-from rpd.testing import RpdRun, RunResult
+from rpd.testing import RpdRun, Running, RunResult
 from rpd.values.report import Outcome
 from tests.runs.conftest import events, run_dir_of, wait_until
 
@@ -61,7 +60,7 @@ def test_while_a_command_runs(number: signal.Signals, rpd: RpdRun, project: Proj
     process = rpd.start(folder)
     wait_until(lambda: has_output(folder, "deploy_a.fit-n1", "started"), what="the command's output")
     process.send_signal(number)
-    result = rpd.finish(process)
+    result = process.finish()
     assert_interrupted(result, emulator, "Ctrl-C" if number is signal.SIGINT else number.name)
     [report] = result.reports
     assert (report.result.outcome, report.result.cause) == (Outcome.ERROR, Cause.INTERRUPTED)
@@ -81,7 +80,7 @@ def test_while_pods_boot(rpd: RpdRun, project: Project, emulator: Launched) -> N
     process = rpd.start(folder, "-n", "2")
     wait_until(lambda: len(emulator.pods()) == 2, what="both pods")
     process.send_signal(signal.SIGINT)
-    result = rpd.finish(process, timeout=30)
+    result = process.finish(timeout=30)
     assert_interrupted(result, emulator, "Ctrl-C")
     assert [report.result.cause for report in result.reports] == [Cause.INTERRUPTED] * 2
     assert {report.pod.final_state for report in result.reports if report.pod} == {"deleted"}
@@ -108,7 +107,7 @@ def test_while_files_are_pulled(rpd: RpdRun, project: Project, emulator: Launche
     journal = node_dir(folder, "deploy_a.fit") / "events.jsonl"
     wait_until(lambda: '"kind":"pull"' in journal.read_text(encoding="utf-8"), what="the pull")
     process.send_signal(signal.SIGINT)
-    result = rpd.finish(process)
+    result = process.finish()
     assert_interrupted(result, emulator, "Ctrl-C")
     [report] = result.reports
     assert report.result.cause is Cause.INTERRUPTED
@@ -120,30 +119,42 @@ def test_while_files_are_pulled(rpd: RpdRun, project: Project, emulator: Launche
 
 
 def test_twice(rpd: RpdRun, project: Project, emulator: Launched) -> None:
-    """A second Ctrl-C releases every pod at once, whatever still runs there."""
+    """A second Ctrl-C releases every pod at once, even where a job function hangs on this side; its node is reported."""
     folder = project(
         {
             "deploy_a.py": """
+            import time
             import rpd
+
             @rpd.job(gpu=None, budget=rpd.Budget(cost_cap_usd=1))
-            def fit(pod):
-                pod.run("trap 'echo will not' TERM; echo started; while true; do sleep 0.1; done")
-                pod.pull("never", required=False)
+            @rpd.mark.parametrize("hangs", [True, False])
+            def fit(pod, hangs):
+                pod.run("mkdir out; echo started")
+                if hangs:
+                    time.sleep(300)
+                pod.run("trap '' TERM; while true; do sleep 0.1; done")
+                pod.pull("out/", required=False)
             """
         }
     )
-    process = rpd.start(folder)
-    wait_until(lambda: has_output(folder, "deploy_a.fit", "started"), what="the command's output")
+    process = rpd.start(folder, "-n", "2")
+    for hangs in ("True", "False"):
+        wait_until(lambda hangs=hangs: has_output(folder, f"deploy_a.fit-hangs{hangs}", "started"), what="the output")
     process.send_signal(signal.SIGINT)
-    wait_until(lambda: has_output(folder, "deploy_a.fit", "will not"), what="SIGTERM on the pod")
+    wait_until(lambda: "starting nothing new" in process.out, what="the first notice")
+    assert len(emulator.pods()) == 2
     process.send_signal(signal.SIGINT)
-    result = rpd.finish(process, timeout=20)
+    result = process.finish(timeout=20)
     assert_interrupted(result, emulator, "Ctrl-C")
-    assert "Ctrl-C again: releasing every pod now, unpulled." in result.out + result.err
-    [report] = result.reports
-    assert report.result.cause is Cause.INTERRUPTED
-    assert report.pod is not None
-    assert report.pod.final_state == "deleted"
+    assert "Ctrl-C again: releasing every pod now, unpulled." in result.out
+    assert "2 errors" in result.out
+    for report in result.reports:
+        assert report.result.cause is Cause.INTERRUPTED
+        assert report.pod is not None
+        assert report.pod.final_state == "deleted"
+        assert report.artifacts == ()
+        assert report.cost.estimated_usd > 0
+    assert len(result.reports) == 2
 
 
 def test_while_collecting(rpd: RpdRun, project: Project) -> None:
@@ -152,16 +163,16 @@ def test_while_collecting(rpd: RpdRun, project: Project) -> None:
     process = rpd.start(folder)
     wait_until((folder / "begun").exists, what="the collection")
     process.send_signal(signal.SIGINT)
-    result = rpd.finish(process, timeout=20)
+    result = process.finish(timeout=20)
     assert result.exit_code == 2
     assert "interrupted" in result.err
     assert "Traceback" not in result.err
     assert not (folder / "rpd-runs").exists()
 
 
-def _killed(rpd: RpdRun, folder: Path, process: "subprocess.Popen[str]") -> None:
-    process.kill()
-    assert rpd.finish(process).exit_code == -signal.SIGKILL
+def kill(process: Running) -> None:
+    process.send_signal(signal.SIGKILL)
+    assert process.finish().exit_code == -signal.SIGKILL
 
 
 def test_killed_then_reaped(rpd: RpdRun, project: Project, emulator: Launched) -> None:
@@ -175,7 +186,7 @@ def test_killed_then_reaped(rpd: RpdRun, project: Project, emulator: Launched) -
     alive = rpd(folder, "--yes", command="gc")
     assert "nothing to reap" in alive.out
     assert {pod["id"] for pod in emulator.pods()} == mine
-    _killed(rpd, folder, process)
+    kill(process)
     shown = rpd(folder, command="gc")
     assert shown.exit_code == 0
     assert all(pod_id in shown.out for pod_id in mine)
@@ -192,7 +203,7 @@ def test_killed_while_a_create_is_under_way(rpd: RpdRun, project: Project, emula
     folder = project({"deploy_a.py": WORKS})
     process = rpd.start(folder)
     wait_until(emulator.pods, what="the pod")
-    _killed(rpd, folder, process)
+    kill(process)
     run_dir = run_dir_of(folder)
     assert run_dir is not None
     assert events(run_dir, "created") == []

@@ -41,7 +41,7 @@ def start_and_kill(rpd: RpdRun, folder: Path, emulator: Launched, ready: Callabl
         wait_until(ready, what="the moment to kill the driver")
     finally:
         process.send_signal(signal.SIGKILL)
-        process.communicate()
+        process.finish()
 
 
 def logs_hold(folder: Path, text: str) -> bool:

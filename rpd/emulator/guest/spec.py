@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
@@ -56,14 +55,3 @@ class GuestSpec:
     def decode(cls, values: dict[str, Any]) -> GuestSpec:
         """Read back what ``encode`` gave."""
         return cls(**{**values, "command": tuple(values["command"]), "sshd": Sshd(values["sshd"])})
-
-
-def pack(message: Mapping[str, Any]) -> bytes:
-    """Return one datagram of the socket between server, zygote and SSH server."""
-    return json.dumps(message, separators=(",", ":")).encode()
-
-
-def unpack(data: bytes) -> dict[str, Any]:
-    """Read one datagram."""
-    message: dict[str, Any] = json.loads(data)
-    return message

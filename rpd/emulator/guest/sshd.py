@@ -20,7 +20,8 @@ from typing import Any
 import asyncssh
 
 from rpd.emulator.guest import image
-from rpd.emulator.guest.spec import GuestSpec, Sshd, unpack
+from rpd.emulator.guest.spec import GuestSpec, Sshd
+from rpd.emulator.guest.wire import Wire
 
 _PIPE_BYTES = 1 << 20
 _WINDOW_BYTES = 16 << 20
@@ -132,7 +133,6 @@ class _Sessions:
     def __init__(self, root: Path, env: dict[str, str]) -> None:
         self._env = env
         self._home = root / "root"
-        self._running: set[int] = set()
 
     async def handle(self, process: asyncssh.SSHServerProcess[bytes]) -> None:
         """Run one command or shell of a client until it ended and all its output is sent."""
@@ -221,7 +221,10 @@ def _ended(child: subprocess.Popen[bytes]) -> asyncio.Future[int]:
     """Return a future of the child's return code (negative: the signal that ended it)."""
     loop = asyncio.get_running_loop()
     future: asyncio.Future[int] = loop.create_future()
-    descriptor = os.pidfd_open(child.pid)
+    try:
+        descriptor = os.pidfd_open(child.pid)
+    except (AttributeError, OSError):  # not Linux, or a kernel or container without it
+        return asyncio.ensure_future(asyncio.to_thread(child.wait))
 
     def reap() -> None:
         loop.remove_reader(descriptor)
@@ -241,12 +244,14 @@ def _finish(process: asyncssh.SSHServerProcess[bytes], code: int) -> None:
         process.exit_with_signal(signal.Signals(-code).name.removeprefix("SIG"))
 
 
-async def _serve(listener: socket.socket, control: socket.socket, root: Path) -> None:
+async def _serve(listener: socket.socket, control: Wire, spec: GuestSpec, root: Path) -> None:
     connections = _Connections()
     env = {"PATH": image.PATH, "HOME": str(root / "root"), "USER": "root", "LOGNAME": "root", "SHELL": _SHELL}
     if root != Path("/"):
         env["PATH"] = f"{root / image.TOOLS}:{image.PATH}"
         env["EMULATOR_ROOT"] = str(root)
+        # There is no PID 1 of the pod's own that a session could read them from.
+        env |= {name: value for name, value in spec.env.items() if name.startswith("RUNPOD_")}
     sessions = _Sessions(root, env)
     server = await asyncssh.listen(
         sock=listener,
@@ -266,20 +271,20 @@ async def _serve(listener: socket.socket, control: socket.socket, root: Path) ->
     gone = asyncio.Event()
 
     def hear() -> None:
-        data = control.recv(1 << 16)
-        if not data:
+        orders = control.receive()
+        if orders is None:
+            loop.remove_reader(control)
             gone.set()
-            return
-        order = unpack(data)
-        connections.drop(after_bytes=order["after_bytes"], down_seconds=order["down_seconds"])
+        for order in orders or ():
+            connections.drop(after_bytes=order["after_bytes"], down_seconds=order["down_seconds"])
 
-    control.setblocking(False)
-    asyncio.get_running_loop().add_reader(control, hear)
+    loop = asyncio.get_running_loop()
+    loop.add_reader(control, hear)
     await gone.wait()
     server.close()
 
 
-def serve(listener: socket.socket, control: socket.socket, spec: GuestSpec, root: Path) -> None:
+def serve(listener: socket.socket, control: Wire, spec: GuestSpec, root: Path) -> None:
     """Wait until the pod's start script asks for an SSH server, then be it until the pod ends."""
     logging.getLogger("asyncssh").setLevel(logging.CRITICAL)
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
@@ -290,4 +295,4 @@ def serve(listener: socket.socket, control: socket.socket, spec: GuestSpec, root
     if spec.sshd_delay:
         time.sleep(spec.sshd_delay)
     listener.listen(128)
-    asyncio.run(_serve(listener, control, root))
+    asyncio.run(_serve(listener, control, spec, root))

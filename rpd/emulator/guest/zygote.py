@@ -1,6 +1,6 @@
 """The zygote: a process without threads that has loaded all a pod needs, and forks one pod after another from it.
 
-It talks to the server over a SOCK_SEQPACKET pair, which is its standard input. When the server is gone it ends every
+It talks to the server over a socket pair, whose end is its standard input. When the server is gone it ends every
 pod, deletes their disks and goes too.
 """
 
@@ -19,9 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from rpd.emulator.guest import image, kernel, sandbox, sshd
-from rpd.emulator.guest.spec import GuestSpec, Isolation, pack, unpack
-
-_MESSAGE_BYTES = 1 << 18
+from rpd.emulator.guest.spec import GuestSpec, Isolation
+from rpd.emulator.guest.wire import Message, Wire
 
 
 @dataclass(slots=True)
@@ -33,8 +32,8 @@ class _Pod:
 class Zygote:
     """Starts and ends pods as the server says, and tells it what became of them."""
 
-    def __init__(self, channel: socket.socket) -> None:
-        self._channel = channel
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
         self._pods: dict[int, _Pod] = {}
         self._selector = selectors.DefaultSelector()
         self._folder: Path | None = None
@@ -47,7 +46,7 @@ class Zygote:
         os.set_blocking(wakeup, False)
         signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
-        self._selector.register(self._channel, selectors.EVENT_READ, self._hear)
+        self._selector.register(self._wire, selectors.EVENT_READ, self._hear)
         self._selector.register(wakeup, selectors.EVENT_READ, lambda: self._reap(wakeup))
         self._serving = True
         while self._serving:
@@ -56,39 +55,44 @@ class Zygote:
         self._end_everything()
 
     def _hear(self) -> None:
-        try:
-            data, descriptors, _, _ = socket.recv_fds(self._channel, _MESSAGE_BYTES, 2)
-        except OSError:
-            data, descriptors = b"", []
-        if not data:
-            self._serving = False
-            return
-        message = unpack(data)
+        messages = self._wire.receive()
+        self._serving = messages is not None
+        for message in messages or ():
+            self._obey(message)
+
+    def _obey(self, message: Message) -> None:
         if message["op"] == "hello":
             self._folder = Path(message["folder"])
             self._isolation = choose_isolation(message["isolation"], self._folder)
             self._say(event="ready", isolation=self._isolation)
         elif message["op"] == "start":
-            self._start(GuestSpec.decode(message["spec"]), *descriptors)
+            self._start(GuestSpec.decode(message["spec"]), *self._wire.take_descriptors(2))
         else:
             self._kill(message["key"])
 
     def _say(self, **message: Any) -> None:
         with contextlib.suppress(OSError):
-            self._channel.send(pack(message))
+            self._wire.send(message)
 
     def _start(self, spec: GuestSpec, listener: int, control: int) -> None:
         report, tell = os.pipe()
         gc.freeze()
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-        warden = os.fork()
+        try:
+            warden = os.fork()
+        except OSError as error:
+            warden = -1
+            os.write(tell, str(error).encode())
         if warden == 0:
             _become_warden(spec, self._isolation, listener, control, tell)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         for descriptor in (tell, listener, control):
             os.close(descriptor)
-        self._pods[warden] = _Pod(spec.key, warden)
+        if warden > 0:
+            self._pods[warden] = _Pod(spec.key, warden)
         self._selector.register(report, selectors.EVENT_READ, lambda: self._started(spec.key, report))
+        if warden < 0:
+            self._say(event="exited", key=spec.key, status=-1)
 
     def _started(self, key: str, report: int) -> None:
         """Hear from PID 1: end of file once it runs its program, else why it could not."""
@@ -226,7 +230,7 @@ def _become_sshd(spec: GuestSpec, listener: int, control: int, root: Path) -> No
             kernel.forget_arguments(b"sshd: /usr/sbin/sshd")
         os.umask(0o022)
         signal.pthread_sigmask(signal.SIG_SETMASK, set())
-        sshd.serve(socket.socket(fileno=listener), socket.socket(fileno=control), spec, root)
+        sshd.serve(socket.socket(fileno=listener), Wire.of(control), spec, root)
     except BaseException:  # noqa: BLE001 - a forked child must not return
         with contextlib.suppress(OSError):
             (root / "var/log/sshd.log").write_text(traceback.format_exc())
@@ -284,8 +288,8 @@ def _children() -> list[int]:
 def main() -> None:
     """Run as the program of the zygote process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    channel = socket.socket(fileno=os.dup(0))
+    wire = Wire.of(os.dup(0))
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
     os.close(null)
-    Zygote(channel).run()
+    Zygote(wire).run()

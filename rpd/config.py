@@ -336,7 +336,11 @@ class Config:
         **_RUN,
     )
     explain: bool = _setting(
-        False, "with --changed: say for each node why it runs or not", "--explain", action="store_true", **_RUN
+        False,
+        "with --changed: say for each node why it runs or not",
+        "--explain",
+        action="store_true",
+        **_RUN,
     )
     runs_dir: str = _setting(
         "rpd-runs",
@@ -362,7 +366,14 @@ class Config:
         None, "most a node may cost", "--cost-cap-usd", metavar="USD", parse=_money, **_PRICE
     )
     budget: float | None = _setting(
-        None, "most the whole run may cost", "--budget", key="budget", env="RPD_BUDGET", metavar="USD", parse=_money, **_MONEY
+        None,
+        "most the whole run may cost",
+        "--budget",
+        key="budget",
+        env="RPD_BUDGET",
+        metavar="USD",
+        parse=_money,
+        **_MONEY,
     )
     max_runtime_seconds: float | None = _setting(
         None, "most a node may take", "--max-runtime-minutes", metavar="MIN", parse=_minutes, **_PRICE
@@ -404,7 +415,11 @@ class Config:
         **_MONEY,
     )
     force_fresh: bool = _setting(
-        False, "use no pod that an earlier run stopped to be used again", "--force-fresh", action="store_true", **_MONEY
+        False,
+        "use no pod that an earlier run stopped to be used again",
+        "--force-fresh",
+        action="store_true",
+        **_MONEY,
     )
     keep_failed: float | None = _setting(
         None,
@@ -630,7 +645,9 @@ class OptionGroup:
         Raises UsageError where it is not an option, or one of that name exists.
         """
         if not all(flag.startswith("-") for flag in flags) or not flags:
-            raise UsageError(f"plugin {self._plugin}: an option begins with -, got {', '.join(flags) or 'no name'}")
+            raise UsageError(
+                f"plugin {self._plugin}: an option begins with -, got {', '.join(flags) or 'no name'}"
+            )
         switch = {"store_true": False, "store_false": True}.get(str(keywords.get("action")))
         default = keywords.pop("default", switch)
         try:

@@ -147,7 +147,7 @@ class ApiRetired(ProviderError):
 
 
 class NoCapacity(ProviderError):
-    """This offer has no free machine now."""
+    """The offer has no free machine now."""
 
     cause = Cause.STOCK
 

@@ -11,6 +11,7 @@ import difflib
 import importlib
 import importlib.metadata
 import os
+import re
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -251,8 +252,17 @@ def register(manager: PluginManager, plugin: object, name: str) -> None:
     try:
         manager.register(plugin, name)
     except pluggy.PluginValidationError as error:
-        manager.unregister(plugin)
-        raise UsageError(f"plugin {name}: {error}") from error
+        if manager.is_registered(plugin):  # older versions of pluggy leave it half registered
+            manager.unregister(plugin)
+        raise UsageError(f"plugin {name}: {_explained(error, manager)}") from error
+
+
+def _explained(error: pluggy.PluginValidationError, manager: PluginManager) -> str:
+    """Return pluggy's message on one line, with the arguments that the hook does have."""
+    text = " ".join(line.strip() for line in str(error).splitlines())
+    named = re.search(r"hook '(\w+)'", text)
+    spec = getattr(manager.hook, named[1]).spec if named else None
+    return f"{text}; its arguments are {', '.join(spec.argnames)}" if spec else text
 
 
 def _check_hook_names(plugin: object, name: str) -> None:

@@ -52,13 +52,17 @@ class RunResult:
         for report in self.reports:
             if name in (report.node.id, report.node.id.rpartition("::")[2]):
                 return report
-        raise LookupError(f"no node {name!r} among {[report.node.id for report in self.reports]}\n{self.out}{self.err}")
+        raise LookupError(
+            f"no node {name!r} among {[report.node.id for report in self.reports]}\n{self.out}{self.err}"
+        )
 
 
 class Running:
     """An ``rpd`` that was started and goes on; ``process`` takes signals."""
 
-    def __init__(self, command: Sequence[str], folder: Path, environment: Mapping[str, str], *, tells_folder: bool) -> None:
+    def __init__(
+        self, command: Sequence[str], folder: Path, environment: Mapping[str, str], *, tells_folder: bool
+    ) -> None:
         self._tells_folder = tells_folder
         # Files, not pipes: nothing blocks, however much is printed, and what is there can be read at any time.
         self._out, self._err = TemporaryFile(), TemporaryFile()

@@ -29,14 +29,18 @@ class OpenApi:
 
     def check_request(self, method: str, path: str, query: Mapping[str, str], body: Any) -> None:
         """Fail if RunPod's contract forbids such a request."""
-        operation, shared = self._operation(method, path)
-        parameters = {p["name"]: p for p in map(self._resolved, operation.get("parameters", [])) if p["in"] == "query"}
+        operation = self._operation(method, path)
+        parameters = {
+            p["name"]: p for p in map(self._resolved, operation.get("parameters", [])) if p["in"] == "query"
+        }
         unknown = set(query) - set(parameters)
         assert not unknown, f"{method} {path}: unknown parameters {unknown}"
         for name, text in query.items():
             schema = self._resolved(parameters[name]["schema"])
             value: Any = text.split(",") if schema.get("type") == "array" else text
-            self._check(int(text) if schema.get("type") == "integer" else value, parameters[name]["schema"], name)
+            self._check(
+                int(text) if schema.get("type") == "integer" else value, parameters[name]["schema"], name
+            )
         content = operation.get("requestBody", {}).get("content", {})
         if content:
             self._check(body, content["application/json"]["schema"], f"{method} {path}: request")
@@ -45,7 +49,7 @@ class OpenApi:
 
     def check_response(self, method: str, path: str, status: int, kind: str, body: Any) -> None:
         """Fail if RunPod's contract does not know such an answer."""
-        operation, _ = self._operation(method, path)
+        operation = self._operation(method, path)
         responses = operation["responses"]
         held = self._resolved(responses.get(str(status), responses["default"]))
         content = held.get("content", {})
@@ -55,11 +59,11 @@ class OpenApi:
         assert kind in content, f"{method} {path}: {status} is {kind}, expected one of {list(content)}"
         self._check(body, content[kind]["schema"], f"{method} {path}: {status}")
 
-    def _operation(self, method: str, path: str) -> tuple[Any, Any]:
+    def _operation(self, method: str, path: str) -> Any:
         paths = sorted(self._document["paths"].items(), key=lambda item: item[0].count("{"))
         for pattern, operations in paths:
             if re.fullmatch(re.sub(r"\{[^}]+\}", "[^/]+", pattern), path) and method.lower() in operations:
-                return operations[method.lower()], operations.get("parameters", [])
+                return operations[method.lower()]
         raise AssertionError(f"RunPod has no {method} {path}")
 
     def _resolved(self, held: Any) -> Any:

@@ -28,7 +28,9 @@ def main(config: Config, manager: PluginManager) -> int:
         _print_lines([node.id for node in gathered.nodes])
     else:
         price = shipped_price(config) if config.verbose else None
-        _print_lines([*tree_lines(gathered.nodes, verbose=config.verbose, price=price), "", summary_line(gathered)])
+        _print_lines(
+            [*tree_lines(gathered.nodes, verbose=config.verbose, price=price), "", summary_line(gathered)]
+        )
     print_errors(gathered.errors)
     if gathered.errors:
         return ExitCode.INTERRUPTED

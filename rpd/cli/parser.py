@@ -188,7 +188,9 @@ def _parse(
 
 def _with_values(argv: Sequence[str]) -> list[str]:
     """Return ``argv`` with ``--lf=all`` for a bare ``--lf``, which would else take the next argument for its value."""
-    bare = {flag: setting.const for _, setting in settings().values() if setting.const for flag in setting.flags}
+    bare = {
+        flag: setting.const for _, setting in settings().values() if setting.const for flag in setting.flags
+    }
     end = argv.index("--") if "--" in argv else len(argv)
     return [f"{text}={bare[text]}" if at < end and text in bare else text for at, text in enumerate(argv)]
 

@@ -80,7 +80,9 @@ def gc(config: Config, manager: PluginManager) -> int:
             print(f"{held.pod.id}  {held.pod.name}  left by run {held.run}")
         for pod in listed:
             if pods.is_ours(pod) and pod.id not in known:
-                print(f"{pod.id}  {pod.name}  kept, in use, or made elsewhere: left alone (rpd stop {pod.id})")
+                print(
+                    f"{pod.id}  {pod.name}  kept, in use, or made elsewhere: left alone (rpd stop {pod.id})"
+                )
         if not left:
             print("nothing to reap")
             return ExitCode.OK

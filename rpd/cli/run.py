@@ -32,7 +32,9 @@ def resume(config: Config, manager: PluginManager) -> int:
     resumed = choose(config.runs_path, config.args[0] if config.args else "")
     argv = list(resumed.info.argv)
     argv = argv[1:] if argv[:1] == ["run"] else argv
-    run_config, run_manager = configure("run", argv, Path(resumed.info.invocation_dir or config.invocation_dir))
+    run_config, run_manager = configure(
+        "run", argv, Path(resumed.info.invocation_dir or config.invocation_dir)
+    )
     return carry_out(replace(run_config, yes=True), run_manager, resumed)
 
 

@@ -64,7 +64,7 @@ class Launched:
         return rules
 
     def state(self) -> dict[str, Any]:
-        """Return ``pods``, ``volumes``, ``balance`` (USD), ``spend_per_hr``, ``isolation`` and ``requests``."""
+        """Return ``pods``, ``volumes``, ``balance`` (USD), ``spend_per_hr``, ``isolation``, ``folder``, ``requests``."""
         state: dict[str, Any] = self._ask("GET", "state")
         return state
 

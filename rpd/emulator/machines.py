@@ -75,8 +75,8 @@ class Machines:
         self._tasks: set[asyncio.Task[None]] = set()
         self._crashed: set[str] = set()
         _sweep_stale()
-        self._folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
-        self._lock = _hold(self._folder)
+        self.folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
+        self._lock = _hold(self.folder)
         self._ready = asyncio.Event()
         self._broken = False
         self.when_broken: Callable[[], None] = lambda: None
@@ -89,21 +89,21 @@ class Machines:
         self._wire, theirs = Wire.pair()
         paths = [str(Path(entry).resolve()) for entry in sys.path]
         # An environment of its own: what a forked SSH server shows under /proc is not the host's.
-        with (self._folder / "zygote.log").open("wb") as log:
+        with (self.folder / "zygote.log").open("wb") as log:
             self._zygote = subprocess.Popen(
                 [sys.executable, "-I", "-c", _BOOT, *paths],
                 stdin=theirs.fileno(), stdout=log, stderr=log, env={"PATH": os.defpath, "LANG": "C.UTF-8"},
                 start_new_session=True, cwd="/", pass_fds=[self._lock],
             )  # fmt: skip
         theirs.close()
-        self._send({"op": "hello", "folder": str(self._folder), "isolation": self._wanted_isolation})
+        self._send({"op": "hello", "folder": str(self.folder), "isolation": self._wanted_isolation})
 
     async def open(self) -> None:
         """Wait until pods can be started. Raises ProvisioningError if they never can."""
         asyncio.get_running_loop().add_reader(self._wire, self._hear)
         await self._ready.wait()
         if self._broken:
-            log = (self._folder / "zygote.log").read_text(errors="replace")
+            log = (self.folder / "zygote.log").read_text(errors="replace")
             raise ProvisioningError(f"the emulator cannot start pods: {log[-2000:]}")
 
     async def close(self) -> None:
@@ -116,7 +116,7 @@ class Machines:
         await asyncio.to_thread(self._zygote.wait)
         for task in tuple(self._tasks):
             task.cancel()
-        await asyncio.to_thread(wipe, self._folder)
+        await asyncio.to_thread(wipe, self.folder)
         os.close(self._lock)
 
     def _hear(self) -> None:
@@ -138,7 +138,7 @@ class Machines:
         elif message["event"] == "started":
             self._started(container)
         elif message["event"] == "failed":
-            (self._folder / f"{container.key}.error").write_text(message["error"])
+            (self.folder / f"{container.key}.error").write_text(message["error"])
         else:
             self._exited(container)
 
@@ -149,7 +149,7 @@ class Machines:
         key = f"{pod.id}.{pod.generation}"
         operation = "create" if pod.generation == 1 else "resume"
         container = _Container(
-            pod=pod, generation=pod.generation, key=key, disk=self._folder / key,
+            pod=pod, generation=pod.generation, key=key, disk=self.folder / key,
             rules=list(self._faults.take_all(BOOT_KINDS, {**pod.subject, "operation": operation})),
         )  # fmt: skip
         self._live[pod.id] = self._by_key[key] = container
@@ -205,15 +205,15 @@ class Machines:
 
     def _volume(self, pod: Pod) -> Path:
         network = pod.order.network_volume
-        return self._folder / (f"network-{network}" if network else f"volume-{pod.id}")
+        return self.folder / (f"network-{network}" if network else f"volume-{pod.id}")
 
     def delete_network_volume(self, volume_id: str) -> None:
         """Delete the files of a network volume."""
-        self._spawn(asyncio.to_thread(wipe, self._folder / f"network-{volume_id}"))
+        self._spawn(asyncio.to_thread(wipe, self.folder / f"network-{volume_id}"))
 
     def log_file(self, pod_id: str) -> Path:
         """Return where the output of a pod's PID 1 is written, start after start."""
-        return self._folder / f"{pod_id}.log"
+        return self.folder / f"{pod_id}.log"
 
     def _boot(self, container: _Container) -> None:
         listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)

@@ -212,7 +212,7 @@ class Emulator:
         ]
         return {
             "pods": pods, "volumes": volumes, "balance": account.balance, "spend_per_hr": account.spend_per_hr(),
-            "isolation": self.machines.isolation, "requests": self._requests,
+            "folder": str(self.machines.folder), "isolation": self.machines.isolation, "requests": self._requests,
         }  # fmt: skip
 
     def _get_faults(self, _: Mapping[str, Any]) -> list[dict[str, Any]]:

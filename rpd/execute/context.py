@@ -160,7 +160,9 @@ class LeaseBook:
     def forget_closed(self) -> None:
         """Drop leases that ended with nothing left, so that a long run stays small."""
         with self._lock:
-            self._leases = [held for held in self._leases if held.is_open or held.final_state in ("stopped", "running")]
+            self._leases = [
+                held for held in self._leases if held.is_open or held.final_state in ("stopped", "running")
+            ]
 
     def lost(self, error: ReleaseError) -> None:
         """Remember a pod that may still bill."""
@@ -178,7 +180,9 @@ class LeaseBook:
         """Ids of pods that stay on purpose, stopped or running."""
         with self._lock:
             return tuple(
-                lease.pod.id for lease in self._leases if lease.pod and lease.final_state in ("stopped", "running")
+                lease.pod.id
+                for lease in self._leases
+                if lease.pod and lease.final_state in ("stopped", "running")
             )
 
     def release_all(self) -> None:

@@ -62,7 +62,9 @@ def _checked_project(folder: Path) -> Path:
     """Refuse what nobody means to send. Raises UsageError."""
     resolved = folder.resolve()
     if resolved == Path.home() or resolved.parent == resolved:
-        raise UsageError(f"staged_dir would send all of {resolved}: put the deploy file into a folder of its own")
+        raise UsageError(
+            f"staged_dir would send all of {resolved}: put the deploy file into a folder of its own"
+        )
     return resolved
 
 
@@ -89,7 +91,7 @@ def variables() -> Mapping[str, Any]:
 
 @fixture(scope="session")
 def provision() -> Provision:
-    """``with provision(job, gpu=…) as pod:`` rents a pod, for fixtures of any scope."""
+    """Rent a pod for a fixture of any scope: ``with provision(job, gpu=…) as pod:``."""
     from rpd.execute.provision import Provision
 
     return Provision()

@@ -44,7 +44,7 @@ def _audit(event: str, _args: object) -> None:
 
 @contextmanager
 def guarded(why: str) -> Iterator[None]:
-    """Raise Blocked (saying ``why``: ``"in a dry run"``) where this thread tries to open a connection or start a process."""
+    """Raise Blocked where this thread tries to open a connection or start a process; ``why``: ``"in a dry run"``."""
     global _installed
     if not _installed:
         sys.addaudithook(_audit)

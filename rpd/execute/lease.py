@@ -49,7 +49,7 @@ class Record(Protocol):
 
 
 class Connect(Protocol):
-    """Opens a Remote to a pod, trying until ``timeout`` seconds are over. Raises PodNotReady, ConnectionLost, PodLost."""
+    """Opens a Remote to a pod, trying for ``timeout`` seconds. Raises PodNotReady, ConnectionLost, PodLost."""
 
     def __call__(
         self, endpoint: SshEndpoint, *, pod_id: str, timeout: float, is_alive: Callable[[], bool | None]
@@ -170,7 +170,9 @@ class Lease:
         """
         self._intended = True
         self.offer = offer
-        self._record("intent", sync=True, pod_name=self.name, offer=str(offer), terms=asdict(offer) if offer else None)
+        self._record(
+            "intent", sync=True, pod_name=self.name, offer=str(offer), terms=asdict(offer) if offer else None
+        )
         try:
             pod = self._provider.get(pod_id)
             if pod is None:
@@ -316,7 +318,9 @@ class Lease:
             if pod is not None:
                 self.pod = pod
                 if pod.status is PodStatus.EXITED or pod.status is PodStatus.TERMINATED:
-                    raise PodLost(f"pod {pod.id} ended while it booted: {pod.last_status_change or pod.status}")
+                    raise PodLost(
+                        f"pod {pod.id} ended while it booted: {pod.last_status_change or pod.status}"
+                    )
                 if pod.ssh is not None:
                     return pod
             if time.monotonic() >= deadline:
@@ -440,7 +444,9 @@ class Lease:
             self.pod = pod
             match how:
                 case Release.DELETE:
-                    self._until_confirmed(pod, self._provider.delete, lambda seen: seen is None, "deleted", how)
+                    self._until_confirmed(
+                        pod, self._provider.delete, lambda seen: seen is None, "deleted", how
+                    )
                 case Release.STOP | Release.RECYCLE:
                     self._until_confirmed(pod, self._provider.stop, _is_stopped, "stopped", how)
                 case Release.PRESERVE:
@@ -461,7 +467,9 @@ class Lease:
             except ProviderError as error:
                 reason = str(error)
                 time.sleep(min(0.5 * 2**attempt, 10.0))
-        raise ReleaseError("", self.name, f"its create was not answered, and the pods cannot be listed ({reason})")
+        raise ReleaseError(
+            "", self.name, f"its create was not answered, and the pods cannot be listed ({reason})"
+        )
 
     def _until_confirmed(
         self,

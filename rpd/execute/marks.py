@@ -47,7 +47,9 @@ def apply_xfail(node: Node, verdict: Verdict) -> Verdict:
     is_its_own = verdict.cause in (Cause.CODE, Cause.TIMEOUT, Cause.OOM)
     if not is_its_own or (raises is not None and not isinstance(verdict.error, raises)):
         return verdict
-    return replace(verdict, outcome=Outcome.XFAILED, cause=None, reason=reason or verdict.reason, failure=None)
+    return replace(
+        verdict, outcome=Outcome.XFAILED, cause=None, reason=reason or verdict.reason, failure=None
+    )
 
 
 def _judge_skipif(node: Node, mark: Mark) -> Verdict | None:

@@ -249,7 +249,9 @@ class NodeRun:
                 local=_relative(pulled.local, self.files.folder),
                 files=pulled.files,
                 bytes=pulled.bytes,
-                sha256_file=_relative(Path(pulled.sha256_file), self.files.folder) if pulled.sha256_file else "",
+                sha256_file=_relative(Path(pulled.sha256_file), self.files.folder)
+                if pulled.sha256_file
+                else "",
                 verified=pulled.verified,
                 required=pulled.required,
             )

@@ -15,8 +15,11 @@ from rpd.values.pod import Cloud, Offer
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PastStep:
-    """A step that was begun. ``result`` is what it returned, None if it did not come to that; ``log_bytes`` is how
-    long ``output.log`` was when it began."""
+    """A step that was begun.
+
+    ``result`` is what it returned, None if it did not come to that; ``log_bytes`` is how long ``output.log`` was when
+    it began.
+    """
 
     index: int
     kind: str
@@ -64,11 +67,13 @@ class Past:
         self._lock = threading.Lock()
 
     def take(self, node_id: str, holder: str) -> PastLease | None:
-        """Give out a pod for a node, or for the wide fixture ``holder`` whoever asks: best the one the node worked on."""
+        """Give out a pod for a node, or for the wide fixture ``holder``: best the one the node worked on."""
         node = self.nodes.get(node_id)
         worked_on = {step.pod for step in node.steps} if node else set()
         with self._lock:
-            fitting = [held for held in self.leases if held.holder == holder and (holder or held.node_id == node_id)]
+            fitting = [
+                held for held in self.leases if held.holder == holder and (holder or held.node_id == node_id)
+            ]
             if not fitting:
                 return None
             chosen = next((held for held in fitting if held.name in worked_on), fitting[0])

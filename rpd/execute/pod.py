@@ -154,7 +154,9 @@ class Pod:
             completed = remote.run(replace(command, timeout=limit), run.output)
         except CommandTimeout as error:
             if is_budget:
-                raise BudgetExceeded(f"the node reached its cap after {error.seconds:.0f} s in: {command.text}") from error
+                raise BudgetExceeded(
+                    f"the node reached its cap after {error.seconds:.0f} s in: {command.text}"
+                ) from error
             raise
         finally:
             forget()
@@ -226,7 +228,9 @@ class Pod:
                 what,
                 fetch,
                 salvaged=salvage,
-                keep=lambda held: {"pulled": None if held is None else {**asdict(held), "local": str(held.local)}},
+                keep=lambda held: {
+                    "pulled": None if held is None else {**asdict(held), "local": str(held.local)}
+                },
                 recall=lambda held: _pulled(held["pulled"]),
             )
         if pulled is not None and run.files is not None and not run.salvaging:
@@ -245,7 +249,10 @@ class Pod:
         self._do(
             run,
             _What(
-                StepKind.WRITE, f"write {remote}", f"write {target} ({len(text)} characters)", about=(text, mode)
+                StepKind.WRITE,
+                f"write {remote}",
+                f"write {target} ({len(text)} characters)",
+                about=(text, mode),
             ),
             send,
             salvaged=lambda: None,

@@ -104,12 +104,19 @@ def _recycled(job: Job, run: NodeRun, context: RunContext) -> tuple[Lease, Remot
         context.leases.lost(error)
         raise
     except (ProviderError, PodNotReady, ConnectionLost) as error:
-        context.hook.rpd_notice(text=f"{run.node.id}: pod {held.pod_id} cannot be used again ({error}); renting a fresh one")
+        context.hook.rpd_notice(
+            text=f"{run.node.id}: pod {held.pod_id} cannot be used again ({error}); renting a fresh one"
+        )
         return None
 
 
 def _enter(
-    new_name: Callable[[], str], job: Job, run: NodeRun, context: RunContext, *, connect: Connect | None = None
+    new_name: Callable[[], str],
+    job: Job,
+    run: NodeRun,
+    context: RunContext,
+    *,
+    connect: Connect | None = None,
 ) -> Lease:
     lease = _lease(new_name, job, run, context, connect or context.connect)
     context.leases.add(lease)
@@ -158,7 +165,9 @@ def _lease(
 
 
 def _chosen_secrets(job: Job, context: RunContext) -> Mapping[str, str]:
-    return {secret.name: context.secrets[secret.name] for secret in job.secrets if secret.name in context.secrets}
+    return {
+        secret.name: context.secrets[secret.name] for secret in job.secrets if secret.name in context.secrets
+    }
 
 
 def _give_back(lease: Lease, job: Job, run: NodeRun, context: RunContext) -> None:

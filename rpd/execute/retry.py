@@ -18,7 +18,7 @@ NOT_READY_RETRIES = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryPolicy:
-    """How many further attempts each cause is worth; ``oom_next_gpu`` takes the next GPU of the job's list each time."""
+    """How many further attempts each cause is worth; ``oom_next_gpu`` takes the next GPU of the job each time."""
 
     infra: int = INFRA_RETRIES
     timeout: int = 0
@@ -43,7 +43,9 @@ class RetryPolicy:
             if name not in ("infra", "oom", "timeout", "code"):
                 raise DefinitionError("mark retry", name, "expected one of infra, oom, timeout, code", value)
             if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-                raise DefinitionError("mark retry", name, "expected a whole number >= 0 (oom also 'next-gpu')", value)
+                raise DefinitionError(
+                    "mark retry", name, "expected a whole number >= 0 (oom also 'next-gpu')", value
+                )
         return cls(**wanted, oom_next_gpu=next_gpu)
 
     def allows(self, cause: Cause | None, before: Counter[str]) -> bool:

@@ -96,10 +96,16 @@ class Runner:
                 past = None
             report = self._attempt(run, slot, wrong, tuple(earlier))
             may_go_on = self._context.stop.level is StopLevel.NONE
-            if report.result.outcome.is_ok or not may_go_on or not attempts.another(report.result.cause, run.error):
+            if (
+                report.result.outcome.is_ok
+                or not may_go_on
+                or not attempts.another(report.result.cause, run.error)
+            ):
                 break
             earlier.append(_attempt_record(report))
-            self._context.hook.rpd_notice(text=f"{node.id}: {report.result.cause}: {report.result.reason}; trying again")
+            self._context.hook.rpd_notice(
+                text=f"{node.id}: {report.result.cause}: {report.result.reason}; trying again"
+            )
             self._scopes.forget_failures(run)
         for late in self._scopes.node_done(node):
             self._late_errors.put(late)
@@ -110,13 +116,20 @@ class Runner:
     ) -> NodeReport:
         started = datetime.now(UTC)
         self._live[run.node.id] = (run, started, earlier)
-        run.journal.write("node_resumed" if run.remembered else "node_started", sync=True, node=run.node.id, attempt=run.attempt)
+        run.journal.write(
+            "node_resumed" if run.remembered else "node_started",
+            sync=True,
+            node=run.node.id,
+            attempt=run.attempt,
+        )
         with acting_for(run):
             verdict = early or self._decide(run, slot)
         run.error = verdict.error
         self._settle(run)
         report = self._report(run, verdict, started, earlier)
-        run.journal.write("node_finished", sync=True, outcome=report.result.outcome, cause=report.result.cause)
+        run.journal.write(
+            "node_finished", sync=True, outcome=report.result.outcome, cause=report.result.cause
+        )
         run.close()
         self._live.pop(run.node.id, None)
         return report
@@ -204,12 +217,14 @@ class Runner:
         return marks.apply_xfail(run.node, verdict)
 
     def _salvage(self, run: NodeRun, verdict: Verdict, arguments: dict[str, Any]) -> None:
-        """Fetch what the job would still have pulled, by calling it again with every finished step answered from memory.
+        """Fetch what the job would still have pulled: call it again, every finished step answered from memory.
 
         Commands and transfers to the pod do nothing in this second call, and the guard keeps it from reaching
         anything else; only pulls past the failure are carried out.
         """
-        beyond_help = verdict.cause in (Cause.LOST, Cause.INFRA) or self._context.stop.level >= StopLevel.ABANDON
+        beyond_help = (
+            verdict.cause in (Cause.LOST, Cause.INFRA) or self._context.stop.level >= StopLevel.ABANDON
+        )
         if self._context.is_dry or not run.done or beyond_help:
             return
         run.salvaging = True
@@ -267,7 +282,8 @@ class Runner:
             place=shown.place,
             source_line=shown.source_line,
             traceback=tuple(self._context.mask(line) for line in shown.lines),
-            log_tail=tail or tuple(map(self._context.mask, error.tail if isinstance(error, CommandFailed) else ())),
+            log_tail=tail
+            or tuple(map(self._context.mask, error.tail if isinstance(error, CommandFailed) else ())),
         )
 
     # --- the report -------------------------------------------------------------------------------------------------
@@ -432,4 +448,3 @@ def _cost_record(
         estimated_usd=round(run.usd + before, 6),
         cap_usd=cap,
     )
-

@@ -133,7 +133,11 @@ class Scopes:
 
     def _finish_where(self, over: Callable[[Instance], bool]) -> list[TeardownError]:
         with self._lock:
-            found = [instance for instance in self._instances.values() if over(instance) and instance.ready.is_set()]
+            found = [
+                instance
+                for instance in self._instances.values()
+                if over(instance) and instance.ready.is_set()
+            ]
         errors: list[TeardownError] = []
         for instance in sorted(found, key=lambda held: held.order, reverse=True):
             errors.extend(self._finish(instance, instance.last_user))
@@ -214,7 +218,11 @@ class Setup:
                 value.join(self.run)
         if self.run.files is not None:
             self.run.variables.update(
-                {name: self.get(name) for name in closure.names if (held := closure.nearest(name)) and held.is_variable}
+                {
+                    name: self.get(name)
+                    for name in closure.names
+                    if (held := closure.nearest(name)) and held.is_variable
+                }
             )
         return {name: self.get(name) for name in self.node.definition.argnames}
 
@@ -283,7 +291,11 @@ class Setup:
         """Call ``finalizer`` at the teardown of the node, before that of anything set up until now."""
         job = self.node.definition
         itself = FixtureDef(
-            name=job.name, function=job.function, scope=Scope.JOB, argnames=job.argnames, location=job.location
+            name=job.name,
+            function=job.function,
+            scope=Scope.JOB,
+            argnames=job.argnames,
+            location=job.location,
         )
         self._finalizers.append((itself, [finalizer]))
 
@@ -398,7 +410,9 @@ class Request:
         """The parameter of a parametrized fixture. Raises AttributeError where there is none."""
         held = self._setup.node.fixture_params.get(self._definition.name) if self._definition else None
         if held is None:
-            raise AttributeError(f"{self.fixturename or 'the job'} is not parametrized: there is no request.param")
+            raise AttributeError(
+                f"{self.fixturename or 'the job'} is not parametrized: there is no request.param"
+            )
         return held.value
 
     def addfinalizer(self, finalizer: Finalizer) -> None:
@@ -420,4 +434,3 @@ class Request:
                     line=self._definition.location.line,
                 )
         return self._setup.get_unplanned(name, below=self._definition, owner=self._owner)
-

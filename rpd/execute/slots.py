@@ -99,7 +99,8 @@ class Execution:
     def _run_threads(self, *tasks: Callable[[], None]) -> None:
         # Daemons, so that a second Ctrl-C can leave without waiting for a job function that hangs in the driver.
         threads = [
-            threading.Thread(target=task, name=f"rpd-slot-{number}", daemon=True) for number, task in enumerate(tasks)
+            threading.Thread(target=task, name=f"rpd-slot-{number}", daemon=True)
+            for number, task in enumerate(tasks)
         ]
         self._threads += threads
         for thread in threads:
@@ -152,14 +153,18 @@ class Execution:
         for thread in threads:
             thread.join()
 
-    def _run_place_safely(self, waiting: deque[Node], number: int, gpus: tuple[int, ...], share: float) -> None:
+    def _run_place_safely(
+        self, waiting: deque[Node], number: int, gpus: tuple[int, ...], share: float
+    ) -> None:
         try:
             self._run_place(waiting, number, gpus, share)
         except BaseException as error:  # noqa: BLE001 - raised again by the main thread, once all slots are done
             self._crash = self._crash or error
             self._context.stop.request(StopLevel.END, "an internal error")
 
-    def _run_place(self, waiting: deque[Node], number: int, gpus: tuple[int, ...], share: float = 1.0) -> None:
+    def _run_place(
+        self, waiting: deque[Node], number: int, gpus: tuple[int, ...], share: float = 1.0
+    ) -> None:
         """Run waiting nodes one after the other; with ``gpus`` on those of a pod that others use too."""
         while self._context.stop.level is StopLevel.NONE:
             try:
@@ -195,7 +200,9 @@ class Execution:
             if is_new and not report.result.outcome.is_ok:
                 self._failures += 1
             at_limit = self._failure_limit is not None and self._failures >= self._failure_limit
-        self._purse.settle(node.id, report.cost.estimated_usd - (before.cost.estimated_usd if before else 0.0))
+        self._purse.settle(
+            node.id, report.cost.estimated_usd - (before.cost.estimated_usd if before else 0.0)
+        )
         self._context.hook.rpd_node_report(node=node, report=report)
         if at_limit and self._context.stop.level is StopLevel.NONE:
             self._context.stop.request(self._at_limit, f"stopping after {self._failures} failures")

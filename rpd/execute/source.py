@@ -25,7 +25,7 @@ class Sources:
         self._known: dict[Path, SourceRecord] = {}
 
     def of(self, project: Path) -> SourceRecord:
-        """Return what is known of the code in ``project``; empty fields where it is not under git, or git is missing."""
+        """Return what is known of the code in ``project``; fields are empty where it is not under git."""
         with self._lock:
             if project not in self._known:
                 self._known[project] = self._read(project)

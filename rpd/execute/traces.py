@@ -23,14 +23,13 @@ class Shown:
 
 def user_frames(error: BaseException, rootdir: Path, *, full: bool = False) -> Shown:
     """Return what a user needs to see of where ``error`` came from; with ``full`` every frame, rpd's included."""
-    if full:
-        lines = "".join(traceback.format_exception(error)).rstrip("\n").split("\n")
-    else:
-        lines = []
+    lines = "".join(traceback.format_exception(error)).rstrip("\n").split("\n") if full else []
     frames = _frames(error.__traceback__, full=full)
     if not frames:
         return Shown(lines=tuple(lines))
-    places = [(_relative(name, rootdir), number, linecache.getline(name, number).strip()) for name, number in frames]
+    places = [
+        (_relative(name, rootdir), number, linecache.getline(name, number).strip()) for name, number in frames
+    ]
     if not full:
         for file, number, source in places:
             lines.append(f"{file}:{number}")

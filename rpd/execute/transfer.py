@@ -6,6 +6,7 @@ side needs neither tar nor rsync.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -333,7 +334,10 @@ for name in sys.argv[1:]:
 else echo "the pod has nothing that makes sha256 sums (sha256sum, shasum, openssl, python3)" >&2; exit 4; fi
 _rpd_sum <"$_rpd_temp/names" >"$_rpd_temp/sums" 2>"$_rpd_temp/errors" &
 _rpd_sums=$!
-xargs -0 tar -c $2 -f - <"$_rpd_temp/names"
+_rpd_raw=
+# GNU tar reads backslashes in names as escapes unless it is told not to.
+if tar --version 2>/dev/null | grep -q GNU; then _rpd_raw=--no-unquote; fi
+xargs -0 tar -c $_rpd_raw $2 -f - <"$_rpd_temp/names"
 wait "$_rpd_sums"
 { cat "$_rpd_temp/errors"; echo SUMS; cat "$_rpd_temp/sums"; } >&2
 exit 0
@@ -518,10 +522,12 @@ class _Fetching:
         made: dict[str, tuple[str, int]] = {}
         expected = frozenset(names)
         try:
-            for member, content in _members(stream.read):
-                name = posixpath.normpath(member.name)
-                if name in expected and member.isreg():
-                    made[name] = self._extract(member, content, name)
+            # A stream that is cut ends early: what is missing is asked for again.
+            with contextlib.suppress(tarfile.ReadError):
+                for member, content in _members(stream.read):
+                    name = posixpath.normpath(member.name)
+                    if name in expected:
+                        made[name] = self._extract(member, content, name)
             ended = stream.finish()
         finally:
             stream.close()
@@ -620,17 +626,14 @@ class _Reader:
 
 
 def _members(receive: Callable[[], bytes]) -> Iterator[tuple[tarfile.TarInfo, IO[bytes]]]:
-    """Yield the files of a tar stream, each to be read before the next; a stream that is cut ends early."""
+    """Yield the files of a tar stream, each to be read before the next. Raises tarfile.ReadError if it is cut."""
     source: Any = _Reader(receive)
-    try:
-        # tarfile copies what it has buffered at each read: a small buffer is a fast one.
-        with tarfile.open(fileobj=source, mode="r|", bufsize=_PIECE, ignore_zeros=True) as archive:
-            for member in archive:
-                content = archive.extractfile(member) if member.isreg() else None
-                if content is not None:
-                    yield member, content
-    except tarfile.ReadError:
-        return
+    # tarfile copies what it has buffered at each read: a small buffer is a fast one.
+    with tarfile.open(fileobj=source, mode="r|", bufsize=_PIECE, ignore_zeros=True) as archive:
+        for member in archive:
+            content = archive.extractfile(member) if member.isreg() else None
+            if content is not None:
+                yield member, content
 
 
 def _list(shell: Shell, source: str) -> _Listing:

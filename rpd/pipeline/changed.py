@@ -26,7 +26,9 @@ class Changed:
     ``explain`` hears one line for each node: why it runs, or where its result is.
     """
 
-    def __init__(self, config: Config, variables: Mapping[str, Any], explain: Callable[[str], object] | None) -> None:
+    def __init__(
+        self, config: Config, variables: Mapping[str, Any], explain: Callable[[str], object] | None
+    ) -> None:
         self._config = config
         self._variables = variables
         self._explain = explain

@@ -103,5 +103,7 @@ def _check_sweeps(config: Config, collection: Collection) -> None:
     for name, _ in config.sweep:
         if name not in declared:
             close = difflib.get_close_matches(name, declared, n=1)
-            meant = f"; did you mean {close[0]!r}?" if close else f": declare it with {name} = rpd.variable(…)"
+            meant = (
+                f"; did you mean {close[0]!r}?" if close else f": declare it with {name} = rpd.variable(…)"
+            )
             raise UsageError(f"--sweep {name}: no collected file declares this variable{meant}")

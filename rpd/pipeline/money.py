@@ -97,7 +97,10 @@ def check_balance(account: Account, worst_case_usd: float, notice: Callable[[str
     if balance is None:
         return
     if balance <= 0:
-        raise BalanceError(f"the account has no credit (${balance:.2f}): add some at https://console.runpod.io/user/billing")
+        raise BalanceError(
+            f"the account has no credit (${balance:.2f}): add some at "
+            "https://console.runpod.io/user/billing"
+        )
     if balance < worst_case_usd:
         notice(
             f"the account has ${balance:.2f}, less than this run may cost (${worst_case_usd:.2f}): "
@@ -106,7 +109,7 @@ def check_balance(account: Account, worst_case_usd: float, notice: Callable[[str
 
 
 def confirm(config: Config, worst_case_usd: float) -> bool:
-    """Ask whether a run that may cost more than ``confirm_above_usd`` may start. Raises UsageError without a terminal."""
+    """Ask whether a run that may cost much may start. Raises UsageError without a terminal to ask on."""
     if config.yes or config.local or config.dry_run or worst_case_usd <= config.confirm_above_usd:
         return True
     if not sys.stdin.isatty():

@@ -37,7 +37,9 @@ def leftovers(pods: Iterable[PodInfo], runs_path: Path) -> list[Leftover]:
     unreleased: dict[str, str] = {}
     for path in sorted(runs_path.glob(f"*/{journal.FILE_NAME}")):
         unreleased.update(dict.fromkeys(_unreleased_names(path), path.parent.name))
-    return [Leftover(pod=pod, run=unreleased[pod.name]) for pod in pods if is_ours(pod) and pod.name in unreleased]
+    return [
+        Leftover(pod=pod, run=unreleased[pod.name]) for pod in pods if is_ours(pod) and pod.name in unreleased
+    ]
 
 
 def _unreleased_names(path: Path) -> set[str]:

@@ -19,8 +19,9 @@ from rpd.values.node import Node
 def read_secrets(nodes: Iterable[Node]) -> Mapping[str, str]:
     """Return the values of all secrets that ``nodes`` name. Raises UsageError naming the first that is missing."""
     found: dict[str, str] = {}
-    for secret, node in {secret: node for node in nodes for secret in node.job.secrets}.items():
-        value = _read_secret(secret, node)
+    asked_by = {secret: node for node in nodes for secret in node.job.secrets}
+    for secret, asking in asked_by.items():
+        value = _read_secret(secret, asking)
         if found.setdefault(secret.name, value) != value:
             raise UsageError(f"secret {secret.name}: two jobs of this run take it from different places")
     return found

@@ -55,7 +55,9 @@ def choose(runs_path: Path, wanted: str) -> Resumed:
         raise UsageError(f"run {info.id} cannot be carried on: {info.damage or 'it has no journal'}")
     if _still_runs(files.journal):
         raise UsageError(f"run {info.id} still goes on in another process")
-    reports = tuple(report for report in history.reports(folder) if report.result.cause is not Cause.INTERRUPTED)
+    reports = tuple(
+        report for report in history.reports(folder) if report.result.cause is not Cause.INTERRUPTED
+    )
     return Resumed(info=info, files=files, past=past.read(files), reports=reports)
 
 

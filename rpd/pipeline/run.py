@@ -137,7 +137,9 @@ def _release_rest(context: RunContext) -> None:
         try:
             if pod is not None:
                 pods.delete(context.provider(), pod)
-            context.journal.write("released", sync=True, pod_name=left.name, pod_id=left.pod_id, final_state="deleted")
+            context.journal.write(
+                "released", sync=True, pod_name=left.name, pod_id=left.pod_id, final_state="deleted"
+            )
         except ReleaseError as error:
             context.leases.lost(error)
 
@@ -197,7 +199,9 @@ def _execute(prepared: _Prepared) -> Ended:
         worst_case=lambda node: prepared.prices.worst_case(node) if uses_pod(node) else 0.0,
         done=prepared.done,
     )
-    context.journal.write("run_started", sync=True, pid=os.getpid(), host=socket.gethostname(), nodes=len(plan.nodes))
+    context.journal.write(
+        "run_started", sync=True, pid=os.getpid(), host=socket.gethostname(), nodes=len(plan.nodes)
+    )
     started = time.monotonic()
     with _signals(config, manager, stop):
         manager.hook.rpd_run_started(

@@ -379,7 +379,7 @@ def job(function: F, /) -> F: ...
 @overload
 def job(**fields_: Any) -> Job: ...
 def job(function: Any = None, /, **fields_: Any) -> Any:
-    """Make a Job from keywords, or decorate ``function`` with the default one (``@rpd.job``). Raises DefinitionError."""
+    """Make a Job from keywords, or decorate ``function`` with the default one. Raises DefinitionError."""
     check_job_fields(fields_)
     made = Job(**{**_job_defaults, **fields_})
     return made if function is None else made(function)

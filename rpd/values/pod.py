@@ -1,4 +1,4 @@
-"""Pods: what is asked for (PodRequest), what is on offer (Offer), what RunPod has (PodInfo), and who rents it (Provider)."""
+"""Pods: what is asked for (PodRequest), on offer (Offer), there (PodInfo), and who rents it (Provider)."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ class SshEndpoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PodInfo:
-    """A pod as RunPod describes it. ``ssh`` is None until a public port 22 exists; ``uptime_seconds`` None before boot."""
+    """A pod as RunPod describes it; ``ssh`` is None until it has a public port 22, ``uptime_seconds`` before boot."""
 
     id: str
     name: str

@@ -43,7 +43,7 @@ def ids(result: RunResult) -> list[str]:
 WRONG = [
     ("def rpd_node_reports(report): ...", "there is no hook rpd_node_reports; did you mean rpd_node_report?"),
     ("def rpd_qqqqqqq(): ...", "there is no hook rpd_qqqqqqq"),
-    ("def rpd_node_report(result): ...", "Argument(s) {'result'}"),
+    ("def rpd_node_report(result): ...", "in the hookspec; its arguments are node, report"),
     ("1 / 0", "ZeroDivisionError"),
     ("import nothing_of_that_name", "nothing_of_that_name"),
 ]
@@ -66,9 +66,10 @@ def test_a_wrong_conftest_is_a_collection_error(project: Project, text: str, tol
     project.write({"deploy_a.py": ONE, "conftest.py": text})
     result = project.run()
     assert result.exit_code == 2
-    assert result.err.count(told) == 1
-    assert "conftest.py" in result.err
+    assert told in result.err
+    assert result.err.count("ERROR collecting conftest.py") == 1
     assert "Traceback" not in result.err
+    assert "AssertionError" not in result.err
     assert result.reports == ()
 
 

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,10 +16,6 @@ from rpd.emulator.launch import Launched, launch
 from rpd.errors import ProvisioningError
 
 Platform = Any
-
-
-def _folders() -> set[Path]:
-    return set(Path(tempfile.gettempdir()).glob("rpd-emulator-*"))
 
 
 def _processes_with(marker: str) -> list[int]:
@@ -36,9 +31,8 @@ def _processes_with(marker: str) -> list[int]:
 
 
 @pytest.fixture
-def busy(platform_of: Any) -> Iterator[tuple[Launched, str, set[Path]]]:
+def busy(platform_of: Any) -> Iterator[tuple[Launched, str, Path]]:
     """An emulator of its own with a pod that runs a detached command; its marker; its folder."""
-    before = _folders()
     with launch(boot_seconds=0.02) as emulator, platform_of(emulator) as platform:
         words = ("sleep", str(100_000 + emulator.process.pid))
         platform.run(
@@ -46,7 +40,7 @@ def busy(platform_of: Any) -> Iterator[tuple[Launched, str, set[Path]]]:
         )
         marker = "\0".join(words)
         platform.eventually(lambda: _processes_with(marker))
-        yield emulator, marker, _folders() - before
+        yield emulator, marker, Path(emulator.state()["folder"])
 
 
 def _kill(emulator: Launched) -> None:
@@ -65,24 +59,40 @@ def _hang_up(emulator: Launched) -> None:
 
 @pytest.mark.parametrize("end", [_kill, _terminate, _hang_up])
 def test_nothing_is_left_however_it_ends(
-    platform: Platform, busy: tuple[Launched, str, set[Path]], end: Callable[[Launched], None]
+    platform: Platform, busy: tuple[Launched, str, Path], end: Callable[[Launched], None]
 ) -> None:
     """No process of a pod, no folder and no mount outlives the emulator, even after SIGKILL."""
-    emulator, marker, folders = busy
-    assert folders
+    emulator, marker, folder = busy
+    assert folder.is_dir()
     end(emulator)
     emulator.process.wait(20)
     platform.eventually(lambda: not _processes_with(marker), what="the end of the pod's processes")
-    platform.eventually(lambda: not folders & _folders(), what="the end of the pod's disks")
+    platform.eventually(lambda: not folder.exists(), what="the end of the pod's disks")
     assert "rpd-emulator" not in Path("/proc/mounts").read_text()
 
 
-def test_close_returns_when_all_is_gone(busy: tuple[Launched, str, set[Path]]) -> None:
+def test_close_returns_when_all_is_gone(busy: tuple[Launched, str, Path]) -> None:
     """After close nothing needs to be waited for, and closing twice is fine."""
-    emulator, marker, folders = busy
+    emulator, marker, folder = busy
     emulator.close()
-    assert (_processes_with(marker), folders & _folders()) == ([], set())
+    assert (_processes_with(marker), folder.exists()) == ([], False)
     emulator.close()
+
+
+def test_the_emulator_ends_when_its_zygote_does(platform: Platform, busy: tuple[Launched, str, Path]) -> None:
+    """Without the process that forks pods there is no platform: the pods end, and so does the server."""
+    emulator, marker, folder = busy
+    (zygote,) = (
+        pid for pid in _processes_with("rpd.emulator.guest.zygote") if _parent(pid) == emulator.process.pid
+    )
+    os.kill(zygote, signal.SIGKILL)
+    emulator.process.wait(20)
+    platform.eventually(lambda: not _processes_with(marker), what="the end of the pod's processes")
+    assert not folder.exists()
+
+
+def _parent(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
 def test_lingering() -> None:

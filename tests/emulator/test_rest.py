@@ -26,7 +26,9 @@ def rest(platform: Platform) -> Iterator[httpx.Client]:
     """A client with the account's key."""
     key = platform.emulator.api_key
     with httpx.Client(
-        base_url=f"{platform.emulator.base_url}/v2", headers={"Authorization": f"Bearer {key}"}, trust_env=False
+        base_url=f"{platform.emulator.base_url}/v2",
+        headers={"Authorization": f"Bearer {key}"},
+        trust_env=False,
     ) as client:
         yield client
 
@@ -82,7 +84,10 @@ def test_a_pod_over_rest_runs_commands(rest: httpx.Client, platform: Platform) -
     pod = create(rest, platform, env={"PUBLIC_KEY": platform.key.public, "GREETING": "hello"})
     running(rest, platform, pod["id"])
     connection = platform.connect(platform.sdk.get_pod(pod["id"]))
-    assert platform.run(connection, "tr '\\0' '\\n' < /proc/1/environ | grep GREETING").stdout == "GREETING=hello\n"
+    assert (
+        platform.run(connection, "tr '\\0' '\\n' < /proc/1/environ | grep GREETING").stdout
+        == "GREETING=hello\n"
+    )
 
 
 def test_every_answer_fits_the_document(rest: httpx.Client, platform: Platform, openapi: Any) -> None:
@@ -182,12 +187,12 @@ def test_keys(rest: httpx.Client, platform: Platform) -> None:
     pod = create(rest, platform)
     [row] = platform.emulator.pods()
     for key, path, status in (
-        ("", "/pods", 401),
-        ("wrong", "/pods", 401),
-        (row["api_key"], "/pods", 403),
-        (row["api_key"], f"/pods/{pod['id']}", 200),
+        ("Basic nobody", "/pods", 401),
+        ("Bearer wrong", "/pods", 401),
+        (f"Bearer {row['api_key']}", "/pods", 403),
+        (f"Bearer {row['api_key']}", f"/pods/{pod['id']}", 200),
     ):
-        answer = rest.get(path, headers={"Authorization": f"Bearer {key}"})
+        answer = rest.get(path, headers={"Authorization": key})
         assert answer.status_code == status
     own = {"Authorization": f"Bearer {row['api_key']}"}
     assert rest.delete(f"/pods/{pod['id']}", headers=own).status_code == 204
@@ -206,13 +211,19 @@ def test_no_money_is_a_402(rest: httpx.Client, platform: Platform) -> None:
         ({"kind": "rate-limit", "retry_after": 7}, 429, "application/problem+json"),
         ({"kind": "unauthorized"}, 401, "application/problem+json"),
         ({"kind": "hiccup"}, 500, "application/problem+json"),
-        ({"kind": "error", "message": "sold out", "code": "SUPPLY_CONSTRAINT"}, 400, "application/problem+json"),
+        (
+            {"kind": "error", "message": "sold out", "code": "SUPPLY_CONSTRAINT"},
+            400,
+            "application/problem+json",
+        ),
         ({"kind": "gone"}, 410, "text/html"),
         ({"kind": "forbidden-html"}, 403, "text/html"),
         ({"kind": "server-error", "status": 502}, 502, "text/html"),
     ],
 )
-def test_faults(rest: httpx.Client, platform: Platform, fault: dict[str, Any], status: int, kind: str) -> None:
+def test_faults(
+    rest: httpx.Client, platform: Platform, fault: dict[str, Any], status: int, kind: str
+) -> None:
     """Faults of an answer strike this face as they strike the other."""
     platform.emulator.inject({**fault, "times": 1})
     answer = rest.get("/pods")
@@ -234,7 +245,9 @@ def test_a_fault_can_be_meant_for_one_face(rest: httpx.Client, platform: Platfor
 
 def test_an_answer_lost_after_the_pod_was_made(rest: httpx.Client, platform: Platform) -> None:
     """A fault ``after`` lets the pod come about."""
-    platform.emulator.inject({"kind": "server-error", "when": "after", "times": 1, "match": {"operation": "create"}})
+    platform.emulator.inject(
+        {"kind": "server-error", "when": "after", "times": 1, "match": {"operation": "create"}}
+    )
     assert rest.post("/pods", json=POD).status_code == 502
     assert [pod["name"] for pod in platform.emulator.pods()] == ["rest"]
 
@@ -288,4 +301,7 @@ def test_bills(rest: httpx.Client, platform: Platform) -> None:
     assert record["gpuAmount"] > record["diskAmount"] > 0
     assert record["totalAmount"] == pytest.approx(record["gpuAmount"] + record["diskAmount"])
     assert answer["metadata"]["totals"]["totalAmount"] == pytest.approx(record["totalAmount"])
-    assert rest.get("/billing/pods", params={"lastN": "1", "startTime": "2026-01-01T00:00:00Z"}).status_code == 400
+    assert (
+        rest.get("/billing/pods", params={"lastN": "1", "startTime": "2026-01-01T00:00:00Z"}).status_code
+        == 400
+    )

@@ -470,6 +470,16 @@ def test_out_of_money(platform: Platform) -> None:
         platform.create()
 
 
+def test_a_large_environment_reaches_the_pod(platform: Platform) -> None:
+    """Several variables of 100 kB each arrive whole on PID 1."""
+    env = {"PUBLIC_KEY": platform.key.public, **{f"BIG_{index}": str(index) * 100_000 for index in range(5)}}
+    result = platform.run(
+        platform.connect(platform.boot(env=env)),
+        "tr '\\0' '\\n' < /proc/1/environ | grep -ac '^BIG_.{100002}$' -E",
+    )
+    assert result.stdout == "5\n"
+
+
 def test_many_pods_at_once(platform: Platform) -> None:
     """Sixteen pods boot within seconds."""
     started = time.monotonic()

@@ -156,9 +156,7 @@ def test_runpodctl_of_any_age(
     only(guarded, tmp_path, "curl")
     note = tmp_path / "note"
     tool = tmp_path / "only/runpodctl"
-    tool.write_text(
-        f'#!/bin/sh\n[ "$1 $2" = "{syntax}" ] || exit 1\necho "$RUNPOD_API_KEY $3" >"{note}"\n'
-    )
+    tool.write_text(f'#!/bin/sh\n[ "$1 $2" = "{syntax}" ] || exit 1\necho "$RUNPOD_API_KEY $3" >"{note}"\n')
     tool.chmod(0o755)
     arm(connecting(), pod_id=POD, seconds_left=0, linger_seconds=900)
     wait_until(lambda: "delete by runpodctl: accepted" in trace(guarded), what="the trace")
@@ -214,9 +212,7 @@ def _run_quietly(remote: SshRemote, text: str, output: Callable[[bytes], None]) 
         remote.run(Command(key="one", text=text), output)
 
 
-def test_a_killed_supervisor_is_no_command(
-    guarded: Machine, connecting: Connect, runpod: RunPod
-) -> None:
+def test_a_killed_supervisor_is_no_command(guarded: Machine, connecting: Connect, runpod: RunPod) -> None:
     """A command whose processes are gone without an exit code does not keep the pod."""
     step = guarded.home / ".rpd/steps/dead"
     (step / "claim").mkdir(parents=True)
@@ -284,9 +280,7 @@ def test_a_machine_that_is_not_the_pod_is_left_alone(guarded: Machine, remote: S
         arm(remote, pod_id="pod2", seconds_left=60, linger_seconds=60)
 
 
-def test_a_pod_without_tools_says_so(
-    guarded: Machine, connecting: Connect, tmp_path: Path
-) -> None:
+def test_a_pod_without_tools_says_so(guarded: Machine, connecting: Connect, tmp_path: Path) -> None:
     """Where nothing can call RunPod, arming fails and names what is missing."""
     only(guarded, tmp_path)
     with pytest.raises(Unguarded, match="the pod has none of runpodctl curl python3 wget"):
@@ -320,7 +314,9 @@ Rented = tuple[str, SshRemote]
 
 
 @pytest.fixture
-def rent(cloud: Launched, keys: RunKeys, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], Rented]]:
+def rent(
+    cloud: Launched, keys: RunKeys, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[[], Rented]]:
     """``rent()`` creates a pod through the real SDK and returns its id and a connection to it."""
     import runpod
 
@@ -380,9 +376,7 @@ def test_pod_deletes_itself_at_its_deadline_though_a_command_runs(
     thread.join(30)
 
 
-def test_pod_stops_itself_where_it_may_not_delete_itself(
-    cloud: Launched, rent: Callable[[], Rented]
-) -> None:
+def test_pod_stops_itself_where_it_may_not_delete_itself(cloud: Launched, rent: Callable[[], Rented]) -> None:
     """A pod whose key may not delete it stops itself."""
     cloud.inject({"kind": "error", "match": {"operation": "terminate"}, "message": "not allowed"})
     pod_id, remote = rent()

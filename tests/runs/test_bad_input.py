@@ -31,73 +31,101 @@ class Mistake:
 
 MISTAKES = {
     "unknown GPU": Mistake(
-        2, ("deploy_x.py:3", "Gpu.ids", "'NVIDIA H100'", "Did you mean 'NVIDIA H100 80GB HBM3'"),
+        2,
+        ("deploy_x.py:3", "Gpu.ids", "'NVIDIA H100'", "Did you mean 'NVIDIA H100 80GB HBM3'"),
         f"{HEAD}job = rpd.job(gpu=Gpu('NVIDIA H100'))\n@job\ndef fit(pod): ...\n",
     ),
     "unknown job field": Mistake(
-        2, ("deploy_x.py:3", "Job.imagee", "no such field", "Did you mean 'image'?"),
+        2,
+        ("deploy_x.py:3", "Job.imagee", "no such field", "Did you mean 'image'?"),
         f"{HEAD}@rpd.job(imagee='x')\ndef fit(pod): ...\n",
     ),
     "negative budget": Mistake(
-        2, ("deploy_x.py:3", "Budget.cost_cap_usd", "expected a number > 0, got -1"),
+        2,
+        ("deploy_x.py:3", "Budget.cost_cap_usd", "expected a number > 0, got -1"),
         f"{HEAD}@rpd.job(budget=Budget(cost_cap_usd=-1))\ndef fit(pod): ...\n",
     ),
     "missing fixture": Mistake(
-        2, ("deploy_x.py", "line 3", "fixture 'stagd_dir' not found", "available fixtures: ", "did you mean 'staged_dir'?"),
+        2,
+        (
+            "deploy_x.py",
+            "line 3",
+            "fixture 'stagd_dir' not found",
+            "available fixtures: ",
+            "did you mean 'staged_dir'?",
+        ),
         f"{HEAD}@rpd.job\ndef fit(pod, stagd_dir): ...\n",
     ),
     "syntax error": Mistake(
-        2, ("deploy_x.py", "line 2", "SyntaxError: '(' was never closed"), "import rpd\ndef fit(pod:\n    pass\n"
+        2,
+        ("deploy_x.py", "line 2", "SyntaxError: '(' was never closed"),
+        "import rpd\ndef fit(pod:\n    pass\n",
     ),
     "import error": Mistake(
-        2, ("deploy_x.py:1: in <module>", "import helper", "helper.py:1", "No module named 'no_such_module'"),
-        "import helper\n", files={"helper.py": "import no_such_module\n"},
+        2,
+        ("deploy_x.py:1: in <module>", "import helper", "helper.py:1", "No module named 'no_such_module'"),
+        "import helper\n",
+        files={"helper.py": "import no_such_module\n"},
     ),
     "exception while collecting": Mistake(
-        2, ("deploy_x.py:4", "deploy_x.py:2: in boom", "ZeroDivisionError"),
+        2,
+        ("deploy_x.py:4", "deploy_x.py:2: in boom", "ZeroDivisionError"),
         "def boom():\n    return 1 / 0\n\nboom()\n",
     ),
     "two jobs of one name": Mistake(
-        2, ("deploy_x.py", "two jobs are called 'fit'", "lines 4, 6", "rename one"),
+        2,
+        ("deploy_x.py", "two jobs are called 'fit'", "lines 4, 6", "rename one"),
         f"{HEAD}@rpd.job\ndef fit(pod): ...\n@rpd.job\ndef fit(pod): ...\n",
     ),
     "conftest with an error": Mistake(2, ("conftest.py:1", "NameError"), files={"conftest.py": "nope\n"}),
     "--gpu-id alone": Mistake(4, ("--gpu-id needs --datacenter-id",), args=("--gpu-id", "NVIDIA L4")),
-    "--datacenter-id alone": Mistake(4, ("--datacenter-id needs --gpu-id",), args=("--datacenter-id", "EU-RO-1")),
+    "--datacenter-id alone": Mistake(
+        4, ("--datacenter-id needs --gpu-id",), args=("--datacenter-id", "EU-RO-1")
+    ),
     "unknown --gpu-id": Mistake(
-        4, ("--gpu-id", "'NVIDIA L44'", "Did you mean 'NVIDIA L4'"),
+        4,
+        ("--gpu-id", "'NVIDIA L44'", "Did you mean 'NVIDIA L4'"),
         args=("--gpu-id", "NVIDIA L44", "--datacenter-id", "EU-RO-1"),
     ),
     "no key": Mistake(
         4, ("no RunPod API key", "set RUNPOD_API_KEY", "--local"), env={"RUNPOD_API_BASE_URL": None}
     ),
     "missing secret": Mistake(
-        4, ("secret HF_TOKEN", "deploy_x.py:3", "environment variable HF_TOKEN is not set"),
+        4,
+        ("secret HF_TOKEN", "deploy_x.py:3", "environment variable HF_TOKEN is not set"),
         f"{HEAD}@rpd.job(secrets=[Secret('HF_TOKEN')])\ndef check(): ...\n",
     ),
     "missing secret file": Mistake(
-        4, ("secret HF_TOKEN", "no-such-file"),
+        4,
+        ("secret HF_TOKEN", "no-such-file"),
         f"{HEAD}@rpd.job(secrets=[Secret('HF_TOKEN', file='/no-such-file')])\ndef check(): ...\n",
     ),
     "unknown flag": Mistake(4, ("--locall", "did you mean --local?", "rpd run --help"), args=("--locall",)),
     "unknown command": Mistake(4, ("no command 'colect'", "Did you mean 'collect'?"), command="colect"),
     "unknown key": Mistake(
-        4, ("rpd.toml", "unknown key 'run_dir'", "Did you mean 'runs_dir'?"), files={"rpd.toml": "run_dir = 'x'\n"}
+        4,
+        ("rpd.toml", "unknown key 'run_dir'", "Did you mean 'runs_dir'?"),
+        files={"rpd.toml": "run_dir = 'x'\n"},
     ),
     "wrong type of a key": Mistake(
         4, ("rpd.toml", "n: expected a whole number, got 'two'"), files={"rpd.toml": "n = 'two'\n"}
     ),
     "broken configuration": Mistake(4, ("rpd.toml", "not valid TOML", "line 1"), files={"rpd.toml": "n =\n"}),
     "unknown field of the job table": Mistake(
-        4, ("rpd.toml", "Budget.cost_cap", "Did you mean 'cost_cap_usd'?"),
+        4,
+        ("rpd.toml", "Budget.cost_cap", "Did you mean 'cost_cap_usd'?"),
         files={"rpd.toml": "[job.budget]\ncost_cap = 1\n"},
     ),
     "wrong -k": Mistake(4, ("-k", "a and (b", "column 9"), args=("-k", "a and (b")),
     "unknown mark in -m": Mistake(4, ("-m", "slwo", "rpd markers"), args=("-m", "slwo")),
     "no such file": Mistake(4, ("file or directory not found: deploy_y.py",), args=("deploy_y.py",)),
-    "no such node": Mistake(4, ("not found: deploy_x.py::fti", "deploy_x.py::fit"), args=("deploy_x.py::fti",)),
+    "no such node": Mistake(
+        4, ("not found: deploy_x.py::fti", "deploy_x.py::fit"), args=("deploy_x.py::fti",)
+    ),
     "bad --var": Mistake(4, ("--var", "expected NAME=VALUE, got 'epochs'"), args=("--var", "epochs")),
-    "no such --vars-file": Mistake(4, ("--vars-file none.toml", "No such file"), args=("--vars-file", "none.toml")),
+    "no such --vars-file": Mistake(
+        4, ("--vars-file none.toml", "No such file"), args=("--vars-file", "none.toml")
+    ),
     "broken --vars-file": Mistake(
         4, ("--vars-file v.json",), args=("--vars-file", "v.json"), files={"v.json": "{"}
     ),

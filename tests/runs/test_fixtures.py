@@ -46,7 +46,9 @@ def test_scopes_decide_how_many_pods(
     scope: str, fewest: int, most: int, rpd: RpdRun, project: Project, emulator: Launched
 ) -> None:
     """Six nodes in two files on two slots rent 6, 2, at most 2 and 1 pods; nodes that share one never overlap on it."""
-    folder = project({"conftest.py": CONFTEST.format(scope=scope), "deploy_a.py": DEPLOY, "deploy_b.py": DEPLOY})
+    folder = project(
+        {"conftest.py": CONFTEST.format(scope=scope), "deploy_a.py": DEPLOY, "deploy_b.py": DEPLOY}
+    )
     result = rpd(folder, "-n", "2", "--yes")
     assert result.exit_code == 0, result.out + result.err
     assert len(result.reports) == 6

@@ -50,11 +50,13 @@ def assert_interrupted(result: RunResult, emulator: Launched, signal_name: str) 
     assert f"{signal_name}: starting nothing new" in result.out + result.err
     assert "Traceback" not in result.out + result.err
     assert result.run_dir is not None
-    assert 'exit_code = 2' in (result.run_dir / "run.toml").read_text(encoding="utf-8")
+    assert "exit_code = 2" in (result.run_dir / "run.toml").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_while_a_command_runs(number: signal.Signals, rpd: RpdRun, project: Project, emulator: Launched) -> None:
+def test_while_a_command_runs(
+    number: signal.Signals, rpd: RpdRun, project: Project, emulator: Launched
+) -> None:
     """The command is ended, what it left is pulled, the pod released; the next node never starts."""
     folder = project({"deploy_a.py": WORKS})
     process = rpd.start(folder)
@@ -112,7 +114,9 @@ def test_while_files_are_pulled(rpd: RpdRun, project: Project, emulator: Launche
     [report] = result.reports
     assert report.result.cause is Cause.INTERRUPTED
     assert [(artifact.verified, artifact.files) for artifact in report.artifacts] == [(True, 8)]
-    sums = dict(reversed(line.split()) for line in (Path(report.folder) / "output.log").read_text().splitlines())
+    sums = dict(
+        reversed(line.split()) for line in (Path(report.folder) / "output.log").read_text().splitlines()
+    )
     for name, digest in sums.items():
         pulled = Path(report.folder) / "artifacts" / "out" / name
         assert hashlib.sha256(pulled.read_bytes()).hexdigest() == digest
@@ -139,7 +143,9 @@ def test_twice(rpd: RpdRun, project: Project, emulator: Launched) -> None:
     )
     process = rpd.start(folder, "-n", "2")
     for hangs in ("True", "False"):
-        wait_until(lambda hangs=hangs: has_output(folder, f"deploy_a.fit-hangs{hangs}", "started"), what="the output")
+        wait_until(
+            lambda hangs=hangs: has_output(folder, f"deploy_a.fit-hangs{hangs}", "started"), what="the output"
+        )
     process.send_signal(signal.SIGINT)
     wait_until(lambda: "starting nothing new" in process.out, what="the first notice")
     assert len(emulator.pods()) == 2
@@ -159,7 +165,9 @@ def test_twice(rpd: RpdRun, project: Project, emulator: Launched) -> None:
 
 def test_while_collecting(rpd: RpdRun, project: Project) -> None:
     """Ctrl-C before anything runs says so and leaves nothing behind."""
-    folder = project({"deploy_a.py": "from pathlib import Path\nPath('begun').touch()\nimport time; time.sleep(60)\n"})
+    folder = project(
+        {"deploy_a.py": "from pathlib import Path\nPath('begun').touch()\nimport time; time.sleep(60)\n"}
+    )
     process = rpd.start(folder)
     wait_until((folder / "begun").exists, what="the collection")
     process.send_signal(signal.SIGINT)

@@ -15,7 +15,7 @@ from rpd.testing import RpdRun, RunResult
 from rpd.values.report import Outcome
 from tests.runs.conftest import events, write_project
 
-DEPLOY = '''
+DEPLOY = """
 import os, socket, subprocess
 from pathlib import Path
 import rpd
@@ -145,7 +145,7 @@ def salvaged_until_it_leaves(pod):
     pod.run("touch late; exit 4")
     subprocess.run(["touch", str(HERE / "escaped")])
     pod.pull("late")
-'''
+"""
 
 EXPECTED = {
     "exits": (Outcome.FAILED, Cause.CODE, "command exited 3: echo first"),
@@ -288,7 +288,9 @@ def test_a_second_call_repeats_nothing(ended: Run) -> None:
     """Commands are not run again, nor those after the failing line at all, when artifacts are fetched after a failure."""
     folder = Path(ended.result.report("salvaged_after_a_command").folder) / "artifacts"
     assert not (folder / "late" / "never").exists()
-    commands = [step.command for step in ended.result.report("salvaged_after_a_command").steps if step.kind == "run"]
+    commands = [
+        step.command for step in ended.result.report("salvaged_after_a_command").steps if step.kind == "run"
+    ]
     assert len(commands) == 1
 
 

@@ -143,9 +143,7 @@ def _has_begun(folder: Path, event: str) -> bool:
 
 
 @pytest.mark.parametrize("moment", ["intent", "created", "ready"])
-def test_killed_while_a_pod_is_had(
-    rpd: RpdRun, project: Project, emulator: Launched, moment: str
-) -> None:
+def test_killed_while_a_pod_is_had(rpd: RpdRun, project: Project, emulator: Launched, moment: str) -> None:
     """Whatever line of the lease was the last one written, resuming ends with every node passed and no pod left."""
     body = STEPS.replace("while [ ! -e go ]; do sleep 0.1; done; ", "")
     folder = project({"deploy_a.py": body})
@@ -167,7 +165,9 @@ def test_a_pod_that_died_meanwhile_starts_its_node_afresh(
     rpd: RpdRun, project: Project, emulator: Launched
 ) -> None:
     """The steps done on a pod that is gone are done again on a new one."""
-    body = STEPS.replace("while [ ! -e go ]; do sleep 0.1; done; ", "sleep $(cat wait 2>/dev/null || echo 0); ")
+    body = STEPS.replace(
+        "while [ ! -e go ]; do sleep 0.1; done; ", "sleep $(cat wait 2>/dev/null || echo 0); "
+    )
     folder = project({"deploy_a.py": body, "wait": "60"})
     start_and_kill(rpd, folder, emulator, lambda: logs_hold(folder, AWAITED))
     before = {pod["id"] for pod in emulator.pods()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -35,14 +36,19 @@ def test_nodes_side_by_side_on_the_gpus_of_one_pod(rpd: RpdRun, project: Project
     result = rpd(project({"deploy_a.py": SLOTS}))
 
     assert result.exit_code == 0, result.out + result.err
-    logs = [Path(report.folder, "output.log").read_text(encoding="utf-8").split("\n") for report in result.reports]
+    logs = [
+        Path(report.folder, "output.log").read_text(encoding="utf-8").split("\n") for report in result.reports
+    ]
     assert {log[0] for log in logs} == {
         "gpus 0,1 in /workspace/project-gpu0",
         "gpus 2,3 in /workspace/project-gpu2",
     }
-    spans = {place: sorted((int(a), int(b)) for said, a, b, *_ in logs if said == place) for place in {x[0] for x in logs}}
+    spans = {
+        place: sorted((int(a), int(b)) for said, a, b, *_ in logs if said == place)
+        for place in {x[0] for x in logs}
+    }
     for taken in spans.values():
-        assert all(before[1] <= after[0] for before, after in zip(taken, taken[1:], strict=False))
+        assert all(before[1] <= after[0] for before, after in pairwise(taken))
     assert len({report.pod.id for report in result.reports if report.pod}) == 1
     assert emulator.pods() == []
     seconds = [report.cost.billed_seconds for report in result.reports]
@@ -81,7 +87,9 @@ def test_a_stopped_pod_is_used_again(rpd: RpdRun, project: Project, emulator: La
             assert rpd(folder, pod["id"], command="stop").exit_code == 0
 
 
-def test_a_stopped_pod_that_does_not_start_is_replaced(rpd: RpdRun, project: Project, emulator: Launched) -> None:
+def test_a_stopped_pod_that_does_not_start_is_replaced(
+    rpd: RpdRun, project: Project, emulator: Launched
+) -> None:
     """Where the host has no free GPU any more, a fresh pod is rented and the reason is said."""
     folder = project({"deploy_a.py": RECYCLED})
     try:
@@ -137,7 +145,9 @@ def test_sweep_over_a_declared_variable(rpd: RpdRun, project: Project) -> None:
 
     listed = rpd(folder, "-q", "--sweep", "rate=0.1,0.2", command="collect")
 
-    assert sorted(listed.out.split()) == [f"deploy_a.py::count[rate{rate}-n{n}]" for rate in (0.1, 0.2) for n in (1, 2)]
+    assert sorted(listed.out.split()) == [
+        f"deploy_a.py::count[rate{rate}-n{n}]" for rate in (0.1, 0.2) for n in (1, 2)
+    ]
     unknown = rpd(folder, "--sweep", "rat=1", command="collect")
     assert unknown.exit_code == 4
     assert "did you mean 'rate'" in unknown.err
@@ -184,7 +194,12 @@ def fit(pod, staged_dir):
         ("code=2", "test $RPD_ATTEMPT = 3", Outcome.PASSED, 3),
         ("code=1", "test $RPD_ATTEMPT = 3", Outcome.FAILED, 2),
         ("infra=1", "exit 3", Outcome.FAILED, 1),
-        ("oom='next-gpu'", "nvidia-smi -L | grep -q A40 || { echo CUDA out of memory.; exit 1; }", Outcome.PASSED, 2),
+        (
+            "oom='next-gpu'",
+            "nvidia-smi -L | grep -q A40 || { echo CUDA out of memory.; exit 1; }",
+            Outcome.PASSED,
+            2,
+        ),
     ],
 )
 def test_retries_by_cause(

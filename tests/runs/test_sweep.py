@@ -74,7 +74,12 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sweep]:
     """Run four nodes two at once, in a git repository with an uncommitted change, on a separate emulator."""
     folder = write_project(
         tmp_path_factory.mktemp("sweep") / "project",
-        {"deploy_fit.py": DEPLOY, "train.py": TRAIN, "requirements.txt": "numpy==2\n", ".gitignore": "rpd-runs/\n"},
+        {
+            "deploy_fit.py": DEPLOY,
+            "train.py": TRAIN,
+            "requirements.txt": "numpy==2\n",
+            ".gitignore": "rpd-runs/\n",
+        },
     )
     sha = _commit(folder)
     (folder / "train.py").write_text(TRAIN + "# a change\n", encoding="utf-8")
@@ -129,7 +134,12 @@ def test_the_manifest_tells_the_pod(sweep: Sweep) -> None:
     for pod in pods:
         assert pod is not None
         assert pod.name.startswith("rpd-")
-        assert (pod.gpu, pod.count, pod.cloud, pod.image) == ("NVIDIA RTX A4000", 1, "secure", "runpod/base:1")
+        assert (pod.gpu, pod.count, pod.cloud, pod.image) == (
+            "NVIDIA RTX A4000",
+            1,
+            "secure",
+            "runpod/base:1",
+        )
         assert pod.datacenter
         assert pod.rate > 0
         assert pod.final_state == "deleted"
@@ -145,7 +155,9 @@ def test_the_money_adds_up(sweep: Sweep) -> None:
         assert cost.rate_usd_per_hr == report.pod.rate
         assert cost.rate_source == "pod"
         assert 0 < cost.billed_seconds < 60
-        assert cost.estimated_usd == pytest.approx(cost.billed_seconds * cost.rate_usd_per_hr / 3600, rel=0.01)
+        assert cost.estimated_usd == pytest.approx(
+            cost.billed_seconds * cost.rate_usd_per_hr / 3600, rel=0.01
+        )
         assert cost.cap_usd == 0.5
         assert cost.billed_seconds <= sum(report.result.phases.values()) + 1
     info = run.read(sweep.run_dir / run.FILE_NAME)
@@ -243,7 +255,11 @@ def test_the_run_file_is_complete(sweep: Sweep) -> None:
 def test_the_journal_tells_each_pods_life(sweep: Sweep) -> None:
     """Every pod's intent comes before its creation, and its release last; the run's key is gone."""
     for name in {event["pod_name"] for event in events(sweep.run_dir, "intent")}:
-        life = [e["event"] for e in events(sweep.run_dir, "intent", "created", "ready", "released") if e["pod_name"] == name]
+        life = [
+            e["event"]
+            for e in events(sweep.run_dir, "intent", "created", "ready", "released")
+            if e["pod_name"] == name
+        ]
         assert life == ["intent", "created", "ready", "released"]
     assert not (sweep.run_dir / ".ssh").exists()
 

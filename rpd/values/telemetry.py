@@ -1,0 +1,65 @@
+"""Telemetry: how busy a pod was at one moment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GpuSample:
+    """One GPU: how busy it is (percent), its memory (MiB), temperature (degrees Celsius) and power (W).
+
+    What the GPU does not tell is None.
+    """
+
+    index: int
+    utilization: float | None = None
+    memory_used_mb: float | None = None
+    memory_total_mb: float | None = None
+    temperature_c: float | None = None
+    power_w: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiskSample:
+    """One file system, in MiB."""
+
+    used_mb: int
+    total_mb: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """One pod at one moment: ``at`` is UTC, ISO 8601, by the driver's clock; ``load`` is that of the whole machine.
+
+    ``memory_*`` is the container's, in MiB; ``disks`` maps a folder to what holds it.
+    """
+
+    at: str
+    gpus: tuple[GpuSample, ...] = ()
+    load: float | None = None
+    memory_used_mb: int | None = None
+    memory_total_mb: int | None = None
+    disks: Mapping[str, DiskSample] = field(default_factory=dict)
+
+    @property
+    def utilization(self) -> float | None:
+        """How busy the GPUs are on average, in percent; None where none tells."""
+        told = [gpu.utilization for gpu in self.gpus if gpu.utilization is not None]
+        return sum(told) / len(told) if told else None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what is known, as plain values."""
+        known: dict[str, Any] = _known(asdict(self))
+        return known
+
+
+def _known(value: Any) -> Any:
+    """Leave out what is None, at any depth."""
+    if isinstance(value, Mapping):
+        return {name: _known(held) for name, held in value.items() if held is not None}
+    if isinstance(value, tuple | list):
+        return [_known(held) for held in value]
+    return value

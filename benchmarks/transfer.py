@@ -3,7 +3,7 @@
     python benchmarks/transfer.py [FILES] [MEGABYTES]
 
 Starts OpenSSH's sshd for itself on this machine (as root), and prints seconds, and ratios to rsync. Each figure is the
-median of three; between two of them the far end is empty again.
+median of three, each into a new folder: ext4 is slow to make files where many were deleted a moment ago.
 """
 
 from __future__ import annotations
@@ -70,14 +70,13 @@ def make_tree(root: Path, files: int, size: int) -> None:
         path.write_bytes(chance.randbytes(size // 2) + b"some words, " * (size // 24))
 
 
-def seconds(act: Callable[[], object], *, before: Callable[[], object] = lambda: None) -> float:
-    """Return the median duration of ``act``."""
+def seconds(act: Callable[[int], object]) -> float:
+    """Return the median duration of ``act``, which is told the number of its round."""
     taken = []
-    for _ in range(ROUNDS):
-        before()
+    for number in range(ROUNDS):
         os.sync()
         began = time.perf_counter()
-        act()
+        act(number)
         taken.append(time.perf_counter() - began)
     return statistics.median(taken)
 
@@ -92,14 +91,16 @@ def show_latency(what: str, values: Sequence[float]) -> None:
     print(f"{what:<42} p50 {ordered[len(ordered) // 2] * 1000:5.0f} ms   p95 {p95 * 1000:5.0f} ms")
 
 
-def run(remote: Remote, text: str, output: Callable[[bytes], object] = len) -> None:
-    remote.run(Command(key=f"bench-{next(_numbers)}", text=text), lambda data: output(data) and None)
+def run(remote: Remote, text: str, output: Callable[[bytes], None] = lambda _: None) -> None:
+    remote.run(Command(key=f"bench-{next(_numbers)}", text=text), output)
 
 
 def compare_transfers(
     remote: Remote, endpoint: SshEndpoint, folder: Path, files: int, megabytes: int
 ) -> None:
     tree, far, back = folder / "tree", folder / "far", folder / "back"
+    far.mkdir()
+    back.mkdir()
     make_tree(tree, files, megabytes * 1_000_000 // files)
     options = "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR"
     shell = f"ssh -p {endpoint.port} -i {folder}/user/id_ed25519 {options}"
@@ -108,20 +109,13 @@ def compare_transfers(
     def rsync(source: str, target: str) -> None:
         subprocess.run(["rsync", "-az", "-e", shell, source, target], check=True)
 
-    def clear() -> None:
-        shutil.rmtree(far, ignore_errors=True)
-
-    def clear_back() -> None:
-        shutil.rmtree(back, ignore_errors=True)
-        back.mkdir()
-
     what = f"{megabytes} MB in {files} files"
-    theirs = seconds(lambda: rsync(f"{tree}/", f"{host}:{far}/"), before=clear)
-    theirs_again = seconds(lambda: rsync(f"{tree}/", f"{host}:{far}/"))
-    theirs_back = seconds(lambda: rsync(f"{host}:{far}/", f"{back}/far/"), before=clear_back)
-    ours = seconds(lambda: remote.put(tree, str(far)), before=clear)
-    ours_again = seconds(lambda: remote.put(tree, str(far)))
-    ours_back = seconds(lambda: remote.pull(str(far), back), before=clear_back)
+    theirs = seconds(lambda number: rsync(f"{tree}/", f"{host}:{far}/r{number}/"))
+    ours = seconds(lambda number: remote.put(tree, f"{far}/p{number}"))
+    theirs_again = seconds(lambda _: rsync(f"{tree}/", f"{host}:{far}/r0/"))
+    ours_again = seconds(lambda _: remote.put(tree, f"{far}/p0"))
+    theirs_back = seconds(lambda number: rsync(f"{host}:{far}/r0/", f"{back}/r{number}/"))
+    ours_back = seconds(lambda number: remote.pull(f"{far}/p0", back / f"p{number}"))
     show(f"push of {what}", ours, theirs)
     show("push again, unchanged", ours_again, theirs_again)
     show(f"pull of {what}, verified", ours_back, theirs_back)

@@ -18,11 +18,15 @@ from typing import Any
 
 from rpd.errors import Cause, UsageError
 from rpd.values.duration import parse_duration
+from rpd.values.ranking import Ranking
 
 RUN = ("run",)
 SELECTING = ("collect", "run", "fixtures", "estimate", "doctor")
 LOADING = (*SELECTING, "markers")
 """Commands that load the plugins of the user."""
+LOOKING_BACK = ("resume", "runs", "show", "diff", "events", "report", "verify", "logs")
+PODS = ("ssh", "ps", "stop", "gc")
+"""Commands for past runs, and for pods outside of a run."""
 CAUSES = tuple(cause.value for cause in Cause)
 
 
@@ -79,6 +83,18 @@ def _port(text: str) -> int:
     if not text.isdigit() or not 0 <= int(text) <= 65535:
         raise ValueError("expected a port number")
     return int(text)
+
+
+def _forward(text: str) -> tuple[int, int]:
+    local, colon, remote = text.partition(":")
+    if not local.isdigit() or (colon and not remote.isdigit()):
+        raise ValueError("expected PORT or PORT:REMOTE")
+    return _port(local), _port(remote or local)
+
+
+def _ranking(text: str) -> str:
+    Ranking.parse(text)
+    return text
 
 
 def _money(text: str) -> float:
@@ -349,7 +365,8 @@ class Config:
         key="runs_dir",
         env="RPD_RUNS_DIR",
         metavar="DIR",
-        **_RUN,
+        commands=("run", *LOOKING_BACK, *PODS),
+        group="running",
     )
     yes: bool = _setting(
         False,
@@ -483,7 +500,10 @@ class Config:
         "print JSON",
         "--json",
         action="store_true",
-        commands=("collect", "ps", "gpus", "estimate", "doctor"),
+        commands=(
+            *("collect", "ps", "gpus", "estimate", "doctor"),
+            *("runs", "show", "diff", "events", "report", "verify"),
+        ),
         group="output",
     )
     full_trace: bool = _setting(
@@ -498,6 +518,24 @@ class Config:
     )
     junit_xml: str | None = _setting(
         None, "write a report in JUnit's format", "--junitxml", "--junit-xml", metavar="PATH", **_RUN
+    )
+    html: str | None = _setting(
+        None,
+        "write a report as one HTML file",
+        "--html",
+        metavar="PATH",
+        commands=("run", "report"),
+        group="output",
+    )
+    sort: str = _setting(
+        "",
+        "order tables of results by a metric, a parameter, seconds or usd (NAME:desc: the greatest first)",
+        "--sort",
+        key="sort",
+        metavar="NAME",
+        parse=_ranking,
+        commands=("run", "report", "show"),
+        group="output",
     )
     report_chars: str = _setting(
         "fE",
@@ -549,6 +587,69 @@ class Config:
         "--per-node",
         action="store_true",
         commands=("fixtures",),
+        group="output",
+    )
+    most_runs: int = _setting(
+        20,
+        "how many runs to list (0: all)",
+        "-n",
+        metavar="N",
+        parse=_count,
+        commands=("runs",),
+        group="output",
+    )
+    as_csv: bool = _setting(
+        False, "print CSV", "--csv", action="store_true", commands=("report",), group="output"
+    )
+    of_run: str = _setting(
+        "",
+        "the run, by its id or how that begins (default: the newest that has the node)",
+        "--run",
+        metavar="RUN",
+        commands=("logs", "ssh"),
+        group="selection",
+    )
+    follow: bool = _setting(
+        False,
+        "go on printing as the log grows",
+        "-f",
+        "--follow",
+        action="store_true",
+        commands=("logs",),
+        group="output",
+    )
+    forwards: tuple[tuple[int, int], ...] = _setting(
+        (),
+        "forward a port of this machine to one of the pod (default: the same)",
+        "--forward",
+        metavar="PORT[:REMOTE]",
+        parse=_forward,
+        action="append",
+        commands=("ssh",),
+        group="running",
+    )
+    print_command: bool = _setting(
+        False,
+        "print the command line for plain ssh instead",
+        "--print",
+        action="store_true",
+        commands=("ssh",),
+        group="output",
+    )
+    keep_disk: bool = _setting(
+        False,
+        "stop pods and keep (and pay for) their volumes, do not delete them",
+        "--keep-disk",
+        action="store_true",
+        commands=("stop",),
+        group="running",
+    )
+    output_file: str | None = _setting(
+        None,
+        "write to this file, not to standard output",
+        "--output",
+        metavar="FILE",
+        commands=("capture-env",),
         group="output",
     )
     port: int = _setting(

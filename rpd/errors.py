@@ -29,6 +29,7 @@
     │   │   └── MissingArtifact     a required path is not on the pod
     │   └── ConnectionLost          SSH is gone and did not come back
     │       └── PodLost             ... because the pod itself is gone
+    ├── JobTimeout                  a job took longer than its mark allows, or hung
     ├── BudgetExceeded              a cap of money or time was reached
     ├── Interrupted                 Ctrl-C or SIGTERM asked the run to end
     └── ReleaseError                a pod may still bill: id and the command that releases it  exit 6
@@ -255,6 +256,12 @@ class BudgetExceeded(RpdError):
     """A cap of money or of time was reached."""
 
     cause = Cause.BUDGET
+
+
+class JobTimeout(RpdError):
+    """A job took longer than its mark ``timeout`` allows, or showed no sign of life for so long."""
+
+    cause = Cause.TIMEOUT
 
 
 class Interrupted(RpdError):

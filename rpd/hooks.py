@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from rpd.values.pod import PodInfo, Provider
     from rpd.values.report import NodeReport, RunSummary
     from rpd.values.step import Step
+    from rpd.values.telemetry import Sample
 
 PROJECT = "rpd"
 hookspec = pluggy.HookspecMarker(PROJECT)
@@ -151,6 +152,11 @@ def rpd_step_started(node: Node, step: Step) -> None:
 @hookspec
 def rpd_step_output(node: Node, data: bytes) -> None:
     """Hear raw output of a node's commands as it comes, secrets masked. Called on the thread of a slot."""
+
+
+@hookspec
+def rpd_telemetry(node: Node, sample: Sample) -> None:
+    """Hear how busy a pod is that ``node`` uses now, every few seconds. Called on a thread of the pod's own."""
 
 
 @hookspec

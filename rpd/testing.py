@@ -48,7 +48,7 @@ class RunResult:
     reports: tuple[NodeReport, ...] = ()
 
     def report(self, name: str) -> NodeReport:
-        """Return the report of the node of that id, or name after ``::``. Raises LookupError, with the nodes there are."""
+        """Return the report of the node of that id, or name after ``::``. Raises LookupError."""
         for report in self.reports:
             if name in (report.node.id, report.node.id.rpartition("::")[2]):
                 return report
@@ -65,7 +65,7 @@ class Running:
     ) -> None:
         self._tells_folder = tells_folder
         # Files, not pipes: nothing blocks, however much is printed, and what is there can be read at any time.
-        self._out, self._err = TemporaryFile(), TemporaryFile()
+        self._out, self._err = TemporaryFile(), TemporaryFile()  # noqa: SIM115 - finish closes them
         self.process = subprocess.Popen(
             command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=self._out, stderr=self._err
         )

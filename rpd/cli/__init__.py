@@ -32,8 +32,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Whoever read our output has gone (`rpd collect | head`); what is left to flush has nowhere to go.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.OK
-    except Exception:  # noqa: BLE001 - a defect of rpd: show all of it, with the code that says so
-        return _tell_defect()
+    except Exception as error:  # noqa: BLE001 - a defect, of rpd or of a plugin: show it, with the code that says so
+        return _tell_defect(error)
 
 
 def _main(argv: list[str]) -> int:
@@ -63,9 +63,25 @@ def _tell(error: RpdError) -> int:
     return error.exit_code
 
 
-def _tell_defect() -> int:
+def _tell_defect(error: Exception) -> int:
     import traceback
 
-    traceback.print_exc()
+    from rpd.execute.traces import user_frames
+
+    shown = user_frames(error, Path.cwd())
+    if shown.place and not _is_raised_here(error):
+        told = "".join(traceback.format_exception_only(error)).rstrip()
+        print(f"rpd: error: a hook of a conftest or plugin raised an error\n{told}", file=sys.stderr)
+        print("\n".join(shown.lines), file=sys.stderr)
+        return ExitCode.INTERNAL_ERROR
+    traceback.print_exception(error)
     print("rpd: internal error: this is a defect of rpd, not of your deploy file", file=sys.stderr)
     return ExitCode.INTERNAL_ERROR
+
+
+def _is_raised_here(error: Exception) -> bool:
+    """Return whether rpd's own code raised ``error``, rather than what it called."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is not None and trace.tb_frame.f_code.co_filename.startswith(str(Path(rpd.__file__).parent))

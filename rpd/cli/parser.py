@@ -25,9 +25,13 @@ class Command:
     function: str = "main"
     arguments: str = ""
     arguments_help: str = ""
+    takes_command: bool = False
+    """Whether what stands after ``--`` is a command line of its own."""
 
 
 _NODES = "a folder, a deploy file, a node id (path::job[case]) or @FILE with such arguments, one a line"
+_A_RUN = "a run by its id or how that begins (default: the newest)"
+_A_NODE = "a node by its id, how that or its name begins, or a part of it"
 
 COMMANDS = {
     command.name: command
@@ -54,6 +58,59 @@ COMMANDS = {
             arguments="RUN",
             arguments_help="the run's id or how it begins (default: the last unfinished one)",
         ),
+        Command(name="runs", help="list past runs", module="rpd.cli.runs"),
+        Command(
+            name="show",
+            help="tell of a past run, or of one of its nodes",
+            module="rpd.cli.show",
+            arguments="RUN|NODE",
+            arguments_help=f"{_A_RUN}; then {_A_NODE}",
+        ),
+        Command(
+            name="diff",
+            help="tell what differs between two runs or two nodes",
+            module="rpd.cli.diff",
+            arguments="RUN[:NODE]",
+            arguments_help="two runs, or two nodes of runs",
+        ),
+        Command(
+            name="events",
+            help="print what happened in a run, in order",
+            module="rpd.cli.events",
+            arguments="RUN|NODE",
+            arguments_help=f"{_A_RUN}; then {_A_NODE}",
+        ),
+        Command(
+            name="report",
+            help="print the results of a past run again",
+            module="rpd.cli.runs",
+            function="report",
+            arguments="RUN",
+            arguments_help=_A_RUN,
+        ),
+        Command(
+            name="verify",
+            help="check the files that a run pulled against their sha256 sums",
+            module="rpd.cli.runs",
+            function="verify",
+            arguments="RUN",
+            arguments_help=_A_RUN,
+        ),
+        Command(
+            name="logs",
+            help="print the log of a node",
+            module="rpd.cli.logs",
+            arguments="NODE",
+            arguments_help=_A_NODE,
+        ),
+        Command(
+            name="ssh",
+            help="open a shell, or run a command, on the pod of a node where its job stands",
+            module="rpd.cli.ssh",
+            arguments="NODE|POD",
+            arguments_help=f"{_A_NODE}, or a pod by its id or name; after -- a command to run there",
+            takes_command=True,
+        ),
         Command(
             name="ps",
             help="list the pods of the account and what they cost",
@@ -62,17 +119,45 @@ COMMANDS = {
         ),
         Command(
             name="stop",
-            help="delete pods by id or name",
+            help="delete pods",
             module="rpd.cli.pods",
             function="stop",
-            arguments="POD",
-            arguments_help="the id or name of a pod",
+            arguments="NODE|POD",
+            arguments_help="a pod by its id or name, or the node that has it",
         ),
         Command(
             name="gc",
-            help="delete the pods that killed runs left behind",
+            help="delete the pods that nobody needs any more",
             module="rpd.cli.pods",
             function="gc",
+        ),
+        Command(
+            name="capture-env",
+            help="write down python, packages and source of a project as TOML",
+            module="rpd.cli.capture",
+            arguments="FOLDER",
+            arguments_help="the project (default: here)",
+        ),
+        Command(
+            name="gpus",
+            help="list GPU types, their prices and where they are in stock",
+            module="rpd.cli.gpus",
+            arguments="WORD",
+            arguments_help="only types whose ids hold this word, or that are in stock in this data centre",
+        ),
+        Command(
+            name="estimate",
+            help="tell what nodes may cost",
+            module="rpd.cli.estimate",
+            arguments="PATH|NODEID",
+            arguments_help=_NODES,
+        ),
+        Command(
+            name="doctor",
+            help="check what can go wrong before money is spent",
+            module="rpd.cli.doctor",
+            arguments="PATH|NODEID",
+            arguments_help=_NODES,
         ),
         Command(
             name="fixtures",
@@ -135,6 +220,7 @@ class _Parser(argparse.ArgumentParser):
 
 def parse_plugins(argv: Sequence[str]) -> list[str]:
     """Return the values of ``-p`` in ``argv``: plugins are loaded before the rest can be understood."""
+    argv = argv[: argv.index("--")] if "--" in argv else argv
     early = _Parser(add_help=False, prog="rpd", allow_abbrev=False)
     early.add_argument("-p", action="append", default=[])
     if argv and argv[-1] == "-p":
@@ -151,6 +237,7 @@ def parse(
 
     ``added`` (``addopts``) may hold flags of ``run`` that another command has no use for; they are dropped there.
     """
+    argv, remote_command = _cut(command(name), argv)
     if any(text in ("-h", "--help") for text in argv):
         print_help(name, manager)
     flags, added_args, options = _parse(_make("run", manager), added, "addopts: ") if added else ({}, [], {})
@@ -161,7 +248,16 @@ def parse(
     for field, value in given.items():
         appends = settings()[field][1].action == "append"
         flags[field] = (*flags.get(field, ()), *value) if appends else value
-    return _implied(flags), args or added_args, list({**defaults, **options, **given_options}.items())
+    args = [*args, *remote_command] if remote_command else args or added_args
+    return _implied(flags), args, list({**defaults, **options, **given_options}.items())
+
+
+def _cut(held: Command, argv: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
+    """Return ``argv`` and the command line after ``--``, for a command that takes one."""
+    if not held.takes_command or "--" not in argv:
+        return argv, ()
+    at = argv.index("--")
+    return argv[:at], argv[at + 1 :]
 
 
 def _implied(flags: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,102 +4,204 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 
+from rpd.cli.account import account
+from rpd.cli.table import table
 from rpd.config import Config
 from rpd.errors import ExitCode, ReleaseError, UsageError
 from rpd.hooks import PluginManager
 from rpd.pipeline import pods
-from rpd.values.pod import PodInfo, PodStatus, Provider
+from rpd.pipeline.pods import Claim
+from rpd.values.duration import format_duration
+from rpd.values.pod import PodInfo, PodStatus
+from rpd.values.prices import stopped_usd_per_month
 
-
-@contextmanager
-def _provider() -> Iterator[Provider]:
-    from rpd.runpod.key import find_key
-    from rpd.runpod.provider import RunPodProvider
-
-    provider = RunPodProvider(find_key(), notify=lambda text: print(f"rpd: {text}", file=sys.stderr))
-    try:
-        yield provider
-    finally:
-        provider.close()
+_HEAD = ("POD", "NODE", "RUN", "STATE", "GPU", "DC", "$/H", "UP", "LEFT")
 
 
 def ps(config: Config, manager: PluginManager) -> int:
-    """List the pods of the account, ours first."""
+    """List the pods of the account, ours apart from others, with what each costs and how long it has left."""
     del manager
-    with _provider() as provider:
+    with account(config) as provider:
         found = sorted(provider.list(), key=lambda pod: (not pods.is_ours(pod), pod.name))
+    known = pods.claims(config.runs_path)
+    now = time.time()
     if config.as_json:
-        print(json.dumps([asdict(pod) for pod in found], indent=2))
+        print(json.dumps([_as_json(pod, known.get(pod.name), now) for pod in found], indent=2))
     elif not found:
         print("no pods")
     else:
-        _print_table(found)
+        print("\n".join(_lines(found, known, now)))
     return ExitCode.OK
 
 
-def _print_table(found: Sequence[PodInfo]) -> None:
-    rows = [("POD", "NAME", "STATUS", "GPU", "DC", "$/H", "OURS")]
-    for pod in found:
-        gpu = f"{pod.gpu_count}x {pod.gpu}" if pod.gpu else "CPU"
-        rate = f"{pod.usd_per_hr:.2f}" if pod.usd_per_hr is not None else "?"
-        ours = "yes" if pods.is_ours(pod) else "no"
-        rows.append((pod.id, pod.name, str(pod.status), gpu, pod.datacenter or "?", rate, ours))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-    running = sum(pod.usd_per_hr or 0.0 for pod in found if pod.status is PodStatus.RUNNING)
-    print(f"{len(found)} pods, ${running:.2f} an hour")
+def _as_json(pod: PodInfo, claim: Claim | None, now: float) -> dict[str, object]:
+    return {
+        **asdict(pod),
+        "ours": pods.is_ours(pod),
+        "run": claim.run if claim else None,
+        "node": claim.node if claim else None,
+        "state": _state(pod, claim),
+        "total_usd_per_hr": pods.usd_per_hr(pod),
+        "stopped_usd_per_month": stopped_usd_per_month(pod.volume_gb),
+        "seconds_left": _seconds_left(pod, claim, now),
+    }
+
+
+def _lines(found: Sequence[PodInfo], known: Mapping[str, Claim], now: float) -> Iterator[str]:
+    ours = [pod for pod in found if pods.is_ours(pod)]
+    others = [pod for pod in found if not pods.is_ours(pod)]
+    if ours:
+        yield from table([_HEAD, *(_row(pod, known.get(pod.name), now) for pod in ours)], right={6, 7, 8})
+    if others:
+        yield "" if ours else "no pods of rpd's"
+        yield "not made by rpd:"
+        head = ("POD", "NAME", "STATE", "GPU", "DC", "$/H")
+        yield from table([head, *(_foreign_row(pod) for pod in others)], right={5})
+    yield ""
+    yield _total(found, ours)
+    yield from _stopped(ours)
+
+
+def _row(pod: PodInfo, claim: Claim | None, now: float) -> tuple[str, ...]:
+    left = _seconds_left(pod, claim, now)
+    return (
+        pod.id,
+        claim.node.rpartition("::")[2] if claim else pod.name,
+        claim.run if claim else "not made here",
+        _state(pod, claim),
+        _gpu(pod),
+        pod.datacenter or "?",
+        _rate(pod),
+        "" if pod.uptime_seconds is None else format_duration(max(pod.uptime_seconds, 1)),
+        "" if left is None else f"{max(0, round(left / 60))} min",
+    )
+
+
+def _foreign_row(pod: PodInfo) -> tuple[str, ...]:
+    return pod.id, pod.name, pod.status.lower(), _gpu(pod), pod.datacenter or "?", _rate(pod)
+
+
+def _gpu(pod: PodInfo) -> str:
+    return f"{pod.gpu_count}x {pod.gpu}" if pod.gpu else "CPU"
+
+
+def _rate(pod: PodInfo) -> str:
+    usd = pods.usd_per_hr(pod)
+    return "?" if usd is None else f"{usd:.2f}" if usd >= 0.01 or not usd else f"{usd:.4f}"
+
+
+def _state(pod: PodInfo, claim: Claim | None) -> str:
+    """Return what becomes of a pod, in one or two words."""
+    if pod.status is not PodStatus.RUNNING:
+        return "stopped" if pod.status is PodStatus.EXITED else pod.status.lower()
+    if claim is None:
+        return "running"
+    if claim.ending == "kept":
+        return "kept"
+    return "in use" if claim.is_driven else "left behind"
+
+
+def _seconds_left(pod: PodInfo, claim: Claim | None, now: float) -> float | None:
+    """Return when the pod's own watchdog ends it; a stopped one has none."""
+    if claim is None or claim.ends_at is None or pod.status is not PodStatus.RUNNING:
+        return None
+    return claim.ends_at - now
+
+
+def _total(found: Sequence[PodInfo], ours: Sequence[PodInfo]) -> str:
+    def rate(which: Sequence[PodInfo]) -> float:
+        return sum(pods.usd_per_hr(pod) or 0.0 for pod in which)
+
+    text = f"{len(found)} pod{'' if len(found) == 1 else 's'}, ${rate(found):.2f} an hour with disks"
+    if ours and len(ours) < len(found):
+        text += f" (rpd's: {len(ours)}, ${rate(ours):.2f})"
+    unknown = sum(pods.usd_per_hr(pod) is None for pod in found)
+    return f"{text}; the rate of {unknown} is not known" if unknown else text
+
+
+def _stopped(ours: Sequence[PodInfo]) -> Iterator[str]:
+    for pod in ours:
+        if pod.status is PodStatus.EXITED:
+            monthly = stopped_usd_per_month(pod.volume_gb)
+            yield f"stopped pod {pod.id} keeps {pod.volume_gb} GB: ${monthly:.2f} a month (rpd stop {pod.id})"
 
 
 def stop(config: Config, manager: PluginManager) -> int:
-    """Delete the pods named on the command line."""
+    """Delete (with ``--keep-disk``: stop) the pods named on the command line, and confirm it."""
     del manager
     if not config.args:
-        raise UsageError("rpd stop needs the id or name of a pod (see `rpd ps`)")
-    with _provider() as provider:
+        raise UsageError("rpd stop needs a node, or the id or name of a pod (see `rpd ps`)")
+    known = pods.claims(config.runs_path)
+    with account(config) as provider:
         listed = provider.list()
-        chosen = [pods.find(listed, wanted) for wanted in config.args]
+        chosen = list(dict.fromkeys(pods.find(listed, wanted, known) for wanted in config.args))
         foreign = [pod.id for pod in chosen if not pods.is_ours(pod)]
         if foreign and not config.yes:
-            raise UsageError(f"rpd did not make {', '.join(foreign)}: say --yes to delete it all the same")
-        return _delete(provider, chosen)
+            verb = "stop" if config.keep_disk else "delete"
+            raise UsageError(f"rpd did not make {', '.join(foreign)}: say --yes to {verb} it all the same")
+        if not config.keep_disk:
+            return _release(chosen, lambda pod: pods.delete(provider, pod), "deleted")
+
+        def stop_one(pod: PodInfo) -> None:
+            pods.stop(provider, pod)
+            if pod.name in known:
+                pods.note_stopped(known[pod.name], pod)
+
+        code = _release(chosen, stop_one, "stopped")
+    for pod in chosen:
+        print(f"{pod.id} keeps its volume: ${stopped_usd_per_month(pod.volume_gb):.2f} a month until rpd stop {pod.id}")
+    return code
 
 
 def gc(config: Config, manager: PluginManager) -> int:
-    """Show, and with ``--yes`` delete, what killed runs left behind."""
+    """Show, and with ``--yes`` delete, what killed runs left behind and what was kept for a time that is over."""
     del manager
-    with _provider() as provider:
+    with account(config) as provider:
         listed = provider.list()
         left = pods.leftovers(listed, config.runs_path)
-        known = {held.pod.id for held in left}
-        for held in left:
-            print(f"{held.pod.id}  {held.pod.name}  left by run {held.run}")
-        for pod in listed:
-            if pods.is_ours(pod) and pod.id not in known:
-                print(
-                    f"{pod.id}  {pod.name}  kept, in use, or made elsewhere: left alone (rpd stop {pod.id})"
-                )
+        _print_reasons(listed, {held.pod.id: f"{held.reason} (run {held.run})" for held in left}, config)
         if not left:
             print("nothing to reap")
             return ExitCode.OK
         if not config.yes:
-            print(f"{len(left)} pods would be deleted: rpd gc --yes")
+            print(f"{len(left)} of them would be deleted: rpd gc --yes")
             return ExitCode.OK
-        return _delete(provider, [held.pod for held in left])
+        return _release([held.pod for held in left], lambda pod: pods.delete(provider, pod), "deleted")
 
 
-def _delete(provider: Provider, chosen: Sequence[PodInfo]) -> int:
+def _print_reasons(listed: Sequence[PodInfo], reap: Mapping[str, str], config: Config) -> None:
+    known = pods.claims(config.runs_path)
+    rows = []
+    for pod in sorted(filter(pods.is_ours, listed), key=lambda pod: (pod.id not in reap, pod.name)):
+        why = reap.get(pod.id) or f"left alone: {_why_not(pod, known.get(pod.name))}"
+        rows.append((pod.id, pod.name, _rate(pod), why))
+    if rows:
+        print("\n".join(table([("POD", "NAME", "$/H", "WHY"), *rows], right={2})))
+
+
+def _why_not(pod: PodInfo, claim: Claim | None) -> str:
+    """Return why a pod of ours is not reaped."""
+    if claim is None:
+        return f"no run here made it (rpd stop {pod.id} deletes it)"
+    if claim.ending == "kept":
+        return f"kept on purpose by run {claim.run}"
+    if claim.ending:
+        return f"stopped on purpose by run {claim.run}"
+    return f"run {claim.run} still goes on"
+
+
+def _release(chosen: Sequence[PodInfo], act: Callable[[PodInfo], None], done: str) -> int:
     code = ExitCode.OK
     for pod in chosen:
         try:
-            pods.delete(provider, pod)
+            act(pod)
         except ReleaseError as error:
             print(f"rpd: error: {error}", file=sys.stderr)
             code = ExitCode.POD_NOT_RELEASED
         else:
-            print(f"deleted {pod.id}  {pod.name}")
+            print(f"{done} {pod.id}  {pod.name}")
     return code

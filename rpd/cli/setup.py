@@ -14,6 +14,8 @@ from rpd.hooks import PluginManager, load_entry_points, load_named_plugins, make
 BUILT_IN = {
     "collect": ("rpd.execute.fixtures",),
     "fixtures": ("rpd.execute.fixtures",),
+    "estimate": ("rpd.execute.fixtures",),
+    "doctor": ("rpd.execute.fixtures",),
     "markers": (),
     "run": ("rpd.execute.fixtures", "rpd.execute.runner", "rpd.runpod.plugin", "rpd.runpod.offline"),
 }

@@ -18,7 +18,7 @@ BUILT_IN = {
     "xfail(condition, ..., *, reason=..., run=True, raises=None, strict=False)": "expect the job not to pass",
     "usefixtures(name, ...)": "set these fixtures up although the job does not ask for their values",
     "retry(infra=N)": "try again when the infrastructure, not the job, failed",
-    "timeout(duration)": "end the job after this time",
+    "timeout(job=None, *, silent=None)": "end the job after this time, or when it shows no sign of life for so long",
     "slots(gpu=N)": "the job takes N of the GPUs of a shared pod; others run beside it on the rest",
 }
 MODULE_MARKS = "rpdmark"
@@ -78,12 +78,14 @@ def check_marks(
 
 def _check_timeout(mark: Mark) -> None:
     values = (*mark.args, *mark.kwargs.values())
+    if unknown := set(mark.kwargs) - {"job", "silent"}:
+        raise CollectionError(f"rpd.mark.timeout: expected job or silent, got {', '.join(sorted(unknown))}")
     try:
         for value in values:
             parse_duration(value)
     except ValueError as error:
         raise CollectionError(f"rpd.mark.timeout: {error}, got {value!r}") from None
-    if len(values) != 1:
+    if not values or len(mark.args) + ("job" in mark.kwargs) > 1:
         raise CollectionError(f"rpd.mark.timeout: expected one duration, got {len(values)}")
 
 

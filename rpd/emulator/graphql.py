@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib import resources
 from typing import Any
 
@@ -77,6 +78,7 @@ class GraphqlFace:
         self, account: Account, clock: Callable[[], float], when_volume_deleted: Callable[[str], None]
     ) -> None:
         self._account = account
+        self._checked = lru_cache(maxsize=512)(self._check)  # clients poll with the same documents
         self._schema = build_schema((resources.files(__package__) / "schema.graphql").read_text())
         for type_name, resolvers in Resolvers(account, clock, when_volume_deleted).table().items():
             kind = self._schema.type_map[type_name]
@@ -89,6 +91,15 @@ class GraphqlFace:
         query = body.get("query") if isinstance(body, dict) else None
         if not isinstance(query, str) or not query.strip():
             return _refused(400, "GraphQL operations must contain a non-empty `query`.", "BAD_REQUEST")
+        document = self._checked(query)
+        if isinstance(document, Answer):
+            return document
+        variables = body.get("variables") or {}
+        return Call(
+            document=document, variables=variables, subjects=tuple(self._subjects(document, variables))
+        )
+
+    def _check(self, query: str) -> DocumentNode | Answer:
         try:
             document = parse(query)
         except GraphQLSyntaxError:
@@ -96,10 +107,7 @@ class GraphqlFace:
         errors = validate(self._schema, document, (*specified_rules, NoSchemaIntrospectionCustomRule))
         if errors:
             return Answer(400, {"errors": [_formatted(e, "GRAPHQL_VALIDATION_FAILED") for e in errors]})
-        variables = body.get("variables") or {}
-        return Call(
-            document=document, variables=variables, subjects=tuple(self._subjects(document, variables))
-        )
+        return document
 
     def _subjects(self, document: DocumentNode, variables: dict[str, Any]) -> Iterable[dict[str, str]]:
         for operation in document.definitions:

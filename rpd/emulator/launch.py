@@ -64,7 +64,10 @@ class Launched:
         return rules
 
     def state(self) -> dict[str, Any]:
-        """Return ``pods``, ``volumes``, ``balance`` (USD), ``spend_per_hr``, ``isolation``, ``folder``, ``requests``."""
+        """Return the account: ``pods``, ``volumes``, ``balance``, ``spend_per_hr`` (USD), ``isolation`` and more.
+
+        ``folder`` is where the emulator keeps everything on this machine; ``requests`` counts GraphQL calls.
+        """
         state: dict[str, Any] = self._ask("GET", "state")
         return state
 

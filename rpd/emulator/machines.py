@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -46,7 +46,6 @@ class _Container:
     key: str
     disk: Path
     port: int = 0
-    listener: socket.socket | None = None
     control: Wire | None = None
     rules: list[Rule] = field(default_factory=list)
     boot: asyncio.TimerHandle | None = None
@@ -73,6 +72,7 @@ class Machines:
         self._live: dict[str, _Container] = {}
         self._by_key: dict[str, _Container] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._ending: dict[str, asyncio.Task[None]] = {}
         self._crashed: set[str] = set()
         _sweep_stale()
         self.folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
@@ -166,35 +166,42 @@ class Machines:
         """End all processes of ``pod``; its container disk goes."""
         container = self._live.pop(pod.id, None)
         if container is not None:
-            self._spawn(self._discard(container))
+            self._ending[pod.id] = self._spawn(self._discard(container, self._ending.get(pod.id)))
 
     def delete(self, pod: Pod) -> None:
         """End all processes of ``pod``, and delete its disks."""
         container = self._live.pop(pod.id, None)
-        self._spawn(self._delete(pod, container))
+        self._spawn(self._delete(pod, container, self._ending.pop(pod.id, None)))
 
-    async def _delete(self, pod: Pod, container: _Container | None) -> None:
+    async def _delete(
+        self, pod: Pod, container: _Container | None, earlier: asyncio.Task[None] | None
+    ) -> None:
         if container is not None:
-            await self._discard(container)
+            await self._discard(container, earlier)
+        elif earlier is not None:
+            await asyncio.wait({earlier})
         if not pod.order.network_volume:
             await asyncio.to_thread(wipe, self._volume(pod))
 
-    async def _discard(self, container: _Container) -> None:
+    async def _discard(self, container: _Container, earlier: asyncio.Task[None] | None = None) -> None:
+        """End what ``container`` runs and delete its disk, and have the same done to an ``earlier`` start."""
         if container.boot is not None:
             container.boot.cancel()
-        for end in (container.listener, container.control):
-            if end is not None:
-                end.close()
+        if container.control is not None:
+            container.control.close()
         if container.sent:
             self._send({"op": "kill", "key": container.key})
             await container.gone.wait()
         self._by_key.pop(container.key, None)
         await asyncio.to_thread(wipe, container.disk)
+        if earlier is not None:
+            await asyncio.wait({earlier})
 
-    def _spawn(self, work: Any) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     async def settled(self) -> None:
         """Wait until no ended pod has a process or a disk left."""
@@ -216,6 +223,12 @@ class Machines:
         return self.folder / f"{pod_id}.log"
 
     def _boot(self, container: _Container) -> None:
+        ending = self._ending.pop(container.pod.id, None)
+        if ending is not None and not ending.done():  # what it was before still writes to its volume
+            ending.add_done_callback(lambda _: self._boot(container))
+            return
+        if self._live.get(container.pod.id) is not container:
+            return
         listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         listener.bind((HOST, 0))  # bound, not listening: refused until an SSH server takes it over
         container.port = listener.getsockname()[1]

@@ -36,6 +36,7 @@ _TAIL_BYTES = 64 << 10
 _KILLED = 137
 _KILL_SECONDS = 5.0
 _DRAIN_SECONDS = 10.0
+_LAST_LOOK_SECONDS = 2.0
 _START_SECONDS = 60.0
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -124,6 +125,9 @@ _rpd_find() {
   return 1
 }
 """
+
+SESSION_FUNCTIONS = _LOAD_ENVIRONMENT + _FIND_FOLDER
+"""The sh functions that a session of a person needs: ``_rpd_load_environment FILE`` and ``_rpd_find KEY``."""
 
 _PREPARE = r"""
 _rpd_prepare() {
@@ -266,6 +270,16 @@ def run(shell: Shell, command: Command, output: Output, interrupt: Interrupt) ->
         interrupt.clear()
 
 
+def attach(shell: Shell, key: str, offset: int, output: Output) -> Completed:
+    """Follow the log of a command that another driver started, from the byte ``offset`` to its end.
+
+    Nothing is started, and nothing ended. Raises ConnectionLost, PodLost (also where the pod knows no such command).
+    """
+    command = Command(key=key, text=f"the command {key}")
+    following = _Following(shell, command, output, Interrupt(), started=True, offset=offset)
+    return following.to_the_end()
+
+
 def is_out_of_memory(completed: Completed) -> bool:
     """Whether the command failed because the kernel's OOM killer ended it, or CUDA ran out of memory."""
     return not completed.ok and any(_OUT_OF_MEMORY.search(line) for line in completed.tail)
@@ -285,15 +299,24 @@ def probe(shell: Shell) -> dict[str, str]:
 class _Following:
     """One command being followed: how far its log was read, and what is known of it."""
 
-    def __init__(self, shell: Shell, command: Command, output: Output, interrupt: Interrupt) -> None:
+    def __init__(
+        self,
+        shell: Shell,
+        command: Command,
+        output: Output,
+        interrupt: Interrupt,
+        *,
+        started: bool = False,
+        offset: int = 0,
+    ) -> None:
         self._shell = shell
         self._command = command
         self._output = output
         self._interrupt = self._asked = interrupt
         self._key = folder_name(command.key)
         self._began = time.monotonic()
-        self._started = False
-        self._offset = 0
+        self._started = started
+        self._offset = offset
         self._tail = Tail()
 
     def to_the_end(self) -> Completed:
@@ -354,9 +377,8 @@ class _Following:
         if timeout is None:
             return None
         left = timeout - (time.monotonic() - self._began)
-        if left <= 0:
-            raise DeadlinePassed("the timeout has passed")
-        return left
+        # After an outage it may have ended in time, unseen: one look is due.
+        return left if left > 0 else _LAST_LOOK_SECONDS
 
     def _follow(self, seconds: float | None) -> _Report:
         """Start the command unless it is known to be started, and pass its log on from where it was left."""

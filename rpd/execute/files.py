@@ -109,6 +109,11 @@ class NodeFiles:
         return self.folder / "output.log"
 
     @property
+    def telemetry(self) -> Path:
+        """How busy the node's pods were, a JSON object a line."""
+        return self.folder / "metrics.jsonl"
+
+    @property
     def artifacts(self) -> Path:
         """What was pulled."""
         return self.folder / "artifacts"

@@ -2,7 +2,8 @@
 
 Rules are read from ``.gitignore`` files (those of the repository above the folder too), ``.git/info/exclude``, then
 ``.rpdignore`` files, which have the last word in their folder. A rule in a deeper folder wins over one above it;
-nothing below an ignored folder is looked at. No git is needed, nor a repository.
+nothing below an ignored folder is looked at. What git tracks it does not ignore, whatever its rules say; ``.rpdignore``
+and ``exclude`` leave that out too. No git is needed, nor a repository.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ from pathlib import Path
 from pathspec import GitIgnoreSpec
 
 from rpd.errors import UsageError
+from rpd.execute.gitindex import git_folder, tracked_files
 
-NEVER_STAGED = frozenset({".git", "rpd-runs", ".venv", "__pycache__"})
+NEVER_STAGED = frozenset({".git", "rpd-runs", ".rpd_cache", ".venv", "__pycache__"})
 """Names that are left out wherever they are."""
 
 _BLOCK = 1 << 20
@@ -61,9 +63,12 @@ def staged_files(root: Path, exclude: Sequence[str] = ()) -> list[StagedFile]:
         raise UsageError(f"local path {root} does not exist{where}")
     if not root.is_dir():
         return [_staged(root.name, root)]
-    rules = (*_outer_rules(root), *_own_rules(root, ""))
-    last = (_Rules(base="", spec=GitIgnoreSpec.from_lines(exclude)),) if exclude else ()
-    return sorted(_walk(root, "", rules, last), key=lambda file: file.name.split("/"))
+    repository = _repository(root)
+    outer = _outer_rules(root, repository) if repository else ()
+    last = (_Rules(base="", spec=GitIgnoreSpec.from_lines(exclude), is_git=False),) if exclude else ()
+    tracked = _tracked(root, repository) if repository else frozenset()
+    walk = _walk(root, "", (*outer, *_own_rules(root, "")), last, tracked)
+    return sorted(walk, key=lambda file: file.name.split("/"))
 
 
 def tree_digest(entries: Iterable[tuple[StagedFile, str]]) -> str:
@@ -94,11 +99,13 @@ def content_digest(path: Path) -> str:
 class _Rules:
     """The rules of one file; ``base`` is its folder, as a prefix of the names it decides on.
 
-    For a folder above the root, ``above`` is what leads from there to the root, and ``base`` is empty.
+    For a folder above the root, ``above`` is what leads from there to the root, and ``base`` is empty. ``is_git``: they
+    do not hold for what git tracks.
     """
 
     base: str
     spec: GitIgnoreSpec
+    is_git: bool
     above: str = ""
 
     def decide(self, name: str) -> bool | None:
@@ -106,8 +113,10 @@ class _Rules:
         return self.spec.check_file(self.above + name[len(self.base) :]).include
 
 
-def _ignored(rules: Sequence[_Rules], name: str) -> bool:
+def _ignored(rules: Sequence[_Rules], name: str, *, is_tracked: bool) -> bool:
     for one in reversed(rules):
+        if is_tracked and one.is_git:
+            continue
         decision = one.decide(name)
         if decision is not None:
             return decision
@@ -115,7 +124,7 @@ def _ignored(rules: Sequence[_Rules], name: str) -> bool:
 
 
 def _walk(
-    folder: Path, prefix: str, rules: tuple[_Rules, ...], last: tuple[_Rules, ...]
+    folder: Path, prefix: str, rules: tuple[_Rules, ...], last: tuple[_Rules, ...], tracked: frozenset[str]
 ) -> Iterator[StagedFile]:
     with os.scandir(folder) as entries:
         for entry in entries:
@@ -124,14 +133,14 @@ def _walk(
             is_folder = entry.is_dir(follow_symlinks=False)
             name = prefix + entry.name
             asked = f"{name}/" if is_folder else name
-            if _ignored((*rules, *last), asked):
+            if _ignored((*rules, *last), asked, is_tracked=asked in tracked):
                 continue
             if not (is_folder or entry.is_file(follow_symlinks=False) or entry.is_symlink()):
                 continue
             path = Path(entry.path)
             yield _staged(name, path, entry.stat(follow_symlinks=False))
             if is_folder:
-                yield from _walk(path, asked, (*rules, *_own_rules(path, asked)), last)
+                yield from _walk(path, asked, (*rules, *_own_rules(path, asked)), last, tracked)
 
 
 def _staged(name: str, path: Path, known: os.stat_result | None = None) -> StagedFile:
@@ -155,8 +164,10 @@ def _staged(name: str, path: Path, known: os.stat_result | None = None) -> Stage
 
 
 def _own_rules(folder: Path, base: str, above: str = "") -> tuple[_Rules, ...]:
-    found = (_read_rules(folder / name) for name in (".gitignore", ".rpdignore"))
-    return tuple(_Rules(base=base, spec=spec, above=above) for spec in found if spec is not None)
+    found = ((_read_rules(folder / name), name == ".gitignore") for name in (".gitignore", ".rpdignore"))
+    return tuple(
+        _Rules(base=base, spec=spec, above=above, is_git=is_git) for spec, is_git in found if spec is not None
+    )
 
 
 def _read_rules(path: Path) -> GitIgnoreSpec | None:
@@ -171,21 +182,34 @@ def _read_rules(path: Path) -> GitIgnoreSpec | None:
     return GitIgnoreSpec.from_lines(text.splitlines())
 
 
-def _outer_rules(root: Path) -> tuple[_Rules, ...]:
+def _repository(root: Path) -> Path | None:
+    absolute = root.absolute()
+    return next((at for at in (absolute, *absolute.parents) if (at / ".git").exists()), None)
+
+
+def _tracked(root: Path, repository: Path) -> frozenset[str]:
+    """Return what git tracks below ``root``, relative to it, and the folders (with a final ``/``) that hold it."""
+    prefix = "".join(f"{part}/" for part in root.absolute().relative_to(repository).parts)
+    below = [name[len(prefix) :] for name in tracked_files(repository) if name.startswith(prefix)]
+    return frozenset(below).union(f"{folder}/" for name in below for folder in _folders(name))
+
+
+def _folders(name: str) -> Iterator[str]:
+    parts = name.split("/")
+    return ("/".join(parts[:depth]) for depth in range(1, len(parts)))
+
+
+def _outer_rules(root: Path, repository: Path) -> tuple[_Rules, ...]:
     """Return the rules above ``root`` in its repository, outermost first; none if they ignore ``root`` itself.
 
     Somebody who names an ignored folder (``data/``) wants it sent.
     """
-    absolute = root.absolute()
-    repository = next((at for at in (absolute, *absolute.parents) if (at / ".git").exists()), None)
-    if repository is None:
-        return ()
     rules: list[_Rules] = []
-    exclude = _read_rules(repository / ".git" / "info" / "exclude")
-    steps = absolute.relative_to(repository).parts
+    exclude = _read_rules(git_folder(repository) / "info" / "exclude")
+    steps = root.absolute().relative_to(repository).parts
     whole = "".join(f"{step}/" for step in steps)
     if exclude is not None:
-        rules.append(_Rules(base="", spec=exclude, above=whole))
+        rules.append(_Rules(base="", spec=exclude, above=whole, is_git=True))
     for depth in range(len(steps)):
         folder = repository.joinpath(*steps[:depth])
         rules += _own_rules(folder, "", above="".join(f"{step}/" for step in steps[depth:]))

@@ -37,6 +37,7 @@ RELEASE_TRIES = 8
 FIRST_POLL = 0.2
 """Seconds until a new pod is looked at again; doubles up to LAST_POLL."""
 LAST_POLL = 3.0
+_LOG_LINES = 4
 FIRST_STOCK_PAUSE = 5.0
 """Seconds between two rounds through sold-out offers; grows to LAST_STOCK_PAUSE."""
 LAST_STOCK_PAUSE = 60.0
@@ -85,6 +86,7 @@ class Lease:
         ready_seconds: float,
         stock_seconds: float = 0.0,
         env: Mapping[str, str],
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.name = new_name()
         """The name of its pod; each try to create one has its own, so that a late one is never mistaken."""
@@ -100,6 +102,12 @@ class Lease:
         """Whether the pod went out of reach while it was used."""
         self.users = 0
         """How many nodes it served."""
+        self.is_wide = False
+        """Whether it belongs to a fixture that outlives a node."""
+        self.ends_at: float | None = None
+        """On the monotonic clock: when the pod ends itself at the latest; None before its watchdog is armed."""
+        self.unverified = ""
+        """A required path on the pod that could not be fetched whole."""
         self._provider = provider
         self._view = view or PodView(lambda: provider)
         self._connect = connect
@@ -110,6 +118,7 @@ class Lease:
         self._ready_seconds = ready_seconds
         self._stock_seconds = stock_seconds
         self._env = {**request.env, **env}
+        self._sleep = sleep
         self._lock = threading.RLock()
         self._creating = threading.Lock()
         self._more_remotes: list[Remote] = []
@@ -347,9 +356,20 @@ class Lease:
         if self.pod.uptime_seconds is None:
             return (
                 f"its container never started. Is the image right ({self.request.image}), and large enough the "
-                f"container disk ({self.request.container_disk_gb} GB)?"
+                f"container disk ({self.request.container_disk_gb} GB)?{self._machine_log()}"
             )
-        return "its container runs, but no public SSH port appeared"
+        return f"its container runs, but no public SSH port appeared{self._machine_log()}"
+
+    def _machine_log(self) -> str:
+        """Return what the machine says of the pod, as part of a sentence; empty where nobody can tell."""
+        read = getattr(self._provider, "logs", None)
+        if read is None or self.pod is None:
+            return ""
+        try:
+            lines = read(self.pod.id, tail=_LOG_LINES)
+        except ProviderError:
+            return ""
+        return f" RunPod says: {' | '.join(lines)}" if lines else ""
 
     def _check_gpus(self, pod: PodInfo) -> None:
         wanted = self.request.gpu.count if self.request.gpu else 0
@@ -360,6 +380,10 @@ class Lease:
     def _pause(self, seconds: float) -> None:
         if self._stop.wait(seconds):
             self._stop.check()
+
+    def note(self, event: str, **detail: Any) -> None:
+        """Record an event of the pod's life."""
+        self._record(event, pod_name=self.name, pod_id=self.pod.id if self.pod else "", **detail)
 
     def is_alive(self) -> bool | None:
         """Whether RunPod still runs the pod; None where it could not be asked."""
@@ -398,6 +422,17 @@ class Lease:
         if self._started is None or self.pod is None:
             return 0.0
         return (self._ended or time.monotonic()) - self._started
+
+    @property
+    def seconds_left(self) -> float:
+        """How long until it ends itself at the latest; 0 where that is not known."""
+        return max(0.0, self.ends_at - time.monotonic()) if self.ends_at is not None else 0.0
+
+    @property
+    def unmetered_seconds(self) -> float:
+        """What was billed and charged to nobody yet."""
+        with self._lock:
+            return max(0.0, self.age_seconds - self._metered)
 
     def take_meter(self) -> Meter:
         """Return what was billed since the last call, so that nodes that share a pod also share its cost."""
@@ -466,7 +501,7 @@ class Lease:
                 return next((pod for pod in self._provider.list() if pod.name == self.name), None)
             except ProviderError as error:
                 reason = str(error)
-                time.sleep(min(0.5 * 2**attempt, 10.0))
+                self._sleep(min(0.5 * 2**attempt, 10.0))
         raise ReleaseError(
             "", self.name, f"its create was not answered, and the pods cannot be listed ({reason})"
         )
@@ -495,7 +530,7 @@ class Lease:
             except ProviderError as error:
                 reason = str(error)
             # Not Stop.wait: a pod is given back whatever else has to end.
-            time.sleep(min(0.25 * 2**attempt, 10.0))
+            self._sleep(min(0.25 * 2**attempt, 10.0))
         self._record("unreleased", sync=True, pod_name=self.name, pod_id=pod.id, reason=reason)
         raise ReleaseError(pod.id, self.name, reason)
 

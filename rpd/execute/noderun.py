@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
@@ -16,10 +17,13 @@ from rpd.execute.files import NodeFiles
 from rpd.execute.journal import Journal
 from rpd.execute.lease import Lease
 from rpd.execute.past import PastStep
+from rpd.execute.telemetry import Silence
+from rpd.execute.timeouts import NO_TIMEOUTS, Timeouts
 from rpd.values.job import Gpu
 from rpd.values.node import Node
 from rpd.values.report import ArtifactRecord
 from rpd.values.step import Pulled, Staged, Step, StepKind
+from rpd.values.telemetry import Sample
 
 TAIL_LINES = 20
 METRICS_FILE = "metrics.json"
@@ -72,6 +76,11 @@ class NodeRun:
     gpu_after_oom: Callable[[Gpu | None], Gpu | None] = lambda gpu: gpu
     deadline: float | None = None
     """On the monotonic clock: when the node reaches its cap of time or money."""
+    timeout_at: float | None = None
+    """On the monotonic clock: when the job has taken as long as its mark allows."""
+    timeouts: Timeouts = NO_TIMEOUTS
+    silence: Silence | None = None
+    """Watches the command that runs now, if the job wants that."""
     steps: list[Step] = field(default_factory=list)
     artifacts: list[ArtifactRecord] = field(default_factory=list)
     metrics: dict[str, Any] = field(default_factory=dict)
@@ -98,6 +107,8 @@ class NodeRun:
         self._tail: deque[bytes] = deque(maxlen=TAIL_LINES)
         self._replayed = 0
         self.began = time.monotonic()
+        self._closed = threading.Event()
+        self._telemetry_lock = threading.Lock()
         self.recalled_seconds = 0.0
         """What the recalled steps took when they were done."""
 
@@ -151,8 +162,13 @@ class NodeRun:
                 log.truncate(length)
 
     @contextmanager
-    def step(self, kind: StepKind, name: str, command: str, fingerprint: str, pod: str) -> Iterator[StepEnd]:
-        """Record one step around its work; the work notes its exit code and result on what is yielded."""
+    def step(
+        self, kind: StepKind, name: str, command: str, fingerprint: str, pod: str, **detail: Any
+    ) -> Iterator[StepEnd]:
+        """Record one step around its work; the work notes its exit code and result on what is yielded.
+
+        ``detail`` goes to the journal only.
+        """
         end = StepEnd()
         step = Step(index=len(self.steps), kind=kind, name=self.mask(name), command=self.mask(command))
         self.steps.append(step)
@@ -167,6 +183,7 @@ class NodeRun:
             command=step.command,
             fingerprint=fingerprint,
             pod=pod,
+            **detail,
             log_bytes=self.files.output.stat().st_size if self.files.output.exists() else 0,
         )
         self.hook.rpd_step_started(node=self.node, step=step)
@@ -260,8 +277,26 @@ class NodeRun:
         if found.name == METRICS_FILE and found.is_file():
             self.metrics.update(_read_metrics(found))
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether the node is over."""
+        return self._closed.is_set()
+
+    def telemetry(self, sample: Sample) -> None:
+        """Keep how busy its pod is; of the GPUs, those the node has to itself. Called on other threads, too."""
+        if self.gpus:
+            sample = replace(sample, gpus=tuple(gpu for gpu in sample.gpus if gpu.index in self.gpus))
+        with self._telemetry_lock:
+            if self.files is None or self.is_closed:
+                return
+            with self.files.telemetry.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(sample.to_json(), separators=(",", ":")) + "\n")
+        self.hook.rpd_telemetry(node=self.node, sample=sample)
+
     def close(self) -> None:
         """Close the files."""
+        with self._telemetry_lock:
+            self._closed.set()
         self.flush_output()
         if self._log is not None:
             self._log.close()

@@ -5,22 +5,34 @@ from __future__ import annotations
 import hashlib
 import posixpath
 import shlex
-import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from rpd.errors import BudgetExceeded, CommandFailed, CommandTimeout, ConnectionLost, OutOfMemory, UsageError
+from rpd.errors import (
+    CommandFailed,
+    ConnectionLost,
+    MissingArtifact,
+    OutOfMemory,
+    PodLost,
+    TransferError,
+    UsageError,
+)
+from rpd.execute import custody
 from rpd.execute.commands import is_out_of_memory
 from rpd.execute.current import current_run
 from rpd.execute.lease import Lease
+from rpd.execute.limits import limit_of, listened_for_life
 from rpd.execute.noderun import NodeRun, StepEnd
 from rpd.execute.remote import Command, Remote
 from rpd.execute.stop import Stop, StopLevel
+from rpd.execute.telemetry import LONGEST_BEAT, Monitor
+from rpd.execute.watchdog import USUAL_TERMS, Terms
 from rpd.values.duration import parse_duration
 from rpd.values.pod import PodInfo
 from rpd.values.step import Completed, Pulled, Staged, StepKind
+from rpd.values.telemetry import Sample
 
 T = TypeVar("T")
 
@@ -40,6 +52,7 @@ class Pod:
         base: Path,
         secrets: Mapping[str, str],
         key_file: Path | None,
+        terms: Terms = USUAL_TERMS,
     ) -> None:
         assert lease.pod is not None
         self._lease = lease
@@ -48,7 +61,10 @@ class Pod:
         self._base = base
         self._secrets = secrets
         self._key_file = key_file
+        self._terms = terms
         self._user: NodeRun | None = None
+        self._attending: list[NodeRun] = []
+        self._monitor: Monitor | None = None
         self._beside: dict[tuple[int, ...], Remote] = {}
 
     def __repr__(self) -> str:
@@ -61,6 +77,46 @@ class Pod:
         if run is not self._user:
             self._user = run
             self._lease.users += 1
+
+    # --- looking after it -------------------------------------------------------------------------------------------
+
+    def watch(self) -> None:
+        """Begin to listen to how busy it is, and to show its watchdog that somebody is here."""
+        terms = self._terms
+        self._monitor = Monitor(
+            self._remote,
+            interval=terms.telemetry_interval,
+            beat=min(LONGEST_BEAT, terms.linger / 3),
+            mount=self.workspace,
+            hear=self._heard,
+            failed=self._telemetry_failed,
+        )
+        self._monitor.start()
+
+    def unwatch(self) -> None:
+        """Listen no more."""
+        if self._monitor is not None:
+            self._monitor.close()
+
+    def _heard(self, sample: Sample | None) -> None:
+        for run in [run for run in self._attending if not run.is_closed]:
+            if sample is not None:
+                run.telemetry(sample)
+            silence = run.silence
+            if silence is not None and silence.has_hung(sample):
+                silence.diagnose(self._remote_of(run))
+
+    def _telemetry_failed(self, error: Exception) -> None:
+        if self._user is not None:
+            self._user.hook.rpd_notice(text=f"telemetry of pod {self.id}: {type(error).__name__}: {error}")
+
+    def _attend(self, run: NodeRun) -> None:
+        """Make sure that the pod lives long enough for a node that comes to it."""
+        if run in self._attending or run.files is None:
+            return
+        # A list of its own for each change: the monitor's thread goes over it.
+        self._attending = [*(other for other in self._attending if not other.is_closed), run]
+        custody.prolong(self._lease, run, run.context.overrides.budget(run.node.job.budget), self._terms)
 
     # --- what it is -------------------------------------------------------------------------------------------------
 
@@ -101,8 +157,18 @@ class Pod:
         ssh = self._info.ssh
         if ssh is None:
             return ""
-        key = f"-i {shlex.quote(str(self._key_file))} " if self._key_file else ""
-        return f"ssh {key}-p {ssh.port} {ssh.user}@{ssh.host}"
+        return f"ssh {self._key_option}-p {ssh.port} {ssh.user}@{ssh.host}"
+
+    @property
+    def _key_option(self) -> str:
+        return f"-i {shlex.quote(str(self._key_file))} " if self._key_file else ""
+
+    def copy_command(self, remote: str) -> str:
+        """Return a command line that copies a path on it into the current folder."""
+        ssh = self._info.ssh
+        if ssh is None:
+            return ""
+        return f"scp {self._key_option}-P {ssh.port} -r {ssh.user}@{ssh.host}:{shlex.quote(remote)} ."
 
     # --- what it does -----------------------------------------------------------------------------------------------
 
@@ -134,7 +200,13 @@ class Pod:
         )
         completed = self._do(
             run,
-            _What(StepKind.RUN, name or cmd, cmd, about=(command.cwd, sorted(command.env.items()))),
+            _What(
+                StepKind.RUN,
+                name or cmd,
+                cmd,
+                about=(command.cwd, sorted(command.env.items())),
+                detail={"key": command.key, "cwd": command.cwd, "secrets": sorted(self._secrets)},
+            ),
             lambda end: self._follow(run, command, end),
             salvaged=lambda: Completed(command=cmd, exit_code=0),
             keep=asdict,
@@ -147,17 +219,12 @@ class Pod:
 
     def _follow(self, run: NodeRun, command: Command, end: StepEnd) -> Completed:
         self._stop.check()
-        limit, is_budget = _limit(run, command.timeout)
+        limit = limit_of(run, command.timeout)
         remote = self._remote_of(run)
         forget = self._stop.listen(lambda level: remote.interrupt() if level >= StopLevel.END else None)
         try:
-            completed = remote.run(replace(command, timeout=limit), run.output)
-        except CommandTimeout as error:
-            if is_budget:
-                raise BudgetExceeded(
-                    f"the node reached its cap after {error.seconds:.0f} s in: {command.text}"
-                ) from error
-            raise
+            with limit.telling(command.text), listened_for_life(run) as hear:
+                completed = remote.run(replace(command, timeout=limit.seconds), hear)
         finally:
             forget()
             run.flush_output()
@@ -205,8 +272,17 @@ class Pod:
 
         folder = (run.files.artifacts if run.files else Path("artifacts")) / (local or "")
 
+        is_needed = required
+
         def fetch(_end: StepEnd, *, required: bool = required) -> Pulled | None:
-            pulled = self._remote_of(run).pull(source, folder, required=required, exclude=exclude)
+            if run.files is not None:
+                custody.allow_pull(self._lease, self._terms)
+            try:
+                pulled = self._remote_of(run).pull(source, folder, required=required, exclude=exclude)
+            except (TransferError, ConnectionLost) as error:
+                if is_needed and not isinstance(error, MissingArtifact | PodLost):
+                    self._lease.unverified = source
+                raise
             if pulled is None:
                 return None
             # The folder a pull goes to is shared by all of a node's pulls; what this one brought is meant.
@@ -302,12 +378,15 @@ class Pod:
         if run.salvaging:
             return run.replay(salvaged)
         try:
+            self._attend(run)
             fingerprint = "" if run.files is None else what.fingerprint
             held = run.recall(what.kind, what.name, what.command, fingerprint, self._lease.name)
             if held is not None:
                 answer = recall(held)
             else:
-                with run.step(what.kind, what.name, what.command, fingerprint, self._lease.name) as end:
+                with run.step(
+                    what.kind, what.name, what.command, fingerprint, self._lease.name, **what.detail
+                ) as end:
                     answer = act(end)
                     if run.files is not None:
                         end.result = keep(answer)
@@ -327,6 +406,8 @@ class _What:
     name: str
     command: str
     about: object = None
+    detail: Mapping[str, Any] = field(default_factory=dict)
+    """What the journal keeps besides: a shell on the pod is to stand where the command stood."""
 
     @property
     def fingerprint(self) -> str:
@@ -346,13 +427,3 @@ def _gpus(run: NodeRun) -> dict[str, str]:
 
 def _pulled(held: Mapping[str, Any] | None) -> Pulled | None:
     return None if held is None else Pulled(**{**held, "local": Path(held["local"])})
-
-
-def _limit(run: NodeRun, own: float | None) -> tuple[float | None, bool]:
-    """Return the seconds a command may take, and whether it is the node's cap that says so."""
-    if run.deadline is None:
-        return own, False
-    left = run.deadline - time.monotonic()
-    if left <= 0:
-        raise BudgetExceeded("the node reached its cap")
-    return (own, False) if own is not None and own <= left else (left, True)

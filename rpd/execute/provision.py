@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from rpd.errors import ConnectionLost, DefinitionError, PodNotReady, ProviderError, ReleaseError
+from rpd.execute import custody
 from rpd.execute.context import RunContext
 from rpd.execute.current import current_run
 from rpd.execute.lease import Connect, Lease, kind_of
@@ -15,6 +16,9 @@ from rpd.execute.naming import pod_name
 from rpd.execute.noderun import NodeRun
 from rpd.execute.pod import Pod
 from rpd.execute.remote import Remote
+from rpd.execute.stop import StopLevel
+from rpd.execute.watchdog import UNPRICED_SECONDS, Terms
+from rpd.values.duration import format_duration
 from rpd.values.job import Gpu, Job, Release
 
 
@@ -38,22 +42,27 @@ class Provision:
                 or _recycled(wanted, run, context)
                 or _rented(wanted, run, context)
             )
-        if not context.is_dry:
-            context.hook.rpd_pod_ready(node=run.node, pod=lease.pod)
+            _secure(lease, wanted, run, context)
+        pod = Pod(
+            lease,
+            remote,
+            stop=context.stop,
+            base=context.project(run.node.file),
+            secrets=_chosen_secrets(wanted, context),
+            key_file=context.files.private_key if context.files else None,
+            terms=Terms.of(context.config),
+        )
         try:
-            yield Pod(
-                lease,
-                remote,
-                stop=context.stop,
-                base=context.project(run.node.file),
-                secrets=_chosen_secrets(wanted, context),
-                key_file=context.files.private_key if context.files else None,
-            )
+            if not context.is_dry:
+                context.hook.rpd_pod_ready(node=run.node, pod=lease.pod)
+                pod.watch()
+            yield pod
         except BaseException:
             lease.failed = True
             raise
         finally:
-            _give_back(lease, wanted, current_run(), context)
+            pod.unwatch()
+            _give_back(pod, lease, wanted, current_run(), context)
 
 
 def _rented(job: Job, run: NodeRun, context: RunContext) -> tuple[Lease, Remote]:
@@ -170,10 +179,52 @@ def _chosen_secrets(job: Job, context: RunContext) -> Mapping[str, str]:
     }
 
 
-def _give_back(lease: Lease, job: Job, run: NodeRun, context: RunContext) -> None:
+def _secure(lease: Lease, job: Job, run: NodeRun, context: RunContext) -> None:
+    """Let the pod guard itself; one that cannot is given back. Raises PodNotReady, ConnectionLost, PodLost."""
+    if context.is_dry:
+        return
+    lease.is_wide = bool(run.holder)
+    try:
+        custody.secure(lease, run, context.overrides.budget(job.budget), Terms.of(context.config))
+    except BaseException:
+        lease.failed = True
+        try:
+            lease.release(Release.DELETE)
+        except ReleaseError as error:
+            context.leases.lost(error)
+        raise
+
+
+def _how_to_end(pod: Pod, lease: Lease, job: Job, run: NodeRun, context: RunContext) -> Release:
+    """Return what is to become of a pod, once one that stays has been told for how long."""
+    usual = job.lifecycle.on_failure if lease.failed else job.lifecycle.on_success
+    if context.is_dry or context.stop.level >= StopLevel.ABANDON or lease.final_state:
+        return usual
+    terms = Terms.of(context.config)
+    is_ending = context.stop.level >= StopLevel.END
+    if lease.unverified and terms.keep_unverified:
+        seconds, why = terms.keep_unverified, f"{lease.unverified} on it could not be fetched whole"
+    elif lease.failed and terms.keep_failed and not is_ending and not lease.lost:
+        seconds, why = terms.keep_failed, "--keep-failed"
+    elif usual is Release.PRESERVE:
+        left = custody.cap_seconds(run, [lease], context.overrides.budget(job.budget))
+        seconds, why = UNPRICED_SECONDS if left is None else left + terms.grace, "lifecycle preserve"
+    else:
+        return usual
+    if not custody.keep(lease, seconds):
+        return Release.DELETE if usual is Release.PRESERVE else usual
+    rescue = f" Fetch it: {pod.copy_command(lease.unverified)}" if lease.unverified else f" Open it: {pod.ssh_command}"
+    context.hook.rpd_notice(
+        text=f"{run.node.id}: pod {pod.id} is kept ({why}); in {format_duration(lease.seconds_left)} at the latest it "
+        f"deletes itself.{rescue}. Give it back: rpd stop {pod.id}"
+    )
+    return Release.PRESERVE
+
+
+def _give_back(pod: Pod, lease: Lease, job: Job, run: NodeRun, context: RunContext) -> None:
     with run.phase("release"):
         try:
-            state = lease.release(job.lifecycle.on_failure if lease.failed else job.lifecycle.on_success)
+            state = lease.release(_how_to_end(pod, lease, job, run, context))
         except ReleaseError as error:
             context.leases.lost(error)
             raise

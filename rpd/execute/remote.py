@@ -98,14 +98,17 @@ class Remote(Protocol):
         ...
 
     def feed(self, script: str) -> Feed:
-        """Start a sh script (an argument of sh: no secrets) that talks for as long as somebody listens.
+        """Start a sh script that talks for as long as somebody listens; it is sent over standard input.
 
         Raises ConnectionLost where there is no connection now. May be called from any thread.
         """
         ...
 
     def interrupt(self) -> None:
-        """Ask a running ``run`` to end its command (SIGTERM, grace, SIGKILL) and raise Interrupted; from any thread."""
+        """Ask a running ``run`` to end its command (SIGTERM, grace, SIGKILL) and raise Interrupted; from any thread.
+
+        A running ``put`` is given up likewise. With neither running, the next one is met by it.
+        """
         ...
 
     def close(self) -> None:

@@ -22,7 +22,7 @@ from rpd.errors import (
     RpdError,
     TransferError,
 )
-from rpd.execute import guard, marks, traces
+from rpd.execute import custody, guard, marks, traces
 from rpd.execute.context import RunContext
 from rpd.execute.current import acting_for
 from rpd.execute.files import NodeFiles
@@ -33,7 +33,9 @@ from rpd.execute.noderun import NodeRun
 from rpd.execute.retry import Attempts, RetryPolicy
 from rpd.execute.scopes import Scopes, Setup, TeardownError
 from rpd.execute.stop import StopLevel
+from rpd.execute.timeouts import Timeouts
 from rpd.execute.verdict import PASSED, Verdict
+from rpd.execute.watchdog import Terms
 from rpd.hooks import hookimpl
 from rpd.values.node import Node
 from rpd.values.outcome import Failed, Skipped
@@ -191,12 +193,12 @@ class Runner:
         try:
             with self._guard():
                 arguments = setup.prepare()
+            self._begin_clocks(run)
         except BaseException as error:  # noqa: BLE001 - the ladder below names it
             return self._judge(run, error, in_job=False)
         finally:
             spent = time.monotonic() - began
             run.phases["setup"] = max(0.0, spent - sum(run.phases.values()))
-        run.deadline = self._deadline(run)
         return self._call(run, arguments)
 
     def _call(self, run: NodeRun, arguments: dict[str, Any]) -> Verdict:
@@ -239,14 +241,25 @@ class Runner:
     def _guard(self) -> AbstractContextManager[None]:
         return guard.guarded("in a dry run") if self._context.is_dry else nullcontext()
 
+    def _begin_clocks(self, run: NodeRun) -> None:
+        """Note when the job has to end, here and on the pods that it has to itself. Raises RemoteError."""
+        if self._context.is_dry:
+            return
+        run.timeouts = Timeouts.of(run.node)
+        if run.timeouts.job is not None:
+            run.timeout_at = time.monotonic() + run.timeouts.job
+        run.deadline = self._deadline(run)
+        for lease in run.leases:
+            if run.deadline is not None and not lease.is_wide:
+                custody.limit(lease, run.deadline, Terms.of(self._context.config))
+
     def _deadline(self, run: NodeRun) -> float | None:
         """Return when the node reaches its cap: its runtime, or its money at the pod's real rate."""
         budget = self._context.overrides.budget(run.node.job.budget)
         limits = [budget.max_runtime_seconds] if budget.max_runtime_seconds else []
-        rate = sum(lease.total_usd_per_hr for lease in run.leases)
-        if rate:
-            spent = sum(lease.age_seconds for lease in run.leases)
-            limits.append(max(0.0, budget.cost_cap_usd / rate * 3600 - spent))
+        left = custody.cap_seconds(run, run.leases, budget)
+        if left is not None:
+            limits.append(left)
         return time.monotonic() + min(limits) if limits and not self._context.is_dry else None
 
     # --- the ladder -------------------------------------------------------------------------------------------------

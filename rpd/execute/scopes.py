@@ -38,6 +38,8 @@ class Instance:
     order: int = 0
     """When its set-up ended; what it depends on has a lower number."""
     last_user: NodeRun | None = None
+    users: set[NodeRun] = field(default_factory=set)
+    """The nodes that are under way with it."""
     finished: bool = False
 
 
@@ -73,6 +75,7 @@ class Scopes:
             is_first = instance is None
             if instance is None:
                 instance = self._instances[key] = Instance(definition, key)
+            instance.users.add(setup.run)
         if is_first:
             self._set_up(instance, setup, slot)
         else:
@@ -99,6 +102,12 @@ class Scopes:
                 self._made += 1
                 instance.order = self._made
             instance.ready.set()
+
+    def leave(self, run: NodeRun, instances: Sequence[Instance]) -> None:
+        """Say that a node works with these no more."""
+        with self._lock:
+            for instance in instances:
+                instance.users.discard(run)
 
     def node_done(self, node: Node) -> list[TeardownError]:
         """Say that a node is over; tear down what no other node of the plan will use."""
@@ -138,6 +147,8 @@ class Scopes:
                 for instance in self._instances.values()
                 if over(instance) and instance.ready.is_set()
             ]
+            for instance in found:  # at once, so that nobody is given what is about to end
+                self._forget(instance)
         errors: list[TeardownError] = []
         for instance in sorted(found, key=lambda held: held.order, reverse=True):
             errors.extend(self._finish(instance, instance.last_user))
@@ -148,8 +159,7 @@ class Scopes:
             if instance.finished:
                 return []
             instance.finished = True
-            if instance.error is None:
-                self._instances.pop(instance.key, None)
+            self._forget(instance)
         errors: list[TeardownError] = []
         for dependent in reversed(instance.dependents):
             errors.extend(self._finish(dependent, dependent.last_user))
@@ -157,6 +167,11 @@ class Scopes:
         if user is not None:
             user.hook.rpd_fixture_teardown(node=user.node, fixture=instance.definition)
         return errors
+
+    def _forget(self, instance: Instance) -> None:
+        """Let the next one who asks have a new value; what failed stays failed."""
+        if instance.error is None and self._instances.get(instance.key) is instance:
+            del self._instances[instance.key]
 
     def _counted(self, node: Node) -> Iterator[Key]:
         """Yield the keys of the instances that the plan knows a node will use."""
@@ -191,7 +206,9 @@ class Scopes:
 
 
 def _is_replaced(other: Instance, instance: Instance, slot: int) -> bool:
-    return other is not instance and other.definition is instance.definition and other.key[1] == slot
+    """Whether another parameter of a worker fixture is over; one that a node beside us still works with is not yet."""
+    is_same_fixture = other is not instance and other.definition is instance.definition
+    return is_same_fixture and other.key[1] == slot and not other.users
 
 
 class Setup:
@@ -205,7 +222,7 @@ class Setup:
         self._scopes = scopes
         self._slot = slot
         self._values: dict[FixtureDef, Any] = {}
-        self._shared: list[Any] = []
+        self._shared: list[Instance] = []
         self._finalizers: list[tuple[FixtureDef, list[Finalizer]]] = []
 
     def prepare(self) -> dict[str, Any]:
@@ -213,7 +230,7 @@ class Setup:
         closure = self.node.definition.closure
         for name in closure.names:
             self.get(name)
-        for value in (*self._values.values(), *self._shared):
+        for value in (*self._values.values(), *(instance.value for instance in self._shared)):
             if isinstance(value, Pod):
                 value.join(self.run)
         if self.run.files is not None:
@@ -271,7 +288,7 @@ class Setup:
         instance = self._scopes.acquire(definition, self, self._slot)
         if owner is not None and owner not in instance.dependents:
             instance.dependents.append(owner)
-        self._shared.append(instance.value)
+        self._shared.append(instance)
         return instance.value
 
     def call(self, definition: FixtureDef, finalizers: list[Finalizer], *, owner: Instance | None) -> Any:
@@ -308,6 +325,7 @@ class Setup:
             if definition.function is not self.node.definition.function:
                 self.run.hook.rpd_fixture_teardown(node=self.node, fixture=definition)
         self._values.clear()
+        self._scopes.leave(self.run, self._shared)
         return errors
 
 

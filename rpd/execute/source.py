@@ -48,6 +48,13 @@ class Sources:
         return name
 
 
+def state(project: Path) -> tuple[str, bool]:
+    """Return the commit of a project folder and whether it has changes; empty where it is not under git."""
+    sha = _git(project, "rev-parse", "HEAD")
+    status = _git(project, "status", "--porcelain", "--", ".") if sha else None
+    return (sha or b"").decode().strip(), bool(status and status.strip())
+
+
 def _git(folder: Path, *arguments: str) -> bytes | None:
     try:
         done = subprocess.run(

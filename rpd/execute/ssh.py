@@ -20,7 +20,8 @@ import fabric
 import paramiko
 
 from rpd.errors import ConnectionLost, PodLost, PodNotReady, RpdError
-from rpd.execute import commands, transfer
+from rpd.execute import commands, session, transfer
+from rpd.execute.console import Console
 from rpd.execute.remote import Command, Feed, Output, Remote
 from rpd.execute.shell import DeadlinePassed, Disconnected, Ended, Interrupt, Stream
 from rpd.values.pod import SshEndpoint
@@ -47,6 +48,15 @@ _FAILURES = (OSError, EOFError, paramiko.SSHException)
 
 logging.getLogger(_LOG_CHANNEL).addHandler(logging.NullHandler())
 logging.getLogger(_LOG_CHANNEL).propagate = False
+
+
+_END_OF_SCRIPT = "# end of script"
+# A shell's read takes no byte too many, so that the rest of standard input is left to the script.
+_READ_SCRIPT = f'''script=
+while IFS= read -r line && [ "$line" != "{_END_OF_SCRIPT}" ]; do script="$script$line
+"; done
+[ "$line" != "{_END_OF_SCRIPT}" ] || eval "$script"
+'''
 
 
 class HostKeyChanged(ConnectionLost):
@@ -102,7 +112,10 @@ class SshRemote:
         return commands.run(self._shell, command, output, self._interrupt)
 
     def put(self, local: Path, remote: str, *, exclude: Sequence[str] = ()) -> Staged:
-        return transfer.put(self._shell, local, remote, exclude=exclude, interrupt=self._interrupt)
+        try:
+            return transfer.put(self._shell, local, remote, exclude=exclude, interrupt=self._interrupt)
+        finally:
+            self._interrupt.clear()
 
     def pull(
         self, remote: str, local: Path, *, required: bool = True, exclude: Sequence[str] = ()
@@ -126,6 +139,31 @@ class SshRemote:
     def feed(self, script: str) -> Feed:
         self._shell.mend()
         return self._shell.feed(script)
+
+    def follow(self, key: str, offset: int, output: Output) -> Completed:
+        """Follow the log of a command that another driver started, from a byte on. Raises ConnectionLost, PodLost."""
+        return commands.attach(self._shell, key, offset, output)
+
+    def interactive(self, script: str, console: Console) -> int:
+        """Run a sh script with the console for its input and output and return its exit code.
+
+        255 stands for an end without one, as with ``ssh``: a signal, or a connection that broke. The script may hold
+        secrets: it waits on tmpfs, readable by root alone, until it begins. Raises RemoteError, ConnectionLost.
+        """
+        path = self.script(session.hand_over(script), timeout=_ATTEMPT_SECONDS * 3).strip()
+        channel = self._shell.new_channel("session")
+        try:
+            if console.is_terminal:
+                columns, lines = console.size()
+                channel.get_pty(term=console.term, width=columns, height=lines)
+            channel.exec_command(f"exec sh {shlex.quote(path)}")
+            return _lend(console, channel)
+        except BrokenPipeError:
+            raise  # whoever read our output has gone
+        except _FAILURES as error:
+            raise ConnectionLost(f"the SSH connection broke: {_reason(error)}") from error
+        finally:
+            _close(channel)
 
     def interrupt(self) -> None:
         self._interrupt.request()
@@ -198,7 +236,8 @@ class SshShell:
         """Start a script that talks for as long as somebody listens. Raises Disconnected, ConnectionLost."""
         channel = self.new_channel("session")
         try:
-            channel.exec_command(f"exec sh -c {shlex.quote(script)}")
+            channel.exec_command(f"exec sh -c {shlex.quote(_READ_SCRIPT)}")
+            channel.sendall(f"{script}\n{_END_OF_SCRIPT}\n".encode())
         except _FAILURES as error:
             _close(channel)
             raise Disconnected(self._say(error)) from error
@@ -663,6 +702,43 @@ class _Forward:
             _pump(client, channel)
             back.join()
             _close(channel)
+
+
+def _lend(console: Console, channel: Any) -> int:
+    """Connect the console with a program until that ends; return its exit code, 255 where it has none."""
+    with console.lent(_Typing(channel)):
+        errors = threading.Thread(
+            target=_pour, args=(channel.recv_stderr, console.write_error), daemon=True, name="rpd-stderr"
+        )
+        errors.start()
+        _pour(channel.recv, console.write)
+        errors.join()
+        code: int = channel.recv_exit_status()
+    return code if code >= 0 else 255
+
+
+def _pour(receive: Callable[[int], bytes], write: Callable[[bytes], object]) -> None:
+    while data := receive(_PACKET_BYTES):
+        write(data)
+
+
+class _Typing:
+    """What a console does to the program on the pod; a broken connection is met by whoever reads from it."""
+
+    def __init__(self, channel: Any) -> None:
+        self._channel = channel
+
+    def typed(self, data: bytes) -> None:
+        with contextlib.suppress(*_FAILURES):
+            self._channel.sendall(data)
+
+    def ended(self) -> None:
+        with contextlib.suppress(*_FAILURES):
+            self._channel.shutdown_write()
+
+    def resized(self, columns: int, lines: int) -> None:
+        with contextlib.suppress(*_FAILURES):
+            self._channel.resize_pty(width=columns, height=lines)
 
 
 def _close(channel: Any) -> None:

@@ -40,9 +40,10 @@ number() { value=; read -r value <"$1"; case $value in ''|*[!0-9]*) return 1 ;; 
 memory() {
   for group in /sys/fs/cgroup /sys/fs/cgroup/memory; do
     case $group in
-      */memory) number $group/memory.limit_in_bytes && limit=$value && number $group/memory.usage_in_bytes || continue ;;
-      *) number $group/memory.max && limit=$value && number $group/memory.current || continue ;;
+      */memory) limited_to=$group/memory.limit_in_bytes used=$group/memory.usage_in_bytes ;;
+      *) limited_to=$group/memory.max used=$group/memory.current ;;
     esac
+    number $limited_to && limit=$value && number $used || continue
     # What was only read from files is given back when somebody wants it.
     cache=$(sed -n 's/^\(total_\)*inactive_file //p' $group/memory.stat | tail -n 1)
     # No limit is a very large one.
@@ -70,7 +71,7 @@ samples() {
   while :; do
     text=$(sample "$@")
     printf '%s\n' "$text" || exit 0
-    sleep "$1" >/dev/null || exit 0
+    sleep "$1" >/dev/null || sleep 1 >/dev/null || exit 0
   done
 }
 talk() {
@@ -85,16 +86,16 @@ talk() {
 
 _DIAGNOSE = r"""
 limited() { if command -v timeout >/dev/null 2>&1; then timeout 20 "$@"; else "$@"; fi; }
-show() { echo "--- $*"; limited "$@" 2>&1 | head -c 20000; echo; }
+show() { echo "--- $*"; limited "$@" 2>&1 | cut -c 1-300 | head -c 20000; echo; }
 diagnose() {
-  show nvidia-smi
-  show ps -eo pid,ppid,stat,wchan:24,etime,time,args 2>/dev/null || show ps
+  if command -v dmesg >/dev/null 2>&1 && dmesg >/dev/null 2>&1; then echo '--- dmesg'; dmesg | tail -n 20; fi
+  if ps -eo pid >/dev/null 2>&1; then show ps -eo pid,ppid,stat,wchan:24,etime,time,args; else show ps; fi
   if command -v py-spy >/dev/null 2>&1; then
     for folder in /proc/[0-9]*; do
       case $(readlink "$folder/exe" 2>/dev/null) in */python*) show py-spy dump --pid "${folder#/proc/}" ;; esac
     done
   fi
-  if command -v dmesg >/dev/null 2>&1; then echo '--- dmesg'; limited dmesg 2>&1 | tail -n 20; fi
+  if command -v nvidia-smi >/dev/null 2>&1; then show nvidia-smi; fi
 }
 diagnose
 """

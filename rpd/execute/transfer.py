@@ -722,6 +722,12 @@ def _read_sums(text: str) -> dict[str, str]:
     return sums
 
 
+def read_sums(path: Path) -> dict[str, str]:
+    """Return the sums that pulls left in a list, by file name. Raises OSError."""
+    lines = path.read_bytes().decode("utf-8", "surrogateescape").split("\n")
+    return _read_sums("\n".join(line for line in lines if line and not line.startswith("#")))
+
+
 _ESCAPES = {"\\\\": "\\", "\\n": "\n", "\\r": "\r"}
 
 

@@ -95,6 +95,9 @@ class Terms:
         )
 
 
+USUAL_TERMS = Terms()
+
+
 def arm(remote: Remote, *, pod_id: str, seconds_left: float, linger_seconds: float) -> int:
     """Give the pod's watchdog a new deadline and linger time, starting it unless it runs; return the deadline.
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import difflib
-import sys
-from contextlib import redirect_stdout
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from rpd.collect import Collection, collect, load_conftests, registered_marks
 from rpd.collect.arguments import read_targets
+from rpd.collect.conftests import is_conftest_plugin
+from rpd.collect.source import relative
 from rpd.config import Config
 from rpd.errors import CollectionError, DefinitionError, UsageError
 from rpd.hooks import PluginManager
@@ -55,7 +56,7 @@ def gather(config: Config, manager: PluginManager) -> Gathered:
     gathered = Gathered(
         nodes=tuple(left),
         deselected=len(nodes) - len(left),
-        errors=tuple(collection.errors),
+        errors=(*collection.errors, *_late_options(config, manager)),
         collection=collection,
     )
     manager.hook.rpd_collected(nodes=gathered.nodes, deselected=gathered.deselected, errors=gathered.errors)
@@ -73,9 +74,19 @@ def load_first_conftests(config: Config, manager: PluginManager) -> None:
         rootdir=config.rootdir,
         invocation_dir=config.invocation_dir,
     )
-    with redirect_stdout(sys.stderr):
-        folders = dict.fromkeys(target.path for target in targets)
-        load_conftests(manager, config.rootdir, folders, full_trace=config.full_trace)
+    folders = dict.fromkeys(target.path for target in targets)
+    load_conftests(manager, config.rootdir, folders, full_trace=config.full_trace)
+
+
+def _late_options(config: Config, manager: PluginManager) -> Iterator[CollectionError]:
+    """Yield an error for each conftest that means to add options: the command line was read before it was loaded."""
+    for name, plugin in manager.list_name_plugin():
+        if is_conftest_plugin(name) and hasattr(plugin, "rpd_addoption"):
+            yield CollectionError(
+                "a conftest is loaded too late to add options: move rpd_addoption into a plugin, and load it with -p "
+                "or the key `plugins`",
+                file=relative(name, config.rootdir),
+            )
 
 
 def with_plugin_markers(config: Config, manager: PluginManager) -> Config:

@@ -5,23 +5,44 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from rpd.errors import ProviderError, ReleaseError, UsageError
+from rpd.errors import PodNotFound, ProviderError, ReleaseError, UsageError
 from rpd.execute import journal
-from rpd.values.pod import NAME_PREFIX, PodInfo, Provider
+from rpd.values.pod import NAME_PREFIX, PodInfo, PodStatus, Provider
+from rpd.values.prices import HOURS_PER_MONTH, running_usd_per_hr, stopped_usd_per_month
 
 CONFIRM_TRIES = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """What the journals on this machine tell of a pod. Times are seconds since 1970.
+
+    ``node`` asked for it. ``is_driven`` tells whether the process of its run is still there. ``ending`` is empty
+    until the run gave the pod back: then it is ``kept``, or how it was released (``stop``, ``recycle``, ``delete``).
+    ``ends_at`` is when its own watchdog ends it, None where nobody told.
+    """
+
+    run: str
+    folder: Path
+    node: str
+    is_driven: bool
+    pod_id: str = ""
+    ending: str = ""
+    ends_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Leftover:
-    """A pod that a run on this machine made and never released, with the run's folder."""
+    """A pod that a run on this machine made and that nobody needs any more: why, and by which run."""
 
     pod: PodInfo
     run: str
+    reason: str
 
 
 def is_ours(pod: PodInfo) -> bool:
@@ -29,32 +50,74 @@ def is_ours(pod: PodInfo) -> bool:
     return pod.name.startswith(NAME_PREFIX)
 
 
-def leftovers(pods: Iterable[PodInfo], runs_path: Path) -> list[Leftover]:
-    """Return the pods of dead runs under ``runs_path`` that are still there, by what the journals say.
-
-    Pods kept on purpose, pods of runs that still go on, and pods no journal here knows are not among them.
-    """
-    unreleased: dict[str, str] = {}
+def claims(runs_path: Path) -> dict[str, Claim]:
+    """Return what the runs under ``runs_path`` tell of their pods, by the pod's name; later runs have the last word."""
+    found: dict[str, Claim] = {}
     for path in sorted(runs_path.glob(f"*/{journal.FILE_NAME}")):
-        unreleased.update(dict.fromkeys(_unreleased_names(path), path.parent.name))
-    return [
-        Leftover(pod=pod, run=unreleased[pod.name]) for pod in pods if is_ours(pod) and pod.name in unreleased
-    ]
+        found.update(_claims_of(path))
+    return found
 
 
-def _unreleased_names(path: Path) -> set[str]:
-    names: set[str] = set()
+def _claims_of(path: Path) -> dict[str, Claim]:
+    found: dict[str, Claim] = {}
+    started: Mapping[str, Any] | None = None
     for event in journal.read(path):
-        if event["event"] == "run_started" and is_running(event):
-            return set()
-        if event["event"] == "intent":
-            names.add(event["pod_name"])
-        elif event["event"] in ("released", "kept"):
-            names.discard(event["pod_name"])
-    return names
+        name = event.get("pod_name", "")
+        if event["event"] == "run_started":
+            started = event
+        elif event["event"] == "intent":
+            node = str(event.get("node", ""))
+            found[name] = Claim(run=path.parent.name, folder=path.parent, node=node, is_driven=False)
+        elif name in found:
+            found[name] = _told(found[name], event)
+    is_driven = started is not None and is_running(started)
+    return {name: replace(claim, is_driven=is_driven) for name, claim in found.items()}
 
 
-def is_running(event: dict[str, object]) -> bool:
+def _told(claim: Claim, event: Mapping[str, Any]) -> Claim:
+    """Return the claim after one more line of the journal."""
+    match event["event"]:
+        case "created" | "adopted":
+            return replace(claim, pod_id=str(event.get("pod_id", "")))
+        case "armed":
+            deadline = event.get("deadline")
+            return replace(claim, ends_at=float(deadline) if isinstance(deadline, int | float) else None)
+        case "kept":
+            return replace(claim, ending="kept")
+        case "released":
+            return replace(claim, ending=str(event.get("how") or "delete"))
+    return claim
+
+
+def leftovers(pods: Iterable[PodInfo], runs_path: Path, *, now: float | None = None) -> list[Leftover]:
+    """Return the pods that runs under ``runs_path`` left and nobody needs any more, by what the journals say.
+
+    Those are pods whose run is dead and never gave them back, pods that outlived a confirmed deletion, and kept pods
+    whose time is over. Pods kept or stopped on purpose, pods of runs that still go on, and pods no journal here knows
+    are not among them.
+    """
+    known = claims(runs_path)
+    moment = time.time() if now is None else now
+    found = []
+    for pod in pods:
+        claim = known.get(pod.name)
+        if claim is not None and is_ours(pod) and (reason := _why_left(claim, moment)):
+            found.append(Leftover(pod=pod, run=claim.run, reason=reason))
+    return found
+
+
+def _why_left(claim: Claim, now: float) -> str:
+    match claim.ending:
+        case "":
+            return "" if claim.is_driven else "its run ended without giving it back"
+        case "kept" if claim.ends_at is not None and claim.ends_at < now:
+            return "it was kept for a time that is over"
+        case "delete" if not claim.is_driven:
+            return "it was deleted, and is there all the same"
+    return ""
+
+
+def is_running(event: Mapping[str, Any]) -> bool:
     """Whether the process that wrote the event is still there; one on another machine is taken to be."""
     if event.get("host") != socket.gethostname():
         return True
@@ -70,26 +133,75 @@ def is_running(event: dict[str, object]) -> bool:
     return True
 
 
-def find(pods: Sequence[PodInfo], wanted: str) -> PodInfo:
-    """Return the pod with that id or name, or the only one whose id or name begins so. Raises UsageError."""
-    exact = [pod for pod in pods if wanted in (pod.id, pod.name)]
-    found = exact or [pod for pod in pods if pod.id.startswith(wanted) or pod.name.startswith(wanted)]
-    if len(found) == 1:
-        return found[0]
-    if not found:
-        raise UsageError(f"no pod {wanted!r} on this account (see `rpd ps`)")
-    raise UsageError(f"{wanted!r} may be {', '.join(pod.id for pod in found)}: say which")
+def find(pods: Sequence[PodInfo], wanted: str, known: Mapping[str, Claim] | None = None) -> PodInfo:
+    """Return the pod with that id or name, the only one whose id or name begins so, or that of the node ``wanted``.
+
+    ``known`` tells which node asked for which pod. Raises UsageError.
+    """
+    readings: list[Callable[[PodInfo], bool]] = [
+        lambda pod: wanted in (pod.id, pod.name),
+        lambda pod: pod.id.startswith(wanted) or pod.name.startswith(wanted),
+        lambda pod: wanted in _node_names(pod, known),
+        lambda pod: any(name.startswith(wanted) for name in _node_names(pod, known)),
+        lambda pod: any(wanted in name for name in _node_names(pod, known)),
+    ]
+    for fits in readings:
+        found = [pod for pod in pods if fits(pod)]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise UsageError(f"{wanted!r} may be {', '.join(pod.id for pod in found)}: say which")
+    raise UsageError(f"no pod {wanted!r} on this account (see `rpd ps`)")
+
+
+def _node_names(pod: PodInfo, known: Mapping[str, Claim] | None) -> tuple[str, ...]:
+    claim = (known or {}).get(pod.name)
+    return (claim.node, claim.node.rpartition("::")[2]) if claim is not None and claim.node else ()
+
+
+def usd_per_hr(pod: PodInfo) -> float | None:
+    """Return what a pod costs an hour now, disks and all; None where RunPod does not tell its rate."""
+    if pod.status is PodStatus.EXITED:
+        return stopped_usd_per_month(pod.volume_gb) / HOURS_PER_MONTH
+    if pod.usd_per_hr is None:
+        return None
+    return pod.usd_per_hr + running_usd_per_hr(pod.volume_gb + pod.container_disk_gb)
 
 
 def delete(provider: Provider, pod: PodInfo) -> None:
     """Delete a pod and confirm it by reading back. Raises ReleaseError."""
+    _until(provider, pod, provider.delete, lambda seen: seen is None)
+
+
+def stop(provider: Provider, pod: PodInfo) -> None:
+    """Stop a pod, so that its volume stays, and confirm it by reading back. Raises ReleaseError."""
+    _until(provider, pod, provider.stop, lambda seen: seen is None or seen.status is PodStatus.EXITED)
+
+
+def _until(
+    provider: Provider, pod: PodInfo, act: Callable[[str], None], is_done: Callable[[PodInfo | None], bool]
+) -> None:
     reason = "RunPod still lists it"
     for attempt in range(CONFIRM_TRIES):
         try:
-            provider.delete(pod.id)
-            if provider.get(pod.id) is None:
+            act(pod.id)
+        except PodNotFound:
+            pass
+        except ProviderError as error:
+            reason = str(error)
+        try:
+            if is_done(provider.get(pod.id)):
                 return
         except ProviderError as error:
             reason = str(error)
         time.sleep(min(0.25 * 2**attempt, 10.0))
     raise ReleaseError(pod.id, pod.name, reason)
+
+
+def note_stopped(claim: Claim, pod: PodInfo) -> None:
+    """Tell the journal of the pod's run that it was stopped on purpose, so that nobody takes it for left behind."""
+    written = journal.FileJournal(claim.folder / journal.FILE_NAME, lambda record: record)
+    written.write(
+        "released", sync=True, node=claim.node, pod_name=pod.name, pod_id=pod.id, final_state="stopped", how="stop"
+    )
+    written.close()

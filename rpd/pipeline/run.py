@@ -33,6 +33,7 @@ from rpd.pipeline.far_end import FarEnd
 from rpd.pipeline.gather import Gathered, gather
 from rpd.pipeline.money import Prices, check_balance, confirm, make_overrides
 from rpd.pipeline.preflight import read_secrets, read_variables
+from rpd.pipeline.reports import add_reports
 from rpd.pipeline.resume import Resumed
 from rpd.pipeline.signals import handled
 from rpd.plan import make_plan, uses_pod
@@ -59,6 +60,7 @@ def run(config: Config, manager: PluginManager, redactor: Redactor, resumed: Res
     Raises UsageError and AuthError; then nothing was created.
     """
     _add_junit(config, manager, redactor)
+    add_reports(config, manager, redactor)
     changed = _add_changed(config, manager)
     gathered = gather(config, manager)
     if resumed is not None:

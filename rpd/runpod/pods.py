@@ -11,7 +11,8 @@ from rpd.values.pod import Cloud, PodInfo, PodStatus, SshEndpoint
 _PORTS = "ports { ip isIpPublic privatePort publicPort type }"
 # No env: it comes back in clear text, and nothing here needs it.
 _FIELDS = (
-    "id name desiredStatus imageName lastStatusChange costPerHr gpuCount podType machineId volumeInGb "
+    "id name desiredStatus imageName lastStatusChange costPerHr gpuCount podType machineId "
+    "volumeInGb containerDiskInGb "
     f"runtime {{ uptimeInSeconds {_PORTS} }} "
     "machine { gpuTypeId gpuDisplayName dataCenterId secureCloud }"
 )
@@ -48,6 +49,7 @@ def pod_info(row: Mapping[str, Any]) -> PodInfo:
         machine_id=row.get("machineId") or None,
         last_status_change=str(row.get("lastStatusChange") or ""),
         volume_gb=int(_number(row.get("volumeInGb")) or 0),
+        container_disk_gb=int(_number(row.get("containerDiskInGb")) or 0),
         spot=row.get("podType") in _SPOT_TYPES,
     )
 

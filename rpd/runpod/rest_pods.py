@@ -118,6 +118,7 @@ def pod_info(row: Mapping[str, Any]) -> PodInfo:
         ssh=_ssh(row) if status is PodStatus.RUNNING else None,
         uptime_seconds=None if uptime is None else max(0, int(uptime)),
         last_status_change=str(row.get("status") or ""),
+        container_disk_gb=int(_number(row.get("disk")) or 0),
         volume_gb=int(_number(_table(_table(row.get("mounts")).get("persistent")).get("size")) or 0),
     )
 

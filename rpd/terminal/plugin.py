@@ -26,6 +26,7 @@ from rpd.values.duration import format_duration
 from rpd.values.node import Node
 from rpd.values.plan import Plan
 from rpd.values.pod import PodInfo
+from rpd.values.ranking import Ranking, ranked
 from rpd.values.report import NodeReport, Outcome, RunSummary
 from rpd.values.step import Step, StepKind
 
@@ -392,7 +393,8 @@ class Terminal:
         if self._level > -2:
             lines += ending.failures(reports, width=width, verbose=verbose, ink=ink)
         if self._level >= 0 and not config.dry_run:
-            lines += results.tables(reports, width=width, verbose=verbose, ink=ink)
+            in_order = ranked(reports, Ranking.parse(config.sort)) if config.sort else reports
+            lines += results.tables(in_order, width=width, verbose=verbose, ink=ink)
         if self._level > -2:
             lines += self._asked_for(reports)
             crop, chars = self._screen.is_interactive, config.report_chars

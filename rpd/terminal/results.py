@@ -33,14 +33,16 @@ class Column:
         return max(cell_len(text) for text in (self.title, *self.cells))
 
 
-def tables(reports: Sequence[NodeReport], *, width: int, verbose: bool, ink: Ink) -> Iterator[str]:
-    """Yield one table for each job that has several nodes or recorded metrics; fitted to ``width``."""
+def tables(
+    reports: Sequence[NodeReport], *, width: int, verbose: bool, ink: Ink, every: bool = False
+) -> Iterator[str]:
+    """Yield one table for each job that has several nodes or recorded metrics (``every``: any); fitted to ``width``."""
     rows_left = len(reports) if verbose else MOST_ROWS
     groups: dict[tuple[str, str], list[NodeReport]] = {}
     for report in reports:
         groups.setdefault((report.node.file, report.node.job), []).append(report)
     for (_, job), members in groups.items():
-        if rows_left > 0 and (len(members) > 1 or any(report.metrics for report in members)):
+        if rows_left > 0 and (every or len(members) > 1 or any(report.metrics for report in members)):
             yield from _table(job, members, members[:rows_left], width, ink)
             rows_left -= len(members)
 

@@ -114,6 +114,7 @@ class PodInfo:
     machine_id: str | None = None
     last_status_change: str = ""
     volume_gb: int = 0
+    container_disk_gb: int = 0
     spot: bool = False
 
 

@@ -13,7 +13,11 @@ HOURS_PER_MONTH = 730.0
 
 def disks_usd_per_hr(request: PodRequest) -> float:
     """Return what the disks of a running pod cost an hour; a network volume is paid for whether pods use it or not."""
-    gigabytes = request.container_disk_gb + (request.storage.volume_gb or 0)
+    return running_usd_per_hr(request.container_disk_gb + (request.storage.volume_gb or 0))
+
+
+def running_usd_per_hr(gigabytes: int) -> float:
+    """Return what so much disk of a running pod costs an hour."""
     return gigabytes * RUNNING_USD_PER_GB_MONTH / HOURS_PER_MONTH
 
 

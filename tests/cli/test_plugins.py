@@ -387,3 +387,34 @@ def test_autoload_can_be_switched_off(project: Project) -> None:
     result = project.run(env={**env, "RPD_DISABLE_PLUGIN_AUTOLOAD": "1"})
     assert result.exit_code == 2
     assert "fixture 'site' not found" in result.err
+
+
+@pytest.mark.parametrize(
+    "hook", ["rpd_configure", "rpd_modify_nodes", "rpd_run_started", "rpd_node_report", "rpd_run_finished"]
+)
+@pytest.mark.parametrize("place", ["plugin", "conftest"])
+def test_a_hook_that_raises_is_not_called_a_defect_of_rpd(project: Project, hook: str, place: str) -> None:
+    """An error in a user's hook ends the run with exit 3, its place and its words, without frames of rpd."""
+    text = f"def {hook}():\n    raise KeyError('mine to mend')\n"
+    project.write({"deploy_a.py": ONE})
+    if place == "conftest":
+        project.write({"conftest.py": text})
+        text = ""
+    result = plugged(project, text)
+    assert result.exit_code == 3
+    assert "a hook of a conftest or plugin raised an error\nKeyError: 'mine to mend'" in result.err
+    assert ":2\n    raise KeyError('mine to mend')" in result.err
+    assert "defect of rpd" not in result.err
+    assert "rpd/cli" not in result.err
+
+
+def test_a_conftest_cannot_add_options(project: Project) -> None:
+    """``rpd_addoption`` in a conftest comes too late: a collection error says where it belongs."""
+    project.write(
+        {"deploy_a.py": ONE, "sub/deploy_b.py": ONE, "sub/conftest.py": "def rpd_addoption(options): ...\n"}
+    )
+    result = project.run()
+    assert result.exit_code == 2
+    assert "sub/conftest.py" in result.err
+    assert "move rpd_addoption into a plugin" in result.err
+    assert result.reports == ()

@@ -371,3 +371,30 @@ def test_a_killed_sw_goes_on_at_the_lost_node(project: Project) -> None:
     (project.folder / "calm").touch()
     project.run("--sw")
     assert project.ran() == "cd"
+
+
+def test_an_interrupted_node_is_rerun(project: Project, emulator: Launched) -> None:
+    """After Ctrl-C the node that was running has failed, the cause is ``interrupted``; those never begun have not."""
+    project.write(
+        {
+            "deploy_a.py": """
+            import rpd
+
+            @rpd.job
+            def long(pod):
+                pod.run("echo waiting; sleep 300")
+
+            @rpd.job
+            def later(pod): ...
+            """
+        }
+    )
+    process = project.rpd.start(project.folder, "--yes", "-s")
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.rstrip().endswith("| waiting"):
+            break
+    process.send_signal(signal.SIGINT)
+    assert project.rpd.finish(process).exit_code == 2
+    result = project.command("collect", "-q", "--lf=interrupted")
+    assert result.out == "deploy_a.py::long\n"

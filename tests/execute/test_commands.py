@@ -212,6 +212,20 @@ def test_a_command_that_ignores_sigterm_is_killed_after_its_grace(
     assert not _lives((machine.files / "pid").read_text())
 
 
+def test_a_command_that_ended_in_time_during_an_outage_is_no_timeout(connecting: Connect, machine: Machine) -> None:
+    """The connection comes back after the timeout: what counts is that the command had ended before it."""
+    remote = connecting()
+    back = threading.Timer(1.0, machine.start)
+
+    def outage() -> None:
+        machine.stop()
+        back.start()
+
+    done = remote.run(command("echo a; sleep 0.2; exit 6", timeout=0.8), Log(b"a", outage))
+    back.join()
+    assert done.exit_code == 6
+
+
 def test_an_interrupt_from_another_thread_ends_the_command(remote: SshRemote, machine: Machine) -> None:
     """``interrupt`` ends the group, and is used up by it: the next command runs."""
     log = Log(b"on\n", lambda: threading.Thread(target=remote.interrupt).start())

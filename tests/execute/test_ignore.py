@@ -149,6 +149,38 @@ def test_the_stamp_changes_with_any_write(tmp_path: Path) -> None:
     assert local_stamp(staged_files(tmp_path)) != before
 
 
+@pytest.mark.parametrize("version", ["2", "4"])
+def test_what_git_tracks_is_staged_though_a_rule_ignores_it(tmp_path: Path, version: str) -> None:
+    """A file that was added by force belongs to the project; .rpdignore and ``exclude`` still leave it out."""
+    make(
+        tmp_path,
+        {
+            ".gitignore": "*.csv\ndata/\n",
+            "a.csv": "",
+            "b.csv": "",
+            "data/in.bin": "",
+            "data/x": "",
+            "c.csv": "",
+        },
+    )
+    git(tmp_path, "init", "-q")
+    git(tmp_path, "config", "index.version", version)
+    git(tmp_path, "add", "-f", "a.csv", "data/in.bin", "c.csv", ".gitignore")
+    assert (tmp_path / ".git/index").read_bytes()[4:8] == bytes([0, 0, 0, int(version)])
+    (tmp_path / ".rpdignore").write_text("c.csv\n")
+    assert names(tmp_path) == [".gitignore", ".rpdignore", "a.csv", "data/in.bin"]
+    assert names(tmp_path, "a.*") == [".gitignore", ".rpdignore", "data/in.bin"]
+    assert names(tmp_path / "data") == ["in.bin", "x"]
+
+
+def git(root: Path, *arguments: str) -> str:
+    if shutil.which("git") is None:
+        pytest.skip("git is not installed here")
+    environment = {**os.environ, "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
+    command = ["git", "-C", str(root), *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout
+
+
 _NAME = st.sampled_from(["a", "b", "x.log", "build", "data", "keep.log"])
 _PATH = st.lists(_NAME, min_size=1, max_size=3).map("/".join)
 _RULE = st.sampled_from(
@@ -175,6 +207,7 @@ _RULE = st.sampled_from(
     st.lists(_RULE, max_size=4),
     st.lists(_RULE, max_size=3),
     st.sampled_from(["a", "data"]),
+    st.integers(0, 3),
 )
 def test_git_agrees(
     tmp_path_factory: pytest.TempPathFactory,
@@ -182,27 +215,23 @@ def test_git_agrees(
     outer: list[str],
     inner: list[str],
     folder: str,
+    added: int,
 ) -> None:
     """What is staged is what ``git ls-files --cached --others --exclude-standard`` lists."""
-    if shutil.which("git") is None:
-        pytest.skip("git is not installed here")
     root = tmp_path_factory.mktemp("tree")
+    made: list[str] = []
     for path in paths:
         at = root / path
         if any(parent.is_file() for parent in at.parents if parent.is_relative_to(root)) or at.exists():
             continue
         at.parent.mkdir(parents=True, exist_ok=True)
         at.write_text("")
+        made.append(path)
     (root / ".gitignore").write_text("\n".join(outer))
     if (root / folder).is_dir():
         (root / folder / ".gitignore").write_text("\n".join(inner))
-    environment = {**os.environ, "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
-    subprocess.run(["git", "init", "-q", str(root)], check=True, env=environment)
-    listed = subprocess.run(
-        ["git", "-C", str(root), "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
-        check=True,
-        capture_output=True,
-        text=True,
-        env=environment,
-    ).stdout.split("\0")
+    git(root, "init", "-q")
+    if made[:added]:
+        git(root, "add", "-f", *made[:added])
+    listed = git(root, "ls-files", "--cached", "--others", "--exclude-standard", "-z").split("\0")
     assert sorted(names(root)) == sorted(name for name in listed if name)

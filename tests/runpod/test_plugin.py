@@ -11,7 +11,7 @@ from rpd.errors import AuthError, UsageError
 from rpd.hooks import make_plugin_manager, register
 from rpd.runpod import offline, plugin
 from rpd.runpod.offline import OfflineProvider
-from rpd.runpod.provider import RunPodProvider
+from rpd.runpod.switch import SwitchingProvider
 
 
 def provider_of(tmp_path: Path, *, dry_run: bool) -> object:
@@ -31,7 +31,7 @@ def test_a_dry_run_needs_no_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 def test_a_real_run_gets_runpod(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With a key the pods come from RunPod."""
     monkeypatch.setenv("RUNPOD_API_KEY", "rpa_x")
-    assert isinstance(provider_of(tmp_path, dry_run=False), RunPodProvider)
+    assert isinstance(provider_of(tmp_path, dry_run=False), SwitchingProvider)
 
 
 @pytest.mark.parametrize("url", ["localhost:80", "api.runpod.io", "https://", "ftp://x"])

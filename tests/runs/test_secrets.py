@@ -56,8 +56,8 @@ def names_it(pod):
 @job
 def keeps_it_from_others(pod):
     pod.run("! tr '\\\\0' '\\\\n' < /proc/1/environ | grep -q HF_TOKEN")
-    pod.run("! grep -rqs canary-7f /root /etc /tmp /workspace /var 2>/dev/null")
-    pod.run("! ps axww -o args 2>/dev/null | grep -v grep | grep -q canary-7f")
+    pod.run('! grep -rqs "canary-[7]f" /root /etc /tmp /workspace /dev/shm 2>/dev/null')
+    pod.run("! ps axww -o args 2>/dev/null | grep -q 'canary-[7]f'")
 
 @rpd.fixture
 def broken():

@@ -133,6 +133,7 @@ class _Sessions:
     def __init__(self, root: Path, env: dict[str, str]) -> None:
         self._env = env
         self._home = root / "root"
+        self._running: set[int] = set()
 
     async def handle(self, process: asyncssh.SSHServerProcess[bytes]) -> None:
         """Run one command or shell of a client until it ended and all its output is sent."""
@@ -161,7 +162,14 @@ class _Sessions:
             argv, executable=program, cwd=self._home, env=env, start_new_session=True, **how
         )
         process.set_redirect_pid(child.pid)
+        self._running.add(child.pid)
         return child
+
+    def end(self) -> None:
+        """Kill what still runs; where a pod has no PID namespace nothing else would."""
+        for pid in self._running:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(pid, signal.SIGKILL)
 
     async def _run(self, process: asyncssh.SSHServerProcess[bytes]) -> None:
         inputs, outputs, errors = _pipe(), _pipe(), _pipe()
@@ -173,6 +181,7 @@ class _Sessions:
             for end in (inputs[0], outputs[1], errors[1]):
                 os.close(end)
         ended = _ended(child)
+        ended.add_done_callback(lambda _: self._running.discard(child.pid))
         process.channel.set_write_buffer_limits(high=4 << 20)
         await process.redirect(stdin=inputs[1], stdout=outputs[0], stderr=errors[0], send_eof=False)
         code = await ended
@@ -193,6 +202,7 @@ class _Sessions:
         finally:
             os.close(slave)
         ended = _ended(child)
+        ended.add_done_callback(lambda _: self._running.discard(child.pid))
         await process.redirect(stdin=os.dup(master), stdout=master, send_eof=False)
         code = await ended
         with contextlib.suppress(BrokenPipeError):
@@ -281,6 +291,7 @@ async def _serve(listener: socket.socket, control: Wire, spec: GuestSpec, root: 
     loop = asyncio.get_running_loop()
     loop.add_reader(control, hear)
     await gone.wait()
+    sessions.end()
     server.close()
 
 

@@ -5,11 +5,11 @@ echo "Pod Started"
 if [ -n "$PUBLIC_KEY" ]; then
     mkdir -p ~/.ssh
     echo "$PUBLIC_KEY" >>~/.ssh/authorized_keys
-    chmod 700 -R ~/.ssh
+    chmod -R 700 ~/.ssh
     service ssh start
 fi
 printenv | grep -E '^[A-Z_][A-Z0-9_]*=' | grep -v '^PUBLIC_KEY' |
     sed 's/^\([^=]*\)=\(.*\)$/export \1="\2"/' >"${EMULATOR_ROOT:-}/etc/rp_environment" || true
 echo "source ${EMULATOR_ROOT:-}/etc/rp_environment" >>~/.bashrc
 echo "Start script(s) finished, Pod is ready to use."
-sleep infinity
+while :; do sleep 3600; done

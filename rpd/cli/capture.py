@@ -1,0 +1,33 @@
+"""``rpd capture-env``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from rpd.config import Config
+from rpd.errors import ExitCode, UsageError
+from rpd.hooks import PluginManager
+from rpd.record import environment
+from rpd.record.whole import write_whole
+
+
+def main(config: Config, manager: PluginManager) -> int:
+    """Write what decides what a program of the project does: python, platform, packages, source; as TOML."""
+    del manager
+    if len(config.args) > 1:
+        raise UsageError("rpd capture-env takes one folder")
+    folder = (config.invocation_dir / (config.args[0] if config.args else ".")).resolve()
+    if not folder.is_dir():
+        raise UsageError(f"{folder}: expected a folder")
+    text = environment.dumps(environment.capture(folder))
+    if config.output_file is None:
+        sys.stdout.write(text)
+        return ExitCode.OK
+    path = config.invocation_dir / Path(config.output_file).expanduser()
+    try:
+        write_whole(path, text)
+    except OSError as error:
+        raise UsageError(f"--output {config.output_file}: cannot be written: {error.strerror or error}") from error
+    print(f"wrote {path}")
+    return ExitCode.OK

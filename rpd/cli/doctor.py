@@ -1,0 +1,249 @@
+"""``rpd doctor``: checks before money is spent. It reads, and creates nothing."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from rpd.cli.doctor_code import check_code
+from rpd.cli.finding import Finding, Status, fail, ok, warn
+from rpd.cli.notices import Notices
+from rpd.cli.source import Source, price_source
+from rpd.config import Config
+from rpd.errors import AuthError, ExitCode, NothingCollected, ProviderError, RequestRejected, UsageError
+from rpd.execute.keys import make_keypair, user_public_lines
+from rpd.hooks import PluginManager
+from rpd.pipeline.gather import gather
+from rpd.pipeline.money import Prices, make_overrides
+from rpd.pipeline.preflight import read_secrets
+from rpd.plan import uses_pod
+from rpd.runpod.key import CONFIG_FILE, ENVIRONMENT_NAME
+from rpd.runpod.registry import Found, look_up
+from rpd.values.gpus import closest_gpu_ids
+from rpd.values.node import Node
+from rpd.values.pod import PodRequest
+
+_MONEY = "add credit at https://console.runpod.io/user/billing"
+
+
+def main(config: Config, manager: PluginManager) -> int:
+    """Print a line for each check; exit 1 if one of them failed."""
+    manager.register(Notices(), "notices")
+    shown: list[Finding] = []
+    for finding in _findings(config, manager):
+        shown.append(finding)
+        if not config.as_json and not (config.quiet and finding.status is Status.OK):
+            print(finding, flush=True)
+    if config.as_json:
+        print(json.dumps([asdict(finding) for finding in shown], indent=2))
+    return ExitCode.FAILED if any(finding.status is Status.FAIL for finding in shown) else ExitCode.OK
+
+
+def _findings(config: Config, manager: PluginManager) -> Iterator[Finding]:
+    nodes, collected = _collected(config, manager)
+    yield _key_pair()
+    yield collected
+    with_pods = [node for node in nodes if uses_pod(node)]
+    try:
+        with price_source(config) as source:
+            yield from _platform(config, source, with_pods)
+    except (AuthError, UsageError) as error:
+        yield fail("key", str(error))
+    yield from _images(dict.fromkeys(node.job.image for node in with_pods))
+    yield from _secrets(with_pods)
+    yield from check_code(config, nodes)
+
+
+def _collected(config: Config, manager: PluginManager) -> tuple[Sequence[Node], Finding]:
+    try:
+        gathered = gather(config, manager)
+    except NothingCollected as error:
+        return (), warn("deploy files", str(error), "see `rpd collect`")
+    if gathered.errors:
+        first = gathered.errors[0]
+        count = len(gathered.errors)
+        return gathered.nodes, fail(
+            "deploy files",
+            f"{count} that cannot be collected, the first {first.place or first.file}: {_first_line(str(first))}",
+            "see `rpd collect`",
+        )
+    if not gathered.nodes:
+        return (), warn("deploy files", "no node is collected", "see `rpd collect`")
+    count = len(gathered.nodes)
+    return gathered.nodes, ok("deploy files", f"{count} node{'' if count == 1 else 's'}")
+
+
+def _key_pair() -> Finding:
+    """Check that a run can make the SSH key its pods are reached with."""
+    try:
+        with tempfile.TemporaryDirectory(prefix="rpd-doctor-") as folder:
+            made = make_keypair(Path(folder) / "keys")
+            mode = made.private_key.stat().st_mode & 0o077
+    except OSError as error:
+        return fail(
+            "ssh key", f"no key pair can be made: {error.strerror}", "make the temporary folder writable"
+        )
+    if mode:
+        return warn("ssh key", "the temporary folder gives files to others", "set TMPDIR to a private folder")
+    own = len(user_public_lines())
+    return ok(
+        "ssh key", f"a run makes its own; {own} of yours go in as well" if own else "a run makes its own"
+    )
+
+
+# --- RunPod ---------------------------------------------------------------------------------------------------------
+
+
+def _platform(config: Config, source: Source, nodes: Sequence[Node]) -> Iterator[Finding]:
+    prices = Prices(lambda: source.provider, make_overrides(config))
+    if source.live is None:
+        yield fail(
+            "key",
+            "no API key",
+            f"set {ENVIRONMENT_NAME}, or write one into {CONFIG_FILE} with `runpod config` (--dry-run and --local "
+            "need none)",
+        )
+    else:
+        try:
+            account = source.live.account()
+        except AuthError as error:
+            yield fail("key", str(error))
+            return
+        except ProviderError as error:
+            yield fail(
+                "key", f"it could not be checked: {error}", "look at the network and at RUNPOD_API_BASE_URL"
+            )
+            return
+        yield ok("key", f"{source.name} accepts it")
+        yield _balance(account.balance_usd, nodes, prices)
+    yield from _requests(source, nodes, prices)
+
+
+def _balance(balance: float | None, nodes: Sequence[Node], prices: Prices) -> Finding:
+    if balance is None:
+        return warn(
+            "balance", "RunPod does not tell it here", "look at https://console.runpod.io/user/billing"
+        )
+    try:
+        worst = sum(prices.worst_case(node) or 0.0 for node in nodes)
+        hour = max((_first_rate(node, prices) for node in nodes), default=0.0)
+    except ProviderError:
+        worst = hour = 0.0
+    if balance <= 0:
+        return fail("balance", f"${balance:.2f}", _MONEY)
+    if balance < hour:
+        return fail(
+            "balance",
+            f"${balance:.2f}, and RunPod wants an hour of the pod (${hour:.2f}) to be there",
+            _MONEY,
+        )
+    if balance < worst:
+        return warn("balance", f"${balance:.2f}, less than all nodes may cost (${worst:.2f})", _MONEY)
+    return ok("balance", f"${balance:.2f}")
+
+
+def _first_rate(node: Node, prices: Prices) -> float:
+    offers = prices.offers(node)
+    return (offers[0].usd_per_hr or 0.0) if offers else 0.0
+
+
+def _requests(source: Source, nodes: Sequence[Node], prices: Prices) -> Iterator[Finding]:
+    """Check each kind of pod that nodes ask for: its GPUs, its price, where it shall be."""
+    kinds: dict[int, tuple[PodRequest, Node]] = {}
+    for node in nodes:
+        request = prices.request(node)
+        kinds.setdefault(id(request), (request, node))
+    worry = False
+    for request, node in kinds.values():
+        for finding in (*_gpu_names(source, request, node), *_offers(source, request, node, prices)):
+            worry = True
+            yield finding
+    if kinds and not worry:
+        what = "one kind of pod" if len(kinds) == 1 else f"{len(kinds)} kinds of pods"
+        yield ok("pods", f"{what}, on offer" + ("" if source.live else " (as of the day rpd was made)"))
+
+
+def _gpu_names(source: Source, request: PodRequest, node: Node) -> Iterator[Finding]:
+    if source.live is None or request.gpu is None:
+        return
+    try:
+        known = source.live.catalogue(request.gpu.count)
+    except ProviderError as error:
+        yield warn("gpu", f"the catalogue could not be read: {error}")
+        return
+    for gpu_id in request.gpu.ids:
+        if known.complete and gpu_id not in known.gpus:
+            close = closest_gpu_ids(gpu_id, known.gpus)
+            meant = f"use {' or '.join(map(repr, close))}" if close else "see `rpd gpus`"
+            yield warn("gpu", f"{node.definition.location}: RunPod rents no {gpu_id!r} now", meant)
+    places = {place for held in known.stock.values() for place in held}
+    for place in request.datacenters:
+        if known.stock_known and place.upper() not in places:
+            where = f"{node.definition.location}: nothing is in stock in data centre {place!r}"
+            yield warn("data centre", where, "is its name right? see `rpd gpus`")
+
+
+def _offers(source: Source, request: PodRequest, node: Node, prices: Prices) -> Iterator[Finding]:
+    where = node.definition.location
+    try:
+        offers = prices.offers(node)
+    except RequestRejected as error:
+        check = "volume" if request.storage.network_volume else "pods"
+        yield fail(check, f"{where}: {error}")
+        return
+    except ProviderError as error:
+        yield warn("pods", f"{where}: what is on offer could not be read: {error}")
+        return
+    if not offers:
+        yield fail(
+            "pods",
+            f"{where}: RunPod rents nothing that fits ({request.gpu or 'a CPU pod'}, {request.cloud})",
+            "look at count, cloud, datacenters, cuda and max_price_usd; see `rpd gpus`",
+        )
+    elif source.live and all(offer.stock == "none" for offer in offers):
+        yield warn(
+            "stock", f"{where}: {request.gpu} is sold out everywhere", "name other GPUs, or --wait-for-stock"
+        )
+
+
+# --- what is local --------------------------------------------------------------------------------------------------
+
+
+def _images(images: Iterable[str]) -> Iterator[Finding]:
+    """Check that what hosts will pull is there: a pod whose image is not bills for ever and never starts."""
+    for image in images:
+        found, why = look_up(image)
+        match found:
+            case Found.PRESENT if (
+                image.partition("@")[0].endswith(":latest") or ":" not in image.rpartition("/")[2]
+            ):
+                yield warn("image", f"{image}: hosts keep an old latest", "name a tag that does not move")
+            case Found.PRESENT:
+                yield ok("image", f"{image}: {why}")
+            case Found.ABSENT:
+                yield fail("image", f"{image}: {why}", "look for a typing slip in the tag")
+            case Found.CLOSED:
+                yield warn(
+                    "image", f"{image}: {why}", "is the name right? A private image needs a template_id"
+                )
+            case _:
+                yield warn("image", f"{image}: {why}", "offline? Ask again where there is a network")
+
+
+def _secrets(nodes: Sequence[Node]) -> Iterator[Finding]:
+    wanted = {secret.name for node in nodes for secret in node.job.secrets}
+    if not wanted:
+        return
+    try:
+        read_secrets(nodes)
+    except UsageError as error:
+        yield fail("secrets", str(error), "export it before the run")
+    else:
+        yield ok("secrets", f"{', '.join(sorted(wanted))}: set")
+
+
+def _first_line(text: str) -> str:
+    return text.strip().partition("\n")[0]

@@ -1,0 +1,148 @@
+"""Foot-guns in what is staged: a home folder, too much, paths of this machine, torch for the wrong CUDA, uv's cache."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from rpd.cli.finding import Finding, fail, ok, warn
+from rpd.config import Config
+from rpd.errors import RpdError
+from rpd.execute.ignore import Kind, StagedFile, staged_files
+from rpd.plan import uses_pod
+from rpd.values.node import Node
+
+_STAGES = "staged_dir"
+_MUCH_BYTES = 1 << 30
+_MANY_FILES = 50_000
+_LARGEST_SHOWN = 3
+_TEXT = frozenset({".py", ".sh", ".toml", ".yaml", ".yml", ".json", ".cfg", ".ini", ".txt"})
+_LARGEST_TEXT = 512 << 10
+_MOST_TEXTS = 5_000
+_PLACES_SHOWN = 3
+
+_TORCH = re.compile(r"""^\s*["']?torch(?:vision|audio)?\s*(?:["'\[<>=!~;,]|$)""", re.MULTILINE)
+_TORCH_INDEX = "download.pytorch.org/whl"
+_UV_CACHE = re.compile(r"UV_CACHE_DIR\W{1,6}(?P<path>/workspace[^\s\"']*)")
+_USES_UV = re.compile(r"(?:^|[\s\"'`;&|(])uv (?:sync|run|pip|venv|add)\b")
+
+
+def check_code(config: Config, nodes: Sequence[Node]) -> Iterator[Finding]:
+    """Yield what is found in the folders that nodes send to their pods."""
+    for folder, held in _projects(config, nodes).items():
+        shown = _shown(folder, config.rootdir)
+        home = Path.home().resolve()
+        if folder in (home, *home.parents):
+            advice = "put the deploy file into a folder of its own"
+            yield fail("staging", f"{shown} is your home folder, or above it", advice)
+            continue
+        try:
+            files = staged_files(folder)
+        except RpdError as error:
+            yield fail("staging", str(error))
+            continue
+        yield _size(shown, files)
+        texts = dict(_texts(files))
+        yield from _local_paths(shown, texts, home)
+        yield from _torch(shown, texts)
+        yield from _uv_cache(shown, texts, held)
+
+
+def _projects(config: Config, nodes: Sequence[Node]) -> dict[Path, list[Node]]:
+    """Return the folders that are staged, with the nodes that send them."""
+    found: dict[Path, list[Node]] = {}
+    for node in nodes:
+        if uses_pod(node) and _STAGES in node.definition.closure.names:
+            found.setdefault((config.rootdir / node.file).parent.resolve(), []).append(node)
+    return found
+
+
+def _shown(folder: Path, rootdir: Path) -> str:
+    root = rootdir.resolve()
+    return f"{folder.relative_to(root)}/" if folder != root and folder.is_relative_to(root) else str(folder)
+
+
+def _size(shown: str, files: Sequence[StagedFile]) -> Finding:
+    total = sum(file.size for file in files)
+    text = f"{shown}: {len(files)} files, {_bytes(total)}"
+    if total < _MUCH_BYTES and len(files) < _MANY_FILES:
+        return ok("staging", text)
+    largest = sorted(files, key=lambda file: file.size, reverse=True)[:_LARGEST_SHOWN]
+    names = ", ".join(f"{file.name} ({_bytes(file.size)})" for file in largest)
+    return warn("staging", f"{text}, the largest {names}", "list what the job does not need in .rpdignore")
+
+
+def _bytes(count: float) -> str:
+    for unit in ("B", "kB", "MB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}"
+        count /= 1000
+    return f"{count:.1f} GB"
+
+
+def _texts(files: Iterable[StagedFile]) -> Iterator[tuple[str, str]]:
+    """Yield name and text of the files that people write."""
+    wanted = [f for f in files if f.kind is Kind.FILE and f.path.suffix in _TEXT and f.size <= _LARGEST_TEXT]
+    for file in wanted[:_MOST_TEXTS]:
+        try:
+            yield file.name, file.path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError):
+            continue
+
+
+def _local_paths(shown: str, texts: dict[str, str], home: Path) -> Iterator[Finding]:
+    """Find absolute paths into the home folder, which no pod has."""
+    if len(home.parts) < 2 or str(home) == "/root":
+        return  # the home folder of a pod as well
+    pattern = re.compile(rf"""(?<![\w.]){re.escape(str(home))}(?=[/\\"'\s]|$)""")
+    places = [
+        f"{name}:{number}"
+        for name, text in texts.items()
+        if str(home) in text
+        for number, line in enumerate(text.splitlines(), start=1)
+        if pattern.search(line)
+    ]
+    if places:
+        more = f" and {len(places) - _PLACES_SHOWN} more" if len(places) > _PLACES_SHOWN else ""
+        where = ", ".join(places[:_PLACES_SHOWN])
+        advice = "no pod has that folder; use paths relative to the project"
+        yield warn("paths", f"{shown}: {home} in {where}{more}", advice)
+
+
+def _torch(shown: str, texts: dict[str, str]) -> Iterator[Finding]:
+    """Find torch asked for without saying for which CUDA; PyPI's is for the newest, which older drivers refuse."""
+    for name, text in texts.items():
+        is_list = name.rpartition("/")[2].startswith("requirements") and name.endswith(".txt")
+        if not is_list and name.rpartition("/")[2] != "pyproject.toml":
+            continue
+        if _TORCH.search(text) and _TORCH_INDEX not in text:
+            advice = f"name an index such as https://{_TORCH_INDEX}/cu128, or use the torch of the image"
+            yield warn(
+                "torch", f"{shown}: {name} takes torch from PyPI, built for a CUDA of its own choice", advice
+            )
+
+
+def _uv_cache(shown: str, texts: dict[str, str], nodes: Sequence[Node]) -> Iterator[Finding]:
+    """Find uv's cache on /workspace, where a network volume makes its locks and links hang."""
+    advice = 'set UV_CACHE_DIR to the container disk, e.g. env={"UV_CACHE_DIR": "/root/.cache/uv"}'
+    for name, text in texts.items():
+        found = _UV_CACHE.search(text)
+        if found:
+            yield warn("uv cache", f"{shown}: {name} puts it on {found['path']}", advice)
+            return
+    on_network = [node for node in nodes if node.job.storage.network_volume]
+    for node in on_network:
+        set_path = node.job.env.get("UV_CACHE_DIR", "")
+        if set_path.startswith(node.job.mount):
+            yield warn("uv cache", f"{node.definition.location} puts it on {set_path}", advice)
+            return
+        # RunPod's own images put it on /workspace unless they are told otherwise.
+        if (
+            not set_path
+            and node.job.image.startswith("runpod/")
+            and any(map(_USES_UV.search, texts.values()))
+        ):
+            where = f"{node.definition.location}: the image puts it on the network volume"
+            yield warn("uv cache", where, advice)
+            return

@@ -1,0 +1,173 @@
+"""``rpd estimate``: what nodes may cost at worst, and what they will cost if they go as they last did."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from rpd.cli.collect import print_errors
+from rpd.cli.notices import Notices
+from rpd.cli.source import SHIPPED, price_source
+from rpd.cli.table import table
+from rpd.config import Config
+from rpd.errors import ExitCode
+from rpd.hooks import PluginManager
+from rpd.pipeline.gather import gather
+from rpd.pipeline.money import Prices, make_overrides
+from rpd.plan import uses_pod
+from rpd.record import history
+from rpd.values.duration import format_duration
+from rpd.values.node import Node
+from rpd.values.pod import Offer
+from rpd.values.report import NodeReport, Outcome
+
+_RUNS_READ = 30
+"""How many runs back to look."""
+_EMULATOR = "emulator"
+_HEAD = ("NODE", "FIRST OFFER", "$/H", "TIME", "EXPECTED", "WORST")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """One node: the first thing to try, and USD; None where nobody can say."""
+
+    node: Node
+    offer: Offer | None
+    seconds: float | None
+    expected_usd: float | None
+    worst_case_usd: float | None
+
+    def table(self) -> dict[str, Any]:
+        """Return it for JSON."""
+        offer = self.offer
+        return {
+            "id": self.node.id,
+            "gpu": offer.gpu_id if offer else None,
+            "count": offer.count if offer else 0,
+            "datacenter": offer.datacenter if offer else None,
+            "cloud": offer.cloud if offer else None,
+            "usd_per_hr": offer.usd_per_hr if offer else None,
+            "expected_seconds": self.seconds,
+            "expected_usd": self.expected_usd,
+            "worst_case_usd": self.worst_case_usd,
+        }
+
+
+class Experience:
+    """How long nodes, and the other nodes of their jobs, took on a pod when they passed."""
+
+    def __init__(self, reports: Iterable[NodeReport]) -> None:
+        self._by_node: dict[str, float] = {}
+        self._by_job: dict[tuple[str, str], list[float]] = {}
+        for report in reports:
+            seconds = report.cost.billed_seconds
+            if report.result.outcome is Outcome.PASSED and seconds > 0:
+                self._by_node.setdefault(report.node.id, seconds)
+                self._by_job.setdefault((report.node.file, report.node.job), []).append(seconds)
+
+    def seconds(self, node: Node) -> float | None:
+        """Return what the node took when it last passed, else what nodes of its job usually take, None if none did."""
+        own = self._by_node.get(node.id)
+        others = self._by_job.get((node.file, node.definition.name))
+        return own if own is not None else median(others) if others else None
+
+
+def past_reports(runs_path: Path, *, local: bool) -> Iterable[NodeReport]:
+    """Yield the reports of the last runs, the newest first; of runs on an emulator only if this is one as well."""
+    runs = [info for info in history.runs(runs_path) if info.far_end.startswith(_EMULATOR) is local]
+    for info in runs[:_RUNS_READ]:
+        yield from history.reports(Path(info.folder))
+
+
+def main(config: Config, manager: PluginManager) -> int:
+    """Print the expected and the worst cost of each node and of all."""
+    manager.register(Notices(), "notices")
+    gathered = gather(config, manager)
+    print_errors(gathered.errors)
+    if gathered.errors:
+        return ExitCode.INTERRUPTED
+    if not gathered.nodes:
+        print("no nodes collected")
+        return ExitCode.NOTHING_COLLECTED
+    with price_source(config) as source:
+        local = source.name.startswith(_EMULATOR)
+        experience = Experience(past_reports(config.runs_path, local=local))
+        provider = source.provider
+        prices = Prices(lambda: provider, make_overrides(config))
+        estimates = [_estimate(node, prices, experience) for node in gathered.nodes]
+    if config.as_json:
+        print(json.dumps(_document(estimates, source.name), indent=2))
+        return ExitCode.OK
+    if source.live is None:
+        print(f"rpd: {SHIPPED}", file=sys.stderr)
+    _print(estimates, quiet=config.quiet > 0)
+    return ExitCode.OK
+
+
+def _estimate(node: Node, prices: Prices, experience: Experience) -> Estimate:
+    if not uses_pod(node):
+        return Estimate(node=node, offer=None, seconds=None, expected_usd=0.0, worst_case_usd=0.0)
+    worst = prices.worst_case(node)
+    offer = next(iter(prices.offers(node)), None) if worst is not None else None
+    seconds = experience.seconds(node)
+    rate = offer.usd_per_hr if offer else None
+    expected = None if seconds is None or rate is None else min(seconds * rate / 3600, worst or 0.0)
+    return Estimate(node=node, offer=offer, seconds=seconds, expected_usd=expected, worst_case_usd=worst)
+
+
+def _totals(estimates: Sequence[Estimate]) -> tuple[float, int, float]:
+    """Return the expected USD, of how many nodes it is, and the worst USD."""
+    expected = [held.expected_usd for held in estimates if held.expected_usd is not None]
+    return sum(expected), len(expected), sum(held.worst_case_usd or 0.0 for held in estimates)
+
+
+def _document(estimates: Sequence[Estimate], source: str) -> dict[str, Any]:
+    expected, known, worst = _totals(estimates)
+    return {
+        "source": source,
+        "nodes": [held.table() for held in estimates],
+        "expected_usd": expected,
+        "expected_for_nodes": known,
+        "worst_case_usd": worst,
+    }
+
+
+def _print(estimates: Sequence[Estimate], *, quiet: bool) -> None:
+    if not quiet:
+        print("\n".join(table([_HEAD, *map(_cells, estimates)], right=range(2, len(_HEAD)))), end="\n\n")
+    print(_summary(estimates))
+
+
+def _summary(estimates: Sequence[Estimate]) -> str:
+    expected, known, worst = _totals(estimates)
+    unknown = len(estimates) - known
+    told = f"expected {_usd(expected)}"
+    if unknown and expected == 0:
+        told = "expected unknown (none of the jobs has passed here yet)"
+    elif unknown:
+        told += f" without {unknown} whose jobs have not passed here yet"
+    count = f"{len(estimates)} node{'' if len(estimates) == 1 else 's'}"
+    return f"{count}: {told}, at worst {_usd(worst)}"
+
+
+def _cells(held: Estimate) -> tuple[str, ...]:
+    if not uses_pod(held.node):
+        return held.node.id, "no pod", "", "", _usd(0.0), _usd(0.0)
+    rate = held.offer.usd_per_hr if held.offer else None
+    return (
+        held.node.id,
+        str(held.offer) if held.offer else "nothing on offer",
+        "?" if rate is None else f"{rate:.2f}",
+        "?" if held.seconds is None else format_duration(held.seconds),
+        "?" if held.expected_usd is None else _usd(held.expected_usd),
+        "?" if held.worst_case_usd is None else _usd(held.worst_case_usd),
+    )
+
+
+def _usd(amount: float) -> str:
+    return f"${amount:.2f}" if amount == 0 or amount >= 0.01 else f"${amount:.4f}"

@@ -1,0 +1,70 @@
+"""``rpd events``."""
+
+from __future__ import annotations
+
+import heapq
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from rpd.config import Config
+from rpd.errors import ExitCode
+from rpd.execute import journal
+from rpd.hooks import PluginManager
+from rpd.pipeline.lookback import run_and_node
+from rpd.record import lookup
+
+Event = dict[str, Any]
+
+_TOLD_ELSEWHERE = frozenset({"at", "event", "node"})
+_FOR_PROGRAMS = frozenset(
+    {"fingerprint", "result", "terms", "key", "log_bytes", "holder", "secrets", "facts", "pid", "host"}
+)
+_LONGEST = 100
+
+
+def main(config: Config, manager: PluginManager) -> int:
+    """Print the journal of a run and its nodes, or of one node, in the order of time."""
+    del manager
+    info, entry = run_and_node(config, config.args)
+    folder = Path(info.folder)
+    found = _of_node(entry.id, entry.folder) if entry is not None else in_order(folder)
+    for event in found:
+        print(json.dumps(event) if config.as_json else line(event))
+    return ExitCode.OK
+
+
+def in_order(run_folder: Path) -> Iterator[Event]:
+    """Yield the events of a run and of all its nodes by time; each has its ``node`` if it belongs to one."""
+    path = run_folder / journal.FILE_NAME
+    streams = [journal.read(path) if path.is_file() else iter(())]
+    # What happens to pods is in the run's journal too, with the node: there once is enough.
+    streams += [
+        (event for event in _of_node(entry.id, entry.folder) if "pod_name" not in event)
+        for entry in lookup.entries(run_folder)
+    ]
+    return heapq.merge(*streams, key=lambda event: str(event.get("at", "")))
+
+
+def _of_node(node_id: str, folder: Path) -> Iterator[Event]:
+    path = folder / journal.FILE_NAME
+    return ({"node": node_id, **event} for event in (journal.read(path) if path.is_file() else ()))
+
+
+def line(event: Event) -> str:
+    """Return one event for a person: time, node, what happened, details."""
+    at = str(event.get("at", ""))[11:23]
+    name = str(event.get("node", "")).rpartition("::")[2]
+    # Of a pod that is asked for, the kind is a hash that finds like ones again.
+    hidden = _TOLD_ELSEWHERE | _FOR_PROGRAMS | ({"kind"} if event["event"] == "intent" else set())
+    details = (_detail(key, value) for key, value in event.items() if key not in hidden)
+    told = " ".join(detail for detail in details if detail)
+    return f"{at}  {name + '  ' if name else ''}{event['event']}  {told}".rstrip()
+
+
+def _detail(key: str, value: Any) -> str:
+    if value in (None, "", [], {}):
+        return ""
+    text = str(value).replace("\n", " ")
+    return f"{key}={text if len(text) <= _LONGEST else text[: _LONGEST - 1] + '…'}"

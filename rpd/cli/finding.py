@@ -1,0 +1,45 @@
+"""Finding: what one check of ``rpd doctor`` came to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Status(StrEnum):
+    """How bad it is."""
+
+    OK = "ok"
+    WARN = "warn"
+    """A run may do well, or not."""
+    FAIL = "fail"
+    """A run cannot do well."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One line: what was checked, what was found, and (``advice``) what to do about it."""
+
+    check: str
+    status: Status
+    text: str
+    advice: str = ""
+
+    def __str__(self) -> str:
+        told = f"{self.text}: {self.advice}" if self.advice else self.text
+        return f"{self.status:<4}  {self.check:<12}  {told}"
+
+
+def ok(check: str, text: str) -> Finding:
+    """Return a finding without worry."""
+    return Finding(check=check, status=Status.OK, text=text)
+
+
+def warn(check: str, text: str, advice: str = "") -> Finding:
+    """Return a finding that may do harm."""
+    return Finding(check=check, status=Status.WARN, text=text, advice=advice)
+
+
+def fail(check: str, text: str, advice: str = "") -> Finding:
+    """Return a finding that will do harm."""
+    return Finding(check=check, status=Status.FAIL, text=text, advice=advice)

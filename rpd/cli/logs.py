@@ -1,0 +1,155 @@
+"""``rpd logs``."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from rpd.cli.account import account
+from rpd.config import Config
+from rpd.errors import ExitCode, ProviderError, RpdError, UsageError
+from rpd.execute.files import NodeFiles
+from rpd.hooks import PluginManager
+from rpd.pipeline import attach
+from rpd.pipeline.attach import LastCommand, Work
+from rpd.record.lookup import NodeEntry, read_manifest
+from rpd.record.redact import Redactor
+
+LOOK_SECONDS = 0.2
+"""How often a growing file is looked at."""
+_BYTES = 1 << 20
+_IMPATIENCE_SECONDS = 5.0
+"""How often it is asked whether the process that writes the log is still there."""
+
+
+def main(config: Config, manager: PluginManager) -> int:
+    """Print the log of a node; with ``-f`` go on until the node is over, wherever it runs."""
+    del manager
+    if len(config.args) != 1:
+        raise UsageError("rpd logs needs one node (rpd show lists those of the newest run)")
+    info, entry = attach.node_named(config.runs_path, config.args[0], config.of_run)
+    log = _Log(NodeFiles(entry.folder).output)
+    try:
+        log.print_new()
+        if config.follow:
+            _follow(config, Path(info.folder), entry, log)
+    except KeyboardInterrupt:
+        return ExitCode.OK
+    return ExitCode.OK
+
+
+class _Log:
+    """A log file on its way to standard output, byte for byte."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.at = 0
+
+    def print_new(self) -> None:
+        """Print what was added since the last call."""
+        try:
+            size = self._path.stat().st_size
+        except OSError:
+            return
+        if size == 0:
+            self.at = 0  # a node that starts afresh begins its log anew
+        if size <= self.at:
+            return
+        with self._path.open("rb") as file:
+            file.seek(self.at)
+            while data := file.read(_BYTES):
+                self.at += len(data)
+                write(data)
+
+
+def write(data: bytes) -> None:
+    """Write to standard output at once."""
+    sys.stdout.buffer.write(data)
+    sys.stdout.buffer.flush()
+
+
+def _follow(config: Config, run_folder: Path, entry: NodeEntry, log: _Log) -> None:
+    """Go on while the run's process writes the file; where that is gone and the node is not over, follow the pod."""
+    asked = -_IMPATIENCE_SECONDS
+    journal = _Changes(NodeFiles(entry.folder).journal)
+    work = Work()
+    while True:
+        if journal.changed():
+            work = attach.work_of(entry.folder)
+        log.print_new()
+        if work.is_over and read_manifest(entry.folder) is not None:
+            log.print_new()
+            return
+        if time.monotonic() - asked >= _IMPATIENCE_SECONDS:
+            if not attach.is_driven(run_folder):
+                break
+            asked = time.monotonic()
+        time.sleep(LOOK_SECONDS)
+    log.print_new()
+    _follow_on_pod(config, run_folder.name, entry, work, log)
+
+
+class _Changes:
+    """Tells whether a file has grown since it was asked last."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._size = -1
+
+    def changed(self) -> bool:
+        size = self._path.stat().st_size if self._path.exists() else 0
+        changed, self._size = size != self._size, size
+        return changed
+
+
+def _follow_on_pod(config: Config, run_id: str, entry: NodeEntry, work: Work, log: _Log) -> None:
+    """Follow the command that runs on the pod without a driver, from the byte where the file ends."""
+    command = work.command
+    if command is None or not command.key or command.is_over:
+        _say(f"run {run_id} no longer goes on, and no command of {entry.id} runs: rpd resume {run_id}")
+        return
+    try:
+        with account(config) as provider:
+            target = attach.find(config.runs_path, entry.id, provider, run=run_id)
+            remote = attach.open_remote(target, provider)
+            _say(f"run {run_id} no longer goes on; following its command on pod {target.pod.id}")
+            try:
+                ended = remote.follow(command.key, *_from(command, log.at))
+            finally:
+                remote.close()
+    except ProviderError:
+        raise
+    except RpdError as error:
+        _say(str(error))
+        return
+    _say(f"the command ended with exit code {ended.exit_code}; rpd resume {run_id} carries the run on")
+
+
+def _from(command: LastCommand, size: int) -> tuple[int, Callable[[bytes], None]]:
+    """Return the byte of the command's log to begin with, and what hears it.
+
+    In ``output.log`` secrets are masked, so its bytes are only counted alike where there are none; with secrets the
+    log is read from its beginning, masked by the values in this environment, and what is in the file is passed over.
+    """
+    have = max(0, size - command.log_bytes)
+    if not command.secrets:
+        return have, write
+    stream = Redactor([os.environ.get(name, "") for name in command.secrets]).stream()
+    passed = 0
+
+    def hear(data: bytes) -> None:
+        nonlocal passed
+        masked = stream.feed(data)
+        fresh = masked[max(0, have - passed) :]
+        passed += len(masked)
+        if fresh:
+            write(fresh)
+
+    return 0, hear
+
+
+def _say(text: str) -> None:
+    print(f"rpd: {text}", file=sys.stderr)

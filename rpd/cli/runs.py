@@ -1,0 +1,160 @@
+"""``rpd runs``, ``rpd report`` and ``rpd verify``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rpd.cli.table import table
+from rpd.config import Config
+from rpd.errors import ExitCode, UsageError
+from rpd.hooks import PluginManager
+from rpd.pipeline.lookback import PastRun, RunState, past_run, run_named
+from rpd.record import history, results
+from rpd.record.verify import Checked, check
+from rpd.record.whole import write_whole
+from rpd.terminal.past import print_results
+from rpd.values.duration import format_duration
+from rpd.values.ranking import Ranking, columns, ranked
+from rpd.values.report import NodeReport, Outcome
+
+_HEAD = ("RUN", "STARTED (UTC)", "NODES", "OUTCOMES", "$", "TIME", "FAR END", "STATE")
+
+
+def main(config: Config, manager: PluginManager) -> int:
+    """List past runs, newest first."""
+    del manager
+    if config.args:
+        raise UsageError("rpd runs takes no argument: rpd show RUN tells of one run")
+    found = history.runs(config.runs_path)
+    shown = [past_run(info) for info in (found[: config.most_runs] if config.most_runs else found)]
+    if config.as_json:
+        print(json.dumps([_as_json(run) for run in shown], indent=2))
+    elif not shown:
+        print(f"no runs in {config.runs_path}")
+    else:
+        print("\n".join(table([_HEAD, *map(_row, shown)], right={2, 4, 5})))
+        if len(shown) < len(found):
+            print(f"… and {len(found) - len(shown)} older ones (-n 0 lists all)")
+    return ExitCode.OK
+
+
+def _row(run: PastRun) -> tuple[str, ...]:
+    info = run.info
+    return (
+        info.id,
+        info.started[:19].replace("T", " "),
+        str(info.nodes or len(run.reports)),
+        _outcomes(run),
+        f"{run.summary.estimated_usd:.2f}",
+        format_duration(info.seconds) if info.finished else "",
+        info.far_end,
+        f"unfinished: rpd resume {info.id}" if run.state is RunState.UNFINISHED else str(run.state),
+    )
+
+
+def _counts(run: PastRun) -> Mapping[str, int]:
+    return {each.value: number for each in Outcome if (number := run.summary.count(each))}
+
+
+def _outcomes(run: PastRun) -> str:
+    parts = [f"{number} {outcome}" for outcome, number in _counts(run).items()]
+    if run.summary.not_run:
+        parts.append(f"{run.summary.not_run} not {'yet over' if run.state is RunState.RUNNING else 'run'}")
+    return ", ".join(parts) or "none"
+
+
+def _as_json(run: PastRun) -> dict[str, Any]:
+    told = asdict(run.info)
+    return {**told, "state": run.state, "outcomes": _counts(run), "usd": run.summary.estimated_usd}
+
+
+def _one_run(config: Config) -> PastRun:
+    if len(config.args) > 1:
+        raise UsageError(f"rpd {config.command} takes one run")
+    return past_run(run_named(config, *config.args))
+
+
+def report(config: Config, manager: PluginManager) -> int:
+    """Print the results of a run: tables, or ``--csv``, ``--json``, or an HTML file."""
+    del manager
+    run = _one_run(config)
+    reports = sorted_reports(config, run.reports)
+    if config.html is not None:
+        _write_html(config, run, reports)
+        return ExitCode.OK
+    if config.as_csv:
+        sys.stdout.write(results.dumps(reports))
+    elif config.as_json:
+        print(json.dumps([_result(each) for each in reports], indent=2, default=str))
+    else:
+        print_results(reports, config=config)
+        print(f"run {run.info.id} ({run.state}), {run.info.folder}")
+    return ExitCode.OK
+
+
+def sorted_reports(config: Config, reports: tuple[NodeReport, ...]) -> list[NodeReport]:
+    """Return the reports as ``--sort`` says. Raises UsageError for a name that no report has."""
+    if not config.sort:
+        return list(reports)
+    ranking, known = Ranking.parse(config.sort), columns(reports)
+    if reports and ranking.column not in known:
+        raise UsageError(f"--sort {config.sort}: expected one of {', '.join(known)}")
+    return ranked(reports, ranking)
+
+
+def _result(report: NodeReport) -> dict[str, Any]:
+    return {
+        "node": report.node.id,
+        "job": report.node.job,
+        "outcome": report.result.outcome,
+        "cause": report.result.cause,
+        "reason": report.result.reason,
+        "parameters": dict(report.node.parameters),
+        "metrics": dict(report.metrics),
+        "attempts": report.result.attempts,
+        "gpu": report.pod.gpu if report.pod else "",
+        "seconds": report.result.seconds,
+        "usd": report.cost.estimated_usd,
+        "folder": report.folder,
+    }
+
+
+def _write_html(config: Config, run: PastRun, reports: list[NodeReport]) -> None:
+    from dataclasses import replace
+
+    from rpd import html
+
+    assert config.html is not None
+    path = config.invocation_dir / Path(config.html).expanduser()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, html.dumps(replace(run.summary, reports=tuple(reports)), title=run.info.id))
+    except OSError as error:
+        raise UsageError(f"--html {config.html}: cannot be written: {error.strerror or error}") from error
+    print(f"wrote {path}")
+
+
+def verify(config: Config, manager: PluginManager) -> int:
+    """Check every file that was pulled against the sum made on the pod; exit 1 if one differs or is missing."""
+    del manager
+    run = _one_run(config)
+    checked = [each for report in run.reports for each in check(report)]
+    wrong = [each for each in checked if each.problem is not None]
+    if config.as_json:
+        told = {"run": run.info.id, "checked": len(checked), "problems": [_problem(each) for each in wrong]}
+        print(json.dumps(told, indent=2))
+        return ExitCode.FAILED if wrong else ExitCode.OK
+    for each in wrong:
+        print(f"{each.problem}: {each.path}  ({each.node_id})")
+    good = len(checked) - len(wrong)
+    print(f"run {run.info.id}: {good} of {len(checked)} files are as they were on their pods")
+    return ExitCode.FAILED if wrong else ExitCode.OK
+
+
+def _problem(checked: Checked) -> dict[str, Any]:
+    return {"node": checked.node_id, "path": str(checked.path), "problem": checked.problem}

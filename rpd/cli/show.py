@@ -1,0 +1,184 @@
+"""``rpd show``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from rpd.cli.runs import sorted_reports
+from rpd.config import Config
+from rpd.errors import ExitCode
+from rpd.execute.files import NodeFiles
+from rpd.hooks import PluginManager
+from rpd.pipeline.attach import work_of
+from rpd.pipeline.lookback import PastRun, RunState, past_run, run_and_node
+from rpd.record.lookup import NodeEntry
+from rpd.terminal.past import print_run
+from rpd.values.duration import format_duration
+from rpd.values.report import ArtifactRecord, AttemptRecord, NodeReport, SourceRecord
+from rpd.values.step import Step
+
+LOG_LINES = 10
+WATCHDOG_TRACE = "watchdog.log"
+
+
+def main(config: Config, manager: PluginManager) -> int:
+    """Print a run as its end showed it, or the story of one of its nodes."""
+    del manager
+    info, entry = run_and_node(config, config.args)
+    if entry is None:
+        run = past_run(info)
+        if config.as_json:
+            told = {**asdict(run.info), "state": run.state, "reports": [asdict(report) for report in run.reports]}
+            print(json.dumps(told, indent=2, default=str))
+        else:
+            _print_run(run, config)
+    elif config.as_json:
+        print(json.dumps({"id": entry.id, **(asdict(entry.report) if entry.report else {})}, indent=2, default=str))
+    else:
+        print("\n".join(story(entry)))
+    return ExitCode.OK
+
+
+def _print_run(run: PastRun, config: Config) -> None:
+    info = run.info
+    print(f"run {info.id} ({run.state}), started {info.started or '?'}, far end: {info.far_end or '?'}")
+    if info.argv:
+        print(f"rpd {' '.join(info.argv)}")
+    if info.damage:
+        print(f"damaged: {info.damage}")
+    print_run(replace(run.summary, reports=tuple(sorted_reports(config, run.reports))), config=config)
+    if run.state is RunState.UNFINISHED:
+        print(f"it was not finished: rpd resume {info.id}")
+
+
+def story(entry: NodeEntry) -> Iterator[str]:
+    """Yield what became of a node, a line each."""
+    report = entry.report
+    if report is None:
+        yield from _unfinished(entry)
+    else:
+        yield from _told(report)
+    yield from _log(entry.folder)
+    yield from _watchdog(entry.folder)
+    yield ""
+    yield f"folder: {entry.folder}"
+
+
+def _unfinished(entry: NodeEntry) -> Iterator[str]:
+    work = work_of(entry.folder)
+    yield entry.id
+    yield f"  not over: attempt {work.attempt}{f', on pod {work.pod_name}' if work.pod_name else ', without a pod'}"
+
+
+def _told(report: NodeReport) -> Iterator[str]:
+    result, pod, cost = report.result, report.pod, report.cost
+    yield report.node.id
+    yield f"  {result.outcome}{f' ({result.cause})' if result.cause else ''}{_reason(result.reason)}"
+    yield from _facts(
+        {
+            "declared": f"{report.node.file}:{report.node.line}",
+            "parameters": _pairs(report.node.parameters),
+            "marks": ", ".join(report.node.marks),
+            "started": result.started,
+            "finished": result.finished,
+            "phases": ", ".join(f"{name} {format_duration(value)}" for name, value in result.phases.items()),
+            "metrics": _pairs(report.metrics),
+            "variables": _pairs(report.variables),
+        }
+    )
+    if pod is not None:
+        where = f"{pod.count}x {pod.gpu}" if pod.gpu else "CPU"
+        where += f" in {pod.datacenter or '?'} ({pod.cloud or '?'} cloud{', spot' if pod.spot else ''})"
+        reused = ", used by other nodes too" if pod.reused else ""
+        billed = f"${cost.estimated_usd:.4f} for {format_duration(cost.billed_seconds)}"
+        yield from _facts(
+            {
+                "pod": f"{pod.id} ({pod.name}), {where}; {pod.final_state}{reused}",
+                "image": pod.image,
+                "cost": f"{billed} at ${cost.rate_usd_per_hr:.2f}/h ({cost.rate_source}), cap ${cost.cap_usd:.2f}",
+            }
+        )
+    environment = _pairs(asdict(report.environment), empty=False)
+    yield from _facts({"source": _source(report.source), "environment": environment})
+    yield from _section("earlier attempts", map(_attempt, report.attempts))
+    yield from _section("steps", map(_step, report.steps))
+    yield from _section("artifacts", map(_artifact, report.artifacts))
+
+
+def _reason(reason: str) -> str:
+    return f": {reason}" if reason else ""
+
+
+def _facts(facts: Mapping[str, str]) -> Iterator[str]:
+    return (f"  {name:<12} {value}" for name, value in facts.items() if value)
+
+
+def _pairs(values: Mapping[str, Any], *, empty: bool = True) -> str:
+    return ", ".join(f"{name}={value}" for name, value in values.items() if empty or value != "")
+
+
+def _source(source: SourceRecord) -> str:
+    parts = []
+    if source.git_sha:
+        changes = f" with changes ({source.diff_file})" if source.dirty else ""
+        parts.append(f"git {source.git_sha[:12]}{changes}")
+    if source.tree_sha256:
+        parts.append(f"tree {source.tree_sha256[:12]}, {source.files} files, {source.bytes} bytes")
+    if source.lock_file_sha256:
+        parts.append(f"lock file {source.lock_file_sha256[:12]}")
+    return "; ".join(parts)
+
+
+def _section(title: str, lines: Iterable[str]) -> Iterator[str]:
+    held = list(lines)
+    if held:
+        yield ""
+        yield f"{title}:"
+        yield from (f"  {line}" for line in held)
+
+
+def _attempt(attempt: AttemptRecord) -> str:
+    where = f" on {attempt.pod_id} ({attempt.gpu or 'CPU'} in {attempt.datacenter or '?'})" if attempt.pod_id else ""
+    cause = f" ({attempt.cause})" if attempt.cause else ""
+    spent = f"{format_duration(attempt.seconds)}, ${attempt.estimated_usd:.4f}"
+    return f"{attempt.number}. {attempt.outcome}{cause}{where}, {spent}{_reason(attempt.reason)}"
+
+
+def _step(step: Step) -> str:
+    code = "" if step.exit_code is None else f"exit {step.exit_code}"
+    named = f"{step.name}: " if step.name not in ("", step.command) and step.kind == "run" else ""
+    command = step.command.partition("\n")[0]
+    return f"{step.index + 1:>2}. {step.kind:<5} {format_duration(step.seconds):>7}  {code:<8} {named}{command}"
+
+
+def _artifact(artifact: ArtifactRecord) -> str:
+    state = "verified" if artifact.verified else "NOT VERIFIED"
+    return f"{artifact.remote} -> {artifact.local}  {artifact.files} files, {artifact.bytes} bytes, {state}"
+
+
+def _log(folder: Path) -> Iterator[str]:
+    lines = last_lines(NodeFiles(folder).output, LOG_LINES)
+    yield from _section(f"last {len(lines)} lines of its log (rpd logs shows all)", lines)
+
+
+def _watchdog(folder: Path) -> Iterator[str]:
+    """Yield the end of the trace that the pod's watchdog left, if it was pulled."""
+    traces = sorted(folder.glob(f"**/{WATCHDOG_TRACE}"))
+    for trace in traces[:1]:
+        yield from _section("the pod's watchdog", last_lines(trace, LOG_LINES))
+
+
+def last_lines(path: Path, number: int) -> list[str]:
+    """Return the last lines of a file, each as a terminal would leave it."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - (64 << 10)))
+            lines = file.read().decode(errors="replace").rstrip("\n").split("\n")
+    except OSError:
+        return []
+    shown = [line.rstrip("\r").rpartition("\r")[2] for line in lines if line]
+    return shown[-number:]

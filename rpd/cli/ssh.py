@@ -1,0 +1,55 @@
+"""``rpd ssh``."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import threading
+
+from rpd.cli.account import account
+from rpd.config import Config
+from rpd.errors import ExitCode, UsageError
+from rpd.execute import session
+from rpd.execute.console import Console
+from rpd.hooks import PluginManager
+from rpd.pipeline import attach
+
+
+def main(config: Config, manager: PluginManager) -> int:
+    """Open a shell on the pod of a node, where its job stands, or run a command there; its exit code is passed on."""
+    del manager
+    if not config.args:
+        raise UsageError("rpd ssh needs a node, or the id or name of a pod (see `rpd ps`)")
+    wanted, *words = config.args
+    command = command_text(words)
+    with account(config) as provider:
+        target = attach.find(config.runs_path, wanted, provider, run=config.of_run)
+        if config.print_command:
+            print(target.ssh_command())
+            return ExitCode.OK
+        console = Console(wants_terminal=not command)
+        remote = attach.open_remote(target, provider)
+        try:
+            for local, there in config.forwards:
+                port = remote.forward(there, local)
+                print(f"rpd: 127.0.0.1:{port} leads to port {there} of pod {target.pod.id}", file=sys.stderr)
+            if config.forwards and not command and not console.is_terminal:
+                _wait()
+                return ExitCode.OK
+            return remote.interactive(session.script(target.place(), command), console)
+        finally:
+            remote.close()
+
+
+def command_text(words: list[str]) -> str:
+    """Return the words as a shell command: one word is one already, several are taken as they are."""
+    return words[0] if len(words) == 1 else shlex.join(words)
+
+
+def _wait() -> None:
+    """Wait for Ctrl-C: the forwarded ports are all that is wanted."""
+    print("rpd: Ctrl-C ends it", file=sys.stderr, flush=True)
+    try:
+        threading.Event().wait()
+    except KeyboardInterrupt:
+        return

@@ -1,0 +1,169 @@
+"""The console: this terminal (or these pipes), lent to a program on a pod."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+from rpd.errors import UsageError
+
+_BYTES = 32 << 10
+_STOP, _RESIZE = b"s", b"r"
+
+
+class Typing(Protocol):
+    """The program at the far end, as the console sees it. Called on a thread of the console's own."""
+
+    def typed(self, data: bytes) -> None:
+        """Take input."""
+        ...
+
+    def ended(self) -> None:
+        """Take the end of the input."""
+        ...
+
+    def resized(self, columns: int, lines: int) -> None:
+        """Take the new size of the terminal."""
+        ...
+
+
+class Console:
+    """Standard input, output and error by their descriptors.
+
+    ``wants_terminal`` asks for a terminal at the far end; it gets one if input and output are one here. Raises
+    UsageError where this system cannot lend its terminal (Windows).
+    """
+
+    def __init__(self, *, wants_terminal: bool, stdin: int = 0, stdout: int = 1, stderr: int = 2) -> None:
+        self.is_terminal = wants_terminal and os.isatty(stdin) and os.isatty(stdout)
+        self.term = os.environ.get("TERM") or "xterm"
+        self._stdin, self._stdout, self._stderr = stdin, stdout, stderr
+        if self.is_terminal and sys.platform == "win32":
+            raise UsageError(
+                "a shell on the pod needs a POSIX terminal here: rpd ssh --print prints the ssh command for it, "
+                "and rpd ssh NODE -- COMMAND runs one command"
+            )
+
+    def size(self) -> tuple[int, int]:
+        """Return columns and lines."""
+        try:
+            size = os.get_terminal_size(self._stdout)
+        except OSError:
+            size = shutil.get_terminal_size()
+        return size.columns, size.lines
+
+    def write(self, data: bytes) -> None:
+        """Write to standard output."""
+        _write(self._stdout, data)
+
+    def write_error(self, data: bytes) -> None:
+        """Write to standard error."""
+        _write(self._stderr, data)
+
+    @contextmanager
+    def lent(self, far: Typing) -> Iterator[None]:
+        """Pass input on to ``far``, byte for byte if it is a terminal, until the block ends."""
+        if sys.platform == "win32":
+            threading.Thread(target=self._pass_pipe, args=(far,), daemon=True, name="rpd-stdin").start()
+            yield
+            return
+        wake_out, wake_in = os.pipe()
+        reader = threading.Thread(target=self._pass, args=(far, wake_out), daemon=True, name="rpd-stdin")
+        try:
+            with self._raw(), self._resizing(wake_in):
+                reader.start()
+                try:
+                    yield
+                finally:
+                    os.write(wake_in, _STOP)
+                    reader.join()
+        finally:
+            os.close(wake_out)
+            os.close(wake_in)
+
+    def _pass(self, far: Typing, wake: int) -> None:
+        """Pass on what is typed and how the terminal is resized, until told to stop."""
+        import selectors
+
+        with selectors.DefaultSelector() as selector:
+            selector.register(wake, selectors.EVENT_READ)
+            # A file cannot be waited for, and need not be.
+            waits = True
+            try:
+                selector.register(self._stdin, selectors.EVENT_READ)
+            except (OSError, ValueError):
+                waits = False
+            is_open = True
+            while True:
+                ready = {key.fd for key, _ in selector.select(None if waits or not is_open else 0)}
+                if wake in ready:
+                    order = os.read(wake, 1)
+                    if order == _STOP:
+                        return
+                    far.resized(*self.size())
+                    continue
+                if is_open and (not waits or self._stdin in ready):
+                    is_open = self._pass_some(far)
+                    if not is_open and waits:
+                        selector.unregister(self._stdin)
+
+    def _pass_some(self, far: Typing) -> bool:
+        try:
+            data = os.read(self._stdin, _BYTES)
+        except OSError:
+            data = b""
+        if data:
+            far.typed(data)
+        else:
+            far.ended()
+        return bool(data)
+
+    def _pass_pipe(self, far: Typing) -> None:
+        while self._pass_some(far):
+            pass
+
+    @contextmanager
+    def _raw(self) -> Iterator[None]:
+        """Let every key, Ctrl-C too, through to the far end; the terminal is itself again afterwards."""
+        if not self.is_terminal:
+            yield
+            return
+        import termios
+        import tty
+
+        before = termios.tcgetattr(self._stdin)
+        try:
+            tty.setraw(self._stdin)
+            yield
+        finally:
+            termios.tcsetattr(self._stdin, termios.TCSADRAIN, before)
+
+    @contextmanager
+    def _resizing(self, wake: int) -> Iterator[None]:
+        """Tell the reading thread of a new size: a signal handler must not talk to the connection itself."""
+        if not self.is_terminal or threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def tell(*_: Any) -> None:
+            with contextlib.suppress(OSError):
+                os.write(wake, _RESIZE)
+
+        before = signal.signal(signal.SIGWINCH, tell)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGWINCH, before)
+
+
+def _write(descriptor: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]

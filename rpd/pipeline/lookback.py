@@ -1,0 +1,93 @@
+"""Looking back: past runs as commands ask for them, with what goes on now."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from rpd.config import Config
+from rpd.errors import UsageError
+from rpd.pipeline.attach import is_driven
+from rpd.record import history, lookup
+from rpd.record.lookup import NodeEntry
+from rpd.record.run import RunInfo
+from rpd.values.report import NodeReport, RunSummary
+
+
+class RunState(StrEnum):
+    """Whether a run is over."""
+
+    FINISHED = "finished"
+    RUNNING = "running"
+    UNFINISHED = "unfinished"
+    """Its process is gone without an end: ``rpd resume`` carries it on."""
+    DAMAGED = "damaged"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PastRun:
+    """A run as its folder tells it now: nodes by outcome and money also of one that is not over."""
+
+    info: RunInfo
+    state: RunState
+    reports: tuple[NodeReport, ...]
+
+    @property
+    def summary(self) -> RunSummary:
+        """The run as its own end told it."""
+        info = self.info
+        return RunSummary(
+            folder=info.folder,
+            reports=self.reports,
+            seconds=info.seconds,
+            deselected=info.deselected,
+            not_run=info.not_run if info.finished else max(0, info.nodes - len(self.reports)),
+            stop_reason=info.stop_reason,
+            unreleased=info.unreleased,
+            leftover=info.leftover,
+        )
+
+
+def state_of(info: RunInfo) -> RunState:
+    """Return whether a run is over, by its run file and the process it names."""
+    if info.damage:
+        return RunState.DAMAGED
+    if info.finished:
+        return RunState.FINISHED
+    return RunState.RUNNING if is_driven(Path(info.folder)) else RunState.UNFINISHED
+
+
+def past_run(info: RunInfo) -> PastRun:
+    """Return a run with its reports."""
+    return PastRun(info=info, state=state_of(info), reports=tuple(history.reports(Path(info.folder))))
+
+
+def run_named(config: Config, wanted: str = "") -> RunInfo:
+    """Return the run ``wanted`` means, by default the newest. Raises UsageError."""
+    return lookup.run_named(history.runs(config.runs_path), wanted)
+
+
+def run_and_node(config: Config, args: Sequence[str]) -> tuple[RunInfo, NodeEntry | None]:
+    """Return what ``[RUN] [NODE]`` means: a single word is a run if one is called so, else a node of the newest run.
+
+    Raises UsageError.
+    """
+    if len(args) > 2:
+        raise UsageError(f"expected a run and a node at most, got {len(args)} arguments")
+    found = history.runs(config.runs_path)
+    if len(args) == 1 and not any(info.id.startswith(args[0]) for info in found):
+        info, wanted = lookup.run_named(found), args[0]
+    else:
+        info, wanted = lookup.run_named(found, args[0] if args else ""), args[1] if len(args) > 1 else ""
+    if not wanted:
+        return info, None
+    return info, lookup.node_named(lookup.entries(Path(info.folder)), wanted)
+
+
+def run_with_node(config: Config, text: str) -> tuple[RunInfo, NodeEntry | None]:
+    """Return what ``RUN``, ``RUN:NODE`` or ``:NODE`` (of the newest run) means. Raises UsageError."""
+    run, _, node = text.partition(":")
+    info = run_named(config, run)
+    return info, lookup.node_named(lookup.entries(Path(info.folder)), node) if node else None

@@ -1,0 +1,41 @@
+"""Reports for elsewhere: an HTML file, and a table for GitHub Actions."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from rpd.config import Config
+from rpd.errors import UsageError
+from rpd.hooks import PluginManager
+from rpd.html import HtmlReport
+from rpd.record.redact import Redactor
+from rpd.record.whole import write_whole
+from rpd.step_summary import ENVIRONMENT_NAME, StepSummary
+from rpd.values.ranking import Ranking, ranked
+from rpd.values.report import NodeReport
+
+
+def add_reports(
+    config: Config, manager: PluginManager, redactor: Redactor, environ: Mapping[str, str] = os.environ
+) -> None:
+    """Register the reports that a flag or the environment asks for. Raises UsageError."""
+
+    def notice(text: str) -> None:
+        manager.hook.rpd_notice(text=text)
+
+    if config.html is not None and not manager.is_blocked("html"):
+        path = config.invocation_dir / Path(config.html).expanduser()
+        if path.is_dir():
+            raise UsageError(f"--html {config.html}: expected a file, but this is a folder")
+
+        def order(reports: Sequence[NodeReport]) -> Sequence[NodeReport]:
+            return ranked(reports, Ranking.parse(config.sort)) if config.sort else reports
+
+        report = HtmlReport(path, redact=redactor.text, write=write_whole, notice=notice, order=order)
+        manager.register(report, "html")
+    step_summary = environ.get(ENVIRONMENT_NAME)
+    if step_summary and not config.dry_run and not manager.is_blocked("step summary"):
+        summary = StepSummary(Path(step_summary), redact=redactor.text, notice=notice)
+        manager.register(summary, "step summary")

@@ -1,0 +1,208 @@
+"""``rpd doctor``: one line a check, exit 1 where a run cannot do well, and nothing made."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rpd.emulator.launch import Launched
+
+Project = Any
+DEPLOY = """
+    import rpd
+    from rpd import Budget, Gpu, Secret, Storage
+
+    @rpd.job(image="{image}", gpu=Gpu("NVIDIA L4"), budget=Budget(cost_cap_usd=5), {more})
+    def fit(pod, staged_dir):
+        pass
+"""
+
+
+@pytest.fixture
+def registry() -> Iterator[str]:
+    """A registry with ``team/image:there`` and nothing else."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            self.send_response(200 if self.path == "/v2/team/image/manifests/there" else 404)
+            self.end_headers()
+
+        def log_message(self, *args: object) -> None:
+            """Stay quiet."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+    thread.start()
+    yield f"127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def deploy(project: Project, registry: str, *, tag: str = "there", more: str = "", **files: str) -> None:
+    text = DEPLOY.format(image=f"{registry}/team/image:{tag}", more=more)
+    project.write({"jobs/deploy_a.py": text, **{f"jobs/{name}": held for name, held in files.items()}})
+
+
+def findings(project: Project, *args: str, **env: Any) -> tuple[int, dict[str, tuple[str, str]]]:
+    """Return the exit code, and check -> (status, text and advice); the worst where a check has several."""
+    result = project.command("doctor", "--json", *args, env=env or None)
+    found: dict[str, tuple[str, str]] = {}
+    for row in json.loads(result.out):
+        if row["status"] != "ok" or row["check"] not in found:
+            found[row["check"]] = (row["status"], f"{row['text']} {row['advice']}")
+    return result.exit_code, found
+
+
+def test_all_is_well(project: Project, emulator: Launched, registry: str) -> None:
+    """A project that can run has a line each, all ok, and exit 0; no pod is made."""
+    deploy(project, registry, more='secrets=["TOKEN"]')
+    result = project.command("doctor", env={"TOKEN": "secret-value"})
+    assert (result.exit_code, result.err) == (0, ""), result.out
+    lines = [line.split()[:2] for line in result.out.splitlines()]
+    assert [first for first, _ in lines] == ["ok"] * 8, result.out
+    assert "secret-value" not in result.out
+    assert project.command("doctor", "-q", env={"TOKEN": "x"}).out == ""
+    assert emulator.pods() == []
+
+
+def test_no_key_and_a_wrong_one(project: Project, emulator: Launched, registry: str) -> None:
+    """Without a working key nothing can run; what to do about it is told, the key is not."""
+    deploy(project, registry)
+    code, found = findings(project, RUNPOD_API_KEY=None, HOME="/nonexistent")
+    assert (code, found["key"][0]) == (1, "fail")
+    assert "RUNPOD_API_KEY" in found["key"][1]
+    assert found["pods"][0] == "ok"
+    code, found = findings(project, RUNPOD_API_KEY="rpa_WRONG")
+    assert (code, found["key"][0]) == (1, "fail")
+    assert "WRONG" not in found["key"][1]
+    assert "balance" not in found
+
+
+@pytest.mark.parametrize(
+    ("usd", "status", "words"),
+    [
+        (0.0, "fail", "add credit"),
+        (0.3, "fail", "an hour of the pod"),
+        (3.0, "warn", "less than all nodes may cost"),
+    ],
+)
+def test_balance(
+    project: Project, emulator: Launched, registry: str, usd: float, status: str, words: str
+) -> None:
+    """Too little for an hour fails, less than the worst case is worth a warning."""
+    deploy(project, registry)
+    emulator.set_balance(usd)
+    code, found = findings(project)
+    emulator.set_balance(100)
+    assert found["balance"][0] == status
+    assert words in found["balance"][1]
+    assert code == (1 if status == "fail" else 0)
+
+
+def test_images(project: Project, emulator: Launched, registry: str) -> None:
+    """A tag the registry lacks fails; one that cannot be asked about is a warning."""
+    deploy(project, registry, tag="thare")
+    code, found = findings(project)
+    assert (code, found["image"][0]) == (1, "fail")
+    assert "team/image:thare" in found["image"][1]
+    deploy(project, "127.0.0.1:9")
+    code, found = findings(project)
+    assert (code, found["image"][0]) == (0, "warn")
+    assert "offline" in found["image"][1]
+
+
+@pytest.mark.parametrize(
+    ("more", "check", "status", "words"),
+    [
+        ('storage=Storage(network_volume="nix")', "volume", "fail", "no network volume 'nix'"),
+        ('datacenters=("EU-RO-9",)', "data centre", "warn", "EU-RO-9"),
+        ('cloud="community"', "pods", "fail", "rents nothing that fits"),
+        ("secrets=[Secret('NOT_SET_ANYWHERE')]", "secrets", "fail", "NOT_SET_ANYWHERE"),
+    ],
+)
+def test_what_a_job_asks_for(
+    project: Project, emulator: Launched, registry: str, more: str, check: str, status: str, words: str
+) -> None:
+    """Volumes, data centres, clouds and secrets that are not there are told with the place in the deploy file."""
+    deploy(project, registry, more=more)
+    code, found = findings(project)
+    assert found[check][0] == status
+    assert words in found[check][1]
+    assert "jobs/deploy_a.py:" in found[check][1]
+    assert code == (1 if status == "fail" else 0)
+
+
+def test_gpu_types(project: Project, emulator: Launched, registry: str) -> None:
+    """A type that is known to rpd and not rented now, and one that is sold out, are warnings."""
+    deploy(project, registry, more="docker_args='sleep 1'")
+    text = (project.folder / "jobs/deploy_a.py").read_text()
+    (project.folder / "jobs/deploy_a.py").write_text(text.replace('"NVIDIA L4"', '"NVIDIA A30", "NVIDIA L4"'))
+    _, found = findings(project)
+    assert found["gpu"][0] == "warn"
+    assert "rents no 'NVIDIA A30'" in found["gpu"][1]
+    emulator.inject({"kind": "stock-out", "match": {"gpu": "NVIDIA L4"}})
+    code, found = findings(project)
+    assert (code, found["stock"][0]) == (0, "warn")
+
+
+def test_a_folder_that_is_home_is_not_staged(project: Project, emulator: Launched, registry: str) -> None:
+    """Sending a home folder to a pod is refused before anything is read of it."""
+    deploy(project, registry)
+    code, found = findings(project, HOME=str(project.folder / "jobs"))
+    assert (code, found["staging"][0]) == (1, "fail")
+    assert "home folder" in found["staging"][1]
+
+
+def test_code_that_will_not_do_on_a_pod(
+    project: Project, emulator: Launched, registry: str, tmp_path: Path
+) -> None:
+    """Paths of this machine, torch without a CUDA index and uv's cache on the volume are found where they stand."""
+    home = tmp_path / "me"
+    files = {
+        "train.py": f"data = 1\nopen('{home}/data.csv')\n",
+        "requirements.txt": "numpy\ntorch>=2.4\n",
+        "go.sh": "export UV_CACHE_DIR=/workspace/.uv\nuv sync\n",
+    }
+    deploy(project, registry, **files)
+    code, found = findings(project, HOME=str(home))
+    assert code == 0
+    assert "train.py:2" in found["paths"][1]
+    assert "requirements.txt" in found["torch"][1]
+    assert "/workspace/.uv" in found["uv cache"][1]
+    (project.folder / "jobs/.rpdignore").write_text("*.py\n*.txt\n*.sh\n")
+    assert {"paths", "torch", "uv cache"} & set(findings(project, HOME=str(home))[1]) == set()
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "is_found"),
+    [
+        ("requirements.txt", "torch==2.8.0\n", True),
+        ("requirements.txt", "--extra-index-url https://download.pytorch.org/whl/cu128\ntorch\n", False),
+        ("requirements.txt", "torchmetrics\npytorch-lightning\n", False),
+        ("requirements-gpu.txt", "torchvision ; sys_platform == 'linux'\n", True),
+        ("pyproject.toml", '[project]\ndependencies = [\n    "torch>=2",\n]\n', True),
+        ("notes.txt", "torch\n", False),
+    ],
+)
+def test_torch(
+    project: Project, emulator: Launched, registry: str, name: str, text: str, is_found: bool
+) -> None:
+    """Only lists of requirements count, and only torch itself."""
+    deploy(project, registry, **{name: text})
+    assert ("torch" in findings(project)[1]) is is_found
+
+
+def test_broken_deploy_files_and_none(project: Project, emulator: Launched) -> None:
+    """What cannot be collected fails, nothing at all is a warning; the other checks go on."""
+    code, found = findings(project)
+    assert (code, found["deploy files"][0], found["key"][0]) == (0, "warn", "ok")
+    project.write({"deploy_a.py": "import nothing_of_that_name"})
+    code, found = findings(project)
+    assert (code, found["deploy files"][0], found["key"][0]) == (1, "fail", "ok")

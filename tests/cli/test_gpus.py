@@ -1,0 +1,71 @@
+"""``rpd gpus``: types, prices and stock, with a key and without."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from rpd.emulator.launch import Launched
+
+Project = Any
+NO_KEY = {"RUNPOD_API_KEY": None, "HOME": "/nonexistent"}
+
+
+def test_prices_and_stock_are_live(project: Project, emulator: Launched) -> None:
+    """A line a type: memory, price in both clouds, and the data centres that have it, the fullest first."""
+    emulator.set_stock("NVIDIA L4", "EU-RO-1", 3)
+    result = project.command("gpus", "l4", "eu-ro-1")
+    emulator.set_stock("NVIDIA L4", "EU-RO-1", 256)
+    [heading, line] = [line for line in result.out.splitlines() if "L40" not in line]
+    assert heading.split() == ["GPU", "GB", "SECURE", "COMMUNITY", "STOCK", "(SECURE)"]
+    assert line.split()[:5] == ["NVIDIA", "L4", "24", "$0.49/h", "-"]
+    assert "AP-JP-1 high" in line
+    assert (result.exit_code, result.err) == (0, "")
+
+
+def test_a_data_centre_chooses_what_is_in_stock_there(project: Project, emulator: Launched) -> None:
+    """The name of a data centre leaves the types that can be had there now."""
+    emulator.set_stock("NVIDIA A40", "US-KS-2", 0)
+    ids = {row["id"] for row in json.loads(project.command("gpus", "us-ks-2", "--json").out)["gpus"]}
+    emulator.set_stock("NVIDIA A40", "US-KS-2", 256)
+    assert "NVIDIA A40" not in ids
+    assert "NVIDIA L4" in ids
+    assert "NVIDIA A100-SXM4-40GB" not in ids
+
+
+def test_json(project: Project, emulator: Launched) -> None:
+    """JSON says whose numbers these are, and holds all of them."""
+    document = json.loads(project.command("gpus", "h100", "hbm3", "--json").out)
+    [row] = document["gpus"]
+    assert document["source"] == f"emulator at {emulator.base_url}"
+    assert (row["id"], row["memory_gb"], row["secure_usd_per_hr"]) == ("NVIDIA H100 80GB HBM3", 80, 3.29)
+    assert row["stock"]["EU-RO-1"] == "high"
+    assert (row["max_secure"], row["max_community"]) == (8, 1)
+
+
+def test_without_a_key_the_shipped_table_serves(project: Project) -> None:
+    """Nobody is asked; that the prices are of one day is said on stderr."""
+    result = project.command("gpus", "H100", env=NO_KEY)
+    assert result.exit_code == 0
+    assert "shipped with rpd" in result.err
+    assert {line.split()[-1] for line in result.out.splitlines()[1:]} == {"?"}
+    assert json.loads(project.command("gpus", "--json", env=NO_KEY).out)["source"] == "shipped"
+
+
+@pytest.mark.parametrize(("word", "hint"), [("rtx9090", ""), ("A100 81", "did you mean")])
+def test_no_such_type_is_an_error_of_usage(project: Project, word: str, hint: str) -> None:
+    """Words that fit nothing are told, with what they may have meant."""
+    result = project.command("gpus", *word.split(), env=NO_KEY)
+    assert result.exit_code == 4
+    assert "no GPU type fits" in result.err
+    assert hint in result.err
+
+
+def test_a_refused_key_is_told(project: Project, emulator: Launched) -> None:
+    """A wrong key is no reason to show old prices as if nothing were wrong."""
+    result = project.command("gpus", env={"RUNPOD_API_KEY": "rpa_WRONG"})
+    assert result.exit_code == 4
+    assert "refuses the API key" in result.err
+    assert "WRONG" not in result.err

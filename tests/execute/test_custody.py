@@ -1,0 +1,316 @@
+"""Whole runs whose pods are left alone: each ends itself, or stays exactly as long as asked for."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import textwrap
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from rpd.emulator.launch import Launched, launch
+from rpd.errors import Cause, ExitCode
+from rpd.execute import journal
+from rpd.testing import RpdRun, RunResult
+from rpd.values.report import Outcome
+from tests.execute.conftest import wait_until
+
+HEADER = """
+import threading
+from pathlib import Path
+import rpd
+from rpd import Budget, Gpu, Lifecycle
+
+HERE = Path(__file__).parent
+job = rpd.job(gpu=Gpu("NVIDIA RTX A4000"), image="runpod/base:1")
+"""
+
+
+@pytest.fixture(scope="module")
+def _shared() -> Iterator[Launched]:
+    with launch(boot_seconds=0.02) as launched:
+        yield launched
+
+
+@pytest.fixture
+def cloud(_shared: Launched, monkeypatch: pytest.MonkeyPatch) -> Iterator[Launched]:
+    """An account that must be without a pod at the end."""
+    monkeypatch.setenv("RUNPOD_API_BASE_URL", _shared.base_url)
+    monkeypatch.setenv("RUNPOD_API_KEY", _shared.api_key)
+    yield _shared
+    _shared.clear_faults()
+    wait_until(lambda: _shared.pods() == [], what="the end of every pod")
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Callable[..., Path]:
+    """``project(text, key=value)`` writes a deploy file and settings, and returns the folder."""
+
+    def write(text: str, **settings: float) -> Path:
+        lines = (f"{name} = {value}" for name, value in settings.items())
+        (tmp_path / "rpd.toml").write_text("\n".join(lines))
+        (tmp_path / "deploy_a.py").write_text(HEADER + textwrap.dedent(text))
+        return tmp_path
+
+    return write
+
+
+def events(result: RunResult, name: str) -> list[dict[str, object]]:
+    assert result.run_dir is not None
+    return [event for event in journal.read(result.run_dir / journal.FILE_NAME) if event["event"] == name]
+
+
+def kill_once(folder: Path, mark: str, rpd_run: RpdRun) -> None:
+    """Start a run, wait until the job has made the file ``mark``, and kill the driver."""
+    process = rpd_run.start(folder)
+    wait_until(lambda: (folder / mark).exists(), what=f"the file {mark}")
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+
+
+def test_idle_pod_outlives_its_linger_with_a_driver_and_not_without(
+    cloud: Launched, project: Callable[..., Path], rpd_run: RpdRun
+) -> None:
+    """A driver that does nothing keeps its pod; once it is killed the pod deletes itself."""
+    folder = project(
+        """
+        @job
+        def idles(pod):
+            threading.Event().wait(5)
+            (HERE / "idle").touch()
+            threading.Event().wait()
+        """,
+        watchdog_linger=2,
+    )
+    process = rpd_run.start(folder)
+    wait_until(lambda: (folder / "idle").exists(), what="idle time")
+    assert len(cloud.pods()) == 1
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    wait_until(lambda: cloud.pods() == [], what="the pod's end")
+
+
+def test_runtime_holds_without_a_driver(
+    cloud: Launched, project: Callable[..., Path], rpd_run: RpdRun
+) -> None:
+    """With the driver killed, a command that goes on for ever ends with its pod at the node's longest runtime."""
+    folder = project(
+        """
+        @job(budget=Budget(max_runtime="3s"))
+        def runs(pod):
+            threading.Timer(1, (HERE / "running").touch).start()
+            pod.run("sleep 300")
+        """,
+        watchdog_grace=1,
+    )
+    kill_once(folder, "running", rpd_run)
+    assert len(cloud.pods()) == 1
+    wait_until(lambda: cloud.pods() == [], what="the pod's end")
+
+
+def test_deadline_is_the_cap_at_the_real_rate(
+    cloud: Launched, project: Callable[..., Path], rpd_run: RpdRun
+) -> None:
+    """The deadline told to the pod is what its money buys at its own rate, and the grace."""
+    folder = project(
+        """
+        @job(budget=Budget(cost_cap_usd=1))
+        def short(pod):
+            pod.run("cat ~/.rpd/watchdog.log")
+        """
+    )
+    result = rpd_run(folder)
+    report = result.report("short")
+    (armed,) = events(result, "armed")
+    seconds = armed["seconds"]
+    assert isinstance(seconds, int)
+    assert report.cost.rate_usd_per_hr > 0
+    assert 0.9 < seconds / (3600 / report.cost.rate_usd_per_hr) <= 1.1
+    assert "guards pod" in (Path(report.folder) / "output.log").read_text()
+
+
+def test_pods_that_serve_several_nodes_get_more_time(
+    cloud: Launched, project: Callable[..., Path], rpd_run: RpdRun
+) -> None:
+    """A pod whose deadline is too near for the next node is given a later one."""
+    folder = project(
+        """
+        @rpd.fixture(scope="session")
+        def shared(provision):
+            with provision() as pod:
+                yield pod
+
+        @job(budget=Budget(cost_cap_usd=0.01))
+        def cheap(shared):
+            shared.run("true")
+
+        @job(budget=Budget(cost_cap_usd=5))
+        def dear(shared):
+            shared.run("true")
+        """
+    )
+    result = rpd_run(folder)
+    assert result.exit_code == ExitCode.OK
+    first, second = (event["seconds"] for event in events(result, "armed"))
+    assert isinstance(first, int)
+    assert isinstance(second, int)
+    assert second > 10 * first
+
+
+def test_a_pod_that_cannot_guard_itself_is_not_used(
+    cloud: Launched, project: Callable[..., Path], rpd_run: RpdRun
+) -> None:
+    """Where the watchdog cannot be armed the pod is given back at once and the node is an error of the infrastructure."""
+    folder = project(
+        """
+        @job(env={"RUNPOD_POD_ID": "another"}, lifecycle=Lifecycle(on_failure="preserve"))
+        def unguarded(pod):
+            pod.run("true")
+        """
+    )
+    report = rpd_run(folder).report("unguarded")
+    assert (report.result.outcome, report.result.cause) == (Outcome.ERROR, Cause.INFRA)
+    assert "cannot guard itself" in report.result.reason
+    assert report.steps == ()
+    assert cloud.pods() == []
+
+
+# --- pods that stay -----------------------------------------------------------------------------------------------------
+
+
+def test_keep_failed(cloud: Launched, project: Callable[..., Path], rpd_run: RpdRun) -> None:
+    """--keep-failed leaves the pod of a failed node, with a way in, until it deletes itself."""
+    folder = project(
+        """
+        @job
+        def bad(pod):
+            pod.run("exit 3")
+
+        @job
+        def good(pod):
+            pod.run("true")
+        """
+    )
+    result = rpd_run(folder, "--keep-failed", "6s")
+    pod = result.report("bad").pod
+    assert pod is not None
+    assert pod.final_state == "running"
+    assert f"pod {pod.id} is kept (--keep-failed)" in result.out + result.err
+    assert f"{result.run_dir}/.ssh/id_ed25519" in result.out + result.err
+    assert result.run_dir is not None
+    assert (result.run_dir / ".ssh/id_ed25519").exists()
+    assert [held["id"] for held in cloud.pods()] == [pod.id]
+    wait_until(lambda: cloud.pods() == [], what="the pod's end")
+
+
+def test_unverified_results_keep_the_pod(
+    cloud: Launched, project: Callable[..., Path], rpd_run: RpdRun
+) -> None:
+    """A pod with results that could not be fetched whole stays for a while, with the command that rescues them."""
+    folder = project(
+        """
+        @job
+        def made(pod, run_dir):
+            pod.run("mkdir results && echo precious >results/a")
+            (run_dir / "artifacts").write_text("in the way")
+            pod.pull("results/")
+        """,
+        keep_unverified=6,
+    )
+    result = rpd_run(folder)
+    report = result.report("made")
+    assert (report.result.outcome, report.result.cause) == (Outcome.ERROR, Cause.INFRA)
+    assert report.pod is not None
+    assert report.pod.final_state == "running"
+    assert "root@127.0.0.1:/workspace/results" in result.out + result.err
+    wait_until(lambda: cloud.pods() == [], what="the pod's end")
+
+
+def test_preserved_pods_are_guarded_too(
+    cloud: Launched, project: Callable[..., Path], rpd_run: RpdRun
+) -> None:
+    """A pod that its job preserves stays beyond the linger time, but not beyond what its cap pays for."""
+    folder = project(
+        """
+        @job(budget=Budget(cost_cap_usd=0.0007), lifecycle=Lifecycle(on_success="preserve"))
+        def stays(pod):
+            pod.run("true")
+        """,
+        watchdog_grace=1,
+        watchdog_linger=1,
+    )
+    result = rpd_run(folder)
+    assert len(cloud.pods()) == 1
+    (*_, armed) = events(result, "armed")
+    seconds = armed["seconds"]
+    assert isinstance(seconds, int)
+    assert armed["linger"] == seconds > 1
+    wait_until(lambda: cloud.pods() == [], what="the pod's end")
+
+
+# --- the mark timeout, and telemetry ------------------------------------------------------------------------------------
+
+
+def test_timeouts_and_telemetry(cloud: Launched, project: Callable[..., Path], rpd_run: RpdRun) -> None:
+    """The mark ends a job that takes too long, or hangs, with the cause timeout; samples go to the node's own file."""
+    folder = project(
+        """
+        @job
+        @rpd.mark.timeout("1s")
+        def slow(pod):
+            pod.run("echo begun; sleep 300")
+
+        @job
+        @rpd.mark.timeout(job="5m", silent="1s")
+        def hangs(pod):
+            pod.run("echo begun; sleep 300")
+            pod.run("echo never")
+
+        @job
+        @rpd.mark.timeout(silent="2s")
+        def talks(pod):
+            pod.run("for i in 1 2 3 4; do echo $i; sleep 1; done")
+        """,
+        telemetry_interval=0.5,
+    )
+    result = rpd_run(folder, "-n", "3")
+    slow, hangs, talks = (result.report(name) for name in ("slow", "hangs", "talks"))
+    for report in (slow, hangs):
+        assert (report.result.outcome, report.result.cause) == (Outcome.FAILED, Cause.TIMEOUT)
+    assert "the job reached its timeout of 1.00s" in slow.result.reason
+    assert "no output and idle GPUs for 1.00s" in hangs.result.reason
+    log = (Path(hangs.folder) / "output.log").read_text()
+    assert "--- nvidia-smi" in log
+    assert "sleep 300" in log
+    assert talks.result.outcome is Outcome.PASSED
+    lines = (Path(talks.folder) / "metrics.jsonl").read_text().splitlines()
+    assert len(lines) >= 3
+    assert json.loads(lines[0])["gpus"][0]["memory_total_mb"] > 1000
+
+
+def test_hook_hears_telemetry(cloud: Launched, project: Callable[..., Path], rpd_run: RpdRun) -> None:
+    """A plugin hears each sample with the node that uses the pod."""
+    folder = project(
+        """
+        @job
+        def runs(pod):
+            pod.run("sleep 2")
+        """,
+        telemetry_interval=0.5,
+    )
+    (folder / "conftest.py").write_text(
+        textwrap.dedent(
+            """
+            from pathlib import Path
+
+            def rpd_telemetry(node, sample):
+                with (Path(__file__).parent / "heard").open("a") as file:
+                    file.write(f"{node.id} {sample.utilization}\\n")
+            """
+        )
+    )
+    assert rpd_run(folder).exit_code == ExitCode.OK
+    assert "deploy_a.py::runs 0.0\n" in (folder / "heard").read_text()

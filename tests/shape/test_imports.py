@@ -1,0 +1,117 @@
+"""The shape of the package: what it imports, when, and what it shows."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import json
+import os
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import rpd
+from rpd import hooks
+
+ROOT = Path(rpd.__file__).parents[1]
+MODULES = sorted((ROOT / "rpd").rglob("*.py"))
+HEAVY = (
+    "runpod", "fabric", "paramiko", "invoke", "rich", "aiohttp", "asyncssh", "graphql", "httpx", "requests", "boto3",
+    "cryptography", "asyncio", "stamina", "pathspec", "platformdirs", "tomli_w",
+)  # fmt: skip
+PUBLIC = {
+    "HIDDEN_PARAM", "Budget", "Completed", "Gpu", "Job", "Lifecycle", "Secret", "Storage", "fail", "fixture", "hookimpl",
+    "job", "mark", "param", "skip", "variable",
+}  # fmt: skip
+"""What a deploy file may use. A new word is a promise: it belongs into docs/deploy-files.md, too."""
+
+
+def python(code: str, cwd: Path = ROOT) -> Any:
+    """Return the JSON that ``code`` prints in a Python of its own."""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+LOADED = f"import sys, json; print(json.dumps(sorted(set(sys.modules) & set({HEAVY!r}))))"
+
+
+def test_importing_rpd_loads_next_to_nothing() -> None:
+    """``import rpd`` loads no dependency at all, and using its names in a deploy file only rpd's values."""
+    assert python(f"import rpd\n{LOADED}") == []
+    modules = python("import rpd, sys, json; rpd.job, rpd.Gpu; print(json.dumps([m for m in sys.modules if m.startswith('rpd')]))")
+    assert not [name for name in modules if name.startswith(("rpd.execute", "rpd.runpod", "rpd.pipeline", "rpd.cli"))]
+
+
+@pytest.mark.parametrize("flags", [[], ["-q"], ["--json"], ["-v"], ["-k", "fit"]], ids=" ".join)
+def test_collecting_loads_nothing_heavy(flags: list[str], tmp_path: Path) -> None:
+    """``rpd collect`` loads no SDK, no SSH, no screen and no HTTP, whatever it prints."""
+    text = "import rpd\n@rpd.job(gpu=rpd.Gpu('NVIDIA L4'))\ndef fit(pod, staged_dir, gpu): ...\n"
+    (tmp_path / "deploy_x.py").write_text(text, encoding="utf-8")
+    code = f"from rpd.cli import main\nassert main(['collect', *{flags!r}]) == 0\n{LOADED}"
+    assert set(python(code, tmp_path)) <= ({"pathspec"} if "-v" in flags else set())
+
+
+def test_public_names_are_pinned() -> None:
+    """``rpd`` shows exactly the words a deploy file may use, and every one resolves."""
+    assert set(rpd.__all__) == PUBLIC
+    assert set(dir(rpd)) >= PUBLIC
+    for name in PUBLIC:
+        assert getattr(rpd, name) is not None
+    with pytest.raises(AttributeError, match="no_such_word"):
+        _ = rpd.no_such_word  # type: ignore[attr-defined]
+
+
+def hookspecs() -> dict[str, Any]:
+    return {name: each for name, each in vars(hooks).items() if name.startswith("rpd_") and inspect.isfunction(each)}
+
+
+@pytest.mark.parametrize("name", hookspecs())
+def test_every_hook_is_told(name: str) -> None:
+    """Every hook has a paragraph that says when it is called, and is a hookspec."""
+    function = hookspecs()[name]
+    assert inspect.getdoc(function)
+    assert hasattr(function, "rpd_spec")
+
+
+def test_every_module_names_its_one_idea() -> None:
+    """Every module begins with a docstring whose first line is one sentence."""
+    for path in MODULES:
+        text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+        assert text, path
+        assert text.split("\n\n")[0].rstrip().endswith((".", ":", "``")), path
+
+
+def test_nothing_below_the_command_line_prints() -> None:
+    """Only the command line and the terminal write to the screen; ruff is not alone in watching it."""
+    printing = {
+        path.relative_to(ROOT / "rpd").as_posix()
+        for path in MODULES
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("print", "pprint")
+    }
+    above = {name for name in printing if name.startswith(("cli/", "terminal/", "emulator/guest/tools/"))}
+    assert printing == above
+    assert "T20" in tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["ruff"]["lint"]["select"]
+
+
+def test_no_module_is_a_drawer() -> None:
+    """No module is called after nothing: what it holds has a name."""
+    assert not [path for path in MODULES if path.stem in ("utils", "util", "helpers", "misc", "common", "base")]
+
+
+def test_the_package_is_typed() -> None:
+    """Users' type checkers see rpd's types."""
+    assert (ROOT / "rpd" / "py.typed").is_file()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import textwrap
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +17,7 @@ from hypothesis import strategies as st
 from rpd.emulator.launch import Launched
 from rpd.errors import Cause, CollectionError
 from rpd.junit import dumps
-from rpd.testing import RpdRun, RunResult
+from rpd.testing import RpdRun
 from rpd.values.report import (
     CostRecord,
     Failure,
@@ -29,6 +28,7 @@ from rpd.values.report import (
     Result,
     RunSummary,
 )
+from tests.cli.conftest import wait_for
 
 SCHEMA = xmlschema.XMLSchema(Path(__file__).parent / "xunit2.xsd")
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -344,12 +344,10 @@ def test_a_node_on_a_pod_is_told_whole(tmp_path: Path, rpd_run: RpdRun, emulator
 def test_ctrl_c_writes_the_report(tmp_path: Path, rpd_run: RpdRun, emulator: Launched) -> None:
     """After Ctrl-C the report holds what was interrupted."""
     project(tmp_path, ON_A_POD.replace("{last}", "echo waiting; sleep 300"))
-    process = rpd_run.start(tmp_path, "--yes", "-s", "--junitxml", "out.xml", env={"HF_TOKEN": SECRET})
-    deadline = time.monotonic() + 60
-    while "| waiting" not in process.out and time.monotonic() < deadline:
-        time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
-    result: RunResult = process.finish()
+    running = rpd_run.start(tmp_path, "--yes", "-s", "--junitxml", "out.xml", env={"HF_TOKEN": SECRET})
+    wait_for("| waiting", running)
+    running.send_signal(signal.SIGINT)
+    result = running.finish()
     assert result.exit_code == 2, result.out + result.err
     [case] = suite_of(tmp_path / "out.xml").iterfind("testcase")
     error = case.find("error")

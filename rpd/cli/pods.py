@@ -143,6 +143,9 @@ def stop(config: Config, manager: PluginManager) -> int:
         if foreign and not config.yes:
             verb = "stop" if config.keep_disk else "delete"
             raise UsageError(f"rpd did not make {', '.join(foreign)}: say --yes to {verb} it all the same")
+        diskless = [pod.id for pod in chosen if config.keep_disk and not pod.volume_gb]
+        if diskless:
+            raise UsageError(f"{', '.join(diskless)}: there is no volume to keep; leave --keep-disk out to delete it")
         if not config.keep_disk:
             return _release(chosen, lambda pod: pods.delete(provider, pod), "deleted")
 

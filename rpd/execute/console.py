@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import signal
 import sys
 import threading
@@ -53,11 +52,10 @@ class Console:
 
     def size(self) -> tuple[int, int]:
         """Return columns and lines."""
-        try:
-            size = os.get_terminal_size(self._stdout)
-        except OSError:
-            size = shutil.get_terminal_size()
-        return size.columns, size.lines
+        columns, lines = 0, 0
+        with contextlib.suppress(OSError):
+            columns, lines = os.get_terminal_size(self._stdout)
+        return columns or 80, lines or 24
 
     def write(self, data: bytes) -> None:
         """Write to standard output."""

@@ -16,6 +16,7 @@ from rpd.values.node import Node
 
 LONGEST_NAME = 100
 _UNSAFE = re.compile(r"[^A-Za-z0-9._=,+-]+")
+_FAITHFUL = re.compile(r"(?:\w+/)*\w+\.py::\w+(?:\[[\w.=,+-]*[\w=,+]\])?", re.ASCII)
 
 
 def folder_name(node_id: str) -> str:
@@ -32,11 +33,8 @@ def folder_name(node_id: str) -> str:
 
 
 def _is_faithful(node_id: str) -> bool:
-    """Whether only the usual separators of an id are replaced, so that two ids cannot meet in one name."""
-    path, _, job = node_id.partition("::")
-    name, bracket, case = job.partition("[")
-    unsafe = _UNSAFE.search(path.replace("/", "")) or _UNSAFE.search(name)
-    return not unsafe and not (bracket and _UNSAFE.search(case[:-1])) and "-" not in name
+    """Whether the id can be told from its name: no part holds what stands between the parts there, nor ends in it."""
+    return _FAITHFUL.fullmatch(node_id) is not None
 
 
 @dataclass(frozen=True, slots=True)

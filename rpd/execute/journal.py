@@ -31,7 +31,8 @@ class FileJournal:
     def __init__(self, path: Path, redact: Callable[[Any], Any]) -> None:
         self._redact = redact
         self._lock = threading.Lock()
-        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+        self._end_torn_line()
 
     def write(self, event: str, /, *, sync: bool = False, **detail: Any) -> None:
         """Append one event. One write call, so that a killed process leaves at most one torn last line."""
@@ -43,6 +44,14 @@ class FileJournal:
             os.write(self._file, line.encode())
             if sync:
                 os.fsync(self._file)
+
+    def _end_torn_line(self) -> None:
+        """End the line a killed process left half written, so that it takes no event of ours with it."""
+        size = os.fstat(self._file).st_size
+        if size:
+            os.lseek(self._file, size - 1, os.SEEK_SET)
+            if os.read(self._file, 1) != b"\n":
+                os.write(self._file, b"\n")
 
     def close(self) -> None:
         """Flush to the disk and close; later events are dropped."""

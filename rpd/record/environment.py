@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import os
 import platform
 import re
@@ -103,8 +104,6 @@ def _packages(python: Path) -> dict[str, str]:
 
 def _address(direct_url: str) -> str:
     """Return the address in the text of a ``direct_url.json`` (PEP 610), with the commit it stood at."""
-    import json
-
     try:
         held = json.loads(direct_url)
         commit = held.get("vcs_info", {}).get("commit_id", "")

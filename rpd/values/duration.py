@@ -12,11 +12,15 @@ _PART = re.compile(r"(\d+(?:\.\d+)?)([dhms])", re.IGNORECASE)
 RULE = 'expected a duration such as "90s", "60m" or "1h30m", or a number of seconds'
 
 
-@lru_cache(maxsize=256, typed=True)
 def parse_duration(value: str | float) -> float:
     """Return ``value`` in seconds. Raises ValueError (with a rule to show) for anything that is not a duration > 0."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise ValueError(RULE)
+    return _parse(value)
+
+
+@lru_cache(maxsize=256, typed=True)
+def _parse(value: str | float) -> float:
     if isinstance(value, str):
         text = value.strip().replace(" ", "")
         if _WHOLE.fullmatch(text):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from rpd.emulator.launch import Launched, launch
-from rpd.testing import RpdRun, RunResult
+from rpd.testing import RpdRun, Running, RunResult
 
 SWITCHED = '''
 import os
@@ -31,6 +32,18 @@ def step(name):
         log.write(name + "\\n")
     assert name not in failing(), f"{name} was to fail"
 '''
+
+
+def wait_for(text: str, running: Running) -> None:
+    """Wait until a line that ends with ``text`` has been printed, at most 60 seconds."""
+    tick = threading.Event()
+    for _ in range(3000):
+        if any(line.endswith(text) for line in running.out.splitlines()):
+            return
+        if running.process.poll() is not None:
+            break
+        tick.wait(0.02)
+    raise AssertionError(f"{text!r} was not printed\n{running.out}{running.err}")
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import signal
 import pytest
 
 from rpd.emulator.launch import Launched
-from tests.cli.conftest import Project
+from tests.cli.conftest import Project, wait_for
 
 # --- --lf -----------------------------------------------------------------------------------------------------------
 
@@ -389,12 +389,9 @@ def test_an_interrupted_node_is_rerun(project: Project, emulator: Launched) -> N
             """
         }
     )
-    process = project.rpd.start(project.folder, "--yes", "-s")
-    assert process.stdout is not None
-    for line in process.stdout:
-        if line.rstrip().endswith("| waiting"):
-            break
-    process.send_signal(signal.SIGINT)
-    assert project.rpd.finish(process).exit_code == 2
+    running = project.rpd.start(project.folder, "--yes", "-s")
+    wait_for("| waiting", running)
+    running.send_signal(signal.SIGINT)
+    assert running.finish().exit_code == 2
     result = project.command("collect", "-q", "--lf=interrupted")
     assert result.out == "deploy_a.py::long\n"

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -35,14 +35,24 @@ def _shared() -> Iterator[Launched]:
         yield launched
 
 
+def _forget(left: list[dict[str, Any]]) -> None:
+    """Delete pods that a failed test has left, so that the next one begins without."""
+    import runpod
+
+    for pod in left:
+        runpod.terminate_pod(pod["id"])
+
+
 @pytest.fixture
 def cloud(_shared: Launched, monkeypatch: pytest.MonkeyPatch) -> Iterator[Launched]:
     """An account that must be without a pod at the end."""
     monkeypatch.setenv("RUNPOD_API_BASE_URL", _shared.base_url)
     monkeypatch.setenv("RUNPOD_API_KEY", _shared.api_key)
+    monkeypatch.setattr("runpod.api_key", _shared.api_key)
     yield _shared
-    _shared.clear_faults()
-    wait_until(lambda: _shared.pods() == [], what="the end of every pod")
+    left = _shared.pods()
+    _forget(left)
+    assert left == []
 
 
 @pytest.fixture
@@ -65,10 +75,10 @@ def events(result: RunResult, name: str) -> list[dict[str, object]]:
 
 def kill_once(folder: Path, mark: str, rpd_run: RpdRun) -> None:
     """Start a run, wait until the job has made the file ``mark``, and kill the driver."""
-    process = rpd_run.start(folder)
+    run = rpd_run.start(folder)
     wait_until(lambda: (folder / mark).exists(), what=f"the file {mark}")
-    os.kill(process.pid, signal.SIGKILL)
-    process.communicate()
+    run.send_signal(signal.SIGKILL)
+    run.finish()
 
 
 def test_idle_pod_outlives_its_linger_with_a_driver_and_not_without(
@@ -85,11 +95,11 @@ def test_idle_pod_outlives_its_linger_with_a_driver_and_not_without(
         """,
         watchdog_linger=2,
     )
-    process = rpd_run.start(folder)
+    run = rpd_run.start(folder)
     wait_until(lambda: (folder / "idle").exists(), what="idle time")
     assert len(cloud.pods()) == 1
-    os.kill(process.pid, signal.SIGKILL)
-    process.communicate()
+    run.send_signal(signal.SIGKILL)
+    run.finish()
     wait_until(lambda: cloud.pods() == [], what="the pod's end")
 
 
@@ -194,7 +204,7 @@ def test_keep_failed(cloud: Launched, project: Callable[..., Path], rpd_run: Rpd
             pod.run("true")
         """
     )
-    result = rpd_run(folder, "--keep-failed", "6s")
+    result = rpd_run(folder, "--yes", "--keep-failed", "6s")
     pod = result.report("bad").pod
     assert pod is not None
     assert pod.final_state == "running"
@@ -276,7 +286,7 @@ def test_timeouts_and_telemetry(cloud: Launched, project: Callable[..., Path], r
         """,
         telemetry_interval=0.5,
     )
-    result = rpd_run(folder, "-n", "3")
+    result = rpd_run(folder, "--yes", "-n", "3")
     slow, hangs, talks = (result.report(name) for name in ("slow", "hangs", "talks"))
     for report in (slow, hangs):
         assert (report.result.outcome, report.result.cause) == (Outcome.FAILED, Cause.TIMEOUT)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 import threading
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -80,4 +81,17 @@ def emulator(_shared: Launched, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lau
     yield _shared
     _shared.clear_faults()
     _shared.set_balance(100.0)
-    assert _shared.pods() == []
+    left = _shared.pods()
+    for pod in left:
+        _delete(_shared, pod["id"])
+    assert left == []
+
+
+def _delete(emulator: Launched, pod_id: str) -> None:
+    """Delete a pod that a failed test left, so that it fails no other."""
+    request = urllib.request.Request(
+        f"{emulator.base_url}/v2/pods/{pod_id}",
+        method="DELETE",
+        headers={"Authorization": f"Bearer {emulator.api_key}"},
+    )
+    urllib.request.urlopen(request, timeout=30).close()

@@ -108,7 +108,7 @@ MISTAKES = {
         files={"rpd.toml": "run_dir = 'x'\n"},
     ),
     "wrong type of a key": Mistake(
-        4, ("rpd.toml", "n: expected a whole number, got 'two'"), files={"rpd.toml": "n = 'two'\n"}
+        4, ("rpd.toml", "n: expected a whole number >= 1, got 'two'"), files={"rpd.toml": "n = 'two'\n"}
     ),
     "broken configuration": Mistake(4, ("rpd.toml", "not valid TOML", "line 1"), files={"rpd.toml": "n =\n"}),
     "unknown field of the job table": Mistake(

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from rpd.emulator.launch import Launched
+from rpd.emulator.launch import Launched, launch
 from rpd.testing import RpdRun, RunResult
-from tests.runs.conftest import events, outcomes
+from rpd.values.report import NodeReport
+from tests.runs.conftest import events, outcomes, write_project
 
 Project = Callable[[dict[str, str]], Path]
 
@@ -39,47 +41,71 @@ def created(result: RunResult) -> int:
     return len(events(result.run_dir, "created"))
 
 
+@dataclass(frozen=True)
+class Scoped:
+    """What became of the nodes of one folder, whose pod has a scope of its own."""
+
+    reports: list[NodeReport]
+    pods: Counter[str]
+
+
+@pytest.fixture(scope="module")
+def by_scope(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Scoped]:
+    """Run six nodes in two files for each scope, all in one run on two slots."""
+    files = {}
+    for scope in ("job", "module", "worker", "session"):
+        files[f"{scope}/conftest.py"] = CONFTEST.format(scope=scope)
+        files |= {f"{scope}/deploy_{name}.py": DEPLOY for name in "ab"}
+    folder = write_project(tmp_path_factory.mktemp("scopes") / "project", files)
+    with launch(boot_seconds=0.1) as emulator:
+        env = {"RUNPOD_API_BASE_URL": emulator.base_url, "RUNPOD_API_KEY": emulator.api_key}
+        result = RpdRun()(folder, "-n", "2", "--yes", env=env)
+        assert emulator.pods() == []
+    assert result.exit_code == 0, result.out + result.err
+    found = {}
+    for scope in ("job", "module", "worker", "session"):
+        reports = [report for report in result.reports if report.node.file.startswith(f"{scope}/")]
+        found[scope] = Scoped(reports, Counter(report.pod.id for report in reports if report.pod))
+    assert sum(len(each.pods) for each in found.values()) == created(result)
+    return found
+
+
+def seen_on_pod(report: NodeReport) -> list[str]:
+    """Return which nodes had been on the pod of a node when it ended, itself last."""
+    return (Path(report.folder) / "artifacts" / "seen").read_text(encoding="utf-8").split()
+
+
 @pytest.mark.parametrize(
     ("scope", "fewest", "most"), [("job", 6, 6), ("module", 2, 2), ("worker", 1, 2), ("session", 1, 1)]
 )
-def test_scopes_decide_how_many_pods(
-    scope: str, fewest: int, most: int, rpd: RpdRun, project: Project, emulator: Launched
-) -> None:
+def test_scopes_decide_how_many_pods(scope: str, fewest: int, most: int, by_scope: dict[str, Scoped]) -> None:
     """Six nodes in two files on two slots rent 6, 2, at most 2 and 1 pods; nodes that share one never overlap on it."""
-    folder = project(
-        {"conftest.py": CONFTEST.format(scope=scope), "deploy_a.py": DEPLOY, "deploy_b.py": DEPLOY}
-    )
-    result = rpd(folder, "-n", "2", "--yes")
-    assert result.exit_code == 0, result.out + result.err
-    assert len(result.reports) == 6
-    assert fewest <= created(result) <= most
-    pods = Counter(report.pod.id for report in result.reports if report.pod)
-    assert len(pods) == created(result)
-    for report in result.reports:
+    scoped = by_scope[scope]
+    assert len(scoped.reports) == 6
+    assert fewest <= len(scoped.pods) <= most
+    for report in scoped.reports:
         assert report.pod is not None
         assert report.pod.final_state == "deleted"
-        assert report.pod.reused == (pods[report.pod.id] > 1)
-        # What the nodes before it on the pod left there is what it finds.
-        seen = (Path(report.folder) / "artifacts" / "seen").read_text(encoding="utf-8").split()
-        assert seen[-1] == str(report.node.parameters["n"])
-        assert len(seen) <= pods[report.pod.id]
-    assert max(pods.values()) == max(
-        len((Path(report.folder) / "artifacts" / "seen").read_text().split()) for report in result.reports
-    )
+        assert report.pod.reused == (scoped.pods[report.pod.id] > 1)
+        assert seen_on_pod(report)[-1] == str(report.node.parameters["n"])
+    longest = Counter({pod_id: 0 for pod_id in scoped.pods})
+    for report in scoped.reports:
+        assert report.pod is not None
+        longest[report.pod.id] = max(longest[report.pod.id], len(seen_on_pod(report)))
+    assert longest == scoped.pods
 
 
-def test_a_shared_pod_is_paid_once(rpd: RpdRun, project: Project, emulator: Launched) -> None:
-    """The nodes of one pod share its seconds; together they pay what the pod lived, set-up and teardown included."""
-    folder = project({"conftest.py": CONFTEST.format(scope="session"), "deploy_a.py": DEPLOY})
-    result = rpd(folder, "--yes")
-    assert result.exit_code == 0, result.out + result.err
-    assert result.run_dir is not None
-    assert created(result) == 1
-    paid = sum(report.cost.billed_seconds for report in result.reports)
-    wall = sum(sum(report.result.phases.values()) for report in result.reports)
-    assert wall * 0.8 <= paid <= wall + 5
-    for report in result.reports:
+def test_a_shared_pod_is_paid_once(by_scope: dict[str, Scoped]) -> None:
+    """The nodes of one pod share its seconds; each pays its part, and the last one the teardown."""
+    reports = by_scope["session"].reports
+    paid = sum(report.cost.billed_seconds for report in reports)
+    for report in reports:
         assert 0 < report.cost.billed_seconds < paid
+        rate = report.cost.rate_usd_per_hr
+        assert report.cost.estimated_usd >= report.cost.billed_seconds * rate / 3600 * 0.99
+    assert sum("release" in report.result.phases for report in reports) == 1
+    apart = by_scope["job"].reports
+    assert all("release" in report.result.phases for report in apart)
 
 
 ORDER = """

@@ -1,0 +1,133 @@
+"""``rpd show``, ``rpd diff`` and ``rpd events``, and how runs and nodes are named."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from rpd.testing import RunResult
+from tests.cli.conftest import Project
+
+JOBS = """
+import rpd
+
+where = rpd.variable(default="here")
+
+@rpd.job
+@rpd.mark.parametrize("lr", [0.1, 0.2])
+def fit(lr, where, record_metric):
+    record_metric("loss", round(1 - lr, 2))
+    assert lr != 0.2 or where != "here", "diverged"
+
+@rpd.job
+def evaluate(): ...
+"""
+
+
+@pytest.fixture
+def ran(project: Project) -> RunResult:
+    """A run of three nodes, of which one fails."""
+    project.write({"deploy_a.py": JOBS})
+    return project.run()
+
+
+def run_id(result: RunResult) -> str:
+    assert result.run_dir is not None
+    return result.run_dir.name
+
+
+def test_show_a_run(project: Project, ran: RunResult) -> None:
+    """Without a node the run is shown as its end was: tables, what did not pass, counts."""
+    shown = project.command("show", run_id(ran))
+    assert shown.exit_code == 0
+    assert "results of fit" in shown.out
+    assert "FAILED deploy_a.py::fit[lr0.2]" in shown.out
+    assert "1 failed" in shown.out.splitlines()[-1]
+
+
+def test_show_a_node(project: Project, ran: RunResult) -> None:
+    """A node's story has its outcome, parameters, metrics, variables and folder."""
+    told = project.command("show", run_id(ran), "fit[lr0.2]").out
+    for fact in ("failed (code)", "diverged", "lr=0.2", "loss=0.8", "where=here", "deploy_a.py:", "folder: "):
+        assert fact in told
+
+
+@pytest.mark.parametrize(
+    "wanted", ["deploy_a.py::evaluate", "evaluate", "eval", "deploy_a.py::e", "valuat"]
+)
+def test_a_node_goes_by_several_names(project: Project, ran: RunResult, wanted: str) -> None:
+    """An id, a name, the beginning of either, or a part that only one id has."""
+    assert project.command("show", wanted).out.startswith("deploy_a.py::evaluate\n")
+
+
+def test_an_ambiguous_node_lists_what_it_may_be(project: Project, ran: RunResult) -> None:
+    """More than one candidate is a usage error that names them all."""
+    shown = project.command("show", "fit")
+    assert shown.exit_code == 4
+    assert "deploy_a.py::fit[lr0.1]" in shown.err
+    assert "deploy_a.py::fit[lr0.2]" in shown.err
+    assert "evaluate" not in shown.err
+
+
+def test_an_unknown_node_lists_those_there_are(project: Project, ran: RunResult) -> None:
+    """No candidate is a usage error that lists the nodes of the run."""
+    shown = project.command("show", run_id(ran), "nope")
+    assert (shown.exit_code, "deploy_a.py::evaluate" in shown.err) == (4, True)
+
+
+def test_show_as_json(project: Project, ran: RunResult) -> None:
+    """``--json`` prints the manifest, and the run with all of its reports."""
+    node = json.loads(project.command("show", "lr0.1", "--json").out)
+    assert (node["node"]["parameters"], node["metrics"]) == ({"lr": 0.1}, {"loss": 0.9})
+    assert len(json.loads(project.command("show", "--json").out)["reports"]) == 3
+
+
+def test_diff_of_two_nodes(project: Project, ran: RunResult) -> None:
+    """Only what differs is printed, side by side, with exit code 1."""
+    result = project.command("diff", ":fit[lr0.1]", f"{run_id(ran)[:12]}:fit[lr0.2]")
+    assert result.exit_code == 1
+    rows = [line.split() for line in result.out.splitlines()[1:]]
+    assert rows == [
+        ["outcome", "passed", "failed"],
+        ["cause", "-", "code"],
+        ["parameter", "lr", "0.1", "0.2"],
+        ["metric", "loss", "0.9", "0.8"],
+    ]
+
+
+def test_diff_of_the_same(project: Project, ran: RunResult) -> None:
+    """Where nothing differs the exit code is 0, however long each of them took."""
+    again = project.run()
+    same = project.command("diff", f"{run_id(ran)}:eval", f"{run_id(again)}:eval")
+    assert (same.exit_code, same.out) == (0, "no difference\n")
+    assert project.command("diff", run_id(ran), run_id(again)).exit_code == 0
+
+
+def test_diff_of_two_runs(project: Project, ran: RunResult) -> None:
+    """Runs are compared node by node."""
+    other = project.run("--var", "where=there")
+    told = json.loads(project.command("diff", run_id(ran), run_id(other), "--json").out)
+    assert told["deploy_a.py::fit[lr0.2] outcome"] == {"left": "failed", "right": "passed"}
+    assert told["deploy_a.py::fit[lr0.1] variable where"] == {"left": "here", "right": "there"}
+
+
+@pytest.mark.parametrize("args", [(), ("x",), (":fit[lr0.1]", "2")])
+def test_diff_needs_two_of_a_kind(project: Project, ran: RunResult, args: tuple[str, ...]) -> None:
+    """Anything but two runs or two nodes is a usage error."""
+    assert project.command("diff", *args).exit_code == 4
+
+
+def test_events_in_the_order_of_time(project: Project, ran: RunResult) -> None:
+    """The journal of the run and those of its nodes are one story."""
+    told = [json.loads(line) for line in project.command("events", "--json").out.splitlines()]
+    assert [event["at"] for event in told] == sorted(event["at"] for event in told)
+    assert told[0]["event"] == "run_started"
+    assert sum(event["event"] == "node_finished" for event in told) == 3
+
+
+def test_events_of_one_node(project: Project, ran: RunResult) -> None:
+    """With a node only its own events are printed, one a line, with its outcome."""
+    lines = project.command("events", "evaluate").out.splitlines()
+    assert [line.split()[2] for line in lines] == ["node_started", "node_finished"]
+    assert "outcome=passed" in lines[1]

@@ -1,0 +1,466 @@
+"""Fault runs: cases in a table, played side by side on emulators of their own, and the one invariant of them all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import multiprocessing
+import os
+import queue
+import re
+import shutil
+import signal
+import sys
+import textwrap
+import threading
+import time
+import urllib.request
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rpd.emulator.launch import Launched, launch
+from rpd.errors import Cause, ExitCode
+from rpd.execute import journal
+from rpd.record import history, manifest, run
+from rpd.values.report import NodeReport, Outcome
+
+STAGES = 4
+"""How many cases are played at once: they wait more than they compute."""
+DEADLINE = 90.0
+BLOB = bytes(range(256)) * 1600
+"""What every job sends to its pod and gets back from it: 400 kB."""
+ATTEMPT_SECONDS = 1.0
+"""How much longer than RunPod a node may count each of its pods: the ways to the API and back."""
+
+JOB = """
+import rpd
+from rpd import Budget, Gpu, Lifecycle
+
+@rpd.job(gpu=Gpu("NVIDIA RTX A4000", "NVIDIA L4"), budget=Budget(cost_cap_usd=1))
+def fit(pod):
+    pod.put("data", "data")
+    pod.run("mkdir -p out; cat data/blob data/blob > out/model; echo begun; seq 40000; echo ended")
+    pod.pull("out/")
+"""
+"""Sends, computes with much output, and fetches."""
+TWO = JOB.replace("def fit(pod)", '@rpd.mark.parametrize("n", [1, 2])\ndef fit(pod, n)')
+WAITS = JOB.replace("seq 40000", "while [ ! -e go ]; do sleep 0.05; done")
+"""Runs until somebody ends it."""
+OUTPUT = "".join(["begun\n", *(f"{n}\n" for n in range(1, 40001)), "ended\n"]).encode()
+
+CUT = """
+import os, signal, threading
+
+def at(moment):
+    global cut
+    if moment != os.environ.get("CUT_AT") or cut:
+        return
+    cut = True
+    os.kill(os.getpid(), int(os.environ["CUT_WITH"]))
+    noticed.wait(20)
+
+cut = False
+noticed = threading.Event()
+
+def rpd_notice(text):
+    if "starting nothing new" in text:
+        noticed.set()
+
+def rpd_node_started(node):
+    at("node_started")
+
+def rpd_pod_event(event):
+    at(event)
+
+def rpd_step_started(step):
+    at(f"{step.kind}_started")
+
+def rpd_step_finished(step):
+    at(f"{step.kind}_finished")
+
+def rpd_node_report(report):
+    at("node_finished")
+"""
+"""A conftest that sends its own process a signal the first time an event has reached the journal."""
+
+MOMENTS = (
+    "node_started", "intent", "created", "ready", "armed", "put_started", "put_finished", "run_started",
+    "run_finished", "pull_started", "pull_finished", "released", "node_finished",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """One run with something going wrong, and how it has to end.
+
+    ``faults`` are in force from the start, ``meanwhile`` acts once the job has begun to work on its pod, ``then`` is
+    the command that comes after the run. ``cut_at`` is the event at which the run is sent ``cut_with``.
+    ``slack`` is how many seconds more than RunPod bills may be counted, for answers that come late or never.
+    ``kept`` is how many pods stay: unreleased ones with exit code 6, else on purpose.
+    """
+
+    id: str
+    job: str = JOB
+    args: tuple[str, ...] = ()
+    faults: tuple[Mapping[str, Any], ...] = ()
+    meanwhile: Callable[[Launched], object] | None = None
+    cut_at: str = ""
+    cut_with: signal.Signals = signal.SIGINT
+    then: tuple[str, ...] = ()
+    exit_code: int = ExitCode.OK
+    outcome: Outcome = Outcome.PASSED
+    cause: Cause | None = None
+    attempts: int = 1
+    slack: float = 0.0
+    kept: int = 0
+    says: str = ""
+    """What a person has to read at the end (a regular expression)."""
+
+    def __str__(self) -> str:
+        return self.id
+
+
+@dataclass(kw_only=True)
+class Ending:
+    """What a case led to; ``after`` is how the following command ended."""
+
+    project: Path
+    exit_code: int
+    screen: str
+    left: list[dict[str, Any]]
+    """The pods that the account has after the run."""
+    after: Ending | None = None
+    billed: float = 0.0
+    """USD, all pods of the case together."""
+    rate: float = 0.0
+    """USD an hour of the dearest of them."""
+    struck: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def run_dirs(self) -> list[Path]:
+        return sorted((self.project / "rpd-runs").glob("*/"))
+
+    @property
+    def run_dir(self) -> Path:
+        (found,) = self.run_dirs
+        return found
+
+    @property
+    def reports(self) -> list[NodeReport]:
+        """The manifests, each of which can be read."""
+        damaged: list[Exception] = []
+        found = history.reports(self.run_dir, damaged=damaged.append) if self.run_dirs else []
+        assert damaged == []
+        return found
+
+    def events(self, *names: str) -> list[dict[str, Any]]:
+        """Return the events of those names in the journals of the run's nodes and of the run, in that order."""
+        paths = sorted(self.run_dir.glob(f"**/{journal.FILE_NAME}"), reverse=True)
+        return [event for path in paths for event in journal.read(path) if event["event"] in names]
+
+
+# --- the invariant --------------------------------------------------------------------------------------------------
+
+
+def check(case: Case, ending: Ending) -> None:
+    """Fail unless no pod is left, every node has its manifest, artifacts are intact, and code, cause and cost are right."""
+    last = ending.after or ending
+    story = f"{ending.screen}\n{ending.after.screen if ending.after else ''}"
+    assert "Traceback" not in story, story
+    assert last.exit_code == case.exit_code, story
+    assert len(last.left) == case.kept, story
+    _check_code(last)
+    started = {event["node"] for event in ending.events("node_started")}
+    reports = ending.reports
+    reaped = case.then[:1] == ("gc",)
+    if not reaped:
+        assert {report.node.id for report in reports} == started, story
+    assert re.search(case.says, story), story
+    for report in reports:
+        _check_artifacts(report)
+    for report in reports if not reaped else ():
+        assert (report.result.outcome, report.result.cause) == (case.outcome, case.cause), story
+        assert report.result.attempts == case.attempts, story
+        assert len(report.attempts) == report.result.attempts - 1
+        if report.result.outcome is Outcome.PASSED:
+            _check_passed(report)
+    if not reaped:
+        _check_cost(case, ending, reports, story)
+
+
+def _check_code(ending: Ending) -> None:
+    """Exit code 6 says that pods may still bill, which ones, and how to release them; nothing else says so."""
+    unreleased = [event for event in ending.events("unreleased")] if ending.run_dirs else []
+    if ending.exit_code != ExitCode.POD_NOT_RELEASED:
+        assert "may still bill" not in ending.screen, ending.screen
+        return
+    info = run.read(ending.run_dir / run.FILE_NAME)
+    named = {*info.unreleased}
+    assert named, ending.screen
+    assert named >= {pod["id"] for pod in ending.left}
+    assert named <= {event["pod_id"] for event in unreleased} | {
+        event["pod_name"] for event in ending.events("intent")
+    }
+    for pod in named:
+        assert f"rpd stop {pod}" in ending.screen, ending.screen
+
+
+def _check_artifacts(report: NodeReport) -> None:
+    """What the manifest calls verified is there, byte for byte as its list of sums says."""
+    folder = Path(report.folder)
+    for artifact in report.artifacts:
+        if not artifact.verified:
+            continue
+        sums = (folder / artifact.sha256_file).read_text(encoding="utf-8").splitlines()
+        assert len(sums) >= artifact.files > 0
+        for line in sums:
+            digest, name = re.fullmatch(r"([0-9a-f]{64})\s+\*?(.+)", line).groups()  # type: ignore[union-attr]
+            found = (folder / "artifacts" / name).read_bytes()
+            assert hashlib.sha256(found).hexdigest() == digest, name
+
+
+def _check_passed(report: NodeReport) -> None:
+    """A node that passed has everything its job made."""
+    folder = Path(report.folder)
+    assert [(artifact.files, artifact.verified) for artifact in report.artifacts] == [(1, True)]
+    assert (folder / "artifacts" / "out" / "model").read_bytes() == BLOB + BLOB
+    assert (folder / "output.log").read_bytes() == OUTPUT
+    assert report.pod is not None
+
+
+def _check_cost(case: Case, ending: Ending, reports: Sequence[NodeReport], story: str) -> None:
+    """The nodes bear what RunPod bills: never less, and not more than a second (and ``slack``) of each pod."""
+    told = sum(report.cost.estimated_usd for report in reports)
+    pods = len({event["pod_id"] for event in ending.events("created")})
+    per_second = ending.rate / 3600
+    most = (pods * ATTEMPT_SECONDS + case.slack) * per_second
+    below, above = (ending.billed - told) / (per_second or 1), (told - ending.billed) / (per_second or 1)
+    assert told >= ending.billed - 0.05 * per_second - 2e-6, f"{below:.2f} s of a pod are missing\n{story}"
+    assert told <= ending.billed + most + 2e-6, f"{above:.2f} s of a pod too much\n{story}"
+
+
+# --- the driver -----------------------------------------------------------------------------------------------------
+
+_MAIN = """
+import os, sys
+os.chdir(folder)
+os.environ.clear()
+os.environ.update(environment)
+for number, path in ((0, os.devnull), (1, screen), (2, screen)):
+    os.dup2(os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644), number)
+sys.argv = ["rpd", *words]
+from rpd.cli import main
+sys.exit(main())
+"""
+_CONTEXT = multiprocessing.get_context("forkserver")
+_CONTEXT.set_forkserver_preload(
+    ["pytest", "rpd.cli.run", "rpd.pipeline.run", "rpd.execute.ssh", "rpd.execute.transfer", "runpod", "rich"]
+)
+
+
+class Driver:
+    """``rpd`` in a process of its own, forked from one that has loaded what it needs: that is most of a short run."""
+
+    def __init__(self, folder: Path, environment: Mapping[str, str], *words: str) -> None:
+        self.screen_file = folder / f"screen-{words[0]}-{time.monotonic_ns()}.txt"
+        given = {
+            "folder": str(folder), "environment": dict(environment), "screen": str(self.screen_file), "words": words,
+        }  # fmt: skip
+        self.process = _CONTEXT.Process(target=exec, args=(_MAIN, given), daemon=True)
+        self.process.start()
+
+    @property
+    def screen(self) -> str:
+        """What it has printed until now."""
+        return self.screen_file.read_text(encoding="utf-8") if self.screen_file.exists() else ""
+
+    def finish(self) -> int:
+        """Return its exit code (minus the signal that killed it) once it has ended."""
+        self.process.join(DEADLINE)
+        if self.process.exitcode is None:
+            self.process.kill()
+            self.process.join()
+            raise AssertionError(f"rpd was still running after {DEADLINE:g} s\n{self.screen}")
+        return self.process.exitcode
+
+
+def wait_until(condition: Callable[[], object], *, what: str) -> None:
+    """Wait until ``condition`` holds, at most DEADLINE seconds."""
+    tick = threading.Event()
+    for _ in range(int(DEADLINE / 0.02)):
+        if condition():
+            return
+        tick.wait(0.02)
+    raise AssertionError(f"{what} did not come true within {DEADLINE:g} s")
+
+
+# --- the stage ------------------------------------------------------------------------------------------------------
+
+
+class Stage:
+    """One emulator, on which one case at a time is played."""
+
+    def __init__(self, folder: Path) -> None:
+        self.emulator = launch(boot_seconds=0.05)
+        self._folder = folder
+
+    def project(self, name: str, job: str) -> Path:
+        """Write a project with one deploy file."""
+        folder = self._folder / re.sub(r"\W+", "-", name)
+        (folder / "data").mkdir(parents=True)
+        (folder / "data" / "blob").write_bytes(BLOB)
+        (folder / "rpd.toml").write_text("", encoding="utf-8")
+        (folder / ".rpdignore").write_text("rpd-runs/\nscreen-*\n", encoding="utf-8")
+        (folder / "deploy_a.py").write_text(textwrap.dedent(job), encoding="utf-8")
+        (folder / "conftest.py").write_text(CUT, encoding="utf-8")
+        return folder
+
+    def start(self, folder: Path, *words: str, **more: str) -> Driver:
+        """Start ``rpd`` with those words in a project, with ``more`` in its environment."""
+        plain = {name: value for name, value in os.environ.items() if not name.startswith(("RPD_", "RUNPOD_"))}
+        plain |= {"NO_COLOR": "1", "COLUMNS": "120", "RPD_CACHE_DIR": str(self._folder / "cache")}
+        far_end = {"RUNPOD_API_BASE_URL": self.emulator.base_url, "RUNPOD_API_KEY": self.emulator.api_key}
+        return Driver(folder, {**plain, **far_end, **more}, *words)
+
+    def play(self, case: Case) -> Ending:
+        """Play a case to its end; the account is empty again afterwards."""
+        folder = self.project(case.id, case.job)
+        before = self.bills()
+        for fault in case.faults:
+            self.emulator.inject(fault)
+        cut = {"CUT_AT": case.cut_at, "CUT_WITH": str(int(case.cut_with))} if case.cut_at else {}
+        driver = self.start(folder, "run", *case.args, **cut)
+        if case.meanwhile is not None:
+            wait_until(lambda: _has_begun(folder), what="the job's first output")
+            case.meanwhile(self.emulator)
+        ending = self._ending(folder, driver)
+        ending.struck = self.emulator.faults()
+        self.emulator.clear_faults()
+        if case.then:
+            ending.after = self._ending(folder, self.start(folder, *case.then))
+        self._clear()
+        spent = {pod: usd - before.get(pod, 0.0) for pod, usd in self.bills().items()}
+        ending.billed = sum(spent.values())
+        return ending
+
+    def _ending(self, folder: Path, driver: Driver) -> Ending:
+        code = driver.finish()
+        left = self.emulator.pods()
+        rates = [event.get("usd_per_hr") or 0.0 for event in _created(folder)]
+        return Ending(
+            project=folder, exit_code=code, screen=driver.screen, left=left, rate=max(rates, default=0.0)
+        )
+
+    def _clear(self) -> None:
+        for pod in self.emulator.pods():
+            self.ask("DELETE", f"v2/pods/{pod['id']}")
+        self.emulator.set_balance(100.0)
+        self.emulator.settle()
+        assert self.emulator.pods() == []
+
+    def bills(self) -> dict[str, float]:
+        """Return what each pod has cost until now, in USD."""
+        total: Counter[str] = Counter()
+        for row in json.loads(self.ask("GET", "v2/billing/pods"))["records"]:
+            total[row["podId"]] += row["totalAmount"]
+        return total
+
+    def ask(self, method: str, path: str) -> bytes:
+        """Call REST v2 as the owner of the account."""
+        request = urllib.request.Request(
+            f"{self.emulator.base_url}/{path}",
+            method=method,
+            headers={"Authorization": f"Bearer {self.emulator.api_key}"},
+        )
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(request, timeout=60) as response:
+            answer: bytes = response.read()
+            return answer
+
+
+def _has_begun(folder: Path) -> bool:
+    return any("begun" in path.read_text(encoding="utf-8") for path in folder.glob("rpd-runs/*/*/output.log"))
+
+
+def _created(folder: Path) -> list[dict[str, Any]]:
+    paths = folder.glob(f"rpd-runs/*/{journal.FILE_NAME}")
+    return [event for path in paths for event in journal.read(path) if event["event"] == "intent"]
+
+
+class Theatre:
+    """Stages, and the cases of this session: all begin at once, as far as there are stages."""
+
+    def __init__(self, folder: Path, cases: Sequence[Case]) -> None:
+        with _import_path():
+            multiprocessing.forkserver.ensure_running()
+        self._pool = ThreadPoolExecutor(STAGES, thread_name_prefix="stage")
+        self._free: queue.SimpleQueue[Stage | None] = queue.SimpleQueue()
+        self._stages: list[Stage] = []
+        self._folder = folder
+        for number in range(STAGES):
+            self._free.put(None) if number else self._free.put(None)
+        self._played: dict[str, Future[Ending]] = {
+            case.id: self._pool.submit(self._play, case) for case in cases
+        }
+
+    def played(self, case: Case) -> Ending:
+        """Return how a case ended."""
+        return self._played[case.id].result()
+
+    def _play(self, case: Case) -> Ending:
+        stage = self._take()
+        try:
+            return stage.play(case)
+        except BaseException:
+            stage.emulator.close()  # nobody knows in which state it is
+            self._stages.remove(stage)
+            stage = None  # type: ignore[assignment]
+            raise
+        finally:
+            self._free.put(stage)
+
+    def _take(self) -> Stage:
+        stage = self._free.get()
+        if stage is None:
+            stage = Stage(self._folder)
+            self._stages.append(stage)
+        return stage
+
+    def close(self) -> None:
+        """End what is still played, and every emulator."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        for stage in self._stages:
+            stage.emulator.close()
+        self._pool.shutdown()
+
+
+@pytest.fixture(scope="session")
+def theatre(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Theatre]:
+    """The cases of every test that is going to run, being played."""
+    chosen = [item.callspec.params.get("case") for item in request.session.items if hasattr(item, "callspec")]
+    cases = [case for case in chosen if isinstance(case, Case)]
+    folder = tmp_path_factory.mktemp("faults")
+    theatre = Theatre(folder, cases)
+    yield theatre
+    theatre.close()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def ending(theatre: Theatre, case: Case) -> Ending:
+    """How the case of this test ended."""
+    return theatre.played(case)
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Iterator[Stage]:
+    """A stage of the test's own."""
+    stage = Stage(tmp_path)
+    yield stage
+    stage.emulator.close()

@@ -277,6 +277,7 @@ class ReleaseError(RpdError):
 
     cause = Cause.INFRA
     exit_code = ExitCode.POD_NOT_RELEASED
+    stops_run = True
 
     def __init__(self, pod_id: str, pod_name: str, why: str) -> None:
         super().__init__(

@@ -5,9 +5,7 @@ from rpd import Budget, Gpu, Storage
 
 job = rpd.job(
     gpu=Gpu("NVIDIA RTX A4000", "NVIDIA L4"),
-    storage=Storage(
-        network_volume="datasets"
-    ),  # the name of the volume; it is mounted at `mount`, /workspace
+    storage=Storage(network_volume="datasets"),  # its name; it is mounted at `mount`, by default /workspace
     budget=Budget(cost_cap_usd=0.50, max_runtime="10m"),
 )
 

@@ -15,7 +15,7 @@ from rpd.cli.notices import Notices
 from rpd.cli.source import SHIPPED, price_source
 from rpd.cli.table import table
 from rpd.config import Config
-from rpd.errors import ExitCode
+from rpd.errors import ExitCode, ProviderError
 from rpd.hooks import PluginManager
 from rpd.pipeline.gather import gather
 from rpd.pipeline.money import Prices, make_overrides
@@ -41,6 +41,8 @@ class Estimate:
     seconds: float | None
     expected_usd: float | None
     worst_case_usd: float | None
+    trouble: str = ""
+    """Why there is no offer."""
 
     def table(self) -> dict[str, Any]:
         """Return it for JSON."""
@@ -55,6 +57,7 @@ class Estimate:
             "expected_seconds": self.seconds,
             "expected_usd": self.expected_usd,
             "worst_case_usd": self.worst_case_usd,
+            "trouble": self.trouble or None,
         }
 
 
@@ -113,11 +116,29 @@ def _estimate(node: Node, prices: Prices, experience: Experience) -> Estimate:
     if not uses_pod(node):
         return Estimate(node=node, offer=None, seconds=None, expected_usd=0.0, worst_case_usd=0.0)
     worst = prices.worst_case(node)
-    offer = next(iter(prices.offers(node)), None) if worst is not None else None
+    offer, trouble = _first_offer(node, prices)
     seconds = experience.seconds(node)
     rate = offer.usd_per_hr if offer else None
     expected = None if seconds is None or rate is None else min(seconds * rate / 3600, worst or 0.0)
-    return Estimate(node=node, offer=offer, seconds=seconds, expected_usd=expected, worst_case_usd=worst)
+    return Estimate(
+        node=node,
+        offer=offer,
+        seconds=seconds,
+        expected_usd=expected,
+        worst_case_usd=None if offer is None else worst,
+        trouble=trouble,
+    )
+
+
+def _first_offer(node: Node, prices: Prices) -> tuple[Offer | None, str]:
+    """Return what would be tried first, or why there is nothing. Raises ProviderError where none could fare better."""
+    try:
+        offers = prices.offers(node)
+    except ProviderError as error:
+        if error.stops_run:
+            raise
+        return None, str(error)
+    return (offers[0], "") if offers else (None, "nothing on offer")
 
 
 def _totals(estimates: Sequence[Estimate]) -> tuple[float, int, float]:
@@ -161,7 +182,7 @@ def _cells(held: Estimate) -> tuple[str, ...]:
     rate = held.offer.usd_per_hr if held.offer else None
     return (
         held.node.id,
-        str(held.offer) if held.offer else "nothing on offer",
+        str(held.offer) if held.offer else held.trouble,
         "?" if rate is None else f"{rate:.2f}",
         "?" if held.seconds is None else format_duration(held.seconds),
         "?" if held.expected_usd is None else _usd(held.expected_usd),

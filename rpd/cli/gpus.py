@@ -37,7 +37,7 @@ def main(config: Config, manager: PluginManager) -> int:
 
 
 def _chosen(catalogue: Catalogue, words: Sequence[str]) -> list[GpuRow]:
-    """Return the rows wanted, the cheapest memory first. Raises UsageError where none is left."""
+    """Return the rows wanted, by memory and then price. Raises UsageError where none is left."""
     known_places = {place for places in catalogue.stock.values() for place in places}
     places = {word.upper() for word in words} & known_places
     texts = [word.lower() for word in words if word.upper() not in places]

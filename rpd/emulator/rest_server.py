@@ -146,14 +146,12 @@ class RestServer:
     ) -> web.StreamResponse:
         """Answer as a fault has it, before or after the call took effect."""
         params = rule.params
-        if rule.kind == "slow" and params["when"] == "before":
-            await asyncio.sleep(params["seconds"])
-            return await self._answer(request, held, found_id, call)
-        answer = self._face.answer(held, found_id, call) if params.get("when") == "after" else Answer(204)
+        acts = params.get("when") == "after" and held.kind != "logs"
+        answer = self._face.answer(held, found_id, call) if acts else Answer(204)
         match rule.kind:
             case "slow":
                 await asyncio.sleep(params["seconds"])
-                return self._json(answer)
+                return self._json(answer) if acts else await self._answer(request, held, found_id, call)
             case "unauthorized" | "anonymous":
                 return self._problem(Problem(401, "missing or invalid API key"), quota=False)
             case "forbidden-html":

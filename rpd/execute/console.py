@@ -138,7 +138,8 @@ class Console:
 
         before = termios.tcgetattr(self._stdin)
         try:
-            tty.setraw(self._stdin)
+            # Not flushed: what was typed while the connection came up is meant for the far end, too.
+            tty.setraw(self._stdin, termios.TCSADRAIN)
             yield
         finally:
             termios.tcsetattr(self._stdin, termios.TCSADRAIN, before)

@@ -116,7 +116,8 @@ class Pod:
             return
         # A list of its own for each change: the monitor's thread goes over it.
         self._attending = [*(other for other in self._attending if not other.is_closed), run]
-        custody.prolong(self._lease, run, run.context.overrides.budget(run.node.job.budget), self._terms)
+        if self._lease.is_wide:
+            custody.prolong(self._lease, run, run.context.overrides.budget(run.node.job.budget), self._terms)
 
     # --- what it is -------------------------------------------------------------------------------------------------
 

@@ -97,7 +97,9 @@ class Runner:
                 run.remembered.extend(past.steps)
                 past = None
             report = self._attempt(run, slot, wrong, tuple(earlier))
-            may_go_on = self._context.stop.level is StopLevel.NONE
+            # Where a pod could not be given back, another attempt might only add one more that bills.
+            is_stuck = any(lease.is_open and not lease.is_wide for lease in run.leases)
+            may_go_on = self._context.stop.level is StopLevel.NONE and not is_stuck
             if (
                 report.result.outcome.is_ok
                 or not may_go_on
@@ -184,9 +186,15 @@ class Runner:
     def _told_others(self, run: NodeRun, verdict: Verdict, errors: Sequence[TeardownError]) -> Verdict:
         """Add the node's own teardown errors to its verdict; those of values others used last go to them."""
         for error in errors:
+            self._heed(error.error)
             if error.user is not None and error.user is not run:
                 self._late_errors.put(error)
         return _with_teardown(verdict, [e for e in errors if e.user is None or e.user is run], self._failure)
+
+    def _heed(self, error: BaseException) -> None:
+        """Start nothing new after an error that no other node would be spared."""
+        if isinstance(error, RpdError) and error.stops_run:
+            self._context.stop.request(StopLevel.DRAIN, str(error))
 
     def _set_up_and_call(self, run: NodeRun, setup: Setup) -> Verdict:
         began = time.monotonic()
@@ -283,8 +291,7 @@ class Runner:
                 outcome, cause = Outcome.ERROR, Cause.INTERRUPTED
             case _:
                 outcome, cause = usual, Cause.CODE
-        if isinstance(error, RpdError) and error.stops_run:
-            self._context.stop.request(StopLevel.DRAIN, str(error))
+        self._heed(error)
         reason = self._context.mask(_reason(error))
         return Verdict(outcome, cause, reason, self._failure(error, run), error)
 

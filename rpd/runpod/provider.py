@@ -10,7 +10,7 @@ from operator import itemgetter
 from typing import Any, TypeVar
 
 from rpd.errors import AuthError, PodNotFound, ProviderError, TransientError
-from rpd.runpod import market, order, pods
+from rpd.runpod import market, order, owner, pods
 from rpd.runpod.address import api_name
 from rpd.runpod.catalogue import (
     Catalogue,
@@ -33,7 +33,6 @@ from rpd.values.pod import Account, Offer, PodInfo, PodRequest, PodSpec
 
 T = TypeVar("T")
 
-_ACCOUNT = "query { myself { id clientBalance currentSpendPerHr } }"
 _NOBODY = "the API key belongs to no account: set RUNPOD_API_KEY to a valid one"
 
 
@@ -102,16 +101,12 @@ class RunPodProvider:
     def account(self) -> Account:
         """Check the key and return whose it is, with its balance where RunPod tells. Raises AuthError."""
         try:
-            me = self._read(lambda: self._api.query(_ACCOUNT, itemgetter("myself")))
+            me = self._read(lambda: self._api.query(owner.QUERY, itemgetter("myself")))
         except SchemaMismatch:
             me = self._read(lambda: self._api.user())
         if not me:
             raise AuthError(_NOBODY)
-        return Account(
-            id=str(me["id"]),
-            balance_usd=me.get("clientBalance"),
-            spend_usd_per_hr=me.get("currentSpendPerHr"),
-        )
+        return owner.read_account(me)
 
     def catalogue(self, count: int = 1, *, cuda: tuple[str, ...] = (), spot: bool = False) -> Catalogue:
         """Return what RunPod has for ``count`` GPUs per pod, else (with a notice) what was shipped."""

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from rpd.errors import PodNotFound, ProviderError, RequestRejected, TransientError
-from rpd.runpod import market, order, rest_catalogue, rest_pods
+from rpd.runpod import market, order, owner, rest_catalogue, rest_pods
 from rpd.runpod.address import api_name
 from rpd.runpod.catalogue import Catalogue, NetworkVolume
 from rpd.runpod.live import LiveCatalogue, Question
@@ -22,7 +22,6 @@ from rpd.values.pod import Account, Offer, PodInfo, PodRequest, PodSpec, PodStat
 
 T = TypeVar("T")
 
-_ACCOUNT = "query { myself { id clientBalance currentSpendPerHr } }"
 _SHAPELESS = (KeyError, TypeError, ValueError, AttributeError)
 
 
@@ -88,12 +87,7 @@ class RestProvider:
         REST v2 tells neither; there the key is proved by reading the list of pods, and ``id`` is empty.
         """
         try:
-            me = self._rest.graphql(_ACCOUNT)["myself"]
-            return Account(
-                id=str(me["id"]),
-                balance_usd=me.get("clientBalance"),
-                spend_usd_per_hr=me.get("currentSpendPerHr"),
-            )
+            return owner.read_account(self._rest.graphql(owner.QUERY)["myself"])
         except (ProviderError, *_SHAPELESS):
             # Gone, or a key that may not use it: no reason to stop.
             self.list()
@@ -140,7 +134,8 @@ class RestProvider:
         try:
             return living(self._read(lambda: _read_pod(self._rest.get(path))))
         except NotThere:
-            return None
+            # Whoever stands between may know no such path: only a list that could be read proves that it is gone.
+            return next((pod for pod in self.list() if pod.id == pod_id), None)
 
     def list(self) -> Sequence[PodInfo]:
         """Return the account's pods that are not deleted. Raises TransientError for a list with holes."""

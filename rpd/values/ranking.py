@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rpd.values.report import NodeReport
+if TYPE_CHECKING:
+    from rpd.values.report import NodeReport
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -106,3 +106,22 @@ def test_what_cannot_be_collected_is_told(project: Project) -> None:
     result = project.command("estimate", env=NO_KEY)
     assert result.exit_code == 2
     assert "nothing_of_that_name" in result.err
+
+
+def test_a_job_that_cannot_be_had_is_told_beside_the_others(project: Project, emulator: Launched) -> None:
+    """A contradiction in one job does not hide what the others cost."""
+    project.write({"deploy_a.py": DEPLOY})
+    lost = """
+        import rpd
+        from rpd import Gpu, Storage
+
+        @rpd.job(gpu=Gpu("NVIDIA L4"), storage=Storage(network_volume="nowhere"))
+        def lost(pod):
+            pass
+    """
+    project.write({"deploy_b.py": lost})
+    found = document(project, "-k", "lost or seed1")
+    troubles = {node["id"].partition("::")[2]: node["trouble"] for node in found["nodes"]}
+    assert troubles["fit[seed1]"] is None
+    assert "no network volume 'nowhere'" in troubles["lost"]
+    assert found["worst_case_usd"] == pytest.approx(0.49, rel=0.02)

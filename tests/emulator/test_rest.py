@@ -284,6 +284,15 @@ def test_logs_of_machine_and_container(rest: httpx.Client, platform: Platform) -
     assert after == last
 
 
+def test_a_slow_answer_comes_late_and_whole(rest: httpx.Client, platform: Platform) -> None:
+    """A slow API answers what it would have, a log included."""
+    platform.emulator.inject({"kind": "slow", "seconds": 0.2})
+    pod = create(rest, platform)
+    assert pod["name"] == "rest"
+    [first] = events(rest, pod["id"], 1, {}, source="system", tail="9")
+    assert first[1]["line"].startswith("create container")
+
+
 def test_the_log_of_an_image_that_cannot_be_pulled_says_so(rest: httpx.Client, platform: Platform) -> None:
     """The reason of a pod that never starts is in the machine's lines."""
     pod = create(rest, platform, image="nobody/image:missing")

@@ -176,7 +176,9 @@ def test_a_pod_that_cannot_guard_itself_is_not_used(
     """Where the watchdog cannot be armed the pod is given back at once and the node is an error of the infrastructure."""
     folder = project(
         """
-        @job(env={"RUNPOD_POD_ID": "another"}, lifecycle=Lifecycle(on_failure="preserve"))
+        in_the_way = "touch /root/.rpd /tmp/.rpd-0; /start.sh"
+
+        @job(docker_args=f"bash -c '{in_the_way}'", lifecycle=Lifecycle(on_failure="preserve"))
         def unguarded(pod):
             pod.run("true")
         """
@@ -223,9 +225,9 @@ def test_unverified_results_keep_the_pod(
     folder = project(
         """
         @job
-        def made(pod, run_dir):
+        def made(pod):
             pod.run("mkdir results && echo precious >results/a")
-            (run_dir / "artifacts").write_text("in the way")
+            pod.write("/opt/bin/sha256sum", "#!/bin/sh\\nexit 1\\n", 0o755)
             pod.pull("results/")
         """,
         keep_unverified=6,

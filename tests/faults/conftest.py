@@ -10,7 +10,6 @@ import queue
 import re
 import shutil
 import signal
-import sys
 import textwrap
 import threading
 import time
@@ -19,11 +18,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import rpd
 from rpd.emulator.launch import Launched, launch
 from rpd.errors import Cause, ExitCode
 from rpd.execute import journal
@@ -264,6 +265,18 @@ _CONTEXT.set_forkserver_preload(
 )
 
 
+def _load_once() -> None:
+    """Start the process that drivers are forked from; it imports from where this process does."""
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(Path(rpd.__file__).parents[1]), before]))
+    try:
+        forkserver.ensure_running()
+    finally:
+        del os.environ["PYTHONPATH"]
+        if before is not None:
+            os.environ["PYTHONPATH"] = before
+
+
 class Driver:
     """``rpd`` in a process of its own, forked from one that has loaded what it needs: that is most of a short run."""
 
@@ -397,14 +410,13 @@ class Theatre:
     """Stages, and the cases of this session: all begin at once, as far as there are stages."""
 
     def __init__(self, folder: Path, cases: Sequence[Case]) -> None:
-        with _import_path():
-            multiprocessing.forkserver.ensure_running()
+        _load_once()
         self._pool = ThreadPoolExecutor(STAGES, thread_name_prefix="stage")
         self._free: queue.SimpleQueue[Stage | None] = queue.SimpleQueue()
         self._stages: list[Stage] = []
         self._folder = folder
-        for number in range(STAGES):
-            self._free.put(None) if number else self._free.put(None)
+        for _ in range(STAGES):
+            self._free.put(None)
         self._played: dict[str, Future[Ending]] = {
             case.id: self._pool.submit(self._play, case) for case in cases
         }
@@ -414,23 +426,19 @@ class Theatre:
         return self._played[case.id].result()
 
     def _play(self, case: Case) -> Ending:
-        stage = self._take()
-        try:
-            return stage.play(case)
-        except BaseException:
-            stage.emulator.close()  # nobody knows in which state it is
-            self._stages.remove(stage)
-            stage = None  # type: ignore[assignment]
-            raise
-        finally:
-            self._free.put(stage)
-
-    def _take(self) -> Stage:
         stage = self._free.get()
-        if stage is None:
-            stage = Stage(self._folder)
-            self._stages.append(stage)
-        return stage
+        after: Stage | None = None
+        try:
+            if stage is None:
+                stage = Stage(self._folder)
+                self._stages.append(stage)
+            ending = stage.play(case)
+            after = stage
+            return ending
+        finally:
+            if after is None and stage is not None:
+                stage.emulator.close()  # nobody knows in which state it is: the next case gets another
+            self._free.put(after)
 
     def close(self) -> None:
         """End what is still played, and every emulator."""

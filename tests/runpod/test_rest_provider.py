@@ -349,6 +349,20 @@ def test_reads_survive_hiccups(account: Launched, provider: RestProvider) -> Non
     assert account.pods() == []
 
 
+def test_a_path_that_is_not_there_is_no_pod_that_is_gone(
+    account: Launched, provider: RestProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pod counts as gone only if the list of pods could be read without it."""
+    pod = provider.create(order("rpd-there", provider))
+    monkeypatch.setattr("rpd.runpod.rest_pods.path_of", lambda _: "/elsewhere")
+    found = provider.get(pod.id)
+    assert found is not None
+    assert found.id == pod.id
+    account.inject({"kind": "forbidden-html", "match": {"operation": "list"}})
+    with pytest.raises(RequestRejected):
+        provider.get(pod.id)
+
+
 # --- offers ---------------------------------------------------------------------------------------------------------
 
 

@@ -85,14 +85,14 @@ def test_a_run_after_the_end_of_graphql(account: Launched, project: Path, rpd_ru
 
 def test_graphql_ends_in_the_middle_of_a_run(account: Launched, project: Path, rpd_run: RpdRun) -> None:
     """A pod that was rented through the SDK is followed and deleted over REST."""
-    process = rpd_run.start(project, env={"WAIT": "1"})
+    running = rpd_run.start(project, env={"WAIT": "1"})
     deadline = time.monotonic() + 60
     while not (project / "reached").exists():
         assert time.monotonic() < deadline
         time.sleep(0.02)
     account.inject({"kind": "gone", "match": {"face": "graphql"}})
     (project / "go").touch()
-    result = rpd_run.finish(process)
+    result = running.finish()
     check_passed(result)
     assert (result.out + result.err).count("goes on with RunPod's REST v2") == 1
 

@@ -88,7 +88,7 @@ def test_scopes_decide_how_many_pods(scope: str, fewest: int, most: int, by_scop
         assert report.pod.final_state == "deleted"
         assert report.pod.reused == (scoped.pods[report.pod.id] > 1)
         assert seen_on_pod(report)[-1] == str(report.node.parameters["n"])
-    longest = Counter({pod_id: 0 for pod_id in scoped.pods})
+    longest = Counter(dict.fromkeys(scoped.pods, 0))
     for report in scoped.reports:
         assert report.pod is not None
         longest[report.pod.id] = max(longest[report.pod.id], len(seen_on_pod(report)))

@@ -1,0 +1,112 @@
+"""``rpd logs``: what a node wrote, and what it goes on to write, with and without its driver."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from rpd.emulator.launch import Launched
+from rpd.testing import Running
+from tests.cli.conftest import Project
+
+WAITING = """
+import rpd
+
+@rpd.job(gpu=rpd.Gpu("NVIDIA RTX A4000"), budget=rpd.Budget(cost_cap_usd=1), secrets=[SECRETS])
+def fit(pod):
+    pod.run("echo first")
+    pod.run("echo second $TOKEN; while [ ! -e /tmp/go ]; do sleep 0.1; done; echo third $TOKEN; exit 5")
+"""
+SECRET = "sesame-81f2"
+
+
+def wait_until(condition: Callable[[], object], what: str) -> None:
+    tick = threading.Event()
+    for _ in range(3000):
+        if condition():
+            return
+        tick.wait(0.02)
+    raise AssertionError(f"{what}: not within 60 s")
+
+
+def started(project: Project, secrets: str = "") -> Running:
+    """Start the run and wait until the second command has written."""
+    project.write({"deploy_a.py": WAITING.replace("SECRETS", secrets)})
+    running = project.rpd.start(project.folder, "--yes", env={"TOKEN": SECRET})
+    wait_until(lambda: "second" in log_text(project), f"the log\n{running.out}{running.err}")
+    return running
+
+
+def log_text(project: Project) -> str:
+    logs: list[Path] = list(project.folder.glob("rpd-runs/*/*/output.log"))
+    return logs[0].read_text(encoding="utf-8") if logs else ""
+
+
+def go(project: Project) -> None:
+    """Let the command on the pod go on."""
+    done = project.command("ssh", "fit", "--", "touch /tmp/go")
+    assert done.exit_code == 0, done.err
+
+
+def test_the_log_of_a_running_node_is_followed_to_its_end(project: Project, emulator: Launched) -> None:
+    """``-f`` prints what is there, then what comes, and ends with the node; another run id is a usage error."""
+    running = started(project)
+    following = project.rpd.start(project.folder, "fit", "-f", command="logs")
+    wait_until(lambda: "second" in following.out, "the first lines")
+    assert "third" not in following.out
+    go(project)
+    followed = following.finish()
+    ended = running.finish()
+    assert (followed.exit_code, ended.exit_code) == (0, 1)
+    assert followed.out.split() == ["first", "second", "third"]
+    assert project.command("logs", "deploy_a.py::fit").out == log_text(project)
+    assert project.command("logs", "fit", "--run", "nope").exit_code == 4
+
+
+def test_ctrl_c_ends_following(project: Project, emulator: Launched) -> None:
+    """Ctrl-C ends ``rpd logs -f`` with exit code 0 and leaves the run alone."""
+    running = started(project)
+    following = project.rpd.start(project.folder, "fit", "-f", command="logs")
+    wait_until(lambda: "second" in following.out, "the first lines")
+    following.send_signal(signal.SIGINT)
+    stopped = following.finish()
+    assert (stopped.exit_code, stopped.err) == (0, "")
+    go(project)
+    assert running.finish().exit_code == 1
+
+
+def killed(project: Project, secrets: str) -> None:
+    running = started(project, secrets)
+    running.send_signal(signal.SIGKILL)
+    running.finish()
+
+
+def test_without_its_driver_a_command_is_followed_on_its_pod(project: Project, emulator: Launched) -> None:
+    """Where the driver was killed the log goes on from the byte at which its file ends."""
+    killed(project, "")
+    following = project.rpd.start(project.folder, "fit", "-f", command="logs")
+    wait_until(lambda: "following its command on pod" in following.err, "following on the pod")
+    go(project)
+    followed = following.finish()
+    assert followed.out.split() == ["first", "second", "third"]
+    assert "exit code 5; rpd resume" in followed.err
+    assert "third" not in log_text(project)
+    assert project.command("stop", "fit").exit_code == 0
+
+
+def test_secrets_stay_masked_without_the_driver(project: Project, emulator: Launched) -> None:
+    """What is read from the pod itself is masked as the file is, and joins it at the right byte."""
+    killed(project, 'rpd.Secret("TOKEN")')
+    go(project)
+    followed = project.command("logs", "fit", "-f", env={"TOKEN": SECRET})
+    assert followed.out == "first\nsecond ***\nthird ***\n"
+    assert SECRET not in followed.err
+    assert project.command("stop", "fit").exit_code == 0
+
+
+def test_logs_needs_a_node(project: Project) -> None:
+    """Without a node, or without any run, one line says what to do."""
+    assert project.command("logs").exit_code == 4
+    assert "no runs here yet" in project.command("logs", "fit").err

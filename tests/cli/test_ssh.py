@@ -1,0 +1,189 @@
+"""``rpd ssh``: a shell or a command where a job stands, on the pod of a running or kept node."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import pty
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import termios
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import rpd
+from rpd.emulator.launch import Launched, launch
+from rpd.testing import RunResult
+from tests.cli.conftest import Project
+
+SECRET = "sesame-81f2"
+
+KEPT = """
+import rpd
+
+job = rpd.job(
+    gpu=rpd.Gpu("NVIDIA RTX A4000"), budget=rpd.Budget(cost_cap_usd=1), secrets=[rpd.Secret("TOKEN")],
+)
+
+@job
+def gone(pod): ...
+
+@job(lifecycle=rpd.Lifecycle(on_success="preserve"))
+def keep(pod):
+    pod.run("mkdir -p 'a folder'")
+    pod.run("echo $TOKEN", cwd="a folder")
+"""
+
+
+@pytest.fixture(scope="module")
+def emulator() -> Iterator[Launched]:
+    """One emulator, and one kept pod, for all tests here: none of them changes it."""
+    with launch(boot_seconds=0.05) as launched, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RUNPOD_API_BASE_URL", launched.base_url)
+        patch.setenv("RUNPOD_API_KEY", launched.api_key)
+        yield launched
+
+
+@pytest.fixture(scope="module")
+def project(emulator: Launched, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project with a job whose pod is kept, and one whose pod is not."""
+    made = Project(tmp_path_factory.mktemp("ssh") / "project")
+    made.write({"rpd.toml": "", "deploy_a.py": KEPT})
+    return made
+
+
+@pytest.fixture(scope="module")
+def kept(project: Project) -> RunResult:
+    """A run that left a pod."""
+    result = project.run("--yes", env={"TOKEN": SECRET})
+    assert result.exit_code == 0, result.out + result.err
+    return result
+
+
+def test_a_command_stands_where_the_job_stood(project: Project, kept: RunResult) -> None:
+    """A command has the job's folder, its environment and PID 1's, and its secrets where they are here too."""
+    script = 'pwd; echo "$RPD_NODE $RPD_ATTEMPT"; echo "${RUNPOD_POD_ID:+id}"; echo "<$TOKEN>"; echo no >&2; exit 7'
+    result = project.command("ssh", "keep", "--", script, env={"TOKEN": SECRET})
+    assert result.exit_code == 7
+    assert result.out.splitlines() == ["/workspace/a folder", "deploy_a.py::keep 1", "id", f"<{SECRET}>"]
+    assert result.err == "no\n"
+    bare = project.command("ssh", "keep", "--", "echo", "two  words;", "$TOKEN", env={"TOKEN": None})
+    assert bare.out == "two  words; $TOKEN\n"
+
+
+def test_no_trace_of_a_secret_is_left_on_the_pod(project: Project, kept: RunResult) -> None:
+    """The script that carried secrets is gone as soon as it runs, and they are in no argument."""
+    look = "ls -A /dev/shm /root /tmp | grep -c '^[.]rpd-'; cat /proc/[0-9]*/cmdline | tr '\\0' ' ' | grep -c sesame[-]"
+    result = project.command("ssh", "keep", "--", look, env={"TOKEN": SECRET})
+    assert result.out.split() == ["0", "0"]
+
+
+def test_print_gives_a_command_line_for_plain_ssh(project: Project, kept: RunResult, emulator: Launched) -> None:
+    """``--print`` prints a command line with the run's key and the pinned host key."""
+    printed = project.command("ssh", "keep", "--print").out
+    key = f"{kept.run_dir}/.ssh/id_ed25519"
+    assert printed.startswith(f"ssh -i {key} ")
+    assert f"HostKeyAlias={emulator.pods()[0]['id']}" in printed
+
+
+def test_a_pod_by_its_id(project: Project, kept: RunResult, emulator: Launched) -> None:
+    """A pod's id leads to the node that worked on it; an id nobody has is one clear line."""
+    pod_id = emulator.pods()[0]["id"]
+    assert project.command("ssh", pod_id, "--", "echo $RPD_NODE").out == "deploy_a.py::keep\n"
+    missing = project.command("ssh", "nopod", "--", "true")
+    assert (missing.exit_code, missing.err.startswith("rpd: error: 'nopod' is neither a pod nor a node")) == (4, True)
+    assert "Traceback" not in missing.err
+
+
+def test_a_forwarded_port(project: Project, kept: RunResult) -> None:
+    """``--forward`` leads a port here to one of the pod for as long as the command runs."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    serve = (
+        "python3 -c 'import socket; s=socket.create_server((\"127.0.0.1\", 8123)); print(\"up\", flush=True); "
+        "c=s.accept()[0]; c.sendall(b\"from the pod\"); c.close()'"
+    )
+    running = project.rpd.start(
+        project.folder, "keep", "--forward", f"{port}:8123", "--", serve, command="ssh"
+    )
+    try:
+        wait_until(lambda: "up" in running.out)
+        with socket.create_connection(("127.0.0.1", port), timeout=30) as client:
+            assert client.makefile("rb").read() == b"from the pod"
+    finally:
+        result = running.finish()
+    assert result.exit_code == 0, result.err
+
+
+def wait_until(condition: object) -> None:
+    tick = threading.Event()
+    for _ in range(3000):
+        if condition():  # type: ignore[operator]
+            return
+        tick.wait(0.02)
+    raise AssertionError("did not come true within 60 s")
+
+
+class Typist:
+    """Somebody at a terminal on which ``rpd`` runs."""
+
+    def __init__(self, folder: Path, *args: str) -> None:
+        self.master, slave = pty.openpty()
+        self.resize(100, 30)
+        environment = {**os.environ, "PYTHONPATH": str(Path(rpd.__file__).parents[1]), "TERM": "xterm"}
+        self.process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "rpd", *args],
+            cwd=folder, env=environment, stdin=slave, stdout=slave, stderr=slave, start_new_session=True,
+        )  # fmt: skip
+        os.close(slave)
+        self.seen = b""
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        with contextlib.suppress(OSError):
+            while data := os.read(self.master, 4096):
+                self.seen += data
+
+    def resize(self, columns: int, lines: int) -> None:
+        fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+
+    def type(self, text: str) -> None:
+        os.write(self.master, text.encode())
+
+    def sees(self, text: str) -> None:
+        try:
+            wait_until(lambda: text.encode() in self.seen)
+        except AssertionError:
+            raise AssertionError(f"no {text!r} in {self.seen.decode(errors='replace')}") from None
+
+
+def test_a_shell_on_a_terminal(project: Project, kept: RunResult) -> None:
+    """The shell has a terminal of this one's size, hears its changes and Ctrl-C, and its exit code is passed on."""
+    typist = Typist(project.folder, "ssh", "keep")
+    typist.type("echo at=$PWD size=$(stty size) on=$RPD_NODE.\n")
+    typist.sees("at=/workspace/a folder size=30 100 on=deploy_a.py::keep.")
+    typist.resize(77, 22)
+    typist.process.send_signal(signal.SIGWINCH)
+    typist.type("until test \"$(stty size)\" = '22 77'; do sleep 0.1; done; echo re''sized\n")
+    typist.sees("resized")
+    typist.type("sh -c 'trap \"echo inter\"\"rupted\" INT; echo re\"\"ady; sleep 300'\n")
+    typist.sees("ready")
+    typist.type("\x03")
+    typist.sees("interrupted")
+    typist.type("exit 9\n")
+    assert typist.process.wait(60) == 9
+    os.close(typist.master)
+
+
+def test_a_pod_that_is_gone(project: Project, kept: RunResult) -> None:
+    """The pod of a node that is over was deleted: one line says so."""
+    result = project.command("ssh", "gone", "--", "true")
+    assert (result.exit_code, result.err.count("\n")) == (1, 1)
+    assert "is gone" in result.err

@@ -1,0 +1,121 @@
+"""Every fault that the emulator knows, on a real run: no pod left, nothing lost, and the truth told about it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from rpd.errors import Cause, ExitCode
+from rpd.values.report import Outcome
+from tests.faults.conftest import JOB, WAITS, Case, Ending, check
+
+READY = ("--ssh-ready-timeout-sec", "3")
+INFRA = {"exit_code": ExitCode.FAILED, "outcome": Outcome.ERROR, "cause": Cause.INFRA}
+
+
+def api(kind: str, operation: str, *, times: int | None = 1, after: int = 0, **params: Any) -> Mapping[str, Any]:
+    """Return a fault of the answers to one operation."""
+    return {"kind": kind, "times": times, "after": after, "match": {"operation": operation}, **params}
+
+
+ANSWERS = [
+    Case(id="create: hiccup", faults=(api("hiccup", "create"),), slack=3),
+    Case(id="create: rate limit", faults=(api("rate-limit", "create"),), slack=3),
+    Case(id="create: 502 before", faults=(api("server-error", "create"),), slack=20),
+    Case(id="create: 502 after", faults=(api("server-error", "create", when="after"),)),
+    Case(id="create: 502 after, lists fail too", faults=(
+        api("server-error", "create", when="after"), api("server-error", "list", after=1, times=6)), attempts=2),
+    Case(id="create: reset after", faults=(api("reset", "create", when="after"),)),
+    Case(id="create: reset before", faults=(api("reset", "create"),), slack=20),
+    Case(id="create: error after", faults=(api("error", "create", when="after", message="What is this?"),)),
+    Case(id="create: slow after", faults=(api("slow", "create", when="after"),)),
+    Case(id="create: slow before", faults=(api("slow", "create", when="before"),), slack=1),
+    Case(id="create: 401", faults=(api("unauthorized", "create"),), **INFRA),
+    Case(id="create: 403 in HTML", faults=(api("forbidden-html", "create"),), attempts=2),
+    Case(id="create: 410", faults=(api("gone", "create"),), says="REST v2"),
+    Case(id="create: anonymous", faults=(api("anonymous", "create"),), **INFRA),
+    Case(id="get: 502", faults=(api("server-error", "get", times=6, after=1),)),
+    Case(id="get: reset", faults=(api("reset", "get", times=2),)),
+    Case(id="get: rate limit", faults=(api("rate-limit", "get"),)),
+    Case(id="get: 401", faults=(api("unauthorized", "get", after=1),), **INFRA),
+    Case(id="get: 410", faults=({"kind": "gone", "match": {"operation": "get", "face": "graphql"}},), says="REST v2"),
+    Case(id="terminate: 502 after", faults=(api("server-error", "terminate", when="after"),), slack=2),
+    Case(id="terminate: 502 before", faults=(api("server-error", "terminate", times=3),)),
+    Case(id="terminate: rate limit", faults=(api("rate-limit", "terminate", times=2),)),
+    Case(id="terminate: reset after", faults=(api("reset", "terminate", when="after"),), slack=2),
+    Case(id="terminate: anonymous", faults=(api("anonymous", "terminate", times=2),)),
+    Case(id="terminate: 410", faults=(api("gone", "terminate"),), says="REST v2"),
+    Case(id="terminate: never", faults=(api("error", "terminate", times=None),), kept=1, outcome=Outcome.ERROR, cause=Cause.INFRA,
+         exit_code=ExitCode.POD_NOT_RELEASED),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("case", ANSWERS, ids=str)
+def test_answers_of_the_api(case: Case, ending: Ending) -> None:
+    """A call that fails before or after it took effect leaves no pod and costs no result."""
+    check(case, ending)
+
+
+def boot(kind: str, *, times: int | None = 1, **params: Any) -> Mapping[str, Any]:
+    """Return a fault of pods that boot."""
+    return {"kind": kind, "times": times, **params}
+
+
+def live(kind: str, **params: Any) -> Mapping[str, Any]:
+    """Return a fault that strikes the first pod once it has booted."""
+    return {"kind": kind, "on": "boot", "times": 1, **params}
+
+
+STOCK = {"exit_code": ExitCode.FAILED, "outcome": Outcome.ERROR, "cause": Cause.STOCK}
+FITS_A4000 = {"gpu": "NVIDIA RTX A4000"}
+
+WORLD = [
+    Case(id="stock-out of the first GPU", faults=(boot("stock-out", times=None, match=FITS_A4000),)),
+    Case(id="stock-out of everything", faults=(boot("stock-out", times=None),), **STOCK),
+    Case(id="no balance", faults=(boot("insufficient-balance", times=None),), **INFRA),
+    Case(id="slow boot", faults=(boot("slow-boot", seconds=1.5),)),
+    Case(id="boot too slow once", args=READY, faults=(boot("slow-boot", seconds=30),), attempts=2),
+    Case(id="no runtime once", args=READY, faults=(boot("no-runtime"),), attempts=2),
+    Case(id="no runtime ever", args=READY, faults=(boot("no-runtime", times=None),), attempts=2, **INFRA),
+    Case(id="late sshd", faults=(boot("late-sshd", seconds=1.0),)),
+    Case(id="no sshd once", args=READY, faults=(boot("no-sshd"),), attempts=2),
+    Case(id="no sshd ever", args=READY, faults=(boot("no-sshd", times=None),), attempts=2, **INFRA),
+    Case(id="zero GPUs once", faults=(boot("zero-gpus"),), attempts=2),
+    Case(id="zero GPUs ever", faults=(boot("zero-gpus", times=None),), attempts=2, **INFRA),
+    Case(id="crash loop", args=READY, faults=(boot("crash-loop"),), attempts=2),
+    Case(id="disk full", faults=(boot("disk-full", size_mb=1, times=None),), attempts=4, **INFRA),
+    Case(id="SSH dropped while files are sent", faults=(live("drop-ssh", after_bytes=150_000),)),
+    Case(id="SSH dropped in the middle of the log", faults=(live("drop-ssh", after_bytes=550_000),)),
+    Case(id="SSH dropped while files are fetched", faults=(live("drop-ssh", after_bytes=1_000_000),)),
+    Case(id="SSH down for a while", faults=(live("drop-ssh", after_bytes=550_000, down_seconds=2.0),)),
+    Case(id="host lost at boot", faults=(live("lose-host", status="EXITED"),), attempts=2, slack=5),
+    Case(id="outbid at boot", faults=(live("outbid"),), attempts=2, slack=5),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("case", WORLD, ids=str)
+def test_pods_and_their_world(case: Case, ending: Ending) -> None:
+    """What fails on or around a pod is noticed, named, tried again where that helps, and paid for once."""
+    check(case, ending)
+
+
+LOST = {"exit_code": ExitCode.FAILED, "outcome": Outcome.ERROR, "cause": Cause.LOST}
+ONCE = WAITS.replace("@rpd.job", "@rpd.mark.retry(infra=0)\n@rpd.job")
+
+MEANWHILE = [
+    Case(id="host lost while running", job=ONCE, slack=5, **LOST,
+         meanwhile=lambda emulator: emulator.inject({"kind": "lose-host", "status": "EXITED"})),
+    Case(id="host dead while running", job=ONCE, slack=5, **LOST,
+         meanwhile=lambda emulator: emulator.inject({"kind": "lose-host", "status": "RUNNING"})),
+    Case(id="outbid while running", job=ONCE, slack=5, **LOST,
+         meanwhile=lambda emulator: emulator.inject({"kind": "outbid"})),
+    Case(id="balance runs out", job=ONCE, slack=5, **LOST, meanwhile=lambda emulator: emulator.set_balance(0)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("case", MEANWHILE, ids=str)
+def test_a_pod_that_goes_away_under_its_job(case: Case, ending: Ending) -> None:
+    """A pod that is lost while its job runs is named as lost, and nothing of it stays."""
+    check(case, ending)

@@ -35,7 +35,19 @@ def resume(config: Config, manager: PluginManager) -> int:
     run_config, run_manager = configure(
         "run", argv, Path(resumed.info.invocation_dir or config.invocation_dir)
     )
-    return carry_out(replace(run_config, yes=True), run_manager, resumed)
+    # What was planned is on record: nothing is chosen by how nodes ended since.
+    unchosen = replace(
+        run_config,
+        yes=True,
+        last_failed=(),
+        failed_first=False,
+        new_first=False,
+        stepwise=False,
+        stepwise_skip=False,
+        changed=False,
+        explain=False,
+    )
+    return carry_out(unchosen, run_manager, resumed)
 
 
 def carry_out(config: Config, manager: PluginManager, resumed: Resumed | None) -> int:

@@ -222,7 +222,10 @@ _rpd_kill() {
 
 _PROBE = r"""
 _rpd_limited() { if command -v timeout >/dev/null 2>&1; then timeout 10 "$@"; else "$@"; fi; }
-_rpd_gpus=$(_rpd_limited nvidia-smi --query-gpu=name,driver_version --format=csv,noheader 2>/dev/null) || _rpd_gpus=
+_rpd_gpus=$(_rpd_limited nvidia-smi --query-gpu=name,driver_version --format=csv,noheader 2>/dev/null) || {
+  case $_rpd_gpus in *'No devices'*) echo "gpu_count=0" ;; esac
+  _rpd_gpus=
+}
 if [ -n "$_rpd_gpus" ]; then
   _rpd_first=$(printf '%s\n' "$_rpd_gpus" | head -n 1)
   echo "gpu_name=${_rpd_first%%,*}"

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 FILE_NAME = "events.jsonl"
+PLANNED = "planned"
+"""The event that names every node of a run, so that a resumed run does not choose anew."""
 
 
 class Journal(Protocol):

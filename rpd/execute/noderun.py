@@ -96,6 +96,8 @@ class NodeRun:
     """Steps an earlier process did or began; answered from the journal instead of done again."""
     holder: str = ""
     """The wide fixture that is being set up, empty while the node's own are."""
+    had_open_pods: bool = False
+    """Whether pods it used were still there when it was reported, so that its report is not the last word."""
     salvaging: bool = False
     """Whether the job is only called again to learn which pulls were still to come."""
     done: list[Callable[[], Any]] = field(default_factory=list)

@@ -321,6 +321,7 @@ class Runner:
     def _report(
         self, run: NodeRun, verdict: Verdict, started: datetime, earlier: tuple[AttemptRecord, ...]
     ) -> NodeReport:
+        run.had_open_pods = any(lease.is_open for lease in run.leases)
         node, context = run.node, self._context
         lease = run.leases[-1] if run.leases else None
         source = context.source(context.project(node.file)) if run.staged or lease else SourceRecord()

@@ -203,9 +203,10 @@ class Execution:
         self._purse.settle(
             node.id, report.cost.estimated_usd - (before.cost.estimated_usd if before else 0.0)
         )
-        self._context.hook.rpd_node_report(node=node, report=report)
+        # Before the hooks, which take their time: no other slot may start a node meanwhile.
         if at_limit and self._context.stop.level is StopLevel.NONE:
             self._context.stop.request(self._at_limit, f"stopping after {self._failures} failures")
+        self._context.hook.rpd_node_report(node=node, report=report)
 
     # --- what wider teardowns change ---------------------------------------------------------------------------------
 
@@ -216,7 +217,7 @@ class Execution:
         """
         told = [*errors, *self._runner.take_late_errors()]
         with self._lock:
-            if finished is not None and finished.leases:
+            if finished is not None and finished.had_open_pods:
                 self._waiting.append(finished)
             due = [run for run in self._waiting if not any(lease.is_open for lease in run.leases)]
             self._waiting = [run for run in self._waiting if run not in due]

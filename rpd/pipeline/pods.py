@@ -168,21 +168,25 @@ def usd_per_hr(pod: PodInfo) -> float | None:
     return pod.usd_per_hr + running_usd_per_hr(pod.volume_gb + pod.container_disk_gb)
 
 
-def delete(provider: Provider, pod: PodInfo) -> None:
+def delete(provider: Provider, pod: PodInfo, *, tries: int = CONFIRM_TRIES) -> None:
     """Delete a pod and confirm it by reading back. Raises ReleaseError."""
-    _until(provider, pod, provider.delete, lambda seen: seen is None)
+    _until(provider, pod, provider.delete, lambda seen: seen is None, tries)
 
 
-def stop(provider: Provider, pod: PodInfo) -> None:
+def stop(provider: Provider, pod: PodInfo, *, tries: int = CONFIRM_TRIES) -> None:
     """Stop a pod, so that its volume stays, and confirm it by reading back. Raises ReleaseError."""
-    _until(provider, pod, provider.stop, lambda seen: seen is None or seen.status is PodStatus.EXITED)
+    _until(provider, pod, provider.stop, lambda seen: seen is None or seen.status is PodStatus.EXITED, tries)
 
 
 def _until(
-    provider: Provider, pod: PodInfo, act: Callable[[str], None], is_done: Callable[[PodInfo | None], bool]
+    provider: Provider,
+    pod: PodInfo,
+    act: Callable[[str], None],
+    is_done: Callable[[PodInfo | None], bool],
+    tries: int,
 ) -> None:
     reason = "RunPod still lists it"
-    for attempt in range(CONFIRM_TRIES):
+    for attempt in range(tries):
         try:
             act(pod.id)
         except PodNotFound:

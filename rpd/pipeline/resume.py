@@ -26,11 +26,12 @@ class Resumed:
     files: RunFiles
     past: Past
     reports: tuple[NodeReport, ...]
+    planned: frozenset[str]
 
     def left_of(self, nodes: Sequence[Node]) -> tuple[Node, ...]:
-        """Return the nodes that are not over."""
+        """Return the nodes that were planned and are not over."""
         over = {report.node.id for report in self.reports}
-        return tuple(node for node in nodes if node.id not in over)
+        return tuple(node for node in nodes if node.id in self.planned and node.id not in over)
 
 
 def choose(runs_path: Path, wanted: str) -> Resumed:
@@ -58,7 +59,15 @@ def choose(runs_path: Path, wanted: str) -> Resumed:
     reports = tuple(
         report for report in history.reports(folder) if report.result.cause is not Cause.INTERRUPTED
     )
-    return Resumed(info=info, files=files, past=past.read(files), reports=reports)
+    return Resumed(
+        info=info, files=files, past=past.read(files), reports=reports, planned=_planned(files.journal)
+    )
+
+
+def _planned(path: Path) -> frozenset[str]:
+    return frozenset(
+        node_id for event in journal.read(path) if event["event"] == journal.PLANNED for node_id in event["ids"]
+    )
 
 
 def _still_runs(path: Path) -> bool:

@@ -14,7 +14,7 @@ from typing import Any
 
 from rpd.config import Config
 from rpd.errors import ExitCode, Interrupted, NothingCollected, ReleaseError, UsageError
-from rpd.execute import recorder
+from rpd.execute import journal, recorder
 from rpd.execute.context import Overrides, RunContext
 from rpd.execute.files import RunFiles
 from rpd.execute.journal import FileJournal, NoJournal
@@ -204,6 +204,8 @@ def _execute(prepared: _Prepared) -> Ended:
     context.journal.write(
         "run_started", sync=True, pid=os.getpid(), host=socket.gethostname(), nodes=len(plan.nodes)
     )
+    if resumed is None:
+        context.journal.write(journal.PLANNED, sync=True, ids=[node.id for node in plan.nodes])
     started = time.monotonic()
     with _signals(config, manager, stop):
         manager.hook.rpd_run_started(

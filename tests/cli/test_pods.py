@@ -9,7 +9,10 @@ from collections.abc import Callable
 
 import pytest
 
+from rpd.cli.pods import _release
 from rpd.emulator.launch import Launched
+from rpd.errors import ReleaseError
+from rpd.values.pod import PodInfo, PodStatus
 from tests.cli.conftest import Project
 
 JOBS = """
@@ -73,7 +76,7 @@ def test_the_life_of_a_kept_pod(jobs: Project, emulator: Launched) -> None:
     assert "kept on purpose" in jobs.command("gc", "--yes").out
     stopped = jobs.command("stop", "keep", "--keep-disk")
     assert (stopped.exit_code, "$10.00 a month" in stopped.out) == (0, True)
-    assert [pod["desiredStatus"] for pod in emulator.pods()] == ["EXITED"]
+    assert [pod["desired_status"] for pod in emulator.pods()] == ["EXITED"]
     assert "keeps 50 GB: $10.00 a month" in jobs.command("ps").out
     assert "stopped on purpose" in jobs.command("gc", "--yes").out
     unreachable = jobs.command("ssh", "keep", "--", "true")
@@ -96,15 +99,20 @@ def test_gc_reaps_what_a_killed_run_left_and_nothing_else(jobs: Project, emulato
     assert jobs.command("stop", "keep").exit_code == 0
 
 
-def test_a_pod_that_will_not_go_is_exit_code_6(jobs: Project, emulator: Launched) -> None:
-    """A deletion that cannot be confirmed names the pod and exits 6."""
-    left = kill_a_run(jobs)
-    emulator.inject({"kind": "error", "operation": "podTerminate", "status": 500})
-    result = jobs.command("gc", "--yes", env={"RPD_LIFECYCLE": "sdk"})
-    emulator.clear_faults()
-    assert result.exit_code == 6
-    assert f"rpd stop {left}" in result.err
-    assert jobs.command("stop", left).exit_code == 0
+def test_a_pod_that_will_not_go_is_exit_code_6(capsys: pytest.CaptureFixture[str]) -> None:
+    """A release that cannot be confirmed names the pod and exits 6; the other pods are released all the same."""
+    pods = [PodInfo(id=name, name=f"rpd-{name}", status=PodStatus.RUNNING) for name in ("a", "b")]
+    released = []
+
+    def delete(pod: PodInfo) -> None:
+        if pod.id == "a":
+            raise ReleaseError(pod.id, pod.name, "RunPod still lists it")
+        released.append(pod.id)
+
+    assert _release(pods, delete, "deleted") == 6
+    told = capsys.readouterr()
+    assert (released, told.out) == (["b"], "deleted b  rpd-b\n")
+    assert "rpd stop a" in told.err
 
 
 def test_stop_needs_something_that_exists(jobs: Project) -> None:

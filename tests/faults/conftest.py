@@ -110,7 +110,7 @@ class Case:
     job: str = JOB
     args: tuple[str, ...] = ()
     faults: tuple[Mapping[str, Any], ...] = ()
-    meanwhile: Callable[[Launched], object] | None = None
+    meanwhile: Callable[[Launched, Driver], object] | None = None
     cut_at: str = ""
     cut_with: signal.Signals = signal.SIGINT
     then: tuple[str, ...] = ()
@@ -120,6 +120,8 @@ class Case:
     attempts: int = 1
     slack: float = 0.0
     kept: int = 0
+    long: bool = False
+    """Whether it waits for long, and so is begun first."""
     says: str = ""
     """What a person has to read at the end (a regular expression)."""
 
@@ -351,7 +353,7 @@ class Stage:
         driver = self.start(folder, "run", *case.args, **cut)
         if case.meanwhile is not None:
             wait_until(lambda: _has_begun(folder), what="the job's first output")
-            case.meanwhile(self.emulator)
+            case.meanwhile(self.emulator, driver)
         ending = self._ending(folder, driver)
         ending.struck = self.emulator.faults()
         self.emulator.clear_faults()
@@ -418,7 +420,7 @@ class Theatre:
         for _ in range(STAGES):
             self._free.put(None)
         self._played: dict[str, Future[Ending]] = {
-            case.id: self._pool.submit(self._play, case) for case in cases
+            case.id: self._pool.submit(self._play, case) for case in sorted(cases, key=lambda case: not case.long)
         }
 
     def played(self, case: Case) -> Ending:

@@ -1,0 +1,60 @@
+"""The driver is interrupted or killed at every event of its journal: what is left is released or carried on."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+from rpd.errors import Cause, ExitCode
+from rpd.values.report import Outcome
+from tests.faults.conftest import MOMENTS, TWO, Case, Ending, check
+
+OVER = ("released", "node_finished")
+"""Events after which the node has passed, whatever comes."""
+
+
+def _interrupted(moment: str) -> Case:
+    is_over = moment in OVER
+    return Case(
+        id=f"SIGINT at {moment}",
+        job=TWO,
+        cut_at=moment,
+        exit_code=ExitCode.INTERRUPTED,
+        outcome=Outcome.PASSED if is_over else Outcome.ERROR,
+        cause=None if is_over else Cause.INTERRUPTED,
+        says="starting nothing new",
+    )
+
+
+def _killed(moment: str, *then: str) -> Case:
+    return Case(
+        id=f"SIGKILL at {moment}, {then[0]}", job=TWO, cut_at=moment, cut_with=signal.SIGKILL, then=then
+    )
+
+
+INTERRUPTED = [_interrupted(moment) for moment in MOMENTS]
+RESUMED = [_killed(moment, "resume") for moment in MOMENTS]
+REAPED = [_killed(moment, "gc", "--yes") for moment in MOMENTS]
+
+
+@pytest.mark.parametrize("case", INTERRUPTED, ids=str)
+def test_interrupted(case: Case, ending: Ending) -> None:
+    """Ctrl-C at any event ends the run with code 2, one manifest and no pod; the next node never starts."""
+    check(case, ending)
+    assert len(ending.reports) == 1
+
+
+@pytest.mark.parametrize("case", RESUMED, ids=str)
+def test_killed_and_resumed(case: Case, ending: Ending) -> None:
+    """SIGKILL at any event, then ``rpd resume``: every node passes, is paid for in its manifest, and no pod is left."""
+    assert ending.exit_code == -signal.SIGKILL
+    check(case, ending)
+    assert len(ending.reports) == 2
+
+
+@pytest.mark.parametrize("case", REAPED, ids=str)
+def test_killed_and_reaped(case: Case, ending: Ending) -> None:
+    """SIGKILL at any event, then ``rpd gc --yes``: no pod is left, and none of what was fetched is broken."""
+    assert ending.exit_code == -signal.SIGKILL
+    check(case, ending)

@@ -1,0 +1,149 @@
+"""What the journals tell of pods, and which pods nobody needs any more."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rpd.errors import PodNotFound, ReleaseError, TransientError, UsageError
+from rpd.pipeline import pods
+from rpd.values.pod import PodInfo, PodStatus
+
+HOST = socket.gethostname()
+DEAD = {"event": "run_started", "pid": 2**22 + 1, "host": HOST}
+ALIVE = {"event": "run_started", "pid": os.getppid(), "host": HOST}
+ELSEWHERE = {"event": "run_started", "pid": 2**22 + 1, "host": "another"}
+CREATED = {"event": "created", "pod_name": "rpd-a", "pod_id": "p"}
+NOW = 1000.0
+
+
+def pod(name: str = "rpd-a", **facts: Any) -> PodInfo:
+    return PodInfo(**{"id": "p", "name": name, "status": PodStatus.RUNNING, **facts})
+
+
+def write_run(runs: Path, name: str, *events: Mapping[str, Any]) -> None:
+    folder = runs / name
+    folder.mkdir()
+    lines = [json.dumps({"at": "2026-01-01T00:00:00.000+00:00", **event}) for event in events]
+    (folder / "events.jsonl").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+
+def intent(name: str = "rpd-a") -> dict[str, str]:
+    return {"event": "intent", "pod_name": name, "node": "deploy_a.py::fit[n1]"}
+
+
+def ended(event: str, how: str) -> dict[str, str]:
+    return {"event": event, "pod_name": "rpd-a", "pod_id": "p", "how": how}
+
+
+def armed(deadline: float) -> dict[str, Any]:
+    return {"event": "armed", "pod_name": "rpd-a", "deadline": deadline}
+
+
+@pytest.mark.parametrize(
+    ("events", "reason"),
+    [
+        ([DEAD, intent(), CREATED], "without giving it back"),
+        ([DEAD, intent()], "without giving it back"),
+        ([ALIVE, intent(), CREATED], ""),
+        ([ELSEWHERE, intent(), CREATED], ""),
+        ([DEAD, intent(), CREATED, armed(NOW + 1), ended("kept", "preserve")], ""),
+        ([DEAD, intent(), CREATED, armed(NOW - 1), ended("kept", "preserve")], "a time that is over"),
+        ([ALIVE, intent(), CREATED, armed(NOW - 1), ended("kept", "preserve")], "a time that is over"),
+        ([DEAD, intent(), CREATED, ended("kept", "preserve")], ""),
+        ([DEAD, intent(), CREATED, ended("released", "stop")], ""),
+        ([DEAD, intent(), CREATED, ended("released", "recycle")], ""),
+        ([DEAD, intent(), CREATED, ended("released", "delete")], "deleted, and is there"),
+        ([DEAD, ALIVE, intent(), CREATED], ""),
+    ],
+)
+def test_which_pods_are_left_over(tmp_path: Path, events: Sequence[Mapping[str, Any]], reason: str) -> None:
+    """A pod is reaped when its run is dead and never gave it back, or when it was kept for a time that is over."""
+    write_run(tmp_path, "run", *events)
+    found = pods.leftovers([pod()], tmp_path, now=NOW)
+    assert [held.run for held in found] == (["run"] if reason else [])
+    assert all(reason in held.reason for held in found)
+
+
+def test_pods_without_our_stamp_are_never_left_over(tmp_path: Path) -> None:
+    """Neither a pod of another name, though a journal knew it, nor one no journal knows is reaped."""
+    write_run(tmp_path, "run", DEAD, intent("theirs"), intent("rpd-a"))
+    assert pods.leftovers([pod("theirs"), pod("rpd-unknown")], tmp_path, now=NOW) == []
+
+
+def test_a_later_run_has_the_last_word(tmp_path: Path) -> None:
+    """A pod that was stopped to be used again belongs to the run that uses it."""
+    write_run(tmp_path, "1", DEAD, intent(), CREATED, ended("released", "recycle"))
+    write_run(tmp_path, "2", ALIVE, intent(), CREATED)
+    claim = pods.claims(tmp_path)["rpd-a"]
+    assert (claim.run, claim.is_driven, claim.ending, claim.pod_id) == ("2", True, "", "p")
+
+
+def test_a_stop_that_is_noted_is_on_purpose(tmp_path: Path) -> None:
+    """What ``rpd stop --keep-disk`` writes keeps ``rpd gc`` away from the pod."""
+    write_run(tmp_path, "run", DEAD, intent(), CREATED)
+    stopped = pod(status=PodStatus.EXITED)
+    assert len(pods.leftovers([stopped], tmp_path, now=NOW)) == 1
+    pods.note_stopped(pods.claims(tmp_path)["rpd-a"], stopped)
+    assert pods.leftovers([stopped], tmp_path, now=NOW) == []
+
+
+@pytest.mark.parametrize("wanted", ["p1", "rpd-a", "p1"[:2], "deploy_a.py::fit[n1]", "fit[n1]", "fit", "n1"])
+def test_a_pod_goes_by_id_name_or_node(tmp_path: Path, wanted: str) -> None:
+    """Its id, its name, how they begin, or the node that asked for it."""
+    write_run(tmp_path, "run", DEAD, intent("rpd-a"))
+    listed = [pod("rpd-a", id="p1"), pod("rpd-b", id="q1")]
+    assert pods.find(listed, wanted, pods.claims(tmp_path)).id == "p1"
+
+
+@pytest.mark.parametrize("wanted", ["rpd-", "x"])
+def test_a_pod_that_cannot_be_told(tmp_path: Path, wanted: str) -> None:
+    """More than one pod, and none, are usage errors."""
+    with pytest.raises(UsageError, match="say which|no pod"):
+        pods.find([pod("rpd-a", id="p1"), pod("rpd-b", id="q1")], wanted)
+
+
+def test_what_a_pod_costs() -> None:
+    """Disks come on top of the rate; a stopped pod costs its volume at twice the price; unknown is not nothing."""
+    running = pod(usd_per_hr=1.0, volume_gb=53, container_disk_gb=20)
+    assert pods.usd_per_hr(running) == pytest.approx(1.01)
+    assert pods.usd_per_hr(replace(running, status=PodStatus.EXITED)) == pytest.approx(53 * 0.2 / 730)
+    assert pods.usd_per_hr(pod()) is None
+
+
+@dataclass
+class Stubborn:
+    """A provider whose pod goes away after so many deletions, none of which says whether it worked."""
+
+    deletions: int
+    error: Exception | None = None
+    asked: list[str] = field(default_factory=list)
+
+    def delete(self, pod_id: str) -> None:
+        self.asked.append(pod_id)
+        if self.error is not None:
+            raise self.error
+
+    def get(self, pod_id: str) -> PodInfo | None:
+        return None if len(self.asked) >= self.deletions else pod()
+
+
+@pytest.mark.parametrize("error", [None, TransientError("502"), PodNotFound("p")])
+def test_a_deletion_counts_when_it_is_read_back(error: Exception | None) -> None:
+    """Whatever the call answers, only what is read back proves it."""
+    provider = Stubborn(2, error)
+    pods.delete(provider, pod())  # type: ignore[arg-type]
+    assert provider.asked == ["p", "p"]
+
+
+def test_a_deletion_that_is_never_confirmed() -> None:
+    """It ends in an error with the pod's id and the command that releases it."""
+    with pytest.raises(ReleaseError, match="rpd stop p$"):
+        pods.delete(Stubborn(9, TransientError("502")), pod(), tries=2)  # type: ignore[arg-type]

@@ -125,7 +125,11 @@ class _Page:
         yield f"<h1>rpd run {self.text(title)}</h1>"
         counts = [(outcome, summary.count(outcome)) for outcome in Outcome]
         told = [f'<b class="{outcome}">{number} {outcome}</b>' for outcome, number in counts if number]
-        told += [f"{n} {what}" for n, what in ((summary.deselected, "deselected"), (summary.not_run, "not run")) if n]
+        told += [
+            f"{n} {what}"
+            for n, what in ((summary.deselected, "deselected"), (summary.not_run, "not run"))
+            if n
+        ]
         yield f"<p>{', '.join(told) or 'nothing ran'}</p>"
         facts = {
             "time": format_duration(summary.seconds),
@@ -200,7 +204,9 @@ class _Page:
                 "cause": result.cause or "",
                 "reason": result.reason,
                 "attempts": result.attempts,
-                "pod": f"{pod.id}, {pod.gpu or 'CPU'} in {pod.datacenter or '?'} ({pod.final_state})" if pod else "",
+                "pod": f"{pod.id}, {pod.gpu or 'CPU'} in {pod.datacenter or '?'} ({pod.final_state})"
+                if pod
+                else "",
                 "folder": report.folder,
             }
         )

@@ -19,9 +19,7 @@ _MARKUP = frozenset("\\`*_{}[]<>|#!&~$@")
 class StepSummary:
     """Appends to ``path`` when a run is over; ``redact`` masks secrets, ``notice`` hears why it cannot be written."""
 
-    def __init__(
-        self, path: Path, *, redact: Callable[[str], str], notice: Callable[[str], object]
-    ) -> None:
+    def __init__(self, path: Path, *, redact: Callable[[str], str], notice: Callable[[str], object]) -> None:
         self._path = path
         self._redact = redact
         self._notice = notice
@@ -63,7 +61,14 @@ def _row(report: NodeReport) -> tuple[str, ...]:
     cause = f" ({result.cause})" if result.cause else ""
     gpu = (pod.gpu or "CPU") if pod else ""
     usd = f"{report.cost.estimated_usd:.2f}"
-    return report.node.id, f"{result.outcome}{cause}", gpu, format_duration(result.seconds), usd, result.reason
+    return (
+        report.node.id,
+        f"{result.outcome}{cause}",
+        gpu,
+        format_duration(result.seconds),
+        usd,
+        result.reason,
+    )
 
 
 def _cell(text: str, redact: Callable[[str], str]) -> str:

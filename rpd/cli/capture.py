@@ -28,6 +28,8 @@ def main(config: Config, manager: PluginManager) -> int:
     try:
         write_whole(path, text)
     except OSError as error:
-        raise UsageError(f"--output {config.output_file}: cannot be written: {error.strerror or error}") from error
+        raise UsageError(
+            f"--output {config.output_file}: cannot be written: {error.strerror or error}"
+        ) from error
     print(f"wrote {path}")
     return ExitCode.OK

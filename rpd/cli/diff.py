@@ -29,7 +29,8 @@ def main(config: Config, manager: PluginManager) -> int:
     if (left[1] is None) != (right[1] is None):
         raise UsageError("rpd diff compares two runs or two nodes, not one of each")
     sides = tuple(
-        run_facts(info) if entry is None else node_facts(_over(entry.report, entry.id)) for info, entry in (left, right)
+        run_facts(info) if entry is None else node_facts(_over(entry.report, entry.id))
+        for info, entry in (left, right)
     )
     found = differences(*sides)
     if config.as_json:
@@ -101,7 +102,10 @@ def _node_facts(report: NodeReport) -> Iterator[tuple[str, str]]:
     yield "python", environment.python
     yield "uname", environment.uname
     for step in report.steps:
-        yield f"step {step.index + 1}", f"{step.command} [{step.exit_code if step.exit_code is not None else 'ok'}]"
+        yield (
+            f"step {step.index + 1}",
+            f"{step.command} [{step.exit_code if step.exit_code is not None else 'ok'}]",
+        )
 
 
 def _prefixed(kind: str, values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -145,7 +145,9 @@ def stop(config: Config, manager: PluginManager) -> int:
             raise UsageError(f"rpd did not make {', '.join(foreign)}: say --yes to {verb} it all the same")
         diskless = [pod.id for pod in chosen if config.keep_disk and not pod.volume_gb]
         if diskless:
-            raise UsageError(f"{', '.join(diskless)}: there is no volume to keep; leave --keep-disk out to delete it")
+            raise UsageError(
+                f"{', '.join(diskless)}: there is no volume to keep; leave --keep-disk out to delete it"
+            )
         if not config.keep_disk:
             return _release(chosen, lambda pod: pods.delete(provider, pod), "deleted")
 
@@ -156,7 +158,9 @@ def stop(config: Config, manager: PluginManager) -> int:
 
         code = _release(chosen, stop_one, "stopped")
     for pod in chosen:
-        print(f"{pod.id} keeps its volume: ${stopped_usd_per_month(pod.volume_gb):.2f} a month until rpd stop {pod.id}")
+        print(
+            f"{pod.id} keeps its volume: ${stopped_usd_per_month(pod.volume_gb):.2f} a month until rpd stop {pod.id}"
+        )
     return code
 
 

@@ -32,12 +32,20 @@ def main(config: Config, manager: PluginManager) -> int:
     if entry is None:
         run = past_run(info)
         if config.as_json:
-            told = {**asdict(run.info), "state": run.state, "reports": [asdict(report) for report in run.reports]}
+            told = {
+                **asdict(run.info),
+                "state": run.state,
+                "reports": [asdict(report) for report in run.reports],
+            }
             print(json.dumps(told, indent=2, default=str))
         else:
             _print_run(run, config)
     elif config.as_json:
-        print(json.dumps({"id": entry.id, **(asdict(entry.report) if entry.report else {})}, indent=2, default=str))
+        print(
+            json.dumps(
+                {"id": entry.id, **(asdict(entry.report) if entry.report else {})}, indent=2, default=str
+            )
+        )
     else:
         print("\n".join(story(entry)))
     return ExitCode.OK
@@ -142,7 +150,11 @@ def _section(title: str, lines: Iterable[str]) -> Iterator[str]:
 
 
 def _attempt(attempt: AttemptRecord) -> str:
-    where = f" on {attempt.pod_id} ({attempt.gpu or 'CPU'} in {attempt.datacenter or '?'})" if attempt.pod_id else ""
+    where = (
+        f" on {attempt.pod_id} ({attempt.gpu or 'CPU'} in {attempt.datacenter or '?'})"
+        if attempt.pod_id
+        else ""
+    )
     cause = f" ({attempt.cause})" if attempt.cause else ""
     spent = f"{format_duration(attempt.seconds)}, ${attempt.estimated_usd:.4f}"
     return f"{attempt.number}. {attempt.outcome}{cause}{where}, {spent}{_reason(attempt.reason)}"
@@ -152,7 +164,9 @@ def _step(step: Step) -> str:
     code = "" if step.exit_code is None else f"exit {step.exit_code}"
     named = f"{step.name}: " if step.name not in ("", step.command) and step.kind == "run" else ""
     command = step.command.partition("\n")[0]
-    return f"{step.index + 1:>2}. {step.kind:<5} {format_duration(step.seconds):>7}  {code:<8} {named}{command}"
+    return (
+        f"{step.index + 1:>2}. {step.kind:<5} {format_duration(step.seconds):>7}  {code:<8} {named}{command}"
+    )
 
 
 def _artifact(artifact: ArtifactRecord) -> str:

@@ -48,7 +48,7 @@ def project_dir(request: Any) -> Path:
 def staged_dir(pod: Pod, project_dir: Path) -> str:
     """The project's folder on the pod, sent afresh for each node; its remote path."""
     run = current_run()
-    source = _checked_project(Path(project_dir))
+    source = _checked_project(project_dir if isinstance(project_dir, Path) else Path(project_dir))
     with run.phase("stage"):
         # Nodes that work on one pod side by side must not find their tree replaced by a neighbour's.
         place = f"{source.name}-gpu{run.gpus[0]}" if run.gpus else source.name

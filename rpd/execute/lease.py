@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 from typing import Any, Protocol
 
 from rpd.errors import (
@@ -180,7 +181,7 @@ class Lease:
         self._intended = True
         self.offer = offer
         self._record(
-            "intent", sync=True, pod_name=self.name, offer=str(offer), terms=asdict(offer) if offer else None
+            "intent", sync=True, pod_name=self.name, offer=str(offer), terms=_terms(offer) if offer else None
         )
         try:
             pod = self._provider.get(pod_id)
@@ -262,7 +263,7 @@ class Lease:
                 pod_name=self.name,
                 offer=str(offer),
                 usd_per_hr=offer.usd_per_hr,
-                terms=asdict(offer),
+                terms=_terms(offer),
                 kind=kind_of(self.request),
             )
             self._intended = True
@@ -552,6 +553,13 @@ def describe(request: PodRequest) -> str:
     return f"{request.gpu or 'a CPU pod'}{ceiling}{where} ({request.cloud} cloud)"
 
 
+@lru_cache(maxsize=1024)
+def _terms(offer: Offer) -> Mapping[str, Any]:
+    """Return an offer as a journal holds it."""
+    return asdict(offer)
+
+
+@lru_cache(maxsize=1024)
 def kind_of(request: PodRequest) -> str:
     """Return what tells pods apart that could stand in for each other: a hash of image, GPU, disks and start command."""
     told = (

@@ -66,6 +66,8 @@ class NodeRun:
     config: Any = None
     context: Any = None
     """The RunContext; not typed here, since it is made of the same parts."""
+    tells_fixtures: bool = True
+    """Whether any plugin wants to hear of fixtures; asking none of them for each fixture costs time all the same."""
     gpus: tuple[int, ...] = ()
     """Which GPUs of its pod the node has to itself, by index; empty: all of them."""
     share: float = 1.0

@@ -68,6 +68,10 @@ class Runner:
     def __init__(self, context: RunContext, scopes: Scopes) -> None:
         self._context = context
         self._scopes = scopes
+        hook = context.hook
+        self._tells_fixtures = bool(
+            hook.rpd_fixture_setup.get_hookimpls() or hook.rpd_fixture_teardown.get_hookimpls()
+        )
         self._late_errors: SimpleQueue[TeardownError] = SimpleQueue()
         self._live: dict[str, tuple[NodeRun, datetime, tuple[AttemptRecord, ...]]] = {}
 
@@ -169,6 +173,7 @@ class Runner:
             config=context.config,
             context=context,
             attempt=attempts.number,
+            tells_fixtures=self._tells_fixtures,
             gpu_after_oom=attempts.gpu,
         )
 

@@ -164,7 +164,7 @@ class Scopes:
         for dependent in reversed(instance.dependents):
             errors.extend(self._finish(dependent, dependent.last_user))
         errors.extend(run_finalizers(instance.finalizers, instance.definition, user))
-        if user is not None:
+        if user is not None and user.tells_fixtures:
             user.hook.rpd_fixture_teardown(node=user.node, fixture=instance.definition)
         return errors
 
@@ -302,7 +302,8 @@ class Setup:
         try:
             return _begin(definition, arguments, finalizers)
         finally:
-            self.run.hook.rpd_fixture_setup(node=self.node, fixture=definition)
+            if self.run.tells_fixtures:
+                self.run.hook.rpd_fixture_setup(node=self.node, fixture=definition)
 
     def add_finalizer(self, finalizer: Finalizer) -> None:
         """Call ``finalizer`` at the teardown of the node, before that of anything set up until now."""
@@ -322,7 +323,7 @@ class Setup:
         while self._finalizers:
             definition, finalizers = self._finalizers.pop()
             errors.extend(run_finalizers(finalizers, definition, self.run))
-            if definition.function is not self.node.definition.function:
+            if self.run.tells_fixtures and definition.function is not self.node.definition.function:
                 self.run.hook.rpd_fixture_teardown(node=self.node, fixture=definition)
         self._values.clear()
         self._scopes.leave(self.run, self._shared)

@@ -35,7 +35,7 @@ _rpd_stand() {
 """
 
 # RunPod's images have ~/.bashrc set all variables of PID 1, its PWD too: a shell would think itself elsewhere.
-_TRUE_PWD = """export PROMPT_COMMAND='cd "$(/bin/pwd -P)"; unset PROMPT_COMMAND'"""
+_STAND_AGAIN = """export PROMPT_COMMAND='cd "$(/bin/pwd -P)"; unset PROMPT_COMMAND'"""
 
 _HAND_OVER = r"""
 umask 077
@@ -49,7 +49,7 @@ printf '%s' "$_rpd_script" >"$_rpd_file" && echo "$_rpd_file"
 def script(place: Place, command: str = "") -> str:
     """Return a sh script that becomes ``command`` (bash's, else sh's), or an interactive shell, at ``place``."""
     shell = "$(command -v bash || command -v sh)"
-    begin = f'exec "{shell}" -c {shlex.quote(command)}' if command else f'{_TRUE_PWD}\n  exec "{shell}"'
+    begin = f'exec "{shell}" -c {shlex.quote(command)}' if command else f'{_STAND_AGAIN}\n  exec "{shell}"'
     key = shlex.quote(folder_name(place.key)) if place.key else "''"
     lines = (
         'rm -f -- "$0"',

@@ -73,7 +73,11 @@ class Target:
         """Return the command line that opens a shell with plain ``ssh``."""
         ssh = self.pod.ssh
         assert ssh is not None
-        options = [f"UserKnownHostsFile={self.known_hosts}", f"HostKeyAlias={self.pod.id}", "IdentitiesOnly=yes"]
+        options = [
+            f"UserKnownHostsFile={self.known_hosts}",
+            f"HostKeyAlias={self.pod.id}",
+            "IdentitiesOnly=yes",
+        ]
         words = ["ssh", "-i", str(self.private_key)]
         for option in options:
             words += ["-o", option]
@@ -122,7 +126,9 @@ def _command(work: Work, event: Mapping[str, Any]) -> LastCommand | None:
 def is_driven(run_folder: Path) -> bool:
     """Whether the process of a run is still there."""
     path = run_folder / journal.FILE_NAME
-    started = [event for event in journal.read(path) if event["event"] == "run_started"] if path.is_file() else []
+    started = (
+        [event for event in journal.read(path) if event["event"] == "run_started"] if path.is_file() else []
+    )
     return bool(started) and pods.is_running(started[-1])
 
 
@@ -187,11 +193,15 @@ def _workers(run_folder: Path, pod_name: str) -> list[tuple[NodeEntry, Work]]:
 
 def _target(runs_path: Path, pod: PodInfo, entry: NodeEntry | None, work: Work) -> Target:
     if pod.status is not PodStatus.RUNNING or pod.ssh is None:
-        raise RpdError(f"pod {pod.id} ({pod.name}) cannot be reached: it is {pod.status}, without an SSH port")
+        raise RpdError(
+            f"pod {pod.id} ({pod.name}) cannot be reached: it is {pod.status}, without an SSH port"
+        )
     files = _key_holder(runs_path, pod.id)
     if files is None:
         raise UsageError(f"no run in {runs_path} has the key of pod {pod.id} ({pod.name})")
-    return Target(pod=pod, private_key=files.private_key, known_hosts=files.known_hosts, node=entry, work=work)
+    return Target(
+        pod=pod, private_key=files.private_key, known_hosts=files.known_hosts, node=entry, work=work
+    )
 
 
 def _key_holder(runs_path: Path, pod_id: str) -> RunFiles | None:
@@ -229,4 +239,3 @@ def _is_alive(provider: Provider, pod_id: str) -> bool | None:
     except ProviderError:
         return None
     return pod is not None and pod.status is PodStatus.RUNNING
-

@@ -206,6 +206,12 @@ def note_stopped(claim: Claim, pod: PodInfo) -> None:
     """Tell the journal of the pod's run that it was stopped on purpose, so that nobody takes it for left behind."""
     written = journal.FileJournal(claim.folder / journal.FILE_NAME, lambda record: record)
     written.write(
-        "released", sync=True, node=claim.node, pod_name=pod.name, pod_id=pod.id, final_state="stopped", how="stop"
+        "released",
+        sync=True,
+        node=claim.node,
+        pod_name=pod.name,
+        pod_id=pod.id,
+        final_state="stopped",
+        how="stop",
     )
     written.close()

@@ -99,7 +99,9 @@ def _packages(python: Path) -> dict[str, str]:
         split = (line.split("\t") for line in _say(python, _LIST).splitlines())
         rows = [(row[0], row[1], row[2]) for row in split if len(row) == 3]
     named = sorted(((name.lower(), version, url) for name, version, url in rows), reverse=True)
-    return {name: f"{version} @ {_address(url)}" if url else version for name, version, url in reversed(named)}
+    return {
+        name: f"{version} @ {_address(url)}" if url else version for name, version, url in reversed(named)
+    }
 
 
 def _address(direct_url: str) -> str:

@@ -62,7 +62,9 @@ def choose(ids: Sequence[str], wanted: str, what: str) -> str:
             return meant[0]
         if meant:
             raise UsageError(f"{wanted!r} may be any of these {what}s; say more of it:{_listed(meant)}")
-    raise UsageError(f"there is no {what} {wanted!r}; there are:{_listed(ids)}" if ids else f"there is no {what}")
+    raise UsageError(
+        f"there is no {what} {wanted!r}; there are:{_listed(ids)}" if ids else f"there is no {what}"
+    )
 
 
 def _meanings(ids: Sequence[str], wanted: str) -> Iterable[list[str]]:

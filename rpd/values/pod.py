@@ -30,7 +30,7 @@ class PodRequest:
     min_memory_gb: int | None = None
     cuda: tuple[str, ...] = ()
     ports: tuple[str, ...] = ()
-    env: Mapping[str, str] = field(default_factory=dict)
+    env: Mapping[str, str] = field(default_factory=dict, hash=False)
     docker_args: str | None = None
     template_id: str | None = None
 

@@ -61,7 +61,9 @@ def test_a_killed_run_is_unfinished(project: Project, swept: RunResult) -> None:
     """A run whose end was never written, and whose process is gone, is told with what carries it on."""
     assert swept.run_dir is not None
     file = swept.run_dir / "run.toml"
-    file.write_text(re.sub(r'(?m)^(finished = ).*$', r'\1""', file.read_text(encoding="utf-8")), encoding="utf-8")
+    file.write_text(
+        re.sub(r"(?m)^(finished = ).*$", r'\1""', file.read_text(encoding="utf-8")), encoding="utf-8"
+    )
     assert f"unfinished: rpd resume {run_id(swept)}" in project.command("runs").out
 
 
@@ -95,7 +97,11 @@ def test_run_sorts_its_tables(project: Project) -> None:
     """The table at the end of a run follows ``--sort``, also as a key of the configuration."""
     project.write({"deploy_a.py": SWEEP, "rpd.toml": 'sort = "loss"\n'})
     assert re.findall(r"(?m)^(0\.\d) +(?:passed|failed)", project.run().out) == ["0.3", "0.2", "0.1"]
-    assert re.findall(r"(?m)^(0\.\d) +(?:passed|failed)", project.run("--sort=lr").out) == ["0.1", "0.2", "0.3"]
+    assert re.findall(r"(?m)^(0\.\d) +(?:passed|failed)", project.run("--sort=lr").out) == [
+        "0.1",
+        "0.2",
+        "0.3",
+    ]
 
 
 def test_report_as_json(project: Project, swept: RunResult) -> None:
@@ -146,7 +152,7 @@ def test_github_gets_a_step_summary(project: Project, tmp_path: Path) -> None:
 
 def add_artifact(run_dir: Path, files: dict[str, str]) -> Path:
     """Add to the first node of a run what a pull would have left."""
-    manifest = sorted(run_dir.glob("*/manifest.toml"))[0]
+    manifest = min(run_dir.glob("*/manifest.toml"))
     folder = manifest.parent
     for name, text in files.items():
         (folder / "artifacts" / name).parent.mkdir(parents=True, exist_ok=True)

@@ -53,9 +53,7 @@ def test_show_a_node(project: Project, ran: RunResult) -> None:
         assert fact in told
 
 
-@pytest.mark.parametrize(
-    "wanted", ["deploy_a.py::evaluate", "evaluate", "eval", "deploy_a.py::e", "valuat"]
-)
+@pytest.mark.parametrize("wanted", ["deploy_a.py::evaluate", "evaluate", "eval", "deploy_a.py::e", "valuat"])
 def test_a_node_goes_by_several_names(project: Project, ran: RunResult, wanted: str) -> None:
     """An id, a name, the beginning of either, or a part that only one id has."""
     assert project.command("show", wanted).out.startswith("deploy_a.py::evaluate\n")

@@ -85,7 +85,9 @@ def test_no_trace_of_a_secret_is_left_on_the_pod(project: Project, kept: RunResu
     assert result.out.split() == ["0", "0"]
 
 
-def test_print_gives_a_command_line_for_plain_ssh(project: Project, kept: RunResult, emulator: Launched) -> None:
+def test_print_gives_a_command_line_for_plain_ssh(
+    project: Project, kept: RunResult, emulator: Launched
+) -> None:
     """``--print`` prints a command line with the run's key and the pinned host key."""
     printed = project.command("ssh", "keep", "--print").out
     key = f"{kept.run_dir}/.ssh/id_ed25519"
@@ -98,7 +100,10 @@ def test_a_pod_by_its_id(project: Project, kept: RunResult, emulator: Launched) 
     pod_id = emulator.pods()[0]["id"]
     assert project.command("ssh", pod_id, "--", "echo $RPD_NODE").out == "deploy_a.py::keep\n"
     missing = project.command("ssh", "nopod", "--", "true")
-    assert (missing.exit_code, missing.err.startswith("rpd: error: 'nopod' is neither a pod nor a node")) == (4, True)
+    assert (missing.exit_code, missing.err.startswith("rpd: error: 'nopod' is neither a pod nor a node")) == (
+        4,
+        True,
+    )
     assert "Traceback" not in missing.err
 
 
@@ -107,8 +112,8 @@ def test_a_forwarded_port(project: Project, kept: RunResult) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     serve = (
-        "python3 -c 'import socket; s=socket.create_server((\"127.0.0.1\", 8123)); print(\"up\", flush=True); "
-        "c=s.accept()[0]; c.sendall(b\"from the pod\"); c.close()'"
+        'python3 -c \'import socket; s=socket.create_server(("127.0.0.1", 8123)); print("up", flush=True); '
+        'c=s.accept()[0]; c.sendall(b"from the pod"); c.close()\''
     )
     running = project.rpd.start(
         project.folder, "keep", "--forward", f"{port}:8123", "--", serve, command="ssh"
@@ -173,7 +178,7 @@ def test_a_shell_on_a_terminal(project: Project, kept: RunResult) -> None:
     typist.process.send_signal(signal.SIGWINCH)
     typist.type("until test \"$(stty size)\" = '22 77'; do sleep 0.1; done; echo re''sized\n")
     typist.sees("resized")
-    typist.type("sh -c 'trap \"echo inter\"\"rupted\" INT; echo re\"\"ady; sleep 300'\n")
+    typist.type('sh -c \'trap "echo inter""rupted" INT; echo re""ady; sleep 300\'\n')
     typist.sees("ready")
     typist.type("\x03")
     typist.sees("interrupted")

@@ -10,8 +10,8 @@ from rpd.errors import Cause, ExitCode
 from rpd.values.report import Outcome
 from tests.faults.conftest import MOMENTS, TWO, Case, Ending, check
 
-OVER = ("released", "node_finished")
-"""Events after which the node has passed, whatever comes."""
+OVER = ("run_finished", "pull_started", "pull_finished", "released", "node_finished")
+"""Events after which the node passes, whatever comes: no command is left to be ended."""
 
 
 def _interrupted(moment: str) -> Case:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
+from rpd.emulator.launch import Launched
 from rpd.errors import Cause, ExitCode
 from rpd.values.report import Outcome
-from tests.faults.conftest import JOB, WAITS, Case, Ending, check
+from tests.faults.conftest import JOB, WAITS, Case, Driver, Ending, check
 
 READY = ("--ssh-ready-timeout-sec", "3")
 INFRA = {"exit_code": ExitCode.FAILED, "outcome": Outcome.ERROR, "cause": Cause.INFRA}
@@ -19,6 +21,8 @@ def api(kind: str, operation: str, *, times: int | None = 1, after: int = 0, **p
     """Return a fault of the answers to one operation."""
     return {"kind": kind, "times": times, "after": after, "match": {"operation": operation}, **params}
 
+
+STOPS = JOB.replace("budget=", 'lifecycle=Lifecycle(on_success="stop"), budget=')
 
 ANSWERS = [
     Case(id="create: hiccup", faults=(api("hiccup", "create"),), slack=3),
@@ -47,6 +51,8 @@ ANSWERS = [
     Case(id="terminate: reset after", faults=(api("reset", "terminate", when="after"),), slack=2),
     Case(id="terminate: anonymous", faults=(api("anonymous", "terminate", times=2),)),
     Case(id="terminate: 410", faults=(api("gone", "terminate"),), says="REST v2"),
+    Case(id="stop: 502 after", job=STOPS, kept=1, slack=2, faults=(api("server-error", "stop", when="after"),)),
+    Case(id="stop: rate limit", job=STOPS, kept=1, faults=(api("rate-limit", "stop", times=2),)),
     Case(id="terminate: never", faults=(api("error", "terminate", times=None),), kept=1, long=True,
          outcome=Outcome.ERROR, cause=Cause.INFRA, exit_code=ExitCode.POD_NOT_RELEASED),
 ]  # fmt: skip
@@ -106,12 +112,23 @@ def test_pods_and_their_world(case: Case, ending: Ending) -> None:
 LOST = {"exit_code": ExitCode.FAILED, "outcome": Outcome.ERROR, "cause": Cause.LOST}
 ONCE = WAITS.replace("@rpd.job", "@rpd.mark.retry(infra=0)\n@rpd.job")
 
+
+
+def _dead_host_then_ctrl_c(emulator: Launched, driver: Driver) -> None:
+    emulator.inject({"kind": "lose-host", "status": "RUNNING"})
+    driver.send_signal(signal.SIGINT)
+
+
 MEANWHILE = [
     Case(id="host lost while running", job=ONCE, slack=5, **LOST,
          meanwhile=lambda emulator, _driver: emulator.inject({"kind": "lose-host", "status": "EXITED"})),
     Case(id="outbid while running", job=ONCE, slack=5, **LOST,
          meanwhile=lambda emulator, _driver: emulator.inject({"kind": "outbid"})),
     Case(id="balance runs out", job=ONCE, slack=5, **LOST, meanwhile=lambda emulator, _driver: emulator.set_balance(0)),
+    Case(id="balance runs out, and the next try is refused", job=WAITS, slack=5, attempts=2, says="not enough credit",
+         meanwhile=lambda emulator, _driver: emulator.set_balance(0), **INFRA),
+    Case(id="host dead, then Ctrl-C", job=ONCE, slack=5, meanwhile=_dead_host_then_ctrl_c,
+         exit_code=ExitCode.INTERRUPTED, outcome=Outcome.ERROR, cause=Cause.INTERRUPTED),
 ]  # fmt: skip
 
 

@@ -106,7 +106,7 @@ def test_a_pod_goes_by_id_name_or_node(tmp_path: Path, wanted: str) -> None:
 @pytest.mark.parametrize("wanted", ["rpd-", "x"])
 def test_a_pod_that_cannot_be_told(tmp_path: Path, wanted: str) -> None:
     """More than one pod, and none, are usage errors."""
-    with pytest.raises(UsageError, match="say which|no pod"):
+    with pytest.raises(UsageError, match=r"say which|no pod"):
         pods.find([pod("rpd-a", id="p1"), pod("rpd-b", id="q1")], wanted)
 
 
@@ -145,5 +145,5 @@ def test_a_deletion_counts_when_it_is_read_back(error: Exception | None) -> None
 
 def test_a_deletion_that_is_never_confirmed() -> None:
     """It ends in an error with the pod's id and the command that releases it."""
-    with pytest.raises(ReleaseError, match="rpd stop p$"):
+    with pytest.raises(ReleaseError, match=r"rpd stop p$"):
         pods.delete(Stubborn(9, TransientError("502")), pod(), tries=2)  # type: ignore[arg-type]

@@ -34,7 +34,10 @@ def test_a_ranking_needs_a_name(text: str) -> None:
         Ranking.parse(text)
 
 
-@given(st.lists(st.one_of(st.none(), st.integers(), st.floats(), st.text(max_size=3), st.booleans())), st.booleans())
+@given(
+    st.lists(st.one_of(st.none(), st.integers(), st.floats(), st.text(max_size=3), st.booleans())),
+    st.booleans(),
+)
 def test_ranked_is_a_permutation_in_order(values: list[Any], descending: bool) -> None:
     """Nothing is lost, numbers are in order, and what has no value (or NaN) comes last either way."""
     given_reports = [report(str(n), **({} if v is None else {"m": v})) for n, v in enumerate(values)]

@@ -1,0 +1,71 @@
+"""The step summary: a short table in Markdown, whatever stands in it."""
+
+from __future__ import annotations
+
+import html
+import re
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rpd.record.redact import Redactor
+from rpd.step_summary import MOST_ROWS, StepSummary, lines
+from rpd.values.report import NodeRecord, NodeReport, Outcome, Result, RunSummary
+
+
+def summary(*held: tuple[str, Outcome, str], **facts: object) -> RunSummary:
+    reports = tuple(
+        NodeReport(
+            node=NodeRecord(id=node_id, job="j", file="f", line=1),
+            result=Result(outcome=outcome, reason=reason),
+        )
+        for node_id, outcome, reason in held
+    )
+    return RunSummary(folder="", reports=reports, seconds=61.0, **facts)  # type: ignore[arg-type]
+
+
+@given(st.text())
+def test_any_text_stays_in_its_cell(text: str) -> None:
+    """No reason ends a row, begins another cell or makes a link or an element."""
+    told = list(lines(summary(("a", Outcome.FAILED, text))))
+    row = told[-1]
+    assert len(told) == 5
+    assert row.count("|") == 7
+    assert not re.search(r"[`*<>\[\]]", row)
+
+
+def test_a_reason_reads_as_it_was() -> None:
+    """Escaping changes nothing for the reader."""
+    row = list(lines(summary(("a::b[c]", Outcome.FAILED, "x | <y> *z*"))))[-1]
+    assert html.unescape(row).startswith("| a::b[c] | failed | ")
+    assert html.unescape(row).endswith("| x | <y> *z* |")
+
+
+def test_what_did_not_pass_comes_first_and_long_runs_are_cut() -> None:
+    """A hundred nodes are fifty rows, failures first, and a line with how many more there are."""
+    many = [(f"n{number}", Outcome.PASSED, "") for number in range(99)]
+    told = list(lines(summary(*many, ("bad", Outcome.ERROR, "why"))))
+    assert told[0] == "### rpd: 99 passed, 1 error in 1m01s, $0.00"
+    rows = [line for line in told if line.startswith("| ")][2:]
+    assert rows[0].startswith("| bad | error ")
+    assert (len(rows), told[-1]) == (MOST_ROWS, f"… and {100 - MOST_ROWS} more")
+
+
+def test_pods_that_may_bill_stand_out() -> None:
+    """They are told above the table."""
+    assert list(lines(summary(unreleased=("pod1",))))[2] == "**May still bill:** pod1"
+
+
+def test_it_is_appended_masked_and_costs_nothing_where_it_cannot(tmp_path: Path) -> None:
+    """Secrets are masked; a file that cannot be written is told, and nothing else happens."""
+    told: list[str] = []
+    file = tmp_path / "s.md"
+    redact = Redactor(["sesame-81f2"]).text
+    StepSummary(file, redact=redact, notice=told.append).rpd_run_finished(
+        summary(("a", Outcome.FAILED, "sesame-81f2"))
+    )
+    assert "sesame" not in file.read_text(encoding="utf-8")
+    assert told == []
+    StepSummary(tmp_path, redact=redact, notice=told.append).rpd_run_finished(summary())
+    assert len(told) == 1

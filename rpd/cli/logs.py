@@ -15,7 +15,7 @@ from rpd.execute.files import NodeFiles
 from rpd.hooks import PluginManager
 from rpd.pipeline import attach
 from rpd.pipeline.attach import LastCommand, Work
-from rpd.record.lookup import NodeEntry, read_manifest
+from rpd.record.lookup import NodeEntry
 from rpd.record.redact import Redactor
 
 LOOK_SECONDS = 0.2
@@ -80,7 +80,7 @@ def _follow(config: Config, run_folder: Path, entry: NodeEntry, log: _Log) -> No
         if journal.changed():
             work = attach.work_of(entry.folder)
         log.print_new()
-        if work.is_over and read_manifest(entry.folder) is not None:
+        if work.is_over and entry.report is not None:
             log.print_new()
             return
         if time.monotonic() - asked >= _IMPATIENCE_SECONDS:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,14 +12,14 @@ from rpd.cli.table import table
 from rpd.config import Config
 from rpd.errors import ExitCode, UsageError
 from rpd.hooks import PluginManager
-from rpd.pipeline.lookback import PastRun, RunState, past_run, run_named
+from rpd.pipeline.lookback import Overview, PastRun, RunState, overview, past_run, run_named
 from rpd.record import history, results
 from rpd.record.verify import Checked, check
 from rpd.record.whole import write_whole
 from rpd.terminal.past import print_results
 from rpd.values.duration import format_duration
 from rpd.values.ranking import Ranking, columns, ranked
-from rpd.values.report import NodeReport, Outcome
+from rpd.values.report import NodeReport
 
 _HEAD = ("RUN", "STARTED (UTC)", "NODES", "OUTCOMES", "$", "TIME", "FAR END", "STATE")
 
@@ -31,7 +30,7 @@ def main(config: Config, manager: PluginManager) -> int:
     if config.args:
         raise UsageError("rpd runs takes no argument: rpd show RUN tells of one run")
     found = history.runs(config.runs_path)
-    shown = [past_run(info) for info in (found[: config.most_runs] if config.most_runs else found)]
+    shown = [overview(info) for info in (found[: config.most_runs] if config.most_runs else found)]
     if config.as_json:
         print(json.dumps([_as_json(run) for run in shown], indent=2))
     elif not shown:
@@ -43,34 +42,29 @@ def main(config: Config, manager: PluginManager) -> int:
     return ExitCode.OK
 
 
-def _row(run: PastRun) -> tuple[str, ...]:
+def _row(run: Overview) -> tuple[str, ...]:
     info = run.info
     return (
         info.id,
         info.started[:19].replace("T", " "),
-        str(info.nodes or len(run.reports)),
+        str(info.nodes or sum(run.outcomes.values())),
         _outcomes(run),
-        f"{run.summary.estimated_usd:.2f}",
+        f"{run.usd:.2f}",
         format_duration(info.seconds) if info.finished else "",
         info.far_end,
         f"unfinished: rpd resume {info.id}" if run.state is RunState.UNFINISHED else str(run.state),
     )
 
 
-def _counts(run: PastRun) -> Mapping[str, int]:
-    return {each.value: number for each in Outcome if (number := run.summary.count(each))}
-
-
-def _outcomes(run: PastRun) -> str:
-    parts = [f"{number} {outcome}" for outcome, number in _counts(run).items()]
-    if run.summary.not_run:
-        parts.append(f"{run.summary.not_run} not {'yet over' if run.state is RunState.RUNNING else 'run'}")
+def _outcomes(run: Overview) -> str:
+    parts = [f"{number} {outcome}" for outcome, number in run.outcomes.items()]
+    if run.not_run:
+        parts.append(f"{run.not_run} not {'yet over' if run.state is RunState.RUNNING else 'run'}")
     return ", ".join(parts) or "none"
 
 
-def _as_json(run: PastRun) -> dict[str, Any]:
-    told = asdict(run.info)
-    return {**told, "state": run.state, "outcomes": _counts(run), "usd": run.summary.estimated_usd}
+def _as_json(run: Overview) -> dict[str, Any]:
+    return {**asdict(run.info), "state": run.state, "outcomes": dict(run.outcomes), "usd": run.usd}
 
 
 def _one_run(config: Config) -> PastRun:

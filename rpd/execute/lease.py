@@ -349,6 +349,7 @@ class Lease:
         except TransientError:
             return None
         if pod is None:
+            self._stop.check()  # a second Ctrl-C released it
             raise PodLost(f"pod {self.pod.id} is gone")
         return pod
 
@@ -539,7 +540,16 @@ class Lease:
         self._ended = time.monotonic()
         self.final_state = final_state
         event = "kept" if final_state == "running" else "released"
-        self._record(event, sync=True, pod_name=self.name, pod_id=pod_id, final_state=final_state, how=how)
+        self._record(
+            event,
+            sync=True,
+            pod_name=self.name,
+            pod_id=pod_id,
+            final_state=final_state,
+            how=how,
+            seconds=round(self.age_seconds, 3),
+            usd=round(self.age_seconds * self.total_usd_per_hr / 3600, 6),
+        )
 
 
 def _is_stopped(pod: PodInfo | None) -> bool:

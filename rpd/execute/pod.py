@@ -423,6 +423,8 @@ class _What:
 
 def _key(run: NodeRun) -> str:
     """Return the name of the next command's folder on the pod: the same again when a run is carried on."""
+    if run.files is None:
+        return ""
     node = hashlib.sha256(run.node.id.encode(errors="surrogatepass")).hexdigest()[:12]
     return f"{node}-{run.attempt}-{len(run.steps)}"
 

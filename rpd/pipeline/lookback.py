@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -13,7 +13,7 @@ from rpd.pipeline.attach import is_driven
 from rpd.record import history, lookup
 from rpd.record.lookup import NodeEntry
 from rpd.record.run import RunInfo
-from rpd.values.report import NodeReport, RunSummary
+from rpd.values.report import NodeReport, Outcome, RunSummary
 
 
 class RunState(StrEnum):
@@ -28,7 +28,7 @@ class RunState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PastRun:
-    """A run as its folder tells it now: nodes by outcome and money also of one that is not over."""
+    """A run as its folder tells it now, with its reports."""
 
     info: RunInfo
     state: RunState
@@ -48,6 +48,29 @@ class PastRun:
             unreleased=info.unreleased,
             leftover=info.leftover,
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overview:
+    """A run in a line: its state, its nodes by outcome, what it cost (USD), how many nodes were not run (yet)."""
+
+    info: RunInfo
+    state: RunState
+    outcomes: Mapping[str, int]
+    usd: float
+    not_run: int
+
+
+def overview(info: RunInfo) -> Overview:
+    """Return a run in a line; the manifests of one that is over need not be read for it."""
+    state = state_of(info)
+    if state is RunState.FINISHED:
+        return Overview(info=info, state=state, outcomes=info.outcomes, usd=info.usd, not_run=info.not_run)
+    summary = past_run(info).summary
+    counts = {each.value: number for each in Outcome if (number := summary.count(each))}
+    return Overview(
+        info=info, state=state, outcomes=counts, usd=summary.estimated_usd, not_run=summary.not_run
+    )
 
 
 def state_of(info: RunInfo) -> RunState:

@@ -22,6 +22,7 @@ class Prices:
         self._overrides = overrides
         self._offers: dict[int, tuple[Offer, ...]] = {}
         self._requests: dict[tuple[int, object], PodRequest] = {}
+        self._worst: dict[tuple[int, int], float | None] = {}
 
     def request(self, node: Node) -> PodRequest:
         """Return the pod request of a node, as far as it is known before its fixtures run."""
@@ -46,6 +47,12 @@ class Prices:
 
         None where nothing is on offer.
         """
+        key = (id(node.job), id(self.request(node)))
+        if key not in self._worst:
+            self._worst[key] = self._work_out(node)
+        return self._worst[key]
+
+    def _work_out(self, node: Node) -> float | None:
         budget = self._overrides.budget(node.job.budget)
         try:
             offers = self.offers(node)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rpd.errors import RpdError, UsageError
 from rpd.execute import journal
-from rpd.record import history, manifest
+from rpd.record import manifest
 from rpd.record.run import RunInfo
 from rpd.values.report import NodeReport
 
@@ -17,11 +17,19 @@ _MOST_CANDIDATES = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeEntry:
-    """A node of a run: where its files are, and its report once there is one."""
+    """A node of a run: where its files are, and when it began (UTC, ISO 8601)."""
 
     id: str
     folder: Path
-    report: NodeReport | None = None
+    began: str = ""
+
+    @property
+    def report(self) -> NodeReport | None:
+        """Its report, read now; None while there is none that can be read."""
+        try:
+            return manifest.read(self.folder / manifest.FILE_NAME)
+        except RpdError:
+            return None
 
 
 def run_named(found: Sequence[RunInfo], wanted: str = "") -> RunInfo:
@@ -38,12 +46,30 @@ def run_named(found: Sequence[RunInfo], wanted: str = "") -> RunInfo:
 
 
 def entries(run_folder: Path) -> list[NodeEntry]:
-    """Return the nodes of a run in the order they began; those that have not ended are without a report."""
-    known = {Path(report.folder): report for report in history.reports(run_folder)}
-    found = [NodeEntry(id=report.node.id, folder=folder, report=report) for folder, report in known.items()]
-    begun = sorted(run_folder.glob(f"*/{journal.FILE_NAME}"), key=lambda path: (_began(path), path))
-    under_way = ((path.parent, _node_id(path)) for path in begun if path.parent not in known)
-    return [*found, *(NodeEntry(id=node_id, folder=folder) for folder, node_id in under_way if node_id)]
+    """Return the nodes of a run in the order they began, whether they have ended or not."""
+    # A node's journal tells who it is in its first line; its manifest, which may be long, is read where it is wanted.
+    found = {
+        path.parent: entry for path in run_folder.glob(f"*/{journal.FILE_NAME}") if (entry := _begun(path))
+    }
+    for path in run_folder.glob(f"*/{manifest.FILE_NAME}"):
+        if path.parent not in found and (entry := _told(path)):
+            found[path.parent] = entry
+    return sorted(found.values(), key=lambda entry: (entry.began, entry.id))
+
+
+def _begun(path: Path) -> NodeEntry | None:
+    for event in journal.read(path):
+        if event.get("node"):
+            return NodeEntry(id=str(event["node"]), folder=path.parent, began=str(event.get("at", "")))
+    return None
+
+
+def _told(path: Path) -> NodeEntry | None:
+    try:
+        report = manifest.read(path)
+    except RpdError:
+        return None
+    return NodeEntry(id=report.node.id, folder=path.parent, began=report.result.started)
 
 
 def node_named(found: Sequence[NodeEntry], wanted: str) -> NodeEntry:
@@ -83,19 +109,3 @@ def _listed(ids: Sequence[str]) -> str:
     lines = [f"\n  {each}" for each in ids[:_MOST_CANDIDATES]]
     more = len(ids) - len(lines)
     return "".join([*lines, f"\n  … and {more} more" if more else ""])
-
-
-def read_manifest(folder: Path) -> NodeReport | None:
-    """Return the report in a node's folder, None where there is none to read."""
-    try:
-        return manifest.read(folder / manifest.FILE_NAME)
-    except RpdError:
-        return None
-
-
-def _began(path: Path) -> str:
-    return next((str(event.get("at", "")) for event in journal.read(path)), "")
-
-
-def _node_id(path: Path) -> str:
-    return next((str(event["node"]) for event in journal.read(path) if event.get("node")), "")

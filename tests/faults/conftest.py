@@ -62,14 +62,13 @@ CUT = """
 import os, signal, threading
 
 def at(moment):
-    global cut
-    if moment != os.environ.get("CUT_AT") or cut:
+    seen[moment] = seen.get(moment, 0) + 1
+    if os.environ.get("CUT_AT") not in (f"{moment} {seen[moment]}", moment if seen[moment] == 1 else None):
         return
-    cut = True
     os.kill(os.getpid(), int(os.environ["CUT_WITH"]))
     noticed.wait(20)
 
-cut = False
+seen = {}
 noticed = threading.Event()
 
 def rpd_notice(text):
@@ -91,7 +90,7 @@ def rpd_step_finished(step):
 def rpd_node_report(report):
     at("node_finished")
 """
-"""A conftest that sends its own process a signal the first time an event has reached the journal."""
+"""A conftest that sends its own process a signal when an event has reached the journal: the first, or ``EVENT N``: the Nth."""
 
 MOMENTS = (
     "node_started", "intent", "created", "ready", "armed", "put_started", "put_finished", "run_started",

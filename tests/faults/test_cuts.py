@@ -58,3 +58,24 @@ def test_killed_and_reaped(case: Case, ending: Ending) -> None:
     """SIGKILL at any event, then ``rpd gc --yes``: no pod is left, and none of what was fetched is broken."""
     assert ending.exit_code == -signal.SIGKILL
     check(case, ending)
+
+
+ANOTHER = [
+    Case(
+        id=f"SIGKILL at {moment} of the second attempt, resume",
+        faults=({"kind": "lose-host", "on": "boot", "times": 1, "status": "EXITED"},),
+        cut_at=f"{moment} 2",
+        cut_with=signal.SIGKILL,
+        then=("resume",),
+        attempts=2,
+        slack=5,
+    )
+    for moment in ("node_started", "created", "released")
+]
+
+
+@pytest.mark.parametrize("case", ANOTHER, ids=str)
+def test_killed_in_a_later_attempt(case: Case, ending: Ending) -> None:
+    """What went before the attempt in which the driver was killed stays on record, with what it cost."""
+    assert ending.exit_code == -signal.SIGKILL
+    check(case, ending)

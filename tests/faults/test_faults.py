@@ -71,7 +71,7 @@ def boot(kind: str, *, times: int | None = 1, **params: Any) -> Mapping[str, Any
 
 def live(kind: str, **params: Any) -> Mapping[str, Any]:
     """Return a fault that strikes the first pod once it has booted."""
-    return {"kind": kind, "on": "boot", "times": 1, **params}
+    return {"kind": kind, "on": "boot", **{"times": 1, **params}}
 
 
 STOCK = {"exit_code": ExitCode.FAILED, "outcome": Outcome.ERROR, "cause": Cause.STOCK}
@@ -99,6 +99,7 @@ WORLD = [
     Case(id="SSH dropped while files are fetched", faults=(live("drop-ssh", after_bytes=1_000_000),)),
     Case(id="SSH down for a while", faults=(live("drop-ssh", after_bytes=550_000, down_seconds=2.0),)),
     Case(id="host lost at boot", faults=(live("lose-host", status="EXITED"),), attempts=2, slack=5),
+    Case(id="host lost at boot twice", faults=(live("lose-host", status="EXITED", times=2),), attempts=3, slack=10),
     Case(id="outbid at boot", faults=(live("outbid"),), attempts=2, slack=5),
 ]  # fmt: skip
 

@@ -12,6 +12,7 @@ from rpd.cli.account import account
 from rpd.cli.table import table
 from rpd.config import Config
 from rpd.errors import ExitCode, ReleaseError, UsageError
+from rpd.execute import giveback
 from rpd.hooks import PluginManager
 from rpd.pipeline import pods
 from rpd.pipeline.pods import Claim
@@ -149,10 +150,10 @@ def stop(config: Config, manager: PluginManager) -> int:
                 f"{', '.join(diskless)}: there is no volume to keep; leave --keep-disk out to delete it"
             )
         if not config.keep_disk:
-            return _release(chosen, lambda pod: pods.delete(provider, pod), "deleted")
+            return _release(chosen, lambda pod: giveback.delete(provider, pod), "deleted")
 
         def stop_one(pod: PodInfo) -> None:
-            pods.stop(provider, pod)
+            giveback.stop(provider, pod)
             if pod.name in known:
                 pods.note_stopped(known[pod.name], pod)
 
@@ -177,7 +178,7 @@ def gc(config: Config, manager: PluginManager) -> int:
         if not config.yes:
             print(f"{len(left)} of them would be deleted: rpd gc --yes")
             return ExitCode.OK
-        return _release([held.pod for held in left], lambda pod: pods.delete(provider, pod), "deleted")
+        return _release([held.pod for held in left], lambda pod: giveback.delete(provider, pod), "deleted")
 
 
 def _print_reasons(listed: Sequence[PodInfo], reap: Mapping[str, str], config: Config) -> None:

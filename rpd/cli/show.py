@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -96,6 +97,7 @@ def _told(report: NodeReport) -> Iterator[str]:
             "phases": ", ".join(f"{name} {format_duration(value)}" for name, value in result.phases.items()),
             "metrics": _pairs(report.metrics),
             "variables": _pairs(report.variables),
+            "again": again(report),
         }
     )
     if pod is not None:
@@ -115,6 +117,14 @@ def _told(report: NodeReport) -> Iterator[str]:
     yield from _section("earlier attempts", map(_attempt, report.attempts))
     yield from _section("steps", map(_step, report.steps))
     yield from _section("artifacts", map(_artifact, report.artifacts))
+
+
+def again(report: NodeReport) -> str:
+    """Return the command line that runs the node once more, with the variables it had then."""
+    words = ["rpd", "run", report.node.id]
+    for name, value in report.variables.items():
+        words += ["--var", f"{name}={str(value).lower() if isinstance(value, bool) else value}"]
+    return shlex.join(words)
 
 
 def _reason(reason: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 import threading
+import time
 
 from rpd.cli.account import account
 from rpd.config import Config
@@ -12,7 +13,9 @@ from rpd.errors import ExitCode, UsageError
 from rpd.execute import session
 from rpd.execute.console import Console
 from rpd.hooks import PluginManager
-from rpd.pipeline import attach
+from rpd.pipeline import attach, pods
+from rpd.values.duration import format_duration
+from rpd.values.pod import PodInfo
 
 
 def main(config: Config, manager: PluginManager) -> int:
@@ -30,6 +33,8 @@ def main(config: Config, manager: PluginManager) -> int:
         console = Console(wants_terminal=not command)
         remote = attach.open_remote(target, provider)
         try:
+            if console.is_terminal:
+                _tell_end(config, target.pod)
             for local, there in config.forwards:
                 port = remote.forward(there, local)
                 print(f"rpd: 127.0.0.1:{port} leads to port {there} of pod {target.pod.id}", file=sys.stderr)
@@ -39,6 +44,14 @@ def main(config: Config, manager: PluginManager) -> int:
             return remote.interactive(session.script(target.place(), command), console)
         finally:
             remote.close()
+
+
+def _tell_end(config: Config, pod: PodInfo) -> None:
+    """Say when the pod's own watchdog ends it, which no shell on it puts off."""
+    claim = pods.claims(config.runs_path).get(pod.name)
+    if claim is not None and claim.ends_at is not None:
+        left = format_duration(max(1.0, claim.ends_at - time.time()))
+        print(f"rpd: pod {pod.id} ends itself in {left} at the latest", file=sys.stderr)
 
 
 def command_text(words: list[str]) -> str:

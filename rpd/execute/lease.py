@@ -6,7 +6,8 @@ import hashlib
 import random
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from typing import Any, Protocol
@@ -16,13 +17,13 @@ from rpd.errors import (
     NoCapacity,
     OutOfStock,
     PodLost,
-    PodNotFound,
     PodNotReady,
     ProviderError,
     RateLimited,
     ReleaseError,
     TransientError,
 )
+from rpd.execute import giveback
 from rpd.execute.podview import PodView
 from rpd.execute.remote import Remote
 from rpd.execute.stop import Stop
@@ -34,7 +35,6 @@ from rpd.values.prices import disks_usd_per_hr
 CREATE_TRIES = 3
 CREATE_SECONDS = 60.0
 """How long a release waits for the answer to a create that is under way; the SDK gives up after 30 s."""
-RELEASE_TRIES = 8
 FIRST_POLL = 0.2
 """Seconds until a new pod is looked at again; doubles up to LAST_POLL."""
 LAST_POLL = 3.0
@@ -135,15 +135,20 @@ class Lease:
 
         Raises OutOfStock, PodNotReady, PodLost, Interrupted or a ProviderError; then nothing is left behind.
         """
-        try:
+        with self._or_given_back(Release.DELETE):
             self._create()
-            remote = self._wait_until_ready()
+            self.remote = self._wait_until_ready()
+        return self.remote
+
+    @contextmanager
+    def _or_given_back(self, how: Release) -> Iterator[None]:
+        """Give the pod back if what is done inside does not come to its end."""
+        try:
+            yield
         except BaseException:
             self.failed = True
-            self.release(Release.DELETE)
+            self.release(how)
             raise
-        self.remote = remote
-        return remote
 
     def adopt(self, pod_id: str, offer: Offer | None, age_seconds: float) -> Remote:
         """Take over a pod that an earlier process rented under this lease's name ``age_seconds`` ago.
@@ -154,7 +159,7 @@ class Lease:
         self._intended = True
         self._started = time.monotonic() - age_seconds
         self.offer = offer
-        try:
+        with self._or_given_back(Release.DELETE):
             pod = self._provider.get(pod_id) if pod_id else self._find_by_name()
             if pod is None:
                 self._intended = False
@@ -162,15 +167,10 @@ class Lease:
                 raise PodLost(f"pod {pod_id or self.name} is gone")
             self.pod = pod
             self._record("adopted", sync=True, pod_name=self.name, pod_id=pod.id)
-            if pod.status in (PodStatus.EXITED, PodStatus.TERMINATED):
+            if giveback.is_stopped(pod):
                 raise PodLost(f"pod {pod.id} no longer runs: {pod.last_status_change or pod.status}")
-            remote = self._wait_until_ready()
-        except BaseException:
-            self.failed = True
-            self.release(Release.DELETE)
-            raise
-        self.remote = remote
-        return remote
+            self.remote = self._wait_until_ready()
+        return self.remote
 
     def revive(self, pod_id: str, offer: Offer | None) -> Remote:
         """Start a pod that was stopped to be used again, and wait until it runs commands with all its GPUs.
@@ -183,7 +183,7 @@ class Lease:
         self._record(
             "intent", sync=True, pod_name=self.name, offer=str(offer), terms=_terms(offer) if offer else None
         )
-        try:
+        with self._or_given_back(Release.STOP):
             pod = self._provider.get(pod_id)
             if pod is None:
                 self._intended = False
@@ -195,13 +195,8 @@ class Lease:
                 self._stop.check()
                 self._provider.resume(pod_id, self.request.gpu.count if self.request.gpu else 0)
             self._record("created", sync=True, pod_name=self.name, pod_id=pod_id, offer=str(offer))
-            remote = self._wait_until_ready()
-        except BaseException:
-            self.failed = True
-            self.release(Release.STOP)
-            raise
-        self.remote = remote
-        return remote
+            self.remote = self._wait_until_ready()
+        return self.remote
 
     def another_remote(self) -> Remote:
         """Open one more connection to the pod, for a node that works on it beside others; closed with the pod."""
@@ -479,15 +474,8 @@ class Lease:
                 self._finish("deleted", pod_id="")
                 return self.final_state
             self.pod = pod
-            match how:
-                case Release.DELETE:
-                    self._until_confirmed(
-                        pod, self._provider.delete, lambda seen: seen is None, "deleted", how
-                    )
-                case Release.STOP | Release.RECYCLE:
-                    self._until_confirmed(pod, self._provider.stop, _is_stopped, "stopped", how)
-                case Release.PRESERVE:
-                    self._finish("running", pod_id=pod.id, how=how)
+            final_state = "running" if how is Release.PRESERVE else self._give_back(pod, how)
+            self._finish(final_state, pod_id=pod.id, how=how)
             return self.final_state
 
     def _wait_for_create(self) -> None:
@@ -498,43 +486,27 @@ class Lease:
     def _find_by_name(self) -> PodInfo | None:
         """Return the pod a lost answer may have been about."""
         reason = ""
-        for attempt in range(RELEASE_TRIES):
+        for attempt in range(giveback.TRIES):
             try:
                 return next((pod for pod in self._provider.list() if pod.name == self.name), None)
             except ProviderError as error:
                 reason = str(error)
-                self._sleep(min(0.5 * 2**attempt, 10.0))
+                self._sleep(giveback.pause(attempt, 0.5))
         raise ReleaseError(
             "", self.name, f"its create was not answered, and the pods cannot be listed ({reason})"
         )
 
-    def _until_confirmed(
-        self,
-        pod: PodInfo,
-        act: Callable[[str], None],
-        is_done: Callable[[PodInfo | None], bool],
-        final_state: str,
-        how: Release,
-    ) -> None:
-        """Act and read back until it is so: the answer to the call itself proves nothing."""
-        reason = "RunPod still lists it"
-        for attempt in range(RELEASE_TRIES):
-            try:
-                act(pod.id)
-            except PodNotFound:
-                pass
-            except ProviderError as error:
-                reason = str(error)
-            try:
-                if is_done(self._provider.get(pod.id)):
-                    self._finish(final_state, pod_id=pod.id, how=how)
-                    return
-            except ProviderError as error:
-                reason = str(error)
-            # Not Stop.wait: a pod is given back whatever else has to end.
-            self._sleep(min(0.25 * 2**attempt, 10.0))
-        self._record("unreleased", sync=True, pod_name=self.name, pod_id=pod.id, reason=reason)
-        raise ReleaseError(pod.id, self.name, reason)
+    def _give_back(self, pod: PodInfo, how: Release) -> str:
+        """Delete or stop the pod, confirmed; return its final state. Not Stop.wait: it is given back whatever ends."""
+        act, final_state = (
+            (giveback.delete, "deleted") if how is Release.DELETE else (giveback.stop, "stopped")
+        )
+        try:
+            act(self._provider, pod, sleep=self._sleep)
+        except ReleaseError as error:
+            self._record("unreleased", sync=True, pod_name=self.name, pod_id=pod.id, reason=str(error))
+            raise
+        return final_state
 
     def _finish(self, final_state: str, *, pod_id: str, how: Release = Release.DELETE) -> None:
         self._ended = time.monotonic()
@@ -550,10 +522,6 @@ class Lease:
             seconds=round(self.age_seconds, 3),
             usd=round(self.age_seconds * self.total_usd_per_hr / 3600, 6),
         )
-
-
-def _is_stopped(pod: PodInfo | None) -> bool:
-    return pod is None or pod.status in (PodStatus.EXITED, PodStatus.TERMINATED)
 
 
 def describe(request: PodRequest) -> str:

@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from rpd.errors import Cause
 from rpd.execute import journal
 from rpd.execute.files import RunFiles
 from rpd.values.pod import Cloud, Offer
+from rpd.values.report import AttemptRecord, Outcome
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,11 +36,18 @@ class PastStep:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PastNode:
-    """A node that had begun and not ended: its attempt, when that began (UTC, ISO 8601), and its steps in order."""
+    """A node that has to be carried on: its attempt, when that began (UTC, ISO 8601), and its steps in order.
+
+    ``earlier`` are its attempts that were over. ``billed_seconds`` and ``usd`` are what pods of this attempt cost that
+    are gone already.
+    """
 
     attempt: int
     started: str
     steps: tuple[PastStep, ...] = ()
+    earlier: tuple[AttemptRecord, ...] = ()
+    billed_seconds: float = 0.0
+    usd: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,15 +142,16 @@ def offer_of(terms: Mapping[str, Any] | None) -> Offer | None:
 
 
 def _read_node(path: Path) -> tuple[str, PastNode] | None:
-    """Return id and story of a node whose journal does not end with its report."""
+    """Return id and story of a node, as its journal tells it; one that ended is at the beginning of another attempt."""
     node_id, attempt, started = "", 1, ""
     steps: dict[int, PastStep] = {}
-    is_over = False
+    earlier: list[AttemptRecord] = []
+    seconds = usd = 0.0
     for event in journal.read(path):
         match event["event"]:
             case "node_started":
                 node_id, attempt, started = event["node"], event.get("attempt", 1), event["at"]
-                steps, is_over = {}, False
+                steps = {}
             case "step_started":
                 steps[event["index"]] = PastStep(
                     index=event["index"],
@@ -164,9 +174,27 @@ def _read_node(path: Path) -> tuple[str, PastNode] | None:
                 )
             case "steps_forgotten":
                 steps = {}
+            case "released" | "kept":
+                seconds += event.get("seconds", 0.0)
+                usd += event.get("usd", 0.0)
             case "node_finished":
-                is_over = True
-    if not node_id or is_over:
+                attempt, steps, seconds, usd = attempt + 1, {}, 0.0, 0.0
+                if "attempt" in event:
+                    earlier.append(_attempt_of(event["attempt"]))
+    if not node_id:
         return None
-    ordered = tuple(steps[index] for index in sorted(steps))
-    return node_id, PastNode(attempt=attempt, started=started, steps=ordered)
+    return node_id, PastNode(
+        attempt=attempt,
+        started=started,
+        steps=tuple(steps[index] for index in sorted(steps)),
+        earlier=tuple(earlier),
+        billed_seconds=seconds,
+        usd=usd,
+    )
+
+
+def _attempt_of(record: Mapping[str, Any]) -> AttemptRecord:
+    cause = record["cause"]
+    return AttemptRecord(
+        **{**record, "outcome": Outcome(record["outcome"]), "cause": None if cause is None else Cause(cause)}
+    )

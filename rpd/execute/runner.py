@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -93,12 +93,13 @@ class Runner:
             wrong: Verdict | None = Verdict(Outcome.ERROR, Cause.CODE, str(error))
         else:
             wrong = marks.evaluate(node)
-        earlier: list[AttemptRecord] = []
+        earlier: list[AttemptRecord] = list(past.earlier) if past else []
         while True:
             run = self._open(node, files, attempts)
             run.gpus, run.share = gpus, share
             if past is not None:
                 run.remembered.extend(past.steps)
+                run.billed_seconds, run.usd = past.billed_seconds, past.usd
                 past = None
             report = self._attempt(run, slot, wrong, tuple(earlier))
             # Where a pod could not be given back, another attempt might only add one more that bills.
@@ -136,7 +137,11 @@ class Runner:
         self._settle(run)
         report = self._report(run, verdict, started, earlier)
         run.journal.write(
-            "node_finished", sync=True, outcome=report.result.outcome, cause=report.result.cause
+            "node_finished",
+            sync=True,
+            outcome=report.result.outcome,
+            cause=report.result.cause,
+            attempt=asdict(_attempt_record(report)),
         )
         run.close()
         self._live.pop(run.node.id, None)
@@ -298,6 +303,9 @@ class Runner:
                 outcome, cause = usual, Cause.CODE
         self._heed(error)
         reason = self._context.mask(_reason(error))
+        if outcome is Outcome.ERROR and self._context.stop.level >= StopLevel.ABANDON:
+            # Whatever it met, its pod was released under it.
+            cause, reason = Cause.INTERRUPTED, self._context.stop.reason
         return Verdict(outcome, cause, reason, self._failure(error, run), error)
 
     def _failure(self, error: BaseException, run: NodeRun | None) -> Failure:
@@ -456,15 +464,19 @@ def _attempt_record(report: NodeReport) -> AttemptRecord:
         gpu=pod.gpu if pod else "",
         datacenter=pod.datacenter if pod else "",
         seconds=round(report.result.seconds, 3),
-        estimated_usd=report.cost.estimated_usd,
+        estimated_usd=round(report.cost.estimated_usd - _usd(report.attempts), 6),
     )
+
+
+def _usd(attempts: Sequence[AttemptRecord]) -> float:
+    return sum(attempt.estimated_usd for attempt in attempts)
 
 
 def _cost_record(
     run: NodeRun, lease: Lease | None, cap: float, earlier: tuple[AttemptRecord, ...] = ()
 ) -> CostRecord:
     """Return what all attempts of a node cost, at the rate of the last one's pod."""
-    before = sum(attempt.estimated_usd for attempt in earlier)
+    before = _usd(earlier)
     if lease is None:
         return CostRecord(cap_usd=cap, estimated_usd=round(before, 6))
     return CostRecord(

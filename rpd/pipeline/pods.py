@@ -1,4 +1,4 @@
-"""Pods outside of a run: which are ours, which were left behind, and giving them back."""
+"""Pods outside of a run: which are ours, and which were left behind."""
 
 from __future__ import annotations
 
@@ -10,12 +10,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from rpd.errors import PodNotFound, ProviderError, ReleaseError, UsageError
+from rpd.errors import UsageError
 from rpd.execute import journal
-from rpd.values.pod import NAME_PREFIX, PodInfo, PodStatus, Provider
+from rpd.values.pod import NAME_PREFIX, PodInfo, PodStatus
 from rpd.values.prices import HOURS_PER_MONTH, running_usd_per_hr, stopped_usd_per_month
-
-CONFIRM_TRIES = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,40 +164,6 @@ def usd_per_hr(pod: PodInfo) -> float | None:
     if pod.usd_per_hr is None:
         return None
     return pod.usd_per_hr + running_usd_per_hr(pod.volume_gb + pod.container_disk_gb)
-
-
-def delete(provider: Provider, pod: PodInfo, *, tries: int = CONFIRM_TRIES) -> None:
-    """Delete a pod and confirm it by reading back. Raises ReleaseError."""
-    _until(provider, pod, provider.delete, lambda seen: seen is None, tries)
-
-
-def stop(provider: Provider, pod: PodInfo, *, tries: int = CONFIRM_TRIES) -> None:
-    """Stop a pod, so that its volume stays, and confirm it by reading back. Raises ReleaseError."""
-    _until(provider, pod, provider.stop, lambda seen: seen is None or seen.status is PodStatus.EXITED, tries)
-
-
-def _until(
-    provider: Provider,
-    pod: PodInfo,
-    act: Callable[[str], None],
-    is_done: Callable[[PodInfo | None], bool],
-    tries: int,
-) -> None:
-    reason = "RunPod still lists it"
-    for attempt in range(tries):
-        try:
-            act(pod.id)
-        except PodNotFound:
-            pass
-        except ProviderError as error:
-            reason = str(error)
-        try:
-            if is_done(provider.get(pod.id)):
-                return
-        except ProviderError as error:
-            reason = str(error)
-        time.sleep(min(0.25 * 2**attempt, 10.0))
-    raise ReleaseError(pod.id, pod.name, reason)
 
 
 def note_stopped(claim: Claim, pod: PodInfo) -> None:

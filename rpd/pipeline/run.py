@@ -14,7 +14,7 @@ from typing import Any
 
 from rpd.config import Config
 from rpd.errors import ExitCode, Interrupted, NothingCollected, ReleaseError, UsageError
-from rpd.execute import journal, recorder
+from rpd.execute import giveback, journal, recorder
 from rpd.execute.context import Overrides, RunContext
 from rpd.execute.files import RunFiles
 from rpd.execute.journal import FileJournal, NoJournal
@@ -26,7 +26,6 @@ from rpd.execute.source import Sources
 from rpd.execute.stop import Stop, StopLevel
 from rpd.hooks import PluginManager
 from rpd.junit import Junit
-from rpd.pipeline import pods
 from rpd.pipeline.changed import Changed
 from rpd.pipeline.dryrun import DryRunPlugin
 from rpd.pipeline.far_end import FarEnd
@@ -138,7 +137,7 @@ def _release_rest(context: RunContext) -> None:
         pod = next((pod for pod in context.provider().list() if pod.name == left.name), None)
         try:
             if pod is not None:
-                pods.delete(context.provider(), pod)
+                giveback.delete(context.provider(), pod)
             context.journal.write(
                 "released", sync=True, pod_name=left.name, pod_id=left.pod_id, final_state="deleted"
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 
 import pytest
 
@@ -51,6 +52,15 @@ def test_show_a_node(project: Project, ran: RunResult) -> None:
     told = project.command("show", run_id(ran), "fit[lr0.2]").out
     for fact in ("failed (code)", "diverged", "lr=0.2", "loss=0.8", "where=here", "deploy_a.py:", "folder: "):
         assert fact in told
+
+
+def test_show_tells_how_to_run_it_again(project: Project, ran: RunResult) -> None:
+    """The command line that a node's story gives runs that node, with the variables it had."""
+    told = project.command("show", run_id(ran), "fit[lr0.2]").out
+    line = next(line for line in told.splitlines() if line.split()[:1] == ["again"])
+    words = shlex.split(line)[3:]
+    assert words == ["deploy_a.py::fit[lr0.2]", "--var", "where=here"]
+    assert [report.node.id for report in project.run(*words).reports] == [words[0]]
 
 
 @pytest.mark.parametrize("wanted", ["deploy_a.py::evaluate", "evaluate", "eval", "deploy_a.py::e", "valuat"])

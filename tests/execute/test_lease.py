@@ -28,7 +28,8 @@ from rpd.errors import (
     RpdError,
     TransientError,
 )
-from rpd.execute.lease import RELEASE_TRIES, Lease
+from rpd.execute.giveback import TRIES as RELEASE_TRIES
+from rpd.execute.lease import Lease
 from rpd.execute.recorder import RecorderRemote, connect
 from rpd.execute.stop import Stop, StopLevel
 from rpd.runpod.offline import OfflineProvider

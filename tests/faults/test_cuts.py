@@ -10,7 +10,7 @@ from rpd.errors import Cause, ExitCode
 from rpd.values.report import Outcome
 from tests.faults.conftest import MOMENTS, TWO, Case, Ending, check
 
-OVER = ("run_finished", "pull_started", "pull_finished", "released", "node_finished")
+OVER = ("run_finished", "pull_started", "pull_finished", "released", "node_finished", "reported")
 """Events after which the node passes, whatever comes: no command is left to be ended."""
 
 
@@ -29,7 +29,13 @@ def _interrupted(moment: str) -> Case:
 
 def _killed(moment: str, *then: str) -> Case:
     return Case(
-        id=f"SIGKILL at {moment}, {then[0]}", job=TWO, cut_at=moment, cut_with=signal.SIGKILL, then=then
+        id=f"SIGKILL at {moment}, {then[0]}",
+        job=TWO,
+        cut_at=moment,
+        cut_with=signal.SIGKILL,
+        then=then,
+        # A node that was over, but not reported, is done again.
+        attempts=None if moment == "node_finished" else 1,
     )
 
 
@@ -62,15 +68,18 @@ def test_killed_and_reaped(case: Case, ending: Ending) -> None:
 
 ANOTHER = [
     Case(
-        id=f"SIGKILL at {moment} of the second attempt, resume",
+        id=f"SIGKILL at {moment} {count}, resume",
         faults=({"kind": "lose-host", "on": "boot", "times": 1, "status": "EXITED"},),
-        cut_at=f"{moment} 2",
+        cut_at=moment,
+        cut_count=count,
         cut_with=signal.SIGKILL,
         then=("resume",),
-        attempts=2,
+        attempts=3 if moment == "node_finished" else 2,
         slack=5,
     )
-    for moment in ("node_started", "created", "released")
+    for moment, count in [
+        ("tried_again", 1), ("intent", 2), ("created", 2), ("pull_finished", 1), ("released", 2), ("node_finished", 1),
+    ]  # fmt: skip
 ]
 
 

@@ -87,7 +87,7 @@ def test_the_pod_of_a_killed_driver_ends_itself(stage: Stage) -> None:
     """With nobody left to run ``rpd gc``, the watchdog on the pod deletes it once the job has ended."""
     folder = stage.project("watchdog", JOB.replace("echo ended", "echo ended; touch over"))
     (folder / "rpd.toml").write_text("watchdog_linger = 1\n", encoding="utf-8")
-    driver = stage.start(folder, "run", CUT_AT="run_started", CUT_WITH=str(int(signal.SIGKILL)))
+    driver = stage.start(folder, "run", CUT_AT="run_started 1", CUT_WITH=str(int(signal.SIGKILL)))
     assert driver.finish() == -signal.SIGKILL
     assert len(stage.emulator.pods()) == 1
 

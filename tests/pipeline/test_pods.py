@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from rpd.errors import PodNotFound, ReleaseError, TransientError, UsageError
+from rpd.execute import giveback
 from rpd.pipeline import pods
 from rpd.values.pod import PodInfo, PodStatus
 
@@ -139,11 +140,11 @@ class Stubborn:
 def test_a_deletion_counts_when_it_is_read_back(error: Exception | None) -> None:
     """Whatever the call answers, only what is read back proves it."""
     provider = Stubborn(2, error)
-    pods.delete(provider, pod())  # type: ignore[arg-type]
+    giveback.delete(provider, pod())  # type: ignore[arg-type]
     assert provider.asked == ["p", "p"]
 
 
 def test_a_deletion_that_is_never_confirmed() -> None:
     """It ends in an error with the pod's id and the command that releases it."""
     with pytest.raises(ReleaseError, match=r"rpd stop p$"):
-        pods.delete(Stubborn(9, TransientError("502")), pod(), tries=2)  # type: ignore[arg-type]
+        giveback.delete(Stubborn(9, TransientError("502")), pod(), tries=2)  # type: ignore[arg-type]

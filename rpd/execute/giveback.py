@@ -1,0 +1,61 @@
+"""Giving a pod back: act and read back until it is so, since the answer to the call itself proves nothing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from rpd.errors import PodNotFound, ProviderError, ReleaseError
+from rpd.values.pod import PodInfo, PodStatus, Provider
+
+TRIES = 8
+LONGEST_PAUSE = 10.0
+
+
+def delete(
+    provider: Provider, pod: PodInfo, *, tries: int = TRIES, sleep: Callable[[float], object] = time.sleep
+) -> None:
+    """Delete ``pod`` and return when RunPod no longer knows it. Raises ReleaseError."""
+    _until(provider, pod, provider.delete, lambda seen: seen is None, tries, sleep)
+
+
+def stop(
+    provider: Provider, pod: PodInfo, *, tries: int = TRIES, sleep: Callable[[float], object] = time.sleep
+) -> None:
+    """Stop ``pod`` and return when RunPod says that it does not run. Raises ReleaseError."""
+    _until(provider, pod, provider.stop, is_stopped, tries, sleep)
+
+
+def is_stopped(pod: PodInfo | None) -> bool:
+    """Whether a pod, as read, has no GPU any more."""
+    return pod is None or pod.status in (PodStatus.EXITED, PodStatus.TERMINATED)
+
+
+def pause(attempt: int, first: float = 0.25) -> float:
+    """Return the seconds to wait after the ``attempt``-th failure (from 0)."""
+    return min(first * 2.0**attempt, LONGEST_PAUSE)
+
+
+def _until(
+    provider: Provider,
+    pod: PodInfo,
+    act: Callable[[str], None],
+    is_done: Callable[[PodInfo | None], bool],
+    tries: int,
+    sleep: Callable[[float], object],
+) -> None:
+    reason = "RunPod still lists it"
+    for attempt in range(tries):
+        try:
+            act(pod.id)
+        except PodNotFound:
+            pass
+        except ProviderError as error:
+            reason = str(error)
+        try:
+            if is_done(provider.get(pod.id)):
+                return
+        except ProviderError as error:
+            reason = str(error)
+        sleep(pause(attempt))
+    raise ReleaseError(pod.id, pod.name, reason)

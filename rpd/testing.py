@@ -91,7 +91,9 @@ class Running:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
-            pytest.fail(f"rpd was still running after {timeout:g} s\n{self.out}{self.err}")
+            printed = self.out + self.err
+            self._close()
+            pytest.fail(f"rpd was still running after {timeout:g} s\n{printed}")
         run_dir, out = _run_dir(self.out) if self._tells_folder else (None, self.out)
         result = RunResult(
             exit_code=self.process.returncode,
@@ -100,9 +102,12 @@ class Running:
             run_dir=run_dir,
             reports=tuple(history.reports(run_dir)) if run_dir else (),
         )
+        self._close()
+        return result
+
+    def _close(self) -> None:
         self._out.close()
         self._err.close()
-        return result
 
 
 def _whole(file: IO[bytes]) -> str:

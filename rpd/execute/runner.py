@@ -104,7 +104,9 @@ class Runner:
             report = self._attempt(run, slot, wrong, tuple(earlier))
             # Where a pod could not be given back, another attempt might only add one more that bills.
             is_stuck = any(lease.is_open and not lease.is_wide for lease in run.leases)
-            may_go_on = self._context.stop.level is StopLevel.NONE and not is_stuck
+            # A pod that stays for its results, or for a look at it, must not become one for each attempt.
+            is_kept = any(lease.final_state == "running" for lease in run.leases)
+            may_go_on = self._context.stop.level is StopLevel.NONE and not is_stuck and not is_kept
             if (
                 report.result.outcome.is_ok
                 or not may_go_on

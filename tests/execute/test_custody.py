@@ -238,6 +238,8 @@ def test_unverified_results_keep_the_pod(
     assert report.pod is not None
     assert report.pod.final_state == "running"
     assert "root@127.0.0.1:/workspace/results" in result.out + result.err
+    assert report.result.attempts == 1, "another attempt would have left one more pod"
+    assert [held["id"] for held in cloud.pods()] == [report.pod.id]
     wait_until(lambda: cloud.pods() == [], what="the pod's end")
 
 

@@ -28,12 +28,14 @@ import rpd
 from rpd.emulator.launch import Launched, launch
 from rpd.errors import Cause, ExitCode
 from rpd.execute import journal
-from rpd.record import history, manifest, run
+from rpd.record import history, run
 from rpd.values.report import NodeReport, Outcome
 
 STAGES = 4
 """How many cases are played at once: they wait more than they compute."""
 DEADLINE = 90.0
+LONG = 600.0
+"""Seconds until a run has to be over, and one that waits for long."""
 BLOB = bytes(range(256)) * 1600
 """What every job sends to its pod and gets back from it: 400 kB."""
 ATTEMPT_SECONDS = 1.0
@@ -223,7 +225,6 @@ def _expected_code(case: Case, last: Ending, reports: Sequence[NodeReport]) -> i
 
 def _check_code(ending: Ending) -> None:
     """Exit code 6 says that pods may still bill, which ones, and how to release them; nothing else says so."""
-    unreleased = [event for event in ending.events("unreleased")] if ending.run_dirs else []
     if ending.exit_code != ExitCode.POD_NOT_RELEASED:
         assert "may still bill" not in ending.screen, ending.screen
         return
@@ -328,13 +329,13 @@ class Driver:
         assert self.process.pid is not None
         os.kill(self.process.pid, number)
 
-    def finish(self) -> int:
+    def finish(self, deadline: float = DEADLINE) -> int:
         """Return its exit code (minus the signal that killed it) once it has ended."""
-        self.process.join(DEADLINE)
+        self.process.join(deadline)
         if self.process.exitcode is None:
             self.process.kill()
             self.process.join()
-            raise AssertionError(f"rpd was still running after {DEADLINE:g} s\n{self.screen}")
+            raise AssertionError(f"rpd was still running after {deadline:g} s\n{self.screen}")
         return self.process.exitcode
 
 
@@ -371,7 +372,9 @@ class Stage:
 
     def start(self, folder: Path, *words: str, **more: str) -> Driver:
         """Start ``rpd`` with those words in a project, with ``more`` in its environment."""
-        plain = {name: value for name, value in os.environ.items() if not name.startswith(("RPD_", "RUNPOD_"))}
+        plain = {
+            name: value for name, value in os.environ.items() if not name.startswith(("RPD_", "RUNPOD_"))
+        }
         plain |= {"NO_COLOR": "1", "COLUMNS": "120", "RPD_CACHE_DIR": str(self._folder / "cache")}
         far_end = {"RUNPOD_API_BASE_URL": self.emulator.base_url, "RUNPOD_API_KEY": self.emulator.api_key}
         return Driver(folder, {**plain, **far_end, **more}, *words)
@@ -382,12 +385,16 @@ class Stage:
         before = self.bills()
         for fault in case.faults:
             self.emulator.inject(fault)
-        cut = {"CUT_AT": f"{case.cut_at} {case.cut_count}", "CUT_WITH": str(int(case.cut_with))} if case.cut_at else {}
+        cut = (
+            {"CUT_AT": f"{case.cut_at} {case.cut_count}", "CUT_WITH": str(int(case.cut_with))}
+            if case.cut_at
+            else {}
+        )
         driver = self.start(folder, "run", *case.args, **cut)
         if case.meanwhile is not None:
             wait_until(lambda: self.has_begun(folder), what="the job's first output")
             case.meanwhile(self.emulator, driver)
-        ending = self.ending(folder, driver)
+        ending = self.ending(folder, driver, LONG if case.long else DEADLINE)
         ending.struck = self.emulator.faults()
         self.emulator.clear_faults()
         if case.then and ending.exit_code < 0:
@@ -398,9 +405,9 @@ class Stage:
         ending.rate = max((event["usd_per_hr"] or 0.0 for event in _intents(folder)), default=0.0)
         return ending
 
-    def ending(self, folder: Path, driver: Driver) -> Ending:
+    def ending(self, folder: Path, driver: Driver, deadline: float = DEADLINE) -> Ending:
         """Wait for a driver and return how it ended."""
-        code = driver.finish()
+        code = driver.finish(deadline)
         left = self.emulator.pods()
         return Ending(project=folder, exit_code=code, screen=driver.screen, left=left)
 
@@ -454,7 +461,8 @@ class Theatre:
         for _ in range(STAGES):
             self._free.put(None)
         self._played: dict[str, Future[Ending]] = {
-            case.id: self._pool.submit(self._play, case) for case in sorted(cases, key=lambda case: not case.long)
+            case.id: self._pool.submit(self._play, case)
+            for case in sorted(cases, key=lambda case: not case.long)
         }
 
     def played(self, case: Case) -> Ending:

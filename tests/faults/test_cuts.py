@@ -78,8 +78,13 @@ ANOTHER = [
         slack=5,
     )
     for moment, count in [
-        ("tried_again", 1), ("intent", 2), ("created", 2), ("pull_finished", 1), ("released", 2), ("node_finished", 1),
-    ]  # fmt: skip
+        ("tried_again", 1),
+        ("intent", 2),
+        ("created", 2),
+        ("pull_finished", 1),
+        ("released", 2),
+        ("node_finished", 1),
+    ]
 ]
 
 

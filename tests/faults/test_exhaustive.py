@@ -13,7 +13,10 @@ from tests.faults.conftest import ANY, JOB, MOMENTS, Case, Ending, check
 pytestmark = [pytest.mark.exhaustive, pytest.mark.timeout(900)]
 
 KINDS: list[Mapping[str, Any]] = [
-    *({"kind": kind} for kind in ("unauthorized", "forbidden-html", "gone", "hiccup", "anonymous", "rate-limit")),
+    *(
+        {"kind": kind}
+        for kind in ("unauthorized", "forbidden-html", "gone", "hiccup", "anonymous", "rate-limit")
+    ),
     *(
         {"kind": kind, "when": when}
         for kind in ("server-error", "reset", "slow", "error")
@@ -49,7 +52,12 @@ def _answers() -> Iterator[Case]:
     for operation in ("create", "get", "list", "terminate", "stop"):
         for kind in KINDS:
             for times in (1, 3, None):
-                rule = {**kind, "times": times, "match": {"operation": operation}, "after": int(operation == "list")}
+                rule = {
+                    **kind,
+                    "times": times,
+                    "match": {"operation": operation},
+                    "after": int(operation == "list"),
+                }
                 lost = {"kind": "reset", "when": "after", "times": 1, "match": {"operation": "create"}}
                 yield Case(
                     id=f"{operation}: {_named(kind)}, {times or 'every'} time(s)",
@@ -65,7 +73,11 @@ def _answers() -> Iterator[Case]:
 def _cuts() -> Iterator[Case]:
     for fault in FAULTS:
         for moment in MOMENTS:
-            for number, then in ((signal.SIGINT, ()), (signal.SIGKILL, ("resume",)), (signal.SIGKILL, ("gc", "--yes"))):
+            for number, then in (
+                (signal.SIGINT, ()),
+                (signal.SIGKILL, ("resume",)),
+                (signal.SIGKILL, ("gc", "--yes")),
+            ):
                 yield Case(
                     id=f"{_named(fault)}, {number.name} at {moment}{', ' if then else ''}{' '.join(then)}",
                     args=("--ssh-ready-timeout-sec", "3"),

@@ -17,7 +17,9 @@ READY = ("--ssh-ready-timeout-sec", "3")
 INFRA = {"exit_code": ExitCode.FAILED, "outcome": Outcome.ERROR, "cause": Cause.INFRA}
 
 
-def api(kind: str, operation: str, *, times: int | None = 1, after: int = 0, **params: Any) -> Mapping[str, Any]:
+def api(
+    kind: str, operation: str, *, times: int | None = 1, after: int = 0, **params: Any
+) -> Mapping[str, Any]:
     """Return a fault of the answers to one operation."""
     return {"kind": kind, "times": times, "after": after, "match": {"operation": operation}, **params}
 
@@ -71,7 +73,7 @@ def boot(kind: str, *, times: int | None = 1, **params: Any) -> Mapping[str, Any
 
 def live(kind: str, **params: Any) -> Mapping[str, Any]:
     """Return a fault that strikes the first pod once it has booted."""
-    return {"kind": kind, "on": "boot", **{"times": 1, **params}}
+    return {"kind": kind, "on": "boot", "times": 1} | params
 
 
 STOCK = {"exit_code": ExitCode.FAILED, "outcome": Outcome.ERROR, "cause": Cause.STOCK}
@@ -112,7 +114,6 @@ def test_pods_and_their_world(case: Case, ending: Ending) -> None:
 
 LOST = {"exit_code": ExitCode.FAILED, "outcome": Outcome.ERROR, "cause": Cause.LOST}
 ONCE = WAITS.replace("@rpd.job", "@rpd.mark.retry(infra=0)\n@rpd.job")
-
 
 
 def _dead_host_then_ctrl_c(emulator: Launched, driver: Driver) -> None:

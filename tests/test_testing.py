@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 from pathlib import Path
 
 import pytest
@@ -69,12 +70,13 @@ def test_a_run_can_be_watched_and_ended(tmp_path: Path, rpd_run: RpdRun) -> None
     """``start`` returns at once; what is printed can be read meanwhile; ``finish`` returns the result."""
     (tmp_path / "deploy_x.py").write_text("print('collecting', flush=True)\nimport time; time.sleep(60)\n")
     running = rpd_run.start(tmp_path)
-    while "collecting" not in running.out and running.process.poll() is None:
-        pass
+    tick = threading.Event()
+    while "collecting" not in running.err and running.process.poll() is None:
+        tick.wait(0.02)
     running.send_signal(signal.SIGKILL)
     result = running.finish()
     assert result.exit_code == -signal.SIGKILL
-    assert result.out == "collecting\n"
+    assert (result.out, result.err) == ("", "collecting\n")
     assert (result.run_dir, result.reports) == (None, ())
 
 

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
+from rpd.collect.mark_arguments import check_arguments
 from rpd.errors import CollectionError
-from rpd.values.duration import parse_duration
 from rpd.values.mark import MARKS_ATTRIBUTE, Mark
 
 BUILT_IN = {
@@ -70,29 +70,7 @@ def check_marks(
             raise CollectionError(f"{mark.name!r} not found in `markers` configuration option{meant}")
         if case and mark.name in _NEVER_IN_A_CASE:
             raise CollectionError(f"rpd.param cannot add rpd.mark.{mark.name}")
-        if mark.name == "timeout":
-            _check_timeout(mark)
-        if mark.name == "usefixtures":
-            _check_usefixtures(mark)
-
-
-def _check_timeout(mark: Mark) -> None:
-    values = (*mark.args, *mark.kwargs.values())
-    if unknown := set(mark.kwargs) - {"job", "silent"}:
-        raise CollectionError(f"rpd.mark.timeout: expected job or silent, got {', '.join(sorted(unknown))}")
-    try:
-        for value in values:
-            parse_duration(value)
-    except ValueError as error:
-        raise CollectionError(f"rpd.mark.timeout: {error}, got {value!r}") from None
-    if not values or len(mark.args) + ("job" in mark.kwargs) > 1:
-        raise CollectionError(f"rpd.mark.timeout: expected one duration, got {len(values)}")
-
-
-def _check_usefixtures(mark: Mark) -> None:
-    for name in mark.args:
-        if not isinstance(name, str):
-            raise CollectionError(f"rpd.mark.usefixtures: expected names of fixtures, got {name!r}")
+        check_arguments(mark)
 
 
 def used_fixtures(marks: Iterable[Mark]) -> tuple[str, ...]:

@@ -93,8 +93,8 @@ def _wrong(mark: Mark, what: str) -> Verdict:
 
 def _reason(mark: Mark, position: int) -> str:
     given = mark.kwargs.get("reason", mark.args[position] if len(mark.args) > position else "")
-    return str(given)
+    return str(given or "")
 
 
 def _xfail_reason(mark: Mark) -> str:
-    return str(mark.kwargs.get("reason", ""))
+    return str(mark.kwargs.get("reason") or "")

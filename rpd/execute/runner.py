@@ -30,7 +30,7 @@ from rpd.execute.fingerprint import fingerprint
 from rpd.execute.journal import FileJournal, NoJournal
 from rpd.execute.lease import Lease
 from rpd.execute.noderun import NodeRun
-from rpd.execute.retry import Attempts, RetryPolicy
+from rpd.execute.retry import Attempts
 from rpd.execute.scopes import Scopes, Setup, TeardownError
 from rpd.execute.stop import StopLevel
 from rpd.execute.timeouts import Timeouts
@@ -51,6 +51,7 @@ from rpd.values.report import (
     Result,
     SourceRecord,
 )
+from rpd.values.retry import RetryPolicy
 
 _FACTS = ("gpu_name", "driver", "cuda", "python", "uname")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from rpd.collect import Collection, collect, load_conftests, registered_marks
@@ -13,7 +13,7 @@ from rpd.collect.source import relative
 from rpd.config import Config
 from rpd.errors import CollectionError, DefinitionError, UsageError
 from rpd.hooks import PluginManager
-from rpd.select import select
+from rpd.select import select, untypable
 from rpd.values.job import allow_gpu_ids, use_job_defaults
 from rpd.values.node import Node
 
@@ -60,7 +60,20 @@ def gather(config: Config, manager: PluginManager) -> Gathered:
         collection=collection,
     )
     manager.hook.rpd_collected(nodes=gathered.nodes, deselected=gathered.deselected, errors=gathered.errors)
+    if config.command in ("collect", "run"):
+        _tell_untypable(gathered.nodes, manager)
     return gathered
+
+
+def _tell_untypable(nodes: Sequence[Node], manager: PluginManager) -> None:
+    """Tell which nodes ``-k`` can find by parts of their names only."""
+    odd = list(untypable(nodes))
+    if odd:
+        more = f" and {len(odd) - 1} more" if len(odd) > 1 else ""
+        manager.hook.rpd_notice(
+            text=f"-k cannot name {odd[0].id}{more} whole (a blank, a comma or the like is in the id): "
+            "give it another with ids=[…] or rpd.param(…, id=…)"
+        )
 
 
 def load_first_conftests(config: Config, manager: PluginManager) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from rpd.config import Config
-from rpd.errors import ExitCode, Interrupted, NothingCollected, ReleaseError, UsageError
+from rpd.errors import ExitCode, Interrupted, NothingCollected, ProviderError, ReleaseError, UsageError
 from rpd.execute import giveback, journal, recorder
 from rpd.execute.context import Overrides, RunContext
 from rpd.execute.files import RunFiles
@@ -134,8 +134,8 @@ def _notice(manager: PluginManager, text: str) -> None:
 def _release_rest(context: RunContext) -> None:
     """Delete the pods of an earlier process that no node had a use for any more."""
     for left in context.past.rest() if context.past else ():
-        pod = next((pod for pod in context.provider().list() if pod.name == left.name), None)
         try:
+            pod = next((pod for pod in context.provider().list() if pod.name == left.name), None)
             if pod is not None:
                 giveback.delete(context.provider(), pod)
             context.journal.write(
@@ -143,6 +143,8 @@ def _release_rest(context: RunContext) -> None:
             )
         except ReleaseError as error:
             context.leases.lost(error)
+        except ProviderError as error:
+            context.leases.lost(ReleaseError(left.pod_id, left.name, str(error)))
 
 
 def _cannot_run(config: Config, gathered: Gathered) -> ExitCode | None:

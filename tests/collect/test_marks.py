@@ -69,6 +69,39 @@ def test_a_node_has_its_marks_nearest_first(project):
     [
         ("timeout('soon')", "rpd.mark.timeout: expected a duration"),
         ("timeout()", "rpd.mark.timeout: expected one duration, got 0"),
+        ("timeout(jbo='5m')", "rpd.mark.timeout: expected job or silent, got jbo='5m'; did you mean job=…?"),
+        (
+            "retry(infar=2)",
+            "rpd.mark.retry: expected infra, oom, timeout or code, got infar=2; did you mean infra=…?",
+        ),
+        ("retry(infra='2')", "rpd.mark.retry.infra: expected a whole number >= 0, got '2'"),
+        ("retry(code=True)", "rpd.mark.retry.code: expected a whole number >= 0, got True"),
+        ("retry(oom='next')", "rpd.mark.retry.oom: expected a whole number >= 0 or 'next-gpu', got 'next'"),
+        ("retry(3)", "rpd.mark.retry: expected keywords: infra, oom, timeout, code, got (3,)"),
+        ("slots(gpu=0)", "rpd.mark.slots.gpu: expected a whole number >= 1, got 0"),
+        ("slots('1')", "rpd.mark.slots.gpu: expected a whole number >= 1, got '1'"),
+        ("slots(1, 2)", "rpd.mark.slots: expected one number of GPUs, got (1, 2)"),
+        ("slots(gpus=1)", "rpd.mark.slots: expected gpu, got gpus=1; did you mean gpu=…?"),
+        ("skip(True)", "rpd.mark.skip.reason: expected a string, got True. A condition: skipif"),
+        ("skip(because='x')", "rpd.mark.skip: expected reason, got because='x'"),
+        ("skipif(reason='x')", "rpd.mark.skipif: expected a condition"),
+        ("skipif(True, reson='x')", "expected condition or reason, got reson='x'; did you mean reason=…?"),
+        (
+            "skipif('needs a driver')",
+            "expected a Python expression as condition (invalid syntax), got 'needs a driver'",
+        ),
+        ("skipif(True, reason=3)", "rpd.mark.skipif.reason: expected a string, got 3"),
+        (
+            "skipif(True, condition=False, reason='x')",
+            "expected a condition by name or by position, got both",
+        ),
+        ("xfail('is flaky')", "got 'is flaky'. A reason goes by its name: reason=…"),
+        ("xfail(strict='no')", "rpd.mark.xfail.strict: expected True or False, got 'no'"),
+        (
+            "xfail(raises='OSError')",
+            "rpd.mark.xfail.raises: expected an exception or a tuple of them, got 'OSError'",
+        ),
+        ("xfail(raise_=OSError)", "did you mean raises=…?"),
         ("usefixtures(3)", "rpd.mark.usefixtures: expected names of fixtures, got 3"),
         ("parametrize('x')", "rpd.mark.parametrize: missing a required argument: 'argvalues'"),
         ("parametrize('x', [1], nope=2)", "rpd.mark.parametrize: got an unexpected keyword argument 'nope'"),
@@ -77,7 +110,47 @@ def test_a_node_has_its_marks_nearest_first(project):
 def test_wrong_arguments_are_told(project, mark, text):
     """Marks whose arguments cannot be right are errors of the job."""
     project.write({"deploy_x.py": f"@rpd.job\n@rpd.mark.{mark}\ndef train(): ...\n"})
-    assert text in project.error().message
+    error = project.error()
+    assert text in error.message
+    assert error.place == "deploy_x.py:2"
+
+
+@pytest.mark.parametrize(
+    "mark",
+    [
+        "retry(infra=0, oom='next-gpu', timeout=1, code=2)",
+        "slots",
+        "slots(2)",
+        "slots(gpu=2)",
+        "skip",
+        "skip('later')",
+        "skipif(False)",
+        "skipif('os.name == 1', 0, reason='x')",
+        "skipif(condition='True')",
+        "xfail",
+        "xfail(1 > 0, reason='x', raises=(OSError, ValueError), run=False, strict=True)",
+        "timeout('5m', silent=30)",
+    ],
+)
+def test_right_arguments_are_accepted(project, mark):
+    """Whatever the documentation says of a mark is accepted."""
+    project.write({"deploy_x.py": f"@rpd.job\n@rpd.mark.{mark}\ndef train(): ...\n"})
+    assert project.ids() == ["deploy_x.py::train"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "@rpd.job\n@rpd.mark.parametrize('x', [rpd.param(1, marks=rpd.mark.retry(infra=-1))])\ndef train(x): ...\n",
+        "rpdmark = rpd.mark.retry(infra=-1)\n@rpd.job\ndef train(): ...\n",
+    ],
+)
+def test_wrong_arguments_are_told_wherever_the_mark_stands(project, body):
+    """Marks of a parameter set and of a module are judged as those of a function are."""
+    project.write({"deploy_x.py": body})
+    error = project.error()
+    assert error.file == "deploy_x.py"
+    assert "rpd.mark.retry.infra: expected a whole number >= 0, got -1" in error.message
 
 
 @pytest.mark.parametrize("name", ["usefixtures('pod')", "parametrize('x', [1])"])

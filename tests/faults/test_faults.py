@@ -11,7 +11,8 @@ import pytest
 from rpd.emulator.launch import Launched
 from rpd.errors import Cause, ExitCode
 from rpd.values.report import Outcome
-from tests.faults.conftest import JOB, WAITS, Case, Driver, Ending, check
+from rpd.values.step import StepKind
+from tests.faults.conftest import JOB, TWO, WAITS, Case, Driver, Ending, check
 
 READY = ("--ssh-ready-timeout-sec", "3")
 INFRA = {"exit_code": ExitCode.FAILED, "outcome": Outcome.ERROR, "cause": Cause.INFRA}
@@ -55,8 +56,8 @@ ANSWERS = [
     Case(id="terminate: 410", faults=(api("gone", "terminate"),), says="REST v2"),
     Case(id="stop: 502 after", job=STOPS, kept=1, slack=2, faults=(api("server-error", "stop", when="after"),)),
     Case(id="stop: rate limit", job=STOPS, kept=1, faults=(api("rate-limit", "stop", times=2),)),
-    Case(id="terminate: never", faults=(api("error", "terminate", times=None),), kept=1, long=True,
-         outcome=Outcome.ERROR, cause=Cause.INFRA, exit_code=ExitCode.POD_NOT_RELEASED),
+    Case(id="terminate: never", job=TWO, faults=(api("error", "terminate", times=None),), kept=1, long=True,
+         outcome=Outcome.ERROR, cause=Cause.INFRA, exit_code=ExitCode.POD_NOT_RELEASED, says="1 not run"),
 ]  # fmt: skip
 
 
@@ -71,9 +72,9 @@ def boot(kind: str, *, times: int | None = 1, **params: Any) -> Mapping[str, Any
     return {"kind": kind, "times": times, **params}
 
 
-def live(kind: str, **params: Any) -> Mapping[str, Any]:
-    """Return a fault that strikes the first pod once it has booted."""
-    return {"kind": kind, "on": "boot", "times": 1} | params
+def live(kind: str, *, times: int = 1, **params: Any) -> Mapping[str, Any]:
+    """Return a fault that strikes the first pods once they have booted."""
+    return {"kind": kind, "on": "boot", "times": times, **params}
 
 
 STOCK = {"exit_code": ExitCode.FAILED, "outcome": Outcome.ERROR, "cause": Cause.STOCK}
@@ -96,10 +97,13 @@ WORLD = [
     Case(id="crash loop", args=READY, faults=(boot("crash-loop", times=None),), attempts=2, **INFRA),
     Case(id="disk full", faults=(boot("disk-full", size_mb=1, times=None),), kept=1, exit_code=ExitCode.FAILED,
          outcome=Outcome.FAILED, cause=Cause.CODE, says="is kept .*could not be fetched whole"),
-    Case(id="SSH dropped while files are sent", faults=(live("drop-ssh", after_bytes=150_000),)),
-    Case(id="SSH dropped in the middle of the log", faults=(live("drop-ssh", after_bytes=550_000),)),
-    Case(id="SSH dropped while files are fetched", faults=(live("drop-ssh", after_bytes=1_000_000),)),
-    Case(id="SSH down for a while", faults=(live("drop-ssh", after_bytes=550_000, down_seconds=2.0),)),
+    Case(id="SSH dropped once", faults=(live("drop-ssh", after_bytes=550_000),)),
+    Case(id="SSH down while files are sent", hits=StepKind.PUT,
+         faults=(live("drop-ssh", after_bytes=150_000, down_seconds=1.2),)),
+    Case(id="SSH down in the middle of the log", hits=StepKind.RUN,
+         faults=(live("drop-ssh", after_bytes=550_000, down_seconds=1.2),)),
+    Case(id="SSH down while files are fetched", hits=StepKind.PULL,
+         faults=(live("drop-ssh", after_bytes=1_100_000, down_seconds=1.2),)),
     Case(id="host lost at boot", faults=(live("lose-host", status="EXITED"),), attempts=2, slack=5),
     Case(id="host lost at boot twice", faults=(live("lose-host", status="EXITED", times=2),), attempts=3, slack=10),
     Case(id="outbid at boot", faults=(live("outbid"),), attempts=2, slack=5),

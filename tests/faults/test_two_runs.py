@@ -111,3 +111,20 @@ def test_a_recycled_pod_whose_host_is_full_gives_way(stage: Stage) -> None:
     assert "cannot be used again" in second.screen
     assert {pod["desired_status"] for pod in second.left} == {"EXITED"}
     assert len(second.left) == 2
+
+
+def test_what_a_resumed_run_cannot_release_is_named(stage: Stage) -> None:
+    """A pod of the killed run that no node needs any more, while pods cannot be listed: exit code 6, and its name."""
+    folder = stage.project("unlisted", JOB)
+    driver = stage.start(folder, "run", CUT_AT="created 1", CUT_WITH=str(int(signal.SIGKILL)))
+    assert driver.finish() == -signal.SIGKILL
+    (left,) = stage.emulator.pods()
+    # Its node asks for no pod any more, and the first answer is whose account it is.
+    (folder / "deploy_a.py").write_text("import rpd\n\n@rpd.job()\ndef fit():\n    pass\n", encoding="utf-8")
+    stage.emulator.inject({"kind": "server-error", "match": {"operation": "list"}, "after": 1})
+
+    resumed = stage.ending(folder, stage.start(folder, "resume"))
+
+    assert resumed.exit_code == ExitCode.POD_NOT_RELEASED, resumed.screen
+    assert f"rpd stop {left['id']}" in resumed.screen
+    assert "Traceback" not in resumed.screen

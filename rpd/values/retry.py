@@ -1,0 +1,77 @@
+"""Retry policies: how many further attempts each cause is worth. Infrastructure is; a job's own failure is not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from rpd.errors import Cause, DefinitionError
+from rpd.values.job import Gpu
+from rpd.values.mark import Mark
+from rpd.values.node import Node
+
+NEXT_GPU = "next-gpu"
+INFRA_RETRIES = 3
+"""How often a node is tried again, on another offer, where the platform was to blame."""
+CAUSES = ("infra", "oom", "timeout", "code")
+"""What the mark ``retry`` has a keyword for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryPolicy:
+    """How many further attempts each cause is worth; ``oom_next_gpu`` takes the next GPU of the job each time."""
+
+    infra: int = INFRA_RETRIES
+    timeout: int = 0
+    oom: int = 0
+    code: int = 0
+    oom_next_gpu: bool = False
+
+    @classmethod
+    def of(cls, node: Node) -> RetryPolicy:
+        """Return the policy of a node's nearest ``retry`` mark, else the default. Raises DefinitionError."""
+        mark = node.mark("retry") if node.marks else None
+        return DEFAULT if mark is None else cls.of_mark(mark, node.job.gpu)
+
+    @classmethod
+    def of_mark(cls, mark: Mark, gpu: Gpu | None = None) -> RetryPolicy:
+        """Return what a ``retry`` mark asks for in a job on ``gpu``. Raises DefinitionError."""
+        if mark.args:
+            raise DefinitionError(
+                "rpd.mark.retry",
+                "",
+                f"expected keywords: {', '.join(CAUSES)}",
+                mark.args,
+                hint="Write infra=2",
+            )
+        next_gpu = mark.kwargs.get("oom") == NEXT_GPU
+        counts: dict[str, int] = {
+            name: _count(name, value)
+            for name, value in mark.kwargs.items()
+            if not (next_gpu and name == "oom")
+        }
+        if next_gpu:
+            counts["oom"] = max(0, len(gpu.ids) - 1) if gpu else 0
+        return cls(**counts, oom_next_gpu=next_gpu)
+
+    def allows(self, cause: Cause | None, before: Mapping[str, int]) -> bool:
+        """Whether one more attempt is due after ``cause``, with ``before`` counting the retries each cause had."""
+        match cause:
+            case Cause.INFRA | Cause.LOST:
+                return before.get("infra", 0) < self.infra
+            case Cause.OOM | Cause.TIMEOUT | Cause.CODE:
+                return before.get(cause, 0) < int(getattr(self, cause))
+            case _:
+                return False
+
+
+def _count(name: str, value: object) -> int:
+    if name not in CAUSES:
+        raise DefinitionError("rpd.mark.retry", "", f"expected any of {', '.join(CAUSES)}", name)
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        also = f" or {NEXT_GPU!r}" if name == "oom" else ""
+        raise DefinitionError("rpd.mark.retry", name, f"expected a whole number >= 0{also}", value)
+    return value
+
+
+DEFAULT = RetryPolicy()

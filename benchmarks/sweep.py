@@ -1,25 +1,31 @@
-"""64 nodes at once on an emulator: CPU seconds a node and memory of the rpd process alone.
+"""Sweeps: what the rpd process alone spends on many nodes, at once, one after the other, and on nodes without a pod.
 
-The emulator runs beside it and is not counted; ``-n 1`` with one node shows what is there without any sweep.
+The emulator runs beside it and is not counted; one node shows what is there without any sweep. What a node costs must
+not grow with their number: the last line of a table holds the largest sweep against the one before it.
 
-Usage: python benchmarks/sweep.py [NODES]
+Usage: python benchmarks/sweep.py [wide] [long] [podless]
 """
 
 from __future__ import annotations
 
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from far_end import emulator
-from measure import machine, run, table
+from measure import Sample, environment, machine, run, table
 
-NODES = 64
-JOB_SECONDS = 10
+JOB_SECONDS = 5
 CPU_TARGET = 0.3
 MEMORY_TARGET = 200
+GROWTH_TARGET = 1.2
+WIDE = ((1, 1), (64, 64))
+LONG = ((64, 32), (500, 32))
+PODLESS = ((1_000, 32), (10_000, 32))
+"""Nodes and how many at a time."""
 
-DEPLOY = """import rpd
+ON_PODS = """import rpd
 from rpd import Gpu
 
 
@@ -30,25 +36,92 @@ def train(pod, seed):
     pod.pull("/workspace/out.json")
 """
 
+WITHOUT = """import rpd
 
-def main() -> None:
-    nodes = int(sys.argv[1]) if len(sys.argv) > 1 else NODES
+
+@rpd.job
+@rpd.mark.parametrize("seed", range({nodes}))
+def nothing(seed): ...
+"""
+
+Rows = list[tuple[int, int, Sample]]
+
+
+def sweeps(text: str, sizes: Sequence[tuple[int, int]]) -> Rows:
+    """Run a sweep of each size and return what it took."""
+    rows = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        rows = []
+        (folder / "rpd.toml").write_text("", encoding="utf-8")
         with emulator(folder) as far_end:
-            for count in (1, nodes):
-                deploy = folder / f"deploy_{count}.py"
-                deploy.write_text(DEPLOY.format(nodes=count, seconds=JOB_SECONDS), encoding="utf-8")
-                command = [sys.executable, "-m", "rpd", "run", "--yes", "-q", "-n", str(count), deploy.name]
-                sample, _ = run(command, cwd=folder, env=far_end)
-                rows.append((count, sample))
-    print(f"A sweep of jobs of {JOB_SECONDS} s, all at once, {machine()}\n")
+            for nodes, width in sizes:
+                deploy = folder / f"deploy_{nodes}.py"
+                deploy.write_text(text.format(nodes=nodes, seconds=JOB_SECONDS), encoding="utf-8")
+                command = [sys.executable, "-m", "rpd", "run", "--yes", "-q", "-n", str(width), deploy.name]
+                sample, _ = run(command, cwd=folder, env=environment(**far_end))
+                rows.append((nodes, width, sample))
+    return rows
+
+
+def on_pods(title: str, sizes: Sequence[tuple[int, int]], *, growth: bool) -> None:
+    """Print what sweeps on pods take."""
+    rows = sweeps(ON_PODS, sizes)
     cells = [
-        [str(n), f"{s.wall:.1f}", f"{s.cpu:.1f}", f"{s.cpu / n:.2f}", f"{s.peak_mb:.0f}"] for n, s in rows
+        [
+            f"{nodes} nodes, -n {width}",
+            f"{s.wall:.1f}",
+            f"{s.cpu:.1f}",
+            f"{s.cpu / nodes:.2f}",
+            f"{s.peak_mb:.0f}",
+        ]
+        for nodes, width, s in rows
     ]
     cells.append(["target", "", "", f"<= {CPU_TARGET:.2f}", f"<= {MEMORY_TARGET}"])
-    print(table(["nodes", "wall s", "CPU s", "CPU s a node", "peak MB"], cells))
+    if growth:
+        cells += grown(rows, before=2)
+    print(f"{title}, jobs of {JOB_SECONDS} s\n")
+    print(table(["", "wall s", "CPU s", "CPU s a node", "peak MB"], cells), end="\n\n")
+
+
+def without_pods() -> None:
+    """Print what the scheduler, the journals and the manifests take by themselves."""
+    rows = sweeps(WITHOUT, PODLESS)
+    cells = [
+        [
+            f"{nodes} nodes, -n {width}",
+            f"{s.wall:.1f}",
+            f"{1000 * s.wall / nodes:.2f}",
+            f"{1000 * s.cpu / nodes:.2f}",
+            f"{s.peak_mb:.0f}",
+        ]
+        for nodes, width, s in rows
+    ]
+    cells.append(["target", "", "", "", f"<= {MEMORY_TARGET}"])
+    cells += grown(rows, before=2)
+    print("Empty nodes without a pod: journal and manifest of each on the disk\n")
+    print(table(["", "wall s", "wall ms a node", "CPU ms a node", "peak MB"], cells), end="\n\n")
+
+
+def grown(rows: Rows, *, before: int) -> list[list[str]]:
+    """Return the line that holds the CPU of a node in the last sweep against the one before, and its target."""
+    (few, _, small), (many, _, large) = rows[-2:]
+    ratio = (large.cpu / many) / (small.cpu / few)
+    blank = [""] * before
+    return [
+        ["a node against before", *blank, f"{ratio:.2f}x", ""],
+        ["target", *blank, f"<= {GROWTH_TARGET:.2f}x", ""],
+    ]
+
+
+def main() -> None:
+    wanted = sys.argv[1:] or ["wide", "long", "podless"]
+    print(machine(), end="\n\n")
+    if "wide" in wanted:
+        on_pods("All at once", WIDE, growth=False)
+    if "long" in wanted:
+        on_pods("More than fit at once", LONG, growth=True)
+    if "podless" in wanted:
+        without_pods()
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rpd.collect.params_file import params_from
     from rpd.values.fixture import fixture
     from rpd.values.job import Budget, Gpu, Job, Lifecycle, Secret, Storage, job
     from rpd.values.mark import HIDDEN_PARAM, mark, param
@@ -30,6 +31,7 @@ _HOME = {
     "job": "rpd.values.job",
     "mark": "rpd.values.mark",
     "param": "rpd.values.mark",
+    "params_from": "rpd.collect.params_file",
     "skip": "rpd.values.outcome",
     "variable": "rpd.values.variable",
 }
@@ -49,6 +51,7 @@ __all__ = [
     "job",
     "mark",
     "param",
+    "params_from",
     "skip",
     "variable",
 ]

@@ -478,6 +478,12 @@ class Config:
         env="RPD_CONFIRM_ABOVE_USD",
         parse=_money,
     )
+    balance_interval: float = _setting(
+        60.0,
+        "how often to look at the credit of the account while a run goes on (0: never)",
+        key="balance_interval",
+        parse=_seconds,
+    )
     job_defaults: Mapping[str, Any] = _setting({}, "defaults for the fields of a job", key="job")
     ssh: Mapping[str, Any] = _setting({}, "settings of SSH connections", key="ssh")
 

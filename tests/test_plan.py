@@ -49,10 +49,16 @@ def lanes(*nodes: Node) -> list[list[str]]:
 
 
 NODES = st.lists(
-    st.tuples(st.sets(st.sampled_from(Scope), max_size=3), st.sampled_from("ab"), st.integers(0, 1)), max_size=10
+    st.tuples(st.sets(st.sampled_from(Scope), max_size=3), st.sampled_from("ab"), st.integers(0, 1)),
+    max_size=10,
 ).map(
     lambda drawn: [
-        node(f"n{number}", *sorted(scopes), file=f"deploy_{file}.py", params={"pod_session": param, "pod_module": param})
+        node(
+            f"n{number}",
+            *sorted(scopes),
+            file=f"deploy_{file}.py",
+            params={"pod_session": param, "pod_module": param},
+        )
         for number, (scopes, file, param) in enumerate(drawn)
     ]
 )
@@ -61,7 +67,10 @@ NODES = st.lists(
 def shared(one: Node, other: Node) -> bool:
     """Whether two nodes hold one and the same pod of module or session scope."""
     names = set(one.definition.closure.names) & set(other.definition.closure.names)
-    if "pod_session" in names and one.fixture_params["pod_session"].key == other.fixture_params["pod_session"].key:
+    if (
+        "pod_session" in names
+        and one.fixture_params["pod_session"].key == other.fixture_params["pod_session"].key
+    ):
         return True
     return (
         "pod_module" in names
@@ -102,7 +111,11 @@ def test_a_shared_pod_is_in_one_lane(nodes: list[Node]) -> None:
 
 def test_narrow_pods_bind_nobody() -> None:
     """Pods of job and worker scope leave each node a lane of its own."""
-    assert lanes(node("a", Scope.JOB), node("b", Scope.WORKER), node("c", Scope.WORKER)) == [["a"], ["b"], ["c"]]
+    assert lanes(node("a", Scope.JOB), node("b", Scope.WORKER), node("c", Scope.WORKER)) == [
+        ["a"],
+        ["b"],
+        ["c"],
+    ]
 
 
 def test_a_late_link_joins_lanes() -> None:

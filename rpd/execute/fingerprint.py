@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import Any
 
 from rpd.values.node import Node
@@ -31,6 +32,7 @@ def fingerprint(node: Node, *, tree_sha256: str, lock_sha256: str, variables: ob
     }
 
 
+@lru_cache(maxsize=1024)
 def _source(function: Callable[..., Any]) -> str:
     """Return the text of a function, without what merely surrounds it; its name where there is no text."""
     try:

@@ -33,6 +33,7 @@ class FileJournal:
     def __init__(self, path: Path, redact: Callable[[Any], Any]) -> None:
         self._redact = redact
         self._lock = threading.Lock()
+        self._is_synced = True
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
         self._end_torn_line()
 
@@ -46,6 +47,7 @@ class FileJournal:
             os.write(self._file, line.encode())
             if sync:
                 os.fsync(self._file)
+            self._is_synced = sync
 
     def _end_torn_line(self) -> None:
         """End the line a killed process left half written, so that it takes no event of ours with it."""
@@ -59,7 +61,8 @@ class FileJournal:
         """Flush to the disk and close; later events are dropped."""
         with self._lock:
             if self._file >= 0:
-                os.fsync(self._file)
+                if not self._is_synced:
+                    os.fsync(self._file)
                 os.close(self._file)
                 self._file = -1
 

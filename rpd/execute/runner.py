@@ -128,11 +128,9 @@ class Runner:
     ) -> NodeReport:
         started = datetime.now(UTC)
         self._live[run.node.id] = (run, started, earlier)
+        # Not synced: a pod's intent is, in the run's journal, before there is one; and every step's beginning is.
         run.journal.write(
-            "node_resumed" if run.remembered else "node_started",
-            sync=True,
-            node=run.node.id,
-            attempt=run.attempt,
+            "node_resumed" if run.remembered else "node_started", node=run.node.id, attempt=run.attempt
         )
         with acting_for(run):
             verdict = early or self._decide(run, slot)

@@ -16,21 +16,24 @@ import shlex
 import shutil
 import tarfile
 import tempfile
+import time
 import zlib
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from types import MappingProxyType
 from typing import IO, Any
 
 from pathspec import GitIgnoreSpec
 
 from rpd.errors import MissingArtifact, TransferError
+from rpd.execute import delta
 from rpd.execute.ignore import Kind, StagedFile, local_stamp, staged_files, tree_digest
 from rpd.execute.shell import DeadlinePassed, Disconnected, Ended, Interrupt, Shell
 from rpd.values.step import Pulled, Staged
 
-Progress = Callable[[int], None]
-"""Hears how many more bytes of files went over."""
+Progress = Callable[[int, int], None]
+"""Hears how many bytes of files went over so far, and out of how many (0: not known)."""
 
 _CHUNK = 1 << 20
 _PIECE = 64 << 10
@@ -39,66 +42,67 @@ _TREE, _END = "tree", "end"
 _SHORT_SECONDS = 120.0
 # For all of a file's bytes to be summed on a slow disk; a stuck network file system never ends by itself.
 _STALL_SECONDS = 900.0
+_SLOW_BYTES_PER_SECOND = 20e6
+_PACE_SECONDS = 1.0
+# What the socket and the SSH window swallow at once says nothing about the line.
+_BUFFERED_BYTES = 8 << 20
 
 # --- put ------------------------------------------------------------------------------------------------
 
-# What a tree on the pod looks like without reading it: names, kinds, modes, sizes, times. Empty where find cannot tell.
-_STATE = r"""
-_rpd_state() {
-  [ "$(find / -prune -printf x 2>/dev/null)" = x ] || return 0
-  LC_ALL=C find "$1" -printf '%P\0%y %m %s %T@ %C@ %l\0' 2>/dev/null | LC_ALL=C sort -z | sha256sum 2>/dev/null
-}
-"""
-
-_UNCHANGED = (
-    _STATE
+# $1 target, $2 its folder, $3 gzip or nothing, $4 name of the tree's notes, $5 how many files it has, if some are kept
+# from the tree that is there. What was there is moved aside, never into; exit code 3 means that nothing can be kept.
+_RECEIVE = (
+    delta.STATE
     + r"""
-_rpd_note=${HOME:-/root}/.rpd/staged/$2
-[ -r "$_rpd_note" ] && [ -e "$1" ] || exit 0
-{ read -r _rpd_stamp && read -r _rpd_tree && read -r _rpd_state; } <"$_rpd_note" || exit 0
-[ "$_rpd_stamp" = "$3" ] && [ "$(_rpd_state "$1")" = "$_rpd_state" ] && echo "$_rpd_tree"
-exit 0
-"""
-)
-
-# $1 target, $2 its folder, $3 its name, $4 gzip or nothing. What was there is moved aside, never into.
-_RECEIVE = r"""
-_rpd_fail() { echo "$1" >&2; rm -rf -- "$_rpd_temp"; exit 1; }
-_rpd_temp=
+_rpd_temp= _rpd_new=
+_rpd_clear() { rm -rf -- "$_rpd_temp" "$_rpd_new"; }
+_rpd_fail() { echo "$1" >&2; _rpd_clear; exit "${2:-1}"; }
+_rpd_target=$1 _rpd_notes=${HOME:-/root}/.rpd/staged _rpd_name=$4 _rpd_files=$5
+_rpd_keep() {
+  _rpd_how=-pl
+  ln -- "$_rpd_temp/end" "$_rpd_temp/linked" 2>/dev/null || _rpd_how=-p
+  (cd -- "$_rpd_target" && xargs -0 sh -c '_rpd_how=$1 _rpd_into=$2; shift 2
+    exec cp "$_rpd_how" --parents -- "$@" "$_rpd_into"' sh "$_rpd_how" "$_rpd_temp/tree" <"$_rpd_temp/keep") &&
+  tar -x -p -o -f "$_rpd_temp/folders" -C "$_rpd_temp/tree" &&
+  [ "$(($(find "$_rpd_temp/tree" -type f -print0 | tr -dc '\000' | wc -c)))" = "$_rpd_files" ]
+}
+_rpd_note() {
+  [ -e "$_rpd_temp/list" ] && mkdir -p "$_rpd_notes" && _rpd_new=$(mktemp -d "$_rpd_notes/.new.XXXXXX") || return 0
+  if _rpd_state "$_rpd_target" >"$_rpd_new/state" && mv -- "$_rpd_temp/note" "$_rpd_temp/list" "$_rpd_new"; then
+    # Whole seconds: a change in this one could not be told from none.
+    [ "$(head -c 1 "$_rpd_new/state")" = G ] || sleep 1
+    rm -rf -- "$_rpd_notes/$_rpd_name" && mv -- "$_rpd_new" "$_rpd_notes/$_rpd_name"
+  fi 2>/dev/null
+  return 0
+}
 case ${HOME:-/root}/ in "$1"/*) _rpd_fail "it holds the home folder; name a folder below it" ;; esac
 if [ -d "$1" ] && [ ! -L "$1" ] && [ "$(stat -c %d -- "$1" 2>/dev/null)" != "$(stat -c %d -- "$2" 2>/dev/null)" ]; then
   _rpd_fail "it is a mount point; name a folder below it"
 fi
 mkdir -p -- "$2" || exit 1
 _rpd_temp=$(mktemp -d -- "$2/.rpd-put.XXXXXX") || exit 1
-trap 'rm -rf -- "$_rpd_temp"; exit 1' HUP INT TERM
-tar -x -p -o $4 -f - -C "$_rpd_temp" || _rpd_fail "tar could not write it"
+trap '_rpd_clear; exit 1' HUP INT TERM
+tar -x -p -o $3 -f - -C "$_rpd_temp" || _rpd_fail "tar could not write it"
 [ -e "$_rpd_temp/end" ] || _rpd_fail "the stream ended early"
-_rpd_new=$_rpd_temp/tree
-if [ -d "$_rpd_new" ] || [ -d "$1" ]; then
+if [ -n "$_rpd_files" ]; then _rpd_keep || _rpd_fail "nothing can be kept" 3; fi
+_rpd_tree=$_rpd_temp/tree
+if [ -d "$_rpd_tree" ] || [ -d "$1" ]; then
   if [ -e "$1" ] || [ -L "$1" ]; then mv -f -- "$1" "$_rpd_temp/old" || _rpd_fail "what is there cannot be replaced"; fi
-  mv -f -- "$_rpd_new" "$1" || {
+  mv -f -- "$_rpd_tree" "$1" || {
     [ ! -e "$_rpd_temp/old" ] || mv -f -- "$_rpd_temp/old" "$1"
     _rpd_fail "it could not be renamed into place"
   }
 else
-  mv -f -- "$_rpd_new" "$1" || _rpd_fail "it could not be renamed into place"
+  mv -f -- "$_rpd_tree" "$1" || _rpd_fail "it could not be renamed into place"
 fi
-rm -rf -- "$_rpd_temp"
-exit 0
-"""
-
-_NOTE = (
-    _STATE
-    + r"""
-_rpd_folder=${HOME:-/root}/.rpd/staged
-_rpd_state=$(_rpd_state "$1")
-[ -n "$_rpd_state" ] || exit 0
-mkdir -p "$_rpd_folder" && printf '%s\n' "$3" "$4" "$_rpd_state" >"$_rpd_folder/$2.$$" &&
-  mv -f "$_rpd_folder/$2.$$" "$_rpd_folder/$2"
+# First the old tree goes: a link less is a change to what both have in common.
+rm -rf -- "$_rpd_temp/old"
+_rpd_note
+_rpd_clear
 exit 0
 """
 )
+_NOTHING_KEPT = 3
 
 _WRITE = r"""
 mkdir -p -- "$2" || exit 1
@@ -120,27 +124,24 @@ def put(
     *,
     exclude: Sequence[str] = (),
     interrupt: Interrupt | None = None,
-    compress: bool = False,
+    compress: bool | None = None,
     progress: Progress | None = None,
+    clock: Callable[[], float] = time.monotonic,
 ) -> Staged:
     """Send what is staged of ``local`` (see ``execute.ignore``) so that ``remote`` (absolute) is exactly that.
 
-    It is unpacked beside ``remote`` and renamed: whole, or as it was before. A tree that was sent before, and changed
-    on neither side since (names, modes, sizes, times), is not sent again. ``compress`` gzips the stream, which pays
-    below some 20 MB/s. Raises UsageError (``local`` does not exist), TransferError, ConnectionLost, PodLost and, after
-    ``interrupt``, Interrupted.
+    It is unpacked beside ``remote`` and renamed: whole, or as it was before. Of a tree that was sent before, only files
+    are sent that changed since on either side (names, modes, contents here; sizes, times and inodes there). ``compress``
+    gzips the stream; None does so once the line turns out to be slow (below 20 MB/s by ``clock``, in seconds). Raises
+    UsageError (``local`` does not exist), TransferError, ConnectionLost, PodLost and, after ``interrupt``, Interrupted.
     """
     target = _target(remote)
     files = staged_files(local, exclude)
-    stamp, note = local_stamp(files), hashlib.sha256(target.encode()).hexdigest()[:20]
+    sending = _Sending(shell, local, files, target, interrupt, progress)
+    sending.compress, sending.pace = bool(compress), _Pace(clock) if compress is None else None
     for attempt in range(1, _ATTEMPTS + 1):
         try:
-            known = _exec(shell, _UNCHANGED, target, note, stamp, timeout=_SHORT_SECONDS, interrupt=interrupt)
-            if known.stdout.strip():
-                return Staged(remote=target, **json.loads(known.stdout))
-            staged = _send(shell, local, files, target, interrupt, progress, compress=compress)
-            about = {"tree_sha256": staged.tree_sha256, "files": staged.files, "bytes": staged.bytes}
-            _exec(shell, _NOTE, target, note, stamp, json.dumps(about), timeout=_SHORT_SECONDS)
+            return sending.send()
         except Disconnected as error:
             if attempt == _ATTEMPTS:
                 raise TransferError(f"{local} could not be sent to {target}: {error}") from error
@@ -149,8 +150,6 @@ def put(
             raise TransferError(
                 f"{local} could not be sent to {target}: the pod is stuck: {error}"
             ) from error
-        else:
-            return staged
     raise AssertionError("unreachable")
 
 
@@ -173,63 +172,181 @@ def write(shell: Shell, remote: str, data: bytes, *, mode: int = 0o644) -> None:
             return
 
 
-def _send(
-    shell: Shell,
-    local: Path,
-    files: Sequence[StagedFile],
-    target: str,
-    interrupt: Interrupt | None,
-    progress: Progress | None,
-    *,
-    compress: bool,
-) -> Staged:
-    archive = _Archive(local, files, progress)
-    stream: Iterable[bytes] = _gzipped(archive.blocks()) if compress else archive.blocks()
-    arguments = (target, posixpath.dirname(target), posixpath.basename(target), "-z" if compress else "")
-    ended = _exec(
-        shell, _RECEIVE, *arguments, stdin=_batched(stream), stall=_STALL_SECONDS, interrupt=interrupt
-    )
-    if ended.exit_code:
-        raise TransferError(f"{local} could not be sent to {target}: {ended.reason}")
-    return Staged(
-        remote=target,
-        tree_sha256=archive.sha256(),
-        files=archive.files,
-        bytes=sum(file.size for file in files),
-    )
+class _Sending:
+    """One put: asks what is there, and sends what is not."""
+
+    def __init__(
+        self,
+        shell: Shell,
+        local: Path,
+        files: Sequence[StagedFile],
+        target: str,
+        interrupt: Interrupt | None,
+        progress: Progress | None,
+    ) -> None:
+        self._shell = shell
+        self._local = local
+        self._files = files
+        self._target = target
+        self._interrupt = interrupt
+        self._progress = progress
+        self._stamp = local_stamp(files)
+        self._notes = hashlib.sha256(target.encode()).hexdigest()[:20]
+        self.compress = False
+        self.pace: _Pace | None = None
+
+    def send(self) -> Staged:
+        """Make the target what is here. Raises Disconnected, DeadlinePassed, TransferError, Interrupted."""
+        known = _exec(
+            self._shell,
+            delta.CHECK,
+            self._target,
+            self._notes,
+            self._stamp,
+            timeout=_SHORT_SECONDS,
+            interrupt=self._interrupt,
+        )
+        word, _, rest = known.stdout.partition(b"\n")
+        if word == b"SAME":
+            return Staged(remote=self._target, **json.loads(rest))
+        kept = {}
+        if word == b"OTHER" and self._local.is_dir():
+            kept = delta.kept_files(rest, self._target, self._files)
+        return (self._send(kept) if kept else None) or self._send({}) or self._refused()
+
+    def _refused(self) -> Staged:
+        raise TransferError(f"{self._local} could not be sent to {self._target}: the pod kept nothing of it")
+
+    def _send(self, kept: Mapping[str, str]) -> Staged | None:
+        """Send all but ``kept``; return None if the pod cannot keep that."""
+        archive = _Archive(self._local, self._files, self._stamp, kept, self._progress, self.pace)
+        try:
+            ended = self._stream(archive, kept)
+        except _SlowLine:
+            self.compress, self.pace = True, None
+            archive = _Archive(self._local, self._files, self._stamp, kept, self._progress)
+            ended = self._stream(archive, kept)
+        if ended.exit_code == _NOTHING_KEPT and kept:
+            return None
+        if ended.exit_code:
+            raise TransferError(f"{self._local} could not be sent to {self._target}: {ended.reason}")
+        return Staged(remote=self._target, **archive.about())
+
+    def _stream(self, archive: _Archive, kept: Mapping[str, str]) -> Ended:
+        count = sum(file.kind is Kind.FILE for file in self._files)
+        return _exec(
+            self._shell,
+            _RECEIVE,
+            self._target,
+            posixpath.dirname(self._target),
+            "-z" if self.compress else "",
+            self._notes,
+            str(count) if kept else "",
+            stdin=_batched(_gzipped(archive.blocks()) if self.compress else archive.blocks()),
+            stall=_STALL_SECONDS,
+            interrupt=self._interrupt,
+        )
+
+
+class _SlowLine(Exception):
+    """The line is slow enough, and what is sent soft enough, that compression pays."""
+
+
+class _Pace:
+    """Measures once how fast the line takes bytes, past what its buffers swallow."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._since: tuple[float, int] | None = None
+        self._is_known = False
+
+    def passed(self, done: int, total: int, block: bytes) -> None:
+        """Hear that ``done`` bytes of ``total`` went over, the last of them ``block``. Raises _SlowLine, once."""
+        if self._is_known or done < _BUFFERED_BYTES:
+            return
+        now = self._clock()
+        if self._since is None:
+            self._since = (now, done)
+            return
+        seconds = now - self._since[0]
+        if seconds < _PACE_SECONDS:
+            return
+        self._is_known = True
+        is_slow = (done - self._since[1]) / seconds < _SLOW_BYTES_PER_SECOND
+        if is_slow and total - done > _BUFFERED_BYTES and len(zlib.compress(block, 1)) < 0.9 * len(block):
+            raise _SlowLine
 
 
 class _Archive:
-    """A tar stream of staged files, with the sha256 of each as it goes by."""
+    """A tar stream of staged files but those the pod keeps, with the sha256 of each as it goes by."""
 
-    def __init__(self, local: Path, files: Sequence[StagedFile], progress: Progress | None) -> None:
+    def __init__(
+        self,
+        local: Path,
+        files: Sequence[StagedFile],
+        stamp: str = "",
+        kept: Mapping[str, str] = MappingProxyType({}),
+        progress: Progress | None = None,
+        pace: _Pace | None = None,
+    ) -> None:
         self._local = local
         self._list = files
+        self._stamp = stamp
+        self._kept = kept
         self._progress = progress
+        self._pace = pace
         self._contents: list[tuple[StagedFile, str]] = []
-        self.files = sum(file.kind is not Kind.FOLDER for file in files)
+        self._done = 0
+        self._total = sum(file.size for file in files if file.name not in kept)
 
-    def sha256(self) -> str:
-        """Return the digest of the tree, once all blocks were taken."""
-        return tree_digest(self._contents)
+    def about(self) -> dict[str, Any]:
+        """Return digest, number of files and bytes of the tree, once all its blocks were taken."""
+        return {
+            "tree_sha256": tree_digest(self._contents),
+            "files": sum(file.kind is not Kind.FOLDER for file in self._list),
+            "bytes": sum(file.size for file in self._list),
+        }
 
     def blocks(self) -> Iterator[bytes]:
-        """Yield the archive: everything under ``tree``, then ``end``, which proves that nothing is missing."""
+        """Yield the archive: everything under ``tree``, notes, then ``end``, which proves that nothing is missing."""
         if self._local.is_dir():
-            status = self._local.stat()
-            info = _member(_TREE, tarfile.DIRTYPE, status.st_mode & 0o777)
-            info.mtime = int(status.st_mtime)
-            yield info.tobuf(tarfile.GNU_FORMAT, "utf-8", "surrogateescape")
+            yield self._root(_TREE, at_least=0o700 if self._kept else 0)
             for file in self._list:
-                yield from self._member_blocks(f"{_TREE}/{file.name}", file)
+                if file.name in self._kept:
+                    self._contents.append((file, self._kept[file.name]))
+                else:
+                    yield from self._member_blocks(f"{_TREE}/{file.name}", file)
         else:
             yield from self._member_blocks(_TREE, self._list[0])
-        yield _member(_END, tarfile.REGTYPE, 0o600).tobuf(tarfile.GNU_FORMAT)
+        if self._kept:
+            yield from _small_file("keep", "".join(f"./{name}\0" for name in self._kept))
+            yield from _small_file("folders", b"".join(self._folders()))
+        if self._stamp:
+            yield from _small_file("note", f"{self._stamp}\n{json.dumps(self.about())}\n")
+            yield from _small_file("list", delta.sent_list(self._contents))
+        yield from _small_file(_END, "")
+        yield bytes(2 * tarfile.BLOCKSIZE)
+
+    def _root(self, name: str, *, at_least: int = 0) -> bytes:
+        status = self._local.stat()
+        info = _member(name, tarfile.DIRTYPE, status.st_mode & 0o777 | at_least)
+        info.mtime = int(status.st_mtime)
+        return info.tobuf(tarfile.GNU_FORMAT, "utf-8", "surrogateescape")
+
+    def _folders(self) -> Iterator[bytes]:
+        """Yield an archive of the folders alone: putting kept files into them changes their times, and may their modes."""
+        yield self._root(".")
+        for file in self._list:
+            if file.kind is Kind.FOLDER:
+                info = _member(f"./{file.name}", tarfile.DIRTYPE, file.mode)
+                info.mtime = file.mtime
+                yield info.tobuf(tarfile.GNU_FORMAT, "utf-8", "surrogateescape")
         yield bytes(2 * tarfile.BLOCKSIZE)
 
     def _member_blocks(self, name: str, file: StagedFile) -> Iterator[bytes]:
         types = {Kind.FILE: tarfile.REGTYPE, Kind.FOLDER: tarfile.DIRTYPE, Kind.LINK: tarfile.SYMTYPE}
-        info = _member(name, types[file.kind], file.mode)
+        at_least = 0o700 if self._kept and file.kind is Kind.FOLDER else 0
+        info = _member(name, types[file.kind], file.mode | at_least)
         info.size, info.mtime, info.linkname = file.size, file.mtime, file.target
         yield info.tobuf(tarfile.GNU_FORMAT, "utf-8", "surrogateescape")
         content = ""
@@ -247,8 +364,7 @@ class _Archive:
                     if left < 0:
                         break
                     digest.update(block)
-                    if self._progress is not None:
-                        self._progress(len(block))
+                    self._passed(block)
                     yield block
         except OSError as error:
             raise TransferError(f"{file.path} cannot be read: {error.strerror}") from error
@@ -258,6 +374,21 @@ class _Archive:
             )
         yield bytes(-file.size % tarfile.BLOCKSIZE)
         return digest.hexdigest()
+
+    def _passed(self, block: bytes) -> None:
+        self._done += len(block)
+        if self._progress is not None:
+            self._progress(self._done, self._total)
+        if self._pace is not None:
+            self._pace.passed(self._done, self._total, block)
+
+
+def _small_file(name: str, content: str | bytes) -> Iterator[bytes]:
+    data = content.encode("utf-8", "surrogateescape") if isinstance(content, str) else content
+    info = _member(name, tarfile.REGTYPE, 0o600)
+    info.size = len(data)
+    yield info.tobuf(tarfile.GNU_FORMAT)
+    yield data + bytes(-len(data) % tarfile.BLOCKSIZE)
 
 
 def _member(name: str, kind: bytes, mode: int) -> tarfile.TarInfo:
@@ -560,7 +691,7 @@ class _Fetching:
                     file.write(block)
                     size += len(block)
                     if self._progress is not None:
-                        self._progress(len(block))
+                        self._progress(self._received, 0)
             os.chmod(target, member.mode & 0o777 | 0o600)  # noqa: PTH101
             os.utime(target, (member.mtime, member.mtime))
         except OSError as error:

@@ -6,7 +6,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -26,6 +26,7 @@ from rpd.execute.source import Sources
 from rpd.execute.stop import Stop, StopLevel
 from rpd.hooks import PluginManager
 from rpd.junit import Junit
+from rpd.pipeline.balance import BalanceWatch
 from rpd.pipeline.changed import Changed
 from rpd.pipeline.dryrun import DryRunPlugin
 from rpd.pipeline.far_end import FarEnd
@@ -216,7 +217,8 @@ def _execute(prepared: _Prepared) -> Ended:
             folder=files.folder if files else None,
         )
         try:
-            execution.run()
+            with _balance_watched(prepared, stop):
+                execution.run()
         except Interrupted:
             context.leases.release_all()
             execution.give_up()
@@ -242,6 +244,20 @@ def _execute(prepared: _Prepared) -> Ended:
         keeper.record_exit_code(exit_code)
         manager.hook.rpd_run_finished(config=config, summary=summary)
     return Ended(exit_code=exit_code, gathered=prepared.gathered, summary=summary)
+
+
+def _balance_watched(prepared: _Prepared, stop: Stop) -> AbstractContextManager[object]:
+    config, manager = prepared.config, prepared.manager
+    if config.dry_run or not any(uses_pod(node) for node in prepared.plan.nodes):
+        return nullcontext()
+    watch = BalanceWatch(
+        prepared.far_end.provider().account,
+        stop=stop,
+        notice=partial(_notice, manager),
+        seconds=config.balance_interval,
+    )
+    manager.register(watch, "balance")
+    return watch
 
 
 def _register(prepared: _Prepared) -> ManifestPlugin:

@@ -21,6 +21,10 @@ from rpd.values.plan import Plan
 from rpd.values.report import NodeReport, Outcome, RunSummary
 
 
+_WRITERS = 32
+"""At most so many files are written at once: nodes that end together must not wait for each other's disk."""
+
+
 def _now() -> str:
     return dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
 
@@ -46,7 +50,7 @@ class ManifestPlugin:
         self._argv = tuple(sys.argv[1:] if argv is None else argv)
         self._now = now
         self._resumed = resumed
-        self._lock = threading.Lock()
+        self._locks = [threading.Lock() for _ in range(_WRITERS)]
         self._info: RunInfo | None = None
 
     @hookimpl
@@ -123,9 +127,9 @@ class ManifestPlugin:
         self._try(path, lambda: run.write(path, masked))
 
     def _try(self, path: Path, write: Callable[[], None]) -> None:
-        """Write; one writer at a time, so that the later of two reports of a node stays."""
+        """Write; one writer of a file at a time, so that the later of two reports of a node stays."""
         try:
-            with self._lock:
+            with self._locks[hash(path) % _WRITERS]:
                 write()
         except Exception as error:  # noqa: BLE001 - no record is worth a run with pods in it
             self._notice(self._redactor.text(f"could not write {path}: {error}"))

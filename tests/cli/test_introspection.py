@@ -166,6 +166,19 @@ def test_every_built_in_mark_can_be_used(project: Project) -> None:
     assert len(result.out.splitlines()) == len(heads)
 
 
+def test_ids_that_k_cannot_name_are_told(project: Project) -> None:
+    """A case id with a blank in it is told of, once, on stderr; stdout stays ids."""
+    project.write(
+        {
+            "deploy_a.py": "import rpd\n\n@rpd.job\n@rpd.mark.parametrize('n', ['a b', 'c,d', 'fine'])\ndef job(n): ...\n"
+        }
+    )
+    result = project.command("collect", "-q")
+    assert result.out.splitlines() == ["deploy_a.py::job[a b]", "deploy_a.py::job[c,d]", "deploy_a.py::job[fine]"]
+    assert result.err.count("-k cannot name deploy_a.py::job[a b] and 1 more whole") == 1
+    assert "cannot name" not in project.command("collect", "-q", "-k", "fine").err
+
+
 # --- --show-config and --trace-config -------------------------------------------------------------------------------
 
 

@@ -15,7 +15,9 @@ from rpd.execute.files import LONGEST_NAME, RunFiles, folder_name
 
 WORD = st.text(string.ascii_lowercase + "_-.", min_size=1, max_size=3)
 NODE_IDS = st.builds(
-    lambda folders, file, job, case: "/".join([*folders, f"{file}.py"]) + f"::{job}" + (f"[{case}]" if case else ""),
+    lambda folders, file, job, case: (
+        "/".join([*folders, f"{file}.py"]) + f"::{job}" + (f"[{case}]" if case else "")
+    ),
     st.lists(WORD, max_size=2),
     WORD,
     st.text("ab_", min_size=1, max_size=3),

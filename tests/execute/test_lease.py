@@ -197,7 +197,10 @@ def test_a_hiccup_is_tried_again_under_a_new_name(hiccup: ProviderError) -> None
     lease.acquire()
     assert [spec.name for spec in provider.specs] == ["rpd-test-1", "rpd-test-2"]
     assert [pod.name for pod in provider.left] == [lease.name] == ["rpd-test-2"]
-    assert [detail["pod_name"] for name, detail in events.seen if name == "intent"] == ["rpd-test-1", "rpd-test-2"]
+    assert [detail["pod_name"] for name, detail in events.seen if name == "intent"] == [
+        "rpd-test-1",
+        "rpd-test-2",
+    ]
 
 
 @pytest.mark.parametrize("error", [AuthError("no"), QuotaError("no"), RequestRejected("no")])

@@ -41,7 +41,9 @@ class NoMask:
 
 
 def make_run(node: Node) -> NodeRun:
-    return NodeRun(node=node, files=None, journal=NoJournal(), hook=NobodyListens(), mask=str, masker=NoMask())
+    return NodeRun(
+        node=node, files=None, journal=NoJournal(), hook=NobodyListens(), mask=str, masker=NoMask()
+    )
 
 
 def fixture(
@@ -121,7 +123,9 @@ class World:
             value = Value(f"f{index}", list(given.values()))
             with self.lock:
                 self.set_ups[value.name] += 1
-                self.wrong += [f"{value.name} was made of dead {each.name}" for each in value.needs if not each.alive]
+                self.wrong += [
+                    f"{value.name} was made of dead {each.name}" for each in value.needs if not each.alive
+                ]
                 if kind.breaks == "setup":
                     raise RuntimeError(value.name)
                 for each in value.needs:
@@ -130,8 +134,12 @@ class World:
             yield value
             with self.lock:
                 self.wrong += [f"{value.name} torn down twice"] if not value.alive else []
-                self.wrong += [f"{value.name} torn down before {each.name}" for each in value.users if each.alive]
-                self.wrong += [f"{value.name} torn down after {each.name}" for each in value.needs if not each.alive]
+                self.wrong += [
+                    f"{value.name} torn down before {each.name}" for each in value.users if each.alive
+                ]
+                self.wrong += [
+                    f"{value.name} torn down after {each.name}" for each in value.needs if not each.alive
+                ]
                 value.alive = False
             if kind.breaks == "teardown":
                 raise RuntimeError(value.name)
@@ -222,7 +230,9 @@ def nodes_of(world: World, wanted: Sequence[tuple[str, set[int], int]]) -> list[
 
 @given(graph=graphs())
 @settings(max_examples=150, deadline=None)
-def test_every_value_is_torn_down_once_in_reverse(graph: tuple[list[Kind], list[tuple[str, set[int], int]]]) -> None:
+def test_every_value_is_torn_down_once_in_reverse(
+    graph: tuple[list[Kind], list[tuple[str, set[int], int]]],
+) -> None:
     """Whatever the graph and whatever breaks, what was set up is torn down once, after all that was made of it."""
     kinds, wanted = graph
     world = World(kinds)
@@ -234,7 +244,9 @@ def test_every_value_is_torn_down_once_in_reverse(graph: tuple[list[Kind], list[
 
 @given(graph=graphs(), slots=st.integers(1, 3), places=st.integers(1, 2))
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-def test_the_same_with_threads(graph: tuple[list[Kind], list[tuple[str, set[int], int]]], slots: int, places: int) -> None:
+def test_the_same_with_threads(
+    graph: tuple[list[Kind], list[tuple[str, set[int], int]]], slots: int, places: int
+) -> None:
     """The same holds when several slots, and several nodes on one slot, work at the same time."""
     kinds, wanted = graph
     world = World(kinds)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -48,7 +49,7 @@ def test_pieces_do_not_matter(cuts: list[int]) -> None:
     data = SAID * 2
     edges = [0, *sorted(cuts), len(data)]
     reader = Reader()
-    samples = [s for begin, end in zip(edges, edges[1:], strict=False) for s in reader.feed(data[begin:end])]
+    samples = [s for begin, end in pairwise(edges) for s in reader.feed(data[begin:end])]
     whole = list(Reader().feed(data))
     assert [(s.gpus, s.load, s.disks) for s in samples] == [(s.gpus, s.load, s.disks) for s in whole]
 

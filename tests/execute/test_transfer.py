@@ -77,7 +77,7 @@ class Once:
     def __init__(self, action: Callable[[], object]) -> None:
         self._action: Callable[[], object] | None = action
 
-    def __call__(self, _: int) -> None:
+    def __call__(self, *_: int) -> None:
         if self._action is not None:
             action, self._action = self._action, None
             action()
@@ -224,11 +224,11 @@ def test_a_put_that_stays_cut_leaves_what_was_there(
 
 def test_half_an_archive_is_never_renamed_into_place(remote: SshRemote, machine: Machine, tree: Path) -> None:
     """Cut at any block, even between two members, the stream makes no tree."""
-    blocks = b"".join(transfer._Archive(tree, staged_files(tree), None).blocks())
+    blocks = b"".join(transfer._Archive(tree, staged_files(tree)).blocks())
     target = str(machine.files / "t")
     end = len(blocks) - 3 * 512
     for cut in (0, 512, 1024, end // 2 // 512 * 512, end):
-        script = transfer._call(transfer._RECEIVE, target, str(machine.files), "t", "")
+        script = transfer._call(transfer._RECEIVE, target, str(machine.files), "", "notes", "")
         assert remote._shell.exec(script, stdin=[blocks[:cut]], timeout=30).exit_code != 0
         assert entries(machine.files) == []
 

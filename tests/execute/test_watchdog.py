@@ -389,12 +389,11 @@ def test_pod_stops_itself_where_it_may_not_delete_itself(cloud: Launched, rent: 
 
 
 def test_arming_costs_little(rent: Callable[[], Rented]) -> None:
-    """Arming is one command over the connection that is there: well under 0.15 s."""
-    pod_id, remote = rent()
-    began = time.monotonic()
-    arm(remote, pod_id=pod_id, seconds_left=3600, linger_seconds=900)
-    first = time.monotonic() - began
-    began = time.monotonic()
-    arm(remote, pod_id=pod_id, seconds_left=3600, linger_seconds=900)
-    print(f"armed in {first * 1000:.0f} ms, again in {(time.monotonic() - began) * 1000:.0f} ms")
-    assert min(first, time.monotonic() - began) < 0.15
+    """Arming a fresh pod is one command over the connection that is there: well under 0.15 s on a machine at rest."""
+    seconds = []
+    for _ in range(3):
+        pod_id, remote = rent()
+        began = time.monotonic()
+        arm(remote, pod_id=pod_id, seconds_left=3600, linger_seconds=900)
+        seconds.append(time.monotonic() - began)
+    assert min(seconds) < 0.15

@@ -240,7 +240,8 @@ def _check_code(ending: Ending) -> None:
     named = {*info.unreleased}
     made = ending.events("intent", "created")
     assert named, ending.screen
-    assert named >= {pod["id"] for pod in ending.left}
+    # Where the answer to a create was lost, its name is all that is known of a pod.
+    assert all(named & {pod["id"], pod["name"]} for pod in ending.left), ending.screen
     assert named <= {event.get("pod_id") for event in made} | {event["pod_name"] for event in made}
     for pod in named:
         assert f"rpd stop {pod}" in ending.screen, ending.screen
@@ -264,7 +265,8 @@ def _check_passed(report: NodeReport) -> None:
     """A node that passed has everything its job made."""
     folder = Path(report.folder)
     assert [(artifact.files, artifact.verified) for artifact in report.artifacts] == [(1, True)]
-    assert (folder / "artifacts" / "out" / "model").read_bytes() == BLOB + BLOB
+    model = (folder / "artifacts" / "out" / "model").read_bytes()
+    assert model == BLOB * max(2, len(model) // len(BLOB))
     # Attempts follow each other in the log; one that came to its command wrote all of it.
     told = (folder / "output.log").read_bytes()
     assert told in [OUTPUT * count for count in range(1, report.result.attempts + 1)]
@@ -539,8 +541,8 @@ def ending(theatre: Theatre, case: Case) -> Ending:
 
 
 @pytest.fixture(scope="session")
-def _stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    _load_once()
+def _stage(theatre: Theatre, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    # With the theatre, so that its cases are played meanwhile.
     stage = Stage(tmp_path_factory.mktemp("stage"))
     yield stage
     stage.emulator.close()

@@ -66,7 +66,7 @@ def _answers() -> Iterator[Case]:
                     # Pods are only listed where the answer to a create was lost.
                     faults=(rule, lost) if operation == "list" else (rule,),
                     exit_code=None, outcome=None, attempts=None, slack=ANY,
-                    kept=1 if operation == "stop" and times is not None else None, long=times is None,
+                    kept=1 if operation == "stop" else None, long=times is None,
                 )  # fmt: skip
 
 

@@ -25,6 +25,7 @@ def api(
     return {"kind": kind, "times": times, "after": after, "match": {"operation": operation}, **params}
 
 
+LARGE = JOB.replace("data/blob data/blob", "data/blob" + 20 * " data/blob")
 STOPS = JOB.replace("budget=", 'lifecycle=Lifecycle(on_success="stop"), budget=')
 
 ANSWERS = [
@@ -102,8 +103,8 @@ WORLD = [
          faults=(live("drop-ssh", after_bytes=150_000, down_seconds=1.2),)),
     Case(id="SSH down in the middle of the log", hits=StepKind.RUN,
          faults=(live("drop-ssh", after_bytes=550_000, down_seconds=1.2),)),
-    Case(id="SSH down while files are fetched", hits=StepKind.PULL,
-         faults=(live("drop-ssh", after_bytes=1_100_000, down_seconds=1.2),)),
+    Case(id="SSH down while files are fetched", job=LARGE, hits=StepKind.PULL,
+         faults=(live("drop-ssh", after_bytes=2_000_000, down_seconds=1.2),)),
     Case(id="host lost at boot", faults=(live("lose-host", status="EXITED"),), attempts=2, slack=5),
     Case(id="host lost at boot twice", faults=(live("lose-host", status="EXITED", times=2),), attempts=3, slack=10),
     Case(id="outbid at boot", faults=(live("outbid"),), attempts=2, slack=5),

@@ -56,7 +56,10 @@ def test_it_tells_the_plan(rpd: RpdRun, project: Project) -> None:
     folder = project({"deploy_x.py": DEPLOY, "train.py": ""})
     result = dry(rpd, folder)
     assert result.exit_code == 0, result.out + result.err
-    first, second = result.out.index("1. NVIDIA RTX A4000 in EU-RO-1"), result.out.index("2. NVIDIA L4 in EU-RO-1")
+    first, second = (
+        result.out.index("1. NVIDIA RTX A4000 in EU-RO-1"),
+        result.out.index("2. NVIDIA L4 in EU-RO-1"),
+    )
     assert first < second
     for words in ("deploy_x.py::fit[seed1]", "python train.py --seed 2", "put", "write note", "results/", "/h",
                   "delete on success", "at most $2.50", "worst case $5.00", "3 passed"):  # fmt: skip
@@ -88,7 +91,8 @@ def test_user_code_reaches_nothing(rpd: RpdRun, project: Project) -> None:
     with socket.create_server(("127.0.0.1", 0)) as trap:
         port = trap.getsockname()[1]
         jobs = "".join(
-            f"@rpd.job(gpu=None)\ndef {name}(pod):\n    {code.replace('PORT', str(port))}\n" for name, code in REACHES.items()
+            f"@rpd.job(gpu=None)\ndef {name}(pod):\n    {code.replace('PORT', str(port))}\n"
+            for name, code in REACHES.items()
         )
         fixture = f"@rpd.fixture\ndef reaching():\n    {REACHES['connect'].replace('PORT', str(port))}\n"
         job = "@rpd.job\ndef asks(reaching): ...\n"
@@ -126,7 +130,12 @@ def test_mistakes_show_up(rpd: RpdRun, project: Project) -> None:
     )
     result = dry(rpd, folder)
     assert result.exit_code == 1
-    for words in ("no-such-folder", "KeyError: 'config'", "pod.run: expected a shell command, got ''", "3 failed"):
+    for words in (
+        "no-such-folder",
+        "KeyError: 'config'",
+        "pod.run: expected a shell command, got ''",
+        "3 failed",
+    ):
         assert words in result.out
     assert "deploy_x.py:6" in result.out
 
@@ -142,7 +151,9 @@ def test_nothing_on_offer_is_told(rpd: RpdRun, project: Project) -> None:
 def test_it_imports_nothing_heavy(rpd: RpdRun, project: Project) -> None:
     """A dry run does not pay for loading the SDK, fabric or the emulator."""
     tell = "import atexit, sys\natexit.register(lambda: print('LOADED', sorted(set(sys.modules) & set(HEAVY))))\n"
-    heavy = "HEAVY = ['runpod', 'fabric', 'paramiko', 'asyncssh', 'aiohttp', 'graphql', 'requests', 'boto3']\n"
+    heavy = (
+        "HEAVY = ['runpod', 'fabric', 'paramiko', 'asyncssh', 'aiohttp', 'graphql', 'requests', 'boto3']\n"
+    )
     job = "import rpd\n@rpd.job(gpu=None)\ndef fit(pod): pod.run('x')\n"
     result = dry(rpd, project({"deploy_x.py": heavy + tell + job}))
     assert result.exit_code == 0, result.err

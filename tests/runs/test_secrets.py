@@ -21,7 +21,7 @@ from tests.runs.conftest import outcomes, write_project
 SECRET = "canary-7f3Q9zXw-51ab"
 FILE_SECRET = "second line\ncanary/+8&<\"'\\-end"
 
-DEPLOY = '''
+DEPLOY = """
 import os
 import rpd
 from rpd import Budget, Gpu, Secret
@@ -65,7 +65,7 @@ def broken():
 
 @job
 def errs_with_it(broken): ...
-'''
+"""
 
 
 @dataclass
@@ -82,7 +82,11 @@ class Recorder:
         class Handler(BaseHTTPRequestHandler):
             def handle_any(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                headers = {k: v for k, v in self.headers.items() if k.lower() not in ("host", "connection", "accept-encoding")}
+                headers = {
+                    k: v
+                    for k, v in self.headers.items()
+                    if k.lower() not in ("host", "connection", "accept-encoding")
+                }
                 shown = {k: v for k, v in headers.items() if k.lower() != "authorization"}
                 recorder.keys.append(headers.get("Authorization", ""))
                 recorder.bodies.append(b"\n".join([self.path.encode(), json.dumps(shown).encode(), body]))
@@ -91,7 +95,11 @@ class Recorder:
                 )
                 try:
                     with urllib.request.urlopen(request, timeout=60) as response:
-                        status, answer, kind = response.status, response.read(), response.headers["Content-Type"]
+                        status, answer, kind = (
+                            response.status,
+                            response.read(),
+                            response.headers["Content-Type"],
+                        )
                 except urllib.error.HTTPError as error:
                     status, answer, kind = error.code, error.read(), error.headers["Content-Type"]
                 self.send_response(status)
@@ -128,7 +136,9 @@ def ended(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     """Run jobs that do with their secrets what they should not, past a proxy that records every request."""
     base = tmp_path_factory.mktemp("secrets")
     (base / "secret").write_text(FILE_SECRET, encoding="utf-8")
-    folder = write_project(base / "project", {"deploy_x.py": DEPLOY.replace("SECRET_FILE", str(base / "secret"))})
+    folder = write_project(
+        base / "project", {"deploy_x.py": DEPLOY.replace("SECRET_FILE", str(base / "secret"))}
+    )
     with launch(boot_seconds=0.1) as emulator:
         recorder = Recorder(emulator.base_url)
         env = {"RUNPOD_API_BASE_URL": recorder.url, "RUNPOD_API_KEY": emulator.api_key, "HF_TOKEN": SECRET}
@@ -136,7 +146,9 @@ def ended(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
             result = RpdRun()(folder, "-n", "3", "-vv", "-s", "--junitxml", "junit.xml", env=env)
         finally:
             recorder.close()
-        yield Run(result, folder, emulator.api_key, recorder.bodies, set(recorder.keys), list(emulator.pods()))
+        yield Run(
+            result, folder, emulator.api_key, recorder.bodies, set(recorder.keys), list(emulator.pods())
+        )
 
 
 def test_commands_have_their_secrets(ended: Run) -> None:
@@ -155,7 +167,12 @@ def leaks(text: bytes, *secrets: str) -> list[str]:
     found = []
     for secret in secrets:
         plain = secret.encode()
-        forms = [plain, base64.b64encode(plain), json.dumps(secret)[1:-1].encode(), repr(secret)[1:-1].encode()]
+        forms = [
+            plain,
+            base64.b64encode(plain),
+            json.dumps(secret)[1:-1].encode(),
+            repr(secret)[1:-1].encode(),
+        ]
         found += [secret for form in forms if form in text]
     return found
 

@@ -14,6 +14,8 @@ import pytest
 from rpd.emulator.launch import launch
 from rpd.record import history, run
 from rpd.testing import RpdRun, RunResult
+from rpd.values.pod import PodRequest
+from rpd.values.prices import disks_usd_per_hr
 from rpd.values.report import NodeReport, Outcome
 from rpd.values.step import StepKind
 from tests.runs.conftest import events, write_project
@@ -155,9 +157,8 @@ def test_the_money_adds_up(sweep: Sweep) -> None:
         assert cost.rate_usd_per_hr == report.pod.rate
         assert cost.rate_source == "pod"
         assert 0 < cost.billed_seconds < 60
-        assert cost.estimated_usd == pytest.approx(
-            cost.billed_seconds * cost.rate_usd_per_hr / 3600, rel=0.01
-        )
+        per_hour = cost.rate_usd_per_hr + disks_usd_per_hr(PodRequest(image="", gpu=None))
+        assert cost.estimated_usd == pytest.approx(cost.billed_seconds * per_hour / 3600, abs=1e-6)
         assert cost.cap_usd == 0.5
         assert cost.billed_seconds <= sum(report.result.phases.values()) + 1
     info = run.read(sweep.run_dir / run.FILE_NAME)

@@ -25,7 +25,7 @@ HEAVY = (
 )  # fmt: skip
 PUBLIC = {
     "HIDDEN_PARAM", "Budget", "Completed", "Gpu", "Job", "Lifecycle", "Secret", "Storage", "fail", "fixture", "hookimpl",
-    "job", "mark", "param", "skip", "variable",
+    "job", "mark", "param", "params_from", "skip", "variable",
 }  # fmt: skip
 """What a deploy file may use. A new word is a promise: it belongs into docs/deploy-files.md, too."""
 
@@ -51,8 +51,12 @@ LOADED = f"import sys, json; print(json.dumps(sorted(set(sys.modules) & set({HEA
 def test_importing_rpd_loads_next_to_nothing() -> None:
     """``import rpd`` loads no dependency at all, and using its names in a deploy file only rpd's values."""
     assert python(f"import rpd\n{LOADED}") == []
-    modules = python("import rpd, sys, json; rpd.job, rpd.Gpu; print(json.dumps([m for m in sys.modules if m.startswith('rpd')]))")
-    assert not [name for name in modules if name.startswith(("rpd.execute", "rpd.runpod", "rpd.pipeline", "rpd.cli"))]
+    modules = python(
+        "import rpd, sys, json; rpd.job, rpd.Gpu; print(json.dumps([m for m in sys.modules if m.startswith('rpd')]))"
+    )
+    assert not [
+        name for name in modules if name.startswith(("rpd.execute", "rpd.runpod", "rpd.pipeline", "rpd.cli"))
+    ]
 
 
 @pytest.mark.parametrize("flags", [[], ["-q"], ["--json"], ["-v"], ["-k", "fit"]], ids=" ".join)
@@ -75,7 +79,11 @@ def test_public_names_are_pinned() -> None:
 
 
 def hookspecs() -> dict[str, Any]:
-    return {name: each for name, each in vars(hooks).items() if name.startswith("rpd_") and inspect.isfunction(each)}
+    return {
+        name: each
+        for name, each in vars(hooks).items()
+        if name.startswith("rpd_") and inspect.isfunction(each)
+    }
 
 
 @pytest.mark.parametrize("name", hookspecs())
@@ -100,7 +108,9 @@ def test_nothing_below_the_command_line_prints() -> None:
         path.relative_to(ROOT / "rpd").as_posix()
         for path in MODULES
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("print", "pprint")
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id in ("print", "pprint")
     }
     above = {name for name in printing if name.startswith(("cli/", "terminal/", "emulator/guest/tools/"))}
     assert printing == above
@@ -109,7 +119,9 @@ def test_nothing_below_the_command_line_prints() -> None:
 
 def test_no_module_is_a_drawer() -> None:
     """No module is called after nothing: what it holds has a name."""
-    assert not [path for path in MODULES if path.stem in ("utils", "util", "helpers", "misc", "common", "base")]
+    assert not [
+        path for path in MODULES if path.stem in ("utils", "util", "helpers", "misc", "common", "base")
+    ]
 
 
 def test_the_package_is_typed() -> None:

@@ -20,7 +20,25 @@ def test_durations_are_seconds(text: str | float, seconds: float) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "soon", "1x", "m", "1h30", "-5m", "0", 0, -1, True, None, "inf", "nan", float("nan"), float("inf"), [5]]
+    "text",
+    [
+        "",
+        "soon",
+        "1x",
+        "m",
+        "1h30",
+        "-5m",
+        "0",
+        0,
+        -1,
+        True,
+        None,
+        "inf",
+        "nan",
+        float("nan"),
+        float("inf"),
+        [5],
+    ],
 )
 def test_everything_else_is_refused(text: object) -> None:
     """What is no duration above zero is a ValueError that says what was expected."""

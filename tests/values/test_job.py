@@ -53,7 +53,11 @@ WRONG: dict[str, tuple[Callable[[], object], str, str]] = {
     "budget that is true": (lambda: Budget(cost_cap_usd=True), "Budget.cost_cap_usd", "a number"),
     "budget that is nan": (lambda: Budget(cost_cap_usd=float("nan")), "Budget.cost_cap_usd", "a number"),
     "no duration": (lambda: Budget(max_runtime="soon"), "Budget.max_runtime", "a duration such as"),
-    "unknown release": (lambda: Lifecycle(on_failure="burn"), "Lifecycle.on_failure", "delete, stop, preserve, recycle"),  # type: ignore[arg-type]
+    "unknown release": (
+        lambda: Lifecycle(on_failure="burn"),
+        "Lifecycle.on_failure",
+        "delete, stop, preserve, recycle",
+    ),  # type: ignore[arg-type]
     "secret with a dash": (lambda: Secret("HF-TOKEN"), "Secret.name", "environment variable"),
     "secret from two places": (lambda: Secret("A", env="B", file="c"), "Secret", "not both"),
     "unknown field": (lambda: rpd.job(imagee="x"), "Job.imagee", "Did you mean 'image'"),
@@ -122,7 +126,11 @@ def test_new_gpus_can_be_allowed() -> None:
 @given(st.sampled_from(sorted(KNOWN_GPU_TYPES)), st.data())
 def test_a_mistyped_gpu_is_recognised(gpu_id: str, data: st.DataObject) -> None:
     """A GPU id with other case and spacing is no id, but the first one that is suggested."""
-    typed = data.draw(st.sampled_from([gpu_id.lower(), gpu_id.upper(), gpu_id.replace(" ", "  "), gpu_id.removeprefix("NVIDIA ")]))
+    typed = data.draw(
+        st.sampled_from(
+            [gpu_id.lower(), gpu_id.upper(), gpu_id.replace(" ", "  "), gpu_id.removeprefix("NVIDIA ")]
+        )
+    )
     if typed in KNOWN_GPU_TYPES:
         return
     with pytest.raises(DefinitionError) as raised:

@@ -1,0 +1,88 @@
+"""The balance of the account, watched while a run goes on: RunPod ends pods when it is used up."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from types import TracebackType
+
+from rpd.errors import Cause, RpdError
+from rpd.execute.stop import Stop, StopLevel
+from rpd.values.duration import format_duration
+from rpd.values.pod import Account
+from rpd.values.report import NodeReport
+
+WARN_SECONDS = 600.0
+"""With credit for less time than this, at what the account spends now, the user is told."""
+TOP_UP = "https://console.runpod.io/user/billing"
+_LEAVE_SECONDS = 2.0
+
+
+class BalanceWatch:
+    """Asks for the balance every ``seconds`` (0: never), on a thread that lives as long as the context.
+
+    Tells once when the credit will soon be used up; when it is, nothing new starts. As a plugin it also asks when the
+    pod of a node was lost, which may be why. Where the API does not tell the balance it asks no more; a call that
+    fails says nothing and is left to the next.
+    """
+
+    def __init__(
+        self, account: Callable[[], Account], *, stop: Stop, notice: Callable[[str], object], seconds: float
+    ) -> None:
+        self._account = account
+        self._stop = stop
+        self._notice = notice
+        self._seconds = seconds
+        self._told = False
+        self._asking = threading.Lock()
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="rpd-balance", daemon=True)
+
+    def __enter__(self) -> BalanceWatch:
+        if self._seconds > 0:
+            self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._over.set()
+        if self._seconds > 0:
+            self._thread.join(_LEAVE_SECONDS)  # a call that hangs must not hold the run up
+
+    def _watch(self) -> None:
+        while not self._over.wait(self._seconds) and self.look():
+            pass
+
+    def rpd_node_report(self, report: NodeReport) -> None:
+        """Look before another node rents a pod."""
+        if report.result.cause is Cause.LOST and self._seconds > 0:
+            self.look()
+
+    def look(self) -> bool:
+        """Ask once and act on it; return whether it is worth asking again."""
+        with self._asking:
+            return self._stop.level is StopLevel.NONE and self._look()
+
+    def _look(self) -> bool:
+        try:
+            account = self._account()
+        except RpdError:
+            return True
+        balance, spend = account.balance_usd, account.spend_usd_per_hr
+        if balance is None or self._over.is_set():
+            return False
+        if balance <= 0:
+            self._stop.request(
+                StopLevel.DRAIN,
+                f"balance: the account has no credit left (${balance:.2f}): add some at {TOP_UP}",
+            )
+            return False
+        if spend and not self._told and balance / spend * 3600 < WARN_SECONDS:
+            self._told = True
+            left = format_duration(balance / spend * 3600)
+            self._notice(
+                f"the account has ${balance:.2f}, enough for {left} at ${spend:.2f} an hour: then RunPod ends its "
+                f"pods. Add credit at {TOP_UP}"
+            )
+        return True

@@ -168,7 +168,7 @@ class Config:
     args: tuple[str, ...] = ()
     """Paths and node ids given on the command line, as typed."""
     sources: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
-    """Field name to where its value came from: ``flag -n``, ``environment RPD_N``, ``rpd.toml``; defaults are absent."""
+    """Field name to where its value came from: ``flag -n``, ``environment RPD_N``, ``rpd.toml``; no defaults."""
     plugin_options: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     """Values of the options plugins added, by their destination name."""
 
@@ -483,6 +483,15 @@ class Config:
         "how often to look at the credit of the account while a run goes on (0: never)",
         key="balance_interval",
         parse=_seconds,
+    )
+    stage_limit_mb: int = _setting(
+        2000,
+        "most that staged_dir may send of a project, in MB",
+        "--stage-limit-mb",
+        key="stage_limit_mb",
+        metavar="MB",
+        parse=_positive_int,
+        **_RUN,
     )
     job_defaults: Mapping[str, Any] = _setting({}, "defaults for the fields of a job", key="job")
     ssh: Mapping[str, Any] = _setting({}, "settings of SSH connections", key="ssh")

@@ -10,8 +10,8 @@ from __future__ import annotations
 import difflib
 import importlib
 import os
-import sys
 import re
+import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -155,6 +155,11 @@ def rpd_step_output(node: Node, data: bytes) -> None:
 
 
 @hookspec
+def rpd_transfer_progress(node: Node, done: int, total: int) -> None:
+    """Hear how many bytes of a ``put`` went over so far, out of how many; some ten times a second, on any thread."""
+
+
+@hookspec
 def rpd_telemetry(node: Node, sample: Sample) -> None:
     """Hear how busy a pod is that ``node`` uses now, every few seconds. Called on a thread of the pod's own."""
 
@@ -259,7 +264,7 @@ def _loaded(name: str, load: Callable[[], Any]) -> Any:
 def _may_have_entry_points() -> bool:
     """Whether some installed distribution seems to name rpd in its entry points.
 
-    A glance at the files, because the library that reads them properly takes a third of a whole ``rpd collect`` to load,
+    A glance at the files, because the library that reads them properly takes a third of an ``rpd collect`` to load,
     and mostly there are none.
     """
     for entry in map(Path, sys.path):

@@ -17,6 +17,7 @@ from rpd.execute.past import Past
 from rpd.execute.podview import PodView
 from rpd.execute.recycle import Recycler
 from rpd.execute.stop import Stop
+from rpd.execute.weight import Scales
 from rpd.values.job import Budget, CloudChoice, Gpu, Job, Release
 from rpd.values.pod import Offer, PodRequest, Provider
 from rpd.values.report import SourceRecord
@@ -118,6 +119,7 @@ class RunContext:
     view: PodView = field(init=False)
     past: Past | None = None
     """What an earlier process left of this run, when it is carried on."""
+    scales: Scales = field(default_factory=Scales)
     _projects: dict[str, Path] = field(default_factory=dict)
     _requests: dict[int, tuple[Job, PodRequest]] = field(default_factory=dict)
 
@@ -138,6 +140,10 @@ class RunContext:
             found = self._projects[file] = (self.rootdir / file).parent
         return found
 
+    def weigh(self, local: Path, exclude: tuple[str, ...]) -> str:
+        """Return in words what would be sent of ``local``. Raises UsageError if it does not exist."""
+        return str(self.scales.weigh(local, exclude))
+
     @property
     def is_dry(self) -> bool:
         """Whether nothing really happens."""
@@ -157,12 +163,10 @@ class LeaseBook:
         with self._lock:
             self._leases.append(lease)
 
-    def forget_closed(self) -> None:
-        """Drop leases that ended with nothing left, so that a long run stays small."""
+    def forget_deleted(self) -> None:
+        """Drop leases whose pods are gone, so that a long run stays small."""
         with self._lock:
-            self._leases = [
-                held for held in self._leases if held.is_open or held.final_state in ("stopped", "running")
-            ]
+            self._leases = [held for held in self._leases if held.final_state != "deleted"]
 
     def lost(self, error: ReleaseError) -> None:
         """Remember a pod that may still bill."""

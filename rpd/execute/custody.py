@@ -52,7 +52,7 @@ def prolong(lease: Lease, run: NodeRun, budget: Budget, terms: Terms) -> None:
 
 
 def limit(lease: Lease, deadline: float, terms: Terms) -> None:
-    """Give a pod that one node has to itself the deadline (monotonic) of that node, if it is sooner. Raises RemoteError."""
+    """Give a pod that one node has to itself the node's deadline (monotonic) if it is sooner. Raises RemoteError."""
     wanted = deadline - time.monotonic() + terms.grace
     if lease.ends_at is not None and wanted < lease.ends_at - time.monotonic() - terms.grace / 3:
         _arm(lease, wanted, terms.linger)

@@ -32,7 +32,7 @@ _rpd_state() {
   fi 2>/dev/null
 }
 """
-"""Defines ``_rpd_state TREE``: what a tree looks like without reading it; times are whole seconds where find is busybox's."""
+"""Defines ``_rpd_state TREE``: what a tree looks like without reading it; in whole seconds where find is busybox's."""
 
 CHECK = (
     STATE

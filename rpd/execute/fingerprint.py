@@ -23,7 +23,7 @@ def fingerprint(node: Node, *, tree_sha256: str, lock_sha256: str, variables: ob
         "job": _hash([_source(node.definition.function)]),
         "fixtures": _hash(sorted(_source(held.function) for held in fixtures)),
         "parameters": _hash(
-            sorted(f"{name}={value!r}" for name, value in node.parameters.items()) + [repr(variables)]
+            [*sorted(f"{name}={value!r}" for name, value in node.parameters.items()), repr(variables)]
         ),
         "image": _hash([node.job.image]),
         "pod": _hash([repr(gpu), repr(sorted(node.job.env.items())), repr(node.job.docker_args)]),

@@ -91,7 +91,7 @@ def variables() -> Mapping[str, Any]:
 
 @fixture(scope="session")
 def provision() -> Provision:
-    """Rent a pod for a fixture of any scope: ``with provision(job, gpu=…) as pod:``."""
+    """Rent pods for fixtures of any scope, in a ``with`` statement."""
     from rpd.execute.provision import Provision
 
     return Provision()

@@ -539,7 +539,7 @@ def _terms(offer: Offer) -> Mapping[str, Any]:
 
 @lru_cache(maxsize=1024)
 def kind_of(request: PodRequest) -> str:
-    """Return what tells pods apart that could stand in for each other: a hash of image, GPU, disks and start command."""
+    """Return a hash that is equal for pods that can stand in for each other: image, GPU, disks, start command."""
     told = (
         request.image,
         request.gpu,

@@ -97,4 +97,6 @@ def listened_for_life(run: NodeRun) -> Iterator[Output]:
         run.silence = None
     if silence.diagnosis is not None:
         run.output(silence.diagnosis)
-        raise JobTimeout(f"no output and idle GPUs for {format_duration(silence.seconds)}: the command was ended")
+        raise JobTimeout(
+            f"no output and idle GPUs for {format_duration(silence.seconds)}: the command was ended"
+        )

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, TypeVar
 
-from rpd.errors import UsageError
+from rpd.errors import RemoteError, UsageError
 from rpd.execute.files import NodeFiles
 from rpd.execute.journal import Journal
 from rpd.execute.lease import Lease
@@ -27,6 +27,8 @@ from rpd.values.telemetry import Sample
 
 TAIL_LINES = 20
 METRICS_FILE = "metrics.json"
+PROGRESS_SECONDS = 0.1
+"""How often at most the progress of a transfer is told."""
 
 T = TypeVar("T")
 
@@ -48,6 +50,17 @@ class StepEnd:
 
     exit_code: int | None = None
     result: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """What goes on beside a job and has an end of its own.
+
+    ``finish(required=…)`` brings it to that end, and raises RemoteError if it cannot be; ``close`` gives it up.
+    """
+
+    finish: Callable[..., None]
+    close: Callable[[], None]
 
 
 @dataclass(kw_only=True, eq=False)
@@ -102,6 +115,8 @@ class NodeRun:
     """Whether pods it used were still there when it was reported, so that its report is not the last word."""
     salvaging: bool = False
     """Whether the job is only called again to learn which pulls were still to come."""
+    endings: list[Ending] = field(default_factory=list)
+    """What goes on beside the job, such as pulls that repeat."""
     done: list[Callable[[], Any]] = field(default_factory=list)
     """The answer of each step, so that a second call of the job gets the same ones."""
 
@@ -110,6 +125,9 @@ class NodeRun:
         self._line = b""
         self._tail: deque[bytes] = deque(maxlen=TAIL_LINES)
         self._replayed = 0
+        self.transfer_progress = self._transferred if self.files is not None and self._is_heard() else None
+        """Hears how far a transfer of the node is; None where nobody wants to know."""
+        self._transferred_at = 0.0
         self.began = time.monotonic()
         self._closed = threading.Event()
         self._telemetry_lock = threading.Lock()
@@ -123,7 +141,7 @@ class NodeRun:
     ) -> Mapping[str, Any] | None:
         """Return the result the next step had in an earlier process, None if it has to be done (again).
 
-        What was done on another pod than ``pod`` has to be. Raises StepsChanged if the job does not do what it did then.
+        What was done on another pod than ``pod`` has to be. Raises StepsChanged if the job does something else now.
         """
         if self.remembered and self.remembered[0].pod != pod:
             self.forget_past()
@@ -225,6 +243,28 @@ class NodeRun:
         finally:
             self.phases[name] = self.phases.get(name, 0.0) + time.monotonic() - started
 
+    def _is_heard(self) -> bool:
+        hook = getattr(self.hook, "rpd_transfer_progress", None)
+        return hook is not None and bool(hook.get_hookimpls())
+
+    def _transferred(self, done: int, total: int) -> None:
+        now = time.monotonic()
+        if now - self._transferred_at < PROGRESS_SECONDS and done < total:
+            return
+        self._transferred_at = now
+        self.hook.rpd_transfer_progress(node=self.node, done=done, total=total)
+
+    def finish_beside(self, *, required: bool) -> None:
+        """Bring everything that goes on beside the job to its end; raise the first error once all of it is."""
+        errors: list[RemoteError] = []
+        while self.endings:
+            try:
+                self.endings.pop(0).finish(required=required)
+            except RemoteError as error:
+                errors.append(error)
+        if errors:
+            raise errors[0]
+
     # --- output -----------------------------------------------------------------------------------------------------
 
     def output(self, data: bytes) -> None:
@@ -298,7 +338,9 @@ class NodeRun:
         self.hook.rpd_telemetry(node=self.node, sample=sample)
 
     def close(self) -> None:
-        """Close the files."""
+        """Close the files, and give up what still goes on beside the job."""
+        for ending in self.endings:
+            ending.close()
         with self._telemetry_lock:
             self._closed.set()
         self.flush_output()

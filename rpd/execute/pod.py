@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import posixpath
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -24,12 +25,13 @@ from rpd.execute.commands import is_out_of_memory
 from rpd.execute.current import current_run
 from rpd.execute.lease import Lease
 from rpd.execute.limits import limit_of, listened_for_life
-from rpd.execute.noderun import NodeRun, StepEnd
+from rpd.execute.noderun import Ending, NodeRun, StepEnd
+from rpd.execute.periodic import Fetch, PeriodicPull
 from rpd.execute.remote import Command, Remote
 from rpd.execute.stop import Stop, StopLevel
 from rpd.execute.telemetry import LONGEST_BEAT, Monitor
 from rpd.execute.watchdog import USUAL_TERMS, Terms
-from rpd.values.duration import parse_duration
+from rpd.values.duration import format_duration, parse_duration
 from rpd.values.pod import PodInfo
 from rpd.values.step import Completed, Pulled, Staged, StepKind
 from rpd.values.telemetry import Sample
@@ -248,11 +250,12 @@ class Pod:
 
         def send(_end: StepEnd) -> Staged:
             self._stop.check()
-            return self._remote_of(run).put(source, target, exclude=exclude)
+            return self._remote_of(run).put(source, target, exclude=exclude, progress=run.transfer_progress)
 
+        weight = "" if run.files is not None else f"  ({run.context.weigh(source, tuple(exclude))})"
         return self._do(
             run,
-            _What(StepKind.PUT, f"put {local}", f"put {local} -> {target}", about=tuple(exclude)),
+            _What(StepKind.PUT, f"put {local}", f"put {local} -> {target}{weight}", about=tuple(exclude)),
             send,
             salvaged=lambda: Staged(remote=target, tree_sha256="", files=0, bytes=0),
             keep=asdict,
@@ -267,33 +270,34 @@ class Pod:
         cwd: str | None = None,
         required: bool = True,
         exclude: Sequence[str] = (),
+        every: str | float | None = None,
     ) -> Pulled | None:
         """Fetch a file, folder or glob into the node's ``artifacts`` folder (or ``local`` below it), checked by sha256.
 
         It also happens when the job failed before it came to this line. Returns None where nothing is there and
-        ``required`` is False. Raises MissingArtifact, TransferError.
+        ``required`` is False. With ``every`` (a duration: ``"5m"`` or seconds) it returns None at once, and the pull
+        repeats beside the job until the node ends, however it ends, and once more then; only that last one can fail it.
+        Raises MissingArtifact, TransferError.
         """
         run = current_run()
+        seconds = None if every is None else _checked_interval(every)
         source = self._path(remote, cwd)
 
         folder = (run.files.artifacts if run.files else Path("artifacts")) / (local or "")
 
         is_needed = required
 
-        def fetch(_end: StepEnd, *, required: bool = required) -> Pulled | None:
-            if run.files is not None:
-                custody.allow_pull(self._lease, self._terms)
-            try:
-                pulled = self._remote_of(run).pull(source, folder, required=required, exclude=exclude)
-            except (TransferError, ConnectionLost) as error:
-                if is_needed and not isinstance(error, MissingArtifact | PodLost):
-                    self._lease.unverified = source
-                raise
+        def fetched(pulled: Pulled | None) -> Pulled | None:
             if pulled is None:
                 return None
             # The folder a pull goes to is shared by all of a node's pulls; what this one brought is meant.
             brought = pulled.local / posixpath.basename(source.rstrip("/"))
             return replace(pulled, local=brought) if brought.exists() else pulled
+
+        def fetch(_end: StepEnd, *, required: bool = required) -> Pulled | None:
+            with self._in_custody(run, source, is_needed=is_needed):
+                pulled = self._remote_of(run).pull(source, folder, required=required, exclude=exclude)
+            return fetched(pulled)
 
         what = _What(StepKind.PULL, f"pull {remote}", f"pull {source}", about=(str(local), tuple(exclude)))
 
@@ -304,6 +308,28 @@ class Pod:
                 run.record_artifact(pulled)
             return pulled
 
+        if seconds is not None:
+            again = replace(
+                what,
+                name=f"{what.name} every {format_duration(seconds)}",
+                command=f"{what.command} every {format_duration(seconds)}",
+            )
+            self._do(
+                run,
+                again,
+                lambda _end: None,
+                salvaged=salvage,
+                keep=lambda _nothing: {},
+                recall=lambda _held: None,
+            )
+            if not run.salvaging and run.files is not None:
+                seen = self._remote.new_seen()
+
+                def fetch_changes(remote: Remote, *, required: bool) -> Pulled | None:
+                    return fetched(remote.pull(source, folder, required=required, exclude=exclude, seen=seen))
+
+                self._repeat(run, what, fetch_changes, seconds, source, is_needed=is_needed)
+            return None
         with run.phase("pull"):
             pulled = self._do(
                 run,
@@ -318,6 +344,49 @@ class Pod:
         if pulled is not None and run.files is not None and not run.salvaging:
             run.record_artifact(pulled)
         return pulled
+
+    @contextmanager
+    def _in_custody(self, run: NodeRun, source: str, *, is_needed: bool) -> Iterator[None]:
+        """Keep the pod alive for a pull, and note on its lease what could not be fetched whole."""
+        if run.files is not None:
+            custody.allow_pull(self._lease, self._terms)
+        try:
+            yield
+        except (TransferError, ConnectionLost) as error:
+            if is_needed and not isinstance(error, MissingArtifact | PodLost):
+                self._lease.unverified = source
+            raise
+
+    def _repeat(
+        self, run: NodeRun, what: _What, fetch: Fetch, seconds: float, source: str, *, is_needed: bool
+    ) -> None:
+        """Begin a pull that repeats until the node ends, and see to its end."""
+
+        def tell(text: str) -> None:
+            if not run.is_closed:
+                notice = f"{run.node.id}: {what.command}: {text}; it is tried again"
+                run.hook.rpd_notice(text=run.mask(notice))
+
+        periodic = PeriodicPull(fetch, connect=self._lease.another_remote, seconds=seconds, tell=tell)
+
+        def finish(*, required: bool) -> None:
+            with (
+                run.phase("pull"),
+                run.step(what.kind, what.name, what.command, what.fingerprint, self._lease.name) as end,
+            ):
+                try:
+                    with self._in_custody(run, source, is_needed=is_needed):
+                        periodic.last(required=required and is_needed)
+                    end.result = {}
+                except ConnectionLost:
+                    self._lease.lost = True
+                    raise
+                finally:
+                    if periodic.latest is not None:
+                        run.record_artifact(periodic.latest)
+
+        run.endings.append(Ending(finish=finish, close=periodic.close))
+        periodic.start()
 
     def write(self, remote: str, text: str, mode: int = 0o644) -> None:
         """Write a text file on the pod (UTF-8). Raises TransferError."""
@@ -427,6 +496,17 @@ def _key(run: NodeRun) -> str:
         return ""
     node = hashlib.sha256(run.node.id.encode(errors="surrogatepass")).hexdigest()[:12]
     return f"{node}-{run.attempt}-{len(run.steps)}"
+
+
+def _checked_interval(every: str | float) -> float:
+    """Return seconds. Raises UsageError."""
+    try:
+        seconds = parse_duration(every)
+    except ValueError as error:
+        raise UsageError(f"pod.pull: every={every!r}: {error}") from None
+    if seconds <= 0:
+        raise UsageError(f'pod.pull: every={every!r}: expected a duration > 0, such as "5m"')
+    return seconds
 
 
 def _gpus(run: NodeRun) -> dict[str, str]:

@@ -213,7 +213,11 @@ def _how_to_end(pod: Pod, lease: Lease, job: Job, run: NodeRun, context: RunCont
         return usual
     if not custody.keep(lease, seconds):
         return Release.DELETE if usual is Release.PRESERVE else usual
-    rescue = f" Fetch it: {pod.copy_command(lease.unverified)}" if lease.unverified else f" Open it: {pod.ssh_command}"
+    rescue = (
+        f" Fetch it: {pod.copy_command(lease.unverified)}"
+        if lease.unverified
+        else f" Open it: {pod.ssh_command}"
+    )
     context.hook.rpd_notice(
         text=f"{run.node.id}: pod {pod.id} is kept ({why}); in {format_duration(lease.seconds_left)} at the latest it "
         f"deletes itself.{rescue}. Give it back: rpd stop {pod.id}"
@@ -228,6 +232,7 @@ def _give_back(pod: Pod, lease: Lease, job: Job, run: NodeRun, context: RunConte
         except ReleaseError as error:
             context.leases.lost(error)
             raise
+    context.leases.forget_deleted()
     if not context.is_dry:
         context.hook.rpd_pod_released(
             pod=lease.pod, final_state=state, usd=lease.age_seconds * lease.total_usd_per_hr / 3600

@@ -7,7 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from rpd.errors import ConnectionLost, UsageError
-from rpd.execute.remote import Command, Feed, Output, Remote
+from rpd.execute.remote import Command, Feed, Output, Progress, Remote
 from rpd.values.pod import SshEndpoint
 from rpd.values.step import Completed, Pulled, Staged
 
@@ -23,7 +23,14 @@ class RecorderRemote:
         """Succeed."""
         return Completed(command=command.text, exit_code=0)
 
-    def put(self, local: Path, remote: str, *, exclude: Sequence[str] = ()) -> Staged:  # noqa: ARG002
+    def put(
+        self,
+        local: Path,
+        remote: str,
+        *,
+        exclude: Sequence[str] = (),  # noqa: ARG002
+        progress: Progress | None = None,  # noqa: ARG002
+    ) -> Staged:
         """Check that ``local`` is there. Raises UsageError."""
         check_exists(local)
         return Staged(remote=remote, tree_sha256="", files=0, bytes=0)
@@ -35,11 +42,16 @@ class RecorderRemote:
         *,
         required: bool = True,
         exclude: Sequence[str] = (),  # noqa: ARG002
+        seen: object = None,  # noqa: ARG002
     ) -> Pulled | None:
         """Say where the files would come to lie; they do not exist."""
         name = remote.rstrip("/").rpartition("/")[2]
         where = local if any(c in name for c in "*?[") else local / name
         return Pulled(remote=remote, local=where, files=0, bytes=0, required=required)
+
+    def new_seen(self) -> object:
+        """Remember nothing."""
+        return None
 
     def write(self, remote: str, data: bytes, *, mode: int = 0o644) -> None:
         """Drop the data."""

@@ -15,6 +15,9 @@ from rpd.values.step import Completed, Pulled, Staged
 Output = Callable[[bytes], None]
 """Hears the raw output of a command as it comes."""
 
+Progress = Callable[[int, int], None]
+"""Hears how many bytes went over so far, and out of how many (0: not known). Called on any thread."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
@@ -67,18 +70,31 @@ class Remote(Protocol):
         """
         ...
 
-    def put(self, local: Path, remote: str, *, exclude: Sequence[str] = ()) -> Staged:
+    def put(
+        self, local: Path, remote: str, *, exclude: Sequence[str] = (), progress: Progress | None = None
+    ) -> Staged:
         """Send a folder or file so that ``remote`` is whole or not there at all. Raises TransferError."""
         ...
 
     def pull(
-        self, remote: str, local: Path, *, required: bool = True, exclude: Sequence[str] = ()
+        self,
+        remote: str,
+        local: Path,
+        *,
+        required: bool = True,
+        exclude: Sequence[str] = (),
+        seen: object = None,
     ) -> Pulled | None:
         """Fetch a file, folder or glob into the folder ``local`` and check it against sha256 sums made on the pod.
 
-        Nothing local is ever deleted. Returns None if it does not exist and is not required. Raises MissingArtifact,
-        TransferError.
+        Nothing local is ever deleted. ``seen`` (from ``new_seen``) remembers between pulls of one place what they
+        brought, so that the next one fetches only what changed. Returns None if it does not exist and is not required.
+        Raises MissingArtifact, TransferError.
         """
+        ...
+
+    def new_seen(self) -> object:
+        """Return an empty memory for ``pull``."""
         ...
 
     def write(self, remote: str, data: bytes, *, mode: int = 0o644) -> None:

@@ -188,6 +188,7 @@ class Runner:
     def _decide(self, run: NodeRun, slot: int) -> Verdict:
         setup = Setup(self._scopes, run, slot)
         verdict = self._set_up_and_call(run, setup)
+        self._finish_beside(run, verdict)
         if not verdict.outcome.is_ok:
             for lease in run.leases:
                 lease.failed = True
@@ -229,6 +230,7 @@ class Runner:
         try:
             with self._guard():
                 self._context.hook.rpd_run_node(node=run.node, call=lambda: function(**arguments))
+            run.finish_beside(required=True)
         except BaseException as error:  # noqa: BLE001 - the ladder below names it
             verdict = self._judge(run, error, in_job=True)
         spent = time.monotonic() - began + run.recalled_seconds
@@ -243,10 +245,7 @@ class Runner:
         Commands and transfers to the pod do nothing in this second call, and the guard keeps it from reaching
         anything else; only pulls past the failure are carried out.
         """
-        beyond_help = (
-            verdict.cause in (Cause.LOST, Cause.INFRA) or self._context.stop.level >= StopLevel.ABANDON
-        )
-        if self._context.is_dry or not run.done or beyond_help:
+        if self._context.is_dry or not run.done or self._is_beyond_help(verdict):
             return
         run.salvaging = True
         try:
@@ -256,6 +255,18 @@ class Runner:
             run.journal.write("salvage_ended", reason=f"{type(error).__name__}: {error}")
         finally:
             run.salvaging = False
+
+    def _is_beyond_help(self, verdict: Verdict) -> bool:
+        return verdict.cause in (Cause.LOST, Cause.INFRA) or self._context.stop.level >= StopLevel.ABANDON
+
+    def _finish_beside(self, run: NodeRun, verdict: Verdict) -> None:
+        """End what still goes on beside a job that did not come to its own end."""
+        if not run.endings or self._is_beyond_help(verdict):
+            return  # closed with the node
+        try:
+            run.finish_beside(required=False)
+        except RpdError as error:
+            run.journal.write("last_pull_failed", reason=f"{type(error).__name__}: {error}")
 
     def _guard(self) -> AbstractContextManager[None]:
         return guard.guarded("in a dry run") if self._context.is_dry else nullcontext()

@@ -7,9 +7,11 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
+from operator import itemgetter
 
 from rpd.errors import Interrupted
 from rpd.execute.context import RunContext
+from rpd.execute.lease import Lease
 from rpd.execute.noderun import NodeRun
 from rpd.execute.purse import Purse
 from rpd.execute.runner import Runner
@@ -22,6 +24,38 @@ from rpd.values.report import NodeReport
 JOIN_SECONDS = 0.2
 """How often the main thread wakes while slots work, so that Python can run its signal handlers."""
 GIVE_UP_SECONDS = 3.0
+
+
+class Waiting:
+    """Runs whose shared pods were still there when they were reported, each kept under one such pod.
+
+    However many there are, looking for those that are due looks at pods only.
+    """
+
+    def __init__(self) -> None:
+        self._by_lease: dict[Lease, list[tuple[int, NodeRun]]] = {}
+        self._count = 0
+
+    def add(self, run: NodeRun) -> None:
+        """Keep ``run`` until none of its pods is there any more."""
+        self._count += 1
+        self._by_lease.setdefault(_open_lease(run) or run.leases[0], []).append((self._count, run))
+
+    def take_due(self) -> list[NodeRun]:
+        """Return the runs whose pods are all gone, each once, in the order in which they were added."""
+        due = []
+        for lease in [lease for lease in self._by_lease if not lease.is_open]:
+            for number, run in self._by_lease.pop(lease):
+                other = _open_lease(run)
+                if other is None:
+                    due.append((number, run))
+                else:
+                    self._by_lease.setdefault(other, []).append((number, run))
+        return [run for _, run in sorted(due, key=itemgetter(0))]
+
+
+def _open_lease(run: NodeRun) -> Lease | None:
+    return next((lease for lease in run.leases if lease.is_open), None)
 
 
 class Execution:
@@ -50,8 +84,7 @@ class Execution:
         self._lock = threading.Lock()
         self._failures = 0
         self._reports: dict[str, NodeReport] = {report.node.id: report for report in done}
-        self._waiting: list[NodeRun] = []
-        """Runs whose shared pods were still there when they were reported."""
+        self._waiting = Waiting()
         self._crash: BaseException | None = None
         self._threads: list[threading.Thread] = []
         self._given_up = False
@@ -218,9 +251,8 @@ class Execution:
         told = [*errors, *self._runner.take_late_errors()]
         with self._lock:
             if finished is not None and finished.had_open_pods:
-                self._waiting.append(finished)
-            due = [run for run in self._waiting if not any(lease.is_open for lease in run.leases)]
-            self._waiting = [run for run in self._waiting if run not in due]
+                self._waiting.add(finished)
+            due = self._waiting.take_due()
         guilty = [error.user for error in told if error.user is not None]
         for run in dict.fromkeys([*reversed(due), *guilty]):
             with self._lock:

@@ -22,7 +22,7 @@ import paramiko
 from rpd.errors import ConnectionLost, PodLost, PodNotReady, RpdError
 from rpd.execute import commands, session, transfer
 from rpd.execute.console import Console
-from rpd.execute.remote import Command, Feed, Output, Remote
+from rpd.execute.remote import Command, Feed, Output, Progress, Remote
 from rpd.execute.shell import DeadlinePassed, Disconnected, Ended, Interrupt, Stream
 from rpd.values.pod import SshEndpoint
 from rpd.values.step import Completed, Pulled, Staged
@@ -111,16 +111,30 @@ class SshRemote:
     def run(self, command: Command, output: Output) -> Completed:
         return commands.run(self._shell, command, output, self._interrupt)
 
-    def put(self, local: Path, remote: str, *, exclude: Sequence[str] = ()) -> Staged:
+    def put(
+        self, local: Path, remote: str, *, exclude: Sequence[str] = (), progress: Progress | None = None
+    ) -> Staged:
         try:
-            return transfer.put(self._shell, local, remote, exclude=exclude, interrupt=self._interrupt)
+            return transfer.put(
+                self._shell, local, remote, exclude=exclude, interrupt=self._interrupt, progress=progress
+            )
         finally:
             self._interrupt.clear()
 
     def pull(
-        self, remote: str, local: Path, *, required: bool = True, exclude: Sequence[str] = ()
+        self,
+        remote: str,
+        local: Path,
+        *,
+        required: bool = True,
+        exclude: Sequence[str] = (),
+        seen: object = None,
     ) -> Pulled | None:
-        return transfer.pull(self._shell, remote, local, required=required, exclude=exclude)
+        known = seen if isinstance(seen, transfer.Seen) else None
+        return transfer.pull(self._shell, remote, local, required=required, exclude=exclude, seen=known)
+
+    def new_seen(self) -> object:
+        return transfer.Seen()
 
     def write(self, remote: str, data: bytes, *, mode: int = 0o644) -> None:
         transfer.write(self._shell, remote, data, mode=mode)

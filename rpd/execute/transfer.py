@@ -16,24 +16,25 @@ import shlex
 import shutil
 import tarfile
 import tempfile
+import threading
 import time
 import zlib
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 from pathspec import GitIgnoreSpec
 
 from rpd.errors import MissingArtifact, TransferError
 from rpd.execute import delta
 from rpd.execute.ignore import Kind, StagedFile, local_stamp, staged_files, tree_digest
+from rpd.execute.remote import Progress
 from rpd.execute.shell import DeadlinePassed, Disconnected, Ended, Interrupt, Shell
 from rpd.values.step import Pulled, Staged
 
-Progress = Callable[[int, int], None]
-"""Hears how many bytes of files went over so far, and out of how many (0: not known)."""
+T = TypeVar("T")
 
 _CHUNK = 1 << 20
 _PIECE = 64 << 10
@@ -42,8 +43,13 @@ _TREE, _END = "tree", "end"
 _SHORT_SECONDS = 120.0
 # For all of a file's bytes to be summed on a slow disk; a stuck network file system never ends by itself.
 _STALL_SECONDS = 900.0
+_RESUMABLE_BYTES = 64 << 20
+# Pulls of one node may end at the same time, and go to the same folder with one list of sums.
+_KEEPING = threading.Lock()
 _SLOW_BYTES_PER_SECOND = 20e6
 _PACE_SECONDS = 1.0
+# How many times faster than the line this machine must compress.
+_QUICK = 4
 # What the socket and the SSH window swallow at once says nothing about the line.
 _BUFFERED_BYTES = 8 << 20
 
@@ -59,7 +65,7 @@ _rpd_clear() { rm -rf -- "$_rpd_temp" "$_rpd_new"; }
 _rpd_fail() { echo "$1" >&2; _rpd_clear; exit "${2:-1}"; }
 _rpd_target=$1 _rpd_notes=${HOME:-/root}/.rpd/staged _rpd_name=$4 _rpd_files=$5
 _rpd_keep() {
-  _rpd_how=-pl
+  _rpd_how=-l
   ln -- "$_rpd_temp/end" "$_rpd_temp/linked" 2>/dev/null || _rpd_how=-p
   (cd -- "$_rpd_target" && xargs -0 sh -c '_rpd_how=$1 _rpd_into=$2; shift 2
     exec cp "$_rpd_how" --parents -- "$@" "$_rpd_into"' sh "$_rpd_how" "$_rpd_temp/tree" <"$_rpd_temp/keep") &&
@@ -131,7 +137,7 @@ def put(
     """Send what is staged of ``local`` (see ``execute.ignore``) so that ``remote`` (absolute) is exactly that.
 
     It is unpacked beside ``remote`` and renamed: whole, or as it was before. Of a tree that was sent before, only files
-    are sent that changed since on either side (names, modes, contents here; sizes, times and inodes there). ``compress``
+    are sent that changed since on either side (names, modes, contents here; sizes, times, inodes there). ``compress``
     gzips the stream; None does so once the line turns out to be slow (below 20 MB/s by ``clock``, in seconds). Raises
     UsageError (``local`` does not exist), TransferError, ConnectionLost, PodLost and, after ``interrupt``, Interrupted.
     """
@@ -272,9 +278,16 @@ class _Pace:
         if seconds < _PACE_SECONDS:
             return
         self._is_known = True
-        is_slow = (done - self._since[1]) / seconds < _SLOW_BYTES_PER_SECOND
-        if is_slow and total - done > _BUFFERED_BYTES and len(zlib.compress(block, 1)) < 0.9 * len(block):
+        rate = (done - self._since[1]) / seconds
+        if rate < _SLOW_BYTES_PER_SECOND and self._pays(rate, done, total - done, block):
             raise _SlowLine
+
+    def _pays(self, rate: float, done: int, left: int, block: bytes) -> bool:
+        """Whether compression saves more than ``done`` bytes sent again cost, and this machine is not the slow one."""
+        began = self._clock()
+        ratio = len(zlib.compress(block, 1)) / max(1, len(block))
+        is_quick = (self._clock() - began) * rate * _QUICK < len(block)
+        return is_quick and left * (1 - ratio) > done
 
 
 class _Archive:
@@ -334,7 +347,7 @@ class _Archive:
         return info.tobuf(tarfile.GNU_FORMAT, "utf-8", "surrogateescape")
 
     def _folders(self) -> Iterator[bytes]:
-        """Yield an archive of the folders alone: putting kept files into them changes their times, and may their modes."""
+        """Yield an archive of the folders alone: kept files that are put into them change times and modes."""
         yield self._root(".")
         for file in self._list:
             if file.kind is Kind.FOLDER:
@@ -438,15 +451,7 @@ _rpd_list() {
 }
 """
 
-# $1 the folder, $2 options for tar; standard input: names (./…), each ended by NUL. Sums are made while tar reads.
-# xargs, because busybox's tar takes no list of names: it may make several archives, one after the other.
-_FETCH = r"""
-cd -- "$1" || exit 1
-umask 077
-_rpd_temp=$(mktemp -d) || exit 1
-trap 'rm -rf -- "$_rpd_temp"' EXIT
-trap 'exit 1' HUP INT TERM
-cat >"$_rpd_temp/names"
+_SUM = r"""
 if command -v sha256sum >/dev/null 2>&1; then _rpd_sum() { xargs -0 sha256sum --; }
 elif command -v shasum >/dev/null 2>&1; then _rpd_sum() { xargs -0 shasum -a 256 --; }
 elif command -v openssl >/dev/null 2>&1; then _rpd_sum() { xargs -0 openssl dgst -sha256 -r; }
@@ -463,6 +468,21 @@ for name in sys.argv[1:]:
     sys.stdout.buffer.write(mark + digest.hexdigest().encode() + b"  " + text + b"\n")
 '; }
 else echo "the pod has nothing that makes sha256 sums (sha256sum, shasum, openssl, python3)" >&2; exit 4; fi
+"""
+
+# $1 the folder, $2 options for tar; standard input: names (./…), each ended by NUL. Sums are made while tar reads.
+# xargs, because busybox's tar takes no list of names: it may make several archives, one after the other.
+_FETCH = (
+    r"""
+cd -- "$1" || exit 1
+umask 077
+_rpd_temp=$(mktemp -d) || exit 1
+trap 'rm -rf -- "$_rpd_temp"' EXIT
+trap 'exit 1' HUP INT TERM
+cat >"$_rpd_temp/names"
+"""
+    + _SUM
+    + r"""
 _rpd_sum <"$_rpd_temp/names" >"$_rpd_temp/sums" 2>"$_rpd_temp/errors" &
 _rpd_sums=$!
 _rpd_raw=
@@ -472,6 +492,30 @@ xargs -0 tar -c $_rpd_raw $2 -f - <"$_rpd_temp/names"
 wait "$_rpd_sums"
 { cat "$_rpd_temp/errors"; echo SUMS; cat "$_rpd_temp/sums"; } >&2
 exit 0
+"""
+)
+
+# $1 the folder; standard input as above. The sums of files that were received before.
+_SUMS = (
+    r"""
+cd -- "$1" || exit 1
+"""
+    + _SUM
+    + r"""
+_rpd_sum 2>/dev/null
+exit 0
+"""
+)
+
+# $1 the folder; standard input as above. A line for each, in their order.
+_FACTS = r"""
+cd -- "$1" && stat --version 2>/dev/null | grep -q GNU && exec xargs -0 stat -c '%s %y %z %i' --
+cat >/dev/null
+"""
+
+# $1 the folder, $2 the name, $3 from which byte on, counted from 1.
+_REST = r"""
+cd -- "$1" && exec tail -c "+$3" -- "$2"
 """
 
 
@@ -534,6 +578,8 @@ def pull(
     required: bool = True,
     exclude: Sequence[str] = (),
     progress: Progress | None = None,
+    resumable: int = _RESUMABLE_BYTES,
+    seen: Seen | None = None,
 ) -> Pulled | None:
     """Fetch a file, a folder or a glob (``*``, ``?``, ``[a-z]``) of the pod into the folder ``local``, checked.
 
@@ -544,7 +590,9 @@ def pull(
 
     The sums made on the pod are kept in ``<local>.sha256`` (those of earlier pulls too), for ``sha256sum -c`` in
     ``local``. Files of the same name are replaced; nothing else in ``local`` is touched. A file that changes while it
-    is read is fetched once more. Raises MissingArtifact, TransferError (after what could be verified is in place),
+    is read is fetched once more. When the connection breaks, what arrived whole is not fetched again, and a file larger
+    than ``resumable`` (bytes) goes on where it stopped. With ``seen``, files that an earlier pull fetched are left out
+    while they look as they did then. Raises MissingArtifact, TransferError (after what could be verified is in place),
     ConnectionLost, PodLost.
     """
     source = posixpath.normpath(remote)
@@ -563,11 +611,21 @@ def pull(
     for name in (*listing.roots, *listing.folders, *listing.files, *listing.links):
         _check_name(name)
     local.mkdir(parents=True, exist_ok=True)
-    fetching = _Fetching(shell, source, local, listing.without(exclude), progress)
+    wanted = listing.without(exclude)
+    if seen is not None:
+        seen.look(
+            lambda names: _mended(shell, lambda: _facts(shell, wanted.base, names)), wanted.files, local
+        )
+    fetching = _Fetching(shell, source, local, wanted, progress, resumable)
+    if seen is not None:
+        fetching.sums.update(seen.unchanged)
+        fetching.bytes += seen.unchanged_bytes
     try:
         fetching.fetch_all()
     finally:
         fetching.keep()
+        if seen is not None:
+            seen.note(fetching.sums, local)
     return Pulled(
         remote=source,
         local=local,
@@ -579,11 +637,61 @@ def pull(
     )
 
 
+class Seen:
+    """What earlier pulls of the same place brought, so that the next one fetches only what changed there since."""
+
+    def __init__(self) -> None:
+        self._facts: dict[str, str] = {}
+        self._fetched: dict[str, tuple[str, str, int]] = {}
+        self.unchanged: dict[str, str] = {}
+        """Of the files there now, those that are here already: name to sha256."""
+        self.unchanged_bytes = 0
+
+    def look(
+        self, facts_of: Callable[[Sequence[str]], Mapping[str, str]], names: Sequence[str], local: Path
+    ) -> None:
+        """Find out what is here already; ``facts_of`` asks the pod for sizes, times and inodes."""
+        # Before they are read: a change after that shows the next time.
+        self._facts = dict(facts_of(names)) if names else {}
+        self.unchanged, self.unchanged_bytes = {}, 0
+        for name, (facts, sha256, size) in self._fetched.items():
+            path = local / name
+            if self._facts.get(name) == facts and path.is_file() and path.stat().st_size == size:
+                self.unchanged[name] = sha256
+                self.unchanged_bytes += size
+
+    def note(self, sums: Mapping[str, str], local: Path) -> None:
+        """Remember what is here now, verified."""
+        for name, sha256 in sums.items():
+            path = local / name
+            if name in self._facts and name not in self.unchanged and path.is_file():
+                self._fetched[name] = (self._facts[name], sha256, path.stat().st_size)
+
+
+@dataclass(slots=True)
+class _Partial:
+    """A file that is being received: where to, how long it is to become, and what is here of it."""
+
+    name: str
+    target: str
+    whole: int
+    mode: int
+    mtime: int
+    size: int = 0
+    digest: Any = field(default_factory=hashlib.sha256)
+
+
 class _Fetching:
     """One pull under way: what is verified lies in a temporary folder beside ``local`` until it is kept."""
 
     def __init__(
-        self, shell: Shell, source: str, local: Path, listing: _Listing, progress: Progress | None
+        self,
+        shell: Shell,
+        source: str,
+        local: Path,
+        listing: _Listing,
+        progress: Progress | None,
+        resumable: int = _RESUMABLE_BYTES,
     ) -> None:
         self._shell = shell
         self._source = source
@@ -593,6 +701,10 @@ class _Fetching:
         self._temporary = Path(tempfile.mkdtemp(prefix=f".{local.name}.rpd-", dir=local.parent))
         self._left_out: dict[str, str] = {}
         self._made: set[str] = set()
+        self._resumable = resumable
+        self._received = 0
+        self._whole: dict[str, tuple[str, int]] = {}
+        self._partial: _Partial | None = None
         self.kept_links: dict[str, str] = {}
         self.sums: dict[str, str] = {}
         self.bytes = 0
@@ -617,26 +729,27 @@ class _Fetching:
         return outside
 
     def _fetch(self, names: Sequence[str], options: str) -> None:
-        wanted = list(names)
-        rounds = breaks = 0
+        wanted = [name for name in names if name not in self.sums]
+        rounds = breaks = safe = 0
+        reasons: dict[str, str] = {}
         while wanted:
-            before = len(wanted)
             try:
-                reasons = self._fetch_once(wanted, options)
-                rounds += 1
+                self._settle()
+                wanted = [name for name in wanted if name not in self.sums]
+                if wanted:
+                    reasons = self._fetch_once(wanted, options)
+                    rounds += 1
             except Disconnected as error:
-                breaks += 1
+                breaks = 1 if self._safe_bytes > safe else breaks + 1
+                safe = self._safe_bytes
                 if breaks > _ATTEMPTS:
                     raise TransferError(f"{self._source} could not be fetched: {error}") from error
                 self._shell.reconnect()
-                reasons = {}
             except DeadlinePassed as error:
                 raise TransferError(
                     f"{self._source} could not be fetched: the pod is stuck: {error}"
                 ) from error
             wanted = [name for name in wanted if name not in self.sums]
-            if len(wanted) < before:
-                breaks = 0
             if wanted and rounds >= 2:
                 shown = ", ".join(posixpath.join(self._listing.base, name) for name in wanted[:3])
                 more = f" and {len(wanted) - 3} more" if len(wanted) > 3 else ""
@@ -644,13 +757,46 @@ class _Fetching:
                     f"{self._source} is not here whole: {reasons.get(wanted[0], 'not readable')}: {shown}{more}"
                 )
 
+    @property
+    def _safe_bytes(self) -> int:
+        """How much a broken connection does not lose."""
+        partial = self._partial.size if self._partial else 0
+        return self.bytes + partial + sum(size for _, size in self._whole.values())
+
+    def _settle(self) -> None:
+        """Go on with the file a broken connection cut, and check what arrived whole over it. Raises Disconnected."""
+        if self._partial is not None:
+            self._resume(self._partial)
+        if not self._whole:
+            return
+        ended = _exec(
+            self._shell, _SUMS, self._listing.base, stdin=[_names(self._whole)], stall=_STALL_SECONDS
+        )
+        self._verify(list(self._whole), _read_sums(ended.stdout.decode("utf-8", "surrogateescape")), "")
+
+    def _resume(self, partial: _Partial) -> None:
+        script = _call(_REST, self._listing.base, f"./{partial.name}", str(partial.size + 1))
+        stream = self._shell.open(script, stall=_STALL_SECONDS)
+        try:
+            with open(partial.target, "r+b") as file:  # noqa: PTH123
+                file.truncate(partial.size)
+                file.seek(partial.size)
+                while partial.size <= partial.whole and (block := stream.read(_CHUNK)):
+                    self._take(block, file, partial)
+            stream.finish()
+        except OSError as error:
+            raise TransferError(f"{partial.target} cannot be written: {error.strerror}") from error
+        finally:
+            stream.close()
+        self._partial = None
+        if partial.size == partial.whole:
+            self._received_whole(partial)
+
     def _fetch_once(self, names: Sequence[str], options: str) -> dict[str, str]:
         """Fetch ``names``; note those whose sums agree, and return why the others failed."""
-        listed = "".join(f"./{name}\0" for name in names).encode("utf-8", "surrogateescape")
         stream = self._shell.open(
-            _call(_FETCH, self._listing.base, options), stdin=[listed], stall=_STALL_SECONDS
+            _call(_FETCH, self._listing.base, options), stdin=[_names(names)], stall=_STALL_SECONDS
         )
-        made: dict[str, tuple[str, int]] = {}
         expected = frozenset(names)
         try:
             # A stream that is cut ends early: what is missing is asked for again.
@@ -658,53 +804,69 @@ class _Fetching:
                 for member, content in _members(stream.read):
                     name = posixpath.normpath(member.name)
                     if name in expected:
-                        made[name] = self._extract(member, content, name)
+                        self._extract(member, content, name)
             ended = stream.finish()
         finally:
             stream.close()
         if ended.exit_code:
             raise TransferError(f"{self._source} could not be fetched: {ended.reason}")
+        self._partial = None  # cut by a file that became shorter, not by the connection
         complaints, _, sums = ended.stderr.decode("utf-8", "surrogateescape").partition("SUMS\n")
-        theirs, words = _read_sums(sums), "; ".join(complaints.strip().splitlines()[-3:])
+        return self._verify(names, _read_sums(sums), "; ".join(complaints.strip().splitlines()[-3:]))
+
+    def _verify(self, names: Sequence[str], theirs: Mapping[str, str], complaints: str) -> dict[str, str]:
+        """Note which of the files that arrived have the sums the pod made; return why the others failed."""
         reasons = {}
         for name in names:
-            if name not in made or name not in theirs:
-                reasons[name] = words or "it vanished while it was read"
-            elif made[name][0] != theirs[name]:
+            sha256, size = self._whole.pop(name, ("", 0))
+            if not sha256 or name not in theirs:
+                reasons[name] = complaints or "it vanished while it was read"
+            elif sha256 != theirs[name]:
                 reasons[name] = "it changed while it was read (its sha256 differs)"
             else:
-                self.sums[name] = made[name][0]
-                self.bytes += made[name][1]
+                self.sums[name] = sha256
+                self.bytes += size
         return reasons
 
-    def _extract(self, member: tarfile.TarInfo, content: IO[bytes], name: str) -> tuple[str, int]:
+    def _extract(self, member: tarfile.TarInfo, content: IO[bytes], name: str) -> None:
         target = f"{self._temporary}/{name}"
         folder = os.path.dirname(target)  # noqa: PTH120 - thousands of files: pathlib is slow
-        digest, size = hashlib.sha256(), 0
+        partial = _Partial(name, target, member.size, member.mode & 0o777 | 0o600, int(member.mtime))
         try:
             if folder not in self._made:
                 Path(folder).mkdir(parents=True, exist_ok=True)
                 self._made.add(folder)
-            with open(target, "wb") as file:  # noqa: PTH123
+            with open(target, "wb", buffering=0) as file:  # noqa: PTH123
                 while block := content.read(_CHUNK):
-                    digest.update(block)
-                    file.write(block)
-                    size += len(block)
-                    if self._progress is not None:
-                        self._progress(self._received, 0)
-            os.chmod(target, member.mode & 0o777 | 0o600)  # noqa: PTH101
-            os.utime(target, (member.mtime, member.mtime))
+                    self._take(block, file, partial)
+            self._received_whole(partial)
+        except (Disconnected, tarfile.ReadError):
+            self._partial = partial if partial.size > 0 and partial.whole > self._resumable else None
+            raise
         except OSError as error:
             raise TransferError(f"{target} cannot be written: {error.strerror}") from error
-        return digest.hexdigest(), size
+
+    def _take(self, block: bytes, file: IO[bytes], partial: _Partial) -> None:
+        file.write(block)
+        partial.digest.update(block)
+        partial.size += len(block)
+        self._received += len(block)
+        if self._progress is not None:
+            self._progress(self._received, 0)
+
+    def _received_whole(self, partial: _Partial) -> None:
+        os.chmod(partial.target, partial.mode)  # noqa: PTH101
+        os.utime(partial.target, (partial.mtime, partial.mtime))
+        self._whole[partial.name] = (partial.digest.hexdigest(), partial.size)
 
     def keep(self) -> None:
         """Move what is verified into ``local``, and note its sums."""
         try:
             self._complete()
-            for root in self._listing.roots:
-                self._move(root)
-            _note_sums(self.sums_path, self.sums, self._left_out)
+            with _KEEPING:
+                for root in self._listing.roots:
+                    self._move(root)
+                _note_sums(self.sums_path, self.sums, self._left_out)
         except OSError as error:
             at = error.filename2 or error.filename
             raise TransferError(
@@ -737,7 +899,7 @@ class _Fetching:
             if _is_below(name, root):
                 (self._local / name).mkdir(parents=True, exist_ok=True)
         for name in (*self.sums, *self.kept_links):
-            if _is_below(name, root):
+            if _is_below(name, root) and os.path.lexists(self._temporary / name):
                 (self._local / name).parent.mkdir(parents=True, exist_ok=True)
                 (self._temporary / name).replace(self._local / name)
 
@@ -765,6 +927,17 @@ def _members(receive: Callable[[], bytes]) -> Iterator[tuple[tarfile.TarInfo, IO
             content = archive.extractfile(member) if member.isreg() else None
             if content is not None:
                 yield member, content
+
+
+def _names(names: Iterable[str]) -> bytes:
+    return "".join(f"./{name}\0" for name in names).encode("utf-8", "surrogateescape")
+
+
+def _facts(shell: Shell, base: str, names: Sequence[str]) -> dict[str, str]:
+    """Return sizes, times and inodes by name; of none, where a file vanished or times are whole seconds only."""
+    ended = _exec(shell, _FACTS, base, stdin=[_names(names)], timeout=_SHORT_SECONDS * 5)
+    lines = ended.stdout.decode().splitlines()
+    return dict(zip(names, lines, strict=True)) if len(lines) == len(names) else {}
 
 
 def _list(shell: Shell, source: str) -> _Listing:
@@ -938,7 +1111,7 @@ def _exec(
     )
 
 
-def _mended(shell: Shell, act: Callable[[], _Listing]) -> _Listing:
+def _mended(shell: Shell, act: Callable[[], T]) -> T:
     for _ in range(_ATTEMPTS - 1):
         try:
             return act()

@@ -66,7 +66,10 @@ def choose(runs_path: Path, wanted: str) -> Resumed:
 
 def _planned(path: Path) -> frozenset[str]:
     return frozenset(
-        node_id for event in journal.read(path) if event["event"] == journal.PLANNED for node_id in event["ids"]
+        node_id
+        for event in journal.read(path)
+        if event["event"] == journal.PLANNED
+        for node_id in event["ids"]
     )
 
 

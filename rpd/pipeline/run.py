@@ -24,6 +24,7 @@ from rpd.execute.recycle import Recycler
 from rpd.execute.slots import Execution
 from rpd.execute.source import Sources
 from rpd.execute.stop import Stop, StopLevel
+from rpd.execute.weight import Scales
 from rpd.hooks import PluginManager
 from rpd.junit import Junit
 from rpd.pipeline.balance import BalanceWatch
@@ -36,6 +37,7 @@ from rpd.pipeline.preflight import read_secrets, read_variables
 from rpd.pipeline.reports import add_reports
 from rpd.pipeline.resume import Resumed
 from rpd.pipeline.signals import handled
+from rpd.pipeline.staging import check_staging
 from rpd.plan import make_plan, uses_pod
 from rpd.record.plugin import ManifestPlugin
 from rpd.record.redact import Redactor
@@ -83,6 +85,8 @@ def run(config: Config, manager: PluginManager, redactor: Redactor, resumed: Res
         secrets: Mapping[str, str] = {} if config.dry_run else read_secrets(plan.nodes)
         if needs_pods and not config.dry_run:
             check_balance(far_end.provider().account(), plan.worst_case_usd, partial(_notice, manager))
+        scales = Scales()
+        check_staging(config, plan.nodes, scales, partial(_notice, manager))
         if not confirm(config, plan.worst_case_usd):
             return Ended(exit_code=ExitCode.INTERRUPTED, gathered=gathered)
         return _execute(
@@ -99,6 +103,7 @@ def run(config: Config, manager: PluginManager, redactor: Redactor, resumed: Res
                 secrets=secrets,
                 resumed=resumed,
                 done=done,
+                scales=scales,
             )
         )
     finally:
@@ -182,6 +187,7 @@ class _Prepared:
     resumed: Resumed | None
     done: tuple[NodeReport, ...]
     """Reports of nodes that need not run: they are over in a resumed run, or cached."""
+    scales: Scales
 
 
 def _execute(prepared: _Prepared) -> Ended:
@@ -306,6 +312,7 @@ def _context(prepared: _Prepared, files: RunFiles | None, stop: Stop) -> RunCont
         past=prepared.resumed.past if prepared.resumed else None,
         stock_seconds=config.wait_for_stock or 0.0,
         full_trace=config.full_trace,
+        scales=prepared.scales,
         config=config,
         source=Sources(files.folder, mask_bytes).of if files else _no_source,
     )

@@ -20,7 +20,6 @@ from rpd.record.whole import write_whole
 from rpd.values.plan import Plan
 from rpd.values.report import NodeReport, Outcome, RunSummary
 
-
 _WRITERS = 32
 """At most so many files are written at once: nodes that end together must not wait for each other's disk."""
 

@@ -78,7 +78,11 @@ class Terminal:
         self._worst_case_usd = 0.0
         self._rows: dict[str, Row] = {}
         self._outputs: dict[str, OutputLines] = {}
+        self._transfers: dict[str, tuple[float, int, int]] = {}
+        """By node: since when something is sent, how many bytes went over, and how many had when that began."""
         self._reports: dict[str, NodeReport] = {}
+        self._spent_usd = 0.0
+        self._failed = 0
         self._node_of_thread: dict[int, str] = {}
         self._place_of_thread: dict[int, tuple[str, float]] = {}
         self._refusals: set[tuple[str, str]] = set()
@@ -167,12 +171,10 @@ class Terminal:
 
     def _footer(self) -> str:
         now = self._clock()
-        spent = sum(report.cost.estimated_usd for report in self._reports.values())
-        spent += sum(row.usd(now) for row in self._rows.values())
-        failed = sum(not report.result.outcome.is_ok for report in self._reports.values())
+        spent = self._spent_usd + sum(row.usd(now) for row in self._rows.values())
         parts = [f"{len(self._rows)} running", f"{len(self._reports)} of {len(self._planned)} done"]
-        if failed:
-            parts.append(f"{failed} failed")
+        if self._failed:
+            parts.append(f"{self._failed} failed")
         money_text = f"{money(spent)} so far, worst case {money(self._worst_case_usd)}"
         return f"{', '.join(parts)} · {board.elapsed(now - self._started)} · {money_text}"
 
@@ -269,6 +271,21 @@ class Terminal:
             self._tell(step.kind.upper(), node.id, step.command, "cyan")
 
     @hookimpl
+    def rpd_transfer_progress(self, node: Node, done: int, total: int) -> None:
+        """Show how much was sent, and how fast, in the node's row."""
+        with self._lock:
+            row, now = self._rows.get(node.id), self._clock()
+            before = self._transfers.get(node.id)
+            if before is None or done < before[1]:  # a new one, or sent again from the start
+                before = (now, done, done)
+            since, _, first = before
+            self._transfers[node.id] = (since, done, first)
+            rate = (done - first) / (now - since) if now > since else 0.0
+            if row is not None:
+                fast = f", {rate / 1e6:.3g} MB/s" if rate else ""
+                row.last_line = f"staging {done / 1e6:.0f}/{total / 1e6:.0f} MB{fast}"
+
+    @hookimpl
     def rpd_step_output(self, node: Node, data: bytes) -> None:
         """Show the node's last line; stream all lines with ``-s`` or ``-v``."""
         with self._lock:
@@ -291,6 +308,7 @@ class Terminal:
         if self._config.dry_run:
             return
         with self._lock:
+            self._transfers.pop(node.id, None)
             feed = self._outputs.get(node.id)
             rest = feed.flush() if feed else []
         self._stream(node, rest)
@@ -308,6 +326,10 @@ class Terminal:
         with self._lock:
             before = self._reports.get(node.id)
             self._reports[node.id] = report
+            # Sums that are kept, not made anew: the board is drawn often, and there may be thousands.
+            for each, sign in ((report, 1), *(((before, -1),) if before else ())):
+                self._spent_usd += sign * each.cost.estimated_usd
+                self._failed += sign * (not each.result.outcome.is_ok)
             self._rows.pop(node.id, None)
             self._outputs.pop(node.id, None)
             done = len(self._reports)

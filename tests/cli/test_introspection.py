@@ -174,7 +174,11 @@ def test_ids_that_k_cannot_name_are_told(project: Project) -> None:
         }
     )
     result = project.command("collect", "-q")
-    assert result.out.splitlines() == ["deploy_a.py::job[a b]", "deploy_a.py::job[c,d]", "deploy_a.py::job[fine]"]
+    assert result.out.splitlines() == [
+        "deploy_a.py::job[a b]",
+        "deploy_a.py::job[c,d]",
+        "deploy_a.py::job[fine]",
+    ]
     assert result.err.count("-k cannot name deploy_a.py::job[a b] and 1 more whole") == 1
     assert "cannot name" not in project.command("collect", "-q", "-k", "fine").err
 

@@ -212,7 +212,9 @@ def test_a_command_that_ignores_sigterm_is_killed_after_its_grace(
     assert not _lives((machine.files / "pid").read_text())
 
 
-def test_a_command_that_ended_in_time_during_an_outage_is_no_timeout(connecting: Connect, machine: Machine) -> None:
+def test_a_command_that_ended_in_time_during_an_outage_is_no_timeout(
+    connecting: Connect, machine: Machine
+) -> None:
     """The connection comes back after the timeout: what counts is that the command had ended before it."""
     remote = connecting()
     back = threading.Timer(1.0, machine.start)

@@ -33,7 +33,14 @@ def test_sample_is_read_whole() -> None:
     assert sample.load == 0.52
     assert (sample.memory_used_mb, sample.memory_total_mb) == (1024, 4096)
     assert sample.gpus == (
-        GpuSample(index=0, utilization=35, memory_used_mb=1024, memory_total_mb=81559, temperature_c=45, power_w=210.5),
+        GpuSample(
+            index=0,
+            utilization=35,
+            memory_used_mb=1024,
+            memory_total_mb=81559,
+            temperature_c=45,
+            power_w=210.5,
+        ),
         GpuSample(index=1, memory_used_mb=1, memory_total_mb=81559, temperature_c=30),
     )
     assert sample.disks == {

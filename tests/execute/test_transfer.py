@@ -469,6 +469,100 @@ def test_a_pull_that_is_cut_goes_on(remote: SshRemote, machine: Machine, tree: P
     assert picture(tmp_path / "l/r") == picture(tree)
 
 
+class Cutting:
+    """A progress hook that breaks the connection each time so many more bytes have come, a few times."""
+
+    def __init__(self, machine: Machine, *after: int) -> None:
+        self._machine = machine
+        self._after = list(after)
+        self._since = 0
+        self.received = 0
+
+    def __call__(self, done: int, _: int) -> None:
+        self.received = done
+        if self._after and done - self._since >= self._after[0]:
+            self._after.pop(0)
+            self._since = done
+            self._machine.drop()
+
+
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(cuts=st.lists(st.integers(1, 7_000_000), min_size=1, max_size=3), seed=st.integers(0, 255))
+def test_a_large_file_goes_on_at_the_byte(
+    connecting: Connect,
+    machine: Machine,
+    tmp_path_factory: pytest.TempPathFactory,
+    cuts: list[int],
+    seed: int,
+) -> None:
+    """Wherever the connection breaks, the file is the same in the end, and no byte of it came twice."""
+    local = tmp_path_factory.mktemp("here") / "l"
+    source = machine.files / f"large{seed}"
+    source.write_bytes(os.urandom(8_000_000) + bytes([seed]) * 17)
+    progress = Cutting(machine, *cuts)
+    pulled = transfer.pull(connecting()._shell, str(source), local, progress=progress, resumable=1)
+    assert (local / source.name).read_bytes() == source.read_bytes()
+    assert pulled is not None
+    assert pulled.bytes == progress.received == source.stat().st_size
+    check_sums(local)
+
+
+def test_a_file_that_was_cut_and_changed_is_fetched_anew(
+    remote: SshRemote, machine: Machine, tmp_path: Path
+) -> None:
+    """What came before the break is not glued to what is there after it."""
+    source = machine.files / "large"
+    source.write_bytes(b"a" * 8_000_000)
+
+    def change() -> None:
+        machine.drop()
+        source.write_bytes(b"b" * 8_000_000)
+
+    transfer.pull(remote._shell, str(source), tmp_path / "l", progress=Once(change), resumable=1)
+    assert (tmp_path / "l/large").read_bytes() == b"b" * 8_000_000
+
+
+def test_what_arrived_whole_before_a_cut_is_not_fetched_again(
+    remote: SshRemote, machine: Machine, tmp_path: Path
+) -> None:
+    """After a break only the files that had not come are asked for."""
+    (machine.files / "r").mkdir()
+    for number in range(40):
+        (machine.files / f"r/{number:02}").write_bytes(os.urandom(400_000))
+    progress = Cutting(machine, 8_000_000)
+    transfer.pull(remote._shell, str(machine.files / "r"), tmp_path / "l", progress=progress)
+    assert picture(tmp_path / "l/r") == picture(machine.files / "r")
+    assert progress.received < 17_000_000
+    check_sums(tmp_path / "l")
+
+
+def test_a_pull_that_remembers_fetches_only_what_changed(
+    remote: SshRemote, machine: Machine, tmp_path: Path
+) -> None:
+    """Files that are as they were, and still here, are counted but not sent; the others are."""
+    root, local, seen = machine.files / "ckpt", tmp_path / "l", transfer.Seen()
+    (root / "1").mkdir(parents=True)
+    for name in ("1/same", "1/changes", "1/lost here"):
+        (root / name).write_bytes(b"1" * 1000)
+
+    def received() -> int:
+        progress = Cutting(machine)
+        pulled = transfer.pull(remote._shell, str(root), local, progress=progress, seen=seen)
+        assert picture(local / "ckpt") == picture(root)
+        assert pulled is not None
+        assert pulled.files == len(names(root))
+        assert pulled.bytes == 1000 * len(names(root))
+        check_sums(local)
+        return progress.received
+
+    assert received() == 3000
+    assert received() == 0
+    (root / "1/changes").write_bytes(b"2" * 1000)
+    (root / "2").write_bytes(b"3" * 1000)
+    (local / "ckpt/1/lost here").unlink()
+    assert received() == 3000
+
+
 def test_a_file_that_changes_while_it_is_read_is_fetched_again(
     remote: SshRemote, machine: Machine, tmp_path: Path
 ) -> None:

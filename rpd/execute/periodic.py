@@ -1,0 +1,82 @@
+"""A pull that repeats beside a node while it runs, on a connection of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable
+from typing import Protocol
+
+from rpd.errors import RpdError
+from rpd.execute.remote import Remote
+from rpd.values.step import Pulled
+
+
+class Fetch(Protocol):
+    """Fetches once what is there over ``remote``. Raises RemoteError."""
+
+    def __call__(self, remote: Remote, *, required: bool) -> Pulled | None: ...
+
+
+class PeriodicPull:
+    """Fetches every ``seconds``, from one thread, until ``close`` or ``last``.
+
+    ``connect`` opens the connection it has to itself; ``tell`` hears, in words, of the first time it failed. A pull
+    that fails is made up for by the next.
+    """
+
+    def __init__(
+        self, fetch: Fetch, *, connect: Callable[[], Remote], seconds: float, tell: Callable[[str], None]
+    ) -> None:
+        self._fetch = fetch
+        self._connect = connect
+        self._seconds = seconds
+        self._tell = tell
+        self._has_told = False
+        self._ending = threading.Event()
+        self._remote: Remote | None = None
+        self._lock = threading.Lock()
+        self.latest: Pulled | None = None
+        """What the newest pull that came to its end brought."""
+        self._thread = threading.Thread(target=self._repeat, daemon=True, name="rpd-periodic-pull")
+
+    def start(self) -> None:
+        """Begin; the first pull comes after ``seconds``."""
+        self._thread.start()
+
+    def _repeat(self) -> None:
+        while not self._ending.wait(self._seconds):
+            try:
+                self._once(required=False)
+            except Exception as error:  # noqa: BLE001 - the job goes on, and the last pull tells of what stays wrong
+                if self._ending.is_set():
+                    return
+                if not self._has_told:
+                    self._has_told = True
+                    self._tell(f"{type(error).__name__}: {error}")
+
+    def _once(self, *, required: bool) -> None:
+        if self._remote is None:
+            remote = self._connect()
+            with self._lock:
+                self._remote = remote
+        self.latest = self._fetch(self._remote, required=required) or self.latest
+
+    def last(self, *, required: bool) -> Pulled | None:
+        """Let a pull that is under way end, fetch once more, and close. Raises RemoteError."""
+        self._ending.set()
+        self._thread.join()
+        try:
+            self._once(required=required)
+        finally:
+            self.close()
+        return self.latest
+
+    def close(self) -> None:
+        """End it, in the middle of a pull if need be; from any thread, and more than once."""
+        self._ending.set()
+        with self._lock:
+            remote = self._remote
+        if remote is not None:
+            with contextlib.suppress(RpdError):
+                remote.close()

@@ -44,11 +44,13 @@ _rpd_now=$(mktemp "$_rpd_notes/now.XXXXXX") || exit 0
 trap 'rm -f -- "$_rpd_now"' EXIT
 trap 'exit 1' HUP INT TERM
 _rpd_state "$1" >"$_rpd_now" || exit 0
-if [ "$_rpd_stamp" = "$3" ] && cmp -s "$_rpd_notes/state" "$_rpd_now"; then
+_rpd_lists="list state"
+cmp -s "$_rpd_notes/state" "$_rpd_now" || _rpd_lists="list state ${_rpd_now##*/}"
+if [ "$_rpd_stamp" = "$3" ] && [ "$_rpd_lists" = "list state" ]; then
   printf 'SAME\n%s\n' "$_rpd_tree"
 elif [ -d "$1" ] && [ ! -L "$1" ]; then
   printf 'OTHER\n'
-  cd "$_rpd_notes" && tar -c -z -f - list state "${_rpd_now##*/}" 2>/dev/null
+  cd "$_rpd_notes" && tar -c -f - $_rpd_lists 2>/dev/null | gzip -1
 fi
 exit 0
 """
@@ -85,7 +87,9 @@ def kept_files(archive: bytes, target: str, files: Sequence[StagedFile]) -> dict
         lists = _members(archive)
         sent = _read_sent(lists.pop("list"))
         before = read_state(lists.pop("state"), target)
-        now = read_state(lists.popitem()[1], target)
+        now = (
+            read_state(lists.popitem()[1], target) if lists else before
+        )  # not sent: nothing has changed there
     except (OSError, ValueError, KeyError, TypeError, EOFError, zlib.error, tarfile.TarError):
         return {}
     return {

@@ -55,22 +55,21 @@ _BUFFERED_BYTES = 8 << 20
 
 # --- put ------------------------------------------------------------------------------------------------
 
-# $1 target, $2 its folder, $3 gzip or nothing, $4 name of the tree's notes, $5 how many files it has, if some are kept
-# from the tree that is there. What was there is moved aside, never into; exit code 3 means that nothing can be kept.
+# $1 target, $2 its folder, $3 gzip or nothing, $4 name of the tree's notes. Where the stream says so (keep), files are
+# taken over from the tree that is there. What was there is moved aside, never into; exit code 3 means that nothing can be kept.
 _RECEIVE = (
     delta.STATE
     + r"""
 _rpd_temp= _rpd_new=
 _rpd_clear() { rm -rf -- "$_rpd_temp" "$_rpd_new"; }
 _rpd_fail() { echo "$1" >&2; _rpd_clear; exit "${2:-1}"; }
-_rpd_target=$1 _rpd_notes=${HOME:-/root}/.rpd/staged _rpd_name=$4 _rpd_files=$5
+_rpd_target=$1 _rpd_notes=${HOME:-/root}/.rpd/staged _rpd_name=$4
 _rpd_keep() {
   _rpd_how=-l
   ln -- "$_rpd_temp/end" "$_rpd_temp/linked" 2>/dev/null || _rpd_how=-p
   (cd -- "$_rpd_target" && xargs -0 sh -c '_rpd_how=$1 _rpd_into=$2; shift 2
     exec cp "$_rpd_how" --parents -- "$@" "$_rpd_into"' sh "$_rpd_how" "$_rpd_temp/tree" <"$_rpd_temp/keep") &&
-  tar -x -p -o -f "$_rpd_temp/folders" -C "$_rpd_temp/tree" &&
-  [ "$(($(find "$_rpd_temp/tree" -type f -print0 | tr -dc '\000' | wc -c)))" = "$_rpd_files" ]
+  tar -x -p -o -f "$_rpd_temp/folders" -C "$_rpd_temp/tree"
 }
 _rpd_note() {
   [ -e "$_rpd_temp/list" ] && mkdir -p "$_rpd_notes" && _rpd_new=$(mktemp -d "$_rpd_notes/.new.XXXXXX") || return 0
@@ -90,7 +89,7 @@ _rpd_temp=$(mktemp -d -- "$2/.rpd-put.XXXXXX") || exit 1
 trap '_rpd_clear; exit 1' HUP INT TERM
 tar -x -p -o $3 -f - -C "$_rpd_temp" || _rpd_fail "tar could not write it"
 [ -e "$_rpd_temp/end" ] || _rpd_fail "the stream ended early"
-if [ -n "$_rpd_files" ]; then _rpd_keep || _rpd_fail "nothing can be kept" 3; fi
+if [ -e "$_rpd_temp/keep" ]; then _rpd_keep || _rpd_fail "nothing can be kept" 3; fi
 _rpd_tree=$_rpd_temp/tree
 if [ -d "$_rpd_tree" ] || [ -d "$1" ]; then
   if [ -e "$1" ] || [ -L "$1" ]; then mv -f -- "$1" "$_rpd_temp/old" || _rpd_fail "what is there cannot be replaced"; fi
@@ -227,19 +226,18 @@ class _Sending:
         """Send all but ``kept``; return None if the pod cannot keep that."""
         archive = _Archive(self._local, self._files, self._stamp, kept, self._progress, self.pace)
         try:
-            ended = self._stream(archive, kept)
+            ended = self._stream(archive)
         except _SlowLine:
             self.compress, self.pace = True, None
             archive = _Archive(self._local, self._files, self._stamp, kept, self._progress)
-            ended = self._stream(archive, kept)
+            ended = self._stream(archive)
         if ended.exit_code == _NOTHING_KEPT and kept:
             return None
         if ended.exit_code:
             raise TransferError(f"{self._local} could not be sent to {self._target}: {ended.reason}")
         return Staged(remote=self._target, **archive.about())
 
-    def _stream(self, archive: _Archive, kept: Mapping[str, str]) -> Ended:
-        count = sum(file.kind is Kind.FILE for file in self._files)
+    def _stream(self, archive: _Archive) -> Ended:
         return _exec(
             self._shell,
             _RECEIVE,
@@ -247,7 +245,6 @@ class _Sending:
             posixpath.dirname(self._target),
             "-z" if self.compress else "",
             self._notes,
-            str(count) if kept else "",
             stdin=_batched(_gzipped(archive.blocks()) if self.compress else archive.blocks()),
             stall=_STALL_SECONDS,
             interrupt=self._interrupt,

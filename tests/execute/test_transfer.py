@@ -228,7 +228,7 @@ def test_half_an_archive_is_never_renamed_into_place(remote: SshRemote, machine:
     target = str(machine.files / "t")
     end = len(blocks) - 3 * 512
     for cut in (0, 512, 1024, end // 2 // 512 * 512, end):
-        script = transfer._call(transfer._RECEIVE, target, str(machine.files), "", "notes", "")
+        script = transfer._call(transfer._RECEIVE, target, str(machine.files), "", "notes")
         assert remote._shell.exec(script, stdin=[blocks[:cut]], timeout=30).exit_code != 0
         assert entries(machine.files) == []
 

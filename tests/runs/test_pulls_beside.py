@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
 from rpd.emulator.launch import Launched
+from rpd.record import history
 from rpd.testing import RpdRun
-
-from .conftest import outcomes
+from tests.runs.conftest import outcomes, run_dir_of, wait_until
+from tests.runs.test_resume import free_the_commands
 
 Project = Callable[[dict[str, str]], Path]
 
@@ -71,7 +73,7 @@ EXPECTED = {
 def test_checkpoints_come_home_on_every_outcome(rpd: RpdRun, project: Project, emulator: Launched) -> None:
     """They arrive while the job runs, and whole at its end; only a required place that stays empty fails a job."""
     folder = project({"deploy_x.py": DEPLOY})
-    result = rpd(folder, "run", "-n", "3")
+    result = rpd(folder, "-n", "3")
     assert outcomes(result) == EXPECTED, result.out + result.err
     for name, files in {"passes": ["one", "two"], "fails": ["one", "two"], "fails_before": ["one"]}.items():
         report = result.report(name)
@@ -88,3 +90,42 @@ def test_a_dry_run_tells_of_it(rpd: RpdRun, project: Project) -> None:
     folder = project({"deploy_x.py": DEPLOY})
     result = rpd(folder, "--dry-run", "-k", "never_writes")
     assert "pull /workspace/ckpt/ every 1h" in result.out
+
+
+KILLED = """
+import rpd
+
+@rpd.job(gpu=None, budget=rpd.Budget(cost_cap_usd=1))
+def fit(pod):
+    pod.run("mkdir -p project")
+    pod.pull("ckpt/", every="0.05s")
+    pod.run("mkdir -p ckpt; echo 1 > ckpt/one; while [ ! -e project/go ]; do sleep 0.1; done; echo 2 > ckpt/two")
+"""
+
+
+def test_it_goes_on_in_a_resumed_run(rpd: RpdRun, project: Project, emulator: Launched) -> None:
+    """The driver that carries on pulls on, though the step was done by the one that was killed."""
+    folder = project({"deploy_x.py": KILLED})
+
+    def has(name: str) -> bool:
+        return bool(list((folder / "rpd-runs").glob(f"*/*/artifacts/ckpt/{name}")))
+
+    process = rpd.start(folder)
+    try:
+        wait_until(lambda: has("one"), what="the first pull")
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.finish()
+    free_the_commands(emulator, folder)
+    result = rpd(folder, command="resume")
+    assert result.exit_code == 0, result.out + result.err
+    assert has("two")
+    run_dir = run_dir_of(folder)
+    assert run_dir is not None
+    (report,) = history.reports(run_dir)
+    assert [step.command.partition(" /")[0] for step in report.steps if step.kind == "pull"] == [
+        "pull",
+        "pull",
+    ]
+    assert [artifact.files for artifact in report.artifacts] == [2]
+    assert emulator.pods() == []

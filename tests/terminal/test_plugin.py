@@ -421,3 +421,23 @@ def test_interrupted_nodes_are_only_listed(make_node: MakeNode, make_report: Mak
     assert list(failures([report], width=80, verbose=True, ink=ink)) != []
     *_, line = short_summary([report], width=80, verbose=False, crop=False, ink=ink)
     assert line == "ERROR deploy_x.py::finetune[deberta-seed42] - interrupted: python train.py"
+
+
+def test_a_transfer_shows_how_far_it_is(
+    make_config: MakeConfig, make_node: MakeNode, make_plan: MakePlan, clock: Any, tty: io.StringIO
+) -> None:
+    """The node's row has the bytes and their rate, afresh for each transfer; the lines of the run have none of it."""
+    terminal, node = Terminal(make_config(), tty, clock=clock, environ=TTY), make_node(1)
+    terminal.rpd_run_started(make_config(), make_plan(node), "RunPod", FOLDER)
+    terminal.rpd_node_started(node)
+
+    def row(done: int, total: int) -> str:
+        clock.now += 1
+        terminal.rpd_transfer_progress(node, done, total)
+        return re.sub(r"\x1b\[[\d;]*m", "", terminal._draw()).splitlines()[0]
+
+    assert "staging 10/230 MB" in row(10_000_000, 230_000_000)
+    assert "staging 120/230 MB, 110 MB/s" in row(120_000_000, 230_000_000)
+    assert "staging 1/2 MB" in row(1_000_000, 2_000_000)
+    assert "staging 2/2 MB, 1 MB/s" in row(2_000_000, 2_000_000)
+    terminal.close()

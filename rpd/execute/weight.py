@@ -6,7 +6,6 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 
-from rpd.execute.ignore import Kind, staged_files
 from rpd.values.size import format_size
 
 _LARGEST = 5
@@ -47,6 +46,11 @@ class Scales:
 
 
 def _weigh(local: Path, exclude: tuple[str, ...]) -> Weight:
+    from rpd.execute.ignore import (
+        Kind,
+        staged_files,
+    )  # collecting loads this module, and needs no ignore rules
+
     files = [file for file in staged_files(local, exclude) if file.kind is not Kind.FOLDER]
     largest = sorted(files, key=lambda file: file.size, reverse=True)[:_LARGEST]
     return Weight(

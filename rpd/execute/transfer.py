@@ -56,7 +56,7 @@ _BUFFERED_BYTES = 8 << 20
 # --- put ------------------------------------------------------------------------------------------------
 
 # $1 target, $2 its folder, $3 gzip or nothing, $4 name of the tree's notes. Where the stream says so (keep), files are
-# taken over from the tree that is there; exit code 3 means that they cannot be. What was there is moved aside, never into.
+# taken over from the tree that is there; exit code 3 means that they cannot be. What was there is moved aside.
 _RECEIVE = (
     delta.STATE
     + r"""

@@ -113,7 +113,9 @@ def test_account_tells_the_balance(script: Script, provider: RunPodProvider) -> 
 
 
 @pytest.mark.parametrize(
-    "act", [lambda p: p.account(), lambda p: p.list(), lambda p: p.offers(volume_request())], ids=["account", "list", "offers"]
+    "act",
+    [lambda p: p.account(), lambda p: p.list(), lambda p: p.offers(volume_request())],
+    ids=["account", "list", "offers"],
 )
 def test_a_key_of_nobody_is_refused(script: Script, provider: RunPodProvider, act: Any) -> None:
     """An answer without an identity means that the key is no good."""

@@ -22,9 +22,9 @@ from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 
-from rpd.execute.keys import make_keypair
-from rpd.execute.remote import Command, Remote
-from rpd.execute.ssh import connect
+from rpd.remote.keys import make_keypair
+from rpd.remote.protocol import Command, Remote
+from rpd.remote.ssh import connect
 from rpd.values.pod import SshEndpoint
 
 ROUNDS = 3

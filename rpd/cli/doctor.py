@@ -14,12 +14,12 @@ from rpd.cli.notices import Notices
 from rpd.cli.source import Source, price_source
 from rpd.config import Config
 from rpd.errors import AuthError, ExitCode, NothingCollected, ProviderError, RequestRejected, UsageError
-from rpd.execute.keys import make_keypair, user_public_lines
 from rpd.hooks import PluginManager
 from rpd.pipeline.gather import gather
 from rpd.pipeline.money import Prices, make_overrides
 from rpd.pipeline.preflight import read_secrets
 from rpd.plan import uses_pod
+from rpd.remote.keys import make_keypair, user_public_lines
 from rpd.runpod.key import CONFIG_FILE, ENVIRONMENT_NAME
 from rpd.runpod.registry import Found, look_up
 from rpd.values.gpus import closest_gpu_ids

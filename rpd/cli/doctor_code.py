@@ -9,8 +9,8 @@ from pathlib import Path
 from rpd.cli.finding import Finding, fail, ok, warn
 from rpd.config import Config
 from rpd.errors import RpdError
-from rpd.execute.ignore import Kind, StagedFile, staged_files
 from rpd.plan import uses_pod
+from rpd.project.ignore import Kind, StagedFile, staged_files
 from rpd.values.node import Node
 
 _STAGES = "staged_dir"

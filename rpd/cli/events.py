@@ -10,8 +10,8 @@ from typing import Any
 
 from rpd.config import Config
 from rpd.errors import ExitCode
-from rpd.execute import journal
 from rpd.hooks import PluginManager
+from rpd.journal import journal
 from rpd.pipeline.lookback import run_and_node
 from rpd.record import lookup
 

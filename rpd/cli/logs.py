@@ -11,8 +11,8 @@ from pathlib import Path
 from rpd.cli.account import account
 from rpd.config import Config
 from rpd.errors import ExitCode, ProviderError, RpdError, UsageError
-from rpd.execute.files import NodeFiles
 from rpd.hooks import PluginManager
+from rpd.journal.files import NodeFiles
 from rpd.pipeline import attach
 from rpd.pipeline.attach import LastCommand, Work
 from rpd.record.lookup import NodeEntry

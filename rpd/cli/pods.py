@@ -12,8 +12,8 @@ from rpd.cli.account import account
 from rpd.cli.table import table
 from rpd.config import Config
 from rpd.errors import ExitCode, ReleaseError, UsageError
-from rpd.execute import giveback
 from rpd.hooks import PluginManager
+from rpd.lease import giveback
 from rpd.pipeline import pods
 from rpd.pipeline.pods import Claim
 from rpd.values.duration import format_duration

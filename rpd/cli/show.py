@@ -12,8 +12,8 @@ from typing import Any
 from rpd.cli.runs import sorted_reports
 from rpd.config import Config
 from rpd.errors import ExitCode
-from rpd.execute.files import NodeFiles
 from rpd.hooks import PluginManager
+from rpd.journal.files import NodeFiles
 from rpd.pipeline.attach import work_of
 from rpd.pipeline.lookback import PastRun, RunState, past_run, run_and_node
 from rpd.record.lookup import NodeEntry

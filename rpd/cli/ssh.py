@@ -10,10 +10,10 @@ import time
 from rpd.cli.account import account
 from rpd.config import Config
 from rpd.errors import ExitCode, UsageError
-from rpd.execute import session
-from rpd.execute.console import Console
 from rpd.hooks import PluginManager
 from rpd.pipeline import attach, pods
+from rpd.remote import session
+from rpd.remote.console import Console
 from rpd.values.duration import format_duration
 from rpd.values.pod import PodInfo
 

@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from rpd.errors import ReleaseError
-from rpd.execute.files import RunFiles
-from rpd.execute.journal import Journal
-from rpd.execute.lease import Connect, Lease
 from rpd.execute.noderun import Masker
-from rpd.execute.past import Past
-from rpd.execute.podview import PodView
-from rpd.execute.recycle import Recycler
-from rpd.execute.stop import Stop
-from rpd.execute.weight import Scales
+from rpd.journal.files import RunFiles
+from rpd.journal.journal import Journal
+from rpd.journal.past import Past
+from rpd.lease.lease import Connect, Lease
+from rpd.lease.podview import PodView
+from rpd.lease.recycle import Recycler
+from rpd.project.weight import Scales
+from rpd.stop import Stop
 from rpd.values.job import Budget, CloudChoice, Gpu, Job, Release
 from rpd.values.pod import Offer, PodRequest, Provider
 from rpd.values.report import SourceRecord

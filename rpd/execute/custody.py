@@ -7,9 +7,9 @@ import time
 from collections.abc import Sequence
 
 from rpd.errors import ConnectionLost, PodNotReady, RemoteError
-from rpd.execute.lease import Lease
 from rpd.execute.noderun import NodeRun
-from rpd.execute.watchdog import UNPRICED_SECONDS, Terms, Unguarded, arm
+from rpd.lease.lease import Lease
+from rpd.remote.watchdog import UNPRICED_SECONDS, Terms, Unguarded, arm
 from rpd.values.job import Budget
 
 PULL_SECONDS = 6 * 3600.0

@@ -10,8 +10,8 @@ from enum import Enum, auto
 
 from rpd.errors import BudgetExceeded, CommandTimeout, Interrupted, JobTimeout
 from rpd.execute.noderun import NodeRun
-from rpd.execute.remote import Output
-from rpd.execute.telemetry import Silence
+from rpd.remote.protocol import Output
+from rpd.remote.telemetry import Silence
 from rpd.values.duration import format_duration
 
 

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any, BinaryIO, Protocol, TypeVar
 
 from rpd.errors import RemoteError, UsageError
-from rpd.execute.files import NodeFiles
-from rpd.execute.journal import Journal
-from rpd.execute.lease import Lease
-from rpd.execute.past import PastStep
-from rpd.execute.telemetry import Silence
 from rpd.execute.timeouts import NO_TIMEOUTS, Timeouts
+from rpd.journal.files import NodeFiles
+from rpd.journal.journal import Journal
+from rpd.journal.past import PastStep
+from rpd.lease.lease import Lease
+from rpd.remote.telemetry import Silence
 from rpd.values.job import Gpu
 from rpd.values.node import Node
 from rpd.values.report import ArtifactRecord

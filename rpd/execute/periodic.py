@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from rpd.errors import RpdError
-from rpd.execute.remote import Remote
+from rpd.remote.protocol import Remote
 from rpd.values.step import Pulled
 
 

@@ -21,16 +21,16 @@ from rpd.errors import (
     UsageError,
 )
 from rpd.execute import custody
-from rpd.execute.commands import is_out_of_memory
 from rpd.execute.current import current_run
-from rpd.execute.lease import Lease
 from rpd.execute.limits import limit_of, listened_for_life
 from rpd.execute.noderun import Ending, NodeRun, StepEnd
 from rpd.execute.periodic import Fetch, PeriodicPull
-from rpd.execute.remote import Command, Remote
-from rpd.execute.stop import Stop, StopLevel
-from rpd.execute.telemetry import LONGEST_BEAT, Monitor
-from rpd.execute.watchdog import USUAL_TERMS, Terms
+from rpd.lease.lease import Lease
+from rpd.remote.commands import is_out_of_memory
+from rpd.remote.protocol import Command, Remote
+from rpd.remote.telemetry import LONGEST_BEAT, Monitor
+from rpd.remote.watchdog import USUAL_TERMS, Terms
+from rpd.stop import Stop, StopLevel
 from rpd.values.duration import format_duration, parse_duration
 from rpd.values.pod import PodInfo
 from rpd.values.step import Completed, Pulled, Staged, StepKind

@@ -11,13 +11,13 @@ from rpd.errors import ConnectionLost, DefinitionError, PodNotReady, ProviderErr
 from rpd.execute import custody
 from rpd.execute.context import RunContext
 from rpd.execute.current import current_run
-from rpd.execute.lease import Connect, Lease, kind_of
-from rpd.execute.naming import pod_name
 from rpd.execute.noderun import NodeRun
 from rpd.execute.pod import Pod
-from rpd.execute.remote import Remote
-from rpd.execute.stop import StopLevel
-from rpd.execute.watchdog import UNPRICED_SECONDS, Terms
+from rpd.lease.lease import Connect, Lease, kind_of
+from rpd.lease.naming import pod_name
+from rpd.remote.protocol import Remote
+from rpd.remote.watchdog import UNPRICED_SECONDS, Terms
+from rpd.stop import StopLevel
 from rpd.values.duration import format_duration
 from rpd.values.job import Gpu, Job, Release
 

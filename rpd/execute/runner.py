@@ -25,18 +25,18 @@ from rpd.errors import (
 from rpd.execute import custody, guard, marks, traces
 from rpd.execute.context import RunContext
 from rpd.execute.current import acting_for
-from rpd.execute.files import NodeFiles
-from rpd.execute.fingerprint import fingerprint
-from rpd.execute.journal import FileJournal, NoJournal
-from rpd.execute.lease import Lease
 from rpd.execute.noderun import NodeRun
 from rpd.execute.retry import Attempts
 from rpd.execute.scopes import Scopes, Setup, TeardownError
-from rpd.execute.stop import StopLevel
 from rpd.execute.timeouts import Timeouts
 from rpd.execute.verdict import PASSED, Verdict
-from rpd.execute.watchdog import Terms
 from rpd.hooks import hookimpl
+from rpd.journal.files import NodeFiles
+from rpd.journal.journal import FileJournal, NoJournal
+from rpd.lease.lease import Lease
+from rpd.project.fingerprint import fingerprint
+from rpd.remote.watchdog import Terms
+from rpd.stop import StopLevel
 from rpd.values.node import Node
 from rpd.values.outcome import Failed, Skipped
 from rpd.values.report import (

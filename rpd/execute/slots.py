@@ -11,12 +11,12 @@ from operator import itemgetter
 
 from rpd.errors import Interrupted
 from rpd.execute.context import RunContext
-from rpd.execute.lease import Lease
 from rpd.execute.noderun import NodeRun
 from rpd.execute.purse import Purse
 from rpd.execute.runner import Runner
 from rpd.execute.scopes import Scopes, TeardownError
-from rpd.execute.stop import StopLevel
+from rpd.lease.lease import Lease
+from rpd.stop import StopLevel
 from rpd.values.node import Node
 from rpd.values.plan import Lane, Plan
 from rpd.values.report import NodeReport

@@ -11,17 +11,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rpd.errors import ProviderError, RpdError, UsageError
-from rpd.execute import journal
-from rpd.execute.files import NodeFiles, RunFiles
-from rpd.execute.session import Place
+from rpd.journal import journal
+from rpd.journal.files import NodeFiles, RunFiles
 from rpd.pipeline import pods
 from rpd.record import history, lookup
 from rpd.record.lookup import NodeEntry
 from rpd.record.run import RunInfo
+from rpd.remote.session import Place
 from rpd.values.pod import PodInfo, PodStatus, Provider
 
 if TYPE_CHECKING:
-    from rpd.execute.ssh import SshRemote
+    from rpd.remote.ssh import SshRemote
 
 CONNECT_SECONDS = 30.0
 
@@ -217,7 +217,7 @@ def _makers(runs_path: Path, pod_id: str) -> Iterable[RunFiles]:
 
 def open_remote(target: Target, provider: Provider, *, timeout: float = CONNECT_SECONDS) -> SshRemote:
     """Connect to a target. Raises PodNotReady, PodLost, ConnectionLost (another host key than the pinned one)."""
-    from rpd.execute.ssh import SshRemote, connect
+    from rpd.remote.ssh import SshRemote, connect
 
     assert target.pod.ssh is not None
     remote = connect(

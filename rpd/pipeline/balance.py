@@ -7,7 +7,7 @@ from collections.abc import Callable
 from types import TracebackType
 
 from rpd.errors import Cause, RpdError
-from rpd.execute.stop import Stop, StopLevel
+from rpd.stop import Stop, StopLevel
 from rpd.values.duration import format_duration
 from rpd.values.pod import Account
 from rpd.values.report import NodeReport

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from rpd.config import Config
-from rpd.execute.fingerprint import Fingerprint, fingerprint
-from rpd.execute.ignore import Kind, content_digest, staged_files, tree_digest
-from rpd.execute.source import lock_file_sha256
 from rpd.hooks import hookimpl
+from rpd.project.fingerprint import Fingerprint, fingerprint
+from rpd.project.ignore import Kind, content_digest, staged_files, tree_digest
+from rpd.project.source import lock_file_sha256
 from rpd.record import history
 from rpd.values.node import Node
 from rpd.values.report import NodeReport, Outcome, Result

@@ -40,7 +40,7 @@ class FarEnd:
     def _open_quietly(self) -> None:
         try:
             self._open()
-            import_module("rpd.execute.ssh")  # fabric is slow to import, too
+            import_module("rpd.remote.ssh")  # fabric is slow to import, too
         except BaseException as error:  # noqa: BLE001 - raised where the provider is asked for
             self._failure = error
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from rpd.errors import UsageError
-from rpd.execute import journal
+from rpd.journal import journal
 from rpd.values.pod import NAME_PREFIX, PodInfo, PodStatus
 from rpd.values.prices import HOURS_PER_MONTH, running_usd_per_hr, stopped_usd_per_month
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rpd.errors import Cause, UsageError
-from rpd.execute import journal, past
-from rpd.execute.files import RunFiles
-from rpd.execute.past import Past
+from rpd.journal import journal, past
+from rpd.journal.files import RunFiles
+from rpd.journal.past import Past
 from rpd.pipeline import pods
 from rpd.record import history
 from rpd.record.run import RunInfo

@@ -14,19 +14,17 @@ from typing import Any
 
 from rpd.config import Config
 from rpd.errors import ExitCode, Interrupted, NothingCollected, ProviderError, ReleaseError, UsageError
-from rpd.execute import giveback, journal, recorder
 from rpd.execute.context import Overrides, RunContext
-from rpd.execute.files import RunFiles
-from rpd.execute.journal import FileJournal, NoJournal
-from rpd.execute.lease import Connect
 from rpd.execute.noderun import Masker
-from rpd.execute.recycle import Recycler
 from rpd.execute.slots import Execution
-from rpd.execute.source import Sources
-from rpd.execute.stop import Stop, StopLevel
-from rpd.execute.weight import Scales
 from rpd.hooks import PluginManager
+from rpd.journal import journal
+from rpd.journal.files import RunFiles
+from rpd.journal.journal import FileJournal, NoJournal
 from rpd.junit import Junit
+from rpd.lease import giveback
+from rpd.lease.lease import Connect
+from rpd.lease.recycle import Recycler
 from rpd.pipeline.balance import BalanceWatch
 from rpd.pipeline.changed import Changed
 from rpd.pipeline.dryrun import DryRunPlugin
@@ -39,9 +37,13 @@ from rpd.pipeline.resume import Resumed
 from rpd.pipeline.signals import handled
 from rpd.pipeline.staging import check_staging
 from rpd.plan import make_plan, uses_pod
+from rpd.project.source import Sources
+from rpd.project.weight import Scales
 from rpd.record.plugin import ManifestPlugin
 from rpd.record.redact import Redactor
 from rpd.record.whole import write_whole
+from rpd.remote import recorder
+from rpd.stop import Stop, StopLevel
 from rpd.values.plan import Plan
 from rpd.values.report import NodeReport, RunSummary, SourceRecord
 
@@ -332,8 +334,8 @@ def _ssh(files: RunFiles | None) -> _Ssh:
         return _Ssh(
             connect=recorder.connect, connect_with=None, pod_env={"PUBLIC_KEY": "(a key made for this run)"}
         )
-    from rpd.execute.keys import make_keypair, user_public_lines
-    from rpd.execute.ssh import connect
+    from rpd.remote.keys import make_keypair, user_public_lines
+    from rpd.remote.ssh import connect
 
     keys = make_keypair(files.keys)
     known_hosts = files.known_hosts

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-from rpd.execute.stop import Stop, StopLevel
+from rpd.stop import Stop, StopLevel
 
 FIRST = (
     "{name}: starting nothing new; running commands are ended, artifacts pulled, pods released. "

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rpd.config import Config
 from rpd.errors import UsageError
-from rpd.execute.weight import Scales, Weight
+from rpd.project.weight import Scales, Weight
 from rpd.values.node import Node
 from rpd.values.size import format_size
 

@@ -16,8 +16,8 @@ from typing import Any
 import tomli_w
 
 import rpd
-from rpd.execute.source import LOCK_FILES, lock_file_sha256
-from rpd.execute.source import state as source_state
+from rpd.project.source import LOCK_FILES, lock_file_sha256
+from rpd.project.source import state as source_state
 
 _PIP_SECONDS = 60.0
 _URL_USER = re.compile(r"(?<=://)[^/@\s]+@")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rpd.errors import RpdError, UsageError
-from rpd.execute import journal
+from rpd.journal import journal
 from rpd.record import manifest
 from rpd.record.run import RunInfo
 from rpd.values.report import NodeReport

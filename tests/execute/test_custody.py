@@ -13,10 +13,10 @@ import pytest
 
 from rpd.emulator.launch import Launched, launch
 from rpd.errors import Cause, ExitCode
-from rpd.execute import journal
+from rpd.journal import journal
 from rpd.testing import RpdRun, RunResult
 from rpd.values.report import Outcome
-from tests.execute.conftest import wait_until
+from tests.remote.conftest import wait_until
 
 HEADER = """
 import threading

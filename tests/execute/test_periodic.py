@@ -7,8 +7,8 @@ import pytest
 
 from rpd.errors import ConnectionLost, TransferError
 from rpd.execute.periodic import PeriodicPull
-from rpd.execute.recorder import RecorderRemote
-from rpd.execute.remote import Remote
+from rpd.remote.protocol import Remote
+from rpd.remote.recorder import RecorderRemote
 from rpd.values.step import Pulled
 
 from .conftest import DEADLINE, wait_until

@@ -28,7 +28,7 @@ import pytest
 import rpd
 from rpd.emulator.launch import Launched, launch
 from rpd.errors import Cause, ExitCode
-from rpd.execute import journal
+from rpd.journal import journal
 from rpd.record import history, run
 from rpd.values.report import NodeReport, Outcome
 from rpd.values.step import StepKind
@@ -304,7 +304,7 @@ sys.exit(main())
 """
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(
-    ["pytest", "rpd.cli.run", "rpd.pipeline.run", "rpd.execute.ssh", "rpd.execute.transfer", "runpod", "rich"]
+    ["pytest", "rpd.cli.run", "rpd.pipeline.run", "rpd.remote.ssh", "rpd.remote.transfer", "runpod", "rich"]
 )
 
 

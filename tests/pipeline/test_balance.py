@@ -8,8 +8,8 @@ from collections.abc import Iterable
 import pytest
 
 from rpd.errors import AuthError, Cause, TransientError
-from rpd.execute.stop import Stop, StopLevel
 from rpd.pipeline.balance import BalanceWatch
+from rpd.stop import Stop, StopLevel
 from rpd.values.pod import Account
 from rpd.values.report import NodeRecord, NodeReport, Outcome, Result
 

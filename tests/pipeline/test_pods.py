@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from rpd.errors import PodNotFound, ReleaseError, TransientError, UsageError
-from rpd.execute import giveback
+from rpd.lease import giveback
 from rpd.pipeline import pods
 from rpd.values.pod import PodInfo, PodStatus
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from rpd.emulator.launch import Launched, launch
-from rpd.execute import journal
+from rpd.journal import journal
 from rpd.testing import RpdRun, RunResult
 
 DEADLINE = 60.0

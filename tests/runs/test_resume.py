@@ -73,7 +73,7 @@ def free_the_commands(emulator: Launched, folder: Path) -> None:
     """Let the commands that wait on the pods go on, through the pods' own SSH."""
     run_dir = run_dir_of(folder)
     assert run_dir is not None
-    from rpd.execute.ssh import connect
+    from rpd.remote.ssh import connect
     from rpd.values.pod import SshEndpoint
 
     for pod in emulator.pods():

@@ -15,7 +15,7 @@ import pytest
 
 from rpd.emulator.launch import Launched, launch
 from rpd.errors import Cause, ExitCode
-from rpd.execute import journal
+from rpd.journal import journal
 from rpd.record import run
 from rpd.testing import RpdRun, RunResult
 from rpd.values.report import Outcome

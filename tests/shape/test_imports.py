@@ -55,7 +55,11 @@ def test_importing_rpd_loads_next_to_nothing() -> None:
         "import rpd, sys, json; rpd.job, rpd.Gpu; print(json.dumps([m for m in sys.modules if m.startswith('rpd')]))"
     )
     assert not [
-        name for name in modules if name.startswith(("rpd.execute", "rpd.runpod", "rpd.pipeline", "rpd.cli"))
+        name
+        for name in modules
+        if name.startswith(
+            ("rpd.execute", "rpd.remote", "rpd.lease", "rpd.runpod", "rpd.pipeline", "rpd.cli")
+        )
     ]
 
 

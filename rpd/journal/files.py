@@ -1,0 +1,117 @@
+"""Where the files of a run lie: every file and folder name that rpd chooses."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+import shutil
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rpd.errors import UsageError
+from rpd.journal import journal
+from rpd.values.node import Node
+
+LONGEST_NAME = 100
+_UNSAFE = re.compile(r"[^A-Za-z0-9._=,+-]+")
+_FAITHFUL = re.compile(r"(?:\w+/)*\w+\.py::\w+(?:\[[\w.=,+-]*[\w=,+]\])?", re.ASCII)
+
+
+def folder_name(node_id: str) -> str:
+    """Return a folder name for a node: readable, at most 100 characters, safe in every shell and on every system.
+
+    Where something had to be left out, a hash of the id keeps it unique. ``_UNSAFE`` runs become one ``-``.
+    """
+    path, _, job = node_id.partition("::")
+    plain = _UNSAFE.sub("-", f"{path.removesuffix('.py')}.{job}").strip("-.") or "node"
+    if len(plain) <= LONGEST_NAME and _is_faithful(node_id):
+        return plain
+    digest = hashlib.sha256(node_id.encode(errors="surrogatepass")).hexdigest()[:8]
+    return f"{plain[: LONGEST_NAME - 9]}-{digest}"
+
+
+def _is_faithful(node_id: str) -> bool:
+    """Whether the id can be told from its name: no part holds what stands between the parts there, nor ends in it."""
+    return _FAITHFUL.fullmatch(node_id) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class RunFiles:
+    """The folder of one run, made by and for this process alone."""
+
+    folder: Path
+    run_id: str
+
+    @classmethod
+    def create(cls, runs_path: Path) -> RunFiles:
+        """Make a new run folder, named by the UTC second and a random part. Raises UsageError."""
+        for _ in range(10):
+            run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+            folder = runs_path / run_id
+            try:
+                folder.mkdir(parents=True)
+            except FileExistsError:
+                continue
+            except OSError as error:
+                raise UsageError(f"cannot make the run folder {folder}: {error.strerror}") from error
+            return cls(folder, run_id)
+        raise UsageError(f"cannot make a run folder of its own in {runs_path}")
+
+    def node(self, node: Node) -> NodeFiles:
+        """Make and return the folder of one node."""
+        folder = self.folder / folder_name(node.id)
+        folder.mkdir(exist_ok=True)
+        return NodeFiles(folder)
+
+    @property
+    def journal(self) -> Path:
+        """Events of the run and of every pod."""
+        return self.folder / journal.FILE_NAME
+
+    @property
+    def keys(self) -> Path:
+        """The SSH key of the run."""
+        return self.folder / ".ssh"
+
+    @property
+    def private_key(self) -> Path:
+        """The private SSH key of the run."""
+        return self.keys / "id_ed25519"
+
+    @property
+    def known_hosts(self) -> Path:
+        """The host keys of the run's pods."""
+        return self.folder / ".ssh" / "known_hosts"
+
+    def forget_keys(self) -> None:
+        """Remove the SSH key once no pod accepts it any more."""
+        shutil.rmtree(self.keys, ignore_errors=True)
+
+
+@dataclass(frozen=True, slots=True)
+class NodeFiles:
+    """The folder of one node."""
+
+    folder: Path
+
+    @property
+    def journal(self) -> Path:
+        """Events of the node."""
+        return self.folder / journal.FILE_NAME
+
+    @property
+    def output(self) -> Path:
+        """Raw output of the node's commands, secrets masked."""
+        return self.folder / "output.log"
+
+    @property
+    def telemetry(self) -> Path:
+        """How busy the node's pods were, a JSON object a line."""
+        return self.folder / "metrics.jsonl"
+
+    @property
+    def artifacts(self) -> Path:
+        """What was pulled."""
+        return self.folder / "artifacts"

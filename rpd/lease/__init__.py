@@ -1,0 +1,1 @@
+"""THE LEASE: pods from the intent on disk to the confirmed release."""

@@ -1,0 +1,557 @@
+"""The lease: one pod from the intent on disk to its confirmed release."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
+from typing import Any, Protocol
+
+from rpd.errors import (
+    AmbiguousCreate,
+    NoCapacity,
+    OutOfStock,
+    PodLost,
+    PodNotReady,
+    ProviderError,
+    RateLimited,
+    ReleaseError,
+    TransientError,
+)
+from rpd.lease import giveback
+from rpd.lease.podview import PodView
+from rpd.remote.protocol import Remote
+from rpd.stop import Stop
+from rpd.values.duration import format_duration
+from rpd.values.job import Release
+from rpd.values.pod import Offer, PodInfo, PodRequest, PodSpec, PodStatus, Provider, SshEndpoint
+from rpd.values.prices import disks_usd_per_hr
+
+CREATE_TRIES = 3
+CREATE_SECONDS = 60.0
+"""How long a release waits for the answer to a create that is under way; the SDK gives up after 30 s."""
+FIRST_POLL = 0.2
+"""Seconds until a new pod is looked at again; doubles up to LAST_POLL."""
+LAST_POLL = 3.0
+_LOG_LINES = 4
+FIRST_STOCK_PAUSE = 5.0
+"""Seconds between two rounds through sold-out offers; grows to LAST_STOCK_PAUSE."""
+LAST_STOCK_PAUSE = 60.0
+
+
+class Record(Protocol):
+    """Takes the events of a pod's life; ``sync`` ones must be on the disk when it returns."""
+
+    def __call__(self, event: str, *, sync: bool = False, **detail: Any) -> None: ...
+
+
+class Connect(Protocol):
+    """Opens a Remote to a pod, trying for ``timeout`` seconds. Raises PodNotReady, ConnectionLost, PodLost."""
+
+    def __call__(
+        self, endpoint: SshEndpoint, *, pod_id: str, timeout: float, is_alive: Callable[[], bool | None]
+    ) -> Remote: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Meter:
+    """What a pod has cost so far."""
+
+    seconds: float
+    usd: float
+
+
+class Lease:
+    """Rents one pod, and gives it back on every way out.
+
+    ``acquire`` and ``release`` are called by one thread; ``release`` may be called again, and by another thread, at any
+    time. ``env`` is what the pod is created with besides the request's own environment.
+    """
+
+    def __init__(
+        self,
+        *,
+        new_name: Callable[[], str],
+        request: PodRequest,
+        provider: Provider,
+        view: PodView | None = None,
+        connect: Connect,
+        record: Record,
+        stop: Stop,
+        bad_offers: Collection[Offer] = (),
+        ready_seconds: float,
+        stock_seconds: float = 0.0,
+        env: Mapping[str, str],
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.name = new_name()
+        """The name of its pod; each try to create one has its own, so that a late one is never mistaken."""
+        self.request = request
+        self.pod: PodInfo | None = None
+        self.offer: Offer | None = None
+        self.remote: Remote | None = None
+        self.facts: Mapping[str, str] = {}
+        self.failed = False
+        """Whether a node on this pod did not pass: decides between ``on_success`` and ``on_failure``."""
+        self.final_state = ""
+        self.lost = False
+        """Whether the pod went out of reach while it was used."""
+        self.users = 0
+        """How many nodes it served."""
+        self.is_wide = False
+        """Whether it belongs to a fixture that outlives a node."""
+        self.ends_at: float | None = None
+        """On the monotonic clock: when the pod ends itself at the latest; None before its watchdog is armed."""
+        self.unverified = ""
+        """A required path on the pod that could not be fetched whole."""
+        self._provider = provider
+        self._view = view or PodView(lambda: provider)
+        self._connect = connect
+        self._record = record
+        self._stop = stop
+        self._new_name = new_name
+        self._bad_offers = bad_offers
+        self._ready_seconds = ready_seconds
+        self._stock_seconds = stock_seconds
+        self._env = {**request.env, **env}
+        self._sleep = sleep
+        self._lock = threading.RLock()
+        self._creating = threading.Lock()
+        self._more_remotes: list[Remote] = []
+        self._intended = False
+        self._started: float | None = None
+        self._ended: float | None = None
+        self._metered = 0.0
+
+    # --- getting it -------------------------------------------------------------------------------------------------
+
+    def acquire(self) -> Remote:
+        """Rent a pod from the first offer that has one and wait until it runs commands.
+
+        Raises OutOfStock, PodNotReady, PodLost, Interrupted or a ProviderError; then nothing is left behind.
+        """
+        with self._or_given_back(Release.DELETE):
+            self._create()
+            self.remote = self._wait_until_ready()
+        return self.remote
+
+    @contextmanager
+    def _or_given_back(self, how: Release) -> Iterator[None]:
+        """Give the pod back if what is done inside does not come to its end."""
+        try:
+            yield
+        except BaseException:
+            self.failed = True
+            self.release(how)
+            raise
+
+    def adopt(self, pod_id: str, offer: Offer | None, age_seconds: float) -> Remote:
+        """Take over a pod that an earlier process rented under this lease's name ``age_seconds`` ago.
+
+        ``pod_id`` may be empty: then the pod is looked for by its name. Raises PodLost if there is none or it does not
+        run, PodNotReady, ConnectionLost, Interrupted or a ProviderError; then nothing is left behind.
+        """
+        self._intended = True
+        self._started = time.monotonic() - age_seconds
+        self.offer = offer
+        with self._or_given_back(Release.DELETE):
+            pod = self._provider.get(pod_id) if pod_id else self._find_by_name()
+            if pod is None:
+                self._intended = False
+                self._finish("deleted", pod_id=pod_id)
+                raise PodLost(f"pod {pod_id or self.name} is gone")
+            self.pod = pod
+            self._record("adopted", sync=True, pod_name=self.name, pod_id=pod.id)
+            if giveback.is_stopped(pod):
+                raise PodLost(f"pod {pod.id} no longer runs: {pod.last_status_change or pod.status}")
+            self.remote = self._wait_until_ready()
+        return self.remote
+
+    def revive(self, pod_id: str, offer: Offer | None) -> Remote:
+        """Start a pod that was stopped to be used again, and wait until it runs commands with all its GPUs.
+
+        It is stopped again, not deleted, where that fails. Raises NoCapacity, PodNotReady, PodLost, Interrupted or
+        another ProviderError.
+        """
+        self._intended = True
+        self.offer = offer
+        self._record(
+            "intent", sync=True, pod_name=self.name, offer=str(offer), terms=_terms(offer) if offer else None
+        )
+        with self._or_given_back(Release.STOP):
+            pod = self._provider.get(pod_id)
+            if pod is None:
+                self._intended = False
+                self._finish("deleted", pod_id=pod_id)
+                raise PodLost(f"pod {pod_id} is gone")
+            self.pod = replace(pod, ssh=None)
+            self._started = time.monotonic()
+            with self._creating:
+                self._stop.check()
+                self._provider.resume(pod_id, self.request.gpu.count if self.request.gpu else 0)
+            self._record("created", sync=True, pod_name=self.name, pod_id=pod_id, offer=str(offer))
+            self.remote = self._wait_until_ready()
+        return self.remote
+
+    def another_remote(self) -> Remote:
+        """Open one more connection to the pod, for a node that works on it beside others; closed with the pod."""
+        assert self.pod is not None
+        assert self.pod.ssh is not None
+        remote = self._connect(
+            self.pod.ssh, pod_id=self.pod.id, timeout=self._ready_seconds, is_alive=self.is_alive
+        )
+        with self._lock:
+            self._more_remotes.append(remote)
+        return remote
+
+    def _create(self) -> None:
+        give_up = time.monotonic() + self._stock_seconds
+        pause = FIRST_STOCK_PAUSE
+        while True:
+            refusals = self._try_offers()
+            if self.pod is not None:
+                return
+            left = give_up - time.monotonic()
+            if left <= 0:
+                waited = f" in {format_duration(self._stock_seconds)}" if self._stock_seconds else ""
+                raise OutOfStock(
+                    f"no capacity{waited}: {len(refusals)} offers were refused for {describe(self.request)}"
+                    + ("" if self._stock_seconds else "; --wait-for-stock 30m keeps asking"),
+                    refusals=tuple(refusals),
+                )
+            self._record("waiting", pod_name=self.name, refused=len(refusals), seconds_left=round(left))
+            # Jitter, so that the slots of a sweep do not all ask at the same moment.
+            self._pause(min(left, pause * random.uniform(0.7, 1.3)))  # noqa: S311 - not a secret
+            pause = min(pause * 1.5, LAST_STOCK_PAUSE)
+
+    def _try_offers(self) -> list[str]:
+        """Go once through the offers, best first; return the refusals, all of them if there is no pod then."""
+        offers = sorted(self._provider.offers(self.request), key=lambda offer: offer in self._bad_offers)
+        if not offers:
+            raise OutOfStock(f"RunPod rents nothing that fits: {describe(self.request)}")
+        refusals: list[str] = []
+        for offer in offers:
+            self._stop.check()
+            try:
+                self._create_at(offer)
+            except NoCapacity as error:
+                self._record("refused", pod_name=self.name, offer=str(offer), reason=str(error))
+                refusals.append(f"{offer}: {error}")
+            else:
+                break
+        return refusals
+
+    def _create_at(self, offer: Offer) -> None:
+        spec = PodSpec(name=self.name, request=self.request, offer=offer, env=self._env)
+        for attempt in range(1, CREATE_TRIES + 1):
+            if attempt > 1:
+                self.name = self._new_name()
+                spec = replace(spec, name=self.name)
+            self._record(
+                "intent",
+                sync=True,
+                pod_name=self.name,
+                offer=str(offer),
+                usd_per_hr=offer.usd_per_hr,
+                terms=_terms(offer),
+                kind=kind_of(self.request),
+            )
+            self._intended = True
+            self._started = time.monotonic()
+            try:
+                with self._creating:
+                    self._stop.check()
+                    self.pod = pod = self._provider.create(spec)
+            except NoCapacity:
+                self._intended = False
+                raise
+            except AmbiguousCreate:
+                raise  # a pod of our name may exist: release() looks for it
+            except TransientError as error:
+                self._intended = False
+                self._record("refused", pod_name=self.name, offer=str(offer), reason=str(error))
+                if attempt == CREATE_TRIES:
+                    raise
+                asked = error.retry_after if isinstance(error, RateLimited) else None
+                self._pause(asked or float(attempt))
+            except ProviderError:
+                self._intended = False
+                raise
+            else:
+                self.offer = offer
+                self._record(
+                    "created",
+                    sync=True,
+                    pod_name=self.name,
+                    pod_id=pod.id,
+                    offer=str(offer),
+                    usd_per_hr=self.rate_usd_per_hr,
+                )
+                return
+
+    def _wait_until_ready(self) -> Remote:
+        deadline = time.monotonic() + self._ready_seconds
+        with self._view.waiting():
+            pod = self._wait_for_ssh(deadline)
+        assert pod.ssh is not None
+        remote = self._connect(
+            pod.ssh,
+            pod_id=pod.id,
+            timeout=max(1.0, deadline - time.monotonic()),
+            is_alive=self.is_alive,
+        )
+        try:
+            self.facts = remote.probe()
+            self._check_gpus(pod)
+        except BaseException:
+            remote.close()
+            raise
+        self._record("ready", pod_name=self.name, pod_id=pod.id, facts=dict(self.facts))
+        return remote
+
+    def _wait_for_ssh(self, deadline: float) -> PodInfo:
+        """Poll until the pod has a public SSH port. RUNNING alone says nothing: it is RunPod's wish, not a fact."""
+        assert self.pod is not None
+        pause = FIRST_POLL
+        while True:
+            pod = self._look()
+            if pod is not None:
+                self.pod = pod
+                if pod.status is PodStatus.EXITED or pod.status is PodStatus.TERMINATED:
+                    raise PodLost(
+                        f"pod {pod.id} ended while it booted: {pod.last_status_change or pod.status}"
+                    )
+                if pod.ssh is not None:
+                    return pod
+            if time.monotonic() >= deadline:
+                raise PodNotReady(
+                    f"pod {self.pod.id} was not ready after {format_duration(self._ready_seconds)}: "
+                    f"{self._why_not_ready()}"
+                )
+            self._pause(min(pause, max(0.05, deadline - time.monotonic())))
+            pause = min(pause * 1.5, LAST_POLL)
+
+    def _look(self) -> PodInfo | None:
+        """Return the pod, None where RunPod could not be asked just now. Raises PodLost if it is gone."""
+        assert self.pod is not None
+        try:
+            pod = self._view.look(self.pod.id)
+        except TransientError:
+            return None
+        if pod is None:
+            self._stop.check()  # a second Ctrl-C released it
+            raise PodLost(f"pod {self.pod.id} is gone")
+        return pod
+
+    def _why_not_ready(self) -> str:
+        assert self.pod is not None
+        if self.pod.uptime_seconds is None:
+            return (
+                f"its container never started. Is the image right ({self.request.image}), and large enough the "
+                f"container disk ({self.request.container_disk_gb} GB)?{self._machine_log()}"
+            )
+        return f"its container runs, but no public SSH port appeared{self._machine_log()}"
+
+    def _machine_log(self) -> str:
+        """Return what the machine says of the pod, as part of a sentence; empty where nobody can tell."""
+        read = getattr(self._provider, "logs", None)
+        if read is None or self.pod is None:
+            return ""
+        try:
+            lines = read(self.pod.id, tail=_LOG_LINES)
+        except ProviderError:
+            return ""
+        return f" RunPod says: {' | '.join(lines)}" if lines else ""
+
+    def _check_gpus(self, pod: PodInfo) -> None:
+        wanted = self.request.gpu.count if self.request.gpu else 0
+        seen = self.facts.get("gpu_count", "")
+        if wanted and seen.isdigit() and int(seen) < wanted:
+            raise PodNotReady(f"pod {pod.id} has {seen} GPUs instead of {wanted}")
+
+    def _pause(self, seconds: float) -> None:
+        if self._stop.wait(seconds):
+            self._stop.check()
+
+    def note(self, event: str, **detail: Any) -> None:
+        """Record an event of the pod's life."""
+        self._record(event, pod_name=self.name, pod_id=self.pod.id if self.pod else "", **detail)
+
+    def is_alive(self) -> bool | None:
+        """Whether RunPod still runs the pod; None where it could not be asked."""
+        if self.pod is None:
+            return False
+        try:
+            pod = self._provider.get(self.pod.id)
+        except ProviderError:
+            return None
+        return pod is not None and pod.status in (PodStatus.RUNNING, PodStatus.CREATED)
+
+    # --- what it costs ----------------------------------------------------------------------------------------------
+
+    @property
+    def rate_usd_per_hr(self) -> float:
+        """The pod's own rate, else the offer's, else 0."""
+        own = self.pod.usd_per_hr if self.pod else None
+        offered = self.offer.usd_per_hr if self.offer else None
+        return own if own is not None else offered or 0.0
+
+    @property
+    def total_usd_per_hr(self) -> float:
+        """The rate and what the disks cost on top of it."""
+        return self.rate_usd_per_hr + disks_usd_per_hr(self.request)
+
+    @property
+    def rate_source(self) -> str:
+        """Whose rate that is: ``pod``, ``offer`` or ``unknown``."""
+        if self.pod and self.pod.usd_per_hr is not None:
+            return "pod"
+        return "offer" if self.offer and self.offer.usd_per_hr is not None else "unknown"
+
+    @property
+    def age_seconds(self) -> float:
+        """Since when it bills."""
+        if self._started is None or self.pod is None:
+            return 0.0
+        return (self._ended or time.monotonic()) - self._started
+
+    @property
+    def seconds_left(self) -> float:
+        """How long until it ends itself at the latest; 0 where that is not known."""
+        return max(0.0, self.ends_at - time.monotonic()) if self.ends_at is not None else 0.0
+
+    @property
+    def unmetered_seconds(self) -> float:
+        """What was billed and charged to nobody yet."""
+        with self._lock:
+            return max(0.0, self.age_seconds - self._metered)
+
+    def take_meter(self) -> Meter:
+        """Return what was billed since the last call, so that nodes that share a pod also share its cost."""
+        with self._lock:
+            seconds = max(0.0, self.age_seconds - self._metered)
+            self._metered += seconds
+        return self._metered_for(seconds)
+
+    def take_share(self, seconds: float) -> Meter:
+        """Return the cost of ``seconds`` of the whole pod, as a node that had a part of it for longer used up.
+
+        What nobody used so is left for the last ``take_meter``.
+        """
+        with self._lock:
+            self._metered += seconds
+        return self._metered_for(seconds)
+
+    def _metered_for(self, seconds: float) -> Meter:
+        return Meter(seconds, seconds * self.total_usd_per_hr / 3600)
+
+    # --- giving it back ---------------------------------------------------------------------------------------------
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there may be a pod that still has to be released."""
+        return not self.final_state and (self.pod is not None or self._intended)
+
+    def release(self, how: Release) -> str:
+        """Give the pod back as ``how`` says and confirm it by reading back; return its final state.
+
+        Raises ReleaseError if it may still bill. Once released, later calls change nothing.
+        """
+        with self._lock:
+            for remote in filter(None, (self.remote, *self._more_remotes)):
+                remote.close()
+            self._wait_for_create()
+            if not self.is_open:
+                return self.final_state
+            pod = self.pod or self._find_by_name()
+            if pod is None:
+                self._intended = False
+                self._finish("deleted", pod_id="")
+                return self.final_state
+            self.pod = pod
+            final_state = "running" if how is Release.PRESERVE else self._give_back(pod, how)
+            self._finish(final_state, pod_id=pod.id, how=how)
+            return self.final_state
+
+    def _wait_for_create(self) -> None:
+        """Let a create that another thread has under way come back, so that its pod is known here."""
+        if self._creating.acquire(timeout=CREATE_SECONDS):
+            self._creating.release()
+
+    def _find_by_name(self) -> PodInfo | None:
+        """Return the pod a lost answer may have been about."""
+        reason = ""
+        for attempt in range(giveback.TRIES):
+            try:
+                return next((pod for pod in self._provider.list() if pod.name == self.name), None)
+            except ProviderError as error:
+                reason = str(error)
+                self._sleep(giveback.pause(attempt, 0.5))
+        raise ReleaseError(
+            "", self.name, f"its create was not answered, and the pods cannot be listed ({reason})"
+        )
+
+    def _give_back(self, pod: PodInfo, how: Release) -> str:
+        """Delete or stop the pod, confirmed; return its final state. Not Stop.wait: it is given back whatever ends."""
+        act, final_state = (
+            (giveback.delete, "deleted") if how is Release.DELETE else (giveback.stop, "stopped")
+        )
+        try:
+            act(self._provider, pod, sleep=self._sleep)
+        except ReleaseError as error:
+            self._record("unreleased", sync=True, pod_name=self.name, pod_id=pod.id, reason=str(error))
+            raise
+        return final_state
+
+    def _finish(self, final_state: str, *, pod_id: str, how: Release = Release.DELETE) -> None:
+        self._ended = time.monotonic()
+        self.final_state = final_state
+        event = "kept" if final_state == "running" else "released"
+        self._record(
+            event,
+            sync=True,
+            pod_name=self.name,
+            pod_id=pod_id,
+            final_state=final_state,
+            how=how,
+            seconds=round(self.age_seconds, 3),
+            usd=round(self.age_seconds * self.total_usd_per_hr / 3600, 6),
+        )
+
+
+def describe(request: PodRequest) -> str:
+    """Return one line about a request for an error text."""
+    where = f" in {', '.join(request.datacenters)}" if request.datacenters else ""
+    ceiling = f" up to ${request.gpu.max_price_usd:g}/h" if request.gpu and request.gpu.max_price_usd else ""
+    return f"{request.gpu or 'a CPU pod'}{ceiling}{where} ({request.cloud} cloud)"
+
+
+@lru_cache(maxsize=1024)
+def _terms(offer: Offer) -> Mapping[str, Any]:
+    """Return an offer as a journal holds it."""
+    return asdict(offer)
+
+
+@lru_cache(maxsize=1024)
+def kind_of(request: PodRequest) -> str:
+    """Return a hash that is equal for pods that can stand in for each other: image, GPU, disks, start command."""
+    told = (
+        request.image,
+        request.gpu,
+        request.storage,
+        request.mount,
+        request.datacenters,
+        str(request.cloud),
+        request.container_disk_gb,
+        request.cuda,
+        request.ports,
+        sorted(request.env.items()),
+        request.docker_args,
+        request.template_id,
+    )
+    return hashlib.sha256(repr(told).encode()).hexdigest()[:16]

@@ -1,0 +1,71 @@
+"""Recycling: finding a pod that an earlier run stopped so that a like one need not be rented."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from rpd.journal import journal
+from rpd.journal.files import RunFiles
+from rpd.journal.past import offer_of
+from rpd.values.job import Release
+from rpd.values.pod import Offer, PodInfo, PodStatus, Provider
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stopped:
+    """A pod that was stopped to be used again, and the private key of the run that made it: only that one opens it."""
+
+    name: str
+    pod_id: str
+    offer: Offer | None
+    key: Path
+
+
+class Recycler:
+    """Gives out stopped pods, each once. Thread-safe."""
+
+    def __init__(self, runs_path: Path) -> None:
+        self._runs_path = runs_path
+        self._lock = threading.Lock()
+        self._given: set[str] = set()
+
+    def take(self, kind: str, provider: Provider) -> Stopped | None:
+        """Return a pod of that kind that RunPod still has, stopped; None if there is none. Raises ProviderError."""
+        with self._lock:
+            candidates = [held for held in _stopped(self._runs_path, kind) if held.pod_id not in self._given]
+            if not candidates:
+                return None
+            there = {pod.id: pod for pod in provider.list()}
+            for held in candidates:
+                if _is_stopped(there.get(held.pod_id)) and held.key.is_file():
+                    self._given.add(held.pod_id)
+                    return held
+        return None
+
+
+def _is_stopped(pod: PodInfo | None) -> bool:
+    return pod is not None and pod.status is PodStatus.EXITED
+
+
+def _stopped(runs_path: Path, kind: str) -> Iterator[Stopped]:
+    """Yield the pods of that kind that past runs stopped to be used again, the latest first."""
+    for path in sorted(runs_path.glob(f"*/{journal.FILE_NAME}"), reverse=True):
+        yield from _stopped_in(path, kind)
+
+
+def _stopped_in(path: Path, kind: str) -> Iterator[Stopped]:
+    intents = {}
+    found: dict[str, Stopped] = {}
+    for event in journal.read(path):
+        name = event.get("pod_name", "")
+        if event["event"] == "intent" and event.get("kind") == kind:
+            intents[name] = offer_of(event.get("terms"))
+        elif event["event"] == "released" and name in intents:
+            found.pop(name, None)
+            if event.get("how") == Release.RECYCLE and event.get("final_state") == "stopped":
+                key = RunFiles(path.parent, path.parent.name).private_key
+                found[name] = Stopped(name=name, pod_id=event["pod_id"], offer=intents[name], key=key)
+    yield from found.values()

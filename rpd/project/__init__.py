@@ -1,0 +1,1 @@
+"""THE PROJECT FOLDER: which files are staged, and what state they are in."""

@@ -1,0 +1,230 @@
+"""Which local files are staged: what git would not ignore, in one fixed order.
+
+Rules are read from ``.gitignore`` files (those of the repository above the folder too), ``.git/info/exclude``, then
+``.rpdignore`` files, which have the last word in their folder. A rule in a deeper folder wins over one above it;
+nothing below an ignored folder is looked at. What git tracks it does not ignore, whatever its rules say; ``.rpdignore``
+and ``exclude`` leave that out too. No git is needed, nor a repository.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from pathspec import GitIgnoreSpec
+
+from rpd.errors import UsageError
+from rpd.project.gitindex import git_folder, tracked_files
+
+NEVER_STAGED = frozenset({".git", "rpd-runs", ".rpd_cache", ".venv", "__pycache__"})
+"""Names that are left out wherever they are."""
+
+_BLOCK = 1 << 20
+
+
+class Kind(StrEnum):
+    """What a staged path is."""
+
+    FILE = "file"
+    FOLDER = "folder"
+    LINK = "link"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StagedFile:
+    """One path to be sent: ``name`` is relative with ``/``, ``mode`` its permission bits, ``size`` in bytes.
+
+    ``stamp`` changes whenever the file does (times in ns, inode); it says nothing on another machine.
+    """
+
+    name: str
+    path: Path
+    kind: Kind
+    mode: int
+    size: int = 0
+    target: str = ""
+    mtime: int = 0
+    stamp: tuple[int, ...] = ()
+
+
+def staged_files(root: Path, exclude: Sequence[str] = ()) -> list[StagedFile]:
+    """Return what is staged of ``root``, a folder or one file, sorted by name; folders before what is in them.
+
+    ``exclude`` holds further rules in the syntax of ``.gitignore``, relative to ``root``. Symbolic links are kept as
+    links; sockets, devices and the like are left out. Raises UsageError if ``root`` does not exist.
+    """
+    if not os.path.lexists(root):
+        where = f" (relative to {Path.cwd()})" if not root.is_absolute() else ""
+        raise UsageError(f"local path {root} does not exist{where}")
+    if not root.is_dir():
+        return [_staged(root.name, root)]
+    repository = _repository(root)
+    outer = _outer_rules(root, repository) if repository else ()
+    last = (_Rules(base="", spec=GitIgnoreSpec.from_lines(exclude), is_git=False),) if exclude else ()
+    tracked = _tracked(root, repository) if repository else frozenset()
+    walk = _walk(root, "", (*outer, *_own_rules(root, "")), last, tracked)
+    return sorted(walk, key=lambda file: file.name.split("/"))
+
+
+def tree_digest(entries: Iterable[tuple[StagedFile, str]]) -> str:
+    """Return one sha256 for files with the sha256 of their contents: names, kinds, modes, link targets, contents."""
+    digest = hashlib.sha256()
+    for file, content in entries:
+        parts = (file.name, file.kind.value, f"{file.mode:o}", file.target, content)
+        digest.update("\0".join(parts).encode("utf-8", "surrogateescape") + b"\0\n")
+    return digest.hexdigest()
+
+
+def local_stamp(files: Iterable[StagedFile]) -> str:
+    """Return one sha256 that changes when any of the files does, without reading them (as git and make decide)."""
+    digest = hashlib.sha256()
+    for file in files:
+        line = f"{file.name}\0{file.kind}\0{file.mode:o}\0{file.size}\0{file.target}\0{file.stamp}\0\n"
+        digest.update(line.encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()
+
+
+def content_digest(path: Path) -> str:
+    """Return the sha256 of a file's contents."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Rules:
+    """The rules of one file; ``base`` is its folder, as a prefix of the names it decides on.
+
+    For a folder above the root, ``above`` is what leads from there to the root, and ``base`` is empty. ``is_git``: they
+    do not hold for what git tracks.
+    """
+
+    base: str
+    spec: GitIgnoreSpec
+    is_git: bool
+    above: str = ""
+
+    def decide(self, name: str) -> bool | None:
+        """Whether ``name`` (with a final ``/`` for a folder) is ignored; None if no rule speaks of it."""
+        return self.spec.check_file(self.above + name[len(self.base) :]).include
+
+
+def _ignored(rules: Sequence[_Rules], name: str, *, is_tracked: bool) -> bool:
+    for one in reversed(rules):
+        if is_tracked and one.is_git:
+            continue
+        decision = one.decide(name)
+        if decision is not None:
+            return decision
+    return False
+
+
+def _walk(
+    folder: Path, prefix: str, rules: tuple[_Rules, ...], last: tuple[_Rules, ...], tracked: frozenset[str]
+) -> Iterator[StagedFile]:
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name in NEVER_STAGED:
+                continue
+            is_folder = entry.is_dir(follow_symlinks=False)
+            name = prefix + entry.name
+            asked = f"{name}/" if is_folder else name
+            if _ignored((*rules, *last), asked, is_tracked=asked in tracked):
+                continue
+            if not (is_folder or entry.is_file(follow_symlinks=False) or entry.is_symlink()):
+                continue
+            path = Path(entry.path)
+            yield _staged(name, path, entry.stat(follow_symlinks=False))
+            if is_folder:
+                yield from _walk(path, asked, (*rules, *_own_rules(path, asked)), last, tracked)
+
+
+def _staged(name: str, path: Path, known: os.stat_result | None = None) -> StagedFile:
+    status = path.lstat() if known is None else known
+    is_link = stat.S_ISLNK(status.st_mode)
+    if is_link and known is None:
+        # A link that is named itself means what it leads to.
+        status, is_link = path.stat(), False
+    is_folder = stat.S_ISDIR(status.st_mode)
+    return StagedFile(
+        name=name,
+        path=path,
+        kind=Kind.LINK if is_link else Kind.FOLDER if is_folder else Kind.FILE,
+        mode=0o777 if is_link else stat.S_IMODE(status.st_mode) & 0o777,
+        size=0 if is_link or is_folder else status.st_size,
+        target=str(path.readlink()) if is_link else "",
+        mtime=int(status.st_mtime),
+        # A folder's times change with ignored files in it; its names are listed anyway.
+        stamp=() if is_folder else (status.st_mtime_ns, status.st_ctime_ns, status.st_ino),
+    )
+
+
+def _own_rules(folder: Path, base: str, above: str = "") -> tuple[_Rules, ...]:
+    found = ((_read_rules(folder / name), name == ".gitignore") for name in (".gitignore", ".rpdignore"))
+    return tuple(
+        _Rules(base=base, spec=spec, above=above, is_git=is_git) for spec, is_git in found if spec is not None
+    )
+
+
+def _read_rules(path: Path) -> GitIgnoreSpec | None:
+    try:
+        text = path.read_text(encoding="utf-8", errors="surrogateescape")
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise UsageError(
+            f"{path}: the rules of what is not staged cannot be read: {error.strerror}"
+        ) from error
+    return GitIgnoreSpec.from_lines(text.splitlines())
+
+
+def _repository(root: Path) -> Path | None:
+    absolute = root.absolute()
+    return next((at for at in (absolute, *absolute.parents) if (at / ".git").exists()), None)
+
+
+def _tracked(root: Path, repository: Path) -> frozenset[str]:
+    """Return what git tracks below ``root``, relative to it, and the folders (with a final ``/``) that hold it."""
+    prefix = "".join(f"{part}/" for part in root.absolute().relative_to(repository).parts)
+    below = [name[len(prefix) :] for name in tracked_files(repository) if name.startswith(prefix)]
+    return frozenset(below).union(f"{folder}/" for name in below for folder in _folders(name))
+
+
+def _folders(name: str) -> Iterator[str]:
+    parts = name.split("/")
+    return ("/".join(parts[:depth]) for depth in range(1, len(parts)))
+
+
+def _outer_rules(root: Path, repository: Path) -> tuple[_Rules, ...]:
+    """Return the rules above ``root`` in its repository, outermost first; none if they ignore ``root`` itself.
+
+    Somebody who names an ignored folder (``data/``) wants it sent.
+    """
+    rules: list[_Rules] = []
+    exclude = _read_rules(git_folder(repository) / "info" / "exclude")
+    steps = root.absolute().relative_to(repository).parts
+    whole = "".join(f"{step}/" for step in steps)
+    if exclude is not None:
+        rules.append(_Rules(base="", spec=exclude, above=whole, is_git=True))
+    for depth in range(len(steps)):
+        folder = repository.joinpath(*steps[:depth])
+        rules += _own_rules(folder, "", above="".join(f"{step}/" for step in steps[depth:]))
+    return () if _names_ignored(rules, steps) else tuple(rules)
+
+
+def _names_ignored(rules: Sequence[_Rules], steps: Sequence[str]) -> bool:
+    """Whether the rules ignore the root they lead to, or a folder above it."""
+    for depth in range(1, len(steps) + 1):
+        below = len("".join(f"{step}/" for step in steps[depth:]))
+        for one in reversed(rules):
+            name = one.above[: len(one.above) - below] if below else one.above
+            decision = one.spec.check_file(name).include if name else None
+            if decision is not None:
+                if decision:
+                    return True
+                break
+    return False

@@ -1,0 +1,1 @@
+"""THE FAR END: what is done on a pod, over SSH."""

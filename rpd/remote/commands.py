@@ -1,0 +1,512 @@
+"""Detached commands: started on the pod in a session of their own, followed by their log, whatever the connection does.
+
+A command has a folder on the container disk, ``~/.rpd/steps/<key>/`` (``/tmp/.rpd-<uid>/steps/<key>/`` if the home
+folder cannot be written)::
+
+    command    its text, run by bash if there is one, else by sh
+    supervise  the script that runs it and outlives it
+    claim/     made by the one supervisor that may run it: a second start is no start
+    log        standard output and error, raw
+    group      the process group of the command; ``pid`` is the supervisor's
+    alive      a fifo that the supervisor holds open: its reader sees end of file when the supervisor is gone
+    exit       exit code, and how many processes the kernel's OOM killer ended meanwhile; renamed into place
+
+Nothing here is polled: the driver waits for bytes of one SSH channel, on the pod ``tail`` waits for the log. The fifo,
+and not the process id, tells the end, because a pod's PID 1 is often a ``sleep`` that never reaps a process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import re
+import shlex
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from rpd.errors import CommandTimeout, ConnectionLost, Interrupted, PodLost, RemoteError
+from rpd.remote.protocol import Command, Output
+from rpd.remote.shell import DeadlinePassed, Disconnected, Interrupt, Shell
+from rpd.values.step import Completed
+
+TAIL_LINES = 20
+
+_TAIL_BYTES = 64 << 10
+_KILLED = 137
+_KILL_SECONDS = 5.0
+_DRAIN_SECONDS = 10.0
+_LAST_LOOK_SECONDS = 2.0
+_START_SECONDS = 60.0
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+_OOM_NOTE = "rpd: the kernel ended a process of this command: out of memory"
+_OUT_OF_MEMORY = re.compile(
+    r"CUDA out of memory|CUDA error: out of memory|CUDA_ERROR_OUT_OF_MEMORY|cudaErrorMemoryAllocation"
+    r"|(?:torch|cuda)\.OutOfMemoryError|CUBLAS_STATUS_ALLOC_FAILED|RESOURCE_EXHAUSTED: [Oo]ut of memory"
+    r"|" + re.escape(_OOM_NOTE)
+)
+
+# The variables of PID 1 that the session lacks, and its PATH before the session's. No value is evaluated. Each entry
+# becomes one line (a newline in a value travels as \001).
+_LOAD_ENVIRONMENT = r"""
+_rpd_load_environment() {
+  [ -r "$1" ] || return 0
+  _rpd_nl='
+'
+  _rpd_soh=$(printf '\001')
+  while IFS= read -r _rpd_entry; do
+    _rpd_name=${_rpd_entry%%=*}
+    case $_rpd_name in ''|[0-9]*|*[!A-Za-z0-9_]*) continue ;; esac
+    _rpd_value=${_rpd_entry#*=}
+    while case $_rpd_value in *"$_rpd_soh"*) true ;; *) false ;; esac; do
+      _rpd_value=${_rpd_value%%"$_rpd_soh"*}$_rpd_nl${_rpd_value#*"$_rpd_soh"}
+    done
+    if [ "$_rpd_name" = PATH ]; then
+      _rpd_rest=$PATH:
+      while [ -n "$_rpd_rest" ]; do
+        case ":$_rpd_value:" in *":${_rpd_rest%%:*}:"*) ;; *) _rpd_value=$_rpd_value:${_rpd_rest%%:*} ;; esac
+        _rpd_rest=${_rpd_rest#*:}
+      done
+    else
+      eval "_rpd_known=\${$_rpd_name+known}"
+      [ -z "$_rpd_known" ] || continue
+    fi
+    export "$_rpd_name=$_rpd_value"
+  done <<_RPD_END
+$(tr '\000\n' '\n\001' <"$1" 2>/dev/null)
+_RPD_END
+}
+"""
+
+_SUPERVISE = r"""
+_rpd_dir=$1 _rpd_missing=$2
+mkdir "$_rpd_dir/claim" 2>/dev/null || exit 0
+echo $$ >"$_rpd_dir/pid"
+_rpd_kills() {
+  for _rpd_file in /sys/fs/cgroup/memory.events /sys/fs/cgroup/memory/memory.oom_control; do
+    [ -r "$_rpd_file" ] || continue
+    while read -r _rpd_key _rpd_count; do
+      [ "$_rpd_key" != oom_kill ] || { echo "$_rpd_count"; return; }
+    done <"$_rpd_file"
+  done
+  echo 0
+}
+_rpd_before=$(_rpd_kills)
+if [ -n "$_rpd_missing" ]; then
+  echo "rpd: there is no folder $_rpd_missing to run in" >>"$_rpd_dir/log"
+  _rpd_code=126
+else
+  _rpd_shell=$(command -v bash || command -v sh)
+  if command -v setsid >/dev/null 2>&1; then
+    setsid "$_rpd_shell" "$_rpd_dir/command" </dev/null >>"$_rpd_dir/log" 2>&1 9>&- &
+  else
+    set -m 2>/dev/null
+    "$_rpd_shell" "$_rpd_dir/command" </dev/null >>"$_rpd_dir/log" 2>&1 9>&- &
+  fi
+  _rpd_child=$!
+  echo "$_rpd_child" >"$_rpd_dir/group"
+  wait "$_rpd_child"
+  _rpd_code=$?
+fi
+_rpd_ooms=$(($(_rpd_kills) - _rpd_before))
+if [ "$_rpd_ooms" -gt 0 ] && [ "$_rpd_code" -ne 0 ]; then echo '@OOM_NOTE@' >>"$_rpd_dir/log"; fi
+# Over the bytes that are there already: a full disk can still be told about.
+printf '%-31s\n' "$_rpd_code $_rpd_ooms" 1<>"$_rpd_dir/exit.new"
+mv -f "$_rpd_dir/exit.new" "$_rpd_dir/exit"
+""".replace("@OOM_NOTE@", _OOM_NOTE)
+
+_FIND_FOLDER = r"""
+_rpd_find() {
+  _rpd_dir=
+  for _rpd_base in "${HOME:-/root}/.rpd" "/tmp/.rpd-$(id -u)"; do
+    if [ -d "$_rpd_base/steps/$1" ]; then _rpd_dir=$_rpd_base/steps/$1; return 0; fi
+  done
+  return 1
+}
+"""
+
+SESSION_FUNCTIONS = _LOAD_ENVIRONMENT + _FIND_FOLDER
+"""The sh functions that a session of a person needs: ``_rpd_load_environment FILE`` and ``_rpd_find KEY``."""
+
+_PREPARE = r"""
+_rpd_prepare() {
+  umask 077
+  if ! _rpd_find "$1"; then
+    for _rpd_base in "${HOME:-/root}/.rpd" "/tmp/.rpd-$(id -u)"; do
+      if mkdir -p "$_rpd_base/steps/$1" 2>/dev/null && [ -w "$_rpd_base/steps/$1" ]; then break; fi
+    done
+    _rpd_dir=$_rpd_base/steps/$1
+  fi
+  [ -e "$_rpd_dir/claim" ] && return 0
+  { printf '%s\n' "$2" >"$_rpd_dir/command" &&
+    printf '%s' "$3" >"$_rpd_dir/supervise" &&
+    printf '%-31s\n' pending >"$_rpd_dir/exit.new" &&
+    date +%s >"$_rpd_dir/began" &&
+    : >>"$_rpd_dir/log" &&
+    { [ -p "$_rpd_dir/alive" ] || mkfifo "$_rpd_dir/alive"; }
+  } || { echo "error the folder $_rpd_dir cannot be prepared" >&2; exit 3; }
+}
+"""
+
+# $1 offset of the first byte wanted. The waiter reads the fifo and is reaped at once by the shell that waits for it,
+# so that tail (GNU) sees its end within 0.05 s; where tail cannot watch a process, a loop reads what has grown.
+_FOLLOW = r"""
+_rpd_follow() {
+  _rpd_at=$1
+  exec 8<>"$_rpd_dir/alive"
+  exec 7<"$_rpd_dir/alive"
+  exec 8>&-
+  echo "following $(($(date +%s) - $(cat "$_rpd_dir/began")))" >&2
+  if tail --pid=$$ -c 0 /dev/null 2>/dev/null; then
+    ( read -r _rpd_line ) <&7 >/dev/null 2>&1 &
+    _rpd_waiter=$!
+    exec 7<&-
+    tail -c "+$((_rpd_at + 1))" -f --pid="$_rpd_waiter" -s 0.05 "$_rpd_dir/log" 2>/dev/null &
+    _rpd_tail=$!
+    wait "$_rpd_waiter"
+    wait "$_rpd_tail"
+  else
+    _rpd_flag=$_rpd_dir/.ended.$$
+    ( read -r _rpd_line; : >"$_rpd_flag" ) <&7 >/dev/null 2>&1 &
+    exec 7<&-
+    while :; do
+      if [ -e "$_rpd_flag" ]; then _rpd_last=1; else _rpd_last=; fi
+      _rpd_size=$(($(wc -c <"$_rpd_dir/log")))
+      if [ "$_rpd_size" -gt "$_rpd_at" ]; then
+        tail -c "+$((_rpd_at + 1))" "$_rpd_dir/log" | head -c "$((_rpd_size - _rpd_at))" || exit 0
+        _rpd_at=$_rpd_size
+      fi
+      [ -z "$_rpd_last" ] || break
+      sleep 0.2 2>/dev/null || sleep 1
+    done
+    rm -f "$_rpd_flag"
+  fi
+  _rpd_code=lost _rpd_ooms=0
+  [ ! -e "$_rpd_dir/exit" ] || read -r _rpd_code _rpd_ooms <"$_rpd_dir/exit"
+  [ -e "$_rpd_dir/claim" ] || _rpd_code=unstarted
+  echo "end $_rpd_code $_rpd_ooms $(($(wc -c <"$_rpd_dir/log")))" >&2
+}
+"""
+
+_KILL = r"""
+_rpd_tries() { _rpd_n=0; while [ "$_rpd_n" -lt "$1" ]; do
+  eval "$2" && return 0; sleep 0.1 2>/dev/null || { sleep 1; _rpd_n=$((_rpd_n + 9)); }; _rpd_n=$((_rpd_n + 1)); done
+  return 1; }
+# No "--" before the group: dash and busybox take it for a number.
+_rpd_signal() { kill "-$1" "-$_rpd_group" 2>/dev/null || kill "-$1" "$_rpd_group" 2>/dev/null; }
+# A zombie has ended, even if a PID 1 that reaps nothing lets it stand there.
+_rpd_ended() {
+  kill -0 "-$_rpd_group" 2>/dev/null || return 0
+  [ -r /proc/self/stat ] || return 1
+  for _rpd_stat in /proc/[0-9]*/stat; do
+    { read -r _rpd_line <"$_rpd_stat"; } 2>/dev/null || continue
+    set -- ${_rpd_line##*) }
+    if [ "$3" = "$_rpd_group" ] && [ "$1" != Z ]; then return 1; fi
+  done
+  return 0
+}
+_rpd_kill() {
+  _rpd_tries 20 '[ -e "$_rpd_dir/group" ] || [ -e "$_rpd_dir/exit" ]'
+  [ ! -e "$_rpd_dir/exit" ] || return 0
+  read -r _rpd_group <"$_rpd_dir/group" || return 0
+  _rpd_signal TERM
+  _rpd_signal CONT
+  if ! _rpd_tries "$1" _rpd_ended; then
+    _rpd_signal KILL
+    _rpd_tries "$2" _rpd_ended
+  fi
+  _rpd_tries 20 '[ -e "$_rpd_dir/exit" ]'
+}
+"""
+
+_PROBE = r"""
+_rpd_limited() { if command -v timeout >/dev/null 2>&1; then timeout 10 "$@"; else "$@"; fi; }
+_rpd_gpus=$(_rpd_limited nvidia-smi --query-gpu=name,driver_version --format=csv,noheader 2>/dev/null) || {
+  case $_rpd_gpus in *'No devices'*) echo "gpu_count=0" ;; esac
+  _rpd_gpus=
+}
+if [ -n "$_rpd_gpus" ]; then
+  _rpd_first=$(printf '%s\n' "$_rpd_gpus" | head -n 1)
+  echo "gpu_name=${_rpd_first%%,*}"
+  echo "gpu_count=$(printf '%s\n' "$_rpd_gpus" | grep -c .)"
+  echo "driver=${_rpd_first##*, }"
+  echo "cuda=$(_rpd_limited nvidia-smi 2>/dev/null | sed -n 's/.*CUDA Version: *\([0-9.]*\).*/\1/p' | head -n 1)"
+fi
+_rpd_python=$(python3 --version 2>&1) || _rpd_python=$(python --version 2>&1) || _rpd_python=
+echo "python=${_rpd_python#Python }"
+echo "uname=$(uname -srm)"
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Report:
+    """What one attempt to follow learned; ``code`` None: the supervisor is gone without a word."""
+
+    code: int | None
+    size: int
+
+
+def run(shell: Shell, command: Command, output: Output, interrupt: Interrupt) -> Completed:
+    """Run ``command`` detached and follow it to its end, over as many connections as it takes.
+
+    If its folder on the pod exists already (a driver before this one started it), nothing is started and its log is
+    followed from the first byte. A timeout counts from the start on the pod. Raises CommandTimeout, Interrupted (the
+    request is then cleared), ConnectionLost, PodLost.
+    """
+    following = _Following(shell, command, output, interrupt)
+    try:
+        interrupt.check(command.text)
+        return following.to_the_end()
+    except DeadlinePassed:
+        following.kill()
+        raise CommandTimeout(command.text, command.timeout or 0.0) from None
+    except Interrupted:
+        # With no way back to the pod, its command ends when the pod is released.
+        with contextlib.suppress(ConnectionLost):
+            following.kill()
+        raise Interrupted(f"interrupted: {command.text}") from None
+    except ConnectionLost:
+        interrupt.check(command.text)
+        raise
+    finally:
+        interrupt.clear()
+
+
+def attach(shell: Shell, key: str, offset: int, output: Output) -> Completed:
+    """Follow the log of a command that another driver started, from the byte ``offset`` to its end.
+
+    Nothing is started, and nothing ended. Raises ConnectionLost, PodLost (also where the pod knows no such command).
+    """
+    command = Command(key=key, text=f"the command {key}")
+    following = _Following(shell, command, output, Interrupt(), started=True, offset=offset)
+    return following.to_the_end()
+
+
+def is_out_of_memory(completed: Completed) -> bool:
+    """Whether the command failed because the kernel's OOM killer ended it, or CUDA ran out of memory."""
+    return not completed.ok and any(_OUT_OF_MEMORY.search(line) for line in completed.tail)
+
+
+def probe(shell: Shell) -> dict[str, str]:
+    """Return facts about the pod; those that cannot be had are left out. Never raises RemoteError."""
+    script = f"{_LOAD_ENVIRONMENT}\n_rpd_main() {{ _rpd_load_environment /proc/1/environ\n{_PROBE}\n}}\n_rpd_main\n"
+    try:
+        ended = shell.exec(script, timeout=30.0)
+    except RemoteError:
+        return {}
+    pairs = (line.partition("=") for line in ended.stdout.decode(errors="replace").splitlines())
+    return {name: value.strip() for name, _, value in pairs if value.strip()}
+
+
+class _Following:
+    """One command being followed: how far its log was read, and what is known of it."""
+
+    def __init__(
+        self,
+        shell: Shell,
+        command: Command,
+        output: Output,
+        interrupt: Interrupt,
+        *,
+        started: bool = False,
+        offset: int = 0,
+    ) -> None:
+        self._shell = shell
+        self._command = command
+        self._output = output
+        self._interrupt = self._asked = interrupt
+        self._key = folder_name(command.key)
+        self._began = time.monotonic()
+        self._started = started
+        self._offset = offset
+        self._tail = Tail()
+
+    def to_the_end(self) -> Completed:
+        """Follow until the exit code is known. Raises DeadlinePassed, Interrupted, ConnectionLost, PodLost."""
+        fruitless = 0
+        while True:
+            offset, started = self._offset, self._started
+            try:
+                report = self._follow(self._left())
+            except Disconnected as error:
+                fruitless = 0 if (offset, started) != (self._offset, self._started) else fruitless + 1
+                if fruitless > 20:
+                    raise ConnectionLost(str(error)) from error
+                self._shell.reconnect(self._interrupt)
+                self._interrupt.wait(min(0.1 * fruitless, 2.0))
+                continue
+            if report.size > self._offset:
+                # Written after tail looked last: one more look, at the byte.
+                continue
+            return Completed(
+                command=self._command.text,
+                exit_code=_KILLED if report.code is None else report.code,
+                tail=self._tail.lines(),
+                seconds=time.monotonic() - self._began,
+            )
+
+    def kill(self) -> None:
+        """End the process group (SIGTERM, grace, SIGKILL) and read the rest of the log.
+
+        A process that not even SIGKILL ends (one that waits for a dead disk) is given up on after some seconds.
+        """
+        if not self._started:
+            # Perhaps it was, and the answer was lost: ask the pod.
+            self._shell.reconnect(self._asked)
+        grace, last = round(self._command.grace * 10), round(_KILL_SECONDS * 10)
+        script = _script(
+            _FIND_FOLDER + _KILL, f"_rpd_find {self._key} || return 0", f"_rpd_kill {grace} {last}"
+        )
+        self._patiently(lambda: self._shell.exec(script, timeout=self._command.grace + _KILL_SECONDS + 10.0))
+        if self._started:
+            self._interrupt = Interrupt()  # the request was heard: the rest of the log is still wanted
+            self._patiently(lambda: self._follow(_DRAIN_SECONDS))
+
+    def _patiently(self, ask: Callable[[], object]) -> None:
+        """Call ``ask`` over a mended connection if need be; a deadline that passes is accepted."""
+        for _ in range(3):
+            try:
+                ask()
+            except Disconnected:
+                self._shell.reconnect(self._asked)
+            except DeadlinePassed:
+                return
+            else:
+                return
+
+    def _left(self) -> float | None:
+        timeout = self._command.timeout
+        if timeout is None:
+            return None
+        left = timeout - (time.monotonic() - self._began)
+        # After an outage it may have ended in time, unseen: one look is due.
+        return left if left > 0 else _LAST_LOOK_SECONDS
+
+    def _follow(self, seconds: float | None) -> _Report:
+        """Start the command unless it is known to be started, and pass its log on from where it was left."""
+        stream = self._shell.open(self._script(), timeout=seconds, interrupt=self._interrupt)
+        try:
+            while data := stream.read():
+                self._note_start(stream.errors())
+                self._offset += len(data)
+                self._tail.add(data)
+                self._output(data)
+            ended = stream.finish()
+            self._note_start(ended.stderr)
+            return self._report(ended.stderr, ended.reason)
+        finally:
+            self._note_start(stream.errors())
+            stream.close()
+
+    def _note_start(self, control: bytes) -> None:
+        if not self._started and (found := re.search(rb"^following (-?\d+)$", control, re.MULTILINE)):
+            self._started = True
+            # Whole seconds on a clock that is not ours: only an age of another driver's command matters.
+            age = int(found[1])
+            if age > 1:
+                self._began = min(self._began, time.monotonic() - age)
+
+    def _report(self, control: bytes, reason: str) -> _Report:
+        text = control.decode(errors="replace")
+        if re.search(r"^gone$", text, re.MULTILINE):
+            raise PodLost(f"the pod was restarted while the command ran: {self._command.text}")
+        if error := re.search(r"^error (.*)$", text, re.MULTILINE):
+            raise RemoteError(f"{error[1]} ({reason}): {self._command.text}")
+        end = re.search(r"^end (\w+) (-?\d+) (\d+)$", text, re.MULTILINE)
+        if end is None:
+            raise Disconnected(f"the log could not be followed: {reason}")
+        if end[1] == "unstarted":
+            raise RemoteError(f"the command could not be started ({reason}): {self._command.text}")
+        return _Report(code=int(end[1]) if end[1].isdigit() else None, size=int(end[3]))
+
+    def _script(self) -> str:
+        follow = f"_rpd_follow {self._offset}"
+        if self._started:
+            lines = (f"_rpd_find {self._key} || {{ echo gone >&2; exit 3; }}", follow)
+            return _script(_FIND_FOLDER + _FOLLOW, *lines)
+        text, supervise = shlex.quote(self._command.text), shlex.quote(_SUPERVISE)
+        return _script(
+            _LOAD_ENVIRONMENT + _FIND_FOLDER + _PREPARE + _FOLLOW,
+            "_rpd_umask=$(umask)",
+            f"_rpd_prepare {self._key} {text} {supervise}",
+            f'if [ ! -e "$_rpd_dir/claim" ]; then {self._launch()}; fi',
+            follow,
+        )
+
+    def _launch(self) -> str:
+        """Return the lines that start the supervisor in a session of its own.
+
+        It inherits the environment, secrets included, from this shell, which had them from standard input: they are in
+        no file and no argument list.
+        """
+        cwd = "" if self._command.cwd is None else shlex.quote(self._command.cwd)
+        enter = (
+            f"cd -- {cwd} 2>/dev/null || _rpd_missing={cwd}" if cwd else 'cd -- "${HOME:-/}" 2>/dev/null || :'
+        )
+        variables = exports({**self._command.env, **self._command.secrets})
+        return f"""
+exec 9<>"$_rpd_dir/alive"
+(
+  umask "$_rpd_umask"
+  _rpd_load_environment /proc/1/environ
+  {variables}
+  _rpd_missing=
+  {enter}
+  if command -v setsid >/dev/null 2>&1; then exec setsid sh "$_rpd_dir/supervise" "$_rpd_dir" "$_rpd_missing"; fi
+  trap '' HUP
+  exec sh "$_rpd_dir/supervise" "$_rpd_dir" "$_rpd_missing"
+) </dev/null >/dev/null 2>&1 &
+exec 9>&-"""
+
+
+def folder_name(key: str) -> str:
+    """Return ``key`` as a name that is safe unquoted, in sh and as a folder; different keys stay different."""
+    safe = re.sub(r"[^A-Za-z0-9._-]", "-", key).lstrip(".-")[:100]
+    if safe == key and safe:
+        return safe
+    return f"{safe or 'step'}-{hashlib.sha256(key.encode('utf-8', 'surrogatepass')).hexdigest()[:8]}"
+
+
+def exports(variables: Mapping[str, str]) -> str:
+    """Return sh lines that export ``variables``. Raises RemoteError for a name or value no process can have."""
+    for name, value in variables.items():
+        if not _NAME.fullmatch(name):
+            raise RemoteError(f"{name!r} is not a name of an environment variable: use letters, digits and _")
+        if "\0" in value:
+            raise RemoteError(
+                f"the environment variable {name} holds a NUL character, which no process can have"
+            )
+    return "\n  ".join(f"export {name}={shlex.quote(value)}" for name, value in variables.items())
+
+
+class Tail:
+    """The last lines of a log, from its last 64 KB."""
+
+    def __init__(self) -> None:
+        self._bytes = bytearray()
+
+    def add(self, data: bytes) -> None:
+        """Take the next bytes of the log."""
+        self._bytes += data
+        if len(self._bytes) > 2 * _TAIL_BYTES:
+            del self._bytes[:-_TAIL_BYTES]
+
+    def lines(self) -> tuple[str, ...]:
+        """Return the last lines, each as a terminal would show it (a carriage return begins it anew).
+
+        A line before them that tells that memory ran out comes first: launchers print much after it.
+        """
+        text = self._bytes[-_TAIL_BYTES:].decode(errors="replace").rstrip()
+        every = [line.rstrip("\r").rpartition("\r")[2] for line in text.split("\n")] if text else []
+        last = every[-TAIL_LINES:]
+        if not any(map(_OUT_OF_MEMORY.search, last)):
+            earlier = [line for line in every[:-TAIL_LINES] if _OUT_OF_MEMORY.search(line)]
+            last = [*earlier[-1:], *last[-TAIL_LINES + 1 :]] if earlier else last
+        return tuple(last)
+
+
+def _script(functions: str, *lines: str) -> str:
+    body = "\n".join(lines)
+    # In a function that the last line calls: half a script is a syntax error, and does nothing.
+    return f"{functions}\n_rpd_main() {{\n{body}\n}}\n_rpd_main\n"

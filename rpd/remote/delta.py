@@ -1,0 +1,145 @@
+"""What of a tree that was sent before lies on the pod as it was sent, so that only the rest has to be.
+
+Beside each staged tree's note the pod keeps two lists: what was sent, by the driver that sent it (``sent_list``), and
+what the pod saw of it afterwards (its kinds, modes, sizes, times and inodes; ``STATE``). A file stays if the pod sees
+now what it saw then, and if what was sent is what is here.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from rpd.project.ignore import Kind, StagedFile, content_digest
+
+_MOST_BYTES = 512 << 20
+"""Lists that claim to be longer are not read: the pod is not trusted with this machine's memory."""
+
+STATE = r"""
+_rpd_state() {
+  if [ "$(find / -prune -printf x 2>/dev/null)" = x ]; then
+    printf 'G\0'
+    find "$1" -printf '%y %m %s %T@ %C@ %i/%P\0'
+  else
+    printf 'B\0'
+    find "$1" -print0 | xargs -0 stat -c '%f %s %Y %Z %i' -- || return 1
+    printf '\0'
+    find "$1" -print0
+  fi 2>/dev/null
+}
+"""
+"""Defines ``_rpd_state TREE``: what a tree looks like without reading it; in whole seconds where find is busybox's."""
+
+CHECK = (
+    STATE
+    + r"""
+_rpd_notes=${HOME:-/root}/.rpd/staged/$2
+[ -r "$_rpd_notes/note" ] && [ -e "$1" ] || exit 0
+{ read -r _rpd_stamp && read -r _rpd_tree; } <"$_rpd_notes/note" || exit 0
+_rpd_now=$(mktemp "$_rpd_notes/now.XXXXXX") || exit 0
+trap 'rm -f -- "$_rpd_now"' EXIT
+trap 'exit 1' HUP INT TERM
+_rpd_state "$1" >"$_rpd_now" || exit 0
+_rpd_lists="list state"
+cmp -s "$_rpd_notes/state" "$_rpd_now" || _rpd_lists="list state ${_rpd_now##*/}"
+if [ "$_rpd_stamp" = "$3" ] && [ "$_rpd_lists" = "list state" ]; then
+  printf 'SAME\n%s\n' "$_rpd_tree"
+elif [ -d "$1" ] && [ ! -L "$1" ]; then
+  printf 'OTHER\n'
+  cd "$_rpd_notes" && tar -c -f - $_rpd_lists 2>/dev/null | gzip -1
+fi
+exit 0
+"""
+)
+"""$1 target, $2 name of its notes, $3 stamp. Prints SAME and what was sent, or OTHER and the lists, or nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """One file that was sent: its permission bits, size, sha256, and the stamp it had where it was sent from."""
+
+    mode: int
+    size: int
+    sha256: str
+    stamp: tuple[int, ...]
+
+
+def sent_list(contents: Sequence[tuple[StagedFile, str]]) -> bytes:
+    """Return the list of the files in a tree with the sha256 of each, for ``kept_files`` another time."""
+    rows = [
+        (file.name, file.mode, file.size, sha256, file.stamp)
+        for file, sha256 in contents
+        if file.kind is Kind.FILE
+    ]
+    return zlib.compress(json.dumps(rows, separators=(",", ":")).encode("ascii"), 1)
+
+
+def kept_files(archive: bytes, target: str, files: Sequence[StagedFile]) -> dict[str, str]:
+    """Return the files that need not be sent again, name to sha256, by the lists in ``archive`` (what CHECK printed).
+
+    Files here are read only where their stamp is another than it was. Lists that make no sense keep nothing.
+    """
+    try:
+        lists = _members(archive)
+        sent = _read_sent(lists.pop("list"))
+        before = read_state(lists.pop("state"), target)
+        now = (
+            read_state(lists.popitem()[1], target) if lists else before
+        )  # not sent: nothing has changed there
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zlib.error, tarfile.TarError):
+        return {}
+    return {
+        file.name: sent[file.name].sha256
+        for file in files
+        if file.kind is Kind.FILE
+        and file.name in sent
+        and now.get(file.name) is not None
+        and now[file.name] == before.get(file.name)
+        and _is_same(file, sent[file.name])
+    }
+
+
+def _is_same(file: StagedFile, sent: Sent) -> bool:
+    if (file.mode, file.size) != (sent.mode, sent.size):
+        return False
+    if file.stamp == sent.stamp:
+        return True
+    try:
+        return content_digest(file.path) == sent.sha256
+    except OSError:
+        return False  # sending it will tell why
+
+
+def _members(archive: bytes) -> dict[str, bytes]:
+    found: dict[str, bytes] = {}
+    with tarfile.open(fileobj=io.BytesIO(archive), mode="r:gz") as opened:
+        for member in opened:
+            content = opened.extractfile(member)
+            if content is None or member.size > _MOST_BYTES:
+                raise ValueError("not a list")
+            found[member.name] = content.read()
+    return found
+
+
+def _read_sent(packed: bytes) -> dict[str, Sent]:
+    text = zlib.decompressobj().decompress(packed, _MOST_BYTES)
+    return {
+        name: Sent(mode, size, sha256, tuple(stamp)) for name, mode, size, sha256, stamp in json.loads(text)
+    }
+
+
+def read_state(data: bytes, target: str) -> Mapping[str, str]:
+    """Return what ``_rpd_state`` printed of the tree at ``target``: name to facts. Raises ValueError."""
+    kind, _, rest = data.decode("utf-8", "surrogateescape").partition("\0")
+    if kind == "G":
+        pairs = (record.partition("/") for record in rest.split("\0")[:-1])
+        return {name: facts for facts, _, name in pairs}
+    lines, _, names = rest.partition("\0")
+    return {
+        name.removeprefix(target).removeprefix("/"): facts
+        for name, facts in zip(names.split("\0")[:-1], lines.split("\n")[:-1], strict=True)
+    }

@@ -1,0 +1,96 @@
+"""The dry run's remote: every step succeeds at once and nothing happens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+
+from rpd.errors import ConnectionLost, UsageError
+from rpd.remote.protocol import Command, Feed, Output, Progress, Remote
+from rpd.values.pod import SshEndpoint
+from rpd.values.step import Completed, Pulled, Staged
+
+
+class RecorderRemote:
+    """A Remote that does nothing; the steps it is asked for are on record with the node run."""
+
+    def probe(self) -> Mapping[str, str]:
+        """Know nothing about the machine."""
+        return {}
+
+    def run(self, command: Command, output: Output) -> Completed:  # noqa: ARG002 - there is no output
+        """Succeed."""
+        return Completed(command=command.text, exit_code=0)
+
+    def put(
+        self,
+        local: Path,
+        remote: str,
+        *,
+        exclude: Sequence[str] = (),  # noqa: ARG002
+        progress: Progress | None = None,  # noqa: ARG002
+    ) -> Staged:
+        """Check that ``local`` is there. Raises UsageError."""
+        check_exists(local)
+        return Staged(remote=remote, tree_sha256="", files=0, bytes=0)
+
+    def pull(
+        self,
+        remote: str,
+        local: Path,
+        *,
+        required: bool = True,
+        exclude: Sequence[str] = (),  # noqa: ARG002
+        seen: object = None,  # noqa: ARG002
+    ) -> Pulled | None:
+        """Say where the files would come to lie; they do not exist."""
+        name = remote.rstrip("/").rpartition("/")[2]
+        where = local if any(c in name for c in "*?[") else local / name
+        return Pulled(remote=remote, local=where, files=0, bytes=0, required=required)
+
+    def new_seen(self) -> object:
+        """Remember nothing."""
+        return None
+
+    def write(self, remote: str, data: bytes, *, mode: int = 0o644) -> None:
+        """Drop the data."""
+
+    def forward(self, remote_port: int, local_port: int = 0) -> int:  # noqa: ARG002
+        """Open nothing."""
+        return local_port
+
+    def script(self, text: str, *, timeout: float) -> str:  # noqa: ARG002
+        """Answer nothing."""
+        return ""
+
+    def feed(self, script: str) -> Feed:  # noqa: ARG002
+        """Have nobody to talk to. Raises ConnectionLost."""
+        raise ConnectionLost("in a dry run there is no pod")
+
+    def interrupt(self) -> None:
+        """Nothing runs."""
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+@lru_cache(maxsize=1024)
+def check_exists(local: Path) -> None:
+    """Raise UsageError if there is nothing to send at ``local``."""
+    if not local.exists():
+        raise UsageError(f"nothing to send: {local} does not exist")
+
+
+_RECORDER = RecorderRemote()
+
+
+def connect(
+    endpoint: SshEndpoint,  # noqa: ARG001
+    *,
+    pod_id: str,  # noqa: ARG001
+    timeout: float,  # noqa: ARG001
+    is_alive: Callable[[], bool | None],  # noqa: ARG001
+) -> Remote:
+    """Return the recorder; it keeps no state, so one serves all pods."""
+    return _RECORDER

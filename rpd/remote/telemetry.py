@@ -1,0 +1,293 @@
+"""Telemetry: one channel to a pod over which it tells how busy it is, and the driver that it is still there.
+
+The pod speaks every few seconds, by a loop in sh. The driver answers with single lines, each of which is a heartbeat
+for the pod's watchdog: only a driver that really is at the other end keeps an idle pod alive, not a connection that
+nobody has closed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+
+from rpd.errors import RpdError
+from rpd.remote.protocol import Feed, Remote
+from rpd.values.telemetry import DiskSample, GpuSample, Sample
+
+LONGEST_BEAT = 20.0
+"""At most so many seconds between two heartbeats."""
+IDLE_PERCENT = 5.0
+"""A GPU that is no busier does nothing to speak of."""
+
+_FIRST_WAIT = 1.0
+_LONGEST_PAUSE = 60.0
+_LONGEST_LINE = 1 << 16
+_DIAGNOSE_SECONDS = 60.0
+
+_QUERY = "index,utilization.gpu,memory.used,memory.total,temperature.gpu,power.draw"
+
+# $1 seconds between samples (0: none), $2 the folder of the volume. Standard input brings the heartbeats; when it ends,
+# nobody listens any more. Each sample is written in one piece.
+_LOOP = r"""
+exec 2>/dev/null
+for folder in "${HOME:-/root}/.rpd/watchdog" "/tmp/.rpd-$(id -u)/watchdog"; do [ ! -e "$folder/pid" ] || break; done
+limited() { if command -v timeout >/dev/null; then timeout 10 "$@"; else "$@"; fi; }
+number() { value=; read -r value <"$1"; case $value in ''|*[!0-9]*) return 1 ;; esac; }
+memory() {
+  for group in /sys/fs/cgroup /sys/fs/cgroup/memory; do
+    case $group in
+      */memory) limited_to=$group/memory.limit_in_bytes used=$group/memory.usage_in_bytes ;;
+      *) limited_to=$group/memory.max used=$group/memory.current ;;
+    esac
+    number $limited_to && limit=$value && number $used || continue
+    # What was only read from files is given back when somebody wants it.
+    cache=$(sed -n 's/^\(total_\)*inactive_file //p' $group/memory.stat | tail -n 1)
+    # No limit is a very large one.
+    if [ "$limit" -lt 70000000000000 ]; then
+      echo "memory $(((value - ${cache:-0}) / 1048576)) $((limit / 1048576))"
+      return
+    fi
+  done
+  total= free=
+  while read -r name amount unit; do
+    case $name in MemTotal:) total=$amount ;; MemAvailable:) free=$amount ;; esac
+  done </proc/meminfo
+  [ -z "$free" ] || echo "memory $(((total - free) / 1024)) $((total / 1024))"
+}
+sample() {
+  read -r load rest </proc/loadavg && echo "load $load"
+  memory
+  limited nvidia-smi --query-gpu=@QUERY@ --format=csv,noheader,nounits | sed 's/^/gpu /'
+  df -kP / "$2" | while read -r device total used free share where; do
+    case $total in ''|*[!0-9]*) ;; *) echo "disk $((used / 1024)) $((total / 1024)) $where" ;; esac
+  done
+  echo end
+}
+samples() {
+  while :; do
+    text=$(sample "$@")
+    printf '%s\n' "$text" || exit 0
+    sleep "$1" >/dev/null || sleep 1 >/dev/null || exit 0
+  done
+}
+talk() {
+  sampler=
+  [ "$1" = 0 ] || { samples "$@" & sampler=$!; }
+  while read -r beat; do
+    [ ! -d "$folder" ] || printf '%-20s\n' "$(date +%s)" 1<>"$folder/heartbeat"
+  done
+  [ -z "$sampler" ] || kill "$sampler"
+}
+""".replace("@QUERY@", _QUERY)
+
+_DIAGNOSE = r"""
+limited() { if command -v timeout >/dev/null 2>&1; then timeout 20 "$@"; else "$@"; fi; }
+show() { echo "--- $*"; limited "$@" 2>&1 | cut -c 1-300 | head -c 20000; echo; }
+diagnose() {
+  if command -v dmesg >/dev/null 2>&1 && dmesg >/dev/null 2>&1; then echo '--- dmesg'; dmesg | tail -n 20; fi
+  if ps -eo pid >/dev/null 2>&1; then show ps -eo pid,ppid,stat,wchan:24,etime,time,args; else show ps; fi
+  if command -v py-spy >/dev/null 2>&1; then
+    for folder in /proc/[0-9]*; do
+      case $(readlink "$folder/exe" 2>/dev/null) in */python*) show py-spy dump --pid "${folder#/proc/}" ;; esac
+    done
+  fi
+  if command -v nvidia-smi >/dev/null 2>&1; then show nvidia-smi; fi
+}
+diagnose
+"""
+
+Hear = Callable[[Sample | None], None]
+"""Hears each sample; None where only the time passed."""
+
+
+class Monitor:
+    """Listens to one pod, on a thread of its own, from ``start`` to ``close``.
+
+    ``interval`` is the time between samples (s; 0: none), ``beat`` that between heartbeats, ``mount`` the folder of the
+    pod's volume. A lost channel is opened again, with growing pauses. ``hear`` is called on the thread; what it raises
+    ends up at ``failed``, once.
+    """
+
+    def __init__(
+        self,
+        remote: Remote,
+        *,
+        interval: float,
+        beat: float,
+        mount: str,
+        hear: Hear,
+        failed: Callable[[Exception], None] = lambda _error: None,
+    ) -> None:
+        self._remote = remote
+        self._beat = beat
+        self._wait = min(beat, interval or beat)
+        self._script = f"{_LOOP}\ntalk {interval:g} {shlex.quote(mount)}\n"
+        self._hear = hear
+        self._failed: Callable[[Exception], None] | None = failed
+        self._closed = threading.Event()
+        self._feed: Feed | None = None
+
+    def start(self) -> None:
+        """Begin to listen, in a moment: who is done before that costs nothing."""
+        threading.Thread(target=self._run, daemon=True, name="rpd-telemetry").start()
+
+    def close(self) -> None:
+        """Stop listening; from any thread."""
+        self._closed.set()
+        if self._feed is not None:
+            self._feed.close()
+
+    def _run(self) -> None:
+        pause = min(_FIRST_WAIT, self._wait)
+        while not self._closed.wait(pause):
+            began = time.monotonic()
+            # Whoever works on the pod finds out what is the matter with it; here it is only tried again.
+            with contextlib.suppress(RpdError):
+                self._feed = self._remote.feed(self._script)
+                self._listen(self._feed)
+                self._feed.close()
+            went_well = time.monotonic() - began > 2 * self._beat
+            pause = min(_FIRST_WAIT, self._wait) if went_well else min(2 * pause, _LONGEST_PAUSE)
+
+    def _listen(self, feed: Feed) -> None:
+        reader = Reader()
+        beaten = 0.0
+        while not self._closed.is_set():
+            data = feed.read(self._wait)
+            if data == b"":
+                return
+            if time.monotonic() - beaten >= self._beat:
+                feed.send(b"\n")
+                beaten = time.monotonic()
+            for sample in reader.feed(data or b""):
+                self._tell(sample)
+            if data is None:
+                self._tell(None)
+
+    def _tell(self, sample: Sample | None) -> None:
+        try:
+            self._hear(sample)
+        except Exception as error:  # noqa: BLE001 - a listener's mistake must not cost the pod its heartbeat
+            if self._failed is not None:
+                self._failed(error)
+                self._failed = None
+
+
+class Reader:
+    """Turns the lines of the loop into samples; what is not understood is passed over."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+        self._lines: list[str] = []
+
+    def feed(self, data: bytes) -> Iterator[Sample]:
+        """Take the next bytes and yield the samples that are whole now."""
+        *lines, rest = (self._rest + data).split(b"\n")
+        self._rest = rest[-_LONGEST_LINE:]
+        for line in lines:
+            text = line.decode(errors="replace").strip()
+            if text == "end":
+                yield _sample(self._lines)
+                self._lines = []
+            else:
+                self._lines.append(text)
+                del self._lines[:-1000]
+
+
+def _sample(lines: list[str]) -> Sample:
+    at = datetime.now(UTC).isoformat(timespec="milliseconds")
+    load: float | None = None
+    memory: tuple[int, int] | None = None
+    gpus: list[GpuSample] = []
+    disks: dict[str, DiskSample] = {}
+    for line in lines:
+        kind, _, rest = line.partition(" ")
+        with contextlib.suppress(ValueError):
+            match kind:
+                case "load":
+                    load = float(rest)
+                case "memory":
+                    used, total = rest.split()
+                    memory = int(used), int(total)
+                case "disk":
+                    used, total, folder = rest.split(" ", 2)
+                    disks[folder] = DiskSample(used_mb=int(used), total_mb=int(total))
+                case "gpu":
+                    gpus.append(_gpu(rest))
+    used_mb, total_mb = memory or (None, None)
+    return Sample(
+        at=at, gpus=tuple(gpus), load=load, memory_used_mb=used_mb, memory_total_mb=total_mb, disks=disks
+    )
+
+
+def _gpu(text: str) -> GpuSample:
+    index, *values = [word.strip() for word in text.split(",")]
+    utilization, used, total, temperature, power = [_number(value) for value in values]
+    return GpuSample(
+        index=int(index),
+        utilization=utilization,
+        memory_used_mb=used,
+        memory_total_mb=total,
+        temperature_c=temperature,
+        power_w=power,
+    )
+
+
+def _number(text: str) -> float | None:
+    """Return a number, None for ``[N/A]`` and the like."""
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+class Silence:
+    """Finds a command that has hung: no output and idle GPUs for ``seconds``, while it runs. Thread-safe.
+
+    Where a pod has no GPU, or tells nothing about it, its silence alone counts.
+    """
+
+    def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self.seconds = seconds
+        self.diagnosis: bytes | None = None
+        """What was found out about the hung command; None while it has not hung."""
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._is_over = False
+        self._since = clock()
+
+    def output(self) -> None:
+        """Hear that there was output."""
+        self._since = self._clock()
+
+    def has_hung(self, sample: Sample | None) -> bool:
+        """Hear a sample (None: the time passed); return whether the command has hung."""
+        busiest = max((gpu.utilization or 0.0 for gpu in sample.gpus), default=0.0) if sample else 0.0
+        if busiest > IDLE_PERCENT:
+            self.output()
+        return not self._is_over and self._clock() - self._since >= self.seconds
+
+    def diagnose(self, remote: Remote) -> None:
+        """Look at the pod, then ask the command to end; once."""
+        if self.diagnosis is not None:
+            return
+        self.diagnosis = f"\nrpd: no output and idle GPUs for {self.seconds:g} s\n{_look(remote)}".encode()
+        with self._lock:
+            if not self._is_over:
+                remote.interrupt()
+
+    def over(self) -> None:
+        """Hear that the command has ended: nothing may be asked to end any more."""
+        with self._lock:
+            self._is_over = True
+
+
+def _look(remote: Remote) -> str:
+    try:
+        return remote.script(_DIAGNOSE, timeout=_DIAGNOSE_SECONDS)
+    except RpdError as error:
+        return f"rpd: the pod could not be looked at: {error}\n"

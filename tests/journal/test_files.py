@@ -1,0 +1,87 @@
+"""File names of a run: unique, safe, readable."""
+
+from __future__ import annotations
+
+import re
+import string
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rpd.errors import UsageError
+from rpd.journal.files import LONGEST_NAME, RunFiles, folder_name
+
+WORD = st.text(string.ascii_lowercase + "_-.", min_size=1, max_size=3)
+NODE_IDS = st.builds(
+    lambda folders, file, job, case: (
+        "/".join([*folders, f"{file}.py"]) + f"::{job}" + (f"[{case}]" if case else "")
+    ),
+    st.lists(WORD, max_size=2),
+    WORD,
+    st.text("ab_", min_size=1, max_size=3),
+    st.text(string.ascii_lowercase + "-._ /[]é", max_size=4),
+)
+
+
+@given(st.lists(NODE_IDS, min_size=2, max_size=30, unique=True))
+def test_no_two_nodes_share_a_folder(ids: list[str]) -> None:
+    """Different ids have different folders, also where separators stand in their parts."""
+    assert len({folder_name(node_id) for node_id in ids}) == len(ids)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("a/b/deploy_x.py::fit", "a-b/deploy_x.py::fit"),
+        ("deploy_x.py::fit[x]", "deploy_x.py::fit[x-]"),
+        ("deploy_x.py::fit[x]", "deploy_x.py::fit[x.]"),
+        ("deploy_x.py::fit[a b]", "deploy_x.py::fit[a-b]"),
+        ("a.py::b[c.d]", "a.b-c.py::d"),
+        (f"deploy_x.py::fit[{'x' * 200}]", f"deploy_x.py::fit[{'x' * 201}]"),
+    ],
+)
+def test_lookalikes_are_told_apart(one: str, other: str) -> None:
+    """Ids that would make the same name after replacing what is unsafe do not."""
+    assert folder_name(one) != folder_name(other)
+
+
+@given(st.text(min_size=1, max_size=300))
+def test_names_are_safe(node_id: str) -> None:
+    """Any id makes a short name of plain characters that is no path and hides nothing."""
+    name = folder_name(node_id)
+    assert re.fullmatch(r"[A-Za-z0-9_=,+][A-Za-z0-9._=,+-]*", name)
+    assert len(name) <= LONGEST_NAME
+
+
+def test_usual_names_are_readable() -> None:
+    """An id of plain parts is recognised in its folder, without a hash."""
+    assert folder_name("exp/deploy_x.py::fit[deberta-seed42]") == "exp-deploy_x.fit-deberta-seed42"
+    assert folder_name("deploy_x.py::fit") == "deploy_x.fit"
+
+
+def test_run_folders_are_never_shared(tmp_path: Path) -> None:
+    """Runs that begin in the same second have folders of their own, named by time."""
+    made = [RunFiles.create(tmp_path / "rpd-runs") for _ in range(20)]
+    assert len({files.folder for files in made}) == 20
+    for files in made:
+        assert files.folder.is_dir()
+        assert re.fullmatch(r"\d{8}T\d{6}Z-[0-9a-f]{6}", files.run_id)
+
+
+def test_a_folder_that_cannot_be_made_is_a_usage_error(tmp_path: Path) -> None:
+    """A runs folder that is a file, say, ends in one clear error."""
+    (tmp_path / "rpd-runs").write_text("")
+    with pytest.raises(UsageError, match=r"cannot make the run folder .*rpd-runs"):
+        RunFiles.create(tmp_path / "rpd-runs")
+
+
+def test_keys_are_forgotten(tmp_path: Path) -> None:
+    """The key's folder goes, and going twice does no harm."""
+    files = RunFiles.create(tmp_path)
+    files.keys.mkdir()
+    files.private_key.write_text("k")
+    files.forget_keys()
+    files.forget_keys()
+    assert not files.keys.exists()

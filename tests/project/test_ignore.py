@@ -1,0 +1,237 @@
+"""Which files are staged."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rpd.errors import UsageError
+from rpd.project.ignore import Kind, content_digest, local_stamp, staged_files, tree_digest
+
+
+def make(root: Path, files: dict[str, str]) -> Path:
+    for name, text in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return root
+
+
+def names(root: Path, *exclude: str) -> list[str]:
+    return [file.name for file in staged_files(root, exclude) if file.kind is not Kind.FOLDER]
+
+
+def test_without_any_rules_everything_is_staged_but_what_never_is(tmp_path: Path) -> None:
+    """Outside a repository all files go, except git's own, past runs, environments and byte code."""
+    kept = {"a.py": "", "src/b.py": "", ".env.example": ""}
+    never = {
+        ".git/config": "",
+        "rpd-runs/x/run.toml": "",
+        "src/__pycache__/b.pyc": "",
+        "sub/.venv/bin/python": "",
+    }
+    assert names(make(tmp_path, {**kept, **never})) == [".env.example", "a.py", "src/b.py"]
+
+
+def test_rules_of_nested_files_apply_below_them(tmp_path: Path) -> None:
+    """A rule in a deeper folder wins, and says nothing about files above it."""
+    make(
+        tmp_path,
+        {
+            ".gitignore": "*.log\n/build/\n",
+            "sub/.gitignore": "!keep.log\n*.tmp\n",
+            "a.log": "",
+            "keep.log": "",
+            "b.tmp": "",
+            "build/x": "",
+            "sub/keep.log": "",
+            "sub/other.log": "",
+            "sub/c.tmp": "",
+            "sub/build/x": "",
+        },
+    )
+    assert names(tmp_path) == [".gitignore", "b.tmp", "sub/.gitignore", "sub/build/x", "sub/keep.log"]
+
+
+def test_rpdignore_has_the_last_word(tmp_path: Path) -> None:
+    """.rpdignore leaves out what git keeps and takes what git ignores."""
+    make(
+        tmp_path,
+        {".gitignore": "data.bin\n", ".rpdignore": "!data.bin\ndocs/\n", "data.bin": "", "docs/a": ""},
+    )
+    assert names(tmp_path) == [".gitignore", ".rpdignore", "data.bin"]
+
+
+def test_exclude_takes_rules_as_gitignore_has_them(tmp_path: Path) -> None:
+    """The argument ``exclude`` is read last, relative to the root."""
+    make(tmp_path, {"a/x.pt": "", "b/x.pt": "", "c.py": ""})
+    assert names(tmp_path, "/a/") == ["b/x.pt", "c.py"]
+    assert names(tmp_path, "*.pt", "!b/*.pt") == ["b/x.pt", "c.py"]
+
+
+def test_rules_above_the_root_apply_in_a_repository(tmp_path: Path) -> None:
+    """A subfolder of a repository is staged by the repository's rules, info/exclude included."""
+    make(tmp_path, {".git/info/exclude": "*.private\n", ".gitignore": "*.log\n/sub/out/\n"})
+    make(tmp_path / "sub", {"a.py": "", "a.log": "", "a.private": "", "out/x": "", "in/out/x": ""})
+    assert names(tmp_path / "sub") == ["a.py", "in/out/x"]
+
+
+def test_an_ignored_folder_that_is_named_is_sent(tmp_path: Path) -> None:
+    """Who names ``data`` wants it, whatever .gitignore says of it; its own rules still hold."""
+    make(tmp_path, {".git/HEAD": "", ".gitignore": "data/\n*.log\n"})
+    make(tmp_path / "data", {".gitignore": "*.tmp\n", "x.bin": "", "x.log": "", "x.tmp": ""})
+    assert names(tmp_path / "data") == [".gitignore", "x.bin", "x.log"]
+    assert names(tmp_path / "data" / ".." / "data") == [".gitignore", "x.bin", "x.log"]
+
+
+def test_links_and_empty_folders_are_staged_as_they_are(tmp_path: Path) -> None:
+    """Nothing is looked at through a link; an empty folder counts; a socket does not."""
+    make(tmp_path, {"real/a": "x"})
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    os.mkfifo(tmp_path / "fifo")
+    found = {file.name: file for file in staged_files(tmp_path)}
+    assert sorted(found) == ["empty", "link", "real", "real/a"]
+    assert found["link"].target == "real"
+    assert (found["link"].kind, found["empty"].kind) == (Kind.LINK, Kind.FOLDER)
+
+
+def test_one_file_is_staged_whatever_rules_say(tmp_path: Path) -> None:
+    """A file that is named is sent."""
+    make(tmp_path, {".gitignore": "*\n", "a.bin": "abc"})
+    assert [(file.name, file.size) for file in staged_files(tmp_path / "a.bin")] == [("a.bin", 3)]
+
+
+def test_a_missing_path_is_named_with_its_base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error says which path, and relative to which folder."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match=f"nowhere does not exist .relative to {tmp_path}"):
+        staged_files(Path("nowhere"))
+
+
+def test_the_digest_is_of_names_modes_and_contents(tmp_path: Path) -> None:
+    """Each of them changes it; times and places do not."""
+
+    def digest(root: Path) -> str:
+        files = staged_files(root)
+        return tree_digest(
+            (file, content_digest(file.path) if file.kind is Kind.FILE else "") for file in files
+        )
+
+    one, two = make(tmp_path / "1", {"a": "x", "b/c": "y"}), make(tmp_path / "2", {"a": "x", "b/c": "y"})
+    os.utime(two / "a", (1, 1))
+    first = digest(one)
+    assert digest(two) == first
+    (two / "a").chmod(0o755)
+    assert digest(two) != first
+    (two / "a").chmod((one / "a").stat().st_mode & 0o777)
+    (two / "a").write_text("z")
+    assert digest(two) != first
+    (two / "a").write_text("x")
+    assert digest(two) == first
+    (two / "a").rename(two / "A")
+    assert digest(two) != first
+
+
+def test_the_stamp_changes_with_any_write(tmp_path: Path) -> None:
+    """A file that was written again may have changed, even at the same size and time."""
+    make(tmp_path, {"a": "x"})
+    before = local_stamp(staged_files(tmp_path))
+    assert local_stamp(staged_files(tmp_path)) == before
+    times = (tmp_path / "a").stat()
+    (tmp_path / "b").write_text("y")
+    (tmp_path / "b").replace(tmp_path / "a")
+    os.utime(tmp_path / "a", ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert local_stamp(staged_files(tmp_path)) != before
+
+
+@pytest.mark.parametrize("version", ["2", "4"])
+def test_what_git_tracks_is_staged_though_a_rule_ignores_it(tmp_path: Path, version: str) -> None:
+    """A file that was added by force belongs to the project; .rpdignore and ``exclude`` still leave it out."""
+    make(
+        tmp_path,
+        {
+            ".gitignore": "*.csv\ndata/\n",
+            "a.csv": "",
+            "b.csv": "",
+            "data/in.bin": "",
+            "data/x": "",
+            "c.csv": "",
+        },
+    )
+    git(tmp_path, "init", "-q")
+    git(tmp_path, "config", "index.version", version)
+    git(tmp_path, "add", "-f", "a.csv", "data/in.bin", "c.csv", ".gitignore")
+    assert (tmp_path / ".git/index").read_bytes()[4:8] == bytes([0, 0, 0, int(version)])
+    (tmp_path / ".rpdignore").write_text("c.csv\n")
+    assert names(tmp_path) == [".gitignore", ".rpdignore", "a.csv", "data/in.bin"]
+    assert names(tmp_path, "a.*") == [".gitignore", ".rpdignore", "data/in.bin"]
+    assert names(tmp_path / "data") == ["in.bin", "x"]
+
+
+def git(root: Path, *arguments: str) -> str:
+    if shutil.which("git") is None:
+        pytest.skip("git is not installed here")
+    environment = {**os.environ, "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
+    command = ["git", "-C", str(root), *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout
+
+
+_NAME = st.sampled_from(["a", "b", "x.log", "build", "data", "keep.log"])
+_PATH = st.lists(_NAME, min_size=1, max_size=3).map("/".join)
+_RULE = st.sampled_from(
+    [
+        "*.log",
+        "!keep.log",
+        "build/",
+        "/data",
+        "data/*",
+        "!data/keep.log",
+        "a/b",
+        "**/x.log",
+        "b/**",
+        "!/a/b",
+        "#c",
+        "a/*/b",
+    ]
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(_PATH, max_size=10),
+    st.lists(_RULE, max_size=4),
+    st.lists(_RULE, max_size=3),
+    st.sampled_from(["a", "data"]),
+    st.integers(0, 3),
+)
+def test_git_agrees(
+    tmp_path_factory: pytest.TempPathFactory,
+    paths: list[str],
+    outer: list[str],
+    inner: list[str],
+    folder: str,
+    added: int,
+) -> None:
+    """What is staged is what ``git ls-files --cached --others --exclude-standard`` lists."""
+    root = tmp_path_factory.mktemp("tree")
+    made: list[str] = []
+    for path in paths:
+        at = root / path
+        if any(parent.is_file() for parent in at.parents if parent.is_relative_to(root)) or at.exists():
+            continue
+        at.parent.mkdir(parents=True, exist_ok=True)
+        at.write_text("")
+        made.append(path)
+    (root / ".gitignore").write_text("\n".join(outer))
+    if (root / folder).is_dir():
+        (root / folder / ".gitignore").write_text("\n".join(inner))
+    git(root, "init", "-q")
+    if made[:added]:
+        git(root, "add", "-f", *made[:added])
+    listed = git(root, "ls-files", "--cached", "--others", "--exclude-standard", "-z").split("\0")
+    assert sorted(names(root)) == sorted(name for name in listed if name)

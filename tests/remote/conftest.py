@@ -1,0 +1,224 @@
+"""A machine to work on: a real SSH server in this process that runs a real shell, and can be made to fail."""
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import asyncssh
+import pytest
+
+from rpd.remote.keys import RunKeys, make_keypair
+from rpd.remote.ssh import SshRemote, connect
+from rpd.values.pod import SshEndpoint
+
+DEADLINE = 30.0
+
+
+def wait_until(condition: Callable[[], bool], *, what: str = "the condition") -> None:
+    """Wait until ``condition`` holds, at most DEADLINE seconds."""
+    tick = threading.Event()
+    for _ in range(int(DEADLINE / 0.02)):
+        if condition():
+            return
+        tick.wait(0.02)
+    raise AssertionError(f"{what} did not come true within {DEADLINE:g} s")
+
+
+class Machine:
+    """An SSH server on 127.0.0.1 whose sessions run ``sh -c`` with a home folder of their own, as sshd does."""
+
+    def __init__(self, folder: Path, public_line: str) -> None:
+        self.home = folder / "home"
+        self.home.mkdir()
+        self.files = folder / "files"
+        self.files.mkdir()
+        self.path = os.environ["PATH"]
+        self.before_command = ""
+        self.commands: list[str] = []
+        self.port = 0
+        self._public_line = public_line
+        self._host_key = asyncssh.generate_private_key("ssh-ed25519")
+        self._connections: set[asyncssh.SSHServerConnection] = set()
+        self._children: set[asyncio.subprocess.Process] = set()
+        self._listener: Any = None
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+        self.start()
+
+    @property
+    def endpoint(self) -> SshEndpoint:
+        """Where it listens."""
+        return SshEndpoint(host="127.0.0.1", port=self.port, user="root")
+
+    def start(self, *, new_host_key: bool = False) -> None:
+        """Listen (on the same port as before)."""
+        if new_host_key:
+            self._host_key = asyncssh.generate_private_key("ssh-ed25519")
+        self._call(self._start())
+
+    def stop(self) -> None:
+        """Refuse connections, and drop those there are. What runs goes on."""
+        self._call(self._stop())
+
+    def drop(self) -> None:
+        """Break all connections at once; new ones are welcome."""
+        self._call(self._drop())
+
+    def close(self) -> None:
+        """End everything."""
+        self.stop()
+        self._call(self._settle())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(DEADLINE)
+        self._loop.close()
+
+    def _call(self, coroutine: Any) -> None:
+        asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(DEADLINE)
+
+    async def _start(self) -> None:
+        machine = self
+
+        class Server(asyncssh.SSHServer):
+            def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
+                machine._connections.add(conn)
+                self._conn = conn
+
+            def connection_lost(self, exc: Exception | None) -> None:
+                machine._connections.discard(self._conn)
+
+            def connection_requested(self, *_: Any) -> bool:
+                return True
+
+        self._listener = await asyncssh.create_server(
+            Server,
+            "127.0.0.1",
+            self.port,
+            server_host_keys=[self._host_key],
+            authorized_client_keys=asyncssh.import_authorized_keys(self._public_line),
+            process_factory=self._serve,
+            encoding=None,
+        )
+        self.port = self._listener.get_port()
+
+    async def _drop(self) -> None:
+        for connection in list(self._connections):
+            connection.abort()
+
+    async def _stop(self) -> None:
+        if self._listener is not None:
+            self._listener.close()
+            self._listener = None
+        await self._drop()
+
+    async def _settle(self) -> None:
+        groups = [int(path.read_text()) for path in self.home.glob("*/steps/*/group")]
+        groups += [int(path.read_text()) for path in self.home.glob(".rpd/steps/*/group")]
+        for group in {*groups, *(child.pid for child in self._children)}:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(group, signal.SIGKILL)
+        for child in self._children:
+            # Not ``wait``: it waits for pipes too, which nobody reads any more.
+            child._transport.close()  # type: ignore[attr-defined]
+        # asyncssh puts more on the loop as its connections end: until nothing is left.
+        while others := asyncio.all_tasks() - {asyncio.current_task()}:
+            _, late = await asyncio.wait(others, timeout=0.2)
+            for task in late:
+                task.cancel()
+
+    async def _serve(self, process: asyncssh.SSHServerProcess[bytes]) -> None:
+        command = process.command or ""
+        self.commands.append(command)
+        child = await asyncio.create_subprocess_exec(
+            "/bin/sh",
+            "-c",
+            self.before_command + command,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            cwd=self.home,
+            start_new_session=True,
+            env={"HOME": str(self.home), "PATH": self.path, "TMPDIR": str(self.home), "USER": "root"},
+        )
+        assert child.stdin is not None
+        self._children.add(child)
+        feeding = asyncio.create_task(_pump(process.stdin, child.stdin, end=child.stdin.close))
+        try:
+            await asyncio.gather(_pump(child.stdout, process.stdout), _pump(child.stderr, process.stderr))
+            process.exit(await child.wait())
+        finally:
+            feeding.cancel()
+
+
+async def _pump(source: Any, target: Any, end: Callable[[], None] = lambda: None) -> None:
+    with contextlib.suppress(OSError, asyncssh.Error):
+        while data := await source.read(1 << 16):
+            target.write(data)
+            await target.drain()
+    end()
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> RunKeys:
+    """The key pair of a run."""
+    return make_keypair(tmp_path / "keys")
+
+
+@pytest.fixture
+def machine(tmp_path: Path, keys: RunKeys) -> Iterator[Machine]:
+    """A machine that runs, and accepts ``keys``."""
+    made = Machine(tmp_path, keys.public_line)
+    yield made
+    made.close()
+
+
+Connect = Callable[..., SshRemote]
+
+
+@pytest.fixture
+def connecting(tmp_path: Path, machine: Machine, keys: RunKeys) -> Iterator[Connect]:
+    """``connect`` with what it needs; every keyword may be given."""
+    remotes: list[SshRemote] = []
+
+    def make(**changes: Any) -> SshRemote:
+        settings: dict[str, Any] = {
+            "private_key": keys.private_key,
+            "known_hosts": tmp_path / "known_hosts",
+            "pod_id": "pod1",
+            "timeout": DEADLINE,
+            "is_alive": lambda: True,
+            **changes,
+        }
+        remote = connect(settings.pop("endpoint", machine.endpoint), **settings)
+        assert isinstance(remote, SshRemote)
+        remotes.append(remote)
+        return remote
+
+    yield make
+    for remote in remotes:
+        remote.close()
+
+
+@pytest.fixture
+def remote(connecting: Connect) -> SshRemote:
+    """A connection to the machine."""
+    return connecting()
+
+
+@pytest.fixture
+def busybox(machine: Machine, tmp_path: Path) -> None:
+    """Leave the machine nothing but busybox."""
+    program = shutil.which("busybox")
+    if program is None:
+        pytest.skip("busybox is not installed here")
+    folder = tmp_path / "busybox"
+    folder.mkdir()
+    subprocess.run([program, "--install", "-s", str(folder)], check=True)
+    machine.path = str(folder)

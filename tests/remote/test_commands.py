@@ -1,0 +1,415 @@
+"""Detached commands: their log, their end, and what survives a broken connection."""
+
+import shlex
+import threading
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rpd.errors import CommandTimeout, ConnectionLost, Interrupted, PodLost, RemoteError
+from rpd.remote.commands import _LOAD_ENVIRONMENT, Tail, exports, folder_name, is_out_of_memory
+from rpd.remote.protocol import Command
+from rpd.remote.ssh import SshRemote
+from rpd.values.step import Completed
+
+from .conftest import Connect, Machine, wait_until
+
+
+class Log:
+    """Collects output, and does something at the first that holds a text."""
+
+    def __init__(self, at: bytes = b"", action: object = None) -> None:
+        self.data = b""
+        self._at, self._action = at, action
+
+    def __call__(self, data: bytes) -> None:
+        self.data += data
+        if self._action is not None and self._at in self.data:
+            action, self._action = self._action, None
+            action()  # type: ignore[operator]
+
+
+def command(text: str, **changes: object) -> Command:
+    return Command(key=str(changes.pop("key", "1")), text=text, **changes)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("code", [0, 1, 7, 126, 255])
+def test_the_exit_code_is_that_of_the_command(remote: SshRemote, code: int) -> None:
+    """A command's exit code comes back as it is."""
+    assert remote.run(command(f"exit {code}"), Log()).exit_code == code
+
+
+def test_a_command_ended_by_a_signal_reports_128_and_the_signal(remote: SshRemote) -> None:
+    """SIGKILL is exit code 137, as in a shell."""
+    assert remote.run(command("kill -KILL $$"), Log()).exit_code == 137
+
+
+def test_output_and_errors_arrive_whole_and_in_order(remote: SshRemote) -> None:
+    """Both streams go into one log, byte for byte."""
+    log = Log()
+    done = remote.run(command("printf 'a\\r\\0\\377'; printf b >&2; echo c"), log)
+    assert log.data == b"a\r\0\xffbc\n"
+    assert done.ok
+
+
+def test_output_of_a_running_command_is_seen_before_it_ends(remote: SshRemote, machine: Machine) -> None:
+    """A line is handed on while the command still runs."""
+    gate = machine.files / "gate"
+    log = Log(b"first\n", gate.touch)
+    script = f"echo first; while [ ! -e {shlex.quote(str(gate))} ]; do sleep 0.02; done; echo second"
+    remote.run(command(script), log)
+    assert log.data == b"first\nsecond\n"
+
+
+def test_much_output_arrives_whole(remote: SshRemote) -> None:
+    """Megabytes in a burst right before the end are all there."""
+    log = Log()
+    remote.run(command("seq 1 300000"), log)
+    assert log.data == b"".join(b"%d\n" % number for number in range(1, 300001))
+
+
+def test_the_command_runs_in_its_folder_with_its_environment(remote: SshRemote, machine: Machine) -> None:
+    """cwd, env and secrets reach the command, whatever is in their values."""
+    odd = "a 'b' \"c\" $HOME `id`\n\\n#!é"
+    log = Log()
+    text = 'pwd; printf %s "$ODD"; printf %s "$TOKEN"; printf %s "$d$code$child"'
+    env = {"ODD": odd, "d": "x", "code": "y", "child": "z"}
+    remote.run(command(text, cwd=str(machine.files), env=env, secrets={"TOKEN": odd[::-1]}), log)
+    assert log.data.decode() == f"{machine.files}\n{odd}{odd[::-1]}xyz"
+
+
+def test_a_missing_folder_is_named_in_the_log(remote: SshRemote) -> None:
+    """A command whose cwd does not exist fails with the reason in its log."""
+    log = Log()
+    done = remote.run(command("echo no", cwd="/does/not/exist"), log)
+    assert done.exit_code == 126
+    assert b"/does/not/exist" in log.data
+
+
+def test_secrets_are_in_no_file_and_no_argument(remote: SshRemote, machine: Machine) -> None:
+    """A secret is nowhere under the home folder, in no exec request and in no process's arguments."""
+    secret = "canary-7391"
+    log = Log()
+    remote.run(command("cat /proc/*/cmdline | tr '\\0' ' '", secrets={"TOKEN": secret}), log)
+    assert b"supervise" in log.data
+    assert secret.encode() not in log.data
+    assert not any(secret in line for line in machine.commands)
+    files = [path for path in machine.home.rglob("*") if path.is_file()]
+    assert files
+    assert not any(secret.encode() in path.read_bytes() for path in files)
+
+
+def test_what_the_command_is_is_private_and_its_umask_is_not(remote: SshRemote, machine: Machine) -> None:
+    """The folder of a command is its owner's alone; files the command makes have the usual mode."""
+    remote.run(command(f"touch {machine.files}/made", key="k"), Log())
+    assert (machine.home / ".rpd/steps/k").stat().st_mode & 0o777 == 0o700
+    assert (machine.home / ".rpd/steps/k/command").stat().st_mode & 0o777 == 0o600
+    assert (machine.files / "made").stat().st_mode & 0o777 == 0o644
+
+
+def test_a_lost_connection_loses_and_doubles_no_byte(remote: SshRemote, machine: Machine) -> None:
+    """After each of three breaks in the middle of a log, it goes on at the byte."""
+    breaks = [b"\n2000\n", b"\n4000\n", b"\n6000\n"]
+
+    class Breaking(Log):
+        def __call__(self, data: bytes) -> None:
+            self.data += data
+            if breaks and breaks[0] in self.data:
+                breaks.pop(0)
+                machine.drop()
+
+    log = Breaking()
+    done = remote.run(command("for i in $(seq 1 8000); do echo $i; done; sleep 0.3; echo end; exit 3"), log)
+    assert done.exit_code == 3
+    assert log.data == b"".join(b"%d\n" % number for number in range(1, 8001)) + b"end\n"
+    assert not breaks
+
+
+def test_a_server_that_restarts_is_found_again(connecting: Connect, machine: Machine) -> None:
+    """While sshd is down the command goes on; its end is noticed when sshd is back."""
+    remote = connecting()
+    gate = machine.files / "gate"
+    back = threading.Timer(0.5, machine.start)
+
+    def outage() -> None:
+        machine.stop()
+        gate.touch()
+        back.start()
+
+    log = Log(b"a\n", outage)
+    script = f"echo a; while [ ! -e {gate} ]; do sleep 0.02; done; echo b; exit 5"
+    done = remote.run(command(script), log)
+    assert (done.exit_code, log.data) == (5, b"a\nb\n")
+    back.join()
+
+
+def test_a_pod_that_is_gone_is_said_to_be(connecting: Connect, machine: Machine) -> None:
+    """If RunPod no longer has the pod, a lost connection is PodLost at once."""
+    remote = connecting(is_alive=lambda: False)
+    with pytest.raises(PodLost, match="pod1 is gone"):
+        remote.run(command("echo a; sleep 60"), Log(b"a", machine.stop))
+
+
+def test_a_connection_that_stays_away_is_given_up(connecting: Connect, machine: Machine) -> None:
+    """After the deadline for reconnecting the reason is told, and that the command may still run."""
+    remote = connecting(give_up=0.3)
+    with pytest.raises(ConnectionLost, match=r"refused.*may still run"):
+        remote.run(command("echo a; sleep 60"), Log(b"a", machine.stop))
+
+
+def test_the_same_key_starts_nothing_twice(connecting: Connect, machine: Machine) -> None:
+    """A second driver that runs the same step follows the first one's, from the first byte."""
+    marker = machine.files / "starts"
+    text = f"echo x >>{marker}; echo hello; exit 4"
+    first, second = Log(), Log()
+    assert connecting().run(command(text, key="a"), first).exit_code == 4
+    assert connecting().run(command(text, key="a"), second).exit_code == 4
+    assert second.data == first.data == b"hello\n"
+    assert marker.read_text() == "x\n"
+
+
+def test_a_command_outlives_its_driver(connecting: Connect, machine: Machine) -> None:
+    """A closed connection ends the following, not the command; the next driver gets all of the log."""
+    gate, remote = machine.files / "gate", connecting()
+    text = f"echo a; while [ ! -e {gate} ]; do sleep 0.02; done; echo b"
+    with pytest.raises(ConnectionLost, match="closed"):
+        remote.run(command(text), Log(b"a", remote.close))
+    log = Log(b"a", gate.touch)
+    assert connecting().run(command(text), log).ok
+    assert log.data == b"a\nb\n"
+
+
+def test_a_pod_that_was_reset_is_not_worked_on_again(remote: SshRemote, machine: Machine) -> None:
+    """If the folder of a started command is gone, so is the command: it is not started anew."""
+
+    def reset() -> None:
+        (machine.home / ".rpd").rename(machine.home / "old")
+        machine.drop()
+
+    with pytest.raises(PodLost, match="restarted"):
+        remote.run(command("echo a; sleep 1"), Log(b"a", reset))
+
+
+def test_a_timeout_ends_the_whole_group(remote: SshRemote, machine: Machine) -> None:
+    """After the timeout the command and its children get SIGTERM; what they say then is in the log."""
+    log = Log()
+    text = f"trap 'echo bye; exit' TERM; sleep 300 & echo $! >{machine.files}/child; echo on; wait"
+    with pytest.raises(CommandTimeout, match=r"0\.5 s"):
+        remote.run(command(text, timeout=0.5), log)
+    assert log.data == b"on\nbye\n"
+    assert not _lives((machine.files / "child").read_text())
+
+
+def test_a_command_that_ignores_sigterm_is_killed_after_its_grace(
+    remote: SshRemote, machine: Machine
+) -> None:
+    """SIGKILL follows SIGTERM."""
+    text = f"trap '' TERM; echo $$ >{machine.files}/pid; echo on; while :; do sleep 1; done"
+    with pytest.raises(CommandTimeout):
+        remote.run(command(text, timeout=0.5, grace=0.3), Log())
+    assert not _lives((machine.files / "pid").read_text())
+
+
+def test_a_command_that_ended_in_time_during_an_outage_is_no_timeout(
+    connecting: Connect, machine: Machine
+) -> None:
+    """The connection comes back after the timeout: what counts is that the command had ended before it."""
+    remote = connecting()
+    back = threading.Timer(1.0, machine.start)
+
+    def outage() -> None:
+        machine.stop()
+        back.start()
+
+    done = remote.run(command("echo a; sleep 0.2; exit 6", timeout=0.8), Log(b"a", outage))
+    back.join()
+    assert done.exit_code == 6
+
+
+def test_an_interrupt_from_another_thread_ends_the_command(remote: SshRemote, machine: Machine) -> None:
+    """``interrupt`` ends the group, and is used up by it: the next command runs."""
+    log = Log(b"on\n", lambda: threading.Thread(target=remote.interrupt).start())
+    text = f"echo $$ >{machine.files}/pid; echo on; sleep 300"
+    with pytest.raises(Interrupted):
+        remote.run(command(text, grace=1.0), log)
+    assert not _lives((machine.files / "pid").read_text())
+    assert remote.run(command("true", key="2"), Log()).ok
+
+
+def test_an_interrupt_before_the_start_starts_nothing(remote: SshRemote, machine: Machine) -> None:
+    """An interrupt that comes between two steps is met by the next."""
+    remote.interrupt()
+    with pytest.raises(Interrupted):
+        remote.run(command(f"touch {machine.files}/made"), Log())
+    assert not (machine.files / "made").exists()
+
+
+def test_an_interrupt_while_the_pod_is_away_does_not_wait_for_it(
+    connecting: Connect, machine: Machine
+) -> None:
+    """Without a way to the pod an interrupt is over soon."""
+    remote = connecting(is_alive=lambda: None)
+
+    def outage() -> None:
+        machine.stop()
+        remote.interrupt()
+
+    with pytest.raises(Interrupted):
+        remote.run(command("echo a; sleep 5"), Log(b"a", outage))
+
+
+def test_children_that_hold_the_log_do_not_hold_the_driver(remote: SshRemote, machine: Machine) -> None:
+    """A command has ended when its shell has, though a child in the background still writes."""
+    log = Log()
+    done = remote.run(command(f"sleep 60 & echo $! >{machine.files}/child; echo done"), log)
+    assert (done.ok, log.data) == (True, b"done\n")
+    pid = (machine.files / "child").read_text()
+    assert _lives(pid)
+    remote.run(command(f"kill {pid}", key="2"), Log())
+
+
+def test_a_supervisor_that_was_killed_is_a_killed_command(remote: SshRemote, machine: Machine) -> None:
+    """Without an exit code the command counts as killed, and nobody waits for ever."""
+    folder = machine.home / ".rpd/steps/1"
+    done = remote.run(command(f"kill -KILL $(cat {folder}/pid); sleep 300 & wait", grace=0.1), Log())
+    assert done.exit_code == 137
+    wait_until((folder / "group").exists)
+    remote.run(command(f"kill -KILL -$(cat {folder}/group)", key="2"), Log())
+
+
+def test_a_machine_with_busybox_alone_will_do(busybox: None, remote: SshRemote, machine: Machine) -> None:
+    """Where tail cannot watch a process, the log is followed all the same, byte for byte over a break."""
+    log = Log(b"\n500\n", machine.drop)
+    done = remote.run(command("for i in $(seq 1 1000); do echo $i; done; sleep 0.5; echo end; exit 3"), log)
+    assert done.exit_code == 3
+    assert log.data == b"".join(b"%d\n" % number for number in range(1, 1001)) + b"end\n"
+
+
+def test_words_of_a_login_shell_are_not_output(machine: Machine, connecting: Connect) -> None:
+    """What a start-up file prints before a command reaches neither its log nor the first check."""
+    machine.before_command = "echo welcome; "
+    log = Log()
+    connecting().run(command("echo x"), log)
+    assert log.data == b"x\n"
+
+
+def test_an_unwritable_home_is_no_hindrance(remote: SshRemote, machine: Machine) -> None:
+    """If the home folder cannot hold the steps, /tmp does."""
+    (machine.home / ".rpd").write_text("in the way")
+    log = Log()
+    assert remote.run(command("echo x", key=f"unwritable-{machine.port}"), log).ok
+    assert log.data == b"x\n"
+
+
+def test_wrong_names_of_variables_are_refused(remote: SshRemote) -> None:
+    """A name no shell can export is an error that names it."""
+    with pytest.raises(RemoteError, match="'A-B' is not a name"):
+        remote.run(command("true", env={"A-B": "1"}), Log())
+
+
+def test_the_environment_of_pid_1_fills_in_what_the_session_lacks(remote: SshRemote, tmp_path: Path) -> None:
+    """Odd values are taken as they are, nothing is evaluated, and the session's PATH is kept behind."""
+    value = "a\nb $(touch /tmp/never) 'q' \"w\" `id` =x\\n"
+    environ = tmp_path / "environ"
+    pairs = {"ODD": value, "HOME": "/other", "PATH": "/opt/bin:/bin", "BAD-NAME": "1", "1X": "2", "EMPTY": ""}
+    environ.write_bytes(b"".join(f"{name}={text}\0".encode() for name, text in pairs.items()))
+    script = f'{_LOAD_ENVIRONMENT}\n_rpd_load_environment {environ}; printf "%s\\0" "$ODD" "$HOME" "$PATH" "${{EMPTY-no}}"'
+    odd, home, path, empty, _ = remote._shell.exec(script).stdout.decode().split("\0")
+    assert (odd, empty) == (value, "")
+    assert home != "/other"
+    assert path.startswith("/opt/bin:/bin:")
+    assert path.split(":").count("/bin") == 1
+    assert "/usr/bin" in path.split(":")
+
+
+def test_facts_about_the_machine(remote: SshRemote, machine: Machine, tmp_path: Path) -> None:
+    """The probe tells of the GPU through nvidia-smi if it is there."""
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    smi = tools / "nvidia-smi"
+    smi.write_text(
+        "#!/bin/sh\ncase $1 in --query*) echo 'NVIDIA L4, 570.1'; echo 'NVIDIA L4, 570.1' ;;\n"
+        "*) echo '| NVIDIA-SMI 570.1  Driver Version: 570.1   CUDA Version: 12.8  |' ;; esac\n"
+    )
+    smi.chmod(0o755)
+    machine.path = f"{tools}:{machine.path}"
+    facts = remote.probe()
+    assert facts["gpu_name"] == "NVIDIA L4"
+    assert (facts["gpu_count"], facts["driver"], facts["cuda"]) == ("2", "570.1", "12.8")
+    assert facts["uname"].startswith("Linux")
+
+
+def test_facts_never_fail(remote: SshRemote, machine: Machine) -> None:
+    """Without a connection there are no facts, and no error."""
+    machine.stop()
+    assert remote.probe() == {}
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "expected"),
+    [
+        ("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB", 1, True),
+        ("RuntimeError: CUDA error: out of memory", 1, True),
+        ("rpd: the kernel ended a process of this command: out of memory", 137, True),
+        ("CUDA out of memory, retrying with half the batch", 0, False),
+        ("ValueError: bad", 1, False),
+        ("Killed", 137, False),
+    ],
+)
+def test_running_out_of_memory_is_told_apart(line: str, code: int, expected: bool) -> None:
+    """A failure is one of memory if the kernel or CUDA says so."""
+    assert is_out_of_memory(Completed(command="c", exit_code=code, tail=("x", line))) is expected
+
+
+def test_the_tail_is_what_a_terminal_would_show() -> None:
+    """Progress bars leave their last state; broken UTF-8 does no harm."""
+    tail = Tail()
+    tail.add(b"0%\r50%\r100%\r\n\xffdone\n\n")
+    assert tail.lines() == ("100%", "\ufffddone")
+
+
+def test_the_tail_keeps_an_earlier_line_about_memory() -> None:
+    """What a launcher prints after the reason does not push it out."""
+    tail = Tail()
+    tail.add(b"CUDA out of memory\n" + b"noise\n" * 40)
+    assert tail.lines() == ("CUDA out of memory", *["noise"] * 19)
+
+
+@given(st.lists(st.binary(max_size=40), max_size=60))
+def test_the_tail_does_not_depend_on_how_bytes_come(pieces: list[bytes]) -> None:
+    """Any way to cut the same bytes gives the same last lines."""
+    cut, whole = Tail(), Tail()
+    for piece in pieces:
+        cut.add(piece)
+    whole.add(b"".join(pieces))
+    assert cut.lines() == whole.lines()
+    assert len(cut.lines()) <= 20
+
+
+@given(st.text(max_size=150), st.text(max_size=150))
+def test_folder_names_are_safe_and_distinct(one: str, other: str) -> None:
+    """Two keys never share a folder, and no key leaves the steps folder."""
+    names = folder_name(one), folder_name(other)
+    assert (names[0] == names[1]) == (one == other)
+    assert all(name == shlex.quote(name) and not name.startswith((".", "-")) for name in names)
+
+
+@given(
+    st.dictionaries(
+        st.from_regex(r"\A[A-Z_][A-Z0-9_]{0,5}\Z"), st.text(st.characters(exclude_characters="\0"))
+    )
+)
+def test_exports_are_one_word_a_value(variables: dict[str, str]) -> None:
+    """Whatever a value holds, sh reads it as one word."""
+    expected = [word for name, value in variables.items() for word in ("export", f"{name}={value}")]
+    assert shlex.split(exports(variables)) == expected
+
+
+def _lives(pid: str) -> bool:
+    try:
+        state = Path(f"/proc/{int(pid)}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"

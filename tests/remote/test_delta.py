@@ -1,0 +1,257 @@
+"""A tree that was sent before: only what changed is sent again, and the pod has exactly what is here."""
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from rpd.remote import delta, transfer
+from rpd.remote.ssh import SshRemote
+
+from .conftest import Connect, Machine, wait_until
+
+
+def picture(root: Path) -> dict[str, object]:
+    """Return all that is below ``root``: kind, mode, content or target by name."""
+    found: dict[str, object] = {"": root.stat().st_mode & 0o777}
+    for path in root.rglob("*"):
+        status = path.lstat()
+        if path.is_symlink():
+            value: object = ("link", str(path.readlink()))
+        elif path.is_dir():
+            value = ("folder", status.st_mode & 0o777)
+        else:
+            value = ("file", status.st_mode & 0o777, path.read_bytes())
+        found[str(path.relative_to(root))] = value
+    return found
+
+
+class Sent:
+    """A progress hook that remembers how much was sent, and may do something at the first bytes."""
+
+    def __init__(self, action: Callable[[], object] = lambda: None) -> None:
+        self.bytes = 0
+        self._action: Callable[[], object] | None = action
+
+    def __call__(self, done: int, total: int) -> None:
+        assert done <= total
+        self.bytes = done
+        if self._action is not None:
+            action, self._action = self._action, None
+            action()
+
+
+def send(remote: SshRemote, tree: Path, target: Path) -> int:
+    """Put the tree; return how many bytes of files were sent."""
+    sent = Sent()
+    staged = transfer.put(remote._shell, tree, str(target), progress=sent)
+    assert picture(target) == picture(tree)
+    assert [path.name for path in target.parent.iterdir()] == [target.name]
+    assert staged.bytes == sum(
+        path.stat().st_size for path in tree.rglob("*") if path.is_file() and not path.is_symlink()
+    )
+    return sent.bytes
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """A folder of three files, a link and an empty folder."""
+    root = tmp_path / "tree"
+    (root / "sub/-d e\nep").mkdir(parents=True)
+    (root / "empty").mkdir()
+    (root / "sub/big").write_bytes(os.urandom(500_000))
+    (root / "sub/-d e\nep/*").write_bytes(b"x" * 1000)
+    (root / "small").write_bytes(b"y" * 10)
+    (root / "link").symlink_to("small")
+    (root / "sub").chmod(0o750)
+    return root
+
+
+@pytest.fixture(params=["usual", "busybox"])
+def machine_kind(request: pytest.FixtureRequest) -> str:
+    """What programs the machine has."""
+    if request.param == "busybox":
+        request.getfixturevalue("busybox")
+    return str(request.param)
+
+
+def test_only_what_changed_is_sent(
+    remote: SshRemote, machine: Machine, tree: Path, machine_kind: str
+) -> None:
+    """A changed, a new and a removed file, a link, a mode: the rest stays, the very file, and nothing else is sent."""
+    target = machine.files / "t"
+    assert send(remote, tree, target) == 501_010, machine_kind
+    inode = (target / "sub/big").stat().st_ino
+    (tree / "small").write_bytes(b"z" * 20)
+    (tree / "new").write_bytes(b"n" * 7)
+    (tree / "link").unlink()
+    (tree / "link").symlink_to("new")
+    (tree / "empty").rmdir()
+    (tree / "sub").chmod(0o700)
+    assert send(remote, tree, target) == 27
+    assert (target / "sub/big").stat().st_ino == inode
+    (tree / "sub/-d e\nep/*").unlink()
+    assert send(remote, tree, target) == 0
+    assert send(remote, tree, target) == 0
+
+
+def test_what_jobs_left_in_the_tree_is_gone(remote: SshRemote, machine: Machine, tree: Path) -> None:
+    """Outputs are not carried over; what a job changed is sent again, and only that."""
+    target = machine.files / "t"
+    send(remote, tree, target)
+    (target / "sub/results").mkdir()
+    (target / "sub/results/out").write_text("out")
+    (target / "small").write_bytes(b"Y" * 10)
+    (target / "sub/-d e\nep/*").chmod(0o777)
+    assert send(remote, tree, target) == 1010
+
+
+def test_a_fresh_copy_of_the_same_files_is_known(
+    connecting: Connect, machine: Machine, tree: Path, tmp_path: Path
+) -> None:
+    """What a file holds decides, not its times here: another driver with another checkout sends nothing."""
+    target = machine.files / "t"
+    send(connecting(), tree, target)
+    copy = tmp_path / "elsewhere" / "tree"
+    shutil.copytree(tree, copy, symlinks=True)
+    for path in copy.rglob("*"):
+        os.utime(path, (1, 1), follow_symlinks=False)
+    assert send(connecting(), copy, target) == 0
+
+
+@pytest.mark.parametrize(
+    ("broken", "sent"),
+    [
+        ("ln", 3),
+        ("cp", 501_003),
+        ("cmp", 3),
+        ("stat", 3),
+        ("gzip", 501_003),
+    ],
+)
+def test_a_pod_that_lacks_something_gets_the_whole_tree(
+    remote: SshRemote, machine: Machine, tree: Path, tmp_path: Path, broken: str, sent: int
+) -> None:
+    """Without hard links files are copied; without what else it takes, all is sent."""
+    bin_folder = tmp_path / "bin"
+    bin_folder.mkdir()
+    (bin_folder / broken).write_text("#!/bin/sh\nexit 1\n")
+    (bin_folder / broken).chmod(0o755)
+    machine.path = f"{bin_folder}:{machine.path}"
+    target = machine.files / "t"
+    send(remote, tree, target)
+    (tree / "small").write_bytes(b"new")
+    assert send(remote, tree, target) == sent
+
+
+@pytest.mark.parametrize("damage", ["list", "state", "note"])
+def test_notes_that_make_no_sense_are_not_believed(
+    remote: SshRemote, machine: Machine, tree: Path, damage: str
+) -> None:
+    """Whatever lies on the pod in their place: the tree arrives."""
+    target = machine.files / "t"
+    send(remote, tree, target)
+    (notes,) = (machine.home / ".rpd/staged").iterdir()
+    (notes / damage).write_bytes(b"\xff[1, 2\0")
+    (tree / "small").write_bytes(b"new")
+    assert send(remote, tree, target) in (3, 501_003)
+
+
+def test_a_cut_in_a_change_is_mended(remote: SshRemote, machine: Machine, tree: Path) -> None:
+    """A connection that breaks while changes are sent leaves the old tree, and the new one is whole in the end."""
+    target = machine.files / "t"
+    send(remote, tree, target)
+    (tree / "new").write_bytes(os.urandom(300_000))
+    transfer.put(remote._shell, tree, str(target), progress=Sent(machine.drop))
+    assert picture(target) == picture(tree)
+    wait_until(lambda: len(list(machine.files.iterdir())) == 1, what="the end of the half tree")
+
+
+def test_a_soft_tree_is_compressed_on_a_slow_line(
+    remote: SshRemote, machine: Machine, tmp_path: Path
+) -> None:
+    """Once the line turns out to be slow the rest of the way is gzipped; on a quick one, or of noise, nothing is."""
+    soft, noise = tmp_path / "soft", tmp_path / "noise"
+    for folder, data in ((soft, bytes(40 << 20)), (noise, os.urandom(24 << 20))):
+        folder.mkdir()
+        (folder / "f").write_bytes(data)
+
+    def ways(tree: Path, bytes_per_second: float) -> list[bool]:
+        """Put by a clock that makes the line so fast; return which of the streams were gzipped."""
+        machine.commands.clear()
+        sent, target = Sent(), machine.files / f"{tree.name}{bytes_per_second:g}"
+        transfer.put(
+            remote._shell, tree, str(target), progress=sent, clock=lambda: sent.bytes / bytes_per_second
+        )
+        assert picture(target) == picture(tree)
+        return [" -z " in line for line in machine.commands if "rpd-put" in line]
+
+    assert ways(soft, 1e9) == [False]
+    assert ways(soft, 1e6) == [False, True]
+    assert ways(noise, 1e6) == [False]
+
+
+_NAME = st.sampled_from(["a", "b", "-c", "d\ne", "'", "ü"])
+_LEAF = st.one_of(
+    st.tuples(st.just("file"), st.sampled_from([b"", b"1", b"2" * 600]), st.sampled_from([0o644, 0o755])),
+    st.tuples(st.just("link"), st.sampled_from(["a", "b/x", "/nowhere"])),
+)
+_TREES = st.recursive(
+    st.dictionaries(_NAME, _LEAF, max_size=4),
+    lambda inner: st.dictionaries(_NAME, st.one_of(_LEAF, inner), max_size=4),
+    max_leaves=8,
+)
+
+
+def grow(root: Path, content: dict[str, object]) -> None:
+    """Make ``root`` what ``content`` says, leaving files alone that are so already."""
+    if root.is_symlink() or root.is_file():
+        root.unlink()
+    root.mkdir(exist_ok=True)
+    for path in list(root.iterdir()):
+        if path.name not in content:
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+    for name, value in content.items():
+        path = root / name
+        if isinstance(value, dict):
+            grow(path, value)
+            continue
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        elif path.is_symlink():
+            path.unlink()
+        if value[0] == "link":  # type: ignore[index]
+            path.unlink(missing_ok=True)
+            path.symlink_to(value[1])  # type: ignore[index]
+        elif not path.exists() or path.read_bytes() != value[1]:  # type: ignore[index]
+            path.write_bytes(value[1])  # type: ignore[index]
+            path.chmod(value[2])  # type: ignore[index]
+        else:
+            path.chmod(value[2])  # type: ignore[index]
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(trees=st.lists(_TREES, min_size=2, max_size=3))
+def test_any_tree_becomes_any_other(
+    remote: SshRemote,
+    machine: Machine,
+    tmp_path_factory: pytest.TempPathFactory,
+    trees: list[dict[str, object]],
+) -> None:
+    """Whatever was sent before, the pod has exactly what is here after each put."""
+    here = tmp_path_factory.mktemp("here") / "tree"
+    for content in trees:
+        grow(here, content)
+        send(remote, here, machine.files / "t")
+
+
+def test_states_of_both_kinds_of_find_are_read() -> None:
+    """Names lose the target; facts are what stands before them, or in the line of the same number."""
+    assert delta.read_state(b"G\0d 755 1/\0f 644 2/a/b\n\0", "/t") == {"": "d 755 1", "a/b\n": "f 644 2"}
+    assert delta.read_state(b"B\x00one\ntwo\n\0/t\0/t/a/b\n\0", "/t") == {"": "one", "a/b\n": "two"}
+    with pytest.raises(ValueError, match="zip"):
+        delta.read_state(b"B\x00one\n\0/t\0/t/a\0", "/t")

@@ -1,0 +1,307 @@
+"""The connection: how it comes up, what it trusts, how it breaks."""
+
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from rpd.errors import ConnectionLost, Interrupted, PodLost, PodNotReady
+from rpd.remote.keys import RunKeys, make_keypair
+from rpd.remote.protocol import Command
+from rpd.remote.shell import DeadlinePassed, Disconnected, Interrupt
+from rpd.remote.ssh import SshRemote, connect
+from rpd.values.pod import SshEndpoint
+
+from .conftest import DEADLINE, Connect, Machine, wait_until
+
+
+def test_a_server_that_comes_up_late_is_waited_for(connecting: Connect, machine: Machine) -> None:
+    """Connecting is tried again until a command ran."""
+    machine.stop()
+    late = threading.Timer(0.4, machine.start)
+    late.start()
+    assert connecting().probe()["uname"]
+    late.join()
+
+
+def test_a_server_that_never_comes_up_is_told_with_its_reason(connecting: Connect, machine: Machine) -> None:
+    """PodNotReady says where, how long, and why the last attempt failed."""
+    machine.stop()
+    with pytest.raises(PodNotReady, match=rf"127.0.0.1:{machine.port} within 0.3 s.*refused"):
+        connecting(timeout=0.3)
+
+
+def test_a_port_that_says_nothing_does_not_hold_the_driver(connecting: Connect) -> None:
+    """A listener without sshd behind it (a proxy) is a pod that is not ready."""
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        endpoint = SshEndpoint(host="127.0.0.1", port=mute.getsockname()[1])
+        began = time.monotonic()
+        with pytest.raises(PodNotReady):
+            connecting(endpoint=endpoint, timeout=0.5)
+    assert time.monotonic() - began < 10
+
+
+def test_a_key_that_is_not_accepted_yet_is_a_pod_not_ready(connecting: Connect, tmp_path: Path) -> None:
+    """sshd may be up before the keys are: that is tried again, and told in the end."""
+    other = make_keypair(tmp_path / "other")
+    with pytest.raises(PodNotReady, match="does not accept the run's key"):
+        connecting(private_key=other.private_key, timeout=0.3)
+
+
+def test_a_pod_that_died_while_booting_is_lost(connecting: Connect, machine: Machine) -> None:
+    """Nobody waits for a pod that RunPod no longer has."""
+    machine.stop()
+    with pytest.raises(PodLost):
+        connecting(is_alive=lambda: False)
+
+
+def test_waiting_can_be_interrupted(connecting: Connect, machine: Machine) -> None:
+    """An interrupt ends the wait for sshd."""
+    machine.stop()
+    interrupt = Interrupt()
+    threading.Timer(0.2, interrupt.request).start()
+    with pytest.raises(Interrupted):
+        connecting(interrupt=interrupt, timeout=600.0)
+
+
+def test_the_host_key_is_pinned_under_the_pods_id(
+    connecting: Connect, machine: Machine, tmp_path: Path
+) -> None:
+    """The first key is noted in known_hosts, once, under the pod's id."""
+    connecting()
+    connecting()
+    lines = (tmp_path / "known_hosts").read_text().splitlines()
+    assert len(lines) == 1
+    assert lines[0].split()[:2] == ["pod1", "ssh-ed25519"]
+
+
+def test_a_changed_host_key_is_refused(connecting: Connect, machine: Machine) -> None:
+    """Another machine at the address of a pod is not talked to."""
+    connecting()
+    machine.stop()
+    machine.start(new_host_key=True)
+    with pytest.raises(ConnectionLost, match="host key is not the one pinned for pod pod1"):
+        connecting()
+
+
+def test_another_pod_at_the_same_address_is_no_surprise(connecting: Connect, machine: Machine) -> None:
+    """Addresses are used again: each pod has a pin of its own."""
+    connecting(pod_id="pod1")
+    machine.stop()
+    machine.start(new_host_key=True)
+    assert connecting(pod_id="pod2").probe()["uname"]
+
+
+def test_a_changed_host_key_while_reconnecting_is_refused(connecting: Connect, machine: Machine) -> None:
+    """A pod whose address now leads elsewhere gets neither commands nor secrets."""
+    remote = connecting()
+
+    def output(_: bytes) -> None:
+        machine.stop()
+        machine.start(new_host_key=True)
+
+    with pytest.raises(ConnectionLost, match="host key"):
+        remote.run(Command(key="1", text="echo a; sleep 30"), output)
+
+
+def test_both_directions_flow_at_once(remote: SshRemote) -> None:
+    """Megabytes go in while megabytes come out."""
+    data = os.urandom(1 << 16) * 64
+    ended = remote._shell.exec("cat", stdin=[data[:100], data[100:]], timeout=DEADLINE)
+    assert len(ended.stdout) == len(data)
+    assert ended.stdout == data
+
+
+def test_much_on_standard_error_blocks_nothing(remote: SshRemote) -> None:
+    """Megabytes on standard error arrive beside a silent standard output."""
+    ended = remote._shell.exec("head -c 3000000 /dev/zero >&2; echo done; exit 3", timeout=DEADLINE)
+    assert (ended.exit_code, ended.stdout, len(ended.stderr)) == (3, b"done\n", 3000000)
+
+
+def test_a_deadline_ends_the_wait_for_a_program(remote: SshRemote) -> None:
+    """A program that says nothing is waited for no longer than allowed."""
+    with pytest.raises(DeadlinePassed):
+        remote._shell.exec("sleep 60", timeout=0.3)
+
+
+def test_a_deadline_holds_for_a_program_that_talks_on(remote: SshRemote) -> None:
+    """Endless output does not put the deadline off."""
+    with pytest.raises(DeadlinePassed):
+        remote._shell.exec("yes", timeout=0.5)
+
+
+def test_a_stall_ends_the_wait_only_if_nothing_moves(remote: SshRemote) -> None:
+    """A program that keeps talking is no stall; one that falls silent is."""
+    assert remote._shell.exec("for i in 1 2 3 4; do echo; sleep 0.2; done", stall=0.6).stdout == b"\n" * 4
+    with pytest.raises(DeadlinePassed, match=r"nothing moved for 0\.3 s"):
+        remote._shell.exec("echo; sleep 60", stall=0.3)
+
+
+def test_half_a_script_does_nothing(remote: SshRemote, machine: Machine) -> None:
+    """A command script that is cut anywhere before its last line starts nothing."""
+    from rpd.remote.commands import _Following
+
+    following = _Following(
+        remote._shell, Command(key="k", text=f"touch {machine.files}/made"), lambda data: None, Interrupt()
+    )
+    script = following._script()
+    for cut in range(len(script) // 20, len(script) - len("_rpd_main\n"), len(script) // 20):
+        with contextlib.suppress(Disconnected):
+            remote._shell.exec(script[:cut], timeout=DEADLINE)
+    assert not (machine.home / ".rpd").exists()
+    assert not (machine.files / "made").exists()
+
+
+def test_what_an_input_iterable_raises_reaches_the_caller(remote: SshRemote) -> None:
+    """A failure while input is made ends the program and is raised."""
+
+    def broken() -> Iterator[bytes]:
+        yield b"x"
+        raise LookupError("no more")
+
+    with pytest.raises(LookupError, match="no more"):
+        remote._shell.exec("cat >/dev/null", stdin=broken(), timeout=DEADLINE)
+
+
+def test_after_close_nothing_is_tried(remote: SshRemote) -> None:
+    """A closed Remote says so at once."""
+    remote.close()
+    with pytest.raises(ConnectionLost, match="closed"):
+        remote.run(Command(key="1", text="true"), lambda data: None)
+
+
+def test_close_from_another_thread_ends_what_waits(remote: SshRemote) -> None:
+    """``close`` wakes a run, which raises ConnectionLost."""
+    with pytest.raises(ConnectionLost, match="closed"):
+        remote.run(
+            Command(key="1", text="echo a; sleep 2"),
+            lambda data: threading.Thread(target=remote.close).start(),
+        )
+
+
+def test_a_forwarded_port_carries_both_ways(remote: SshRemote, machine: Machine) -> None:
+    """A local port leads to the pod's, also over a connection made after a break."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=_echo, args=(server,), daemon=True).start()
+        port = remote.forward(server.getsockname()[1])
+        assert _ask(port, b"hello") == b"HELLO"
+        machine.drop()
+        remote._shell.reconnect()
+        assert _ask(port, b"again") == b"AGAIN"
+
+
+def test_a_forwarded_port_with_nothing_behind_it_closes(remote: SshRemote) -> None:
+    """Nobody listens on the pod: the local connection ends, the listener stays."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        free = server.getsockname()[1]
+    port = remote.forward(free)
+    assert _ask(port, b"x") == b""
+    assert _ask(port, b"x") == b""
+    assert remote.probe()["uname"]
+
+
+def test_close_ends_forwarded_ports(remote: SshRemote) -> None:
+    """No listener outlives its connection."""
+    port = remote.forward(1)
+    remote.close()
+
+    def refused() -> bool:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return False
+        return True
+
+    wait_until(refused, what="the end of the listener")
+
+
+def test_a_local_port_in_use_is_named(remote: SshRemote) -> None:
+    """The error names the port that is taken."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(ConnectionLost, match=f"127.0.0.1:{port}"):
+            remote.forward(80, port)
+
+
+@pytest.fixture
+def openssh(tmp_path: Path, keys: RunKeys) -> Iterator[SshEndpoint]:
+    """The sshd of this machine, if there is one and we may run it."""
+    program = shutil.which("sshd", path="/usr/sbin:/usr/local/sbin")
+    if program is None or os.geteuid() != 0:
+        pytest.skip("needs OpenSSH's sshd and root")
+    Path("/run/sshd").mkdir(exist_ok=True)
+    host = make_keypair(tmp_path / "host")
+    allowed = tmp_path / "authorized_keys"
+    allowed.write_text(f"{keys.public_line}\n")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    settings = {
+        "Port": port,
+        "ListenAddress": "127.0.0.1",
+        "HostKey": host.private_key,
+        "AuthorizedKeysFile": allowed,
+        "StrictModes": "no",
+        "PidFile": "none",
+        "SetEnv": f"HOME={tmp_path}",
+    }
+    config = tmp_path / "sshd_config"
+    config.write_text("".join(f"{name} {value}\n" for name, value in settings.items()))
+    process = subprocess.Popen([program, "-D", "-e", "-f", str(config)], stderr=subprocess.DEVNULL)
+    yield SshEndpoint(host="127.0.0.1", port=port)
+    process.terminate()
+    process.wait()
+
+
+def test_openssh_itself(openssh: SshEndpoint, keys: RunKeys, tmp_path: Path) -> None:
+    """Commands, files and pins work against the server that pods run."""
+    remote = connect(
+        openssh,
+        private_key=keys.private_key,
+        known_hosts=tmp_path / "known_hosts",
+        pod_id="p",
+        timeout=DEADLINE,
+        is_alive=lambda: True,
+    )
+    try:
+        seen: list[bytes] = []
+        done = remote.run(Command(key="1", text="echo a; echo b >&2; exit 9"), seen.append)
+        assert (done.exit_code, b"".join(seen)) == (9, b"a\nb\n")
+        source = tmp_path / "source"
+        source.mkdir()
+        (source / "data").write_bytes(os.urandom(3 << 20))
+        remote.put(source, str(tmp_path / "far"))
+        pulled = remote.pull(str(tmp_path / "far"), tmp_path / "back")
+        assert pulled is not None
+        assert pulled.verified
+        assert (tmp_path / "back/far/data").read_bytes() == (source / "data").read_bytes()
+    finally:
+        remote.close()
+
+
+def _echo(server: socket.socket) -> None:
+    while True:
+        try:
+            client, _ = server.accept()
+        except OSError:
+            return
+        with client:
+            data = b""
+            while piece := client.recv(1000):
+                data += piece
+            client.sendall(data.upper())
+
+
+def _ask(port: int, words: bytes) -> bytes:
+    with socket.create_connection(("127.0.0.1", port), DEADLINE) as client:
+        answer = b""
+        with contextlib.suppress(ConnectionError):
+            client.sendall(words)
+            client.shutdown(socket.SHUT_WR)
+            while piece := client.recv(1000):
+                answer += piece
+        return answer

@@ -24,9 +24,9 @@ from rpd.execute import custody
 from rpd.execute.current import current_run
 from rpd.execute.limits import limit_of, listened_for_life
 from rpd.execute.noderun import Ending, NodeRun, StepEnd
-from rpd.execute.periodic import Fetch, PeriodicPull
 from rpd.lease.lease import Lease
 from rpd.remote.commands import is_out_of_memory
+from rpd.remote.periodic import Fetch, PeriodicPull
 from rpd.remote.protocol import Command, Remote
 from rpd.remote.telemetry import LONGEST_BEAT, Monitor
 from rpd.remote.watchdog import USUAL_TERMS, Terms

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from rpd.errors import ConnectionLost, TransferError
-from rpd.execute.periodic import PeriodicPull
+from rpd.remote.periodic import PeriodicPull
 from rpd.remote.protocol import Remote
 from rpd.remote.recorder import RecorderRemote
 from rpd.values.step import Pulled

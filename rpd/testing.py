@@ -84,7 +84,7 @@ class Running:
         """What it has printed to stderr until now."""
         return _whole(self._err)
 
-    def finish(self, timeout: float = 100.0) -> RunResult:
+    def finish(self, timeout: float = 300.0) -> RunResult:
         """Wait until it ends and return what became of it. The test fails when ``timeout`` seconds are over."""
         try:
             self.process.wait(timeout)
@@ -125,7 +125,7 @@ class RpdRun:
         *args: str,
         command: str = "run",
         env: Mapping[str, str | None] | None = None,
-        timeout: float = 100.0,
+        timeout: float = 300.0,
     ) -> RunResult:
         """Run ``rpd COMMAND args`` in ``folder`` and wait until it ends, at most ``timeout`` seconds.
 

@@ -9,9 +9,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 pytest_plugins = ["rpd.testing"]
+
+# No example is too slow: what is tested is never how fast it is.
+hypothesis.settings.register_profile("rpd", deadline=None)
+hypothesis.settings.load_profile("rpd")
 
 
 class OpenApi:

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import textwrap
-import threading
 from pathlib import Path
 
 import pytest
@@ -16,6 +15,7 @@ import pytest
 from rpd.emulator.faults import API_KINDS, BOOT_KINDS, LIVE_KINDS, STATE_KINDS
 from rpd.emulator.launch import Launched
 from rpd.testing import RpdRun
+from tests.waiting import DEADLINE, wait_until
 
 ROOT = Path(__file__).parents[1]
 JOB = "import rpd\n@rpd.job(gpu=rpd.Gpu('NVIDIA L4'))\ndef fit(pod): pod.run('echo hello')\n"
@@ -59,7 +59,7 @@ def test_a_users_tests_pass(tmp_path: Path) -> None:
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
-        timeout=110,
+        timeout=DEADLINE,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
@@ -68,11 +68,9 @@ def test_a_users_tests_pass(tmp_path: Path) -> None:
 
 def test_a_run_can_be_watched_and_ended(tmp_path: Path, rpd_run: RpdRun) -> None:
     """``start`` returns at once; what is printed can be read meanwhile; ``finish`` returns the result."""
-    (tmp_path / "deploy_x.py").write_text("print('collecting', flush=True)\nimport time; time.sleep(60)\n")
+    (tmp_path / "deploy_x.py").write_text("print('collecting', flush=True)\nimport time; time.sleep(600)\n")
     running = rpd_run.start(tmp_path)
-    tick = threading.Event()
-    while "collecting" not in running.err and running.process.poll() is None:
-        tick.wait(0.02)
+    wait_until(lambda: "collecting" in running.err, "the first line")
     running.send_signal(signal.SIGKILL)
     result = running.finish()
     assert result.exit_code == -signal.SIGKILL
@@ -82,16 +80,18 @@ def test_a_run_can_be_watched_and_ended(tmp_path: Path, rpd_run: RpdRun) -> None
 
 def test_a_run_that_takes_too_long_fails_the_test(tmp_path: Path, rpd_run: RpdRun) -> None:
     """After ``timeout`` the process is killed and the test fails with what was printed."""
-    (tmp_path / "deploy_x.py").write_text("print('stuck', flush=True)\nimport time; time.sleep(60)\n")
-    with pytest.raises(pytest.fail.Exception, match="still running after 2 s\nstuck"):
-        rpd_run(tmp_path, timeout=2)
+    (tmp_path / "deploy_x.py").write_text("print('stuck', flush=True)\nimport time; time.sleep(600)\n")
+    running = rpd_run.start(tmp_path)
+    wait_until(lambda: "stuck" in running.err, "the first line")
+    with pytest.raises(pytest.fail.Exception, match=r"still running after 0\.1 s\nstuck"):
+        running.finish(timeout=0.1)
 
 
 def test_without_pytest_the_error_says_so() -> None:
     """Where pytest is missing, importing the plugin says what to install."""
     code = "import sys; sys.modules['pytest'] = None\nimport rpd.testing"
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=DEADLINE, check=False
     )
     assert done.returncode == 1
     assert "rpd.testing is a plugin for pytest, which is not installed: pip install pytest" in done.stderr

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import signal
-import threading
-from collections.abc import Callable
 from pathlib import Path
 
 from rpd.emulator.launch import Launched
 from rpd.testing import Running
 from tests.cli.conftest import Project
+from tests.waiting import wait_until
 
 WAITING = """
 import rpd
@@ -20,15 +19,6 @@ def fit(pod):
     pod.run("echo second $TOKEN; while [ ! -e /tmp/go ]; do sleep 0.1; done; echo third $TOKEN; exit 5")
 """
 SECRET = "sesame-81f2"
-
-
-def wait_until(condition: Callable[[], object], what: str) -> None:
-    tick = threading.Event()
-    for _ in range(3000):
-        if condition():
-            return
-        tick.wait(0.02)
-    raise AssertionError(f"{what}: not within 60 s")
 
 
 def started(project: Project, secrets: str = "") -> Running:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import threading
-from collections.abc import Callable
 
 import pytest
 
@@ -14,6 +12,7 @@ from rpd.emulator.launch import Launched
 from rpd.errors import ReleaseError
 from rpd.values.pod import PodInfo, PodStatus
 from tests.cli.conftest import Project
+from tests.waiting import wait_until
 
 JOBS = """
 import rpd
@@ -37,15 +36,6 @@ def hang(pod):
 def jobs(project: Project, emulator: Launched) -> Project:
     project.write({"deploy_a.py": JOBS})
     return project
-
-
-def wait_until(condition: Callable[[], object], what: str) -> None:
-    tick = threading.Event()
-    for _ in range(3000):
-        if condition():
-            return
-        tick.wait(0.02)
-    raise AssertionError(f"{what}: not within 60 s")
 
 
 def kill_a_run(project: Project) -> str:

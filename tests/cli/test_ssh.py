@@ -22,6 +22,7 @@ import rpd
 from rpd.emulator.launch import Launched, launch
 from rpd.testing import RunResult
 from tests.cli.conftest import Project
+from tests.waiting import wait_until
 
 SECRET = "sesame-81f2"
 
@@ -125,15 +126,6 @@ def test_a_forwarded_port(project: Project, kept: RunResult) -> None:
     finally:
         result = running.finish()
     assert result.exit_code == 0, result.err
-
-
-def wait_until(condition: object) -> None:
-    tick = threading.Event()
-    for _ in range(3000):
-        if condition():  # type: ignore[operator]
-            return
-        tick.wait(0.02)
-    raise AssertionError("did not come true within 60 s")
 
 
 class Typist:

@@ -7,7 +7,7 @@ import io
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import rpd
@@ -144,7 +144,6 @@ NAMES = st.sampled_from(["a", "b", "lr"])
 VALUES = st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.booleans()
 
 
-@settings(deadline=None)  # it writes files
 @given(st.dictionaries(NAMES, st.lists(VALUES, min_size=1, max_size=3), min_size=1))
 def test_a_product_and_its_rows_are_the_same(tmp_path_factory, axes):
     """A grid in JSON and its sets written out as a CSV give the same values of the same types."""

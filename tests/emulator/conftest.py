@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from types import ModuleType
@@ -14,18 +13,9 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from rpd.emulator.launch import Launched, launch
+from tests.waiting import wait_until
 
 Pod = dict[str, Any]
-
-
-def eventually(condition: Callable[[], Any], *, seconds: float = 15.0, what: str = "the condition") -> Any:
-    """Return the first true value of ``condition``; fail after a deadline."""
-    deadline = time.monotonic() + seconds
-    while not (value := condition()):
-        if time.monotonic() > deadline:
-            pytest.fail(f"{what} did not come true within {seconds:g} s")
-        time.sleep(0.01)
-    return value
 
 
 class Key:
@@ -68,7 +58,7 @@ class Platform:
             pod: Pod = self.sdk.get_pod(pod_id)
             return pod if pod["runtime"] else None
 
-        found: Pod = eventually(booted, what=f"a runtime of {pod_id}")
+        found: Pod = wait_until(booted, f"a runtime of {pod_id}")
         return found
 
     def boot(self, name: str = "pod", **changes: Any) -> Pod:
@@ -97,7 +87,7 @@ class Platform:
             self._connections.append(connection)
             return connection
 
-        return eventually(attempt, what="SSH")
+        return wait_until(attempt, "SSH")
 
     def run(self, connection: Any, command: str) -> Any:
         """Run a command, whatever its exit code; return fabric's result."""
@@ -114,9 +104,9 @@ class Platform:
         """Return host and port as a client should choose them: tcp, public, 22."""
         return ssh_endpoint(pod)
 
-    def eventually(self, condition: Callable[[], Any], *, seconds: float = 15.0, what: str = "it") -> Any:
+    def eventually(self, condition: Callable[[], Any], what: str = "it") -> Any:
         """Return the first true value of ``condition``; fail after a deadline."""
-        return eventually(condition, seconds=seconds, what=what)
+        return wait_until(condition, what)
 
     def clean(self) -> None:
         """Close connections, forget faults, terminate every pod."""

@@ -16,7 +16,7 @@ from rpd.errors import Cause, ExitCode
 from rpd.journal import journal
 from rpd.testing import RpdRun, RunResult
 from rpd.values.report import Outcome
-from tests.remote.conftest import wait_until
+from tests.waiting import wait_until
 
 HEADER = """
 import threading

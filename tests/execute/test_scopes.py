@@ -229,7 +229,7 @@ def nodes_of(world: World, wanted: Sequence[tuple[str, set[int], int]]) -> list[
 
 
 @given(graph=graphs())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_every_value_is_torn_down_once_in_reverse(
     graph: tuple[list[Kind], list[tuple[str, set[int], int]]],
 ) -> None:
@@ -243,7 +243,7 @@ def test_every_value_is_torn_down_once_in_reverse(
 
 
 @given(graph=graphs(), slots=st.integers(1, 3), places=st.integers(1, 2))
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 def test_the_same_with_threads(
     graph: tuple[list[Kind], list[tuple[str, set[int], int]]], slots: int, places: int
 ) -> None:
@@ -258,7 +258,7 @@ def test_the_same_with_threads(
 
 
 @given(graph=graphs())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_each_scope_is_set_up_once(graph: tuple[list[Kind], list[tuple[str, set[int], int]]]) -> None:
     """A value is set up once for each node, file, slot or run that needs it, and for each parameter it depends on."""
     kinds, wanted = graph

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rpd.execute.slots import Waiting
@@ -31,7 +31,6 @@ STEPS = st.lists(
 )
 
 
-@settings(deadline=None)
 @given(STEPS)
 def test_runs_are_due_once_all_their_pods_are_gone(steps: list[tuple[str, Any]]) -> None:
     """Whatever order pods end in, each run is due once, when its last pod is gone, in the order runs were added."""

@@ -12,7 +12,6 @@ import re
 import shutil
 import signal
 import textwrap
-import threading
 import time
 import urllib.request
 from collections import Counter
@@ -32,13 +31,13 @@ from rpd.journal import journal
 from rpd.record import history, run
 from rpd.values.report import NodeReport, Outcome
 from rpd.values.step import StepKind
+from tests.waiting import DEADLINE, wait_until
 
 STAGES = 4
 STAGES_FOR_LONG = 16
 """How many cases are played at once: they wait more than they compute."""
-DEADLINE = 90.0
 LONG = 600.0
-"""Seconds until a run has to be over, and one that waits for long."""
+"""Seconds until a run that waits for long has to be over."""
 BLOB = random.Random(1).randbytes(400_000)
 """What every job sends to its pod and gets back from it: 400 kB."""
 ATTEMPT_SECONDS = 1.0
@@ -349,16 +348,6 @@ class Driver:
             self.process.join()
             raise AssertionError(f"rpd was still running after {deadline:g} s\n{self.screen}")
         return self.process.exitcode
-
-
-def wait_until(condition: Callable[[], object], *, what: str) -> None:
-    """Wait until ``condition`` holds, at most DEADLINE seconds."""
-    tick = threading.Event()
-    for _ in range(int(DEADLINE / 0.02)):
-        if condition():
-            return
-        tick.wait(0.02)
-    raise AssertionError(f"{what} did not come true within {DEADLINE:g} s")
 
 
 # --- the stage ------------------------------------------------------------------------------------------------------

@@ -8,7 +8,8 @@ from pathlib import Path
 from rpd.errors import Cause, ExitCode
 from rpd.record import history
 from rpd.values.report import NodeReport, Outcome
-from tests.faults.conftest import BLOB, JOB, TWO, WAITS, Driver, Ending, Stage, wait_until
+from tests.faults.conftest import BLOB, JOB, TWO, WAITS, Driver, Ending, Stage
+from tests.waiting import wait_until
 
 RECYCLES = JOB.replace("budget=", 'lifecycle=Lifecycle(on_success="recycle"), budget=')
 

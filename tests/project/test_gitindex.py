@@ -35,7 +35,7 @@ _PATH = st.lists(
 )
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.lists(_PATH, min_size=1, max_size=6), st.sampled_from(["2", "4"]), st.booleans())
 def test_the_names_are_those_git_lists(
     tmp_path_factory: pytest.TempPathFactory, paths: list[list[str]], version: str, planned: bool

@@ -201,7 +201,7 @@ _RULE = st.sampled_from(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(_PATH, max_size=10),
     st.lists(_RULE, max_size=4),

@@ -84,7 +84,7 @@ SECTIONS = {
 
 @pytest.mark.parametrize("section", SECTIONS)
 @given(data=st.data())
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_every_report_round_trips(make_report: MakeReport, section: str, data: st.DataObject) -> None:
     """Reading what was written gives an equal report, whatever one of its sections holds."""
     report = replace(make_report(), **{section: data.draw(SECTIONS[section])})

@@ -7,7 +7,7 @@ import threading
 import urllib.parse
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rpd.record.redact import Redactor
@@ -99,7 +99,6 @@ SECRETS = st.lists(st.text("ab\n+", min_size=4, max_size=9), min_size=1, max_siz
 
 
 @given(secrets=SECRETS, data=st.binary(max_size=200), cuts=st.lists(st.integers(0, 500), max_size=8))
-@settings(deadline=None)
 def test_chunks_are_masked_like_the_whole_binary(secrets: list[str], data: bytes, cuts: list[int]) -> None:
     """However arbitrary bytes are cut, the stream writes what masking them whole would write."""
     redactor = Redactor(secrets)
@@ -111,7 +110,6 @@ def test_chunks_are_masked_like_the_whole_binary(secrets: list[str], data: bytes
     text=st.text("ab\n+x", max_size=80),
     cuts=st.lists(st.integers(0, 500), max_size=12),
 )
-@settings(deadline=None)
 def test_chunks_are_masked_like_the_whole(secrets: list[str], text: str, cuts: list[int]) -> None:
     """The same with text that is full of secrets, halves of secrets and overlaps; and the text API agrees."""
     redactor = Redactor(secrets)
@@ -123,7 +121,6 @@ def test_chunks_are_masked_like_the_whole(secrets: list[str], text: str, cuts: l
 
 
 @given(secret=st.text(st.characters(exclude_characters="*"), min_size=4), around=st.text(max_size=20))
-@settings(deadline=None)
 def test_any_text_is_masked(secret: str, around: str) -> None:
     """No secret survives, whatever characters it is made of."""
     redactor = Redactor([secret])

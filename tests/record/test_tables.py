@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pytest
 import tomli_w
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rpd.errors import RpdError
@@ -103,7 +103,6 @@ ANYTHING = st.recursive(
 
 
 @given(value=ANYTHING)
-@settings(deadline=None)
 def test_a_normalised_value_round_trips(value: object) -> None:
     """What toml_value returns is read back equal, and normalising it again changes nothing."""
     made = toml_value(value)

@@ -17,18 +17,7 @@ import pytest
 from rpd.remote.keys import RunKeys, make_keypair
 from rpd.remote.ssh import SshRemote, connect
 from rpd.values.pod import SshEndpoint
-
-DEADLINE = 30.0
-
-
-def wait_until(condition: Callable[[], bool], *, what: str = "the condition") -> None:
-    """Wait until ``condition`` holds, at most DEADLINE seconds."""
-    tick = threading.Event()
-    for _ in range(int(DEADLINE / 0.02)):
-        if condition():
-            return
-        tick.wait(0.02)
-    raise AssertionError(f"{what} did not come true within {DEADLINE:g} s")
+from tests.waiting import DEADLINE
 
 
 class Machine:

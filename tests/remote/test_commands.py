@@ -13,8 +13,8 @@ from rpd.remote.commands import _LOAD_ENVIRONMENT, Tail, exports, folder_name, i
 from rpd.remote.protocol import Command
 from rpd.remote.ssh import SshRemote
 from rpd.values.step import Completed
-
-from .conftest import Connect, Machine, wait_until
+from tests.remote.conftest import Connect, Machine
+from tests.waiting import wait_until
 
 
 class Log:

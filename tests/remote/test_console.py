@@ -16,8 +16,8 @@ import pytest
 from rpd.remote.console import Console
 from rpd.remote.keys import RunKeys
 from rpd.remote.session import Place, script
-
-from .conftest import Connect, wait_until
+from tests.remote.conftest import Connect
+from tests.waiting import wait_until
 
 
 class Far:

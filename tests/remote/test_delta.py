@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from rpd.remote import delta, transfer
 from rpd.remote.ssh import SshRemote
-
-from .conftest import Connect, Machine, wait_until
+from tests.remote.conftest import Connect, Machine
+from tests.waiting import wait_until
 
 
 def picture(root: Path) -> dict[str, object]:
@@ -234,7 +234,7 @@ def grow(root: Path, content: dict[str, object]) -> None:
             path.chmod(value[2])  # type: ignore[index]
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(trees=st.lists(_TREES, min_size=2, max_size=3))
 def test_any_tree_becomes_any_other(
     remote: SshRemote,

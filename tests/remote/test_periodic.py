@@ -10,8 +10,7 @@ from rpd.remote.periodic import PeriodicPull
 from rpd.remote.protocol import Remote
 from rpd.remote.recorder import RecorderRemote
 from rpd.values.step import Pulled
-
-from .conftest import DEADLINE, wait_until
+from tests.waiting import DEADLINE, wait_until
 
 
 class Place:

@@ -18,8 +18,8 @@ from rpd.remote.protocol import Command
 from rpd.remote.shell import DeadlinePassed, Disconnected, Interrupt
 from rpd.remote.ssh import SshRemote, connect
 from rpd.values.pod import SshEndpoint
-
-from .conftest import DEADLINE, Connect, Machine, wait_until
+from tests.remote.conftest import Connect, Machine
+from tests.waiting import DEADLINE, wait_until
 
 
 def test_a_server_that_comes_up_late_is_waited_for(connecting: Connect, machine: Machine) -> None:

@@ -15,7 +15,8 @@ from rpd.remote.protocol import Command
 from rpd.remote.ssh import SshRemote
 from rpd.remote.telemetry import Monitor, Reader, Silence
 from rpd.values.telemetry import DiskSample, GpuSample, Sample
-from tests.remote.conftest import Connect, Machine, wait_until
+from tests.remote.conftest import Connect, Machine
+from tests.waiting import wait_until
 
 SAID = b"""load 0.52
 memory 1024 4096

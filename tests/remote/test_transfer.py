@@ -17,8 +17,8 @@ from rpd.remote import transfer
 from rpd.remote.shell import Interrupt
 from rpd.remote.ssh import SshRemote
 from rpd.remote.transfer import glob_words, split_glob
-
-from .conftest import Connect, Machine, wait_until
+from tests.remote.conftest import Connect, Machine
+from tests.waiting import wait_until
 
 ODD_NAMES = [
     "-dash",
@@ -486,7 +486,7 @@ class Cutting:
             self._machine.drop()
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(cuts=st.lists(st.integers(1, 7_000_000), min_size=1, max_size=3), seed=st.integers(0, 255))
 def test_a_large_file_goes_on_at_the_byte(
     connecting: Connect,
@@ -701,7 +701,7 @@ def _grow(root: Path, content: dict[str, object]) -> None:
             (root / name).chmod(mode)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(content=_TREE)
 def test_any_tree_makes_the_round_trip(
     remote: SshRemote,

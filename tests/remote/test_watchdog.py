@@ -23,7 +23,8 @@ from rpd.remote.protocol import Command
 from rpd.remote.ssh import SshRemote, connect
 from rpd.remote.watchdog import Unguarded, arm
 from rpd.values.pod import SshEndpoint
-from tests.remote.conftest import Connect, Machine, wait_until
+from tests.remote.conftest import Connect, Machine
+from tests.waiting import wait_until
 
 POD = "pod1"
 KEY = "rpa_of_the_pod"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -24,6 +23,7 @@ from rpd.runpod.pace import Retry, TokenBucket
 from rpd.runpod.provider import Patience, RunPodProvider
 from rpd.values.job import Gpu
 from rpd.values.pod import Cloud, Offer, PodRequest, PodSpec, PodStatus
+from tests.waiting import wait_until
 
 L4 = Gpu("NVIDIA L4")
 
@@ -62,13 +62,12 @@ def order(name: str, provider: RunPodProvider, **changes: Any) -> PodSpec:
 
 def until_ssh(provider: RunPodProvider, pod_id: str) -> Any:
     """Read the pod until it has an address."""
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        pod = provider.get(pod_id)
-        if pod is not None and pod.ssh is not None:
-            return pod
-        time.sleep(0.02)
-    raise AssertionError("the pod never got an address")
+    return wait_until(lambda: _with_address(provider, pod_id), "the address of the pod")
+
+
+def _with_address(provider: RunPodProvider, pod_id: str) -> Any:
+    pod = provider.get(pod_id)
+    return pod if pod is not None and pod.ssh is not None else None
 
 
 def test_the_life_of_a_pod(account: Launched, emulated: RunPodProvider) -> None:

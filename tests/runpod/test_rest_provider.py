@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import json
 import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -32,6 +31,7 @@ from rpd.runpod.rest_provider import RestProvider
 from rpd.runpod.switch import Lifecycle, SwitchingProvider
 from rpd.values.job import Gpu, Storage
 from rpd.values.pod import Cloud, PodRequest, PodSpec, PodStatus, Provider
+from tests.waiting import wait_until
 
 L4 = Gpu("NVIDIA L4")
 
@@ -155,13 +155,12 @@ def order(name: str, provider: Provider, env: dict[str, str] | None = None, **ch
 
 def until_ssh(provider: Provider, pod_id: str) -> Any:
     """Read the pod until it has an address."""
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        pod = provider.get(pod_id)
-        if pod is not None and pod.ssh is not None:
-            return pod
-        time.sleep(0.02)
-    raise AssertionError("the pod never got an address")
+    return wait_until(lambda: _with_address(provider, pod_id), "the address of the pod")
+
+
+def _with_address(provider: Provider, pod_id: str) -> Any:
+    pod = provider.get(pod_id)
+    return pod if pod is not None and pod.ssh is not None else None
 
 
 # --- the life of a pod ----------------------------------------------------------------------------------------------

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import textwrap
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import pytest
 
 from rpd.emulator.launch import Launched, launch
 from rpd.testing import RpdRun, RunResult
+from tests.waiting import wait_until
 
 DEPLOY = """
     import os, time
@@ -86,10 +86,7 @@ def test_a_run_after_the_end_of_graphql(account: Launched, project: Path, rpd_ru
 def test_graphql_ends_in_the_middle_of_a_run(account: Launched, project: Path, rpd_run: RpdRun) -> None:
     """A pod that was rented through the SDK is followed and deleted over REST."""
     running = rpd_run.start(project, env={"WAIT": "1"})
-    deadline = time.monotonic() + 60
-    while not (project / "reached").exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    wait_until((project / "reached").exists, "the job")
     account.inject({"kind": "gone", "match": {"face": "graphql"}})
     (project / "go").touch()
     result = running.finish()

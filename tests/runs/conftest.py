@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import textwrap
-import threading
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,18 +13,6 @@ import pytest
 from rpd.emulator.launch import Launched, launch
 from rpd.journal import journal
 from rpd.testing import RpdRun, RunResult
-
-DEADLINE = 60.0
-
-
-def wait_until(condition: Callable[[], object], *, what: str = "the condition") -> None:
-    """Wait until ``condition`` holds, at most DEADLINE seconds."""
-    tick = threading.Event()
-    for _ in range(int(DEADLINE / 0.02)):
-        if condition():
-            return
-        tick.wait(0.02)
-    raise AssertionError(f"{what} did not come true within {DEADLINE:g} s")
 
 
 def write_project(folder: Path, files: dict[str, str]) -> Path:

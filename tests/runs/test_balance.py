@@ -10,7 +10,8 @@ from rpd.emulator.launch import Launched
 from rpd.errors import ExitCode
 from rpd.record import run
 from rpd.testing import RpdRun
-from tests.runs.conftest import run_dir_of, wait_until
+from tests.runs.conftest import run_dir_of
+from tests.waiting import wait_until
 
 RPD_TOML = 'balance_interval = "0.2s"\n'
 

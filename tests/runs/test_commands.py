@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rpd.emulator.launch import Launched
 from rpd.testing import RpdRun
-from tests.runs.conftest import wait_until
+from tests.waiting import wait_until
 
 Project = Callable[[dict[str, str]], Path]
 

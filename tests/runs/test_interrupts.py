@@ -13,7 +13,8 @@ from rpd.emulator.launch import Launched
 from rpd.errors import Cause
 from rpd.testing import RpdRun, Running, RunResult
 from rpd.values.report import Outcome
-from tests.runs.conftest import events, run_dir_of, wait_until
+from tests.runs.conftest import events, run_dir_of
+from tests.waiting import DEADLINE, wait_until
 
 Project = Callable[[dict[str, str]], Path]
 
@@ -82,7 +83,7 @@ def test_while_pods_boot(rpd: RpdRun, project: Project, emulator: Launched) -> N
     process = rpd.start(folder, "-n", "2")
     wait_until(lambda: len(emulator.pods()) == 2, what="both pods")
     process.send_signal(signal.SIGINT)
-    result = process.finish(timeout=30)
+    result = process.finish(timeout=DEADLINE)
     assert_interrupted(result, emulator, "Ctrl-C")
     assert [report.result.cause for report in result.reports] == [Cause.INTERRUPTED] * 2
     assert {report.pod.final_state for report in result.reports if report.pod} == {"deleted"}
@@ -135,7 +136,7 @@ def test_twice(rpd: RpdRun, project: Project, emulator: Launched) -> None:
             def fit(pod, hangs):
                 pod.run("mkdir out; echo started")
                 if hangs:
-                    time.sleep(300)
+                    time.sleep(600)
                 pod.run("trap '' TERM; while true; do sleep 0.1; done")
                 pod.pull("out/", required=False)
             """
@@ -150,7 +151,7 @@ def test_twice(rpd: RpdRun, project: Project, emulator: Launched) -> None:
     wait_until(lambda: "starting nothing new" in process.out, what="the first notice")
     assert len(emulator.pods()) == 2
     process.send_signal(signal.SIGINT)
-    result = process.finish(timeout=20)
+    result = process.finish(timeout=DEADLINE)
     assert_interrupted(result, emulator, "Ctrl-C")
     assert "Ctrl-C again: releasing every pod now, unpulled." in result.out
     assert "2 errors" in result.out
@@ -166,12 +167,12 @@ def test_twice(rpd: RpdRun, project: Project, emulator: Launched) -> None:
 def test_while_collecting(rpd: RpdRun, project: Project) -> None:
     """Ctrl-C before anything runs says so and leaves nothing behind."""
     folder = project(
-        {"deploy_a.py": "from pathlib import Path\nPath('begun').touch()\nimport time; time.sleep(60)\n"}
+        {"deploy_a.py": "from pathlib import Path\nPath('begun').touch()\nimport time; time.sleep(600)\n"}
     )
     process = rpd.start(folder)
     wait_until((folder / "begun").exists, what="the collection")
     process.send_signal(signal.SIGINT)
-    result = process.finish(timeout=20)
+    result = process.finish(timeout=DEADLINE)
     assert result.exit_code == 2
     assert "interrupted" in result.err
     assert "Traceback" not in result.err

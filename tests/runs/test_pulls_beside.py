@@ -9,8 +9,9 @@ from pathlib import Path
 from rpd.emulator.launch import Launched
 from rpd.record import history
 from rpd.testing import RpdRun
-from tests.runs.conftest import outcomes, run_dir_of, wait_until
+from tests.runs.conftest import outcomes, run_dir_of
 from tests.runs.test_resume import free_the_commands
+from tests.waiting import wait_until
 
 Project = Callable[[dict[str, str]], Path]
 

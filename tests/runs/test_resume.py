@@ -13,7 +13,8 @@ from rpd.emulator.launch import Launched
 from rpd.record import history
 from rpd.testing import RpdRun
 from rpd.values.report import NodeReport, Outcome
-from tests.runs.conftest import events, run_dir_of, wait_until
+from tests.runs.conftest import events, run_dir_of
+from tests.waiting import DEADLINE, wait_until
 
 Project = Callable[[dict[str, str]], Path]
 
@@ -83,7 +84,7 @@ def free_the_commands(emulator: Launched, folder: Path) -> None:
             private_key=run_dir / ".ssh" / "id_ed25519",
             known_hosts=run_dir / ".ssh" / "other_known_hosts",
             pod_id=pod["id"],
-            timeout=20.0,
+            timeout=DEADLINE,
             is_alive=lambda: True,
         )
         remote.write(f"/workspace/{folder.name}/go", b"")

@@ -2,7 +2,7 @@
 
 import itertools
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rpd.terminal.output import OutputLines
@@ -43,7 +43,6 @@ def test_a_line_without_end_is_shown_in_pieces() -> None:
     text=st.text(st.sampled_from("ab\r\n\u00e9\U0001f600"), max_size=60),
     cuts=st.lists(st.integers(0, 300), max_size=8),
 )
-@settings(deadline=None)
 def test_lines_do_not_depend_on_the_chunks(text: str, cuts: list[int]) -> None:
     """However the bytes are cut, in the middle of a character too, the lines are the same."""
     data = text.encode()

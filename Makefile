@@ -1,5 +1,5 @@
 # make demo    set up .venv and run the example on this machine (no account, no cost)
-# make test    set up .venv with the developer tools and run every check
+# make test    set up .venv with the developer tools and run every check (tests side by side: they mostly wait)
 # make clean   remove .venv, builds and caches; run folders stay
 #
 # Another interpreter: make test PYTHON=python3.12. The environment is made anew when the interpreter or
@@ -30,7 +30,7 @@ test: $(INSTALLED_DEV)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --strict
 	$(BIN)/lint-imports
-	$(BIN)/pytest
+	$(BIN)/pytest -n 4 --dist loadfile
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .rpd_cache

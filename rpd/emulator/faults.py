@@ -9,7 +9,7 @@ them.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
@@ -143,6 +143,16 @@ class FaultBook:
     def take(self, kinds: Collection[str], subject: Subject) -> Rule | None:
         """Count ``subject`` against the rules of ``kinds`` in order; return the first that strikes."""
         return next((r for r in self._rules if r.kind in kinds and r.strikes(subject)), None)
+
+    def strike(self, kind: str, subjects: Sequence[Subject]) -> list[bool]:
+        """Count one event that concerns ``subjects``; return which of them rules of ``kind`` strike."""
+        struck = [False] * len(subjects)
+        for rule in [rule for rule in self._rules if rule.kind == kind]:
+            fitting = [place for place, subject in enumerate(subjects) if rule.fits(subject)]
+            if fitting and rule.strikes(subjects[fitting[0]]):
+                for place in fitting:
+                    struck[place] = True
+        return struck
 
     def take_all(self, kinds: Collection[str], subject: Subject) -> Iterable[Rule]:
         """Count ``subject`` against all rules of ``kinds``; return those that strike."""

@@ -26,8 +26,9 @@ from graphql import (
 from graphql.utilities import value_from_ast_untyped
 from graphql.validation import NoSchemaIntrospectionCustomRule
 
+from rpd.emulator.account import Account
+from rpd.emulator.refusals import HICCUP, Refusal
 from rpd.emulator.resolvers import Resolvers
-from rpd.emulator.state import HICCUP, Account, Refusal
 
 _OPERATIONS = {
     "podFindAndDeployOnDemand": "create", "deployCpuPod": "create", "podRentInterruptable": "create",

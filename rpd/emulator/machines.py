@@ -20,12 +20,13 @@ from pathlib import Path
 from typing import Any
 
 from rpd.emulator import catalogue
+from rpd.emulator.account import Account
 from rpd.emulator.faults import BOOT_KINDS, LIVE_KINDS, FaultBook, Rule
 from rpd.emulator.guest import image
 from rpd.emulator.guest.sandbox import wipe
 from rpd.emulator.guest.spec import GuestSpec, Isolation, Sshd
 from rpd.emulator.guest.wire import Message, Wire
-from rpd.emulator.state import Account, Pod
+from rpd.emulator.model import Pod
 from rpd.errors import ProvisioningError
 
 HOST = "127.0.0.1"

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from rpd.emulator.state import Order
+from rpd.emulator.model import Order
 
 Given = Mapping[str, Any]
 

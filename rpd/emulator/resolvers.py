@@ -7,8 +7,11 @@ from dataclasses import replace
 from typing import Any
 
 from rpd.emulator import catalogue, orders, views
+from rpd.emulator.account import Account
+from rpd.emulator.model import Template, new_id
 from rpd.emulator.orders import Given
-from rpd.emulator.state import HICCUP, Account, Refusal, Template, new_id
+from rpd.emulator.refusals import HICCUP, Refusal
+from rpd.emulator.stock import places
 from rpd.emulator.views import View
 from rpd.values.gpus import GpuType
 
@@ -150,9 +153,9 @@ class Resolvers:
 
     def _gpu_types(self, given: Given) -> list[View]:
         ids = given.get("ids") or ([given["id"]] if given.get("id") else None)
-        places = self._account.places("secure")
+        secure = places("secure")
         rows = catalogue.gpu_types().values()
-        return [views.gpu_type(row, places) for row in rows if ids is None or row.id in ids]
+        return [views.gpu_type(row, secure) for row in rows if ids is None or row.id in ids]
 
     def _lowest_price(self, gpu: View, given: Given) -> View:
         """Return the price for the whole ``gpuCount``; on a sold-out row the object is there and its fields null."""
@@ -167,11 +170,11 @@ class Resolvers:
         )
         return next((view for view in found if view is not None), {})
 
-    def _most_free(self, gpu: GpuType, cloud: str, places: list[str] | None) -> int:
+    def _most_free(self, gpu: GpuType, cloud: str, asked: list[str] | None) -> int:
         """Return the free GPUs where most of them are."""
-        known = self._account.places(cloud)
-        wanted = known if places is None else [place for place in places if place in known]
-        return max((self._account.free(gpu.id, place, cloud) for place in wanted), default=0)
+        known = places(cloud)
+        wanted = known if asked is None else [place for place in asked if place in known]
+        return max((self._account.stock.free(gpu.id, place, cloud) for place in wanted), default=0)
 
     def _gpu_availability(self, place: View, given: Given) -> list[View]:
         count = given.get("gpuCount") or 1
@@ -183,7 +186,7 @@ class Resolvers:
 
     def _availability(self, place: View, gpu: GpuType, count: int) -> View:
         rented = gpu.secure_usd_per_hr is not None and 1 <= count <= gpu.max_count_secure
-        free = self._account.free(gpu.id, place["id"], "secure") if rented else 0
+        free = self._account.stock.free(gpu.id, place["id"], "secure") if rented else 0
         word, name = catalogue.stock_word(free, count), catalogue.display_name(gpu.id)
         return {
             "id": f"{place['id']}-{gpu.id}",
@@ -192,7 +195,7 @@ class Resolvers:
             "gpuTypeDisplayName": name,
             "available": word is not None,
             "stockStatus": word,
-            "gpuType": lambda _: views.gpu_type(gpu, self._account.places("secure")),
+            "gpuType": lambda _: views.gpu_type(gpu, places("secure")),
         }
 
 

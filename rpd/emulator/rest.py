@@ -9,10 +9,13 @@ from datetime import datetime
 from typing import Any
 
 from rpd.emulator import rest_body
+from rpd.emulator.account import Account
+from rpd.emulator.billing import Bill
+from rpd.emulator.model import Pod
+from rpd.emulator.refusals import Refusal
 from rpd.emulator.rest_body import Problem, read_body
 from rpd.emulator.rest_catalogue import Catalogue
 from rpd.emulator.rest_pods import changes, iso, pod_body, read_order, status, volume_body
-from rpd.emulator.state import Account, Bill, Pod, Refusal
 
 _STATUSES = {
     "INSUFFICIENT_BALANCE": 402,

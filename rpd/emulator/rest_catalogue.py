@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from rpd.emulator import catalogue
+from rpd.emulator.account import Account
 from rpd.emulator.rest_body import Problem
-from rpd.emulator.state import Account
+from rpd.emulator.stock import places
 from rpd.values.gpus import GpuType
 
 _POOLS = {"NVIDIA A40": "AMPERE_48", "NVIDIA L4": "ADA_24", "NVIDIA H100 80GB HBM3": "HOPPER_141"}
@@ -149,8 +150,8 @@ class Catalogue:
         if catalogue.price(gpu, asked.cloud) is None or asked.count > catalogue.most(gpu, asked.cloud):
             return {}
         return {
-            place: self._account.free(gpu.id, place, asked.cloud)
-            for place in self._account.places(asked.cloud)
+            place: self._account.stock.free(gpu.id, place, asked.cloud)
+            for place in places(asked.cloud)
             if (not asked.cuda or any(self._has(place, version) for version in asked.cuda))
             and (not asked.countries or catalogue.country(place) in asked.countries)
         }
@@ -185,8 +186,7 @@ class Catalogue:
         if stock:
             row["availability"] = "HIGH"
             row["dataCenters"] = [
-                {"id": place, "name": place, "availability": "HIGH"}
-                for place in self._account.places("secure")
+                {"id": place, "name": place, "availability": "HIGH"} for place in places("secure")
             ]
         return row
 
@@ -232,7 +232,7 @@ class Catalogue:
         if "GPU_AVAILABILITY" in include:
             row["gpuAvailability"] = [
                 {"id": gpu.id, "name": catalogue.display_name(gpu.id),
-                 "availability": level(self._account.free(gpu.id, place.id, "secure"), 1)}
+                 "availability": level(self._account.stock.free(gpu.id, place.id, "secure"), 1)}
                 for gpu in catalogue.gpu_types().values()
                 if gpu.secure_usd_per_hr is not None
             ]  # fmt: skip

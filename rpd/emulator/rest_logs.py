@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from rpd.emulator.model import Pod
 from rpd.emulator.rest_pods import iso
-from rpd.emulator.state import Pod
 
 _TICK = 2e-6
 _CANNOT_BE_PULLED = (":missing", "/missing")

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from rpd.emulator import catalogue
+from rpd.emulator.model import NetworkVolume, Order, Pod
 from rpd.emulator.rest_body import Problem
-from rpd.emulator.state import NetworkVolume, Order, Pod
 
 _SECONDS_PROVISIONING = 0.05
 _ACTIONS = {

@@ -11,13 +11,14 @@ from typing import Any
 
 from aiohttp import web
 
+from rpd.emulator.account import Account
 from rpd.emulator.faults import API_KINDS, FaultBook, Rule
 from rpd.emulator.machines import Machines
+from rpd.emulator.refusals import HICCUP
 from rpd.emulator.rest import Answer, Call, NotAllowed, RestFace, Route, route
 from rpd.emulator.rest_body import Problem
 from rpd.emulator.rest_logs import Entry, Log
 from rpd.emulator.rest_pods import iso
-from rpd.emulator.state import HICCUP, Account
 
 _LOG_POLL_SECONDS = 0.1
 _MOST_LINES = 5000

@@ -17,12 +17,13 @@ from typing import Any
 from aiohttp import web
 
 from rpd.emulator import machines
+from rpd.emulator.account import Account
 from rpd.emulator.faults import API_KINDS, LIVE_KINDS, FaultBook, Rule
 from rpd.emulator.graphql import Answer, Call, Caller, GraphqlFace
 from rpd.emulator.guest.spec import Isolation
 from rpd.emulator.machines import Machines
+from rpd.emulator.refusals import HICCUP, Refusal
 from rpd.emulator.rest_server import RestServer
-from rpd.emulator.state import HICCUP, Account, Refusal
 
 _SWEEP_SECONDS = 1.0
 _BODY_BYTES = 4 << 20
@@ -234,8 +235,8 @@ class Emulator:
         return {"balance": self.account.balance}
 
     def _set_stock(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        self.account.set_stock(values["gpu"], values["place"], int(values["free"]))
-        return {"free": self.account.free(values["gpu"], values["place"], "secure")}
+        self.account.stock.set(values["gpu"], values["place"], int(values["free"]))
+        return {"free": self.account.stock.free(values["gpu"], values["place"], "secure")}
 
     async def _settle(self, _: Mapping[str, Any]) -> dict[str, Any]:
         await self.machines.settled()

@@ -7,7 +7,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from rpd.emulator import catalogue
-from rpd.emulator.state import Account, NetworkVolume, Pod, Template, rate
+from rpd.emulator.account import Account
+from rpd.emulator.billing import rate
+from rpd.emulator.model import NetworkVolume, Pod, Template
 from rpd.values.gpus import GpuType
 
 View = dict[str, Any]

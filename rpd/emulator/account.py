@@ -1,161 +1,20 @@
-"""The account: its pods, volumes and money, and the rules RunPod applies to them. It has no clock and starts nothing.
-
-Texts and codes of refusals are the ones RunPod's users report.
-"""
+"""The account: its pods, volumes and money, by RunPod's rules. It has no clock, and starts nothing."""
 
 from __future__ import annotations
 
-import secrets
-import string
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from rpd.emulator import catalogue
+from rpd.emulator.billing import Bills, rate
 from rpd.emulator.faults import FaultBook
+from rpd.emulator.model import NetworkVolume, Order, Pod, Runtime, Template, new_id
+from rpd.emulator.refusals import HICCUP, HOST_FULL, STOCK_OUT, Refusal
+from rpd.emulator.stock import COMMUNITY, Machine, Stock
 
-STOCK_OUT = (
-    "There are no longer any instances available with the requested specifications. "
-    "Please refresh and try again."
-)
-STOCK_OUT_SPOT = (
-    "There are no longer any instances available with the request specifications. Please try again later."
-)
-HOST_FULL = "There are not enough free GPUs on the host machine to start this pod."
-HICCUP = "Something went wrong. Please try again later or contact support."
-_ID_LETTERS = string.ascii_lowercase + string.digits
 _SECRET_REFERENCE = "RUNPOD_SECRET_"  # noqa: S105 - the prefix of a name, not a secret
-
-
-class Refusal(Exception):
-    """RunPod says no: the message a client sees, and ``extensions.code``."""
-
-    def __init__(self, message: str, code: str) -> None:
-        super().__init__(message)
-        self.message = message
-        self.code = code
-
-
-@dataclass(slots=True, kw_only=True)
-class NetworkVolume:
-    """A network volume; size in GB."""
-
-    id: str
-    name: str
-    size: int
-    datacenter: str
-    billed_until: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
-    """A request for a pod, from whichever face of the API. ``cloud`` is secure, community or all."""
-
-    name: str = ""
-    image: str = ""
-    cloud: str = "all"
-    gpu: str | None = None
-    count: int = 1
-    instance: str | None = None
-    datacenter: str | None = None
-    country: str | None = None
-    container_disk_gb: int | None = None
-    volume_gb: int = 0
-    mount: str | None = None
-    network_volume: str | None = None
-    docker_args: str = ""
-    ports: str = ""
-    env: Mapping[str, str] = field(default_factory=dict)
-    template: str | None = None
-    start_ssh: bool = True
-    min_vcpu: int = 1
-    min_memory_gb: int = 1
-    cuda: tuple[str, ...] = ()
-    bid_per_gpu: float | None = None
-    deploy_cost: float | None = None
-
-
-@dataclass(slots=True, kw_only=True)
-class Pod:
-    """One pod. Times are unix seconds; ``generation`` counts starts; ``runtime`` is there while a container runs."""
-
-    id: str
-    order: Order
-    cloud: str
-    datacenter: str | None
-    cost_per_hr: float
-    vcpu: int
-    memory_gb: int
-    machine_id: str
-    api_key: str
-    env: dict[str, str]
-    created_at: float
-    last_started_at: float
-    billed_until: float
-    desired_status: str = "RUNNING"
-    last_status_change: str = ""
-    generation: int = 1
-    gpu_count: int = 0
-    runtime: Runtime | None = None
-    died_at: float | None = None
-    """When its machine died under it, while the API still calls it running."""
-
-    @property
-    def running(self) -> bool:
-        """Whether it is meant to run, and so bills for its GPU."""
-        return self.desired_status == "RUNNING"
-
-    @property
-    def host_id(self) -> str:
-        """``podHostId``, the user name at RunPod's SSH proxy."""
-        return f"{self.id}-{self.machine_id[:8]}"
-
-    @property
-    def subject(self) -> dict[str, str]:
-        """What a fault's ``match`` compares."""
-        known = {"name": self.order.name, "pod": self.id, "gpu": self.order.gpu, "dc": self.datacenter}
-        return {key: value for key, value in {**known, "cloud": self.cloud}.items() if value is not None}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Runtime:
-    """A running container: since when, and its ports as the API shows them."""
-
-    started_at: float
-    ports: tuple[dict[str, Any], ...]
-
-
-@dataclass(slots=True, kw_only=True)
-class Bill:
-    """What one pod cost in one hour, in USD; ``start`` is that hour as a unix time."""
-
-    pod_id: str
-    start: int
-    compute: float = 0.0
-    disk: float = 0.0
-    cpu_only: bool = False
-
-
-class Bills:
-    """What every pod has cost so far, hour by hour, deleted pods included."""
-
-    def __init__(self) -> None:
-        self._bills: dict[tuple[str, int], Bill] = {}
-
-    def charge(self, pod: Pod, seconds: float, now: float) -> None:
-        """Add the last ``seconds`` of a pod."""
-        start = int(now) // 3600 * 3600
-        bill = self._bills.setdefault(
-            (pod.id, start), Bill(pod_id=pod.id, start=start, cpu_only=pod.order.gpu is None)
-        )
-        compute = pod.cost_per_hr if pod.running else 0.0
-        bill.compute += compute * seconds / 3600
-        bill.disk += (rate(pod) - compute) * seconds / 3600
-
-    def all(self) -> list[Bill]:
-        """Return them in order of time."""
-        return sorted(self._bills.values(), key=lambda bill: (bill.start, bill.pod_id))
 
 
 class Host(Protocol):
@@ -172,26 +31,6 @@ class Host(Protocol):
     def delete(self, pod: Pod) -> None:
         """End all its processes and delete all its disks but a network volume."""
         ...
-
-
-@dataclass(slots=True, kw_only=True)
-class Template:
-    """What a template fills in where a request says nothing."""
-
-    id: str
-    name: str
-    image: str
-    docker_args: str = ""
-    container_disk_gb: int = 20
-    volume_gb: int = 0
-    mount: str = "/workspace"
-    ports: str = "22/tcp,8888/http"
-    env: dict[str, str] = field(default_factory=dict)
-
-
-def new_id(length: int = 14) -> str:
-    """Return a random id as RunPod makes them."""
-    return "".join(secrets.choice(_ID_LETTERS) for _ in range(length))
 
 
 def stamp(moment: float) -> str:
@@ -230,13 +69,12 @@ class Account:
                 ),
             )
         }
-        self.faults = faults
+        self.stock = Stock(faults)
         self.bills = Bills()
         self._clock = clock
         self._host = host
+        self._faults = faults
         self._balance = balance
-        self._taken: dict[tuple[str, str], int] = {}
-        self._capacity: dict[tuple[str, str], int] = {}
 
     # --- money ------------------------------------------------------------------------------------------------------
 
@@ -292,100 +130,34 @@ class Account:
                 f"You have reached your spend limit of ${self.spend_limit:.2f} per hour.", "SPEND_LIMIT"
             )
 
-    # --- stock ------------------------------------------------------------------------------------------------------
-
-    def free(self, gpu: str, place: str, cloud: str) -> int:
-        """Return the free GPUs of a type in a data centre (secure) or ``community``."""
-        if self.faults.peek("stock-out", {"operation": "create", "gpu": gpu, "dc": place, "cloud": cloud}):
-            return 0
-        return self._really_free(gpu, place)
-
-    def _really_free(self, gpu: str, place: str) -> int:
-        capacity = self._capacity.get((gpu, place), catalogue.GPUS_PER_DATACENTER)
-        return max(0, capacity - self._taken.get((gpu, place), 0))
-
-    def set_stock(self, gpu: str, place: str, free: int) -> None:
-        """Make exactly ``free`` GPUs available there."""
-        self._capacity[gpu, place] = self._taken.get((gpu, place), 0) + free
-
-    def _take(self, pod: Pod, sign: int) -> None:
-        if pod.order.gpu is not None:
-            key = (pod.order.gpu, pod.datacenter or "community")
-            self._taken[key] = self._taken.get(key, 0) + sign * pod.order.count
-
-    def places(self, cloud: str) -> list[str]:
-        """Return where ``cloud`` has machines."""
-        return (
-            ["community"]
-            if cloud == "community"
-            else [d.id for d in catalogue.DATA_CENTERS.values() if d.listed]
-        )
-
-    def _choose(self, order: Order) -> tuple[str, str | None, float]:
-        """Return cloud, data centre and USD per hour for ``order``."""
-        gpu = catalogue.gpu_types().get(order.gpu or "")
-        clouds = ("secure", "community") if order.cloud == "all" else (order.cloud,)
-        for cloud in clouds:
-            unit = catalogue.price(gpu, cloud) if gpu else None
-            if gpu is None or unit is None or not 1 <= order.count <= catalogue.most(gpu, cloud):
-                continue
-            if cloud == "community" and (order.network_volume or order.datacenter):
-                continue
-            wanted = order.datacenter.split(",") if order.datacenter else self.places(cloud)
-            if order.bid_per_gpu is not None and order.bid_per_gpu < unit:
-                continue
-            if order.deploy_cost is not None and order.deploy_cost < unit * order.count:
-                continue
-            for place in wanted:
-                fits = not order.cuda or set(order.cuda) & set(catalogue.cuda_versions(place))
-                if fits and place in self.places(cloud) and self.free(gpu.id, place, cloud) >= order.count:
-                    return cloud, None if place == "community" else place, round(unit * order.count, 4)
-        self._count_stock_out(order, clouds)
-        raise Refusal(STOCK_OUT if order.bid_per_gpu is None else STOCK_OUT_SPOT, "SUPPLY_CONSTRAINT")
-
-    def _count_stock_out(self, order: Order, clouds: tuple[str, ...]) -> None:
-        """Let a stock-out fault know that it struck."""
-        for cloud in clouds:
-            for place in order.datacenter.split(",") if order.datacenter else self.places(cloud):
-                known = {"operation": "create", "gpu": order.gpu or "", "dc": place, "cloud": cloud}
-                if self.faults.take({"stock-out"}, known) is not None:
-                    return
-
     # --- pods -------------------------------------------------------------------------------------------------------
 
     def create(self, order: Order) -> Pod:
         """Rent a pod and have it booted."""
         order = self._complete(order)
         known = {"operation": "create", "gpu": order.gpu or "", "name": order.name}
-        if self.faults.take({"insufficient-balance"}, known):
+        if self._faults.take({"insufficient-balance"}, known):
             raise Refusal(
                 "Insufficient balance to deploy this on-demand pod. You need at least $3.59 "
                 "(current: $3.01, deficit: $0.58).",
                 "INSUFFICIENT_BALANCE",
             )
-        if order.gpu is None:
-            cloud, place, usd_per_hr, vcpu, memory = self._choose_cpu(order)
-        else:
-            self._check_machine(order)
-            cloud, place, usd_per_hr = self._choose(order)
-            vcpu = catalogue.VCPU_PER_GPU * order.count
-            memory = catalogue.MEMORY_GB_PER_GPU * order.count
-        self._demand(usd_per_hr, "deploy")
-        pod = self._make(order, cloud, place, usd_per_hr, vcpu, memory)
+        machine = self.stock.find(order)
+        self._demand(machine.usd_per_hr, "deploy")
+        pod = self._make(order, machine)
         self._host.start(pod)
         return pod
 
-    def _make(
-        self, order: Order, cloud: str, place: str | None, usd_per_hr: float, vcpu: int, memory: int
-    ) -> Pod:
+    def _make(self, order: Order, machine: Machine) -> Pod:
         now = self._clock()
         pod = Pod(
-            id=new_id(), order=order, cloud=cloud, datacenter=place, cost_per_hr=usd_per_hr, vcpu=vcpu,
-            memory_gb=memory, machine_id=new_id(12), api_key=f"rpa_{new_id(40).upper()}",
-            env=self._environment(order), created_at=now, last_started_at=now, billed_until=now,
+            id=new_id(), order=order, cloud=machine.cloud, datacenter=machine.datacenter,
+            cost_per_hr=machine.usd_per_hr, vcpu=machine.vcpu, memory_gb=machine.memory_gb,
+            machine_id=new_id(12), api_key=f"rpa_{new_id(40).upper()}", env=self._environment(order),
+            created_at=now, last_started_at=now, billed_until=now,
             last_status_change=f"Rented by User: {stamp(now)}", gpu_count=order.count if order.gpu else 0,
         )  # fmt: skip
-        self._take(pod, +1)
+        self.stock.take(order, machine.datacenter)
         self.pods[pod.id] = pod
         return pod
 
@@ -426,36 +198,9 @@ class Account:
         volume = self.volumes.get(volume_id)
         if volume is None:
             raise Refusal(f'Network volume "{volume_id}" not found', "BAD_USER_INPUT")
-        if order.cloud == "community" or order.datacenter not in (None, volume.datacenter):
+        if order.cloud == COMMUNITY or order.datacenter not in (None, volume.datacenter):
             raise Refusal(STOCK_OUT, "SUPPLY_CONSTRAINT")
         return replace(order, cloud="secure", datacenter=volume.datacenter)
-
-    def _check_machine(self, order: Order) -> None:
-        too_much = (
-            order.min_vcpu > catalogue.VCPU_PER_GPU * order.count
-            or order.min_memory_gb > catalogue.MEMORY_GB_PER_GPU * order.count
-        )
-        if too_much or (order.cuda and not set(order.cuda) & set(catalogue.CUDA_VERSIONS)):
-            raise Refusal(STOCK_OUT, "SUPPLY_CONSTRAINT")
-
-    def _choose_cpu(self, order: Order) -> tuple[str, str | None, float, int, int]:
-        flavor_id, _, rest = (order.instance or "cpu3c-2-4").partition("-")
-        flavor, words = catalogue.CPU_FLAVORS.get(flavor_id), rest.split("-")
-        if flavor is None or len(words) != 2 or not all(word.isdigit() for word in words):
-            raise Refusal(STOCK_OUT, "SUPPLY_CONSTRAINT")
-        vcpu, memory = map(int, words)
-        usd_per_hr = round(vcpu * flavor.usd_per_vcpu_hr, 4)
-        places = order.datacenter.split(",") if order.datacenter else self.places("secure")
-        known = {"operation": "create", "gpu": "", "cloud": "secure"}
-        fitting = memory == vcpu * flavor.memory_gb_per_vcpu and flavor.min_vcpu <= vcpu <= flavor.max_vcpu
-        disk_ok = (order.container_disk_gb or 0) <= vcpu * flavor.disk_gb_per_vcpu
-        dear = order.deploy_cost is not None and order.deploy_cost < usd_per_hr
-        for place in places if fitting and disk_ok and not dear else ():
-            if place in catalogue.DATA_CENTERS and not self.faults.take(
-                {"stock-out"}, {**known, "dc": place}
-            ):
-                return "secure", place, usd_per_hr, vcpu, memory
-        raise Refusal(STOCK_OUT, "SUPPLY_CONSTRAINT")
 
     def stop(self, pod_id: str) -> Pod:
         """Stop a pod: its GPU is free, its volume stays."""
@@ -470,7 +215,7 @@ class Account:
 
     def _halt(self, pod: Pod, why: str) -> None:
         self.settle()
-        self._take(pod, -1)
+        self.stock.give_back(pod.order, pod.datacenter)
         pod.desired_status, pod.last_status_change, pod.runtime = "EXITED", why, None
         self._host.kill(pod)
 
@@ -480,13 +225,13 @@ class Account:
         if pod.running:
             return pod
         if pod.order.gpu and not zero_gpu:
-            full = self.faults.take({"host-full"}, {**pod.subject, "operation": "resume"})
-            free = self._really_free(pod.order.gpu, pod.datacenter or "community")
+            full = self._faults.take({"host-full"}, {**pod.subject, "operation": "resume"})
+            free = self.stock.idle(pod.order.gpu, pod.datacenter or COMMUNITY)
             if full or free < (count or pod.order.count):
                 raise Refusal(HOST_FULL, "SUPPLY_CONSTRAINT")
         self._demand(pod.cost_per_hr, "resume")
         self.settle()
-        self._take(pod, +1)
+        self.stock.take(pod.order, pod.datacenter)
         now = self._clock()
         pod.gpu_count = 0 if zero_gpu or not pod.order.gpu else pod.order.count
         pod.desired_status, pod.last_status_change = "RUNNING", f"Rented by User: {stamp(now)}"
@@ -519,7 +264,7 @@ class Account:
     def _remove(self, pod: Pod) -> None:
         self.settle()
         if pod.running:
-            self._take(pod, -1)
+            self.stock.give_back(pod.order, pod.datacenter)
         pod.desired_status, pod.runtime = "TERMINATED", None
         del self.pods[pod.id]
         self._host.delete(pod)
@@ -587,16 +332,3 @@ class Account:
             raise Refusal("Network volume is in use by a pod.", "BAD_USER_INPUT")
         self.settle()
         del self.volumes[volume_id]
-
-
-def rate(pod: Pod) -> float:
-    """Return USD per hour for a pod as it is: GPU and container disk while running, volume always."""
-    order = pod.order
-    disk = order.container_disk_gb or 0
-    if pod.running:
-        monthly = (
-            disk * catalogue.CONTAINER_DISK_USD_PER_GB_MONTH
-            + order.volume_gb * catalogue.VOLUME_USD_PER_GB_MONTH
-        )
-        return pod.cost_per_hr + monthly / catalogue.HOURS_PER_MONTH
-    return order.volume_gb * catalogue.STOPPED_VOLUME_USD_PER_GB_MONTH / catalogue.HOURS_PER_MONTH

@@ -7,8 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rpd.emulator import catalogue
+from rpd.emulator.account import Account
 from rpd.emulator.faults import FaultBook
-from rpd.emulator.state import HOST_FULL, STOCK_OUT, STOCK_OUT_SPOT, Account, Order, Pod, Refusal
+from rpd.emulator.model import Order, Pod
+from rpd.emulator.refusals import HOST_FULL, STOCK_OUT, STOCK_OUT_SPOT, Refusal
 
 HOUR = 3600.0
 DISK = catalogue.CONTAINER_DISK_USD_PER_GB_MONTH / catalogue.HOURS_PER_MONTH
@@ -146,7 +148,7 @@ def test_the_spend_limit_refuses_what_would_exceed_it() -> None:
 
 def test_stock_goes_down_and_comes_back(world: World) -> None:
     """A pod takes its GPUs from one data centre and gives them back when stopped."""
-    world.account.set_stock("NVIDIA A40", "EU-RO-1", 2)
+    world.account.stock.set("NVIDIA A40", "EU-RO-1", 2)
     pod = world.rent(count=2, datacenter="EU-RO-1")
     with pytest.raises(Refusal) as refusal:
         world.rent(datacenter="EU-RO-1")
@@ -157,7 +159,7 @@ def test_stock_goes_down_and_comes_back(world: World) -> None:
 
 def test_a_stopped_pod_cannot_resume_when_its_gpus_went_to_others(world: World) -> None:
     """Resume is pinned to where the pod was."""
-    world.account.set_stock("NVIDIA A40", "EU-RO-1", 1)
+    world.account.stock.set("NVIDIA A40", "EU-RO-1", 1)
     pod = world.rent(datacenter="EU-RO-1")
     world.account.stop(pod.id)
     world.rent(datacenter="EU-RO-1")
@@ -257,3 +259,16 @@ def test_a_cpu_instance_that_does_not_exist_is_out_of_stock(world: World, instan
     """An unknown flavour or ratio is refused."""
     with pytest.raises(Refusal, match="no longer any instances"):
         world.rent(gpu=None, instance=instance, count=0)
+
+
+@pytest.mark.parametrize("gpu", ["NVIDIA A40", None], ids=str)
+def test_a_stock_out_that_begins_later(world: World, gpu: str | None) -> None:
+    """``after`` counts requests, not the places each of them looks at, and ``times`` ends it again."""
+    world.faults.inject({"kind": "stock-out", "after": 2, "times": 1})
+    ended = []
+    for _ in range(4):
+        try:
+            ended.append(world.rent(gpu=gpu).desired_status)
+        except Refusal as refusal:
+            ended.append(refusal.code)
+    assert ended == ["RUNNING", "RUNNING", "SUPPLY_CONSTRAINT", "RUNNING"]

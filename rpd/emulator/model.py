@@ -1,0 +1,120 @@
+"""What an account holds: pods, the orders they came from, templates, network volumes."""
+
+from __future__ import annotations
+
+import secrets
+import string
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+_ID_LETTERS = string.ascii_lowercase + string.digits
+
+
+def new_id(length: int = 14) -> str:
+    """Return a random id as RunPod makes them."""
+    return "".join(secrets.choice(_ID_LETTERS) for _ in range(length))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """A request for a pod, from whichever face of the API. ``cloud`` is secure, community or all."""
+
+    name: str = ""
+    image: str = ""
+    cloud: str = "all"
+    gpu: str | None = None
+    count: int = 1
+    instance: str | None = None
+    datacenter: str | None = None
+    country: str | None = None
+    container_disk_gb: int | None = None
+    volume_gb: int = 0
+    mount: str | None = None
+    network_volume: str | None = None
+    docker_args: str = ""
+    ports: str = ""
+    env: Mapping[str, str] = field(default_factory=dict)
+    template: str | None = None
+    start_ssh: bool = True
+    min_vcpu: int = 1
+    min_memory_gb: int = 1
+    cuda: tuple[str, ...] = ()
+    bid_per_gpu: float | None = None
+    deploy_cost: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Runtime:
+    """A running container: since when, and its ports as the API shows them."""
+
+    started_at: float
+    ports: tuple[dict[str, Any], ...]
+
+
+@dataclass(slots=True, kw_only=True)
+class Pod:
+    """One pod. Times are unix seconds; ``generation`` counts starts; ``runtime`` is there while a container runs."""
+
+    id: str
+    order: Order
+    cloud: str
+    datacenter: str | None
+    cost_per_hr: float
+    vcpu: int
+    memory_gb: int
+    machine_id: str
+    api_key: str
+    env: dict[str, str]
+    created_at: float
+    last_started_at: float
+    billed_until: float
+    desired_status: str = "RUNNING"
+    last_status_change: str = ""
+    generation: int = 1
+    gpu_count: int = 0
+    runtime: Runtime | None = None
+    died_at: float | None = None
+    """When its machine died under it, while the API still calls it running."""
+
+    @property
+    def running(self) -> bool:
+        """Whether it is meant to run, and so bills for its GPU."""
+        return self.desired_status == "RUNNING"
+
+    @property
+    def host_id(self) -> str:
+        """``podHostId``, the user name at RunPod's SSH proxy."""
+        return f"{self.id}-{self.machine_id[:8]}"
+
+    @property
+    def subject(self) -> dict[str, str]:
+        """What a fault's ``match`` compares."""
+        known = {"name": self.order.name, "pod": self.id, "gpu": self.order.gpu, "dc": self.datacenter}
+        return {key: value for key, value in {**known, "cloud": self.cloud}.items() if value is not None}
+
+
+@dataclass(slots=True, kw_only=True)
+class Template:
+    """What a template fills in where a request says nothing."""
+
+    id: str
+    name: str
+    image: str
+    docker_args: str = ""
+    container_disk_gb: int = 20
+    volume_gb: int = 0
+    mount: str = "/workspace"
+    ports: str = "22/tcp,8888/http"
+    env: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True, kw_only=True)
+class NetworkVolume:
+    """A network volume; size in GB."""
+
+    id: str
+    name: str
+    size: int
+    datacenter: str
+    billed_until: float

@@ -1,31 +1,26 @@
-"""The runner: one node from set-up to report, and the one ladder that turns whatever happened into an outcome."""
+"""The runner: one node from set-up to report."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from datetime import UTC, datetime
 from queue import Empty, SimpleQueue
 from typing import Any
 
 from rpd.errors import (
     Cause,
-    CommandFailed,
-    ConnectionLost,
     DefinitionError,
-    Interrupted,
-    ProviderError,
-    ProvisioningError,
-    ReleaseError,
     RpdError,
-    TransferError,
 )
-from rpd.execute import custody, guard, marks, traces
+from rpd.execute import custody, guard, marks
 from rpd.execute.context import RunContext
 from rpd.execute.current import acting_for
+from rpd.execute.ladder import Ladder
 from rpd.execute.noderun import NodeRun
+from rpd.execute.reporting import amended, attempt_record, node_report
 from rpd.execute.retry import Attempts
 from rpd.execute.scopes import Scopes, Setup, TeardownError
 from rpd.execute.timeouts import Timeouts
@@ -33,27 +28,15 @@ from rpd.execute.verdict import PASSED, Verdict
 from rpd.hooks import hookimpl
 from rpd.journal.files import NodeFiles
 from rpd.journal.journal import FileJournal, NoJournal
-from rpd.lease.lease import Lease
-from rpd.project.fingerprint import fingerprint
 from rpd.remote.watchdog import Terms
 from rpd.stop import StopLevel
 from rpd.values.node import Node
-from rpd.values.outcome import Failed, Skipped
 from rpd.values.report import (
     AttemptRecord,
-    CostRecord,
-    EnvironmentRecord,
-    Failure,
-    NodeRecord,
     NodeReport,
     Outcome,
-    PodRecord,
-    Result,
-    SourceRecord,
 )
 from rpd.values.retry import RetryPolicy
-
-_FACTS = ("gpu_name", "driver", "cuda", "python", "uname")
 
 
 @hookimpl(trylast=True)
@@ -69,6 +52,7 @@ class Runner:
     def __init__(self, context: RunContext, scopes: Scopes) -> None:
         self._context = context
         self._scopes = scopes
+        self._ladder = Ladder(context)
         hook = context.hook
         self._tells_fixtures = bool(
             hook.rpd_fixture_setup.get_hookimpls() or hook.rpd_fixture_teardown.get_hookimpls()
@@ -114,7 +98,7 @@ class Runner:
                 or not attempts.another(report.result.cause, run.error)
             ):
                 break
-            earlier.append(_attempt_record(report))
+            earlier.append(attempt_record(report))
             self._context.hook.rpd_notice(
                 text=f"{node.id}: {report.result.cause}: {report.result.reason}; trying again"
             )
@@ -136,13 +120,13 @@ class Runner:
             verdict = early or self._decide(run, slot)
         run.error = verdict.error
         self._settle(run)
-        report = self._report(run, verdict, started, earlier)
+        report = node_report(self._context, run, verdict, started, earlier)
         run.journal.write(
             "node_finished",
             sync=True,
             outcome=report.result.outcome,
             cause=report.result.cause,
-            attempt=asdict(_attempt_record(report)),
+            attempt=asdict(attempt_record(report)),
         )
         run.close()
         self._live.pop(run.node.id, None)
@@ -154,7 +138,7 @@ class Runner:
         abandoned = []
         for run, started, earlier in list(self._live.values()):
             self._settle(run)
-            abandoned.append((run, self._report(run, verdict, started, earlier)))
+            abandoned.append((run, node_report(self._context, run, verdict, started, earlier)))
             run.close()
         return abandoned
 
@@ -198,15 +182,11 @@ class Runner:
     def _told_others(self, run: NodeRun, verdict: Verdict, errors: Sequence[TeardownError]) -> Verdict:
         """Add the node's own teardown errors to its verdict; those of values others used last go to them."""
         for error in errors:
-            self._heed(error.error)
+            self._ladder.heed(error.error)
             if error.user is not None and error.user is not run:
                 self._late_errors.put(error)
-        return _with_teardown(verdict, [e for e in errors if e.user is None or e.user is run], self._failure)
-
-    def _heed(self, error: BaseException) -> None:
-        """Start nothing new after an error that no other node would be spared."""
-        if isinstance(error, RpdError) and error.stops_run:
-            self._context.stop.request(StopLevel.DRAIN, str(error))
+        mine = [error for error in errors if error.user is None or error.user is run]
+        return self._ladder.with_teardown(verdict, mine)
 
     def _set_up_and_call(self, run: NodeRun, setup: Setup) -> Verdict:
         began = time.monotonic()
@@ -215,7 +195,7 @@ class Runner:
                 arguments = setup.prepare()
             self._begin_clocks(run)
         except BaseException as error:  # noqa: BLE001 - the ladder below names it
-            return self._judge(run, error, in_job=False)
+            return self._ladder.judge(run, error, in_job=False)
         finally:
             spent = time.monotonic() - began
             run.phases["setup"] = max(0.0, spent - sum(run.phases.values()))
@@ -232,7 +212,7 @@ class Runner:
                 self._context.hook.rpd_run_node(node=run.node, call=lambda: function(**arguments))
             run.finish_beside(required=True)
         except BaseException as error:  # noqa: BLE001 - the ladder below names it
-            verdict = self._judge(run, error, in_job=True)
+            verdict = self._ladder.judge(run, error, in_job=True)
         spent = time.monotonic() - began + run.recalled_seconds
         run.phases["job"] = max(0.0, spent - run.phases.get("pull", 0.0) + pulled)
         if not verdict.outcome.is_ok:
@@ -292,47 +272,6 @@ class Runner:
             limits.append(left)
         return time.monotonic() + min(limits) if limits and not self._context.is_dry else None
 
-    # --- the ladder -------------------------------------------------------------------------------------------------
-
-    def _judge(self, run: NodeRun, error: BaseException, *, in_job: bool) -> Verdict:
-        """Turn what a set-up or a job raised into a verdict."""
-        usual = Outcome.FAILED if in_job else Outcome.ERROR
-        match error:
-            case Skipped():
-                return Verdict(Outcome.SKIPPED, None, str(error))
-            case Interrupted():
-                outcome, cause = Outcome.ERROR, Cause.INTERRUPTED
-            case ConnectionLost() | ProvisioningError() | ProviderError() | ReleaseError():
-                outcome, cause = Outcome.ERROR, error.cause
-            case TransferError() if error.cause is Cause.INFRA:
-                outcome, cause = Outcome.ERROR, Cause.INFRA
-            case RpdError():
-                outcome, cause = usual, error.cause
-            case KeyboardInterrupt():
-                self._context.stop.request(StopLevel.END, "KeyboardInterrupt in a job")
-                outcome, cause = Outcome.ERROR, Cause.INTERRUPTED
-            case _:
-                outcome, cause = usual, Cause.CODE
-        self._heed(error)
-        reason = self._context.mask(_reason(error))
-        if outcome is Outcome.ERROR and self._context.stop.level >= StopLevel.ABANDON:
-            # Whatever it met, its pod was released under it.
-            cause, reason = Cause.INTERRUPTED, self._context.stop.reason
-        return Verdict(outcome, cause, reason, self._failure(error, run), error)
-
-    def _failure(self, error: BaseException, run: NodeRun | None) -> Failure:
-        shown = traces.user_frames(error, self._context.rootdir, full=self._context.full_trace)
-        tail = run.tail if run is not None else ()
-        return Failure(
-            place=shown.place,
-            source_line=shown.source_line,
-            traceback=tuple(self._context.mask(line) for line in shown.lines),
-            log_tail=tail
-            or tuple(map(self._context.mask, error.tail if isinstance(error, CommandFailed) else ())),
-        )
-
-    # --- the report -------------------------------------------------------------------------------------------------
-
     def _settle(self, run: NodeRun) -> None:
         """Charge the node with what its pods billed since they were last charged to somebody."""
         for lease in run.leases:
@@ -343,158 +282,9 @@ class Runner:
             run.billed_seconds += meter.seconds
             run.usd += meter.usd
 
-    def _report(
-        self, run: NodeRun, verdict: Verdict, started: datetime, earlier: tuple[AttemptRecord, ...]
-    ) -> NodeReport:
-        run.had_open_pods = any(lease.is_open for lease in run.leases)
-        node, context = run.node, self._context
-        lease = run.leases[-1] if run.leases else None
-        source = context.source(context.project(node.file)) if run.staged or lease else SourceRecord()
-        if run.staged:
-            source = replace(
-                source, tree_sha256=run.staged.tree_sha256, files=run.staged.files, bytes=run.staged.bytes
-            )
-        if run.files is not None:
-            known = fingerprint(
-                node,
-                tree_sha256=source.tree_sha256,
-                lock_sha256=source.lock_file_sha256,
-                variables=context.variables,
-            )
-            source = replace(source, fingerprint=known)
-        return NodeReport(
-            node=NodeRecord(
-                id=node.id,
-                job=node.definition.name,
-                file=node.file,
-                line=node.definition.line,
-                parameters=node.parameters,
-                marks=tuple(dict.fromkeys(mark.name for mark in node.marks)),
-            ),
-            result=Result(
-                outcome=verdict.outcome,
-                cause=verdict.cause,
-                reason=verdict.reason,
-                attempts=run.attempt,
-                started=started.isoformat(timespec="milliseconds"),
-                finished=datetime.now(UTC).isoformat(timespec="milliseconds"),
-                phases=_rounded(run.phases),
-            ),
-            pod=_pod_record(lease),
-            cost=_cost_record(run, lease, context.overrides.budget(node.job.budget).cost_cap_usd, earlier),
-            source=source,
-            environment=EnvironmentRecord(**{name: lease.facts.get(name, "") for name in _FACTS})
-            if lease
-            else EnvironmentRecord(),
-            steps=tuple(run.steps),
-            artifacts=tuple(run.artifacts),
-            attempts=earlier,
-            metrics=dict(run.metrics),
-            variables={**context.variables, **run.variables},
-            folder=str(run.files.folder) if run.files else "",
-            failure=verdict.failure,
-        )
-
     def amend(self, report: NodeReport, run: NodeRun, errors: Sequence[TeardownError]) -> NodeReport:
         """Return ``report`` after the teardown of wider values that this node was the last to use."""
         self._settle(run)
         run.close()
         verdict = Verdict(report.result.outcome, report.result.cause, report.result.reason, report.failure)
-        verdict = _with_teardown(verdict, errors, self._failure)
-        lease = run.leases[-1] if run.leases else None
-        return replace(
-            report,
-            result=replace(
-                report.result,
-                outcome=verdict.outcome,
-                cause=verdict.cause,
-                reason=verdict.reason,
-                phases=_rounded(run.phases),
-            ),
-            pod=_pod_record(lease),
-            cost=_cost_record(run, lease, report.cost.cap_usd, report.attempts),
-            steps=tuple(run.steps),
-            artifacts=tuple(run.artifacts),
-            metrics=dict(run.metrics),
-            failure=verdict.failure,
-        )
-
-
-def _rounded(phases: Mapping[str, float]) -> dict[str, float]:
-    return {name: round(seconds, 3) for name, seconds in phases.items()}
-
-
-def _reason(error: BaseException) -> str:
-    if isinstance(error, Failed | RpdError):
-        return str(error)
-    text = str(error)
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
-
-
-def _with_teardown(verdict: Verdict, errors: Sequence[TeardownError], explain: Any) -> Verdict:
-    """A node that passed and could not be torn down is an error; one that failed keeps its outcome and tells of it."""
-    if not errors:
-        return verdict
-    each = tuple(f"teardown of {held.fixture.name}: {_reason(held.error)}" for held in errors)
-    told = "; ".join(each)
-    first = errors[0].error
-    if not verdict.outcome.is_ok:
-        failure = verdict.failure or Failure()
-        failure = replace(failure, teardown=(*failure.teardown, *each))
-        return replace(verdict, reason=f"{verdict.reason}; {told}", failure=failure)
-    cause = first.cause if isinstance(first, RpdError) else Cause.CODE
-    return Verdict(Outcome.ERROR, cause, told, explain(first, errors[0].user))
-
-
-def _pod_record(lease: Lease | None) -> PodRecord | None:
-    if lease is None or lease.pod is None:
-        return None
-    pod, offer = lease.pod, lease.offer
-    return PodRecord(
-        id=pod.id,
-        name=pod.name,
-        gpu=(offer.gpu_id if offer else pod.gpu) or "",
-        count=offer.count if offer and offer.gpu_id else pod.gpu_count,
-        datacenter=pod.datacenter or "",
-        cloud=(offer.cloud if offer else pod.cloud) or "",
-        image=pod.image or lease.request.image,
-        spot=lease.request.spot,
-        rate=lease.rate_usd_per_hr,
-        final_state=lease.final_state or "running",
-        reused=lease.users > 1,
-    )
-
-
-def _attempt_record(report: NodeReport) -> AttemptRecord:
-    pod = report.pod
-    return AttemptRecord(
-        number=report.result.attempts,
-        outcome=report.result.outcome,
-        cause=report.result.cause,
-        reason=report.result.reason,
-        pod_id=pod.id if pod else "",
-        gpu=pod.gpu if pod else "",
-        datacenter=pod.datacenter if pod else "",
-        seconds=round(report.result.seconds, 3),
-        estimated_usd=round(report.cost.estimated_usd - _usd(report.attempts), 6),
-    )
-
-
-def _usd(attempts: Sequence[AttemptRecord]) -> float:
-    return sum(attempt.estimated_usd for attempt in attempts)
-
-
-def _cost_record(
-    run: NodeRun, lease: Lease | None, cap: float, earlier: tuple[AttemptRecord, ...] = ()
-) -> CostRecord:
-    """Return what all attempts of a node cost, at the rate of the last one's pod."""
-    before = _usd(earlier)
-    if lease is None:
-        return CostRecord(cap_usd=cap, estimated_usd=round(before, 6))
-    return CostRecord(
-        rate_usd_per_hr=lease.rate_usd_per_hr,
-        rate_source=lease.rate_source,
-        billed_seconds=round(run.billed_seconds, 3),
-        estimated_usd=round(run.usd + before, 6),
-        cap_usd=cap,
-    )
+        return amended(report, run, self._ladder.with_teardown(verdict, errors))

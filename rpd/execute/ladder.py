@@ -1,0 +1,96 @@
+"""The ladder: which outcome and cause an exception makes of a node."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from rpd.errors import (
+    Cause,
+    CommandFailed,
+    ConnectionLost,
+    Interrupted,
+    ProviderError,
+    ProvisioningError,
+    ReleaseError,
+    RpdError,
+    TransferError,
+)
+from rpd.execute import traces
+from rpd.execute.context import RunContext
+from rpd.execute.noderun import NodeRun
+from rpd.execute.scopes import TeardownError
+from rpd.execute.verdict import Verdict
+from rpd.stop import StopLevel
+from rpd.values.outcome import Failed, Skipped
+from rpd.values.report import Failure, Outcome
+
+
+class Ladder:
+    """Judges the errors of one run, and stops the run after those that no other node would be spared."""
+
+    def __init__(self, context: RunContext) -> None:
+        self._context = context
+
+    def judge(self, run: NodeRun, error: BaseException, *, in_job: bool) -> Verdict:
+        """Turn what a set-up or a job raised into a verdict."""
+        usual = Outcome.FAILED if in_job else Outcome.ERROR
+        match error:
+            case Skipped():
+                return Verdict(Outcome.SKIPPED, None, str(error))
+            case Interrupted():
+                outcome, cause = Outcome.ERROR, Cause.INTERRUPTED
+            case ConnectionLost() | ProvisioningError() | ProviderError() | ReleaseError():
+                outcome, cause = Outcome.ERROR, error.cause
+            case TransferError() if error.cause is Cause.INFRA:
+                outcome, cause = Outcome.ERROR, Cause.INFRA
+            case RpdError():
+                outcome, cause = usual, error.cause
+            case KeyboardInterrupt():
+                self._context.stop.request(StopLevel.END, "KeyboardInterrupt in a job")
+                outcome, cause = Outcome.ERROR, Cause.INTERRUPTED
+            case _:
+                outcome, cause = usual, Cause.CODE
+        self.heed(error)
+        reason = self._context.mask(_reason(error))
+        if outcome is Outcome.ERROR and self._context.stop.level >= StopLevel.ABANDON:
+            # Whatever it met, its pod was released under it.
+            cause, reason = Cause.INTERRUPTED, self._context.stop.reason
+        return Verdict(outcome, cause, reason, self.failure(error, run), error)
+
+    def failure(self, error: BaseException, run: NodeRun | None) -> Failure:
+        shown = traces.user_frames(error, self._context.rootdir, full=self._context.full_trace)
+        tail = run.tail if run is not None else ()
+        return Failure(
+            place=shown.place,
+            source_line=shown.source_line,
+            traceback=tuple(self._context.mask(line) for line in shown.lines),
+            log_tail=tail
+            or tuple(map(self._context.mask, error.tail if isinstance(error, CommandFailed) else ())),
+        )
+
+    def heed(self, error: BaseException) -> None:
+        """Start nothing new after an error that no other node would be spared."""
+        if isinstance(error, RpdError) and error.stops_run:
+            self._context.stop.request(StopLevel.DRAIN, str(error))
+
+    def with_teardown(self, verdict: Verdict, errors: Sequence[TeardownError]) -> Verdict:
+        """Return ``verdict`` after the teardown: what passed is an error now, what failed keeps its outcome."""
+        if not errors:
+            return verdict
+        each = tuple(f"teardown of {held.fixture.name}: {_reason(held.error)}" for held in errors)
+        told = "; ".join(each)
+        first = errors[0].error
+        if not verdict.outcome.is_ok:
+            failure = verdict.failure or Failure()
+            failure = replace(failure, teardown=(*failure.teardown, *each))
+            return replace(verdict, reason=f"{verdict.reason}; {told}", failure=failure)
+        cause = first.cause if isinstance(first, RpdError) else Cause.CODE
+        return Verdict(Outcome.ERROR, cause, told, self.failure(first, errors[0].user))
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, Failed | RpdError):
+        return str(error)
+    text = str(error)
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

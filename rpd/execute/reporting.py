@@ -1,0 +1,159 @@
+"""Reporting: what a run of a node comes to, as the report that everybody reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from rpd.execute.context import RunContext
+from rpd.execute.noderun import NodeRun
+from rpd.execute.verdict import Verdict
+from rpd.lease.lease import Lease
+from rpd.project.fingerprint import fingerprint
+from rpd.values.report import (
+    AttemptRecord,
+    CostRecord,
+    EnvironmentRecord,
+    NodeRecord,
+    NodeReport,
+    PodRecord,
+    Result,
+    SourceRecord,
+)
+
+_FACTS = ("gpu_name", "driver", "cuda", "python", "uname")
+
+
+def node_report(
+    context: RunContext, run: NodeRun, verdict: Verdict, started: datetime, earlier: tuple[AttemptRecord, ...]
+) -> NodeReport:
+    """Return the report of a run as it stands; ``earlier`` are the attempts before it."""
+    run.had_open_pods = any(lease.is_open for lease in run.leases)
+    node = run.node
+    lease = run.leases[-1] if run.leases else None
+    source = context.source(context.project(node.file)) if run.staged or lease else SourceRecord()
+    if run.staged:
+        source = replace(
+            source, tree_sha256=run.staged.tree_sha256, files=run.staged.files, bytes=run.staged.bytes
+        )
+    if run.files is not None:
+        known = fingerprint(
+            node,
+            tree_sha256=source.tree_sha256,
+            lock_sha256=source.lock_file_sha256,
+            variables=context.variables,
+        )
+        source = replace(source, fingerprint=known)
+    return NodeReport(
+        node=NodeRecord(
+            id=node.id,
+            job=node.definition.name,
+            file=node.file,
+            line=node.definition.line,
+            parameters=node.parameters,
+            marks=tuple(dict.fromkeys(mark.name for mark in node.marks)),
+        ),
+        result=Result(
+            outcome=verdict.outcome,
+            cause=verdict.cause,
+            reason=verdict.reason,
+            attempts=run.attempt,
+            started=started.isoformat(timespec="milliseconds"),
+            finished=datetime.now(UTC).isoformat(timespec="milliseconds"),
+            phases=_rounded(run.phases),
+        ),
+        pod=_pod_record(lease),
+        cost=_cost_record(run, lease, context.overrides.budget(node.job.budget).cost_cap_usd, earlier),
+        source=source,
+        environment=EnvironmentRecord(**{name: lease.facts.get(name, "") for name in _FACTS})
+        if lease
+        else EnvironmentRecord(),
+        steps=tuple(run.steps),
+        artifacts=tuple(run.artifacts),
+        attempts=earlier,
+        metrics=dict(run.metrics),
+        variables={**context.variables, **run.variables},
+        folder=str(run.files.folder) if run.files else "",
+        failure=verdict.failure,
+    )
+
+
+def amended(report: NodeReport, run: NodeRun, verdict: Verdict) -> NodeReport:
+    """Return ``report`` with what the teardown of wider values made of it, in time, money and outcome."""
+    lease = run.leases[-1] if run.leases else None
+    return replace(
+        report,
+        result=replace(
+            report.result,
+            outcome=verdict.outcome,
+            cause=verdict.cause,
+            reason=verdict.reason,
+            phases=_rounded(run.phases),
+        ),
+        pod=_pod_record(lease),
+        cost=_cost_record(run, lease, report.cost.cap_usd, report.attempts),
+        steps=tuple(run.steps),
+        artifacts=tuple(run.artifacts),
+        metrics=dict(run.metrics),
+        failure=verdict.failure,
+    )
+
+
+def _rounded(phases: Mapping[str, float]) -> dict[str, float]:
+    return {name: round(seconds, 3) for name, seconds in phases.items()}
+
+
+def _pod_record(lease: Lease | None) -> PodRecord | None:
+    if lease is None or lease.pod is None:
+        return None
+    pod, offer = lease.pod, lease.offer
+    return PodRecord(
+        id=pod.id,
+        name=pod.name,
+        gpu=(offer.gpu_id if offer else pod.gpu) or "",
+        count=offer.count if offer and offer.gpu_id else pod.gpu_count,
+        datacenter=pod.datacenter or "",
+        cloud=(offer.cloud if offer else pod.cloud) or "",
+        image=pod.image or lease.request.image,
+        spot=lease.request.spot,
+        rate=lease.rate_usd_per_hr,
+        final_state=lease.final_state or "running",
+        reused=lease.users > 1,
+    )
+
+
+def attempt_record(report: NodeReport) -> AttemptRecord:
+    """Return what a report tells of its last attempt."""
+    pod = report.pod
+    return AttemptRecord(
+        number=report.result.attempts,
+        outcome=report.result.outcome,
+        cause=report.result.cause,
+        reason=report.result.reason,
+        pod_id=pod.id if pod else "",
+        gpu=pod.gpu if pod else "",
+        datacenter=pod.datacenter if pod else "",
+        seconds=round(report.result.seconds, 3),
+        estimated_usd=round(report.cost.estimated_usd - _usd(report.attempts), 6),
+    )
+
+
+def _usd(attempts: Sequence[AttemptRecord]) -> float:
+    return sum(attempt.estimated_usd for attempt in attempts)
+
+
+def _cost_record(
+    run: NodeRun, lease: Lease | None, cap: float, earlier: tuple[AttemptRecord, ...] = ()
+) -> CostRecord:
+    """Return what all attempts of a node cost, at the rate of the last one's pod."""
+    before = _usd(earlier)
+    if lease is None:
+        return CostRecord(cap_usd=cap, estimated_usd=round(before, 6))
+    return CostRecord(
+        rate_usd_per_hr=lease.rate_usd_per_hr,
+        rate_source=lease.rate_source,
+        billed_seconds=round(run.billed_seconds, 3),
+        estimated_usd=round(run.usd + before, 6),
+        cap_usd=cap,
+    )

@@ -1,95 +1,24 @@
-"""For all tests: the plugin that rpd's own users test with, and RunPod's OpenAPI document where there is a copy."""
+"""What all tests share: rpd's own pytest plugin, one emulator, RunPod's OpenAPI document where there is a copy."""
 
 from __future__ import annotations
 
 import json
 import os
-import re
-from collections.abc import Mapping
+import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import hypothesis
 import pytest
+
+from rpd.emulator.launch import Launched, launch
+from tests.openapi import OpenApi
 
 pytest_plugins = ["rpd.testing"]
 
 # No example is too slow: what is tested is never how fast it is.
 hypothesis.settings.register_profile("rpd", deadline=None)
 hypothesis.settings.load_profile("rpd")
-
-
-class OpenApi:
-    """Checks calls against RunPod's OpenAPI document; a failure lists what does not fit."""
-
-    def __init__(self, document: Mapping[str, Any]) -> None:
-        from jsonschema import Draft202012Validator
-        from referencing import Registry, Resource
-        from referencing.jsonschema import DRAFT202012
-
-        resource = Resource.from_contents(document, default_specification=DRAFT202012)
-        self._document = document
-        self._registry = Registry().with_resource("urn:api", resource)
-        self._validator = Draft202012Validator
-
-    def check_request(self, method: str, path: str, query: Mapping[str, str], body: Any) -> None:
-        """Fail if RunPod's contract forbids such a request."""
-        operation = self._operation(method, path)
-        parameters = {
-            p["name"]: p for p in map(self._resolved, operation.get("parameters", [])) if p["in"] == "query"
-        }
-        unknown = set(query) - set(parameters)
-        assert not unknown, f"{method} {path}: unknown parameters {unknown}"
-        for name, text in query.items():
-            schema = self._resolved(parameters[name]["schema"])
-            value: Any = text.split(",") if schema.get("type") == "array" else text
-            self._check(
-                int(text) if schema.get("type") == "integer" else value, parameters[name]["schema"], name
-            )
-        content = operation.get("requestBody", {}).get("content", {})
-        if content:
-            self._check(body, content["application/json"]["schema"], f"{method} {path}: request")
-        else:
-            assert body is None, f"{method} {path}: takes no body"
-
-    def check_response(self, method: str, path: str, status: int, kind: str, body: Any) -> None:
-        """Fail if RunPod's contract does not know such an answer."""
-        operation = self._operation(method, path)
-        responses = operation["responses"]
-        held = self._resolved(responses.get(str(status), responses["default"]))
-        content = held.get("content", {})
-        if not content:
-            assert body in (None, b"", ""), f"{method} {path}: {status} has no body"
-            return
-        assert kind in content, f"{method} {path}: {status} is {kind}, expected one of {list(content)}"
-        self._check(body, content[kind]["schema"], f"{method} {path}: {status}")
-
-    def _operation(self, method: str, path: str) -> Any:
-        paths = sorted(self._document["paths"].items(), key=lambda item: item[0].count("{"))
-        for pattern, operations in paths:
-            if re.fullmatch(re.sub(r"\{[^}]+\}", "[^/]+", pattern), path) and method.lower() in operations:
-                return operations[method.lower()]
-        raise AssertionError(f"RunPod has no {method} {path}")
-
-    def _resolved(self, held: Any) -> Any:
-        if "$ref" not in held:
-            return held
-        return self._registry.resolver("urn:api").lookup(held["$ref"]).contents
-
-    def _check(self, value: Any, schema: Any, where: str) -> None:
-        schema = _absolute(schema)
-        errors = list(self._validator(schema, registry=self._registry).iter_errors(value))
-        assert not errors, f"{where}: " + "; ".join(f"{list(e.absolute_path)}: {e.message}" for e in errors)
-
-
-def _absolute(schema: Any) -> Any:
-    """Return ``schema`` with references that lead into the document wherever it is used."""
-    if isinstance(schema, dict):
-        return {
-            key: f"urn:api{value}" if key == "$ref" and value.startswith("#") else _absolute(value)
-            for key, value in schema.items()
-        }
-    return [_absolute(item) for item in schema] if isinstance(schema, list) else schema
 
 
 @pytest.fixture(scope="session")
@@ -101,3 +30,33 @@ def openapi() -> OpenApi:
     if not path.is_file():
         pytest.skip("no copy of RunPod's OpenAPI document: set RPD_OPENAPI to one")
     return OpenApi(json.loads(path.read_text(encoding="utf-8")))
+
+
+@pytest.fixture(scope="session")
+def _shared_emulator() -> Iterator[Launched]:
+    with launch(boot_seconds=0.05) as launched:
+        yield launched
+
+
+@pytest.fixture
+def clean_emulator(_shared_emulator: Launched, monkeypatch: pytest.MonkeyPatch) -> Iterator[Launched]:
+    """The emulator that tests share, and which each must leave without a pod; the environment leads to it."""
+    monkeypatch.setenv("RUNPOD_API_BASE_URL", _shared_emulator.base_url)
+    monkeypatch.setenv("RUNPOD_API_KEY", _shared_emulator.api_key)
+    yield _shared_emulator
+    _shared_emulator.clear_faults()
+    _shared_emulator.set_balance(100.0)
+    left = _shared_emulator.pods()
+    for pod in left:
+        _delete(_shared_emulator, pod["id"])
+    assert left == []
+
+
+def _delete(emulator: Launched, pod_id: str) -> None:
+    """Delete a pod that a failed test left, so that it fails no other."""
+    request = urllib.request.Request(
+        f"{emulator.base_url}/v2/pods/{pod_id}",
+        method="DELETE",
+        headers={"Authorization": f"Bearer {emulator.api_key}"},
+    )
+    urllib.request.urlopen(request, timeout=30).close()

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import textwrap
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
-from rpd.emulator.launch import Launched, launch
+from rpd.emulator.launch import Launched
 from rpd.testing import RpdRun, Running, RunResult
 
 SWITCHED = '''
@@ -90,17 +90,7 @@ def switched(project: Project) -> Project:
     return project
 
 
-@pytest.fixture(scope="session")
-def _shared() -> Iterator[Launched]:
-    with launch(boot_seconds=0.05) as launched:
-        yield launched
-
-
 @pytest.fixture
-def emulator(_shared: Launched, monkeypatch: pytest.MonkeyPatch) -> Iterator[Launched]:
+def emulator(clean_emulator: Launched) -> Launched:
     """One emulator for all tests; each must leave it without a pod."""
-    monkeypatch.setenv("RUNPOD_API_BASE_URL", _shared.base_url)
-    monkeypatch.setenv("RUNPOD_API_KEY", _shared.api_key)
-    yield _shared
-    _shared.clear_faults()
-    assert _shared.pods() == []
+    return clean_emulator

@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import signal
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from rpd.emulator.launch import Launched, launch
+from rpd.emulator.launch import Launched
 from rpd.errors import Cause, ExitCode
 from rpd.journal import journal
 from rpd.testing import RpdRun, RunResult
@@ -29,30 +28,11 @@ job = rpd.job(gpu=Gpu("NVIDIA RTX A4000"), image="runpod/base:1")
 """
 
 
-@pytest.fixture(scope="module")
-def _shared() -> Iterator[Launched]:
-    with launch(boot_seconds=0.02) as launched:
-        yield launched
-
-
-def _forget(left: list[dict[str, Any]]) -> None:
-    """Delete pods that a failed test has left, so that the next one begins without."""
-    import runpod
-
-    for pod in left:
-        runpod.terminate_pod(pod["id"])
-
-
 @pytest.fixture
-def cloud(_shared: Launched, monkeypatch: pytest.MonkeyPatch) -> Iterator[Launched]:
+def cloud(clean_emulator: Launched, monkeypatch: pytest.MonkeyPatch) -> Launched:
     """An account that must be without a pod at the end."""
-    monkeypatch.setenv("RUNPOD_API_BASE_URL", _shared.base_url)
-    monkeypatch.setenv("RUNPOD_API_KEY", _shared.api_key)
-    monkeypatch.setattr("runpod.api_key", _shared.api_key)
-    yield _shared
-    left = _shared.pods()
-    _forget(left)
-    assert left == []
+    monkeypatch.setattr("runpod.api_key", clean_emulator.api_key)
+    return clean_emulator
 
 
 @pytest.fixture

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from rpd.emulator.launch import Launched, launch
+from rpd.emulator.launch import Launched
 from rpd.testing import RpdRun, RunResult
 from tests.waiting import wait_until
 
@@ -30,21 +29,11 @@ DEPLOY = """
 """
 
 
-@pytest.fixture(scope="module")
-def _shared() -> Iterator[Launched]:
-    with launch(boot_seconds=0.05) as launched:
-        yield launched
-
-
 @pytest.fixture
-def account(_shared: Launched, monkeypatch: pytest.MonkeyPatch) -> Iterator[Launched]:
+def account(clean_emulator: Launched, monkeypatch: pytest.MonkeyPatch) -> Launched:
     """An emulator that must be left without a pod."""
-    monkeypatch.setenv("RUNPOD_API_BASE_URL", _shared.base_url)
-    monkeypatch.setenv("RUNPOD_API_KEY", _shared.api_key)
     monkeypatch.setenv("TOKEN", "hf_not_for_everybody")
-    yield _shared
-    _shared.clear_faults()
-    assert _shared.pods() == []
+    return clean_emulator
 
 
 @pytest.fixture

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import textwrap
-import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from rpd.emulator.launch import Launched, launch
+from rpd.emulator.launch import Launched
 from rpd.journal import journal
 from rpd.testing import RpdRun, RunResult
 
@@ -54,31 +53,7 @@ def rpd(rpd_run: RpdRun) -> RpdRun:
     return rpd_run
 
 
-@pytest.fixture(scope="session")
-def _shared() -> Iterator[Launched]:
-    with launch(boot_seconds=0.1) as launched:
-        yield launched
-
-
 @pytest.fixture
-def emulator(_shared: Launched, monkeypatch: pytest.MonkeyPatch) -> Iterator[Launched]:
-    """One emulator for all tests that clean up after themselves; each must leave it without a pod."""
-    monkeypatch.setenv("RUNPOD_API_BASE_URL", _shared.base_url)
-    monkeypatch.setenv("RUNPOD_API_KEY", _shared.api_key)
-    yield _shared
-    _shared.clear_faults()
-    _shared.set_balance(100.0)
-    left = _shared.pods()
-    for pod in left:
-        _delete(_shared, pod["id"])
-    assert left == []
-
-
-def _delete(emulator: Launched, pod_id: str) -> None:
-    """Delete a pod that a failed test left, so that it fails no other."""
-    request = urllib.request.Request(
-        f"{emulator.base_url}/v2/pods/{pod_id}",
-        method="DELETE",
-        headers={"Authorization": f"Bearer {emulator.api_key}"},
-    )
-    urllib.request.urlopen(request, timeout=30).close()
+def emulator(clean_emulator: Launched) -> Launched:
+    """One emulator for all tests; each must leave it without a pod."""
+    return clean_emulator

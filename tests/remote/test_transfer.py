@@ -13,10 +13,14 @@ from hypothesis import strategies as st
 
 from rpd.errors import ConnectionLost, Interrupted, MissingArtifact, TransferError, UsageError
 from rpd.project.ignore import Kind, content_digest, staged_files, tree_digest
-from rpd.remote import transfer
-from rpd.remote.shell import Interrupt
+from rpd.remote.shell import Interrupt, Program, with_arguments
 from rpd.remote.ssh import SshRemote
-from rpd.remote.transfer import glob_words, split_glob
+from rpd.remote.transfer.archive import Archive
+from rpd.remote.transfer.globs import glob_words, split_glob
+from rpd.remote.transfer.paths import check_name
+from rpd.remote.transfer.pull import pull
+from rpd.remote.transfer.put import RECEIVE, put
+from rpd.remote.transfer.seen import Seen
 
 from .conftest import Connect, Machine, wait_until
 
@@ -197,13 +201,13 @@ def test_a_change_on_either_side_is_seen(
 
 def test_a_compressed_stream_carries_the_same(remote: SshRemote, machine: Machine, tree: Path) -> None:
     """gzip changes nothing but the way."""
-    transfer.put(remote._shell, tree, str(machine.files / "t"), compress=True)
+    put(remote._shell, tree, str(machine.files / "t"), compress=True)
     assert picture(machine.files / "t") == picture(tree)
 
 
 def test_a_put_that_is_cut_is_done_again(remote: SshRemote, machine: Machine, tree: Path) -> None:
     """A connection that breaks in the middle of a tree is mended, and the tree arrives whole."""
-    transfer.put(remote._shell, tree, str(machine.files / "t"), progress=Once(machine.drop))
+    put(remote._shell, tree, str(machine.files / "t"), progress=Once(machine.drop))
     assert picture(machine.files / "t") == picture(tree)
     wait_until(lambda: entries(machine.files) == ["t"], what="the end of the half tree")
 
@@ -217,19 +221,19 @@ def test_a_put_that_stays_cut_leaves_what_was_there(
     target.mkdir()
     (target / "old").write_text("old")
     with pytest.raises(ConnectionLost):
-        transfer.put(remote._shell, tree, str(target), progress=Once(machine.stop))
+        put(remote._shell, tree, str(target), progress=Once(machine.stop))
     wait_until(lambda: entries(machine.files) == ["t"], what="the end of the half tree")
     assert names(target) == ["old"]
 
 
 def test_half_an_archive_is_never_renamed_into_place(remote: SshRemote, machine: Machine, tree: Path) -> None:
     """Cut at any block, even between two members, the stream makes no tree."""
-    blocks = b"".join(transfer._Archive(tree, staged_files(tree)).blocks())
+    blocks = b"".join(Archive(tree, staged_files(tree)).blocks())
     target = str(machine.files / "t")
     end = len(blocks) - 3 * 512
     for cut in (0, 512, 1024, end // 2 // 512 * 512, end):
-        script = transfer._call(transfer._RECEIVE, target, str(machine.files), "", "notes")
-        assert remote._shell.exec(script, stdin=[blocks[:cut]], timeout=30).exit_code != 0
+        script = with_arguments(RECEIVE, target, str(machine.files), "", "notes")
+        assert remote._shell.exec(Program(script, stdin=[blocks[:cut]], timeout=30)).exit_code != 0
         assert entries(machine.files) == []
 
 
@@ -243,7 +247,7 @@ def test_a_file_that_grows_while_it_is_sent_is_an_error(
             file.write(b"x" * 5_000_000)
 
     with pytest.raises(TransferError, match="big changed while it was being sent"):
-        transfer.put(remote._shell, tree, str(machine.files / "t"), progress=Once(grow))
+        put(remote._shell, tree, str(machine.files / "t"), progress=Once(grow))
     wait_until(lambda: entries(machine.files) == [], what="the end of the half tree")
 
 
@@ -251,7 +255,7 @@ def test_a_put_can_be_interrupted(remote: SshRemote, machine: Machine, tree: Pat
     """An interrupt ends a put, and leaves nothing half."""
     interrupt = Interrupt()
     with pytest.raises(Interrupted):
-        transfer.put(
+        put(
             remote._shell,
             tree,
             str(machine.files / "t"),
@@ -465,7 +469,7 @@ def test_a_link_that_is_named_is_followed(remote: SshRemote, machine: Machine, t
 def test_a_pull_that_is_cut_goes_on(remote: SshRemote, machine: Machine, tree: Path, tmp_path: Path) -> None:
     """A connection that breaks in the middle of a pull is mended, and all is here."""
     shutil.copytree(tree, machine.files / "r", symlinks=True)
-    transfer.pull(remote._shell, str(machine.files / "r"), tmp_path / "l", progress=Once(machine.drop))
+    pull(remote._shell, str(machine.files / "r"), tmp_path / "l", progress=Once(machine.drop))
     assert picture(tmp_path / "l/r") == picture(tree)
 
 
@@ -500,7 +504,7 @@ def test_a_large_file_goes_on_at_the_byte(
     source = machine.files / f"large{seed}"
     source.write_bytes(os.urandom(8_000_000) + bytes([seed]) * 17)
     progress = Cutting(machine, *cuts)
-    pulled = transfer.pull(connecting()._shell, str(source), local, progress=progress, resumable=1)
+    pulled = pull(connecting()._shell, str(source), local, progress=progress, resumable=1)
     assert (local / source.name).read_bytes() == source.read_bytes()
     assert pulled is not None
     assert pulled.bytes == progress.received == source.stat().st_size
@@ -518,7 +522,7 @@ def test_a_file_that_was_cut_and_changed_is_fetched_anew(
         machine.drop()
         source.write_bytes(b"b" * 8_000_000)
 
-    transfer.pull(remote._shell, str(source), tmp_path / "l", progress=Once(change), resumable=1)
+    pull(remote._shell, str(source), tmp_path / "l", progress=Once(change), resumable=1)
     assert (tmp_path / "l/large").read_bytes() == b"b" * 8_000_000
 
 
@@ -530,7 +534,7 @@ def test_what_arrived_whole_before_a_cut_is_not_fetched_again(
     for number in range(40):
         (machine.files / f"r/{number:02}").write_bytes(os.urandom(400_000))
     progress = Cutting(machine, 8_000_000)
-    transfer.pull(remote._shell, str(machine.files / "r"), tmp_path / "l", progress=progress)
+    pull(remote._shell, str(machine.files / "r"), tmp_path / "l", progress=progress)
     assert picture(tmp_path / "l/r") == picture(machine.files / "r")
     assert progress.received < 17_000_000
     check_sums(tmp_path / "l")
@@ -540,14 +544,14 @@ def test_a_pull_that_remembers_fetches_only_what_changed(
     remote: SshRemote, machine: Machine, tmp_path: Path
 ) -> None:
     """Files that are as they were, and still here, are counted but not sent; the others are."""
-    root, local, seen = machine.files / "ckpt", tmp_path / "l", transfer.Seen()
+    root, local, seen = machine.files / "ckpt", tmp_path / "l", Seen()
     (root / "1").mkdir(parents=True)
     for name in ("1/same", "1/changes", "1/lost here"):
         (root / name).write_bytes(b"1" * 1000)
 
     def received() -> int:
         progress = Cutting(machine)
-        pulled = transfer.pull(remote._shell, str(root), local, progress=progress, seen=seen)
+        pulled = pull(remote._shell, str(root), local, progress=progress, seen=seen)
         assert picture(local / "ckpt") == picture(root)
         assert pulled is not None
         assert pulled.files == len(names(root))
@@ -573,7 +577,7 @@ def test_a_file_that_changes_while_it_is_read_is_fetched_again(
     def change() -> None:
         path.write_bytes(b"b" * 20_000_000)
 
-    pulled = transfer.pull(remote._shell, str(path), tmp_path / "l", progress=Once(change))
+    pulled = pull(remote._shell, str(path), tmp_path / "l", progress=Once(change))
     assert pulled is not None
     assert pulled.verified
     assert (tmp_path / "l/r").read_bytes() == path.read_bytes()
@@ -666,7 +670,7 @@ def test_paths_that_cannot_be_pulled_are_refused(remote: SshRemote, tmp_path: Pa
 def test_names_that_lead_out_are_refused(name: str) -> None:
     """A pod cannot name a file outside the folder it is pulled into."""
     with pytest.raises(TransferError, match="cannot be stored here"):
-        transfer._check_name(name)
+        check_name(name)
 
 
 def test_busybox_alone_will_do_both_ways(

@@ -13,7 +13,7 @@ from rpd.remote.ssh import SshRemote
 from rpd.remote.transfer import delta
 from rpd.remote.transfer.put import put
 
-from .conftest import Connect, Machine, wait_until
+from ..conftest import Connect, Machine, wait_until
 
 
 def picture(root: Path) -> dict[str, object]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from rpd.remote.transfer import read_sums
+from rpd.remote.transfer.sums import read_sums
 from rpd.values.report import NodeReport
 
 

@@ -27,7 +27,7 @@ from dataclasses import dataclass
 
 from rpd.errors import CommandTimeout, ConnectionLost, Interrupted, PodLost, RemoteError
 from rpd.remote.protocol import Command, Output
-from rpd.remote.shell import DeadlinePassed, Disconnected, Interrupt, Shell
+from rpd.remote.shell import DeadlinePassed, Disconnected, Interrupt, Program, Shell
 from rpd.values.step import Completed
 
 TAIL_LINES = 20
@@ -292,7 +292,7 @@ def probe(shell: Shell) -> dict[str, str]:
     """Return facts about the pod; those that cannot be had are left out. Never raises RemoteError."""
     script = f"{_LOAD_ENVIRONMENT}\n_rpd_main() {{ _rpd_load_environment /proc/1/environ\n{_PROBE}\n}}\n_rpd_main\n"
     try:
-        ended = shell.exec(script, timeout=30.0)
+        ended = shell.exec(Program(script, timeout=30.0))
     except RemoteError:
         return {}
     pairs = (line.partition("=") for line in ended.stdout.decode(errors="replace").splitlines())
@@ -358,7 +358,8 @@ class _Following:
         script = _script(
             _FIND_FOLDER + _KILL, f"_rpd_find {self._key} || return 0", f"_rpd_kill {grace} {last}"
         )
-        self._patiently(lambda: self._shell.exec(script, timeout=self._command.grace + _KILL_SECONDS + 10.0))
+        ending = Program(script, timeout=self._command.grace + _KILL_SECONDS + 10.0)
+        self._patiently(lambda: self._shell.exec(ending))
         if self._started:
             self._interrupt = Interrupt()  # the request was heard: the rest of the log is still wanted
             self._patiently(lambda: self._follow(_DRAIN_SECONDS))
@@ -385,7 +386,8 @@ class _Following:
 
     def _follow(self, seconds: float | None) -> _Report:
         """Start the command unless it is known to be started, and pass its log on from where it was left."""
-        stream = self._shell.open(self._script(), timeout=seconds, interrupt=self._interrupt)
+        program = Program(self._script(), timeout=seconds, interrupt=self._interrupt)
+        stream = self._shell.open(program)
         try:
             while data := stream.read():
                 self._note_start(stream.errors())

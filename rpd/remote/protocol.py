@@ -1,6 +1,6 @@
 """The seam between a pod handle and the machine behind it: what can be done there, whoever does it.
 
-``execute.ssh`` does it over SSH; the dry run writes it down instead.
+The package ``ssh`` does it over SSH; the dry run (``recorder``) does nothing.
 """
 
 from __future__ import annotations

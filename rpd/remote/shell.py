@@ -1,17 +1,23 @@
 """One program on a pod: its bytes in and out, its exit code, a deadline, and what a break in between means.
 
-Commands and transfers are written against ``Shell``; ``execute.ssh`` is the one that speaks SSH.
+Commands and transfers are written against ``Shell``; the package ``ssh`` is the one that speaks SSH.
 """
 
 from __future__ import annotations
 
+import shlex
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from dataclasses import dataclass, field
+from typing import ClassVar, Protocol, TypeVar
 
 from rpd.errors import Cause, ConnectionLost, Interrupted, RemoteError
+
+T = TypeVar("T")
+
+TRIES = 3
+"""How often in all something short is tried over a connection that breaks each time."""
 
 
 class Disconnected(ConnectionLost):
@@ -85,6 +91,27 @@ class Interrupt:
                 self._wakers.remove(wake)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Program:
+    """A script for POSIX sh, and how long it may take.
+
+    ``timeout`` (seconds) is for the whole of it, ``stall`` for no byte either way; ``interrupt`` may end it sooner.
+    Without ``stdin`` the script itself travels over standard input and runs only if all of it arrived, so that it may
+    hold secrets and is in no argument list. With ``stdin`` the script is an argument and reads those bytes.
+    """
+
+    script: str = field(kw_only=False)
+    stdin: Iterable[bytes] | None = None
+    timeout: float | None = None
+    stall: float | None = None
+    interrupt: Interrupt | None = None
+
+
+def with_arguments(script: str, *arguments: str) -> str:
+    """Return ``script`` with ``$1`` and so on set."""
+    return f"set -- {' '.join(map(shlex.quote, arguments))}\n{script}"
+
+
 class Stream(Protocol):
     """A running program. Every method raises Disconnected, DeadlinePassed and Interrupted."""
 
@@ -108,34 +135,24 @@ class Stream(Protocol):
 class Shell(Protocol):
     """A pod on which POSIX sh scripts can be run."""
 
-    def open(
-        self,
-        script: str,
-        *,
-        stdin: Iterable[bytes] | None = None,
-        timeout: float | None = None,
-        stall: float | None = None,
-        interrupt: Interrupt | None = None,
-    ) -> Stream:
-        """Run ``script`` by ``sh``; ``timeout`` (seconds) is for the whole of it, ``stall`` for no byte either way.
-
-        Without ``stdin`` the script itself travels over standard input and runs only if all of it arrived, so that it
-        may hold secrets and is in no argument list. With ``stdin`` the script is an argument and reads those bytes.
-        """
+    def open(self, program: Program) -> Stream:
+        """Begin to run ``program``. Raises Disconnected; ConnectionLost after the shell was closed."""
         ...
 
-    def exec(
-        self,
-        script: str,
-        *,
-        stdin: Iterable[bytes] | None = None,
-        timeout: float | None = None,
-        stall: float | None = None,
-        interrupt: Interrupt | None = None,
-    ) -> Ended:
-        """Run ``script`` as ``open`` does and wait for its end."""
+    def exec(self, program: Program) -> Ended:
+        """Run ``program`` to its end. Raises what ``open`` and the methods of ``Stream`` raise."""
         ...
 
     def reconnect(self, interrupt: Interrupt | None = None) -> None:
         """Return once scripts can be run again. Raises PodLost if the pod is gone, ConnectionLost after a deadline."""
         ...
+
+
+def mended(shell: Shell, act: Callable[[], T], interrupt: Interrupt | None = None) -> T:
+    """Do ``act``, which may be done again, over a connection that is mended between tries. Raises the last error."""
+    for _ in range(TRIES - 1):
+        try:
+            return act()
+        except Disconnected:
+            shell.reconnect(interrupt)
+    return act()

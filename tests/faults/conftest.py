@@ -303,7 +303,7 @@ sys.exit(main())
 """
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(
-    ["pytest", "rpd.cli.run", "rpd.pipeline.run", "rpd.remote.ssh", "rpd.remote.transfer", "runpod", "rich"]
+    ["pytest", "rpd.cli.run", "rpd.pipeline.run", "rpd.remote.ssh", "runpod", "rich"]
 )
 
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from rpd.errors import CommandTimeout, ConnectionLost, Interrupted, PodLost, RemoteError
 from rpd.remote.commands import _LOAD_ENVIRONMENT, Tail, exports, folder_name, is_out_of_memory
 from rpd.remote.protocol import Command
+from rpd.remote.shell import Program
 from rpd.remote.ssh import SshRemote
 from rpd.values.step import Completed
 from tests.remote.conftest import Connect, Machine
@@ -316,7 +317,7 @@ def test_the_environment_of_pid_1_fills_in_what_the_session_lacks(remote: SshRem
     pairs = {"ODD": value, "HOME": "/other", "PATH": "/opt/bin:/bin", "BAD-NAME": "1", "1X": "2", "EMPTY": ""}
     environ.write_bytes(b"".join(f"{name}={text}\0".encode() for name, text in pairs.items()))
     script = f'{_LOAD_ENVIRONMENT}\n_rpd_load_environment {environ}; printf "%s\\0" "$ODD" "$HOME" "$PATH" "${{EMPTY-no}}"'
-    odd, home, path, empty, _ = remote._shell.exec(script).stdout.decode().split("\0")
+    odd, home, path, empty, _ = remote._shell.exec(Program(script)).stdout.decode().split("\0")
     assert (odd, empty) == (value, "")
     assert home != "/other"
     assert path.startswith("/opt/bin:/bin:")

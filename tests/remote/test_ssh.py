@@ -15,7 +15,7 @@ import pytest
 from rpd.errors import ConnectionLost, Interrupted, PodLost, PodNotReady
 from rpd.remote.keys import RunKeys, make_keypair
 from rpd.remote.protocol import Command
-from rpd.remote.shell import DeadlinePassed, Disconnected, Interrupt
+from rpd.remote.shell import DeadlinePassed, Disconnected, Interrupt, Program
 from rpd.remote.ssh import SshRemote, connect
 from rpd.values.pod import SshEndpoint
 from tests.remote.conftest import Connect, Machine
@@ -114,34 +114,37 @@ def test_a_changed_host_key_while_reconnecting_is_refused(connecting: Connect, m
 def test_both_directions_flow_at_once(remote: SshRemote) -> None:
     """Megabytes go in while megabytes come out."""
     data = os.urandom(1 << 16) * 64
-    ended = remote._shell.exec("cat", stdin=[data[:100], data[100:]], timeout=DEADLINE)
+    ended = remote._shell.exec(Program("cat", stdin=[data[:100], data[100:]], timeout=DEADLINE))
     assert len(ended.stdout) == len(data)
     assert ended.stdout == data
 
 
 def test_much_on_standard_error_blocks_nothing(remote: SshRemote) -> None:
     """Megabytes on standard error arrive beside a silent standard output."""
-    ended = remote._shell.exec("head -c 3000000 /dev/zero >&2; echo done; exit 3", timeout=DEADLINE)
+    ended = remote._shell.exec(Program("head -c 3000000 /dev/zero >&2; echo done; exit 3", timeout=DEADLINE))
     assert (ended.exit_code, ended.stdout, len(ended.stderr)) == (3, b"done\n", 3000000)
 
 
 def test_a_deadline_ends_the_wait_for_a_program(remote: SshRemote) -> None:
     """A program that says nothing is waited for no longer than allowed."""
     with pytest.raises(DeadlinePassed):
-        remote._shell.exec("sleep 60", timeout=0.3)
+        remote._shell.exec(Program("sleep 60", timeout=0.3))
 
 
 def test_a_deadline_holds_for_a_program_that_talks_on(remote: SshRemote) -> None:
     """Endless output does not put the deadline off."""
     with pytest.raises(DeadlinePassed):
-        remote._shell.exec("yes", timeout=0.5)
+        remote._shell.exec(Program("yes", timeout=0.5))
 
 
 def test_a_stall_ends_the_wait_only_if_nothing_moves(remote: SshRemote) -> None:
     """A program that keeps talking is no stall; one that falls silent is."""
-    assert remote._shell.exec("for i in 1 2 3 4; do echo; sleep 0.2; done", stall=0.6).stdout == b"\n" * 4
+    assert (
+        remote._shell.exec(Program("for i in 1 2 3 4; do echo; sleep 0.2; done", stall=0.6)).stdout
+        == b"\n" * 4
+    )
     with pytest.raises(DeadlinePassed, match=r"nothing moved for 0\.3 s"):
-        remote._shell.exec("echo; sleep 60", stall=0.3)
+        remote._shell.exec(Program("echo; sleep 60", stall=0.3))
 
 
 def test_half_a_script_does_nothing(remote: SshRemote, machine: Machine) -> None:
@@ -154,7 +157,7 @@ def test_half_a_script_does_nothing(remote: SshRemote, machine: Machine) -> None
     script = following._script()
     for cut in range(len(script) // 20, len(script) - len("_rpd_main\n"), len(script) // 20):
         with contextlib.suppress(Disconnected):
-            remote._shell.exec(script[:cut], timeout=DEADLINE)
+            remote._shell.exec(Program(script[:cut], timeout=DEADLINE))
     assert not (machine.home / ".rpd").exists()
     assert not (machine.files / "made").exists()
 
@@ -167,7 +170,7 @@ def test_what_an_input_iterable_raises_reaches_the_caller(remote: SshRemote) -> 
         raise LookupError("no more")
 
     with pytest.raises(LookupError, match="no more"):
-        remote._shell.exec("cat >/dev/null", stdin=broken(), timeout=DEADLINE)
+        remote._shell.exec(Program("cat >/dev/null", stdin=broken(), timeout=DEADLINE))
 
 
 def test_after_close_nothing_is_tried(remote: SshRemote) -> None:

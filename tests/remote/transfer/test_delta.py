@@ -9,8 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rpd.remote import delta, transfer
 from rpd.remote.ssh import SshRemote
+from rpd.remote.transfer import delta
+from rpd.remote.transfer.put import put
 from tests.remote.conftest import Connect, Machine
 from tests.waiting import wait_until
 
@@ -48,7 +49,7 @@ class Sent:
 def send(remote: SshRemote, tree: Path, target: Path) -> int:
     """Put the tree; return how many bytes of files were sent."""
     sent = Sent()
-    staged = transfer.put(remote._shell, tree, str(target), progress=sent)
+    staged = put(remote._shell, tree, str(target), progress=sent)
     assert picture(target) == picture(tree)
     assert [path.name for path in target.parent.iterdir()] == [target.name]
     assert staged.bytes == sum(
@@ -166,7 +167,7 @@ def test_a_cut_in_a_change_is_mended(remote: SshRemote, machine: Machine, tree: 
     target = machine.files / "t"
     send(remote, tree, target)
     (tree / "new").write_bytes(os.urandom(300_000))
-    transfer.put(remote._shell, tree, str(target), progress=Sent(machine.drop))
+    put(remote._shell, tree, str(target), progress=Sent(machine.drop))
     assert picture(target) == picture(tree)
     wait_until(lambda: len(list(machine.files.iterdir())) == 1, what="the end of the half tree")
 
@@ -184,9 +185,7 @@ def test_a_soft_tree_is_compressed_on_a_slow_line(
         """Put by a clock that makes the line so fast; return which of the streams were gzipped."""
         machine.commands.clear()
         sent, target = Sent(), machine.files / f"{tree.name}{bytes_per_second:g}"
-        transfer.put(
-            remote._shell, tree, str(target), progress=sent, clock=lambda: sent.bytes / bytes_per_second
-        )
+        put(remote._shell, tree, str(target), progress=sent, clock=lambda: sent.bytes / bytes_per_second)
         assert picture(target) == picture(tree)
         return [" -z " in line for line in machine.commands if "rpd-put" in line]
 

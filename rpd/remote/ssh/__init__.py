@@ -1,0 +1,12 @@
+"""The only door to fabric and paramiko: a pod over one SSH connection that mends itself.
+
+What fabric, paramiko and sockets raise ends here, as Disconnected, ConnectionLost or PodLost.
+"""
+
+from __future__ import annotations
+
+from rpd.remote.ssh.hostkey import HostKeyChanged
+from rpd.remote.ssh.remote import SshRemote, connect
+from rpd.remote.ssh.shell import GIVE_UP_SECONDS
+
+__all__ = ["GIVE_UP_SECONDS", "HostKeyChanged", "SshRemote", "connect"]

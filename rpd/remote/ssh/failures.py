@@ -1,0 +1,30 @@
+"""What fabric, paramiko and sockets raise when a connection fails, and how that reads."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import paramiko
+
+FAILURES = (OSError, EOFError, paramiko.SSHException)
+"""EOFError: the peer closed in mid-message."""
+
+
+def reason(error: BaseException) -> str:
+    """Return a foreign error in words for a person."""
+    if isinstance(error, paramiko.ssh_exception.NoValidConnectionsError):
+        return "; ".join(sorted({str(inner.strerror or inner) for inner in error.errors.values()}))
+    if isinstance(error, paramiko.AuthenticationException):
+        return f"the pod does not accept the run's key (yet): {error}"
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    if isinstance(error, EOFError):
+        return "the far end closed the connection"
+    return str(error) or type(error).__name__
+
+
+def close_quietly(closable: Any) -> None:
+    """Close a channel or connection that may be broken."""
+    with contextlib.suppress(*FAILURES):
+        closable.close()

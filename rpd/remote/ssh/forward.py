@@ -1,0 +1,68 @@
+"""A local port forwarded to the pod, over whichever connection is up."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from rpd.errors import ConnectionLost
+from rpd.remote.ssh.connection import PACKET_BYTES
+from rpd.remote.ssh.failures import FAILURES, close_quietly
+
+
+class Forward:
+    """One listening thread, and two for each connection through it.
+
+    ``open_channel`` opens a channel to the port on the pod; what it raises of ConnectionLost ends that one connection.
+    Raises ConnectionLost where the local port cannot be had.
+    """
+
+    def __init__(self, open_channel: Callable[[], Any], remote_port: int, local_port: int) -> None:
+        self._open_channel = open_channel
+        try:
+            self._listener = socket.create_server(("127.0.0.1", local_port))
+        except OSError as error:
+            raise ConnectionLost(
+                f"cannot listen on 127.0.0.1:{local_port} to forward port {remote_port}: {error.strerror}"
+            ) from error
+        self.port: int = self._listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True, name=f"rpd-forward-{self.port}").start()
+
+    def close(self) -> None:
+        """Listen no more."""
+        # shutdown wakes the thread in accept; close alone does not.
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=(client,), daemon=True, name="rpd-forward").start()
+
+    def _serve(self, client: socket.socket) -> None:
+        with client:
+            try:
+                channel = self._open_channel()
+            except ConnectionLost:
+                return
+            back = threading.Thread(target=_pump, args=(channel, client), daemon=True, name="rpd-forward")
+            back.start()
+            _pump(client, channel)
+            back.join()
+            close_quietly(channel)
+
+
+def _pump(source: Any, target: Any) -> None:
+    """Copy until the source ends, then tell the target."""
+    with contextlib.suppress(*FAILURES):
+        while data := source.recv(PACKET_BYTES):
+            target.sendall(data)
+    with contextlib.suppress(*FAILURES):
+        target.shutdown(socket.SHUT_WR)

@@ -1,0 +1,45 @@
+"""The pinned host key: a pod is who it was when it was first seen."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import paramiko
+
+from rpd.errors import ConnectionLost
+
+
+class HostKeyChanged(ConnectionLost):
+    """The machine answers with another host key than the one pinned for this pod."""
+
+
+class PinnedHostKey(paramiko.MissingHostKeyPolicy):  # type: ignore[misc]
+    """Accepts the first host key of a pod, notes it in a known_hosts file under the pod's id, and holds it to that."""
+
+    _writing = threading.Lock()
+
+    def __init__(self, known_hosts: Path, alias: str) -> None:
+        self._known_hosts = known_hosts
+        self._alias = alias
+
+    def missing_host_key(self, client: Any, hostname: str, key: Any) -> None:  # noqa: ARG002 - paramiko calls it so
+        """Take ``key`` or raise HostKeyChanged. Nothing is loaded into the client, so paramiko asks here each time."""
+        with self._writing:
+            pinned = self._pinned()
+            if pinned is None:
+                self._known_hosts.parent.mkdir(parents=True, exist_ok=True)
+                with self._known_hosts.open("a", encoding="ascii") as file:
+                    file.write(f"{self._alias} {key.get_name()} {key.get_base64()}\n")
+                return
+        if pinned.get(key.get_name()) != key:
+            raise HostKeyChanged(
+                f"{hostname}: the host key is not the one pinned for pod {self._alias} in {self._known_hosts}. Another "
+                "machine answers at this address, or the pod was reset; if the latter, delete its line there."
+            )
+
+    def _pinned(self) -> Any:
+        if not self._known_hosts.exists():
+            return None
+        return paramiko.HostKeys(str(self._known_hosts)).lookup(self._alias)

@@ -1,0 +1,51 @@
+"""The console, lent to a program on the pod, over a session channel."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from rpd.remote.console import Console
+from rpd.remote.ssh.connection import PACKET_BYTES
+from rpd.remote.ssh.failures import FAILURES
+
+NO_EXIT_CODE = 255
+
+
+def lend(console: Console, channel: Any) -> int:
+    """Connect the console with a program until that ends; return its exit code, 255 where it has none."""
+    with console.lent(_Typing(channel)):
+        errors = threading.Thread(
+            target=_pour, args=(channel.recv_stderr, console.write_error), daemon=True, name="rpd-stderr"
+        )
+        errors.start()
+        _pour(channel.recv, console.write)
+        errors.join()
+        code: int = channel.recv_exit_status()
+    return code if code >= 0 else NO_EXIT_CODE
+
+
+def _pour(receive: Callable[[int], bytes], write: Callable[[bytes], object]) -> None:
+    while data := receive(PACKET_BYTES):
+        write(data)
+
+
+class _Typing:
+    """What a console does to the program on the pod; a broken connection is met by whoever reads from it."""
+
+    def __init__(self, channel: Any) -> None:
+        self._channel = channel
+
+    def typed(self, data: bytes) -> None:
+        with contextlib.suppress(*FAILURES):
+            self._channel.sendall(data)
+
+    def ended(self) -> None:
+        with contextlib.suppress(*FAILURES):
+            self._channel.shutdown_write()
+
+    def resized(self, columns: int, lines: int) -> None:
+        with contextlib.suppress(*FAILURES):
+            self._channel.resize_pty(width=columns, height=lines)

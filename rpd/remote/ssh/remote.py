@@ -1,0 +1,143 @@
+"""A pod reached over SSH: the ``Remote`` of real runs."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from rpd.errors import ConnectionLost
+from rpd.remote import commands, session
+from rpd.remote.console import Console
+from rpd.remote.protocol import Command, Feed, Output, Progress, Remote
+from rpd.remote.shell import Interrupt, Program, mended
+from rpd.remote.ssh.failures import FAILURES, close_quietly, reason
+from rpd.remote.ssh.lending import lend
+from rpd.remote.ssh.shell import GIVE_UP_SECONDS, SshShell
+from rpd.remote.transfer.pull import pull
+from rpd.remote.transfer.put import put
+from rpd.remote.transfer.seen import Seen
+from rpd.remote.transfer.write import write
+from rpd.values.pod import SshEndpoint
+from rpd.values.step import Completed, Pulled, Staged
+
+_HAND_OVER_SECONDS = 30.0
+
+
+def connect(
+    endpoint: SshEndpoint,
+    *,
+    private_key: Path,
+    known_hosts: Path,
+    pod_id: str,
+    timeout: float,
+    is_alive: Callable[[], bool | None],
+    give_up: float = GIVE_UP_SECONDS,
+    interrupt: Interrupt | None = None,
+) -> Remote:
+    """Return a Remote over SSH, once a first command has run on the pod.
+
+    Tries again for ``timeout`` seconds: sshd comes up, and gets its keys, well after RunPod says RUNNING. The host key
+    is pinned at first sight in ``known_hosts`` under ``pod_id`` (an address is soon another pod's). ``is_alive`` asks
+    RunPod about the pod: True, False (gone) or None (it does not say); it is also asked whenever the connection is
+    lost, which is mended for up to ``give_up`` seconds. Raises PodNotReady (with the last reason), PodLost,
+    ConnectionLost (another host key), Interrupted.
+    """
+    shell = SshShell(
+        endpoint,
+        private_key=private_key,
+        known_hosts=known_hosts,
+        pod_id=pod_id,
+        is_alive=is_alive,
+        give_up=give_up,
+    )
+    try:
+        shell.await_ready(timeout, interrupt or Interrupt())
+    except BaseException:
+        shell.close()
+        raise
+    return SshRemote(shell)
+
+
+class SshRemote:
+    """What can be done on a pod, done over its shell."""
+
+    def __init__(self, shell: SshShell) -> None:
+        self._shell = shell
+        self._interrupt = Interrupt()
+
+    def probe(self) -> Mapping[str, str]:
+        return commands.probe(self._shell)
+
+    def run(self, command: Command, output: Output) -> Completed:
+        return commands.run(self._shell, command, output, self._interrupt)
+
+    def put(
+        self, local: Path, remote: str, *, exclude: Sequence[str] = (), progress: Progress | None = None
+    ) -> Staged:
+        try:
+            return put(
+                self._shell, local, remote, exclude=exclude, interrupt=self._interrupt, progress=progress
+            )
+        finally:
+            self._interrupt.clear()
+
+    def pull(
+        self,
+        remote: str,
+        local: Path,
+        *,
+        required: bool = True,
+        exclude: Sequence[str] = (),
+        seen: object = None,
+    ) -> Pulled | None:
+        known = seen if isinstance(seen, Seen) else None
+        return pull(self._shell, remote, local, required=required, exclude=exclude, seen=known)
+
+    def new_seen(self) -> object:
+        return Seen()
+
+    def write(self, remote: str, data: bytes, *, mode: int = 0o644) -> None:
+        write(self._shell, remote, data, mode=mode)
+
+    def forward(self, remote_port: int, local_port: int = 0) -> int:
+        return self._shell.forward(remote_port, local_port)
+
+    def script(self, text: str, *, timeout: float) -> str:
+        ended = mended(self._shell, lambda: self._shell.exec(Program(text, timeout=timeout)))
+        return ended.stdout.decode(errors="replace")
+
+    def feed(self, script: str) -> Feed:
+        self._shell.mend()
+        return self._shell.feed(script)
+
+    def follow(self, key: str, offset: int, output: Output) -> Completed:
+        """Follow the log of a command that another driver started, from a byte on. Raises ConnectionLost, PodLost."""
+        return commands.attach(self._shell, key, offset, output)
+
+    def interactive(self, script: str, console: Console) -> int:
+        """Run a sh script with the console for its input and output and return its exit code.
+
+        255 stands for an end without one, as with ``ssh``: a signal, or a connection that broke. The script may hold
+        secrets: it waits on tmpfs, readable by root alone, until it begins. Raises RemoteError, ConnectionLost.
+        """
+        path = self.script(session.hand_over(script), timeout=_HAND_OVER_SECONDS).strip()
+        channel = self._shell.new_channel("session")
+        try:
+            if console.is_terminal:
+                columns, lines = console.size()
+                channel.get_pty(term=console.term, width=columns, height=lines)
+            channel.exec_command(f"exec sh {shlex.quote(path)}")
+            return lend(console, channel)
+        except BrokenPipeError:
+            raise  # whoever read our output has gone
+        except FAILURES as error:
+            raise ConnectionLost(f"the SSH connection broke: {reason(error)}") from error
+        finally:
+            close_quietly(channel)
+
+    def interrupt(self) -> None:
+        self._interrupt.request()
+
+    def close(self) -> None:
+        self._shell.close()

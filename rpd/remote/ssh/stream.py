@@ -1,0 +1,181 @@
+"""One program on a session channel, watched for a deadline, a stall, an interrupt and a dead connection."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable
+from typing import Any, Protocol
+
+from rpd.remote.shell import DeadlinePassed, Disconnected, Ended, Interrupt, Program
+from rpd.remote.ssh.connection import PACKET_BYTES
+from rpd.remote.ssh.failures import FAILURES, close_quietly
+
+_QUIET_SECONDS = 20.0
+
+
+class Line(Protocol):
+    """The connection a stream goes over, as far as the stream cares."""
+
+    def check_open(self) -> None:
+        """Raise ConnectionLost if it was closed on purpose."""
+        ...
+
+    def answers(self) -> bool:
+        """Whether the far end still answers."""
+        ...
+
+
+class SshStream:
+    """The ``Stream`` over one channel; its input is written by a thread, so that neither side waits for the other.
+
+    What comes before ``mark`` on standard output is dropped.
+    """
+
+    def __init__(
+        self, line: Line, channel: Any, program: Program, *, mark: bytes, stdin: Iterable[bytes]
+    ) -> None:
+        self._line = line
+        self._channel = channel
+        self._mark = mark
+        self._timeout = program.timeout
+        self._deadline = None if program.timeout is None else time.monotonic() + program.timeout
+        self._stall = program.stall
+        self._moved = time.monotonic()
+        self._interrupt = program.interrupt or Interrupt()
+        self._stderr = bytearray()
+        self._written = 0
+        self._failure: BaseException | None = None
+        self._closed = False
+        channel.settimeout(_QUIET_SECONDS)
+        self._writer: threading.Thread | None = None
+        if isinstance(stdin, list) and sum(map(len, stdin)) <= PACKET_BYTES:
+            # Fits into any window: no thread is needed to write it.
+            self._write(stdin)
+        else:
+            self._writer = threading.Thread(target=self._write, args=(stdin,), daemon=True, name="rpd-stdin")
+            self._writer.start()
+
+    def read(self, size: int = 1 << 20, /) -> bytes:
+        with self._interrupt.waking(self.close):
+            if self._mark:
+                return self._read_marked(size)
+            return self._receive(size)
+
+    def errors(self) -> bytes:
+        while self._channel.recv_stderr_ready():
+            self._stderr += self._channel.recv_stderr(1 << 20)
+        return bytes(self._stderr)
+
+    def finish(self) -> Ended:
+        stdout = bytearray()
+        while data := self.read():
+            stdout += data
+        with self._interrupt.waking(self.close):
+            code = self._exit_code()
+        if self._writer is not None:
+            self._writer.join(_QUIET_SECONDS)
+        if self._failure is not None:
+            raise self._failure
+        return Ended(exit_code=code, stdout=bytes(stdout), stderr=self.errors())
+
+    def close(self) -> None:
+        self._closed = True
+        close_quietly(self._channel)
+
+    def _read_marked(self, size: int) -> bytes:
+        seen = bytearray()
+        while self._mark not in seen:
+            data = self._receive(size)
+            if not data:
+                self._mark = b""
+                return bytes(data)
+            seen += data
+        rest = bytes(seen.partition(self._mark)[2])
+        self._mark = b""
+        return rest or self._receive(size)
+
+    def _receive(self, size: int) -> bytes:
+        """Return the next bytes; at a silence see to standard error, the deadline and the connection."""
+        while True:
+            self._check()
+            self._channel.settimeout(self._patience())
+            written = self._written
+            try:
+                data: bytes = self._channel.recv(size)
+            except TimeoutError:
+                self.errors()
+                self._check()
+                if written != self._written:
+                    self._moved = time.monotonic()
+                else:
+                    self._check_silence()
+                continue
+            if not data:
+                self._check()
+            self._moved = time.monotonic()
+            return data
+
+    def _exit_code(self) -> int:
+        while not self._channel.status_event.wait(self._patience()):
+            self._check()
+            self._check_silence()
+        self._check()
+        code: int = self._channel.recv_exit_status()
+        if code < 0:
+            # No exit status: the connection is gone, or sshd's child was killed. Either way its end is unknown.
+            raise Disconnected("the SSH connection broke before the command's end was known")
+        return code
+
+    def _patience(self) -> float:
+        """Return how long to wait for bytes before looking around."""
+        now = time.monotonic()
+        left = _QUIET_SECONDS if self._deadline is None else self._deadline - now
+        if self._stall is not None:
+            left = min(left, self._moved + self._stall - now)
+        return max(0.001, min(_QUIET_SECONDS, left))
+
+    def _is_patient(self) -> bool:
+        """Whether the last wait was a long one, so that the silence may mean a dead connection."""
+        return self._patience() == _QUIET_SECONDS
+
+    def _check(self) -> None:
+        """Raise what ended the stream from this side, if anything did."""
+        if self._failure is not None:
+            raise self._failure
+        self._line.check_open()
+        self._interrupt.check("a command on the pod")
+        if self._deadline is not None and time.monotonic() >= self._deadline:
+            self.close()
+            raise DeadlinePassed(f"no end within {self._timeout:g} s")
+
+    def _check_silence(self) -> None:
+        """Raise DeadlinePassed after a stall, and Disconnected if the far end does not answer at all."""
+        if self._stall is not None and time.monotonic() - self._moved >= self._stall:
+            self.close()
+            raise DeadlinePassed(f"nothing moved for {self._stall:g} s")
+        if self._is_patient() and not self._line.answers():
+            self.close()
+            raise Disconnected("the SSH connection is silent")
+
+    def _write(self, data: Iterable[bytes]) -> None:
+        try:
+            for chunk in data:
+                self._send(memoryview(chunk))
+            self._channel.shutdown_write()
+        except FAILURES:
+            # The reader meets the broken channel itself, and knows better what it means.
+            return
+        except BaseException as error:  # noqa: BLE001 - carried to the thread that waits for the end
+            self._failure = error
+            self.close()
+
+    def _send(self, view: memoryview) -> None:
+        while view and not self._closed:
+            try:
+                sent = self._channel.send(view[: 1 << 20])
+            except TimeoutError:
+                # A full window: the far end is slow. Whether it is dead is for the reader to find out.
+                continue
+            self._written += sent
+            view = view[sent:]

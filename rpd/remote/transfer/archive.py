@@ -1,0 +1,140 @@
+"""The tar stream of a staged tree."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tarfile
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from rpd.errors import TransferError
+from rpd.project.ignore import Kind, StagedFile, tree_digest
+from rpd.remote.protocol import Progress
+from rpd.remote.transfer import delta
+from rpd.remote.transfer.pace import Pace
+
+_CHUNK = 1 << 20
+_TREE, _END = "tree", "end"
+
+
+class Archive:
+    """A tar stream of staged files but those the pod keeps, with the sha256 of each as it goes by."""
+
+    def __init__(
+        self,
+        local: Path,
+        files: Sequence[StagedFile],
+        stamp: str = "",
+        kept: Mapping[str, str] = MappingProxyType({}),
+        progress: Progress | None = None,
+        pace: Pace | None = None,
+    ) -> None:
+        self._local = local
+        self._list = files
+        self._stamp = stamp
+        self._kept = kept
+        self._progress = progress
+        self._pace = pace
+        self._contents: list[tuple[StagedFile, str]] = []
+        self._done = 0
+        self._total = sum(file.size for file in files if file.name not in kept)
+
+    def about(self) -> dict[str, Any]:
+        """Return digest, number of files and bytes of the tree, once all its blocks were taken."""
+        return {
+            "tree_sha256": tree_digest(self._contents),
+            "files": sum(file.kind is not Kind.FOLDER for file in self._list),
+            "bytes": sum(file.size for file in self._list),
+        }
+
+    def blocks(self) -> Iterator[bytes]:
+        """Yield the archive: everything under ``tree``, notes, then ``end``, which proves that nothing is missing."""
+        if self._local.is_dir():
+            yield self._root(_TREE, at_least=0o700 if self._kept else 0)
+            for file in self._list:
+                if file.name in self._kept:
+                    self._contents.append((file, self._kept[file.name]))
+                else:
+                    yield from self._member_blocks(f"{_TREE}/{file.name}", file)
+        else:
+            yield from self._member_blocks(_TREE, self._list[0])
+        if self._kept:
+            yield from _small_file("keep", "".join(f"./{name}\0" for name in self._kept))
+            yield from _small_file("folders", b"".join(self._folders()))
+        if self._stamp:
+            yield from _small_file("note", f"{self._stamp}\n{json.dumps(self.about())}\n")
+            yield from _small_file("list", delta.sent_list(self._contents))
+        yield from _small_file(_END, "")
+        yield bytes(2 * tarfile.BLOCKSIZE)
+
+    def _root(self, name: str, *, at_least: int = 0) -> bytes:
+        status = self._local.stat()
+        info = _member(name, tarfile.DIRTYPE, status.st_mode & 0o777 | at_least)
+        info.mtime = int(status.st_mtime)
+        return info.tobuf(tarfile.GNU_FORMAT, "utf-8", "surrogateescape")
+
+    def _folders(self) -> Iterator[bytes]:
+        """Yield an archive of the folders alone: kept files that are put into them change times and modes."""
+        yield self._root(".")
+        for file in self._list:
+            if file.kind is Kind.FOLDER:
+                info = _member(f"./{file.name}", tarfile.DIRTYPE, file.mode)
+                info.mtime = file.mtime
+                yield info.tobuf(tarfile.GNU_FORMAT, "utf-8", "surrogateescape")
+        yield bytes(2 * tarfile.BLOCKSIZE)
+
+    def _member_blocks(self, name: str, file: StagedFile) -> Iterator[bytes]:
+        types = {Kind.FILE: tarfile.REGTYPE, Kind.FOLDER: tarfile.DIRTYPE, Kind.LINK: tarfile.SYMTYPE}
+        at_least = 0o700 if self._kept and file.kind is Kind.FOLDER else 0
+        info = _member(name, types[file.kind], file.mode | at_least)
+        info.size, info.mtime, info.linkname = file.size, file.mtime, file.target
+        yield info.tobuf(tarfile.GNU_FORMAT, "utf-8", "surrogateescape")
+        content = ""
+        if file.kind is Kind.FILE:
+            content = yield from self._content_blocks(file)
+        self._contents.append((file, content))
+
+    def _content_blocks(self, file: StagedFile) -> Generator[bytes, None, str]:
+        digest = hashlib.sha256()
+        left = file.size
+        try:
+            with file.path.open("rb", buffering=0) as source:
+                while block := source.read(min(_CHUNK, left + 1)):
+                    left -= len(block)
+                    if left < 0:
+                        break
+                    digest.update(block)
+                    self._passed(block)
+                    yield block
+        except OSError as error:
+            raise TransferError(f"{file.path} cannot be read: {error.strerror}") from error
+        if left:
+            raise TransferError(
+                f"{file.path} changed while it was being sent; send it again when it is at rest"
+            )
+        yield bytes(-file.size % tarfile.BLOCKSIZE)
+        return digest.hexdigest()
+
+    def _passed(self, block: bytes) -> None:
+        self._done += len(block)
+        if self._progress is not None:
+            self._progress(self._done, self._total)
+        if self._pace is not None:
+            self._pace.passed(self._done, self._total, block)
+
+
+def _small_file(name: str, content: str | bytes) -> Iterator[bytes]:
+    data = content.encode("utf-8", "surrogateescape") if isinstance(content, str) else content
+    info = _member(name, tarfile.REGTYPE, 0o600)
+    info.size = len(data)
+    yield info.tobuf(tarfile.GNU_FORMAT)
+    yield data + bytes(-len(data) % tarfile.BLOCKSIZE)
+
+
+def _member(name: str, kind: bytes, mode: int) -> tarfile.TarInfo:
+    info = tarfile.TarInfo(name)
+    info.type, info.mode = kind, mode
+    return info

@@ -1,0 +1,22 @@
+"""Globs on the pod: which part of a path is one, and how sh is to read it."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+import shlex
+
+
+def split_glob(path: str) -> tuple[str, str | None]:
+    """Return the folder before the first part with ``*``, ``?`` or ``[``, and the rest; (folder, None) if none has."""
+    parts = path.split("/")
+    for index, part in enumerate(parts):
+        if re.search(r"[*?]|\[[^]/]+\]", part):
+            return "/".join(parts[:index]) or "/", "/".join(parts[index:])
+    return posixpath.dirname(path), None
+
+
+def glob_words(pattern: str) -> str:
+    """Return ``pattern`` for sh with only ``*``, ``?`` and ``[…]`` active, all else quoted."""
+    pieces = re.split(r"(\*+|\?|\[[!^]?[A-Za-z0-9_.-]+\])", pattern)
+    return "".join(piece if index % 2 else shlex.quote(piece) for index, piece in enumerate(pieces) if piece)

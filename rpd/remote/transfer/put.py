@@ -1,0 +1,180 @@
+"""A local tree sent to the pod: whole or as it was before, and only what is not there already."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import posixpath
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from rpd.errors import TransferError
+from rpd.project.ignore import StagedFile, local_stamp, staged_files
+from rpd.remote.protocol import Progress
+from rpd.remote.shell import (
+    DeadlinePassed,
+    Disconnected,
+    Ended,
+    Interrupt,
+    Program,
+    Shell,
+    mended,
+    with_arguments,
+)
+from rpd.remote.transfer import delta
+from rpd.remote.transfer.archive import Archive
+from rpd.remote.transfer.blocks import batched, gzipped
+from rpd.remote.transfer.pace import Pace, SlowLine
+from rpd.remote.transfer.paths import absolute
+from rpd.remote.transfer.patience import SHORT_SECONDS, STALL_SECONDS
+from rpd.values.step import Staged
+
+# $1 target, $2 its folder, $3 gzip or nothing, $4 name of the tree's notes. Where the stream says so (keep), files are
+# taken over from the tree that is there; exit code 3 means that they cannot be. What was there is moved aside.
+RECEIVE = (
+    delta.STATE
+    + r"""
+_rpd_temp= _rpd_new=
+_rpd_clear() { rm -rf -- "$_rpd_temp" "$_rpd_new"; }
+_rpd_fail() { echo "$1" >&2; _rpd_clear; exit "${2:-1}"; }
+_rpd_target=$1 _rpd_notes=${HOME:-/root}/.rpd/staged _rpd_name=$4
+_rpd_keep() {
+  _rpd_how=-l
+  ln -- "$_rpd_temp/end" "$_rpd_temp/linked" 2>/dev/null || _rpd_how=-p
+  (cd -- "$_rpd_target" && xargs -0 sh -c '_rpd_how=$1 _rpd_into=$2; shift 2
+    exec cp "$_rpd_how" --parents -- "$@" "$_rpd_into"' sh "$_rpd_how" "$_rpd_temp/tree" <"$_rpd_temp/keep") &&
+  tar -x -p -o -f "$_rpd_temp/folders" -C "$_rpd_temp/tree"
+}
+_rpd_note() {
+  [ -e "$_rpd_temp/list" ] && mkdir -p "$_rpd_notes" && _rpd_new=$(mktemp -d "$_rpd_notes/.new.XXXXXX") || return 0
+  if _rpd_state "$_rpd_target" >"$_rpd_new/state" && mv -- "$_rpd_temp/note" "$_rpd_temp/list" "$_rpd_new"; then
+    # Whole seconds: a change in this one could not be told from none.
+    [ "$(head -c 1 "$_rpd_new/state")" = G ] || sleep 1
+    rm -rf -- "$_rpd_notes/$_rpd_name" && mv -- "$_rpd_new" "$_rpd_notes/$_rpd_name"
+  fi 2>/dev/null
+  return 0
+}
+case ${HOME:-/root}/ in "$1"/*) _rpd_fail "it holds the home folder; name a folder below it" ;; esac
+if [ -d "$1" ] && [ ! -L "$1" ] && [ "$(stat -c %d -- "$1" 2>/dev/null)" != "$(stat -c %d -- "$2" 2>/dev/null)" ]; then
+  _rpd_fail "it is a mount point; name a folder below it"
+fi
+mkdir -p -- "$2" || exit 1
+_rpd_temp=$(mktemp -d -- "$2/.rpd-put.XXXXXX") || exit 1
+trap '_rpd_clear; exit 1' HUP INT TERM
+tar -x -p -o $3 -f - -C "$_rpd_temp" || _rpd_fail "tar could not write it"
+[ -e "$_rpd_temp/end" ] || _rpd_fail "the stream ended early"
+if [ -e "$_rpd_temp/keep" ]; then _rpd_keep || _rpd_fail "nothing can be kept" 3; fi
+_rpd_tree=$_rpd_temp/tree
+if [ -d "$_rpd_tree" ] || [ -d "$1" ]; then
+  if [ -e "$1" ] || [ -L "$1" ]; then mv -f -- "$1" "$_rpd_temp/old" || _rpd_fail "what is there cannot be replaced"; fi
+  mv -f -- "$_rpd_tree" "$1" || {
+    [ ! -e "$_rpd_temp/old" ] || mv -f -- "$_rpd_temp/old" "$1"
+    _rpd_fail "it could not be renamed into place"
+  }
+else
+  mv -f -- "$_rpd_tree" "$1" || _rpd_fail "it could not be renamed into place"
+fi
+# First the old tree goes: a link less is a change to what both have in common.
+rm -rf -- "$_rpd_temp/old"
+_rpd_note
+_rpd_clear
+exit 0
+"""
+)
+_NOTHING_KEPT = 3
+
+
+def put(
+    shell: Shell,
+    local: Path,
+    remote: str,
+    *,
+    exclude: Sequence[str] = (),
+    interrupt: Interrupt | None = None,
+    compress: bool | None = None,
+    progress: Progress | None = None,
+    clock: Callable[[], float] = time.monotonic,
+) -> Staged:
+    """Send what is staged of ``local`` (see ``execute.ignore``) so that ``remote`` (absolute) is exactly that.
+
+    It is unpacked beside ``remote`` and renamed: whole, or as it was before. Of a tree that was sent before, only files
+    are sent that changed since on either side (names, modes, contents here; sizes, times, inodes there). ``compress``
+    gzips the stream; None does so once the line turns out to be slow (below 20 MB/s by ``clock``, in seconds). Raises
+    UsageError (``local`` does not exist), TransferError, ConnectionLost, PodLost and, after ``interrupt``, Interrupted.
+    """
+    target = absolute(remote, "written")
+    files = staged_files(local, exclude)
+    sending = _Sending(shell, local, files, target, interrupt, progress)
+    sending.compress, sending.pace = bool(compress), Pace(clock) if compress is None else None
+    try:
+        return mended(shell, sending.send, interrupt)
+    except Disconnected as error:
+        raise TransferError(f"{local} could not be sent to {target}: {error}") from error
+    except DeadlinePassed as error:
+        raise TransferError(f"{local} could not be sent to {target}: the pod is stuck: {error}") from error
+
+
+class _Sending:
+    """One put: asks what is there, and sends what is not."""
+
+    def __init__(
+        self,
+        shell: Shell,
+        local: Path,
+        files: Sequence[StagedFile],
+        target: str,
+        interrupt: Interrupt | None,
+        progress: Progress | None,
+    ) -> None:
+        self._shell = shell
+        self._local = local
+        self._files = files
+        self._target = target
+        self._interrupt = interrupt
+        self._progress = progress
+        self._stamp = local_stamp(files)
+        self._notes = hashlib.sha256(target.encode()).hexdigest()[:20]
+        self.compress = False
+        self.pace: Pace | None = None
+
+    def send(self) -> Staged:
+        """Make the target what is here. Raises Disconnected, DeadlinePassed, TransferError, Interrupted."""
+        script = with_arguments(delta.CHECK, self._target, self._notes, self._stamp)
+        known = self._shell.exec(Program(script, timeout=SHORT_SECONDS, interrupt=self._interrupt))
+        word, _, rest = known.stdout.partition(b"\n")
+        if word == b"SAME":
+            return Staged(remote=self._target, **json.loads(rest))
+        kept = {}
+        if word == b"OTHER" and self._local.is_dir():
+            kept = delta.kept_files(rest, self._target, self._files)
+        return (self._send(kept) if kept else None) or self._send({}) or self._refused()
+
+    def _refused(self) -> Staged:
+        raise TransferError(f"{self._local} could not be sent to {self._target}: the pod kept nothing of it")
+
+    def _send(self, kept: Mapping[str, str]) -> Staged | None:
+        """Send all but ``kept``; return None if the pod cannot keep that."""
+        archive = Archive(self._local, self._files, self._stamp, kept, self._progress, self.pace)
+        try:
+            ended = self._stream(archive)
+        except SlowLine:
+            self.compress, self.pace = True, None
+            archive = Archive(self._local, self._files, self._stamp, kept, self._progress)
+            ended = self._stream(archive)
+        if ended.exit_code == _NOTHING_KEPT and kept:
+            return None
+        if ended.exit_code:
+            raise TransferError(f"{self._local} could not be sent to {self._target}: {ended.reason}")
+        return Staged(remote=self._target, **archive.about())
+
+    def _stream(self, archive: Archive) -> Ended:
+        script = with_arguments(
+            RECEIVE,
+            self._target,
+            posixpath.dirname(self._target),
+            "-z" if self.compress else "",
+            self._notes,
+        )
+        blocks = batched(gzipped(archive.blocks()) if self.compress else archive.blocks())
+        return self._shell.exec(Program(script, stdin=blocks, stall=STALL_SECONDS, interrupt=self._interrupt))

@@ -1,0 +1,200 @@
+"""A tree on its way to the pod: whole or not at all."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from rpd.errors import ConnectionLost, Interrupted, TransferError, UsageError
+from rpd.project.ignore import Kind, content_digest, staged_files, tree_digest
+from rpd.remote.shell import Interrupt, Program, with_arguments
+from rpd.remote.ssh import SshRemote
+from rpd.remote.transfer.archive import Archive
+from rpd.remote.transfer.put import RECEIVE, put
+from tests.remote.conftest import Connect, Machine
+from tests.remote.transfer.conftest import Once, entries, names, picture
+from tests.waiting import wait_until
+
+
+def test_a_tree_arrives_as_it_is(remote: SshRemote, machine: Machine, tree: Path) -> None:
+    """Contents, modes, links, empty folders and odd names are the same on the pod."""
+    target = machine.files / "new" / "place"
+    staged = remote.put(tree, str(target))
+    assert picture(target) == picture(tree)
+    files = staged_files(tree)
+    assert staged.files == sum(file.kind is not Kind.FOLDER for file in files)
+    assert staged.bytes == sum(file.size for file in files)
+    assert staged.tree_sha256 == tree_digest(
+        (file, content_digest(file.path) if file.kind is Kind.FILE else "") for file in files
+    )
+
+
+def test_what_was_there_is_replaced_whole(remote: SshRemote, machine: Machine, tree: Path) -> None:
+    """After a put the target holds what was sent and nothing else, and no leftovers lie beside it."""
+    target = machine.files / "t"
+    target.mkdir()
+    (target / "old").write_text("old")
+    remote.put(tree, str(target))
+    assert picture(target) == picture(tree)
+    assert names(machine.files) == sorted(f"t/{name}" for name in names(tree))
+
+
+@pytest.mark.parametrize("before", ["nothing", "file", "folder", "link"])
+def test_a_file_takes_the_place_of_whatever_was_there(
+    remote: SshRemote, machine: Machine, tmp_path: Path, before: str
+) -> None:
+    """A single file is put under the very name that was asked for."""
+    source, target = tmp_path / "source.txt", machine.files / "a name"
+    source.write_text("new")
+    elsewhere = machine.files / "elsewhere"
+    elsewhere.mkdir()
+    if before == "file":
+        target.write_text("old")
+    elif before == "folder":
+        (target / "in").mkdir(parents=True)
+    elif before == "link":
+        target.symlink_to(elsewhere)
+    assert remote.put(source, str(target)).files == 1
+    assert target.read_text() == "new"
+    assert not target.is_symlink()
+    assert list(elsewhere.iterdir()) == []
+
+
+def test_only_what_is_staged_is_sent(remote: SshRemote, machine: Machine, tmp_path: Path) -> None:
+    """Ignore rules and ``exclude`` hold for a put."""
+    root = tmp_path / "project"
+    root.mkdir()
+    for name in ("a.py", "b.log", "c.pt"):
+        (root / name).write_text(name)
+    (root / ".gitignore").write_text("*.log\n")
+    remote.put(root, str(machine.files / "p"), exclude=["*.pt"])
+    assert names(machine.files / "p") == [".gitignore", "a.py"]
+
+
+def test_an_unchanged_tree_is_not_sent_again(connecting: Connect, machine: Machine, tree: Path) -> None:
+    """A second put of the same tree, by another driver too, sends no file and says the same."""
+    target = str(machine.files / "t")
+    first = connecting().put(tree, target)
+    inode = (machine.files / "t/sub/big").stat().st_ino
+    assert connecting().put(tree, target) == first
+    assert (machine.files / "t/sub/big").stat().st_ino == inode
+
+
+def _write(path: Path) -> None:
+    path.write_text("changed")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda root: _write(root / "sub/run.sh"),
+        lambda root: _write(root / "added"),
+        lambda root: (root / "private").unlink(),
+        lambda root: (root / "private").chmod(0o644),
+        lambda root: (root / "empty").rmdir(),
+    ],
+    ids=["content", "added", "removed", "mode", "folder"],
+)
+@pytest.mark.parametrize("side", ["here", "there"])
+def test_a_change_on_either_side_is_seen(
+    remote: SshRemote, machine: Machine, tree: Path, change: Callable[[Path], None], side: str
+) -> None:
+    """Whatever changed, here or on the pod: after a put both are the same."""
+    target = machine.files / "t"
+    remote.put(tree, str(target))
+    change(tree if side == "here" else target)
+    remote.put(tree, str(target))
+    assert picture(target) == picture(tree)
+
+
+def test_a_compressed_stream_carries_the_same(remote: SshRemote, machine: Machine, tree: Path) -> None:
+    """gzip changes nothing but the way."""
+    put(remote._shell, tree, str(machine.files / "t"), compress=True)
+    assert picture(machine.files / "t") == picture(tree)
+
+
+def test_a_put_that_is_cut_is_done_again(remote: SshRemote, machine: Machine, tree: Path) -> None:
+    """A connection that breaks in the middle of a tree is mended, and the tree arrives whole."""
+    put(remote._shell, tree, str(machine.files / "t"), progress=Once(machine.drop))
+    assert picture(machine.files / "t") == picture(tree)
+    wait_until(lambda: entries(machine.files) == ["t"], what="the end of the half tree")
+
+
+def test_a_put_that_stays_cut_leaves_what_was_there(
+    connecting: Connect, machine: Machine, tree: Path
+) -> None:
+    """If the pod stays away the old tree is untouched, and the half new one is cleared away by the pod itself."""
+    remote = connecting(give_up=0.2)
+    target = machine.files / "t"
+    target.mkdir()
+    (target / "old").write_text("old")
+    with pytest.raises(ConnectionLost):
+        put(remote._shell, tree, str(target), progress=Once(machine.stop))
+    wait_until(lambda: entries(machine.files) == ["t"], what="the end of the half tree")
+    assert names(target) == ["old"]
+
+
+def test_half_an_archive_is_never_renamed_into_place(remote: SshRemote, machine: Machine, tree: Path) -> None:
+    """Cut at any block, even between two members, the stream makes no tree."""
+    blocks = b"".join(Archive(tree, staged_files(tree)).blocks())
+    target = str(machine.files / "t")
+    end = len(blocks) - 3 * 512
+    for cut in (0, 512, 1024, end // 2 // 512 * 512, end):
+        script = with_arguments(RECEIVE, target, str(machine.files), "", "notes")
+        assert remote._shell.exec(Program(script, stdin=[blocks[:cut]], timeout=30)).exit_code != 0
+        assert entries(machine.files) == []
+
+
+def test_a_file_that_grows_while_it_is_sent_is_an_error(
+    remote: SshRemote, machine: Machine, tree: Path
+) -> None:
+    """A tree that changes under the hand is not passed off as the one that was looked at."""
+
+    def grow() -> None:
+        with (tree / "sub/big").open("ab") as file:
+            file.write(b"x" * 5_000_000)
+
+    with pytest.raises(TransferError, match="big changed while it was being sent"):
+        put(remote._shell, tree, str(machine.files / "t"), progress=Once(grow))
+    wait_until(lambda: entries(machine.files) == [], what="the end of the half tree")
+
+
+def test_a_put_can_be_interrupted(remote: SshRemote, machine: Machine, tree: Path) -> None:
+    """An interrupt ends a put, and leaves nothing half."""
+    interrupt = Interrupt()
+    with pytest.raises(Interrupted):
+        put(
+            remote._shell,
+            tree,
+            str(machine.files / "t"),
+            interrupt=interrupt,
+            progress=Once(interrupt.request),
+        )
+    wait_until(lambda: entries(machine.files) == [], what="the end of the half tree")
+
+
+def test_a_missing_local_path_is_a_usage_error(remote: SshRemote, machine: Machine) -> None:
+    """The path that is not there is named."""
+    with pytest.raises(UsageError, match=r"/no/such does not exist"):
+        remote.put(Path("/no/such"), str(machine.files / "t"))
+
+
+def test_folders_that_hold_more_than_the_target_are_refused(
+    remote: SshRemote, machine: Machine, tree: Path
+) -> None:
+    """Neither / nor a folder above the home folder is replaced by a project."""
+    with pytest.raises(TransferError, match="below /"):
+        remote.put(tree, "/")
+    for target in (machine.home, machine.home.parent):
+        with pytest.raises(TransferError, match="name a folder below it"):
+            remote.put(tree, str(target))
+    with pytest.raises(TransferError, match="mount point"):
+        remote.put(tree, "/proc")
+    assert machine.files.is_dir()
+
+
+def test_the_pods_reason_is_in_the_error(remote: SshRemote, machine: Machine, tree: Path) -> None:
+    """A file in the way of a folder is told in the pod's words."""
+    (machine.files / "f").write_text("")
+    with pytest.raises(TransferError, match=r"Not a directory|File exists"):
+        remote.put(tree, str(machine.files / "f" / "t"))

@@ -159,7 +159,7 @@ _RULES: tuple[_Rule, ...] = (
     (
         lambda f: f.status == 403,
         lambda f: RequestRejected(
-            f"RunPod denies access (HTTP 403): {_said(f)}. Is the key allowed to do this?"
+            f"RunPod denies access ({_said(f)}): is the key allowed to do this?"
         ),
     ),
     (
@@ -205,8 +205,8 @@ def may_have_acted(failure: Failure) -> bool:
 
 
 def _said(failure: Failure) -> str:
-    """Return RunPod's words in one line, with its HTTP status where that is no success."""
-    text = " ".join((failure.text if failure.shown is None else failure.shown).split())
+    """Return RunPod's words in one line, to stand in a sentence, with its HTTP status where that is no success."""
+    text = " ".join((failure.text if failure.shown is None else failure.shown).split()).rstrip(".")
     bad_status = failure.status if failure.status and failure.status >= 400 else None
     if not text:
         return (

@@ -24,6 +24,7 @@ from rpd.errors import (
     RequestRejected,
     TransientError,
 )
+from rpd.runpod.address import api_url, what_to_check
 
 
 class Trouble(StrEnum):
@@ -164,7 +165,7 @@ _RULES: tuple[_Rule, ...] = (
     ),
     (
         lambda f: f.trouble is Trouble.UNSENT,
-        lambda f: TransientError(f"RunPod cannot be reached: {_said(f)}"),
+        lambda f: TransientError(f"RunPod cannot be reached at {api_url()}: {_said(f)}. {what_to_check()}"),
     ),
     (lambda f: f.trouble is Trouble.LOST, lambda f: TransientError(f"RunPod's answer was lost: {_said(f)}")),
     (

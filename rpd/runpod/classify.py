@@ -159,9 +159,7 @@ _RULES: tuple[_Rule, ...] = (
     # 403 comes from the network's edge as well and does not prove that the key is dead.
     (
         lambda f: f.status == 403,
-        lambda f: RequestRejected(
-            f"RunPod denies access ({_said(f)}): is the key allowed to do this?"
-        ),
+        lambda f: RequestRejected(f"RunPod denies access ({_said(f)}): is the key allowed to do this?"),
     ),
     (
         lambda f: f.trouble is Trouble.UNSENT,

@@ -131,6 +131,9 @@ def _dead_host_then_ctrl_c(emulator: Launched, driver: Driver) -> None:
 MEANWHILE = [
     Case(id="host lost while running", job=ONCE, slack=5, **LOST,
          meanwhile=lambda emulator, _driver: emulator.inject({"kind": "lose-host", "status": "EXITED"})),
+    Case(id="host dead, and RunPod does not know", job=ONCE, slack=5, args=("-o", "ssh={give_up_after='3s'}"), **INFRA,
+         says="did not come back within 3 s",
+         meanwhile=lambda emulator, _driver: emulator.inject({"kind": "lose-host", "status": "RUNNING"})),
     Case(id="outbid while running", job=ONCE, slack=5, **LOST,
          meanwhile=lambda emulator, _driver: emulator.inject({"kind": "outbid"})),
     Case(id="balance runs out", job=ONCE, slack=5, **LOST, meanwhile=lambda emulator, _driver: emulator.set_balance(0)),

@@ -280,7 +280,10 @@ def test_what_waiting_may_mend_is_tried_for_longer(error: ProviderError, tries: 
     with pytest.raises(ReleaseError) as raised:
         giveback.delete(provider, pod, sleep=waits.append)
     assert (provider.calls.count("delete"), len(waits)) == (tries, tries - 1)
-    assert str(raised.value) == f"pod {pod.id} may still bill: {str(error).rstrip('.')}. Release it with: rpd stop {pod.id}"
+    assert (
+        str(raised.value)
+        == f"pod {pod.id} may still bill: {str(error).rstrip('.')}. Release it with: rpd stop {pod.id}"
+    )
 
 
 def test_a_pod_that_is_gone_is_released() -> None:

@@ -494,7 +494,11 @@ class Config:
         **_RUN,
     )
     job_defaults: Mapping[str, Any] = _setting({}, "defaults for the fields of a job", key="job")
-    ssh: Mapping[str, Any] = _setting({}, "settings of SSH connections", key="ssh")
+    ssh: Mapping[str, Any] = _setting(
+        {"give_up_after": 300.0},
+        "SSH connections: give_up_after is how long a lost one is tried again before its node fails",
+        key="ssh",
+    )
 
     # Output.
     verbose: int = _setting(
@@ -842,7 +846,26 @@ def check_value(key: str, value: Any, where: str) -> Any:
         raise UsageError(
             f"{where}: {key}: expected {names.get(kind.partition('[')[0], 'a string')}, got {value!r}"
         )
+    if key == "ssh":
+        value = _ssh_table(value, f"{where}: ssh")
     return MappingProxyType(value) if isinstance(value, dict) else value
+
+
+def _ssh_table(given: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Return the settings of SSH connections with their defaults, in seconds. Raises UsageError."""
+    known: Mapping[str, Any] = settings()["ssh"][0].default_factory()  # type: ignore[misc]
+    for name in given:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            meant = f"Did you mean {close[0]!r}?" if close else f"The keys are {', '.join(sorted(known))}."
+            raise UsageError(f"{where}: unknown key {name!r}. {meant}")
+    parsed = {}
+    for name, value in given.items():
+        try:
+            parsed[name] = parse_duration(value)
+        except (ValueError, TypeError) as error:
+            raise UsageError(f"{where}.{name}: {error}, got {value!r}") from error
+    return {**known, **parsed}
 
 
 def override_value(key: str, text: str) -> Any:

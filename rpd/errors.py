@@ -273,15 +273,19 @@ class Interrupted(RpdError):
 
 
 class ReleaseError(RpdError):
-    """A pod could not be confirmed as released and may still bill."""
+    """A pod could not be confirmed as released and may still bill.
+
+    ``why`` is the reason alone, for those who tell of the pod and the command themselves.
+    """
 
     cause = Cause.INFRA
     exit_code = ExitCode.POD_NOT_RELEASED
     stops_run = True
 
     def __init__(self, pod_id: str, pod_name: str, why: str) -> None:
-        super().__init__(
-            f"pod {pod_id or pod_name} may still bill: {why}. Release it with: rpd stop {pod_id or pod_name}"
-        )
+        known = pod_id or pod_name
+        end = "" if why.endswith((".", "!", "?")) else "."
+        super().__init__(f"pod {known} may still bill: {why}{end} Release it with: rpd stop {known}")
         self.pod_id = pod_id
         self.pod_name = pod_name
+        self.why = why

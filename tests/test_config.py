@@ -73,6 +73,17 @@ def test_wrong_files_are_told(text: str, message: str, tmp_path: Path) -> None:
     assert "rpd.toml" in str(raised.value)
 
 
+def test_the_table_of_ssh(tmp_path: Path) -> None:
+    """``[ssh]`` takes durations for the keys it has, keeps its defaults, and tells of all else."""
+    assert config().ssh == {"give_up_after": 300.0}
+    assert check_value("ssh", {"give_up_after": "90s"}, "rpd.toml") == {"give_up_after": 90.0}
+    assert override_value("ssh", '{give_up_after = "1m"}') == {"give_up_after": 60.0}
+    with pytest.raises(UsageError, match=r"rpd.toml: ssh: unknown key 'give_up_afer'. Did you mean 'give_up_after'"):
+        check_value("ssh", {"give_up_afer": "90s"}, "rpd.toml")
+    with pytest.raises(UsageError, match=r"rpd.toml: ssh.give_up_after: expected a duration .*, got 'soon'"):
+        check_value("ssh", {"give_up_after": "soon"}, "rpd.toml")
+
+
 def test_a_wrong_variable_is_told() -> None:
     """A wrong value in the environment names the variable."""
     with pytest.raises(UsageError, match="RPD_N: expected a whole number >= 1, got 'many'"):

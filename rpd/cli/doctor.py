@@ -17,6 +17,7 @@ from rpd.errors import AuthError, ExitCode, NothingCollected, ProviderError, Req
 from rpd.hooks import PluginManager
 from rpd.pipeline.gather import gather
 from rpd.pipeline.money import Prices, make_overrides
+from rpd.pipeline.places import check_datacenters
 from rpd.pipeline.preflight import read_secrets
 from rpd.plan import uses_pod
 from rpd.remote.keys import make_keypair, user_public_lines
@@ -24,6 +25,7 @@ from rpd.runpod.key import CONFIG_FILE, ENVIRONMENT_NAME
 from rpd.runpod.registry import Found, look_up
 from rpd.values.gpus import closest_gpu_ids
 from rpd.values.node import Node
+from rpd.values.places import KNOWN_DATACENTERS
 from rpd.values.pod import PodRequest
 
 _MONEY = "add credit at https://console.runpod.io/user/billing"
@@ -119,7 +121,18 @@ def _platform(config: Config, source: Source, nodes: Sequence[Node]) -> Iterator
             return
         yield ok("key", f"{source.name} accepts it")
         yield _balance(account.balance_usd, nodes, prices)
+    yield from _places(config, source, nodes)
     yield from _requests(source, nodes, prices)
+
+
+def _places(config: Config, source: Source, nodes: Sequence[Node]) -> Iterator[Finding]:
+    """Check that the data centres asked for are there."""
+    doubts: list[str] = []
+    try:
+        check_datacenters(config, nodes, lambda: source.provider, doubts.append)
+    except UsageError as error:
+        yield fail("data centre", str(error))
+    yield from (warn("data centre", doubt) for doubt in doubts)
 
 
 def _balance(balance: float | None, nodes: Sequence[Node], prices: Prices) -> Finding:
@@ -181,9 +194,9 @@ def _gpu_names(source: Source, request: PodRequest, node: Node) -> Iterator[Find
             yield warn("gpu", f"{node.definition.location}: RunPod rents no {gpu_id!r} now", meant)
     places = {place for held in known.stock.values() for place in held}
     for place in request.datacenters:
-        if known.stock_known and place.upper() not in places:
+        if known.stock_known and place.upper() in KNOWN_DATACENTERS - places:
             where = f"{node.definition.location}: nothing is in stock in data centre {place!r}"
-            yield warn("data centre", where, "is its name right? see `rpd gpus`")
+            yield warn("data centre", where, "see `rpd gpus`")
 
 
 def _offers(source: Source, request: PodRequest, node: Node, prices: Prices) -> Iterator[Finding]:

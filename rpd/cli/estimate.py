@@ -19,6 +19,7 @@ from rpd.errors import ExitCode, ProviderError
 from rpd.hooks import PluginManager
 from rpd.pipeline.gather import gather
 from rpd.pipeline.money import Prices, make_overrides
+from rpd.pipeline.places import check_datacenters
 from rpd.plan import uses_pod
 from rpd.record import history
 from rpd.values.duration import format_duration
@@ -102,6 +103,7 @@ def main(config: Config, manager: PluginManager) -> int:
         experience = Experience(past_reports(config.runs_path, local=local))
         provider = source.provider
         prices = Prices(lambda: provider, make_overrides(config))
+        check_datacenters(config, gathered.nodes, lambda: provider, Notices().rpd_notice)
         estimates = [_estimate(node, prices, experience) for node in gathered.nodes]
     if config.as_json:
         print(json.dumps(_document(estimates, source.name), indent=2))

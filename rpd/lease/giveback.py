@@ -9,6 +9,9 @@ from rpd.errors import PodNotFound, ProviderError, ReleaseError
 from rpd.values.pod import PodInfo, PodStatus, Provider
 
 TRIES = 8
+"""How often a pod is tried to be given back: for half a minute, and longer where the calls themselves wait."""
+HOPELESS_TRIES = 5
+"""... and for how often at most where RunPod says what no waiting mends: four seconds."""
 LONGEST_PAUSE = 10.0
 
 
@@ -44,18 +47,35 @@ def _until(
     tries: int,
     sleep: Callable[[float], object],
 ) -> None:
-    reason = "RunPod still lists it"
+    failure: ProviderError | None = None
     for attempt in range(tries):
-        try:
-            act(pod.id)
-        except PodNotFound:
-            pass
-        except ProviderError as error:
-            reason = str(error)
-        try:
-            if is_done(provider.get(pod.id)):
-                return
-        except ProviderError as error:
-            reason = str(error)
-        sleep(pause(attempt))
-    raise ReleaseError(pod.id, pod.name, reason)
+        if attempt:
+            sleep(pause(attempt - 1))
+        failure = _try(provider, pod, act, is_done)
+        if failure is None:
+            return
+        if failure.stops_run and attempt + 1 >= HOPELESS_TRIES:
+            break
+    raise ReleaseError(pod.id, pod.name, str(failure))
+
+
+def _try(
+    provider: Provider,
+    pod: PodInfo,
+    act: Callable[[str], None],
+    is_done: Callable[[PodInfo | None], bool],
+) -> ProviderError | None:
+    """Act once and read back; return None where it is done, else what failed last."""
+    failure = ProviderError("RunPod still shows it as it was")
+    try:
+        act(pod.id)
+    except PodNotFound:
+        pass
+    except ProviderError as error:
+        failure = error
+    try:
+        if is_done(provider.get(pod.id)):
+            return None
+    except ProviderError as error:
+        failure = error
+    return failure

@@ -487,11 +487,12 @@ class Lease:
         """Return the pod a lost answer may have been about."""
         reason = ""
         for attempt in range(giveback.TRIES):
+            if attempt:
+                self._sleep(giveback.pause(attempt - 1, 0.5))
             try:
                 return next((pod for pod in self._provider.list() if pod.name == self.name), None)
             except ProviderError as error:
                 reason = str(error)
-                self._sleep(giveback.pause(attempt, 0.5))
         raise ReleaseError(
             "", self.name, f"its create was not answered, and the pods cannot be listed ({reason})"
         )
@@ -504,7 +505,7 @@ class Lease:
         try:
             act(self._provider, pod, sleep=self._sleep)
         except ReleaseError as error:
-            self._record("unreleased", sync=True, pod_name=self.name, pod_id=pod.id, reason=str(error))
+            self._record("unreleased", sync=True, pod_name=self.name, pod_id=pod.id, reason=error.why)
             raise
         return final_state
 

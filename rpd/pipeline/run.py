@@ -31,6 +31,7 @@ from rpd.pipeline.dryrun import DryRunPlugin
 from rpd.pipeline.far_end import FarEnd
 from rpd.pipeline.gather import Gathered, gather
 from rpd.pipeline.money import Prices, check_balance, confirm, make_overrides
+from rpd.pipeline.places import check_datacenters
 from rpd.pipeline.preflight import read_secrets, read_variables
 from rpd.pipeline.reports import add_reports
 from rpd.pipeline.resume import Resumed
@@ -84,6 +85,7 @@ def run(config: Config, manager: PluginManager, redactor: Redactor, resumed: Res
             far_end.prepare()
         prices = Prices(far_end.provider, overrides)
         plan = _plan(config, manager, gathered, prices)
+        check_datacenters(config, plan.nodes, far_end.provider, partial(_notice, manager))
         secrets: Mapping[str, str] = {} if config.dry_run else read_secrets(plan.nodes)
         if needs_pods and not config.dry_run:
             check_balance(far_end.provider().account(), plan.worst_case_usd, partial(_notice, manager))
@@ -285,7 +287,7 @@ def _register(prepared: _Prepared) -> ManifestPlugin:
 
 def _context(prepared: _Prepared, files: RunFiles | None, stop: Stop) -> RunContext:
     config, manager, redactor = prepared.config, prepared.manager, prepared.redactor
-    ssh = _ssh(files)
+    ssh = _ssh(files, config.ssh["give_up_after"])
     masker: Callable[[], Masker] = redactor.stream if files else lambda: _PLAIN
 
     def mask_bytes(data: bytes) -> bytes:
@@ -329,7 +331,7 @@ class _Ssh:
     pod_env: Mapping[str, str]
 
 
-def _ssh(files: RunFiles | None) -> _Ssh:
+def _ssh(files: RunFiles | None, give_up: float) -> _Ssh:
     if files is None:
         return _Ssh(
             connect=recorder.connect, connect_with=None, pod_env={"PUBLIC_KEY": "(a key made for this run)"}
@@ -341,7 +343,7 @@ def _ssh(files: RunFiles | None) -> _Ssh:
     known_hosts = files.known_hosts
 
     def connect_with(private_key: Path) -> Connect:
-        return partial(connect, private_key=private_key, known_hosts=known_hosts)
+        return partial(connect, private_key=private_key, known_hosts=known_hosts, give_up=give_up)
 
     return _Ssh(
         connect=connect_with(keys.private_key),

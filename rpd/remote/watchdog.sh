@@ -77,10 +77,10 @@ identify() {
   RUNPOD_API_KEY=$key
   export PATH RUNPOD_API_KEY
   [ -n "$key" ] || refuse "the pod has no API key of its own (RUNPOD_API_KEY)"
-  for tool in $tools; do
+  for tool in runpodctl $clients; do
     if command -v "$tool" >/dev/null 2>&1; then return; fi
   done
-  refuse "the pod has none of $tools to call RunPod with"
+  refuse "the pod has none of runpodctl $clients to call RunPod with"
 }
 
 refuse() {
@@ -105,61 +105,88 @@ limited() {
   return "$code"
 }
 
-# Ask RunPod by one tool ($1) to delete or stop ($2) this pod. Its answer is $answer.
-ask() {
-  case $2 in
-    delete) old=remove mutation="podTerminate(input: {podId: \\\"$pod\\\"})" ;;
-    stop) old=stop mutation="podStop(input: {podId: \\\"$pod\\\"}) { id }" ;;
-  esac
-  body="{\"query\":\"mutation { $mutation }\"}"
+# Post a body ($3) to an address ($2) by one tool ($1), with the pod's own key. Its answer is $answer; whether that was
+# one of success is the exit code.
+post() {
   case $1 in
-    runpodctl)
-      answer=$(limited runpodctl pod "$2" "$pod") || answer=$(limited runpodctl "$old" pod "$pod")
-      return
-      ;;
     curl)
       # The key goes in by standard input, so that no list of processes shows it.
       answer=$(printf 'header = "Authorization: Bearer %s"\n' "$key" |
-        curl -sS -m 30 -K - -A rpd -H 'Content-Type: application/json' -d "$body" "$url/graphql" 2>&1)
+        curl -sS -m 30 -K - -A rpd -H 'Content-Type: application/json' -d "$3" -w ' (HTTP %{http_code})' "$2" 2>&1)
       ;;
     python3)
-      answer=$(RPD_URL=$url/graphql RPD_BODY=$body python3 -c '
+      answer=$(RPD_URL=$2 RPD_BODY=$3 python3 -c '
 import os, urllib.error, urllib.request
 headers = {"Authorization": "Bearer " + os.environ["RUNPOD_API_KEY"], "Content-Type": "application/json", "User-Agent": "rpd"}
 request = urllib.request.Request(os.environ["RPD_URL"], os.environ["RPD_BODY"].encode(), headers)
 try:
-    print(urllib.request.urlopen(request, timeout=30).read().decode())
-except OSError as error:
-    print(error, error.read().decode() if hasattr(error, "read") else "")
+    answer = urllib.request.urlopen(request, timeout=30)
+except urllib.error.HTTPError as error:
+    answer = error
+print(answer.read().decode(errors="replace"), "(HTTP %d)" % answer.status)
 ' 2>&1)
       ;;
     wget)
       # Not every wget takes a header from elsewhere than its arguments; the pod belongs to whoever can read them.
       answer=$(limited wget -q -O - -U rpd --header "Authorization: Bearer $key" \
-        --header 'Content-Type: application/json' --post-data "$body" "$url/graphql")
+        --header 'Content-Type: application/json' --post-data "$3" "$2") && answer="$answer (HTTP 200)"
       ;;
   esac
   case $answer in
-    *'"errors"'*) return 1 ;;
-    *'"data"'*) return 0 ;;
+    *'(HTTP 2'??')') return 0 ;;
   esac
   return 1
 }
 
-# One round of attempts. An answer that says yes proves nothing: whoever reads on is still there, and goes on trying.
+# Ask RunPod by one tool ($1) and one of its APIs ($3) to delete or stop ($2) this pod. Its answer is $answer.
+ask() {
+  case $2 in
+    delete) old=remove action=terminate mutation="podTerminate(input: {podId: \\\"$pod\\\"})" ;;
+    stop) old=stop action=stop mutation="podStop(input: {podId: \\\"$pod\\\"}) { id }" ;;
+  esac
+  case $3 in
+    runpodctl)
+      answer=$(limited runpodctl pod "$2" "$pod") || answer=$(limited runpodctl "$old" pod "$pod")
+      ;;
+    GraphQL)
+      post "$1" "$url/graphql" "{\"query\":\"mutation { $mutation }\"}" || return 1
+      # It answers 200 to what it refuses as well.
+      case $answer in
+        *'"errors"'*) return 1 ;;
+        *'"data"'*) return 0 ;;
+      esac
+      return 1
+      ;;
+    REST)
+      # Its action "terminate" is what DELETE does, which not every tool here can send.
+      post "$1" "$url/v2/pods/$pod/action" "{\"action\":\"$action\"}"
+      ;;
+  esac
+}
+
+# Delete or stop ($2) this pod by one tool ($1) and API ($3), if the tool is there. An answer that says yes proves
+# nothing: whoever reads on is still there, and goes on trying.
+try() {
+  command -v "$1" >/dev/null 2>&1 || return
+  how="$2 by $1"
+  if [ "$1" != "$3" ]; then how="$how over $3"; fi
+  if ask "$@"; then
+    say "$how: accepted"
+    sleep "$patience"
+    say "still here"
+  else
+    case $answer in *"$key"*) answer='(an answer that repeats the key)' ;; esac
+    say "$how: refused: $(printf '%.300s' "$answer" | tr '\n' ' ')"
+  fi
+}
+
+# One round of attempts. REST is asked as well wherever GraphQL does not end the pod: it will be retired one day.
 attempt() {
   for verb in delete stop; do
-    for tool in $tools; do
-      if command -v "$tool" >/dev/null 2>&1; then
-        if ask "$tool" "$verb"; then
-          say "$verb by $tool: accepted"
-          sleep "$patience"
-          say "still here"
-        else
-          case $answer in *"$key"*) answer='(an answer that repeats the key)' ;; esac
-          say "$verb by $tool: refused: $(printf '%.300s' "$answer" | tr '\n' ' ')"
-        fi
-      fi
+    try runpodctl "$verb" runpodctl
+    for tool in $clients; do
+      try "$tool" "$verb" GraphQL
+      try "$tool" "$verb" REST
     done
   done
 }
@@ -210,7 +237,7 @@ guard() {
 main() {
   folder=$1 pod=$2
   trace=${folder%/*}/watchdog.log
-  tools='runpodctl curl python3 wget' patience=20
+  clients='curl python3 wget' patience=20
   trap '' HUP INT TERM
   umask 077
   identify

@@ -23,6 +23,14 @@ def api_name() -> str:
     return f"emulator at {url}" if is_local(url) else url
 
 
+def what_to_check() -> str:
+    """Return the question a user should answer first where nothing can be reached at the address."""
+    url = api_url()
+    if url == DEFAULT_URL:
+        return "Is there a network, and does it need a proxy (HTTPS_PROXY)?"
+    return f"Is RUNPOD_API_BASE_URL right{', and does the emulator still run' if is_local(url) else ''}?"
+
+
 def check_url() -> None:
     """Raise UsageError if RUNPOD_API_BASE_URL is set to something that is no URL."""
     parts = urlsplit(api_url())

@@ -24,6 +24,7 @@ from rpd.errors import (
     RequestRejected,
     TransientError,
 )
+from rpd.runpod.address import api_url, what_to_check
 
 
 class Trouble(StrEnum):
@@ -158,13 +159,11 @@ _RULES: tuple[_Rule, ...] = (
     # 403 comes from the network's edge as well and does not prove that the key is dead.
     (
         lambda f: f.status == 403,
-        lambda f: RequestRejected(
-            f"RunPod denies access (HTTP 403): {_said(f)}. Is the key allowed to do this?"
-        ),
+        lambda f: RequestRejected(f"RunPod denies access ({_said(f)}): is the key allowed to do this?"),
     ),
     (
         lambda f: f.trouble is Trouble.UNSENT,
-        lambda f: TransientError(f"RunPod cannot be reached: {_said(f)}"),
+        lambda f: TransientError(f"RunPod cannot be reached at {api_url()}: {_said(f)}. {what_to_check()}"),
     ),
     (lambda f: f.trouble is Trouble.LOST, lambda f: TransientError(f"RunPod's answer was lost: {_said(f)}")),
     (
@@ -205,8 +204,8 @@ def may_have_acted(failure: Failure) -> bool:
 
 
 def _said(failure: Failure) -> str:
-    """Return RunPod's words in one line, with its HTTP status where that is no success."""
-    text = " ".join((failure.text if failure.shown is None else failure.shown).split())
+    """Return RunPod's words in one line, to stand in a sentence, with its HTTP status where that is no success."""
+    text = " ".join((failure.text if failure.shown is None else failure.shown).split()).rstrip(".")
     bad_status = failure.status if failure.status and failure.status >= 400 else None
     if not text:
         return (

@@ -9,6 +9,7 @@ import json
 import logging
 import platform
 import re
+import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -244,8 +245,18 @@ def _named(failure: Failure) -> ProviderError:
 def _lost(error: Exception) -> Failure:
     names = {kind.__name__ for kind in type(error).__mro__}
     trouble = Trouble.UNSENT if names & set(_UNSENT) else Trouble.LOST
-    text = "nobody answers at its address" if trouble is Trouble.UNSENT else "the connection broke"
-    return Failure(trouble=trouble, text=f"{text} ({type(error).__name__})")
+    if trouble is Trouble.LOST:
+        return Failure(trouble=trouble, text=f"the connection broke ({type(error).__name__})")
+    # httpx has one error for a name nobody knows and for a door nobody opens; getaddrinfo is in its chain.
+    unknown = any(isinstance(cause, socket.gaierror) for cause in _causes(error))
+    text = "its host name cannot be resolved" if unknown else f"nobody answers there ({type(error).__name__})"
+    return Failure(trouble=trouble, text=text)
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 def _words(body: Any) -> str:

@@ -11,6 +11,7 @@ from rpd.runpod.catalogue import IN_STOCK, Catalogue, GpuRow, NetworkVolume, tab
 GPUS = "/catalog/gpus"
 CPUS = "/catalog/cpus"
 VOLUMES = "/network-volumes"
+DATACENTERS = "/catalog/datacenters"
 
 
 def gpu_params(count: int, cuda: tuple[str, ...] = ()) -> dict[str, str]:
@@ -70,6 +71,11 @@ def read_cpus(answer: Mapping[str, Any]) -> Mapping[str, float]:
             if float(row["price"]["securePerVcpu"]) > 0
         }
     )
+
+
+def read_datacenters(answer: Mapping[str, Any]) -> frozenset[str]:
+    """Return the ids in an answer of ``DATACENTERS``. Raises as ``read_gpus`` does."""
+    return frozenset(str(row["id"]) for row in tables(answer["dataCenters"]))
 
 
 def read_volumes(answer: Mapping[str, Any]) -> tuple[NetworkVolume, ...]:

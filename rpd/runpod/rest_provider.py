@@ -167,6 +167,10 @@ class RestProvider:
         """Return the last lines of what the pod's machine did with it. Raises PodNotFound."""
         return rest_pods.read_logs(self._rest, pod_id, tail)
 
+    def datacenters(self) -> frozenset[str]:
+        """Return the ids of the data centres that RunPod has. Raises TransientError where it does not say."""
+        return self._read(lambda: _read_datacenters(self._rest.get(rest_catalogue.DATACENTERS)))
+
     def close(self) -> None:
         """Close the connections."""
         self._rest.close()
@@ -201,6 +205,16 @@ def _read_pods(answer: Any) -> tuple[PodInfo, ...]:
     if not isinstance(rows, list) or not all(isinstance(row, dict) and row.get("id") for row in rows):
         raise TransientError("RunPod's list of pods is incomplete")
     return tuple(filter(None, map(living, map(_read_pod, rows))))
+
+
+def _read_datacenters(answer: Any) -> frozenset[str]:
+    try:
+        found = rest_catalogue.read_datacenters(answer)
+    except _SHAPELESS:
+        found = frozenset()
+    if not found:
+        raise TransientError("RunPod answered in another shape than expected")
+    return found
 
 
 def _read_volumes(answer: Any) -> tuple[NetworkVolume, ...]:

@@ -111,6 +111,10 @@ class SwitchingProvider:
         """Return the last lines of what the pod's machine did with it. Raises PodNotFound."""
         return self._rest.logs(pod_id, tail=tail)
 
+    def datacenters(self) -> frozenset[str]:
+        """Return the ids of the data centres that RunPod has. Raises TransientError where it does not say."""
+        return self._rest.datacenters()
+
     def close(self) -> None:
         """Close the connections."""
         self._rest.close()

@@ -17,10 +17,10 @@ from rpd.runpod.pace import TokenBucket
 
 _WAYS_TO_LOSE = (
     ("NameResolutionError", Trouble.UNSENT, "its host name cannot be resolved"),
-    ("NewConnectionError", Trouble.UNSENT, "nobody answers at its address"),
+    ("NewConnectionError", Trouble.UNSENT, "nobody answers there"),
     ("ConnectTimeout", Trouble.UNSENT, "no connection came about in time"),
-    ("InvalidURL", Trouble.UNSENT, "its address is no URL"),
-    ("InvalidSchema", Trouble.UNSENT, "its address is no URL"),
+    ("InvalidURL", Trouble.UNSENT, "that is no URL"),
+    ("InvalidSchema", Trouble.UNSENT, "that is no URL"),
     ("InvalidHeader", Trouble.UNSENT, "the API key cannot be sent"),
     ("ProxyError", Trouble.LOST, "the proxy failed"),
     ("SSLError", Trouble.LOST, "the encrypted connection failed"),

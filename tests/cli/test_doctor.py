@@ -122,7 +122,13 @@ def test_images(project: Project, emulator: Launched, registry: str) -> None:
     ("more", "check", "status", "words"),
     [
         ('storage=Storage(network_volume="nix")', "volume", "fail", "no network volume 'nix'"),
-        ('datacenters=("EU-RO-9",)', "data centre", "warn", "EU-RO-9"),
+        (
+            'datacenters=("EU-RO-9",)',
+            "data centre",
+            "fail",
+            "no data centre 'EU-RO-9': did you mean 'EU-RO-1'",
+        ),
+        ('datacenters=("EUR-IS-5",)', "data centre", "warn", "nothing is in stock in data centre 'EUR-IS-5'"),
         ('cloud="community"', "pods", "fail", "rents nothing that fits"),
         ("secrets=[Secret('NOT_SET_ANYWHERE')]", "secrets", "fail", "NOT_SET_ANYWHERE"),
     ],

@@ -223,7 +223,7 @@ def check(case: Case, ending: Ending) -> None:
 def _expected_code(case: Case, last: Ending, reports: Sequence[NodeReport]) -> int:
     if case.exit_code is not None:
         return case.exit_code
-    if case.kept is None and last.exit_code == ExitCode.POD_NOT_RELEASED:
+    if last.exit_code == ExitCode.POD_NOT_RELEASED and (case.kept is None or last.left):
         return last.exit_code  # whether it names what is left is looked at next
     if "starting nothing new" in last.screen:
         return ExitCode.INTERRUPTED

@@ -57,6 +57,8 @@ ANSWERS = [
     Case(id="terminate: 410", faults=(api("gone", "terminate"),), says="REST v2"),
     Case(id="stop: 502 after", job=STOPS, kept=1, slack=2, faults=(api("server-error", "stop", when="after"),)),
     Case(id="stop: rate limit", job=STOPS, kept=1, faults=(api("rate-limit", "stop", times=2),)),
+    Case(id="terminate: 401 for ever", job=TWO, faults=(api("unauthorized", "terminate", times=None),), kept=1,
+         outcome=Outcome.ERROR, cause=Cause.INFRA, exit_code=ExitCode.POD_NOT_RELEASED, says="1 not run"),
     Case(id="terminate: never", job=TWO, faults=(api("error", "terminate", times=None),), kept=1, long=True,
          outcome=Outcome.ERROR, cause=Cause.INFRA, exit_code=ExitCode.POD_NOT_RELEASED, says="1 not run"),
 ]  # fmt: skip
@@ -129,6 +131,9 @@ def _dead_host_then_ctrl_c(emulator: Launched, driver: Driver) -> None:
 MEANWHILE = [
     Case(id="host lost while running", job=ONCE, slack=5, **LOST,
          meanwhile=lambda emulator, _driver: emulator.inject({"kind": "lose-host", "status": "EXITED"})),
+    Case(id="host dead, and RunPod does not know", job=ONCE, slack=5, args=("-o", "ssh={give_up_after='3s'}"), **INFRA,
+         says="did not come back within 3 s",
+         meanwhile=lambda emulator, _driver: emulator.inject({"kind": "lose-host", "status": "RUNNING"})),
     Case(id="outbid while running", job=ONCE, slack=5, **LOST,
          meanwhile=lambda emulator, _driver: emulator.inject({"kind": "outbid"})),
     Case(id="balance runs out", job=ONCE, slack=5, **LOST, meanwhile=lambda emulator, _driver: emulator.set_balance(0)),

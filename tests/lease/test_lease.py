@@ -28,6 +28,8 @@ from rpd.errors import (
     RpdError,
     TransientError,
 )
+from rpd.lease import giveback
+from rpd.lease.giveback import HOPELESS_TRIES
 from rpd.lease.giveback import TRIES as RELEASE_TRIES
 from rpd.lease.lease import Lease
 from rpd.remote.recorder import RecorderRemote, connect
@@ -264,6 +266,24 @@ def test_a_pod_that_stays_is_told_with_its_id() -> None:
     assert lease.is_open
     assert lease.release(Release.DELETE) == "deleted"
     assert provider.left == []
+
+
+@pytest.mark.parametrize(
+    ("error", "tries"), [(TransientError("500"), RELEASE_TRIES), (AuthError("401."), HOPELESS_TRIES)]
+)
+def test_what_waiting_may_mend_is_tried_for_longer(error: ProviderError, tries: int) -> None:
+    """A hiccup is waited for; a refused key is not, and either way nobody waits after the last try."""
+    provider, waits = Failing(delete=[error] * 99), list[float]()
+    lease, _ = make_lease(provider)
+    lease.acquire()
+    (pod,) = provider.left
+    with pytest.raises(ReleaseError) as raised:
+        giveback.delete(provider, pod, sleep=waits.append)
+    assert (provider.calls.count("delete"), len(waits)) == (tries, tries - 1)
+    assert (
+        str(raised.value)
+        == f"pod {pod.id} may still bill: {str(error).rstrip('.')}. Release it with: rpd stop {pod.id}"
+    )
 
 
 def test_a_pod_that_is_gone_is_released() -> None:

@@ -28,29 +28,55 @@ from tests.waiting import wait_until
 
 POD = "pod1"
 KEY = "rpa_of_the_pod"
+EVERYTHING = ("podTerminate", "podStop", "terminate", "stop")
 NEEDED = ("sh", "bash", "cat", "date", "sed", "tr", "sleep", "id", "mkdir", "mv", "grep", "setsid", "rm", "env", "tail",
           "wc", "mkfifo", "head")  # fmt: skip
 
 
 class RunPod:
-    """Answers GraphQL as scripted and notes what it was asked."""
+    """Answers GraphQL and REST v2 as scripted and notes what it was asked."""
 
     def __init__(self) -> None:
         self.refuses: tuple[str, ...] = ()
+        self.retired = False
+        """Whether GraphQL is gone."""
         self.asked: list[tuple[str, str]] = []
         self.keys: set[str] = set()
         owner = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_POST(self) -> None:
-                query = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["query"]
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 owner.keys.add(self.headers["Authorization"])
+                if self.path == "/graphql":
+                    self._graphql(body["query"])
+                else:
+                    self._rest(body["action"])
+
+            def _graphql(self, query: str) -> None:
+                if owner.retired:
+                    self._answer(410, b"<html>410 Gone</html>")
+                    return
                 name = "podTerminate" if "podTerminate" in query else "podStop"
                 owner.asked.append((name, query))
                 refused = {"errors": [{"message": "not allowed"}], "data": {name: None}}
-                body = json.dumps(refused if name in owner.refuses else {"data": {name: None}}).encode()
-                self.send_response(200)
-                self.send_header("Content-Length", str(len(body)))
+                self._answer(
+                    200, json.dumps(refused if name in owner.refuses else {"data": {name: None}}).encode()
+                )
+
+            def _rest(self, action: str) -> None:
+                owner.asked.append((action, self.path))
+                if action in owner.refuses:
+                    self._answer(403, b'{"title": "Forbidden", "status": 403, "detail": "access denied"}')
+                elif action == "terminate":
+                    self._answer(204, b"")
+                else:
+                    self._answer(200, b'{"id": "pod1", "status": "EXITED"}')
+
+            def _answer(self, status: int, body: bytes) -> None:
+                self.send_response(status)
+                if status != 204:
+                    self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)
 
@@ -62,7 +88,7 @@ class RunPod:
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
 
     def names(self) -> list[str]:
-        """Return the mutations asked for, in order."""
+        """Return the mutations and the actions asked for, in order."""
         return [name for name, _ in self.asked]
 
     def close(self) -> None:
@@ -132,20 +158,49 @@ def test_each_tool_alone_will_do(
     only(guarded, tmp_path, tool)
     arm(connecting(), pod_id=POD, seconds_left=0, linger_seconds=900)
     wait_until(lambda: bool(runpod.asked), what="a call of RunPod")
-    wait_until(lambda: f"delete by {tool}: accepted" in trace(guarded), what="the trace")
+    wait_until(lambda: f"delete by {tool} over GraphQL: accepted" in trace(guarded), what="the trace")
     assert runpod.keys == {f"Bearer {KEY}"}
+
+
+@pytest.mark.parametrize("tool", ["curl", "python3", "wget"])
+def test_each_tool_ends_the_pod_without_graphql(
+    guarded: Machine, connecting: Connect, runpod: RunPod, tmp_path: Path, tool: str
+) -> None:
+    """Where GraphQL is retired the pod deletes itself over REST v2, with the same key."""
+    if shutil.which(tool) is None:
+        pytest.skip(f"{tool} is not installed here")
+    runpod.retired = True
+    only(guarded, tmp_path, tool)
+    arm(connecting(), pod_id=POD, seconds_left=0, linger_seconds=900)
+    wait_until(lambda: f"delete by {tool} over REST: accepted" in trace(guarded), what="the trace")
+    assert runpod.asked[0] == ("terminate", f"/v2/pods/{POD}/action")
+    assert runpod.keys == {f"Bearer {KEY}"}
+    assert KEY not in trace(guarded)
+
+
+def test_delete_refused_then_stop_without_graphql(
+    guarded: Machine, connecting: Connect, runpod: RunPod, tmp_path: Path
+) -> None:
+    """Where REST v2 is all there is and does not let the pod delete itself, it stops itself, and tells why."""
+    runpod.retired, runpod.refuses = True, ("terminate",)
+    only(guarded, tmp_path, "curl")
+    arm(connecting(), pod_id=POD, seconds_left=0, linger_seconds=900)
+    wait_until(lambda: "stop by curl over REST: accepted" in trace(guarded), what="the trace")
+    assert runpod.names()[:2] == ["terminate", "stop"]
+    assert "delete by curl over GraphQL: refused: <html>410 Gone</html> (HTTP 410)" in trace(guarded)
+    assert "access denied" in trace(guarded)
 
 
 def test_delete_refused_then_stop(
     guarded: Machine, connecting: Connect, runpod: RunPod, tmp_path: Path
 ) -> None:
     """Where RunPod does not let the pod delete itself, by no tool, it stops itself."""
-    runpod.refuses = ("podTerminate",)
+    runpod.refuses = ("podTerminate", "terminate")
     only(guarded, tmp_path, "curl")
     arm(connecting(), pod_id=POD, seconds_left=0, linger_seconds=900)
     wait_until(lambda: "podStop" in runpod.names(), what="a stop")
-    assert runpod.names() == ["podTerminate", "podStop"]
-    assert "delete by curl: refused: " in trace(guarded)
+    assert runpod.names() == ["podTerminate", "terminate", "podStop"]
+    assert "delete by curl over GraphQL: refused: " in trace(guarded)
     assert "not allowed" in trace(guarded)
 
 
@@ -169,11 +224,11 @@ def test_a_hopeless_pod_goes_on_trying(
     guarded: Machine, connecting: Connect, runpod: RunPod, tmp_path: Path
 ) -> None:
     """A refusal of everything is not the end: it is tried again for as long as the pod lives."""
-    runpod.refuses = ("podTerminate", "podStop")
+    runpod.refuses = EVERYTHING
     only(guarded, tmp_path, "curl")
     arm(connecting(), pod_id=POD, seconds_left=0, linger_seconds=900)
-    wait_until(lambda: len(runpod.asked) >= 4, what="a second round")
-    assert runpod.names()[:4] == ["podTerminate", "podStop"] * 2
+    wait_until(lambda: len(runpod.asked) >= 8, what="a second round")
+    assert runpod.names()[:8] == ["podTerminate", "terminate", "podStop", "stop"] * 2
 
 
 def test_linger_without_driver(guarded: Machine, connecting: Connect, runpod: RunPod) -> None:
@@ -254,11 +309,11 @@ def test_an_extension_calls_an_end_off(
     guarded: Machine, connecting: Connect, runpod: RunPod, tmp_path: Path
 ) -> None:
     """A pod that could not end itself yet lives on when its driver comes back and gives it time."""
-    runpod.refuses = ("podTerminate", "podStop")
+    runpod.refuses = EVERYTHING
     only(guarded, tmp_path, "curl")
     remote = connecting()
     arm(remote, pod_id=POD, seconds_left=0, linger_seconds=900)
-    wait_until(lambda: "podStop" in runpod.names(), what="a stop")
+    wait_until(lambda: "stop" in runpod.names(), what="a stop")
     arm(remote, pod_id=POD, seconds_left=3600, linger_seconds=900)
     wait_until(lambda: "the deadline is 3" in trace(guarded), what="the new deadline")
     asked = len(runpod.asked)
@@ -293,7 +348,15 @@ def test_busybox_is_enough(guarded: Machine, connecting: Connect, runpod: RunPod
     """On a machine that has nothing but busybox the pod ends itself by busybox's wget."""
     arm(connecting(), pod_id=POD, seconds_left=0, linger_seconds=900)
     wait_until(lambda: bool(runpod.asked), what="a call of RunPod")
-    wait_until(lambda: "delete by wget: accepted" in trace(guarded), what="the trace")
+    wait_until(lambda: "delete by wget over GraphQL: accepted" in trace(guarded), what="the trace")
+
+
+@pytest.mark.usefixtures("busybox")
+def test_busybox_is_enough_without_graphql(guarded: Machine, connecting: Connect, runpod: RunPod) -> None:
+    """Busybox's wget, which can send nothing but GET and POST, ends the pod over REST v2 as well."""
+    runpod.retired = True
+    arm(connecting(), pod_id=POD, seconds_left=0, linger_seconds=900)
+    wait_until(lambda: "delete by wget over REST: accepted" in trace(guarded), what="the trace")
 
 
 def test_no_bashism() -> None:
@@ -387,6 +450,25 @@ def test_pod_stops_itself_where_it_may_not_delete_itself(cloud: Launched, rent: 
         return next(pod["desired_status"] for pod in cloud.pods() if pod["id"] == pod_id)
 
     wait_until(lambda: status() == "EXITED", what="the pod's stop")
+
+
+@pytest.mark.parametrize("may_delete", [True, False])
+def test_pod_ends_itself_when_graphql_is_retired(
+    cloud: Launched, rent: Callable[[], Rented], may_delete: bool
+) -> None:
+    """A real pod deletes itself, else stops itself, over REST v2 once GraphQL answers 410, runpodctl's call included."""
+    pod_id, remote = rent()
+    if not may_delete:
+        denied = {"kind": "error", "message": "not allowed", "code": "BAD_USER_INPUT"}
+        cloud.inject({**denied, "match": {"operation": "terminate", "face": "rest"}})
+    cloud.inject({"kind": "gone", "match": {"face": "graphql"}})
+    arm(remote, pod_id=pod_id, seconds_left=0, linger_seconds=900)
+
+    def state() -> str:
+        return next((pod["desired_status"] for pod in cloud.pods() if pod["id"] == pod_id), "gone")
+
+    wanted = "gone" if may_delete else "EXITED"
+    wait_until(lambda: state() == wanted, what=f"the pod's end ({wanted})")
 
 
 def test_arming_costs_little(rent: Callable[[], Rented]) -> None:

@@ -184,6 +184,31 @@ def test_a_refused_key_creates_nothing(rpd: RpdRun, project: Project, emulator: 
     assert not (folder / "rpd-runs").exists()
 
 
+def test_a_data_centre_that_is_not_there(rpd: RpdRun, project: Project, emulator: object) -> None:
+    """A slip in the id of a data centre ends a live run with exit code 4 and the likeliest id, before a pod is made."""
+    placed = FINE.replace("gpu=", "datacenters=['EU-R0-1'], gpu=")
+    folder = project({"deploy_x.py": FINE, "deploy_y.py": placed})
+    pinned = rpd(folder, "deploy_x.py", "--gpu-id", "NVIDIA RTX A4000", "--datacenter-id", "EU-RO-9")
+    assert pinned.exit_code == 4
+    assert "--datacenter-id: RunPod has no data centre 'EU-RO-9': did you mean 'EU-RO-1'" in pinned.err
+    written = rpd(folder)
+    assert written.exit_code == 4
+    assert "deploy_y.py:3: Job.datacenters: RunPod has no data centre 'EU-R0-1'" in written.err
+    assert not (folder / "rpd-runs").exists()
+
+
+def test_a_data_centre_that_is_not_known_in_a_dry_run(rpd: RpdRun, project: Project) -> None:
+    """Where RunPod cannot be asked a data centre that rpd does not know is worth a word: it may be a new one."""
+    folder = project({"deploy_x.py": FINE.replace("gpu=", "datacenters=['eu-ro-1', 'EU-RO-9'], gpu=")})
+    result = rpd(folder, "--dry-run")
+    assert result.exit_code == 0
+    assert (
+        "deploy_x.py:3: Job.datacenters: rpd knows no data centre 'EU-RO-9': did you mean 'EU-RO-1'"
+        in result.out
+    )
+    assert "'eu-ro-1'" not in result.out
+
+
 def test_an_address_where_nobody_answers(rpd: RpdRun, project: Project) -> None:
     """Where the API cannot be reached nothing is created, and one error says so."""
     folder = project({"deploy_x.py": FINE})

@@ -133,9 +133,12 @@ def _count(text: str) -> int:
     return int(text)
 
 
+_REPORT_CHARS = "fEsxXpPwaAN"
+
+
 def _report_chars(text: str) -> str:
-    if not text or set(text) - set("fEsxXpwaAN"):
-        raise ValueError("expected letters out of fEsxXpwaAN")
+    if not text or set(text) - set(_REPORT_CHARS):
+        raise ValueError(f"expected letters out of {_REPORT_CHARS}")
     return text
 
 
@@ -559,7 +562,7 @@ class Config:
     report_chars: str = _setting(
         "fE",
         "list these outcomes at the end: f failed, E error, s skipped, x xfailed, X xpassed, p passed, "
-        "w notices, a all but passed, A all, N none",
+        "P passed with their output, w notices, a all but passed, A all, N none",
         "-r",
         metavar="CHARS",
         parse=_report_chars,

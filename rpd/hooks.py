@@ -43,7 +43,8 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 def rpd_addoption(options: OptionGroup) -> None:
     """Add options: ``options.add("--site", default=…, help=…)``. Called before the command line is read.
 
-    Plugins of ``-p``, ``RPD_PLUGINS``, the configuration file and entry points are asked; a conftest is read later.
+    Plugins are asked, and the conftests of what the command line names (a folder, a file) and of the folders above;
+    other conftests are loaded too late for that.
     """
 
 

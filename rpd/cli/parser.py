@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NoReturn
 
 import rpd
@@ -313,9 +315,15 @@ def _make(
     for plugin_name, plugin in manager.list_name_plugin():
         hook = getattr(plugin, "rpd_addoption", None)
         if hook is not None:
-            plugins.append(OptionGroup(parser, plugin_name))
+            plugins.append(OptionGroup(parser, _shown(plugin_name)))
             hook(plugins[-1])
     return parser, plugins
+
+
+def _shown(plugin_name: str) -> str:
+    """Return the name of a plugin; that of a conftest, which is its path, as seen from here."""
+    here = f"{Path.cwd()}{os.sep}"
+    return plugin_name.removeprefix(here)
 
 
 def _add(group: Any, field: str, setting: Setting) -> None:

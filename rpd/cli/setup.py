@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rpd.cli import parser
 from rpd.config import LOADING, Config, find_root, make_config, read_file
+from rpd.errors import CollectionError, UsageError
 from rpd.hooks import PluginManager, load_entry_points, load_named_plugins, make_plugin_manager
 
 BUILT_IN = {
@@ -34,11 +35,26 @@ def configure(command: str, argv: Sequence[str], cwd: Path) -> tuple[Config, Plu
         *early,
     ]
     manager = make_plugin_manager([name[3:] for name in names if name.startswith("no:")])
+    broken: Sequence[CollectionError] = ()
     if command in LOADING:
         _register_built_in(manager, command)
         load_entry_points(manager)
         load_named_plugins(manager, [name for name in names if not name.startswith("no:")])
-    flags, args, plugin_options = parser.parse(command, argv, added, manager)
+        # Not at the top: `rpd ps` and the like collect nothing.
+        from rpd.cli.early import load_early_conftests
+
+        broken = load_early_conftests(
+            manager,
+            argv=argv,
+            added=added,
+            deploypaths=file_values.get("deploypaths", ()),
+            rootdir=rootdir,
+            cwd=cwd,
+        )
+    try:
+        flags, args, plugin_options = parser.parse(command, argv, added, manager)
+    except UsageError as error:
+        raise _explained(error, broken) from None
     config = make_config(
         command=command,
         rootdir=rootdir,
@@ -51,6 +67,14 @@ def configure(command: str, argv: Sequence[str], cwd: Path) -> tuple[Config, Plu
     )
     parser.check_together(config)
     return config, manager
+
+
+def _explained(error: UsageError, broken: Sequence[CollectionError]) -> UsageError:
+    """Return ``error`` after what is wrong with conftests: an option that is unknown may have been one of theirs."""
+    if not broken:
+        return error
+    told = "\n".join(f"{held.file}: cannot be loaded\n{held.message}" for held in broken)
+    return UsageError(f"{error}\n{told}")
 
 
 def _register_built_in(manager: PluginManager, command: str) -> None:

@@ -17,12 +17,15 @@ from rpd.values.node import Node
 LONGEST_NAME = 100
 _UNSAFE = re.compile(r"[^A-Za-z0-9._=,+-]+")
 _FAITHFUL = re.compile(r"(?:\w+/)*\w+\.py::\w+(?:\[[\w.=,+-]*[\w=,+]\])?", re.ASCII)
+_CAPITALISED = re.compile("true|false|none")
+"""Words that stand in ids as Python writes them: usual enough that they should need no hash."""
 
 
 def folder_name(node_id: str) -> str:
     """Return a folder name for a node: readable, at most 100 characters, safe in every shell and on every system.
 
-    Where something had to be left out, a hash of the id keeps it unique. ``_UNSAFE`` runs become one ``-``.
+    Where something had to be left out, or where capitals alone may tell two ids apart (which not every disk does), a
+    hash of the id keeps it unique. ``_UNSAFE`` runs become one ``-``.
     """
     path, _, job = node_id.partition("::")
     plain = _UNSAFE.sub("-", f"{path.removesuffix('.py')}.{job}").strip("-.") or "node"
@@ -33,8 +36,13 @@ def folder_name(node_id: str) -> str:
 
 
 def _is_faithful(node_id: str) -> bool:
-    """Whether the id can be told from its name: no part holds what stands between the parts there, nor ends in it."""
-    return _FAITHFUL.fullmatch(node_id) is not None
+    """Whether the id can be told from its name, however that is capitalised.
+
+    No part holds what stands between the parts in the name, nor ends in it, and of all ids that differ in capitals only
+    this is the one that is spelled as usual.
+    """
+    usual = _CAPITALISED.sub(lambda found: found[0].capitalize(), node_id.lower())
+    return node_id == usual and _FAITHFUL.fullmatch(node_id) is not None
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,7 @@ def gather(config: Config, manager: PluginManager) -> Gathered:
         from rpd.pipeline.reruns import add_reruns
 
         add_reruns(config, manager)
+    asked = _conftests(manager)
     load_first_conftests(config, manager)
     config = with_plugin_markers(config, manager)
     manager.hook.rpd_configure(config=config)
@@ -56,7 +57,7 @@ def gather(config: Config, manager: PluginManager) -> Gathered:
     gathered = Gathered(
         nodes=tuple(left),
         deselected=len(nodes) - len(left),
-        errors=(*collection.errors, *_late_options(config, manager)),
+        errors=(*collection.errors, *_late_options(config, manager, asked)),
         collection=collection,
     )
     manager.hook.rpd_collected(nodes=gathered.nodes, deselected=gathered.deselected, errors=gathered.errors)
@@ -91,13 +92,19 @@ def load_first_conftests(config: Config, manager: PluginManager) -> None:
     load_conftests(manager, config.rootdir, folders, full_trace=config.full_trace)
 
 
-def _late_options(config: Config, manager: PluginManager) -> Iterator[CollectionError]:
-    """Yield an error for each conftest that means to add options: the command line was read before it was loaded."""
-    for name, plugin in manager.list_name_plugin():
-        if is_conftest_plugin(name) and hasattr(plugin, "rpd_addoption"):
+def _conftests(manager: PluginManager) -> frozenset[str]:
+    """Return the names of the conftests that are loaded by now."""
+    return frozenset(name for name, _ in manager.list_name_plugin() if is_conftest_plugin(name))
+
+
+def _late_options(config: Config, manager: PluginManager, asked: frozenset[str]) -> Iterator[CollectionError]:
+    """Yield an error for each conftest that means to add options and was not ``asked``: it was loaded too late."""
+    for name in sorted(_conftests(manager) - asked):
+        if hasattr(manager.get_plugin(name), "rpd_addoption"):
             yield CollectionError(
-                "a conftest is loaded too late to add options: move rpd_addoption into a plugin, and load it with -p "
-                "or the key `plugins`",
+                "this conftest was loaded too late to add options: only those of the folders and files that the "
+                "command line names, and of the folders above, can. Name its folder, or move rpd_addoption into the "
+                "conftest of the root folder or into a plugin (-p, the key `plugins`)",
                 file=relative(name, config.rootdir),
             )
 

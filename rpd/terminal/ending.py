@@ -12,12 +12,16 @@ from rich.cells import cell_len
 from rpd.errors import Cause
 from rpd.terminal.ink import OUTCOME_STYLES, Ink, counted, money, rule, shorten
 from rpd.terminal.lists import outcomes_of
+from rpd.terminal.output import OutputLines
 from rpd.values.duration import format_duration
 from rpd.values.report import NodeReport, Outcome, RunSummary
 
 MOST_FAILURES = 10
 """How many failures are shown at full length without ``-v``."""
-
+LOG_FILE = "output.log"
+TAIL_LINES = 20
+"""How many lines of a log are shown."""
+_TAIL_BYTES = 64 * 1024
 _COUNT_WORDS = {Outcome.ERROR: ("error", "errors")}
 
 
@@ -51,19 +55,65 @@ def _failure(report: NodeReport, width: int, ink: Ink) -> Iterator[str]:
     failure = report.failure
     if failure is None:
         return
-    if failure.place:
+    own = [failure.place, failure.source_line.strip()]
+    frames = [line for text in failure.traceback for line in text.splitlines()]
+    # The deepest frame is the place, which is shown last and by itself.
+    frames = _without_end(frames, own)
+    if frames or failure.place:
         yield ""
+    yield from (ink(line) for line in frames)
+    if failure.place:
         yield ink(failure.place, "bold")
         if failure.source_line:
             yield f">   {ink(failure.source_line.strip())}"
-    frames = [line for text in failure.traceback for line in text.splitlines()]
-    if not {line.strip() for line in frames} <= {failure.place, failure.source_line.strip()}:
-        yield from (ink(line) for line in frames)
     if failure.log_tail:
         yield ink(rule(f"last {counted(len(failure.log_tail), 'line')} of its log", "-", width), "dim")
         yield from (ink(line) for line in failure.log_tail)
-    if report.folder:
-        yield ink(f"log: {relative(Path(report.folder) / 'output.log')}", "dim")
+    log = _log_of(report)
+    if log is not None:
+        yield ink(f"log: {relative(log)}", "dim")
+
+
+def _without_end(lines: list[str], end: Sequence[str]) -> list[str]:
+    """Return ``lines`` without ``end`` (blanks around a line do not count), if that is how they end."""
+    wanted = [line for line in end if line]
+    if wanted and [line.strip() for line in lines[-len(wanted) :]] == wanted:
+        return lines[: -len(wanted)]
+    return lines
+
+
+def _log_of(report: NodeReport) -> Path | None:
+    """Return where a node's log is, if its commands wrote any."""
+    path = Path(report.folder) / LOG_FILE
+    return path if report.folder and path.is_file() else None
+
+
+def passes(reports: Sequence[NodeReport], *, width: int, ink: Ink) -> Iterator[str]:
+    """Yield the section PASSES (``-rP``): the end of the log of every node that passed and wrote one."""
+    logs = [
+        (report, log)
+        for report in reports
+        if report.result.outcome is Outcome.PASSED and (log := _log_of(report)) is not None
+    ]
+    if not logs:
+        return
+    yield ""
+    yield ink(rule("PASSES", "=", width))
+    for report, log in logs:
+        lines = _last_lines(log)
+        yield ink(rule(report.node.id.rpartition("::")[2], "_", width), "bold green")
+        yield ink(rule(f"last {counted(len(lines), 'line')} of its log", "-", width), "dim")
+        yield from (ink(line) for line in lines)
+        yield ink(f"log: {relative(log)}", "dim")
+
+
+def _last_lines(log: Path) -> list[str]:
+    """Return the last lines of a log as a person would see them; of a long one, what a few screens hold is read."""
+    with log.open("rb") as file:
+        file.seek(max(0, log.stat().st_size - _TAIL_BYTES))
+        data = file.read()
+    output = OutputLines()
+    return [*output.feed(data), *output.flush()][-TAIL_LINES:]
 
 
 def because(report: NodeReport) -> str:

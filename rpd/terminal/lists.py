@@ -40,6 +40,11 @@ def wants_notices(chars: str) -> bool:
     return "w" in chars.rpartition("N")[2]
 
 
+def wants_passes(chars: str) -> bool:
+    """Return whether the letters of ``-r`` ask for the output of nodes that passed."""
+    return bool({"P", "A"} & set(chars.rpartition("N")[2]))
+
+
 def notices(texts: Sequence[str], *, width: int, ink: Ink) -> Iterator[str]:
     """Yield what was noticed on the way, each once."""
     if texts:

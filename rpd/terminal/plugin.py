@@ -414,6 +414,8 @@ class Terminal:
         lines: list[str] = []
         if self._level > -2:
             lines += ending.failures(reports, width=width, verbose=verbose, ink=ink)
+            if lists.wants_passes(config.report_chars):
+                lines += ending.passes(reports, width=width, ink=ink)
         if self._level >= 0 and not config.dry_run:
             in_order = ranked(reports, Ranking.parse(config.sort)) if config.sort else reports
             lines += results.tables(in_order, width=width, verbose=verbose, ink=ink)

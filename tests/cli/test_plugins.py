@@ -408,13 +408,81 @@ def test_a_hook_that_raises_is_not_called_a_defect_of_rpd(project: Project, hook
     assert "rpd/cli" not in result.err
 
 
-def test_a_conftest_cannot_add_options(project: Project) -> None:
-    """``rpd_addoption`` in a conftest comes too late: a collection error says where it belongs."""
+# --- options of conftests -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("args", "place"),
+    [
+        (("--site", "home"), "conftest.py"),
+        (("sub", "--site", "home"), "sub/conftest.py"),
+        (("--site=home", "sub/deploy_a.py::only"), "sub/conftest.py"),
+        (("--site", "home", "@args.txt"), "sub/conftest.py"),
+        (("--maxfail", "3", "sub", "--site", "home"), "sub/conftest.py"),
+        (("--site", "home", "sub/deeper"), "sub/conftest.py"),
+    ],
+)
+def test_a_conftest_adds_options(project: Project, args: tuple[str, ...], place: str) -> None:
+    """The conftests of what the command line names, of the folders above, or else of here, add options."""
+    project.write(
+        {
+            place: OPTION,
+            "sub/deploy_a.py": SITED,
+            "sub/deeper/deploy_b.py": SITED,
+            "args.txt": "sub/deploy_a.py",
+        }
+    )
+    result = project.run(*args)
+    assert result.exit_code == 0, result.err
+    assert {report.metrics["site"] for report in result.reports} == {"('home', False)"}
+
+
+def test_a_conftest_of_deploypaths_adds_options(project: Project) -> None:
+    """Where nothing is named, the folders of ``deploypaths`` count as named, and ``addopts`` may give the option."""
+    project.write(
+        {
+            "rpd.toml": 'deploypaths = ["sub"]\naddopts = ["--site=cloud"]\n',
+            "sub/conftest.py": OPTION,
+            "sub/deploy_a.py": SITED,
+        }
+    )
+    assert project.run().report("only").metrics["site"] == "('cloud', False)"
+
+
+def test_options_of_conftests_are_in_the_help(project: Project) -> None:
+    """``--help`` lists them under the name of the conftest."""
+    project.write({"conftest.py": OPTION})
+    result = project.run("--help")
+    assert result.exit_code == 0
+    assert "plugin conftest.py:\n  --site SITE" in result.out
+
+
+def test_the_value_of_an_option_is_no_path(project: Project) -> None:
+    """A conftest in a folder that is only the value of one of rpd's own flags is not asked."""
+    project.write({"deploy_a.py": ONE, "sub/conftest.py": OPTION})
+    result = project.run("--ignore", "sub", "--site", "home")
+    assert result.exit_code == 4
+    assert "unknown argument --site" in result.err
+
+
+def test_an_unknown_option_beside_a_broken_conftest(project: Project) -> None:
+    """Where a conftest that may have had the option cannot be loaded, its error is told too."""
+    project.write({"deploy_a.py": ONE, "conftest.py": "1 / 0\n"})
+    result = project.run("--site", "home")
+    assert result.exit_code == 4
+    assert "unknown argument --site" in result.err
+    assert "conftest.py: cannot be loaded\nconftest.py:1: in <module>" in result.err
+    assert "ZeroDivisionError" in result.err
+
+
+def test_a_conftest_that_is_found_late_cannot_add_options(project: Project) -> None:
+    """``rpd_addoption`` in a conftest below what is named comes too late: a collection error says what to do."""
     project.write(
         {"deploy_a.py": ONE, "sub/deploy_b.py": ONE, "sub/conftest.py": "def rpd_addoption(options): ...\n"}
     )
     result = project.run()
     assert result.exit_code == 2
     assert "sub/conftest.py" in result.err
-    assert "move rpd_addoption into a plugin" in result.err
+    assert "loaded too late to add options" in result.err
+    assert "move rpd_addoption into the conftest of the root folder" in result.err
     assert result.reports == ()

@@ -20,15 +20,18 @@ NODE_IDS = st.builds(
     ),
     st.lists(WORD, max_size=2),
     WORD,
-    st.text("ab_", min_size=1, max_size=3),
-    st.text(string.ascii_lowercase + "-._ /[]é", max_size=4),
+    st.text("aAb_", min_size=1, max_size=3),
+    st.one_of(
+        st.text(string.ascii_letters + "-._ /[]é", max_size=4),
+        st.sampled_from(["xTrue", "xtrue", "XTrue", "None", "none", "NONE"]),
+    ),
 )
 
 
 @given(st.lists(NODE_IDS, min_size=2, max_size=30, unique=True))
 def test_no_two_nodes_share_a_folder(ids: list[str]) -> None:
-    """Different ids have different folders, also where separators stand in their parts."""
-    assert len({folder_name(node_id) for node_id in ids}) == len(ids)
+    """Different ids have different folders, where separators stand in their parts and on disks that ignore case, too."""
+    assert len({folder_name(node_id).lower() for node_id in ids}) == len(ids)
 
 
 @pytest.mark.parametrize(
@@ -39,12 +42,14 @@ def test_no_two_nodes_share_a_folder(ids: list[str]) -> None:
         ("deploy_x.py::fit[x]", "deploy_x.py::fit[x.]"),
         ("deploy_x.py::fit[a b]", "deploy_x.py::fit[a-b]"),
         ("a.py::b[c.d]", "a.b-c.py::d"),
+        ("deploy_x.py::fit[Adam]", "deploy_x.py::fit[adam]"),
+        ("deploy_x.py::fit[ampTrue]", "deploy_x.py::fit[amptrue]"),
         (f"deploy_x.py::fit[{'x' * 200}]", f"deploy_x.py::fit[{'x' * 201}]"),
     ],
 )
 def test_lookalikes_are_told_apart(one: str, other: str) -> None:
-    """Ids that would make the same name after replacing what is unsafe do not."""
-    assert folder_name(one) != folder_name(other)
+    """Ids that would make the same name, after replacing what is unsafe or on a disk that ignores case, do not."""
+    assert folder_name(one).lower() != folder_name(other).lower()
 
 
 @given(st.text(min_size=1, max_size=300))
@@ -59,6 +64,7 @@ def test_usual_names_are_readable() -> None:
     """An id of plain parts is recognised in its folder, without a hash."""
     assert folder_name("exp/deploy_x.py::fit[deberta-seed42]") == "exp-deploy_x.fit-deberta-seed42"
     assert folder_name("deploy_x.py::fit") == "deploy_x.fit"
+    assert folder_name("deploy_x.py::fit[ampTrue-wdNone]") == "deploy_x.fit-ampTrue-wdNone"
 
 
 def test_run_folders_are_never_shared(tmp_path: Path) -> None:

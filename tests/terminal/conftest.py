@@ -113,10 +113,10 @@ def make_report() -> Callable[..., NodeReport]:
             place="deploy_x.py:14",
             source_line='    pod.run(f"python train.py --seed {seed}", cwd=staged_dir)',
             traceback=(
+                "deploy_x.py:21",
+                "    run_all(pod)",
                 "deploy_x.py:14",
                 '    pod.run(f"python train.py --seed {seed}", cwd=staged_dir)',
-                "helpers.py:3",
-                "    pod.run(command)",
             ),
             log_tail=("epoch 3", "torch.OutOfMemoryError: CUDA out of memory"),
         )

@@ -48,6 +48,15 @@ def test_notices_have_a_letter(chars: str, wanted: bool) -> None:
     assert lists.wants_notices(chars) is wanted
 
 
+@pytest.mark.parametrize(
+    ("chars", "wanted"), [("P", True), ("A", True), ("PN", False), ("p", False), ("NfP", True), ("a", False)]
+)
+def test_output_of_what_passed_has_a_letter(chars: str, wanted: bool) -> None:
+    """``P`` asks for the output of nodes that passed, and ``A`` for everything."""
+    assert lists.wants_passes(chars) is wanted
+    assert lists.outcomes_of("P") == frozenset()
+
+
 def durations(*reports: NodeReport, number: int = 0, verbose: bool = False) -> list[str]:
     return list(lists.durations(reports, number=number, least=1.0, verbose=verbose, width=60, ink=INK))[2:]
 

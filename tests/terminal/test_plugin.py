@@ -16,7 +16,7 @@ from rpd.config import Config
 from rpd.errors import Cause
 from rpd.hooks import make_plugin_manager, register
 from rpd.terminal import Terminal
-from rpd.terminal.ending import failures, short_summary
+from rpd.terminal.ending import failures, passes, short_summary
 from rpd.terminal.ink import Ink
 from rpd.values.dryrun import DryRunNode
 from rpd.values.node import Node
@@ -392,13 +392,57 @@ def test_a_dry_run_shows_what_would_happen(
 
 
 def test_a_place_is_not_told_twice(make_node: MakeNode, make_report: MakeReport) -> None:
-    """A traceback of the one frame that was just shown is left out."""
+    """The deepest frame is the place, told last; the frames that led there are told before it."""
     report = make_report(make_node(), Outcome.FAILED, reason="boom")
     assert report.failure is not None
-    alone = replace(report, failure=replace(report.failure, traceback=report.failure.traceback[:2]))
-    for shown_report, times in ((report, 2), (alone, 1)):
+    alone = replace(report, failure=replace(report.failure, traceback=report.failure.traceback[2:]))
+    place = ["deploy_x.py:14", '>   pod.run(f"python train.py --seed {seed}", cwd=staged_dir)']
+    for shown_report, before in ((report, ["deploy_x.py:21", "    run_all(pod)"]), (alone, [])):
         lines = list(failures([shown_report], width=80, verbose=False, ink=Ink(color=False)))
-        assert sum("deploy_x.py:14" in line for line in lines) == times
+        assert lines[lines.index("boom") + 1 :][: len(before) + 3] == ["", *before, *place]
+        assert lines.count("deploy_x.py:14") == 1
+
+
+def test_a_whole_traceback_is_kept(make_node: MakeNode, make_report: MakeReport) -> None:
+    """With ``--full-trace`` the frames end in the exception: none of them is left out."""
+    report = make_report(make_node(), Outcome.FAILED, reason="boom")
+    assert report.failure is not None
+    whole = ("Traceback (most recent call last):", '  File "deploy_x.py", line 14, in f', "ValueError: boom")
+    full = replace(report, failure=replace(report.failure, traceback=whole))
+    lines = list(failures([full], width=80, verbose=False, ink=Ink(color=False)))
+    assert [line for line in lines if line in whole] == list(whole)
+
+
+def test_a_log_is_named_where_there_is_one(
+    make_node: MakeNode, make_report: MakeReport, tmp_path: Path
+) -> None:
+    """A node whose commands wrote nothing, or that had none, has no log to look at."""
+    report = replace(make_report(make_node(), Outcome.FAILED, reason="boom"), folder=str(tmp_path))
+
+    def told() -> list[str]:
+        lines = failures([report], width=80, verbose=False, ink=Ink(color=False))
+        return [line for line in lines if line.startswith("log: ")]
+
+    assert told() == []
+    (tmp_path / "output.log").write_text("epoch 3\n")
+    assert [Path(line.removeprefix("log: ")).resolve() for line in told()] == [tmp_path / "output.log"]
+
+
+def test_the_output_of_what_passed(make_node: MakeNode, make_report: MakeReport, tmp_path: Path) -> None:
+    """``-rP`` shows the end of the logs of nodes that passed, as a person would have seen them, and no others."""
+    reports = []
+    for seed, outcome in ((1, Outcome.PASSED), (2, Outcome.FAILED), (3, Outcome.PASSED)):
+        folder = tmp_path / str(seed)
+        folder.mkdir()
+        reports.append(replace(make_report(make_node(seed), outcome), folder=str(folder)))
+    for seed in (1, 2):
+        lines = b"".join(b"line %d\n" % number for number in range(30))
+        (tmp_path / f"{seed}/output.log").write_bytes(lines + b"10%\r100%\x1b[0m")
+    lines = list(passes(reports, width=60, ink=Ink(color=False)))
+    assert lines[1].strip("=") == " PASSES "
+    assert sum("finetune[" in line for line in lines) == 1
+    assert lines[4:-1] == [*(f"line {number}" for number in range(11, 30)), "100%"]
+    assert list(passes(reports[1:], width=60, ink=Ink(color=False))) == []
 
 
 def test_many_failures_are_cut_unless_asked_for(make_node: MakeNode, make_report: MakeReport) -> None:

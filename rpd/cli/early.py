@@ -1,0 +1,70 @@
+"""The paths that a command line names, read before its options are known: the conftests there may add some."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from rpd.collect import load_conftests
+from rpd.collect.arguments import Target, parse_target, read_targets
+from rpd.config import settings
+from rpd.errors import CollectionError, UsageError
+from rpd.hooks import PluginManager
+
+
+def load_early_conftests(
+    manager: PluginManager,
+    *,
+    argv: Sequence[str],
+    added: Sequence[str],
+    deploypaths: Sequence[str],
+    rootdir: Path,
+    cwd: Path,
+) -> tuple[CollectionError, ...]:
+    """Register the conftests of what ``argv`` names (else ``added``, else ``deploypaths``) and of the folders above.
+
+    Returns the errors of those that cannot be loaded. Arguments that are no paths are passed over: whether they are
+    the values of options is known only once the conftests have added theirs.
+    """
+    targets = list(_named(argv, cwd)) or list(_named(added, cwd))
+    if not targets:
+        targets = _defaults(deploypaths, rootdir, cwd)
+    folders = dict.fromkeys(target.path for target in targets)
+    return load_conftests(manager, rootdir, folders)
+
+
+def _named(argv: Sequence[str], cwd: Path) -> Iterator[Target]:
+    for text in _positionals(argv):
+        try:
+            yield from read_targets([text], deploypaths=(), rootdir=cwd, invocation_dir=cwd)
+        except UsageError:
+            continue  # told when it is certain that this is no value of an option
+
+
+def _defaults(deploypaths: Sequence[str], rootdir: Path, cwd: Path) -> list[Target]:
+    try:
+        return list(read_targets((), deploypaths=deploypaths, rootdir=rootdir, invocation_dir=cwd))
+    except UsageError:
+        return [parse_target(".", cwd)]
+
+
+def _positionals(argv: Sequence[str]) -> Iterator[str]:
+    """Yield what is neither a flag nor the value of one of rpd's own."""
+    take_one = _flags_with_value()
+    words = iter(argv)
+    for word in words:
+        if word == "--":
+            yield from words
+        elif word in take_one:
+            next(words, None)
+        elif not word.startswith("-"):
+            yield word
+
+
+def _flags_with_value() -> frozenset[str]:
+    return frozenset(
+        flag
+        for _, setting in settings().values()
+        if setting.action in ("store", "append") and setting.const is None
+        for flag in setting.flags
+    )

@@ -145,6 +145,11 @@ def rpd_pod_ready(node: Node | None, pod: PodInfo) -> None:
 
 
 @hookspec
+def rpd_pod_joined(node: Node, pod: PodInfo, share: float) -> None:
+    """Hear that a node whose fixtures are set up uses a pod, its own or a shared one; ``share`` is its part of it."""
+
+
+@hookspec
 def rpd_step_started(node: Node, step: Step) -> None:
     """Hear that a step began (its ``seconds`` and ``exit_code`` are not known yet)."""
 

@@ -199,6 +199,14 @@ def rpd_notice(text: str) -> None:
     """Hear a sentence meant for the person at the screen (a fallback that was taken, what Ctrl-C is doing now)."""
 
 
+@hookspec
+def rpd_stopping(how: str, reason: str) -> None:
+    """Hear that a run is cut short: ``drain``, nothing new begins; ``end``, what runs is ended; ``abandon``, pods go.
+
+    Called on any thread, and again where it gets more urgent.
+    """
+
+
 # --- the end --------------------------------------------------------------------------------------------------------
 
 

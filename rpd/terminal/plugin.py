@@ -17,6 +17,7 @@ from rich.cells import cell_len
 
 import rpd
 from rpd.config import Config
+from rpd.errors import Cause
 from rpd.hooks import hookimpl
 from rpd.terminal import board, dryrun, ending, lists, results
 from rpd.terminal.board import Row
@@ -54,6 +55,11 @@ PULSE_SECONDS = 300.0
 _BATCH = 2000
 """Nodes of a quiet dry run that are written at once."""
 
+_STOPPING = {
+    "drain": "starting nothing new: ",
+    "end": "ending what runs: ",
+    "abandon": "releasing all pods now: ",
+}
 _POD_STATES = {
     "intent": "creating",
     "refused": "refused",
@@ -111,6 +117,7 @@ class Terminal:
         self._notices: list[str] = []
         self._dry_usd = 0.0
         self._dry_unknown = 0
+        self._stopping = ""
         self._pulse = Pulse(pulse_seconds, self._tell_progress)
         atexit.register(self.close)
 
@@ -201,7 +208,7 @@ class Terminal:
         rows = self._rows.values()
         running_usd = sum(row.usd(now) for row in rows)
         usd_per_hr = sum(row.usd_per_hr for row in rows if row.billed_since is not None)
-        counts = self._progress.counts(now)
+        counts = self._stopping + self._progress.counts(now)
         told_money = self._progress.money(running_usd=running_usd, usd_per_hr=usd_per_hr)
         return [counts, told_money] if len(self._planned) > 1 else [f"{counts} · {told_money}"]
 
@@ -383,7 +390,7 @@ class Terminal:
             self._outcomes[node.id] = outcome
             self._progress.end(node, report, self._clock())
             self._pinned.pop(node.id, None)
-            if not outcome.is_ok:
+            if not outcome.is_ok and report.result.cause is not Cause.INTERRUPTED:
                 reason = ending.because(report).partition("\n")[0]
                 self._pinned[node.id] = f"{outcome.upper():<8} {self._ink.redact(node.name)}  {reason}"
             self._rows.pop(node.id, None)
@@ -416,7 +423,10 @@ class Terminal:
         self._tell(
             result.outcome.upper(), self._cropped(report.node.id, text), text, OUTCOME_STYLES[result.outcome]
         )
-        if result.outcome is not Outcome.PASSED and (result.cause or result.reason):
+        is_told_once = (
+            result.cause is Cause.INTERRUPTED and self._level < 1
+        )  # there was a sentence for all of them
+        if result.outcome is not Outcome.PASSED and (result.cause or result.reason) and not is_told_once:
             because = ending.because(report).partition("\n")[0]
             self._screen.line(self._ink(f"        {self._cropped(because, ' ' * 6, at_end=True)}", "dim"))
 
@@ -429,6 +439,13 @@ class Terminal:
         if cell_len(masked) <= room:
             return masked
         return shorten(masked, room) if at_end else fit_middle(masked, room)
+
+    @hookimpl
+    def rpd_stopping(self, how: str) -> None:
+        """Keep in sight, below the board, how the run is cut short."""
+        with self._lock:
+            self._stopping = _STOPPING[how]
+            self._progress.cut_short(is_ending=how != "drain")
 
     @hookimpl
     def rpd_notice(self, text: str) -> None:

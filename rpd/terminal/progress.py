@@ -6,11 +6,13 @@ from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from rpd.errors import Cause
 from rpd.terminal.ink import money
 from rpd.values.duration import format_duration
 from rpd.values.node import Definition, Node
 from rpd.values.report import NodeReport, Outcome
 
+_OK, _FAILED, _INTERRUPTED = "ok", "failed", "interrupted"
 _REMEMBERED = 100
 """Nodes of a job whose durations an estimate rests on: the newest ones."""
 
@@ -53,8 +55,10 @@ class Progress:
         for node in nodes:
             self._kind(node).waiting += 1
         self._running: dict[str, tuple[_Kind, float]] = {}
-        self._over: dict[str, tuple[Outcome, float]] = {}
-        self._outcomes: Counter[Outcome] = Counter()
+        self._over: dict[str, tuple[str, float]] = {}
+        self._words: Counter[str] = Counter()
+        self._is_cut = False
+        self._foresees = True
         self.spent_usd = 0.0
         """What the nodes that are over cost."""
 
@@ -69,20 +73,27 @@ class Progress:
 
     def end(self, node: Node, report: NodeReport, now: float) -> None:
         """Hear the report of a node that is over; a later one replaces it."""
-        outcome, usd = report.result.outcome, report.cost.estimated_usd
+        word, usd = _word(report), report.cost.estimated_usd
         before = self._over.get(node.id)
         if before is not None:
-            self._outcomes[before[0]] -= 1
-        self._over[node.id] = (outcome, usd)
-        self._outcomes[outcome] += 1
+            self._words[before[0]] -= 1
+        self._over[node.id] = (word, usd)
+        self._words[word] += 1
         more_usd = usd - (before[1] if before else 0.0)
         self.spent_usd += more_usd
         kind, since = self._running.pop(node.id, (None, now))
         kind = kind or self._kind(node)
         kind.usd += more_usd
-        if before is None and outcome is not Outcome.SKIPPED:
+        if before is None and report.result.outcome is not Outcome.SKIPPED:
             kind.seconds.append(now - since)
             kind.charged += 1
+
+    def cut_short(self, *, is_ending: bool) -> None:
+        """Hear that nothing new is started; with ``is_ending`` what runs does not come to its own end either."""
+        self._is_cut = True
+        self._foresees = self._foresees and not is_ending
+        for kind in self._kinds.values():
+            kind.waiting = 0
 
     @property
     def done(self) -> int:
@@ -91,8 +102,8 @@ class Progress:
 
     @property
     def failed(self) -> int:
-        """How many of them did not pass."""
-        return sum(number for outcome, number in self._outcomes.items() if not outcome.is_ok)
+        """How many of them did not pass, without those that were interrupted."""
+        return self._words[_FAILED]
 
     @property
     def waiting(self) -> int:
@@ -106,7 +117,7 @@ class Progress:
         its width.
         """
         every = [seconds for kind in self._kinds.values() for seconds in kind.seconds]
-        if not every:
+        if not every or not self._foresees:
             return None
         mean = sum(every) / len(every)
         work = longest = 0.0
@@ -123,7 +134,7 @@ class Progress:
     def usd_in_all(self, running_usd: float) -> float | None:
         """Return what the run costs in all, if nodes go on to cost what they cost; None where nobody knows."""
         charged = sum(kind.charged for kind in self._kinds.values())
-        if not charged:
+        if not charged or not self._foresees:
             return None
         mean = self.spent_usd / charged
         of_running = sum(_mean_usd(kind, mean) for kind, _ in self._running.values())
@@ -136,9 +147,10 @@ class Progress:
         """Return ``56 of 500 done, 6 failed, 32 running, 412 waiting · 12m04s, about 1h40m left``."""
         parts = [f"{self.done} of {self._planned} done"]
         for number, word in (
-            (self.failed, "failed"),
+            (self.failed, _FAILED),
+            (self._words[_INTERRUPTED], _INTERRUPTED),
             (len(self._running), "running"),
-            (self.waiting, "waiting"),
+            (self.waiting, "left out" if self._is_cut else "waiting"),
         ):
             parts += [f"{number} {word}"] if number else []
         left = self.seconds_left(now)
@@ -153,6 +165,13 @@ class Progress:
         if in_all is not None and self.done < self._planned:
             parts.append(f"about {money(in_all)} in all")
         return ", ".join([*parts, self._limit])
+
+
+def _word(report: NodeReport) -> str:
+    result = report.result
+    if result.outcome.is_ok:
+        return _OK
+    return _INTERRUPTED if result.cause is Cause.INTERRUPTED else _FAILED
 
 
 def _mean_usd(kind: _Kind, otherwise: float) -> float:

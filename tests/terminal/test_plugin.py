@@ -357,6 +357,36 @@ def test_a_board_of_64_nodes_is_calm(
     assert board[len(rows) : -2] == snapshot
 
 
+def test_how_a_run_is_cut_short_stays_in_sight(
+    make_config: MakeConfig,
+    make_node: MakeNode,
+    make_plan: MakePlan,
+    make_report: MakeReport,
+    tty: io.StringIO,
+) -> None:
+    """The footer says what goes on; nodes that are interrupted are told in a line each, and not pinned as failures."""
+    terminal = Terminal(make_config(), tty, environ=TTY)
+    nodes = [make_node(seed) for seed in range(3)]
+    terminal.rpd_run_started(make_config(), make_plan(*nodes), "RunPod", FOLDER)
+    for how, beginning in (
+        ("drain", "starting nothing new: 0 of 3 done"),
+        ("end", "ending what runs: 1 of 3 done"),
+        ("abandon", "releasing all pods now: 2 of 3 done"),
+    ):
+        terminal.rpd_node_started(nodes[-1])
+        terminal.rpd_stopping(how)
+        _, *pinned, counts, _ = without_colours(terminal._draw()).splitlines()
+        assert counts.startswith(beginning)
+        assert pinned == []
+        node = nodes.pop()
+        reason = "interrupted by SIGINT"
+        terminal.rpd_node_report(
+            node, make_report(node, Outcome.ERROR, cause=Cause.INTERRUPTED, reason=reason)
+        )
+    terminal.close()
+    assert "interrupted by SIGINT" not in tty.getvalue()
+
+
 def test_rows_of_long_names_differ(make_board: Callable[..., list[str]]) -> None:
     """Of names too long for a row both ends are shown: sweeps differ at the end."""
     rows = [line for line in make_board(backbone="a-very-long-backbone-with-many-words") if "GPU" in line]

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rpd.errors import Cause
 from rpd.terminal.progress import Progress, rough
 from rpd.values.fixture import Closure
 from rpd.values.job import Job
@@ -28,10 +29,12 @@ def nodes_of(kind: Definition, count: int) -> list[Node]:
     return [Node(definition=kind, id=f"deploy_x.py::{kind.name}[{n}]", case=str(n)) for n in range(count)]
 
 
-def report(node: Node, outcome: Outcome = Outcome.PASSED, usd: float = 0.0) -> NodeReport:
+def report(
+    node: Node, outcome: Outcome = Outcome.PASSED, usd: float = 0.0, cause: Cause | None = None
+) -> NodeReport:
     return NodeReport(
         node=NodeRecord(id=node.id, job="fit", file=node.file, line=1),
-        result=Result(outcome=outcome),
+        result=Result(outcome=outcome, cause=cause),
         cost=CostRecord(estimated_usd=usd),
     )
 
@@ -108,6 +111,23 @@ def test_skipped_nodes_foresee_nothing() -> None:
     progress.begin(second, 0.1)
     assert progress.seconds_left(0.2) is None
     assert progress.counts(3.0) == "1 of 2 done, 1 running · 3s"
+
+
+def test_a_run_that_is_cut_short_foresees_what_still_runs() -> None:
+    """What is not started any more is in no estimate; where what runs is ended there is none."""
+    nodes = nodes_of(definition(), 10)
+    progress = Progress(nodes)
+    for node in nodes[:2]:
+        progress.begin(node, 0.0)
+    progress.end(nodes[0], report(nodes[0], usd=1.0), 10.0)
+    progress.begin(nodes[2], 10.0)
+    progress.cut_short(is_ending=False)
+    assert progress.seconds_left(12.0) == pytest.approx(8)
+    assert progress.usd_in_all(0.0) == pytest.approx(3)
+    assert progress.counts(12.0) == "1 of 10 done, 2 running, 7 left out · 12s, about 10s left"
+    progress.cut_short(is_ending=True)
+    progress.end(nodes[2], report(nodes[2], Outcome.ERROR, cause=Cause.INTERRUPTED), 13.0)
+    assert progress.counts(13.0) == "2 of 10 done, 1 interrupted, 1 running, 7 left out · 13s"
 
 
 def test_a_budget_stands_beside_the_money() -> None:

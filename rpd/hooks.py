@@ -146,6 +146,11 @@ def rpd_pod_ready(node: Node | None, pod: PodInfo) -> None:
 
 
 @hookspec
+def rpd_pod_joined(node: Node, pod: PodInfo, share: float) -> None:
+    """Hear that a node whose fixtures are set up uses a pod, its own or a shared one; ``share`` is its part of it."""
+
+
+@hookspec
 def rpd_step_started(node: Node, step: Step) -> None:
     """Hear that a step began (its ``seconds`` and ``exit_code`` are not known yet)."""
 
@@ -193,6 +198,14 @@ def rpd_dry_run_node(node: Node, planned: DryRunNode) -> None:
 @hookspec
 def rpd_notice(text: str) -> None:
     """Hear a sentence meant for the person at the screen (a fallback that was taken, what Ctrl-C is doing now)."""
+
+
+@hookspec
+def rpd_stopping(how: str, reason: str) -> None:
+    """Hear that a run is cut short: ``drain``, nothing new begins; ``end``, what runs is ended; ``abandon``, pods go.
+
+    Called on any thread, and again where it gets more urgent.
+    """
 
 
 # --- the end --------------------------------------------------------------------------------------------------------

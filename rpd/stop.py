@@ -8,6 +8,9 @@ from enum import IntEnum
 
 from rpd.errors import Interrupted
 
+INTERRUPTED = "interrupted by "
+"""How the reason begins where a signal is the reason."""
+
 
 class StopLevel(IntEnum):
     """What a run still does; a level is never lowered."""
@@ -32,6 +35,11 @@ class Stop:
         self.reason = ""
 
     @property
+    def is_interrupted(self) -> bool:
+        """Whether a person or the system asked for it."""
+        return INTERRUPTED in self.reason
+
+    @property
     def level(self) -> StopLevel:
         """The level now."""
         return self._level
@@ -42,7 +50,8 @@ class Stop:
             if level <= self._level:
                 return
             self._level = level
-            self.reason = self.reason or reason
+            if reason not in self.reason:
+                self.reason = f"{self.reason}; {reason}" if self.reason else reason
             listeners = list(self._listeners.values())
         if level >= StopLevel.END:
             self._ending.set()

@@ -79,6 +79,8 @@ class Pod:
         if run is not self._user:
             self._user = run
             self._lease.users += 1
+            if run.files is not None:
+                run.hook.rpd_pod_joined(node=run.node, pod=self._info, share=run.share)
 
     # --- looking after it -------------------------------------------------------------------------------------------
 

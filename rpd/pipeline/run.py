@@ -37,6 +37,7 @@ from rpd.pipeline.reports import add_reports
 from rpd.pipeline.resume import Resumed
 from rpd.pipeline.signals import handled
 from rpd.pipeline.staging import check_staging
+from rpd.pipeline.stopping import tell_of_stopping
 from rpd.plan import make_plan, uses_pod
 from rpd.project.source import Sources
 from rpd.project.weight import Scales
@@ -213,6 +214,7 @@ def _execute(prepared: _Prepared) -> Ended:
         worst_case=lambda node: prepared.prices.worst_case(node) if uses_pod(node) else 0.0,
         done=prepared.done,
     )
+    tell_of_stopping(stop, manager)
     context.journal.write(
         "run_started", sync=True, pid=os.getpid(), host=socket.gethostname(), nodes=len(plan.nodes)
     )
@@ -391,7 +393,7 @@ def _far_end_name(config: Config, plan: Plan, far_end: FarEnd) -> str:
 def _exit_code(summary: RunSummary, stop: Stop, gathered: Gathered) -> ExitCode:
     if summary.unreleased:
         return ExitCode.POD_NOT_RELEASED
-    if stop.level >= StopLevel.END and "interrupted" in stop.reason:
+    if stop.level >= StopLevel.END and stop.is_interrupted:
         return ExitCode.INTERRUPTED
     if any(not report.result.outcome.is_ok for report in summary.reports) or summary.not_run:
         return ExitCode.FAILED

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-from rpd.stop import Stop, StopLevel
+from rpd.stop import INTERRUPTED, Stop, StopLevel
 
 FIRST = (
     "{name}: starting nothing new; running commands are ended, artifacts pulled, pods released. "
@@ -23,9 +23,12 @@ SECOND = "{name} again: releasing every pod now, unpulled."
 def handled(stop: Stop, notice: Callable[[str], Any]) -> Iterator[None]:
     """While inside, the first signal ends the run in order and the second releases every pod at once.
 
-    The handler itself only queues the signal: it may interrupt code that holds any lock.
+    The handler itself only queues the signal: it may interrupt code that holds any lock. Where SIGHUP is ignored it
+    stays so: under ``nohup`` a run is to outlive its terminal.
     """
     names = [name for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    if "SIGHUP" in names and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        names.remove("SIGHUP")
     arrived: queue.SimpleQueue[str | None] = queue.SimpleQueue()
 
     def handler(number: int, _frame: FrameType | None) -> None:
@@ -35,7 +38,7 @@ def handled(stop: Stop, notice: Callable[[str], Any]) -> Iterator[None]:
         while (name := arrived.get()) is not None:
             first = stop.level < StopLevel.END
             notice((FIRST if first else SECOND).format(name="Ctrl-C" if name == "SIGINT" else name))
-            stop.request(StopLevel.END if first else StopLevel.ABANDON, f"interrupted by {name}")
+            stop.request(StopLevel.END if first else StopLevel.ABANDON, f"{INTERRUPTED}{name}")
 
     before = {name: signal.signal(getattr(signal, name), handler) for name in names}
     actor = threading.Thread(target=act, name="rpd-signals", daemon=True)

@@ -2,70 +2,123 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rich.cells import cell_len
 
-from rpd.terminal.ink import Ink, fit, money
-from rpd.values.duration import format_duration
+from rpd.terminal.ink import Ink, fit, fit_middle, money
+from rpd.terminal.progress import elapsed
 
-_MOST_ROWS = 12
-_FIXED = 9 + 2 + 6 + 1 + 7 + 2
+_MOST_ROWS = 40
+_MOST_PINNED = 3
+_FIXED = 8 + 1 + 1 + 1 + 6 + 1 + 7 + 2
 """Columns of state, elapsed time and money with the gaps."""
-_SHORTEST_LINE = 20
+_SHORTEST_LINE = 16
+_SHORTEST_NAME = 16
+_LONGEST_GPU = 9
+"""Columns of a GPU where there is little room."""
 _STYLES = {"running": "cyan", "refused": "yellow", "lost": "red"}
 
 
 @dataclass(slots=True)
 class Row:
-    """One running node: ``since`` and ``billed_since`` by the clock, ``place`` its GPU and data centre."""
+    """One running node: ``since`` and ``billed_since`` by the clock, ``utilization`` of its GPUs in percent."""
 
     name: str
     since: float
     state: str = "starting"
-    place: str = ""
+    gpu: str = ""
+    datacenter: str = ""
+    utilization: float | None = None
     usd_per_hr: float = 0.0
     billed_since: float | None = None
+    usd_before: float = 0.0
+    """What pods cost that it has no more."""
     last_line: str = ""
 
     def usd(self, now: float) -> float:
-        """Return what its pod has cost it so far."""
-        return 0.0 if self.billed_since is None else max(now - self.billed_since, 0) * self.usd_per_hr / 3600
+        """Return what its pods have cost it so far."""
+        seconds = 0.0 if self.billed_since is None else max(now - self.billed_since, 0)
+        return self.usd_before + seconds * self.usd_per_hr / 3600
+
+    def place(self, longest_gpu: int) -> str:
+        """Return its GPU, cut where it is longer than that, with its data centre."""
+        gpu = self.gpu if len(self.gpu) <= longest_gpu else f"{self.gpu[: longest_gpu - 1].rstrip()}…"
+        return " ".join(part for part in (gpu, self.datacenter) if part)
+
+    @property
+    def told_state(self) -> str:
+        """What it does in 8 columns; while a command runs, how busy its GPUs are, where they tell."""
+        if self.state != "running" or self.utilization is None:
+            return self.state
+        return f"GPU {self.utilization:>3.0f}%"
 
 
-def draw(rows: Iterable[Row], *, now: float, width: int, height: int, footer: str, ink: Ink) -> str:
-    """Return the board, lines of at most ``width`` columns: the oldest nodes, how many more, the footer.
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How wide the columns are, and how much of a GPU's name is shown."""
 
-    It takes at most half of ``height`` and never more than 12 rows, so that it stays calm.
+    name: int
+    place: int
+    last_line: int
+    gpu: int
+
+
+def draw(
+    rows: Sequence[Row],
+    *,
+    now: float,
+    width: int,
+    height: int,
+    footer: Sequence[str],
+    ink: Ink,
+    pinned: Sequence[str] = (),
+) -> str:
+    """Return the board, lines of at most ``width`` columns: the oldest nodes, how many more, what failed, the footer.
+
+    Of ``pinned``, one line each, the last few are shown. It takes half of ``height`` and the footer at most, so that
+    what is over can be seen above it.
     """
-    every = list(rows)
     most = max(min(_MOST_ROWS, height // 2), 1)
-    shown = every if len(every) <= most else every[: most - 1]
-    hidden = len(every) - len(shown)
-    widths = _widths(shown, width)
-    lines = [_line(row, widths, now, ink) for row in shown]
-    if hidden:
-        lines.append(ink(f"… and {hidden} more", "dim"))
-    return "\n".join([*lines, ink(fit(footer, width - 1), "bold")])
+    kept = pinned[-min(_MOST_PINNED, max(1, most // 4)) :]
+    room = max(1, most - len(kept))
+    shown = rows if len(rows) <= room else rows[: max(room - 1, 0)]
+    layout = _layout(shown, width)
+    lines = [_line(row, layout, now, ink) for row in shown]
+    if len(shown) < len(rows):
+        lines.append(ink(fit(_others(rows[len(shown) :]), width - 1).rstrip(), "dim"))
+    lines += [ink(fit(text, width - 1).rstrip(), "red") for text in kept]
+    lines += [ink(fit(text, width - 1).rstrip(), "bold") for text in footer]
+    return "\n".join(lines)
 
 
-def _widths(rows: Iterable[Row], width: int) -> tuple[int, int, int]:
-    """Return the columns of name, place and last line; where it is narrow, there is no place."""
-    name = min(max((cell_len(row.name) for row in rows), default=0), max(width // 3, 16))
-    place = min(max((cell_len(row.place) + 1 for row in rows), default=0), width // 4)
-    rest = max(width - 1 - _FIXED - name, 0)
-    return (name, place, rest - place) if rest - place >= _SHORTEST_LINE else (name, 0, rest)
+def _others(rows: Sequence[Row]) -> str:
+    """Return how many more nodes run, by what they do."""
+    states = Counter(row.state for row in rows)
+    if len(states) == 1:
+        return f"… and {len(rows)} more {next(iter(states))}"
+    told = ", ".join(f"{number} {state}" for state, number in states.most_common())
+    return f"… and {len(rows)} more: {told}"
 
 
-def _line(row: Row, widths: tuple[int, int, int], now: float, ink: Ink) -> str:
-    name, place, last_line = widths
+def _layout(rows: Sequence[Row], width: int) -> Layout:
+    """Return the widest places that leave room for a last line: whole, with a cut GPU, none."""
+    room = max(width - 1 - _FIXED, 0)
+    longest = max((cell_len(row.name) for row in rows), default=0)
+    name = min(longest, max(width // 3, _SHORTEST_NAME), room)
+    rest = room - name
+    for gpu in (width, _LONGEST_GPU):
+        place = max((cell_len(row.place(gpu)) for row in rows), default=0)
+        if rest - place >= _SHORTEST_LINE:
+            return Layout(name, place, rest - place, gpu)
+    return Layout(name, 0, rest, 0)
+
+
+def _line(row: Row, layout: Layout, now: float, ink: Ink) -> str:
     so_far = f"{elapsed(now - row.since):>6} {money(row.usd(now)):>7}"
-    facts = f"{fit(row.name, name)} {fit(row.place, place)} {so_far}  "
-    state = ink(fit(row.state, 8), _STYLES.get(row.state, "dim"))
-    return f"{state} {facts}{ink(fit(row.last_line, last_line).rstrip(), 'dim')}"
-
-
-def elapsed(seconds: float) -> str:
-    """Return a duration that goes on: whole seconds at least, so that it does not flicker."""
-    return f"{seconds:.0f}s" if seconds < 9.5 else format_duration(max(seconds, 10))
+    place = fit(row.place(layout.gpu), layout.place) if layout.place else ""
+    facts = f"{fit_middle(row.name, layout.name)} {place} {so_far}  "
+    state = ink(fit(row.told_state, 8), _STYLES.get(row.state, "dim"))
+    return f"{state} {facts}{ink(fit(row.last_line, layout.last_line).rstrip(), 'dim')}"

@@ -173,9 +173,12 @@ def pods_left(summary: RunSummary, *, width: int, ink: Ink) -> Iterator[str]:
             yield ink(f"{pod} is still there, as asked for. Release it: rpd stop {pod}", "yellow")
 
 
-def last_line(summary: RunSummary, *, width: int, ink: Ink, dry_run_usd: str | None = None) -> str:
+def last_line(
+    summary: RunSummary, *, width: int, ink: Ink, dry_run_usd: str | None = None, crop: bool = False
+) -> str:
     """Return the last line: counts, time, money, the run folder, and why the run stopped early.
 
+    With ``crop`` a folder that does not fit stands on a line before it.
     ``dry_run_usd`` is the worst case of a dry run as text; None for a real run.
     """
     costs = f"worst case {dry_run_usd}" if dry_run_usd is not None else money(summary.estimated_usd)
@@ -184,9 +187,14 @@ def last_line(summary: RunSummary, *, width: int, ink: Ink, dry_run_usd: str | N
         text += f", stopped: {summary.stop_reason}"
     if dry_run_usd is not None:
         text = f"dry run: {text}"
-    elif summary.folder:
-        text += f" (run folder {relative(Path(summary.folder))})"
-    return ink(rule(text, "=", width), f"bold {_color(summary)}")
+    style = f"bold {_color(summary)}"
+    if dry_run_usd is not None or not summary.folder:
+        return ink(rule(text, "=", width), style)
+    folder = f"run folder {relative(Path(summary.folder))}"
+    in_one = f"{text} ({folder})"
+    if not crop or cell_len(in_one) + 4 < width:
+        return ink(rule(in_one, "=", width), style)
+    return f"{ink(folder)}\n{ink(rule(text, '=', width), style)}"
 
 
 def _counts(summary: RunSummary) -> str:

@@ -63,6 +63,17 @@ def fit(text: str, width: int) -> str:
     return set_cell_size(text, width - 1) + "…" if width else ""
 
 
+def fit_middle(text: str, width: int) -> str:
+    """Return ``text`` in exactly ``width`` columns, cut in its middle: names of a sweep differ at their ends."""
+    if cell_len(text) <= width or width < 8:
+        return fit(text, width)
+    tail = width // 2
+    end = text[-tail:]
+    while cell_len(end) > tail:
+        end = end[1:]
+    return fit(f"{set_cell_size(text, width - 1 - cell_len(end))}…{end}", width)
+
+
 def shorten(text: str, width: int) -> str:
     """Return ``text`` in at most ``width`` columns."""
     return fit(text, width) if cell_len(text) > width else text

@@ -26,7 +26,7 @@ def print_run(summary: RunSummary, *, config: Config) -> None:
         summary.reports, width=width, verbose=True, crop=screen.is_interactive, ink=ink
     )
     lines += ending.pods_left(summary, width=width, ink=ink)
-    screen.lines([*lines, "", ending.last_line(summary, width=width, ink=ink)])
+    screen.lines([*lines, "", ending.last_line(summary, width=width, ink=ink, crop=screen.is_interactive)])
 
 
 def _results(reports: Sequence[NodeReport], screen: Screen) -> list[str]:

@@ -13,13 +13,28 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
+from rich.cells import cell_len
+
 import rpd
 from rpd.config import Config
+from rpd.errors import Cause
 from rpd.hooks import hookimpl
 from rpd.terminal import board, dryrun, ending, lists, results
 from rpd.terminal.board import Row
-from rpd.terminal.ink import OUTCOME_STYLES, Redact, counted, money, plain, rule, short_gpu, shorten
+from rpd.terminal.ink import (
+    OUTCOME_STYLES,
+    Redact,
+    counted,
+    fit_middle,
+    money,
+    plain,
+    rule,
+    short_gpu,
+    shorten,
+)
 from rpd.terminal.output import OutputLines
+from rpd.terminal.progress import Progress
+from rpd.terminal.pulse import Pulse
 from rpd.terminal.screen import Screen
 from rpd.values.dryrun import DryRunNode
 from rpd.values.duration import format_duration
@@ -29,11 +44,22 @@ from rpd.values.pod import PodInfo
 from rpd.values.ranking import Ranking, ranked
 from rpd.values.report import NodeReport, Outcome, RunSummary
 from rpd.values.step import Step, StepKind
+from rpd.values.telemetry import Sample
 
 _LONGEST_PREFIX = 32
+_WORD = 8
+"""Columns of the word that begins a line, with the gap."""
+_SHORTEST_ID = 24
+PULSE_SECONDS = 300.0
+"""How often a log tells how far the run has come; a CI server takes a job that is silent for long for hung."""
 _BATCH = 2000
 """Nodes of a quiet dry run that are written at once."""
 
+_STOPPING = {
+    "drain": "starting nothing new: ",
+    "end": "ending what runs: ",
+    "abandon": "releasing all pods now: ",
+}
 _POD_STATES = {
     "intent": "creating",
     "refused": "refused",
@@ -64,6 +90,7 @@ class Terminal:
         redact: Redact = str,
         clock: Callable[[], float] = time.monotonic,
         environ: Mapping[str, str] = os.environ,
+        pulse_seconds: float = PULSE_SECONDS,
     ) -> None:
         self._config = config
         self._clock = clock
@@ -75,26 +102,29 @@ class Terminal:
         self._started = clock()
         self._deselected = 0
         self._planned: dict[str, int] = {}
-        self._worst_case_usd = 0.0
         self._rows: dict[str, Row] = {}
         self._outputs: dict[str, OutputLines] = {}
         self._transfers: dict[str, tuple[float, int, int]] = {}
         """By node: since when something is sent, how many bytes went over, and how many had when that began."""
-        self._reports: dict[str, NodeReport] = {}
-        self._spent_usd = 0.0
-        self._failed = 0
-        self._node_of_thread: dict[int, str] = {}
-        self._place_of_thread: dict[int, tuple[str, float]] = {}
+        self._outcomes: dict[str, Outcome] = {}
+        self._progress = Progress()
+        self._pinned: dict[str, str] = {}
+        """By node: what is to be seen of those that did not pass while the run goes on."""
+        self._names_jobs = True
+        """Whether rows name the job: where there is only one, its parameters tell more."""
         self._refusals: set[tuple[str, str]] = set()
         self._batch: list[str] = []
         self._notices: list[str] = []
         self._dry_usd = 0.0
         self._dry_unknown = 0
+        self._stopping = ""
+        self._pulse = Pulse(pulse_seconds, self._tell_progress)
         atexit.register(self.close)
 
     def close(self) -> None:
         """Write what waits, remove the board and show the cursor again."""
         atexit.unregister(self.close)
+        self._pulse.stop()
         self._screen.stop_board()
         self._flush_batch()
 
@@ -111,7 +141,10 @@ class Terminal:
         self._started = self._clock()
         nodes = plan.nodes
         self._planned = {node.id: number for number, node in enumerate(nodes)}
-        self._worst_case_usd = plan.worst_case_usd
+        self._progress = Progress(
+            nodes, now=self._started, worst_case_usd=plan.worst_case_usd, budget_usd=config.budget
+        )
+        self._names_jobs = len({node.definition for node in nodes}) > 1
         if self._level < 0:
             return
         ink, width = self._ink, self._screen.width
@@ -146,17 +179,16 @@ class Terminal:
             return
         with self._lock:
             now = self._clock()
-            row = Row(name=self._ink.redact(node.name), since=now)
-            # A pod that outlives a node stays with the thread of its slot: the next node there shares it.
-            if place := self._place_of_thread.get(threading.get_ident()):
-                row.place, row.usd_per_hr, row.billed_since = *place, now
-            self._rows[node.id] = row
+            name = node.name if self._names_jobs else node.case or node.name
+            self._rows[node.id] = Row(name=self._ink.redact(name), since=now)
             self._outputs[node.id] = OutputLines()
-            self._node_of_thread[threading.get_ident()] = node.id
+            self._progress.begin(node, now)
         if self._level >= 1:
             self._tell("START", node.id)
         if self._level > -2:
             self._screen.start_board(self._draw)
+        if self._level >= 0 and not self._screen.is_interactive:
+            self._pulse.start()
 
     def _draw(self) -> str:
         with self._lock:
@@ -165,22 +197,29 @@ class Terminal:
                 now=self._clock(),
                 width=self._screen.width,
                 height=self._screen.height,
+                pinned=list(self._pinned.values()),
                 footer=self._footer(),
                 ink=self._ink,
             )
 
-    def _footer(self) -> str:
+    def _footer(self) -> list[str]:
+        """Return how far the run has come: nodes and time, then money."""
         now = self._clock()
-        spent = self._spent_usd + sum(row.usd(now) for row in self._rows.values())
-        parts = [f"{len(self._rows)} running", f"{len(self._reports)} of {len(self._planned)} done"]
-        if self._failed:
-            parts.append(f"{self._failed} failed")
-        money_text = f"{money(spent)} so far, worst case {money(self._worst_case_usd)}"
-        return f"{', '.join(parts)} · {board.elapsed(now - self._started)} · {money_text}"
+        rows = self._rows.values()
+        running_usd = sum(row.usd(now) for row in rows)
+        usd_per_hr = sum(row.usd_per_hr for row in rows if row.billed_since is not None)
+        counts = self._stopping + self._progress.counts(now)
+        told_money = self._progress.money(running_usd=running_usd, usd_per_hr=usd_per_hr)
+        return [counts, told_money] if len(self._planned) > 1 else [f"{counts} · {told_money}"]
+
+    def _tell_progress(self) -> None:
+        with self._lock:
+            told = "; ".join(self._footer())
+        self._screen.line(self._ink(f"rpd: {told}", "bold"))
 
     def _tell(self, word: str, node_id: str, text: str = "", style: str = "") -> None:
         told = f"{node_id}  {text}" if text else node_id
-        self._screen.line(f"{self._ink(f'{word:<7}', style)} {self._ink(told)}")
+        self._screen.line(f"{self._ink(f'{word:<{_WORD - 1}}', style)} {self._ink(told)}")
 
     # --- pods -----------------------------------------------------------------------------------------------
 
@@ -188,7 +227,7 @@ class Terminal:
     def rpd_pod_event(self, pod_name: str, event: str, detail: dict[str, Any]) -> None:
         """Show what becomes of a pod in the row of the node that waits for it."""
         with self._lock:
-            node_id = detail.get("node") or self._node_of_thread.get(threading.get_ident(), "")
+            node_id = detail.get("node", "")
             row = self._rows.get(node_id)
             offer, reason = str(detail.get("offer") or ""), str(detail.get("reason") or "")
             if row is not None:
@@ -198,12 +237,14 @@ class Terminal:
                 )
                 if event in ("intent", "created"):
                     row.billed_since = row.billed_since or self._clock()
+                if event == "intent":
+                    row.utilization = None
                 if event == "refused":
                     row.billed_since = None
+                if event in ("released", "lost"):  # another attempt may come
+                    row.usd_before, row.billed_since = row.usd(self._clock()), None
                 if detail.get("usd_per_hr"):
                     row.usd_per_hr = float(detail["usd_per_hr"])
-            if event in ("released", "kept", "lost"):
-                self._place_of_thread.pop(threading.get_ident(), None)
             told = self._told_of_pod(event, node_id or pod_name, offer, reason, detail)
         if told is not None:
             word, text, style = told
@@ -239,21 +280,41 @@ class Terminal:
     @hookimpl
     def rpd_pod_ready(self, node: Node | None, pod: PodInfo) -> None:
         """Note which GPU it is, where, and what it costs."""
-        place = " ".join(part for part in (short_gpu(pod.gpu or "CPU"), pod.datacenter or "") if part)
+        node_id = node.id if node is not None else ""
         with self._lock:
-            thread = threading.get_ident()
-            node_id = node.id if node is not None else self._node_of_thread.get(thread, "")
-            self._place_of_thread[thread] = (place, pod.usd_per_hr or 0.0)
             row = self._rows.get(node_id)
             waited = ""
             if row is not None:
-                row.state, row.place, row.last_line = "ready", place, ""
-                row.usd_per_hr = pod.usd_per_hr or row.usd_per_hr
+                row.state, row.last_line = "ready", ""
                 row.billed_since = row.billed_since or self._clock()
+                self._place(row, pod)
                 waited = f", ready after {format_duration(self._clock() - row.billed_since)}"
+        place = " ".join(part for part in (_gpu_of(pod), pod.datacenter or "") if part)
         if self._level >= 1 or (self._level == 0 and not self._screen.is_interactive):
             rate = "" if pod.usd_per_hr is None else f" ${pod.usd_per_hr:.2f}/h"
             self._tell("READY", node_id or pod.name, f"{place}{rate}{waited}", "cyan")
+
+    @hookimpl
+    def rpd_pod_joined(self, node: Node, pod: PodInfo, share: float) -> None:
+        """Note where a node is that shares a pod; it bears its part of what that costs since it began itself."""
+        with self._lock:
+            row = self._rows.get(node.id)
+            if row is not None:
+                row.billed_since = row.since if row.billed_since is None else row.billed_since
+                self._place(row, pod, share)
+
+    @staticmethod
+    def _place(row: Row, pod: PodInfo, share: float = 1.0) -> None:
+        row.gpu, row.datacenter = _gpu_of(pod), pod.datacenter or ""
+        row.usd_per_hr = (pod.usd_per_hr or row.usd_per_hr) * share
+
+    @hookimpl
+    def rpd_telemetry(self, node: Node, sample: Sample) -> None:
+        """Show how busy its GPUs are in the node's row."""
+        with self._lock:
+            row = self._rows.get(node.id)
+            if row is not None:
+                row.utilization = sample.utilization
 
     # --- steps ----------------------------------------------------------------------------------------------
 
@@ -323,17 +384,19 @@ class Terminal:
         """Write the line of a node that is over, and take it off the board."""
         if self._config.dry_run and report.result.outcome is Outcome.PASSED:
             return  # what it would do was told already, and there may be thousands
+        outcome = report.result.outcome
         with self._lock:
-            before = self._reports.get(node.id)
-            self._reports[node.id] = report
-            # Sums that are kept, not made anew: the board is drawn often, and there may be thousands.
-            for each, sign in ((report, 1), *(((before, -1),) if before else ())):
-                self._spent_usd += sign * each.cost.estimated_usd
-                self._failed += sign * (not each.result.outcome.is_ok)
+            before = self._outcomes.get(node.id)
+            self._outcomes[node.id] = outcome
+            self._progress.end(node, report, self._clock())
+            self._pinned.pop(node.id, None)
+            if not outcome.is_ok and report.result.cause is not Cause.INTERRUPTED:
+                reason = ending.because(report).partition("\n")[0]
+                self._pinned[node.id] = f"{outcome.upper():<8} {self._ink.redact(node.name)}  {reason}"
             self._rows.pop(node.id, None)
             self._outputs.pop(node.id, None)
-            done = len(self._reports)
-        is_news = before is None or before.result.outcome is not report.result.outcome
+            done = self._progress.done
+        is_news = before is None or before is not outcome
         if is_news and self._is_told(report):
             self._tell_report(report, done)
 
@@ -357,9 +420,32 @@ class Terminal:
         if len(self._planned) > 1 and not self._config.dry_run:
             text += f"  [{done}/{len(self._planned)}]"
         self._flush_batch()
-        self._tell(result.outcome.upper(), report.node.id, text, OUTCOME_STYLES[result.outcome])
-        if result.outcome is not Outcome.PASSED and (result.cause or result.reason):
-            self._screen.line(self._ink(f"        {ending.because(report).partition(chr(10))[0]}", "dim"))
+        self._tell(
+            result.outcome.upper(), self._cropped(report.node.id, text), text, OUTCOME_STYLES[result.outcome]
+        )
+        is_told_once = (
+            result.cause is Cause.INTERRUPTED and self._level < 1
+        )  # there was a sentence for all of them
+        if result.outcome is not Outcome.PASSED and (result.cause or result.reason) and not is_told_once:
+            because = ending.because(report).partition("\n")[0]
+            self._screen.line(self._ink(f"        {self._cropped(because, ' ' * 6, at_end=True)}", "dim"))
+
+    def _cropped(self, text: str, beside: str, *, at_end: bool = False) -> str:
+        """Cut a text that would make the line wrap; for a person only, programs want all of it."""
+        if not self._screen.is_interactive:
+            return text
+        room = max(self._screen.width - 1 - _WORD - 2 - cell_len(beside), _SHORTEST_ID)
+        masked = self._ink.redact(text)
+        if cell_len(masked) <= room:
+            return masked
+        return shorten(masked, room) if at_end else fit_middle(masked, room)
+
+    @hookimpl
+    def rpd_stopping(self, how: str) -> None:
+        """Keep in sight, below the board, how the run is cut short."""
+        with self._lock:
+            self._stopping = _STOPPING[how]
+            self._progress.cut_short(is_ending=how != "drain")
 
     @hookimpl
     def rpd_notice(self, text: str) -> None:
@@ -419,9 +505,9 @@ class Terminal:
         if self._level >= 0 and not config.dry_run:
             in_order = ranked(reports, Ranking.parse(config.sort)) if config.sort else reports
             lines += results.tables(in_order, width=width, verbose=verbose, ink=ink)
+        crop, chars = self._screen.is_interactive, config.report_chars
         if self._level > -2:
             lines += self._asked_for(reports)
-            crop, chars = self._screen.is_interactive, config.report_chars
             lines += ending.short_summary(
                 reports, width=width, verbose=verbose, crop=crop, ink=ink, chars=chars
             )
@@ -429,7 +515,7 @@ class Terminal:
         if lines and self._level > -2:
             lines.append("")
         dry_run_usd = self._dry_total() if config.dry_run else None
-        lines.append(ending.last_line(summary, width=width, ink=ink, dry_run_usd=dry_run_usd))
+        lines.append(ending.last_line(summary, width=width, ink=ink, dry_run_usd=dry_run_usd, crop=crop))
         if config.print_run_dir and summary.folder:
             lines.append(summary.folder)
         self._screen.lines(lines)
@@ -448,3 +534,9 @@ class Terminal:
         if lists.wants_notices(config.report_chars):
             found += lists.notices(self._notices, width=width, ink=ink)
         return found
+
+
+def _gpu_of(pod: PodInfo) -> str:
+    """Return ``2x H100 80GB HBM3``, or ``CPU``."""
+    gpu = short_gpu(pod.gpu or "CPU")
+    return f"{pod.gpu_count}x {gpu}" if pod.gpu and pod.gpu_count > 1 else gpu

@@ -56,15 +56,19 @@ class Screen:
 
     @property
     def height(self) -> int:
-        """Lines of the terminal."""
+        """Lines: LINES, else the terminal's, else 24."""
         return self._size()[1]
 
     def _size(self) -> tuple[int, int]:
-        columns = self._environ.get("COLUMNS", "")
         width, height = 80, 24
         with contextlib.suppress(OSError, ValueError, AttributeError):
             width, height = os.get_terminal_size(self._file.fileno())
-        return int(columns) if columns.isdigit() and int(columns) > 0 else width or 80, height or 24
+        return self._pinned("COLUMNS") or width or 80, self._pinned("LINES") or height or 24
+
+    def _pinned(self, name: str) -> int:
+        """Return what the environment says, 0 where that is no size."""
+        value = self._environ.get(name, "")
+        return int(value) if value.isdigit() else 0
 
     # --- lines ----------------------------------------------------------------------------------------------
 

@@ -294,6 +294,7 @@ def rpd_node_started(): hear("node_started")()
 def rpd_fixture_setup(fixture): hear(f"setup {fixture.name}")()
 def rpd_pod_event(event): hear(f"pod {event}")()
 def rpd_pod_ready(): hear("pod_ready")()
+def rpd_pod_joined(share): hear(f"pod_joined {share}")()
 def rpd_step_started(step): hear(f"step_started {step.kind}")()
 def rpd_step_output(data): hear(f"output {data.decode().strip()}")()
 def rpd_step_finished(step): hear(f"step_finished {step.exit_code}")()
@@ -325,6 +326,7 @@ def test_a_conftest_hears_the_whole_run(project: Project, emulator: Launched) ->
         "pod created",
         "pod_ready",
         "setup pod",
+        "pod_joined 1.0",
         "step_started run",
         "output hi",
         "step_finished 0",

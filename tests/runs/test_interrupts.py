@@ -76,6 +76,36 @@ def test_while_a_command_runs(
     assert "not_run = 1" in (node_dir(folder, "run.toml")).read_text(encoding="utf-8")
 
 
+def test_under_nohup_a_run_outlives_its_terminal(rpd: RpdRun, project: Project, emulator: Launched) -> None:
+    """Where SIGHUP is ignored from the start, the run goes on to its own end."""
+    folder = project({"deploy_a.py": WORKS.replace("sleep 300", "sleep 1")})
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        process = rpd.start(folder)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    wait_until(lambda: has_output(folder, "deploy_a.fit-n1", "started"), what="the command's output")
+    process.send_signal(signal.SIGHUP)
+    result = process.finish()
+    assert result.exit_code == 0, result.out + result.err
+    assert len(result.reports) == 2
+
+
+def test_ctrl_c_while_a_run_drains(rpd: RpdRun, project: Project, emulator: Launched) -> None:
+    """A failure under -x starts nothing new and says so at once; Ctrl-C then ends what runs, and is why it ended."""
+    text = WORKS.replace('"mkdir out;', '("exit 3;" if n == 1 else "") + "mkdir out;')
+    folder = project({"deploy_a.py": text})
+    process = rpd.start(folder, "-x", "-n", "2")
+    wait_until(lambda: has_output(folder, "deploy_a.fit-n2", "started"), what="the command's output")
+    failed = node_dir(folder, "deploy_a.fit-n1") / "manifest.toml"
+    wait_until(failed.exists, what="the manifest of the node that fails")
+    process.send_signal(signal.SIGINT)
+    result = process.finish()
+    assert_interrupted(result, emulator, "Ctrl-C")
+    assert "rpd: stopping after 1 failures: starting nothing new; what runs may finish" in result.out
+    assert "stopped: stopping after 1 failures; interrupted by SIGINT" in result.out
+
+
 def test_while_pods_boot(rpd: RpdRun, project: Project, emulator: Launched) -> None:
     """Pods that are still booting are given back at once."""
     emulator.inject({"kind": "slow-boot", "seconds": 60.0})

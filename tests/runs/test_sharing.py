@@ -31,11 +31,25 @@ def fit(pod, staged_dir, n):
 """
 
 
-def test_nodes_side_by_side_on_the_gpus_of_one_pod(rpd: RpdRun, project: Project, emulator: Launched) -> None:
+JOINED = """
+from pathlib import Path
+
+def rpd_pod_joined(node, pod, share):
+    with (Path(__file__).parent / "joined").open("a") as file:
+        file.write(f"{node.id} {pod.id} {share}\\n")
+"""
+
+
+def test_nodes_side_by_side_on_the_gpus_of_one_pod(
+    rpd: RpdRun, project: Project, emulator: Launched, tmp_path: Path
+) -> None:
     """Each node has GPUs and a tree of its own, never more at once than fit, and the pod's cost is split between them."""
-    result = rpd(project({"deploy_a.py": SLOTS}))
+    result = rpd(project({"deploy_a.py": SLOTS, "conftest.py": JOINED}))
 
     assert result.exit_code == 0, result.out + result.err
+    joined = (tmp_path / "project" / "joined").read_text(encoding="utf-8").splitlines()
+    (pod_id,) = {report.pod.id for report in result.reports if report.pod}
+    assert sorted(joined) == [f"deploy_a.py::fit[n{n}] {pod_id} 0.5" for n in range(4)]
     logs = [
         Path(report.folder, "output.log").read_text(encoding="utf-8").split("\n") for report in result.reports
     ]

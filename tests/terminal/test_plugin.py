@@ -5,6 +5,7 @@ import re
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from rpd.values.plan import Plan
 from rpd.values.pod import Cloud, Offer, PodInfo
 from rpd.values.report import NodeRecord, NodeReport, Outcome, Result, RunSummary
 from rpd.values.step import Step, StepKind
+from rpd.values.telemetry import GpuSample, Sample
 
 MakeConfig = Callable[..., Config]
 MakeNode = Callable[..., Node]
@@ -66,21 +68,21 @@ def play(
     hook.rpd_run_started(config=config, plan=plan, far_end="RunPod", folder=FOLDER)
     for node, report in zip(nodes, reports, strict=True):
         hook.rpd_node_started(node=node, folder=FOLDER)
-        offered = {"offer": OFFER, "usd_per_hr": 3.6}
+        offered = {"node": node.id, "offer": OFFER, "usd_per_hr": 3.6}
         hook.rpd_pod_event(pod_name="rpd-1", event="intent", detail=offered)
         for _ in range(2):
-            detail = {"offer": OFFER, "reason": "no machine is free"}
+            detail = {"node": node.id, "offer": OFFER, "reason": "no machine is free"}
             hook.rpd_pod_event(pod_name="rpd-1", event="refused", detail=detail)
         hook.rpd_pod_event(pod_name="rpd-1", event="created", detail={**offered, "pod_id": "abc123"})
         clock.now += 4  # type: ignore[attr-defined]
-        hook.rpd_pod_event(pod_name="rpd-1", event="ready", detail={"pod_id": "abc123"})
+        hook.rpd_pod_event(pod_name="rpd-1", event="ready", detail={"node": node.id, "pod_id": "abc123"})
         hook.rpd_pod_ready(node=node, pod=pod)
         hook.rpd_step_started(node=node, step=RUN)
         hook.rpd_step_output(node=node, data=b"epoch 1\r\n10%|#    |\r 50%|###  |")
         hook.rpd_step_output(node=node, data=b"\r100%|#####|\ncaf\xc3")
         hook.rpd_step_output(node=node, data=b"\xa9 \x1b[31mred\x1b[0m")
         hook.rpd_step_finished(node=node, step=RAN)
-        gone = {"pod_id": "abc123", "final_state": "deleted"}
+        gone = {"node": node.id, "pod_id": "abc123", "final_state": "deleted"}
         hook.rpd_pod_event(pod_name="rpd-1", event="released", detail=gone)
         hook.rpd_node_report(node=node, report=report)
     hook.rpd_notice(text="GraphQL is retired here: going on with REST v2")
@@ -255,61 +257,203 @@ def test_a_report_that_a_teardown_changed_is_told_again(
     assert words == ["PASSED", "ERROR"]
 
 
-def test_a_pod_of_a_slot_costs_its_next_node_too(
-    make_config: MakeConfig, make_node: MakeNode, make_report: MakeReport, pod: PodInfo, clock: Any, tty: Any
+def test_a_shared_pod_costs_its_next_node_too(
+    make_config: MakeConfig,
+    make_node: MakeNode,
+    make_plan: MakePlan,
+    make_report: MakeReport,
+    pod: PodInfo,
+    clock: Any,
+    tty: Any,
 ) -> None:
-    """A node that reuses the pod of its slot shows where it is, and what it costs since it began itself."""
+    """A node that joins a pod shows where it is, and its part of what that costs since the node began itself."""
     terminal = Terminal(make_config(), tty, clock=clock, environ=TTY | {"COLUMNS": "120"})
     first, second = make_node(1), make_node(2)
+    terminal.rpd_run_started(make_config(), make_plan(first, second), "RunPod", FOLDER)
     terminal.rpd_node_started(first)
     terminal.rpd_pod_ready(first, pod)
     clock.now = 100.0
     terminal.rpd_node_report(first, make_report(first))
     terminal.rpd_node_started(second)
+    terminal.rpd_pod_joined(second, pod, 0.5)
     clock.now = 200.0
-    row, footer = terminal._draw().splitlines()
+    row, counts, spent = without_colours(terminal._draw()).splitlines()
     terminal.close()
     assert "H100 80GB HBM3 EU-RO-1" in row
-    assert "1m40s   $0.10" in row
-    assert "$0.11 so far" in footer  # 0.01 that the first one's report says, 0.10 of the second
+    assert "1m40s   $0.05" in row
+    assert counts == "1 of 2 done, 1 running · 3m20s"
+    # 0.01 that the first one's report says, 0.05 of the second
+    assert spent == "$0.06 so far, $1.80/h now, about $0.06 in all, worst case $10.00"
 
 
-def test_a_board_of_64_nodes_is_calm(
+def without_colours(text: str) -> str:
+    return re.sub(r"\x1b\[[\d;]*m", "", text)
+
+
+@pytest.fixture
+def make_board(
     make_config: MakeConfig,
     make_node: MakeNode,
     make_plan: MakePlan,
+    make_report: MakeReport,
+    pod: PodInfo,
     clock: Any,
     tty: io.StringIO,
-    snapshot: SnapshotAssertion,
+) -> Callable[..., list[str]]:
+    """A sweep of one job: 64 nodes at once out of 100, each on a GPU, six of them over and three of these failed."""
+
+    def make(columns: int = 80, lines: int = 24, backbone: str = "deberta") -> list[str]:
+        definition = make_node().definition
+        environ = TTY | {"COLUMNS": str(columns), "LINES": str(lines)}
+        terminal = Terminal(make_config(), tty, clock=clock, environ=environ)
+        nodes = [replace(make_node(seed, backbone), definition=definition) for seed in range(100, 200)]
+        terminal.rpd_run_started(make_config(), make_plan(*nodes, width=64), "RunPod", FOLDER)
+        turn = threading.Semaphore(1)
+
+        def slot(node: Node) -> None:
+            with turn:
+                terminal.rpd_node_started(node)
+                detail = {"node": node.id, "offer": OFFER, "usd_per_hr": 3.6}
+                terminal.rpd_pod_event("rpd-1", "intent", detail)
+                terminal.rpd_pod_ready(node, pod)
+                terminal.rpd_step_started(node, RUN)
+            terminal.rpd_step_output(node, f"\repoch {node.params['seed']} {'#' * 200}".encode())
+            busy = GpuSample(index=0, utilization=97.4)
+            terminal.rpd_telemetry(node, Sample(at="2026-01-02T03:04:05Z", gpus=(busy,)))
+
+        threads = [threading.Thread(target=slot, args=(node,)) for node in nodes[:70]]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        clock.now = 75.0
+        for number, node in enumerate(nodes[:6]):
+            outcome = Outcome.FAILED if number % 2 else Outcome.PASSED
+            terminal.rpd_node_report(
+                node, make_report(node, outcome, cause=Cause.OOM, reason="exit code 137")
+            )
+        clock.now = 105.0
+        board = without_colours(terminal._draw())
+        terminal.close()
+        return board.splitlines()
+
+    return make
+
+
+@pytest.mark.parametrize(("columns", "lines"), [(80, 24), (120, 40), (40, 10), (200, 100)])
+def test_a_board_of_64_nodes_is_calm(
+    make_board: Callable[..., list[str]], columns: int, lines: int, snapshot: SnapshotAssertion
 ) -> None:
-    """From 64 threads: few rows, each within the width, and how many more there are."""
-    terminal = Terminal(make_config(), tty, clock=clock, environ=TTY)
-    nodes = [make_node(seed) for seed in range(100, 164)]
-    terminal.rpd_run_started(make_config(), make_plan(*nodes, width=64), "RunPod", FOLDER)
-    turn = threading.Semaphore(1)
+    """From 64 threads: few rows, each within the width, how many more there are, failures, time, money."""
+    board = make_board(columns, lines)
+    assert max(map(len, board)) < columns
+    assert len(board) <= lines // 2 + 2
+    counts, spent = board[-2:]
+    assert counts.startswith("6 of 100 done, 3 failed, 64 r")
+    assert spent.startswith("$6.78 so far, $230.40/h now, a")
+    rows = [line for line in board[:-2] if line.startswith("GPU  97%")]
+    assert len(rows) >= min(lines // 4, 41)
+    assert {re.sub(r"\d", "9", line) for line in rows} == snapshot
+    assert board[len(rows) : -2] == snapshot
 
-    def slot(node: Node) -> None:
-        with turn:
-            terminal.rpd_node_started(node)
-            terminal.rpd_pod_event("rpd-1", "intent", {"offer": OFFER, "usd_per_hr": 3.6})
-            terminal.rpd_step_started(node, RUN)
-        terminal.rpd_step_output(node, f"\repoch {node.params['seed']} {'#' * 200}".encode())
 
-    threads = [threading.Thread(target=slot, args=(node,)) for node in nodes]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    clock.now = 75.0
-    board = re.sub(r"\x1b\[[\d;]*m", "", terminal._draw())
+def test_how_a_run_is_cut_short_stays_in_sight(
+    make_config: MakeConfig,
+    make_node: MakeNode,
+    make_plan: MakePlan,
+    make_report: MakeReport,
+    tty: io.StringIO,
+) -> None:
+    """The footer says what goes on; nodes that are interrupted are told in a line each, and not pinned as failures."""
+    terminal = Terminal(make_config(), tty, environ=TTY)
+    nodes = [make_node(seed) for seed in range(3)]
+    terminal.rpd_run_started(make_config(), make_plan(*nodes), "RunPod", FOLDER)
+    for how, beginning in (
+        ("drain", "starting nothing new: 0 of 3 done"),
+        ("end", "ending what runs: 1 of 3 done"),
+        ("abandon", "releasing all pods now: 2 of 3 done"),
+    ):
+        terminal.rpd_node_started(nodes[-1])
+        terminal.rpd_stopping(how)
+        _, *pinned, counts, _ = without_colours(terminal._draw()).splitlines()
+        assert counts.startswith(beginning)
+        assert pinned == []
+        node = nodes.pop()
+        reason = "interrupted by SIGINT"
+        terminal.rpd_node_report(
+            node, make_report(node, Outcome.ERROR, cause=Cause.INTERRUPTED, reason=reason)
+        )
     terminal.close()
-    lines = board.splitlines()
-    assert max(map(len, lines)) < 80
-    assert lines[-2:] == [
-        "… and 53 more",
-        "64 running, 0 of 64 done · 1m15s · $4.80 so far, worst case $320.00".ljust(79),
-    ]
-    assert {re.sub(r"\d", "9", line) for line in lines[:-2]} == snapshot
+    assert "interrupted by SIGINT" not in tty.getvalue()
+
+
+def test_rows_of_long_names_differ(make_board: Callable[..., list[str]]) -> None:
+    """Of names too long for a row both ends are shown: sweeps differ at the end."""
+    rows = [line for line in make_board(backbone="a-very-long-backbone-with-many-words") if "GPU" in line]
+    assert len({row[:36] for row in rows}) == len(rows)
+    assert all(row.startswith("GPU  97% a-very-long-…") for row in rows)
+
+
+def test_no_line_above_the_board_wraps(
+    make_config: MakeConfig,
+    make_node: MakeNode,
+    make_plan: MakePlan,
+    make_report: MakeReport,
+    pod: PodInfo,
+    clock: Any,
+    tty: Any,
+) -> None:
+    """For a person, ids and reasons are fitted to the screen; for a program they are whole."""
+    node = make_node(backbone="a-very-long-backbone-with-many-words")
+    report = make_report(node, Outcome.FAILED, cause=Cause.CODE, reason="command exited 1: " + "x" * 100)
+    for file in (tty, io.StringIO()):
+        terminal = Terminal(make_config(), file, clock=clock, environ=TTY | {"NO_COLOR": "1"})
+        play(terminal, [node], [report], make_plan(node), pod, make_config(), clock)
+        text = re.sub(r"\x1b\[[?\d;]*[A-Za-z]", "", file.getvalue()).replace("\r", "\n")
+        told, reason = next(
+            pair
+            for pair in pairwise(text.splitlines())
+            if pair[0].startswith("FAILED ") and "H100" in pair[0]
+        )
+        if file is tty:
+            assert len(told) < 80
+            assert len(reason) < 80
+        else:
+            assert told.startswith(f"FAILED  {node.id}  ")
+            assert "x" * 100 in reason
+
+
+class Telling(io.StringIO):
+    """A file that is no terminal, and lets a test wait for what is written to it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written = threading.Condition()
+
+    def write(self, text: str) -> int:
+        with self.written:
+            self.written.notify_all()
+            return super().write(text)
+
+    def wait_for(self, pattern: str) -> bool:
+        with self.written:
+            return self.written.wait_for(lambda: re.search(pattern, self.getvalue()) is not None, timeout=60)
+
+
+def test_a_log_tells_now_and_then_how_far_it_is(
+    make_config: MakeConfig, make_node: MakeNode, make_plan: MakePlan
+) -> None:
+    """Where there is no board, a line comes every few minutes though nothing happens; none with -q."""
+    loud, quiet = Telling(), Telling()
+    nodes = [make_node(1), make_node(2)]
+    for file, level in ((loud, 0), (quiet, 1)):
+        terminal = Terminal(make_config(quiet=level), file, environ=PLAIN, pulse_seconds=0.01)
+        terminal.rpd_run_started(make_config(), make_plan(*nodes), "RunPod", FOLDER)
+        terminal.rpd_node_started(nodes[0])
+        if file is loud:
+            assert file.wait_for(r"(?s)(rpd: 0 of 2 done, 1 running, 1 waiting · \S+; \$0.00 so far, .*){2}")
+        terminal.close()
+    assert quiet.getvalue() == ""
 
 
 def test_a_screen_that_went_away_costs_nothing(

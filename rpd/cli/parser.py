@@ -6,16 +6,16 @@ import argparse
 import difflib
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import rpd
 from rpd.config import Config, OptionGroup, Setting, settings
 from rpd.errors import UsageError
 from rpd.hooks import PluginManager
+from rpd.values.frozen import frozen
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Command:
     """One command: what it is for, its positional arguments, and the function that does it."""
 

@@ -16,10 +16,10 @@ import difflib
 import keyword as python
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import NoReturn, Protocol
 
 from rpd.errors import UsageError
+from rpd.values.frozen import frozen
 from rpd.values.mark import Mark
 from rpd.values.node import Definition, Node
 
@@ -45,7 +45,7 @@ class Matcher(Protocol):
 Predicate = Callable[[Matcher], bool]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen(kw_only=False)
 class Token:
     """``kind`` is what error messages call it; ``column`` starts at 1."""
 
@@ -54,7 +54,7 @@ class Token:
     column: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Expression:
     """A compiled expression: ``matches(matcher)``; ``names`` are those it asks for."""
 
@@ -264,7 +264,7 @@ def _has(mark: Mark, arguments: Mapping[str, Value]) -> bool:
 # --- the selection --------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Selection:
     """Nodes that will run and nodes that will not, each in their order."""
 

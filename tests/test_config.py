@@ -78,7 +78,9 @@ def test_the_table_of_ssh(tmp_path: Path) -> None:
     assert config().ssh == {"give_up_after": 300.0}
     assert check_value("ssh", {"give_up_after": "90s"}, "rpd.toml") == {"give_up_after": 90.0}
     assert override_value("ssh", '{give_up_after = "1m"}') == {"give_up_after": 60.0}
-    with pytest.raises(UsageError, match=r"rpd.toml: ssh: unknown key 'give_up_afer'. Did you mean 'give_up_after'"):
+    with pytest.raises(
+        UsageError, match=r"rpd.toml: ssh: unknown key 'give_up_afer'. Did you mean 'give_up_after'"
+    ):
         check_value("ssh", {"give_up_afer": "90s"}, "rpd.toml")
     with pytest.raises(UsageError, match=r"rpd.toml: ssh.give_up_after: expected a duration .*, got 'soon'"):
         check_value("ssh", {"give_up_after": "soon"}, "rpd.toml")

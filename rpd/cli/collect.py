@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 
 from rpd.cli.notices import Notices
 from rpd.collect.tree import Price, collect_json, count_lines, tree_lines
@@ -13,6 +12,7 @@ from rpd.config import Config
 from rpd.errors import CollectionError, ExitCode
 from rpd.hooks import PluginManager
 from rpd.pipeline.gather import Gathered, gather
+from rpd.values.frozen import replace
 
 
 def main(config: Config, manager: PluginManager) -> int:

@@ -7,7 +7,6 @@ import difflib
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -15,9 +14,10 @@ import rpd
 from rpd.config import Config, OptionGroup, Setting, settings
 from rpd.errors import UsageError
 from rpd.hooks import PluginManager
+from rpd.values.frozen import frozen
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Command:
     """One command: what it is for, its positional arguments, and the function that does it."""
 

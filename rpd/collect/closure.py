@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from rpd.collect.fixtures import RESERVED, View
 from rpd.collect.source import location_of, signature_lines
 from rpd.errors import CollectionError
 from rpd.values.fixture import Closure, FixtureDef, Scope
+from rpd.values.frozen import replace
 
 
 def reachable(names: Iterable[str], view: View, stop: Collection[str] = ()) -> tuple[str, ...]:

@@ -7,7 +7,6 @@ import fnmatch
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import redirect_stdout
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +24,12 @@ from rpd.config import Config
 from rpd.errors import CollectionError, UsageError
 from rpd.hooks import PluginManager
 from rpd.values.fixture import FixtureDef
+from rpd.values.frozen import frozen
 from rpd.values.mark import Location
 from rpd.values.node import Node
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Collection:
     """What was collected: nodes in the order of execution, errors in the order found, every fixture seen on the way."""
 

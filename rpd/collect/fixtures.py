@@ -6,7 +6,6 @@ import inspect
 import linecache
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -17,6 +16,7 @@ from rpd.collect.source import argument_names, location_of, relative
 from rpd.config import Config
 from rpd.errors import CollectionError, UsageError
 from rpd.values.fixture import FIXTURE_ATTRIBUTE, FixtureDef, FixtureMarker, Scope
+from rpd.values.frozen import EMPTY, frozen, replace
 from rpd.values.job import JOB_ATTRIBUTE
 from rpd.values.mark import Location, ParameterSet
 from rpd.values.variable import REQUIRED, Variable
@@ -25,14 +25,14 @@ RESERVED = "request"
 """Always available and no fixture of its own."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class View:
     """What one file sees: each name with its definitions, the nearest last; ``autouse`` from the outside in.
 
     ``broken`` are names whose declaration is wrong, which has been told.
     """
 
-    definitions: Mapping[str, tuple[FixtureDef, ...]] = field(default_factory=dict)
+    definitions: Mapping[str, tuple[FixtureDef, ...]] = EMPTY
     autouse: tuple[str, ...] = ()
     broken: frozenset[str] = frozenset()
 
@@ -214,7 +214,7 @@ def _fixture_problem(name: str, function: Any) -> str | None:
     return None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen(kw_only=False)
 class ReadVariable:
     """The function of the fixture that ``rpd.variable`` declares: looks its value up and converts it."""
 

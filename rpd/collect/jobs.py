@@ -6,7 +6,6 @@ import ast
 import inspect
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
@@ -23,6 +22,7 @@ from rpd.collect.source import argument_names, location_of
 from rpd.config import Config
 from rpd.errors import CollectionError, UsageError
 from rpd.values.fixture import FIXTURE_ATTRIBUTE, Closure, FixtureDef, Scope
+from rpd.values.frozen import frozen, replace
 from rpd.values.job import JOB_ATTRIBUTE, Job
 from rpd.values.mark import MARKS_ATTRIBUTE, Mark
 from rpd.values.node import Definition, Node
@@ -31,7 +31,7 @@ GENERATE = "rpd_generate_nodes"
 _OWN_ATTRIBUTES = frozenset({JOB_ATTRIBUTE, MARKS_ATTRIBUTE, FIXTURE_ATTRIBUTE, "__wrapped__"})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class FileContext:
     """What the jobs of one file have in common."""
 
@@ -45,7 +45,7 @@ class FileContext:
     module_marks: tuple[Mark, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Hooks:
     """The hooks of the plugins that one file sees."""
 

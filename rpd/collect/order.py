@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
 
 from rpd.values.fixture import FixtureDef, Scope
+from rpd.values.frozen import frozen
 from rpd.values.node import Node
 
 _NOTHING = object()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen(kw_only=False)
 class Live:
     """One value of a parametrized wide fixture; ``place`` is the file where each file has its own."""
 

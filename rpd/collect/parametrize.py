@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from rpd.collect.ids import GivenIds, MakeId, make_ids
@@ -13,18 +12,19 @@ from rpd.collect.source import arguments_with_default
 from rpd.config import Config
 from rpd.errors import CollectionError, UsageError
 from rpd.values.fixture import FixtureDef, Scope
+from rpd.values.frozen import EMPTY, frozen
 from rpd.values.mark import Mark, ParameterSet
 from rpd.values.node import Definition, FixtureParam
 
 EMPTY_CHOICES = ("fail_at_collect", "skip", "xfail")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Case:
     """Parameters of one node: ``ids`` are joined by ``-`` to the case id."""
 
-    params: Mapping[str, Any] = field(default_factory=dict)
-    fixture_params: Mapping[str, FixtureParam] = field(default_factory=dict)
+    params: Mapping[str, Any] = EMPTY
+    fixture_params: Mapping[str, FixtureParam] = EMPTY
     ids: tuple[str, ...] = ()
     marks: tuple[Mark, ...] = ()
 
@@ -39,7 +39,7 @@ class NoValue:
 NO_VALUE = NoValue()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen(kw_only=False)
 class ParamKey:
     """Identifies an indirect parameter: equal values of one type share a live fixture, unhashable ones by identity."""
 

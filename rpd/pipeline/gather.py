@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
 
 from rpd.collect import Collection, collect, load_conftests, registered_marks
 from rpd.collect.arguments import read_targets
@@ -14,11 +13,12 @@ from rpd.config import Config
 from rpd.errors import CollectionError, DefinitionError, UsageError
 from rpd.hooks import PluginManager
 from rpd.select import select, untypable
+from rpd.values.frozen import frozen, replace
 from rpd.values.job import allow_gpu_ids, use_job_defaults
 from rpd.values.node import Node
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Gathered:
     """The nodes that are left after selection, what was deselected, and what could not be collected."""
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from rpd.values.frozen import frozen
 from rpd.values.pod import Offer
 from rpd.values.step import Step
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class DryRunNode:
     """What a node would ask for and do, as a dry run found out.
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from enum import IntEnum
 from functools import lru_cache
 from typing import Any, TypeVar, overload
 
 from rpd.errors import DefinitionError
+from rpd.values.frozen import EMPTY, frozen
 from rpd.values.mark import Location, ParameterSet
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -39,7 +39,7 @@ class Scope(IntEnum):
         return self.name.lower()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class FixtureMarker:
     """What ``@rpd.fixture`` attaches to a function; the collector turns it into a FixtureDef."""
 
@@ -95,7 +95,7 @@ def fixture(
     return attach if function is None else attach(function)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@frozen(eq=False)
 class FixtureDef:
     """One fixture that was found, in a plugin, a conftest or a deploy file; compared by identity.
 
@@ -117,7 +117,7 @@ class FixtureDef:
     """Whether ``rpd.variable`` declared it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@frozen(eq=False, hidden=("visible",))
 class Closure:
     """All fixtures one job function needs, directly or not. Pure: nothing in it was called.
 
@@ -127,8 +127,8 @@ class Closure:
     """
 
     names: tuple[str, ...] = ()
-    definitions: Mapping[str, tuple[FixtureDef, ...]] = field(default_factory=dict)
-    visible: Mapping[str, tuple[FixtureDef, ...]] = field(default_factory=dict, repr=False)
+    definitions: Mapping[str, tuple[FixtureDef, ...]] = EMPTY
+    visible: Mapping[str, tuple[FixtureDef, ...]] = EMPTY
     """Every fixture the job could ask for while it runs (``request.getfixturevalue``), needed or not."""
 
     def nearest(self, name: str) -> FixtureDef | None:

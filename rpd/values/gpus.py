@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+from rpd.values.frozen import frozen
 
 PRICES_READ_ON = "2026-08-27"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen(kw_only=False)
 class GpuType:
     """One row of the catalogue. Prices are USD per GPU and hour; None where that cloud does not rent the type."""
 

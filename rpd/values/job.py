@@ -8,13 +8,13 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, Literal, TypeVar, cast, overload
 
 from rpd.errors import DefinitionError
 from rpd.values.duration import parse_duration
+from rpd.values.frozen import EMPTY, field_names, frozen, replace
 from rpd.values.gpus import KNOWN_GPU_TYPES, closest_gpu_ids
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -57,7 +57,7 @@ def _from_table(name: str, value: Any) -> Any:
     kind = {"storage": Storage, "budget": Budget, "lifecycle": Lifecycle}.get(name)
     if kind is None or not isinstance(value, Mapping):
         return value
-    _check_fields(kind.__name__, value, [f.name for f in fields(kind)])
+    _check_fields(kind.__name__, value, field_names(kind))
     return kind(**value)
 
 
@@ -116,7 +116,7 @@ def _choice(owner: str, name: str, kind: type[StrEnum], value: object) -> Any:
         raise _fail(owner, name, f"expected one of {', '.join(kind)}", value) from None
 
 
-@dataclass(frozen=True, slots=True, init=False)
+@frozen
 class Gpu:
     """Which GPU: exact ids in order of preference, or a capability (``min_vram_gb``).
 
@@ -175,7 +175,7 @@ def _check_gpu_id(gpu_id: object) -> None:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Storage:
     """Disk that outlives the container: a volume of the pod (``volume_gb``) or a network volume by name or id."""
 
@@ -195,7 +195,7 @@ class Storage:
             raise _fail("Storage", "", "a pod has volume_gb or a network_volume, not both", self)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Budget:
     """What one node may cost and take: ``cost_cap_usd`` in dollars, the others durations (``"60m"`` or seconds)."""
 
@@ -220,7 +220,7 @@ class Budget:
         return parse_duration(self.ssh_ready_timeout)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Lifecycle:
     """What becomes of the pod after the node, by outcome: ``delete``, ``stop``, ``preserve`` or ``recycle``."""
 
@@ -235,7 +235,7 @@ class Lifecycle:
 _ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen(kw_only=False)
 class Secret:
     """A value the commands of a job get as environment variable ``name``; it is read here and travels over SSH only.
 
@@ -261,7 +261,7 @@ def _mapping(value: Mapping[str, str]) -> Mapping[str, str]:
     return MappingProxyType(dict(value))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Job:
     """What a job function needs, as a frozen value that decorates functions.
 
@@ -271,7 +271,7 @@ class Job:
 
     image: str = DEFAULT_IMAGE
     gpu: Gpu | None = None
-    storage: Storage = field(default_factory=Storage)
+    storage: Storage = Storage()
     mount: str = "/workspace"
     datacenters: tuple[str, ...] = ()
     cloud: CloudChoice = CloudChoice.SECURE
@@ -281,12 +281,12 @@ class Job:
     min_memory_gb: int | None = None
     cuda: tuple[str, ...] = ()
     ports: tuple[str, ...] = ()
-    env: Mapping[str, str] = field(default_factory=lambda: _mapping({}))
+    env: Mapping[str, str] = EMPTY
     secrets: tuple[Secret, ...] = ()
     docker_args: str | None = None
     template_id: str | None = None
-    budget: Budget = field(default_factory=Budget)
-    lifecycle: Lifecycle = field(default_factory=Lifecycle)
+    budget: Budget = Budget()
+    lifecycle: Lifecycle = Lifecycle()
 
     def __post_init__(self) -> None:
         def put(name: str, value: object) -> None:
@@ -339,7 +339,7 @@ class Job:
 
 def check_job_fields(names: Iterable[str]) -> None:
     """Raise DefinitionError for the first name that is no field of a job, with the likeliest one."""
-    _check_fields("Job", names, [f.name for f in fields(Job)])
+    _check_fields("Job", names, field_names(Job))
 
 
 def _check_fields(owner: str, names: Iterable[str], known: Sequence[str]) -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from rpd.errors import DefinitionError
+from rpd.values.frozen import EMPTY, frozen
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -23,13 +23,13 @@ HIDDEN_PARAM = _Hidden()
 """As an id: this parameter set adds nothing to the node id (allowed once for a function)."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen(kw_only=False)
 class Mark:
     """``rpd.mark.<name>(*args, **kwargs)``; also usable as a decorator."""
 
     name: str
     args: tuple[Any, ...] = ()
-    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    kwargs: Mapping[str, Any] = EMPTY
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Decorate a function when called with nothing else, otherwise add arguments and return a new mark."""
@@ -57,7 +57,7 @@ class MarkGenerator:
 mark = MarkGenerator()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen(kw_only=False)
 class ParameterSet:
     """``rpd.param(*values, id=…, marks=…)``: one cell of a parametrization. ``id`` None means: generate it."""
 
@@ -80,7 +80,7 @@ def param(*values: Any, marks: Mark | Sequence[Mark] = (), id: str | _Hidden | N
     return ParameterSet(values, held, id)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen(kw_only=False)
 class Location:
     """A place in a user's file; ``file`` is relative to the root folder (POSIX), ``line`` starts at 1."""
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from rpd.values.fixture import Closure
+from rpd.values.frozen import EMPTY, frozen
 from rpd.values.job import Job
 from rpd.values.mark import Location, Mark
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@frozen(eq=False)
 class Definition:
     """A job function as collected; shared by all its nodes."""
 
@@ -41,7 +41,7 @@ class Definition:
         return next((mark for mark in self.marks if mark.name == name), None)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@frozen(eq=False)
 class FixtureParam:
     """The parameter of one parametrized (or indirectly parametrized) fixture for one node.
 
@@ -52,16 +52,16 @@ class FixtureParam:
     value: Any
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@frozen(eq=False)
 class Node:
     """One case of a definition. ``id`` is ``path/deploy_x.py::job[case]``, without the brackets if there is no case."""
 
     definition: Definition
     id: str
     case: str = ""
-    params: Mapping[str, Any] = field(default_factory=dict)
+    params: Mapping[str, Any] = EMPTY
     """Arguments parametrized directly: name to value."""
-    fixture_params: Mapping[str, FixtureParam] = field(default_factory=dict)
+    fixture_params: Mapping[str, FixtureParam] = EMPTY
     """Fixture name to the parameter its ``request.param`` holds."""
     marks: tuple[Mark, ...] = ()
     """Nearest first: of the case, of the function, of the module."""

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from rpd.values.frozen import frozen
 from rpd.values.node import Node
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Lane:
     """Nodes that share a pod (or a single node): one after the other, or ``places`` of them side by side.
 
@@ -19,7 +18,7 @@ class Lane:
     gpus_each: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Plan:
     """Lanes in the order in which slots take them; ``width`` slots work at once.
 

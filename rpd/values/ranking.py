@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from rpd.values.frozen import frozen
 
 if TYPE_CHECKING:
     from rpd.values.report import NodeReport
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Ranking:
     """By which column (a metric or parameter, ``seconds``, ``usd``, ``outcome``), and if the greatest comes first."""
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from rpd.errors import Cause, DefinitionError
+from rpd.values.frozen import frozen
 from rpd.values.job import Gpu
 from rpd.values.mark import Mark
 from rpd.values.node import Node
@@ -17,7 +17,7 @@ CAUSES = ("infra", "oom", "timeout", "code")
 """What the mark ``retry`` has a keyword for."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class RetryPolicy:
     """How many further attempts each cause is worth; ``oom_next_gpu`` takes the next GPU of the job each time."""
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+
+from rpd.values.frozen import frozen
 
 
 class StepKind(StrEnum):
@@ -16,7 +17,7 @@ class StepKind(StrEnum):
     WRITE = "write"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Completed:
     """A command that ended on the pod: its exit code, its last lines, how long it ran in seconds."""
 
@@ -31,7 +32,7 @@ class Completed:
         return self.exit_code == 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Staged:
     """A folder or file that was sent: where it is on the pod, what it holds (sha256 of the tree, files, bytes)."""
 
@@ -41,7 +42,7 @@ class Staged:
     bytes: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Pulled:
     """Files that were fetched: ``files`` relative to ``local``, checked against ``sha256_file`` if ``verified``."""
 
@@ -54,7 +55,7 @@ class Pulled:
     required: bool = True
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Step:
     """One step of a node for the record; ``command`` has its secrets masked, ``seconds`` is its duration."""
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
+
+from rpd.values.frozen import frozen
 
 
 class _Required:
@@ -15,7 +16,7 @@ class _Required:
 REQUIRED = _Required()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Variable:
     """A fixture of session scope whose value is the variable of the name it is bound to in the module."""
 

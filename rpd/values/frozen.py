@@ -1,0 +1,230 @@
+"""Frozen classes: unchangeable values with named fields, whose definition costs next to nothing.
+
+The standard library's ``dataclass`` writes and compiles eight functions for each class, whether they are called or not;
+for the classes that collecting loads, that was a third of a cold ``rpd collect``. Here all classes share their
+functions, and what only readers of a class ask for (its fields, its signature) is made when somebody asks. To everybody
+else these are frozen dataclasses with slots: to type checkers (PEP 681), and to ``dataclasses.replace``, ``fields``,
+``asdict`` and ``is_dataclass``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cache, partial
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast, dataclass_transform, overload
+
+if TYPE_CHECKING:
+    from dataclasses import replace as replace
+else:
+
+    def replace(value, /, **changes):
+        """Return ``value`` with some of its fields changed: ``dataclasses.replace``, without loading that."""
+        return type(value)(**{name: getattr(value, name) for name in field_names(type(value))} | changes)
+
+
+T = TypeVar("T")
+
+
+class _Empty(dict[str, Any]):
+    """A dict that stays empty, so that it can be shared; unlike a mapping proxy it can be copied and written down."""
+
+    __slots__ = ()
+
+    def _refuse(self, *_: object, **__: object) -> NoReturn:
+        raise TypeError("this mapping stays empty")
+
+    __setitem__ = setdefault = update = __ior__ = _refuse
+
+
+EMPTY: Mapping[str, Any] = _Empty()
+"""The mapping to have as a default."""
+
+
+class Declared:
+    """A default that knows more about its field than the value; the class takes ``default`` from it."""
+
+    __slots__ = ("default",)
+
+    def __init__(self, default: Any) -> None:
+        self.default = default
+
+
+@overload
+def frozen(cls: type[T], /) -> type[T]: ...
+@overload
+def frozen(
+    *, kw_only: bool = ..., eq: bool = ..., hidden: tuple[str, ...] = ...
+) -> Callable[[type[T]], type[T]]: ...
+@dataclass_transform(frozen_default=True, kw_only_default=True)
+def frozen(cls: Any = None, /, *, kw_only: bool = True, eq: bool = True, hidden: tuple[str, ...] = ()) -> Any:
+    """Make the annotated names of a class its fields: given by keyword, set once, compared and shown by value.
+
+    ``kw_only=False`` lets them be given by position, too; ``eq=False`` compares by identity; ``hidden`` fields are
+    left out of the ``repr``. What the class defines itself goes before what is made here, and ``__post_init__`` is
+    called. Defaults are shared by all instances, so they are immutable. Fields are not inherited.
+    """
+    if cls is None:
+        return lambda cls: _made(cls, kw_only=kw_only, eq=eq, hidden=hidden)
+    return _made(cls, kw_only=kw_only, eq=eq, hidden=hidden)
+
+
+def field_names(cls: type) -> tuple[str, ...]:
+    """Return the names of the fields of a frozen class, in order."""
+    names: tuple[str, ...] = cls.__slots__  # type: ignore[attr-defined]
+    return names
+
+
+def _made(cls: type, *, kw_only: bool, eq: bool, hidden: tuple[str, ...]) -> type:
+    body = {name: held for name, held in vars(cls).items() if name not in ("__dict__", "__weakref__")}
+    names = tuple(body.get("__annotations__", ()))
+    defaults = {name: _plain(body.pop(name)) for name in names if name in body}
+    values = attrgetter(*names)
+    twin = cache(lambda: _twin(made, defaults, kw_only=kw_only))
+    shared: dict[str, Any] = {
+        "__slots__": names,
+        "__match_args__": () if kw_only else names,
+        "__dataclass_fields__": _Asked(lambda: twin().__dataclass_fields__),
+        "__signature__": _Asked(lambda: _signature(twin()), of_instances=False),
+        "__setattr__": _refuse_to_set,
+        "__delattr__": _refuse_to_delete,
+        "__repr__": _repr_of(tuple(name for name in names if name not in hidden)),
+        "__reduce__": _reduced,
+        "__replace__": replace,
+    }
+    if eq:
+        shared["__eq__"] = _eq_of(values)
+        if body.get("__hash__") is None:  # Python puts a None there beside an ``__eq__`` of the class's own
+            body["__hash__"] = _hash_of(values)
+    # Slots cannot be added to a class that is there, so it is made anew, as ``dataclass(slots=True)`` does.
+    made: Any = type(cls)(cls.__name__, cls.__bases__, shared | body)
+    made.__qualname__ = cls.__qualname__
+    if "__init__" not in body:
+        made.__init__ = _init_of(made, names, defaults, kw_only=kw_only)
+    return cast("type", made)
+
+
+def _plain(default: Any) -> Any:
+    return default.default if isinstance(default, Declared) else default
+
+
+# --- what instances do ----------------------------------------------------------------------------------------------
+
+
+def _init_of(
+    cls: Any, names: tuple[str, ...], defaults: Mapping[str, Any], *, kw_only: bool
+) -> Callable[..., None]:
+    count = len(names)
+    setters = [(name, getattr(cls, name).__set__) for name in names]
+    check = getattr(cls, "__post_init__", None)
+
+    def by_keyword(self: Any, /, **given: Any) -> None:
+        values = {**defaults, **given}
+        if len(values) != count:
+            raise _wrong_fields(cls, given, defaults)
+        try:
+            for name, put in setters:
+                put(self, values[name])
+        except KeyError:
+            raise _wrong_fields(cls, given, defaults) from None
+        if check is not None:
+            check(self)
+
+    def by_position(self: Any, /, *args: Any, **given: Any) -> None:
+        if len(args) > count or given.keys() & names[: len(args)]:
+            raise TypeError(f"{cls.__qualname__}.__init__() takes each of {', '.join(names)} once")
+        by_keyword(self, **dict(zip(names, args, strict=False)), **given)
+
+    return by_keyword if kw_only else by_position
+
+
+def _wrong_fields(cls: type, given: Mapping[str, Any], defaults: Mapping[str, Any]) -> TypeError:
+    """Return the error for fields that do not exist or are missing."""
+    names = field_names(cls)
+    unknown = [name for name in given if name not in names]
+    if unknown:
+        return TypeError(f"{cls.__qualname__}.__init__() got an unexpected keyword argument {unknown[0]!r}")
+    missing = [name for name in names if name not in given and name not in defaults]
+    return TypeError(f"{cls.__qualname__}.__init__() is missing {', '.join(missing)}")
+
+
+def _eq_of(values: Callable[[Any], Any]) -> Callable[[Any, Any], Any]:
+    def __eq__(self: Any, other: Any) -> Any:  # noqa: N807
+        return values(self) == values(other) if other.__class__ is self.__class__ else NotImplemented
+
+    return __eq__
+
+
+def _hash_of(values: Callable[[Any], Any]) -> Callable[[Any], int]:
+    return lambda self: hash(values(self))
+
+
+def _repr_of(names: tuple[str, ...]) -> Callable[[Any], str]:
+    def __repr__(self: Any) -> str:  # noqa: N807
+        shown = ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
+        return f"{type(self).__qualname__}({shown})"
+
+    return __repr__
+
+
+def _refuse_to_set(_self: object, name: str, _value: object) -> NoReturn:
+    from dataclasses import FrozenInstanceError
+
+    raise FrozenInstanceError(f"cannot assign to field {name!r}")
+
+
+def _refuse_to_delete(_self: object, name: str) -> NoReturn:
+    from dataclasses import FrozenInstanceError
+
+    raise FrozenInstanceError(f"cannot delete field {name!r}")
+
+
+def _reduced(self: Any) -> Any:
+    return _revived, (type(self), tuple(getattr(self, name) for name in field_names(type(self))))
+
+
+def _revived(cls: type[T], values: tuple[Any, ...]) -> T:
+    """Return the instance that was pickled or copied; its values were checked when it was made."""
+    made = object.__new__(cls)
+    for name, value in zip(field_names(cls), values, strict=True):
+        object.__setattr__(made, name, value)
+    return made
+
+
+# --- what readers of a class ask for --------------------------------------------------------------------------------
+
+
+class _Asked:
+    """An attribute that is worked out when it is asked for, of the class or also of its instances."""
+
+    __slots__ = ("_of_instances", "_work_out")
+
+    def __init__(self, work_out: Callable[[], Any], *, of_instances: bool = True) -> None:
+        self._work_out = work_out
+        self._of_instances = of_instances
+
+    def __get__(self, instance: object, owner: type) -> Any:
+        if instance is not None and not self._of_instances:
+            raise AttributeError(owner.__name__)
+        return self._work_out()
+
+
+def _twin(cls: type, defaults: Mapping[str, Any], *, kw_only: bool) -> Any:
+    """Return the dataclass with the same fields, which knows what others want to know of them."""
+    from dataclasses import field, make_dataclass
+
+    fields: list[Any] = []
+    for name, kind in cls.__annotations__.items():
+        if name not in defaults:
+            fields.append((name, kind))
+        elif defaults[name].__class__.__hash__ is None:
+            fields.append((name, kind, field(default_factory=partial(defaults.get, name))))
+        else:
+            fields.append((name, kind, field(default=defaults[name])))
+    return make_dataclass(cls.__name__, fields, kw_only=kw_only, frozen=True)
+
+
+def _signature(cls: Any) -> Any:
+    from inspect import signature
+
+    return signature(cls)

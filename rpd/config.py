@@ -849,14 +849,15 @@ def check_value(key: str, value: Any, where: str) -> Any:
         raise UsageError(
             f"{where}: {key}: expected {names.get(kind.partition('[')[0], 'a string')}, got {value!r}"
         )
-    if key == "ssh":
-        value = _ssh_table(value, f"{where}: ssh")
-    return MappingProxyType(value) if isinstance(value, dict) else value
+    if not isinstance(value, dict):
+        return value
+    return MappingProxyType(_ssh_table(value, f"{where}: ssh") if key == "ssh" else value)
 
 
 def _ssh_table(given: Mapping[str, Any], where: str) -> dict[str, Any]:
     """Return the settings of SSH connections with their defaults, in seconds. Raises UsageError."""
-    known: Mapping[str, Any] = settings()["ssh"][0].default_factory()  # type: ignore[misc]
+    defaults: Any = settings()["ssh"][0].default_factory
+    known: Mapping[str, Any] = defaults()
     for name in given:
         if name not in known:
             close = difflib.get_close_matches(name, known, n=1)

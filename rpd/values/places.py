@@ -1,7 +1,7 @@
 """The data centres that RunPod is known to have.
 
-Ids: those that RunPod's documentation, REST v1 and public code name (2026-08). There are a few more, so an id that is not
-here may be right: offline that is worth a word, and only RunPod itself can say no.
+Ids: those that RunPod's documentation, REST v1 and public code name (2026-08). There are a few more, so an id that is
+not here may be right: offline that is worth a word, and only RunPod itself can say no.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, TypeVar
 
@@ -46,9 +47,13 @@ class StepsChanged(UsageError):
 
 @dataclass(slots=True)
 class StepEnd:
-    """How a step ended: its exit code if it has one, and what it returned, as JSON holds it."""
+    """How a step ended: its exit code if it has one, and what it returned, as JSON holds it.
+
+    ``seconds`` is how long it took, where that is known better than by watching it.
+    """
 
     exit_code: int | None = None
+    seconds: float | None = None
     result: Mapping[str, Any] | None = None
 
 
@@ -132,7 +137,8 @@ class NodeRun:
         self._closed = threading.Event()
         self._telemetry_lock = threading.Lock()
         self.recalled_seconds = 0.0
-        """What the recalled steps took when they were done."""
+        """What the recalled steps took when they were done, and one that is carried on had taken."""
+        self._carried = 0.0
 
     # --- steps ------------------------------------------------------------------------------------------------------
 
@@ -156,6 +162,9 @@ class NodeRun:
             )
         if past.result is None:
             self._cut_log(past.log_bytes)
+            # A command went on without us; what is sent or fetched begins anew.
+            self._carried = _seconds_since(past.began) if kind is StepKind.RUN else 0.0
+            self.spend(self._carried)
             return None
         self.steps.append(
             Step(
@@ -167,8 +176,14 @@ class NodeRun:
                 seconds=past.seconds,
             )
         )
-        self.recalled_seconds += past.seconds
+        self.spend(past.seconds)
         return past.result
+
+    def spend(self, seconds: float) -> None:
+        """Count what an earlier process took for a step as time of this job."""
+        self.recalled_seconds += seconds
+        if self.timeout_at is not None:
+            self.timeout_at -= seconds
 
     def forget_past(self) -> None:
         """Do every step anew: the pod on which they were done is gone."""
@@ -209,11 +224,11 @@ class NodeRun:
             log_bytes=self.files.output.stat().st_size if self.files.output.exists() else 0,
         )
         self.hook.rpd_step_started(node=self.node, step=step)
-        started = time.monotonic()
+        started, self._carried = time.monotonic() - self._carried, 0.0
         try:
             yield end
         finally:
-            seconds = time.monotonic() - started
+            seconds = time.monotonic() - started if end.seconds is None else end.seconds
             step = replace(step, seconds=round(seconds, 3), exit_code=end.exit_code)
             self.steps[step.index] = step
             self.journal.write(
@@ -348,6 +363,11 @@ class NodeRun:
             self._log.close()
             self._log = None
         self.journal.close()
+
+
+def _seconds_since(at: str) -> float:
+    """Return the seconds that passed since a moment (UTC, ISO 8601) by this machine's clock; 0 if it is not known."""
+    return max(0.0, (datetime.now(UTC) - datetime.fromisoformat(at)).total_seconds()) if at else 0.0
 
 
 def _relative(path: Path, folder: Path) -> str:

@@ -237,7 +237,7 @@ class Pod:
         finally:
             forget()
             run.flush_output()
-        end.exit_code = completed.exit_code
+        end.exit_code, end.seconds = completed.exit_code, completed.seconds
         return completed
 
     def put(self, local: str | Path, remote: str, *, exclude: Sequence[str] = ()) -> Staged:

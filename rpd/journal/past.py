@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from rpd.values.report import AttemptRecord, Outcome
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PastStep:
-    """A step that was begun.
+    """A step that was begun at ``began`` (UTC, ISO 8601).
 
     ``result`` is what it returned, None if it did not come to that; ``log_bytes`` is how long ``output.log`` was when
     it began.
@@ -27,6 +27,7 @@ class PastStep:
     kind: str
     fingerprint: str
     log_bytes: int
+    began: str = ""
     pod: str = ""
     """The name of the pod it was done on."""
     result: Mapping[str, Any] | None = None
@@ -153,21 +154,10 @@ def _read_node(path: Path) -> tuple[str, PastNode] | None:
                 node_id, attempt, started = event["node"], event.get("attempt", 1), event["at"]
                 steps = {}
             case "step_started":
-                steps[event["index"]] = PastStep(
-                    index=event["index"],
-                    kind=event["kind"],
-                    fingerprint=event.get("fingerprint", ""),
-                    log_bytes=event.get("log_bytes", 0),
-                    pod=event.get("pod", ""),
-                )
+                steps[event["index"]] = _begun(event, steps.get(event["index"]))
             case "step_finished" if event["index"] in steps:
-                begun = steps[event["index"]]
-                steps[event["index"]] = PastStep(
-                    index=begun.index,
-                    kind=begun.kind,
-                    fingerprint=begun.fingerprint,
-                    log_bytes=begun.log_bytes,
-                    pod=begun.pod,
+                steps[event["index"]] = replace(
+                    steps[event["index"]],
                     result=event.get("result"),
                     exit_code=event.get("exit_code"),
                     seconds=event.get("seconds", 0.0),
@@ -191,6 +181,20 @@ def _read_node(path: Path) -> tuple[str, PastNode] | None:
         billed_seconds=seconds,
         usd=usd,
     )
+
+
+def _begun(event: Mapping[str, Any], known: PastStep | None) -> PastStep:
+    """Return the step an event begins; one that was begun before, and is carried on, began then."""
+    step = PastStep(
+        index=event["index"],
+        kind=event["kind"],
+        fingerprint=event.get("fingerprint", ""),
+        log_bytes=event.get("log_bytes", 0),
+        began=event["at"],
+        pod=event.get("pod", ""),
+    )
+    is_same = known is not None and (known.pod, known.fingerprint) == (step.pod, step.fingerprint)
+    return replace(step, began=known.began) if known is not None and is_same else step
 
 
 def _attempt_of(record: Mapping[str, Any]) -> AttemptRecord:

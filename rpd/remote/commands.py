@@ -9,7 +9,8 @@ folder cannot be written)::
     log        standard output and error, raw
     group      the process group of the command; ``pid`` is the supervisor's
     alive      a fifo that the supervisor holds open: its reader sees end of file when the supervisor is gone
-    exit       exit code, and how many processes the kernel's OOM killer ended meanwhile; renamed into place
+    exit       exit code, how many processes the kernel's OOM killer ended meanwhile, when it ended (seconds since
+               1970, as in ``began``); renamed into place
 
 Nothing here is polled: the driver waits for bytes of one SSH channel, on the pod ``tail`` waits for the log. The fifo,
 and not the process id, tells the end, because a pod's PID 1 is often a ``sleep`` that never reaps a process.
@@ -21,6 +22,7 @@ import contextlib
 import hashlib
 import re
 import shlex
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -37,7 +39,7 @@ _KILLED = 137
 _KILL_SECONDS = 5.0
 _DRAIN_SECONDS = 10.0
 _LAST_LOOK_SECONDS = 2.0
-_START_SECONDS = 60.0
+_SAME_DRIVER_SECONDS = 1
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 _OOM_NOTE = "rpd: the kernel ended a process of this command: out of memory"
@@ -112,7 +114,7 @@ fi
 _rpd_ooms=$(($(_rpd_kills) - _rpd_before))
 if [ "$_rpd_ooms" -gt 0 ] && [ "$_rpd_code" -ne 0 ]; then echo '@OOM_NOTE@' >>"$_rpd_dir/log"; fi
 # Over the bytes that are there already: a full disk can still be told about.
-printf '%-31s\n' "$_rpd_code $_rpd_ooms" 1<>"$_rpd_dir/exit.new"
+printf '%-31s\n' "$_rpd_code $_rpd_ooms $(date +%s)" 1<>"$_rpd_dir/exit.new"
 mv -f "$_rpd_dir/exit.new" "$_rpd_dir/exit"
 """.replace("@OOM_NOTE@", _OOM_NOTE)
 
@@ -182,10 +184,11 @@ _rpd_follow() {
     done
     rm -f "$_rpd_flag"
   fi
-  _rpd_code=lost _rpd_ooms=0
-  [ ! -e "$_rpd_dir/exit" ] || read -r _rpd_code _rpd_ooms <"$_rpd_dir/exit"
+  _rpd_code=lost _rpd_ooms=0 _rpd_end=
+  [ ! -e "$_rpd_dir/exit" ] || read -r _rpd_code _rpd_ooms _rpd_end <"$_rpd_dir/exit"
   [ -e "$_rpd_dir/claim" ] || _rpd_code=unstarted
-  echo "end $_rpd_code $_rpd_ooms $(($(wc -c <"$_rpd_dir/log")))" >&2
+  _rpd_took=$((${_rpd_end:-$(date +%s)} - $(cat "$_rpd_dir/began")))
+  echo "end $_rpd_code $_rpd_ooms $(($(wc -c <"$_rpd_dir/log"))) $_rpd_took" >&2
 }
 """
 
@@ -241,10 +244,14 @@ echo "uname=$(uname -srm)"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Report:
-    """What one attempt to follow learned; ``code`` None: the supervisor is gone without a word."""
+    """What one attempt to follow learned; ``code`` None: the supervisor is gone without a word.
+
+    ``size`` is the log's in bytes, ``seconds`` how long the command ran by the pod's clock, in whole ones.
+    """
 
     code: int | None
     size: int
+    seconds: int
 
 
 def run(shell: Shell, command: Command, output: Output, interrupt: Interrupt) -> Completed:
@@ -320,6 +327,7 @@ class _Following:
         self._began = time.monotonic()
         self._started = started
         self._offset = offset
+        self._came_late = started
         self._tail = Tail()
 
     def to_the_end(self) -> Completed:
@@ -343,26 +351,40 @@ class _Following:
                 command=self._command.text,
                 exit_code=_KILLED if report.code is None else report.code,
                 tail=self._tail.lines(),
-                seconds=time.monotonic() - self._began,
+                # Who came late does not know when it ended; the pod does.
+                seconds=float(report.seconds) if self._came_late else time.monotonic() - self._began,
             )
 
     def kill(self) -> None:
-        """End the process group (SIGTERM, grace, SIGKILL) and read the rest of the log.
+        """End the process group (SIGTERM, grace, SIGKILL), and pass on what it still says meanwhile.
 
         A process that not even SIGKILL ends (one that waits for a dead disk) is given up on after some seconds.
         """
         if not self._started:
             # Perhaps it was, and the answer was lost: ask the pod.
             self._shell.reconnect(self._asked)
+            self._end_group()
+            return
+        self._interrupt = Interrupt()  # the request was heard: the rest of the log is still wanted
+        ending = threading.Thread(target=self._end_group_quietly, daemon=True, name="rpd-kill")
+        ending.start()
+        try:
+            self._patiently(lambda: self._follow(self._command.grace + _KILL_SECONDS + _DRAIN_SECONDS))
+        finally:
+            ending.join()
+
+    def _end_group_quietly(self) -> None:
+        # A connection that is gone for good is met by who follows the log.
+        with contextlib.suppress(RemoteError):
+            self._end_group()
+
+    def _end_group(self) -> None:
         grace, last = round(self._command.grace * 10), round(_KILL_SECONDS * 10)
         script = _script(
             _FIND_FOLDER + _KILL, f"_rpd_find {self._key} || return 0", f"_rpd_kill {grace} {last}"
         )
         ending = Program(script, timeout=self._command.grace + _KILL_SECONDS + 10.0)
         self._patiently(lambda: self._shell.exec(ending))
-        if self._started:
-            self._interrupt = Interrupt()  # the request was heard: the rest of the log is still wanted
-            self._patiently(lambda: self._follow(_DRAIN_SECONDS))
 
     def _patiently(self, ask: Callable[[], object]) -> None:
         """Call ``ask`` over a mended connection if need be; a deadline that passes is accepted."""
@@ -406,8 +428,9 @@ class _Following:
             self._started = True
             # Whole seconds on a clock that is not ours: only an age of another driver's command matters.
             age = int(found[1])
-            if age > 1:
-                self._began = min(self._began, time.monotonic() - age)
+            if age > _SAME_DRIVER_SECONDS and time.monotonic() - age < self._began:
+                self._began = time.monotonic() - age
+                self._came_late = True
 
     def _report(self, control: bytes, reason: str) -> _Report:
         text = control.decode(errors="replace")
@@ -415,12 +438,13 @@ class _Following:
             raise PodLost(f"the pod was restarted while the command ran: {self._command.text}")
         if error := re.search(r"^error (.*)$", text, re.MULTILINE):
             raise RemoteError(f"{error[1]} ({reason}): {self._command.text}")
-        end = re.search(r"^end (\w+) (-?\d+) (\d+)$", text, re.MULTILINE)
+        end = re.search(r"^end (\w+) (-?\d+) (\d+) (-?\d+)$", text, re.MULTILINE)
         if end is None:
             raise Disconnected(f"the log could not be followed: {reason}")
         if end[1] == "unstarted":
             raise RemoteError(f"the command could not be started ({reason}): {self._command.text}")
-        return _Report(code=int(end[1]) if end[1].isdigit() else None, size=int(end[3]))
+        code = int(end[1]) if end[1].isdigit() else None
+        return _Report(code=code, size=int(end[3]), seconds=max(0, int(end[4])))
 
     def _script(self) -> str:
         follow = f"_rpd_follow {self._offset}"

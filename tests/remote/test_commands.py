@@ -14,7 +14,7 @@ from rpd.remote.protocol import Command
 from rpd.remote.shell import Program
 from rpd.remote.ssh import SshRemote
 from rpd.values.step import Completed
-from tests.remote.conftest import Connect, Machine
+from tests.remote.conftest import DEADLINE, Connect, Machine
 from tests.waiting import wait_until
 
 
@@ -237,6 +237,32 @@ def test_an_interrupt_from_another_thread_ends_the_command(remote: SshRemote, ma
         remote.run(command(text, grace=1.0), log)
     assert not _lives((machine.files / "pid").read_text())
     assert remote.run(command("true", key="2"), Log()).ok
+
+
+def test_what_a_command_says_while_it_is_ended_is_heard_at_once(remote: SshRemote, machine: Machine) -> None:
+    """The output of its last seconds comes as it is written, not when they are over."""
+    gate = machine.files / "gate"
+    text = f"trap 'echo saving; while [ ! -e {gate} ]; do sleep 0.05; done; echo saved; exit 3' TERM; echo on; sleep 60 & wait"
+    log = Log(b"on\n", lambda: threading.Thread(target=remote.interrupt).start())
+
+    def hear(data: bytes) -> None:
+        log(data)
+        if b"saving" in log.data:
+            gate.touch()  # it only ends once this was heard
+
+    with pytest.raises(Interrupted):
+        remote.run(command(text, grace=DEADLINE), hear)
+    assert log.data == b"on\nsaving\nsaved\n"
+
+
+def test_a_command_that_is_come_back_to_tells_how_long_it_ran(connecting: Connect, machine: Machine) -> None:
+    """Its time is its own, not that of the driver who found it over."""
+    assert connecting().run(command("true"), Log()).seconds < DEADLINE
+    (folder,) = (machine.home / ".rpd/steps").iterdir()
+    now = int((folder / "began").read_text())
+    (folder / "began").write_text(f"{now - 3600}\n")
+    (folder / "exit").write_text(f"0 0 {now - 3590}\n")
+    assert connecting().run(command("true"), Log()).seconds == 10.0
 
 
 def test_an_interrupt_before_the_start_starts_nothing(remote: SshRemote, machine: Machine) -> None:

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 from rpd.config import Config
+from rpd.pipeline.local_end import LocalEnd
 from rpd.values.pod import Provider
 
 
 @contextmanager
-def account(config: Config) -> Iterator[Provider]:
-    """Give the provider of the user's key; what it has to say goes to stderr. Raises AuthError, UsageError."""
+def account(config: Config, local: LocalEnd | None = None) -> Iterator[Provider]:
+    """Give the provider of the user's key, or the emulator at ``local``; what it has to say goes to stderr.
+
+    Raises AuthError, UsageError.
+    """
     from rpd.runpod.plugin import make_provider
 
-    provider = make_provider(config)
-    provider.notify = lambda text: print(f"rpd: {text}", file=sys.stderr)
-    try:
-        yield provider
-    finally:
-        provider.close()
+    with local.in_force() if local is not None else nullcontext():
+        provider = make_provider(config)
+        provider.notify = lambda text: print(f"rpd: {text}", file=sys.stderr)
+        try:
+            yield provider
+        finally:
+            provider.close()

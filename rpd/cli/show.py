@@ -23,7 +23,6 @@ from rpd.values.report import ArtifactRecord, AttemptRecord, NodeReport, SourceR
 from rpd.values.step import Step
 
 LOG_LINES = 10
-WATCHDOG_TRACE = "watchdog.log"
 
 
 def main(config: Config, manager: PluginManager) -> int:
@@ -190,10 +189,8 @@ def _log(folder: Path) -> Iterator[str]:
 
 
 def _watchdog(folder: Path) -> Iterator[str]:
-    """Yield the end of the trace that the pod's watchdog left, if it was pulled."""
-    traces = sorted(folder.glob(f"**/{WATCHDOG_TRACE}"))
-    for trace in traces[:1]:
-        yield from _section("the pod's watchdog", last_lines(trace, LOG_LINES))
+    """Yield the end of what the pod's watchdog told, as far as it could."""
+    yield from _section("the pod's watchdog", last_lines(NodeFiles(folder).watchdog, LOG_LINES))
 
 
 def last_lines(path: Path, number: int) -> list[str]:

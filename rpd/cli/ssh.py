@@ -25,7 +25,7 @@ def main(config: Config, manager: PluginManager) -> int:
         raise UsageError("rpd ssh needs a node, or the id or name of a pod (see `rpd ps`)")
     wanted, *words = config.args
     command = command_text(words)
-    with account(config) as provider:
+    with account(config, attach.local_end_of(config.runs_path, wanted, run=config.of_run)) as provider:
         target = attach.find(config.runs_path, wanted, provider, run=config.of_run)
         if config.print_command:
             print(target.ssh_command())

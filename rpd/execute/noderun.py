@@ -352,6 +352,14 @@ class NodeRun:
                 file.write(json.dumps(sample.to_json(), separators=(",", ":")) + "\n")
         self.hook.rpd_telemetry(node=self.node, sample=sample)
 
+    def trace(self, line: str) -> None:
+        """Keep a line that the watchdog of its pod wrote. Called on other threads, too."""
+        with self._telemetry_lock:
+            if self.files is None or self.is_closed:
+                return
+            with self.files.watchdog.open("a", encoding="utf-8") as file:
+                file.write(f"{self.mask(line)}\n")
+
     def close(self) -> None:
         """Close the files, and give up what still goes on beside the job."""
         for ending in self.endings:

@@ -67,6 +67,7 @@ class Pod:
         self._user: NodeRun | None = None
         self._attending: list[NodeRun] = []
         self._monitor: Monitor | None = None
+        self._trace: list[str] = []
         self._beside: dict[tuple[int, ...], Remote] = {}
 
     def __repr__(self) -> str:
@@ -93,6 +94,7 @@ class Pod:
             beat=min(LONGEST_BEAT, terms.linger / 3),
             mount=self.workspace,
             hear=self._heard,
+            traced=self._traced,
             failed=self._telemetry_failed,
         )
         self._monitor.start()
@@ -110,6 +112,11 @@ class Pod:
             if silence is not None and silence.has_hung(sample):
                 silence.diagnose(self._remote_of(run))
 
+    def _traced(self, line: str) -> None:
+        self._trace.append(line)
+        for run in self._attending:
+            run.trace(line)
+
     def _telemetry_failed(self, error: Exception) -> None:
         if self._user is not None:
             self._user.hook.rpd_notice(text=f"telemetry of pod {self.id}: {type(error).__name__}: {error}")
@@ -120,6 +127,8 @@ class Pod:
             return
         # A list of its own for each change: the monitor's thread goes over it.
         self._attending = [*(other for other in self._attending if not other.is_closed), run]
+        for line in self._trace:
+            run.trace(line)
         if self._lease.is_wide:
             custody.prolong(self._lease, run, run.context.overrides.budget(run.node.job.budget), self._terms)
 

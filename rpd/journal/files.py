@@ -93,6 +93,11 @@ class RunFiles:
         """The host keys of the run's pods."""
         return self.folder / ".ssh" / "known_hosts"
 
+    @property
+    def emulator(self) -> Path:
+        """How the emulator of a local run is reached, while the run goes on."""
+        return self.folder / ".emulator.json"
+
     def forget_keys(self) -> None:
         """Remove the SSH key once no pod accepts it any more."""
         shutil.rmtree(self.keys, ignore_errors=True)
@@ -118,6 +123,11 @@ class NodeFiles:
     def telemetry(self) -> Path:
         """How busy the node's pods were, a JSON object a line."""
         return self.folder / "metrics.jsonl"
+
+    @property
+    def watchdog(self) -> Path:
+        """What the watchdogs of the node's pods did, as far as they could tell it."""
+        return self.folder / "watchdog.log"
 
     @property
     def artifacts(self) -> Path:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from rpd.errors import ProviderError, RpdError, UsageError
 from rpd.journal import journal
 from rpd.journal.files import NodeFiles, RunFiles
-from rpd.pipeline import pods
+from rpd.pipeline import local_end, pods
+from rpd.pipeline.local_end import LocalEnd
 from rpd.record import history, lookup
 from rpd.record.lookup import NodeEntry
 from rpd.record.run import RunInfo
@@ -150,6 +151,19 @@ def node_named(runs_path: Path, wanted: str, run: str = "") -> tuple[RunInfo, No
             if any(wanted in entry.id for entry in older):
                 return info, lookup.node_named(older, wanted)
         raise
+
+
+def local_end_of(runs_path: Path, wanted: str, *, run: str = "") -> LocalEnd | None:
+    """Return the emulator on which the pod that ``wanted`` means lives: that of a ``--local`` run which goes on."""
+    try:
+        folder = Path(node_named(runs_path, wanted, run)[0].folder)
+    except UsageError:
+        known = pods.claims(runs_path).items()
+        folders = [claim.folder for name, claim in known if wanted in (name, claim.pod_id)]
+        if not folders:
+            return None
+        folder = folders[-1]
+    return local_end.find(RunFiles(folder, folder.name).emulator) if is_driven(folder) else None
 
 
 def find(runs_path: Path, wanted: str, provider: Provider, *, run: str = "") -> Target:

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from rpd.config import Config
 from rpd.emulator.launch import launch
 from rpd.errors import UsageError
 from rpd.hooks import PluginManager
+from rpd.pipeline.local_end import LocalEnd
 from rpd.values.pod import Provider
-
-ADDRESS = "RUNPOD_API_BASE_URL"
-KEY = "RUNPOD_API_KEY"
 
 
 class FarEnd:
@@ -28,6 +26,8 @@ class FarEnd:
         self._lock = threading.Lock()
         self._provider: Provider | None = None
         self._opened = ExitStack()
+        self._local: LocalEnd | None = None
+        self._word: Path | None = None
         self._background: threading.Thread | None = None
         self._failure: BaseException | None = None
 
@@ -56,7 +56,7 @@ class FarEnd:
         with self._lock:
             if self._provider is None:
                 if self._config.local:
-                    self._opened.enter_context(emulator(self._manager))
+                    self._local = self._opened.enter_context(emulator(self._manager))
                 self._provider = self._ask_plugins()
             return self._provider
 
@@ -69,6 +69,12 @@ class FarEnd:
             provider.notify = lambda text: self._manager.hook.rpd_notice(text=text)  # type: ignore[attr-defined]
         return provider
 
+    def leave_word(self, path: Path) -> None:
+        """Tell other terminals, in ``path``, how to reach the emulator if there is one now; until ``close``."""
+        if self._local is not None:
+            self._word = path
+            self._local.leave(path)
+
     def close(self) -> None:
         """Give back the provider and end the emulator, if one was started."""
         if self._background is not None:
@@ -77,23 +83,20 @@ class FarEnd:
             if self._provider is not None:
                 self._provider.close()
                 self._provider = None
+        if self._word is not None:
+            self._word.unlink(missing_ok=True)
         self._opened.close()
 
 
 @contextmanager
-def emulator(manager: PluginManager) -> Iterator[None]:
-    """Run an emulator and point everything that speaks RunPod's API at it, as a user would: by the environment."""
-    before = {name: os.environ.get(name) for name in (ADDRESS, KEY)}
+def emulator(manager: PluginManager) -> Iterator[LocalEnd]:
+    """Run an emulator that everything which speaks RunPod's API is pointed at meanwhile."""
     launched = launch()
     for notice in launched.notices:
         manager.hook.rpd_notice(text=notice)
-    os.environ[ADDRESS], os.environ[KEY] = launched.base_url, launched.api_key
+    local = LocalEnd(base_url=launched.base_url, api_key=launched.api_key)
     try:
-        yield
+        with local.in_force():
+            yield local
     finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
         launched.close()

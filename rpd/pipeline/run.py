@@ -222,10 +222,13 @@ def _execute(prepared: _Prepared) -> Ended:
         context.journal.write(journal.PLANNED, sync=True, ids=[node.id for node in plan.nodes])
     started = time.monotonic()
     with _signals(config, manager, stop):
+        far_end = _far_end_name(config, plan, prepared.far_end)
+        if files is not None:
+            prepared.far_end.leave_word(files.emulator)
         manager.hook.rpd_run_started(
             config=config,
             plan=plan,
-            far_end=_far_end_name(config, plan, prepared.far_end),
+            far_end=far_end,
             folder=files.folder if files else None,
         )
         try:

@@ -8,11 +8,13 @@ nobody has closed.
 from __future__ import annotations
 
 import contextlib
+import re
 import shlex
 import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from functools import partial
 
 from rpd.errors import RpdError
 from rpd.remote.protocol import Feed, Remote
@@ -75,12 +77,15 @@ samples() {
   done
 }
 talk() {
-  sampler=
+  sampler= trace=
   [ "$1" = 0 ] || { samples "$@" & sampler=$!; }
+  # What the watchdog says is told as it says it: it may end the pod the next moment.
+  [ ! -e "${folder%/*}/watchdog.log" ] || { tail -n +1 -f "${folder%/*}/watchdog.log" & trace=$!; }
   while read -r beat; do
     [ ! -d "$folder" ] || printf '%-20s\n' "$(date +%s)" 1<>"$folder/heartbeat"
   done
   [ -z "$sampler" ] || kill "$sampler"
+  [ -z "$trace" ] || kill "$trace"
 }
 """.replace("@QUERY@", _QUERY)
 
@@ -103,13 +108,15 @@ diagnose
 Hear = Callable[[Sample | None], None]
 """Hears each sample; None where only the time passed."""
 
+_TRACE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ ")
+
 
 class Monitor:
     """Listens to one pod, on a thread of its own, from ``start`` to ``close``.
 
     ``interval`` is the time between samples (s; 0: none), ``beat`` that between heartbeats, ``mount`` the folder of the
-    pod's volume. A lost channel is opened again, with growing pauses. ``hear`` is called on the thread; what it raises
-    ends up at ``failed``, once.
+    pod's volume. A lost channel is opened again, with growing pauses. On the thread are called ``hear``, and ``traced``
+    with each line the pod's watchdog has written; what they raise ends up at ``failed``, once.
     """
 
     def __init__(
@@ -120,6 +127,7 @@ class Monitor:
         beat: float,
         mount: str,
         hear: Hear,
+        traced: Callable[[str], None] = lambda _line: None,
         failed: Callable[[Exception], None] = lambda _error: None,
     ) -> None:
         self._remote = remote
@@ -127,6 +135,8 @@ class Monitor:
         self._wait = min(beat, interval or beat)
         self._script = f"{_LOOP}\ntalk {interval:g} {shlex.quote(mount)}\n"
         self._hear = hear
+        self._traced = traced
+        self._trace: set[str] = set()
         self._failed: Callable[[Exception], None] | None = failed
         self._closed = threading.Event()
         self._feed: Feed | None = None
@@ -164,13 +174,18 @@ class Monitor:
                 feed.send(b"\n")
                 beaten = time.monotonic()
             for sample in reader.feed(data or b""):
-                self._tell(sample)
+                self._tell(partial(self._hear, sample))
             if data is None:
-                self._tell(None)
+                self._tell(partial(self._hear, None))
+            for line in reader.take_trace():
+                # A channel that was opened again tells all of it once more.
+                if line not in self._trace:
+                    self._trace.add(line)
+                    self._tell(partial(self._traced, line))
 
-    def _tell(self, sample: Sample | None) -> None:
+    def _tell(self, what: Callable[[], None]) -> None:
         try:
-            self._hear(sample)
+            what()
         except Exception as error:  # noqa: BLE001 - a listener's mistake must not cost the pod its heartbeat
             if self._failed is not None:
                 self._failed(error)
@@ -183,6 +198,7 @@ class Reader:
     def __init__(self) -> None:
         self._rest = b""
         self._lines: list[str] = []
+        self._trace: list[str] = []
 
     def feed(self, data: bytes) -> Iterator[Sample]:
         """Take the next bytes and yield the samples that are whole now."""
@@ -193,9 +209,16 @@ class Reader:
             if text == "end":
                 yield _sample(self._lines)
                 self._lines = []
+            elif _TRACE.match(text):
+                self._trace.append(text)
             else:
                 self._lines.append(text)
                 del self._lines[:-1000]
+
+    def take_trace(self) -> list[str]:
+        """Return the lines of the watchdog that came since the last call."""
+        taken, self._trace = self._trace, []
+        return taken
 
 
 def _sample(lines: list[str]) -> Sample:

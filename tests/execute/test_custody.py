@@ -122,6 +122,28 @@ def test_deadline_is_the_cap_at_the_real_rate(
     assert "guards pod" in (Path(report.folder) / "output.log").read_text()
 
 
+def test_what_the_watchdog_does_is_kept_with_the_node(
+    cloud: Launched, project: Callable[..., Path], rpd_run: RpdRun
+) -> None:
+    """Its trace is in the node's folder without being pulled, and rpd show ends with it."""
+    folder = project(
+        """
+        import time
+
+        @job
+        def told(pod, run_dir):
+            pod.run("true")
+            until = time.monotonic() + 60
+            while not (run_dir / "watchdog.log").exists() and time.monotonic() < until:
+                time.sleep(0.05)
+        """
+    )
+    result = rpd_run(folder)
+    assert result.exit_code == 0
+    assert "guards pod" in (Path(result.report("told").folder) / "watchdog.log").read_text()
+    assert "guards pod" in rpd_run(folder, "told", command="show").out
+
+
 def test_pods_that_serve_several_nodes_get_more_time(
     cloud: Launched, project: Callable[..., Path], rpd_run: RpdRun
 ) -> None:

@@ -119,6 +119,23 @@ def test_samples_come_while_a_command_runs(machine: Machine, remote: SshRemote) 
     assert "/" in heard.samples[0].disks
 
 
+def test_what_the_watchdog_says_is_told_once_as_it_says_it(machine: Machine, remote: SshRemote) -> None:
+    """Its lines come the moment they are written, and a channel that is opened again doubles none."""
+    heartbeat(machine)
+    trace = machine.home / ".rpd/watchdog.log"
+    trace.write_text("2026-01-01T00:00:00Z watchdog 7 guards pod p\n")
+    told: list[str] = []
+    watching = Monitor(remote, interval=0, beat=0.1, mount="/", hear=lambda _: None, traced=told.append)
+    watching.start()
+    wait_until(lambda: len(told) == 1, what="the first line")
+    machine.drop()
+    with trace.open("a") as file:
+        file.write("2026-01-01T00:00:01Z this pod ends: its deadline has passed\n")
+    wait_until(lambda: len(told) == 2, what="the second line")
+    watching.close()
+    assert told == trace.read_text().splitlines()
+
+
 @pytest.mark.usefixtures("busybox")
 def test_busybox_is_enough(machine: Machine, connecting: Connect) -> None:
     """The loop needs nothing that busybox lacks."""

@@ -1,0 +1,49 @@
+"""The emulator of a ``--local`` run as other terminals find it: its address, in the run folder while it lives."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+ADDRESS = "RUNPOD_API_BASE_URL"
+KEY = "RUNPOD_API_KEY"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalEnd:
+    """Where an emulator on this machine serves, and the key it asks for."""
+
+    base_url: str
+    api_key: str
+
+    @contextmanager
+    def in_force(self) -> Iterator[None]:
+        """Point everything that speaks RunPod's API at it, as a user would: by the environment."""
+        before = {name: os.environ.get(name) for name in (ADDRESS, KEY)}
+        os.environ[ADDRESS], os.environ[KEY] = self.base_url, self.api_key
+        try:
+            yield
+        finally:
+            for name, value in before.items():
+                if value is None:
+                    os.environ.pop(name, None)
+                else:
+                    os.environ[name] = value
+
+    def leave(self, path: Path) -> None:
+        """Write it down for whoever may read this user's files. Raises OSError."""
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            json.dump(asdict(self), file)
+
+
+def find(path: Path) -> LocalEnd | None:
+    """Return what was left at ``path``, None where nothing of use is."""
+    try:
+        return LocalEnd(**json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None

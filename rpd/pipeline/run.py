@@ -86,6 +86,7 @@ def run(config: Config, manager: PluginManager, redactor: Redactor, resumed: Res
             far_end.prepare()
         prices = Prices(far_end.provider, overrides)
         plan = _plan(config, manager, gathered, prices)
+        prices.check()
         check_datacenters(config, plan.nodes, far_end.provider, partial(_notice, manager))
         secrets: Mapping[str, str] = {} if config.dry_run else read_secrets(plan.nodes)
         if needs_pods and not config.dry_run:

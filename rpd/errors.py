@@ -18,6 +18,7 @@
     │   ├── AmbiguousCreate         the answer to a create was lost: a pod may exist
     │   ├── PodNotFound             the pod is not (or no longer) there
     │   └── RequestRejected         RunPod says the request itself is wrong, or says nothing we know
+    │       └── ImpossibleRequest   the request contradicts itself or the account; nobody need be asked
     ├── ProvisioningError           no pod could be had for a node
     │   ├── OutOfStock              every offer refused
     │   └── PodNotReady             a pod was had, but never became usable
@@ -175,6 +176,12 @@ class PodNotFound(ProviderError):
 
 class RequestRejected(ProviderError):
     """RunPod rejects the request, in words that fit no other class."""
+
+
+class ImpossibleRequest(RequestRejected):
+    """No pod can ever come of the request: it contradicts itself, or what the account has."""
+
+    cause = Cause.CODE
 
 
 class ProvisioningError(RpdError):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from rpd.errors import ProviderError, RpdError, UsageError
 from rpd.journal import journal
 from rpd.journal.files import NodeFiles, RunFiles
+from rpd.journal.writer import is_running
 from rpd.pipeline import local_end, pods
 from rpd.pipeline.local_end import LocalEnd
 from rpd.record import history, lookup
@@ -130,7 +131,7 @@ def is_driven(run_folder: Path) -> bool:
     started = (
         [event for event in journal.read(path) if event["event"] == "run_started"] if path.is_file() else []
     )
-    return bool(started) and pods.is_running(started[-1])
+    return bool(started) and is_running(started[-1])
 
 
 def node_named(runs_path: Path, wanted: str, run: str = "") -> tuple[RunInfo, NodeEntry]:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 
 from rpd.config import Config
-from rpd.errors import BalanceError, DefinitionError, ProviderError, UsageError
+from rpd.errors import BalanceError, DefinitionError, ImpossibleRequest, ProviderError, UsageError
 from rpd.execute.context import Overrides
 from rpd.values.job import Budget, Gpu
 from rpd.values.node import Node
@@ -23,6 +23,7 @@ class Prices:
         self._offers: dict[int, tuple[Offer, ...]] = {}
         self._requests: dict[tuple[int, object], PodRequest] = {}
         self._worst: dict[tuple[int, int], float | None] = {}
+        self._impossible: tuple[Node, ImpossibleRequest] | None = None
 
     def request(self, node: Node) -> PodRequest:
         """Return the pod request of a node, as far as it is known before its fixtures run."""
@@ -52,6 +53,12 @@ class Prices:
             self._worst[key] = self._work_out(node)
         return self._worst[key]
 
+    def check(self) -> None:
+        """Raise UsageError if a node whose worst case was asked for wants a pod that can never be had."""
+        if self._impossible is not None:
+            node, error = self._impossible
+            raise UsageError(f"{node.definition.location}: {error}")
+
     def _work_out(self, node: Node) -> float | None:
         budget = self._overrides.budget(node.job.budget)
         try:
@@ -59,6 +66,8 @@ class Prices:
         except ProviderError as error:
             if error.stops_run:
                 raise
+            if isinstance(error, ImpossibleRequest):
+                self._impossible = self._impossible or (node, error)
             return budget.cost_cap_usd
         return None if not offers else _worst(budget, offers, disks_usd_per_hr(self.request(node)))
 

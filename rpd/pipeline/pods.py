@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import socket
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,6 +10,7 @@ from typing import Any
 
 from rpd.errors import UsageError
 from rpd.journal import journal
+from rpd.journal.writer import is_running
 from rpd.values.pod import NAME_PREFIX, PodInfo, PodStatus
 from rpd.values.prices import HOURS_PER_MONTH, running_usd_per_hr, stopped_usd_per_month
 
@@ -113,22 +112,6 @@ def _why_left(claim: Claim, now: float) -> str:
         case "delete" if not claim.is_driven:
             return "it was deleted, and is there all the same"
     return ""
-
-
-def is_running(event: Mapping[str, Any]) -> bool:
-    """Whether the process that wrote the event is still there; one on another machine is taken to be."""
-    if event.get("host") != socket.gethostname():
-        return True
-    pid = event.get("pid")
-    if not isinstance(pid, int) or pid == os.getpid():
-        return False
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True
 
 
 def find(pods: Sequence[PodInfo], wanted: str, known: Mapping[str, Claim] | None = None) -> PodInfo:

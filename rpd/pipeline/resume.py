@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from rpd.errors import Cause, UsageError
 from rpd.journal import journal, past
 from rpd.journal.files import RunFiles
 from rpd.journal.past import Past
-from rpd.pipeline import pods
+from rpd.journal.writer import is_running
 from rpd.record import history
 from rpd.record.run import RunInfo
 from rpd.values.node import Node
@@ -75,4 +74,4 @@ def _planned(path: Path) -> frozenset[str]:
 
 def _still_runs(path: Path) -> bool:
     started = [event for event in journal.read(path) if event["event"] == "run_started"]
-    return bool(started) and started[-1].get("pid") != os.getpid() and pods.is_running(started[-1])
+    return bool(started) and is_running(started[-1])

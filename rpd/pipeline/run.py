@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -18,7 +16,7 @@ from rpd.execute.context import Overrides, RunContext
 from rpd.execute.noderun import Masker
 from rpd.execute.slots import Execution
 from rpd.hooks import PluginManager
-from rpd.journal import journal
+from rpd.journal import journal, writer
 from rpd.journal.files import RunFiles
 from rpd.journal.journal import FileJournal, NoJournal
 from rpd.junit import Junit
@@ -86,6 +84,7 @@ def run(config: Config, manager: PluginManager, redactor: Redactor, resumed: Res
             far_end.prepare()
         prices = Prices(far_end.provider, overrides)
         plan = _plan(config, manager, gathered, prices)
+        prices.check()
         check_datacenters(config, plan.nodes, far_end.provider, partial(_notice, manager))
         secrets: Mapping[str, str] = {} if config.dry_run else read_secrets(plan.nodes)
         if needs_pods and not config.dry_run:
@@ -215,9 +214,7 @@ def _execute(prepared: _Prepared) -> Ended:
         done=prepared.done,
     )
     tell_of_stopping(stop, manager)
-    context.journal.write(
-        "run_started", sync=True, pid=os.getpid(), host=socket.gethostname(), nodes=len(plan.nodes)
-    )
+    context.journal.write("run_started", sync=True, **writer.identity(), nodes=len(plan.nodes))
     if resumed is None:
         context.journal.write(journal.PLANNED, sync=True, ids=[node.id for node in plan.nodes])
     started = time.monotonic()

@@ -136,7 +136,7 @@ _RULES: tuple[_Rule, ...] = (
     ),
     (
         lambda f: f.status == 410,
-        lambda _: ApiRetired("RunPod has retired this API (HTTP 410): a newer rpd or runpod SDK is needed"),
+        lambda _: ApiRetired("RunPod has retired this API (HTTP 410)"),
     ),
     (
         lambda f: _is(f, "SUPPLY_CONSTRAINT") or bool(_CAPACITY.search(f.text)),

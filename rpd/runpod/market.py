@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterator
 from dataclasses import replace
 
-from rpd.errors import RequestRejected
+from rpd.errors import ImpossibleRequest
 from rpd.runpod.catalogue import Catalogue, GpuRow, NetworkVolume
 from rpd.runpod.cpu import cpu_price
 from rpd.values.job import CloudChoice, Gpu
@@ -27,7 +27,7 @@ def offers(request: PodRequest, catalogue: Catalogue) -> tuple[Offer, ...]:
     the GPU with the CUDA versions asked for are left out. ``prefer="cheapest"`` and
     a request by memory go by price before all that. The fallback cloud comes after everything else. No offer
     is above ``max_price_usd``, a price per pod and hour: one whose price is not known is left out then.
-    Raises RequestRejected for a request that contradicts itself.
+    Raises ImpossibleRequest for a request that contradicts itself.
     """
     placed = _at_its_volume(request, catalogue)
     if placed.gpu is None:
@@ -39,19 +39,19 @@ def offers(request: PodRequest, catalogue: Catalogue) -> tuple[Offer, ...]:
 
 
 def find_volume(wanted: str, volumes: tuple[NetworkVolume, ...]) -> NetworkVolume:
-    """Return the network volume of that id or name. Raises RequestRejected for none and for several."""
+    """Return the network volume of that id or name. Raises ImpossibleRequest for none and for several."""
     found = [v for v in volumes if v.id == wanted] or [v for v in volumes if v.name == wanted]
     if len(found) == 1:
         return found[0]
     if found:
         ids = ", ".join(f"{v.id} in {v.datacenter}" for v in found)
-        raise RequestRejected(
+        raise ImpossibleRequest(
             f"{len(found)} network volumes are named {wanted!r}: say which by its id ({ids})"
         )
     names = [v.name for v in volumes]
     close = difflib.get_close_matches(wanted, names, n=1)
     hint = f"did you mean {close[0]!r}?" if close else f"it has {', '.join(map(repr, names)) or 'none'}"
-    raise RequestRejected(f"the account has no network volume {wanted!r}: {hint}")
+    raise ImpossibleRequest(f"the account has no network volume {wanted!r}: {hint}")
 
 
 def _at_its_volume(request: PodRequest, catalogue: Catalogue) -> PodRequest:
@@ -60,11 +60,11 @@ def _at_its_volume(request: PodRequest, catalogue: Catalogue) -> PodRequest:
     if wanted is None:
         return replace(request, datacenters=tuple(dc.upper() for dc in request.datacenters))
     if request.cloud is CloudChoice.COMMUNITY:
-        raise RequestRejected('a network volume needs Secure Cloud: set cloud="secure"')
+        raise ImpossibleRequest('a network volume needs Secure Cloud: set cloud="secure"')
     home = None if catalogue.volumes is None else find_volume(wanted, catalogue.volumes).datacenter
     asked = tuple(dc.upper() for dc in request.datacenters)
     if home and asked and home not in asked:
-        raise RequestRejected(
+        raise ImpossibleRequest(
             f"network volume {wanted!r} is in {home}, the request asks for {', '.join(asked)}"
         )
     return replace(
@@ -74,10 +74,10 @@ def _at_its_volume(request: PodRequest, catalogue: Catalogue) -> PodRequest:
 
 def _cpu_offers(request: PodRequest, catalogue: Catalogue) -> tuple[Offer, ...]:
     if request.spot:
-        raise RequestRejected("CPU pods cannot be spot pods: set spot=False or ask for a gpu")
+        raise ImpossibleRequest("CPU pods cannot be spot pods: set spot=False or ask for a gpu")
     choices = {request.cloud, request.fallback_cloud}
     if not choices & {CloudChoice.SECURE, CloudChoice.ANY}:
-        raise RequestRejected('CPU pods are in Secure Cloud only: set cloud="secure" or "any"')
+        raise ImpossibleRequest('CPU pods are in Secure Cloud only: set cloud="secure" or "any"')
     rate = cpu_price(request.min_vcpu, request.min_memory_gb, catalogue.cpu_usd_per_vcpu_hr)
     return tuple(
         Offer(gpu_id=None, count=0, cloud=Cloud.SECURE, datacenter=datacenter, usd_per_hr=rate)

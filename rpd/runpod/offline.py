@@ -36,7 +36,7 @@ class OfflineProvider:
         return Account(id="dry-run")
 
     def offers(self, request: PodRequest) -> Sequence[Offer]:
-        """Return the offers at shipped prices. Raises RequestRejected if the request contradicts itself."""
+        """Return the offers at shipped prices. Raises ImpossibleRequest if the request contradicts itself."""
         key = _what_counts(request)
         found = self._offers.get(key)
         if found is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from rpd.errors import RequestRejected
+from rpd.errors import ImpossibleRequest
 from rpd.runpod.cpu import cpu_instance
 from rpd.runpod.literal import escape, quote
 from rpd.values.pod import PodSpec
@@ -13,7 +13,7 @@ SSH_PORT = "22/tcp"
 
 
 def create_arguments(spec: PodSpec, *, network_volume_id: str | None = None) -> dict[str, Any]:
-    """Return the keyword arguments of ``runpod.create_pod``, every text escaped. Raises RequestRejected.
+    """Return the keyword arguments of ``runpod.create_pod``, every text escaped. Raises ImpossibleRequest.
 
     Nothing is left to the SDK's defaults: they are any cloud, the mount path ``/runpod-volume``, a disk of 10
     GB and a ``dockerArgs`` of ``""``, which replaces the command that starts sshd in the image. A CPU pod has
@@ -48,16 +48,16 @@ def create_arguments(spec: PodSpec, *, network_volume_id: str | None = None) -> 
 
 
 def spot_mutation(spec: PodSpec, *, network_volume_id: str | None = None) -> str:
-    """Return the mutation that bids for a spot pod, which the SDK cannot send. Raises RequestRejected.
+    """Return the mutation that bids for a spot pod, which the SDK cannot send. Raises ImpossibleRequest.
 
     ``bidPerGpu`` is per GPU while an offer's rate is for the pod. Field names: the mutation
     ``podRentInterruptable`` as SkyPilot and dstack send it.
     """
     request, offer = spec.request, spec.offer
     if offer.gpu_id is None:
-        raise RequestRejected("CPU pods cannot be spot pods: set spot=False or ask for a gpu")
+        raise ImpossibleRequest("CPU pods cannot be spot pods: set spot=False or ask for a gpu")
     if offer.usd_per_hr is None:
-        raise RequestRejected(f"no price is known to bid for {offer.gpu_id}: set spot=False")
+        raise ImpossibleRequest(f"no price is known to bid for {offer.gpu_id}: set spot=False")
     fields = {
         "name": quote(spec.name, "the pod's name"),
         "imageName": quote(request.image, "image"),

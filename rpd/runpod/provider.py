@@ -113,7 +113,7 @@ class RunPodProvider:
         return self._live.ask(Question(count=count, cuda=cuda, spot=spot))
 
     def offers(self, request: PodRequest) -> Sequence[Offer]:
-        """Return what to try for ``request``, best first. Raises RequestRejected if it contradicts itself."""
+        """Return what to try for ``request``, best first. Raises ImpossibleRequest if it contradicts itself."""
         catalogue = self._live.ask(Question.of(request))
         if request.storage.network_volume is not None:
             catalogue = replace(catalogue, volumes=self._network_volumes())

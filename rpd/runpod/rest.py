@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from rpd import __version__
-from rpd.errors import NoCapacity, PodNotFound, ProviderError, RequestRejected, TransientError
+from rpd.errors import ApiRetired, NoCapacity, PodNotFound, ProviderError, RequestRejected, TransientError
 from rpd.runpod.address import api_url, is_local
 from rpd.runpod.classify import Failure, Trouble, classify
 from rpd.runpod.mask import scrub
@@ -234,7 +234,9 @@ def _httpx() -> Any:
 
 
 def _named(failure: Failure) -> ProviderError:
-    """Return the error that ``failure`` means; the statuses 404 and 409 count only in the API's own words."""
+    """Return the error that ``failure`` means; 404 and 409 count only in the API's own words."""
+    if failure.status == 410:
+        return ApiRetired("RunPod has retired this API (HTTP 410): a newer rpd is needed")
     if failure.trouble is Trouble.REFUSED and failure.status == 404:
         return NotThere(failure.shown or "not found")
     if failure.trouble is Trouble.REFUSED and failure.status == 409:

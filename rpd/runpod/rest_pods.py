@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
-from rpd.errors import RequestRejected
+from rpd.errors import ImpossibleRequest
 from rpd.runpod.cpu import cpu_instance
 from rpd.runpod.literal import escape
 from rpd.runpod.order import SSH_PORT
@@ -32,14 +32,14 @@ _STATUSES = {
 
 
 def create_body(spec: PodSpec, *, network_volume_id: str | None = None) -> dict[str, Any]:
-    """Return the body of ``POST /v2/pods``. Raises RequestRejected.
+    """Return the body of ``POST /v2/pods``. Raises ImpossibleRequest.
 
     ``startSsh`` adds the account's keys only where the environment has no ``PUBLIC_KEY``. Without ``count``
     RunPod answers that there are no instances.
     """
     request, offer = spec.request, spec.offer
     if request.spot:
-        raise RequestRejected("RunPod's REST v2 rents no spot pods: set spot=False")
+        raise ImpossibleRequest("RunPod's REST v2 rents no spot pods: set spot=False")
     _check_texts(spec)
     body: dict[str, Any] = {
         "name": spec.name,
@@ -61,7 +61,7 @@ def create_body(spec: PodSpec, *, network_volume_id: str | None = None) -> dict[
 
 
 def _check_texts(spec: PodSpec) -> None:
-    """Raise RequestRejected for characters that no pod can be made with, as for the other API."""
+    """Raise ImpossibleRequest for characters that no pod can be made with, as for the other API."""
     escape(spec.name, "the pod's name")
     escape(spec.request.image, "image")
     escape(spec.request.docker_args or "", "docker_args", lines=True)
@@ -124,7 +124,7 @@ def pod_info(row: Mapping[str, Any]) -> PodInfo:
 
 
 def path_of(pod_id: str) -> str:
-    """Return the path of a pod. Raises RequestRejected for what cannot be an id."""
+    """Return the path of a pod. Raises ImpossibleRequest for what cannot be an id."""
     return f"/pods/{quote(escape(pod_id, 'the pod id'), safe='')}"
 
 

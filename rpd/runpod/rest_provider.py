@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from rpd.errors import PodNotFound, ProviderError, RequestRejected, TransientError
+from rpd.errors import ImpossibleRequest, PodNotFound, ProviderError, TransientError
 from rpd.runpod import market, order, owner, rest_catalogue, rest_pods
 from rpd.runpod.address import api_name
 from rpd.runpod.catalogue import Catalogue, NetworkVolume
@@ -98,9 +98,9 @@ class RestProvider:
         return self._live.ask(Question(count=count, cuda=cuda))
 
     def offers(self, request: PodRequest) -> Sequence[Offer]:
-        """Return what to try for ``request``, best first. Raises RequestRejected if it cannot be had this way."""
+        """Return what to try for ``request``, best first. Raises ImpossibleRequest if it cannot be had this way."""
         if request.spot:
-            raise RequestRejected("RunPod's REST v2 rents no spot pods: set spot=False")
+            raise ImpossibleRequest("RunPod's REST v2 rents no spot pods: set spot=False")
         catalogue = self._live.ask(Question.of(request))
         if request.storage.network_volume is not None:
             catalogue = replace(catalogue, volumes=self._network_volumes())

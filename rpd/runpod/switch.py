@@ -80,7 +80,7 @@ class SwitchingProvider:
         return self._call(lambda provider: provider.catalogue(count, cuda=cuda))
 
     def offers(self, request: PodRequest) -> Sequence[Offer]:
-        """Return what to try for ``request``, best first. Raises RequestRejected if it contradicts itself."""
+        """Return what to try for ``request``, best first. Raises ImpossibleRequest if it contradicts itself."""
         return self._call(lambda provider: provider.offers(request), spot=request.spot)
 
     def create(self, spec: PodSpec) -> PodInfo:
@@ -134,5 +134,5 @@ class SwitchingProvider:
                 return
             self._retired = True
         self._notices.notify(
-            f"{why}: rpd goes on with RunPod's REST v2, which has no spot pods and no balance"
+            f"{why}: rpd goes on with REST v2, which has no spot pods and does not tell the balance"
         )

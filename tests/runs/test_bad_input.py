@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
+from rpd.emulator.launch import Launched
 from rpd.testing import RpdRun
 
 Project = Callable[[dict[str, str]], Path]
@@ -181,6 +183,38 @@ def test_a_refused_key_creates_nothing(rpd: RpdRun, project: Project, emulator: 
     assert result.exit_code == 4
     assert "refuse" in result.err
     assert "rpa_wrong" not in result.out + result.err
+    assert not (folder / "rpd-runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("fields", "args", "says"),
+    [
+        ("gpu=None, spot=True", (), "CPU pods cannot be spot pods"),
+        ("gpu=None, min_vcpu=999", (), "largest has 32 vCPUs"),
+        (
+            "gpu=Gpu('NVIDIA L4'), storage=Storage(network_volume='d')",
+            ("--cloud", "community"),
+            "needs Secure Cloud",
+        ),
+        (
+            "gpu=Gpu('NVIDIA L4'), storage=Storage(network_volume='none such')",
+            (),
+            "no network volume 'none such'",
+        ),
+        ("gpu=Gpu('NVIDIA L4'), spot=True", (), "REST v2 rents no spot pods"),
+    ],
+)
+def test_a_pod_that_can_never_be_had(
+    rpd: RpdRun, project: Project, emulator: Launched, fields: str, args: tuple[str, ...], says: str
+) -> None:
+    """A request that contradicts itself or the account ends the run with exit code 4 and its place, before it begins."""
+    if "spot" in says and "REST" in says:
+        emulator.inject({"kind": "gone", "match": {"face": "graphql"}})
+    text = f"import rpd\nfrom rpd import Gpu, Storage\n@rpd.job({fields})\ndef fit(pod): pod.run('true')\n"
+    folder = project({"deploy_x.py": text, "deploy_y.py": FINE})
+    result = rpd(folder, "--yes", *args)
+    assert result.exit_code == 4
+    assert re.search(rf"rpd: error: deploy_x.py:3: .*{says}", result.err)
     assert not (folder / "rpd-runs").exists()
 
 

@@ -112,7 +112,7 @@ class Terminal:
         nodes = plan.nodes
         self._planned = {node.id: number for number, node in enumerate(nodes)}
         self._worst_case_usd = plan.worst_case_usd
-        if self._level < 0:
+        if self._level < 0 or config.no_header:
             return
         ink, width = self._ink, self._screen.width
         python = f"Python {platform.python_version()}"
@@ -413,7 +413,8 @@ class Terminal:
         )
         lines: list[str] = []
         if self._level > -2:
-            lines += ending.failures(reports, width=width, verbose=verbose, ink=ink)
+            style = ending.Style(config.traceback, full=config.full_trace, log=config.show_capture != "no")
+            lines += ending.failures(reports, width=width, verbose=verbose, ink=ink, style=style)
             if lists.wants_passes(config.report_chars):
                 lines += ending.passes(reports, width=width, ink=ink)
         if self._level >= 0 and not config.dry_run:
@@ -421,10 +422,11 @@ class Terminal:
             lines += results.tables(in_order, width=width, verbose=verbose, ink=ink)
         if self._level > -2:
             lines += self._asked_for(reports)
-            crop, chars = self._screen.is_interactive, config.report_chars
-            lines += ending.short_summary(
-                reports, width=width, verbose=verbose, crop=crop, ink=ink, chars=chars
-            )
+            if not config.no_summary:
+                crop, chars = self._screen.is_interactive, config.report_chars
+                lines += ending.short_summary(
+                    reports, width=width, verbose=verbose, crop=crop, ink=ink, chars=chars
+                )
         lines += ending.pods_left(summary, width=width, ink=ink)
         if lines and self._level > -2:
             lines.append("")

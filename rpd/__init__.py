@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from rpd.values.fixture import fixture
     from rpd.values.job import Budget, Gpu, Job, Lifecycle, Secret, Storage, job
     from rpd.values.mark import HIDDEN_PARAM, mark, param
-    from rpd.values.outcome import fail, skip
+    from rpd.values.outcome import fail, importorskip, skip
     from rpd.values.step import Completed
     from rpd.values.variable import variable
 
@@ -28,6 +28,7 @@ _HOME = {
     "fail": "rpd.values.outcome",
     "fixture": "rpd.values.fixture",
     "hookimpl": "rpd.hooks",
+    "importorskip": "rpd.values.outcome",
     "job": "rpd.values.job",
     "mark": "rpd.values.mark",
     "param": "rpd.values.mark",
@@ -48,6 +49,7 @@ __all__ = [
     "fail",
     "fixture",
     "hookimpl",
+    "importorskip",
     "job",
     "mark",
     "param",

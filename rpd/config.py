@@ -531,6 +531,27 @@ class Config:
     full_trace: bool = _setting(
         False, "show rpd's own frames in tracebacks", "--full-trace", action="store_true", **_SHOW
     )
+    traceback: str = _setting(
+        "auto",
+        "how failures are shown: auto and short (the user's frames), long (with source), line, native (as Python), no",
+        "--tb",
+        choices=("auto", "long", "short", "line", "native", "no"),
+        **_RUN,
+    )
+    show_locals: bool = _setting(
+        False, "show local variables in tracebacks", "-l", "--showlocals", action="store_true", **_RUN
+    )
+    show_capture: str = _setting(
+        "all",
+        "whether failures are shown with the end of their logs",
+        "--show-capture",
+        choices=("no", "log", "all"),
+        **_RUN,
+    )
+    no_header: bool = _setting(False, "leave the header out", "--no-header", action="store_true", **_RUN)
+    no_summary: bool = _setting(
+        False, "leave the short summary out", "--no-summary", action="store_true", **_RUN
+    )
     print_run_dir: bool = _setting(
         False,
         "print the run folder on a line of its own at the end",
@@ -791,7 +812,7 @@ def find_root(start: Path) -> tuple[Path, Path | None]:
         if own.is_file():
             return folder, own
         project = folder / "pyproject.toml"
-        if project.is_file() and "rpd" in _read_toml(project).get("tool", {}):
+        if project.is_file() and "rpd" in _tools(_read_toml(project)):
             return folder, project
     return start, None
 
@@ -802,8 +823,10 @@ def read_file(path: Path | None) -> dict[str, Any]:
         return {}
     table = _read_toml(path)
     if path.name == "pyproject.toml":
-        table = table.get("tool", {}).get("rpd", {})
+        table = _tools(table).get("rpd", {})
     where = path.name if path.name == "rpd.toml" else f"{path.name} [tool.rpd]"
+    if not isinstance(table, dict):
+        raise UsageError(f"{where}: expected a table, got {table!r}")
     return {key: check_value(key, value, where) for key, value in table.items()}
 
 
@@ -814,6 +837,12 @@ def _read_toml(path: Path) -> dict[str, Any]:
         raise UsageError(f"{path}: not valid TOML: {error}") from error
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}") from error
+
+
+def _tools(table: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the tables of tools in a ``pyproject.toml``; one where ``tool`` is no table has none."""
+    tools = table.get("tool")
+    return tools if isinstance(tools, dict) else {}
 
 
 def keys() -> dict[str, str]:
@@ -834,7 +863,7 @@ def check_value(key: str, value: Any, where: str) -> Any:
         return parse_text(setting, str(value), f"{where}: {key}")
     if kind.startswith("tuple[str"):
         if isinstance(value, str):
-            value = [value]
+            value = _split(value, where) if key == "addopts" else [value]
         if isinstance(value, list) and all(isinstance(item, str) for item in value):
             return tuple(value)
         raise UsageError(f"{where}: {key}: expected a list of strings, got {value!r}")
@@ -870,6 +899,16 @@ def _ssh_table(given: Mapping[str, Any], where: str) -> dict[str, Any]:
         except (ValueError, TypeError) as error:
             raise UsageError(f"{where}.{name}: {error}, got {value!r}") from error
     return {**known, **parsed}
+
+
+def _split(text: str, where: str) -> list[str]:
+    """Return the arguments in one text, as a shell would see them. Raises UsageError."""
+    import shlex  # few write ``addopts`` as one text
+
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise UsageError(f"{where}: addopts: {error}, got {text!r}") from None
 
 
 def override_value(key: str, text: str) -> Any:

@@ -271,8 +271,23 @@ def _loaded(name: str, load: Callable[[], Any]) -> Any:
     """Return the plugin that ``load`` imports. Raises UsageError whatever the plugin raises."""
     try:
         return load()
-    except Exception as error:
-        raise UsageError(f"plugin {name}: cannot be imported: {type(error).__name__}: {error}") from error
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a module may raise anything while it is imported, SystemExit too
+        told = f"{type(error).__name__}: {error}".removesuffix(": ")
+        raise UsageError(f"plugin {name}: cannot be imported: {told}{_place(error)}") from error
+
+
+def _place(error: BaseException) -> str:
+    """Return `` (file:line)`` of the plugin's line that raised ``error``, empty where none of its lines ran."""
+    found = ""
+    trace = error.__traceback__
+    while trace is not None:
+        file = trace.tb_frame.f_code.co_filename
+        if not file.startswith("<") and file not in (__file__, importlib.__file__):
+            found = f" ({file}:{trace.tb_lineno})"
+        trace = trace.tb_next
+    return found
 
 
 def _may_have_entry_points() -> bool:
@@ -313,8 +328,13 @@ def _explained(error: pluggy.PluginValidationError, manager: PluginManager) -> s
     return f"{text}; its arguments are {', '.join(spec.argnames)}" if spec else text
 
 
+def hook_names() -> frozenset[str]:
+    """Return the name of every hook there is."""
+    return frozenset(hook for hook in globals() if hook.startswith("rpd_"))
+
+
 def _check_hook_names(plugin: object, name: str) -> None:
-    known = {hook for hook in globals() if hook.startswith("rpd_")}
+    known = hook_names()
     for attribute in vars(plugin) if hasattr(plugin, "__dict__") else ():
         if attribute.startswith("rpd_") and callable(getattr(plugin, attribute)) and attribute not in known:
             close = difflib.get_close_matches(attribute, known, n=1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from rpd.cli import trace
-from rpd.collect.marks import BUILT_IN
+from rpd.collect.marks import BUILT_IN, registered_marks
 from rpd.config import Config
 from rpd.errors import ExitCode
 from rpd.hooks import PluginManager
@@ -16,6 +16,7 @@ def main(config: Config, manager: PluginManager) -> int:
     """Print every mark that jobs may have: rpd's own, those of plugins and conftests, those of the configuration."""
     load_first_conftests(config, manager)
     registered = with_plugin_markers(config, manager).markers
+    registered_marks(registered)  # tells a line that names none
     own = [(head, text) for head, _, text in (line.partition(":") for line in registered)]
     for head, text in [*BUILT_IN.items(), *own]:
         described = f": {text.strip()}" if text.strip() else ""

@@ -16,7 +16,7 @@ from rpd.collect.failures import from_exception
 from rpd.collect.fixtures import Registry
 from rpd.collect.folders import walk
 from rpd.collect.imports import importer_of
-from rpd.collect.jobs import FileContext, Hooks, job_functions, nodes_of
+from rpd.collect.jobs import FileContext, Hooks, job_functions, misplaced_hooks, nodes_of
 from rpd.collect.marks import check_marks, marks_of_module, registered_marks
 from rpd.collect.order import regroup
 from rpd.collect.source import relative
@@ -27,6 +27,7 @@ from rpd.values.fixture import FixtureDef
 from rpd.values.frozen import frozen
 from rpd.values.mark import Location
 from rpd.values.node import Node
+from rpd.values.outcome import Skipped
 
 
 @frozen
@@ -36,6 +37,8 @@ class Collection:
     nodes: tuple[Node, ...]
     errors: tuple[CollectionError, ...] = ()
     fixtures: tuple[FixtureDef, ...] = ()
+    skipped: tuple[tuple[str, str], ...] = ()
+    """Files that skip themselves as a whole, each with its reason."""
 
 
 def collect(config: Config, manager: PluginManager) -> Collection:
@@ -63,6 +66,7 @@ class _Collector:
         self._globs = _ignored_globs(config)
         self._errors: list[CollectionError] = []
         self._contexts: dict[Path, tuple[FileContext, dict[str, Any]] | None] = {}
+        self._skipped: dict[str, str] = {}
         self._problems: dict[Path, list[tuple[str, CollectionError]]] = {}
         self._nodes: dict[tuple[Path, str], tuple[Node, ...]] = {}
 
@@ -80,7 +84,12 @@ class _Collector:
         nodes = regroup(self._all_nodes(targets))
         told = (*self._conftests.errors.values(), *self._errors)
         errors = {(error.file, error.line, error.message): error for error in told}
-        return Collection(nodes=nodes, errors=tuple(errors.values()), fixtures=self._registry.all())
+        return Collection(
+            nodes=nodes,
+            errors=tuple(errors.values()),
+            fixtures=self._registry.all(),
+            skipped=tuple(self._skipped.items()),
+        )
 
     def _all_nodes(self, targets: Sequence[Target]) -> tuple[Node, ...]:
         """Return the nodes of all targets, each once. Raises UsageError that names every id that is none."""
@@ -129,7 +138,11 @@ class _Collector:
             self._scan(conftest, _folder_base(conftest, self._config.rootdir))
         if self._conftests.broken_above(path.parent):
             return None
-        module = self._import(path, file)
+        try:
+            module = self._import(path, file)
+        except Skipped as skipped:
+            self._skipped[file] = str(skipped)
+            return None
         if not is_conftest_plugin(str(path)):
             self._scan(module, file)
         context = FileContext(
@@ -144,6 +157,7 @@ class _Collector:
         )
         jobs, problems = job_functions(module, self._config.rootdir)
         self._problems[path] = problems
+        self._errors += misplaced_hooks(module, self._config.rootdir)
         return context, jobs
 
     def _import(self, path: Path, file: str) -> Any:
@@ -151,7 +165,10 @@ class _Collector:
             return self._importer.load(path)
         except KeyboardInterrupt:
             raise
-        except BaseException as error:  # noqa: BLE001 - a deploy file may raise anything, SystemExit too
+        except BaseException as error:
+            # A deploy file may raise anything, SystemExit too.
+            if isinstance(error, Skipped) and error.allow_module_level:
+                raise
             raise from_exception(
                 error,
                 rootdir=self._config.rootdir,

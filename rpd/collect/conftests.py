@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
@@ -30,6 +31,15 @@ def load_conftests(
     for folder in folders:
         conftests.above(folder if folder.is_dir() else folder.parent)
     return tuple(conftests.errors.values())
+
+
+def _check_ignores(conftest: ModuleType) -> None:
+    """Raise UsageError where what a conftest wants ignored is no list of paths."""
+    for name in ("collect_ignore", "collect_ignore_glob"):
+        given = getattr(conftest, name, ())
+        is_list = isinstance(given, list | tuple | set | frozenset)
+        if not is_list or not all(isinstance(each, str | os.PathLike) for each in given):
+            raise UsageError(f"{name}: expected a list of paths, got {given!r}")
 
 
 def is_conftest_plugin(name: str) -> bool:
@@ -96,6 +106,7 @@ class Conftests:
             return None
         try:
             module = self._importer.load(path)
+            _check_ignores(module)
             register(self._manager, module, str(path))
         except KeyboardInterrupt:
             raise

@@ -20,7 +20,12 @@ from rpd.values.outcome import Failed, Skipped
 
 _OURS = ("<", *(str(Path(str(each.__file__)).parent) + os.sep for each in (rpd, importlib, pluggy)))
 """Where frames lie that say nothing to a user."""
-_OUTCOME_HINT = "outside of a job. To skip every job of a file write: rpdmark = rpd.mark.skip(reason=…)"
+MOST_FRAMES = 20
+"""Frames that are shown; of more, as endless recursion has them, the first and the last ones."""
+_OUTCOME_HINT = (
+    "outside of a job. To skip every job of a file write: rpdmark = rpd.mark.skip(reason=…), or "
+    "rpd.skip(reason, allow_module_level=True) to skip the rest of the file"
+)
 
 
 def from_exception(
@@ -70,8 +75,13 @@ def _lines(error: BaseException, rootdir: Path) -> Iterator[str]:
     if before is not None:
         yield from _lines(before, rootdir)
         yield "which led to:" if error.__cause__ else "and while that was handled:"
-    for frame, number in _user_frames(error):
-        yield from _frame_lines(frame, number, rootdir)
+    frames = _user_frames(error)
+    left_out = len(frames) - MOST_FRAMES
+    for index, (frame, number) in enumerate(frames):
+        if left_out > 0 and index == MOST_FRAMES // 2:
+            yield f"… {left_out} frames …"
+        if not MOST_FRAMES // 2 <= index < MOST_FRAMES // 2 + left_out:
+            yield from _frame_lines(frame, number, rootdir)
     yield from (f"E   {text}" for text in _exception_lines(error, rootdir))
 
 

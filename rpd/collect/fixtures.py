@@ -92,14 +92,18 @@ class Registry:
     def _fixture(self, name: str, function: Any, marker: FixtureMarker, baseid: str) -> FixtureDef:
         rootdir = self._config.rootdir
         shown = marker.name or name
-        problem = _fixture_problem(shown, function)
+        try:
+            problem = _fixture_problem(shown, function)
+            asked = () if problem else argument_names(function)
+        except CollectionError as error:
+            problem = f"fixture {shown!r}: {error}"
         if problem:
             raise at_function(problem, function, rootdir=rootdir)
         return FixtureDef(
             name=shown,
             function=function,
             scope=self._scope(shown, function, marker),
-            argnames=argument_names(function),
+            argnames=asked,
             location=location_of(function, rootdir),
             baseid=baseid,
             params=None if marker.params is None else tuple(_cell(value) for value in marker.params),

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import ast
+import difflib
 import inspect
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import CodeType, ModuleType
+from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 import pluggy
@@ -21,6 +22,7 @@ from rpd.collect.parametrize import Case, Metafunc, split_argnames
 from rpd.collect.source import argument_names, location_of
 from rpd.config import Config
 from rpd.errors import CollectionError, UsageError
+from rpd.hooks import hook_names
 from rpd.values.fixture import FIXTURE_ATTRIBUTE, Closure, FixtureDef, Scope
 from rpd.values.frozen import frozen, replace
 from rpd.values.job import JOB_ATTRIBUTE, Job
@@ -57,7 +59,15 @@ class Hooks:
         """Return what asks the plugins for the id of a value."""
         if not self.make_id.get_hookimpls():
             return lambda _value, _argname: None
-        return lambda value, argname: self.make_id(config=self.config, value=value, argname=argname)
+        return self._make_id
+
+    def _make_id(self, value: Any, argname: str) -> str | None:
+        made = self.make_id(config=self.config, value=value, argname=argname)
+        if not isinstance(made, str | None):
+            raise CollectionError(
+                f"rpd_make_parametrize_id: expected a string or None for {argname!r}, got {made!r}"
+            )
+        return made
 
 
 Problem = tuple[str, CollectionError]
@@ -228,7 +238,7 @@ def _parametrized(
     )
     own_hook = getattr(context.module, GENERATE, None)
     if own_hook is not None:
-        own_hook(metafunc)
+        _generate(own_hook, metafunc, context.config)
     by_mark = {each for mark in parametrize_marks for each in _names(mark)}
     for name in names:
         if name not in by_mark and not metafunc.is_parametrized(name):
@@ -239,6 +249,32 @@ def _parametrized(
     for mark in parametrize_marks:
         _apply(metafunc, mark)
     return metafunc
+
+
+def _generate(hook: Any, metafunc: Metafunc, config: Config) -> None:
+    """Call the hook of a deploy file as those of plugins are: with what it asks for. Raises CollectionError."""
+    given = {"metafunc": metafunc}
+    asked = argument_names(hook)
+    for name in asked:
+        if name not in given:
+            text = f"{GENERATE} has the argument metafunc, not {name!r}"
+            raise at_function(text, hook, rootdir=config.rootdir)
+    hook(**{name: given[name] for name in asked})
+
+
+def misplaced_hooks(module: ModuleType, rootdir: Path) -> Iterator[CollectionError]:
+    """Yield an error for each function of a deploy file that looks like a hook and would never be called."""
+    for name, value in vars(module).items():
+        if not name.startswith("rpd_") or name == GENERATE or not isinstance(value, FunctionType):
+            continue
+        if attached(value, JOB_ATTRIBUTE) or attached(value, FIXTURE_ATTRIBUTE) or not _is_own(value, module):
+            continue
+        close = difflib.get_close_matches(name, [GENERATE], n=1, cutoff=0.8)
+        if close:
+            yield at_function(f"there is no hook {name}; did you mean {GENERATE}?", value, rootdir=rootdir)
+        elif name in hook_names():
+            text = f"{name} is not called in a deploy file: move it to the conftest.py of its folder, or to a plugin"
+            yield at_function(text, value, rootdir=rootdir)
 
 
 def _parametrized_fixture(chain: tuple[FixtureDef, ...], name: str) -> FixtureDef | None:

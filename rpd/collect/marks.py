@@ -8,7 +8,7 @@ from types import ModuleType
 from typing import Any
 
 from rpd.collect.mark_arguments import check_arguments
-from rpd.errors import CollectionError
+from rpd.errors import CollectionError, UsageError
 from rpd.values.mark import MARKS_ATTRIBUTE, Mark
 
 BUILT_IN = {
@@ -28,13 +28,17 @@ _NEVER_IN_A_CASE = ("usefixtures", "parametrize")
 def registered_marks(markers: Iterable[str]) -> dict[str, str]:
     """Return the name and description of every mark that may be used: rpd's own and those of the setting ``markers``.
 
-    A line of ``markers`` reads ``name: description`` or ``name(arguments): description``.
+    A line of ``markers`` reads ``name: description`` or ``name(arguments): description``. Raises UsageError.
     """
     pairs = [
         *BUILT_IN.items(),
         *((head, text.strip()) for head, _, text in (m.partition(":") for m in markers)),
     ]
-    return {head.partition("(")[0].strip(): text for head, text in pairs}
+    found = {head.partition("(")[0].strip(): text for head, text in pairs}
+    for name in found:
+        if not name.isidentifier():
+            raise UsageError(f'markers: expected "name: description", got {name!r} for a name')
+    return found
 
 
 def marks_of(function: Any) -> tuple[Mark, ...]:

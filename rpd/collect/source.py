@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from rpd.errors import CollectionError
 from rpd.values.mark import Location
 
 
@@ -72,14 +73,18 @@ def signature_lines(function: Callable[..., Any]) -> list[str]:
 def argument_names(function: Callable[..., Any]) -> tuple[str, ...]:
     """Return the arguments without a default that can be passed by name: what a job or fixture asks for.
 
-    Raises TypeError or ValueError if there is no signature.
+    Raises CollectionError for one that cannot be, TypeError or ValueError if there is no signature.
     """
     kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    return tuple(
-        name
-        for name, parameter in inspect.signature(function).parameters.items()
-        if parameter.kind in kinds and parameter.default is inspect.Parameter.empty
-    )
+    names = []
+    for name, parameter in inspect.signature(function).parameters.items():
+        if parameter.default is not inspect.Parameter.empty:
+            continue
+        if parameter.kind is inspect.Parameter.POSITIONAL_ONLY:
+            raise CollectionError(f"argument {name!r} stands before a /: arguments are passed by name")
+        if parameter.kind in kinds:
+            names.append(name)
+    return tuple(names)
 
 
 def arguments_with_default(function: Callable[..., Any]) -> frozenset[str]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from rpd.errors import ReleaseError
 from rpd.execute.noderun import Masker
+from rpd.execute.traces import SHORT, Style
 from rpd.journal.files import RunFiles
 from rpd.journal.journal import Journal
 from rpd.journal.past import Past
@@ -110,7 +111,7 @@ class RunContext:
     """How to reach pods that accept another private key than the run's own."""
     recycler: Recycler | None = None
     """Who finds stopped pods to use again; None where only fresh ones are wanted."""
-    full_trace: bool = False
+    trace_style: Style = SHORT
     config: Any = None
     """What ``request.config`` shows to fixtures."""
     leases: LeaseBook = field(default_factory=lambda: LeaseBook())

@@ -5,6 +5,7 @@ Every collection loads this module, so what only a run needs (pods, leases) is l
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -48,7 +49,9 @@ def project_dir(request: Any) -> Path:
 def staged_dir(pod: Pod, project_dir: Path) -> str:
     """The project's folder on the pod, sent afresh for each node; its remote path."""
     run = current_run()
-    source = _checked_project(project_dir if isinstance(project_dir, Path) else Path(project_dir))
+    if not isinstance(project_dir, str | os.PathLike):
+        raise UsageError(f"project_dir: expected the path of a folder, got {project_dir!r}")
+    source = _checked_project(Path(project_dir))
     with run.phase("stage"):
         # Nodes that work on one pod side by side must not find their tree replaced by a neighbour's.
         place = f"{source.name}-gpu{run.gpus[0]}" if run.gpus else source.name
@@ -74,6 +77,15 @@ def run_dir() -> Path:
     run = current_run()
     context: RunContext = run.context
     return run.files.folder if run.files else context.runs_path / "dry-run" / run.node.name
+
+
+@fixture
+def tmp_path() -> Iterator[Path]:
+    """An empty local folder of the node's own, removed at its teardown; ``run_dir`` is the one that stays."""
+    import tempfile
+
+    with tempfile.TemporaryDirectory(prefix="rpd-", ignore_cleanup_errors=True) as folder:
+        yield Path(folder).resolve()
 
 
 @fixture

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from rpd.errors import (
     Cause,
+    CollectionError,
     CommandFailed,
     ConnectionLost,
     Interrupted,
@@ -47,7 +48,7 @@ class Ladder:
             case RpdError():
                 outcome, cause = usual, error.cause
             case KeyboardInterrupt():
-                self._context.stop.request(StopLevel.END, "KeyboardInterrupt in a job")
+                self._context.stop.request(StopLevel.END, "interrupted by KeyboardInterrupt in a job")
                 outcome, cause = Outcome.ERROR, Cause.INTERRUPTED
             case _:
                 outcome, cause = usual, Cause.CODE
@@ -59,10 +60,11 @@ class Ladder:
         return Verdict(outcome, cause, reason, self.failure(error, run), error)
 
     def failure(self, error: BaseException, run: NodeRun | None) -> Failure:
-        shown = traces.user_frames(error, self._context.rootdir, full=self._context.full_trace)
+        shown = traces.user_frames(error, self._context.rootdir, self._context.trace_style)
         tail = run.tail if run is not None else ()
+        known = f"{error.file}:{error.line}" if isinstance(error, CollectionError) and error.file else ""
         return Failure(
-            place=shown.place,
+            place=shown.place or known,
             source_line=shown.source_line,
             traceback=tuple(self._context.mask(line) for line in shown.lines),
             log_tail=tail
@@ -90,7 +92,7 @@ class Ladder:
 
 
 def _reason(error: BaseException) -> str:
+    text = traces.text_of(error)
     if isinstance(error, Failed | RpdError):
-        return str(error)
-    text = str(error)
+        return text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

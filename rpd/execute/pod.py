@@ -210,7 +210,7 @@ class Pod:
             cwd=self._path(cwd) if cwd else self.workspace,
             env={**_gpus(run), **(env or {}), "RPD_NODE": run.node.id, "RPD_ATTEMPT": str(run.attempt)},
             secrets=self._secrets,
-            timeout=None if timeout is None else parse_duration(timeout),
+            timeout=None if timeout is None else _checked_duration("pod.run: timeout", timeout),
         )
         completed = self._do(
             run,
@@ -400,7 +400,11 @@ class Pod:
         periodic.start()
 
     def write(self, remote: str, text: str, mode: int = 0o644) -> None:
-        """Write a text file on the pod (UTF-8). Raises TransferError."""
+        """Write a text file on the pod (UTF-8). Raises TransferError, UsageError for what is no text."""
+        if not isinstance(text, str):
+            raise UsageError(
+                f"pod.write: expected a text, got {type(text).__name__} (a file of bytes: pod.put)"
+            )
         run = current_run()
         target = self._path(remote)
 
@@ -511,13 +515,18 @@ def _key(run: NodeRun) -> str:
 
 def _checked_interval(every: str | float) -> float:
     """Return seconds. Raises UsageError."""
-    try:
-        seconds = parse_duration(every)
-    except ValueError as error:
-        raise UsageError(f"pod.pull: every={every!r}: {error}") from None
+    seconds = _checked_duration("pod.pull: every", every)
     if seconds <= 0:
         raise UsageError(f'pod.pull: every={every!r}: expected a duration > 0, such as "5m"')
     return seconds
+
+
+def _checked_duration(what: str, value: str | float) -> float:
+    """Return seconds. Raises UsageError."""
+    try:
+        return parse_duration(value)
+    except ValueError as error:
+        raise UsageError(f"{what}={value!r}: {error}") from None
 
 
 def _gpus(run: NodeRun) -> dict[str, str]:

@@ -34,6 +34,8 @@ class Provision:
         """
         run = current_run()
         context: RunContext = run.context
+        if not isinstance(job, Job | None):
+            raise DefinitionError("provision", "", "expected a job (its fields go by name: gpu=…)", job)
         wanted = (job or run.node.job).derive(**_with_gpu(changes))
         wanted = wanted.derive(gpu=run.gpu_after_oom(wanted.gpu))
         with run.phase("provision"):

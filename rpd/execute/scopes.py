@@ -7,13 +7,14 @@ it is torn down as soon as the plan has no further node that uses it.
 
 from __future__ import annotations
 
+import difflib
 import threading
 from collections import Counter
 from collections.abc import Callable, Generator, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from rpd.errors import CollectionError
+from rpd.errors import CollectionError, UsageError
 from rpd.execute.current import acting_for
 from rpd.execute.noderun import NodeRun
 from rpd.execute.pod import Pod
@@ -269,9 +270,13 @@ class Setup:
             chain = chain[: chain.index(below)]
         if not chain:
             where = below.location if below else self.node.definition.location
-            known = ", ".join(sorted(self.node.definition.closure.visible))
+            known = sorted({*self.node.definition.closure.visible, "request"})
+            close = difflib.get_close_matches(name, known, n=1)
+            meant = f"; did you mean {close[0]!r}?" if close else ""
             raise CollectionError(
-                f"fixture {name!r} not found; available fixtures: {known}", file=where.file, line=where.line
+                f"fixture {name!r} not found{meant}; available fixtures: {', '.join(known)}",
+                file=where.file,
+                line=where.line,
             )
         return chain[-1]
 
@@ -435,7 +440,9 @@ class Request:
         return held.value
 
     def addfinalizer(self, finalizer: Finalizer) -> None:
-        """Call ``finalizer()`` at teardown, also if the set-up fails after this line."""
+        """Call ``finalizer()`` at teardown, also if the set-up fails after this line. Raises UsageError."""
+        if not callable(finalizer):
+            raise UsageError(f"request.addfinalizer: expected a function, got {finalizer!r}")
         if self._finalizers is None:
             self._setup.add_finalizer(finalizer)
         else:

@@ -4,51 +4,138 @@ from __future__ import annotations
 
 import linecache
 import os
+import reprlib
 import traceback
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
+from types import FrameType, TracebackType
 
 _OURS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH120 - compared as text
+MOST_FRAMES = 20
+"""Frames that are shown; of more, as endless recursion has them, the first and the last ones."""
+LONGEST_VALUE = 240
+"""Characters of a local variable that are shown."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Style:
+    """How a traceback is written.
+
+    ``source`` shows each user frame from the first line of its function on, ``native`` writes them as Python does,
+    ``full`` writes every frame as Python does, rpd's included; ``values`` adds the local variables of each user frame.
+    """
+
+    source: bool = False
+    native: bool = False
+    full: bool = False
+    values: bool = False
+
+
+SHORT = Style()
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """``place`` is ``file:line`` of the deepest user frame, ``lines`` one or two lines for each user frame."""
+    """``place`` is ``file:line`` of the deepest user frame, ``lines`` the traceback in its style."""
 
     place: str = ""
     source_line: str = ""
     lines: tuple[str, ...] = ()
 
 
-def user_frames(error: BaseException, rootdir: Path, *, full: bool = False) -> Shown:
-    """Return what a user needs to see of where ``error`` came from; with ``full`` every frame, rpd's included."""
-    lines = "".join(traceback.format_exception(error)).rstrip("\n").split("\n") if full else []
-    frames = _frames(error.__traceback__, full=full)
+def text_of(error: BaseException) -> str:
+    """Return what an exception says, also where that cannot be made into text (a ``__repr__`` that raises)."""
+    try:
+        return str(error)
+    except Exception as failure:  # noqa: BLE001 - the user's own code, which may raise anything
+        return f"(its text cannot be made: {type(failure).__name__})"
+
+
+def user_frames(error: BaseException, rootdir: Path, style: Style = SHORT) -> Shown:
+    """Return what a user needs to see of where ``error`` came from."""
+    frames = _frames(error.__traceback__)
+    lines = list(_lines(error, frames, rootdir, style))
     if not frames:
         return Shown(lines=tuple(lines))
-    places = [
-        (_relative(name, rootdir), number, linecache.getline(name, number).strip()) for name, number in frames
-    ]
-    if not full:
-        for file, number, source in places:
-            lines.append(f"{file}:{number}")
-            if source:
-                lines.append(f"    {source}")
-    deepest = places[-1]
-    return Shown(f"{deepest[0]}:{deepest[1]}", deepest[2], tuple(lines))
+    deepest, number = frames[-1]
+    name = deepest.f_code.co_filename
+    return Shown(
+        f"{_relative(name, rootdir)}:{number}", linecache.getline(name, number).strip(), tuple(lines)
+    )
 
 
-def _frames(trace: TracebackType | None, *, full: bool) -> list[tuple[str, int]]:
-    """Return file and line of the user's frames: those outside rpd, the standard library and installed packages.
+def _lines(
+    error: BaseException, frames: Sequence[tuple[FrameType, int]], rootdir: Path, style: Style
+) -> Iterator[str]:
+    if style.full or style.native:
+        yield from _as_python_does(error, every=style.full)
+        if style.values:
+            for frame, number in frames:
+                yield f"{_relative(frame.f_code.co_filename, rootdir)}:{number}"
+                yield from _values(frame)
+        return
+    left_out = len(frames) - MOST_FRAMES
+    for index, (frame, number) in enumerate(frames):
+        if left_out > 0 and index == MOST_FRAMES // 2:
+            yield f"… {left_out} frames …"
+        if not MOST_FRAMES // 2 <= index < MOST_FRAMES // 2 + left_out:
+            yield from _frame_lines(frame, number, rootdir, style)
+
+
+def _frame_lines(frame: FrameType, number: int, rootdir: Path, style: Style) -> Iterator[str]:
+    name = frame.f_code.co_filename
+    source = linecache.getline(name, number).strip()
+    if style.source:
+        yield from _source(frame, number)
+    if style.values:
+        yield from _values(frame)
+    yield f"{_relative(name, rootdir)}:{number}"
+    if source and not style.source:
+        yield f"    {source}"
+
+
+def _source(frame: FrameType, number: int) -> Iterator[str]:
+    """Yield the lines of a function up to the one it stands at, which is marked."""
+    name = frame.f_code.co_filename
+    for each in range(frame.f_code.co_firstlineno or number, number + 1):
+        line = linecache.getline(name, each).rstrip()
+        yield f"{'>' if each == number else ' '}   {line}".rstrip()
+
+
+def _values(frame: FrameType) -> Iterator[str]:
+    short = reprlib.Repr()
+    short.maxstring = short.maxother = LONGEST_VALUE
+    for name, value in sorted(frame.f_locals.items()):
+        if not name.startswith("__"):
+            yield f"    {name} = {short.repr(value)}"
+
+
+def _as_python_does(error: BaseException, *, every: bool) -> Iterator[str]:
+    told = traceback.TracebackException.from_exception(error)
+    if not every:
+        _prune(told)
+    yield from "".join(told.format()).rstrip("\n").split("\n")
+
+
+def _prune(told: traceback.TracebackException) -> None:
+    """Take the frames of others out, also out of the exceptions that led to it."""
+    own = [frame for frame in told.stack if not _is_foreign(frame.filename)]
+    told.stack = traceback.StackSummary.from_list(own)
+    for before in (told.__cause__, told.__context__, *(getattr(told, "exceptions", None) or ())):
+        if before is not None:
+            _prune(before)
+
+
+def _frames(trace: TracebackType | None) -> list[tuple[FrameType, int]]:
+    """Return the user's frames with their lines: those outside rpd, the standard library and installed packages.
 
     Where a job fails in an installed library, the user's line that called it is the place to show.
     """
     found = []
     while trace is not None:
-        name = trace.tb_frame.f_code.co_filename
-        if full or not _is_foreign(name):
-            found.append((name, trace.tb_lineno))
+        if not _is_foreign(trace.tb_frame.f_code.co_filename):
+            found.append((trace.tb_frame, trace.tb_lineno))
         trace = trace.tb_next
     return found
 

@@ -64,6 +64,12 @@ class FarEnd:
         provider: Provider | None = self._manager.hook.rpd_provider(config=self._config)
         if provider is None:
             raise UsageError("no plugin provides pods: rpd's own provider is switched off")
+        missing = [name for name in vars(Provider) if name[0] != "_" and not hasattr(provider, name)]
+        if missing:
+            raise UsageError(
+                f"rpd_provider: expected a provider (rpd.values.pod.Provider), got {provider!r} without "
+                f"{', '.join(missing)}"
+            )
         notify: Any = getattr(provider, "notify", None)
         if notify is not None:
             provider.notify = lambda text: self._manager.hook.rpd_notice(text=text)  # type: ignore[attr-defined]

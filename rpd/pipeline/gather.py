@@ -12,6 +12,7 @@ from rpd.collect.source import relative
 from rpd.config import Config
 from rpd.errors import CollectionError, DefinitionError, UsageError
 from rpd.hooks import PluginManager
+from rpd.pipeline.exposed import split_exposed
 from rpd.select import select, untypable
 from rpd.values.frozen import frozen, replace
 from rpd.values.job import allow_gpu_ids, use_job_defaults
@@ -43,10 +44,15 @@ def gather(config: Config, manager: PluginManager) -> Gathered:
     manager.hook.rpd_configure(config=config)
     collection = collect(config, manager)
     _check_sweeps(config, collection)
+    _tell_undeclared(config, collection, manager)
+    for file, reason in collection.skipped:
+        manager.hook.rpd_notice(text=f"{file} is skipped: {reason}")
     nodes = list(collection.nodes)
     manager.hook.rpd_modify_nodes(config=config, nodes=nodes)
+    _check_changed(nodes, "rpd_modify_nodes")
+    safe, exposed = split_exposed(nodes)
     chosen = select(
-        nodes,
+        safe,
         keyword=config.keyword,
         markexpr=config.markexpr,
         deselect=config.deselect,
@@ -54,16 +60,30 @@ def gather(config: Config, manager: PluginManager) -> Gathered:
     )
     left = list(chosen.selected)
     manager.hook.rpd_select_nodes(config=config, nodes=left)
+    _check_changed(left, "rpd_select_nodes")
     gathered = Gathered(
         nodes=tuple(left),
-        deselected=len(nodes) - len(left),
-        errors=(*collection.errors, *_late_options(config, manager, asked)),
+        deselected=len(safe) - len(left),
+        errors=(*collection.errors, *exposed, *_late_options(config, manager, asked)),
         collection=collection,
     )
     manager.hook.rpd_collected(nodes=gathered.nodes, deselected=gathered.deselected, errors=gathered.errors)
     if config.command in ("collect", "run"):
         _tell_untypable(gathered.nodes, manager)
     return gathered
+
+
+def _check_changed(nodes: Sequence[Node], hook: str) -> None:
+    """Raise UsageError for what a hook has put among the nodes and is none, or is there twice."""
+    known: set[str] = set()
+    for node in nodes:
+        if not isinstance(node, Node):
+            raise UsageError(
+                f"{hook}: expected nodes only, got {node!r}: dataclasses.replace(node, …) makes one"
+            )
+        if node.id in known:
+            raise UsageError(f"{hook}: {node.id} is there twice: a node that is added needs an id of its own")
+        known.add(node.id)
 
 
 def _tell_untypable(nodes: Sequence[Node], manager: PluginManager) -> None:
@@ -124,6 +144,23 @@ def _use_job_defaults(config: Config) -> None:
         use_job_defaults(config.job_defaults)
     except DefinitionError as error:
         raise UsageError(f"{config.sources.get('job_defaults', 'job')}, table job: {error.message}") from None
+
+
+def _tell_undeclared(config: Config, collection: Collection, manager: PluginManager) -> None:
+    """Tell which ``--var`` nobody declares with ``rpd.variable``, unless somebody reads ``variables`` itself."""
+    if not config.var or collection.errors:
+        return
+    declared = {fixture.name for fixture in collection.fixtures if fixture.is_variable}
+    asking = (fixture.argnames for fixture in collection.fixtures if not fixture.is_variable)
+    if any(
+        "variables" in names for names in (*asking, *(node.definition.argnames for node in collection.nodes))
+    ):
+        return
+    for name, _ in config.var:
+        if name not in declared:
+            close = difflib.get_close_matches(name, declared, n=1)
+            meant = f"; did you mean {close[0]!r}?" if close else ""
+            manager.hook.rpd_notice(text=f"--var {name}: no collected file declares this variable{meant}")
 
 
 def _check_sweeps(config: Config, collection: Collection) -> None:

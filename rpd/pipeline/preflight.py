@@ -10,6 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from rpd.collect.fixtures import ReadVariable
 from rpd.config import Config
 from rpd.errors import UsageError
 from rpd.values.job import Secret
@@ -21,27 +22,24 @@ def read_secrets(nodes: Iterable[Node]) -> Mapping[str, str]:
     found: dict[str, str] = {}
     asked_by = {secret: node for node in nodes for secret in node.job.secrets}
     for secret, asking in asked_by.items():
-        value = _read_secret(secret, asking)
+        value = read_secret(secret, str(asking.definition.location))
         if found.setdefault(secret.name, value) != value:
             raise UsageError(f"secret {secret.name}: two jobs of this run take it from different places")
     return found
 
 
-def _read_secret(secret: Secret, node: Node) -> str:
+def read_secret(secret: Secret, asking: str) -> str:
+    """Return the value of one secret; ``asking`` is the place that errors name. Raises UsageError."""
     if secret.file is not None:
         path = Path(secret.file).expanduser()
         try:
             return path.read_text(encoding="utf-8").rstrip("\r\n")
         except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(
-                f"secret {secret.name} of {node.definition.location}: cannot read {path}: {error}"
-            ) from None
+            raise UsageError(f"secret {secret.name} of {asking}: cannot read {path}: {error}") from None
     variable = secret.env or secret.name
     value = os.environ.get(variable)
     if not value:
-        raise UsageError(
-            f"secret {secret.name} of {node.definition.location}: the environment variable {variable} is not set"
-        )
+        raise UsageError(f"secret {secret.name} of {asking}: the environment variable {variable} is not set")
     return value
 
 
@@ -49,6 +47,26 @@ def read_variables(config: Config) -> Mapping[str, Any]:
     """Return the variables of the file, ``--vars-file`` and ``--var``, the later ones winning. Raises UsageError."""
     merged = {**config.variables, **_variables_file(config), **dict(config.var)}
     return MappingProxyType(merged)
+
+
+def check_variables(nodes: Iterable[Node], variables: Mapping[str, Any]) -> None:
+    """Raise UsageError that names every variable which some node needs and cannot have.
+
+    Found out now, since a node may have rented a pod before it comes to its variables.
+    """
+    definitions = {node.definition for node in nodes if not node.marks or not node.mark("skip")}
+    problems: dict[str, None] = {}
+    for definition in definitions:
+        for name in definition.closure.names:
+            fixture = definition.closure.nearest(name)
+            if fixture is None or not isinstance(fixture.function, ReadVariable):
+                continue
+            try:
+                fixture.function(variables)
+            except UsageError as error:
+                problems[f"{error} (declared at {fixture.location})"] = None
+    if problems:
+        raise UsageError("\n".join(sorted(problems)))
 
 
 def _variables_file(config: Config) -> dict[str, Any]:

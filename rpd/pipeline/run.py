@@ -15,6 +15,7 @@ from rpd.errors import ExitCode, Interrupted, NothingCollected, ProviderError, R
 from rpd.execute.context import Overrides, RunContext
 from rpd.execute.noderun import Masker
 from rpd.execute.slots import Execution
+from rpd.execute.traces import Style
 from rpd.hooks import PluginManager
 from rpd.journal import journal, writer
 from rpd.journal.files import RunFiles
@@ -30,7 +31,7 @@ from rpd.pipeline.far_end import FarEnd
 from rpd.pipeline.gather import Gathered, gather
 from rpd.pipeline.money import Prices, check_balance, confirm, make_overrides
 from rpd.pipeline.places import check_datacenters
-from rpd.pipeline.preflight import read_secrets, read_variables
+from rpd.pipeline.preflight import check_variables, read_secrets, read_variables
 from rpd.pipeline.reports import add_reports
 from rpd.pipeline.resume import Resumed
 from rpd.pipeline.signals import handled
@@ -76,6 +77,7 @@ def run(config: Config, manager: PluginManager, redactor: Redactor, resumed: Res
     if stopped is not None and not (stopped is NothingCollected.exit_code and (resumed or cached)):
         return Ended(exit_code=stopped, gathered=gathered)
     variables = read_variables(config)
+    check_variables(gathered.nodes, variables)
     overrides = make_overrides(config)
     far_end = FarEnd(config, manager)
     needs_pods = any(uses_pod(node) for node in gathered.nodes) or resumed is not None
@@ -171,6 +173,8 @@ def _plan(config: Config, manager: PluginManager, gathered: Gathered, prices: Pr
 
     plan = make_plan(gathered.nodes, width=config.width, worst_case=worst_case)
     changed: Plan | None = manager.hook.rpd_modify_plan(config=config, plan=plan)
+    if not isinstance(changed, Plan | None):
+        raise UsageError(f"rpd_modify_plan: expected a Plan or None, got {changed!r}")
     return plan if changed is None else changed
 
 
@@ -317,7 +321,7 @@ def _context(prepared: _Prepared, files: RunFiles | None, stop: Stop) -> RunCont
         pod_env=ssh.pod_env,
         past=prepared.resumed.past if prepared.resumed else None,
         stock_seconds=config.wait_for_stock or 0.0,
-        full_trace=config.full_trace,
+        trace_style=_trace_style(config),
         scales=prepared.scales,
         config=config,
         source=Sources(files.folder, mask_bytes).of if files else _no_source,
@@ -331,6 +335,15 @@ class _Ssh:
     connect: Connect
     connect_with: Callable[[Path], Connect] | None
     pod_env: Mapping[str, str]
+
+
+def _trace_style(config: Config) -> Style:
+    return Style(
+        source=config.traceback == "long",
+        native=config.traceback == "native",
+        full=config.full_trace,
+        values=config.show_locals,
+    )
 
 
 def _ssh(files: RunFiles | None, give_up: float) -> _Ssh:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.cells import cell_len
@@ -14,7 +15,7 @@ from rpd.terminal.ink import OUTCOME_STYLES, Ink, counted, money, rule, shorten
 from rpd.terminal.lists import outcomes_of
 from rpd.terminal.output import OutputLines
 from rpd.values.duration import format_duration
-from rpd.values.report import NodeReport, Outcome, RunSummary
+from rpd.values.report import Failure, NodeReport, Outcome, RunSummary
 
 MOST_FAILURES = 10
 """How many failures are shown at full length without ``-v``."""
@@ -25,7 +26,23 @@ _TAIL_BYTES = 64 * 1024
 _COUNT_WORDS = {Outcome.ERROR: ("error", "errors")}
 
 
-def failures(reports: Sequence[NodeReport], *, width: int, verbose: bool, ink: Ink) -> Iterator[str]:
+@dataclass(frozen=True, slots=True)
+class Style:
+    """How failures are shown: ``name`` as ``--tb`` has it, ``full`` with whole tracebacks, ``log`` with its end."""
+
+    name: str = "auto"
+    full: bool = False
+    log: bool = True
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether tracebacks tell the place themselves."""
+        return self.full or self.name in ("long", "native")
+
+
+def failures(
+    reports: Sequence[NodeReport], *, width: int, verbose: bool, ink: Ink, style: Style = Style()
+) -> Iterator[str]:
     """Yield the section FAILURES: every node that did not pass, with what a person needs to mend it.
 
     Interrupted nodes have nothing to mend: without ``verbose`` only the short summary lists them.
@@ -35,18 +52,24 @@ def failures(reports: Sequence[NodeReport], *, width: int, verbose: bool, ink: I
         for report in reports
         if not report.result.outcome.is_ok and (verbose or report.result.cause is not Cause.INTERRUPTED)
     ]
-    if not failed:
+    if not failed or style.name == "no":
         return
     yield ""
     yield ink(rule("FAILURES", "=", width))
     shown = failed if verbose else failed[:MOST_FAILURES]
     for report in shown:
-        yield from _failure(report, width, ink)
+        yield from [_one_line(report, ink)] if style.name == "line" else _failure(report, width, ink, style)
     if len(shown) < len(failed):
         yield ink(f"… and {len(failed) - len(shown)} more: -v shows all, `rpd show` each", "yellow")
 
 
-def _failure(report: NodeReport, width: int, ink: Ink) -> Iterator[str]:
+def _one_line(report: NodeReport, ink: Ink) -> str:
+    place = report.failure.place if report.failure else ""
+    reason = because(report).partition("\n")[0]
+    return ink(f"{place or report.node.id}: {reason}")
+
+
+def _failure(report: NodeReport, width: int, ink: Ink, style: Style) -> Iterator[str]:
     name = report.node.id.rpartition("::")[2]
     prefix = "ERROR in " if report.result.outcome is Outcome.ERROR else ""
     yield ink(rule(f"{prefix}{name}", "_", width), "bold red")
@@ -55,23 +78,28 @@ def _failure(report: NodeReport, width: int, ink: Ink) -> Iterator[str]:
     failure = report.failure
     if failure is None:
         return
-    own = [failure.place, failure.source_line.strip()]
-    frames = [line for text in failure.traceback for line in text.splitlines()]
-    # The deepest frame is the place, which is shown last and by itself.
-    frames = _without_end(frames, own)
-    if frames or failure.place:
-        yield ""
-    yield from (ink(line) for line in frames)
-    if failure.place:
-        yield ink(failure.place, "bold")
-        if failure.source_line:
-            yield f">   {ink(failure.source_line.strip())}"
-    if failure.log_tail:
+    yield from _traceback(failure, ink, style)
+    if failure.log_tail and style.log:
         yield ink(rule(f"last {counted(len(failure.log_tail), 'line')} of its log", "-", width), "dim")
         yield from (ink(line) for line in failure.log_tail)
     log = _log_of(report)
     if log is not None:
         yield ink(f"log: {relative(log)}", "dim")
+
+
+def _traceback(failure: Failure, ink: Ink, style: Style) -> Iterator[str]:
+    """Yield the frames, and at their end the place where it happened, once."""
+    frames = [line for text in failure.traceback for line in text.splitlines()]
+    tells_place = style.is_whole and frames
+    if not tells_place:
+        frames = _without_end(frames, [failure.place, failure.source_line.strip()])
+    if frames or failure.place:
+        yield ""
+    yield from (ink(line) for line in frames)
+    if failure.place and not tells_place:
+        yield ink(failure.place, "bold")
+        if failure.source_line:
+            yield f">   {ink(failure.source_line.strip())}"
 
 
 def _without_end(lines: list[str], end: Sequence[str]) -> list[str]:

@@ -145,7 +145,7 @@ class Terminal:
             nodes, now=self._started, worst_case_usd=plan.worst_case_usd, budget_usd=config.budget
         )
         self._names_jobs = len({node.definition for node in nodes}) > 1
-        if self._level < 0:
+        if self._level < 0 or config.no_header:
             return
         ink, width = self._ink, self._screen.width
         python = f"Python {platform.python_version()}"
@@ -499,7 +499,8 @@ class Terminal:
         )
         lines: list[str] = []
         if self._level > -2:
-            lines += ending.failures(reports, width=width, verbose=verbose, ink=ink)
+            style = ending.Style(config.traceback, full=config.full_trace, log=config.show_capture != "no")
+            lines += ending.failures(reports, width=width, verbose=verbose, ink=ink, style=style)
             if lists.wants_passes(config.report_chars):
                 lines += ending.passes(reports, width=width, ink=ink)
         if self._level >= 0 and not config.dry_run:
@@ -508,9 +509,10 @@ class Terminal:
         crop, chars = self._screen.is_interactive, config.report_chars
         if self._level > -2:
             lines += self._asked_for(reports)
-            lines += ending.short_summary(
-                reports, width=width, verbose=verbose, crop=crop, ink=ink, chars=chars
-            )
+            if not config.no_summary:
+                lines += ending.short_summary(
+                    reports, width=width, verbose=verbose, crop=crop, ink=ink, chars=chars
+                )
         lines += ending.pods_left(summary, width=width, ink=ink)
         if lines and self._level > -2:
             lines.append("")

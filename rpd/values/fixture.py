@@ -76,6 +76,8 @@ def fixture(
     A function that yields once is torn down after its ``yield``. The function itself is returned, with a value
     attached. Raises DefinitionError for an unknown scope and for what is no function.
     """
+    if params is not None and (isinstance(params, str | bytes) or not isinstance(params, Iterable)):
+        raise DefinitionError("fixture", "params", "expected a sequence of values", params)
     marker = FixtureMarker(
         scope=scope if callable(scope) else Scope.parse(scope),
         params=None if params is None else tuple(params),

@@ -326,6 +326,8 @@ class Job:
             return self.derive(**changes)
         if changes or not callable(function):
             raise _fail("Job", "", "a job decorates one function, or derives a job from keywords", function)
+        if not hasattr(function, "__name__"):
+            raise _fail("Job", "", "a job decorates a function, which may call this", function)
         setattr(function, JOB_ATTRIBUTE, self)
         return function
 

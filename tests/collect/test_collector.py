@@ -61,3 +61,24 @@ def test_collecting_imports_no_sdk_no_ssh_and_no_terminal():
     code = "import sys, rpd.collect, rpd.select; print([n for n in ('runpod', 'fabric', 'paramiko', 'rich') if n in sys.modules])"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    "line", ['rpd.importorskip("no_such_module")', 'rpd.skip("not here", allow_module_level=True)']
+)
+def test_a_file_that_skips_itself(project, line):
+    """It has no nodes and is no error; its reason is kept, and other files are collected."""
+    job = "@rpd.job\ndef train(): ...\n"
+    project.write({"deploy_a.py": f"{line}\n{job}", "deploy_b.py": job})
+    collection = project.collect()
+    assert collection.errors == ()
+    assert [node.id for node in collection.nodes] == ["deploy_b.py::train"]
+    assert [file for file, _ in collection.skipped] == ["deploy_a.py"]
+    named = project.collect("deploy_a.py::train")
+    assert (named.nodes, named.errors) == ((), ())
+
+
+def test_a_conftest_cannot_skip(project):
+    """What would skip a file is an error in a conftest: everything below needs it."""
+    project.write({"conftest.py": 'rpd.importorskip("no_such_module")\n', "deploy_b.py": "x = 1\n"})
+    assert "could not import 'no_such_module'" in project.error().message

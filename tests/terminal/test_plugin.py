@@ -17,7 +17,7 @@ from rpd.config import Config
 from rpd.errors import Cause
 from rpd.hooks import make_plugin_manager, register
 from rpd.terminal import Terminal
-from rpd.terminal.ending import failures, passes, short_summary
+from rpd.terminal.ending import Style, failures, passes, short_summary
 from rpd.terminal.ink import Ink
 from rpd.values.dryrun import DryRunNode
 from rpd.values.node import Node
@@ -547,14 +547,40 @@ def test_a_place_is_not_told_twice(make_node: MakeNode, make_report: MakeReport)
         assert lines.count("deploy_x.py:14") == 1
 
 
-def test_a_whole_traceback_is_kept(make_node: MakeNode, make_report: MakeReport) -> None:
-    """With ``--full-trace`` the frames end in the exception: none of them is left out."""
+@pytest.mark.parametrize("style", [Style(full=True), Style("native"), Style("long")])
+def test_a_whole_traceback_is_kept(make_node: MakeNode, make_report: MakeReport, style: Style) -> None:
+    """Tracebacks that tell the place themselves are shown as they are, and it is not told again."""
     report = make_report(make_node(), Outcome.FAILED, reason="boom")
     assert report.failure is not None
     whole = ("Traceback (most recent call last):", '  File "deploy_x.py", line 14, in f', "ValueError: boom")
     full = replace(report, failure=replace(report.failure, traceback=whole))
-    lines = list(failures([full], width=80, verbose=False, ink=Ink(color=False)))
-    assert [line for line in lines if line in whole] == list(whole)
+    lines = list(failures([full], width=80, verbose=False, ink=Ink(color=False), style=style))
+    assert lines[5 : 5 + len(whole)] == list(whole)
+    assert "deploy_x.py:14" not in lines
+
+
+def test_other_ways_to_show_failures(make_node: MakeNode, make_report: MakeReport) -> None:
+    """A line for each, nothing at all, or no log: as ``--tb`` and ``--show-capture`` say."""
+    reports = [make_report(make_node(seed), Outcome.FAILED, reason="boom\nand more") for seed in (1, 2)]
+    ink = Ink(color=False)
+    one_line = list(failures(reports, width=80, verbose=False, ink=ink, style=Style("line")))
+    assert one_line[2:] == ["deploy_x.py:14: boom"] * 2
+    assert list(failures(reports, width=80, verbose=False, ink=ink, style=Style("no"))) == []
+    for log, count in ((True, 2), (False, 0)):
+        lines = list(failures(reports, width=80, verbose=False, ink=ink, style=Style(log=log)))
+        assert lines.count("epoch 3") == count
+
+
+def test_parts_can_be_left_out(play_run: Callable[..., str]) -> None:
+    """``--no-header`` and ``--no-summary`` leave these out, and nothing else."""
+    every = play_run()
+    assert "rpd run" in every
+    assert "short summary" in every
+    some = play_run(no_header=True, no_summary=True)
+    assert "= rpd run =" not in some
+    assert "short summary" not in some
+    assert "FAILURES" in some
+    assert some.rstrip().splitlines()[-1] == every.rstrip().splitlines()[-1]
 
 
 def test_a_log_is_named_where_there_is_one(

@@ -1,0 +1,79 @@
+"""Secrets that would get into node ids, and with them into the names of folders, pods and reports."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+
+from rpd.collect.ids import escape
+from rpd.errors import CollectionError, UsageError
+from rpd.values.node import Definition, Node
+
+_API_KEY = "RUNPOD_API_KEY"
+_LEAST_KEY = 16
+"""Characters; RunPod's keys are longer, what people set for an emulator may be any word."""
+
+
+def split_exposed(nodes: Sequence[Node]) -> tuple[tuple[Node, ...], tuple[CollectionError, ...]]:
+    """Return the nodes whose ids hold no secret of any job (nor the API key), and an error for each job with others.
+
+    The errors tell the parameters; neither the id nor the source, which may hold the secret as well. A secret that
+    cannot be read now is passed over: a run says so.
+    """
+    values = _values(nodes)
+    if not values:
+        return tuple(nodes), ()
+    kept: list[Node] = []
+    exposed: dict[Definition, CollectionError] = {}
+    for node in nodes:
+        found = [name for name, forms in values.items() if _is_in(node.id, forms)]
+        if not found:
+            kept.append(node)
+        elif node.definition not in exposed:
+            exposed[node.definition] = _error(node, found, values)
+    return tuple(kept), tuple(exposed.values())
+
+
+def _values(nodes: Iterable[Node]) -> dict[str, tuple[str, ...]]:
+    """Return each secret's name with the forms its value has in ids."""
+    key = os.environ.get(_API_KEY, "")
+    found: dict[str, tuple[str, ...]] = {}
+    if len(key) >= _LEAST_KEY:
+        found[_API_KEY] = (key, escape(key))
+    secrets = {secret for node in nodes for secret in node.job.secrets}
+    if not secrets:
+        return found
+    # Not at the top: listing nodes that have no secrets must not pay for it.
+    from rpd.pipeline.preflight import read_secret
+    from rpd.record.redact import SHORTEST
+
+    for secret in secrets:
+        try:
+            value = read_secret(secret, "")
+        except UsageError:
+            continue
+        if len(value) >= SHORTEST:
+            found[secret.name] = (value, escape(value))
+    return found
+
+
+def _is_in(text: str, forms: Iterable[str]) -> bool:
+    return any(form in text for form in forms)
+
+
+def _error(node: Node, found: Sequence[str], values: Mapping[str, tuple[str, ...]]) -> CollectionError:
+    guilty = [
+        name
+        for name, value in node.parameters.items()
+        if isinstance(value, str) and any(_is_in(value, values[secret]) for secret in found)
+    ]
+    by = f" (by its parameter {', '.join(map(repr, guilty))})" if guilty else ""
+    place = node.definition.location
+    return CollectionError(
+        f"{place}: in {node.definition.name}\n"
+        f"E   the value of the secret {', '.join(found)} would be in a node id{by}, and so in the names of folders, "
+        "pods and reports.\n"
+        "E   Give that set an id of its own: rpd.param(…, id=…)",
+        file=place.file,
+        line=place.line,
+    )

@@ -18,7 +18,7 @@ from rpd.record.verify import Checked, check
 from rpd.record.whole import write_whole
 from rpd.terminal.past import print_results
 from rpd.values.duration import format_duration
-from rpd.values.ranking import Ranking, columns, ranked
+from rpd.values.ranking import Ranking, missing, ranked
 from rpd.values.report import NodeReport
 
 _HEAD = ("RUN", "STARTED (UTC)", "NODES", "OUTCOMES", "$", "TIME", "FAR END", "STATE")
@@ -95,9 +95,9 @@ def sorted_reports(config: Config, reports: tuple[NodeReport, ...]) -> list[Node
     """Return the reports as ``--sort`` says. Raises UsageError for a name that no report has."""
     if not config.sort:
         return list(reports)
-    ranking, known = Ranking.parse(config.sort), columns(reports)
-    if reports and ranking.column not in known:
-        raise UsageError(f"--sort {config.sort}: expected one of {', '.join(known)}")
+    ranking = Ranking.parse(config.sort)
+    if wrong := missing(reports, ranking):
+        raise UsageError(f"--sort {config.sort}: {wrong}")
     return ranked(reports, ranking)
 
 

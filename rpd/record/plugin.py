@@ -18,6 +18,7 @@ from rpd.record.redact import Redactor
 from rpd.record.run import RunInfo
 from rpd.record.whole import write_whole
 from rpd.values.plan import Plan
+from rpd.values.ranking import Ranking, ranked
 from rpd.values.report import NodeReport, Outcome, RunSummary
 
 _WRITERS = 32
@@ -51,12 +52,15 @@ class ManifestPlugin:
         self._resumed = resumed
         self._locks = [threading.Lock() for _ in range(_WRITERS)]
         self._info: RunInfo | None = None
+        self._places: dict[str, int] = {}
+        """By node: its place in the plan; what was done before has none, and comes first."""
 
     @hookimpl
     def rpd_run_started(self, config: Config, plan: Plan, far_end: str, folder: Path | None) -> None:
         """Begin ``run.toml``, so that a killed run can be told from one that never was."""
         if folder is None:
             return
+        self._places = {node.id: place for place, node in enumerate(plan.nodes)}
         if self._resumed is not None:
             self._info = replace(self._resumed, finished="", exit_code=None, far_end=far_end)
             self._write_run(self._info)
@@ -85,8 +89,8 @@ class ManifestPlugin:
             self._try(path, lambda: manifest.write(path, manifest.redacted(report, self._redactor)))
 
     @hookimpl(tryfirst=True)
-    def rpd_run_finished(self, summary: RunSummary) -> None:
-        """Complete ``run.toml`` and write ``results.csv``."""
+    def rpd_run_finished(self, config: Config, summary: RunSummary) -> None:
+        """Complete ``run.toml`` and write ``results.csv``, in the order of ``--sort`` or else of the plan."""
         if self._info is None:
             return
         self._info = replace(
@@ -103,8 +107,11 @@ class ManifestPlugin:
             leftover=summary.leftover,
         )
         self._write_run(self._info)
+        reports = sorted(summary.reports, key=lambda report: self._places.get(report.node.id, -1))
+        if config.sort:
+            reports = ranked(reports, Ranking.parse(config.sort))
         path = Path(self._info.folder) / results.FILE_NAME
-        self._try(path, lambda: write_whole(path, results.dumps(self._redacted(summary.reports))))
+        self._try(path, lambda: write_whole(path, results.dumps(self._redacted(reports))))
 
     def record_exit_code(self, exit_code: int) -> None:
         """Add to ``run.toml`` with which code the command is going to end."""

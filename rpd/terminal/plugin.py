@@ -41,7 +41,7 @@ from rpd.values.duration import format_duration
 from rpd.values.node import Node
 from rpd.values.plan import Plan
 from rpd.values.pod import PodInfo
-from rpd.values.ranking import Ranking, ranked
+from rpd.values.ranking import Ranking, missing, ranked
 from rpd.values.report import NodeReport, Outcome, RunSummary
 from rpd.values.step import Step, StepKind
 from rpd.values.telemetry import Sample
@@ -504,8 +504,7 @@ class Terminal:
             if lists.wants_passes(config.report_chars):
                 lines += ending.passes(reports, width=width, ink=ink)
         if self._level >= 0 and not config.dry_run:
-            in_order = ranked(reports, Ranking.parse(config.sort)) if config.sort else reports
-            lines += results.tables(in_order, width=width, verbose=verbose, ink=ink)
+            lines += results.tables(self._ranked(reports), width=width, verbose=verbose, ink=ink)
         crop, chars = self._screen.is_interactive, config.report_chars
         if self._level > -2:
             lines += self._asked_for(reports)
@@ -521,6 +520,15 @@ class Terminal:
         if config.print_run_dir and summary.folder:
             lines.append(summary.folder)
         self._screen.lines(lines)
+
+    def _ranked(self, reports: Sequence[NodeReport]) -> Sequence[NodeReport]:
+        """Return the reports as ``--sort`` wants them; a name that no report has is told, now that it is known."""
+        if not self._config.sort:
+            return reports
+        ranking = Ranking.parse(self._config.sort)
+        if wrong := missing(reports, ranking):
+            self.rpd_notice(f"--sort {self._config.sort}: {wrong}. `rpd report --sort NAME` sorts them still")
+        return ranked(reports, ranking)
 
     def _asked_for(self, reports: Sequence[NodeReport]) -> list[str]:
         """Return the lists of ``--durations``, ``--costs`` and ``-rw``."""

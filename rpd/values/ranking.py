@@ -34,6 +34,18 @@ def columns(reports: Sequence[NodeReport]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for report in reports for name in _values(report)))
 
 
+def missing(reports: Sequence[NodeReport], ranking: Ranking) -> str:
+    """Return what is wrong where no report has that column, with what there is; empty where one has."""
+    known = columns(reports)
+    if ranking.column in known or not reports:
+        return ""
+    import difflib  # for a mistake only
+
+    close = difflib.get_close_matches(ranking.column, known, n=1)
+    meant = f"; did you mean {close[0]!r}?" if close else ""
+    return f"no node has a metric or parameter {ranking.column!r}: there are {', '.join(known)}{meant}"
+
+
 def ranked(reports: Sequence[NodeReport], ranking: Ranking) -> list[NodeReport]:
     """Return the reports in that order: numbers before texts, those without a value last; equal ones stay in order."""
     held = [(_key(_values(report).get(ranking.column)), report) for report in reports]

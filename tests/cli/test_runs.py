@@ -104,6 +104,30 @@ def test_run_sorts_its_tables(project: Project) -> None:
     ]
 
 
+def test_results_are_written_in_order(project: Project) -> None:
+    """``results.csv`` has the order of ``--sort``, else that of the plan, whichever node ended first."""
+    project.write({"deploy_a.py": SWEEP})
+    planned, by_loss = project.run("-n", "3"), project.run("-n", "3", "--sort", "loss")
+    assert planned.run_dir is not None
+    assert by_loss.run_dir is not None
+    rows = csv.DictReader(io.StringIO((planned.run_dir / "results.csv").read_text(encoding="utf-8")))
+    assert [row["node"] for row in rows] == project.command("collect", "-q").out.split()
+    written = losses((by_loss.run_dir / "results.csv").read_text(encoding="utf-8"))
+    assert written == sorted(written)
+
+
+def test_a_run_says_what_it_cannot_be_sorted_by(project: Project) -> None:
+    """What is recorded is known at the end only: then a name that nobody recorded is told, with what there is."""
+    project.write({"deploy_a.py": SWEEP})
+    result = project.run("--sort", "los:desc")
+    assert (
+        "rpd: --sort los:desc: no node has a metric or parameter 'los': there are outcome, seconds, usd, lr, loss"
+        in result.out
+    )
+    assert "did you mean 'loss'?" in result.out
+    assert "no node has" not in project.run("--sort", "loss").out
+
+
 def test_report_as_json(project: Project, swept: RunResult) -> None:
     """``--json`` keeps the types of parameters and metrics."""
     told = json.loads(project.command("report", "--json", run_id(swept)[:20]).out)

@@ -101,7 +101,7 @@ def test_a_dry_run_leaves_nothing(make_report: MakeReport, config: Config, tmp_p
     plugin = make_plugin([])
     plugin.rpd_run_started(config, Plan(lanes=()), "dry run", None)
     plugin.rpd_node_report(make_report())
-    plugin.rpd_run_finished(RunSummary(folder="", reports=(make_report(),), seconds=1.0))
+    plugin.rpd_run_finished(config, RunSummary(folder="", reports=(make_report(),), seconds=1.0))
     plugin.record_exit_code(ExitCode.OK)
     assert list(tmp_path.iterdir()) == []
 

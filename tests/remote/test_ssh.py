@@ -82,6 +82,15 @@ def test_the_host_key_is_pinned_under_the_pods_id(
     assert lines[0].split()[:2] == ["pod1", "ssh-ed25519"]
 
 
+def test_keys_of_other_pods_are_not_decoded(connecting: Connect, tmp_path: Path) -> None:
+    """A run of thousands of pods pins thousands of keys: a connection looks at its own."""
+    known_hosts = tmp_path / "known_hosts"
+    known_hosts.write_text("other ssh-ed25519 not-base64!\n" * 3)
+    connecting()
+    connecting()
+    assert [line.split()[0] for line in known_hosts.read_text().splitlines()] == ["other"] * 3 + ["pod1"]
+
+
 def test_a_changed_host_key_is_refused(connecting: Connect, machine: Machine) -> None:
     """Another machine at the address of a pod is not talked to."""
     connecting()

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import paramiko
+from paramiko.hostkeys import HostKeyEntry
 
 from rpd.errors import ConnectionLost
 
@@ -28,18 +29,21 @@ class PinnedHostKey(paramiko.MissingHostKeyPolicy):  # type: ignore[misc]
         """Take ``key`` or raise HostKeyChanged. Nothing is loaded into the client, so paramiko asks here each time."""
         with self._writing:
             pinned = self._pinned()
-            if pinned is None:
+            if not pinned:
                 self._known_hosts.parent.mkdir(parents=True, exist_ok=True)
                 with self._known_hosts.open("a", encoding="ascii") as file:
                     file.write(f"{self._alias} {key.get_name()} {key.get_base64()}\n")
                 return
-        if pinned.get(key.get_name()) != key:
+        if key not in pinned:
             raise HostKeyChanged(
                 f"{hostname}: the host key is not the one pinned for pod {self._alias} in {self._known_hosts}. Another "
                 "machine answers at this address, or the pod was reset; if the latter, delete its line there."
             )
 
-    def _pinned(self) -> Any:
+    def _pinned(self) -> list[Any]:
+        """Return the keys of this pod. The file has a line for each pod of a run: only our own are worth decoding."""
         if not self._known_hosts.exists():
-            return None
-        return paramiko.HostKeys(str(self._known_hosts)).lookup(self._alias)
+            return []
+        lines = self._known_hosts.read_text(encoding="ascii", errors="replace").splitlines()
+        ours = [line for line in lines if self._alias in line.partition(" ")[0].split(",")]
+        return [entry.key for line in ours if (entry := HostKeyEntry.from_line(line)) is not None]

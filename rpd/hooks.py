@@ -22,7 +22,8 @@ import pluggy
 from rpd.errors import UsageError
 
 if TYPE_CHECKING:
-    from rpd.config import Config, OptionGroup
+    from rpd.config import Config
+    from rpd.config.options import OptionGroup
     from rpd.values.dryrun import DryRunNode
     from rpd.values.fixture import FixtureDef
     from rpd.values.node import Node

@@ -7,7 +7,6 @@ own behaviour (fixtures, provider, manifest, terminal) is registered through the
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import os
 import re
@@ -20,9 +19,11 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 from rpd.errors import UsageError
+from rpd.values.closest import closest
 
 if TYPE_CHECKING:
-    from rpd.config import Config, OptionGroup
+    from rpd.config import Config
+    from rpd.config.options import OptionGroup
     from rpd.values.dryrun import DryRunNode
     from rpd.values.fixture import FixtureDef
     from rpd.values.node import Node
@@ -337,6 +338,6 @@ def _check_hook_names(plugin: object, name: str) -> None:
     known = hook_names()
     for attribute in vars(plugin) if hasattr(plugin, "__dict__") else ():
         if attribute.startswith("rpd_") and callable(getattr(plugin, attribute)) and attribute not in known:
-            close = difflib.get_close_matches(attribute, known, n=1)
-            meant = f"; did you mean {close[0]}?" if close else ""
+            close = closest(attribute, known)
+            meant = f"; did you mean {close}?" if close else ""
             raise UsageError(f"plugin {name}: there is no hook {attribute}{meant}")

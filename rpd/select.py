@@ -12,13 +12,13 @@ r"""Selecting nodes: ``-k`` and ``-m``, one grammar, one matcher, and ``--desele
 
 from __future__ import annotations
 
-import difflib
 import keyword as python
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import NoReturn, Protocol
 
 from rpd.errors import UsageError
+from rpd.values.closest import closest
 from rpd.values.frozen import frozen
 from rpd.values.mark import Mark
 from rpd.values.node import Definition, Node
@@ -334,8 +334,8 @@ def _compile(flag: str, text: str) -> Expression:
 def _check_known(names: Iterable[str], known: Collection[str]) -> None:
     unknown = sorted(set(names) - set(known))
     if unknown:
-        close = difflib.get_close_matches(unknown[0], known, n=1)
-        meant = f" Did you mean {close[0]!r}?" if close else ""
+        close = closest(unknown[0], known)
+        meant = f" Did you mean {close!r}?" if close else ""
         raise UsageError(
             f"Unknown marker(s) in '-m' expression: {', '.join(unknown)}.{meant} "
             "Use 'rpd markers' to see available markers."

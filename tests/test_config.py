@@ -9,7 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rpd.config import Config, check_value, find_root, keys, make_config, override_value, read_file, settings
+from rpd.config import Config, settings
+from rpd.config.checked import check_value, keys
+from rpd.config.files import find_root, override_value, read_file
+from rpd.config.merge import make_config
 from rpd.errors import UsageError
 
 
@@ -123,8 +126,8 @@ def test_a_lone_string_is_a_list_of_one() -> None:
 def test_defaults_pass_their_own_checks() -> None:
     """Every setting that a file may set has a default of the type the file must have."""
     made = config()
-    for key, name in keys().items():
-        default = getattr(made, name)
+    for key, setting in keys().items():
+        default = getattr(made, setting.name)
         if default is None or default == "":
             continue
         plain = (
@@ -139,7 +142,7 @@ def test_defaults_pass_their_own_checks() -> None:
 
 def test_every_setting_is_explained_and_reachable() -> None:
     """Every setting has a help text, and a flag, a key or a variable that sets it; no flag or key stands for two."""
-    declared = [setting for _, setting in settings().values()]
+    declared = list(settings().values())
     assert all(setting.help and (setting.flags or setting.key or setting.env) for setting in declared)
     keyed = [setting.key for setting in declared if setting.key]
     assert len(keyed) == len(set(keyed))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 
@@ -20,6 +19,8 @@ def main(config: Config, manager: PluginManager) -> int:
     manager.register(Notices(), "notices")
     gathered = gather(config, manager)
     if config.as_json:
+        import json
+
         chosen = replace(gathered.collection, nodes=gathered.nodes)
         print(json.dumps(collect_json(chosen, shipped_price(config)), indent=2))
     elif config.quiet >= 2:

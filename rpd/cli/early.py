@@ -64,7 +64,7 @@ def _positionals(argv: Sequence[str]) -> Iterator[str]:
 def _flags_with_value() -> frozenset[str]:
     return frozenset(
         flag
-        for _, setting in settings().values()
+        for setting in settings().values()
         if setting.action in ("store", "append") and setting.const is None
         for flag in setting.flags
     )

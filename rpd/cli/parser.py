@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
 import rpd
-from rpd.config import Config, OptionGroup, Setting, settings
+from rpd.config import Config, Setting, settings
+from rpd.config.options import OptionGroup
 from rpd.errors import UsageError
 from rpd.hooks import PluginManager
+from rpd.values.closest import closest
 from rpd.values.frozen import frozen
 
 
@@ -185,8 +187,8 @@ def command(name: str) -> Command:
     """Return the command of that name. Raises UsageError, with the likeliest one."""
     found = COMMANDS.get(name)
     if found is None:
-        close = difflib.get_close_matches(name, COMMANDS, n=1)
-        meant = f" Did you mean {close[0]!r}?" if close else f" The commands are {', '.join(COMMANDS)}."
+        close = closest(name, COMMANDS)
+        meant = f" Did you mean {close!r}?" if close else f" The commands are {', '.join(COMMANDS)}."
         raise UsageError(f"there is no command {name!r}.{meant}")
     return found
 
@@ -216,13 +218,15 @@ class _Parser(argparse.ArgumentParser):
 
     def suggest(self, unknown: str) -> str:
         """Return a hint for an unknown flag, empty if none comes close."""
-        close = difflib.get_close_matches(unknown.partition("=")[0], self._option_string_actions, n=1)
-        return f"; did you mean {close[0]}?" if close else ""
+        close = closest(unknown.partition("=")[0], self._option_string_actions)
+        return f"; did you mean {close}?" if close else ""
 
 
 def parse_plugins(argv: Sequence[str]) -> list[str]:
     """Return the values of ``-p`` in ``argv``: plugins are loaded before the rest can be understood."""
     argv = argv[: argv.index("--")] if "--" in argv else argv
+    if not any(text.startswith("-p") for text in argv):
+        return []
     early = _Parser(add_help=False, prog="rpd", allow_abbrev=False)
     early.add_argument("-p", action="append", default=[])
     if argv and argv[-1] == "-p":
@@ -243,12 +247,12 @@ def parse(
     if any(text in ("-h", "--help") for text in argv):
         print_help(name, manager)
     flags, added_args, options = _parse(_make("run", manager), added, "addopts: ") if added else ({}, [], {})
-    flags = {field: value for field, value in flags.items() if name in settings()[field][1].commands}
+    flags = {field: value for field, value in flags.items() if name in settings()[field].commands}
     made = _make(name, manager)
     given, args, given_options = _parse(made, argv)
     defaults = {dest: default for group in made[1] for dest, default in group.defaults.items()}
     for field, value in given.items():
-        appends = settings()[field][1].action == "append"
+        appends = settings()[field].appends
         flags[field] = (*flags.get(field, ()), *value) if appends else value
     args = [*args, *remote_command] if remote_command else args or added_args
     return _implied(flags), args, list({**defaults, **options, **given_options}.items())
@@ -277,25 +281,22 @@ def _parse(
     values = vars(known)
     args = list(values.pop("args", ()))
     options = {dest: values.pop(dest) for group in groups for dest in group.defaults if dest in values}
-    flags = {
-        field: tuple(value) if settings()[field][1].action == "append" else value
-        for field, value in values.items()
-    }
+    flags = {field: tuple(value) if settings()[field].appends else value for field, value in values.items()}
     return flags, args, options
 
 
 def _with_values(argv: Sequence[str]) -> list[str]:
     """Return ``argv`` with ``--lf=all`` for a bare ``--lf``, which would else take the next argument for its value."""
-    bare = {
-        flag: setting.const for _, setting in settings().values() if setting.const for flag in setting.flags
-    }
+    bare = {flag: setting.const for setting in settings().values() if setting.const for flag in setting.flags}
     end = argv.index("--") if "--" in argv else len(argv)
     return [f"{text}={bare[text]}" if at < end and text in bare else text for at, text in enumerate(argv)]
 
 
-def _make(
-    name: str, manager: PluginManager, formatter: Any = argparse.HelpFormatter
-) -> tuple[_Parser, list[OptionGroup]]:
+_UNSEEN = partial(argparse.HelpFormatter, width=80)
+"""Makes what argparse makes for every option it is told of; without a width each looks for that of the terminal."""
+
+
+def _make(name: str, manager: PluginManager, formatter: Any = _UNSEEN) -> tuple[_Parser, list[OptionGroup]]:
     held = command(name)
     parser = _Parser(
         prog=f"rpd {name}",
@@ -307,10 +308,11 @@ def _make(
     if held.arguments:
         parser.add_argument("args", nargs="*", metavar=held.arguments, help=held.arguments_help)
     groups: dict[str, Any] = {}
-    for field, (_, setting) in settings().items():
+    for field, setting in settings().items():
         if name in setting.commands:
-            group = groups.setdefault(setting.group, parser.add_argument_group(setting.group))
-            _add(group, field, setting)
+            if setting.group not in groups:
+                groups[setting.group] = parser.add_argument_group(setting.group)
+            _add(groups[setting.group], field, setting)
     plugins = []
     for plugin_name, plugin in manager.list_name_plugin():
         hook = getattr(plugin, "rpd_addoption", None)

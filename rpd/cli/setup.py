@@ -8,7 +8,9 @@ from importlib import import_module
 from pathlib import Path
 
 from rpd.cli import parser
-from rpd.config import LOADING, Config, find_root, make_config, read_file
+from rpd.config import LOADING, Config
+from rpd.config.files import find_root, read_file
+from rpd.config.merge import make_config
 from rpd.errors import CollectionError, UsageError
 from rpd.hooks import PluginManager, load_entry_points, load_named_plugins, make_plugin_manager
 

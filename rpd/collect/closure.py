@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from rpd.collect.fixtures import RESERVED, View
 from rpd.collect.source import location_of, signature_lines
 from rpd.errors import CollectionError
+from rpd.values.closest import closest
 from rpd.values.fixture import Closure, FixtureDef, Scope
 from rpd.values.frozen import replace
 
@@ -132,9 +132,9 @@ class _Walk:
             return self._error([f"fixture {name!r} is declared, but wrongly: see the error about it"])
         available = sorted(each for each in self._view.definitions if not each.startswith("_"))
         known = sorted({*available, *self._direct, RESERVED})
-        close = difflib.get_close_matches(name, known, n=1)
+        close = closest(name, known)
         notes = [f"available fixtures: {', '.join(sorted({*available, RESERVED}))}"]
-        notes += [f"did you mean {close[0]!r}?"] if close else []
+        notes += [f"did you mean {close!r}?"] if close else []
         notes += ["use 'rpd fixtures [PATH]' for help on them."]
         return self._error([f"fixture {name!r} not found"], notes)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import fnmatch
 import sys
 from collections.abc import Iterator, Sequence
@@ -23,6 +22,7 @@ from rpd.collect.source import relative
 from rpd.config import Config
 from rpd.errors import CollectionError, UsageError
 from rpd.hooks import PluginManager
+from rpd.values.closest import closest
 from rpd.values.fixture import FixtureDef
 from rpd.values.frozen import frozen
 from rpd.values.mark import Location
@@ -231,8 +231,8 @@ class _Collector:
         names = [
             node.name for (path, _), nodes in self._nodes.items() if path == target.path for node in nodes
         ]
-        close = difflib.get_close_matches(target.name, [*(read[1] if read else ()), *names], n=1)
-        meant = f"; did you mean {target.text.partition('::')[0]}::{close[0]}?" if close else ""
+        close = closest(target.name, [*(read[1] if read else ()), *names])
+        meant = f"; did you mean {target.text.partition('::')[0]}::{close}?" if close else ""
         return f"not found: {target.text}\n(no match in any of [<File {target.path.name}>]){meant}"
 
     def _has_error(self, target: Target) -> bool:

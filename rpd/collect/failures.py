@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import importlib
 import os
-import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import FrameType
+from types import FrameType, ModuleType
 from typing import Any
 
 import pluggy
@@ -38,7 +37,7 @@ def from_exception(
     """
     place = _place(error, _user_frames(error), rootdir) or otherwise
     if full_trace:
-        body = "".join(traceback.format_exception(error)).rstrip().splitlines()
+        body = "".join(_traceback().format_exception(error)).rstrip().splitlines()
     else:
         body = list(_lines(error, rootdir))
     message = "\n".join([title, *body] if title else body)
@@ -56,6 +55,12 @@ def at_function(
     return CollectionError("\n".join(lines), file=place.file, line=place.line)
 
 
+def _traceback() -> ModuleType:
+    import traceback  # loading it costs more than collecting a file in which nothing is wrong
+
+    return traceback
+
+
 def _placed(error: BaseException, message: str, place: Location) -> CollectionError:
     if not isinstance(error, CollectionError):
         return CollectionError(message, file=place.file, line=place.line)
@@ -65,7 +70,7 @@ def _placed(error: BaseException, message: str, place: Location) -> CollectionEr
 
 
 def _user_frames(error: BaseException) -> list[tuple[FrameType, int]]:
-    frames = traceback.walk_tb(error.__traceback__)
+    frames = _traceback().walk_tb(error.__traceback__)
     return [(frame, line) for frame, line in frames if not frame.f_code.co_filename.startswith(_OURS)]
 
 
@@ -97,7 +102,7 @@ def _place(error: BaseException, frames: list[tuple[FrameType, int]], rootdir: P
 
 
 def _frame_lines(frame: FrameType, number: int, rootdir: Path) -> Iterator[str]:
-    summary = traceback.FrameSummary(frame.f_code.co_filename, number, frame.f_code.co_name)
+    summary = _traceback().FrameSummary(frame.f_code.co_filename, number, frame.f_code.co_name)
     shown = relative(frame.f_code.co_filename, rootdir)
     yield f"{frame.f_code.co_filename if shown.startswith('..') else shown}:{number}: in {frame.f_code.co_name}"
     if summary.line:
@@ -111,5 +116,5 @@ def _exception_lines(error: BaseException, rootdir: Path) -> list[str]:
         return [f"SystemExit: {error.code!r}: the file ended the program while it was being collected"]
     if isinstance(error, Skipped | Failed):
         return [f"rpd.{'skip' if isinstance(error, Skipped) else 'fail'}({str(error)!r}) {_OUTCOME_HINT}"]
-    text = "".join(traceback.format_exception_only(error)).rstrip()
+    text = "".join(_traceback().format_exception_only(error)).rstrip()
     return text.replace(f"{rootdir}{os.sep}", "").splitlines()

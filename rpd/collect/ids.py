@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-import hashlib
 import itertools
 import re
 from collections import Counter
@@ -107,6 +106,8 @@ def _value_id(
     if value is None or isinstance(value, int | float | complex):
         return f"{argname}{value}"
     if isinstance(value, str | bytes) and len(value) > MAX_LENGTH:
+        import hashlib  # few values are that long
+
         data = value if isinstance(value, bytes) else value.encode("utf-8", "surrogatepass")
         return hashlib.sha256(data).hexdigest()
     text = plain_id(value)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from rpd.errors import CollectionError, DefinitionError
+from rpd.values.closest import closest
 from rpd.values.duration import parse_duration
 from rpd.values.mark import Mark
 from rpd.values.retry import CAUSES, RetryPolicy
@@ -113,8 +113,8 @@ def _check_reason(mark: Mark, reason: object) -> None:
 def _check_names(mark: Mark, allowed: Sequence[str]) -> None:
     for name in mark.kwargs:
         if name not in allowed:
-            close = difflib.get_close_matches(name, allowed, n=1)
-            meant = f"; did you mean {close[0]}=…?" if close else ""
+            close = closest(name, allowed)
+            meant = f"; did you mean {close}=…?" if close else ""
             raise CollectionError(
                 f"rpd.mark.{mark.name}: expected {_listed(allowed)}, got {name}={mark.kwargs[name]!r}{meant}"
             )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
 from rpd.collect.mark_arguments import check_arguments
 from rpd.errors import CollectionError, UsageError
+from rpd.values.closest import closest
 from rpd.values.mark import MARKS_ATTRIBUTE, Mark
 
 BUILT_IN = {
@@ -69,8 +69,8 @@ def check_marks(
         if not isinstance(mark, Mark):
             raise CollectionError(f"expected a mark, got {mark!r}")
         if strict and mark.name not in registered:
-            close = difflib.get_close_matches(mark.name, registered, n=1)
-            meant = f"; did you mean {close[0]!r}?" if close else ""
+            close = closest(mark.name, registered)
+            meant = f"; did you mean {close!r}?" if close else ""
             raise CollectionError(f"{mark.name!r} not found in `markers` configuration option{meant}")
         if case and mark.name in _NEVER_IN_A_CASE:
             raise CollectionError(f"rpd.param cannot add rpd.mark.{mark.name}")

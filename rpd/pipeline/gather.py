@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Sequence
 
 from rpd.collect import Collection, collect, load_conftests, registered_marks
@@ -14,6 +13,7 @@ from rpd.errors import CollectionError, DefinitionError, UsageError
 from rpd.hooks import PluginManager
 from rpd.pipeline.exposed import split_exposed
 from rpd.select import select, untypable
+from rpd.values.closest import closest
 from rpd.values.frozen import frozen, replace
 from rpd.values.job import allow_gpu_ids, use_job_defaults
 from rpd.values.node import Node
@@ -158,8 +158,8 @@ def _tell_undeclared(config: Config, collection: Collection, manager: PluginMana
         return
     for name, _ in config.var:
         if name not in declared:
-            close = difflib.get_close_matches(name, declared, n=1)
-            meant = f"; did you mean {close[0]!r}?" if close else ""
+            close = closest(name, declared)
+            meant = f"; did you mean {close!r}?" if close else ""
             manager.hook.rpd_notice(text=f"--var {name}: no collected file declares this variable{meant}")
 
 
@@ -170,8 +170,6 @@ def _check_sweeps(config: Config, collection: Collection) -> None:
     declared = {fixture.name for fixture in collection.fixtures}
     for name, _ in config.sweep:
         if name not in declared:
-            close = difflib.get_close_matches(name, declared, n=1)
-            meant = (
-                f"; did you mean {close[0]!r}?" if close else f": declare it with {name} = rpd.variable(…)"
-            )
+            close = closest(name, declared)
+            meant = f"; did you mean {close!r}?" if close else f": declare it with {name} = rpd.variable(…)"
             raise UsageError(f"--sweep {name}: no collected file declares this variable{meant}")

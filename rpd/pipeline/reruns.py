@@ -6,7 +6,8 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from rpd.config import CAUSES, Config
+from rpd.config import Config
+from rpd.config.texts import CAUSES
 from rpd.errors import Cause
 from rpd.hooks import PluginManager, hookimpl
 from rpd.plan import uses_pod

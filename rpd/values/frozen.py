@@ -42,12 +42,19 @@ EMPTY: Mapping[str, Any] = _Empty()
 
 
 class Declared:
-    """A default that knows more about its field than the value; the class takes ``default`` from it."""
+    """A default that knows more about its field than the value; the class takes ``default`` from it.
 
-    __slots__ = ("default",)
+    ``name`` is the name of the field, ``kind`` its type as written.
+    """
+
+    __slots__ = ("default", "kind", "name")
 
     def __init__(self, default: Any) -> None:
         self.default = default
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+        self.kind: str = owner.__annotations__[name]
 
 
 @overload
@@ -75,14 +82,23 @@ def field_names(cls: type) -> tuple[str, ...]:
     return names
 
 
+def declared(cls: type) -> Mapping[str, Declared]:
+    """Return the fields of a frozen class whose default is Declared, by name, in order."""
+    found: Mapping[str, Declared] = cls.__declared__  # type: ignore[attr-defined]
+    return found
+
+
 def _made(cls: type, *, kw_only: bool, eq: bool, hidden: tuple[str, ...]) -> type:
     body = {name: held for name, held in vars(cls).items() if name not in ("__dict__", "__weakref__")}
     names = tuple(body.get("__annotations__", ()))
-    defaults = {name: _plain(body.pop(name)) for name in names if name in body}
+    given = {name: body.pop(name) for name in names if name in body}
+    declared = {name: held for name, held in given.items() if isinstance(held, Declared)}
+    defaults = {**given, **{name: held.default for name, held in declared.items()}}
     values = attrgetter(*names)
     twin = cache(lambda: _twin(made, defaults, kw_only=kw_only))
     shared: dict[str, Any] = {
         "__slots__": names,
+        "__declared__": declared,
         "__match_args__": () if kw_only else names,
         "__dataclass_fields__": _Asked(lambda: twin().__dataclass_fields__),
         "__signature__": _Asked(lambda: _signature(twin()), of_instances=False),
@@ -102,10 +118,6 @@ def _made(cls: type, *, kw_only: bool, eq: bool, hidden: tuple[str, ...]) -> typ
     if "__init__" not in body:
         made.__init__ = _init_of(made, names, defaults, kw_only=kw_only)
     return cast("type", made)
-
-
-def _plain(default: Any) -> Any:
-    return default.default if isinstance(default, Declared) else default
 
 
 # --- what instances do ----------------------------------------------------------------------------------------------

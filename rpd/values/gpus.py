@@ -7,7 +7,6 @@ cost at most?), which may ask nobody. A live run asks RunPod.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
 from rpd.values.frozen import frozen
@@ -87,6 +86,8 @@ KNOWN_GPU_TYPES: dict[str, GpuType] = {
 
 def closest_gpu_ids(wrong: str, known: Iterable[str] = KNOWN_GPU_TYPES) -> tuple[str, ...]:
     """Return up to three known ids that ``wrong`` may have meant: those that hold all its words, else the likeliest."""
+    import difflib  # only somebody's slip is worth loading it
+
     ids = list(known)
     words = wrong.lower().replace("-", " ").split()
     containing = [i for i in ids if all(word in i.lower() for word in words)] if words else []

@@ -5,7 +5,6 @@ A wrong value raises DefinitionError with the field, the rule and the value got;
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import StrEnum
@@ -13,9 +12,9 @@ from types import MappingProxyType
 from typing import Any, Literal, TypeVar, cast, overload
 
 from rpd.errors import DefinitionError
+from rpd.values.closest import closest
 from rpd.values.duration import parse_duration
 from rpd.values.frozen import EMPTY, field_names, frozen, replace
-from rpd.values.gpus import KNOWN_GPU_TYPES, closest_gpu_ids
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -166,6 +165,8 @@ class Gpu:
 def _check_gpu_id(gpu_id: object) -> None:
     if not isinstance(gpu_id, str):
         raise _fail("Gpu", "ids", "expected RunPod GPU ids (strings)", gpu_id)
+    from rpd.values.gpus import KNOWN_GPU_TYPES, closest_gpu_ids  # a table that CPU jobs can do without
+
     if gpu_id in KNOWN_GPU_TYPES or gpu_id in _extra_gpu_ids:
         return
     close = closest_gpu_ids(gpu_id)
@@ -232,7 +233,7 @@ class Lifecycle:
             object.__setattr__(self, name, _choice("Lifecycle", name, Release, getattr(self, name)))
 
 
-_ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_ENVIRONMENT_NAME = r"[A-Za-z_][A-Za-z0-9_]*"
 
 
 @frozen(kw_only=False)
@@ -247,13 +248,13 @@ class Secret:
     file: str | None = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.name, str) or not _ENVIRONMENT_NAME.fullmatch(self.name):
+        if not isinstance(self.name, str) or not re.fullmatch(_ENVIRONMENT_NAME, self.name):
             raise _fail("Secret", "name", "expected the name of an environment variable", self.name)
         if self.env and self.file:
             raise _fail("Secret", "", "a secret comes from env or from file, not both", self)
 
 
-_PORT = re.compile(r"\d{1,5}/(?:tcp|http)")
+_PORT = r"\d{1,5}/(?:tcp|http)"
 _RESERVED_ENVIRONMENT = ("RUNPOD_API_KEY", "PUBLIC_KEY", "RUNPOD_POD_ID")
 
 
@@ -309,7 +310,7 @@ class Job:
         for name in ("datacenters", "cuda", "ports"):
             put(name, _texts("Job", name, getattr(self, name)))
         for port in self.ports:
-            if not _PORT.fullmatch(port):
+            if not re.fullmatch(_PORT, port):
                 raise _fail("Job", "ports", 'expected ports such as "8888/http" or "22/tcp"', port)
         if not isinstance(self.spot, bool):
             raise _fail("Job", "spot", "expected True or False", self.spot)
@@ -347,8 +348,8 @@ def check_job_fields(names: Iterable[str]) -> None:
 def _check_fields(owner: str, names: Iterable[str], known: Sequence[str]) -> None:
     for name in names:
         if name not in known:
-            close = difflib.get_close_matches(name, known, n=1)
-            hint = f"Did you mean {close[0]!r}?" if close else f"The fields are {', '.join(known)}"
+            close = closest(name, known)
+            hint = f"Did you mean {close!r}?" if close else f"The fields are {', '.join(known)}"
             raise _fail(owner, name, "there is no such field", name, hint)
 
 
@@ -356,7 +357,7 @@ def _environment(value: object) -> Mapping[str, str]:
     if not isinstance(value, Mapping):
         raise _fail("Job", "env", "expected a mapping of names to strings", value)
     for name, text in value.items():
-        if not isinstance(name, str) or not _ENVIRONMENT_NAME.fullmatch(name):
+        if not isinstance(name, str) or not re.fullmatch(_ENVIRONMENT_NAME, name):
             raise _fail("Job", "env", "expected names of environment variables", name)
         if name in _RESERVED_ENVIRONMENT:
             raise _fail("Job", "env", "RunPod sets this variable itself", name)

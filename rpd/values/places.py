@@ -1,12 +1,11 @@
 """The data centres that RunPod is known to have.
 
-Ids: those that RunPod's documentation, REST v1 and public code name (2026-08). There are a few more, so an id that is
-not here may be right: offline that is worth a word, and only RunPod itself can say no.
+Ids: those that RunPod's documentation, REST v1 and public code name (2026-08). There are a few more, so an id that
+is not here may be right: offline that is worth a word, and only RunPod itself can say no.
 """
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
 _NORTH_AMERICA = """
@@ -24,4 +23,6 @@ KNOWN_DATACENTERS = frozenset(f"{_NORTH_AMERICA} {_EUROPE} {_ASIA_PACIFIC}".spli
 
 def closest_datacenters(wrong: str, known: Iterable[str] = KNOWN_DATACENTERS) -> tuple[str, ...]:
     """Return up to three known ids that ``wrong`` may have meant, the likeliest first."""
+    import difflib  # only somebody's slip is worth loading it
+
     return tuple(difflib.get_close_matches(wrong.upper(), sorted(known), n=3, cutoff=0.7))

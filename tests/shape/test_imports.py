@@ -24,7 +24,7 @@ HEAVY = (
     "cryptography", "asyncio", "stamina", "pathspec", "platformdirs", "tomli_w",
 )  # fmt: skip
 PUBLIC = {
-    "HIDDEN_PARAM", "Budget", "Completed", "Gpu", "Job", "Lifecycle", "Secret", "Storage", "fail", "fixture", "hookimpl",
+    "HIDDEN_PARAM", "Budget", "Completed", "Gpu", "Job", "Lifecycle", "Secret", "Storage", "fail", "fixture", "importorskip", "hookimpl",
     "job", "mark", "param", "params_from", "skip", "variable",
 }  # fmt: skip
 """What a deploy file may use. A new word is a promise: it belongs into docs/deploy-files.md, too."""

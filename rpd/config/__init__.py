@@ -1,0 +1,8 @@
+"""Every setting of one invocation, declared once: flag > environment > file > default."""
+
+from __future__ import annotations
+
+from rpd.config.config import LOADING, Config, settings
+from rpd.config.setting import Setting
+
+__all__ = ["LOADING", "Config", "Setting", "settings"]

@@ -1,0 +1,334 @@
+"""Config: every setting of one invocation, frozen, each declared once as a field.
+
+The order of the fields is that of ``--help`` and ``--show-config``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, cast
+
+from rpd.config import texts
+from rpd.config.setting import Section, Setting, in_file
+from rpd.values.frozen import EMPTY, declared, frozen
+
+SELECTING = ("collect", "run", "fixtures", "estimate", "doctor")
+LOADING = (*SELECTING, "markers")
+"""Commands that load the plugins of the user."""
+_PAST = ("runs", "show", "diff", "events", "report", "verify")
+LOOKING_BACK = ("resume", *_PAST, "logs")
+PODS = ("ssh", "ps", "stop", "gc")
+"""Commands for past runs, and for pods outside of a run."""
+TELLING = ("collect", "ps", "gpus", "estimate", "doctor", *_PAST)
+"""Commands that can print JSON."""
+
+selecting = Section("selection", *SELECTING)
+running = Section("running", "run")
+spending = Section("money", "run")
+pricing = Section("money", "run", "estimate", "doctor")
+showing = Section("output", *SELECTING)
+loading = Section("configuration", *LOADING)
+listening = Section("options", "emulator")
+
+
+@frozen
+class Config:
+    """The settings of one invocation. Paths are absolute unless said otherwise; durations are seconds, money is USD."""
+
+    # Where we are; not settings.
+    command: str
+    rootdir: Path
+    invocation_dir: Path
+    config_file: Path | None = None
+    args: tuple[str, ...] = ()
+    """Paths and node ids given on the command line, as typed."""
+    sources: Mapping[str, str] = EMPTY
+    """Field name to where its value came from: ``flag -n``, ``environment RPD_N``, ``rpd.toml``; no defaults."""
+    plugin_options: Mapping[str, Any] = EMPTY
+    """Values of the options plugins added, by their destination name."""
+
+    # A table, laid out by hand: a setting is a line or two.
+    # fmt: off
+
+    # Collecting.
+    deploypaths: tuple[str, ...] = in_file((), "folders to collect from where no path is given")
+    deploy_files: tuple[str, ...] = in_file(("deploy_*.py",), "patterns of the file names to collect")
+    ignore: tuple[str, ...] = selecting.several("do not collect this path", "--ignore", metavar="PATH", key=True)
+    ignore_glob: tuple[str, ...] = selecting.several(
+        "do not collect paths that match", "--ignore-glob", metavar="GLOB", key=True
+    )
+    markers: tuple[str, ...] = in_file((), "marks that may be used besides the built-in ones")
+    strict_markers: bool = in_file(True, "reject marks that are not registered")
+    strict_parametrization_ids: bool = in_file(True, "reject duplicate ids")
+    empty_parameter_set_mark: str = in_file(
+        "fail_at_collect", "what an empty parameter set is: fail_at_collect, skip or xfail"
+    )
+    lifecycle: str = in_file(
+        "sdk", "how pods are rented: sdk (GraphQL), or rest (REST v2)", parse=texts.lifecycle, env="RPD_LIFECYCLE"
+    )
+    extra_gpu_ids: tuple[str, ...] = in_file((), "GPU ids to accept besides those rpd knows")
+    continue_on_collection_errors: bool = selecting.switch(
+        "run what was collected although some files have errors", "--continue-on-collection-errors"
+    )
+
+    # Selecting.
+    keyword: str = selecting.option(
+        "", "only nodes whose names match, e.g. 'seed42 and not slow'", "-k", metavar="EXPR"
+    )
+    markexpr: str = selecting.option(
+        "", "only nodes with these marks, e.g. 'gpu and not slow'", "-m", metavar="EXPR"
+    )
+    deselect: tuple[str, ...] = selecting.several("drop nodes whose id begins so", "--deselect", metavar="ID")
+    last_failed: tuple[str, ...] = selecting.option(
+        (), "only nodes that did not pass when they last ran (with CAUSES: for one of these, e.g. infra,lost)",
+        "--lf", "--last-failed", metavar="CAUSES", parse=texts.causes, const="all"
+    )
+    failed_first: bool = selecting.switch(
+        "first the nodes that did not pass when they last ran", "--ff", "--failed-first"
+    )
+    new_first: bool = selecting.switch(
+        "first the nodes that never ran, then the others, the files changed last first", "--nf", "--new-first"
+    )
+    last_failed_no_failures: str = selecting.option(
+        "none", "what --lf runs when nothing failed", "--lfnf", "--last-failed-no-failures",
+        choices=("all", "none")
+    )
+    stepwise: bool = selecting.switch(
+        "stop at the first node that does not pass, and begin there the next time", "--sw", "--stepwise"
+    )
+    stepwise_skip: bool = selecting.switch(
+        "as --sw, but pass over the first node that does not pass", "--sw-skip", "--stepwise-skip"
+    )
+    stepwise_reset: bool = selecting.switch(
+        "as --sw, but begin at the first node", "--sw-reset", "--stepwise-reset"
+    )
+
+    # Running.
+    dry_run: bool = running.switch("print what would happen: no network, no key, no pod", "--dry-run")
+    setup_plan: bool = running.switch(
+        "a dry run that shows when each fixture is set up and torn down", "--setup-plan"
+    )
+    local: bool = running.switch("run on a RunPod emulator on this machine, for free", "--local")
+    width: int = running.option(
+        1, "how many nodes run at once", "-n", metavar="N", parse=texts.positive_int, env="RPD_N", key="n"
+    )
+    exitfirst: bool = running.switch("stop at the first node that does not pass", "-x", "--exitfirst")
+    maxfail: int | None = running.option(
+        None, "stop after N nodes that did not pass", "--maxfail", metavar="N", parse=texts.positive_int
+    )
+    maxfail_action: str = running.option(
+        "drain", "what to do with running nodes then", "--maxfail-action", choices=("drain", "kill")
+    )
+    var: tuple[tuple[str, str], ...] = running.several(
+        "set a variable of the deploy files", "--var", metavar="NAME=VALUE", parse=texts.pair, commands=SELECTING
+    )
+    sweep: tuple[tuple[str, tuple[str, ...]], ...] = running.several(
+        "run once for each of these values of a variable", "--sweep", metavar="NAME=A,B|NAME=1..5",
+        parse=texts.sweep, commands=SELECTING
+    )
+    vars_file: str | None = running.option(
+        None, "set variables from a .toml or .json file", "--vars-file", metavar="FILE", commands=SELECTING
+    )
+    variables: Mapping[str, Any] = in_file(EMPTY, "variables of the deploy files")
+    changed: bool = running.switch(
+        "pass over nodes that passed before, if neither code, files, parameters nor image changed since",
+        "--changed"
+    )
+    explain: bool = running.switch("with --changed: say for each node why it runs or not", "--explain")
+    runs_dir: str = running.option(
+        "rpd-runs", "folder of the run folders, relative to the root folder", "--runs-dir", metavar="DIR",
+        env="RPD_RUNS_DIR", key=True, commands=("run", *LOOKING_BACK, *PODS)
+    )
+    yes: bool = spending.switch("do not ask before money is spent", "--yes", "-y", commands=("run", "gc", "stop"))
+
+    # Money.
+    cost_cap_usd: float | None = pricing.option(
+        None, "most a node may cost", "--cost-cap-usd", metavar="USD", parse=texts.money
+    )
+    budget: float | None = spending.option(
+        None, "most the whole run may cost", "--budget", metavar="USD", parse=texts.money, env="RPD_BUDGET",
+        key=True
+    )
+    max_runtime_seconds: float | None = pricing.option(
+        None, "most a node may take", "--max-runtime-minutes", metavar="MIN", parse=texts.minutes
+    )
+    gpu_id: str | None = pricing.option(
+        None, "the GPU for every node, with --datacenter-id", "--gpu-id", metavar="ID"
+    )
+    datacenter_id: str | None = pricing.option(
+        None, "the data centre for every node, with --gpu-id", "--datacenter-id", metavar="ID"
+    )
+    max_gpu_price: float | None = pricing.option(
+        None, "most a pod may cost per hour", "--max-gpu-price", metavar="USD", parse=texts.money
+    )
+    cloud: str | None = pricing.option(None, "which cloud", "--cloud", choices=("secure", "community", "any"))
+    fallback_cloud: str | None = pricing.option(
+        None, "the cloud to try when the first has nothing", "--fallback-cloud-type",
+        choices=("secure", "community")
+    )
+    ssh_ready_seconds: float | None = pricing.option(
+        None, "how long a pod may take until it runs commands", "--ssh-ready-timeout-sec", metavar="SEC",
+        parse=texts.duration
+    )
+    wait_for_stock: float | None = spending.option(
+        None, "keep asking for a pod while everything is sold out", "--wait-for-stock", metavar="DURATION",
+        parse=texts.duration, key=True
+    )
+    force_fresh: bool = spending.switch("use no pod that an earlier run stopped to be used again", "--force-fresh")
+    keep_failed: float | None = spending.option(
+        None, "keep the pod of a node that did not pass for so long; then it deletes itself", "--keep-failed",
+        metavar="DURATION", parse=texts.duration, key=True
+    )
+    keep_unverified: float = in_file(
+        7200.0, "how long to keep a pod whose results could not be fetched whole (0: not at all)",
+        parse=texts.seconds
+    )
+    watchdog_linger: float = in_file(
+        900.0, "how long a pod outlives its last command and rpd itself before it deletes itself",
+        parse=texts.duration
+    )
+    watchdog_grace: float = in_file(
+        300.0, "how long after its cap a pod deletes itself that rpd has not released", parse=texts.duration
+    )
+    telemetry_interval: float = in_file(5.0, "how often a pod tells how busy it is (0: never)", parse=texts.seconds)
+    confirm_above_usd: float = in_file(
+        10.0, "ask before a run that may cost more", parse=texts.money, env="RPD_CONFIRM_ABOVE_USD"
+    )
+    balance_interval: float = in_file(
+        60.0, "how often to look at the credit of the account while a run goes on (0: never)", parse=texts.seconds
+    )
+    stage_limit_mb: int = running.option(
+        2000, "most that staged_dir may send of a project, in MB", "--stage-limit-mb", metavar="MB",
+        parse=texts.positive_int, key=True
+    )
+    job_defaults: Mapping[str, Any] = in_file(EMPTY, "defaults for the fields of a job", key="job")
+    ssh: Mapping[str, Any] = in_file(
+        MappingProxyType({"give_up_after": 300.0}),
+        "SSH connections: give_up_after is how long a lost one is tried again before its node fails"
+    )
+
+    # Output.
+    verbose: int = showing.counter("say more; twice for more still", "-v", "--verbose", commands=LOADING)
+    quiet: int = showing.counter("say less", "-q", "--quiet")
+    capture: bool = running.option(True, "show the output of all nodes as it comes", "-s", action="store_false")
+    as_json: bool = showing.switch("print JSON", "--json", commands=TELLING)
+    full_trace: bool = showing.switch("show rpd's own frames in tracebacks", "--full-trace")
+    traceback: str = running.option(
+        "auto", "how failures are shown: auto and short (the user's frames), long (with source), line, native (as "
+        "Python), no", "--tb", choices=("auto", "long", "short", "line", "native", "no")
+    )
+    show_locals: bool = running.switch("show local variables in tracebacks", "-l", "--showlocals")
+    show_capture: str = running.option(
+        "all", "whether failures are shown with the end of their logs", "--show-capture",
+        choices=("no", "log", "all")
+    )
+    no_header: bool = running.switch("leave the header out", "--no-header")
+    no_summary: bool = running.switch("leave the short summary out", "--no-summary")
+    print_run_dir: bool = running.switch("print the run folder on a line of its own at the end", "--print-run-dir")
+    junit_xml: str | None = running.option(
+        None, "write a report in JUnit's format", "--junitxml", "--junit-xml", metavar="PATH"
+    )
+    html: str | None = showing.option(
+        None, "write a report as one HTML file", "--html", metavar="PATH", commands=("run", "report")
+    )
+    sort: str = showing.option(
+        "", "order tables of results by a metric, a parameter, seconds or usd (NAME:desc: the greatest first)",
+        "--sort", metavar="NAME", parse=texts.ranking, key=True, commands=("run", "report", "show")
+    )
+    report_chars: str = running.option(
+        "fE",
+        "list these outcomes at the end: f failed, E error, s skipped, x xfailed, X xpassed, p passed, "
+        "P passed with their output, w notices, a all but passed, A all, N none",
+        "-r", metavar="CHARS", parse=texts.report_chars
+    )
+    durations: int | None = running.option(
+        None, "list the N slowest phases of nodes at the end (0: all)", "--durations", metavar="N",
+        parse=texts.count
+    )
+    durations_min: float = running.option(
+        0.005, "leave phases out of --durations that took less", "--durations-min", metavar="SEC",
+        parse=texts.seconds
+    )
+    costs: int | None = running.option(
+        None, "list the N dearest nodes at the end (0: all)", "--costs", metavar="N", parse=texts.count
+    )
+    color: str = showing.option("auto", "whether to use colour", "--color", choices=("auto", "yes", "no"))
+
+    # Of single commands.
+    refresh: bool = spending.switch(
+        "ask RunPod for prices and stock now, not up to an hour ago", "--refresh",
+        commands=("gpus", "estimate", "doctor", "run")
+    )
+    per_node: bool = showing.switch("show which fixtures each node uses", "--per-node", commands=("fixtures",))
+    most_runs: int = showing.option(
+        20, "how many runs to list (0: all)", "-n", metavar="N", parse=texts.count, commands=("runs",)
+    )
+    as_csv: bool = showing.switch("print CSV", "--csv", commands=("report",))
+    of_run: str = selecting.option(
+        "", "the run, by its id or how that begins (default: the newest that has the node)", "--run",
+        metavar="RUN", commands=("logs", "ssh")
+    )
+    follow: bool = showing.switch("go on printing as the log grows", "-f", "--follow", commands=("logs",))
+    forwards: tuple[tuple[int, int], ...] = running.several(
+        "forward a port of this machine to one of the pod (default: the same)", "--forward",
+        metavar="PORT[:REMOTE]", parse=texts.forward, commands=("ssh",)
+    )
+    print_command: bool = showing.switch(
+        "print the command line for plain ssh instead", "--print", commands=("ssh",)
+    )
+    keep_disk: bool = running.switch(
+        "stop pods and keep (and pay for) their volumes, do not delete them", "--keep-disk", commands=("stop",)
+    )
+    output_file: str | None = showing.option(
+        None, "write to this file, not to standard output", "--output", metavar="FILE", commands=("capture-env",)
+    )
+    port: int = listening.option(
+        0, "the port to listen on (default: any free one)", "--port", metavar="PORT", parse=texts.port,
+        commands=("emulator",)
+    )
+
+    # Common to every command; read before the rest.
+    plugins: tuple[str, ...] = loading.several(
+        "load this plugin (no:NAME: do not)", "-p", metavar="NAME", env="RPD_PLUGINS", key=True
+    )
+    overrides: tuple[tuple[str, str], ...] = loading.several(
+        "set a key of [tool.rpd]", "-o", "--override", metavar="KEY=VALUE", parse=texts.pair
+    )
+    addopts: tuple[str, ...] = in_file((), "arguments put before those of the command line")
+    show_config: bool = loading.switch("print every setting, its value and where it came from", "--show-config")
+    trace_config: bool = loading.switch(
+        "print the root folder, the configuration file, and the plugins and conftests that were loaded",
+        "--trace-config"
+    )
+
+    # fmt: on
+
+    @property
+    def runs_path(self) -> Path:
+        """The folder of the run folders."""
+        return self.rootdir / self.runs_dir
+
+    @property
+    def is_stepwise(self) -> bool:
+        """Whether the run stops where something does not pass, and the next one begins there."""
+        return self.stepwise or self.stepwise_skip or self.stepwise_reset
+
+    @property
+    def asks_memory(self) -> bool:
+        """Whether which nodes run, or in which order, depends on what earlier runs left."""
+        return bool(self.last_failed) or self.failed_first or self.new_first or self.is_stepwise
+
+    @property
+    def failure_limit(self) -> int | None:
+        """After how many non-passes nothing new starts."""
+        limits = [1] if self.exitfirst else [self.maxfail] if self.maxfail else []
+        if self.is_stepwise:
+            limits.append(2 if self.stepwise_skip else 1)
+        return min(limits, default=None)
+
+
+def settings() -> Mapping[str, Setting]:
+    """Return every field of Config that is a setting, by name, in order."""
+    return cast("Mapping[str, Setting]", declared(Config))

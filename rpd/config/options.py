@@ -1,0 +1,36 @@
+"""The options that plugins add to the command line."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from rpd.errors import UsageError
+
+
+class OptionGroup:
+    """What ``rpd_addoption`` adds to: options of one plugin."""
+
+    def __init__(self, parser: argparse.ArgumentParser, plugin: str) -> None:
+        self._group = parser.add_argument_group(f"plugin {plugin}")
+        self._plugin = plugin
+        self.defaults: dict[str, Any] = {}
+        """Destination name to the value of an option that is not given."""
+
+    def add(self, *flags: str, **keywords: Any) -> None:
+        """Add an option, with argparse's own keywords; its value is ``config.plugin_options[dest]``.
+
+        Raises UsageError where it is not an option, or one of that name exists.
+        """
+        if not all(flag.startswith("-") for flag in flags) or not flags:
+            raise UsageError(
+                f"plugin {self._plugin}: an option begins with -, got {', '.join(flags) or 'no name'}"
+            )
+        switch = {"store_true": False, "store_false": True}.get(str(keywords.get("action")))
+        default = keywords.pop("default", switch)
+        try:
+            # What is not given stays away, so that a default does not overrule what ``addopts`` gave.
+            action = self._group.add_argument(*flags, default=argparse.SUPPRESS, **keywords)
+        except (argparse.ArgumentError, TypeError, ValueError) as error:
+            raise UsageError(f"plugin {self._plugin}: cannot add the option {flags[0]}: {error}") from error
+        self.defaults[action.dest] = default

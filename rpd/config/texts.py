@@ -1,0 +1,125 @@
+"""From the text of a flag, variable or key to the value it stands for.
+
+Each function raises ValueError with the rule to show.
+"""
+
+from __future__ import annotations
+
+from rpd.errors import Cause
+
+CAUSES = tuple(cause.value for cause in Cause)
+REPORT_CHARS = "fEsxXpPwaAN"
+
+
+def positive_int(text: str) -> int:
+    """Read a whole number from 1."""
+    if not text.isdigit() or int(text) < 1:
+        raise ValueError("expected a whole number >= 1")
+    return int(text)
+
+
+def count(text: str) -> int:
+    """Read a whole number from 0."""
+    if not text.isdigit():
+        raise ValueError("expected a whole number >= 0 (0: all)")
+    return int(text)
+
+
+def port(text: str) -> int:
+    """Read a port number."""
+    if not text.isdigit() or not 0 <= int(text) <= 65535:
+        raise ValueError("expected a port number")
+    return int(text)
+
+
+def forward(text: str) -> tuple[int, int]:
+    """Read ``8888`` or ``8888:80`` as the ports of this machine and of the pod."""
+    local, colon, remote = text.partition(":")
+    if not local.isdigit() or (colon and not remote.isdigit()):
+        raise ValueError("expected PORT or PORT:REMOTE")
+    return port(local), port(remote or local)
+
+
+def money(text: str) -> float:
+    """Read an amount of dollars above 0."""
+    try:
+        value = float(text.removeprefix("$"))
+    except ValueError:
+        raise ValueError("expected an amount in dollars") from None
+    if not 0 < value < float("inf"):
+        raise ValueError("expected an amount in dollars > 0")
+    return value
+
+
+def duration(text: str) -> float:
+    """Read a duration above 0 in seconds."""
+    from rpd.values.duration import parse_duration
+
+    return parse_duration(text)
+
+
+def minutes(text: str) -> float:
+    """Read a duration in seconds; a number without a unit is minutes."""
+    return duration(text if text[-1:].isalpha() else f"{text}m")
+
+
+def seconds(text: str) -> float:
+    """Read a duration in seconds that may be 0."""
+    return 0.0 if text.strip() == "0" else duration(text)
+
+
+def pair(text: str) -> tuple[str, str]:
+    """Read ``NAME=VALUE``."""
+    name, equals, value = text.partition("=")
+    if not equals or not name.strip():
+        raise ValueError("expected NAME=VALUE")
+    return name.strip(), value
+
+
+def sweep(text: str) -> tuple[str, tuple[str, ...]]:
+    """Read ``lr=0.1,0.01`` or ``seed=1..5`` (both ends included), or a mixture of the two."""
+    name, listed = pair(text)
+    values: list[str] = []
+    for part in listed.split(","):
+        first, dots, last = part.partition("..")
+        if dots and first.lstrip("-").isdigit() and last.lstrip("-").isdigit():
+            if int(first) > int(last):
+                raise ValueError("expected a range that does not run backwards")
+            values.extend(map(str, range(int(first), int(last) + 1)))
+        else:
+            values.append(part.strip())
+    if not all(values):
+        raise ValueError("expected NAME=VALUE,VALUE or NAME=FIRST..LAST")
+    return name, tuple(values)
+
+
+def causes(text: str) -> tuple[str, ...]:
+    """Read causes of a non-pass, or ``all`` of them."""
+    if text == "all":
+        return CAUSES
+    names = tuple(name.strip() for name in text.split(","))
+    if not set(names) <= set(CAUSES):
+        raise ValueError(f"expected all, or causes out of {', '.join(CAUSES)}")
+    return names
+
+
+def report_chars(text: str) -> str:
+    """Read the letters of ``-r``."""
+    if not text or set(text) - set(REPORT_CHARS):
+        raise ValueError(f"expected letters out of {REPORT_CHARS}")
+    return text
+
+
+def lifecycle(text: str) -> str:
+    """Read which of RunPod's two interfaces rents pods."""
+    if text not in ("sdk", "rest"):
+        raise ValueError("expected sdk or rest")
+    return text
+
+
+def ranking(text: str) -> str:
+    """Read ``NAME`` or ``NAME:desc``; it stays a text."""
+    from rpd.values.ranking import Ranking
+
+    Ranking.parse(text)
+    return text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,10 @@ from rpd.emulator.launch import Launched, launch
 from tests.openapi import OpenApi
 
 pytest_plugins = ["rpd.testing"]
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # As for a job in the background of a script: what tests start would ignore their Ctrl-C, too.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # No example is too slow: what is tested is never how fast it is.
 hypothesis.settings.register_profile("rpd", deadline=None)

@@ -129,7 +129,7 @@ def _read_leases(path: Path) -> list[PastLease]:
                     node_id=known.node_id,
                     holder=known.holder,
                     pod_id=event["pod_id"],
-                    created=event["at"],
+                    created=known.created,  # it bills before the answer that it does has arrived
                     offer=known.offer,
                 )
             case "refused" | "released" | "kept":

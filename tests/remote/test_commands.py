@@ -112,20 +112,24 @@ def test_what_the_command_is_is_private_and_its_umask_is_not(remote: SshRemote, 
 
 def test_a_lost_connection_loses_and_doubles_no_byte(remote: SshRemote, machine: Machine) -> None:
     """After each of three breaks in the middle of a log, it goes on at the byte."""
-    breaks = [b"\n2000\n", b"\n4000\n", b"\n6000\n"]
 
     class Breaking(Log):
+        breaks = 0
+
         def __call__(self, data: bytes) -> None:
             self.data += data
-            if breaks and breaks[0] in self.data:
-                breaks.pop(0)
+            if self.breaks < 3 and b"\n%d\n" % (2000 * (self.breaks + 1)) in self.data:
+                self.breaks += 1
                 machine.drop()
+                (machine.files / f"break{self.breaks}").touch()
 
     log = Breaking()
-    done = remote.run(command("for i in $(seq 1 8000); do echo $i; done; sleep 0.3; echo end; exit 3"), log)
+    # What comes after a break is partly written before it, partly after it.
+    wait = f"case $i in 2500|4500|6500) while [ ! -e {machine.files}/break$((i / 2000)) ]; do sleep 0.05; done;; esac"
+    done = remote.run(command(f"for i in $(seq 1 8000); do echo $i; {wait}; done; echo end; exit 3"), log)
     assert done.exit_code == 3
     assert log.data == b"".join(b"%d\n" % number for number in range(1, 8001)) + b"end\n"
-    assert not breaks
+    assert log.breaks == 3
 
 
 def test_a_server_that_restarts_is_found_again(connecting: Connect, machine: Machine) -> None:

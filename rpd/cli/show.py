@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from rpd.cli.runs import sorted_reports
+from rpd.cli.table import table
 from rpd.config import Config
 from rpd.errors import ExitCode
 from rpd.hooks import PluginManager
+from rpd.journal import journal
 from rpd.journal.files import NodeFiles
 from rpd.pipeline.attach import work_of
 from rpd.pipeline.lookback import PastRun, RunState, past_run, run_and_node
@@ -23,6 +26,7 @@ from rpd.values.report import ArtifactRecord, AttemptRecord, NodeReport, SourceR
 from rpd.values.step import Step
 
 LOG_LINES = 10
+MOST_REFUSALS = 20
 
 
 def main(config: Config, manager: PluginManager) -> int:
@@ -70,6 +74,7 @@ def story(entry: NodeEntry) -> Iterator[str]:
         yield from _unfinished(entry)
     else:
         yield from _told(report)
+    yield from _refused(entry)
     yield from _log(entry.folder)
     yield from _watchdog(entry.folder)
     yield ""
@@ -181,6 +186,19 @@ def _step(step: Step) -> str:
 def _artifact(artifact: ArtifactRecord) -> str:
     state = "verified" if artifact.verified else "NOT VERIFIED"
     return f"{artifact.remote} -> {artifact.local}  {artifact.files} files, {artifact.bytes} bytes, {state}"
+
+
+def _refused(entry: NodeEntry) -> Iterator[str]:
+    """Yield a row for each offer that was refused to the node, in the order in which they were tried."""
+    path = entry.folder / journal.FILE_NAME
+    told = [event for event in journal.read(path) if event["event"] == "refused"] if path.exists() else []
+    times = Counter(str(event.get("offer")) for event in told)
+    said = {str(event.get("offer")): str(event.get("reason")) for event in told}
+    rows = [(offer, f"{count}x", said[offer]) for offer, count in times.items()]
+    shown = list(table(rows[:MOST_REFUSALS])) if rows else []
+    if len(rows) > MOST_REFUSALS:
+        shown.append(f"and {len(rows) - MOST_REFUSALS} more offers: rpd events {shlex.quote(entry.id)}")
+    yield from _section("offers refused", shown)
 
 
 def _log(folder: Path) -> Iterator[str]:

@@ -6,7 +6,8 @@ import hashlib
 import random
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
@@ -220,28 +221,28 @@ class Lease:
             if left <= 0:
                 waited = f" in {format_duration(self._stock_seconds)}" if self._stock_seconds else ""
                 raise OutOfStock(
-                    f"no capacity{waited}: {len(refusals)} offers were refused for {describe(self.request)}"
+                    f"no capacity{waited} for {describe(self.request)}: {_in_short(refusals)}"
                     + ("" if self._stock_seconds else "; --wait-for-stock 30m keeps asking"),
-                    refusals=tuple(refusals),
+                    refusals=tuple(f"{offer}: {reason}" for offer, reason in refusals),
                 )
             self._record("waiting", pod_name=self.name, refused=len(refusals), seconds_left=round(left))
             # Jitter, so that the slots of a sweep do not all ask at the same moment.
             self._pause(min(left, pause * random.uniform(0.7, 1.3)))  # noqa: S311 - not a secret
             pause = min(pause * 1.5, LAST_STOCK_PAUSE)
 
-    def _try_offers(self) -> list[str]:
+    def _try_offers(self) -> list[tuple[Offer, str]]:
         """Go once through the offers, best first; return the refusals, all of them if there is no pod then."""
         offers = sorted(self._provider.offers(self.request), key=lambda offer: offer in self._bad_offers)
         if not offers:
             raise OutOfStock(f"RunPod rents nothing that fits: {describe(self.request)}")
-        refusals: list[str] = []
+        refusals: list[tuple[Offer, str]] = []
         for offer in offers:
             self._stop.check()
             try:
                 self._create_at(offer)
             except NoCapacity as error:
                 self._record("refused", pod_name=self.name, offer=str(offer), reason=str(error))
-                refusals.append(f"{offer}: {error}")
+                refusals.append((offer, str(error)))
             else:
                 break
         return refusals
@@ -523,6 +524,14 @@ class Lease:
             seconds=round(self.age_seconds, 3),
             usd=round(self.age_seconds * self.total_usd_per_hr / 3600, 6),
         )
+
+
+def _in_short(refusals: Sequence[tuple[Offer, str]]) -> str:
+    """Return how many offers were refused and what was said most often, however many there are."""
+    said = Counter(reason for _, reason in refusals)
+    (usual, times), *others = said.most_common()
+    counted = "1 offer was" if len(refusals) == 1 else f"{len(refusals)} offers were"
+    return f"{counted} refused, {f'{times} of them ' if others else ''}with {usual!r}"
 
 
 def describe(request: PodRequest) -> str:

@@ -112,7 +112,10 @@ class Terminal:
         """By node: what is to be seen of those that did not pass while the run goes on."""
         self._names_jobs = True
         """Whether rows name the job: where there is only one, its parameters tell more."""
-        self._refusals: set[tuple[str, str]] = set()
+        self._refusals: dict[str, set[str]] = {}
+        """By node: the offers that were refused to it since it began."""
+        self._waits: set[str] = set()
+        """The nodes of which it was told that they wait for stock."""
         self._batch: list[str] = []
         self._notices: list[str] = []
         self._dry_usd = 0.0
@@ -256,11 +259,21 @@ class Terminal:
         """Return word, text and style of the line an event deserves, None where the board is enough."""
         pod = str(detail.get("pod_id") or "")
         match event:
-            case "refused" if self._level >= 1 or (self._level == 0 and not self._screen.is_interactive):
-                if (who, offer) in self._refusals:
-                    return None
-                self._refusals.add((who, offer))
-                return "REFUSED", f"{offer}: {reason}" if reason else offer, "yellow"
+            case "refused":
+                known = self._refusals.setdefault(who, set())
+                is_news = offer not in known
+                known.add(offer)
+                # There may be hundreds: of how many is told where the node waits, gets its pod, or ends without one.
+                if is_news and self._level >= 1:
+                    return "REFUSED", f"{offer}: {reason}" if reason else offer, "yellow"
+            case "waiting" if who not in self._waits and self._is_log:
+                self._waits.add(who)
+                left = format_duration(float(detail.get("seconds_left") or 0))
+                return (
+                    "WAITING",
+                    f"{counted(int(detail.get('refused') or 0), 'offer')} refused; it goes on asking for {left}",
+                    "yellow",
+                )
             case "created" if self._level >= 1:
                 return "CREATED", f"pod {pod}: {offer}", ""
             case "released" if self._level >= 1:
@@ -277,6 +290,11 @@ class Terminal:
                 )
         return None
 
+    @property
+    def _is_log(self) -> bool:
+        """Whether what goes on is told in lines: where there is no board to show it, and with ``-v``."""
+        return self._level >= 1 or (self._level == 0 and not self._screen.is_interactive)
+
     @hookimpl
     def rpd_pod_ready(self, node: Node | None, pod: PodInfo) -> None:
         """Note which GPU it is, where, and what it costs."""
@@ -290,7 +308,12 @@ class Terminal:
                 self._place(row, pod)
                 waited = f", ready after {format_duration(self._clock() - row.billed_since)}"
         place = " ".join(part for part in (_gpu_of(pod), pod.datacenter or "") if part)
-        if self._level >= 1 or (self._level == 0 and not self._screen.is_interactive):
+        with self._lock:
+            refused = len(self._refusals.pop(node_id, ()))
+            self._waits.discard(node_id)
+        if refused:
+            waited += f", {counted(refused, 'offer')} refused before"
+        if self._is_log:
             rate = "" if pod.usd_per_hr is None else f" ${pod.usd_per_hr:.2f}/h"
             self._tell("READY", node_id or pod.name, f"{place}{rate}{waited}", "cyan")
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import shlex
+from pathlib import Path
 
 import pytest
 
+from rpd.cli.show import story
+from rpd.record.lookup import NodeEntry
 from rpd.testing import RunResult
 from tests.cli.conftest import Project
 
@@ -82,6 +85,24 @@ def test_an_unknown_node_lists_those_there_are(project: Project, ran: RunResult)
     """No candidate is a usage error that lists the nodes of the run."""
     shown = project.command("show", run_id(ran), "nope")
     assert (shown.exit_code, "deploy_a.py::evaluate" in shown.err) == (4, True)
+
+
+def test_refused_offers_are_rows(tmp_path: Path) -> None:
+    """An offer that was refused to a node has one row, however often it was; of many offers the first are shown."""
+    told = [
+        {"at": "2026-01-01", "event": "refused", "offer": f"offer {number}", "reason": "none is free"}
+        for number in (0, *range(30), 0)
+    ]
+    (tmp_path / "events.jsonl").write_text(
+        "".join(f"{json.dumps(event)}\n" for event in told), encoding="utf-8"
+    )
+    lines = list(story(NodeEntry(id="deploy_a.py::fit", folder=tmp_path)))
+    rows = lines[lines.index("offers refused:") + 1 : lines.index("offers refused:") + 22]
+    assert [" ".join(row.split()) for row in rows[:2]] == [
+        "offer 0 3x none is free",
+        "offer 1 1x none is free",
+    ]
+    assert rows[20] == "  and 10 more offers: rpd events deploy_a.py::fit"
 
 
 def test_show_as_json(project: Project, ran: RunResult) -> None:

@@ -131,6 +131,25 @@ def play_run(
     return run
 
 
+def test_refusals_are_counted_not_listed(
+    make_config: MakeConfig, make_node: MakeNode, make_plan: MakePlan
+) -> None:
+    """However many offers are refused to a node, in however many rounds, it has one line until it ends."""
+    config, node, out = make_config(), make_node(42), io.StringIO()
+    terminal = Terminal(config, out, environ=PLAIN)
+    terminal.rpd_run_started(config=config, plan=make_plan(node), far_end="RunPod", folder=FOLDER)
+    terminal.rpd_node_started(node=node)
+    for _ in range(3):
+        for number in range(200):
+            refused = {"node": node.id, "offer": f"offer {number}", "reason": "no machine is free"}
+            terminal.rpd_pod_event(pod_name="rpd-1", event="refused", detail=refused)
+        waiting = {"node": node.id, "refused": 200, "seconds_left": 7200}
+        terminal.rpd_pod_event(pod_name="rpd-1", event="waiting", detail=waiting)
+    terminal.close()
+    told = [line for line in out.getvalue().splitlines() if node.id in line]
+    assert told == [f"WAITING {node.id}  200 offers refused; it goes on asking for 2h00m"]
+
+
 def test_a_plain_screen(play_run: Callable[..., str], snapshot: SnapshotAssertion) -> None:
     """Not a terminal: whole lines, nothing rewritten, no colours."""
     screen = play_run()

@@ -7,6 +7,7 @@ import shlex
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +77,7 @@ def story(entry: NodeEntry) -> Iterator[str]:
         yield from _told(report)
     yield from _refused(entry)
     yield from _log(entry.folder)
-    yield from _watchdog(entry.folder)
+    yield from _watchdog(entry)
     yield ""
     yield f"folder: {entry.folder}"
 
@@ -206,9 +207,18 @@ def _log(folder: Path) -> Iterator[str]:
     yield from _section(f"last {len(lines)} lines of its log (rpd logs shows all)", lines)
 
 
-def _watchdog(folder: Path) -> Iterator[str]:
-    """Yield the end of what the pod's watchdog told, as far as it could."""
-    yield from _section("the pod's watchdog", last_lines(NodeFiles(folder).watchdog, LOG_LINES))
+def _watchdog(entry: NodeEntry) -> Iterator[str]:
+    """Yield when the pod's watchdog ends it, as it was last told, and the end of the trace that came from it."""
+    path = entry.folder / journal.FILE_NAME
+    armed = [event for event in journal.read(path) if event["event"] == "armed"] if path.exists() else []
+    told = []
+    for event in armed[-1:]:
+        at = datetime.fromtimestamp(event["deadline"], UTC).isoformat(timespec="seconds")
+        linger = format_duration(event["linger"])
+        told.append(f"told to end pod {event.get('pod_id')} at {at}, or {linger} after its last use")
+    yield from _section(
+        "the pod's watchdog", [*told, *last_lines(NodeFiles(entry.folder).watchdog, LOG_LINES)]
+    )
 
 
 def last_lines(path: Path, number: int) -> list[str]:

@@ -224,6 +224,8 @@ guard() {
     judge
     if [ -n "$why" ]; then
       say "this pod ends: $why"
+      # So that whoever listens hears why.
+      sleep 2
       attempt
       sleep "$pause"
       if [ "$pause" -lt 60 ]; then pause=$((pause * 2)); fi

@@ -160,3 +160,19 @@ def test_events_of_one_node(project: Project, ran: RunResult) -> None:
     lines = project.command("events", "evaluate").out.splitlines()
     assert [line.split()[2] for line in lines] == ["node_started", "node_finished"]
     assert "outcome=passed" in lines[1]
+    lines = project.command("events", "evaluate").out.splitlines()
+    assert [line.split()[2] for line in lines] == ["node_started", "node_finished"]
+    assert "outcome=passed" in lines[1]
+
+
+def test_the_watchdogs_words(tmp_path: Path) -> None:
+    """A node's story tells when the watchdog was to end its pod, and what came from it."""
+    armed = {"at": "2026-01-01", "event": "armed", "pod_id": "p1", "deadline": 1767225600, "linger": 900}
+    (tmp_path / "events.jsonl").write_text(f"{json.dumps(armed)}\n", encoding="utf-8")
+    (tmp_path / "watchdog.log").write_text("this pod ends: its deadline has passed\n", encoding="utf-8")
+    lines = list(story(NodeEntry(id="deploy_a.py::fit", folder=tmp_path)))
+    told = lines[lines.index("the pod's watchdog:") + 1 :][:2]
+    assert told == [
+        "  told to end pod p1 at 2026-01-01T00:00:00+00:00, or 15m00s after its last use",
+        "  this pod ends: its deadline has passed",
+    ]

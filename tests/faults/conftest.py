@@ -78,7 +78,7 @@ seen = []
 noticed = threading.Event()
 
 def rpd_notice(text):
-    if "starting nothing new" in text:
+    if "starting nothing new; running commands are ended" in text:
         noticed.set()
     if "trying again" in text:
         at("tried_again")
@@ -226,7 +226,7 @@ def _expected_code(case: Case, last: Ending, reports: Sequence[NodeReport]) -> i
         return case.exit_code
     if last.exit_code == ExitCode.POD_NOT_RELEASED and (case.kept is None or last.left):
         return last.exit_code  # whether it names what is left is looked at next
-    if "starting nothing new" in last.screen:
+    if "starting nothing new; running commands are ended" in last.screen:
         return ExitCode.INTERRUPTED
     return ExitCode.OK if all(report.result.outcome.is_ok for report in reports) else ExitCode.FAILED
 

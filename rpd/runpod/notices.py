@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from rpd.runpod.address import api_name
+
 _NOTEWORTHY_HOLD = 3.0
 
 
@@ -30,3 +32,26 @@ class Notices:
             self.notify(
                 f"RunPod limits the rate of calls: rpd asks nothing for {seconds:.0f} s, as it wishes"
             )
+
+
+class Speaker:
+    """Somebody who has sentences for the user, and a name to tell who it is."""
+
+    def __init__(self, notices: Notices, notify: Callable[[str], None] | None = None) -> None:
+        self._notices = notices
+        if notify is not None:
+            self.notify = notify
+
+    @property
+    def name(self) -> str:
+        """``RunPod``, or where else the calls go."""
+        return api_name()
+
+    @property
+    def notify(self) -> Callable[[str], None]:
+        """Who hears sentences meant for the user."""
+        return self._notices.notify
+
+    @notify.setter
+    def notify(self, hear: Callable[[str], None]) -> None:
+        self._notices.notify = hear

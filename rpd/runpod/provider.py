@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from operator import itemgetter
 from typing import Any, TypeVar
 
 from rpd.errors import AuthError, PodNotFound, ProviderError, TransientError
-from rpd.runpod import market, order, owner, pods
-from rpd.runpod.address import api_name
+from rpd.runpod import order, owner, pods
 from rpd.runpod.catalogue import (
     Catalogue,
     NetworkVolume,
@@ -21,80 +18,27 @@ from rpd.runpod.catalogue import (
 )
 from rpd.runpod.classify import SchemaMismatch
 from rpd.runpod.literal import escape
-from rpd.runpod.live import LiveCatalogue, Question
-from rpd.runpod.notices import Notices
-from rpd.runpod.pace import Retry, TokenBucket
-from rpd.runpod.reconcile import Patience, UnsureCreate, as_asked, completed, living, reconciled
-from rpd.runpod.rest import Rest
-from rpd.runpod.rest_pods import read_logs
+from rpd.runpod.reconcile import UnsureCreate, as_asked, completed, living, reconciled
+from rpd.runpod.renter import Renter
 from rpd.runpod.sdk import Sdk
-from rpd.runpod.stored import CatalogueStore, default_store
-from rpd.values.pod import Account, Offer, PodInfo, PodRequest, PodSpec
+from rpd.values.pod import Account, PodInfo, PodSpec
 
 T = TypeVar("T")
 
 _NOBODY = "the API key belongs to no account: set RUNPOD_API_KEY to a valid one"
 
 
-class RunPodProvider:
+class RunPodProvider(Renter):
     """Rents pods through the SDK; implements ``rpd.values.pod.Provider``.
 
-    The SDK is imported by the first call. What it lacks (prices, stock, logs) comes from REST v2. ``notify`` hears
-    sentences meant for the user, on the thread of any call; it may be set later. ``catalogue_seconds``: how long
-    prices and stock that were read are used.
+    The SDK is imported by the first call. What it lacks (prices, stock, logs) comes from REST v2.
     """
 
-    def __init__(
-        self,
-        key: str,
-        *,
-        notify: Callable[[str], None] | None = None,
-        retry: Retry | None = None,
-        patience: Patience | None = None,
-        bucket: TokenBucket | None = None,
-        rest: Rest | None = None,
-        store: CatalogueStore | None = None,
-        notices: Notices | None = None,
-        catalogue_seconds: float = 60.0,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._notices = notices or Notices()
-        if notify is not None:
-            self._notices.notify = notify
-        self._key = key
-        self._retry = retry or Retry()
-        self._patience = patience or Patience()
-        self._bucket = bucket or TokenBucket()
-        self._bucket.on_hold = self._notices.hold
-        self._rest = rest or Rest(key, self._bucket)
-        self._live = LiveCatalogue(
-            self._rest,
-            notices=self._notices,
-            store=default_store() if store is None else store,
-            graphql=self._graphql_catalogue,
-            seconds=catalogue_seconds,
-            clock=clock,
-        )
-        # One lock for each thing that is made once: a slow answer must not keep a pod from being deleted.
+    def _begin(self) -> None:
+        # A lock of its own: what is slow here must not keep prices from being told.
         self._sdk_lock = threading.Lock()
-        self._volumes_lock = threading.Lock()
         self._sdk: Sdk | None = None
-        self._volumes: tuple[NetworkVolume, ...] | None = None
         self._plain_reads = False
-
-    @property
-    def notify(self) -> Callable[[str], None]:
-        """Who hears sentences meant for the user."""
-        return self._notices.notify
-
-    @notify.setter
-    def notify(self, hear: Callable[[str], None]) -> None:
-        self._notices.notify = hear
-
-    @property
-    def name(self) -> str:
-        """``RunPod``, or where else the calls go."""
-        return api_name()
 
     # --- who pays, and what there is ------------------------------------------------------------------------
 
@@ -107,17 +51,6 @@ class RunPodProvider:
         if not me:
             raise AuthError(_NOBODY)
         return owner.read_account(me)
-
-    def catalogue(self, count: int = 1, *, cuda: tuple[str, ...] = (), spot: bool = False) -> Catalogue:
-        """Return what RunPod has for ``count`` GPUs per pod, else (with a notice) what was shipped."""
-        return self._live.ask(Question(count=count, cuda=cuda, spot=spot))
-
-    def offers(self, request: PodRequest) -> Sequence[Offer]:
-        """Return what to try for ``request``, best first. Raises ImpossibleRequest if it contradicts itself."""
-        catalogue = self._live.ask(Question.of(request))
-        if request.storage.network_volume is not None:
-            catalogue = replace(catalogue, volumes=self._network_volumes())
-        return market.offers(request, catalogue)
 
     # --- pods -----------------------------------------------------------------------------------------------
 
@@ -167,14 +100,6 @@ class RunPodProvider:
         except PodNotFound:
             return
 
-    def logs(self, pod_id: str, *, tail: int = 20) -> tuple[str, ...]:
-        """Return the last lines of what the pod's machine did with it. Raises PodNotFound."""
-        return read_logs(self._rest, pod_id, tail)
-
-    def close(self) -> None:
-        """Close the connections for REST v2; the SDK holds none."""
-        self._rest.close()
-
     # --- how ------------------------------------------------------------------------------------------------
 
     @property
@@ -184,25 +109,14 @@ class RunPodProvider:
                 self._sdk = Sdk(self._key, self._bucket)
             return self._sdk
 
-    def _read(self, act: Callable[[], T]) -> T:
-        """Call what may be repeated."""
-        return self._retry.call(act)
+    def _graphql_catalogue(self) -> Callable[[int], Catalogue]:
+        return lambda count: self._read(lambda: self._api.query(catalogue_query(count), read_catalogue))
 
-    def _graphql_catalogue(self, count: int) -> Catalogue:
-        return self._read(lambda: self._api.query(catalogue_query(count), read_catalogue))
-
-    def _network_volumes(self) -> tuple[NetworkVolume, ...]:
-        with self._volumes_lock:
-            if self._volumes is None:
-                me = self._read(lambda: self._api.user())
-                if me is None:
-                    raise AuthError(_NOBODY)
-                self._volumes = read_volumes(me.get("networkVolumes"))
-            return self._volumes
-
-    def _volume_id(self, request: PodRequest) -> str | None:
-        wanted = request.storage.network_volume
-        return None if wanted is None else market.find_volume(wanted, self._network_volumes()).id
+    def _read_volumes(self) -> tuple[NetworkVolume, ...]:
+        me = self._read(lambda: self._api.user())
+        if me is None:
+            raise AuthError(_NOBODY)
+        return read_volumes(me.get("networkVolumes"))
 
     def _pod_row(self, pod_id: str) -> Any:
         if not self._plain_reads:

@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from rpd.errors import ImpossibleRequest, PodNotFound, ProviderError, TransientError
-from rpd.runpod import market, order, owner, rest_catalogue, rest_pods
-from rpd.runpod.address import api_name
-from rpd.runpod.catalogue import Catalogue, NetworkVolume
-from rpd.runpod.live import LiveCatalogue, Question
-from rpd.runpod.notices import Notices
-from rpd.runpod.pace import Retry, TokenBucket
-from rpd.runpod.reconcile import Patience, UnsureCreate, as_asked, completed, living, reconciled
-from rpd.runpod.rest import Conflict, NotThere, Rest
-from rpd.runpod.stored import CatalogueStore, default_store
+from rpd.runpod import order, owner, rest_catalogue, rest_pods
+from rpd.runpod.catalogue import NetworkVolume
+from rpd.runpod.reconcile import UnsureCreate, as_asked, completed, living, reconciled
+from rpd.runpod.renter import Renter
+from rpd.runpod.rest import Conflict, NotThere
 from rpd.values.pod import Account, Offer, PodInfo, PodRequest, PodSpec, PodStatus
 
 T = TypeVar("T")
@@ -25,59 +18,8 @@ T = TypeVar("T")
 _SHAPELESS = (KeyError, TypeError, ValueError, AttributeError)
 
 
-class RestProvider:
-    """Rents pods over REST v2; implements ``rpd.values.pod.Provider``. There are no spot pods.
-
-    ``notify`` hears sentences meant for the user, on the thread of any call; it may be set later.
-    ``catalogue_seconds``: how long prices and stock that were read are used.
-    """
-
-    def __init__(
-        self,
-        key: str,
-        *,
-        notify: Callable[[str], None] | None = None,
-        retry: Retry | None = None,
-        patience: Patience | None = None,
-        bucket: TokenBucket | None = None,
-        rest: Rest | None = None,
-        store: CatalogueStore | None = None,
-        notices: Notices | None = None,
-        catalogue_seconds: float = 60.0,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._notices = notices or Notices()
-        if notify is not None:
-            self._notices.notify = notify
-        self._retry = retry or Retry()
-        self._patience = patience or Patience()
-        bucket = bucket or TokenBucket()
-        bucket.on_hold = self._notices.hold
-        self._rest = rest or Rest(key, bucket)
-        self._live = LiveCatalogue(
-            self._rest,
-            notices=self._notices,
-            store=default_store() if store is None else store,
-            retry=self._retry,
-            seconds=catalogue_seconds,
-            clock=clock,
-        )
-        self._volumes_lock = threading.Lock()
-        self._volumes: tuple[NetworkVolume, ...] | None = None
-
-    @property
-    def name(self) -> str:
-        """``RunPod``, or where else the calls go."""
-        return api_name()
-
-    @property
-    def notify(self) -> Callable[[str], None]:
-        """Who hears sentences meant for the user."""
-        return self._notices.notify
-
-    @notify.setter
-    def notify(self, hear: Callable[[str], None]) -> None:
-        self._notices.notify = hear
+class RestProvider(Renter):
+    """Rents pods over REST v2; implements ``rpd.values.pod.Provider``. There are no spot pods."""
 
     # --- who pays, and what there is ------------------------------------------------------------------------
 
@@ -93,18 +35,11 @@ class RestProvider:
             self.list()
         return Account(id="")
 
-    def catalogue(self, count: int = 1, *, cuda: tuple[str, ...] = ()) -> Catalogue:
-        """Return what RunPod has for ``count`` GPUs per pod, else (with a notice) what was shipped."""
-        return self._live.ask(Question(count=count, cuda=cuda))
-
     def offers(self, request: PodRequest) -> Sequence[Offer]:
         """Return what to try for ``request``, best first. Raises ImpossibleRequest if it cannot be had this way."""
         if request.spot:
             raise ImpossibleRequest("RunPod's REST v2 rents no spot pods: set spot=False")
-        catalogue = self._live.ask(Question.of(request))
-        if request.storage.network_volume is not None:
-            catalogue = replace(catalogue, volumes=self._network_volumes())
-        return market.offers(request, catalogue)
+        return super().offers(request)
 
     # --- pods -----------------------------------------------------------------------------------------------
 
@@ -163,33 +98,12 @@ class RestProvider:
         except PodNotFound:
             return
 
-    def logs(self, pod_id: str, *, tail: int = 20) -> tuple[str, ...]:
-        """Return the last lines of what the pod's machine did with it. Raises PodNotFound."""
-        return rest_pods.read_logs(self._rest, pod_id, tail)
-
     def datacenters(self) -> frozenset[str]:
         """Return the ids of the data centres that RunPod has. Raises TransientError where it does not say."""
         return self._read(lambda: _read_datacenters(self._rest.get(rest_catalogue.DATACENTERS)))
 
-    def close(self) -> None:
-        """Close the connections."""
-        self._rest.close()
-
-    # --- how ------------------------------------------------------------------------------------------------
-
-    def _read(self, act: Callable[[], T]) -> T:
-        """Call what may be repeated."""
-        return self._retry.call(act)
-
-    def _network_volumes(self) -> tuple[NetworkVolume, ...]:
-        with self._volumes_lock:
-            if self._volumes is None:
-                self._volumes = self._read(lambda: _read_volumes(self._rest.get(rest_catalogue.VOLUMES)))
-            return self._volumes
-
-    def _volume_id(self, request: PodRequest) -> str | None:
-        wanted = request.storage.network_volume
-        return None if wanted is None else market.find_volume(wanted, self._network_volumes()).id
+    def _read_volumes(self) -> tuple[NetworkVolume, ...]:
+        return self._read(lambda: _read_volumes(self._rest.get(rest_catalogue.VOLUMES)))
 
 
 def _read_pod(answer: Any) -> PodInfo:

@@ -7,9 +7,8 @@ from collections.abc import Callable, Sequence
 from typing import Literal, TypeVar
 
 from rpd.errors import ApiRetired
-from rpd.runpod.address import api_name
 from rpd.runpod.catalogue import Catalogue
-from rpd.runpod.notices import Notices
+from rpd.runpod.notices import Notices, Speaker
 from rpd.runpod.pace import Retry, TokenBucket
 from rpd.runpod.provider import RunPodProvider
 from rpd.runpod.reconcile import Patience
@@ -22,7 +21,7 @@ T = TypeVar("T")
 Lifecycle = Literal["sdk", "rest"]
 
 
-class SwitchingProvider:
+class SwitchingProvider(Speaker):
     """Implements ``rpd.values.pod.Provider`` by one of two others; pods made through one are there for the other.
 
     It begins with the SDK (``lifecycle="sdk"``), and goes over to REST v2 for good when GraphQL answers that it is
@@ -41,9 +40,7 @@ class SwitchingProvider:
         bucket: TokenBucket | None = None,
         store: CatalogueStore | None = None,
     ) -> None:
-        self._notices = Notices()
-        if notify is not None:
-            self._notices.notify = notify
+        super().__init__(Notices(), notify)
         bucket = bucket or TokenBucket()
         store = default_store() if store is None else store
         rest = Rest(key, bucket)
@@ -56,20 +53,6 @@ class SwitchingProvider:
         self._lock = threading.Lock()
         self._uses_sdk = lifecycle == "sdk"
         self._retired = False
-
-    @property
-    def name(self) -> str:
-        """``RunPod``, or where else the calls go."""
-        return api_name()
-
-    @property
-    def notify(self) -> Callable[[str], None]:
-        """Who hears sentences meant for the user."""
-        return self._notices.notify
-
-    @notify.setter
-    def notify(self, hear: Callable[[str], None]) -> None:
-        self._notices.notify = hear
 
     def account(self) -> Account:
         """Check the key and return whose it is. Raises AuthError."""

@@ -24,7 +24,8 @@ from rpd.errors import (
     TransientError,
 )
 from rpd.runpod.pace import Retry, TokenBucket
-from rpd.runpod.provider import Patience, RunPodProvider
+from rpd.runpod.provider import RunPodProvider
+from rpd.runpod.reconcile import Patience
 from rpd.values.job import Gpu, Storage
 from rpd.values.pod import Cloud, PodRequest, PodStatus, SshEndpoint
 from tests.runpod.conftest import GPU_FOUND, KEY, Answer, Script, data, errors, html, pod_row, raw, spec

@@ -11,17 +11,14 @@ from contextlib import contextmanager
 from rpd.errors import Interrupted, RpdError
 from rpd.execute.alarms import Alarms
 
-STUCK_SECONDS = 15.0
-"""How long after its time a job that still does not return is spoken of."""
-
 
 class JobClock:
     """Times one call of a job, on the thread that makes it.
 
     A step that can be ended is ended by the function it was begun with. In the job's own code the error is raised
     between two operations of Python, as Ctrl-C is (CPython); code that waits outside of Python (``time.sleep``, a
-    subprocess) meets it when that returns, and ``stuck`` is called meanwhile. With ``again_seconds`` only the job's own
-    code has a time: where it is up in a step, it begins anew.
+    subprocess) meets it when that returns, and ``stuck`` is called after ``patience_seconds`` of that. With
+    ``again_seconds`` only the job's own code has a time: where it is up in a step, it begins anew.
     """
 
     def __init__(
@@ -30,10 +27,12 @@ class JobClock:
         stuck: Callable[[], None] = lambda: None,
         *,
         again_seconds: float | None = None,
+        patience_seconds: float = 15.0,
     ) -> None:
         self._error = error
         self._stuck = stuck
         self._again_seconds = again_seconds
+        self._patience_seconds = patience_seconds
         self._lock = threading.Lock()
         self._thread = 0
         self._alarms = Alarms()
@@ -62,7 +61,7 @@ class JobClock:
         self._cancel()
         self._cancels = [
             self._alarms.set(at, self._ring),
-            self._alarms.set(at + STUCK_SECONDS, self._complain),
+            self._alarms.set(at + self._patience_seconds, self._complain),
         ]
 
     def _cancel(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 
 import pytest
 
@@ -32,94 +33,125 @@ def spin() -> None:
         pass
 
 
+def run(timed: JobClock, act: Callable[[], object], *, seconds: float = 0.05) -> None:
+    """Do ``act`` as a job that has so much time."""
+    with timed.running(Alarms(), time.monotonic() + seconds):
+        act()
+
+
+def pass_time(seconds: float) -> None:
+    """Wait outside of Python."""
+    rung = threading.Event()
+    Alarms().set(time.monotonic() + seconds, rung.set)
+    wait_for(rung)
+
+
 def test_python_that_does_not_return_is_ended() -> None:
     """The error is raised where the code is, with its message."""
-    with pytest.raises(JobTimeout, match="its time is up") as caught, clock().running(Alarms(), soon()):
-        spin()
+    with pytest.raises(JobTimeout, match="its time is up") as caught:
+        run(clock(), spin)
     assert caught.traceback[-1].name == "spin"
 
 
 def test_an_error_that_was_swallowed_comes_again_at_the_end() -> None:
     """A job cannot talk itself out of its time."""
-    swallowed = False
-    with pytest.raises(JobTimeout), clock().running(Alarms(), soon()):
+    swallowed = []
+
+    def swallow() -> None:
         try:
             spin()
         except JobTimeout:
-            swallowed = True
+            swallowed.append(True)
+
+    with pytest.raises(JobTimeout):
+        run(clock(), swallow)
     assert swallowed
 
 
 def test_a_job_in_time_is_left_alone() -> None:
     """Nothing is raised, in it or after it."""
-    with clock().running(Alarms(), time.monotonic() + DEADLINE):
-        pass
+    run(clock(), lambda: None, seconds=DEADLINE)
 
 
 def test_a_step_is_ended_by_its_own_function() -> None:
     """What a step does is not torn apart; it is asked to end, and the error tells why it was."""
-    ended = threading.Event()
-    timed = clock()
-    with pytest.raises(JobTimeout) as caught, timed.running(Alarms(), soon()), timed.step(ended.set):
-        wait_for(ended)
-        raise Interrupted("interrupted")
+    ended, timed = threading.Event(), clock()
+
+    def send() -> None:
+        with timed.step(ended.set):
+            wait_for(ended)
+            raise Interrupted("interrupted")
+
+    with pytest.raises(JobTimeout) as caught:
+        run(timed, send)
     assert isinstance(caught.value.__cause__, Interrupted)
 
 
 def test_a_step_that_cannot_be_ended_comes_to_its_end_and_no_other_begins() -> None:
     """A pull is worth having; whatever comes after it is not done."""
-    timed, alarms = clock(), Alarms()
-    done: list[str] = []
-    with pytest.raises(JobTimeout), timed.running(alarms, soon()):
+    timed, done = clock(), []
+
+    def job() -> None:
         with timed.step():
-            rung = threading.Event()
-            alarms.set(soon(), rung.set)
-            wait_for(rung)
+            pass_time(0.2)
             done.append("first")
         with timed.step():
             done.append("second")
+
+    with pytest.raises(JobTimeout):
+        run(timed, job)
     assert done == ["first"]
 
 
 def test_what_is_shielded_is_not_ended_in_the_middle() -> None:
     """A pod that is being rented or given back is not left half way; the error waits for its end."""
-    timed, alarms = clock(), Alarms()
-    done = []
-    with pytest.raises(JobTimeout), timed.running(alarms, soon()), timed.shielded():
-        rung = threading.Event()
-        alarms.set(soon() + 0.05, rung.set)
-        wait_for(rung)
-        done.append("all of it")
+    timed, done = clock(), []
+
+    def rent() -> None:
+        with timed.shielded():
+            pass_time(0.2)
+            done.append("all of it")
+
+    with pytest.raises(JobTimeout):
+        run(timed, rent)
     assert done == ["all of it"]
 
 
 def test_time_in_steps_may_not_count() -> None:
     """With ``again_seconds`` a long step costs nothing; code of its own does."""
-    timed, alarms = clock(again_seconds=0.05), Alarms()
-    with pytest.raises(JobTimeout) as caught, timed.running(alarms, soon()):
+    timed, done = clock(again_seconds=0.05), []
+
+    def job() -> None:
         with timed.shielded():
-            rung = threading.Event()
-            alarms.set(soon() + 0.1, rung.set)
-            wait_for(rung)
+            pass_time(0.2)
+        with timed.step():
+            done.append("another")
         spin()
+
+    with pytest.raises(JobTimeout) as caught:
+        run(timed, job)
     assert caught.traceback[-1].name == "spin"
+    assert done == ["another"]
 
 
-def test_a_job_that_stays_stuck_is_spoken_of(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_job_that_stays_stuck_is_spoken_of() -> None:
     """Code that waits outside of Python cannot be ended; somebody is told."""
-    monkeypatch.setattr("rpd.execute.clock.STUCK_SECONDS", 0.05)
     told = threading.Event()
-    timed = JobClock(lambda: JobTimeout("up"), told.set)
-    with pytest.raises(JobTimeout), timed.running(Alarms(), soon()):
-        wait_for(told)
+    timed = JobClock(lambda: JobTimeout("up"), told.set, patience_seconds=0.05)
+    with pytest.raises(JobTimeout):
+        run(timed, lambda: wait_for(told))
 
 
 def test_time_can_be_moved() -> None:
     """Time that an earlier process took is gone."""
     timed = clock()
-    with pytest.raises(JobTimeout), timed.running(Alarms(), time.monotonic() + DEADLINE):
+
+    def job() -> None:
         timed.move(soon())
         spin()
+
+    with pytest.raises(JobTimeout):
+        run(timed, job, seconds=DEADLINE)
 
 
 def test_alarms_ring_in_their_order_and_cancelled_ones_not_at_all() -> None:

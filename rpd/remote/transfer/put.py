@@ -102,8 +102,8 @@ def put(
 
     It is unpacked beside ``remote`` and renamed: whole, or as it was before, or gone if the pod dies in the moment of
     the change. Of a tree that was sent before, only files are sent that changed since on either side (names, modes,
-    contents here; sizes, times, inodes there). ``compress`` gzips the stream; None does so once the line turns out to be
-    slow (below 20 MB/s by ``clock``, in seconds). Raises UsageError (``local`` does not exist), TransferError,
+    contents here; sizes, times, inodes there). ``compress`` gzips the stream; None does so once the line turns out to
+    be slow (below 20 MB/s by ``clock``, in seconds). Raises UsageError (``local`` does not exist), TransferError,
     ConnectionLost, PodLost and, after ``interrupt``, Interrupted.
     """
     target = absolute(remote, "written")

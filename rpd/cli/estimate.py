@@ -22,6 +22,7 @@ from rpd.pipeline.money import Prices, make_overrides
 from rpd.pipeline.places import check_datacenters
 from rpd.plan import uses_pod
 from rpd.record import history
+from rpd.runpod.address import EMULATOR
 from rpd.values.duration import format_duration
 from rpd.values.node import Node
 from rpd.values.pod import Offer
@@ -29,7 +30,7 @@ from rpd.values.report import NodeReport, Outcome
 
 _RUNS_READ = 30
 """How many runs back to look."""
-_EMULATOR = "emulator"
+
 _HEAD = ("NODE", "FIRST OFFER", "$/H", "TIME", "EXPECTED", "WORST")
 
 
@@ -83,7 +84,7 @@ class Experience:
 
 def past_reports(runs_path: Path, *, local: bool) -> Iterable[NodeReport]:
     """Yield the reports of the last runs, the newest first; of runs on an emulator only if this is one as well."""
-    runs = [info for info in history.runs(runs_path) if info.far_end.startswith(_EMULATOR) is local]
+    runs = [info for info in history.runs(runs_path) if info.far_end.startswith(EMULATOR) is local]
     for info in runs[:_RUNS_READ]:
         yield from history.reports(Path(info.folder))
 
@@ -99,7 +100,7 @@ def main(config: Config, manager: PluginManager) -> int:
         print("no nodes collected")
         return ExitCode.NOTHING_COLLECTED
     with price_source(config) as source:
-        local = source.name.startswith(_EMULATOR)
+        local = source.name.startswith(EMULATOR)
         experience = Experience(past_reports(config.runs_path, local=local))
         provider = source.provider
         prices = Prices(lambda: provider, make_overrides(config))

@@ -112,7 +112,7 @@ def _follow_on_pod(config: Config, run_id: str, entry: NodeEntry, work: Work, lo
         _say(f"run {run_id} no longer goes on, and no command of {entry.id} runs: rpd resume {run_id}")
         return
     try:
-        with account(config) as provider:
+        with account(config, attach.local_end_of(config.runs_path, entry.id, run=run_id)) as provider:
             target = attach.find(config.runs_path, entry.id, provider, run=run_id)
             remote = attach.open_remote(target, provider)
             _say(f"run {run_id} no longer goes on; following its command on pod {target.pod.id}")

@@ -39,14 +39,14 @@ class Limit:
         except CommandTimeout as error:
             if self.whose is Whose.COMMAND:
                 raise
-            raise self._reached(f"after {error.seconds:.0f} s in: {doing}") from error
+            raise self.reached(f"after {error.seconds:.0f} s in: {doing}") from error
 
     def check(self) -> None:
         """Raise BudgetExceeded or JobTimeout if no time is left."""
         if self.seconds is not None and self.seconds <= 0:
-            raise self._reached("before its next command")
+            raise self.reached("before its next command")
 
-    def _reached(self, where: str) -> BudgetExceeded | JobTimeout:
+    def reached(self, where: str) -> BudgetExceeded | JobTimeout:
         if self.whose is Whose.JOB:
             return JobTimeout(f"the job reached its timeout of {format_duration(self.job_seconds)} {where}")
         return BudgetExceeded(f"the node reached its cap {where}")
@@ -57,6 +57,17 @@ def limit_of(run: NodeRun, own: float | None) -> Limit:
 
     Raises BudgetExceeded, JobTimeout where no time is left.
     """
+    limit = _strictest(run, own)
+    limit.check()
+    return limit
+
+
+def overdue(run: NodeRun) -> BudgetExceeded | JobTimeout:
+    """Return what is wrong with a job that has reached its time in something that has no limit of its own."""
+    return _strictest(run, None).reached("before it had ended")
+
+
+def _strictest(run: NodeRun, own: float | None) -> Limit:
     now = time.monotonic()
     limits = [(own, Whose.COMMAND)] if own is not None else []
     if run.timeout_at is not None:
@@ -66,9 +77,7 @@ def limit_of(run: NodeRun, own: float | None) -> Limit:
     if not limits:
         return Limit()
     seconds, whose = min(limits, key=lambda held: held[0])
-    limit = Limit(seconds=seconds, whose=whose, job_seconds=run.timeouts.job or 0.0)
-    limit.check()
-    return limit
+    return Limit(seconds=seconds, whose=whose, job_seconds=run.timeouts.job or 0.0)
 
 
 @contextmanager

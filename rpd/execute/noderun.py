@@ -7,13 +7,14 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, TypeVar
 
 from rpd.errors import RemoteError, UsageError
+from rpd.execute.clock import JobClock
 from rpd.execute.timeouts import NO_TIMEOUTS, Timeouts
 from rpd.journal.files import NodeFiles
 from rpd.journal.journal import Journal
@@ -98,6 +99,8 @@ class NodeRun:
     """On the monotonic clock: when the node reaches its cap of time or money."""
     timeout_at: float | None = None
     """On the monotonic clock: when the job has taken as long as its mark allows."""
+    clock: JobClock | None = None
+    """Ends the job when its time is up; None while no job runs, or none that has to end."""
     timeouts: Timeouts = NO_TIMEOUTS
     silence: Silence | None = None
     """Watches the command that runs now, if the job wants that."""
@@ -184,6 +187,21 @@ class NodeRun:
         self.recalled_seconds += seconds
         if self.timeout_at is not None:
             self.timeout_at -= seconds
+        if self.clock is not None and self.ends_at is not None:
+            self.clock.move(self.ends_at)
+
+    @property
+    def ends_at(self) -> float | None:
+        """On the monotonic clock: when the job has to end, for whatever reason."""
+        return min((at for at in (self.timeout_at, self.deadline) if at is not None), default=None)
+
+    def shielded(self) -> AbstractContextManager[None]:
+        """Return a context in which no limit of time ends what is done."""
+        return nullcontext() if self.clock is None else self.clock.shielded()
+
+    def timed(self, end: Callable[[], None] | None = None) -> AbstractContextManager[None]:
+        """Return the context of a step that ``end`` ends when the job has to; it raises BudgetExceeded, JobTimeout."""
+        return nullcontext() if self.clock is None else self.clock.step(end)
 
     def forget_past(self) -> None:
         """Do every step anew: the pod on which they were done is gone."""

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from rpd.errors import (
     CommandFailed,
     ConnectionLost,
+    Interrupted,
     MissingArtifact,
     OutOfMemory,
     PodLost,
@@ -28,6 +29,7 @@ from rpd.lease.lease import Lease
 from rpd.remote.commands import is_out_of_memory
 from rpd.remote.periodic import Fetch, PeriodicPull
 from rpd.remote.protocol import Command, Remote
+from rpd.remote.shell import Interrupt
 from rpd.remote.telemetry import LONGEST_BEAT, Monitor
 from rpd.remote.watchdog import USUAL_TERMS, Terms
 from rpd.stop import Stop, StopLevel
@@ -260,8 +262,10 @@ class Pod:
         target = self._path(remote)
 
         def send(_end: StepEnd) -> Staged:
-            self._stop.check()
-            return self._remote_of(run).put(source, target, exclude=exclude, progress=run.transfer_progress)
+            with self._until_stopped(run) as interrupt:
+                return self._remote_of(run).put(
+                    source, target, exclude=exclude, interrupt=interrupt, progress=run.transfer_progress
+                )
 
         weight = "" if run.files is not None else f"  ({run.context.weigh(source, tuple(exclude))})"
         return self._do(
@@ -272,6 +276,21 @@ class Pod:
             keep=asdict,
             recall=lambda held: Staged(**held),
         )
+
+    @contextmanager
+    def _until_stopped(self, run: NodeRun) -> Iterator[Interrupt]:
+        """Yield a request that is made when the run is stopped, or when the time of the job is up."""
+        interrupt = Interrupt()
+        forget = self._stop.listen(lambda level: interrupt.request() if level >= StopLevel.END else None)
+        try:
+            self._stop.check()
+            with run.timed(interrupt.request):
+                yield interrupt
+        except Interrupted:
+            self._stop.check()  # tells by whom
+            raise
+        finally:
+            forget()
 
     def pull(
         self,
@@ -428,7 +447,8 @@ class Pod:
 
     def forward(self, port: int, local_port: int = 0) -> int:
         """Forward a local port (any free one by default) to ``port`` on the pod; return the local port."""
-        return self._remote.forward(port, local_port)
+        with current_run().shielded():
+            return self._remote.forward(port, local_port)
 
     # --- how ----------------------------------------------------------------------------------------------------
 
@@ -466,25 +486,37 @@ class Pod:
         the journal (``recall``), where ``keep`` put the answer. A lost connection is noted on the lease.
         """
         if run.salvaging:
-            return run.replay(salvaged)
+            with run.shielded():
+                return run.replay(salvaged)
         try:
-            self._attend(run)
-            fingerprint = "" if run.files is None else what.fingerprint
-            held = run.recall(what.kind, what.name, what.command, fingerprint, self._lease.name)
-            if held is not None:
-                answer = recall(held)
-            else:
-                with run.step(
-                    what.kind, what.name, what.command, fingerprint, self._lease.name, **what.detail
-                ) as end:
-                    answer = act(end)
-                    if run.files is not None:
-                        end.result = keep(answer)
+            with run.timed():
+                answer = self._recalled_or_done(run, what, act, keep, recall)
         except BaseException as error:
             self._lease.lost = self._lease.lost or isinstance(error, ConnectionLost)
             run.done.append(salvaged)
             raise
         run.done.append(lambda: answer)
+        return answer
+
+    def _recalled_or_done(
+        self,
+        run: NodeRun,
+        what: _What,
+        act: Callable[[StepEnd], T],
+        keep: Callable[[T], Mapping[str, Any]],
+        recall: Callable[[Mapping[str, Any]], T],
+    ) -> T:
+        self._attend(run)
+        fingerprint = "" if run.files is None else what.fingerprint
+        held = run.recall(what.kind, what.name, what.command, fingerprint, self._lease.name)
+        if held is not None:
+            return recall(held)
+        with run.step(
+            what.kind, what.name, what.command, fingerprint, self._lease.name, **what.detail
+        ) as end:
+            answer = act(end)
+            if run.files is not None:
+                end.result = keep(answer)
         return answer
 
 

@@ -38,7 +38,7 @@ class Provision:
             raise DefinitionError("provision", "", "expected a job (its fields go by name: gpu=…)", job)
         wanted = (job or run.node.job).derive(**_with_gpu(changes))
         wanted = wanted.derive(gpu=run.gpu_after_oom(wanted.gpu))
-        with run.phase("provision"):
+        with run.shielded(), run.phase("provision"):
             lease, remote = (
                 _adopted(wanted, run, context)
                 or _recycled(wanted, run, context)
@@ -63,8 +63,9 @@ class Provision:
             lease.failed = True
             raise
         finally:
-            pod.unwatch()
-            _give_back(pod, lease, wanted, current_run(), context)
+            with current_run().shielded():
+                pod.unwatch()
+                _give_back(pod, lease, wanted, current_run(), context)
 
 
 def _rented(job: Job, run: NodeRun, context: RunContext) -> tuple[Lease, Remote]:

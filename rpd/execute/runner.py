@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -16,9 +17,12 @@ from rpd.errors import (
     RpdError,
 )
 from rpd.execute import custody, guard, marks
+from rpd.execute.alarms import Alarms
+from rpd.execute.clock import JobClock
 from rpd.execute.context import RunContext
 from rpd.execute.current import acting_for
 from rpd.execute.ladder import Ladder
+from rpd.execute.limits import overdue
 from rpd.execute.noderun import NodeRun
 from rpd.execute.reporting import amended, attempt_record, node_report
 from rpd.execute.retry import Attempts
@@ -30,6 +34,7 @@ from rpd.journal.files import NodeFiles
 from rpd.journal.journal import FileJournal, NoJournal
 from rpd.remote.watchdog import Terms
 from rpd.stop import StopLevel
+from rpd.values.duration import format_duration
 from rpd.values.node import Node
 from rpd.values.report import (
     AttemptRecord,
@@ -46,6 +51,10 @@ def rpd_run_node(call: Callable[[], object]) -> bool:
     return True
 
 
+SALVAGE_SECONDS = 20.0
+"""How long a job may do something of its own, not on the pod, while it is called once more for what it would pull."""
+
+
 class Runner:
     """Runs the nodes of one run. ``run`` is called by several slots at once."""
 
@@ -53,6 +62,7 @@ class Runner:
         self._context = context
         self._scopes = scopes
         self._ladder = Ladder(context)
+        self._alarms = Alarms()
         hook = context.hook
         self._tells_fixtures = bool(
             hook.rpd_fixture_setup.get_hookimpls() or hook.rpd_fixture_teardown.get_hookimpls()
@@ -208,7 +218,7 @@ class Runner:
         pulled = run.phases.get("pull", 0.0)
         verdict = PASSED
         try:
-            with self._guard():
+            with self._guard(), self._timed(run):
                 self._context.hook.rpd_run_node(node=run.node, call=lambda: function(**arguments))
             run.finish_beside(required=True)
         except BaseException as error:  # noqa: BLE001 - the ladder below names it
@@ -219,22 +229,48 @@ class Runner:
             self._salvage(run, verdict, arguments)
         return marks.apply_xfail(run.node, verdict)
 
+    @contextmanager
+    def _timed(self, run: NodeRun) -> Iterator[None]:
+        """End the job when its time is up. Raises BudgetExceeded, JobTimeout."""
+        if run.ends_at is None:
+            yield
+            return
+        run.clock = JobClock(partial(overdue, run), partial(self._tell_stuck, run))
+        try:
+            with run.clock.running(self._alarms, run.ends_at):
+                yield
+        finally:
+            run.clock = None
+
+    def _tell_stuck(self, run: NodeRun) -> None:
+        grace = format_duration(Terms.of(self._context.config).grace)
+        owned = [lease.pod.id for lease in run.leases if lease.pod is not None and not lease.is_wide]
+        pods = f"; pod {', '.join(owned)} ends itself within {grace}" if owned else ""
+        self._context.hook.rpd_notice(
+            text=f"{run.node.id}: its time is up, but its own code does not return{pods}; Ctrl-C twice ends the run now"
+        )
+
     def _salvage(self, run: NodeRun, verdict: Verdict, arguments: dict[str, Any]) -> None:
         """Fetch what the job would still have pulled: call it again, every finished step answered from memory.
 
         Commands and transfers to the pod do nothing in this second call, and the guard keeps it from reaching
-        anything else; only pulls past the failure are carried out.
+        anything else; only pulls past the failure are carried out. Code that does not come to an end is left.
         """
         if self._context.is_dry or not run.done or self._is_beyond_help(verdict):
             return
         run.salvaging = True
+        run.clock = JobClock(partial(RpdError, "its own code took too long"), again_seconds=SALVAGE_SECONDS)
+        until = time.monotonic() + SALVAGE_SECONDS
         try:
-            with guard.guarded("while the artifacts of a failed job are fetched"):
+            with (
+                guard.guarded("while the artifacts of a failed job are fetched"),
+                run.clock.running(self._alarms, until),
+            ):
                 run.node.definition.function(**arguments)
         except BaseException as error:  # noqa: BLE001 - the node has failed already; this is only told
             run.journal.write("salvage_ended", reason=f"{type(error).__name__}: {error}")
         finally:
-            run.salvaging = False
+            run.salvaging, run.clock = False, None
 
     def _is_beyond_help(self, verdict: Verdict) -> bool:
         return verdict.cause in (Cause.LOST, Cause.INFRA) or self._context.stop.level >= StopLevel.ABANDON
@@ -260,8 +296,8 @@ class Runner:
             run.timeout_at = time.monotonic() + run.timeouts.job
         run.deadline = self._deadline(run)
         for lease in run.leases:
-            if run.deadline is not None and not lease.is_wide:
-                custody.limit(lease, run.deadline, Terms.of(self._context.config))
+            if run.ends_at is not None and not lease.is_wide:
+                custody.limit(lease, run.ends_at, Terms.of(self._context.config))
 
     def _deadline(self, run: NodeRun) -> float | None:
         """Return when the node reaches its cap: its runtime, or its money at the pod's real rate."""

@@ -247,7 +247,8 @@ class Setup:
     def get_unplanned(self, name: str, *, below: FixtureDef | None, owner: Instance | None) -> Any:
         """Return the value of ``name`` for ``getfixturevalue``; warn where that rented a pod nobody had priced."""
         before = len(self.run.leases)
-        value = self.get(name, below=below, owner=owner)
+        with self.run.shielded():
+            value = self.get(name, below=below, owner=owner)
         if isinstance(value, Pod):
             value.join(self.run)
         if name not in self.node.definition.closure.definitions and len(self.run.leases) > before:

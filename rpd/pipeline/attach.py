@@ -20,6 +20,7 @@ from rpd.record import history, lookup
 from rpd.record.lookup import NodeEntry
 from rpd.record.run import RunInfo
 from rpd.remote.session import Place
+from rpd.runpod.address import EMULATOR
 from rpd.values.pod import PodInfo, PodStatus, Provider
 
 if TYPE_CHECKING:
@@ -155,9 +156,21 @@ def node_named(runs_path: Path, wanted: str, run: str = "") -> tuple[RunInfo, No
 
 
 def local_end_of(runs_path: Path, wanted: str, *, run: str = "") -> LocalEnd | None:
-    """Return the emulator on which the pod that ``wanted`` means lives: that of a ``--local`` run which goes on."""
+    """Return the emulator on which the pod that ``wanted`` means lives: that of a ``--local`` run which goes on.
+
+    None stands for a pod elsewhere. Raises RpdError where the run is over and the emulator went with it.
+    """
     try:
-        folder = Path(node_named(runs_path, wanted, run)[0].folder)
+        info = node_named(runs_path, wanted, run)[0]
+        folder = Path(info.folder)
+        if (
+            info.far_end.startswith(EMULATOR)
+            and local_end.ADDRESS not in os.environ
+            and not is_driven(folder)
+        ):
+            raise RpdError(
+                f"run {info.id} was local and no longer goes on: its emulator ended, and the pods with it"
+            )
     except UsageError:
         known = pods.claims(runs_path).items()
         folders = [claim.folder for name, claim in known if wanted in (name, claim.pod_id)]

@@ -12,7 +12,7 @@ import hashlib
 import os
 import stat
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
@@ -24,7 +24,8 @@ from rpd.project.gitindex import git_folder, tracked_files
 NEVER_STAGED = frozenset({".git", "rpd-runs", ".rpd_cache", ".venv", "__pycache__"})
 """Names that are left out wherever they are."""
 
-_BLOCK = 1 << 20
+RULE_FILES = (".gitignore", ".rpdignore")
+"""Files of rules in a folder; what a later one says counts more."""
 
 
 class Kind(StrEnum):
@@ -39,17 +40,24 @@ class Kind(StrEnum):
 class StagedFile:
     """One path to be sent: ``name`` is relative with ``/``, ``mode`` its permission bits, ``size`` in bytes.
 
+    ``place`` is where it lies here.
+
     ``stamp`` changes whenever the file does (times in ns, inode); it says nothing on another machine.
     """
 
     name: str
-    path: Path
+    place: str
     kind: Kind
     mode: int
     size: int = 0
     target: str = ""
     mtime: int = 0
     stamp: tuple[int, ...] = ()
+
+    @property
+    def path(self) -> Path:
+        """Where it lies here."""
+        return Path(self.place)
 
 
 def staged_files(root: Path, exclude: Sequence[str] = ()) -> list[StagedFile]:
@@ -62,13 +70,15 @@ def staged_files(root: Path, exclude: Sequence[str] = ()) -> list[StagedFile]:
         where = f" (relative to {Path.cwd()})" if not root.is_absolute() else ""
         raise UsageError(f"local path {root} does not exist{where}")
     if not root.is_dir():
-        return [_staged(root.name, root)]
+        # A link that is named itself means what it leads to.
+        return [_staged(root.name, str(root), root.stat())]
     repository = _repository(root)
     outer = _outer_rules(root, repository) if repository else ()
     last = (_Rules(base="", spec=GitIgnoreSpec.from_lines(exclude), is_git=False),) if exclude else ()
     tracked = _tracked(root, repository) if repository else frozenset()
-    walk = _walk(root, "", (*outer, *_own_rules(root, "")), last, tracked)
-    return sorted(walk, key=lambda file: file.name.split("/"))
+    walk = _Walk(last, tracked)
+    walk.folder(str(root), "", outer)
+    return sorted(walk.found, key=lambda file: file.name.split("/"))
 
 
 def tree_digest(entries: Iterable[tuple[StagedFile, str]]) -> str:
@@ -123,40 +133,46 @@ def _ignored(rules: Sequence[_Rules], name: str, *, is_tracked: bool) -> bool:
     return False
 
 
-def _walk(
-    folder: Path, prefix: str, rules: tuple[_Rules, ...], last: tuple[_Rules, ...], tracked: frozenset[str]
-) -> Iterator[StagedFile]:
-    with os.scandir(folder) as entries:
+@dataclass(slots=True)
+class _Walk:
+    """One walk over a tree: what git tracks in it, rules with the last word, and what was found so far.
+
+    Paths are strings here: there may be thousands, and making a Path takes longer than looking at the file.
+    """
+
+    last: tuple[_Rules, ...]
+    tracked: frozenset[str]
+    found: list[StagedFile] = field(default_factory=list)
+
+    def folder(self, place: str, prefix: str, rules: tuple[_Rules, ...]) -> None:
+        """Add what is staged of the folder at ``place``, whose entries are called ``prefix`` and their name."""
+        with os.scandir(place) as scanned:
+            entries = [entry for entry in scanned if entry.name not in NEVER_STAGED]
+        if any(entry.name in RULE_FILES for entry in entries):
+            rules = (*rules, *_own_rules(Path(place), prefix))
+        asked_rules = (*rules, *self.last)
         for entry in entries:
-            if entry.name in NEVER_STAGED:
-                continue
             is_folder = entry.is_dir(follow_symlinks=False)
             name = prefix + entry.name
             asked = f"{name}/" if is_folder else name
-            if _ignored((*rules, *last), asked, is_tracked=asked in tracked):
+            if asked_rules and _ignored(asked_rules, asked, is_tracked=asked in self.tracked):
                 continue
             if not (is_folder or entry.is_file(follow_symlinks=False) or entry.is_symlink()):
                 continue
-            path = Path(entry.path)
-            yield _staged(name, path, entry.stat(follow_symlinks=False))
+            self.found.append(_staged(name, entry.path, entry.stat(follow_symlinks=False)))
             if is_folder:
-                yield from _walk(path, asked, (*rules, *_own_rules(path, asked)), last, tracked)
+                self.folder(entry.path, asked, rules)
 
 
-def _staged(name: str, path: Path, known: os.stat_result | None = None) -> StagedFile:
-    status = path.lstat() if known is None else known
-    is_link = stat.S_ISLNK(status.st_mode)
-    if is_link and known is None:
-        # A link that is named itself means what it leads to.
-        status, is_link = path.stat(), False
-    is_folder = stat.S_ISDIR(status.st_mode)
+def _staged(name: str, place: str, status: os.stat_result) -> StagedFile:
+    is_link, is_folder = stat.S_ISLNK(status.st_mode), stat.S_ISDIR(status.st_mode)
     return StagedFile(
         name=name,
-        path=path,
+        place=place,
         kind=Kind.LINK if is_link else Kind.FOLDER if is_folder else Kind.FILE,
-        mode=0o777 if is_link else stat.S_IMODE(status.st_mode) & 0o777,
+        mode=0o777 if is_link else status.st_mode & 0o777,
         size=0 if is_link or is_folder else status.st_size,
-        target=str(path.readlink()) if is_link else "",
+        target=os.readlink(place) if is_link else "",  # noqa: PTH115
         mtime=int(status.st_mtime),
         # A folder's times change with ignored files in it; its names are listed anyway.
         stamp=() if is_folder else (status.st_mtime_ns, status.st_ctime_ns, status.st_ino),
@@ -164,7 +180,7 @@ def _staged(name: str, path: Path, known: os.stat_result | None = None) -> Stage
 
 
 def _own_rules(folder: Path, base: str, above: str = "") -> tuple[_Rules, ...]:
-    found = ((_read_rules(folder / name), name == ".gitignore") for name in (".gitignore", ".rpdignore"))
+    found = ((_read_rules(folder / name), name == ".gitignore") for name in RULE_FILES)
     return tuple(
         _Rules(base=base, spec=spec, above=above, is_git=is_git) for spec, is_git in found if spec is not None
     )

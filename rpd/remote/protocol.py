@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from rpd.remote.shell import Interrupt
 from rpd.values.step import Completed, Pulled, Staged
 
 Output = Callable[[bytes], None]
@@ -71,9 +72,18 @@ class Remote(Protocol):
         ...
 
     def put(
-        self, local: Path, remote: str, *, exclude: Sequence[str] = (), progress: Progress | None = None
+        self,
+        local: Path,
+        remote: str,
+        *,
+        exclude: Sequence[str] = (),
+        interrupt: Interrupt | None = None,
+        progress: Progress | None = None,
     ) -> Staged:
-        """Send a folder or file so that ``remote`` is whole or not there at all. Raises TransferError."""
+        """Send a folder or file so that ``remote`` is whole or not there at all.
+
+        Raises TransferError, and Interrupted once ``interrupt`` is requested.
+        """
         ...
 
     def pull(
@@ -123,7 +133,7 @@ class Remote(Protocol):
     def interrupt(self) -> None:
         """Ask a running ``run`` to end its command (SIGTERM, grace, SIGKILL) and raise Interrupted; from any thread.
 
-        A running ``put`` is given up likewise. With neither running, the next one is met by it.
+        With none running, the next one is met by it.
         """
         ...
 

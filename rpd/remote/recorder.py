@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rpd.errors import ConnectionLost, UsageError
 from rpd.remote.protocol import Command, Feed, Output, Progress, Remote
+from rpd.remote.shell import Interrupt
 from rpd.values.pod import SshEndpoint
 from rpd.values.step import Completed, Pulled, Staged
 
@@ -29,6 +30,7 @@ class RecorderRemote:
         remote: str,
         *,
         exclude: Sequence[str] = (),  # noqa: ARG002
+        interrupt: Interrupt | None = None,  # noqa: ARG002
         progress: Progress | None = None,  # noqa: ARG002
     ) -> Staged:
         """Check that ``local`` is there. Raises UsageError."""

@@ -9,6 +9,9 @@ from rpd.errors import UsageError
 
 DEFAULT_URL = "https://api.runpod.io"
 
+EMULATOR = "emulator"
+"""How the name of a far end on this machine begins."""
+
 
 def api_url() -> str:
     """Return where the SDK sends its calls, without ``/graphql``; it reads the variable at each call."""
@@ -20,7 +23,7 @@ def api_name() -> str:
     url = api_url()
     if url == DEFAULT_URL:
         return "RunPod"
-    return f"emulator at {url}" if is_local(url) else url
+    return f"{EMULATOR} at {url}" if is_local(url) else url
 
 
 def what_to_check() -> str:

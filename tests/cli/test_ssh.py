@@ -68,6 +68,34 @@ def kept(project: Project) -> RunResult:
     return result
 
 
+LOCAL = """
+import rpd
+
+@rpd.job(gpu=rpd.Gpu("NVIDIA RTX A4000"), budget=rpd.Budget(cost_cap_usd=1))
+def waiting(pod):
+    pod.run("mkdir -p inside; cd inside; echo begun; while [ ! -e go ]; do sleep 0.1; done; echo ended")
+"""
+
+
+def test_a_local_run_is_reached_from_another_terminal(tmp_path: Path) -> None:
+    """Its emulator is found by the run folder, without a key; once it is over, that is said."""
+    project = Project(tmp_path)
+    project.write({"rpd.toml": "", "deploy_a.py": LOCAL})
+    alone = {"RUNPOD_API_BASE_URL": None, "RUNPOD_API_KEY": None}
+    running = project.rpd.start(tmp_path, "--local", env=alone)
+    logs = tmp_path / "rpd-runs"
+    wait_until(
+        lambda: any("begun" in path.read_text() for path in logs.glob("*/*/output.log")), what="the command"
+    )
+    reached = project.command("ssh", "waiting", "--", "touch inside/go; pwd", env=alone)
+    assert (reached.exit_code, reached.out) == (0, "/workspace\n"), reached.err
+    assert running.finish().exit_code == 0
+    assert list(logs.glob("*/.emulator.json")) == []
+    late = project.command("ssh", "waiting", "--", "true", env=alone)
+    assert late.exit_code == 1
+    assert "its emulator ended, and the pods with it" in late.err
+
+
 def test_a_command_stands_where_the_job_stood(project: Project, kept: RunResult) -> None:
     """A command has the job's folder, its environment and PID 1's, and its secrets where they are here too."""
     script = 'pwd; echo "$RPD_NODE $RPD_ATTEMPT"; echo "${RUNPOD_POD_ID:+id}"; echo "<$TOKEN>"; echo no >&2; exit 7'

@@ -73,14 +73,15 @@ class SshRemote:
         return commands.run(self._shell, command, output, self._interrupt)
 
     def put(
-        self, local: Path, remote: str, *, exclude: Sequence[str] = (), progress: Progress | None = None
+        self,
+        local: Path,
+        remote: str,
+        *,
+        exclude: Sequence[str] = (),
+        interrupt: Interrupt | None = None,
+        progress: Progress | None = None,
     ) -> Staged:
-        try:
-            return put(
-                self._shell, local, remote, exclude=exclude, interrupt=self._interrupt, progress=progress
-            )
-        finally:
-            self._interrupt.clear()
+        return put(self._shell, local, remote, exclude=exclude, interrupt=interrupt, progress=progress)
 
     def pull(
         self,

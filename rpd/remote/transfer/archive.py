@@ -5,9 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import tarfile
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from rpd.errors import TransferError
@@ -15,6 +14,7 @@ from rpd.project.ignore import Kind, StagedFile, tree_digest
 from rpd.remote.protocol import Progress
 from rpd.remote.transfer import delta
 from rpd.remote.transfer.pace import Pace
+from rpd.remote.transfer.paths import nul_ended
 
 _CHUNK = 1 << 20
 _TREE, _END = "tree", "end"
@@ -28,19 +28,20 @@ class Archive:
         local: Path,
         files: Sequence[StagedFile],
         stamp: str = "",
-        kept: Mapping[str, str] = MappingProxyType({}),
+        change: delta.Change = delta.NOTHING_KEPT,
         progress: Progress | None = None,
         pace: Pace | None = None,
     ) -> None:
         self._local = local
         self._list = files
         self._stamp = stamp
-        self._kept = kept
+        self._change = change
+        self._kept = change.kept
         self._progress = progress
         self._pace = pace
         self._contents: list[tuple[StagedFile, str]] = []
         self._done = 0
-        self._total = sum(file.size for file in files if file.name not in kept)
+        self._total = sum(file.size for file in files if file.name not in change.kept)
 
     def about(self) -> dict[str, Any]:
         """Return digest, number of files and bytes of the tree, once all its blocks were taken."""
@@ -62,7 +63,8 @@ class Archive:
         else:
             yield from self._member_blocks(_TREE, self._list[0])
         if self._kept:
-            yield from _small_file("keep", "".join(f"./{name}\0" for name in self._kept))
+            yield from _small_file("drop", nul_ended(self._change.dropped))
+            yield from _small_file("count", str(len(self._list) + 1))
             yield from _small_file("folders", b"".join(self._folders()))
         if self._stamp:
             yield from _small_file("note", f"{self._stamp}\n{json.dumps(self.about())}\n")
@@ -101,7 +103,7 @@ class Archive:
         digest = hashlib.sha256()
         left = file.size
         try:
-            with file.path.open("rb", buffering=0) as source:
+            with open(file.place, "rb", buffering=0) as source:  # noqa: PTH123 - thousands of files: pathlib is slow
                 while block := source.read(min(_CHUNK, left + 1)):
                     left -= len(block)
                     if left < 0:
@@ -110,10 +112,10 @@ class Archive:
                     self._passed(block)
                     yield block
         except OSError as error:
-            raise TransferError(f"{file.path} cannot be read: {error.strerror}") from error
+            raise TransferError(f"{file.place} cannot be read: {error.strerror}") from error
         if left:
             raise TransferError(
-                f"{file.path} changed while it was being sent; send it again when it is at rest"
+                f"{file.place} changed while it was being sent; send it again when it is at rest"
             )
         yield bytes(-file.size % tarfile.BLOCKSIZE)
         return digest.hexdigest()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import json
+import stat
 import tarfile
 import zlib
 from collections.abc import Mapping, Sequence
@@ -69,7 +70,7 @@ class Sent:
 
 
 def sent_list(contents: Sequence[tuple[StagedFile, str]]) -> bytes:
-    """Return the list of the files in a tree with the sha256 of each, for ``kept_files`` another time."""
+    """Return the list of the files in a tree with the sha256 of each, for ``change_of`` another time."""
     rows = [
         (file.name, file.mode, file.size, sha256, file.stamp)
         for file, sha256 in contents
@@ -78,8 +79,22 @@ def sent_list(contents: Sequence[tuple[StagedFile, str]]) -> bytes:
     return zlib.compress(json.dumps(rows, separators=(",", ":")).encode("ascii"), 1)
 
 
-def kept_files(archive: bytes, target: str, files: Sequence[StagedFile]) -> dict[str, str]:
-    """Return the files that need not be sent again, name to sha256, by the lists in ``archive`` (what CHECK printed).
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """What makes the tree on the pod the one here, beside what is sent.
+
+    ``kept`` need not be sent again (name to sha256); ``dropped`` has to go, be it for good or to make room.
+    """
+
+    kept: Mapping[str, str]
+    dropped: Sequence[str] = ()
+
+
+NOTHING_KEPT = Change(kept={})
+
+
+def change_of(archive: bytes, target: str, files: Sequence[StagedFile]) -> Change:
+    """Return how the tree on the pod becomes the one of ``files``, by the lists in ``archive`` (what CHECK printed).
 
     Files here are read only where their stamp is another than it was. Lists that make no sense keep nothing.
     """
@@ -87,20 +102,32 @@ def kept_files(archive: bytes, target: str, files: Sequence[StagedFile]) -> dict
         lists = _members(archive)
         sent = _read_sent(lists.pop("list"))
         before = read_state(lists.pop("state"), target)
-        now = (
-            read_state(lists.popitem()[1], target) if lists else before
-        )  # not sent: nothing has changed there
+        # A state that was not sent is as it was.
+        now = read_state(lists.popitem()[1], target) if lists else before
+        kept = {
+            file.name: sent[file.name].sha256
+            for file in files
+            if file.kind is Kind.FILE
+            and file.name in sent
+            and now.get(file.name) is not None
+            and now[file.name] == before.get(file.name)
+            and _is_same(file, sent[file.name])
+        }
+        folders = {file.name for file in files if file.kind is Kind.FOLDER}
+        dropped = [
+            name
+            for name, facts in now.items()
+            if name and name not in kept and not (name in folders and _is_folder(facts))
+        ]
     except (OSError, ValueError, KeyError, TypeError, EOFError, zlib.error, tarfile.TarError):
-        return {}
-    return {
-        file.name: sent[file.name].sha256
-        for file in files
-        if file.kind is Kind.FILE
-        and file.name in sent
-        and now.get(file.name) is not None
-        and now[file.name] == before.get(file.name)
-        and _is_same(file, sent[file.name])
-    }
+        return NOTHING_KEPT
+    return Change(kept=kept, dropped=dropped)
+
+
+def _is_folder(facts: str) -> bool:
+    """Whether the facts, of either kind of find, are those of a folder."""
+    kind = facts.partition(" ")[0]
+    return kind == "d" or (len(kind) > 1 and stat.S_ISDIR(int(kind, 16)))
 
 
 def _is_same(file: StagedFile, sent: Sent) -> bool:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import posixpath
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rpd.errors import TransferError
@@ -30,8 +30,9 @@ from rpd.remote.transfer.paths import absolute
 from rpd.remote.transfer.patience import SHORT_SECONDS, STALL_SECONDS
 from rpd.values.step import Staged
 
-# $1 target, $2 its folder, $3 gzip or nothing, $4 name of the tree's notes. Where the stream says so (keep), files are
-# taken over from the tree that is there; exit code 3 means that they cannot be. What was there is moved aside.
+# $1 target, $2 its folder, $3 gzip or nothing, $4 name of the tree's notes. Where the stream holds no whole tree but
+# what is other in it (drop, folders, count), the tree that is there is moved aside, changed there, and moved back; exit
+# code 3 means that it could not be. Else what was there is moved aside for the new one.
 RECEIVE = (
     delta.STATE
     + r"""
@@ -39,12 +40,15 @@ _rpd_temp= _rpd_new=
 _rpd_clear() { rm -rf -- "$_rpd_temp" "$_rpd_new"; }
 _rpd_fail() { echo "$1" >&2; _rpd_clear; exit "${2:-1}"; }
 _rpd_target=$1 _rpd_notes=${HOME:-/root}/.rpd/staged _rpd_name=$4
-_rpd_keep() {
-  _rpd_how=-l
-  ln -- "$_rpd_temp/end" "$_rpd_temp/linked" 2>/dev/null || _rpd_how=-p
-  (cd -- "$_rpd_target" && xargs -0 sh -c '_rpd_how=$1 _rpd_into=$2; shift 2
-    exec cp "$_rpd_how" --parents -- "$@" "$_rpd_into"' sh "$_rpd_how" "$_rpd_temp/tree" <"$_rpd_temp/keep") &&
-  tar -x -p -o -f "$_rpd_temp/folders" -C "$_rpd_temp/tree"
+_rpd_change() {
+  # What is begun here is soon over, and better whole than stopped.
+  trap '' HUP INT TERM
+  mv -- "$_rpd_target" "$_rpd_temp/old" && (cd -- "$_rpd_temp/old" && xargs -0 rm -rf -- <"$_rpd_temp/drop") &&
+  { cp -a -l -- "$_rpd_temp/tree/." "$_rpd_temp/old" 2>/dev/null || cp -a -- "$_rpd_temp/tree/." "$_rpd_temp/old"; } &&
+  tar -x -p -o -f "$_rpd_temp/folders" -C "$_rpd_temp/old" &&
+  [ "$(($(find "$_rpd_temp/old" -print0 | tr -cd '\000' | wc -c)))" = "$(cat "$_rpd_temp/count")" ] &&
+  # Before anybody looks: a link less is a change to what both have in common.
+  rm -rf -- "$_rpd_temp/tree" && mv -- "$_rpd_temp/old" "$_rpd_temp/tree"
 }
 _rpd_note() {
   [ -e "$_rpd_temp/list" ] && mkdir -p "$_rpd_notes" && _rpd_new=$(mktemp -d "$_rpd_notes/.new.XXXXXX") || return 0
@@ -64,7 +68,7 @@ _rpd_temp=$(mktemp -d -- "$2/.rpd-put.XXXXXX") || exit 1
 trap '_rpd_clear; exit 1' HUP INT TERM
 tar -x -p -o $3 -f - -C "$_rpd_temp" || _rpd_fail "tar could not write it"
 [ -e "$_rpd_temp/end" ] || _rpd_fail "the stream ended early"
-if [ -e "$_rpd_temp/keep" ]; then _rpd_keep || _rpd_fail "nothing can be kept" 3; fi
+if [ -e "$_rpd_temp/drop" ]; then _rpd_change || _rpd_fail "nothing can be kept" 3; fi
 _rpd_tree=$_rpd_temp/tree
 if [ -d "$_rpd_tree" ] || [ -d "$1" ]; then
   if [ -e "$1" ] || [ -L "$1" ]; then mv -f -- "$1" "$_rpd_temp/old" || _rpd_fail "what is there cannot be replaced"; fi
@@ -75,8 +79,6 @@ if [ -d "$_rpd_tree" ] || [ -d "$1" ]; then
 else
   mv -f -- "$_rpd_tree" "$1" || _rpd_fail "it could not be renamed into place"
 fi
-# First the old tree goes: a link less is a change to what both have in common.
-rm -rf -- "$_rpd_temp/old"
 _rpd_note
 _rpd_clear
 exit 0
@@ -96,12 +98,13 @@ def put(
     progress: Progress | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Staged:
-    """Send what is staged of ``local`` (see ``execute.ignore``) so that ``remote`` (absolute) is exactly that.
+    """Send what is staged of ``local`` (see ``project.ignore``) so that ``remote`` (absolute) is exactly that.
 
-    It is unpacked beside ``remote`` and renamed: whole, or as it was before. Of a tree that was sent before, only files
-    are sent that changed since on either side (names, modes, contents here; sizes, times, inodes there). ``compress``
-    gzips the stream; None does so once the line turns out to be slow (below 20 MB/s by ``clock``, in seconds). Raises
-    UsageError (``local`` does not exist), TransferError, ConnectionLost, PodLost and, after ``interrupt``, Interrupted.
+    It is unpacked beside ``remote`` and renamed: whole, or as it was before, or gone if the pod dies in the moment of
+    the change. Of a tree that was sent before, only files are sent that changed since on either side (names, modes,
+    contents here; sizes, times, inodes there). ``compress`` gzips the stream; None does so once the line turns out to
+    be slow (below 20 MB/s by ``clock``, in seconds). Raises UsageError (``local`` does not exist), TransferError,
+    ConnectionLost, PodLost and, after ``interrupt``, Interrupted.
     """
     target = absolute(remote, "written")
     files = staged_files(local, exclude)
@@ -145,24 +148,24 @@ class _Sending:
         word, _, rest = known.stdout.partition(b"\n")
         if word == b"SAME":
             return Staged(remote=self._target, **json.loads(rest))
-        kept = {}
+        change = delta.NOTHING_KEPT
         if word == b"OTHER" and self._local.is_dir():
-            kept = delta.kept_files(rest, self._target, self._files)
-        return (self._send(kept) if kept else None) or self._send({}) or self._refused()
+            change = delta.change_of(rest, self._target, self._files)
+        return (self._send(change) if change.kept else None) or self._send() or self._refused()
 
     def _refused(self) -> Staged:
         raise TransferError(f"{self._local} could not be sent to {self._target}: the pod kept nothing of it")
 
-    def _send(self, kept: Mapping[str, str]) -> Staged | None:
-        """Send all but ``kept``; return None if the pod cannot keep that."""
-        archive = Archive(self._local, self._files, self._stamp, kept, self._progress, self.pace)
+    def _send(self, change: delta.Change = delta.NOTHING_KEPT) -> Staged | None:
+        """Send all but what ``change`` keeps; return None if the pod cannot keep that."""
+        archive = Archive(self._local, self._files, self._stamp, change, self._progress, self.pace)
         try:
             ended = self._stream(archive)
         except SlowLine:
             self.compress, self.pace = True, None
-            archive = Archive(self._local, self._files, self._stamp, kept, self._progress)
+            archive = Archive(self._local, self._files, self._stamp, change, self._progress)
             ended = self._stream(archive)
-        if ended.exit_code == _NOTHING_KEPT and kept:
+        if ended.exit_code == _NOTHING_KEPT and change.kept:
             return None
         if ended.exit_code:
             raise TransferError(f"{self._local} could not be sent to {self._target}: {ended.reason}")

@@ -172,6 +172,17 @@ def test_a_cut_in_a_change_is_mended(remote: SshRemote, machine: Machine, tree: 
     wait_until(lambda: len(list(machine.files.iterdir())) == 1, what="the end of the half tree")
 
 
+def test_what_turns_up_while_changes_are_sent_is_not_kept(
+    remote: SshRemote, machine: Machine, tree: Path
+) -> None:
+    """A file that nobody knew of when the change was worked out: the tree is what was sent all the same."""
+    target = machine.files / "t"
+    send(remote, tree, target)
+    (tree / "new").write_bytes(b"new")
+    put(remote._shell, tree, str(target), progress=Sent((target / "sub/late").touch))
+    assert picture(target) == picture(tree)
+
+
 def test_a_soft_tree_is_compressed_on_a_slow_line(
     remote: SshRemote, machine: Machine, tmp_path: Path
 ) -> None:

@@ -1,0 +1,167 @@
+"""The clock of a job: what ends when its time is up, and what does not."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+
+from rpd.errors import Interrupted, JobTimeout
+from rpd.execute.alarms import Alarms
+from rpd.execute.clock import JobClock
+from tests.waiting import DEADLINE
+
+
+def clock(**settings: float) -> JobClock:
+    return JobClock(lambda: JobTimeout("its time is up"), **settings)  # type: ignore[arg-type]
+
+
+def soon() -> float:
+    return time.monotonic() + 0.05
+
+
+def wait_for(condition: threading.Event) -> None:
+    assert condition.wait(DEADLINE)
+
+
+def spin() -> None:
+    """Do something in Python until an error comes."""
+    until = time.monotonic() + DEADLINE
+    while time.monotonic() < until:
+        pass
+
+
+def run(timed: JobClock, act: Callable[[], object], *, seconds: float = 0.05) -> None:
+    """Do ``act`` as a job that has so much time."""
+    with timed.running(Alarms(), time.monotonic() + seconds):
+        act()
+
+
+def pass_time(seconds: float) -> None:
+    """Wait outside of Python."""
+    rung = threading.Event()
+    Alarms().set(time.monotonic() + seconds, rung.set)
+    wait_for(rung)
+
+
+def test_python_that_does_not_return_is_ended() -> None:
+    """The error is raised where the code is, with its message."""
+    with pytest.raises(JobTimeout, match="its time is up") as caught:
+        run(clock(), spin)
+    assert caught.traceback[-1].name == "spin"
+
+
+def test_an_error_that_was_swallowed_comes_again_at_the_end() -> None:
+    """A job cannot talk itself out of its time."""
+    swallowed = []
+
+    def swallow() -> None:
+        try:
+            spin()
+        except JobTimeout:
+            swallowed.append(True)
+
+    with pytest.raises(JobTimeout):
+        run(clock(), swallow)
+    assert swallowed
+
+
+def test_a_job_in_time_is_left_alone() -> None:
+    """Nothing is raised, in it or after it."""
+    run(clock(), lambda: None, seconds=DEADLINE)
+
+
+def test_a_step_is_ended_by_its_own_function() -> None:
+    """What a step does is not torn apart; it is asked to end, and the error tells why it was."""
+    ended, timed = threading.Event(), clock()
+
+    def send() -> None:
+        with timed.step(ended.set):
+            wait_for(ended)
+            raise Interrupted("interrupted")
+
+    with pytest.raises(JobTimeout) as caught:
+        run(timed, send)
+    assert isinstance(caught.value.__cause__, Interrupted)
+
+
+def test_a_step_that_cannot_be_ended_comes_to_its_end_and_no_other_begins() -> None:
+    """A pull is worth having; whatever comes after it is not done."""
+    timed, done = clock(), []
+
+    def job() -> None:
+        with timed.step():
+            pass_time(0.2)
+            done.append("first")
+        with timed.step():
+            done.append("second")
+
+    with pytest.raises(JobTimeout):
+        run(timed, job)
+    assert done == ["first"]
+
+
+def test_what_is_shielded_is_not_ended_in_the_middle() -> None:
+    """A pod that is being rented or given back is not left half way; the error waits for its end."""
+    timed, done = clock(), []
+
+    def rent() -> None:
+        with timed.shielded():
+            pass_time(0.2)
+            done.append("all of it")
+
+    with pytest.raises(JobTimeout):
+        run(timed, rent)
+    assert done == ["all of it"]
+
+
+def test_time_in_steps_may_not_count() -> None:
+    """With ``again_seconds`` a long step costs nothing; code of its own does."""
+    timed, done = clock(again_seconds=0.05), []
+
+    def job() -> None:
+        with timed.shielded():
+            pass_time(0.2)
+        with timed.step():
+            done.append("another")
+        spin()
+
+    with pytest.raises(JobTimeout) as caught:
+        run(timed, job)
+    assert caught.traceback[-1].name == "spin"
+    assert done == ["another"]
+
+
+def test_a_job_that_stays_stuck_is_spoken_of() -> None:
+    """Code that waits outside of Python cannot be ended; somebody is told."""
+    told = threading.Event()
+    timed = JobClock(lambda: JobTimeout("up"), told.set, patience_seconds=0.05)
+    with pytest.raises(JobTimeout):
+        run(timed, lambda: wait_for(told))
+
+
+def test_time_can_be_moved() -> None:
+    """Time that an earlier process took is gone."""
+    timed = clock()
+
+    def job() -> None:
+        timed.move(soon())
+        spin()
+
+    with pytest.raises(JobTimeout):
+        run(timed, job, seconds=DEADLINE)
+
+
+def test_alarms_ring_in_their_order_and_cancelled_ones_not_at_all() -> None:
+    """Whatever the order they were set in."""
+    alarms, rung, all_rung = Alarms(), [], threading.Event()
+    now = time.monotonic()
+    alarms.set(now + 0.10, all_rung.set)
+    alarms.set(now + 0.08, lambda: rung.append("second"))
+    cancel = alarms.set(now + 0.04, lambda: rung.append("never"))
+    alarms.set(now + 0.06, lambda: rung.append("first"))
+    cancel()
+    wait_for(all_rung)
+    assert rung == ["first", "second"]

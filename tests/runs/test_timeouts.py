@@ -1,0 +1,84 @@
+"""Jobs whose time is up in something that is no command."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+from rpd.emulator.launch import Launched
+from rpd.testing import RpdRun
+from rpd.values.report import Cause, Outcome
+from tests.runs.conftest import run_dir_of
+from tests.waiting import DEADLINE, wait_until
+
+Project = Callable[[dict[str, str]], Path]
+
+JOBS = """
+import time
+from pathlib import Path
+import rpd
+
+job = rpd.job(gpu=rpd.Gpu("NVIDIA RTX A4000"), budget=rpd.Budget(cost_cap_usd=1))
+
+def make_big(folder: Path) -> Path:
+    '''Return a file that takes seconds to be sent, and none to be made.'''
+    with open(folder / "big", "wb") as file:
+        file.truncate(2 << 30)
+    return folder / "big"
+
+@job
+@rpd.mark.timeout("1s")
+def looping(pod, run_dir):
+    pod.run("echo kept > result")
+    if (run_dir / "once").exists():
+        return pod.pull("result")
+    (run_dir / "once").touch()
+    while True:
+        time.sleep(0.01)
+
+@job
+@rpd.mark.timeout("1s")
+def sending(pod, run_dir):
+    pod.put(make_big(run_dir), "big")
+
+@job
+def sending_on(pod, run_dir):
+    pod.put(make_big(run_dir), "big")
+"""
+
+
+def test_a_job_is_ended_in_its_own_code_and_in_a_transfer(
+    rpd: RpdRun, project: Project, emulator: Launched
+) -> None:
+    """The cause is the timeout, what was still to be pulled is pulled, and no pod stays."""
+    folder = project({"deploy_a.py": JOBS})
+    result = rpd(folder, "-n", "2", "--deselect", "deploy_a.py::sending_on")
+    assert result.exit_code == 1, result.out + result.err
+    for name in ("looping", "sending"):
+        told = result.report(name).result
+        assert (told.outcome, told.cause) == (Outcome.FAILED, Cause.TIMEOUT)
+        assert "the job reached its timeout of 1.00s" in told.reason
+    looping = result.report("looping")
+    assert (Path(looping.folder) / "artifacts/result").read_text() == "kept\n"
+    assert emulator.pods() == []
+
+
+def test_a_transfer_is_given_up_when_the_run_is_interrupted(
+    rpd: RpdRun, project: Project, emulator: Launched
+) -> None:
+    """Nobody waits for the end of what is being sent."""
+    folder = project({"deploy_a.py": JOBS})
+    process = rpd.start(folder, "-k", "sending_on")
+
+    def is_sending() -> bool:
+        run_dir = run_dir_of(folder)
+        journals = run_dir.glob("*/events.jsonl") if run_dir else ()
+        return any('"step_started"' in path.read_text(encoding="utf-8") for path in journals)
+
+    wait_until(is_sending, what="the transfer")
+    process.send_signal(signal.SIGINT)
+    result = process.finish(timeout=DEADLINE)
+    assert result.exit_code == 2, result.out + result.err
+    assert result.report("sending_on").result.cause is Cause.INTERRUPTED
+    assert emulator.pods() == []

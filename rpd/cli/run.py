@@ -58,8 +58,9 @@ def carry_out(config: Config, manager: PluginManager, resumed: Resumed | None) -
             terminal = Terminal(config, redact=redactor.text)
             stack.callback(terminal.close)
             manager.register(terminal, "terminal")
-        if config.setup_plan:
-            manager.register(SetupPlan(lambda line: print(redactor.text(line))), "setup plan")
+        if config.setup_plan or config.setup_show or config.setup_only:
+            shown = SetupPlan(lambda line: print(redactor.text(line)), only=config.setup_only)
+            manager.register(shown, "setup plan")
         ended = run(config, manager, redactor, resumed)
     print_errors(ended.gathered.errors)
     if ended.summary is None:

@@ -110,6 +110,10 @@ class Config:
     setup_plan: bool = running.switch(
         "a dry run that shows when each fixture is set up and torn down", "--setup-plan"
     )
+    setup_show: bool = running.switch("show when each fixture is set up and torn down", "--setup-show")
+    setup_only: bool = running.switch(
+        "as --setup-show, but run no job: rent pods, stage, and give them back", "--setup-only"
+    )
     local: bool = running.switch("run on a RunPod emulator on this machine, for free", "--local")
     width: int = running.option(
         1, "how many nodes run at once", "-n", metavar="N", parse=texts.positive_int, env="RPD_N", key="n"

@@ -26,6 +26,7 @@ from rpd.values.node import Node
 from rpd.values.report import ArtifactRecord
 from rpd.values.step import Pulled, Staged, Step, StepKind
 from rpd.values.telemetry import Sample
+from rpd.values.told import tellable
 
 TAIL_LINES = 20
 METRICS_FILE = "metrics.json"
@@ -330,9 +331,11 @@ class NodeRun:
     # --- results ----------------------------------------------------------------------------------------------------
 
     def record_metric(self, name: str, value: Any) -> None:
-        """Keep a number (or text) that the job found out, for the summary and the manifest."""
+        """Keep a number (or text) that the job found out, for the summary and the manifest. Raises UsageError."""
+        if not isinstance(name, str) or not name:
+            raise UsageError(f"record_metric: expected a name, got {tellable(name)!r}")
         if not self.salvaging:
-            self.metrics[name] = value
+            self.metrics[name] = tellable(value)
 
     def record_artifact(self, pulled: Pulled) -> None:
         """Keep a pull for the manifest; scalars in a pulled ``metrics.json`` become metrics."""

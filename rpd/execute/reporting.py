@@ -21,6 +21,7 @@ from rpd.values.report import (
     Result,
     SourceRecord,
 )
+from rpd.values.told import tellable
 
 _FACTS = ("gpu_name", "driver", "cuda", "python", "uname")
 
@@ -51,7 +52,7 @@ def node_report(
             job=node.definition.name,
             file=node.file,
             line=node.definition.line,
-            parameters=node.parameters,
+            parameters={name: tellable(value) for name, value in node.parameters.items()},
             marks=tuple(dict.fromkeys(mark.name for mark in node.marks)),
         ),
         result=Result(
@@ -73,7 +74,7 @@ def node_report(
         artifacts=tuple(run.artifacts),
         attempts=earlier,
         metrics=dict(run.metrics),
-        variables={**context.variables, **run.variables},
+        variables={name: tellable(value) for name, value in {**context.variables, **run.variables}.items()},
         folder=str(run.files.folder) if run.files else "",
         failure=verdict.failure,
     )

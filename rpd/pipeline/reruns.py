@@ -31,7 +31,8 @@ class Reruns:
     """Carries out ``--lf``, ``--ff``, ``--nf`` and ``--sw``, and keeps the memory they live by.
 
     Every node is remembered when it begins and when it is reported. In a dry run only nodes without a pod are: the
-    others did not run. What cannot be remembered is told to ``notice`` once and costs nothing else.
+    others did not run; with ``--setup-only`` none is. What cannot be remembered is told to ``notice`` once and costs
+    nothing else.
     """
 
     def __init__(self, config: Config, memory: Memory, notice: Callable[[str], object]) -> None:
@@ -155,10 +156,12 @@ class Reruns:
 
     @property
     def _steps(self) -> bool:
-        """Whether the run moves ``--sw`` on; a dry run does not."""
-        return self._config.is_stepwise and not self._config.dry_run
+        """Whether the run moves ``--sw`` on; one that runs no job does not."""
+        return self._config.is_stepwise and not self._config.dry_run and not self._config.setup_only
 
     def _really_runs(self, node: Node) -> bool:
+        if self._config.setup_only:
+            return False
         return not self._config.dry_run or not uses_pod(node)
 
     def _step(self, node_id: str, *, failed: bool) -> str:

@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 from rpd.values.node import Node
+from rpd.values.told import tellable
 
 Fingerprint = dict[str, str]
 """Part (``job``, ``fixtures``, ``parameters``, ``image``, ``pod``, ``tree``, ``lock``) to its hash."""
@@ -23,7 +24,10 @@ def fingerprint(node: Node, *, tree_sha256: str, lock_sha256: str, variables: ob
         "job": _hash([_source(node.definition.function)]),
         "fixtures": _hash(sorted(_source(held.function) for held in fixtures)),
         "parameters": _hash(
-            [*sorted(f"{name}={value!r}" for name, value in node.parameters.items()), repr(variables)]
+            [
+                *sorted(f"{name}={tellable(value)!r}" for name, value in node.parameters.items()),
+                repr(variables),
+            ]
         ),
         "image": _hash([node.job.image]),
         "pod": _hash([repr(gpu), repr(sorted(node.job.env.items())), repr(node.job.docker_args)]),

@@ -7,15 +7,20 @@ from collections.abc import Callable
 from rpd.hooks import hookimpl
 from rpd.values.fixture import FixtureDef, Scope
 from rpd.values.node import Node
+from rpd.values.outcome import Skipped
 
 _NODE_INDENT = " " * 2 * (Scope.SESSION - Scope.JOB + 1)
 
 
 class SetupPlan:
-    """Writes a line for each set-up, each node and each teardown, the narrower the scope the further to the right."""
+    """Writes a line for each set-up, each node and each teardown, the narrower the scope the further to the right.
 
-    def __init__(self, write: Callable[[str], object]) -> None:
+    With ``only`` no job is run: its node is skipped once its fixtures are set up.
+    """
+
+    def __init__(self, write: Callable[[str], object], *, only: bool = False) -> None:
         self._write = write
+        self._only = only
 
     @hookimpl
     def rpd_fixture_setup(self, node: Node, fixture: FixtureDef) -> None:
@@ -31,6 +36,8 @@ class SetupPlan:
         """Write the node; the hook goes on to whoever runs it."""
         used = [name for name in node.definition.closure.names if name in node.definition.closure.definitions]
         self._write(f"{_NODE_INDENT}{node.id}{_used(used)}")
+        if self._only:
+            raise Skipped("--setup-only: its fixtures were set up, it did not run")
 
     @hookimpl
     def rpd_fixture_teardown(self, fixture: FixtureDef) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from rpd.emulator.launch import Launched
 from tests.cli.conftest import Project
 
 FILES = {
@@ -249,6 +250,36 @@ def test_setup_plan_shows_the_order_of_fixtures(rich: Project) -> None:
         "    TEARDOWN M fold",
         "TEARDOWN S dataset",
     ]
+
+
+SWITCHED_SET_UP = """
+import rpd
+
+@rpd.fixture
+def around(pod):
+    yield
+
+@rpd.job(budget=rpd.Budget(cost_cap_usd=1))
+def fails(around, pod):
+    pod.run("exit 3")
+"""
+
+
+def test_setup_show_and_setup_only(project: Project, emulator: Launched) -> None:
+    """The first shows fixtures around jobs that run; the second runs none, and what failed before stays remembered."""
+    project.write({"deploy_a.py": SWITCHED_SET_UP})
+    shown = project.run("--setup-show", "--yes")
+    assert shown.report("fails").result.outcome == "failed", shown.out + shown.err
+    only = project.run("--setup-only", "--yes", "--lf")
+    report = only.report("fails")
+    assert (only.exit_code, report.result.outcome) == (0, "skipped"), only.out + only.err
+    assert report.steps == ()
+    assert report.pod is not None
+    for result in (shown, only):
+        lines = setup_lines(result.out)
+        assert "      SETUP    J around (fixtures used: pod)" in lines
+        assert lines[-1].split()[0] == "TEARDOWN"
+    assert project.run("--dry-run", "--lf").exit_code == 0
 
 
 def test_setup_plan_is_a_dry_run(project: Project) -> None:

@@ -337,3 +337,37 @@ def test_a_variable_that_nobody_declares_is_told(
         assert main(["collect", "-q", "--var", "epoch=3"]) == 0
         meant = "--var epoch: no collected file declares this variable; did you mean 'epochs'?"
         assert (meant in capsys.readouterr().err) is told
+
+
+ODD = """
+import rpd
+
+class Odd:
+    def __repr__(self): raise ValueError("no repr")
+
+@rpd.job
+@rpd.mark.parametrize("x", [Odd()])
+def fit(x, record_metric):
+    record_metric("held", {"odd": x})
+
+@rpd.job
+def named(record_metric):
+    record_metric(3, "x")
+"""
+
+
+def test_values_without_a_text_cost_no_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A parameter or metric whose ``repr`` raises is told by its type, in every report; nothing is lost."""
+    (tmp_path / "rpd.toml").write_text("")
+    (tmp_path / "deploy_a.py").write_text(ODD)
+    monkeypatch.chdir(tmp_path)
+    assert main(["run", "--junitxml=a.xml", "--html=a.html"]) == 1
+    told = "".join(capsys.readouterr())
+    assert "<Odd>" in told
+    assert "record_metric: expected a name, got 3" in told
+    (manifest,) = tmp_path.glob("rpd-runs/*/deploy_a.fit-x0/manifest.toml")
+    assert 'x = "<Odd>"' in manifest.read_text()
+    for report in ("a.xml", "a.html"):
+        assert "&lt;" in (tmp_path / report).read_text()

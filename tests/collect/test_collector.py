@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from rpd.errors import ExitCode
 
@@ -82,3 +85,41 @@ def test_a_conftest_cannot_skip(project):
     """What would skip a file is an error in a conftest: everything below needs it."""
     project.write({"conftest.py": 'rpd.importorskip("no_such_module")\n', "deploy_b.py": "x = 1\n"})
     assert "could not import 'no_such_module'" in project.error().message
+
+
+CELLS = st.one_of(
+    st.text(max_size=3),
+    st.integers(0, 3),
+    st.floats(0, 1),
+    st.none(),
+    st.booleans(),
+    st.just([1]),
+    st.binary(max_size=2),
+)
+SETS = st.lists(st.lists(CELLS, max_size=4), min_size=1, max_size=2)
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(files=st.dictionaries(st.sampled_from("abcdef"), SETS, min_size=1, max_size=4), data=st.data())
+def test_ids_do_not_depend_on_the_order_of_files(project, files, data):
+    """Whatever the parameters: ids are unique, and the same in whatever order files are named, alone or together."""
+    for path in project.root.glob("deploy_*.py"):
+        path.unlink()
+    for name, axes in files.items():
+        marks = "".join(f"@rpd.mark.parametrize('p{n}', {axis!r})\n" for n, axis in enumerate(axes))
+        names = ", ".join(f"p{n}" for n in range(len(axes)))
+        project.write({f"deploy_{name}.py": f"@rpd.job\n{marks}def train({names}): ...\n"})
+    relaxed = {"strict_parametrization_ids": False, "empty_parameter_set_mark": "skip"}
+
+    def ids(*names):
+        project.manager = project.new_manager()
+        return project.ids(*(f"deploy_{name}.py" for name in names), **relaxed)
+
+    every = ids(*files)
+    assert (
+        len({*every})
+        == len(every)
+        == sum(math.prod(max(1, len(axis)) for axis in axes) for axes in files.values())
+    )
+    assert sorted(ids(*data.draw(st.permutations(list(files))))) == sorted(every)
+    assert sorted(each for name in files for each in ids(name)) == sorted(every)

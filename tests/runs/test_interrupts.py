@@ -76,6 +76,63 @@ def test_while_a_command_runs(
     assert "not_run = 1" in (node_dir(folder, "run.toml")).read_text(encoding="utf-8")
 
 
+FINALIZED = """
+from pathlib import Path
+import rpd
+
+def say(word):
+    with (Path(__file__).parent / "log").open("a") as log:
+        log.write(word + "\\n")
+
+@rpd.fixture(scope="session")
+def wide():
+    yield
+    say("-wide")
+
+@rpd.fixture(scope="module")
+def narrower(wide, request):
+    request.addfinalizer(lambda: say("-finalizer"))
+    yield
+    say("-narrower")
+    raise RuntimeError("in spite of this")
+
+@rpd.fixture
+def own(narrower, pod):
+    yield
+    say("-own")
+
+@rpd.job(gpu=rpd.Gpu("NVIDIA RTX A4000"), budget=rpd.Budget(cost_cap_usd=1))
+def fit(own, pod):
+    pod.run("echo started; sleep 300")
+"""
+
+
+def test_every_finalizer_runs(rpd: RpdRun, project: Project, emulator: Launched) -> None:
+    """After Ctrl-C fixtures of every scope are torn down, last in first out, though one of them raises."""
+    folder = project({"deploy_a.py": FINALIZED})
+    process = rpd.start(folder)
+    wait_until(lambda: has_output(folder, "deploy_a.fit", "started"), what="the command's output")
+    process.send_signal(signal.SIGINT)
+    assert_interrupted(process.finish(), emulator, "Ctrl-C")
+    log = (folder / "log").read_text(encoding="utf-8").split()
+    assert log == ["-own", "-narrower", "-finalizer", "-wide"]
+
+
+def test_a_keyboard_interrupt_in_a_fixture(rpd: RpdRun, project: Project) -> None:
+    """Raised by a fixture itself it ends the run like Ctrl-C: what was set up is torn down, and nothing else starts."""
+    text = FINALIZED.replace(
+        "def own(narrower, pod):\n    yield", "def own(narrower):\n    raise KeyboardInterrupt"
+    )
+    text = text.replace("def fit(own, pod)", "def fit(own)") + "\n@rpd.job\ndef next_one(own): ...\n"
+    folder = project({"deploy_a.py": text})
+    result = rpd(folder)
+    assert result.exit_code == 2, result.out + result.err
+    assert [(report.node.job, report.result.cause) for report in result.reports] == [
+        ("fit", Cause.INTERRUPTED)
+    ]
+    assert (folder / "log").read_text(encoding="utf-8").split() == ["-narrower", "-finalizer", "-wide"]
+
+
 def test_under_nohup_a_run_outlives_its_terminal(rpd: RpdRun, project: Project, emulator: Launched) -> None:
     """Where SIGHUP is ignored from the start, the run goes on to its own end."""
     folder = project({"deploy_a.py": WORKS.replace("sleep 300", "sleep 1")})

@@ -18,7 +18,7 @@ from rpd.hooks import PluginManager
 from rpd.pipeline.gather import gather
 from rpd.pipeline.money import Prices, make_overrides
 from rpd.pipeline.places import check_datacenters
-from rpd.pipeline.preflight import read_secrets
+from rpd.pipeline.secrets import read_secrets
 from rpd.plan import uses_pod
 from rpd.remote.keys import make_keypair, user_public_lines
 from rpd.runpod.key import CONFIG_FILE, ENVIRONMENT_NAME

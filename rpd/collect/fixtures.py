@@ -231,13 +231,17 @@ class ReadVariable:
             if self.variable.default is REQUIRED:
                 raise UsageError(f"variable {self.name!r} has no value: give it with --var {self.name}=VALUE")
             return self.variable.default
-        value = variables[self.name]
+        value, wanted = variables[self.name], self.variable.type
+        kind = getattr(wanted, "__name__", repr(wanted)).lstrip("_")
         if not isinstance(value, str):
-            return float(value) if self.variable.type is float and type(value) is int else value
+            if wanted is float and type(value) is int:
+                return float(value)
+            if wanted in (int, float) and type(value) is not wanted:
+                raise UsageError(f"variable {self.name!r}: expected {kind}, got {value!r}")
+            return value
         try:
-            return self.variable.type(value)
+            return wanted(value)
         except Exception as error:
-            kind = getattr(self.variable.type, "__name__", repr(self.variable.type)).lstrip("_")
             raise UsageError(f"variable {self.name!r}: expected {kind}, got {value!r}: {error}") from error
 
 

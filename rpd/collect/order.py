@@ -48,7 +48,10 @@ def _needs(node: Node, ranks: dict[FixtureDef, int]) -> list[Live]:
     for name in closure.names:
         param = node.fixture_params.get(name)
         fixture = closure.nearest(name)
-        if param is not None and fixture is not None and fixture.scope is not Scope.JOB:
+        # The values of a variable cost nothing to set up: a sweep over them keeps its order.
+        if param is None or fixture is None or fixture.is_variable:
+            continue
+        if fixture.scope is not Scope.JOB:
             ranks.setdefault(fixture, len(ranks))
             found.append(Live(fixture, node.file if fixture.scope is Scope.MODULE else "", param.key))
     return found

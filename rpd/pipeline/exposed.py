@@ -44,7 +44,7 @@ def _values(nodes: Iterable[Node]) -> dict[str, tuple[str, ...]]:
     if not secrets:
         return found
     # Not at the top: listing nodes that have no secrets must not pay for it.
-    from rpd.pipeline.preflight import read_secret
+    from rpd.pipeline.secrets import read_secret
     from rpd.record.redact import SHORTEST
 
     for secret in secrets:

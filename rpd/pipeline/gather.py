@@ -13,7 +13,6 @@ from rpd.errors import CollectionError, DefinitionError, UsageError
 from rpd.hooks import PluginManager
 from rpd.pipeline.exposed import split_exposed
 from rpd.select import select, untypable
-from rpd.values.closest import closest
 from rpd.values.frozen import frozen, replace
 from rpd.values.job import allow_gpu_ids, use_job_defaults
 from rpd.values.node import Node
@@ -43,8 +42,11 @@ def gather(config: Config, manager: PluginManager) -> Gathered:
     config = with_plugin_markers(config, manager)
     manager.hook.rpd_configure(config=config)
     collection = collect(config, manager)
-    _check_sweeps(config, collection)
-    _tell_undeclared(config, collection, manager)
+    if config.sweep or config.var:
+        # Not at the top: most invocations give none.
+        from rpd.pipeline.variables import check_names
+
+        check_names(config, collection, lambda text: manager.hook.rpd_notice(text=text))
     for file, reason in collection.skipped:
         manager.hook.rpd_notice(text=f"{file} is skipped: {reason}")
     nodes = list(collection.nodes)
@@ -144,32 +146,3 @@ def _use_job_defaults(config: Config) -> None:
         use_job_defaults(config.job_defaults)
     except DefinitionError as error:
         raise UsageError(f"{config.sources.get('job_defaults', 'job')}, table job: {error.message}") from None
-
-
-def _tell_undeclared(config: Config, collection: Collection, manager: PluginManager) -> None:
-    """Tell which ``--var`` nobody declares with ``rpd.variable``, unless somebody reads ``variables`` itself."""
-    if not config.var or collection.errors:
-        return
-    declared = {fixture.name for fixture in collection.fixtures if fixture.is_variable}
-    asking = (fixture.argnames for fixture in collection.fixtures if not fixture.is_variable)
-    if any(
-        "variables" in names for names in (*asking, *(node.definition.argnames for node in collection.nodes))
-    ):
-        return
-    for name, _ in config.var:
-        if name not in declared:
-            close = closest(name, declared)
-            meant = f"; did you mean {close!r}?" if close else ""
-            manager.hook.rpd_notice(text=f"--var {name}: no collected file declares this variable{meant}")
-
-
-def _check_sweeps(config: Config, collection: Collection) -> None:
-    """Raise UsageError for a ``--sweep`` over something that no collected file declares with ``rpd.variable``."""
-    if not config.sweep or collection.errors:
-        return
-    declared = {fixture.name for fixture in collection.fixtures}
-    for name, _ in config.sweep:
-        if name not in declared:
-            close = closest(name, declared)
-            meant = f"; did you mean {close!r}?" if close else f": declare it with {name} = rpd.variable(…)"
-            raise UsageError(f"--sweep {name}: no collected file declares this variable{meant}")

@@ -31,12 +31,13 @@ from rpd.pipeline.far_end import FarEnd
 from rpd.pipeline.gather import Gathered, gather
 from rpd.pipeline.money import Prices, check_balance, confirm, make_overrides
 from rpd.pipeline.places import check_datacenters
-from rpd.pipeline.preflight import check_variables, read_secrets, read_variables
 from rpd.pipeline.reports import add_reports
 from rpd.pipeline.resume import Resumed
+from rpd.pipeline.secrets import read_secrets
 from rpd.pipeline.signals import handled
 from rpd.pipeline.staging import check_staging
 from rpd.pipeline.stopping import tell_of_stopping
+from rpd.pipeline.variables import check_variables, read_variables
 from rpd.plan import make_plan, uses_pod
 from rpd.project.source import Sources
 from rpd.project.weight import Scales
@@ -77,7 +78,7 @@ def run(config: Config, manager: PluginManager, redactor: Redactor, resumed: Res
     if stopped is not None and not (stopped is NothingCollected.exit_code and (resumed or cached)):
         return Ended(exit_code=stopped, gathered=gathered)
     variables = read_variables(config)
-    check_variables(gathered.nodes, variables)
+    check_variables(config, gathered.nodes, variables, partial(_notice, manager))
     overrides = make_overrides(config)
     far_end = FarEnd(config, manager)
     needs_pods = any(uses_pod(node) for node in gathered.nodes) or resumed is not None

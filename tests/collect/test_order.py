@@ -43,6 +43,17 @@ def test_a_job_scoped_parameter_moves_nothing(project):
     assert [each.partition("::")[2] for each in project.ids()] == ["one[A]", "one[B]", "two[A]", "two[B]"]
 
 
+def test_a_sweep_over_variables_keeps_its_order(project):
+    """The values of a variable cost nothing to set up: nothing is moved to spare that."""
+    project.write(
+        {
+            "deploy_a.py": "import rpd\na = rpd.variable(default=0)\nb = rpd.variable(default=0)\n@rpd.job\ndef one(a, b): ...\n"
+        }
+    )
+    ids = project.ids(sweep=(("a", ("1", "2")), ("b", ("1", "2"))))
+    assert ids == [f"deploy_a.py::one[a{a}-b{b}]" for a in (1, 2) for b in (1, 2)]
+
+
 def test_the_widest_fixture_groups_first(project):
     """Within a session parameter the module parameters are grouped, as set-up order demands."""
     project.write(

@@ -31,6 +31,8 @@ class Mistake:
     env: dict[str, str | None] = field(default_factory=dict)
 
 
+VARIABLE = "import rpd\nlr = rpd.variable(type=float)\n@rpd.job\ndef fit(pod, lr): ...\n"
+
 MISTAKES = {
     "unknown GPU": Mistake(
         2,
@@ -130,6 +132,49 @@ MISTAKES = {
     ),
     "broken --vars-file": Mistake(
         4, ("--vars-file v.json",), args=("--vars-file", "v.json"), files={"v.json": "{"}
+    ),
+    "a --vars-file that is neither": Mistake(
+        4, ("--vars-file v.yaml: expected TOML",), args=("--vars-file", "v.yaml"), files={"v.yaml": "lr: 3"}
+    ),
+    "a --var of the wrong type": Mistake(
+        4,
+        ("variable 'lr': expected float, got 'x'", "declared at deploy_x.py:2"),
+        VARIABLE,
+        args=("--var", "lr=x"),
+    ),
+    "a variable of the wrong type in a file": Mistake(
+        4,
+        ("variable 'lr': expected float, got True",),
+        VARIABLE,
+        args=("--vars-file", "v.json"),
+        files={"v.json": '{"lr": true}'},
+    ),
+    "a variable without a value": Mistake(
+        4, ("variable 'lr' has no value", "--var lr=VALUE", "deploy_x.py:2"), VARIABLE
+    ),
+    "a --var that nothing declares": Mistake(
+        4,
+        ("--var lrr: no collected file declares this variable; did you mean 'lr'?",),
+        VARIABLE,
+        args=("--var", "lr=1", "--var", "lrr=2"),
+    ),
+    "a --sweep over a fixture": Mistake(
+        4,
+        ("--sweep data: no collected file declares this variable",),
+        f"{VARIABLE}@rpd.fixture\ndef data(): ...\n",
+        args=("--sweep", "data=1,2"),
+    ),
+    "a --sweep that is given twice": Mistake(
+        4,
+        ("--sweep lr is given twice", "lr=A,B,C"),
+        VARIABLE,
+        args=("--sweep", "lr=1", "--sweep", "lr=2"),
+    ),
+    "a --sweep beside a --var": Mistake(
+        4,
+        ("--sweep lr and --var lr contradict each other",),
+        VARIABLE,
+        args=("--sweep", "lr=1,2", "--var", "lr=2"),
     ),
     "bad -n": Mistake(4, ("-n", "expected a whole number >= 1, got '0'"), args=("-n", "0")),
     "bad money": Mistake(4, ("--cost-cap-usd", "dollars > 0", "'-3'"), args=("--cost-cap-usd=-3",)),

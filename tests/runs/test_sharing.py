@@ -162,6 +162,13 @@ def test_sweep_over_a_declared_variable(rpd: RpdRun, project: Project) -> None:
     assert sorted(listed.out.split()) == [
         f"deploy_a.py::count[rate{rate}-n{n}]" for rate in (0.1, 0.2) for n in (1, 2)
     ]
+    assert listed.out.split()[0] == "deploy_a.py::count[rate0.1-n1]"
+    idle = rpd(
+        project({"deploy_b.py": "import rpd\nlr = rpd.variable(default=1)\n@rpd.job\ndef check(): ...\n"}),
+        "--var",
+        "lr=2",
+    )
+    assert "rpd: --var lr: no node that runs uses this variable" in idle.out
     unknown = rpd(folder, "--sweep", "rat=1", command="collect")
     assert unknown.exit_code == 4
     assert "did you mean 'rate'" in unknown.err

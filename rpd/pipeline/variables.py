@@ -1,0 +1,123 @@
+"""Variables: what ``--var``, ``--vars-file`` and ``--sweep`` give, held against what the deploy files declare."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+from rpd.collect import Collection
+from rpd.collect.fixtures import ReadVariable
+from rpd.config import Config
+from rpd.errors import UsageError
+from rpd.values.closest import closest
+from rpd.values.node import Definition, Node
+
+_ALL = "variables"
+"""The fixture that has them all by name, declared or not."""
+
+
+def read_variables(config: Config) -> Mapping[str, Any]:
+    """Return the variables of the file, ``--vars-file`` and ``--var``, the later ones winning. Raises UsageError."""
+    return MappingProxyType({**config.variables, **_of_file(config), **dict(config.var)})
+
+
+def _of_file(config: Config) -> dict[str, Any]:
+    if config.vars_file is None:
+        return {}
+    path = config.invocation_dir / config.vars_file
+    try:
+        text = path.read_text(encoding="utf-8")
+        values = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+    except OSError as error:
+        raise UsageError(f"--vars-file {config.vars_file}: {error.strerror}") from error
+    except ValueError as error:
+        expected = "JSON" if path.suffix == ".json" else "TOML (or JSON in a file that ends in .json)"
+        raise UsageError(f"--vars-file {config.vars_file}: expected {expected}: {error}") from error
+    if not isinstance(values, dict):
+        raise UsageError(f"--vars-file {config.vars_file}: expected a table of names and values")
+    return values
+
+
+def check_names(config: Config, collection: Collection, notice: Callable[[str], object]) -> None:
+    """Raise UsageError for flags that contradict each other or give what no collected file declares.
+
+    Where nothing is going to run, an undeclared ``--var`` is only told.
+    """
+    given = dict(config.var)
+    names = [name for name, _ in config.sweep]
+    for number, name in enumerate(names):
+        if name in names[:number]:
+            raise UsageError(f"--sweep {name} is given twice: give all values at once, {name}=A,B,C")
+        if name in given:
+            raise UsageError(f"--sweep {name} and --var {name} contradict each other: give one of them")
+    if collection.errors:
+        return
+    declared = {fixture.name for fixture in collection.fixtures if fixture.is_variable}
+    for name in names:
+        if wrong := _undeclared(name, declared):
+            raise UsageError(f"--sweep {name}: {wrong}")
+    if _somebody_takes_all(collection):
+        return
+    for name in given:
+        if wrong := _undeclared(name, declared):
+            if config.command == "run":
+                raise UsageError(f"--var {name}: {wrong}")
+            notice(f"--var {name}: {wrong}")
+
+
+def _undeclared(name: str, declared: Iterable[str]) -> str:
+    """Return what is wrong with a name that is not ``declared``; empty if it is."""
+    if name in declared:
+        return ""
+    close = closest(name, declared)
+    meant = f"; did you mean {close!r}?" if close else f": declare it with {name} = rpd.variable(…)"
+    return f"no collected file declares this variable{meant}"
+
+
+def _somebody_takes_all(collection: Collection) -> bool:
+    """Whether a job or fixture asks for ``variables`` itself, so that none has to be declared."""
+    fixtures = (fixture.argnames for fixture in collection.fixtures if not fixture.is_variable)
+    return any(
+        _ALL in names for names in (*fixtures, *(node.definition.argnames for node in collection.nodes))
+    )
+
+
+def check_variables(
+    config: Config, nodes: Iterable[Node], values: Mapping[str, Any], notice: Callable[[str], object]
+) -> None:
+    """Raise UsageError that names every variable which some node needs and cannot have.
+
+    Found out now, since a node may have rented a pod before it comes to its variables. What is given and of no use to
+    any of the nodes is told.
+    """
+    definitions = {node.definition for node in nodes if not node.marks or not node.mark("skip")}
+    used: set[str] = set()
+    problems: dict[str, None] = {}
+    for definition in definitions:
+        for name in definition.closure.names:
+            used.add(name)
+            fixture = definition.closure.nearest(name)
+            if fixture is None or not isinstance(fixture.function, ReadVariable):
+                continue
+            try:
+                fixture.function(values)
+            except UsageError as error:
+                problems[f"{error} (declared at {fixture.location})"] = None
+    if problems:
+        raise UsageError("\n".join(sorted(problems)))
+    if any(_takes_all(definition) for definition in definitions):
+        return
+    for flag, given in (("--var", config.var), ("--sweep", config.sweep)):
+        for name, _ in given:
+            if name not in used:
+                notice(f"{flag} {name}: no node that runs uses this variable")
+
+
+def _takes_all(definition: Definition) -> bool:
+    fixtures = (fixture for chain in definition.closure.definitions.values() for fixture in chain)
+    return _ALL in definition.argnames or any(
+        _ALL in fixture.argnames for fixture in fixtures if not fixture.is_variable
+    )

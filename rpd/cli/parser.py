@@ -293,13 +293,14 @@ def _with_values(argv: Sequence[str]) -> list[str]:
 
 
 _UNSEEN = partial(argparse.HelpFormatter, width=80)
-"""Makes what argparse makes for every option it is told of; without a width each looks for that of the terminal."""
+"""For reading a command line: argparse makes one for every option it is told of, and one for the usage of errors."""
 
 
 def _make(name: str, manager: PluginManager, formatter: Any = _UNSEEN) -> tuple[_Parser, list[OptionGroup]]:
     held = command(name)
     parser = _Parser(
         prog=f"rpd {name}",
+        usage=f"rpd {name}" if formatter is _UNSEEN else None,
         description=f"{held.help[0].upper()}{held.help[1:]}.",
         allow_abbrev=False,
         argument_default=argparse.SUPPRESS,

@@ -26,9 +26,12 @@ class Sample:
 
 
 def environment(**extra: str) -> dict[str, str]:
-    """Return this environment with the checkout importable and nobody's plugins loaded by themselves."""
+    """Return this environment with the checkout importable and nobody's plugins loaded by themselves.
+
+    Python may keep its bytecode: an installed package has it, so a checkout should not be compiled every time.
+    """
     return {
-        **os.environ,
+        **{name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"},
         "PYTHONPATH": str(REPOSITORY),
         "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
         "RPD_DISABLE_PLUGIN_AUTOLOAD": "1",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+TYPE_CHECKING = False
+"""As type checkers know it, without loading ``typing``."""
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from rpd.collect.params_file import params_from
     from rpd.values.fixture import fixture
     from rpd.values.job import Budget, Gpu, Job, Lifecycle, Secret, Storage, job
@@ -65,7 +67,9 @@ def __getattr__(name: str) -> Any:
         home = _HOME[name]
     except KeyError:
         raise AttributeError(f"module 'rpd' has no attribute {name!r}") from None
-    value = getattr(importlib.import_module(home), name)
+    from importlib import import_module
+
+    value = getattr(import_module(home), name)
     globals()[name] = value
     return value
 

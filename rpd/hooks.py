@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from types import FunctionType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 import pluggy
@@ -220,11 +221,16 @@ def rpd_run_finished(config: Config, summary: RunSummary) -> None:
 # --- making the plugin manager --------------------------------------------------------------------------------------
 
 
+_HOOKABLE = (FunctionType, MethodType, staticmethod, classmethod)
+
+
 class PluginManager(pluggy.PluginManager):
     """A plugin manager for which every function named ``rpd_*`` is a hook, marked or not."""
 
     def parse_hookimpl_opts(self, plugin: object, name: str) -> pluggy.HookimplOpts | None:
         """Take an unmarked ``rpd_*`` function as a plain hook implementation."""
+        if not name.startswith(PROJECT) and _is_other(plugin, name):
+            return None
         marked = super().parse_hookimpl_opts(plugin, name)
         if marked is not None or not name.startswith("rpd_") or not callable(getattr(plugin, name, None)):
             return marked
@@ -236,6 +242,13 @@ class PluginManager(pluggy.PluginManager):
             "trylast": False,
             "specname": None,
         }
+
+
+def _is_other(plugin: object, name: str) -> bool:
+    """Return whether an attribute is certainly no hook: pluggy finds that out, too, but slowly, and there are many."""
+    return name.startswith("__") or (
+        isinstance(plugin, ModuleType) and not isinstance(vars(plugin).get(name), _HOOKABLE)
+    )
 
 
 def make_plugin_manager(blocked: Sequence[str] = ()) -> PluginManager:

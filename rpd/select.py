@@ -24,11 +24,11 @@ from rpd.values.mark import Mark
 from rpd.values.node import Definition, Node
 
 Value = str | int | bool | None
-_NAME = re.compile(r"[\w:+\-.\[\]\\/]+")
-_TOKEN = re.compile(
-    rf"""[ \t]*(?:(?P<word>{_NAME.pattern})|(?P<text>"[^"]*"|'[^']*')|(?P<sign>[()=,])|(?P<end>\Z)|(?P<odd>.))""",
-    re.DOTALL,
-)
+_NAME = r"[\w:+\-.\[\]\\/]+"
+_TOKEN = rf"""[ \t]*(?:(?P<word>{_NAME})|(?P<text>"[^"]*"|'[^']*')|(?P<sign>[()=,])|(?P<end>\Z)|(?P<odd>.))"""
+"""Patterns as texts: most command lines hold no expression, and need not wait until they are compiled."""
+_PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_:+-.[]\\/")
+"""Characters of names, without those beyond ASCII."""
 _SIGNS = {"(": "left parenthesis", ")": "right parenthesis", "=": "=", ",": ","}
 _OPERATORS = ("or", "and", "not")
 _CONSTANTS: Mapping[str, Value] = {"True": True, "False": False, "None": None}
@@ -78,9 +78,10 @@ def compile_expression(text: str) -> Expression:
 
 def _tokens(text: str) -> Iterator[Token]:
     """Yield the tokens one at a time, so that the first thing that is wrong is what is told."""
+    pattern = re.compile(_TOKEN, re.DOTALL)
     position = 0
     while True:
-        found = _TOKEN.match(text, position)
+        found = pattern.match(text, position)
         assert found  # the last two alternatives match anything
         assert found.lastgroup
         yield _token(found.lastgroup, found[found.lastgroup], found.start(found.lastgroup) + 1)
@@ -304,8 +305,12 @@ def select(
 def untypable(nodes: Iterable[Node]) -> Iterator[Node]:
     """Yield the nodes whose case id is no name of the grammar: ``-k`` can find parts of it only."""
     for node in nodes:
-        if node.case and (node.case in _OPERATORS or not _NAME.fullmatch(node.case)):
+        if node.case and (node.case in _OPERATORS or not _is_name(node.case)):
             yield node
+
+
+def _is_name(text: str) -> bool:
+    return _PLAIN.issuperset(text) or re.fullmatch(_NAME, text) is not None
 
 
 def _keyword_test(text: str) -> Callable[[Node], bool]:

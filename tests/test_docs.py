@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from rpd.cli.parser import COMMANDS
+from rpd.cli.commands import COMMANDS
 from rpd.config import settings
 from rpd.errors import Cause, ExitCode
 from rpd.execute import fixtures

@@ -8,15 +8,17 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
 import rpd
-from rpd.cli import parser
-from rpd.cli.setup import configure
-from rpd.config import Config
+from rpd.cli.commands import command, overview
 from rpd.errors import ExitCode, RpdError
-from rpd.hooks import PluginManager
 
-Command = Callable[[Config, PluginManager], int]
+if TYPE_CHECKING:
+    from rpd.config import Config
+    from rpd.hooks import PluginManager
+
+Act: TypeAlias = "Callable[[Config, PluginManager], int]"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -41,23 +43,28 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _main(argv: list[str]) -> int:
     if not argv or argv[0] in ("-h", "--help", "help"):
-        print(parser.overview())
+        print(overview())
         return ExitCode.OK
     if argv[0] in ("-V", "--version"):
         print(f"rpd {rpd.__version__}")
         return ExitCode.OK
     if "--dry-run" in argv and argv[0].startswith("-"):
         argv = ["run", *argv]
-    command = parser.command(argv[0])
-    config, manager = configure(command.name, argv[1:], Path.cwd())
+    chosen = command(argv[0])
+    # Not at the top: help and version need no parser, no settings and no plugins.
+    from rpd.cli.setup import configure
+
+    config, manager = configure(chosen.name, argv[1:], Path.cwd())
     if config.show_config:
-        print("\n".join(parser.describe(config)))
+        from rpd.cli.parser import describe
+
+        print("\n".join(describe(config)))
         return ExitCode.OK
     if config.trace_config:
         from rpd.cli.trace import Trace
 
         manager.register(Trace(config, manager), "trace")
-    act: Command = getattr(import_module(command.module), command.function)
+    act: Act = getattr(import_module(chosen.module), chosen.function)
     return act(config, manager)
 
 

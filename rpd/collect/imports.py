@@ -83,6 +83,8 @@ class Importer:
 
 
 def _forget() -> None:
+    if not _local:
+        return  # nothing to forget; Python 3.13 loads ``importlib.metadata`` to invalidate the caches
     for folder in _local:
         if folder in sys.path:
             sys.path.remove(folder)

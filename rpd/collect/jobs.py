@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import difflib
 import inspect
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -23,6 +22,7 @@ from rpd.collect.source import argument_names, location_of
 from rpd.config import Config
 from rpd.errors import CollectionError, UsageError
 from rpd.hooks import hook_names
+from rpd.values.closest import closest
 from rpd.values.fixture import FIXTURE_ATTRIBUTE, Closure, FixtureDef, Scope
 from rpd.values.frozen import frozen, replace
 from rpd.values.job import JOB_ATTRIBUTE, Job
@@ -269,8 +269,7 @@ def misplaced_hooks(module: ModuleType, rootdir: Path) -> Iterator[CollectionErr
             continue
         if attached(value, JOB_ATTRIBUTE) or attached(value, FIXTURE_ATTRIBUTE) or not _is_own(value, module):
             continue
-        close = difflib.get_close_matches(name, [GENERATE], n=1, cutoff=0.8)
-        if close:
+        if closest(name, [GENERATE], likeness=0.8):
             yield at_function(f"there is no hook {name}; did you mean {GENERATE}?", value, rootdir=rootdir)
         elif name in hook_names():
             text = f"{name} is not called in a deploy file: move it to the conftest.py of its folder, or to a plugin"

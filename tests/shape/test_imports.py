@@ -72,6 +72,42 @@ def test_collecting_loads_nothing_heavy(flags: list[str], tmp_path: Path) -> Non
     assert set(python(code, tmp_path)) <= ({"pathspec"} if "-v" in flags else set())
 
 
+COSTLY = (
+    "dataclasses", "difflib", "tomllib", "hashlib", "json", "traceback", "shutil", "string", "decimal", "importlib.metadata",
+    "rpd.values.report", "rpd.values.gpus", "rpd.values.step", "rpd.pipeline.run", "rpd.record.redact",
+)  # fmt: skip
+"""What is worth loading only where it is used; together these were half of a cold ``rpd collect``."""
+IMPORTED = """import sys; print('["' + '", "'.join(sorted(sys.modules)) + '"]')"""
+
+
+def test_a_plain_collection_loads_little(tmp_path: Path) -> None:
+    """Listing one small file loads a fixed small part of rpd, and nothing that only errors, reports or files need."""
+    text = "import rpd\n@rpd.job\n@rpd.mark.parametrize('seed', [1, 2])\ndef fit(pod, seed): ...\n"
+    (tmp_path / "deploy_x.py").write_text(text, encoding="utf-8")
+    loaded = python(
+        f"from rpd.cli import main\nassert main(['collect']) == 0\n{IMPORTED}", tmp_path
+    )
+    bare = python(f"import argparse, pluggy, pathlib, contextlib\n{IMPORTED}", tmp_path)
+    assert not set(COSTLY) & (set(loaded) - set(bare))
+    own = [name for name in loaded if name.split(".")[0] == "rpd"]
+    assert len(own) <= 55, own
+
+
+@pytest.mark.parametrize("flag", ["--version", "--help"])
+def test_help_and_version_load_no_parser(flag: str, tmp_path: Path) -> None:
+    """What needs no settings loads neither the parser nor plugins nor the settings."""
+    loaded = set(python(f"from rpd.cli import main\nassert main(['{flag}']) == 0\n{IMPORTED}", tmp_path))
+    assert not loaded & {"argparse", "pluggy", "inspect", "tomllib", "dataclasses", "rpd.config", "rpd.hooks"}
+
+
+def test_importing_rpd_loads_one_module() -> None:
+    """``import rpd`` loads that module alone; ``typing`` and its kin wait for a word to be used."""
+    new = python(
+        "import sys, json\nbefore = set(sys.modules)\nimport rpd\nprint(json.dumps(sorted(set(sys.modules) - before)))"
+    )
+    assert set(new) == {"__future__", "rpd"}
+
+
 def test_public_names_are_pinned() -> None:
     """``rpd`` shows exactly the words a deploy file may use, and every one resolves."""
     assert set(rpd.__all__) == PUBLIC

@@ -39,6 +39,8 @@ CREATE_SECONDS = 60.0
 FIRST_POLL = 0.2
 """Seconds until a new pod is looked at again; doubles up to LAST_POLL."""
 LAST_POLL = 3.0
+LOOK_AGAIN_SECONDS = 10.0
+"""How long an address is tried before RunPod is asked whether it is still the pod's."""
 _LOG_LINES = 4
 FIRST_STOCK_PAUSE = 5.0
 """Seconds between two rounds through sold-out offers; grows to LAST_STOCK_PAUSE."""
@@ -296,16 +298,7 @@ class Lease:
                 return
 
     def _wait_until_ready(self) -> Remote:
-        deadline = time.monotonic() + self._ready_seconds
-        with self._view.waiting():
-            pod = self._wait_for_ssh(deadline)
-        assert pod.ssh is not None
-        remote = self._connect(
-            pod.ssh,
-            pod_id=pod.id,
-            timeout=max(1.0, deadline - time.monotonic()),
-            is_alive=self.is_alive,
-        )
+        pod, remote = self._connect_once_up(time.monotonic() + self._ready_seconds)
         try:
             self.facts = remote.probe()
             self._check_gpus(pod)
@@ -314,6 +307,24 @@ class Lease:
             raise
         self._record("ready", pod_name=self.name, pod_id=pod.id, facts=dict(self.facts))
         return remote
+
+    def _connect_once_up(self, deadline: float) -> tuple[PodInfo, Remote]:
+        """Connect where the pod listens, looking again where that is: a restarted container comes back elsewhere."""
+        while True:
+            with self._view.waiting():
+                pod = self._wait_for_ssh(deadline)
+            assert pod.ssh is not None
+            left = max(1.0, deadline - time.monotonic())
+            try:
+                remote = self._connect(
+                    pod.ssh, pod_id=pod.id, timeout=min(left, LOOK_AGAIN_SECONDS), is_alive=self.is_alive
+                )
+            except PodNotReady as error:
+                if left > LOOK_AGAIN_SECONDS:
+                    continue
+                waited = format_duration(self._ready_seconds)
+                raise PodNotReady(f"pod {pod.id} was not ready after {waited}: {error}") from error
+            return pod, remote
 
     def _wait_for_ssh(self, deadline: float) -> PodInfo:
         """Poll until the pod has a public SSH port. RUNNING alone says nothing: it is RunPod's wish, not a fact."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -36,7 +37,7 @@ from rpd.remote.recorder import RecorderRemote, connect
 from rpd.runpod.offline import OfflineProvider
 from rpd.stop import Stop, StopLevel
 from rpd.values.job import Gpu, Release
-from rpd.values.pod import Offer, PodInfo, PodRequest, PodSpec
+from rpd.values.pod import Offer, PodInfo, PodRequest, PodSpec, SshEndpoint
 
 A4000, L4 = "NVIDIA RTX A4000", "NVIDIA L4"
 
@@ -457,3 +458,48 @@ def test_no_pod_is_left_whatever_fails(
     # The journal alone tells what may be left: that is what `rpd gc` goes by.
     intended = {detail["pod_name"] for name, detail in events.seen if name == "intent"}
     assert {spec.name for spec in provider.specs} <= intended
+
+
+class Moving(OfflineProvider):
+    """A provider of pods whose container restarts, on another port each time somebody looks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._ports = itertools.count(40001)
+
+    def get(self, pod_id: str) -> PodInfo | None:
+        pod = super().get(pod_id)
+        return pod and replace(pod, ssh=SshEndpoint(host="10.0.0.1", port=next(self._ports)))
+
+    def list(self) -> Sequence[PodInfo]:
+        return [self.get(pod.id) or pod for pod in super().list()]
+
+
+@pytest.mark.parametrize("answers_at", [1, 3])
+def test_an_address_that_changes_while_the_pod_boots(answers_at: int) -> None:
+    """What does not answer where it was is looked for again, and found where it is now."""
+    tried: list[int] = []
+
+    def choosy(endpoint: SshEndpoint, *, pod_id: str, **_: Any) -> RecorderRemote:
+        tried.append(endpoint.port)
+        if len(tried) < answers_at:
+            raise PodNotReady("no command could be run")
+        return RecorderRemote()
+
+    lease, events = make_lease(Moving(), connect=choosy, ready_seconds=600.0)
+    lease.acquire()
+    assert len(set(tried)) == len(tried) == answers_at
+    assert events.names == ["intent", "created", "ready"]
+
+
+def test_a_pod_that_never_answers_is_given_up_in_time() -> None:
+    """The error says how long was waited, and what was wrong last; the pod is deleted."""
+
+    def deaf(_endpoint: SshEndpoint, *, pod_id: str, **_: Any) -> RecorderRemote:
+        raise PodNotReady(f"pod {pod_id}: nobody answers")
+
+    provider = Moving()
+    lease, _ = make_lease(provider, connect=deaf, ready_seconds=5.0)
+    with pytest.raises(PodNotReady, match=r"was not ready after 5.00s: .*nobody answers"):
+        lease.acquire()
+    assert provider.list() == []

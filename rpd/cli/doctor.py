@@ -228,12 +228,10 @@ def _offers(source: Source, request: PodRequest, node: Node, prices: Prices) -> 
 def _images(images: Iterable[str]) -> Iterator[Finding]:
     """Check that what hosts will pull is there: a pod whose image is not bills for ever and never starts."""
     for image in images:
+        if image.partition("@")[0].endswith(":latest") or ":" not in image.rpartition("/")[2]:
+            yield warn("image", f"{image}: hosts keep an old latest", "name a tag that does not move")
         found, why = look_up(image)
         match found:
-            case Found.PRESENT if (
-                image.partition("@")[0].endswith(":latest") or ":" not in image.rpartition("/")[2]
-            ):
-                yield warn("image", f"{image}: hosts keep an old latest", "name a tag that does not move")
             case Found.PRESENT:
                 yield ok("image", f"{image}: {why}")
             case Found.ABSENT:

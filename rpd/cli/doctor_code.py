@@ -22,6 +22,8 @@ _LARGEST_TEXT = 512 << 10
 _MOST_TEXTS = 5_000
 _PLACES_SHOWN = 3
 
+_HOMES = (r"/home/[\w.-]+", r"/Users/[\w.-]+", r"[A-Za-z]:\\{1,2}Users\\{1,2}[\w.-]+")
+"""Home folders on Linux, macOS and Windows, whoever's they are."""
 _TORCH = re.compile(r"""^\s*["']?torch(?:vision|audio)?\s*(?:["'\[<>=!~;,]|$)""", re.MULTILINE)
 _TORCH_INDEX = "download.pytorch.org/whl"
 _UV_CACHE = re.compile(r"UV_CACHE_DIR\W{1,6}(?P<path>/workspace[^\s\"']*)")
@@ -92,22 +94,23 @@ def _texts(files: Iterable[StagedFile]) -> Iterator[tuple[str, str]]:
 
 
 def _local_paths(shown: str, texts: dict[str, str], home: Path) -> Iterator[Finding]:
-    """Find absolute paths into the home folder, which no pod has."""
-    if len(home.parts) < 2 or str(home) == "/root":
-        return  # the home folder of a pod as well
-    pattern = re.compile(rf"""(?<![\w.]){re.escape(str(home))}(?=[/\\"'\s]|$)""")
-    places = [
-        f"{name}:{number}"
+    """Find absolute paths into somebody's home folder, which no pod has."""
+    # /root is the home folder of a pod as well.
+    own = [re.escape(str(home))] if len(home.parts) > 1 and str(home) != "/root" else []
+    pattern = re.compile(rf"""(?<![\w.])(?:{"|".join([*own, *_HOMES])})(?=[/\\"'\s]|$)""")
+    found = [
+        (match[0], f"{name}:{number}")
         for name, text in texts.items()
-        if str(home) in text
+        if pattern.search(text)
         for number, line in enumerate(text.splitlines(), start=1)
-        if pattern.search(line)
+        if (match := pattern.search(line))
     ]
-    if places:
+    if found:
+        places = [place for _, place in found]
         more = f" and {len(places) - _PLACES_SHOWN} more" if len(places) > _PLACES_SHOWN else ""
         where = ", ".join(places[:_PLACES_SHOWN])
         advice = "no pod has that folder; use paths relative to the project"
-        yield warn("paths", f"{shown}: {home} in {where}{more}", advice)
+        yield warn("paths", f"{shown}: {found[0][0]} in {where}{more}", advice)
 
 
 def _torch(shown: str, texts: dict[str, str]) -> Iterator[Finding]:

@@ -114,7 +114,7 @@ def check_balance(account: Account, worst_case_usd: float, notice: Callable[[str
         return
     if balance <= 0:
         raise BalanceError(
-            f"the account has no credit (${balance:.2f}): add some at https://console.runpod.io/user/billing"
+            f"the account has no credit (${round(balance, 2) + 0.0:.2f}): add some at https://console.runpod.io/user/billing"
         )
     if balance < worst_case_usd:
         notice(

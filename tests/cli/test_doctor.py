@@ -158,6 +158,18 @@ def test_gpu_types(project: Project, emulator: Launched, registry: str) -> None:
     assert (code, found["stock"][0]) == (0, "warn")
 
 
+@pytest.mark.parametrize("path", ["/home/me/data.csv", "/Users/me/data.csv", r"C:\\Users\\me\\data.csv"])
+def test_paths_of_whoevers_machine(project: Project, emulator: Launched, registry: str, path: str) -> None:
+    """An absolute path into a home folder is found, also where it is not this user's, on any system."""
+    deploy(project, registry)
+    (project.folder / "jobs/train.py").write_text(f"data = 1\nopen('{path}')\n", encoding="utf-8")
+    assert "train.py:2" in findings(project)[1]["paths"][1]
+    (project.folder / "jobs/train.py").write_text(
+        "open('/homes/data.csv'); 'see https://x/home/me'\n", encoding="utf-8"
+    )
+    assert "paths" not in findings(project)[1]
+
+
 def test_a_folder_that_is_home_is_not_staged(project: Project, emulator: Launched, registry: str) -> None:
     """Sending a home folder to a pod is refused before anything is read of it."""
     deploy(project, registry)

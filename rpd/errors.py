@@ -282,7 +282,7 @@ class Interrupted(RpdError):
 class ReleaseError(RpdError):
     """A pod could not be confirmed as released and may still bill.
 
-    ``why`` is the reason alone, for those who tell of the pod and the command themselves.
+    ``known_as`` is its id, else its name; ``why`` is the reason alone, for those who tell the rest themselves.
     """
 
     cause = Cause.INFRA
@@ -290,7 +290,7 @@ class ReleaseError(RpdError):
     stops_run = True
 
     def __init__(self, pod_id: str, pod_name: str, why: str) -> None:
-        known = pod_id or pod_name
+        self.known_as = known = pod_id or pod_name
         end = "" if why.endswith((".", "!", "?")) else "."
         super().__init__(f"pod {known} may still bill: {why}{end} Release it with: rpd stop {known}")
         self.pod_id = pod_id

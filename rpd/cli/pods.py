@@ -64,7 +64,7 @@ def _lines(found: Sequence[PodInfo], known: Mapping[str, Claim], now: float) -> 
         yield from table([head, *(_foreign_row(pod) for pod in others)], right={5})
     yield ""
     yield _total(found, ours)
-    yield from _stopped(ours)
+    yield from _stopped(ours, others)
 
 
 def _row(pod: PodInfo, claim: Claim | None, now: float) -> tuple[str, ...]:
@@ -124,11 +124,16 @@ def _total(found: Sequence[PodInfo], ours: Sequence[PodInfo]) -> str:
     return f"{text}; the rate of {unknown} is not known" if unknown else text
 
 
-def _stopped(ours: Sequence[PodInfo]) -> Iterator[str]:
+def _stopped(ours: Sequence[PodInfo], others: Sequence[PodInfo]) -> Iterator[str]:
     for pod in ours:
         if pod.status is PodStatus.EXITED:
             monthly = stopped_usd_per_month(pod.volume_gb)
             yield f"stopped pod {pod.id} keeps {pod.volume_gb} GB: ${monthly:.2f} a month (rpd stop {pod.id})"
+    kept = [pod.volume_gb for pod in others if pod.status is PodStatus.EXITED and pod.volume_gb]
+    if kept:
+        pods_keep = "1 stopped pod keeps" if len(kept) == 1 else f"{len(kept)} stopped pods keep"
+        monthly = stopped_usd_per_month(sum(kept))
+        yield f"not made by rpd: {pods_keep} {sum(kept)} GB, ${monthly:.2f} a month"
 
 
 def stop(config: Config, manager: PluginManager) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -167,12 +168,40 @@ class LeaseBook:
     def forget_deleted(self) -> None:
         """Drop leases whose pods are gone, so that a long run stays small."""
         with self._lock:
+            self._settle()
             self._leases = [held for held in self._leases if held.final_state != "deleted"]
 
     def lost(self, error: ReleaseError) -> None:
         """Remember a pod that may still bill."""
         with self._lock:
-            self._unreleased[error.pod_id or error.pod_name] = error
+            self._unreleased[error.known_as] = error
+
+    def try_again(self) -> list[str]:
+        """Try once more to give back what could not be confirmed as released; return the pods that are gone now.
+
+        What was wrong with RunPod then may be over at the end of a run.
+        """
+        with self._lock:
+            held = [
+                lease for lease in self._leases if lease.is_open and self._names(lease) & {*self._unreleased}
+            ]
+        for lease in held:
+            with suppress(ReleaseError):
+                lease.release(tries=1)
+        with self._lock:
+            return self._settle()
+
+    def _settle(self) -> list[str]:
+        """Strike those that were released meanwhile off the pods that may still bill; return them."""
+        gone = {name for lease in self._leases if not lease.is_open for name in self._names(lease)}
+        found = [name for name in self._unreleased if name in gone]
+        for name in found:
+            del self._unreleased[name]
+        return found
+
+    @staticmethod
+    def _names(lease: Lease) -> set[str]:
+        return {lease.name, *([lease.pod.id] if lease.pod else [])}
 
     @property
     def unreleased(self) -> tuple[str, ...]:

@@ -74,7 +74,9 @@ class Ladder:
     def heed(self, error: BaseException) -> None:
         """Start nothing new after an error that no other node would be spared."""
         if isinstance(error, RpdError) and error.stops_run:
-            self._context.stop.request(StopLevel.DRAIN, str(error))
+            # The whole of it, with the command to type, is told elsewhere.
+            reason = f"pod {error.known_as} may still bill" if isinstance(error, ReleaseError) else str(error)
+            self._context.stop.request(StopLevel.DRAIN, reason)
 
     def with_teardown(self, verdict: Verdict, errors: Sequence[TeardownError]) -> Verdict:
         """Return ``verdict`` after the teardown: what passed is an error now, what failed keeps its outcome."""

@@ -127,6 +127,7 @@ class Lease:
         self._creating = threading.Lock()
         self._more_remotes: list[Remote] = []
         self._intended = False
+        self._how = Release.DELETE
         self._started: float | None = None
         self._ended: float | None = None
         self._metered = 0.0
@@ -469,24 +470,26 @@ class Lease:
         """Whether there may be a pod that still has to be released."""
         return not self.final_state and (self.pod is not None or self._intended)
 
-    def release(self, how: Release) -> str:
-        """Give the pod back as ``how`` says and confirm it by reading back; return its final state.
+    def release(self, how: Release | None = None, *, tries: int = giveback.TRIES) -> str:
+        """Give the pod back as ``how`` (by default: as was tried before) says, confirmed; return its final state.
 
-        Raises ReleaseError if it may still bill. Once released, later calls change nothing.
+        Raises ReleaseError if after so many ``tries`` it may still bill. Once released, later calls change nothing.
         """
+        how = self._how if how is None else how
         with self._lock:
+            self._how = how
             for remote in filter(None, (self.remote, *self._more_remotes)):
                 remote.close()
             self._wait_for_create()
             if not self.is_open:
                 return self.final_state
-            pod = self.pod or self._find_by_name()
+            pod = self.pod or self._find_by_name(tries)
             if pod is None:
                 self._intended = False
                 self._finish("deleted", pod_id="")
                 return self.final_state
             self.pod = pod
-            final_state = "running" if how is Release.PRESERVE else self._give_back(pod, how)
+            final_state = "running" if how is Release.PRESERVE else self._give_back(pod, how, tries)
             self._finish(final_state, pod_id=pod.id, how=how)
             return self.final_state
 
@@ -495,10 +498,10 @@ class Lease:
         if self._creating.acquire(timeout=CREATE_SECONDS):
             self._creating.release()
 
-    def _find_by_name(self) -> PodInfo | None:
+    def _find_by_name(self, tries: int = giveback.TRIES) -> PodInfo | None:
         """Return the pod a lost answer may have been about."""
         reason = ""
-        for attempt in range(giveback.TRIES):
+        for attempt in range(tries):
             if attempt:
                 self._sleep(giveback.pause(attempt - 1, 0.5))
             try:
@@ -509,13 +512,13 @@ class Lease:
             "", self.name, f"its create was not answered, and the pods cannot be listed ({reason})"
         )
 
-    def _give_back(self, pod: PodInfo, how: Release) -> str:
+    def _give_back(self, pod: PodInfo, how: Release, tries: int) -> str:
         """Delete or stop the pod, confirmed; return its final state. Not Stop.wait: it is given back whatever ends."""
         act, final_state = (
             (giveback.delete, "deleted") if how is Release.DELETE else (giveback.stop, "stopped")
         )
         try:
-            act(self._provider, pod, sleep=self._sleep)
+            act(self._provider, pod, tries=tries, sleep=self._sleep)
         except ReleaseError as error:
             self._record("unreleased", sync=True, pod_name=self.name, pod_id=pod.id, reason=error.why)
             raise

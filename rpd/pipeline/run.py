@@ -243,6 +243,8 @@ def _execute(prepared: _Prepared) -> Ended:
             context.leases.release_all()
             raise
         finally:
+            for pod in context.leases.try_again():
+                manager.hook.rpd_notice(text=f"pod {pod} is released after all")
             _release_rest(context)
             context.journal.close()
         summary = RunSummary(

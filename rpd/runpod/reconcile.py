@@ -67,6 +67,8 @@ def as_asked(spec: PodSpec, pod_id: str, machine_id: str | None = None) -> PodIn
         cloud=spec.offer.cloud,
         usd_per_hr=spec.offer.usd_per_hr,
         machine_id=machine_id,
+        volume_gb=spec.request.storage.volume_gb or 0,
+        container_disk_gb=spec.request.container_disk_gb,
         spot=spec.request.spot,
     )
 

@@ -12,7 +12,7 @@ from rpd.emulator.launch import Launched
 from rpd.errors import Cause, ExitCode
 from rpd.values.report import Outcome
 from rpd.values.step import StepKind
-from tests.faults.conftest import JOB, TWO, WAITS, Case, Driver, Ending, check
+from tests.faults.conftest import ANY, JOB, TWO, WAITS, Case, Driver, Ending, check
 
 READY = ("--ssh-ready-timeout-sec", "3")
 INFRA = {"exit_code": ExitCode.FAILED, "outcome": Outcome.ERROR, "cause": Cause.INFRA}
@@ -59,6 +59,8 @@ ANSWERS = [
     Case(id="stop: rate limit", job=STOPS, kept=1, faults=(api("rate-limit", "stop", times=2),)),
     Case(id="terminate: 401 for ever", job=TWO, faults=(api("unauthorized", "terminate", times=None),), kept=1,
          outcome=Outcome.ERROR, cause=Cause.INFRA, exit_code=ExitCode.POD_NOT_RELEASED, says="1 not run"),
+    Case(id="terminate: 401 until the end of the run", faults=(api("unauthorized", "terminate", times=5),), slack=ANY,
+         says="is released after all", **INFRA),
     Case(id="terminate: never", job=TWO, faults=(api("error", "terminate", times=None),), kept=1, long=True,
          outcome=Outcome.ERROR, cause=Cause.INFRA, exit_code=ExitCode.POD_NOT_RELEASED, says="1 not run"),
 ]  # fmt: skip

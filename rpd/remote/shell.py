@@ -115,8 +115,8 @@ def with_arguments(script: str, *arguments: str) -> str:
 class Stream(Protocol):
     """A running program. Every method raises Disconnected, DeadlinePassed and Interrupted."""
 
-    def read(self, size: int = 1 << 20, /) -> bytes:
-        """Return the next bytes of standard output as soon as there are any; empty at its end."""
+    def read(self) -> bytes:
+        """Return all of standard output that is here, as soon as there is some; empty at its end."""
         ...
 
     def errors(self) -> bytes:

@@ -1,7 +1,12 @@
 """Detached commands: their log, their end, and what survives a broken connection."""
 
+import os
 import shlex
+import shutil
+import subprocess
+import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rpd.errors import CommandTimeout, ConnectionLost, Interrupted, PodLost, RemoteError
-from rpd.remote.commands import _LOAD_ENVIRONMENT, Tail, exports, folder_name, is_out_of_memory
+from rpd.remote.commands import _LOAD_ENVIRONMENT, _SUPERVISE, Tail, exports, folder_name, is_out_of_memory
 from rpd.remote.protocol import Command
 from rpd.remote.shell import Program
 from rpd.remote.ssh import SshRemote
@@ -392,6 +397,45 @@ def test_facts_never_fail(remote: SshRemote, machine: Machine) -> None:
 def test_running_out_of_memory_is_told_apart(line: str, code: int, expected: bool) -> None:
     """A failure is one of memory if the kernel or CUDA says so."""
     assert is_out_of_memory(Completed(command="c", exit_code=code, tail=("x", line))) is expected
+
+
+@pytest.fixture
+def little_memory() -> Iterator[Path]:
+    """A memory cgroup of 48 MB below our own (cgroup v1, as root)."""
+    own = [line for line in Path("/proc/self/cgroup").read_text().splitlines() if ":memory:" in line]
+    if not own or shutil.which("unshare") is None or os.geteuid() != 0:
+        pytest.skip("this needs root, unshare, and cgroup v1's memory controller")
+    group = Path("/sys/fs/cgroup/memory", own[0].split(":")[2].lstrip("/"), f"rpd-test-{os.getpid()}")
+    try:
+        group.mkdir()
+        (group / "memory.limit_in_bytes").write_text(str(48 << 20))
+    except OSError as error:
+        pytest.skip(f"no memory cgroup can be made here: {error}")
+    yield group
+    group.rmdir()
+
+
+def test_the_kernels_own_oom_killer_is_told_apart(little_memory: Path, tmp_path: Path) -> None:
+    """A command that outgrows its cgroup is killed by the kernel, counted there, and said to be out of memory."""
+    for name, text in {
+        "command": f"exec {sys.executable} -c 'print(len(bytearray(300 << 20)))'",
+        "supervise": _SUPERVISE,
+        "exit.new": f"{'pending':31}\n",
+    }.items():
+        (tmp_path / name).write_text(text)
+    script = (
+        f"echo $$ >{little_memory}/cgroup.procs; mount --bind {little_memory} /sys/fs/cgroup/memory; "
+        f"sh {tmp_path}/supervise {tmp_path} ''"
+    )
+    ended = subprocess.run(
+        ["unshare", "-m", "sh", "-c", script], capture_output=True, text=True, check=False, timeout=DEADLINE
+    )
+    assert (tmp_path / "exit").exists(), ended.stderr
+    code, kills, _ = (tmp_path / "exit").read_text().split()
+    tail = tuple((tmp_path / "log").read_text().splitlines())
+    assert code == "137"
+    assert int(kills) >= 1
+    assert is_out_of_memory(Completed(command="x", exit_code=137, tail=tail))
 
 
 def test_the_tail_is_what_a_terminal_would_show() -> None:

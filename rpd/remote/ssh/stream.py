@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Any, Protocol
 
 from rpd.remote.shell import DeadlinePassed, Disconnected, Ended, Interrupt, Program
-from rpd.remote.ssh.connection import PACKET_BYTES
+from rpd.remote.ssh.connection import PACKET_BYTES, WINDOW_BYTES
 from rpd.remote.ssh.failures import FAILURES, close_quietly
 
 _QUIET_SECONDS = 20.0
@@ -56,11 +56,11 @@ class SshStream:
             self._writer = threading.Thread(target=self._write, args=(stdin,), daemon=True, name="rpd-stdin")
             self._writer.start()
 
-    def read(self, size: int = 1 << 20, /) -> bytes:
+    def read(self) -> bytes:
         with self._interrupt.waking(self.close):
             if self._mark:
-                return self._read_marked(size)
-            return self._receive(size)
+                return self._read_marked()
+            return self._receive()
 
     def errors(self) -> bytes:
         while self._channel.recv_stderr_ready():
@@ -83,26 +83,27 @@ class SshStream:
         self._closed = True
         close_quietly(self._channel)
 
-    def _read_marked(self, size: int) -> bytes:
+    def _read_marked(self) -> bytes:
         seen = bytearray()
         while self._mark not in seen:
-            data = self._receive(size)
+            data = self._receive()
             if not data:
                 self._mark = b""
                 return bytes(data)
             seen += data
         rest = bytes(seen.partition(self._mark)[2])
         self._mark = b""
-        return rest or self._receive(size)
+        return rest or self._receive()
 
-    def _receive(self, size: int) -> bytes:
-        """Return the next bytes; at a silence see to standard error, the deadline and the connection."""
+    def _receive(self) -> bytes:
+        """Return what is here, or comes next; at a silence see to standard error, the deadline and the connection."""
         while True:
             self._check()
             self._channel.settimeout(self._patience())
             written = self._written
             try:
-                data: bytes = self._channel.recv(size)
+                # All of them: paramiko moves what it keeps of its buffer at each read.
+                data: bytes = self._channel.recv(WINDOW_BYTES)
             except TimeoutError:
                 self.errors()
                 self._check()

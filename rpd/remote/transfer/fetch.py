@@ -182,7 +182,7 @@ class Fetching:
             with open(partial.target, "r+b") as file:  # noqa: PTH123
                 file.truncate(partial.size)
                 file.seek(partial.size)
-                while partial.size <= partial.whole and (block := stream.read(_CHUNK)):
+                while partial.size <= partial.whole and (block := stream.read()):
                     self._take(block, file, partial)
             stream.finish()
         except OSError as error:
@@ -237,8 +237,8 @@ class Fetching:
                 Path(folder).mkdir(parents=True, exist_ok=True)
                 self._made.add(folder)
             with open(target, "wb", buffering=0) as file:  # noqa: PTH123
-                while block := content.read(_CHUNK):
-                    self._take(block, file, partial)
+                while partial.size < member.size:
+                    self._take(content.read(_CHUNK), file, partial)
             self._received_whole(partial)
         except (Disconnected, tarfile.ReadError):
             self._partial = partial if partial.size > 0 and partial.whole > self._resumable else None

@@ -8,6 +8,7 @@ own behaviour (fixtures, provider, manifest, terminal) is registered through the
 from __future__ import annotations
 
 import importlib
+import inspect
 import os
 import re
 import sys
@@ -350,7 +351,16 @@ def hook_names() -> frozenset[str]:
 def _check_hook_names(plugin: object, name: str) -> None:
     known = hook_names()
     for attribute in vars(plugin) if hasattr(plugin, "__dict__") else ():
-        if attribute.startswith("rpd_") and callable(getattr(plugin, attribute)) and attribute not in known:
+        if not attribute.startswith("rpd_"):
+            continue
+        value = getattr(plugin, attribute)
+        if attribute in known and not inspect.isroutine(value):
+            raise UsageError(f"plugin {name}: {attribute}: expected a function, got {value!r}")
+        if inspect.iscoroutinefunction(value):
+            raise UsageError(
+                f"plugin {name}: {attribute} is async: hooks are called in threads, so write a plain function"
+            )
+        if callable(value) and attribute not in known:
             close = closest(attribute, known)
             meant = f"; did you mean {close}?" if close else ""
             raise UsageError(f"plugin {name}: there is no hook {attribute}{meant}")

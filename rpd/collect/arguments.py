@@ -70,18 +70,25 @@ def _parse_all(texts: Sequence[str], folder: Path) -> tuple[Target, ...]:
 def parse_target(text: str, folder: Path) -> Target:
     """Return the target of one argument, relative to ``folder``. Raises UsageError."""
     whole = absolute(text, folder)
-    if whole.exists():
+    if _exists(whole):
         return Target(path=whole, text=text)
     base, bracket, case = text.partition("[")
     file, separator, name = base.partition("::")
     path = absolute(file, folder)
-    if not path.exists():
+    if not _exists(path):
         raise UsageError(f"file or directory not found: {text}")
     if not separator:
         raise UsageError(f"path cannot contain [] parametrization: {text}")
     if path.is_dir():
         raise UsageError(f"directory argument cannot contain :: : {text}")
     return Target(path=path, name=f"{name}{bracket}{case}", text=text)
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a name that is too long for any file
+        return False
 
 
 def absolute(text: str, folder: Path) -> Path:

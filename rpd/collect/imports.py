@@ -58,7 +58,7 @@ class Importer:
         known = sys.modules.get(name)
         if known is not None and _is_file(known, path):
             return known  # a neighbour imported it before us
-        if "." in name:
+        if "." in name and "." not in path.stem:
             module = importlib.import_module(name)
             if _is_file(module, path):
                 return module

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from rpd.config.config import settings
 from rpd.errors import UsageError
 
 
@@ -33,4 +34,8 @@ class OptionGroup:
             action = self._group.add_argument(*flags, default=argparse.SUPPRESS, **keywords)
         except (argparse.ArgumentError, TypeError, ValueError) as error:
             raise UsageError(f"plugin {self._plugin}: cannot add the option {flags[0]}: {error}") from error
+        if action.dest == "args" or action.dest in settings():
+            raise UsageError(
+                f"plugin {self._plugin}: {flags[0]}: {action.dest!r} is rpd's own, choose another dest"
+            )
         self.defaults[action.dest] = default

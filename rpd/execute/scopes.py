@@ -15,11 +15,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rpd.errors import CollectionError, UsageError
+from rpd.execute.asked import asked_while_running
 from rpd.execute.current import acting_for
 from rpd.execute.noderun import NodeRun
 from rpd.execute.pod import Pod
-from rpd.values.fixture import Closure, FixtureDef, Scope, needs
-from rpd.values.node import Node
+from rpd.values.fixture import FixtureDef, Scope, needs
+from rpd.values.node import Definition, Node
 
 Finalizer = Callable[[], object]
 Key = tuple[Hashable, ...]
@@ -61,7 +62,7 @@ class Scopes:
         self._instances: dict[Key, Instance] = {}
         self._made = 0
         self._users: Counter[Key] = Counter()
-        self._wide: dict[Closure, tuple[FixtureDef, ...]] = {}
+        self._wide: dict[Definition, tuple[FixtureDef, ...]] = {}
         for node in nodes:
             self._users.update(self._counted(node))
 
@@ -176,18 +177,19 @@ class Scopes:
 
     def _counted(self, node: Node) -> Iterator[Key]:
         """Yield the keys of the instances that the plan knows a node will use."""
-        for definition in self._wide_definitions(node.definition.closure):
+        for definition in self._wide_definitions(node.definition):
             if definition.scope is not Scope.WORKER:
                 yield self._key(definition, node, 0)
 
-    def _wide_definitions(self, closure: Closure) -> tuple[FixtureDef, ...]:
-        found = self._wide.get(closure)
+    def _wide_definitions(self, job: Definition) -> tuple[FixtureDef, ...]:
+        """Return the wide fixtures that the nodes of a job need, or may ask for while they run."""
+        found = self._wide.get(job)
         if found is None:
-            found = self._wide[closure] = tuple(
-                definition
-                for name in closure.names
-                for definition in closure.definitions.get(name, ())
-                if definition.scope > Scope.JOB
+            closure = job.closure
+            needed = [held for name in closure.names for held in closure.definitions.get(name, ())]
+            late = [held for name in _asked_late(job) for held in closure.chain(name)]
+            found = self._wide[job] = tuple(
+                held for held in dict.fromkeys((*needed, *late)) if held.scope > Scope.JOB
             )
         return found
 
@@ -204,6 +206,17 @@ class Scopes:
         names = needs(node.definition.closure, definition)
         params = tuple((name, held.key) for name, held in node.fixture_params.items() if name in names)
         return (definition, place, params) if params else (definition, place)
+
+
+def _asked_late(job: Definition) -> Iterator[str]:
+    """Yield the names that the job or its fixtures may ask for while they run, and what those need."""
+    closure = job.closure
+    planned = (held.function for name in closure.names for held in closure.definitions.get(name, ()))
+    for function in (job.function, *planned):
+        for name in asked_while_running(function):
+            chain = closure.chain(name)
+            if chain:
+                yield from needs(closure, chain[-1])
 
 
 def _is_replaced(other: Instance, instance: Instance, slot: int) -> bool:

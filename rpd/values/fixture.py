@@ -78,6 +78,16 @@ def fixture(
     """
     if params is not None and (isinstance(params, str | bytes) or not isinstance(params, Iterable)):
         raise DefinitionError("fixture", "params", "expected a sequence of values", params)
+    if (
+        ids is not None
+        and not callable(ids)
+        and (isinstance(ids, str | bytes) or not isinstance(ids, Iterable))
+    ):
+        raise DefinitionError("fixture", "ids", "expected a sequence or a function", ids)
+    if name is not None and (not isinstance(name, str) or not name.isidentifier()):
+        raise DefinitionError("fixture", "name", "expected the name of an argument", name)
+    if not isinstance(autouse, bool):
+        raise DefinitionError("fixture", "autouse", "expected True or False", autouse)
     marker = FixtureMarker(
         scope=scope if callable(scope) else Scope.parse(scope),
         params=None if params is None else tuple(params),

@@ -329,7 +329,10 @@ class Job:
             raise _fail("Job", "", "a job decorates one function, or derives a job from keywords", function)
         if not hasattr(function, "__name__"):
             raise _fail("Job", "", "a job decorates a function, which may call this", function)
-        setattr(function, JOB_ATTRIBUTE, self)
+        try:
+            setattr(function, JOB_ATTRIBUTE, self)
+        except (AttributeError, TypeError):
+            raise _fail("Job", "", "a job decorates a function written in Python", function) from None
         return function
 
     def derive(self, **changes: Any) -> Job:

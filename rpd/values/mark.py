@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from rpd.errors import DefinitionError
@@ -71,6 +71,8 @@ def param(*values: Any, marks: Mark | Sequence[Mark] = (), id: str | _Hidden | N
 
     Raises DefinitionError for an id that is no text and for marks that are none.
     """
+    if not isinstance(marks, Mark | Iterable):
+        raise DefinitionError("param", "marks", "expected a mark or a sequence of marks", marks)
     held = (marks,) if isinstance(marks, Mark) else tuple(marks)
     for each in held:
         if not isinstance(each, Mark):

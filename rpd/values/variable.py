@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from rpd.errors import DefinitionError
 from rpd.values.frozen import frozen
 
 
@@ -31,6 +32,8 @@ def variable(*, default: Any = REQUIRED, type: Callable[[str], Any] | None = Non
     """
     if type is None:
         type = str if default is REQUIRED or default is None else default.__class__  # noqa: A001
+    if not callable(type):
+        raise DefinitionError("variable", "type", "expected a function such as int", type)
     return Variable(default=default, type=_boolean if type is bool else type)
 
 

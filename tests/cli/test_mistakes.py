@@ -203,6 +203,37 @@ MISTAKES = {
         "import rpd\nx = rpd.variable(default=1, type=int)\n@rpd.job\ndef f(x): ...\n",
         args=(*DRY, "--var", "x=abc"),
     ),
+    "marks that are none": deploy(
+        2,
+        r"param\.marks: expected a mark or a sequence of marks, got 3",
+        text="@rpd.job\n@rpd.mark.parametrize('a', [rpd.param(1, marks=3)])\ndef f(a): ...\n",
+    ),
+    "fixture ids that are none": deploy(
+        2,
+        r"fixture\.ids: expected a sequence or a function",
+        text="@rpd.fixture(params=[1], ids=3)\ndef x(): ...\n",
+    ),
+    "a fixture's name that is none": deploy(
+        2,
+        r"fixture\.name: expected the name of an argument, got 3",
+        text="@rpd.fixture(name=3)\ndef x(): ...\n",
+    ),
+    "autouse that is none": deploy(
+        2,
+        r"fixture\.autouse: expected True or False, got 'no'",
+        text="@rpd.fixture(autouse='no')\ndef x(): ...\n",
+    ),
+    "a variable's type that is none": deploy(
+        2,
+        r"variable\.type: expected a function such as int, got 'int'",
+        text="x = rpd.variable(type='int')\n",
+    ),
+    "a job of a built-in function": deploy(
+        2, "a job decorates a function written in Python", text="f = rpd.job(print)\n"
+    ),
+    "an argument that is too long": Mistake(
+        4, ("file or directory not found: xxx",), args=("collect", "x" * 5000)
+    ),
     # conftests
     "a conftest that is not Python": conftest(2, r"(?s)conftest\.py.*SyntaxError", "def (\n"),
     "a hook that is none": conftest(2, "did you mean rpd_node_report", "def rpd_node_reports(): ...\n"),
@@ -244,6 +275,16 @@ MISTAKES = {
     "options that raise": conftest(3, r"conftest\.py:1", "def rpd_addoption(options): 1 / 0\n"),
     "a wrapper that does not yield": conftest(
         1, "did not yield", "import rpd\n@rpd.hookimpl(wrapper=True)\ndef rpd_run_node():\n    if 0: yield\n"
+    ),
+    "a hook that is async": conftest(2, "rpd_configure is async", "async def rpd_configure(): ...\n"),
+    "a hook that is a class": conftest(2, "rpd_configure: expected a function", "class rpd_configure: ...\n"),
+    "a hook that is a number": conftest(
+        2, "rpd_configure: expected a function, got 3", "rpd_configure = 3\n"
+    ),
+    "an option for rpd's own setting": conftest(
+        4,
+        "--mine: 'width' is rpd's own",
+        "def rpd_addoption(options): options.add('--mine', dest='width')\n",
     ),
     # plugins
     "a plugin that exits": Mistake(

@@ -168,3 +168,15 @@ def test_a_package_of_another_folder_steps_aside_whole(project):
     )
     found = [(module.WHO, module.ASKED) for module in modules(project).values()]
     assert found == [("a", "a"), ("a", "a"), ("b", "b"), ("b", "b")]
+
+
+def test_a_file_with_a_dot_in_its_name(project):
+    """It is no module of a package: it is collected like any other."""
+    project.write(
+        {
+            "deploy_v1.5.py": "@rpd.job\ndef train(): ...\n",
+            "pkg/__init__.py": "",
+            "pkg/deploy_a.b.py": "@rpd.job\ndef train(): ...\n",
+        }
+    )
+    assert project.ids() == ["deploy_v1.5.py::train", "pkg/deploy_a.b.py::train"]

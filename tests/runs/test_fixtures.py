@@ -164,9 +164,8 @@ def test_teardown_is_last_in_first_out(rpd: RpdRun, project: Project) -> None:
     log = (folder / "log").read_text(encoding="utf-8").split("\n")[:-1]
     assert log == [
         "+everywhere", "+per_file", "+around", "+first", "+second", "one", "-second", "-first", "-around", "-finalizer",
-        "+around", "+first", "two", "-first", "-around", "-finalizer", "-per_file", "-everywhere",
-        "+around", "+everywhere", "+per_file", "+first", "three first", "-first", "-around", "-finalizer",
-        "-per_file", "-everywhere",
+        "+around", "+first", "two", "-first", "-around", "-finalizer",
+        "+around", "+first", "three first", "-first", "-around", "-finalizer", "-per_file", "-everywhere",
     ]  # fmt: skip
 
 

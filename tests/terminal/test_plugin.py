@@ -137,7 +137,7 @@ def test_refusals_are_counted_not_listed(
     """However many offers are refused to a node, in however many rounds, it has one line until it ends."""
     config, node, out = make_config(), make_node(42), io.StringIO()
     terminal = Terminal(config, out, environ=PLAIN)
-    terminal.rpd_run_started(config=config, plan=make_plan(node), far_end="RunPod", folder=FOLDER)
+    terminal.rpd_run_started(config=config, plan=make_plan(node), far_end="RunPod", folder=FOLDER, done=())
     terminal.rpd_node_started(node=node)
     for _ in range(3):
         for number in range(200):

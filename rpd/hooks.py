@@ -116,8 +116,13 @@ def rpd_modify_plan(config: Config, plan: Plan) -> Plan | None:
 
 
 @hookspec
-def rpd_run_started(config: Config, plan: Plan, far_end: str, folder: Path | None) -> None:
-    """Hear that the plan is being carried out; ``folder`` is the run folder (None in a dry run)."""
+def rpd_run_started(
+    config: Config, plan: Plan, far_end: str, folder: Path | None, done: Sequence[NodeReport]
+) -> None:
+    """Hear that the plan is being carried out; ``folder`` is the run folder (None in a dry run).
+
+    ``done`` are reports of nodes outside of the plan: cached ones, and those that were over when a run is resumed.
+    """
 
 
 @hookspec

@@ -18,6 +18,7 @@ from rpd.journal.past import Past
 from rpd.lease.lease import Connect, Lease
 from rpd.lease.podview import PodView
 from rpd.lease.recycle import Recycler
+from rpd.project.source import lock_file_sha256
 from rpd.project.weight import Scales
 from rpd.stop import Stop
 from rpd.values.job import Budget, CloudChoice, Gpu, Job, Release
@@ -123,6 +124,7 @@ class RunContext:
     """What an earlier process left of this run, when it is carried on."""
     scales: Scales = field(default_factory=Scales)
     _projects: dict[str, Path] = field(default_factory=dict)
+    _locks: dict[str, str] = field(default_factory=dict)
     _requests: dict[int, tuple[Job, PodRequest]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -140,6 +142,13 @@ class RunContext:
         found = self._projects.get(file)
         if found is None:
             found = self._projects[file] = (self.rootdir / file).parent
+        return found
+
+    def lock_sha256(self, file: str) -> str:
+        """Return the sha256 of the lock file beside a deploy file, as it was when it was first asked for."""
+        found = self._locks.get(file)
+        if found is None:
+            found = self._locks[file] = lock_file_sha256(self.project(file))
         return found
 
     def weigh(self, local: Path, exclude: tuple[str, ...]) -> str:

@@ -112,6 +112,8 @@ class NodeRun:
     variables: dict[str, Any] = field(default_factory=dict)
     """The declared variables the node uses, with the values it got."""
     staged: Staged | None = None
+    sent: dict[str, str] = field(default_factory=dict)
+    """What it sent to its pods: where from, and its sha256."""
     leases: list[Lease] = field(default_factory=list)
     """The pods this node used, in order."""
     billed_seconds: float = 0.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import posixpath
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,6 +27,7 @@ from rpd.execute.current import current_run
 from rpd.execute.limits import limit_of, listened_for_life
 from rpd.execute.noderun import Ending, NodeRun, StepEnd
 from rpd.lease.lease import Lease
+from rpd.project.fingerprint import sent_key
 from rpd.remote.commands import is_out_of_memory
 from rpd.remote.periodic import Fetch, PeriodicPull
 from rpd.remote.protocol import Command, Remote
@@ -268,7 +270,7 @@ class Pod:
                 )
 
         weight = "" if run.files is not None else f"  ({run.context.weigh(source, tuple(exclude))})"
-        return self._do(
+        staged = self._do(
             run,
             _What(StepKind.PUT, f"put {local}", f"put {local} -> {target}{weight}", about=tuple(exclude)),
             send,
@@ -276,6 +278,15 @@ class Pod:
             keep=asdict,
             recall=lambda held: Staged(**held),
         )
+        if staged.tree_sha256:
+            self._note_sent(run, source, exclude, staged)
+        return staged
+
+    def _note_sent(self, run: NodeRun, source: Path, exclude: Sequence[str], staged: Staged) -> None:
+        """Remember what the node's result depends on; what a wide fixture sends, all nodes on this pod depend on."""
+        path = Path(os.path.relpath(source, run.context.rootdir)).as_posix()
+        held = self._lease.sent if run.holder else run.sent
+        held[sent_key(path, exclude)] = staged.tree_sha256
 
     @contextmanager
     def _until_stopped(self, run: NodeRun) -> Iterator[Interrupt]:

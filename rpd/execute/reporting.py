@@ -41,9 +41,9 @@ def node_report(
     if run.files is not None:
         known = fingerprint(
             node,
-            tree_sha256=source.tree_sha256,
-            lock_sha256=source.lock_file_sha256,
+            lock_sha256=context.lock_sha256(node.file),
             variables=context.variables,
+            sent={part: sha256 for lease in run.leases for part, sha256 in lease.sent.items()} | run.sent,
         )
         source = replace(source, fingerprint=known)
     return NodeReport(

@@ -106,6 +106,8 @@ class Lease:
         """Whether the pod went out of reach while it was used."""
         self.users = 0
         """How many nodes it served."""
+        self.sent: dict[str, str] = {}
+        """What fixtures that outlive a node sent to it: where from, and its sha256."""
         self.is_wide = False
         """Whether it belongs to a fixture that outlives a node."""
         self.ends_at: float | None = None

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from rpd.config import Config
+from rpd.errors import UsageError
 from rpd.hooks import hookimpl
-from rpd.project.fingerprint import Fingerprint, fingerprint
+from rpd.project.fingerprint import fingerprint, sent_parts
 from rpd.project.ignore import Kind, content_digest, staged_files, tree_digest
 from rpd.project.source import lock_file_sha256
 from rpd.record import history
 from rpd.values.node import Node
-from rpd.values.report import NodeReport, Outcome, Result
+from rpd.values.report import CACHED, NodeReport, Outcome, Result
 
 RUNS_SEARCHED = 200
-STAGED = "staged_dir"
+_CALLED = {"lock": "the lock file", "job": "the source of its job", "fixtures": "the source of its fixtures"}
 
 
 class Changed:
@@ -32,7 +34,7 @@ class Changed:
         self._config = config
         self._variables = variables
         self._explain = explain
-        self._trees: dict[Path, str] = {}
+        self._digests: dict[tuple[str, tuple[str, ...]], str] = {}
         self.cached: dict[str, NodeReport] = {}
 
     @hookimpl(trylast=True)
@@ -63,29 +65,39 @@ class Changed:
 
     def _differences(self, node: Node, before: NodeReport) -> list[str]:
         """Return what is another than when the node passed."""
-        now = self._fingerprint(node)
         then = before.source.fingerprint
         if not then:
             return ["what it depended on is not on record"]
-        return [f"its {part} changed" for part in now if now[part] != then.get(part)]
-
-    def _fingerprint(self, node: Node) -> Fingerprint:
-        project = (self._config.rootdir / node.file).parent
-        return fingerprint(
+        sent = {part: self._digest(path, exclude) for part, path, exclude in sent_parts(then)}
+        now = fingerprint(
             node,
-            tree_sha256=self._tree(project) if STAGED in node.definition.closure.names else "",
-            lock_sha256=lock_file_sha256(project),
+            lock_sha256=lock_file_sha256((self._config.rootdir / node.file).parent),
             variables=self._variables,
+            sent=sent,
         )
+        paths = {part: f"what it sends from {path}" for part, path, _ in sent_parts(then)}
+        return [
+            f"{paths.get(part) or _CALLED.get(part) or f'its {part}'} changed"
+            for part in now
+            if now[part] != then.get(part)
+        ]
 
-    def _tree(self, project: Path) -> str:
-        """Return the digest the tree would have if it were staged now."""
-        if project not in self._trees:
-            files = staged_files(project)
-            self._trees[project] = tree_digest(
+    def _digest(self, path: str, exclude: tuple[str, ...]) -> str:
+        """Return the digest that a path would have if it were sent now; empty where it is not there any more."""
+        key = (path, exclude)
+        if key not in self._digests:
+            self._digests[key] = self._computed(self._config.rootdir / path, exclude)
+        return self._digests[key]
+
+    @staticmethod
+    def _computed(path: Path, exclude: tuple[str, ...]) -> str:
+        try:
+            files = staged_files(Path(os.path.normpath(path)), exclude)
+            return tree_digest(
                 (file, content_digest(file.path) if file.kind is Kind.FILE else "") for file in files
             )
-        return self._trees[project]
+        except (UsageError, OSError):
+            return ""
 
 
 def _why(differs: list[str], before: NodeReport | None) -> str:
@@ -96,10 +108,9 @@ def _why(differs: list[str], before: NodeReport | None) -> str:
 
 def _cached(before: NodeReport) -> NodeReport:
     """Return a report that says a node was passed over, with the metrics and the folder of when it passed."""
-    reason = f"cached: nothing changed since it passed at {before.result.finished}; its files are in {before.folder}"
+    reason = f"{CACHED}nothing changed since it passed at {before.result.finished}"
     return replace(
         before,
         result=Result(outcome=Outcome.SKIPPED, reason=reason),
         cost=replace(before.cost, billed_seconds=0.0, estimated_usd=0.0),
-        folder="",
     )

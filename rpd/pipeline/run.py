@@ -232,6 +232,7 @@ def _execute(prepared: _Prepared) -> Ended:
             plan=plan,
             far_end=far_end,
             folder=files.folder if files else None,
+            done=prepared.done,
         )
         try:
             with _balance_watched(prepared, stop):

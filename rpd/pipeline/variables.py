@@ -13,10 +13,8 @@ from rpd.collect.fixtures import ReadVariable
 from rpd.config import Config
 from rpd.errors import UsageError
 from rpd.values.closest import closest
-from rpd.values.node import Definition, Node
-
-_ALL = "variables"
-"""The fixture that has them all by name, declared or not."""
+from rpd.values.node import Node
+from rpd.values.variable import ALL, takes_all
 
 
 def read_variables(config: Config) -> Mapping[str, Any]:
@@ -59,7 +57,7 @@ def check_names(config: Config, collection: Collection, notice: Callable[[str], 
     for name in names:
         if wrong := _undeclared(name, declared):
             raise UsageError(f"--sweep {name}: {wrong}")
-    if _somebody_takes_all(collection):
+    if _somebodytakes_all(collection):
         return
     for name in given:
         if wrong := _undeclared(name, declared):
@@ -77,11 +75,11 @@ def _undeclared(name: str, declared: Iterable[str]) -> str:
     return f"no collected file declares this variable{meant}"
 
 
-def _somebody_takes_all(collection: Collection) -> bool:
+def _somebodytakes_all(collection: Collection) -> bool:
     """Whether a job or fixture asks for ``variables`` itself, so that none has to be declared."""
     fixtures = (fixture.argnames for fixture in collection.fixtures if not fixture.is_variable)
     return any(
-        _ALL in names for names in (*fixtures, *(node.definition.argnames for node in collection.nodes))
+        ALL in names for names in (*fixtures, *(node.definition.argnames for node in collection.nodes))
     )
 
 
@@ -108,16 +106,9 @@ def check_variables(
                 problems[f"{error} (declared at {fixture.location})"] = None
     if problems:
         raise UsageError("\n".join(sorted(problems)))
-    if any(_takes_all(definition) for definition in definitions):
+    if any(takes_all(definition) for definition in definitions):
         return
     for flag, given in (("--var", config.var), ("--sweep", config.sweep)):
         for name, _ in given:
             if name not in used:
                 notice(f"{flag} {name}: no node that runs uses this variable")
-
-
-def _takes_all(definition: Definition) -> bool:
-    fixtures = (fixture for chain in definition.closure.definitions.values() for fixture in chain)
-    return _ALL in definition.argnames or any(
-        _ALL in fixture.argnames for fixture in fixtures if not fixture.is_variable
-    )

@@ -2,47 +2,94 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import inspect
-from collections.abc import Callable, Iterable
+import json
+import textwrap
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
+from rpd.values.fixture import FixtureDef
 from rpd.values.node import Node
 from rpd.values.told import tellable
+from rpd.values.variable import takes_all
 
 Fingerprint = dict[str, str]
-"""Part (``job``, ``fixtures``, ``parameters``, ``image``, ``pod``, ``tree``, ``lock``) to its hash."""
+"""Part (job, fixtures, parameters, variables, image, pod, lock, what was sent) to its hash."""
+
+_SENT = "sent "
 
 
-def fingerprint(node: Node, *, tree_sha256: str, lock_sha256: str, variables: object = None) -> Fingerprint:
-    """Return the fingerprint of ``node`` with the staged tree and the lock file of its project as given."""
+def sent_key(path: str, exclude: Sequence[str]) -> str:
+    """Return the part for what was sent from a path relative to the root folder; ``exclude`` left files of it out."""
+    return _SENT + json.dumps([path, *exclude])
+
+
+def sent_parts(parts: Iterable[str]) -> Iterator[tuple[str, str, tuple[str, ...]]]:
+    """Yield those parts that name something that was sent, each with its path and its rules."""
+    for part in parts:
+        if part.startswith(_SENT):
+            path, *exclude = json.loads(part.removeprefix(_SENT))
+            yield part, path, tuple(exclude)
+
+
+def fingerprint(
+    node: Node, *, lock_sha256: str, variables: Mapping[str, Any], sent: Mapping[str, str]
+) -> Fingerprint:
+    """Return the fingerprint of ``node`` beside a lock file, with the values of all variables.
+
+    ``sent`` holds the sha256 of what went to its pods, by ``sent_key``.
+    """
     closure = node.definition.closure
-    fixtures = [held for name in closure.names for held in closure.definitions.get(name, ()) if held.baseid]
+    fixtures = [held for name in closure.names for held in closure.definitions.get(name, ())]
     gpu = node.params.get("gpu", node.job.gpu)
     return {
         "job": _hash([_source(node.definition.function)]),
-        "fixtures": _hash(sorted(_source(held.function) for held in fixtures)),
-        "parameters": _hash(
-            [
-                *sorted(f"{name}={tellable(value)!r}" for name, value in node.parameters.items()),
-                repr(variables),
-            ]
-        ),
+        "fixtures": _hash(sorted(_source(held.function) for held in fixtures if not _is_built_in(held))),
+        "parameters": _hash(sorted(f"{name}={tellable(value)!r}" for name, value in node.parameters.items())),
+        "variables": _hash(_variables(node, fixtures, variables)),
         "image": _hash([node.job.image]),
         "pod": _hash([repr(gpu), repr(sorted(node.job.env.items())), repr(node.job.docker_args)]),
-        "tree": tree_sha256[:16],
         "lock": lock_sha256[:16],
+        **{part: sha256[:16] for part, sha256 in sent.items()},
     }
+
+
+def _is_built_in(fixture: FixtureDef) -> bool:
+    """Whether it is one of rpd's own, or a variable: another version of rpd is no reason to pay again."""
+    return getattr(fixture.function, "__module__", "").partition(".")[0] == __name__.partition(".")[0]
+
+
+def _variables(node: Node, fixtures: Iterable[FixtureDef], values: Mapping[str, Any]) -> list[str]:
+    """Return what the node can see of the variables: those it uses, or all where it asks for all."""
+    if takes_all(node.definition):
+        return [f"{name}={value!r}" for name, value in sorted(values.items())]
+    used = {held.name: getattr(held.function, "variable", None) for held in fixtures if held.is_variable}
+    return [
+        f"{name}={values[name] if name in values else getattr(declared, 'default', '')!r}"
+        for name, declared in sorted(used.items())
+    ]
 
 
 @lru_cache(maxsize=1024)
 def _source(function: Callable[..., Any]) -> str:
-    """Return the text of a function, without what merely surrounds it; its name where there is no text."""
+    """Return the text of a function, from its ``def`` on; its name where there is no text.
+
+    Decorators are left out: they say which nodes there are and what pods they get, which has parts of its own, and a
+    sweep that grows must not be paid for again.
+    """
     try:
-        return inspect.getsource(function)
+        text = textwrap.dedent(inspect.getsource(function))
+        first = ast.parse(text).body[0]
     except (OSError, TypeError):
         return repr(function)
+    except SyntaxError:  # a lambda amid other code
+        return text
+    if not isinstance(first, ast.FunctionDef):
+        return text
+    return "".join(text.splitlines(keepends=True)[first.lineno - 1 :])
 
 
 def _hash(parts: Iterable[str]) -> str:

@@ -47,7 +47,7 @@ def _row(report: NodeReport, parameters: Sequence[str], metrics: Sequence[str]) 
     return [
         node.id,
         node.job,
-        result.outcome,
+        result.word,
         result.cause or "",
         *(_cell(node.parameters.get(name, "")) for name in parameters),
         *(_cell(report.metrics.get(name, "")) for name in metrics),

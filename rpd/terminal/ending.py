@@ -23,7 +23,10 @@ LOG_FILE = "output.log"
 TAIL_LINES = 20
 """How many lines of a log are shown."""
 _TAIL_BYTES = 64 * 1024
-_COUNT_WORDS = {Outcome.ERROR: ("error", "errors")}
+MOST_CACHED = 10
+"""How many cached nodes are listed without ``-v``."""
+
+_COUNT_WORDS: dict[str, tuple[str, str]] = {Outcome.ERROR: ("error", "errors")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,14 +168,21 @@ def short_summary(
 ) -> Iterator[str]:
     """Yield ``FAILED id - reason`` for the outcomes of ``chars`` (``-r``); with ``verbose`` for all but passed ones.
 
-    With ``crop`` a reason ends where the line does.
+    Nodes that are cached are listed with the folder that holds their files, ten of them without ``verbose``. With
+    ``crop`` a reason ends where the line does.
     """
     wanted = outcomes_of(f"{chars}a" if verbose else chars)
-    listed = [report for report in reports if report.result.outcome in wanted]
-    if not listed:
+    cached = [report for report in reports if report.result.word == "cached"]
+    listed = [report for report in reports if report.result.outcome in wanted and report not in cached]
+    if not listed and not cached:
         return
     yield ""
     yield ink(rule("short summary", "=", width), "cyan")
+    shown = cached if verbose else cached[:MOST_CACHED]
+    for report in shown:
+        yield f"{ink('CACHED', 'yellow')} {ink(f'{report.node.id} - {relative(Path(report.folder))}')}"
+    if len(shown) < len(cached):
+        yield ink(f"… and {len(cached) - len(shown)} more cached: -v shows all", "yellow")
     for report in listed:
         outcome = report.result.outcome
         reason = because(report).partition("\n")[0]
@@ -227,10 +237,10 @@ def last_line(
 
 def _counts(summary: RunSummary) -> str:
     parts = []
-    numbers = Counter(report.result.outcome for report in summary.reports)
-    for outcome in Outcome:
-        number = numbers[outcome]
-        one, many = _COUNT_WORDS.get(outcome, (outcome.value, outcome.value))
+    numbers = Counter(report.result.word for report in summary.reports)
+    for word in (*Outcome, "cached"):
+        number = numbers[word]
+        one, many = _COUNT_WORDS.get(word, (word, word))
         if number:
             parts.append(f"{number} {one if number == 1 else many}")
     parts += [

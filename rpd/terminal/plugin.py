@@ -139,7 +139,9 @@ class Terminal:
         self._deselected = deselected
 
     @hookimpl
-    def rpd_run_started(self, config: Config, plan: Plan, far_end: str, folder: Path | None) -> None:
+    def rpd_run_started(
+        self, config: Config, plan: Plan, far_end: str, folder: Path | None, done: Sequence[NodeReport]
+    ) -> None:
         """Write the header."""
         self._started = self._clock()
         nodes = plan.nodes
@@ -153,8 +155,10 @@ class Terminal:
         ink, width = self._ink, self._screen.width
         python = f"Python {platform.python_version()}"
         facts = [counted(len(nodes), "node")]
-        if self._deselected:
-            facts[0] += f" ({self._deselected} deselected)"
+        cached = sum(report.result.word == "cached" for report in done)
+        aside = [(self._deselected - cached, "deselected"), (cached, "cached"), (len(done) - cached, "over")]
+        if told := [f"{number} {word}" for number, word in aside if number > 0]:
+            facts[0] += f" ({', '.join(told)})"
         if len(nodes) > 1 and not config.dry_run:
             facts.append(f"{plan.width} at once")
         if not config.dry_run:

@@ -93,11 +93,7 @@ def _text(value: Any) -> str:
 
 
 def _outcome(report: NodeReport) -> str:
-    return (
-        f"{report.result.outcome} ({report.result.cause})"
-        if report.result.cause
-        else str(report.result.outcome)
-    )
+    return f"{report.result.outcome} ({report.result.cause})" if report.result.cause else report.result.word
 
 
 def _usd(usd: float) -> str:

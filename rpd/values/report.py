@@ -11,6 +11,8 @@ from rpd.errors import Cause
 from rpd.values.step import Step
 
 SCHEMA_VERSION = 1
+CACHED = "cached: "
+"""How the reason of a node begins that was passed over since it passed before and nothing changed."""
 
 
 class Outcome(StrEnum):
@@ -52,6 +54,12 @@ class Result:
     started: str = ""
     finished: str = ""
     phases: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def word(self) -> str:
+        """The outcome for people: ``cached`` for a node that was passed over as unchanged."""
+        is_cached = self.outcome is Outcome.SKIPPED and self.reason.startswith(CACHED)
+        return "cached" if is_cached else self.outcome.value
 
     @property
     def seconds(self) -> float:

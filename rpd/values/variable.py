@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rpd.errors import DefinitionError
 from rpd.values.frozen import frozen
+
+if TYPE_CHECKING:
+    from rpd.values.node import Definition
+
+
+ALL = "variables"
+"""The fixture that has every variable by name, declared or not."""
 
 
 class _Required:
@@ -44,3 +51,11 @@ def _boolean(text: str) -> bool:
     if lowered in ("0", "false", "no", "off"):
         return False
     raise ValueError(f"expected true or false, got {text!r}")
+
+
+def takes_all(definition: Definition) -> bool:
+    """Whether a job, or a fixture it uses, asks for all variables, so that none has to be declared."""
+    fixtures = (fixture for chain in definition.closure.definitions.values() for fixture in chain)
+    return ALL in definition.argnames or any(
+        ALL in fixture.argnames for fixture in fixtures if not fixture.is_variable
+    )

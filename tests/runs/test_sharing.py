@@ -121,41 +121,125 @@ def test_a_stopped_pod_that_does_not_start_is_replaced(
             assert rpd(folder, pod["id"], command="stop").exit_code == 0
 
 
+CACHED_CONFTEST = """
+import rpd
+
+@rpd.fixture(scope="session")
+def prepared():
+    return 1
+"""
+
 CACHED = """
 import rpd
 
 rate = rpd.variable(default=0.5)
+other = rpd.variable(default=True)
 
-@rpd.job
+@rpd.job(image='a', env={})
 @rpd.mark.parametrize("n", [1, 2])
-def count(n, rate, record_metric):
+def count(n, rate, prepared, record_metric):
     record_metric("twice", 2 * n)
 """
 
 
 def test_unchanged_nodes_are_passed_over(rpd: RpdRun, project: Project) -> None:
     """What passed is not run again until something it depends on changes, and --explain says what."""
-    folder = project({"deploy_a.py": CACHED})
-    assert rpd(folder).exit_code == 0
+    files = {
+        "deploy_a.py": CACHED,
+        "conftest.py": CACHED_CONFTEST,
+        "requirements.txt": "torch==2.8\n",
+        "notes.txt": "nothing that counts\n",
+    }
+    folder = project(files)
+    first = rpd(folder)
+    assert first.exit_code == 0
+    assert first.run_dir is not None
 
-    again = rpd(folder, "--changed", "--explain")
+    (folder / "notes.txt").write_text("something else", encoding="utf-8")
+    again = rpd(folder, "--changed", "--explain", "--var", "other=7")
     assert again.exit_code == 0
-    assert "2 skipped" in again.out
-    assert "cached, nothing changed since" in again.out + again.err
+    assert "0 nodes (2 cached)" in again.out
+    assert again.out.count("cached, nothing changed since") == 2
+    assert f"CACHED deploy_a.py::count[n1] - rpd-runs/{first.run_dir.name}/deploy_a.count-n1" in again.out
+    assert "2 cached in" in again.out
+    assert again.run_dir is not None
+    assert "deploy_a.py::count[n2],count,cached,,2,4," in (again.run_dir / "results.csv").read_text(
+        encoding="utf-8"
+    )
 
-    other = rpd(folder, "--changed", "--explain", "--var", "rate=0.25")
-    assert outcomes(other) == {"count[n1]": "passed", "count[n2]": "passed"}
-    assert "its parameters changed" in other.out + other.err
+    changes = {
+        "its variables changed": ("deploy_a.py", "default=0.5", "default=0.25"),
+        "the source of its job changed": ("deploy_a.py", "2 * n", "n + n"),
+        "the source of its fixtures changed": ("conftest.py", "return 1", "return 2"),
+        "the lock file changed": ("requirements.txt", "2.8", "2.9"),
+        "its image changed": ("deploy_a.py", "image='a'", "image='b'"),
+        "its pod changed": ("deploy_a.py", "env={}", "env={'A': '1'}"),
+    }
+    for why, (name, old, new) in changes.items():
+        text = (folder / name).read_text(encoding="utf-8")
+        assert old in text
+        (folder / name).write_text(text.replace(old, new), encoding="utf-8")
+        edited = rpd(folder, "--changed", "--explain")
+        assert edited.out.count(f"runs, because {why}\n") == 2, edited.out
+        assert outcomes(edited) == {"count[n1]": "passed", "count[n2]": "passed"}
 
-    (folder / "deploy_a.py").write_text(CACHED.replace("2 * n", "n + n"), encoding="utf-8")
-    edited = rpd(folder, "--changed", "--explain")
-    assert outcomes(edited) == {"count[n1]": "passed", "count[n2]": "passed"}
-    assert "its job changed" in edited.out + edited.err
+    text = (folder / "deploy_a.py").read_text(encoding="utf-8")
+    (folder / "deploy_a.py").write_text(text.replace("[1, 2]", "[1, 2, 3]"), encoding="utf-8")
+    grown = rpd(folder, "--changed", "--explain")
+    assert "deploy_a.py::count[n3]: runs, because it never passed before" in grown.out
+    assert outcomes(grown) == {"count[n3]": "passed"}
+
+    given = rpd(folder, "--changed", "--explain", "--var", "rate=0.75")
+    assert given.out.count("runs, because its variables changed\n") == 3
+
+
+SENDING = """
+import pathlib
+import rpd
+
+@rpd.fixture(scope="worker")
+def shared(provision):
+    with provision() as made:
+        made.put("train.py", "train.py")
+        yield made
+
+@rpd.fixture
+def project_dir():
+    return pathlib.Path(__file__).parent / "data"
+
+@rpd.job(gpu=rpd.Gpu("NVIDIA L4"), budget=rpd.Budget(cost_cap_usd=1))
+@rpd.mark.parametrize("n", [1, 2])
+def fit(shared, n):
+    shared.run("python3 train.py")
+
+@rpd.job(gpu=rpd.Gpu("NVIDIA L4"), budget=rpd.Budget(cost_cap_usd=1))
+def score(pod, staged_dir):
+    pod.run("cat x.csv", cwd=staged_dir)
+"""
+
+
+def test_what_was_sent_decides_what_has_changed(rpd: RpdRun, project: Project, emulator: Launched) -> None:
+    """Files that a job, its staging or a fixture it shares put on a pod count; others do not."""
+    files = {"deploy_a.py": SENDING, "train.py": "print(1)\n", "data/x.csv": "1\n", "notes.txt": ""}
+    folder = project(files)
+    assert rpd(folder).exit_code == 0
+    (folder / "notes.txt").write_text("more", encoding="utf-8")
+    assert "3 cached in" in rpd(folder, "--changed").out
+
+    (folder / "train.py").write_text("print(2)\n", encoding="utf-8")
+    trained = rpd(folder, "--changed", "--explain")
+    assert trained.out.count("runs, because what it sends from train.py changed") == 2
+    assert outcomes(trained) == {"fit[n1]": "passed", "fit[n2]": "passed"}
+
+    (folder / "data" / "x.csv").write_text("2\n", encoding="utf-8")
+    scored = rpd(folder, "--changed", "--explain")
+    assert "deploy_a.py::score: runs, because what it sends from data changed" in scored.out
+    assert outcomes(scored) == {"score": "passed"}
 
 
 def test_sweep_over_a_declared_variable(rpd: RpdRun, project: Project) -> None:
     """--sweep multiplies the nodes that use the variable, with ids like any parameter."""
-    folder = project({"deploy_a.py": CACHED})
+    folder = project({"deploy_a.py": CACHED, "conftest.py": CACHED_CONFTEST})
 
     listed = rpd(folder, "-q", "--sweep", "rate=0.1,0.2", command="collect")
 

@@ -65,7 +65,7 @@ def play(
     register(manager, terminal, "terminal")
     hook = manager.hook
     hook.rpd_collected(nodes=nodes, deselected=2, errors=())
-    hook.rpd_run_started(config=config, plan=plan, far_end="RunPod", folder=FOLDER)
+    hook.rpd_run_started(config=config, plan=plan, far_end="RunPod", folder=FOLDER, done=())
     for node, report in zip(nodes, reports, strict=True):
         hook.rpd_node_started(node=node, folder=FOLDER)
         offered = {"node": node.id, "offer": OFFER, "usd_per_hr": 3.6}
@@ -137,7 +137,7 @@ def test_refusals_are_counted_not_listed(
     """However many offers are refused to a node, in however many rounds, it has one line until it ends."""
     config, node, out = make_config(), make_node(42), io.StringIO()
     terminal = Terminal(config, out, environ=PLAIN)
-    terminal.rpd_run_started(config=config, plan=make_plan(node), far_end="RunPod", folder=FOLDER)
+    terminal.rpd_run_started(config=config, plan=make_plan(node), far_end="RunPod", folder=FOLDER, done=())
     terminal.rpd_node_started(node=node)
     for _ in range(3):
         for number in range(200):
@@ -288,7 +288,7 @@ def test_a_shared_pod_costs_its_next_node_too(
     """A node that joins a pod shows where it is, and its part of what that costs since the node began itself."""
     terminal = Terminal(make_config(), tty, clock=clock, environ=TTY | {"COLUMNS": "120"})
     first, second = make_node(1), make_node(2)
-    terminal.rpd_run_started(make_config(), make_plan(first, second), "RunPod", FOLDER)
+    terminal.rpd_run_started(make_config(), make_plan(first, second), "RunPod", FOLDER, ())
     terminal.rpd_node_started(first)
     terminal.rpd_pod_ready(first, pod)
     clock.now = 100.0
@@ -326,7 +326,7 @@ def make_board(
         environ = TTY | {"COLUMNS": str(columns), "LINES": str(lines)}
         terminal = Terminal(make_config(), tty, clock=clock, environ=environ)
         nodes = [replace(make_node(seed, backbone), definition=definition) for seed in range(100, 200)]
-        terminal.rpd_run_started(make_config(), make_plan(*nodes, width=64), "RunPod", FOLDER)
+        terminal.rpd_run_started(make_config(), make_plan(*nodes, width=64), "RunPod", FOLDER, ())
         turn = threading.Semaphore(1)
 
         def slot(node: Node) -> None:
@@ -386,7 +386,7 @@ def test_how_a_run_is_cut_short_stays_in_sight(
     """The footer says what goes on; nodes that are interrupted are told in a line each, and not pinned as failures."""
     terminal = Terminal(make_config(), tty, environ=TTY)
     nodes = [make_node(seed) for seed in range(3)]
-    terminal.rpd_run_started(make_config(), make_plan(*nodes), "RunPod", FOLDER)
+    terminal.rpd_run_started(make_config(), make_plan(*nodes), "RunPod", FOLDER, ())
     for how, beginning in (
         ("drain", "starting nothing new: 0 of 3 done"),
         ("end", "ending what runs: 1 of 3 done"),
@@ -467,7 +467,7 @@ def test_a_log_tells_now_and_then_how_far_it_is(
     nodes = [make_node(1), make_node(2)]
     for file, level in ((loud, 0), (quiet, 1)):
         terminal = Terminal(make_config(quiet=level), file, environ=PLAIN, pulse_seconds=0.01)
-        terminal.rpd_run_started(make_config(), make_plan(*nodes), "RunPod", FOLDER)
+        terminal.rpd_run_started(make_config(), make_plan(*nodes), "RunPod", FOLDER, ())
         terminal.rpd_node_started(nodes[0])
         if file is loud:
             assert file.wait_for(r"(?s)(rpd: 0 of 2 done, 1 running, 1 waiting · \S+; \$0.00 so far, .*){2}")
@@ -513,7 +513,7 @@ STEPS = (
 
 def dry_run(terminal: Terminal, config: Config, nodes: list[Node], plan: Plan) -> None:
     """One planned with a pod, one without, one of unknown price, one that fails here."""
-    terminal.rpd_run_started(config, plan, "dry run", None)
+    terminal.rpd_run_started(config, plan, "dry run", None, ())
     planned = [
         DryRunNode(
             node_id=nodes[0].id,
@@ -661,7 +661,7 @@ def test_a_transfer_shows_how_far_it_is(
 ) -> None:
     """The node's row has the bytes and their rate, afresh for each transfer; the lines of the run have none of it."""
     terminal, node = Terminal(make_config(), tty, clock=clock, environ=TTY), make_node(1)
-    terminal.rpd_run_started(make_config(), make_plan(node), "RunPod", FOLDER)
+    terminal.rpd_run_started(make_config(), make_plan(node), "RunPod", FOLDER, ())
     terminal.rpd_node_started(node)
 
     def row(done: int, total: int) -> str:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from rpd.config import Config
-from rpd.emulator.launch import launch
 from rpd.errors import UsageError
 from rpd.hooks import PluginManager
 from rpd.pipeline.local_end import LocalEnd
@@ -97,6 +96,8 @@ class FarEnd:
 @contextmanager
 def emulator(manager: PluginManager) -> Iterator[LocalEnd]:
     """Run an emulator that everything which speaks RunPod's API is pointed at meanwhile."""
+    from rpd.emulator.launch import launch  # what talks HTTP is worth loading for --local only
+
     launched = launch()
     for notice in launched.notices:
         manager.hook.rpd_notice(text=notice)

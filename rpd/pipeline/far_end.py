@@ -38,10 +38,18 @@ class FarEnd:
 
     def _open_quietly(self) -> None:
         try:
+            self._begin_imports()
             self._open()
             import_module("rpd.remote.ssh")  # fabric is slow to import, too
         except BaseException as error:  # noqa: BLE001 - raised where the provider is asked for
             self._failure = error
+
+    def _begin_imports(self) -> None:
+        """Begin to import the SDK, where that rents the pods: an emulator starts in its own process meanwhile."""
+        if self._config.lifecycle == "sdk" and self._manager.has_plugin("rpd.runpod.plugin"):
+            from rpd.runpod.sdk import preload
+
+            preload()
 
     def provider(self) -> Provider:
         """Return the provider. Raises AuthError without a key, ProvisioningError where the emulator does not start."""

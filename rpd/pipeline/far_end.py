@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from rpd.config import Config
-from rpd.emulator.launch import launch
 from rpd.errors import UsageError
 from rpd.hooks import PluginManager
 from rpd.pipeline.local_end import LocalEnd
@@ -39,10 +38,18 @@ class FarEnd:
 
     def _open_quietly(self) -> None:
         try:
+            self._begin_imports()
             self._open()
             import_module("rpd.remote.ssh")  # fabric is slow to import, too
         except BaseException as error:  # noqa: BLE001 - raised where the provider is asked for
             self._failure = error
+
+    def _begin_imports(self) -> None:
+        """Begin to import the SDK, where that rents the pods: an emulator starts in its own process meanwhile."""
+        if self._config.lifecycle == "sdk" and self._manager.has_plugin("rpd.runpod.plugin"):
+            from rpd.runpod.sdk import preload
+
+            preload()
 
     def provider(self) -> Provider:
         """Return the provider. Raises AuthError without a key, ProvisioningError where the emulator does not start."""
@@ -97,6 +104,8 @@ class FarEnd:
 @contextmanager
 def emulator(manager: PluginManager) -> Iterator[LocalEnd]:
     """Run an emulator that everything which speaks RunPod's API is pointed at meanwhile."""
+    from rpd.emulator.launch import launch  # what talks HTTP is worth loading for --local only
+
     launched = launch()
     for notice in launched.notices:
         manager.hook.rpd_notice(text=notice)

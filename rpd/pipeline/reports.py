@@ -9,10 +9,8 @@ from pathlib import Path
 from rpd.config import Config
 from rpd.errors import UsageError
 from rpd.hooks import PluginManager
-from rpd.html import HtmlReport
 from rpd.record.redact import Redactor
 from rpd.record.whole import write_whole
-from rpd.step_summary import ENVIRONMENT_NAME, StepSummary
 from rpd.values.ranking import Ranking, ranked
 from rpd.values.report import NodeReport
 
@@ -30,12 +28,16 @@ def add_reports(
         if path.is_dir():
             raise UsageError(f"--html {config.html}: expected a file, but this is a folder")
 
+        from rpd.html import HtmlReport  # few runs write one
+
         def order(reports: Sequence[NodeReport]) -> Sequence[NodeReport]:
             return ranked(reports, Ranking.parse(config.sort)) if config.sort else reports
 
         report = HtmlReport(path, redact=redactor.text, write=write_whole, notice=notice, order=order)
         manager.register(report, "html")
-    step_summary = environ.get(ENVIRONMENT_NAME)
+    step_summary = environ.get("GITHUB_STEP_SUMMARY")
     if step_summary and not config.dry_run and not manager.is_blocked("step summary"):
+        from rpd.step_summary import StepSummary
+
         summary = StepSummary(Path(step_summary), redact=redactor.text, notice=notice)
         manager.register(summary, "step summary")

@@ -20,7 +20,6 @@ from rpd.hooks import PluginManager
 from rpd.journal import journal, writer
 from rpd.journal.files import RunFiles
 from rpd.journal.journal import FileJournal, NoJournal
-from rpd.junit import Junit
 from rpd.lease import giveback
 from rpd.lease.lease import Connect
 from rpd.lease.recycle import Recycler
@@ -136,6 +135,8 @@ def _add_junit(config: Config, manager: PluginManager, redactor: Redactor) -> No
     path = config.invocation_dir / Path(config.junit_xml).expanduser()
     if path.is_dir():
         raise UsageError(f"--junitxml {config.junit_xml}: expected a file, but this is a folder")
+    from rpd.junit import Junit  # few runs write one
+
     notice = partial(_notice, manager)
     manager.register(Junit(path, redact=redactor.text, write=write_whole, notice=notice), "junit")
 

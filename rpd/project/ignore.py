@@ -15,11 +15,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-
-from pathspec import GitIgnoreSpec
+from typing import TYPE_CHECKING
 
 from rpd.errors import UsageError
 from rpd.project.gitindex import git_folder, tracked_files
+
+if TYPE_CHECKING:
+    from pathspec import GitIgnoreSpec
 
 NEVER_STAGED = frozenset({".git", "rpd-runs", ".rpd_cache", ".venv", "__pycache__"})
 """Names that are left out wherever they are."""
@@ -74,7 +76,7 @@ def staged_files(root: Path, exclude: Sequence[str] = ()) -> list[StagedFile]:
         return [_staged(root.name, str(root), root.stat())]
     repository = _repository(root)
     outer = _outer_rules(root, repository) if repository else ()
-    last = (_Rules(base="", spec=GitIgnoreSpec.from_lines(exclude), is_git=False),) if exclude else ()
+    last = (_Rules(base="", spec=_spec(exclude), is_git=False),) if exclude else ()
     tracked = _tracked(root, repository) if repository else frozenset()
     walk = _Walk(last, tracked)
     walk.folder(str(root), "", outer)
@@ -195,7 +197,13 @@ def _read_rules(path: Path) -> GitIgnoreSpec | None:
         raise UsageError(
             f"{path}: the rules of what is not staged cannot be read: {error.strerror}"
         ) from error
-    return GitIgnoreSpec.from_lines(text.splitlines())
+    return _spec(text.splitlines())
+
+
+def _spec(lines: Iterable[str]) -> GitIgnoreSpec:
+    from pathspec import GitIgnoreSpec  # loading it takes longer than most projects take to read
+
+    return GitIgnoreSpec.from_lines(lines)
 
 
 def _repository(root: Path) -> Path | None:

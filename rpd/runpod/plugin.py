@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from rpd.config import Config
-from rpd.runpod.address import check_url
-from rpd.runpod.key import find_key
-from rpd.runpod.sdk import preload
-from rpd.runpod.stored import default_store
-from rpd.runpod.switch import Lifecycle, SwitchingProvider
+
+if TYPE_CHECKING:
+    from rpd.runpod.switch import Lifecycle, SwitchingProvider
 
 
 def rpd_provider(config: Config) -> SwitchingProvider | None:
     """Return RunPod with the user's key, its SDK being imported meanwhile. Raises AuthError, UsageError."""
     if config.dry_run:
         return None
+    # Not at the top, here and below: a dry run registers this plugin and must not pay for what it will not use.
+    from rpd.runpod.sdk import preload
+
     provider = make_provider(config)
     if config.lifecycle == "sdk":
         preload()
@@ -24,6 +25,11 @@ def rpd_provider(config: Config) -> SwitchingProvider | None:
 
 def make_provider(config: Config) -> SwitchingProvider:
     """Return RunPod with the user's key, as ``config`` wants it spoken to. Raises AuthError, UsageError."""
+    from rpd.runpod.address import check_url
+    from rpd.runpod.key import find_key
+    from rpd.runpod.stored import default_store
+    from rpd.runpod.switch import SwitchingProvider
+
     check_url()
     return SwitchingProvider(
         find_key(),

@@ -61,19 +61,27 @@ class Declared:
 def frozen(cls: type[T], /) -> type[T]: ...
 @overload
 def frozen(
-    *, kw_only: bool = ..., eq: bool = ..., hidden: tuple[str, ...] = ...
+    *, kw_only: bool = ..., eq: bool = ..., hidden: tuple[str, ...] = ..., uncompared: tuple[str, ...] = ...
 ) -> Callable[[type[T]], type[T]]: ...
 @dataclass_transform(frozen_default=True, kw_only_default=True)
-def frozen(cls: Any = None, /, *, kw_only: bool = True, eq: bool = True, hidden: tuple[str, ...] = ()) -> Any:
+def frozen(
+    cls: Any = None,
+    /,
+    *,
+    kw_only: bool = True,
+    eq: bool = True,
+    hidden: tuple[str, ...] = (),
+    uncompared: tuple[str, ...] = (),
+) -> Any:
     """Make the annotated names of a class its fields: given by keyword, set once, compared and shown by value.
 
     ``kw_only=False`` lets them be given by position, too; ``eq=False`` compares by identity; ``hidden`` fields are
-    left out of the ``repr``. What the class defines itself goes before what is made here, and ``__post_init__`` is
-    called. Defaults are shared by all instances, so they are immutable. Fields are not inherited.
+    left out of the ``repr``, ``uncompared`` ones of comparisons. What the class defines itself goes before what is
+    made here, and ``__post_init__`` is called. Defaults are shared by all instances, so they are immutable. Fields are
+    not inherited.
     """
-    if cls is None:
-        return lambda cls: _made(cls, kw_only=kw_only, eq=eq, hidden=hidden)
-    return _made(cls, kw_only=kw_only, eq=eq, hidden=hidden)
+    make = partial(_made, kw_only=kw_only, eq=eq, hidden=hidden, uncompared=uncompared)
+    return make if cls is None else make(cls)
 
 
 def field_names(cls: type) -> tuple[str, ...]:
@@ -88,14 +96,16 @@ def declared(cls: type) -> Mapping[str, Declared]:
     return found
 
 
-def _made(cls: type, *, kw_only: bool, eq: bool, hidden: tuple[str, ...]) -> type:
+def _made(
+    cls: type, *, kw_only: bool, eq: bool, hidden: tuple[str, ...], uncompared: tuple[str, ...]
+) -> type:
     body = {name: held for name, held in vars(cls).items() if name not in ("__dict__", "__weakref__")}
     names = tuple(body.get("__annotations__", ()))
     given = {name: body.pop(name) for name in names if name in body}
     declared = {name: held for name, held in given.items() if isinstance(held, Declared)}
     defaults = {**given, **{name: held.default for name, held in declared.items()}}
-    values = attrgetter(*names)
-    twin = cache(lambda: _twin(made, defaults, kw_only=kw_only))
+    values = attrgetter(*(name for name in names if name not in uncompared))
+    twin = cache(lambda: _twin(made, defaults, uncompared, kw_only=kw_only))
     shared: dict[str, Any] = {
         "__slots__": names,
         "__declared__": declared,
@@ -221,18 +231,18 @@ class _Asked:
         return self._work_out()
 
 
-def _twin(cls: type, defaults: Mapping[str, Any], *, kw_only: bool) -> Any:
+def _twin(cls: type, defaults: Mapping[str, Any], uncompared: tuple[str, ...], *, kw_only: bool) -> Any:
     """Return the dataclass with the same fields, which knows what others want to know of them."""
     from dataclasses import field, make_dataclass
 
     fields: list[Any] = []
     for name, kind in cls.__annotations__.items():
-        if name not in defaults:
-            fields.append((name, kind))
-        elif defaults[name].__class__.__hash__ is None:
-            fields.append((name, kind, field(default_factory=partial(defaults.get, name))))
-        else:
-            fields.append((name, kind, field(default=defaults[name])))
+        made: dict[str, Any] = {"compare": name not in uncompared}
+        if name in defaults and defaults[name].__class__.__hash__ is None:
+            made["default_factory"] = partial(defaults.get, name)
+        elif name in defaults:
+            made["default"] = defaults[name]
+        fields.append((name, kind, field(**made)))
     return make_dataclass(cls.__name__, fields, kw_only=kw_only, frozen=True)
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
 from rpd.errors import Cause
+from rpd.values.frozen import EMPTY, frozen
 from rpd.values.step import Step
 
 SCHEMA_VERSION = 1
@@ -31,7 +31,7 @@ class Outcome(StrEnum):
         return self not in (Outcome.FAILED, Outcome.ERROR)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class NodeRecord:
     """Which node: its id, the job function, where it stands, its parameters (values TOML can hold) and mark names."""
 
@@ -39,11 +39,11 @@ class NodeRecord:
     job: str
     file: str
     line: int
-    parameters: Mapping[str, Any] = field(default_factory=dict)
+    parameters: Mapping[str, Any] = EMPTY
     marks: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Result:
     """How it ended. ``started`` and ``finished`` are UTC, ISO 8601; ``phases`` maps a phase to its seconds."""
 
@@ -53,7 +53,7 @@ class Result:
     attempts: int = 1
     started: str = ""
     finished: str = ""
-    phases: Mapping[str, float] = field(default_factory=dict)
+    phases: Mapping[str, float] = EMPTY
 
     @property
     def word(self) -> str:
@@ -67,7 +67,7 @@ class Result:
         return sum(self.phases.values())
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class AttemptRecord:
     """One attempt before the last: how it ended, on which pod, how long it took (s) and what it cost (USD)."""
 
@@ -82,7 +82,7 @@ class AttemptRecord:
     estimated_usd: float = 0.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class PodRecord:
     """The pod it ran on. ``final_state`` is ``deleted``, ``stopped``, ``running`` or ``unknown``."""
 
@@ -99,7 +99,7 @@ class PodRecord:
     reused: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class CostRecord:
     """What it cost, in USD. ``rate_source`` says whose price it is: ``pod``, ``offer`` or ``unknown``."""
 
@@ -110,7 +110,7 @@ class CostRecord:
     cap_usd: float = 0.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class SourceRecord:
     """Which code ran: commit, whether the tree had changes (saved as ``diff_file``), and the tree that was staged."""
 
@@ -121,11 +121,11 @@ class SourceRecord:
     files: int = 0
     bytes: int = 0
     lock_file_sha256: str = ""
-    fingerprint: Mapping[str, str] = field(default_factory=dict)
+    fingerprint: Mapping[str, str] = EMPTY
     """What the result depends on, part by part, as hashes; ``--changed`` compares them."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class EnvironmentRecord:
     """What the pod was: GPU name, driver, CUDA, python, uname; empty where the pod could not say."""
 
@@ -136,7 +136,7 @@ class EnvironmentRecord:
     uname: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class ArtifactRecord:
     """One pull: paths (local relative to the node's folder), size, the file with the sha256 list, and its check."""
 
@@ -149,7 +149,7 @@ class ArtifactRecord:
     required: bool = True
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Failure:
     """What a person needs to see of a non-pass; not part of the manifest. ``place`` is ``file:line`` in user code."""
 
@@ -161,28 +161,28 @@ class Failure:
     """What teardowns raised after the job itself had failed; a text for each."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(uncompared=("folder", "failure"))
 class NodeReport:
     """The whole story of one node; written as ``manifest.toml`` and read back from it."""
 
     node: NodeRecord
     result: Result
     pod: PodRecord | None = None
-    cost: CostRecord = field(default_factory=CostRecord)
-    source: SourceRecord = field(default_factory=SourceRecord)
-    environment: EnvironmentRecord = field(default_factory=EnvironmentRecord)
+    cost: CostRecord = CostRecord()
+    source: SourceRecord = SourceRecord()
+    environment: EnvironmentRecord = EnvironmentRecord()
     steps: tuple[Step, ...] = ()
     artifacts: tuple[ArtifactRecord, ...] = ()
     attempts: tuple[AttemptRecord, ...] = ()
     """The attempts before the last one, whose story the rest tells."""
-    metrics: Mapping[str, Any] = field(default_factory=dict)
-    variables: Mapping[str, Any] = field(default_factory=dict)
-    folder: str = field(default="", compare=False)
+    metrics: Mapping[str, Any] = EMPTY
+    variables: Mapping[str, Any] = EMPTY
+    folder: str = ""
     """Where its files are; not part of the manifest."""
-    failure: Failure | None = field(default=None, compare=False)
+    failure: Failure | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class RunSummary:
     """A whole run: where its files are, its reports in the order they finished, wall seconds, what did not run."""
 

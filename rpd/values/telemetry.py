@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from typing import Any
 
+from rpd.values.frozen import EMPTY, frozen
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+
+@frozen
 class GpuSample:
     """One GPU: how busy it is (percent), its memory (MiB), temperature (degrees Celsius) and power (W).
 
@@ -22,7 +24,7 @@ class GpuSample:
     power_w: float | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class DiskSample:
     """One file system, in MiB."""
 
@@ -30,7 +32,7 @@ class DiskSample:
     total_mb: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Sample:
     """One pod at one moment: ``at`` is UTC, ISO 8601, by the driver's clock; ``load`` is that of the whole machine.
 
@@ -42,7 +44,7 @@ class Sample:
     load: float | None = None
     memory_used_mb: int | None = None
     memory_total_mb: int | None = None
-    disks: Mapping[str, DiskSample] = field(default_factory=dict)
+    disks: Mapping[str, DiskSample] = EMPTY
 
     @property
     def utilization(self) -> float | None:

@@ -97,6 +97,19 @@ def test_hidden_fields_are_not_shown() -> None:
     assert Single(seen=1, secret=2).secret == 2
 
 
+def test_uncompared_fields_do_not_count() -> None:
+    """What is uncompared makes no difference to equality or hash, and ``fields`` says so."""
+
+    @frozen(uncompared=("place",))
+    class Found:
+        name: str
+        place: str = ""
+
+    assert Found(name="x", place="a") == Found(name="x", place="b") != Found(name="y")
+    assert len({Found(name="x", place="a"), Found(name="x", place="b")}) == 1
+    assert [f.compare for f in dataclasses.fields(Found)] == [True, False]
+
+
 def test_nothing_can_be_changed() -> None:
     """Neither a field nor a new attribute can be set, nor a field deleted, nor the default mapping filled."""
     ours = Ours(name="x")

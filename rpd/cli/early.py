@@ -1,13 +1,15 @@
-"""The paths that a command line names, read before its options are known: the conftests there may add some."""
+"""What a command line says before its options are known: conftests are loaded by then, and may add some."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from rpd.collect import load_conftests
 from rpd.collect.arguments import Target, parse_target, read_targets
 from rpd.config import settings
+from rpd.config.files import override_value
 from rpd.errors import CollectionError, UsageError
 from rpd.hooks import PluginManager
 
@@ -31,6 +33,24 @@ def load_early_conftests(
         targets = _defaults(deploypaths, rootdir, cwd)
     folders = dict.fromkeys(target.path for target in targets)
     return load_conftests(manager, rootdir, folders)
+
+
+def early_overrides(argv: Sequence[str]) -> dict[str, Any]:
+    """Return the keys that ``-o`` sets, as the configuration file would. Raises UsageError for a wrong one."""
+    found: dict[str, Any] = {}
+    words = iter(argv)
+    for word in words:
+        text = ""
+        if word in ("-o", "--override"):
+            text = next(words, "")
+        elif word.startswith("--override="):
+            text = word.removeprefix("--override=")
+        elif word.startswith("-o"):
+            text = word.removeprefix("-o")
+        key, equals, value = text.partition("=")
+        if equals and key.strip():
+            found[key.strip()] = override_value(key.strip(), value)
+    return found
 
 
 def _named(argv: Sequence[str], cwd: Path) -> Iterator[Target]:

@@ -39,17 +39,23 @@ def configure(command: str, argv: Sequence[str], cwd: Path) -> tuple[Config, Plu
     manager = make_plugin_manager([name[3:] for name in names if name.startswith("no:")])
     broken: Sequence[CollectionError] = ()
     if command in LOADING:
+        # Not at the top: `rpd ps` and the like collect nothing.
+        from rpd.cli.early import early_overrides, load_early_conftests
+        from rpd.pipeline.gather import prepare_jobs
+
         _register_built_in(manager, command)
+        overrides = early_overrides([*added, *argv])
+        known = {**file_values, **overrides}
+        source = "flag -o" if "job" in overrides or config_file is None else config_file.name
+        # Before any code of the user's runs: plugins and conftests may make jobs.
+        prepare_jobs(known.get("extra_gpu_ids", ()), known.get("job", {}), source)
         load_entry_points(manager)
         load_named_plugins(manager, [name for name in names if not name.startswith("no:")])
-        # Not at the top: `rpd ps` and the like collect nothing.
-        from rpd.cli.early import load_early_conftests
-
         broken = load_early_conftests(
             manager,
             argv=argv,
             added=added,
-            deploypaths=file_values.get("deploypaths", ()),
+            deploypaths=known.get("deploypaths", ()),
             rootdir=rootdir,
             cwd=cwd,
         )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 from rpd.collect import Collection, collect, load_conftests, registered_marks
 from rpd.collect.arguments import read_targets
@@ -30,8 +31,7 @@ class Gathered:
 
 def gather(config: Config, manager: PluginManager) -> Gathered:
     """Collect and select the nodes of an invocation. Raises UsageError for wrong arguments and expressions."""
-    allow_gpu_ids(config.extra_gpu_ids)
-    _use_job_defaults(config)
+    prepare_jobs(config.extra_gpu_ids, config.job_defaults, config.sources.get("job_defaults", "job"))
     if config.command == "run" or config.asks_memory:
         # Not at the top: listing nodes must not pay for loading what reports are made of.
         from rpd.pipeline.reruns import add_reruns
@@ -141,8 +141,13 @@ def with_plugin_markers(config: Config, manager: PluginManager) -> Config:
     return replace(config, markers=(*config.markers, *found)) if found else config
 
 
-def _use_job_defaults(config: Config) -> None:
+def prepare_jobs(gpu_ids: Iterable[str], defaults: Mapping[str, Any], source: str) -> None:
+    """Let jobs that are made from now on know the GPU ids and defaults of the project. Raises UsageError.
+
+    ``source`` is where the defaults come from.
+    """
+    allow_gpu_ids(gpu_ids)
     try:
-        use_job_defaults(config.job_defaults)
+        use_job_defaults(defaults)
     except DefinitionError as error:
-        raise UsageError(f"{config.sources.get('job_defaults', 'job')}, table job: {error.message}") from None
+        raise UsageError(f"{source}, table job: {error.message}") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -437,6 +438,32 @@ def test_a_conftest_adds_options(project: Project, args: tuple[str, ...], place:
     result = project.run(*args)
     assert result.exit_code == 0, result.err
     assert {report.metrics["site"] for report in result.reports} == {"('home', False)"}
+
+
+@pytest.mark.parametrize(
+    ("toml", "args"),
+    [
+        ('extra_gpu_ids = ["NVIDIA FOO"]\n[job]\nimage = "mine:1"\n', ()),
+        ("", ("-o", 'extra_gpu_ids=["NVIDIA FOO"]', "-ojob={image = 'mine:1'}")),
+        ("addopts = ['--override=job={image = \"mine:1\"}']\nextra_gpu_ids = ['NVIDIA FOO']\n", ()),
+    ],
+)
+def test_jobs_of_conftests_know_the_projects_settings(
+    project: Project, toml: str, args: tuple[str, ...]
+) -> None:
+    """A job that a conftest makes has the defaults and GPU ids of the project, and the conftest is executed once."""
+    project.write(
+        {
+            "rpd.toml": toml,
+            "conftest.py": "import rpd\nprint('executed')\ntrain = rpd.job(gpu=rpd.Gpu('NVIDIA FOO'))\n",
+            "deploy_a.py": "from conftest import train\n\n@train\ndef fit(pod): ...\n",
+        }
+    )
+    result = project.command("collect", "--json", *args)
+    assert result.exit_code == 0, result.err
+    (node,) = json.loads(result.out)["nodes"]
+    assert (node["image"], node["gpu"]) == ("mine:1", "NVIDIA FOO")
+    assert result.err.count("executed") == 1
 
 
 def test_a_conftest_of_deploypaths_adds_options(project: Project) -> None:

@@ -106,8 +106,15 @@ def _recycled(job: Job, run: NodeRun, context: RunContext) -> tuple[Lease, Remot
     wants = Release.RECYCLE in (job.lifecycle.on_success, job.lifecycle.on_failure)
     if not wants or context.recycler is None or context.connect_with is None:
         return None
-    held = context.recycler.take(kind_of(context.request(job)), context.provider())
+    kind = kind_of(context.request(job))
+    held = context.recycler.take(kind, context.provider())
     if held is None:
+        for other in context.recycler.outgrown(kind, run.node.id, context.provider()):
+            context.hook.rpd_notice(
+                text=f"{run.node.id}: stopped pod {other.pod_id} was made for another request (its image, GPUs, data "
+                "centres, disks, ports, environment or start command differ); renting a fresh one. Give it back: "
+                f"rpd stop {other.pod_id}"
+            )
         return None
     lease = _enter(lambda: held.name, job, run, context, connect=context.connect_with(held.key))
     try:

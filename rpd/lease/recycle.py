@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rpd.journal import journal
 from rpd.journal.files import RunFiles
@@ -35,33 +36,49 @@ class Recycler:
     def take(self, kind: str, provider: Provider) -> Stopped | None:
         """Return a pod of that kind that RunPod still has, stopped; None if there is none. Raises ProviderError."""
         with self._lock:
-            candidates = [held for held in _stopped(self._runs_path, kind) if held.pod_id not in self._given]
-            if not candidates:
-                return None
-            there = {pod.id: pod for pod in provider.list()}
-            for held in candidates:
-                if _is_stopped(there.get(held.pod_id)) and held.key.is_file():
+            for held in self._there(lambda intent: intent.get("kind") == kind, provider):
+                if held.key.is_file():
                     self._given.add(held.pod_id)
                     return held
         return None
+
+    def outgrown(self, kind: str, node: str, provider: Provider) -> list[Stopped]:
+        """Return the pods of other kinds that were stopped for that node, and cost money still; each once.
+
+        Raises ProviderError.
+        """
+        with self._lock:
+            found = list(
+                self._there(
+                    lambda intent: intent.get("node") == node and intent.get("kind", kind) != kind, provider
+                )
+            )
+            self._given.update(held.pod_id for held in found)
+            return found
+
+    def _there(self, fits: Callable[[Mapping[str, Any]], bool], provider: Provider) -> Iterator[Stopped]:
+        """Yield what was stopped, was asked for with an intent that ``fits``, and is still there, not given out yet."""
+        candidates = [held for held in _stopped(self._runs_path, fits) if held.pod_id not in self._given]
+        there = {pod.id: pod for pod in provider.list()} if candidates else {}
+        yield from (held for held in candidates if _is_stopped(there.get(held.pod_id)))
 
 
 def _is_stopped(pod: PodInfo | None) -> bool:
     return pod is not None and pod.status is PodStatus.EXITED
 
 
-def _stopped(runs_path: Path, kind: str) -> Iterator[Stopped]:
-    """Yield the pods of that kind that past runs stopped to be used again, the latest first."""
+def _stopped(runs_path: Path, fits: Callable[[Mapping[str, Any]], bool]) -> Iterator[Stopped]:
+    """Yield the pods with an intent that fits which past runs stopped to be used again, the latest first."""
     for path in sorted(runs_path.glob(f"*/{journal.FILE_NAME}"), reverse=True):
-        yield from _stopped_in(path, kind)
+        yield from _stopped_in(path, fits)
 
 
-def _stopped_in(path: Path, kind: str) -> Iterator[Stopped]:
+def _stopped_in(path: Path, fits: Callable[[Mapping[str, Any]], bool]) -> Iterator[Stopped]:
     intents = {}
     found: dict[str, Stopped] = {}
     for event in journal.read(path):
         name = event.get("pod_name", "")
-        if event["event"] == "intent" and event.get("kind") == kind:
+        if event["event"] == "intent" and fits(event):
             intents[name] = offer_of(event.get("terms"))
         elif event["event"] == "released" and name in intents:
             found.pop(name, None)

@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from rpd.cli.pods import _release
+from rpd.cli.pods import _lines, _release
 from rpd.emulator.launch import Launched
 from rpd.errors import ReleaseError
 from rpd.values.pod import PodInfo, PodStatus
@@ -73,6 +73,14 @@ def test_the_life_of_a_kept_pod(jobs: Project, emulator: Launched) -> None:
     assert (unreachable.exit_code, "cannot be reached" in unreachable.err) == (1, True)
     assert jobs.command("stop", pod["name"]).exit_code == 0
     assert emulator.pods() == []
+
+
+def test_what_stopped_pods_of_others_cost() -> None:
+    """``ps`` adds up what the stopped pods that rpd did not make keep, and cost a month."""
+    running = PodInfo(id="a", name="mine", status=PodStatus.RUNNING, volume_gb=999)
+    stopped = [PodInfo(id=name, name=name, status=PodStatus.EXITED, volume_gb=50) for name in ("b", "c")]
+    *_, last = _lines([running, *stopped], {}, now=0.0)
+    assert last == "not made by rpd: 2 stopped pods keep 100 GB, $20.00 a month"
 
 
 def test_gc_reaps_what_a_killed_run_left_and_nothing_else(jobs: Project, emulator: Launched) -> None:

@@ -461,6 +461,7 @@ def test_everything_sent_and_answered_fits_the_document(
     provider.create(order("rpd-doc-cpu", provider, gpu=None))
     until_ssh(provider, pod.id)
     provider.list()
+    assert "EU-RO-1" in provider.datacenters()
     provider.stop(pod.id)
     provider.stop(pod.id)
     account.inject({"kind": "stock-out", "match": {"gpu": "NVIDIA L4"}})
@@ -473,6 +474,8 @@ def test_everything_sent_and_answered_fits_the_document(
         provider.get(one.id)
     operations = {(method, path.split("/")[2]) for method, path, _, _ in wire.calls}
     assert operations >= {("POST", "pods"), ("GET", "pods"), ("DELETE", "pods"), ("GET", "catalog")}
+    # What the watchdog of a pod sends.
+    openapi.check_request("POST", f"/v2/pods/{pod.id}/action", {}, {"action": "terminate"})
     for (method, path, query, body), (status, kind, content) in zip(wire.calls, wire.answers, strict=True):
         openapi.check_request(method, path, query, body)
         openapi.check_response(method, path, status, kind, content)

@@ -101,6 +101,25 @@ def test_a_stopped_pod_is_used_again(rpd: RpdRun, project: Project, emulator: La
             assert rpd(folder, pod["id"], command="stop").exit_code == 0
 
 
+def test_a_stopped_pod_of_another_kind_is_left_and_named(
+    rpd: RpdRun, project: Project, emulator: Launched
+) -> None:
+    """Where the job asks for something else now, a fresh pod is rented, and the old one, which costs, is told once."""
+    folder = project({"deploy_a.py": RECYCLED})
+    try:
+        first = rpd(folder)
+        assert first.reports[0].pod is not None
+        (folder / "deploy_a.py").write_text(RECYCLED.replace("NVIDIA L4", "NVIDIA A40"), encoding="utf-8")
+        second = rpd(folder)
+        assert second.exit_code == 0, second.out
+        assert second.out.count(f"stopped pod {first.reports[0].pod.id} was made for another request") == 1
+        assert second.reports[0].pod is not None
+        assert second.reports[0].pod.gpu == "NVIDIA A40"
+    finally:
+        for pod in emulator.pods():
+            assert rpd(folder, pod["id"], command="stop").exit_code == 0
+
+
 def test_a_stopped_pod_that_does_not_start_is_replaced(
     rpd: RpdRun, project: Project, emulator: Launched
 ) -> None:

@@ -251,7 +251,12 @@ def _counts(summary: RunSummary) -> str:
         if number:
             parts.append(f"{number} {one if number == 1 else many}")
     parts += [
-        f"{n} {what}" for n, what in ((summary.deselected, "deselected"), (summary.not_run, "not run")) if n
+        f"{n} {what}"
+        for n, what in (
+            (summary.deselected, "deselected"),
+            (summary.not_run, "not run" if summary.is_over else "not yet over"),
+        )
+        if n
     ]
     return ", ".join(parts) or "nothing ran"
 

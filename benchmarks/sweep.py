@@ -3,7 +3,7 @@
 The emulator runs beside it and is not counted; one node shows what is there without any sweep. What a node costs must
 not grow with their number: the last line of a table holds the largest sweep against the one before it.
 
-Usage: python benchmarks/sweep.py [wide] [long] [podless]
+Usage: python benchmarks/sweep.py [wide] [telemetry] [long] [podless]
 """
 
 from __future__ import annotations
@@ -21,6 +21,9 @@ CPU_TARGET = 0.3
 MEMORY_TARGET = 200
 GROWTH_TARGET = 1.2
 WIDE = ((1, 1), (64, 64))
+TELEMETRY = ("0", "5s", "1s")
+"""How often each of 64 pods tells how busy it is: never, as usual, five times as often."""
+TELEMETRY_SECONDS = 20
 LONG = ((64, 32), (500, 32))
 PODLESS = ((1_000, 32), (10_000, 32))
 """Nodes and how many at a time."""
@@ -83,6 +86,48 @@ def on_pods(title: str, sizes: Sequence[tuple[int, int]], *, growth: bool) -> No
     print(table(["", "wall s", "CPU s", "CPU s a node", "peak MB"], cells), end="\n\n")
 
 
+def telemetry() -> None:
+    """Print what listening to 64 pods takes, beside not listening."""
+    samples = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "rpd.toml").write_text("", encoding="utf-8")
+        (folder / "deploy_t.py").write_text(
+            ON_PODS.format(nodes=64, seconds=TELEMETRY_SECONDS), encoding="utf-8"
+        )
+        with emulator(folder) as far_end:
+            for interval in TELEMETRY:
+                setting = f"telemetry_interval={interval}"
+                command = [
+                    sys.executable,
+                    "-m",
+                    "rpd",
+                    "run",
+                    "--yes",
+                    "-q",
+                    "-n",
+                    "64",
+                    "-o",
+                    setting,
+                    "deploy_t.py",
+                ]
+                sample, _ = run(command, cwd=folder, env=environment(**far_end))
+                samples.append((interval, sample))
+    without = samples[0][1].cpu
+    rows = [
+        [
+            "never" if interval == "0" else f"every {interval}",
+            f"{s.cpu:.1f}",
+            f"{s.cpu / 64:.3f}",
+            f"{s.cpu / without:.2f}x",
+        ]
+        for interval, s in samples
+    ]
+    rows.append(["target", "", f"<= {CPU_TARGET:.3f}", f"<= {GROWTH_TARGET:.2f}x"])
+    print(f"Telemetry of 64 pods, jobs of {TELEMETRY_SECONDS} s\n")
+    print(table(["", "CPU s", "CPU s a node", "against never"], rows), end="\n\n")
+
+
 def without_pods() -> None:
     """Print what the scheduler, the journals and the manifests take by themselves."""
     rows = sweeps(WITHOUT, PODLESS)
@@ -114,10 +159,12 @@ def grown(rows: Rows, *, before: int) -> list[list[str]]:
 
 
 def main() -> None:
-    wanted = sys.argv[1:] or ["wide", "long", "podless"]
+    wanted = sys.argv[1:] or ["wide", "telemetry", "long", "podless"]
     print(machine(), end="\n\n")
     if "wide" in wanted:
         on_pods("All at once", WIDE, growth=False)
+    if "telemetry" in wanted:
+        telemetry()
     if "long" in wanted:
         on_pods("More than fit at once", LONG, growth=True)
     if "podless" in wanted:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 
@@ -36,18 +37,34 @@ class PastRun:
 
     @property
     def summary(self) -> RunSummary:
-        """The run as its own end told it."""
+        """The run as its own end told it, or as far as it has come."""
         info = self.info
+        is_over = self.state in (RunState.FINISHED, RunState.DAMAGED)
         return RunSummary(
             folder=info.folder,
             reports=self.reports,
-            seconds=info.seconds,
+            seconds=info.seconds if is_over else self._seconds_so_far(),
+            is_over=is_over,
             deselected=info.deselected,
             not_run=info.not_run if info.finished else max(0, info.nodes - len(self.reports)),
             stop_reason=info.stop_reason,
             unreleased=info.unreleased,
             leftover=info.leftover,
         )
+
+    def _seconds_so_far(self) -> float:
+        """Return for how long it has gone on, or did until the last node that is over."""
+        ended = max((report.result.finished for report in self.reports), default="")
+        until = datetime.now(UTC).isoformat() if self.state is RunState.RUNNING else ended
+        try:
+            return max(0.0, (_moment(until) - _moment(self.info.started)).total_seconds())
+        except ValueError:
+            return 0.0
+
+
+def _moment(text: str) -> datetime:
+    moment = datetime.fromisoformat(text)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from rpd.config import Config
@@ -12,6 +13,7 @@ from rpd.errors import Cause
 from rpd.hooks import PluginManager, hookimpl
 from rpd.plan import uses_pod
 from rpd.record.memory import Memory, Remembered, Stepwise
+from rpd.stop import INTERRUPTED
 from rpd.values.node import Node
 from rpd.values.plan import Plan
 from rpd.values.report import NodeReport
@@ -41,6 +43,10 @@ class Reruns:
         self._notice = notice
         self._lock = threading.Lock()
         self._is_broken = False
+        self._waiting: dict[str, None] = {}
+        """The nodes of the plan that have not begun."""
+        self._cut_short: Cause | None = None
+        """Why they never will."""
         self._begin_with: int | None = None
         """How many nodes ``--sw`` has before it, if it begins at the first one."""
         self._passed_over = "" if config.stepwise_skip else None
@@ -124,6 +130,7 @@ class Reruns:
     @hookimpl(tryfirst=True)
     def rpd_run_started(self, plan: Plan) -> None:
         """Tidy the memory up, and let ``--sw`` begin."""
+        self._waiting = dict.fromkeys(node.id for node in plan.nodes if self._really_runs(node))
         self._try(self._memory.tidy)
         count = self._begin_with
         if self._steps and count is not None:
@@ -136,6 +143,7 @@ class Reruns:
     @hookimpl(tryfirst=True)
     def rpd_node_started(self, node: Node) -> None:
         """Remember that a node began: if nothing more is heard of it, it is lost."""
+        self._waiting.pop(node.id, None)
         if self._really_runs(node):
             self._try(lambda: self._memory.begun(node.id, step=self._steps))
 
@@ -150,8 +158,19 @@ class Reruns:
         self._try(lambda: self._memory.ended(node.id, cause=cause, seconds=result.seconds, step=step))
 
     @hookimpl
+    def rpd_stopping(self, reason: str) -> None:
+        """Note why nodes are left out, if it is none of theirs; after ``-x`` only what failed is to run again."""
+        if INTERRUPTED in reason:
+            self._cut_short = Cause.INTERRUPTED
+        elif reason.startswith(("budget:", "balance:")):
+            self._cut_short = Cause.BUDGET
+
+    @hookimpl
     def rpd_run_finished(self) -> None:
-        """Close the memory."""
+        """Remember what was left out, and close the memory."""
+        if self._cut_short is not None:
+            for node_id in self._waiting:
+                self._try(partial(self._memory.left_out, node_id, self._cut_short))
         self._memory.close()
 
     @property

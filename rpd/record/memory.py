@@ -40,7 +40,8 @@ class Remembered:
     """What is known of nodes by their ids.
 
     ``failed`` holds the causes of those that did not pass when they last ran; one that began and was never reported
-    is ``lost``. ``seconds`` is how long each took when it last ran; ``known`` are all that ever began.
+    is ``lost``, one that was left out has the cause of that. ``seconds`` is how long each took when it last ran;
+    ``known`` are all that ever began.
     """
 
     failed: Mapping[str, Cause] = field(default_factory=dict)
@@ -83,6 +84,10 @@ class Memory:
         self._append(
             {"ended": node_id, **told, "seconds": round(seconds, 3), **({"step": step} if step else {})}
         )
+
+    def left_out(self, node_id: str, cause: Cause) -> None:
+        """Remember that a node was to run and did not begin, since its run was cut short."""
+        self._append({"left_out": node_id, "cause": cause.value})
 
     def begin_stepwise(self, count: int) -> None:
         """Remember that ``--sw`` begins at the first of ``count`` nodes."""
@@ -178,6 +183,10 @@ class _Reading:
                 self._open[node_id] = line.get("step") is True
             case {"ended": str(node_id)}:
                 self._end(node_id, line)
+            case {"left_out": str(node_id)}:
+                if self._open.pop(node_id, False):
+                    self._step(node_id, "failed")
+                self._failed[node_id] = _cause(line.get("cause"))
             case {"stepwise": {"count": int(count)} as step}:
                 self._count = count
                 self._stopped_at = str(step.get("failed", ""))
@@ -228,6 +237,11 @@ def _dumps(held: Remembered) -> str:
         if node_id in held.seconds:
             record["seconds"] = held.seconds[node_id]
         records.append(record)
+    records += [
+        {"left_out": node_id, "cause": cause.value}
+        for node_id, cause in sorted(held.failed.items())
+        if node_id not in held.known
+    ]
     step = held.stepwise
     records.append({"stepwise": {"count": step.count, "failed": step.failed, "behind": sorted(step.behind)}})
     return "".join(json.dumps(record, separators=(",", ":")) + "\n" for record in records)

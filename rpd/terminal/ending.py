@@ -23,8 +23,8 @@ LOG_FILE = "output.log"
 TAIL_LINES = 20
 """How many lines of a log are shown."""
 _TAIL_BYTES = 64 * 1024
-MOST_CACHED = 10
-"""How many cached nodes are listed without ``-v``."""
+MOST_ALIKE = 10
+"""How many cached or interrupted nodes are listed without ``-v``."""
 
 _COUNT_WORDS: dict[str, tuple[str, str]] = {Outcome.ERROR: ("error", "errors")}
 
@@ -168,21 +168,28 @@ def short_summary(
 ) -> Iterator[str]:
     """Yield ``FAILED id - reason`` for the outcomes of ``chars`` (``-r``); with ``verbose`` for all but passed ones.
 
-    Nodes that are cached are listed with the folder that holds their files, ten of them without ``verbose``. With
-    ``crop`` a reason ends where the line does.
+    Nodes that are cached are listed with the folder that holds their files, ten of them without ``verbose``; where more
+    than ten were interrupted, only their number is told. With ``crop`` a reason ends where the line does.
     """
     wanted = outcomes_of(f"{chars}a" if verbose else chars)
     cached = [report for report in reports if report.result.word == "cached"]
     listed = [report for report in reports if report.result.outcome in wanted and report not in cached]
-    if not listed and not cached:
+    cut = [report for report in listed if report.result.cause is Cause.INTERRUPTED]
+    if not verbose and len(cut) > MOST_ALIKE:
+        listed = [report for report in listed if report.result.cause is not Cause.INTERRUPTED]
+    if not listed and not cached and not cut:
         return
     yield ""
     yield ink(rule("short summary", "=", width), "cyan")
-    shown = cached if verbose else cached[:MOST_CACHED]
+    shown = cached if verbose else cached[:MOST_ALIKE]
     for report in shown:
         yield f"{ink('CACHED', 'yellow')} {ink(f'{report.node.id} - {relative(Path(report.folder))}')}"
     if len(shown) < len(cached):
         yield ink(f"… and {len(cached) - len(shown)} more cached: -v shows all", "yellow")
+    if cut and cut[0] not in listed:
+        yield ink(
+            f"{len(cut)} nodes were interrupted: -v lists them, `rpd run --lf` runs them again", "yellow"
+        )
     for report in listed:
         outcome = report.result.outcome
         reason = because(report).partition("\n")[0]
@@ -244,7 +251,12 @@ def _counts(summary: RunSummary) -> str:
         if number:
             parts.append(f"{number} {one if number == 1 else many}")
     parts += [
-        f"{n} {what}" for n, what in ((summary.deselected, "deselected"), (summary.not_run, "not run")) if n
+        f"{n} {what}"
+        for n, what in (
+            (summary.deselected, "deselected"),
+            (summary.not_run, "not run" if summary.is_over else "not yet over"),
+        )
+        if n
     ]
     return ", ".join(parts) or "nothing ran"
 

@@ -387,7 +387,9 @@ class Terminal:
 
     def _stream(self, node: Node, lines: Sequence[str]) -> None:
         if self._streams and lines:
-            prefix = self._ink(f"{shorten(self._ink.redact(node.name), _LONGEST_PREFIX)} |", "cyan")
+            prefix = self._ink(
+                f"{fit_middle(self._ink.redact(node.name), _LONGEST_PREFIX).rstrip()} |", "cyan"
+            )
             self._screen.lines([f"{prefix} {self._ink(line)}".rstrip() for line in lines])
 
     @hookimpl

@@ -163,7 +163,7 @@ class Progress:
         parts += [f"{money(usd_per_hr)}/h now"] if usd_per_hr else []
         in_all = self.usd_in_all(running_usd)
         if in_all is not None and self.done < self._planned:
-            parts.append(f"about {money(in_all)} in all")
+            parts.append(f"about {money(in_all)} in all".replace("about <", "<"))
         return ", ".join([*parts, self._limit])
 
 

@@ -196,6 +196,8 @@ class RunSummary:
     """Ids of pods that could not be confirmed as released."""
     leftover: tuple[str, ...] = ()
     """Ids of pods that are still there on purpose (stopped or preserved)."""
+    is_over: bool = True
+    """False for a run that was looked at while it goes on, or whose process is gone without an end."""
 
     @property
     def estimated_usd(self) -> float:

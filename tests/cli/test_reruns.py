@@ -374,7 +374,7 @@ def test_a_killed_sw_goes_on_at_the_lost_node(project: Project) -> None:
 
 
 def test_an_interrupted_node_is_rerun(project: Project, emulator: Launched) -> None:
-    """After Ctrl-C the node that was running has failed, the cause is ``interrupted``; those never begun have not."""
+    """After Ctrl-C the node that was running and those left out have the cause ``interrupted``: --lf goes on there."""
     project.write(
         {
             "deploy_a.py": """
@@ -394,4 +394,26 @@ def test_an_interrupted_node_is_rerun(project: Project, emulator: Launched) -> N
     running.send_signal(signal.SIGINT)
     assert running.finish().exit_code == 2
     result = project.command("collect", "-q", "--lf=interrupted")
-    assert result.out == "deploy_a.py::long\n"
+    assert result.out == "deploy_a.py::long\ndeploy_a.py::later\n"
+
+
+def test_what_a_budget_left_out_is_picked_up(project: Project, emulator: Launched) -> None:
+    """Nodes that did not begin since the budget was reached are run by --lf, as failures of that cause."""
+    job = "import rpd\n@rpd.job(gpu=rpd.Gpu('NVIDIA L4'), budget=rpd.Budget(cost_cap_usd=1))\n"
+    job += "@rpd.mark.parametrize('n', [1, 2])\ndef fit(pod, n):\n    pod.run('true')\n"
+    project.write({"deploy_a.py": job})
+    assert project.run("--budget", "0.9").exit_code == 1
+    nothing = project.run("--lf=code")
+    assert (nothing.exit_code, nothing.reports) == (5, ())
+    again = project.run("--lf=budget")
+    assert again.exit_code == 0, again.out + again.err
+    assert len(again.reports) == 2
+
+
+def test_what_x_left_out_is_not_picked_up(switched: Project) -> None:
+    """After -x only what failed is run again, as with pytest."""
+    switched.failing("b")
+    stopped = switched.run("-x")
+    assert "not run" in stopped.out
+    (failed,) = [report for report in stopped.reports if not report.result.outcome.is_ok]
+    assert [report.node.id for report in switched.run("--lf").reports] == [failed.node.id]

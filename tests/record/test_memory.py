@@ -28,6 +28,7 @@ EVENTS = st.lists(
             st.floats(0, 1e6),
             st.sampled_from(["", "behind", "failed"]),
         ),
+        st.tuples(st.just("left out"), IDS, st.sampled_from(Cause)),
         st.tuples(st.just("stepwise"), st.integers(0, 9)),
     ),
     max_size=30,
@@ -40,6 +41,8 @@ def tell(memory: Memory, events: list[tuple]) -> None:
             memory.begun(rest[0], step=rest[1])
         elif kind == "ended":
             memory.ended(rest[0], cause=rest[1], seconds=rest[2], step=rest[3])
+        elif kind == "left out":
+            memory.left_out(rest[0], rest[1])
         else:
             memory.begin_stepwise(rest[0])
 
@@ -163,7 +166,7 @@ def test_tidying_changes_nothing_that_is_read(
 def test_the_last_word_on_a_node_counts(
     tmp_path_factory: pytest.TempPathFactory, events: list[tuple]
 ) -> None:
-    """A node has failed exactly if the last thing told of it was a failure or that it began."""
+    """A node has failed exactly if the last thing told of it was a failure, or that it began, or was left out."""
     memory = Memory(tmp_path_factory.mktemp("m"))
     tell(memory, events)
     last = {event[1]: event for event in events if event[0] != "stepwise"}
@@ -174,7 +177,7 @@ def test_the_last_word_on_a_node_counts(
     }
     held = memory.read()
     assert held.failed == expected
-    assert held.known == set(last)
+    assert held.known == {event[1] for event in events if event[0] in ("begun", "ended")}
     memory.close()
 
 

@@ -645,6 +645,20 @@ def test_many_failures_are_cut_unless_asked_for(make_node: MakeNode, make_report
     assert sum("ERROR in" in line for line in full) == 13
 
 
+def test_many_interrupted_nodes_are_counted(make_node: MakeNode, make_report: MakeReport) -> None:
+    """Ctrl-C in a large sweep ends with one line for all it cut short, and every failure; -v lists them all."""
+    reports = [make_report(make_node(seed), Outcome.ERROR, cause=Cause.INTERRUPTED) for seed in range(12)]
+    reports.append(make_report(make_node(99), Outcome.FAILED, cause=Cause.CODE, reason="boom"))
+    ink = Ink(color=False)
+    short = list(short_summary(reports, width=80, verbose=False, crop=False, ink=ink))
+    assert short[2:] == [
+        "12 nodes were interrupted: -v lists them, `rpd run --lf` runs them again",
+        "FAILED deploy_x.py::finetune[deberta-seed99] - code: boom",
+    ]
+    full = list(short_summary(reports, width=80, verbose=True, crop=False, ink=ink))
+    assert len(full[2:]) == 13
+
+
 def test_interrupted_nodes_are_only_listed(make_node: MakeNode, make_report: MakeReport) -> None:
     """Ctrl-C does not fill the screen with failures there is nothing to mend in; the cause is not said twice."""
     reason = "interrupted: python train.py"

@@ -42,18 +42,23 @@ class JobClock:
         self._is_over = False
 
     @contextmanager
-    def running(self, alarms: Alarms, at: float) -> Iterator[None]:
-        """Run until ``at`` (monotonic). Raises what ``error`` made if the block took longer, whatever came of it."""
+    def running(self, alarms: Alarms, at: float | None) -> Iterator[None]:
+        """Run until ``at`` (monotonic; None: for ever).
+
+        Raises what ``error`` made if the block took longer, whatever came of it.
+        """
         self._thread = threading.get_ident()
         self._alarms = alarms
-        self.move(at)
+        if at is not None:
+            self.move(at)
         try:
             yield
         finally:
-            self._cancel()
+            # First of all: from here on nothing is raised any more, and what was on its way is met inside this lock.
             with self._lock:
                 self._is_over = True
                 _raise_in(self._thread, None)
+            self._cancel()
         self.check()
 
     def move(self, at: float) -> None:
@@ -67,6 +72,12 @@ class JobClock:
     def _cancel(self) -> None:
         while self._cancels:
             self._cancels.pop()()
+
+    def disturb(self, error: RpdError) -> None:
+        """Raise ``error`` in the job's own code; steps have other ways to hear of it."""
+        with self._lock:
+            if self._thread and not self._is_over and not self._steps:
+                _raise_in(self._thread, error)
 
     def check(self) -> None:
         """Raise the error if the time is up."""

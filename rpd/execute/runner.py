@@ -14,6 +14,7 @@ from typing import Any
 from rpd.errors import (
     Cause,
     DefinitionError,
+    Interrupted,
     RpdError,
 )
 from rpd.execute import custody, guard, marks
@@ -231,15 +232,20 @@ class Runner:
 
     @contextmanager
     def _timed(self, run: NodeRun) -> Iterator[None]:
-        """End the job when its time is up. Raises BudgetExceeded, JobTimeout."""
-        if run.ends_at is None:
+        """End the job when its time is up, or the run is stopped. Raises BudgetExceeded, JobTimeout, Interrupted."""
+        if self._context.is_dry:
             yield
             return
-        run.clock = JobClock(partial(overdue, run), partial(self._tell_stuck, run))
+        stop = self._context.stop
+        clock = run.clock = JobClock(partial(overdue, run), partial(self._tell_stuck, run))
+        forget = stop.listen(
+            lambda level: clock.disturb(Interrupted(stop.reason)) if level >= StopLevel.END else None
+        )
         try:
-            with run.clock.running(self._alarms, run.ends_at):
+            with clock.running(self._alarms, run.ends_at):
                 yield
         finally:
+            forget()
             run.clock = None
 
     def _tell_stuck(self, run: NodeRun) -> None:

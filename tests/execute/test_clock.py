@@ -142,6 +142,22 @@ def test_a_job_that_stays_stuck_is_spoken_of() -> None:
         run(timed, lambda: wait_for(told))
 
 
+def test_a_job_can_be_disturbed_in_its_own_code_only() -> None:
+    """What it does on a pod hears of it by itself; what it does here is ended."""
+    timed, done = clock(), []
+
+    def job() -> None:
+        with timed.shielded():
+            timed.disturb(Interrupted("not now"))
+            done.append("step")
+        threading.Timer(0.05, timed.disturb, [Interrupted("Ctrl-C")]).start()
+        spin()
+
+    with pytest.raises(Interrupted, match="Ctrl-C"), timed.running(Alarms(), None):
+        job()
+    assert done == ["step"]
+
+
 def test_time_can_be_moved() -> None:
     """Time that an earlier process took is gone."""
     timed = clock()

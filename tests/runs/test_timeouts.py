@@ -43,6 +43,12 @@ def sending(pod, run_dir):
     pod.put(make_big(run_dir), "big")
 
 @job
+def thinking(pod, run_dir):
+    (run_dir / "begun").touch()
+    while True:
+        time.sleep(0.01)
+
+@job
 def sending_on(pod, run_dir):
     pod.put(make_big(run_dir), "big")
 """
@@ -53,7 +59,7 @@ def test_a_job_is_ended_in_its_own_code_and_in_a_transfer(
 ) -> None:
     """The cause is the timeout, what was still to be pulled is pulled, and no pod stays."""
     folder = project({"deploy_a.py": JOBS})
-    result = rpd(folder, "-n", "2", "--deselect", "deploy_a.py::sending_on")
+    result = rpd(folder, "-n", "2", "-k", "looping or sending and not sending_on")
     assert result.exit_code == 1, result.out + result.err
     for name in ("looping", "sending"):
         told = result.report(name).result
@@ -61,6 +67,20 @@ def test_a_job_is_ended_in_its_own_code_and_in_a_transfer(
         assert "the job reached its timeout of 1.00s" in told.reason
     looping = result.report("looping")
     assert (Path(looping.folder) / "artifacts/result").read_text() == "kept\n"
+    assert emulator.pods() == []
+
+
+def test_a_jobs_own_code_is_ended_when_the_run_is_interrupted(
+    rpd: RpdRun, project: Project, emulator: Launched
+) -> None:
+    """One Ctrl-C is enough for a job that is not on its pod."""
+    folder = project({"deploy_a.py": JOBS})
+    process = rpd.start(folder, "-k", "thinking")
+    wait_until(lambda: any(folder.glob("rpd-runs/*/*/begun")), what="the job")
+    process.send_signal(signal.SIGINT)
+    result = process.finish(timeout=DEADLINE)
+    assert result.exit_code == 2, result.out + result.err
+    assert result.report("thinking").result.cause is Cause.INTERRUPTED
     assert emulator.pods() == []
 
 

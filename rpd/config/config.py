@@ -78,7 +78,7 @@ class Config:
         "", "only nodes whose names match, e.g. 'seed42 and not slow'", "-k", metavar="EXPR"
     )
     markexpr: str = selecting.option(
-        "", "only nodes with these marks, e.g. 'gpu and not slow'", "-m", metavar="EXPR"
+        "", "only nodes with these marks, e.g. 'nightly and not slow'", "-m", metavar="EXPR"
     )
     deselect: tuple[str, ...] = selecting.several("drop nodes whose id begins so", "--deselect", metavar="ID")
     last_failed: tuple[str, ...] = selecting.option(

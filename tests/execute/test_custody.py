@@ -208,7 +208,7 @@ def test_keep_failed(cloud: Launched, project: Callable[..., Path], rpd_run: Rpd
             pod.run("true")
         """
     )
-    result = rpd_run(folder, "--yes", "--keep-failed", "6s")
+    result = rpd_run(folder, "--yes", "--keep-failed", "15s")
     pod = result.report("bad").pod
     assert pod is not None
     assert pod.final_state == "running"

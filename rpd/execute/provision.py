@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -109,12 +109,7 @@ def _recycled(job: Job, run: NodeRun, context: RunContext) -> tuple[Lease, Remot
     kind = kind_of(context.request(job))
     held = context.recycler.take(kind, context.provider())
     if held is None:
-        for other in context.recycler.outgrown(kind, run.node.id, context.provider()):
-            context.hook.rpd_notice(
-                text=f"{run.node.id}: stopped pod {other.pod_id} was made for another request (its image, GPUs, data "
-                "centres, disks, ports, environment or start command differ); renting a fresh one. Give it back: "
-                f"rpd stop {other.pod_id}"
-            )
+        _tell_outgrown(kind, run, context)
         return None
     lease = _enter(lambda: held.name, job, run, context, connect=context.connect_with(held.key))
     try:
@@ -127,6 +122,19 @@ def _recycled(job: Job, run: NodeRun, context: RunContext) -> tuple[Lease, Remot
             text=f"{run.node.id}: pod {held.pod_id} cannot be used again ({error}); renting a fresh one"
         )
         return None
+
+
+def _tell_outgrown(kind: str, run: NodeRun, context: RunContext) -> None:
+    """Name the pods that were stopped for the node and do not fit it any more: nobody will use them, and they cost."""
+    assert context.recycler is not None
+    # It is no more than a word: where RunPod cannot be asked, renting a pod will tell.
+    with suppress(ProviderError):
+        for other in context.recycler.outgrown(kind, run.node.id, context.provider()):
+            context.hook.rpd_notice(
+                text=f"{run.node.id}: stopped pod {other.pod_id} was made for another request (its image, GPUs, data "
+                "centres, disks, ports, environment or start command differ); renting a fresh one. Give it back: "
+                f"rpd stop {other.pod_id}"
+            )
 
 
 def _enter(

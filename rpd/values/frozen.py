@@ -118,6 +118,8 @@ def _made(
         "__reduce__": _reduced,
         "__replace__": replace,
     }
+    if "__init__" in body:  # a class that makes itself in its own way takes what that takes
+        del shared["__signature__"]
     if eq:
         shared["__eq__"] = _eq_of(values)
         if body.get("__hash__") is None:  # Python puts a None there beside an ``__eq__`` of the class's own

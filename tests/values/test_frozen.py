@@ -184,3 +184,17 @@ def test_declared_default_is_its_value() -> None:
         width: int = setting(3, "how wide")
 
     assert Config().width == 3
+
+
+def test_a_class_with_its_own_init_has_the_signature_of_that() -> None:
+    """What is made in another way than by its fields is told to be made so."""
+
+    @frozen
+    class Sum:
+        total: int
+
+        def __init__(self, *parts: int) -> None:
+            object.__setattr__(self, "total", sum(parts))
+
+    assert str(inspect.signature(Sum)) == "(*parts: 'int') -> 'None'"
+    assert Sum(1, 2).total == 3

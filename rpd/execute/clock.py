@@ -49,9 +49,9 @@ class JobClock:
         """
         self._thread = threading.get_ident()
         self._alarms = alarms
-        if at is not None:
-            self.move(at)
         try:
+            if at is not None:
+                self.move(at)
             yield
         finally:
             # First of all: from here on nothing is raised any more, and what was on its way is met inside this lock.

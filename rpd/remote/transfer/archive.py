@@ -58,6 +58,8 @@ class Archive:
             for file in self._list:
                 if file.name in self._kept:
                     self._contents.append((file, self._kept[file.name]))
+                elif self._kept and file.kind is Kind.FOLDER:
+                    self._contents.append((file, ""))  # made when all else is in its place
                 else:
                     yield from self._member_blocks(f"{_TREE}/{file.name}", file)
         else:
@@ -79,10 +81,10 @@ class Archive:
         return info.tobuf(tarfile.GNU_FORMAT, "utf-8", "surrogateescape")
 
     def _folders(self) -> Iterator[bytes]:
-        """Yield an archive of the folders alone: kept files that are put into them change times and modes."""
+        """Yield an archive of the folders that a change makes or touches: what is done in them changes their times."""
         yield self._root(".")
         for file in self._list:
-            if file.kind is Kind.FOLDER:
+            if file.kind is Kind.FOLDER and file.name in self._change.folders:
                 info = _member(f"./{file.name}", tarfile.DIRTYPE, file.mode)
                 info.mtime = file.mtime
                 yield info.tobuf(tarfile.GNU_FORMAT, "utf-8", "surrogateescape")
@@ -90,8 +92,7 @@ class Archive:
 
     def _member_blocks(self, name: str, file: StagedFile) -> Iterator[bytes]:
         types = {Kind.FILE: tarfile.REGTYPE, Kind.FOLDER: tarfile.DIRTYPE, Kind.LINK: tarfile.SYMTYPE}
-        at_least = 0o700 if self._kept and file.kind is Kind.FOLDER else 0
-        info = _member(name, types[file.kind], file.mode | at_least)
+        info = _member(name, types[file.kind], file.mode)
         info.size, info.mtime, info.linkname = file.size, file.mtime, file.target
         yield info.tobuf(tarfile.GNU_FORMAT, "utf-8", "surrogateescape")
         content = ""

@@ -12,7 +12,7 @@ import json
 import stat
 import tarfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from rpd.project.ignore import Kind, StagedFile, content_digest
@@ -83,11 +83,13 @@ def sent_list(contents: Sequence[tuple[StagedFile, str]]) -> bytes:
 class Change:
     """What makes the tree on the pod the one here, beside what is sent.
 
-    ``kept`` need not be sent again (name to sha256); ``dropped`` has to go, be it for good or to make room.
+    ``kept`` need not be sent again (name to sha256); ``dropped`` has to go, be it for good or to make room; ``folders``
+    are those that are not as they should be, or will not be once the rest is done.
     """
 
     kept: Mapping[str, str]
     dropped: Sequence[str] = ()
+    folders: frozenset[str] = frozenset()
 
 
 NOTHING_KEPT = Change(kept={})
@@ -113,21 +115,37 @@ def change_of(archive: bytes, target: str, files: Sequence[StagedFile]) -> Chang
             and now[file.name] == before.get(file.name)
             and _is_same(file, sent[file.name])
         }
-        folders = {file.name for file in files if file.kind is Kind.FOLDER}
+        folders = {file.name: file.mode for file in files if file.kind is Kind.FOLDER}
+        modes = {name: _folder_mode(facts) for name, facts in now.items()}
         dropped = [
             name
-            for name, facts in now.items()
-            if name and name not in kept and not (name in folders and _is_folder(facts))
+            for name, mode in modes.items()
+            if name and name not in kept and not (name in folders and mode is not None)
         ]
     except (OSError, ValueError, KeyError, TypeError, EOFError, zlib.error, tarfile.TarError):
         return NOTHING_KEPT
-    return Change(kept=kept, dropped=dropped)
+    sent_names = [file.name for file in files if file.kind is not Kind.FOLDER and file.name not in kept]
+    touched = {above for name in (*sent_names, *dropped) for above in _above(name)}
+    wrong = {name for name, mode in folders.items() if modes.get(name) != mode}
+    return Change(kept=kept, dropped=dropped, folders=frozenset(wrong | touched))
 
 
-def _is_folder(facts: str) -> bool:
-    """Whether the facts, of either kind of find, are those of a folder."""
-    kind = facts.partition(" ")[0]
-    return kind == "d" or (len(kind) > 1 and stat.S_ISDIR(int(kind, 16)))
+def _above(name: str) -> Iterator[str]:
+    """Yield the folders a name is in."""
+    at = name.rfind("/")
+    while at > 0:
+        yield name[:at]
+        at = name.rfind("/", 0, at)
+
+
+def _folder_mode(facts: str) -> int | None:
+    """Return the permission bits in the facts, of either kind of find, of a folder; None where it is none."""
+    kind, mode = facts.split(" ", 2)[:2]
+    if kind == "d":
+        return int(mode, 8) & 0o7777
+    if len(kind) > 1 and stat.S_ISDIR(int(kind, 16)):
+        return int(kind, 16) & 0o7777
+    return None
 
 
 def _is_same(file: StagedFile, sent: Sent) -> bool:

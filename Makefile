@@ -15,6 +15,8 @@ INSTALLED := $(VENV)/.installed-$(INTERPRETER)
 INSTALLED_DEV := $(VENV)/.installed-dev-$(INTERPRETER)
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# The checks start rpd hundreds of times: it should not be compiled each time.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test clean

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
 from rpd.emulator.launch import Launched
@@ -170,10 +168,8 @@ def never(pod): ...
 
 def test_kill_ends_running_nodes(project: Project, emulator: Launched) -> None:
     """``--maxfail-action=kill`` ends running commands and releases every pod; those nodes were interrupted."""
-    project.write({"deploy_a.py": ON_PODS.replace("{seconds}", "300")})
-    began = time.monotonic()
+    project.write({"deploy_a.py": ON_PODS.replace("{seconds}", "3000")})
     result = project.run("-x", "--maxfail-action", "kill", "-n", "2", "--yes")
-    assert time.monotonic() - began < 100
     assert outcomes(result) == {"long": "error", "failing": "failed"}
     assert result.report("long").result.cause == "interrupted"
     assert result.exit_code == 1

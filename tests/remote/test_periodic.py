@@ -16,13 +16,16 @@ from tests.waiting import DEADLINE, wait_until
 class Place:
     """Somewhere to pull from: answers with what is next on its list, then with ``Pulled`` for ever."""
 
-    def __init__(self, *answers: Exception | None) -> None:
+    def __init__(self, *answers: Exception | None, at_the_end: Exception | None = None) -> None:
         self._answers = list(answers)
+        self._at_the_end = at_the_end
         self.asked: list[bool] = []
         self.enough = threading.Event()
 
     def fetch(self, remote: Remote, *, required: bool) -> Pulled | None:
         self.asked.append(required)
+        if required and self._at_the_end is not None:
+            raise self._at_the_end
         if len(self.asked) > 3:
             self.enough.set()
         answer = (
@@ -65,10 +68,8 @@ def test_a_failure_is_told_once_and_made_up_for() -> None:
 
 def test_the_last_pull_may_fail() -> None:
     """Its error is the caller's; what an earlier one brought is still known."""
-    place = Place(None, None, None, None)
-    periodic = begin(place, [])
+    periodic = begin(Place(at_the_end=TransferError("at the end")), [])
     wait_until(lambda: periodic.latest is not None, what="a pull")
-    periodic._fetch = Place(TransferError("at the end")).fetch
     with pytest.raises(TransferError, match="at the end"):
         periodic.last(required=True)
     assert periodic.latest is not None

@@ -48,7 +48,7 @@ def _main(argv: list[str]) -> int:
     if argv[0] in ("-V", "--version"):
         print(f"rpd {rpd.__version__}")
         return ExitCode.OK
-    if "--dry-run" in argv and argv[0].startswith("-"):
+    if argv[0].startswith("-") and any(text.partition("=")[0] == "--dry-run" for text in argv):
         argv = ["run", *argv]
     chosen = command(argv[0])
     # Not at the top: help and version need no parser, no settings and no plugins.

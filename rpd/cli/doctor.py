@@ -22,7 +22,7 @@ from rpd.pipeline.secrets import read_secrets
 from rpd.plan import uses_pod
 from rpd.remote.keys import make_keypair, user_public_lines
 from rpd.runpod.key import CONFIG_FILE, ENVIRONMENT_NAME
-from rpd.runpod.registry import Found, look_up
+from rpd.runpod.registry import WHAT_TO_DO, Found, look_up
 from rpd.values.gpus import closest_gpu_ids
 from rpd.values.node import Node
 from rpd.values.places import KNOWN_DATACENTERS
@@ -235,13 +235,9 @@ def _images(images: Iterable[str]) -> Iterator[Finding]:
             case Found.PRESENT:
                 yield ok("image", f"{image}: {why}")
             case Found.ABSENT:
-                yield fail("image", f"{image}: {why}", "look for a typing slip in the tag")
-            case Found.CLOSED:
-                yield warn(
-                    "image", f"{image}: {why}", "is the name right? A private image needs a template_id"
-                )
+                yield fail("image", f"{image}: {why}", WHAT_TO_DO[found])
             case _:
-                yield warn("image", f"{image}: {why}", "offline? Ask again where there is a network")
+                yield warn("image", f"{image}: {why}", WHAT_TO_DO[found])
 
 
 def _secrets(nodes: Sequence[Node]) -> Iterator[Finding]:

@@ -47,11 +47,17 @@ def _chosen(catalogue: Catalogue, words: Sequence[str]) -> list[GpuRow]:
         if all(text in row.id.lower() for text in texts) and places <= set(catalogue.stock.get(row.id, ()))
     ]
     if not rows:
-        tries = (closest_gpu_ids(text, catalogue.gpus) for text in (" ".join(texts), *texts))
-        close = next(filter(None, tries), ())
-        meant = f": did you mean {' or '.join(map(repr, close))}?" if close and not places else ""
-        raise UsageError(f"no GPU type fits {' '.join(words)!r}{meant}")
+        raise UsageError(f"no GPU type fits {' '.join(words)!r}{_meant(catalogue, texts)}")
     return sorted(rows, key=lambda row: (row.memory_gb, _cheapest(row), row.id))
+
+
+def _meant(catalogue: Catalogue, texts: Sequence[str]) -> str:
+    """Return what to do about ``texts``, the words besides data centres, where nothing fits them."""
+    if any(all(text in gpu_id.lower() for text in texts) for gpu_id in catalogue.gpus):
+        return f"; `{' '.join(['rpd gpus', *texts])}` shows where there is stock"
+    tries = (closest_gpu_ids(text, catalogue.gpus) for text in (" ".join(texts), *texts))
+    close = next(filter(None, tries), ())
+    return f": did you mean {' or '.join(map(repr, close))}?" if close else "; `rpd gpus` lists them all"
 
 
 def _cheapest(row: GpuRow) -> float:

@@ -29,6 +29,19 @@ class _Parser(argparse.ArgumentParser):
         close = closest(unknown.partition("=")[0], self._option_string_actions)
         return f"; did you mean {close}?" if close else ""
 
+    def check_values(self, argv: Sequence[str], where: str = "") -> None:
+        """Raise UsageError for a value given to a flag that takes none, or only those it was declared with."""
+        known = self._option_string_actions
+        for text in argv[: argv.index("--")] if "--" in argv else argv:
+            flag, equals, value = text.partition("=")
+            if not equals or text in known or flag not in known or known[flag].nargs != 0:
+                continue
+            forms = [form for form in known if form.startswith(f"{flag}=")]
+            close = closest(text, forms)
+            meant = f"; did you mean {close}?" if close else ""
+            takes = f"expected {' or '.join([flag, *forms])}" if forms else f"{flag} takes no value"
+            self.error(f"{where}{takes}, got {flag}={value}{meant}")
+
 
 def parse_plugins(argv: Sequence[str]) -> list[str]:
     """Return the values of ``-p`` in ``argv``: plugins are loaded before the rest can be understood."""
@@ -75,14 +88,16 @@ def _cut(held: Command, argv: Sequence[str]) -> tuple[Sequence[str], Sequence[st
 
 
 def _implied(flags: Mapping[str, Any]) -> dict[str, Any]:
-    """Return ``flags`` with those that others mean: ``--setup-plan`` is a dry run."""
-    return {**flags, "dry_run": True} if flags.get("setup_plan") else dict(flags)
+    """Return ``flags`` with those that others mean: ``--setup-plan`` and ``--dry-run=live`` are dry runs."""
+    is_dry = flags.get("setup_plan") or flags.get("dry_run_live")
+    return {**flags, "dry_run": True} if is_dry else dict(flags)
 
 
 def _parse(
     made: tuple[_Parser, list[OptionGroup]], argv: Sequence[str], where: str = ""
 ) -> tuple[dict[str, Any], list[str], dict[str, Any]]:
     parser, groups = made
+    parser.check_values(argv, where)
     known, unknown = parser.parse_known_intermixed_args(_with_values(argv))
     if unknown:
         parser.error(f"{where}unknown argument {unknown[0]}{parser.suggest(unknown[0])}")

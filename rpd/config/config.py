@@ -107,6 +107,10 @@ class Config:
 
     # Running.
     dry_run: bool = running.switch("print what would happen: no network, no key, no pod", "--dry-run")
+    dry_run_live: bool = running.switch(
+        "a dry run with the prices, stock, balance and image tags of now: nothing is created, but a key is needed",
+        "--dry-run=live"
+    )
     setup_plan: bool = running.switch(
         "a dry run that shows when each fixture is set up and torn down", "--setup-plan"
     )

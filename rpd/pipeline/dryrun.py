@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rpd.pipeline.money import Prices
 from rpd.plan import uses_pod
 from rpd.values.dryrun import DryRunNode
 from rpd.values.node import Node
 from rpd.values.pod import PodRequest
-from rpd.values.report import NodeReport
+from rpd.values.report import NodeReport, Outcome
+
+if TYPE_CHECKING:
+    from rpd.pipeline.outlook import Outlooks
 
 
 class DryRunPlugin:
-    """Hears the reports of a dry run and passes on the plan of each node."""
+    """Hears the reports of a dry run and passes on the plan of each node; ``outlooks`` are those of a live one."""
 
-    def __init__(self, hook: Any, prices: Prices) -> None:
+    def __init__(self, hook: Any, prices: Prices, outlooks: Outlooks | None = None) -> None:
         self._hook = hook
         self._prices = prices
+        self._outlooks = outlooks
         self._lines: dict[int, tuple[str, ...]] = {}
 
     def rpd_node_report(self, node: Node, report: NodeReport) -> None:
@@ -30,6 +34,7 @@ class DryRunPlugin:
             if lines is None:
                 lines = self._lines[id(request)] = _lines(request)
             lifecycle = node.job.lifecycle
+            outlooks = None if report.result.outcome is Outcome.SKIPPED else self._outlooks
             planned = DryRunNode(
                 node_id=node.id,
                 request=lines,
@@ -37,6 +42,7 @@ class DryRunPlugin:
                 steps=report.steps,
                 release=f"{lifecycle.on_success} on success, {lifecycle.on_failure} on failure",
                 worst_case_usd=self._prices.worst_case(node),
+                outlook=outlooks.of(node) if outlooks else None,
             )
         self._hook.rpd_dry_run_node(node=node, planned=planned)
 

@@ -32,7 +32,7 @@ class FarEnd:
 
     def prepare(self) -> None:
         """Begin to start the emulator and to import the SDK, so that planning goes on meanwhile."""
-        if not self._config.dry_run:
+        if not self._config.dry_run or self._config.dry_run_live:
             self._background = threading.Thread(target=self._open_quietly, name="rpd-far-end", daemon=True)
             self._background.start()
 
@@ -40,7 +40,8 @@ class FarEnd:
         try:
             self._begin_imports()
             self._open()
-            import_module("rpd.remote.ssh")  # fabric is slow to import, too
+            if not self._config.dry_run:
+                import_module("rpd.remote.ssh")  # fabric is slow to import, too
         except BaseException as error:  # noqa: BLE001 - raised where the provider is asked for
             self._failure = error
 
@@ -80,6 +81,10 @@ class FarEnd:
         notify: Any = getattr(provider, "notify", None)
         if notify is not None:
             provider.notify = lambda text: self._manager.hook.rpd_notice(text=text)  # type: ignore[attr-defined]
+        if self._config.dry_run_live:
+            from rpd.runpod.onlooker import Onlooker  # whoever rents the pods, nothing is to be created
+
+            return Onlooker(provider)
         return provider
 
     def leave_word(self, path: Path) -> None:

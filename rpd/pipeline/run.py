@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rpd.config import Config
 from rpd.errors import ExitCode, Interrupted, NothingCollected, ProviderError, ReleaseError, UsageError
@@ -48,6 +48,9 @@ from rpd.stop import Stop, StopLevel
 from rpd.values.plan import Plan
 from rpd.values.report import NodeReport, RunSummary, SourceRecord
 
+if TYPE_CHECKING:
+    from rpd.pipeline.outlook import Outlooks
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
@@ -85,12 +88,15 @@ def run(config: Config, manager: PluginManager, redactor: Redactor, resumed: Res
         if needs_pods:
             far_end.prepare()
         prices = Prices(far_end.provider, overrides)
+        outlooks = _outlooks(far_end, manager, prices) if config.dry_run_live and needs_pods else None
         plan = _plan(config, manager, gathered, prices)
         prices.check()
         check_datacenters(config, plan.nodes, far_end.provider, partial(_notice, manager))
         secrets: Mapping[str, str] = {} if config.dry_run else read_secrets(plan.nodes)
         if needs_pods and not config.dry_run:
             check_balance(far_end.provider().account(), plan.worst_case_usd, partial(_notice, manager))
+        if outlooks is not None:
+            outlooks.look(plan.nodes, plan.worst_case_usd)
         scales = Scales()
         check_staging(config, plan.nodes, scales, partial(_notice, manager))
         if not confirm(config, plan.worst_case_usd):
@@ -104,6 +110,7 @@ def run(config: Config, manager: PluginManager, redactor: Redactor, resumed: Res
                 plan=plan,
                 far_end=far_end,
                 prices=prices,
+                outlooks=outlooks,
                 overrides=overrides,
                 variables=variables,
                 secrets=secrets,
@@ -180,6 +187,13 @@ def _plan(config: Config, manager: PluginManager, gathered: Gathered, prices: Pr
     return plan if changed is None else changed
 
 
+def _outlooks(far_end: FarEnd, manager: PluginManager, prices: Prices) -> Outlooks:
+    """Return what a live dry run asks with. Raises AuthError, and ProviderError where RunPod does not answer."""
+    from rpd.pipeline.outlook import Outlooks  # what asks over the network is of no use to the other runs
+
+    return Outlooks(far_end.provider, prices, partial(_notice, manager))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Prepared:
     """All a run needs to be carried out, checked: nothing has been created yet."""
@@ -191,6 +205,7 @@ class _Prepared:
     plan: Plan
     far_end: FarEnd
     prices: Prices
+    outlooks: Outlooks | None
     overrides: Overrides
     variables: Mapping[str, Any]
     secrets: Mapping[str, str]
@@ -290,7 +305,7 @@ def _register(prepared: _Prepared) -> ManifestPlugin:
         resumed=resumed.info if resumed else None,
     )
     if prepared.config.dry_run:
-        manager.register(DryRunPlugin(manager.hook, prepared.prices), "dry run")
+        manager.register(DryRunPlugin(manager.hook, prepared.prices, prepared.outlooks), "dry run")
     else:
         manager.register(keeper, "manifest")
     return keeper
@@ -403,6 +418,8 @@ def _signals(config: Config, manager: PluginManager, stop: Stop) -> Iterator[Non
 
 
 def _far_end_name(config: Config, plan: Plan, far_end: FarEnd) -> str:
+    if config.dry_run_live and any(uses_pod(node) for node in plan.nodes):
+        return f"dry run: {far_end.provider().name} is only asked, nothing is created"
     if config.dry_run:
         return "dry run: no network, no key, no pod"
     return far_end.provider().name if any(uses_pod(node) for node in plan.nodes) else "no pods needed"

@@ -48,7 +48,7 @@ class LiveCatalogue:
 
     ``graphql`` reads the catalogue for a count over GraphQL, where that is to be had; without it REST v2 is tried
     again as ``retry`` has it. ``seconds``: how long an answer is used in this process; the first one may come from
-    ``store``.
+    ``store``. With ``strict`` nothing shipped stands in for what could not be read: that is an error.
     """
 
     def __init__(
@@ -60,6 +60,7 @@ class LiveCatalogue:
         graphql: Callable[[int], Catalogue] | None = None,
         retry: Retry | None = None,
         seconds: float = 60.0,
+        strict: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._rest = rest
@@ -68,6 +69,7 @@ class LiveCatalogue:
         self._notices = notices
         self._store = store
         self._seconds = seconds
+        self._strict = strict
         self._clock = clock
         self._lock = threading.Lock()
         self._known: dict[Question, tuple[float, Catalogue]] = {}
@@ -75,7 +77,10 @@ class LiveCatalogue:
         """Whether this API turned out not to speak REST v2."""
 
     def ask(self, question: Question) -> Catalogue:
-        """Return what RunPod has, else (with a notice) what was shipped. Raises AuthError, ApiRetired."""
+        """Return what RunPod has, else (with a notice) what was shipped. Raises AuthError, ApiRetired.
+
+        Where it is strict: any ProviderError.
+        """
         with self._lock:
             if question not in self._known:
                 found = self._store.read(repr(question)) or self._fresh(question)
@@ -92,6 +97,8 @@ class LiveCatalogue:
         except (AuthError, ApiRetired):
             raise
         except ProviderError as error:
+            if self._strict:
+                raise
             self._notices.once(
                 f"prices and stock could not be read, those shipped with rpd are used: {error}"
             )
@@ -120,6 +127,8 @@ class LiveCatalogue:
         try:
             return self._read(question)
         except ProviderError:
+            if self._strict:
+                raise
             return shipped_catalogue()
 
     def _read(self, question: Question) -> Catalogue:

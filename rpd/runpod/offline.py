@@ -37,7 +37,7 @@ class OfflineProvider:
 
     def offers(self, request: PodRequest) -> Sequence[Offer]:
         """Return the offers at shipped prices. Raises ImpossibleRequest if the request contradicts itself."""
-        key = _what_counts(request)
+        key = what_counts(request)
         found = self._offers.get(key)
         if found is None:
             found = self._offers[key] = market.offers(request, self._catalogue)
@@ -98,11 +98,11 @@ class OfflineProvider:
 
 
 def rpd_provider(config: Config) -> OfflineProvider | None:
-    """Answer for a dry run."""
-    return OfflineProvider() if config.dry_run else None
+    """Answer for a dry run, unless it is to look at RunPod."""
+    return OfflineProvider() if config.dry_run and not config.dry_run_live else None
 
 
-def _what_counts(request: PodRequest) -> Hashable:
+def what_counts(request: PodRequest) -> Hashable:
     """Return the fields offers depend on; the whole request cannot be a key, its environment is a mapping."""
     return (
         request.gpu,
@@ -113,4 +113,5 @@ def _what_counts(request: PodRequest) -> Hashable:
         request.spot,
         request.min_vcpu,
         request.min_memory_gb,
+        request.cuda,
     )

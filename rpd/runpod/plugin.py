@@ -1,4 +1,4 @@
-"""The plugin that answers who rents the pods of a run: RunPod, unless the run is a dry one."""
+"""The plugin that answers who rents the pods of a run: RunPod, unless the run is a dry one that asks nobody."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 def rpd_provider(config: Config) -> SwitchingProvider | None:
     """Return RunPod with the user's key, its SDK being imported meanwhile. Raises AuthError, UsageError."""
-    if config.dry_run:
+    if config.dry_run and not config.dry_run_live:
         return None
     # Not at the top, here and below: a dry run registers this plugin and must not pay for what it will not use.
     from rpd.runpod.sdk import preload
@@ -34,5 +34,6 @@ def make_provider(config: Config) -> SwitchingProvider:
     return SwitchingProvider(
         find_key(),
         lifecycle=cast("Lifecycle", config.lifecycle),
-        store=default_store(refresh=config.refresh),
+        store=default_store(refresh=config.refresh or config.dry_run_live),
+        strict=config.dry_run_live,
     )

@@ -71,6 +71,15 @@ class Found(StrEnum):
     """The registry could not be asked."""
 
 
+WHAT_TO_DO = {
+    Found.PRESENT: "",
+    Found.ABSENT: "look for a typing slip in the tag",
+    Found.CLOSED: "is the name right? A private image needs a template_id",
+    Found.UNKNOWN: "offline? Ask again where there is a network",
+}
+"""What a user might do about it."""
+
+
 def look_up(image: str) -> tuple[Found, str]:
     """Return what the registry says of ``image``, and in a few words why; never raises for what the network does."""
     import httpx

@@ -27,7 +27,8 @@ class Renter(Speaker, ABC):
     """Makes offers and reads logs, at one pace with all else that is asked of RunPod.
 
     ``notify`` hears sentences meant for the user, on the thread of any call; it may be set later.
-    ``catalogue_seconds``: how long prices and stock that were read are used.
+    ``catalogue_seconds``: how long prices and stock that were read are used. ``strict``: prices that cannot be read are
+    an error; else those shipped with rpd are used then, with a notice.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class Renter(Speaker, ABC):
         store: CatalogueStore | None = None,
         notices: Notices | None = None,
         catalogue_seconds: float = 60.0,
+        strict: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__(notices or Notices(), notify)
@@ -59,6 +61,7 @@ class Renter(Speaker, ABC):
             graphql=self._graphql_catalogue(),
             retry=self._retry,
             seconds=catalogue_seconds,
+            strict=strict,
             clock=clock,
         )
         # A lock of its own: a slow answer must not keep a pod from being deleted.
@@ -75,6 +78,10 @@ class Renter(Speaker, ABC):
         if request.storage.network_volume is not None:
             catalogue = replace(catalogue, volumes=self._network_volumes())
         return market.offers(request, catalogue)
+
+    def volumes(self) -> tuple[NetworkVolume, ...]:
+        """Return the network volumes of the account, read once."""
+        return self._network_volumes()
 
     def logs(self, pod_id: str, *, tail: int = 20) -> tuple[str, ...]:
         """Return the last lines of what the pod's machine did with it. Raises PodNotFound."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Literal, TypeVar
 
 from rpd.errors import ApiRetired
-from rpd.runpod.catalogue import Catalogue
+from rpd.runpod.catalogue import Catalogue, NetworkVolume
 from rpd.runpod.notices import Notices, Speaker
 from rpd.runpod.pace import Retry, TokenBucket
 from rpd.runpod.provider import RunPodProvider
@@ -26,7 +26,8 @@ class SwitchingProvider(Speaker):
 
     It begins with the SDK (``lifecycle="sdk"``), and goes over to REST v2 for good when GraphQL answers that it is
     retired: such a call did nothing, so it is made again there. With ``"rest"`` only what REST v2 lacks, spot pods,
-    goes through the SDK. ``notify`` hears sentences meant for the user, and may be set later.
+    goes through the SDK. ``notify`` hears sentences meant for the user, and may be set later. ``strict``: prices that
+    cannot be read are an error, and not those shipped with rpd.
     """
 
     def __init__(
@@ -39,16 +40,31 @@ class SwitchingProvider(Speaker):
         patience: Patience | None = None,
         bucket: TokenBucket | None = None,
         store: CatalogueStore | None = None,
+        strict: bool = False,
     ) -> None:
         super().__init__(Notices(), notify)
         bucket = bucket or TokenBucket()
         store = default_store() if store is None else store
         rest = Rest(key, bucket)
         self._sdk = RunPodProvider(
-            key, retry=retry, patience=patience, bucket=bucket, rest=rest, store=store, notices=self._notices
+            key,
+            retry=retry,
+            patience=patience,
+            bucket=bucket,
+            rest=rest,
+            store=store,
+            notices=self._notices,
+            strict=strict,
         )
         self._rest = RestProvider(
-            key, retry=retry, patience=patience, bucket=bucket, rest=rest, store=store, notices=self._notices
+            key,
+            retry=retry,
+            patience=patience,
+            bucket=bucket,
+            rest=rest,
+            store=store,
+            notices=self._notices,
+            strict=strict,
         )
         self._lock = threading.Lock()
         self._uses_sdk = lifecycle == "sdk"
@@ -89,6 +105,10 @@ class SwitchingProvider(Speaker):
     def delete(self, pod_id: str) -> None:
         """Delete the pod; one that is gone already is a success."""
         self._call(lambda provider: provider.delete(pod_id))
+
+    def volumes(self) -> tuple[NetworkVolume, ...]:
+        """Return the network volumes of the account."""
+        return self._call(lambda provider: provider.volumes())
 
     def logs(self, pod_id: str, *, tail: int = 20) -> tuple[str, ...]:
         """Return the last lines of what the pod's machine did with it. Raises PodNotFound."""

@@ -2,24 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
 
-from rpd.terminal.ink import Ink, money
-from rpd.values.dryrun import DryRunNode
+from rpd.terminal.ink import Ink, counted, money
+from rpd.values.dryrun import DryRunNode, Outlook
 from rpd.values.pod import Offer
 from rpd.values.step import Step, StepKind
 
+_PLACES_SHOWN = 4
+
+_CHANCES = {True: "in stock", False: "sold out", None: "stock not told"}
+
 
 def one_line(planned: DryRunNode) -> str:
-    """Return ``id  $worst``."""
-    return f"{planned.node_id}  {money(planned.worst_case_usd)}"
+    """Return ``id  $worst``, of a live dry run also whether it is in stock."""
+    chance = f"  {_CHANCES[planned.outlook.can_be_rented]}" if planned.outlook else ""
+    return f"{planned.node_id}  {money(planned.worst_case_usd)}{chance}"
+
+
+def could_be_rented(outlooks: Iterable[Outlook]) -> str:
+    """Return how many nodes of a live dry run could have their pod now."""
+    chances = [outlook.can_be_rented for outlook in outlooks]
+    text = f"{chances.count(True)} of {counted(len(chances), 'node')} could be rented now"
+    untold = chances.count(None)
+    return f"{text}; of {untold} RunPod does not tell the stock" if untold else text
 
 
 def draw(planned: DryRunNode, ink: Ink) -> Iterator[str]:
     """Yield the node: pod request, offers in the order of trying, steps in order, release, worst case."""
     yield ink(planned.node_id, "bold")
     yield from _block("pod", planned.request or ("none: it runs on this machine",), ink)
-    yield from _block("offers", [_offer(n, offer) for n, offer in enumerate(planned.offers, 1)], ink)
+    yield from _block(
+        "offers", list(_live_offers(planned.offers) if planned.outlook else _offers(planned.offers)), ink
+    )
+    yield from _block("now", planned.outlook.facts if planned.outlook else (), ink)
     yield from _block("steps", [_step(n, step) for n, step in enumerate(planned.steps, 1)], ink)
     yield from _block("release", [planned.release] if planned.release else [], ink)
     yield from _block("costs", [_costs(planned.worst_case_usd)], ink)
@@ -38,10 +55,39 @@ def _block(title: str, lines: tuple[str, ...] | list[str], ink: Ink) -> Iterator
             yield f"  {ink(f'{head:<8}', 'cyan')} {ink(text)}"
 
 
-def _offer(number: int, offer: Offer) -> str:
-    price = "price unknown" if offer.usd_per_hr is None else f"${offer.usd_per_hr:.2f}/h"
-    stock = "" if offer.stock == "unknown" else f", stock {offer.stock}"
-    return f"{number}. {offer}  {price}{stock}"
+def _offers(offers: Sequence[Offer]) -> Iterator[str]:
+    for number, offer in enumerate(offers, 1):
+        stock = "" if offer.stock == "unknown" else f", stock {offer.stock}"
+        yield f"{number}. {offer}  {_price(offer)}{stock}"
+
+
+def _live_offers(offers: Sequence[Offer]) -> Iterator[str]:
+    """Yield a line for each GPU type in a cloud: where it is in stock may be dozens of data centres."""
+    number = 1
+    for _, same in groupby(
+        offers, key=lambda offer: (offer.gpu_id, offer.count, offer.cloud, offer.usd_per_hr)
+    ):
+        held = list(same)
+        first, places = held[0], [offer for offer in held if offer.datacenter]
+        if len(held) == 1:
+            [line] = _offers(held)
+            yield f"{number}.{line.partition('.')[2]}"
+        else:
+            gpu = f"{first.count}x {first.gpu_id}" if first.count > 1 else str(first.gpu_id or "CPU")
+            told = [
+                str(offer.datacenter) if offer.stock == "unknown" else f"{offer.datacenter} {offer.stock}"
+                for offer in places[:_PLACES_SHOWN]
+            ]
+            more = len(places) - len(told)
+            told += [f"{more} more"] if more else []
+            told += ["then any"] if len(places) < len(held) else []
+            last = number + len(held) - 1
+            yield f"{number}-{last}. {gpu} ({first.cloud})  {_price(first)}: {', '.join(told)}"
+        number += len(held)
+
+
+def _price(offer: Offer) -> str:
+    return "price unknown" if offer.usd_per_hr is None else f"${offer.usd_per_hr:.2f}/h"
 
 
 def _step(number: int, step: Step) -> str:

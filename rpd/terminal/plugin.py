@@ -36,7 +36,7 @@ from rpd.terminal.output import OutputLines
 from rpd.terminal.progress import Progress
 from rpd.terminal.pulse import Pulse
 from rpd.terminal.screen import Screen
-from rpd.values.dryrun import DryRunNode
+from rpd.values.dryrun import DryRunNode, Outlook
 from rpd.values.duration import format_duration
 from rpd.values.node import Node
 from rpd.values.plan import Plan
@@ -120,6 +120,8 @@ class Terminal:
         self._notices: list[str] = []
         self._dry_usd = 0.0
         self._dry_unknown = 0
+        self._outlooks: dict[str, Outlook] = {}
+        """By node: whether a live dry run found its pod in stock."""
         self._stopping = ""
         self._pulse = Pulse(pulse_seconds, self._tell_progress)
         atexit.register(self.close)
@@ -496,6 +498,8 @@ class Terminal:
             self._dry_unknown += 1
         else:
             self._dry_usd += planned.worst_case_usd
+        if planned.outlook is not None:
+            self._outlooks[planned.node_id] = planned.outlook
         if self._level <= -2 or self._config.setup_plan:
             return
         if self._level >= 0:
@@ -544,6 +548,8 @@ class Terminal:
         lines += ending.pods_left(summary, width=width, ink=ink)
         if lines and self._level > -2:
             lines.append("")
+        if self._outlooks:
+            lines.append(ink(dryrun.could_be_rented(self._outlooks.values()), "bold"))
         dry_run_usd = self._dry_total() if config.dry_run else None
         lines.append(ending.last_line(summary, width=width, ink=ink, dry_run_usd=dry_run_usd, crop=crop))
         if config.print_run_dir and summary.folder:

@@ -8,11 +8,23 @@ from rpd.values.step import Step
 
 
 @frozen
+class Outlook:
+    """What a node's pod could be had for at the moment of asking.
+
+    ``can_be_rented`` is None where RunPod does not tell the stock; ``facts`` are for people, one a line.
+    """
+
+    can_be_rented: bool | None
+    facts: tuple[str, ...] = ()
+
+
+@frozen
 class DryRunNode:
     """What a node would ask for and do, as a dry run found out.
 
     ``request`` describes the pod, a line for each fact (empty: it needs none), ``offers`` are in the order of
-    trying, ``release`` says what becomes of the pod. ``worst_case_usd`` is its cap, None if unknown.
+    trying, ``release`` says what becomes of the pod. ``worst_case_usd`` is its cap, None if unknown. ``outlook`` is
+    there where RunPod was asked, for a node that would rent a pod.
     """
 
     node_id: str
@@ -21,3 +33,4 @@ class DryRunNode:
     steps: tuple[Step, ...] = ()
     release: str = ""
     worst_case_usd: float | None = None
+    outlook: Outlook | None = None

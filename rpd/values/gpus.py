@@ -85,7 +85,10 @@ KNOWN_GPU_TYPES: dict[str, GpuType] = {
 
 
 def closest_gpu_ids(wrong: str, known: Iterable[str] = KNOWN_GPU_TYPES) -> tuple[str, ...]:
-    """Return up to three known ids that ``wrong`` may have meant: those that hold all its words, else the likeliest."""
+    """Return up to three known ids that ``wrong`` may have meant.
+
+    Those that hold all its words come first, then the likeliest as a whole; else those with a word like one of its.
+    """
     import difflib  # only somebody's slip is worth loading it
 
     ids = list(known)
@@ -93,4 +96,24 @@ def closest_gpu_ids(wrong: str, known: Iterable[str] = KNOWN_GPU_TYPES) -> tuple
     containing = [i for i in ids if all(word in i.lower() for word in words)] if words else []
     lowered = {i.lower(): i for i in ids}
     similar = [lowered[m] for m in difflib.get_close_matches(wrong.lower(), lowered, n=3, cutoff=0.5)]
-    return tuple(dict.fromkeys([*containing, *similar]))[:3]
+    return tuple(dict.fromkeys([*containing, *similar] or _with_similar_words(words, ids)))[:3]
+
+
+_LOOKALIKES = str.maketrans("oil", "011")
+"""Letters that are typed, or read, for a digit: H1OO."""
+
+
+def _with_similar_words(words: Iterable[str], ids: Iterable[str]) -> list[str]:
+    """Return the ids that have, for the first of ``words`` that is like any, the name of a model most like it."""
+    from difflib import get_close_matches
+
+    models: dict[str, list[str]] = {}
+    for gpu_id in ids:
+        for model in gpu_id.lower().replace("-", " ").split():
+            if any(sign.isdigit() for sign in model):
+                models.setdefault(model.translate(_LOOKALIKES), []).append(gpu_id)
+    for word in words:
+        close = get_close_matches(word.translate(_LOOKALIKES), models, n=1, cutoff=0.7)
+        if close:
+            return models[close[0]]
+    return []

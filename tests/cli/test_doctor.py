@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -22,27 +19,6 @@ DEPLOY = """
     def fit(pod, staged_dir):
         pass
 """
-
-
-@pytest.fixture
-def registry() -> Iterator[str]:
-    """A registry with ``team/image:there`` and nothing else."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_HEAD(self) -> None:
-            self.send_response(200 if self.path == "/v2/team/image/manifests/there" else 404)
-            self.end_headers()
-
-        def log_message(self, *args: object) -> None:
-            """Stay quiet."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-    thread.start()
-    yield f"127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
-    thread.join()
 
 
 def deploy(project: Project, registry: str, *, tag: str = "there", more: str = "", **files: str) -> None:

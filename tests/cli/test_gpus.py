@@ -54,13 +54,32 @@ def test_without_a_key_the_shipped_table_serves(project: Project) -> None:
     assert json.loads(project.command("gpus", "--json", env=NO_KEY).out)["source"] == "shipped"
 
 
-@pytest.mark.parametrize(("word", "hint"), [("rtx9090", ""), ("A100 81", "did you mean")])
+@pytest.mark.parametrize(
+    ("word", "hint"),
+    [
+        ("zzz", "; `rpd gpus` lists them all"),
+        ("A100 81", ": did you mean 'NVIDIA A100"),
+        ("H1OO", ": did you mean 'NVIDIA H100 80GB HBM3' or "),
+        ("b20o", ": did you mean 'NVIDIA B200'?"),
+        ("4O90", ": did you mean 'NVIDIA GeForce RTX 4090'?"),
+    ],
+)
 def test_no_such_type_is_an_error_of_usage(project: Project, word: str, hint: str) -> None:
-    """Words that fit nothing are told, with what they may have meant."""
+    """Words that fit nothing are told, with what they may have meant: a letter for a digit, a wrong one."""
     result = project.command("gpus", *word.split(), env=NO_KEY)
-    assert result.exit_code == 4
-    assert "no GPU type fits" in result.err
-    assert hint in result.err
+    assert (result.exit_code, result.out) == (4, "")
+    assert f"no GPU type fits {word!r}{hint}" in result.err
+
+
+def test_a_data_centre_does_not_hide_a_slip(project: Project, emulator: Launched) -> None:
+    """A type that is misspelt is told beside a data centre as well; one that is not there now is no slip."""
+    slip = project.command("gpus", "H1OO", "eu-ro-1")
+    assert slip.exit_code == 4
+    assert "no GPU type fits 'H1OO eu-ro-1': did you mean 'NVIDIA H100" in slip.err
+    absent = project.command("gpus", "A100-SXM4-40GB", "us-ks-2")
+    assert absent.exit_code == 4
+    told = "no GPU type fits 'A100-SXM4-40GB us-ks-2'; `rpd gpus a100-sxm4-40gb` shows where there is stock"
+    assert told in absent.err
 
 
 def test_a_refused_key_is_told(project: Project, emulator: Launched) -> None:

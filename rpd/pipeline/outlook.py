@@ -1,0 +1,132 @@
+"""The outlook of a live dry run: what could be had now of what nodes ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any
+
+from rpd.errors import BalanceError, ImpossibleRequest
+from rpd.pipeline.money import Prices, check_balance
+from rpd.plan import uses_pod
+from rpd.runpod.catalogue import IN_STOCK
+from rpd.runpod.market import find_volume
+from rpd.runpod.registry import WHAT_TO_DO, Found, look_up
+from rpd.values.dryrun import Outlook
+from rpd.values.job import Gpu
+from rpd.values.node import Node
+from rpd.values.pod import Account, Offer, PodRequest, Provider
+
+_LOOKED_UP_AT_ONCE = 8
+
+
+class Outlooks:
+    """Asks RunPod and the registries of the images, once for each kind of pod, and only reads.
+
+    The account is asked for at once, so that a key that does not serve, or an API that does not answer, is told before
+    anything else; the rest by ``look``, before any code of a job runs. ``notice`` hears what the whole run should know.
+    Raises AuthError, ProviderError.
+    """
+
+    def __init__(
+        self, provider: Callable[[], Provider], prices: Prices, notice: Callable[[str], object]
+    ) -> None:
+        self._provider = provider
+        self._prices = prices
+        self._notice = notice
+        self._account = provider().account()
+        self._by_request: dict[int, Outlook] = {}
+
+    def look(self, nodes: Iterable[Node], worst_case_usd: float) -> None:
+        """Ask all there is to ask for ``nodes``. Raises ProviderError where RunPod does not answer."""
+        requests = {id(request): request for request in map(self._prices.request, filter(uses_pod, nodes))}
+        offers = {key: tuple(self._provider().offers(request)) for key, request in requests.items()}
+        images = self._images(request.image for request in requests.values())
+        self._tell_balance(self._account, worst_case_usd)
+        for key, request in requests.items():
+            facts = (
+                _what_is_in_stock(offers[key]),
+                *self._dearer(request, offers[key]),
+                *self._volume(request),
+                images[request.image],
+            )
+            self._by_request[key] = Outlook(can_be_rented=_can_be_rented(offers[key]), facts=facts)
+
+    def of(self, node: Node) -> Outlook | None:
+        """Return the outlook of a node, None for one that was not among those looked at."""
+        return self._by_request.get(id(self._prices.request(node)))
+
+    def _tell_balance(self, account: Account, worst_case_usd: float) -> None:
+        """Tell whether the credit would do; too little of it is no reason not to look."""
+        if account.balance_usd is None:
+            self._notice("RunPod does not tell the account's credit here")
+            return
+        told: list[str] = []
+        try:
+            check_balance(account, worst_case_usd, told.append)
+        except BalanceError as error:
+            told.append(str(error))
+        enough = (
+            f"the account has ${account.balance_usd:.2f}, this run may cost at most ${worst_case_usd:.2f}"
+        )
+        self._notice(told[0] if told else enough)
+
+    def _images(self, names: Iterable[str]) -> dict[str, str]:
+        """Return image -> what its registry says; those that hosts could not pull are told at once."""
+        images = list(dict.fromkeys(names))
+        with ThreadPoolExecutor(_LOOKED_UP_AT_ONCE) as pool:
+            found = dict(zip(images, pool.map(look_up, images), strict=True))
+        for image, (state, why) in found.items():
+            if state is not Found.PRESENT:
+                self._notice(f"image {image}: {why}; {WHAT_TO_DO[state]}")
+        return {image: f"image: {why}" for image, (_, why) in found.items()}
+
+    def _dearer(self, request: PodRequest, within: Sequence[Offer]) -> Iterator[str]:
+        """Yield what is left out because it costs more than it may."""
+        gpu = request.gpu
+        if gpu is None or gpu.max_price_usd is None:
+            return
+        free = Gpu(*gpu.ids, count=gpu.count, min_vram_gb=gpu.min_vram_gb, prefer=gpu.prefer)
+        prices: dict[str, str] = {}
+        for offer in self._provider().offers(replace(request, gpu=free)):
+            if offer not in within:
+                price = "price unknown" if offer.usd_per_hr is None else f"${offer.usd_per_hr:.2f}/h"
+                prices.setdefault(f"{offer.gpu_id} ({offer.cloud})", price)
+        if prices:
+            told = ", ".join(f"{what} {price}" for what, price in prices.items())
+            yield f"left out, above ${gpu.max_price_usd:.2f}/h: {told}"
+
+    def _volume(self, request: PodRequest) -> Iterator[str]:
+        """Yield where the network volume is."""
+        wanted = request.storage.network_volume
+        ask: Any = getattr(self._provider(), "volumes", None)
+        if wanted is None or ask is None:
+            return
+        try:
+            held = find_volume(wanted, tuple(ask()))
+        except ImpossibleRequest as error:
+            yield str(error)
+        else:
+            yield f"network volume: {held.name or held.id} is in {held.datacenter}, {held.size_gb} GB"
+
+
+def _can_be_rented(offers: Sequence[Offer]) -> bool | None:
+    """Return whether something of it is in stock, None where RunPod does not tell."""
+    if any(offer.stock in IN_STOCK for offer in offers):
+        return True
+    return None if any(offer.stock == "unknown" for offer in offers) else False
+
+
+def _what_is_in_stock(offers: Sequence[Offer]) -> str:
+    match _can_be_rented(offers):
+        case True:
+            first = next(offer for offer in offers if offer.stock in IN_STOCK)
+            price = "" if first.usd_per_hr is None else f" at ${first.usd_per_hr:.2f}/h"
+            return f"in stock: {first}{price}"
+        case False:
+            return "sold out: nothing of it is in stock now" if offers else "nothing that fits is on offer"
+        case _:
+            rest = "RunPod does not tell the stock of CPU pods and of Community Cloud"
+            sold_out = any(offer.stock == "none" for offer in offers)
+            return f"sold out in Secure Cloud; {rest}" if sold_out else f"stock not known: {rest}"

@@ -59,7 +59,8 @@ def fingerprint(
 
 def _is_built_in(fixture: FixtureDef) -> bool:
     """Whether it is one of rpd's own, or a variable: another version of rpd is no reason to pay again."""
-    return getattr(fixture.function, "__module__", "").partition(".")[0] == __name__.partition(".")[0]
+    module: str | None = getattr(fixture.function, "__module__", None)  # None: made by exec
+    return (module or "").partition(".")[0] == __name__.partition(".")[0]
 
 
 def _variables(node: Node, fixtures: Iterable[FixtureDef], values: Mapping[str, Any]) -> list[str]:

@@ -151,9 +151,7 @@ def test_nothing_on_offer_is_told(rpd: RpdRun, project: Project) -> None:
 def test_it_imports_nothing_heavy(rpd: RpdRun, project: Project) -> None:
     """A dry run does not pay for loading the SDK, fabric or the emulator."""
     tell = "import atexit, sys\natexit.register(lambda: print('LOADED', sorted(set(sys.modules) & set(HEAVY))))\n"
-    heavy = (
-        "HEAVY = ['runpod', 'fabric', 'paramiko', 'asyncssh', 'aiohttp', 'graphql', 'requests', 'boto3']\n"
-    )
+    heavy = "HEAVY = ['runpod', 'fabric', 'paramiko', 'asyncssh', 'aiohttp', 'graphql', 'requests', 'boto3', 'httpx']\n"
     job = "import rpd\n@rpd.job(gpu=None)\ndef fit(pod): pod.run('x')\n"
     result = dry(rpd, project({"deploy_x.py": heavy + tell + job}))
     assert result.exit_code == 0, result.err

@@ -23,9 +23,13 @@ class DryRunPlugin:
         self._prices = prices
         self._outlooks = outlooks
         self._lines: dict[int, tuple[str, ...]] = {}
+        self._told: set[str] = set()
 
     def rpd_node_report(self, node: Node, report: NodeReport) -> None:
-        """Tell the plan of one node."""
+        """Tell the plan of one node, once: the teardown of something shared brings its last user a second report."""
+        if node.id in self._told:
+            return
+        self._told.add(node.id)
         if not uses_pod(node):
             planned = DryRunNode(node_id=node.id, steps=report.steps, worst_case_usd=0.0)
         else:

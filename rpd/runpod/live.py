@@ -124,11 +124,11 @@ class LiveCatalogue:
 
     def _cpus(self, question: Question) -> Catalogue:
         """Return CPU prices where REST v2 tells them; GraphQL is not worth asking for one number known well."""
+        if self._strict:
+            return self._retry.call(lambda: self._read(question))
         try:
             return self._read(question)
         except ProviderError:
-            if self._strict:
-                raise
             return shipped_catalogue()
 
     def _read(self, question: Question) -> Catalogue:

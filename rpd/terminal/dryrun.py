@@ -33,9 +33,7 @@ def draw(planned: DryRunNode, ink: Ink) -> Iterator[str]:
     """Yield the node: pod request, offers in the order of trying, steps in order, release, worst case."""
     yield ink(planned.node_id, "bold")
     yield from _block("pod", planned.request or ("none: it runs on this machine",), ink)
-    yield from _block(
-        "offers", list(_live_offers(planned.offers) if planned.outlook else _offers(planned.offers)), ink
-    )
+    yield from _block("offers", list(_offers(planned.offers)), ink)
     yield from _block("now", planned.outlook.facts if planned.outlook else (), ink)
     yield from _block("steps", [_step(n, step) for n, step in enumerate(planned.steps, 1)], ink)
     yield from _block("release", [planned.release] if planned.release else [], ink)
@@ -56,34 +54,38 @@ def _block(title: str, lines: tuple[str, ...] | list[str], ink: Ink) -> Iterator
 
 
 def _offers(offers: Sequence[Offer]) -> Iterator[str]:
-    for number, offer in enumerate(offers, 1):
-        stock = "" if offer.stock == "unknown" else f", stock {offer.stock}"
-        yield f"{number}. {offer}  {_price(offer)}{stock}"
-
-
-def _live_offers(offers: Sequence[Offer]) -> Iterator[str]:
-    """Yield a line for each GPU type in a cloud: where it is in stock may be dozens of data centres."""
+    """Yield a line for each offer; where stock is told, one for all places of a GPU: there may be dozens."""
     number = 1
-    for _, same in groupby(
-        offers, key=lambda offer: (offer.gpu_id, offer.count, offer.cloud, offer.usd_per_hr)
-    ):
+    for _, same in groupby(offers, key=_kind):
         held = list(same)
-        first, places = held[0], [offer for offer in held if offer.datacenter]
-        if len(held) == 1:
-            [line] = _offers(held)
-            yield f"{number}.{line.partition('.')[2]}"
+        if len(held) == 1 or held[0].stock == "unknown":
+            yield from (_offer(n, offer) for n, offer in enumerate(held, number))
         else:
-            gpu = f"{first.count}x {first.gpu_id}" if first.count > 1 else str(first.gpu_id or "CPU")
-            told = [
-                str(offer.datacenter) if offer.stock == "unknown" else f"{offer.datacenter} {offer.stock}"
-                for offer in places[:_PLACES_SHOWN]
-            ]
-            more = len(places) - len(told)
-            told += [f"{more} more"] if more else []
-            told += ["then any"] if len(places) < len(held) else []
-            last = number + len(held) - 1
-            yield f"{number}-{last}. {gpu} ({first.cloud})  {_price(first)}: {', '.join(told)}"
+            yield _places(number, held)
         number += len(held)
+
+
+def _kind(offer: Offer) -> tuple[object, ...]:
+    """Return all that is the same wherever the offer is."""
+    return offer.gpu_id, offer.count, offer.cloud, offer.usd_per_hr
+
+
+def _offer(number: int, offer: Offer) -> str:
+    stock = "" if offer.stock == "unknown" else f", stock {offer.stock}"
+    return f"{number}. {offer}  {_price(offer)}{stock}"
+
+
+def _places(number: int, offers: Sequence[Offer]) -> str:
+    """Return the line of offers that differ in their places only, the first of which are named."""
+    first = offers[0]
+    gpu = f"{first.count}x {first.gpu_id}" if first.count > 1 else str(first.gpu_id)
+    named = [offer for offer in offers if offer.datacenter]
+    told = [f"{offer.datacenter} {offer.stock}" for offer in named[:_PLACES_SHOWN]]
+    if len(named) > len(told):
+        told.append(f"{len(named) - len(told)} more")
+    if len(named) < len(offers):
+        told.append("then any")
+    return f"{number}-{number + len(offers) - 1}. {gpu} ({first.cloud})  {_price(first)}: {', '.join(told)}"
 
 
 def _price(offer: Offer) -> str:

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rpd.emulator.launch import Launched, launch
+from rpd.errors import TransientError
 from rpd.runpod.catalogue import IN_STOCK, Catalogue, GpuRow, shipped_catalogue
 from rpd.runpod.live import CPUS, LiveCatalogue, Question
 from rpd.runpod.notices import Notices
@@ -100,6 +101,22 @@ def test_without_graphql_rest_is_tried_again_and_then_what_was_shipped(rest: Res
     account.inject({"kind": "hiccup", "match": {"face": "rest"}})
     assert bench.live.ask(Question()) == shipped_catalogue()
     assert len(bench.told) == 1
+
+
+def test_where_it_must_be_live_nothing_shipped_serves(rest: Rest, account: Launched) -> None:
+    """A strict catalogue raises what kept it from being read, of CPUs as well, once it was tried again."""
+    account.inject({"kind": "server-error", "match": {"face": "rest"}})
+    alone = Bench(rest, CatalogueStore(None), has_graphql=False, strict=True)
+    with pytest.raises(TransientError):
+        alone.live.ask(Question())
+    beside = Bench(rest, CatalogueStore(None), strict=True)
+    assert beside.live.ask(Question()) is OTHER
+    with pytest.raises(TransientError):
+        beside.live.ask(CPUS)
+    account.clear_faults()
+    account.inject({"kind": "server-error", "times": 1, "match": {"face": "rest"}})
+    assert beside.live.ask(CPUS).cpu_usd_per_vcpu_hr
+    assert alone.told + beside.told == []
 
 
 def test_an_answer_serves_for_a_minute(rest: Rest, account: Launched) -> None:

@@ -148,12 +148,29 @@ def test_nothing_on_offer_is_told(rpd: RpdRun, project: Project) -> None:
     assert "rents nothing that fits: NVIDIA L4 up to $0.01/h" in result.out
 
 
+def test_a_node_is_told_once(rpd: RpdRun, project: Project) -> None:
+    """The last node of a shared pod, whose report is written again by its teardown, is neither drawn nor counted twice."""
+    text = """
+    import rpd
+    @rpd.fixture(scope="session")
+    def shared(provision):
+        with provision(gpu=None) as pod:
+            yield pod
+    @rpd.job(gpu=None, budget=rpd.Budget(cost_cap_usd=2))
+    @rpd.mark.parametrize("seed", [1, 2])
+    def fit(shared, seed):
+        shared.run("x")
+    """
+    result = dry(rpd, project({"deploy_x.py": text}))
+    assert result.exit_code == 0, result.out + result.err
+    assert result.out.count("deploy_x.py::fit[seed2]") == 1
+    assert "worst case $4.00" in result.out
+
+
 def test_it_imports_nothing_heavy(rpd: RpdRun, project: Project) -> None:
     """A dry run does not pay for loading the SDK, fabric or the emulator."""
     tell = "import atexit, sys\natexit.register(lambda: print('LOADED', sorted(set(sys.modules) & set(HEAVY))))\n"
-    heavy = (
-        "HEAVY = ['runpod', 'fabric', 'paramiko', 'asyncssh', 'aiohttp', 'graphql', 'requests', 'boto3']\n"
-    )
+    heavy = "HEAVY = ['runpod', 'fabric', 'paramiko', 'asyncssh', 'aiohttp', 'graphql', 'requests', 'boto3', 'httpx']\n"
     job = "import rpd\n@rpd.job(gpu=None)\ndef fit(pod): pod.run('x')\n"
     result = dry(rpd, project({"deploy_x.py": heavy + tell + job}))
     assert result.exit_code == 0, result.err

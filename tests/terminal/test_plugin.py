@@ -19,7 +19,7 @@ from rpd.hooks import make_plugin_manager, register
 from rpd.terminal import Terminal
 from rpd.terminal.ending import Style, failures, passes, short_summary
 from rpd.terminal.ink import Ink
-from rpd.values.dryrun import DryRunNode
+from rpd.values.dryrun import DryRunNode, Outlook
 from rpd.values.node import Node
 from rpd.values.plan import Plan
 from rpd.values.pod import Cloud, Offer, PodInfo
@@ -551,6 +551,43 @@ def test_a_dry_run_shows_what_would_happen(
     config = make_config(dry_run=True, quiet=quiet)
     nodes = [make_node(seed) for seed in (42, 43, 44)]
     dry_run(Terminal(config, out, environ=PLAIN), config, nodes, make_plan(*nodes))
+    assert shown(out.getvalue()) == snapshot
+
+
+@pytest.mark.parametrize("quiet", [0, 1])
+def test_a_live_dry_run_shows_what_could_be_had_now(
+    make_config: MakeConfig, make_node: MakeNode, make_plan: MakePlan, quiet: int, snapshot: SnapshotAssertion
+) -> None:
+    """Places of one GPU share a line, with the first few that have it; each node's outlook; how many have one."""
+    places = ("EU-RO-1", "EU-SE-1", "US-KS-2", "US-TX-3", "CA-MTL-1", "OC-AU-1", None)
+    many = [
+        Offer(
+            gpu_id="NVIDIA L4", count=2, cloud=Cloud.SECURE, datacenter=place, usd_per_hr=0.98, stock="high"
+        )
+        for place in places
+    ]
+    sold_out = [replace(offer, stock="none") for offer in many[:2]]
+    community = Offer(gpu_id="NVIDIA L4", count=2, cloud=Cloud.COMMUNITY, datacenter=None, usd_per_hr=None)
+    kinds = [
+        (
+            (*many, community),
+            Outlook(can_be_rented=True, facts=("in stock: somewhere", "image: it is there")),
+        ),
+        (tuple(sold_out), Outlook(can_be_rented=False, facts=("sold out",))),
+        ((community,), Outlook(can_be_rented=None, facts=("stock not known",))),
+    ]
+    out = io.StringIO()
+    config = make_config(dry_run=True, dry_run_live=True, quiet=quiet)
+    nodes = [make_node(seed) for seed in (42, 43, 44)]
+    terminal = Terminal(config, out, environ=PLAIN)
+    terminal.rpd_run_started(config, make_plan(*nodes), "dry run: somebody is only asked", None, ())
+    for node, (offers, outlook) in zip(nodes, kinds, strict=True):
+        terminal.rpd_dry_run_node(
+            DryRunNode(
+                node_id=node.id, request=("image x",), offers=offers, worst_case_usd=1.0, outlook=outlook
+            )
+        )
+    terminal.rpd_run_finished(config, RunSummary(folder="", reports=(), seconds=0.25))
     assert shown(out.getvalue()) == snapshot
 
 

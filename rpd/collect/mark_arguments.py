@@ -8,7 +8,10 @@ from typing import Any
 from rpd.errors import CollectionError, DefinitionError
 from rpd.values.closest import closest
 from rpd.values.duration import parse_duration
+from rpd.values.frozen import field_names
+from rpd.values.job import Budget, Gpu
 from rpd.values.mark import Mark
+from rpd.values.marked import budget_of_mark, gpu_of_mark
 from rpd.values.retry import CAUSES, RetryPolicy
 
 
@@ -32,6 +35,18 @@ def _check_slots(mark: Mark) -> None:
     for value in values:
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             raise DefinitionError("rpd.mark.slots", "gpu", "expected a whole number >= 1", value)
+
+
+def _check_gpu(mark: Mark) -> None:
+    _check_names(mark, field_names(Gpu)[1:])
+    gpu_of_mark(mark)
+
+
+def _check_budget(mark: Mark) -> None:
+    _check_names(mark, field_names(Budget))
+    if not mark.kwargs:
+        raise DefinitionError("rpd.mark.budget", "", "expected limits by name (cost_cap_usd=…)", mark.args)
+    budget_of_mark(mark, Budget())
 
 
 def _check_timeout(mark: Mark) -> None:
@@ -125,6 +140,8 @@ def _listed(names: Sequence[str]) -> str:
 
 
 _CHECKS: Mapping[str, Callable[[Mark], Any]] = {
+    "budget": _check_budget,
+    "gpu": _check_gpu,
     "retry": _check_retry,
     "skip": _check_skip,
     "skipif": _check_skipif,

@@ -19,6 +19,8 @@ BUILT_IN = {
     "usefixtures(name, ...)": "set these fixtures up although the job does not ask for their values",
     "retry(infra=N)": "try again when the infrastructure, not the job, failed",
     "timeout(job=None, *, silent=None)": "end the job after this time, or when it shows no sign of life for so long",
+    "gpu(id, ..., *, count=1, min_vram_gb=None, max_price_usd=None)": "run this job, or this case, on another GPU",
+    "budget(*, cost_cap_usd=..., max_runtime=...)": "other limits for this job, or for this case",
     "slots(gpu=N)": "the job takes N of the GPUs of a shared pod; others run beside it on the rest",
 }
 MODULE_MARKS = "rpdmark"

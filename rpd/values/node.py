@@ -9,6 +9,7 @@ from rpd.values.fixture import Closure
 from rpd.values.frozen import EMPTY, frozen
 from rpd.values.job import Job
 from rpd.values.mark import Location, Mark
+from rpd.values.marked import marked_job
 
 
 @frozen(eq=False)
@@ -73,8 +74,10 @@ class Node:
 
     @property
     def job(self) -> Job:
-        """The job the function was decorated with."""
-        return self.definition.job
+        """The job the function was decorated with, as the marks ``gpu`` and ``budget`` of this node change it."""
+        if not self.marks:
+            return self.definition.job
+        return marked_job(self.definition.job, self.mark("gpu"), self.mark("budget"))
 
     @property
     def file(self) -> str:

@@ -16,7 +16,7 @@ from rpd.execute.purse import Purse
 from rpd.execute.runner import Runner
 from rpd.execute.scopes import Scopes, TeardownError
 from rpd.lease.lease import Lease
-from rpd.stop import StopLevel
+from rpd.stop import INTERRUPTED, StopLevel
 from rpd.values.node import Node
 from rpd.values.plan import Lane, Plan
 from rpd.values.report import NodeReport
@@ -158,7 +158,11 @@ class Execution:
             self._amend(errors=self._scopes.slot_done(number))
         except BaseException as error:  # noqa: BLE001 - raised again by the main thread, once all slots are done
             self._crash = self._crash or error
-            self._context.stop.request(StopLevel.END, "an internal error")
+            # Only a dry run hears Ctrl-C this way: there the main thread is the slot, and nothing handles signals.
+            is_interrupt = isinstance(error, KeyboardInterrupt)
+            self._context.stop.request(
+                StopLevel.END, f"{INTERRUPTED}SIGINT" if is_interrupt else "an internal error"
+            )
 
     def _next_lane(self) -> Lane | None:
         with self._lock:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from rpd.testing import RpdRun, RunResult
+from tests.waiting import wait_until
 
 Project = Callable[[dict[str, str]], Path]
 
@@ -165,6 +167,37 @@ def test_a_node_is_told_once(rpd: RpdRun, project: Project) -> None:
     assert result.exit_code == 0, result.out + result.err
     assert result.out.count("deploy_x.py::fit[seed2]") == 1
     assert "worst case $4.00" in result.out
+
+
+def test_ctrl_c_in_a_job_ends_it(rpd: RpdRun, project: Project) -> None:
+    """Ctrl-C while a job waits is the end of that node and of the run, with exit code 2."""
+    text = """
+    import threading
+    from pathlib import Path
+    import rpd
+    @rpd.job(gpu=None)
+    def waits(pod):
+        (Path(__file__).parent / "waiting").touch()
+        threading.Event().wait(120)
+    @rpd.job(gpu=None)
+    def later(pod): ...
+    """
+    folder = project({"deploy_x.py": text})
+    running = rpd.start(folder, "--dry-run")
+    wait_until((folder / "waiting").exists)
+    running.send_signal(signal.SIGINT)
+    result = running.finish()
+    assert result.exit_code == 2
+    assert "1 error, 1 not run" in result.out
+
+
+def test_ctrl_c_between_jobs_ends_it(rpd: RpdRun, project: Project) -> None:
+    """Ctrl-C outside of a job's code is no internal error, and nothing is said of pods, of which there are none."""
+    hook = "def rpd_dry_run_node(node):\n    raise KeyboardInterrupt\n"
+    result = dry(rpd, project({"deploy_x.py": DEPLOY, "train.py": "", "conftest.py": hook}))
+    assert (result.exit_code, result.err) == (2, "rpd: interrupted\n")
+    assert "internal error" not in result.out
+    assert "released" not in result.out
 
 
 def test_it_imports_nothing_heavy(rpd: RpdRun, project: Project) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import signal
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -224,16 +225,14 @@ def test_twice(rpd: RpdRun, project: Project, emulator: Launched) -> None:
                 pod.run("mkdir out; echo started")
                 if hangs:
                     time.sleep(600)
-                pod.run("trap '' TERM; while true; do sleep 0.1; done")
+                pod.run("trap '' TERM; echo deaf; while true; do sleep 0.1; done")
                 pod.pull("out/", required=False)
             """
         }
     )
     process = rpd.start(folder, "-n", "2")
-    for hangs in ("True", "False"):
-        wait_until(
-            lambda hangs=hangs: has_output(folder, f"deploy_a.fit-hangs{hangs}", "started"), what="the output"
-        )
+    for hangs, said in (("True", "started"), ("False", "deaf")):
+        wait_until(partial(has_output, folder, f"deploy_a.fit-hangs{hangs}", said), what="the output")
     process.send_signal(signal.SIGINT)
     wait_until(lambda: "starting nothing new" in process.out, what="the first notice")
     assert len(emulator.pods()) == 2

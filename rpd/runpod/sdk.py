@@ -11,7 +11,9 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from types import ModuleType
 from typing import Any, TypeVar
 
 from rpd.errors import ApiRetired, TransientError
@@ -80,10 +82,29 @@ def _import_sdk() -> Any:
 
 
 def _sdk() -> Any:
-    import runpod.api.graphql
-    import runpod.error
+    with _processor_unknown():
+        import runpod.api.graphql
+        import runpod.error
 
     return runpod
+
+
+@contextmanager
+def _processor_unknown() -> Iterator[None]:
+    """Let nobody ask for the name of this machine's processor.
+
+    The SDK does while it is imported, for the log of its serverless workers: that starts processes, takes a second, and
+    is two thirds of the import. It is prepared for an answer without a name.
+    """
+    if "cpuinfo" in sys.modules:
+        yield
+        return
+    sys.modules["cpuinfo"] = stand_in = ModuleType("cpuinfo")
+    vars(stand_in)["get_cpu_info"] = dict
+    try:
+        yield
+    finally:
+        del sys.modules["cpuinfo"]  # whoever imports it from now on gets the real one
 
 
 # --- the calls ----------------------------------------------------------------------------------------------

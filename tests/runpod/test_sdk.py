@@ -51,6 +51,23 @@ def test_importing_the_door_does_not_import_the_sdk() -> None:
     assert done.stdout.strip() == "[]"
 
 
+def test_importing_the_sdk_starts_no_process() -> None:
+    """The SDK would look at the processor, by way of other processes; who wants that later has the real library."""
+    code = """
+import subprocess, sys
+def refuse(*args, **kwargs): raise AssertionError(args)
+real, subprocess.Popen = subprocess.Popen, refuse
+from rpd.runpod import sdk
+sdk._load()
+assert "cpuinfo" not in sys.modules
+subprocess.Popen = real
+import cpuinfo
+print(cpuinfo.get_cpu_info is not dict, sys.modules["runpod.serverless.utils.rp_debugger"].PROCESSOR)
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "True Unable to get processor info.", done.stderr
+
+
 def test_preloading_is_over_before_the_first_call() -> None:
     """A call that comes while the SDK is still being imported waits for it."""
     thread = preload()

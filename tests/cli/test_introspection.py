@@ -155,6 +155,8 @@ def test_every_built_in_mark_can_be_used(project: Project) -> None:
         "parametrize": '("n", [1])',
         "timeout": '("1h")',
         "slots": "(1)",
+        "gpu": "('NVIDIA L4')",
+        "budget": "(cost_cap_usd=1)",
         "retry": "(infra=1)",
         "skipif": "(False)",
     }

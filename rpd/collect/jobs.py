@@ -27,6 +27,7 @@ from rpd.values.fixture import FIXTURE_ATTRIBUTE, Closure, FixtureDef, Scope
 from rpd.values.frozen import frozen, replace
 from rpd.values.job import JOB_ATTRIBUTE, Job
 from rpd.values.mark import MARKS_ATTRIBUTE, Mark
+from rpd.values.marked import marked_job
 from rpd.values.node import Definition, Node
 
 GENERATE = "rpd_generate_nodes"
@@ -343,17 +344,39 @@ def _make_nodes(
     joined = ["-".join(case.ids) if case.ids else None for case in cases]
     ids = unique_ids([*metafunc.direct, *metafunc.indirect], joined, strict=strict)
     prefix = f"{definition.file}::{definition.name}"
-    return [_make_node(definition, prefix, case, text, marks) for case, text in zip(cases, ids, strict=True)]
+    jobs: dict[tuple[int, int], Job] = {}
+    return [
+        _make_node(definition, prefix, case, text, marks, jobs) for case, text in zip(cases, ids, strict=True)
+    ]
 
 
 def _make_node(
-    definition: Definition, prefix: str, case: Case, text: str | None, marks: tuple[Mark, ...]
+    definition: Definition,
+    prefix: str,
+    case: Case,
+    text: str | None,
+    marks: tuple[Mark, ...],
+    jobs: dict[tuple[int, int], Job],
 ) -> Node:
+    marks = (*case.marks, *marks) if case.marks else marks
     return Node(
         definition=definition,
         id=prefix if text is None else f"{prefix}[{text}]",
         case=text or "",
         params=case.params,
         fixture_params=case.fixture_params,
-        marks=(*case.marks, *marks) if case.marks else marks,
+        marks=marks,
+        own_job=_own_job(definition.job, marks, jobs) if marks else None,
     )
+
+
+def _own_job(job: Job, marks: tuple[Mark, ...], made: dict[tuple[int, int], Job]) -> Job | None:
+    """Return what the nearest marks ``gpu`` and ``budget`` make of ``job``, one for all nodes that share both."""
+    gpu = next((mark for mark in marks if mark.name == "gpu"), None)
+    budget = next((mark for mark in marks if mark.name == "budget"), None)
+    if gpu is None and budget is None:
+        return None
+    key = (id(gpu), id(budget))
+    if key not in made:
+        made[key] = marked_job(job, gpu, budget)
+    return made[key]

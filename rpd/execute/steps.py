@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -86,23 +86,26 @@ class Steps:
         run.done.append(lambda: answer)
         return answer
 
-    @contextmanager
-    def recorded(self, run: NodeRun, asked: Asked[Any]) -> Iterator[StepEnd]:
+    def recorded(self, run: NodeRun, asked: Asked[Any]) -> AbstractContextManager[StepEnd]:
         """Record a step around its work, whether it was done before or not."""
-        fingerprint = "" if run.files is None else asked.fingerprint
-        with run.step(
-            asked.kind, asked.name, asked.command, fingerprint, self._lease.name, **asked.detail
-        ) as end:
-            yield end
+        return self._recorded(run, asked, _fingerprint(run, asked))
+
+    def _recorded(self, run: NodeRun, asked: Asked[Any], fingerprint: str) -> AbstractContextManager[StepEnd]:
+        return run.step(asked.kind, asked.name, asked.command, fingerprint, self._lease.name, **asked.detail)
 
     def _recalled_or_done(self, run: NodeRun, asked: Asked[T], act: Callable[[StepEnd], T]) -> T:
         self._begin(run)
-        fingerprint = "" if run.files is None else asked.fingerprint
+        fingerprint = _fingerprint(run, asked)
         held = run.recall(asked.kind, asked.name, asked.command, fingerprint, self._lease.name)
         if held is not None:
             return asked.recall(held)
-        with self.recorded(run, asked) as end:
+        with self._recorded(run, asked, fingerprint) as end:
             answer = act(end)
             if run.files is not None:
                 end.result = asked.keep(answer)
         return answer
+
+
+def _fingerprint(run: NodeRun, asked: Asked[Any]) -> str:
+    """Return the fingerprint of a step; a dry run keeps none."""
+    return "" if run.files is None else asked.fingerprint

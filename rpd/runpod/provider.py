@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from operator import itemgetter
-from typing import Any, TypeVar
+from typing import Any
 
 from rpd.errors import AuthError, PodNotFound, ProviderError, TransientError
 from rpd.runpod import order, owner, pods
@@ -22,8 +22,6 @@ from rpd.runpod.reconcile import UnsureCreate, as_asked, completed, living, reco
 from rpd.runpod.renter import Renter
 from rpd.runpod.sdk import Sdk
 from rpd.values.pod import Account, PodInfo, PodSpec
-
-T = TypeVar("T")
 
 _NOBODY = "the API key belongs to no account: set RUNPOD_API_KEY to a valid one"
 

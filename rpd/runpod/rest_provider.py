@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 from rpd.errors import ImpossibleRequest, PodNotFound, ProviderError, TransientError
 from rpd.runpod import order, owner, rest_catalogue, rest_pods
@@ -12,8 +12,6 @@ from rpd.runpod.reconcile import UnsureCreate, as_asked, completed, living, reco
 from rpd.runpod.renter import Renter
 from rpd.runpod.rest import Conflict, NotThere
 from rpd.values.pod import Account, Offer, PodInfo, PodRequest, PodSpec, PodStatus
-
-T = TypeVar("T")
 
 _SHAPELESS = (KeyError, TypeError, ValueError, AttributeError)
 

@@ -12,12 +12,14 @@ from rpd.runpod.notices import Notices, Speaker
 from rpd.runpod.pace import Retry, TokenBucket
 from rpd.runpod.provider import RunPodProvider
 from rpd.runpod.reconcile import Patience
+from rpd.runpod.renter import Renter
 from rpd.runpod.rest import Rest
 from rpd.runpod.rest_provider import RestProvider
 from rpd.runpod.stored import CatalogueStore, default_store
 from rpd.values.pod import Account, Offer, PodInfo, PodRequest, PodSpec
 
 T = TypeVar("T")
+R = TypeVar("R", bound=Renter)
 Lifecycle = Literal["sdk", "rest"]
 
 
@@ -46,26 +48,20 @@ class SwitchingProvider(Speaker):
         bucket = bucket or TokenBucket()
         store = default_store() if store is None else store
         rest = Rest(key, bucket)
-        self._sdk = RunPodProvider(
-            key,
-            retry=retry,
-            patience=patience,
-            bucket=bucket,
-            rest=rest,
-            store=store,
-            notices=self._notices,
-            strict=strict,
-        )
-        self._rest = RestProvider(
-            key,
-            retry=retry,
-            patience=patience,
-            bucket=bucket,
-            rest=rest,
-            store=store,
-            notices=self._notices,
-            strict=strict,
-        )
+
+        def renter(kind: type[R]) -> R:
+            return kind(
+                key,
+                retry=retry,
+                patience=patience,
+                bucket=bucket,
+                rest=rest,
+                store=store,
+                notices=self._notices,
+                strict=strict,
+            )
+
+        self._sdk, self._rest = renter(RunPodProvider), renter(RestProvider)
         self._lock = threading.Lock()
         self._uses_sdk = lifecycle == "sdk"
         self._retired = False

@@ -9,7 +9,6 @@ from rpd.values.fixture import Closure
 from rpd.values.frozen import EMPTY, frozen
 from rpd.values.job import Job
 from rpd.values.mark import Location, Mark
-from rpd.values.marked import marked_job
 
 
 @frozen(eq=False)
@@ -66,6 +65,8 @@ class Node:
     """Fixture name to the parameter its ``request.param`` holds."""
     marks: tuple[Mark, ...] = ()
     """Nearest first: of the case, of the function, of the module."""
+    own_job: Job | None = None
+    """The job as the marks ``gpu`` and ``budget`` changed it for this node; None where none did."""
 
     @property
     def name(self) -> str:
@@ -74,10 +75,8 @@ class Node:
 
     @property
     def job(self) -> Job:
-        """The job the function was decorated with, as the marks ``gpu`` and ``budget`` of this node change it."""
-        if not self.marks:
-            return self.definition.job
-        return marked_job(self.definition.job, self.mark("gpu"), self.mark("budget"))
+        """What runs the node, the same object at each call: what is worked out for a job is kept by its identity."""
+        return self.definition.job if self.own_job is None else self.own_job
 
     @property
     def file(self) -> str:

@@ -137,6 +137,25 @@ def test_built_in_fixtures_without_any_file(project: Project) -> None:
     assert {"pod", "gpu", "staged_dir", "run_dir", "record_metric", "variables", "provision"} <= names
 
 
+def test_the_worst_case_of_marked_cases(project: Project) -> None:
+    """Each case is priced by its own cap, whichever of them were priced before."""
+    project.write(
+        {
+            "deploy_a.py": """
+            import rpd
+
+            caps = [rpd.param(cap, marks=rpd.mark.budget(cost_cap_usd=cap)) for cap in range(1, 9)]
+
+            @rpd.job(gpu=rpd.Gpu("NVIDIA L4"))
+            @rpd.mark.parametrize("n", caps)
+            def fit(pod, n): ...
+            """
+        }
+    )
+    told = re.findall(r"<= \$([\d.]+)", project.command("collect", "-v").out)
+    assert told == [f"{cap}.00" for cap in range(1, 9)]
+
+
 # --- rpd markers ----------------------------------------------------------------------------------------------------
 
 

@@ -215,3 +215,21 @@ def test_every_registered_mark_has_a_description():
         "slots",
     } < marks.keys()
     assert (marks["slow"], marks["bare"]) == ("takes long", "")
+
+
+def test_a_marked_case_has_a_job_of_its_own(project):
+    """``gpu`` and ``budget`` change the job of one case; nodes share what they can, and each keeps its one object."""
+    project.write(
+        {
+            "deploy_x.py": """
+            @rpd.job(gpu=rpd.Gpu("NVIDIA L4"))
+            @rpd.mark.budget(cost_cap_usd=4)
+            @rpd.mark.parametrize("n", [1, 2, rpd.param(3, marks=rpd.mark.budget(cost_cap_usd=9))])
+            def train(n): ...
+            """
+        }
+    )
+    first, second, third = project.collect().nodes
+    assert [node.job.budget.cost_cap_usd for node in (first, second, third)] == [4, 4, 9]
+    assert first.job is second.job is first.job
+    assert third.job is third.job is not first.job

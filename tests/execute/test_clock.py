@@ -70,7 +70,9 @@ def test_an_error_that_was_swallowed_comes_again_at_the_end() -> None:
 
 def test_a_job_in_time_is_left_alone() -> None:
     """Nothing is raised, in it or after it."""
-    run(clock(), lambda: None, seconds=DEADLINE)
+    done: list[str] = []
+    run(clock(), lambda: done.append("job"), seconds=DEADLINE)
+    assert done == ["job"]
 
 
 def test_a_step_is_ended_by_its_own_function() -> None:

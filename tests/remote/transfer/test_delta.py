@@ -13,22 +13,13 @@ from rpd.remote.ssh import SshRemote
 from rpd.remote.transfer import delta
 from rpd.remote.transfer.put import put
 from tests.remote.conftest import Connect, Machine
+from tests.remote.transfer.conftest import picture as below
 from tests.waiting import wait_until
 
 
 def picture(root: Path) -> dict[str, object]:
-    """Return all that is below ``root``: kind, mode, content or target by name."""
-    found: dict[str, object] = {"": root.stat().st_mode & 0o777}
-    for path in root.rglob("*"):
-        status = path.lstat()
-        if path.is_symlink():
-            value: object = ("link", str(path.readlink()))
-        elif path.is_dir():
-            value = ("folder", status.st_mode & 0o777)
-        else:
-            value = ("file", status.st_mode & 0o777, path.read_bytes())
-        found[str(path.relative_to(root))] = value
-    return found
+    """Return all that is below ``root``, and its own mode."""
+    return {"": root.stat().st_mode & 0o777, **below(root)}
 
 
 class Sent:

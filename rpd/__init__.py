@@ -6,26 +6,50 @@ TYPE_CHECKING = False
 """As type checkers know it, without loading ``typing``."""
 
 if TYPE_CHECKING:
-    from typing import Any
-
+    from rpd import errors
+    from rpd.collect.parametrize import Metafunc
     from rpd.collect.params_file import params_from
+    from rpd.config import Config
+    from rpd.errors import CommandFailed, CommandTimeout, MissingArtifact, OutOfMemory, RpdError
+    from rpd.execute.pod import Pod
+    from rpd.execute.provision import Provision
+    from rpd.execute.scopes import Request
+    from rpd.hooks import hookimpl
     from rpd.values.fixture import fixture
     from rpd.values.job import Budget, Gpu, Job, Lifecycle, Secret, Storage, job
     from rpd.values.mark import HIDDEN_PARAM, mark, param
+    from rpd.values.node import Node
     from rpd.values.outcome import fail, importorskip, skip
-    from rpd.values.step import Completed
+    from rpd.values.report import NodeReport, Outcome, RunSummary
+    from rpd.values.step import Completed, Pulled, Staged
     from rpd.values.variable import variable
 
 __version__ = "0.1.0"
 
 _HOME = {
     "Budget": "rpd.values.job",
+    "CommandFailed": "rpd.errors",
+    "CommandTimeout": "rpd.errors",
     "Completed": "rpd.values.step",
+    "Config": "rpd.config",
     "Gpu": "rpd.values.job",
     "HIDDEN_PARAM": "rpd.values.mark",
     "Job": "rpd.values.job",
     "Lifecycle": "rpd.values.job",
+    "Metafunc": "rpd.collect.parametrize",
+    "MissingArtifact": "rpd.errors",
+    "Node": "rpd.values.node",
+    "NodeReport": "rpd.values.report",
+    "OutOfMemory": "rpd.errors",
+    "Outcome": "rpd.values.report",
+    "Pod": "rpd.execute.pod",
+    "Provision": "rpd.execute.provision",
+    "Pulled": "rpd.values.step",
+    "Request": "rpd.execute.scopes",
+    "RpdError": "rpd.errors",
+    "RunSummary": "rpd.values.report",
     "Secret": "rpd.values.job",
+    "Staged": "rpd.values.step",
     "Storage": "rpd.values.job",
     "fail": "rpd.values.outcome",
     "fixture": "rpd.values.fixture",
@@ -38,16 +62,34 @@ _HOME = {
     "skip": "rpd.values.outcome",
     "variable": "rpd.values.variable",
 }
+"""Word -> the module it comes from, which is imported when the word is first used."""
 
 __all__ = [
     "HIDDEN_PARAM",
     "Budget",
+    "CommandFailed",
+    "CommandTimeout",
     "Completed",
+    "Config",
     "Gpu",
     "Job",
     "Lifecycle",
+    "Metafunc",
+    "MissingArtifact",
+    "Node",
+    "NodeReport",
+    "OutOfMemory",
+    "Outcome",
+    "Pod",
+    "Provision",
+    "Pulled",
+    "Request",
+    "RpdError",
+    "RunSummary",
     "Secret",
+    "Staged",
     "Storage",
+    "errors",
     "fail",
     "fixture",
     "hookimpl",
@@ -60,19 +102,22 @@ __all__ = [
     "variable",
 ]
 
+if not TYPE_CHECKING:  # or type checkers would take every misspelt word for one of ours
 
-def __getattr__(name: str) -> Any:
-    """Import a word on first use, so that ``import rpd`` costs nothing."""
-    try:
-        home = _HOME[name]
-    except KeyError:
-        raise AttributeError(f"module 'rpd' has no attribute {name!r}") from None
-    from importlib import import_module
+    def __getattr__(name):
+        """Import a word on first use, so that ``import rpd`` costs nothing."""
+        from importlib import import_module
 
-    value = getattr(import_module(home), name)
-    globals()[name] = value
-    return value
+        if name == "errors":
+            return import_module("rpd.errors")
+        try:
+            home = _HOME[name]
+        except KeyError:
+            raise AttributeError(f"module 'rpd' has no attribute {name!r}") from None
+        value = getattr(import_module(home), name)
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOME})
+    return sorted({*globals(), *_HOME, "errors"})

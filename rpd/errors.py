@@ -41,7 +41,7 @@ An error carries its ``cause`` (what a report calls the reason of a non-pass) so
 from __future__ import annotations
 
 from enum import IntEnum, StrEnum
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class ExitCode(IntEnum):
@@ -76,6 +76,16 @@ class RpdError(Exception):
     exit_code: ClassVar[ExitCode] = ExitCode.FAILED
     stops_run: ClassVar[bool] = False
     """Whether no other node could fare better, so that the run starts nothing new."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Survive a copy and a pickle: the arguments of subclasses are not those of Exception."""
+        return _revived, (type(self), self.args), self.__dict__
+
+
+def _revived(kind: type[RpdError], args: tuple[Any, ...]) -> RpdError:
+    error = kind.__new__(kind)
+    error.args = args
+    return error
 
 
 class UsageError(RpdError):

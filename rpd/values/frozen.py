@@ -24,20 +24,33 @@ else:
 
 
 T = TypeVar("T")
+V = TypeVar("V")
 
 
-class _Empty(dict[str, Any]):
-    """A dict that stays empty, so that it can be shared; unlike a mapping proxy it can be copied and written down."""
+class FrozenDict(dict[str, V]):
+    """A dict that cannot be changed, so that it can be shared.
+
+    Unlike a mapping proxy it can be hashed (if its values can), copied, pickled, and walked by ``dataclasses.asdict``.
+    """
 
     __slots__ = ()
 
     def _refuse(self, *_: object, **__: object) -> NoReturn:
-        raise TypeError("this mapping stays empty")
+        raise TypeError("this mapping cannot be changed")
 
-    __setitem__ = setdefault = update = __ior__ = _refuse
+    __setitem__ = __delitem__ = setdefault = update = __ior__ = pop = popitem = clear = _refuse
+
+    def __hash__(self) -> int:  # type: ignore[override]
+        return hash(frozenset(self.items()))
+
+    def __copy__(self) -> FrozenDict[V]:
+        return self
+
+    def __reduce__(self) -> tuple[type[FrozenDict[V]], tuple[dict[str, V]]]:
+        return type(self), (dict(self),)
 
 
-EMPTY: Mapping[str, Any] = _Empty()
+EMPTY: Mapping[str, Any] = FrozenDict()
 """The mapping to have as a default."""
 
 

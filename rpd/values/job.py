@@ -8,13 +8,41 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import StrEnum
-from types import MappingProxyType
-from typing import Any, Literal, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, overload
 
 from rpd.errors import DefinitionError
 from rpd.values.closest import closest
 from rpd.values.duration import parse_duration
-from rpd.values.frozen import EMPTY, field_names, frozen, replace
+from rpd.values.frozen import EMPTY, FrozenDict, field_names, frozen, replace
+
+if TYPE_CHECKING:
+    from typing import TypeAlias, TypedDict, Unpack
+
+    ReleaseName: TypeAlias = Literal["delete", "stop", "preserve", "recycle"]
+    CloudName: TypeAlias = Literal["secure", "community", "any"]
+
+    class JobFields(TypedDict, total=False):
+        """What ``job(…)`` takes, as a deploy file may write it; Job holds each as one type."""
+
+        image: str
+        gpu: Gpu | None
+        storage: Storage
+        mount: str
+        datacenters: str | Iterable[str]
+        cloud: CloudChoice | CloudName
+        spot: bool
+        container_disk_gb: int
+        min_vcpu: int | None
+        min_memory_gb: int | None
+        cuda: str | Iterable[str]
+        ports: str | Iterable[str]
+        env: Mapping[str, str]
+        secrets: str | Secret | Iterable[str | Secret]
+        docker_args: str | None
+        template_id: str | None
+        budget: Budget
+        lifecycle: Lifecycle
+
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -50,8 +78,7 @@ def _from_table(name: str, value: Any) -> Any:
     if name == "gpu":
         if isinstance(value, Mapping):
             _check_fields("Gpu", value, ("ids", "count", "min_vram_gb", "max_price_usd", "prefer"))
-            others = {key: held for key, held in value.items() if key != "ids"}
-            return Gpu(*_texts("Gpu", "ids", value.get("ids", ())), **others)
+            return Gpu(**value)
         return Gpu(*_texts("Job", "gpu", value))
     kind = {"storage": Storage, "budget": Budget, "lifecycle": Lifecycle}.get(name)
     if kind is None or not isinstance(value, Mapping):
@@ -131,12 +158,17 @@ class Gpu:
 
     def __init__(
         self,
-        *ids: str,
+        *listed: str,
+        ids: Iterable[str] = (),
         count: int = 1,
         min_vram_gb: int | None = None,
         max_price_usd: float | None = None,
         prefer: Literal["listed", "cheapest"] = "listed",
     ) -> None:
+        # By name, too: ``dataclasses.replace`` and a configuration file name every field.
+        if listed and ids:
+            raise _fail("Gpu", "ids", "expected the ids by position or by name, not both", ids)
+        ids = listed or _texts("Gpu", "ids", ids)
         for gpu_id in ids:
             _check_gpu_id(gpu_id)
         if not ids and min_vram_gb is None:
@@ -228,6 +260,12 @@ class Lifecycle:
     on_success: Release = Release.DELETE
     on_failure: Release = Release.DELETE
 
+    if TYPE_CHECKING:
+
+        def __init__(
+            self, *, on_success: Release | ReleaseName = ..., on_failure: Release | ReleaseName = ...
+        ) -> None: ...
+
     def __post_init__(self) -> None:
         for name in ("on_success", "on_failure"):
             object.__setattr__(self, name, _choice("Lifecycle", name, Release, getattr(self, name)))
@@ -258,10 +296,6 @@ _PORT = r"\d{1,5}/(?:tcp|http)"
 _RESERVED_ENVIRONMENT = ("RUNPOD_API_KEY", "PUBLIC_KEY", "RUNPOD_POD_ID")
 
 
-def _mapping(value: Mapping[str, str]) -> Mapping[str, str]:
-    return MappingProxyType(dict(value))
-
-
 @frozen
 class Job:
     """What a job function needs, as a frozen value that decorates functions.
@@ -288,6 +322,10 @@ class Job:
     template_id: str | None = None
     budget: Budget = Budget()
     lifecycle: Lifecycle = Lifecycle()
+
+    if TYPE_CHECKING:
+
+        def __init__(self, **fields: Unpack[JobFields]) -> None: ...
 
     def __post_init__(self) -> None:
         def put(name: str, value: object) -> None:
@@ -320,11 +358,11 @@ class Job:
     @overload
     def __call__(self, function: F, /) -> F: ...
     @overload
-    def __call__(self, /, **changes: Any) -> Job: ...
+    def __call__(self, /, **changes: Unpack[JobFields]) -> Job: ...
     def __call__(self, function: Any = None, /, **changes: Any) -> Any:
         """Decorate ``function``, or return a new job with ``changes``. Raises DefinitionError."""
         if function is None:
-            return self.derive(**changes)
+            return self.derive(**cast("JobFields", changes))
         if changes or not callable(function):
             raise _fail("Job", "", "a job decorates one function, or derives a job from keywords", function)
         if not hasattr(function, "__name__"):
@@ -335,12 +373,12 @@ class Job:
             raise _fail("Job", "", "a job decorates a function written in Python", function) from None
         return function
 
-    def derive(self, **changes: Any) -> Job:
+    def derive(self, **changes: Unpack[JobFields]) -> Job:
         """Return a job with the fields in ``changes`` replaced. Raises DefinitionError for an unknown field."""
         check_job_fields(changes)
         if all(getattr(self, name) is value for name, value in changes.items()):
             return self
-        return replace(self, **changes)
+        return replace(self, **cast("Any", changes))  # checked and made one type again by Job itself
 
 
 def check_job_fields(names: Iterable[str]) -> None:
@@ -366,7 +404,7 @@ def _environment(value: object) -> Mapping[str, str]:
             raise _fail("Job", "env", "RunPod sets this variable itself", name)
         if not isinstance(text, str) or "\0" in text:
             raise _fail("Job", f"env[{name!r}]", "expected a string", text)
-    return _mapping(value)
+    return FrozenDict(value)
 
 
 def _secrets(value: object) -> tuple[Secret, ...]:
@@ -383,7 +421,7 @@ def _secrets(value: object) -> tuple[Secret, ...]:
 @overload
 def job(function: F, /) -> F: ...
 @overload
-def job(**fields_: Any) -> Job: ...
+def job(**fields_: Unpack[JobFields]) -> Job: ...
 def job(function: Any = None, /, **fields_: Any) -> Any:
     """Make a Job from keywords, or decorate ``function`` with the default one. Raises DefinitionError."""
     check_job_fields(fields_)

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from rpd.errors import DefinitionError
 from rpd.values.frozen import EMPTY, frozen
+
+if TYPE_CHECKING:
+    from typing import Literal
+
+    from rpd.values.job import Gpu
+
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -31,6 +37,10 @@ class Mark:
     args: tuple[Any, ...] = ()
     kwargs: Mapping[str, Any] = EMPTY
 
+    @overload
+    def __call__(self, function: F, /) -> F: ...
+    @overload
+    def __call__(self, *args: Any, **kwargs: Any) -> Mark: ...
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Decorate a function when called with nothing else, otherwise add arguments and return a new mark."""
         if len(args) == 1 and not kwargs and callable(args[0]) and not isinstance(args[0], Mark | type):
@@ -45,8 +55,109 @@ def attach_mark(function: F, mark: Mark) -> F:
     return function
 
 
+if TYPE_CHECKING:
+    # What rpd's own marks take, for editors and type checkers. At run time each is a plain Mark, and the collector
+    # checks the arguments.
+
+    class _Parametrize(Mark):
+        def __call__(  # type: ignore[override]
+            self,
+            argnames: str | Sequence[str],
+            argvalues: Iterable[object],
+            indirect: bool | Sequence[str] = ...,  # noqa: FBT001 - pytest's signature
+            ids: Iterable[str | float | bool | None] | Callable[[Any], object] | None = ...,
+            scope: Literal["job", "module", "worker", "session"] | None = ...,
+        ) -> Mark: ...
+
+    class _Skip(Mark):
+        @overload
+        def __call__(self, function: F, /) -> F: ...
+        @overload
+        def __call__(self, reason: str = ...) -> Mark: ...
+        def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
+
+    class _SkipIf(Mark):
+        def __call__(  # type: ignore[override]
+            self,
+            condition: str | bool,  # noqa: FBT001 - pytest's signature
+            *conditions: str | bool,
+            reason: str = ...,
+        ) -> Mark: ...
+
+    class _Xfail(Mark):
+        @overload
+        def __call__(self, function: F, /) -> F: ...
+        @overload
+        def __call__(
+            self,
+            condition: str | bool = ...,  # noqa: FBT001 - pytest's signature
+            *conditions: str | bool,
+            reason: str = ...,
+            run: bool = ...,
+            raises: type[BaseException] | tuple[type[BaseException], ...] | None = ...,
+            strict: bool = ...,
+        ) -> Mark: ...
+        def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
+
+    class _UseFixtures(Mark):
+        def __call__(self, *names: str) -> Mark: ...  # type: ignore[override]
+
+    class _Retry(Mark):
+        def __call__(  # type: ignore[override]
+            self,
+            *,
+            infra: int = ...,
+            oom: int | Literal["next-gpu"] = ...,
+            timeout: int = ...,
+            code: int = ...,
+        ) -> Mark: ...
+
+    class _Timeout(Mark):
+        def __call__(  # type: ignore[override]
+            self, job: str | float = ..., *, silent: str | float = ...
+        ) -> Mark: ...
+
+    class _Gpu(Mark):
+        @overload  # type: ignore[override]
+        def __call__(self, gpu: Gpu | None, /) -> Mark: ...
+        @overload
+        def __call__(
+            self,
+            *ids: str,
+            count: int = ...,
+            min_vram_gb: int | None = ...,
+            max_price_usd: float | None = ...,
+            prefer: Literal["listed", "cheapest"] = ...,
+        ) -> Mark: ...
+        def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
+
+    class _Budget(Mark):
+        def __call__(  # type: ignore[override]
+            self,
+            *,
+            cost_cap_usd: float = ...,
+            max_runtime: str | float | None = ...,
+            ssh_ready_timeout: str | float = ...,
+        ) -> Mark: ...
+
+    class _Slots(Mark):
+        def __call__(self, gpu: int) -> Mark: ...  # type: ignore[override]
+
+
 class MarkGenerator:
     """``rpd.mark``: every attribute is a mark of that name."""
+
+    if TYPE_CHECKING:
+        parametrize: _Parametrize
+        skip: _Skip
+        skipif: _SkipIf
+        xfail: _Xfail
+        usefixtures: _UseFixtures
+        retry: _Retry
+        timeout: _Timeout
+        gpu: _Gpu
+        budget: _Budget
+        slots: _Slots
 
     def __getattr__(self, name: str) -> Mark:
         if name.startswith("_"):

@@ -24,8 +24,10 @@ HEAVY = (
     "cryptography", "asyncio", "stamina", "pathspec", "platformdirs", "tomli_w",
 )  # fmt: skip
 PUBLIC = {
-    "HIDDEN_PARAM", "Budget", "Completed", "Gpu", "Job", "Lifecycle", "Secret", "Storage", "fail", "fixture", "importorskip", "hookimpl",
-    "job", "mark", "param", "params_from", "skip", "variable",
+    "HIDDEN_PARAM", "Budget", "CommandFailed", "CommandTimeout", "Completed", "Config", "Gpu", "Job", "Lifecycle", "Metafunc",
+    "MissingArtifact", "Node", "NodeReport", "OutOfMemory", "Outcome", "Pod", "Provision", "Pulled", "Request", "RpdError",
+    "RunSummary", "Secret", "Staged", "Storage", "errors", "fail", "fixture", "hookimpl", "importorskip", "job", "mark",
+    "param", "params_from", "skip", "variable",
 }  # fmt: skip
 """What a deploy file may use. A new word is a promise: it belongs into docs/deploy-files.md, too."""
 

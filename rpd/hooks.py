@@ -72,6 +72,16 @@ def rpd_configure(config: Config) -> None:
 
 
 @hookspec(firstresult=True)
+def rpd_collect_file(path: Path, config: Config) -> ModuleType | None:
+    """Return the module that a file stands for, or None to leave it to the next plugin, at last to Python's import.
+
+    Called for every file that is collected: those that the command line names, whatever their suffix, and those in
+    folders whose names ``deploy_files`` has a pattern for. The module needs ``__file__``; its functions are collected
+    as those of a deploy file. Raise CollectionError, with file and line, for what is wrong in the file.
+    """
+
+
+@hookspec(firstresult=True)
 def rpd_make_parametrize_id(config: Config, value: Any, argname: str) -> str | None:
     """Return the id of a parameter value, or None to leave it to the next plugin and at last to rpd."""
 

@@ -167,6 +167,13 @@ COMMANDS = {
             arguments="FOLDER",
             arguments_help="where to (default: here)",
         ),
+        Command(
+            name="import",
+            help="rewrite YAML configurations of runpod-deploy as deploy files",
+            module="rpd.cli.import_yaml",
+            arguments="FILE.yaml",
+            arguments_help="configurations with schema_version: 2",
+        ),
         Command(name="emulator", help="serve a RunPod on this machine", module="rpd.cli.emulator"),
     )
 }

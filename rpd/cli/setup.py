@@ -44,6 +44,7 @@ def configure(command: str, argv: Sequence[str], cwd: Path) -> tuple[Config, Plu
         from rpd.pipeline.gather import prepare_jobs
 
         _register_built_in(manager, command)
+        _register_formats(manager, [*added, *argv, *file_values.get("deploy_files", ())])
         overrides = early_overrides([*added, *argv])
         known = {**file_values, **overrides}
         source = "flag -o" if "job" in overrides or config_file is None else config_file.name
@@ -89,3 +90,12 @@ def _register_built_in(manager: PluginManager, command: str) -> None:
     for name in BUILT_IN[command]:
         if not manager.is_blocked(name):
             manager.register(import_module(name), name)
+
+
+def _register_formats(manager: PluginManager, texts: Sequence[str]) -> None:
+    """Register what reads other file formats, if one of the paths or patterns is such a file."""
+    if any(text.partition("::")[0].endswith((".yaml", ".yml")) for text in texts):
+        from rpd.compat.runpod_deploy.plugin import RunpodDeployFormat  # few name one
+
+        if not manager.is_blocked("runpod-deploy"):
+            manager.register(RunpodDeployFormat(manager), "runpod-deploy")

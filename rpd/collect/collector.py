@@ -67,6 +67,7 @@ class _Collector:
         self._errors: list[CollectionError] = []
         self._contexts: dict[Path, tuple[FileContext, dict[str, Any]] | None] = {}
         self._skipped: dict[str, str] = {}
+        self._made: dict[Path, Any] = {}
         self._problems: dict[Path, list[tuple[str, CollectionError]]] = {}
         self._nodes: dict[tuple[Path, str], tuple[Node, ...]] = {}
 
@@ -109,11 +110,31 @@ class _Collector:
 
     def _files(self, target: Target) -> Iterator[Path]:
         if target.path.is_dir():
-            yield from walk(target.path, self._config.deploy_files, self._is_ignored)
-        elif target.path.suffix == ".py":
+            found = walk(target.path, self._config.deploy_files, self._is_ignored)
+            yield from (path for path in found if self._is_known(path))
+        elif self._is_known(target.path):
             yield target.path
         else:
             raise UsageError(f"not a Python file: {target.text or target.path}")
+
+    def _is_known(self, path: Path) -> bool:
+        """Return whether a file is Python, or a plugin reads it, even if there are errors in it."""
+        try:
+            return path.suffix == ".py" or self._module_of(path) is not None
+        except CollectionError:
+            return True
+
+    def _module_of(self, path: Path) -> Any:
+        """Return what a plugin makes of a file, None where none knows its format. Raises CollectionError."""
+        if path not in self._made:
+            try:
+                self._made[path] = self._manager.hook.rpd_collect_file(path=path, config=self._config)
+            except CollectionError as error:
+                self._made[path] = error
+        made = self._made[path]
+        if isinstance(made, CollectionError):
+            raise made
+        return made
 
     def _is_ignored(self, path: Path) -> bool:
         if path in self._ignored or any(fnmatch.fnmatch(str(path), each) for each in self._globs):
@@ -162,12 +183,17 @@ class _Collector:
 
     def _import(self, path: Path, file: str) -> Any:
         try:
-            return self._importer.load(path)
+            made = self._module_of(path)
+            return self._importer.load(path) if made is None else made
         except KeyboardInterrupt:
             raise
         except BaseException as error:
             # A deploy file may raise anything, SystemExit too.
             if isinstance(error, Skipped) and error.allow_module_level:
+                raise
+            if (
+                isinstance(error, CollectionError) and error.file
+            ):  # a plugin that reads the format knows where it is
                 raise
             raise from_exception(
                 error,

@@ -290,8 +290,9 @@ class Config:
         "stop pods and keep (and pay for) their volumes, do not delete them", "--keep-disk", commands=("stop",)
     )
     output_file: str | None = showing.option(
-        None, "write to this file, not to standard output", "--output", metavar="FILE", commands=("capture-env",)
+        None, "write to this file", "--output", metavar="FILE", commands=("capture-env", "import")
     )
+    force: bool = running.switch("overwrite deploy files that exist", "--force", commands=("import",))
     port: int = listening.option(
         0, "the port to listen on (default: any free one)", "--port", metavar="PORT", parse=texts.port,
         commands=("emulator",)

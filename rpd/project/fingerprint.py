@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Any
 
 from rpd.values.fixture import FixtureDef
-from rpd.values.node import Node
+from rpd.values.node import SOURCE_ATTRIBUTE, Node
 from rpd.values.told import tellable
 from rpd.values.variable import takes_all
 
@@ -81,6 +81,9 @@ def _source(function: Callable[..., Any]) -> str:
     Decorators are left out: they say which nodes there are and what pods they get, which has parts of its own, and a
     sweep that grows must not be paid for again.
     """
+    made: str | None = getattr(function, SOURCE_ATTRIBUTE, None)
+    if made is not None:
+        return made
     try:
         text = textwrap.dedent(inspect.getsource(function))
         first = ast.parse(text).body[0]

@@ -10,6 +10,9 @@ from rpd.values.frozen import EMPTY, frozen
 from rpd.values.job import Job
 from rpd.values.mark import Location, Mark
 
+SOURCE_ATTRIBUTE = "__rpd_source__"
+"""Where a function that was made from another file format keeps its text, for ``--changed`` to compare."""
+
 
 @frozen(eq=False)
 class Definition:

@@ -74,6 +74,13 @@ COMMANDS = {
             arguments_help=f"{_A_RUN}; then {_A_NODE}",
         ),
         Command(
+            name="query",
+            help="choose, group and total the nodes of all past runs",
+            module="rpd.cli.query",
+            arguments="EXPRESSION",
+            arguments_help="such as 'outcome == \"failed\" and lr < 0.01' (default: every node)",
+        ),
+        Command(
             name="report",
             help="print the results of a past run again",
             module="rpd.cli.runs",

@@ -17,7 +17,7 @@ from rpd.values.frozen import EMPTY, declared, frozen
 SELECTING = ("collect", "run", "fixtures", "estimate", "doctor")
 LOADING = (*SELECTING, "markers")
 """Commands that load the plugins of the user."""
-_PAST = ("runs", "show", "diff", "events", "report", "verify")
+_PAST = ("runs", "show", "diff", "events", "report", "verify", "query")
 LOOKING_BACK = ("resume", *_PAST, "logs")
 PODS = ("ssh", "ps", "stop", "gc")
 """Commands for past runs, and for pods outside of a run."""
@@ -273,10 +273,33 @@ class Config:
     most_runs: int = showing.option(
         20, "how many runs to list (0: all)", "-n", metavar="N", parse=texts.count, commands=("runs",)
     )
-    as_csv: bool = showing.switch("print CSV", "--csv", commands=("report",))
+    as_csv: bool = showing.switch("print CSV", "--csv", commands=("report", "query"))
+    group_by: tuple[str, ...] = showing.option(
+        (), "one row for each combination of these columns", "--by", metavar="A,B", parse=texts.names,
+        commands=("query",)
+    )
+    show_columns: tuple[str, ...] = showing.option(
+        (), "these columns; with --by also count, passed (and other outcomes), mean(x), std(x), median(x), min(x), "
+        "max(x), sum(x)", "--show", metavar="A,B", parse=texts.names, commands=("query",)
+    )
+    sort_by: str = showing.option(
+        "", "order by this column (NAME:desc: the greatest first)", "--sort", metavar="NAME", commands=("query",)
+    )
+    most_rows: int = showing.option(
+        0, "print at most N rows (0: all)", "-n", "--limit", metavar="N", parse=texts.count, commands=("query",)
+    )
+    since: float | None = selecting.option(
+        None, "only runs that began within this time, e.g. 7d", "--since", metavar="DURATION",
+        parse=texts.duration, commands=("query",)
+    )
+    sql: str = showing.option(
+        "", "ask in SQL: SELECT … FROM nodes, params, metrics, vars, phases", "--sql", metavar="SELECT",
+        commands=("query",)
+    )
+    list_columns: bool = showing.switch("list the columns there are", "--columns", commands=("query",))
     of_run: str = selecting.option(
         "", "the run, by its id or how that begins (default: the newest that has the node)", "--run",
-        metavar="RUN", commands=("logs", "ssh")
+        metavar="RUN", commands=("logs", "ssh", "query")
     )
     follow: bool = showing.switch("go on printing as the log grows", "-f", "--follow", commands=("logs",))
     forwards: tuple[tuple[int, int], ...] = running.several(

@@ -123,3 +123,11 @@ def ranking(text: str) -> str:
 
     Ranking.parse(text)
     return text
+
+
+def names(text: str) -> tuple[str, ...]:
+    """Return the names in a list with commas; those in parentheses stay together."""
+    found = tuple(part.strip() for part in text.split(","))
+    if not all(found):
+        raise ValueError("expected names with commas between them")
+    return found

@@ -22,10 +22,10 @@ def runs(runs_path: Path) -> list[RunInfo]:
     except OSError:
         return []
     found = [info for folder in folders if (info := _run(folder)) is not None]
-    return sorted(found, key=lambda info: (info.started or _stamp(info.id), info.id), reverse=True)
+    return sorted(found, key=lambda info: (info.started or stamp(info.id), info.id), reverse=True)
 
 
-def _stamp(name: str) -> str:
+def stamp(name: str) -> str:
     """Return when a run began by the name of its folder, close enough to ISO 8601 to be sorted with it."""
     digits = "".join(character for character in name.partition("-")[0] if character.isdigit())
     return f"{digits[:4]}-{digits[4:6]}-{digits[6:8]}T{digits[8:10]}:{digits[10:12]}:{digits[12:14]}"
@@ -34,7 +34,7 @@ def _stamp(name: str) -> str:
 def _run(folder: Path) -> RunInfo | None:
     """Return what is known of the run in ``folder``, None if it is no run folder."""
     path = folder / run.FILE_NAME
-    if not path.exists() and next(_manifests(folder), None) is None:
+    if not path.exists() and next(manifests(folder), None) is None:
         return None
     try:
         return run.read(path)
@@ -48,7 +48,7 @@ def reports(folder: Path, *, damaged: Callable[[RpdError], object] | None = None
     A manifest that cannot be read is left out, and told to ``damaged`` where given.
     """
     found = []
-    for path in _manifests(folder):
+    for path in manifests(folder):
         try:
             found.append(manifest.read(path))
         except RpdError as error:
@@ -57,7 +57,8 @@ def reports(folder: Path, *, damaged: Callable[[RpdError], object] | None = None
     return sorted(found, key=lambda report: (report.result.started, report.node.id))
 
 
-def _manifests(folder: Path) -> Iterator[Path]:
+def manifests(folder: Path) -> Iterator[Path]:
+    """Yield the manifests of the run in ``folder``."""
     for place, subfolders, files in os.walk(folder):
         if manifest.FILE_NAME in files:
             yield Path(place) / manifest.FILE_NAME

@@ -1,0 +1,151 @@
+"""Answers: chosen columns of chosen rows, or one row for each group with counts, sums and means."""
+
+from __future__ import annotations
+
+import math
+import re
+import statistics
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from rpd.errors import UsageError
+from rpd.query.rows import Row, resolve
+from rpd.values.frozen import frozen
+
+SHOWN = ("run", "node", "outcome", "gpu", "seconds", "usd")
+"""What is shown where nobody says."""
+GROUPED = ("count", "passed", "sum(seconds)", "sum(usd)")
+_AGGREGATE = re.compile(r"(\w+)\(([^()]+)\)")
+
+Numbers = Sequence[float]
+
+
+def _spread(numbers: Numbers) -> float | None:
+    return statistics.stdev(numbers) if len(numbers) > 1 else None
+
+
+AGGREGATES: Mapping[str, Callable[[Numbers], float | None]] = {
+    "sum": math.fsum,
+    "mean": statistics.fmean,
+    "std": _spread,
+    "median": statistics.median,
+    "min": min,
+    "max": max,
+}
+"""Functions over the numbers of a column in a group; ``std`` is that of a sample, and needs two."""
+
+
+@frozen
+class Answer:
+    """A table: names of columns, and rows with None where there is no value."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Any, ...], ...]
+
+    def dicts(self) -> list[dict[str, Any]]:
+        """Return each row as a dict."""
+        return [dict(zip(self.columns, row, strict=True)) for row in self.rows]
+
+
+@frozen
+class Totals:
+    """What the chosen nodes come to."""
+
+    nodes: int
+    runs: int
+    outcomes: Mapping[str, int]
+    seconds: float
+    usd: float
+
+
+def totals(rows: Sequence[Row]) -> Totals:
+    """Return counts, time and money of ``rows``."""
+    outcomes: dict[str, int] = {}
+    for row in rows:
+        outcomes[row["outcome"]] = outcomes.get(row["outcome"], 0) + 1
+    return Totals(
+        nodes=len(rows),
+        runs=len({row["run"] for row in rows}),
+        outcomes=outcomes,
+        seconds=math.fsum(row["seconds"] for row in rows),
+        usd=math.fsum(row["usd"] for row in rows),
+    )
+
+
+def listed(rows: Iterable[Row], shown: Sequence[str], columns: Sequence[str]) -> Answer:
+    """Return the columns ``shown`` of each row. Raises UsageError for a name that no row has."""
+    names = [resolve(name, columns, "--show") for name in shown]
+    return Answer(columns=tuple(names), rows=tuple(tuple(row.get(name) for name in names) for row in rows))
+
+
+def grouped(rows: Iterable[Row], by: Sequence[str], shown: Sequence[str], columns: Sequence[str]) -> Answer:
+    """Return one row for each combination of values of the columns ``by``, in the order they came.
+
+    ``shown`` names ``count``, outcomes (``passed``), and aggregates such as ``mean(accuracy)``. Raises UsageError.
+    """
+    keys = [resolve(name, columns, "--by") for name in by]
+    groups: dict[tuple[Any, ...], list[Row]] = {}
+    for row in rows:
+        groups.setdefault(tuple(_hashable(row.get(key)) for key in keys), []).append(row)
+    measures = [_measure(text, columns) for text in shown]
+    return Answer(
+        columns=(*keys, *shown),
+        rows=tuple((*key, *(measure(held) for measure in measures)) for key, held in groups.items()),
+    )
+
+
+def _measure(text: str, columns: Sequence[str]) -> Callable[[Sequence[Row]], Any]:
+    if text == "count":
+        return len
+    found = _AGGREGATE.fullmatch(text.replace(" ", ""))
+    if found is None:
+        if text in ("passed", "failed", "error", "skipped", "xfailed", "xpassed", "pruned"):
+            return lambda rows: sum(row["outcome"] == text for row in rows)
+        raise UsageError(
+            f"--show {text}: with --by expected count, an outcome such as passed, or one of "
+            f"{', '.join(AGGREGATES)} of a column, such as mean(loss)"
+        )
+    name, aggregate = resolve(found[2], columns, "--show"), AGGREGATES.get(found[1])
+    if aggregate is None:
+        raise UsageError(f"--show {text}: expected one of {', '.join(AGGREGATES)}, got {found[1]!r}")
+
+    def measure(rows: Sequence[Row]) -> float | None:
+        numbers = [float(row[name]) for row in rows if _is_number(row.get(name))]
+        return aggregate(numbers) if numbers else None
+
+    return measure
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _hashable(value: Any) -> Any:
+    try:
+        hash(value)
+    except TypeError:
+        return repr(value)
+    return value
+
+
+def ordered(answer: Answer, sort: str, columns: Sequence[str]) -> Answer:
+    """Return the rows ordered by a column of the answer; ``NAME:desc`` puts the greatest first, missing ones last.
+
+    Raises UsageError for a column that the answer does not have.
+    """
+    name, _, order = sort.partition(":")
+    if order not in ("", "asc", "desc"):
+        raise UsageError(f"--sort {sort}: expected NAME or NAME:desc")
+    wanted = name if name in answer.columns else resolve(name, columns, "--sort")
+    if wanted not in answer.columns:
+        raise UsageError(f"--sort {sort}: the answer has no column {wanted}; show it: --show {wanted}")
+    at = answer.columns.index(wanted)
+    there = [row for row in answer.rows if row[at] is not None]
+    missing = [row for row in answer.rows if row[at] is None]
+    there.sort(key=lambda row: _key(row[at]), reverse=order == "desc")
+    return Answer(columns=answer.columns, rows=(*there, *missing))
+
+
+def _key(value: Any) -> tuple[int, Any]:
+    """Return what values of several types can be ordered by: numbers first, then text."""
+    return (0, value) if isinstance(value, int | float) else (1, str(value))

@@ -1,0 +1,315 @@
+"""``rpd query``: which nodes are chosen, how they are grouped, and what is said of a wrong question."""
+
+from __future__ import annotations
+
+import json
+import operator
+import statistics
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rpd.errors import RpdError, UsageError
+from rpd.query.answer import grouped, listed, ordered, totals
+from rpd.query.expression import Expression
+from rpd.query.rows import COLUMNS, column_names, read_rows, resolve
+from rpd.query.sql import answer as select
+from rpd.record import manifest, run
+from rpd.record.manifest_cache import ManifestCache
+from rpd.testing import RpdRun, RunResult
+from rpd.values.report import CostRecord, NodeRecord, NodeReport, Outcome, PodRecord, Result
+
+NOTHING = ManifestCache(None)
+
+
+def report(
+    seed: int, loss: float | None, *, outcome: Outcome = Outcome.PASSED, gpu: str = "NVIDIA L4"
+) -> NodeReport:
+    return NodeReport(
+        node=NodeRecord(
+            id=f"deploy_x.py::train[seed{seed}]",
+            job="train",
+            file="deploy_x.py",
+            line=1,
+            parameters={"seed": seed},
+        ),
+        result=Result(outcome=outcome, started="2026-11-20T10:00:00+00:00", phases={"job": 10.0 * seed}),
+        pod=PodRecord(id=f"pod{seed}", name=f"rpd-{seed}", gpu=gpu, rate=0.5),
+        cost=CostRecord(estimated_usd=0.25 * seed, cap_usd=5.0),
+        metrics={} if loss is None else {"loss": loss},
+    )
+
+
+@pytest.fixture
+def runs_path(tmp_path: Path) -> Path:
+    """Two runs of three and two nodes."""
+    reports = {
+        "20261119T100000Z-aaaaaa": [report(1, 0.5), report(2, 0.25), report(3, None, outcome=Outcome.FAILED)],
+        "20261120T100000Z-bbbbbb": [report(1, 0.125, gpu="NVIDIA RTX A4000"), report(2, 1.0)],
+    }
+    for name, nodes in reports.items():
+        for number, each in enumerate(nodes):
+            folder = tmp_path / "rpd-runs" / name / f"node{number}"
+            folder.mkdir(parents=True)
+            manifest.write(folder / manifest.FILE_NAME, each)
+        started = f"2026-11-{name[6:8]}T10:00:00+00:00"
+        run.write(folder.parent / run.FILE_NAME, run.RunInfo(id=name, started=started))
+    (tmp_path / "rpd.toml").write_text("")
+    return tmp_path / "rpd-runs"
+
+
+def rows_of(runs_path: Path, **wanted: Any) -> list[dict[str, Any]]:
+    return list(read_rows(runs_path, cache=NOTHING, **wanted))
+
+
+def seeds(rows: list[dict[str, Any]], text: str) -> list[tuple[str, int]]:
+    expression = Expression(text, column_names(rows))
+    return [(row["run"][-6:], row["param.seed"]) for row in rows if expression.matches(row)]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('outcome == "failed"', [("aaaaaa", 3)]),
+        ("loss < 0.5", [("bbbbbb", 1), ("aaaaaa", 2)]),
+        ("metric.loss >= 0.5 and not seed > 1", [("aaaaaa", 1)]),
+        ('"A4000" in gpu or seed == 3', [("bbbbbb", 1), ("aaaaaa", 3)]),
+        ("loss == None", [("aaaaaa", 3)]),
+        ("seed in [2, 3] and usd * 2 > 1", [("aaaaaa", 3)]),
+        ("0.1 < loss < 0.3", [("bbbbbb", 1), ("aaaaaa", 2)]),
+        ("loss < 'text'", []),
+        ("seed / 0 > 1", []),
+        ("-seed < -2", [("aaaaaa", 3)]),
+        ("count != 0", []),
+    ],
+)
+def test_expressions_choose_nodes(text: str, expected: list[tuple[str, int]], runs_path: Path) -> None:
+    assert seeds(rows_of(runs_path), text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("outcome == failed", "no node has a column 'failed'"),
+        ("losss < 1", "did you mean loss?"),
+        ("loss <", "expected comparisons"),
+        ("open('x')", "is not part of the language"),
+        ("loss if seed else 1", "is not part of the language"),
+        ("[x for x in node]", "is not part of the language"),
+        ("node.__class__ == 1", "no node has a column"),
+        ("a.b.c == 1", "'a.b.c' is no column"),
+        ("loss is None", "write == or !="),
+        ("f'{loss}'", "is not part of the language"),
+        ("loss ** 2 > 1", "is not part of the language"),
+        ("(" * 2000 + "loss" + ")" * 2000, "expected comparisons"),
+        ("loss < 1" + " " * 20_000, "longer than"),
+        ("import os", "column 1"),
+        ("\0", "column 1"),
+    ],
+)
+def test_wrong_expressions_are_one_error(text: str, said: str, runs_path: Path) -> None:
+    with pytest.raises(UsageError) as caught:
+        Expression(text, column_names(rows_of(runs_path)))
+    assert said in str(caught.value)
+
+
+COMPARE: Mapping[str, Callable[[Any, Any], bool]] = {
+    "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge, "==": operator.eq, "!=": operator.ne
+}  # fmt: skip
+
+
+@given(
+    left=st.floats(allow_nan=False, allow_infinity=False),
+    right=st.floats(allow_nan=False, allow_infinity=False),
+    sign=st.sampled_from(sorted(COMPARE)),
+)
+def test_comparisons_are_pythons(left: float, right: float, sign: str) -> None:
+    row = {"metric.x": left}
+    assert Expression(f"x {sign} {right!r}", ["metric.x"]).matches(row) is COMPARE[sign](left, right)
+
+
+def test_a_name_means_the_nearest_column(runs_path: Path) -> None:
+    columns = column_names(rows_of(runs_path))
+    assert columns[: len(COLUMNS)] == tuple(COLUMNS)
+    assert [resolve(name, columns, "") for name in ("usd", "seed", "loss", "job", "phase.job")] == [
+        "usd", "param.seed", "metric.loss", "job", "phase.job"
+    ]  # fmt: skip
+
+
+def test_groups_have_counts_sums_and_means(runs_path: Path) -> None:
+    rows = rows_of(runs_path)
+    found = grouped(
+        rows, ["seed"], ["count", "failed", "mean(loss)", "std(loss)", "sum(usd)"], column_names(rows)
+    )
+    by_seed = {row[0]: row[1:] for row in found.rows}
+    assert by_seed[1] == (2, 0, 0.3125, statistics.stdev([0.5, 0.125]), 0.5)
+    assert by_seed[3] == (1, 1, None, None, 0.75)
+    assert [row[0] for row in ordered(found, "mean(loss):desc", column_names(rows)).rows] == [2, 1, 3]
+
+
+@pytest.mark.parametrize(
+    ("by", "show", "said"),
+    [
+        (["sed"], ["count"], "--by: no node has a column 'sed'; did you mean seed?"),
+        (["seed"], ["loss"], "with --by expected count"),
+        (["seed"], ["avg(loss)"], "expected one of sum, mean, std, median, min, max, got 'avg'"),
+        (["seed"], ["mean(los)"], "--show: no node has a column 'los'"),
+    ],
+)
+def test_wrong_groups_are_one_error(by: list[str], show: list[str], said: str, runs_path: Path) -> None:
+    rows = rows_of(runs_path)
+    with pytest.raises(UsageError, match=said.replace("(", r"\(").replace(")", r"\)").replace("?", r"\?")):
+        grouped(rows, by, show, column_names(rows))
+
+
+def test_missing_values_come_last_in_either_order(runs_path: Path) -> None:
+    rows = rows_of(runs_path)
+    shown = listed(rows, ["loss"], column_names(rows))
+    for sort in ("loss", "loss:desc"):
+        assert ordered(shown, sort, column_names(rows)).rows[-1] == (None,)
+    with pytest.raises(UsageError, match="expected NAME or NAME:desc"):
+        ordered(shown, "loss:down", column_names(rows))
+    with pytest.raises(UsageError, match="the answer has no column usd; show it: --show usd"):
+        ordered(shown, "usd", column_names(rows))
+
+
+def test_totals_add_up(runs_path: Path) -> None:
+    found = totals(rows_of(runs_path))
+    assert (found.nodes, found.runs, found.outcomes) == (5, 2, {"passed": 4, "failed": 1})
+    assert found.usd == pytest.approx(0.25 * (1 + 2 + 3 + 1 + 2))
+
+
+def test_sql_selects_and_joins(runs_path: Path) -> None:
+    found = select(
+        rows_of(runs_path),
+        "select p.value as seed, min(m.value) as best from metrics m join params p using (run, node) "
+        "where m.name = 'loss' and p.name = 'seed' group by p.value order by seed",
+    )
+    assert found.dicts() == [{"seed": 1, "best": 0.125}, {"seed": 2, "best": 0.25}]
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["attach 'x' as y", "delete from nodes", "pragma user_version = 3", "select * from nodess", "sel", "", "select load_extension('x')",
+     "select 1; select 2", "create table x (y)", "select writefile('x', 'y')"],
+)  # fmt: skip
+def test_sql_cannot_do_anything_else(query: str, runs_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(runs_path)
+    before = sorted(runs_path.iterdir())
+    with pytest.raises(UsageError, match="--sql"):
+        select(rows_of(runs_path), query)
+    assert sorted(runs_path.iterdir()) == before
+
+
+# --- the cache --------------------------------------------------------------------------------------------------------
+
+
+def counted(runs_path: Path, place: Path | None) -> tuple[list[dict[str, Any]], list[Path]]:
+    """Return the rows, and which manifests had to be parsed for them."""
+    parsed: list[Path] = []
+    paths = sorted(runs_path.rglob(manifest.FILE_NAME))
+
+    def parse(path: Path) -> Mapping[str, Any]:
+        parsed.append(path)
+        return manifest.parse(manifest.read_text(path), str(path))
+
+    documents = [
+        dict(found) for _, found in ManifestCache(place).read(paths, parse) if not isinstance(found, RpdError)
+    ]
+    return documents, parsed
+
+
+def test_a_manifest_is_parsed_once(runs_path: Path, tmp_path: Path) -> None:
+    place = tmp_path / "cache" / "it.sqlite3"
+    first, parsed = counted(runs_path, place)
+    assert len(parsed) == 5
+    assert counted(runs_path, place) == (first, [])
+
+
+def test_a_changed_manifest_is_parsed_again(runs_path: Path, tmp_path: Path) -> None:
+    place = tmp_path / "it.sqlite3"
+    counted(runs_path, place)
+    changed = min(runs_path.rglob(manifest.FILE_NAME))
+    manifest.write(changed, replace(report(1, 0.75), folder=""))
+    documents, parsed = counted(runs_path, place)
+    assert parsed == [changed]
+    assert 0.75 in [each.get("metrics", {}).get("loss") for each in documents]
+
+
+@pytest.mark.parametrize("damage", ["garbage", "folder", "truncated", "version", "wrong json", "empty"])
+def test_a_damaged_cache_costs_nothing_but_time(damage: str, runs_path: Path, tmp_path: Path) -> None:
+    import sqlite3
+
+    place = tmp_path / "it.sqlite3"
+    expected, _ = counted(runs_path, place)
+    if damage == "garbage":
+        place.write_bytes(b"not a database at all" * 100)
+    elif damage == "folder":
+        place.unlink()
+        place.mkdir()
+    elif damage == "truncated":
+        place.write_bytes(place.read_bytes()[:3000])
+    elif damage == "empty":
+        place.write_bytes(b"")
+    else:
+        statement = (
+            "pragma user_version = 99" if damage == "version" else "update manifests set document = '[['"
+        )
+        connection = sqlite3.connect(place)
+        with connection:
+            connection.execute(statement)
+        connection.close()
+    assert counted(runs_path, place)[0] == expected
+    assert counted(runs_path, place)[0] == expected
+
+
+def test_a_damaged_manifest_is_told_and_left_out(runs_path: Path) -> None:
+    broken = min(runs_path.rglob(manifest.FILE_NAME))
+    broken.write_text("schema_version = 1\n[node]\nid = 3\n")
+    told: list[RpdError] = []
+    assert len(rows_of(runs_path, damaged=told.append)) == 4
+    assert str(broken) in str(told[0])
+
+
+# --- the command ------------------------------------------------------------------------------------------------------
+
+
+def query(folder: Path, *args: str) -> RunResult:
+    return RpdRun()(folder, *args, command="query", env={"XDG_CACHE_HOME": str(folder / "cache")})
+
+
+def test_the_command_lists_groups_and_totals(runs_path: Path) -> None:
+    folder = runs_path.parent
+    shown = query(folder, "loss < 0.5", "--sort", "loss")
+    assert shown.exit_code == 0, shown.err
+    assert [line.split()[-1] for line in shown.out.splitlines()[1:3]] == ["0.125", "0.25"]
+    assert "2 nodes in 2 runs: 2 passed, 30s, $0.75" in shown.out
+    document = json.loads(query(folder, "--by", "gpu", "--json").out)
+    assert document["schema_version"] == 1
+    assert [row["count"] for row in document["rows"]] == [1, 4]
+    assert document["totals"]["nodes"] == 5
+    assert query(folder, "--show", "seed,loss", "--csv").out.splitlines()[0] == "param.seed,metric.loss"
+
+
+def test_runs_are_chosen_by_name_and_age(runs_path: Path) -> None:
+    folder = runs_path.parent
+    assert "3 nodes in 1 run:" in query(folder, "--run", "20261119").out
+    assert query(folder, "--run", "2025").exit_code == 4
+    assert "5 nodes in 2 runs" in query(folder, "--since", "36500d").out
+    assert query(folder, "--since", "1s").exit_code == 5
+
+
+def test_nothing_found_has_a_code_of_its_own(runs_path: Path) -> None:
+    result = query(runs_path.parent, "seed > 99")
+    assert (result.exit_code, result.out.strip()) == (5, "0 nodes in 0 runs")
+
+
+def test_two_expressions_are_told_to_be_quoted(runs_path: Path) -> None:
+    result = query(runs_path.parent, "seed", ">", "1")
+    assert result.exit_code == 4
+    assert "put it in quotes" in result.err

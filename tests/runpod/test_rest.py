@@ -243,7 +243,7 @@ def test_events_end_where_there_are_enough(server: Server, rest: Rest) -> None:
         200,
         b'id: 1\ndata: {"line": "a"}\n\n: ping\n\ndata: {broken\n\ndata: {"line": "b"}\n\ndata: {"c": 1}\n\n',
     )
-    assert rest.events("/pods/x/logs", {}, count=2, seconds=1) == ({"line": "a"}, {"line": "b"})
+    assert rest.events("/pods/x/logs", {}, count=2, quiet=1, seconds=5) == ({"line": "a"}, {"line": "b"})
     server.says(404, problem(404, "no such pod"))
     with pytest.raises(NotThere):
-        rest.events("/pods/x/logs", {}, count=2, seconds=1)
+        rest.events("/pods/x/logs", {}, count=2, quiet=1, seconds=5)

@@ -285,7 +285,8 @@ class PluginManager(pluggy.PluginManager):
             if _is_own(function) and isinstance(error, Exception):
                 self._defect = self._defect or error
         said = f"{type(error).__name__}: {error}".removesuffix(": ")
-        self.hook.rpd_notice(text=f"plugin {plugin}: {hook} raised {said}{_place(error)}; the run goes on")
+        place = _place(error, _file_of(function))
+        self.hook.rpd_notice(text=f"plugin {plugin}: {hook} raised {said}{place}; the run goes on")
 
     def raise_defect(self) -> None:
         """Raise what one of rpd's own observers raised: it must not end a run, and must not stay unseen either."""
@@ -413,16 +414,26 @@ def _loaded(name: str, load: Callable[[], Any]) -> Any:
         raise UsageError(f"plugin {name}: cannot be imported: {told}{_place(error)}") from error
 
 
-def _place(error: BaseException) -> str:
-    """Return `` (file:line)`` of the plugin's line that raised ``error``, empty where none of its lines ran."""
-    found = ""
+def _place(error: BaseException, wanted: str = "") -> str:
+    """Return `` (file:line)`` of the plugin's line that raised ``error``, empty where none of its lines ran.
+
+    Of the lines in the file ``wanted``, where there are some: what a plugin called in a library tells less.
+    """
+    found = ours = ""
     trace = error.__traceback__
     while trace is not None:
         file = trace.tb_frame.f_code.co_filename
         if not file.startswith("<") and file not in (__file__, importlib.__file__):
             found = f" ({file}:{trace.tb_lineno})"
+            ours = found if file == wanted else ours
         trace = trace.tb_next
-    return found
+    return ours or found
+
+
+def _file_of(function: Callable[..., Any]) -> str:
+    """Return the file in which a function is written, empty where it is not written in Python."""
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    return str(getattr(code, "co_filename", ""))
 
 
 def _may_have_entry_points() -> bool:
@@ -466,6 +477,11 @@ def _explained(error: pluggy.PluginValidationError, manager: PluginManager) -> s
 def hook_names() -> frozenset[str]:
     """Return the name of every hook there is."""
     return frozenset(hook for hook in globals() if hook.startswith("rpd_"))
+
+
+def observer_names() -> frozenset[str]:
+    """Return the name of every hook that only observes."""
+    return frozenset(_observers)
 
 
 def _check_hook_names(plugin: object, name: str) -> None:

@@ -258,7 +258,7 @@ class Machines:
             key=container.key,
             hostname=pod.id,
             command=("/bin/sh", "-c", "exit 1") if crash else _command(pod.order.docker_args),
-            env=self._environment(pod, container.port, gpus),
+            env=self._environment(container, gpus),
             disk=str(container.disk),
             log=str(self.log_file(pod.id)),
             mounts=mounts,
@@ -268,8 +268,9 @@ class Machines:
             sshd_delay=late["seconds"] if late else 0.0,
         )
 
-    def _environment(self, pod: Pod, port: int, gpus: int) -> dict[str, str]:
+    def _environment(self, container: _Container, gpus: int) -> dict[str, str]:
         """Return the whole environment of PID 1: the image's, RunPod's, the user's."""
+        pod, port = container.pod, container.port
         env = {
             "PATH": image.PATH, "HOME": "/root", "HOSTNAME": pod.id, "LANG": "C.UTF-8",
             "DEBIAN_FRONTEND": "noninteractive", "PIP_BREAK_SYSTEM_PACKAGES": "1",
@@ -288,7 +289,10 @@ class Machines:
             env |= {"RUNPOD_PUBLIC_IP": HOST, "RUNPOD_TCP_PORT_22": str(port)}
         if pod.order.network_volume:
             env["RUNPOD_VOLUME_ID"] = pod.order.network_volume
-        return env | pod.env
+        env |= pod.env
+        if container.rule("refuse-key") is not None:
+            del env["PUBLIC_KEY"]  # as with an image that does nothing about it
+        return env
 
     def _started(self, container: _Container) -> None:
         if self.account is None or self._live.get(container.pod.id) is not container:

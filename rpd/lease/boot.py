@@ -52,11 +52,12 @@ class Boot:
         if self._restarts >= MOST_RESTARTS:
             raise self._restarting(pod, self._restarts, self._read_log())
         if self._clock() >= self._look_at:
-            self._read(pod)
+            self.look(pod)
             self._pause = min(2 * self._pause, LONGEST_PAUSE)
             self._look_at = self._clock() + self._pause
 
-    def _read(self, pod: PodInfo) -> None:
+    def look(self, pod: PodInfo) -> None:
+        """Look at what the machine says of the pod. Raises UnusableImage, ContainerRestarts."""
         lines = self._read_log()
         starts = sum(1 for line in lines if _STARTS.search(line))
         if starts > MOST_RESTARTS:

@@ -383,6 +383,7 @@ class Lease:
             except RpdError:
                 self._stop.check()
                 raise
+            self._stop.check()
 
     def _connect_once_up(self, deadline: float) -> tuple[PodInfo, Remote]:
         """Connect where the pod listens, looking again where that is: a restarted container comes back elsewhere."""
@@ -429,6 +430,7 @@ class Lease:
                 if pod.ssh is not None:
                     return pod
             if time.monotonic() >= deadline:
+                boot.look(self.pod)
                 raise PodNotReady(
                     f"pod {self.pod.id} was not ready after {format_duration(self._ready_seconds)}: "
                     f"{self._why_not_ready()}"

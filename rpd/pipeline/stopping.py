@@ -15,7 +15,7 @@ _SENTENCES = {
     StopLevel.DRAIN: "starting nothing new; what runs may finish",
     StopLevel.END: "starting nothing new; running commands are ended, artifacts pulled, pods released",
 }
-_PATIENCE_SECONDS = 5.0
+_PATIENCE_SECONDS = 2.0
 """How long the end of a run waits for an observer that hangs."""
 
 

@@ -33,6 +33,8 @@ HOST = "127.0.0.1"
 NEVER_READY = (":missing", "/missing")
 """An image whose name holds one of these cannot be pulled: its pod is RUNNING and never gets a runtime."""
 _CRASH_BACKOFF_SECONDS = 1.0
+_ANOTHER_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAXwfVs+uPuksHwGQLO/S1NJc69peuLDcP6WC5sUS9h5"
+"""Whose private half nobody has."""
 _PREFIX = "rpd-emulator-"
 _LOCK = "lock"
 _BOOT = "import sys; sys.path[:] = sys.argv[1:]; from rpd.emulator.guest.zygote import main; main()"
@@ -291,7 +293,7 @@ class Machines:
             env["RUNPOD_VOLUME_ID"] = pod.order.network_volume
         env |= pod.env
         if container.rule("refuse-key") is not None:
-            del env["PUBLIC_KEY"]  # as with an image that does nothing about it
+            env["PUBLIC_KEY"] = _ANOTHER_KEY
         return env
 
     def _started(self, container: _Container) -> None:

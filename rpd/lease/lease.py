@@ -393,7 +393,8 @@ class Lease:
             with self._view.waiting():
                 pod = self._wait_for_ssh(deadline, boot)
             assert pod.ssh is not None
-            left = max(1.0, deadline - time.monotonic())
+            began = time.monotonic()
+            left = max(1.0, deadline - began)
             try:
                 remote = self._connect(
                     pod.ssh,
@@ -404,7 +405,7 @@ class Lease:
                 )
             except PodNotReady as error:
                 is_refused = isinstance(error, KeyRefused)
-                refused_since = (refused_since or time.monotonic()) if is_refused else None
+                refused_since = (refused_since or began) if is_refused else None
                 if refused_since is not None and time.monotonic() - refused_since >= REFUSED_SECONDS:
                     raise KeyRefused(f"{error}. {_WHOSE_KEY}") from error
                 if left > LOOK_AGAIN_SECONDS:

@@ -47,3 +47,20 @@ def _heed(stop: Stop, say: Callable[[str], object], name: str) -> None:
     first = stop.level < StopLevel.END
     stop.request(StopLevel.END if first else StopLevel.ABANDON, f"{INTERRUPTED}{name}")
     say((FIRST if first else SECOND).format(name="Ctrl-C" if name == "SIGINT" else name))
+
+
+@contextmanager
+def ending_by_sigterm() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end what is done inside as Ctrl-C does, where nobody else handles them.
+
+    By themselves they end a process without a word, and without closing what it has opened.
+    """
+    names = [name for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    ours = [number for name in names if signal.getsignal(number := getattr(signal, name)) is signal.SIG_DFL]
+    for number in ours:
+        signal.signal(number, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        for number in ours:
+            signal.signal(number, signal.SIG_DFL)

@@ -14,6 +14,7 @@ from rpd.threads import Overdue
 TOTAL_SECONDS = 40.0
 """For one call in all: connecting, sending and the last byte of the answer."""
 MOST_BYTES = 32 << 20
+"""For one answer: more than RunPod has reason to say, and less than a laptop has memory."""
 _LONGEST_LINE = 1 << 20
 
 
@@ -21,7 +22,7 @@ class TooLong(Exception):
     """An answer is larger than any that RunPod has reason to give."""
 
 
-def whole(chunks: Iterable[bytes], *, until: float, most: int = MOST_BYTES) -> bytes:
+def whole(chunks: Iterable[bytes], *, until: float, most: int) -> bytes:
     """Return all of ``chunks``. Raises Overdue past ``until`` (monotonic), TooLong past ``most`` bytes."""
     body = bytearray()
     for chunk in chunks:

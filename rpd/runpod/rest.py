@@ -273,7 +273,7 @@ class _Answer:
 
 def _answer(response: httpx.Response, until: float) -> _Answer:
     """Read an answer to its end. Raises Overdue, TooLong."""
-    body = bounds.whole(response.iter_bytes(), until=until)
+    body = bounds.whole(response.iter_bytes(), until=until, most=bounds.MOST_BYTES)
     return _Answer(status=response.status_code, headers=response.headers, body=body)
 
 

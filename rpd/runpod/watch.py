@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rpd.runpod.address import api_url, is_local
-from rpd.runpod.bounds import TOTAL_SECONDS, TooLong, whole
+from rpd.runpod.bounds import MOST_BYTES, TOTAL_SECONDS, TooLong, whole
 from rpd.runpod.classify import Trouble
 from rpd.runpod.pace import TokenBucket
 from rpd.threads import Overdue, bounded
@@ -116,7 +116,7 @@ class Watched:
     def _whole(self, response: Any, until: float) -> Any:
         """Return a copy of ``response`` that has been read to its end, which requests itself would not bound."""
         copy = self._requests.models.Response()
-        copy.raw = io.BytesIO(whole(response.iter_content(_CHUNK), until=until))
+        copy.raw = io.BytesIO(whole(response.iter_content(_CHUNK), until=until, most=MOST_BYTES))
         copy.status_code, copy.reason, copy.url = response.status_code, response.reason, response.url
         copy.headers, copy.encoding = response.headers, response.encoding
         return copy

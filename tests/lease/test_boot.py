@@ -46,7 +46,7 @@ def test_an_image_that_cannot_be_pulled(line: str) -> None:
     machine = Machine("create container nobody/image:1", line)
     machine.see(None)
     assert machine.looks == 0
-    with pytest.raises(UnusableImage, match="nobody/image:1 cannot be pulled.*pod1") as caught:
+    with pytest.raises(UnusableImage, match=r"nobody/image:1 cannot be pulled.*pod1") as caught:
         machine.see(None, at=FIRST_LOOK_SECONDS)
     assert line in str(caught.value)
     assert "template_id" in str(caught.value)

@@ -254,7 +254,16 @@ def test_twice(rpd: RpdRun, project: Project, emulator: Launched) -> None:
 def test_while_collecting(number: signal.Signals, rpd: RpdRun, project: Project) -> None:
     """A signal before anything runs says so and leaves nothing behind."""
     folder = project(
-        {"deploy_a.py": "from pathlib import Path\nPath('begun').touch()\nimport time; time.sleep(600)\n"}
+        {
+            # In short naps: a signal that comes just before a sleep is heard when that is over.
+            "deploy_a.py": """
+            import time
+            from pathlib import Path
+            Path("begun").touch()
+            for _ in range(60_000):
+                time.sleep(0.01)
+            """
+        }
     )
     process = rpd.start(folder)
     wait_until((folder / "begun").exists, what="the collection")

@@ -21,7 +21,10 @@
     │       └── ImpossibleRequest   the request contradicts itself or the account; nobody need be asked
     ├── ProvisioningError           no pod could be had for a node
     │   ├── OutOfStock              every offer refused
-    │   └── PodNotReady             a pod was had, but never became usable
+    │   ├── PodNotReady             a pod was had, but never became usable
+    │   │   ├── KeyRefused          its sshd answers and does not accept the run's key
+    │   │   └── ContainerRestarts   its container ends and is started again, over and over
+    │   └── UnusableImage           its image cannot be pulled, or never becomes a pod that accepts commands
     ├── RemoteError                 something on the pod went wrong
     │   ├── CommandFailed           a command ended with another exit code than 0
     │   ├── CommandTimeout          a command outlived its timeout and was ended
@@ -212,6 +215,20 @@ class OutOfStock(ProvisioningError):
 
 class PodNotReady(ProvisioningError):
     """The pod exists but never ran a command over SSH within its deadline."""
+
+
+class KeyRefused(PodNotReady):
+    """The pod's sshd answers, but does not accept the run's key: no image with RunPod's start script does that."""
+
+
+class ContainerRestarts(PodNotReady):
+    """The pod's container ends by itself and is started again, over and over."""
+
+
+class UnusableImage(ProvisioningError):
+    """No pod comes of this image anywhere, so that none is rented for it any more."""
+
+    cause = Cause.CODE
 
 
 class RemoteError(RpdError):

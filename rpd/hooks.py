@@ -3,6 +3,9 @@
 A plugin is a module, a class instance or a ``conftest.py`` with functions of these names, marked ``@rpd.hookimpl``
 where an option is wanted (``tryfirst``, ``trylast``, ``wrapper``). A plugin takes only the arguments it names. rpd's
 own behaviour (fixtures, provider, manifest, terminal) is registered through the same door.
+
+Some hooks decide (``rpd_configure``, ``rpd_modify_plan``, ``rpd_run_node``): what they raise ends what they decide
+about. The others only observe: what they raise is reported once, and the run goes on as if they had not.
 """
 
 from __future__ import annotations
@@ -12,15 +15,16 @@ import inspect
 import os
 import re
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Generator, Sequence
 from functools import partial
 from pathlib import Path
 from types import FunctionType, MethodType, ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pluggy
 
-from rpd.errors import UsageError
+from rpd.errors import BudgetExceeded, Interrupted, JobTimeout, UsageError
 from rpd.values.closest import closest
 
 if TYPE_CHECKING:
@@ -38,6 +42,17 @@ if TYPE_CHECKING:
 PROJECT = "rpd"
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
+
+_observers: set[str] = set()
+
+Spec = TypeVar("Spec", bound=Callable[..., None])
+
+
+def observer(spec: Spec) -> Spec:
+    """Declare a hook that only observes: no implementation of it can end, or change, what it is told of."""
+    _observers.add(spec.__name__)
+    return hookspec(spec)
+
 
 # --- start-up -------------------------------------------------------------------------------------------------------
 
@@ -104,7 +119,7 @@ def rpd_select_nodes(config: Config, nodes: list[Node]) -> None:
     """
 
 
-@hookspec
+@observer
 def rpd_collected(nodes: Sequence[Node], deselected: int, errors: Sequence[Any]) -> None:
     """Hear what was collected and selected, and the collection errors."""
 
@@ -125,7 +140,7 @@ def rpd_modify_plan(config: Config, plan: Plan) -> Plan | None:
 # --- running --------------------------------------------------------------------------------------------------------
 
 
-@hookspec
+@observer
 def rpd_run_started(
     config: Config, plan: Plan, far_end: str, folder: Path | None, done: Sequence[NodeReport]
 ) -> None:
@@ -135,12 +150,12 @@ def rpd_run_started(
     """
 
 
-@hookspec
+@observer
 def rpd_node_started(node: Node, folder: Path | None) -> None:
     """Hear that a slot took up a node; ``folder`` is the node's own folder."""
 
 
-@hookspec
+@observer
 def rpd_fixture_setup(node: Node, fixture: FixtureDef) -> None:
     """Hear that a fixture function was called for a node, or failed. A wide fixture is set up for its first node."""
 
@@ -153,72 +168,72 @@ def rpd_run_node(node: Node, call: Callable[[], object]) -> bool | None:
     """
 
 
-@hookspec
+@observer
 def rpd_pod_event(pod_name: str, event: str, detail: dict[str, Any]) -> None:
     """Hear of a pod's life: ``intent``, ``refused``, ``created``, ``ready``, ``released``, ``kept``, ``lost``."""
 
 
-@hookspec
+@observer
 def rpd_pod_ready(node: Node | None, pod: PodInfo) -> None:
     """Hear that a pod ran its first command over SSH; ``node`` asked for it (None: a wider fixture did)."""
 
 
-@hookspec
+@observer
 def rpd_pod_joined(node: Node, pod: PodInfo, share: float) -> None:
     """Hear that a node whose fixtures are set up uses a pod, its own or a shared one; ``share`` is its part of it."""
 
 
-@hookspec
+@observer
 def rpd_step_started(node: Node, step: Step) -> None:
     """Hear that a step began (its ``seconds`` and ``exit_code`` are not known yet)."""
 
 
-@hookspec
+@observer
 def rpd_step_output(node: Node, data: bytes) -> None:
     """Hear raw output of a node's commands as it comes, secrets masked. Called on the thread of a slot."""
 
 
-@hookspec
+@observer
 def rpd_transfer_progress(node: Node, done: int, total: int) -> None:
     """Hear how many bytes of a ``put`` went over so far, out of how many; some ten times a second, on any thread."""
 
 
-@hookspec
+@observer
 def rpd_telemetry(node: Node, sample: Sample) -> None:
     """Hear how busy a pod is that ``node`` uses now, every few seconds. Called on a thread of the pod's own."""
 
 
-@hookspec
+@observer
 def rpd_step_finished(node: Node, step: Step) -> None:
     """Hear that a step ended."""
 
 
-@hookspec
+@observer
 def rpd_pod_released(pod: PodInfo, final_state: str, usd: float) -> None:
     """Hear that a pod no longer bills for its GPU (``deleted``, ``stopped``) or stays on purpose (``running``)."""
 
 
-@hookspec
+@observer
 def rpd_fixture_teardown(node: Node, fixture: FixtureDef) -> None:
     """Hear that a fixture was torn down, or that this failed; ``node`` used it last."""
 
 
-@hookspec
+@observer
 def rpd_node_report(node: Node, report: NodeReport) -> None:
     """Hear the report of a node that is over. Called on the thread of a slot; also when a wider teardown changed it."""
 
 
-@hookspec
+@observer
 def rpd_dry_run_node(node: Node, planned: DryRunNode) -> None:
     """Hear what a node would have asked for and done; in a dry run, before its report."""
 
 
-@hookspec
+@observer
 def rpd_notice(text: str) -> None:
     """Hear a sentence meant for the person at the screen (a fallback that was taken, what Ctrl-C is doing now)."""
 
 
-@hookspec
+@observer
 def rpd_stopping(how: str, reason: str) -> None:
     """Hear that a run is cut short: ``drain``, nothing new begins; ``end``, what runs is ended; ``abandon``, pods go.
 
@@ -229,7 +244,7 @@ def rpd_stopping(how: str, reason: str) -> None:
 # --- the end --------------------------------------------------------------------------------------------------------
 
 
-@hookspec
+@observer
 def rpd_run_finished(config: Config, summary: RunSummary) -> None:
     """Hear that everything is over and released."""
 
@@ -241,7 +256,52 @@ _HOOKABLE = (FunctionType, MethodType, staticmethod, classmethod)
 
 
 class PluginManager(pluggy.PluginManager):
-    """A plugin manager for which every function named ``rpd_*`` is a hook, marked or not."""
+    """A plugin manager for which every function named ``rpd_*`` is a hook, marked or not.
+
+    It guards every implementation of an observer when it is registered, so that no caller of a hook has to.
+    """
+
+    def __init__(self, project_name: str) -> None:
+        super().__init__(project_name)
+        self._telling = threading.Lock()
+        self._told: set[tuple[str, str]] = set()
+        self._defect: Exception | None = None
+
+    def register(self, plugin: object, name: str | None = None) -> str | None:
+        """Register ``plugin``, its observers guarded."""
+        registered = super().register(plugin, name)
+        for caller in self.get_hookcallers(plugin) or () if registered is not None else ():
+            if caller.name in _observers:
+                for implementation in caller.get_hookimpls():
+                    if implementation.plugin is plugin:
+                        self._guard(implementation, caller.name)
+        return registered
+
+    def _guard(self, implementation: pluggy.HookImpl, hook: str) -> None:
+        is_wrapper = implementation.wrapper or implementation.hookwrapper
+        guarded = _guarded_wrapper if is_wrapper else _guarded
+        failed = partial(self._failed, implementation.plugin_name, hook, implementation.function)
+        # pluggy has no place to put something around an implementation; it has read its arguments by now.
+        setattr(implementation, "function", guarded(implementation.function, failed))  # noqa: B010 - it is Final
+
+    def _failed(self, plugin: str, hook: str, function: Callable[..., Any], error: BaseException) -> None:
+        """Report what an observer raised, the first time it does. Raises it where it is not the observer's own."""
+        if _concerns_the_caller(error):
+            raise error
+        with self._telling:
+            if (plugin, hook) in self._told:
+                return
+            self._told.add((plugin, hook))
+            if _is_own(function) and isinstance(error, Exception):
+                self._defect = self._defect or error
+        said = f"{type(error).__name__}: {error}".removesuffix(": ")
+        place = _place(error, _file_of(function))
+        self.hook.rpd_notice(text=f"plugin {plugin}: {hook} raised {said}{place}; the run goes on")
+
+    def raise_defect(self) -> None:
+        """Raise what one of rpd's own observers raised: it must not end a run, and must not stay unseen either."""
+        if self._defect is not None:
+            raise self._defect
 
     def parse_hookimpl_opts(self, plugin: object, name: str) -> pluggy.HookimplOpts | None:
         """Take an unmarked ``rpd_*`` function as a plain hook implementation."""
@@ -258,6 +318,62 @@ class PluginManager(pluggy.PluginManager):
             "trylast": False,
             "specname": None,
         }
+
+
+Failed = Callable[[BaseException], None]
+
+
+def _guarded(function: Callable[..., Any], failed: Failed) -> Callable[..., None]:
+    def call(*arguments: Any, **keywords: Any) -> None:
+        try:
+            function(*arguments, **keywords)
+        except BaseException as error:  # noqa: BLE001 - an observer may raise anything, SystemExit too
+            failed(error)
+
+    return call
+
+
+def _guarded_wrapper(function: Callable[..., Any], failed: Failed) -> Callable[..., Any]:
+    """Guard both halves of a wrapper: where one raises, what it wraps is called all the same."""
+
+    def call(*arguments: Any, **keywords: Any) -> Generator[None, Any, Any]:
+        wrapper = function(*arguments, **keywords)
+        has_begun = False
+        try:
+            next(wrapper)
+            has_begun = True
+        except BaseException as error:  # noqa: BLE001 - as above; StopIteration: it has no yield on this way
+            failed(error)
+        result = yield
+        if not has_begun:
+            return result
+        try:
+            wrapper.send(result)
+        except StopIteration as end:
+            return end.value
+        except BaseException as error:  # noqa: BLE001 - as above
+            failed(error)
+        else:
+            wrapper.close()
+            failed(RuntimeError("it yields more than once"))
+        return result
+
+    return call
+
+
+def _concerns_the_caller(error: BaseException) -> bool:
+    """Whether ``error`` was raised in an observer, but is meant for the thread it runs on.
+
+    Python raises Ctrl-C on the main thread, and rpd the end of a job's time on the job's, wherever they are.
+    """
+    if isinstance(error, KeyboardInterrupt):
+        return threading.current_thread() is threading.main_thread()
+    return isinstance(error, Interrupted | JobTimeout | BudgetExceeded)
+
+
+def _is_own(function: Callable[..., Any]) -> bool:
+    """Whether a function is rpd's own, so that what it raises is a defect of rpd."""
+    return str(getattr(function, "__module__", "")).partition(".")[0] == PROJECT
 
 
 def _is_other(plugin: object, name: str) -> bool:
@@ -308,16 +424,26 @@ def _loaded(name: str, load: Callable[[], Any]) -> Any:
         raise UsageError(f"plugin {name}: cannot be imported: {told}{_place(error)}") from error
 
 
-def _place(error: BaseException) -> str:
-    """Return `` (file:line)`` of the plugin's line that raised ``error``, empty where none of its lines ran."""
-    found = ""
+def _place(error: BaseException, wanted: str = "") -> str:
+    """Return `` (file:line)`` of the plugin's line that raised ``error``, empty where none of its lines ran.
+
+    Of the lines in the file ``wanted``, where there are some: what a plugin called in a library tells less.
+    """
+    found = ours = ""
     trace = error.__traceback__
     while trace is not None:
         file = trace.tb_frame.f_code.co_filename
         if not file.startswith("<") and file not in (__file__, importlib.__file__):
             found = f" ({file}:{trace.tb_lineno})"
+            ours = found if file == wanted else ours
         trace = trace.tb_next
-    return found
+    return ours or found
+
+
+def _file_of(function: Callable[..., Any]) -> str:
+    """Return the file in which a function is written, empty where it is not written in Python."""
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    return str(getattr(code, "co_filename", ""))
 
 
 def _may_have_entry_points() -> bool:
@@ -361,6 +487,11 @@ def _explained(error: pluggy.PluginValidationError, manager: PluginManager) -> s
 def hook_names() -> frozenset[str]:
     """Return the name of every hook there is."""
     return frozenset(hook for hook in globals() if hook.startswith("rpd_"))
+
+
+def observer_names() -> frozenset[str]:
+    """Return the name of every hook that only observes."""
+    return frozenset(_observers)
 
 
 def _check_hook_names(plugin: object, name: str) -> None:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Callable
 from enum import IntEnum
+from typing import TypeVar
 
 from rpd.errors import Interrupted
+from rpd.threads import Overdue, bounded
+
+T = TypeVar("T")
 
 INTERRUPTED = "interrupted by "
 """How the reason begins where a signal is the reason."""
@@ -25,13 +30,17 @@ class StopLevel(IntEnum):
 
 
 class Stop:
-    """The level a run has come to, with the reason. Thread-safe; listeners run on the thread that raises the level."""
+    """The level a run has come to, with the reason. Thread-safe; listeners run on the thread that raises the level.
+
+    The newest listener hears first: what runs is ended before anybody is told that it will be.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
         self._level = StopLevel.NONE
         self._ending = threading.Event()
         self._listeners: dict[int, Callable[[StopLevel], None]] = {}
+        self._numbers = itertools.count()
         self.reason = ""
 
     @property
@@ -52,25 +61,47 @@ class Stop:
             self._level = level
             if reason not in self.reason:
                 self.reason = f"{self.reason}; {reason}" if self.reason else reason
-            listeners = list(self._listeners.values())
+            listeners = list(reversed(self._listeners.values()))
         if level >= StopLevel.END:
             self._ending.set()
         for listener in listeners:
             listener(level)
 
     def listen(self, listener: Callable[[StopLevel], None]) -> Callable[[], None]:
-        """Call ``listener`` at every later change of level; return a function that ends this."""
-        with self._lock:
-            self._listeners[id(listener)] = listener
-        return lambda: self._forget(listener)
+        """Call ``listener`` at every change of level, at once if there was one before; return what ends this.
 
-    def _forget(self, listener: Callable[[StopLevel], None]) -> None:
+        It may be called twice with one level, where that is raised at the same moment.
+        """
         with self._lock:
-            self._listeners.pop(id(listener), None)
+            number = next(self._numbers)
+            self._listeners[number] = listener
+            level = self._level
+        if level is not StopLevel.NONE:
+            listener(level)
+        return lambda: self._forget(number)
+
+    def _forget(self, number: int) -> None:
+        with self._lock:
+            self._listeners.pop(number, None)
 
     def wait(self, seconds: float) -> bool:
         """Sleep for ``seconds`` or until running work has to end; return whether it has to."""
         return self._ending.wait(seconds)
+
+    def asked(self, act: Callable[[], T], *, seconds: float) -> T:
+        """Return what ``act`` returns, a question that may be left unanswered: when running work has to end it is.
+
+        Raises Interrupted, and Overdue after ``seconds``.
+        """
+        wake = threading.Event()
+        forget = self.listen(lambda level: wake.set() if level >= StopLevel.END else None)
+        try:
+            return bounded(act, seconds=seconds, wake=wake)
+        except Overdue:
+            self.check()
+            raise
+        finally:
+            forget()
 
     def check(self) -> None:
         """Raise Interrupted if running work has to end."""

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from rpd.errors import Interrupted
 from rpd.stop import Stop, StopLevel
+from rpd.threads import Overdue
 
 
 @given(st.lists(st.tuples(st.sampled_from(StopLevel), st.text(min_size=1, max_size=3))))
@@ -69,3 +70,37 @@ def test_listening_can_end() -> None:
     forget()
     assert first == [StopLevel.DRAIN]
     assert second == [StopLevel.DRAIN, StopLevel.ABANDON]
+
+
+@pytest.mark.parametrize("level", [StopLevel.DRAIN, StopLevel.END])
+def test_who_comes_late_hears_at_once(level: StopLevel) -> None:
+    """A listener that comes after a level was raised hears of it before it waits for anything."""
+    stop = Stop()
+    stop.request(level, "Ctrl-C")
+    heard: list[StopLevel] = []
+    stop.listen(heard.append)
+    assert heard == [level]
+
+
+def test_the_newest_hears_first() -> None:
+    """What runs is ended before those who came first, and only tell of it, are called."""
+    stop = Stop()
+    heard: list[str] = []
+    stop.listen(lambda _level: heard.append("told"))
+    stop.listen(lambda _level: heard.append("ended"))
+    stop.request(StopLevel.END, "Ctrl-C")
+    assert heard == ["ended", "told"]
+
+
+def test_a_question_is_left_unanswered() -> None:
+    """A stop cuts a question short, also one that was raised before it was asked; draining does not."""
+    stop = Stop()
+    never = threading.Event()
+    stop.request(StopLevel.DRAIN, "-x")
+    assert stop.asked(lambda: 7, seconds=60) == 7
+    with pytest.raises(Overdue):
+        stop.asked(never.wait, seconds=0.01)
+    stop.request(StopLevel.END, "Ctrl-C")
+    with pytest.raises(Interrupted, match="Ctrl-C"):
+        stop.asked(never.wait, seconds=600)
+    never.set()

@@ -65,7 +65,9 @@ def _main(argv: list[str]) -> int:
 
         manager.register(Trace(config, manager), "trace")
     act: Act = getattr(import_module(chosen.module), chosen.function)
-    return act(config, manager)
+    code = act(config, manager)
+    manager.raise_defect()
+    return code
 
 
 def _tell(error: RpdError) -> int:

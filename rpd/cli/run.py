@@ -14,6 +14,7 @@ from rpd.errors import UsageError
 from rpd.hooks import PluginManager
 from rpd.pipeline.resume import Resumed, choose
 from rpd.pipeline.run import run
+from rpd.pipeline.signals import ending_by_sigterm
 from rpd.record.redact import Redactor
 from rpd.terminal import Terminal
 from rpd.terminal.setup_plan import SetupPlan
@@ -61,6 +62,7 @@ def carry_out(config: Config, manager: PluginManager, resumed: Resumed | None) -
         if config.setup_plan or config.setup_show or config.setup_only:
             shown = SetupPlan(lambda line: print(redactor.text(line)), only=config.setup_only)
             manager.register(shown, "setup plan")
+        stack.enter_context(ending_by_sigterm())
         ended = run(config, manager, redactor, resumed)
     print_errors(ended.gathered.errors)
     if ended.summary is None:

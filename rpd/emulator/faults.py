@@ -40,6 +40,7 @@ BOOT_KINDS: dict[str, dict[str, Any]] = {
     "late-sshd": {"seconds": 1.0},
     "zero-gpus": {},
     "crash-loop": {},
+    "refuse-key": {},
     "disk-full": {"size_mb": 8},
 }
 """Faults of a pod from the moment it starts (again)."""

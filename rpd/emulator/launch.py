@@ -15,8 +15,10 @@ from types import TracebackType
 from typing import Any
 
 from rpd.errors import ProvisioningError
+from rpd.threads import Overdue, bounded
 
 _CLOSE_SECONDS = 30.0
+_LAUNCH_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,7 +131,16 @@ def launch(
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True, env=env,
     )  # fmt: skip
     assert process.stdout is not None
-    line = process.stdout.readline()
+    try:
+        line = bounded(process.stdout.readline, seconds=_LAUNCH_SECONDS)
+    except BaseException as error:
+        process.kill()
+        process.communicate()
+        if isinstance(error, Overdue):
+            raise ProvisioningError(
+                f"the emulator did not serve within {_LAUNCH_SECONDS:g} s: run rpd emulator to see what holds it up"
+            ) from None
+        raise
     if not line:
         process.communicate()
         raise ProvisioningError(f"the emulator ended before it served, with exit code {process.returncode}")

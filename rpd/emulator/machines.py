@@ -33,6 +33,8 @@ HOST = "127.0.0.1"
 NEVER_READY = (":missing", "/missing")
 """An image whose name holds one of these cannot be pulled: its pod is RUNNING and never gets a runtime."""
 _CRASH_BACKOFF_SECONDS = 1.0
+_ANOTHER_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAXwfVs+uPuksHwGQLO/S1NJc69peuLDcP6WC5sUS9h5"
+"""Whose private half nobody has."""
 _PREFIX = "rpd-emulator-"
 _LOCK = "lock"
 _BOOT = "import sys; sys.path[:] = sys.argv[1:]; from rpd.emulator.guest.zygote import main; main()"
@@ -258,7 +260,7 @@ class Machines:
             key=container.key,
             hostname=pod.id,
             command=("/bin/sh", "-c", "exit 1") if crash else _command(pod.order.docker_args),
-            env=self._environment(pod, container.port, gpus),
+            env=self._environment(container, gpus),
             disk=str(container.disk),
             log=str(self.log_file(pod.id)),
             mounts=mounts,
@@ -268,8 +270,9 @@ class Machines:
             sshd_delay=late["seconds"] if late else 0.0,
         )
 
-    def _environment(self, pod: Pod, port: int, gpus: int) -> dict[str, str]:
+    def _environment(self, container: _Container, gpus: int) -> dict[str, str]:
         """Return the whole environment of PID 1: the image's, RunPod's, the user's."""
+        pod, port = container.pod, container.port
         env = {
             "PATH": image.PATH, "HOME": "/root", "HOSTNAME": pod.id, "LANG": "C.UTF-8",
             "DEBIAN_FRONTEND": "noninteractive", "PIP_BREAK_SYSTEM_PACKAGES": "1",
@@ -288,7 +291,10 @@ class Machines:
             env |= {"RUNPOD_PUBLIC_IP": HOST, "RUNPOD_TCP_PORT_22": str(port)}
         if pod.order.network_volume:
             env["RUNPOD_VOLUME_ID"] = pod.order.network_volume
-        return env | pod.env
+        env |= pod.env
+        if container.rule("refuse-key") is not None:
+            env["PUBLIC_KEY"] = _ANOTHER_KEY
+        return env
 
     def _started(self, container: _Container) -> None:
         if self.account is None or self._live.get(container.pod.id) is not container:

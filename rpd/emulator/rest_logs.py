@@ -32,8 +32,10 @@ class Entry:
 
 
 def system_lines(pod: Pod) -> Iterator[tuple[str, float, str]]:
-    """Yield key, unix time and text of what the machine has to say of the pod's current start."""
+    """Yield key, unix time and text of what the machine has to say of the pod's starts, the current one above all."""
     image, number = pod.order.image, pod.generation
+    for earlier in range(1, number):
+        yield f"{earlier}-start", pod.last_started_at, f"start container for {image}: begin"
     yield f"{number}-create", pod.last_started_at, f"create container {image}"
     if any(word in image for word in _CANNOT_BE_PULLED):
         what = f"error creating container: manifest for {image} not found: manifest unknown"

@@ -8,11 +8,17 @@ import threading
 import time
 from collections.abc import Callable
 
+from rpd.threads import guarded
+
 
 class Alarms:
-    """Thread-safe. The thread begins with the first alarm and does not outlive the process."""
+    """Thread-safe. The thread begins with the first alarm and does not outlive the process.
 
-    def __init__(self) -> None:
+    ``failed`` hears what an alarm raised.
+    """
+
+    def __init__(self, failed: Callable[[Exception], object] = lambda _error: None) -> None:
+        self._failed = failed
         self._changed = threading.Condition()
         self._set: list[tuple[float, int, Callable[[], None]]] = []
         self._numbers = itertools.count()
@@ -21,7 +27,7 @@ class Alarms:
     def set(self, at: float, ring: Callable[[], None]) -> Callable[[], None]:
         """Call ``ring`` at ``at`` (monotonic seconds); return a function that takes this back.
 
-        ``ring`` must be short and must not raise.
+        ``ring`` must be short. Should it raise, the other alarms are rung all the same.
         """
         with self._changed:
             number = next(self._numbers)
@@ -45,4 +51,4 @@ class Alarms:
                 while not self._set or (left := self._set[0][0] - time.monotonic()) > 0:
                     self._changed.wait(left if self._set else None)
                 _, _, ring = heapq.heappop(self._set)
-            ring()
+            guarded(ring, self._failed)

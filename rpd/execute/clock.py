@@ -10,6 +10,8 @@ from contextlib import contextmanager
 
 from rpd.errors import Interrupted, RpdError
 from rpd.execute.alarms import Alarms
+from rpd.stop import Stop, StopLevel
+from rpd.threads import guarded
 
 
 class JobClock:
@@ -60,6 +62,19 @@ class JobClock:
                 _raise_in(self._thread, None)
             self._cancel()
         self.check()
+
+    @contextmanager
+    def heeding(self, stop: Stop, alarms: Alarms, at: float | None) -> Iterator[None]:
+        """Run as ``running`` does, and raise Interrupted once the run has to end; at once if it has to already."""
+        forget = stop.listen(
+            lambda level: self.disturb(Interrupted(stop.reason)) if level >= StopLevel.END else None
+        )
+        try:
+            with self.running(alarms, at):
+                stop.check()  # what was raised before the clock ran has disturbed nobody
+                yield
+        finally:
+            forget()
 
     def move(self, at: float) -> None:
         """Let the time be up at ``at`` (monotonic) instead."""
@@ -127,7 +142,8 @@ class JobClock:
         with self._lock:
             if self._is_over or self._steps:
                 return
-        self._stuck()
+        # On a thread of its own: whoever is told may hang, and other jobs' alarms come from this one.
+        threading.Thread(target=guarded, args=(self._stuck,), name="rpd-stuck", daemon=True).start()
 
 
 def _raise_in(thread: int, error: BaseException | None) -> None:

@@ -15,6 +15,7 @@ from rpd.execute.traces import SHORT, Style
 from rpd.journal.files import RunFiles
 from rpd.journal.journal import Journal
 from rpd.journal.past import Past
+from rpd.lease.boot import Images
 from rpd.lease.lease import Connect, Lease
 from rpd.lease.podview import PodView
 from rpd.lease.recycle import Recycler
@@ -118,6 +119,8 @@ class RunContext:
     """What ``request.config`` shows to fixtures."""
     leases: LeaseBook = field(default_factory=lambda: LeaseBook())
     bad_offers: set[Offer] = field(default_factory=set)
+    images: Images = field(default_factory=lambda: Images())
+    """Of which images no pod comes."""
     """Offers whose pods never became usable in this run; they are tried last."""
     view: PodView = field(init=False)
     past: Past | None = None

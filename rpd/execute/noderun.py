@@ -13,7 +13,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, TypeVar
 
-from rpd.errors import RemoteError, UsageError
+from rpd.errors import Interrupted, RemoteError, UsageError
+from rpd.execute.alarms import Alarms
 from rpd.execute.clock import JobClock
 from rpd.execute.timeouts import NO_TIMEOUTS, Timeouts
 from rpd.journal.files import NodeFiles
@@ -21,6 +22,7 @@ from rpd.journal.journal import Journal
 from rpd.journal.past import PastStep
 from rpd.lease.lease import Lease
 from rpd.remote.telemetry import Silence
+from rpd.stop import Stop
 from rpd.values.job import Gpu
 from rpd.values.node import Node
 from rpd.values.report import ArtifactRecord
@@ -201,6 +203,20 @@ class NodeRun:
     def shielded(self) -> AbstractContextManager[None]:
         """Return a context in which no limit of time ends what is done."""
         return nullcontext() if self.clock is None else self.clock.shielded()
+
+    @contextmanager
+    def stoppable(self) -> Iterator[None]:
+        """End the block, which is code of a fixture, when the run has to end. Raises Interrupted."""
+        if self.context is None or self.clock is not None:
+            yield
+            return
+        stop: Stop = self.context.stop
+        self.clock = JobClock(lambda: Interrupted(stop.reason))
+        try:
+            with self.clock.heeding(stop, Alarms(), None):
+                yield
+        finally:
+            self.clock = None
 
     def timed(self, end: Callable[[], None] | None = None) -> AbstractContextManager[None]:
         """Return the context of a step that ``end`` ends when the job has to; it raises BudgetExceeded, JobTimeout."""

@@ -13,7 +13,7 @@ from rpd.execute.context import RunContext
 from rpd.execute.current import current_run
 from rpd.execute.noderun import NodeRun
 from rpd.execute.pod import Pod
-from rpd.lease.lease import Connect, Lease, kind_of
+from rpd.lease.lease import Connect, Lease, kind_of, simply
 from rpd.lease.naming import pod_name
 from rpd.remote.protocol import Remote
 from rpd.remote.watchdog import UNPRICED_SECONDS, Terms
@@ -188,6 +188,8 @@ def _lease(
         stock_seconds=context.stock_seconds,
         ready_seconds=context.overrides.budget(job.budget).ssh_ready_seconds,
         env=context.pod_env,
+        images=context.images,
+        ask=simply if context.is_dry else context.stop.asked,
     )
 
 
@@ -203,7 +205,9 @@ def _secure(lease: Lease, job: Job, run: NodeRun, context: RunContext) -> None:
         return
     lease.is_wide = bool(run.holder)
     try:
-        custody.secure(lease, run, context.overrides.budget(job.budget), Terms.of(context.config))
+        assert lease.remote is not None
+        with lease.cut_by_stop(lease.remote):
+            custody.secure(lease, run, context.overrides.budget(job.budget), Terms.of(context.config))
     except BaseException:
         lease.failed = True
         try:

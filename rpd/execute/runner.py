@@ -14,7 +14,6 @@ from typing import Any
 from rpd.errors import (
     Cause,
     DefinitionError,
-    Interrupted,
     RpdError,
 )
 from rpd.execute import custody, guard, marks
@@ -63,8 +62,10 @@ class Runner:
         self._context = context
         self._scopes = scopes
         self._ladder = Ladder(context)
-        self._alarms = Alarms()
         hook = context.hook
+        self._alarms = Alarms(
+            lambda error: hook.rpd_notice(text=f"an alarm failed: {type(error).__name__}: {error}")
+        )
         self._tells_fixtures = bool(
             hook.rpd_fixture_setup.get_hookimpls() or hook.rpd_fixture_teardown.get_hookimpls()
         )
@@ -236,16 +237,11 @@ class Runner:
         if self._context.is_dry:
             yield
             return
-        stop = self._context.stop
-        clock = run.clock = JobClock(partial(overdue, run), partial(self._tell_stuck, run))
-        forget = stop.listen(
-            lambda level: clock.disturb(Interrupted(stop.reason)) if level >= StopLevel.END else None
-        )
+        run.clock = JobClock(partial(overdue, run), partial(self._tell_stuck, run))
         try:
-            with clock.running(self._alarms, run.ends_at):
+            with run.clock.heeding(self._context.stop, self._alarms, run.ends_at):
                 yield
         finally:
-            forget()
             run.clock = None
 
     def _tell_stuck(self, run: NodeRun) -> None:

@@ -24,6 +24,8 @@ from rpd.values.node import Definition, Node
 
 Finalizer = Callable[[], object]
 Key = tuple[Hashable, ...]
+_OWN_FIXTURES = "rpd.execute.fixtures"
+"""They rent pods and send files, which must not be left half done: they hear of a stop in another way."""
 
 
 @dataclass(eq=False)
@@ -319,7 +321,10 @@ class Setup:
             for name in definition.argnames
         }
         try:
-            return _begin(definition, arguments, finalizers)
+            if self.run.files is None or definition.function.__module__ == _OWN_FIXTURES:
+                return _begin(definition, arguments, finalizers)
+            with self.run.stoppable():
+                return _begin(definition, arguments, finalizers)
         finally:
             if self.run.tells_fixtures:
                 self.run.hook.rpd_fixture_setup(node=self.node, fixture=definition)

@@ -13,6 +13,8 @@ TRIES = 8
 HOPELESS_TRIES = 5
 """... and for how often at most where RunPod says what no waiting mends: four seconds."""
 LONGEST_PAUSE = 10.0
+TOTAL_SECONDS = 120.0
+"""... and for how long at most, where each call takes all the time it has."""
 
 
 def delete(
@@ -48,7 +50,10 @@ def _until(
     sleep: Callable[[float], object],
 ) -> None:
     failure: ProviderError | None = None
+    give_up = time.monotonic() + TOTAL_SECONDS
     for attempt in range(tries):
+        if attempt and time.monotonic() > give_up:
+            break
         if attempt:
             sleep(pause(attempt - 1))
         failure = _try(provider, pod, act, is_done)

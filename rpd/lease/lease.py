@@ -11,10 +11,12 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from rpd.errors import (
     AmbiguousCreate,
+    ContainerRestarts,
+    KeyRefused,
     NoCapacity,
     OutOfStock,
     PodLost,
@@ -22,16 +24,23 @@ from rpd.errors import (
     ProviderError,
     RateLimited,
     ReleaseError,
+    RpdError,
     TransientError,
+    UnusableImage,
 )
 from rpd.lease import giveback
+from rpd.lease.boot import LOG_LINES, Boot, Images
 from rpd.lease.podview import PodView
 from rpd.remote.protocol import Remote
-from rpd.stop import Stop
+from rpd.remote.shell import Interrupt
+from rpd.stop import Stop, StopLevel
+from rpd.threads import Overdue
 from rpd.values.duration import format_duration
 from rpd.values.job import Release
 from rpd.values.pod import Offer, PodInfo, PodRequest, PodSpec, PodStatus, Provider, SshEndpoint
 from rpd.values.prices import disks_usd_per_hr
+
+T = TypeVar("T")
 
 CREATE_TRIES = 3
 CREATE_SECONDS = 60.0
@@ -41,6 +50,15 @@ FIRST_POLL = 0.2
 LAST_POLL = 3.0
 LOOK_AGAIN_SECONDS = 10.0
 """How long an address is tried before RunPod is asked whether it is still the pod's."""
+REFUSED_SECONDS = 30.0
+"""How long an sshd may refuse the run's key: some images start it a moment before they write the keys."""
+ASK_SECONDS = 120.0
+"""How long a question to RunPod may take in all, new tries and the pauses it asks for included."""
+LOG_SECONDS = 10.0
+_WHOSE_KEY = (
+    "The image has to write the variable PUBLIC_KEY to ~/.ssh/authorized_keys before it starts sshd, as RunPod's own "
+    "images do"
+)
 _LOG_LINES = 4
 FIRST_STOCK_PAUSE = 5.0
 """Seconds between two rounds through sold-out offers; grows to LAST_STOCK_PAUSE."""
@@ -54,11 +72,31 @@ class Record(Protocol):
 
 
 class Connect(Protocol):
-    """Opens a Remote to a pod, trying for ``timeout`` seconds. Raises PodNotReady, ConnectionLost, PodLost."""
+    """Opens a Remote to a pod, trying for ``timeout`` seconds; ``interrupt`` is requested when the run has to end.
+
+    Raises PodNotReady, KeyRefused, ConnectionLost, PodLost, Interrupted.
+    """
 
     def __call__(
-        self, endpoint: SshEndpoint, *, pod_id: str, timeout: float, is_alive: Callable[[], bool | None]
+        self,
+        endpoint: SshEndpoint,
+        *,
+        pod_id: str,
+        timeout: float,
+        is_alive: Callable[[], bool | None],
+        interrupt: Interrupt,
     ) -> Remote: ...
+
+
+class Ask(Protocol):
+    """Returns what ``act`` returns: a question to RunPod, which a stop cuts short. Raises Interrupted, Overdue."""
+
+    def __call__(self, act: Callable[[], T], *, seconds: float) -> T: ...
+
+
+def simply(act: Callable[[], T], *, seconds: float) -> T:  # noqa: ARG001 - as Ask has it
+    """Ask, however long the answer takes."""
+    return act()
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +129,8 @@ class Lease:
         stock_seconds: float = 0.0,
         env: Mapping[str, str],
         sleep: Callable[[float], None] = time.sleep,
+        ask: Ask = simply,
+        images: Images | None = None,
     ) -> None:
         self.name = new_name()
         """The name of its pod; each try to create one has its own, so that a late one is never mistaken."""
@@ -125,6 +165,11 @@ class Lease:
         self._stock_seconds = stock_seconds
         self._env = {**request.env, **env}
         self._sleep = sleep
+        self._ask = ask
+        self._images = images or Images()
+        self._ending = Interrupt()
+        """Requested when the run has to end, from the moment the pod is asked for until it is given back."""
+        self._forget_stop: Callable[[], None] = lambda: None
         self._lock = threading.RLock()
         self._creating = threading.Lock()
         self._more_remotes: list[Remote] = []
@@ -149,6 +194,9 @@ class Lease:
     @contextmanager
     def _or_given_back(self, how: Release) -> Iterator[None]:
         """Give the pod back if what is done inside does not come to its end."""
+        self._forget_stop = self._stop.listen(
+            lambda level: self._ending.request() if level >= StopLevel.END else None
+        )
         try:
             yield
         except BaseException:
@@ -209,7 +257,11 @@ class Lease:
         assert self.pod is not None
         assert self.pod.ssh is not None
         remote = self._connect(
-            self.pod.ssh, pod_id=self.pod.id, timeout=self._ready_seconds, is_alive=self.is_alive
+            self.pod.ssh,
+            pod_id=self.pod.id,
+            timeout=self._ready_seconds,
+            is_alive=self.is_alive,
+            interrupt=self._ending,
         )
         with self._lock:
             self._more_remotes.append(remote)
@@ -237,12 +289,14 @@ class Lease:
 
     def _try_offers(self) -> list[tuple[Offer, str]]:
         """Go once through the offers, best first; return the refusals, all of them if there is no pod then."""
-        offers = sorted(self._provider.offers(self.request), key=lambda offer: offer in self._bad_offers)
+        found = self._ask(lambda: self._provider.offers(self.request), seconds=ASK_SECONDS)
+        offers = sorted(found, key=lambda offer: offer in self._bad_offers)
         if not offers:
             raise OutOfStock(f"RunPod rents nothing that fits: {describe(self.request)}")
         refusals: list[tuple[Offer, str]] = []
         for offer in offers:
             self._stop.check()
+            self._images.check(self.request)
             try:
                 self._create_at(offer)
             except NoCapacity as error:
@@ -301,35 +355,66 @@ class Lease:
                 return
 
     def _wait_until_ready(self) -> Remote:
-        pod, remote = self._connect_once_up(time.monotonic() + self._ready_seconds)
         try:
-            self.facts = remote.probe()
+            pod, remote = self._connect_once_up(time.monotonic() + self._ready_seconds)
+        except (UnusableImage, ContainerRestarts, KeyRefused) as error:
+            told = self._images.note(self.request, error)
+            if told is error:
+                raise
+            raise told from error
+        try:
+            with self.cut_by_stop(remote):
+                self.facts = remote.probe()
             self._check_gpus(pod)
         except BaseException:
             remote.close()
             raise
+        self._images.prove(self.request)
         self._record("ready", pod_name=self.name, pod_id=pod.id, facts=dict(self.facts))
         return remote
 
+    @contextmanager
+    def cut_by_stop(self, remote: Remote) -> Iterator[None]:
+        """Let a stop end what is done over ``remote``: nothing of value is on the pod yet. Raises Interrupted."""
+        with self._ending.waking(remote.close):
+            self._stop.check()
+            try:
+                yield
+            except RpdError:
+                self._stop.check()
+                raise
+            self._stop.check()
+
     def _connect_once_up(self, deadline: float) -> tuple[PodInfo, Remote]:
         """Connect where the pod listens, looking again where that is: a restarted container comes back elsewhere."""
+        boot = Boot(self.request, self._machine_lines)
+        refused_since: float | None = None
         while True:
             with self._view.waiting():
-                pod = self._wait_for_ssh(deadline)
+                pod = self._wait_for_ssh(deadline, boot)
             assert pod.ssh is not None
-            left = max(1.0, deadline - time.monotonic())
+            began = time.monotonic()
+            left = max(1.0, deadline - began)
             try:
                 remote = self._connect(
-                    pod.ssh, pod_id=pod.id, timeout=min(left, LOOK_AGAIN_SECONDS), is_alive=self.is_alive
+                    pod.ssh,
+                    pod_id=pod.id,
+                    timeout=min(left, LOOK_AGAIN_SECONDS),
+                    is_alive=self.is_alive,
+                    interrupt=self._ending,
                 )
             except PodNotReady as error:
+                is_refused = isinstance(error, KeyRefused)
+                refused_since = (refused_since or began) if is_refused else None
+                if refused_since is not None and time.monotonic() - refused_since >= REFUSED_SECONDS:
+                    raise KeyRefused(f"{error}. {_WHOSE_KEY}") from error
                 if left > LOOK_AGAIN_SECONDS:
                     continue
                 waited = format_duration(self._ready_seconds)
                 raise PodNotReady(f"pod {pod.id} was not ready after {waited}: {error}") from error
             return pod, remote
 
-    def _wait_for_ssh(self, deadline: float) -> PodInfo:
+    def _wait_for_ssh(self, deadline: float, boot: Boot) -> PodInfo:
         """Poll until the pod has a public SSH port. RUNNING alone says nothing: it is RunPod's wish, not a fact."""
         assert self.pod is not None
         pause = FIRST_POLL
@@ -341,9 +426,12 @@ class Lease:
                     raise PodLost(
                         f"pod {pod.id} ended while it booted: {pod.last_status_change or pod.status}"
                     )
+                self._images.check(self.request)  # another pod of the run may have told meanwhile
+                boot.see(pod)
                 if pod.ssh is not None:
                     return pod
             if time.monotonic() >= deadline:
+                boot.look(self.pod)
                 raise PodNotReady(
                     f"pod {self.pod.id} was not ready after {format_duration(self._ready_seconds)}: "
                     f"{self._why_not_ready()}"
@@ -355,8 +443,9 @@ class Lease:
         """Return the pod, None where RunPod could not be asked just now. Raises PodLost if it is gone."""
         assert self.pod is not None
         try:
-            pod = self._view.look(self.pod.id)
-        except TransientError:
+            pod_id = self.pod.id
+            pod = self._ask(lambda: self._view.look(pod_id), seconds=ASK_SECONDS)
+        except (TransientError, Overdue):
             return None
         if pod is None:
             self._stop.check()  # a second Ctrl-C released it
@@ -374,14 +463,20 @@ class Lease:
 
     def _machine_log(self) -> str:
         """Return what the machine says of the pod, as part of a sentence; empty where nobody can tell."""
+        lines = self._machine_lines()[-_LOG_LINES:]
+        return f" RunPod says: {' | '.join(lines)}" if lines else ""
+
+    def _machine_lines(self) -> Sequence[str]:
+        """Return the last lines of what the machine says of the pod; none where nobody can tell."""
         read = getattr(self._provider, "logs", None)
         if read is None or self.pod is None:
-            return ""
+            return ()
+        pod_id = self.pod.id
         try:
-            lines = read(self.pod.id, tail=_LOG_LINES)
-        except ProviderError:
-            return ""
-        return f" RunPod says: {' | '.join(lines)}" if lines else ""
+            lines: Sequence[str] = self._ask(lambda: read(pod_id, tail=LOG_LINES), seconds=LOG_SECONDS)
+        except (ProviderError, Overdue):
+            return ()
+        return lines
 
     def _check_gpus(self, pod: PodInfo) -> None:
         wanted = self.request.gpu.count if self.request.gpu else 0
@@ -528,6 +623,7 @@ class Lease:
 
     def _finish(self, final_state: str, *, pod_id: str, how: Release = Release.DELETE) -> None:
         self._ended = time.monotonic()
+        self._forget_stop()
         self.final_state = final_state
         event = "kept" if final_state == "running" else "released"
         self._record(

@@ -8,6 +8,7 @@ from types import TracebackType
 
 from rpd.errors import Cause, RpdError
 from rpd.stop import Stop, StopLevel
+from rpd.threads import Repeater
 from rpd.values.duration import format_duration
 from rpd.values.pod import Account
 from rpd.values.report import NodeReport
@@ -35,24 +36,20 @@ class BalanceWatch:
         self._seconds = seconds
         self._told = False
         self._asking = threading.Lock()
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name="rpd-balance", daemon=True)
+        self._watch = Repeater(self.look, seconds=seconds, name="rpd-balance", failed=self._tell_failed)
 
     def __enter__(self) -> BalanceWatch:
         if self._seconds > 0:
-            self._thread.start()
+            self._watch.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._over.set()
-        if self._seconds > 0:
-            self._thread.join(_LEAVE_SECONDS)  # a call that hangs must not hold the run up
+        self._watch.stop(wait=_LEAVE_SECONDS)  # a call that hangs must not hold the run up
 
-    def _watch(self) -> None:
-        while not self._over.wait(self._seconds) and self.look():
-            pass
+    def _tell_failed(self, error: Exception) -> None:
+        self._notice(f"the balance could not be read ({type(error).__name__}: {error}); asking again")
 
     def rpd_node_report(self, report: NodeReport) -> None:
         """Look before another node rents a pod."""
@@ -70,7 +67,7 @@ class BalanceWatch:
         except RpdError:
             return True
         balance, spend = account.balance_usd, account.spend_usd_per_hr
-        if balance is None or self._over.is_set():
+        if balance is None or self._watch.is_ending:
             return False
         if balance <= 0:
             self._stop.request(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -35,7 +35,7 @@ from rpd.pipeline.resume import Resumed
 from rpd.pipeline.secrets import read_secrets
 from rpd.pipeline.signals import handled
 from rpd.pipeline.staging import check_staging
-from rpd.pipeline.stopping import tell_of_stopping
+from rpd.pipeline.stopping import Telling
 from rpd.pipeline.variables import check_variables, read_variables
 from rpd.plan import make_plan, uses_pod
 from rpd.project.source import Sources
@@ -234,12 +234,11 @@ def _execute(prepared: _Prepared) -> Ended:
         worst_case=lambda node: prepared.prices.worst_case(node) if uses_pod(node) else 0.0,
         done=prepared.done,
     )
-    tell_of_stopping(stop, manager)
     context.journal.write("run_started", sync=True, **writer.identity(), nodes=len(plan.nodes))
     if resumed is None:
         context.journal.write(journal.PLANNED, sync=True, ids=[node.id for node in plan.nodes])
     started = time.monotonic()
-    with _signals(config, manager, stop):
+    with Telling(stop, manager) as telling, _signals(config, stop, telling):
         far_end = _far_end_name(config, plan, prepared.far_end)
         if files is not None:
             prepared.far_end.leave_word(files.emulator)
@@ -278,7 +277,10 @@ def _execute(prepared: _Prepared) -> Ended:
             files.forget_keys()
         exit_code = _exit_code(summary, stop, prepared.gathered)
         keeper.record_exit_code(exit_code)
+        telling.settle()
         manager.hook.rpd_run_finished(config=config, summary=summary)
+    if exit_code is not ExitCode.POD_NOT_RELEASED:
+        manager.raise_defect()
     return Ended(exit_code=exit_code, gathered=prepared.gathered, summary=summary)
 
 
@@ -408,13 +410,8 @@ def _unchanged(text: str) -> str:
     return text
 
 
-@contextmanager
-def _signals(config: Config, manager: PluginManager, stop: Stop) -> Iterator[None]:
-    if config.dry_run:
-        yield
-        return
-    with handled(stop, lambda text: manager.hook.rpd_notice(text=text)):
-        yield
+def _signals(config: Config, stop: Stop, telling: Telling) -> AbstractContextManager[object]:
+    return nullcontext() if config.dry_run else handled(stop, telling.say)
 
 
 def _far_end_name(config: Config, plan: Plan, far_end: FarEnd) -> str:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import queue
 import signal
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from types import FrameType
-from typing import Any
 
 from rpd.stop import INTERRUPTED, Stop, StopLevel
+from rpd.threads import Worker
 
 FIRST = (
     "{name}: starting nothing new; running commands are ended, artifacts pulled, pods released. "
@@ -20,33 +19,48 @@ SECOND = "{name} again: releasing every pod now, unpulled."
 
 
 @contextmanager
-def handled(stop: Stop, notice: Callable[[str], Any]) -> Iterator[None]:
+def handled(stop: Stop, say: Callable[[str], object]) -> Iterator[None]:
     """While inside, the first signal ends the run in order and the second releases every pod at once.
 
-    The handler itself only queues the signal: it may interrupt code that holds any lock. Where SIGHUP is ignored it
-    stays so: under ``nohup`` a run is to outlive its terminal.
+    The handler itself only queues the signal: it may interrupt code that holds any lock. ``say`` must not wait for
+    those it tells: one who hangs would keep the next signal from being heard. Where SIGHUP is ignored it stays so:
+    under ``nohup`` a run is to outlive its terminal.
     """
     names = [name for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
     if "SIGHUP" in names and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
         names.remove("SIGHUP")
-    arrived: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+    worker = Worker("rpd-signals")
 
     def handler(number: int, _frame: FrameType | None) -> None:
-        arrived.put(signal.Signals(number).name)
-
-    def act() -> None:
-        while (name := arrived.get()) is not None:
-            first = stop.level < StopLevel.END
-            notice((FIRST if first else SECOND).format(name="Ctrl-C" if name == "SIGINT" else name))
-            stop.request(StopLevel.END if first else StopLevel.ABANDON, f"{INTERRUPTED}{name}")
+        worker.hand(partial(_heed, stop, say, signal.Signals(number).name))
 
     before = {name: signal.signal(getattr(signal, name), handler) for name in names}
-    actor = threading.Thread(target=act, name="rpd-signals", daemon=True)
-    actor.start()
     try:
         yield
     finally:
         for name, old in before.items():
             signal.signal(getattr(signal, name), old)
-        arrived.put(None)
-        actor.join()
+        worker.close()
+
+
+def _heed(stop: Stop, say: Callable[[str], object], name: str) -> None:
+    first = stop.level < StopLevel.END
+    stop.request(StopLevel.END if first else StopLevel.ABANDON, f"{INTERRUPTED}{name}")
+    say((FIRST if first else SECOND).format(name="Ctrl-C" if name == "SIGINT" else name))
+
+
+@contextmanager
+def ending_by_sigterm() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end what is done inside as Ctrl-C does, where nobody else handles them.
+
+    By themselves they end a process without a word, and without closing what it has opened.
+    """
+    names = [name for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    ours = [number for name in names if signal.getsignal(number := getattr(signal, name)) is signal.SIG_DFL]
+    for number in ours:
+        signal.signal(number, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        for number in ours:
+            signal.signal(number, signal.SIG_DFL)

@@ -2,21 +2,60 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
+from functools import partial
+from types import TracebackType
+
 from rpd.hooks import PluginManager
-from rpd.stop import Stop, StopLevel
+from rpd.stop import INTERRUPTED, Stop, StopLevel
+from rpd.threads import Worker
 
 _SENTENCES = {
     StopLevel.DRAIN: "starting nothing new; what runs may finish",
     StopLevel.END: "starting nothing new; running commands are ended, artifacts pulled, pods released",
 }
+_PATIENCE_SECONDS = 2.0
+"""How long the end of a run waits for an observer that hangs."""
 
 
-def tell_of_stopping(stop: Stop, manager: PluginManager) -> None:
-    """Call the hook ``rpd_stopping`` at every change of level from now on."""
+class Telling:
+    """Tells of stopping while it is entered, on a thread of its own.
 
-    def told(level: StopLevel) -> None:
-        manager.hook.rpd_stopping(how=level.name.lower(), reason=stop.reason)
-        if level in _SENTENCES and not stop.is_interrupted:
-            manager.hook.rpd_notice(text=f"{stop.reason}: {_SENTENCES[level]}")
+    An observer that hangs must not hold up what ends the run: nobody waits for the thread, except ``settle`` for a
+    moment.
+    """
 
-    stop.listen(told)
+    def __init__(self, stop: Stop, manager: PluginManager) -> None:
+        self._stop = stop
+        self._manager = manager
+        self._worker = Worker("rpd-telling")
+        self._forget: Callable[[], None] = lambda: None
+
+    def __enter__(self) -> Telling:
+        self._forget = self._stop.listen(self._heard)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._forget()
+        self._worker.close(wait=_PATIENCE_SECONDS)
+
+    def say(self, text: str) -> None:
+        """Have ``rpd_notice`` called with a sentence, after all that was told before."""
+        self._worker.hand(lambda: self._manager.hook.rpd_notice(text=text))
+
+    def settle(self) -> None:
+        """Return once all of it is told, or somebody has taken too long over it."""
+        told = threading.Event()
+        self._worker.hand(told.set)
+        told.wait(_PATIENCE_SECONDS)
+
+    def _heard(self, level: StopLevel) -> None:
+        self._worker.hand(partial(self._tell, level, self._stop.reason))
+
+    def _tell(self, level: StopLevel, reason: str) -> None:
+        self._manager.hook.rpd_stopping(how=level.name.lower(), reason=reason)
+        if level in _SENTENCES and INTERRUPTED not in reason:
+            self._manager.hook.rpd_notice(text=f"{reason}: {_SENTENCES[level]}")

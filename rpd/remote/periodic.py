@@ -9,6 +9,7 @@ from typing import Protocol
 
 from rpd.errors import RpdError
 from rpd.remote.protocol import Remote
+from rpd.threads import Repeater
 from rpd.values.step import Pulled
 
 
@@ -30,30 +31,26 @@ class PeriodicPull:
     ) -> None:
         self._fetch = fetch
         self._connect = connect
-        self._seconds = seconds
         self._tell = tell
-        self._has_told = False
-        self._ending = threading.Event()
         self._remote: Remote | None = None
         self._lock = threading.Lock()
         self.latest: Pulled | None = None
         """What the newest pull that came to its end brought."""
-        self._thread = threading.Thread(target=self._repeat, daemon=True, name="rpd-periodic-pull")
+        self._pulls = Repeater(
+            self._beside, seconds=seconds, name="rpd-periodic-pull", failed=self._tell_failed
+        )
 
     def start(self) -> None:
         """Begin; the first pull comes after ``seconds``."""
-        self._thread.start()
+        self._pulls.start()
 
-    def _repeat(self) -> None:
-        while not self._ending.wait(self._seconds):
-            try:
-                self._once(required=False)
-            except Exception as error:  # noqa: BLE001 - the job goes on, and the last pull tells of what stays wrong
-                if self._ending.is_set():
-                    return
-                if not self._has_told:
-                    self._has_told = True
-                    self._tell(f"{type(error).__name__}: {error}")
+    def _beside(self) -> None:
+        self._once(required=False)
+
+    def _tell_failed(self, error: Exception) -> None:
+        """Tell of a pull that failed: the job goes on, and the last pull tells of what stays wrong."""
+        if not self._pulls.is_ending:
+            self._tell(f"{type(error).__name__}: {error}")
 
     def _once(self, *, required: bool) -> None:
         if self._remote is None:
@@ -64,8 +61,7 @@ class PeriodicPull:
 
     def last(self, *, required: bool) -> Pulled | None:
         """Let a pull that is under way end, fetch once more, and close. Raises RemoteError."""
-        self._ending.set()
-        self._thread.join()
+        self._pulls.stop(wait=None)
         try:
             self._once(required=required)
         finally:
@@ -74,7 +70,7 @@ class PeriodicPull:
 
     def close(self) -> None:
         """End it, in the middle of a pull if need be; from any thread, and more than once."""
-        self._ending.set()
+        self._pulls.stop()
         with self._lock:
             remote = self._remote
         if remote is not None:

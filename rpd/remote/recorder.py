@@ -93,6 +93,7 @@ def connect(
     pod_id: str,  # noqa: ARG001
     timeout: float,  # noqa: ARG001
     is_alive: Callable[[], bool | None],  # noqa: ARG001
+    interrupt: Interrupt | None = None,  # noqa: ARG001
 ) -> Remote:
     """Return the recorder; it keeps no state, so one serves all pods."""
     return _RECORDER

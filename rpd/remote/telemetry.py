@@ -18,6 +18,7 @@ from functools import partial
 
 from rpd.errors import RpdError
 from rpd.remote.protocol import Feed, Remote
+from rpd.threads import guarded
 from rpd.values.telemetry import DiskSample, GpuSample, Sample
 
 LONGEST_BEAT = 20.0
@@ -155,11 +156,14 @@ class Monitor:
         pause = min(_FIRST_WAIT, self._wait)
         while not self._closed.wait(pause):
             began = time.monotonic()
-            # Whoever works on the pod finds out what is the matter with it; here it is only tried again.
-            with contextlib.suppress(RpdError):
+            try:
                 self._feed = self._remote.feed(self._script)
                 self._listen(self._feed)
                 self._feed.close()
+            except RpdError:
+                pass  # whoever works on the pod finds out what is the matter with it; here it is only tried again
+            except Exception as error:  # noqa: BLE001 - without its heartbeat the pod would end itself
+                self._tell_failed(error)
             went_well = time.monotonic() - began > 2 * self._beat
             pause = min(_FIRST_WAIT, self._wait) if went_well else min(2 * pause, _LONGEST_PAUSE)
 
@@ -187,9 +191,12 @@ class Monitor:
         try:
             what()
         except Exception as error:  # noqa: BLE001 - a listener's mistake must not cost the pod its heartbeat
-            if self._failed is not None:
-                self._failed(error)
-                self._failed = None
+            self._tell_failed(error)
+
+    def _tell_failed(self, error: Exception) -> None:
+        failed, self._failed = self._failed, None
+        if failed is not None:
+            guarded(partial(failed, error))
 
 
 class Reader:

@@ -6,18 +6,24 @@ the registry asks for one.
 
 from __future__ import annotations
 
+import json
 import re
+import time
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from rpd.runpod.bounds import TooLong, whole
 from rpd.runpod.rest import USER_AGENT
+from rpd.threads import Overdue, bounded
 
 if TYPE_CHECKING:
     import httpx
 
 _DOCKER_HUB = "registry-1.docker.io"
 _SECONDS = 10.0
+_TOTAL_SECONDS = 30.0
+_MOST_TOKEN_BYTES = 1 << 20
 _MANIFESTS = ", ".join(
     (
         "application/vnd.oci.image.index.v1+json",
@@ -82,9 +88,16 @@ WHAT_TO_DO = {
 
 def look_up(image: str) -> tuple[Found, str]:
     """Return what the registry says of ``image``, and in a few words why; never raises for what the network does."""
+    name = ImageName.parse(image)
+    try:
+        return bounded(lambda: _look_up(name), seconds=_TOTAL_SECONDS)
+    except Overdue:
+        return Found.UNKNOWN, f"{name.registry} did not answer within {_TOTAL_SECONDS:g} s"
+
+
+def _look_up(name: ImageName) -> tuple[Found, str]:
     import httpx
 
-    name = ImageName.parse(image)
     try:
         with httpx.Client(
             timeout=_SECONDS, headers={"User-Agent": USER_AGENT}, follow_redirects=True
@@ -95,7 +108,7 @@ def look_up(image: str) -> tuple[Found, str]:
                 answer = client.head(
                     name.url, headers={"Accept": _MANIFESTS, "Authorization": f"Bearer {token}"}
                 )
-    except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError, RecursionError, TooLong, Overdue) as error:
         return Found.UNKNOWN, f"{name.registry} could not be asked ({type(error).__name__})"
     return _meaning(answer.status_code, name)
 
@@ -107,8 +120,9 @@ def _token(client: httpx.Client, challenge: str) -> str:
     if not challenge.startswith("Bearer") or not realm:
         return ""
     wanted.pop("error", None)
-    answer = client.get(realm, params=wanted)
-    body = answer.json() if answer.status_code == 200 else {}
+    with client.stream("GET", realm, params=wanted) as answer:
+        text = whole(answer.iter_bytes(), until=time.monotonic() + _SECONDS, most=_MOST_TOKEN_BYTES)
+    body = json.loads(text) if answer.status_code == 200 else {}
     return str(body.get("token") or body.get("access_token") or "") if isinstance(body, dict) else ""
 
 

@@ -13,16 +13,19 @@ import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from rpd import __version__
 from rpd.errors import ApiRetired, NoCapacity, PodNotFound, ProviderError, RequestRejected, TransientError
+from rpd.runpod import bounds
 from rpd.runpod.address import api_url, is_local
 from rpd.runpod.classify import Failure, Trouble, classify
 from rpd.runpod.mask import scrub
 from rpd.runpod.pace import LONGEST_HOLD, TokenBucket
 from rpd.runpod.reconcile import UnsureCreate
 from rpd.runpod.watch import seconds_to_wait
+from rpd.threads import Overdue, bounded
 
 # httpx logs every request; the SDK sets the root logger up so that it would reach the screen.
 logging.getLogger("httpx").setLevel(logging.WARNING)
@@ -106,29 +109,51 @@ class Rest:
             return answer["data"]
         raise TransientError("RunPod answered in another shape than expected")
 
-    def events(self, path: str, params: Mapping[str, str], *, count: int, seconds: float) -> tuple[Any, ...]:
-        """Return up to ``count`` events of a stream, fewer if it says nothing for ``seconds``."""
+    def events(
+        self, path: str, params: Mapping[str, str], *, count: int, quiet: float, seconds: float
+    ) -> tuple[Any, ...]:
+        """Return up to ``count`` events of a stream that does not end by itself.
+
+        Fewer once no event has come for ``quiet`` seconds, whatever else keeps the stream alive, or ``seconds`` are up.
+        """
         httpx_ = _httpx()
         found: list[Any] = []
         self._bucket.take()
-        timeout = httpx_.Timeout(_SECONDS, connect=_CONNECT_SECONDS, read=seconds)
-        deadline = time.monotonic() + _SECONDS
         try:
-            with self._opened().stream(
-                "GET", self._url(path), params=dict(params), timeout=timeout
-            ) as response:
-                if response.status_code >= 400:
-                    response.read()
-                    self._raise(response)
-                for event in _payloads(response.iter_lines()):
-                    found.append(event)
-                    if len(found) >= count or time.monotonic() > deadline:
-                        break
-        except httpx_.ReadTimeout:
+            bounded(
+                lambda: self._listen(path, params, found, count=count, quiet=quiet, seconds=seconds),
+                seconds=seconds,
+            )
+        except (Overdue, bounds.TooLong, httpx_.ReadTimeout):
             pass
         except (httpx_.HTTPError, httpx_.InvalidURL) as error:
             raise classify(_lost(error)) from None
-        return tuple(found)
+        return tuple(found)[:count]
+
+    def _listen(
+        self,
+        path: str,
+        params: Mapping[str, str],
+        found: list[Any],
+        *,
+        count: int,
+        quiet: float,
+        seconds: float,
+    ) -> None:
+        """Append the events of a stream to ``found`` as they come."""
+        timeout = _httpx().Timeout(seconds, connect=_CONNECT_SECONDS, read=quiet)
+        until = time.monotonic() + seconds
+        with self._opened().stream("GET", self._url(path), params=dict(params), timeout=timeout) as response:
+            if response.status_code >= 400:
+                self._raise(_answer(response, until))
+            heard = time.monotonic()
+            for lines in bounds.lines(response.iter_bytes()):
+                events = list(_payloads(lines))
+                found += events
+                now = time.monotonic()
+                heard = now if events else heard
+                if len(found) >= count or now > until or now - heard > quiet:
+                    return
 
     def close(self) -> None:
         """Close the connections."""
@@ -182,48 +207,74 @@ class Rest:
         """Send one request; return how it failed, or None and the JSON it was answered with."""
         httpx_ = _httpx()
         self._bucket.take()
+        until = time.monotonic() + bounds.TOTAL_SECONDS
         # ASCII, so that no text can fail to be encoded.
         content = None if body is None else json.dumps(body).encode("ascii")
         headers = {} if body is None else {"Content-Type": "application/json"}
-        try:
-            response = self._opened().request(
+
+        def exchange() -> _Answer:
+            with self._opened().stream(
                 method, self._url(path, root), params=dict(params or {}), content=content, headers=headers
-            )
+            ) as response:
+                return _answer(response, until)
+
+        try:
+            answer = bounded(exchange, seconds=bounds.TOTAL_SECONDS)
+        except Overdue:
+            text = f"no whole answer within {bounds.TOTAL_SECONDS:g} s"
+            return Failure(trouble=Trouble.LOST, text=text), None
+        except bounds.TooLong as error:
+            return Failure(trouble=Trouble.UNREADABLE, text=str(error)), None
         except (httpx_.HTTPError, httpx_.InvalidURL) as error:
             return _lost(error), None
-        return self._read(response, secrets)
+        return self._read(answer, secrets)
 
-    def _read(self, response: httpx.Response, secrets: Sequence[str] = ()) -> tuple[Failure | None, Any]:
-        self._heed(response)
-        status = response.status_code
+    def _read(self, answer: _Answer, secrets: Sequence[str] = ()) -> tuple[Failure | None, Any]:
+        self._heed(answer)
+        status = answer.status
         if status == 204:
             return None, None
         try:
-            body = response.json()
-        except ValueError:
+            body = json.loads(answer.body)
+        except (ValueError, RecursionError):
             return Failure(trouble=Trouble.UNREADABLE, status=status), None
         if status < 300:
             return None, body
         text = _words(body)
         trouble = Trouble.REFUSED if text else Trouble.UNREADABLE
-        wait = seconds_to_wait(response.headers.get("Retry-After"))
+        wait = seconds_to_wait(answer.headers.get("Retry-After"))
         shown = scrub(text, (self._key, *secrets))
         return Failure(trouble=trouble, text=text, shown=shown, status=status, retry_after=wait), None
 
-    def _raise(self, response: httpx.Response) -> NoReturn:
-        failure, _ = self._read(response)
-        raise _named(failure or Failure(trouble=Trouble.UNREADABLE, status=response.status_code))
+    def _raise(self, answer: _Answer) -> NoReturn:
+        failure, _ = self._read(answer)
+        raise _named(failure or Failure(trouble=Trouble.UNREADABLE, status=answer.status))
 
-    def _heed(self, response: httpx.Response) -> None:
+    def _heed(self, answer: _Answer) -> None:
         """Hold all calls where RunPod asks for it, or where a short window has none left."""
-        if response.status_code == 429:
-            wait = seconds_to_wait(response.headers.get("Retry-After"))
+        if answer.status == 429:
+            wait = seconds_to_wait(answer.headers.get("Retry-After"))
             if wait:
                 self._bucket.hold(wait)
             return
-        spent = [int(t) for r, t in _WINDOW.findall(response.headers.get("RateLimit", "")) if int(r) == 0]
+        spent = [int(t) for r, t in _WINDOW.findall(answer.headers.get("RateLimit", "")) if int(r) == 0]
         if spent and max(spent) <= LONGEST_HOLD:
             self._bucket.hold(max(spent))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Answer:
+    """What RunPod answered, whole."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+def _answer(response: httpx.Response, until: float) -> _Answer:
+    """Read an answer to its end. Raises Overdue, TooLong."""
+    body = bounds.whole(response.iter_bytes(), until=until, most=bounds.MOST_BYTES)
+    return _Answer(status=response.status_code, headers=response.headers, body=body)
 
 
 def _httpx() -> Any:
@@ -270,12 +321,12 @@ def _words(body: Any) -> str:
     return "; ".join(str(text) for text in texts if text)
 
 
-def _payloads(lines: Iterator[str]) -> Iterator[Any]:
+def _payloads(lines: Sequence[str]) -> Iterator[Any]:
     """Yield the JSON payloads of server-sent events; each has one ``data`` line."""
     for line in lines:
         name, _, value = line.partition(":")
         if name == "data":
             try:
                 yield json.loads(value)
-            except ValueError:
+            except (ValueError, RecursionError):
                 continue

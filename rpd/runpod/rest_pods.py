@@ -16,7 +16,8 @@ from rpd.values.pod import Cloud, PodInfo, PodSpec, PodStatus, SshEndpoint
 LEAST_VOLUME_GB = 10
 """The smallest volume of a pod that REST v2 takes."""
 
-_LOG_SILENCE_SECONDS = 2.0
+_LOG_QUIET_SECONDS = 2.0
+_LOG_SECONDS = 8.0
 """How long a stream of log lines may say nothing until what it said is taken for all there is."""
 
 _STATUSES = {
@@ -133,7 +134,9 @@ def read_logs(rest: Rest, pod_id: str, tail: int) -> tuple[str, ...]:
     if tail < 1:
         return ()
     params = {"source": "system", "tail": str(tail)}
-    events = rest.events(f"{path_of(pod_id)}/logs", params, count=tail, seconds=_LOG_SILENCE_SECONDS)
+    events = rest.events(
+        f"{path_of(pod_id)}/logs", params, count=tail, quiet=_LOG_QUIET_SECONDS, seconds=_LOG_SECONDS
+    )
     return tuple(str(event["line"]) for event in events if isinstance(event, dict) and event.get("line"))
 
 

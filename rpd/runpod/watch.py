@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import email.utils
+import io
 import json
 import threading
 import time
@@ -12,8 +13,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rpd.runpod.address import api_url, is_local
+from rpd.runpod.bounds import MOST_BYTES, TOTAL_SECONDS, TooLong, whole
 from rpd.runpod.classify import Trouble
 from rpd.runpod.pace import TokenBucket
+from rpd.threads import Overdue, bounded
+
+_CHUNK = 1 << 16
 
 _WAYS_TO_LOSE = (
     ("NameResolutionError", Trouble.UNSENT, "its host name cannot be resolved"),
@@ -84,7 +89,7 @@ class Watched:
         exchange = Exchange(mutation=_is_mutation(keywords.get("data", "")), trouble=Trouble.LOST)
         recording.exchanges.append(exchange)
         try:
-            response = self._requests.post(url, **keywords)
+            response = self._post_within(url, keywords)
         except self._requests.exceptions.RequestException as error:
             exchange.trouble, exchange.text = how_it_was_lost(error)
             raise
@@ -92,6 +97,29 @@ class Watched:
         if exchange.status == 429 and exchange.retry_after:
             recording.bucket.hold(exchange.retry_after)
         return response
+
+    def _post_within(self, url: str, keywords: dict[str, Any]) -> Any:
+        """Return the whole answer to a call. Raises a RequestException where it takes too long, or is too long."""
+        until = time.monotonic() + TOTAL_SECONDS
+
+        def exchange() -> Any:
+            with self._requests.post(url, **keywords, stream=True) as response:
+                return self._whole(response, until)
+
+        try:
+            return bounded(exchange, seconds=TOTAL_SECONDS)
+        except Overdue as error:
+            raise self._requests.exceptions.ReadTimeout(str(error)) from error
+        except TooLong as error:
+            raise self._requests.exceptions.ContentDecodingError(str(error)) from error
+
+    def _whole(self, response: Any, until: float) -> Any:
+        """Return a copy of ``response`` that has been read to its end, which requests itself would not bound."""
+        copy = self._requests.models.Response()
+        copy.raw = io.BytesIO(whole(response.iter_content(_CHUNK), until=until, most=MOST_BYTES))
+        copy.status_code, copy.reason, copy.url = response.status_code, response.reason, response.url
+        copy.headers, copy.encoding = response.headers, response.encoding
+        return copy
 
 
 def _route() -> dict[str, Any]:
@@ -127,7 +155,7 @@ def _note_answer(exchange: Exchange, response: Any) -> None:
     exchange.retry_after = seconds_to_wait(response.headers.get("Retry-After"))
     try:
         body = response.json()
-    except ValueError:
+    except (ValueError, RecursionError):
         exchange.trouble = Trouble.UNREADABLE
         return
     errors = body.get("errors") if isinstance(body, dict) else None

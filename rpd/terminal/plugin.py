@@ -34,8 +34,8 @@ from rpd.terminal.ink import (
 )
 from rpd.terminal.output import OutputLines
 from rpd.terminal.progress import Progress
-from rpd.terminal.pulse import Pulse
 from rpd.terminal.screen import Screen
+from rpd.threads import Repeater
 from rpd.values.dryrun import DryRunNode, Outlook
 from rpd.values.duration import format_duration
 from rpd.values.node import Node
@@ -123,7 +123,7 @@ class Terminal:
         self._outlooks: dict[str, Outlook] = {}
         """By node: whether a live dry run found its pod in stock."""
         self._stopping = ""
-        self._pulse = Pulse(pulse_seconds, self._tell_progress)
+        self._pulse = Repeater(self._tell_progress, seconds=pulse_seconds, name="rpd-pulse")
         atexit.register(self.close)
 
     def close(self) -> None:

@@ -392,12 +392,10 @@ def test_autoload_can_be_switched_off(project: Project) -> None:
     assert "fixture 'site' not found" in result.err
 
 
-@pytest.mark.parametrize(
-    "hook", ["rpd_configure", "rpd_modify_nodes", "rpd_run_started", "rpd_node_report", "rpd_run_finished"]
-)
+@pytest.mark.parametrize("hook", ["rpd_configure", "rpd_modify_nodes", "rpd_select_nodes", "rpd_modify_plan"])
 @pytest.mark.parametrize("place", ["plugin", "conftest"])
 def test_a_hook_that_raises_is_not_called_a_defect_of_rpd(project: Project, hook: str, place: str) -> None:
-    """An error in a user's hook ends the run with exit 3, its place and its words, without frames of rpd."""
+    """An error in a user's hook that decides ends the run with exit 3, its place and words, without frames of rpd."""
     text = f"def {hook}():\n    raise KeyError('mine to mend')\n"
     project.write({"deploy_a.py": ONE})
     if place == "conftest":

@@ -31,6 +31,8 @@ class Machine:
         self.path = os.environ["PATH"]
         self.before_command = ""
         self.commands: list[str] = []
+        self.logins = 0
+        """How many connections there have been."""
         self.port = 0
         self._public_line = public_line
         self._host_key = asyncssh.generate_private_key("ssh-ed25519")
@@ -46,6 +48,11 @@ class Machine:
     def endpoint(self) -> SshEndpoint:
         """Where it listens."""
         return SshEndpoint(host="127.0.0.1", port=self.port, user="root")
+
+    @property
+    def open_connections(self) -> int:
+        """How many connections there are now."""
+        return len(self._connections)
 
     def start(self, *, new_host_key: bool = False) -> None:
         """Listen (on the same port as before)."""
@@ -78,6 +85,7 @@ class Machine:
         class Server(asyncssh.SSHServer):
             def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
                 machine._connections.add(conn)
+                machine.logins += 1
                 self._conn = conn
 
             def connection_lost(self, exc: Exception | None) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from rpd.errors import ConnectionLost, Interrupted, PodLost, PodNotReady
+from rpd.errors import ConnectionLost, Interrupted, KeyRefused, PodLost, PodNotReady
 from rpd.remote.keys import RunKeys, make_keypair
 from rpd.remote.protocol import Command
 from rpd.remote.shell import DeadlinePassed, Disconnected, Interrupt, Program
@@ -48,8 +48,51 @@ def test_a_port_that_says_nothing_does_not_hold_the_driver(connecting: Connect) 
 def test_a_key_that_is_not_accepted_yet_is_a_pod_not_ready(connecting: Connect, tmp_path: Path) -> None:
     """sshd may be up before the keys are: that is tried again, and told in the end."""
     other = make_keypair(tmp_path / "other")
-    with pytest.raises(PodNotReady, match="does not accept the run's key"):
+    with pytest.raises(KeyRefused, match="authentication failed: the pod does not accept the run's key"):
         connecting(private_key=other.private_key, timeout=0.3)
+
+
+def test_a_refused_key_leaves_nothing_open(connecting: Connect, machine: Machine, tmp_path: Path) -> None:
+    """Each try closes its connection and ends its thread: sshd would soon let nobody in."""
+    other = make_keypair(tmp_path / "other")
+    threads = threading.active_count()
+    with pytest.raises(KeyRefused):
+        connecting(private_key=other.private_key, timeout=2.5)
+    assert machine.logins > 2
+    wait_until(lambda: machine.open_connections == 0, what="the end of all connections")
+    wait_until(lambda: threading.active_count() <= threads, what="the end of all threads")
+
+
+@pytest.mark.parametrize("is_asked_before", [True, False])
+def test_an_interrupt_ends_an_attempt(connecting: Connect, *, is_asked_before: bool) -> None:
+    """Whatever it waits for: here a banner that never comes. One that came first lets nothing begin."""
+    accepted: list[socket.socket] = []
+    with contextlib.ExitStack() as stack:
+        mute = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        endpoint = SshEndpoint(host="127.0.0.1", port=mute.getsockname()[1])
+        interrupt = Interrupt()
+        if is_asked_before:
+            interrupt.request()
+        else:
+            stack.callback(lambda: accepted[0].close())
+            threading.Thread(
+                target=lambda: (accepted.append(mute.accept()[0]), interrupt.request()), daemon=True
+            ).start()
+        with pytest.raises(Interrupted):
+            connecting(endpoint=endpoint, timeout=600.0, interrupt=interrupt)
+
+
+def test_a_lost_connection_is_not_mended_for_long_while_a_run_ends(
+    connecting: Connect, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An interrupt that comes after the connection leaves a moment for mending it, not the five minutes of a job."""
+    monkeypatch.setattr("rpd.remote.ssh.shell._ENDING_SECONDS", 0.2)
+    interrupt = Interrupt()
+    remote = connecting(interrupt=interrupt, give_up=3600.0)
+    machine.stop()
+    threading.Timer(0.2, interrupt.request).start()
+    with pytest.raises(ConnectionLost):
+        remote.script("echo x", timeout=DEADLINE)
 
 
 def test_a_pod_that_died_while_booting_is_lost(connecting: Connect, machine: Machine) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 from collections.abc import Callable, Iterator
@@ -183,3 +184,43 @@ def pod_row(pod_id: str = "p1", name: str = "rpd-run-node-1", **changes: Any) ->
         },
         **changes,
     }
+
+
+class Dribble:
+    """A server that sends the same bytes again and again and never comes to an end."""
+
+    def __init__(self, piece: bytes) -> None:
+        self._ending = threading.Event()
+        dribble = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self.send_response(200)
+                self.end_headers()
+                with contextlib.suppress(OSError):
+                    while not dribble._ending.wait(0.01):
+                        self.wfile.write(piece)
+
+            do_POST = do_GET
+
+            def log_message(self, *_: Any) -> None: ...
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def close(self) -> None:
+        self._ending.set()
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@contextlib.contextmanager
+def dribbling(piece: bytes, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    made = Dribble(piece)
+    monkeypatch.setenv("RUNPOD_API_BASE_URL", made.url)
+    try:
+        yield made.url
+    finally:
+        made.close()

@@ -25,6 +25,7 @@ from rpd.errors import (
 from rpd.runpod.pace import TokenBucket
 from rpd.runpod.reconcile import UnsureCreate
 from rpd.runpod.rest import USER_AGENT, Conflict, NotThere, Rest
+from tests.runpod.conftest import dribbling
 
 KEY = "rpa_TESTKEY0123456789"
 JSON = "application/problem+json"
@@ -243,7 +244,36 @@ def test_events_end_where_there_are_enough(server: Server, rest: Rest) -> None:
         200,
         b'id: 1\ndata: {"line": "a"}\n\n: ping\n\ndata: {broken\n\ndata: {"line": "b"}\n\ndata: {"c": 1}\n\n',
     )
-    assert rest.events("/pods/x/logs", {}, count=2, seconds=1) == ({"line": "a"}, {"line": "b"})
+    assert rest.events("/pods/x/logs", {}, count=2, quiet=1, seconds=5) == ({"line": "a"}, {"line": "b"})
     server.says(404, problem(404, "no such pod"))
     with pytest.raises(NotThere):
-        rest.events("/pods/x/logs", {}, count=2, seconds=1)
+        rest.events("/pods/x/logs", {}, count=2, quiet=1, seconds=5)
+
+
+@pytest.mark.parametrize("piece", [b": keep-alive\n\n", b"x", b'data: {"line": "a"}\n\n'])
+def test_a_stream_that_is_kept_alive_ends(piece: bytes, monkeypatch: pytest.MonkeyPatch, rest: Rest) -> None:
+    """Comments, half a line and lines without end are no reason to go on listening."""
+    with dribbling(piece, monkeypatch):
+        found = rest.events("/pods/x/logs", {}, count=1 << 30, quiet=0.3, seconds=0.6)
+    assert set(map(str, found)) <= {"{'line': 'a'}"}
+
+
+def test_an_answer_that_dribbles_has_a_deadline(monkeypatch: pytest.MonkeyPatch, rest: Rest) -> None:
+    """Each byte comes in time, the whole never does: that is an answer that was lost."""
+    monkeypatch.setattr("rpd.runpod.bounds.TOTAL_SECONDS", 0.3)
+    with dribbling(b" ", monkeypatch), pytest.raises(TransientError, match="no whole answer"):
+        rest.get("/pods")
+
+
+def test_an_answer_without_end_has_a_size(monkeypatch: pytest.MonkeyPatch, rest: Rest) -> None:
+    """More than RunPod has reason to say is not kept in memory."""
+    monkeypatch.setattr("rpd.runpod.bounds.MOST_BYTES", 1 << 20)
+    with dribbling(b" " * (1 << 19), monkeypatch), pytest.raises(TransientError):
+        rest.get("/pods")
+
+
+def test_nested_beyond_all_reason(server: Server, rest: Rest) -> None:
+    """An answer that Python cannot take apart is an answer nobody can read."""
+    server.says(200, b"[" * 200_000)
+    with pytest.raises(TransientError):
+        rest.get("/pods")

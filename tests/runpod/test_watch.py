@@ -9,7 +9,9 @@ import pytest
 import requests
 
 from rpd.runpod.classify import Trouble
-from rpd.runpod.watch import how_it_was_lost, seconds_to_wait
+from rpd.runpod.pace import TokenBucket
+from rpd.runpod.watch import Watched, how_it_was_lost, recorded, seconds_to_wait
+from tests.runpod.conftest import dribbling
 
 
 @pytest.fixture
@@ -28,6 +30,22 @@ def lost_at(url: str) -> tuple[Trouble, str]:
 def test_no_answer_in_time_is_lost(silent: int) -> None:
     """The request was sent, so a create may have gone through."""
     assert lost_at(f"http://127.0.0.1:{silent}/") == (Trouble.LOST, "no answer within 30 s")
+
+
+@pytest.mark.parametrize(
+    ("piece", "limit"), [(b" ", {"TOTAL_SECONDS": 0.3}), (b" " * (1 << 19), {"MOST_BYTES": 1 << 20})]
+)
+def test_an_answer_without_end_is_lost(
+    piece: bytes, limit: dict[str, float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each byte comes in time, the last one never: neither time nor memory is spent on it without a bound."""
+    for name, value in limit.items():
+        monkeypatch.setattr(f"rpd.runpod.watch.{name}", value)
+    with dribbling(piece, monkeypatch), recorded(TokenBucket()) as recording:
+        with pytest.raises(requests.RequestException):
+            Watched(requests).post("", data='{"query": "query { myself { id } }"}')
+        [exchange] = recording.exchanges
+    assert exchange.trouble is Trouble.LOST
 
 
 def test_nobody_there_is_unsent(silent: int) -> None:

@@ -250,14 +250,24 @@ def test_twice(rpd: RpdRun, project: Project, emulator: Launched) -> None:
     assert len(result.reports) == 2
 
 
-def test_while_collecting(rpd: RpdRun, project: Project) -> None:
-    """Ctrl-C before anything runs says so and leaves nothing behind."""
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_while_collecting(number: signal.Signals, rpd: RpdRun, project: Project) -> None:
+    """A signal before anything runs says so and leaves nothing behind."""
     folder = project(
-        {"deploy_a.py": "from pathlib import Path\nPath('begun').touch()\nimport time; time.sleep(600)\n"}
+        {
+            # In short naps: a signal that comes just before a sleep is heard when that is over.
+            "deploy_a.py": """
+            import time
+            from pathlib import Path
+            Path("begun").touch()
+            for _ in range(60_000):
+                time.sleep(0.01)
+            """
+        }
     )
     process = rpd.start(folder)
     wait_until((folder / "begun").exists, what="the collection")
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     result = process.finish(timeout=DEADLINE)
     assert result.exit_code == 2
     assert "interrupted" in result.err

@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import logging
 import socket
+import time
 from pathlib import Path
 from typing import Any
 
 import fabric
 import paramiko
 
+from rpd.remote.shell import Interrupt
 from rpd.remote.ssh.failures import close_quietly
 from rpd.values.pod import SshEndpoint
 
@@ -29,9 +31,62 @@ logging.getLogger(_LOG_CHANNEL).propagate = False
 
 
 def open_connection(
-    endpoint: SshEndpoint, private_key: Path, pin: paramiko.MissingHostKeyPolicy, *, seconds: float
+    endpoint: SshEndpoint,
+    private_key: Path,
+    pin: paramiko.MissingHostKeyPolicy,
+    *,
+    seconds: float,
+    interrupt: Interrupt,
 ) -> Any:
-    """Return a connection that is up. Raises FAILURES, and what ``pin`` raises of the host key."""
+    """Return a connection that is up. Raises FAILURES, and what ``pin`` raises of the host key.
+
+    An ``interrupt`` ends the attempt wherever it stands.
+    """
+    deadline = time.monotonic() + seconds
+    *addresses, last = socket.getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_STREAM)
+    for address in addresses:
+        with contextlib.suppress(OSError):
+            return _opened_at(address, endpoint, private_key, pin, deadline=deadline, interrupt=interrupt)
+    return _opened_at(last, endpoint, private_key, pin, deadline=deadline, interrupt=interrupt)
+
+
+def _opened_at(
+    address: Any,
+    endpoint: SshEndpoint,
+    private_key: Path,
+    pin: paramiko.MissingHostKeyPolicy,
+    *,
+    deadline: float,
+    interrupt: Interrupt,
+) -> Any:
+    sock = socket.socket(*address[:3])
+    try:
+        with interrupt.waking(lambda: _shut(sock)):
+            if interrupt.requested:
+                raise ConnectionAbortedError("interrupted")
+            seconds = max(1.0, deadline - time.monotonic())
+            sock.settimeout(seconds)
+            sock.connect(address[4])
+            return _opened(endpoint, private_key, pin, sock=sock, seconds=seconds)
+    except BaseException:
+        sock.close()
+        raise
+
+
+def _shut(sock: socket.socket) -> None:
+    """Wake whoever waits at ``sock``: closing it would not."""
+    with contextlib.suppress(OSError):
+        sock.shutdown(socket.SHUT_RDWR)
+
+
+def _opened(
+    endpoint: SshEndpoint,
+    private_key: Path,
+    pin: paramiko.MissingHostKeyPolicy,
+    *,
+    sock: socket.socket,
+    seconds: float,
+) -> Any:
     connection = fabric.Connection(
         endpoint.host,
         user=endpoint.user,
@@ -48,6 +103,7 @@ def open_connection(
             "auth_timeout": seconds,
             "channel_timeout": seconds,
             "transport_factory": _FastTransport,
+            "sock": sock,
         },
     )
     connection.client.set_missing_host_key_policy(pin)
@@ -56,7 +112,8 @@ def open_connection(
         connection.open()
         connection.transport.set_keepalive(_KEEPALIVE_SECONDS)
     except BaseException:
-        close_quietly(connection)
+        # Where the key is refused, fabric has no transport to close yet; paramiko has, and a thread with it.
+        close_quietly(connection.client)
         raise
     return connection
 

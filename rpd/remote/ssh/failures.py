@@ -13,15 +13,13 @@ FAILURES = (OSError, EOFError, paramiko.SSHException)
 
 def reason(error: BaseException) -> str:
     """Return a foreign error in words for a person."""
-    if isinstance(error, paramiko.ssh_exception.NoValidConnectionsError):
-        return "; ".join(sorted({str(inner.strerror or inner) for inner in error.errors.values()}))
     if isinstance(error, paramiko.AuthenticationException):
-        return f"the pod does not accept the run's key (yet): {error}"
+        return f"authentication failed: the pod does not accept the run's key ({str(error).rstrip('.')})"
     if isinstance(error, TimeoutError):
         return "no answer in time"
     if isinstance(error, EOFError):
         return "the far end closed the connection"
-    return str(error) or type(error).__name__
+    return (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
 
 
 def close_quietly(closable: Any) -> None:

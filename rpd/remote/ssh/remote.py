@@ -40,8 +40,9 @@ def connect(
     Tries again for ``timeout`` seconds: sshd comes up, and gets its keys, well after RunPod says RUNNING. The host key
     is pinned at first sight in ``known_hosts`` under ``pod_id`` (an address is soon another pod's). ``is_alive`` asks
     RunPod about the pod: True, False (gone) or None (it does not say); it is also asked whenever the connection is
-    lost, which is mended for up to ``give_up`` seconds. Raises PodNotReady (with the last reason), PodLost,
-    ConnectionLost (another host key), Interrupted.
+    lost, which is mended for up to ``give_up`` seconds. ``interrupt`` is requested when the run has to end: it ends the
+    connecting at once, and leaves half a minute for mending. Raises PodNotReady (with the last reason), KeyRefused,
+    PodLost, ConnectionLost (another host key), Interrupted.
     """
     shell = SshShell(
         endpoint,
@@ -50,9 +51,10 @@ def connect(
         pod_id=pod_id,
         is_alive=is_alive,
         give_up=give_up,
+        interrupt=interrupt,
     )
     try:
-        shell.await_ready(timeout, interrupt or Interrupt())
+        shell.await_ready(timeout)
     except BaseException:
         shell.close()
         raise

@@ -13,7 +13,7 @@ from typing import Any
 
 import paramiko
 
-from rpd.errors import ConnectionLost, PodLost, PodNotReady, RpdError
+from rpd.errors import ConnectionLost, KeyRefused, PodLost, PodNotReady, RpdError
 from rpd.remote.protocol import Feed
 from rpd.remote.shell import DeadlinePassed, Disconnected, Ended, Interrupt, Program, Stream
 from rpd.remote.ssh.connection import open_connection, transport_of
@@ -29,11 +29,15 @@ GIVE_UP_SECONDS = 300.0
 
 _ATTEMPT_SECONDS = 10.0
 _LAST_TRY_SECONDS = 5.0
+_ENDING_SECONDS = 30.0
 _ALIVE_EVERY_SECONDS = 10.0
 
 
 class SshShell:
-    """The ``Shell`` over one fabric connection at a time; ``reconnect`` replaces a broken one."""
+    """The ``Shell`` over one fabric connection at a time; ``reconnect`` replaces a broken one.
+
+    ``interrupt`` cuts the first connecting short, and leaves a moment for mending a connection later.
+    """
 
     def __init__(
         self,
@@ -44,6 +48,7 @@ class SshShell:
         pod_id: str,
         is_alive: Callable[[], bool | None],
         give_up: float = GIVE_UP_SECONDS,
+        interrupt: Interrupt | None = None,
     ) -> None:
         self._endpoint = endpoint
         self._private_key = private_key
@@ -51,8 +56,12 @@ class SshShell:
         self._pod_id = pod_id
         self._is_alive = is_alive
         self._give_up = give_up
+        self._ending = interrupt or Interrupt()
+        """Requested when the run has to end: a connection that is lost then is not waited for much longer."""
         self._connection: Any = None
-        self._closed = threading.Event()
+        self._closing = Interrupt()
+        self._is_refused = False
+        """Whether the last try to connect met an sshd that does not accept the key."""
         self._mending = threading.Lock()
         self._forwards: list[Forward] = []
 
@@ -112,7 +121,7 @@ class SshShell:
 
     def check_open(self) -> None:
         """Raise ConnectionLost if ``close`` was called."""
-        if self._closed.is_set():
+        if self._closing.requested:
             raise ConnectionLost(f"pod {self._pod_id}: the connection was closed")
 
     def answers(self) -> bool:
@@ -123,14 +132,22 @@ class SshShell:
             return False
         return True
 
-    def await_ready(self, timeout: float, interrupt: Interrupt) -> None:
-        """Connect for the first time. Raises PodNotReady, PodLost, HostKeyChanged, Interrupted."""
-        last = self._try_until(time.monotonic() + timeout, interrupt, longest_pause=1.0, last_try=0.0)
+    def await_ready(self, timeout: float) -> None:
+        """Connect for the first time. Raises PodNotReady, KeyRefused, PodLost, HostKeyChanged, Interrupted."""
+        what = f"waiting for SSH on pod {self._pod_id}"
+        # Nothing of value is there yet: an interrupt closes the shell, in whatever it waits for.
+        with self._ending.waking(self.close):
+            self._ending.check(what)
+            try:
+                last = self._try_until(time.monotonic() + timeout, self._ending, longest_pause=1.0)
+            except ConnectionLost:
+                self._ending.check(what)
+                raise
+        self._ending.check(what)
         if last is None:
             return
-        if interrupt.requested:
-            interrupt.check(f"waiting for SSH on pod {self._pod_id}")
-        raise PodNotReady(
+        kind = KeyRefused if self._is_refused else PodNotReady
+        raise kind(
             f"pod {self._pod_id}: no command could be run over SSH at {self._endpoint.host}:{self._endpoint.port} "
             f"within {timeout:g} s; last reason: {last}"
         )
@@ -141,9 +158,9 @@ class SshShell:
             if self.answers():
                 return
             deadline = time.monotonic() + self._give_up
-            last = self._try_until(
-                deadline, interrupt or Interrupt(), longest_pause=10.0, last_try=_LAST_TRY_SECONDS
-            )
+            # A command that is to end anyway is worth less than what is fetched while the run ends.
+            last_try = _LAST_TRY_SECONDS if interrupt is not None else _ENDING_SECONDS
+            last = self._try_until(deadline, interrupt or self._ending, longest_pause=10.0, last_try=last_try)
         if last is not None:
             raise ConnectionLost(
                 f"pod {self._pod_id}: SSH to {self._endpoint.host}:{self._endpoint.port} was lost and did not come "
@@ -160,7 +177,7 @@ class SshShell:
                 self._mending.release()
 
     def _try_until(
-        self, deadline: float, interrupt: Interrupt, *, longest_pause: float, last_try: float
+        self, deadline: float, interrupt: Interrupt, *, longest_pause: float, last_try: float = 0.0
     ) -> str | None:
         """Connect until it works (None) or ``deadline`` (monotonic) passes: the last reason.
 
@@ -181,16 +198,27 @@ class SshShell:
             left = deadline - time.monotonic()
             if left <= 0 or (interrupt.requested and last_try <= 0):
                 return failure
-            self._closed.wait(min(pause, left))
+            self._pause(min(pause, left), interrupt)
             pause = min(pause * 1.6, longest_pause)
+
+    def _pause(self, seconds: float, interrupt: Interrupt) -> None:
+        """Wait; ``close`` ends it, and an interrupt that comes meanwhile."""
+        woken = threading.Event()
+        with self._closing.waking(woken.set), interrupt.waking(woken.set):
+            if not self._closing.requested:
+                woken.wait(seconds)
 
     def _try_once(self, deadline: float) -> str | None:
         """Connect and run a first command; return why that failed."""
         seconds = max(1.0, min(_ATTEMPT_SECONDS, deadline - time.monotonic()))
         self._drop()
+        self._is_refused = False
         try:
-            self._connection = open_connection(self._endpoint, self._private_key, self._pin, seconds=seconds)
+            self._connection = open_connection(
+                self._endpoint, self._private_key, self._pin, seconds=seconds, interrupt=self._closing
+            )
         except FAILURES as error:
+            self._is_refused = isinstance(error, paramiko.AuthenticationException)
             return reason(error)
         try:
             ended = self.exec(Program("echo ready", timeout=seconds))
@@ -231,7 +259,7 @@ class SshShell:
 
     def close(self) -> None:
         """Close everything, for good; from any thread."""
-        self._closed.set()
+        self._closing.request()
         for forward in self._forwards:
             forward.close()
         self._drop()

@@ -1,0 +1,118 @@
+"""What a pod shows while it boots, and whether it can still come up: RunPod starts what cannot run again and again."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+from rpd.errors import ContainerRestarts, ProvisioningError, UnusableImage
+from rpd.values.pod import PodInfo, PodRequest
+
+MOST_RESTARTS = 3
+"""How often a container may end by itself before nobody waits for it any more."""
+LOG_LINES = 20
+FIRST_LOOK_SECONDS = 5.0
+"""When the log of the machine is read first; the pause doubles from look to look."""
+LONGEST_PAUSE = 60.0
+
+_NO_PULL = re.compile(
+    r"manifest unknown|manifest for \S+ not found|name unknown|no matching manifest|invalid reference format"
+    r"|pull access denied|repository does not exist|unauthorized|authentication required"
+    r"|requested access to the resource is denied|no such image|no basic auth credentials",
+    re.IGNORECASE,
+)
+"""What a registry says of an image that no waiting makes come. Its rate limits are not among it: they pass."""
+_STARTS = re.compile(r"^start container\b", re.IGNORECASE)
+
+ReadLog = Callable[[], Sequence[str]]
+"""Reads the last lines of what the machine says of the pod; empty where it says nothing."""
+
+
+class Boot:
+    """Watches one pod from its create, or its start, until it runs commands."""
+
+    def __init__(
+        self, request: PodRequest, read_log: ReadLog, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._request = request
+        self._read_log = read_log
+        self._clock = clock
+        self._pause = FIRST_LOOK_SECONDS
+        self._look_at = clock() + self._pause
+        self._uptime: int | None = None
+        self._restarts = 0
+
+    def see(self, pod: PodInfo) -> None:
+        """Take in the pod as it was read. Raises UnusableImage, ContainerRestarts where it cannot come up."""
+        if self._uptime is not None and (pod.uptime_seconds is None or pod.uptime_seconds < self._uptime):
+            self._restarts += 1
+        self._uptime = pod.uptime_seconds
+        if self._restarts >= MOST_RESTARTS:
+            raise self._restarting(pod, self._restarts, self._read_log())
+        if self._clock() >= self._look_at:
+            self.look(pod)
+            self._pause = min(2 * self._pause, LONGEST_PAUSE)
+            self._look_at = self._clock() + self._pause
+
+    def look(self, pod: PodInfo) -> None:
+        """Look at what the machine says of the pod. Raises UnusableImage, ContainerRestarts."""
+        lines = self._read_log()
+        starts = sum(1 for line in lines if _STARTS.search(line))
+        if starts > MOST_RESTARTS:
+            raise self._restarting(pod, starts - 1, lines)
+        refusal = next((line for line in reversed(lines) if _NO_PULL.search(line)), "")
+        if refusal and pod.uptime_seconds is None:
+            raise UnusableImage(
+                f"the image {self._request.image} cannot be pulled. RunPod says of pod {pod.id}: {refusal}. "
+                f"Check the name and the tag; a private image needs a template_id with its registry's credentials"
+            )
+
+    def _restarting(self, pod: PodInfo, restarts: int, lines: Sequence[str]) -> ContainerRestarts:
+        said = f" RunPod says: {' | '.join(lines[-2:])}." if lines else ""
+        return ContainerRestarts(
+            f"the container of pod {pod.id} ended by itself and was started again {restarts} times "
+            f"({self._request.image}).{said} Check docker_args and the image's start command: it has to keep running"
+        )
+
+
+class Images:
+    """Of which images no pod comes, as far as a run has seen; so that one is enough to know it. Thread-safe.
+
+    What may be the fault of a host counts against an image when it has happened on two pods and none came up.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._proved: set[object] = set()
+        self._suspected: set[object] = set()
+        self._condemned: dict[object, str] = {}
+
+    def check(self, request: PodRequest) -> None:
+        """Raise UnusableImage if no pod comes of what ``request`` asks for."""
+        why = self._condemned.get(_start_of(request))
+        if why is not None:
+            raise UnusableImage(why)
+
+    def prove(self, request: PodRequest) -> None:
+        """Note that a pod came of it."""
+        with self._lock:
+            self._proved.add(_start_of(request))
+
+    def note(self, request: PodRequest, error: ProvisioningError) -> ProvisioningError:
+        """Note why no pod came of it; return the error to end with, an UnusableImage where it is the image's doing."""
+        start = _start_of(request)
+        with self._lock:
+            if start in self._proved:
+                return error
+            if not isinstance(error, UnusableImage) and start not in self._suspected:
+                self._suspected.add(start)
+                return error
+            why = self._condemned.setdefault(start, str(error))
+        return error if isinstance(error, UnusableImage) else UnusableImage(why)
+
+
+def _start_of(request: PodRequest) -> object:
+    """Return what decides whether a container of ``request`` starts and stays, whatever machine it is on."""
+    return (request.image, request.template_id, request.docker_args, tuple(sorted(request.env.items())))

@@ -30,6 +30,8 @@ class Limit:
     seconds: float | None = None
     whose: Whose = Whose.COMMAND
     job_seconds: float = 0.0
+    cap: str = ""
+    """Which cap of the node it is, in words."""
 
     @contextmanager
     def telling(self, doing: str) -> Iterator[None]:
@@ -49,7 +51,7 @@ class Limit:
     def reached(self, where: str) -> BudgetExceeded | JobTimeout:
         if self.whose is Whose.JOB:
             return JobTimeout(f"the job reached its timeout of {format_duration(self.job_seconds)} {where}")
-        return BudgetExceeded(f"the node reached its cap {where}")
+        return BudgetExceeded(f"the node reached {self.cap} {where}")
 
 
 def limit_of(run: NodeRun, own: float | None) -> Limit:
@@ -77,7 +79,7 @@ def _strictest(run: NodeRun, own: float | None) -> Limit:
     if not limits:
         return Limit()
     seconds, whose = min(limits, key=lambda held: held[0])
-    return Limit(seconds=seconds, whose=whose, job_seconds=run.timeouts.job or 0.0)
+    return Limit(seconds=seconds, whose=whose, job_seconds=run.timeouts.job or 0.0, cap=run.cap)
 
 
 @contextmanager

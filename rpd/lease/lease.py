@@ -73,7 +73,8 @@ class Lease:
     """Rents one pod, and gives it back on every way out.
 
     ``acquire`` and ``release`` are called by one thread; ``release`` may be called again, and by another thread, at any
-    time. ``env`` is what the pod is created with besides the request's own environment.
+    time. ``env`` is what the pod is created with besides the request's own environment. ``admit`` passes on the offers
+    that may be paid for; it raises BudgetExceeded where there is none.
     """
 
     def __init__(
@@ -87,6 +88,7 @@ class Lease:
         record: Record,
         stop: Stop,
         bad_offers: Collection[Offer] = (),
+        admit: Callable[[Sequence[Offer]], Sequence[Offer]] = lambda offers: offers,
         ready_seconds: float,
         stock_seconds: float = 0.0,
         env: Mapping[str, str],
@@ -111,7 +113,13 @@ class Lease:
         self.is_wide = False
         """Whether it belongs to a fixture that outlives a node."""
         self.ends_at: float | None = None
-        """On the monotonic clock: when the pod ends itself at the latest; None before its watchdog is armed."""
+        """On the monotonic clock: when the pod ends itself without a driver; None before its watchdog is armed."""
+        self.grace = 0.0
+        """For how long after that it still bears with a driver that it hears."""
+        self.wanted_until: dict[object, float] = {}
+        """On the monotonic clock: until when each of those who use the pod now may need it."""
+        self.arming = threading.Lock()
+        """Held while its watchdog is told when to end it."""
         self.unverified = ""
         """A required path on the pod that could not be fetched whole."""
         self._provider = provider
@@ -121,6 +129,7 @@ class Lease:
         self._stop = stop
         self._new_name = new_name
         self._bad_offers = bad_offers
+        self._admit = admit
         self._ready_seconds = ready_seconds
         self._stock_seconds = stock_seconds
         self._env = {**request.env, **env}
@@ -240,6 +249,7 @@ class Lease:
         offers = sorted(self._provider.offers(self.request), key=lambda offer: offer in self._bad_offers)
         if not offers:
             raise OutOfStock(f"RunPod rents nothing that fits: {describe(self.request)}")
+        offers = list(self._admit(offers))
         refusals: list[tuple[Offer, str]] = []
         for offer in offers:
             self._stop.check()

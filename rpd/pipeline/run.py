@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 from rpd.config import Config
 from rpd.errors import ExitCode, Interrupted, NothingCollected, ProviderError, ReleaseError, UsageError
 from rpd.execute.context import Overrides, RunContext
+from rpd.execute.cover import Cover
 from rpd.execute.noderun import Masker
+from rpd.execute.purse import Purse
 from rpd.execute.slots import Execution
 from rpd.execute.traces import Style
 from rpd.hooks import PluginManager
@@ -27,6 +29,7 @@ from rpd.pipeline.balance import BalanceWatch
 from rpd.pipeline.changed import Changed
 from rpd.pipeline.dryrun import DryRunPlugin
 from rpd.pipeline.far_end import FarEnd
+from rpd.pipeline.foresight import Foresight
 from rpd.pipeline.gather import Gathered, gather
 from rpd.pipeline.money import Prices, check_balance, confirm, make_overrides
 from rpd.pipeline.places import check_datacenters
@@ -87,10 +90,11 @@ def run(config: Config, manager: PluginManager, redactor: Redactor, resumed: Res
     try:
         if needs_pods:
             far_end.prepare()
-        prices = Prices(far_end.provider, overrides)
+        prices = Prices(far_end.provider, overrides, Foresight(config, gathered.nodes))
         outlooks = _outlooks(far_end, manager, prices) if config.dry_run_live and needs_pods else None
         plan = _plan(config, manager, gathered, prices)
         prices.check()
+        prices.tell_unforeseen(partial(_notice, manager))
         check_datacenters(config, plan.nodes, far_end.provider, partial(_notice, manager))
         secrets: Mapping[str, str] = {} if config.dry_run else read_secrets(plan.nodes)
         if needs_pods and not config.dry_run:
@@ -177,10 +181,7 @@ def _cannot_run(config: Config, gathered: Gathered) -> ExitCode | None:
 
 
 def _plan(config: Config, manager: PluginManager, gathered: Gathered, prices: Prices) -> Plan:
-    def worst_case(node: Any) -> float | None:
-        return prices.worst_case(node) if uses_pod(node) else 0.0
-
-    plan = make_plan(gathered.nodes, width=config.width, worst_case=worst_case)
+    plan = make_plan(gathered.nodes, width=config.width, worst_case=prices.ceiling)
     changed: Plan | None = manager.hook.rpd_modify_plan(config=config, plan=plan)
     if not isinstance(changed, Plan | None):
         raise UsageError(f"rpd_modify_plan: expected a Plan or None, got {changed!r}")
@@ -224,14 +225,15 @@ def _execute(prepared: _Prepared) -> Ended:
     files = resumed.files if resumed else None if config.dry_run else RunFiles.create(config.runs_path)
     keeper = _register(prepared)
     stop = Stop()
-    context = _context(prepared, files, stop)
+    purse = Purse(config.budget, spent=_spent(resumed))
+    context = _context(prepared, files, stop, purse)
     execution = Execution(
         plan,
         context,
         failure_limit=config.failure_limit,
         kill=config.maxfail_action == "kill",
-        budget_usd=config.budget,
-        worst_case=lambda node: prepared.prices.worst_case(node) if uses_pod(node) else 0.0,
+        purse=purse,
+        worst_case=prepared.prices.ceiling,
         done=prepared.done,
     )
     tell_of_stopping(stop, manager)
@@ -282,6 +284,11 @@ def _execute(prepared: _Prepared) -> Ended:
     return Ended(exit_code=exit_code, gathered=prepared.gathered, summary=summary)
 
 
+def _spent(resumed: Resumed | None) -> float:
+    """Return what the nodes of a resumed run cost that are over: its budget is that of the whole run."""
+    return sum(report.cost.estimated_usd for report in resumed.reports) if resumed else 0.0
+
+
 def _balance_watched(prepared: _Prepared, stop: Stop) -> AbstractContextManager[object]:
     config, manager = prepared.config, prepared.manager
     if config.dry_run or not any(uses_pod(node) for node in prepared.plan.nodes):
@@ -311,7 +318,7 @@ def _register(prepared: _Prepared) -> ManifestPlugin:
     return keeper
 
 
-def _context(prepared: _Prepared, files: RunFiles | None, stop: Stop) -> RunContext:
+def _context(prepared: _Prepared, files: RunFiles | None, stop: Stop, purse: Purse) -> RunContext:
     config, manager, redactor = prepared.config, prepared.manager, prepared.redactor
     ssh = _ssh(files, config.ssh["give_up_after"])
     masker: Callable[[], Masker] = redactor.stream if files else lambda: _PLAIN
@@ -333,6 +340,14 @@ def _context(prepared: _Prepared, files: RunFiles | None, stop: Stop) -> RunCont
         connect_with=ssh.connect_with,
         recycler=Recycler(config.runs_path) if files and not config.force_fresh else None,
         overrides=prepared.overrides,
+        cover=Cover(
+            worst_case=prepared.prices.ceiling,
+            budget_of=lambda node: prepared.overrides.budget(node.job.budget),
+            total=prepared.plan.worst_case_usd,
+            purse=purse,
+        )
+        if files
+        else None,
         variables=prepared.variables,
         redact=redactor.data,
         mask=redactor.text if prepared.secrets else _unchanged,

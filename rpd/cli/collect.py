@@ -28,7 +28,7 @@ def main(config: Config, manager: PluginManager) -> int:
 
         chosen = replace(gathered.collection, nodes=gathered.nodes)
         prices = _shipped_prices(config, gathered.nodes)
-        print(json.dumps(collect_json(chosen, prices.worst_case), indent=2))
+        print(json.dumps(collect_json(chosen, prices.worst_case, prices.gpu), indent=2))
         prices.tell_unforeseen(Notices().rpd_notice)
     elif config.quiet >= 2:
         _print_lines(count_lines(gathered.nodes))
@@ -36,10 +36,12 @@ def main(config: Config, manager: PluginManager) -> int:
         _print_lines([node.id for node in gathered.nodes])
     else:
         shipped = _shipped_prices(config, gathered.nodes) if config.verbose else None
-        price = shipped.worst_case if shipped else None
-        _print_lines(
-            [*tree_lines(gathered.nodes, verbose=config.verbose, price=price), "", summary_line(gathered)]
+        lines = (
+            tree_lines(gathered.nodes, verbose=config.verbose, price=shipped.worst_case, gpu=shipped.gpu)
+            if shipped
+            else tree_lines(gathered.nodes)
         )
+        _print_lines([*lines, "", summary_line(gathered)])
         if shipped is not None:
             shipped.tell_unforeseen(Notices().rpd_notice)
     print_errors(gathered.errors)

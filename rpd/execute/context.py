@@ -126,6 +126,8 @@ class RunContext:
     past: Past | None = None
     """What an earlier process left of this run, when it is carried on."""
     scales: Scales = field(default_factory=Scales)
+    asked: dict[str, Sequence[PodRequest]] = field(default_factory=dict)
+    """In a dry run: the pods that each node asked for, by its id."""
     _projects: dict[str, Path] = field(default_factory=dict)
     _locks: dict[str, str] = field(default_factory=dict)
     _requests: dict[int, tuple[Job, PodRequest]] = field(default_factory=dict)

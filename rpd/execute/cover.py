@@ -25,7 +25,12 @@ class Cover:
     """
 
     def __init__(
-        self, *, worst_case: Callable[[Node], float], budget_of: Callable[[Node], Budget], total: float, purse: Purse
+        self,
+        *,
+        worst_case: Callable[[Node], float],
+        budget_of: Callable[[Node], Budget],
+        total: float,
+        purse: Purse,
     ) -> None:
         self._worst_case = worst_case
         self._budget_of = budget_of

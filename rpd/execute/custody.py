@@ -68,7 +68,7 @@ def secure(lease: Lease, run: NodeRun, terms: Terms) -> None:
 
 
 def welcome(lease: Lease, run: NodeRun, terms: Terms) -> None:
-    """See to it that a pod which other nodes used before lives long enough for ``run`` to be set up. Raises RemoteError.
+    """See to it that a pod which other nodes used before lives until ``run`` is set up. Raises RemoteError.
 
     Costs nothing while the deadline it has will do: how long the job may take is told when it begins.
     """
@@ -95,7 +95,9 @@ def reconsider(run: NodeRun, terms: Terms) -> None:
         run.clock.move(run.ends_at)
     for lease in run.leases:
         if lease.is_open and lease.ends_at is not None and not lease.lost:
-            _hold(lease, run, time.monotonic() + UNPRICED_SECONDS if run.ends_at is None else run.ends_at, terms)
+            _hold(
+                lease, run, time.monotonic() + UNPRICED_SECONDS if run.ends_at is None else run.ends_at, terms
+            )
 
 
 def _in_words(run: NodeRun, budget: Budget) -> dict[str, str]:
@@ -106,7 +108,10 @@ def _in_words(run: NodeRun, budget: Budget) -> dict[str, str]:
     else:
         told = f"its cap of ${money:.2f} (cost_cap_usd, {rate})"
     longest = budget.max_runtime_seconds
-    return {"money": told, "runtime": f"its cap of {format_duration(longest)} (max_runtime)" if longest else ""}
+    return {
+        "money": told,
+        "runtime": f"its cap of {format_duration(longest)} (max_runtime)" if longest else "",
+    }
 
 
 def leave(run: NodeRun) -> None:
@@ -128,11 +133,15 @@ def bridge(lease: Lease, terms: Terms) -> None:
 
 
 def _hold(lease: Lease, run: NodeRun, until: float, terms: Terms) -> None:
-    """Tell a pod until when a node may need it: it ends itself once none of those that use it may. Raises RemoteError."""
+    """Tell a pod until when a node may need it; it ends itself once none may. Raises RemoteError."""
     lease.wanted_until[run] = until
     with lease.arming:
         wanted = max([*lease.wanted_until.values()])
-        if lease.ends_at is None or abs(wanted - lease.ends_at) > TOLERANCE_SECONDS or lease.grace > terms.grace:
+        if (
+            lease.ends_at is None
+            or abs(wanted - lease.ends_at) > TOLERANCE_SECONDS
+            or lease.grace > terms.grace
+        ):
             _arm(lease, wanted, terms, grace=terms.grace)
 
 

@@ -1,7 +1,7 @@
 """Which pods a node will rent, as far as the source of its job and fixtures shows. Nothing of it is called here.
 
-The common ways to rent can be read: ``provision()``, ``provision(gpu=gpu)``, ``provision(SERVER, spot=True)``. A call in
-a loop, or one whose arguments are worked out while it runs, cannot: then nobody knows the price beforehand.
+The common ways to rent can be read: ``provision()``, ``provision(gpu=gpu)``, ``provision(SERVER, spot=True)``. A call
+in a loop, or one whose arguments are worked out while it runs, cannot: then nobody knows the price beforehand.
 """
 
 from __future__ import annotations
@@ -26,7 +26,15 @@ PROVISION = "provision"
 _BUILT_IN = "rpd.execute.fixtures"
 _PLAIN_CALLS = (Gpu, Storage, Budget, Lifecycle)
 """What an argument may be made with: calling these does nothing but check their fields."""
-_REPEATING = (ast.For, ast.AsyncFor, ast.While, ast.comprehension, ast.Lambda, ast.FunctionDef, ast.AsyncFunctionDef)
+_REPEATING = (
+    ast.For,
+    ast.AsyncFor,
+    ast.While,
+    ast.comprehension,
+    ast.Lambda,
+    ast.FunctionDef,
+    ast.AsyncFunctionDef,
+)
 
 
 class Unforeseen(Exception):
@@ -75,7 +83,10 @@ def _holders(definition: Definition) -> Iterator[FixtureDef]:
     """Yield the fixtures of a job that ask for ``provision``, those it may ask for while it runs included."""
     closure = definition.closure
     late: set[str] = set()
-    functions = [definition.function, *(held.function for chain in closure.definitions.values() for held in chain)]
+    functions = [
+        definition.function,
+        *(held.function for chain in closure.definitions.values() for held in chain),
+    ]
     for name in {name for function in functions for name in asked_while_running(function)}:
         if name == PROVISION:
             raise Unforeseen(f"{definition.location} asks for {PROVISION!r} while it runs")
@@ -95,7 +106,9 @@ def _read(function: Callable[..., Any], holder: FixtureDef | None, where: Locati
     if not isinstance(plain, FunctionType):
         raise Unforeseen(f"{where} cannot be read")
     body = _source_tree(plain, where)
-    reader = _Reader(plain, {arg.arg for arg in (*body.args.args, *body.args.kwonlyargs)}, _assigned(body), where)
+    reader = _Reader(
+        plain, {arg.arg for arg in (*body.args.args, *body.args.kwonlyargs)}, _assigned(body), where
+    )
     calls = reader.calls(body)
     return [
         Rental(
@@ -120,7 +133,11 @@ def _source_tree(function: FunctionType, where: Location) -> ast.FunctionDef:
 
 def _assigned(tree: ast.AST) -> set[str]:
     """Return the names that a function binds itself: what they hold is not known before it runs."""
-    names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load)}
+    names = {
+        node.id
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load)
+    }
     bound = {alias.asname or alias.name for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)
              for alias in node.names}  # fmt: skip
     return names | bound
@@ -129,14 +146,16 @@ def _assigned(tree: ast.AST) -> set[str]:
 class _Reader:
     """Reads the arguments of calls in one function."""
 
-    def __init__(self, function: FunctionType, arguments: set[str], assigned: set[str], where: Location) -> None:
+    def __init__(
+        self, function: FunctionType, arguments: set[str], assigned: set[str], where: Location
+    ) -> None:
         self._globals = function.__globals__
         self._unknown = assigned | set(function.__code__.co_freevars)
         self._arguments = arguments
         self._where = where
 
     def calls(self, body: ast.FunctionDef) -> list[ast.Call]:
-        """Return the calls of ``provision``. Raises Unforeseen for one that may be made more than once, or elsewhere."""
+        """Return the calls of ``provision``. Raises Unforeseen for one that may be made again, or elsewhere."""
         found: list[ast.Call] = []
         for statement in body.body:
             self._visit(statement, found)
@@ -188,7 +207,9 @@ class _Reader:
 
     def _made(self, tree: ast.Call) -> object:
         kind = self._named(tree.func) if isinstance(tree.func, ast.Name | ast.Attribute) else None
-        if not any(kind is plain for plain in _PLAIN_CALLS) or any(word.arg is None for word in tree.keywords):
+        if not any(kind is plain for plain in _PLAIN_CALLS) or any(
+            word.arg is None for word in tree.keywords
+        ):
             raise self._unforeseen()
         arguments = [self.value(each) for each in tree.args]
         words = {word.arg or "": self.value(word.value) for word in tree.keywords}

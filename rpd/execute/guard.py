@@ -1,15 +1,22 @@
-"""The guard: while it is up on a thread, code on that thread can reach nothing outside the process.
+"""The guard: keeps user code from opening connections and starting processes while it only shows what it would do.
 
 A dry run promises that no socket is opened, also by a user's own code; this is what keeps the promise. It rests on
 CPython's audit events (PEP 578), which the socket and subprocess modules raise before they act.
+
+Code may act on another thread than the one that calls it. A thread that is started under the guard stays under it, for
+good. In a dry run the guard holds ``everywhere``: for threads that were there before as well. What rpd itself does on
+threads of its own is let through by ``lowered``. A call that a guarded job makes while others run live is guarded on its
+own threads only, or it would stop theirs.
 """
 
 from __future__ import annotations
 
 import sys
 import threading
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from rpd.errors import RpdError
 
@@ -18,51 +25,131 @@ _BLOCKED = frozenset(
         "socket.connect",
         "socket.bind",
         "socket.sendto",
+        "socket.sendmsg",
         "socket.getaddrinfo",
         "socket.gethostbyname",
+        "socket.gethostbyaddr",
         "subprocess.Popen",
         "os.system",
         "os.exec",
+        "os.fork",
+        "os.forkpty",
         "os.posix_spawn",
+        "os.spawn",
         "os.startfile",
+        "os.startfile/2",
     }
 )
-
-_up = threading.local()
-_installed = False
+DRY_RUN = "in a dry run"
+_THREAD_BEGINS = frozenset({"_thread.start_new_thread", "_thread.start_joinable_thread"})
 
 
 class Blocked(RpdError):
     """Code tried to leave the process while only a plan was being made."""
 
 
-def _audit(event: str, _args: object) -> None:
-    if event in _BLOCKED and getattr(_up, "why", None):
-        why = _up.why
-        raise Blocked(f"{event} is not allowed {why}")
+class _Here(threading.local):
+    """The guard of one thread."""
+
+    why: str | None = None
+    is_lowered = False
 
 
-@contextmanager
-def guarded(why: str) -> Iterator[None]:
-    """Raise Blocked where this thread tries to open a connection or start a process; ``why``: ``"in a dry run"``."""
+class _Everywhere:
+    """The guard of the whole process, and what it met on other threads than the one that holds it up."""
+
+    def __init__(self) -> None:
+        self.why: str | None = None
+        self.met: Blocked | None = None
+
+
+_here = _Here()
+_everywhere = _Everywhere()
+_inherited: weakref.WeakKeyDictionary[threading.Thread, str] = weakref.WeakKeyDictionary()
+_installed = False
+
+
+def _audit(event: str, arguments: tuple[Any, ...]) -> None:
+    if event in _BLOCKED:
+        _check(event)
+    elif event in _THREAD_BEGINS:
+        _hand_on(event, arguments)
+
+
+def _why() -> str | None:
+    """Return why the thread that asks is guarded, None if it is not."""
+    if _here.is_lowered:
+        return None
+    if _here.why or _everywhere.why:
+        return _here.why or _everywhere.why
+    return _inherited.get(threading.current_thread()) if _inherited else None
+
+
+def _check(event: str) -> None:
+    why = _why()
+    if why is None:
+        return
+    error = Blocked(f"{event} is not allowed {why}")
+    if _here.why is None:
+        # Whoever started that thread may never hear of it.
+        _everywhere.met = _everywhere.met or error
+    raise error
+
+
+def _hand_on(event: str, arguments: tuple[Any, ...]) -> None:
+    """Put a thread that is about to start under the guard of the one that starts it."""
+    why = _why()
+    if why is None:
+        return
+    thread = getattr(arguments[0], "__self__", None) if arguments else None
+    if not isinstance(thread, threading.Thread):
+        raise Blocked(f"{event} is not allowed {why}: use threading.Thread")
+    _inherited[thread] = why
+
+
+def _install() -> None:
     global _installed
     if not _installed:
         sys.addaudithook(_audit)
         _installed = True
-    before = getattr(_up, "why", None)
-    _up.why = why
+
+
+@contextmanager
+def guarded(why: str) -> Iterator[None]:
+    """Raise Blocked where this thread, or one that it starts, tries to open a connection or start a process.
+
+    ``why`` ends the sentence: ``"in a dry run"``.
+    """
+    _install()
+    before = _here.why, _here.is_lowered
+    _here.why, _here.is_lowered = why, False
     try:
         yield
     finally:
-        _up.why = before
+        _here.why, _here.is_lowered = before
+
+
+@contextmanager
+def everywhere(why: str) -> Iterator[None]:
+    """Do the same for every thread of the process, whoever started it and when.
+
+    What is kept from a thread that nobody waits for is raised at the end of the block, if nothing else was.
+    """
+    _everywhere.why, _everywhere.met = why, None
+    try:
+        with guarded(why):
+            yield
+        if _everywhere.met is not None:
+            raise _everywhere.met
+    finally:
+        _everywhere.why, _everywhere.met = None, None
 
 
 @contextmanager
 def lowered() -> Iterator[None]:
-    """Let rpd's own work through inside a guarded stretch."""
-    before = getattr(_up, "why", None)
-    _up.why = None
+    """Let rpd's own work on this thread through."""
+    before, _here.is_lowered = _here.is_lowered, True
     try:
         yield
     finally:
-        _up.why = before
+        _here.is_lowered = before

@@ -86,7 +86,8 @@ def _strictest(run: NodeRun, own: float | None) -> Limit:
 def listened_for_life(run: NodeRun) -> Iterator[Output]:
     """Watch a command for signs of life, if its job wants that; yields who takes its output.
 
-    Where there was none, what was found out is added to the output. Raises JobTimeout.
+    Where there was none, what was found out is kept in a file of its own: the log ends with the job's words. Raises
+    JobTimeout.
     """
     if run.timeouts.silent is None or run.files is None:
         yield run.output
@@ -107,7 +108,8 @@ def listened_for_life(run: NodeRun) -> Iterator[Output]:
         silence.over()
         run.silence = None
     if silence.diagnosis is not None:
-        run.output(silence.diagnosis)
+        where = run.keep_diagnosis(silence.diagnosis)
         raise JobTimeout(
-            f"no output and idle GPUs for {format_duration(silence.seconds)}: the command was ended"
+            f"no output and idle GPUs for {format_duration(silence.seconds)}: the command was ended "
+            f"(what ran on the pod then: {where})"
         )

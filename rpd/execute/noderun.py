@@ -122,6 +122,8 @@ class NodeRun:
     """What it sent to its pods: where from, and its sha256."""
     leases: list[Lease] = field(default_factory=list)
     """The pods this node used, in order."""
+    own_lease: Lease | None = None
+    """The one that its fixture ``pod`` gave it."""
     billed_seconds: float = 0.0
     usd: float = 0.0
     remembered: deque[PastStep] = field(default_factory=deque)
@@ -401,6 +403,13 @@ class NodeRun:
                 return
             with self.files.watchdog.open("a", encoding="utf-8") as file:
                 file.write(f"{self.mask(line)}\n")
+
+    def keep_diagnosis(self, text: bytes) -> str:
+        """Keep what was found out about a command that hung; return where, relative to the run's folder."""
+        assert self.files is not None
+        with self.files.diagnosis.open("ab") as file:
+            file.write(self.mask(text.decode(errors="replace")).encode())
+        return f"{self.files.folder.name}/{self.files.diagnosis.name}"
 
     def close(self) -> None:
         """Close the files, and give up what still goes on beside the job."""

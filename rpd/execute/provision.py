@@ -46,7 +46,7 @@ class Provision:
                 or _recycled(wanted, run, context)
                 or _rented(wanted, run, context)
             )
-            _secure(lease, wanted, run, context)
+            _secure(lease, run, context)
         pod = Pod(
             lease,
             remote,
@@ -59,6 +59,8 @@ class Provision:
         try:
             if not context.is_dry:
                 context.hook.rpd_pod_ready(node=run.node, pod=lease.pod)
+                if lease.other_gpu:
+                    context.hook.rpd_notice(text=f"{run.node.id}: {lease.other_gpu}")
                 pod.watch()
             yield pod
         except BaseException:
@@ -210,7 +212,7 @@ def _chosen_secrets(job: Job, context: RunContext) -> Mapping[str, str]:
     }
 
 
-def _secure(lease: Lease, job: Job, run: NodeRun, context: RunContext) -> None:
+def _secure(lease: Lease, run: NodeRun, context: RunContext) -> None:
     """Let the pod guard itself; one that cannot is given back. Raises PodNotReady, ConnectionLost, PodLost."""
     if context.is_dry:
         return

@@ -32,7 +32,7 @@ def node_report(
     """Return the report of a run as it stands; ``earlier`` are the attempts before it."""
     run.had_open_pods = any(lease.is_open for lease in run.leases)
     node = run.node
-    lease = run.leases[-1] if run.leases else None
+    lease = _main_lease(run)
     source = context.source(context.project(node.file)) if run.staged or lease else SourceRecord()
     if run.staged:
         source = replace(
@@ -67,12 +67,11 @@ def node_report(
         pod=_pod_record(lease),
         cost=_cost_record(run, lease, context.overrides.budget(node.job.budget).cost_cap_usd, earlier),
         source=source,
-        environment=EnvironmentRecord(**{name: lease.facts.get(name, "") for name in _FACTS})
-        if lease
-        else EnvironmentRecord(),
+        environment=_environment(lease) if lease else EnvironmentRecord(),
         steps=tuple(run.steps),
         artifacts=tuple(run.artifacts),
         attempts=earlier,
+        pods=_pod_records(run),
         metrics=dict(run.metrics),
         variables={name: tellable(value) for name, value in {**context.variables, **run.variables}.items()},
         folder=str(run.files.folder) if run.files else "",
@@ -82,7 +81,7 @@ def node_report(
 
 def amended(report: NodeReport, run: NodeRun, verdict: Verdict) -> NodeReport:
     """Return ``report`` with what the teardown of wider values made of it, in time, money and outcome."""
-    lease = run.leases[-1] if run.leases else None
+    lease = _main_lease(run)
     return replace(
         report,
         result=replace(
@@ -96,6 +95,7 @@ def amended(report: NodeReport, run: NodeRun, verdict: Verdict) -> NodeReport:
         cost=_cost_record(run, lease, report.cost.cap_usd, report.attempts),
         steps=tuple(run.steps),
         artifacts=tuple(run.artifacts),
+        pods=_pod_records(run),
         metrics=dict(run.metrics),
         failure=verdict.failure,
     )
@@ -103,6 +103,20 @@ def amended(report: NodeReport, run: NodeRun, verdict: Verdict) -> NodeReport:
 
 def _rounded(phases: Mapping[str, float]) -> dict[str, float]:
     return {name: round(seconds, 3) for name, seconds in phases.items()}
+
+
+def _main_lease(run: NodeRun) -> Lease | None:
+    """Return the lease of the pod that a node is recorded with."""
+    return run.own_lease or (run.leases[-1] if run.leases else None)
+
+
+def _environment(lease: Lease) -> EnvironmentRecord:
+    facts = {name: lease.facts.get(name, "") for name in _FACTS}
+    return EnvironmentRecord(**facts, warning=lease.other_gpu)
+
+
+def _pod_records(run: NodeRun) -> tuple[PodRecord, ...]:
+    return tuple(record for record in map(_pod_record, run.leases) if record is not None)
 
 
 def _pod_record(lease: Lease | None) -> PodRecord | None:

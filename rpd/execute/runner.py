@@ -130,6 +130,8 @@ class Runner:
         with acting_for(run):
             verdict = early or self._decide(run, slot)
         run.error = verdict.error
+        if self._context.is_dry and run.leases:
+            self._context.asked[run.node.id] = tuple(lease.request for lease in run.leases)
         custody.leave(run)
         self._settle(run)
         report = node_report(self._context, run, verdict, started, earlier)
@@ -296,7 +298,7 @@ class Runner:
             run.journal.write("last_pull_failed", reason=f"{type(error).__name__}: {error}")
 
     def _guard(self) -> AbstractContextManager[None]:
-        return guard.guarded("in a dry run") if self._context.is_dry else nullcontext()
+        return guard.everywhere(guard.DRY_RUN) if self._context.is_dry else nullcontext()
 
     def _begin_clocks(self, run: NodeRun) -> None:
         """Note when the job has to end, here and on its pods. Raises RemoteError."""

@@ -11,10 +11,12 @@ import difflib
 import threading
 from collections import Counter
 from collections.abc import Callable, Generator, Hashable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
 from rpd.errors import CollectionError, UsageError
+from rpd.execute import guard
 from rpd.execute.asked import asked_while_running
 from rpd.execute.current import acting_for
 from rpd.execute.noderun import NodeRun
@@ -247,6 +249,9 @@ class Setup:
         for value in (*self._values.values(), *(instance.value for instance in self._shared)):
             if isinstance(value, Pod):
                 value.join(self.run)
+        own = self.get("pod") if "pod" in closure.names else None
+        if isinstance(own, Pod):
+            own.belong_to(self.run)
         if self.run.files is not None:
             self.run.variables.update(
                 {
@@ -391,7 +396,7 @@ def run_finalizers(
             if user is None:
                 finalizer()
             else:
-                with acting_for(user):
+                with acting_for(user), nullcontext() if user.files else guard.everywhere(guard.DRY_RUN):
                     finalizer()
         except BaseException as error:  # noqa: BLE001 - told with the report
             errors.append(TeardownError(definition, error, user))

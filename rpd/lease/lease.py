@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+import re
 import threading
 import time
 from collections import Counter
@@ -42,6 +43,8 @@ LAST_POLL = 3.0
 LOOK_AGAIN_SECONDS = 10.0
 """How long an address is tried before RunPod is asked whether it is still the pod's."""
 _LOG_LINES = 4
+_SAYS_LITTLE = {"nvidia", "amd", "tesla", "geforce", "quadro", "generation", "edition"}
+"""Words of a GPU's name that one spelling has and another has not."""
 FIRST_STOCK_PAUSE = 5.0
 """Seconds between two rounds through sold-out offers; grows to LAST_STOCK_PAUSE."""
 LAST_STOCK_PAUSE = 60.0
@@ -101,6 +104,8 @@ class Lease:
         self.offer: Offer | None = None
         self.remote: Remote | None = None
         self.facts: Mapping[str, str] = {}
+        self.other_gpu = ""
+        """In words: which other GPU it has than the one that is paid for; empty where it is the same, or nobody knows."""
         self.failed = False
         """Whether a node on this pod did not pass: decides between ``on_success`` and ``on_failure``."""
         self.final_state = ""
@@ -315,6 +320,7 @@ class Lease:
         try:
             self.facts = remote.probe()
             self._check_gpus(pod)
+            self._compare_gpu(pod)
         except BaseException:
             remote.close()
             raise
@@ -398,6 +404,14 @@ class Lease:
         seen = self.facts.get("gpu_count", "")
         if wanted and seen.isdigit() and int(seen) < wanted:
             raise PodNotReady(f"pod {pod.id} has {seen} GPUs instead of {wanted}")
+
+    def _compare_gpu(self, pod: PodInfo) -> None:
+        """Hold the GPU that the pod reports against the one that is paid for."""
+        paid = self.offer.gpu_id if self.offer else pod.gpu
+        seen = self.facts.get("gpu_name", "")
+        if paid and seen and not is_same_gpu(paid, seen):
+            self.other_gpu = f"nvidia-smi on pod {pod.id} reports {seen!r}, but {paid!r} is paid for"
+            self._record("other_gpu", pod_name=self.name, pod_id=pod.id, paid=paid, reported=seen)
 
     def _pause(self, seconds: float) -> None:
         if self._stop.wait(seconds):
@@ -550,6 +564,14 @@ class Lease:
             seconds=round(self.age_seconds, 3),
             usd=round(self.age_seconds * self.total_usd_per_hr / 3600, 6),
         )
+
+
+def is_same_gpu(gpu_id: str, reported: str) -> bool:
+    """Return whether the name that ``nvidia-smi`` reports is that of RunPod's ``gpu_id``; they may be spelled apart."""
+    # Of a slice that is rented as one ("... MIG 1g.24gb") the name of the whole GPU is reported.
+    whole = re.split(r"\bMIG\b", gpu_id)[0]
+    asked, seen = (set(re.findall(r"[a-z0-9]+", text.lower())) - _SAYS_LITTLE for text in (whole, reported))
+    return asked == seen
 
 
 def _in_short(refusals: Sequence[tuple[Offer, str]]) -> str:

@@ -62,8 +62,14 @@ class Foresight:
         assert holder is not None
         found = self._shared.get(holder)
         if found is None:
-            users = (node for node in self._nodes if holder in node.definition.closure.definitions.get(holder.name, ()))
-            found = self._shared[holder] = tuple({id(job): job for job in map(partial(self._job, rental), users)}.values())
+            users = (
+                node
+                for node in self._nodes
+                if holder in node.definition.closure.definitions.get(holder.name, ())
+            )
+            found = self._shared[holder] = tuple(
+                {id(job): job for job in map(partial(self._job, rental), users)}.values()
+            )
         return found
 
     def _job(self, rental: Rental, node: Node) -> Job:
@@ -103,8 +109,11 @@ class Foresight:
         if any("request" in held.argnames for name in names for held in closure.chain(name)):
             return definition, node.id
         direct = tuple((name, repr(value)) for name, value in node.params.items() if name in names)
-        return definition, closure, direct, tuple(
-            (name, held.key) for name, held in node.fixture_params.items() if name in names
+        return (
+            definition,
+            closure,
+            direct,
+            tuple((name, held.key) for name, held in node.fixture_params.items() if name in names),
         )
 
     def _called(self, definition: FixtureDef, node: Node) -> object:
@@ -115,7 +124,9 @@ class Foresight:
             return self._caller(definition.name, node)
         except Exception as error:  # noqa: BLE001 - whoever runs it hears of it again, at its place
             told = f"{type(error).__name__}: {error}"
-            return Unforeseen(f"{definition.name!r} ({definition.location}) cannot be called beforehand: {told}")
+            return Unforeseen(
+                f"{definition.name!r} ({definition.location}) cannot be called beforehand: {told}"
+            )
 
     @cached_property
     def _caller(self) -> Callable[[str, Node], object]:

@@ -34,6 +34,10 @@ class Prices:
         pods = self._pods(node)
         return self._request(pods[0][0] if pods else node.job)
 
+    def gpu(self, node: Node) -> Gpu | None:
+        """Return the GPU of that pod; None for a CPU pod."""
+        return self.request(node).gpu
+
     def offers(self, node: Node) -> tuple[Offer, ...]:
         """Return what would be tried for a node, in order."""
         return self.offers_for(self.request(node))
@@ -72,11 +76,19 @@ class Prices:
             node, error = self._impossible
             raise UsageError(f"{node.definition.location}: {error}")
 
-    def tell_unforeseen(self, notice: Callable[[str], object]) -> None:
-        """Tell which of the nodes whose worst case was asked for are priced by their cap, and why."""
+    def tell_unforeseen(self, notice: Callable[[str], object], *, dry: bool = False) -> None:
+        """Tell how many of the nodes whose worst case was asked for are priced by their cap, and why.
+
+        A ``dry`` run finds out which pods they ask for, if the job does not decide by what its commands print.
+        """
         for why, nodes in self._unforeseen.items():
-            count = "1 node is" if len(nodes) == 1 else f"{len(nodes)} nodes are"
-            notice(f"{count} priced by the cost cap, because {why}")
+            count = "1 node" if len(nodes) == 1 else f"{len(nodes)} nodes"
+            if dry:
+                notice(
+                    f"a live run prices {count} by the cost cap, because {why}; here the pods asked for are priced"
+                )
+            else:
+                notice(f"{count} {'is' if len(nodes) == 1 else 'are'} priced by the cost cap, because {why}")
 
     def _pods(self, node: Node) -> tuple[tuple[Job, ...], ...] | None:
         """Return for each pod of a node the jobs it may be rented with; None where that is not known beforehand."""
@@ -122,7 +134,10 @@ class Prices:
 
     def _rates(self, request: PodRequest) -> list[float | None]:
         disks = disks_usd_per_hr(request)
-        return [None if offer.usd_per_hr is None else offer.usd_per_hr + disks for offer in self.offers_for(request)]
+        return [
+            None if offer.usd_per_hr is None else offer.usd_per_hr + disks
+            for offer in self.offers_for(request)
+        ]
 
 
 def make_overrides(config: Config) -> Overrides:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
@@ -49,6 +49,7 @@ from rpd.record.whole import write_whole
 from rpd.remote import recorder
 from rpd.stop import Stop, StopLevel
 from rpd.values.plan import Plan
+from rpd.values.pod import PodRequest
 from rpd.values.report import NodeReport, RunSummary, SourceRecord
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ def run(config: Config, manager: PluginManager, redactor: Redactor, resumed: Res
         outlooks = _outlooks(far_end, manager, prices) if config.dry_run_live and needs_pods else None
         plan = _plan(config, manager, gathered, prices)
         prices.check()
-        prices.tell_unforeseen(partial(_notice, manager))
+        prices.tell_unforeseen(partial(_notice, manager), dry=config.dry_run)
         check_datacenters(config, plan.nodes, far_end.provider, partial(_notice, manager))
         secrets: Mapping[str, str] = {} if config.dry_run else read_secrets(plan.nodes)
         if needs_pods and not config.dry_run:
@@ -223,10 +224,11 @@ def _execute(prepared: _Prepared) -> Ended:
         if warning:
             manager.hook.rpd_notice(text=f"secret {name}: {warning}")
     files = resumed.files if resumed else None if config.dry_run else RunFiles.create(config.runs_path)
-    keeper = _register(prepared)
+    asked: dict[str, Sequence[PodRequest]] = {}
+    keeper = _register(prepared, asked)
     stop = Stop()
     purse = Purse(config.budget, spent=_spent(resumed))
-    context = _context(prepared, files, stop, purse)
+    context = _context(prepared, files, stop, purse, asked)
     execution = Execution(
         plan,
         context,
@@ -303,8 +305,8 @@ def _balance_watched(prepared: _Prepared, stop: Stop) -> AbstractContextManager[
     return watch
 
 
-def _register(prepared: _Prepared) -> ManifestPlugin:
-    """Register what keeps the record, or in a dry run tells the plan."""
+def _register(prepared: _Prepared, asked: Mapping[str, Sequence[PodRequest]]) -> ManifestPlugin:
+    """Register what keeps the record, or in a dry run tells the plan; ``asked`` fills up with the pods asked for."""
     manager, resumed = prepared.manager, prepared.resumed
     keeper = ManifestPlugin(
         redactor=prepared.redactor,
@@ -312,13 +314,19 @@ def _register(prepared: _Prepared) -> ManifestPlugin:
         resumed=resumed.info if resumed else None,
     )
     if prepared.config.dry_run:
-        manager.register(DryRunPlugin(manager.hook, prepared.prices, prepared.outlooks), "dry run")
+        manager.register(DryRunPlugin(manager.hook, prepared.prices, asked, prepared.outlooks), "dry run")
     else:
         manager.register(keeper, "manifest")
     return keeper
 
 
-def _context(prepared: _Prepared, files: RunFiles | None, stop: Stop, purse: Purse) -> RunContext:
+def _context(
+    prepared: _Prepared,
+    files: RunFiles | None,
+    stop: Stop,
+    purse: Purse,
+    asked: dict[str, Sequence[PodRequest]],
+) -> RunContext:
     config, manager, redactor = prepared.config, prepared.manager, prepared.redactor
     ssh = _ssh(files, config.ssh["give_up_after"])
     masker: Callable[[], Masker] = redactor.stream if files else lambda: _PLAIN
@@ -348,6 +356,7 @@ def _context(prepared: _Prepared, files: RunFiles | None, stop: Stop, purse: Pur
         )
         if files
         else None,
+        asked=asked,
         variables=prepared.variables,
         redact=redactor.data,
         mask=redactor.text if prepared.secrets else _unchanged,

@@ -39,7 +39,12 @@ _TABLES: dict[str, type] = {
     "source": SourceRecord,
     "environment": EnvironmentRecord,
 }
-_LISTS: dict[str, type] = {"steps": Step, "artifacts": ArtifactRecord, "attempts": AttemptRecord}
+_LISTS: dict[str, type] = {
+    "steps": Step,
+    "artifacts": ArtifactRecord,
+    "attempts": AttemptRecord,
+    "pods": PodRecord,
+}
 _FREE = ("metrics", "variables")
 _REQUIRED = ("node", "result")
 
@@ -72,6 +77,8 @@ def loads(text: str, *, where: str = FILE_NAME) -> NodeReport:
             raise RpdError(f"{where}: the table [{name}] is missing")
     for name, kind in _LISTS.items():
         values[name] = _records(kind, document.get(name, []), f"{where}: [[{name}]]")
+    if not values["pods"] and values.get("pod"):
+        values["pods"] = (values["pod"],)  # written before there could be several
     for name in _FREE:
         values[name] = document.get(name, {})
         if not isinstance(values[name], dict):

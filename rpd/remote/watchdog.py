@@ -1,8 +1,8 @@
 """The watchdog: a process on the pod that ends the pod, whatever becomes of the driver.
 
-Its program is ``watchdog.sh`` beside this file. It ends the pod at an absolute deadline, a grace time later if it hears a
-driver; and before that once no command has run and no driver was heard for the linger time. So a closed laptop does not
-end a job, and a killed driver leaves no pod behind.
+Its program is ``watchdog.sh`` beside this file. It ends the pod at an absolute deadline, a grace time later if it hears
+a driver; and before that once no command has run and no driver was heard for the linger time. So a closed laptop does
+not end a job, and a killed driver leaves no pod behind.
 """
 
 from __future__ import annotations
@@ -89,9 +89,9 @@ class Unguarded(RemoteError):
 class Terms:
     """How pods guard themselves in a run; all in seconds.
 
-    ``grace`` is what a pod that hears its driver gets beyond its cap, so that the node can end in order first. ``keep_failed``
-    and ``keep_unverified`` are how long a pod stays whose node did not pass, or whose results could not be fetched
-    whole; 0: not at all.
+    ``grace`` is what a pod that hears its driver gets beyond its cap, so that the node can end in order first.
+    ``keep_failed`` and ``keep_unverified`` are how long a pod stays whose node did not pass, or whose results could not
+    be fetched whole; 0: not at all.
     """
 
     linger: float = 900.0

@@ -218,7 +218,7 @@ def _watchdog(entry: NodeEntry) -> Iterator[str]:
     path = entry.folder / journal.FILE_NAME
     armed = [event for event in journal.read(path) if event["event"] == "armed"] if path.exists() else []
     told = []
-    for event in armed[-1:]:
+    for event in {event.get("pod_id"): event for event in armed}.values():
         at = datetime.fromtimestamp(event["deadline"], UTC).isoformat(timespec="seconds")
         linger = format_duration(event["linger"])
         told.append(f"told to end pod {event.get('pod_id')} at {at}, or {linger} after its last use")

@@ -4,9 +4,9 @@ A dry run promises that no socket is opened, also by a user's own code; this is 
 CPython's audit events (PEP 578), which the socket and subprocess modules raise before they act.
 
 Code may act on another thread than the one that calls it. A thread that is started under the guard stays under it, for
-good. In a dry run the guard holds ``everywhere``: for threads that were there before as well. What rpd itself does on
-threads of its own is let through by ``lowered``. A call that a guarded job makes while others run live is guarded on its
-own threads only, or it would stop theirs.
+good. In a dry run the guard holds ``everywhere``: for threads that were there before as well. What rpd itself does is
+let through by ``lowered``. Where other jobs run live meanwhile, it holds for the threads of the one call only, or it
+would stop theirs.
 """
 
 from __future__ import annotations

@@ -19,8 +19,10 @@ from rpd.errors import CollectionError, UsageError
 from rpd.execute import guard
 from rpd.execute.asked import asked_while_running
 from rpd.execute.current import acting_for
+from rpd.execute.foreseen import PROVISION
 from rpd.execute.noderun import NodeRun
 from rpd.execute.pod import Pod
+from rpd.execute.staging import PROJECT, check_weight, checked_project, has_own_project, stages_project
 from rpd.values.fixture import FixtureDef, Scope, needs
 from rpd.values.node import Definition, Node
 
@@ -244,6 +246,7 @@ class Setup:
     def prepare(self) -> dict[str, Any]:
         """Set up everything the node needs, in the order of its closure; return the job function's arguments."""
         closure = self.node.definition.closure
+        self._check_project()
         for name in closure.names:
             self.get(name)
         for value in (*self._values.values(), *(instance.value for instance in self._shared)):
@@ -261,6 +264,18 @@ class Setup:
                 }
             )
         return {name: self.get(name) for name in self.node.definition.argnames}
+
+    def _check_project(self) -> None:
+        """Set up and check the folder to send before a pod is rented for it. Raises UsageError."""
+        node = self.node
+        if not stages_project(node) or not has_own_project(node):
+            return  # the folder of the deploy file was checked before the run
+        chain = node.definition.closure.chain(PROJECT)
+        if chain and PROVISION in needs(node.definition.closure, chain[-1]):
+            return  # staged_dir checks it, once there is a pod to work it out with
+        folder = checked_project(self.get(PROJECT))
+        if self.run.config is not None:
+            check_weight(folder, self.run.config, self.run.context.scales)
 
     def get_unplanned(self, name: str, *, below: FixtureDef | None, owner: Instance | None) -> Any:
         """Return the value of ``name`` for ``getfixturevalue``; warn where that rented a pod nobody had priced."""

@@ -105,7 +105,7 @@ class Lease:
         self.remote: Remote | None = None
         self.facts: Mapping[str, str] = {}
         self.other_gpu = ""
-        """In words: which other GPU it has than the one that is paid for; empty where it is the same, or nobody knows."""
+        """In words: which other GPU it has than the one that is paid for; empty where nothing is known of one."""
         self.failed = False
         """Whether a node on this pod did not pass: decides between ``on_success`` and ``on_failure``."""
         self.final_state = ""

@@ -74,7 +74,7 @@ class Foresight:
 
     def _job(self, rental: Rental, node: Node) -> Job:
         asked = [held.name for held in (rental.job, *rental.changes.values()) if isinstance(held, Argument)]
-        values = {name: self._value(name, node) for name in asked}
+        values = {name: self.value(name, node) for name in asked}
         key = (id(rental), id(node.job), repr(values))
         job = self._jobs.get(key)
         if job is None:
@@ -83,7 +83,7 @@ class Foresight:
 
     # --- what the arguments will be ---------------------------------------------------------------------------------
 
-    def _value(self, name: str, node: Node) -> object:
+    def value(self, name: str, node: Node) -> object:
         """Return what the fixture or parameter ``name`` will be for a node. Raises Unforeseen."""
         if name in node.params:
             return node.params[name]

@@ -91,7 +91,8 @@ def run(config: Config, manager: PluginManager, redactor: Redactor, resumed: Res
     try:
         if needs_pods:
             far_end.prepare()
-        prices = Prices(far_end.provider, overrides, Foresight(config, gathered.nodes))
+        foresight = Foresight(config, gathered.nodes)
+        prices = Prices(far_end.provider, overrides, foresight)
         outlooks = _outlooks(far_end, manager, prices) if config.dry_run_live and needs_pods else None
         plan = _plan(config, manager, gathered, prices)
         prices.check()
@@ -103,7 +104,7 @@ def run(config: Config, manager: PluginManager, redactor: Redactor, resumed: Res
         if outlooks is not None:
             outlooks.look(plan.nodes, plan.worst_case_usd)
         scales = Scales()
-        check_staging(config, plan.nodes, scales, partial(_notice, manager))
+        check_staging(config, plan.nodes, foresight, scales, partial(_notice, manager))
         if not confirm(config, plan.worst_case_usd):
             return Ended(exit_code=ExitCode.INTERRUPTED, gathered=gathered)
         return _execute(

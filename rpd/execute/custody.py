@@ -103,10 +103,11 @@ def reconsider(run: NodeRun, terms: Terms) -> None:
 def _in_words(run: NodeRun, budget: Budget) -> dict[str, str]:
     rate = f"at ${_rate(run, run.leases):.2f}/h"
     money = _money(run)
+    amount = f"${money:.2f}" if money >= 0.1 else f"${money:.4f}"
     if money < budget.cost_cap_usd:
-        told = f"its worst case of ${money:.2f} ({rate}), which is all that was told before the run"
+        told = f"its worst case of {amount} ({rate}), which is all that was told before the run"
     else:
-        told = f"its cap of ${money:.2f} (cost_cap_usd, {rate})"
+        told = f"its cap of {amount} (cost_cap_usd, {rate})"
     longest = budget.max_runtime_seconds
     return {
         "money": told,

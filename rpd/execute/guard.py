@@ -16,7 +16,6 @@ import threading
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from rpd.errors import RpdError
 
@@ -41,7 +40,6 @@ _BLOCKED = frozenset(
     }
 )
 DRY_RUN = "in a dry run"
-_THREAD_BEGINS = frozenset({"_thread.start_new_thread", "_thread.start_joinable_thread"})
 
 
 class Blocked(RpdError):
@@ -66,14 +64,13 @@ class _Everywhere:
 _here = _Here()
 _everywhere = _Everywhere()
 _inherited: weakref.WeakKeyDictionary[threading.Thread, str] = weakref.WeakKeyDictionary()
+_plain_start = threading.Thread.start
 _installed = False
 
 
-def _audit(event: str, arguments: tuple[Any, ...]) -> None:
+def _audit(event: str, _arguments: object) -> None:
     if event in _BLOCKED:
         _check(event)
-    elif event in _THREAD_BEGINS:
-        _hand_on(event, arguments)
 
 
 def _why() -> str | None:
@@ -96,21 +93,20 @@ def _check(event: str) -> None:
     raise error
 
 
-def _hand_on(event: str, arguments: tuple[Any, ...]) -> None:
-    """Put a thread that is about to start under the guard of the one that starts it."""
+def _start(thread: threading.Thread) -> None:
+    """Start a thread; one that is started under the guard stays under it."""
     why = _why()
-    if why is None:
-        return
-    thread = getattr(arguments[0], "__self__", None) if arguments else None
-    if not isinstance(thread, threading.Thread):
-        raise Blocked(f"{event} is not allowed {why}: use threading.Thread")
-    _inherited[thread] = why
+    if why is not None:
+        _inherited[thread] = why
+    _plain_start(thread)
 
 
 def _install() -> None:
     global _installed
     if not _installed:
         sys.addaudithook(_audit)
+        # Not every Python we support has an audit event for this.
+        threading.Thread.start = _start  # type: ignore[method-assign]
         _installed = True
 
 

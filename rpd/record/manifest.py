@@ -77,8 +77,6 @@ def loads(text: str, *, where: str = FILE_NAME) -> NodeReport:
             raise RpdError(f"{where}: the table [{name}] is missing")
     for name, kind in _LISTS.items():
         values[name] = _records(kind, document.get(name, []), f"{where}: [[{name}]]")
-    if not values["pods"] and values.get("pod"):
-        values["pods"] = (values["pod"],)  # written before there could be several
     for name in _FREE:
         values[name] = document.get(name, {})
         if not isinstance(values[name], dict):

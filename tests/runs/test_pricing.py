@@ -38,7 +38,9 @@ def worst_cases(rpd: RpdRun, folder: Path, *args: str, command: str = "collect")
     """Return the name of each node with the worst case that a command tells."""
     result = rpd(folder, "--json", *args, command=command)
     assert result.exit_code == 0, result.err
-    return {node["id"].rpartition("::")[2]: node["worst_case_usd"] for node in json.loads(result.out)["nodes"]}
+    return {
+        node["id"].rpartition("::")[2]: node["worst_case_usd"] for node in json.loads(result.out)["nodes"]
+    }
 
 
 def test_a_gpu_fixture_is_priced_everywhere(rpd: RpdRun, project: Project, emulator: Launched) -> None:
@@ -65,32 +67,42 @@ def test_a_gpu_fixture_is_priced_everywhere(rpd: RpdRun, project: Project, emula
 
 FIXTURES = {
     "a parameter": (
-        f'@rpd.fixture(params=["{A4000}", "{H100}"], ids=["small", "large"])\n'
-        "def gpu(request):\n    return request.param\n",
+        (
+            f'@rpd.fixture(params=["{A4000}", "{H100}"], ids=["small", "large"])\n'
+            "def gpu(request):\n    return request.param\n"
+        ),
         {"go[small]": 0.25, "go[large]": 3.29},
         (),
     ),
     "a variable": (
-        'size = rpd.variable(default="small")\n\n'
-        f'@rpd.fixture\ndef gpu(size):\n    return rpd.Gpu("{H100}" if size == "large" else "{A4000}")\n',
+        (
+            'size = rpd.variable(default="small")\n\n'
+            f'@rpd.fixture\ndef gpu(size):\n    return rpd.Gpu("{H100}" if size == "large" else "{A4000}")\n'
+        ),
         {"go": 3.29},
         ("--var", "size=large"),
     ),
     "a pod of wider scope": (
-        f'@rpd.fixture(scope="session")\ndef gpu():\n    return rpd.Gpu("{H100}")\n\n'
-        '@rpd.fixture(scope="session")\ndef pod(provision, gpu):\n    with provision(gpu=gpu) as made:\n        yield made\n',
+        (
+            f'@rpd.fixture(scope="session")\ndef gpu():\n    return rpd.Gpu("{H100}")\n\n'
+            '@rpd.fixture(scope="session")\ndef pod(provision, gpu):\n    with provision(gpu=gpu) as made:\n        yield made\n'
+        ),
         {"go": 3.29},
         (),
     ),
     "written in the pod fixture": (
-        '@rpd.fixture(scope="worker")\ndef pod(provision):\n'
-        f'    with provision(gpu=rpd.Gpu("{H100}")) as made:\n        yield made\n',
+        (
+            '@rpd.fixture(scope="worker")\ndef pod(provision):\n'
+            f'    with provision(gpu=rpd.Gpu("{H100}")) as made:\n        yield made\n'
+        ),
         {"go": 3.29},
         (),
     ),
     "a fixture around the pod": (
-        f'@rpd.fixture\ndef gpu():\n    return rpd.Gpu("{H100}")\n\n'
-        "@rpd.fixture\ndef pod(pod):\n    return pod\n",
+        (
+            f'@rpd.fixture\ndef gpu():\n    return rpd.Gpu("{H100}")\n\n'
+            "@rpd.fixture\ndef pod(pod):\n    return pod\n"
+        ),
         {"go": 3.29},
         (),
     ),
@@ -101,8 +113,10 @@ FIXTURES = {
         (),
     ),
     "pods in a loop": (
-        "import contextlib\n\n@rpd.fixture\ndef pod(provision):\n    with contextlib.ExitStack() as stack:\n"
-        "        yield [stack.enter_context(provision()) for _ in range(2)][0]\n",
+        (
+            "import contextlib\n\n@rpd.fixture\ndef pod(provision):\n    with contextlib.ExitStack() as stack:\n"
+            "        yield [stack.enter_context(provision()) for _ in range(2)][0]\n"
+        ),
         {"go": 50.0},
         (),
     ),
@@ -116,7 +130,9 @@ def test_what_decides_about_the_pod_is_found_out(rpd: RpdRun, project: Project, 
     deploy = DEPLOY.replace('@rpd.mark.parametrize("seed", range(3))\n', "").replace("pod, seed", "pod")
     folder = project({"deploy_x.py": deploy, "conftest.py": f"import rpd\n\n{conftest}"})
     result = rpd(folder, "--json", *flags, command="collect")
-    found = {node["id"].rpartition("::")[2]: node["worst_case_usd"] for node in json.loads(result.out)["nodes"]}
+    found = {
+        node["id"].rpartition("::")[2]: node["worst_case_usd"] for node in json.loads(result.out)["nodes"]
+    }
     assert found == {node: pytest.approx(usd, rel=0.02) for node, usd in expected.items()}
     assert ("priced by the cost cap, because" in result.err) == (50.0 in expected.values())
 
@@ -181,7 +197,9 @@ def test_whoever_rents_a_shared_pod_is_priced(rpd: RpdRun, project: Project) -> 
     shared = '@rpd.fixture(scope="worker")\ndef pod(provision):\n    with provision() as made:\n        yield made\n'
     deploy = PODS.partition("@job\ndef two")[0] + "\n@SERVER\ndef large(pod): ...\n"
     folder = project({"deploy_x.py": deploy, "conftest.py": f"import rpd\n\n{shared}"})
-    assert worst_cases(rpd, folder) == {name: pytest.approx(3.29 * 0.75, rel=0.03) for name in ("one", "large")}
+    assert worst_cases(rpd, folder) == {
+        name: pytest.approx(3.29 * 0.75, rel=0.03) for name in ("one", "large")
+    }
 
 
 FICKLE = f"""
@@ -265,5 +283,8 @@ def test_which_cap_was_reached_is_said(rpd: RpdRun, project: Project, emulator: 
         pod.run("sleep 60")
     """
     [report] = rpd(project({"deploy_x.py": deploy})).reports
-    told = {"a cap of money": "its cap of $0.0030 (cost_cap_usd, at $3.29/h)", "a cap of time": "its cap of 2.00s (max_runtime)"}
+    told = {
+        "a cap of money": "its cap of $0.0030 (cost_cap_usd, at $3.29/h)",
+        "a cap of time": "its cap of 2.00s (max_runtime)",
+    }
     assert f"the node reached {told[slow]} after" in report.result.reason

@@ -106,7 +106,7 @@ def _install() -> None:
     if not _installed:
         sys.addaudithook(_audit)
         # Not every Python we support has an audit event for this.
-        threading.Thread.start = _start  # type: ignore[method-assign]
+        threading.Thread.start = _start  # type: ignore[method-assign,assignment]
         _installed = True
 
 

@@ -256,9 +256,10 @@ class Runner:
             run.clock = None
 
     def _tell_stuck(self, run: NodeRun) -> None:
-        grace = format_duration(Terms.of(self._context.config).grace)
-        owned = [lease.pod.id for lease in run.leases if lease.pod is not None and not lease.is_wide]
-        pods = f"; pod {', '.join(owned)} ends itself within {grace}" if owned else ""
+        owned = [lease for lease in run.leases if lease.pod is not None and not lease.is_wide]
+        names = ", ".join(lease.pod.id for lease in owned if lease.pod is not None)
+        grace = format_duration(max((lease.grace for lease in owned), default=0.0))
+        pods = f"; pod {names} ends itself within {grace}" if owned else ""
         self._context.hook.rpd_notice(
             text=f"{run.node.id}: its time is up, but its own code does not return{pods}; Ctrl-C twice ends the run now"
         )

@@ -278,16 +278,11 @@ class Setup:
             check_weight(folder, self.run.config, self.run.context.scales)
 
     def get_unplanned(self, name: str, *, below: FixtureDef | None, owner: Instance | None) -> Any:
-        """Return the value of ``name`` for ``getfixturevalue``; warn where that rented a pod nobody had priced."""
-        before = len(self.run.leases)
+        """Return the value of ``name`` for ``getfixturevalue``."""
         with self.run.shielded():
             value = self.get(name, below=below, owner=owner)
         if isinstance(value, Pod):
             value.join(self.run)
-        if name not in self.node.definition.closure.definitions and len(self.run.leases) > before:
-            self.run.hook.rpd_notice(
-                text=f"{self.node.id}: {name!r} was asked for while running: its pod is in no estimate of the cost"
-            )
         return value
 
     def get(self, name: str, *, below: FixtureDef | None = None, owner: Instance | None = None) -> Any:

@@ -60,6 +60,11 @@ class Rental:
     changes: Mapping[str, object] = field(default_factory=dict)
 
     @property
+    def arguments(self) -> tuple[str, ...]:
+        """The names of the fixtures and parameters that decide about the pod."""
+        return tuple(held.name for held in (self.job, *self.changes.values()) if isinstance(held, Argument))
+
+    @property
     def is_shared(self) -> bool:
         """Whether several nodes may use the pod, so that any of them may be the one to rent it."""
         return self.holder is not None and self.holder.scope is not Scope.JOB

@@ -13,7 +13,7 @@ from functools import cached_property, partial
 from typing import Any
 
 from rpd.config import Config
-from rpd.execute.foreseen import PROVISION, Argument, Rental, Unforeseen, job_of, rentals
+from rpd.execute.foreseen import PROVISION, Rental, Unforeseen, job_of, rentals
 from rpd.values.fixture import FixtureDef, Scope, needs
 from rpd.values.job import Job
 from rpd.values.node import Definition, Node
@@ -28,6 +28,9 @@ class Foresight:
         self._config = config
         self._nodes = nodes
         self._rentals: dict[Definition, tuple[Rental, ...] | Unforeseen] = {}
+        self._usual: dict[Hashable, tuple[tuple[Job, ...], ...]] = {}
+        """The pods of nodes of which only their job decides about them."""
+        self._plain: dict[Definition, bool] = {}
         self._jobs: dict[Hashable, Job] = {}
         self._shared: dict[FixtureDef, tuple[Job, ...]] = {}
         self._values: dict[Hashable, object] = {}
@@ -37,6 +40,25 @@ class Foresight:
 
         Equal jobs are the same object. Raises Unforeseen.
         """
+        if "gpu" in node.params or not self._is_plain(node.definition):
+            return self._found(node)
+        key = (node.definition, id(node.job))
+        held = self._usual.get(key)
+        if held is None:
+            held = self._usual[key] = self._found(node)
+        return held
+
+    def _is_plain(self, definition: Definition) -> bool:
+        """Whether nothing but its job decides about the pods of a node: most are like that, and there may be many."""
+        known = self._plain.get(definition)
+        if known is None:
+            gpu = definition.closure.nearest("gpu")
+            asked = {name for rental in self._rentals_of(definition) for name in rental.arguments}
+            known = not asked or (asked == {"gpu"} and gpu is not None and _is_built_in_gpu(gpu))
+            self._plain[definition] = known
+        return known
+
+    def _found(self, node: Node) -> tuple[tuple[Job, ...], ...]:
         found = []
         for rental in self._rentals_of(node.definition):
             own = self._job(rental, node)
@@ -73,8 +95,7 @@ class Foresight:
         return found
 
     def _job(self, rental: Rental, node: Node) -> Job:
-        asked = [held.name for held in (rental.job, *rental.changes.values()) if isinstance(held, Argument)]
-        values = {name: self.value(name, node) for name in asked}
+        values = {name: self.value(name, node) for name in rental.arguments}
         key = (id(rental), id(node.job), repr(values))
         job = self._jobs.get(key)
         if job is None:
@@ -91,7 +112,7 @@ class Foresight:
         if not chain:
             raise Unforeseen(f"{node.definition.location} has no fixture {name!r}")
         nearest = chain[-1]
-        if (nearest.function.__module__, name) == _BUILT_IN_GPU:
+        if _is_built_in_gpu(nearest):
             return node.job.gpu
         key = self._key(nearest, node)
         if key not in self._values:
@@ -134,6 +155,10 @@ class Foresight:
         from rpd.pipeline.variables import read_variables
 
         return _caller(self._config, read_variables(self._config))
+
+
+def _is_built_in_gpu(definition: FixtureDef) -> bool:
+    return (definition.function.__module__, definition.name) == _BUILT_IN_GPU
 
 
 def _why_not_called(definition: FixtureDef, node: Node) -> str:

@@ -26,6 +26,7 @@ class Prices:
         self._offers: dict[int, tuple[PodRequest, tuple[Offer, ...]]] = {}
         self._requests: dict[int, tuple[Job, PodRequest]] = {}
         self._worst: dict[Hashable, float | None] = {}
+        self._by_pods: dict[tuple[int, int], tuple[object, float | None]] = {}
         self._impossible: tuple[Node, ImpossibleRequest] | None = None
         self._unforeseen: dict[str, set[str]] = {}
 
@@ -59,7 +60,12 @@ class Prices:
             return self._budget(node).cost_cap_usd
         if not pods:
             return 0.0
-        return self._once(node, [[self._request(job) for job in jobs] for jobs in pods])
+        key = (id(node.job), id(pods))
+        held = self._by_pods.get(key)
+        if held is None:  # the pods are kept too: an id means nothing once its object is gone
+            worst = self._once(node, [[self._request(job) for job in jobs] for jobs in pods])
+            held = self._by_pods[key] = (pods, worst)
+        return held[1]
 
     def ceiling(self, node: Node) -> float:
         """Return what a node is let cost: its worst case; its cap where nothing is on offer, since that may change."""

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rpd.cli.notices import Notices
-from rpd.collect.tree import Price, collect_json, count_lines, tree_lines
+from rpd.collect.tree import collect_json, count_lines, tree_lines
 from rpd.config import Config
 from rpd.errors import CollectionError, ExitCode
 from rpd.hooks import PluginManager
 from rpd.pipeline.gather import Gathered, gather
 from rpd.values.frozen import replace
+from rpd.values.node import Node
+
+if TYPE_CHECKING:
+    from rpd.pipeline.money import Prices
 
 
 def main(config: Config, manager: PluginManager) -> int:
@@ -22,16 +27,23 @@ def main(config: Config, manager: PluginManager) -> int:
         import json
 
         chosen = replace(gathered.collection, nodes=gathered.nodes)
-        print(json.dumps(collect_json(chosen, shipped_price(config)), indent=2))
+        prices = _shipped_prices(config, gathered.nodes)
+        print(json.dumps(collect_json(chosen, prices.worst_case, prices.gpu), indent=2))
+        prices.tell_unforeseen(Notices().rpd_notice)
     elif config.quiet >= 2:
         _print_lines(count_lines(gathered.nodes))
     elif config.quiet:
         _print_lines([node.id for node in gathered.nodes])
     else:
-        price = shipped_price(config) if config.verbose else None
-        _print_lines(
-            [*tree_lines(gathered.nodes, verbose=config.verbose, price=price), "", summary_line(gathered)]
+        shipped = _shipped_prices(config, gathered.nodes) if config.verbose else None
+        lines = (
+            tree_lines(gathered.nodes, verbose=config.verbose, price=shipped.worst_case, gpu=shipped.gpu)
+            if shipped
+            else tree_lines(gathered.nodes)
         )
+        _print_lines([*lines, "", summary_line(gathered)])
+        if shipped is not None:
+            shipped.tell_unforeseen(Notices().rpd_notice)
     print_errors(gathered.errors)
     if gathered.errors:
         return ExitCode.INTERRUPTED
@@ -54,16 +66,15 @@ def summary_line(gathered: Gathered) -> str:
     return text
 
 
-def shipped_price(config: Config) -> Price:
-    """Return the worst case of a node at the prices shipped with rpd."""
+def _shipped_prices(config: Config, nodes: Sequence[Node]) -> Prices:
+    """Return the worst cases of nodes at the prices shipped with rpd."""
     # Only asked for with -v or --json: a plain list must not pay for loading what knows prices.
+    from rpd.pipeline.foresight import Foresight
     from rpd.pipeline.money import Prices, make_overrides
-    from rpd.plan import uses_pod
     from rpd.runpod.offline import OfflineProvider
 
     provider = OfflineProvider()
-    prices = Prices(lambda: provider, make_overrides(config))
-    return lambda node: prices.worst_case(node) if uses_pod(node) else 0.0
+    return Prices(lambda: provider, make_overrides(config), Foresight(config, nodes))
 
 
 def print_errors(errors: Sequence[CollectionError]) -> None:

@@ -15,6 +15,7 @@ from rpd.cli.source import Source, price_source
 from rpd.config import Config
 from rpd.errors import AuthError, ExitCode, NothingCollected, ProviderError, RequestRejected, UsageError
 from rpd.hooks import PluginManager
+from rpd.pipeline.foresight import Foresight
 from rpd.pipeline.gather import gather
 from rpd.pipeline.money import Prices, make_overrides
 from rpd.pipeline.places import check_datacenters
@@ -100,7 +101,7 @@ def _key_pair() -> Finding:
 
 
 def _platform(config: Config, source: Source, nodes: Sequence[Node]) -> Iterator[Finding]:
-    prices = Prices(lambda: source.provider, make_overrides(config))
+    prices = Prices(lambda: source.provider, make_overrides(config), Foresight(config, nodes))
     if source.live is None:
         yield fail(
             "key",

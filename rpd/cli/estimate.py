@@ -17,6 +17,7 @@ from rpd.cli.table import table
 from rpd.config import Config
 from rpd.errors import ExitCode, ProviderError
 from rpd.hooks import PluginManager
+from rpd.pipeline.foresight import Foresight
 from rpd.pipeline.gather import gather
 from rpd.pipeline.money import Prices, make_overrides
 from rpd.pipeline.places import check_datacenters
@@ -103,9 +104,10 @@ def main(config: Config, manager: PluginManager) -> int:
         local = source.name.startswith(EMULATOR)
         experience = Experience(past_reports(config.runs_path, local=local))
         provider = source.provider
-        prices = Prices(lambda: provider, make_overrides(config))
+        prices = Prices(lambda: provider, make_overrides(config), Foresight(config, gathered.nodes))
         check_datacenters(config, gathered.nodes, lambda: provider, Notices().rpd_notice)
         estimates = [_estimate(node, prices, experience) for node in gathered.nodes]
+        prices.tell_unforeseen(Notices().rpd_notice)
     if config.as_json:
         print(json.dumps(_document(estimates, source.name), indent=2))
         return ExitCode.OK

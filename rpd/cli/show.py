@@ -23,7 +23,7 @@ from rpd.pipeline.lookback import PastRun, RunState, past_run, run_and_node
 from rpd.record.lookup import NodeEntry
 from rpd.terminal.past import print_run
 from rpd.values.duration import format_duration
-from rpd.values.report import ArtifactRecord, AttemptRecord, NodeReport, SourceRecord
+from rpd.values.report import ArtifactRecord, AttemptRecord, NodeReport, PodRecord, SourceRecord
 from rpd.values.step import Step
 
 LOG_LINES = 10
@@ -105,14 +105,12 @@ def _told(report: NodeReport) -> Iterator[str]:
             "again": again(report),
         }
     )
+    for number, used in enumerate(report.pods or ((pod,) if pod else ()), 1):
+        yield from _facts({"pod" if number == 1 else f"pod {number}": _pod(used, own=used == pod)})
     if pod is not None:
-        where = f"{pod.count}x {pod.gpu}" if pod.gpu else "CPU"
-        where += f" in {pod.datacenter or '?'} ({pod.cloud or '?'} cloud{', spot' if pod.spot else ''})"
-        reused = ", used by other nodes too" if pod.reused else ""
         billed = f"${cost.estimated_usd:.4f} for {format_duration(cost.billed_seconds)}"
         yield from _facts(
             {
-                "pod": f"{pod.id} ({pod.name}), {where}; {pod.final_state}{reused}",
                 "image": pod.image,
                 "cost": f"{billed} at ${cost.rate_usd_per_hr:.2f}/h ({cost.rate_source}), cap ${cost.cap_usd:.2f}",
             }
@@ -122,6 +120,14 @@ def _told(report: NodeReport) -> Iterator[str]:
     yield from _section("earlier attempts", map(_attempt, report.attempts))
     yield from _section("steps", map(_step, report.steps))
     yield from _section("artifacts", map(_artifact, report.artifacts))
+
+
+def _pod(pod: PodRecord, *, own: bool) -> str:
+    where = f"{pod.count}x {pod.gpu}" if pod.gpu else "CPU"
+    where += f" in {pod.datacenter or '?'} ({pod.cloud or '?'} cloud{', spot' if pod.spot else ''})"
+    reused = ", used by other nodes too" if pod.reused else ""
+    rate = "" if own else f", ${pod.rate:.2f}/h"
+    return f"{pod.id} ({pod.name}), {where}{rate}; {pod.final_state}{reused}"
 
 
 def again(report: NodeReport) -> str:
@@ -212,7 +218,7 @@ def _watchdog(entry: NodeEntry) -> Iterator[str]:
     path = entry.folder / journal.FILE_NAME
     armed = [event for event in journal.read(path) if event["event"] == "armed"] if path.exists() else []
     told = []
-    for event in armed[-1:]:
+    for event in {event.get("pod_id"): event for event in armed}.values():
         at = datetime.fromtimestamp(event["deadline"], UTC).isoformat(timespec="seconds")
         linger = format_duration(event["linger"])
         told.append(f"told to end pod {event.get('pod_id')} at {at}, or {linger} after its last use")

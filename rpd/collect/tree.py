@@ -16,15 +16,26 @@ from rpd.values.node import Node
 Price = Callable[[Node], float | None]
 """The most a node may cost in USD, None if it is not known."""
 
+AskedGpu = Callable[[Node], Gpu | None]
+"""The GPU a node asks for; None for a CPU pod."""
+
 SCHEMA_VERSION = 1
 
 
-def tree_lines(nodes: Sequence[Node], *, verbose: int = 0, price: Price | None = None) -> list[str]:
+def requested_gpu(node: Node) -> Gpu | None:
+    """Return the GPU the node asks for: its parameter ``gpu``, else that of its job; None for a CPU pod."""
+    given = node.parameters.get("gpu", node.job.gpu)
+    return given if isinstance(given, Gpu) else node.job.gpu
+
+
+def tree_lines(
+    nodes: Sequence[Node], *, verbose: int = 0, price: Price | None = None, gpu: AskedGpu = requested_gpu
+) -> list[str]:
     """Return the nodes as an indented tree of folders, files and jobs.
 
     With ``verbose`` each job has its GPU, its worst-case cost (where ``price`` is given) and its docstring below it.
     """
-    rows = list(_rows(nodes, verbose=verbose, price=price))
+    rows = list(_rows(nodes, lambda node: _columns(node, price, gpu) if verbose else "", verbose=verbose))
     width = max((len(label) for label, columns in rows if columns), default=0)
     return [f"{label:<{width}}  {columns}" if columns else label for label, columns in rows]
 
@@ -34,7 +45,9 @@ def count_lines(nodes: Sequence[Node]) -> list[str]:
     return [f"{file}: {count}" for file, count in Counter(node.file for node in nodes).items()]
 
 
-def _rows(nodes: Sequence[Node], *, verbose: int, price: Price | None) -> Iterator[tuple[str, str]]:
+def _rows(
+    nodes: Sequence[Node], columns: Callable[[Node], str], *, verbose: int
+) -> Iterator[tuple[str, str]]:
     """Yield (label, columns); a folder or file is named again only after another one was."""
     above: list[str] = []
     for node in nodes:
@@ -46,7 +59,7 @@ def _rows(nodes: Sequence[Node], *, verbose: int, price: Price | None) -> Iterat
                 yield f"{'  ' * depth}<{kind} {part}>", ""
             above = parts
         indent = "  " * len(parts)
-        yield f"{indent}<Job {node.name}>", _columns(node, price) if verbose else ""
+        yield f"{indent}<Job {node.name}>", columns(node)
         if verbose and node.definition.doc:
             yield from ((f"{indent}  {line}".rstrip(), "") for line in node.definition.doc.splitlines())
 
@@ -59,31 +72,26 @@ def _shared(parts: Sequence[str], above: Sequence[str]) -> int:
     return count
 
 
-def _columns(node: Node, price: Price | None) -> str:
-    gpu = requested_gpu(node)
-    text = "CPU" if gpu is None else str(gpu)
+def _columns(node: Node, price: Price | None, gpu: AskedGpu) -> str:
+    asked = gpu(node)
+    text = "CPU" if asked is None else str(asked)
     usd = None if price is None else price(node)
     return text if usd is None else f"{text}  <= ${usd:.2f}"
 
 
-def requested_gpu(node: Node) -> Gpu | None:
-    """Return the GPU the node asks for: its parameter ``gpu``, else that of its job; None for a CPU pod."""
-    given = node.parameters.get("gpu", node.job.gpu)
-    return given if isinstance(given, Gpu) else node.job.gpu
-
-
-def collect_json(collection: Collection, price: Price | None = None) -> dict[str, Any]:
+def collect_json(
+    collection: Collection, price: Price | None = None, gpu: AskedGpu = requested_gpu
+) -> dict[str, Any]:
     """Return the collection as a value ``json.dumps`` takes; ``price`` is asked for each node's worst case."""
     return {
         "schema_version": SCHEMA_VERSION,
-        "nodes": [_node_json(node, price) for node in collection.nodes],
+        "nodes": [_node_json(node, price, gpu(node)) for node in collection.nodes],
         "errors": [_error_json(error) for error in collection.errors],
     }
 
 
-def _node_json(node: Node, price: Price | None) -> dict[str, Any]:
+def _node_json(node: Node, price: Price | None, gpu: Gpu | None) -> dict[str, Any]:
     definition = node.definition
-    gpu = requested_gpu(node)
     return {
         "id": node.id,
         "job": definition.name,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+
+from rpd.errors import RemoteError
 from rpd.execute import custody
 from rpd.execute.connections import Connections
 from rpd.execute.noderun import NodeRun
@@ -43,7 +46,7 @@ class Attendance:
         for line in self._trace:
             run.trace(line)
         if self._lease.is_wide:
-            custody.prolong(self._lease, run, run.context.overrides.budget(run.node.job.budget), self._terms)
+            custody.welcome(self._lease, run, self._terms)
 
     # --- listening --------------------------------------------------------------------------------------------------
 
@@ -66,6 +69,9 @@ class Attendance:
             self._monitor.close()
 
     def _heard(self, sample: Sample | None) -> None:
+        if self._lease.is_wide:
+            with contextlib.suppress(RemoteError):  # whoever uses it next finds out what is wrong with it
+                custody.bridge(self._lease, self._terms)
         for run in [run for run in self._present if not run.is_closed]:
             if sample is not None:
                 run.telemetry(sample)

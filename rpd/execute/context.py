@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rpd.errors import ReleaseError
+from rpd.execute.cover import Cover
 from rpd.execute.noderun import Masker
 from rpd.execute.traces import SHORT, Style
 from rpd.journal.files import RunFiles
@@ -108,6 +109,8 @@ class RunContext:
     pod_env: Mapping[str, str]
     """What every pod is created with besides its job's environment: the public keys."""
     source: Callable[[Path], SourceRecord]
+    cover: Cover | None = None
+    """Who holds nodes to the worst case that was told; None in a dry run."""
     stock_seconds: float = 0.0
     """How long to go round sold-out offers."""
     connect_with: Callable[[Path], Connect] | None = None
@@ -126,6 +129,8 @@ class RunContext:
     past: Past | None = None
     """What an earlier process left of this run, when it is carried on."""
     scales: Scales = field(default_factory=Scales)
+    asked: dict[str, Sequence[PodRequest]] = field(default_factory=dict)
+    """In a dry run: the pods that each node asked for, by its id."""
     _projects: dict[str, Path] = field(default_factory=dict)
     _locks: dict[str, str] = field(default_factory=dict)
     _requests: dict[int, tuple[Job, PodRequest]] = field(default_factory=dict)

@@ -5,13 +5,10 @@ Every collection loads this module, so what only a run needs (pods, leases) is l
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rpd.errors import UsageError
 from rpd.execute.current import current_run
 from rpd.values.fixture import fixture
 from rpd.values.job import Gpu
@@ -48,27 +45,18 @@ def project_dir(request: Any) -> Path:
 @fixture
 def staged_dir(pod: Pod, project_dir: Path) -> str:
     """The project's folder on the pod, sent afresh for each node; its remote path."""
+    from rpd.execute.staging import check_weight, checked_project
+
     run = current_run()
-    if not isinstance(project_dir, str | os.PathLike):
-        raise UsageError(f"project_dir: expected the path of a folder, got {project_dir!r}")
-    source = _checked_project(Path(project_dir))
+    source = checked_project(project_dir)
+    if run.config is not None:
+        check_weight(source, run.config, run.context.scales)
     with run.phase("stage"):
         # Nodes that work on one pod side by side must not find their tree replaced by a neighbour's.
         place = f"{source.name}-gpu{run.gpus[0]}" if run.gpus else source.name
         staged = pod.put(source, f"{pod.workspace}/{place}")
     run.staged = staged
     return staged.remote
-
-
-@lru_cache(maxsize=256)
-def _checked_project(folder: Path) -> Path:
-    """Refuse what nobody means to send. Raises UsageError."""
-    resolved = folder.resolve()
-    if resolved == Path.home() or resolved.parent == resolved:
-        raise UsageError(
-            f"staged_dir would send all of {resolved}: put the deploy file into a folder of its own"
-        )
-    return resolved
 
 
 @fixture

@@ -1,13 +1,19 @@
-"""The guard: while it is up on a thread, code on that thread can reach nothing outside the process.
+"""The guard: keeps user code from opening connections and starting processes while it only shows what it would do.
 
 A dry run promises that no socket is opened, also by a user's own code; this is what keeps the promise. It rests on
 CPython's audit events (PEP 578), which the socket and subprocess modules raise before they act.
+
+Code may act on another thread than the one that calls it. A thread that is started under the guard stays under it, for
+good. In a dry run the guard holds ``everywhere``: for threads that were there before as well. What rpd itself does is
+let through by ``lowered``. Where other jobs run live meanwhile, it holds for the threads of the one call only, or it
+would stop theirs.
 """
 
 from __future__ import annotations
 
 import sys
 import threading
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -18,51 +24,128 @@ _BLOCKED = frozenset(
         "socket.connect",
         "socket.bind",
         "socket.sendto",
+        "socket.sendmsg",
         "socket.getaddrinfo",
         "socket.gethostbyname",
+        "socket.gethostbyaddr",
         "subprocess.Popen",
         "os.system",
         "os.exec",
+        "os.fork",
+        "os.forkpty",
         "os.posix_spawn",
+        "os.spawn",
         "os.startfile",
+        "os.startfile/2",
     }
 )
-
-_up = threading.local()
-_installed = False
+DRY_RUN = "in a dry run"
 
 
 class Blocked(RpdError):
     """Code tried to leave the process while only a plan was being made."""
 
 
-def _audit(event: str, _args: object) -> None:
-    if event in _BLOCKED and getattr(_up, "why", None):
-        why = _up.why
-        raise Blocked(f"{event} is not allowed {why}")
+class _Here(threading.local):
+    """The guard of one thread."""
+
+    why: str | None = None
+    is_lowered = False
+
+
+class _Everywhere:
+    """The guard of the whole process, and what it met on other threads than the one that holds it up."""
+
+    def __init__(self) -> None:
+        self.why: str | None = None
+        self.met: Blocked | None = None
+
+
+_here = _Here()
+_everywhere = _Everywhere()
+_inherited: weakref.WeakKeyDictionary[threading.Thread, str] = weakref.WeakKeyDictionary()
+_plain_start = threading.Thread.start
+_installed = False
+
+
+def _audit(event: str, _arguments: object) -> None:
+    if event in _BLOCKED:
+        _check(event)
+
+
+def _why() -> str | None:
+    """Return why the thread that asks is guarded, None if it is not."""
+    if _here.is_lowered:
+        return None
+    if _here.why or _everywhere.why:
+        return _here.why or _everywhere.why
+    return _inherited.get(threading.current_thread()) if _inherited else None
+
+
+def _check(event: str) -> None:
+    why = _why()
+    if why is None:
+        return
+    error = Blocked(f"{event} is not allowed {why}")
+    if _here.why is None:
+        # Whoever started that thread may never hear of it.
+        _everywhere.met = _everywhere.met or error
+    raise error
+
+
+def _start(thread: threading.Thread) -> None:
+    """Start a thread; one that is started under the guard stays under it."""
+    why = _why()
+    if why is not None:
+        _inherited[thread] = why
+    _plain_start(thread)
+
+
+def _install() -> None:
+    global _installed
+    if not _installed:
+        sys.addaudithook(_audit)
+        # Not every Python we support has an audit event for this.
+        threading.Thread.start = _start  # type: ignore[method-assign,assignment]
+        _installed = True
 
 
 @contextmanager
 def guarded(why: str) -> Iterator[None]:
-    """Raise Blocked where this thread tries to open a connection or start a process; ``why``: ``"in a dry run"``."""
-    global _installed
-    if not _installed:
-        sys.addaudithook(_audit)
-        _installed = True
-    before = getattr(_up, "why", None)
-    _up.why = why
+    """Raise Blocked where this thread, or one that it starts, tries to open a connection or start a process.
+
+    ``why`` ends the sentence: ``"in a dry run"``.
+    """
+    _install()
+    before = _here.why, _here.is_lowered
+    _here.why, _here.is_lowered = why, False
     try:
         yield
     finally:
-        _up.why = before
+        _here.why, _here.is_lowered = before
+
+
+@contextmanager
+def everywhere(why: str) -> Iterator[None]:
+    """Do the same for every thread of the process, whoever started it and when.
+
+    What is kept from a thread that nobody waits for is raised at the end of the block, if nothing else was.
+    """
+    _everywhere.why, _everywhere.met = why, None
+    try:
+        with guarded(why):
+            yield
+        if _everywhere.met is not None:
+            raise _everywhere.met
+    finally:
+        _everywhere.why, _everywhere.met = None, None
 
 
 @contextmanager
 def lowered() -> Iterator[None]:
-    """Let rpd's own work through inside a guarded stretch."""
-    before = getattr(_up, "why", None)
-    _up.why = None
+    """Let rpd's own work on this thread through."""
+    before, _here.is_lowered = _here.is_lowered, True
     try:
         yield
     finally:
-        _up.why = before
+        _here.is_lowered = before

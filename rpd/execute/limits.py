@@ -30,6 +30,8 @@ class Limit:
     seconds: float | None = None
     whose: Whose = Whose.COMMAND
     job_seconds: float = 0.0
+    cap: str = ""
+    """Which cap of the node it is, in words."""
 
     @contextmanager
     def telling(self, doing: str) -> Iterator[None]:
@@ -49,7 +51,7 @@ class Limit:
     def reached(self, where: str) -> BudgetExceeded | JobTimeout:
         if self.whose is Whose.JOB:
             return JobTimeout(f"the job reached its timeout of {format_duration(self.job_seconds)} {where}")
-        return BudgetExceeded(f"the node reached its cap {where}")
+        return BudgetExceeded(f"the node reached {self.cap} {where}")
 
 
 def limit_of(run: NodeRun, own: float | None) -> Limit:
@@ -77,14 +79,15 @@ def _strictest(run: NodeRun, own: float | None) -> Limit:
     if not limits:
         return Limit()
     seconds, whose = min(limits, key=lambda held: held[0])
-    return Limit(seconds=seconds, whose=whose, job_seconds=run.timeouts.job or 0.0)
+    return Limit(seconds=seconds, whose=whose, job_seconds=run.timeouts.job or 0.0, cap=run.cap)
 
 
 @contextmanager
 def listened_for_life(run: NodeRun) -> Iterator[Output]:
     """Watch a command for signs of life, if its job wants that; yields who takes its output.
 
-    Where there was none, what was found out is added to the output. Raises JobTimeout.
+    Where there was none, what was found out is kept in a file of its own: the log ends with the job's words. Raises
+    JobTimeout.
     """
     if run.timeouts.silent is None or run.files is None:
         yield run.output
@@ -105,7 +108,8 @@ def listened_for_life(run: NodeRun) -> Iterator[Output]:
         silence.over()
         run.silence = None
     if silence.diagnosis is not None:
-        run.output(silence.diagnosis)
+        where = run.keep_diagnosis(silence.diagnosis)
         raise JobTimeout(
-            f"no output and idle GPUs for {format_duration(silence.seconds)}: the command was ended"
+            f"no output and idle GPUs for {format_duration(silence.seconds)}: the command was ended "
+            f"(what ran on the pod then: {where})"
         )

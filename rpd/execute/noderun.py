@@ -98,8 +98,14 @@ class NodeRun:
     error: BaseException | None = None
     """What ended it, if something did."""
     gpu_after_oom: Callable[[Gpu | None], Gpu | None] = lambda gpu: gpu
-    deadline: float | None = None
-    """On the monotonic clock: when the node reaches its cap of time or money."""
+    ceiling: float | None = None
+    """What this attempt may cost, in USD: what was told of the node, less what earlier attempts cost; None: its cap."""
+    runtime_at: float | None = None
+    """On the monotonic clock: when the job has taken its ``max_runtime``."""
+    money_at: float | None = None
+    """On the monotonic clock: when the pods the node has will have cost what it may cost."""
+    caps: Mapping[str, str] = field(default_factory=dict)
+    """In words: what the job reaches at ``runtime_at`` (``runtime``) and at ``money_at`` (``money``)."""
     timeout_at: float | None = None
     """On the monotonic clock: when the job has taken as long as its mark allows."""
     clock: JobClock | None = None
@@ -118,6 +124,8 @@ class NodeRun:
     """What it sent to its pods: where from, and its sha256."""
     leases: list[Lease] = field(default_factory=list)
     """The pods this node used, in order."""
+    own_lease: Lease | None = None
+    """The one that its fixture ``pod`` gave it."""
     billed_seconds: float = 0.0
     usd: float = 0.0
     remembered: deque[PastStep] = field(default_factory=deque)
@@ -192,8 +200,21 @@ class NodeRun:
         self.recalled_seconds += seconds
         if self.timeout_at is not None:
             self.timeout_at -= seconds
+        if self.runtime_at is not None:
+            self.runtime_at -= seconds
         if self.clock is not None and self.ends_at is not None:
             self.clock.move(self.ends_at)
+
+    @property
+    def deadline(self) -> float | None:
+        """On the monotonic clock: when the node reaches its cap of time or money."""
+        return min((at for at in (self.runtime_at, self.money_at) if at is not None), default=None)
+
+    @property
+    def cap(self) -> str:
+        """Which cap that is, and of how much."""
+        is_time = self.runtime_at is not None and self.runtime_at == self.deadline
+        return self.caps.get("runtime" if is_time else "money", "its cap")
 
     @property
     def ends_at(self) -> float | None:
@@ -398,6 +419,13 @@ class NodeRun:
                 return
             with self.files.watchdog.open("a", encoding="utf-8") as file:
                 file.write(f"{self.mask(line)}\n")
+
+    def keep_diagnosis(self, text: bytes) -> str:
+        """Keep what was found out about a command that hung; return where, relative to the run's folder."""
+        assert self.files is not None
+        with self.files.diagnosis.open("ab") as file:
+            file.write(self.mask(text.decode(errors="replace")).encode())
+        return f"{self.files.folder.name}/{self.files.diagnosis.name}"
 
     def close(self) -> None:
         """Close the files, and give up what still goes on beside the job."""

@@ -71,6 +71,10 @@ class Pod:
         """Count ``run`` among the nodes this pod serves."""
         self._attendance.join(run)
 
+    def belong_to(self, run: NodeRun) -> None:
+        """Be the pod that a node is recorded with, whatever others it uses."""
+        run.own_lease = self._lease
+
     def watch(self) -> None:
         """Begin to listen to how busy it is, and to show its watchdog that somebody is here."""
         self._attendance.watch(self.workspace)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
-from rpd.errors import ConnectionLost, DefinitionError, PodNotReady, ProviderError, ReleaseError
+from rpd.errors import ConnectionLost, DefinitionError, PodNotReady, ProviderError, ReleaseError, RemoteError
 from rpd.execute import custody
 from rpd.execute.context import RunContext
 from rpd.execute.current import current_run
@@ -20,6 +21,7 @@ from rpd.remote.watchdog import UNPRICED_SECONDS, Terms
 from rpd.stop import StopLevel
 from rpd.values.duration import format_duration
 from rpd.values.job import Gpu, Job, Release
+from rpd.values.pod import Offer, PodRequest
 
 
 class Provision:
@@ -44,7 +46,7 @@ class Provision:
                 or _recycled(wanted, run, context)
                 or _rented(wanted, run, context)
             )
-            _secure(lease, wanted, run, context)
+            _secure(lease, run, context)
         pod = Pod(
             lease,
             remote,
@@ -57,6 +59,8 @@ class Provision:
         try:
             if not context.is_dry:
                 context.hook.rpd_pod_ready(node=run.node, pod=lease.pod)
+                if lease.other_gpu:
+                    context.hook.rpd_notice(text=f"{run.node.id}: {lease.other_gpu}")
                 pod.watch()
             yield pod
         except BaseException:
@@ -111,6 +115,8 @@ def _recycled(job: Job, run: NodeRun, context: RunContext) -> tuple[Lease, Remot
     if held is None:
         _tell_outgrown(kind, run, context)
         return None
+    if held.offer is not None:
+        _admitted(run, context.request(job), context, [held.offer])
     lease = _enter(lambda: held.name, job, run, context, connect=context.connect_with(held.key))
     try:
         return lease, lease.revive(held.pod_id, held.offer)
@@ -176,15 +182,17 @@ def _lease(
             pod_name=detail.get("pod_name", ""), event=event, detail={"node": run.node.id, **detail}
         )
 
+    request = context.request(job)
     return Lease(
         new_name=new_name,
-        request=context.request(job),
+        request=request,
         provider=context.provider(),
         view=context.view,
         connect=connect,
         record=nothing if context.is_dry else record,
         stop=context.stop,
         bad_offers=context.bad_offers,
+        admit=partial(_admitted, run, request, context),
         stock_seconds=context.stock_seconds,
         ready_seconds=context.overrides.budget(job.budget).ssh_ready_seconds,
         env=context.pod_env,
@@ -193,13 +201,20 @@ def _lease(
     )
 
 
+def _admitted(
+    run: NodeRun, request: PodRequest, context: RunContext, offers: Sequence[Offer]
+) -> Sequence[Offer]:
+    """Return the offers that may be rented for the money that was told. Raises BudgetExceeded."""
+    return offers if context.cover is None else context.cover.admit(run, request, offers)
+
+
 def _chosen_secrets(job: Job, context: RunContext) -> Mapping[str, str]:
     return {
         secret.name: context.secrets[secret.name] for secret in job.secrets if secret.name in context.secrets
     }
 
 
-def _secure(lease: Lease, job: Job, run: NodeRun, context: RunContext) -> None:
+def _secure(lease: Lease, run: NodeRun, context: RunContext) -> None:
     """Let the pod guard itself; one that cannot is given back. Raises PodNotReady, ConnectionLost, PodLost."""
     if context.is_dry:
         return
@@ -207,7 +222,9 @@ def _secure(lease: Lease, job: Job, run: NodeRun, context: RunContext) -> None:
     try:
         assert lease.remote is not None
         with lease.cut_by_stop(lease.remote):
-            custody.secure(lease, run, context.overrides.budget(job.budget), Terms.of(context.config))
+            custody.secure(lease, run, Terms.of(context.config))
+            if run.clock is not None:  # a pod beside those the job has: together they reach its cap sooner
+                custody.reconsider(run, Terms.of(context.config))
     except BaseException:
         lease.failed = True
         try:
@@ -229,8 +246,8 @@ def _how_to_end(pod: Pod, lease: Lease, job: Job, run: NodeRun, context: RunCont
     elif lease.failed and terms.keep_failed and not is_ending and not lease.lost:
         seconds, why = terms.keep_failed, "--keep-failed"
     elif usual is Release.PRESERVE:
-        left = custody.cap_seconds(run, [lease], context.overrides.budget(job.budget))
-        seconds, why = UNPRICED_SECONDS if left is None else left + terms.grace, "lifecycle preserve"
+        left = custody.money_seconds(run, [lease])
+        seconds, why = UNPRICED_SECONDS if left is None else left, "lifecycle preserve"
     else:
         return usual
     if not custody.keep(lease, seconds):
@@ -255,6 +272,9 @@ def _give_back(pod: Pod, lease: Lease, job: Job, run: NodeRun, context: RunConte
             context.leases.lost(error)
             raise
     context.leases.forget_deleted()
+    if run.clock is not None and not context.is_dry:
+        with suppress(RemoteError):  # whoever uses the other pods finds out what is wrong with them
+            custody.reconsider(run, Terms.of(context.config))
     if not context.is_dry:
         context.hook.rpd_pod_released(
             pod=lease.pod, final_state=state, usd=lease.age_seconds * lease.total_usd_per_hr / 3600

@@ -12,11 +12,11 @@ class Purse:
     than its own worst case.
     """
 
-    def __init__(self, cap: float | None) -> None:
+    def __init__(self, cap: float | None, spent: float = 0.0) -> None:
         self.cap = cap
         self._changed = threading.Condition()
         self._reserved: dict[str, float] = {}
-        self._spent = 0.0
+        self._spent = spent
         self._is_closed = False
 
     @property
@@ -39,6 +39,19 @@ class Purse:
                     return True
                 self._changed.wait()
             return False
+
+    def extend(self, node_id: str, extra: float) -> bool:
+        """Set ``extra`` more aside for a running node; return False where the cap has no room for it, or there is none.
+
+        Does not wait: the node is on its way, and others may wait for it.
+        """
+        if self.cap is None:
+            return False
+        with self._changed:
+            if self._spent + sum(self._reserved.values()) + extra > self.cap:
+                return False
+            self._reserved[node_id] = self._reserved.get(node_id, 0.0) + extra
+            return True
 
     def settle(self, node_id: str, cost: float) -> None:
         """Replace what was set aside for a node by what it cost (more)."""

@@ -11,6 +11,7 @@ from rpd.execute.noderun import NodeRun
 from rpd.execute.verdict import Verdict
 from rpd.lease.lease import Lease
 from rpd.project.fingerprint import fingerprint
+from rpd.values.pod import PodInfo
 from rpd.values.report import (
     AttemptRecord,
     CostRecord,
@@ -32,7 +33,7 @@ def node_report(
     """Return the report of a run as it stands; ``earlier`` are the attempts before it."""
     run.had_open_pods = any(lease.is_open for lease in run.leases)
     node = run.node
-    lease = run.leases[-1] if run.leases else None
+    lease, pods = _main_lease(run), _pod_records(run)
     source = context.source(context.project(node.file)) if run.staged or lease else SourceRecord()
     if run.staged:
         source = replace(
@@ -64,15 +65,14 @@ def node_report(
             finished=datetime.now(UTC).isoformat(timespec="milliseconds"),
             phases=_rounded(run.phases),
         ),
-        pod=_pod_record(lease),
+        pod=pods.get(lease) if lease else None,
         cost=_cost_record(run, lease, context.overrides.budget(node.job.budget).cost_cap_usd, earlier),
         source=source,
-        environment=EnvironmentRecord(**{name: lease.facts.get(name, "") for name in _FACTS})
-        if lease
-        else EnvironmentRecord(),
+        environment=_environment(lease) if lease else EnvironmentRecord(),
         steps=tuple(run.steps),
         artifacts=tuple(run.artifacts),
         attempts=earlier,
+        pods=tuple(pods.values()),
         metrics=dict(run.metrics),
         variables={name: tellable(value) for name, value in {**context.variables, **run.variables}.items()},
         folder=str(run.files.folder) if run.files else "",
@@ -82,7 +82,7 @@ def node_report(
 
 def amended(report: NodeReport, run: NodeRun, verdict: Verdict) -> NodeReport:
     """Return ``report`` with what the teardown of wider values made of it, in time, money and outcome."""
-    lease = run.leases[-1] if run.leases else None
+    lease, pods = _main_lease(run), _pod_records(run)
     return replace(
         report,
         result=replace(
@@ -92,10 +92,11 @@ def amended(report: NodeReport, run: NodeRun, verdict: Verdict) -> NodeReport:
             reason=verdict.reason,
             phases=_rounded(run.phases),
         ),
-        pod=_pod_record(lease),
+        pod=pods.get(lease) if lease else None,
         cost=_cost_record(run, lease, report.cost.cap_usd, report.attempts),
         steps=tuple(run.steps),
         artifacts=tuple(run.artifacts),
+        pods=tuple(pods.values()),
         metrics=dict(run.metrics),
         failure=verdict.failure,
     )
@@ -105,10 +106,23 @@ def _rounded(phases: Mapping[str, float]) -> dict[str, float]:
     return {name: round(seconds, 3) for name, seconds in phases.items()}
 
 
-def _pod_record(lease: Lease | None) -> PodRecord | None:
-    if lease is None or lease.pod is None:
-        return None
-    pod, offer = lease.pod, lease.offer
+def _main_lease(run: NodeRun) -> Lease | None:
+    """Return the lease of the pod that a node is recorded with."""
+    return run.own_lease or (run.leases[-1] if run.leases else None)
+
+
+def _environment(lease: Lease) -> EnvironmentRecord:
+    facts = {name: lease.facts.get(name, "") for name in _FACTS}
+    return EnvironmentRecord(**facts, warning=lease.other_gpu)
+
+
+def _pod_records(run: NodeRun) -> dict[Lease, PodRecord]:
+    """Return the pods of a node, in the order in which it got them."""
+    return {lease: _pod_record(lease, lease.pod) for lease in run.leases if lease.pod is not None}
+
+
+def _pod_record(lease: Lease, pod: PodInfo) -> PodRecord:
+    offer = lease.offer
     return PodRecord(
         id=pod.id,
         name=pod.name,

@@ -92,7 +92,7 @@ class Runner:
             wrong = marks.evaluate(node)
         earlier: list[AttemptRecord] = list(past.earlier) if past else []
         while True:
-            run = self._open(node, files, attempts)
+            run = self._open(node, files, attempts, earlier)
             run.gpus, run.share = gpus, share
             if past is not None:
                 run.remembered.extend(past.steps)
@@ -131,6 +131,9 @@ class Runner:
         with acting_for(run):
             verdict = early or self._decide(run, slot)
         run.error = verdict.error
+        if self._context.is_dry and run.leases:
+            self._context.asked[run.node.id] = tuple(lease.request for lease in run.leases)
+        custody.leave(run)
         self._settle(run)
         report = node_report(self._context, run, verdict, started, earlier)
         run.journal.write(
@@ -163,8 +166,11 @@ class Runner:
             except Empty:
                 return errors
 
-    def _open(self, node: Node, files: NodeFiles | None, attempts: Attempts) -> NodeRun:
+    def _open(
+        self, node: Node, files: NodeFiles | None, attempts: Attempts, earlier: Sequence[AttemptRecord]
+    ) -> NodeRun:
         context = self._context
+        spent = sum(attempt.estimated_usd for attempt in earlier)
         return NodeRun(
             node=node,
             files=files,
@@ -176,6 +182,7 @@ class Runner:
             context=context,
             attempt=attempts.number,
             tells_fixtures=self._tells_fixtures,
+            ceiling=context.cover.ceiling(node) - spent if context.cover else None,
             gpu_after_oom=attempts.gpu,
         )
 
@@ -245,9 +252,10 @@ class Runner:
             run.clock = None
 
     def _tell_stuck(self, run: NodeRun) -> None:
-        grace = format_duration(Terms.of(self._context.config).grace)
-        owned = [lease.pod.id for lease in run.leases if lease.pod is not None and not lease.is_wide]
-        pods = f"; pod {', '.join(owned)} ends itself within {grace}" if owned else ""
+        owned = [lease for lease in run.leases if lease.pod is not None and not lease.is_wide]
+        names = ", ".join(lease.pod.id for lease in owned if lease.pod is not None)
+        grace = format_duration(max((lease.grace for lease in owned), default=0.0))
+        pods = f"; pod {names} ends itself within {grace}" if owned else ""
         self._context.hook.rpd_notice(
             text=f"{run.node.id}: its time is up, but its own code does not return{pods}; Ctrl-C twice ends the run now"
         )
@@ -287,28 +295,16 @@ class Runner:
             run.journal.write("last_pull_failed", reason=f"{type(error).__name__}: {error}")
 
     def _guard(self) -> AbstractContextManager[None]:
-        return guard.guarded("in a dry run") if self._context.is_dry else nullcontext()
+        return guard.everywhere(guard.DRY_RUN) if self._context.is_dry else nullcontext()
 
     def _begin_clocks(self, run: NodeRun) -> None:
-        """Note when the job has to end, here and on the pods that it has to itself. Raises RemoteError."""
+        """Note when the job has to end, here and on its pods. Raises RemoteError."""
         if self._context.is_dry:
             return
         run.timeouts = Timeouts.of(run.node)
         if run.timeouts.job is not None:
             run.timeout_at = time.monotonic() + run.timeouts.job
-        run.deadline = self._deadline(run)
-        for lease in run.leases:
-            if run.ends_at is not None and not lease.is_wide:
-                custody.limit(lease, run.ends_at, Terms.of(self._context.config))
-
-    def _deadline(self, run: NodeRun) -> float | None:
-        """Return when the node reaches its cap: its runtime, or its money at the pod's real rate."""
-        budget = self._context.overrides.budget(run.node.job.budget)
-        limits = [budget.max_runtime_seconds] if budget.max_runtime_seconds else []
-        left = custody.cap_seconds(run, run.leases, budget)
-        if left is not None:
-            limits.append(left)
-        return time.monotonic() + min(limits) if limits and not self._context.is_dry else None
+        custody.begin(run, Terms.of(self._context.config))
 
     def _settle(self, run: NodeRun) -> None:
         """Charge the node with what its pods billed since they were last charged to somebody."""

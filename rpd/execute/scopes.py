@@ -11,14 +11,18 @@ import difflib
 import threading
 from collections import Counter
 from collections.abc import Callable, Generator, Hashable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
 from rpd.errors import CollectionError, UsageError
+from rpd.execute import guard
 from rpd.execute.asked import asked_while_running
 from rpd.execute.current import acting_for
+from rpd.execute.foreseen import PROVISION
 from rpd.execute.noderun import NodeRun
 from rpd.execute.pod import Pod
+from rpd.execute.staging import PROJECT, check_weight, checked_project, has_own_project, stages_project
 from rpd.values.fixture import FixtureDef, Scope, needs
 from rpd.values.node import Definition, Node
 
@@ -244,11 +248,15 @@ class Setup:
     def prepare(self) -> dict[str, Any]:
         """Set up everything the node needs, in the order of its closure; return the job function's arguments."""
         closure = self.node.definition.closure
+        self._check_project()
         for name in closure.names:
             self.get(name)
         for value in (*self._values.values(), *(instance.value for instance in self._shared)):
             if isinstance(value, Pod):
                 value.join(self.run)
+        own = self.get("pod") if "pod" in closure.names else None
+        if isinstance(own, Pod):
+            own.belong_to(self.run)
         if self.run.files is not None:
             self.run.variables.update(
                 {
@@ -259,17 +267,24 @@ class Setup:
             )
         return {name: self.get(name) for name in self.node.definition.argnames}
 
+    def _check_project(self) -> None:
+        """Set up and check the folder to send before a pod is rented for it. Raises UsageError."""
+        node = self.node
+        if not stages_project(node) or not has_own_project(node):
+            return  # the folder of the deploy file was checked before the run
+        chain = node.definition.closure.chain(PROJECT)
+        if chain and PROVISION in needs(node.definition.closure, chain[-1]):
+            return  # staged_dir checks it, once there is a pod to work it out with
+        folder = checked_project(self.get(PROJECT))
+        if self.run.config is not None:
+            check_weight(folder, self.run.config, self.run.context.scales)
+
     def get_unplanned(self, name: str, *, below: FixtureDef | None, owner: Instance | None) -> Any:
-        """Return the value of ``name`` for ``getfixturevalue``; warn where that rented a pod nobody had priced."""
-        before = len(self.run.leases)
+        """Return the value of ``name`` for ``getfixturevalue``."""
         with self.run.shielded():
             value = self.get(name, below=below, owner=owner)
         if isinstance(value, Pod):
             value.join(self.run)
-        if name not in self.node.definition.closure.definitions and len(self.run.leases) > before:
-            self.run.hook.rpd_notice(
-                text=f"{self.node.id}: {name!r} was asked for while running: its pod is in no estimate of the cost"
-            )
         return value
 
     def get(self, name: str, *, below: FixtureDef | None = None, owner: Instance | None = None) -> Any:
@@ -396,7 +411,7 @@ def run_finalizers(
             if user is None:
                 finalizer()
             else:
-                with acting_for(user):
+                with acting_for(user), nullcontext() if user.files else guard.everywhere(guard.DRY_RUN):
                     finalizer()
         except BaseException as error:  # noqa: BLE001 - told with the report
             errors.append(TeardownError(definition, error, user))

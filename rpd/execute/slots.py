@@ -68,15 +68,15 @@ class Execution:
         *,
         failure_limit: int | None,
         kill: bool,
-        budget_usd: float | None,
-        worst_case: Callable[[Node], float | None],
+        purse: Purse,
+        worst_case: Callable[[Node], float],
         done: Sequence[NodeReport] = (),
     ) -> None:
         self._plan = plan
         self._context = context
         self._failure_limit = failure_limit
         self._at_limit = StopLevel.END if kill else StopLevel.DRAIN
-        self._purse = Purse(budget_usd)
+        self._purse = purse
         self._worst_case = worst_case
         self._scopes = Scopes(plan.nodes)
         self._runner = Runner(context, self._scopes)
@@ -218,7 +218,7 @@ class Execution:
         """Set the worst case of a node aside; where the budget of the run forbids it, nothing new is started."""
         if self._purse.cap is None or self._context.is_dry:
             return True
-        worst = self._worst_case(node) or 0.0
+        worst = self._worst_case(node)
         if self._purse.reserve(node.id, worst):
             return True
         self._context.stop.request(

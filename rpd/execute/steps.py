@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from rpd.errors import ConnectionLost
+from rpd.execute import guard
 from rpd.execute.noderun import NodeRun, StepEnd
 from rpd.lease.lease import Lease
 from rpd.values.step import StepKind
@@ -74,7 +75,7 @@ class Steps:
         the journal. A lost connection is noted on the lease.
         """
         if run.salvaging:
-            with run.shielded():
+            with run.shielded(), guard.lowered():  # a pull may have to connect again
                 return run.replay(asked.salvaged)
         try:
             with run.timed():

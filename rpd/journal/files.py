@@ -130,6 +130,11 @@ class NodeFiles:
         return self.folder / "watchdog.log"
 
     @property
+    def diagnosis(self) -> Path:
+        """What ran on a pod whose command had hung (mark ``timeout(silent=…)``)."""
+        return self.folder / "diagnosis.log"
+
+    @property
     def artifacts(self) -> Path:
         """What was pulled."""
         return self.folder / "artifacts"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+import re
 import threading
 import time
 from collections import Counter
@@ -60,6 +61,8 @@ _WHOSE_KEY = (
     "images do"
 )
 _LOG_LINES = 4
+_SAYS_LITTLE = {"nvidia", "amd", "tesla", "geforce", "quadro", "generation", "edition"}
+"""Words of a GPU's name that one spelling has and another has not."""
 FIRST_STOCK_PAUSE = 5.0
 """Seconds between two rounds through sold-out offers; grows to LAST_STOCK_PAUSE."""
 LAST_STOCK_PAUSE = 60.0
@@ -111,7 +114,8 @@ class Lease:
     """Rents one pod, and gives it back on every way out.
 
     ``acquire`` and ``release`` are called by one thread; ``release`` may be called again, and by another thread, at any
-    time. ``env`` is what the pod is created with besides the request's own environment.
+    time. ``env`` is what the pod is created with besides the request's own environment. ``admit`` passes on the offers
+    that may be paid for; it raises BudgetExceeded where there is none.
     """
 
     def __init__(
@@ -125,6 +129,7 @@ class Lease:
         record: Record,
         stop: Stop,
         bad_offers: Collection[Offer] = (),
+        admit: Callable[[Sequence[Offer]], Sequence[Offer]] = lambda offers: offers,
         ready_seconds: float,
         stock_seconds: float = 0.0,
         env: Mapping[str, str],
@@ -139,6 +144,8 @@ class Lease:
         self.offer: Offer | None = None
         self.remote: Remote | None = None
         self.facts: Mapping[str, str] = {}
+        self.other_gpu = ""
+        """In words: which other GPU it has than the one that is paid for; empty where nothing is known of one."""
         self.failed = False
         """Whether a node on this pod did not pass: decides between ``on_success`` and ``on_failure``."""
         self.final_state = ""
@@ -151,7 +158,13 @@ class Lease:
         self.is_wide = False
         """Whether it belongs to a fixture that outlives a node."""
         self.ends_at: float | None = None
-        """On the monotonic clock: when the pod ends itself at the latest; None before its watchdog is armed."""
+        """On the monotonic clock: when the pod ends itself without a driver; None before its watchdog is armed."""
+        self.grace = 0.0
+        """For how long after that it still bears with a driver that it hears."""
+        self.wanted_until: dict[object, float] = {}
+        """On the monotonic clock: until when each of those who use the pod now may need it."""
+        self.arming = threading.Lock()
+        """Held while its watchdog is told when to end it."""
         self.unverified = ""
         """A required path on the pod that could not be fetched whole."""
         self._provider = provider
@@ -161,6 +174,7 @@ class Lease:
         self._stop = stop
         self._new_name = new_name
         self._bad_offers = bad_offers
+        self._admit = admit
         self._ready_seconds = ready_seconds
         self._stock_seconds = stock_seconds
         self._env = {**request.env, **env}
@@ -293,6 +307,7 @@ class Lease:
         offers = sorted(found, key=lambda offer: offer in self._bad_offers)
         if not offers:
             raise OutOfStock(f"RunPod rents nothing that fits: {describe(self.request)}")
+        offers = list(self._admit(offers))
         refusals: list[tuple[Offer, str]] = []
         for offer in offers:
             self._stop.check()
@@ -366,6 +381,7 @@ class Lease:
             with self.cut_by_stop(remote):
                 self.facts = remote.probe()
             self._check_gpus(pod)
+            self._compare_gpu(pod)
         except BaseException:
             remote.close()
             raise
@@ -483,6 +499,14 @@ class Lease:
         seen = self.facts.get("gpu_count", "")
         if wanted and seen.isdigit() and int(seen) < wanted:
             raise PodNotReady(f"pod {pod.id} has {seen} GPUs instead of {wanted}")
+
+    def _compare_gpu(self, pod: PodInfo) -> None:
+        """Hold the GPU that the pod reports against the one that is paid for."""
+        paid = self.offer.gpu_id if self.offer else pod.gpu
+        seen = self.facts.get("gpu_name", "")
+        if paid and seen and not is_same_gpu(paid, seen):
+            self.other_gpu = f"nvidia-smi on pod {pod.id} reports {seen!r}, but {paid!r} is paid for"
+            self._record("other_gpu", pod_name=self.name, pod_id=pod.id, paid=paid, reported=seen)
 
     def _pause(self, seconds: float) -> None:
         if self._stop.wait(seconds):
@@ -636,6 +660,14 @@ class Lease:
             seconds=round(self.age_seconds, 3),
             usd=round(self.age_seconds * self.total_usd_per_hr / 3600, 6),
         )
+
+
+def is_same_gpu(gpu_id: str, reported: str) -> bool:
+    """Return whether the name that ``nvidia-smi`` reports is that of RunPod's ``gpu_id``; they may be spelled apart."""
+    # Of a slice that is rented as one ("... MIG 1g.24gb") the name of the whole GPU is reported.
+    whole = re.split(r"\bMIG\b", gpu_id)[0]
+    asked, seen = (set(re.findall(r"[a-z0-9]+", text.lower())) - _SAYS_LITTLE for text in (whole, reported))
+    return asked == seen
 
 
 def _in_short(refusals: Sequence[tuple[Offer, str]]) -> str:

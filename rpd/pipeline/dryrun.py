@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rpd.pipeline.money import Prices
 from rpd.plan import uses_pod
-from rpd.values.dryrun import DryRunNode
+from rpd.values.dryrun import DryRunNode, DryRunPod
 from rpd.values.node import Node
 from rpd.values.pod import PodRequest
 from rpd.values.report import NodeReport, Outcome
@@ -16,11 +17,21 @@ if TYPE_CHECKING:
 
 
 class DryRunPlugin:
-    """Hears the reports of a dry run and passes on the plan of each node; ``outlooks`` are those of a live one."""
+    """Hears the reports of a dry run and passes on the plan of each node; ``outlooks`` are those of a live one.
 
-    def __init__(self, hook: Any, prices: Prices, outlooks: Outlooks | None = None) -> None:
+    ``asked`` holds what each node has asked for, by its id: a fixture may change the pod.
+    """
+
+    def __init__(
+        self,
+        hook: Any,
+        prices: Prices,
+        asked: Mapping[str, Sequence[PodRequest]],
+        outlooks: Outlooks | None = None,
+    ) -> None:
         self._hook = hook
         self._prices = prices
+        self._asked = asked
         self._outlooks = outlooks
         self._lines: dict[int, tuple[str, ...]] = {}
         self._told: set[str] = set()
@@ -30,25 +41,44 @@ class DryRunPlugin:
         if node.id in self._told:
             return
         self._told.add(node.id)
-        if not uses_pod(node):
-            planned = DryRunNode(node_id=node.id, steps=report.steps, worst_case_usd=0.0)
+        requests = self._asked.get(node.id, ())
+        # A node that was skipped, or did not come so far, is told as it was foreseen.
+        is_foreseen = not requests and uses_pod(node) and report.result.outcome is not Outcome.PASSED
+        if is_foreseen:
+            requests, worst = [self._prices.request(node)], self._prices.worst_case(node)
         else:
-            request = self._prices.request(node)
-            lines = self._lines.get(id(request))
-            if lines is None:
-                lines = self._lines[id(request)] = _lines(request)
-            lifecycle = node.job.lifecycle
-            outlooks = None if report.result.outcome is Outcome.SKIPPED else self._outlooks
-            planned = DryRunNode(
-                node_id=node.id,
-                request=lines,
-                offers=self._prices.offers(node),
-                steps=report.steps,
-                release=f"{lifecycle.on_success} on success, {lifecycle.on_failure} on failure",
-                worst_case_usd=self._prices.worst_case(node),
-                outlook=outlooks.of(node) if outlooks else None,
-            )
+            worst = self._prices.worst_case_of(node, requests)
+        if requests:
+            planned = self._planned(node, report, requests, worst)
+        else:
+            planned = DryRunNode(node_id=node.id, steps=report.steps, worst_case_usd=0.0)
         self._hook.rpd_dry_run_node(node=node, planned=planned)
+
+    def _planned(
+        self, node: Node, report: NodeReport, requests: Sequence[PodRequest], worst: float | None
+    ) -> DryRunNode:
+        first, *others = requests
+        lifecycle = node.job.lifecycle
+        outlooks = None if report.result.outcome is Outcome.SKIPPED else self._outlooks
+        return DryRunNode(
+            node_id=node.id,
+            request=self._told_of(first),
+            offers=self._prices.offers_for(first),
+            steps=report.steps,
+            release=f"{lifecycle.on_success} on success, {lifecycle.on_failure} on failure",
+            worst_case_usd=worst,
+            outlook=outlooks.of(first) if outlooks else None,
+            more_pods=tuple(
+                DryRunPod(request=self._told_of(other), offers=self._prices.offers_for(other))
+                for other in others
+            ),
+        )
+
+    def _told_of(self, request: PodRequest) -> tuple[str, ...]:
+        lines = self._lines.get(id(request))
+        if lines is None:
+            lines = self._lines[id(request)] = _lines(request)
+        return lines
 
 
 def _lines(request: PodRequest) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from rpd.config import Config
 from rpd.errors import UsageError
+from rpd.execute import guard
 from rpd.hooks import PluginManager
 from rpd.pipeline.local_end import LocalEnd
 from rpd.values.pod import Provider
@@ -84,7 +85,7 @@ class FarEnd:
         if self._config.dry_run_live:
             from rpd.runpod.onlooker import Onlooker  # whoever rents the pods, nothing is to be created
 
-            return Onlooker(provider)
+            return Onlooker(provider, guard.lowered)
         return provider
 
     def leave_word(self, path: Path) -> None:

@@ -36,26 +36,37 @@ class Outlooks:
         self._prices = prices
         self._notice = notice
         self._account = provider().account()
-        self._by_request: dict[int, Outlook] = {}
+        self._found: dict[PodRequest, Outlook] = {}
 
     def look(self, nodes: Iterable[Node], worst_case_usd: float) -> None:
         """Ask all there is to ask for ``nodes``. Raises ProviderError where RunPod does not answer."""
-        requests = {id(request): request for request in map(self._prices.request, filter(uses_pod, nodes))}
-        offers = {key: tuple(self._provider().offers(request)) for key, request in requests.items()}
-        images = self._images(request.image for request in requests.values())
+        requests = list(dict.fromkeys(map(self._prices.request, filter(uses_pod, nodes))))
+        offers = [tuple(self._provider().offers(request)) for request in requests]
+        images = self._images(request.image for request in requests)
         self._tell_balance(self._account, worst_case_usd)
-        for key, request in requests.items():
-            facts = (
-                _what_is_in_stock(offers[key]),
-                *self._dearer(request, offers[key]),
-                *self._volume(request),
-                images[request.image],
-            )
-            self._by_request[key] = Outlook(can_be_rented=_can_be_rented(offers[key]), facts=facts)
+        for request, within in zip(requests, offers, strict=True):
+            self._found[request] = self._outlook(request, within, images[request.image])
 
-    def of(self, node: Node) -> Outlook | None:
-        """Return the outlook of a node, None for one that was not among those looked at."""
-        return self._by_request.get(id(self._prices.request(node)))
+    def of(self, request: PodRequest) -> Outlook:
+        """Return the outlook of a request; one that could not be foreseen is asked about now.
+
+        Raises ProviderError where RunPod does not answer.
+        """
+        if request not in self._found:
+            within = tuple(self._provider().offers(request))
+            self._found[request] = self._outlook(
+                request, within, self._images([request.image])[request.image]
+            )
+        return self._found[request]
+
+    def _outlook(self, request: PodRequest, offers: Sequence[Offer], image: str) -> Outlook:
+        facts = (
+            _what_is_in_stock(offers),
+            *self._dearer(request, offers),
+            *self._volume(request),
+            image,
+        )
+        return Outlook(can_be_rented=_can_be_rented(offers), facts=facts)
 
     def _tell_balance(self, account: Account, worst_case_usd: float) -> None:
         """Tell whether the credit would do; too little of it is no reason not to look."""

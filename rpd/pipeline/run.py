@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 from rpd.config import Config
 from rpd.errors import ExitCode, Interrupted, NothingCollected, ProviderError, ReleaseError, UsageError
 from rpd.execute.context import Overrides, RunContext
+from rpd.execute.cover import Cover
 from rpd.execute.noderun import Masker
+from rpd.execute.purse import Purse
 from rpd.execute.slots import Execution
 from rpd.execute.traces import Style
 from rpd.hooks import PluginManager
@@ -27,6 +29,7 @@ from rpd.pipeline.balance import BalanceWatch
 from rpd.pipeline.changed import Changed
 from rpd.pipeline.dryrun import DryRunPlugin
 from rpd.pipeline.far_end import FarEnd
+from rpd.pipeline.foresight import Foresight
 from rpd.pipeline.gather import Gathered, gather
 from rpd.pipeline.money import Prices, check_balance, confirm, make_overrides
 from rpd.pipeline.places import check_datacenters
@@ -46,6 +49,7 @@ from rpd.record.whole import write_whole
 from rpd.remote import recorder
 from rpd.stop import Stop, StopLevel
 from rpd.values.plan import Plan
+from rpd.values.pod import PodRequest
 from rpd.values.report import NodeReport, RunSummary, SourceRecord
 
 if TYPE_CHECKING:
@@ -87,10 +91,12 @@ def run(config: Config, manager: PluginManager, redactor: Redactor, resumed: Res
     try:
         if needs_pods:
             far_end.prepare()
-        prices = Prices(far_end.provider, overrides)
+        foresight = Foresight(config, gathered.nodes)
+        prices = Prices(far_end.provider, overrides, foresight)
         outlooks = _outlooks(far_end, manager, prices) if config.dry_run_live and needs_pods else None
         plan = _plan(config, manager, gathered, prices)
         prices.check()
+        prices.tell_unforeseen(partial(_notice, manager), dry=config.dry_run)
         check_datacenters(config, plan.nodes, far_end.provider, partial(_notice, manager))
         secrets: Mapping[str, str] = {} if config.dry_run else read_secrets(plan.nodes)
         if needs_pods and not config.dry_run:
@@ -98,7 +104,7 @@ def run(config: Config, manager: PluginManager, redactor: Redactor, resumed: Res
         if outlooks is not None:
             outlooks.look(plan.nodes, plan.worst_case_usd)
         scales = Scales()
-        check_staging(config, plan.nodes, scales, partial(_notice, manager))
+        check_staging(config, plan.nodes, foresight, scales, partial(_notice, manager))
         if not confirm(config, plan.worst_case_usd):
             return Ended(exit_code=ExitCode.INTERRUPTED, gathered=gathered)
         return _execute(
@@ -177,10 +183,7 @@ def _cannot_run(config: Config, gathered: Gathered) -> ExitCode | None:
 
 
 def _plan(config: Config, manager: PluginManager, gathered: Gathered, prices: Prices) -> Plan:
-    def worst_case(node: Any) -> float | None:
-        return prices.worst_case(node) if uses_pod(node) else 0.0
-
-    plan = make_plan(gathered.nodes, width=config.width, worst_case=worst_case)
+    plan = make_plan(gathered.nodes, width=config.width, worst_case=prices.ceiling)
     changed: Plan | None = manager.hook.rpd_modify_plan(config=config, plan=plan)
     if not isinstance(changed, Plan | None):
         raise UsageError(f"rpd_modify_plan: expected a Plan or None, got {changed!r}")
@@ -222,16 +225,18 @@ def _execute(prepared: _Prepared) -> Ended:
         if warning:
             manager.hook.rpd_notice(text=f"secret {name}: {warning}")
     files = resumed.files if resumed else None if config.dry_run else RunFiles.create(config.runs_path)
-    keeper = _register(prepared)
+    asked: dict[str, Sequence[PodRequest]] = {}
+    keeper = _register(prepared, asked)
     stop = Stop()
-    context = _context(prepared, files, stop)
+    purse = Purse(config.budget, spent=_spent(resumed))
+    context = _context(prepared, files, stop, purse, asked)
     execution = Execution(
         plan,
         context,
         failure_limit=config.failure_limit,
         kill=config.maxfail_action == "kill",
-        budget_usd=config.budget,
-        worst_case=lambda node: prepared.prices.worst_case(node) if uses_pod(node) else 0.0,
+        purse=purse,
+        worst_case=prepared.prices.ceiling,
         done=prepared.done,
     )
     context.journal.write("run_started", sync=True, **writer.identity(), nodes=len(plan.nodes))
@@ -284,6 +289,11 @@ def _execute(prepared: _Prepared) -> Ended:
     return Ended(exit_code=exit_code, gathered=prepared.gathered, summary=summary)
 
 
+def _spent(resumed: Resumed | None) -> float:
+    """Return what the nodes of a resumed run cost that are over: its budget is that of the whole run."""
+    return sum(report.cost.estimated_usd for report in resumed.reports) if resumed else 0.0
+
+
 def _balance_watched(prepared: _Prepared, stop: Stop) -> AbstractContextManager[object]:
     config, manager = prepared.config, prepared.manager
     if config.dry_run or not any(uses_pod(node) for node in prepared.plan.nodes):
@@ -298,8 +308,8 @@ def _balance_watched(prepared: _Prepared, stop: Stop) -> AbstractContextManager[
     return watch
 
 
-def _register(prepared: _Prepared) -> ManifestPlugin:
-    """Register what keeps the record, or in a dry run tells the plan."""
+def _register(prepared: _Prepared, asked: Mapping[str, Sequence[PodRequest]]) -> ManifestPlugin:
+    """Register what keeps the record, or in a dry run tells the plan; ``asked`` fills up with the pods asked for."""
     manager, resumed = prepared.manager, prepared.resumed
     keeper = ManifestPlugin(
         redactor=prepared.redactor,
@@ -307,13 +317,19 @@ def _register(prepared: _Prepared) -> ManifestPlugin:
         resumed=resumed.info if resumed else None,
     )
     if prepared.config.dry_run:
-        manager.register(DryRunPlugin(manager.hook, prepared.prices, prepared.outlooks), "dry run")
+        manager.register(DryRunPlugin(manager.hook, prepared.prices, asked, prepared.outlooks), "dry run")
     else:
         manager.register(keeper, "manifest")
     return keeper
 
 
-def _context(prepared: _Prepared, files: RunFiles | None, stop: Stop) -> RunContext:
+def _context(
+    prepared: _Prepared,
+    files: RunFiles | None,
+    stop: Stop,
+    purse: Purse,
+    asked: dict[str, Sequence[PodRequest]],
+) -> RunContext:
     config, manager, redactor = prepared.config, prepared.manager, prepared.redactor
     ssh = _ssh(files, config.ssh["give_up_after"])
     masker: Callable[[], Masker] = redactor.stream if files else lambda: _PLAIN
@@ -335,6 +351,15 @@ def _context(prepared: _Prepared, files: RunFiles | None, stop: Stop) -> RunCont
         connect_with=ssh.connect_with,
         recycler=Recycler(config.runs_path) if files and not config.force_fresh else None,
         overrides=prepared.overrides,
+        cover=Cover(
+            worst_case=prepared.prices.ceiling,
+            budget_of=lambda node: prepared.overrides.budget(node.job.budget),
+            total=prepared.plan.worst_case_usd,
+            purse=purse,
+        )
+        if files
+        else None,
+        asked=asked,
         variables=prepared.variables,
         redact=redactor.data,
         mask=redactor.text if prepared.secrets else _unchanged,

@@ -2,54 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from rpd.config import Config
-from rpd.errors import UsageError
-from rpd.project.weight import Scales, Weight
+from rpd.execute.foreseen import Unforeseen
+from rpd.execute.staging import PROJECT, check_weight, checked_project, has_own_project, stages_project
+from rpd.pipeline.foresight import Foresight
+from rpd.project.weight import Scales
 from rpd.values.node import Node
-from rpd.values.size import format_size
 
 TOLD_BYTES = 50_000_000
 """A folder above this is told of without being asked."""
-_BUILT_IN = "rpd.execute.fixtures"
 
 
 def check_staging(
-    config: Config, nodes: Iterable[Node], scales: Scales, notice: Callable[[str], object]
+    config: Config,
+    nodes: Iterable[Node],
+    foresight: Foresight,
+    scales: Scales,
+    notice: Callable[[str], object],
 ) -> None:
-    """Weigh each project folder that ``staged_dir`` will send. Raises UsageError for one above the limit."""
-    for folder in dict.fromkeys(
-        (config.rootdir / node.file).parent for node in nodes if _stages_project(node)
-    ):
-        if not _may_be_sent(folder):
-            continue  # the fixture refuses it, and says why
-        weight = scales.weigh(folder)
-        if weight.bytes > config.stage_limit_mb * 1_000_000:
-            raise UsageError(_too_much(config, folder, weight))
+    """Weigh each project folder that ``staged_dir`` will send.
+
+    Raises UsageError for one above the limit, and for one that nobody means to send. A ``project_dir`` that is known
+    only while the run goes on is checked then, before the pod of its node is rented.
+    """
+    for folder in dict.fromkeys(_folders(config, nodes, foresight)):
+        weight = check_weight(folder, config, scales)
         if weight.bytes > TOLD_BYTES or config.verbose > 0:
             largest = f"; largest: {weight.heaviest}" if weight.bytes > TOLD_BYTES else ""
             notice(f"staging {weight} from {folder}{largest}")
 
 
-def _too_much(config: Config, folder: Path, weight: Weight) -> str:
-    return (
-        f"staged_dir would send {weight} from {folder}, more than stage_limit_mb "
-        f"({format_size(config.stage_limit_mb * 1_000_000)}). The largest: {weight.heaviest}. Name what is not to be "
-        f"sent in {folder / '.rpdignore'}, or raise the limit: --stage-limit-mb {-(-weight.bytes // 1_000_000)}"
-    )
-
-
-def _stages_project(node: Node) -> bool:
-    """Whether the node uses ``staged_dir`` and ``project_dir`` as rpd made them."""
-    closure = node.definition.closure
-    if "project_dir" in node.params or "staged_dir" in node.params or "staged_dir" not in closure.names:
-        return False
-    used = (closure.nearest("staged_dir"), closure.nearest("project_dir"))
-    return all(held is not None and held.function.__module__ == _BUILT_IN for held in used)
-
-
-def _may_be_sent(folder: Path) -> bool:
-    resolved = folder.resolve()
-    return resolved != Path.home() and resolved.parent != resolved
+def _folders(config: Config, nodes: Iterable[Node], foresight: Foresight) -> Iterator[Path]:
+    for node in nodes:
+        if not stages_project(node) or node.mark("skip"):
+            continue
+        if not has_own_project(node):
+            yield checked_project((config.rootdir / node.file).parent)
+            continue
+        try:
+            value = foresight.value(PROJECT, node)
+        except Unforeseen:
+            continue
+        yield checked_project(value)

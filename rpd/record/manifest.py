@@ -39,7 +39,12 @@ _TABLES: dict[str, type] = {
     "source": SourceRecord,
     "environment": EnvironmentRecord,
 }
-_LISTS: dict[str, type] = {"steps": Step, "artifacts": ArtifactRecord, "attempts": AttemptRecord}
+_LISTS: dict[str, type] = {
+    "steps": Step,
+    "artifacts": ArtifactRecord,
+    "attempts": AttemptRecord,
+    "pods": PodRecord,
+}
 _FREE = ("metrics", "variables")
 _REQUIRED = ("node", "result")
 

@@ -93,9 +93,28 @@ talk() {
 _DIAGNOSE = r"""
 limited() { if command -v timeout >/dev/null 2>&1; then timeout 20 "$@"; else "$@"; fi; }
 show() { echo "--- $*"; limited "$@" 2>&1 | cut -c 1-300 | head -c 20000; echo; }
+# The sessions of rpd itself on the pod. What a job runs is in a session of its own.
+own_sessions() {
+  limited ps -eo sid=,pid=,args= | while read -r session process words; do
+    case $words in
+      *.rpd/watchdog/watchdog.sh*|*.rpd/steps/*/supervise*|'sh -c eval "$(cat)"'*|'sh -c script='*)
+        [ "$session" != "$process" ] || printf '%s ' "$session" ;;
+    esac
+  done
+}
+show_processes() {
+  columns=sid,pid,ppid,stat,wchan:24,etime,time,args
+  echo "--- ps -eo $columns, without rpd's own"
+  own=" $(own_sessions)"
+  limited ps -eo $columns 2>&1 | cut -c 1-300 | head -c 20000 | while IFS= read -r line; do
+    session=${line#"${line%%[! ]*}"}
+    case $own in *" ${session%% *} "*) ;; *) printf '%s\n' "$line" ;; esac
+  done
+  echo
+}
 diagnose() {
   if command -v dmesg >/dev/null 2>&1 && dmesg >/dev/null 2>&1; then echo '--- dmesg'; dmesg | tail -n 20; fi
-  if ps -eo pid >/dev/null 2>&1; then show ps -eo pid,ppid,stat,wchan:24,etime,time,args; else show ps; fi
+  if ps -eo pid >/dev/null 2>&1; then show_processes; else show ps; fi
   if command -v py-spy >/dev/null 2>&1; then
     for folder in /proc/[0-9]*; do
       case $(readlink "$folder/exe" 2>/dev/null) in */python*) show py-spy dump --pid "${folder#/proc/}" ;; esac

@@ -1,8 +1,8 @@
 """The watchdog: a process on the pod that ends the pod, whatever becomes of the driver.
 
-Its program is ``watchdog.sh`` beside this file. It ends the pod at an absolute deadline; and before that once neither a
-command runs nor a driver has been there for the linger time. So a closed laptop does not end a job, and a killed driver
-leaves no pod behind.
+Its program is ``watchdog.sh`` beside this file. It ends the pod at an absolute deadline, a grace time later if it hears
+a driver; and before that once no command has run and no driver was heard for the linger time. So a closed laptop does
+not end a job, and a killed driver leaves no pod behind.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ UNPRICED_SECONDS = 72 * 3600.0
 
 _ARM_SECONDS = 30.0
 
-# $1 pod, $2 seconds left, $3 linger, $4 the program. Numbers are written over the bytes that are there, in one piece:
+# Numbers are written over the bytes that are there, in one piece:
 # the watchdog never reads half of one, and a disk that is full meanwhile is no hindrance.
-_ARM = r"""
+_COMMON = r"""
 _rpd_number() { printf '%-20s\n' "$2" 2>/dev/null 1<>"$_rpd_folder/$1"; }
 _rpd_in_charge() {
   _rpd_pid=
@@ -35,6 +35,27 @@ _rpd_in_charge() {
   # The id may be another process's by now.
   [ ! -r /proc/self/cmdline ] || tr '\000' ' ' <"/proc/$_rpd_pid/cmdline" 2>/dev/null | grep -q 'watchdog\.sh'
 }
+# $1 seconds left, $2 linger, $3 grace. The deadline comes last: what belongs to it is there by then.
+_rpd_tell() {
+  _rpd_now=$(date +%s)
+  _rpd_deadline=$((_rpd_now + $1))
+  _rpd_number linger "$2" && _rpd_number grace "$3" && _rpd_number heartbeat "$_rpd_now" &&
+    _rpd_number deadline "$_rpd_deadline"
+}
+"""
+
+# A watchdog that is in charge is told in a few hundred bytes.
+_AGAIN = r"""
+_rpd_again() {
+  for _rpd_folder in "${HOME:-/root}/.rpd/watchdog" "/tmp/.rpd-$(id -u)/watchdog"; do
+    if [ -e "$_rpd_folder/pid" ] && _rpd_in_charge && _rpd_tell "$@"; then echo "armed $_rpd_deadline"; return; fi
+  done
+  echo absent
+}
+"""
+
+# $1 pod, $2 the program, $3 seconds left, $4 linger, $5 grace.
+_ARM = r"""
 # Renamed into place: a watchdog may still be reading the file that is there.
 _rpd_install() {
   mkdir -p "$_rpd_folder" && printf '%s' "$1" >"$_rpd_folder/program" &&
@@ -43,13 +64,11 @@ _rpd_install() {
 _rpd_arm() {
   umask 077
   _rpd_folder=${HOME:-/root}/.rpd/watchdog
-  [ -e "$_rpd_folder/pid" ] || _rpd_install "$4" || { _rpd_folder=/tmp/.rpd-$(id -u)/watchdog; _rpd_install "$4"; }
-  _rpd_now=$(date +%s)
-  _rpd_deadline=$((_rpd_now + $2))
-  { _rpd_number linger "$3" && _rpd_number heartbeat "$_rpd_now" && _rpd_number deadline "$_rpd_deadline"; } ||
+  [ -e "$_rpd_folder/pid" ] || _rpd_install "$2" || { _rpd_folder=/tmp/.rpd-$(id -u)/watchdog; _rpd_install "$2"; }
+  _rpd_tell "$3" "$4" "$5" ||
     { echo "error neither the home folder nor /tmp can be written"; return; }
   if _rpd_in_charge; then echo "armed $_rpd_deadline"; return; fi
-  [ ! -e "$_rpd_folder/pid" ] || _rpd_install "$4"
+  [ ! -e "$_rpd_folder/pid" ] || _rpd_install "$2"
   _rpd_said=$(
     (
       if command -v setsid >/dev/null 2>&1; then exec setsid sh "$_rpd_folder/watchdog.sh" "$_rpd_folder" "$1"; fi
@@ -70,9 +89,9 @@ class Unguarded(RemoteError):
 class Terms:
     """How pods guard themselves in a run; all in seconds.
 
-    ``grace`` is what a pod gets beyond its cap, so that the driver can end the node in order first. ``keep_failed``
-    and ``keep_unverified`` are how long a pod stays whose node did not pass, or whose results could not be fetched
-    whole; 0: not at all.
+    ``grace`` is what a pod that hears its driver gets beyond its cap, so that the node can end in order first.
+    ``keep_failed`` and ``keep_unverified`` are how long a pod stays whose node did not pass, or whose results could not
+    be fetched whole; 0: not at all.
     """
 
     linger: float = 900.0
@@ -98,20 +117,50 @@ class Terms:
 USUAL_TERMS = Terms()
 
 
-def arm(remote: Remote, *, pod_id: str, seconds_left: float, linger_seconds: float) -> int:
-    """Give the pod's watchdog a new deadline and linger time, starting it unless it runs; return the deadline.
+def arm(
+    remote: Remote, *, pod_id: str, seconds_left: float, linger_seconds: float, grace_seconds: float = 0.0
+) -> int:
+    """Tell the pod's watchdog when to end it, starting the watchdog unless it runs; return the deadline.
 
     ``seconds_left`` counts from now on the pod's own clock, by which the deadline (seconds since 1970) is meant too.
-    Safe to call again at any time. Raises Unguarded where the pod could not end itself, ConnectionLost, PodLost.
+    ``grace_seconds`` more are for a driver that the pod hears. Safe to call again at any time. Raises Unguarded where
+    the pod could not end itself, ConnectionLost, PodLost.
     """
-    left, linger = max(0, math.ceil(seconds_left)), max(1, math.ceil(linger_seconds))
-    words = (shlex.quote(pod_id), str(left), str(linger), shlex.quote(program()))
-    said = remote.script(f"{_ARM}\n_rpd_arm {' '.join(words)}\n", timeout=_ARM_SECONDS)
-    if armed := re.search(r"^armed (\d+)$", said, re.MULTILINE):
-        return int(armed[1])
+    numbers = _numbers(seconds_left, linger_seconds, grace_seconds)
+    words = f"{shlex.quote(pod_id)} {shlex.quote(program())} {numbers}"
+    said = remote.script(f"{_COMMON}{_ARM}\n_rpd_arm {words}\n", timeout=_ARM_SECONDS)
+    if (deadline := _armed(said)) is not None:
+        return deadline
     error = re.search(r"^error (.*)$", said, re.MULTILINE)
     why = error[1] if error else said.strip()[-300:] or "no answer"
     raise Unguarded(f"pod {pod_id} cannot guard itself: {why}")
+
+
+def arm_again(
+    remote: Remote, *, pod_id: str, seconds_left: float, linger_seconds: float, grace_seconds: float = 0.0
+) -> int:
+    """Do the same as ``arm`` in a much smaller command, where the watchdog runs already."""
+    numbers = _numbers(seconds_left, linger_seconds, grace_seconds)
+    said = remote.script(f"{_COMMON}{_AGAIN}\n_rpd_again {numbers}\n", timeout=_ARM_SECONDS)
+    if (deadline := _armed(said)) is not None:
+        return deadline
+    return arm(
+        remote,
+        pod_id=pod_id,
+        seconds_left=seconds_left,
+        linger_seconds=linger_seconds,
+        grace_seconds=grace_seconds,
+    )
+
+
+def _numbers(left: float, linger: float, grace: float) -> str:
+    return f"{max(0, math.ceil(left))} {max(1, math.ceil(linger))} {max(0, math.ceil(grace))}"
+
+
+def _armed(said: str) -> int | None:
+    """Return the deadline that a pod says it is armed with."""
+    found = re.search(r"^armed (\d+)$", said, re.MULTILINE)
+    return int(found[1]) if found else None
 
 
 @cache

@@ -5,6 +5,7 @@
 # FOLDER holds control files of one number each, which are read again every second or two:
 #
 #   deadline   when the pod ends whatever goes on in it, in seconds since 1970 by this machine's clock
+#   grace      for how many seconds after that it still lives while it hears a driver
 #   linger     for how many seconds the pod outlives its last use, which is a running command or a driver
 #   heartbeat  when a driver was last here, in seconds since 1970
 #   pid        the process id of the one watchdog in charge; an older one leaves
@@ -198,6 +199,7 @@ judge() {
   linger=$value
   number heartbeat "$seen"
   if [ "$value" -gt "$seen" ]; then seen=$value; fi
+  heard=$value
   # A clock that was set back must not keep the pod alive.
   if [ "$seen" -gt "$now" ]; then seen=$now; fi
   number deadline "$deadline"
@@ -205,12 +207,19 @@ judge() {
   deadline=$value
   # Looking for commands costs more than reading a number, so it is done only when the last use is some time ago.
   if [ $((now - seen)) -ge $((linger / 4)) ] && busy; then seen=$now; fi
+  number grace "$grace"
+  grace=$value
   why=
-  if [ "$now" -ge "$deadline" ]; then
+  if [ "$now" -ge "$deadline" ] && ! bears; then
     why="its deadline has passed"
   elif [ $((now - seen)) -ge "$linger" ]; then
     why="no command has run and no driver was here for $((now - seen)) s"
   fi
+}
+
+# Whether a driver that was heard just now still has grace. Heartbeats come every 20 seconds at most.
+bears() {
+  [ "$now" -lt $((deadline + grace)) ] && [ "$heard" -le "$now" ] && [ $((now - heard)) -lt 45 ]
 }
 
 guard() {
@@ -247,6 +256,8 @@ main() {
   deadline=$value
   number linger 900
   linger=$value
+  number grace 0
+  grace=$value
   seen=$(date +%s)
   printf '%-20s\n' "$$" 2>/dev/null >"$folder/pid" || refuse "its process id cannot be written"
   say "watchdog $$ guards pod $pod: $((deadline - seen)) s left, linger $linger s"

@@ -34,6 +34,9 @@ def draw(planned: DryRunNode, ink: Ink) -> Iterator[str]:
     yield ink(planned.node_id, "bold")
     yield from _block("pod", planned.request or ("none: it runs on this machine",), ink)
     yield from _block("offers", list(_offers(planned.offers)), ink)
+    for number, pod in enumerate(planned.more_pods, 2):
+        yield from _block(f"pod {number}", pod.request, ink)
+        yield from _block("offers", list(_offers(pod.offers)), ink)
     yield from _block("now", planned.outlook.facts if planned.outlook else (), ink)
     yield from _block("steps", [_step(n, step) for n, step in enumerate(planned.steps, 1)], ink)
     yield from _block("release", [planned.release] if planned.release else [], ink)

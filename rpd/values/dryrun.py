@@ -19,6 +19,14 @@ class Outlook:
 
 
 @frozen
+class DryRunPod:
+    """One more pod of a node: its request, a line for each fact, and the offers in the order of trying."""
+
+    request: tuple[str, ...]
+    offers: tuple[Offer, ...] = ()
+
+
+@frozen
 class DryRunNode:
     """What a node would ask for and do, as a dry run found out.
 
@@ -34,3 +42,5 @@ class DryRunNode:
     release: str = ""
     worst_case_usd: float | None = None
     outlook: Outlook | None = None
+    more_pods: tuple[DryRunPod, ...] = ()
+    """The pods it asks for beside the first one, which ``request`` and ``offers`` describe."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from rpd.values.job import Budget
 from rpd.values.pod import PodRequest
 
 RUNNING_USD_PER_GB_MONTH = 0.10
@@ -24,3 +27,16 @@ def running_usd_per_hr(gigabytes: int) -> float:
 def stopped_usd_per_month(volume_gb: int) -> float:
     """Return what a stopped pod costs a month."""
     return volume_gb * STOPPED_USD_PER_GB_MONTH
+
+
+def worst_usd(budget: Budget, usd_per_hr: Sequence[float | None]) -> float:
+    """Return the most that a node may cost whose pods have these rates, disks included; None: a rate nobody knows.
+
+    That is its cap, or less where its longest time on these pods costs less. Each of them may take its whole time to
+    become ready while the ones before it bill.
+    """
+    rates = [rate for rate in usd_per_hr if rate is not None]
+    if budget.max_runtime_seconds is None or len(rates) < len(usd_per_hr):
+        return budget.cost_cap_usd
+    seconds = budget.max_runtime_seconds + len(rates) * budget.ssh_ready_seconds
+    return min(budget.cost_cap_usd, sum(rates) * seconds / 3600)

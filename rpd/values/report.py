@@ -134,6 +134,8 @@ class EnvironmentRecord:
     cuda: str = ""
     python: str = ""
     uname: str = ""
+    warning: str = ""
+    """What is not as it was paid for."""
 
 
 @frozen
@@ -175,6 +177,8 @@ class NodeReport:
     artifacts: tuple[ArtifactRecord, ...] = ()
     attempts: tuple[AttemptRecord, ...] = ()
     """The attempts before the last one, whose story the rest tells."""
+    pods: tuple[PodRecord, ...] = ()
+    """Every pod it used, in order; ``pod`` is that of the fixture ``pod``, else the last one."""
     metrics: Mapping[str, Any] = EMPTY
     variables: Mapping[str, Any] = EMPTY
     folder: str = ""

@@ -104,7 +104,7 @@ def test_runtime_holds_without_a_driver(
 def test_deadline_is_the_cap_at_the_real_rate(
     cloud: Launched, project: Callable[..., Path], rpd_run: RpdRun
 ) -> None:
-    """The deadline told to the pod is what its money buys at its own rate, and the grace."""
+    """The deadline told to the pod is what its money buys at its own rate."""
     folder = project(
         """
         @job(budget=Budget(cost_cap_usd=1))
@@ -170,6 +170,141 @@ def test_pods_that_serve_several_nodes_get_more_time(
     assert isinstance(first, int)
     assert isinstance(second, int)
     assert second > 10 * first
+
+
+WORKER = """
+@rpd.fixture(scope="worker")
+def pod(provision):
+    with provision() as made:
+        yield made
+"""
+
+
+def test_runtime_holds_on_a_shared_pod_without_a_driver(
+    cloud: Launched, project: Callable[..., Path], rpd_run: RpdRun
+) -> None:
+    """A pod of wider scope knows the longest time of the node that runs on it, the second one as well."""
+    folder = project(
+        WORKER
+        + textwrap.dedent(
+            """
+            @job(budget=Budget(cost_cap_usd=1, max_runtime="1h"))
+            def before(pod):
+                pod.run("true")
+
+            @job(budget=Budget(cost_cap_usd=1, max_runtime="6s"))
+            def runs(pod):
+                threading.Timer(1, (HERE / "running").touch).start()
+                pod.run("sleep 300")
+            """
+        )
+    )
+    kill_once(folder, "running", rpd_run)
+    assert len(cloud.pods()) == 1
+    # The grace of five minutes is for a driver that is heard.
+    wait_until(lambda: cloud.pods() == [], what="the pod's end")
+
+
+def test_timeout_holds_for_both_pods_of_a_job(
+    cloud: Launched, project: Callable[..., Path], rpd_run: RpdRun
+) -> None:
+    """A pod that a job rents beside its own ends with it, and both know by when; so does the job."""
+    folder = project(
+        """
+        @job(budget=Budget(cost_cap_usd=1))
+        @rpd.mark.timeout("8s")
+        def runs(pod, provision):
+            with provision(gpu=None) as other:
+                threading.Timer(1, (HERE / "running").touch).start()
+                other.run("sleep 300")
+        """,
+        watchdog_grace=1,
+    )
+    kill_once(folder, "running", rpd_run)
+    assert len(cloud.pods()) == 2
+    wait_until(lambda: cloud.pods() == [], what="the end of both pods")
+
+
+def test_two_pods_use_up_the_money_together(
+    cloud: Launched, project: Callable[..., Path], rpd_run: RpdRun
+) -> None:
+    """With a second pod the cap of the job is nearer, and once that one is given back it is farther again."""
+    folder = project(
+        """
+        @job(budget=Budget(cost_cap_usd=1))
+        def runs(pod, provision, run_dir):
+            with provision() as other:
+                other.run("true")
+            pod.run("true")
+        """
+    )
+    result = rpd_run(folder)
+    assert result.exit_code == ExitCode.OK, result.out
+    own = result.report("runs").pods[0]
+    alone, shared, again = (
+        event["seconds"] for event in events(result, "armed") if event["pod_name"] == own.name
+    )
+    assert isinstance(alone, int)
+    assert shared == pytest.approx(alone / 2, rel=0.05)
+    assert again == pytest.approx(alone, rel=0.05)
+
+
+def test_a_shared_pod_outlasts_the_time_between_its_nodes(
+    cloud: Launched, project: Callable[..., Path], rpd_run: RpdRun
+) -> None:
+    """While the driver is there a pod that no node uses just now does not end with the time of the one before."""
+    folder = project(
+        WORKER
+        + textwrap.dedent(
+            """
+            @job(budget=Budget(cost_cap_usd=1, max_runtime="2s"))
+            def before(pod):
+                pod.run("true")
+
+            @rpd.fixture
+            def slow():
+                threading.Event().wait(8)
+
+            @job
+            def without(slow):
+                pass
+
+            @job(budget=Budget(cost_cap_usd=1, max_runtime="30s"))
+            def after(pod):
+                pod.run("true")
+            """
+        ),
+        watchdog_grace=1,
+        telemetry_interval=1,
+    )
+    result = rpd_run(folder)
+    assert result.exit_code == ExitCode.OK, result.out
+    assert result.report("before").pod == result.report("after").pod
+
+
+def test_a_pod_with_another_gpu_is_told(
+    cloud: Launched, project: Callable[..., Path], rpd_run: RpdRun
+) -> None:
+    """The GPU that nvidia-smi reports is held against the one that is paid for; a difference is kept, too."""
+    folder = project(
+        """
+        from rpd.remote import commands
+
+        probe = commands.probe
+        commands.probe = lambda shell: {**probe(shell), "gpu_name": "NVIDIA RTX A2000"}
+
+        @job
+        def runs(pod):
+            pod.run("true")
+        """
+    )
+    result = rpd_run(folder)
+    told = "reports 'NVIDIA RTX A2000', but 'NVIDIA RTX A4000' is paid for"
+    assert told in result.out
+    environment = result.report("runs").environment
+    assert environment.gpu_name == "NVIDIA RTX A2000"
+    assert told in environment.warning
+    assert told in rpd_run(folder, "runs", command="show").out
 
 
 def test_a_pod_that_cannot_guard_itself_is_not_used(
@@ -298,9 +433,9 @@ def test_timeouts_and_telemetry(cloud: Launched, project: Callable[..., Path], r
         assert (report.result.outcome, report.result.cause) == (Outcome.FAILED, Cause.TIMEOUT)
     assert "the job reached its timeout of 1.00s" in slow.result.reason
     assert "no output and idle GPUs for 1.00s" in hangs.result.reason
-    log = (Path(hangs.folder) / "output.log").read_text()
-    assert "--- nvidia-smi" in log
-    assert "sleep 300" in log
+    found = (Path(hangs.folder) / "diagnosis.log").read_text()
+    assert "--- nvidia-smi" in found
+    assert "sleep 300" in found
     assert talks.result.outcome is Outcome.PASSED
     lines = (Path(talks.folder) / "metrics.jsonl").read_text().splitlines()
     assert len(lines) >= 3

@@ -32,7 +32,7 @@ from rpd.errors import (
 from rpd.lease import giveback
 from rpd.lease.giveback import HOPELESS_TRIES
 from rpd.lease.giveback import TRIES as RELEASE_TRIES
-from rpd.lease.lease import Lease
+from rpd.lease.lease import Lease, is_same_gpu
 from rpd.remote.recorder import RecorderRemote, connect
 from rpd.runpod.offline import OfflineProvider
 from rpd.stop import Stop, StopLevel
@@ -503,3 +503,25 @@ def test_a_pod_that_never_answers_is_given_up_in_time() -> None:
     with pytest.raises(PodNotReady, match=r"was not ready after 5.00s: .*nobody answers"):
         lease.acquire()
     assert provider.list() == []
+
+
+@pytest.mark.parametrize(
+    ("paid", "reported", "same"),
+    [
+        (L4, L4, True),
+        ("NVIDIA A100 80GB PCIe", "NVIDIA A100-PCIE-80GB", True),
+        ("Tesla T4", "NVIDIA T4", True),
+        ("NVIDIA RTX 6000 Ada Generation", "NVIDIA RTX 6000 Ada", True),
+        (
+            "NVIDIA RTX PRO 6000 Blackwell Server Edition MIG 1g.24gb",
+            "NVIDIA RTX PRO 6000 Blackwell Server Edition",
+            True,
+        ),
+        ("NVIDIA L40S", "NVIDIA L40", False),
+        ("NVIDIA H100 80GB HBM3", "NVIDIA H100 PCIe", False),
+        ("NVIDIA H100 80GB HBM3", "NVIDIA H100 80GB HBM3 MIG 1g.10gb", False),
+    ],
+)
+def test_names_of_gpus_are_compared_by_their_words(paid: str, reported: str, same: bool) -> None:
+    """Spelling does not matter, every word that tells one GPU from another does; a slice is no whole one."""
+    assert is_same_gpu(paid, reported) is same

@@ -68,6 +68,7 @@ SECTIONS = {
         phases=st.dictionaries(TEXT, NUMBER, max_size=3),
     ),
     "pod": st.none() | records(PodRecord),
+    "pods": st.lists(records(PodRecord), max_size=2).map(tuple),
     "cost": records(CostRecord),
     "source": records(SourceRecord),
     "environment": records(EnvironmentRecord),

@@ -250,3 +250,6 @@ def test_diagnosis_shows_what_runs(remote: SshRemote) -> None:
     assert silence.diagnosis is not None
     assert b"no output and idle GPUs for 10 s" in silence.diagnosis
     assert b"--- ps" in silence.diagnosis
+    assert b"ARGS" in silence.diagnosis or b"COMMAND" in silence.diagnosis
+    # Neither the script that looks, nor what it runs.
+    assert b"ps -eo sid,pid" not in silence.diagnosis.replace(b"--- ps -eo", b"")

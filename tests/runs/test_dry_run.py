@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import socket
 from collections.abc import Callable
@@ -208,3 +209,68 @@ def test_it_imports_nothing_heavy(rpd: RpdRun, project: Project) -> None:
     result = dry(rpd, project({"deploy_x.py": heavy + tell + job}))
     assert result.exit_code == 0, result.err
     assert "LOADED []" in result.out
+
+
+THREADS = """
+import concurrent.futures
+import socket
+import threading
+import rpd
+
+pool = concurrent.futures.ThreadPoolExecutor(1)
+pool.submit(int).result()  # its thread is there before any job
+
+def call():
+    with socket.create_connection(("127.0.0.1", {port}), timeout=5) as there:
+        there.sendall(b"hello")
+
+@rpd.job
+def from_a_thread(pod):
+    thread = threading.Thread(target=call)
+    thread.start()
+    thread.join()
+
+@rpd.job
+def from_a_pool(pod):
+    pool.submit(call)
+    pool.submit(int).result()
+
+@rpd.fixture
+def tidied():
+    yield
+    call()
+
+@rpd.job
+def in_a_teardown(tidied):
+    pass
+
+@rpd.fixture(scope="session")
+def shared():
+    yield
+    call()
+
+@rpd.job
+def in_a_shared_teardown(shared):
+    pass
+
+@rpd.job
+def later(pod):
+    threading.Timer(0.05, call).start()
+
+@rpd.job
+def innocent(pod):
+    threading.Event().wait(0.3)
+"""
+
+
+def test_threads_and_teardowns_reach_nothing_either(rpd: RpdRun, project: Project) -> None:
+    """The guard holds for the whole process: for threads that a job starts, for those that were there, and at teardown."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(0.01)
+        folder = project({"deploy_x.py": THREADS.format(port=server.getsockname()[1])})
+        result = dry(rpd, folder)
+        with pytest.raises(TimeoutError):
+            server.accept()
+    assert result.exit_code == 1
+    for job in ("from_a_thread", "from_a_pool", "in_a_teardown", "in_a_shared_teardown"):
+        assert re.search(rf"(ERROR|FAILED) deploy_x.py::{job} - .*not allowed in a dry run", result.out), job

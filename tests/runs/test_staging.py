@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
+import rpd as rpd_package
 from rpd.emulator.launch import Launched
 from rpd.testing import RpdRun
+from tests.runs.conftest import events
 
 Project = Callable[[dict[str, str]], Path]
 
@@ -74,9 +78,53 @@ def test_a_dry_run_tells_files_and_bytes(rpd: RpdRun, project: Project) -> None:
 
 
 def test_little_is_told_of_only_if_asked(rpd: RpdRun, project: Project) -> None:
-    """Below 50 MB it takes -v; a folder the user chose is not weighed."""
+    """Below 50 MB it takes -v, also for a folder the user chose."""
     folder = project({"deploy_x.py": DEPLOY.replace("pod.put", "0 and pod.put")})
     assert "staging" not in rpd(folder, "--dry-run").out
     assert "staging 2 files" in rpd(folder, "--dry-run", "-v").out
     (folder / "deploy_x.py").write_text(OWN_FOLDER)
-    assert "staging" not in rpd(folder, "--dry-run", "-v").out
+    told = rpd(folder, "--dry-run", "-v").out
+    assert f"from {Path(rpd_package.__file__).parent}" in told
+
+
+PROJECTS = {
+    "the home folder": ("Path.home()", "staged_dir would send all of"),
+    "the root folder": ('"/"', "staged_dir would send all of /"),
+    "too much": ('HERE / "data"', "more than stage_limit_mb"),
+    "nothing": ('HERE / "gone"', "is not a folder"),
+    "no path": ("3", "expected the path of a folder, got 3"),
+}
+CHOSEN = """
+from pathlib import Path
+import rpd
+
+HERE = Path(__file__).parent
+
+@rpd.fixture
+def project_dir({asks}):
+    {gives} {value}
+
+@rpd.job(gpu=None)
+def fit(pod, staged_dir):
+    pass
+"""
+
+
+@pytest.mark.parametrize("name", PROJECTS)
+def test_a_chosen_folder_is_checked_before_a_pod_is_rented(
+    rpd: RpdRun, project: Project, emulator: Launched, name: str
+) -> None:
+    """What ``project_dir`` says has to pass every check first: before the run, or before the pod of the node."""
+    value, told = PROJECTS[name]
+    folder = project({"deploy_x.py": CHOSEN.format(asks="", gives="return", value=value)})
+    write_data(folder, 30)
+    before = rpd(folder, "--stage-limit-mb", "29", env={"HOME": str(folder)})
+    assert before.exit_code == 4, before.out
+    assert told in before.err
+    (folder / "deploy_x.py").write_text(CHOSEN.format(asks="run_dir", gives="yield", value=value))
+    late = rpd(folder, "--stage-limit-mb", "29", env={"HOME": str(folder)})
+    assert late.exit_code == 1
+    assert told in late.reports[0].result.reason
+    assert late.reports[0].pod is None
+    assert late.run_dir is not None
+    assert events(late.run_dir, "intent") == []

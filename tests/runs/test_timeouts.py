@@ -102,3 +102,58 @@ def test_a_transfer_is_given_up_when_the_run_is_interrupted(
     assert result.exit_code == 2, result.out + result.err
     assert result.report("sending_on").result.cause is Cause.INTERRUPTED
     assert emulator.pods() == []
+
+
+def test_what_a_silent_job_said_last_is_shown(rpd: RpdRun, project: Project, emulator: Launched) -> None:
+    """The log ends with the job's own words; what ran on the pod is in a file, without rpd's own processes."""
+    folder = project(
+        {
+            "deploy_a.py": """
+            import rpd
+
+            @rpd.mark.timeout(silent="3s")
+            @rpd.job
+            def hangs(pod):
+                pod.run("echo last words; sleep 1000")
+            """
+        }
+    )
+    result = rpd(folder)
+    report = result.report("hangs")
+    assert report.result.cause is Cause.TIMEOUT
+    assert "deploy_a.hangs/diagnosis.log" in report.result.reason
+    assert (Path(report.folder) / "output.log").read_text().splitlines() == ["last words"]
+    found = (Path(report.folder) / "diagnosis.log").read_text()
+    assert "sleep 1000" in found
+    for own in (
+        "watchdog.sh",
+        "supervise",
+        "end of script",
+        "ps -eo sid,pid,ppid,stat,wchan:24,etime,time,args\n",
+    ):
+        assert own not in found, own
+
+
+def test_both_pods_of_a_job_are_recorded(rpd: RpdRun, project: Project, emulator: Launched) -> None:
+    """The pod of a job is that of its fixture, whatever it rents besides; all of them are in the manifest and in show."""
+    folder = project(
+        {
+            "deploy_a.py": """
+            import rpd
+            from rpd import Gpu
+
+            @rpd.job(gpu=Gpu("NVIDIA RTX A4000"))
+            def pair(pod, provision):
+                with provision(gpu=None) as other:
+                    other.run("true")
+            """
+        }
+    )
+    report = rpd(folder).report("pair")
+    assert report.pod is not None
+    assert [pod.gpu for pod in report.pods] == ["NVIDIA RTX A4000", ""]
+    assert report.pod == report.pods[0]
+    assert report.environment.gpu_name == "NVIDIA RTX A4000"
+    shown = rpd(folder, "pair", command="show").out
+    for pod in report.pods:
+        assert f"{pod.id} ({pod.name})" in shown

@@ -1,0 +1,256 @@
+"""Which pods a node will rent, as far as the source of its job and fixtures shows. Nothing of it is called here.
+
+The common ways to rent can be read: ``provision()``, ``provision(gpu=gpu)``, ``provision(SERVER, spot=True)``. A call
+in a loop, or one whose arguments are worked out while it runs, cannot: then nobody knows the price beforehand.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import textwrap
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from types import FunctionType, ModuleType
+from typing import Any
+
+from rpd.errors import DefinitionError
+from rpd.execute.asked import asked_while_running
+from rpd.values.fixture import FixtureDef, Scope, needs
+from rpd.values.job import Budget, Gpu, Job, Lifecycle, Storage
+from rpd.values.mark import Location
+from rpd.values.node import Definition
+
+PROVISION = "provision"
+_BUILT_IN = "rpd.execute.fixtures"
+_PLAIN_CALLS = (Gpu, Storage, Budget, Lifecycle)
+"""What an argument may be made with: calling these does nothing but check their fields."""
+_REPEATING = (
+    ast.For,
+    ast.AsyncFor,
+    ast.While,
+    ast.comprehension,
+    ast.Lambda,
+    ast.FunctionDef,
+    ast.AsyncFunctionDef,
+)
+
+
+class Unforeseen(Exception):
+    """What is rented is known only once it is rented; the text says where that is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """A value that a function gets from a fixture or a parameter of this name."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rental:
+    """One pod: the job it is rented with (None: that of the node), and the fields that are changed.
+
+    ``holder`` is the fixture that rents it, None for the job function itself. Values may be ``Argument``s.
+    """
+
+    holder: FixtureDef | None
+    job: object = None
+    changes: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """The names of the fixtures and parameters that decide about the pod."""
+        return tuple(held.name for held in (self.job, *self.changes.values()) if isinstance(held, Argument))
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether several nodes may use the pod, so that any of them may be the one to rent it."""
+        return self.holder is not None and self.holder.scope is not Scope.JOB
+
+
+@lru_cache(maxsize=4096)
+def rentals(definition: Definition) -> tuple[Rental, ...]:
+    """Return the pods that each node of a job rents or shares. Raises Unforeseen."""
+    found: list[Rental] = []
+    if PROVISION in definition.argnames:
+        found += _read(definition.function, None, definition.location)
+    for holder in _holders(definition):
+        if holder.function.__module__ == _BUILT_IN:
+            found.append(Rental(holder=holder, changes={"gpu": Argument("gpu")}))
+        else:
+            found += _read(holder.function, holder, holder.location)
+    return tuple(found)
+
+
+def _holders(definition: Definition) -> Iterator[FixtureDef]:
+    """Yield the fixtures of a job that ask for ``provision``, those it may ask for while it runs included."""
+    closure = definition.closure
+    late: set[str] = set()
+    functions = [
+        definition.function,
+        *(held.function for chain in closure.definitions.values() for held in chain),
+    ]
+    for name in {name for function in functions for name in asked_while_running(function)}:
+        if name == PROVISION:
+            raise Unforeseen(f"{definition.location} asks for {PROVISION!r} while it runs")
+        if chain := closure.chain(name):
+            late |= needs(closure, chain[-1])
+    for name in dict.fromkeys((*closure.names, *sorted(late))):
+        for held in reversed(closure.chain(name) if name in late else closure.definitions.get(name, ())):
+            if PROVISION in held.argnames:
+                yield held
+            if name not in held.argnames:
+                break  # what it overrides is not called
+
+
+def _read(function: Callable[..., Any], holder: FixtureDef | None, where: Location) -> list[Rental]:
+    """Return what the calls of ``provision`` in a function rent. Raises Unforeseen."""
+    plain = inspect.unwrap(function)
+    if not isinstance(plain, FunctionType):
+        raise Unforeseen(f"{where} cannot be read")
+    body = _source_tree(plain, where)
+    reader = _Reader(
+        plain, {arg.arg for arg in (*body.args.args, *body.args.kwonlyargs)}, _assigned(body), where
+    )
+    calls = reader.calls(body)
+    return [
+        Rental(
+            holder=holder,
+            job=reader.value(call.args[0]) if call.args else None,
+            changes={word.arg: reader.value(word.value) for word in call.keywords if word.arg},
+        )
+        for call in calls
+    ]
+
+
+def _source_tree(function: FunctionType, where: Location) -> ast.FunctionDef:
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
+    except (OSError, TypeError, SyntaxError, ValueError):
+        raise Unforeseen(f"the source of {where} cannot be read") from None
+    first = tree.body[0] if tree.body else None
+    if not isinstance(first, ast.FunctionDef):
+        raise Unforeseen(f"{where} cannot be read")
+    return first
+
+
+def _assigned(tree: ast.AST) -> set[str]:
+    """Return the names that a function binds itself: what they hold is not known before it runs."""
+    names = {
+        node.id
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load)
+    }
+    bound = {alias.asname or alias.name for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)
+             for alias in node.names}  # fmt: skip
+    return names | bound
+
+
+class _Reader:
+    """Reads the arguments of calls in one function."""
+
+    def __init__(
+        self, function: FunctionType, arguments: set[str], assigned: set[str], where: Location
+    ) -> None:
+        self._globals = function.__globals__
+        self._unknown = assigned | set(function.__code__.co_freevars)
+        self._arguments = arguments
+        self._where = where
+
+    def calls(self, body: ast.FunctionDef) -> list[ast.Call]:
+        """Return the calls of ``provision``. Raises Unforeseen for one that may be made again, or elsewhere."""
+        found: list[ast.Call] = []
+        for statement in body.body:
+            self._visit(statement, found)
+        return found
+
+    def _visit(self, tree: ast.AST, found: list[ast.Call]) -> None:
+        if isinstance(tree, ast.Call) and isinstance(tree.func, ast.Name) and tree.func.id == PROVISION:
+            if len(tree.args) > 1 or any(word.arg is None for word in tree.keywords):
+                raise self._unforeseen()
+            found.append(tree)
+            inner: Iterator[ast.AST] = iter((*tree.args, *tree.keywords))
+        else:
+            if isinstance(tree, ast.Name) and tree.id == PROVISION:
+                raise self._unforeseen()
+            if isinstance(tree, _REPEATING) or getattr(tree, "generators", None):
+                if any(isinstance(held, ast.Name) and held.id == PROVISION for held in ast.walk(tree)):
+                    raise self._unforeseen()
+                return
+            inner = ast.iter_child_nodes(tree)
+        for child in inner:
+            self._visit(child, found)
+
+    def value(self, tree: ast.expr) -> object:
+        """Return what an argument is. Raises Unforeseen."""
+        match tree:
+            case ast.Constant():
+                return tree.value
+            case ast.Tuple() | ast.List():
+                return tuple(self.value(each) for each in tree.elts)
+            case ast.Name() | ast.Attribute():
+                return self._named(tree)
+            case ast.Call():
+                return self._made(tree)
+        raise self._unforeseen()
+
+    def _named(self, tree: ast.Name | ast.Attribute) -> object:
+        if isinstance(tree, ast.Attribute):
+            owner = self._named(tree.value) if isinstance(tree.value, ast.Name | ast.Attribute) else None
+            if isinstance(owner, ModuleType) and hasattr(owner, tree.attr):
+                return getattr(owner, tree.attr)
+            raise self._unforeseen()
+        if tree.id in self._unknown:
+            raise self._unforeseen()
+        if tree.id in self._arguments:
+            return Argument(tree.id)
+        if tree.id in self._globals:
+            return self._globals[tree.id]
+        raise self._unforeseen()
+
+    def _made(self, tree: ast.Call) -> object:
+        kind = self._named(tree.func) if isinstance(tree.func, ast.Name | ast.Attribute) else None
+        if not any(kind is plain for plain in _PLAIN_CALLS) or any(
+            word.arg is None for word in tree.keywords
+        ):
+            raise self._unforeseen()
+        arguments = [self.value(each) for each in tree.args]
+        words = {word.arg or "": self.value(word.value) for word in tree.keywords}
+        if any(isinstance(each, Argument) for each in (*arguments, *words.values())):
+            raise self._unforeseen()
+        try:
+            return kind(*arguments, **words)  # type: ignore[operator]
+        except (DefinitionError, TypeError):
+            raise self._unforeseen() from None
+
+    def _unforeseen(self) -> Unforeseen:
+        return Unforeseen(f"{self._where} works out while it runs which pods it rents")
+
+
+def as_gpu(value: object) -> Gpu | None:
+    """Return what a ``gpu`` fixture or parameter means. Raises Unforeseen for what is none."""
+    if value is None or isinstance(value, Gpu):
+        return value
+    if isinstance(value, str):
+        return Gpu(value)
+    raise Unforeseen("gpu is neither a Gpu(…) nor the id of one")
+
+
+def job_of(rental: Rental, job: Job, value_of: Callable[[str], object]) -> Job:
+    """Return the job that a pod is rented with by a node of ``job``. Raises Unforeseen, DefinitionError.
+
+    ``value_of`` gives what the arguments of the function that rents it will be.
+    """
+
+    def resolved(held: object) -> Any:
+        return value_of(held.name) if isinstance(held, Argument) else held
+
+    first = resolved(rental.job)
+    if not isinstance(first, Job | None):
+        raise Unforeseen("it is rented with something that is no job")
+    changes = {name: resolved(held) for name, held in rental.changes.items()}
+    if "gpu" in changes:
+        changes["gpu"] = as_gpu(changes["gpu"])
+    return (first or job).derive(**changes)

@@ -150,6 +150,34 @@ def test_a_pod_made_before_the_answer_was_lost_is_found_and_made_once(
 
 
 @pytest.mark.parametrize(
+    "fault",
+    [
+        {"kind": "rate-limit", "retry_after": 0},
+        {"kind": "forbidden-html"},
+        {"kind": "server-error", "status": 409},
+        {"kind": "server-error", "status": 404},
+    ],
+)
+def test_a_refusal_of_a_pod_that_was_made_finds_it(
+    account: Launched, emulated: RunPodProvider, fault: dict[str, Any]
+) -> None:
+    """Whatever a gateway answers after RunPod made the pod, the pod is found by its name: nobody rents another."""
+    asked = order("rpd-lost", emulated)
+    account.inject({**fault, "when": "after", "times": 1, "match": {"operation": "create"}})
+    pod = emulated.create(asked)
+    assert [row["id"] for row in account.pods()] == [pod.id]
+
+
+def test_a_rate_limit_before_the_pod_was_made_stays_one(account: Launched, emulated: RunPodProvider) -> None:
+    """Once the list has shown that there is no such pod, the caller may wait and ask again."""
+    asked = order("rpd-limited", emulated)
+    account.inject({"kind": "rate-limit", "retry_after": 0, "times": 1, "match": {"operation": "create"}})
+    with pytest.raises(RateLimited):
+        emulated.create(asked)
+    assert account.pods() == []
+
+
+@pytest.mark.parametrize(
     "fault", [{"kind": "server-error", "status": 502, "when": "before"}, {"kind": "reset", "when": "before"}]
 )
 def test_an_answer_lost_before_the_pod_was_made_is_a_hiccup(

@@ -15,7 +15,7 @@ from rpd.errors import ExitCode, ReleaseError, UsageError
 from rpd.hooks import PluginManager
 from rpd.lease import giveback
 from rpd.pipeline import pods
-from rpd.pipeline.pods import Claim
+from rpd.pipeline.pods import Claim, Claims
 from rpd.values.duration import format_duration
 from rpd.values.pod import PodInfo, PodStatus
 from rpd.values.prices import stopped_usd_per_month
@@ -28,15 +28,23 @@ def ps(config: Config, manager: PluginManager) -> int:
     del manager
     with account(config) as provider:
         found = sorted(provider.list(), key=lambda pod: (not pods.is_ours(pod), pod.name))
-    known = pods.claims(config.runs_path)
+    known = _claims(config)
     now = time.time()
     if config.as_json:
-        print(json.dumps([_as_json(pod, known.get(pod.name), now) for pod in found], indent=2))
+        print(json.dumps([_as_json(pod, known.of(pod), now) for pod in found], indent=2))
     elif not found:
         print("no pods")
     else:
         print("\n".join(_lines(found, known, now)))
     return ExitCode.OK
+
+
+def _claims(config: Config) -> Claims:
+    """Return what the journals here tell of pods; what is damaged in them is told on stderr."""
+    found = pods.claims(config.runs_path)
+    for damage in found.damage:
+        print(f"rpd: {damage}", file=sys.stderr)
+    return found
 
 
 def _as_json(pod: PodInfo, claim: Claim | None, now: float) -> dict[str, object]:
@@ -52,11 +60,11 @@ def _as_json(pod: PodInfo, claim: Claim | None, now: float) -> dict[str, object]
     }
 
 
-def _lines(found: Sequence[PodInfo], known: Mapping[str, Claim], now: float) -> Iterator[str]:
+def _lines(found: Sequence[PodInfo], known: Claims, now: float) -> Iterator[str]:
     ours = [pod for pod in found if pods.is_ours(pod)]
     others = [pod for pod in found if not pods.is_ours(pod)]
     if ours:
-        yield from table([_HEAD, *(_row(pod, known.get(pod.name), now) for pod in ours)], right={6, 7, 8})
+        yield from table([_HEAD, *(_row(pod, known.of(pod), now) for pod in ours)], right={6, 7, 8})
     if others:
         yield "" if ours else "no pods of rpd's"
         yield "not made by rpd:"
@@ -71,7 +79,7 @@ def _row(pod: PodInfo, claim: Claim | None, now: float) -> tuple[str, ...]:
     left = _seconds_left(pod, claim, now)
     return (
         pod.id,
-        claim.node.rpartition("::")[2] if claim else pod.name,
+        (claim.node.rpartition("::")[2] if claim else "") or pod.name,
         claim.run if claim else "not made here",
         _state(pod, claim),
         _gpu(pod),
@@ -101,6 +109,8 @@ def _state(pod: PodInfo, claim: Claim | None) -> str:
         return "stopped" if pod.status is PodStatus.EXITED else pod.status.lower()
     if claim is None:
         return "running"
+    if claim.doubt:
+        return "unclear"
     if claim.ending == "kept":
         return "kept"
     return "in use" if claim.is_driven else "left behind"
@@ -141,7 +151,7 @@ def stop(config: Config, manager: PluginManager) -> int:
     del manager
     if not config.args:
         raise UsageError("rpd stop needs a node, or the id or name of a pod (see `rpd ps`)")
-    known = pods.claims(config.runs_path)
+    known = _claims(config)
     with account(config) as provider:
         listed = provider.list()
         chosen = list(dict.fromkeys(pods.find(listed, wanted, known) for wanted in config.args))
@@ -187,10 +197,10 @@ def gc(config: Config, manager: PluginManager) -> int:
 
 
 def _print_reasons(listed: Sequence[PodInfo], reap: Mapping[str, str], config: Config) -> None:
-    known = pods.claims(config.runs_path)
+    known = _claims(config)
     rows = []
     for pod in sorted(filter(pods.is_ours, listed), key=lambda pod: (pod.id not in reap, pod.name)):
-        why = reap.get(pod.id) or f"left alone: {_why_not(pod, known.get(pod.name))}"
+        why = reap.get(pod.id) or f"left alone: {_why_not(pod, known.of(pod))}"
         rows.append((pod.id, pod.name, _rate(pod), why))
     if rows:
         print("\n".join(table([("POD", "NAME", "$/H", "WHY"), *rows], right={2})))
@@ -200,6 +210,8 @@ def _why_not(pod: PodInfo, claim: Claim | None) -> str:
     """Return why a pod of ours is not reaped."""
     if claim is None:
         return f"no run here made it (rpd stop {pod.id} deletes it)"
+    if claim.doubt:
+        return f"what run {claim.run} did with it cannot be told (rpd stop {pod.id} deletes it)"
     if claim.ending == "kept":
         return f"kept on purpose by run {claim.run}"
     if claim.ending:

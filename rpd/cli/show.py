@@ -192,7 +192,7 @@ def _artifact(artifact: ArtifactRecord) -> str:
 def _refused(entry: NodeEntry) -> Iterator[str]:
     """Yield a row for each offer that was refused to the node, in the order in which they were tried."""
     path = entry.folder / journal.FILE_NAME
-    told = [event for event in journal.read(path) if event["event"] == "refused"] if path.exists() else []
+    told = [event for event in journal.read(path) if event["event"] == "refused"]
     times = Counter(str(event.get("offer")) for event in told)
     said = {str(event.get("offer")): str(event.get("reason")) for event in told}
     rows = [(offer, f"{count}x", said[offer]) for offer, count in times.items()]
@@ -210,7 +210,7 @@ def _log(folder: Path) -> Iterator[str]:
 def _watchdog(entry: NodeEntry) -> Iterator[str]:
     """Yield when the pod's watchdog ends it, as it was last told, and the end of the trace that came from it."""
     path = entry.folder / journal.FILE_NAME
-    armed = [event for event in journal.read(path) if event["event"] == "armed"] if path.exists() else []
+    armed = [event for event in journal.read(path) if event["event"] == "armed" and _is_whole(event)]
     told = []
     for event in armed[-1:]:
         at = datetime.fromtimestamp(event["deadline"], UTC).isoformat(timespec="seconds")
@@ -219,6 +219,10 @@ def _watchdog(entry: NodeEntry) -> Iterator[str]:
     yield from _section(
         "the pod's watchdog", [*told, *last_lines(NodeFiles(entry.folder).watchdog, LOG_LINES)]
     )
+
+
+def _is_whole(event: Mapping[str, Any]) -> bool:
+    return "deadline" in event and "linger" in event
 
 
 def last_lines(path: Path, number: int) -> list[str]:

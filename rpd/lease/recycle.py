@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rpd.journal import journal
-from rpd.journal.files import RunFiles
+from rpd.journal.files import RunFiles, journal_paths
 from rpd.journal.past import offer_of
 from rpd.values.job import Release
 from rpd.values.pod import Offer, PodInfo, PodStatus, Provider
@@ -69,7 +69,7 @@ def _is_stopped(pod: PodInfo | None) -> bool:
 
 def _stopped(runs_path: Path, fits: Callable[[Mapping[str, Any]], bool]) -> Iterator[Stopped]:
     """Yield the pods with an intent that fits which past runs stopped to be used again, the latest first."""
-    for path in sorted(runs_path.glob(f"*/{journal.FILE_NAME}"), reverse=True):
+    for path in reversed(journal_paths(runs_path)):
         yield from _stopped_in(path, fits)
 
 
@@ -84,5 +84,5 @@ def _stopped_in(path: Path, fits: Callable[[Mapping[str, Any]], bool]) -> Iterat
             found.pop(name, None)
             if event.get("how") == Release.RECYCLE and event.get("final_state") == "stopped":
                 key = RunFiles(path.parent, path.parent.name).private_key
-                found[name] = Stopped(name=name, pod_id=event["pod_id"], offer=intents[name], key=key)
+                found[name] = Stopped(name=name, pod_id=event.get("pod_id", ""), offer=intents[name], key=key)
     yield from found.values()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from rpd.errors import ProviderError, RpdError, UsageError
 from rpd.journal import journal
-from rpd.journal.files import NodeFiles, RunFiles
+from rpd.journal.files import NodeFiles, RunFiles, journal_paths
 from rpd.journal.writer import is_running
 from rpd.pipeline import local_end, pods
 from rpd.pipeline.local_end import LocalEnd
@@ -89,9 +89,8 @@ class Target:
 
 def work_of(folder: Path) -> Work:
     """Return what the journal in a node's folder tells."""
-    path = NodeFiles(folder).journal
     work = Work()
-    for event in journal.read(path) if path.is_file() else ():
+    for event in journal.read(NodeFiles(folder).journal):
         work = _after(work, event)
     return work
 
@@ -129,9 +128,7 @@ def _command(work: Work, event: Mapping[str, Any]) -> LastCommand | None:
 def is_driven(run_folder: Path) -> bool:
     """Whether the process of a run is still there."""
     path = run_folder / journal.FILE_NAME
-    started = (
-        [event for event in journal.read(path) if event["event"] == "run_started"] if path.is_file() else []
-    )
+    started = [event for event in journal.read(path) if event["event"] == "run_started"]
     return bool(started) and is_running(started[-1])
 
 
@@ -208,7 +205,7 @@ def find(runs_path: Path, wanted: str, provider: Provider, *, run: str = "") -> 
 
 def _target_of(runs_path: Path, pod: PodInfo) -> Target:
     """Return the target for a pod that was named itself, with the node that worked on it last."""
-    claim = pods.claims(runs_path).get(pod.name)
+    claim = pods.claims(runs_path).of(pod)
     workers = _workers(claim.folder, pod.name) if claim is not None else []
     entry, work = workers[-1] if workers else (None, Work())
     return _target(runs_path, pod, entry, work)
@@ -238,7 +235,7 @@ def _key_holder(runs_path: Path, pod_id: str) -> RunFiles | None:
 
 
 def _makers(runs_path: Path, pod_id: str) -> Iterable[RunFiles]:
-    for path in sorted(runs_path.glob(f"*/{journal.FILE_NAME}")):
+    for path in journal_paths(runs_path):
         if any(event["event"] == "created" and event.get("pod_id") == pod_id for event in journal.read(path)):
             yield RunFiles(path.parent, path.parent.name)
 

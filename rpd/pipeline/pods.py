@@ -10,7 +10,10 @@ from typing import Any
 
 from rpd.errors import UsageError
 from rpd.journal import journal
+from rpd.journal.files import journal_paths
+from rpd.journal.journal import Damage
 from rpd.journal.writer import is_running
+from rpd.lease.naming import is_named_by
 from rpd.values.pod import NAME_PREFIX, PodInfo, PodStatus
 from rpd.values.prices import HOURS_PER_MONTH, running_usd_per_hr, stopped_usd_per_month
 
@@ -21,7 +24,8 @@ class Claim:
 
     ``node`` asked for it. ``is_driven`` tells whether the process of its run is still there. ``ending`` is empty
     until the run gave the pod back: then it is ``kept``, or how it was released (``stop``, ``recycle``, ``delete``).
-    ``ends_at`` is when its own watchdog ends it, None where nobody told.
+    ``ends_at`` is when its own watchdog ends it, None where nobody told. ``doubt`` says why all of this may be wrong:
+    something is missing from the journal. Empty: nothing is.
     """
 
     run: str
@@ -31,6 +35,7 @@ class Claim:
     pod_id: str = ""
     ending: str = ""
     ends_at: float | None = None
+    doubt: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,18 +52,38 @@ def is_ours(pod: PodInfo) -> bool:
     return pod.name.startswith(NAME_PREFIX)
 
 
-def claims(runs_path: Path) -> dict[str, Claim]:
-    """Return what the runs under ``runs_path`` tell of their pods, by the pod's name; later runs have the last word."""
-    found: dict[str, Claim] = {}
-    for path in sorted(runs_path.glob(f"*/{journal.FILE_NAME}")):
-        found.update(_claims_of(path))
+class Claims(dict[str, Claim]):
+    """Claims by the name of the pod. ``damage`` is what of the journals could not be read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.damage: list[Damage] = []
+
+    def of(self, pod: PodInfo) -> Claim | None:
+        """Return the claim on a pod; where its journal is damaged, its name still tells which run it belongs to."""
+        known = self.get(pod.name)
+        if known is not None:
+            return known
+        for damage in self.damage:
+            folder = damage.path.parent
+            if is_named_by(folder.name, pod.name):
+                return Claim(run=folder.name, folder=folder, node="", is_driven=False, doubt=str(damage))
+        return None
+
+
+def claims(runs_path: Path) -> Claims:
+    """Return what the runs under ``runs_path`` tell of their pods; later runs have the last word."""
+    found = Claims()
+    for path in journal_paths(runs_path):
+        found.update(_claims_of(path, found.damage))
     return found
 
 
-def _claims_of(path: Path) -> dict[str, Claim]:
+def _claims_of(path: Path, damage: list[Damage]) -> dict[str, Claim]:
     found: dict[str, Claim] = {}
     started: Mapping[str, Any] | None = None
-    for event in journal.read(path):
+    told = len(damage)
+    for event in journal.read(path, damage.append):
         name = event.get("pod_name", "")
         if event["event"] == "run_started":
             started = event
@@ -68,7 +93,10 @@ def _claims_of(path: Path) -> dict[str, Claim]:
         elif name in found:
             found[name] = _told(found[name], event)
     is_driven = started is not None and is_running(started)
-    return {name: replace(claim, is_driven=is_driven) for name, claim in found.items()}
+    doubt = str(damage[told]) if len(damage) > told else ""
+    if started is None and not doubt:
+        doubt = f"{path} does not say which process drives the run"
+    return {name: replace(claim, is_driven=is_driven, doubt=doubt) for name, claim in found.items()}
 
 
 def _told(claim: Claim, event: Mapping[str, Any]) -> Claim:
@@ -90,20 +118,22 @@ def leftovers(pods: Iterable[PodInfo], runs_path: Path, *, now: float | None = N
     """Return the pods that runs under ``runs_path`` left and nobody needs any more, by what the journals say.
 
     Those are pods whose run is dead and never gave them back, pods that outlived a confirmed deletion, and kept pods
-    whose time is over. Pods kept or stopped on purpose, pods of runs that still go on, and pods no journal here knows
-    are not among them.
+    whose time is over. Pods kept or stopped on purpose, pods of runs that still go on, pods no journal here knows and
+    pods whose journal cannot be read whole are not among them.
     """
     known = claims(runs_path)
     moment = time.time() if now is None else now
     found = []
     for pod in pods:
-        claim = known.get(pod.name)
+        claim = known.of(pod)
         if claim is not None and is_ours(pod) and (reason := _why_left(claim, moment)):
             found.append(Leftover(pod=pod, run=claim.run, reason=reason))
     return found
 
 
 def _why_left(claim: Claim, now: float) -> str:
+    if claim.doubt:
+        return ""
     match claim.ending:
         case "":
             return "" if claim.is_driven else "its run ended without giving it back"

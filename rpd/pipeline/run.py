@@ -72,6 +72,8 @@ def run(config: Config, manager: PluginManager, redactor: Redactor, resumed: Res
     changed = _add_changed(config, manager)
     gathered = gather(config, manager)
     if resumed is not None:
+        for text in resumed.damage:
+            _notice(manager, text)
         gathered = replace(gathered, nodes=resumed.left_of(gathered.nodes))
     cached = tuple(changed.cached.values()) if changed else ()
     gathered = replace(gathered, deselected=gathered.deselected - len(cached))

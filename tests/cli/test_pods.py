@@ -10,6 +10,7 @@ import pytest
 from rpd.cli.pods import _lines, _release
 from rpd.emulator.launch import Launched
 from rpd.errors import ReleaseError
+from rpd.pipeline.pods import Claims
 from rpd.values.pod import PodInfo, PodStatus
 from tests.cli.conftest import Project
 from tests.waiting import wait_until
@@ -79,7 +80,7 @@ def test_what_stopped_pods_of_others_cost() -> None:
     """``ps`` adds up what the stopped pods that rpd did not make keep, and cost a month."""
     running = PodInfo(id="a", name="mine", status=PodStatus.RUNNING, volume_gb=999)
     stopped = [PodInfo(id=name, name=name, status=PodStatus.EXITED, volume_gb=50) for name in ("b", "c")]
-    *_, last = _lines([running, *stopped], {}, now=0.0)
+    *_, last = _lines([running, *stopped], Claims(), now=0.0)
     assert last == "not made by rpd: 2 stopped pods keep 100 GB, $20.00 a month"
 
 
@@ -98,6 +99,28 @@ def test_gc_reaps_what_a_killed_run_left_and_nothing_else(jobs: Project, emulato
     assert (done.exit_code, f"deleted {left}" in done.out) == (0, True)
     assert [pod["id"] for pod in emulator.pods()] != [left]
     assert jobs.command("stop", "keep").exit_code == 0
+
+
+def test_a_damaged_journal_costs_nobody_a_pod(jobs: Project, emulator: Launched) -> None:
+    """``gc`` leaves a living run alone whose journal it cannot read; ``ps`` and ``gc`` go on and name the files."""
+    running = jobs.rpd.start(jobs.folder, "-k", "hang", "--yes")
+    wait_until(lambda: any(jobs.folder.glob("rpd-runs/*/*hang*/output.log")), "the command")
+    (journal,) = jobs.folder.glob("rpd-runs/*/events.jsonl")
+    whole = journal.read_bytes()
+    journal.write_bytes(b"\0" * 40 + whole[40:])
+    (jobs.folder / "rpd-runs" / "broken" / "events.jsonl").mkdir(parents=True)
+    (pod,) = emulator.pods()
+    for command in ("ps", "gc"):
+        told = jobs.command(command, *(["--yes"] if command == "gc" else []))
+        assert told.exit_code == 0, told.err
+        assert f"{journal}: line 1 is damaged" in told.err
+        assert "broken/events.jsonl cannot be read" in told.err
+        assert pod["id"] in told.out
+    assert [held["id"] for held in emulator.pods()] == [pod["id"]]
+    journal.write_bytes(whole)
+    running.send_signal(signal.SIGINT)
+    running.finish()
+    assert emulator.pods() == []
 
 
 def test_a_pod_that_will_not_go_is_exit_code_6(capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -94,6 +94,71 @@ def test_a_stop_that_is_noted_is_on_purpose(tmp_path: Path) -> None:
     assert len(pods.leftovers([stopped], tmp_path, now=NOW)) == 1
     pods.note_stopped(pods.claims(tmp_path)["rpd-a"], stopped)
     assert pods.leftovers([stopped], tmp_path, now=NOW) == []
+
+
+def spoil(runs: Path, name: str, change: Callable[[bytes], bytes]) -> None:
+    path = runs / name / "events.jsonl"
+    path.write_bytes(change(path.read_bytes()))
+
+
+def without_line(number: int) -> Callable[[bytes], bytes]:
+    def change(data: bytes) -> bytes:
+        lines = data.splitlines(keepends=True)
+        return b"".join([*lines[:number], *lines[number + 1 :]])
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "doubt"),
+    [
+        (lambda data: b"?" + data, "line 1 is damaged"),
+        (lambda data: data.replace(b'"pid":', b'"pid" '), "line 1 is damaged"),
+        (lambda data: data.replace(b'"pid": ', b'"pid": -'), "line 1 is damaged"),
+        (without_line(0), "does not say which process"),
+        (lambda data: data + b'{"at": "\xff garbage}\n', "line 5 is damaged"),
+    ],
+    ids=["first line damaged", "no JSON", "no process id", "first line gone", "another line damaged"],
+)
+def test_what_cannot_be_told_is_left_alone(
+    tmp_path: Path, change: Callable[[bytes], bytes], doubt: str
+) -> None:
+    """The pod of a run whose journal is damaged is never left over: the line that is missing may be the one that counts."""
+    write_run(tmp_path, "run", DEAD, intent(), CREATED, armed(NOW + 1))
+    assert len(pods.leftovers([pod()], tmp_path, now=NOW)) == 1
+    spoil(tmp_path, "run", change)
+    assert pods.leftovers([pod()], tmp_path, now=NOW) == []
+    claim = pods.claims(tmp_path).of(pod())
+    assert claim is not None
+    assert doubt in claim.doubt
+
+
+@pytest.mark.parametrize(
+    "change",
+    [lambda data: b"\xef\xbb\xbf" + data, lambda data: data.replace(b"\n", b"\r\n"), lambda data: data[:-30]],
+)
+def test_what_editors_and_a_kill_leave_is_no_damage(tmp_path: Path, change: Callable[[bytes], bytes]) -> None:
+    """A byte order mark, line ends of Windows and a torn last line say nothing wrong."""
+    write_run(tmp_path, "alive", ALIVE, intent(), CREATED, armed(NOW + 1))
+    write_run(tmp_path, "dead", DEAD, intent("rpd-b"), CREATED, armed(NOW + 1))
+    for name in ("alive", "dead"):
+        spoil(tmp_path, name, change)
+    found = pods.leftovers([pod(), pod("rpd-b")], tmp_path, now=NOW)
+    assert [held.run for held in found] == ["dead"]
+
+
+def test_one_journal_that_cannot_be_read_does_not_hide_the_others(tmp_path: Path) -> None:
+    """The rest is told, the file is named, and the pods that bear the name of its run are left alone."""
+    unreadable = tmp_path / "20261128T010101Z-abc123" / "events.jsonl"
+    unreadable.mkdir(parents=True)
+    write_run(tmp_path, "dead", DEAD, intent(), CREATED)
+    other = pod("rpd-20261128t010101zabc123-fit-0f0f0f")
+    known = pods.claims(tmp_path)
+    assert [damage.path for damage in known.damage] == [unreadable]
+    assert [held.pod.name for held in pods.leftovers([other, pod()], tmp_path, now=NOW)] == ["rpd-a"]
+    claim = known.of(other)
+    assert claim is not None
+    assert (claim.run, "cannot be read" in claim.doubt) == (unreadable.parent.name, True)
 
 
 @pytest.mark.parametrize("wanted", ["p1", "rpd-a", "p1"[:2], "deploy_a.py::fit[n1]", "fit[n1]", "fit", "n1"])

@@ -23,11 +23,12 @@ from rpd.pipeline.lookback import PastRun, RunState, past_run, run_and_node
 from rpd.record.lookup import NodeEntry
 from rpd.terminal.past import print_run
 from rpd.values.duration import format_duration
-from rpd.values.report import ArtifactRecord, AttemptRecord, NodeReport, SourceRecord
+from rpd.values.report import ArtifactRecord, AttemptRecord, NodeReport, PodRecord, SourceRecord
 from rpd.values.step import Step
 
 LOG_LINES = 10
 MOST_REFUSALS = 20
+MOST_BEFORE = 3
 
 
 def main(config: Config, manager: PluginManager) -> int:
@@ -108,7 +109,7 @@ def _told(report: NodeReport) -> Iterator[str]:
     if pod is not None:
         where = f"{pod.count}x {pod.gpu}" if pod.gpu else "CPU"
         where += f" in {pod.datacenter or '?'} ({pod.cloud or '?'} cloud{', spot' if pod.spot else ''})"
-        reused = ", used by other nodes too" if pod.reused else ""
+        reused = _reuse(pod)
         billed = f"${cost.estimated_usd:.4f} for {format_duration(cost.billed_seconds)}"
         yield from _facts(
             {
@@ -182,6 +183,12 @@ def _step(step: Step) -> str:
     return (
         f"{step.index + 1:>2}. {step.kind:<5} {format_duration(step.seconds):>7}  {code:<8} {named}{command}"
     )
+
+
+def _reuse(pod: PodRecord) -> str:
+    if pod.before:
+        return f", recycled; before: {', '.join(pod.before[-MOST_BEFORE:])}"
+    return ", used by other nodes too" if pod.reused else ""
 
 
 def _artifact(artifact: ArtifactRecord) -> str:

@@ -184,7 +184,9 @@ class Config:
         None, "keep asking for a pod while everything is sold out", "--wait-for-stock", metavar="DURATION",
         parse=texts.duration, key=True
     )
-    force_fresh: bool = spending.switch("use no pod that an earlier run stopped to be used again", "--force-fresh")
+    force_fresh: bool = spending.switch(
+        "use no pod that an earlier run stopped to be used again: delete it", "--force-fresh"
+    )
     keep_failed: float | None = spending.option(
         None, "keep the pod of a node that did not pass for so long; then it deletes itself", "--keep-failed",
         metavar="DURATION", parse=texts.duration, key=True

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from rpd.journal.reading import Damage as Damage
+from rpd.journal.reading import Event as Event
 from rpd.journal.reading import read as read
 
 FILE_NAME = "events.jsonl"

@@ -221,20 +221,18 @@ def _target(runs_path: Path, pod: PodInfo, entry: NodeEntry | None, work: Work) 
         raise RpdError(
             f"pod {pod.id} ({pod.name}) cannot be reached: it is {pod.status}, without an SSH port"
         )
-    files = _key_holder(runs_path, pod.id)
+    makers = list(_makers(runs_path, pod.id))
+    # A pod that was used again still has the key of the run that made it; the host key is the one seen last.
+    files = next((files for files in makers if files.private_key.is_file()), None)
     if files is None:
         raise UsageError(f"no run in {runs_path} has the key of pod {pod.id} ({pod.name})")
     return Target(
-        pod=pod, private_key=files.private_key, known_hosts=files.known_hosts, node=entry, work=work
+        pod=pod, private_key=files.private_key, known_hosts=makers[-1].known_hosts, node=entry, work=work
     )
 
 
-def _key_holder(runs_path: Path, pod_id: str) -> RunFiles | None:
-    """Return the files of the run that made a pod: a pod that was used again still has that one's key."""
-    return next((files for files in _makers(runs_path, pod_id) if files.private_key.is_file()), None)
-
-
 def _makers(runs_path: Path, pod_id: str) -> Iterable[RunFiles]:
+    """Yield the runs that made a pod or used it again, the oldest first."""
     for path in journal_paths(runs_path):
         if any(event["event"] == "created" and event.get("pod_id") == pod_id for event in journal.read(path)):
             yield RunFiles(path.parent, path.parent.name)

@@ -274,7 +274,7 @@ def _execute(prepared: _Prepared) -> Ended:
             not_run=len(plan.nodes) + len(prepared.done) - len(execution.reports),
             stop_reason=stop.reason,
             unreleased=context.leases.unreleased,
-            leftover=context.leases.leftover,
+            leftover=_leftover(config, manager, context),
         )
         if files is not None and not summary.leftover and not summary.unreleased:
             files.forget_keys()
@@ -282,6 +282,20 @@ def _execute(prepared: _Prepared) -> Ended:
         keeper.record_exit_code(exit_code)
         manager.hook.rpd_run_finished(config=config, summary=summary)
     return Ended(exit_code=exit_code, gathered=prepared.gathered, summary=summary)
+
+
+def _leftover(config: Config, manager: PluginManager, context: RunContext) -> tuple[str, ...]:
+    """Return the pods that stay and bill when the run is over; those of an emulator of its own end with it."""
+    if config.dry_run:
+        return ()
+    leftover = context.leases.leftover
+    if config.local and leftover:
+        manager.hook.rpd_notice(
+            text=f"nothing stays and nothing bills: {', '.join(leftover)} went with the emulator of this --local run "
+            "(rpd emulator runs one that stays)"
+        )
+        return ()
+    return leftover
 
 
 def _balance_watched(prepared: _Prepared, stop: Stop) -> AbstractContextManager[object]:
@@ -332,8 +346,8 @@ def _context(prepared: _Prepared, files: RunFiles | None, stop: Stop) -> RunCont
         stop=stop,
         provider=prepared.far_end.provider,
         connect=ssh.connect,
-        connect_with=ssh.connect_with,
-        recycler=Recycler(config.runs_path) if files and not config.force_fresh else None,
+        connect_again=ssh.connect_again,
+        recycler=_recycler(config, files),
         overrides=prepared.overrides,
         variables=prepared.variables,
         redact=redactor.data,
@@ -355,8 +369,14 @@ class _Ssh:
     """How pods are reached, and the environment they are created with so that they can be."""
 
     connect: Connect
-    connect_with: Callable[[Path], Connect] | None
+    connect_again: Callable[[Path, str], Connect] | None
     pod_env: Mapping[str, str]
+
+
+def _recycler(config: Config, files: RunFiles | None) -> Recycler | None:
+    if files is None:
+        return None
+    return Recycler(config.runs_path, only_of=files.run_id if config.force_fresh else "")
 
 
 def _trace_style(config: Config) -> Style:
@@ -371,10 +391,10 @@ def _trace_style(config: Config) -> Style:
 def _ssh(files: RunFiles | None, give_up: float) -> _Ssh:
     if files is None:
         return _Ssh(
-            connect=recorder.connect, connect_with=None, pod_env={"PUBLIC_KEY": "(a key made for this run)"}
+            connect=recorder.connect, connect_again=None, pod_env={"PUBLIC_KEY": "(a key made for this run)"}
         )
     from rpd.remote.keys import make_keypair, user_public_lines
-    from rpd.remote.ssh import connect
+    from rpd.remote.ssh import connect, forget_pin
 
     keys = make_keypair(files.keys)
     known_hosts = files.known_hosts
@@ -382,9 +402,13 @@ def _ssh(files: RunFiles | None, give_up: float) -> _Ssh:
     def connect_with(private_key: Path) -> Connect:
         return partial(connect, private_key=private_key, known_hosts=known_hosts, give_up=give_up)
 
+    def connect_again(private_key: Path, pod_id: str) -> Connect:
+        forget_pin(known_hosts, pod_id)
+        return connect_with(private_key)
+
     return _Ssh(
         connect=connect_with(keys.private_key),
-        connect_with=connect_with,
+        connect_again=connect_again,
         pod_env={"PUBLIC_KEY": "\n".join([keys.public_line, *user_public_lines()])},
     )
 

@@ -223,7 +223,10 @@ class Budget:
 
 @frozen
 class Lifecycle:
-    """What becomes of the pod after the node, by outcome: ``delete``, ``stop``, ``preserve`` or ``recycle``."""
+    """What becomes of the pod after the node, by outcome: ``delete``, ``stop``, ``preserve`` or ``recycle``.
+
+    A pod on which a node failed is never recycled: it may be why the node failed.
+    """
 
     on_success: Release = Release.DELETE
     on_failure: Release = Release.DELETE
@@ -231,6 +234,14 @@ class Lifecycle:
     def __post_init__(self) -> None:
         for name in ("on_success", "on_failure"):
             object.__setattr__(self, name, _choice("Lifecycle", name, Release, getattr(self, name)))
+        if self.on_failure is Release.RECYCLE:
+            raise _fail(
+                "Lifecycle",
+                "on_failure",
+                "expected delete, stop or preserve",
+                str(self.on_failure),
+                "The next node would run on what may have made this one fail; to look into it, use stop or preserve",
+            )
 
 
 _ENVIRONMENT_NAME = r"[A-Za-z_][A-Za-z0-9_]*"

@@ -45,7 +45,10 @@ from typing import ClassVar
 
 
 class ExitCode(IntEnum):
-    """The exit codes of the ``rpd`` command; 0 to 5 are pytest's."""
+    """The exit codes of the ``rpd`` command; 0 to 5 are pytest's.
+
+    ``SOLD_OUT`` is for commands that only look (a live dry run, ``doctor``, ``estimate``): nothing else is wrong.
+    """
 
     OK = 0
     FAILED = 1
@@ -54,6 +57,7 @@ class ExitCode(IntEnum):
     USAGE_ERROR = 4
     NOTHING_COLLECTED = 5
     POD_NOT_RELEASED = 6
+    SOLD_OUT = 7
 
 
 class Cause(StrEnum):

@@ -291,6 +291,13 @@ class Config:
     keep_disk: bool = running.switch(
         "stop pods and keep (and pay for) their volumes, do not delete them", "--keep-disk", commands=("stop",)
     )
+    stopped: bool = running.switch(
+        "delete all stopped pods that runs of this project made", "--stopped", commands=("stop",)
+    )
+    older_than: float | None = running.option(
+        None, "with --stopped: only those that were stopped so long ago", "--older-than", metavar="DURATION",
+        parse=texts.duration, commands=("stop",)
+    )
     output_file: str | None = showing.option(
         None, "write to this file, not to standard output", "--output", metavar="FILE", commands=("capture-env",)
     )

@@ -158,23 +158,40 @@ def local_end_of(runs_path: Path, wanted: str, *, run: str = "") -> LocalEnd | N
     None stands for a pod elsewhere. Raises RpdError where the run is over and the emulator went with it.
     """
     try:
-        info = node_named(runs_path, wanted, run)[0]
-        folder = Path(info.folder)
-        if (
-            info.far_end.startswith(EMULATOR)
-            and local_end.ADDRESS not in os.environ
-            and not is_driven(folder)
-        ):
-            raise RpdError(
-                f"run {info.id} was local and no longer goes on: its emulator ended, and the pods with it"
-            )
+        folder = Path(node_named(runs_path, wanted, run)[0].folder)
     except UsageError:
         known = pods.claims(runs_path).items()
         folders = [claim.folder for name, claim in known if wanted in (name, claim.pod_id)]
         if not folders:
             return None
         folder = folders[-1]
+    local = _local(history.run_in(folder))
+    if local is not None and local.end is None:
+        raise RpdError(local.over)
     return local_end.find(RunFiles(folder, folder.name).emulator) if is_driven(folder) else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Local:
+    """A ``--local`` run: its emulator while it goes on, else None, and ``over`` tells what became of its pods."""
+
+    over: str
+    end: LocalEnd | None
+
+
+def newest_local(runs_path: Path) -> Local | None:
+    """Return the newest run if it is a local one, None where it is not or there is none."""
+    found = history.runs(runs_path)
+    return _local(found[0]) if found else None
+
+
+def _local(info: RunInfo | None) -> Local | None:
+    if info is None or not info.far_end.startswith(EMULATOR) or local_end.ADDRESS in os.environ:
+        return None
+    folder = Path(info.folder)
+    over = f"run {info.id} was local and no longer goes on: its emulator ended, and the pods with it"
+    end = local_end.find(RunFiles(folder, info.id).emulator) if is_driven(folder) else None
+    return Local(over=over, end=end)
 
 
 def find(runs_path: Path, wanted: str, provider: Provider, *, run: str = "") -> Target:

@@ -51,7 +51,11 @@ class Outlooks:
                 *self._volume(request),
                 images[request.image],
             )
-            self._by_request[key] = Outlook(can_be_rented=_can_be_rented(offers[key]), facts=facts)
+            self._by_request[key] = Outlook(
+                can_be_rented=_can_be_rented(offers[key]),
+                facts=facts,
+                is_sold_out=is_sold_out(offers[key]),
+            )
 
     def of(self, node: Node) -> Outlook | None:
         """Return the outlook of a node, None for one that was not among those looked at."""
@@ -109,6 +113,11 @@ class Outlooks:
             yield str(error)
         else:
             yield f"network volume: {held.name or held.id} is in {held.datacenter}, {held.size_gb} GB"
+
+
+def is_sold_out(offers: Sequence[Offer]) -> bool:
+    """Return whether there are offers, and RunPod says of each that there is nothing left."""
+    return bool(offers) and _can_be_rented(offers) is False
 
 
 def _can_be_rented(offers: Sequence[Offer]) -> bool | None:

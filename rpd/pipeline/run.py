@@ -46,7 +46,7 @@ from rpd.record.whole import write_whole
 from rpd.remote import recorder
 from rpd.stop import Stop, StopLevel
 from rpd.values.plan import Plan
-from rpd.values.report import NodeReport, RunSummary, SourceRecord
+from rpd.values.report import NodeReport, Outcome, RunSummary, SourceRecord
 
 if TYPE_CHECKING:
     from rpd.pipeline.outlook import Outlooks
@@ -279,6 +279,8 @@ def _execute(prepared: _Prepared) -> Ended:
         if files is not None and not summary.leftover and not summary.unreleased:
             files.forget_keys()
         exit_code = _exit_code(summary, stop, prepared.gathered)
+        if exit_code is ExitCode.OK and _is_sold_out(prepared, summary):
+            exit_code = ExitCode.SOLD_OUT
         keeper.record_exit_code(exit_code)
         manager.hook.rpd_run_finished(config=config, summary=summary)
     return Ended(exit_code=exit_code, gathered=prepared.gathered, summary=summary)
@@ -449,6 +451,17 @@ def _far_end_name(config: Config, plan: Plan, far_end: FarEnd) -> str:
     if config.dry_run:
         return "dry run: no network, no key, no pod"
     return far_end.provider().name if any(uses_pod(node) for node in plan.nodes) else "no pods needed"
+
+
+def _is_sold_out(prepared: _Prepared, summary: RunSummary) -> bool:
+    """Whether a live dry run found that a node which would run could get no pod now."""
+    if prepared.outlooks is None:
+        return False
+    skipped = {report.node.id for report in summary.reports if report.result.outcome is Outcome.SKIPPED}
+    looked_at = (node for node in prepared.plan.nodes if uses_pod(node) and node.id not in skipped)
+    return any(
+        outlook.is_sold_out for node in looked_at if (outlook := prepared.outlooks.of(node)) is not None
+    )
 
 
 def _exit_code(summary: RunSummary, stop: Stop, gathered: Gathered) -> ExitCode:

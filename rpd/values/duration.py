@@ -47,7 +47,7 @@ def _number(text: str) -> float:
 
 
 def format_duration(seconds: float) -> str:
-    """Return ``seconds`` for a screen: ``0.42s``, ``12s``, ``3m12s``, ``2h05m``."""
+    """Return ``seconds`` for a screen: ``0.42s``, ``12s``, ``3m12s``, ``2h05m``, from two days on ``3d04h``."""
     if seconds < 10:
         return f"{seconds:.2f}s"
     whole = round(seconds)
@@ -55,4 +55,7 @@ def format_duration(seconds: float) -> str:
         return f"{whole}s"
     if whole < 3600:
         return f"{whole // 60}m{whole % 60:02d}s"
-    return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
+    if whole < 2 * 86400:
+        return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
+    hours = round(seconds / 3600)
+    return f"{hours // 24}d{hours % 24:02d}h"

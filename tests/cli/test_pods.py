@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 
 import pytest
@@ -137,6 +138,62 @@ def test_a_pod_that_will_not_go_is_exit_code_6(capsys: pytest.CaptureFixture[str
     told = capsys.readouterr()
     assert (released, told.out) == (["b"], "deleted b  rpd-b\n")
     assert "rpd stop a" in told.err
+
+
+STOPS = """
+import rpd
+from pathlib import Path
+
+@rpd.job(
+    gpu=rpd.Gpu("NVIDIA L4"), budget=rpd.Budget(cost_cap_usd=1), storage=rpd.Storage(volume_gb=50),
+    lifecycle=rpd.Lifecycle(on_success="stop"),
+)
+@rpd.mark.parametrize("n", [1, 2])
+def work(pod, n):
+    pod.run("true")
+"""
+
+
+def test_all_stopped_pods_go_at_once(project: Project, emulator: Launched) -> None:
+    """Only those that runs here made and only those stopped so long ago; ``ps`` says since when and what it adds up to."""
+    project.write({"deploy_a.py": STOPS})
+    assert project.run("--yes").exit_code == 0
+    stranger = emulator.pods()[0]["name"].replace("work", "else")
+    ids = [pod["id"] for pod in emulator.pods()]
+    table = project.command("ps").out
+    assert "SINCE" in table
+    assert re.search(r"rpd's cost \$\d+\.\d\d so far", table)
+    assert "rpd stop --stopped" in table
+    listed = json.loads(project.command("ps", "--json").out)
+    assert all(pod["usd_so_far"] > 0 and pod["since"].endswith("+00:00") for pod in listed)
+
+    young = project.command("stop", "--stopped", "--older-than", "7d")
+    assert (young.exit_code, young.out.count("it was stopped")) == (0, 2), young.out
+    elsewhere = Project(project.folder / "elsewhere")
+    elsewhere.write({"rpd.toml": ""})
+    others = elsewhere.command("stop", "--stopped")
+    assert (others.exit_code, others.out.count("no run here made it")) == (0, 2), others.out + stranger
+    assert len(emulator.pods()) == 2
+
+    gone = project.command("stop", "--stopped")
+    assert gone.exit_code == 0
+    assert all(f"deleted {pod_id}" in gone.out for pod_id in ids)
+    assert emulator.pods() == []
+    assert "no stopped pods" in project.command("stop", "--stopped").out
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["--older-than", "7d"],
+        ["--stopped", "x"],
+        ["--stopped", "--keep-disk"],
+        ["--stopped", "--older-than", "x"],
+    ],
+)
+def test_what_does_not_go_with_stopped(project: Project, args: list[str]) -> None:
+    """Each is a usage error before anything is asked."""
+    assert project.command("stop", *args).exit_code == 4
 
 
 def test_stop_needs_something_that_exists(jobs: Project) -> None:

@@ -7,6 +7,7 @@ import os
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +93,8 @@ def test_a_stop_that_is_noted_is_on_purpose(tmp_path: Path) -> None:
     write_run(tmp_path, "run", DEAD, intent(), CREATED)
     stopped = pod(status=PodStatus.EXITED)
     assert len(pods.leftovers([stopped], tmp_path, now=NOW)) == 1
-    pods.note_stopped(pods.claims(tmp_path)["rpd-a"], stopped)
+    pods.note_stopped(pods.claims(tmp_path)["rpd-a"], stopped, usd=0.5)
+    assert pods.claims(tmp_path)["rpd-a"].usd == 0.5
     assert pods.leftovers([stopped], tmp_path, now=NOW) == []
 
 
@@ -182,6 +184,53 @@ def test_what_a_pod_costs() -> None:
     assert pods.usd_per_hr(running) == pytest.approx(1.01)
     assert pods.usd_per_hr(replace(running, status=PodStatus.EXITED)) == pytest.approx(53 * 0.2 / 730)
     assert pods.usd_per_hr(pod()) is None
+
+
+HOUR = 3600.0
+
+
+def at(hours: float, event: Mapping[str, Any]) -> dict[str, Any]:
+    return {**event, "at": datetime.fromtimestamp(hours * HOUR, UTC).isoformat()}
+
+
+def test_what_a_pod_has_cost_so_far(tmp_path: Path) -> None:
+    """Runs, and the time it was stopped between them and since, add up; what nobody knows is not guessed."""
+    stopped = {
+        "event": "released",
+        "pod_name": "rpd-a",
+        "pod_id": "p",
+        "final_state": "stopped",
+        "how": "recycle",
+    }
+    write_run(tmp_path, "1", DEAD, at(1, intent()), at(1, CREATED), at(2, {**stopped, "usd": 3.0}))
+    write_run(tmp_path, "2", DEAD, at(12, intent()), at(12, CREATED), at(13, {**stopped, "usd": 4.0}))
+    claim = pods.claims(tmp_path)["rpd-a"]
+    kept = pod(status=PodStatus.EXITED, volume_gb=73)
+    assert (claim.since, pods.stopped_at(kept, claim)) == (1 * HOUR, 13 * HOUR)
+    assert pods.spent_usd(kept, claim, 23 * HOUR) == pytest.approx(7.0 + 20 * 0.02)
+    assert pods.spent_usd(pod(usd_per_hr=1.0), claim, 23 * HOUR) is None  # somebody else started it
+
+    write_run(tmp_path, "3", ALIVE, at(23, intent()), at(23, CREATED))
+    claim = pods.claims(tmp_path)["rpd-a"]
+    running = pod(usd_per_hr=1.0, volume_gb=73)
+    assert pods.spent_usd(running, claim, 25 * HOUR) == pytest.approx(7.0 + 20 * 0.02 + 2 * 1.01)
+    assert pods.spent_usd(pod(), claim, 25 * HOUR) is None  # its rate is not known
+    assert pods.spent_usd(kept, claim, 25 * HOUR) is None  # nobody here stopped it
+
+
+@pytest.mark.parametrize(
+    ("told", "moment"),
+    [
+        ("Exited by user: Thu Jan 01 1970 02:00:00 GMT+0000 (Coordinated Universal Time)", 2 * HOUR),
+        ("Rented by User: Thu Jan 31 1970 99:00:00 GMT+0000", None),
+        ("EXITED", None),
+        ("", None),
+    ],
+)
+def test_runpod_may_tell_when_a_pod_changed(told: str, moment: float | None) -> None:
+    """Where no journal knows a pod, its last change of state does."""
+    assert pods.bills_since(pod(last_status_change=told), None) == moment
+    assert pods.stopped_at(pod(last_status_change=told), None) == moment
 
 
 @dataclass

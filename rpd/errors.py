@@ -17,6 +17,7 @@
     │   │   └── RateLimited         HTTP 429, with the seconds to wait
     │   ├── AmbiguousCreate         the answer to a create was lost: a pod may exist
     │   ├── PodNotFound             the pod is not (or no longer) there
+    │   ├── PodLocked               somebody locked the pod: it is neither stopped nor deleted
     │   └── RequestRejected         RunPod says the request itself is wrong, or says nothing we know
     │       └── ImpossibleRequest   the request contradicts itself or the account; nobody need be asked
     ├── ProvisioningError           no pod could be had for a node
@@ -176,6 +177,10 @@ class AmbiguousCreate(ProviderError):
 
 class PodNotFound(ProviderError):
     """RunPod knows no such pod."""
+
+
+class PodLocked(ProviderError):
+    """The pod is locked: only whoever takes the lock off can stop or delete it."""
 
 
 class RequestRejected(ProviderError):

@@ -21,7 +21,7 @@ from rpd.lease.recycle import Recycler
 from rpd.project.source import lock_file_sha256
 from rpd.project.weight import Scales
 from rpd.stop import Stop
-from rpd.values.job import Budget, CloudChoice, Gpu, Job, Release
+from rpd.values.job import Budget, CloudChoice, Gpu, Job, Release, check_place, check_volume
 from rpd.values.pod import Offer, PodRequest, Provider
 from rpd.values.report import SourceRecord
 
@@ -132,10 +132,16 @@ class RunContext:
         self.view = PodView(self.provider)
 
     def request(self, job: Job) -> PodRequest:
-        """Return the pod a job asks for under the flags of the run; nodes of one job share one request."""
+        """Return the pod a job asks for under the flags of the run; nodes of one job share one request.
+
+        Raises DefinitionError for a pod that RunPod never rents: only here is known what fixtures made of the job.
+        """
         held = self._requests.get(id(job))
         if held is None:  # the job is kept too: an id means nothing once its object is gone
-            held = self._requests[id(job)] = (job, self.overrides.request(job, job.gpu))
+            request = self.overrides.request(job, job.gpu)
+            check_place(request)
+            check_volume(request)
+            held = self._requests[id(job)] = (job, request)
         return held[1]
 
     def project(self, file: str) -> Path:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Any, Literal, TypeVar, cast, overload
+from typing import Any, Literal, Protocol, TypeVar, cast, overload
 
 from rpd.errors import DefinitionError
 from rpd.values.closest import closest
@@ -352,6 +352,43 @@ class Job:
         if all(getattr(self, name) is value for name, value in changes.items()):
             return self
         return replace(self, **changes)
+
+
+class Asked(Protocol):
+    """What is asked of RunPod: a job, or the request that fixtures and flags made of it."""
+
+    @property
+    def gpu(self) -> Gpu | None: ...
+    @property
+    def storage(self) -> Storage: ...
+    @property
+    def cloud(self) -> CloudChoice: ...
+    @property
+    def datacenters(self) -> tuple[str, ...]: ...
+
+
+def check_place(asked: Asked) -> None:
+    """Raise DefinitionError for a place that RunPod never has, so that nobody waits for stock there."""
+    if asked.cloud is CloudChoice.COMMUNITY and asked.datacenters:
+        raise _fail(
+            "Job",
+            "datacenters",
+            'expected none with cloud="community"',
+            asked.datacenters,
+            "Data centres are Secure Cloud's, RunPod refuses Community pods in one: take one of the two out",
+        )
+
+
+def check_volume(asked: Asked) -> None:
+    """Raise DefinitionError for a volume that the pod would not have."""
+    if asked.gpu is None and asked.storage.volume_gb:
+        raise _fail(
+            "Job",
+            "storage",
+            "expected no volume_gb without a gpu: RunPod gives CPU pods no volume",
+            asked.storage,
+            "Use container_disk_gb for room that goes with the pod, or network_volume for files that stay",
+        )
 
 
 def check_job_fields(names: Iterable[str]) -> None:

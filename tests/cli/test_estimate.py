@@ -130,7 +130,9 @@ def test_a_job_that_cannot_be_had_is_told_beside_the_others(project: Project, em
 def test_what_is_sold_out_has_an_exit_code_of_its_own(project: Project, emulator: Launched) -> None:
     """Scripts can tell "sold out" from all that is wrong; the costs are printed all the same."""
     project.write(
-        {"deploy_a.py": "import rpd\n@rpd.job(gpu=rpd.Gpu('NVIDIA L4'))\ndef fit(pod):\n    pod.run('true')\n"}
+        {
+            "deploy_a.py": "import rpd\n@rpd.job(gpu=rpd.Gpu('NVIDIA L4'))\ndef fit(pod):\n    pod.run('true')\n"
+        }
     )
     assert project.command("estimate", "--refresh").exit_code == 0
     emulator.inject({"kind": "stock-out", "match": {"gpu": "NVIDIA L4"}})

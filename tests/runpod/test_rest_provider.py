@@ -11,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+import httpx
 import pytest
 
 from rpd.emulator.launch import Launched, launch
@@ -22,9 +23,11 @@ from rpd.errors import (
     PodNotFound,
     ProviderError,
     RateLimited,
+    ReleaseError,
     RequestRejected,
     TransientError,
 )
+from rpd.lease import giveback
 from rpd.runpod.pace import Retry, TokenBucket
 from rpd.runpod.reconcile import Patience
 from rpd.runpod.rest_provider import RestProvider
@@ -507,3 +510,20 @@ def test_everything_sent_and_answered_fits_the_document(
     for (method, path, query, body), (status, kind, content) in zip(wire.calls, wire.answers, strict=True):
         openapi.check_request(method, path, query, body)
         openapi.check_response(method, path, status, kind, content)
+
+
+@pytest.mark.parametrize("give_back", [giveback.delete, giveback.stop])
+def test_a_locked_pod_names_its_lock(account: Launched, provider: RestProvider, give_back: Any) -> None:
+    """What cannot be given back because of a lock says so at once, and how to take the lock off."""
+    pod = provider.create(order("rpd-locked", provider))
+    url = f"{account.base_url}/v2/pods/{pod.id}"
+    key = {"Authorization": f"Bearer {account.api_key}"}
+    httpx.patch(url, json={"locked": True}, headers=key).raise_for_status()
+    pauses: list[float] = []
+    with pytest.raises(
+        ReleaseError, match=rf'locked.*console.*PATCH /v2/pods/{pod.id} {{"locked": false}}'
+    ) as caught:
+        give_back(provider, pod, sleep=pauses.append)
+    assert (pauses, caught.value.exit_code) == ([], 6)
+    httpx.patch(url, json={"locked": False}, headers=key).raise_for_status()
+    give_back(provider, pod, sleep=pauses.append)

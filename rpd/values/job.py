@@ -15,6 +15,7 @@ from rpd.errors import DefinitionError
 from rpd.values.closest import closest
 from rpd.values.duration import parse_duration
 from rpd.values.frozen import EMPTY, field_names, frozen, replace
+from rpd.values.number import MOST_GB, MOST_GPUS, MOST_USD, check_number, check_whole
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -81,15 +82,19 @@ def _fail(owner: str, name: str, rule: str, got: object, hint: str = "") -> Defi
     return DefinitionError(owner, name, rule, got, hint=hint)
 
 
-def _number(owner: str, name: str, value: object, *, minimum: float, exclusive: bool = False) -> None:
-    right = isinstance(value, int | float) and not isinstance(value, bool)
-    if not right or not (cast("float", value) > minimum if exclusive else cast("float", value) >= minimum):
-        raise _fail(owner, name, f"expected a number {'>' if exclusive else '>='} {minimum:g}", value)
+def _number(owner: str, name: str, value: object, *, most: float) -> None:
+    """Raise DefinitionError for what is no number above 0."""
+    try:
+        check_number(value, least=0, most=most, above=True)
+    except ValueError as error:
+        raise _fail(owner, name, str(error), value) from None
 
 
-def _whole(owner: str, name: str, value: object, *, minimum: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < minimum:
-        raise _fail(owner, name, f"expected a whole number >= {minimum}", value)
+def _whole(owner: str, name: str, value: object, *, minimum: int, most: int) -> None:
+    try:
+        check_whole(value, least=minimum, most=most)
+    except ValueError as error:
+        raise _fail(owner, name, str(error), value) from None
 
 
 def _duration(owner: str, name: str, value: Any) -> None:
@@ -141,11 +146,11 @@ class Gpu:
             _check_gpu_id(gpu_id)
         if not ids and min_vram_gb is None:
             raise _fail("Gpu", "ids", "expected at least one GPU id, or min_vram_gb", ids)
-        _whole("Gpu", "count", count, minimum=1)
+        _whole("Gpu", "count", count, minimum=1, most=MOST_GPUS)
         if min_vram_gb is not None:
-            _number("Gpu", "min_vram_gb", min_vram_gb, minimum=0, exclusive=True)
+            _number("Gpu", "min_vram_gb", min_vram_gb, most=MOST_GB)
         if max_price_usd is not None:
-            _number("Gpu", "max_price_usd", max_price_usd, minimum=0, exclusive=True)
+            _number("Gpu", "max_price_usd", max_price_usd, most=MOST_USD)
         if prefer not in ("listed", "cheapest"):
             raise _fail("Gpu", "prefer", "expected one of listed, cheapest", prefer)
         for name, value in (
@@ -185,7 +190,7 @@ class Storage:
 
     def __post_init__(self) -> None:
         if self.volume_gb is not None:
-            _whole("Storage", "volume_gb", self.volume_gb, minimum=0)
+            _whole("Storage", "volume_gb", self.volume_gb, minimum=0, most=MOST_GB)
         if self.network_volume is not None and (
             not isinstance(self.network_volume, str) or not self.network_volume
         ):
@@ -205,7 +210,7 @@ class Budget:
     ssh_ready_timeout: str | float = "15m"
 
     def __post_init__(self) -> None:
-        _number("Budget", "cost_cap_usd", self.cost_cap_usd, minimum=0, exclusive=True)
+        _number("Budget", "cost_cap_usd", self.cost_cap_usd, most=MOST_USD)
         if self.max_runtime is not None:
             _duration("Budget", "max_runtime", self.max_runtime)
         _duration("Budget", "ssh_ready_timeout", self.ssh_ready_timeout)
@@ -265,7 +270,8 @@ class Secret:
             raise _fail("Secret", "", "a secret comes from env or from file, not both", self)
 
 
-_PORT = r"\d{1,5}/(?:tcp|http)"
+_PORT = r"[0-9]{1,5}/(?:tcp|http)"
+_LAST_PORT = 65_535
 _RESERVED_ENVIRONMENT = ("RUNPOD_API_KEY", "PUBLIC_KEY", "RUNPOD_POD_ID")
 
 
@@ -314,14 +320,14 @@ class Job:
         if not isinstance(self.mount, str) or not self.mount.startswith("/"):
             raise _fail("Job", "mount", "expected an absolute path on the pod", self.mount)
         put("cloud", _choice("Job", "cloud", CloudChoice, self.cloud))
-        _whole("Job", "container_disk_gb", self.container_disk_gb, minimum=1)
+        _whole("Job", "container_disk_gb", self.container_disk_gb, minimum=1, most=MOST_GB)
         for name in ("min_vcpu", "min_memory_gb"):
             if getattr(self, name) is not None:
-                _whole("Job", name, getattr(self, name), minimum=1)
+                _whole("Job", name, getattr(self, name), minimum=1, most=MOST_GB)
         for name in ("datacenters", "cuda", "ports"):
             put(name, _texts("Job", name, getattr(self, name)))
         for port in self.ports:
-            if not re.fullmatch(_PORT, port):
+            if not re.fullmatch(_PORT, port) or not 1 <= int(port.partition("/")[0]) <= _LAST_PORT:
                 raise _fail("Job", "ports", 'expected ports such as "8888/http" or "22/tcp"', port)
         if not isinstance(self.spot, bool):
             raise _fail("Job", "spot", "expected True or False", self.spot)

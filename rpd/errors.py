@@ -17,6 +17,7 @@
     │   │   └── RateLimited         HTTP 429, with the seconds to wait
     │   ├── AmbiguousCreate         the answer to a create was lost: a pod may exist
     │   ├── PodNotFound             the pod is not (or no longer) there
+    │   ├── PodLocked               somebody locked the pod: it is neither stopped nor deleted
     │   └── RequestRejected         RunPod says the request itself is wrong, or says nothing we know
     │       └── ImpossibleRequest   the request contradicts itself or the account; nobody need be asked
     ├── ProvisioningError           no pod could be had for a node
@@ -48,7 +49,10 @@ from typing import Any, ClassVar
 
 
 class ExitCode(IntEnum):
-    """The exit codes of the ``rpd`` command; 0 to 5 are pytest's."""
+    """The exit codes of the ``rpd`` command; 0 to 5 are pytest's.
+
+    ``SOLD_OUT`` is for commands that only look (a live dry run, ``doctor``, ``estimate``): nothing else is wrong.
+    """
 
     OK = 0
     FAILED = 1
@@ -57,6 +61,7 @@ class ExitCode(IntEnum):
     USAGE_ERROR = 4
     NOTHING_COLLECTED = 5
     POD_NOT_RELEASED = 6
+    SOLD_OUT = 7
 
 
 class Cause(StrEnum):
@@ -185,6 +190,10 @@ class AmbiguousCreate(ProviderError):
 
 class PodNotFound(ProviderError):
     """RunPod knows no such pod."""
+
+
+class PodLocked(ProviderError):
+    """The pod is locked: only whoever takes the lock off can stop or delete it."""
 
 
 class RequestRejected(ProviderError):

@@ -18,6 +18,7 @@ from rpd.hooks import PluginManager
 from rpd.pipeline.foresight import Foresight
 from rpd.pipeline.gather import gather
 from rpd.pipeline.money import Prices, make_overrides
+from rpd.pipeline.outlook import is_sold_out
 from rpd.pipeline.places import check_datacenters
 from rpd.pipeline.secrets import read_secrets
 from rpd.plan import uses_pod
@@ -29,11 +30,13 @@ from rpd.values.node import Node
 from rpd.values.places import KNOWN_DATACENTERS
 from rpd.values.pod import PodRequest
 
+STOCK = "stock"
+"""The check that warns of what is sold out."""
 _MONEY = "add credit at https://console.runpod.io/user/billing"
 
 
 def main(config: Config, manager: PluginManager) -> int:
-    """Print a line for each check; exit 1 if one of them failed."""
+    """Print a line for each check; exit 1 if one of them failed, 7 if only the stock is gone."""
     manager.register(Notices(), "notices")
     shown: list[Finding] = []
     for finding in _findings(config, manager):
@@ -42,7 +45,9 @@ def main(config: Config, manager: PluginManager) -> int:
             print(finding, flush=True)
     if config.as_json:
         print(json.dumps([asdict(finding) for finding in shown], indent=2))
-    return ExitCode.FAILED if any(finding.status is Status.FAIL for finding in shown) else ExitCode.OK
+    if any(finding.status is Status.FAIL for finding in shown):
+        return ExitCode.FAILED
+    return ExitCode.SOLD_OUT if any(finding.check == STOCK for finding in shown) else ExitCode.OK
 
 
 def _findings(config: Config, manager: PluginManager) -> Iterator[Finding]:
@@ -217,9 +222,9 @@ def _offers(source: Source, request: PodRequest, node: Node, prices: Prices) -> 
             f"{where}: RunPod rents nothing that fits ({request.gpu or 'a CPU pod'}, {request.cloud})",
             "look at count, cloud, datacenters, cuda and max_price_usd; see `rpd gpus`",
         )
-    elif source.live and all(offer.stock == "none" for offer in offers):
+    elif source.live and is_sold_out(offers):
         yield warn(
-            "stock", f"{where}: {request.gpu} is sold out everywhere", "name other GPUs, or --wait-for-stock"
+            STOCK, f"{where}: {request.gpu} is sold out everywhere", "name other GPUs, or --wait-for-stock"
         )
 
 

@@ -20,6 +20,7 @@ from rpd.hooks import PluginManager
 from rpd.pipeline.foresight import Foresight
 from rpd.pipeline.gather import gather
 from rpd.pipeline.money import Prices, make_overrides
+from rpd.pipeline.outlook import is_sold_out
 from rpd.pipeline.places import check_datacenters
 from rpd.plan import uses_pod
 from rpd.record import history
@@ -46,6 +47,7 @@ class Estimate:
     worst_case_usd: float | None
     trouble: str = ""
     """Why there is no offer."""
+    is_sold_out: bool = False
 
     def table(self) -> dict[str, Any]:
         """Return it for JSON."""
@@ -61,6 +63,7 @@ class Estimate:
             "expected_usd": self.expected_usd,
             "worst_case_usd": self.worst_case_usd,
             "trouble": self.trouble or None,
+            "sold_out": self.is_sold_out,
         }
 
 
@@ -110,18 +113,24 @@ def main(config: Config, manager: PluginManager) -> int:
         prices.tell_unforeseen(Notices().rpd_notice)
     if config.as_json:
         print(json.dumps(_document(estimates, source.name), indent=2))
+    else:
+        if source.live is None:
+            print(f"rpd: {SHIPPED}", file=sys.stderr)
+        _print(estimates, quiet=config.quiet > 0)
+    sold_out = [held.node.id for held in estimates if held.is_sold_out]
+    if not sold_out:
         return ExitCode.OK
-    if source.live is None:
-        print(f"rpd: {SHIPPED}", file=sys.stderr)
-    _print(estimates, quiet=config.quiet > 0)
-    return ExitCode.OK
+    more = f" and {len(sold_out) - 1} more" if len(sold_out) > 1 else ""
+    print(f"rpd: what {sold_out[0]}{more} asks for is sold out now (see `rpd gpus`)", file=sys.stderr)
+    return ExitCode.SOLD_OUT
 
 
 def _estimate(node: Node, prices: Prices, experience: Experience) -> Estimate:
     if not uses_pod(node):
         return Estimate(node=node, offer=None, seconds=None, expected_usd=0.0, worst_case_usd=0.0)
     worst = prices.worst_case(node)
-    offer, trouble = _first_offer(node, prices)
+    offers, trouble = _offers(node, prices)
+    offer = offers[0] if offers else None
     seconds = experience.seconds(node)
     rate = offer.usd_per_hr if offer else None
     expected = None if seconds is None or rate is None else min(seconds * rate / 3600, worst or 0.0)
@@ -132,18 +141,19 @@ def _estimate(node: Node, prices: Prices, experience: Experience) -> Estimate:
         expected_usd=expected,
         worst_case_usd=None if offer is None else worst,
         trouble=trouble,
+        is_sold_out=is_sold_out(offers),
     )
 
 
-def _first_offer(node: Node, prices: Prices) -> tuple[Offer | None, str]:
-    """Return what would be tried first, or why there is nothing. Raises ProviderError where none could fare better."""
+def _offers(node: Node, prices: Prices) -> tuple[Sequence[Offer], str]:
+    """Return what would be tried, or why there is nothing. Raises ProviderError where no node could fare better."""
     try:
         offers = prices.offers(node)
     except ProviderError as error:
         if error.stops_run:
             raise
-        return None, str(error)
-    return (offers[0], "") if offers else (None, "nothing on offer")
+        return (), str(error)
+    return offers, "" if offers else "nothing on offer"
 
 
 def _totals(estimates: Sequence[Estimate]) -> tuple[float, int, float]:

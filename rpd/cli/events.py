@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from rpd.config import Config
 from rpd.errors import ExitCode
 from rpd.hooks import PluginManager
 from rpd.journal import journal
+from rpd.journal.journal import Damage
 from rpd.pipeline.lookback import run_and_node
 from rpd.record import lookup
 
@@ -38,7 +40,7 @@ def main(config: Config, manager: PluginManager) -> int:
 def in_order(run_folder: Path) -> Iterator[Event]:
     """Yield the events of a run and of all its nodes by time; each has its ``node`` if it belongs to one."""
     path = run_folder / journal.FILE_NAME
-    streams = [journal.read(path) if path.is_file() else iter(())]
+    streams = [journal.read(path, _tell)]
     # What happens to pods is in the run's journal too, with the node: there once is enough.
     streams += [
         (event for event in _of_node(entry.id, entry.folder) if "pod_name" not in event)
@@ -49,7 +51,11 @@ def in_order(run_folder: Path) -> Iterator[Event]:
 
 def _of_node(node_id: str, folder: Path) -> Iterator[Event]:
     path = folder / journal.FILE_NAME
-    return ({"node": node_id, **event} for event in (journal.read(path) if path.is_file() else ()))
+    return ({"node": node_id, **event} for event in journal.read(path, _tell))
+
+
+def _tell(damage: Damage) -> None:
+    print(f"rpd: {damage}", file=sys.stderr)
 
 
 def line(event: Event) -> str:

@@ -7,36 +7,47 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
+from datetime import UTC, datetime
 
-from rpd.cli.account import account
+from rpd.cli.account import far_end_of, own_account
 from rpd.cli.table import table
 from rpd.config import Config
 from rpd.errors import ExitCode, ReleaseError, UsageError
 from rpd.hooks import PluginManager
 from rpd.lease import giveback
 from rpd.pipeline import pods
-from rpd.pipeline.pods import Claim
+from rpd.pipeline.pods import Claim, Claims
 from rpd.values.duration import format_duration
 from rpd.values.pod import PodInfo, PodStatus
 from rpd.values.prices import stopped_usd_per_month
 
-_HEAD = ("POD", "NODE", "RUN", "STATE", "GPU", "DC", "$/H", "UP", "LEFT")
+_HEAD = ("POD", "NODE", "RUN", "STATE", "GPU", "DC", "$/H", "SINCE", "SO FAR", "LEFT")
 
 
 def ps(config: Config, manager: PluginManager) -> int:
     """List the pods of the account, ours apart from others, with what each costs and how long it has left."""
     del manager
-    with account(config) as provider:
+    with own_account(config) as provider:
+        if provider is None:
+            return ExitCode.OK
         found = sorted(provider.list(), key=lambda pod: (not pods.is_ours(pod), pod.name))
-    known = pods.claims(config.runs_path)
+    known = _claims(config)
     now = time.time()
     if config.as_json:
-        print(json.dumps([_as_json(pod, known.get(pod.name), now) for pod in found], indent=2))
+        print(json.dumps([_as_json(pod, known.of(pod), now) for pod in found], indent=2))
     elif not found:
         print("no pods")
     else:
         print("\n".join(_lines(found, known, now)))
     return ExitCode.OK
+
+
+def _claims(config: Config) -> Claims:
+    """Return what the journals here tell of pods; what is damaged in them is told on stderr."""
+    found = pods.claims(config.runs_path)
+    for damage in found.damage:
+        print(f"rpd: {damage}", file=sys.stderr)
+    return found
 
 
 def _as_json(pod: PodInfo, claim: Claim | None, now: float) -> dict[str, object]:
@@ -49,21 +60,27 @@ def _as_json(pod: PodInfo, claim: Claim | None, now: float) -> dict[str, object]
         "total_usd_per_hr": pods.usd_per_hr(pod),
         "stopped_usd_per_month": stopped_usd_per_month(pod.volume_gb),
         "seconds_left": _seconds_left(pod, claim, now),
+        "since": _iso(pods.bills_since(pod, claim)),
+        "usd_so_far": None if claim is None else pods.spent_usd(pod, claim, now),
     }
 
 
-def _lines(found: Sequence[PodInfo], known: Mapping[str, Claim], now: float) -> Iterator[str]:
+def _iso(moment: float | None) -> str | None:
+    return None if moment is None else datetime.fromtimestamp(moment, UTC).isoformat(timespec="seconds")
+
+
+def _lines(found: Sequence[PodInfo], known: Claims, now: float) -> Iterator[str]:
     ours = [pod for pod in found if pods.is_ours(pod)]
     others = [pod for pod in found if not pods.is_ours(pod)]
     if ours:
-        yield from table([_HEAD, *(_row(pod, known.get(pod.name), now) for pod in ours)], right={6, 7, 8})
+        yield from table([_HEAD, *(_row(pod, known.of(pod), now) for pod in ours)], right={6, 8, 9})
     if others:
         yield "" if ours else "no pods of rpd's"
         yield "not made by rpd:"
         head = ("POD", "NAME", "STATE", "GPU", "DC", "$/H")
         yield from table([head, *(_foreign_row(pod) for pod in others)], right={5})
     yield ""
-    yield _total(found, ours)
+    yield _total(found, ours) + _spent(ours, known, now)
     yield from _stopped(ours, others)
 
 
@@ -71,15 +88,26 @@ def _row(pod: PodInfo, claim: Claim | None, now: float) -> tuple[str, ...]:
     left = _seconds_left(pod, claim, now)
     return (
         pod.id,
-        claim.node.rpartition("::")[2] if claim else pod.name,
+        (claim.node.rpartition("::")[2] if claim else "") or pod.name,
         claim.run if claim else "not made here",
         _state(pod, claim),
         _gpu(pod),
         pod.datacenter or "?",
         _rate(pod),
-        "" if pod.uptime_seconds is None else format_duration(max(pod.uptime_seconds, 1)),
-        "" if left is None else f"{max(0, round(left / 60))} min",
+        _date(pods.bills_since(pod, claim)),
+        _so_far(pod, claim, now),
+        "" if left is None else format_duration(max(1.0, left)),
     )
+
+
+def _date(moment: float | None) -> str:
+    """Return a moment in the time of this place."""
+    return "?" if moment is None else datetime.fromtimestamp(moment).strftime("%Y-%m-%d %H:%M")  # noqa: DTZ006
+
+
+def _so_far(pod: PodInfo, claim: Claim | None, now: float) -> str:
+    usd = None if claim is None else pods.spent_usd(pod, claim, now)
+    return "?" if usd is None else f"${usd:.2f}" if usd >= 0.01 or not usd else "<$0.01"
 
 
 def _foreign_row(pod: PodInfo) -> tuple[str, ...]:
@@ -101,6 +129,8 @@ def _state(pod: PodInfo, claim: Claim | None) -> str:
         return "stopped" if pod.status is PodStatus.EXITED else pod.status.lower()
     if claim is None:
         return "running"
+    if claim.doubt:
+        return "unclear"
     if claim.ending == "kept":
         return "kept"
     return "in use" if claim.is_driven else "left behind"
@@ -124,11 +154,23 @@ def _total(found: Sequence[PodInfo], ours: Sequence[PodInfo]) -> str:
     return f"{text}; the rate of {unknown} is not known" if unknown else text
 
 
+def _spent(ours: Sequence[PodInfo], known: Claims, now: float) -> str:
+    """Return what rpd's pods have cost so far, as the end of a sentence."""
+    told = [pods.spent_usd(pod, claim, now) if (claim := known.of(pod)) else None for pod in ours]
+    spent = [usd for usd in told if usd is not None]
+    if not spent:
+        return ""
+    unknown = f" without {len(told) - len(spent)} that nobody here knows" if len(spent) < len(told) else ""
+    return f"; rpd's cost ${sum(spent):.2f} so far{unknown}"
+
+
 def _stopped(ours: Sequence[PodInfo], others: Sequence[PodInfo]) -> Iterator[str]:
     for pod in ours:
         if pod.status is PodStatus.EXITED:
             monthly = stopped_usd_per_month(pod.volume_gb)
             yield f"stopped pod {pod.id} keeps {pod.volume_gb} GB: ${monthly:.2f} a month (rpd stop {pod.id})"
+    if sum(pod.status is PodStatus.EXITED for pod in ours) > 1:
+        yield "rpd stop --stopped deletes those that runs of this project made"
     kept = [pod.volume_gb for pod in others if pod.status is PodStatus.EXITED and pod.volume_gb]
     if kept:
         pods_keep = "1 stopped pod keeps" if len(kept) == 1 else f"{len(kept)} stopped pods keep"
@@ -139,10 +181,14 @@ def _stopped(ours: Sequence[PodInfo], others: Sequence[PodInfo]) -> Iterator[str
 def stop(config: Config, manager: PluginManager) -> int:
     """Delete (with ``--keep-disk``: stop) the pods named on the command line, and confirm it."""
     del manager
+    if config.stopped:
+        return _delete_stopped(config)
+    if config.older_than is not None:
+        raise UsageError("--older-than goes with --stopped: rpd stop --stopped --older-than 7d")
     if not config.args:
-        raise UsageError("rpd stop needs a node, or the id or name of a pod (see `rpd ps`)")
-    known = pods.claims(config.runs_path)
-    with account(config) as provider:
+        raise UsageError("rpd stop needs a node, or the id or name of a pod (see `rpd ps`), or --stopped")
+    known = _claims(config)
+    with far_end_of(config, config.args) as provider:
         listed = provider.list()
         chosen = list(dict.fromkeys(pods.find(listed, wanted, known) for wanted in config.args))
         foreign = [pod.id for pod in chosen if not pods.is_ours(pod)]
@@ -158,9 +204,11 @@ def stop(config: Config, manager: PluginManager) -> int:
             return _release(chosen, lambda pod: giveback.delete(provider, pod), "deleted")
 
         def stop_one(pod: PodInfo) -> None:
+            now = time.time()
             giveback.stop(provider, pod)
             if pod.name in known:
-                pods.note_stopped(known[pod.name], pod)
+                claim = known[pod.name]
+                pods.note_stopped(claim, pod, usd=pods.untold_usd(pod, claim, now) or 0.0)
 
         code = _release(chosen, stop_one, "stopped")
     for pod in chosen:
@@ -170,10 +218,50 @@ def stop(config: Config, manager: PluginManager) -> int:
     return code
 
 
+def _delete_stopped(config: Config) -> int:
+    """Delete the stopped pods that runs here made and no run still uses, and say why others are left alone."""
+    if config.args or config.keep_disk:
+        raise UsageError("rpd stop --stopped deletes all of them: it takes neither pods nor --keep-disk")
+    known, now = _claims(config), time.time()
+    with own_account(config) as provider:
+        if provider is None:
+            return ExitCode.OK
+        stopped = [pod for pod in provider.list() if pods.is_ours(pod) and pod.status is PodStatus.EXITED]
+        kept = {
+            pod.id: why for pod in stopped if (why := _why_kept(pod, known.of(pod), config.older_than, now))
+        }
+        code = _release(
+            [pod for pod in stopped if pod.id not in kept],
+            lambda pod: giveback.delete(provider, pod),
+            "deleted",
+        )
+    for pod_id, why in kept.items():
+        print(f"left alone: {pod_id}  {why}")
+    if not stopped:
+        print("no stopped pods")
+    return code
+
+
+def _why_kept(pod: PodInfo, claim: Claim | None, older_than: float | None, now: float) -> str:
+    """Return why ``rpd stop --stopped`` leaves a pod alone; empty where it does not."""
+    if claim is None or claim.doubt:
+        return _why_not(pod, claim)
+    if claim.is_driven:
+        return f"run {claim.run} still goes on and may use it again"
+    if older_than is None:
+        return ""
+    at = pods.stopped_at(pod, claim)
+    if at is None:
+        return f"nobody tells when it was stopped (rpd stop {pod.id} deletes it)"
+    return "" if now - at >= older_than else f"it was stopped {format_duration(max(1.0, now - at))} ago"
+
+
 def gc(config: Config, manager: PluginManager) -> int:
     """Show, and with ``--yes`` delete, what killed runs left behind and what was kept for a time that is over."""
     del manager
-    with account(config) as provider:
+    with own_account(config) as provider:
+        if provider is None:
+            return ExitCode.OK
         listed = provider.list()
         left = pods.leftovers(listed, config.runs_path)
         _print_reasons(listed, {held.pod.id: f"{held.reason} (run {held.run})" for held in left}, config)
@@ -187,10 +275,10 @@ def gc(config: Config, manager: PluginManager) -> int:
 
 
 def _print_reasons(listed: Sequence[PodInfo], reap: Mapping[str, str], config: Config) -> None:
-    known = pods.claims(config.runs_path)
+    known = _claims(config)
     rows = []
     for pod in sorted(filter(pods.is_ours, listed), key=lambda pod: (pod.id not in reap, pod.name)):
-        why = reap.get(pod.id) or f"left alone: {_why_not(pod, known.get(pod.name))}"
+        why = reap.get(pod.id) or f"left alone: {_why_not(pod, known.of(pod))}"
         rows.append((pod.id, pod.name, _rate(pod), why))
     if rows:
         print("\n".join(table([("POD", "NAME", "$/H", "WHY"), *rows], right={2})))
@@ -200,6 +288,8 @@ def _why_not(pod: PodInfo, claim: Claim | None) -> str:
     """Return why a pod of ours is not reaped."""
     if claim is None:
         return f"no run here made it (rpd stop {pod.id} deletes it)"
+    if claim.doubt:
+        return f"what run {claim.run} did with it cannot be told (rpd stop {pod.id} deletes it)"
     if claim.ending == "kept":
         return f"kept on purpose by run {claim.run}"
     if claim.ending:

@@ -28,6 +28,7 @@ from rpd.values.step import Step
 
 LOG_LINES = 10
 MOST_REFUSALS = 20
+MOST_BEFORE = 3
 
 
 def main(config: Config, manager: PluginManager) -> int:
@@ -125,7 +126,7 @@ def _told(report: NodeReport) -> Iterator[str]:
 def _pod(pod: PodRecord, *, own: bool) -> str:
     where = f"{pod.count}x {pod.gpu}" if pod.gpu else "CPU"
     where += f" in {pod.datacenter or '?'} ({pod.cloud or '?'} cloud{', spot' if pod.spot else ''})"
-    reused = ", used by other nodes too" if pod.reused else ""
+    reused = _reuse(pod)
     rate = "" if own else f", ${pod.rate:.2f}/h"
     return f"{pod.id} ({pod.name}), {where}{rate}; {pod.final_state}{reused}"
 
@@ -190,6 +191,12 @@ def _step(step: Step) -> str:
     )
 
 
+def _reuse(pod: PodRecord) -> str:
+    if pod.before:
+        return f", recycled; before: {', '.join(pod.before[-MOST_BEFORE:])}"
+    return ", used by other nodes too" if pod.reused else ""
+
+
 def _artifact(artifact: ArtifactRecord) -> str:
     state = "verified" if artifact.verified else "NOT VERIFIED"
     return f"{artifact.remote} -> {artifact.local}  {artifact.files} files, {artifact.bytes} bytes, {state}"
@@ -198,7 +205,7 @@ def _artifact(artifact: ArtifactRecord) -> str:
 def _refused(entry: NodeEntry) -> Iterator[str]:
     """Yield a row for each offer that was refused to the node, in the order in which they were tried."""
     path = entry.folder / journal.FILE_NAME
-    told = [event for event in journal.read(path) if event["event"] == "refused"] if path.exists() else []
+    told = [event for event in journal.read(path) if event["event"] == "refused"]
     times = Counter(str(event.get("offer")) for event in told)
     said = {str(event.get("offer")): str(event.get("reason")) for event in told}
     rows = [(offer, f"{count}x", said[offer]) for offer, count in times.items()]
@@ -216,7 +223,7 @@ def _log(folder: Path) -> Iterator[str]:
 def _watchdog(entry: NodeEntry) -> Iterator[str]:
     """Yield when the pod's watchdog ends it, as it was last told, and the end of the trace that came from it."""
     path = entry.folder / journal.FILE_NAME
-    armed = [event for event in journal.read(path) if event["event"] == "armed"] if path.exists() else []
+    armed = [event for event in journal.read(path) if event["event"] == "armed" and _is_whole(event)]
     told = []
     for event in {event.get("pod_id"): event for event in armed}.values():
         at = datetime.fromtimestamp(event["deadline"], UTC).isoformat(timespec="seconds")
@@ -225,6 +232,10 @@ def _watchdog(entry: NodeEntry) -> Iterator[str]:
     yield from _section(
         "the pod's watchdog", [*told, *last_lines(NodeFiles(entry.folder).watchdog, LOG_LINES)]
     )
+
+
+def _is_whole(event: Mapping[str, Any]) -> bool:
+    return "deadline" in event and "linger" in event
 
 
 def last_lines(path: Path, number: int) -> list[str]:

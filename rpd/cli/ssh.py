@@ -48,7 +48,7 @@ def main(config: Config, manager: PluginManager) -> int:
 
 def _tell_end(config: Config, pod: PodInfo) -> None:
     """Say when the pod's own watchdog ends it, which no shell on it puts off."""
-    claim = pods.claims(config.runs_path).get(pod.name)
+    claim = pods.claims(config.runs_path).of(pod)
     if claim is not None and claim.ends_at is not None:
         left = format_duration(max(1.0, claim.ends_at - time.time()))
         print(f"rpd: pod {pod.id} ends itself in {left} at the latest", file=sys.stderr)

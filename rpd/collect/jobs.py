@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
@@ -25,12 +25,14 @@ from rpd.hooks import hook_names
 from rpd.values.closest import closest
 from rpd.values.fixture import FIXTURE_ATTRIBUTE, Closure, FixtureDef, Scope
 from rpd.values.frozen import frozen, replace
-from rpd.values.job import JOB_ATTRIBUTE, Job
+from rpd.values.job import JOB_ATTRIBUTE, Job, check_place, check_volume
 from rpd.values.mark import MARKS_ATTRIBUTE, Mark
 from rpd.values.marked import marked_job
 from rpd.values.node import Definition, Node
 
 GENERATE = "rpd_generate_nodes"
+_PROVISION, _GPU = "provision", "gpu"
+"""The built-in fixtures that rent a pod, and say which."""
 _OWN_ATTRIBUTES = frozenset({JOB_ATTRIBUTE, MARKS_ATTRIBUTE, FIXTURE_ATTRIBUTE, "__wrapped__"})
 
 
@@ -190,7 +192,25 @@ def _nodes_of(name: str, function: Any, context: FileContext, hooks: Hooks) -> l
     plain = {each for each, scope in metafunc.direct.items() if scope is Scope.JOB}
     closure = make_closure(function, wanted, view, direct=plain, rootdir=context.config.rootdir)
     definition = replace(definition, closure=closure)
-    return _make_nodes(definition, metafunc, marks, strict=context.config.strict_parametrization_ids)
+    nodes = _make_nodes(definition, metafunc, marks, strict=context.config.strict_parametrization_ids)
+    _check_pods(definition, nodes)
+    return nodes
+
+
+def _check_pods(definition: Definition, nodes: Iterable[Node]) -> None:
+    """Raise DefinitionError for a pod that RunPod never rents, as far as that is known before fixtures run."""
+    definitions = definition.closure.definitions
+    if _PROVISION not in definitions:
+        return
+    gpu_is_the_jobs = len(definitions.get(_GPU, ())) == 1
+    checked: set[int] = set()
+    for node in nodes:
+        if id(node.job) in checked:
+            continue
+        checked.add(id(node.job))
+        check_place(node.job)
+        if gpu_is_the_jobs and _GPU not in node.params and _GPU not in node.fixture_params:
+            check_volume(node.job)
 
 
 def _definition(

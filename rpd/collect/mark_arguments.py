@@ -12,6 +12,7 @@ from rpd.values.frozen import field_names
 from rpd.values.job import Budget, Gpu
 from rpd.values.mark import Mark
 from rpd.values.marked import budget_of_mark, gpu_of_mark
+from rpd.values.number import MOST_GPUS, check_whole
 from rpd.values.retry import CAUSES, RetryPolicy
 
 
@@ -33,8 +34,10 @@ def _check_slots(mark: Mark) -> None:
     if len(values) > 1:
         raise DefinitionError("rpd.mark.slots", "", "expected one number of GPUs", values)
     for value in values:
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise DefinitionError("rpd.mark.slots", "gpu", "expected a whole number >= 1", value)
+        try:
+            check_whole(value, least=1, most=MOST_GPUS)
+        except ValueError as error:
+            raise DefinitionError("rpd.mark.slots", "gpu", str(error), value) from None
 
 
 def _check_gpu(mark: Mark) -> None:

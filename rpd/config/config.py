@@ -184,7 +184,9 @@ class Config:
         None, "keep asking for a pod while everything is sold out", "--wait-for-stock", metavar="DURATION",
         parse=texts.duration, key=True
     )
-    force_fresh: bool = spending.switch("use no pod that an earlier run stopped to be used again", "--force-fresh")
+    force_fresh: bool = spending.switch(
+        "use no pod that an earlier run stopped to be used again: delete it", "--force-fresh"
+    )
     keep_failed: float | None = spending.option(
         None, "keep the pod of a node that did not pass for so long; then it deletes itself", "--keep-failed",
         metavar="DURATION", parse=texts.duration, key=True
@@ -311,6 +313,13 @@ class Config:
     )
     keep_disk: bool = running.switch(
         "stop pods and keep (and pay for) their volumes, do not delete them", "--keep-disk", commands=("stop",)
+    )
+    stopped: bool = running.switch(
+        "delete all stopped pods that runs of this project made", "--stopped", commands=("stop",)
+    )
+    older_than: float | None = running.option(
+        None, "with --stopped: only those that were stopped so long ago", "--older-than", metavar="DURATION",
+        parse=texts.duration, commands=("stop",)
     )
     output_file: str | None = showing.option(
         None, "write to this file", "--output", metavar="FILE", commands=("capture-env", "import")

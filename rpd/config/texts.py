@@ -8,28 +8,36 @@ from __future__ import annotations
 from rpd.errors import Cause
 
 CAUSES = tuple(cause.value for cause in Cause)
+_MOST_VALUES, _MOST_DIGITS = 1_000_000, 18
+"""... of a range that a sweep goes over."""
 REPORT_CHARS = "fEsxXpPwaAN"
 
 
 def positive_int(text: str) -> int:
     """Read a whole number from 1."""
-    if not text.isdigit() or int(text) < 1:
-        raise ValueError("expected a whole number >= 1")
-    return int(text)
+    from rpd.values.number import read_whole
+
+    return read_whole(text, least=1)
 
 
 def count(text: str) -> int:
     """Read a whole number from 0."""
-    if not text.isdigit():
-        raise ValueError("expected a whole number >= 0 (0: all)")
-    return int(text)
+    from rpd.values.number import read_whole
+
+    try:
+        return read_whole(text, least=0)
+    except ValueError as error:
+        raise ValueError(f"{error} (0: all)") from None
 
 
 def port(text: str) -> int:
     """Read a port number."""
-    if not text.isdigit() or not 0 <= int(text) <= 65535:
-        raise ValueError("expected a port number")
-    return int(text)
+    from rpd.values.number import read_whole
+
+    try:
+        return read_whole(text, least=0, most=65_535)
+    except ValueError:
+        raise ValueError("expected a port number") from None
 
 
 def forward(text: str) -> tuple[int, int]:
@@ -46,8 +54,12 @@ def money(text: str) -> float:
         value = float(text.removeprefix("$"))
     except ValueError:
         raise ValueError("expected an amount in dollars") from None
-    if not 0 < value < float("inf"):
+    from rpd.values.number import MOST_USD
+
+    if not value > 0:
         raise ValueError("expected an amount in dollars > 0")
+    if value > MOST_USD:
+        raise ValueError(f"expected an amount in dollars <= {MOST_USD:,}")
     return value
 
 
@@ -83,6 +95,8 @@ def sweep(text: str) -> tuple[str, tuple[str, ...]]:
     for part in listed.split(","):
         first, dots, last = part.partition("..")
         if dots and first.lstrip("-").isdigit() and last.lstrip("-").isdigit():
+            if max(len(first), len(last)) > _MOST_DIGITS or int(last) - int(first) >= _MOST_VALUES:
+                raise ValueError(f"expected a range of {_MOST_VALUES:,} values at most")
             if int(first) > int(last):
                 raise ValueError("expected a range that does not run backwards")
             values.extend(map(str, range(int(first), int(last) + 1)))

@@ -11,7 +11,7 @@ from rpd.emulator import catalogue
 from rpd.emulator.billing import Bills, rate
 from rpd.emulator.faults import FaultBook
 from rpd.emulator.model import NetworkVolume, Order, Pod, Runtime, Template, new_id
-from rpd.emulator.refusals import HICCUP, HOST_FULL, STOCK_OUT, Refusal
+from rpd.emulator.refusals import HICCUP, HOST_FULL, LOCKED, STOCK_OUT, Refusal
 from rpd.emulator.stock import COMMUNITY, Machine, Stock
 
 _SECRET_REFERENCE = "RUNPOD_SECRET_"  # noqa: S105 - the prefix of a name, not a secret
@@ -192,7 +192,9 @@ class Account:
             raise Refusal("A pod can have at most 50 environment variables.", "BAD_USER_INPUT")
         if order.network_volume:
             order = self._attach(order, order.network_volume)
-        return replace(order, mount=order.mount or "/workspace")
+        # RunPod takes a volume for a CPU pod without a word, and gives none: its mount is on the container disk.
+        volume_gb = order.volume_gb if order.gpu else 0
+        return replace(order, mount=order.mount or "/workspace", volume_gb=volume_gb)
 
     def _attach(self, order: Order, volume_id: str) -> Order:
         volume = self.volumes.get(volume_id)
@@ -204,7 +206,7 @@ class Account:
 
     def stop(self, pod_id: str) -> Pod:
         """Stop a pod: its GPU is free, its volume stays."""
-        pod = self.find(pod_id)
+        pod = self._unlocked(pod_id)
         if pod.running:
             self._halt(pod, f"Exited by user: {stamp(self._clock())}")
         return pod
@@ -246,8 +248,9 @@ class Account:
 
     def reset(self, pod_id: str, changes: Mapping[str, Any] | None = None) -> Pod:
         """Restart a pod from its image, with ``changes`` to its order; its volume stays."""
-        pod = self.find(pod_id)
-        pod.order = replace(pod.order, **(changes or {}))
+        pod = self._unlocked(pod_id)
+        changed = replace(pod.order, **(changes or {}))
+        pod.order = changed if changed.gpu else replace(changed, volume_gb=0)
         pod.env = self._environment(pod.order)
         if pod.running:
             self._host.kill(pod)
@@ -259,7 +262,7 @@ class Account:
         pod = self.pods.get(pod_id)
         if pod is None:
             raise Refusal("pod not found to terminate", "POD_NOT_FOUND")
-        self._remove(pod)
+        self._remove(self._unlocked(pod_id))
 
     def _remove(self, pod: Pod) -> None:
         self.settle()
@@ -274,6 +277,13 @@ class Account:
         if pod_id not in self.pods:
             raise Refusal("pod not found", "POD_NOT_FOUND")
         return self.pods[pod_id]
+
+    def _unlocked(self, pod_id: str) -> Pod:
+        """Return a pod that may be stopped, reset and (RunPod does not document that) deleted. Raises Refusal."""
+        pod = self.find(pod_id)
+        if pod.locked:
+            raise Refusal(LOCKED, "BAD_USER_INPUT")
+        return pod
 
     def container_started(self, pod_id: str, generation: int, ports: tuple[dict[str, Any], ...]) -> None:
         """Hear that the container of a pod runs."""

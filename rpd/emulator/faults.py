@@ -18,11 +18,11 @@ Subject = Mapping[str, str]
 
 API_KINDS: dict[str, dict[str, Any]] = {
     "unauthorized": {},
-    "forbidden-html": {},
+    "forbidden-html": {"when": "before"},
     "gone": {},
     "hiccup": {},
     "anonymous": {},
-    "rate-limit": {"retry_after": 1},
+    "rate-limit": {"retry_after": 1, "when": "before"},
     "server-error": {"status": 502, "when": "before"},
     "reset": {"when": "before"},
     "slow": {"seconds": 1.0, "when": "after"},

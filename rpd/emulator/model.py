@@ -74,6 +74,7 @@ class Pod:
     generation: int = 1
     gpu_count: int = 0
     runtime: Runtime | None = None
+    locked: bool = False
     died_at: float | None = None
     """When its machine died under it, while the API still calls it running."""
 

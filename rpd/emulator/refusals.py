@@ -10,6 +10,7 @@ STOCK_OUT_SPOT = (
     "There are no longer any instances available with the request specifications. Please try again later."
 )
 HOST_FULL = "There are not enough free GPUs on the host machine to start this pod."
+LOCKED = "This pod is locked. Unlock it first."
 HICCUP = "Something went wrong. Please try again later or contact support."
 
 

@@ -172,7 +172,11 @@ class RestFace:
 
     def _updatePod(self, pod_id: str, call: Call) -> Answer:  # noqa: N802
         pod = self.pod(pod_id)
-        changed = changes(read_body(call.body, rest_body.UPDATE_POD))
+        body = read_body(call.body, rest_body.UPDATE_POD)
+        pod.locked = body.pop("locked", pod.locked)
+        if not body:
+            return self._show(pod)
+        changed = changes(body)
         if set(changed) - {"name"}:
             return self._show(self._account.reset(pod_id, changed))
         pod.order = replace(pod.order, **changed)

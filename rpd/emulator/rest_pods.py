@@ -43,7 +43,7 @@ def pod_body(pod: Pod, now: float) -> dict[str, Any]:
         "ports": order.ports.split(",") if order.ports else [], "env": pod.env, "registry": None,
         "cloud": pod.cloud.upper(), "dataCenterId": pod.datacenter, "cudaVersion": _cuda(pod),
         "ssh": {"proxy": _proxy(pod), "direct": _direct(pod)}, "template": None,
-        "cost": pod.cost_per_hr if pod.running else 0.0, "locked": False, "runtime": _runtime(pod, now),
+        "cost": pod.cost_per_hr if pod.running else 0.0, "locked": pod.locked, "runtime": _runtime(pod, now),
         "createdAt": iso(pod.created_at), "startedAt": iso(pod.last_started_at),
         "globalNetworking": {"enabled": False},
     }  # fmt: skip

@@ -77,10 +77,10 @@ def pod(row: Pod, now: float) -> View:
         "podType": "RESERVED" if order.bid_per_gpu is None else "BID",
         "ports": order.ports,
         "uptimeSeconds": 0,
+        "locked": row.locked,
         "runtime": _runtime(row, now),
         "networkVolumeId": order.network_volume,
         "templateId": order.template,
-        "locked": False,
         "latestTelemetry": _telemetry(row, now),
         "lowestBidPriceToResume": order.bid_per_gpu,
     }

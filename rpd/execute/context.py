@@ -23,7 +23,7 @@ from rpd.lease.recycle import Recycler
 from rpd.project.source import lock_file_sha256
 from rpd.project.weight import Scales
 from rpd.stop import Stop
-from rpd.values.job import Budget, CloudChoice, Gpu, Job, Release
+from rpd.values.job import Budget, CloudChoice, Gpu, Job, Release, check_place, check_volume
 from rpd.values.pod import Offer, PodRequest, Provider
 from rpd.values.report import SourceRecord
 
@@ -113,7 +113,8 @@ class RunContext:
     """Who holds nodes to the worst case that was told; None in a dry run."""
     stock_seconds: float = 0.0
     """How long to go round sold-out offers."""
-    connect_with: Callable[[Path], Connect] | None = None
+    connect_again: Callable[[Path, str], Connect] | None = None
+    """Connects to a pod that was stopped, by the key that opens it and its id."""
     """How to reach pods that accept another private key than the run's own."""
     recycler: Recycler | None = None
     """Who finds stopped pods to use again; None where only fresh ones are wanted."""
@@ -139,10 +140,16 @@ class RunContext:
         self.view = PodView(self.provider)
 
     def request(self, job: Job) -> PodRequest:
-        """Return the pod a job asks for under the flags of the run; nodes of one job share one request."""
+        """Return the pod a job asks for under the flags of the run; nodes of one job share one request.
+
+        Raises DefinitionError for a pod that RunPod never rents: only here is known what fixtures made of the job.
+        """
         held = self._requests.get(id(job))
         if held is None:  # the job is kept too: an id means nothing once its object is gone
-            held = self._requests[id(job)] = (job, self.overrides.request(job, job.gpu))
+            request = self.overrides.request(job, job.gpu)
+            check_place(request)
+            check_volume(request)
+            held = self._requests[id(job)] = (job, request)
         return held[1]
 
     def project(self, file: str) -> Path:
@@ -186,7 +193,13 @@ class LeaseBook:
         """Drop leases whose pods are gone, so that a long run stays small."""
         with self._lock:
             self._settle()
-            self._leases = [held for held in self._leases if held.final_state != "deleted"]
+            gone = {held.pod.id for held in self._leases if held.pod and held.final_state == "deleted"}
+            self._leases = [held for held in self._leases if held.is_open or not self._is_over(held, gone)]
+
+    @staticmethod
+    def _is_over(lease: Lease, gone: set[str]) -> bool:
+        """Whether the pod of a lease is deleted: by itself, or by a later one that used the pod again."""
+        return lease.final_state == "deleted" or (lease.pod is not None and lease.pod.id in gone)
 
     def lost(self, error: ReleaseError) -> None:
         """Remember a pod that may still bill."""
@@ -228,13 +241,10 @@ class LeaseBook:
 
     @property
     def leftover(self) -> tuple[str, ...]:
-        """Ids of pods that stay on purpose, stopped or running."""
+        """Ids of pods that stay on purpose, stopped or running, by the last lease of each."""
         with self._lock:
-            return tuple(
-                lease.pod.id
-                for lease in self._leases
-                if lease.pod and lease.final_state in ("stopped", "running")
-            )
+            states = {lease.pod.id: lease.final_state for lease in self._leases if lease.pod}
+        return tuple(pod_id for pod_id, state in states.items() if state in ("stopped", "running"))
 
     def release_all(self) -> None:
         """Delete every pod that is still open, side by side."""

@@ -159,11 +159,19 @@ class NodeRun:
     # --- steps ------------------------------------------------------------------------------------------------------
 
     def recall(
-        self, kind: StepKind, name: str, command: str, fingerprint: str, pod: str
+        self,
+        kind: StepKind,
+        name: str,
+        command: str,
+        fingerprint: str,
+        pod: str,
+        *,
+        is_whole: Callable[[Mapping[str, Any]], bool] = lambda _result: True,
     ) -> Mapping[str, Any] | None:
         """Return the result the next step had in an earlier process, None if it has to be done (again).
 
-        What was done on another pod than ``pod`` has to be. Raises StepsChanged if the job does something else now.
+        What was done on another pod than ``pod`` has to be, and what left a result that is not ``is_whole``. Raises
+        StepsChanged if the job does something else now.
         """
         if self.remembered and self.remembered[0].pod != pod:
             self.forget_past()
@@ -176,7 +184,7 @@ class NodeRun:
                 f"step {past.index + 1} of {self.node.id} is another than before ({past.kind}, now {kind}: "
                 f"{self.mask(command)}): its job or parameters changed, so it cannot be carried on; run it afresh"
             )
-        if past.result is None:
+        if past.result is None or not is_whole(past.result):
             self._cut_log(past.log_bytes)
             # A command went on without us; what is sent or fetched begins anew.
             self._carried = _seconds_since(past.began) if kind is StepKind.RUN else 0.0

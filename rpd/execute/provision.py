@@ -14,6 +14,7 @@ from rpd.execute.context import RunContext
 from rpd.execute.current import current_run
 from rpd.execute.noderun import NodeRun
 from rpd.execute.pod import Pod
+from rpd.lease import giveback
 from rpd.lease.lease import Connect, Lease, kind_of, simply
 from rpd.lease.naming import pod_name
 from rpd.remote.protocol import Remote
@@ -106,28 +107,46 @@ def _adopted(job: Job, run: NodeRun, context: RunContext) -> tuple[Lease, Remote
 
 
 def _recycled(job: Job, run: NodeRun, context: RunContext) -> tuple[Lease, Remote] | None:
-    """Return a pod of the same kind that an earlier run stopped for this, if the job wants one and it starts."""
-    wants = Release.RECYCLE in (job.lifecycle.on_success, job.lifecycle.on_failure)
-    if not wants or context.recycler is None or context.connect_with is None:
+    """Return a pod of the same kind that an earlier node left stopped for this, if the job wants one and it starts."""
+    wants = job.lifecycle.on_success is Release.RECYCLE
+    if not wants or context.recycler is None or context.connect_again is None:
         return None
     kind = kind_of(context.request(job))
+    _delete_unwanted(kind, run, context)
     held = context.recycler.take(kind, context.provider())
     if held is None:
         _tell_outgrown(kind, run, context)
         return None
     if held.offer is not None:
         _admitted(run, context.request(job), context, [held.offer])
-    lease = _enter(lambda: held.name, job, run, context, connect=context.connect_with(held.key))
+    lease = _enter(lambda: held.name, job, run, context, connect=context.connect_again(held.key, held.pod_id))
     try:
-        return lease, lease.revive(held.pod_id, held.offer)
+        return lease, lease.revive(held.pod_id, held.offer, before=held.before)
     except ReleaseError as error:
         context.leases.lost(error)
         raise
     except (ProviderError, PodNotReady, ConnectionLost) as error:
         context.hook.rpd_notice(
-            text=f"{run.node.id}: pod {held.pod_id} cannot be used again ({error}); renting a fresh one"
+            text=f"{run.node.id}: pod {held.pod_id} cannot be used again ({error}); renting a fresh one. It stays "
+            f"stopped and keeps its volume until rpd stop {held.pod_id}"
         )
         return None
+
+
+def _delete_unwanted(kind: str, run: NodeRun, context: RunContext) -> None:
+    """Delete the stopped pods that would be used again but for ``--force-fresh``: nobody wants them, and they bill."""
+    assert context.recycler is not None
+    for held in context.recycler.unwanted(kind, run.node.id, context.provider()):
+        try:
+            pod = context.provider().get(held.pod_id)
+            if pod is not None:
+                giveback.delete(context.provider(), pod)
+        except ReleaseError as error:
+            context.leases.lost(error)
+        else:
+            context.hook.rpd_notice(
+                text=f"{run.node.id}: --force-fresh: deleted the stopped pod {held.pod_id} of run {held.run}"
+            )
 
 
 def _tell_outgrown(kind: str, run: NodeRun, context: RunContext) -> None:
@@ -257,6 +276,10 @@ def _how_to_end(pod: Pod, lease: Lease, job: Job, run: NodeRun, context: RunCont
         if lease.unverified
         else f" Open it: {pod.ssh_command}"
     )
+    if context.config is not None and context.config.local:
+        until = "until this --local run and its emulator end"
+        context.hook.rpd_notice(text=f"{run.node.id}: pod {pod.id} stays ({why}) {until}.{rescue}")
+        return Release.PRESERVE
     context.hook.rpd_notice(
         text=f"{run.node.id}: pod {pod.id} is kept ({why}); in {format_duration(lease.seconds_left)} at the latest it "
         f"deletes itself.{rescue}. Give it back: rpd stop {pod.id}"

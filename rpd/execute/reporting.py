@@ -134,7 +134,8 @@ def _pod_record(lease: Lease, pod: PodInfo) -> PodRecord:
         spot=lease.request.spot,
         rate=lease.rate_usd_per_hr,
         final_state=lease.final_state or "running",
-        reused=lease.users > 1,
+        reused=lease.users > 1 or bool(lease.before),
+        before=lease.before,
     )
 
 

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 from rpd.errors import ConnectionLost
@@ -97,7 +98,14 @@ class Steps:
     def _recalled_or_done(self, run: NodeRun, asked: Asked[T], act: Callable[[StepEnd], T]) -> T:
         self._begin(run)
         fingerprint = _fingerprint(run, asked)
-        held = run.recall(asked.kind, asked.name, asked.command, fingerprint, self._lease.name)
+        held = run.recall(
+            asked.kind,
+            asked.name,
+            asked.command,
+            fingerprint,
+            self._lease.name,
+            is_whole=partial(_can_recall, asked),
+        )
         if held is not None:
             return asked.recall(held)
         with self._recorded(run, asked, fingerprint) as end:
@@ -105,6 +113,15 @@ class Steps:
             if run.files is not None:
                 end.result = asked.keep(answer)
         return answer
+
+
+def _can_recall(asked: Asked[Any], held: Mapping[str, Any]) -> bool:
+    """Whether the answer of a step can be made of what a journal holds of it."""
+    try:
+        asked.recall(held)
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return False
+    return True
 
 
 def _fingerprint(run: NodeRun, asked: Asked[Any]) -> str:

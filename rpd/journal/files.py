@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import secrets
 import shutil
@@ -43,6 +44,18 @@ def _is_faithful(node_id: str) -> bool:
     """
     usual = _CAPITALISED.sub(lambda found: found[0].capitalize(), node_id.lower())
     return node_id == usual and _FAITHFUL.fullmatch(node_id) is not None
+
+
+def journal_paths(runs_path: Path) -> list[Path]:
+    """Return where the journals of the runs in a folder are, or should be, the oldest first.
+
+    A folder that may not be looked into is among them: that its journal cannot be read is for the reader to tell.
+    """
+    try:
+        folders = [entry.path for entry in os.scandir(runs_path) if entry.is_dir(follow_symlinks=False)]
+    except OSError:
+        return []
+    return [Path(folder, journal.FILE_NAME) for folder in sorted(folders)]
 
 
 @dataclass(frozen=True, slots=True)

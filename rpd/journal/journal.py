@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
+
+from rpd.journal.reading import Damage as Damage
+from rpd.journal.reading import Event as Event
+from rpd.journal.reading import read as read
 
 FILE_NAME = "events.jsonl"
 PLANNED = "planned"
@@ -75,15 +79,3 @@ class NoJournal:
 
     def close(self) -> None:
         """Do nothing."""
-
-
-def read(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the events of a journal in order; a line torn by a crash is passed over."""
-    with path.open(encoding="utf-8", errors="replace") as lines:
-        for line in lines:
-            try:
-                event = json.loads(line)
-            except ValueError:
-                continue
-            if isinstance(event, dict) and "event" in event:
-                yield event

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import count, takewhile
 from pathlib import Path
 from typing import Any
 
 from rpd.errors import Cause
 from rpd.journal import journal
 from rpd.journal.files import RunFiles
+from rpd.journal.journal import Damage
 from rpd.values.pod import Cloud, Offer
 from rpd.values.report import AttemptRecord, Outcome
 
@@ -49,6 +51,8 @@ class PastNode:
     earlier: tuple[AttemptRecord, ...] = ()
     billed_seconds: float = 0.0
     usd: float = 0.0
+    is_whole: bool = True
+    """Whether its journal told all of it; else it begins again, with another attempt."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,13 +76,20 @@ class Past:
 
     leases: list[PastLease] = field(default_factory=list)
     nodes: Mapping[str, PastNode] = field(default_factory=dict)
+    damage: Sequence[Damage] = ()
+    """What of the journals could not be read."""
 
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
 
     def take(self, node_id: str, holder: str) -> PastLease | None:
-        """Give out a pod for a node, or for the wide fixture ``holder``: best the one the node worked on."""
+        """Give out a pod for a node, or for the wide fixture ``holder``: best the one the node worked on.
+
+        A node whose story is not known gets none of its own: nobody can tell what is still going on there.
+        """
         node = self.nodes.get(node_id)
+        if not holder and (node is None or not node.is_whole):
+            return None
         worked_on = {step.pod for step in node.steps} if node else set()
         with self._lock:
             fitting = [
@@ -98,19 +109,21 @@ class Past:
 
 
 def read(files: RunFiles) -> Past:
-    """Return the past of the run in ``files``. Raises OSError where its journal cannot be read."""
+    """Return the past of the run in ``files``, as far as its journals can be read."""
     nodes = {}
+    damage: list[Damage] = []
     for path in sorted(files.folder.glob(f"*/{journal.FILE_NAME}")):
-        found = _read_node(path)
+        found = _read_node(path, damage.append)
         if found is not None:
             nodes[found[0]] = found[1]
-    return Past(leases=_read_leases(files.journal), nodes=nodes)
+    leases = _read_leases(files.journal, damage.append)
+    return Past(leases=leases, nodes=nodes, damage=tuple(damage))
 
 
-def _read_leases(path: Path) -> list[PastLease]:
+def _read_leases(path: Path, damaged: Callable[[Damage], object]) -> list[PastLease]:
     """Return the leases that were begun and not ended, by the journal of the run."""
     held: dict[str, PastLease] = {}
-    for event in journal.read(path):
+    for event in journal.read(path, damaged):
         name = event.get("pod_name", "")
         match event["event"]:
             case "intent":
@@ -122,15 +135,17 @@ def _read_leases(path: Path) -> list[PastLease]:
                     created=event["at"],
                     offer=offer_of(event.get("terms")),
                 )
-            case "created":
-                known = held[name]
+            case "created" if name in held:
+                # It bills before the answer that it does has arrived: the moment of the intent stays.
+                held[name] = replace(held[name], pod_id=event["pod_id"])
+            case "created" if "at" in event:  # the line of its intent is damaged
                 held[name] = PastLease(
                     name=name,
-                    node_id=known.node_id,
-                    holder=known.holder,
+                    node_id=event.get("node", ""),
+                    holder=event.get("holder", ""),
                     pod_id=event["pod_id"],
-                    created=known.created,  # it bills before the answer that it does has arrived
-                    offer=known.offer,
+                    created=event["at"],
+                    offer=None,
                 )
             case "refused" | "released" | "kept":
                 held.pop(name, None)
@@ -138,17 +153,34 @@ def _read_leases(path: Path) -> list[PastLease]:
 
 
 def offer_of(terms: Mapping[str, Any] | None) -> Offer | None:
-    """Return the offer that a journal line tells of."""
-    return None if terms is None else Offer(**{**terms, "cloud": Cloud(terms["cloud"])})
+    """Return the offer that a journal line tells of, None where it tells of none."""
+    if terms is None:
+        return None
+    try:
+        offer = Offer(**{**terms, "cloud": Cloud(terms["cloud"])})
+        return offer if _is_sound(offer) else None
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
-def _read_node(path: Path) -> tuple[str, PastNode] | None:
+def _is_sound(offer: Offer) -> bool:
+    return (
+        isinstance(offer.gpu_id, str | None)
+        and isinstance(offer.count, int)
+        and isinstance(offer.datacenter, str | None)
+        and isinstance(offer.usd_per_hr, int | float | None)
+        and isinstance(offer.stock, str)
+    )
+
+
+def _read_node(path: Path, damaged: Callable[[Damage], object]) -> tuple[str, PastNode] | None:
     """Return id and story of a node, as its journal tells it; one that ended is at the beginning of another attempt."""
     node_id, attempt, started = "", 1, ""
     steps: dict[int, PastStep] = {}
     earlier: list[AttemptRecord] = []
+    damage: list[Damage] = []
     seconds = usd = 0.0
-    for event in journal.read(path):
+    for event in journal.read(path, damage.append):
         match event["event"]:
             case "node_started":
                 node_id, attempt, started = event["node"], event.get("attempt", 1), event["at"]
@@ -169,18 +201,28 @@ def _read_node(path: Path) -> tuple[str, PastNode] | None:
                 usd += event.get("usd", 0.0)
             case "node_finished":
                 attempt, steps, seconds, usd = attempt + 1, {}, 0.0, 0.0
-                if "attempt" in event:
-                    earlier.append(_attempt_of(event["attempt"]))
+                earlier += _attempts_of(event.get("attempt"))
+    for each in damage:
+        damaged(each)
     if not node_id:
         return None
+    if damage:
+        # What is missing may be what staged the project. The commands of a new attempt are not taken for old ones.
+        attempt, steps = attempt + 1, {}
     return node_id, PastNode(
+        is_whole=not damage,
         attempt=attempt,
         started=started,
-        steps=tuple(steps[index] for index in sorted(steps)),
+        steps=_unbroken(steps),
         earlier=tuple(earlier),
         billed_seconds=seconds,
         usd=usd,
     )
+
+
+def _unbroken(steps: Mapping[int, PastStep]) -> tuple[PastStep, ...]:
+    """Return the steps up to the first that is missing: what came after a damaged line is done again."""
+    return tuple(steps[index] for index in takewhile(steps.__contains__, count()))
 
 
 def _begun(event: Mapping[str, Any], known: PastStep | None) -> PastStep:
@@ -197,8 +239,19 @@ def _begun(event: Mapping[str, Any], known: PastStep | None) -> PastStep:
     return replace(step, began=known.began) if known is not None and is_same else step
 
 
-def _attempt_of(record: Mapping[str, Any]) -> AttemptRecord:
-    cause = record["cause"]
-    return AttemptRecord(
-        **{**record, "outcome": Outcome(record["outcome"]), "cause": None if cause is None else Cause(cause)}
+def _attempts_of(record: object) -> list[AttemptRecord]:
+    """Return the attempt that a journal line tells of; none where it tells of none."""
+    if not isinstance(record, dict):
+        return []
+    try:
+        outcome, cause = Outcome(record["outcome"]), record["cause"]
+        made = AttemptRecord(
+            **{**record, "outcome": outcome, "cause": None if cause is None else Cause(cause)}
+        )
+    except (KeyError, TypeError, ValueError):
+        return []
+    amounts, texts = (made.number, made.seconds, made.estimated_usd), (made.reason, made.pod_id, made.gpu)
+    sound = all(isinstance(amount, int | float) for amount in amounts) and all(
+        isinstance(text, str) for text in (*texts, made.datacenter)
     )
+    return [made] if sound else []

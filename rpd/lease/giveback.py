@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from rpd.errors import PodNotFound, ProviderError, ReleaseError
+from rpd.errors import PodLocked, PodNotFound, ProviderError, ReleaseError
 from rpd.values.pod import PodInfo, PodStatus, Provider
 
 TRIES = 8
@@ -59,7 +59,7 @@ def _until(
         failure = _try(provider, pod, act, is_done)
         if failure is None:
             return
-        if failure.stops_run and attempt + 1 >= HOPELESS_TRIES:
+        if isinstance(failure, PodLocked) or (failure.stops_run and attempt + 1 >= HOPELESS_TRIES):
             break
     raise ReleaseError(pod.id, pod.name, str(failure))
 
@@ -79,8 +79,14 @@ def _try(
     except ProviderError as error:
         failure = error
     try:
-        if is_done(provider.get(pod.id)):
+        seen = provider.get(pod.id)
+        if is_done(seen):
             return None
+        if seen is not None and seen.locked:
+            return PodLocked(
+                "it is locked, and RunPod ends no locked pod. Take the lock off first: in its menu at "
+                f'https://console.runpod.io/pods, or with PATCH /v2/pods/{pod.id} {{"locked": false}}'
+            )
     except ProviderError as error:
         failure = error
     return failure

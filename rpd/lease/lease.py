@@ -16,6 +16,7 @@ from typing import Any, Protocol, TypeVar
 
 from rpd.errors import (
     AmbiguousCreate,
+    ConnectionLost,
     ContainerRestarts,
     KeyRefused,
     NoCapacity,
@@ -151,6 +152,8 @@ class Lease:
         self.final_state = ""
         self.lost = False
         """Whether the pod went out of reach while it was used."""
+        self.before: tuple[str, ...] = ()
+        """What ran on it before it was recycled, ``run node`` each."""
         self.users = 0
         """How many nodes it served."""
         self.sent: dict[str, str] = {}
@@ -240,18 +243,26 @@ class Lease:
             self.remote = self._wait_until_ready()
         return self.remote
 
-    def revive(self, pod_id: str, offer: Offer | None) -> Remote:
+    def revive(self, pod_id: str, offer: Offer | None, *, before: Sequence[str] = ()) -> Remote:
         """Start a pod that was stopped to be used again, and wait until it runs commands with all its GPUs.
 
-        It is stopped again, not deleted, where that fails. Raises NoCapacity, PodNotReady, PodLost, Interrupted or
-        another ProviderError.
+        ``before`` names what ran on it so far. Where that fails it is stopped again, not deleted; nobody is to try it
+        once more if it ran and was of no use. Raises NoCapacity, PodNotReady, PodLost, Interrupted or another
+        ProviderError.
         """
         self._intended = True
         self.offer = offer
+        self.before = tuple(before)
         self._record(
-            "intent", sync=True, pod_name=self.name, offer=str(offer), terms=_terms(offer) if offer else None
+            "intent",
+            sync=True,
+            pod_name=self.name,
+            offer=str(offer),
+            terms=_terms(offer) if offer else None,
+            kind=kind_of(self.request),
         )
-        with self._or_given_back(Release.STOP):
+        self._record("recycled", pod_name=self.name, pod_id=pod_id, before=list(before))
+        with self._or_given_back(Release.RECYCLE):
             pod = self._provider.get(pod_id)
             if pod is None:
                 self._intended = False
@@ -263,7 +274,11 @@ class Lease:
                 self._stop.check()
                 self._provider.resume(pod_id, self.request.gpu.count if self.request.gpu else 0)
             self._record("created", sync=True, pod_name=self.name, pod_id=pod_id, offer=str(offer))
-            self.remote = self._wait_until_ready()
+            try:
+                self.remote = self._wait_until_ready()
+            except (PodNotReady, ConnectionLost):
+                self.release(Release.STOP)
+                raise
         return self.remote
 
     def another_remote(self) -> Remote:

@@ -13,8 +13,17 @@ LONGEST = 60
 
 def pod_name(run_id: str, node_id: str) -> str:
     """Return ``rpd-<run>-<node>-<random>``, at most 60 characters of ``[a-z0-9-]``."""
-    run = re.sub(r"[^a-z0-9]+", "", run_id.lower())[-22:]
+    run = _short(run_id)
     job = re.sub(r"[^a-z0-9]+", "-", node_id.rpartition("::")[2].lower()).strip("-")
     unique = secrets.token_hex(3)
     room = LONGEST - len(NAME_PREFIX) - len(run) - len(unique) - 2
     return f"{NAME_PREFIX}{run}-{job[:room].strip('-')}-{unique}"
+
+
+def is_named_by(run_id: str, name: str) -> bool:
+    """Whether a pod called ``name`` was asked for by that run, as far as the name tells."""
+    return name.startswith(f"{NAME_PREFIX}{_short(run_id)}-")
+
+
+def _short(run_id: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "", run_id.lower())[-22:]

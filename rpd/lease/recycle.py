@@ -1,15 +1,14 @@
-"""Recycling: finding a pod that an earlier run stopped so that a like one need not be rented."""
+"""Recycling: finding a pod that an earlier node left stopped so that a like one need not be rented."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from rpd.journal import journal
-from rpd.journal.files import RunFiles
+from rpd.journal.files import RunFiles, journal_paths
 from rpd.journal.past import offer_of
 from rpd.values.job import Release
 from rpd.values.pod import Offer, PodInfo, PodStatus, Provider
@@ -17,26 +16,39 @@ from rpd.values.pod import Offer, PodInfo, PodStatus, Provider
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stopped:
-    """A pod that was stopped to be used again, and the private key of the run that made it: only that one opens it."""
+    """A pod that was stopped to be used again.
+
+    ``kind`` is that of the request it was made for, ``node`` the node that asked for it, ``key`` the private key of the
+    run that made it: only that one opens it. ``before`` names who had it so far, ``run node`` each, the latest last.
+    """
 
     name: str
-    pod_id: str
+    kind: str
+    node: str
     offer: Offer | None
     key: Path
+    pod_id: str = ""
+    before: tuple[str, ...] = ()
+    run: str = ""
+    """The run that had it last."""
 
 
 class Recycler:
-    """Gives out stopped pods, each once. Thread-safe."""
+    """Gives out stopped pods, each once. Thread-safe.
 
-    def __init__(self, runs_path: Path) -> None:
+    With ``only_of`` it gives out the pods of that run alone; those of earlier ones are ``unwanted``.
+    """
+
+    def __init__(self, runs_path: Path, *, only_of: str = "") -> None:
         self._runs_path = runs_path
+        self._only_of = only_of
         self._lock = threading.Lock()
         self._given: set[str] = set()
 
     def take(self, kind: str, provider: Provider) -> Stopped | None:
         """Return a pod of that kind that RunPod still has, stopped; None if there is none. Raises ProviderError."""
         with self._lock:
-            for held in self._there(lambda intent: intent.get("kind") == kind, provider):
+            for held in self._there(lambda held: held.kind == kind and not self._is_old(held), provider):
                 if held.key.is_file():
                     self._given.add(held.pod_id)
                     return held
@@ -47,18 +59,30 @@ class Recycler:
 
         Raises ProviderError.
         """
+        return self._take_all(lambda held: held.node == node and held.kind != kind, provider)
+
+    def unwanted(self, kind: str, node: str, provider: Provider) -> list[Stopped]:
+        """Return the pods that earlier runs left stopped for that node or for one like it; each once.
+
+        None where those may be used again. Raises ProviderError.
+        """
+        return self._take_all(
+            lambda held: self._is_old(held) and (held.kind == kind or held.node == node), provider
+        )
+
+    def _is_old(self, held: Stopped) -> bool:
+        return bool(self._only_of) and held.run != self._only_of
+
+    def _take_all(self, fits: Callable[[Stopped], bool], provider: Provider) -> list[Stopped]:
         with self._lock:
-            found = list(
-                self._there(
-                    lambda intent: intent.get("node") == node and intent.get("kind", kind) != kind, provider
-                )
-            )
+            found = list(self._there(fits, provider))
             self._given.update(held.pod_id for held in found)
             return found
 
-    def _there(self, fits: Callable[[Mapping[str, Any]], bool], provider: Provider) -> Iterator[Stopped]:
-        """Yield what was stopped, was asked for with an intent that ``fits``, and is still there, not given out yet."""
-        candidates = [held for held in _stopped(self._runs_path, fits) if held.pod_id not in self._given]
+    def _there(self, fits: Callable[[Stopped], bool], provider: Provider) -> Iterator[Stopped]:
+        """Yield the pods that fit, are still there and stopped, and were not given out yet; the latest first."""
+        stopped = reversed(_stopped(self._runs_path))
+        candidates = [held for held in stopped if held.pod_id not in self._given and fits(held)]
         there = {pod.id: pod for pod in provider.list()} if candidates else {}
         yield from (held for held in candidates if _is_stopped(there.get(held.pod_id)))
 
@@ -67,22 +91,50 @@ def _is_stopped(pod: PodInfo | None) -> bool:
     return pod is not None and pod.status is PodStatus.EXITED
 
 
-def _stopped(runs_path: Path, fits: Callable[[Mapping[str, Any]], bool]) -> Iterator[Stopped]:
-    """Yield the pods with an intent that fits which past runs stopped to be used again, the latest first."""
-    for path in sorted(runs_path.glob(f"*/{journal.FILE_NAME}"), reverse=True):
-        yield from _stopped_in(path, fits)
+def _stopped(runs_path: Path) -> list[Stopped]:
+    """Return the pods that were stopped to be used again, by the last word that any run has on each.
+
+    A pod that failed when it was used again is not among them, nor is one whose last user did not say how it ended.
+    """
+    known: dict[str, Stopped] = {}
+    stopped: dict[str, Stopped] = {}
+    for path in journal_paths(runs_path):
+        for event in journal.read(path):
+            name = event.get("pod_name", "")
+            match event["event"]:
+                case "intent":
+                    stopped.pop(name, None)
+                    known[name] = _asked_again(known.get(name), event, path) or _asked_for(event, path)
+                case "released" if name in known:
+                    stopped.pop(name, None)
+                    if event.get("how") == Release.RECYCLE and event.get("final_state") == "stopped":
+                        stopped[name] = replace(known[name], pod_id=event.get("pod_id", ""))
+    return list(stopped.values())
 
 
-def _stopped_in(path: Path, fits: Callable[[Mapping[str, Any]], bool]) -> Iterator[Stopped]:
-    intents = {}
-    found: dict[str, Stopped] = {}
-    for event in journal.read(path):
-        name = event.get("pod_name", "")
-        if event["event"] == "intent" and fits(event):
-            intents[name] = offer_of(event.get("terms"))
-        elif event["event"] == "released" and name in intents:
-            found.pop(name, None)
-            if event.get("how") == Release.RECYCLE and event.get("final_state") == "stopped":
-                key = RunFiles(path.parent, path.parent.name).private_key
-                found[name] = Stopped(name=name, pod_id=event["pod_id"], offer=intents[name], key=key)
-    yield from found.values()
+def _asked_for(event: journal.Event, path: Path) -> Stopped:
+    return Stopped(
+        name=event["pod_name"],
+        kind=event.get("kind", ""),
+        node=event.get("node", ""),
+        offer=offer_of(event.get("terms")),
+        key=RunFiles(path.parent, path.parent.name).private_key,
+        before=(_user(event, path),),
+        run=path.parent.name,
+    )
+
+
+def _asked_again(known: Stopped | None, event: journal.Event, path: Path) -> Stopped | None:
+    """Return a pod that is known already with one user more; None for one that is new."""
+    if known is None:
+        return None
+    return replace(
+        known,
+        node=event.get("node", known.node),
+        before=(*known.before, _user(event, path)),
+        run=path.parent.name,
+    )
+
+
+def _user(event: journal.Event, path: Path) -> str:
+    return f"{path.parent.name} {event.get('node', '')}".rstrip()

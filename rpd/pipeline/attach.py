@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from rpd.errors import ProviderError, RpdError, UsageError
 from rpd.journal import journal
-from rpd.journal.files import NodeFiles, RunFiles
+from rpd.journal.files import NodeFiles, RunFiles, journal_paths
 from rpd.journal.writer import is_running
 from rpd.pipeline import local_end, pods
 from rpd.pipeline.local_end import LocalEnd
@@ -89,9 +89,8 @@ class Target:
 
 def work_of(folder: Path) -> Work:
     """Return what the journal in a node's folder tells."""
-    path = NodeFiles(folder).journal
     work = Work()
-    for event in journal.read(path) if path.is_file() else ():
+    for event in journal.read(NodeFiles(folder).journal):
         work = _after(work, event)
     return work
 
@@ -129,9 +128,7 @@ def _command(work: Work, event: Mapping[str, Any]) -> LastCommand | None:
 def is_driven(run_folder: Path) -> bool:
     """Whether the process of a run is still there."""
     path = run_folder / journal.FILE_NAME
-    started = (
-        [event for event in journal.read(path) if event["event"] == "run_started"] if path.is_file() else []
-    )
+    started = [event for event in journal.read(path) if event["event"] == "run_started"]
     return bool(started) and is_running(started[-1])
 
 
@@ -161,23 +158,40 @@ def local_end_of(runs_path: Path, wanted: str, *, run: str = "") -> LocalEnd | N
     None stands for a pod elsewhere. Raises RpdError where the run is over and the emulator went with it.
     """
     try:
-        info = node_named(runs_path, wanted, run)[0]
-        folder = Path(info.folder)
-        if (
-            info.far_end.startswith(EMULATOR)
-            and local_end.ADDRESS not in os.environ
-            and not is_driven(folder)
-        ):
-            raise RpdError(
-                f"run {info.id} was local and no longer goes on: its emulator ended, and the pods with it"
-            )
+        folder = Path(node_named(runs_path, wanted, run)[0].folder)
     except UsageError:
         known = pods.claims(runs_path).items()
         folders = [claim.folder for name, claim in known if wanted in (name, claim.pod_id)]
         if not folders:
             return None
         folder = folders[-1]
+    local = _local(history.run_in(folder))
+    if local is not None and local.end is None:
+        raise RpdError(local.over)
     return local_end.find(RunFiles(folder, folder.name).emulator) if is_driven(folder) else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Local:
+    """A ``--local`` run: its emulator while it goes on, else None, and ``over`` tells what became of its pods."""
+
+    over: str
+    end: LocalEnd | None
+
+
+def newest_local(runs_path: Path) -> Local | None:
+    """Return the newest run if it is a local one, None where it is not or there is none."""
+    found = history.runs(runs_path)
+    return _local(found[0]) if found else None
+
+
+def _local(info: RunInfo | None) -> Local | None:
+    if info is None or not info.far_end.startswith(EMULATOR) or local_end.ADDRESS in os.environ:
+        return None
+    folder = Path(info.folder)
+    over = f"run {info.id} was local and no longer goes on: its emulator ended, and the pods with it"
+    end = local_end.find(RunFiles(folder, info.id).emulator) if is_driven(folder) else None
+    return Local(over=over, end=end)
 
 
 def find(runs_path: Path, wanted: str, provider: Provider, *, run: str = "") -> Target:
@@ -208,7 +222,7 @@ def find(runs_path: Path, wanted: str, provider: Provider, *, run: str = "") -> 
 
 def _target_of(runs_path: Path, pod: PodInfo) -> Target:
     """Return the target for a pod that was named itself, with the node that worked on it last."""
-    claim = pods.claims(runs_path).get(pod.name)
+    claim = pods.claims(runs_path).of(pod)
     workers = _workers(claim.folder, pod.name) if claim is not None else []
     entry, work = workers[-1] if workers else (None, Work())
     return _target(runs_path, pod, entry, work)
@@ -224,21 +238,19 @@ def _target(runs_path: Path, pod: PodInfo, entry: NodeEntry | None, work: Work) 
         raise RpdError(
             f"pod {pod.id} ({pod.name}) cannot be reached: it is {pod.status}, without an SSH port"
         )
-    files = _key_holder(runs_path, pod.id)
+    makers = list(_makers(runs_path, pod.id))
+    # A pod that was used again still has the key of the run that made it; the host key is the one seen last.
+    files = next((files for files in makers if files.private_key.is_file()), None)
     if files is None:
         raise UsageError(f"no run in {runs_path} has the key of pod {pod.id} ({pod.name})")
     return Target(
-        pod=pod, private_key=files.private_key, known_hosts=files.known_hosts, node=entry, work=work
+        pod=pod, private_key=files.private_key, known_hosts=makers[-1].known_hosts, node=entry, work=work
     )
 
 
-def _key_holder(runs_path: Path, pod_id: str) -> RunFiles | None:
-    """Return the files of the run that made a pod: a pod that was used again still has that one's key."""
-    return next((files for files in _makers(runs_path, pod_id) if files.private_key.is_file()), None)
-
-
 def _makers(runs_path: Path, pod_id: str) -> Iterable[RunFiles]:
-    for path in sorted(runs_path.glob(f"*/{journal.FILE_NAME}")):
+    """Yield the runs that made a pod or used it again, the oldest first."""
+    for path in journal_paths(runs_path):
         if any(event["event"] == "created" and event.get("pod_id") == pod_id for event in journal.read(path)):
             yield RunFiles(path.parent, path.parent.name)
 

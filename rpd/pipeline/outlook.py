@@ -66,7 +66,7 @@ class Outlooks:
             *self._volume(request),
             image,
         )
-        return Outlook(can_be_rented=_can_be_rented(offers), facts=facts)
+        return Outlook(can_be_rented=_can_be_rented(offers), facts=facts, is_sold_out=is_sold_out(offers))
 
     def _tell_balance(self, account: Account, worst_case_usd: float) -> None:
         """Tell whether the credit would do; too little of it is no reason not to look."""
@@ -120,6 +120,11 @@ class Outlooks:
             yield str(error)
         else:
             yield f"network volume: {held.name or held.id} is in {held.datacenter}, {held.size_gb} GB"
+
+
+def is_sold_out(offers: Sequence[Offer]) -> bool:
+    """Return whether there are offers, and RunPod says of each that there is nothing left."""
+    return bool(offers) and _can_be_rented(offers) is False
 
 
 def _can_be_rented(offers: Sequence[Offer]) -> bool | None:

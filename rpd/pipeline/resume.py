@@ -9,6 +9,7 @@ from pathlib import Path
 from rpd.errors import Cause, UsageError
 from rpd.journal import journal, past
 from rpd.journal.files import RunFiles
+from rpd.journal.journal import Damage
 from rpd.journal.past import Past
 from rpd.journal.writer import is_running
 from rpd.record import history
@@ -26,6 +27,11 @@ class Resumed:
     past: Past
     reports: tuple[NodeReport, ...]
     planned: frozenset[str]
+
+    @property
+    def damage(self) -> tuple[str, ...]:
+        """What of its journals could not be read, a sentence each."""
+        return tuple(map(str, self.past.damage))
 
     def left_of(self, nodes: Sequence[Node]) -> tuple[Node, ...]:
         """Return the nodes that were planned and are not over."""
@@ -59,17 +65,22 @@ def choose(runs_path: Path, wanted: str) -> Resumed:
         report for report in history.reports(folder) if report.result.cause is not Cause.INTERRUPTED
     )
     return Resumed(
-        info=info, files=files, past=past.read(files), reports=reports, planned=_planned(files.journal)
+        info=info, files=files, past=past.read(files), reports=reports, planned=_planned(info, files.journal)
     )
 
 
-def _planned(path: Path) -> frozenset[str]:
-    return frozenset(
-        node_id
-        for event in journal.read(path)
-        if event["event"] == journal.PLANNED
-        for node_id in event["ids"]
-    )
+def _planned(info: RunInfo, path: Path) -> frozenset[str]:
+    """Return the ids of the nodes that the run was to run. Raises UsageError where its journal no longer tells."""
+    damage: list[Damage] = []
+    planned = [
+        event["ids"] for event in journal.read(path, damage.append) if event["event"] == journal.PLANNED
+    ]
+    if not planned and damage:
+        raise UsageError(
+            f"run {info.id} cannot be carried on: {damage[0]}, and with it the list of its nodes. Its pods: rpd ps; "
+            "what is left to do: rpd run --lf"
+        )
+    return frozenset(node_id for ids in planned for node_id in ids)
 
 
 def _still_runs(path: Path) -> bool:

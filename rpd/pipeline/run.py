@@ -50,7 +50,7 @@ from rpd.remote import recorder
 from rpd.stop import Stop, StopLevel
 from rpd.values.plan import Plan
 from rpd.values.pod import PodRequest
-from rpd.values.report import NodeReport, RunSummary, SourceRecord
+from rpd.values.report import NodeReport, Outcome, RunSummary, SourceRecord
 
 if TYPE_CHECKING:
     from rpd.pipeline.outlook import Outlooks
@@ -76,6 +76,8 @@ def run(config: Config, manager: PluginManager, redactor: Redactor, resumed: Res
     changed = _add_changed(config, manager)
     gathered = gather(config, manager)
     if resumed is not None:
+        for text in resumed.damage:
+            _notice(manager, text)
         gathered = replace(gathered, nodes=resumed.left_of(gathered.nodes))
     cached = tuple(changed.cached.values()) if changed else ()
     gathered = replace(gathered, deselected=gathered.deselected - len(cached))
@@ -276,11 +278,13 @@ def _execute(prepared: _Prepared) -> Ended:
             not_run=len(plan.nodes) + len(prepared.done) - len(execution.reports),
             stop_reason=stop.reason,
             unreleased=context.leases.unreleased,
-            leftover=context.leases.leftover,
+            leftover=_leftover(config, manager, context),
         )
         if files is not None and not summary.leftover and not summary.unreleased:
             files.forget_keys()
         exit_code = _exit_code(summary, stop, prepared.gathered)
+        if exit_code is ExitCode.OK and _is_sold_out(prepared, summary, asked):
+            exit_code = ExitCode.SOLD_OUT
         keeper.record_exit_code(exit_code)
         telling.settle()
         manager.hook.rpd_run_finished(config=config, summary=summary)
@@ -292,6 +296,20 @@ def _execute(prepared: _Prepared) -> Ended:
 def _spent(resumed: Resumed | None) -> float:
     """Return what the nodes of a resumed run cost that are over: its budget is that of the whole run."""
     return sum(report.cost.estimated_usd for report in resumed.reports) if resumed else 0.0
+
+
+def _leftover(config: Config, manager: PluginManager, context: RunContext) -> tuple[str, ...]:
+    """Return the pods that stay and bill when the run is over; those of an emulator of its own end with it."""
+    if config.dry_run:
+        return ()
+    leftover = context.leases.leftover
+    if config.local and leftover:
+        manager.hook.rpd_notice(
+            text=f"nothing stays and nothing bills: {', '.join(leftover)} went with the emulator of this --local run "
+            "(rpd emulator runs one that stays)"
+        )
+        return ()
+    return leftover
 
 
 def _balance_watched(prepared: _Prepared, stop: Stop) -> AbstractContextManager[object]:
@@ -348,8 +366,8 @@ def _context(
         stop=stop,
         provider=prepared.far_end.provider,
         connect=ssh.connect,
-        connect_with=ssh.connect_with,
-        recycler=Recycler(config.runs_path) if files and not config.force_fresh else None,
+        connect_again=ssh.connect_again,
+        recycler=_recycler(config, files),
         overrides=prepared.overrides,
         cover=Cover(
             worst_case=prepared.prices.ceiling,
@@ -380,8 +398,14 @@ class _Ssh:
     """How pods are reached, and the environment they are created with so that they can be."""
 
     connect: Connect
-    connect_with: Callable[[Path], Connect] | None
+    connect_again: Callable[[Path, str], Connect] | None
     pod_env: Mapping[str, str]
+
+
+def _recycler(config: Config, files: RunFiles | None) -> Recycler | None:
+    if files is None:
+        return None
+    return Recycler(config.runs_path, only_of=files.run_id if config.force_fresh else "")
 
 
 def _trace_style(config: Config) -> Style:
@@ -396,10 +420,10 @@ def _trace_style(config: Config) -> Style:
 def _ssh(files: RunFiles | None, give_up: float) -> _Ssh:
     if files is None:
         return _Ssh(
-            connect=recorder.connect, connect_with=None, pod_env={"PUBLIC_KEY": "(a key made for this run)"}
+            connect=recorder.connect, connect_again=None, pod_env={"PUBLIC_KEY": "(a key made for this run)"}
         )
     from rpd.remote.keys import make_keypair, user_public_lines
-    from rpd.remote.ssh import connect
+    from rpd.remote.ssh import connect, forget_pin
 
     keys = make_keypair(files.keys)
     known_hosts = files.known_hosts
@@ -407,9 +431,13 @@ def _ssh(files: RunFiles | None, give_up: float) -> _Ssh:
     def connect_with(private_key: Path) -> Connect:
         return partial(connect, private_key=private_key, known_hosts=known_hosts, give_up=give_up)
 
+    def connect_again(private_key: Path, pod_id: str) -> Connect:
+        forget_pin(known_hosts, pod_id)
+        return connect_with(private_key)
+
     return _Ssh(
         connect=connect_with(keys.private_key),
-        connect_with=connect_with,
+        connect_again=connect_again,
         pod_env={"PUBLIC_KEY": "\n".join([keys.public_line, *user_public_lines()])},
     )
 
@@ -445,6 +473,17 @@ def _far_end_name(config: Config, plan: Plan, far_end: FarEnd) -> str:
     if config.dry_run:
         return "dry run: no network, no key, no pod"
     return far_end.provider().name if any(uses_pod(node) for node in plan.nodes) else "no pods needed"
+
+
+def _is_sold_out(prepared: _Prepared, summary: RunSummary, asked: Mapping[str, Sequence[PodRequest]]) -> bool:
+    """Whether a live dry run found that a node which would run could get no pod now."""
+    outlooks = prepared.outlooks
+    if outlooks is None:
+        return False
+    skipped = {report.node.id for report in summary.reports if report.result.outcome is Outcome.SKIPPED}
+    ran = (node for node in prepared.plan.nodes if uses_pod(node) and node.id not in skipped)
+    requests = (request for node in ran for request in asked.get(node.id) or (prepared.prices.request(node),))
+    return any(outlooks.of(request).is_sold_out for request in requests)
 
 
 def _exit_code(summary: RunSummary, stop: Stop, gathered: Gathered) -> ExitCode:

@@ -21,7 +21,7 @@ def runs(runs_path: Path) -> list[RunInfo]:
         folders = [Path(entry) for entry in os.scandir(runs_path) if entry.is_dir(follow_symlinks=False)]
     except OSError:
         return []
-    found = [info for folder in folders if (info := _run(folder)) is not None]
+    found = [info for folder in folders if (info := run_in(folder)) is not None]
     return sorted(found, key=lambda info: (info.started or stamp(info.id), info.id), reverse=True)
 
 
@@ -31,7 +31,7 @@ def stamp(name: str) -> str:
     return f"{digits[:4]}-{digits[4:6]}-{digits[6:8]}T{digits[8:10]}:{digits[10:12]}:{digits[12:14]}"
 
 
-def _run(folder: Path) -> RunInfo | None:
+def run_in(folder: Path) -> RunInfo | None:
     """Return what is known of the run in ``folder``, None if it is no run folder."""
     path = folder / run.FILE_NAME
     if not path.exists() and next(manifests(folder), None) is None:

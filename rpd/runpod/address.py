@@ -34,13 +34,44 @@ def what_to_check() -> str:
     return f"Is RUNPOD_API_BASE_URL right{', and does the emulator still run' if is_local(url) else ''}?"
 
 
-def check_url() -> None:
-    """Raise UsageError if RUNPOD_API_BASE_URL is set to something that is no URL."""
-    parts = urlsplit(api_url())
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise UsageError(f"RUNPOD_API_BASE_URL: expected a URL such as {DEFAULT_URL}, got {api_url()!r}")
+def key_url() -> str:
+    """Return ``api_url()`` if the API key may be sent there. Raises UsageError.
+
+    Everything that sends the key asks here each time, because a deploy file can change the environment.
+    """
+    url = api_url()
+    try:
+        parts = urlsplit(url)
+        is_url = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # half an IPv6 address, a port that is no number
+        is_url = False
+    if not is_url:
+        raise UsageError(f"RUNPOD_API_BASE_URL: expected a URL such as {DEFAULT_URL}, got {url!r}")
+    if parts.username is not None or parts.password is not None:
+        # Both HTTP libraries would send that name and password instead of the API key.
+        shown = f"{parts.scheme}://…@{parts.netloc.rpartition('@')[2]}"
+        raise UsageError(
+            f"RUNPOD_API_BASE_URL: expected a URL without a user name or password, got {shown!r}: they would be "
+            "sent instead of the API key"
+        )
+    if parts.scheme == "http" and not is_local(url):
+        raise UsageError(
+            f"RUNPOD_API_BASE_URL: expected https://, got {url!r}: the API key would cross the network in clear "
+            "text. http:// is for servers on this machine; forward a port (ssh -L) to reach one elsewhere"
+        )
+    return url
 
 
 def is_local(url: str) -> bool:
     """Return whether ``url`` is on this machine."""
-    return urlsplit(url).hostname in ("127.0.0.1", "localhost", "::1")
+    host = urlsplit(url).hostname or ""
+    if host == "localhost":
+        return True
+    if not (host.startswith("127.") or ":" in host):
+        return False
+    from ipaddress import ip_address  # most addresses are names
+
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -115,9 +115,21 @@ def _retry_after(failure: Failure) -> ProviderError:
     return RateLimited(f"RunPod limits the rate of calls{wait}", retry_after=failure.retry_after)
 
 
+def _redirected(failure: Failure) -> ProviderError:
+    return RequestRejected(
+        f"{api_url()} redirects to {_said(failure)}, and rpd sends the API key nowhere else. "
+        "Is RUNPOD_API_BASE_URL right, and is there a network that asks you to log in first?"
+    )
+
+
+def _is_redirect(failure: Failure) -> bool:
+    return 300 <= (failure.status or 0) < 400
+
+
 _Rule = tuple[Callable[[Failure], bool], Callable[[Failure], ProviderError]]
 
 _RULES: tuple[_Rule, ...] = (
+    (_is_redirect, _redirected),
     (
         _unauthorised,
         lambda f: AuthError(f"RunPod refuses the API key ({_said(f)}): set RUNPOD_API_KEY to a valid one"),
@@ -191,16 +203,27 @@ def classify(failure: Failure) -> ProviderError:
     return RequestRejected(f"RunPod rejects the request: {_said(failure)}")
 
 
+_CERTAIN = (SchemaMismatch, NoCapacity, BalanceError, QuotaError, AuthError, ApiRetired)
+"""What is said instead of doing what was asked."""
+_REFUSING = frozenset((400, 403, 404, 405, 413, 415, 422))
+"""Statuses with which RunPod, in its own words, turns a request down before it does anything."""
+
+
 def may_have_acted(failure: Failure) -> bool:
-    """Return whether RunPod may have done what was asked although the call failed."""
-    if failure.trouble is Trouble.UNSENT:
+    """Return whether RunPod may have done what was asked although the call failed.
+
+    Only what is certain counts as not done. A 429, a 409 or a page of HTML can come from a gateway that passed the
+    request on, or passed it on twice; a sentence nobody knows may speak of a part of the answer only: GraphQL answers
+    the rest, and the pod exists.
+    """
+    if failure.trouble is Trouble.UNSENT or isinstance(classify(failure), _CERTAIN):
         return False
-    error = classify(failure)
-    if isinstance(error, SchemaMismatch | RateLimited):
-        return False
-    # A sentence nobody knows may speak of a part of the answer only: GraphQL answers the rest, and the pod
-    # exists.
-    return isinstance(error, TransientError) or (type(error) is RequestRejected and failure.status != 403)
+    return failure.trouble is not Trouble.REFUSED or failure.status not in _REFUSING
+
+
+def was_answered(failure: Failure) -> bool:
+    """Return whether RunPod has finished with a request that failed: nothing will come of it later."""
+    return failure.trouble is Trouble.REFUSED or failure.status == 429
 
 
 def _said(failure: Failure) -> str:

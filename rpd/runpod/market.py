@@ -27,11 +27,18 @@ def offers(request: PodRequest, catalogue: Catalogue) -> tuple[Offer, ...]:
     the GPU with the CUDA versions asked for are left out. ``prefer="cheapest"`` and
     a request by memory go by price before all that. The fallback cloud comes after everything else. No offer
     is above ``max_price_usd``, a price per pod and hour: one whose price is not known is left out then.
+    Community hosts stand in no data centre that could be asked for: where data centres are named, there are none.
     Raises ImpossibleRequest for a request that contradicts itself.
     """
     placed = _at_its_volume(request, catalogue)
     if placed.gpu is None:
         return _cpu_offers(placed, catalogue)
+    if placed.cloud is CloudChoice.COMMUNITY and placed.datacenters:
+        raise ImpossibleRequest(
+            "Community Cloud has no data centres to choose from, the request asks for "
+            f"{', '.join(placed.datacenters)}: "
+            'set cloud="secure" or "any", or leave datacenters out'
+        )
     first = _CLOUDS[placed.cloud]
     second = _CLOUDS[placed.fallback_cloud] if placed.fallback_cloud else ()
     groups = (first, tuple(cloud for cloud in second if cloud not in first))
@@ -127,6 +134,8 @@ def _places(
     # Stock is told per data centre, and data centres are Secure Cloud's; Community hosts stand anywhere.
     secure = cloud is Cloud.SECURE
     in_stock = [name for name, _ in catalogue.datacenters_with(row.id)] if secure else []
+    if not secure and request.datacenters:
+        return
     places: tuple[str | None, ...] = request.datacenters or (*in_stock, None)
     for place in dict.fromkeys(places):
         if secure and not catalogue.may_be_in(row.id, place):

@@ -25,12 +25,12 @@ def rpd_provider(config: Config) -> SwitchingProvider | None:
 
 def make_provider(config: Config) -> SwitchingProvider:
     """Return RunPod with the user's key, as ``config`` wants it spoken to. Raises AuthError, UsageError."""
-    from rpd.runpod.address import check_url
+    from rpd.runpod.address import key_url
     from rpd.runpod.key import find_key
     from rpd.runpod.stored import default_store
     from rpd.runpod.switch import SwitchingProvider
 
-    check_url()
+    key_url()
     return SwitchingProvider(
         find_key(),
         lifecycle=cast("Lifecycle", config.lifecycle),

@@ -12,7 +12,7 @@ _PORTS = "ports { ip isIpPublic privatePort publicPort type }"
 # No env: it comes back in clear text, and nothing here needs it.
 _FIELDS = (
     "id name desiredStatus imageName lastStatusChange costPerHr gpuCount podType machineId "
-    "volumeInGb containerDiskInGb "
+    "volumeInGb containerDiskInGb locked "
     f"runtime {{ uptimeInSeconds {_PORTS} }} "
     "machine { gpuTypeId gpuDisplayName dataCenterId secureCloud }"
 )
@@ -51,6 +51,7 @@ def pod_info(row: Mapping[str, Any]) -> PodInfo:
         volume_gb=int(_number(row.get("volumeInGb")) or 0),
         container_disk_gb=int(_number(row.get("containerDiskInGb")) or 0),
         spot=row.get("podType") in _SPOT_TYPES,
+        locked=row.get("locked") is True,
     )
 
 

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from rpd import __version__
 from rpd.errors import ApiRetired, NoCapacity, PodNotFound, ProviderError, RequestRejected, TransientError
 from rpd.runpod import bounds
-from rpd.runpod.address import api_url, is_local
-from rpd.runpod.classify import Failure, Trouble, classify
+from rpd.runpod.address import is_local, key_url
+from rpd.runpod.classify import Failure, Trouble, classify, may_have_acted, was_answered
 from rpd.runpod.mask import scrub
 from rpd.runpod.pace import LONGEST_HOLD, TokenBucket
 from rpd.runpod.reconcile import UnsureCreate
@@ -94,13 +94,11 @@ class Rest:
                 return answer
             raise UnsureCreate("RunPod answered a create with nothing")
         error = classify(failure)
-        if failure.trouble is Trouble.UNSENT:
-            raise error
-        if failure.trouble is Trouble.REFUSED and (failure.status or 0) < 500 and failure.status != 408:
-            if type(error) is RequestRejected and failure.status in (400, 403):
-                raise NoCapacity(failure.shown or str(error))
-            raise error
-        raise UnsureCreate(str(error), refusal=error if failure.trouble is Trouble.REFUSED else None)
+        if may_have_acted(failure):
+            raise UnsureCreate(str(error), refusal=error if was_answered(failure) else None)
+        if type(error) is RequestRejected and failure.status in (400, 403):
+            raise NoCapacity(failure.shown or str(error))
+        raise error
 
     def graphql(self, document: str) -> Any:
         """Return the ``data`` of a GraphQL read: for what REST v2 lacks, without the SDK."""
@@ -173,12 +171,12 @@ class Rest:
                     timeout=httpx_.Timeout(_SECONDS, connect=_CONNECT_SECONDS),
                     limits=httpx_.Limits(keepalive_expiry=_KEEPALIVE_SECONDS),
                     # A proxy would look for this machine on itself.
-                    trust_env=not is_local(api_url()),
+                    trust_env=not is_local(key_url()),
                 )
             return self._client
 
     def _url(self, path: str, root: str = "/v2") -> str:
-        return f"{api_url()}{root}{path}"
+        return f"{key_url()}{root}{path}"
 
     def _call(
         self,
@@ -234,6 +232,8 @@ class Rest:
         status = answer.status
         if status == 204:
             return None, None
+        if answer.redirect:
+            return Failure(trouble=Trouble.UNREADABLE, text=answer.redirect, status=status), None
         try:
             body = json.loads(answer.body)
         except (ValueError, RecursionError):
@@ -269,12 +269,15 @@ class _Answer:
     status: int
     headers: Mapping[str, str]
     body: bytes
+    redirect: str
+    """Where it sends us instead; empty where it does not."""
 
 
 def _answer(response: httpx.Response, until: float) -> _Answer:
     """Read an answer to its end. Raises Overdue, TooLong."""
     body = bounds.whole(response.iter_bytes(), until=until, most=bounds.MOST_BYTES)
-    return _Answer(status=response.status_code, headers=response.headers, body=body)
+    redirect = str(response.headers["Location"]) if response.has_redirect_location else ""
+    return _Answer(status=response.status_code, headers=response.headers, body=body, redirect=redirect)
 
 
 def _httpx() -> Any:

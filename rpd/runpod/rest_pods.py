@@ -121,6 +121,7 @@ def pod_info(row: Mapping[str, Any]) -> PodInfo:
         last_status_change=str(row.get("status") or ""),
         container_disk_gb=int(_number(row.get("disk")) or 0),
         volume_gb=int(_number(_table(_table(row.get("mounts")).get("persistent")).get("size")) or 0),
+        locked=row.get("locked") is True,
     )
 
 

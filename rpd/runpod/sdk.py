@@ -17,7 +17,7 @@ from types import ModuleType
 from typing import Any, TypeVar
 
 from rpd.errors import ApiRetired, TransientError
-from rpd.runpod.classify import Failure, Trouble, classify, may_have_acted
+from rpd.runpod.classify import Failure, Trouble, classify, may_have_acted, was_answered
 from rpd.runpod.mask import scrub
 from rpd.runpod.pace import TokenBucket
 from rpd.runpod.reconcile import UnsureCreate
@@ -180,7 +180,7 @@ class Sdk:
         asked = bool(recording.exchanges) and recording.exchanges[-1].mutation
         if not asked or not may_have_acted(failure):
             raise error
-        answered = failure.trouble is Trouble.REFUSED or not isinstance(error, TransientError)
+        answered = was_answered(failure) or not isinstance(error, TransientError)
         raise UnsureCreate(str(error), refusal=error if answered else None)
 
     def _call(self, act: Callable[[], T]) -> T:

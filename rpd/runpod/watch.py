@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from rpd.runpod.address import api_url, is_local
+from rpd.runpod.address import is_local, key_url
 from rpd.runpod.bounds import MOST_BYTES, TOTAL_SECONDS, TooLong, whole
 from rpd.runpod.classify import Trouble
 from rpd.runpod.pace import TokenBucket
@@ -85,7 +85,8 @@ class Watched:
         if recording is None:
             return self._requests.post(url, **keywords)
         recording.bucket.take()
-        url, keywords = f"{api_url()}/graphql", {**keywords, **_route()}
+        base = key_url()
+        url, keywords = f"{base}/graphql", {**keywords, **_manners(base)}
         exchange = Exchange(mutation=_is_mutation(keywords.get("data", "")), trouble=Trouble.LOST)
         recording.exchanges.append(exchange)
         try:
@@ -122,11 +123,21 @@ class Watched:
         return copy
 
 
-def _route() -> dict[str, Any]:
-    """Return requests' arguments for reaching this machine past any proxy, which would look for itself there."""
-    if not is_local(api_url()):
-        return {}
-    return {"proxies": {"http": None, "https": None, "all": None}}
+def _manners(base: str) -> dict[str, Any]:
+    """Return requests' arguments that send the key to ``base`` and nothing else to anybody.
+
+    Without ``auth``, requests would take a name and password for the host from ``~/.netrc``, where a ``default`` entry
+    fits every host, and send them instead of the key. A proxy would look for this machine on itself.
+    """
+    manners: dict[str, Any] = {"auth": _as_it_is, "allow_redirects": False}
+    if is_local(base):
+        manners["proxies"] = {"http": None, "https": None, "all": None}
+    return manners
+
+
+def _as_it_is(request: Any) -> Any:
+    """Leave a request with the Authorization header it has."""
+    return request
 
 
 def _is_mutation(body: str) -> bool:
@@ -153,6 +164,9 @@ def how_it_was_lost(error: Exception) -> tuple[Trouble, str]:
 def _note_answer(exchange: Exchange, response: Any) -> None:
     exchange.status = int(response.status_code)
     exchange.retry_after = seconds_to_wait(response.headers.get("Retry-After"))
+    if response.is_redirect:
+        exchange.trouble, exchange.text = Trouble.UNREADABLE, str(response.headers["Location"])
+        return
     try:
         body = response.json()
     except (ValueError, RecursionError):

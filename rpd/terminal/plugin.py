@@ -286,6 +286,8 @@ class Terminal:
                 return "GONE", f"pod {pod} {detail.get('final_state', '')}".rstrip(), ""
             case "lost" if self._level > -2:
                 return "LOST", f"pod {pod} {reason}".rstrip(), "red"
+            case "kept" if self._config.local:
+                return None  # it ends with the run; where and until when is told in a sentence of its own
             case "kept" if self._level > -2:
                 return "KEPT", f"pod {pod} goes on billing; release it: rpd stop {pod}", "yellow"
             case "unreleased":

@@ -16,6 +16,8 @@ class Outlook:
 
     can_be_rented: bool | None
     facts: tuple[str, ...] = ()
+    is_sold_out: bool = False
+    """Whether RunPod rents what is asked for, but has nothing of it in stock."""
 
 
 @frozen

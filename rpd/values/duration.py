@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+from rpd.values.number import MOST_SECONDS
+
 _UNITS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
 
 RULE = 'expected a duration such as "90s", "60m" or "1h30m", or a number of seconds'
+TOO_LONG = f"expected a duration of {MOST_SECONDS // 86_400} days at most"
 
 
 def parse_duration(value: str | float) -> float:
-    """Return ``value`` in seconds. Raises ValueError (with a rule to show) for anything that is not a duration > 0."""
+    """Return ``value`` in seconds.
+
+    Raises ValueError (with a rule to show) for anything that is not a duration > 0, or one that nobody can mean.
+    """
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise ValueError(RULE)
     return _parse(value)
@@ -18,10 +24,12 @@ def parse_duration(value: str | float) -> float:
 
 @lru_cache(maxsize=256, typed=True)
 def _parse(value: str | float) -> float:
-    seconds = _read(value.strip().replace(" ", "").lower()) if isinstance(value, str) else float(value)
+    seconds = _read(value.strip().replace(" ", "").lower()) if isinstance(value, str) else value
     if not 0 < seconds < float("inf"):
         raise ValueError(RULE)
-    return seconds
+    if seconds > MOST_SECONDS:
+        raise ValueError(TOO_LONG)
+    return float(seconds)
 
 
 def _read(text: str) -> float:
@@ -41,13 +49,13 @@ def _read(text: str) -> float:
 
 def _number(text: str) -> float:
     whole, dot, rest = text.partition(".")
-    if not whole.isdigit() or (dot and not rest.isdigit()):
+    if not (whole + rest).isascii() or not whole.isdigit() or (dot and not rest.isdigit()):
         raise ValueError(text)
     return float(text)
 
 
 def format_duration(seconds: float) -> str:
-    """Return ``seconds`` for a screen: ``0.42s``, ``12s``, ``3m12s``, ``2h05m``."""
+    """Return ``seconds`` for a screen: ``0.42s``, ``12s``, ``3m12s``, ``2h05m``, from two days on ``3d04h``."""
     if seconds < 10:
         return f"{seconds:.2f}s"
     whole = round(seconds)
@@ -55,4 +63,7 @@ def format_duration(seconds: float) -> str:
         return f"{whole}s"
     if whole < 3600:
         return f"{whole // 60}m{whole % 60:02d}s"
-    return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
+    if whole < 2 * 86400:
+        return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
+    hours = round(seconds / 3600)
+    return f"{hours // 24}d{hours % 24:02d}h"

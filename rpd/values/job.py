@@ -8,12 +8,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, cast, overload
 
 from rpd.errors import DefinitionError
 from rpd.values.closest import closest
 from rpd.values.duration import parse_duration
 from rpd.values.frozen import EMPTY, FrozenDict, field_names, frozen, replace
+from rpd.values.number import MOST_GB, MOST_GPUS, MOST_USD, check_number, check_whole
 
 if TYPE_CHECKING:
     from typing import TypeAlias, TypedDict, Unpack
@@ -108,15 +109,19 @@ def _fail(owner: str, name: str, rule: str, got: object, hint: str = "") -> Defi
     return DefinitionError(owner, name, rule, got, hint=hint)
 
 
-def _number(owner: str, name: str, value: object, *, minimum: float, exclusive: bool = False) -> None:
-    right = isinstance(value, int | float) and not isinstance(value, bool)
-    if not right or not (cast("float", value) > minimum if exclusive else cast("float", value) >= minimum):
-        raise _fail(owner, name, f"expected a number {'>' if exclusive else '>='} {minimum:g}", value)
+def _number(owner: str, name: str, value: object, *, most: float) -> None:
+    """Raise DefinitionError for what is no number above 0."""
+    try:
+        check_number(value, least=0, most=most, above=True)
+    except ValueError as error:
+        raise _fail(owner, name, str(error), value) from None
 
 
-def _whole(owner: str, name: str, value: object, *, minimum: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < minimum:
-        raise _fail(owner, name, f"expected a whole number >= {minimum}", value)
+def _whole(owner: str, name: str, value: object, *, minimum: int, most: int) -> None:
+    try:
+        check_whole(value, least=minimum, most=most)
+    except ValueError as error:
+        raise _fail(owner, name, str(error), value) from None
 
 
 def _duration(owner: str, name: str, value: Any) -> None:
@@ -173,11 +178,11 @@ class Gpu:
             _check_gpu_id(gpu_id)
         if not ids and min_vram_gb is None:
             raise _fail("Gpu", "ids", "expected at least one GPU id, or min_vram_gb", ids)
-        _whole("Gpu", "count", count, minimum=1)
+        _whole("Gpu", "count", count, minimum=1, most=MOST_GPUS)
         if min_vram_gb is not None:
-            _number("Gpu", "min_vram_gb", min_vram_gb, minimum=0, exclusive=True)
+            _number("Gpu", "min_vram_gb", min_vram_gb, most=MOST_GB)
         if max_price_usd is not None:
-            _number("Gpu", "max_price_usd", max_price_usd, minimum=0, exclusive=True)
+            _number("Gpu", "max_price_usd", max_price_usd, most=MOST_USD)
         if prefer not in ("listed", "cheapest"):
             raise _fail("Gpu", "prefer", "expected one of listed, cheapest", prefer)
         for name, value in (
@@ -217,7 +222,7 @@ class Storage:
 
     def __post_init__(self) -> None:
         if self.volume_gb is not None:
-            _whole("Storage", "volume_gb", self.volume_gb, minimum=0)
+            _whole("Storage", "volume_gb", self.volume_gb, minimum=0, most=MOST_GB)
         if self.network_volume is not None and (
             not isinstance(self.network_volume, str) or not self.network_volume
         ):
@@ -237,7 +242,7 @@ class Budget:
     ssh_ready_timeout: str | float = "15m"
 
     def __post_init__(self) -> None:
-        _number("Budget", "cost_cap_usd", self.cost_cap_usd, minimum=0, exclusive=True)
+        _number("Budget", "cost_cap_usd", self.cost_cap_usd, most=MOST_USD)
         if self.max_runtime is not None:
             _duration("Budget", "max_runtime", self.max_runtime)
         _duration("Budget", "ssh_ready_timeout", self.ssh_ready_timeout)
@@ -255,7 +260,10 @@ class Budget:
 
 @frozen
 class Lifecycle:
-    """What becomes of the pod after the node, by outcome: ``delete``, ``stop``, ``preserve`` or ``recycle``."""
+    """What becomes of the pod after the node, by outcome: ``delete``, ``stop``, ``preserve`` or ``recycle``.
+
+    A pod on which a node failed is never recycled: it may be why the node failed.
+    """
 
     on_success: Release = Release.DELETE
     on_failure: Release = Release.DELETE
@@ -269,6 +277,14 @@ class Lifecycle:
     def __post_init__(self) -> None:
         for name in ("on_success", "on_failure"):
             object.__setattr__(self, name, _choice("Lifecycle", name, Release, getattr(self, name)))
+        if self.on_failure is Release.RECYCLE:
+            raise _fail(
+                "Lifecycle",
+                "on_failure",
+                "expected delete, stop or preserve",
+                str(self.on_failure),
+                "The next node would run on what may have made this one fail; to look into it, use stop or preserve",
+            )
 
 
 _ENVIRONMENT_NAME = r"[A-Za-z_][A-Za-z0-9_]*"
@@ -292,7 +308,8 @@ class Secret:
             raise _fail("Secret", "", "a secret comes from env or from file, not both", self)
 
 
-_PORT = r"\d{1,5}/(?:tcp|http)"
+_PORT = r"[0-9]{1,5}/(?:tcp|http)"
+_LAST_PORT = 65_535
 _RESERVED_ENVIRONMENT = ("RUNPOD_API_KEY", "PUBLIC_KEY", "RUNPOD_POD_ID")
 
 
@@ -341,14 +358,14 @@ class Job:
         if not isinstance(self.mount, str) or not self.mount.startswith("/"):
             raise _fail("Job", "mount", "expected an absolute path on the pod", self.mount)
         put("cloud", _choice("Job", "cloud", CloudChoice, self.cloud))
-        _whole("Job", "container_disk_gb", self.container_disk_gb, minimum=1)
+        _whole("Job", "container_disk_gb", self.container_disk_gb, minimum=1, most=MOST_GB)
         for name in ("min_vcpu", "min_memory_gb"):
             if getattr(self, name) is not None:
-                _whole("Job", name, getattr(self, name), minimum=1)
+                _whole("Job", name, getattr(self, name), minimum=1, most=MOST_GB)
         for name in ("datacenters", "cuda", "ports"):
             put(name, _texts("Job", name, getattr(self, name)))
         for port in self.ports:
-            if not re.fullmatch(_PORT, port):
+            if not re.fullmatch(_PORT, port) or not 1 <= int(port.partition("/")[0]) <= _LAST_PORT:
                 raise _fail("Job", "ports", 'expected ports such as "8888/http" or "22/tcp"', port)
         if not isinstance(self.spot, bool):
             raise _fail("Job", "spot", "expected True or False", self.spot)
@@ -379,6 +396,43 @@ class Job:
         if all(getattr(self, name) is value for name, value in changes.items()):
             return self
         return replace(self, **cast("Any", changes))  # checked and made one type again by Job itself
+
+
+class Asked(Protocol):
+    """What is asked of RunPod: a job, or the request that fixtures and flags made of it."""
+
+    @property
+    def gpu(self) -> Gpu | None: ...
+    @property
+    def storage(self) -> Storage: ...
+    @property
+    def cloud(self) -> CloudChoice: ...
+    @property
+    def datacenters(self) -> tuple[str, ...]: ...
+
+
+def check_place(asked: Asked) -> None:
+    """Raise DefinitionError for a place that RunPod never has, so that nobody waits for stock there."""
+    if asked.cloud is CloudChoice.COMMUNITY and asked.datacenters:
+        raise _fail(
+            "Job",
+            "datacenters",
+            'expected none with cloud="community"',
+            asked.datacenters,
+            "Data centres are Secure Cloud's, RunPod refuses Community pods in one: take one of the two out",
+        )
+
+
+def check_volume(asked: Asked) -> None:
+    """Raise DefinitionError for a volume that the pod would not have."""
+    if asked.gpu is None and asked.storage.volume_gb:
+        raise _fail(
+            "Job",
+            "storage",
+            "expected no volume_gb without a gpu: RunPod gives CPU pods no volume",
+            asked.storage,
+            "Use container_disk_gb for room that goes with the pod, or network_volume for files that stay",
+        )
 
 
 def check_job_fields(names: Iterable[str]) -> None:

@@ -116,6 +116,8 @@ class PodInfo:
     volume_gb: int = 0
     container_disk_gb: int = 0
     spot: bool = False
+    locked: bool = False
+    """Whether somebody locked it: then RunPod neither stops nor resets it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

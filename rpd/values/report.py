@@ -84,7 +84,10 @@ class AttemptRecord:
 
 @frozen
 class PodRecord:
-    """The pod it ran on. ``final_state`` is ``deleted``, ``stopped``, ``running`` or ``unknown``."""
+    """The pod it ran on. ``final_state`` is ``deleted``, ``stopped``, ``running`` or ``unknown``.
+
+    ``before`` names what ran on a recycled pod before this run had it, as ``run node``.
+    """
 
     id: str
     name: str
@@ -97,6 +100,7 @@ class PodRecord:
     rate: float = 0.0
     final_state: str = "unknown"
     reused: bool = False
+    before: tuple[str, ...] = ()
 
 
 @frozen

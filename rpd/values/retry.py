@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import cast
 
 from rpd.errors import Cause, DefinitionError
 from rpd.values.frozen import frozen
 from rpd.values.job import Gpu
 from rpd.values.mark import Mark
 from rpd.values.node import Node
+from rpd.values.number import MOST_RETRIES, check_whole
 
 NEXT_GPU = "next-gpu"
 INFRA_RETRIES = 3
@@ -68,10 +70,12 @@ class RetryPolicy:
 def _count(name: str, value: object) -> int:
     if name not in CAUSES:
         raise DefinitionError("rpd.mark.retry", "", f"expected any of {', '.join(CAUSES)}", name)
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+    try:
+        check_whole(value, least=0, most=MOST_RETRIES)
+    except ValueError as error:
         also = f" or {NEXT_GPU!r}" if name == "oom" else ""
-        raise DefinitionError("rpd.mark.retry", name, f"expected a whole number >= 0{also}", value)
-    return value
+        raise DefinitionError("rpd.mark.retry", name, f"{error}{also}", value) from None
+    return cast("int", value)
 
 
 DEFAULT = RetryPolicy()

@@ -79,7 +79,7 @@ def test_balance(
     emulator.set_balance(100)
     assert found["balance"][0] == status
     assert words in found["balance"][1]
-    assert code == (1 if status == "fail" else 0)
+    assert code == (1 if status == "fail" else 7 if "stock" in found else 0)
 
 
 def test_images(project: Project, emulator: Launched, registry: str) -> None:
@@ -131,7 +131,7 @@ def test_gpu_types(project: Project, emulator: Launched, registry: str) -> None:
     assert "rents no 'NVIDIA A30'" in found["gpu"][1]
     emulator.inject({"kind": "stock-out", "match": {"gpu": "NVIDIA L4"}})
     code, found = findings(project)
-    assert (code, found["stock"][0]) == (0, "warn")
+    assert (code, found["stock"][0]) == (7, "warn")
 
 
 @pytest.mark.parametrize("path", ["/home/me/data.csv", "/Users/me/data.csv", r"C:\\Users\\me\\data.csv"])

@@ -125,3 +125,19 @@ def test_a_job_that_cannot_be_had_is_told_beside_the_others(project: Project, em
     assert troubles["fit[seed1]"] is None
     assert "no network volume 'nowhere'" in troubles["lost"]
     assert found["worst_case_usd"] == pytest.approx(0.49, rel=0.02)
+
+
+def test_what_is_sold_out_has_an_exit_code_of_its_own(project: Project, emulator: Launched) -> None:
+    """Scripts can tell "sold out" from all that is wrong; the costs are printed all the same."""
+    project.write(
+        {
+            "deploy_a.py": "import rpd\n@rpd.job(gpu=rpd.Gpu('NVIDIA L4'))\ndef fit(pod):\n    pod.run('true')\n"
+        }
+    )
+    assert project.command("estimate", "--refresh").exit_code == 0
+    emulator.inject({"kind": "stock-out", "match": {"gpu": "NVIDIA L4"}})
+    sold_out = project.command("estimate", "--refresh")
+    assert (sold_out.exit_code, "deploy_a.py::fit asks for is sold out now" in sold_out.err) == (7, True)
+    assert "at worst $10.00" in sold_out.out
+    told = project.command("estimate", "--refresh", "--json")
+    assert (told.exit_code, [node["sold_out"] for node in json.loads(told.out)["nodes"]]) == (7, [True])

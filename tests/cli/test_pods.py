@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from rpd.cli.pods import _lines, _release
 from rpd.emulator.launch import Launched
 from rpd.errors import ReleaseError
+from rpd.pipeline.pods import Claims
 from rpd.values.pod import PodInfo, PodStatus
 from tests.cli.conftest import Project
 from tests.waiting import wait_until
@@ -79,7 +81,7 @@ def test_what_stopped_pods_of_others_cost() -> None:
     """``ps`` adds up what the stopped pods that rpd did not make keep, and cost a month."""
     running = PodInfo(id="a", name="mine", status=PodStatus.RUNNING, volume_gb=999)
     stopped = [PodInfo(id=name, name=name, status=PodStatus.EXITED, volume_gb=50) for name in ("b", "c")]
-    *_, last = _lines([running, *stopped], {}, now=0.0)
+    *_, last = _lines([running, *stopped], Claims(), now=0.0)
     assert last == "not made by rpd: 2 stopped pods keep 100 GB, $20.00 a month"
 
 
@@ -100,6 +102,28 @@ def test_gc_reaps_what_a_killed_run_left_and_nothing_else(jobs: Project, emulato
     assert jobs.command("stop", "keep").exit_code == 0
 
 
+def test_a_damaged_journal_costs_nobody_a_pod(jobs: Project, emulator: Launched) -> None:
+    """``gc`` leaves a living run alone whose journal it cannot read; ``ps`` and ``gc`` go on and name the files."""
+    running = jobs.rpd.start(jobs.folder, "-k", "hang", "--yes")
+    wait_until(lambda: any(jobs.folder.glob("rpd-runs/*/*hang*/output.log")), "the command")
+    (journal,) = jobs.folder.glob("rpd-runs/*/events.jsonl")
+    whole = journal.read_bytes()
+    journal.write_bytes(b"\0" * 40 + whole[40:])
+    (jobs.folder / "rpd-runs" / "broken" / "events.jsonl").mkdir(parents=True)
+    (pod,) = emulator.pods()
+    for command in ("ps", "gc"):
+        told = jobs.command(command, *(["--yes"] if command == "gc" else []))
+        assert told.exit_code == 0, told.err
+        assert f"{journal}: line 1 is damaged" in told.err
+        assert "broken/events.jsonl cannot be read" in told.err
+        assert pod["id"] in told.out
+    assert [held["id"] for held in emulator.pods()] == [pod["id"]]
+    journal.write_bytes(whole)
+    running.send_signal(signal.SIGINT)
+    running.finish()
+    assert emulator.pods() == []
+
+
 def test_a_pod_that_will_not_go_is_exit_code_6(capsys: pytest.CaptureFixture[str]) -> None:
     """A release that cannot be confirmed names the pod and exits 6; the other pods are released all the same."""
     pods = [PodInfo(id=name, name=f"rpd-{name}", status=PodStatus.RUNNING) for name in ("a", "b")]
@@ -114,6 +138,62 @@ def test_a_pod_that_will_not_go_is_exit_code_6(capsys: pytest.CaptureFixture[str
     told = capsys.readouterr()
     assert (released, told.out) == (["b"], "deleted b  rpd-b\n")
     assert "rpd stop a" in told.err
+
+
+STOPS = """
+import rpd
+from pathlib import Path
+
+@rpd.job(
+    gpu=rpd.Gpu("NVIDIA L4"), budget=rpd.Budget(cost_cap_usd=1), storage=rpd.Storage(volume_gb=50),
+    lifecycle=rpd.Lifecycle(on_success="stop"),
+)
+@rpd.mark.parametrize("n", [1, 2])
+def work(pod, n):
+    pod.run("true")
+"""
+
+
+def test_all_stopped_pods_go_at_once(project: Project, emulator: Launched) -> None:
+    """Only those that runs here made and only those stopped so long ago; ``ps`` says since when and what it adds up to."""
+    project.write({"deploy_a.py": STOPS})
+    assert project.run("--yes").exit_code == 0
+    stranger = emulator.pods()[0]["name"].replace("work", "else")
+    ids = [pod["id"] for pod in emulator.pods()]
+    table = project.command("ps").out
+    assert "SINCE" in table
+    assert re.search(r"rpd's cost \$\d+\.\d\d so far", table)
+    assert "rpd stop --stopped" in table
+    listed = json.loads(project.command("ps", "--json").out)
+    assert all(pod["usd_so_far"] > 0 and pod["since"].endswith("+00:00") for pod in listed)
+
+    young = project.command("stop", "--stopped", "--older-than", "7d")
+    assert (young.exit_code, young.out.count("it was stopped")) == (0, 2), young.out
+    elsewhere = Project(project.folder / "elsewhere")
+    elsewhere.write({"rpd.toml": ""})
+    others = elsewhere.command("stop", "--stopped")
+    assert (others.exit_code, others.out.count("no run here made it")) == (0, 2), others.out + stranger
+    assert len(emulator.pods()) == 2
+
+    gone = project.command("stop", "--stopped")
+    assert gone.exit_code == 0
+    assert all(f"deleted {pod_id}" in gone.out for pod_id in ids)
+    assert emulator.pods() == []
+    assert "no stopped pods" in project.command("stop", "--stopped").out
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["--older-than", "7d"],
+        ["--stopped", "x"],
+        ["--stopped", "--keep-disk"],
+        ["--stopped", "--older-than", "x"],
+    ],
+)
+def test_what_does_not_go_with_stopped(project: Project, args: list[str]) -> None:
+    """Each is a usage error before anything is asked."""
+    assert project.command("stop", *args).exit_code == 4
 
 
 def test_stop_needs_something_that_exists(jobs: Project) -> None:

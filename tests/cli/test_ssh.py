@@ -96,6 +96,32 @@ def test_a_local_run_is_reached_from_another_terminal(tmp_path: Path) -> None:
     assert "its emulator ended, and the pods with it" in late.err
 
 
+def test_after_a_local_run_its_end_is_told_instead_of_a_key_asked_for(tmp_path: Path) -> None:
+    """ps, gc, stop and ssh say what became of the pods of the run, by node, by name and by id; nothing of it bills."""
+    project = Project(tmp_path)
+    source = LOCAL.replace("@rpd.job(", '@rpd.job(lifecycle=rpd.Lifecycle(on_success="preserve"), ', 1)
+    project.write({"rpd.toml": "", "deploy_a.py": source.replace("[ ! -e go ]", "false")})
+    alone = {"RUNPOD_API_BASE_URL": None, "RUNPOD_API_KEY": None, "HOME": str(tmp_path)}
+    run = project.run("--local", env=alone)
+    assert run.exit_code == 0, run.out + run.err
+    told = run.out.replace("\n", " ")
+    assert "until this --local run and its emulator end" in told
+    assert "nothing stays and nothing bills" in told
+    assert "still billing" not in told
+    assert "rpd stop" not in told
+    (pod,) = [report.pod for report in run.reports]
+    assert pod is not None
+    for command in (["ps"], ["ps", "--json"], ["gc"], ["stop", "--stopped"]):
+        late = project.command(*command, env=alone)
+        assert (late.exit_code, "its emulator ended" in late.err) == (0, True), command
+    for wanted in ("waiting", pod.id, pod.name):
+        for command in (["stop", wanted], ["ssh", wanted, "--", "true"]):
+            late = project.command(*command, env=alone)
+            assert (late.exit_code, "its emulator ended" in late.err) == (1, True), command
+    keyed = project.command("stop", "nothing", env=alone)
+    assert (keyed.exit_code, "no RunPod API key" in keyed.err) == (4, True)
+
+
 def test_a_command_stands_where_the_job_stood(project: Project, kept: RunResult) -> None:
     """A command has the job's folder, its environment and PID 1's, and its secrets where they are here too."""
     script = 'pwd; echo "$RPD_NODE $RPD_ATTEMPT"; echo "${RUNPOD_POD_ID:+id}"; echo "<$TOKEN>"; echo no >&2; exit 7'

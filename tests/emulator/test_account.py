@@ -272,3 +272,21 @@ def test_a_stock_out_that_begins_later(world: World, gpu: str | None) -> None:
         except Refusal as refusal:
             ended.append(refusal.code)
     assert ended == ["RUNNING", "RUNNING", "SUPPLY_CONSTRAINT", "RUNNING"]
+
+
+def test_a_cpu_pod_has_no_volume(world: World) -> None:
+    """RunPod takes the size without a word and gives none."""
+    pod = world.rent(gpu=None, instance="cpu3c-2-4", volume_gb=20, count=0)
+    assert (pod.order.volume_gb, pod.order.mount) == (0, "/workspace")
+
+
+def test_a_locked_pod_is_neither_stopped_nor_reset(world: World) -> None:
+    """Until the lock is taken off."""
+    pod = world.rent()
+    pod.locked = True
+    for act in (world.account.stop, world.account.reset, world.account.terminate):
+        with pytest.raises(Refusal, match="locked"):
+            act(pod.id)
+    pod.locked = False
+    world.account.stop(pod.id)
+    assert not pod.running

@@ -32,7 +32,7 @@ def test_events_are_read_back_in_order(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     journal = FileJournal(path, keep)
     journal.write("intent", sync=True, pod_name="rpd-x", usd=0.5, where=Path("/x"))
-    journal.write("created", text="two\nlines \ud800")
+    journal.write("ready", text="two\nlines \ud800")
     journal.close()
     write(path, "later")
     first, second, third = read(path)
@@ -57,8 +57,8 @@ def test_a_torn_line_costs_only_itself(cut: int, tmp_path_factory: Any) -> None:
 def test_what_is_no_event_is_passed_over(tmp_path: Path) -> None:
     """Lines that are no JSON object with an event are ignored."""
     path = tmp_path / "events.jsonl"
-    path.write_bytes(b'[1]\n{"no": "event"}\n\xff\xfe\n\n{"event": "kept"}\n"text"\n')
-    assert names_in(path) == ["kept"]
+    path.write_bytes(b'[1]\n{"no": "event"}\n\xff\xfe\n\n{"event": "node_finished"}\n"text"\n')
+    assert names_in(path) == ["node_finished"]
 
 
 def test_threads_do_not_tear_each_others_lines(tmp_path: Path) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -92,8 +93,74 @@ def test_a_stop_that_is_noted_is_on_purpose(tmp_path: Path) -> None:
     write_run(tmp_path, "run", DEAD, intent(), CREATED)
     stopped = pod(status=PodStatus.EXITED)
     assert len(pods.leftovers([stopped], tmp_path, now=NOW)) == 1
-    pods.note_stopped(pods.claims(tmp_path)["rpd-a"], stopped)
+    pods.note_stopped(pods.claims(tmp_path)["rpd-a"], stopped, usd=0.5)
+    assert pods.claims(tmp_path)["rpd-a"].usd == 0.5
     assert pods.leftovers([stopped], tmp_path, now=NOW) == []
+
+
+def spoil(runs: Path, name: str, change: Callable[[bytes], bytes]) -> None:
+    path = runs / name / "events.jsonl"
+    path.write_bytes(change(path.read_bytes()))
+
+
+def without_line(number: int) -> Callable[[bytes], bytes]:
+    def change(data: bytes) -> bytes:
+        lines = data.splitlines(keepends=True)
+        return b"".join([*lines[:number], *lines[number + 1 :]])
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "doubt"),
+    [
+        (lambda data: b"?" + data, "line 1 is damaged"),
+        (lambda data: data.replace(b'"pid":', b'"pid" '), "line 1 is damaged"),
+        (lambda data: data.replace(b'"pid": ', b'"pid": -'), "line 1 is damaged"),
+        (without_line(0), "does not say which process"),
+        (lambda data: data + b'{"at": "\xff garbage}\n', "line 5 is damaged"),
+    ],
+    ids=["first line damaged", "no JSON", "no process id", "first line gone", "another line damaged"],
+)
+def test_what_cannot_be_told_is_left_alone(
+    tmp_path: Path, change: Callable[[bytes], bytes], doubt: str
+) -> None:
+    """The pod of a run whose journal is damaged is never left over: the line that is missing may be the one that counts."""
+    write_run(tmp_path, "run", DEAD, intent(), CREATED, armed(NOW + 1))
+    assert len(pods.leftovers([pod()], tmp_path, now=NOW)) == 1
+    spoil(tmp_path, "run", change)
+    assert pods.leftovers([pod()], tmp_path, now=NOW) == []
+    claim = pods.claims(tmp_path).of(pod())
+    assert claim is not None
+    assert doubt in claim.doubt
+
+
+@pytest.mark.parametrize(
+    "change",
+    [lambda data: b"\xef\xbb\xbf" + data, lambda data: data.replace(b"\n", b"\r\n"), lambda data: data[:-30]],
+)
+def test_what_editors_and_a_kill_leave_is_no_damage(tmp_path: Path, change: Callable[[bytes], bytes]) -> None:
+    """A byte order mark, line ends of Windows and a torn last line say nothing wrong."""
+    write_run(tmp_path, "alive", ALIVE, intent(), CREATED, armed(NOW + 1))
+    write_run(tmp_path, "dead", DEAD, intent("rpd-b"), CREATED, armed(NOW + 1))
+    for name in ("alive", "dead"):
+        spoil(tmp_path, name, change)
+    found = pods.leftovers([pod(), pod("rpd-b")], tmp_path, now=NOW)
+    assert [held.run for held in found] == ["dead"]
+
+
+def test_one_journal_that_cannot_be_read_does_not_hide_the_others(tmp_path: Path) -> None:
+    """The rest is told, the file is named, and the pods that bear the name of its run are left alone."""
+    unreadable = tmp_path / "20261128T010101Z-abc123" / "events.jsonl"
+    unreadable.mkdir(parents=True)
+    write_run(tmp_path, "dead", DEAD, intent(), CREATED)
+    other = pod("rpd-20261128t010101zabc123-fit-0f0f0f")
+    known = pods.claims(tmp_path)
+    assert [damage.path for damage in known.damage] == [unreadable]
+    assert [held.pod.name for held in pods.leftovers([other, pod()], tmp_path, now=NOW)] == ["rpd-a"]
+    claim = known.of(other)
+    assert claim is not None
+    assert (claim.run, "cannot be read" in claim.doubt) == (unreadable.parent.name, True)
 
 
 @pytest.mark.parametrize("wanted", ["p1", "rpd-a", "p1"[:2], "deploy_a.py::fit[n1]", "fit[n1]", "fit", "n1"])
@@ -117,6 +184,53 @@ def test_what_a_pod_costs() -> None:
     assert pods.usd_per_hr(running) == pytest.approx(1.01)
     assert pods.usd_per_hr(replace(running, status=PodStatus.EXITED)) == pytest.approx(53 * 0.2 / 730)
     assert pods.usd_per_hr(pod()) is None
+
+
+HOUR = 3600.0
+
+
+def at(hours: float, event: Mapping[str, Any]) -> dict[str, Any]:
+    return {**event, "at": datetime.fromtimestamp(hours * HOUR, UTC).isoformat()}
+
+
+def test_what_a_pod_has_cost_so_far(tmp_path: Path) -> None:
+    """Runs, and the time it was stopped between them and since, add up; what nobody knows is not guessed."""
+    stopped = {
+        "event": "released",
+        "pod_name": "rpd-a",
+        "pod_id": "p",
+        "final_state": "stopped",
+        "how": "recycle",
+    }
+    write_run(tmp_path, "1", DEAD, at(1, intent()), at(1, CREATED), at(2, {**stopped, "usd": 3.0}))
+    write_run(tmp_path, "2", DEAD, at(12, intent()), at(12, CREATED), at(13, {**stopped, "usd": 4.0}))
+    claim = pods.claims(tmp_path)["rpd-a"]
+    kept = pod(status=PodStatus.EXITED, volume_gb=73)
+    assert (claim.since, pods.stopped_at(kept, claim)) == (1 * HOUR, 13 * HOUR)
+    assert pods.spent_usd(kept, claim, 23 * HOUR) == pytest.approx(7.0 + 20 * 0.02)
+    assert pods.spent_usd(pod(usd_per_hr=1.0), claim, 23 * HOUR) is None  # somebody else started it
+
+    write_run(tmp_path, "3", ALIVE, at(23, intent()), at(23, CREATED))
+    claim = pods.claims(tmp_path)["rpd-a"]
+    running = pod(usd_per_hr=1.0, volume_gb=73)
+    assert pods.spent_usd(running, claim, 25 * HOUR) == pytest.approx(7.0 + 20 * 0.02 + 2 * 1.01)
+    assert pods.spent_usd(pod(), claim, 25 * HOUR) is None  # its rate is not known
+    assert pods.spent_usd(kept, claim, 25 * HOUR) is None  # nobody here stopped it
+
+
+@pytest.mark.parametrize(
+    ("told", "moment"),
+    [
+        ("Exited by user: Thu Jan 01 1970 02:00:00 GMT+0000 (Coordinated Universal Time)", 2 * HOUR),
+        ("Rented by User: Thu Jan 31 1970 99:00:00 GMT+0000", None),
+        ("EXITED", None),
+        ("", None),
+    ],
+)
+def test_runpod_may_tell_when_a_pod_changed(told: str, moment: float | None) -> None:
+    """Where no journal knows a pod, its last change of state does."""
+    assert pods.bills_since(pod(last_status_change=told), None) == moment
+    assert pods.stopped_at(pod(last_status_change=told), None) == moment
 
 
 @dataclass

@@ -71,7 +71,7 @@ def test_nodes_that_have_not_ended_are_there_too(tmp_path: Path) -> None:
     """A node with a journal and no manifest is a node without a report; other folders are none."""
     (tmp_path / "node").mkdir()
     (tmp_path / ".ssh").mkdir()
-    line = '{"at":"2026-01-01","event":"node_started","node":"deploy_a.py::fit"}\n'
+    line = '{"at":"2026-01-01T00:00:00+00:00","event":"node_started","node":"deploy_a.py::fit"}\n'
     (tmp_path / "node/events.jsonl").write_text(line, encoding="utf-8")
     found = entries(tmp_path)
     assert [(entry.id, entry.folder.name, entry.report) for entry in found] == [

@@ -51,6 +51,7 @@ def records(record: type, /, **own: st.SearchStrategy[object]) -> st.SearchStrat
         "bool": st.booleans(),
         "int | None": st.none() | WHOLE,
         "Mapping[str, str]": st.dictionaries(TEXT, TEXT, max_size=3),
+        "tuple[str, ...]": st.lists(TEXT, max_size=3).map(tuple),
     }
     fields = {
         name: own[name] if name in own else by_type[str(hint)]

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import httpx
 import pytest
 
 from rpd.emulator.launch import Launched, launch
@@ -17,8 +18,10 @@ from rpd.errors import (
     PodNotFound,
     ProviderError,
     RateLimited,
+    ReleaseError,
     TransientError,
 )
+from rpd.lease import giveback
 from rpd.runpod.pace import Retry, TokenBucket
 from rpd.runpod.provider import RunPodProvider
 from rpd.runpod.reconcile import Patience
@@ -150,6 +153,34 @@ def test_a_pod_made_before_the_answer_was_lost_is_found_and_made_once(
 
 
 @pytest.mark.parametrize(
+    "fault",
+    [
+        {"kind": "rate-limit", "retry_after": 0},
+        {"kind": "forbidden-html"},
+        {"kind": "server-error", "status": 409},
+        {"kind": "server-error", "status": 404},
+    ],
+)
+def test_a_refusal_of_a_pod_that_was_made_finds_it(
+    account: Launched, emulated: RunPodProvider, fault: dict[str, Any]
+) -> None:
+    """Whatever a gateway answers after RunPod made the pod, the pod is found by its name: nobody rents another."""
+    asked = order("rpd-lost", emulated)
+    account.inject({**fault, "when": "after", "times": 1, "match": {"operation": "create"}})
+    pod = emulated.create(asked)
+    assert [row["id"] for row in account.pods()] == [pod.id]
+
+
+def test_a_rate_limit_before_the_pod_was_made_stays_one(account: Launched, emulated: RunPodProvider) -> None:
+    """Once the list has shown that there is no such pod, the caller may wait and ask again."""
+    asked = order("rpd-limited", emulated)
+    account.inject({"kind": "rate-limit", "retry_after": 0, "times": 1, "match": {"operation": "create"}})
+    with pytest.raises(RateLimited):
+        emulated.create(asked)
+    assert account.pods() == []
+
+
+@pytest.mark.parametrize(
     "fault", [{"kind": "server-error", "status": 502, "when": "before"}, {"kind": "reset", "when": "before"}]
 )
 def test_an_answer_lost_before_the_pod_was_made_is_a_hiccup(
@@ -218,3 +249,20 @@ def test_many_threads_at_once(account: Launched, emulated: RunPodProvider) -> No
         names = list(pool.map(make, range(4)))
     assert sorted(names) == [f"rpd-{number}" for number in range(4)]
     assert sorted(pod["name"] for pod in account.pods()) == sorted(names)
+
+
+@pytest.mark.parametrize("give_back", [giveback.delete, giveback.stop])
+def test_a_locked_pod_names_its_lock(account: Launched, emulated: RunPodProvider, give_back: Any) -> None:
+    """What cannot be given back because of a lock says so at once, and how to take the lock off."""
+    pod = emulated.create(order("rpd-locked", emulated))
+    url = f"{account.base_url}/v2/pods/{pod.id}"
+    key = {"Authorization": f"Bearer {account.api_key}"}
+    httpx.patch(url, json={"locked": True}, headers=key).raise_for_status()
+    pauses: list[float] = []
+    with pytest.raises(
+        ReleaseError, match=rf'locked.*console.*PATCH /v2/pods/{pod.id} {{"locked": false}}'
+    ) as caught:
+        give_back(emulated, pod, sleep=pauses.append)
+    assert (pauses, caught.value.exit_code) == ([], 6)
+    httpx.patch(url, json={"locked": False}, headers=key).raise_for_status()
+    give_back(emulated, pod, sleep=pauses.append)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rpd.errors import RequestRejected
+from rpd.errors import ImpossibleRequest, RequestRejected
 from rpd.runpod.catalogue import Catalogue, GpuRow, NetworkVolume, shipped_catalogue
 from rpd.runpod.market import find_volume, offers
 from rpd.values.gpus import KNOWN_GPU_TYPES
@@ -216,7 +216,12 @@ def test_whatever_is_asked_the_offers_keep_the_rules(
 ) -> None:
     """No offer twice, none above the ceiling, none the user did not ask for, none too large; order as preferred."""
     catalogue = Catalogue(gpus=shipped_catalogue().gpus, stock=stock, stock_known=True)
+    if asked.cloud is CloudChoice.COMMUNITY and asked.datacenters:
+        with pytest.raises(ImpossibleRequest, match="no data centres to choose from"):
+            offers(asked, catalogue)
+        return
     found = offers(asked, catalogue)
+    assert all(offer.datacenter is None for offer in found if offer.cloud is Cloud.COMMUNITY)
     gpu = asked.gpu
     assert gpu is not None
     assert len({(o.gpu_id, o.cloud, o.datacenter) for o in found}) == len(found)

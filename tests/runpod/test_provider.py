@@ -424,10 +424,11 @@ def test_a_question_before_the_create_that_fails_is_no_lost_create(
 
 
 def test_creates_are_never_tried_again(script: Script, provider: RunPodProvider) -> None:
-    """A create that is told to wait is not repeated here."""
+    """A create that is told to wait is not repeated here; who repeats it learns for how long."""
     ready_to_create(script, raw({"error": "slow"}, 429, Retry_After="1"))
-    with pytest.raises(RateLimited):
+    with pytest.raises(RateLimited) as caught:
         provider.create(spec())
+    assert caught.value.retry_after == 1.0
     assert script.sent(CREATE) == 1
 
 

@@ -146,7 +146,6 @@ def test_what_answers_mean(
         (403, problem(403, "no access to this pool"), NoCapacity),
         (402, problem(402, "no credit"), BalanceError),
         (422, problem(422, "validation failed", "body.gpu: what"), RequestRejected),
-        (429, problem(429, "slow down"), RateLimited),
         (401, problem(401, "who"), AuthError),
         (410, problem(410, "gone"), ApiRetired),
     ],
@@ -171,6 +170,9 @@ def test_a_refused_create_is_certain(
         (201, b"<html>", False),
         (201, {}, False),
         (403, b"<html>", False),
+        (429, problem(429, "slow down"), True),
+        (429, b"<html>", True),
+        (409, problem(409, "that name exists"), True),
     ],
 )
 def test_an_unclear_create_is_unsure_and_sent_once(

@@ -49,6 +49,22 @@ MISTAKES = {
         ("deploy_x.py:3", "Budget.cost_cap_usd", "expected a number > 0, got -1"),
         f"{HEAD}@rpd.job(budget=Budget(cost_cap_usd=-1))\ndef fit(pod): ...\n",
     ),
+    "volume of a CPU pod": Mistake(
+        2,
+        ("deploy_x.py:3", "Job.storage", "RunPod gives CPU pods no volume", "container_disk_gb"),
+        f"{HEAD}@rpd.job(storage=rpd.Storage(volume_gb=20))\ndef fit(pod): ...\n",
+    ),
+    "Community in a data centre": Mistake(
+        2,
+        ("deploy_x.py:3", "Job.datacenters", "EU-RO-1", "Community"),
+        f"{HEAD}@rpd.job(gpu=Gpu('NVIDIA L4'), cloud='community', datacenters='EU-RO-1')\ndef fit(pod): ...\n",
+    ),
+    "Community in a data centre by flag": Mistake(
+        4,
+        ("deploy_x.py:3", "Community Cloud has no data centres", "EU-RO-1"),
+        f"{HEAD}@rpd.job(gpu=Gpu('NVIDIA L4'), datacenters='EU-RO-1')\ndef fit(pod): ...\n",
+        args=("--cloud", "community", "--dry-run"),
+    ),
     "missing fixture": Mistake(
         2,
         (
@@ -308,3 +324,21 @@ def test_a_dear_run_needs_yes(rpd: RpdRun, project: Project, emulator: object) -
     cheap = rpd(folder, "--cost-cap-usd", "0.4")
     assert cheap.exit_code == 0, cheap.err
     assert rpd(folder, "--yes").exit_code == 0
+
+
+def test_a_volume_that_a_fixture_takes_away(rpd: RpdRun, project: Project, emulator: Launched) -> None:
+    """Where only a fixture makes it a CPU pod, the node is an error before anything is rented, dry as well as live."""
+    source = f"""{HEAD}
+@rpd.fixture
+def gpu(): return None
+
+@rpd.job(gpu=Gpu("NVIDIA L4"), storage=rpd.Storage(volume_gb=20), budget=Budget(cost_cap_usd=1))
+def fit(pod): ...
+"""
+    folder = project({"deploy_x.py": source})
+    for args in (["--dry-run"], []):
+        result = rpd(folder, *args)
+        assert result.exit_code == 1, result.out + result.err
+        assert "RunPod gives CPU pods no volume" in result.out
+    assert [report.result.cause for report in result.reports] == ["code"]
+    assert emulator.pods() == []

@@ -88,14 +88,16 @@ def test_it_tells_what_could_be_had_now(
 def test_what_is_sold_out_says_so(
     rpd: RpdRun, deploy: Callable[..., Path], untouched: Launched, registry: str
 ) -> None:
-    """A node of which nothing is in stock says so and is not counted; with ``-q`` in its one line."""
+    """A node of which nothing is in stock says so and is not counted; with ``-q`` in its one line; exit code 7."""
     untouched.inject({"kind": "stock-out", "match": {"gpu": L4}})
     folder = deploy(
         job(registry, fields=f"gpu=Gpu('{L4}')"), job(registry, name="big", fields=f"gpu=Gpu('{H100}')")
     )
     result = rpd(folder, "--dry-run=live")
-    assert result.exit_code == 0, result.out + result.err
+    assert result.exit_code == 7, result.out + result.err
     assert "sold out: nothing of it is in stock now" in result.out
+    assert rpd(folder, "--dry-run=live", "-k", "big").exit_code == 0
+    assert rpd(folder, "--dry-run").exit_code == 0
     assert "1 of 2 nodes could be rented now\n" in result.out
     quiet = rpd(folder, "--dry-run=live", "-q")
     assert re.search(r"^deploy_x.py::fit  \$\S+  sold out$", quiet.out, re.MULTILINE)

@@ -219,3 +219,45 @@ def test_nothing_to_resume(rpd: RpdRun, project: Project) -> None:
 
     assert result.exit_code == 4
     assert "there is nothing to carry on" in result.err
+
+
+HANGS_ONCE = """
+from pathlib import Path
+import rpd
+
+@rpd.job(gpu=rpd.Gpu("NVIDIA RTX A4000"), budget=rpd.Budget(cost_cap_usd=1))
+@rpd.mark.parametrize("n", [1, 2])
+def fit(pod, n):
+    pod.run("echo begun")
+    pod.run("true" if Path(__file__).with_name("go").exists() else "sleep 300")
+"""
+
+
+def test_damaged_journals_do_not_end_a_resume(rpd: RpdRun, project: Project, emulator: Launched) -> None:
+    """The files are named; nodes whose story is damaged begin again on a pod of their own, and the old pods go."""
+    folder = project({"deploy_a.py": HANGS_ONCE})
+    start_and_kill(rpd, folder, emulator, lambda: logs_hold(folder, AWAITED))
+    pods = {pod["id"] for pod in emulator.pods()}
+    (folder / "go").touch()
+    run_dir = run_dir_of(folder)
+    assert run_dir is not None
+    spoil(run_dir / "events.jsonl", "intent")
+    damaged, empty = sorted(run_dir.glob("*/events.jsonl"))
+    spoil(damaged, "step_started")
+    empty.write_bytes(b"")
+    result = rpd(folder, command="resume")
+    assert result.exit_code == 0, result.out + result.err
+    found = history.reports(run_dir)
+    assert [report.result.outcome for report in found] == [Outcome.PASSED] * 2
+    assert not {report.pod.id for report in found if report.pod} & pods
+    for path in (run_dir / "events.jsonl", damaged):
+        assert f"{path}: line" in result.out.replace("\n", "")
+    assert emulator.pods() == []
+
+
+def spoil(path: Path, event: str) -> None:
+    """Write over a part of the first line of a journal that tells of ``event``."""
+    lines = path.read_bytes().splitlines(keepends=True)
+    at = next(n for n, line in enumerate(lines) if f'"event":"{event}"'.encode() in line)
+    lines[at] = lines[at][:10] + b"\0" * 20 + lines[at][30:]
+    path.write_bytes(b"".join(lines))

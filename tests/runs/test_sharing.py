@@ -11,7 +11,7 @@ import pytest
 from rpd.emulator.launch import Launched
 from rpd.testing import RpdRun
 from rpd.values.report import Outcome
-from tests.runs.conftest import outcomes
+from tests.runs.conftest import events, outcomes
 
 Project = Callable[[dict[str, str]], Path]
 
@@ -81,7 +81,7 @@ def warm(pod):
 
 
 def test_a_stopped_pod_is_used_again(rpd: RpdRun, project: Project, emulator: Launched) -> None:
-    """The second run finds the pod of the first, with its volume; --force-fresh does not look for one."""
+    """The second run finds the pod of the first, with its volume, and says so; --force-fresh deletes it."""
     folder = project({"deploy_a.py": RECYCLED})
     try:
         first, second = rpd(folder), rpd(folder)
@@ -92,10 +92,81 @@ def test_a_stopped_pod_is_used_again(rpd: RpdRun, project: Project, emulator: La
         assert pods[0].id == pods[1].id
         assert pods[1].final_state == "stopped"
         assert Path(second.reports[0].folder, "output.log").read_text(encoding="utf-8").strip() == "2"
+        assert first.run_dir is not None
+        assert second.run_dir is not None
+        before = (f"{first.run_dir.name} deploy_a.py::warm",)
+        assert [(pod.reused, pod.before) for pod in pods if pod] == [(False, ()), (True, before)]
+        (told,) = events(second.run_dir, "recycled")
+        assert (told["pod_id"], tuple(told["before"])) == (pods[0].id, before)
+        assert f"recycled; before: {before[0]}" in rpd(folder, "warm", command="show").out
 
         fresh = rpd(folder, "--force-fresh")
         assert fresh.reports[0].pod is not None
         assert fresh.reports[0].pod.id != pods[0].id
+        assert f"--force-fresh: deleted the stopped pod {pods[0].id}" in fresh.out.replace("\n", "")
+        assert [pod["id"] for pod in emulator.pods()] == [fresh.reports[0].pod.id]
+    finally:
+        for pod in emulator.pods():
+            assert rpd(folder, pod["id"], command="stop").exit_code == 0
+
+
+TWICE = """
+import rpd
+from pathlib import Path
+
+job = rpd.job(
+    gpu=rpd.Gpu("NVIDIA L4"), budget=rpd.Budget(cost_cap_usd=1), storage=rpd.Storage(volume_gb=5),
+    lifecycle=rpd.Lifecycle(on_success="recycle", on_failure={how!r}),
+)
+
+@job
+@rpd.mark.parametrize("n", [1, 2])
+def warm(pod, n):
+    pod.run("false" if Path(__file__).with_name("fail").exists() else "true")
+"""
+
+
+def test_force_fresh_leaves_no_stopped_pod_of_an_earlier_run(
+    rpd: RpdRun, project: Project, emulator: Launched
+) -> None:
+    """The pods of the run itself are used again, those of earlier ones are gone."""
+    folder = project({"deploy_a.py": TWICE.format(how="delete")})
+    try:
+        assert rpd(folder, "-n", "2").exit_code == 0
+        before = {pod["id"] for pod in emulator.pods()}
+        assert len(before) == 2
+        fresh = rpd(folder, "--force-fresh")
+        assert fresh.exit_code == 0, fresh.out
+        assert len(emulator.pods()) == 1, (
+            before,
+            emulator.pods(),
+            fresh.out,
+            [p.read_text() for p in fresh.run_dir.glob("events.jsonl")],
+        )
+        (left,) = emulator.pods()
+        assert left["id"] not in before
+        assert {report.pod.id for report in fresh.reports if report.pod} == {left["id"]}
+    finally:
+        for pod in emulator.pods():
+            assert rpd(folder, pod["id"], command="stop").exit_code == 0
+
+
+def test_a_pod_on_which_a_node_failed_is_never_used_again(
+    rpd: RpdRun, project: Project, emulator: Launched
+) -> None:
+    """A recycled pod that is stopped after a failure is passed over, whatever the run before that said of it."""
+    source = TWICE.format(how="stop")
+    folder = project({"deploy_a.py": source})
+    try:
+        assert rpd(folder, "-k", "n1").exit_code == 0
+        (good,) = emulator.pods()
+        (folder / "fail").touch()
+        failed = rpd(folder, "-k", "n1")
+        assert [report.pod.id for report in failed.reports if report.pod] == [good["id"]]
+        (folder / "fail").unlink()
+        again = rpd(folder, "-k", "n1")
+        assert again.exit_code == 0, again.out
+        assert [report.pod.id for report in again.reports if report.pod] != [good["id"]]
     finally:
         for pod in emulator.pods():
             assert rpd(folder, pod["id"], command="stop").exit_code == 0

@@ -58,6 +58,11 @@ WRONG: dict[str, tuple[Callable[[], object], str, str]] = {
         "Lifecycle.on_failure",
         "delete, stop, preserve, recycle",
     ),  # type: ignore[arg-type]
+    "failed pods that are used again": (
+        lambda: Lifecycle(on_failure="recycle"),
+        "Lifecycle.on_failure",
+        "delete, stop or preserve, got 'recycle'. The next node would run on what may have made this one fail",
+    ),  # type: ignore[arg-type]
     "secret with a dash": (lambda: Secret("HF-TOKEN"), "Secret.name", "environment variable"),
     "secret from two places": (lambda: Secret("A", env="B", file="c"), "Secret", "not both"),
     "unknown field": (lambda: rpd.job(imagee="x"), "Job.imagee", "Did you mean 'image'"),

@@ -5,8 +5,8 @@ What fabric, paramiko and sockets raise ends here, as Disconnected, ConnectionLo
 
 from __future__ import annotations
 
-from rpd.remote.ssh.hostkey import HostKeyChanged
+from rpd.remote.ssh.hostkey import HostKeyChanged, forget_pin
 from rpd.remote.ssh.remote import SshRemote, connect
 from rpd.remote.ssh.shell import GIVE_UP_SECONDS
 
-__all__ = ["GIVE_UP_SECONDS", "HostKeyChanged", "SshRemote", "connect"]
+__all__ = ["GIVE_UP_SECONDS", "HostKeyChanged", "SshRemote", "connect", "forget_pin"]

@@ -16,10 +16,26 @@ class HostKeyChanged(ConnectionLost):
     """The machine answers with another host key than the one pinned for this pod."""
 
 
+_writing = threading.Lock()
+
+
+def forget_pin(known_hosts: Path, alias: str) -> None:
+    """Forget the host key of a pod that was stopped: its container is made anew, with another key."""
+    with _writing:
+        if not known_hosts.exists():
+            return
+        lines = known_hosts.read_text(encoding="ascii", errors="replace").splitlines(keepends=True)
+        others = [line for line in lines if not _is_of(line, alias)]
+        if len(others) < len(lines):
+            known_hosts.write_text("".join(others), encoding="ascii", errors="replace")
+
+
+def _is_of(line: str, alias: str) -> bool:
+    return alias in line.partition(" ")[0].split(",")
+
+
 class PinnedHostKey(paramiko.MissingHostKeyPolicy):  # type: ignore[misc]
     """Accepts the first host key of a pod, notes it in a known_hosts file under the pod's id, and holds it to that."""
-
-    _writing = threading.Lock()
 
     def __init__(self, known_hosts: Path, alias: str) -> None:
         self._known_hosts = known_hosts
@@ -27,7 +43,7 @@ class PinnedHostKey(paramiko.MissingHostKeyPolicy):  # type: ignore[misc]
 
     def missing_host_key(self, client: Any, hostname: str, key: Any) -> None:  # noqa: ARG002 - paramiko calls it so
         """Take ``key`` or raise HostKeyChanged. Nothing is loaded into the client, so paramiko asks here each time."""
-        with self._writing:
+        with _writing:
             pinned = self._pinned()
             if not pinned:
                 self._known_hosts.parent.mkdir(parents=True, exist_ok=True)
@@ -45,5 +61,5 @@ class PinnedHostKey(paramiko.MissingHostKeyPolicy):  # type: ignore[misc]
         if not self._known_hosts.exists():
             return []
         lines = self._known_hosts.read_text(encoding="ascii", errors="replace").splitlines()
-        ours = [line for line in lines if self._alias in line.partition(" ")[0].split(",")]
+        ours = [line for line in lines if _is_of(line, self._alias)]
         return [entry.key for line in ours if (entry := HostKeyEntry.from_line(line)) is not None]

@@ -1,0 +1,188 @@
+"""Reading journals: every event that is sound, whatever has become of the file, and word of what is not.
+
+A journal may be cut short, overwritten, edited, or come from another machine. Who reads one goes on with what is left;
+who decides about pods by one also asks for the damage, because what is missing may be the line that matters.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, NoReturn
+
+Event = dict[str, Any]
+
+_MOST_LINES = 5
+_UNSHOWABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Damage:
+    """What of a journal cannot be read: the numbers of its damaged ``lines``; none: the whole file, for ``reason``."""
+
+    path: Path
+    lines: tuple[int, ...] = ()
+    reason: str = ""
+
+    def __str__(self) -> str:
+        if not self.lines:
+            return f"{self.path} cannot be read ({self.reason})"
+        shown = ", ".join(map(str, self.lines[:_MOST_LINES]))
+        more = len(self.lines) - _MOST_LINES
+        which = f"line {shown} is" if len(self.lines) == 1 else f"lines {shown} are"
+        if more > 0:
+            which = f"lines {shown} and {more} more are"
+        return f"{self.path}: {which} damaged and left out"
+
+
+def _nothing(_: Damage) -> None:
+    """Leave damage untold."""
+
+
+def read(path: Path, damaged: Callable[[Damage], object] = _nothing) -> Iterator[Event]:
+    """Yield the sound events of a journal in order, and tell ``damaged`` at the end what had to be left out.
+
+    What a killed process leaves is no damage: a last line without an end, and such a line right before the
+    ``run_started`` of the process that carried the run on. Raises nothing.
+    """
+    lines: list[int] = []
+    try:
+        # A byte order mark is what some editors leave behind.
+        with path.open(encoding="utf-8-sig", errors="replace", newline="\n") as file:
+            torn = 0
+            for number, line in enumerate(file, 1):
+                event = _event(line)
+                if torn and (event is None or event["event"] != "run_started"):
+                    lines.append(torn)
+                torn = 0
+                if event is not None:
+                    yield event
+                elif line.strip() and not _may_be_torn(line):
+                    lines.append(number)
+                elif line.strip():
+                    torn = number
+            if torn and line.endswith("\n"):
+                lines.append(torn)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        damaged(Damage(path=path, reason=error.strerror or type(error).__name__))
+        return
+    if lines:
+        damaged(Damage(path=path, lines=tuple(lines)))
+
+
+def _may_be_torn(line: str) -> bool:
+    """Return whether a line that is no event may be the beginning of one."""
+    text = line.rstrip("\n")
+    if not text.startswith('{"at":'[: len(text)]):
+        return False
+    try:
+        json.loads(text)
+    except json.JSONDecodeError as error:
+        # It is the end that is missing: of a string, of an escape, or of what comes next.
+        return error.msg.startswith("Unterminated string") or error.pos >= len(text.rstrip()) - len("\\u000")
+    except (ValueError, RecursionError):
+        pass
+    return False
+
+
+def _event(line: str) -> Event | None:
+    """Return the event in a line, None where it is none or holds something that no writer puts there."""
+    try:
+        event = json.loads(line, parse_constant=_no_number)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(event, dict) or not isinstance(event.get("event"), str):
+        return None
+    if not all(name in event for name in _NEEDED.get(event["event"], ())):
+        return None
+    sound = _SOUND_IN.get(event["event"], _SOUND)
+    return event if all(sound[name](event[name]) for name in event.keys() & sound.keys()) else None
+
+
+def _no_number(text: str) -> NoReturn:
+    raise ValueError(text)
+
+
+# --- what the fields that are read hold -----------------------------------------------------------------------------
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _is_name(value: object) -> bool:
+    """Whether it is a text that can be shown in one line."""
+    return isinstance(value, str) and (value.isprintable() or not _UNSHOWABLE.search(value))
+
+
+def _is_amount(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < _TOO_MUCH
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _TOO_MANY
+
+
+def _is_moment(value: object) -> bool:
+    """Whether it is a moment with its offset from UTC, in ISO 8601."""
+    try:
+        return isinstance(value, str) and datetime.fromisoformat(value).tzinfo is not None
+    except ValueError:
+        return False
+
+
+def _are_texts(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
+
+
+def _is_table(value: object) -> bool:
+    return value is None or isinstance(value, dict)
+
+
+def _is_exit_code(value: object) -> bool:
+    return value is None or (
+        isinstance(value, int) and not isinstance(value, bool) and abs(value) < _TOO_MANY
+    )
+
+
+_TOO_MUCH = 1e11
+"""Seconds: the year 5138. Bytes are counted further."""
+_TOO_MANY = 2**53
+_SOUND: Mapping[str, Callable[[object], bool]] = {
+    **dict.fromkeys(("pod_name", "pod_id", "node", "holder", "pod", "kind", "how", "final_state"), _is_name),
+    **dict.fromkeys(("host", "process", "fingerprint", "key", "cwd"), _is_text),
+    **dict.fromkeys(("seconds", "usd", "deadline", "linger"), _is_amount),
+    **dict.fromkeys(("index", "log_bytes", "pid"), _is_count),
+    **dict.fromkeys(("terms", "result"), _is_table),
+    **dict.fromkeys(("ids", "secrets"), _are_texts),
+    "at": _is_moment,
+    "exit_code": _is_exit_code,
+}
+"""The fields that readers look at, and what they have to be."""
+_SOUND_IN: Mapping[str, Mapping[str, Callable[[object], bool]]] = {
+    "node_started": {**_SOUND, "attempt": _is_count},
+    "node_resumed": {**_SOUND, "attempt": _is_count},
+    "node_finished": {**_SOUND, "attempt": _is_table},
+}
+"""... in events where they are something else than elsewhere."""
+_NEEDED: Mapping[str, tuple[str, ...]] = {
+    "run_started": ("pid", "host"),
+    "planned": ("ids",),
+    "intent": ("at", "pod_name"),
+    "created": ("pod_name", "pod_id"),
+    "adopted": ("pod_name", "pod_id"),
+    "refused": ("pod_name",),
+    "released": ("pod_name",),
+    "kept": ("pod_name",),
+    "node_started": ("at", "node"),
+    "node_resumed": ("node",),
+    "step_started": ("at", "index", "kind"),
+    "step_finished": ("index",),
+}
+"""Event -> the fields without which nobody can use it."""

@@ -1,0 +1,182 @@
+"""Damaged journals: every reader goes on with what is sound, and nobody takes a living run for a dead one."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rpd.cli import events as cli_events
+from rpd.journal import past
+from rpd.journal.files import RunFiles
+from rpd.journal.reading import Damage, read
+from rpd.journal.writer import birth
+from rpd.lease.recycle import Recycler
+from rpd.pipeline import attach, pods
+from rpd.record import lookup
+from rpd.values.pod import PodInfo, PodStatus
+
+AT = "2026-11-28T01:00:00.000+00:00"
+OFFER = {
+    "gpu_id": "NVIDIA L4", "count": 1, "cloud": "secure", "datacenter": None, "usd_per_hr": 0.4, "stock": "high",
+}  # fmt: skip
+ATTEMPT = {"number": 1, "outcome": "error", "cause": "infra", "reason": "gone", "seconds": 2.0}
+DRIVEN: list[dict[str, Any]] = [
+    {
+        "event": "run_started", "pid": os.getppid(), "host": socket.gethostname(),
+        "process": birth(os.getppid()), "nodes": 1,
+    },
+    {"event": "planned", "ids": ["deploy_a.py::fit"]},
+    {"event": "intent", "pod_name": "rpd-a", "node": "deploy_a.py::fit", "holder": "", "terms": OFFER, "kind": "k"},
+    {"event": "created", "pod_name": "rpd-a", "pod_id": "p", "node": "deploy_a.py::fit", "holder": ""},
+    {"event": "armed", "pod_name": "rpd-a", "deadline": 1e9, "linger": 900, "seconds": 60},
+]  # fmt: skip
+NODE: list[dict[str, Any]] = [
+    {"event": "node_started", "node": "deploy_a.py::fit", "attempt": 1},
+    {"event": "node_finished", "outcome": "error", "cause": "infra", "attempt": ATTEMPT},
+    {"event": "node_started", "node": "deploy_a.py::fit", "attempt": 2},
+    {"event": "step_started", "index": 0, "kind": "run", "fingerprint": "f", "pod": "rpd-a", "log_bytes": 0},
+    {"event": "step_finished", "index": 0, "exit_code": 0, "seconds": 1.0, "result": {"exit_code": 0}},
+    {"event": "step_started", "index": 1, "kind": "run", "fingerprint": "g", "pod": "rpd-a", "log_bytes": 7},
+    {"event": "released", "pod_name": "rpd-b", "pod_id": "q", "how": "recycle", "final_state": "stopped"},
+]
+POD = PodInfo(id="p", name="rpd-a", status=PodStatus.RUNNING)
+
+
+def as_lines(told: list[dict[str, Any]]) -> bytes:
+    return b"".join(json.dumps({"at": AT, **event}).encode() + b"\n" for event in told)
+
+
+def write(runs: Path, of_run: bytes, of_node: bytes) -> Path:
+    folder = runs / "20261128T010000Z-aaaaaa"
+    (folder / "a.fit").mkdir(parents=True, exist_ok=True)
+    (folder / "events.jsonl").write_bytes(of_run)
+    (folder / "a.fit" / "events.jsonl").write_bytes(of_node)
+    return folder
+
+
+def read_everything(runs: Path, folder: Path) -> None:
+    """Let every reader of journals read."""
+    found = past.read(RunFiles(folder, folder.name))
+    for node_id in [*found.nodes, ""]:
+        found.take(node_id, "")
+    pods.claims(runs)
+    attach.work_of(folder / "a.fit")
+    attach.is_driven(folder)
+    lookup.entries(folder)
+    for event in cli_events.in_order(folder):
+        cli_events.line(event)
+
+    class Listing:
+        def list(self) -> tuple[PodInfo, ...]:
+            return (POD, PodInfo(id="q", name="rpd-b", status=PodStatus.EXITED))
+
+    Recycler(runs).take("k", Listing())  # type: ignore[arg-type]
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=st.data())
+def test_no_reader_minds_other_bytes(data: st.DataObject, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Bytes that are cut out, put in or written over end no reader."""
+    runs = tmp_path_factory.mktemp("runs")
+    spoiled = []
+    for whole in (as_lines(DRIVEN), as_lines(NODE)):
+        start = data.draw(st.integers(0, len(whole)))
+        end = data.draw(st.integers(start, len(whole)))
+        spoiled.append(whole[:start] + data.draw(st.binary(max_size=20)) + whole[end:])
+    read_everything(runs, write(runs, *spoiled))
+
+
+ODD = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=5)
+    | st.just(10**400)
+    | st.just(1e300),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
+    max_leaves=4,
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(data=st.data())
+def test_no_reader_minds_other_values(data: st.DataObject, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Fields that are missing or hold something else end no reader."""
+    runs = tmp_path_factory.mktemp("runs")
+    spoiled = []
+    for told in (DRIVEN, NODE):
+        events = [dict(event) for event in told]
+        event = data.draw(st.sampled_from(events))
+        name = data.draw(st.sampled_from(sorted(event)))
+        inner = event[name]
+        if isinstance(inner, dict) and data.draw(st.booleans()):
+            event[name] = {**inner, data.draw(st.sampled_from(sorted(inner))): data.draw(ODD)}
+        elif data.draw(st.booleans()):
+            event[name] = data.draw(ODD)
+        else:
+            del event[name]
+        spoiled.append(as_lines(events))
+    read_everything(runs, write(runs, *spoiled))
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=st.data())
+def test_a_living_run_keeps_its_pod_whatever_its_journal_looks_like(
+    data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Cut short, written over with nothing, or with a mark before it: rpd gc never offers its pod."""
+    runs = tmp_path_factory.mktemp("runs")
+    whole = as_lines(DRIVEN)
+    start = data.draw(st.integers(0, len(whole)))
+    end = data.draw(st.integers(start, len(whole)))
+    filler = data.draw(st.sampled_from([b"\0", b"\xff", b"x", b"\n"]))
+    front = data.draw(st.sampled_from([b"", b"\xef\xbb\xbf", b"\xff\xfe", b"\n"]))
+    spoiled = data.draw(
+        st.sampled_from([whole[:start], whole[:start] + filler * (end - start) + whole[end:]])
+    )
+    write(runs, front + spoiled, b"")
+    assert pods.leftovers([POD], runs) == []
+
+
+def test_damage_names_its_lines(tmp_path: Path) -> None:
+    """What is sound is read, and what is not is told with its place."""
+    path = tmp_path / "events.jsonl"
+    found: list[Damage] = []
+    path.write_bytes(b"\0\0\n" + as_lines(NODE) + b"[[[[\n" * 6)
+    assert [event["event"] for event in read(path, found.append)] == [event["event"] for event in NODE]
+    assert [str(damage) for damage in found] == [
+        f"{path}: lines 1, 9, 10, 11, 12 and 2 more are damaged and left out"
+    ]
+
+
+def test_a_nest_without_end_is_damage(tmp_path: Path) -> None:
+    """What Python's parser gives up on is no event."""
+    path = tmp_path / "events.jsonl"
+    path.write_bytes(b"[" * 100_000 + b"\n" + as_lines(NODE[:1]))
+    found: list[Damage] = []
+    assert len(list(read(path, found.append))) == 1
+    assert [damage.lines for damage in found] == [(1,)]
+
+
+def test_a_pod_outlives_the_line_of_its_intent(tmp_path: Path) -> None:
+    """A pod whose intent is damaged, but not its creation, is carried on with."""
+    folder = write(tmp_path, as_lines([DRIVEN[0], DRIVEN[3]]), b"")
+    lease = past.read(RunFiles(folder, folder.name)).take("deploy_a.py::fit", "")
+    assert lease is not None
+    assert (lease.pod_id, lease.created, lease.offer) == ("p", AT, None)
+
+
+def test_steps_past_a_damaged_line_are_done_again(tmp_path: Path) -> None:
+    """Only what is known without a gap is taken for done."""
+    steps = [{"event": "step_started", "index": index, "kind": "run"} for index in (0, 2, 3)]
+    folder = write(tmp_path, as_lines(DRIVEN), as_lines([NODE[0], *steps]))
+    node = past.read(RunFiles(folder, folder.name)).nodes["deploy_a.py::fit"]
+    assert [step.index for step in node.steps] == [0]

@@ -14,6 +14,7 @@ import struct
 import subprocess
 import termios
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +138,7 @@ class _Sessions:
 
     async def handle(self, process: asyncssh.SSHServerProcess[bytes]) -> None:
         """Run one command or shell of a client until it ended and all its output is sent."""
+        _resume_between_writes(process)
         with contextlib.suppress(OSError, asyncssh.Error):
             if process.term_type is None:
                 await self._run(process)
@@ -208,6 +210,16 @@ class _Sessions:
         with contextlib.suppress(BrokenPipeError):
             await process.stdout.drain()
         _finish(process, code)
+
+
+def _resume_between_writes(process: asyncssh.SSHServerProcess[bytes]) -> None:
+    """Ask the client for more input only when asyncio has finished the write that made room for it.
+
+    asyncio asks from within that write. What asyncssh holds back then arrives at once, the end of the input with it,
+    and asyncio closes the pipe although the last bytes still wait to be written.
+    """
+    later = partial(asyncio.get_running_loop().call_soon, process.resume_feeding)
+    process.resume_feeding = later  # type: ignore[method-assign, assignment]
 
 
 def _pipe() -> tuple[int, int]:

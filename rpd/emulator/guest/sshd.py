@@ -14,7 +14,6 @@ import struct
 import subprocess
 import termios
 import time
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -218,8 +217,12 @@ def _resume_between_writes(process: asyncssh.SSHServerProcess[bytes]) -> None:
     asyncio asks from within that write. What asyncssh holds back then arrives at once, the end of the input with it,
     and asyncio closes the pipe although the last bytes still wait to be written.
     """
-    later = partial(asyncio.get_running_loop().call_soon, process.resume_feeding)
-    process.resume_feeding = later  # type: ignore[method-assign, assignment]
+    resume, loop = process.resume_feeding, asyncio.get_running_loop()
+
+    def resume_later(stream: int | None) -> None:
+        loop.call_soon(resume, stream)
+
+    process.resume_feeding = resume_later  # type: ignore[method-assign]
 
 
 def _pipe() -> tuple[int, int]:

@@ -34,12 +34,16 @@ class Completed:
 
 @frozen
 class Staged:
-    """A folder or file that was sent: where it is on the pod, what it holds (sha256 of the tree, files, bytes)."""
+    """A folder or file that was sent: where it is on the pod, what it holds (sha256 of the tree, files, bytes).
+
+    ``changed`` names the files that changed while they were sent; they arrived as long as they were when it began.
+    """
 
     remote: str
     tree_sha256: str
     files: int
     bytes: int
+    changed: tuple[str, ...] = ()
 
 
 @frozen

@@ -219,8 +219,8 @@ def _resume_between_writes(process: asyncssh.SSHServerProcess[bytes]) -> None:
     """
     resume, loop = process.resume_feeding, asyncio.get_running_loop()
 
-    def resume_later(stream: int | None) -> None:
-        loop.call_soon(resume, stream)
+    def resume_later(datatype: int | None) -> None:
+        loop.call_soon(resume, datatype)
 
     process.resume_feeding = resume_later  # type: ignore[method-assign]
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rpd.errors import ReleaseError
+from rpd.execute.asides import Asides
 from rpd.execute.noderun import Masker
 from rpd.execute.traces import SHORT, Style
 from rpd.journal.files import RunFiles
@@ -18,6 +19,7 @@ from rpd.journal.past import Past
 from rpd.lease.lease import Connect, Lease
 from rpd.lease.podview import PodView
 from rpd.lease.recycle import Recycler
+from rpd.project.own import OwnOutput
 from rpd.project.source import lock_file_sha256
 from rpd.project.weight import Scales
 from rpd.stop import Stop
@@ -123,6 +125,9 @@ class RunContext:
     past: Past | None = None
     """What an earlier process left of this run, when it is carried on."""
     scales: Scales = field(default_factory=Scales)
+    own: OwnOutput = field(default_factory=OwnOutput)
+    """What this process writes, so that it is not sent."""
+    asides: Asides = field(default_factory=Asides)
     _projects: dict[str, Path] = field(default_factory=dict)
     _locks: dict[str, str] = field(default_factory=dict)
     _requests: dict[int, tuple[Job, PodRequest]] = field(default_factory=dict)

@@ -34,10 +34,11 @@ from rpd.pipeline.reports import add_reports
 from rpd.pipeline.resume import Resumed
 from rpd.pipeline.secrets import read_secrets
 from rpd.pipeline.signals import handled
-from rpd.pipeline.staging import check_staging
+from rpd.pipeline.staging import check_staging, own_output
 from rpd.pipeline.stopping import tell_of_stopping
 from rpd.pipeline.variables import check_variables, read_variables
 from rpd.plan import make_plan, uses_pod
+from rpd.project.own import OwnOutput
 from rpd.project.source import Sources
 from rpd.project.weight import Scales
 from rpd.record.plugin import ManifestPlugin
@@ -69,7 +70,8 @@ def run(config: Config, manager: PluginManager, redactor: Redactor, resumed: Res
     """
     _add_junit(config, manager, redactor)
     add_reports(config, manager, redactor)
-    changed = _add_changed(config, manager)
+    own = own_output(config)
+    changed = _add_changed(config, manager, own)
     gathered = gather(config, manager)
     if resumed is not None:
         gathered = replace(gathered, nodes=resumed.left_of(gathered.nodes))
@@ -97,7 +99,7 @@ def run(config: Config, manager: PluginManager, redactor: Redactor, resumed: Res
             check_balance(far_end.provider().account(), plan.worst_case_usd, partial(_notice, manager))
         if outlooks is not None:
             outlooks.look(plan.nodes, plan.worst_case_usd)
-        scales = Scales()
+        scales = Scales(own)
         check_staging(config, plan.nodes, scales, partial(_notice, manager))
         if not confirm(config, plan.worst_case_usd):
             return Ended(exit_code=ExitCode.INTERRUPTED, gathered=gathered)
@@ -117,20 +119,21 @@ def run(config: Config, manager: PluginManager, redactor: Redactor, resumed: Res
                 resumed=resumed,
                 done=done,
                 scales=scales,
+                own=own,
             )
         )
     finally:
         far_end.close()
 
 
-def _add_changed(config: Config, manager: PluginManager) -> Changed | None:
+def _add_changed(config: Config, manager: PluginManager, own: OwnOutput) -> Changed | None:
     """Register what passes over unchanged nodes, if that is wanted. Raises UsageError."""
     if config.explain and not config.changed:
         raise UsageError("--explain tells why --changed runs a node or not: give both")
     if not config.changed:
         return None
     explain = partial(_notice, manager) if config.explain else None
-    changed = Changed(config, read_variables(config), explain)
+    changed = Changed(config, read_variables(config), explain, own)
     manager.register(changed, "changed")
     return changed
 
@@ -213,6 +216,7 @@ class _Prepared:
     done: tuple[NodeReport, ...]
     """Reports of nodes that need not run: they are over in a resumed run, or cached."""
     scales: Scales
+    own: OwnOutput
 
 
 def _execute(prepared: _Prepared) -> Ended:
@@ -278,6 +282,8 @@ def _execute(prepared: _Prepared) -> Ended:
             files.forget_keys()
         exit_code = _exit_code(summary, stop, prepared.gathered)
         keeper.record_exit_code(exit_code)
+        for told in context.asides.told():
+            manager.hook.rpd_notice(text=told)
         manager.hook.rpd_run_finished(config=config, summary=summary)
     return Ended(exit_code=exit_code, gathered=prepared.gathered, summary=summary)
 
@@ -343,6 +349,7 @@ def _context(prepared: _Prepared, files: RunFiles | None, stop: Stop) -> RunCont
         stock_seconds=config.wait_for_stock or 0.0,
         trace_style=_trace_style(config),
         scales=prepared.scales,
+        own=prepared.own,
         config=config,
         source=Sources(files.folder, mask_bytes).of if files else _no_source,
     )

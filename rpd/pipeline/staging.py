@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import os
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from rpd.config import Config
 from rpd.errors import UsageError
+from rpd.project.own import OwnOutput
 from rpd.project.weight import Scales, Weight
 from rpd.values.node import Node
 from rpd.values.size import format_size
@@ -14,6 +16,13 @@ from rpd.values.size import format_size
 TOLD_BYTES = 50_000_000
 """A folder above this is told of without being asked."""
 _BUILT_IN = "rpd.execute.fixtures"
+
+
+def own_output(config: Config, environ: Mapping[str, str] = os.environ) -> OwnOutput:
+    """Return what this run writes: run folders, reports, and the files its output is redirected to."""
+    named = (config.html, config.junit_xml, environ.get("GITHUB_STEP_SUMMARY"))
+    reports = [config.invocation_dir / Path(path).expanduser() for path in named if path]
+    return OwnOutput.of_process([config.runs_path, *reports])
 
 
 def check_staging(

@@ -9,22 +9,28 @@ from rpd.values.frozen import frozen
 
 
 class StepKind(StrEnum):
-    """The verbs of a pod handle that change something."""
+    """The verbs of a pod handle that are steps of a node."""
 
     RUN = "run"
     PUT = "put"
     PULL = "pull"
     WRITE = "write"
+    READ = "read"
 
 
 @frozen
 class Completed:
-    """A command that ended on the pod: its exit code, its last lines, how long it ran in seconds."""
+    """A command that ended on the pod: its exit code, what it printed, how long it ran in seconds.
+
+    ``stdout`` is the text it printed, as it stands in the log: standard error is in it too, unless the command sends
+    that elsewhere (``2>/dev/null``). Of more than 65,536 bytes it has the last. ``tail`` is the last 20 lines.
+    """
 
     command: str
     exit_code: int
     tail: tuple[str, ...] = ()
     seconds: float = 0.0
+    stdout: str = ""
 
     @property
     def ok(self) -> bool:
@@ -48,7 +54,10 @@ class Staged:
 
 @frozen
 class Pulled:
-    """Files that were fetched: ``files`` relative to ``local``, checked against ``sha256_file`` if ``verified``."""
+    """Files that were fetched: ``files`` relative to ``local``, checked against ``sha256_file`` if ``verified``.
+
+    ``older`` has the local paths of those that were there before the node began: they are no results of it.
+    """
 
     remote: str
     local: Path
@@ -57,6 +66,7 @@ class Pulled:
     sha256_file: str = ""
     verified: bool = False
     required: bool = True
+    older: tuple[str, ...] = ()
 
 
 @frozen

@@ -116,8 +116,8 @@ def put(
     be slow (below 20 MB/s by ``clock``, in seconds).
 
     A file that changes while it is read is read again. One that only grows, as a log does, then arrives as long as it
-    was listed; ``changed`` of the answer names it. One that becomes shorter each time is an error. A folder on the pod is not replaced by a
-    file, nor a file by a folder.
+    was listed; ``changed`` of the answer names it. One that becomes shorter each time is an error. A folder on the pod
+    is not replaced by a file, nor a file by a folder.
 
     Raises UsageError (``local`` does not exist, or something of the other kind is at ``remote``), TransferError,
     ConnectionLost, PodLost and, after ``interrupt``, Interrupted.

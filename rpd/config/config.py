@@ -273,6 +273,10 @@ class Config:
     most_runs: int = showing.option(
         20, "how many runs to list (0: all)", "-n", metavar="N", parse=texts.count, commands=("runs",)
     )
+    export: str | None = showing.option(
+        None, "copy the artifacts of a run into a new folder, each node into one of its own", "--export",
+        metavar="DIR", commands=("report",)
+    )
     as_csv: bool = showing.switch("print CSV", "--csv", commands=("report",))
     of_run: str = selecting.option(
         "", "the run, by its id or how that begins (default: the newest that has the node)", "--run",

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rpd.journal import journal
-from rpd.journal.files import RunFiles
+from rpd.journal.files import RunFiles, journal_paths
 from rpd.journal.past import offer_of
 from rpd.values.job import Release
 from rpd.values.pod import Offer, PodInfo, PodStatus, Provider
@@ -69,7 +69,7 @@ def _is_stopped(pod: PodInfo | None) -> bool:
 
 def _stopped(runs_path: Path, fits: Callable[[Mapping[str, Any]], bool]) -> Iterator[Stopped]:
     """Yield the pods with an intent that fits which past runs stopped to be used again, the latest first."""
-    for path in sorted(runs_path.glob(f"*/{journal.FILE_NAME}"), reverse=True):
+    for path in filter(Path.is_file, reversed(journal_paths(runs_path))):
         yield from _stopped_in(path, fits)
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from rpd.errors import ProviderError, RpdError, UsageError
 from rpd.journal import journal
-from rpd.journal.files import NodeFiles, RunFiles
+from rpd.journal.files import NodeFiles, RunFiles, journal_paths
 from rpd.journal.writer import is_running
 from rpd.pipeline import local_end, pods
 from rpd.pipeline.local_end import LocalEnd
@@ -238,7 +238,7 @@ def _key_holder(runs_path: Path, pod_id: str) -> RunFiles | None:
 
 
 def _makers(runs_path: Path, pod_id: str) -> Iterable[RunFiles]:
-    for path in sorted(runs_path.glob(f"*/{journal.FILE_NAME}")):
+    for path in filter(Path.is_file, journal_paths(runs_path)):
         if any(event["event"] == "created" and event.get("pod_id") == pod_id for event in journal.read(path)):
             yield RunFiles(path.parent, path.parent.name)
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from rpd.errors import UsageError
 from rpd.journal import journal
+from rpd.journal.files import journal_paths
 from rpd.journal.writer import is_running
 from rpd.values.pod import NAME_PREFIX, PodInfo, PodStatus
 from rpd.values.prices import HOURS_PER_MONTH, running_usd_per_hr, stopped_usd_per_month
@@ -50,7 +51,7 @@ def is_ours(pod: PodInfo) -> bool:
 def claims(runs_path: Path) -> dict[str, Claim]:
     """Return what the runs under ``runs_path`` tell of their pods, by the pod's name; later runs have the last word."""
     found: dict[str, Claim] = {}
-    for path in sorted(runs_path.glob(f"*/{journal.FILE_NAME}")):
+    for path in filter(Path.is_file, journal_paths(runs_path)):
         found.update(_claims_of(path))
     return found
 

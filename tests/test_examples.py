@@ -51,7 +51,7 @@ def iris_run(tmp_path_factory: pytest.TempPathFactory) -> IrisRun:
     project = tmp_path_factory.mktemp("demo") / "iris"
     shutil.copytree(IRIS, project, ignore=shutil.ignore_patterns("rpd-runs", "__pycache__"))
     done = rpd("run", "--local", ".", "-n", "3", cwd=project)
-    folders = list((project / "rpd-runs").iterdir()) if (project / "rpd-runs").is_dir() else []
+    folders = list((project / "rpd-runs").glob("2*")) if (project / "rpd-runs").is_dir() else []
     assert len(folders) == 1, done.stdout + done.stderr
     found = [tomllib.loads(path.read_text(encoding="utf-8")) for path in folders[0].glob("*/manifest.toml")]
     return IrisRun(done, folders[0], {manifest["node"]["id"]: manifest for manifest in found})

@@ -61,8 +61,14 @@ def _taken(place: Path, origin: Origin, taken: Path, there: Origin) -> str:
     other = there.path if there.pod == origin.pod else f"{there.path} of another pod"
     return (
         f"pod.pull: {origin.path} would go to {_shown(place)}, but {_shown(taken)} already holds {other}: one would "
-        'overwrite the other. Give each a place of its own, such as local="fold2/"'
+        f'overwrite the other. Give each a place of its own, such as local="{_own_place(origin)}/"'
     )
+
+
+def _own_place(origin: Origin) -> str:
+    """Return a name for a folder that tells an origin from others of the same last name."""
+    parts = [part for part in origin.path.split("/") if part]
+    return parts[-2] if len(parts) > 2 else "second"
 
 
 def _shown(place: Path) -> str:

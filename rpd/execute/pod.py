@@ -31,6 +31,7 @@ from rpd.project.fingerprint import sent_key
 from rpd.remote.commands import VARIABLE_NAME, is_out_of_memory
 from rpd.remote.protocol import Command, Remote
 from rpd.remote.shell import Interrupt
+from rpd.remote.transfer.globs import split_glob
 from rpd.remote.watchdog import USUAL_TERMS, Terms
 from rpd.stop import Stop, StopLevel
 from rpd.values.duration import parse_duration
@@ -190,8 +191,8 @@ class Pod:
             recall=lambda held: Completed(**{**held, "tail": tuple(held["tail"])}),
         )
         completed = self._steps.do(run, asked, lambda end: self._follow(run, command, end))
-        if run.files is None:
-            completed = replace(completed, stdout=dry)
+        if run.files is None or (run.salvaging and check and not completed.ok):
+            completed = replace(completed, stdout=dry)  # what the code below it expects of one that went well
         if check and not completed.ok and not run.salvaging:
             failure = OutOfMemory if is_out_of_memory(completed) else CommandFailed
             raise failure(run.mask(cmd), completed.exit_code, tail=completed.tail)
@@ -304,7 +305,7 @@ class Pod:
         """
         run = current_run()
         seconds = None if every is None else _checked_interval(every)
-        text = "" if local is None else str(local)
+        source = self._path(remote, cwd)
         pulling = Pulling(
             run=run,
             lease=self._lease,
@@ -312,9 +313,9 @@ class Pod:
             steps=self._steps,
             terms=self._terms,
             title=remote,
-            source=self._path(remote, cwd),
+            source=source,
             place=self._place(run, local),
-            as_file=bool(text) and not text.endswith(("/", os.sep)) and not remote.endswith("/"),
+            as_file=_names_a_file(source, local),
             name=name,
             required=required,
             exclude=exclude,
@@ -473,6 +474,13 @@ def _kept_bytes(data: bytes) -> dict[str, str]:
 
 def _recalled_bytes(held: Mapping[str, str]) -> bytes:
     return held["text"].encode() if "text" in held else base64.b64decode(held["base64"])
+
+
+def _names_a_file(source: str, local: str | Path | None) -> bool:
+    """Whether ``local`` is what a single file at ``source`` is to be called, unless a folder is there."""
+    text = "" if local is None else str(local)
+    names_folder = source.endswith("/") or text.endswith(("/", os.sep)) or not text
+    return not names_folder and split_glob(source)[1] is None
 
 
 def _checked_interval(every: str | float) -> float:

@@ -21,7 +21,8 @@
     │       └── ImpossibleRequest   the request contradicts itself or the account; nobody need be asked
     ├── ProvisioningError           no pod could be had for a node
     │   ├── OutOfStock              every offer refused
-    │   └── PodNotReady             a pod was had, but never became usable
+    │   ├── PodNotReady             a pod was had, but never became usable
+    │   └── UnusableImage           its image never becomes a pod that rpd can work on
     ├── RemoteError                 something on the pod went wrong
     │   ├── CommandFailed           a command ended with another exit code than 0
     │   ├── CommandTimeout          a command outlived its timeout and was ended
@@ -202,6 +203,12 @@ class OutOfStock(ProvisioningError):
 
 class PodNotReady(ProvisioningError):
     """The pod exists but never ran a command over SSH within its deadline."""
+
+
+class UnusableImage(ProvisioningError):
+    """No pod comes of this image anywhere, so that none is rented for it any more."""
+
+    cause = Cause.CODE
 
 
 class RemoteError(RpdError):

@@ -141,3 +141,12 @@ def test_the_iris_data_is_what_its_page_says() -> None:
     assert {name: species.count(name) for name in set(species)} == dict.fromkeys(
         ("setosa", "versicolor", "virginica"), 50
     )
+
+
+@pytest.mark.parametrize("template", ["network_volume", "worker_pod"])
+def test_a_template_passes_on_the_emulator(template: str, tmp_path: Path) -> None:
+    """Copied as it is, a template runs at the first try; what it names on RunPod is there on the emulator."""
+    project = tmp_path / template
+    shutil.copytree(ROOT / "conftest_templates" / template, project)
+    done = rpd("run", "--local", "--yes", ".", cwd=project)
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -121,6 +121,8 @@ class RunContext:
     leases: LeaseBook = field(default_factory=lambda: LeaseBook())
     bad_offers: set[Offer] = field(default_factory=set)
     """Offers whose pods never became usable in this run; they are tried last."""
+    unusable_images: dict[str, str] = field(default_factory=dict)
+    """Images of which no pod comes that rpd can work on, and why."""
     view: PodView = field(init=False)
     past: Past | None = None
     """What an earlier process left of this run, when it is carried on."""

@@ -185,6 +185,7 @@ def _lease(
         record=nothing if context.is_dry else record,
         stop=context.stop,
         bad_offers=context.bad_offers,
+        unusable_images=context.unusable_images,
         stock_seconds=context.stock_seconds,
         ready_seconds=context.overrides.budget(job.budget).ssh_ready_seconds,
         env=context.pod_env,

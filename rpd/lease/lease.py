@@ -23,6 +23,7 @@ from rpd.errors import (
     RateLimited,
     ReleaseError,
     TransientError,
+    UnusableImage,
 )
 from rpd.lease import giveback
 from rpd.lease.podview import PodView
@@ -73,7 +74,8 @@ class Lease:
     """Rents one pod, and gives it back on every way out.
 
     ``acquire`` and ``release`` are called by one thread; ``release`` may be called again, and by another thread, at any
-    time. ``env`` is what the pod is created with besides the request's own environment.
+    time. ``env`` is what the pod is created with besides the request's own environment. ``unusable_images`` says why
+    no pod is rented for an image; leases of one run share it.
     """
 
     def __init__(
@@ -87,6 +89,7 @@ class Lease:
         record: Record,
         stop: Stop,
         bad_offers: Collection[Offer] = (),
+        unusable_images: dict[str, str] | None = None,
         ready_seconds: float,
         stock_seconds: float = 0.0,
         env: Mapping[str, str],
@@ -121,6 +124,7 @@ class Lease:
         self._stop = stop
         self._new_name = new_name
         self._bad_offers = bad_offers
+        self._unusable_images = {} if unusable_images is None else unusable_images
         self._ready_seconds = ready_seconds
         self._stock_seconds = stock_seconds
         self._env = {**request.env, **env}
@@ -243,6 +247,8 @@ class Lease:
         refusals: list[tuple[Offer, str]] = []
         for offer in offers:
             self._stop.check()
+            if self.request.image in self._unusable_images:
+                raise UnusableImage(self._unusable_images[self.request.image])
             try:
                 self._create_at(offer)
             except NoCapacity as error:
@@ -305,6 +311,7 @@ class Lease:
         try:
             self.facts = remote.probe()
             self._check_gpus(pod)
+            self._check_tools()
         except BaseException:
             remote.close()
             raise
@@ -388,6 +395,14 @@ class Lease:
         seen = self.facts.get("gpu_count", "")
         if wanted and seen.isdigit() and int(seen) < wanted:
             raise PodNotReady(f"pod {pod.id} has {seen} GPUs instead of {wanted}")
+
+    def _check_tools(self) -> None:
+        missing = self.facts.get("missing")
+        if missing:
+            image = self.request.image
+            why = f"the image {image} has no {missing}, which rpd needs on a pod: install it in the image"
+            self._unusable_images[image] = why
+            raise UnusableImage(why)
 
     def _pause(self, seconds: float) -> None:
         if self._stop.wait(seconds):

@@ -88,7 +88,7 @@ def run(config: Config, manager: PluginManager, redactor: Redactor, resumed: Res
     needs_pods = any(uses_pod(node) for node in gathered.nodes) or resumed is not None
     try:
         if needs_pods:
-            far_end.prepare()
+            far_end.prepare(gathered.nodes)
         prices = Prices(far_end.provider, overrides)
         outlooks = _outlooks(far_end, manager, prices) if config.dry_run_live and needs_pods else None
         plan = _plan(config, manager, gathered, prices)

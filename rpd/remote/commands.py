@@ -237,6 +237,16 @@ if [ -n "$_rpd_gpus" ]; then
   echo "driver=${_rpd_first##*, }"
   echo "cuda=$(_rpd_limited nvidia-smi 2>/dev/null | sed -n 's/.*CUDA Version: *\([0-9.]*\).*/\1/p' | head -n 1)"
 fi
+_rpd_missing=
+for _rpd_tool in tar find xargs mktemp mkfifo head tail wc; do
+  command -v "$_rpd_tool" >/dev/null 2>&1 || _rpd_missing="$_rpd_missing, $_rpd_tool"
+done
+_rpd_sums=
+for _rpd_tool in sha256sum shasum openssl python3; do
+  ! command -v "$_rpd_tool" >/dev/null 2>&1 || _rpd_sums=$_rpd_tool
+done
+[ -n "$_rpd_sums" ] || _rpd_missing="$_rpd_missing, sha256sum"
+echo "missing=${_rpd_missing#, }"
 _rpd_python=$(python3 --version 2>&1) || _rpd_python=$(python --version 2>&1) || _rpd_python=
 echo "python=${_rpd_python#Python }"
 echo "uname=$(uname -srm)"

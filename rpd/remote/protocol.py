@@ -78,7 +78,10 @@ class Remote(Protocol):
     """
 
     def probe(self) -> Mapping[str, str]:
-        """Return facts about the machine: ``gpu_name``, ``gpu_count``, ``driver``, ``cuda``, ``python``, ``uname``."""
+        """Return facts about the machine: ``gpu_name``, ``gpu_count``, ``driver``, ``cuda``, ``python``, ``uname``.
+
+        ``missing`` names the tools that transfers and commands need and the image does not have.
+        """
         ...
 
     def run(self, command: Command, output: Output) -> Completed:

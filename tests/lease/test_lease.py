@@ -28,6 +28,7 @@ from rpd.errors import (
     RequestRejected,
     RpdError,
     TransientError,
+    UnusableImage,
 )
 from rpd.lease import giveback
 from rpd.lease.giveback import HOPELESS_TRIES
@@ -364,6 +365,25 @@ def test_too_few_gpus_are_noticed() -> None:
     with pytest.raises(PodNotReady, match="0 GPUs instead of 1"):
         lease.acquire()
     assert provider.left == []
+
+
+def test_an_image_without_a_needed_tool_is_rented_once() -> None:
+    """The image and the tool are named, the pod is deleted, and no other pod of that image is asked for."""
+
+    class Bare(RecorderRemote):
+        def probe(self) -> Mapping[str, str]:
+            return {"missing": "tar, xargs"}
+
+    provider, known = Failing(), dict[str, str]()
+    for _ in range(2):
+        lease, _ = make_lease(provider, connect=lambda *_, **__: Bare(), unusable_images=known)
+        with pytest.raises(UnusableImage, match="image i has no tar, xargs"):
+            lease.acquire()
+    assert len(provider.specs) == 1
+    assert provider.left == []
+    other = PodRequest(image="other", gpu=Gpu(A4000))
+    lease, _ = make_lease(provider, unusable_images=known, request=other)
+    lease.acquire()
 
 
 def test_nothing_is_created_once_the_run_ends() -> None:

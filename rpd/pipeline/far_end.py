@@ -139,8 +139,8 @@ def emulator(manager: PluginManager, volumes: Mapping[str, str | None]) -> Itera
             with suppress(ValueError):  # a data centre without network volumes: renting a pod will tell
                 launched.make_volume(name, datacenter)
                 manager.hook.rpd_notice(
-                    text=f"network volume {name!r}: the emulator has an empty one, which goes with it; on RunPod make it "
-                    "in the console first"
+                    text=f"network volume {name!r}: the emulator has an empty one, which goes when it ends; on RunPod "
+                    "you make it in the console first"
                 )
         with local.in_force():
             yield local

@@ -31,7 +31,7 @@ from rpd.remote.transfer.patience import SHORT_SECONDS, STALL_SECONDS
 from rpd.values.step import Staged
 
 # $1 target, $2 its folder, $3 gzip or nothing, $4 name of the tree's notes, $5 "file" or "folder": what comes. A folder
-# never makes way for a file, nor a file for a folder (exit code 5). Where the stream holds no whole tree but
+# never makes way for a file, nor a file for a folder (exit code 6). Where the stream holds no whole tree but
 # what is other in it (drop, folders, count), the tree that is there is moved aside, changed there, and moved back; exit
 # code 3 means that it could not be. Else what was there is moved aside for the new one.
 RECEIVE = (
@@ -62,10 +62,10 @@ _rpd_note() {
 }
 case ${HOME:-/root}/ in "$1"/*) _rpd_fail "it holds the home folder; name a folder below it" ;; esac
 if [ "$5" = file ] && [ -d "$1" ]; then
-  _rpd_fail "a folder is there; to put the file into it, end the path with a slash: $1/" 5
+  _rpd_fail "a folder is there; to put the file into it, end the path with a slash: $1/" 6
 fi
 if [ "$5" = folder ] && [ -e "$1" ] && [ ! -d "$1" ]; then
-  _rpd_fail "a file is there, and a folder does not replace it; name another path" 5
+  _rpd_fail "a file is there, and a folder does not replace it; name another path" 6
 fi
 if [ -d "$1" ] && [ ! -L "$1" ] && [ "$(stat -c %d -- "$1" 2>/dev/null)" != "$(stat -c %d -- "$2" 2>/dev/null)" ]; then
   _rpd_fail "it is a mount point; name a folder below it"
@@ -92,7 +92,7 @@ exit 0
 """
 )
 _NOTHING_KEPT = 3
-_REFUSED = 5
+_REFUSED = 6
 _ROUNDS = 3
 """How often at most a file is sent that becomes shorter, or vanishes, while it is read."""
 

@@ -384,6 +384,8 @@ class NodeRun:
                 older=len(pulled.older),
             )
         )
+        if pulled.older and self.context is not None:
+            self.context.asides.note_older(self.node.id, pulled.remote, len(pulled.older))
         found = pulled.local / METRICS_FILE if pulled.local.is_dir() else pulled.local
         is_metrics = METRICS_FILE in (found.name, pulled.remote.rpartition("/")[2])
         if is_metrics and str(found) in pulled.older:

@@ -156,6 +156,8 @@ def test_metrics_of_the_node_before_are_not_taken(rpd: RpdRun, project: Project,
     assert [dict(report.metrics) for report in result.reports] == [{"acc": 1}, {}, {}, {"acc": 4}], result.out
     assert [report.artifacts[0].older for report in result.reports] == [0, 1, 1, 0]
     assert result.out.count("no metrics are taken from it") == 2
+    assert "so no result of it: /workspace/metrics.json of deploy_a.py::fit[seed2] (1 file)" in result.out
+    assert "1 of them older than the node" in rpd(folder, "latest", "seed3", command="show").out
     assert emulator.pods() == []
 
 

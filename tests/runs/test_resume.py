@@ -126,7 +126,9 @@ def test_a_killed_run_is_carried_on_to_the_manifest_an_undisturbed_one_writes(
         assert report.metrics == {"accuracy": 0.5, "n": n, "said": f"first {n}, first {n}"}
         # The first command appended once: it was not run a second time.
         assert (Path(report.folder) / "artifacts" / "lines").read_text(encoding="utf-8").strip() == "1"
-        assert (Path(report.folder) / "output.log").read_text(encoding="utf-8") == f"first {n}\nbegun\nended\n"
+        assert (Path(report.folder) / "output.log").read_text(
+            encoding="utf-8"
+        ) == f"first {n}\nbegun\nended\n"
         assert len(report.steps) == 10
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -77,4 +78,45 @@ def test_run_folders_and_reports_in_the_project_are_not_sent(
     second = rpd(folder, "--html", "report.html")
     assert [report.source.files for report in (*first.reports, *second.reports)] == [2, 2]
     assert "not sent, because this run writes to it" in second.out
+    assert emulator.pods() == []
+
+
+def test_a_log_that_grows_in_the_project_rents_no_other_pod(
+    rpd: RpdRun, project: Project, emulator: Launched
+) -> None:
+    """As with ``tee``: each node has the file as it was when it was listed, on its first pod; the end tells of it."""
+    folder = project(
+        {
+            "deploy_a.py": """
+            import rpd
+
+            @rpd.job(budget=rpd.Budget(cost_cap_usd=1))
+            @rpd.mark.parametrize("n", [1, 2, 3])
+            def fit(pod, staged_dir, n):
+                pod.run("grep -c line app.log && test -s large", cwd=staged_dir)
+            """,
+            "app.log": "line\n",
+        }
+    )
+    (folder / "large").write_bytes(bytes(30_000_000))
+    ended = threading.Event()
+
+    def write() -> None:
+        with (folder / "app.log").open("a") as log:
+            while not ended.is_set():
+                log.write("line\n")
+                log.flush()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        result = rpd(folder)
+    finally:
+        ended.set()
+        writer.join()
+    assert result.exit_code == 0, result.out
+    assert result.run_dir is not None
+    assert len(events(result.run_dir, "created")) == 3
+    assert "changed while they were being sent" in result.out
+    assert "app.log" in result.out
     assert emulator.pods() == []

@@ -86,7 +86,8 @@ def destination(artifacts: Path, local: str | Path | None) -> Path:
         raise UsageError(f"pod.pull: local={local!r}: expected a path below the node's artifacts folder")
     text = os.fspath(local)
     place = Path(os.path.normpath(artifacts / text))
-    if not place.is_relative_to(artifacts) or text.startswith("~") or "\0" in text:
+    means_home = text == "~" or text.startswith(("~/", f"~{os.sep}"))
+    if not place.is_relative_to(artifacts) or means_home or "\0" in text:
         raise UsageError(
             f"pod.pull: local={text!r} is outside of the node's artifacts folder. Every node has its own, so that no "
             'node can overwrite the files of another, or yours. Name a place in it (local="fold1/"), or leave local '

@@ -25,7 +25,7 @@
     │   ├── PodNotReady             a pod was had, but never became usable
     │   │   ├── KeyRefused          its sshd answers and does not accept the run's key
     │   │   └── ContainerRestarts   its container ends and is started again, over and over
-    │   └── UnusableImage           its image cannot be pulled, or never becomes a pod that accepts commands
+    │   └── UnusableImage           its image cannot be pulled, or never becomes a pod that rpd can work on
     ├── RemoteError                 something on the pod went wrong
     │   ├── CommandFailed           a command ended with another exit code than 0
     │   ├── CommandTimeout          a command outlived its timeout and was ended

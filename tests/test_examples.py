@@ -51,7 +51,7 @@ def iris_run(tmp_path_factory: pytest.TempPathFactory) -> IrisRun:
     project = tmp_path_factory.mktemp("demo") / "iris"
     shutil.copytree(IRIS, project, ignore=shutil.ignore_patterns("rpd-runs", "__pycache__"))
     done = rpd("run", "--local", ".", "-n", "3", cwd=project)
-    folders = list((project / "rpd-runs").iterdir()) if (project / "rpd-runs").is_dir() else []
+    folders = list((project / "rpd-runs").glob("2*")) if (project / "rpd-runs").is_dir() else []
     assert len(folders) == 1, done.stdout + done.stderr
     found = [tomllib.loads(path.read_text(encoding="utf-8")) for path in folders[0].glob("*/manifest.toml")]
     return IrisRun(done, folders[0], {manifest["node"]["id"]: manifest for manifest in found})
@@ -141,3 +141,12 @@ def test_the_iris_data_is_what_its_page_says() -> None:
     assert {name: species.count(name) for name in set(species)} == dict.fromkeys(
         ("setosa", "versicolor", "virginica"), 50
     )
+
+
+@pytest.mark.parametrize("template", ["network_volume", "worker_pod"])
+def test_a_template_passes_on_the_emulator(template: str, tmp_path: Path) -> None:
+    """Copied as it is, a template runs at the first try; what it names on RunPod is there on the emulator."""
+    project = tmp_path / template
+    shutil.copytree(ROOT / "conftest_templates" / template, project)
+    done = rpd("run", "--local", "--yes", ".", cwd=project)
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -14,6 +14,7 @@ from rpd.errors import ExitCode, UsageError
 from rpd.hooks import PluginManager
 from rpd.pipeline.lookback import Overview, PastRun, RunState, overview, past_run, run_named
 from rpd.record import history, results
+from rpd.record.export import export
 from rpd.record.verify import Checked, check
 from rpd.record.whole import write_whole
 from rpd.terminal.past import print_results
@@ -74,10 +75,16 @@ def _one_run(config: Config) -> PastRun:
 
 
 def report(config: Config, manager: PluginManager) -> int:
-    """Print the results of a run: tables, or ``--csv``, ``--json``, or an HTML file."""
+    """Print the results of a run: tables, ``--csv``, ``--json``, an HTML file, or copy its artifacts out."""
     del manager
     run = _one_run(config)
     reports = sorted_reports(config, run.reports)
+    if config.export is not None:
+        target = config.invocation_dir / Path(config.export).expanduser()
+        folders = export(reports, target)
+        without = f" ({len(reports) - len(folders)} pulled nothing)" if len(folders) < len(reports) else ""
+        print(f"copied the artifacts of {len(folders)} nodes of run {run.info.id} to {target}{without}")
+        return ExitCode.OK
     if config.html is not None:
         _write_html(config, run, reports)
         return ExitCode.OK

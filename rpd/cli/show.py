@@ -199,7 +199,8 @@ def _reuse(pod: PodRecord) -> str:
 
 def _artifact(artifact: ArtifactRecord) -> str:
     state = "verified" if artifact.verified else "NOT VERIFIED"
-    return f"{artifact.remote} -> {artifact.local}  {artifact.files} files, {artifact.bytes} bytes, {state}"
+    older = f", {artifact.older} of them older than the node" if artifact.older else ""
+    return f"{artifact.remote} -> {artifact.local}  {artifact.files} files{older}, {artifact.bytes} bytes, {state}"
 
 
 def _refused(entry: NodeEntry) -> Iterator[str]:

@@ -275,6 +275,10 @@ class Config:
     most_runs: int = showing.option(
         20, "how many runs to list (0: all)", "-n", metavar="N", parse=texts.count, commands=("runs",)
     )
+    export: str | None = showing.option(
+        None, "copy the artifacts of a run into a new folder, each node into one of its own", "--export",
+        metavar="DIR", commands=("report",)
+    )
     as_csv: bool = showing.switch("print CSV", "--csv", commands=("report", "query"))
     group_by: tuple[str, ...] = showing.option(
         (), "one row for each combination of these columns", "--by", metavar="A,B", parse=texts.names,

@@ -86,6 +86,13 @@ class Launched:
         """Leave exactly ``free`` GPUs of a type in a data centre, or in ``community``."""
         self._ask("POST", "stock", {"gpu": gpu, "place": place, "free": free})
 
+    def make_volume(self, name: str, datacenter: str | None = None, size: int = 100) -> None:
+        """Make a network volume of ``size`` GB, in any data centre that has some unless one is named.
+
+        Raises ValueError where the data centre has none.
+        """
+        self._ask("POST", "volumes", {"name": name, "datacenter": datacenter, "size": size})
+
     def settle(self) -> None:
         """Wait until no stopped or deleted pod has a process or a disk left."""
         self._ask("POST", "settle")

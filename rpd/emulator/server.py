@@ -16,7 +16,7 @@ from typing import Any
 
 from aiohttp import web
 
-from rpd.emulator import machines
+from rpd.emulator import catalogue, machines
 from rpd.emulator.account import Account
 from rpd.emulator.faults import API_KINDS, LIVE_KINDS, FaultBook, Rule
 from rpd.emulator.graphql import Answer, Call, Caller, GraphqlFace
@@ -86,6 +86,7 @@ class Emulator:
                 web.delete("/_emulator/faults", self._control(self._clear)),
                 web.post("/_emulator/balance", self._control(self._set_balance)),
                 web.post("/_emulator/stock", self._control(self._set_stock)),
+                web.post("/_emulator/volumes", self._control(self._make_volume)),
                 web.post("/_emulator/settle", self._control(self._settle)),
             ]
         )
@@ -237,6 +238,13 @@ class Emulator:
     def _set_stock(self, values: Mapping[str, Any]) -> dict[str, Any]:
         self.account.stock.set(values["gpu"], values["place"], int(values["free"]))
         return {"free": self.account.stock.free(values["gpu"], values["place"], "secure")}
+
+    def _make_volume(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        place = values.get("datacenter") or next(
+            place.id for place in catalogue.DATA_CENTERS.values() if place.storage and place.listed
+        )
+        volume = self.account.create_volume(values["name"], int(values["size"]), place)
+        return {"id": volume.id, "datacenter": volume.datacenter}
 
     async def _settle(self, _: Mapping[str, Any]) -> dict[str, Any]:
         await self.machines.settled()

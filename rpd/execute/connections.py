@@ -16,12 +16,17 @@ class Connections:
         self._beside: dict[tuple[int, ...], Remote] = {}
 
     def of(self, run: NodeRun) -> Remote:
-        """Return the connection of a node: its own where it has some of the pod's GPUs only."""
-        if not run.gpus:
-            return self.first
-        if run.gpus not in self._beside:
-            self._beside[run.gpus] = self.another()
-        return self._beside[run.gpus]
+        """Return the connection of a node: its own where it has some of the pod's GPUs only.
+
+        The first thing that is done over it marks on the pod when the node began there.
+        """
+        remote = self.first
+        if run.gpus:
+            if run.gpus not in self._beside:
+                self._beside[run.gpus] = self.another()
+            remote = self._beside[run.gpus]
+        remote.mark(run.mark)
+        return remote
 
     def another(self) -> Remote:
         """Open one more."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rpd.errors import ReleaseError
+from rpd.execute.asides import Asides
 from rpd.execute.cover import Cover
 from rpd.execute.noderun import Masker
 from rpd.execute.traces import SHORT, Style
@@ -20,6 +21,7 @@ from rpd.lease.boot import Images
 from rpd.lease.lease import Connect, Lease
 from rpd.lease.podview import PodView
 from rpd.lease.recycle import Recycler
+from rpd.project.own import OwnOutput
 from rpd.project.source import lock_file_sha256
 from rpd.project.weight import Scales
 from rpd.stop import Stop
@@ -123,15 +125,18 @@ class RunContext:
     """What ``request.config`` shows to fixtures."""
     leases: LeaseBook = field(default_factory=lambda: LeaseBook())
     bad_offers: set[Offer] = field(default_factory=set)
-    images: Images = field(default_factory=lambda: Images())
-    """Of which images no pod comes."""
     """Offers whose pods never became usable in this run; they are tried last."""
+    images: Images = field(default_factory=lambda: Images())
+    """Of which images no pod comes that rpd can work on, and why."""
     view: PodView = field(init=False)
     past: Past | None = None
     """What an earlier process left of this run, when it is carried on."""
     scales: Scales = field(default_factory=Scales)
     asked: dict[str, Sequence[PodRequest]] = field(default_factory=dict)
     """In a dry run: the pods that each node asked for, by its id."""
+    own: OwnOutput = field(default_factory=OwnOutput)
+    """What this process writes, so that it is not sent."""
+    asides: Asides = field(default_factory=Asides)
     _projects: dict[str, Path] = field(default_factory=dict)
     _locks: dict[str, str] = field(default_factory=dict)
     _requests: dict[int, tuple[Job, PodRequest]] = field(default_factory=dict)

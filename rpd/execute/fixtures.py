@@ -63,8 +63,7 @@ def staged_dir(pod: Pod, project_dir: Path) -> str:
 def run_dir() -> Path:
     """The local folder of this node; in a dry run a path that does not exist."""
     run = current_run()
-    context: RunContext = run.context
-    return run.files.folder if run.files else context.runs_path / "dry-run" / run.node.name
+    return run.files.folder if run.files else run.dry_folder
 
 
 @fixture

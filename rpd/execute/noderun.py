@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import threading
 import time
@@ -10,12 +11,14 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, TypeVar
 
 from rpd.errors import Interrupted, RemoteError, UsageError
 from rpd.execute.alarms import Alarms
 from rpd.execute.clock import JobClock
+from rpd.execute.destinations import Destinations
 from rpd.execute.timeouts import NO_TIMEOUTS, Timeouts
 from rpd.journal.files import NodeFiles
 from rpd.journal.journal import Journal
@@ -152,9 +155,34 @@ class NodeRun:
         self.began = time.monotonic()
         self._closed = threading.Event()
         self._telemetry_lock = threading.Lock()
+        self.destinations = Destinations()
+        """Where its pulls go to."""
+        self.expected = Destinations()
+        """Where its pulls will go to, as far as that can be told before a pod is asked: in a dry run, too."""
         self.recalled_seconds = 0.0
         """What the recalled steps took when they were done, and one that is carried on had taken."""
         self._carried = 0.0
+
+    @cached_property
+    def mark(self) -> str:
+        """The name of the mark that says on a pod when the node began there; the same in all attempts."""
+        return f"{self.context.run_id}-{self.key}" if self.files else ""
+
+    @cached_property
+    def key(self) -> str:
+        """A short name for the node, safe in every path and the same in every process."""
+        return hashlib.sha256(self.node.id.encode(errors="surrogatepass")).hexdigest()[:12]
+
+    @property
+    def dry_folder(self) -> Path:
+        """What a dry run calls the folder of the node; it does not exist."""
+        folder: Path = self.context.runs_path / "dry-run" / self.node.name
+        return folder
+
+    @property
+    def is_past_failure(self) -> bool:
+        """Whether the job is called again and has come past the step that failed."""
+        return self.salvaging and self._replayed >= len(self.done)
 
     # --- steps ------------------------------------------------------------------------------------------------------
 
@@ -337,11 +365,11 @@ class NodeRun:
 
     def finish_beside(self, *, required: bool) -> None:
         """Bring everything that goes on beside the job to its end; raise the first error once all of it is."""
-        errors: list[RemoteError] = []
+        errors: list[RemoteError | UsageError] = []
         while self.endings:
             try:
                 self.endings.pop(0).finish(required=required)
-            except RemoteError as error:
+            except (RemoteError, UsageError) as error:
                 errors.append(error)
         if errors:
             raise errors[0]
@@ -398,10 +426,19 @@ class NodeRun:
                 else "",
                 verified=pulled.verified,
                 required=pulled.required,
+                older=len(pulled.older),
             )
         )
+        if pulled.older and self.context is not None:
+            self.context.asides.note_older(self.node.id, pulled.remote, len(pulled.older))
         found = pulled.local / METRICS_FILE if pulled.local.is_dir() else pulled.local
-        if found.name == METRICS_FILE and found.is_file():
+        is_metrics = METRICS_FILE in (found.name, pulled.remote.rpartition("/")[2])
+        if is_metrics and str(found) in pulled.older:
+            self.hook.rpd_notice(
+                text=f"{self.node.id}: {found.name} in {pulled.remote} is older than the node, so it is no result of "
+                "it; no metrics are taken from it"
+            )
+        elif is_metrics and found.is_file():
             self.metrics.update(_read_metrics(found))
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import base64
 import os
 import posixpath
 import shlex
@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Literal, overload
 
 from rpd.errors import (
     CommandFailed,
@@ -20,20 +21,25 @@ from rpd.errors import (
 from rpd.execute.attendance import Attendance
 from rpd.execute.connections import Connections
 from rpd.execute.current import current_run
+from rpd.execute.destinations import destination
 from rpd.execute.limits import limit_of, listened_for_life
 from rpd.execute.noderun import NodeRun, StepEnd
-from rpd.execute.pulling import Pulling
+from rpd.execute.pulling import Pulling, salvage_place
 from rpd.execute.steps import Asked, Steps, without_answer
 from rpd.lease.lease import Lease
 from rpd.project.fingerprint import sent_key
-from rpd.remote.commands import is_out_of_memory
+from rpd.remote.commands import VARIABLE_NAME, is_out_of_memory
 from rpd.remote.protocol import Command, Remote
 from rpd.remote.shell import Interrupt
+from rpd.remote.transfer.globs import split_glob
 from rpd.remote.watchdog import USUAL_TERMS, Terms
 from rpd.stop import Stop, StopLevel
 from rpd.values.duration import parse_duration
 from rpd.values.pod import PodInfo
 from rpd.values.step import Completed, Pulled, Staged, StepKind
+
+READ_BYTES = 1 << 20
+"""How large a file may be that ``Pod.read`` returns, unless the caller says otherwise."""
 
 
 class Pod:
@@ -117,6 +123,11 @@ class Pod:
         return self._lease.lost
 
     @property
+    def is_dry(self) -> bool:
+        """Whether this is a dry run: no command runs, nothing is sent or fetched."""
+        return current_run().files is None
+
+    @property
     def workspace(self) -> str:
         """The folder where its volume is mounted."""
         return self._lease.request.mount
@@ -147,15 +158,20 @@ class Pod:
         cmd: str,
         *,
         cwd: str | None = None,
-        env: Mapping[str, str] | None = None,
+        env: Mapping[str, str | int | float] | None = None,
         timeout: str | float | None = None,
         check: bool = True,
         name: str | None = None,
+        dry: str = "",
     ) -> Completed:
         """Run a shell command to its end, its output streamed and logged as it comes.
 
-        ``timeout`` is a duration (``"30m"`` or seconds). Raises CommandFailed for an exit code other than 0 unless
-        ``check=False``, OutOfMemory, CommandTimeout, BudgetExceeded, ConnectionLost, PodLost, Interrupted.
+        ``timeout`` is a duration (``"30m"`` or seconds). Numbers and booleans in ``env`` become the text that ``str``
+        makes of them. The answer's ``stdout`` is what the command printed; where nothing is run (a dry run, or past the
+        failure of a job) it is ``dry``, so that code which reads it has something to read.
+
+        Raises CommandFailed for an exit code other than 0 unless ``check=False``, OutOfMemory, CommandTimeout,
+        BudgetExceeded, ConnectionLost, PodLost, Interrupted.
         """
         if not isinstance(cmd, str) or not cmd.strip():
             raise UsageError(f"pod.run: expected a shell command, got {cmd!r}")
@@ -164,7 +180,7 @@ class Pod:
             key=_key(run),
             text=cmd,
             cwd=self._path(cwd) if cwd else self.workspace,
-            env={**_gpus(run), **(env or {}), "RPD_NODE": run.node.id, "RPD_ATTEMPT": str(run.attempt)},
+            env={**_gpus(run), **_environment(env), "RPD_NODE": run.node.id, "RPD_ATTEMPT": str(run.attempt)},
             secrets=self._secrets,
             timeout=None if timeout is None else _checked_duration("pod.run: timeout", timeout),
         )
@@ -174,11 +190,13 @@ class Pod:
             command=cmd,
             about=(command.cwd, sorted(command.env.items())),
             detail={"key": command.key, "cwd": command.cwd, "secrets": sorted(self._secrets)},
-            salvaged=lambda: Completed(command=cmd, exit_code=0),
+            salvaged=lambda: Completed(command=cmd, exit_code=0, stdout=dry),
             keep=asdict,
             recall=lambda held: Completed(**{**held, "tail": tuple(held["tail"])}),
         )
         completed = self._steps.do(run, asked, lambda end: self._follow(run, command, end))
+        if run.files is None or (run.salvaging and check and not completed.ok):
+            completed = replace(completed, stdout=dry)  # what the code below it expects of one that went well
         if check and not completed.ok and not run.salvaging:
             failure = OutOfMemory if is_out_of_memory(completed) else CommandFailed
             raise failure(run.mask(cmd), completed.exit_code, tail=completed.tail)
@@ -202,35 +220,48 @@ class Pod:
         end.exit_code, end.seconds = completed.exit_code, completed.seconds
         return completed
 
-    def put(self, local: str | Path, remote: str, *, exclude: Sequence[str] = ()) -> Staged:
+    def put(
+        self, local: str | Path, remote: str, *, exclude: Sequence[str] = (), name: str | None = None
+    ) -> Staged:
         """Send a file or folder (relative to the deploy file's folder); what git or ``.rpdignore`` ignores stays here.
 
-        ``remote`` then is exactly what was sent. Raises UsageError for a missing path, TransferError.
+        A folder becomes ``remote``: afterwards ``remote`` holds what was sent and nothing else. A file becomes
+        ``remote``, or goes into it where ``remote`` ends with a slash. A folder on the pod is never replaced by a file,
+        nor a file by a folder. Raises UsageError, also for a missing path, and TransferError.
         """
         run = current_run()
         # A path that is whole already stays the same object, so that what is known of it is found quickly.
         source = local if isinstance(local, Path) and local.is_absolute() else self._base / local
         target = self._path(remote)
+        if target.endswith("/") and source.is_file():
+            target += source.name
+        own = run.context.own.below(source)
 
         def send(_end: StepEnd) -> Staged:
             with self._until_stopped(run) as interrupt:
                 return self._connections.of(run).put(
-                    source, target, exclude=exclude, interrupt=interrupt, progress=run.transfer_progress
+                    source,
+                    target,
+                    exclude=(*exclude, *own),
+                    interrupt=interrupt,
+                    progress=run.transfer_progress,
                 )
 
         weight = "" if run.files is not None else f"  ({run.context.weigh(source, tuple(exclude))})"
         asked = Asked(
             kind=StepKind.PUT,
-            name=f"put {local}",
+            name=name or f"put {local}",
             command=f"put {local} -> {target}{weight}",
             about=tuple(exclude),
             salvaged=lambda: Staged(remote=target, tree_sha256="", files=0, bytes=0),
             keep=asdict,
-            recall=lambda held: Staged(**held),
+            recall=lambda held: Staged(**{**held, "changed": tuple(held.get("changed", ()))}),
         )
         staged = self._steps.do(run, asked, send)
         if staged.tree_sha256:
             self._note_sent(run, source, exclude, staged)
+            run.context.asides.note_changed(source, staged.changed)
+            run.context.asides.note_left_out(source, run.context.own.files_below(source))
         return staged
 
     def _note_sent(self, run: NodeRun, source: Path, exclude: Sequence[str], staged: Staged) -> None:
@@ -263,16 +294,22 @@ class Pod:
         required: bool = True,
         exclude: Sequence[str] = (),
         every: str | float | None = None,
+        name: str | None = None,
     ) -> Pulled | None:
-        """Fetch a file, folder or glob into the node's ``artifacts`` folder (or ``local`` below it), checked by sha256.
+        """Fetch a file, folder or glob into the node's ``artifacts`` folder, checked by sha256.
+
+        ``local`` is a place in that folder: one that ends with a slash, or is a folder already, is a folder to put it
+        into. A single file otherwise takes ``local`` as its name, as with cp; a folder or a glob always goes into it.
+        Two paths that would end up in one place are an error.
 
         It also happens when the job failed before it came to this line. Returns None where nothing is there and
         ``required`` is False. With ``every`` (a duration: ``"5m"`` or seconds) it returns None at once, and the pull
         repeats beside the job until the node ends, however it ends, and once more then; only that last one can fail it.
-        Raises MissingArtifact, TransferError.
+        Raises UsageError, MissingArtifact, TransferError.
         """
         run = current_run()
         seconds = None if every is None else _checked_interval(every)
+        source = self._path(remote, cwd)
         pulling = Pulling(
             run=run,
             lease=self._lease,
@@ -280,8 +317,10 @@ class Pod:
             steps=self._steps,
             terms=self._terms,
             title=remote,
-            source=self._path(remote, cwd),
-            folder=(run.files.artifacts if run.files else Path("artifacts")) / (local or ""),
+            source=source,
+            place=self._place(run, local),
+            as_file=_names_a_file(source, local),
+            name=name,
             required=required,
             exclude=exclude,
             about=(str(local), tuple(exclude)),
@@ -291,21 +330,103 @@ class Pod:
         pulling.again_and_again(seconds)
         return None
 
-    def write(self, remote: str, text: str, mode: int = 0o644) -> None:
-        """Write a text file on the pod (UTF-8). Raises TransferError, UsageError for what is no text."""
+    @staticmethod
+    def _place(run: NodeRun, local: str | Path | None) -> Path:
+        artifacts = run.files.artifacts if run.files else run.dry_folder / "artifacts"
+        try:
+            return destination(artifacts, local)
+        except UsageError:
+            if run.is_past_failure:
+                return salvage_place(run)  # the job failed here: its results are kept all the same
+            raise
+
+    @overload
+    def read(
+        self,
+        remote: str,
+        *,
+        binary: Literal[False] = False,
+        max_bytes: int = READ_BYTES,
+        cwd: str | None = None,
+        name: str | None = None,
+        dry: str = "",
+    ) -> str: ...
+
+    @overload
+    def read(
+        self,
+        remote: str,
+        *,
+        binary: Literal[True],
+        max_bytes: int = READ_BYTES,
+        cwd: str | None = None,
+        name: str | None = None,
+        dry: bytes = b"",
+    ) -> bytes: ...
+
+    def read(
+        self,
+        remote: str,
+        *,
+        binary: bool = False,
+        max_bytes: int = READ_BYTES,
+        cwd: str | None = None,
+        name: str | None = None,
+        dry: str | bytes = "",
+    ) -> str | bytes:
+        """Return what a small file on the pod holds: its text (UTF-8), or its bytes with ``binary=True``.
+
+        A file larger than ``max_bytes`` (1 MiB unless you say otherwise) is an error; ``pull`` is for those. Where
+        nothing is read (a dry run, or past the failure of a job) the answer is ``dry``. Raises UsageError,
+        MissingArtifact, TransferError.
+        """
+        run = current_run()
+        if not isinstance(max_bytes, int) or isinstance(max_bytes, bool) or max_bytes < 0:
+            raise UsageError(f"pod.read: max_bytes={max_bytes!r}: expected a number of bytes >= 0")
+        source = self._path(remote, cwd)
+        stand_in = dry.encode() if isinstance(dry, str) else dry
+
+        def fetch(_end: StepEnd) -> bytes:
+            self._stop.check()
+            return stand_in if run.files is None else self._connections.of(run).read(source, most=max_bytes)
+
+        asked = Asked(
+            kind=StepKind.READ,
+            name=name or f"read {remote}",
+            command=f"read {source}",
+            about=max_bytes,
+            salvaged=lambda: stand_in,
+            keep=_kept_bytes,
+            recall=_recalled_bytes,
+        )
+        data = self._steps.do(run, asked, fetch)
+        if binary:
+            return data
+        try:
+            return data.decode()
+        except UnicodeDecodeError as error:
+            raise UsageError(
+                f"pod.read: {source} is not UTF-8 text ({error.reason} at byte {error.start}): read it with binary=True"
+            ) from None
+
+    def write(self, remote: str, text: str, mode: int = 0o644, *, name: str | None = None) -> None:
+        """Write a text file on the pod (UTF-8). Raises TransferError, UsageError for what is no text or no file."""
         if not isinstance(text, str):
             raise UsageError(
                 f"pod.write: expected a text, got {type(text).__name__} (a file of bytes: pod.put)"
             )
         run = current_run()
         target = self._path(remote)
+        if target.endswith("/"):
+            raise UsageError(f"pod.write: {remote!r} names a folder; add the name of the file")
 
         def send(_end: StepEnd) -> None:
             self._stop.check()
             self._connections.of(run).write(target, text.encode(), mode=mode)
 
         what = f"write {target} ({len(text)} characters)"
-        self._steps.do(run, without_answer(StepKind.WRITE, f"write {remote}", what, about=(text, mode)), send)
+        asked = without_answer(StepKind.WRITE, name or f"write {remote}", what, about=(text, mode))
+        self._steps.do(run, asked, send)
 
     def forward(self, port: int, local_port: int = 0) -> int:
         """Forward a local port (any free one by default) to ``port`` on the pod; return the local port."""
@@ -324,8 +445,46 @@ def _key(run: NodeRun) -> str:
     """Return the name of the next command's folder on the pod: the same again when a run is carried on."""
     if run.files is None:
         return ""
-    node = hashlib.sha256(run.node.id.encode(errors="surrogatepass")).hexdigest()[:12]
-    return f"{node}-{run.attempt}-{len(run.steps)}"
+    return f"{run.key}-{run.attempt}-{len(run.steps)}"
+
+
+def _environment(env: Mapping[str, str | int | float] | None) -> dict[str, str]:
+    """Return variables as text. Raises UsageError for what no process can have."""
+    if env is None:
+        return {}
+    if not isinstance(env, Mapping):
+        raise UsageError(f"pod.run: env: expected a mapping of names to texts or numbers, got {env!r}")
+    for name, value in env.items():
+        if not isinstance(name, str) or not VARIABLE_NAME.fullmatch(name):
+            raise UsageError(
+                f"pod.run: env: {name!r} is not a name of an environment variable: use letters, digits and _"
+            )
+        if not isinstance(value, str | int | float):
+            raise UsageError(
+                f"pod.run: env[{name!r}]: expected a text or a number, got {value!r} (leave out what is not to be set)"
+            )
+        if isinstance(value, str) and "\0" in value:
+            raise UsageError(f"pod.run: env[{name!r}] holds a NUL character, which no process can have")
+    return {name: str(value) for name, value in env.items()}
+
+
+def _kept_bytes(data: bytes) -> dict[str, str]:
+    """Return bytes as JSON can hold them: as text where they are some, so that secrets in it are masked."""
+    try:
+        return {"text": data.decode()}
+    except UnicodeDecodeError:
+        return {"base64": base64.b64encode(data).decode()}
+
+
+def _recalled_bytes(held: Mapping[str, str]) -> bytes:
+    return held["text"].encode() if "text" in held else base64.b64decode(held["base64"])
+
+
+def _names_a_file(source: str, local: str | Path | None) -> bool:
+    """Whether ``local`` is what a single file at ``source`` is to be called, unless a folder is there."""
+    text = "" if local is None else str(local)
+    names_folder = source.endswith("/") or text.endswith(("/", os.sep)) or not text
+    return not names_folder and split_glob(source)[1] is None
 
 
 def _checked_interval(every: str | float) -> float:

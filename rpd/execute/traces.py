@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import linecache
-import os
 import reprlib
 import traceback
 from collections.abc import Iterator, Sequence
@@ -11,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType, TracebackType
 
-_OURS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH120 - compared as text
+from rpd.project.libraries import is_library
+
 MOST_FRAMES = 20
 """Frames that are shown; of more, as endless recursion has them, the first and the last ones."""
 LONGEST_VALUE = 240
@@ -54,7 +54,7 @@ def text_of(error: BaseException) -> str:
 
 def user_frames(error: BaseException, rootdir: Path, style: Style = SHORT) -> Shown:
     """Return what a user needs to see of where ``error`` came from."""
-    frames = _frames(error.__traceback__)
+    frames = _frames(error.__traceback__, rootdir)
     lines = list(_lines(error, frames, rootdir, style))
     if not frames:
         return Shown(lines=tuple(lines))
@@ -69,7 +69,7 @@ def _lines(
     error: BaseException, frames: Sequence[tuple[FrameType, int]], rootdir: Path, style: Style
 ) -> Iterator[str]:
     if style.full or style.native:
-        yield from _as_python_does(error, every=style.full)
+        yield from _as_python_does(error, rootdir, every=style.full)
         if style.values:
             for frame, number in frames:
                 yield f"{_relative(frame.f_code.co_filename, rootdir)}:{number}"
@@ -111,41 +111,33 @@ def _values(frame: FrameType) -> Iterator[str]:
             yield f"    {name} = {short.repr(value)}"
 
 
-def _as_python_does(error: BaseException, *, every: bool) -> Iterator[str]:
+def _as_python_does(error: BaseException, rootdir: Path, *, every: bool) -> Iterator[str]:
     told = traceback.TracebackException.from_exception(error)
     if not every:
-        _prune(told)
+        _prune(told, rootdir)
     yield from "".join(told.format()).rstrip("\n").split("\n")
 
 
-def _prune(told: traceback.TracebackException) -> None:
+def _prune(told: traceback.TracebackException, rootdir: Path) -> None:
     """Take the frames of others out, also out of the exceptions that led to it."""
-    own = [frame for frame in told.stack if not _is_foreign(frame.filename)]
+    own = [frame for frame in told.stack if not is_library(frame.filename, rootdir)]
     told.stack = traceback.StackSummary.from_list(own)
     for before in (told.__cause__, told.__context__, *(getattr(told, "exceptions", None) or ())):
         if before is not None:
-            _prune(before)
+            _prune(before, rootdir)
 
 
-def _frames(trace: TracebackType | None) -> list[tuple[FrameType, int]]:
+def _frames(trace: TracebackType | None, rootdir: Path) -> list[tuple[FrameType, int]]:
     """Return the user's frames with their lines: those outside rpd, the standard library and installed packages.
 
     Where a job fails in an installed library, the user's line that called it is the place to show.
     """
     found = []
     while trace is not None:
-        if not _is_foreign(trace.tb_frame.f_code.co_filename):
+        if not is_library(trace.tb_frame.f_code.co_filename, rootdir):
             found.append((trace.tb_frame, trace.tb_lineno))
         trace = trace.tb_next
     return found
-
-
-def _is_foreign(name: str) -> bool:
-    return (
-        name.startswith((_OURS, "<frozen"))
-        or f"{os.sep}site-packages{os.sep}" in name
-        or f"{os.sep}lib{os.sep}python3" in name
-    )
 
 
 def _relative(name: str, rootdir: Path) -> str:

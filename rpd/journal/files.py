@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
@@ -16,6 +17,9 @@ from rpd.journal import journal
 from rpd.values.node import Node
 
 LONGEST_NAME = 100
+LATEST = "latest"
+"""The pointer to the newest run, in the folder of runs."""
+_RUN_ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{6}")
 _UNSAFE = re.compile(r"[^A-Za-z0-9._=,+-]+")
 _FAITHFUL = re.compile(r"(?:\w+/)*\w+\.py::\w+(?:\[[\w.=,+-]*[\w=,+]\])?", re.ASCII)
 _CAPITALISED = re.compile("true|false|none")
@@ -77,8 +81,26 @@ class RunFiles:
                 continue
             except OSError as error:
                 raise UsageError(f"cannot make the run folder {folder}: {error.strerror}") from error
-            return cls(folder, run_id)
+            files = cls(folder, run_id)
+            files._point_latest()
+            return files
         raise UsageError(f"cannot make a run folder of its own in {runs_path}")
+
+    def _point_latest(self) -> None:
+        """Let ``latest`` beside the run folder lead to it: a link, or where there are none, a file with its name.
+
+        Of runs that begin at the same time, one is the latest. Something else of that name stays as it is; where the
+        pointer cannot be made, there is none.
+        """
+        pointer = self.folder.parent / LATEST
+        made = pointer.with_name(f".{LATEST}.{secrets.token_hex(4)}")
+        try:
+            if not os.path.lexists(pointer) or _is_pointer(pointer):
+                _make_pointer(made, self.run_id)
+                made.replace(pointer)
+        except OSError:
+            with contextlib.suppress(OSError):
+                made.unlink()
 
     def node(self, node: Node) -> NodeFiles:
         """Make and return the folder of one node."""
@@ -114,6 +136,20 @@ class RunFiles:
     def forget_keys(self) -> None:
         """Remove the SSH key once no pod accepts it any more."""
         shutil.rmtree(self.keys, ignore_errors=True)
+
+
+def _make_pointer(path: Path, run_id: str) -> None:
+    try:
+        path.symlink_to(run_id, target_is_directory=True)
+    except (OSError, NotImplementedError):
+        path.write_text(f"{run_id}\n", encoding="utf-8")
+
+
+def _is_pointer(path: Path) -> bool:
+    """Whether ``path`` is a pointer that rpd made, and not something of the user's own. Raises OSError."""
+    if path.is_symlink():
+        return _RUN_ID.fullmatch(str(path.readlink())) is not None
+    return path.is_file() and _RUN_ID.fullmatch(path.read_text(errors="replace").strip()) is not None
 
 
 @dataclass(frozen=True, slots=True)

@@ -396,6 +396,7 @@ class Lease:
             with self.cut_by_stop(remote):
                 self.facts = remote.probe()
             self._check_gpus(pod)
+            self._check_tools()
             self._compare_gpu(pod)
         except BaseException:
             remote.close()
@@ -522,6 +523,12 @@ class Lease:
         if paid and seen and not is_same_gpu(paid, seen):
             self.other_gpu = f"nvidia-smi on pod {pod.id} reports {seen!r}, but {paid!r} is paid for"
             self._record("other_gpu", pod_name=self.name, pod_id=pod.id, paid=paid, reported=seen)
+
+    def _check_tools(self) -> None:
+        missing = self.facts.get("missing")
+        if missing:
+            why = f"the image {self.request.image} has no {missing}, which rpd needs on a pod: install it in the image"
+            raise self._images.note(self.request, UnusableImage(why))
 
     def _pause(self, seconds: float) -> None:
         if self._stop.wait(seconds):

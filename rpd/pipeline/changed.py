@@ -13,6 +13,7 @@ from rpd.errors import UsageError
 from rpd.hooks import hookimpl
 from rpd.project.fingerprint import fingerprint, sent_parts
 from rpd.project.ignore import Kind, content_digest, staged_files, tree_digest
+from rpd.project.own import OwnOutput
 from rpd.project.source import lock_file_sha256
 from rpd.record import history
 from rpd.values.node import Node
@@ -29,9 +30,14 @@ class Changed:
     """
 
     def __init__(
-        self, config: Config, variables: Mapping[str, Any], explain: Callable[[str], object] | None
+        self,
+        config: Config,
+        variables: Mapping[str, Any],
+        explain: Callable[[str], object] | None,
+        own: OwnOutput,
     ) -> None:
         self._config = config
+        self._own = own
         self._variables = variables
         self._explain = explain
         self._digests: dict[tuple[str, tuple[str, ...]], str] = {}
@@ -89,10 +95,10 @@ class Changed:
             self._digests[key] = self._computed(self._config.rootdir / path, exclude)
         return self._digests[key]
 
-    @staticmethod
-    def _computed(path: Path, exclude: tuple[str, ...]) -> str:
+    def _computed(self, path: Path, exclude: tuple[str, ...]) -> str:
+        folder = Path(os.path.normpath(path))
         try:
-            files = staged_files(Path(os.path.normpath(path)), exclude)
+            files = staged_files(folder, (*exclude, *self._own.below(folder)))
             return tree_digest(
                 (file, content_digest(file.path) if file.kind is Kind.FILE else "") for file in files
             )

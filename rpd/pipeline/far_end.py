@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from rpd.errors import UsageError
 from rpd.execute import guard
 from rpd.hooks import PluginManager
 from rpd.pipeline.local_end import LocalEnd
+from rpd.values.node import Node
 from rpd.values.pod import Provider
 
 
@@ -28,11 +29,16 @@ class FarEnd:
         self._opened = ExitStack()
         self._local: LocalEnd | None = None
         self._word: Path | None = None
+        self._volumes: Mapping[str, str | None] = {}
         self._background: threading.Thread | None = None
         self._failure: BaseException | None = None
 
-    def prepare(self) -> None:
-        """Begin to start the emulator and to import the SDK, so that planning goes on meanwhile."""
+    def prepare(self, nodes: Iterable[Node] = ()) -> None:
+        """Begin to start the emulator and to import the SDK, so that planning goes on meanwhile.
+
+        An emulator gets the network volumes that the jobs of ``nodes`` name.
+        """
+        self._volumes = _volumes_of(nodes)
         if not self._config.dry_run or self._config.dry_run_live:
             self._background = threading.Thread(target=self._open_quietly, name="rpd-far-end", daemon=True)
             self._background.start()
@@ -65,7 +71,7 @@ class FarEnd:
         with self._lock:
             if self._provider is None:
                 if self._config.local:
-                    self._local = self._opened.enter_context(emulator(self._manager))
+                    self._local = self._opened.enter_context(emulator(self._manager, self._volumes))
                 self._provider = self._ask_plugins()
             return self._provider
 
@@ -107,9 +113,22 @@ class FarEnd:
         self._opened.close()
 
 
+def _volumes_of(nodes: Iterable[Node]) -> dict[str, str | None]:
+    """Return the network volumes that jobs name, each with a data centre where the job may run."""
+    jobs = {id(node.job): node.job for node in nodes}.values()
+    return {
+        job.storage.network_volume: next(iter(job.datacenters), None)
+        for job in jobs
+        if job.storage.network_volume is not None
+    }
+
+
 @contextmanager
-def emulator(manager: PluginManager) -> Iterator[LocalEnd]:
-    """Run an emulator that everything which speaks RunPod's API is pointed at meanwhile."""
+def emulator(manager: PluginManager, volumes: Mapping[str, str | None]) -> Iterator[LocalEnd]:
+    """Run an emulator that everything which speaks RunPod's API is pointed at meanwhile.
+
+    It has empty network volumes of the names in ``volumes``, each in its data centre if one is given.
+    """
     from rpd.emulator.launch import launch  # what talks HTTP is worth loading for --local only
 
     launched = launch()
@@ -117,6 +136,13 @@ def emulator(manager: PluginManager) -> Iterator[LocalEnd]:
         manager.hook.rpd_notice(text=notice)
     local = LocalEnd(base_url=launched.base_url, api_key=launched.api_key)
     try:
+        for name, datacenter in volumes.items():
+            with suppress(ValueError):  # a data centre without network volumes: renting a pod will tell
+                launched.make_volume(name, datacenter)
+                manager.hook.rpd_notice(
+                    text=f"network volume {name!r}: the emulator has an empty one, which goes when it ends; on RunPod "
+                    "you make it in the console first"
+                )
         with local.in_force():
             yield local
     finally:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from rpd.config import Config
 from rpd.errors import UsageError
+from rpd.journal.files import LATEST
 from rpd.pipeline.attach import is_driven
 from rpd.record import history, lookup
 from rpd.record.lookup import NodeEntry
@@ -117,7 +118,7 @@ def run_and_node(config: Config, args: Sequence[str]) -> tuple[RunInfo, NodeEntr
     if len(args) > 2:
         raise UsageError(f"expected a run and a node at most, got {len(args)} arguments")
     found = history.runs(config.runs_path)
-    if len(args) == 1 and not any(info.id.startswith(args[0]) for info in found):
+    if len(args) == 1 and args[0] != LATEST and not any(info.id.startswith(args[0]) for info in found):
         info, wanted = lookup.run_named(found), args[0]
     else:
         info, wanted = lookup.run_named(found, args[0] if args else ""), args[1] if len(args) > 1 else ""

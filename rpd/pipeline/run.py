@@ -37,10 +37,11 @@ from rpd.pipeline.reports import add_reports
 from rpd.pipeline.resume import Resumed
 from rpd.pipeline.secrets import read_secrets
 from rpd.pipeline.signals import handled
-from rpd.pipeline.staging import check_staging
+from rpd.pipeline.staging import check_staging, own_output
 from rpd.pipeline.stopping import Telling
 from rpd.pipeline.variables import check_variables, read_variables
 from rpd.plan import make_plan, uses_pod
+from rpd.project.own import OwnOutput
 from rpd.project.source import Sources
 from rpd.project.weight import Scales
 from rpd.record.plugin import ManifestPlugin
@@ -73,7 +74,8 @@ def run(config: Config, manager: PluginManager, redactor: Redactor, resumed: Res
     """
     _add_junit(config, manager, redactor)
     add_reports(config, manager, redactor)
-    changed = _add_changed(config, manager)
+    own = own_output(config)
+    changed = _add_changed(config, manager, own)
     gathered = gather(config, manager)
     if resumed is not None:
         for text in resumed.damage:
@@ -92,7 +94,7 @@ def run(config: Config, manager: PluginManager, redactor: Redactor, resumed: Res
     needs_pods = any(uses_pod(node) for node in gathered.nodes) or resumed is not None
     try:
         if needs_pods:
-            far_end.prepare()
+            far_end.prepare(gathered.nodes)
         foresight = Foresight(config, gathered.nodes)
         prices = Prices(far_end.provider, overrides, foresight)
         outlooks = _outlooks(far_end, manager, prices) if config.dry_run_live and needs_pods else None
@@ -105,7 +107,7 @@ def run(config: Config, manager: PluginManager, redactor: Redactor, resumed: Res
             check_balance(far_end.provider().account(), plan.worst_case_usd, partial(_notice, manager))
         if outlooks is not None:
             outlooks.look(plan.nodes, plan.worst_case_usd)
-        scales = Scales()
+        scales = Scales(own)
         check_staging(config, plan.nodes, foresight, scales, partial(_notice, manager))
         if not confirm(config, plan.worst_case_usd):
             return Ended(exit_code=ExitCode.INTERRUPTED, gathered=gathered)
@@ -125,20 +127,21 @@ def run(config: Config, manager: PluginManager, redactor: Redactor, resumed: Res
                 resumed=resumed,
                 done=done,
                 scales=scales,
+                own=own,
             )
         )
     finally:
         far_end.close()
 
 
-def _add_changed(config: Config, manager: PluginManager) -> Changed | None:
+def _add_changed(config: Config, manager: PluginManager, own: OwnOutput) -> Changed | None:
     """Register what passes over unchanged nodes, if that is wanted. Raises UsageError."""
     if config.explain and not config.changed:
         raise UsageError("--explain tells why --changed runs a node or not: give both")
     if not config.changed:
         return None
     explain = partial(_notice, manager) if config.explain else None
-    changed = Changed(config, read_variables(config), explain)
+    changed = Changed(config, read_variables(config), explain, own)
     manager.register(changed, "changed")
     return changed
 
@@ -218,6 +221,7 @@ class _Prepared:
     done: tuple[NodeReport, ...]
     """Reports of nodes that need not run: they are over in a resumed run, or cached."""
     scales: Scales
+    own: OwnOutput
 
 
 def _execute(prepared: _Prepared) -> Ended:
@@ -287,6 +291,8 @@ def _execute(prepared: _Prepared) -> Ended:
             exit_code = ExitCode.SOLD_OUT
         keeper.record_exit_code(exit_code)
         telling.settle()
+        for told in context.asides.told():
+            manager.hook.rpd_notice(text=told)
         manager.hook.rpd_run_finished(config=config, summary=summary)
     if exit_code is not ExitCode.POD_NOT_RELEASED:
         manager.raise_defect()
@@ -388,6 +394,7 @@ def _context(
         stock_seconds=config.wait_for_stock or 0.0,
         trace_style=_trace_style(config),
         scales=prepared.scales,
+        own=prepared.own,
         config=config,
         source=Sources(files.folder, mask_bytes).of if files else _no_source,
     )

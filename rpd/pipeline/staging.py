@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from rpd.config import Config
 from rpd.execute.foreseen import Unforeseen
 from rpd.execute.staging import PROJECT, check_weight, checked_project, has_own_project, stages_project
 from rpd.pipeline.foresight import Foresight
+from rpd.project.own import OwnOutput
 from rpd.project.weight import Scales
 from rpd.values.node import Node
 
 TOLD_BYTES = 50_000_000
 """A folder above this is told of without being asked."""
+
+
+def own_output(config: Config, environ: Mapping[str, str] = os.environ) -> OwnOutput:
+    """Return what this run writes: run folders, reports, and the files its output is redirected to."""
+    named = (config.html, config.junit_xml, environ.get("GITHUB_STEP_SUMMARY"))
+    reports = [config.invocation_dir / Path(path).expanduser() for path in named if path]
+    return OwnOutput.of_process([config.runs_path, *reports])
 
 
 def check_staging(

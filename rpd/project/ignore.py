@@ -61,6 +61,10 @@ class StagedFile:
         """Where it lies here."""
         return Path(self.place)
 
+    def is_now(self, status: os.stat_result) -> bool:
+        """Whether a file is still as it was listed, by what is known of it now."""
+        return (status.st_size, _stamp(status)) == (self.size, self.stamp)
+
 
 def staged_files(root: Path, exclude: Sequence[str] = ()) -> list[StagedFile]:
     """Return what is staged of ``root``, a folder or one file, sorted by name; folders before what is in them.
@@ -177,8 +181,12 @@ def _staged(name: str, place: str, status: os.stat_result) -> StagedFile:
         target=os.readlink(place) if is_link else "",  # noqa: PTH115
         mtime=int(status.st_mtime),
         # A folder's times change with ignored files in it; its names are listed anyway.
-        stamp=() if is_folder else (status.st_mtime_ns, status.st_ctime_ns, status.st_ino),
+        stamp=() if is_folder else _stamp(status),
     )
+
+
+def _stamp(status: os.stat_result) -> tuple[int, ...]:
+    return (status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
 
 
 def _own_rules(folder: Path, base: str, above: str = "") -> tuple[_Rules, ...]:

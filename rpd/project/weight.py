@@ -6,6 +6,7 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 
+from rpd.project.own import OwnOutput
 from rpd.values.size import format_size
 
 _LARGEST = 5
@@ -30,9 +31,10 @@ class Weight:
 
 
 class Scales:
-    """Weighs each folder once. Thread-safe."""
+    """Weighs each folder once, without what this process writes there. Thread-safe."""
 
-    def __init__(self) -> None:
+    def __init__(self, own: OwnOutput | None = None) -> None:
+        self._own = own or OwnOutput()
         self._lock = threading.Lock()
         self._known: dict[tuple[Path, tuple[str, ...]], Weight] = {}
 
@@ -41,7 +43,7 @@ class Scales:
         with self._lock:
             known = self._known.get((local, exclude))
             if known is None:
-                known = self._known[local, exclude] = _weigh(local, exclude)
+                known = self._known[local, exclude] = _weigh(local, (*exclude, *self._own.below(local)))
             return known
 
 

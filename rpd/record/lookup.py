@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rpd.errors import RpdError, UsageError
 from rpd.journal import journal
+from rpd.journal.files import LATEST
 from rpd.record import manifest
 from rpd.record.run import RunInfo
 from rpd.values.report import NodeReport
@@ -39,7 +40,7 @@ def run_named(found: Sequence[RunInfo], wanted: str = "") -> RunInfo:
     """
     if not found:
         raise UsageError("there are no runs here yet: rpd run makes one, in the folder --runs-dir names")
-    if not wanted:
+    if not wanted or wanted == LATEST:
         return found[0]
     chosen = choose([info.id for info in found], wanted, "run")
     return next(info for info in found if info.id == chosen)

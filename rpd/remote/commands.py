@@ -40,7 +40,8 @@ _KILL_SECONDS = 5.0
 _DRAIN_SECONDS = 10.0
 _LAST_LOOK_SECONDS = 2.0
 _SAME_DRIVER_SECONDS = 1
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+"""What an environment variable may be called."""
 
 _OOM_NOTE = "rpd: the kernel ended a process of this command: out of memory"
 _OUT_OF_MEMORY = re.compile(
@@ -236,6 +237,16 @@ if [ -n "$_rpd_gpus" ]; then
   echo "driver=${_rpd_first##*, }"
   echo "cuda=$(_rpd_limited nvidia-smi 2>/dev/null | sed -n 's/.*CUDA Version: *\([0-9.]*\).*/\1/p' | head -n 1)"
 fi
+_rpd_missing=
+for _rpd_tool in tar find xargs mktemp mkfifo head tail wc; do
+  command -v "$_rpd_tool" >/dev/null 2>&1 || _rpd_missing="$_rpd_missing, $_rpd_tool"
+done
+_rpd_sums=
+for _rpd_tool in sha256sum shasum openssl python3; do
+  ! command -v "$_rpd_tool" >/dev/null 2>&1 || _rpd_sums=$_rpd_tool
+done
+[ -n "$_rpd_sums" ] || _rpd_missing="$_rpd_missing, sha256sum"
+echo "missing=${_rpd_missing#, }"
 _rpd_python=$(python3 --version 2>&1) || _rpd_python=$(python --version 2>&1) || _rpd_python=
 echo "python=${_rpd_python#Python }"
 echo "uname=$(uname -srm)"
@@ -351,6 +362,7 @@ class _Following:
                 command=self._command.text,
                 exit_code=_KILLED if report.code is None else report.code,
                 tail=self._tail.lines(),
+                stdout=self._tail.text(),
                 # Who came late does not know when it ended; the pod does.
                 seconds=float(report.seconds) if self._came_late else time.monotonic() - self._began,
             )
@@ -497,7 +509,7 @@ def folder_name(key: str) -> str:
 def exports(variables: Mapping[str, str]) -> str:
     """Return sh lines that export ``variables``. Raises RemoteError for a name or value no process can have."""
     for name, value in variables.items():
-        if not _NAME.fullmatch(name):
+        if not VARIABLE_NAME.fullmatch(name):
             raise RemoteError(f"{name!r} is not a name of an environment variable: use letters, digits and _")
         if "\0" in value:
             raise RemoteError(
@@ -507,7 +519,7 @@ def exports(variables: Mapping[str, str]) -> str:
 
 
 class Tail:
-    """The last lines of a log, from its last 64 KB."""
+    """The last 64 KB of a log, and the last lines of it."""
 
     def __init__(self) -> None:
         self._bytes = bytearray()
@@ -518,12 +530,16 @@ class Tail:
         if len(self._bytes) > 2 * _TAIL_BYTES:
             del self._bytes[:-_TAIL_BYTES]
 
+    def text(self) -> str:
+        """Return all that is kept; what is no UTF-8 in it is replaced."""
+        return self._bytes[-_TAIL_BYTES:].decode(errors="replace")
+
     def lines(self) -> tuple[str, ...]:
         """Return the last lines, each as a terminal would show it (a carriage return begins it anew).
 
         A line before them that tells that memory ran out comes first: launchers print much after it.
         """
-        text = self._bytes[-_TAIL_BYTES:].decode(errors="replace").rstrip()
+        text = self.text().rstrip()
         every = [line.rstrip("\r").rpartition("\r")[2] for line in text.split("\n")] if text else []
         last = every[-TAIL_LINES:]
         if not any(map(_OUT_OF_MEMORY.search, last)):

@@ -37,6 +37,24 @@ class Command:
     grace: float = 10.0
 
 
+def _free(place: Path, remote: str) -> None:
+    """Have nothing against it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intake:
+    """What a pull has to heed besides its path.
+
+    ``as_file``: a single file becomes ``local`` itself, as with cp, unless that is a folder already. ``take`` is told
+    each local place with the path on the pod that is to come there, before anything is fetched, and raises to refuse
+    it. ``since`` is the name of a mark (``Remote.mark``): files that are older are named in ``Pulled.older``.
+    """
+
+    as_file: bool = False
+    take: Callable[[Path, str], None] = _free
+    since: str = ""
+
+
 class Feed(Protocol):
     """Both ends of a script that runs beside everything else. A broken connection is its end."""
 
@@ -60,7 +78,10 @@ class Remote(Protocol):
     """
 
     def probe(self) -> Mapping[str, str]:
-        """Return facts about the machine: ``gpu_name``, ``gpu_count``, ``driver``, ``cuda``, ``python``, ``uname``."""
+        """Return facts about the machine: ``gpu_name``, ``gpu_count``, ``driver``, ``cuda``, ``python``, ``uname``.
+
+        ``missing`` names the tools that transfers and commands need and the image does not have.
+        """
         ...
 
     def run(self, command: Command, output: Output) -> Completed:
@@ -94,6 +115,7 @@ class Remote(Protocol):
         required: bool = True,
         exclude: Sequence[str] = (),
         seen: object = None,
+        intake: Intake = Intake(),
     ) -> Pulled | None:
         """Fetch a file, folder or glob into the folder ``local`` and check it against sha256 sums made on the pod.
 
@@ -101,6 +123,17 @@ class Remote(Protocol):
         brought, so that the next one fetches only what changed. Returns None if it does not exist and is not required.
         Raises MissingArtifact, TransferError.
         """
+        ...
+
+    def mark(self, name: str) -> None:
+        """Have a mark of that name made on the pod, now by its clock, with the next program that is run there.
+
+        A mark that is there already stays as it is.
+        """
+        ...
+
+    def read(self, remote: str, *, most: int) -> bytes:
+        """Return a file's bytes. Raises MissingArtifact, TransferError, UsageError for more than ``most`` bytes."""
         ...
 
     def new_seen(self) -> object:

@@ -7,7 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from rpd.errors import ConnectionLost, UsageError
-from rpd.remote.protocol import Command, Feed, Output, Progress, Remote
+from rpd.remote.protocol import Command, Feed, Intake, Output, Progress, Remote
 from rpd.remote.shell import Interrupt
 from rpd.values.pod import SshEndpoint
 from rpd.values.step import Completed, Pulled, Staged
@@ -45,11 +45,19 @@ class RecorderRemote:
         required: bool = True,
         exclude: Sequence[str] = (),  # noqa: ARG002
         seen: object = None,  # noqa: ARG002
+        intake: Intake = Intake(),  # noqa: B008
     ) -> Pulled | None:
         """Say where the files would come to lie; they do not exist."""
         name = remote.rstrip("/").rpartition("/")[2]
-        where = local if any(c in name for c in "*?[") else local / name
+        where = local if intake.as_file or any(c in name for c in "*?[") else local / name
         return Pulled(remote=remote, local=where, files=0, bytes=0, required=required)
+
+    def mark(self, name: str) -> None:
+        """Mark nothing."""
+
+    def read(self, remote: str, *, most: int) -> bytes:  # noqa: ARG002
+        """Find it empty."""
+        return b""
 
     def new_seen(self) -> object:
         """Remember nothing."""

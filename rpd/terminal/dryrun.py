@@ -100,4 +100,10 @@ def _step(number: int, step: Step) -> str:
     return f"{number}. {_VERBS[step.kind]:<5} {step.command}{named}"
 
 
-_VERBS = {StepKind.RUN: "run", StepKind.PUT: "put", StepKind.PULL: "pull", StepKind.WRITE: "write"}
+_VERBS = {
+    StepKind.RUN: "run",
+    StepKind.PUT: "put",
+    StepKind.PULL: "pull",
+    StepKind.WRITE: "write",
+    StepKind.READ: "read",
+}

@@ -72,6 +72,7 @@ _STEP_STATES = {
     StepKind.PUT: "sending",
     StepKind.PULL: "pulling",
     StepKind.WRITE: "sending",
+    StepKind.READ: "reading",
 }
 
 

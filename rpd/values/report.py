@@ -144,7 +144,10 @@ class EnvironmentRecord:
 
 @frozen
 class ArtifactRecord:
-    """One pull: paths (local relative to the node's folder), size, the file with the sha256 list, and its check."""
+    """One pull: paths (local relative to the node's folder), size, the file with the sha256 list, and its check.
+
+    ``older`` counts the files that were on the pod before the node began.
+    """
 
     remote: str
     local: str
@@ -153,6 +156,7 @@ class ArtifactRecord:
     sha256_file: str = ""
     verified: bool = False
     required: bool = True
+    older: int = 0
 
 
 @frozen

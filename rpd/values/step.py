@@ -9,22 +9,28 @@ from rpd.values.frozen import frozen
 
 
 class StepKind(StrEnum):
-    """The verbs of a pod handle that change something."""
+    """The verbs of a pod handle that are steps of a node."""
 
     RUN = "run"
     PUT = "put"
     PULL = "pull"
     WRITE = "write"
+    READ = "read"
 
 
 @frozen
 class Completed:
-    """A command that ended on the pod: its exit code, its last lines, how long it ran in seconds."""
+    """A command that ended on the pod: its exit code, what it printed, how long it ran in seconds.
+
+    ``stdout`` is the text it printed, as it stands in the log: standard error is in it too, unless the command sends
+    that elsewhere (``2>/dev/null``). Of more than 65,536 bytes it has the last. ``tail`` is the last 20 lines.
+    """
 
     command: str
     exit_code: int
     tail: tuple[str, ...] = ()
     seconds: float = 0.0
+    stdout: str = ""
 
     @property
     def ok(self) -> bool:
@@ -34,17 +40,24 @@ class Completed:
 
 @frozen
 class Staged:
-    """A folder or file that was sent: where it is on the pod, what it holds (sha256 of the tree, files, bytes)."""
+    """A folder or file that was sent: where it is on the pod, what it holds (sha256 of the tree, files, bytes).
+
+    ``changed`` names the files that changed while they were sent; they arrived as long as they were when it began.
+    """
 
     remote: str
     tree_sha256: str
     files: int
     bytes: int
+    changed: tuple[str, ...] = ()
 
 
 @frozen
 class Pulled:
-    """Files that were fetched: ``files`` relative to ``local``, checked against ``sha256_file`` if ``verified``."""
+    """Files that were fetched: ``files`` relative to ``local``, checked against ``sha256_file`` if ``verified``.
+
+    ``older`` has the local paths of those that were there before the node began: they are no results of it.
+    """
 
     remote: str
     local: Path
@@ -53,6 +66,7 @@ class Pulled:
     sha256_file: str = ""
     verified: bool = False
     required: bool = True
+    older: tuple[str, ...] = ()
 
 
 @frozen

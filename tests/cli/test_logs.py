@@ -30,7 +30,7 @@ def started(project: Project, secrets: str = "") -> Running:
 
 
 def log_text(project: Project) -> str:
-    logs: list[Path] = list(project.folder.glob("rpd-runs/*/*/output.log"))
+    logs: list[Path] = list(project.folder.glob("rpd-runs/2*/*/output.log"))
     return logs[0].read_text(encoding="utf-8") if logs else ""
 
 

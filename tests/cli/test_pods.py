@@ -43,7 +43,7 @@ def jobs(project: Project, emulator: Launched) -> Project:
 def kill_a_run(project: Project) -> str:
     """Kill the driver of ``hang`` while its command runs, and return the id of its pod."""
     running = project.rpd.start(project.folder, "-k", "hang", "--yes")
-    wait_until(lambda: any(project.folder.glob("rpd-runs/*/*hang*/output.log")), "the command")
+    wait_until(lambda: any(project.folder.glob("rpd-runs/2*/*hang*/output.log")), "the command")
     listed = json.loads(project.command("ps", "--json").out)
     assert [pod["state"] for pod in listed if pod["node"] == "deploy_a.py::hang"] == ["in use"]
     assert "still goes on" in project.command("gc", "--yes").out

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import linecache
+import os
+import subprocess
+import sys
 import textwrap
 from pathlib import Path
 from typing import Any
 
+import pluggy
 import pytest
 
 from rpd.execute.traces import LONGEST_VALUE, MOST_FRAMES, Style, text_of, user_frames
+from rpd.project.libraries import is_library
 
 DEPLOY = """
 import json
@@ -152,3 +158,32 @@ def test_the_text_of_an_exception_that_has_none(raised: Any) -> None:
     """Where ``str`` raises, that is told instead."""
     assert text_of(ValueError("x")) == "x"
     assert text_of(raised("odd")) == "(its text cannot be made: ValueError)"
+
+
+def test_packages_that_lie_elsewhere_are_no_users_code(tmp_path: Path) -> None:
+    """Packages installed into a folder of any name (``pip install --target``) are not shown, pluggy least of all."""
+    packages = Path(str(pluggy.__file__)).parents[1]
+    (tmp_path / "layer").symlink_to(packages)
+    (tmp_path / "project").mkdir()
+    (tmp_path / "project/deploy_x.py").write_text(
+        "import rpd\n\n@rpd.job\ndef fit():\n    raise ValueError('mine')\n"
+    )
+    root = Path(__file__).resolve().parents[2]
+    done = subprocess.run(
+        [sys.executable, "-S", "-m", "rpd", "--dry-run"],
+        cwd=tmp_path / "project",
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": f"{tmp_path / 'layer'}{os.pathsep}{root}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "deploy_x.py:5" in done.stdout, done.stdout + done.stderr
+    assert "pluggy" not in done.stdout
+
+
+def test_a_users_folder_may_be_called_as_that_of_a_library(tmp_path: Path) -> None:
+    """Only installed packages are left out, not whatever lies below ``lib/python3...``."""
+    root = tmp_path / "lib" / "python3-experiments"
+    assert not is_library(str(root / "deploy_x.py"), root)
+    assert is_library(str(root / ".venv/lib/python3.12/site-packages/torch/__init__.py"), root)
+    assert is_library(json.__file__, root)

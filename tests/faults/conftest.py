@@ -168,7 +168,7 @@ class Ending:
 
     @property
     def run_dirs(self) -> list[Path]:
-        return sorted((self.project / "rpd-runs").glob("*/"))
+        return sorted((self.project / "rpd-runs").glob("2*/"))
 
     @property
     def run_dir(self) -> Path:
@@ -428,7 +428,7 @@ class Stage:
 
     def has_begun(self, folder: Path, nodes: int = 1) -> bool:
         """Whether so many nodes work on their pods."""
-        logs = folder.glob("rpd-runs/*/*/output.log")
+        logs = folder.glob("rpd-runs/2*/*/output.log")
         return sum("begun" in path.read_text(encoding="utf-8") for path in logs) >= nodes
 
     def sweep(self) -> None:
@@ -460,7 +460,7 @@ class Stage:
 
 
 def _intents(folder: Path) -> list[dict[str, Any]]:
-    paths = folder.glob(f"rpd-runs/*/{journal.FILE_NAME}")
+    paths = folder.glob(f"rpd-runs/2*/{journal.FILE_NAME}")
     return [event for path in paths for event in journal.read(path) if event["event"] == "intent"]
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import shutil
 import string
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rpd.errors import UsageError
-from rpd.journal.files import LONGEST_NAME, RunFiles, folder_name
+from rpd.journal.files import LATEST, LONGEST_NAME, RunFiles, folder_name, journal_paths
 
 WORD = st.text(string.ascii_lowercase + "_-.", min_size=1, max_size=3)
 NODE_IDS = st.builds(
@@ -74,6 +76,51 @@ def test_run_folders_are_never_shared(tmp_path: Path) -> None:
     for files in made:
         assert files.folder.is_dir()
         assert re.fullmatch(r"\d{8}T\d{6}Z-[0-9a-f]{6}", files.run_id)
+
+
+def test_latest_leads_to_the_newest_run_and_is_none_itself(tmp_path: Path) -> None:
+    """Whoever begins last is the latest; readers of all runs find each run once."""
+    made = [RunFiles.create(tmp_path) for _ in range(3)]
+    assert (tmp_path / LATEST).resolve() == made[-1].folder.resolve()
+    assert [path.parent for path in journal_paths(tmp_path)] == sorted(files.folder for files in made)
+    shutil.rmtree(made[-1].folder)  # a pointer that leads nowhere is replaced as well
+    newest = RunFiles.create(tmp_path)
+    assert (tmp_path / LATEST).resolve() == newest.folder.resolve()
+
+
+def test_runs_that_begin_together_leave_one_pointer(tmp_path: Path) -> None:
+    """The pointer is always whole, and leads to one of them."""
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(lambda _: RunFiles.create(tmp_path), range(40)))
+    assert (tmp_path / LATEST).resolve() in {files.folder.resolve() for files in made}
+    assert len(list(tmp_path.iterdir())) == 41
+
+
+def test_latest_without_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the system makes no links, a file names the run, and the next run replaces it."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(1314, "a required privilege is not held")
+
+    monkeypatch.setattr(Path, "symlink_to", refuse)
+    for _ in range(2):
+        newest = RunFiles.create(tmp_path)
+        assert (tmp_path / LATEST).read_text().strip() == newest.run_id
+
+
+@pytest.mark.parametrize("kind", ["folder", "file", "link"])
+def test_a_users_own_latest_stays(tmp_path: Path, kind: str) -> None:
+    """Only a pointer that rpd made is replaced."""
+    mine = tmp_path / LATEST
+    if kind == "folder":
+        mine.mkdir()
+    elif kind == "file":
+        mine.write_text("my notes")
+    else:
+        mine.symlink_to(tmp_path)
+    before = mine.lstat()
+    RunFiles.create(tmp_path)
+    assert mine.lstat() == before
 
 
 def test_a_folder_that_cannot_be_made_is_a_usage_error(tmp_path: Path) -> None:

@@ -28,8 +28,10 @@ from rpd.errors import (
     RequestRejected,
     RpdError,
     TransientError,
+    UnusableImage,
 )
 from rpd.lease import giveback
+from rpd.lease.boot import Images
 from rpd.lease.giveback import HOPELESS_TRIES
 from rpd.lease.giveback import TRIES as RELEASE_TRIES
 from rpd.lease.lease import Lease, is_same_gpu
@@ -364,6 +366,25 @@ def test_too_few_gpus_are_noticed() -> None:
     with pytest.raises(PodNotReady, match="0 GPUs instead of 1"):
         lease.acquire()
     assert provider.left == []
+
+
+def test_an_image_without_a_needed_tool_is_rented_once() -> None:
+    """The image and the tool are named, the pod is deleted, and no other pod of that image is asked for."""
+
+    class Bare(RecorderRemote):
+        def probe(self) -> Mapping[str, str]:
+            return {"missing": "tar, xargs"}
+
+    provider, images = Failing(), Images()
+    for _ in range(2):
+        lease, _ = make_lease(provider, connect=lambda *_, **__: Bare(), images=images)
+        with pytest.raises(UnusableImage, match="image i has no tar, xargs"):
+            lease.acquire()
+    assert len(provider.specs) == 1
+    assert provider.left == []
+    other = PodRequest(image="other", gpu=Gpu(A4000))
+    lease, _ = make_lease(provider, images=images, request=other)
+    lease.acquire()
 
 
 def test_nothing_is_created_once_the_run_ends() -> None:

@@ -488,3 +488,16 @@ def _lives(pid: str) -> bool:
     except FileNotFoundError:
         return False
     return state != "Z"
+
+
+def test_a_probe_names_the_tools_that_are_missing(
+    remote: SshRemote, machine: Machine, tmp_path: Path
+) -> None:
+    """Tools that transfers need and the image lacks are told before anybody needs them."""
+    assert "missing" not in remote.probe()
+    programs = tmp_path / "few"
+    programs.mkdir()
+    for name in ("sh", "cat", "uname", "find", "mktemp", "mkfifo", "head", "tail", "wc", "python3"):
+        (programs / name).symlink_to(str(shutil.which(name)))
+    machine.path = str(programs)
+    assert remote.probe()["missing"] == "tar, xargs"

@@ -31,7 +31,7 @@ def events(run_dir: Path, *names: str) -> list[dict[str, Any]]:
 
 def run_dir_of(project: Path) -> Path | None:
     """Return the only run folder of a project, None if there is none yet."""
-    folders = list((project / "rpd-runs").glob("*/"))
+    folders = list((project / "rpd-runs").glob("2*/"))
     assert len(folders) <= 1
     return folders[0] if folders else None
 

@@ -137,7 +137,7 @@ def salvaged_after_a_command(pod):
     pod.run("echo this line never ran; touch late/never")
     pod.pull("late/")
     pod.pull("missing/")
-    pod.pull("late/b", "copy")
+    pod.pull("late/b", "copy/")
     socket.create_connection(("127.0.0.1", int(os.environ["TRAP_PORT"])))
 
 @job

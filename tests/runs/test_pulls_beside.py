@@ -109,7 +109,7 @@ def test_it_goes_on_in_a_resumed_run(rpd: RpdRun, project: Project, emulator: La
     folder = project({"deploy_x.py": KILLED})
 
     def has(name: str) -> bool:
-        return bool(list((folder / "rpd-runs").glob(f"*/*/artifacts/ckpt/{name}")))
+        return bool(list((folder / "rpd-runs").glob(f"2*/*/artifacts/ckpt/{name}")))
 
     process = rpd.start(folder)
     try:

@@ -25,13 +25,17 @@ import rpd
 @rpd.job(gpu=rpd.Gpu("NVIDIA RTX A4000"), budget=rpd.Budget(cost_cap_usd=1))
 @rpd.mark.parametrize("n", [1, 2])
 def fit(pod, staged_dir, n, record_metric):
-    pod.run(f"echo first {n} >> log.txt", cwd=staged_dir)
+    said = pod.run(f"echo first {n} | tee -a log.txt", cwd=staged_dir).stdout
+    read = pod.read("log.txt", cwd=staged_dir)
+    pod.pull("log.txt", "early.txt", cwd=staged_dir)
     pod.run("echo begun; while [ ! -e go ]; do sleep 0.1; done; echo ended; wc -l < log.txt > lines", cwd=staged_dir)
     pod.write(f"{staged_dir}/late", "written once")
     pod.run("echo '{\\"accuracy\\": 0.5}' > metrics.json", cwd=staged_dir)
     pod.pull("*.json", cwd=staged_dir)
     pod.pull("lines", cwd=staged_dir)
+    pod.pull("log.txt", "early.txt", cwd=staged_dir)
     record_metric("n", n)
+    record_metric("said", f"{said.strip()}, {read.strip()}")
 """
 AWAITED = "begun"
 
@@ -118,11 +122,14 @@ def test_a_killed_run_is_carried_on_to_the_manifest_an_undisturbed_one_writes(
     assert emulator.pods() == []
     for report in reports:
         assert report.result.outcome is Outcome.PASSED
-        assert report.metrics == {"accuracy": 0.5, "n": report.node.parameters["n"]}
+        n = report.node.parameters["n"]
+        assert report.metrics == {"accuracy": 0.5, "n": n, "said": f"first {n}, first {n}"}
         # The first command appended once: it was not run a second time.
         assert (Path(report.folder) / "artifacts" / "lines").read_text(encoding="utf-8").strip() == "1"
-        assert (Path(report.folder) / "output.log").read_text(encoding="utf-8") == "begun\nended\n"
-        assert len(report.steps) == 7
+        assert (Path(report.folder) / "output.log").read_text(
+            encoding="utf-8"
+        ) == f"first {n}\nbegun\nended\n"
+        assert len(report.steps) == 10
 
 
 def test_steps_of_an_undisturbed_run_are_the_same(rpd: RpdRun, project: Project, emulator: Launched) -> None:

@@ -76,7 +76,7 @@ def test_a_jobs_own_code_is_ended_when_the_run_is_interrupted(
     """One Ctrl-C is enough for a job that is not on its pod."""
     folder = project({"deploy_a.py": JOBS})
     process = rpd.start(folder, "-k", "thinking")
-    wait_until(lambda: any(folder.glob("rpd-runs/*/*/begun")), what="the job")
+    wait_until(lambda: any(folder.glob("rpd-runs/2*/*/begun")), what="the job")
     process.send_signal(signal.SIGINT)
     result = process.finish(timeout=DEADLINE)
     assert result.exit_code == 2, result.out + result.err

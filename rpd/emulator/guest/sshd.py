@@ -137,6 +137,7 @@ class _Sessions:
 
     async def handle(self, process: asyncssh.SSHServerProcess[bytes]) -> None:
         """Run one command or shell of a client until it ended and all its output is sent."""
+        _resume_between_writes(process)
         with contextlib.suppress(OSError, asyncssh.Error):
             if process.term_type is None:
                 await self._run(process)
@@ -208,6 +209,20 @@ class _Sessions:
         with contextlib.suppress(BrokenPipeError):
             await process.stdout.drain()
         _finish(process, code)
+
+
+def _resume_between_writes(process: asyncssh.SSHServerProcess[bytes]) -> None:
+    """Ask the client for more input only when asyncio has finished the write that made room for it.
+
+    asyncio asks from within that write. What asyncssh holds back then arrives at once, the end of the input with it,
+    and asyncio closes the pipe although the last bytes still wait to be written.
+    """
+    resume, loop = process.resume_feeding, asyncio.get_running_loop()
+
+    def resume_later(datatype: int | None) -> None:
+        loop.call_soon(resume, datatype)
+
+    process.resume_feeding = resume_later  # type: ignore[method-assign]
 
 
 def _pipe() -> tuple[int, int]:

@@ -9,13 +9,15 @@ from pathlib import Path
 from rpd.errors import ConnectionLost
 from rpd.remote import commands, session
 from rpd.remote.console import Console
-from rpd.remote.protocol import Command, Feed, Output, Progress, Remote
+from rpd.remote.protocol import Command, Feed, Intake, Output, Progress, Remote
 from rpd.remote.shell import Interrupt, Program, mended
 from rpd.remote.ssh.failures import FAILURES, close_quietly, reason
 from rpd.remote.ssh.lending import lend
 from rpd.remote.ssh.shell import GIVE_UP_SECONDS, SshShell
+from rpd.remote.transfer.marks import make_mark
 from rpd.remote.transfer.pull import pull
 from rpd.remote.transfer.put import put
+from rpd.remote.transfer.read import read
 from rpd.remote.transfer.seen import Seen
 from rpd.remote.transfer.write import write
 from rpd.values.pod import SshEndpoint
@@ -93,9 +95,16 @@ class SshRemote:
         required: bool = True,
         exclude: Sequence[str] = (),
         seen: object = None,
+        intake: Intake = Intake(),  # noqa: B008
     ) -> Pulled | None:
         known = seen if isinstance(seen, Seen) else None
-        return pull(self._shell, remote, local, required=required, exclude=exclude, seen=known)
+        return pull(self._shell, remote, local, required=required, exclude=exclude, seen=known, intake=intake)
+
+    def mark(self, name: str) -> None:
+        self._shell.preamble = make_mark(name)
+
+    def read(self, remote: str, *, most: int) -> bytes:
+        return read(self._shell, remote, most=most)
 
     def new_seen(self) -> object:
         return Seen()

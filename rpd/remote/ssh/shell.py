@@ -7,6 +7,7 @@ import shlex
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -64,8 +65,11 @@ class SshShell:
         """Whether the last try to connect met an sshd that does not accept the key."""
         self._mending = threading.Lock()
         self._forwards: list[Forward] = []
+        self.preamble = ""
+        """Lines of sh that are run before each program; they say nothing and cannot fail it."""
 
     def open(self, program: Program) -> Stream:
+        program = replace(program, script=self.preamble + program.script)
         channel = self.new_channel("session")
         mark = f"rpd-{secrets.token_hex(8)}\n"
         stdin = program.stdin

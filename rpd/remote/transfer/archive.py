@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import tarfile
 from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
@@ -42,6 +43,10 @@ class Archive:
         self._contents: list[tuple[StagedFile, str]] = []
         self._done = 0
         self._total = sum(file.size for file in files if file.name not in change.kept)
+        self.changed: list[str] = []
+        """Files that were others after they were read than when they were listed."""
+        self.incomplete: list[str] = []
+        """Those of them that ended before the listed size, or were gone: zeros were sent for what is missing."""
 
     def about(self) -> dict[str, Any]:
         """Return digest, number of files and bytes of the tree, once all its blocks were taken."""
@@ -101,23 +106,31 @@ class Archive:
         self._contents.append((file, content))
 
     def _content_blocks(self, file: StagedFile) -> Generator[bytes, None, str]:
+        """Yield as many bytes as were listed, whatever the file has become meanwhile; return their sha256."""
         digest = hashlib.sha256()
         left = file.size
         try:
             with open(file.place, "rb", buffering=0) as source:  # noqa: PTH123 - thousands of files: pathlib is slow
-                while block := source.read(min(_CHUNK, left + 1)):
+                while left and (block := source.read(min(_CHUNK, left))):
                     left -= len(block)
-                    if left < 0:
-                        break
                     digest.update(block)
                     self._passed(block)
                     yield block
+                if left or not file.is_now(os.fstat(source.fileno())):
+                    self.changed.append(file.name)
+        except FileNotFoundError:
+            self.changed.append(file.name)
+            self.incomplete.append(file.name)
         except OSError as error:
             raise TransferError(f"{file.place} cannot be read: {error.strerror}") from error
-        if left:
-            raise TransferError(
-                f"{file.place} changed while it was being sent; send it again when it is at rest"
-            )
+        else:
+            if left:
+                self.incomplete.append(file.name)
+        while left:
+            zeros = bytes(min(_CHUNK, left))
+            left -= len(zeros)
+            digest.update(zeros)
+            yield zeros
         yield bytes(-file.size % tarfile.BLOCKSIZE)
         return digest.hexdigest()
 

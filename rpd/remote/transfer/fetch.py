@@ -110,6 +110,8 @@ class Fetching:
         self.kept_links: dict[str, str] = {}
         self.sums: dict[str, str] = {}
         self.bytes = 0
+        self.new_name: str | None = None
+        """What the only file of the listing is called here, if it is to have another name."""
         self.sums_path = self._landing.sums_path
 
     def fetch_all(self) -> None:
@@ -261,8 +263,14 @@ class Fetching:
 
     def keep(self) -> None:
         """Move what is verified into ``local``, and note its sums."""
+        listing, sums = self._listing, self.sums
         try:
-            self._landing.keep(self._listing, sums=self.sums, links=self.kept_links, left_out=self._left_out)
+            if self.new_name is not None:
+                (name,) = listing.roots
+                self._landing.rename(name, self.new_name)
+                listing = Listing(base=listing.base, roots=[self.new_name], files=[self.new_name])
+                sums = {self.new_name: sums[name]} if name in sums else {}
+            self._landing.keep(listing, sums=sums, links=self.kept_links, left_out=self._left_out)
         except OSError as error:
             at = error.filename2 or error.filename
             raise TransferError(

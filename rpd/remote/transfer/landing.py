@@ -25,6 +25,11 @@ class Landing:
         self.folder = Path(tempfile.mkdtemp(prefix=f".{local.name}.rpd-", dir=local.parent))
         self.sums_path = local.parent / f"{local.name}.sha256"
 
+    def rename(self, name: str, new: str) -> None:
+        """Give a file that arrived, if it did, another name. Raises OSError."""
+        if os.path.lexists(self.folder / name):
+            (self.folder / name).rename(self.folder / new)
+
     def keep(
         self,
         listing: Listing,

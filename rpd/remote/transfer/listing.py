@@ -12,10 +12,12 @@ from pathspec import GitIgnoreSpec
 from rpd.errors import TransferError
 from rpd.remote.shell import Program, Shell, with_arguments
 from rpd.remote.transfer.globs import glob_words, split_glob
+from rpd.remote.transfer.marks import mark_path
 from rpd.remote.transfer.paths import is_below
 from rpd.remote.transfer.patience import SHORT_SECONDS
 
-# Names are ./name and end with NUL; a word that is no name says what those after it are.
+# Names are ./name and end with NUL; a word that is no name says what those after it are. Files of one moment with the
+# mark (_rpd_mark) are neither newer nor older for test, but "not newer" for find.
 _LIST = r"""
 cd -- "$1" 2>/dev/null || { printf 'END\0'; exit 0; }
 _rpd_list() {
@@ -23,12 +25,21 @@ _rpd_list() {
   if [ -d "$1" ]; then
     printf 'FOLDERS\0'; find "$1/" -type d -print0
     printf 'FILES\0'; find "$1/" -type f -print0
+    _rpd_older "$1/"
     printf 'LINKS\0'; find "$1/" -type l -exec sh -c 'for _rpd_link do
       if [ -f "$_rpd_link" ]; then _rpd_kind=F; else _rpd_kind=x; fi
       printf "%s\0%s%s\0" "$_rpd_link" "$_rpd_kind" "$(readlink "$_rpd_link")"
     done' sh {} +
   elif [ -L "$1" ] && [ -f "$1" ]; then printf 'LINKS\0%s\0F%s\0' "$1" "$(readlink "$1")"
-  elif [ -f "$1" ]; then printf 'FILES\0%s\0' "$1"; fi
+  elif [ -f "$1" ]; then printf 'FILES\0%s\0' "$1"; _rpd_older "$1"; fi
+}
+_rpd_older() {
+  if [ -z "$_rpd_mark" ] || [ ! -e "$_rpd_mark" ]; then return; fi
+  printf 'OLDER\0'; find "$1" -type f ! -newer "$_rpd_mark" -exec sh -c '
+    _rpd_mark=$1; shift
+    for _rpd_file do
+      if [ "$_rpd_file" -ot "$_rpd_mark" ]; then printf "%s\0" "$_rpd_file"; fi
+    done' sh "$_rpd_mark" {} +
 }
 """
 
@@ -50,6 +61,8 @@ class Listing:
     folders: list[str] = field(default_factory=list)
     files: list[str] = field(default_factory=list)
     links: dict[str, Link] = field(default_factory=dict)
+    older: set[str] = field(default_factory=set)
+    """Files that are older than the mark that was given."""
 
     def without(self, exclude: Sequence[str]) -> Listing:
         """Return what the rules (as in ``.gitignore``, relative to each root) leave."""
@@ -84,11 +97,14 @@ class Listing:
         return posixpath.relpath(absolute, posixpath.join(self.base, posixpath.dirname(name)))
 
 
-def list_files(shell: Shell, source: str) -> Listing:
-    """Return what is at ``source`` (absolute). Raises TransferError, Disconnected, DeadlinePassed."""
+def list_files(shell: Shell, source: str, since: str = "") -> Listing:
+    """Return what is at ``source`` (absolute), and which of it is older than the mark ``since``.
+
+    Raises TransferError, Disconnected, DeadlinePassed.
+    """
     base, pattern = split_glob(source)
     literal_base, literal = posixpath.split(source)
-    lines = [_LIST]
+    lines = [f"_rpd_mark={mark_path(since) if since else ''}", _LIST]
     if pattern is None:
         lines.append(_list_literal(literal))
     else:
@@ -134,6 +150,8 @@ def _read_listing(base: str, words: Sequence[str]) -> Listing:
             listing.folders.append(name)
         elif kind == "FILES":
             listing.files.append(name)
+        elif kind == "OLDER":
+            listing.older.add(name)
         elif kind == "LINKS":
             target = next(rest)
             listing.links[name] = Link(target=target[1:], is_file=target[0] == "F")

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Sequence
 from pathlib import Path
 
 from rpd.errors import MissingArtifact, TransferError
-from rpd.remote.protocol import Progress
+from rpd.remote.protocol import Intake, Progress
 from rpd.remote.shell import DeadlinePassed, Disconnected, Shell, mended
 from rpd.remote.transfer.fetch import RESUMABLE_BYTES, Fetching
-from rpd.remote.transfer.listing import list_files
+from rpd.remote.transfer.listing import Listing, list_files
 from rpd.remote.transfer.paths import absolute, check_name
 from rpd.remote.transfer.seen import Seen, facts_of
 from rpd.values.step import Pulled
@@ -25,6 +26,7 @@ def pull(
     progress: Progress | None = None,
     resumable: int = RESUMABLE_BYTES,
     seen: Seen | None = None,
+    intake: Intake = Intake(),  # noqa: B008 - frozen
 ) -> Pulled | None:
     """Fetch a file, a folder or a glob (``*``, ``?``, ``[a-z]``) of the pod into the folder ``local``, checked.
 
@@ -37,12 +39,12 @@ def pull(
     ``local``. Files of the same name are replaced; nothing else in ``local`` is touched. A file that changes while it
     is read is fetched once more. When the connection breaks, what arrived whole is not fetched again, and a file larger
     than ``resumable`` (bytes) goes on where it stopped. With ``seen``, files that an earlier pull fetched are left out
-    while they look as they did then. Raises MissingArtifact, TransferError (after what could be verified is in place),
-    ConnectionLost, PodLost.
+    while they look as they did then. ``intake`` says what else to heed, such as whether ``local`` may be the name of a
+    file. Raises MissingArtifact, TransferError (after what could be verified is in place), ConnectionLost, PodLost.
     """
     source = absolute(remote, "pulled")
     try:
-        listing = mended(shell, lambda: list_files(shell, source))
+        listing = mended(shell, lambda: list_files(shell, source, intake.since))
     except (Disconnected, DeadlinePassed) as error:
         raise TransferError(f"{source} could not be listed: {error}") from error
     if not listing.roots:
@@ -51,6 +53,11 @@ def pull(
         return None
     for name in (*listing.roots, *listing.folders, *listing.files, *listing.links):
         check_name(name)
+    new_name = local.name if intake.as_file and _is_one_file(listing) and not local.is_dir() else None
+    if new_name is not None:
+        local, seen = local.parent, None
+    for root in listing.roots:
+        intake.take(local / (new_name or root), posixpath.join(listing.base, root))
     local.mkdir(parents=True, exist_ok=True)
     wanted = listing.without(exclude)
     if seen is not None:
@@ -58,6 +65,7 @@ def pull(
             lambda names: mended(shell, lambda: facts_of(shell, wanted.base, names)), wanted.files, local
         )
     fetching = Fetching(shell, source, local, wanted, progress, resumable)
+    fetching.new_name = new_name
     if seen is not None:
         fetching.sums.update(seen.unchanged)
         fetching.bytes += seen.unchanged_bytes
@@ -69,10 +77,15 @@ def pull(
             seen.note(fetching.sums, local)
     return Pulled(
         remote=source,
-        local=local,
+        local=local / (new_name or ""),
         files=len(fetching.sums) + len(fetching.kept_links),
         bytes=fetching.bytes,
         sha256_file=str(fetching.sums_path),
         verified=True,
         required=required,
+        older=tuple(str(local / (new_name or name)) for name in sorted(listing.older & fetching.sums.keys())),
     )
+
+
+def _is_one_file(listing: Listing) -> bool:
+    return len(listing.roots) == 1 and listing.roots[0] not in listing.folders

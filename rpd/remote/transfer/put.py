@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from rpd.errors import TransferError
+from rpd.errors import TransferError, UsageError
 from rpd.project.ignore import StagedFile, local_stamp, staged_files
 from rpd.remote.protocol import Progress
 from rpd.remote.shell import (
@@ -30,7 +30,8 @@ from rpd.remote.transfer.paths import absolute
 from rpd.remote.transfer.patience import SHORT_SECONDS, STALL_SECONDS
 from rpd.values.step import Staged
 
-# $1 target, $2 its folder, $3 gzip or nothing, $4 name of the tree's notes. Where the stream holds no whole tree but
+# $1 target, $2 its folder, $3 gzip or nothing, $4 name of the tree's notes, $5 "file" or "folder": what comes. A folder
+# never makes way for a file, nor a file for a folder (exit code 6). Where the stream holds no whole tree but
 # what is other in it (drop, folders, count), the tree that is there is moved aside, changed there, and moved back; exit
 # code 3 means that it could not be. Else what was there is moved aside for the new one.
 RECEIVE = (
@@ -60,6 +61,12 @@ _rpd_note() {
   return 0
 }
 case ${HOME:-/root}/ in "$1"/*) _rpd_fail "it holds the home folder; name a folder below it" ;; esac
+if [ "$5" = file ] && [ -d "$1" ]; then
+  _rpd_fail "a folder is there; to put the file into it, end the path with a slash: $1/" 6
+fi
+if [ "$5" = folder ] && [ -e "$1" ] && [ ! -d "$1" ]; then
+  _rpd_fail "a file is there, and a folder does not replace it; name another path" 6
+fi
 if [ -d "$1" ] && [ ! -L "$1" ] && [ "$(stat -c %d -- "$1" 2>/dev/null)" != "$(stat -c %d -- "$2" 2>/dev/null)" ]; then
   _rpd_fail "it is a mount point; name a folder below it"
 fi
@@ -85,6 +92,9 @@ exit 0
 """
 )
 _NOTHING_KEPT = 3
+_REFUSED = 6
+_ROUNDS = 3
+"""How often at most a file is sent that becomes shorter, or vanishes, while it is read."""
 
 
 def put(
@@ -103,15 +113,27 @@ def put(
     It is unpacked beside ``remote`` and renamed: whole, or as it was before, or gone if the pod dies in the moment of
     the change. Of a tree that was sent before, only files are sent that changed since on either side (names, modes,
     contents here; sizes, times, inodes there). ``compress`` gzips the stream; None does so once the line turns out to
-    be slow (below 20 MB/s by ``clock``, in seconds). Raises UsageError (``local`` does not exist), TransferError,
+    be slow (below 20 MB/s by ``clock``, in seconds).
+
+    A file that changes while it is read is read again. One that only grows, as a log does, then arrives as long as it
+    was listed; ``changed`` of the answer names it. One that becomes shorter each time is an error. A folder on the pod
+    is not replaced by a file, nor a file by a folder.
+
+    Raises UsageError (``local`` does not exist, or something of the other kind is at ``remote``), TransferError,
     ConnectionLost, PodLost and, after ``interrupt``, Interrupted.
     """
     target = absolute(remote, "written")
-    files = staged_files(local, exclude)
-    sending = _Sending(shell, local, files, target, interrupt, progress)
+    sending = _Sending(shell, local, target, interrupt, progress)
     sending.compress, sending.pace = bool(compress), Pace(clock) if compress is None else None
     try:
-        return mended(shell, sending.send, interrupt)
+        for again in range(_ROUNDS):
+            sending.list_files(exclude)
+            staged = mended(shell, sending.send, interrupt)
+            if not sending.unsettled or (again and not sending.incomplete):
+                return staged
+        raise TransferError(
+            f"{sending.incomplete[0]} changed while it was being sent; send it again when it is at rest"
+        )
     except Disconnected as error:
         raise TransferError(f"{local} could not be sent to {target}: {error}") from error
     except DeadlinePassed as error:
@@ -125,21 +147,34 @@ class _Sending:
         self,
         shell: Shell,
         local: Path,
-        files: Sequence[StagedFile],
         target: str,
         interrupt: Interrupt | None,
         progress: Progress | None,
     ) -> None:
         self._shell = shell
         self._local = local
-        self._files = files
+        self._files: Sequence[StagedFile] = ()
         self._target = target
         self._interrupt = interrupt
         self._progress = progress
-        self._stamp = local_stamp(files)
+        self._stamp = ""
+        self._kind = ""
         self._notes = hashlib.sha256(target.encode()).hexdigest()[:20]
         self.compress = False
         self.pace: Pace | None = None
+        self.changed: dict[str, None] = {}
+        """Files that changed while they were sent, in any round."""
+        self.unsettled: Sequence[str] = ()
+        """Those of the last round."""
+        self.incomplete: Sequence[str] = ()
+        """Those of the last round that were shorter than listed, or gone: what was sent in their place is no file."""
+
+    def list_files(self, exclude: Sequence[str]) -> None:
+        """Look at what is to be sent, as it is now. Raises UsageError."""
+        self._files = staged_files(self._local, exclude)
+        self._stamp = local_stamp(self._files)
+        self._kind = "folder" if self._local.is_dir() else "file"
+        self.unsettled = self.incomplete = ()
 
     def send(self) -> Staged:
         """Make the target what is here. Raises Disconnected, DeadlinePassed, TransferError, Interrupted."""
@@ -147,7 +182,7 @@ class _Sending:
         known = self._shell.exec(Program(script, timeout=SHORT_SECONDS, interrupt=self._interrupt))
         word, _, rest = known.stdout.partition(b"\n")
         if word == b"SAME":
-            return Staged(remote=self._target, **json.loads(rest))
+            return Staged(remote=self._target, **json.loads(rest), changed=tuple(self.changed))
         change = delta.NOTHING_KEPT
         if word == b"OTHER" and self._local.is_dir():
             change = delta.change_of(rest, self._target, self._files)
@@ -167,9 +202,13 @@ class _Sending:
             ended = self._stream(archive)
         if ended.exit_code == _NOTHING_KEPT and change.kept:
             return None
+        if ended.exit_code == _REFUSED:
+            raise UsageError(f"{self._local} was not sent to {self._target}: {ended.reason}")
         if ended.exit_code:
             raise TransferError(f"{self._local} could not be sent to {self._target}: {ended.reason}")
-        return Staged(remote=self._target, **archive.about())
+        self.unsettled, self.incomplete = archive.changed, archive.incomplete
+        self.changed.update(dict.fromkeys(archive.changed))
+        return Staged(remote=self._target, **archive.about(), changed=tuple(self.changed))
 
     def _stream(self, archive: Archive) -> Ended:
         script = with_arguments(
@@ -178,6 +217,7 @@ class _Sending:
             posixpath.dirname(self._target),
             "-z" if self.compress else "",
             self._notes,
+            self._kind,
         )
         blocks = batched(gzipped(archive.blocks()) if self.compress else archive.blocks())
         return self._shell.exec(Program(script, stdin=blocks, stall=STALL_SECONDS, interrupt=self._interrupt))

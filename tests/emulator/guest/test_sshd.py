@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shutil
@@ -94,6 +95,33 @@ def test_output_goes_on_after_the_client_closed_its_input(openssh: list[str]) ->
     """Half a closed stream does not close the other half."""
     done = subprocess.run([*openssh, "sort; echo end"], input=b"b\na\n", capture_output=True)
     assert done.stdout == b"a\nb\nend\n"
+
+
+@pytest.mark.parametrize("kilobytes", [64, 1024, 1100, 1300, 3000])
+def test_a_slow_reader_gets_the_end_of_its_input(connection: Any, kilobytes: int) -> None:
+    """However slowly a command reads, all of its input reaches it, also what came together with the end."""
+    data = os.urandom(1024) * kilobytes + b"the end"
+    channel = connection.transport.open_session()
+    channel.exec_command(
+        "read -r begin; "
+        "python3 -c 'import os, hashlib; digest = hashlib.sha256(); size = 0\n"
+        "while block := os.read(0, 4096): size += len(block); digest.update(block); hashlib.sha256(block * 99)\n"
+        "print(size, digest.hexdigest())'"
+    )
+    channel.sendall(b"begin\n" + data)
+    channel.shutdown_write()
+    said = channel.makefile().read().decode()
+    assert said == f"{len(data)} {hashlib.sha256(data).hexdigest()}\n"
+
+
+def test_a_command_need_not_read_its_input(connection: Any, platform: Platform) -> None:
+    """A command that ends before it read what was sent leaves the connection as it was."""
+    channel = connection.transport.open_session()
+    channel.exec_command("exit 3")
+    with contextlib.suppress(OSError):
+        channel.sendall(bytes(8 * MEGABYTE))
+    assert channel.recv_exit_status() == 3
+    assert platform.run(connection, "echo still here").stdout == "still here\n"
 
 
 def test_a_shell_without_a_terminal(openssh: list[str]) -> None:

@@ -1,5 +1,6 @@
 """A tree on its way to the pod: whole or not at all."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -39,25 +40,50 @@ def test_what_was_there_is_replaced_whole(remote: SshRemote, machine: Machine, t
     assert names(machine.files) == sorted(f"t/{name}" for name in names(tree))
 
 
-@pytest.mark.parametrize("before", ["nothing", "file", "folder", "link"])
-def test_a_file_takes_the_place_of_whatever_was_there(
+@pytest.mark.parametrize("before", ["nothing", "file", "dangling link", "link to a file"])
+def test_a_file_is_put_under_the_name_that_was_asked_for(
     remote: SshRemote, machine: Machine, tmp_path: Path, before: str
 ) -> None:
-    """A single file is put under the very name that was asked for."""
+    """A file or a link of that name makes way; what a link leads to stays as it is."""
     source, target = tmp_path / "source.txt", machine.files / "a name"
     source.write_text("new")
     elsewhere = machine.files / "elsewhere"
-    elsewhere.mkdir()
+    elsewhere.write_text("untouched")
     if before == "file":
         target.write_text("old")
-    elif before == "folder":
-        (target / "in").mkdir(parents=True)
-    elif before == "link":
-        target.symlink_to(elsewhere)
+    elif before != "nothing":
+        target.symlink_to(elsewhere if before == "link to a file" else machine.files / "nowhere")
     assert remote.put(source, str(target)).files == 1
     assert target.read_text() == "new"
     assert not target.is_symlink()
-    assert list(elsewhere.iterdir()) == []
+    assert elsewhere.read_text() == "untouched"
+
+
+@pytest.mark.parametrize("linked", [False, True])
+def test_a_file_never_takes_the_place_of_a_folder(
+    remote: SshRemote, machine: Machine, tmp_path: Path, linked: bool
+) -> None:
+    """The folder stays as it is, and the error says how to put the file into it."""
+    source, folder = tmp_path / "source.txt", machine.files / "data"
+    source.write_text("new")
+    (folder / "in").mkdir(parents=True)
+    (folder / "in/precious").write_text("kept")
+    target = machine.files / "link" if linked else folder
+    if linked:
+        target.symlink_to(folder)
+    before = picture(machine.files)
+    with pytest.raises(UsageError, match=rf"a folder is there.*{target}/"):
+        remote.put(source, str(target))
+    assert picture(machine.files) == before
+
+
+def test_a_folder_never_takes_the_place_of_a_file(remote: SshRemote, machine: Machine, tree: Path) -> None:
+    """As with cp: the file stays as it is."""
+    target = machine.files / "model.pt"
+    target.write_text("kept")
+    with pytest.raises(UsageError, match="a file is there"):
+        remote.put(tree, str(target))
+    assert target.read_text() == "kept"
 
 
 def test_only_what_is_staged_is_sent(remote: SshRemote, machine: Machine, tmp_path: Path) -> None:
@@ -145,18 +171,64 @@ def test_half_an_archive_is_never_renamed_into_place(remote: SshRemote, machine:
         assert entries(machine.files) == []
 
 
-def test_a_file_that_grows_while_it_is_sent_is_an_error(
+def test_a_file_that_grows_while_it_is_sent_arrives_as_long_as_it_was_listed(
     remote: SshRemote, machine: Machine, tree: Path
 ) -> None:
-    """A tree that changes under the hand is not passed off as the one that was looked at."""
+    """A log that is written all the time is sent up to where it was, the rest of the tree whole; the answer names it."""
+    log = tree / "sub/big"
 
-    def grow() -> None:
-        with (tree / "sub/big").open("ab") as file:
-            file.write(b"x" * 5_000_000)
+    def grow(*_: int) -> None:
+        with log.open("ab") as file:
+            file.write(b"one line more\n")
 
+    staged = put(remote._shell, tree, str(machine.files / "t"), progress=grow)
+    arrived = (machine.files / "t/sub/big").read_bytes()
+    assert staged.changed == ("sub/big",)
+    assert len(arrived) >= 3_000_001
+    assert log.read_bytes().startswith(arrived)
+    assert names(machine.files / "t") == names(tree)
+
+
+def test_a_file_that_is_rewritten_while_it_is_sent_is_read_again(
+    remote: SshRemote, machine: Machine, tree: Path
+) -> None:
+    """Half of one version and half of another is not what arrives."""
+    content = os.urandom(2_000_000)
+    staged = put(
+        remote._shell,
+        tree,
+        str(machine.files / "t"),
+        progress=Once(lambda: (tree / "sub/big").write_bytes(content)),
+    )
+    assert (machine.files / "t/sub/big").read_bytes() == content
+    assert picture(machine.files / "t") == picture(tree)
+    assert staged.changed == ("sub/big",)
+
+
+def test_a_file_that_vanishes_while_the_tree_is_sent_is_not_sent(
+    remote: SshRemote, machine: Machine, tree: Path
+) -> None:
+    """As an editor's swap file does: the tree arrives as it is then."""
+    swap = tree / "z.swp"
+    swap.write_text("gone soon")
+    put(remote._shell, tree, str(machine.files / "t"), progress=Once(swap.unlink))
+    assert picture(machine.files / "t") == picture(tree)
+
+
+def test_a_file_that_shrinks_each_time_it_is_read_is_an_error(
+    remote: SshRemote, machine: Machine, tmp_path: Path
+) -> None:
+    """What cannot be read whole is not passed off as the file that was listed."""
+    big = tmp_path / "big"
+    big.touch()
+    os.truncate(big, 64 << 20)
     with pytest.raises(TransferError, match="big changed while it was being sent"):
-        put(remote._shell, tree, str(machine.files / "t"), progress=Once(grow))
-    wait_until(lambda: entries(machine.files) == [], what="the end of the half tree")
+        put(
+            remote._shell,
+            big,
+            str(machine.files / "t"),
+            progress=lambda *_: os.truncate(big, big.stat().st_size * 3 // 4),
+        )
 
 
 def test_a_put_can_be_interrupted(remote: SshRemote, machine: Machine, tree: Path) -> None:

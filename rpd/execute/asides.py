@@ -1,0 +1,59 @@
+"""What came up while nodes were carried out and is worth a word at the end of a run."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+from pathlib import Path
+
+_MOST_NAMES = 5
+
+
+class Asides:
+    """Remarks on what was sent and fetched, each once however many nodes it concerns. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._changed: dict[str, None] = {}
+        self._left_out: dict[str, None] = {}
+        self._older: dict[str, None] = {}
+
+    def note_changed(self, source: Path, names: Iterable[str]) -> None:
+        """Remember files of ``source`` that changed while they were sent."""
+        self._note(self._changed, source, names)
+
+    def note_left_out(self, source: Path, names: Iterable[str]) -> None:
+        """Remember files of ``source`` that were not sent because this run writes to them."""
+        self._note(self._left_out, source, names)
+
+    def note_older(self, node_id: str, path: str, files: int) -> None:
+        """Remember that a node pulled files that were on the pod before it began."""
+        with self._lock:
+            self._older[f"{path} of {node_id} ({files} {'file' if files == 1 else 'files'})"] = None
+
+    def _note(self, held: dict[str, None], source: Path, names: Iterable[str]) -> None:
+        with self._lock:
+            held.update((str(source / name if source.is_dir() else source), None) for name in names)
+
+    def told(self) -> list[str]:
+        """Return the remarks as sentences."""
+        with self._lock:
+            changed, left_out, older = list(self._changed), list(self._left_out), list(self._older)
+        found = []
+        if changed:
+            found.append(
+                f"changed while they were being sent: {_listed(changed)}. The pods have them as they were a moment "
+                "before; list files that no job needs in .rpdignore"
+            )
+        if left_out:
+            found.append(f"not sent, because this run writes to it: {_listed(left_out)}")
+        if older:
+            found.append(
+                f"on the pod before the node that pulled it began, so no result of it: {_listed(older)}"
+            )
+        return found
+
+
+def _listed(paths: list[str]) -> str:
+    more = len(paths) - _MOST_NAMES
+    return ", ".join(paths[:_MOST_NAMES]) + (f" and {more} more" if more > 0 else "")

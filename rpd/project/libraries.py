@@ -1,0 +1,38 @@
+"""Whose code a file is: the user's, or that of a library."""
+
+from __future__ import annotations
+
+import os
+import site
+import sysconfig
+from functools import lru_cache
+from pathlib import Path
+
+import pluggy
+
+_PACKAGE_FOLDERS = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
+_OURS = str(Path(__file__).resolve().parents[1]) + os.sep
+
+
+def is_library(file: str, rootdir: Path) -> bool:
+    """Whether ``file`` is not the user's: rpd, the standard library, or an installed package, wherever those lie."""
+    if file.startswith((_OURS, "<frozen")) or any(name in file for name in _PACKAGE_FOLDERS):
+        return True
+    # Where packages are installed into the project itself, that folder is the user's all the same.
+    root = f"{rootdir}{os.sep}"
+    return any(file.startswith(folder) and not root.startswith(folder) for folder in _folders())
+
+
+@lru_cache(maxsize=1)
+def _folders() -> tuple[str, ...]:
+    """Return the folders of the standard library and of installed packages, with a separator at the end."""
+    known = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
+    known |= {*site.getsitepackages(), site.getusersitepackages()}
+    # ``pip install --target``, a zipped or a read-only layer: wherever our own dependencies came from.
+    known |= {str(Path(str(pluggy.__file__)).absolute().parents[1])}
+    return tuple(folder for path in known if path for folder in _both(path))
+
+
+def _both(path: str) -> set[str]:
+    """Return a folder as it is written and as it is, each with a separator at its end."""
+    return {os.path.join(folder, "") for folder in (path, os.path.realpath(path))}  # noqa: PTH118

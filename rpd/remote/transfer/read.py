@@ -1,0 +1,39 @@
+"""One small file of the pod, into memory."""
+
+from __future__ import annotations
+
+from rpd.errors import MissingArtifact, TransferError, UsageError
+from rpd.remote.shell import DeadlinePassed, Disconnected, Program, Shell, mended, with_arguments
+from rpd.remote.transfer.paths import absolute
+from rpd.remote.transfer.patience import SHORT_SECONDS
+
+_MISSING, _FOLDER, _TOO_LARGE = 3, 4, 5
+
+# $1 the file, $2 how many bytes it may have. What grows meanwhile is cut there.
+_READ = r"""
+[ -e "$1" ] || exit 3
+[ ! -d "$1" ] || exit 4
+if [ -f "$1" ] && [ "$(($(wc -c <"$1")))" -gt "$2" ]; then exit 5; fi
+head -c "$2" <"$1"
+"""
+
+
+def read(shell: Shell, remote: str, *, most: int) -> bytes:
+    """Return the bytes of a file. Raises MissingArtifact, TransferError, UsageError for more than ``most`` bytes."""
+    source = absolute(remote, "read")
+    program = Program(with_arguments(_READ, source, str(most)), timeout=SHORT_SECONDS)
+    try:
+        ended = mended(shell, lambda: shell.exec(program))
+    except (Disconnected, DeadlinePassed) as error:
+        raise TransferError(f"{source} could not be read: {error}") from error
+    if ended.exit_code == _MISSING:
+        raise MissingArtifact(f"{source} does not exist on the pod")
+    if ended.exit_code == _FOLDER:
+        raise UsageError(f"pod.read: {source} is a folder; pod.pull fetches folders")
+    if ended.exit_code == _TOO_LARGE:
+        raise UsageError(
+            f"pod.read: {source} is larger than {most:,} bytes: give max_bytes=…, or fetch it with pod.pull"
+        )
+    if ended.exit_code:
+        raise TransferError(f"{source} could not be read: {ended.reason}")
+    return ended.stdout

@@ -30,6 +30,11 @@ def resume(config: Config, manager: PluginManager) -> int:
     if len(config.args) > 1:
         raise UsageError("rpd resume takes one run")
     resumed = choose(config.runs_path, config.args[0] if config.args else "")
+    with resumed.lock:
+        return _resume(config, resumed)
+
+
+def _resume(config: Config, resumed: Resumed) -> int:
     argv = list(resumed.info.argv)
     argv = argv[1:] if argv[:1] == ["run"] else argv
     run_config, run_manager = configure(

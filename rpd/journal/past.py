@@ -202,3 +202,22 @@ def _attempt_of(record: Mapping[str, Any]) -> AttemptRecord:
     return AttemptRecord(
         **{**record, "outcome": Outcome(record["outcome"]), "cause": None if cause is None else Cause(cause)}
     )
+
+
+def unreleased(path: Path) -> tuple[str, ...]:
+    """Return the names of the pods that the run asked for and never gave back for good, by its journal.
+
+    Those are pods that run, are kept, or are stopped, whichever process of the run left them: all accept its key only.
+    Raises OSError where the journal cannot be read.
+    """
+    open_pods: dict[str, None] = {}
+    for event in journal.read(path):
+        name = str(event.get("pod_name", ""))
+        match event["event"]:
+            case "intent" | "adopted" | "kept":
+                open_pods[name] = None
+            case "refused":
+                open_pods.pop(name, None)
+            case "released" if event.get("final_state", "deleted") == "deleted":
+                open_pods.pop(name, None)
+    return tuple(open_pods)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -17,9 +17,10 @@ from rpd.execute.noderun import Masker
 from rpd.execute.slots import Execution
 from rpd.execute.traces import Style
 from rpd.hooks import PluginManager
-from rpd.journal import journal, writer
+from rpd.journal import journal, past, writer
 from rpd.journal.files import RunFiles
 from rpd.journal.journal import FileJournal, NoJournal
+from rpd.journal.lock import RunLock
 from rpd.lease import giveback
 from rpd.lease.lease import Connect
 from rpd.lease.recycle import Recycler
@@ -168,6 +169,13 @@ def _release_rest(context: RunContext) -> None:
             context.leases.lost(ReleaseError(left.pod_id, left.name, str(error)))
 
 
+def _forget_keys(files: RunFiles) -> None:
+    """Remove the keys of the run unless a pod that this or an earlier process of it left still needs them."""
+    with suppress(OSError):  # what cannot be read may tell of such a pod
+        if not past.unreleased(files.journal):
+            files.forget_keys()
+
+
 def _cannot_run(config: Config, gathered: Gathered) -> ExitCode | None:
     if gathered.errors and not config.continue_on_collection_errors:
         return ExitCode.INTERRUPTED
@@ -216,12 +224,20 @@ class _Prepared:
 
 
 def _execute(prepared: _Prepared) -> Ended:
-    config, manager, plan, resumed = prepared.config, prepared.manager, prepared.plan, prepared.resumed
+    config, manager, resumed = prepared.config, prepared.manager, prepared.resumed
     for name, value in prepared.secrets.items():
         warning = prepared.redactor.learn(value)
         if warning:
             manager.hook.rpd_notice(text=f"secret {name}: {warning}")
-    files = resumed.files if resumed else None if config.dry_run else RunFiles.create(config.runs_path)
+    if resumed is not None or config.dry_run:
+        return _carry_out(prepared, resumed.files if resumed else None)
+    files = RunFiles.create(config.runs_path)
+    with RunLock.take(files.folder):
+        return _carry_out(prepared, files)
+
+
+def _carry_out(prepared: _Prepared, files: RunFiles | None) -> Ended:
+    config, manager, plan, resumed = prepared.config, prepared.manager, prepared.plan, prepared.resumed
     keeper = _register(prepared)
     stop = Stop()
     context = _context(prepared, files, stop)
@@ -275,7 +291,7 @@ def _execute(prepared: _Prepared) -> Ended:
             leftover=context.leases.leftover,
         )
         if files is not None and not summary.leftover and not summary.unreleased:
-            files.forget_keys()
+            _forget_keys(files)
         exit_code = _exit_code(summary, stop, prepared.gathered)
         keeper.record_exit_code(exit_code)
         manager.hook.rpd_run_finished(config=config, summary=summary)

@@ -10,6 +10,7 @@ from functools import partial
 from operator import itemgetter
 
 from rpd.errors import Interrupted
+from rpd.execute.again import note_wide_fixture
 from rpd.execute.context import RunContext
 from rpd.execute.noderun import NodeRun
 from rpd.execute.purse import Purse
@@ -78,7 +79,7 @@ class Execution:
         self._at_limit = StopLevel.END if kill else StopLevel.DRAIN
         self._purse = Purse(budget_usd)
         self._worst_case = worst_case
-        self._scopes = Scopes(plan.nodes)
+        self._scopes = Scopes(plan.nodes, partial(note_wide_fixture, context))
         self._runner = Runner(context, self._scopes)
         self._lanes: deque[Lane] = deque(plan.lanes)
         self._lock = threading.Lock()

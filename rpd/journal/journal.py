@@ -13,6 +13,8 @@ from typing import Any, Protocol
 FILE_NAME = "events.jsonl"
 PLANNED = "planned"
 """The event that names every node of a run, so that a resumed run does not choose anew."""
+WIDE_FIXTURE = "fixture_set_up"
+"""The event of a module, worker or session fixture that has a value; a killed process takes that with it."""
 
 
 class Journal(Protocol):

@@ -72,9 +72,20 @@ class Past:
 
     leases: list[PastLease] = field(default_factory=list)
     nodes: Mapping[str, PastNode] = field(default_factory=dict)
+    wide_fixtures: frozenset[str] = frozenset()
+    """The fixtures wider than a node that had a value in the earlier process."""
 
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
+        self._set_up_again: set[str] = set()
+
+    def is_set_up_again(self, fixture: str) -> bool:
+        """Whether ``fixture`` had a value in the earlier process and is set up for the first time since."""
+        with self._lock:
+            if fixture not in self.wide_fixtures or fixture in self._set_up_again:
+                return False
+            self._set_up_again.add(fixture)
+            return True
 
     def take(self, node_id: str, holder: str) -> PastLease | None:
         """Give out a pod for a node, or for the wide fixture ``holder``: best the one the node worked on."""
@@ -104,7 +115,15 @@ def read(files: RunFiles) -> Past:
         found = _read_node(path)
         if found is not None:
             nodes[found[0]] = found[1]
-    return Past(leases=_read_leases(files.journal), nodes=nodes)
+    return Past(
+        leases=_read_leases(files.journal),
+        nodes=nodes,
+        wide_fixtures=frozenset(
+            str(event.get("fixture"))
+            for event in journal.read(files.journal)
+            if event["event"] == journal.WIDE_FIXTURE
+        ),
+    )
 
 
 def _read_leases(path: Path) -> list[PastLease]:

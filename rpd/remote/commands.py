@@ -128,6 +128,17 @@ _rpd_find() {
 }
 """
 
+# When PID 1 began, in ticks since the machine booted: another number means that the container was restarted, 0 that
+# nobody can tell.
+_LIFE = r"""
+_rpd_life() {
+  _rpd_stat=
+  { read -r _rpd_stat </proc/1/stat; } 2>/dev/null
+  set -- ${_rpd_stat##*) }
+  echo "${20:-0}"
+}
+"""
+
 SESSION_FUNCTIONS = _LOAD_ENVIRONMENT + _FIND_FOLDER
 """The sh functions that a session of a person needs: ``_rpd_load_environment FILE`` and ``_rpd_find KEY``."""
 
@@ -153,13 +164,15 @@ _rpd_prepare() {
 
 # $1 offset of the first byte wanted. The waiter reads the fifo and is reaped at once by the shell that waits for it,
 # so that tail (GNU) sees its end within 0.05 s; where tail cannot watch a process, a loop reads what has grown.
-_FOLLOW = r"""
+_FOLLOW = (
+    _LIFE
+    + r"""
 _rpd_follow() {
   _rpd_at=$1
   exec 8<>"$_rpd_dir/alive"
   exec 7<"$_rpd_dir/alive"
   exec 8>&-
-  echo "following $(($(date +%s) - $(cat "$_rpd_dir/began")))" >&2
+  echo "following $(($(date +%s) - $(cat "$_rpd_dir/began"))) $(_rpd_life)" >&2
   if tail --pid=$$ -c 0 /dev/null 2>/dev/null; then
     ( read -r _rpd_line ) <&7 >/dev/null 2>&1 &
     _rpd_waiter=$!
@@ -184,6 +197,7 @@ _rpd_follow() {
     done
     rm -f "$_rpd_flag"
   fi
+  [ -d "$_rpd_dir" ] || { echo "gone $(_rpd_life)" >&2; return 0; }
   _rpd_code=lost _rpd_ooms=0 _rpd_end=
   [ ! -e "$_rpd_dir/exit" ] || read -r _rpd_code _rpd_ooms _rpd_end <"$_rpd_dir/exit"
   [ -e "$_rpd_dir/claim" ] || _rpd_code=unstarted
@@ -191,6 +205,7 @@ _rpd_follow() {
   echo "end $_rpd_code $_rpd_ooms $(($(wc -c <"$_rpd_dir/log"))) $_rpd_took" >&2
 }
 """
+)
 
 _KILL = r"""
 _rpd_tries() { _rpd_n=0; while [ "$_rpd_n" -lt "$1" ]; do
@@ -327,6 +342,8 @@ class _Following:
         self._began = time.monotonic()
         self._started = started
         self._offset = offset
+        self._life = ""
+        """When PID 1 of the pod began, as the pod told it when the command started; empty where it is not known."""
         self._came_late = started
         self._tail = Tail()
 
@@ -424,8 +441,11 @@ class _Following:
             stream.close()
 
     def _note_start(self, control: bytes) -> None:
-        if not self._started and (found := re.search(rb"^following (-?\d+)$", control, re.MULTILINE)):
+        if not self._started and (
+            found := re.search(rb"^following (-?\d+) (\d+)$", control, re.MULTILINE)
+        ):
             self._started = True
+            self._life = "" if found[2] == b"0" else found[2].decode()
             # Whole seconds on a clock that is not ours: only an age of another driver's command matters.
             age = int(found[1])
             if age > _SAME_DRIVER_SECONDS and time.monotonic() - age < self._began:
@@ -434,8 +454,8 @@ class _Following:
 
     def _report(self, control: bytes, reason: str) -> _Report:
         text = control.decode(errors="replace")
-        if re.search(r"^gone$", text, re.MULTILINE):
-            raise PodLost(f"the pod was restarted while the command ran: {self._command.text}")
+        if gone := re.search(r"^gone (\d+)$", text, re.MULTILINE):
+            raise self._gone(life=gone[1])
         if error := re.search(r"^error (.*)$", text, re.MULTILINE):
             raise RemoteError(f"{error[1]} ({reason}): {self._command.text}")
         end = re.search(r"^end (\w+) (-?\d+) (\d+) (-?\d+)$", text, re.MULTILINE)
@@ -446,10 +466,19 @@ class _Following:
         code = int(end[1]) if end[1].isdigit() else None
         return _Report(code=code, size=int(end[3]), seconds=max(0, int(end[4])))
 
+    def _gone(self, *, life: str) -> RemoteError:
+        """Return why the command's folder is not there, by when PID 1 of the pod began."""
+        if self._life == life:
+            return RemoteError(
+                f"the folder ~/.rpd/steps/{self._key} on the pod, which holds the log and the exit code of a command, was "
+                f"removed while it ran: {self._command.text}. A job must not delete ~/.rpd on its pod"
+            )
+        return PodLost(f"the pod was restarted while the command ran: {self._command.text}")
+
     def _script(self) -> str:
         follow = f"_rpd_follow {self._offset}"
         if self._started:
-            lines = (f"_rpd_find {self._key} || {{ echo gone >&2; exit 3; }}", follow)
+            lines = (f"_rpd_find {self._key} || {{ echo \"gone $(_rpd_life)\" >&2; exit 3; }}", follow)
             return _script(_FIND_FOLDER + _FOLLOW, *lines)
         text, supervise = shlex.quote(self._command.text), shlex.quote(_SUPERVISE)
         return _script(

@@ -11,6 +11,7 @@ from typing import Any
 import fabric
 import paramiko
 
+from rpd.errors import LocalError
 from rpd.remote.ssh.failures import close_quietly
 from rpd.values.pod import SshEndpoint
 
@@ -29,7 +30,7 @@ logging.getLogger(_LOG_CHANNEL).propagate = False
 
 
 def open_connection(
-    endpoint: SshEndpoint, private_key: Path, pin: paramiko.MissingHostKeyPolicy, *, seconds: float
+    endpoint: SshEndpoint, private_key: paramiko.PKey, pin: paramiko.MissingHostKeyPolicy, *, seconds: float
 ) -> Any:
     """Return a connection that is up. Raises FAILURES, and what ``pin`` raises of the host key."""
     connection = fabric.Connection(
@@ -40,7 +41,7 @@ def open_connection(
         config=fabric.Config(lazy=True, ssh_config=paramiko.SSHConfig()),
         connect_timeout=seconds,
         connect_kwargs={
-            "key_filename": str(private_key),
+            "pkey": private_key,
             "allow_agent": False,
             "look_for_keys": False,
             "compress": False,
@@ -59,6 +60,16 @@ def open_connection(
         close_quietly(connection)
         raise
     return connection
+
+
+def load_key(path: Path) -> paramiko.PKey:
+    """Return the private key in a file. Raises LocalError."""
+    try:
+        return paramiko.Ed25519Key.from_private_key_file(str(path))
+    except OSError as error:
+        raise LocalError(f"the SSH key {path} cannot be read", error) from error
+    except paramiko.SSHException as error:
+        raise LocalError(f"the SSH key {path} cannot be used: {error}") from error
 
 
 def transport_of(connection: Any) -> Any:

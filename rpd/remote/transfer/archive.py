@@ -9,7 +9,7 @@ from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from rpd.errors import TransferError
+from rpd.errors import LocalTransferError
 from rpd.project.ignore import Kind, StagedFile, tree_digest
 from rpd.remote.protocol import Progress
 from rpd.remote.transfer import delta
@@ -75,7 +75,10 @@ class Archive:
         yield bytes(2 * tarfile.BLOCKSIZE)
 
     def _root(self, name: str, *, at_least: int = 0) -> bytes:
-        status = self._local.stat()
+        try:
+            status = self._local.stat()
+        except OSError as error:
+            raise LocalTransferError(f"{self._local} cannot be read", error) from error
         info = _member(name, tarfile.DIRTYPE, status.st_mode & 0o777 | at_least)
         info.mtime = int(status.st_mtime)
         return info.tobuf(tarfile.GNU_FORMAT, "utf-8", "surrogateescape")
@@ -113,9 +116,9 @@ class Archive:
                     self._passed(block)
                     yield block
         except OSError as error:
-            raise TransferError(f"{file.place} cannot be read: {error.strerror}") from error
+            raise LocalTransferError(f"{file.place} cannot be read", error) from error
         if left:
-            raise TransferError(
+            raise LocalTransferError(
                 f"{file.place} changed while it was being sent; send it again when it is at rest"
             )
         yield bytes(-file.size % tarfile.BLOCKSIZE)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from rpd.errors import TransferError
+from rpd.errors import LocalTransferError, TransferBroken, TransferError
 from rpd.remote.protocol import Progress
 from rpd.remote.shell import TRIES, DeadlinePassed, Disconnected, Program, Shell, with_arguments
 from rpd.remote.transfer.landing import Landing
@@ -90,17 +90,16 @@ class Fetching:
         self,
         shell: Shell,
         source: str,
-        local: Path,
+        landing: Landing,
         listing: Listing,
         progress: Progress | None,
         resumable: int = RESUMABLE_BYTES,
     ) -> None:
         self._shell = shell
         self._source = source
-        self._local = local
         self._listing = listing
         self._progress = progress
-        self._landing = Landing(local)
+        self._landing = landing
         self._left_out: dict[str, str] = {}
         self._made: set[str] = set()
         self._resumable = resumable
@@ -145,10 +144,10 @@ class Fetching:
                 breaks = 1 if self._safe_bytes > safe else breaks + 1
                 safe = self._safe_bytes
                 if breaks > TRIES:
-                    raise TransferError(f"{self._source} could not be fetched: {error}") from error
+                    raise TransferBroken(f"{self._source} could not be fetched: {error}") from error
                 self._shell.reconnect()
             except DeadlinePassed as error:
-                raise TransferError(
+                raise TransferBroken(
                     f"{self._source} could not be fetched: the pod is stuck: {error}"
                 ) from error
             wanted = [name for name in wanted if name not in self.sums]
@@ -186,7 +185,7 @@ class Fetching:
                     self._take(block, file, partial)
             stream.finish()
         except OSError as error:
-            raise TransferError(f"{partial.target} cannot be written: {error.strerror}") from error
+            raise LocalTransferError(f"{partial.target} cannot be written", error) from error
         finally:
             stream.close()
         self._partial = None
@@ -244,7 +243,7 @@ class Fetching:
             self._partial = partial if partial.size > 0 and partial.whole > self._resumable else None
             raise
         except OSError as error:
-            raise TransferError(f"{target} cannot be written: {error.strerror}") from error
+            raise LocalTransferError(f"{target} cannot be written", error) from error
 
     def _take(self, block: bytes, file: IO[bytes], partial: _Partial) -> None:
         file.write(block)
@@ -265,6 +264,6 @@ class Fetching:
             self._landing.keep(self._listing, sums=self.sums, links=self.kept_links, left_out=self._left_out)
         except OSError as error:
             at = error.filename2 or error.filename
-            raise TransferError(
-                f"{self._source} cannot be put into {self._local}: {at}: {error.strerror}"
+            raise LocalTransferError(
+                f"{self._source} cannot be put into {self._landing.local}: {at}", error
             ) from error

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from rpd.errors import MissingArtifact, TransferError
+from rpd.errors import LocalTransferError, MissingArtifact, TransferBroken
 from rpd.remote.protocol import Progress
 from rpd.remote.shell import DeadlinePassed, Disconnected, Shell, mended
 from rpd.remote.transfer.fetch import RESUMABLE_BYTES, Fetching
+from rpd.remote.transfer.landing import Landing
 from rpd.remote.transfer.listing import list_files
 from rpd.remote.transfer.paths import absolute, check_name
 from rpd.remote.transfer.seen import Seen, facts_of
@@ -38,26 +39,30 @@ def pull(
     is read is fetched once more. When the connection breaks, what arrived whole is not fetched again, and a file larger
     than ``resumable`` (bytes) goes on where it stopped. With ``seen``, files that an earlier pull fetched are left out
     while they look as they did then. Raises MissingArtifact, TransferError (after what could be verified is in place),
-    ConnectionLost, PodLost.
+    LocalTransferError where this machine cannot take it, ConnectionLost, PodLost.
     """
     source = absolute(remote, "pulled")
     try:
         listing = mended(shell, lambda: list_files(shell, source))
     except (Disconnected, DeadlinePassed) as error:
-        raise TransferError(f"{source} could not be listed: {error}") from error
+        raise TransferBroken(f"{source} could not be listed: {error}") from error
     if not listing.roots:
         if required:
             raise MissingArtifact(f"{source} does not exist on the pod")
         return None
     for name in (*listing.roots, *listing.folders, *listing.files, *listing.links):
         check_name(name)
-    local.mkdir(parents=True, exist_ok=True)
+    try:
+        local.mkdir(parents=True, exist_ok=True)
+        landing = Landing(local)
+    except OSError as error:
+        raise LocalTransferError(f"{source} cannot be put into {local}", error) from error
     wanted = listing.without(exclude)
+    fetching = Fetching(shell, source, landing, wanted, progress, resumable)
     if seen is not None:
         seen.look(
             lambda names: mended(shell, lambda: facts_of(shell, wanted.base, names)), wanted.files, local
         )
-    fetching = Fetching(shell, source, local, wanted, progress, resumable)
     if seen is not None:
         fetching.sums.update(seen.unchanged)
         fetching.bytes += seen.unchanged_bytes

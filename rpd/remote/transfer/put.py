@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import posixpath
+import re
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from rpd.errors import TransferError
+from rpd.errors import LocalTransferError, TransferBroken, TransferError
 from rpd.project.ignore import StagedFile, local_stamp, staged_files
 from rpd.remote.protocol import Progress
 from rpd.remote.shell import (
@@ -67,7 +68,7 @@ mkdir -p -- "$2" || exit 1
 _rpd_temp=$(mktemp -d -- "$2/.rpd-put.XXXXXX") || exit 1
 trap '_rpd_clear; exit 1' HUP INT TERM
 tar -x -p -o $3 -f - -C "$_rpd_temp" || _rpd_fail "tar could not write it"
-[ -e "$_rpd_temp/end" ] || _rpd_fail "the stream ended early"
+[ -e "$_rpd_temp/end" ] || _rpd_fail "the stream ended early" 5
 if [ -e "$_rpd_temp/drop" ]; then _rpd_change || _rpd_fail "nothing can be kept" 3; fi
 _rpd_tree=$_rpd_temp/tree
 if [ -d "$_rpd_tree" ] || [ -d "$1" ]; then
@@ -85,6 +86,9 @@ exit 0
 """
 )
 _NOTHING_KEPT = 3
+_CUT_SHORT = 5
+_UNEXPECTED_END = re.compile(rb"unexpected e(?:nd|of)|short read", re.IGNORECASE)
+"""How tar (GNU, busybox) and gzip say that a stream was cut, which they do before anybody looks for its end."""
 
 
 def put(
@@ -104,18 +108,21 @@ def put(
     the change. Of a tree that was sent before, only files are sent that changed since on either side (names, modes,
     contents here; sizes, times, inodes there). ``compress`` gzips the stream; None does so once the line turns out to
     be slow (below 20 MB/s by ``clock``, in seconds). Raises UsageError (``local`` does not exist), TransferError,
-    ConnectionLost, PodLost and, after ``interrupt``, Interrupted.
+    LocalTransferError (a file here cannot be read, or changes), ConnectionLost, PodLost and, after ``interrupt``, Interrupted.
     """
     target = absolute(remote, "written")
-    files = staged_files(local, exclude)
+    try:
+        files = staged_files(local, exclude)
+    except OSError as error:
+        raise LocalTransferError(f"{error.filename or local} cannot be read", error) from error
     sending = _Sending(shell, local, files, target, interrupt, progress)
     sending.compress, sending.pace = bool(compress), Pace(clock) if compress is None else None
     try:
         return mended(shell, sending.send, interrupt)
     except Disconnected as error:
-        raise TransferError(f"{local} could not be sent to {target}: {error}") from error
+        raise TransferBroken(f"{local} could not be sent to {target}: {error}") from error
     except DeadlinePassed as error:
-        raise TransferError(f"{local} could not be sent to {target}: the pod is stuck: {error}") from error
+        raise TransferBroken(f"{local} could not be sent to {target}: the pod is stuck: {error}") from error
 
 
 class _Sending:
@@ -168,7 +175,9 @@ class _Sending:
         if ended.exit_code == _NOTHING_KEPT and change.kept:
             return None
         if ended.exit_code:
-            raise TransferError(f"{self._local} could not be sent to {self._target}: {ended.reason}")
+            was_cut = ended.exit_code == _CUT_SHORT or _UNEXPECTED_END.search(ended.stderr)
+            kind = TransferBroken if was_cut else TransferError
+            raise kind(f"{self._local} could not be sent to {self._target}: {ended.reason}")
         return Staged(remote=self._target, **archive.about())
 
     def _stream(self, archive: Archive) -> Ended:

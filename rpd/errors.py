@@ -39,8 +39,8 @@
     └── ReleaseError                a pod may still bill: id and the command that releases it  exit 6
 
 An error carries its ``cause`` (what a report calls the reason of a non-pass) so that no reader has to search texts. The
-cause says whose doing it was. ``code`` is the default, because it rents nothing again: an error is ``infra`` or ``lost``
-only where its class says that the platform did it.
+cause says whose doing it was. ``code`` is the default, because it rents nothing again: an error is ``infra`` or
+``lost`` only where its class says that the platform did it.
 """
 
 from __future__ import annotations
@@ -278,7 +278,7 @@ def is_out_of_room(error: BaseException | None) -> bool:
 
 
 class LocalError(RpdError):
-    """This machine was in the way, neither the pod nor RunPod nor the job.
+    """Something on this machine was in the way, neither the pod nor RunPod nor the job.
 
     ``why`` is what the system said. Where the disk takes nothing more, no other node would fare better.
     """

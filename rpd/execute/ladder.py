@@ -76,7 +76,9 @@ class Ladder:
     def heed(self, error: BaseException) -> None:
         """Start nothing new after an error that no other node would be spared."""
         if is_out_of_room(error):
-            self._context.stop.request(StopLevel.DRAIN, f"a disk of this machine takes nothing more ({error})")
+            self._context.stop.request(
+                StopLevel.DRAIN, f"a disk of this machine takes nothing more ({error})"
+            )
         elif isinstance(error, RpdError) and error.stops_run:
             # The whole of it, with the command to type, is told elsewhere.
             reason = f"pod {error.known_as} may still bill" if isinstance(error, ReleaseError) else str(error)

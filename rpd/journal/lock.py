@@ -10,6 +10,7 @@ import sys
 import weakref
 from pathlib import Path
 from types import TracebackType
+from typing import ClassVar
 
 from rpd.errors import UsageError
 
@@ -25,7 +26,7 @@ class RunIsDriven(UsageError):
 class RunLock:
     """Holds the lock of a run folder until ``release``, or the end of the process. A context manager."""
 
-    _held: weakref.WeakSet[RunLock] = weakref.WeakSet()
+    _held: ClassVar[weakref.WeakSet[RunLock]] = weakref.WeakSet()
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor

@@ -441,9 +441,7 @@ class _Following:
             stream.close()
 
     def _note_start(self, control: bytes) -> None:
-        if not self._started and (
-            found := re.search(rb"^following (-?\d+) (\d+)$", control, re.MULTILINE)
-        ):
+        if not self._started and (found := re.search(rb"^following (-?\d+) (\d+)$", control, re.MULTILINE)):
             self._started = True
             self._life = "" if found[2] == b"0" else found[2].decode()
             # Whole seconds on a clock that is not ours: only an age of another driver's command matters.
@@ -470,15 +468,15 @@ class _Following:
         """Return why the command's folder is not there, by when PID 1 of the pod began."""
         if self._life == life:
             return RemoteError(
-                f"the folder ~/.rpd/steps/{self._key} on the pod, which holds the log and the exit code of a command, was "
-                f"removed while it ran: {self._command.text}. A job must not delete ~/.rpd on its pod"
+                f"the folder ~/.rpd/steps/{self._key} on the pod, which holds the log and the exit code of a command, "
+                f"was removed while it ran: {self._command.text}. A job must not delete ~/.rpd on its pod"
             )
         return PodLost(f"the pod was restarted while the command ran: {self._command.text}")
 
     def _script(self) -> str:
         follow = f"_rpd_follow {self._offset}"
         if self._started:
-            lines = (f"_rpd_find {self._key} || {{ echo \"gone $(_rpd_life)\" >&2; exit 3; }}", follow)
+            lines = (f'_rpd_find {self._key} || {{ echo "gone $(_rpd_life)" >&2; exit 3; }}', follow)
             return _script(_FIND_FOLDER + _FOLLOW, *lines)
         text, supervise = shlex.quote(self._command.text), shlex.quote(_SUPERVISE)
         return _script(

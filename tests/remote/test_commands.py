@@ -217,7 +217,7 @@ def test_a_job_that_deletes_the_folder_of_its_command_is_told_so(
 ) -> None:
     """`rm -rf ~/.rpd` is the job's doing, whether the connection holds or not: no other pod would fare better."""
     log = Log(b"on", machine.drop if dropped else None)
-    with pytest.raises(RemoteError, match="A job must not delete ~/.rpd") as caught:
+    with pytest.raises(RemoteError, match=r"A job must not delete ~/\.rpd") as caught:
         remote.run(command('rm -rf "$HOME/.rpd"; echo on; sleep 0.3; echo bye'), log)
     assert not isinstance(caught.value, ConnectionLost)
     assert caught.value.cause is Cause.CODE

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -102,18 +103,34 @@ def test_what_the_platform_did_not_do_rents_one_pod(
     assert result.exit_code == 1
 
 
-BY_THE_PLATFORM = """
-    AmbiguousCreate ApiRetired AuthError BalanceError ConnectionLost DeadlinePassed Disconnected HostKeyChanged PodLost
-    PodNotFound PodNotReady ProviderError ProvisioningError QuotaError RateLimited ReleaseError RequestRejected
-    TransferBroken TransientError
-""".split()
+BY_THE_PLATFORM = {
+    "AmbiguousCreate",
+    "ApiRetired",
+    "AuthError",
+    "BalanceError",
+    "ConnectionLost",
+    "DeadlinePassed",
+    "Disconnected",
+    "HostKeyChanged",
+    "PodLost",
+    "PodNotFound",
+    "PodNotReady",
+    "ProviderError",
+    "ProvisioningError",
+    "QuotaError",
+    "RateLimited",
+    "ReleaseError",
+    "RequestRejected",
+    "TransferBroken",
+    "TransientError",
+}
 """What is tried again by itself. Think of who pays before you add to it."""
 
 
 def test_a_new_error_rents_nothing_again_unless_it_says_so() -> None:
     """Only the classes listed here are the platform's doing; the default is the job's."""
-    import rpd.remote.ssh  # noqa: F401 - it has errors of its own
-    import rpd.remote.watchdog  # noqa: F401
+    for module in ("rpd.remote.ssh", "rpd.remote.watchdog"):
+        import_module(module)  # it has errors of its own
 
     def classes(base: type[RpdError]) -> Iterator[type[RpdError]]:
         yield base
@@ -121,4 +138,4 @@ def test_a_new_error_rents_nothing_again_unless_it_says_so() -> None:
             yield from classes(each)
 
     found = {each.__name__ for each in classes(RpdError) if each.cause in (Cause.INFRA, Cause.LOST)}
-    assert found == set(BY_THE_PLATFORM)
+    assert found == BY_THE_PLATFORM

@@ -108,7 +108,8 @@ def put(
     the change. Of a tree that was sent before, only files are sent that changed since on either side (names, modes,
     contents here; sizes, times, inodes there). ``compress`` gzips the stream; None does so once the line turns out to
     be slow (below 20 MB/s by ``clock``, in seconds). Raises UsageError (``local`` does not exist), TransferError,
-    LocalTransferError (a file here cannot be read, or changes), ConnectionLost, PodLost and, after ``interrupt``, Interrupted.
+    LocalTransferError (a file here cannot be read, or changes), ConnectionLost, PodLost and, after ``interrupt``,
+    Interrupted.
     """
     target = absolute(remote, "written")
     try:

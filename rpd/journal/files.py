@@ -17,6 +17,7 @@ from rpd.values.node import Node
 LONGEST_NAME = 100
 _UNSAFE = re.compile(r"[^A-Za-z0-9._=,+-]+")
 _FAITHFUL = re.compile(r"(?:\w+/)*\w+\.py::\w+(?:\[[\w.=,+-]*[\w=,+]\])?", re.ASCII)
+_RUN_ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]+")
 _CAPITALISED = re.compile("true|false|none")
 """Words that stand in ids as Python writes them: usual enough that they should need no hash."""
 
@@ -45,6 +46,23 @@ def _is_faithful(node_id: str) -> bool:
     return node_id == usual and _FAITHFUL.fullmatch(node_id) is not None
 
 
+def ignore_itself(run_folder: Path) -> None:
+    """Have git ignore the folder of runs, private keys above all; the run folder alone where users keep more there.
+
+    Raises OSError.
+    """
+    runs_path = run_folder.parent
+    is_shared = not all(map(_is_ours, runs_path.iterdir()))
+    rules = (run_folder if is_shared else runs_path) / ".gitignore"
+    if not rules.exists():
+        # Not exclusively: two runs that begin at once write the same.
+        rules.write_text("*\n", encoding="utf-8")
+
+
+def _is_ours(path: Path) -> bool:
+    return _RUN_ID.fullmatch(path.name) is not None or path.name in (".gitignore", "latest")
+
+
 @dataclass(frozen=True, slots=True)
 class RunFiles:
     """The folder of one run, made by and for this process alone."""
@@ -60,6 +78,7 @@ class RunFiles:
             folder = runs_path / run_id
             try:
                 folder.mkdir(parents=True)
+                ignore_itself(folder)
             except FileExistsError:
                 continue
             except OSError as error:

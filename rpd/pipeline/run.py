@@ -336,6 +336,10 @@ def _context(prepared: _Prepared, files: RunFiles | None, stop: Stop) -> RunCont
         stream = redactor.stream()
         return stream.feed(data) + stream.flush()
 
+    sources = Sources(files.folder, mask_bytes, partial(_notice, manager)) if files else None
+    if sources is not None:
+        pods = filter(uses_pod, prepared.plan.nodes)
+        sources.read_ahead({(config.rootdir / node.file).parent: None for node in pods})
     return RunContext(
         rootdir=config.rootdir,
         runs_path=config.runs_path,
@@ -360,7 +364,7 @@ def _context(prepared: _Prepared, files: RunFiles | None, stop: Stop) -> RunCont
         trace_style=_trace_style(config),
         scales=prepared.scales,
         config=config,
-        source=Sources(files.folder, mask_bytes).of if files else _no_source,
+        source=sources.of if sources else _no_source,
     )
 
 

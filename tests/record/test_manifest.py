@@ -50,6 +50,7 @@ def records(record: type, /, **own: st.SearchStrategy[object]) -> st.SearchStrat
         "float": NUMBER,
         "bool": st.booleans(),
         "int | None": st.none() | WHOLE,
+        "tuple[str, ...]": st.lists(TEXT, max_size=3).map(tuple),
         "Mapping[str, str]": st.dictionaries(TEXT, TEXT, max_size=3),
     }
     fields = {

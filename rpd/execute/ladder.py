@@ -62,7 +62,9 @@ class Ladder:
         return Verdict(outcome, cause, reason, self.failure(error, run), error)
 
     def failure(self, error: BaseException, run: NodeRun | None) -> Failure:
-        shown = traces.user_frames(error, self._context.rootdir, self._context.trace_style)
+        shown = traces.user_frames(
+            error, self._context.rootdir, self._context.trace_style, self._context.mask
+        )
         tail = run.tail if run is not None else ()
         known = f"{error.file}:{error.line}" if isinstance(error, CollectionError) and error.file else ""
         return Failure(

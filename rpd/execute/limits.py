@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -80,6 +80,10 @@ def _strictest(run: NodeRun, own: float | None) -> Limit:
     return Limit(seconds=seconds, whose=whose, job_seconds=run.timeouts.job or 0.0)
 
 
+LONGEST_LINE = 300
+"""Characters of a line of a diagnosis that are shown: command lines can be very long."""
+
+
 @contextmanager
 def listened_for_life(run: NodeRun) -> Iterator[Output]:
     """Watch a command for signs of life, if its job wants that; yields who takes its output.
@@ -105,7 +109,13 @@ def listened_for_life(run: NodeRun) -> Iterator[Output]:
         silence.over()
         run.silence = None
     if silence.diagnosis is not None:
-        run.output(silence.diagnosis)
+        run.output(_legible(silence.diagnosis, run.mask))
         raise JobTimeout(
             f"no output and idle GPUs for {format_duration(silence.seconds)}: the command was ended"
         )
+
+
+def _legible(diagnosis: bytes, mask: Callable[[str], str]) -> bytes:
+    """Return a diagnosis with its lines cut to what a person reads, and secrets masked while they are whole."""
+    lines = mask(diagnosis.decode(errors="replace")).split("\n")
+    return "\n".join(line[:LONGEST_LINE] for line in lines).encode()

@@ -33,7 +33,7 @@ from rpd.pipeline.money import Prices, check_balance, confirm, make_overrides
 from rpd.pipeline.places import check_datacenters
 from rpd.pipeline.reports import add_reports
 from rpd.pipeline.resume import Resumed
-from rpd.pipeline.secrets import read_secrets
+from rpd.pipeline.secrets import known_secrets, read_secrets
 from rpd.pipeline.signals import handled
 from rpd.pipeline.staging import check_staging
 from rpd.pipeline.stopping import tell_of_stopping
@@ -94,6 +94,7 @@ def run(config: Config, manager: PluginManager, redactor: Redactor, resumed: Res
         prices.check()
         check_datacenters(config, plan.nodes, far_end.provider, partial(_notice, manager))
         secrets: Mapping[str, str] = {} if config.dry_run else read_secrets(plan.nodes)
+        _learn(redactor, manager, known_secrets(plan.nodes) if config.dry_run else secrets)
         if needs_pods and not config.dry_run:
             check_balance(far_end.provider().account(), plan.worst_case_usd, partial(_notice, manager))
         if outlooks is not None:
@@ -169,6 +170,14 @@ def _release_rest(context: RunContext) -> None:
             context.leases.lost(ReleaseError(left.pod_id, left.name, str(error)))
 
 
+def _learn(redactor: Redactor, manager: PluginManager, secrets: Mapping[str, str]) -> None:
+    """Have the secrets masked from now on, wherever they would be told."""
+    for name, value in secrets.items():
+        warning = redactor.learn(value)
+        if warning:
+            _notice(manager, f"secret {name}: {warning}")
+
+
 def _forget_keys(files: RunFiles) -> None:
     """Remove the keys of the run unless a pod that this or an earlier process of it left still needs them."""
     with suppress(OSError):  # what cannot be read may tell of such a pod
@@ -225,10 +234,6 @@ class _Prepared:
 
 def _execute(prepared: _Prepared) -> Ended:
     config, manager, resumed = prepared.config, prepared.manager, prepared.resumed
-    for name, value in prepared.secrets.items():
-        warning = prepared.redactor.learn(value)
-        if warning:
-            manager.hook.rpd_notice(text=f"secret {name}: {warning}")
     if resumed is not None or config.dry_run:
         return _carry_out(prepared, resumed.files if resumed else None)
     files = RunFiles.create(config.runs_path)
@@ -355,7 +360,7 @@ def _context(prepared: _Prepared, files: RunFiles | None, stop: Stop) -> RunCont
         overrides=prepared.overrides,
         variables=prepared.variables,
         redact=redactor.data,
-        mask=redactor.text if prepared.secrets else _unchanged,
+        mask=redactor.text if redactor.patterns else _unchanged,
         masker=masker,
         secrets=prepared.secrets,
         pod_env=ssh.pod_env,

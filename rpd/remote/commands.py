@@ -40,6 +40,7 @@ _KILL_SECONDS = 5.0
 _DRAIN_SECONDS = 10.0
 _LAST_LOOK_SECONDS = 2.0
 _SAME_DRIVER_SECONDS = 1
+_TO_A_WHOLE_WORD = re.compile(r"\A(?:[^\n]*\n|\S*\s?)")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 _OOM_NOTE = "rpd: the kernel ended a process of this command: out of memory"
@@ -538,12 +539,14 @@ class Tail:
 
     def __init__(self) -> None:
         self._bytes = bytearray()
+        self._was_cut = False
 
     def add(self, data: bytes) -> None:
         """Take the next bytes of the log."""
         self._bytes += data
         if len(self._bytes) > 2 * _TAIL_BYTES:
             del self._bytes[:-_TAIL_BYTES]
+            self._was_cut = True
 
     def lines(self) -> tuple[str, ...]:
         """Return the last lines, each as a terminal would show it (a carriage return begins it anew).
@@ -551,6 +554,9 @@ class Tail:
         A line before them that tells that memory ran out comes first: launchers print much after it.
         """
         text = self._bytes[-_TAIL_BYTES:].decode(errors="replace").rstrip()
+        if self._was_cut or len(self._bytes) > _TAIL_BYTES:
+            # It may begin in the middle of a secret, which nobody could find and mask any more.
+            text = _TO_A_WHOLE_WORD.sub("", text, count=1)
         every = [line.rstrip("\r").rpartition("\r")[2] for line in text.split("\n")] if text else []
         last = every[-TAIL_LINES:]
         if not any(map(_OUT_OF_MEMORY.search, last)):

@@ -91,7 +91,7 @@ talk() {
 
 _DIAGNOSE = r"""
 limited() { if command -v timeout >/dev/null 2>&1; then timeout 20 "$@"; else "$@"; fi; }
-show() { echo "--- $*"; limited "$@" 2>&1 | cut -c 1-300 | head -c 20000; echo; }
+show() { echo "--- $*"; limited "$@" 2>&1 | cut -c 1-8000 | head -n 200; echo; }
 diagnose() {
   if command -v dmesg >/dev/null 2>&1 && dmesg >/dev/null 2>&1; then echo '--- dmesg'; dmesg | tail -n 20; fi
   if ps -eo pid >/dev/null 2>&1; then show ps -eo pid,ppid,stat,wchan:24,etime,time,args; else show ps; fi

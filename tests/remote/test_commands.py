@@ -510,3 +510,12 @@ def _lives(pid: str) -> bool:
     except FileNotFoundError:
         return False
     return state != "Z"
+
+
+def test_a_tail_that_was_cut_does_not_begin_in_the_middle_of_a_word() -> None:
+    """Half a secret could not be found and masked; what follows the word or line that was cut is all there."""
+    words, lines = Tail(), Tail()
+    words.add(b"s3cret" * 30_000 + b" last words")
+    lines.add(b"s3cret " * 30_000 + b"\nlast line\n")
+    assert words.lines() == ("last words",)
+    assert lines.lines() == ("last line",)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rpd.errors import ReleaseError
+from rpd.execute.disk import Disk
 from rpd.execute.noderun import Masker
 from rpd.execute.traces import SHORT, Style
 from rpd.journal.files import RunFiles
@@ -95,6 +96,7 @@ class RunContext:
     journal: Journal
     hook: Any
     stop: Stop
+    disk: Disk
     provider: Callable[[], Provider]
     connect: Connect
     overrides: Overrides

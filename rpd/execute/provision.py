@@ -171,6 +171,8 @@ def _lease(
 
     def record(event: str, *, sync: bool = False, **detail: Any) -> None:
         context.journal.write(event, sync=sync, node=run.node.id, holder=holder, **detail)
+        if event == "intent":
+            context.journal.check()  # a pod that nobody could find again is not asked for
         run.journal.write(event, **detail)
         context.hook.rpd_pod_event(
             pod_name=detail.get("pod_name", ""), event=event, detail={"node": run.node.id, **detail}

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from operator import itemgetter
 
-from rpd.errors import Interrupted
+from rpd.errors import Interrupted, LocalError
 from rpd.execute.again import note_wide_fixture
 from rpd.execute.context import RunContext
 from rpd.execute.noderun import NodeRun
@@ -211,7 +211,11 @@ class Execution:
                 return
             if not self._may_cost(node):
                 return
-            report, run = self._runner.run(node, number, gpus, share)
+            try:
+                report, run = self._runner.run(node, number, gpus, share)
+            except LocalError as error:  # nothing of it could be recorded: it counts as not run
+                self._context.stop.request(StopLevel.DRAIN, str(error))
+                return
             self._publish(node, report)
             self._amend(run)
 

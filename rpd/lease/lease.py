@@ -184,11 +184,11 @@ class Lease:
         It is stopped again, not deleted, where that fails. Raises NoCapacity, PodNotReady, PodLost, Interrupted or
         another ProviderError.
         """
-        self._intended = True
         self.offer = offer
         self._record(
             "intent", sync=True, pod_name=self.name, offer=str(offer), terms=_terms(offer) if offer else None
         )
+        self._intended = True
         with self._or_given_back(Release.STOP):
             pod = self._provider.get(pod_id)
             if pod is None:

@@ -11,8 +11,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rpd.config import Config
-from rpd.errors import ExitCode, Interrupted, NothingCollected, ProviderError, ReleaseError, UsageError
+from rpd.errors import (
+    ExitCode,
+    Interrupted,
+    LocalError,
+    NothingCollected,
+    ProviderError,
+    ReleaseError,
+    UsageError,
+)
 from rpd.execute.context import Overrides, RunContext
+from rpd.execute.disk import Disk
 from rpd.execute.noderun import Masker
 from rpd.execute.slots import Execution
 from rpd.execute.traces import Style
@@ -233,11 +242,15 @@ class _Prepared:
 
 
 def _execute(prepared: _Prepared) -> Ended:
-    config, manager, resumed = prepared.config, prepared.manager, prepared.resumed
+    config, resumed = prepared.config, prepared.resumed
     if resumed is not None or config.dry_run:
         return _carry_out(prepared, resumed.files if resumed else None)
     files = RunFiles.create(config.runs_path)
-    with RunLock.take(files.folder):
+    try:
+        lock = RunLock.take(files.folder)
+    except OSError as error:
+        raise LocalError(f"the run folder {files.folder} cannot be locked", error) from error
+    with lock:
         return _carry_out(prepared, files)
 
 
@@ -259,11 +272,17 @@ def _carry_out(prepared: _Prepared, files: RunFiles | None) -> Ended:
     context.journal.write("run_started", sync=True, **writer.identity(), nodes=len(plan.nodes))
     if resumed is None:
         context.journal.write(journal.PLANNED, sync=True, ids=[node.id for node in plan.nodes])
+    context.journal.check()
     started = time.monotonic()
     with _signals(config, manager, stop):
         far_end = _far_end_name(config, plan, prepared.far_end)
         if files is not None:
-            prepared.far_end.leave_word(files.emulator)
+            try:
+                prepared.far_end.leave_word(files.emulator)
+            except OSError as error:
+                context.disk.failed(
+                    files.emulator, error, "other commands cannot reach the emulator of this run"
+                )
         manager.hook.rpd_run_started(
             config=config,
             plan=plan,
@@ -332,6 +351,13 @@ def _register(prepared: _Prepared) -> ManifestPlugin:
     return keeper
 
 
+def _journal(files: RunFiles, redactor: Redactor, disk: Disk) -> FileJournal:
+    def failed(error: OSError) -> None:
+        disk.failed(files.journal, error, "its events are kept until there is room")
+
+    return FileJournal(files.journal, redactor.data, failed)
+
+
 def _context(prepared: _Prepared, files: RunFiles | None, stop: Stop) -> RunContext:
     config, manager, redactor = prepared.config, prepared.manager, prepared.redactor
     ssh = _ssh(files, config.ssh["give_up_after"])
@@ -341,6 +367,7 @@ def _context(prepared: _Prepared, files: RunFiles | None, stop: Stop) -> RunCont
         stream = redactor.stream()
         return stream.feed(data) + stream.flush()
 
+    disk = Disk(stop, lambda text: _notice(manager, redactor.text(text)))
     sources = Sources(files.folder, mask_bytes, partial(_notice, manager)) if files else None
     if sources is not None:
         pods = filter(uses_pod, prepared.plan.nodes)
@@ -350,9 +377,10 @@ def _context(prepared: _Prepared, files: RunFiles | None, stop: Stop) -> RunCont
         runs_path=config.runs_path,
         run_id=files.run_id if files else "dryrun",
         files=files,
-        journal=FileJournal(files.journal, redactor.data) if files else NoJournal(),
+        journal=_journal(files, redactor, disk) if files else NoJournal(),
         hook=manager.hook,
         stop=stop,
+        disk=disk,
         provider=prepared.far_end.provider,
         connect=ssh.connect,
         connect_with=ssh.connect_with,
@@ -399,7 +427,10 @@ def _ssh(files: RunFiles | None, give_up: float) -> _Ssh:
     from rpd.remote.keys import make_keypair, user_public_lines
     from rpd.remote.ssh import connect
 
-    keys = make_keypair(files.keys)
+    try:
+        keys = make_keypair(files.keys)
+    except OSError as error:
+        raise LocalError(f"the SSH key of the run cannot be written to {files.keys}", error) from error
     known_hosts = files.known_hosts
 
     def connect_with(private_key: Path) -> Connect:

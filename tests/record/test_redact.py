@@ -1,8 +1,8 @@
 """The redactor masks every form of a secret, however the bytes are cut."""
 
 import base64
-import itertools
 import html
+import itertools
 import json
 import re
 import shlex

@@ -17,6 +17,7 @@ from rpd.pipeline.run import run
 from rpd.record.redact import Redactor
 from rpd.terminal import Terminal
 from rpd.terminal.setup_plan import SetupPlan
+from rpd.terminal.streams import own_streams
 
 
 def main(config: Config, manager: PluginManager) -> int:
@@ -59,8 +60,9 @@ def carry_out(config: Config, manager: PluginManager, resumed: Resumed | None) -
     """Run or carry on, with the terminal listening, and return the exit code."""
     redactor = Redactor()
     with ExitStack() as stack:
+        out, _ = stack.enter_context(own_streams())
         if not manager.is_blocked("terminal"):
-            terminal = Terminal(config, redact=redactor.text)
+            terminal = Terminal(config, redact=redactor.text, file=out)
             stack.callback(terminal.close)
             manager.register(terminal, "terminal")
         if config.setup_plan or config.setup_show or config.setup_only:

@@ -6,12 +6,12 @@ import email.utils
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from rpd.runpod.address import api_url, is_local
+from rpd.runpod.address import is_local
 from rpd.runpod.classify import Trouble
 from rpd.runpod.pace import TokenBucket
 
@@ -41,11 +41,43 @@ class Exchange:
     retry_after: float | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """Where the calls of one account go, with which key and past which proxies.
+
+    It is taken once: the job functions of a run may change the environment, or use the SDK for themselves, and a pod
+    still has to be given back where it was rented.
+    """
+
+    url: str
+    key: str
+    proxies: Mapping[str, str | None]
+
+    @classmethod
+    def of(cls, key: str, requests: Any, url: str) -> Route:
+        """Return the route that the environment tells now."""
+        return cls(url=url, key=key, proxies=_proxies(requests, url))
+
+    def keywords(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the arguments of ``post`` for this route."""
+        headers = {**(given.get("headers") or {}), "Authorization": f"Bearer {self.key}"}
+        return {**given, "headers": headers, **({"proxies": dict(self.proxies)} if self.proxies else {})}
+
+
+def _proxies(requests: Any, url: str) -> Mapping[str, str | None]:
+    """Return the proxies for ``url``; none for this machine, which would be looked for on the proxy itself."""
+    if is_local(url):
+        return {"http": None, "https": None, "all": None}
+    found: Mapping[str, str | None] = requests.utils.get_environ_proxies(url)
+    return found
+
+
 @dataclass(slots=True, kw_only=True)
 class Recording:
     """The HTTP calls made on behalf of one call on the SDK."""
 
     bucket: TokenBucket
+    route: Route
     exchanges: list[Exchange] = field(default_factory=list)
 
 
@@ -57,9 +89,9 @@ _recordings = _Recordings()
 
 
 @contextmanager
-def recorded(bucket: TokenBucket) -> Iterator[Recording]:
-    """Record the SDK's calls on this thread, each of which takes a token."""
-    _recordings.current = recording = Recording(bucket=bucket)
+def recorded(bucket: TokenBucket, route: Route) -> Iterator[Recording]:
+    """Record the SDK's calls on this thread, each of which takes a token and the ``route``."""
+    _recordings.current = recording = Recording(bucket=bucket, route=route)
     try:
         yield recording
     finally:
@@ -80,7 +112,7 @@ class Watched:
         if recording is None:
             return self._requests.post(url, **keywords)
         recording.bucket.take()
-        url, keywords = f"{api_url()}/graphql", {**keywords, **_route()}
+        url, keywords = f"{recording.route.url}/graphql", recording.route.keywords(keywords)
         exchange = Exchange(mutation=_is_mutation(keywords.get("data", "")), trouble=Trouble.LOST)
         recording.exchanges.append(exchange)
         try:
@@ -92,13 +124,6 @@ class Watched:
         if exchange.status == 429 and exchange.retry_after:
             recording.bucket.hold(exchange.retry_after)
         return response
-
-
-def _route() -> dict[str, Any]:
-    """Return requests' arguments for reaching this machine past any proxy, which would look for itself there."""
-    if not is_local(api_url()):
-        return {}
-    return {"proxies": {"http": None, "https": None, "all": None}}
 
 
 def _is_mutation(body: str) -> bool:

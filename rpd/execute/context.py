@@ -12,6 +12,7 @@ from typing import Any
 from rpd.errors import ReleaseError
 from rpd.execute.disk import Disk
 from rpd.execute.noderun import Masker
+from rpd.execute.surroundings import Surroundings
 from rpd.execute.traces import SHORT, Style
 from rpd.journal.files import RunFiles
 from rpd.journal.journal import Journal
@@ -125,6 +126,7 @@ class RunContext:
     past: Past | None = None
     """What an earlier process left of this run, when it is carried on."""
     scales: Scales = field(default_factory=Scales)
+    surroundings: Surroundings = field(default_factory=Surroundings)
     _projects: dict[str, Path] = field(default_factory=dict)
     _locks: dict[str, str] = field(default_factory=dict)
     _requests: dict[int, tuple[Job, PodRequest]] = field(default_factory=dict)

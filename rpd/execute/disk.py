@@ -1,4 +1,4 @@
-"""This machine's disk, as a run sees it: what cannot be written is told, and a full disk lets nothing new start."""
+"""The disk of this machine: what cannot be written to it is told, and a full one lets nothing new start."""
 
 from __future__ import annotations
 

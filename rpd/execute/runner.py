@@ -204,8 +204,8 @@ class Runner:
         run.mend_log()  # the pod may be gone afterwards
         if run.missing_log_bytes:
             self._context.hook.rpd_notice(
-                text=f"{run.node.id}: output.log lacks {format_size(run.missing_log_bytes)} of what its commands wrote: "
-                "there was no room for it here, and the pod's copy goes with the pod"
+                text=f"{run.node.id}: output.log lacks {format_size(run.missing_log_bytes)} of what its commands "
+                "wrote: there was no room for it here, and the pod's copy goes with the pod"
             )
         if not verdict.outcome.is_ok:
             for lease in run.leases:

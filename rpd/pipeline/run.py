@@ -294,12 +294,15 @@ def _carry_out(prepared: _Prepared, files: RunFiles | None) -> Ended:
             with _balance_watched(prepared, stop):
                 execution.run()
         except Interrupted:
+            context.surroundings.restore()
             context.leases.release_all()
             execution.give_up()
         except BaseException:
+            context.surroundings.restore()
             context.leases.release_all()
             raise
         finally:
+            context.surroundings.restore()
             for pod in context.leases.try_again():
                 manager.hook.rpd_notice(text=f"pod {pod} is released after all")
             _release_rest(context)

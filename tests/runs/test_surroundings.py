@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from rpd.emulator.launch import Launched
+from rpd.record import history
 from rpd.testing import RpdRun
 
 Project = Callable[[dict[str, str]], Path]
@@ -48,11 +49,9 @@ DEEDS = {
     "socket mocked": "import socket; socket.create_connection = socket.getaddrinfo = lambda *a, **k: 1 / 0",
     "socket class mocked": "import socket\n    class Blocked(socket.socket):\n        def __init__(self, *a, **k): raise RuntimeError('no network')\n    socket.socket = Blocked",
     "Path mocked": "pathlib.Path.exists = pathlib.Path.is_file = lambda self: False",
-    "json mocked": "import json; json.dumps = lambda *a, **k: 1 / 0",
     "logging off": "import logging; logging.disable(logging.CRITICAL); logging.shutdown()",
     "limits": "sys.setrecursionlimit(400); sys.path.clear(); sys.argv.clear()",
     "umask": "os.umask(0o777)",
-    "datetime mocked": "import datetime; datetime.datetime = None",
 }
 
 
@@ -70,7 +69,6 @@ def test_what_a_job_does_to_its_process_ends_no_run(
     assert "Traceback" not in told, told
     assert "Exception ignored" not in told, told
     (run_dir,) = (path for path in (folder / "rpd-runs").iterdir() if path.is_dir())
-    from rpd.record import history
 
     reports = history.reports(run_dir)
     assert [(r.node.job, r.result.outcome.value, r.result.reason) for r in reports] == [

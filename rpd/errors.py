@@ -31,19 +31,25 @@
     │   ├── CommandTimeout          a command outlived its timeout and was ended
     │   ├── OutOfMemory             a command was ended by the OOM killer or CUDA ran out of memory
     │   ├── TransferError           files could not be sent or fetched whole
-    │   │   └── MissingArtifact     a required path is not on the pod
+    │   │   ├── MissingArtifact     a required path is not on the pod
+    │   │   ├── TransferBroken      the connection or the pod gave way: another pod may do
+    │   │   └── LocalTransferError  ... because of this machine (a LocalError, too)
     │   └── ConnectionLost          SSH is gone and did not come back
     │       └── PodLost             ... because the pod itself is gone
+    ├── LocalError                  this machine was in the way: a full disk, files that changed or vanished
     ├── JobTimeout                  a job took longer than its mark allows, or hung
     ├── BudgetExceeded              a cap of money or time was reached
     ├── Interrupted                 Ctrl-C or SIGTERM asked the run to end
     └── ReleaseError                a pod may still bill: id and the command that releases it  exit 6
 
-An error carries its ``cause`` (what a report calls the reason of a non-pass) so that no reader has to search texts.
+An error carries its ``cause`` (what a report calls the reason of a non-pass) so that no reader has to search texts. The
+cause says whose doing it was. ``code`` is the default, because it rents nothing again: an error is ``infra`` or
+``lost`` only where its class says that the platform did it.
 """
 
 from __future__ import annotations
 
+import errno
 from enum import IntEnum, StrEnum
 from typing import Any, ClassVar
 
@@ -75,6 +81,8 @@ class Cause(StrEnum):
     INFRA = "infra"
     LOST = "lost"
     INTERRUPTED = "interrupted"
+    LOCAL = "local"
+    """This machine: its disk, or files here that changed or vanished."""
 
 
 class RpdError(Exception):
@@ -82,7 +90,7 @@ class RpdError(Exception):
 
     cause: ClassVar[Cause] = Cause.CODE
     exit_code: ClassVar[ExitCode] = ExitCode.FAILED
-    stops_run: ClassVar[bool] = False
+    stops_run: bool = False
     """Whether no other node could fare better, so that the run starts nothing new."""
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -272,15 +280,17 @@ class OutOfMemory(CommandFailed):
 
 
 class TransferError(RemoteError):
-    """Files could not be sent or fetched whole and unchanged."""
-
-    cause = Cause.INFRA
+    """Files could not be sent or fetched whole and unchanged, for a reason that another pod would not mend."""
 
 
 class MissingArtifact(TransferError):
     """A required path does not exist on the pod."""
 
-    cause = Cause.CODE
+
+class TransferBroken(TransferError):
+    """A transfer broke off because the connection or the pod gave way; it may succeed on another pod."""
+
+    cause = Cause.INFRA
 
 
 class ConnectionLost(RemoteError):
@@ -293,6 +303,33 @@ class PodLost(ConnectionLost):
     """The pod itself is gone: RunPod no longer runs it."""
 
     cause = Cause.LOST
+
+
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
+
+
+def is_out_of_room(error: BaseException | None) -> bool:
+    """Whether ``error`` says that a disk of this machine takes nothing more: full, over its quota or read-only."""
+    return isinstance(error, OSError) and error.errno in _NO_ROOM
+
+
+class LocalError(RpdError):
+    """Something on this machine was in the way, neither the pod nor RunPod nor the job.
+
+    ``why`` is what the system said. Where the disk takes nothing more, no other node would fare better.
+    """
+
+    cause = Cause.LOCAL
+
+    def __init__(self, message: str, why: OSError | None = None) -> None:
+        full = is_out_of_room(why)
+        told = f"{message}: {why.strerror or why}" if why is not None else message
+        super().__init__(f"{told}. Make room on this machine's disk, then run it again" if full else told)
+        self.stops_run = full
+
+
+class LocalTransferError(LocalError, TransferError):
+    """Files could not be sent or fetched because of this machine: its disk, or files here that changed or vanished."""
 
 
 class BudgetExceeded(RpdError):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
+import subprocess
 import threading
 import urllib.request
 from collections.abc import Iterator
@@ -88,3 +90,23 @@ def _delete(emulator: Launched, pod_id: str) -> None:
         headers={"Authorization": f"Bearer {emulator.api_key}"},
     )
     urllib.request.urlopen(request, timeout=30).close()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """An empty disk of 8 MB that a test may fill; the test is skipped where nobody may mount one."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mount = shutil.which("mount")
+    if mount is None or os.name != "posix":
+        pytest.skip("there is no mount here")
+    done = subprocess.run(
+        [mount, "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(place)],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode:
+        pytest.skip(f"a tmpfs cannot be mounted (that takes root): {done.stderr.strip()}")
+    yield place
+    subprocess.run(["umount", "-l", str(place)], check=True)

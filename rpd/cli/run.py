@@ -18,6 +18,7 @@ from rpd.pipeline.signals import ending_by_sigterm
 from rpd.record.redact import Redactor
 from rpd.terminal import Terminal
 from rpd.terminal.setup_plan import SetupPlan
+from rpd.terminal.streams import own_streams
 
 
 def main(config: Config, manager: PluginManager) -> int:
@@ -31,6 +32,11 @@ def resume(config: Config, manager: PluginManager) -> int:
     if len(config.args) > 1:
         raise UsageError("rpd resume takes one run")
     resumed = choose(config.runs_path, config.args[0] if config.args else "")
+    with resumed.lock:
+        return _resume(config, resumed)
+
+
+def _resume(config: Config, resumed: Resumed) -> int:
     argv = list(resumed.info.argv)
     argv = argv[1:] if argv[:1] == ["run"] else argv
     run_config, run_manager = configure(
@@ -55,8 +61,9 @@ def carry_out(config: Config, manager: PluginManager, resumed: Resumed | None) -
     """Run or carry on, with the terminal listening, and return the exit code."""
     redactor = Redactor()
     with ExitStack() as stack:
+        out, _ = stack.enter_context(own_streams())
         if not manager.is_blocked("terminal"):
-            terminal = Terminal(config, redact=redactor.text)
+            terminal = Terminal(config, redact=redactor.text, file=out)
             stack.callback(terminal.close)
             manager.register(terminal, "terminal")
         if config.setup_plan or config.setup_show or config.setup_only:

@@ -154,7 +154,7 @@ def _pairs(values: Mapping[str, Any], *, empty: bool = True) -> str:
 def _source(source: SourceRecord) -> str:
     parts = []
     if source.git_sha:
-        changes = f" with changes ({source.diff_file})" if source.dirty else ""
+        changes = f" with changes ({source.diff_file or 'not saved'})" if source.dirty else ""
         parts.append(f"git {source.git_sha[:12]}{changes}")
     if source.tree_sha256:
         parts.append(f"tree {source.tree_sha256[:12]}, {source.files} files, {source.bytes} bytes")

@@ -12,7 +12,9 @@ from typing import Any
 from rpd.errors import ReleaseError
 from rpd.execute.asides import Asides
 from rpd.execute.cover import Cover
+from rpd.execute.disk import Disk
 from rpd.execute.noderun import Masker
+from rpd.execute.surroundings import Surroundings
 from rpd.execute.traces import SHORT, Style
 from rpd.journal.files import RunFiles
 from rpd.journal.journal import Journal
@@ -99,6 +101,7 @@ class RunContext:
     journal: Journal
     hook: Any
     stop: Stop
+    disk: Disk
     provider: Callable[[], Provider]
     connect: Connect
     overrides: Overrides
@@ -137,6 +140,7 @@ class RunContext:
     own: OwnOutput = field(default_factory=OwnOutput)
     """What this process writes, so that it is not sent."""
     asides: Asides = field(default_factory=Asides)
+    surroundings: Surroundings = field(default_factory=Surroundings)
     _projects: dict[str, Path] = field(default_factory=dict)
     _locks: dict[str, str] = field(default_factory=dict)
     _requests: dict[int, tuple[Job, PodRequest]] = field(default_factory=dict)

@@ -15,7 +15,7 @@ from rpd.errors import (
     ProvisioningError,
     ReleaseError,
     RpdError,
-    TransferError,
+    is_out_of_room,
 )
 from rpd.execute import traces
 from rpd.execute.context import RunContext
@@ -43,8 +43,10 @@ class Ladder:
                 outcome, cause = Outcome.ERROR, Cause.INTERRUPTED
             case ConnectionLost() | ProvisioningError() | ProviderError() | ReleaseError():
                 outcome, cause = Outcome.ERROR, error.cause
-            case TransferError() if error.cause is Cause.INFRA:
-                outcome, cause = Outcome.ERROR, Cause.INFRA
+            case RpdError() if error.cause in (Cause.INFRA, Cause.LOCAL):
+                outcome, cause = Outcome.ERROR, error.cause
+            case OSError() if is_out_of_room(error):
+                outcome, cause = Outcome.ERROR, Cause.LOCAL
             case RpdError():
                 outcome, cause = usual, error.cause
             case KeyboardInterrupt():
@@ -60,7 +62,9 @@ class Ladder:
         return Verdict(outcome, cause, reason, self.failure(error, run), error)
 
     def failure(self, error: BaseException, run: NodeRun | None) -> Failure:
-        shown = traces.user_frames(error, self._context.rootdir, self._context.trace_style)
+        shown = traces.user_frames(
+            error, self._context.rootdir, self._context.trace_style, self._context.mask
+        )
         tail = run.tail if run is not None else ()
         known = f"{error.file}:{error.line}" if isinstance(error, CollectionError) and error.file else ""
         return Failure(
@@ -73,7 +77,11 @@ class Ladder:
 
     def heed(self, error: BaseException) -> None:
         """Start nothing new after an error that no other node would be spared."""
-        if isinstance(error, RpdError) and error.stops_run:
+        if is_out_of_room(error):
+            self._context.stop.request(
+                StopLevel.DRAIN, f"a disk of this machine takes nothing more ({error})"
+            )
+        elif isinstance(error, RpdError) and error.stops_run:
             # The whole of it, with the command to type, is told elsewhere.
             reason = f"pod {error.known_as} may still bill" if isinstance(error, ReleaseError) else str(error)
             self._context.stop.request(StopLevel.DRAIN, reason)
@@ -90,6 +98,7 @@ class Ladder:
             failure = replace(failure, teardown=(*failure.teardown, *each))
             return replace(verdict, reason=f"{verdict.reason}; {told}", failure=failure)
         cause = first.cause if isinstance(first, RpdError) else Cause.CODE
+        cause = Cause.LOCAL if is_out_of_room(first) else cause
         return Verdict(Outcome.ERROR, cause, told, self.failure(first, errors[0].user))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -82,6 +82,10 @@ def _strictest(run: NodeRun, own: float | None) -> Limit:
     return Limit(seconds=seconds, whose=whose, job_seconds=run.timeouts.job or 0.0, cap=run.cap)
 
 
+LONGEST_LINE = 300
+"""Characters of a line of a diagnosis that are shown: command lines can be very long."""
+
+
 @contextmanager
 def listened_for_life(run: NodeRun) -> Iterator[Output]:
     """Watch a command for signs of life, if its job wants that; yields who takes its output.
@@ -108,8 +112,14 @@ def listened_for_life(run: NodeRun) -> Iterator[Output]:
         silence.over()
         run.silence = None
     if silence.diagnosis is not None:
-        where = run.keep_diagnosis(silence.diagnosis)
+        where = run.keep_diagnosis(_legible(silence.diagnosis, run.mask))
         raise JobTimeout(
             f"no output and idle GPUs for {format_duration(silence.seconds)}: the command was ended "
             f"(what ran on the pod then: {where})"
         )
+
+
+def _legible(diagnosis: bytes, mask: Callable[[str], str]) -> bytes:
+    """Return a diagnosis with its lines cut to what a person reads, and secrets masked while they are whole."""
+    lines = mask(diagnosis.decode(errors="replace")).split("\n")
+    return "\n".join(line[:LONGEST_LINE] for line in lines).encode()

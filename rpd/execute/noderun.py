@@ -11,14 +11,15 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from rpd.errors import Interrupted, RemoteError, UsageError
 from rpd.execute.alarms import Alarms
 from rpd.execute.clock import JobClock
 from rpd.execute.destinations import Destinations
+from rpd.execute.outputlog import Follow, OutputLog, Take
 from rpd.execute.timeouts import NO_TIMEOUTS, Timeouts
 from rpd.journal.files import NodeFiles
 from rpd.journal.journal import Journal
@@ -141,11 +142,19 @@ class NodeRun:
     """Whether the job is only called again to learn which pulls were still to come."""
     endings: list[Ending] = field(default_factory=list)
     """What goes on beside the job, such as pulls that repeat."""
+    unwritten: Callable[[Path, OSError, str], object] = lambda path, error, then: None  # noqa: ARG005
+    """Hears which file of the node could not be written, why, and what becomes of what it was to hold."""
+    new_masker: Callable[[], Masker] | None = None
+    """Makes a masker for output that is fetched again."""
     done: list[Callable[[], Any]] = field(default_factory=list)
     """The answer of each step, so that a second call of the job gets the same ones."""
 
     def __post_init__(self) -> None:
-        self._log: BinaryIO | None = None
+        self._log = (
+            None
+            if self.files is None
+            else OutputLog(self.files.output, partial(self._unwritten, self.files.output))
+        )
         self._line = b""
         self._tail: deque[bytes] = deque(maxlen=TAIL_LINES)
         self._replayed = 0
@@ -383,13 +392,36 @@ class NodeRun:
     def _emit(self, data: bytes) -> None:
         if not data:
             return
-        if self.files is not None:
-            if self._log is None:
-                self._log = self.files.output.open("ab", buffering=0)
+        if self._log is not None:
             self._log.write(data)
         *lines, self._line = (self._line + data).split(b"\n")
         self._tail.extend(lines)
         self.hook.rpd_step_output(node=self.node, data=data)
+
+    def _unwritten(self, path: Path, error: OSError) -> None:
+        then = "the command goes on, its log is fetched from the pod once there is room"
+        self.unwritten(path, error, then)
+
+    def command_begins(self, follow: Follow) -> None:
+        """Say that the output of a command comes next, and how to get it from the pod again."""
+        if self._log is not None:
+            self._log.begin(follow)
+
+    @property
+    def missing_log_bytes(self) -> int:
+        """How much of the output is not in ``output.log``, because the disk was full."""
+        return self._log.missed_bytes if self._log is not None else 0
+
+    def mend_log(self) -> None:
+        """Fetch what a full disk kept out of ``output.log``, if there is room for it by now."""
+        if self._log is not None and self.new_masker is not None and self._log.missed_bytes:
+            new_masker = self.new_masker
+
+            def masked(take: Take) -> tuple[Take, Callable[[], None]]:
+                masker = new_masker()
+                return lambda data: take(masker.feed(data)), lambda: take(masker.flush())
+
+            self._log.mend(masked)
 
     def flush_output(self) -> None:
         """Let out what the masker still holds back."""
@@ -453,8 +485,11 @@ class NodeRun:
         with self._telemetry_lock:
             if self.files is None or self.is_closed:
                 return
-            with self.files.telemetry.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(sample.to_json(), separators=(",", ":")) + "\n")
+            self._append(
+                self.files.telemetry,
+                json.dumps(sample.to_json(), separators=(",", ":")),
+                "samples are left out",
+            )
         self.hook.rpd_telemetry(node=self.node, sample=sample)
 
     def trace(self, line: str) -> None:
@@ -462,14 +497,20 @@ class NodeRun:
         with self._telemetry_lock:
             if self.files is None or self.is_closed:
                 return
-            with self.files.watchdog.open("a", encoding="utf-8") as file:
-                file.write(f"{self.mask(line)}\n")
+            self._append(self.files.watchdog, self.mask(line), "lines are left out")
+
+    def _append(self, path: Path, line: str, otherwise: str) -> None:
+        """Append a line to a file whose loss costs nothing."""
+        try:
+            with path.open("a", encoding="utf-8") as file:
+                file.write(f"{line}\n")
+        except OSError as error:
+            self.unwritten(path, error, otherwise)
 
     def keep_diagnosis(self, text: bytes) -> str:
         """Keep what was found out about a command that hung; return where, relative to the run's folder."""
         assert self.files is not None
-        with self.files.diagnosis.open("ab") as file:
-            file.write(self.mask(text.decode(errors="replace")).encode())
+        self._append(self.files.diagnosis, self.mask(text.decode(errors="replace")), "it is left out")
         return f"{self.files.folder.name}/{self.files.diagnosis.name}"
 
     def close(self) -> None:
@@ -481,7 +522,6 @@ class NodeRun:
         self.flush_output()
         if self._log is not None:
             self._log.close()
-            self._log = None
         self.journal.close()
 
 

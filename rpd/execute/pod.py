@@ -209,6 +209,8 @@ class Pod:
             completed = remote.run(command, run.output)
             end.exit_code = completed.exit_code
             return completed
+        run.mend_log()
+        run.command_begins(lambda take: remote.follow(command.key, 0, take))
         limit = limit_of(run, command.timeout)
         forget = self._stop.listen(lambda level: remote.interrupt() if level >= StopLevel.END else None)
         try:

@@ -41,7 +41,7 @@ class Provision:
             raise DefinitionError("provision", "", "expected a job (its fields go by name: gpu=…)", job)
         wanted = (job or run.node.job).derive(**_with_gpu(changes))
         wanted = wanted.derive(gpu=run.gpu_after_oom(wanted.gpu))
-        with run.shielded(), run.phase("provision"):
+        with run.shielded(), run.phase("provision"), context.surroundings.as_at_start():
             lease, remote = (
                 _adopted(wanted, run, context)
                 or _recycled(wanted, run, context)
@@ -196,6 +196,8 @@ def _lease(
 
     def record(event: str, *, sync: bool = False, **detail: Any) -> None:
         context.journal.write(event, sync=sync, node=run.node.id, holder=holder, **detail)
+        if event == "intent":
+            context.journal.check()  # a pod that nobody could find again is not asked for
         run.journal.write(event, **detail)
         context.hook.rpd_pod_event(
             pod_name=detail.get("pod_name", ""), event=event, detail={"node": run.node.id, **detail}
@@ -288,7 +290,7 @@ def _how_to_end(pod: Pod, lease: Lease, job: Job, run: NodeRun, context: RunCont
 
 
 def _give_back(pod: Pod, lease: Lease, job: Job, run: NodeRun, context: RunContext) -> None:
-    with run.phase("release"):
+    with run.phase("release"), context.surroundings.as_at_start():
         try:
             state = lease.release(_how_to_end(pod, lease, job, run, context))
         except ReleaseError as error:

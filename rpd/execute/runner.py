@@ -14,6 +14,7 @@ from typing import Any
 from rpd.errors import (
     Cause,
     DefinitionError,
+    LocalError,
     RpdError,
 )
 from rpd.execute import custody, guard, marks
@@ -42,6 +43,7 @@ from rpd.values.report import (
     Outcome,
 )
 from rpd.values.retry import RetryPolicy
+from rpd.values.size import format_size
 
 
 @hookimpl(trylast=True)
@@ -49,6 +51,13 @@ def rpd_run_node(call: Callable[[], object]) -> bool:
     """Call the job function: the innermost implementation of the hook."""
     call()
     return True
+
+
+def _journal(files: NodeFiles, context: RunContext) -> FileJournal:
+    def failed(error: OSError) -> None:
+        context.disk.failed(files.journal, error, "its events are kept until there is room")
+
+    return FileJournal(files.journal, context.redact, failed)
 
 
 SALVAGE_SECONDS = 20.0
@@ -78,9 +87,9 @@ class Runner:
         """Run one node, again where its policy says so, and return its report.
 
         ``gpus`` are those it has to itself on a pod that other nodes use at the same time, ``share`` is its part.
-        Never raises for what the node or its pod does.
+        Never raises for what the node or its pod does; LocalError where the node can have no folder.
         """
-        files = self._context.files.node(node) if self._context.files else None
+        files = self._files_of(node)
         past = self._context.past.nodes.get(node.id) if self._context.past else None
         self._context.hook.rpd_node_started(node=node, folder=files.folder if files else None)
         try:
@@ -118,6 +127,12 @@ class Runner:
         for late in self._scopes.node_done(node):
             self._late_errors.put(late)
         return report, run
+
+    def _files_of(self, node: Node) -> NodeFiles | None:
+        try:
+            return self._context.files.node(node) if self._context.files else None
+        except OSError as error:
+            raise LocalError(f"{node.id}: its folder cannot be made ({error.filename})", error) from error
 
     def _attempt(
         self, run: NodeRun, slot: int, early: Verdict | None, earlier: tuple[AttemptRecord, ...]
@@ -174,10 +189,12 @@ class Runner:
         return NodeRun(
             node=node,
             files=files,
-            journal=FileJournal(files.journal, context.redact) if files else NoJournal(),
+            journal=_journal(files, context) if files else NoJournal(),
             hook=context.hook,
             mask=context.mask,
             masker=context.masker(),
+            new_masker=context.masker,
+            unwritten=context.disk.failed,
             config=context.config,
             context=context,
             attempt=attempts.number,
@@ -192,6 +209,12 @@ class Runner:
         setup = Setup(self._scopes, run, slot)
         verdict = self._set_up_and_call(run, setup)
         self._finish_beside(run, verdict)
+        run.mend_log()  # the pod may be gone afterwards
+        if run.missing_log_bytes:
+            self._context.hook.rpd_notice(
+                text=f"{run.node.id}: output.log lacks {format_size(run.missing_log_bytes)} of what its commands "
+                "wrote: there was no room for it here, and the pod's copy goes with the pod"
+            )
         if not verdict.outcome.is_ok:
             for lease in run.leases:
                 lease.failed = True

@@ -61,9 +61,12 @@ class TeardownError:
 
 
 class Scopes:
-    """The wide values of a run, for the nodes of a plan. Thread-safe."""
+    """The wide values of a run, for the nodes of a plan; ``begins`` is called before one is set up. Thread-safe."""
 
-    def __init__(self, nodes: Sequence[Node]) -> None:
+    def __init__(
+        self, nodes: Sequence[Node], begins: Callable[[FixtureDef], object] = lambda _definition: None
+    ) -> None:
+        self._begins = begins
         self._lock = threading.Lock()
         self._instances: dict[Key, Instance] = {}
         self._made = 0
@@ -98,6 +101,7 @@ class Scopes:
             # A slot holds one value of a worker fixture at a time: another parameter means the old one is over.
             setup.late_errors.extend(self._finish_where(lambda other: _is_replaced(other, instance, slot)))
         holder, setup.run.holder = setup.run.holder, instance.definition.name
+        self._begins(instance.definition)
         try:
             instance.value = setup.call(instance.definition, instance.finalizers, owner=instance)
         except BaseException as error:  # noqa: BLE001 - kept and raised for each user

@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from operator import itemgetter
 
-from rpd.errors import Interrupted
+from rpd.errors import Interrupted, LocalError
+from rpd.execute.again import note_wide_fixture
 from rpd.execute.context import RunContext
 from rpd.execute.noderun import NodeRun
 from rpd.execute.purse import Purse
@@ -78,7 +79,7 @@ class Execution:
         self._at_limit = StopLevel.END if kill else StopLevel.DRAIN
         self._purse = purse
         self._worst_case = worst_case
-        self._scopes = Scopes(plan.nodes)
+        self._scopes = Scopes(plan.nodes, partial(note_wide_fixture, context))
         self._runner = Runner(context, self._scopes)
         self._lanes: deque[Lane] = deque(plan.lanes)
         self._lock = threading.Lock()
@@ -210,7 +211,11 @@ class Execution:
                 return
             if not self._may_cost(node):
                 return
-            report, run = self._runner.run(node, number, gpus, share)
+            try:
+                report, run = self._runner.run(node, number, gpus, share)
+            except LocalError as error:  # nothing of it could be recorded: it counts as not run
+                self._context.stop.request(StopLevel.DRAIN, str(error))
+                return
             self._publish(node, report)
             self._amend(run)
 

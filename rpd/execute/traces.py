@@ -5,10 +5,11 @@ from __future__ import annotations
 import linecache
 import reprlib
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType, TracebackType
+from typing import Any
 
 from rpd.project.libraries import is_library
 
@@ -52,10 +53,12 @@ def text_of(error: BaseException) -> str:
         return f"(its text cannot be made: {type(failure).__name__})"
 
 
-def user_frames(error: BaseException, rootdir: Path, style: Style = SHORT) -> Shown:
-    """Return what a user needs to see of where ``error`` came from."""
+def user_frames(
+    error: BaseException, rootdir: Path, style: Style = SHORT, mask: Callable[[str], str] = str
+) -> Shown:
+    """Return what a user needs to see of where ``error`` came from; ``mask`` masks secrets in what is cut."""
     frames = _frames(error.__traceback__, rootdir)
-    lines = list(_lines(error, frames, rootdir, style))
+    lines = list(_lines(error, frames, rootdir, style, mask))
     if not frames:
         return Shown(lines=tuple(lines))
     deepest, number = frames[-1]
@@ -66,30 +69,36 @@ def user_frames(error: BaseException, rootdir: Path, style: Style = SHORT) -> Sh
 
 
 def _lines(
-    error: BaseException, frames: Sequence[tuple[FrameType, int]], rootdir: Path, style: Style
+    error: BaseException,
+    frames: Sequence[tuple[FrameType, int]],
+    rootdir: Path,
+    style: Style,
+    mask: Callable[[str], str],
 ) -> Iterator[str]:
     if style.full or style.native:
         yield from _as_python_does(error, rootdir, every=style.full)
         if style.values:
             for frame, number in frames:
                 yield f"{_relative(frame.f_code.co_filename, rootdir)}:{number}"
-                yield from _values(frame)
+                yield from _values(frame, mask)
         return
     left_out = len(frames) - MOST_FRAMES
     for index, (frame, number) in enumerate(frames):
         if left_out > 0 and index == MOST_FRAMES // 2:
             yield f"… {left_out} frames …"
         if not MOST_FRAMES // 2 <= index < MOST_FRAMES // 2 + left_out:
-            yield from _frame_lines(frame, number, rootdir, style)
+            yield from _frame_lines(frame, number, rootdir, style, mask)
 
 
-def _frame_lines(frame: FrameType, number: int, rootdir: Path, style: Style) -> Iterator[str]:
+def _frame_lines(
+    frame: FrameType, number: int, rootdir: Path, style: Style, mask: Callable[[str], str]
+) -> Iterator[str]:
     name = frame.f_code.co_filename
     source = linecache.getline(name, number).strip()
     if style.source:
         yield from _source(frame, number)
     if style.values:
-        yield from _values(frame)
+        yield from _values(frame, mask)
     yield f"{_relative(name, rootdir)}:{number}"
     if source and not style.source:
         yield f"    {source}"
@@ -103,9 +112,33 @@ def _source(frame: FrameType, number: int) -> Iterator[str]:
         yield f"{'>' if each == number else ' '}   {line}".rstrip()
 
 
-def _values(frame: FrameType) -> Iterator[str]:
-    short = reprlib.Repr()
-    short.maxstring = short.maxother = LONGEST_VALUE
+class _MaskedRepr(reprlib.Repr):
+    """Shortens values as reprlib does, but masks secrets first: of a secret that was cut, the rest would be told."""
+
+    def __init__(self, mask: Callable[[str], str]) -> None:
+        super().__init__()
+        self.maxstring = self.maxother = LONGEST_VALUE
+        self._mask = mask
+
+    def repr_str(self, x: str, level: int) -> str:
+        return super().repr_str(self._mask(str(x)), level)
+
+    def repr_instance(self, x: Any, level: int) -> str:
+        try:
+            text = self._mask(repr(x))
+        except Exception:  # noqa: BLE001 - the user's own code, which may raise anything
+            return super().repr_instance(x, level)
+        if len(text) <= self.maxother:
+            return text
+        front = (self.maxother - 3) // 2
+        return f"{text[:front]}...{text[len(text) - (self.maxother - 3 - front) :]}"
+
+    def repr_int(self, x: int, level: int) -> str:
+        return self.repr_instance(x, level)
+
+
+def _values(frame: FrameType, mask: Callable[[str], str]) -> Iterator[str]:
+    short = _MaskedRepr(mask)
     for name, value in sorted(frame.f_locals.items()):
         if not name.startswith("__"):
             yield f"    {name} = {short.repr(value)}"

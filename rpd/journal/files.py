@@ -62,6 +62,23 @@ def journal_paths(runs_path: Path) -> list[Path]:
     return [Path(folder, journal.FILE_NAME) for folder in sorted(folders)]
 
 
+def ignore_itself(run_folder: Path) -> None:
+    """Have git ignore the folder of runs, private keys above all; the run folder alone where users keep more there.
+
+    Raises OSError.
+    """
+    runs_path = run_folder.parent
+    is_shared = not all(map(_is_ours, runs_path.iterdir()))
+    rules = (run_folder if is_shared else runs_path) / ".gitignore"
+    if not rules.exists():
+        # Not exclusively: two runs that begin at once write the same.
+        rules.write_text("*\n", encoding="utf-8")
+
+
+def _is_ours(path: Path) -> bool:
+    return _RUN_ID.fullmatch(path.name) is not None or path.name in (".gitignore", LATEST)
+
+
 @dataclass(frozen=True, slots=True)
 class RunFiles:
     """The folder of one run, made by and for this process alone."""
@@ -77,6 +94,7 @@ class RunFiles:
             folder = runs_path / run_id
             try:
                 folder.mkdir(parents=True)
+                ignore_itself(folder)
             except FileExistsError:
                 continue
             except OSError as error:

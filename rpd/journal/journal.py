@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
+from rpd.errors import LocalError
 from rpd.journal.reading import Damage as Damage
 from rpd.journal.reading import Event as Event
 from rpd.journal.reading import read as read
@@ -17,6 +18,8 @@ from rpd.journal.reading import read as read
 FILE_NAME = "events.jsonl"
 PLANNED = "planned"
 """The event that names every node of a run, so that a resumed run does not choose anew."""
+WIDE_FIXTURE = "fixture_set_up"
+"""The event of a module, worker or session fixture that has a value; a killed process takes that with it."""
 
 
 class Journal(Protocol):
@@ -26,32 +29,85 @@ class Journal(Protocol):
         """Append one event with the time now (UTC)."""
         ...
 
+    def check(self) -> None:
+        """Raise LocalError if an event that was written is not in the file yet."""
+        ...
+
     def close(self) -> None:
         """Close the file."""
         ...
 
 
 class FileJournal:
-    """A journal in a file. ``redact`` masks secrets in what is written. Thread-safe."""
+    """A journal in a file. ``redact`` masks secrets in what is written. Thread-safe.
 
-    def __init__(self, path: Path, redact: Callable[[Any], Any]) -> None:
+    With ``failed`` nothing raises OSError: that hears why an event could not be written, and the event is kept and
+    written before the next one, once there is room again. Pods outlive a full disk, and so does what is known of them.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        redact: Callable[[Any], Any],
+        failed: Callable[[OSError], object] | None = None,
+    ) -> None:
+        self._path = path
         self._redact = redact
+        self._failed = failed
         self._lock = threading.Lock()
         self._is_synced = True
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
-        self._end_torn_line()
+        self._is_closed = False
+        self._waiting = bytearray()
+        self._error: OSError | None = None
+        """Why the last attempt to write failed; None where it did not."""
+        self._file = -1
+        self._tell(self._try(sync=False))
 
     def write(self, event: str, /, *, sync: bool = False, **detail: Any) -> None:
         """Append one event. One write call, so that a killed process leaves at most one torn last line."""
         record = {"at": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": event, **detail}
         line = json.dumps(self._redact(record), default=str, separators=(",", ":")) + "\n"
         with self._lock:
-            if self._file < 0:
+            if self._is_closed:
                 return
-            os.write(self._file, line.encode())
+            self._waiting += line.encode()
+            error = self._try(sync=sync)
+        self._tell(error)
+
+    def _try(self, *, sync: bool) -> OSError | None:
+        """Write what waits; return why it could not be done. Raises it where nobody else hears of it."""
+        try:
+            if self._file < 0:
+                self._open()
+            while self._waiting:
+                # A disk that fills up takes a part of a line: the rest of it is what comes next.
+                del self._waiting[: os.write(self._file, self._waiting)]
             if sync:
                 os.fsync(self._file)
             self._is_synced = sync
+        except OSError as error:
+            if self._failed is None:
+                raise
+            self._error = error
+        else:
+            self._error = None
+        return self._error
+
+    def _tell(self, error: OSError | None) -> None:
+        # Without the lock: whoever hears it may write an event.
+        if error is not None and self._failed is not None:
+            self._failed(error)
+
+    def _open(self) -> None:
+        self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+        self._end_torn_line()
+
+    def check(self) -> None:
+        """Raise LocalError if an event that was written is not in the file yet."""
+        with self._lock:
+            error = self._error
+        if error is not None:
+            raise LocalError(f"the journal {self._path} cannot be written", error)
 
     def _end_torn_line(self) -> None:
         """End the line a killed process left half written, so that it takes no event of ours with it."""
@@ -63,12 +119,19 @@ class FileJournal:
 
     def close(self) -> None:
         """Flush to the disk and close; later events are dropped."""
+        error = None
         with self._lock:
-            if self._file >= 0:
-                if not self._is_synced:
-                    os.fsync(self._file)
-                os.close(self._file)
-                self._file = -1
+            if self._is_closed:
+                return
+            self._is_closed = True
+            try:
+                if self._waiting or not self._is_synced:
+                    error = self._try(sync=True)
+            finally:
+                if self._file >= 0:
+                    os.close(self._file)
+                    self._file = -1
+        self._tell(error)
 
 
 class NoJournal:
@@ -76,6 +139,9 @@ class NoJournal:
 
     def write(self, event: str, /, *, sync: bool = False, **detail: Any) -> None:
         """Drop the event."""
+
+    def check(self) -> None:
+        """Have nothing to write."""
 
     def close(self) -> None:
         """Do nothing."""

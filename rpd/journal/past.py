@@ -78,9 +78,20 @@ class Past:
     nodes: Mapping[str, PastNode] = field(default_factory=dict)
     damage: Sequence[Damage] = ()
     """What of the journals could not be read."""
+    wide_fixtures: frozenset[str] = frozenset()
+    """The fixtures wider than a node that had a value in the earlier process."""
 
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
+        self._set_up_again: set[str] = set()
+
+    def is_set_up_again(self, fixture: str) -> bool:
+        """Whether ``fixture`` had a value in the earlier process and is set up for the first time since."""
+        with self._lock:
+            if fixture not in self.wide_fixtures or fixture in self._set_up_again:
+                return False
+            self._set_up_again.add(fixture)
+            return True
 
     def take(self, node_id: str, holder: str) -> PastLease | None:
         """Give out a pod for a node, or for the wide fixture ``holder``: best the one the node worked on.
@@ -117,7 +128,16 @@ def read(files: RunFiles) -> Past:
         if found is not None:
             nodes[found[0]] = found[1]
     leases = _read_leases(files.journal, damage.append)
-    return Past(leases=leases, nodes=nodes, damage=tuple(damage))
+    return Past(
+        leases=leases,
+        nodes=nodes,
+        damage=tuple(damage),
+        wide_fixtures=frozenset(
+            str(event.get("fixture"))
+            for event in journal.read(files.journal)
+            if event["event"] == journal.WIDE_FIXTURE
+        ),
+    )
 
 
 def _read_leases(path: Path, damaged: Callable[[Damage], object]) -> list[PastLease]:
@@ -255,3 +275,22 @@ def _attempts_of(record: object) -> list[AttemptRecord]:
         isinstance(text, str) for text in (*texts, made.datacenter)
     )
     return [made] if sound else []
+
+
+def unreleased(path: Path) -> tuple[str, ...]:
+    """Return the names of the pods that the run asked for and never gave back for good, by its journal.
+
+    Those are pods that run, are kept, or are stopped, whichever process of the run left them: all accept its key only.
+    Raises OSError where the journal cannot be read.
+    """
+    open_pods: dict[str, None] = {}
+    for event in journal.read(path):
+        name = str(event.get("pod_name", ""))
+        match event["event"]:
+            case "intent" | "adopted" | "kept":
+                open_pods[name] = None
+            case "refused":
+                open_pods.pop(name, None)
+            case "released" if event.get("final_state", "deleted") == "deleted":
+                open_pods.pop(name, None)
+    return tuple(open_pods)

@@ -250,7 +250,6 @@ class Lease:
         once more if it ran and was of no use. Raises NoCapacity, PodNotReady, PodLost, Interrupted or another
         ProviderError.
         """
-        self._intended = True
         self.offer = offer
         self.before = tuple(before)
         self._record(
@@ -262,6 +261,7 @@ class Lease:
             kind=kind_of(self.request),
         )
         self._record("recycled", pod_name=self.name, pod_id=pod_id, before=list(before))
+        self._intended = True
         with self._or_given_back(Release.RECYCLE):
             pod = self._provider.get(pod_id)
             if pod is None:

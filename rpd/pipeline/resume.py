@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rpd.errors import Cause, UsageError
 from rpd.journal import journal, past
 from rpd.journal.files import RunFiles
 from rpd.journal.journal import Damage
+from rpd.journal.lock import RunLock
 from rpd.journal.past import Past
 from rpd.journal.writer import is_running
 from rpd.record import history
@@ -20,10 +22,14 @@ from rpd.values.report import NodeReport
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resumed:
-    """An earlier run: its files, what its journals tell, and the reports of the nodes that are over."""
+    """An earlier run: its files, what its journals tell, and the reports of the nodes that are over.
+
+    ``lock`` keeps every other process from driving the run; whoever resumes it releases it at the end.
+    """
 
     info: RunInfo
     files: RunFiles
+    lock: RunLock
     past: Past
     reports: tuple[NodeReport, ...]
     planned: frozenset[str]
@@ -42,7 +48,7 @@ class Resumed:
 def choose(runs_path: Path, wanted: str) -> Resumed:
     """Return the run whose id is or begins with ``wanted``, by default the last one that was not finished.
 
-    Raises UsageError where there is none, where it still runs, and where it is over.
+    Raises UsageError where there is none, where it cannot be resumed, and where another process drives it.
     """
     found = history.runs(runs_path)
     if wanted:
@@ -59,13 +65,33 @@ def choose(runs_path: Path, wanted: str) -> Resumed:
     files = RunFiles(folder, info.id)
     if info.damage or not files.journal.is_file():
         raise UsageError(f"run {info.id} cannot be carried on: {info.damage or 'it has no journal'}")
-    if _still_runs(files.journal):
-        raise UsageError(f"run {info.id} still goes on in another process")
-    reports = tuple(
-        report for report in history.reports(folder) if report.result.cause is not Cause.INTERRUPTED
-    )
+    try:
+        lock = RunLock.take(folder)
+    except OSError as error:
+        raise UsageError(f"run {info.id} cannot be resumed: {folder}: {error.strerror}") from error
+    try:
+        return _read(info, files, lock)
+    except BaseException:
+        lock.release()
+        raise
+
+
+def _read(info: RunInfo, files: RunFiles, lock: RunLock) -> Resumed:
+    """Return the run as it stands now that nobody else can change it. Raises UsageError."""
+    driver = _living_driver(files.journal)
+    if driver is not None:
+        raise UsageError(
+            f"run {info.id} still goes on (pid {driver.get('pid')} on {driver.get('host')}). Wait until that process "
+            "ends, or end it, then resume the run"
+        )
+    every = history.reports(files.folder)
     return Resumed(
-        info=info, files=files, past=past.read(files), reports=reports, planned=_planned(info, files.journal)
+        info=info,
+        files=files,
+        lock=lock,
+        past=past.read(files),
+        reports=tuple(report for report in every if report.result.cause is not Cause.INTERRUPTED),
+        planned=_planned(info, files.journal),
     )
 
 
@@ -83,6 +109,7 @@ def _planned(info: RunInfo, path: Path) -> frozenset[str]:
     return frozenset(node_id for ids in planned for node_id in ids)
 
 
-def _still_runs(path: Path) -> bool:
+def _living_driver(path: Path) -> Mapping[str, Any] | None:
+    """Return what the last driver told of itself if it may still be there: on another machine no lock may tell."""
     started = [event for event in journal.read(path) if event["event"] == "run_started"]
-    return bool(started) and is_running(started[-1])
+    return started[-1] if started and is_running(started[-1]) else None

@@ -4,24 +4,34 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rpd.config import Config
-from rpd.errors import ExitCode, Interrupted, NothingCollected, ProviderError, ReleaseError, UsageError
+from rpd.errors import (
+    ExitCode,
+    Interrupted,
+    LocalError,
+    NothingCollected,
+    ProviderError,
+    ReleaseError,
+    UsageError,
+)
 from rpd.execute.context import Overrides, RunContext
 from rpd.execute.cover import Cover
+from rpd.execute.disk import Disk
 from rpd.execute.noderun import Masker
 from rpd.execute.purse import Purse
 from rpd.execute.slots import Execution
 from rpd.execute.traces import Style
 from rpd.hooks import PluginManager
-from rpd.journal import journal, writer
+from rpd.journal import journal, past, writer
 from rpd.journal.files import RunFiles
 from rpd.journal.journal import FileJournal, NoJournal
+from rpd.journal.lock import RunLock
 from rpd.lease import giveback
 from rpd.lease.lease import Connect
 from rpd.lease.recycle import Recycler
@@ -35,7 +45,7 @@ from rpd.pipeline.money import Prices, check_balance, confirm, make_overrides
 from rpd.pipeline.places import check_datacenters
 from rpd.pipeline.reports import add_reports
 from rpd.pipeline.resume import Resumed
-from rpd.pipeline.secrets import read_secrets
+from rpd.pipeline.secrets import known_secrets, read_secrets
 from rpd.pipeline.signals import handled
 from rpd.pipeline.staging import check_staging, own_output
 from rpd.pipeline.stopping import Telling
@@ -103,6 +113,7 @@ def run(config: Config, manager: PluginManager, redactor: Redactor, resumed: Res
         prices.tell_unforeseen(partial(_notice, manager), dry=config.dry_run)
         check_datacenters(config, plan.nodes, far_end.provider, partial(_notice, manager))
         secrets: Mapping[str, str] = {} if config.dry_run else read_secrets(plan.nodes)
+        _learn(redactor, manager, known_secrets(plan.nodes) if config.dry_run else secrets)
         if needs_pods and not config.dry_run:
             check_balance(far_end.provider().account(), plan.worst_case_usd, partial(_notice, manager))
         if outlooks is not None:
@@ -179,6 +190,21 @@ def _release_rest(context: RunContext) -> None:
             context.leases.lost(ReleaseError(left.pod_id, left.name, str(error)))
 
 
+def _learn(redactor: Redactor, manager: PluginManager, secrets: Mapping[str, str]) -> None:
+    """Have the secrets masked from now on, wherever they would be told."""
+    for name, value in secrets.items():
+        warning = redactor.learn(value)
+        if warning:
+            _notice(manager, f"secret {name}: {warning}")
+
+
+def _forget_keys(files: RunFiles) -> None:
+    """Remove the keys of the run unless a pod that this or an earlier process of it left still needs them."""
+    with suppress(OSError):  # what cannot be read may tell of such a pod
+        if not past.unreleased(files.journal):
+            files.forget_keys()
+
+
 def _cannot_run(config: Config, gathered: Gathered) -> ExitCode | None:
     if gathered.errors and not config.continue_on_collection_errors:
         return ExitCode.INTERRUPTED
@@ -225,12 +251,20 @@ class _Prepared:
 
 
 def _execute(prepared: _Prepared) -> Ended:
+    config, resumed = prepared.config, prepared.resumed
+    if resumed is not None or config.dry_run:
+        return _carry_out(prepared, resumed.files if resumed else None)
+    files = RunFiles.create(config.runs_path)
+    try:
+        lock = RunLock.take(files.folder)
+    except OSError as error:
+        raise LocalError(f"the run folder {files.folder} cannot be locked", error) from error
+    with lock:
+        return _carry_out(prepared, files)
+
+
+def _carry_out(prepared: _Prepared, files: RunFiles | None) -> Ended:
     config, manager, plan, resumed = prepared.config, prepared.manager, prepared.plan, prepared.resumed
-    for name, value in prepared.secrets.items():
-        warning = prepared.redactor.learn(value)
-        if warning:
-            manager.hook.rpd_notice(text=f"secret {name}: {warning}")
-    files = resumed.files if resumed else None if config.dry_run else RunFiles.create(config.runs_path)
     asked: dict[str, Sequence[PodRequest]] = {}
     keeper = _register(prepared, asked)
     stop = Stop()
@@ -248,11 +282,17 @@ def _execute(prepared: _Prepared) -> Ended:
     context.journal.write("run_started", sync=True, **writer.identity(), nodes=len(plan.nodes))
     if resumed is None:
         context.journal.write(journal.PLANNED, sync=True, ids=[node.id for node in plan.nodes])
+    context.journal.check()
     started = time.monotonic()
     with Telling(stop, manager) as telling, _signals(config, stop, telling):
         far_end = _far_end_name(config, plan, prepared.far_end)
         if files is not None:
-            prepared.far_end.leave_word(files.emulator)
+            try:
+                prepared.far_end.leave_word(files.emulator)
+            except OSError as error:
+                context.disk.failed(
+                    files.emulator, error, "other commands cannot reach the emulator of this run"
+                )
         manager.hook.rpd_run_started(
             config=config,
             plan=plan,
@@ -264,12 +304,15 @@ def _execute(prepared: _Prepared) -> Ended:
             with _balance_watched(prepared, stop):
                 execution.run()
         except Interrupted:
+            context.surroundings.restore()
             context.leases.release_all()
             execution.give_up()
         except BaseException:
+            context.surroundings.restore()
             context.leases.release_all()
             raise
         finally:
+            context.surroundings.restore()
             for pod in context.leases.try_again():
                 manager.hook.rpd_notice(text=f"pod {pod} is released after all")
             _release_rest(context)
@@ -285,7 +328,7 @@ def _execute(prepared: _Prepared) -> Ended:
             leftover=_leftover(config, manager, context),
         )
         if files is not None and not summary.leftover and not summary.unreleased:
-            files.forget_keys()
+            _forget_keys(files)
         exit_code = _exit_code(summary, stop, prepared.gathered)
         if exit_code is ExitCode.OK and _is_sold_out(prepared, summary, asked):
             exit_code = ExitCode.SOLD_OUT
@@ -347,6 +390,13 @@ def _register(prepared: _Prepared, asked: Mapping[str, Sequence[PodRequest]]) ->
     return keeper
 
 
+def _journal(files: RunFiles, redactor: Redactor, disk: Disk) -> FileJournal:
+    def failed(error: OSError) -> None:
+        disk.failed(files.journal, error, "its events are kept until there is room")
+
+    return FileJournal(files.journal, redactor.data, failed)
+
+
 def _context(
     prepared: _Prepared,
     files: RunFiles | None,
@@ -362,14 +412,20 @@ def _context(
         stream = redactor.stream()
         return stream.feed(data) + stream.flush()
 
+    disk = Disk(stop, lambda text: _notice(manager, redactor.text(text)))
+    sources = Sources(files.folder, mask_bytes, partial(_notice, manager)) if files else None
+    if sources is not None:
+        pods = filter(uses_pod, prepared.plan.nodes)
+        sources.read_ahead({(config.rootdir / node.file).parent: None for node in pods})
     return RunContext(
         rootdir=config.rootdir,
         runs_path=config.runs_path,
         run_id=files.run_id if files else "dryrun",
         files=files,
-        journal=FileJournal(files.journal, redactor.data) if files else NoJournal(),
+        journal=_journal(files, redactor, disk) if files else NoJournal(),
         hook=manager.hook,
         stop=stop,
+        disk=disk,
         provider=prepared.far_end.provider,
         connect=ssh.connect,
         connect_again=ssh.connect_again,
@@ -386,7 +442,7 @@ def _context(
         asked=asked,
         variables=prepared.variables,
         redact=redactor.data,
-        mask=redactor.text if prepared.secrets else _unchanged,
+        mask=redactor.text if redactor.patterns else _unchanged,
         masker=masker,
         secrets=prepared.secrets,
         pod_env=ssh.pod_env,
@@ -396,7 +452,7 @@ def _context(
         scales=prepared.scales,
         own=prepared.own,
         config=config,
-        source=Sources(files.folder, mask_bytes).of if files else _no_source,
+        source=sources.of if sources else _no_source,
     )
 
 
@@ -432,7 +488,10 @@ def _ssh(files: RunFiles | None, give_up: float) -> _Ssh:
     from rpd.remote.keys import make_keypair, user_public_lines
     from rpd.remote.ssh import connect, forget_pin
 
-    keys = make_keypair(files.keys)
+    try:
+        keys = make_keypair(files.keys)
+    except OSError as error:
+        raise LocalError(f"the SSH key of the run cannot be written to {files.keys}", error) from error
     known_hosts = files.known_hosts
 
     def connect_with(private_key: Path) -> Connect:

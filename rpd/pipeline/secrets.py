@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from rpd.errors import UsageError
@@ -19,6 +20,15 @@ def read_secrets(nodes: Iterable[Node]) -> Mapping[str, str]:
         value = read_secret(secret, str(asking.definition.location))
         if found.setdefault(secret.name, value) != value:
             raise UsageError(f"secret {secret.name}: two jobs of this run take it from different places")
+    return found
+
+
+def known_secrets(nodes: Iterable[Node]) -> Mapping[str, str]:
+    """Return the values of the secrets that can be read here: a dry run needs none of them, and masks them all."""
+    found: dict[str, str] = {}
+    for secret in {secret for node in nodes for secret in node.job.secrets}:
+        with suppress(UsageError):
+            found[secret.name] = read_secret(secret, "")
     return found
 
 

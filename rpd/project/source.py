@@ -3,24 +3,42 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import subprocess
+import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from rpd.project.private import is_private
 from rpd.values.report import SourceRecord
+from rpd.values.size import format_size
 
 LOCK_FILES = ("uv.lock", "poetry.lock", "pdm.lock", "Pipfile.lock", "requirements.txt")
 GIT_SECONDS = 20.0
+LARGEST_FILE = 1 << 20
+"""Bytes. Git does not know a larger file for a reason: it is data, and no line of it was the code that ran."""
+LARGEST_DIFF = 16 << 20
+"""Bytes that the files of a saved diff may have in all."""
 
 
 class Sources:
-    """Source records of a run, one for each project folder; diffs are saved in the run folder. Thread-safe."""
+    """Source records of a run, one for each project folder; diffs are saved in the run folder. Thread-safe.
 
-    def __init__(self, run_folder: Path, mask: Callable[[bytes], bytes]) -> None:
+    ``mask`` masks secrets in a diff; ``notice`` hears what a diff leaves out, and that one could not be saved. git is
+    called with the environment of the moment this object is made: jobs may change theirs.
+    """
+
+    def __init__(
+        self, run_folder: Path, mask: Callable[[bytes], bytes], notice: Callable[[str], object]
+    ) -> None:
         self._folder = run_folder
         self._mask = mask
+        self._notice = notice
+        self._git = Git()
         self._lock = threading.Lock()
         self._known: dict[Path, SourceRecord] = {}
 
@@ -31,48 +49,206 @@ class Sources:
                 self._known[project] = self._read(project)
             return self._known[project]
 
+    def read_ahead(self, projects: Iterable[Path]) -> None:
+        """Begin to read the code as it is now, on a thread: by the time a node ends it may have been edited."""
+        wanted = list(dict.fromkeys(projects))
+        threading.Thread(
+            target=lambda: [self.of(project) for project in wanted], name="rpd-source", daemon=True
+        ).start()
+
     def _read(self, project: Path) -> SourceRecord:
-        diff = _git(project, "diff", "HEAD", "--binary", "--", ".") if shutil.which("git") else None
-        status = _git(project, "status", "--porcelain", "--", ".") if diff is not None else None
-        sha = _git(project, "rev-parse", "HEAD") if diff is not None else None
-        return SourceRecord(
-            git_sha=sha.decode().strip() if sha else "",
-            dirty=bool(status and status.strip()),
-            diff_file=self._save(diff) if diff else "",
-            lock_file_sha256=lock_file_sha256(project),
-        )
+        plain = SourceRecord(lock_file_sha256=lock_file_sha256(project))
+        try:
+            changes = _Changes.of(project, self._folder.parent, self._git, self._mask)
+        except OSError as error:
+            self._notice(f"the uncommitted changes of {project} could not be read: {error}")
+            return plain
+        if changes is None:
+            return plain
+        record = replace(plain, git_sha=changes.sha, dirty=changes.is_dirty, diff_left_out=changes.left_out)
+        if changes.left_out:
+            self._notice(
+                f"the saved diff of {project} leaves out {_in_short(changes.left_out)}: what they hold is not in the "
+                "record of this run"
+            )
+        return replace(record, diff_file=self._save(changes.diff)) if changes.diff else record
 
     def _save(self, diff: bytes) -> str:
         name = f"source-{hashlib.sha256(diff).hexdigest()[:12]}.diff"
-        (self._folder / name).write_bytes(self._mask(diff))
+        try:
+            (self._folder / name).write_bytes(self._mask(diff))
+        except OSError as error:
+            self._notice(
+                f"the uncommitted changes could not be saved in {self._folder / name}: {error.strerror}"
+            )
+            return ""
         return name
+
+
+class Git:
+    """The git of this machine, with the environment of the moment this object is made."""
+
+    def __init__(self) -> None:
+        self._program = shutil.which("git")
+        self._environ = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}
+
+    def __call__(
+        self, folder: Path, *arguments: str, stdin: bytes = b"", more: Mapping[str, str] | None = None
+    ) -> bytes | None:
+        """Return what ``git arguments`` prints in ``folder``, None where there is no git or it fails."""
+        if self._program is None:
+            return None
+        try:
+            done = subprocess.run(
+                [self._program, "-C", str(folder), *arguments],
+                input=stdin,
+                capture_output=True,
+                timeout=GIT_SECONDS,
+                check=False,
+                env={**self._environ, **(more or {})},
+            )
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+        return done.stdout if done.returncode == 0 else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Changes:
+    """What a project folder has that its commit does not, without what rpd itself writes there."""
+
+    sha: str
+    is_dirty: bool
+    diff: bytes
+    left_out: tuple[str, ...]
+    """Changed files that are not in the diff, each with the reason in parentheses."""
+
+    @classmethod
+    def of(cls, project: Path, runs_path: Path, git: Git, mask: Callable[[bytes], bytes]) -> _Changes | None:
+        """Return the changes, None where the folder is not under git or has no commit."""
+        below = ["--", ".", *_not_ours(project, runs_path)]
+        sha = git(project, "rev-parse", "HEAD")
+        tracked = git(project, "diff", "HEAD", "--name-only", "--relative", "-z", *below) if sha else None
+        if sha is None or tracked is None:
+            return None
+        new = git(project, "ls-files", "--others", "--exclude-standard", "-z", *below) or b""
+        status = git(project, "status", "--porcelain", *below)
+        chosen, left_out = _choose(project, _names(tracked), _names(new), mask)
+        return cls(
+            sha=sha.decode().strip(),
+            is_dirty=bool(status and status.strip()),
+            diff=_diff(project, chosen, frozenset(_names(new)), git),
+            left_out=left_out,
+        )
+
+
+def _not_ours(project: Path, runs_path: Path) -> list[str]:
+    """Return the pathspec that leaves the runs folder out, also one that was made before it ignored itself."""
+    if runs_path.is_relative_to(project) and runs_path != project:
+        return [f":(exclude){runs_path.relative_to(project).as_posix()}"]
+    return []
+
+
+def _names(listed: bytes) -> list[str]:
+    return [os.fsdecode(name) for name in listed.split(b"\0") if name]
+
+
+def _choose(
+    project: Path, tracked: Sequence[str], new: Sequence[str], mask: Callable[[bytes], bytes]
+) -> tuple[list[str], tuple[str, ...]]:
+    """Return the changed files that belong in the diff, and those left out with the reason."""
+    chosen, left_out, room = [], [], LARGEST_DIFF
+    is_new = frozenset(new)
+    for name in sorted({*tracked, *new}):
+        size = _size(project / name)
+        why = _why_not(project / name, name, size, mask, may_be_large=name not in is_new)
+        if not why and size > room:
+            why = f"more than {format_size(LARGEST_DIFF)} of changes"
+        if why:
+            left_out.append(f"{name} ({why})")
+        else:
+            room -= size
+            chosen.append(name)
+    return chosen, tuple(left_out)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.lstat().st_size
+    except OSError:
+        return 0  # deleted: the diff says so
+
+
+def _why_not(path: Path, name: str, size: int, mask: Callable[[bytes], bytes], *, may_be_large: bool) -> str:
+    """Return why a changed file stays out of the diff, empty where it belongs in it."""
+    if is_private(name):
+        return "may hold secrets"
+    if size > (LARGEST_DIFF if may_be_large else LARGEST_FILE):
+        return format_size(size)
+    try:
+        content = path.read_bytes() if path.is_file() and not path.is_symlink() else b""
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    # git writes a binary file compressed, where no secret can be found and masked.
+    return "holds a secret" if b"\0" in content and mask(content) != content else ""
+
+
+def _diff(project: Path, names: Sequence[str], new: frozenset[str], git: Git) -> bytes:
+    """Return the diff of the named files against the commit, those that git does not know yet as new ones."""
+    if not names:
+        return b""
+    with _own_index(project, git) as place:
+        added = [name for name in names if name in new]
+        spec = ["--pathspec-from-file=-", "--pathspec-file-nul"]
+        literal = {**place, "GIT_LITERAL_PATHSPECS": "1"}
+        if added and git(project, "add", "-N", *spec, stdin=_listed(added), more=literal) is None:
+            names = [name for name in names if name not in new]
+        parts = (
+            git(project, "diff", "HEAD", "--binary", "--", *batch, more=literal) for batch in _batches(names)
+        )
+        return b"".join(part for part in parts if part)
+
+
+def _listed(names: Iterable[str]) -> bytes:
+    return b"".join(os.fsencode(name) + b"\0" for name in names)
+
+
+def _batches(names: Sequence[str], size: int = 500) -> Iterator[Sequence[str]]:
+    """Yield the names in lists that fit on a command line: `git diff` reads none from a file."""
+    for start in range(0, len(names), size):
+        yield names[start : start + size]
+
+
+@contextmanager
+def _own_index(project: Path, git: Git) -> Iterator[dict[str, str]]:
+    """Yield the environment in which git may note new files without touching the user's repository."""
+    told = git(project, "rev-parse", "--path-format=absolute", "--git-path", "index", "--git-path", "objects")
+    with tempfile.TemporaryDirectory(prefix="rpd-git-") as folder:
+        index, _, objects = (os.fsdecode(told) if told else "").strip().partition("\n")
+        own = Path(folder) / "index"
+        if index and Path(index).is_file():
+            shutil.copyfile(index, own)
+        yield {
+            "GIT_INDEX_FILE": str(own),
+            "GIT_OBJECT_DIRECTORY": folder,
+            "GIT_ALTERNATE_OBJECT_DIRECTORIES": objects,
+        }
+
+
+def _in_short(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
 def state(project: Path) -> tuple[str, bool]:
     """Return the commit of a project folder and whether it has changes; empty where it is not under git."""
-    sha = _git(project, "rev-parse", "HEAD")
-    status = _git(project, "status", "--porcelain", "--", ".") if sha else None
+    git = Git()
+    sha = git(project, "rev-parse", "HEAD")
+    status = git(project, "status", "--porcelain", "--", ".") if sha else None
     return (sha or b"").decode().strip(), bool(status and status.strip())
-
-
-def _git(folder: Path, *arguments: str) -> bytes | None:
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(folder), *arguments],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=GIT_SECONDS,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout if done.returncode == 0 else None
 
 
 def lock_file_sha256(project: Path) -> str:
     """Return the sha256 of the project's lock file (the first of LOCK_FILES), empty without one."""
     for name in LOCK_FILES:
-        path = project / name
-        if path.is_file():
-            return hashlib.sha256(path.read_bytes()).hexdigest()
+        with suppress(OSError):
+            return hashlib.sha256((project / name).read_bytes()).hexdigest()
     return ""

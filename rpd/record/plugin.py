@@ -51,6 +51,8 @@ class ManifestPlugin:
         self._now = now
         self._resumed = resumed
         self._locks = [threading.Lock() for _ in range(_WRITERS)]
+        self._unwritten: dict[Path, Callable[[], None]] = {}
+        """What could not be written, the newest of each file: it is tried again when the run ends."""
         self._info: RunInfo | None = None
         self._places: dict[str, int] = {}
         """By node: its place in the plan; what was done before has none, and comes first."""
@@ -93,6 +95,8 @@ class ManifestPlugin:
         """Complete ``run.toml`` and write ``results.csv``, in the order of ``--sort`` or else of the plan."""
         if self._info is None:
             return
+        for path, write in list(self._unwritten.items()):
+            self._try(path, write)
         self._info = replace(
             self._info,
             finished=self._now(),
@@ -136,6 +140,8 @@ class ManifestPlugin:
         """Write; one writer of a file at a time, so that the later of two reports of a node stays."""
         try:
             with self._locks[hash(path) % _WRITERS]:
+                self._unwritten[path] = write
                 write()
+                del self._unwritten[path]
         except Exception as error:  # noqa: BLE001 - no record is worth a run with pods in it
             self._notice(self._redactor.text(f"could not write {path}: {error}"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import bisect
 import json
+import re
 import threading
 import urllib.parse
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,8 +22,9 @@ _SHORTEST_BASE64 = 8
 class Redactor:
     """Knows the secrets of a run and masks them, in the forms in which they usually get out.
 
-    Masked are a secret itself, its JSON-escaped, URL-quoted and base64 forms (also inside something longer
-    that was encoded whole, such as ``user:token``), and the same of every line of one with many. Thread-safe.
+    Masked are a secret itself, its JSON-escaped, ``repr``-escaped, shell-, URL- and HTML-quoted and base64 forms (also
+    inside something longer that was encoded whole, such as ``user:token``), and the same of every line of one with
+    many. Thread-safe.
     """
 
     def __init__(self, secrets: Sequence[str] = ()) -> None:
@@ -171,15 +173,59 @@ def _forms(value: str) -> set[str]:
 
 def _forms_of_one(value: str) -> Iterator[str]:
     yield value
-    yield json.dumps(value)[1:-1]
-    yield json.dumps(value, ensure_ascii=False)[1:-1]
+    yield from _escaped_forms(value)
     raw = _encode(value)
-    for safe in ("", "/"):
-        yield urllib.parse.quote(raw, safe=safe)
-        yield urllib.parse.quote_plus(raw, safe=safe)
+    for quoted in _quoted_forms(raw):
+        yield quoted
+        # Escapes are written in either case; letters of the secret itself are not touched.
+        yield _PERCENT.sub(lambda found: found[0].lower(), quoted)
     for encoded in _base64_forms(raw):
         yield encoded
         yield encoded.replace("+", "-").replace("/", "_")
+
+
+_PERCENT = re.compile("%[0-9A-F]{2}")
+_UNICODE_ESCAPE = re.compile(r"\\u[0-9a-f]{4}")
+_SAFE_IN_URLS = ("", "/", "!'()*", "-._~!$&'()*+,;=:@/")
+"""What is left as it is: by Python, in paths, by JavaScript's encodeURIComponent, by encodeURI and curl."""
+_IN_HTML = (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"))
+
+
+def _escaped_forms(value: str) -> Iterator[str]:
+    """Yield ``value`` as it stands in JSON, in Python's ``repr`` of texts and bytes, in a shell and in HTML."""
+    for ascii_only in (True, False):
+        escaped = json.dumps(value, ensure_ascii=ascii_only)[1:-1]
+        yield escaped
+        yield escaped.replace("/", "\\/")  # PHP, and what is to stand in a script element
+        yield json.dumps(escaped)[1:-1]  # JSON in JSON
+        yield _UNICODE_ESCAPE.sub(lambda found: f"\\u{found[0][2:].upper()}", escaped)
+        for char in "<>&":  # Go, and again script elements
+            escaped = escaped.replace(char, f"\\u{ord(char):04x}")
+        yield escaped
+    yield repr(value)[1:-1]
+    # Beside the other kind of quote, repr escapes its own.
+    yield repr(f"{value}'\"")[1:-4]
+    yield ascii(value)[1:-1]
+    yield repr(_encode(value))[2:-1]
+    yield value.replace("'", "'\"'\"'")
+    yield value.replace("'", "'\\''")
+    markup = value
+    for char, named in _IN_HTML:
+        markup = markup.replace(char, named)
+    yield markup
+    for double, single in (
+        ("&quot;", "&#x27;"),
+        ("&#34;", "&#39;"),
+        ("&quot;", "&apos;"),
+        ("&quot;", "&#39;"),
+    ):
+        yield markup.replace('"', double).replace("'", single)
+
+
+def _quoted_forms(raw: bytes) -> Iterator[str]:
+    for safe in _SAFE_IN_URLS:
+        yield urllib.parse.quote(raw, safe=safe)
+        yield urllib.parse.quote_plus(raw, safe=safe)
 
 
 def _base64_forms(raw: bytes) -> Iterator[str]:

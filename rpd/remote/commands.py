@@ -40,6 +40,7 @@ _KILL_SECONDS = 5.0
 _DRAIN_SECONDS = 10.0
 _LAST_LOOK_SECONDS = 2.0
 _SAME_DRIVER_SECONDS = 1
+_TO_A_WHOLE_WORD = re.compile(r"\A(?:[^\n]*\n|\S*\s?)")
 VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 """What an environment variable may be called."""
 
@@ -129,6 +130,17 @@ _rpd_find() {
 }
 """
 
+# When PID 1 began, in ticks since the machine booted: another number means that the container was restarted, 0 that
+# nobody can tell.
+_LIFE = r"""
+_rpd_life() {
+  _rpd_stat=
+  { read -r _rpd_stat </proc/1/stat; } 2>/dev/null
+  set -- ${_rpd_stat##*) }
+  echo "${20:-0}"
+}
+"""
+
 SESSION_FUNCTIONS = _LOAD_ENVIRONMENT + _FIND_FOLDER
 """The sh functions that a session of a person needs: ``_rpd_load_environment FILE`` and ``_rpd_find KEY``."""
 
@@ -154,13 +166,15 @@ _rpd_prepare() {
 
 # $1 offset of the first byte wanted. The waiter reads the fifo and is reaped at once by the shell that waits for it,
 # so that tail (GNU) sees its end within 0.05 s; where tail cannot watch a process, a loop reads what has grown.
-_FOLLOW = r"""
+_FOLLOW = (
+    _LIFE
+    + r"""
 _rpd_follow() {
   _rpd_at=$1
   exec 8<>"$_rpd_dir/alive"
   exec 7<"$_rpd_dir/alive"
   exec 8>&-
-  echo "following $(($(date +%s) - $(cat "$_rpd_dir/began")))" >&2
+  echo "following $(($(date +%s) - $(cat "$_rpd_dir/began"))) $(_rpd_life)" >&2
   if tail --pid=$$ -c 0 /dev/null 2>/dev/null; then
     ( read -r _rpd_line ) <&7 >/dev/null 2>&1 &
     _rpd_waiter=$!
@@ -185,6 +199,7 @@ _rpd_follow() {
     done
     rm -f "$_rpd_flag"
   fi
+  [ -d "$_rpd_dir" ] || { echo "gone $(_rpd_life)" >&2; return 0; }
   _rpd_code=lost _rpd_ooms=0 _rpd_end=
   [ ! -e "$_rpd_dir/exit" ] || read -r _rpd_code _rpd_ooms _rpd_end <"$_rpd_dir/exit"
   [ -e "$_rpd_dir/claim" ] || _rpd_code=unstarted
@@ -192,6 +207,7 @@ _rpd_follow() {
   echo "end $_rpd_code $_rpd_ooms $(($(wc -c <"$_rpd_dir/log"))) $_rpd_took" >&2
 }
 """
+)
 
 _KILL = r"""
 _rpd_tries() { _rpd_n=0; while [ "$_rpd_n" -lt "$1" ]; do
@@ -338,6 +354,8 @@ class _Following:
         self._began = time.monotonic()
         self._started = started
         self._offset = offset
+        self._life = ""
+        """When PID 1 of the pod began, as the pod told it when the command started; empty where it is not known."""
         self._came_late = started
         self._tail = Tail()
 
@@ -436,8 +454,9 @@ class _Following:
             stream.close()
 
     def _note_start(self, control: bytes) -> None:
-        if not self._started and (found := re.search(rb"^following (-?\d+)$", control, re.MULTILINE)):
+        if not self._started and (found := re.search(rb"^following (-?\d+) (\d+)$", control, re.MULTILINE)):
             self._started = True
+            self._life = "" if found[2] == b"0" else found[2].decode()
             # Whole seconds on a clock that is not ours: only an age of another driver's command matters.
             age = int(found[1])
             if age > _SAME_DRIVER_SECONDS and time.monotonic() - age < self._began:
@@ -446,8 +465,8 @@ class _Following:
 
     def _report(self, control: bytes, reason: str) -> _Report:
         text = control.decode(errors="replace")
-        if re.search(r"^gone$", text, re.MULTILINE):
-            raise PodLost(f"the pod was restarted while the command ran: {self._command.text}")
+        if gone := re.search(r"^gone (\d+)$", text, re.MULTILINE):
+            raise self._gone(life=gone[1])
         if error := re.search(r"^error (.*)$", text, re.MULTILINE):
             raise RemoteError(f"{error[1]} ({reason}): {self._command.text}")
         end = re.search(r"^end (\w+) (-?\d+) (\d+) (-?\d+)$", text, re.MULTILINE)
@@ -458,10 +477,19 @@ class _Following:
         code = int(end[1]) if end[1].isdigit() else None
         return _Report(code=code, size=int(end[3]), seconds=max(0, int(end[4])))
 
+    def _gone(self, *, life: str) -> RemoteError:
+        """Return why the command's folder is not there, by when PID 1 of the pod began."""
+        if self._life == life:
+            return RemoteError(
+                f"the folder ~/.rpd/steps/{self._key} on the pod, which holds the log and the exit code of a command, "
+                f"was removed while it ran: {self._command.text}. A job must not delete ~/.rpd on its pod"
+            )
+        return PodLost(f"the pod was restarted while the command ran: {self._command.text}")
+
     def _script(self) -> str:
         follow = f"_rpd_follow {self._offset}"
         if self._started:
-            lines = (f"_rpd_find {self._key} || {{ echo gone >&2; exit 3; }}", follow)
+            lines = (f'_rpd_find {self._key} || {{ echo "gone $(_rpd_life)" >&2; exit 3; }}', follow)
             return _script(_FIND_FOLDER + _FOLLOW, *lines)
         text, supervise = shlex.quote(self._command.text), shlex.quote(_SUPERVISE)
         return _script(
@@ -523,16 +551,22 @@ class Tail:
 
     def __init__(self) -> None:
         self._bytes = bytearray()
+        self._was_cut = False
 
     def add(self, data: bytes) -> None:
         """Take the next bytes of the log."""
         self._bytes += data
         if len(self._bytes) > 2 * _TAIL_BYTES:
             del self._bytes[:-_TAIL_BYTES]
+            self._was_cut = True
 
     def text(self) -> str:
         """Return all that is kept; what is no UTF-8 in it is replaced."""
-        return self._bytes[-_TAIL_BYTES:].decode(errors="replace")
+        text = self._bytes[-_TAIL_BYTES:].decode(errors="replace")
+        if self._was_cut or len(self._bytes) > _TAIL_BYTES:
+            # It may begin in the middle of a secret, which nobody could find and mask any more.
+            text = _TO_A_WHOLE_WORD.sub("", text, count=1)
+        return text
 
     def lines(self) -> tuple[str, ...]:
         """Return the last lines, each as a terminal would show it (a carriage return begins it anew).

@@ -163,6 +163,13 @@ class Remote(Protocol):
         """
         ...
 
+    def follow(self, key: str, offset: int, output: Output) -> Completed:
+        """Hand the log of a command that was started before to ``output``, from the byte ``offset`` to its end.
+
+        Raises ConnectionLost, PodLost (also where the pod knows no such command).
+        """
+        ...
+
     def interrupt(self) -> None:
         """Ask a running ``run`` to end its command (SIGTERM, grace, SIGKILL) and raise Interrupted; from any thread.
 

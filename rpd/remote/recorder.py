@@ -78,6 +78,10 @@ class RecorderRemote:
         """Have nobody to talk to. Raises ConnectionLost."""
         raise ConnectionLost("in a dry run there is no pod")
 
+    def follow(self, key: str, offset: int, output: Output) -> Completed:  # noqa: ARG002
+        """Have no command to follow. Raises ConnectionLost."""
+        raise ConnectionLost("in a dry run there is no pod")
+
     def interrupt(self) -> None:
         """Nothing runs."""
 

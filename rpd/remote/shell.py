@@ -25,9 +25,12 @@ class Disconnected(ConnectionLost):
 
 
 class DeadlinePassed(RemoteError):
-    """A program on the pod had not ended by its deadline; it may still run."""
+    """A program on the pod had not ended by its deadline; it may still run.
 
-    cause: ClassVar[Cause] = Cause.TIMEOUT
+    Where that is a job's command it becomes a CommandTimeout; rpd's own small scripts only get stuck on a sick pod.
+    """
+
+    cause: ClassVar[Cause] = Cause.INFRA
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -92,7 +92,7 @@ talk() {
 
 _DIAGNOSE = r"""
 limited() { if command -v timeout >/dev/null 2>&1; then timeout 20 "$@"; else "$@"; fi; }
-show() { echo "--- $*"; limited "$@" 2>&1 | cut -c 1-300 | head -c 20000; echo; }
+show() { echo "--- $*"; limited "$@" 2>&1 | cut -c 1-8000 | head -n 200; echo; }
 # The sessions of rpd itself on the pod. What a job runs is in a session of its own.
 own_sessions() {
   limited ps -eo sid=,pid=,args= | while read -r session process words; do
@@ -106,7 +106,7 @@ show_processes() {
   columns=sid,pid,ppid,stat,wchan:24,etime,time,args
   echo "--- ps -eo $columns, without rpd's own"
   own=" $(own_sessions)"
-  limited ps -eo $columns 2>&1 | cut -c 1-300 | head -c 20000 | while IFS= read -r line; do
+  limited ps -eo $columns 2>&1 | cut -c 1-8000 | head -n 200 | while IFS= read -r line; do
     session=${line#"${line%%[! ]*}"}
     case $own in *" ${session%% *} "*) ;; *) printf '%s\n' "$line" ;; esac
   done

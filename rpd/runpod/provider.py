@@ -9,6 +9,7 @@ from typing import Any
 
 from rpd.errors import AuthError, PodNotFound, ProviderError, TransientError
 from rpd.runpod import order, owner, pods
+from rpd.runpod.address import key_url
 from rpd.runpod.catalogue import (
     Catalogue,
     NetworkVolume,
@@ -36,6 +37,8 @@ class RunPodProvider(Renter):
         # A lock of its own: what is slow here must not keep prices from being told.
         self._sdk_lock = threading.Lock()
         self._sdk: Sdk | None = None
+        # Now, not when the first call is made: a job may change the environment before that.
+        self._url = key_url()
         self._plain_reads = False
 
     # --- who pays, and what there is ------------------------------------------------------------------------
@@ -104,7 +107,7 @@ class RunPodProvider(Renter):
     def _api(self) -> Sdk:
         with self._sdk_lock:
             if self._sdk is None:
-                self._sdk = Sdk(self._key, self._bucket)
+                self._sdk = Sdk(self._key, self._bucket, self._url)
             return self._sdk
 
     def _graphql_catalogue(self) -> Callable[[int], Catalogue]:

@@ -69,6 +69,7 @@ class Rest:
         self._bucket = bucket or TokenBucket()
         self._lock = threading.Lock()
         self._client: httpx.Client | None = None
+        self._base = key_url()  # now: the environment may change while pods are rented
 
     def get(self, path: str, params: Mapping[str, str] | None = None) -> Any:
         """Return the answer to a read of ``path`` (below ``/v2``). Raises NotThere."""
@@ -171,12 +172,12 @@ class Rest:
                     timeout=httpx_.Timeout(_SECONDS, connect=_CONNECT_SECONDS),
                     limits=httpx_.Limits(keepalive_expiry=_KEEPALIVE_SECONDS),
                     # A proxy would look for this machine on itself.
-                    trust_env=not is_local(key_url()),
+                    trust_env=not is_local(self._base),
                 )
             return self._client
 
     def _url(self, path: str, root: str = "/v2") -> str:
-        return f"{key_url()}{root}{path}"
+        return f"{self._base}{root}{path}"
 
     def _call(
         self,

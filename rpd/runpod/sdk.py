@@ -17,11 +17,12 @@ from types import ModuleType
 from typing import Any, TypeVar
 
 from rpd.errors import ApiRetired, TransientError
+from rpd.runpod.address import key_url
 from rpd.runpod.classify import Failure, Trouble, classify, may_have_acted, was_answered
 from rpd.runpod.mask import scrub
 from rpd.runpod.pace import TokenBucket
 from rpd.runpod.reconcile import UnsureCreate
-from rpd.runpod.watch import Exchange, Recording, Watched, recorded
+from rpd.runpod.watch import Exchange, Recording, Route, Watched, recorded
 
 T = TypeVar("T")
 
@@ -113,15 +114,18 @@ def _processor_unknown() -> Iterator[None]:
 class Sdk:
     """The SDK with one account's key. Its methods raise ProviderError and may be called from several threads.
 
+    ``url`` is where its calls go, by default what the environment says now.
+
     The SDK keeps its key in a global: one account at a time in a process.
     """
 
-    def __init__(self, key: str, bucket: TokenBucket | None = None) -> None:
+    def __init__(self, key: str, bucket: TokenBucket | None = None, url: str | None = None) -> None:
         self._key = key
         self._bucket = bucket or TokenBucket()
         self._runpod: Any = _load()
         self._runpod.api_key = key
         graphql = self._runpod.api.graphql
+        self._route = Route.of(key, graphql.requests, url or key_url())
         self._send: Callable[[str], Any] = graphql.run_graphql_query
         self._failures = (
             self._runpod.error.RunPodError,
@@ -195,7 +199,7 @@ class Sdk:
         """Call the SDK; return its answer or how it failed; its own error is not even kept as context."""
         answer: T | None = None
         raised: str | None = None
-        with recorded(self._bucket) as recording:
+        with recorded(self._bucket, self._route) as recording:
             try:
                 answer = act()
             except self._failures as error:

@@ -7,12 +7,12 @@ import io
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from rpd.runpod.address import is_local, key_url
+from rpd.runpod.address import is_local
 from rpd.runpod.bounds import MOST_BYTES, TOTAL_SECONDS, TooLong, whole
 from rpd.runpod.classify import Trouble
 from rpd.runpod.pace import TokenBucket
@@ -46,11 +46,48 @@ class Exchange:
     retry_after: float | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """Where the calls of one account go, with which key and past which proxies.
+
+    It is taken once: the job functions of a run may change the environment, or use the SDK for themselves, and a pod
+    still has to be given back where it was rented.
+    """
+
+    url: str
+    key: str
+    proxies: Mapping[str, str | None]
+
+    @classmethod
+    def of(cls, key: str, requests: Any, url: str) -> Route:
+        """Return the route that the environment tells now."""
+        return cls(url=url, key=key, proxies=_proxies(requests, url))
+
+    def keywords(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the arguments of ``post`` that send the key to this route and nothing else to anybody.
+
+        Without ``auth``, requests would take a name and password for the host from ``~/.netrc``, where a ``default``
+        entry fits every host, and send them instead of the key.
+        """
+        headers = {**(given.get("headers") or {}), "Authorization": f"Bearer {self.key}"}
+        manners = {"headers": headers, "auth": _as_it_is, "allow_redirects": False}
+        return {**given, **manners, **({"proxies": dict(self.proxies)} if self.proxies else {})}
+
+
+def _proxies(requests: Any, url: str) -> Mapping[str, str | None]:
+    """Return the proxies for ``url``; none for this machine, which would be looked for on the proxy itself."""
+    if is_local(url):
+        return {"http": None, "https": None, "all": None}
+    found: Mapping[str, str | None] = requests.utils.get_environ_proxies(url)
+    return found
+
+
 @dataclass(slots=True, kw_only=True)
 class Recording:
     """The HTTP calls made on behalf of one call on the SDK."""
 
     bucket: TokenBucket
+    route: Route
     exchanges: list[Exchange] = field(default_factory=list)
 
 
@@ -62,9 +99,9 @@ _recordings = _Recordings()
 
 
 @contextmanager
-def recorded(bucket: TokenBucket) -> Iterator[Recording]:
-    """Record the SDK's calls on this thread, each of which takes a token."""
-    _recordings.current = recording = Recording(bucket=bucket)
+def recorded(bucket: TokenBucket, route: Route) -> Iterator[Recording]:
+    """Record the SDK's calls on this thread, each of which takes a token and the ``route``."""
+    _recordings.current = recording = Recording(bucket=bucket, route=route)
     try:
         yield recording
     finally:
@@ -85,8 +122,7 @@ class Watched:
         if recording is None:
             return self._requests.post(url, **keywords)
         recording.bucket.take()
-        base = key_url()
-        url, keywords = f"{base}/graphql", {**keywords, **_manners(base)}
+        url, keywords = f"{recording.route.url}/graphql", recording.route.keywords(keywords)
         exchange = Exchange(mutation=_is_mutation(keywords.get("data", "")), trouble=Trouble.LOST)
         recording.exchanges.append(exchange)
         try:
@@ -121,18 +157,6 @@ class Watched:
         copy.status_code, copy.reason, copy.url = response.status_code, response.reason, response.url
         copy.headers, copy.encoding = response.headers, response.encoding
         return copy
-
-
-def _manners(base: str) -> dict[str, Any]:
-    """Return requests' arguments that send the key to ``base`` and nothing else to anybody.
-
-    Without ``auth``, requests would take a name and password for the host from ``~/.netrc``, where a ``default`` entry
-    fits every host, and send them instead of the key. A proxy would look for this machine on itself.
-    """
-    manners: dict[str, Any] = {"auth": _as_it_is, "allow_redirects": False}
-    if is_local(base):
-        manners["proxies"] = {"http": None, "https": None, "all": None}
-    return manners
 
 
 def _as_it_is(request: Any) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -87,7 +86,7 @@ def _failure(report: NodeReport, width: int, ink: Ink, style: Style) -> Iterator
         yield from (ink(line) for line in failure.log_tail)
     log = _log_of(report)
     if log is not None:
-        yield ink(f"log: {relative(log)}", "dim")
+        yield ink(f"log: {ink.relative(log)}", "dim")
 
 
 def _traceback(failure: Failure, ink: Ink, style: Style) -> Iterator[str]:
@@ -135,7 +134,7 @@ def passes(reports: Sequence[NodeReport], *, width: int, ink: Ink) -> Iterator[s
         yield ink(rule(report.node.id.rpartition("::")[2], "_", width), "bold green")
         yield ink(rule(f"last {counted(len(lines), 'line')} of its log", "-", width), "dim")
         yield from (ink(line) for line in lines)
-        yield ink(f"log: {relative(log)}", "dim")
+        yield ink(f"log: {ink.relative(log)}", "dim")
 
 
 def _last_lines(log: Path) -> list[str]:
@@ -152,15 +151,6 @@ def because(report: NodeReport) -> str:
     result = report.result
     cause = "" if result.cause is None or result.reason.lower().startswith(result.cause) else result.cause
     return ": ".join(part for part in (cause, result.reason) if part) or result.outcome.value
-
-
-def relative(path: Path) -> str:
-    """Return ``path`` as seen from here, if that is shorter."""
-    try:
-        seen = os.path.relpath(path)
-    except ValueError:  # another drive
-        return str(path)
-    return min(seen, str(path), key=len)
 
 
 def short_summary(
@@ -183,7 +173,7 @@ def short_summary(
     yield ink(rule("short summary", "=", width), "cyan")
     shown = cached if verbose else cached[:MOST_ALIKE]
     for report in shown:
-        yield f"{ink('CACHED', 'yellow')} {ink(f'{report.node.id} - {relative(Path(report.folder))}')}"
+        yield f"{ink('CACHED', 'yellow')} {ink(f'{report.node.id} - {ink.relative(Path(report.folder))}')}"
     if len(shown) < len(cached):
         yield ink(f"… and {len(cached) - len(shown)} more cached: -v shows all", "yellow")
     if cut and cut[0] not in listed:
@@ -235,7 +225,7 @@ def last_line(
     style = f"bold {_color(summary)}"
     if dry_run_usd is not None or not summary.folder:
         return ink(rule(text, "=", width), style)
-    folder = f"run folder {relative(Path(summary.folder))}"
+    folder = f"run folder {ink.relative(Path(summary.folder))}"
     in_one = f"{text} ({folder})"
     if not crop or cell_len(in_one) + 4 < width:
         return ink(rule(in_one, "=", width), style)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import os
 import re
 from collections.abc import Callable
+from pathlib import Path
 
 from rich.cells import cell_len, set_cell_size
 from rich.color import ColorSystem
@@ -35,6 +37,8 @@ class Ink:
     def __init__(self, *, color: bool, redact: Redact = str) -> None:
         self.color = color
         self.redact = redact
+        # Now: a job may go to another folder, or remove this one.
+        self._here = _current_folder()
 
     def __call__(self, text: str, style: str = "") -> str:
         """Return ``text``, masked, in a style such as ``bold red``."""
@@ -44,6 +48,21 @@ class Ink:
             if self.color and style
             else masked
         )
+
+    def relative(self, path: Path) -> str:
+        """Return ``path`` as seen from the folder the command was typed in, if that is shorter."""
+        try:
+            seen = os.path.relpath(path, self._here) if self._here else str(path)
+        except (OSError, ValueError):  # another drive
+            return str(path)
+        return min(seen, str(path), key=len)
+
+
+def _current_folder() -> str:
+    try:
+        return os.getcwd()  # noqa: PTH109 - compared as text
+    except OSError:
+        return ""
 
 
 @functools.cache

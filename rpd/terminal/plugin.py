@@ -174,7 +174,7 @@ class Terminal:
                 ink(rule("rpd dry run" if config.dry_run else "rpd run", "=", width), "bold"),
                 ink(f"rpd {rpd.__version__}, {python}, far end: {far_end}"),
                 ink(where),
-                *([ink(f"run folder: {ending.relative(folder)}")] if folder else []),
+                *([ink(f"run folder: {ink.relative(folder)}")] if folder else []),
                 ink(", ".join(facts), "bold"),
                 "",
             ]

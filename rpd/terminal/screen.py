@@ -14,6 +14,7 @@ from rich.live import Live
 from rich.text import Text
 
 from rpd.terminal.ink import Ink, Redact
+from rpd.terminal.streams import OwnCopy
 
 _INTERVAL = 0.25
 """Seconds between two drawings of the board."""
@@ -38,7 +39,7 @@ class Screen:
         environ: Mapping[str, str] = os.environ,
     ) -> None:
         self._file = file
-        self._environ = environ
+        self._environ = dict(environ)  # a job may change the environment
         self._lock = threading.RLock()
         self._waiting: list[str] = []
         self._is_writing = False
@@ -128,7 +129,7 @@ class Screen:
     def _make_live(self) -> Live:
         console = Console(file=self._file, force_terminal=True, highlight=False, markup=False, emoji=False)
         # What user code prints on this machine has to go above the board too.
-        redirect = self._file is sys.stdout
+        redirect = self._file is sys.stdout or isinstance(self._file, OwnCopy)
         return Live(
             console=console,
             auto_refresh=False,

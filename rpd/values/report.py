@@ -121,6 +121,8 @@ class SourceRecord:
     git_sha: str = ""
     dirty: bool = False
     diff_file: str = ""
+    diff_left_out: tuple[str, ...] = ()
+    """Changed files that are not in that diff, each with the reason in parentheses."""
     tree_sha256: str = ""
     files: int = 0
     bytes: int = 0

@@ -371,7 +371,7 @@ def test_unverified_results_keep_the_pod(
     )
     result = rpd_run(folder)
     report = result.report("made")
-    assert (report.result.outcome, report.result.cause) == (Outcome.ERROR, Cause.INFRA)
+    assert (report.result.outcome, report.result.cause) == (Outcome.FAILED, Cause.CODE)
     assert report.pod is not None
     assert report.pod.final_state == "running"
     assert "root@127.0.0.1:/workspace/results" in result.out + result.err

@@ -187,3 +187,25 @@ def test_a_users_folder_may_be_called_as_that_of_a_library(tmp_path: Path) -> No
     assert not is_library(str(root / "deploy_x.py"), root)
     assert is_library(str(root / ".venv/lib/python3.12/site-packages/torch/__init__.py"), root)
     assert is_library(json.__file__, root)
+
+
+def test_a_secret_longer_than_a_value_is_masked_before_it_is_cut(tmp_path: Path) -> None:
+    """Of a token of 260 characters nothing is shown with -l: neither in a text, nor bytes, a list or an object."""
+    token = "eyJ" + "".join(f"{number:05d}" for number in range(52))[:257]
+
+    class Holder:
+        def __repr__(self) -> str:
+            return f"<Holder {token} {token.encode()!r}>"
+
+    def fails(text: str, data: bytes, listed: list[str], holder: Holder, padded: str) -> None:
+        raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no") as caught:
+        fails(token, token.encode(), [token], Holder(), "x" * 200 + token + "y" * 200)
+    told = "\n".join(
+        user_frames(caught.value, tmp_path, Style(values=True), lambda text: text.replace(token, "***")).lines
+    )
+
+    assert told.count("***") >= 5
+    assert "eyJ" not in told
+    assert "00020" not in told

@@ -50,8 +50,8 @@ def records(record: type, /, **own: st.SearchStrategy[object]) -> st.SearchStrat
         "float": NUMBER,
         "bool": st.booleans(),
         "int | None": st.none() | WHOLE,
-        "Mapping[str, str]": st.dictionaries(TEXT, TEXT, max_size=3),
         "tuple[str, ...]": st.lists(TEXT, max_size=3).map(tuple),
+        "Mapping[str, str]": st.dictionaries(TEXT, TEXT, max_size=3),
     }
     fields = {
         name: own[name] if name in own else by_type[str(hint)]

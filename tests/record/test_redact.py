@@ -1,10 +1,14 @@
 """The redactor masks every form of a secret, however the bytes are cut."""
 
 import base64
+import html
 import itertools
 import json
+import re
+import shlex
 import threading
 import urllib.parse
+from xml.sax import saxutils
 
 import pytest
 from hypothesis import given
@@ -32,6 +36,14 @@ def in_chunks(redactor: Redactor, data: bytes, cuts: list[int]) -> bytes:
         urllib.parse.quote(TOKEN),
         urllib.parse.quote(TOKEN, safe=""),
         urllib.parse.quote_plus(TOKEN),
+        re.sub("%..", lambda found: found[0].lower(), urllib.parse.quote_plus(TOKEN)),
+        urllib.parse.quote(TOKEN, safe="!'()*"),
+        ascii(TOKEN)[1:-1],
+        repr(TOKEN.encode())[2:-1],
+        json.dumps(json.dumps(TOKEN)[1:-1])[1:-1],
+        json.dumps(TOKEN).replace("/", "\\/"),
+        json.dumps(TOKEN).replace("e9", "E9"),
+        html.escape(TOKEN),
         base64.b64encode(TOKEN.encode()).decode(),
         base64.urlsafe_b64encode(TOKEN.encode()).decode(),
     ],
@@ -40,6 +52,34 @@ def test_every_usual_form_is_masked(form: str) -> None:
     """Plain, JSON, URL-quoted and base64 forms leave nothing of the secret but the mask."""
     masked = Redactor([TOKEN]).text(f"before {form} after")
     assert masked in ("before *** after", 'before "***" after')
+
+
+ODD = "a'b\"c\\d\ne<f>&g/h"
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        repr(ODD)[1:-1],
+        repr({"key": [ODD]}),
+        repr(ODD.replace("'", "")),
+        repr(ODD.encode())[1:],
+        repr((ODD, '"')),
+        shlex.quote(ODD),
+        json.dumps({"key": ODD}),
+        json.dumps(ODD).replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"),
+        html.escape(ODD),
+        html.escape(ODD).replace("&#x27;", "&#39;"),
+        html.escape(ODD, quote=False),
+        saxutils.quoteattr(ODD.replace('"', "")),
+    ],
+)
+def test_quotes_backslashes_and_newlines_hide_nothing(form: str) -> None:
+    """However a language writes a text with all that has to be escaped, no word of the secret is left."""
+    redactor = Redactor([ODD, ODD.replace("'", ""), ODD.replace('"', "")])
+    masked = redactor.text(form)
+    assert "***" in masked
+    assert not re.search(r"[bcdefgh]\W", masked.replace("key", ""))
 
 
 @pytest.mark.parametrize("user", ["", "u", "us", "use", "user"])

@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rpd.errors import CommandTimeout, ConnectionLost, Interrupted, PodLost, RemoteError
+from rpd.errors import Cause, CommandTimeout, ConnectionLost, Interrupted, PodLost, RemoteError
+from rpd.remote import commands
 from rpd.remote.commands import _LOAD_ENVIRONMENT, _SUPERVISE, Tail, exports, folder_name, is_out_of_memory
 from rpd.remote.protocol import Command
 from rpd.remote.shell import Program
@@ -191,15 +192,36 @@ def test_a_command_outlives_its_driver(connecting: Connect, machine: Machine) ->
     assert log.data == b"a\nb\n"
 
 
-def test_a_pod_that_was_reset_is_not_worked_on_again(remote: SshRemote, machine: Machine) -> None:
-    """If the folder of a started command is gone, so is the command: it is not started anew."""
+def test_a_pod_that_was_restarted_is_not_worked_on_again(
+    remote: SshRemote, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The folder of a started command is gone and PID 1 is another: so is the command, and it is not started anew."""
+    first = machine.files / "stat"
+    first.write_text(Path("/proc/1/stat").read_text(encoding="ascii"), encoding="ascii")
+    monkeypatch.setattr(commands, "_FOLLOW", commands._FOLLOW.replace("/proc/1/stat", str(first)))
 
-    def reset() -> None:
+    def restart() -> None:
         (machine.home / ".rpd").rename(machine.home / "old")
+        fields = first.read_text(encoding="ascii").rpartition(")")[2].split()
+        fields[19] = "123456789"
+        first.write_text(f"1 (init) {' '.join(fields)}", encoding="ascii")
         machine.drop()
 
     with pytest.raises(PodLost, match="restarted"):
-        remote.run(command("echo a; sleep 1"), Log(b"a", reset))
+        remote.run(command("echo a; sleep 1"), Log(b"a", restart))
+
+
+@pytest.mark.parametrize("dropped", [False, True])
+def test_a_job_that_deletes_the_folder_of_its_command_is_told_so(
+    remote: SshRemote, machine: Machine, dropped: bool
+) -> None:
+    """`rm -rf ~/.rpd` is the job's doing, whether the connection holds or not: no other pod would fare better."""
+    log = Log(b"on", machine.drop if dropped else None)
+    with pytest.raises(RemoteError, match=r"A job must not delete ~/\.rpd") as caught:
+        remote.run(command('rm -rf "$HOME/.rpd"; echo on; sleep 0.3; echo bye'), log)
+    assert not isinstance(caught.value, ConnectionLost)
+    assert caught.value.cause is Cause.CODE
+    assert dropped or log.data == b"on\nbye\n"
 
 
 def test_a_timeout_ends_the_whole_group(remote: SshRemote, machine: Machine) -> None:
@@ -501,3 +523,12 @@ def test_a_probe_names_the_tools_that_are_missing(
         (programs / name).symlink_to(str(shutil.which(name)))
     machine.path = str(programs)
     assert remote.probe()["missing"] == "tar, xargs"
+
+
+def test_a_tail_that_was_cut_does_not_begin_in_the_middle_of_a_word() -> None:
+    """Half a secret could not be found and masked; what follows the word or line that was cut is all there."""
+    words, lines = Tail(), Tail()
+    words.add(b"s3cret" * 30_000 + b" last words")
+    lines.add(b"s3cret " * 30_000 + b"\nlast line\n")
+    assert words.lines() == ("last words",)
+    assert lines.lines() == ("last line",)

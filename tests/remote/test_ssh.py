@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from rpd.errors import ConnectionLost, Interrupted, KeyRefused, PodLost, PodNotReady
+from rpd.errors import ConnectionLost, Interrupted, KeyRefused, LocalError, PodLost, PodNotReady
 from rpd.remote.keys import RunKeys, make_keypair
 from rpd.remote.protocol import Command
 from rpd.remote.shell import DeadlinePassed, Disconnected, Interrupt, Program
@@ -276,7 +276,7 @@ def test_a_local_port_in_use_is_named(remote: SshRemote) -> None:
     """The error names the port that is taken."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(ConnectionLost, match=f"127.0.0.1:{port}"):
+        with pytest.raises(LocalError, match=f"127.0.0.1:{port}"):
             remote.forward(80, port)
 
 

@@ -268,3 +268,38 @@ def spoil(path: Path, event: str) -> None:
     at = next(n for n, line in enumerate(lines) if f'"event":"{event}"'.encode() in line)
     lines[at] = lines[at][:10] + b"\0" * 20 + lines[at][30:]
     path.write_bytes(b"".join(lines))
+
+
+WIDE = """
+import rpd
+
+@rpd.fixture(scope="session")
+def counter():
+    return {"calls": 0}
+
+@rpd.fixture(scope="session")
+def unused_before():
+    return 1
+
+@rpd.job(gpu=rpd.Gpu("NVIDIA RTX A4000"), budget=rpd.Budget(cost_cap_usd=1))
+@rpd.mark.parametrize("n", [1, 2])
+def fit(pod, counter, n, request):
+    pod.run("echo begun; while [ ! -e project/go ]; do sleep 0.1; done")
+    request.getfixturevalue("unused_before")
+"""
+
+
+def test_a_wide_fixture_that_had_a_value_is_told_to_be_set_up_again(
+    rpd: RpdRun, project: Project, emulator: Launched
+) -> None:
+    """Its state died with the process: one line says so, once, and none for a fixture that had no value yet."""
+    folder = project({"deploy_a.py": WIDE})
+    start_and_kill(rpd, folder, emulator, lambda: logs_hold(folder, AWAITED))
+    free_the_commands(emulator, folder)
+
+    result = rpd(folder, command="resume")
+
+    assert result.exit_code == 0, result.out + result.err
+    told = " ".join((result.out + result.err).split())
+    assert told.count("is set up again") == 1
+    assert "fixture 'counter' (deploy_a.py:4, scope session) is set up again" in told

@@ -214,3 +214,42 @@ def test_reports_are_masked(ended: Run) -> None:
     assert ended.result.report("errs_with_it").result.reason == "RuntimeError: fixture has ***"
     report = ended.result.report("has_it[t]")
     assert (report.node.parameters["token"], report.metrics["token"]) == ("***", "a *** b")
+
+
+DRY = """
+import os
+import rpd
+
+@rpd.job(secrets=["HF_TOKEN", "NOT_SET"])
+def login(pod):
+    pod.run(f"huggingface-cli login --token {os.environ['HF_TOKEN']}")
+
+@rpd.job(secrets=["HF_TOKEN"])
+def fails(pod):
+    token = os.environ["HF_TOKEN"]
+    raise ValueError(f"refused: {token!r}")
+"""
+
+
+@pytest.mark.parametrize("more", [(), ("-v",), ("-l", "--tb=long"), ("--setup-show",)], ids=" ".join)
+def test_a_dry_run_masks_on_the_screen_and_in_reports(
+    tmp_path: Path, rpd: RpdRun, more: tuple[str, ...]
+) -> None:
+    """A secret of the environment is shown nowhere, and one that is not set is no error: nothing needs it."""
+    folder = write_project(tmp_path / "project", {"deploy_a.py": DRY})
+
+    result = rpd(
+        folder, "--dry-run", "--junitxml", "j.xml", "--html", "h.html", *more, env={"HF_TOKEN": SECRET}
+    )
+
+    told = [
+        result.out,
+        result.err,
+        *((folder / name).read_text(encoding="utf-8") for name in ("j.xml", "h.html")),
+    ]
+    assert result.exit_code == 1, result.out + result.err
+    assert all(SECRET not in text for text in told)
+    assert "--token ***" in result.out
+    assert all(
+        "refused: '***'" in text or "refused: &#x27;***&#x27;" in text for text in (told[0], *told[2:])
+    )

@@ -12,6 +12,7 @@ from typing import Any
 import fabric
 import paramiko
 
+from rpd.errors import LocalError
 from rpd.remote.shell import Interrupt
 from rpd.remote.ssh.failures import close_quietly
 from rpd.values.pod import SshEndpoint
@@ -32,7 +33,7 @@ logging.getLogger(_LOG_CHANNEL).propagate = False
 
 def open_connection(
     endpoint: SshEndpoint,
-    private_key: Path,
+    private_key: paramiko.PKey,
     pin: paramiko.MissingHostKeyPolicy,
     *,
     seconds: float,
@@ -53,7 +54,7 @@ def open_connection(
 def _opened_at(
     address: Any,
     endpoint: SshEndpoint,
-    private_key: Path,
+    private_key: paramiko.PKey,
     pin: paramiko.MissingHostKeyPolicy,
     *,
     deadline: float,
@@ -81,7 +82,7 @@ def _shut(sock: socket.socket) -> None:
 
 def _opened(
     endpoint: SshEndpoint,
-    private_key: Path,
+    private_key: paramiko.PKey,
     pin: paramiko.MissingHostKeyPolicy,
     *,
     sock: socket.socket,
@@ -95,7 +96,7 @@ def _opened(
         config=fabric.Config(lazy=True, ssh_config=paramiko.SSHConfig()),
         connect_timeout=seconds,
         connect_kwargs={
-            "key_filename": str(private_key),
+            "pkey": private_key,
             "allow_agent": False,
             "look_for_keys": False,
             "compress": False,
@@ -116,6 +117,16 @@ def _opened(
         close_quietly(connection.client)
         raise
     return connection
+
+
+def load_key(path: Path) -> paramiko.PKey:
+    """Return the private key in a file. Raises LocalError."""
+    try:
+        return paramiko.Ed25519Key.from_private_key_file(str(path))
+    except OSError as error:
+        raise LocalError(f"the SSH key {path} cannot be read", error) from error
+    except paramiko.SSHException as error:
+        raise LocalError(f"the SSH key {path} cannot be used: {error}") from error
 
 
 def transport_of(connection: Any) -> Any:

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from rpd.errors import ConnectionLost
+from rpd.errors import ConnectionLost, LocalError
 from rpd.remote.ssh.connection import PACKET_BYTES
 from rpd.remote.ssh.failures import FAILURES, close_quietly
 
@@ -17,7 +17,7 @@ class Forward:
     """One listening thread, and two for each connection through it.
 
     ``open_channel`` opens a channel to the port on the pod; what it raises of ConnectionLost ends that one connection.
-    Raises ConnectionLost where the local port cannot be had.
+    Raises LocalError where the local port cannot be had.
     """
 
     def __init__(self, open_channel: Callable[[], Any], remote_port: int, local_port: int) -> None:
@@ -25,8 +25,8 @@ class Forward:
         try:
             self._listener = socket.create_server(("127.0.0.1", local_port))
         except OSError as error:
-            raise ConnectionLost(
-                f"cannot listen on 127.0.0.1:{local_port} to forward port {remote_port}: {error.strerror}"
+            raise LocalError(
+                f"cannot listen on 127.0.0.1:{local_port} to forward port {remote_port}", error
             ) from error
         self.port: int = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True, name=f"rpd-forward-{self.port}").start()

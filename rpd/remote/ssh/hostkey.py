@@ -9,7 +9,7 @@ from typing import Any
 import paramiko
 from paramiko.hostkeys import HostKeyEntry
 
-from rpd.errors import ConnectionLost
+from rpd.errors import ConnectionLost, LocalError
 
 
 class HostKeyChanged(ConnectionLost):
@@ -35,21 +35,36 @@ def _is_of(line: str, alias: str) -> bool:
 
 
 class PinnedHostKey(paramiko.MissingHostKeyPolicy):  # type: ignore[misc]
-    """Accepts the first host key of a pod, notes it in a known_hosts file under the pod's id, and holds it to that."""
+    """Accepts the first host key of a pod, notes it in a known_hosts file under the pod's id, and holds it to that.
+
+    The key stays in memory too: that file may be gone by the time the connection has to be mended.
+    """
 
     def __init__(self, known_hosts: Path, alias: str) -> None:
         self._known_hosts = known_hosts
         self._alias = alias
+        self._seen: list[Any] = []
 
     def missing_host_key(self, client: Any, hostname: str, key: Any) -> None:  # noqa: ARG002 - paramiko calls it so
-        """Take ``key`` or raise HostKeyChanged. Nothing is loaded into the client, so paramiko asks here each time."""
+        """Take ``key`` or raise HostKeyChanged; LocalError where it cannot be read or noted.
+
+        Nothing is loaded into the client, so paramiko asks here each time.
+        """
         with _writing:
-            pinned = self._pinned()
+            try:
+                pinned = self._seen or self._pinned()
+                if not pinned:
+                    self._known_hosts.parent.mkdir(parents=True, exist_ok=True)
+                    _append(self._known_hosts, f"{self._alias} {key.get_name()} {key.get_base64()}\n")
+            except OSError as error:
+                # Not to be taken for a failure of the connection, which would be tried again and again.
+                raise LocalError(
+                    f"the host key of pod {self._alias} cannot be noted in {self._known_hosts}", error
+                ) from error
             if not pinned:
-                self._known_hosts.parent.mkdir(parents=True, exist_ok=True)
-                with self._known_hosts.open("a", encoding="ascii") as file:
-                    file.write(f"{self._alias} {key.get_name()} {key.get_base64()}\n")
+                self._seen = [key]
                 return
+            self._seen = pinned
         if key not in pinned:
             raise HostKeyChanged(
                 f"{hostname}: the host key is not the one pinned for pod {self._alias} in {self._known_hosts}. Another "
@@ -63,3 +78,16 @@ class PinnedHostKey(paramiko.MissingHostKeyPolicy):  # type: ignore[misc]
         lines = self._known_hosts.read_text(encoding="ascii", errors="replace").splitlines()
         ours = [line for line in lines if _is_of(line, self._alias)]
         return [entry.key for line in ours if (entry := HostKeyEntry.from_line(line)) is not None]
+
+
+def _append(path: Path, line: str) -> None:
+    """Append all of a line or nothing: half a key would be another one. Raises OSError."""
+    with path.open("ab", buffering=0) as file:
+        before = file.tell()
+        try:
+            left = memoryview(line.encode("ascii"))
+            while left:
+                left = left[file.write(left) :]
+        except OSError:
+            file.truncate(before)
+            raise

@@ -17,7 +17,7 @@ import paramiko
 from rpd.errors import ConnectionLost, KeyRefused, PodLost, PodNotReady, RpdError
 from rpd.remote.protocol import Feed
 from rpd.remote.shell import DeadlinePassed, Disconnected, Ended, Interrupt, Program, Stream
-from rpd.remote.ssh.connection import open_connection, transport_of
+from rpd.remote.ssh.connection import load_key, open_connection, transport_of
 from rpd.remote.ssh.failures import FAILURES, close_quietly, reason
 from rpd.remote.ssh.feed import END_OF_SCRIPT, READ_SCRIPT, SshFeed
 from rpd.remote.ssh.forward import Forward
@@ -52,7 +52,8 @@ class SshShell:
         interrupt: Interrupt | None = None,
     ) -> None:
         self._endpoint = endpoint
-        self._private_key = private_key
+        # Read once: a connection is mended even if the file is gone by then.
+        self._private_key = load_key(private_key)
         self._pin = PinnedHostKey(known_hosts, pod_id)
         self._pod_id = pod_id
         self._is_alive = is_alive

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Iterable
@@ -162,21 +163,26 @@ class SshStream:
     def _write(self, data: Iterable[bytes]) -> None:
         try:
             for chunk in data:
-                self._send(memoryview(chunk))
-            self._channel.shutdown_write()
-        except FAILURES:
-            # The reader meets the broken channel itself, and knows better what it means.
-            return
+                if not self._send(memoryview(chunk)):
+                    return
         except BaseException as error:  # noqa: BLE001 - carried to the thread that waits for the end
+            # Also an OSError: what raised it is the source of the bytes, not the channel.
             self._failure = error
             self.close()
+            return
+        with contextlib.suppress(*FAILURES):
+            self._channel.shutdown_write()
 
-    def _send(self, view: memoryview) -> None:
+    def _send(self, view: memoryview) -> bool:
+        """Write all of it; return False where the channel is broken, which the reader meets and understands better."""
         while view and not self._closed:
             try:
                 sent = self._channel.send(view[: 1 << 20])
             except TimeoutError:
                 # A full window: the far end is slow. Whether it is dead is for the reader to find out.
                 continue
+            except FAILURES:
+                return False
             self._written += sent
             view = view[sent:]
+        return True

@@ -10,7 +10,7 @@ from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from rpd.errors import TransferError
+from rpd.errors import LocalTransferError
 from rpd.project.ignore import Kind, StagedFile, tree_digest
 from rpd.remote.protocol import Progress
 from rpd.remote.transfer import delta
@@ -18,6 +18,8 @@ from rpd.remote.transfer.pace import Pace
 from rpd.remote.transfer.paths import nul_ended
 
 _CHUNK = 1 << 20
+_open = open
+"""Bound now: a job may mock the built-in one."""
 _TREE, _END = "tree", "end"
 
 
@@ -80,7 +82,10 @@ class Archive:
         yield bytes(2 * tarfile.BLOCKSIZE)
 
     def _root(self, name: str, *, at_least: int = 0) -> bytes:
-        status = self._local.stat()
+        try:
+            status = self._local.stat()
+        except OSError as error:
+            raise LocalTransferError(f"{self._local} cannot be read", error) from error
         info = _member(name, tarfile.DIRTYPE, status.st_mode & 0o777 | at_least)
         info.mtime = int(status.st_mtime)
         return info.tobuf(tarfile.GNU_FORMAT, "utf-8", "surrogateescape")
@@ -110,7 +115,7 @@ class Archive:
         digest = hashlib.sha256()
         left = file.size
         try:
-            with open(file.place, "rb", buffering=0) as source:  # noqa: PTH123 - thousands of files: pathlib is slow
+            with _open(file.place, "rb", buffering=0) as source:
                 while left and (block := source.read(min(_CHUNK, left))):
                     left -= len(block)
                     digest.update(block)
@@ -122,7 +127,7 @@ class Archive:
             self.changed.append(file.name)
             self.incomplete.append(file.name)
         except OSError as error:
-            raise TransferError(f"{file.place} cannot be read: {error.strerror}") from error
+            raise LocalTransferError(f"{file.place} cannot be read", error) from error
         else:
             if left:
                 self.incomplete.append(file.name)

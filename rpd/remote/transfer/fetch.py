@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from rpd.errors import TransferError
+from rpd.errors import LocalTransferError, TransferBroken, TransferError
 from rpd.remote.protocol import Progress
 from rpd.remote.shell import TRIES, DeadlinePassed, Disconnected, Program, Shell, with_arguments
 from rpd.remote.transfer.landing import Landing
@@ -26,6 +26,8 @@ RESUMABLE_BYTES = 64 << 20
 """A file larger than that goes on where a broken connection cut it."""
 
 _CHUNK = 1 << 20
+_open = open
+"""Bound now: a job may mock the built-in one, and what is fetched would be nowhere."""
 
 # $1 the folder, $2 options for tar; standard input: names (./…), each ended by NUL. Sums are made while tar reads.
 # xargs, because busybox's tar takes no list of names: it may make several archives, one after the other.
@@ -90,17 +92,16 @@ class Fetching:
         self,
         shell: Shell,
         source: str,
-        local: Path,
+        landing: Landing,
         listing: Listing,
         progress: Progress | None,
         resumable: int = RESUMABLE_BYTES,
     ) -> None:
         self._shell = shell
         self._source = source
-        self._local = local
         self._listing = listing
         self._progress = progress
-        self._landing = Landing(local)
+        self._landing = landing
         self._left_out: dict[str, str] = {}
         self._made: set[str] = set()
         self._resumable = resumable
@@ -147,10 +148,10 @@ class Fetching:
                 breaks = 1 if self._safe_bytes > safe else breaks + 1
                 safe = self._safe_bytes
                 if breaks > TRIES:
-                    raise TransferError(f"{self._source} could not be fetched: {error}") from error
+                    raise TransferBroken(f"{self._source} could not be fetched: {error}") from error
                 self._shell.reconnect()
             except DeadlinePassed as error:
-                raise TransferError(
+                raise TransferBroken(
                     f"{self._source} could not be fetched: the pod is stuck: {error}"
                 ) from error
             wanted = [name for name in wanted if name not in self.sums]
@@ -181,14 +182,14 @@ class Fetching:
         script = with_arguments(_REST, self._listing.base, f"./{partial.name}", str(partial.size + 1))
         stream = self._shell.open(Program(script, stall=STALL_SECONDS))
         try:
-            with open(partial.target, "r+b") as file:  # noqa: PTH123
+            with _open(partial.target, "r+b") as file:
                 file.truncate(partial.size)
                 file.seek(partial.size)
                 while partial.size <= partial.whole and (block := stream.read()):
                     self._take(block, file, partial)
             stream.finish()
         except OSError as error:
-            raise TransferError(f"{partial.target} cannot be written: {error.strerror}") from error
+            raise LocalTransferError(f"{partial.target} cannot be written", error) from error
         finally:
             stream.close()
         self._partial = None
@@ -238,7 +239,7 @@ class Fetching:
             if folder not in self._made:
                 Path(folder).mkdir(parents=True, exist_ok=True)
                 self._made.add(folder)
-            with open(target, "wb", buffering=0) as file:  # noqa: PTH123
+            with _open(target, "wb", buffering=0) as file:
                 while partial.size < member.size:
                     self._take(content.read(_CHUNK), file, partial)
             self._received_whole(partial)
@@ -246,7 +247,7 @@ class Fetching:
             self._partial = partial if partial.size > 0 and partial.whole > self._resumable else None
             raise
         except OSError as error:
-            raise TransferError(f"{target} cannot be written: {error.strerror}") from error
+            raise LocalTransferError(f"{target} cannot be written", error) from error
 
     def _take(self, block: bytes, file: IO[bytes], partial: _Partial) -> None:
         file.write(block)
@@ -273,6 +274,6 @@ class Fetching:
             self._landing.keep(listing, sums=sums, links=self.kept_links, left_out=self._left_out)
         except OSError as error:
             at = error.filename2 or error.filename
-            raise TransferError(
-                f"{self._source} cannot be put into {self._local}: {at}: {error.strerror}"
+            raise LocalTransferError(
+                f"{self._source} cannot be put into {self._landing.local}: {at}", error
             ) from error

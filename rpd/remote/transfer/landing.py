@@ -21,7 +21,7 @@ class Landing:
     """The landing of one pull into ``local``; ``folder`` is where its files arrive."""
 
     def __init__(self, local: Path) -> None:
-        self._local = local
+        self.local = local
         self.folder = Path(tempfile.mkdtemp(prefix=f".{local.name}.rpd-", dir=local.parent))
         self.sums_path = local.parent / f"{local.name}.sha256"
 
@@ -66,7 +66,7 @@ class Landing:
 
     def _move(self, root: str, folders: list[str], names: tuple[str, ...]) -> None:
         """Move one root: at once if there is nothing of its name, else path by path."""
-        source, target = self.folder / root, self._local / root
+        source, target = self.folder / root, self.local / root
         if not os.path.lexists(source):
             return
         if not os.path.lexists(target):
@@ -74,8 +74,8 @@ class Landing:
             source.rename(target)
             return
         for name in folders:
-            (self._local / name).mkdir(parents=True, exist_ok=True)
+            (self.local / name).mkdir(parents=True, exist_ok=True)
         for name in names:
             if is_below(name, root) and os.path.lexists(self.folder / name):
-                (self._local / name).parent.mkdir(parents=True, exist_ok=True)
-                (self.folder / name).replace(self._local / name)
+                (self.local / name).parent.mkdir(parents=True, exist_ok=True)
+                (self.folder / name).replace(self.local / name)

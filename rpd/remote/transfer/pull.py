@@ -6,10 +6,11 @@ import posixpath
 from collections.abc import Sequence
 from pathlib import Path
 
-from rpd.errors import MissingArtifact, TransferError
+from rpd.errors import LocalTransferError, MissingArtifact, TransferBroken
 from rpd.remote.protocol import Intake, Progress
 from rpd.remote.shell import DeadlinePassed, Disconnected, Shell, mended
 from rpd.remote.transfer.fetch import RESUMABLE_BYTES, Fetching
+from rpd.remote.transfer.landing import Landing
 from rpd.remote.transfer.listing import Listing, list_files
 from rpd.remote.transfer.paths import absolute, check_name
 from rpd.remote.transfer.seen import Seen, facts_of
@@ -40,13 +41,14 @@ def pull(
     is read is fetched once more. When the connection breaks, what arrived whole is not fetched again, and a file larger
     than ``resumable`` (bytes) goes on where it stopped. With ``seen``, files that an earlier pull fetched are left out
     while they look as they did then. ``intake`` says what else to heed, such as whether ``local`` may be the name of a
-    file. Raises MissingArtifact, TransferError (after what could be verified is in place), ConnectionLost, PodLost.
+    file. Raises MissingArtifact, TransferError (after what could be verified is in place), LocalTransferError where
+    this machine cannot take it, ConnectionLost, PodLost.
     """
     source = absolute(remote, "pulled")
     try:
         listing = mended(shell, lambda: list_files(shell, source, intake.since))
     except (Disconnected, DeadlinePassed) as error:
-        raise TransferError(f"{source} could not be listed: {error}") from error
+        raise TransferBroken(f"{source} could not be listed: {error}") from error
     if not listing.roots:
         if required:
             raise MissingArtifact(f"{source} does not exist on the pod")
@@ -58,14 +60,18 @@ def pull(
         local, seen = local.parent, None
     for root in listing.roots:
         intake.take(local / (new_name or root), posixpath.join(listing.base, root))
-    local.mkdir(parents=True, exist_ok=True)
+    try:
+        local.mkdir(parents=True, exist_ok=True)
+        landing = Landing(local)
+    except OSError as error:
+        raise LocalTransferError(f"{source} cannot be put into {local}", error) from error
     wanted = listing.without(exclude)
+    fetching = Fetching(shell, source, landing, wanted, progress, resumable)
+    fetching.new_name = new_name
     if seen is not None:
         seen.look(
             lambda names: mended(shell, lambda: facts_of(shell, wanted.base, names)), wanted.files, local
         )
-    fetching = Fetching(shell, source, local, wanted, progress, resumable)
-    fetching.new_name = new_name
     if seen is not None:
         fetching.sums.update(seen.unchanged)
         fetching.bytes += seen.unchanged_bytes

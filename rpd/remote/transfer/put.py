@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import posixpath
+import re
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from rpd.errors import TransferError, UsageError
+from rpd.errors import LocalTransferError, TransferBroken, TransferError, UsageError
 from rpd.project.ignore import StagedFile, local_stamp, staged_files
 from rpd.remote.protocol import Progress
 from rpd.remote.shell import (
@@ -74,7 +75,7 @@ mkdir -p -- "$2" || exit 1
 _rpd_temp=$(mktemp -d -- "$2/.rpd-put.XXXXXX") || exit 1
 trap '_rpd_clear; exit 1' HUP INT TERM
 tar -x -p -o $3 -f - -C "$_rpd_temp" || _rpd_fail "tar could not write it"
-[ -e "$_rpd_temp/end" ] || _rpd_fail "the stream ended early"
+[ -e "$_rpd_temp/end" ] || _rpd_fail "the stream ended early" 5
 if [ -e "$_rpd_temp/drop" ]; then _rpd_change || _rpd_fail "nothing can be kept" 3; fi
 _rpd_tree=$_rpd_temp/tree
 if [ -d "$_rpd_tree" ] || [ -d "$1" ]; then
@@ -92,6 +93,9 @@ exit 0
 """
 )
 _NOTHING_KEPT = 3
+_CUT_SHORT = 5
+_UNEXPECTED_END = re.compile(rb"unexpected e(?:nd|of)|short read", re.IGNORECASE)
+"""How tar (GNU, busybox) and gzip say that a stream was cut, which they do before anybody looks for its end."""
 _REFUSED = 6
 _ROUNDS = 3
 """How often at most a file is sent that becomes shorter, or vanishes, while it is read."""
@@ -120,7 +124,8 @@ def put(
     is not replaced by a file, nor a file by a folder.
 
     Raises UsageError (``local`` does not exist, or something of the other kind is at ``remote``), TransferError,
-    ConnectionLost, PodLost and, after ``interrupt``, Interrupted.
+    LocalTransferError (a file here cannot be read, or changes each time), ConnectionLost, PodLost and, after
+    ``interrupt``, Interrupted.
     """
     target = absolute(remote, "written")
     sending = _Sending(shell, local, target, interrupt, progress)
@@ -131,13 +136,13 @@ def put(
             staged = mended(shell, sending.send, interrupt)
             if not sending.unsettled or (again and not sending.incomplete):
                 return staged
-        raise TransferError(
+        raise LocalTransferError(
             f"{sending.incomplete[0]} changed while it was being sent; send it again when it is at rest"
         )
     except Disconnected as error:
-        raise TransferError(f"{local} could not be sent to {target}: {error}") from error
+        raise TransferBroken(f"{local} could not be sent to {target}: {error}") from error
     except DeadlinePassed as error:
-        raise TransferError(f"{local} could not be sent to {target}: the pod is stuck: {error}") from error
+        raise TransferBroken(f"{local} could not be sent to {target}: the pod is stuck: {error}") from error
 
 
 class _Sending:
@@ -171,7 +176,10 @@ class _Sending:
 
     def list_files(self, exclude: Sequence[str]) -> None:
         """Look at what is to be sent, as it is now. Raises UsageError."""
-        self._files = staged_files(self._local, exclude)
+        try:
+            self._files = staged_files(self._local, exclude)
+        except OSError as error:
+            raise LocalTransferError(f"{error.filename or self._local} cannot be read", error) from error
         self._stamp = local_stamp(self._files)
         self._kind = "folder" if self._local.is_dir() else "file"
         self.unsettled = self.incomplete = ()
@@ -205,7 +213,9 @@ class _Sending:
         if ended.exit_code == _REFUSED:
             raise UsageError(f"{self._local} was not sent to {self._target}: {ended.reason}")
         if ended.exit_code:
-            raise TransferError(f"{self._local} could not be sent to {self._target}: {ended.reason}")
+            was_cut = ended.exit_code == _CUT_SHORT or _UNEXPECTED_END.search(ended.stderr)
+            kind = TransferBroken if was_cut else TransferError
+            raise kind(f"{self._local} could not be sent to {self._target}: {ended.reason}")
         self.unsettled, self.incomplete = archive.changed, archive.incomplete
         self.changed.update(dict.fromkeys(archive.changed))
         return Staged(remote=self._target, **archive.about(), changed=tuple(self.changed))

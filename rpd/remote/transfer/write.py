@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posixpath
 
-from rpd.errors import TransferError
+from rpd.errors import TransferBroken, TransferError
 from rpd.remote.shell import DeadlinePassed, Disconnected, Program, Shell, mended, with_arguments
 from rpd.remote.transfer.paths import absolute
 from rpd.remote.transfer.patience import SHORT_SECONDS
@@ -31,8 +31,8 @@ def write(shell: Shell, remote: str, data: bytes, *, mode: int = 0o644) -> None:
     try:
         ended = mended(shell, lambda: shell.exec(program))
     except Disconnected as error:
-        raise TransferError(f"{target} could not be written: {error}") from error
+        raise TransferBroken(f"{target} could not be written: {error}") from error
     except DeadlinePassed as error:
-        raise TransferError(f"{target} could not be written: the pod is stuck: {error}") from error
+        raise TransferBroken(f"{target} could not be written: the pod is stuck: {error}") from error
     if ended.exit_code:
         raise TransferError(f"{target} could not be written: {ended.reason}")

@@ -1,0 +1,35 @@
+"""The disk of this machine: what cannot be written to it is told, and a full one lets nothing new start."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from rpd.errors import is_out_of_room
+from rpd.stop import Stop, StopLevel
+
+
+class Disk:
+    """Hears what could not be written, tells each file once, and drains the run where there is no room. Thread-safe.
+
+    A run whose disk is full goes on with what it has begun: commands on pods, their pulls and releases.
+    """
+
+    def __init__(self, stop: Stop, notice: Callable[[str], object]) -> None:
+        self._stop = stop
+        self._notice = notice
+        self._lock = threading.Lock()
+        self._told: set[Path] = set()
+
+    def failed(self, path: Path, error: OSError, then: str = "") -> None:
+        """Say that ``path`` could not be written, and ``then`` what becomes of what it was to hold."""
+        with self._lock:
+            is_new = path not in self._told
+            self._told.add(path)
+        if is_new:
+            self._notice(f"{path} cannot be written: {error.strerror or error}{f'; {then}' if then else ''}")
+        if is_out_of_room(error):
+            self._stop.request(
+                StopLevel.DRAIN, f"the disk of this machine takes nothing more ({error.strerror})"
+            )

@@ -1,0 +1,146 @@
+"""The log of a node on this machine: what its commands wrote, and what of it is still to be fetched from the pod."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from rpd.errors import RpdError, is_out_of_room
+
+GIVEN_BYTES = 256 << 10
+"""How much of a log gives way where the disk is full: the journal and the manifest have no other place, it has one."""
+SPARE_BYTES = 1 << 20
+"""How much room a disk has to have, beyond what is missing, for the rest of a log to be fetched."""
+
+Take = Callable[[bytes], None]
+Follow = Callable[[Take], object]
+"""Hands all that a command has written, from its first byte, to who takes it. Raises RpdError."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What one command wrote: how to get it again, and where it begins in the file."""
+
+    follow: Follow
+    at: int
+
+
+class OutputLog:
+    """Appends to one file until the disk takes nothing more; from then on the pod's own log has the rest.
+
+    ``failed`` hears of that once. Nothing here raises OSError: a command on a pod that bills goes on whatever the disk
+    of this machine does. Thread-safe.
+    """
+
+    def __init__(self, path: Path, failed: Callable[[OSError], object]) -> None:
+        self._path = path
+        self._failed = failed
+        self._lock = threading.Lock()
+        self._file: BinaryIO | None = None
+        self._part: _Part | None = None
+        self._missing: list[_Part] = []
+        self.missed_bytes = 0
+        """How many bytes were heard and not kept, and are not here yet."""
+
+    def begin(self, follow: Follow) -> None:
+        """Say that a command begins, and how to get its output again."""
+        with self._lock:
+            self._part = _Part(follow, self._size())
+            if self._missing:
+                self._missing.append(self._part)
+
+    def write(self, data: bytes) -> None:
+        """Append ``data``; what finds no room is left to ``mend``."""
+        error: OSError | None = None
+        with self._lock:
+            if not self.missed_bytes:
+                error = self._append(data)
+            else:
+                self.missed_bytes += len(data)
+        if error is not None:
+            self._failed(error)
+
+    def _append(self, data: bytes) -> OSError | None:
+        """Write all of ``data``, or note that it is missing and return why."""
+        left = memoryview(data)
+        try:
+            if self._file is None:
+                self._file = self._path.open("ab", buffering=0)
+            while left:
+                left = left[self._file.write(left) :]
+        except OSError as error:
+            self.missed_bytes += len(left)
+            if self._part is not None and not self._missing:
+                self._missing = [self._part]
+            if is_out_of_room(error):
+                self._give_way()
+            return error
+        return None
+
+    def _give_way(self) -> None:
+        """Make room for what cannot be fetched again, with the end of what can."""
+        size = self._size()
+        kept = max(size - GIVEN_BYTES, self._missing[0].at if self._missing else size)
+        with suppress(OSError):
+            os.truncate(self._path, kept)
+            self.missed_bytes += size - kept
+
+    def mend(self, masked: Callable[[Take], tuple[Take, Callable[[], None]]]) -> None:
+        """Fetch what is missing if there is room for it now; ``masked`` returns a masking writer, and its end."""
+        with self._lock:
+            missing = list(self._missing)
+        if not missing or not self._has_room(missing[0].at):
+            return
+        missed = self.missed_bytes
+        try:
+            self._truncate(missing[0].at)
+            for part in missing:
+                with self._lock:
+                    self._part = _Part(part.follow, self._size())
+                take, end = masked(self.write)
+                part.follow(take)
+                end()
+        except (OSError, RpdError):
+            self.missed_bytes = max(missed, self.missed_bytes)
+            return
+        if not self.missed_bytes:
+            with self._lock:
+                self._missing = []
+
+    def _has_room(self, at: int) -> bool:
+        try:
+            free = shutil.disk_usage(self._path.parent).free
+        except OSError:
+            return False
+        # What is here of the parts that are fetched again makes room itself.
+        return free + max(0, self._size() - at) > self.missed_bytes + SPARE_BYTES
+
+    def _truncate(self, size: int) -> None:
+        with self._lock:
+            self._close_file()
+            if self._path.exists():
+                with self._path.open("r+b") as file:
+                    file.truncate(size)
+            self.missed_bytes = 0
+
+    def _size(self) -> int:
+        try:
+            return self._path.stat().st_size
+        except OSError:
+            return 0
+
+    def _close_file(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def close(self) -> None:
+        """Close the file; it is opened again if somebody writes."""
+        with self._lock:
+            self._close_file()

@@ -1,0 +1,141 @@
+"""Whose doing it was: what this machine, the job or the user did is told so, and rents no further pod."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from rpd.emulator.launch import Launched
+from rpd.errors import Cause, RpdError
+from rpd.testing import RpdRun
+from tests.runs.conftest import events
+
+Project = Callable[[dict[str, str]], Path]
+
+HEAD = """
+import os, pathlib
+import rpd
+
+job = rpd.job(gpu=rpd.Gpu("NVIDIA RTX A4000"), budget=rpd.Budget(cost_cap_usd=1))
+
+"""
+
+JOBS = {
+    "local": {
+        "no_folder_can_be_made_here": """
+@job
+def fit(pod, run_dir):
+    pod.run("mkdir -p out; echo r > out/r")
+    (run_dir / "artifacts").write_text("in the way")
+    pod.pull("out/", "sub")
+""",
+        "port_is_taken": """
+@job
+def fit(pod):
+    pod.forward(80, int(os.environ["TAKEN"]))
+""",
+        "file_vanishes_before_it_is_sent": """
+from rpd.project import ignore
+listed = ignore.staged_files
+
+@job
+def fit(pod, run_dir):
+    gone = run_dir / "gone"
+    gone.mkdir()
+    (gone / "file").write_text("x")
+    import rpd.remote.transfer.put as put
+    def vanishing(*args, **keywords):
+        found = listed(*args, **keywords)
+        (gone / "file").unlink()
+        return found
+    put.staged_files = vanishing
+    pod.put(gone, "/workspace/gone")
+""",
+    },
+    "code": {
+        "own_folder_of_rpd_is_deleted": """
+@job
+def fit(pod):
+    pod.run("rm -rf /root/.rpd/steps; echo done")
+""",
+        "wrong_destination": """
+@job
+def fit(pod):
+    pod.write("/", "text")
+""",
+        "its_own_clean_up_took_the_files": """
+@job
+def fit(pod):
+    pod.run("mkdir out; echo r > out/r")
+    pod.run("rm -rf out")
+    pod.pull("out/")
+""",
+    },
+}
+CASES = [(cause, name) for cause, named in JOBS.items() for name in named]
+
+
+@pytest.fixture
+def taken() -> Iterator[str]:
+    """A local port that somebody listens at."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield str(server.getsockname()[1])
+
+
+@pytest.mark.parametrize(("cause", "name"), CASES, ids=[name for _, name in CASES])
+def test_what_the_platform_did_not_do_rents_one_pod(
+    rpd: RpdRun, project: Project, emulator: Launched, taken: str, cause: str, name: str
+) -> None:
+    """The node says whose doing it was, after one attempt on one pod."""
+    folder = project({"deploy_a.py": HEAD + JOBS[cause][name]})
+
+    result = rpd(folder, "--yes", "-o", "keep_unverified=0", env={"TAKEN": taken})
+
+    (report,) = result.reports
+    assert (report.result.cause, report.result.attempts) == (Cause(cause), 1), report.result.reason
+    assert report.result.reason
+    assert result.run_dir is not None
+    assert len(events(result.run_dir, "intent")) == 1
+    assert result.exit_code == 1
+
+
+BY_THE_PLATFORM = {
+    "AmbiguousCreate",
+    "ApiRetired",
+    "AuthError",
+    "BalanceError",
+    "ConnectionLost",
+    "DeadlinePassed",
+    "Disconnected",
+    "HostKeyChanged",
+    "PodLost",
+    "PodNotFound",
+    "PodNotReady",
+    "ProviderError",
+    "ProvisioningError",
+    "QuotaError",
+    "RateLimited",
+    "ReleaseError",
+    "RequestRejected",
+    "TransferBroken",
+    "TransientError",
+}
+"""What is tried again by itself. Think of who pays before you add to it."""
+
+
+def test_a_new_error_rents_nothing_again_unless_it_says_so() -> None:
+    """Only the classes listed here are the platform's doing; the default is the job's."""
+    for module in ("rpd.remote.ssh", "rpd.remote.watchdog"):
+        import_module(module)  # it has errors of its own
+
+    def classes(base: type[RpdError]) -> Iterator[type[RpdError]]:
+        yield base
+        for each in base.__subclasses__():
+            yield from classes(each)
+
+    found = {each.__name__ for each in classes(RpdError) if each.cause in (Cause.INFRA, Cause.LOST)}
+    assert found == BY_THE_PLATFORM

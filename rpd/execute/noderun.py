@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, TypeVar
 
+from rpd.disk.regular import read_regular
 from rpd.errors import RemoteError, UsageError
 from rpd.execute.clock import JobClock
 from rpd.execute.timeouts import NO_TIMEOUTS, Timeouts
@@ -30,6 +31,8 @@ from rpd.values.told import tellable
 
 TAIL_LINES = 20
 METRICS_FILE = "metrics.json"
+MOST_METRICS_BYTES = 1 << 20
+"""A pulled file of that name that is larger holds something else: all metrics stand in the manifest."""
 PROGRESS_SECONDS = 0.1
 """How often at most the progress of a transfer is told."""
 
@@ -357,7 +360,7 @@ class NodeRun:
         )
         found = pulled.local / METRICS_FILE if pulled.local.is_dir() else pulled.local
         if found.name == METRICS_FILE and found.is_file():
-            self.metrics.update(_read_metrics(found))
+            self.metrics.update(_read_metrics(found, within=self.files.folder))
 
     @property
     def is_closed(self) -> bool:
@@ -405,11 +408,14 @@ def _relative(path: Path, folder: Path) -> str:
     return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.as_posix()
 
 
-def _read_metrics(path: Path) -> dict[str, Any]:
-    """Return the scalars of a JSON object; a file that is something else holds no metrics."""
+def _read_metrics(path: Path, within: Path) -> dict[str, Any]:
+    """Return the scalars of a JSON object; a file that is something else, or leads out, holds no metrics."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        whole = path.resolve()
+        if not whole.is_relative_to(within.resolve()):
+            return {}
+        content = json.loads(read_regular(whole, MOST_METRICS_BYTES).decode("utf-8"))
+    except (OSError, ValueError, RecursionError):
         return {}
     if not isinstance(content, dict):
         return {}

@@ -74,7 +74,16 @@ class Pulling:
             return self._fetch(self.connections.of(self.run), required=required)
 
     def _fetch(self, remote: Remote, *, required: bool, seen: object = None) -> Pulled | None:
-        pulled = remote.pull(self.source, self.folder, required=required, exclude=self.exclude, seen=seen)
+        files = self.run.files
+        pulled = remote.pull(
+            self.source,
+            self.folder,
+            # Where an earlier pull of this node may have brought links.
+            within=files.artifacts if files and self.folder.is_relative_to(files.artifacts) else None,
+            required=required,
+            exclude=self.exclude,
+            seen=seen,
+        )
         if pulled is None:
             return None
         # The folder a pull goes to is shared by all of a node's pulls; what this one brought is meant.

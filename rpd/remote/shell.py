@@ -16,6 +16,9 @@ from rpd.errors import Cause, ConnectionLost, Interrupted, RemoteError
 
 T = TypeVar("T")
 
+MOST_KEPT = 4 << 20
+"""Bytes of output that are kept of a program, unless it says otherwise."""
+
 TRIES = 3
 """How often in all something short is tried over a connection that breaks each time."""
 
@@ -28,6 +31,10 @@ class DeadlinePassed(RemoteError):
     """A program on the pod had not ended by its deadline; it may still run."""
 
     cause: ClassVar[Cause] = Cause.TIMEOUT
+
+
+class TooMuch(RemoteError):
+    """A program on the pod said more than it may: the pod is not trusted with this machine's memory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +103,8 @@ class Program:
     """A script for POSIX sh, and how long it may take.
 
     ``timeout`` (seconds) is for the whole of it, ``stall`` for no byte either way; ``interrupt`` may end it sooner.
+    ``most`` is how many bytes may be kept of its standard error, and of the standard output that is not read as it
+    comes: beyond that TooMuch is raised.
     Without ``stdin`` the script itself travels over standard input and runs only if all of it arrived, so that it may
     hold secrets and is in no argument list. With ``stdin`` the script is an argument and reads those bytes.
     """
@@ -105,6 +114,7 @@ class Program:
     timeout: float | None = None
     stall: float | None = None
     interrupt: Interrupt | None = None
+    most: int = MOST_KEPT
 
 
 def with_arguments(script: str, *arguments: str) -> str:
@@ -113,7 +123,7 @@ def with_arguments(script: str, *arguments: str) -> str:
 
 
 class Stream(Protocol):
-    """A running program. Every method raises Disconnected, DeadlinePassed and Interrupted."""
+    """A running program. Every method raises Disconnected, DeadlinePassed, TooMuch and Interrupted."""
 
     def read(self) -> bytes:
         """Return all of standard output that is here, as soon as there is some; empty at its end."""

@@ -88,12 +88,13 @@ class SshRemote:
         remote: str,
         local: Path,
         *,
+        within: Path | None = None,
         required: bool = True,
         exclude: Sequence[str] = (),
         seen: object = None,
     ) -> Pulled | None:
         known = seen if isinstance(seen, Seen) else None
-        return pull(self._shell, remote, local, required=required, exclude=exclude, seen=known)
+        return pull(self._shell, remote, local, within=within, required=required, exclude=exclude, seen=known)
 
     def new_seen(self) -> object:
         return Seen()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rpd.errors import MissingArtifact, TransferError
 from rpd.remote.protocol import Progress
-from rpd.remote.shell import DeadlinePassed, Disconnected, Shell, mended
+from rpd.remote.shell import DeadlinePassed, Disconnected, Shell, TooMuch, mended
 from rpd.remote.transfer.fetch import RESUMABLE_BYTES, Fetching
 from rpd.remote.transfer.listing import list_files
 from rpd.remote.transfer.paths import absolute, check_name
@@ -20,6 +20,7 @@ def pull(
     remote: str,
     local: Path,
     *,
+    within: Path | None = None,
     required: bool = True,
     exclude: Sequence[str] = (),
     progress: Progress | None = None,
@@ -30,8 +31,10 @@ def pull(
 
     ``/w/results`` becomes ``local/results/…``, ``/w/log.txt`` becomes ``local/log.txt``, and a match of ``/w/*/m.json``
     keeps its path below ``/w``. A path that exists as written is not taken for a glob. Symbolic links that stay inside
-    stay links; one that leads out to a file becomes that file; other links out, and dangling ones, are left out and
-    named in the list of sums. ``exclude`` holds rules as in ``.gitignore``, relative to what is pulled.
+    stay links; one that leads out to a file becomes that file; other links out are left out and named in the list of
+    sums. ``exclude`` holds rules as in ``.gitignore``, relative to what is pulled. Nothing is ever written through a
+    link that lies at or below ``within`` (default: ``local``), whoever made it: a link where a folder is to be makes
+    room for the folder.
 
     The sums made on the pod are kept in ``<local>.sha256`` (those of earlier pulls too), for ``sha256sum -c`` in
     ``local``. Files of the same name are replaced; nothing else in ``local`` is touched. A file that changes while it
@@ -43,7 +46,7 @@ def pull(
     source = absolute(remote, "pulled")
     try:
         listing = mended(shell, lambda: list_files(shell, source))
-    except (Disconnected, DeadlinePassed) as error:
+    except (Disconnected, DeadlinePassed, TooMuch) as error:
         raise TransferError(f"{source} could not be listed: {error}") from error
     if not listing.roots:
         if required:
@@ -51,17 +54,13 @@ def pull(
         return None
     for name in (*listing.roots, *listing.folders, *listing.files, *listing.links):
         check_name(name)
-    local.mkdir(parents=True, exist_ok=True)
     wanted = listing.without(exclude)
-    if seen is not None:
-        seen.look(
-            lambda names: mended(shell, lambda: facts_of(shell, wanted.base, names)), wanted.files, local
-        )
-    fetching = Fetching(shell, source, local, wanted, progress, resumable)
-    if seen is not None:
-        fetching.sums.update(seen.unchanged)
-        fetching.bytes += seen.unchanged_bytes
+    fetching = Fetching(shell, source, local, within or local, wanted, progress, resumable)
     try:
+        if seen is not None:
+            seen.look(lambda names: facts_of(shell, wanted.base, names), wanted.files, local)
+            fetching.sums.update(seen.unchanged)
+            fetching.bytes += seen.unchanged_bytes
         fetching.fetch_all()
     finally:
         fetching.keep()

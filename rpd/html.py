@@ -50,7 +50,7 @@ for (const head of document.querySelectorAll("th")) head.addEventListener("click
 class HtmlReport:
     """Writes the report to ``path`` when the run is over.
 
-    ``redact`` masks secrets; ``write`` replaces a file whole and raises OSError, which is told to ``notice``.
+    ``redact`` masks secrets; ``write`` writes the file and raises OSError, which is told to ``notice``.
     """
 
     def __init__(

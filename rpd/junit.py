@@ -24,7 +24,7 @@ _CONTROL = re.compile(
 class Junit:
     """Writes the report to ``path`` when the run is over, or when nothing can be run.
 
-    ``redact`` masks secrets; ``write`` replaces a file whole and raises OSError, which is told to ``notice``.
+    ``redact`` masks secrets; ``write`` writes the file and raises OSError, which is told to ``notice``.
     ``now`` is the time in UTC.
     """
 

@@ -40,9 +40,9 @@ from rpd.pipeline.variables import check_variables, read_variables
 from rpd.plan import make_plan, uses_pod
 from rpd.project.source import Sources
 from rpd.project.weight import Scales
+from rpd.record.outlet import write_report
 from rpd.record.plugin import ManifestPlugin
 from rpd.record.redact import Redactor
-from rpd.record.whole import write_whole
 from rpd.remote import recorder
 from rpd.stop import Stop, StopLevel
 from rpd.values.plan import Plan
@@ -145,7 +145,7 @@ def _add_junit(config: Config, manager: PluginManager, redactor: Redactor) -> No
     from rpd.junit import Junit  # few runs write one
 
     notice = partial(_notice, manager)
-    manager.register(Junit(path, redact=redactor.text, write=write_whole, notice=notice), "junit")
+    manager.register(Junit(path, redact=redactor.text, write=write_report, notice=notice), "junit")
 
 
 def _notice(manager: PluginManager, text: str) -> None:

@@ -38,7 +38,7 @@ def main(config: Config, manager: PluginManager) -> int:
 def in_order(run_folder: Path) -> Iterator[Event]:
     """Yield the events of a run and of all its nodes by time; each has its ``node`` if it belongs to one."""
     path = run_folder / journal.FILE_NAME
-    streams = [journal.read(path) if path.is_file() else iter(())]
+    streams = [journal.read_any(path)]
     # What happens to pods is in the run's journal too, with the node: there once is enough.
     streams += [
         (event for event in _of_node(entry.id, entry.folder) if "pod_name" not in event)
@@ -49,7 +49,7 @@ def in_order(run_folder: Path) -> Iterator[Event]:
 
 def _of_node(node_id: str, folder: Path) -> Iterator[Event]:
     path = folder / journal.FILE_NAME
-    return ({"node": node_id, **event} for event in (journal.read(path) if path.is_file() else ()))
+    return ({"node": node_id, **event} for event in journal.read_any(path))
 
 
 def line(event: Event) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 from rpd.cli.runs import sorted_reports
 from rpd.cli.table import table
 from rpd.config import Config
+from rpd.disk.regular import tail_of
 from rpd.errors import ExitCode
 from rpd.hooks import PluginManager
 from rpd.journal import journal
@@ -192,7 +193,7 @@ def _artifact(artifact: ArtifactRecord) -> str:
 def _refused(entry: NodeEntry) -> Iterator[str]:
     """Yield a row for each offer that was refused to the node, in the order in which they were tried."""
     path = entry.folder / journal.FILE_NAME
-    told = [event for event in journal.read(path) if event["event"] == "refused"] if path.exists() else []
+    told = [event for event in journal.read_any(path) if event["event"] == "refused"]
     times = Counter(str(event.get("offer")) for event in told)
     said = {str(event.get("offer")): str(event.get("reason")) for event in told}
     rows = [(offer, f"{count}x", said[offer]) for offer, count in times.items()]
@@ -210,11 +211,14 @@ def _log(folder: Path) -> Iterator[str]:
 def _watchdog(entry: NodeEntry) -> Iterator[str]:
     """Yield when the pod's watchdog ends it, as it was last told, and the end of the trace that came from it."""
     path = entry.folder / journal.FILE_NAME
-    armed = [event for event in journal.read(path) if event["event"] == "armed"] if path.exists() else []
+    armed = [event for event in journal.read_any(path) if event["event"] == "armed"]
     told = []
     for event in armed[-1:]:
-        at = datetime.fromtimestamp(event["deadline"], UTC).isoformat(timespec="seconds")
-        linger = format_duration(event["linger"])
+        try:
+            at = datetime.fromtimestamp(event["deadline"], UTC).isoformat(timespec="seconds")
+            linger = format_duration(event["linger"])
+        except (KeyError, TypeError, ValueError, OverflowError, OSError):
+            continue  # a journal of somewhere else may say anything
         told.append(f"told to end pod {event.get('pod_id')} at {at}, or {linger} after its last use")
     yield from _section(
         "the pod's watchdog", [*told, *last_lines(NodeFiles(entry.folder).watchdog, LOG_LINES)]
@@ -224,9 +228,7 @@ def _watchdog(entry: NodeEntry) -> Iterator[str]:
 def last_lines(path: Path, number: int) -> list[str]:
     """Return the last lines of a file, each as a terminal would leave it."""
     try:
-        with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - (64 << 10)))
-            lines = file.read().decode(errors="replace").rstrip("\n").split("\n")
+        lines = tail_of(path, 64 << 10).decode(errors="replace").rstrip("\n").split("\n")
     except OSError:
         return []
     shown = [line.rstrip("\r").rpartition("\r")[2] for line in lines if line]

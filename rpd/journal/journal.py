@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import threading
@@ -10,7 +11,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
+from rpd.disk.nested import is_deeper
+from rpd.disk.regular import lines_of
+
 FILE_NAME = "events.jsonl"
+_DEEPEST = 100
+_LONGEST_LINE = 64 << 20
+"""Bytes; the event that names every node of a large run is the longest."""
 PLANNED = "planned"
 """The event that names every node of a run, so that a resumed run does not choose anew."""
 
@@ -78,12 +85,21 @@ class NoJournal:
 
 
 def read(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the events of a journal in order; a line torn by a crash is passed over."""
-    with path.open(encoding="utf-8", errors="replace") as lines:
-        for line in lines:
-            try:
-                event = json.loads(line)
-            except ValueError:
-                continue
-            if isinstance(event, dict) and "event" in event:
-                yield event
+    """Yield the events of a journal in order; a line torn by a crash is passed over.
+
+    It may come from anywhere: a link, a FIFO or a device is none, and a line may be so long and no longer.
+    Raises OSError.
+    """
+    for line in lines_of(path, _LONGEST_LINE):
+        try:
+            event = json.loads(line.decode("utf-8", "replace"))
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(event, dict) and isinstance(event.get("event"), str) and not is_deeper(event, _DEEPEST):
+            yield event
+
+
+def read_any(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the events of a journal; none where there is none that can be read."""
+    with contextlib.suppress(OSError):
+        yield from read(path)

@@ -207,6 +207,7 @@ class Pod:
         # A path that is whole already stays the same object, so that what is known of it is found quickly.
         source = local if isinstance(local, Path) and local.is_absolute() else self._base / local
         target = self._path(remote)
+        exclude = (*exclude, *run.context.rules_for(source))
 
         def send(_end: StepEnd) -> Staged:
             with self._until_stopped(run) as interrupt:
@@ -214,17 +215,22 @@ class Pod:
                     source, target, exclude=exclude, interrupt=interrupt, progress=run.transfer_progress
                 )
 
-        weight = "" if run.files is not None else f"  ({run.context.weigh(source, tuple(exclude))})"
+        weight = ""
+        if run.files is None:  # a dry run
+            weighed = run.context.weigh(source, exclude)
+            run.context.tell_withheld(source, weighed.withheld)
+            weight = f"  ({weighed})"
         asked = Asked(
             kind=StepKind.PUT,
             name=f"put {local}",
             command=f"put {local} -> {target}{weight}",
-            about=tuple(exclude),
+            about=exclude,
             salvaged=lambda: Staged(remote=target, tree_sha256="", files=0, bytes=0),
             keep=asdict,
             recall=lambda held: Staged(**held),
         )
         staged = self._steps.do(run, asked, send)
+        run.context.tell_withheld(source, tuple(staged.withheld))
         if staged.tree_sha256:
             self._note_sent(run, source, exclude, staged)
         return staged

@@ -32,7 +32,7 @@ from rpd.pipeline.money import Prices, check_balance, confirm, make_overrides
 from rpd.pipeline.places import check_datacenters
 from rpd.pipeline.reports import add_reports
 from rpd.pipeline.resume import Resumed
-from rpd.pipeline.secrets import read_secrets
+from rpd.pipeline.secrets import read_secrets, secret_files
 from rpd.pipeline.signals import handled
 from rpd.pipeline.staging import check_staging
 from rpd.pipeline.stopping import tell_of_stopping
@@ -342,6 +342,7 @@ def _context(prepared: _Prepared, files: RunFiles | None, stop: Stop) -> RunCont
         past=prepared.resumed.past if prepared.resumed else None,
         stock_seconds=config.wait_for_stock or 0.0,
         trace_style=_trace_style(config),
+        secret_files=secret_files(prepared.plan.nodes),
         scales=prepared.scales,
         config=config,
         source=Sources(files.folder, mask_bytes).of if files else _no_source,

@@ -26,6 +26,8 @@ def check_staging(
         if not _may_be_sent(folder):
             continue  # the fixture refuses it, and says why
         weight = scales.weigh(folder)
+        if told := scales.news(folder, weight.withheld):
+            notice(told)
         if weight.bytes > config.stage_limit_mb * 1_000_000:
             raise UsageError(_too_much(config, folder, weight))
         if weight.bytes > TOLD_BYTES or config.verbose > 0:

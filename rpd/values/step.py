@@ -40,6 +40,8 @@ class Staged:
     tree_sha256: str
     files: int
     bytes: int
+    withheld: tuple[str, ...] = ()
+    """Files of keys and passwords in the folder that were not sent."""
 
 
 @frozen

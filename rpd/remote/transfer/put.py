@@ -7,18 +7,21 @@ import json
 import posixpath
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from rpd.errors import TransferError
-from rpd.project.ignore import StagedFile, local_stamp, staged_files
+from rpd.project.ignore import StagedFile, local_stamp, staging
 from rpd.remote.protocol import Progress
 from rpd.remote.shell import (
+    MOST_KEPT,
     DeadlinePassed,
     Disconnected,
     Ended,
     Interrupt,
     Program,
     Shell,
+    TooMuch,
     mended,
     with_arguments,
 )
@@ -85,6 +88,8 @@ exit 0
 """
 )
 _NOTHING_KEPT = 3
+_MOST_NOTE_BYTES = 1024
+"""For each file; names are seldom longer than 100 bytes, and stand in two lists or three."""
 
 
 def put(
@@ -107,15 +112,17 @@ def put(
     ConnectionLost, PodLost and, after ``interrupt``, Interrupted.
     """
     target = absolute(remote, "written")
-    files = staged_files(local, exclude)
-    sending = _Sending(shell, local, files, target, interrupt, progress)
+    found = staging(local, exclude)
+    sending = _Sending(shell, local, found.files, target, interrupt, progress)
     sending.compress, sending.pace = bool(compress), Pace(clock) if compress is None else None
     try:
-        return mended(shell, sending.send, interrupt)
+        return replace(mended(shell, sending.send, interrupt), withheld=found.withheld)
     except Disconnected as error:
         raise TransferError(f"{local} could not be sent to {target}: {error}") from error
     except DeadlinePassed as error:
         raise TransferError(f"{local} could not be sent to {target}: the pod is stuck: {error}") from error
+    except TooMuch as error:
+        raise TransferError(f"{local} could not be sent to {target}: {error}") from error
 
 
 class _Sending:
@@ -144,14 +151,26 @@ class _Sending:
     def send(self) -> Staged:
         """Make the target what is here. Raises Disconnected, DeadlinePassed, TransferError, Interrupted."""
         script = with_arguments(delta.CHECK, self._target, self._notes, self._stamp)
-        known = self._shell.exec(Program(script, timeout=SHORT_SECONDS, interrupt=self._interrupt))
-        word, _, rest = known.stdout.partition(b"\n")
-        if word == b"SAME":
-            return Staged(remote=self._target, **json.loads(rest))
+        # The notes it answers with were made by this driver or another, of about as many files as there are here.
+        most = MOST_KEPT + _MOST_NOTE_BYTES * len(self._files)
+        program = Program(script, timeout=SHORT_SECONDS, interrupt=self._interrupt, most=most)
+        word, _, rest = self._shell.exec(program).stdout.partition(b"\n")
+        if word == b"SAME" and (same := self._as_noted(rest)):
+            return same
         change = delta.NOTHING_KEPT
         if word == b"OTHER" and self._local.is_dir():
-            change = delta.change_of(rest, self._target, self._files)
+            change = delta.change_of(rest, self._target, self._files, most)
         return (self._send(change) if change.kept else None) or self._send() or self._refused()
+
+    def _as_noted(self, note: bytes) -> Staged | None:
+        """Return what was sent before, by the pod's note of it; None for a note that makes no sense."""
+        try:
+            match json.loads(note):
+                case {"tree_sha256": str(tree_sha256), "files": int(files), "bytes": int(size)}:
+                    return Staged(remote=self._target, tree_sha256=tree_sha256[:64], files=files, bytes=size)
+        except (ValueError, RecursionError):
+            pass
+        return None
 
     def _refused(self) -> Staged:
         raise TransferError(f"{self._local} could not be sent to {self._target}: the pod kept nothing of it")

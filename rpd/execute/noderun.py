@@ -31,6 +31,7 @@ from rpd.values.told import tellable
 
 TAIL_LINES = 20
 METRICS_FILE = "metrics.json"
+LONGEST_LINE = 16 << 10
 MOST_METRICS_BYTES = 1 << 20
 """A pulled file of that name that is larger holds something else: all metrics stand in the manifest."""
 PROGRESS_SECONDS = 0.1
@@ -317,8 +318,10 @@ class NodeRun:
             if self._log is None:
                 self._log = self.files.output.open("ab", buffering=0)
             self._log.write(data)
-        *lines, self._line = (self._line + data).split(b"\n")
-        self._tail.extend(lines)
+        *lines, line = (self._line + data).split(b"\n")
+        # A line need not end: what is kept of one is what a person may want to see.
+        self._line = line[-LONGEST_LINE:]
+        self._tail.extend(line[-LONGEST_LINE:] for line in lines[-TAIL_LINES:])
         self.hook.rpd_step_output(node=self.node, data=data)
 
     def flush_output(self) -> None:

@@ -19,6 +19,8 @@ T = TypeVar("T")
 MOST_KEPT = 4 << 20
 """Bytes of output that are kept of a program, unless it says otherwise."""
 
+_REASON_BYTES = 1000
+
 TRIES = 3
 """How often in all something short is tried over a connection that breaks each time."""
 
@@ -48,7 +50,8 @@ class Ended:
     @property
     def reason(self) -> str:
         """The last lines of standard error, for a message to a person."""
-        lines = [line.strip() for line in self.stderr.decode(errors="replace").splitlines() if line.strip()]
+        end = self.stderr[-_REASON_BYTES:].decode(errors="replace")
+        lines = [line.strip() for line in end.splitlines() if line.strip()]
         return "; ".join(lines[-3:]) or f"exit code {self.exit_code}"
 
 

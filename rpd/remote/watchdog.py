@@ -107,10 +107,10 @@ def arm(remote: Remote, *, pod_id: str, seconds_left: float, linger_seconds: flo
     left, linger = max(0, math.ceil(seconds_left)), max(1, math.ceil(linger_seconds))
     words = (shlex.quote(pod_id), str(left), str(linger), shlex.quote(program()))
     said = remote.script(f"{_ARM}\n_rpd_arm {' '.join(words)}\n", timeout=_ARM_SECONDS)
-    if armed := re.search(r"^armed (\d+)$", said, re.MULTILINE):
+    if armed := re.search(r"^armed ([0-9]{1,12})$", said, re.MULTILINE):
         return int(armed[1])
     error = re.search(r"^error (.*)$", said, re.MULTILINE)
-    why = error[1] if error else said.strip()[-300:] or "no answer"
+    why = error[1][:300] if error else said.strip()[-300:] or "no answer"
     raise Unguarded(f"pod {pod_id} cannot guard itself: {why}")
 
 

@@ -47,7 +47,7 @@ _UNSENT = (
     "LocalProtocolError",
 )
 """Errors of httpx after which RunPod cannot have got the request."""
-_WINDOW = re.compile(r"r=(\d+);t=(\d+)")
+_WINDOW = re.compile(r"r=([0-9]{1,9});t=([0-9]{1,9})")
 
 
 class NotThere(PodNotFound):
@@ -87,7 +87,7 @@ class Rest:
         """
         failure, answer = self._attempt("POST", path, body=body, secrets=secrets)
         if failure is None:
-            if isinstance(answer, dict) and answer.get("id"):
+            if isinstance(answer, dict) and isinstance(answer.get("id"), str) and answer["id"]:
                 return answer
             raise UnsureCreate("RunPod answered a create with nothing")
         error = classify(failure)
@@ -200,7 +200,7 @@ class Rest:
             return None, None
         try:
             body = response.json()
-        except ValueError:
+        except (ValueError, RecursionError):
             return Failure(trouble=Trouble.UNREADABLE, status=status), None
         if status < 300:
             return None, body
@@ -277,5 +277,5 @@ def _payloads(lines: Iterator[str]) -> Iterator[Any]:
         if name == "data":
             try:
                 yield json.loads(value)
-            except ValueError:
+            except (ValueError, RecursionError):
                 continue

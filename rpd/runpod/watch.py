@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import email.utils
 import json
+import math
 import threading
 import time
 from collections.abc import Iterator
@@ -127,7 +128,7 @@ def _note_answer(exchange: Exchange, response: Any) -> None:
     exchange.retry_after = seconds_to_wait(response.headers.get("Retry-After"))
     try:
         body = response.json()
-    except ValueError:
+    except (ValueError, RecursionError):
         exchange.trouble = Trouble.UNREADABLE
         return
     errors = body.get("errors") if isinstance(body, dict) else None
@@ -162,11 +163,13 @@ def seconds_to_wait(header: str | None, *, now: float | None = None) -> float | 
     if not header:
         return None
     try:
-        return max(0.0, float(header))
+        seconds = float(header)
     except ValueError:
         pass
+    else:
+        return max(0.0, seconds) if math.isfinite(seconds) else None
     try:
         moment = email.utils.parsedate_to_datetime(header).timestamp()
-    except ValueError:
+    except (ValueError, TypeError, OverflowError):
         return None
     return max(0.0, moment - (time.time() if now is None else now))

@@ -36,7 +36,7 @@ RESUMABLE_BYTES = 64 << 20
 """A file larger than that goes on where a broken connection cut it."""
 
 _CHUNK = 1 << 20
-_MEMBER_BYTES = 1024
+_MEMBER_BYTES = 64 << 10
 _MOST_PASSED_OVER = 1 << 30
 """Bytes that may come unasked before the pod counts as one that never stops."""
 

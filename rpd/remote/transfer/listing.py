@@ -68,6 +68,7 @@ class Listing:
         if not exclude:
             return self
         spec = GitIgnoreSpec.from_lines(exclude)
+        roots = frozenset(self.roots)
 
         def keep(name: str, end: str = "") -> bool:
             inner = name[len(self.root_of(name)) :].lstrip("/") or posixpath.basename(name)
@@ -76,7 +77,7 @@ class Listing:
         return Listing(
             base=self.base,
             roots=self.roots,
-            folders=[name for name in self.folders if name in self.roots or keep(name, "/")],
+            folders=[name for name in self.folders if name in roots or keep(name, "/")],
             files=[name for name in self.files if keep(name)],
             links={name: link for name, link in self.links.items() if keep(name)},
         )
@@ -137,7 +138,7 @@ class Listing:
     def _relative_target(self, name: str) -> str | None:
         """Return a link's target as a path from the link's own folder; None for one that leads out of ``base``."""
         target = self.links[name].target
-        if len(target) > _LONGEST_TARGET:
+        if not target or len(target) > _LONGEST_TARGET:
             return None
         if not target.startswith("/"):
             return target

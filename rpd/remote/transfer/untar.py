@@ -21,6 +21,9 @@ _MOST_ZEROS = 1 << 20
 _FARTHEST = 1 << 33
 """Seconds from 1970; not every file system can keep a time farther away."""
 _BLOCK = tarfile.BLOCKSIZE
+_MOST_PASSED_OVER = 20_000
+"""Headers in a row that are no file's: tar is asked for files alone."""
+_TAKEN = ("path", "linkpath", "size")
 _NAMING = (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
 _EXTENDED = (tarfile.XHDTYPE, tarfile.SOLARIS_XHDTYPE)
 _FILES = (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.CONTTYPE)
@@ -102,7 +105,7 @@ def members(receive: Callable[[], bytes]) -> Iterator[tuple[Member, Content]]:
     tar stream or claims what none does.
     """
     source = _Source(receive)
-    zeros = 0
+    zeros = passed_over = 0
     told: dict[str, str] = {}
     while not source.is_over():
         block = source.exactly(_BLOCK)
@@ -113,13 +116,18 @@ def members(receive: Callable[[], bytes]) -> Iterator[tuple[Member, Content]]:
             continue
         zeros = 0
         info = _header(block)
+        if info.type not in _FILES:
+            passed_over += 1
+            if passed_over > _MOST_PASSED_OVER:
+                raise TransferError("the pod sends an archive without end that holds no files")
         if info.type in _NAMING:
             key = "path" if info.type == tarfile.GNUTYPE_LONGNAME else "linkpath"
             held = _held(source, info, LONGEST_NAME)
             told[key] = held.rstrip(b"\0").decode("utf-8", "surrogateescape")
             continue
         if info.type in _EXTENDED:
-            told |= _records(_held(source, info, _MOST_EXTENDED))
+            records = _records(_held(source, info, _MOST_EXTENDED))
+            told |= {key: records[key] for key in _TAKEN if key in records}
             continue
         if info.type == tarfile.XGLTYPE:  # of the archive as a whole: nothing that is used here
             _held(source, info, _MOST_EXTENDED)
@@ -128,6 +136,7 @@ def members(receive: Callable[[], bytes]) -> Iterator[tuple[Member, Content]]:
         told = {}
         content = Content(source, member.size)
         if info.type in _FILES or member.same_as:
+            passed_over = 0
             yield member, content
         source.skip(content.left + _padding(member.size))
 

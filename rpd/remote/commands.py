@@ -44,7 +44,7 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _LONGEST_REASON = 1000
 _MOST_SAID_BESIDE = 256 << 10
 """Bytes on standard error while a log is followed: two lines, and complaints of a shell."""
-_MOST_VAIN_LOOKS = 20
+_MOST_VAIN_LOOKS = 8
 
 # What the pod says of a command, in ASCII digits and not too many: it may say anything.
 _FOLLOWING = re.compile(rb"^following (-?[0-9]{1,15})$", re.MULTILINE)

@@ -8,6 +8,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from rpd.disk.regular import is_regular, tail_of
 from rpd.hooks import hookimpl
 from rpd.values.duration import format_duration
 from rpd.values.report import NodeReport, Outcome, RunSummary
@@ -50,7 +51,7 @@ for (const head of document.querySelectorAll("th")) head.addEventListener("click
 class HtmlReport:
     """Writes the report to ``path`` when the run is over.
 
-    ``redact`` masks secrets; ``write`` replaces a file whole and raises OSError, which is told to ``notice``.
+    ``redact`` masks secrets; ``write`` writes the file and raises OSError, which is told to ``notice``.
     """
 
     def __init__(
@@ -230,11 +231,9 @@ def _anchor(report: NodeReport) -> str:
 def _log_tail(report: NodeReport) -> Sequence[str]:
     """Return the last lines of the node's log file, else those its failure holds."""
     path = Path(report.folder) / "output.log"
-    if report.folder and path.is_file():
+    if report.folder and is_regular(path):
         try:
-            with path.open("rb") as file:
-                file.seek(max(0, path.stat().st_size - _TAIL_BYTES))
-                lines = file.read().decode(errors="replace").rstrip("\n").split("\n")
+            lines = tail_of(path, _TAIL_BYTES).decode(errors="replace").rstrip("\n").split("\n")
         except OSError:
             lines = []
         shown = [line.rstrip("\r").rpartition("\r")[2] for line in lines[-TAIL_LINES:]]

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
+from rpd.disk.regular import tail_of
 from rpd.errors import CollectionError
 from rpd.hooks import hookimpl
 from rpd.values.report import NodeReport, Outcome, RunSummary
@@ -24,7 +25,7 @@ _CONTROL = re.compile(
 class Junit:
     """Writes the report to ``path`` when the run is over, or when nothing can be run.
 
-    ``redact`` masks secrets; ``write`` replaces a file whole and raises OSError, which is told to ``notice``.
+    ``redact`` masks secrets; ``write`` writes the file and raises OSError, which is told to ``notice``.
     ``now`` is the time in UTC.
     """
 
@@ -217,10 +218,7 @@ def _log_tail(report: NodeReport) -> Sequence[str]:
 
 def _file_tail(path: Path) -> Iterator[str]:
     try:
-        with path.open("rb") as file:
-            size = file.seek(0, 2)
-            file.seek(max(0, size - _TAIL_BYTES))
-            data = file.read()
+        data = tail_of(path, _TAIL_BYTES)
     except OSError:
         return
     lines = data.decode(errors="replace").rstrip("\n").split("\n")

@@ -26,6 +26,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     # Ten thousand nodes are mostly live objects without cycles; walking them again and again is a fifth of a dry run.
     gc.set_threshold(50_000, 20, 100)
+    # Names of files and texts of a pod need not be text in the terminal's encoding: shown escaped, as on stderr.
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         return _main(arguments)
     except RpdError as error:

@@ -9,7 +9,7 @@ from rpd.config import Config
 from rpd.errors import ExitCode, UsageError
 from rpd.hooks import PluginManager
 from rpd.record import environment
-from rpd.record.whole import write_whole
+from rpd.record.outlet import write_report
 
 
 def main(config: Config, manager: PluginManager) -> int:
@@ -26,10 +26,11 @@ def main(config: Config, manager: PluginManager) -> int:
         return ExitCode.OK
     path = config.invocation_dir / Path(config.output_file).expanduser()
     try:
-        write_whole(path, text)
+        is_file = write_report(path, text)
     except OSError as error:
         raise UsageError(
             f"--output {config.output_file}: cannot be written: {error.strerror or error}"
         ) from error
-    print(f"wrote {path}")
+    if is_file:
+        print(f"wrote {path}")
     return ExitCode.OK

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from rpd.cli.account import account
 from rpd.config import Config
+from rpd.disk.regular import open_regular
 from rpd.errors import ExitCode, ProviderError, RpdError, UsageError
 from rpd.hooks import PluginManager
 from rpd.journal.files import NodeFiles
@@ -51,14 +52,15 @@ class _Log:
     def print_new(self) -> None:
         """Print what was added since the last call."""
         try:
-            size = self._path.stat().st_size
+            file = open_regular(self._path)
         except OSError:
             return
-        if size == 0:
-            self.at = 0  # a node that starts afresh begins its log anew
-        if size <= self.at:
-            return
-        with self._path.open("rb") as file:
+        with file:
+            size = file.seek(0, os.SEEK_END)
+            if size == 0:
+                self.at = 0  # a node that starts afresh begins its log anew
+            if size <= self.at:
+                return
             file.seek(self.at)
             while data := file.read(_BYTES):
                 self.at += len(data)

@@ -15,8 +15,8 @@ from rpd.hooks import PluginManager
 from rpd.pipeline.lookback import Overview, PastRun, RunState, overview, past_run, run_named
 from rpd.record import history, results
 from rpd.record.export import export
+from rpd.record.outlet import write_report
 from rpd.record.verify import Checked, check
-from rpd.record.whole import write_whole
 from rpd.terminal.past import print_results
 from rpd.values.duration import format_duration
 from rpd.values.ranking import Ranking, missing, ranked
@@ -134,10 +134,12 @@ def _write_html(config: Config, run: PastRun, reports: list[NodeReport]) -> None
     path = config.invocation_dir / Path(config.html).expanduser()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, html.dumps(replace(run.summary, reports=tuple(reports)), title=run.info.id))
+        text = html.dumps(replace(run.summary, reports=tuple(reports)), title=run.info.id)
+        is_file = write_report(path, text)
     except OSError as error:
         raise UsageError(f"--html {config.html}: cannot be written: {error.strerror or error}") from error
-    print(f"wrote {path}")
+    if is_file:
+        print(f"wrote {path}")
 
 
 def verify(config: Config, manager: PluginManager) -> int:

@@ -14,6 +14,7 @@ from typing import Any
 from rpd.cli.runs import sorted_reports
 from rpd.cli.table import table
 from rpd.config import Config
+from rpd.disk.regular import tail_of
 from rpd.errors import ExitCode
 from rpd.hooks import PluginManager
 from rpd.journal import journal
@@ -227,8 +228,11 @@ def _watchdog(entry: NodeEntry) -> Iterator[str]:
     armed = [event for event in journal.read(path) if event["event"] == "armed" and _is_whole(event)]
     told = []
     for event in {event.get("pod_id"): event for event in armed}.values():
-        at = datetime.fromtimestamp(event["deadline"], UTC).isoformat(timespec="seconds")
-        linger = format_duration(event["linger"])
+        try:
+            at = datetime.fromtimestamp(event["deadline"], UTC).isoformat(timespec="seconds")
+            linger = format_duration(event["linger"])
+        except (KeyError, TypeError, ValueError, OverflowError, OSError):
+            continue  # a journal of somewhere else may say anything
         told.append(f"told to end pod {event.get('pod_id')} at {at}, or {linger} after its last use")
     yield from _section(
         "the pod's watchdog", [*told, *last_lines(NodeFiles(entry.folder).watchdog, LOG_LINES)]
@@ -242,9 +246,7 @@ def _is_whole(event: Mapping[str, Any]) -> bool:
 def last_lines(path: Path, number: int) -> list[str]:
     """Return the last lines of a file, each as a terminal would leave it."""
     try:
-        with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - (64 << 10)))
-            lines = file.read().decode(errors="replace").rstrip("\n").split("\n")
+        lines = tail_of(path, 64 << 10).decode(errors="replace").rstrip("\n").split("\n")
     except OSError:
         return []
     shown = [line.rstrip("\r").rpartition("\r")[2] for line in lines if line]

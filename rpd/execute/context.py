@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from rpd.errors import ReleaseError
+from rpd.errors import ReleaseError, UsageError
 from rpd.execute.asides import Asides
 from rpd.execute.cover import Cover
 from rpd.execute.disk import Disk
@@ -23,9 +23,10 @@ from rpd.lease.boot import Images
 from rpd.lease.lease import Connect, Lease
 from rpd.lease.podview import PodView
 from rpd.lease.recycle import Recycler
+from rpd.project.keyfiles import is_secret_file, secret_rules
 from rpd.project.own import OwnOutput
 from rpd.project.source import lock_file_sha256
-from rpd.project.weight import Scales
+from rpd.project.weight import Scales, Weight
 from rpd.stop import Stop
 from rpd.values.job import Budget, CloudChoice, Gpu, Job, Release, check_place, check_volume
 from rpd.values.pod import Offer, PodRequest, Provider
@@ -134,6 +135,8 @@ class RunContext:
     view: PodView = field(init=False)
     past: Past | None = None
     """What an earlier process left of this run, when it is carried on."""
+    secret_files: tuple[Path, ...] = ()
+    """The files that secrets of the run come from, which no pod is sent."""
     scales: Scales = field(default_factory=Scales)
     asked: dict[str, Sequence[PodRequest]] = field(default_factory=dict)
     """In a dry run: the pods that each node asked for, by its id."""
@@ -175,9 +178,24 @@ class RunContext:
             found = self._locks[file] = lock_file_sha256(self.project(file))
         return found
 
-    def weigh(self, local: Path, exclude: tuple[str, ...]) -> str:
-        """Return in words what would be sent of ``local``. Raises UsageError if it does not exist."""
-        return str(self.scales.weigh(local, exclude))
+    def weigh(self, local: Path, exclude: tuple[str, ...]) -> Weight:
+        """Return what would be sent of ``local``. Raises UsageError if it does not exist."""
+        return self.scales.weigh(local, exclude)
+
+    def rules_for(self, local: Path) -> tuple[str, ...]:
+        """Return rules that keep the files of secrets out of what is sent. Raises UsageError if ``local`` is one."""
+        if not self.secret_files:
+            return ()
+        if is_secret_file(local, self.secret_files):
+            raise UsageError(
+                f"{local} is the file of a secret and is not sent: commands have its value in their environment"
+            )
+        return secret_rules(local, self.secret_files)
+
+    def tell_withheld(self, local: Path, names: tuple[str, ...]) -> None:
+        """Tell, once, which key files of a folder are not sent."""
+        if told := self.scales.news(local, names):
+            self.hook.rpd_notice(text=told)
 
     @property
     def is_dry(self) -> bool:

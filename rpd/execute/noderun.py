@@ -15,6 +15,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+from rpd.disk.regular import read_regular
 from rpd.errors import Interrupted, RemoteError, UsageError
 from rpd.execute.alarms import Alarms
 from rpd.execute.clock import JobClock
@@ -36,6 +37,9 @@ from rpd.values.told import tellable
 
 TAIL_LINES = 20
 METRICS_FILE = "metrics.json"
+LONGEST_LINE = 16 << 10
+MOST_METRICS_BYTES = 1 << 20
+"""A pulled file of that name that is larger holds something else: all metrics stand in the manifest."""
 PROGRESS_SECONDS = 0.1
 """How often at most the progress of a transfer is told."""
 
@@ -394,8 +398,10 @@ class NodeRun:
             return
         if self._log is not None:
             self._log.write(data)
-        *lines, self._line = (self._line + data).split(b"\n")
-        self._tail.extend(lines)
+        *lines, line = (self._line + data).split(b"\n")
+        # A line need not end: what is kept of one is what a person may want to see.
+        self._line = line[-LONGEST_LINE:]
+        self._tail.extend(line[-LONGEST_LINE:] for line in lines[-TAIL_LINES:])
         self.hook.rpd_step_output(node=self.node, data=data)
 
     def _unwritten(self, path: Path, error: OSError) -> None:
@@ -471,7 +477,7 @@ class NodeRun:
                 "it; no metrics are taken from it"
             )
         elif is_metrics and found.is_file():
-            self.metrics.update(_read_metrics(found))
+            self.metrics.update(_read_metrics(found, within=self.files.folder))
 
     @property
     def is_closed(self) -> bool:
@@ -534,11 +540,14 @@ def _relative(path: Path, folder: Path) -> str:
     return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.as_posix()
 
 
-def _read_metrics(path: Path) -> dict[str, Any]:
-    """Return the scalars of a JSON object; a file that is something else holds no metrics."""
+def _read_metrics(path: Path, within: Path) -> dict[str, Any]:
+    """Return the scalars of a JSON object; a file that is something else, or leads out, holds no metrics."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        whole = path.resolve()
+        if not whole.is_relative_to(within.resolve()):
+            return {}
+        content = json.loads(read_regular(whole, MOST_METRICS_BYTES).decode("utf-8"))
+    except (OSError, ValueError, RecursionError):
         return {}
     if not isinstance(content, dict):
         return {}

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Literal, overload
+from typing import Any, Literal, overload
 
 from rpd.errors import (
     CommandFailed,
@@ -238,6 +238,7 @@ class Pod:
         if target.endswith("/") and source.is_file():
             target += source.name
         own = run.context.own.below(source)
+        exclude = (*exclude, *run.context.rules_for(source))
 
         def send(_end: StepEnd) -> Staged:
             with self._until_stopped(run) as interrupt:
@@ -249,17 +250,22 @@ class Pod:
                     progress=run.transfer_progress,
                 )
 
-        weight = "" if run.files is not None else f"  ({run.context.weigh(source, tuple(exclude))})"
+        weight = ""
+        if run.files is None:  # a dry run
+            weighed = run.context.weigh(source, exclude)
+            run.context.tell_withheld(source, weighed.withheld)
+            weight = f"  ({weighed})"
         asked = Asked(
             kind=StepKind.PUT,
             name=name or f"put {local}",
             command=f"put {local} -> {target}{weight}",
-            about=tuple(exclude),
+            about=exclude,
             salvaged=lambda: Staged(remote=target, tree_sha256="", files=0, bytes=0),
             keep=asdict,
-            recall=lambda held: Staged(**{**held, "changed": tuple(held.get("changed", ()))}),
+            recall=_recalled_staged,
         )
         staged = self._steps.do(run, asked, send)
+        run.context.tell_withheld(source, staged.withheld)
         if staged.tree_sha256:
             self._note_sent(run, source, exclude, staged)
             run.context.asides.note_changed(source, staged.changed)
@@ -468,6 +474,11 @@ def _environment(env: Mapping[str, str | int | float] | None) -> dict[str, str]:
         if isinstance(value, str) and "\0" in value:
             raise UsageError(f"pod.run: env[{name!r}] holds a NUL character, which no process can have")
     return {name: str(value) for name, value in env.items()}
+
+
+def _recalled_staged(held: Mapping[str, Any]) -> Staged:
+    names = {field: tuple(held.get(field, ())) for field in ("changed", "withheld")}
+    return Staged(**{**held, **names})
 
 
 def _kept_bytes(data: bytes) -> dict[str, str]:

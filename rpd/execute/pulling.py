@@ -101,9 +101,12 @@ class Pulling:
             return self._fetch(self.connections.of(self.run), place, required=required)
 
     def _fetch(self, remote: Remote, place: Path, *, required: bool, seen: object = None) -> Pulled | None:
+        files = self.run.files
         pulled = remote.pull(
             self.source,
             place,
+            # Where an earlier pull of this node may have brought links.
+            within=files.artifacts if files and place.is_relative_to(files.artifacts) else None,
             required=required,
             exclude=self.exclude,
             seen=seen,

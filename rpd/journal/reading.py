@@ -14,9 +14,15 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
+from rpd.disk.nested import is_deeper
+from rpd.disk.regular import lines_of
+
 Event = dict[str, Any]
 
 _MOST_LINES = 5
+_DEEPEST = 100
+_LONGEST_LINE = 64 << 20
+"""Bytes; the event that names every node of a large run is the longest."""
 _UNSHOWABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
@@ -47,26 +53,28 @@ def read(path: Path, damaged: Callable[[Damage], object] = _nothing) -> Iterator
     """Yield the sound events of a journal in order, and tell ``damaged`` at the end what had to be left out.
 
     What a killed process leaves is no damage: a last line without an end, and such a line right before the
-    ``run_started`` of the process that carried the run on. Raises nothing.
+    ``run_started`` of the process that carried the run on. A link, a FIFO or a device is no journal, and a line may be
+    so long and no longer: it may come from anywhere. Raises nothing.
     """
     lines: list[int] = []
     try:
-        # A byte order mark is what some editors leave behind.
-        with path.open(encoding="utf-8-sig", errors="replace", newline="\n") as file:
-            torn = 0
-            for number, line in enumerate(file, 1):
-                event = _event(line)
-                if torn and (event is None or event["event"] != "run_started"):
-                    lines.append(torn)
-                torn = 0
-                if event is not None:
-                    yield event
-                elif line.strip() and not _may_be_torn(line):
-                    lines.append(number)
-                elif line.strip():
-                    torn = number
-            if torn and line.endswith("\n"):
+        torn = 0
+        line = ""
+        for number, raw in enumerate(lines_of(path, _LONGEST_LINE), 1):
+            # A byte order mark is what some editors leave behind.
+            line = raw.decode("utf-8-sig" if number == 1 else "utf-8", "replace")
+            event = _event(line)
+            if torn and (event is None or event["event"] != "run_started"):
                 lines.append(torn)
+            torn = 0
+            if event is not None:
+                yield event
+            elif line.strip() and not _may_be_torn(line):
+                lines.append(number)
+            elif line.strip():
+                torn = number
+        if torn and line.endswith("\n"):
+            lines.append(torn)
     except FileNotFoundError:
         return
     except OSError as error:
@@ -97,7 +105,7 @@ def _event(line: str) -> Event | None:
         event = json.loads(line, parse_constant=_no_number)
     except (ValueError, RecursionError):
         return None
-    if not isinstance(event, dict) or not isinstance(event.get("event"), str):
+    if not isinstance(event, dict) or not isinstance(event.get("event"), str) or is_deeper(event, _DEEPEST):
         return None
     if not all(name in event for name in _NEEDED.get(event["event"], ())):
         return None

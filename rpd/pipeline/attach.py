@@ -98,13 +98,15 @@ def work_of(folder: Path) -> Work:
 def _after(work: Work, event: Mapping[str, Any]) -> Work:
     match event["event"]:
         case "node_started" | "node_resumed":
-            attempt = int(event.get("attempt", 1))
+            attempt = _whole(event, "attempt", 1)
             kept = work if event["event"] == "node_resumed" else Work()
             return replace(kept, attempt=attempt, is_over=False)
         case "created" | "adopted":
             return replace(work, pod_name=str(event.get("pod_name", "")))
         case "step_started":
-            return replace(work, pod_name=event.get("pod") or work.pod_name, command=_command(work, event))
+            return replace(
+                work, pod_name=str(event.get("pod") or work.pod_name), command=_command(work, event)
+            )
         case "step_finished" if work.command is not None and event.get("exit_code") is not None:
             return replace(work, command=replace(work.command, is_over=True))
         case "steps_forgotten":
@@ -120,9 +122,14 @@ def _command(work: Work, event: Mapping[str, Any]) -> LastCommand | None:
     return LastCommand(
         key=str(event.get("key", "")),
         cwd=str(event.get("cwd", "")),
-        secrets=tuple(event.get("secrets", ())),
-        log_bytes=int(event.get("log_bytes", 0)),
+        secrets=tuple(map(str, secrets)) if isinstance(secrets := event.get("secrets"), list) else (),
+        log_bytes=_whole(event, "log_bytes", 0),
     )
+
+
+def _whole(event: Mapping[str, Any], name: str, otherwise: int) -> int:
+    value = event.get(name)
+    return value if isinstance(value, int) and value >= 0 else otherwise
 
 
 def is_driven(run_folder: Path) -> bool:

@@ -9,8 +9,8 @@ from pathlib import Path
 from rpd.config import Config
 from rpd.errors import UsageError
 from rpd.hooks import PluginManager
+from rpd.record.outlet import write_report
 from rpd.record.redact import Redactor
-from rpd.record.whole import write_whole
 from rpd.values.ranking import Ranking, ranked
 from rpd.values.report import NodeReport
 
@@ -33,7 +33,7 @@ def add_reports(
         def order(reports: Sequence[NodeReport]) -> Sequence[NodeReport]:
             return ranked(reports, Ranking.parse(config.sort)) if config.sort else reports
 
-        report = HtmlReport(path, redact=redactor.text, write=write_whole, notice=notice, order=order)
+        report = HtmlReport(path, redact=redactor.text, write=write_report, notice=notice, order=order)
         manager.register(report, "html")
     step_summary = environ.get("GITHUB_STEP_SUMMARY")
     if step_summary and not config.dry_run and not manager.is_blocked("step summary"):

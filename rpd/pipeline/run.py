@@ -45,7 +45,7 @@ from rpd.pipeline.money import Prices, check_balance, confirm, make_overrides
 from rpd.pipeline.places import check_datacenters
 from rpd.pipeline.reports import add_reports
 from rpd.pipeline.resume import Resumed
-from rpd.pipeline.secrets import known_secrets, read_secrets
+from rpd.pipeline.secrets import known_secrets, read_secrets, secret_files
 from rpd.pipeline.signals import handled
 from rpd.pipeline.staging import check_staging, own_output
 from rpd.pipeline.stopping import Telling
@@ -54,9 +54,9 @@ from rpd.plan import make_plan, uses_pod
 from rpd.project.own import OwnOutput
 from rpd.project.source import Sources
 from rpd.project.weight import Scales
+from rpd.record.outlet import write_report
 from rpd.record.plugin import ManifestPlugin
 from rpd.record.redact import Redactor
-from rpd.record.whole import write_whole
 from rpd.remote import recorder
 from rpd.stop import Stop, StopLevel
 from rpd.values.plan import Plan
@@ -167,7 +167,7 @@ def _add_junit(config: Config, manager: PluginManager, redactor: Redactor) -> No
     from rpd.junit import Junit  # few runs write one
 
     notice = partial(_notice, manager)
-    manager.register(Junit(path, redact=redactor.text, write=write_whole, notice=notice), "junit")
+    manager.register(Junit(path, redact=redactor.text, write=write_report, notice=notice), "junit")
 
 
 def _notice(manager: PluginManager, text: str) -> None:
@@ -449,6 +449,7 @@ def _context(
         past=prepared.resumed.past if prepared.resumed else None,
         stock_seconds=config.wait_for_stock or 0.0,
         trace_style=_trace_style(config),
+        secret_files=secret_files(prepared.plan.nodes),
         scales=prepared.scales,
         own=prepared.own,
         config=config,

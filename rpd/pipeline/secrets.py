@@ -32,16 +32,33 @@ def known_secrets(nodes: Iterable[Node]) -> Mapping[str, str]:
     return found
 
 
+def secret_files(nodes: Iterable[Node]) -> tuple[Path, ...]:
+    """Return the files that secrets of ``nodes`` come from."""
+    named = {secret.file for node in nodes for secret in node.job.secrets if secret.file is not None}
+    return tuple(Path(file).expanduser().absolute() for file in sorted(named))
+
+
 def read_secret(secret: Secret, asking: str) -> str:
     """Return the value of one secret; ``asking`` is the place that errors name. Raises UsageError."""
     if secret.file is not None:
         path = Path(secret.file).expanduser()
         try:
-            return path.read_text(encoding="utf-8").rstrip("\r\n")
-        except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(f"secret {secret.name} of {asking}: cannot read {path}: {error}") from None
+            # Editors on Windows begin a file with a byte order mark, which is no part of what is in it.
+            value = path.read_text(encoding="utf-8-sig").rstrip("\r\n")
+        except OSError as error:
+            raise UsageError(
+                f"secret {secret.name} of {asking}: cannot read {path}: {error.strerror or error}"
+            ) from None
+        except UnicodeDecodeError:
+            raise UsageError(
+                f"secret {secret.name} of {asking}: {path} is not UTF-8 text: save it as UTF-8"
+            ) from None
+        if not value:
+            raise UsageError(f"secret {secret.name} of {asking}: {path} is empty: write the value into it")
+        return value
     variable = secret.env or secret.name
-    value = os.environ.get(variable)
+    value = os.environ.get(variable, "")
     if not value:
-        raise UsageError(f"secret {secret.name} of {asking}: the environment variable {variable} is not set")
+        state = "is empty" if variable in os.environ else "is not set"
+        raise UsageError(f"secret {secret.name} of {asking}: the environment variable {variable} {state}")
     return value

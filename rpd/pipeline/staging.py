@@ -39,6 +39,8 @@ def check_staging(
     """
     for folder in dict.fromkeys(_folders(config, nodes, foresight)):
         weight = check_weight(folder, config, scales)
+        if told := scales.news(folder, weight.withheld):
+            notice(told)
         if weight.bytes > TOLD_BYTES or config.verbose > 0:
             largest = f"; largest: {weight.heaviest}" if weight.bytes > TOLD_BYTES else ""
             notice(f"staging {weight} from {folder}{largest}")

@@ -3,7 +3,8 @@
 Rules are read from ``.gitignore`` files (those of the repository above the folder too), ``.git/info/exclude``, then
 ``.rpdignore`` files, which have the last word in their folder. A rule in a deeper folder wins over one above it;
 nothing below an ignored folder is looked at. What git tracks it does not ignore, whatever its rules say; ``.rpdignore``
-and ``exclude`` leave that out too. No git is needed, nor a repository.
+and ``exclude`` leave that out too. No git is needed, nor a repository. Files of keys and passwords, tracked or not, are
+left out where no rule speaks of them.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from rpd.errors import UsageError
 from rpd.project.gitindex import git_folder, tracked_files
+from rpd.project.keyfiles import is_key_file, is_key_folder
 
 if TYPE_CHECKING:
     from pathspec import GitIgnoreSpec
@@ -66,25 +68,41 @@ class StagedFile:
         return (status.st_size, _stamp(status)) == (self.size, self.stamp)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Staging:
+    """What is staged of a folder, and the key files in it that are not (see ``keyfiles``)."""
+
+    files: list[StagedFile]
+    withheld: tuple[str, ...] = ()
+
+
 def staged_files(root: Path, exclude: Sequence[str] = ()) -> list[StagedFile]:
+    """Return what is staged of ``root``, as ``staging`` does."""
+    return staging(root, exclude).files
+
+
+def staging(root: Path, exclude: Sequence[str] = ()) -> Staging:
     """Return what is staged of ``root``, a folder or one file, sorted by name; folders before what is in them.
 
     ``exclude`` holds further rules in the syntax of ``.gitignore``, relative to ``root``. Symbolic links are kept as
-    links; sockets, devices and the like are left out. Raises UsageError if ``root`` does not exist.
+    links; sockets, devices and the like are left out, and so are files of keys and passwords unless a rule (``!NAME``)
+    says that they are to be sent. Raises UsageError if ``root`` does not exist.
     """
     if not os.path.lexists(root):
         where = f" (relative to {Path.cwd()})" if not root.is_absolute() else ""
         raise UsageError(f"local path {root} does not exist{where}")
     if not root.is_dir():
         # A link that is named itself means what it leads to.
-        return [_staged(root.name, str(root), root.stat())]
+        return Staging(files=[_staged(root.name, str(root), root.stat())])
     repository = _repository(root)
     outer = _outer_rules(root, repository) if repository else ()
     last = (_Rules(base="", spec=_spec(exclude), is_git=False),) if exclude else ()
     tracked = _tracked(root, repository) if repository else frozenset()
     walk = _Walk(last, tracked)
     walk.folder(str(root), "", outer)
-    return sorted(walk.found, key=lambda file: file.name.split("/"))
+    return Staging(
+        files=sorted(walk.found, key=lambda file: file.name.split("/")), withheld=tuple(sorted(walk.withheld))
+    )
 
 
 def tree_digest(entries: Iterable[tuple[StagedFile, str]]) -> str:
@@ -129,14 +147,15 @@ class _Rules:
         return self.spec.check_file(self.above + name[len(self.base) :]).include
 
 
-def _ignored(rules: Sequence[_Rules], name: str, *, is_tracked: bool) -> bool:
+def _decided(rules: Sequence[_Rules], name: str, *, is_tracked: bool) -> bool | None:
+    """Whether the rules ignore ``name``; None if none of them speaks of it."""
     for one in reversed(rules):
         if is_tracked and one.is_git:
             continue
         decision = one.decide(name)
         if decision is not None:
             return decision
-    return False
+    return None
 
 
 @dataclass(slots=True)
@@ -149,6 +168,7 @@ class _Walk:
     last: tuple[_Rules, ...]
     tracked: frozenset[str]
     found: list[StagedFile] = field(default_factory=list)
+    withheld: list[str] = field(default_factory=list)
 
     def folder(self, place: str, prefix: str, rules: tuple[_Rules, ...]) -> None:
         """Add what is staged of the folder at ``place``, whose entries are called ``prefix`` and their name."""
@@ -161,9 +181,16 @@ class _Walk:
             is_folder = entry.is_dir(follow_symlinks=False)
             name = prefix + entry.name
             asked = f"{name}/" if is_folder else name
-            if asked_rules and _ignored(asked_rules, asked, is_tracked=asked in self.tracked):
+            decided = _decided(asked_rules, asked, is_tracked=asked in self.tracked) if asked_rules else None
+            if decided:
                 continue
-            if not (is_folder or entry.is_file(follow_symlinks=False) or entry.is_symlink()):
+            is_file = not is_folder and entry.is_file(follow_symlinks=False)
+            if not (is_folder or is_file or entry.is_symlink()):
+                continue
+            if decided is None and (
+                is_key_folder(entry.name) if is_folder else is_file and is_key_file(entry.name, entry.path)
+            ):
+                self.withheld.append(asked)
                 continue
             self.found.append(_staged(name, entry.path, entry.stat(follow_symlinks=False)))
             if is_folder:

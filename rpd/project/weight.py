@@ -19,6 +19,8 @@ class Weight:
     files: int
     bytes: int
     largest: tuple[tuple[str, int], ...] = ()
+    withheld: tuple[str, ...] = ()
+    """Files of keys and passwords that are not sent."""
 
     def __str__(self) -> str:
         noun = "file" if self.files == 1 else "files"
@@ -37,6 +39,7 @@ class Scales:
         self._own = own or OwnOutput()
         self._lock = threading.Lock()
         self._known: dict[tuple[Path, tuple[str, ...]], Weight] = {}
+        self._told: set[tuple[Path, tuple[str, ...]]] = set()
 
     def weigh(self, local: Path, exclude: tuple[str, ...] = ()) -> Weight:
         """Return what would be sent of ``local``. Raises UsageError if it does not exist."""
@@ -46,17 +49,32 @@ class Scales:
                 known = self._known[local, exclude] = _weigh(local, (*exclude, *self._own.below(local)))
             return known
 
+    def news(self, local: Path, withheld: tuple[str, ...]) -> str:
+        """Return what there is to tell of key files that are not sent from a folder; empty if it was told before."""
+        if not withheld:
+            return ""
+        from rpd.project.keyfiles import withheld_text
+
+        key = (local.resolve(), withheld)
+        with self._lock:
+            if key in self._told:
+                return ""
+            self._told.add(key)
+        return withheld_text(local, withheld)
+
 
 def _weigh(local: Path, exclude: tuple[str, ...]) -> Weight:
     from rpd.project.ignore import (
         Kind,
-        staged_files,
+        staging,
     )  # collecting loads this module, and needs no ignore rules
 
-    files = [file for file in staged_files(local, exclude) if file.kind is not Kind.FOLDER]
+    staged = staging(local, exclude)
+    files = [file for file in staged.files if file.kind is not Kind.FOLDER]
     largest = sorted(files, key=lambda file: file.size, reverse=True)[:_LARGEST]
     return Weight(
         files=len(files),
         bytes=sum(file.size for file in files),
         largest=tuple((file.name, file.size) for file in largest),
+        withheld=staged.withheld,
     )

@@ -34,7 +34,7 @@ def stamp(name: str) -> str:
 def run_in(folder: Path) -> RunInfo | None:
     """Return what is known of the run in ``folder``, None if it is no run folder."""
     path = folder / run.FILE_NAME
-    if not path.exists() and next(manifests(folder), None) is None:
+    if not os.path.lexists(path) and next(manifests(folder), None) is None:
         return None
     try:
         return run.read(path)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from rpd.disk.regular import folders_in
 from rpd.errors import RpdError, UsageError
 from rpd.journal import journal
 from rpd.journal.files import LATEST
@@ -49,13 +50,12 @@ def run_named(found: Sequence[RunInfo], wanted: str = "") -> RunInfo:
 def entries(run_folder: Path) -> list[NodeEntry]:
     """Return the nodes of a run in the order they began, whether they have ended or not."""
     # A node's journal tells who it is in its first line; its manifest, which may be long, is read where it is wanted.
-    found = {
-        path.parent: entry for path in run_folder.glob(f"*/{journal.FILE_NAME}") if (entry := _begun(path))
-    }
-    for path in run_folder.glob(f"*/{manifest.FILE_NAME}"):
-        if path.parent not in found and (entry := _told(path)):
-            found[path.parent] = entry
-    return sorted(found.values(), key=lambda entry: (entry.began, entry.id))
+    found = [
+        entry
+        for folder in folders_in(run_folder)
+        if (entry := _begun(folder / journal.FILE_NAME) or _told(folder / manifest.FILE_NAME))
+    ]
+    return sorted(found, key=lambda entry: (entry.began, entry.id))
 
 
 def _begun(path: Path) -> NodeEntry | None:
@@ -66,6 +66,8 @@ def _begun(path: Path) -> NodeEntry | None:
 
 
 def _told(path: Path) -> NodeEntry | None:
+    if not path.exists():
+        return None
     try:
         report = manifest.read(path)
     except RpdError:

@@ -11,9 +11,11 @@ from typing import Any
 
 import tomli_w
 
+from rpd.disk.nested import is_deeper
+from rpd.disk.regular import read_regular
 from rpd.errors import RpdError
 from rpd.record.redact import Redactor
-from rpd.record.tables import from_table, to_table, toml_value
+from rpd.record.tables import from_table, shown, to_table, toml_value
 from rpd.record.whole import write_whole
 from rpd.values.report import (
     SCHEMA_VERSION,
@@ -30,6 +32,10 @@ from rpd.values.report import (
 from rpd.values.step import Step
 
 FILE_NAME = "manifest.toml"
+MOST_BYTES = 32 << 20
+"""A file of a run that is larger is not read."""
+DEEPEST = 64
+"""Tables and lists in a manifest may be nested so deep; what jobs record is written at most 16 deep."""
 
 _TABLES: dict[str, type] = {
     "node": NodeRecord,
@@ -80,7 +86,7 @@ def loads(text: str, *, where: str = FILE_NAME) -> NodeReport:
     for name in _FREE:
         values[name] = document.get(name, {})
         if not isinstance(values[name], dict):
-            raise RpdError(f"{where}: {name}: expected a table, got {values[name]!r}")
+            raise RpdError(f"{where}: {name}: expected a table, got {shown(values[name])}")
     return NodeReport(**values)
 
 
@@ -88,17 +94,19 @@ def parse(text: str, where: str) -> dict[str, Any]:
     """Return a TOML document that says which schema version it has. Raises RpdError."""
     try:
         document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits is a plain ValueError
         raise RpdError(f"{where}: not valid TOML: {error}") from error
+    if is_deeper(document, DEEPEST):
+        raise RpdError(f"{where}: tables or lists are nested more than {DEEPEST} deep")
     version = document.get("schema_version")
     if type(version) is not int or version < 1:
-        raise RpdError(f"{where}: schema_version: expected a whole number >= 1, got {version!r}")
+        raise RpdError(f"{where}: schema_version: expected a whole number >= 1, got {shown(version)}")
     return document
 
 
 def _records(kind: type, tables: Any, where: str) -> tuple[Any, ...]:
     if not isinstance(tables, list):
-        raise RpdError(f"{where}: expected a list of tables, got {tables!r}")
+        raise RpdError(f"{where}: expected a list of tables, got {shown(tables)}")
     return tuple(from_table(kind, table, f"{where} {index}") for index, table in enumerate(tables))
 
 
@@ -113,9 +121,9 @@ def read(path: Path) -> NodeReport:
 
 
 def read_text(path: Path) -> str:
-    """Return the text of a file of a run. Raises RpdError that names it."""
+    """Return the text of a file of a run, which may come from anywhere. Raises RpdError that names it."""
     try:
-        return path.read_text(encoding="utf-8")
+        return read_regular(path, MOST_BYTES).decode("utf-8")
     except OSError as error:
         raise RpdError(f"{path}: {error.strerror or error}") from error
     except UnicodeDecodeError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import functools
 import os
+import reprlib
 import types
 from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
@@ -19,6 +20,8 @@ T = TypeVar("T")
 _DEEPEST = 16
 """Nesting beyond this (or a container that holds itself) is written as text."""
 _LARGEST = 2**63
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 100
 
 
 def toml_value(value: Any) -> Any:
@@ -117,7 +120,7 @@ def from_table(kind: type[T], table: Any, where: str) -> T:
     Raises RpdError that begins with ``where`` for a missing key or a value of another type.
     """
     if not isinstance(table, Mapping):
-        raise RpdError(f"{where}: expected a table, got {table!r}")
+        raise RpdError(f"{where}: expected a table, got {shown(table)}")
     values: dict[str, Any] = {}
     for declared, hint in _declared(cast("Any", kind)):
         name = declared.name
@@ -126,6 +129,11 @@ def from_table(kind: type[T], table: Any, where: str) -> T:
         elif declared.default is MISSING and declared.default_factory is MISSING:
             raise RpdError(f"{where}: {name} is missing (expected {_describe(hint)})")
     return kind(**values)
+
+
+def shown(value: Any) -> str:
+    """Return a wrong value as an error shows it: short, however large it is."""
+    return _SHORT.repr(value)
 
 
 @functools.cache
@@ -139,7 +147,7 @@ def _check(hint: Any, value: Any, where: str) -> Any:
         checked = _as(choice, value)
         if checked is not _NOT_PLAIN:
             return checked
-    raise RpdError(f"{where}: expected {_describe(hint)}, got {value!r}")
+    raise RpdError(f"{where}: expected {_describe(hint)}, got {shown(value)}")
 
 
 def _choices(hint: Any) -> tuple[Any, ...]:
@@ -159,7 +167,10 @@ def _as(hint: Any, value: Any) -> Any:
 
 
 def _as_float(_hint: Any, value: Any) -> Any:
-    return float(value) if type(value) in (int, float) else _NOT_PLAIN
+    try:
+        return float(value) if type(value) in (int, float) else _NOT_PLAIN
+    except OverflowError:
+        return _NOT_PLAIN
 
 
 def _as_mapping(hint: Any, value: Any) -> Any:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from rpd.remote.transfer.sums import read_sums
+from rpd.disk.tree import LeadsOut, Tree
+from rpd.remote.transfer.sums import MOST_LIST_BYTES, listed_sums
 from rpd.values.report import NodeReport
 
 
@@ -19,6 +21,7 @@ class Problem(StrEnum):
     DIFFERS = "differs"
     UNREADABLE = "cannot be read"
     NO_LIST = "its list of sums is missing"
+    OUTSIDE = "outside the run folder, or reached through a link: not read"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,26 +34,40 @@ class Checked:
 
 
 def check(report: NodeReport) -> Iterator[Checked]:
-    """Yield every file of every artifact of a node, checked now. What a list is missing for counts as one file."""
-    folder = Path(report.folder)
-    for name in dict.fromkeys(artifact.sha256_file for artifact in report.artifacts if artifact.sha256_file):
-        sums_path = folder / name
-        try:
-            sums = read_sums(sums_path)
-        except OSError:
-            yield Checked(node_id=report.node.id, path=sums_path, problem=Problem.NO_LIST)
-            continue
-        # ``results.sha256`` lies beside ``results`` and names files below it.
-        below = sums_path.with_suffix("")
-        for file, digest in sums.items():
-            yield Checked(node_id=report.node.id, path=below / file, problem=_problem(below / file, digest))
+    """Yield every file of every artifact of a node, checked now. What a list is missing for counts as one file.
+
+    The folder may come from anywhere: nothing outside it is read, and no link is followed.
+    """
+    lists = dict.fromkeys(artifact.sha256_file for artifact in report.artifacts if artifact.sha256_file)
+    if not lists:
+        return
+    with closing(Tree(Path(report.folder))) as tree:
+        for name in lists:
+            try:
+                with tree.read(name) as file:
+                    sums = listed_sums(file.read(MOST_LIST_BYTES))
+            except OSError as error:
+                problem = Problem.OUTSIDE if isinstance(error, LeadsOut) else Problem.NO_LIST
+                yield Checked(node_id=report.node.id, path=tree.path(name), problem=problem)
+                continue
+            # ``results.sha256`` lies beside ``results`` and names files below it.
+            below = name.removesuffix(".sha256")
+            for each, digest in sums.items():
+                file_name = f"{below}/{each}"
+                yield Checked(
+                    node_id=report.node.id,
+                    path=tree.path(file_name),
+                    problem=_problem(tree, file_name, digest),
+                )
 
 
-def _problem(path: Path, digest: str) -> Problem | None:
+def _problem(tree: Tree, name: str, digest: str) -> Problem | None:
     try:
-        with path.open("rb") as file:
+        with tree.read(name) as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
-    except FileNotFoundError:
+    except LeadsOut:
+        return Problem.OUTSIDE
+    except (FileNotFoundError, NotADirectoryError):
         return Problem.MISSING
     except OSError:
         return Problem.UNREADABLE

@@ -29,7 +29,7 @@ from dataclasses import dataclass
 
 from rpd.errors import CommandTimeout, ConnectionLost, Interrupted, PodLost, RemoteError
 from rpd.remote.protocol import Command, Output
-from rpd.remote.shell import DeadlinePassed, Disconnected, Interrupt, Program, Shell
+from rpd.remote.shell import DeadlinePassed, Disconnected, Interrupt, Program, Shell, TooMuch
 from rpd.values.step import Completed
 
 TAIL_LINES = 20
@@ -43,6 +43,17 @@ _SAME_DRIVER_SECONDS = 1
 _TO_A_WHOLE_WORD = re.compile(r"\A(?:[^\n]*\n|\S*\s?)")
 VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 """What an environment variable may be called."""
+_LONGEST_REASON = 1000
+_MOST_SAID_BESIDE = 256 << 10
+"""Bytes on standard error while a log is followed: two lines, and complaints of a shell."""
+_MOST_VAIN_LOOKS = 8
+
+# What the pod says of a command, in ASCII digits and not too many: it may say anything.
+_FOLLOWING = re.compile(rb"^following (-?[0-9]{1,15}) ([0-9]{1,20})$", re.MULTILINE)
+_GONE = re.compile(r"^gone ([0-9]{1,20})$", re.MULTILINE)
+_END = re.compile(
+    r"^end ([0-9]{1,3}|lost|unstarted) (-?[0-9]{1,15}) ([0-9]{1,18}) (-?[0-9]{1,15})$", re.MULTILINE
+)
 
 _OOM_NOTE = "rpd: the kernel ended a process of this command: out of memory"
 _OUT_OF_MEMORY = re.compile(
@@ -240,6 +251,9 @@ _rpd_kill() {
 }
 """
 
+_FACTS = frozenset({"gpu_name", "gpu_count", "driver", "cuda", "missing", "python", "uname"})
+_LONGEST_FACT = 200
+
 _PROBE = r"""
 _rpd_limited() { if command -v timeout >/dev/null 2>&1; then timeout 10 "$@"; else "$@"; fi; }
 _rpd_gpus=$(_rpd_limited nvidia-smi --query-gpu=name,driver_version --format=csv,noheader 2>/dev/null) || {
@@ -330,7 +344,9 @@ def probe(shell: Shell) -> dict[str, str]:
     except RemoteError:
         return {}
     pairs = (line.partition("=") for line in ended.stdout.decode(errors="replace").splitlines())
-    return {name: value.strip() for name, _, value in pairs if value.strip()}
+    return {
+        name: value.strip()[:_LONGEST_FACT] for name, _, value in pairs if name in _FACTS and value.strip()
+    }
 
 
 class _Following:
@@ -361,7 +377,7 @@ class _Following:
 
     def to_the_end(self) -> Completed:
         """Follow until the exit code is known. Raises DeadlinePassed, Interrupted, ConnectionLost, PodLost."""
-        fruitless = 0
+        fruitless = vain = 0
         while True:
             offset, started = self._offset, self._started
             try:
@@ -375,6 +391,13 @@ class _Following:
                 continue
             if report.size > self._offset:
                 # Written after tail looked last: one more look, at the byte.
+                vain = vain + 1 if offset == self._offset else 0
+                if vain > _MOST_VAIN_LOOKS:
+                    raise RemoteError(
+                        f"the pod says that the log has {report.size} bytes and sends {self._offset}: "
+                        f"{self._command.text}"
+                    )
+                self._interrupt.wait(min(0.05 * vain, 1.0))
                 continue
             return Completed(
                 command=self._command.text,
@@ -423,7 +446,7 @@ class _Following:
                 ask()
             except Disconnected:
                 self._shell.reconnect(self._asked)
-            except DeadlinePassed:
+            except (DeadlinePassed, TooMuch):
                 return
             else:
                 return
@@ -438,7 +461,7 @@ class _Following:
 
     def _follow(self, seconds: float | None) -> _Report:
         """Start the command unless it is known to be started, and pass its log on from where it was left."""
-        program = Program(self._script(), timeout=seconds, interrupt=self._interrupt)
+        program = Program(self._script(), timeout=seconds, interrupt=self._interrupt, most=_MOST_SAID_BESIDE)
         stream = self._shell.open(program)
         try:
             while data := stream.read():
@@ -454,7 +477,7 @@ class _Following:
             stream.close()
 
     def _note_start(self, control: bytes) -> None:
-        if not self._started and (found := re.search(rb"^following (-?\d+) (\d+)$", control, re.MULTILINE)):
+        if not self._started and (found := _FOLLOWING.search(control)):
             self._started = True
             self._life = "" if found[2] == b"0" else found[2].decode()
             # Whole seconds on a clock that is not ours: only an age of another driver's command matters.
@@ -465,16 +488,16 @@ class _Following:
 
     def _report(self, control: bytes, reason: str) -> _Report:
         text = control.decode(errors="replace")
-        if gone := re.search(r"^gone (\d+)$", text, re.MULTILINE):
+        if gone := _GONE.search(text):
             raise self._gone(life=gone[1])
         if error := re.search(r"^error (.*)$", text, re.MULTILINE):
-            raise RemoteError(f"{error[1]} ({reason}): {self._command.text}")
-        end = re.search(r"^end (\w+) (-?\d+) (\d+) (-?\d+)$", text, re.MULTILINE)
+            raise RemoteError(f"{error[1][:_LONGEST_REASON]} ({reason}): {self._command.text}")
+        end = _END.search(text)
         if end is None:
             raise Disconnected(f"the log could not be followed: {reason}")
         if end[1] == "unstarted":
             raise RemoteError(f"the command could not be started ({reason}): {self._command.text}")
-        code = int(end[1]) if end[1].isdigit() else None
+        code = None if end[1] == "lost" else int(end[1])
         return _Report(code=code, size=int(end[3]), seconds=max(0, int(end[4])))
 
     def _gone(self, *, life: str) -> RemoteError:

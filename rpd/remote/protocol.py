@@ -112,6 +112,7 @@ class Remote(Protocol):
         remote: str,
         local: Path,
         *,
+        within: Path | None = None,
         required: bool = True,
         exclude: Sequence[str] = (),
         seen: object = None,
@@ -119,7 +120,8 @@ class Remote(Protocol):
     ) -> Pulled | None:
         """Fetch a file, folder or glob into the folder ``local`` and check it against sha256 sums made on the pod.
 
-        Nothing local is ever deleted. ``seen`` (from ``new_seen``) remembers between pulls of one place what they
+        Nothing local is ever deleted, and nothing written through a link at or below ``within`` (default: ``local``).
+        ``seen`` (from ``new_seen``) remembers between pulls of one place what they
         brought, so that the next one fetches only what changed. Returns None if it does not exist and is not required.
         Raises MissingArtifact, TransferError.
         """

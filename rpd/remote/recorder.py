@@ -42,6 +42,7 @@ class RecorderRemote:
         remote: str,
         local: Path,
         *,
+        within: Path | None = None,  # noqa: ARG002
         required: bool = True,
         exclude: Sequence[str] = (),  # noqa: ARG002
         seen: object = None,  # noqa: ARG002

@@ -16,6 +16,11 @@ from rpd.errors import Cause, ConnectionLost, Interrupted, RemoteError
 
 T = TypeVar("T")
 
+MOST_KEPT = 4 << 20
+"""Bytes of output that are kept of a program, unless it says otherwise."""
+
+_REASON_BYTES = 1000
+
 TRIES = 3
 """How often in all something short is tried over a connection that breaks each time."""
 
@@ -33,6 +38,10 @@ class DeadlinePassed(RemoteError):
     cause: ClassVar[Cause] = Cause.INFRA
 
 
+class TooMuch(RemoteError):
+    """A program on the pod said more than it may: the pod is not trusted with this machine's memory."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
     """How a program ended, and what it wrote that was not read as it came."""
@@ -44,7 +53,8 @@ class Ended:
     @property
     def reason(self) -> str:
         """The last lines of standard error, for a message to a person."""
-        lines = [line.strip() for line in self.stderr.decode(errors="replace").splitlines() if line.strip()]
+        end = self.stderr[-_REASON_BYTES:].decode(errors="replace")
+        lines = [line.strip() for line in end.splitlines() if line.strip()]
         return "; ".join(lines[-3:]) or f"exit code {self.exit_code}"
 
 
@@ -99,6 +109,8 @@ class Program:
     """A script for POSIX sh, and how long it may take.
 
     ``timeout`` (seconds) is for the whole of it, ``stall`` for no byte either way; ``interrupt`` may end it sooner.
+    ``most`` is how many bytes may be kept of its standard error, and of the standard output that is not read as it
+    comes: beyond that TooMuch is raised.
     Without ``stdin`` the script itself travels over standard input and runs only if all of it arrived, so that it may
     hold secrets and is in no argument list. With ``stdin`` the script is an argument and reads those bytes.
     """
@@ -108,6 +120,7 @@ class Program:
     timeout: float | None = None
     stall: float | None = None
     interrupt: Interrupt | None = None
+    most: int = MOST_KEPT
 
 
 def with_arguments(script: str, *arguments: str) -> str:
@@ -116,7 +129,7 @@ def with_arguments(script: str, *arguments: str) -> str:
 
 
 class Stream(Protocol):
-    """A running program. Every method raises Disconnected, DeadlinePassed and Interrupted."""
+    """A running program. Every method raises Disconnected, DeadlinePassed, TooMuch and Interrupted."""
 
     def read(self) -> bytes:
         """Return all of standard output that is here, as soon as there is some; empty at its end."""

@@ -8,6 +8,7 @@ nobody has closed.
 from __future__ import annotations
 
 import contextlib
+import math
 import re
 import shlex
 import threading
@@ -28,7 +29,11 @@ IDLE_PERCENT = 5.0
 
 _FIRST_WAIT = 1.0
 _LONGEST_PAUSE = 60.0
-_LONGEST_LINE = 1 << 16
+_LONGEST_LINE = 4096
+_MOST_LINES = 200
+"""Of one sample: GPUs, disks and a few more."""
+_MOST_TRACED = 2000
+"""Lines of a watchdog's trace; it writes a handful, and one an hour."""
 _DIAGNOSE_SECONDS = 60.0
 
 _QUERY = "index,utilization.gpu,memory.used,memory.total,temperature.gpu,power.draw"
@@ -128,6 +133,7 @@ diagnose
 Hear = Callable[[Sample | None], None]
 """Hears each sample; None where only the time passed."""
 
+_WHOLE = re.compile(r"-?[0-9]{1,15}")
 _TRACE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ ")
 
 
@@ -152,6 +158,7 @@ class Monitor:
     ) -> None:
         self._remote = remote
         self._beat = beat
+        self._interval = interval
         self._wait = min(beat, interval or beat)
         self._script = f"{_LOOP}\ntalk {interval:g} {shlex.quote(mount)}\n"
         self._hear = hear
@@ -188,7 +195,7 @@ class Monitor:
 
     def _listen(self, feed: Feed) -> None:
         reader = Reader()
-        beaten = 0.0
+        beaten = heard = 0.0
         while not self._closed.is_set():
             data = feed.read(self._wait)
             if data == b"":
@@ -197,12 +204,15 @@ class Monitor:
                 feed.send(b"\n")
                 beaten = time.monotonic()
             for sample in reader.feed(data or b""):
-                self._tell(partial(self._hear, sample))
+                # A pod that speaks without pause is heard as often as it was asked to speak.
+                if time.monotonic() - heard >= self._interval / 2:
+                    heard = time.monotonic()
+                    self._tell(partial(self._hear, sample))
             if data is None:
                 self._tell(partial(self._hear, None))
             for line in reader.take_trace():
                 # A channel that was opened again tells all of it once more.
-                if line not in self._trace:
+                if line not in self._trace and len(self._trace) < _MOST_TRACED:
                     self._trace.add(line)
                     self._tell(partial(self._traced, line))
 
@@ -231,15 +241,16 @@ class Reader:
         *lines, rest = (self._rest + data).split(b"\n")
         self._rest = rest[-_LONGEST_LINE:]
         for line in lines:
-            text = line.decode(errors="replace").strip()
+            text = line[-_LONGEST_LINE:].decode(errors="replace").strip()
             if text == "end":
                 yield _sample(self._lines)
                 self._lines = []
             elif _TRACE.match(text):
-                self._trace.append(text)
+                if len(self._trace) < _MOST_TRACED:
+                    self._trace.append(text)
             else:
                 self._lines.append(text)
-                del self._lines[:-1000]
+                del self._lines[:-_MOST_LINES]
 
     def take_trace(self) -> list[str]:
         """Return the lines of the watchdog that came since the last call."""
@@ -258,13 +269,13 @@ def _sample(lines: list[str]) -> Sample:
         with contextlib.suppress(ValueError):
             match kind:
                 case "load":
-                    load = float(rest)
+                    load = _number(rest)
                 case "memory":
                     used, total = rest.split()
-                    memory = int(used), int(total)
+                    memory = _whole(used), _whole(total)
                 case "disk":
                     used, total, folder = rest.split(" ", 2)
-                    disks[folder] = DiskSample(used_mb=int(used), total_mb=int(total))
+                    disks[folder] = DiskSample(used_mb=_whole(used), total_mb=_whole(total))
                 case "gpu":
                     gpus.append(_gpu(rest))
     used_mb, total_mb = memory or (None, None)
@@ -277,7 +288,7 @@ def _gpu(text: str) -> GpuSample:
     index, *values = [word.strip() for word in text.split(",")]
     utilization, used, total, temperature, power = [_number(value) for value in values]
     return GpuSample(
-        index=int(index),
+        index=_whole(index),
         utilization=utilization,
         memory_used_mb=used,
         memory_total_mb=total,
@@ -286,12 +297,20 @@ def _gpu(text: str) -> GpuSample:
     )
 
 
+def _whole(text: str) -> int:
+    """Return a number of at most 15 digits. Raises ValueError."""
+    if not _WHOLE.fullmatch(text):
+        raise ValueError(text)
+    return int(text)
+
+
 def _number(text: str) -> float | None:
-    """Return a number, None for ``[N/A]`` and the like."""
+    """Return a number, None for ``[N/A]``, infinities and the like."""
     try:
-        return float(text)
+        value = float(text)
     except ValueError:
         return None
+    return value if math.isfinite(value) else None
 
 
 class Silence:

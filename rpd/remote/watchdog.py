@@ -132,7 +132,7 @@ def arm(
     if (deadline := _armed(said)) is not None:
         return deadline
     error = re.search(r"^error (.*)$", said, re.MULTILINE)
-    why = error[1] if error else said.strip()[-300:] or "no answer"
+    why = error[1][:300] if error else said.strip()[-300:] or "no answer"
     raise Unguarded(f"pod {pod_id} cannot guard itself: {why}")
 
 
@@ -159,7 +159,7 @@ def _numbers(left: float, linger: float, grace: float) -> str:
 
 def _armed(said: str) -> int | None:
     """Return the deadline that a pod says it is armed with."""
-    found = re.search(r"^armed (\d+)$", said, re.MULTILINE)
+    found = re.search(r"^armed ([0-9]{1,12})$", said, re.MULTILINE)
     return int(found[1]) if found else None
 
 

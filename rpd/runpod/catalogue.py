@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
+from rpd.runpod.answer import identifier, needed_tables, price, tables, text, whole
 from rpd.values.gpus import KNOWN_GPU_TYPES, GpuType
 from rpd.values.pod import Cloud
 
@@ -129,52 +130,43 @@ def catalogue_query(count: int) -> str:
 
 
 def read_catalogue(data: Mapping[str, Any]) -> Catalogue:
-    """Return the catalogue in the answer to ``catalogue_query``."""
-    rows = [_row(raw) for raw in tables(data.get("gpuTypes"))]
+    """Return the catalogue in the answer to ``catalogue_query``. Raises Misshapen for other shapes."""
+    rows = [_row(raw) for raw in needed_tables(data.get("gpuTypes"))]
     return Catalogue(
         # RunPod lists a stand-in named "unknown" with no memory and no price.
-        gpus=MappingProxyType({row.id: row for row in rows if row.id != "unknown" and row.memory_gb > 0}),
+        gpus=MappingProxyType(
+            {row.id: row for row in rows if row.id not in ("", "unknown") and row.memory_gb > 0}
+        ),
         stock=_stock(tables(data.get("dataCenters"))),
         stock_known=True,
         complete=True,
     )
 
 
-def read_volumes(rows: Iterable[Mapping[str, Any]] | None) -> tuple[NetworkVolume, ...]:
+def read_volumes(rows: object) -> tuple[NetworkVolume, ...]:
     """Return the network volumes in ``myself { networkVolumes { id name size dataCenterId } }``."""
     return tuple(
         NetworkVolume(
-            id=str(row["id"]),
-            name=str(row.get("name") or ""),
-            datacenter=row.get("dataCenterId") or None,
-            size_gb=int(row.get("size") or 0),
+            id=identifier(row.get("id")),
+            name=text(row.get("name")),
+            datacenter=text(row.get("dataCenterId")) or None,
+            size_gb=whole(row.get("size")) or 0,
         )
         for row in tables(rows)
     )
 
 
-def tables(rows: Iterable[Any] | None) -> list[Mapping[str, Any]]:
-    """Return the rows that are tables."""
-    return [row for row in rows or () if isinstance(row, dict)]
-
-
 def _row(raw: Mapping[str, Any]) -> GpuRow:
-    def price(name: str) -> float | None:
-        value = raw.get(name)
-        return float(value) if value else None
-
-    def most(flag: str, count: str) -> int | None:
-        if raw.get(flag) is False:
-            return 0
-        return None if raw.get(count) is None else int(raw[count])
+    def most(name: str, count: str) -> int | None:
+        return 0 if raw.get(name) is False else whole(raw.get(count))
 
     return GpuRow(
-        id=str(raw.get("id") or ""),
-        memory_gb=int(raw.get("memoryInGb") or 0),
-        secure_usd_per_hr=price("securePrice"),
-        community_usd_per_hr=price("communityPrice"),
-        secure_spot_usd_per_hr=price("secureSpotPrice"),
-        community_spot_usd_per_hr=price("communitySpotPrice"),
+        id=text(raw.get("id")),
+        memory_gb=whole(raw.get("memoryInGb")) or 0,
+        secure_usd_per_hr=price(raw.get("securePrice")),
+        community_usd_per_hr=price(raw.get("communityPrice")),
+        secure_spot_usd_per_hr=price(raw.get("secureSpotPrice")),
+        community_spot_usd_per_hr=price(raw.get("communitySpotPrice")),
         max_secure=most("secureCloud", "maxGpuCountSecureCloud"),
         max_community=most("communityCloud", "maxGpuCountCommunityCloud"),
     )
@@ -183,10 +175,11 @@ def _row(raw: Mapping[str, Any]) -> GpuRow:
 def _stock(datacenters: Iterable[Mapping[str, Any]]) -> Mapping[str, Mapping[str, str]]:
     stock: dict[str, dict[str, str]] = {}
     for datacenter in datacenters:
-        if datacenter.get("listed") is False:
+        name = text(datacenter.get("id"))
+        if datacenter.get("listed") is False or not name:
             continue
         for entry in tables(datacenter.get("gpuAvailability")):
-            level = str(entry.get("stockStatus") or "").lower()
+            level = text(entry.get("stockStatus")).lower()
             if level in IN_STOCK and entry.get("available") is not False:
-                stock.setdefault(str(entry.get("gpuTypeId")), {})[str(datacenter["id"])] = level
+                stock.setdefault(text(entry.get("gpuTypeId")), {})[name] = level
     return MappingProxyType(stock)

@@ -9,15 +9,13 @@ from dataclasses import dataclass, replace
 
 from rpd.errors import ApiRetired, AuthError, ProviderError, TransientError
 from rpd.runpod import rest_catalogue
+from rpd.runpod.answer import understood
 from rpd.runpod.catalogue import Catalogue, shipped_catalogue
 from rpd.runpod.notices import Notices
 from rpd.runpod.pace import Retry
 from rpd.runpod.rest import Rest
 from rpd.runpod.stored import CatalogueStore
 from rpd.values.pod import PodRequest
-
-_SHAPELESS = (KeyError, TypeError, ValueError, AttributeError)
-"""What falls out of reading an answer of another shape."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,14 +130,8 @@ class LiveCatalogue:
             return shipped_catalogue()
 
     def _read(self, question: Question) -> Catalogue:
-        try:
-            if question.cpu:
-                prices = rest_catalogue.read_cpus(self._rest.get(rest_catalogue.CPUS))
-                return replace(shipped_catalogue(), cpu_usd_per_vcpu_hr=prices)
-            answer = self._rest.get(
-                rest_catalogue.GPUS, rest_catalogue.gpu_params(question.count, question.cuda)
-            )
-            return rest_catalogue.read_gpus(answer, question.cuda)
-        except _SHAPELESS:
-            pass
-        raise TransientError("RunPod answered in another shape than expected")
+        if question.cpu:
+            prices = understood(rest_catalogue.read_cpus, self._rest.get(rest_catalogue.CPUS))
+            return replace(shipped_catalogue(), cpu_usd_per_vcpu_hr=prices)
+        answer = self._rest.get(rest_catalogue.GPUS, rest_catalogue.gpu_params(question.count, question.cuda))
+        return understood(lambda told: rest_catalogue.read_gpus(told, question.cuda), answer)

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
+from rpd.runpod.answer import identifier, needed_table, number
 from rpd.values.pod import Account
 
 QUERY = "query { myself { id clientBalance currentSpendPerHr } }"
 
 
-def read_account(me: Mapping[str, Any]) -> Account:
-    """Return the account in ``myself``. Raises KeyError where it has no id."""
+def read_account(me: object) -> Account:
+    """Return the account in ``myself``. Raises Misshapen where it has no id."""
+    held = needed_table(me)
     return Account(
-        id=str(me["id"]),
-        balance_usd=me.get("clientBalance"),
-        spend_usd_per_hr=me.get("currentSpendPerHr"),
+        id=identifier(held.get("id")),
+        balance_usd=number(held.get("clientBalance")),
+        spend_usd_per_hr=number(held.get("currentSpendPerHr")),
     )

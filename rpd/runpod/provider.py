@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from operator import itemgetter
 from typing import Any
 
 from rpd.errors import AuthError, PodNotFound, ProviderError, TransientError
 from rpd.runpod import order, owner, pods
 from rpd.runpod.address import key_url
+from rpd.runpod.answer import needed_table, table, text, understood
 from rpd.runpod.catalogue import (
     Catalogue,
     NetworkVolume,
@@ -51,7 +52,7 @@ class RunPodProvider(Renter):
             me = self._read(lambda: self._api.user())
         if not me:
             raise AuthError(_NOBODY)
-        return owner.read_account(me)
+        return understood(owner.read_account, me)
 
     # --- pods -----------------------------------------------------------------------------------------------
 
@@ -77,11 +78,12 @@ class RunPodProvider(Renter):
     def get(self, pod_id: str) -> PodInfo | None:
         """Return the pod, None if it is deleted or was never there."""
         row = self._read(lambda: self._pod_row(pod_id))
-        return None if row is None else living(pods.pod_info({"id": pod_id, **row}))
+        return None if row is None else living(understood(pods.pod_info, {**row, "id": pod_id}))
 
     def list(self) -> Sequence[PodInfo]:
         """Return the account's pods that are not deleted. Raises TransientError for a list with holes."""
-        return tuple(filter(None, map(living, map(pods.pod_info, self._read(self._pod_rows)))))
+        rows = self._read(self._pod_rows)
+        return tuple(filter(None, (living(understood(pods.pod_info, row)) for row in rows)))
 
     def stop(self, pod_id: str) -> None:
         """Stop the pod. Raises PodNotFound."""
@@ -117,15 +119,15 @@ class RunPodProvider(Renter):
         me = self._read(lambda: self._api.user())
         if me is None:
             raise AuthError(_NOBODY)
-        return read_volumes(me.get("networkVolumes"))
+        return understood(lambda held: read_volumes(held.get("networkVolumes")), me)
 
     def _pod_row(self, pod_id: str) -> Any:
         if not self._plain_reads:
             try:
-                return self._api.query(pods.read_one(pod_id), itemgetter("pod"))
+                return self._api.query(pods.read_one(pod_id), lambda data: _pod_in(data["pod"]))
             except SchemaMismatch:
                 self._plain_reads = True
-        return self._api.pod(escape(pod_id, "the pod id"))
+        return understood(_pod_in, self._api.pod(escape(pod_id, "the pod id")))
 
     def _pod_rows(self) -> Sequence[Any]:
         rows = self._listed()
@@ -143,15 +145,21 @@ class RunPodProvider(Renter):
             else:
                 if me is None:
                     raise AuthError(_NOBODY)
-                return me.get("pods")
+                return table(me).get("pods")
         return self._api.pods()
 
     def _described(self, spec: PodSpec, answer: Any) -> PodInfo:
         """Return the pod that was made, as RunPod describes it, else as it was asked for."""
-        asked = as_asked(spec, str(answer["id"]), answer.get("machineId"))
+        # Whatever else it says, it exists and bills.
+        asked = as_asked(spec, str(answer["id"]), text(answer.get("machineId")) or None)
         try:
             told = self.get(asked.id)
         except ProviderError:
             # It exists and bills: its id must reach the caller whatever becomes of the reading.
             return asked
         return asked if told is None else completed(told, asked)
+
+
+def _pod_in(answer: object) -> Mapping[str, Any] | None:
+    """Return the pod in an answer, None for one that is gone. Raises Misshapen."""
+    return None if answer is None else needed_table(answer)

@@ -50,7 +50,7 @@ _UNSENT = (
     "LocalProtocolError",
 )
 """Errors of httpx after which RunPod cannot have got the request."""
-_WINDOW = re.compile(r"r=(\d+);t=(\d+)")
+_WINDOW = re.compile(r"r=([0-9]{1,9});t=([0-9]{1,9})")
 
 
 class NotThere(PodNotFound):
@@ -91,7 +91,7 @@ class Rest:
         """
         failure, answer = self._attempt("POST", path, body=body, secrets=secrets)
         if failure is None:
-            if isinstance(answer, dict) and answer.get("id"):
+            if isinstance(answer, dict) and isinstance(answer.get("id"), str) and answer["id"]:
                 return answer
             raise UnsureCreate("RunPod answered a create with nothing")
         error = classify(failure)

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from rpd.runpod.catalogue import IN_STOCK, Catalogue, GpuRow, NetworkVolume, tables
+from rpd.runpod.answer import identifier, needed_table, needed_tables, price, table, tables, text, whole
+from rpd.runpod.catalogue import IN_STOCK, Catalogue, GpuRow, NetworkVolume
 
 GPUS = "/catalog/gpus"
 CPUS = "/catalog/cpus"
@@ -20,11 +21,11 @@ def gpu_params(count: int, cuda: tuple[str, ...] = ()) -> dict[str, str]:
     return {**params, "cudaVersions": ",".join(cuda)} if cuda else params
 
 
-def read_gpus(answer: Mapping[str, Any], cuda: tuple[str, ...] = ()) -> Catalogue:
-    """Return the catalogue in an answer of ``GPUS``. Raises KeyError, TypeError or ValueError for other shapes."""
-    found = tables(answer["gpus"])
+def read_gpus(answer: object, cuda: tuple[str, ...] = ()) -> Catalogue:
+    """Return the catalogue in an answer of ``GPUS``. Raises Misshapen for other shapes."""
+    found = needed_tables(needed_table(answer).get("gpus"))
     return Catalogue(
-        gpus=MappingProxyType({row.id: row for row in map(_row, found) if row.memory_gb > 0}),
+        gpus=MappingProxyType({row.id: row for row in map(_row, found) if row.id and row.memory_gb > 0}),
         stock=MappingProxyType(dict(_stock(found))),
         stock_known=True,
         complete=True,
@@ -33,59 +34,57 @@ def read_gpus(answer: Mapping[str, Any], cuda: tuple[str, ...] = ()) -> Catalogu
 
 
 def _row(raw: Mapping[str, Any]) -> GpuRow:
-    price, most = raw["price"], raw["maxCount"]
+    # Without these a row would say that nobody rents what somebody does.
+    prices, most = needed_table(raw.get("price")), needed_table(raw.get("maxCount"))
     return GpuRow(
-        id=str(raw["id"]),
-        memory_gb=int(raw["memory"]),
-        secure_usd_per_hr=float(price["secure"]) or None,
-        community_usd_per_hr=float(price["community"]) or None,
-        max_secure=int(most["secure"]) if raw["secure"] else 0,
-        max_community=int(most["community"]) if raw["community"] else 0,
+        id=text(raw.get("id")),
+        memory_gb=whole(raw.get("memory")) or 0,
+        secure_usd_per_hr=price(prices.get("secure")),
+        community_usd_per_hr=price(prices.get("community")),
+        max_secure=whole(most.get("secure")) if raw.get("secure") else 0,
+        max_community=whole(most.get("community")) if raw.get("community") else 0,
     )
 
 
 def _stock(rows: Iterable[Mapping[str, Any]]) -> Iterable[tuple[str, Mapping[str, str]]]:
     for row in rows:
         places = {
-            str(place["id"]): level
+            text(place.get("id")): level
             for place in tables(row.get("dataCenters"))
-            if (level := str(place.get("availability")).lower()) in IN_STOCK
+            if (level := text(place.get("availability")).lower()) in IN_STOCK
         }
         if places:
-            yield str(row["id"]), places
+            yield text(row.get("id")), places
 
 
 def _offered(rows: Iterable[Mapping[str, Any]]) -> Iterable[tuple[str, frozenset[str]]]:
     """Yield the data centres that have a GPU type at all, in stock or not; types sold out everywhere tell none."""
     for row in rows:
-        if row.get("dataCenters"):
-            yield str(row["id"]), frozenset(str(place["id"]) for place in tables(row["dataCenters"]))
+        if places := tables(row.get("dataCenters")):
+            yield text(row.get("id")), frozenset(text(place.get("id")) for place in places)
 
 
-def read_cpus(answer: Mapping[str, Any]) -> Mapping[str, float]:
+def read_cpus(answer: object) -> Mapping[str, float]:
     """Return CPU flavour -> USD per vCPU and hour. Raises as ``read_gpus`` does."""
-    return MappingProxyType(
-        {
-            str(row["id"]): float(row["price"]["securePerVcpu"])
-            for row in tables(answer["cpus"])
-            if float(row["price"]["securePerVcpu"]) > 0
-        }
-    )
+    rows = needed_tables(needed_table(answer).get("cpus"))
+    found = {text(row.get("id")): price(table(row.get("price")).get("securePerVcpu")) for row in rows}
+    return MappingProxyType({flavour: usd for flavour, usd in found.items() if usd is not None})
 
 
-def read_datacenters(answer: Mapping[str, Any]) -> frozenset[str]:
+def read_datacenters(answer: object) -> frozenset[str]:
     """Return the ids in an answer of ``DATACENTERS``. Raises as ``read_gpus`` does."""
-    return frozenset(str(row["id"]) for row in tables(answer["dataCenters"]))
+    rows = needed_tables(needed_table(answer).get("dataCenters"))
+    return frozenset(identifier(row.get("id")) for row in rows)
 
 
-def read_volumes(answer: Mapping[str, Any]) -> tuple[NetworkVolume, ...]:
+def read_volumes(answer: object) -> tuple[NetworkVolume, ...]:
     """Return the network volumes in an answer of ``VOLUMES``. Raises as ``read_gpus`` does."""
     return tuple(
         NetworkVolume(
-            id=str(row["id"]),
-            name=str(row.get("name") or ""),
-            datacenter=row.get("dataCenter") or None,
-            size_gb=int(row.get("size") or 0),
+            id=identifier(row.get("id")),
+            name=text(row.get("name")),
+            datacenter=text(row.get("dataCenter")) or None,
+            size_gb=whole(row.get("size")) or 0,
         )
-        for row in tables(answer["networkVolumes"])
+        for row in needed_tables(needed_table(answer).get("networkVolumes"))
     )

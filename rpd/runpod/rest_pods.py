@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
 from rpd.errors import ImpossibleRequest
+from rpd.runpod.answer import host, identifier, number, port, table, text, whole
 from rpd.runpod.cpu import cpu_instance
 from rpd.runpod.literal import escape
 from rpd.runpod.order import SSH_PORT
@@ -100,29 +102,35 @@ def lacking(spec: PodSpec) -> str:
 
 
 def pod_info(row: Mapping[str, Any]) -> PodInfo:
-    """Return the pod that an answer describes."""
-    gpu, runtime = _table(row.get("gpu")), _table(row.get("runtime"))
-    status = _STATUSES.get(str(row.get("status")), PodStatus.UNKNOWN)
-    cost = _number(row.get("cost"))
-    uptime = _number(runtime.get("uptime"))
+    """Return the pod that an answer describes. Raises Misshapen where it has no id."""
+    gpu, runtime = table(row.get("gpu")), table(row.get("runtime"))
+    status = _STATUSES.get(text(row.get("status")), PodStatus.UNKNOWN)
+    uptime = number(runtime.get("uptime"))
     return PodInfo(
-        id=str(row["id"]),
-        name=str(row.get("name") or ""),
+        id=identifier(row.get("id")),
+        name=text(row.get("name")),
         status=status,
-        image=str(row.get("image") or ""),
-        gpu=gpu.get("id") or None,
-        gpu_count=int(_number(gpu.get("count")) or 0),
-        datacenter=row.get("dataCenterId") or None,
+        image=text(row.get("image")),
+        gpu=text(gpu.get("id")) or None,
+        gpu_count=whole(gpu.get("count")) or 0,
+        datacenter=text(row.get("dataCenterId")) or None,
         cloud=_cloud(row.get("cloud")),
-        # Nothing is for free: a running pod without a cost is one whose cost is not known yet.
-        usd_per_hr=None if not cost and status is PodStatus.RUNNING else cost,
+        usd_per_hr=_rate(row.get("cost"), status),
         ssh=_ssh(row) if status is PodStatus.RUNNING else None,
         uptime_seconds=None if uptime is None else max(0, int(uptime)),
-        last_status_change=str(row.get("status") or ""),
-        container_disk_gb=int(_number(row.get("disk")) or 0),
-        volume_gb=int(_number(_table(_table(row.get("mounts")).get("persistent")).get("size")) or 0),
+        last_status_change=text(row.get("status")),
+        container_disk_gb=whole(row.get("disk")) or 0,
+        volume_gb=whole(table(table(row.get("mounts")).get("persistent")).get("size")) or 0,
         locked=row.get("locked") is True,
     )
+
+
+def _rate(value: object, status: PodStatus) -> float | None:
+    """Return what a pod costs. Nothing is for free: a running pod without a cost is one whose cost is not known yet."""
+    found = number(value)
+    if found is None or found < 0 or (found == 0 and status is PodStatus.RUNNING):
+        return None
+    return found
 
 
 def path_of(pod_id: str) -> str:
@@ -138,28 +146,21 @@ def read_logs(rest: Rest, pod_id: str, tail: int) -> tuple[str, ...]:
     events = rest.events(
         f"{path_of(pod_id)}/logs", params, count=tail, quiet=_LOG_QUIET_SECONDS, seconds=_LOG_SECONDS
     )
-    return tuple(str(event["line"]) for event in events if isinstance(event, dict) and event.get("line"))
+    return tuple(line for event in events if (line := text(table(event).get("line"))))
 
 
-def _table(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _cloud(text: object) -> Cloud | None:
-    return {"SECURE": Cloud.SECURE, "COMMUNITY": Cloud.COMMUNITY}.get(str(text))
+def _cloud(value: object) -> Cloud | None:
+    return {"SECURE": Cloud.SECURE, "COMMUNITY": Cloud.COMMUNITY}.get(text(value))
 
 
 def _ssh(row: Mapping[str, Any]) -> SshEndpoint | None:
     """Return where sshd is reached directly; RunPod's proxy carries neither files nor forwarded ports."""
-    direct = _table(_table(row.get("ssh")).get("direct"))
-    if not direct.get("host") or not direct.get("port"):
+    direct = table(table(row.get("ssh")).get("direct"))
+    address, public = host(direct.get("host")), port(direct.get("port"))
+    if address is None or public is None:
         return None
-    user = str(direct.get("username") or "root")
-    return SshEndpoint(host=str(direct["host"]), port=int(direct["port"]), user=user)
+    return SshEndpoint(host=address, port=public, user=_user(direct.get("username")))
 
 
-def _number(value: object) -> float | None:
-    try:
-        return float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        return None
+def _user(value: object) -> str:
+    return value if isinstance(value, str) and re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", value) else "root"

@@ -7,13 +7,12 @@ from typing import Any
 
 from rpd.errors import ImpossibleRequest, PodNotFound, ProviderError, TransientError
 from rpd.runpod import order, owner, rest_catalogue, rest_pods
+from rpd.runpod.answer import OTHER_SHAPE, table, understood
 from rpd.runpod.catalogue import NetworkVolume
 from rpd.runpod.reconcile import UnsureCreate, as_asked, completed, living, reconciled
 from rpd.runpod.renter import Renter
 from rpd.runpod.rest import Conflict, NotThere
 from rpd.values.pod import Account, Offer, PodInfo, PodRequest, PodSpec, PodStatus
-
-_SHAPELESS = (KeyError, TypeError, ValueError, AttributeError)
 
 
 class RestProvider(Renter):
@@ -27,8 +26,8 @@ class RestProvider(Renter):
         REST v2 tells neither; there the key is proved by reading the list of pods, and ``id`` is empty.
         """
         try:
-            return owner.read_account(self._rest.graphql(owner.QUERY)["myself"])
-        except (ProviderError, *_SHAPELESS):
+            return understood(owner.read_account, self._rest.graphql(owner.QUERY).get("myself"))
+        except ProviderError:
             # Gone, or a key that may not use it: no reason to stop.
             self.list()
         return Account(id="")
@@ -56,8 +55,8 @@ class RestProvider(Renter):
             return reconciled(spec, unsure, self._patience, self.list)
         asked = as_asked(spec, str(answer["id"]))
         try:
-            return completed(rest_pods.pod_info(answer), asked)
-        except _SHAPELESS:
+            return completed(_read_pod(answer), asked)
+        except ProviderError:
             # It exists and bills: its id must reach the caller whatever else the answer holds.
             return asked
 
@@ -105,14 +104,11 @@ class RestProvider(Renter):
 
 
 def _read_pod(answer: Any) -> PodInfo:
-    try:
-        return rest_pods.pod_info(answer)
-    except _SHAPELESS:
-        raise TransientError("RunPod answered in another shape than expected") from None
+    return understood(rest_pods.pod_info, answer)
 
 
 def _read_pods(answer: Any) -> tuple[PodInfo, ...]:
-    rows = answer.get("pods") if isinstance(answer, dict) else None
+    rows = table(answer).get("pods")
     # A list with holes must not be read as "nothing is running".
     if not isinstance(rows, list) or not all(isinstance(row, dict) and row.get("id") for row in rows):
         raise TransientError("RunPod's list of pods is incomplete")
@@ -120,17 +116,11 @@ def _read_pods(answer: Any) -> tuple[PodInfo, ...]:
 
 
 def _read_datacenters(answer: Any) -> frozenset[str]:
-    try:
-        found = rest_catalogue.read_datacenters(answer)
-    except _SHAPELESS:
-        found = frozenset()
+    found = understood(rest_catalogue.read_datacenters, answer)
     if not found:
-        raise TransientError("RunPod answered in another shape than expected")
+        raise TransientError(OTHER_SHAPE)
     return found
 
 
 def _read_volumes(answer: Any) -> tuple[NetworkVolume, ...]:
-    try:
-        return rest_catalogue.read_volumes(answer)
-    except _SHAPELESS:
-        raise TransientError("RunPod answered in another shape than expected") from None
+    return understood(rest_catalogue.read_volumes, answer)

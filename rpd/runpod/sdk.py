@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 from rpd.errors import ApiRetired, TransientError
 from rpd.runpod.address import key_url
+from rpd.runpod.answer import understood
 from rpd.runpod.classify import Failure, Trouble, classify, may_have_acted, was_answered
 from rpd.runpod.mask import scrub
 from rpd.runpod.pace import TokenBucket
@@ -26,7 +27,7 @@ from rpd.runpod.watch import Exchange, Recording, Route, Watched, recorded
 
 T = TypeVar("T")
 
-_SHAPELESS = (KeyError, TypeError, IndexError, AttributeError, ValueError)
+_SHAPELESS = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 """What falls out of code that reads an answer which has not the shape it counts on."""
 
 
@@ -135,12 +136,7 @@ class Sdk:
 
     def query(self, document: str, read: Callable[[Mapping[str, Any]], T]) -> T:
         """Send a GraphQL document of one's own and return what ``read`` makes of its ``data``."""
-        answer = self._call(lambda: self._send(document))
-        try:
-            return read(answer["data"])
-        except _SHAPELESS:
-            pass
-        raise TransientError("RunPod answered in another shape than expected")
+        return understood(lambda answer: read(answer["data"]), self._call(lambda: self._send(document)))
 
     def pods(self) -> Sequence[Mapping[str, Any] | None]:
         """Return the pods of the account as the SDK reads them."""
@@ -177,7 +173,7 @@ class Sdk:
     def _create(self, act: Callable[[], Any], secrets: Sequence[str]) -> Mapping[str, Any]:
         answer, failure, recording = self._attempt(act, secrets)
         if failure is None:
-            if isinstance(answer, dict) and answer.get("id"):
+            if isinstance(answer, dict) and isinstance(answer.get("id"), str) and answer["id"]:
                 return answer
             raise UnsureCreate("RunPod answered a create with nothing")
         error = classify(failure)

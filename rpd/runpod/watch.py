@@ -5,6 +5,7 @@ from __future__ import annotations
 import email.utils
 import io
 import json
+import math
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -228,11 +229,13 @@ def seconds_to_wait(header: str | None, *, now: float | None = None) -> float | 
     if not header:
         return None
     try:
-        return max(0.0, float(header))
+        seconds = float(header)
     except ValueError:
         pass
+    else:
+        return max(0.0, seconds) if math.isfinite(seconds) else None
     try:
         moment = email.utils.parsedate_to_datetime(header).timestamp()
-    except ValueError:
+    except (ValueError, TypeError, OverflowError):
         return None
     return max(0.0, moment - (time.time() if now is None else now))

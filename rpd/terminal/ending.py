@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rich.cells import cell_len
 
+from rpd.disk.regular import is_regular, tail_of
 from rpd.errors import Cause
 from rpd.terminal.ink import OUTCOME_STYLES, Ink, counted, money, rule, shorten
 from rpd.terminal.lists import outcomes_of
@@ -115,7 +116,7 @@ def _without_end(lines: list[str], end: Sequence[str]) -> list[str]:
 def _log_of(report: NodeReport) -> Path | None:
     """Return where a node's log is, if its commands wrote any."""
     path = Path(report.folder) / LOG_FILE
-    return path if report.folder and path.is_file() else None
+    return path if report.folder and is_regular(path) else None
 
 
 def passes(reports: Sequence[NodeReport], *, width: int, ink: Ink) -> Iterator[str]:
@@ -139,9 +140,10 @@ def passes(reports: Sequence[NodeReport], *, width: int, ink: Ink) -> Iterator[s
 
 def _last_lines(log: Path) -> list[str]:
     """Return the last lines of a log as a person would see them; of a long one, what a few screens hold is read."""
-    with log.open("rb") as file:
-        file.seek(max(0, log.stat().st_size - _TAIL_BYTES))
-        data = file.read()
+    try:
+        data = tail_of(log, _TAIL_BYTES)
+    except OSError:
+        return []
     output = OutputLines()
     return [*output.feed(data), *output.flush()][-TAIL_LINES:]
 

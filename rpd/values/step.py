@@ -50,6 +50,8 @@ class Staged:
     files: int
     bytes: int
     changed: tuple[str, ...] = ()
+    withheld: tuple[str, ...] = ()
+    """Files of keys and passwords in the folder that were not sent."""
 
 
 @frozen

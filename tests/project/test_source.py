@@ -66,7 +66,10 @@ def test_a_runs_folder_with_other_files_keeps_its_own_rules(repository: Path) ->
     recorded(repository)
 
     git(repository, "add", "-A")
-    assert git(repository, "diff", "--cached", "--name-only").split() == ["rpd-runs/notes.md"]
+    assert git(repository, "diff", "--cached", "--name-only").split() == [
+        "rpd-runs/latest",
+        "rpd-runs/notes.md",
+    ]
 
 
 def test_runs_of_an_older_version_do_not_make_it_dirty(repository: Path) -> None:

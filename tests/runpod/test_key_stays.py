@@ -124,11 +124,21 @@ def test_a_redirected_create_is_no_certain_refusal(
     assert other.keys == []
 
 
-@pytest.mark.parametrize("url", ["http://192.0.2.1", "http://me:secret@127.0.0.1:1"])
-def test_an_address_that_changes_later_is_checked_as_well(
-    provider: RunPodProvider | RestProvider, monkeypatch: pytest.MonkeyPatch, url: str
+def test_an_address_that_changes_later_changes_nothing(
+    place: Place, other: Place, provider: RunPodProvider | RestProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A deploy file that sets RUNPOD_API_BASE_URL cannot make rpd send the key in clear text."""
+    """A deploy file that sets RUNPOD_API_BASE_URL cannot make rpd send the key elsewhere."""
+    monkeypatch.setenv("RUNPOD_API_BASE_URL", other.url)
+    assert list(provider.list()) == []
+    assert (place.keys, other.keys) == ([f"Bearer {KEY}"], [])
+
+
+@pytest.mark.parametrize("kind", [RunPodProvider, RestProvider])
+@pytest.mark.parametrize("url", ["http://192.0.2.1", "http://me:secret@127.0.0.1:1"])
+def test_an_address_that_must_not_get_the_key_is_refused(
+    kind: type[RunPodProvider | RestProvider], monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    """Neither clear text across a network nor another name and password."""
     monkeypatch.setenv("RUNPOD_API_BASE_URL", url)
     with pytest.raises(UsageError, match="RUNPOD_API_BASE_URL"):
-        provider.list()
+        kind(KEY).list()

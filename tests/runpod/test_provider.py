@@ -182,9 +182,12 @@ def test_delete_does_not_swallow_an_answer_that_is_no_success(
         provider.delete("p1")
 
 
-def test_nobody_listening_is_said_so(monkeypatch: pytest.MonkeyPatch, provider: RunPodProvider) -> None:
+def test_nobody_listening_is_said_so(
+    monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, script: Script
+) -> None:
     """A server that cannot be reached is a hiccup, told without a stack of library errors."""
     monkeypatch.setenv("RUNPOD_API_BASE_URL", "http://127.0.0.1:9")
+    provider: RunPodProvider = request.getfixturevalue("provider")
     with pytest.raises(
         TransientError,
         match=r"cannot be reached at http://127.0.0.1:\d+: nobody answers there. Is RUNPOD_API_BASE_URL right",

@@ -260,18 +260,18 @@ def test_a_stream_that_is_kept_alive_ends(piece: bytes, monkeypatch: pytest.Monk
     assert set(map(str, found)) <= {"{'line': 'a'}"}
 
 
-def test_an_answer_that_dribbles_has_a_deadline(monkeypatch: pytest.MonkeyPatch, rest: Rest) -> None:
+def test_an_answer_that_dribbles_has_a_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each byte comes in time, the whole never does: that is an answer that was lost."""
     monkeypatch.setattr("rpd.runpod.bounds.TOTAL_SECONDS", 0.3)
     with dribbling(b" ", monkeypatch), pytest.raises(TransientError, match="no whole answer"):
-        rest.get("/pods")
+        Rest(KEY).get("/pods")
 
 
-def test_an_answer_without_end_has_a_size(monkeypatch: pytest.MonkeyPatch, rest: Rest) -> None:
+def test_an_answer_without_end_has_a_size(monkeypatch: pytest.MonkeyPatch) -> None:
     """More than RunPod has reason to say is not kept in memory."""
     monkeypatch.setattr("rpd.runpod.bounds.MOST_BYTES", 1 << 20)
     with dribbling(b" " * (1 << 19), monkeypatch), pytest.raises(TransientError):
-        rest.get("/pods")
+        Rest(KEY).get("/pods")
 
 
 def test_nested_beyond_all_reason(server: Server, rest: Rest) -> None:

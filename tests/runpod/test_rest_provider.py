@@ -255,13 +255,14 @@ def test_the_account(account: Launched, provider: RestProvider) -> None:
 
 
 def test_logs_tell_why_a_pod_does_not_start(
-    account: Launched, provider: RestProvider, monkeypatch: pytest.MonkeyPatch
+    account: Launched, wire: Wire, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
     """The last lines of the pod's machine are there to be shown; a pod that is gone has none."""
     monkeypatch.setenv("RUNPOD_API_BASE_URL", account.base_url)  # the proxy passes on whole answers only
+    provider: RestProvider = request.getfixturevalue("provider")
     asked = order("rpd-log", provider)
-    request = PodRequest(image="nobody/nothing:missing", gpu=L4)
-    pod = provider.create(PodSpec(name="rpd-log", request=request, offer=asked.offer, env={}))
+    wanted = PodRequest(image="nobody/nothing:missing", gpu=L4)
+    pod = provider.create(PodSpec(name="rpd-log", request=wanted, offer=asked.offer, env={}))
     lines = provider.logs(pod.id, tail=2)
     assert lines[0].startswith("create container")
     assert "manifest unknown" in lines[1]

@@ -10,7 +10,7 @@ import requests
 
 from rpd.runpod.classify import Trouble
 from rpd.runpod.pace import TokenBucket
-from rpd.runpod.watch import Watched, how_it_was_lost, recorded, seconds_to_wait
+from rpd.runpod.watch import Route, Watched, how_it_was_lost, recorded, seconds_to_wait
 from tests.runpod.conftest import dribbling
 
 
@@ -41,7 +41,10 @@ def test_an_answer_without_end_is_lost(
     """Each byte comes in time, the last one never: neither time nor memory is spent on it without a bound."""
     for name, value in limit.items():
         monkeypatch.setattr(f"rpd.runpod.watch.{name}", value)
-    with dribbling(piece, monkeypatch), recorded(TokenBucket()) as recording:
+    with (
+        dribbling(piece, monkeypatch) as url,
+        recorded(TokenBucket(), Route.of("key", requests, url)) as recording,
+    ):
         with pytest.raises(requests.RequestException):
             Watched(requests).post("", data='{"query": "query { myself { id } }"}')
         [exchange] = recording.exchanges

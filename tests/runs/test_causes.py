@@ -40,7 +40,7 @@ def fit(pod):
 """,
         "file_vanishes_before_it_is_sent": """
 from rpd.project import ignore
-listed = ignore.staged_files
+listed = ignore.staging
 
 @job
 def fit(pod, run_dir):
@@ -52,7 +52,7 @@ def fit(pod, run_dir):
         found = listed(*args, **keywords)
         (gone / "file").unlink()
         return found
-    put.staged_files = vanishing
+    put.staging = vanishing
     pod.put(gone, "/workspace/gone")
 """,
     },
@@ -109,9 +109,12 @@ BY_THE_PLATFORM = {
     "AuthError",
     "BalanceError",
     "ConnectionLost",
+    "ContainerRestarts",
     "DeadlinePassed",
     "Disconnected",
     "HostKeyChanged",
+    "KeyRefused",
+    "PodLocked",
     "PodLost",
     "PodNotFound",
     "PodNotReady",

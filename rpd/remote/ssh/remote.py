@@ -92,13 +92,23 @@ class SshRemote:
         remote: str,
         local: Path,
         *,
+        within: Path | None = None,
         required: bool = True,
         exclude: Sequence[str] = (),
         seen: object = None,
         intake: Intake = Intake(),  # noqa: B008
     ) -> Pulled | None:
         known = seen if isinstance(seen, Seen) else None
-        return pull(self._shell, remote, local, required=required, exclude=exclude, seen=known, intake=intake)
+        return pull(
+            self._shell,
+            remote,
+            local,
+            within=within,
+            required=required,
+            exclude=exclude,
+            seen=known,
+            intake=intake,
+        )
 
     def mark(self, name: str) -> None:
         self._shell.preamble = make_mark(name)

@@ -8,11 +8,13 @@ import time
 from collections.abc import Iterable
 from typing import Any, Protocol
 
-from rpd.remote.shell import DeadlinePassed, Disconnected, Ended, Interrupt, Program
+from rpd.remote.shell import DeadlinePassed, Disconnected, Ended, Interrupt, Program, TooMuch
 from rpd.remote.ssh.connection import PACKET_BYTES, WINDOW_BYTES
 from rpd.remote.ssh.failures import FAILURES, close_quietly
 
 _QUIET_SECONDS = 20.0
+_MOST_BEFORE_MARK = 1 << 20
+"""Bytes that start-up files of a login shell may print."""
 
 
 class Line(Protocol):
@@ -44,6 +46,7 @@ class SshStream:
         self._stall = program.stall
         self._moved = time.monotonic()
         self._interrupt = program.interrupt or Interrupt()
+        self._most = program.most
         self._stderr = bytearray()
         self._written = 0
         self._failure: BaseException | None = None
@@ -64,14 +67,28 @@ class SshStream:
             return self._receive()
 
     def errors(self) -> bytes:
-        while self._channel.recv_stderr_ready():
-            self._stderr += self._channel.recv_stderr(1 << 20)
+        self._take_errors()
         return bytes(self._stderr)
+
+    def _take_errors(self) -> None:
+        while len(self._stderr) <= self._most and self._channel.recv_stderr_ready():
+            self._stderr += self._channel.recv_stderr(1 << 20)
+        if len(self._stderr) > self._most and self._failure is None:
+            self._failure = self._too_much()
+            self.close()
+
+    def _too_much(self) -> TooMuch:
+        return TooMuch(
+            f"a program on the pod said more than {self._most >> 10} KiB, which is the most that is kept"
+        )
 
     def finish(self) -> Ended:
         stdout = bytearray()
         while data := self.read():
             stdout += data
+            if len(stdout) > self._most:
+                self.close()
+                raise self._too_much()
         with self._interrupt.waking(self.close):
             code = self._exit_code()
         if self._writer is not None:
@@ -92,6 +109,9 @@ class SshStream:
                 self._mark = b""
                 return bytes(data)
             seen += data
+            if len(seen) > _MOST_BEFORE_MARK:
+                self.close()
+                raise Disconnected("the pod's login shell prints without end before any command runs")
         rest = bytes(seen.partition(self._mark)[2])
         self._mark = b""
         return rest or self._receive()
@@ -106,7 +126,7 @@ class SshStream:
                 # All of them: paramiko moves what it keeps of its buffer at each read.
                 data: bytes = self._channel.recv(WINDOW_BYTES)
             except TimeoutError:
-                self.errors()
+                self._take_errors()
                 self._check()
                 if written != self._written:
                     self._moved = time.monotonic()

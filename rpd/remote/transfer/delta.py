@@ -7,18 +7,21 @@ now what it saw then, and if what was sent is what is here.
 
 from __future__ import annotations
 
-import io
 import json
+import re
 import stat
-import tarfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from rpd.errors import TransferError
 from rpd.project.ignore import Kind, StagedFile, content_digest
+from rpd.remote.transfer.untar import Cut, members
 
-_MOST_BYTES = 512 << 20
-"""Lists that claim to be longer are not read: the pod is not trusted with this machine's memory."""
+DEFAULT_MOST_BYTES = 64 << 20
+_MOST_LISTS = 3
+_PIECE = 256 << 10
+_SHA256 = re.compile("[0-9a-f]{64}")
 
 STATE = r"""
 _rpd_state() {
@@ -95,14 +98,17 @@ class Change:
 NOTHING_KEPT = Change(kept={})
 
 
-def change_of(archive: bytes, target: str, files: Sequence[StagedFile]) -> Change:
+def change_of(
+    archive: bytes, target: str, files: Sequence[StagedFile], most: int = DEFAULT_MOST_BYTES
+) -> Change:
     """Return how the tree on the pod becomes the one of ``files``, by the lists in ``archive`` (what CHECK printed).
 
-    Files here are read only where their stamp is another than it was. Lists that make no sense keep nothing.
+    Files here are read only where their stamp is another than it was. Lists that make no sense, or hold more than
+    ``most`` bytes each, keep nothing: the pod is not trusted with this machine's memory.
     """
     try:
-        lists = _members(archive)
-        sent = _read_sent(lists.pop("list"))
+        lists = _members(archive, most)
+        sent = _read_sent(lists.pop("list"), most)
         before = read_state(lists.pop("state"), target)
         # A state that was not sent is as it was.
         now = read_state(lists.popitem()[1], target) if lists else before
@@ -122,7 +128,7 @@ def change_of(archive: bytes, target: str, files: Sequence[StagedFile]) -> Chang
             for name, mode in modes.items()
             if name and name not in kept and not (name in folders and mode is not None)
         ]
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zlib.error, tarfile.TarError):
+    except (ValueError, KeyError, TypeError, zlib.error, RecursionError, Cut, TransferError):
         return NOTHING_KEPT
     sent_names = [file.name for file in files if file.kind is not Kind.FOLDER and file.name not in kept]
     touched = {above for name in (*sent_names, *dropped) for above in _above(name)}
@@ -159,22 +165,47 @@ def _is_same(file: StagedFile, sent: Sent) -> bool:
         return False  # sending it will tell why
 
 
-def _members(archive: bytes) -> dict[str, bytes]:
+def _members(archive: bytes, most: int) -> dict[str, bytes]:
+    """Return the files of a compressed tar archive by name. Raises ValueError, zlib.error, Cut, TransferError."""
     found: dict[str, bytes] = {}
-    with tarfile.open(fileobj=io.BytesIO(archive), mode="r:gz") as opened:
-        for member in opened:
-            content = opened.extractfile(member)
-            if content is None or member.size > _MOST_BYTES:
-                raise ValueError("not a list")
-            found[member.name] = content.read()
+    unpacked = _unpacked(archive, (_MOST_LISTS + 1) * most)
+    for member, content in members(lambda: next(unpacked, b"")):
+        if member.size > most or len(found) == _MOST_LISTS:
+            raise ValueError("not a list")
+        held = bytearray()
+        while content.left:
+            held += content.read(most)
+        found[member.name] = bytes(held)
     return found
 
 
-def _read_sent(packed: bytes) -> dict[str, Sent]:
-    text = zlib.decompressobj().decompress(packed, _MOST_BYTES)
-    return {
-        name: Sent(mode, size, sha256, tuple(stamp)) for name, mode, size, sha256, stamp in json.loads(text)
-    }
+def _unpacked(archive: bytes, most: int) -> Iterator[bytes]:
+    """Yield what a gzip stream holds, bit by bit. Raises ValueError once that is more than ``most`` bytes."""
+    gunzip = zlib.decompressobj(wbits=31)
+    left = archive
+    while left and not gunzip.eof:
+        piece = gunzip.decompress(left, _PIECE)
+        left = gunzip.unconsumed_tail
+        most -= len(piece)
+        if most < 0:
+            raise ValueError("more than any list")
+        if piece:
+            yield piece
+
+
+def _read_sent(packed: bytes, most: int) -> dict[str, Sent]:
+    gunzip = zlib.decompressobj()
+    text = gunzip.decompress(packed, most)
+    if gunzip.unconsumed_tail:
+        raise ValueError("longer than any list")
+    return {name: _sent(*facts) for name, *facts in json.loads(text)}
+
+
+def _sent(mode: int, size: int, sha256: str, stamp: list[int]) -> Sent:
+    """Return what a row of the list says. Raises TypeError, ValueError for a row that is none."""
+    if not isinstance(sha256, str) or not _SHA256.fullmatch(sha256):
+        raise ValueError("not a sum")
+    return Sent(mode, size, sha256, tuple(stamp))
 
 
 def read_state(data: bytes, target: str) -> Mapping[str, str]:

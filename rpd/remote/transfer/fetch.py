@@ -4,30 +4,40 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import posixpath
-import tarfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import IO, Any
+from io import FileIO
+from typing import Any
 
+from rpd.disk.tree import LeadsOut, write_all
 from rpd.errors import LocalTransferError, TransferBroken, TransferError
 from rpd.remote.protocol import Progress
-from rpd.remote.shell import TRIES, DeadlinePassed, Disconnected, Program, Shell, with_arguments
+from rpd.remote.shell import (
+    MOST_KEPT,
+    TRIES,
+    DeadlinePassed,
+    Disconnected,
+    Program,
+    Shell,
+    TooMuch,
+    with_arguments,
+)
 from rpd.remote.transfer.landing import Landing
 from rpd.remote.transfer.listing import Listing
 from rpd.remote.transfer.paths import nul_ended
 from rpd.remote.transfer.patience import STALL_SECONDS
+from rpd.remote.transfer.room import Room
 from rpd.remote.transfer.sums import SUM, parse_sums
-from rpd.remote.transfer.untar import members
+from rpd.remote.transfer.untar import Content, Cut, Member, members
 
 RESUMABLE_BYTES = 64 << 20
 """A file larger than that goes on where a broken connection cut it."""
 
 _CHUNK = 1 << 20
-_open = open
-"""Bound now: a job may mock the built-in one, and what is fetched would be nowhere."""
+_MEMBER_BYTES = 64 << 10
+_MOST_PASSED_OVER = 1 << 30
+"""Bytes that may come unasked before the pod counts as one that never stops."""
 
 # $1 the folder, $2 options for tar; standard input: names (./…), each ended by NUL. Sums are made while tar reads.
 # xargs, because busybox's tar takes no list of names: it may make several archives, one after the other.
@@ -77,7 +87,6 @@ class _Partial:
     """A file that is being received: where to, how long it is to become, and what is here of it."""
 
     name: str
-    target: str
     whole: int
     mode: int
     mtime: int
@@ -102,12 +111,15 @@ class Fetching:
         self._listing = listing
         self._progress = progress
         self._landing = landing
+        self._room = Room(landing.local)
         self._left_out: dict[str, str] = {}
-        self._made: set[str] = set()
         self._resumable = resumable
         self._received = 0
         self._whole: dict[str, tuple[str, int]] = {}
         self._partial: _Partial | None = None
+        self._asked: frozenset[str] = frozenset()
+        self._came: set[str] = set()
+        self._passed_over = 0
         self.kept_links: dict[str, str] = {}
         self.sums: dict[str, str] = {}
         self.bytes = 0
@@ -154,6 +166,8 @@ class Fetching:
                 raise TransferBroken(
                     f"{self._source} could not be fetched: the pod is stuck: {error}"
                 ) from error
+            except TooMuch as error:
+                raise TransferError(f"{self._source} could not be fetched: {error}") from error
             wanted = [name for name in wanted if name not in self.sums]
             if wanted and rounds >= 2:
                 shown = ", ".join(posixpath.join(self._listing.base, name) for name in wanted[:3])
@@ -175,39 +189,38 @@ class Fetching:
         if not self._whole:
             return
         script = with_arguments(_SUMS, self._listing.base)
-        ended = self._shell.exec(Program(script, stdin=[nul_ended(self._whole)], stall=STALL_SECONDS))
+        ended = self._shell.exec(_of_names(script, list(self._whole)))
         self._verify(list(self._whole), parse_sums(ended.stdout.decode("utf-8", "surrogateescape")), "")
 
     def _resume(self, partial: _Partial) -> None:
         script = with_arguments(_REST, self._listing.base, f"./{partial.name}", str(partial.size + 1))
         stream = self._shell.open(Program(script, stall=STALL_SECONDS))
         try:
-            with _open(partial.target, "r+b") as file:
+            with self._landing.go_on(partial.name) as file:
                 file.truncate(partial.size)
                 file.seek(partial.size)
                 while partial.size <= partial.whole and (block := stream.read()):
                     self._take(block, file, partial)
-            stream.finish()
+                if partial.size == partial.whole:
+                    self._received_whole(partial, file)
+            if partial.size <= partial.whole:  # else it became another file: all of it is fetched again
+                stream.finish()
         except OSError as error:
-            raise LocalTransferError(f"{partial.target} cannot be written", error) from error
+            raise self._cannot_be_written(partial.name, error) from error
         finally:
             stream.close()
         self._partial = None
-        if partial.size == partial.whole:
-            self._received_whole(partial)
 
     def _fetch_once(self, names: Sequence[str], options: str) -> dict[str, str]:
         """Fetch ``names``; note those whose sums agree, and return why the others failed."""
         script = with_arguments(_FETCH, self._listing.base, options)
-        stream = self._shell.open(Program(script, stdin=[nul_ended(names)], stall=STALL_SECONDS))
-        expected = frozenset(names)
+        stream = self._shell.open(_of_names(script, names))
+        self._asked, self._came, self._passed_over = frozenset(names), set(), 0
         try:
             # A stream that is cut ends early: what is missing is asked for again.
-            with contextlib.suppress(tarfile.ReadError):
+            with contextlib.suppress(Cut):
                 for member, content in members(stream.read):
-                    name = posixpath.normpath(member.name)
-                    if name in expected:
-                        self._extract(member, content, name)
+                    self._extract(member, content)
             ended = stream.finish()
         finally:
             stream.close()
@@ -231,35 +244,55 @@ class Fetching:
                 self.bytes += size
         return reasons
 
-    def _extract(self, member: tarfile.TarInfo, content: IO[bytes], name: str) -> None:
-        target = f"{self._landing.folder}/{name}"
-        folder = os.path.dirname(target)  # noqa: PTH120 - thousands of files: pathlib is slow
-        partial = _Partial(name, target, member.size, member.mode & 0o777 | 0o600, int(member.mtime))
+    def _extract(self, member: Member, content: Content) -> None:
+        name = posixpath.normpath(member.name)
+        if name not in self._asked:  # a file that became a folder, say
+            self._passed_over += member.size + _MEMBER_BYTES
+            if self._passed_over > _MOST_PASSED_OVER:
+                raise TransferError(
+                    f"{self._source} could not be fetched: the pod sends what nobody asked for"
+                )
+            return
+        if name in self._came:
+            raise TransferError(f"{self._source} could not be fetched: the pod sent {name!r} twice")
+        self._came.add(name)
+        partial = _Partial(name, member.size, member.mode & 0o777 | 0o600, member.mtime)
         try:
-            if folder not in self._made:
-                Path(folder).mkdir(parents=True, exist_ok=True)
-                self._made.add(folder)
-            with _open(target, "wb", buffering=0) as file:
-                while partial.size < member.size:
+            if member.same_as:
+                self._copy(posixpath.normpath(member.same_as), partial)
+                return
+            self._room.check(member.size, self._received)
+            with self._landing.begin(name) as file:
+                while content.left:
                     self._take(content.read(_CHUNK), file, partial)
-            self._received_whole(partial)
-        except (Disconnected, tarfile.ReadError):
+                self._received_whole(partial, file)
+        except (Disconnected, Cut):
             self._partial = partial if partial.size > 0 and partial.whole > self._resumable else None
             raise
         except OSError as error:
-            raise LocalTransferError(f"{target} cannot be written", error) from error
+            raise self._cannot_be_written(name, error) from error
 
-    def _take(self, block: bytes, file: IO[bytes], partial: _Partial) -> None:
-        file.write(block)
+    def _copy(self, original: str, partial: _Partial) -> None:
+        """Take the content of a file that came before: on the pod they are one, by a hard link."""
+        if original not in self._whole:
+            return  # it came another time: alone, this one has its own content
+        with self._landing.read(original) as source, self._landing.begin(partial.name) as file:
+            while block := source.read(_CHUNK):
+                write_all(file, block)
+                partial.digest.update(block)
+                partial.size += len(block)
+            self._received_whole(partial, file)
+
+    def _take(self, block: bytes | memoryview, file: FileIO, partial: _Partial) -> None:
+        write_all(file, block)
         partial.digest.update(block)
         partial.size += len(block)
         self._received += len(block)
         if self._progress is not None:
             self._progress(self._received, 0)
 
-    def _received_whole(self, partial: _Partial) -> None:
-        os.chmod(partial.target, partial.mode)  # noqa: PTH101
-        os.utime(partial.target, (partial.mtime, partial.mtime))
+    def _received_whole(self, partial: _Partial, file: FileIO) -> None:
+        self._landing.dress(partial.name, file, partial.mode, partial.mtime)
         self._whole[partial.name] = (partial.digest.hexdigest(), partial.size)
 
     def keep(self) -> None:
@@ -273,7 +306,22 @@ class Fetching:
                 sums = {self.new_name: sums[name]} if name in sums else {}
             self._landing.keep(listing, sums=sums, links=self.kept_links, left_out=self._left_out)
         except OSError as error:
-            at = error.filename2 or error.filename
-            raise LocalTransferError(
-                f"{self._source} cannot be put into {self._landing.local}: {at}", error
+            raise self._not_here(
+                f"{self._source} cannot be put into {self._landing.local}: {error.filename}", error
             ) from error
+
+    def _cannot_be_written(self, name: str, error: OSError) -> TransferError:
+        return self._not_here(f"{self._landing.path(name)} cannot be written", error)
+
+    @staticmethod
+    def _not_here(message: str, error: OSError) -> TransferError:
+        """Return whose doing it was: a name that leads out is the pod's, all else this machine's."""
+        if isinstance(error, LeadsOut):
+            return TransferError(f"{message}: {error.strerror}")
+        return LocalTransferError(message, error)
+
+
+def _of_names(script: str, names: Sequence[str]) -> Program:
+    """Return a program that reads names, and has some lines to say of each."""
+    most = 4 * sum(map(len, names)) + 300 * len(names) + MOST_KEPT
+    return Program(script, stdin=[nul_ended(names)], stall=STALL_SECONDS, most=most)

@@ -6,12 +6,19 @@ import posixpath
 import re
 import shlex
 
+_GLOB = re.compile(r"[*?]|\[[^]/]+\]")
+
+
+def is_glob(part: str) -> bool:
+    """Whether a part of a path may stand for other names than its own."""
+    return _GLOB.search(part) is not None
+
 
 def split_glob(path: str) -> tuple[str, str | None]:
     """Return the folder before the first part with ``*``, ``?`` or ``[``, and the rest; (folder, None) if none has."""
     parts = path.split("/")
     for index, part in enumerate(parts):
-        if re.search(r"[*?]|\[[^]/]+\]", part):
+        if is_glob(part):
             return "/".join(parts[:index]) or "/", "/".join(parts[index:])
     return posixpath.dirname(path), None
 

@@ -11,10 +11,20 @@ from pathspec import GitIgnoreSpec
 
 from rpd.errors import TransferError
 from rpd.remote.shell import Program, Shell, with_arguments
-from rpd.remote.transfer.globs import glob_words, split_glob
+from rpd.remote.transfer.globs import glob_words, is_glob, split_glob
 from rpd.remote.transfer.marks import mark_path
 from rpd.remote.transfer.paths import is_below
 from rpd.remote.transfer.patience import SHORT_SECONDS
+
+MOST_LISTED_BYTES = 64 << 20
+MOST_LISTED = 1_000_000
+"""How much a listing may be: the pod is not trusted with this machine's memory."""
+
+_MOST_FOLLOWED = 40
+"""A link that goes through more others goes in a ring, as Linux has it."""
+_MOST_STEPS = 5_000_000
+"""After so many parts of links, all together, the rest of them counts as leading elsewhere."""
+_LONGEST_TARGET = 4096
 
 # Names are ./name and end with NUL; a word that is no name says what those after it are. Files of one moment with the
 # mark (_rpd_mark) are neither newer nor older for test, but "not newer" for find.
@@ -63,38 +73,122 @@ class Listing:
     links: dict[str, Link] = field(default_factory=dict)
     older: set[str] = field(default_factory=set)
     """Files that are older than the mark that was given."""
+    _folder_names: frozenset[str] | None = None
+    _steps_left: int = _MOST_STEPS
 
     def without(self, exclude: Sequence[str]) -> Listing:
         """Return what the rules (as in ``.gitignore``, relative to each root) leave."""
         if not exclude:
             return self
         spec = GitIgnoreSpec.from_lines(exclude)
+        roots = frozenset(self.roots)
 
         def keep(name: str, end: str = "") -> bool:
-            root = next((root for root in self.roots if is_below(name, root)), "")
-            inner = name[len(root) :].lstrip("/") or posixpath.basename(name)
+            inner = name[len(self.root_of(name)) :].lstrip("/") or posixpath.basename(name)
             return not spec.match_file(inner + end)
 
         return Listing(
             base=self.base,
             roots=self.roots,
-            folders=[name for name in self.folders if name in self.roots or keep(name, "/")],
+            folders=[name for name in self.folders if name in roots or keep(name, "/")],
             files=[name for name in self.files if keep(name)],
             links={name: link for name, link in self.links.items() if keep(name)},
         )
 
+    def root_of(self, name: str) -> str:
+        """Return the root a name is, or lies below; roots are equally deep."""
+        depth = self.roots[0].count("/") + 1
+        return "/".join(name.split("/", depth)[:depth])
+
     def inner_target(self, name: str) -> str | None:
-        """Return the link's target as a relative path if it stays below the link's root, else None."""
-        target = self.links[name].target
-        absolute = posixpath.normpath(posixpath.join(self.base, posixpath.dirname(name), target))
-        relative = posixpath.relpath(absolute, self.base)
-        if name in self.roots:
+        """Return where a link leads as a relative path, if that is below the link's root; else None.
+
+        It is followed as the system would, step by step through the links of the listing: the text alone lies, since
+        ``a/..`` is not here where ``a`` is a link. What is returned has no ``..`` after a name, so that it stays inside
+        whatever a later pull makes of the folders it goes through.
+        """
+        root = self.root_of(name)
+        end = None if name == root else self._end_of(name)
+        if end is None or not is_below(end, root):
             return None
-        if not any(is_below(name, root) and is_below(relative, root) for root in self.roots):
+        return posixpath.relpath(f"/{end}", f"/{posixpath.dirname(name)}")
+
+    def _end_of(self, name: str) -> str | None:
+        """Return where a link leads, as a name of this listing; a last part that is a link itself stays one.
+
+        None where that is outside, or goes in a ring.
+        """
+        target = self._relative_target(name)
+        if target is None:
+            return None
+        at = posixpath.dirname(name)
+        left = target.split("/")[::-1]
+        is_missing = False
+        followed = 0
+        while self._steps_left > 0:
+            while left and left[-1] in ("", "."):
+                left.pop()
+            if not left:
+                return at or None
+            self._steps_left -= 1
+            part = left.pop()
+            if part == "..":
+                if not at or is_missing:
+                    return None
+                at = posixpath.dirname(at)
+                continue
+            at = posixpath.join(at, part)
+            if at in self.links and any(rest not in ("", ".") for rest in left):
+                inner = self._relative_target(at)
+                followed += 1
+                if inner is None or followed > _MOST_FOLLOWED:
+                    return None
+                at, left = posixpath.dirname(at), [*left, *inner.split("/")[::-1]]
+            else:
+                is_missing = is_missing or not self._is_folder(at)
+        return None
+
+    def _relative_target(self, name: str) -> str | None:
+        """Return a link's target as a path from the link's own folder; None for one that leads out of ``base``."""
+        target = self.links[name].target
+        if not target or len(target) > _LONGEST_TARGET:
             return None
         if not target.startswith("/"):
             return target
-        return posixpath.relpath(absolute, posixpath.join(self.base, posixpath.dirname(name)))
+        base = self.base if self.base.endswith("/") else f"{self.base}/"
+        if not target.startswith(base):
+            return None
+        up = "../" * len(posixpath.dirname(name).split("/")) if posixpath.dirname(name) else ""
+        return up + target[len(base) :]
+
+    def _is_folder(self, name: str) -> bool:
+        if self._folder_names is None:
+            self._folder_names = frozenset(self.folders)
+        return name in self._folder_names
+
+    def check(self, asked: str, *, globbed: bool) -> None:
+        """Refuse a listing that no pod makes of ``asked``, a name or a glob. Raises TransferError.
+
+        Its names decide where files are written here.
+        """
+        for root in self.roots:
+            if root != asked and not (globbed and _may_match(root, asked)):
+                raise TransferError(f"the pod lists {root!r}, which is not what was asked for: {asked!r}")
+        roots = frozenset(self.roots)
+        if not roots and (self.folders or self.files or self.links):
+            raise TransferError("the pod lists files of nothing that was asked for")
+        kinds: dict[str, str] = {}
+        for kind, names in (("folder", self.folders), ("file", self.files), ("link", self.links)):
+            for name in names:
+                if self.root_of(name) not in roots:
+                    raise TransferError(f"the pod lists {name!r}, which is not below what was asked for")
+                if kinds.setdefault(name, kind) != kind:
+                    raise TransferError(f"the pod lists {name!r} both as a {kinds[name]} and as a {kind}")
+        for name in kinds:
+            if kinds.get(posixpath.dirname(name), "folder") != "folder":
+                raise TransferError(
+                    f"the pod lists {name!r} below what is a {kinds[posixpath.dirname(name)]}"
+                )
 
 
 def list_files(shell: Shell, source: str, since: str = "") -> Listing:
@@ -116,7 +210,11 @@ def list_files(shell: Shell, source: str, since: str = "") -> Listing:
         )
     lines.append("printf 'END\\0'")
     script = with_arguments("\n".join(lines), base)
-    ended = shell.exec(Program(script, timeout=SHORT_SECONDS * 5))
+    ended = shell.exec(Program(script, timeout=SHORT_SECONDS * 5, most=MOST_LISTED_BYTES))
+    if ended.stdout.count(b"\0") > MOST_LISTED:
+        raise TransferError(
+            f"{source} holds more than {MOST_LISTED:,} files: pull it in parts, or make one archive of it on the pod"
+        )
     words = ended.stdout.decode("utf-8", "surrogateescape").split("\0")
     if words[-2:] != ["END", ""]:
         raise TransferError(f"{source} could not be listed: {ended.reason}")
@@ -127,8 +225,18 @@ def list_files(shell: Shell, source: str, since: str = "") -> Listing:
     if hidden := [line for line in complaints if "No such file" not in line]:
         raise TransferError(f"{source} could not be listed whole: {hidden[0]}")
     if words[0] == "b":
-        base, words = literal_base, words[1:]
-    return _read_listing(base, words[:-2])
+        base, words, pattern = literal_base, words[1:], None
+    listing = _read_listing(base, words[:-2])
+    listing.check(pattern or literal, globbed=pattern is not None)
+    return listing
+
+
+def _may_match(name: str, pattern: str) -> bool:
+    """Whether a glob may stand for ``name``: the parts that are no globs have to be the same."""
+    parts, wanted = name.split("/"), pattern.split("/")
+    return len(parts) == len(wanted) and all(
+        part == one or is_glob(one) for part, one in zip(parts, wanted, strict=True)
+    )
 
 
 def _list_literal(name: str) -> str:
@@ -153,6 +261,6 @@ def _read_listing(base: str, words: Sequence[str]) -> Listing:
         elif kind == "OLDER":
             listing.older.add(name)
         elif kind == "LINKS":
-            target = next(rest)
-            listing.links[name] = Link(target=target[1:], is_file=target[0] == "F")
+            target = next(rest, "")
+            listing.links[name] = Link(target=target[1:], is_file=target.startswith("F"))
     return listing

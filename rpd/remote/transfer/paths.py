@@ -6,9 +6,14 @@ import os
 import posixpath
 import re
 from collections.abc import Iterable
-from pathlib import PurePosixPath
 
+from rpd.disk.tree import DEEPEST
 from rpd.errors import TransferError
+
+_LONGEST_PART = 255
+_SHOWN = 200
+_DEVICE = re.compile(r"(?:con|prn|aux|nul|conin\$|conout\$|com[0-9¹²³]|lpt[0-9¹²³])(?:\..*)?", re.IGNORECASE)
+"""Names that are devices in every folder of Windows, whatever their ending."""
 
 
 def absolute(remote: str, verb: str) -> str:
@@ -22,15 +27,24 @@ def absolute(remote: str, verb: str) -> str:
 
 
 def check_name(name: str) -> None:
-    """Refuse a name that could lead out of the folder it is unpacked in; the pod is not trusted with this machine."""
-    parts = PurePosixPath(name).parts
-    if (
-        not parts
-        or name.startswith("/")
-        or ".." in parts
-        or (os.name == "nt" and re.search(r'[\\:*?"<>|]', name))
-    ):
-        raise TransferError(f"the pod names a file that cannot be stored here: {name!r}")
+    """Refuse a name that could lead out of the folder it is unpacked in; the pod is not trusted with this machine.
+
+    Of what only Windows reads otherwise (backslashes, drives, devices) this speaks on Windows alone.
+    """
+    parts = name.split("/")
+    if "" in parts or "." in parts or ".." in parts or "\0" in name or (os.name == "nt" and _is_odd(parts)):
+        raise TransferError(f"the pod names a file that cannot be stored here: {name[:_SHOWN]!r}")
+    if len(parts) > DEEPEST or max(map(len, parts)) > _LONGEST_PART:
+        raise TransferError(
+            f"the pod names a file too long or too deep to be stored here: {name[:_SHOWN]!r}…"
+        )
+
+
+def _is_odd(parts: Iterable[str]) -> bool:
+    return any(
+        re.search(r'[\\:*?"<>|\x00-\x1f]', part) or part[-1] in ". " or _DEVICE.fullmatch(part)
+        for part in parts
+    )
 
 
 def is_below(name: str, root: str) -> bool:

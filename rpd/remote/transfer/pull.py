@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
-from rpd.errors import LocalTransferError, MissingArtifact, TransferBroken
+from rpd.errors import LocalTransferError, MissingArtifact, TransferBroken, TransferError
 from rpd.remote.protocol import Intake, Progress
-from rpd.remote.shell import DeadlinePassed, Disconnected, Shell, mended
+from rpd.remote.shell import DeadlinePassed, Disconnected, Shell, TooMuch, mended
 from rpd.remote.transfer.fetch import RESUMABLE_BYTES, Fetching
 from rpd.remote.transfer.landing import Landing
 from rpd.remote.transfer.listing import Listing, list_files
@@ -22,6 +23,7 @@ def pull(
     remote: str,
     local: Path,
     *,
+    within: Path | None = None,
     required: bool = True,
     exclude: Sequence[str] = (),
     progress: Progress | None = None,
@@ -33,8 +35,10 @@ def pull(
 
     ``/w/results`` becomes ``local/results/…``, ``/w/log.txt`` becomes ``local/log.txt``, and a match of ``/w/*/m.json``
     keeps its path below ``/w``. A path that exists as written is not taken for a glob. Symbolic links that stay inside
-    stay links; one that leads out to a file becomes that file; other links out, and dangling ones, are left out and
-    named in the list of sums. ``exclude`` holds rules as in ``.gitignore``, relative to what is pulled.
+    stay links; one that leads out to a file becomes that file; other links out are left out and named in the list of
+    sums. ``exclude`` holds rules as in ``.gitignore``, relative to what is pulled. Nothing is ever written through a
+    link that lies at or below ``within`` (default: ``local``), whoever made it: a link where a folder is to be makes
+    room for the folder.
 
     The sums made on the pod are kept in ``<local>.sha256`` (those of earlier pulls too), for ``sha256sum -c`` in
     ``local``. Files of the same name are replaced; nothing else in ``local`` is touched. A file that changes while it
@@ -49,38 +53,37 @@ def pull(
         listing = mended(shell, lambda: list_files(shell, source, intake.since))
     except (Disconnected, DeadlinePassed) as error:
         raise TransferBroken(f"{source} could not be listed: {error}") from error
+    except TooMuch as error:
+        raise TransferError(f"{source} could not be listed: {error}") from error
     if not listing.roots:
         if required:
             raise MissingArtifact(f"{source} does not exist on the pod")
         return None
     for name in (*listing.roots, *listing.folders, *listing.files, *listing.links):
         check_name(name)
-    new_name = local.name if intake.as_file and _is_one_file(listing) and not local.is_dir() else None
-    if new_name is not None:
-        local, seen = local.parent, None
+    new_name = None
+    # The folder all goes below is no name for a file, even before it is there.
+    if intake.as_file and local != within and _is_one_file(listing) and not local.is_dir():
+        local, new_name, seen = local.parent, local.name, None
     for root in listing.roots:
         intake.take(local / (new_name or root), posixpath.join(listing.base, root))
-    try:
-        local.mkdir(parents=True, exist_ok=True)
-        landing = Landing(local)
-    except OSError as error:
-        raise LocalTransferError(f"{source} cannot be put into {local}", error) from error
     wanted = listing.without(exclude)
+    with _put_into(local, source):
+        landing = Landing(local, within or local)
     fetching = Fetching(shell, source, landing, wanted, progress, resumable)
     fetching.new_name = new_name
-    if seen is not None:
-        seen.look(
-            lambda names: mended(shell, lambda: facts_of(shell, wanted.base, names)), wanted.files, local
-        )
-    if seen is not None:
-        fetching.sums.update(seen.unchanged)
-        fetching.bytes += seen.unchanged_bytes
     try:
+        if seen is not None:
+            with _put_into(local, source):
+                seen.look(lambda names: facts_of(shell, wanted.base, names), wanted.files, local)
+            fetching.sums.update(seen.unchanged)
+            fetching.bytes += seen.unchanged_bytes
         fetching.fetch_all()
     finally:
         fetching.keep()
         if seen is not None:
-            seen.note(fetching.sums, local)
+            with _put_into(local, source):
+                seen.note(fetching.sums, local)
     return Pulled(
         remote=source,
         local=local / (new_name or ""),
@@ -91,6 +94,15 @@ def pull(
         required=required,
         older=tuple(str(local / (new_name or name)) for name in sorted(listing.older & fetching.sums.keys())),
     )
+
+
+@contextmanager
+def _put_into(local: Path, source: str) -> Iterator[None]:
+    """Let an error of this machine say what could not be done."""
+    try:
+        yield
+    except OSError as error:
+        raise LocalTransferError(f"{source} cannot be put into {local}: {error.filename}", error) from error
 
 
 def _is_one_file(listing: Listing) -> bool:

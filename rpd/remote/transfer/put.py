@@ -8,18 +8,21 @@ import posixpath
 import re
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from rpd.errors import LocalTransferError, TransferBroken, TransferError, UsageError
-from rpd.project.ignore import StagedFile, local_stamp, staged_files
+from rpd.project.ignore import StagedFile, local_stamp, staging
 from rpd.remote.protocol import Progress
 from rpd.remote.shell import (
+    MOST_KEPT,
     DeadlinePassed,
     Disconnected,
     Ended,
     Interrupt,
     Program,
     Shell,
+    TooMuch,
     mended,
     with_arguments,
 )
@@ -99,6 +102,8 @@ _UNEXPECTED_END = re.compile(rb"unexpected e(?:nd|of)|short read", re.IGNORECASE
 _REFUSED = 6
 _ROUNDS = 3
 """How often at most a file is sent that becomes shorter, or vanishes, while it is read."""
+_MOST_NOTE_BYTES = 1024
+"""For each file; names are seldom longer than 100 bytes, and stand in two lists or three."""
 
 
 def put(
@@ -135,7 +140,7 @@ def put(
             sending.list_files(exclude)
             staged = mended(shell, sending.send, interrupt)
             if not sending.unsettled or (again and not sending.incomplete):
-                return staged
+                return replace(staged, withheld=sending.withheld)
         raise LocalTransferError(
             f"{sending.incomplete[0]} changed while it was being sent; send it again when it is at rest"
         )
@@ -143,6 +148,8 @@ def put(
         raise TransferBroken(f"{local} could not be sent to {target}: {error}") from error
     except DeadlinePassed as error:
         raise TransferBroken(f"{local} could not be sent to {target}: the pod is stuck: {error}") from error
+    except TooMuch as error:
+        raise TransferError(f"{local} could not be sent to {target}: {error}") from error
 
 
 class _Sending:
@@ -167,6 +174,8 @@ class _Sending:
         self._notes = hashlib.sha256(target.encode()).hexdigest()[:20]
         self.compress = False
         self.pace: Pace | None = None
+        self.withheld: tuple[str, ...] = ()
+        """Files of keys and passwords that are not sent."""
         self.changed: dict[str, None] = {}
         """Files that changed while they were sent, in any round."""
         self.unsettled: Sequence[str] = ()
@@ -177,9 +186,10 @@ class _Sending:
     def list_files(self, exclude: Sequence[str]) -> None:
         """Look at what is to be sent, as it is now. Raises UsageError."""
         try:
-            self._files = staged_files(self._local, exclude)
+            found = staging(self._local, exclude)
         except OSError as error:
             raise LocalTransferError(f"{error.filename or self._local} cannot be read", error) from error
+        self._files, self.withheld = found.files, found.withheld
         self._stamp = local_stamp(self._files)
         self._kind = "folder" if self._local.is_dir() else "file"
         self.unsettled = self.incomplete = ()
@@ -187,14 +197,32 @@ class _Sending:
     def send(self) -> Staged:
         """Make the target what is here. Raises Disconnected, DeadlinePassed, TransferError, Interrupted."""
         script = with_arguments(delta.CHECK, self._target, self._notes, self._stamp)
-        known = self._shell.exec(Program(script, timeout=SHORT_SECONDS, interrupt=self._interrupt))
-        word, _, rest = known.stdout.partition(b"\n")
-        if word == b"SAME":
-            return Staged(remote=self._target, **json.loads(rest), changed=tuple(self.changed))
+        # The notes it answers with were made by this driver or another, of about as many files as there are here.
+        most = MOST_KEPT + _MOST_NOTE_BYTES * len(self._files)
+        program = Program(script, timeout=SHORT_SECONDS, interrupt=self._interrupt, most=most)
+        word, _, rest = self._shell.exec(program).stdout.partition(b"\n")
+        if word == b"SAME" and (same := self._as_noted(rest)):
+            return same
         change = delta.NOTHING_KEPT
         if word == b"OTHER" and self._local.is_dir():
-            change = delta.change_of(rest, self._target, self._files)
+            change = delta.change_of(rest, self._target, self._files, most)
         return (self._send(change) if change.kept else None) or self._send() or self._refused()
+
+    def _as_noted(self, note: bytes) -> Staged | None:
+        """Return what was sent before, by the pod's note of it; None for a note that makes no sense."""
+        try:
+            match json.loads(note):
+                case {"tree_sha256": str(tree_sha256), "files": int(files), "bytes": int(size)}:
+                    return Staged(
+                        remote=self._target,
+                        tree_sha256=tree_sha256[:64],
+                        files=files,
+                        bytes=size,
+                        changed=tuple(self.changed),
+                    )
+        except (ValueError, RecursionError):
+            pass
+        return None
 
     def _refused(self) -> Staged:
         raise TransferError(f"{self._local} could not be sent to {self._target}: the pod kept nothing of it")

@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
-from rpd.errors import MissingArtifact, TransferError, UsageError
-from rpd.remote.shell import DeadlinePassed, Disconnected, Program, Shell, mended, with_arguments
+from rpd.errors import MissingArtifact, TransferBroken, TransferError, UsageError
+from rpd.remote.shell import (
+    MOST_KEPT,
+    DeadlinePassed,
+    Disconnected,
+    Program,
+    Shell,
+    TooMuch,
+    mended,
+    with_arguments,
+)
 from rpd.remote.transfer.paths import absolute
 from rpd.remote.transfer.patience import SHORT_SECONDS
 
@@ -21,10 +30,13 @@ head -c "$2" <"$1"
 def read(shell: Shell, remote: str, *, most: int) -> bytes:
     """Return the bytes of a file. Raises MissingArtifact, TransferError, UsageError for more than ``most`` bytes."""
     source = absolute(remote, "read")
-    program = Program(with_arguments(_READ, source, str(most)), timeout=SHORT_SECONDS)
+    script = with_arguments(_READ, source, str(most))
+    program = Program(script, timeout=SHORT_SECONDS, most=max(MOST_KEPT, most))
     try:
         ended = mended(shell, lambda: shell.exec(program))
     except (Disconnected, DeadlinePassed) as error:
+        raise TransferBroken(f"{source} could not be read: {error}") from error
+    except TooMuch as error:
         raise TransferError(f"{source} could not be read: {error}") from error
     if ended.exit_code == _MISSING:
         raise MissingArtifact(f"{source} does not exist on the pod")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 
-from rpd.remote.shell import Program, Shell, with_arguments
+from rpd.disk.tree import Tree
+from rpd.remote.shell import DeadlinePassed, Program, Shell, TooMuch, mended, with_arguments
 from rpd.remote.transfer.paths import nul_ended
 from rpd.remote.transfer.patience import SHORT_SECONDS
 
@@ -14,6 +17,9 @@ _FACTS = r"""
 cd -- "$1" && stat --version 2>/dev/null | grep -q GNU && exec xargs -0 stat -c '%s %y %z %i' --
 cat >/dev/null
 """
+
+
+_LONGEST_FACTS = 400
 
 
 class Seen:
@@ -33,22 +39,38 @@ class Seen:
         # Before they are read: a change after that shows the next time.
         self._facts = dict(facts_of(names)) if names else {}
         self.unchanged, self.unchanged_bytes = {}, 0
-        for name, (facts, sha256, size) in self._fetched.items():
-            path = local / name
-            if self._facts.get(name) == facts and path.is_file() and path.stat().st_size == size:
-                self.unchanged[name] = sha256
-                self.unchanged_bytes += size
+        with closing(Tree(local)) as tree:
+            for name, (facts, sha256, size) in self._fetched.items():
+                if self._facts.get(name) == facts and _size(tree, name) == size:
+                    self.unchanged[name] = sha256
+                    self.unchanged_bytes += size
 
     def note(self, sums: Mapping[str, str], local: Path) -> None:
         """Remember what is here now, verified."""
-        for name, sha256 in sums.items():
-            path = local / name
-            if name in self._facts and name not in self.unchanged and path.is_file():
-                self._fetched[name] = (self._facts[name], sha256, path.stat().st_size)
+        with closing(Tree(local)) as tree:
+            for name, sha256 in sums.items():
+                if name in self._facts and name not in self.unchanged:
+                    size = _size(tree, name)
+                    if size is not None:
+                        self._fetched[name] = (self._facts[name], sha256, size)
+
+
+def _size(tree: Tree, name: str) -> int | None:
+    """Return the size of a regular file, None for anything else."""
+    status = tree.status(name)
+    return status.st_size if status is not None and stat.S_ISREG(status.st_mode) else None
 
 
 def facts_of(shell: Shell, base: str, names: Sequence[str]) -> dict[str, str]:
-    """Return sizes, times and inodes by name; of none, where a file vanished or times are whole seconds only."""
-    program = Program(with_arguments(_FACTS, base), stdin=[nul_ended(names)], timeout=SHORT_SECONDS * 5)
-    lines = shell.exec(program).stdout.decode().splitlines()
+    """Return sizes, times and inodes by name; of none where one vanished or times are whole seconds."""
+    program = Program(
+        with_arguments(_FACTS, base),
+        stdin=[nul_ended(names)],
+        timeout=SHORT_SECONDS * 5,
+        most=_LONGEST_FACTS * (len(names) + 1),
+    )
+    try:
+        lines = mended(shell, lambda: shell.exec(program)).stdout.decode(errors="replace").splitlines()
+    except (DeadlinePassed, TooMuch):
+        return {}
     return dict(zip(names, lines, strict=True)) if len(lines) == len(names) else {}

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import posixpath
 import re
+import secrets
+import stat
 from collections.abc import Mapping
-from pathlib import Path
+
+from rpd.disk.tree import Tree, write_all
 
 SUM = r"""
 if command -v sha256sum >/dev/null 2>&1; then _rpd_sum() { xargs -0 sha256sum --; }
@@ -29,26 +31,36 @@ else echo "the pod has nothing that makes sha256 sums (sha256sum, shasum, openss
 """Defines ``_rpd_sum``, which sums the files that standard input names, each ended by NUL; exits where nothing can."""
 
 
+_SUM_LINE = re.compile(r"(\\?)([0-9a-f]{64}) [ *](.*)")
+_LONGEST_NAME = 16 << 10
+MOST_LIST_BYTES = 512 << 20
+"""A list of sums that is longer is none."""
+
+
 def parse_sums(text: str) -> dict[str, str]:
     """Return the sums by name from what sha256sum, its kin, or ``note_sums`` wrote."""
     sums: dict[str, str] = {}
-    name = ""
+    digest, is_escaped, lines = "", False, [""]
+
+    def note() -> None:
+        name = "\n".join(lines)
+        if digest and len(name) <= _LONGEST_NAME:
+            sums[posixpath.normpath(_unescape(name) if is_escaped else name)] = digest
+
     for line in text.removesuffix("\n").split("\n"):
-        found = re.fullmatch(r"(\\?)([0-9a-f]{64}) [ *](.*)", line)
-        if found is not None:
-            name = _unescape(found[3]) if found[1] else found[3]
-            sums[posixpath.normpath(name)] = found[2]
-        elif name:
-            # busybox writes a newline in a name as it is.
-            digest = sums.pop(posixpath.normpath(name))
-            name = f"{name}\n{line}"
-            sums[posixpath.normpath(name)] = digest
+        found = _SUM_LINE.fullmatch(line)
+        if found is None:
+            lines.append(line)  # busybox writes a newline in a name as it is
+            continue
+        note()
+        digest, is_escaped, lines = found[2], bool(found[1]), [found[3]]
+    note()
     return sums
 
 
-def read_sums(path: Path) -> dict[str, str]:
-    """Return the sums that pulls left in a list, by file name. Raises OSError."""
-    lines = path.read_bytes().decode("utf-8", "surrogateescape").split("\n")
+def listed_sums(data: bytes) -> dict[str, str]:
+    """Return the sums in a list that pulls left, by file name."""
+    lines = data.decode("utf-8", "surrogateescape").split("\n")
     return parse_sums("\n".join(line for line in lines if line and not line.startswith("#")))
 
 
@@ -63,23 +75,32 @@ def _escape(name: str) -> str:
     return name.replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r")
 
 
-def note_sums(path: Path, sums: Mapping[str, str], left_out: Mapping[str, str]) -> None:
-    """Merge ``sums`` into the list at ``path``, in the format of sha256sum."""
+def note_sums(tree: Tree, name: str, sums: Mapping[str, str], left_out: Mapping[str, str]) -> None:
+    """Merge ``sums`` into the list called ``name``, in the format of sha256sum. Raises OSError."""
     known: dict[str, str] = {}
     remarks: dict[str, None] = {}
-    if path.exists():
-        lines = path.read_bytes().decode("utf-8", "surrogateescape").split("\n")
+    status = tree.status(name)
+    # A pod may have sent something of that name: then it is no list, and makes room for one.
+    if status is not None and stat.S_ISREG(status.st_mode) and status.st_size <= MOST_LIST_BYTES:
+        with tree.read(name) as file:
+            data = file.read(MOST_LIST_BYTES)
+        lines = data.decode("utf-8", "surrogateescape").split("\n")
         remarks.update(dict.fromkeys(line for line in lines if line.startswith("#")))
-        known = parse_sums("\n".join(line for line in lines if line and not line.startswith("#")))
+        known = listed_sums(data)
     known.update(sums)
     remarks.update(
-        (f"# left out, a link to elsewhere: {_escape(name)} -> {_escape(target)}", None)
-        for name, target in left_out.items()
+        (f"# left out, a link to elsewhere: {_escape(link)} -> {_escape(target[:_LONGEST_NAME])}", None)
+        for link, target in left_out.items()
     )
     lines = list(remarks)
-    for name in sorted(known):
-        escaped = _escape(name)
-        lines.append(f"{'' if escaped == name else chr(92)}{known[name]}  {escaped}")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_bytes("".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape"))
-    temporary.replace(path)
+    for file_name in sorted(known):
+        escaped = _escape(file_name)
+        lines.append(f"{'' if escaped == file_name else chr(92)}{known[file_name]}  {escaped}")
+    temporary = f"{name}.{secrets.token_hex(6)}.tmp"
+    try:
+        with tree.create(temporary, mode=0o666) as file:
+            write_all(file, "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape"))
+        tree.move(temporary, tree, name)
+    except BaseException:
+        tree.remove(temporary)
+        raise

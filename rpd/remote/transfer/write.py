@@ -5,7 +5,7 @@ from __future__ import annotations
 import posixpath
 
 from rpd.errors import TransferBroken, TransferError
-from rpd.remote.shell import DeadlinePassed, Disconnected, Program, Shell, mended, with_arguments
+from rpd.remote.shell import DeadlinePassed, Disconnected, Program, Shell, TooMuch, mended, with_arguments
 from rpd.remote.transfer.paths import absolute
 from rpd.remote.transfer.patience import SHORT_SECONDS
 
@@ -34,5 +34,7 @@ def write(shell: Shell, remote: str, data: bytes, *, mode: int = 0o644) -> None:
         raise TransferBroken(f"{target} could not be written: {error}") from error
     except DeadlinePassed as error:
         raise TransferBroken(f"{target} could not be written: the pod is stuck: {error}") from error
+    except TooMuch as error:
+        raise TransferError(f"{target} could not be written: {error}") from error
     if ended.exit_code:
         raise TransferError(f"{target} could not be written: {ended.reason}")

@@ -1,0 +1,20 @@
+"""How deep data from elsewhere is nested: whoever walks through it by recursion must know before."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def is_deeper(value: Any, most: int) -> bool:
+    """Whether tables and lists are nested deeper than ``most``; found out without going deep oneself."""
+    level: list[Any] = [value]
+    for _ in range(most):
+        level = [
+            inner
+            for held in level
+            for inner in (held.values() if isinstance(held, dict) else held if isinstance(held, list) else ())
+            if isinstance(inner, dict | list)
+        ]
+        if not level:
+            return False
+    return True

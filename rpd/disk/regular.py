@@ -1,0 +1,67 @@
+"""Reading files that may have come from elsewhere: regular ones only, through no link, and no more than asked for."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from io import BufferedReader
+from pathlib import Path
+
+_FLAGS = (
+    os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+)
+
+
+def open_regular(path: Path) -> BufferedReader:
+    """Open a regular file. Raises OSError for a link, FIFO, device or folder, without waiting for anybody."""
+    if path.is_symlink():  # where the system cannot refuse one by itself
+        raise OSError(errno.ELOOP, "a symbolic link is not followed", str(path))
+    descriptor = os.open(path, _FLAGS)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    return os.fdopen(descriptor, "rb")
+
+
+def is_regular(path: Path) -> bool:
+    """Whether there is a regular file, and no link to one."""
+    try:
+        return stat.S_ISREG(path.lstat().st_mode)
+    except OSError:
+        return False
+
+
+def read_regular(path: Path, most: int) -> bytes:
+    """Return all of a file of at most ``most`` bytes. Raises OSError."""
+    with open_regular(path) as file:
+        data = file.read(most + 1)
+    if len(data) > most:
+        raise OSError(errno.EFBIG, f"larger than {most} bytes", str(path))
+    return data
+
+
+def tail_of(path: Path, most: int) -> bytes:
+    """Return the last ``most`` bytes of a file. Raises OSError."""
+    with open_regular(path) as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - most))
+        return file.read(most)
+
+
+def lines_of(path: Path, longest: int) -> Iterator[bytes]:
+    """Yield the lines of a file; one longer than ``longest`` bytes comes in pieces. Raises OSError."""
+    with open_regular(path) as file:
+        while line := file.readline(longest):
+            yield line
+
+
+def folders_in(folder: Path) -> list[Path]:
+    """Return the folders in a folder, sorted by name; links to some are none. Empty where it cannot be read."""
+    try:
+        with os.scandir(folder) as scanned:
+            names = [entry.name for entry in scanned if entry.is_dir(follow_symlinks=False)]
+    except OSError:
+        return []
+    return [folder / name for name in sorted(names)]

@@ -1,0 +1,118 @@
+"""The one door for what RunPod answers: fields that are what they should be, or are not taken.
+
+An answer may come from anybody on the way (a proxy, a gateway, a stand-in), in any shape. Readers take every field
+through the functions here, and are called through ``understood``.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from rpd.disk.nested import is_deeper
+from rpd.errors import TransientError
+
+T = TypeVar("T")
+
+OTHER_SHAPE = "RunPod answered in another shape than expected"
+_DEEPEST = 40
+_LONGEST = 2000
+"""Characters of a text in an answer."""
+_LARGEST = 1e12
+_ID = re.compile(r"[!-~]{1,200}")
+"""What may be an id of a pod or a volume: it goes into addresses, commands and names of files."""
+
+
+class Misshapen(ValueError):
+    """An answer, or a part of it, is not what it should be."""
+
+
+def understood(read: Callable[[Any], T], answer: object) -> T:
+    """Return what ``read`` makes of an answer. Raises TransientError for one of another shape."""
+    try:
+        if not is_deeper(answer, _DEEPEST):
+            return read(answer)
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError):
+        pass
+    raise TransientError(OTHER_SHAPE)
+
+
+def table(value: object) -> Mapping[str, Any]:
+    """Return a table, an empty one for anything else."""
+    return value if isinstance(value, dict) else {}
+
+
+def needed_table(value: object) -> Mapping[str, Any]:
+    """Return a table. Raises Misshapen for anything else."""
+    if not isinstance(value, dict):
+        raise Misshapen("no table")
+    return value
+
+
+def tables(value: object) -> list[Mapping[str, Any]]:
+    """Return the tables in a list; none for anything else."""
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+def needed_tables(value: object) -> list[Mapping[str, Any]]:
+    """Return the tables in a list. Raises Misshapen for anything but a list."""
+    if not isinstance(value, list):
+        raise Misshapen("no list")
+    return tables(value)
+
+
+def text(value: object) -> str:
+    """Return a text on one line, a number as one; empty for anything else."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return ""
+    if isinstance(value, int) and abs(value) > _LARGEST:
+        return ""
+    return "".join(char if char.isprintable() else " " for char in str(value)[:_LONGEST])
+
+
+def identifier(value: object) -> str:
+    """Return an id. Raises Misshapen for what can be none."""
+    if not isinstance(value, str) or not _ID.fullmatch(value):
+        raise Misshapen("no id")
+    return value
+
+
+def number(value: object) -> float | None:
+    """Return a finite number, also where it is written as a text; None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return None
+    try:
+        found = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return found if math.isfinite(found) and abs(found) <= _LARGEST else None
+
+
+def price(value: object) -> float | None:
+    """Return dollars; None for nothing, and for what is no price: nothing is for free."""
+    found = number(value)
+    return found if found is not None and found > 0 else None
+
+
+def whole(value: object) -> int | None:
+    """Return a whole number >= 0; None for anything else."""
+    found = number(value)
+    return None if found is None or found < 0 else int(found)
+
+
+def port(value: object) -> int | None:
+    """Return a TCP port; None for anything else."""
+    found = whole(value)
+    return found if found is not None and 0 < found < 1 << 16 else None
+
+
+def host(value: object) -> str | None:
+    """Return the name or address of a host; None for anything else."""
+    return value if isinstance(value, str) and re.fullmatch(r"[A-Za-z0-9._:\[\]-]{1,253}", value) else None
+
+
+def flag(value: object) -> bool | None:
+    """Return a truth value; None for anything else."""
+    return value if isinstance(value, bool) else None

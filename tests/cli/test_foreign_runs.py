@@ -1,0 +1,242 @@
+"""Run folders that came from somewhere else: reading one neither leaves it, nor waits, nor ends in a traceback."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rpd.cli import main
+from rpd.errors import ExitCode
+from rpd.record import manifest, run
+from rpd.record.run import RunInfo
+from rpd.values.report import ArtifactRecord, NodeReport, Outcome
+from tests.record.conftest import make_report as make_report
+
+RUN = "20260102T030405Z-abcdef"
+NODE = "exp-deploy_x.train"
+OUTSIDE = "a secret of this machine"
+COMMANDS = (
+    ("runs",),
+    ("show", RUN),
+    ("show", RUN, "train"),
+    ("show", RUN, "train", "--json"),
+    ("report", RUN),
+    ("report", RUN, "--csv"),
+    ("report", RUN, "--json"),
+    ("report", RUN, "--html", "report.html"),
+    ("verify", RUN),
+    ("logs", "train", "--run", RUN),
+    ("events", RUN),
+    ("events", RUN, "train"),
+    ("diff", RUN, RUN),
+    ("diff", f"{RUN}:train", f"{RUN}:train"),
+)
+
+
+class Foreign:
+    """A project with one run of one node, as if it had been downloaded; ``outside`` holds what is not to be read."""
+
+    def __init__(self, folder: Path, report: NodeReport, capsys: pytest.CaptureFixture[str]) -> None:
+        self._capsys = capsys
+        self.folder = folder
+        self.run = folder / "rpd-runs" / RUN
+        self.node = self.run / NODE
+        self.outside = folder.parent / "outside"
+        self.report = report
+        (self.node / "artifacts").mkdir(parents=True)
+        self.outside.mkdir()
+        for name in ("secret", "output.log", "events.jsonl", "manifest.toml", "run.toml"):
+            (self.outside / name).write_text(OUTSIDE)
+        (folder / "rpd.toml").write_text("")
+        run.write(
+            self.run / run.FILE_NAME, RunInfo(id=RUN, nodes=1, started="2026-01-02", finished="2026-01-02")
+        )
+        manifest.write(self.node / manifest.FILE_NAME, report)
+        self.journal: list[dict[str, Any]] = [
+            {"at": "2026-01-02T03:04:05", "event": "node_started", "node": report.node.id, "attempt": 1},
+            {"at": "2026-01-02T03:04:06", "event": "armed", "deadline": 1.8e9, "linger": 600, "pod_id": "p"},
+            {"at": "2026-01-02T03:04:06", "event": "refused", "offer": "A40", "reason": "sold out"},
+            {"at": "2026-01-02T03:04:07", "event": "step_started", "index": 0, "kind": "run", "pod": "rpd-1",
+             "key": "k", "cwd": "/w", "secrets": ["A"], "log_bytes": 0},
+            {"at": "2026-01-02T03:04:08", "event": "node_finished"},
+        ]  # fmt: skip
+        self.write_journal(self.journal)
+        (self.run / "events.jsonl").write_text('{"at": "2026-01-02", "event": "run_started", "pid": 1}\n')
+        (self.node / "output.log").write_text("hello\n")
+
+    def write_journal(self, events: object) -> None:
+        assert isinstance(events, list)
+        (self.node / "events.jsonl").write_text("".join(f"{json.dumps(event)}\n" for event in events))
+
+    def replace(self, path: Path, made: str) -> None:
+        """Put a link to its namesake outside, a FIFO or a folder in the place of a file or folder."""
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+        if made == "link":
+            path.symlink_to(self.outside if path == self.node else self.outside / path.name)
+        elif made == "fifo":
+            os.mkfifo(path)
+        else:
+            path.mkdir()
+
+    def __call__(self, *command: str) -> tuple[int, str]:
+        """Run a command; return its exit code and all it printed and wrote. It never shows what lies outside."""
+        code = main(command)
+        printed = self._capsys.readouterr()
+        html = self.folder / "report.html"
+        told = printed.out + printed.err + (html.read_text() if html.exists() else "")
+        html.unlink(missing_ok=True)
+        assert OUTSIDE not in told
+        assert "Traceback" not in told, told
+        assert code != ExitCode.INTERNAL_ERROR, (command, told)
+        return code, told
+
+
+@pytest.fixture
+def foreign(
+    tmp_path: Path,
+    make_report: Callable[..., NodeReport],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Foreign:
+    """The run, and the current folder in its project."""
+    (tmp_path / "project").mkdir()
+    monkeypatch.chdir(tmp_path / "project")
+    monkeypatch.setenv("COLUMNS", "200")
+    return Foreign(tmp_path / "project", make_report(outcome=Outcome.FAILED), capsys)
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_an_honest_run_can_be_read(foreign: Foreign, command: tuple[str, ...]) -> None:
+    """All of them work on the folder as it should be."""
+    assert foreign(*command)[0] == ExitCode.OK
+
+
+@pytest.mark.parametrize("made", ["link", "fifo", "folder"])
+@pytest.mark.parametrize(
+    "name", ["manifest.toml", "events.jsonl", "output.log", "../run.toml", "../events.jsonl", "."]
+)
+def test_links_and_fifos_are_not_opened(foreign: Foreign, name: str, made: str) -> None:
+    """Whatever stands in the place of a file (or the node's folder): nothing outside is shown, and nobody waits."""
+    foreign.replace((foreign.node / name).resolve(), made)
+    for command in COMMANDS:
+        foreign(*command)
+
+
+def with_sums(foreign: Foreign, list_name: str, *sums: str) -> None:
+    artifacts = (ArtifactRecord(remote="r", local="artifacts/r", files=1, bytes=1, sha256_file=list_name),)
+    manifest.write(foreign.node / manifest.FILE_NAME, replace(foreign.report, artifacts=artifacts))
+    (foreign.node / "artifacts.sha256").write_text("".join(f"{'0' * 64}  {name}\n" for name in sums))
+
+
+@pytest.mark.parametrize(
+    "name", ["../../../../outside/secret", "{outside}/secret", "way/secret", "secret", "a/../../x"]
+)
+def test_verify_reads_nothing_outside(foreign: Foreign, name: str) -> None:
+    """Neither by ``..`` nor by an absolute name nor through a link, of a folder or of the file itself."""
+    (foreign.node / "artifacts/way").symlink_to(foreign.outside)
+    (foreign.node / "artifacts/secret").symlink_to(foreign.outside / "secret")
+    with_sums(foreign, "artifacts.sha256", name.format(outside=foreign.outside))
+    code, told = foreign("verify", RUN)
+    assert code == ExitCode.FAILED
+    assert "not read" in told
+
+
+@pytest.mark.parametrize("name", ["../../../../outside/secret", "{outside}/secret", "artifacts/way/secret"])
+def test_verify_takes_no_list_from_outside(foreign: Foreign, name: str) -> None:
+    """The name of the list of sums is the manifest's word, and no better."""
+    (foreign.node / "artifacts/way").symlink_to(foreign.outside)
+    with_sums(foreign, name.format(outside=foreign.outside))
+    code, told = foreign("verify", RUN)
+    assert code == ExitCode.FAILED
+    assert "not read" in told
+
+
+def test_verify_does_not_wait_for_a_fifo(foreign: Foreign) -> None:
+    """A FIFO is no file that was pulled."""
+    os.mkfifo(foreign.node / "artifacts/fifo")
+    with_sums(foreign, "artifacts.sha256", "fifo")
+    assert "cannot be read" in foreign("verify", RUN)[1]
+
+
+HOSTILE_TEXTS = (
+    "x = " + "[" * 5000 + "]" * 5000,
+    "x = " + "[" * 200 + "]" * 200,
+    ".".join(["a"] * 5000) + " = 1",
+    "x = " + "9" * 5000,
+    "schema_version = 1\n[node]\nid = " + "[" * 70 + "]" * 70,
+    "\0",
+    "",
+)
+
+
+@pytest.mark.parametrize("text", HOSTILE_TEXTS, ids=range(len(HOSTILE_TEXTS)))
+@pytest.mark.parametrize("name", ["manifest.toml", "../run.toml", "events.jsonl"])
+def test_hostile_files_are_damage(foreign: Foreign, name: str, text: str) -> None:
+    """Deep nesting, numbers without end and other nonsense are told, and nothing more."""
+    (foreign.node / name).write_text(text)
+    for command in COMMANDS:
+        foreign(*command)
+
+
+def test_a_file_that_is_too_large_is_not_read(foreign: Foreign, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a file may cost in memory is bounded (here: by less than is usual)."""
+    monkeypatch.setattr(manifest, "MOST_BYTES", 1000)
+    (foreign.node / "manifest.toml").write_text("#" * 1001)
+    assert "larger than 1000 bytes" not in foreign("show", RUN)[1]
+    (foreign.run / "run.toml").write_text("#" * 1001)
+    assert "larger than 1000 bytes" in foreign("show", RUN)[1]
+
+
+WRONG: tuple[Any, ...] = (
+    None, True, -1, 0, 10**30, 1e308, float("inf"), float("nan"), "", "x", "\ud800", [], [[]], {}, {"a": {"b": 1}},
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_damaged_values_end_no_command(foreign: Foreign, seed: int) -> None:
+    """Any value of a manifest, run file or journal may be of another kind than it should be, or missing."""
+    chance = random.Random(seed)
+    mangle_toml(foreign.node / "manifest.toml", chance)
+    mangle_toml(foreign.run / "run.toml", chance)
+    events = [dict(event) for event in foreign.journal]
+    for event in events:
+        for name in list(event):
+            if chance.random() < 0.3:
+                event[name] = chance.choice(WRONG)
+            elif chance.random() < 0.1:
+                del event[name]
+    foreign.write_journal(events)
+    for command in COMMANDS:
+        foreign(*command)
+
+
+def mangle_toml(path: Path, chance: random.Random) -> None:
+    """Replace a few values of a TOML file."""
+    values = (
+        "true",
+        "-1",
+        "10" + "0" * 30,
+        "1e308",
+        "inf",
+        "nan",
+        '""',
+        '"x"',
+        "[]",
+        "[[]]",
+        "{}",
+        "{a = {b = 1}}",
+    )
+    lines = path.read_text().splitlines()
+    for at in chance.sample(range(len(lines)), k=3):
+        name, equals, _ = lines[at].partition(" = ")
+        if equals:
+            lines[at] = f"{name} = {chance.choice(values)}"
+    path.write_text("\n".join(lines))

@@ -1,0 +1,103 @@
+"""Files of keys and passwords stay here, unless somebody says that they are to be sent."""
+
+from pathlib import Path
+
+import pytest
+
+from rpd.project.ignore import Kind, staged_files, staging
+from rpd.project.keyfiles import is_secret_file, secret_rules
+
+PRIVATE = "-----BEGIN OPENSSH PRIVATE KEY-----"
+PUBLIC = "-----BEGIN CERTIFICATE-----"
+
+
+def make(root: Path, files: dict[str, str]) -> Path:
+    for name, text in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return root
+
+
+def sent(root: Path, *exclude: str) -> list[str]:
+    return [file.name for file in staged_files(root, exclude) if file.kind is not Kind.FOLDER]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        ".env", ".env.local", ".env.production", "deep/er/.env", "prod.env", ".ENV", ".envrc", "id_rsa", "ID_RSA",
+        "keys/id_ed25519", "credentials.json", "client_secret_123.json", "service-account-prod.json", ".netrc", "_netrc",
+        ".pypirc", ".git-credentials", "kaggle.json", ".streamlit/secrets.toml", "a.p12", "a.PFX", "store.jks", "a.ppk",
+        ".aws/credentials", ".ssh/config", ".docker/config.json", ".kube/config", ".runpod/config.toml",
+    ],
+)  # fmt: skip
+def test_key_files_are_withheld(tmp_path: Path, name: str) -> None:
+    """They are left out and named, also where git tracks them or no repository is there."""
+    found = staging(make(tmp_path, {name: "x", "train.py": ""}))
+    assert [file.name for file in found.files if file.kind is Kind.FILE] == ["train.py"]
+    assert len(found.withheld) == 1
+    assert name.startswith(found.withheld[0])
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        ".env.example", ".env.sample", "env.py", "environment.yml", "id_rsa.pub", "tokenizer.json", "token_counts.json",
+        "keys.py", "credentials.py", "aws/x", "ssh/y", "secrets.py", "my.environment",
+    ],
+)  # fmt: skip
+def test_other_files_are_sent(tmp_path: Path, name: str) -> None:
+    """Names that only look like them are not concerned."""
+    assert sent(make(tmp_path, {name: "x"})) == [name]
+
+
+@pytest.mark.parametrize("name", ["a.pem", "a.key"])
+def test_what_a_pem_file_holds_decides(tmp_path: Path, name: str) -> None:
+    """A certificate is sent, a private key is not."""
+    assert sent(make(tmp_path, {name: PUBLIC})) == [name]
+    assert sent(make(tmp_path, {name: f"{PUBLIC}\n{PRIVATE}"})) == []
+
+
+@pytest.mark.parametrize("rules", [".rpdignore", ".gitignore"])
+def test_a_rule_sends_one(tmp_path: Path, rules: str) -> None:
+    """``!NAME`` in a file of rules includes it, and the others stay."""
+    files = {".env": "x", "conf/.env": "x", ".aws/credentials": "x", rules: "!/.env\n!.aws/\n"}
+    assert sent(make(tmp_path, files)) == [".aws/credentials", ".env", rules]
+    assert sent(tmp_path, "!.env") == [".aws/credentials", ".env", rules, "conf/.env"]
+    assert sent(tmp_path, ".env") == [".aws/credentials", rules]
+
+
+def test_what_is_ignored_is_not_told_of(tmp_path: Path) -> None:
+    """Who ignores it knows that it stays."""
+    assert staging(make(tmp_path, {".env": "x", ".gitignore": ".env\n"})).withheld == ()
+
+
+def test_what_is_named_itself_is_sent(tmp_path: Path) -> None:
+    """``pod.put(".env")`` and ``pod.put(".aws")`` mean it; so do links, which carry nothing."""
+    make(tmp_path, {".env": "x", ".aws/credentials": "y", "elsewhere": "z", "p/q": ""})
+    assert [file.name for file in staged_files(tmp_path / ".env")] == [".env"]
+    assert sent(tmp_path / ".aws") == ["credentials"]
+    (tmp_path / "p/.env").symlink_to("../elsewhere")
+    assert sent(tmp_path / "p") == [".env", "q"]
+
+
+@pytest.mark.parametrize(
+    "name", ["token.txt", "a b/t [1].txt", "#t", "!t", "t*", "back\\slash", " t ", "ünï"]
+)
+def test_the_file_of_a_secret_is_left_out(tmp_path: Path, name: str) -> None:
+    """Whatever it is called, wherever it lies, and whatever other rules say."""
+    root = make(tmp_path / "p", {name: "hush", "train.py": "", "t": "", ".rpdignore": "!*\n"})
+    rules = secret_rules(root, [root / name, tmp_path / "elsewhere"])
+    assert sent(root, *rules) == [".rpdignore", "t", "train.py"]
+    assert is_secret_file(root / name, [root / name])
+
+
+def test_a_secret_behind_a_link_is_left_out(tmp_path: Path) -> None:
+    """The file it leads to is, also where the folder itself is reached by a link."""
+    root = make(tmp_path / "p", {"real/token": "hush", "train.py": ""})
+    (root / "token").symlink_to("real/token")
+    (tmp_path / "way").symlink_to("p")
+    for folder in (root, tmp_path / "way"):
+        assert sent(folder, *secret_rules(folder, [root / "token"])) == ["train.py"]
+        assert "real/token" not in sent(folder, *secret_rules(folder, [tmp_path / "way/token"]))

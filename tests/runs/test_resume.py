@@ -57,8 +57,8 @@ def logs_hold(folder: Path, text: str) -> bool:
 
 
 MAY_DIFFER = re.compile(
-    r"result\.(started|finished|phases\.\w+)|pod\.(id|name|datacenter|final_state)|cost\.(billed_seconds|estimated_usd)"
-    r"|steps\.\d+\.seconds"
+    r"result\.(started|finished|phases\.\w+)|(pod|pods\.\d+)\.(id|name|datacenter|final_state)"
+    r"|cost\.(billed_seconds|estimated_usd)|steps\.\d+\.seconds"
 )
 """What depends on when a run was, and on which pods it got."""
 

@@ -205,6 +205,8 @@ def _lease(
         stop=context.stop,
         bad_offers=context.bad_offers,
         stock_seconds=context.stock_seconds,
+        headroom=context.headroom,
+        holder=run.node.id,
         ready_seconds=context.overrides.budget(job.budget).ssh_ready_seconds,
         env=context.pod_env,
     )

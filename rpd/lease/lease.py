@@ -21,11 +21,13 @@ from rpd.errors import (
     PodLost,
     PodNotReady,
     ProviderError,
+    QuotaError,
     RateLimited,
     ReleaseError,
     TransientError,
 )
 from rpd.lease import giveback
+from rpd.lease.headroom import Headroom
 from rpd.lease.podview import PodView
 from rpd.remote.protocol import Remote
 from rpd.stop import Stop
@@ -74,7 +76,8 @@ class Lease:
     """Rents one pod, and gives it back on every way out.
 
     ``acquire`` and ``release`` are called by one thread; ``release`` may be called again, and by another thread, at any
-    time. ``env`` is what the pod is created with besides the request's own environment.
+    time. ``env`` is what the pod is created with besides the request's own environment. ``holder`` is the node that
+    asks for it, as ``headroom`` knows it.
     """
 
     def __init__(
@@ -90,6 +93,8 @@ class Lease:
         bad_offers: Collection[Offer] = (),
         ready_seconds: float,
         stock_seconds: float = 0.0,
+        headroom: Headroom | None = None,
+        holder: str = "",
         env: Mapping[str, str],
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -126,6 +131,8 @@ class Lease:
         self._bad_offers = bad_offers
         self._ready_seconds = ready_seconds
         self._stock_seconds = stock_seconds
+        self._headroom = headroom or Headroom()
+        self._holder = holder
         self._env = {**request.env, **env}
         self._sleep = sleep
         self._lock = threading.RLock()
@@ -234,7 +241,14 @@ class Lease:
         give_up = time.monotonic() + self._stock_seconds
         pause = FIRST_STOCK_PAUSE
         while True:
-            refusals = self._try_offers()
+            given = self._headroom.mark()
+            try:
+                refusals = self._try_offers()
+            except QuotaError as error:
+                self._record("waiting", pod_name=self.name, reason=str(error))
+                if not self._headroom.wait(self._holder, given, self._stop):
+                    raise
+                continue
             if self.pod is not None:
                 return
             left = give_up - time.monotonic()
@@ -544,6 +558,8 @@ class Lease:
     def _finish(self, final_state: str, *, pod_id: str, how: Release = Release.DELETE) -> None:
         self._ended = time.monotonic()
         self.final_state = final_state
+        if final_state != "running":
+            self._headroom.gave()
         event = "kept" if final_state == "running" else "released"
         self._record(
             event,

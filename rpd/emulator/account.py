@@ -55,6 +55,7 @@ class Account:
         self.api_key = api_key or f"rpa_{new_id(40).upper()}"
         self.pub_key = ""
         self.spend_limit = 80.0
+        self.pod_limit: int | None = None
         self.pods: dict[str, Pod] = {}
         self.volumes: dict[str, NetworkVolume] = {}
         self.secrets: dict[str, str] = {}
@@ -142,6 +143,8 @@ class Account:
                 "(current: $3.01, deficit: $0.58).",
                 "INSUFFICIENT_BALANCE",
             )
+        if self.pod_limit is not None and sum(pod.running for pod in self.pods.values()) >= self.pod_limit:
+            raise Refusal("You have reached the maximum number of pods for your account.", "POD_LIMIT")
         machine = self.stock.find(order)
         self._demand(machine.usd_per_hr, "deploy")
         pod = self._make(order, machine)

@@ -82,6 +82,10 @@ class Launched:
         """Set what is left on the account; at zero the pods end."""
         self._ask("POST", "balance", {"usd": usd})
 
+    def set_limits(self, *, usd_per_hr: float = 80.0, pods: int | None = None) -> None:
+        """Set what the account may spend an hour, and how many pods may run at once."""
+        self._ask("POST", "limits", {"usd_per_hr": usd_per_hr, "pods": pods})
+
     def set_stock(self, gpu: str, place: str, free: int) -> None:
         """Leave exactly ``free`` GPUs of a type in a data centre, or in ``community``."""
         self._ask("POST", "stock", {"gpu": gpu, "place": place, "free": free})

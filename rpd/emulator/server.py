@@ -85,6 +85,7 @@ class Emulator:
                 web.post("/_emulator/faults", self._control(self._inject)),
                 web.delete("/_emulator/faults", self._control(self._clear)),
                 web.post("/_emulator/balance", self._control(self._set_balance)),
+                web.post("/_emulator/limits", self._control(self._set_limits)),
                 web.post("/_emulator/stock", self._control(self._set_stock)),
                 web.post("/_emulator/volumes", self._control(self._make_volume)),
                 web.post("/_emulator/settle", self._control(self._settle)),
@@ -234,6 +235,13 @@ class Emulator:
     def _set_balance(self, values: Mapping[str, Any]) -> dict[str, Any]:
         self.account.balance = float(values["usd"])
         return {"balance": self.account.balance}
+
+    def _set_limits(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Set what the account may spend an hour, and how many pods may run at once (None: any number)."""
+        account = self.account
+        account.spend_limit = float(values.get("usd_per_hr", account.spend_limit))
+        account.pod_limit = values.get("pods", account.pod_limit)
+        return {"usd_per_hr": account.spend_limit, "pods": account.pod_limit}
 
     def _set_stock(self, values: Mapping[str, Any]) -> dict[str, Any]:
         self.account.stock.set(values["gpu"], values["place"], int(values["free"]))

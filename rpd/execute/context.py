@@ -20,6 +20,7 @@ from rpd.journal.files import RunFiles
 from rpd.journal.journal import Journal
 from rpd.journal.past import Past
 from rpd.lease.boot import Images
+from rpd.lease.headroom import Headroom
 from rpd.lease.lease import Connect, Lease
 from rpd.lease.podview import PodView
 from rpd.lease.recycle import Recycler
@@ -127,6 +128,7 @@ class RunContext:
     trace_style: Style = SHORT
     config: Any = None
     """What ``request.config`` shows to fixtures."""
+    headroom: Headroom = field(default_factory=Headroom)
     leases: LeaseBook = field(default_factory=lambda: LeaseBook())
     bad_offers: set[Offer] = field(default_factory=set)
     """Offers whose pods never became usable in this run; they are tried last."""

@@ -215,6 +215,8 @@ def _lease(
         bad_offers=context.bad_offers,
         admit=partial(_admitted, run, request, context),
         stock_seconds=context.stock_seconds,
+        headroom=context.headroom,
+        holder=run.node.id,
         ready_seconds=context.overrides.budget(job.budget).ssh_ready_seconds,
         env=context.pod_env,
         images=context.images,

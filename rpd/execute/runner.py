@@ -143,13 +143,14 @@ class Runner:
         run.journal.write(
             "node_resumed" if run.remembered else "node_started", node=run.node.id, attempt=run.attempt
         )
-        with acting_for(run):
-            verdict = early or self._decide(run, slot)
-        run.error = verdict.error
-        if self._context.is_dry and run.leases:
-            self._context.asked[run.node.id] = tuple(lease.request for lease in run.leases)
-        custody.leave(run)
-        self._settle(run)
+        with self._context.headroom.working(run.node.id):
+            with acting_for(run):
+                verdict = early or self._decide(run, slot)
+            run.error = verdict.error
+            if self._context.is_dry and run.leases:
+                self._context.asked[run.node.id] = tuple(lease.request for lease in run.leases)
+            custody.leave(run)
+            self._settle(run)
         report = node_report(self._context, run, verdict, started, earlier)
         run.journal.write(
             "node_finished",

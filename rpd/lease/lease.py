@@ -24,6 +24,7 @@ from rpd.errors import (
     PodLost,
     PodNotReady,
     ProviderError,
+    QuotaError,
     RateLimited,
     ReleaseError,
     RpdError,
@@ -32,6 +33,7 @@ from rpd.errors import (
 )
 from rpd.lease import giveback
 from rpd.lease.boot import LOG_LINES, Boot, Images
+from rpd.lease.headroom import Headroom
 from rpd.lease.podview import PodView
 from rpd.remote.protocol import Remote
 from rpd.remote.shell import Interrupt
@@ -116,7 +118,8 @@ class Lease:
 
     ``acquire`` and ``release`` are called by one thread; ``release`` may be called again, and by another thread, at any
     time. ``env`` is what the pod is created with besides the request's own environment. ``admit`` passes on the offers
-    that may be paid for; it raises BudgetExceeded where there is none.
+    that may be paid for; it raises BudgetExceeded where there is none. ``holder`` is the node that asks for it, as
+    ``headroom`` knows it.
     """
 
     def __init__(
@@ -133,6 +136,8 @@ class Lease:
         admit: Callable[[Sequence[Offer]], Sequence[Offer]] = lambda offers: offers,
         ready_seconds: float,
         stock_seconds: float = 0.0,
+        headroom: Headroom | None = None,
+        holder: str = "",
         env: Mapping[str, str],
         sleep: Callable[[float], None] = time.sleep,
         ask: Ask = simply,
@@ -180,6 +185,8 @@ class Lease:
         self._admit = admit
         self._ready_seconds = ready_seconds
         self._stock_seconds = stock_seconds
+        self._headroom = headroom or Headroom()
+        self._holder = holder
         self._env = {**request.env, **env}
         self._sleep = sleep
         self._ask = ask
@@ -300,7 +307,14 @@ class Lease:
         give_up = time.monotonic() + self._stock_seconds
         pause = FIRST_STOCK_PAUSE
         while True:
-            refusals = self._try_offers()
+            given = self._headroom.mark()
+            try:
+                refusals = self._try_offers()
+            except QuotaError as error:
+                self._record("waiting", pod_name=self.name, reason=str(error))
+                if not self._headroom.wait(self._holder, given, self._stop):
+                    raise
+                continue
             if self.pod is not None:
                 return
             left = give_up - time.monotonic()
@@ -671,6 +685,8 @@ class Lease:
         self._ended = time.monotonic()
         self._forget_stop()
         self.final_state = final_state
+        if final_state != "running":
+            self._headroom.gave()
         event = "kept" if final_state == "running" else "released"
         self._record(
             event,

@@ -275,6 +275,8 @@ class Terminal:
                     return "REFUSED", f"{offer}: {reason}" if reason else offer, "yellow"
             case "waiting" if who not in self._waits and self._is_log:
                 self._waits.add(who)
+                if reason:
+                    return "WAITING", f"{reason}; it waits until a pod of this run is given back", "yellow"
                 left = format_duration(float(detail.get("seconds_left") or 0))
                 return (
                     "WAITING",

@@ -167,10 +167,11 @@ def test_a_nest_without_end_is_damage(tmp_path: Path) -> None:
 
 
 def test_a_pod_outlives_the_line_of_its_intent(tmp_path: Path) -> None:
-    """A pod whose intent is damaged, but not its creation, is carried on with."""
+    """A pod whose intent is damaged, but not its creation, is known, and nobody whose story is lost works on it."""
     folder = write(tmp_path, as_lines([DRIVEN[0], DRIVEN[3]]), b"")
-    lease = past.read(RunFiles(folder, folder.name)).take("deploy_a.py::fit", "")
-    assert lease is not None
+    found = past.read(RunFiles(folder, folder.name))
+    assert found.take("deploy_a.py::fit", "") is None
+    (lease,) = found.rest()
     assert (lease.pod_id, lease.created, lease.offer) == ("p", AT, None)
 
 

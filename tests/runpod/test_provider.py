@@ -182,14 +182,31 @@ def test_delete_does_not_swallow_an_answer_that_is_no_success(
         provider.delete("p1")
 
 
-def test_nobody_listening_is_said_so(monkeypatch: pytest.MonkeyPatch, provider: RunPodProvider) -> None:
+def test_nobody_listening_is_said_so(
+    monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, script: Script
+) -> None:
     """A server that cannot be reached is a hiccup, told without a stack of library errors."""
     monkeypatch.setenv("RUNPOD_API_BASE_URL", "http://127.0.0.1:9")
+    provider: RunPodProvider = request.getfixturevalue("provider")
     with pytest.raises(
         TransientError,
         match=r"cannot be reached at http://127.0.0.1:\d+: nobody answers there. Is RUNPOD_API_BASE_URL right",
     ):
         provider.get("p1")
+
+
+def test_calls_go_where_the_environment_led_at_first(
+    monkeypatch: pytest.MonkeyPatch, script: Script, provider: RunPodProvider
+) -> None:
+    """A job may change address and key, for the SDK too: a pod is looked for, and given back, where it was rented."""
+    script.on(READ, data(pod=pod_row()), data(pod=pod_row()))
+    monkeypatch.setenv("RUNPOD_API_BASE_URL", "http://127.0.0.1:9")
+    assert provider.get("p1") is not None
+    import runpod
+
+    monkeypatch.setattr(runpod, "api_key", "somebody else's")
+    assert provider.get("p1") is not None
+    assert script.sent(READ) == 2
 
 
 # --- trying again ---------------------------------------------------------------------------------------------------

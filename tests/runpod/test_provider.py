@@ -195,6 +195,20 @@ def test_nobody_listening_is_said_so(
         provider.get("p1")
 
 
+def test_calls_go_where_the_environment_led_at_first(
+    monkeypatch: pytest.MonkeyPatch, script: Script, provider: RunPodProvider
+) -> None:
+    """A job may change address and key, for the SDK too: a pod is looked for, and given back, where it was rented."""
+    script.on(READ, data(pod=pod_row()), data(pod=pod_row()))
+    monkeypatch.setenv("RUNPOD_API_BASE_URL", "http://127.0.0.1:9")
+    assert provider.get("p1") is not None
+    import runpod
+
+    monkeypatch.setattr(runpod, "api_key", "somebody else's")
+    assert provider.get("p1") is not None
+    assert script.sent(READ) == 2
+
+
 # --- trying again ---------------------------------------------------------------------------------------------------
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 
+from rpd.cli.out import note
 from rpd.config import Config
 from rpd.pipeline.local_end import LocalEnd
 from rpd.values.pod import Provider
@@ -21,7 +21,7 @@ def account(config: Config, local: LocalEnd | None = None) -> Iterator[Provider]
 
     with local.in_force() if local is not None else nullcontext():
         provider = make_provider(config)
-        provider.notify = lambda text: print(f"rpd: {text}", file=sys.stderr)
+        provider.notify = lambda text: note(f"rpd: {text}")
         try:
             yield provider
         finally:

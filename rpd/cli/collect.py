@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 
 from rpd.cli.notices import Notices
+from rpd.cli.out import note, say
 from rpd.collect.tree import Price, collect_json, count_lines, tree_lines
 from rpd.config import Config
 from rpd.errors import CollectionError, ExitCode
@@ -22,7 +22,7 @@ def main(config: Config, manager: PluginManager) -> int:
         import json
 
         chosen = replace(gathered.collection, nodes=gathered.nodes)
-        print(json.dumps(collect_json(chosen, shipped_price(config)), indent=2))
+        say(json.dumps(collect_json(chosen, shipped_price(config)), indent=2))
     elif config.quiet >= 2:
         _print_lines(count_lines(gathered.nodes))
     elif config.quiet:
@@ -40,7 +40,7 @@ def main(config: Config, manager: PluginManager) -> int:
 
 def _print_lines(lines: Sequence[str]) -> None:
     if lines:
-        sys.stdout.write("\n".join(lines) + "\n")
+        say("\n".join(lines))
 
 
 def summary_line(gathered: Gathered) -> str:
@@ -69,4 +69,4 @@ def shipped_price(config: Config) -> Price:
 def print_errors(errors: Sequence[CollectionError]) -> None:
     """Print collection errors to stderr, so that stdout stays ids or JSON."""
     for error in errors:
-        print(f"ERROR collecting {error.file or 'arguments'}\n{error.message}", file=sys.stderr)
+        note(f"ERROR collecting {error.file or 'arguments'}\n{error.message}")

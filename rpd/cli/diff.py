@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from rpd.cli.out import say
 from rpd.cli.table import table
 from rpd.config import Config
 from rpd.errors import ExitCode, UsageError
@@ -34,13 +35,13 @@ def main(config: Config, manager: PluginManager) -> int:
     )
     found = differences(*sides)
     if config.as_json:
-        print(json.dumps({name: {"left": a, "right": b} for name, (a, b) in found.items()}, indent=2))
+        say(json.dumps({name: {"left": a, "right": b} for name, (a, b) in found.items()}, indent=2))
     elif found:
         titles = [_title(info, entry.id if entry else "") for info, entry in (left, right)]
         rows = [("", *titles), *((name, _short(a), _short(b)) for name, (a, b) in found.items())]
-        print("\n".join(table(rows)))
+        say("\n".join(table(rows)))
     else:
-        print("no difference")
+        say("no difference")
     return ExitCode.FAILED if found else ExitCode.OK
 
 

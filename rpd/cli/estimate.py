@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 
 from rpd.cli.collect import print_errors
 from rpd.cli.notices import Notices
+from rpd.cli.out import note, say
 from rpd.cli.source import SHIPPED, price_source
 from rpd.cli.table import table
 from rpd.config import Config
@@ -97,7 +97,7 @@ def main(config: Config, manager: PluginManager) -> int:
     if gathered.errors:
         return ExitCode.INTERRUPTED
     if not gathered.nodes:
-        print("no nodes collected")
+        say("no nodes collected")
         return ExitCode.NOTHING_COLLECTED
     with price_source(config) as source:
         local = source.name.startswith(EMULATOR)
@@ -107,10 +107,10 @@ def main(config: Config, manager: PluginManager) -> int:
         check_datacenters(config, gathered.nodes, lambda: provider, Notices().rpd_notice)
         estimates = [_estimate(node, prices, experience) for node in gathered.nodes]
     if config.as_json:
-        print(json.dumps(_document(estimates, source.name), indent=2))
+        say(json.dumps(_document(estimates, source.name), indent=2))
         return ExitCode.OK
     if source.live is None:
-        print(f"rpd: {SHIPPED}", file=sys.stderr)
+        note(f"rpd: {SHIPPED}")
     _print(estimates, quiet=config.quiet > 0)
     return ExitCode.OK
 
@@ -163,8 +163,8 @@ def _document(estimates: Sequence[Estimate], source: str) -> dict[str, Any]:
 
 def _print(estimates: Sequence[Estimate], *, quiet: bool) -> None:
     if not quiet:
-        print("\n".join(table([_HEAD, *map(_cells, estimates)], right=range(2, len(_HEAD)))), end="\n\n")
-    print(_summary(estimates))
+        say("\n".join(table([_HEAD, *map(_cells, estimates)], right=range(2, len(_HEAD)))), end="\n\n")
+    say(_summary(estimates))
 
 
 def _summary(estimates: Sequence[Estimate]) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from rpd.cli.out import say
 from rpd.config import Config
 from rpd.errors import ExitCode
 from rpd.hooks import PluginManager
@@ -31,7 +32,7 @@ def main(config: Config, manager: PluginManager) -> int:
     folder = Path(info.folder)
     found = _of_node(entry.id, entry.folder) if entry is not None else in_order(folder)
     for event in found:
-        print(json.dumps(event) if config.as_json else line(event))
+        say(json.dumps(event) if config.as_json else line(event))
     return ExitCode.OK
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 
 from rpd.cli.account import account
+from rpd.cli.out import note, say
 from rpd.cli.table import table
 from rpd.config import Config
 from rpd.errors import ExitCode, ReleaseError, UsageError
@@ -31,11 +31,11 @@ def ps(config: Config, manager: PluginManager) -> int:
     known = pods.claims(config.runs_path)
     now = time.time()
     if config.as_json:
-        print(json.dumps([_as_json(pod, known.get(pod.name), now) for pod in found], indent=2))
+        say(json.dumps([_as_json(pod, known.get(pod.name), now) for pod in found], indent=2))
     elif not found:
-        print("no pods")
+        say("no pods")
     else:
-        print("\n".join(_lines(found, known, now)))
+        say("\n".join(_lines(found, known, now)))
     return ExitCode.OK
 
 
@@ -164,7 +164,7 @@ def stop(config: Config, manager: PluginManager) -> int:
 
         code = _release(chosen, stop_one, "stopped")
     for pod in chosen:
-        print(
+        say(
             f"{pod.id} keeps its volume: ${stopped_usd_per_month(pod.volume_gb):.2f} a month until rpd stop {pod.id}"
         )
     return code
@@ -178,10 +178,10 @@ def gc(config: Config, manager: PluginManager) -> int:
         left = pods.leftovers(listed, config.runs_path)
         _print_reasons(listed, {held.pod.id: f"{held.reason} (run {held.run})" for held in left}, config)
         if not left:
-            print("nothing to reap")
+            say("nothing to reap")
             return ExitCode.OK
         if not config.yes:
-            print(f"{len(left)} of them would be deleted: rpd gc --yes")
+            say(f"{len(left)} of them would be deleted: rpd gc --yes")
             return ExitCode.OK
         return _release([held.pod for held in left], lambda pod: giveback.delete(provider, pod), "deleted")
 
@@ -193,7 +193,7 @@ def _print_reasons(listed: Sequence[PodInfo], reap: Mapping[str, str], config: C
         why = reap.get(pod.id) or f"left alone: {_why_not(pod, known.get(pod.name))}"
         rows.append((pod.id, pod.name, _rate(pod), why))
     if rows:
-        print("\n".join(table([("POD", "NAME", "$/H", "WHY"), *rows], right={2})))
+        say("\n".join(table([("POD", "NAME", "$/H", "WHY"), *rows], right={2})))
 
 
 def _why_not(pod: PodInfo, claim: Claim | None) -> str:
@@ -213,8 +213,8 @@ def _release(chosen: Sequence[PodInfo], act: Callable[[PodInfo], None], done: st
         try:
             act(pod)
         except ReleaseError as error:
-            print(f"rpd: error: {error}", file=sys.stderr)
+            note(f"rpd: error: {error}")
             code = ExitCode.POD_NOT_RELEASED
         else:
-            print(f"{done} {pod.id}  {pod.name}")
+            say(f"{done} {pod.id}  {pod.name}")
     return code

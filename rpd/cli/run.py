@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
 from rpd.cli.collect import print_errors, summary_line
+from rpd.cli.out import note, say
 from rpd.cli.setup import configure
 from rpd.config import Config
 from rpd.errors import UsageError
@@ -59,10 +59,10 @@ def carry_out(config: Config, manager: PluginManager, resumed: Resumed | None) -
             stack.callback(terminal.close)
             manager.register(terminal, "terminal")
         if config.setup_plan or config.setup_show or config.setup_only:
-            shown = SetupPlan(lambda line: print(redactor.text(line)), only=config.setup_only)
+            shown = SetupPlan(lambda line: say(redactor.text(line)), only=config.setup_only)
             manager.register(shown, "setup plan")
         ended = run(config, manager, redactor, resumed)
     print_errors(ended.gathered.errors)
     if ended.summary is None:
-        print(f"rpd: nothing was run: {summary_line(ended.gathered)}", file=sys.stderr)
+        note(f"rpd: nothing was run: {summary_line(ended.gathered)}")
     return ended.exit_code

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from rpd.cli.out import hand_over, say
 from rpd.cli.table import table
 from rpd.config import Config
 from rpd.errors import ExitCode, UsageError
@@ -32,13 +32,13 @@ def main(config: Config, manager: PluginManager) -> int:
     found = history.runs(config.runs_path)
     shown = [overview(info) for info in (found[: config.most_runs] if config.most_runs else found)]
     if config.as_json:
-        print(json.dumps([_as_json(run) for run in shown], indent=2))
+        say(json.dumps([_as_json(run) for run in shown], indent=2))
     elif not shown:
-        print(f"no runs in {config.runs_path}")
+        say(f"no runs in {config.runs_path}")
     else:
-        print("\n".join(table([_HEAD, *map(_row, shown)], right={2, 4, 5})))
+        say("\n".join(table([_HEAD, *map(_row, shown)], right={2, 4, 5})))
         if len(shown) < len(found):
-            print(f"… and {len(found) - len(shown)} older ones (-n 0 lists all)")
+            say(f"… and {len(found) - len(shown)} older ones (-n 0 lists all)")
     return ExitCode.OK
 
 
@@ -82,12 +82,12 @@ def report(config: Config, manager: PluginManager) -> int:
         _write_html(config, run, reports)
         return ExitCode.OK
     if config.as_csv:
-        sys.stdout.write(results.dumps(reports))
+        hand_over(results.dumps(reports))
     elif config.as_json:
-        print(json.dumps([_result(each) for each in reports], indent=2, default=str))
+        say(json.dumps([_result(each) for each in reports], indent=2, default=str))
     else:
         print_results(reports, config=config)
-        print(f"run {run.info.id} ({run.state}), {run.info.folder}")
+        say(f"run {run.info.id} ({run.state}), {run.info.folder}")
     return ExitCode.OK
 
 
@@ -130,7 +130,7 @@ def _write_html(config: Config, run: PastRun, reports: list[NodeReport]) -> None
         write_whole(path, html.dumps(replace(run.summary, reports=tuple(reports)), title=run.info.id))
     except OSError as error:
         raise UsageError(f"--html {config.html}: cannot be written: {error.strerror or error}") from error
-    print(f"wrote {path}")
+    say(f"wrote {path}")
 
 
 def verify(config: Config, manager: PluginManager) -> int:
@@ -141,12 +141,12 @@ def verify(config: Config, manager: PluginManager) -> int:
     wrong = [each for each in checked if each.problem is not None]
     if config.as_json:
         told = {"run": run.info.id, "checked": len(checked), "problems": [_problem(each) for each in wrong]}
-        print(json.dumps(told, indent=2))
+        say(json.dumps(told, indent=2))
         return ExitCode.FAILED if wrong else ExitCode.OK
     for each in wrong:
-        print(f"{each.problem}: {each.path}  ({each.node_id})")
+        say(f"{each.problem}: {each.path}  ({each.node_id})")
     good = len(checked) - len(wrong)
-    print(f"run {run.info.id}: {good} of {len(checked)} files are as they were on their pods")
+    say(f"run {run.info.id}: {good} of {len(checked)} files are as they were on their pods")
     return ExitCode.FAILED if wrong else ExitCode.OK
 
 

@@ -194,9 +194,9 @@ def short_summary(
         outcome = report.result.outcome
         reason = because(report).partition("\n")[0]
         told = "" if reason == outcome.value else f" - {reason}"
-        line = ink.redact(report.node.id + told)
+        line = ink.legible(report.node.id + told)
         if crop:
-            line = shorten(line, max(width - len(outcome) - 2, cell_len(ink.redact(report.node.id))))
+            line = shorten(line, max(width - len(outcome) - 2, cell_len(ink.legible(report.node.id))))
         yield f"{ink(outcome.upper(), OUTCOME_STYLES[outcome])} {ink(line)}"
 
 

@@ -27,7 +27,6 @@ from rpd.terminal.ink import (
     counted,
     fit_middle,
     money,
-    plain,
     rule,
     short_gpu,
     shorten,
@@ -189,7 +188,7 @@ class Terminal:
         with self._lock:
             now = self._clock()
             name = node.name if self._names_jobs else node.case or node.name
-            self._rows[node.id] = Row(name=self._ink.redact(name), since=now)
+            self._rows[node.id] = Row(name=self._ink.legible(name), since=now)
             self._outputs[node.id] = OutputLines()
             self._progress.begin(node, now)
         if self._level >= 1:
@@ -241,9 +240,7 @@ class Terminal:
             offer, reason = str(detail.get("offer") or ""), str(detail.get("reason") or "")
             if row is not None:
                 row.state = _POD_STATES.get(event, row.state)
-                row.last_line = self._ink.redact(
-                    plain(f"{offer}: {reason}" if reason else offer) or row.last_line
-                )
+                row.last_line = self._ink.legible(f"{offer}: {reason}" if reason else offer) or row.last_line
                 if event in ("intent", "created"):
                     row.billed_since = row.billed_since or self._clock()
                 if event == "intent":
@@ -356,7 +353,7 @@ class Terminal:
             row = self._rows.get(node.id)
             if row is not None:
                 row.state = _STEP_STATES[step.kind]
-                row.last_line = self._ink.redact(plain(step.command.partition("\n")[0]))
+                row.last_line = self._ink.legible(step.command.partition("\n")[0])
         if self._level >= 1:
             self._tell(step.kind.upper(), node.id, step.command, "cyan")
 
@@ -382,17 +379,17 @@ class Terminal:
             feed = self._outputs.setdefault(node.id, OutputLines())
             lines = feed.feed(data)
             row = self._rows.get(node.id)
-            newest = feed.unfinished or (lines[-1] if lines else "")
+            newest = self._ink.legible(feed.unfinished or (lines[-1] if lines else ""))
             if row is not None and newest.strip():
-                row.last_line = self._ink.redact(newest)
+                row.last_line = newest
         self._stream(node, lines)
 
     def _stream(self, node: Node, lines: Sequence[str]) -> None:
         if self._streams and lines:
             prefix = self._ink(
-                f"{fit_middle(self._ink.redact(node.name), _LONGEST_PREFIX).rstrip()} |", "cyan"
+                f"{fit_middle(self._ink.legible(node.name), _LONGEST_PREFIX).rstrip()} |", "cyan"
             )
-            self._screen.lines([f"{prefix} {self._ink(line)}".rstrip() for line in lines])
+            self._screen.lines([f"{prefix} {self._ink.streamed(line)}".rstrip() for line in lines])
 
     @hookimpl
     def rpd_step_finished(self, node: Node, step: Step) -> None:
@@ -423,7 +420,7 @@ class Terminal:
             self._pinned.pop(node.id, None)
             if not outcome.is_ok and report.result.cause is not Cause.INTERRUPTED:
                 reason = ending.because(report).partition("\n")[0]
-                self._pinned[node.id] = f"{outcome.upper():<8} {self._ink.redact(node.name)}  {reason}"
+                self._pinned[node.id] = f"{outcome.upper():<8} {self._ink.legible(node.name)}  {reason}"
             self._rows.pop(node.id, None)
             self._outputs.pop(node.id, None)
             done = self._progress.done
@@ -466,7 +463,7 @@ class Terminal:
         if not self._screen.is_interactive:
             return text
         room = max(self._screen.width - 1 - _WORD - 2 - cell_len(beside), _SHORTEST_ID)
-        masked = self._ink.redact(text)
+        masked = self._ink.legible(text)
         if cell_len(masked) <= room:
             return masked
         return shorten(masked, room) if at_end else fit_middle(masked, room)
@@ -483,7 +480,7 @@ class Terminal:
         """Write a sentence for the person at the screen."""
         self._flush_batch()
         self._notices.append(text)
-        lines = [f"rpd: {line}" for line in self._ink.redact(text).splitlines()]
+        lines = [f"rpd: {line}" for line in self._ink.legible(text).splitlines()]
         if self._screen.is_interactive:  # elsewhere a sentence stays on one line, for grep
             width = self._screen.width - 1
             lines = [part for line in lines for part in textwrap.wrap(line, width, subsequent_indent="     ")]
@@ -513,7 +510,7 @@ class Terminal:
         with self._lock:
             batch, self._batch = self._batch, []
         if batch:
-            self._screen.line(self._ink.redact("\n".join(batch)))
+            self._screen.line(self._ink.legible("\n".join(batch)))
 
     def _dry_total(self) -> str:
         if not self._dry_unknown:

@@ -83,9 +83,9 @@ def _columns(reports: Sequence[NodeReport], ink: Ink) -> list[Column]:
 def _columns_of(mappings: Sequence[Mapping[str, Any]], ink: Ink) -> Iterator[Column]:
     for name in dict.fromkeys(name for mapping in mappings for name in mapping):
         values = [mapping.get(name, "") for mapping in mappings]
-        cells = tuple(shorten(ink.redact(_text(value)), _WIDEST_CELL) for value in values)
+        cells = tuple(shorten(ink.legible(_text(value)), _WIDEST_CELL) for value in values)
         right = all(value == "" or type(value) in (int, float) for value in values)
-        yield Column(title=shorten(ink.redact(name), _WIDEST_CELL), cells=cells, right=right, optional=True)
+        yield Column(title=shorten(ink.legible(name), _WIDEST_CELL), cells=cells, right=right, optional=True)
 
 
 def _text(value: Any) -> str:

@@ -14,6 +14,7 @@ from rich.live import Live
 from rich.text import Text
 
 from rpd.terminal.ink import Ink, Redact
+from rpd.values.plain import colored
 
 _INTERVAL = 0.25
 """Seconds between two drawings of the board."""
@@ -24,6 +25,8 @@ _ASCII = str.maketrans({"…": "...", "·": "-"})
 
 class Screen:
     """Takes lines from any thread; on an interactive terminal draws a board below them, four times a second.
+
+    It is the door to the terminal: of all control characters in a line or on the board, only colours pass.
 
     A screen that went away (a closed pipe) is written to no more and raises nothing: pods matter more.
     ``color`` is ``auto``, ``yes`` or ``no``.
@@ -79,7 +82,7 @@ class Screen:
     def lines(self, texts: Iterable[str]) -> None:
         """Write lines together; above the board they appear with its next drawing."""
         with self._lock:
-            self._waiting.extend(texts)
+            self._waiting.extend(map(colored, texts))
             if self._live is None:
                 self._write_waiting()
 
@@ -116,12 +119,12 @@ class Screen:
         with self._lock:
             if not self.is_interactive or self._ticker is not None:
                 return
-            live = self._make_live()
+            live, legible = self._make_live(), lambda: colored(draw())
             live.start()
             self._end.clear()
             self._live = live
             self._ticker = threading.Thread(
-                target=self._tick, args=(live, draw), name="rpd-screen", daemon=True
+                target=self._tick, args=(live, legible), name="rpd-screen", daemon=True
             )
             self._ticker.start()
 

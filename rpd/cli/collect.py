@@ -35,7 +35,17 @@ def main(config: Config, manager: PluginManager) -> int:
     print_errors(gathered.errors)
     if gathered.errors:
         return ExitCode.INTERRUPTED
-    return ExitCode.OK if gathered.nodes else ExitCode.NOTHING_COLLECTED
+    if gathered.nodes:
+        return ExitCode.OK
+    tell_nothing(config, gathered)
+    return ExitCode.NOTHING_COLLECTED
+
+
+def tell_nothing(config: Config, gathered: Gathered, so: str = "") -> None:
+    """Say on stderr why nothing is selected, after what comes of it (``so``)."""
+    from rpd.cli.nothing import why_nothing
+
+    note(f"rpd: {so}{why_nothing(config, gathered)}")
 
 
 def _print_lines(lines: Sequence[str]) -> None:
@@ -45,10 +55,10 @@ def _print_lines(lines: Sequence[str]) -> None:
 
 def summary_line(gathered: Gathered) -> str:
     """Return how many nodes were collected and deselected, and how many errors there were."""
-    count = len(gathered.nodes)
+    count = len(gathered.nodes) + gathered.deselected
     text = f"{count} node{'' if count == 1 else 's'} collected"
     if gathered.deselected:
-        text += f", {gathered.deselected} deselected"
+        text += f", {gathered.deselected} deselected, {len(gathered.nodes) or 'none'} selected"
     if gathered.errors:
         text += f", {len(gathered.errors)} error{'' if len(gathered.errors) == 1 else 's'}"
     return text

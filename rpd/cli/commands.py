@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import rpd
 from rpd.errors import UsageError
-from rpd.values.closest import closest
 from rpd.values.frozen import frozen
 
 
@@ -173,12 +172,12 @@ COMMANDS = {
 
 
 def command(name: str) -> Command:
-    """Return the command of that name. Raises UsageError, with the likeliest one."""
+    """Return the command of that name. Raises UsageError that says what to type instead."""
     found = COMMANDS.get(name)
     if found is None:
-        close = closest(name, COMMANDS)
-        meant = f" Did you mean {close!r}?" if close else f" The commands are {', '.join(COMMANDS)}."
-        raise UsageError(f"there is no command {name!r}.{meant}")
+        from rpd.cli.mistaken import instead_of  # only somebody's slip is worth loading it
+
+        raise UsageError(f"rpd has no command {name!r}. {instead_of(name, COMMANDS)}")
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -67,7 +68,7 @@ def run_facts(info: RunInfo) -> Facts:
     facts = {
         "rpd": info.rpd,
         "python": info.python,
-        "command line": " ".join(info.argv),
+        "command line": shlex.join(info.argv),
         "far end": info.far_end,
         "git sha": info.git_sha,
     }

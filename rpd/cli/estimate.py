@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from rpd.cli.collect import print_errors
+from rpd.cli.collect import print_errors, tell_nothing
 from rpd.cli.notices import Notices
 from rpd.cli.out import note, say
 from rpd.cli.source import SHIPPED, price_source
@@ -97,7 +97,7 @@ def main(config: Config, manager: PluginManager) -> int:
     if gathered.errors:
         return ExitCode.INTERRUPTED
     if not gathered.nodes:
-        say("no nodes collected")
+        tell_nothing(config, gathered)
         return ExitCode.NOTHING_COLLECTED
     with price_source(config) as source:
         local = source.name.startswith(EMULATOR)

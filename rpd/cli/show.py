@@ -61,7 +61,7 @@ def _print_run(run: PastRun, config: Config) -> None:
     info = run.info
     say(f"run {info.id} ({run.state}), started {info.started or '?'}, far end: {info.far_end or '?'}")
     if info.argv:
-        say(f"rpd {' '.join(info.argv)}")
+        say(f"rpd {shlex.join(info.argv)}")
     if info.damage:
         say(f"damaged: {info.damage}")
     print_run(replace(run.summary, reports=tuple(sorted_reports(config, run.reports))), config=config)

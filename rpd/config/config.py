@@ -234,7 +234,7 @@ class Config:
     )
     no_header: bool = running.switch("leave the header out", "--no-header")
     no_summary: bool = running.switch("leave the short summary out", "--no-summary")
-    print_run_dir: bool = running.switch("print the run folder on a line of its own at the end", "--print-run-dir")
+    print_run_dir: bool = running.switch("print the run folder on a line of its own, first and last", "--print-run-dir")
     junit_xml: str | None = running.option(
         None, "write a report in JUnit's format", "--junitxml", "--junit-xml", metavar="PATH"
     )

@@ -85,7 +85,7 @@ def _failure(report: NodeReport, width: int, ink: Ink, style: Style) -> Iterator
     if failure.log_tail and style.log:
         yield ink(rule(f"last {counted(len(failure.log_tail), 'line')} of its log", "-", width), "dim")
         yield from (ink(line) for line in failure.log_tail)
-    log = _log_of(report)
+    log = log_of(report)
     if log is not None:
         yield ink(f"log: {relative(log)}", "dim")
 
@@ -113,7 +113,7 @@ def _without_end(lines: list[str], end: Sequence[str]) -> list[str]:
     return lines
 
 
-def _log_of(report: NodeReport) -> Path | None:
+def log_of(report: NodeReport) -> Path | None:
     """Return where a node's log is, if its commands wrote any."""
     path = Path(report.folder) / LOG_FILE
     return path if report.folder and path.is_file() else None
@@ -124,7 +124,7 @@ def passes(reports: Sequence[NodeReport], *, width: int, ink: Ink) -> Iterator[s
     logs = [
         (report, log)
         for report in reports
-        if report.result.outcome is Outcome.PASSED and (log := _log_of(report)) is not None
+        if report.result.outcome is Outcome.PASSED and (log := log_of(report)) is not None
     ]
     if not logs:
         return

@@ -10,6 +10,7 @@ import textwrap
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -19,7 +20,7 @@ import rpd
 from rpd.config import Config
 from rpd.errors import Cause
 from rpd.hooks import hookimpl
-from rpd.terminal import board, dryrun, ending, lists, results
+from rpd.terminal import board, dryrun, ending, lists, next_steps, results
 from rpd.terminal.board import Row
 from rpd.terminal.ink import (
     OUTCOME_STYLES,
@@ -151,6 +152,8 @@ class Terminal:
             nodes, now=self._started, worst_case_usd=plan.worst_case_usd, budget_usd=config.budget
         )
         self._names_jobs = len({node.definition for node in nodes}) > 1
+        if config.print_run_dir and folder:
+            self._screen.line(str(folder))
         if self._level < 0 or config.no_header:
             return
         ink, width = self._ink, self._screen.width
@@ -543,6 +546,8 @@ class Terminal:
                     reports, width=width, verbose=verbose, crop=crop, ink=ink, chars=chars
                 )
         lines += ending.pods_left(summary, width=width, ink=ink)
+        if self._level >= 0 and not config.dry_run and not config.no_summary:
+            lines += self._next_steps(replace(summary, reports=tuple(reports)))
         if lines and self._level > -2:
             lines.append("")
         if self._outlooks:
@@ -552,6 +557,10 @@ class Terminal:
         if config.print_run_dir and summary.folder:
             lines.append(summary.folder)
         self._screen.lines(lines)
+
+    def _next_steps(self, summary: RunSummary) -> list[str]:
+        found = list(next_steps.next_steps(self._config, summary, width=self._screen.width, ink=self._ink))
+        return ["", *found] if found else []
 
     def _ranked(self, reports: Sequence[NodeReport]) -> Sequence[NodeReport]:
         """Return the reports as ``--sort`` wants them; a name that no report has is told, now that it is known."""

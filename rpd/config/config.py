@@ -171,10 +171,12 @@ class Config:
     max_gpu_price: float | None = pricing.option(
         None, "most a pod may cost per hour", "--max-gpu-price", metavar="USD", parse=texts.money
     )
-    cloud: str | None = pricing.option(None, "which cloud", "--cloud", choices=("secure", "community", "any"))
+    cloud: str | None = pricing.option(
+        None, "which cloud", "--cloud", parse=texts.cloud, choices=("secure", "community", "any")
+    )
     fallback_cloud: str | None = pricing.option(
         None, "the cloud to try when the first has nothing", "--fallback-cloud-type",
-        choices=("secure", "community")
+        parse=texts.cloud, choices=("secure", "community")
     )
     ssh_ready_seconds: float | None = pricing.option(
         None, "how long a pod may take until it runs commands", "--ssh-ready-timeout-sec", metavar="SEC",

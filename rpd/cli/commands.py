@@ -37,7 +37,7 @@ COMMANDS = {
         ),
         Command(
             name="run",
-            help="run jobs on RunPod, on an emulator (--local) or dry (--dry-run)",
+            help="run jobs on RunPod, an emulator (--local) or dry (--dry-run)",
             module="rpd.cli.run",
             arguments="PATH|NODEID",
             arguments_help=_NODES,
@@ -97,7 +97,7 @@ COMMANDS = {
         ),
         Command(
             name="ssh",
-            help="open a shell, or run a command, on the pod of a node where its job stands",
+            help="open a shell, or run a command, on the pod of a node",
             module="rpd.cli.ssh",
             arguments="NODE|POD",
             arguments_help=f"{_A_NODE}, or a pod by its id or name; after -- a command to run there",
@@ -193,6 +193,7 @@ def overview() -> str:
             "",
             f"  rpd {'--dry-run':<{width}}  short for rpd run --dry-run",
             "",
-            "`rpd COMMAND --help` tells more. Nothing that costs money happens without `rpd run`.",
+            "`rpd COMMAND --help` tells more.",
+            "Nothing that costs money happens without `rpd run` (or `rpd resume` of a run).",
         ]
     )

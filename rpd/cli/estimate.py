@@ -163,7 +163,11 @@ def _document(estimates: Sequence[Estimate], source: str) -> dict[str, Any]:
 
 def _print(estimates: Sequence[Estimate], *, quiet: bool) -> None:
     if not quiet:
-        say("\n".join(table([_HEAD, *map(_cells, estimates)], right=range(2, len(_HEAD)))), end="\n\n")
+        rows = [_HEAD, *map(_cells, estimates)]
+        say(
+            "\n".join(table(rows, right=range(2, len(_HEAD)), cut={0: 24, 1: 16}, leave_out=(3, 1))),
+            end="\n\n",
+        )
     say(_summary(estimates))
 
 

@@ -32,7 +32,13 @@ def main(config: Config, manager: PluginManager) -> int:
         return ExitCode.OK
     if source.live is None:
         note(f"rpd: {SHIPPED}")
-    say("\n".join(table([_HEAD, *(_cells(row, found) for row in rows)], right=(1,))))
+    say(
+        "\n".join(
+            table(
+                [_HEAD, *(_cells(row, found) for row in rows)], right=(1,), cut={0: 24, 4: 15}, leave_out=(4,)
+            )
+        )
+    )
     return ExitCode.OK
 
 

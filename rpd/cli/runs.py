@@ -36,7 +36,11 @@ def main(config: Config, manager: PluginManager) -> int:
     elif not shown:
         say(f"no runs in {config.runs_path}")
     else:
-        say("\n".join(table([_HEAD, *map(_row, shown)], right={2, 4, 5})))
+        rows = [_HEAD, *map(_row, shown)]
+        say("\n".join(table(rows, right={2, 4, 5}, cut={3: 30, 6: 12}, leave_out=(1, 6, 5, 2, 7))))
+        for run in shown:
+            if run.state is RunState.UNFINISHED:
+                say(f"unfinished: rpd resume {run.info.id}")
         if len(shown) < len(found):
             say(f"… and {len(found) - len(shown)} older ones (-n 0 lists all)")
     return ExitCode.OK
@@ -52,7 +56,7 @@ def _row(run: Overview) -> tuple[str, ...]:
         f"{run.usd:.2f}",
         format_duration(info.seconds) if info.finished else "",
         info.far_end,
-        f"unfinished: rpd resume {info.id}" if run.state is RunState.UNFINISHED else str(run.state),
+        str(run.state),
     )
 
 

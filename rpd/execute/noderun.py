@@ -357,7 +357,13 @@ class NodeRun:
         )
         found = pulled.local / METRICS_FILE if pulled.local.is_dir() else pulled.local
         if found.name == METRICS_FILE and found.is_file():
-            self.metrics.update(_read_metrics(found))
+            self._take_metrics(found)
+
+    def _take_metrics(self, path: Path) -> None:
+        try:
+            self.metrics.update(_read_metrics(path))
+        except ValueError as error:
+            self.hook.rpd_notice(text=f"{self.node.id}: no metrics were read from its {path.name}: {error}")
 
     @property
     def is_closed(self) -> bool:
@@ -406,11 +412,13 @@ def _relative(path: Path, folder: Path) -> str:
 
 
 def _read_metrics(path: Path) -> dict[str, Any]:
-    """Return the scalars of a JSON object; a file that is something else holds no metrics."""
+    """Return the scalars of a JSON object. Raises ValueError, with what is wrong, for a file that is something else."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise ValueError(error.strerror) from None
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
     if not isinstance(content, dict):
-        return {}
+        raise ValueError(f'expected a JSON object such as {{"loss": 0.1}}, got {type(content).__name__}')
     return {key: value for key, value in content.items() if isinstance(value, int | float | str | bool)}

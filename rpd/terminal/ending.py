@@ -196,8 +196,13 @@ def short_summary(
         told = "" if reason == outcome.value else f" - {reason}"
         line = ink.legible(report.node.id + told)
         if crop:
-            line = shorten(line, max(width - len(outcome) - 2, cell_len(ink.legible(report.node.id))))
+            line = _cropped(line, ink.legible(report.node.id), width - len(outcome) - 2)
         yield f"{ink(outcome.upper(), OUTCOME_STYLES[outcome])} {ink(line)}"
+
+
+def _cropped(line: str, node_id: str, room: int) -> str:
+    """Cut the reason, never the id, which is there to be copied; an id that is too long stands alone, and wraps."""
+    return shorten(line, room) if cell_len(node_id) + len(" - …") < room else node_id
 
 
 def pods_left(summary: RunSummary, *, width: int, ink: Ink) -> Iterator[str]:

@@ -42,7 +42,7 @@ from rpd.values.node import Node
 from rpd.values.plan import Plan
 from rpd.values.pod import PodInfo
 from rpd.values.ranking import Ranking, missing, ranked
-from rpd.values.report import NodeReport, Outcome, RunSummary
+from rpd.values.report import NodeReport, Outcome, PodRecord, RunSummary
 from rpd.values.step import Step, StepKind
 from rpd.values.telemetry import Sample
 
@@ -439,17 +439,17 @@ class Terminal:
 
     def _tell_report(self, report: NodeReport, done: int) -> None:
         result, pod = report.result, report.pod
-        facts = []
-        if pod is not None:
-            gpu = short_gpu(pod.gpu or "CPU")
-            facts.append(f"{pod.count}x {gpu}" if pod.count > 1 else gpu)
-            facts += [pod.datacenter] if pod.datacenter else []
-        text = " ".join(facts) + "  " if facts else ""
-        text += format_duration(result.seconds)
-        if pod is not None:
-            text += f" {money(report.cost.estimated_usd)}"
-        if len(self._planned) > 1 and not self._config.dry_run:
-            text += f"  [{done}/{len(self._planned)}]"
+        usd = "" if pod is None else f" {money(report.cost.estimated_usd)}"
+        how_many = (
+            f"  [{done}/{len(self._planned)}]" if len(self._planned) > 1 and not self._config.dry_run else ""
+        )
+        text = f"{format_duration(result.seconds)}{usd}{how_many}"
+        place = _place_of(pod) if pod is not None else ""
+        # Where there is little room, where it ran goes first: what is left of an id has to tell it from others.
+        if place and (
+            not self._screen.is_interactive or self._room_beside(f"{place}  {text}") >= _SHORTEST_ID
+        ):
+            text = f"{place}  {text}"
         self._flush_batch()
         self._tell(
             result.outcome.upper(), self._cropped(report.node.id, text), text, OUTCOME_STYLES[result.outcome]
@@ -465,11 +465,15 @@ class Terminal:
         """Cut a text that would make the line wrap; for a person only, programs want all of it."""
         if not self._screen.is_interactive:
             return text
-        room = max(self._screen.width - 1 - _WORD - 2 - cell_len(beside), _SHORTEST_ID)
+        room = max(self._room_beside(beside), 8)
         masked = self._ink.legible(text)
         if cell_len(masked) <= room:
             return masked
         return shorten(masked, room) if at_end else fit_middle(masked, room)
+
+    def _room_beside(self, text: str) -> int:
+        """Return how many columns are left for an id in a line with ``text``."""
+        return self._screen.width - 1 - _WORD - 2 - cell_len(text)
 
     @hookimpl
     def rpd_stopping(self, how: str) -> None:
@@ -585,6 +589,13 @@ class Terminal:
         if lists.wants_notices(config.report_chars):
             found += lists.notices(self._notices, width=width, ink=ink)
         return found
+
+
+def _place_of(pod: PodRecord) -> str:
+    """Return ``2x H100 80GB HBM3 EU-RO-1``."""
+    gpu = short_gpu(pod.gpu or "CPU")
+    many = f"{pod.count}x {gpu}" if pod.count > 1 else gpu
+    return f"{many} {pod.datacenter}" if pod.datacenter else many
 
 
 def _gpu_of(pod: PodInfo) -> str:

@@ -14,6 +14,7 @@ from rich.live import Live
 from rich.text import Text
 
 from rpd.terminal.ink import Ink, Redact
+from rpd.terminal.reflow import Reflow
 from rpd.values.plain import colored
 
 _INTERVAL = 0.25
@@ -119,14 +120,29 @@ class Screen:
         with self._lock:
             if not self.is_interactive or self._ticker is not None:
                 return
-            live, legible = self._make_live(), lambda: colored(draw())
+            live = self._make_live()
             live.start()
             self._end.clear()
             self._live = live
             self._ticker = threading.Thread(
-                target=self._tick, args=(live, legible), name="rpd-screen", daemon=True
+                target=self._tick, args=(live, self._framed(live, draw)), name="rpd-screen", daemon=True
             )
             self._ticker.start()
+
+    def _framed(self, live: Live, draw: Callable[[], str]) -> Callable[[], str]:
+        """Return ``draw`` behind the door, and without ghosts where the terminal became narrower since."""
+        reflow = Reflow()
+
+        def frame() -> str:
+            width = self.width
+            back = reflow.take_back(width)
+            if back is not None:
+                live.console.control(back)
+            text = colored(draw())
+            reflow.drawn(text, width)
+            return text
+
+        return frame
 
     def _make_live(self) -> Live:
         console = Console(file=self._file, force_terminal=True, highlight=False, markup=False, emoji=False)

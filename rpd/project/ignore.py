@@ -68,19 +68,24 @@ def staged_files(root: Path, exclude: Sequence[str] = ()) -> list[StagedFile]:
     ``exclude`` holds further rules in the syntax of ``.gitignore``, relative to ``root``. Symbolic links are kept as
     links; sockets, devices and the like are left out. Raises UsageError if ``root`` does not exist.
     """
+    return survey(root, exclude)[0]
+
+
+def survey(root: Path, exclude: Sequence[str] = ()) -> tuple[list[StagedFile], list[str]]:
+    """Return what ``staged_files`` does, and the names that rules leave out; of a folder (``name/``) no more is told."""
     if not os.path.lexists(root):
         where = f" (relative to {Path.cwd()})" if not root.is_absolute() else ""
         raise UsageError(f"local path {root} does not exist{where}")
     if not root.is_dir():
         # A link that is named itself means what it leads to.
-        return [_staged(root.name, str(root), root.stat())]
+        return [_staged(root.name, str(root), root.stat())], []
     repository = _repository(root)
     outer = _outer_rules(root, repository) if repository else ()
     last = (_Rules(base="", spec=_spec(exclude), is_git=False),) if exclude else ()
     tracked = _tracked(root, repository) if repository else frozenset()
     walk = _Walk(last, tracked)
     walk.folder(str(root), "", outer)
-    return sorted(walk.found, key=lambda file: file.name.split("/"))
+    return sorted(walk.found, key=lambda file: file.name.split("/")), sorted(walk.left_out)
 
 
 def tree_digest(entries: Iterable[tuple[StagedFile, str]]) -> str:
@@ -145,6 +150,7 @@ class _Walk:
     last: tuple[_Rules, ...]
     tracked: frozenset[str]
     found: list[StagedFile] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
 
     def folder(self, place: str, prefix: str, rules: tuple[_Rules, ...]) -> None:
         """Add what is staged of the folder at ``place``, whose entries are called ``prefix`` and their name."""
@@ -158,6 +164,7 @@ class _Walk:
             name = prefix + entry.name
             asked = f"{name}/" if is_folder else name
             if asked_rules and _ignored(asked_rules, asked, is_tracked=asked in self.tracked):
+                self.left_out.append(asked)
                 continue
             if not (is_folder or entry.is_file(follow_symlinks=False) or entry.is_symlink()):
                 continue

@@ -5,8 +5,12 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rpd.values.size import format_size
+
+if TYPE_CHECKING:
+    from rpd.project.left_out import LeftOut
 
 _LARGEST = 5
 
@@ -18,6 +22,7 @@ class Weight:
     files: int
     bytes: int
     largest: tuple[tuple[str, int], ...] = ()
+    left_out: LeftOut | None = None
 
     def __str__(self) -> str:
         noun = "file" if self.files == 1 else "files"
@@ -46,15 +51,16 @@ class Scales:
 
 
 def _weigh(local: Path, exclude: tuple[str, ...]) -> Weight:
-    from rpd.project.ignore import (
-        Kind,
-        staged_files,
-    )  # collecting loads this module, and needs no ignore rules
+    # Not at the top: collecting loads this module, and needs no ignore rules.
+    from rpd.project.ignore import Kind, survey
+    from rpd.project.left_out import LeftOut, dangling_links
 
-    files = [file for file in staged_files(local, exclude) if file.kind is not Kind.FOLDER]
+    every, ignored = survey(local, exclude)
+    files = [file for file in every if file.kind is not Kind.FOLDER]
     largest = sorted(files, key=lambda file: file.size, reverse=True)[:_LARGEST]
     return Weight(
         files=len(files),
         bytes=sum(file.size for file in files),
         largest=tuple((file.name, file.size) for file in largest),
+        left_out=LeftOut(ignored=tuple(ignored), dangling=dangling_links(local, every)),
     )

@@ -85,6 +85,8 @@ def _failure(report: NodeReport, width: int, ink: Ink, style: Style) -> Iterator
     if failure.log_tail and style.log:
         yield ink(rule(f"last {counted(len(failure.log_tail), 'line')} of its log", "-", width), "dim")
         yield from (ink(line) for line in failure.log_tail)
+    if failure.hint:
+        yield ink(failure.hint, "yellow")
     log = log_of(report)
     if log is not None:
         yield ink(f"log: {relative(log)}", "dim")

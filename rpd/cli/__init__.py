@@ -49,6 +49,10 @@ def _main(argv: list[str]) -> int:
     if argv[0] in ("-V", "--version"):
         say(f"rpd {rpd.__version__}")
         return ExitCode.OK
+    if argv[0] == "__complete":  # how the scripts of `rpd completion` ask
+        from rpd.cli.candidates import answer
+
+        return answer(argv[1:])
     if argv[0].startswith("-") and any(text.partition("=")[0] == "--dry-run" for text in argv):
         argv = ["run", *argv]
     chosen = command(argv[0])

@@ -166,6 +166,13 @@ COMMANDS = {
             arguments="FOLDER",
             arguments_help="where to (default: here)",
         ),
+        Command(
+            name="completion",
+            help="print the script that completes rpd's words in a shell",
+            module="rpd.cli.completion",
+            arguments="SHELL",
+            arguments_help="bash, zsh or fish",
+        ),
         Command(name="emulator", help="serve a RunPod on this machine", module="rpd.cli.emulator"),
     )
 }

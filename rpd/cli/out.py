@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TextIO
 
@@ -19,6 +20,18 @@ def note(text: object) -> None:
 def hand_over(text: str) -> None:
     """Print a document for another program: as it is, unless a terminal would read it."""
     _write(sys.stdout, _legible(text) if sys.stdout.isatty() else text)
+
+
+def terminal_width() -> int | None:
+    """Return how many columns the terminal has, a spare one apart; None where output goes elsewhere."""
+    if not sys.stdout.isatty():
+        return None
+    pinned = os.environ.get("COLUMNS", "")
+    try:
+        width = int(pinned) if pinned.isdigit() else os.get_terminal_size(sys.stdout.fileno()).columns
+    except (OSError, ValueError):
+        width = 80
+    return max(width, 20) - 1
 
 
 def _legible(text: str) -> str:

@@ -197,7 +197,7 @@ def _refused(entry: NodeEntry) -> Iterator[str]:
     times = Counter(str(event.get("offer")) for event in told)
     said = {str(event.get("offer")): str(event.get("reason")) for event in told}
     rows = [(offer, f"{count}x", said[offer]) for offer, count in times.items()]
-    shown = list(table([("OFFER", "TIMES", "REASON"), *rows[:MOST_REFUSALS]])) if rows else []
+    shown = list(table(rows[:MOST_REFUSALS], cut={0: 24, 2: 20})) if rows else []
     if len(rows) > MOST_REFUSALS:
         shown.append(f"and {len(rows) - MOST_REFUSALS} more offers: rpd events {shlex.quote(entry.id)}")
     yield from _section("offers refused", shown)

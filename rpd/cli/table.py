@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
+from rpd.cli.out import terminal_width
 from rpd.values.columns import Column, fitted, lines
 
 
@@ -35,15 +34,3 @@ def table(
     ]
     kept, _ = fitted(columns, terminal_width())
     yield from lines(kept)
-
-
-def terminal_width() -> int | None:
-    """Return how many columns the terminal has, a spare one apart; None where output goes elsewhere."""
-    if not sys.stdout.isatty():
-        return None
-    pinned = os.environ.get("COLUMNS", "")
-    try:
-        width = int(pinned) if pinned.isdigit() else os.get_terminal_size(sys.stdout.fileno()).columns
-    except (OSError, ValueError):
-        width = 80
-    return max(width, 20) - 1

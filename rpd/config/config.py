@@ -275,6 +275,9 @@ class Config:
     most_runs: int = showing.option(
         20, "how many runs to list (0: all)", "-n", metavar="N", parse=texts.count, commands=("runs",)
     )
+    all_facts: bool = showing.switch(
+        "show all that differs, with time and money", "--all", commands=("diff",)
+    )
     as_csv: bool = showing.switch("print CSV", "--csv", commands=("report",))
     of_run: str = selecting.option(
         "", "the run, by its id or how that begins (default: the newest that has the node)", "--run",

@@ -72,7 +72,7 @@ def staged_files(root: Path, exclude: Sequence[str] = ()) -> list[StagedFile]:
 
 
 def survey(root: Path, exclude: Sequence[str] = ()) -> tuple[list[StagedFile], list[str]]:
-    """Return what ``staged_files`` does, and the names that rules leave out; of a folder (``name/``) no more is told."""
+    """Return what ``staged_files`` does, and the names that rules leave out, of a folder (``name/``) its own alone."""
     if not os.path.lexists(root):
         where = f" (relative to {Path.cwd()})" if not root.is_absolute() else ""
         raise UsageError(f"local path {root} does not exist{where}")

@@ -11,11 +11,11 @@ from typing import Any
 from rpd.disk.regular import is_regular, tail_of
 from rpd.hooks import hookimpl
 from rpd.values.duration import format_duration
+from rpd.values.plain import plain
 from rpd.values.report import NodeReport, Outcome, RunSummary
 
 TAIL_LINES = 40
 _TAIL_BYTES = 32768
-_CONTROL = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 _STYLE = """
 :root { color-scheme: light dark; }
@@ -119,8 +119,8 @@ class _Page:
 
     def text(self, value: object) -> str:
         # Once more after the control characters are gone: one in its middle could have hidden a secret.
-        plain = self._redact(_CONTROL.sub("", self._redact(str(value))))
-        return escape(plain.encode("utf-8", "replace").decode("utf-8"))
+        legible = self._redact(plain(self._redact(str(value))))
+        return escape(legible.encode("utf-8", "replace").decode("utf-8"))
 
     def summary(self, summary: RunSummary, title: str) -> Iterator[str]:
         yield f"<h1>rpd run {self.text(title)}</h1>"

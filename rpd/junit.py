@@ -12,14 +12,13 @@ from xml.etree import ElementTree as ET
 from rpd.disk.regular import tail_of
 from rpd.errors import CollectionError
 from rpd.hooks import hookimpl
+from rpd.values.plain import plain
 from rpd.values.report import NodeReport, Outcome, RunSummary
 
 TAIL_LINES = 20
 _TAIL_BYTES = 16384
-_CONTROL = re.compile(
-    "\x1b\\[[0-?]*[ -/]*[@-~]|[^\t\n\x20-\x7e\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
-)
-"""Colours, and what XML 1.0 cannot hold or nobody could read."""
+_NOT_XML = re.compile("[^\t\n\x20-\x7e\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""What XML 1.0 cannot hold."""
 
 
 class Junit:
@@ -121,7 +120,7 @@ class _Writer:
 
     def text(self, text: str) -> str:
         # Once more afterwards: a colour code in its middle could have hidden a secret.
-        return self._redact(_CONTROL.sub("", self._redact(text)))
+        return self._redact(_NOT_XML.sub("", plain(self._redact(text))))
 
     def element(
         self, parent: ET.Element | None, tag: str, text: str = "", /, **attributes: str

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rpd.hooks import hookimpl
 from rpd.values.duration import format_duration
+from rpd.values.plain import plain
 from rpd.values.report import NodeReport, Outcome, RunSummary
 
 ENVIRONMENT_NAME = "GITHUB_STEP_SUMMARY"
@@ -73,7 +74,8 @@ def _row(report: NodeReport) -> tuple[str, ...]:
 
 def _cell(text: str, redact: Callable[[str], str]) -> str:
     """Return a text that stays inside its cell and is no markup."""
-    masked = redact(text)
-    plain = " ".join("".join(char if char.isprintable() else " " for char in masked).split())
-    short = plain if len(plain) <= _LONGEST else f"{plain[: _LONGEST - 1]}…"
+    # Once more after the control characters are gone: one in its middle could have hidden a secret.
+    masked = redact(plain(redact(text)))
+    line = " ".join("".join(char if char.isprintable() else " " for char in masked).split())
+    short = line if len(line) <= _LONGEST else f"{line[: _LONGEST - 1]}…"
     return "".join(f"&#{ord(char)};" if char in _MARKUP else char for char in short)

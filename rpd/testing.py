@@ -172,7 +172,7 @@ def _run_dir(out: str) -> tuple[Path | None, str]:
     folder = Path(last)
     if not last or not folder.is_absolute() or not folder.is_dir():
         return None, out
-    return folder, f"{body}\n"
+    return folder, f"{body}\n".replace(f"{last}\n", "", 1)
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import rpd
 from rpd.cli.commands import command, overview
+from rpd.cli.out import note, say
 from rpd.errors import ExitCode, RpdError
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except RpdError as error:
         return _tell(error)
     except KeyboardInterrupt:
-        print("rpd: interrupted", file=sys.stderr)
+        note("rpd: interrupted")
         return ExitCode.INTERRUPTED
     except BrokenPipeError:
         # Whoever read our output has gone (`rpd collect | head`); what is left to flush has nowhere to go.
@@ -46,11 +47,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _main(argv: list[str]) -> int:
     if not argv or argv[0] in ("-h", "--help", "help"):
-        print(overview())
+        say(overview())
         return ExitCode.OK
     if argv[0] in ("-V", "--version"):
-        print(f"rpd {rpd.__version__}")
+        say(f"rpd {rpd.__version__}")
         return ExitCode.OK
+    if argv[0] == "__complete":  # how the scripts of `rpd completion` ask
+        from rpd.cli.candidates import answer
+
+        return answer(argv[1:])
     if argv[0].startswith("-") and any(text.partition("=")[0] == "--dry-run" for text in argv):
         argv = ["run", *argv]
     chosen = command(argv[0])
@@ -61,7 +66,7 @@ def _main(argv: list[str]) -> int:
     if config.show_config:
         from rpd.cli.parser import describe
 
-        print("\n".join(describe(config)))
+        say("\n".join(describe(config)))
         return ExitCode.OK
     if config.trace_config:
         from rpd.cli.trace import Trace
@@ -74,7 +79,7 @@ def _main(argv: list[str]) -> int:
 
 
 def _tell(error: RpdError) -> int:
-    print(f"rpd: error: {error}", file=sys.stderr)
+    note(f"rpd: error: {error}")
     return error.exit_code
 
 
@@ -86,11 +91,11 @@ def _tell_defect(error: Exception) -> int:
     shown = user_frames(error, Path.cwd())
     if shown.place and not _is_raised_here(error):
         told = "".join(traceback.format_exception_only(error)).rstrip()
-        print(f"rpd: error: a hook of a conftest or plugin raised an error\n{told}", file=sys.stderr)
-        print("\n".join(shown.lines), file=sys.stderr)
+        note(f"rpd: error: a hook of a conftest or plugin raised an error\n{told}")
+        note("\n".join(shown.lines))
         return ExitCode.INTERNAL_ERROR
-    traceback.print_exception(error)
-    print("rpd: internal error: this is a defect of rpd, not of your deploy file", file=sys.stderr)
+    note("".join(traceback.format_exception(error)).rstrip())
+    note("rpd: internal error: this is a defect of rpd, not of your deploy file")
     return ExitCode.INTERNAL_ERROR
 
 

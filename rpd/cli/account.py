@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 
+from rpd.cli.out import note, say
 from rpd.config import Config
 from rpd.errors import AuthError, UsageError
 from rpd.pipeline import attach
@@ -23,7 +23,7 @@ def account(config: Config, local: LocalEnd | None = None) -> Iterator[Provider]
 
     with local.in_force() if local is not None else nullcontext():
         provider = make_provider(config)
-        provider.notify = lambda text: print(f"rpd: {text}", file=sys.stderr)
+        provider.notify = lambda text: note(f"rpd: {text}")
         try:
             yield provider
         finally:
@@ -47,8 +47,8 @@ def own_account(config: Config) -> Iterator[Provider | None]:
 
 
 def _say_over(text: str, *, as_json: bool) -> None:
-    print(f"rpd: {text}", file=sys.stderr)
-    print("[]" if as_json else "no pods (RunPod was not asked: there is no API key)")
+    note(f"rpd: {text}")
+    say("[]" if as_json else "no pods (RunPod was not asked: there is no API key)")
 
 
 @contextmanager

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
+from rpd.cli.out import hand_over, say
 from rpd.config import Config
 from rpd.errors import ExitCode, UsageError
 from rpd.hooks import PluginManager
@@ -22,7 +22,7 @@ def main(config: Config, manager: PluginManager) -> int:
         raise UsageError(f"{folder}: expected a folder")
     text = environment.dumps(environment.capture(folder))
     if config.output_file is None:
-        sys.stdout.write(text)
+        hand_over(text)
         return ExitCode.OK
     path = config.invocation_dir / Path(config.output_file).expanduser()
     try:
@@ -32,5 +32,5 @@ def main(config: Config, manager: PluginManager) -> int:
             f"--output {config.output_file}: cannot be written: {error.strerror or error}"
         ) from error
     if is_file:
-        print(f"wrote {path}")
+        say(f"wrote {path}")
     return ExitCode.OK

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rpd.cli.notices import Notices
+from rpd.cli.out import note, say
 from rpd.collect.tree import collect_json, count_lines, tree_lines
 from rpd.config import Config
 from rpd.errors import CollectionError, ExitCode
@@ -28,7 +28,7 @@ def main(config: Config, manager: PluginManager) -> int:
 
         chosen = replace(gathered.collection, nodes=gathered.nodes)
         prices = _shipped_prices(config, gathered.nodes)
-        print(json.dumps(collect_json(chosen, prices.worst_case, prices.gpu), indent=2))
+        say(json.dumps(collect_json(chosen, prices.worst_case, prices.gpu), indent=2))
         prices.tell_unforeseen(Notices().rpd_notice)
     elif config.quiet >= 2:
         _print_lines(count_lines(gathered.nodes))
@@ -47,20 +47,30 @@ def main(config: Config, manager: PluginManager) -> int:
     print_errors(gathered.errors)
     if gathered.errors:
         return ExitCode.INTERRUPTED
-    return ExitCode.OK if gathered.nodes else ExitCode.NOTHING_COLLECTED
+    if gathered.nodes:
+        return ExitCode.OK
+    tell_nothing(config, gathered)
+    return ExitCode.NOTHING_COLLECTED
+
+
+def tell_nothing(config: Config, gathered: Gathered, so: str = "") -> None:
+    """Say on stderr why nothing is selected, after what comes of it (``so``)."""
+    from rpd.cli.nothing import why_nothing
+
+    note(f"rpd: {so}{why_nothing(config, gathered)}")
 
 
 def _print_lines(lines: Sequence[str]) -> None:
     if lines:
-        sys.stdout.write("\n".join(lines) + "\n")
+        say("\n".join(lines))
 
 
 def summary_line(gathered: Gathered) -> str:
     """Return how many nodes were collected and deselected, and how many errors there were."""
-    count = len(gathered.nodes)
+    count = len(gathered.nodes) + gathered.deselected
     text = f"{count} node{'' if count == 1 else 's'} collected"
     if gathered.deselected:
-        text += f", {gathered.deselected} deselected"
+        text += f", {gathered.deselected} deselected, {len(gathered.nodes) or 'none'} selected"
     if gathered.errors:
         text += f", {len(gathered.errors)} error{'' if len(gathered.errors) == 1 else 's'}"
     return text
@@ -80,4 +90,4 @@ def _shipped_prices(config: Config, nodes: Sequence[Node]) -> Prices:
 def print_errors(errors: Sequence[CollectionError]) -> None:
     """Print collection errors to stderr, so that stdout stays ids or JSON."""
     for error in errors:
-        print(f"ERROR collecting {error.file or 'arguments'}\n{error.message}", file=sys.stderr)
+        note(f"ERROR collecting {error.file or 'arguments'}\n{error.message}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import rpd
 from rpd.errors import UsageError
-from rpd.values.closest import closest
 from rpd.values.frozen import frozen
 
 
@@ -38,7 +37,7 @@ COMMANDS = {
         ),
         Command(
             name="run",
-            help="run jobs on RunPod, on an emulator (--local) or dry (--dry-run)",
+            help="run jobs on RunPod, an emulator (--local) or dry (--dry-run)",
             module="rpd.cli.run",
             arguments="PATH|NODEID",
             arguments_help=_NODES,
@@ -105,7 +104,7 @@ COMMANDS = {
         ),
         Command(
             name="ssh",
-            help="open a shell, or run a command, on the pod of a node where its job stands",
+            help="open a shell, or run a command, on the pod of a node",
             module="rpd.cli.ssh",
             arguments="NODE|POD",
             arguments_help=f"{_A_NODE}, or a pod by its id or name; after -- a command to run there",
@@ -181,18 +180,25 @@ COMMANDS = {
             arguments="FILE.yaml",
             arguments_help="configurations with schema_version: 2",
         ),
+        Command(
+            name="completion",
+            help="print the script that completes rpd's words in a shell",
+            module="rpd.cli.completion",
+            arguments="SHELL",
+            arguments_help="bash, zsh or fish",
+        ),
         Command(name="emulator", help="serve a RunPod on this machine", module="rpd.cli.emulator"),
     )
 }
 
 
 def command(name: str) -> Command:
-    """Return the command of that name. Raises UsageError, with the likeliest one."""
+    """Return the command of that name. Raises UsageError that says what to type instead."""
     found = COMMANDS.get(name)
     if found is None:
-        close = closest(name, COMMANDS)
-        meant = f" Did you mean {close!r}?" if close else f" The commands are {', '.join(COMMANDS)}."
-        raise UsageError(f"there is no command {name!r}.{meant}")
+        from rpd.cli.mistaken import instead_of  # only somebody's slip is worth loading it
+
+        raise UsageError(f"rpd has no command {name!r}. {instead_of(name, COMMANDS)}")
     return found
 
 
@@ -208,6 +214,7 @@ def overview() -> str:
             "",
             f"  rpd {'--dry-run':<{width}}  short for rpd run --dry-run",
             "",
-            "`rpd COMMAND --help` tells more. Nothing that costs money happens without `rpd run`.",
+            "`rpd COMMAND --help` tells more.",
+            "Nothing that costs money happens without `rpd run` (or `rpd resume` of a run).",
         ]
     )

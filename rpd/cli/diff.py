@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+import math
+import shlex
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rpd.cli.out import say
 from rpd.cli.table import table
 from rpd.config import Config
 from rpd.errors import ExitCode, UsageError
@@ -14,10 +18,14 @@ from rpd.hooks import PluginManager
 from rpd.pipeline.lookback import run_with_node
 from rpd.record import history
 from rpd.record.run import RunInfo
+from rpd.values.frozen import frozen
 from rpd.values.report import NodeReport
 
 Facts = Mapping[str, str]
 _LONGEST = 60
+_SIDES = ("A", "B")
+_MOST_ROWS = 30
+_MOST_NAMED = 4
 
 
 def main(config: Config, manager: PluginManager) -> int:
@@ -28,20 +36,125 @@ def main(config: Config, manager: PluginManager) -> int:
     left, right = (run_with_node(config, text) for text in config.args)
     if (left[1] is None) != (right[1] is None):
         raise UsageError("rpd diff compares two runs or two nodes, not one of each")
-    sides = tuple(
-        run_facts(info) if entry is None else node_facts(_over(entry.report, entry.id))
-        for info, entry in (left, right)
-    )
-    found = differences(*sides)
-    if config.as_json:
-        print(json.dumps({name: {"left": a, "right": b} for name, (a, b) in found.items()}, indent=2))
-    elif found:
-        titles = [_title(info, entry.id if entry else "") for info, entry in (left, right)]
-        rows = [("", *titles), *((name, _short(a), _short(b)) for name, (a, b) in found.items())]
-        print("\n".join(table(rows)))
+    titles = [_title(info, entry.id if entry else "") for info, entry in (left, right)]
+    if left[1] is not None and right[1] is not None:
+        nodes = [
+            node_facts(_over(entry.report, entry.id), every=config.all_facts) for entry in (left[1], right[1])
+        ]
+        found = differences(*nodes)
+        lines = _fact_lines(found, titles)
     else:
-        print("no difference")
+        a, b = (_Side.of(info, every=config.all_facts) for info, _ in (left, right))
+        found = differences(a.flat(), b.flat())
+        lines = _fact_lines(found, titles) if config.all_facts else _run_lines(a, b, titles)
+    if config.as_json:
+        say(json.dumps({name: {"left": a, "right": b} for name, (a, b) in found.items()}, indent=2))
+    else:
+        say("\n".join(lines) if found else "no difference")
     return ExitCode.FAILED if found else ExitCode.OK
+
+
+def _fact_lines(found: Mapping[str, tuple[str, str]], titles: Sequence[str]) -> Iterator[str]:
+    rows = [
+        (name, _short(a), _short(b), change(a, b) if _is_result(name) else "")
+        for name, (a, b) in found.items()
+    ]
+    return table([("", *titles, "CHANGE"), *rows], cut={0: 24, 1: 16, 2: 16}, leave_out=(3,))
+
+
+@frozen
+class _Side:
+    """One of two runs: what is to be compared of itself and of each of its nodes."""
+
+    run: Facts
+    nodes: Mapping[str, Facts]
+
+    @classmethod
+    def of(cls, info: RunInfo, *, every: bool) -> _Side:
+        reports = history.reports(Path(info.folder))
+        return cls(
+            run=run_facts(info), nodes={report.node.id: node_facts(report, every=every) for report in reports}
+        )
+
+    def flat(self) -> Facts:
+        """Return all of it under names of their own."""
+        facts = dict(self.run)
+        for node_id, held in self.nodes.items():
+            facts |= {f"{node_id} {name}": value for name, value in held.items()}
+        return facts
+
+
+def _run_lines(left: _Side, right: _Side, titles: Sequence[str]) -> Iterator[str]:
+    """Yield two runs on one screen: what they are, the nodes only one has, results of those that both have."""
+    of_run = differences(left.run, right.run)
+    yield from (f"{side}: {title}" for side, title in zip(_SIDES, titles, strict=True))
+    yield from (f"{name}: {_short(a)} | {_short(b)}" for name, (a, b) in of_run.items())
+    for title, one, other in ((_SIDES[0], left, right), (_SIDES[1], right, left)):
+        alone = [node_id for node_id in one.nodes if node_id not in other.nodes]
+        if alone:
+            yield f"only in {title}: {_listed(alone)}"
+    rows, others = _compared(left, right)
+    if rows:
+        yield ""
+        yield from table(
+            [("NODE", "METRIC", *_SIDES, "CHANGE"), *rows[:_MOST_ROWS]],
+            right=(2, 3, 4),
+            cut={0: 20, 1: 12, 2: 8, 3: 8},
+            leave_out=(4,),
+        )
+    if len(rows) > _MOST_ROWS:
+        yield f"… and {len(rows) - _MOST_ROWS} more: --all shows them"
+    if others:
+        told = ", ".join(f"{name} ({number})" for name, number in others.items())
+        yield f"also different: {told}; --all shows it, with time and money"
+
+
+def _compared(left: _Side, right: _Side) -> tuple[list[tuple[str, ...]], Counter[str]]:
+    """Return a row for each outcome and metric that differs in nodes of both, and how often what else does."""
+    both = [node_id for node_id in left.nodes if node_id in right.nodes]
+    names = Counter(map(_name, both))
+    rows: list[tuple[str, ...]] = []
+    others: Counter[str] = Counter()
+    for node_id in both:
+        shown = _name(node_id) if names[_name(node_id)] == 1 else node_id
+        for name, (a, b) in differences(left.nodes[node_id], right.nodes[node_id]).items():
+            kind, _, rest = name.partition(" ")
+            if name == "outcome" or kind == "metric":
+                rows.append((shown, rest or name, _short(a), _short(b), change(a, b)))
+            else:
+                others[kind if kind in ("parameter", "variable", "step") else name] += 1
+    return rows, others
+
+
+def _name(node_id: str) -> str:
+    return node_id.rpartition("::")[2]
+
+
+def _is_result(name: str) -> bool:
+    """Return whether a fact is one that a run has found out: more or less of it says something."""
+    return (
+        f" {name}".rpartition(" metric ")[1] != ""
+        or name.endswith((" seconds", " usd"))
+        or name in ("seconds", "usd")
+    )
+
+
+def _listed(ids: Sequence[str]) -> str:
+    shown = ", ".join(_name(each) for each in ids[:_MOST_NAMED])
+    count = f"{len(ids)} node{'' if len(ids) == 1 else 's'}"
+    return f"{count} ({shown}{', …' if len(ids) > _MOST_NAMED else ''})"
+
+
+def change(left: str, right: str) -> str:
+    """Return how much more the right number is, and in percent where there is something to compare it to."""
+    try:
+        a, b = float(left), float(right)
+    except ValueError:
+        return ""
+    if not math.isfinite(a) or not math.isfinite(b):
+        return ""
+    percent = f" ({100 * (b - a) / abs(a):+.1f}%)" if a else ""
+    return f"{b - a:+.4g}{percent}"
 
 
 def _over(report: NodeReport | None, node_id: str) -> NodeReport:
@@ -62,22 +175,27 @@ def differences(left: Facts, right: Facts) -> dict[str, tuple[str, str]]:
 
 
 def run_facts(info: RunInfo) -> Facts:
-    """Return what is to be compared of a run and of each of its nodes; not times and money, which always differ."""
-    facts = {
+    """Return what is to be compared of a run itself."""
+    return {
         "rpd": info.rpd,
         "python": info.python,
-        "command line": " ".join(info.argv),
+        "command line": shlex.join(info.argv),
         "far end": info.far_end,
         "git sha": info.git_sha,
     }
-    for report in history.reports(Path(info.folder)):
-        facts |= {f"{report.node.id} {name}": value for name, value in node_facts(report).items()}
+
+
+def node_facts(report: NodeReport, *, every: bool = False) -> Facts:
+    """Return what is to be compared of a node; with ``every`` time and money as well, which always differ."""
+    facts = dict(_node_facts(report))
+    if every:
+        facts |= {
+            "seconds": f"{report.result.seconds:.3f}",
+            "attempts": str(report.result.attempts),
+            "usd": f"{report.cost.estimated_usd:.4f}",
+            "usd per hour": f"{report.cost.rate_usd_per_hr:.2f}",
+        }
     return facts
-
-
-def node_facts(report: NodeReport) -> Facts:
-    """Return what is to be compared of a node."""
-    return dict(_node_facts(report))
 
 
 def _node_facts(report: NodeReport) -> Iterator[tuple[str, str]]:

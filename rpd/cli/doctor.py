@@ -11,6 +11,7 @@ from pathlib import Path
 from rpd.cli.doctor_code import check_code
 from rpd.cli.finding import Finding, Status, fail, ok, warn
 from rpd.cli.notices import Notices
+from rpd.cli.out import say
 from rpd.cli.source import Source, price_source
 from rpd.config import Config
 from rpd.errors import AuthError, ExitCode, NothingCollected, ProviderError, RequestRejected, UsageError
@@ -42,9 +43,9 @@ def main(config: Config, manager: PluginManager) -> int:
     for finding in _findings(config, manager):
         shown.append(finding)
         if not config.as_json and not (config.quiet and finding.status is Status.OK):
-            print(finding, flush=True)
+            say(finding)
     if config.as_json:
-        print(json.dumps([asdict(finding) for finding in shown], indent=2))
+        say(json.dumps([asdict(finding) for finding in shown], indent=2))
     if any(finding.status is Status.FAIL for finding in shown):
         return ExitCode.FAILED
     return ExitCode.SOLD_OUT if any(finding.check == STOCK for finding in shown) else ExitCode.OK

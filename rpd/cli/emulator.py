@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rpd.cli.out import say
 from rpd.config import Config
 from rpd.errors import ExitCode
 from rpd.hooks import PluginManager
@@ -14,17 +15,17 @@ def main(config: Config, manager: PluginManager) -> int:
 
     launched = launch(port=config.port)
     for notice in launched.notices:
-        print(f"note: {notice}", flush=True)
-    print("A RunPod on this machine: nothing on it costs money. In another shell:\n", flush=True)
-    print(f"export RUNPOD_API_BASE_URL={launched.base_url}")
-    print(f"export RUNPOD_API_KEY={launched.api_key}\n")
-    print("rpd reads both. The plain runpod SDK reads only the first; in Python give it the key:")
-    print('    import os, runpod; runpod.api_key = os.environ["RUNPOD_API_KEY"]\n', flush=True)
-    print("Ctrl-C ends it, with every pod on it.", flush=True)
+        say(f"note: {notice}")
+    say("A RunPod on this machine: nothing on it costs money. In another shell:\n")
+    say(f"export RUNPOD_API_BASE_URL={launched.base_url}")
+    say(f"export RUNPOD_API_KEY={launched.api_key}\n")
+    say("rpd reads both. The plain runpod SDK reads only the first; in Python give it the key:")
+    say('    import os, runpod; runpod.api_key = os.environ["RUNPOD_API_KEY"]\n')
+    say("Ctrl-C ends it, with every pod on it.")
     try:
         code = launched.process.wait()
     except KeyboardInterrupt:
         launched.close()
-        print()
+        say()
         return ExitCode.OK
     return ExitCode.OK if code == 0 else ExitCode.FAILED

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from rpd.cli.collect import print_errors
+from rpd.cli.collect import print_errors, tell_nothing
 from rpd.cli.notices import Notices
+from rpd.cli.out import note, say
 from rpd.cli.source import SHIPPED, price_source
 from rpd.cli.table import table
 from rpd.config import Config
@@ -101,7 +101,7 @@ def main(config: Config, manager: PluginManager) -> int:
     if gathered.errors:
         return ExitCode.INTERRUPTED
     if not gathered.nodes:
-        print("no nodes collected")
+        tell_nothing(config, gathered)
         return ExitCode.NOTHING_COLLECTED
     with price_source(config) as source:
         local = source.name.startswith(EMULATOR)
@@ -112,16 +112,16 @@ def main(config: Config, manager: PluginManager) -> int:
         estimates = [_estimate(node, prices, experience) for node in gathered.nodes]
         prices.tell_unforeseen(Notices().rpd_notice)
     if config.as_json:
-        print(json.dumps(_document(estimates, source.name), indent=2))
+        say(json.dumps(_document(estimates, source.name), indent=2))
     else:
         if source.live is None:
-            print(f"rpd: {SHIPPED}", file=sys.stderr)
+            note(f"rpd: {SHIPPED}")
         _print(estimates, quiet=config.quiet > 0)
     sold_out = [held.node.id for held in estimates if held.is_sold_out]
     if not sold_out:
         return ExitCode.OK
     more = f" and {len(sold_out) - 1} more" if len(sold_out) > 1 else ""
-    print(f"rpd: what {sold_out[0]}{more} asks for is sold out now (see `rpd gpus`)", file=sys.stderr)
+    note(f"rpd: what {sold_out[0]}{more} asks for is sold out now (see `rpd gpus`)")
     return ExitCode.SOLD_OUT
 
 
@@ -175,8 +175,12 @@ def _document(estimates: Sequence[Estimate], source: str) -> dict[str, Any]:
 
 def _print(estimates: Sequence[Estimate], *, quiet: bool) -> None:
     if not quiet:
-        print("\n".join(table([_HEAD, *map(_cells, estimates)], right=range(2, len(_HEAD)))), end="\n\n")
-    print(_summary(estimates))
+        rows = [_HEAD, *map(_cells, estimates)]
+        say(
+            "\n".join(table(rows, right=range(2, len(_HEAD)), cut={0: 24, 1: 16}, leave_out=(3, 1))),
+            end="\n\n",
+        )
+    say(_summary(estimates))
 
 
 def _summary(estimates: Sequence[Estimate]) -> str:

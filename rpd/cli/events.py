@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import heapq
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from rpd.cli.out import note, say
 from rpd.config import Config
 from rpd.errors import ExitCode
 from rpd.hooks import PluginManager
@@ -33,7 +33,7 @@ def main(config: Config, manager: PluginManager) -> int:
     folder = Path(info.folder)
     found = _of_node(entry.id, entry.folder) if entry is not None else in_order(folder)
     for event in found:
-        print(json.dumps(event) if config.as_json else line(event))
+        say(json.dumps(event) if config.as_json else line(event))
     return ExitCode.OK
 
 
@@ -55,7 +55,7 @@ def _of_node(node_id: str, folder: Path) -> Iterator[Event]:
 
 
 def _tell(damage: Damage) -> None:
-    print(f"rpd: {damage}", file=sys.stderr)
+    note(f"rpd: {damage}")
 
 
 def line(event: Event) -> str:

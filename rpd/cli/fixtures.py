@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from rpd.cli.collect import print_errors
 from rpd.cli.notices import Notices
+from rpd.cli.out import say
 from rpd.collect.fixtures import ReadVariable
 from rpd.collect.source import real_function
 from rpd.config import Config
@@ -32,7 +33,7 @@ def main(config: Config, manager: PluginManager) -> int:
     verbose = config.verbose > 0
     texts = [text for title, found in sections if (text := _section(title, found, verbose=verbose))]
     if texts:
-        print("\n\n".join(texts))
+        say("\n\n".join(texts))
     return ExitCode.INTERRUPTED if gathered.errors else ExitCode.OK
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from rpd.cli.out import note, say
 from rpd.cli.source import SHIPPED, price_source
 from rpd.cli.table import table
 from rpd.config import Config
@@ -28,11 +28,17 @@ def main(config: Config, manager: PluginManager) -> int:
     rows = _chosen(found, config.args)
     if config.as_json:
         read_on = None if source.live else PRICES_READ_ON
-        print(json.dumps({"source": source.name, "read_on": read_on, "gpus": _tables(rows, found)}, indent=2))
+        say(json.dumps({"source": source.name, "read_on": read_on, "gpus": _tables(rows, found)}, indent=2))
         return ExitCode.OK
     if source.live is None:
-        print(f"rpd: {SHIPPED}", file=sys.stderr)
-    print("\n".join(table([_HEAD, *(_cells(row, found) for row in rows)], right=(1,))))
+        note(f"rpd: {SHIPPED}")
+    say(
+        "\n".join(
+            table(
+                [_HEAD, *(_cells(row, found) for row in rows)], right=(1,), cut={0: 24, 4: 15}, leave_out=(4,)
+            )
+        )
+    )
     return ExitCode.OK
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-import sys
 from pathlib import Path
 
+from rpd.cli.out import note, say
 from rpd.config import Config
 from rpd.errors import CollectionError, ExitCode, UsageError
 from rpd.hooks import PluginManager
@@ -28,17 +28,17 @@ def main(config: Config, manager: PluginManager) -> int:
         try:
             written = write(read_spec(source), folder=target.parent)
         except CollectionError as error:
-            print(error, file=sys.stderr)
+            note(error)
             broken += 1
             continue
         _save(target, str(written.lines), is_forced=config.force)
-        print(f"wrote {_shown(target, config)}")
+        say(f"wrote {_shown(target, config)}")
         for notice in written.notices:
-            print(f"  {notice}")
+            say(f"  {notice}")
     written_to = " ".join(_shown(target, config) for target in targets)
     if broken:
         return ExitCode.INTERRUPTED
-    print(f"\nTry it for free:  rpd collect {written_to}   rpd run --dry-run {written_to}")
+    say(f"\nTry it for free:  rpd collect {written_to}   rpd run --dry-run {written_to}")
     return ExitCode.OK
 
 

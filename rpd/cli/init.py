@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from rpd.cli.out import say
 from rpd.config import Config
 from rpd.errors import ExitCode, UsageError
 from rpd.hooks import PluginManager
@@ -27,9 +28,9 @@ def main(config: Config, manager: PluginManager) -> int:
         folder.mkdir(parents=True, exist_ok=True)
         for name in WRITTEN:
             (folder / name).write_text((templates / name).read_text(encoding="utf-8"), encoding="utf-8")
-            print(f"wrote {folder / name}")
+            say(f"wrote {folder / name}")
     except OSError as error:
         raise UsageError(f"cannot write into {folder}: {error.strerror}") from error
     where = "" if folder == config.invocation_dir else f" {config.args[0]}"
-    print(f"\nTry it for free:  rpd collect{where}   rpd run --dry-run{where}   rpd run --local{where}")
+    say(f"\nTry it for free:  rpd collect{where}   rpd run --dry-run{where}   rpd run --local{where}")
     return ExitCode.OK

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 from rpd.cli.account import account
+from rpd.cli.out import RawOutput, note
 from rpd.config import Config
 from rpd.disk.regular import open_regular
 from rpd.errors import ExitCode, ProviderError, RpdError, UsageError
@@ -32,21 +32,25 @@ def main(config: Config, manager: PluginManager) -> int:
     if len(config.args) != 1:
         raise UsageError("rpd logs needs one node (rpd show lists those of the newest run)")
     info, entry = attach.node_named(config.runs_path, config.args[0], config.of_run)
-    log = _Log(NodeFiles(entry.folder).output)
+    out = RawOutput()
+    log = _Log(NodeFiles(entry.folder).output, out)
     try:
         log.print_new()
         if config.follow:
             _follow(config, Path(info.folder), entry, log)
     except KeyboardInterrupt:
         return ExitCode.OK
+    finally:
+        out.close()
     return ExitCode.OK
 
 
 class _Log:
-    """A log file on its way to standard output, byte for byte."""
+    """A log file on its way to standard output."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, out: RawOutput) -> None:
         self._path = path
+        self.write = out.write
         self.at = 0
 
     def print_new(self) -> None:
@@ -64,13 +68,7 @@ class _Log:
             file.seek(self.at)
             while data := file.read(_BYTES):
                 self.at += len(data)
-                write(data)
-
-
-def write(data: bytes) -> None:
-    """Write to standard output at once."""
-    sys.stdout.buffer.write(data)
-    sys.stdout.buffer.flush()
+                self.write(data)
 
 
 def _follow(config: Config, run_folder: Path, entry: NodeEntry, log: _Log) -> None:
@@ -119,7 +117,7 @@ def _follow_on_pod(config: Config, run_id: str, entry: NodeEntry, work: Work, lo
             remote = attach.open_remote(target, provider)
             _say(f"run {run_id} no longer goes on; following its command on pod {target.pod.id}")
             try:
-                ended = remote.follow(command.key, *_from(command, log.at))
+                ended = remote.follow(command.key, *_from(command, log))
             finally:
                 remote.close()
     except ProviderError:
@@ -130,15 +128,15 @@ def _follow_on_pod(config: Config, run_id: str, entry: NodeEntry, work: Work, lo
     _say(f"the command ended with exit code {ended.exit_code}; rpd resume {run_id} carries the run on")
 
 
-def _from(command: LastCommand, size: int) -> tuple[int, Callable[[bytes], None]]:
+def _from(command: LastCommand, log: _Log) -> tuple[int, Callable[[bytes], None]]:
     """Return the byte of the command's log to begin with, and what hears it.
 
     In ``output.log`` secrets are masked, so its bytes are only counted alike where there are none; with secrets the
     log is read from its beginning, masked by the values in this environment, and what is in the file is passed over.
     """
-    have = max(0, size - command.log_bytes)
+    have = max(0, log.at - command.log_bytes)
     if not command.secrets:
-        return have, write
+        return have, log.write
     stream = Redactor([os.environ.get(name, "") for name in command.secrets]).stream()
     passed = 0
 
@@ -148,10 +146,10 @@ def _from(command: LastCommand, size: int) -> tuple[int, Callable[[bytes], None]
         fresh = masked[max(0, have - passed) :]
         passed += len(masked)
         if fresh:
-            write(fresh)
+            log.write(fresh)
 
     return 0, hear
 
 
 def _say(text: str) -> None:
-    print(f"rpd: {text}", file=sys.stderr)
+    note(f"rpd: {text}")

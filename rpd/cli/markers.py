@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import sys
-
 from rpd.cli import trace
+from rpd.cli.out import note, say
 from rpd.collect.marks import BUILT_IN, registered_marks
 from rpd.config import Config
 from rpd.errors import ExitCode
@@ -20,7 +19,7 @@ def main(config: Config, manager: PluginManager) -> int:
     own = [(head, text) for head, _, text in (line.partition(":") for line in registered)]
     for head, text in [*BUILT_IN.items(), *own]:
         described = f": {text.strip()}" if text.strip() else ""
-        print(f"@rpd.mark.{head.strip()}{described}")
+        say(f"@rpd.mark.{head.strip()}{described}")
     if config.trace_config:
-        print("\n".join(trace.lines(config, manager)), file=sys.stderr)
+        note("\n".join(trace.lines(config, manager)))
     return ExitCode.OK

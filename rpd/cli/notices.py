@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+from rpd.cli.out import note
 
 
 class Notices:
@@ -10,4 +10,4 @@ class Notices:
 
     def rpd_notice(self, text: str) -> None:
         """Print a sentence."""
-        print(f"rpd: {text}", file=sys.stderr)
+        note(f"rpd: {text}")

@@ -25,7 +25,11 @@ class _Parser(argparse.ArgumentParser):
         raise UsageError(f"{message} (see `{self.prog} --help`)")
 
     def suggest(self, unknown: str) -> str:
-        """Return a hint for an unknown flag, empty if none comes close."""
+        """Return a hint for an unknown flag: what other tools mean by it, else the closest one; empty if none is."""
+        from rpd.cli.mistaken import for_flag
+
+        if hint := for_flag(unknown):
+            return f": {hint}"
         close = closest(unknown.partition("=")[0], self._option_string_actions)
         return f"; did you mean {close}?" if close else ""
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 
 from rpd.cli.account import far_end_of, own_account
+from rpd.cli.out import note, say
 from rpd.cli.table import table
 from rpd.config import Config
 from rpd.errors import ExitCode, ReleaseError, UsageError
@@ -34,11 +34,11 @@ def ps(config: Config, manager: PluginManager) -> int:
     known = _claims(config)
     now = time.time()
     if config.as_json:
-        print(json.dumps([_as_json(pod, known.of(pod), now) for pod in found], indent=2))
+        say(json.dumps([_as_json(pod, known.of(pod), now) for pod in found], indent=2))
     elif not found:
-        print("no pods")
+        say("no pods")
     else:
-        print("\n".join(_lines(found, known, now)))
+        say("\n".join(_lines(found, known, now)))
     return ExitCode.OK
 
 
@@ -46,7 +46,7 @@ def _claims(config: Config) -> Claims:
     """Return what the journals here tell of pods; what is damaged in them is told on stderr."""
     found = pods.claims(config.runs_path)
     for damage in found.damage:
-        print(f"rpd: {damage}", file=sys.stderr)
+        note(f"rpd: {damage}")
     return found
 
 
@@ -212,7 +212,7 @@ def stop(config: Config, manager: PluginManager) -> int:
 
         code = _release(chosen, stop_one, "stopped")
     for pod in chosen:
-        print(
+        say(
             f"{pod.id} keeps its volume: ${stopped_usd_per_month(pod.volume_gb):.2f} a month until rpd stop {pod.id}"
         )
     return code
@@ -236,9 +236,9 @@ def _delete_stopped(config: Config) -> int:
             "deleted",
         )
     for pod_id, why in kept.items():
-        print(f"left alone: {pod_id}  {why}")
+        say(f"left alone: {pod_id}  {why}")
     if not stopped:
-        print("no stopped pods")
+        say("no stopped pods")
     return code
 
 
@@ -266,10 +266,10 @@ def gc(config: Config, manager: PluginManager) -> int:
         left = pods.leftovers(listed, config.runs_path)
         _print_reasons(listed, {held.pod.id: f"{held.reason} (run {held.run})" for held in left}, config)
         if not left:
-            print("nothing to reap")
+            say("nothing to reap")
             return ExitCode.OK
         if not config.yes:
-            print(f"{len(left)} of them would be deleted: rpd gc --yes")
+            say(f"{len(left)} of them would be deleted: rpd gc --yes")
             return ExitCode.OK
         return _release([held.pod for held in left], lambda pod: giveback.delete(provider, pod), "deleted")
 
@@ -281,7 +281,7 @@ def _print_reasons(listed: Sequence[PodInfo], reap: Mapping[str, str], config: C
         why = reap.get(pod.id) or f"left alone: {_why_not(pod, known.of(pod))}"
         rows.append((pod.id, pod.name, _rate(pod), why))
     if rows:
-        print("\n".join(table([("POD", "NAME", "$/H", "WHY"), *rows], right={2})))
+        say("\n".join(table([("POD", "NAME", "$/H", "WHY"), *rows], right={2})))
 
 
 def _why_not(pod: PodInfo, claim: Claim | None) -> str:
@@ -303,8 +303,8 @@ def _release(chosen: Sequence[PodInfo], act: Callable[[PodInfo], None], done: st
         try:
             act(pod)
         except ReleaseError as error:
-            print(f"rpd: error: {error}", file=sys.stderr)
+            note(f"rpd: error: {error}")
             code = ExitCode.POD_NOT_RELEASED
         else:
-            print(f"{done} {pod.id}  {pod.name}")
+            say(f"{done} {pod.id}  {pod.name}")
     return code

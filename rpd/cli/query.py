@@ -5,11 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import json
-import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from rpd.cli.out import hand_over, note, say
 from rpd.cli.table import table
 from rpd.config import Config
 from rpd.errors import ExitCode, RpdError, UsageError
@@ -44,7 +44,7 @@ def main(config: Config, manager: PluginManager) -> int:
         )
     )
     for error in damaged:
-        print(f"rpd: left out: {error}", file=sys.stderr)
+        note(f"rpd: left out: {error}")
     columns = column_names(rows)
     if config.list_columns:
         _print_columns(columns)
@@ -104,13 +104,13 @@ def _print(config: Config, found: Answer, totals: Totals) -> None:
                 "usd": round(totals.usd, 6),
             },
         }
-        print(json.dumps(document, indent=2, default=str))
+        say(json.dumps(document, indent=2, default=str))
     elif config.as_csv:
         out = io.StringIO()
         writer = csv.writer(out, lineterminator="\n")
         writer.writerow(found.columns)
         writer.writerows([["" if value is None else value for value in row] for row in found.rows])
-        sys.stdout.write(out.getvalue())
+        hand_over(out.getvalue())
     else:
         _print_table(found)
         _print_totals(totals)
@@ -129,7 +129,7 @@ def _print_table(found: Answer) -> None:
         tuple(_cell(name, value) for name, value in zip(found.columns, row, strict=True))
         for row in found.rows
     ]
-    print("\n".join(table([tuple(head.upper() for head in heads), *cells], right=numbers)))
+    say("\n".join(table([tuple(head.upper() for head in heads), *cells], right=numbers)))
 
 
 def _cell(column: str, value: Any) -> str:
@@ -144,7 +144,7 @@ def _cell(column: str, value: Any) -> str:
 
 def _print_totals(totals: Totals) -> None:
     outcomes = ", ".join(f"{number} {outcome}" for outcome, number in totals.outcomes.items())
-    print(
+    say(
         f"\n{totals.nodes} node{'' if totals.nodes == 1 else 's'} in {totals.runs} run{'' if totals.runs == 1 else 's'}"
         + (f": {outcomes}, {format_duration(totals.seconds)}, ${totals.usd:.2f}" if totals.nodes else "")
     )
@@ -153,4 +153,4 @@ def _print_totals(totals: Totals) -> None:
 def _print_columns(columns: Sequence[str]) -> None:
     width = max(map(len, columns))
     for name in columns:
-        print(f"{name:<{width}}  {COLUMNS.get(name, '')}".rstrip())
+        say(f"{name:<{width}}  {COLUMNS.get(name, '')}".rstrip())

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
-from rpd.cli.collect import print_errors, summary_line
+from rpd.cli.collect import print_errors, summary_line, tell_nothing
+from rpd.cli.out import note, say
 from rpd.cli.setup import configure
 from rpd.config import Config
-from rpd.errors import UsageError
+from rpd.errors import ExitCode, UsageError
 from rpd.hooks import PluginManager
 from rpd.pipeline.resume import Resumed, choose
 from rpd.pipeline.run import run
@@ -67,11 +67,13 @@ def carry_out(config: Config, manager: PluginManager, resumed: Resumed | None) -
             stack.callback(terminal.close)
             manager.register(terminal, "terminal")
         if config.setup_plan or config.setup_show or config.setup_only:
-            shown = SetupPlan(lambda line: print(redactor.text(line)), only=config.setup_only)
+            shown = SetupPlan(lambda line: say(redactor.text(line)), only=config.setup_only)
             manager.register(shown, "setup plan")
         stack.enter_context(ending_by_sigterm())
         ended = run(config, manager, redactor, resumed)
     print_errors(ended.gathered.errors)
-    if ended.summary is None:
-        print(f"rpd: nothing was run: {summary_line(ended.gathered)}", file=sys.stderr)
+    if ended.summary is None and ended.exit_code == ExitCode.NOTHING_COLLECTED:
+        tell_nothing(config, ended.gathered, so=f"nothing was run: {summary_line(ended.gathered)}; ")
+    elif ended.summary is None:
+        note(f"rpd: nothing was run: {summary_line(ended.gathered)}")
     return ended.exit_code

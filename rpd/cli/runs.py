@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from rpd.cli.out import hand_over, say
 from rpd.cli.table import table
 from rpd.config import Config
 from rpd.errors import ExitCode, UsageError
@@ -33,13 +33,17 @@ def main(config: Config, manager: PluginManager) -> int:
     found = history.runs(config.runs_path)
     shown = [overview(info) for info in (found[: config.most_runs] if config.most_runs else found)]
     if config.as_json:
-        print(json.dumps([_as_json(run) for run in shown], indent=2))
+        say(json.dumps([_as_json(run) for run in shown], indent=2))
     elif not shown:
-        print(f"no runs in {config.runs_path}")
+        say(f"no runs in {config.runs_path}")
     else:
-        print("\n".join(table([_HEAD, *map(_row, shown)], right={2, 4, 5})))
+        rows = [_HEAD, *map(_row, shown)]
+        say("\n".join(table(rows, right={2, 4, 5}, cut={3: 30, 6: 12}, leave_out=(1, 6, 5, 2, 7))))
+        for run in shown:
+            if run.state is RunState.UNFINISHED:
+                say(f"unfinished: rpd resume {run.info.id}")
         if len(shown) < len(found):
-            print(f"… and {len(found) - len(shown)} older ones (-n 0 lists all)")
+            say(f"… and {len(found) - len(shown)} older ones (-n 0 lists all)")
     return ExitCode.OK
 
 
@@ -53,7 +57,7 @@ def _row(run: Overview) -> tuple[str, ...]:
         f"{run.usd:.2f}",
         format_duration(info.seconds) if info.finished else "",
         info.far_end,
-        f"unfinished: rpd resume {info.id}" if run.state is RunState.UNFINISHED else str(run.state),
+        str(run.state),
     )
 
 
@@ -83,18 +87,18 @@ def report(config: Config, manager: PluginManager) -> int:
         target = config.invocation_dir / Path(config.export).expanduser()
         folders = export(reports, target)
         without = f" ({len(reports) - len(folders)} pulled nothing)" if len(folders) < len(reports) else ""
-        print(f"copied the artifacts of {len(folders)} nodes of run {run.info.id} to {target}{without}")
+        say(f"copied the artifacts of {len(folders)} nodes of run {run.info.id} to {target}{without}")
         return ExitCode.OK
     if config.html is not None:
         _write_html(config, run, reports)
         return ExitCode.OK
     if config.as_csv:
-        sys.stdout.write(results.dumps(reports))
+        hand_over(results.dumps(reports))
     elif config.as_json:
-        print(json.dumps([_result(each) for each in reports], indent=2, default=str))
+        say(json.dumps([_result(each) for each in reports], indent=2, default=str))
     else:
         print_results(reports, config=config)
-        print(f"run {run.info.id} ({run.state}), {run.info.folder}")
+        say(f"run {run.info.id} ({run.state}), {run.info.folder}")
     return ExitCode.OK
 
 
@@ -139,7 +143,7 @@ def _write_html(config: Config, run: PastRun, reports: list[NodeReport]) -> None
     except OSError as error:
         raise UsageError(f"--html {config.html}: cannot be written: {error.strerror or error}") from error
     if is_file:
-        print(f"wrote {path}")
+        say(f"wrote {path}")
 
 
 def verify(config: Config, manager: PluginManager) -> int:
@@ -150,12 +154,12 @@ def verify(config: Config, manager: PluginManager) -> int:
     wrong = [each for each in checked if each.problem is not None]
     if config.as_json:
         told = {"run": run.info.id, "checked": len(checked), "problems": [_problem(each) for each in wrong]}
-        print(json.dumps(told, indent=2))
+        say(json.dumps(told, indent=2))
         return ExitCode.FAILED if wrong else ExitCode.OK
     for each in wrong:
-        print(f"{each.problem}: {each.path}  ({each.node_id})")
+        say(f"{each.problem}: {each.path}  ({each.node_id})")
     good = len(checked) - len(wrong)
-    print(f"run {run.info.id}: {good} of {len(checked)} files are as they were on their pods")
+    say(f"run {run.info.id}: {good} of {len(checked)} files are as they were on their pods")
     return ExitCode.FAILED if wrong else ExitCode.OK
 
 

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from rpd.cli.out import say
 from rpd.cli.runs import sorted_reports
 from rpd.cli.table import table
 from rpd.config import Config
@@ -44,30 +45,30 @@ def main(config: Config, manager: PluginManager) -> int:
                 "state": run.state,
                 "reports": [asdict(report) for report in run.reports],
             }
-            print(json.dumps(told, indent=2, default=str))
+            say(json.dumps(told, indent=2, default=str))
         else:
             _print_run(run, config)
     elif config.as_json:
-        print(
+        say(
             json.dumps(
                 {"id": entry.id, **(asdict(entry.report) if entry.report else {})}, indent=2, default=str
             )
         )
     else:
-        print("\n".join(story(entry)))
+        say("\n".join(story(entry)))
     return ExitCode.OK
 
 
 def _print_run(run: PastRun, config: Config) -> None:
     info = run.info
-    print(f"run {info.id} ({run.state}), started {info.started or '?'}, far end: {info.far_end or '?'}")
+    say(f"run {info.id} ({run.state}), started {info.started or '?'}, far end: {info.far_end or '?'}")
     if info.argv:
-        print(f"rpd {' '.join(info.argv)}")
+        say(f"rpd {shlex.join(info.argv)}")
     if info.damage:
-        print(f"damaged: {info.damage}")
+        say(f"damaged: {info.damage}")
     print_run(replace(run.summary, reports=tuple(sorted_reports(config, run.reports))), config=config)
     if run.state is RunState.UNFINISHED:
-        print(f"it was not finished: rpd resume {info.id}")
+        say(f"it was not finished: rpd resume {info.id}")
 
 
 def story(entry: NodeEntry) -> Iterator[str]:
@@ -211,7 +212,7 @@ def _refused(entry: NodeEntry) -> Iterator[str]:
     times = Counter(str(event.get("offer")) for event in told)
     said = {str(event.get("offer")): str(event.get("reason")) for event in told}
     rows = [(offer, f"{count}x", said[offer]) for offer, count in times.items()]
-    shown = list(table(rows[:MOST_REFUSALS])) if rows else []
+    shown = list(table(rows[:MOST_REFUSALS], cut={0: 24, 2: 20})) if rows else []
     if len(rows) > MOST_REFUSALS:
         shown.append(f"and {len(rows) - MOST_REFUSALS} more offers: rpd events {shlex.quote(entry.id)}")
     yield from _section("offers refused", shown)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from rpd.cli.out import note
 from rpd.config import Config
 from rpd.errors import AuthError
 from rpd.runpod.key import NO_KEY
@@ -47,7 +47,7 @@ def price_source(config: Config) -> Iterator[Source]:
             raise
     try:
         if live is not None:
-            live.notify = lambda text: print(f"rpd: {text}", file=sys.stderr)
+            live.notify = lambda text: note(f"rpd: {text}")
         yield Source(live=live)
     finally:
         if live is not None:

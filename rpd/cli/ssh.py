@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import shlex
-import sys
 import threading
 import time
 
 from rpd.cli.account import account
+from rpd.cli.out import note, say
 from rpd.config import Config
 from rpd.errors import ExitCode, UsageError
 from rpd.hooks import PluginManager
@@ -28,7 +28,7 @@ def main(config: Config, manager: PluginManager) -> int:
     with account(config, attach.local_end_of(config.runs_path, wanted, run=config.of_run)) as provider:
         target = attach.find(config.runs_path, wanted, provider, run=config.of_run)
         if config.print_command:
-            print(target.ssh_command())
+            say(target.ssh_command())
             return ExitCode.OK
         console = Console(wants_terminal=not command)
         remote = attach.open_remote(target, provider)
@@ -37,7 +37,7 @@ def main(config: Config, manager: PluginManager) -> int:
                 _tell_end(config, target.pod)
             for local, there in config.forwards:
                 port = remote.forward(there, local)
-                print(f"rpd: 127.0.0.1:{port} leads to port {there} of pod {target.pod.id}", file=sys.stderr)
+                note(f"rpd: 127.0.0.1:{port} leads to port {there} of pod {target.pod.id}")
             if config.forwards and not command and not console.is_terminal:
                 _wait()
                 return ExitCode.OK
@@ -51,7 +51,7 @@ def _tell_end(config: Config, pod: PodInfo) -> None:
     claim = pods.claims(config.runs_path).of(pod)
     if claim is not None and claim.ends_at is not None:
         left = format_duration(max(1.0, claim.ends_at - time.time()))
-        print(f"rpd: pod {pod.id} ends itself in {left} at the latest", file=sys.stderr)
+        note(f"rpd: pod {pod.id} ends itself in {left} at the latest")
 
 
 def command_text(words: list[str]) -> str:
@@ -61,7 +61,7 @@ def command_text(words: list[str]) -> str:
 
 def _wait() -> None:
     """Wait for Ctrl-C: the forwarded ports are all that is wanted."""
-    print("rpd: Ctrl-C ends it", file=sys.stderr, flush=True)
+    note("rpd: Ctrl-C ends it")
     try:
         threading.Event().wait()
     except KeyboardInterrupt:

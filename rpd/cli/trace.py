@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from rpd.cli.out import note
 from rpd.collect.conftests import is_conftest_plugin
 from rpd.config import Config
 from rpd.hooks import PluginManager, hookimpl
@@ -20,7 +21,7 @@ class Trace:
     @hookimpl(trylast=True)
     def rpd_collected(self) -> None:
         """Print it; conftests are known only now."""
-        print("\n".join(lines(self._config, self._manager)), file=sys.stderr)
+        note("\n".join(lines(self._config, self._manager)))
 
 
 def lines(config: Config, manager: PluginManager) -> list[str]:

@@ -69,6 +69,10 @@ def _parse_all(texts: Sequence[str], folder: Path) -> tuple[Target, ...]:
 
 def parse_target(text: str, folder: Path) -> Target:
     """Return the target of one argument, relative to ``folder``. Raises UsageError."""
+    if text.endswith((".yaml", ".yml")):
+        raise UsageError(
+            f"{text}: rpd reads no YAML. A job is a Python function in a deploy_*.py file; `rpd init` writes one"
+        )
     whole = absolute(text, folder)
     if _exists(whole):
         return Target(path=whole, text=text)
@@ -76,7 +80,8 @@ def parse_target(text: str, folder: Path) -> Target:
     file, separator, name = base.partition("::")
     path = absolute(file, folder)
     if not _exists(path):
-        raise UsageError(f"file or directory not found: {text}")
+        by_name = f" (-k {text} selects nodes by their names)" if text.isidentifier() else ""
+        raise UsageError(f"file or directory not found: {text}{by_name}")
     if not separator:
         raise UsageError(f"path cannot contain [] parametrization: {text}")
     if path.is_dir():

@@ -39,6 +39,8 @@ class Collection:
     fixtures: tuple[FixtureDef, ...] = ()
     skipped: tuple[tuple[str, str], ...] = ()
     """Files that skip themselves as a whole, each with its reason."""
+    files: int = 0
+    """How many deploy files were read."""
 
 
 def collect(config: Config, manager: PluginManager) -> Collection:
@@ -90,6 +92,7 @@ class _Collector:
             errors=tuple(errors.values()),
             fixtures=self._registry.all(),
             skipped=tuple(self._skipped.items()),
+            files=len(self._contexts),
         )
 
     def _all_nodes(self, targets: Sequence[Target]) -> tuple[Node, ...]:

@@ -171,10 +171,12 @@ class Config:
     max_gpu_price: float | None = pricing.option(
         None, "most a pod may cost per hour", "--max-gpu-price", metavar="USD", parse=texts.money
     )
-    cloud: str | None = pricing.option(None, "which cloud", "--cloud", choices=("secure", "community", "any"))
+    cloud: str | None = pricing.option(
+        None, "which cloud", "--cloud", parse=texts.cloud, choices=("secure", "community", "any")
+    )
     fallback_cloud: str | None = pricing.option(
         None, "the cloud to try when the first has nothing", "--fallback-cloud-type",
-        choices=("secure", "community")
+        parse=texts.cloud, choices=("secure", "community")
     )
     ssh_ready_seconds: float | None = pricing.option(
         None, "how long a pod may take until it runs commands", "--ssh-ready-timeout-sec", metavar="SEC",
@@ -236,7 +238,7 @@ class Config:
     )
     no_header: bool = running.switch("leave the header out", "--no-header")
     no_summary: bool = running.switch("leave the short summary out", "--no-summary")
-    print_run_dir: bool = running.switch("print the run folder on a line of its own at the end", "--print-run-dir")
+    print_run_dir: bool = running.switch("print the run folder on a line of its own, first and last", "--print-run-dir")
     junit_xml: str | None = running.option(
         None, "write a report in JUnit's format", "--junitxml", "--junit-xml", metavar="PATH"
     )
@@ -274,6 +276,9 @@ class Config:
     per_node: bool = showing.switch("show which fixtures each node uses", "--per-node", commands=("fixtures",))
     most_runs: int = showing.option(
         20, "how many runs to list (0: all)", "-n", metavar="N", parse=texts.count, commands=("runs",)
+    )
+    all_facts: bool = showing.switch(
+        "show all that differs, with time and money", "--all", commands=("diff",)
     )
     export: str | None = showing.option(
         None, "copy the artifacts of a run into a new folder, each node into one of its own", "--export",

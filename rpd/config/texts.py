@@ -63,6 +63,12 @@ def money(text: str) -> float:
     return value
 
 
+def cloud(text: str) -> str:
+    """Read the name of a cloud in any case: RunPod's own are upper case, and both together are ``ALL`` there."""
+    name = text.lower()
+    return "any" if name == "all" else name
+
+
 def duration(text: str) -> float:
     """Read a duration above 0 in seconds."""
     from rpd.values.duration import parse_duration

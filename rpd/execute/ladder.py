@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 
 from rpd.errors import (
     Cause,
@@ -22,6 +25,7 @@ from rpd.execute.context import RunContext
 from rpd.execute.noderun import NodeRun
 from rpd.execute.scopes import TeardownError
 from rpd.execute.verdict import Verdict
+from rpd.project.fingerprint import sent_parts
 from rpd.stop import StopLevel
 from rpd.values.outcome import Failed, Skipped
 from rpd.values.report import Failure, Outcome
@@ -67,13 +71,29 @@ class Ladder:
         )
         tail = run.tail if run is not None else ()
         known = f"{error.file}:{error.line}" if isinstance(error, CollectionError) and error.file else ""
+        tail = tail or tuple(map(self._context.mask, error.tail if isinstance(error, CommandFailed) else ()))
         return Failure(
             place=shown.place or known,
             source_line=shown.source_line,
             traceback=tuple(self._context.mask(line) for line in shown.lines),
-            log_tail=tail
-            or tuple(map(self._context.mask, error.tail if isinstance(error, CommandFailed) else ())),
+            log_tail=tail,
+            hint=self._left_out(run, [*tail, _reason(error)]) if run is not None else "",
         )
+
+    def _left_out(self, run: NodeRun, lines: Sequence[str]) -> str:
+        """Return what was not sent to the pod, where a file was missing there."""
+        parts = [*run.sent, *(part for lease in run.leases[-1:] for part in lease.sent)]
+        sent = [
+            (Path(os.path.normpath(self._context.rootdir / path)), exclude)
+            for _, path, exclude in sent_parts(parts)
+        ]
+        by_name = {path for path, _ in sent}
+        for path, exclude in sent:
+            with suppress(RpdError, OSError):  # it may be gone by now
+                left_out = self._context.scales.weigh(path, exclude).left_out
+                if left_out is not None and (told := left_out.besides(path, by_name).explains(lines)):
+                    return self._context.mask(told)
+        return ""
 
     def heed(self, error: BaseException) -> None:
         """Start nothing new after an error that no other node would be spared."""

@@ -477,7 +477,13 @@ class NodeRun:
                 "it; no metrics are taken from it"
             )
         elif is_metrics and found.is_file():
-            self.metrics.update(_read_metrics(found, within=self.files.folder))
+            self._take_metrics(found, within=self.files.folder)
+
+    def _take_metrics(self, path: Path, within: Path) -> None:
+        try:
+            self.metrics.update(_read_metrics(path, within))
+        except ValueError as error:
+            self.hook.rpd_notice(text=f"{self.node.id}: no metrics were read from its {path.name}: {error}")
 
     @property
     def is_closed(self) -> bool:
@@ -541,14 +547,19 @@ def _relative(path: Path, folder: Path) -> str:
 
 
 def _read_metrics(path: Path, within: Path) -> dict[str, Any]:
-    """Return the scalars of a JSON object; a file that is something else, or leads out, holds no metrics."""
+    """Return the scalars of a JSON object.
+
+    Raises ValueError, with what is wrong, for a file that is something else, or a link that leads out of ``within``.
+    """
     try:
         whole = path.resolve()
         if not whole.is_relative_to(within.resolve()):
-            return {}
-        content = json.loads(read_regular(whole, MOST_METRICS_BYTES).decode("utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return {}
+            raise ValueError("it is a link that leads out of the node's folder")
+        content = json.loads(read_regular(whole, MOST_METRICS_BYTES).decode("utf-8-sig"))
+    except OSError as error:
+        raise ValueError(error.strerror) from None
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
     if not isinstance(content, dict):
-        return {}
+        raise ValueError(f'expected a JSON object such as {{"loss": 0.1}}, got {type(content).__name__}')
     return {key: value for key, value in content.items() if isinstance(value, int | float | str | bool)}

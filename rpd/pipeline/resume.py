@@ -59,7 +59,10 @@ def choose(runs_path: Path, wanted: str) -> Resumed:
     else:
         unfinished = [info for info in found if not info.finished]
         if not unfinished:
-            raise UsageError(f"no run in {runs_path} is unfinished: there is nothing to carry on")
+            next_step = "`rpd run --lf` runs again what did not pass" if found else "`rpd run` begins one"
+            raise UsageError(
+                f"no run in {runs_path} is unfinished, so there is nothing to resume: {next_step}"
+            )
         info = unfinished[0]
     folder = Path(info.folder)
     files = RunFiles(folder, info.id)

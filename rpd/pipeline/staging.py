@@ -44,6 +44,9 @@ def check_staging(
         if weight.bytes > TOLD_BYTES or config.verbose > 0:
             largest = f"; largest: {weight.heaviest}" if weight.bytes > TOLD_BYTES else ""
             notice(f"staging {weight} from {folder}{largest}")
+        told = weight.left_out.told(every=config.verbose > 0) if weight.left_out else ""
+        if told:
+            notice(f"staging {folder}: {told}{'' if config.verbose > 0 else ' (-v names all)'}")
 
 
 def _folders(config: Config, nodes: Iterable[Node], foresight: Foresight) -> Iterator[Path]:

@@ -74,6 +74,8 @@ class Staging:
 
     files: list[StagedFile]
     withheld: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
+    """What rules leave out, of a folder (``name/``) its own name alone."""
 
 
 def staged_files(root: Path, exclude: Sequence[str] = ()) -> list[StagedFile]:
@@ -101,7 +103,9 @@ def staging(root: Path, exclude: Sequence[str] = ()) -> Staging:
     walk = _Walk(last, tracked)
     walk.folder(str(root), "", outer)
     return Staging(
-        files=sorted(walk.found, key=lambda file: file.name.split("/")), withheld=tuple(sorted(walk.withheld))
+        files=sorted(walk.found, key=lambda file: file.name.split("/")),
+        withheld=tuple(sorted(walk.withheld)),
+        left_out=tuple(sorted(walk.left_out)),
     )
 
 
@@ -169,6 +173,7 @@ class _Walk:
     tracked: frozenset[str]
     found: list[StagedFile] = field(default_factory=list)
     withheld: list[str] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
 
     def folder(self, place: str, prefix: str, rules: tuple[_Rules, ...]) -> None:
         """Add what is staged of the folder at ``place``, whose entries are called ``prefix`` and their name."""
@@ -183,6 +188,7 @@ class _Walk:
             asked = f"{name}/" if is_folder else name
             decided = _decided(asked_rules, asked, is_tracked=asked in self.tracked) if asked_rules else None
             if decided:
+                self.left_out.append(asked)
                 continue
             is_file = not is_folder and entry.is_file(follow_symlinks=False)
             if not (is_folder or is_file or entry.is_symlink()):

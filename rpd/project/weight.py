@@ -5,9 +5,13 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rpd.project.own import OwnOutput
 from rpd.values.size import format_size
+
+if TYPE_CHECKING:
+    from rpd.project.left_out import LeftOut
 
 _LARGEST = 5
 
@@ -21,6 +25,7 @@ class Weight:
     largest: tuple[tuple[str, int], ...] = ()
     withheld: tuple[str, ...] = ()
     """Files of keys and passwords that are not sent."""
+    left_out: LeftOut | None = None
 
     def __str__(self) -> str:
         noun = "file" if self.files == 1 else "files"
@@ -64,10 +69,9 @@ class Scales:
 
 
 def _weigh(local: Path, exclude: tuple[str, ...]) -> Weight:
-    from rpd.project.ignore import (
-        Kind,
-        staging,
-    )  # collecting loads this module, and needs no ignore rules
+    # Not at the top: collecting loads this module, and needs no ignore rules.
+    from rpd.project.ignore import Kind, staging
+    from rpd.project.left_out import LeftOut, dangling_links
 
     staged = staging(local, exclude)
     files = [file for file in staged.files if file.kind is not Kind.FOLDER]
@@ -77,4 +81,5 @@ def _weigh(local: Path, exclude: tuple[str, ...]) -> Weight:
         bytes=sum(file.size for file in files),
         largest=tuple((file.name, file.size) for file in largest),
         withheld=staged.withheld,
+        left_out=LeftOut(ignored=staged.left_out, dangling=dangling_links(local, staged.files)),
     )

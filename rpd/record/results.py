@@ -9,11 +9,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rpd.record.tables import toml_value
+from rpd.values.plain import plain
 from rpd.values.report import NodeReport
 
 FILE_NAME = "results.csv"
 _BEFORE = ("node", "job", "outcome", "cause")
 _AFTER = ("attempts", "gpu", "seconds", "usd")
+_BEGIN_FORMULAS = frozenset("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
+"""The last four are the wide forms of the first four."""
 
 
 def dumps(reports: Sequence[NodeReport]) -> str:
@@ -26,8 +29,8 @@ def dumps(reports: Sequence[NodeReport]) -> str:
     header = _header(parameters, metrics)
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(_row(report, parameters, metrics) for report in reports)
+    writer.writerow(map(_inert, header))
+    writer.writerows(map(_inert, _row(report, parameters, metrics)) for report in reports)
     return out.getvalue()
 
 
@@ -58,6 +61,24 @@ def _row(report: NodeReport, parameters: Sequence[str], metrics: Sequence[str]) 
     ]
 
 
+def _inert(text: str) -> str:
+    """Return a cell that no spreadsheet takes for a formula (text that looks like one gets an apostrophe in front).
+
+    Nor does it act on the terminal of somebody who looks at the file with ``cat``.
+    """
+    text = plain(text)
+    is_formula = text.lstrip(" ")[:1] in _BEGIN_FORMULAS and text != "" and not _is_number(text)
+    return f"'{text}" if is_formula else text
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
 def _cell(value: Any) -> str:
-    plain = toml_value(value)
-    return json.dumps(plain, default=str) if isinstance(plain, dict | list | bool) else str(plain)
+    held = toml_value(value)
+    return json.dumps(held, default=str) if isinstance(held, dict | list | bool) else str(held)

@@ -19,6 +19,8 @@ _SHORTEST_LINE = 16
 _SHORTEST_NAME = 16
 _LONGEST_GPU = 9
 """Columns of a GPU where there is little room."""
+_MARKS = (", ", " · ")
+"""What parts of the footer are divided by."""
 _STYLES = {"running": "cyan", "refused": "yellow", "lost": "red"}
 
 
@@ -90,8 +92,18 @@ def draw(
     if len(shown) < len(rows):
         lines.append(ink(fit(_others(rows[len(shown) :]), width - 1).rstrip(), "dim"))
     lines += [ink(fit(text, width - 1).rstrip(), "red") for text in kept]
-    lines += [ink(fit(text, width - 1).rstrip(), "bold") for text in footer]
+    lines += [ink(_fit_parts(text, width - 1), "bold") for text in footer]
     return "\n".join(lines)
+
+
+def _fit_parts(text: str, width: int) -> str:
+    """Return ``text`` without those of its last parts that do not fit: half a number would be another number."""
+    while cell_len(text) > width:
+        shorter = max((text.rpartition(mark)[0] for mark in _MARKS), key=len)
+        if not shorter:
+            return fit(text, width).rstrip()
+        text = shorter
+    return text
 
 
 def _others(rows: Sequence[Row]) -> str:

@@ -85,7 +85,9 @@ def _failure(report: NodeReport, width: int, ink: Ink, style: Style) -> Iterator
     if failure.log_tail and style.log:
         yield ink(rule(f"last {counted(len(failure.log_tail), 'line')} of its log", "-", width), "dim")
         yield from (ink(line) for line in failure.log_tail)
-    log = _log_of(report)
+    if failure.hint:
+        yield ink(failure.hint, "yellow")
+    log = log_of(report)
     if log is not None:
         yield ink(f"log: {ink.relative(log)}", "dim")
 
@@ -113,7 +115,7 @@ def _without_end(lines: list[str], end: Sequence[str]) -> list[str]:
     return lines
 
 
-def _log_of(report: NodeReport) -> Path | None:
+def log_of(report: NodeReport) -> Path | None:
     """Return where a node's log is, if its commands wrote any."""
     path = Path(report.folder) / LOG_FILE
     return path if report.folder and is_regular(path) else None
@@ -124,7 +126,7 @@ def passes(reports: Sequence[NodeReport], *, width: int, ink: Ink) -> Iterator[s
     logs = [
         (report, log)
         for report in reports
-        if report.result.outcome is Outcome.PASSED and (log := _log_of(report)) is not None
+        if report.result.outcome is Outcome.PASSED and (log := log_of(report)) is not None
     ]
     if not logs:
         return
@@ -186,10 +188,15 @@ def short_summary(
         outcome = report.result.outcome
         reason = because(report).partition("\n")[0]
         told = "" if reason == outcome.value else f" - {reason}"
-        line = ink.redact(report.node.id + told)
+        line = ink.legible(report.node.id + told)
         if crop:
-            line = shorten(line, max(width - len(outcome) - 2, cell_len(ink.redact(report.node.id))))
+            line = _cropped(line, ink.legible(report.node.id), width - len(outcome) - 2)
         yield f"{ink(outcome.upper(), OUTCOME_STYLES[outcome])} {ink(line)}"
+
+
+def _cropped(line: str, node_id: str, room: int) -> str:
+    """Cut the reason, never the id, which is there to be copied; an id that is too long stands alone, and wraps."""
+    return shorten(line, room) if cell_len(node_id) + len(" - …") < room else node_id
 
 
 def pods_left(summary: RunSummary, *, width: int, ink: Ink) -> Iterator[str]:

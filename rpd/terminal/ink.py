@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import os
-import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from rich.cells import cell_len, set_cell_size
 from rich.color import ColorSystem
 from rich.style import Style
 
+from rpd.values.plain import colored, plain
 from rpd.values.report import Outcome
 
 Redact = Callable[[str], str]
@@ -25,29 +25,35 @@ OUTCOME_STYLES = {
     Outcome.XPASSED: "yellow",
 }
 
-# Colours and cursor movements (CSI), titles and links (OSC, DCS), other escapes; what is left of C0 and C1.
-_CONTROL = re.compile(
-    r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b[\]PX^_].*?(?:\x07|\x1b\\|$)|\x1b[ -/]*[0-~]?|[\x00-\x08\x0b-\x1f\x7f-\x9f]"
-)
-
 
 class Ink:
-    """Writes in colour, or without; ``redact`` masks secrets in all it writes."""
+    """Writes in colour, or without. No secret passes it (``redact`` masks them), and no control character."""
 
     def __init__(self, *, color: bool, redact: Redact = str) -> None:
         self.color = color
-        self.redact = redact
+        self._redact = redact
         # Now: a job may go to another folder, or remove this one.
         self._here = _current_folder()
 
     def __call__(self, text: str, style: str = "") -> str:
         """Return ``text``, masked, in a style such as ``bold red``."""
-        masked = self.redact(text)
+        masked = self.legible(text)
         return (
             _style(style).render(masked, color_system=ColorSystem.STANDARD)
             if self.color and style
             else masked
         )
+
+    def legible(self, text: str) -> str:
+        """Return ``text``, masked, without what a terminal acts on."""
+        # Masked last: a control character inside a secret would hide it.
+        return self._redact(plain(text).expandtabs(4))
+
+    def streamed(self, text: str) -> str:
+        """Return a line of a job's output, masked; where there is colour at all, its own colours stay."""
+        bare = plain(text)
+        has_secret = self._redact(bare) != bare
+        return self.legible(text) if has_secret or not self.color else colored(text)
 
     def relative(self, path: Path) -> str:
         """Return ``path`` as seen from the folder the command was typed in, if that is shorter."""
@@ -68,11 +74,6 @@ def _current_folder() -> str:
 @functools.cache
 def _style(definition: str) -> Style:
     return Style.parse(definition)
-
-
-def plain(text: str) -> str:
-    """Return ``text`` without what would move the cursor, ring or change colours; tabs become spaces."""
-    return _CONTROL.sub("", text).expandtabs(4)
 
 
 def fit(text: str, width: int) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import codecs
 
-from rpd.terminal.ink import plain
+from rpd.values.plain import colored
 
 _LONGEST = 4096
 """Characters; a line that goes on beyond is shown in pieces."""
@@ -18,18 +18,18 @@ class OutputLines:
         self._rest = ""
 
     def feed(self, data: bytes) -> list[str]:
-        """Take the next bytes and return the lines that are complete now, without control codes."""
+        """Take the next bytes and return the lines that are complete now, with colours and no other control codes."""
         *lines, rest = (self._rest + self._decoder.decode(data)).split("\n")
         self._rest = _last_state(rest, keep_end=True)
         if len(self._rest) > _LONGEST:
             lines.append(self._rest)
             self._rest = ""
-        return [plain(_last_state(line)) for line in lines]
+        return [colored(_last_state(line)) for line in lines]
 
     @property
     def unfinished(self) -> str:
         """The line that is being written: a progress bar, perhaps."""
-        return plain(_last_state(self._rest))
+        return colored(_last_state(self._rest))
 
     def flush(self) -> list[str]:
         """Return the last line if nothing ended it."""

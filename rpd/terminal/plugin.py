@@ -10,6 +10,7 @@ import textwrap
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -19,7 +20,7 @@ import rpd
 from rpd.config import Config
 from rpd.errors import Cause
 from rpd.hooks import hookimpl
-from rpd.terminal import board, dryrun, ending, lists, results
+from rpd.terminal import board, dryrun, ending, lists, next_steps, results
 from rpd.terminal.board import Row
 from rpd.terminal.ink import (
     OUTCOME_STYLES,
@@ -27,7 +28,6 @@ from rpd.terminal.ink import (
     counted,
     fit_middle,
     money,
-    plain,
     rule,
     short_gpu,
     shorten,
@@ -42,7 +42,7 @@ from rpd.values.node import Node
 from rpd.values.plan import Plan
 from rpd.values.pod import PodInfo
 from rpd.values.ranking import Ranking, missing, ranked
-from rpd.values.report import NodeReport, Outcome, RunSummary
+from rpd.values.report import NodeReport, Outcome, PodRecord, RunSummary
 from rpd.values.step import Step, StepKind
 from rpd.values.telemetry import Sample
 
@@ -153,6 +153,8 @@ class Terminal:
             nodes, now=self._started, worst_case_usd=plan.worst_case_usd, budget_usd=config.budget
         )
         self._names_jobs = len({node.definition for node in nodes}) > 1
+        if config.print_run_dir and folder:
+            self._screen.line(str(folder))
         if self._level < 0 or config.no_header:
             return
         ink, width = self._ink, self._screen.width
@@ -190,7 +192,7 @@ class Terminal:
         with self._lock:
             now = self._clock()
             name = node.name if self._names_jobs else node.case or node.name
-            self._rows[node.id] = Row(name=self._ink.redact(name), since=now)
+            self._rows[node.id] = Row(name=self._ink.legible(name), since=now)
             self._outputs[node.id] = OutputLines()
             self._progress.begin(node, now)
         if self._level >= 1:
@@ -242,9 +244,7 @@ class Terminal:
             offer, reason = str(detail.get("offer") or ""), str(detail.get("reason") or "")
             if row is not None:
                 row.state = _POD_STATES.get(event, row.state)
-                row.last_line = self._ink.redact(
-                    plain(f"{offer}: {reason}" if reason else offer) or row.last_line
-                )
+                row.last_line = self._ink.legible(f"{offer}: {reason}" if reason else offer) or row.last_line
                 if event in ("intent", "created"):
                     row.billed_since = row.billed_since or self._clock()
                 if event == "intent":
@@ -361,7 +361,7 @@ class Terminal:
             row = self._rows.get(node.id)
             if row is not None:
                 row.state = _STEP_STATES[step.kind]
-                row.last_line = self._ink.redact(plain(step.command.partition("\n")[0]))
+                row.last_line = self._ink.legible(step.command.partition("\n")[0])
         if self._level >= 1:
             self._tell(step.kind.upper(), node.id, step.command, "cyan")
 
@@ -387,17 +387,17 @@ class Terminal:
             feed = self._outputs.setdefault(node.id, OutputLines())
             lines = feed.feed(data)
             row = self._rows.get(node.id)
-            newest = feed.unfinished or (lines[-1] if lines else "")
+            newest = self._ink.legible(feed.unfinished or (lines[-1] if lines else ""))
             if row is not None and newest.strip():
-                row.last_line = self._ink.redact(newest)
+                row.last_line = newest
         self._stream(node, lines)
 
     def _stream(self, node: Node, lines: Sequence[str]) -> None:
         if self._streams and lines:
             prefix = self._ink(
-                f"{fit_middle(self._ink.redact(node.name), _LONGEST_PREFIX).rstrip()} |", "cyan"
+                f"{fit_middle(self._ink.legible(node.name), _LONGEST_PREFIX).rstrip()} |", "cyan"
             )
-            self._screen.lines([f"{prefix} {self._ink(line)}".rstrip() for line in lines])
+            self._screen.lines([f"{prefix} {self._ink.streamed(line)}".rstrip() for line in lines])
 
     @hookimpl
     def rpd_step_finished(self, node: Node, step: Step) -> None:
@@ -428,7 +428,7 @@ class Terminal:
             self._pinned.pop(node.id, None)
             if not outcome.is_ok and report.result.cause is not Cause.INTERRUPTED:
                 reason = ending.because(report).partition("\n")[0]
-                self._pinned[node.id] = f"{outcome.upper():<8} {self._ink.redact(node.name)}  {reason}"
+                self._pinned[node.id] = f"{outcome.upper():<8} {self._ink.legible(node.name)}  {reason}"
             self._rows.pop(node.id, None)
             self._outputs.pop(node.id, None)
             done = self._progress.done
@@ -444,17 +444,17 @@ class Terminal:
 
     def _tell_report(self, report: NodeReport, done: int) -> None:
         result, pod = report.result, report.pod
-        facts = []
-        if pod is not None:
-            gpu = short_gpu(pod.gpu or "CPU")
-            facts.append(f"{pod.count}x {gpu}" if pod.count > 1 else gpu)
-            facts += [pod.datacenter] if pod.datacenter else []
-        text = " ".join(facts) + "  " if facts else ""
-        text += format_duration(result.seconds)
-        if pod is not None:
-            text += f" {money(report.cost.estimated_usd)}"
-        if len(self._planned) > 1 and not self._config.dry_run:
-            text += f"  [{done}/{len(self._planned)}]"
+        usd = "" if pod is None else f" {money(report.cost.estimated_usd)}"
+        how_many = (
+            f"  [{done}/{len(self._planned)}]" if len(self._planned) > 1 and not self._config.dry_run else ""
+        )
+        text = f"{format_duration(result.seconds)}{usd}{how_many}"
+        place = _place_of(pod) if pod is not None else ""
+        # Where there is little room, where it ran goes first: what is left of an id has to tell it from others.
+        if place and (
+            not self._screen.is_interactive or self._room_beside(f"{place}  {text}") >= _SHORTEST_ID
+        ):
+            text = f"{place}  {text}"
         self._flush_batch()
         self._tell(
             result.outcome.upper(), self._cropped(report.node.id, text), text, OUTCOME_STYLES[result.outcome]
@@ -470,11 +470,15 @@ class Terminal:
         """Cut a text that would make the line wrap; for a person only, programs want all of it."""
         if not self._screen.is_interactive:
             return text
-        room = max(self._screen.width - 1 - _WORD - 2 - cell_len(beside), _SHORTEST_ID)
-        masked = self._ink.redact(text)
+        room = max(self._room_beside(beside), 8)
+        masked = self._ink.legible(text)
         if cell_len(masked) <= room:
             return masked
         return shorten(masked, room) if at_end else fit_middle(masked, room)
+
+    def _room_beside(self, text: str) -> int:
+        """Return how many columns are left for an id in a line with ``text``."""
+        return self._screen.width - 1 - _WORD - 2 - cell_len(text)
 
     @hookimpl
     def rpd_stopping(self, how: str) -> None:
@@ -488,7 +492,7 @@ class Terminal:
         """Write a sentence for the person at the screen."""
         self._flush_batch()
         self._notices.append(text)
-        lines = [f"rpd: {line}" for line in self._ink.redact(text).splitlines()]
+        lines = [f"rpd: {line}" for line in self._ink.legible(text).splitlines()]
         if self._screen.is_interactive:  # elsewhere a sentence stays on one line, for grep
             width = self._screen.width - 1
             lines = [part for line in lines for part in textwrap.wrap(line, width, subsequent_indent="     ")]
@@ -518,7 +522,7 @@ class Terminal:
         with self._lock:
             batch, self._batch = self._batch, []
         if batch:
-            self._screen.line(self._ink.redact("\n".join(batch)))
+            self._screen.line(self._ink.legible("\n".join(batch)))
 
     def _dry_total(self) -> str:
         if not self._dry_unknown:
@@ -551,6 +555,8 @@ class Terminal:
                     reports, width=width, verbose=verbose, crop=crop, ink=ink, chars=chars
                 )
         lines += ending.pods_left(summary, width=width, ink=ink)
+        if self._level >= 0 and not config.dry_run and not config.no_summary:
+            lines += self._next_steps(replace(summary, reports=tuple(reports)))
         if lines and self._level > -2:
             lines.append("")
         if self._outlooks:
@@ -560,6 +566,10 @@ class Terminal:
         if config.print_run_dir and summary.folder:
             lines.append(summary.folder)
         self._screen.lines(lines)
+
+    def _next_steps(self, summary: RunSummary) -> list[str]:
+        found = list(next_steps.next_steps(self._config, summary, width=self._screen.width, ink=self._ink))
+        return ["", *found] if found else []
 
     def _ranked(self, reports: Sequence[NodeReport]) -> Sequence[NodeReport]:
         """Return the reports as ``--sort`` wants them; a name that no report has is told, now that it is known."""
@@ -584,6 +594,13 @@ class Terminal:
         if lists.wants_notices(config.report_chars):
             found += lists.notices(self._notices, width=width, ink=ink)
         return found
+
+
+def _place_of(pod: PodRecord) -> str:
+    """Return ``2x H100 80GB HBM3 EU-RO-1``."""
+    gpu = short_gpu(pod.gpu or "CPU")
+    many = f"{pod.count}x {gpu}" if pod.count > 1 else gpu
+    return f"{many} {pod.datacenter}" if pod.datacenter else many
 
 
 def _gpu_of(pod: PodInfo) -> str:

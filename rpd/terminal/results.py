@@ -2,35 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from rich.cells import cell_len
-
-from rpd.terminal.ink import OUTCOME_STYLES, Ink, fit, money, rule, shorten
+from rpd.terminal.ink import OUTCOME_STYLES, Ink, money, rule
+from rpd.values.columns import GAP, Column, cut_middle, fitted, joined
 from rpd.values.duration import format_duration
 from rpd.values.report import NodeReport
 
 MOST_ROWS = 40
 """Rows of all tables together, without ``-v``."""
-_WIDEST_CELL = 24
-_GAP = "  "
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Column:
-    """One column: its title, its cells as text, whether they are numbers, and whether it may be left out."""
-
-    title: str
-    cells: tuple[str, ...]
-    right: bool = False
-    optional: bool = False
-
-    @property
-    def width(self) -> int:
-        """Columns of the screen it takes."""
-        return max(cell_len(text) for text in (self.title, *self.cells))
+_WIDEST_CELL = 120
+"""Columns of a text in a table; a whole prompt is for results.csv."""
+_NARROWEST_CELL = 12
+_OUTCOME, _TIME, _USD = "outcome", "time", "$"
 
 
 def tables(
@@ -50,12 +35,13 @@ def tables(
 def _table(
     job: str, members: Sequence[NodeReport], shown: Sequence[NodeReport], width: int, ink: Ink
 ) -> Iterator[str]:
-    columns, dropped = _fitted(_columns(shown, ink), width - 1)
+    columns, dropped = fitted(_columns(shown, ink), width - 1)
     yield ""
     yield ink(rule(f"results of {job}", "=", width))
-    yield ink(_joined([column.title for column in columns], columns), "bold")
-    for number, report in enumerate(shown):
-        yield _row(columns, number, report, ink)
+    yield ink(joined(columns, [column.title for column in columns]), "bold")
+    at = next(number for number, column in enumerate(columns) if column.title == _OUTCOME)
+    for report, row in zip(shown, zip(*(column.cells for column in columns), strict=True), strict=True):
+        yield _row(columns, row, ink, at, OUTCOME_STYLES[report.result.outcome])
     notes = []
     if len(shown) < len(members):
         notes.append(f"{len(members) - len(shown)} more rows")
@@ -66,30 +52,42 @@ def _table(
 
 
 def _columns(reports: Sequence[NodeReport], ink: Ink) -> list[Column]:
+    parameters = [report.node.parameters for report in reports]
+    metrics = [report.metrics for report in reports]
+    taken = {_OUTCOME, _TIME, _USD}
+    names = {name for mapping in parameters for name in mapping}
     return [
-        *_columns_of([report.node.parameters for report in reports], ink),
-        Column(title="outcome", cells=tuple(_outcome(report) for report in reports)),
-        *_columns_of([report.metrics for report in reports], ink),
+        *_columns_of("parameter", parameters, taken, ink),
+        Column(title=_OUTCOME, cells=tuple(_outcome(report) for report in reports)),
+        *_columns_of("metric", metrics, taken | names, ink),
         Column(
-            title="time",
-            cells=tuple(format_duration(r.result.seconds) for r in reports),
-            right=True,
-            optional=True,
+            title=_TIME, cells=tuple(format_duration(r.result.seconds) for r in reports), right=True, rank=1
         ),
-        Column(title="$", cells=tuple(_usd(r.cost.estimated_usd) for r in reports), right=True),
+        Column(title=_USD, cells=tuple(_usd(r.cost.estimated_usd) for r in reports), right=True),
     ]
 
 
-def _columns_of(mappings: Sequence[Mapping[str, Any]], ink: Ink) -> Iterator[Column]:
+def _columns_of(
+    kind: str, mappings: Sequence[Mapping[str, Any]], taken: Collection[str], ink: Ink
+) -> Iterator[Column]:
+    """Yield a column for each name; one that is taken by another column is told with its kind, as in results.csv."""
     for name in dict.fromkeys(name for mapping in mappings for name in mapping):
         values = [mapping.get(name, "") for mapping in mappings]
-        cells = tuple(shorten(ink.redact(_text(value)), _WIDEST_CELL) for value in values)
-        right = all(value == "" or type(value) in (int, float) for value in values)
-        yield Column(title=shorten(ink.redact(name), _WIDEST_CELL), cells=cells, right=right, optional=True)
+        texts = tuple(cut_middle(ink.legible(_text(value)), _WIDEST_CELL) for value in values)
+        is_number = all(value == "" or type(value) in (int, float) for value in values)
+        title = f"{kind}.{name}" if name in taken else name
+        yield Column(
+            title=cut_middle(ink.legible(title).replace("\n", " "), _WIDEST_CELL),
+            cells=texts,
+            right=is_number,
+            least=0 if is_number else _NARROWEST_CELL,
+            rank=1,
+            says_little=len(texts) > 1 and len(set(texts)) == 1,
+        )
 
 
 def _text(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value).replace("\n", " ")
+    return f"{value:.4g}" if isinstance(value, float) else " ".join(str(value).splitlines())
 
 
 def _outcome(report: NodeReport) -> str:
@@ -100,32 +98,7 @@ def _usd(usd: float) -> str:
     return money(usd).replace("$", "")
 
 
-def _fitted(columns: list[Column], width: int) -> tuple[list[Column], list[str]]:
-    """Drop columns until it fits: first those whose cells are all the same, then from the right."""
-    dropped: list[str] = []
-
-    def total() -> int:
-        return sum(column.width for column in columns) + len(_GAP) * (len(columns) - 1)
-
-    same = [c for c in columns if c.optional and len(c.cells) > 1 and len(set(c.cells)) == 1]
-    for column in (*reversed(same), *(c for c in reversed(columns) if c.optional and c not in same)):
-        if total() <= width:
-            break
-        columns = [kept for kept in columns if kept is not column]
-        dropped.insert(0, column.title)
-    return columns, dropped
-
-
-def _joined(texts: Sequence[str], columns: Sequence[Column]) -> str:
-    return _GAP.join(_aligned(text, column) for text, column in zip(texts, columns, strict=True)).rstrip()
-
-
-def _aligned(text: str, column: Column) -> str:
-    return " " * (column.width - cell_len(text)) + text if column.right else fit(text, column.width)
-
-
-def _row(columns: Sequence[Column], number: int, report: NodeReport, ink: Ink) -> str:
-    style = OUTCOME_STYLES[report.result.outcome]
-    cells = [_aligned(column.cells[number], column) for column in columns]
-    at = next((i for i, column in enumerate(columns) if column.title == "outcome" and not column.optional), 0)
-    return _GAP.join(ink(cell, style if i == at else "") for i, cell in enumerate(cells)).rstrip()
+def _row(columns: Sequence[Column], row: Sequence[str], ink: Ink, at: int, style: str) -> str:
+    """Return one row; the cell at ``at`` is its outcome, in ``style``."""
+    texts = [column.aligned(text) for column, text in zip(columns, row, strict=True)]
+    return GAP.join(ink(text, style if number == at else "") for number, text in enumerate(texts)).rstrip()

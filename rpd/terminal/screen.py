@@ -14,7 +14,9 @@ from rich.live import Live
 from rich.text import Text
 
 from rpd.terminal.ink import Ink, Redact
+from rpd.terminal.reflow import Reflow
 from rpd.terminal.streams import OwnCopy
+from rpd.values.plain import colored
 
 _INTERVAL = 0.25
 """Seconds between two drawings of the board."""
@@ -25,6 +27,8 @@ _ASCII = str.maketrans({"…": "...", "·": "-"})
 
 class Screen:
     """Takes lines from any thread; on an interactive terminal draws a board below them, four times a second.
+
+    It is the door to the terminal: of all control characters in a line or on the board, only colours pass.
 
     A screen that went away (a closed pipe) is written to no more and raises nothing: pods matter more.
     ``color`` is ``auto``, ``yes`` or ``no``.
@@ -80,7 +84,7 @@ class Screen:
     def lines(self, texts: Iterable[str]) -> None:
         """Write lines together; above the board they appear with its next drawing."""
         with self._lock:
-            self._waiting.extend(texts)
+            self._waiting.extend(map(colored, texts))
             if self._live is None:
                 self._write_waiting()
 
@@ -122,9 +126,24 @@ class Screen:
             self._end.clear()
             self._live = live
             self._ticker = threading.Thread(
-                target=self._tick, args=(live, draw), name="rpd-screen", daemon=True
+                target=self._tick, args=(live, self._framed(live, draw)), name="rpd-screen", daemon=True
             )
             self._ticker.start()
+
+    def _framed(self, live: Live, draw: Callable[[], str]) -> Callable[[], str]:
+        """Return ``draw`` behind the door, and without ghosts where the terminal became narrower since."""
+        reflow = Reflow()
+
+        def frame() -> str:
+            width = self.width
+            back = reflow.take_back(width)
+            if back is not None:
+                live.console.control(back)
+            text = colored(draw())
+            reflow.drawn(text, width)
+            return text
+
+        return frame
 
     def _make_live(self) -> Live:
         console = Console(file=self._file, force_terminal=True, highlight=False, markup=False, emoji=False)

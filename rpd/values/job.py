@@ -104,6 +104,12 @@ class CloudChoice(StrEnum):
     COMMUNITY = "community"
     ANY = "any"
 
+    @classmethod
+    def _missing_(cls, value: object) -> CloudChoice | None:
+        """Take the names in RunPod's own spelling too: upper case, ``ALL`` for both."""
+        name = value.lower() if isinstance(value, str) else ""
+        return cls.ANY if name == "all" else next((cloud for cloud in cls if cloud.value == name), None)
+
 
 def _fail(owner: str, name: str, rule: str, got: object, hint: str = "") -> DefinitionError:
     return DefinitionError(owner, name, rule, got, hint=hint)

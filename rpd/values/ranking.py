@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from rpd.values.report import NodeReport
 
 
+_OWN = ("outcome", "seconds", "usd")
+
+
 @frozen
 class Ranking:
     """By which column (a metric or parameter, ``seconds``, ``usd``, ``outcome``), and if the greatest comes first."""
@@ -31,13 +34,24 @@ class Ranking:
 
 def columns(reports: Sequence[NodeReport]) -> tuple[str, ...]:
     """Return by what the reports can be ranked."""
-    return tuple(dict.fromkeys(name for report in reports for name in _values(report)))
+    named = [(*_OWN, *report.node.parameters, *report.metrics) for report in reports]
+    return tuple(dict.fromkeys(name for names in named for name in names))
+
+
+def _is_both(reports: Sequence[NodeReport], name: str) -> bool:
+    """Return whether the name is that of a parameter and of a metric."""
+    of_parameter = any(name in report.node.parameters for report in reports)
+    return of_parameter and any(name in report.metrics for report in reports)
 
 
 def missing(reports: Sequence[NodeReport], ranking: Ranking) -> str:
     """Return what is wrong where no report has that column, with what there is; empty where one has."""
-    known = columns(reports)
-    if ranking.column in known or not reports:
+    if not reports:
+        return ""
+    name, known = ranking.column, columns(reports)
+    if _is_both(reports, name):
+        return f"{name!r} is a parameter and a metric: say parameter.{name} or metric.{name}"
+    if any(name in _values(report) for report in reports):
         return ""
     import difflib  # for a mistake only
 
@@ -61,6 +75,8 @@ def _values(report: NodeReport) -> Mapping[str, Any]:
         "usd": report.cost.estimated_usd,
         **report.node.parameters,
         **report.metrics,
+        **{f"parameter.{name}": value for name, value in report.node.parameters.items()},
+        **{f"metric.{name}": value for name, value in report.metrics.items()},
     }
 
 

@@ -169,6 +169,8 @@ class Failure:
     source_line: str = ""
     traceback: tuple[str, ...] = ()
     log_tail: tuple[str, ...] = ()
+    hint: str = ""
+    """What may have led to it: files that were not sent."""
     teardown: tuple[str, ...] = ()
     """What teardowns raised after the job itself had failed; a text for each."""
 

@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import os
+import pty
+import struct
+import subprocess
+import sys
+import termios
 import textwrap
 import threading
 from collections.abc import Mapping
@@ -64,6 +72,29 @@ class Project:
 
     def command(self, name: str, *args: str, env: Mapping[str, str | None] | None = None) -> RunResult:
         return self.rpd(self.folder, *args, command=name, env=env)
+
+    def on_terminal(self, *words: str, columns: int = 120, env: Mapping[str, str] | None = None) -> str:
+        """Run ``rpd words`` on a terminal of that width and return all that was written to it."""
+        here, there = pty.openpty()
+        fcntl.ioctl(there, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
+        hidden = {"CI", "NO_COLOR", "COLUMNS", "LINES"}
+        plain = {name: value for name, value in os.environ.items() if name not in hidden}
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "rpd", *words],
+            cwd=self.folder,
+            env={**plain, "TERM": "xterm-256color", **(env or {})},
+            stdin=there,
+            stdout=there,
+            stderr=there,
+        )
+        os.close(there)
+        written = b""
+        with contextlib.suppress(OSError):  # how Linux tells that nobody holds the other end
+            while data := os.read(here, 65536):
+                written += data
+        os.close(here)
+        process.wait(60)
+        return written.decode(errors="replace")
 
     def failing(self, *names: str) -> None:
         (self.folder / "failing.txt").write_text(" ".join(names), encoding="utf-8")

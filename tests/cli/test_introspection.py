@@ -455,3 +455,12 @@ def test_notices_are_told_again(project: Project) -> None:
     out = project.run("-rw", "--ff").out
     assert out.count("no previously failed nodes") == 2
     assert "= notices =" in out
+
+
+def test_clouds_may_be_written_in_upper_case(project: Project) -> None:
+    """``--cloud SECURE`` is RunPod's own spelling; what is no cloud is still an error that lists them."""
+    project.write({"deploy_a.py": "import rpd\n@rpd.job(cloud='COMMUNITY')\ndef fit(pod): ...\n"})
+    shown = project.run("--dry-run", "--cloud", "SECURE", "--fallback-cloud-type", "COMMUNITY")
+    assert shown.exit_code == 0, shown.err
+    assert "(secure)" in shown.out
+    assert "invalid choice: 'public'" in project.run("--dry-run", "--cloud", "PUBLIC").err

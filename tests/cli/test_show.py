@@ -121,7 +121,7 @@ def test_diff_of_two_nodes(project: Project, ran: RunResult) -> None:
         ["outcome", "passed", "failed"],
         ["cause", "-", "code"],
         ["parameter", "lr", "0.1", "0.2"],
-        ["metric", "loss", "0.9", "0.8"],
+        ["metric", "loss", "0.9", "0.8", "-0.1", "(-11.1%)"],
     ]
 
 
@@ -176,3 +176,44 @@ def test_the_watchdogs_words(tmp_path: Path) -> None:
         "  told to end pod p1 at 2026-01-01T00:00:00+00:00, or 15m00s after its last use",
         "  this pod ends: its deadline has passed",
     ]
+
+
+UNLIKE = """
+import os
+import rpd
+
+@rpd.job
+@rpd.mark.parametrize("seed", [1, 2, 3])
+def fit(seed, record_metric):
+    record_metric("loss", seed * float(os.environ["SCALE"]))
+    record_metric("label", "same")
+    assert seed != 2 or os.environ["SCALE"] == "1"
+"""
+
+
+def test_diff_of_unlike_selections_fits_one_screen(project: Project) -> None:
+    """What each has alone, and for nodes of both how results changed; the rest, with time and money, by ``--all``."""
+    project.write({"deploy_u.py": UNLIKE})
+    one = project.run("-k", "seed1 or seed2", "deploy_u.py", env={"SCALE": "1"})
+    other = project.run("deploy_u.py", env={"SCALE": "1.5"})
+    told = project.command("diff", run_id(one), run_id(other))
+    assert told.exit_code == 1
+    assert told.out.splitlines() == [
+        f"A: {run_id(one)}",
+        f"B: {run_id(other)}",
+        "command line: run -k 'seed1 or seed2' deploy_u.py --print-run-dir | run deploy_u.py --print-run-dir",
+        "only in B: 1 node (fit[seed3])",
+        "",
+        "NODE        METRIC        A       B         CHANGE",
+        "fit[seed1]  loss        1.0     1.5  +0.5 (+50.0%)",
+        "fit[seed2]  outcome  passed  failed",
+        "fit[seed2]  loss        2.0     3.0    +1 (+50.0%)",
+        "also different: cause (1); --all shows it, with time and money",
+    ]
+    every = project.command("diff", run_id(one), run_id(other), "--all").out
+    assert "deploy_u.py::fit[seed3] metric loss" in every
+    assert "deploy_u.py::fit[seed3] seconds" in every
+    assert all(
+        len(line) < 80
+        for line in project.on_terminal("diff", run_id(one), run_id(other), columns=80).splitlines()[4:]
+    )

@@ -52,6 +52,9 @@ class Heard:
     def rpd_step_started(self, node: Node, step: Step) -> None:
         self.told.append(("step_started", step))
 
+    def rpd_notice(self, text: str) -> None:
+        self.told.append(("notice", text))
+
     def rpd_step_finished(self, node: Node, step: Step) -> None:
         self.told.append(("step_finished", step))
 
@@ -236,15 +239,17 @@ def test_a_pulled_metrics_file_gives_metrics(run: NodeRun, name: str) -> None:
     assert run.artifacts[0].local.startswith("artifacts")
 
 
-@pytest.mark.parametrize("text", ["[1, 2]", "{", "3", "\xff"])
-def test_a_metrics_file_that_is_none(run: NodeRun, text: str) -> None:
-    """Anything but a JSON object holds no metrics and does no harm."""
+@pytest.mark.parametrize("text", ["[1, 2]", "{", "3", "\xff", "[" * 100_000])
+def test_a_metrics_file_that_is_none(run: NodeRun, heard: Heard, text: str) -> None:
+    """Anything but a JSON object holds no metrics, does no harm, and is told."""
     assert run.files
     path = run.files.artifacts / "metrics.json"
     path.parent.mkdir()
     path.write_bytes(text.encode("latin-1"))
     run.record_artifact(pulled(path))
     assert run.metrics == {}
+    [(_, told)] = [each for each in heard.told if each[0] == "notice"]
+    assert told.startswith("deploy_x.py::fit: no metrics were read from its metrics.json: ")
 
 
 def test_a_second_call_records_no_metrics(run: NodeRun) -> None:

@@ -225,7 +225,7 @@ def test_nothing_to_resume(rpd: RpdRun, project: Project) -> None:
     result = rpd(folder, command="resume")
 
     assert result.exit_code == 4
-    assert "there is nothing to carry on" in result.err
+    assert "there is nothing to resume" in result.err
 
 
 HANGS_ONCE = """

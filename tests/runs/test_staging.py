@@ -128,3 +128,35 @@ def test_a_chosen_folder_is_checked_before_a_pod_is_rented(
     assert late.reports[0].pod is None
     assert late.run_dir is not None
     assert events(late.run_dir, "intent") == []
+
+
+MISSES = """
+import rpd
+
+@rpd.job(gpu=None)
+def fit(pod, staged_dir):
+    pod.run("cat data/train.csv", cwd=staged_dir)
+
+@rpd.job(gpu=None)
+def named(pod, staged_dir):
+    pod.put("data", f"{staged_dir}/data")
+    pod.run("cat data/train.csv", cwd=staged_dir)
+"""
+
+
+def test_what_is_not_sent_is_told_before_and_where_it_is_missed(
+    rpd: RpdRun, project: Project, emulator: Launched
+) -> None:
+    """In one line before anything is rented, in a dry run too; a failure that misses a file says why it is not there."""
+    folder = project({"deploy_x.py": MISSES, ".gitignore": "data/\n", "data/train.csv": "x"})
+    (folder / "link").symlink_to("/mnt/elsewhere")
+    told = f"staging {folder}: not sent, because git or .rpdignore ignores it: data/; links that lead nowhere on the pod: link"
+    dry = rpd(folder, "--dry-run")
+    assert dry.out.count(told) == 1
+    assert dry.out.index(told) < dry.out.index("rpd dry run")
+    result = rpd(folder, "--yes")
+    assert result.out.count(told) == 1
+    assert [report.result.outcome for report in result.reports] == ["failed", "passed"]
+    assert (
+        "data/ was not sent: git or .rpdignore ignores it. pod.put('data', …) sends it by name" in result.out
+    )

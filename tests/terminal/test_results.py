@@ -57,3 +57,23 @@ def test_wide_characters_keep_the_columns_straight(make_node: MakeNode, make_rep
         for line, word in zip(lines[3:5], ("passed", "skipped"), strict=True)
     }
     assert len(places) == 1
+
+
+def test_a_parameter_and_a_metric_of_one_name_are_told_apart(
+    make_node: MakeNode, make_report: MakeReport
+) -> None:
+    """The metric's column carries its kind, as in results.csv; so does what is called as a column of rpd's own."""
+    reports = [make_report(make_node(seed), metrics={"seed": seed / 10, "time": 1}) for seed in (1, 2)]
+    titles = next(iter(list(tables(reports, width=120, verbose=False, ink=INK))[2:])).split()
+    assert titles == ["backbone", "seed", "outcome", "metric.seed", "metric.time", "time", "$"]
+
+
+def test_texts_use_the_room_there_is(make_node: MakeNode, make_report: MakeReport) -> None:
+    """A long parameter is whole on a wide screen; on a narrow one what tells it from others is left."""
+    names = ["meta-llama/Llama-3.1-8B-Instruct-seed1", "meta-llama/Llama-3.1-8B-Instruct-seed2"]
+    reports = [make_report(make_node(seed, name)) for seed, name in enumerate(names)]
+    for width in (60, 80, 120, 200):
+        lines = list(tables(reports, width=width, verbose=False, ink=INK))
+        assert max(map(cell_len, lines)) < width
+        assert all(f"seed{seed} " in line for seed, line in zip((1, 2), lines[3:5], strict=True))
+        assert (names[0] in lines[3]) is (width > 60)

@@ -189,3 +189,12 @@ def test_every_field_of_a_job_is_documented() -> None:
 
     page = (Path(__file__).parents[2] / "docs" / "deploy-files.md").read_text(encoding="utf-8")
     assert [each.name for each in fields(Job) if f"`{each.name}" not in page] == []
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"), [("SECURE", "secure"), ("Community", "community"), ("any", "any"), ("ALL", "any")]
+)
+def test_clouds_in_the_spelling_of_runpod(written: str, meant: str) -> None:
+    """The names of clouds are taken in any case, in a job and in the defaults of a project alike."""
+    assert rpd.job(cloud=written).cloud == meant
+    assert Job()(cloud=written).cloud == meant

@@ -1,0 +1,230 @@
+"""What may stand at the cursor: the answers to a shell that completes a command line.
+
+Nothing of the user's is run or imported for it: jobs are found in the text of deploy files, cases of them in what
+earlier runs remember. Where nothing is offered, the shell completes file names.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rpd.cli.commands import COMMANDS
+from rpd.cli.out import say
+from rpd.cli.typed import escaped, split
+from rpd.config import Setting, settings
+from rpd.config.files import find_root, read_file
+from rpd.errors import RpdError
+
+Candidates = Mapping[str, str]
+"""What may be typed, with what it is for."""
+
+_WANT_RUNS = ("resume", "report", "verify", "diff")
+_WANT_RUNS_AND_NODES = ("show", "events")
+_WANT_NODES = ("logs", "ssh", "stop")
+_WANT_JOBS = ("collect", "run", "estimate", "doctor", "fixtures")
+_ALIASES = {
+    "--dry-run": "short for rpd run --dry-run",
+    "--help": "list the commands",
+    "--version": "print the version",
+}
+_MOST_RUNS = 50
+
+
+def answer(words: Sequence[str]) -> int:
+    """Print the candidates for ``bash LINE BREAKS``, ``zsh WORD …`` or ``fish WORD …``; a mistake prints nothing."""
+    shell, *rest = words or [""]
+    try:
+        if shell == "bash" and rest:
+            lines = _for_bash(rest[0], rest[1] if len(rest) > 1 else "")
+        else:
+            lines = [
+                f"{value}\t{told}" if told else value
+                for value, told in candidates(rest[1:], Path.cwd()).items()
+            ]
+    except (RpdError, OSError):
+        return 0
+    if lines:
+        say("\n".join(lines))
+    return 0
+
+
+def _for_bash(line: str, breaks: str) -> list[str]:
+    """Return what bash may put in place of its own idea of the current word, which begins after a break character."""
+    typed = split(line, breaks)
+    found = candidates(typed.words[1:], Path.cwd())
+    if typed.quote:
+        return [value[typed.kept :] for value in found]
+    return [escaped(value[typed.kept :]) for value in found]
+
+
+def candidates(words: Sequence[str], cwd: Path) -> Candidates:
+    """Return what may stand in place of the last of ``words``, those of a command line after ``rpd``."""
+    *before, current = words or [""]
+    if not before:
+        told = {name: command.help for name, command in COMMANDS.items()}
+        return _beginning(current, {**told, **_ALIASES} if current.startswith("-") else told)
+    command = before[0] if before[0] in COMMANDS else "run" if before[0].startswith("--dry-run") else ""
+    if not command or "--" in before:
+        return {}
+    flags = _flags(command)
+    flag, equals, value = current.partition("=")
+    if equals and flag in flags:
+        return {f"{flag}={each}": told for each, told in _values(flags[flag], value, cwd).items()}
+    if current.startswith("-"):
+        told = {name: setting.help for name, setting in flags.items() if name.startswith("--")}
+        return _beginning(current, {**told, "--help": "print the help of the command"})
+    last = flags.get(before[-1])
+    if last is not None and _takes_value(last):
+        return _values(last, current, cwd)
+    given = [word for word in before[1:] if not word.startswith("-")]
+    return _beginning(current, _positional(command, given, current, cwd))
+
+
+def _beginning(current: str, found: Candidates) -> Candidates:
+    return {value: told for value, told in found.items() if value.startswith(current)}
+
+
+# --- flags ----------------------------------------------------------------------------------------------------------
+
+
+def _flags(command: str) -> Mapping[str, Setting]:
+    return {
+        flag: setting
+        for setting in settings().values()
+        if command in setting.commands
+        for flag in setting.flags
+    }
+
+
+def _takes_value(setting: Setting) -> bool:
+    return setting.action in ("store", "append") and setting.const is None
+
+
+def _values(setting: Setting, current: str, cwd: Path) -> Candidates:
+    """Return the values of a flag, where they are known."""
+    if setting.choices:
+        return _beginning(current, dict.fromkeys(setting.choices, ""))
+    match setting.name:
+        case "of_run":
+            return _beginning(current, _runs(cwd))
+        case "markexpr":
+            return _beginning(current, _marks(cwd))
+        case "overrides":
+            keys = (f"{held.key}=" for held in settings().values() if held.key)
+            return _beginning(current, dict.fromkeys(keys, ""))
+        case "gpu_id":
+            from rpd.values.gpus import KNOWN_GPU_TYPES
+
+            return _beginning(current, dict.fromkeys(KNOWN_GPU_TYPES, ""))
+        case "datacenter_id":
+            from rpd.values.places import KNOWN_DATACENTERS
+
+            return _beginning(current, dict.fromkeys(sorted(KNOWN_DATACENTERS), ""))
+        case "last_failed":
+            from rpd.config.texts import CAUSES
+
+            return _beginning(current, dict.fromkeys(CAUSES, ""))
+    return {}
+
+
+def _marks(cwd: Path) -> Candidates:
+    from rpd.collect.marks import BUILT_IN
+
+    own = [text.partition(":") for text in _file_values(cwd)[1].get("markers", ())]
+    told = {**BUILT_IN, **{head: text.strip() for head, _, text in own}}
+    return {head.partition("(")[0].strip(): text for head, text in told.items()}
+
+
+# --- positional arguments -------------------------------------------------------------------------------------------
+
+
+def _positional(command: str, given: Sequence[str], current: str, cwd: Path) -> Candidates:
+    if command == "completion":
+        from rpd.cli.completion import SCRIPTS
+
+        return {} if given else dict.fromkeys(SCRIPTS, "")
+    if command in _WANT_JOBS and "::" in current:
+        return _jobs(current, cwd)
+    if command in _WANT_RUNS:
+        return {} if len(given) >= (2 if command == "diff" else 1) else _runs(cwd)
+    if command in _WANT_RUNS_AND_NODES:
+        return {**_runs(cwd), **_nodes(cwd, "")} if not given else _nodes(cwd, given[0])
+    if command in _WANT_NODES:
+        return _nodes(cwd, "")
+    return {}
+
+
+def _jobs(current: str, cwd: Path) -> Candidates:
+    """Return the node ids in the file that ``current`` names: its jobs, and the cases that ever ran."""
+    file, _, name = current.partition("::")
+    root, _ = _file_values(cwd)
+    path = cwd / file
+    # Remembered ids begin at the root folder, what is typed where the user stands.
+    inside = os.path.relpath(path, root).replace(os.sep, "/")
+    known = [node_id.partition("::")[2] for node_id in _remembered(root) if node_id.startswith(f"{inside}::")]
+    jobs = list(_decorated(path))
+    cases = [each for each in known if each.partition("[")[0] in jobs]
+    has_job = any(name.startswith(job) for job in jobs)
+    return dict.fromkeys((f"{file}::{each}" for each in (*jobs, *(cases if has_job or not jobs else ()))), "")
+
+
+def _decorated(path: Path) -> Iterator[str]:
+    """Yield the functions of a file that are decorated by anything but a fixture; the file is read, not imported."""
+    try:
+        tree = ast.parse(path.read_bytes())
+    except (OSError, SyntaxError, ValueError, RecursionError):
+        return
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef) and node.decorator_list:
+            texts = [ast.unparse(decorator) for decorator in node.decorator_list]
+            if not any(re.search(r"\b(?:fixture|hookimpl)\b", text) for text in texts):
+                yield node.name
+
+
+def _remembered(root: Path) -> Iterable[str]:
+    from rpd.record.memory import Memory
+
+    return sorted(Memory(root).read().known)
+
+
+def _file_values(cwd: Path) -> tuple[Path, Mapping[str, Any]]:
+    root, file = find_root(cwd)
+    return root, read_file(file)
+
+
+def _runs_path(cwd: Path) -> Path:
+    root, values = _file_values(cwd)
+    default = settings()["runs_dir"].default
+    return root / str(os.environ.get("RPD_RUNS_DIR") or values.get("runs_dir") or default)
+
+
+def _runs(cwd: Path) -> Candidates:
+    """Return the newest runs by their ids; which state they are in would take reading each."""
+    return dict.fromkeys((folder.name for folder in _run_folders(cwd)[:_MOST_RUNS]), "")
+
+
+def _run_folders(cwd: Path) -> list[Path]:
+    try:
+        found = [folder for folder in _runs_path(cwd).iterdir() if (folder / "run.toml").is_file()]
+    except OSError:
+        return []
+    return sorted(found, key=lambda folder: folder.name, reverse=True)
+
+
+def _nodes(cwd: Path, run: str) -> Candidates:
+    """Return the names of the nodes that were planned in a run, by default the newest."""
+    from rpd.journal import journal
+    from rpd.journal.files import RunFiles
+
+    folders = [folder for folder in _run_folders(cwd) if folder.name.startswith(run)]
+    for folder in folders[:1]:
+        path = RunFiles(folder, folder.name).journal
+        events = journal.read(path) if path.is_file() else iter(())
+        ids = (node_id for event in events if event["event"] == journal.PLANNED for node_id in event["ids"])
+        return {str(node_id).rpartition("::")[2]: str(node_id).rpartition("::")[0] for node_id in ids}
+    return {}

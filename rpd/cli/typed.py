@@ -1,0 +1,53 @@
+"""A command line that is being typed in bash: its words so far, and how the last one goes on."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+_PLAIN = re.compile(r"[^\w@%+=:,./~-]")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Typed:
+    """``words`` as the shell would see them; the last may be empty. ``quote`` is the one it stands in, or empty.
+
+    ``kept`` is how many characters of the last word bash leaves alone: it completes what comes after a break character.
+    """
+
+    words: list[str]
+    quote: str
+    kept: int
+
+
+def split(line: str, breaks: str) -> Typed:
+    """Split ``line``, which ends at the cursor; ``breaks`` are the characters at which bash divides words."""
+    words, word, quote, kept, is_begun = [], "", "", 0, False
+    characters = iter(line)
+    for character in characters:
+        if quote:
+            if character == quote:
+                quote = ""
+            elif character == "\\" and quote == '"':
+                word += next(characters, "")
+            else:
+                word += character
+        elif character in "'\"":
+            quote, is_begun, kept = character, True, len(word)
+        elif character == "\\":
+            word += next(characters, "")
+            is_begun = True
+        elif character.isspace():
+            if word or is_begun:
+                words.append(word)
+            word, kept, is_begun = "", 0, False
+        else:
+            word += character
+            if character in breaks:
+                kept = len(word)
+    return Typed(words=[*words, word], quote=quote, kept=kept)
+
+
+def escaped(text: str) -> str:
+    """Return ``text`` as it is typed outside of quotes."""
+    return _PLAIN.sub(r"\\\g<0>", text)

@@ -1,0 +1,79 @@
+"""The end of a run that did not go well: which commands come next."""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from rpd.config import Config
+from rpd.errors import Cause
+from rpd.stop import INTERRUPTED
+from rpd.terminal.ending import log_of
+from rpd.terminal.ink import Ink
+from rpd.values.report import NodeReport, RunSummary
+
+
+def next_steps(config: Config, summary: RunSummary, *, width: int, ink: Ink) -> Iterator[str]:
+    """Yield a line for each command worth typing now, whole, with its purpose where ``width`` has room for it.
+
+    Where everything passed there is none.
+    """
+    failed = [report for report in summary.reports if not report.result.outcome.is_ok]
+    told = list(_commands(config, summary, failed))
+    if not told:
+        return
+    longest = max(len(command) for command, _ in told)
+    for number, (command, why) in enumerate(told):
+        head = ink("     " if number else "next:", "cyan")
+        fits = len("next: ") + longest + 2 + len(why) < width
+        yield (
+            f"{head} {ink(f'{command:<{longest}}')}  {ink(why, 'dim')}" if fits else f"{head} {ink(command)}"
+        )
+
+
+def _commands(config: Config, summary: RunSummary, failed: Sequence[NodeReport]) -> Iterator[tuple[str, str]]:
+    was_cut = bool(summary.not_run) and _remembers_rest(summary.stop_reason)
+    if failed or was_cut:
+        what = ["what did not pass"] * bool(failed) + ["what was left out"] * was_cut
+        yield again(config, "--lf"), f"runs {' and '.join(what)}"
+    mine = [report for report in failed if report.result.cause is not Cause.INTERRUPTED]
+    if mine and summary.folder:
+        first = mine[0]
+        name = _name(first, summary.reports)
+        yield shlex.join(["rpd", "show", name, *_runs_dir(config)]), "tells what became of it"
+        if log_of(first) is not None:
+            yield shlex.join(["rpd", "logs", name, *_runs_dir(config)]), "prints its whole log"
+
+
+def _remembers_rest(stop_reason: str) -> bool:
+    """Return whether ``--lf`` takes up what was left out too: after ``-x`` it runs only what failed."""
+    return INTERRUPTED in stop_reason or stop_reason.startswith(("budget:", "balance:"))
+
+
+def again(config: Config, *flags: str) -> str:
+    """Return the command that runs the same places again, where this run was, with other selecting flags."""
+    where = ["--local"] if config.local else []
+    return shlex.join(["rpd", "run", *config.args, *flags, *where, *_variables(config), *_runs_dir(config)])
+
+
+def _variables(config: Config) -> Iterator[str]:
+    """Yield the flags without which the nodes would not be the same."""
+    if config.vars_file is not None:
+        yield from ("--vars-file", config.vars_file)
+    for name, value in config.var:
+        yield from ("--var", f"{name}={value}")
+    for name, values in config.sweep:
+        yield from ("--sweep", f"{name}={','.join(values)}")
+
+
+def _runs_dir(config: Config) -> list[str]:
+    is_flag = config.sources.get("runs_dir", "").startswith("flag --")
+    return ["--runs-dir", config.runs_dir] if is_flag else []
+
+
+def _name(report: NodeReport, reports: Sequence[NodeReport]) -> str:
+    """Return the name of a node, its whole id where several nodes are called so."""
+    names = Counter(each.node.id.rpartition("::")[2] for each in reports)
+    name = report.node.id.rpartition("::")[2]
+    return name if names[name] == 1 else report.node.id

@@ -1,0 +1,36 @@
+"""What a terminal makes of the board when somebody makes it narrower: it wraps the lines that no longer fit."""
+
+from __future__ import annotations
+
+from rich.cells import cell_len
+from rich.control import Control
+from rich.segment import ControlType
+
+from rpd.values.plain import plain
+
+
+class Reflow:
+    """Remembers what was drawn, and how to take it back where it takes more lines now than it had.
+
+    Terminals of today wrap again what stands on them already; rich goes back as many lines as it wrote, so that without
+    this a copy of the board is left behind with each step of a resize.
+    """
+
+    def __init__(self) -> None:
+        self._text = ""
+        self._width = 0
+
+    def drawn(self, text: str, width: int) -> None:
+        """Remember a board, and how wide the terminal was."""
+        self._text, self._width = text, width
+
+    def take_back(self, width: int) -> Control | None:
+        """Return what removes the lines that were added by wrapping, None where there are none."""
+        if not self._width or width >= self._width:
+            return None
+        lengths = (cell_len(plain(line)) for line in self._text.split("\n"))
+        more = sum(max(0, -(-length // width) - 1) for length in lengths)
+        if not more:
+            return None
+        line = (ControlType.ERASE_IN_LINE, 2)
+        return Control(ControlType.CARRIAGE_RETURN, line, *((ControlType.CURSOR_UP, 1), line) * more)

@@ -1,0 +1,76 @@
+"""Text that cannot act on the terminal it is printed on."""
+
+from __future__ import annotations
+
+import codecs
+import re
+
+_STRING = r"(?:[^\x00-\x1f\x7f-\x9f]*(?:\x07|\x1b\\|\x9c))?"
+# CSI (colours, cursor), then OSC, DCS, SOS, PM and APC (titles, clipboard, links), each in seven and in eight bits;
+# other escapes; what is left of C0 and C1; characters that reorder the text around them (U+202A-E, U+2066-9) or end
+# a line. No branch can read past the next control character, so the time is linear in the text.
+_CONTROL = re.compile(
+    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"
+    rf"|(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f]){_STRING}"
+    r"|\x1b[ -/]*[0-~]?"
+    r"|[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]"
+)
+_COLOR = re.compile(r"\x1b\[[0-9;:]*m")
+_IN_LINE = re.compile(r"\x1b\[[0-9;:]*m|\x1b\[[0-2]?K|[\r\x08]")
+"""What a progress bar needs: colours, erasing to the end of the line, going back in it."""
+_BEGUN = re.compile(r"\x1b(?:\[[0-?]*[ -/]*|[\]PX^_][^\x00-\x1f\x7f-\x9f]*|[ -/]*)\Z")
+RESET = "\x1b[0m"
+_LONGEST_HELD = 4096
+
+
+def plain(text: str) -> str:
+    """Return ``text`` without anything a terminal acts on; newlines and tabs stay."""
+    return text if _is_harmless(text) else _CONTROL.sub("", text)
+
+
+def colored(text: str) -> str:
+    """Return ``text`` with its colours and without anything else a terminal acts on; it ends in no colour."""
+    if _is_harmless(text):
+        return text
+    kept = _CONTROL.sub(_color_only, text)
+    last = kept.rfind("\x1b[")
+    ends_plain = last < 0 or kept.startswith(("\x1b[0m", "\x1b[m"), last)
+    return kept if ends_plain else f"{kept}{RESET}"
+
+
+def _is_harmless(text: str) -> bool:
+    return text.isprintable() or text.replace("\n", "").replace("\t", "").isprintable()
+
+
+def _color_only(found: re.Match[str]) -> str:
+    return found[0] if _COLOR.fullmatch(found[0]) else ""
+
+
+def _in_line_only(found: re.Match[str]) -> str:
+    return found[0] if _IN_LINE.fullmatch(found[0]) else ""
+
+
+class TerminalBytes:
+    """A program's raw output on its way to a terminal: its colours and progress bars pass, other controls do not."""
+
+    def __init__(self) -> None:
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._held = ""
+
+    def feed(self, data: bytes) -> str:
+        """Take the next bytes and return what may be printed; an escape sequence that is not complete waits."""
+        text = self._held + self._decoder.decode(data)
+        at = _unfinished_at(text)
+        text, self._held = text[:at], text[at:]
+        return _CONTROL.sub(_in_line_only, text)
+
+    def flush(self) -> str:
+        """Return what waits, and end whatever colour is on."""
+        held, self._held = self._held, ""
+        return f"{_CONTROL.sub(_in_line_only, held)}{RESET}"
+
+
+def _unfinished_at(text: str) -> int:
+    """Return where an escape sequence begins that may go on in the next chunk; the length of ``text`` if none does."""
+    at = text.rfind("\x1b", max(0, len(text) - _LONGEST_HELD))
+    return at if at >= 0 and _BEGUN.match(text, at) else len(text)

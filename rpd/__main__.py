@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import sys
+from contextlib import suppress
+from pathlib import Path
 
-if not sys.flags.safe_path and sys.path[:1] == [os.getcwd()]:  # noqa: PTH109 - as Python itself put it there
+with suppress(FileNotFoundError):
     # ``python -m`` looks into the current folder first; what the user keeps there must not replace a library.
-    del sys.path[0]
+    if not sys.flags.safe_path and sys.path[:1] == [str(Path.cwd())]:
+        del sys.path[0]
 
 from rpd.cli import main
 

@@ -47,8 +47,10 @@ def _expand_files(args: Sequence[str], folder: Path) -> Iterator[str]:
         if not arg.startswith("@"):
             yield arg
             continue
+        from rpd.reading import read_text  # few invocations name such a file
+
         try:
-            text = (folder / arg[1:]).read_text(encoding="utf-8")
+            text = read_text(folder / arg[1:])
         except (OSError, UnicodeDecodeError) as error:
             raise UsageError(f"{arg}: cannot read arguments from this file: {error}") from error
         yield from (line.strip() for line in text.splitlines() if line.strip())

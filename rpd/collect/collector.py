@@ -13,7 +13,7 @@ from rpd.collect.arguments import Target, absolute, read_targets
 from rpd.collect.conftests import Conftests, is_conftest_plugin
 from rpd.collect.failures import from_exception
 from rpd.collect.fixtures import Registry
-from rpd.collect.folders import walk
+from rpd.collect.folders import is_in_run_folder, walk
 from rpd.collect.imports import importer_of
 from rpd.collect.jobs import FileContext, Hooks, job_functions, misplaced_hooks, nodes_of
 from rpd.collect.marks import check_marks, marks_of_module, registered_marks
@@ -109,6 +109,8 @@ class _Collector:
 
     def _files(self, target: Target) -> Iterator[Path]:
         if target.path.is_dir():
+            if not target.text and is_in_run_folder(target.path):
+                return  # whoever stands in one has not asked to run what a pod sent back
             yield from walk(target.path, self._config.deploy_files, self._is_ignored)
         elif target.path.suffix == ".py":
             yield target.path

@@ -137,12 +137,15 @@ def _redefined(found: Mapping[str, Any], module: ModuleType, rootdir: Path) -> l
     path = str(module.__file__)
     spec = module.__spec__
     get_code = getattr(spec.loader, "get_code", None) if spec else None
-    code = get_code(spec.name) if get_code and spec else None
-    consts = code.co_consts if code else ()
-    names = Counter(const.co_name for const in consts if isinstance(const, CodeType))
-    if not any(names[name] > 1 for name in found):
+    try:
+        code = get_code(spec.name) if get_code and spec else None
+        consts = code.co_consts if code else ()
+        names = Counter(const.co_name for const in consts if isinstance(const, CodeType))
+        if not any(names[name] > 1 for name in found):
+            return []
+        body = ast.parse(Path(path).read_bytes()).body
+    except OSError:  # it vanished, or changed its rights, since it was imported
         return []
-    body = ast.parse(Path(path).read_bytes()).body
     errors = []
     for name in found:
         lines = [

@@ -5,7 +5,8 @@ dependencies and every other installed package mean the installed module, whenev
 it. Python itself knows one module for each name, so the user's is loaded under a name of its own, and the ``import``
 statements of the user's files are led there. Only names that are taken twice are treated in this way. A name that
 nothing installed has is hidden from ``import`` statements of libraries as long as no file of the user has imported it:
-many libraries try for modules that may be missing. Built-in and frozen modules (``sys``, ``os``) come before every file, as in Python, and ``rpd`` is always rpd.
+many libraries try for modules that may be missing. Built-in and frozen modules (``sys``, ``os``) come before every
+file, as in Python, and ``rpd`` is always rpd.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ from rpd.collect.ids import plain_id
 from rpd.errors import CollectionError
 from rpd.values.job import Gpu
 from rpd.values.node import Node
+from rpd.values.told import tellable
 
 Price = Callable[[Node], float | None]
 """The most a node may cost in USD, None if it is not known."""
@@ -107,7 +108,7 @@ def plain_value(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     if value is None or type(value) in (bool, int, float, str):
-        return value
+        return tellable(value)
     if isinstance(value, list | tuple):
         return [plain_value(item) for item in value]
     if isinstance(value, dict) and all(isinstance(key, str) for key in value):

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from rpd.errors import UsageError
+from rpd.reading import read_text
 from rpd.values.job import Secret
 from rpd.values.node import Node
 
@@ -27,7 +28,7 @@ def read_secret(secret: Secret, asking: str) -> str:
     if secret.file is not None:
         path = Path(secret.file).expanduser()
         try:
-            return path.read_text(encoding="utf-8").rstrip("\r\n")
+            return read_text(path).rstrip("\r\n")
         except (OSError, UnicodeDecodeError) as error:
             raise UsageError(f"secret {secret.name} of {asking}: cannot read {path}: {error}") from None
     variable = secret.env or secret.name

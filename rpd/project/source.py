@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from rpd.values.report import SourceRecord
@@ -73,6 +74,7 @@ def lock_file_sha256(project: Path) -> str:
     """Return the sha256 of the project's lock file (the first of LOCK_FILES), empty without one."""
     for name in LOCK_FILES:
         path = project / name
-        if path.is_file():
-            return hashlib.sha256(path.read_bytes()).hexdigest()
+        with suppress(OSError):  # it may be unreadable, or vanish meanwhile
+            if path.is_file():
+                return hashlib.sha256(path.read_bytes()).hexdigest()
     return ""

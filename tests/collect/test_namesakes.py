@@ -18,6 +18,7 @@ JOB = "@rpd.job\ndef train(): ...\n"
 @pytest.fixture(autouse=True)
 def _as_before(project):
     """A new invocation makes importing Python's own again."""
+    importer_of(project.new_manager(), project.root)
     plain = builtins.__import__
     yield
     importer_of(project.new_manager(), project.root)

@@ -58,7 +58,9 @@ class _Collector:
         self._config = config
         self._manager = manager
         self._importer = importer_of(manager, config.rootdir)
-        self._conftests = Conftests(manager, self._importer, config.rootdir, full_trace=config.full_trace)
+        self._conftests = Conftests(
+            manager, self._importer, config.rootdir, name=config.conftest, full_trace=config.full_trace
+        )
         self._registry = Registry(config)
         self._scanned: set[str] = set()
         self._registered = registered_marks(config.markers)
@@ -145,7 +147,7 @@ class _Collector:
         except Skipped as skipped:
             self._skipped[file] = str(skipped)
             return None
-        if not is_conftest_plugin(str(path)):
+        if path.name != self._config.conftest:
             self._scan(module, file)
         context = FileContext(
             config=self._config,
@@ -159,7 +161,7 @@ class _Collector:
         )
         jobs, problems = job_functions(module, self._config.rootdir)
         self._problems[path] = problems
-        self._errors += misplaced_hooks(module, self._config.rootdir)
+        self._errors += misplaced_hooks(module, self._config)
         return context, jobs
 
     def _import(self, path: Path, file: str) -> Any:

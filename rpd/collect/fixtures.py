@@ -29,12 +29,14 @@ RESERVED = "request"
 class View:
     """What one file sees: each name with its definitions, the nearest last; ``autouse`` from the outside in.
 
-    ``broken`` are names whose declaration is wrong, which has been told.
+    ``broken`` are names whose declaration is wrong, which has been told; ``foreign`` are fixtures of pytest, each with
+    the file it was found in.
     """
 
     definitions: Mapping[str, tuple[FixtureDef, ...]] = EMPTY
     autouse: tuple[str, ...] = ()
     broken: frozenset[str] = frozenset()
+    foreign: Mapping[str, str] = EMPTY
 
     def chain(self, name: str) -> tuple[FixtureDef, ...]:
         """Return the visible definitions of ``name``."""
@@ -48,12 +50,17 @@ class Registry:
         self._config = config
         self._by_base: dict[str, list[FixtureDef]] = {}
         self._broken: set[str] = set()
+        self._foreign: dict[str, str] = {}
         self._rescoped: dict[tuple[FixtureDef, Scope], FixtureDef] = {}
 
     def add(self, holder: object, baseid: str) -> list[CollectionError]:
         """Take in the fixtures of a module or plugin object; return what is wrong with them."""
         errors = []
         found = self._by_base.setdefault(baseid, [])
+        if isinstance(holder, ModuleType) and "pytest" in vars(holder):
+            self._foreign.update(
+                dict.fromkeys(_pytest_fixtures(holder), _file_of(holder, self._config.rootdir))
+            )
         for name, value, declared in _declarations(holder):
             try:
                 if isinstance(declared, Variable):
@@ -78,7 +85,12 @@ class Registry:
                 definitions[each.name] = (*definitions.get(each.name, ()), each)
                 if each.autouse:
                     autouse[each.name] = None
-        return View(definitions=definitions, autouse=tuple(autouse), broken=frozenset(self._broken))
+        return View(
+            definitions=definitions,
+            autouse=tuple(autouse),
+            broken=frozenset(self._broken),
+            foreign=dict(self._foreign),
+        )
 
     def rescoped(self, fixture: FixtureDef, scope: Scope) -> FixtureDef:
         """Return ``fixture`` with another scope, the same object for the same question."""
@@ -179,6 +191,18 @@ def _declarations(holder: object) -> Iterator[tuple[str, Any, FixtureMarker | Va
         marker = attached(value, FIXTURE_ATTRIBUTE)
         if isinstance(marker, FixtureMarker):
             yield name, value if isinstance(holder, ModuleType) else getattr(holder, name), marker
+
+
+def _pytest_fixtures(module: ModuleType) -> Iterator[str]:
+    """Yield the names of what is a fixture to pytest, and nothing to rpd."""
+    for name, value in vars(module).items():
+        is_one = type(value).__module__ == "_pytest.fixtures" or attached(value, "_pytestfixturefunction")
+        if is_one and attached(value, FIXTURE_ATTRIBUTE) is None:
+            yield name
+
+
+def _file_of(module: ModuleType, rootdir: Path) -> str:
+    return relative(str(module.__file__ or "?"), rootdir)
 
 
 def _members(holder: object) -> Iterator[tuple[str, Any]]:

@@ -108,6 +108,10 @@ def _job_problem(name: str, value: Any) -> str | None:
         return f"async def functions are not supported: {name!r} must be a plain function"
     if inspect.isgeneratorfunction(value):
         return f"generator {name!r} cannot be a job: a job does not yield (a fixture may)"
+    foreign = attached(value, "pytestmark")
+    if isinstance(foreign, list) and foreign:
+        mark = getattr(foreign[0], "name", "…")
+        return f"rpd does not read pytest.mark.{mark}: write @rpd.mark.{mark}"
     if attached(value, FIXTURE_ATTRIBUTE) is not None:
         return f"{name!r} is both a job and a fixture: make it one of them"
     return None
@@ -266,8 +270,9 @@ def _generate(hook: Any, metafunc: Metafunc, config: Config) -> None:
     hook(**{name: given[name] for name in asked})
 
 
-def misplaced_hooks(module: ModuleType, rootdir: Path) -> Iterator[CollectionError]:
+def misplaced_hooks(module: ModuleType, config: Config) -> Iterator[CollectionError]:
     """Yield an error for each function of a deploy file that looks like a hook and would never be called."""
+    rootdir = config.rootdir
     for name, value in vars(module).items():
         if not name.startswith("rpd_") or name == GENERATE or not isinstance(value, FunctionType):
             continue
@@ -276,7 +281,7 @@ def misplaced_hooks(module: ModuleType, rootdir: Path) -> Iterator[CollectionErr
         if closest(name, [GENERATE], likeness=0.8):
             yield at_function(f"there is no hook {name}; did you mean {GENERATE}?", value, rootdir=rootdir)
         elif name in hook_names():
-            text = f"{name} is not called in a deploy file: move it to the conftest.py of its folder, or to a plugin"
+            text = f"{name} is not called in a deploy file: move it to {config.conftest} in its folder, or to a plugin"
             yield at_function(text, value, rootdir=rootdir)
 
 

@@ -31,6 +31,7 @@ pricing = Section("money", "run", "estimate", "doctor")
 showing = Section("output", *SELECTING)
 loading = Section("configuration", *LOADING)
 listening = Section("options", "emulator")
+starting = Section("options", "init")
 
 
 @frozen
@@ -55,6 +56,10 @@ class Config:
     # Collecting.
     deploypaths: tuple[str, ...] = in_file((), "folders to collect from where no path is given")
     deploy_files: tuple[str, ...] = in_file(("deploy_*.py",), "patterns of the file names to collect")
+    conftest: str = starting.option(
+        "conftest.py", "the name of rpd's conftest files, where conftest.py is pytest's", "--conftest",
+        metavar="NAME", parse=texts.python_file, key=True
+    )
     ignore: tuple[str, ...] = selecting.several("do not collect this path", "--ignore", metavar="PATH", key=True)
     ignore_glob: tuple[str, ...] = selecting.several(
         "do not collect paths that match", "--ignore-glob", metavar="GLOB", key=True

@@ -289,7 +289,7 @@ def test_what_vanishes_while_the_folder_is_walked_is_left_out(
             entries = list(found)
         path = tmp_path / victim
         if os.path.lexists(path):
-            path.rename(tmp_path.with_name("elsewhere"))
+            path.rename(tmp_path.with_name(f"{tmp_path.name}-gone"))
         return contextlib.nullcontext(entries)
 
     monkeypatch.setattr(os, "scandir", listed_and_gone)

@@ -18,12 +18,18 @@ from rpd.errors import CollectionError, UsageError
 from rpd.hooks import PluginManager, register
 from rpd.values.mark import Location
 
+NAME = "conftest.py"
 _PYTEST = re.compile(r"\bpytest\b")
 _SUGGESTED = "rpd_conftest.py"
 
 
 def load_conftests(
-    manager: PluginManager, rootdir: Path, folders: Iterable[Path], *, name: str, full_trace: bool = False
+    manager: PluginManager,
+    rootdir: Path,
+    folders: Iterable[Path],
+    *,
+    name: str = NAME,
+    full_trace: bool = False,
 ) -> tuple[CollectionError, ...]:
     """Load the conftests of ``folders`` and of the folders above them early, so that they can add options.
 
@@ -75,7 +81,7 @@ class Conftests:
         importer: Importer,
         rootdir: Path,
         *,
-        name: str,
+        name: str = NAME,
         full_trace: bool = False,
     ) -> None:
         self.errors: dict[Path, CollectionError] = {}

@@ -281,7 +281,8 @@ def misplaced_hooks(module: ModuleType, config: Config) -> Iterator[CollectionEr
         if closest(name, [GENERATE], likeness=0.8):
             yield at_function(f"there is no hook {name}; did you mean {GENERATE}?", value, rootdir=rootdir)
         elif name in hook_names():
-            text = f"{name} is not called in a deploy file: move it to {config.conftest} in its folder, or to a plugin"
+            text = f"{name} is not called in a deploy file: move it to the {config.conftest} of its folder, or to a "
+            text += "plugin"
             yield at_function(text, value, rootdir=rootdir)
 
 

@@ -52,6 +52,7 @@ class Registry:
         self._broken: set[str] = set()
         self._foreign: dict[str, str] = {}
         self._rescoped: dict[tuple[FixtureDef, Scope], FixtureDef] = {}
+        self._parameters: dict[tuple[str, Scope], FixtureDef] = {}
 
     def add(self, holder: object, baseid: str) -> list[CollectionError]:
         """Take in the fixtures of a module or plugin object; return what is wrong with them."""
@@ -100,6 +101,23 @@ class Registry:
         if key not in self._rescoped:
             self._rescoped[key] = replace(fixture, scope=scope)
         return self._rescoped[key]
+
+    def parameter(self, name: str, scope: Scope, place: Location) -> FixtureDef:
+        """Return what hands out the argument ``name``, whose values outlive the job: the same for all jobs.
+
+        ``place`` is the first job that has such an argument.
+        """
+        key = (name, scope)
+        if key not in self._parameters:
+            self._parameters[key] = FixtureDef(
+                name=name,
+                function=_parameter,
+                scope=scope,
+                argnames=(RESERVED,),
+                location=place,
+                baseid=place.file,
+            )
+        return self._parameters[key]
 
     def _fixture(self, name: str, function: Any, marker: FixtureMarker, baseid: str) -> FixtureDef:
         rootdir = self._config.rootdir
@@ -271,6 +289,10 @@ class ReadVariable:
 
 def _swept(request: Any) -> Any:
     """Return the value of a variable that ``--sweep`` gives several."""
+    return request.param
+
+
+def _parameter(request: Any) -> Any:
     return request.param
 
 

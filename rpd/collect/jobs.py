@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
@@ -14,7 +14,7 @@ import pluggy
 
 from rpd.collect.closure import make_closure, pick, reachable
 from rpd.collect.failures import at_function, from_exception
-from rpd.collect.fixtures import RESERVED, Registry, View, attached
+from rpd.collect.fixtures import Registry, View, attached
 from rpd.collect.ids import MakeId, unique_ids
 from rpd.collect.marks import check_marks, marks_of, used_fixtures
 from rpd.collect.parametrize import Case, Metafunc, split_argnames
@@ -298,7 +298,7 @@ def _parametrized_fixture(chain: tuple[FixtureDef, ...], name: str) -> FixtureDe
 
 def _names(mark: Mark) -> list[str]:
     given = mark.args[0] if mark.args else mark.kwargs.get("argnames", "")
-    return split_argnames(given)
+    return split_argnames(given)[0]
 
 
 def _direct_names(mark: Mark) -> list[str]:
@@ -322,28 +322,28 @@ def _effective_view(metafunc: Metafunc, context: FileContext) -> View:
     changes = {}
     for name, scope in metafunc.direct.items():
         if scope is not Scope.JOB:
-            changes[name] = _parameter_fixture(name, scope, metafunc, context)
+            place = location_of(metafunc.function, context.config.rootdir)
+            changes[name] = context.registry.parameter(name, scope, place)
     for name, override in metafunc.indirect.items():
         chain = context.view.chain(name)
         if override is not None and chain:
             changes[name] = context.registry.rescoped(chain[-1], override)
+    for name, override in metafunc.indirect.items():
+        if override is not None:
+            for user in _wider_users(name, override, metafunc.fixturenames, pick(context.view, changes)):
+                changes[user.name] = context.registry.rescoped(user, override)
     return pick(context.view, changes)
 
 
-def _parameter_fixture(name: str, scope: Scope, metafunc: Metafunc, context: FileContext) -> FixtureDef:
-    """Return a fixture that hands out its parameter: an argument whose values outlive the job."""
-    return FixtureDef(
-        name=name,
-        function=_hand_out,
-        scope=scope,
-        argnames=(RESERVED,),
-        location=location_of(metafunc.function, context.config.rootdir),
-        baseid=context.file,
-    )
+def _wider_users(name: str, scope: Scope, names: Iterable[str], view: View) -> Iterator[FixtureDef]:
+    """Yield the fixtures that rest on ``name`` and are wider than ``scope``, which its parameter was given.
 
-
-def _hand_out(request: Any) -> Any:
-    return request.param
+    They end with each of its values.
+    """
+    for each in names:
+        chain = view.chain(each)
+        if each != name and chain and chain[-1].scope > scope and name in reachable([each], view):
+            yield chain[-1]
 
 
 def _make_nodes(

@@ -72,8 +72,11 @@ def rpd_configure(config: Config) -> None:
 
 
 @hookspec(firstresult=True)
-def rpd_make_parametrize_id(config: Config, value: Any, argname: str) -> str | None:
-    """Return the id of a parameter value, or None to leave it to the next plugin and at last to rpd."""
+def rpd_make_parametrize_id(config: Config, val: Any, argname: str, value: Any) -> str | None:
+    """Return the id of a parameter value, or None to leave it to the next plugin and at last to rpd.
+
+    ``value`` is ``val`` under the name it had before.
+    """
 
 
 @hookspec

@@ -64,5 +64,7 @@ def carry_out(config: Config, manager: PluginManager, resumed: Resumed | None) -
         ended = run(config, manager, redactor, resumed)
     print_errors(ended.gathered.errors)
     if ended.summary is None:
-        print(f"rpd: nothing was run: {summary_line(ended.gathered)}", file=sys.stderr)
+        limit, errors = config.error_limit, len(ended.gathered.errors)
+        stopped = "; the collection stopped there (-x, --maxfail)" if limit and errors >= limit else ""
+        print(f"rpd: nothing was run: {summary_line(ended.gathered)}{stopped}", file=sys.stderr)
     return ended.exit_code

@@ -21,6 +21,15 @@ class Target:
     name: str = ""
     text: str = ""
 
+    def within(self) -> Iterator[tuple[Path, str]]:
+        """Yield path and name of every target that would ask for all of this one, and for more."""
+        job, bracket, _ = self.name.partition("[")
+        if bracket:
+            yield self.path, job
+        if self.name:
+            yield self.path, ""
+        yield from ((folder, "") for folder in self.path.parents)
+
     def wants(self, job: str, node_name: str) -> bool:
         """Return whether the node called ``node_name`` of the function ``job`` is meant."""
         return self.name in ("", job, node_name)
@@ -39,6 +48,17 @@ def read_targets(
     if deploypaths and invocation_dir == rootdir:
         return tuple(target for entry in deploypaths for target in _deploypath(entry, rootdir))
     return (Target(path=invocation_dir),)
+
+
+def widest(targets: Sequence[Target]) -> tuple[Target, ...]:
+    """Return the targets that no other one holds, in their order; of equal ones the first."""
+    asked = {(target.path, target.name) for target in targets}
+    found = {
+        (target.path, target.name): target
+        for target in reversed(targets)
+        if asked.isdisjoint(target.within())
+    }
+    return tuple(target for target in targets if found.get((target.path, target.name)) is target)
 
 
 def _expand_files(args: Sequence[str], folder: Path) -> Iterator[str]:

@@ -9,7 +9,7 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
-from rpd.collect.arguments import Target, absolute, read_targets
+from rpd.collect.arguments import Target, absolute, read_targets, widest
 from rpd.collect.conftests import Conftests, is_conftest_plugin
 from rpd.collect.failures import from_exception
 from rpd.collect.fixtures import Registry
@@ -97,15 +97,27 @@ class _Collector:
         """Return the nodes of all targets, each once. Raises UsageError that names every id that is none."""
         kept: dict[str, Node] = {}
         missing = []
-        for target in targets:
-            found = [node for path in self._files(target) for node in self._file_nodes(path, target)]
+        # What a wider argument holds comes in its order; what that leaves out (an ignored file) was named all the same.
+        for target in dict.fromkeys((*widest(targets), *targets)):
+            found: list[Node] = []
+            for path in self._files(target):
+                if self._is_over():
+                    break
+                found += self._file_nodes(path, target)
             for node in found:
                 kept.setdefault(node.id, node)
+            if self._is_over():
+                return tuple(kept.values())
             if target.name and not found and not self._has_error(target):
                 missing.append(self._not_found(target))
         if missing:
             raise UsageError("\n".join(missing))
         return tuple(kept.values())
+
+    def _is_over(self) -> bool:
+        """Return whether there are so many errors that ``-x`` or ``--maxfail`` ends the collection."""
+        limit = self._config.error_limit
+        return limit is not None and len(self._conftests.errors) + len(self._errors) >= limit
 
     # --- files ------------------------------------------------------------------------------------------------------
 

@@ -63,7 +63,7 @@ class Hooks:
         return self._make_id
 
     def _make_id(self, value: Any, argname: str) -> str | None:
-        made = self.make_id(config=self.config, value=value, argname=argname)
+        made = self.make_id(config=self.config, val=value, argname=argname, value=value)
         if not isinstance(made, str | None):
             raise CollectionError(
                 f"rpd_make_parametrize_id: expected a string or None for {argname!r}, got {made!r}"

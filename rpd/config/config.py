@@ -334,9 +334,14 @@ class Config:
         return bool(self.last_failed) or self.failed_first or self.new_first or self.is_stepwise
 
     @property
+    def error_limit(self) -> int | None:
+        """After how many errors the collection stops, and nothing is run."""
+        return 1 if self.exitfirst else self.maxfail
+
+    @property
     def failure_limit(self) -> int | None:
         """After how many non-passes nothing new starts."""
-        limits = [1] if self.exitfirst else [self.maxfail] if self.maxfail else []
+        limits = [] if self.error_limit is None else [self.error_limit]
         if self.is_stepwise:
             limits.append(2 if self.stepwise_skip else 1)
         return min(limits, default=None)

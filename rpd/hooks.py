@@ -256,7 +256,7 @@ class PluginManager(pluggy.PluginManager):
 def _is_other(plugin: object, name: str) -> bool:
     """Return whether an attribute is certainly no hook: pluggy finds that out, too, but slowly, and there are many."""
     return name.startswith("__") or (
-        isinstance(plugin, ModuleType) and not isinstance(vars(plugin).get(name), _HOOKABLE)
+        isinstance(plugin, ModuleType) and not issubclass(type(vars(plugin).get(name)), _HOOKABLE)
     )
 
 

@@ -45,10 +45,11 @@ def _print_lines(lines: Sequence[str]) -> None:
 
 def summary_line(gathered: Gathered) -> str:
     """Return how many nodes were collected and deselected, and how many errors there were."""
-    count = len(gathered.nodes)
+    count = len(gathered.nodes) + gathered.deselected
     text = f"{count} node{'' if count == 1 else 's'} collected"
     if gathered.deselected:
-        text += f", {gathered.deselected} deselected"
+        left = f"{len(gathered.nodes)} selected" if gathered.nodes else "none selected"
+        text += f", {gathered.deselected} deselected, {left}"
     if gathered.errors:
         text += f", {len(gathered.errors)} error{'' if len(gathered.errors) == 1 else 's'}"
     return text

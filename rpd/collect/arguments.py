@@ -32,7 +32,12 @@ class Target:
 
     def wants(self, job: str, node_name: str) -> bool:
         """Return whether the node called ``node_name`` of the function ``job`` is meant."""
-        return self.name in ("", job, node_name)
+        if self.name in ("", job, node_name):
+            return True
+        # The letters of a value beyond ASCII stand in ids as escapes; the letters themselves may be typed as well.
+        return not self.name.isascii() and self.name.encode("unicode_escape") == node_name.encode(
+            "unicode_escape"
+        ).replace(b"\\\\", b"\\")
 
 
 def read_targets(

@@ -7,12 +7,12 @@ import linecache
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any
 
 from rpd.collect.failures import at_function, from_exception
 from rpd.collect.marks import marks_of
-from rpd.collect.source import argument_names, location_of, relative
+from rpd.collect.source import argument_names, location_of, real_function, relative
 from rpd.config import Config
 from rpd.errors import CollectionError, UsageError
 from rpd.values.fixture import FIXTURE_ATTRIBUTE, FixtureDef, FixtureMarker, Scope
@@ -129,6 +129,7 @@ class Registry:
             problem = f"fixture {shown!r}: {error}"
         if problem:
             raise at_function(problem, function, rootdir=rootdir)
+        check_calls(function, rootdir)
         return FixtureDef(
             name=shown,
             function=function,
@@ -145,6 +146,8 @@ class Registry:
     def _variable(self, name: str, variable: Variable, holder: object, baseid: str) -> FixtureDef:
         """Return the fixture of a variable: one value, or with ``--sweep`` one parameter for each value given there."""
         where = _assignment(name, str(getattr(holder, "__file__", None) or "?"), self._config.rootdir)
+        if name == RESERVED:
+            raise CollectionError(f"{where}: {_reserved('variables')}", file=where.file, line=where.line)
         texts = dict(self._config.sweep).get(name)
         if texts is None:
             return FixtureDef(
@@ -203,7 +206,7 @@ def _bases(file: str) -> Iterator[str]:
 def _declarations(holder: object) -> Iterator[tuple[str, Any, FixtureMarker | Variable]]:
     """Yield (name, function, declaration) of what ``holder`` declares, in the order of its namespace."""
     for name, value in _members(holder):
-        if isinstance(value, Variable):
+        if is_a(value, Variable):
             yield name, value, value
             continue
         marker = attached(value, FIXTURE_ATTRIBUTE)
@@ -233,22 +236,60 @@ def _members(holder: object) -> Iterator[tuple[str, Any]]:
     yield from seen.items()
 
 
+def check_calls(function: Any, rootdir: Path) -> None:
+    """Raise CollectionError where ``function`` calls a fixture itself instead of asking for its value."""
+    inner = real_function(function)
+    code: Any = getattr(inner, "__code__", None)
+    names = getattr(inner, "__globals__", {})
+    fixtures = {name for name in _global_names(code) if attached(names.get(name), FIXTURE_ATTRIBUTE)}
+    if not fixtures:
+        return
+    from rpd.collect.calls import first_call  # few functions so much as name a fixture
+
+    found = first_call(inner, fixtures)
+    if found is not None:
+        name, line = found
+        place = Location(location_of(function, rootdir).file, line)
+        text = (
+            f"{place}: in {getattr(inner, '__name__', '?')}\n    {linecache.getline(code.co_filename, line).strip()}\n"
+            f"E   fixture {name!r} called directly: ask for its value with an argument of that name"
+        )
+        raise CollectionError(text, file=place.file, line=place.line)
+
+
+def _global_names(code: Any) -> Iterator[str]:
+    """Yield the global names and attributes in a function and in those within it."""
+    if isinstance(code, CodeType):
+        yield from code.co_names
+        for const in code.co_consts:
+            yield from _global_names(const)
+
+
+def is_a(value: object, kind: type) -> bool:
+    """Return whether ``value`` is made of ``kind``; ``isinstance`` asks the object itself, too, which may raise."""
+    return issubclass(type(value), kind)
+
+
 def attached(value: object, attribute: str) -> Any:
     """Return what a decorator attached to ``value`` itself, None if nothing; odd objects with magic are left alone."""
     try:
         namespace = object.__getattribute__(value, "__dict__")
     except AttributeError:
         return None
-    return namespace.get(attribute)
+    return namespace.get(attribute) if isinstance(namespace, Mapping) else None
 
 
 def _cell(value: Any) -> ParameterSet:
     return value if isinstance(value, ParameterSet) else ParameterSet((value,))
 
 
+def _reserved(what: str) -> str:
+    return f"{RESERVED!r} is a reserved word for {what}, use another name"
+
+
 def _fixture_problem(name: str, function: Any) -> str | None:
     if name == RESERVED:
-        return f"{RESERVED!r} is a reserved word for fixtures, use another name"
+        return _reserved("fixtures")
     if isinstance(function, type):
         return "class fixtures not supported: decorate a function"
     if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):

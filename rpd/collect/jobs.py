@@ -14,7 +14,7 @@ import pluggy
 
 from rpd.collect.closure import make_closure, pick, reachable
 from rpd.collect.failures import at_function, from_exception
-from rpd.collect.fixtures import Registry, View, attached
+from rpd.collect.fixtures import Registry, View, attached, check_calls, is_a
 from rpd.collect.ids import MakeId, unique_ids
 from rpd.collect.marks import check_marks, marks_of, used_fixtures
 from rpd.collect.parametrize import Case, Metafunc, split_argnames
@@ -83,9 +83,9 @@ def job_functions(module: ModuleType, rootdir: Path) -> tuple[dict[str, Any], li
     found: dict[str, Any] = {}
     errors: list[Problem] = []
     for name, value in list(vars(module).items()):
-        if isinstance(value, type):
+        if is_a(value, type):
             errors += _jobs_in_class(value, module, rootdir)
-        if not isinstance(attached(value, JOB_ATTRIBUTE), Job) or not _is_own(value, module):
+        if not is_a(attached(value, JOB_ATTRIBUTE), Job) or not _is_own(value, module):
             continue
         problem = _job_problem(name, value)
         if problem:
@@ -121,7 +121,7 @@ def _jobs_in_class(owner: type, module: ModuleType, rootdir: Path) -> Iterator[P
     if not _is_own(owner, module):
         return
     for name, value in vars(owner).items():
-        if isinstance(attached(value, JOB_ATTRIBUTE), Job):
+        if is_a(attached(value, JOB_ATTRIBUTE), Job):
             shown = f"{owner.__name__}.{name}"
             text = f"{shown!r} cannot be a job: there are no job classes, move the function out of the class"
             yield shown, at_function(text, value, rootdir=rootdir, name=shown)
@@ -186,6 +186,7 @@ def nodes_of(name: str, function: Any, context: FileContext, hooks: Hooks) -> li
 
 
 def _nodes_of(name: str, function: Any, context: FileContext, hooks: Hooks) -> list[Node]:
+    check_calls(function, context.config.rootdir)
     own = marks_of(function)
     check_marks(own, context.registered, strict=context.config.strict_markers)
     marks = (*own, *context.module_marks)
@@ -274,7 +275,7 @@ def misplaced_hooks(module: ModuleType, config: Config) -> Iterator[CollectionEr
     """Yield an error for each function of a deploy file that looks like a hook and would never be called."""
     rootdir = config.rootdir
     for name, value in vars(module).items():
-        if not name.startswith("rpd_") or name == GENERATE or not isinstance(value, FunctionType):
+        if not name.startswith("rpd_") or name == GENERATE or not is_a(value, FunctionType):
             continue
         if attached(value, JOB_ATTRIBUTE) or attached(value, FIXTURE_ATTRIBUTE) or not _is_own(value, module):
             continue

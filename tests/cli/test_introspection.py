@@ -205,6 +205,21 @@ def test_ids_that_k_cannot_name_are_told(project: Project) -> None:
     assert "cannot name" not in project.command("collect", "-q", "-k", "fine").err
 
 
+@pytest.mark.parametrize("typed", ["日本", r"\u65e5\u672c"])
+def test_letters_beyond_ascii_and_their_escapes_both_select(project: Project, typed: str) -> None:
+    """Ids are ASCII; whoever types the letter means the same."""
+    text = "import rpd\n\n@rpd.job\n@rpd.mark.parametrize('city', ['日本', 'Österreich', 'x'])\ndef a(city): ...\n"
+    project.write({"deploy_a.py": text})
+    id_ = r"deploy_a.py::a[\u65e5\u672c]" + "\n"
+    assert project.command("collect", "-q", "-k", typed).out == id_
+    assert project.command("collect", "-q", f"deploy_a.py::a[{typed}]").out == id_
+    assert id_ not in project.command("collect", "-q", "--deselect", f"deploy_a.py::a[{typed}]").out
+    assert project.command("collect", "-q", "-k", "österreich").out == "deploy_a.py::a[\\xd6sterreich]\n"
+    assert project.command("collect", "-k", "nothing").out.endswith(
+        "3 nodes collected, 3 deselected, none selected\n"
+    )
+
+
 @pytest.mark.parametrize(
     ("flags", "limit"),
     [

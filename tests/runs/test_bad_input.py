@@ -180,7 +180,7 @@ MISTAKES = {
     "bad money": Mistake(4, ("--cost-cap-usd", "dollars > 0", "'-3'"), args=("--cost-cap-usd=-3",)),
     "both far ends": Mistake(4, ("--local and --dry-run exclude each other",), args=("--local", "--dry-run")),
     "nothing to collect": Mistake(5, ("nothing was run: 0 nodes collected",), deploy="import rpd\n"),
-    "nothing selected": Mistake(5, ("0 nodes collected, 1 deselected",), args=("-k", "other")),
+    "nothing selected": Mistake(5, ("1 node collected, 1 deselected, none selected",), args=("-k", "other")),
 }
 
 

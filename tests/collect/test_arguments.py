@@ -39,7 +39,7 @@ def two(project):
         (["deploy_b.py::evaluate", "deploy_b.py::evaluate"], ["deploy_b.py::evaluate"]),
         (
             ["deploy_b.py::evaluate", "deploy_b.py"],
-            ["deploy_b.py::evaluate", "deploy_b.py::train[seed1]", "deploy_b.py::train[seed2]"],
+            ["deploy_b.py::train[seed1]", "deploy_b.py::train[seed2]", "deploy_b.py::evaluate"],
         ),
         (["./exp/../deploy_b.py::evaluate"], ["deploy_b.py::evaluate"]),
     ],

@@ -6,6 +6,7 @@ import inspect
 import linecache
 import re
 from collections.abc import Iterator, Mapping
+from opcode import opmap
 from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
@@ -21,6 +22,7 @@ from rpd.values.job import JOB_ATTRIBUTE
 from rpd.values.mark import Location, ParameterSet
 from rpd.values.variable import REQUIRED, Variable
 
+_LOAD_GLOBAL, _EXTENDED = opmap["LOAD_GLOBAL"], opmap["EXTENDED_ARG"]
 RESERVED = "request"
 """Always available and no fixture of its own."""
 
@@ -258,11 +260,18 @@ def check_calls(function: Any, rootdir: Path) -> None:
 
 
 def _global_names(code: Any) -> Iterator[str]:
-    """Yield the global names and attributes in a function and in those within it."""
-    if isinstance(code, CodeType):
-        yield from code.co_names
-        for const in code.co_consts:
-            yield from _global_names(const)
+    """Yield the names that a function, and those within it, look up in its module; ``co_names`` has attributes, too."""
+    if not isinstance(code, CodeType):
+        return
+    operations = code.co_code
+    high = 0
+    for at in range(0, len(operations), 2):
+        argument = high << 8 | operations[at + 1]
+        high = argument if operations[at] == _EXTENDED else 0
+        if operations[at] == _LOAD_GLOBAL:
+            yield code.co_names[argument >> 1]  # its last bit says whether the name is about to be called
+    for const in code.co_consts:
+        yield from _global_names(const)
 
 
 def is_a(value: object, kind: type) -> bool:

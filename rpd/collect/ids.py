@@ -11,7 +11,6 @@ from typing import Any
 
 from rpd.errors import CollectionError
 from rpd.values.mark import HIDDEN_PARAM, ParameterSet
-from rpd.values.told import tellable
 
 MAX_LENGTH = 100
 """Texts longer than this appear as their SHA-256."""
@@ -80,6 +79,8 @@ def _cell_id(
 def _given_id(value: Any, index: int) -> str:
     text = plain_id(value)
     if text is None:
+        from rpd.values.told import tellable  # only an error tells values
+
         raise CollectionError(
             f"ids contains unsupported value {tellable(value)!r} (type: {type(value)!r}) at index {index}. "
             "Supported types are: str, bytes, int, float, complex, bool, enum, regex or anything with a __name__."

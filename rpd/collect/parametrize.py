@@ -15,7 +15,6 @@ from rpd.values.fixture import FixtureDef, Scope
 from rpd.values.frozen import EMPTY, frozen
 from rpd.values.mark import Mark, ParameterSet
 from rpd.values.node import Definition, FixtureParam
-from rpd.values.told import tellable
 
 EMPTY_CHOICES = ("fail_at_collect", "skip", "xfail")
 
@@ -275,6 +274,8 @@ def _parameter_set(value: Any, names: Sequence[str], *, in_tuples: bool) -> Para
     try:
         return ParameterSet(tuple(value))
     except TypeError:
+        from rpd.values.told import tellable  # only an error tells values
+
         if len(names) == 1:
             raise CollectionError(
                 f"parametrize: expected a tuple of one value for {list(names)}, got {tellable(value)!r}; "

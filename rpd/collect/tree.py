@@ -12,7 +12,6 @@ from rpd.collect.ids import plain_id
 from rpd.errors import CollectionError
 from rpd.values.job import Gpu
 from rpd.values.node import Node
-from rpd.values.told import tellable
 
 Price = Callable[[Node], float | None]
 """The most a node may cost in USD, None if it is not known."""
@@ -108,6 +107,8 @@ def plain_value(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     if value is None or type(value) in (bool, int, float, str):
+        from rpd.values.told import tellable  # a tree shows no values
+
         return tellable(value)
     if isinstance(value, list | tuple):
         return [plain_value(item) for item in value]

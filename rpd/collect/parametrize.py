@@ -71,13 +71,13 @@ class ParamKey:
 
 
 def _hash(value: Any) -> int:
-    """Return a hash of any value. The user's own code may raise anything."""
+    """Return a hash of any value; what a ``__hash__`` of the user's own raises goes to the user."""
     try:
         return hash(value)
-    except Exception:  # noqa: BLE001
+    except TypeError:
         try:
             return hash(repr(value))
-        except Exception:  # noqa: BLE001
+        except Exception:  # noqa: BLE001 - the user's own code, which may raise anything
             return hash(type(value))
 
 

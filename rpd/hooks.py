@@ -97,8 +97,11 @@ def rpd_collect_file(path: Path, config: Config) -> ModuleType | None:
 
 
 @hookspec(firstresult=True)
-def rpd_make_parametrize_id(config: Config, value: Any, argname: str) -> str | None:
-    """Return the id of a parameter value, or None to leave it to the next plugin and at last to rpd."""
+def rpd_make_parametrize_id(config: Config, val: Any, argname: str, value: Any) -> str | None:
+    """Return the id of a parameter value, or None to leave it to the next plugin and at last to rpd.
+
+    ``value`` is ``val`` under the name it had before.
+    """
 
 
 @hookspec
@@ -379,7 +382,7 @@ def _is_own(function: Callable[..., Any]) -> bool:
 def _is_other(plugin: object, name: str) -> bool:
     """Return whether an attribute is certainly no hook: pluggy finds that out, too, but slowly, and there are many."""
     return name.startswith("__") or (
-        isinstance(plugin, ModuleType) and not isinstance(vars(plugin).get(name), _HOOKABLE)
+        isinstance(plugin, ModuleType) and not issubclass(type(vars(plugin).get(name)), _HOOKABLE)
     )
 
 

@@ -230,6 +230,7 @@ class KeywordMatcher:
             part in self._text
             or self._in_definition(part)
             or any(part in mark.name.lower() for mark in self._node.marks)
+            or (not name.isascii() and any(text in self._text for text in _in_ids(name)))
         )
 
     def _in_definition(self, part: str) -> bool:
@@ -238,6 +239,12 @@ class KeywordMatcher:
         if key not in self._known:
             self._known[key] = any(part in word for word in definition.keywords)
         return self._known[key]
+
+
+def _in_ids(name: str) -> set[str]:
+    """Return how letters beyond ASCII, of either case, stand in the ids of values: as escapes, here in lower case."""
+    forms = (name, name.lower(), name.upper())
+    return {form.encode("unicode_escape").decode("ascii").lower() for form in forms}
 
 
 class MarkMatcher:
@@ -287,7 +294,7 @@ def select(
     """
     tests: list[Callable[[Node], bool]] = []
     if deselect:
-        prefixes = tuple(deselect)
+        prefixes = (*deselect, *map(with_escapes, deselect))
         tests.append(lambda node: not node.id.startswith(prefixes))
     if keyword.strip():
         tests.append(_keyword_test(keyword))
@@ -300,6 +307,12 @@ def select(
     for node in nodes:
         (selected if all(test(node) for test in tests) else deselected).append(node)
     return Selection(selected=tuple(selected), deselected=tuple(deselected))
+
+
+def with_escapes(node_id: str) -> str:
+    """Return a node id with the letters of its case as ids have them: beyond ASCII as escapes."""
+    base, bracket, case = node_id.partition("[")
+    return node_id if case.isascii() else f"{base}{bracket}{case.encode('unicode_escape').decode('ascii')}"
 
 
 def untypable(nodes: Iterable[Node]) -> Iterator[Node]:

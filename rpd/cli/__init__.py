@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import rpd
 from rpd.cli.commands import command, overview
 from rpd.cli.out import note, say
-from rpd.errors import ExitCode, RpdError
+from rpd.errors import ExitCode, RpdError, UsageError
 
 if TYPE_CHECKING:
     from rpd.config import Config
@@ -62,7 +62,7 @@ def _main(argv: list[str]) -> int:
     # Not at the top: help and version need no parser, no settings and no plugins.
     from rpd.cli.setup import configure
 
-    config, manager = configure(chosen.name, argv[1:], Path.cwd())
+    config, manager = configure(chosen.name, argv[1:], _here())
     if config.show_config:
         from rpd.cli.parser import describe
 
@@ -78,6 +78,14 @@ def _main(argv: list[str]) -> int:
     return code
 
 
+def _here() -> Path:
+    """Return the current folder. Raises UsageError if it is gone."""
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        raise UsageError("the current folder does not exist any more: change into one that does") from None
+
+
 def _tell(error: RpdError) -> int:
     note(f"rpd: error: {error}")
     return error.exit_code
@@ -88,7 +96,7 @@ def _tell_defect(error: Exception) -> int:
 
     from rpd.execute.traces import user_frames
 
-    shown = user_frames(error, Path.cwd())
+    shown = user_frames(error, _here())
     if shown.place and not _is_raised_here(error):
         told = "".join(traceback.format_exception_only(error)).rstrip()
         note(f"rpd: error: a hook of a conftest or plugin raised an error\n{told}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from rpd.cli.out import hand_over, say
@@ -17,7 +18,7 @@ def main(config: Config, manager: PluginManager) -> int:
     del manager
     if len(config.args) > 1:
         raise UsageError("rpd capture-env takes one folder")
-    folder = (config.invocation_dir / (config.args[0] if config.args else ".")).resolve()
+    folder = Path(os.path.realpath(config.invocation_dir / (config.args[0] if config.args else ".")))
     if not folder.is_dir():
         raise UsageError(f"{folder}: expected a folder")
     text = environment.dumps(environment.capture(folder))

@@ -20,19 +20,20 @@ def load_early_conftests(
     argv: Sequence[str],
     added: Sequence[str],
     deploypaths: Sequence[str],
+    conftest: str,
     rootdir: Path,
     cwd: Path,
 ) -> tuple[CollectionError, ...]:
     """Register the conftests of what ``argv`` names (else ``added``, else ``deploypaths``) and of the folders above.
 
-    Returns the errors of those that cannot be loaded. Arguments that are no paths are passed over: whether they are
-    the values of options is known only once the conftests have added theirs.
+    ``conftest`` is what they are called. Returns the errors of those that cannot be loaded. Arguments that are no paths
+    are passed over: whether they are the values of options is known only once the conftests have added theirs.
     """
     targets = list(_named(argv, cwd)) or list(_named(added, cwd))
     if not targets:
         targets = _defaults(deploypaths, rootdir, cwd)
     folders = dict.fromkeys(target.path for target in targets)
-    return load_conftests(manager, rootdir, folders)
+    return load_conftests(manager, rootdir, folders, name=conftest)
 
 
 def early_overrides(argv: Sequence[str]) -> dict[str, Any]:

@@ -47,6 +47,14 @@ class _Parser(argparse.ArgumentParser):
             self.error(f"{where}{takes}, got {flag}={value}{meant}")
 
 
+class _InOrder(argparse.Namespace):
+    """Values in the order in which their flags were given last."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        vars(self).pop(name, None)
+        super().__setattr__(name, value)
+
+
 def parse_plugins(argv: Sequence[str]) -> list[str]:
     """Return the values of ``-p`` in ``argv``: plugins are loaded before the rest can be understood."""
     argv = argv[: argv.index("--")] if "--" in argv else argv
@@ -78,7 +86,9 @@ def parse(
     defaults = {dest: default for group in made[1] for dest, default in group.defaults.items()}
     for field, value in given.items():
         appends = settings()[field].appends
-        flags[field] = (*flags.get(field, ()), *value) if appends else value
+        # Taken out first: flags are in the order in which they were given last.
+        held = flags.pop(field, ())
+        flags[field] = (*held, *value) if appends else value
     args = [*args, *remote_command] if remote_command else args or added_args
     return _implied(flags), args, list({**defaults, **options, **given_options}.items())
 
@@ -92,9 +102,14 @@ def _cut(held: Command, argv: Sequence[str]) -> tuple[Sequence[str], Sequence[st
 
 
 def _implied(flags: Mapping[str, Any]) -> dict[str, Any]:
-    """Return ``flags`` with those that others mean: ``--setup-plan`` and ``--dry-run=live`` are dry runs."""
+    """Return ``flags`` with those that others mean: ``--setup-plan`` and ``--dry-run=live`` are dry runs.
+
+    ``-x`` is ``--maxfail=1``, so the later of the two counts.
+    """
+    overruled = [field for field in flags if field in ("exitfirst", "maxfail")][:-1]
+    implied = {field: value for field, value in flags.items() if field not in overruled}
     is_dry = flags.get("setup_plan") or flags.get("dry_run_live")
-    return {**flags, "dry_run": True} if is_dry else dict(flags)
+    return {**implied, "dry_run": True} if is_dry else implied
 
 
 def _parse(
@@ -102,7 +117,7 @@ def _parse(
 ) -> tuple[dict[str, Any], list[str], dict[str, Any]]:
     parser, groups = made
     parser.check_values(argv, where)
-    known, unknown = parser.parse_known_intermixed_args(_with_values(argv))
+    known, unknown = parser.parse_known_intermixed_args(_with_values(argv), _InOrder())
     if unknown:
         parser.error(f"{where}unknown argument {unknown[0]}{parser.suggest(unknown[0])}")
     values = vars(known)

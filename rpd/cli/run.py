@@ -75,5 +75,7 @@ def carry_out(config: Config, manager: PluginManager, resumed: Resumed | None) -
     if ended.summary is None and ended.exit_code == ExitCode.NOTHING_COLLECTED:
         tell_nothing(config, ended.gathered, so=f"nothing was run: {summary_line(ended.gathered)}; ")
     elif ended.summary is None:
-        note(f"rpd: nothing was run: {summary_line(ended.gathered)}")
+        limit, errors = config.error_limit, len(ended.gathered.errors)
+        stopped = "; the collection stopped there (-x, --maxfail)" if limit and errors >= limit else ""
+        note(f"rpd: nothing was run: {summary_line(ended.gathered)}{stopped}")
     return ended.exit_code

@@ -8,7 +8,7 @@ from importlib import import_module
 from pathlib import Path
 
 from rpd.cli import parser
-from rpd.config import LOADING, Config
+from rpd.config import LOADING, Config, settings
 from rpd.config.files import find_root, read_file
 from rpd.config.merge import make_config
 from rpd.errors import CollectionError, UsageError
@@ -57,6 +57,7 @@ def configure(command: str, argv: Sequence[str], cwd: Path) -> tuple[Config, Plu
             argv=argv,
             added=added,
             deploypaths=known.get("deploypaths", ()),
+            conftest=known.get("conftest", settings()["conftest"].default),
             rootdir=rootdir,
             cwd=cwd,
         )

@@ -21,9 +21,23 @@ class Target:
     name: str = ""
     text: str = ""
 
+    def within(self) -> Iterator[tuple[Path, str]]:
+        """Yield path and name of every target that would ask for all of this one, and for more."""
+        job, bracket, _ = self.name.partition("[")
+        if bracket:
+            yield self.path, job
+        if self.name:
+            yield self.path, ""
+        yield from ((folder, "") for folder in self.path.parents)
+
     def wants(self, job: str, node_name: str) -> bool:
         """Return whether the node called ``node_name`` of the function ``job`` is meant."""
-        return self.name in ("", job, node_name)
+        if self.name in ("", job, node_name):
+            return True
+        # The letters of a value beyond ASCII stand in ids as escapes; the letters themselves may be typed as well.
+        return not self.name.isascii() and self.name.encode("unicode_escape") == node_name.encode(
+            "unicode_escape"
+        ).replace(b"\\\\", b"\\")
 
 
 def read_targets(
@@ -41,14 +55,27 @@ def read_targets(
     return (Target(path=invocation_dir),)
 
 
+def widest(targets: Sequence[Target]) -> tuple[Target, ...]:
+    """Return the targets that no other one holds, in their order; of equal ones the first."""
+    asked = {(target.path, target.name) for target in targets}
+    found = {
+        (target.path, target.name): target
+        for target in reversed(targets)
+        if asked.isdisjoint(target.within())
+    }
+    return tuple(target for target in targets if found.get((target.path, target.name)) is target)
+
+
 def _expand_files(args: Sequence[str], folder: Path) -> Iterator[str]:
     """Yield the arguments, ``@file`` replaced by the lines of that file."""
     for arg in args:
         if not arg.startswith("@"):
             yield arg
             continue
+        from rpd.reading import read_text  # few invocations name such a file
+
         try:
-            text = (folder / arg[1:]).read_text(encoding="utf-8")
+            text = read_text(folder / arg[1:])
         except (OSError, UnicodeDecodeError) as error:
             raise UsageError(f"{arg}: cannot read arguments from this file: {error}") from error
         yield from (line.strip() for line in text.splitlines() if line.strip())

@@ -134,7 +134,12 @@ class _Walk:
         known = sorted({*available, *self._direct, RESERVED})
         close = closest(name, known)
         notes = [f"available fixtures: {', '.join(sorted({*available, RESERVED}))}"]
-        notes += [f"did you mean {close!r}?"] if close else []
+        if name in self._view.foreign:
+            notes += [
+                f"{name!r} in {self._view.foreign[name]} is a pytest fixture: declare it with @rpd.fixture"
+            ]
+        elif close:
+            notes += [f"did you mean {close!r}?"]
         notes += ["use 'rpd fixtures [PATH]' for help on them."]
         return self._error([f"fixture {name!r} not found"], notes)
 

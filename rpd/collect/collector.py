@@ -9,11 +9,11 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
-from rpd.collect.arguments import Target, absolute, read_targets
+from rpd.collect.arguments import Target, absolute, read_targets, widest
 from rpd.collect.conftests import Conftests, is_conftest_plugin
 from rpd.collect.failures import from_exception
 from rpd.collect.fixtures import Registry
-from rpd.collect.folders import walk
+from rpd.collect.folders import is_in_run_folder, walk
 from rpd.collect.imports import importer_of
 from rpd.collect.jobs import FileContext, Hooks, job_functions, misplaced_hooks, nodes_of
 from rpd.collect.marks import check_marks, marks_of_module, registered_marks
@@ -60,7 +60,9 @@ class _Collector:
         self._config = config
         self._manager = manager
         self._importer = importer_of(manager, config.rootdir)
-        self._conftests = Conftests(manager, self._importer, config.rootdir, full_trace=config.full_trace)
+        self._conftests = Conftests(
+            manager, self._importer, config.rootdir, name=config.conftest, full_trace=config.full_trace
+        )
         self._registry = Registry(config)
         self._scanned: set[str] = set()
         self._registered = registered_marks(config.markers)
@@ -99,20 +101,34 @@ class _Collector:
         """Return the nodes of all targets, each once. Raises UsageError that names every id that is none."""
         kept: dict[str, Node] = {}
         missing = []
-        for target in targets:
-            found = [node for path in self._files(target) for node in self._file_nodes(path, target)]
+        # What a wider argument holds comes in its order; what that leaves out (an ignored file) was named all the same.
+        for target in dict.fromkeys((*widest(targets), *targets)):
+            found: list[Node] = []
+            for path in self._files(target):
+                if self._is_over():
+                    break
+                found += self._file_nodes(path, target)
             for node in found:
                 kept.setdefault(node.id, node)
+            if self._is_over():
+                return tuple(kept.values())
             if target.name and not found and not self._has_error(target):
                 missing.append(self._not_found(target))
         if missing:
             raise UsageError("\n".join(missing))
         return tuple(kept.values())
 
+    def _is_over(self) -> bool:
+        """Return whether there are so many errors that ``-x`` or ``--maxfail`` ends the collection."""
+        limit = self._config.error_limit
+        return limit is not None and len(self._conftests.errors) + len(self._errors) >= limit
+
     # --- files ------------------------------------------------------------------------------------------------------
 
     def _files(self, target: Target) -> Iterator[Path]:
         if target.path.is_dir():
+            if not target.text and is_in_run_folder(target.path):
+                return  # whoever stands in one has not asked to run what a pod sent back
             found = walk(target.path, self._config.deploy_files, self._is_ignored)
             yield from (path for path in found if self._is_known(path))
         elif self._is_known(target.path):
@@ -167,7 +183,7 @@ class _Collector:
         except Skipped as skipped:
             self._skipped[file] = str(skipped)
             return None
-        if not is_conftest_plugin(str(path)):
+        if path.name != self._config.conftest:
             self._scan(module, file)
         context = FileContext(
             config=self._config,
@@ -181,7 +197,7 @@ class _Collector:
         )
         jobs, problems = job_functions(module, self._config.rootdir)
         self._problems[path] = problems
-        self._errors += misplaced_hooks(module, self._config.rootdir)
+        self._errors += misplaced_hooks(module, self._config)
         return context, jobs
 
     def _import(self, path: Path, file: str) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
@@ -18,16 +19,24 @@ from rpd.hooks import PluginManager, register
 from rpd.values.mark import Location
 
 NAME = "conftest.py"
+_PYTEST = re.compile(r"\bpytest\b")
+_SUGGESTED = "rpd_conftest.py"
 
 
 def load_conftests(
-    manager: PluginManager, rootdir: Path, folders: Iterable[Path], *, full_trace: bool = False
+    manager: PluginManager,
+    rootdir: Path,
+    folders: Iterable[Path],
+    *,
+    name: str = NAME,
+    full_trace: bool = False,
 ) -> tuple[CollectionError, ...]:
     """Load the conftests of ``folders`` and of the folders above them early, so that they can add options.
 
-    Returns the errors of those that cannot be loaded; ``collect`` tries these again and tells their errors again.
+    ``name`` is what they are called. Returns the errors of those that cannot be loaded; ``collect`` tries these again
+    and tells their errors again.
     """
-    conftests = Conftests(manager, importer_of(manager, rootdir), rootdir, full_trace=full_trace)
+    conftests = Conftests(manager, importer_of(manager, rootdir), rootdir, name=name, full_trace=full_trace)
     for folder in folders:
         conftests.above(folder if folder.is_dir() else folder.parent)
     return tuple(conftests.errors.values())
@@ -42,18 +51,41 @@ def _check_ignores(conftest: ModuleType) -> None:
             raise UsageError(f"{name}: expected a list of paths, got {given!r}")
 
 
+def _hint(path: Path) -> str:
+    """Return what to do about a conftest that cannot be loaded and seems to be pytest's; empty for others."""
+    from rpd.reading import read_text  # only for a conftest that is broken
+
+    try:
+        is_pytests = _PYTEST.search(read_text(path, errors="replace")) is not None
+    except OSError:
+        return ""
+    if not is_pytests:
+        return ""
+    return (
+        f"This seems to be pytest's {path.name}. Give rpd's conftest files a name of their own: "
+        f'`rpd init --conftest {_SUGGESTED}`, or conftest = "{_SUGGESTED}" in rpd.toml or [tool.rpd].'
+    )
+
+
 def is_conftest_plugin(name: str) -> bool:
     """Return whether a plugin of that name is a conftest: those are named by their path."""
-    return name.endswith(NAME) and Path(name).name == NAME
+    return os.path.isabs(name)  # noqa: PTH117 - asked about every plugin, and most names are no paths
 
 
 class Conftests:
     """Finds, imports and registers conftests when something below them is looked at. ``errors`` is by folder."""
 
     def __init__(
-        self, manager: PluginManager, importer: Importer, rootdir: Path, *, full_trace: bool = False
+        self,
+        manager: PluginManager,
+        importer: Importer,
+        rootdir: Path,
+        *,
+        name: str = NAME,
+        full_trace: bool = False,
     ) -> None:
         self.errors: dict[Path, CollectionError] = {}
+        self._name = name
         self._manager = manager
         self._importer = importer
         self._rootdir = rootdir
@@ -72,7 +104,7 @@ class Conftests:
         if folder not in self._above:
             outer = () if folder in (self._rootdir, folder.parent) else self.above(folder.parent)
             broken = self.broken_above(folder.parent) is not None
-            own = None if broken else self._load(folder / NAME)
+            own = None if broken else self._load(folder / self._name)
             self._above[folder] = outer if own is None else (*outer, own)
         return self._above[folder]
 
@@ -113,11 +145,15 @@ class Conftests:
         except UsageError as error:
             self.errors[path.parent] = CollectionError(str(error), file=relative(path, self._rootdir))
         except BaseException as error:  # noqa: BLE001 - a conftest may raise anything, SystemExit too
-            self.errors[path.parent] = from_exception(
+            told = from_exception(
                 error,
                 rootdir=self._rootdir,
                 full_trace=self._full_trace,
                 otherwise=Location(relative(path, self._rootdir), 0),
+            )
+            hint = _hint(path)
+            self.errors[path.parent] = (
+                CollectionError(f"{told.message}\n{hint}", file=told.file, line=told.line) if hint else told
             )
         else:
             self._registered.append(module)

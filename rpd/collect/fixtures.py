@@ -6,13 +6,14 @@ import inspect
 import linecache
 import re
 from collections.abc import Iterator, Mapping
+from opcode import opmap
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any
 
 from rpd.collect.failures import at_function, from_exception
 from rpd.collect.marks import marks_of
-from rpd.collect.source import argument_names, location_of, relative
+from rpd.collect.source import argument_names, location_of, real_function, relative
 from rpd.config import Config
 from rpd.errors import CollectionError, UsageError
 from rpd.values.fixture import FIXTURE_ATTRIBUTE, FixtureDef, FixtureMarker, Scope
@@ -21,6 +22,7 @@ from rpd.values.job import JOB_ATTRIBUTE
 from rpd.values.mark import Location, ParameterSet
 from rpd.values.variable import REQUIRED, Variable
 
+_LOAD_GLOBAL, _EXTENDED = opmap["LOAD_GLOBAL"], opmap["EXTENDED_ARG"]
 RESERVED = "request"
 """Always available and no fixture of its own."""
 
@@ -29,12 +31,14 @@ RESERVED = "request"
 class View:
     """What one file sees: each name with its definitions, the nearest last; ``autouse`` from the outside in.
 
-    ``broken`` are names whose declaration is wrong, which has been told.
+    ``broken`` are names whose declaration is wrong, which has been told; ``foreign`` are fixtures of pytest, each with
+    the file it was found in.
     """
 
     definitions: Mapping[str, tuple[FixtureDef, ...]] = EMPTY
     autouse: tuple[str, ...] = ()
     broken: frozenset[str] = frozenset()
+    foreign: Mapping[str, str] = EMPTY
 
     def chain(self, name: str) -> tuple[FixtureDef, ...]:
         """Return the visible definitions of ``name``."""
@@ -48,12 +52,18 @@ class Registry:
         self._config = config
         self._by_base: dict[str, list[FixtureDef]] = {}
         self._broken: set[str] = set()
+        self._foreign: dict[str, str] = {}
         self._rescoped: dict[tuple[FixtureDef, Scope], FixtureDef] = {}
+        self._parameters: dict[tuple[str, Scope], FixtureDef] = {}
 
     def add(self, holder: object, baseid: str) -> list[CollectionError]:
         """Take in the fixtures of a module or plugin object; return what is wrong with them."""
         errors = []
         found = self._by_base.setdefault(baseid, [])
+        if isinstance(holder, ModuleType) and "pytest" in vars(holder):
+            self._foreign.update(
+                dict.fromkeys(_pytest_fixtures(holder), _file_of(holder, self._config.rootdir))
+            )
         for name, value, declared in _declarations(holder):
             try:
                 if isinstance(declared, Variable):
@@ -78,7 +88,12 @@ class Registry:
                 definitions[each.name] = (*definitions.get(each.name, ()), each)
                 if each.autouse:
                     autouse[each.name] = None
-        return View(definitions=definitions, autouse=tuple(autouse), broken=frozenset(self._broken))
+        return View(
+            definitions=definitions,
+            autouse=tuple(autouse),
+            broken=frozenset(self._broken),
+            foreign=dict(self._foreign),
+        )
 
     def rescoped(self, fixture: FixtureDef, scope: Scope) -> FixtureDef:
         """Return ``fixture`` with another scope, the same object for the same question."""
@@ -88,6 +103,23 @@ class Registry:
         if key not in self._rescoped:
             self._rescoped[key] = replace(fixture, scope=scope)
         return self._rescoped[key]
+
+    def parameter(self, name: str, scope: Scope, place: Location) -> FixtureDef:
+        """Return what hands out the argument ``name``, whose values outlive the job: the same for all jobs.
+
+        ``place`` is the first job that has such an argument.
+        """
+        key = (name, scope)
+        if key not in self._parameters:
+            self._parameters[key] = FixtureDef(
+                name=name,
+                function=_parameter,
+                scope=scope,
+                argnames=(RESERVED,),
+                location=place,
+                baseid=place.file,
+            )
+        return self._parameters[key]
 
     def _fixture(self, name: str, function: Any, marker: FixtureMarker, baseid: str) -> FixtureDef:
         rootdir = self._config.rootdir
@@ -99,6 +131,7 @@ class Registry:
             problem = f"fixture {shown!r}: {error}"
         if problem:
             raise at_function(problem, function, rootdir=rootdir)
+        check_calls(function, rootdir)
         return FixtureDef(
             name=shown,
             function=function,
@@ -115,6 +148,8 @@ class Registry:
     def _variable(self, name: str, variable: Variable, holder: object, baseid: str) -> FixtureDef:
         """Return the fixture of a variable: one value, or with ``--sweep`` one parameter for each value given there."""
         where = _assignment(name, str(getattr(holder, "__file__", None) or "?"), self._config.rootdir)
+        if name == RESERVED:
+            raise CollectionError(f"{where}: {_reserved('variables')}", file=where.file, line=where.line)
         texts = dict(self._config.sweep).get(name)
         if texts is None:
             return FixtureDef(
@@ -173,12 +208,24 @@ def _bases(file: str) -> Iterator[str]:
 def _declarations(holder: object) -> Iterator[tuple[str, Any, FixtureMarker | Variable]]:
     """Yield (name, function, declaration) of what ``holder`` declares, in the order of its namespace."""
     for name, value in _members(holder):
-        if isinstance(value, Variable):
+        if is_a(value, Variable):
             yield name, value, value
             continue
         marker = attached(value, FIXTURE_ATTRIBUTE)
         if isinstance(marker, FixtureMarker):
             yield name, value if isinstance(holder, ModuleType) else getattr(holder, name), marker
+
+
+def _pytest_fixtures(module: ModuleType) -> Iterator[str]:
+    """Yield the names of what is a fixture to pytest, and nothing to rpd."""
+    for name, value in vars(module).items():
+        is_one = type(value).__module__ == "_pytest.fixtures" or attached(value, "_pytestfixturefunction")
+        if is_one and attached(value, FIXTURE_ATTRIBUTE) is None:
+            yield name
+
+
+def _file_of(module: ModuleType, rootdir: Path) -> str:
+    return relative(str(module.__file__ or "?"), rootdir)
 
 
 def _members(holder: object) -> Iterator[tuple[str, Any]]:
@@ -191,22 +238,67 @@ def _members(holder: object) -> Iterator[tuple[str, Any]]:
     yield from seen.items()
 
 
+def check_calls(function: Any, rootdir: Path) -> None:
+    """Raise CollectionError where ``function`` calls a fixture itself instead of asking for its value."""
+    inner = real_function(function)
+    code: Any = getattr(inner, "__code__", None)
+    names = getattr(inner, "__globals__", {})
+    fixtures = {name for name in _global_names(code) if attached(names.get(name), FIXTURE_ATTRIBUTE)}
+    if not fixtures:
+        return
+    from rpd.collect.calls import first_call  # few functions so much as name a fixture
+
+    found = first_call(inner, fixtures)
+    if found is not None:
+        name, line = found
+        place = Location(location_of(function, rootdir).file, line)
+        text = (
+            f"{place}: in {getattr(inner, '__name__', '?')}\n    {linecache.getline(code.co_filename, line).strip()}\n"
+            f"E   fixture {name!r} called directly: ask for its value with an argument of that name"
+        )
+        raise CollectionError(text, file=place.file, line=place.line)
+
+
+def _global_names(code: Any) -> Iterator[str]:
+    """Yield the names that a function, and those within it, look up in its module; ``co_names`` has attributes, too."""
+    if not isinstance(code, CodeType):
+        return
+    operations = code.co_code
+    high = 0
+    for at in range(0, len(operations), 2):
+        argument = high << 8 | operations[at + 1]
+        high = argument if operations[at] == _EXTENDED else 0
+        if operations[at] == _LOAD_GLOBAL:
+            yield code.co_names[argument >> 1]  # its last bit says whether the name is about to be called
+    for const in code.co_consts:
+        yield from _global_names(const)
+
+
+def is_a(value: object, kind: type) -> bool:
+    """Return whether ``value`` is made of ``kind``; ``isinstance`` asks the object itself, too, which may raise."""
+    return issubclass(type(value), kind)
+
+
 def attached(value: object, attribute: str) -> Any:
     """Return what a decorator attached to ``value`` itself, None if nothing; odd objects with magic are left alone."""
     try:
         namespace = object.__getattribute__(value, "__dict__")
     except AttributeError:
         return None
-    return namespace.get(attribute)
+    return namespace.get(attribute) if isinstance(namespace, Mapping) else None
 
 
 def _cell(value: Any) -> ParameterSet:
     return value if isinstance(value, ParameterSet) else ParameterSet((value,))
 
 
+def _reserved(what: str) -> str:
+    return f"{RESERVED!r} is a reserved word for {what}, use another name"
+
+
 def _fixture_problem(name: str, function: Any) -> str | None:
     if name == RESERVED:
-        return f"{RESERVED!r} is a reserved word for fixtures, use another name"
+        return _reserved("fixtures")
     if isinstance(function, type):
         return "class fixtures not supported: decorate a function"
     if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
@@ -247,6 +339,10 @@ class ReadVariable:
 
 def _swept(request: Any) -> Any:
     """Return the value of a variable that ``--sweep`` gives several."""
+    return request.param
+
+
+def _parameter(request: Any) -> Any:
     return request.param
 
 

@@ -7,6 +7,8 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from rpd.values.runfolder import MARKS, is_run_folder
+
 SKIPPED_FOLDERS = (
     "*.egg",
     ".*",
@@ -26,26 +28,52 @@ def walk(folder: Path, patterns: Sequence[str], is_ignored: Callable[[Path], boo
     """Yield the files below ``folder`` whose name matches one of ``patterns``; files and folders sorted together.
 
     A folder is entered after the files sorted before it were yielded, so that the caller can learn (from a conftest)
-    what to ignore while walking. A link into a folder that is being walked is not followed.
+    what to ignore while walking. A link into a folder that is being walked is not followed. Run folders are not
+    entered: what pods sent back lies in them.
     """
     yield from _walk(folder, patterns, is_ignored, (os.path.realpath(folder),))
+
+
+def is_in_run_folder(path: Path) -> bool:
+    """Return whether ``path`` is a run folder or lies in one."""
+    return any(
+        is_run_folder(each.name, [mark for mark in MARKS if (each / mark).is_file()])
+        for each in (path, *path.parents)
+    )
 
 
 def _walk(
     folder: Path, patterns: Sequence[str], is_ignored: Callable[[Path], bool], above: tuple[str, ...]
 ) -> Iterator[Path]:
     try:
-        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-    except PermissionError:
+        with os.scandir(folder) as scanned:
+            entries = sorted(scanned, key=lambda entry: entry.name)
+    except OSError:  # it may not be read, or vanished meanwhile
+        return
+    if len(above) > 1 and is_run_folder(os.path.basename(above[-1]), {entry.name for entry in entries}):  # noqa: PTH119
         return
     for entry in entries:
         path = folder / entry.name
-        if entry.is_dir():
+        if _is_folder(entry):
             real = os.path.realpath(path) if entry.is_symlink() else f"{above[-1]}{os.sep}{entry.name}"
             if real not in above and not _is_skipped(path) and not is_ignored(path):
                 yield from _walk(path, patterns, is_ignored, (*above, real))
-        elif entry.is_file() and matches(entry.name, str(path), patterns) and not is_ignored(path):
+        elif matches(entry.name, str(path), patterns) and _is_file(entry) and not is_ignored(path):
             yield path
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads to itself
+        return False
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file()
+    except OSError:
+        return False
 
 
 def _is_skipped(folder: Path) -> bool:
@@ -57,7 +85,10 @@ def _is_skipped(folder: Path) -> bool:
 
 def is_virtual_environment(folder: Path) -> bool:
     """Return whether ``folder`` holds a virtual (PEP 405) or conda environment."""
-    return (folder / "pyvenv.cfg").is_file() or (folder / "conda-meta").is_dir()
+    try:
+        return (folder / "pyvenv.cfg").is_file() or (folder / "conda-meta").is_dir()
+    except OSError:  # nobody may look into it
+        return False
 
 
 def matches(name: str, path: str, patterns: Sequence[str]) -> bool:

@@ -79,9 +79,11 @@ def _cell_id(
 def _given_id(value: Any, index: int) -> str:
     text = plain_id(value)
     if text is None:
+        from rpd.values.told import tellable  # only an error tells values
+
         raise CollectionError(
-            f"ids contains unsupported value {value!r} (type: {type(value)!r}) at index {index}. Supported types are: "
-            "str, bytes, int, float, complex, bool, enum, regex or anything with a __name__."
+            f"ids contains unsupported value {tellable(value)!r} (type: {type(value)!r}) at index {index}. "
+            "Supported types are: str, bytes, int, float, complex, bool, enum, regex or anything with a __name__."
         )
     return text
 
@@ -104,7 +106,10 @@ def _value_id(
     if text is not None:
         return text
     if value is None or isinstance(value, int | float | complex):
-        return f"{argname}{value}"
+        try:
+            return f"{argname}{value}"
+        except ValueError:  # more digits than Python writes
+            return f"{argname}{index}"
     if isinstance(value, str | bytes) and len(value) > MAX_LENGTH:
         import hashlib  # few values are that long
 
@@ -121,7 +126,10 @@ def plain_id(value: Any) -> str | None:
     if isinstance(value, bytes):
         return value.decode("ascii", "backslashreplace").translate(_CONTROL)
     if value is None or isinstance(value, int | float | complex | bool):
-        return str(value)
+        try:
+            return str(value)
+        except ValueError:  # more digits than Python writes
+            return None
     if isinstance(value, re.Pattern):
         return plain_id(value.pattern)
     if isinstance(value, enum.Enum):

@@ -11,6 +11,7 @@ from contextlib import ExitStack, contextmanager, redirect_stdout, suppress
 from pathlib import Path
 from types import ModuleType
 
+from rpd.collect.namesakes import Namesakes, named_by_environment, users_folders
 from rpd.collect.source import relative
 from rpd.hooks import PluginManager
 
@@ -21,6 +22,7 @@ _local: dict[str, dict[str, ModuleType]] = {}
 """Folder to the users' modules that were imported from it, by their names in ``sys.modules``."""
 _present: dict[str, str] = {}
 """Of these, name to folder for those that are in ``sys.modules`` now."""
+_namesakes = Namesakes()
 
 
 def importer_of(manager: PluginManager, rootdir: Path) -> Importer:
@@ -38,23 +40,46 @@ class Importer:
     While a file is imported its own folder (and those of the conftests above it) are importable, and stay so for
     imports that a job makes later. Helpers of the same name in two folders do not collide: the modules that came
     from other folders step aside while a folder with its own module of that name is at work. A new importer forgets
-    what those before it imported.
+    what those before it imported. A file called like an installed module does not replace that for anybody else.
     """
 
     def __init__(self, rootdir: Path) -> None:
         self._rootdir = rootdir
         self._modules: dict[Path, ModuleType] = {}
         _forget()
+        for folder in named_by_environment():
+            _namesakes.add(folder, self._own_name, everywhere=True)
 
     def load(self, path: Path) -> ModuleType:
         """Return the module of ``path``, imported now or before. Raises whatever the file raises."""
         if path not in self._modules:
             folder, name = import_root(path)
-            with _importable(folder, path.parent), stdout_on_stderr():
+            with self._importable(folder, path.parent), stdout_on_stderr():
                 self._modules[path] = self._import(path, name)
         return self._modules[path]
 
+    @contextmanager
+    def _importable(self, *folders: Path) -> Iterator[None]:
+        texts = [str(folder) for folder in dict.fromkeys(folders)]
+        for text in texts:
+            _namesakes.add(text, self._own_name)
+        with _importable(texts):
+            path, modules = frozenset(sys.path), frozenset(sys.modules)
+            try:
+                yield
+            finally:
+                added = [folder for folder in users_folders(sys.path) if folder not in path]
+                for folder in added:
+                    _namesakes.add(folder, self._own_name, everywhere=True)
+                if added:
+                    _namesakes.give_names_back(sys.modules.keys() - modules)
+
+    def _own_name(self, path: Path) -> str:
+        """Return a name for the module at ``path`` (without its ending) that no other module has."""
+        return f"{_PREFIX}{relative(path, self._rootdir).replace('.', '·')}"
+
     def _import(self, path: Path, name: str) -> ModuleType:
+        name = _namesakes.alias(name, str(path)) or name
         known = sys.modules.get(name)
         if known is not None and _is_file(known, path):
             return known  # a neighbour imported it before us
@@ -65,12 +90,13 @@ class Importer:
         return self._execute(path, name)
 
     def _execute(self, path: Path, name: str) -> ModuleType:
-        unique = f"{_PREFIX}{relative(path.with_suffix(''), self._rootdir).replace('.', '·')}"
+        unique = self._own_name(path.with_suffix(""))
         spec = importlib.util.spec_from_file_location(unique, path)
         if spec is None or spec.loader is None:
             raise ImportError(f"{path.name} is not a Python file")
         module = importlib.util.module_from_spec(spec)
-        names = [unique] if name in sys.modules or name in sys.stdlib_module_names else [unique, name]
+        is_free = name not in sys.modules and name not in sys.stdlib_module_names
+        names = [unique, name] if is_free and not _namesakes.is_taken(name) else [unique]
         # Under its plain name too, so that a neighbour that imports it gets this very module.
         sys.modules.update(dict.fromkeys(names, module))
         try:
@@ -83,6 +109,7 @@ class Importer:
 
 
 def _forget() -> None:
+    _namesakes.forget()
     if not _local:
         return  # nothing to forget; Python 3.13 loads ``importlib.metadata`` to invalidate the caches
     for folder in _local:
@@ -97,14 +124,13 @@ def _forget() -> None:
 
 
 @contextmanager
-def _importable(*folders: Path) -> Iterator[None]:
-    """Put ``folders`` first on the import path, their modules in ``sys.modules``, and others out of their way."""
-    texts = [str(folder) for folder in dict.fromkeys(folders)]
+def _importable(texts: list[str]) -> Iterator[None]:
+    """Put folders first on the import path, their modules in ``sys.modules``, and others out of their way."""
     for text in reversed(texts):
         if text in sys.path:
             sys.path.remove(text)
         sys.path.insert(0, text)
-    _bring_back(folders[-1])
+    _bring_back(Path(texts[-1]))
     _set_aside(texts)
     before = set(sys.modules)
     try:

@@ -14,7 +14,7 @@ import pluggy
 
 from rpd.collect.closure import make_closure, pick, reachable
 from rpd.collect.failures import at_function, from_exception
-from rpd.collect.fixtures import RESERVED, Registry, View, attached
+from rpd.collect.fixtures import Registry, View, attached, check_calls, is_a
 from rpd.collect.ids import MakeId, unique_ids
 from rpd.collect.marks import check_marks, marks_of, used_fixtures
 from rpd.collect.parametrize import Case, Metafunc, split_argnames
@@ -65,7 +65,7 @@ class Hooks:
         return self._make_id
 
     def _make_id(self, value: Any, argname: str) -> str | None:
-        made = self.make_id(config=self.config, value=value, argname=argname)
+        made = self.make_id(config=self.config, val=value, argname=argname, value=value)
         if not isinstance(made, str | None):
             raise CollectionError(
                 f"rpd_make_parametrize_id: expected a string or None for {argname!r}, got {made!r}"
@@ -85,9 +85,9 @@ def job_functions(module: ModuleType, rootdir: Path) -> tuple[dict[str, Any], li
     found: dict[str, Any] = {}
     errors: list[Problem] = []
     for name, value in list(vars(module).items()):
-        if isinstance(value, type):
+        if is_a(value, type):
             errors += _jobs_in_class(value, module, rootdir)
-        if not isinstance(attached(value, JOB_ATTRIBUTE), Job) or not _is_own(value, module):
+        if not is_a(attached(value, JOB_ATTRIBUTE), Job) or not _is_own(value, module):
             continue
         problem = _job_problem(name, value)
         if problem:
@@ -110,6 +110,10 @@ def _job_problem(name: str, value: Any) -> str | None:
         return f"async def functions are not supported: {name!r} must be a plain function"
     if inspect.isgeneratorfunction(value):
         return f"generator {name!r} cannot be a job: a job does not yield (a fixture may)"
+    foreign = attached(value, "pytestmark")
+    if isinstance(foreign, list) and foreign:
+        mark = getattr(foreign[0], "name", "…")
+        return f"rpd does not read pytest.mark.{mark}: write @rpd.mark.{mark}"
     if attached(value, FIXTURE_ATTRIBUTE) is not None:
         return f"{name!r} is both a job and a fixture: make it one of them"
     return None
@@ -119,7 +123,7 @@ def _jobs_in_class(owner: type, module: ModuleType, rootdir: Path) -> Iterator[P
     if not _is_own(owner, module):
         return
     for name, value in vars(owner).items():
-        if isinstance(attached(value, JOB_ATTRIBUTE), Job):
+        if is_a(attached(value, JOB_ATTRIBUTE), Job):
             shown = f"{owner.__name__}.{name}"
             text = f"{shown!r} cannot be a job: there are no job classes, move the function out of the class"
             yield shown, at_function(text, value, rootdir=rootdir, name=shown)
@@ -139,12 +143,15 @@ def _redefined(found: Mapping[str, Any], module: ModuleType, rootdir: Path) -> l
     path = str(module.__file__)
     spec = module.__spec__
     get_code = getattr(spec.loader, "get_code", None) if spec else None
-    code = get_code(spec.name) if get_code and spec else None
-    consts = code.co_consts if code else ()
-    names = Counter(const.co_name for const in consts if isinstance(const, CodeType))
-    if not any(names[name] > 1 for name in found):
+    try:
+        code = get_code(spec.name) if get_code and spec else None
+        consts = code.co_consts if code else ()
+        names = Counter(const.co_name for const in consts if isinstance(const, CodeType))
+        if not any(names[name] > 1 for name in found):
+            return []
+        body = ast.parse(Path(path).read_bytes()).body
+    except OSError:  # it vanished, or changed its rights, since it was imported
         return []
-    body = ast.parse(Path(path).read_bytes()).body
     errors = []
     for name in found:
         lines = [
@@ -181,6 +188,7 @@ def nodes_of(name: str, function: Any, context: FileContext, hooks: Hooks) -> li
 
 
 def _nodes_of(name: str, function: Any, context: FileContext, hooks: Hooks) -> list[Node]:
+    check_calls(function, context.config.rootdir)
     own = marks_of(function)
     check_marks(own, context.registered, strict=context.config.strict_markers)
     marks = (*own, *context.module_marks)
@@ -283,17 +291,19 @@ def _generate(hook: Any, metafunc: Metafunc, config: Config) -> None:
     hook(**{name: given[name] for name in asked})
 
 
-def misplaced_hooks(module: ModuleType, rootdir: Path) -> Iterator[CollectionError]:
+def misplaced_hooks(module: ModuleType, config: Config) -> Iterator[CollectionError]:
     """Yield an error for each function of a deploy file that looks like a hook and would never be called."""
+    rootdir = config.rootdir
     for name, value in vars(module).items():
-        if not name.startswith("rpd_") or name == GENERATE or not isinstance(value, FunctionType):
+        if not name.startswith("rpd_") or name == GENERATE or not is_a(value, FunctionType):
             continue
         if attached(value, JOB_ATTRIBUTE) or attached(value, FIXTURE_ATTRIBUTE) or not _is_own(value, module):
             continue
         if closest(name, [GENERATE], likeness=0.8):
             yield at_function(f"there is no hook {name}; did you mean {GENERATE}?", value, rootdir=rootdir)
         elif name in hook_names():
-            text = f"{name} is not called in a deploy file: move it to the conftest.py of its folder, or to a plugin"
+            text = f"{name} is not called in a deploy file: move it to the {config.conftest} of its folder, or to a "
+            text += "plugin"
             yield at_function(text, value, rootdir=rootdir)
 
 
@@ -309,7 +319,7 @@ def _parametrized_fixture(chain: tuple[FixtureDef, ...], name: str) -> FixtureDe
 
 def _names(mark: Mark) -> list[str]:
     given = mark.args[0] if mark.args else mark.kwargs.get("argnames", "")
-    return split_argnames(given)
+    return split_argnames(given)[0]
 
 
 def _direct_names(mark: Mark) -> list[str]:
@@ -333,28 +343,28 @@ def _effective_view(metafunc: Metafunc, context: FileContext) -> View:
     changes = {}
     for name, scope in metafunc.direct.items():
         if scope is not Scope.JOB:
-            changes[name] = _parameter_fixture(name, scope, metafunc, context)
+            place = location_of(metafunc.function, context.config.rootdir)
+            changes[name] = context.registry.parameter(name, scope, place)
     for name, override in metafunc.indirect.items():
         chain = context.view.chain(name)
         if override is not None and chain:
             changes[name] = context.registry.rescoped(chain[-1], override)
+    for name, override in metafunc.indirect.items():
+        if override is not None:
+            for user in _wider_users(name, override, metafunc.fixturenames, pick(context.view, changes)):
+                changes[user.name] = context.registry.rescoped(user, override)
     return pick(context.view, changes)
 
 
-def _parameter_fixture(name: str, scope: Scope, metafunc: Metafunc, context: FileContext) -> FixtureDef:
-    """Return a fixture that hands out its parameter: an argument whose values outlive the job."""
-    return FixtureDef(
-        name=name,
-        function=_hand_out,
-        scope=scope,
-        argnames=(RESERVED,),
-        location=location_of(metafunc.function, context.config.rootdir),
-        baseid=context.file,
-    )
+def _wider_users(name: str, scope: Scope, names: Iterable[str], view: View) -> Iterator[FixtureDef]:
+    """Yield the fixtures that rest on ``name`` and are wider than ``scope``, which its parameter was given.
 
-
-def _hand_out(request: Any) -> Any:
-    return request.param
+    They end with each of its values.
+    """
+    for each in names:
+        chain = view.chain(each)
+        if each != name and chain and chain[-1].scope > scope and name in reachable([each], view):
+            yield chain[-1]
 
 
 def _make_nodes(

@@ -50,6 +50,8 @@ def marks_of(function: Any) -> tuple[Mark, ...]:
 
 def marks_of_module(module: ModuleType) -> tuple[Mark, ...]:
     """Return the marks ``rpdmark`` gives to every job of the module. Raises CollectionError for anything else in it."""
+    if "pytestmark" in vars(module):
+        raise CollectionError(f"rpd does not read pytestmark: write {MODULE_MARKS} = rpd.mark.…")
     given = getattr(module, MODULE_MARKS, ())
     marks = (given,) if isinstance(given, Mark) else given
     if not isinstance(marks, list | tuple):

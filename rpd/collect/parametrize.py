@@ -39,21 +39,46 @@ class NoValue:
 NO_VALUE = NoValue()
 
 
-@frozen(kw_only=False)
 class ParamKey:
-    """Identifies an indirect parameter: equal values of one type share a live fixture, unhashable ones by identity."""
+    """Identifies an indirect parameter: those that are equal and of one type share a live fixture.
 
-    kind: type
-    value: Any
+    Values that have no hash, such as lists, are found by how they are written. Values that cannot be compared equal
+    only themselves.
+    """
 
-    @classmethod
-    def of(cls, value: Any) -> ParamKey:
-        """Return the key of ``value``."""
+    __slots__ = ("_hash", "_value")
+
+    def __init__(self, value: Any) -> None:
+        self._value = value
+        self._hash = _hash(value)
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, ParamKey) or type(self._value) is not type(other._value):
+            return False
+        if self._value is other._value:
+            return True
         try:
-            hash(value)
-        except TypeError:
-            return cls(object, id(value))
-        return cls(type(value), value)
+            # An array compares to an array, whose truth raises.
+            return self._hash == other._hash and bool(self._value == other._value)
+        except Exception:  # noqa: BLE001 - the user's own code, which may raise anything
+            return False
+
+    def __repr__(self) -> str:
+        return f"ParamKey({self._value!r})"
+
+
+def _hash(value: Any) -> int:
+    """Return a hash of any value; what a ``__hash__`` of the user's own raises goes to the user."""
+    try:
+        return hash(value)
+    except TypeError:
+        try:
+            return hash(repr(value))
+        except Exception:  # noqa: BLE001 - the user's own code, which may raise anything
+            return hash(type(value))
 
 
 class Metafunc:
@@ -112,11 +137,11 @@ class Metafunc:
         ``argnames`` is ``"a, b"`` or a sequence of names; ``indirect`` names those (True: all) that go to the fixture
         of that name as ``request.param``; ``scope`` overrides how long a value lives. Raises CollectionError.
         """
-        names = split_argnames(argnames)
+        names, in_tuples = split_argnames(argnames)
         through = self._through(names, indirect)
         self._check_names(names, through)
         wide = None if scope is None else Scope.parse(scope)
-        axis = self._axis(names, argvalues, ids)
+        axis = self._axis(names, argvalues, ids, in_tuples=in_tuples)
         for name in names:
             if name in through:
                 self._indirect[name] = wide
@@ -128,24 +153,24 @@ class Metafunc:
     def parametrize_fixture(self, fixture: FixtureDef) -> None:
         """Run the job once for each of the ``params`` of ``fixture``. Raises CollectionError."""
         name = fixture.name
-        axis = self._axis([name], fixture.params or (), fixture.ids)
+        axis = self._axis([name], fixture.params or (), fixture.ids, in_tuples=False)
         self._indirect[name] = None
         self._axes.append(
             tuple(
                 Case(
-                    fixture_params={name: FixtureParam(key=index, value=cell.values[0])},
+                    fixture_params={name: FixtureParam(key=ParamKey(cell.values[0]), value=cell.values[0])},
                     ids=() if chosen is None else (chosen,),
                     marks=cell.marks,
                 )
-                for index, (cell, chosen) in enumerate(axis)
+                for cell, chosen in axis
             )
         )
 
     def _axis(
-        self, names: Sequence[str], argvalues: Iterable[Any], ids: GivenIds
+        self, names: Sequence[str], argvalues: Iterable[Any], ids: GivenIds, *, in_tuples: bool
     ) -> list[tuple[ParameterSet, str | None]]:
         """Return the parameter sets, checked, each with its id."""
-        cells = self._cells(names, argvalues)
+        cells = self._cells(names, argvalues, in_tuples=in_tuples)
         marks = [mark for cell in cells for mark in cell.marks]
         check_marks(marks, self._registered, strict=self.config.strict_markers, case=True)
         strict = self.config.strict_parametrization_ids
@@ -170,14 +195,16 @@ class Metafunc:
                 marks += part.marks
             yield Case(params=params, fixture_params=fixture_params, ids=ids, marks=marks)
 
-    def _cells(self, names: Sequence[str], argvalues: Iterable[Any]) -> list[ParameterSet]:
+    def _cells(
+        self, names: Sequence[str], argvalues: Iterable[Any], *, in_tuples: bool
+    ) -> list[ParameterSet]:
         if isinstance(argvalues, str | bytes):
             raise CollectionError(f"parametrize: expected a sequence of values, got {argvalues!r}")
         try:
             values = list(argvalues)
         except TypeError:
             raise CollectionError(f"parametrize: expected a sequence of values, got {argvalues!r}") from None
-        cells = [_parameter_set(value, names) for value in values]
+        cells = [_parameter_set(value, names, in_tuples=in_tuples) for value in values]
         for cell in cells:
             if len(cell.values) != len(names):
                 raise CollectionError(
@@ -226,26 +253,37 @@ class Metafunc:
             raise CollectionError(f"function uses no {kind} {name!r}")
 
 
-def split_argnames(argnames: str | Sequence[str]) -> list[str]:
-    """Return the names in ``"a, b"`` or in a sequence. Raises CollectionError for anything else."""
+def split_argnames(argnames: str | Sequence[str]) -> tuple[list[str], bool]:
+    """Return the names in ``"a, b"`` or in a sequence, and whether each set of values is a tuple of its own.
+
+    It is, unless there is one name in a text without a comma. Raises CollectionError for anything else.
+    """
     if isinstance(argnames, str):
-        return [name.strip() for name in argnames.split(",") if name.strip()]
+        names = [name.strip() for name in argnames.split(",") if name.strip()]
+        return names, len(names) != 1 or argnames.rstrip().endswith(",")
     if isinstance(argnames, Sequence) and all(isinstance(name, str) for name in argnames):
-        return list(argnames)
+        return list(argnames), True
     raise CollectionError(f"parametrize: expected names of arguments, got {argnames!r}")
 
 
-def _parameter_set(value: Any, names: Sequence[str]) -> ParameterSet:
+def _parameter_set(value: Any, names: Sequence[str], *, in_tuples: bool) -> ParameterSet:
     if isinstance(value, ParameterSet):
         return value
-    if len(names) == 1:
+    if not in_tuples:
         return ParameterSet((value,))
     try:
         return ParameterSet(tuple(value))
     except TypeError:
+        from rpd.values.told import tellable  # only an error tells values
+
+        if len(names) == 1:
+            raise CollectionError(
+                f"parametrize: expected a tuple of one value for {list(names)}, got {tellable(value)!r}; "
+                f'for values as they are write "{names[0]}"'
+            ) from None
         raise CollectionError(
             f'in "parametrize" the number of names ({len(names)}):\n  {list(names)}\n'
-            f"must be equal to the number of values (1):\n  {value!r}"
+            f"must be equal to the number of values (1):\n  {tellable(value)!r}"
         ) from None
 
 
@@ -254,7 +292,7 @@ def _case(names: Sequence[str], cell: ParameterSet, via: frozenset[str], chosen:
     return Case(
         params={name: value for name, value in pairs if name not in via},
         fixture_params={
-            name: FixtureParam(key=ParamKey.of(value), value=value) for name, value in pairs if name in via
+            name: FixtureParam(key=ParamKey(value), value=value) for name, value in pairs if name in via
         },
         ids=() if chosen is None else (chosen,),
         marks=cell.marks,

@@ -7,13 +7,13 @@ import io
 import itertools
 import json
 import sys
-import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
 from rpd.errors import DefinitionError
+from rpd.reading import parse_toml, read_text
 from rpd.values.mark import ParameterSet, param
 
 SETS = "params"
@@ -62,8 +62,7 @@ class _Source:
     def text(self) -> str:
         """Return what the file holds."""
         try:
-            # A spreadsheet begins its UTF-8 with a byte order mark, which belongs to no name.
-            return self.path.read_text(encoding="utf-8-sig")
+            return read_text(self.path)
         except OSError as error:
             self.refuse("", "expected a file that can be read", f"{self.path}: {error.strerror}")
         except UnicodeDecodeError as error:
@@ -75,15 +74,15 @@ _Read = tuple[tuple[str, ...], tuple[ParameterSet, ...]]
 
 def _read_toml(source: _Source) -> _Read:
     try:
-        return _from_table(source, tomllib.loads(source.text()))
-    except tomllib.TOMLDecodeError as error:
+        return _from_table(source, parse_toml(source.text()))
+    except ValueError as error:
         source.refuse("", "expected TOML", str(error))
 
 
 def _read_json(source: _Source) -> _Read:
     try:
         held = json.loads(source.text())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         source.refuse("", "expected JSON", str(error))
     if isinstance(held, list):
         return _one_by_one(source, held)
@@ -114,7 +113,7 @@ def _cell(text: str) -> Any:
     """Return the number or boolean that ``text`` is in JSON, else the text."""
     try:
         value = json.loads(text, parse_constant=lambda _name: None)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
     return value if isinstance(value, int | float) else text
 

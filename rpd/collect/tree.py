@@ -115,7 +115,9 @@ def plain_value(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     if value is None or type(value) in (bool, int, float, str):
-        return value
+        from rpd.values.told import tellable  # a tree shows no values
+
+        return tellable(value)
     if isinstance(value, list | tuple):
         return [plain_value(item) for item in value]
     if isinstance(value, dict) and all(isinstance(key, str) for key in value):

@@ -31,6 +31,7 @@ pricing = Section("money", "run", "estimate", "doctor")
 showing = Section("output", *SELECTING)
 loading = Section("configuration", *LOADING)
 listening = Section("options", "emulator")
+starting = Section("options", "init")
 
 
 @frozen
@@ -55,6 +56,10 @@ class Config:
     # Collecting.
     deploypaths: tuple[str, ...] = in_file((), "folders to collect from where no path is given")
     deploy_files: tuple[str, ...] = in_file(("deploy_*.py",), "patterns of the file names to collect")
+    conftest: str = starting.option(
+        "conftest.py", "the name of rpd's conftest files, where conftest.py is pytest's", "--conftest",
+        metavar="NAME", parse=texts.python_file, key=True
+    )
     ignore: tuple[str, ...] = selecting.several("do not collect this path", "--ignore", metavar="PATH", key=True)
     ignore_glob: tuple[str, ...] = selecting.several(
         "do not collect paths that match", "--ignore-glob", metavar="GLOB", key=True
@@ -371,9 +376,14 @@ class Config:
         return bool(self.last_failed) or self.failed_first or self.new_first or self.is_stepwise
 
     @property
+    def error_limit(self) -> int | None:
+        """After how many errors the collection stops, and nothing is run."""
+        return 1 if self.exitfirst else self.maxfail
+
+    @property
     def failure_limit(self) -> int | None:
         """After how many non-passes nothing new starts."""
-        limits = [1] if self.exitfirst else [self.maxfail] if self.maxfail else []
+        limits = [] if self.error_limit is None else [self.error_limit]
         if self.is_stepwise:
             limits.append(2 if self.stepwise_skip else 1)
         return min(limits, default=None)

@@ -37,21 +37,21 @@ def read_file(path: Path | None) -> dict[str, Any]:
 
 def override_value(key: str, text: str) -> Any:
     """Return the value of ``-o key=text``: TOML where it parses, else the text itself. Raises UsageError."""
-    import tomllib
+    from rpd.reading import parse_toml
 
     try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+        value = parse_toml(f"value = {text}")["value"]
+    except ValueError:
         value = text
     return check_value(key, value, "-o")
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
-    import tomllib  # a project without a file must not pay for it
+    from rpd.reading import parse_toml, read_text  # a project without a file must not pay for it
 
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        return parse_toml(read_text(path))
+    except ValueError as error:
         raise UsageError(f"{path}: not valid TOML: {error}") from error
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}") from error

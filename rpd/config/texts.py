@@ -123,6 +123,13 @@ def causes(text: str) -> tuple[str, ...]:
     return names
 
 
+def python_file(text: str) -> str:
+    """Read the name of a Python file that can be imported, without a folder."""
+    if not text.endswith(".py") or not text.removesuffix(".py").isidentifier():
+        raise ValueError("expected the name of a Python file, without a folder (such as rpd_conftest.py)")
+    return text
+
+
 def report_chars(text: str) -> str:
     """Read the letters of ``-r``."""
     if not text or set(text) - set(REPORT_CHARS):

@@ -7,10 +7,12 @@ import json
 import os
 import subprocess
 import sys
+import sysconfig
 import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -135,8 +137,7 @@ def launch(
     options = {"balance": balance, "boot-seconds": boot_seconds, "linger": linger, "port": port, "api-key": api_key,
                "isolation": isolation}  # fmt: skip
     words = [f"--{name}={value}" for name, value in options.items()]
-    # The child imports from the same places, also where rpd is not installed but on this process's path.
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(_import_path())}
     process = subprocess.Popen(
         [*wrapper, sys.executable, "-P", "-m", "rpd.emulator", *words],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True, env=env,
@@ -159,3 +160,14 @@ def launch(
     return Launched(
         base_url=facts["base_url"], api_key=facts["api_key"], process=process, notices=tuple(facts["notices"])
     )
+
+
+def _import_path() -> list[str]:
+    """Return where the child imports from: what is installed, then rpd also where it is not, then ``PYTHONPATH``.
+
+    A user's folders on the path of this process are left out: a file ``http.py`` there is not meant for the child.
+    """
+    known = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
+    installed = [entry for entry in sys.path if entry.startswith(tuple(filter(None, known)))]
+    given = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
+    return list(dict.fromkeys([*installed, str(Path(__file__).parents[2]), *given]))

@@ -112,14 +112,15 @@ class Ladder:
             return verdict
         each = tuple(f"teardown of {held.fixture.name}: {_reason(held.error)}" for held in errors)
         told = "; ".join(each)
-        first = errors[0].error
+        # What the platform did outweighs what a user's fixture raised.
+        worst = next((held for held in errors if isinstance(held.error, RpdError)), errors[0])
         if not verdict.outcome.is_ok:
             failure = verdict.failure or Failure()
             failure = replace(failure, teardown=(*failure.teardown, *each))
             return replace(verdict, reason=f"{verdict.reason}; {told}", failure=failure)
-        cause = first.cause if isinstance(first, RpdError) else Cause.CODE
-        cause = Cause.LOCAL if is_out_of_room(first) else cause
-        return Verdict(Outcome.ERROR, cause, told, self.failure(first, errors[0].user))
+        cause = worst.error.cause if isinstance(worst.error, RpdError) else Cause.CODE
+        cause = Cause.LOCAL if is_out_of_room(worst.error) else cause
+        return Verdict(Outcome.ERROR, cause, told, self.failure(worst.error, worst.user), worst.error)
 
 
 def _reason(error: BaseException) -> str:

@@ -8,11 +8,12 @@ import sys
 from dataclasses import replace
 from typing import Any
 
-from rpd.errors import Cause
+from rpd.errors import Cause, ProviderError, ProvisioningError, ReleaseError
 from rpd.execute.verdict import Verdict
 from rpd.values.mark import Mark
 from rpd.values.node import Node
-from rpd.values.report import Outcome
+from rpd.values.report import Failure, Outcome
+from rpd.values.told import tellable
 
 
 def evaluate(node: Node) -> Verdict | None:
@@ -34,7 +35,10 @@ def evaluate(node: Node) -> Verdict | None:
 
 
 def apply_xfail(node: Node, verdict: Verdict) -> Verdict:
-    """Return ``verdict`` as a node marked ``xfail`` has it; failures to provision are never expected."""
+    """Return ``verdict`` as a node marked ``xfail`` has it: what a job or a user's fixture raised is expected.
+
+    What the platform did never is: failures to provision, infrastructure, budget.
+    """
     expected = _expected_failure(node) if node.marks else None
     if not isinstance(expected, Mark) or verdict.outcome is Outcome.SKIPPED:
         return verdict
@@ -45,7 +49,8 @@ def apply_xfail(node: Node, verdict: Verdict) -> Verdict:
         return Verdict(Outcome.XPASSED, None, reason)
     raises = expected.kwargs.get("raises")
     is_its_own = verdict.cause in (Cause.CODE, Cause.TIMEOUT, Cause.OOM)
-    if not is_its_own or (raises is not None and not isinstance(verdict.error, raises)):
+    is_platforms = isinstance(verdict.error, ProviderError | ProvisioningError | ReleaseError)
+    if not is_its_own or is_platforms or (raises is not None and not isinstance(verdict.error, raises)):
         return verdict
     return replace(
         verdict, outcome=Outcome.XFAILED, cause=None, reason=reason or verdict.reason, failure=None
@@ -55,14 +60,15 @@ def apply_xfail(node: Node, verdict: Verdict) -> Verdict:
 def _judge_skipif(node: Node, mark: Mark) -> Verdict | None:
     conditions = [mark.kwargs["condition"]] if "condition" in mark.kwargs else mark.args
     if not conditions:
-        return _wrong(mark, "needs a condition")
+        return _wrong(node, mark, "needs a condition")
     for condition in conditions:
         try:
             holds = _holds(node, condition)
         except Exception as error:  # noqa: BLE001 - any mistake in a user's condition is the node's error
-            return _wrong(mark, f"condition {condition!r} raised {type(error).__name__}: {error}")
+            what = f"condition {tellable(condition)!r} raised {type(error).__name__}: {error}"
+            return _wrong(node, mark, what, condition)
         if holds and not isinstance(condition, str) and not mark.kwargs.get("reason"):
-            return _wrong(mark, "needs reason=… when the condition is not a string")
+            return _wrong(node, mark, "needs reason=… when the condition is not a string")
         if holds:
             return Verdict(Outcome.SKIPPED, None, mark.kwargs.get("reason") or f"condition: {condition}")
     return None
@@ -72,11 +78,15 @@ def _expected_failure(node: Node) -> Mark | Verdict | None:
     """Return the first xfail mark that applies, or a verdict on a wrong one."""
     for mark in node.marks_named("xfail"):
         conditions = [mark.kwargs["condition"]] if "condition" in mark.kwargs else mark.args
-        try:
-            if not conditions or any(_holds(node, condition) for condition in conditions):
-                return mark
-        except Exception as error:  # noqa: BLE001 - any mistake in a user's condition is the node's error
-            return _wrong(mark, f"its condition raised {type(error).__name__}: {error}")
+        if not conditions:
+            return mark
+        for condition in conditions:
+            try:
+                if _holds(node, condition):
+                    return mark
+            except Exception as error:  # noqa: BLE001 - any mistake in a user's condition is the node's error
+                what = f"its condition raised {type(error).__name__}: {error}"
+                return _wrong(node, mark, what, condition)
     return None
 
 
@@ -87,8 +97,12 @@ def _holds(node: Node, condition: Any) -> bool:
     return bool(eval(condition, names))  # noqa: S307 - the user's own code, as in pytest
 
 
-def _wrong(mark: Mark, what: str) -> Verdict:
-    return Verdict(Outcome.ERROR, Cause.CODE, f"mark {mark.name}: {what}")
+def _wrong(node: Node, mark: Mark, what: str, condition: Any = None) -> Verdict:
+    """Return the verdict on a mark that cannot be judged; ``condition`` is the word that is wrong."""
+    place = str(node.definition.location)
+    written = f"rpd.mark.{mark.name}({'' if condition is None else repr(tellable(condition))})"
+    failure = Failure(place=place, source_line=written, traceback=(place, f"    {written}"))
+    return Verdict(Outcome.ERROR, Cause.CODE, f"mark {mark.name}: {what}", failure)
 
 
 def _reason(mark: Mark, position: int) -> str:

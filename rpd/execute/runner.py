@@ -229,7 +229,8 @@ class Runner:
             if error.user is not None and error.user is not run:
                 self._late_errors.put(error)
         mine = [error for error in errors if error.user is None or error.user is run]
-        return self._ladder.with_teardown(verdict, mine)
+        after = self._ladder.with_teardown(verdict, mine)
+        return marks.apply_xfail(run.node, after) if mine and verdict.outcome.is_ok else after
 
     def _set_up_and_call(self, run: NodeRun, setup: Setup) -> Verdict:
         began = time.monotonic()
@@ -238,7 +239,7 @@ class Runner:
                 arguments = setup.prepare()
             self._begin_clocks(run)
         except BaseException as error:  # noqa: BLE001 - the ladder below names it
-            return self._ladder.judge(run, error, in_job=False)
+            return marks.apply_xfail(run.node, self._ladder.judge(run, error, in_job=False))
         finally:
             spent = time.monotonic() - began
             run.phases["setup"] = max(0.0, spent - sum(run.phases.values()))

@@ -141,7 +141,14 @@ def _values(frame: FrameType, mask: Callable[[str], str]) -> Iterator[str]:
     short = _MaskedRepr(mask)
     for name, value in sorted(frame.f_locals.items()):
         if not name.startswith("__"):
-            yield f"    {name} = {short.repr(value)}"
+            yield f"    {name} = {_short(value, short)}"
+
+
+def _short(value: object, how: reprlib.Repr) -> str:
+    try:
+        return how.repr(value)
+    except Exception:  # noqa: BLE001 - a number too long for Python, or the user's own code
+        return f"<{type(value).__name__}>"
 
 
 def _as_python_does(error: BaseException, rootdir: Path, *, every: bool) -> Iterator[str]:

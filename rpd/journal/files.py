@@ -79,6 +79,12 @@ def _is_ours(path: Path) -> bool:
     return _RUN_ID.fullmatch(path.name) is not None or path.name in (".gitignore", LATEST)
 
 
+def _make_private(folder: Path, *, exist_ok: bool = False) -> None:
+    """Make a folder for this user alone, whatever the umask is. Raises OSError."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=exist_ok)
+    folder.chmod(0o700)
+
+
 @dataclass(frozen=True, slots=True)
 class RunFiles:
     """The folder of one run, made by and for this process alone."""
@@ -93,7 +99,7 @@ class RunFiles:
             run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
             folder = runs_path / run_id
             try:
-                folder.mkdir(parents=True)
+                _make_private(folder)
                 ignore_itself(folder)
             except FileExistsError:
                 continue
@@ -123,7 +129,7 @@ class RunFiles:
     def node(self, node: Node) -> NodeFiles:
         """Make and return the folder of one node."""
         folder = self.folder / folder_name(node.id)
-        folder.mkdir(exist_ok=True)
+        _make_private(folder, exist_ok=True)
         return NodeFiles(folder)
 
     @property

@@ -111,7 +111,7 @@ def load_first_conftests(config: Config, manager: PluginManager) -> None:
         invocation_dir=config.invocation_dir,
     )
     folders = dict.fromkeys(target.path for target in targets)
-    load_conftests(manager, config.rootdir, folders, full_trace=config.full_trace)
+    load_conftests(manager, config.rootdir, folders, name=config.conftest, full_trace=config.full_trace)
 
 
 def _conftests(manager: PluginManager) -> frozenset[str]:

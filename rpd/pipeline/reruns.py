@@ -203,8 +203,16 @@ class Reruns:
 
 def _put_new_first(nodes: list[Node], known: frozenset[str], rootdir: Path) -> None:
     """Order nodes: those that never ran first, and within both kinds the files that were changed last."""
-    changed = {file: (rootdir / file).stat().st_mtime for file in {node.file for node in nodes}}
+    changed = {file: _changed_at(rootdir / file) for file in {node.file for node in nodes}}
     nodes.sort(key=lambda node: (node.id in known, -changed[node.file]))
+
+
+def _changed_at(path: Path) -> float:
+    """Return when a file was changed last, 0 if it is gone by now."""
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def _counted(number: int, noun: str) -> str:

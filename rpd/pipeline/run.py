@@ -206,7 +206,8 @@ def _forget_keys(files: RunFiles) -> None:
 
 
 def _cannot_run(config: Config, gathered: Gathered) -> ExitCode | None:
-    if gathered.errors and not config.continue_on_collection_errors:
+    is_over = config.error_limit is not None and len(gathered.errors) >= config.error_limit
+    if gathered.errors and (is_over or not config.continue_on_collection_errors):
         return ExitCode.INTERRUPTED
     if not gathered.nodes:
         return NothingCollected.exit_code

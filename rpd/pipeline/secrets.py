@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from rpd.errors import UsageError
+from rpd.reading import read_text
 from rpd.values.job import Secret
 from rpd.values.node import Node
 
@@ -43,8 +44,7 @@ def read_secret(secret: Secret, asking: str) -> str:
     if secret.file is not None:
         path = Path(secret.file).expanduser()
         try:
-            # Editors on Windows begin a file with a byte order mark, which is no part of what is in it.
-            value = path.read_text(encoding="utf-8-sig").rstrip("\r\n")
+            value = read_text(path).rstrip("\r\n")
         except OSError as error:
             raise UsageError(
                 f"secret {secret.name} of {asking}: cannot read {path}: {error.strerror or error}"

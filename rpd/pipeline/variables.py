@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
@@ -12,6 +11,7 @@ from rpd.collect import Collection
 from rpd.collect.fixtures import ReadVariable
 from rpd.config import Config
 from rpd.errors import UsageError
+from rpd.reading import parse_toml, read_text
 from rpd.values.closest import closest
 from rpd.values.node import Node
 from rpd.values.variable import ALL, takes_all
@@ -27,11 +27,11 @@ def _of_file(config: Config) -> dict[str, Any]:
         return {}
     path = config.invocation_dir / config.vars_file
     try:
-        text = path.read_text(encoding="utf-8")
-        values = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+        text = read_text(path)
+        values = json.loads(text) if path.suffix == ".json" else parse_toml(text)
     except OSError as error:
         raise UsageError(f"--vars-file {config.vars_file}: {error.strerror}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         expected = "JSON" if path.suffix == ".json" else "TOML (or JSON in a file that ends in .json)"
         raise UsageError(f"--vars-file {config.vars_file}: expected {expected}: {error}") from error
     if not isinstance(values, dict):

@@ -6,6 +6,8 @@ import struct
 from collections.abc import Iterator
 from pathlib import Path
 
+from rpd.reading import read_text
+
 _HEADER = struct.Struct(">4sII")
 # ctime, mtime, dev, ino, mode, uid, gid, size (ten words), the object's SHA-1, flags: gitformat-index(5).
 _FIXED_BYTES = 62
@@ -17,9 +19,12 @@ def git_folder(repository: Path) -> Path:
     """Return the folder of the index: ``.git``, or where the file ``.git`` of a worktree or submodule points."""
     at = repository / ".git"
     if at.is_file():
-        text = at.read_text(encoding="utf-8", errors="surrogateescape")
+        try:
+            text = read_text(at, errors="surrogateescape")
+        except OSError:
+            return at
         if text.startswith("gitdir:"):
-            return repository / text.removeprefix("gitdir:").strip()
+            return repository / text.removeprefix("gitdir:").strip().replace("\0", "")
     return at
 
 

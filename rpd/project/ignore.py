@@ -4,11 +4,12 @@ Rules are read from ``.gitignore`` files (those of the repository above the fold
 ``.rpdignore`` files, which have the last word in their folder. A rule in a deeper folder wins over one above it;
 nothing below an ignored folder is looked at. What git tracks it does not ignore, whatever its rules say; ``.rpdignore``
 and ``exclude`` leave that out too. No git is needed, nor a repository. Files of keys and passwords, tracked or not, are
-left out where no rule speaks of them.
+left out where no rule speaks of them. Run folders are never among them.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import stat
@@ -21,6 +22,8 @@ from typing import TYPE_CHECKING
 from rpd.errors import UsageError
 from rpd.project.gitindex import git_folder, tracked_files
 from rpd.project.keyfiles import is_key_file, is_key_folder
+from rpd.reading import read_text
+from rpd.values.runfolder import is_run_folder
 
 if TYPE_CHECKING:
     from pathspec import GitIgnoreSpec
@@ -94,14 +97,13 @@ def staging(root: Path, exclude: Sequence[str] = ()) -> Staging:
         where = f" (relative to {Path.cwd()})" if not root.is_absolute() else ""
         raise UsageError(f"local path {root} does not exist{where}")
     if not root.is_dir():
-        # A link that is named itself means what it leads to.
-        return Staging(files=[_staged(root.name, str(root), root.stat())])
+        return Staging(files=[_named(root)])
     repository = _repository(root)
     outer = _outer_rules(root, repository) if repository else ()
     last = (_Rules(base="", spec=_spec(exclude), is_git=False),) if exclude else ()
     tracked = _tracked(root, repository) if repository else frozenset()
     walk = _Walk(last, tracked)
-    walk.folder(str(root), "", outer)
+    walk.folder(str(root), "", outer, None)
     return Staging(
         files=sorted(walk.found, key=lambda file: file.name.split("/")),
         withheld=tuple(sorted(walk.withheld)),
@@ -175,10 +177,25 @@ class _Walk:
     withheld: list[str] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
 
-    def folder(self, place: str, prefix: str, rules: tuple[_Rules, ...]) -> None:
-        """Add what is staged of the folder at ``place``, whose entries are called ``prefix`` and their name."""
-        with os.scandir(place) as scanned:
-            entries = [entry for entry in scanned if entry.name not in NEVER_STAGED]
+    def folder(self, place: str, prefix: str, rules: tuple[_Rules, ...], own: StagedFile | None) -> None:
+        """Add what is staged of the folder at ``place``, whose entries are called ``prefix`` and their name.
+
+        ``own`` is the folder itself, None for the root: a run folder is sent by its name only. What vanishes
+        meanwhile is not there.
+        """
+        try:
+            with os.scandir(place) as scanned:
+                entries = [entry for entry in scanned if entry.name not in NEVER_STAGED]
+        except (FileNotFoundError, NotADirectoryError):
+            if own is None:
+                raise UsageError(f"local path {place} vanished while it was read") from None
+            return
+        except OSError as error:
+            raise UsageError(f"{place}: cannot be read, so it cannot be sent: {error.strerror}") from error
+        if own is not None:
+            if is_run_folder(os.path.basename(place), {entry.name for entry in entries}):  # noqa: PTH119
+                return
+            self.found.append(own)
         if any(entry.name in RULE_FILES for entry in entries):
             rules = (*rules, *_own_rules(Path(place), prefix))
         asked_rules = (*rules, *self.last)
@@ -198,9 +215,26 @@ class _Walk:
             ):
                 self.withheld.append(asked)
                 continue
-            self.found.append(_staged(name, entry.path, entry.stat(follow_symlinks=False)))
+            try:
+                own = _staged(name, entry.path, entry.stat(follow_symlinks=False))
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            except OSError as error:
+                raise UsageError(
+                    f"{entry.path}: cannot be read, so it cannot be sent: {error.strerror}"
+                ) from error
             if is_folder:
-                self.folder(entry.path, asked, rules)
+                self.folder(entry.path, asked, rules, own)
+            else:
+                self.found.append(own)
+
+
+def _named(path: Path) -> StagedFile:
+    """Return the file that was named itself: a link means what it leads to. Raises UsageError."""
+    try:
+        return _staged(path.name, str(path), path.stat())
+    except OSError as error:
+        raise UsageError(f"local path {path}: {error.strerror}") from error
 
 
 def _staged(name: str, place: str, status: os.stat_result) -> StagedFile:
@@ -231,10 +265,14 @@ def _own_rules(folder: Path, base: str, above: str = "") -> tuple[_Rules, ...]:
 
 def _read_rules(path: Path) -> GitIgnoreSpec | None:
     try:
-        text = path.read_text(encoding="utf-8", errors="surrogateescape")
+        if not stat.S_ISREG(path.stat().st_mode):
+            return None  # git, too, takes no rules from a folder; a FIFO would be waited for
+        text = read_text(path, errors="surrogateescape")
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
+        if error.errno == errno.ELOOP:
+            return None
         raise UsageError(
             f"{path}: the rules of what is not staged cannot be read: {error.strerror}"
         ) from error

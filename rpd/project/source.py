@@ -249,6 +249,8 @@ def state(project: Path) -> tuple[str, bool]:
 def lock_file_sha256(project: Path) -> str:
     """Return the sha256 of the project's lock file (the first of LOCK_FILES), empty without one."""
     for name in LOCK_FILES:
-        with suppress(OSError):
-            return hashlib.sha256((project / name).read_bytes()).hexdigest()
+        path = project / name
+        with suppress(OSError):  # it may be unreadable, or vanish meanwhile
+            if path.is_file():
+                return hashlib.sha256(path.read_bytes()).hexdigest()
     return ""

@@ -118,6 +118,7 @@ def _say(python: Path, code: str) -> str:
     try:
         done = subprocess.run(
             [str(python), "-c", code],
+            cwd=python.parent,  # not the user's: ``-c`` imports from there first
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=_PIP_SECONDS,

@@ -9,6 +9,8 @@ from pathlib import Path
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from rpd.reading import read_text
+
 _PUBLIC_TYPES = ("ssh-", "ecdsa-", "sk-ssh-", "sk-ecdsa-")
 
 
@@ -27,6 +29,7 @@ def make_keypair(folder: Path, *, name: str = "id_ed25519", comment: str = "rpd"
     that plain ``ssh -i`` can use both.
     """
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    folder.chmod(0o700)  # the umask may have taken too much from it
     private_path = folder / name
     public_path = folder / f"{name}.pub"
     if private_path.exists() and public_path.exists():
@@ -55,7 +58,7 @@ def user_public_lines(folder: Path | None = None) -> tuple[str, ...]:
         return ()
     for path in paths:
         try:
-            text = path.read_text(encoding="utf-8")
+            text = read_text(path) if path.is_file() else ""  # a FIFO would be waited for
         except (OSError, UnicodeDecodeError):
             continue
         lines.update(dict.fromkeys(line for raw in text.splitlines() if _is_public_key(line := raw.strip())))
@@ -73,4 +76,5 @@ def _write_private(path: Path, data: bytes) -> None:
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "wb") as file:
         file.write(data)
+    temporary.chmod(0o600)
     temporary.replace(path)

@@ -8,11 +8,11 @@ file is asked where RUNPOD_API_KEY is set.
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 
 from rpd.errors import AuthError
+from rpd.reading import parse_toml, read_text
 
 ENVIRONMENT_NAME = "RUNPOD_API_KEY"
 CONFIG_FILE = "~/.runpod/config.toml"
@@ -38,10 +38,10 @@ def find_key(environ: Mapping[str, str] | None = None, config_file: Path | None 
 
 def _key_in(path: Path) -> str:
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        table = parse_toml(read_text(path))
     except FileNotFoundError:
         return ""
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):
+    except (OSError, ValueError):
         # What is wrong with the file is told without its text, which holds the key.
         raise AuthError(f"{path} cannot be read as TOML: mend it, or set {ENVIRONMENT_NAME}") from None
     default = table.get("default")

@@ -205,6 +205,51 @@ def test_ids_that_k_cannot_name_are_told(project: Project) -> None:
     assert "cannot name" not in project.command("collect", "-q", "-k", "fine").err
 
 
+@pytest.mark.parametrize("typed", ["日本", r"\u65e5\u672c"])
+def test_letters_beyond_ascii_and_their_escapes_both_select(project: Project, typed: str) -> None:
+    """Ids are ASCII; whoever types the letter means the same."""
+    text = "import rpd\n\n@rpd.job\n@rpd.mark.parametrize('city', ['日本', 'Österreich', 'x'])\ndef a(city): ...\n"
+    project.write({"deploy_a.py": text})
+    id_ = r"deploy_a.py::a[\u65e5\u672c]" + "\n"
+    assert project.command("collect", "-q", "-k", typed).out == id_
+    assert project.command("collect", "-q", f"deploy_a.py::a[{typed}]").out == id_
+    assert id_ not in project.command("collect", "-q", "--deselect", f"deploy_a.py::a[{typed}]").out
+    assert project.command("collect", "-q", "-k", "österreich").out == "deploy_a.py::a[\\xd6sterreich]\n"
+    assert project.command("collect", "-k", "nothing").out.endswith(
+        "3 nodes collected, 3 deselected, none selected\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("flags", "limit"),
+    [
+        (["-x", "--maxfail=2"], 2),
+        (["--maxfail=2", "-x"], 1),
+        (["-x", "--maxfail=2", "-x"], 1),
+        (["--maxfail=3", "-x", "--maxfail", "2"], 2),
+    ],
+)
+@pytest.mark.parametrize("added", [0, 1])
+def test_the_later_of_x_and_maxfail_wins(project: Project, flags: list[str], limit: int, added: int) -> None:
+    """Both limit the same, as in pytest: nodes that do not pass, and errors of the collection; ``addopts`` come first."""
+    broken = {f"deploy_{name}.py": "1 / 0\n" for name in "bcde"}
+    project.write(
+        {
+            "rpd.toml": f"addopts = {flags[:added]}",
+            "deploy_a.py": "import rpd\n\n@rpd.job\ndef a(): ...\n",
+            **broken,
+        }
+    )
+    result = project.run(*flags[added:], "--continue-on-collection-errors")
+    assert result.exit_code == 2
+    assert result.err.count("ZeroDivisionError") == limit
+    noun = "error" if limit == 1 else "errors"
+    assert f"nothing was run: 1 node collected, {limit} {noun}; the collection stopped there" in result.err
+    text = "import rpd\n\n@rpd.job\n@rpd.mark.parametrize('n', range(5))\ndef a(n): 1 / 0\n"
+    project.write({"deploy_a.py": text, **dict.fromkeys(broken, "")})
+    assert f"{limit} failed" in project.run(*flags[added:]).out
+
+
 # --- --show-config and --trace-config -------------------------------------------------------------------------------
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import textwrap
 from dataclasses import dataclass, field
@@ -41,6 +42,15 @@ def deploy(exit_code: int, *says: str, text: str) -> Mistake:
 
 
 MISTAKES = {
+    # files that are odd, but ours to read
+    "TOML nested too deeply": config("rpd.toml: not valid TOML: nested too deeply", "x=" + 5000 * "["),
+    "a number too long for Python": config("rpd.toml: not valid TOML: .*digits", "n=" + 5000 * "9"),
+    "vars nested too deeply": Mistake(
+        4,
+        ("--vars-file v.json: expected JSON",),
+        args=(*DRY, "--vars-file", "v.json"),
+        files={"v.json": 90000 * "["},
+    ),
     # the deploy file
     "a module that is not there": deploy(
         2, "deploy_a.py:2", "No module named 'nexist'", text="import nexist\n"
@@ -378,6 +388,23 @@ def test_a_variable_that_nobody_declares_is_told(
         assert main(["collect", "-q", "--var", "epoch=3"]) == 0
         meant = "--var epoch: no collected file declares this variable; did you mean 'epochs'?"
         assert (meant in capsys.readouterr().err) is told
+
+
+def test_a_number_with_more_digits_than_python_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Such a parameter has an id, is listed, run and reported like any other."""
+    text = "import rpd\n\n@rpd.job\n@rpd.mark.parametrize('n', [10**5000, [10**5000]])\ndef fit(n): assert not n\n"
+    (tmp_path / "deploy_a.py").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    assert main(["collect", "-q"]) == 0
+    assert capsys.readouterr().out == "deploy_a.py::fit[n0]\ndeploy_a.py::fit[n1]\n"
+    assert main(["collect", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["nodes"][0]["parameters"]["n"] == hex(10**5000)
+    assert main(["run", "--local", "-l", "--junitxml=j.xml", "--html=h.html"]) == 1
+    assert "2 failed" in capsys.readouterr().out
+    assert main(["run", "--changed"]) == 1
+    assert main(["report", "--csv"]) == 0
 
 
 ODD = """

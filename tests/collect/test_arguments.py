@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
+from rpd.collect.arguments import Target, widest
 from rpd.errors import UsageError
 
+JOB = "@rpd.job\ndef train(): ...\n"
 TWO = """
 @rpd.job
 @rpd.mark.parametrize("seed", [1, 2])
@@ -34,7 +39,7 @@ def two(project):
         (["deploy_b.py::evaluate", "deploy_b.py::evaluate"], ["deploy_b.py::evaluate"]),
         (
             ["deploy_b.py::evaluate", "deploy_b.py"],
-            ["deploy_b.py::evaluate", "deploy_b.py::train[seed1]", "deploy_b.py::train[seed2]"],
+            ["deploy_b.py::train[seed1]", "deploy_b.py::train[seed2]", "deploy_b.py::evaluate"],
         ),
         (["./exp/../deploy_b.py::evaluate"], ["deploy_b.py::evaluate"]),
     ],
@@ -42,6 +47,48 @@ def two(project):
 def test_arguments_narrow_what_is_collected(two, args, expected):
     """Ids and paths choose nodes in the order of the arguments; what overlaps is collected once."""
     assert two.ids(*args) == expected
+
+
+ALL_A = ["one", "two[a]", "two[b]", "three"]
+
+
+@pytest.mark.parametrize(
+    ("args", "expected"),
+    [
+        ("a::two[b] a", [f"a::{job}" for job in ALL_A]),
+        ("a::three a::one", ["a::three", "a::one"]),
+        ("a::two[b] a::two", ["a::two[a]", "a::two[b]"]),
+        ("b .", [f"{file}::{job}" for file in "ab" for job in ALL_A]),
+        ("b::three a .", [f"{file}::{job}" for file in "ab" for job in ALL_A]),
+        ("b a", [f"{file}::{job}" for file in "ba" for job in ALL_A]),
+        ("a::three b a::one", ["a::three", *(f"b::{job}" for job in ALL_A), "a::one"]),
+        ("a a::three a", [f"a::{job}" for job in ALL_A]),
+    ],
+)
+def test_what_overlaps_comes_in_the_order_of_the_wider_argument(args, expected, project):
+    """As in pytest: a file that is named keeps its order, whatever of it was named before, and names each node once."""
+    text = "@rpd.job\ndef one(): ...\n@rpd.job\n@rpd.mark.parametrize('x', ['a', 'b'])\ndef two(x): ...\n@rpd.job\ndef three(): ...\n"
+    project.write({"deploy_a.py": text, "deploy_b.py": text})
+    words = [re.sub(r"^[ab]", lambda found: f"deploy_{found[0]}.py", word) for word in args.split()]
+    assert project.ids(*words) == [
+        re.sub(r"^[ab]", lambda found: f"deploy_{found[0]}.py", each) for each in expected
+    ]
+
+
+def test_what_a_wider_argument_leaves_out_can_still_be_named(project):
+    """A file that no pattern matches, or that is ignored, was named; an id that is none is told."""
+    project.write({"deploy_a.py": JOB, "sweep.py": JOB, "deploy_b.py": JOB})
+    ids = project.ids("sweep.py", "deploy_b.py", ".", ignore=("deploy_b.py",))
+    assert ids == ["deploy_a.py::train", "sweep.py::train", "deploy_b.py::train"]
+    with pytest.raises(UsageError, match=r"not found: deploy_a\.py::nothing"):
+        project.collect("deploy_a.py::nothing", "deploy_a.py")
+
+
+def test_many_arguments_cost_no_more_than_their_number(project):
+    """Ten thousand ids from a file are no reason to compare each with all."""
+    targets = [Target(path=Path(f"/x/deploy_{n % 10}.py"), name=f"job[{n}]") for n in range(10_000)]
+    assert widest([*targets, Target(path=Path("/x/deploy_3.py"), name="job")])[-1].name == "job"
+    assert len(widest([*targets, Target(path=Path("/x/deploy_3.py"), name="job")])) == 9001
 
 
 def test_arguments_are_relative_to_where_rpd_was_called(two):

@@ -196,3 +196,107 @@ def test_a_variable_without_a_usable_value_is_a_usage_error(declared, given, tex
     """The message names the variable, what was expected and what was given."""
     with pytest.raises(UsageError, match=text.replace("(", r"\(")):
         ReadVariable("lr", declared)(variables=given)
+
+
+WRONG = {
+    "a direct call in a job": (
+        """
+        @rpd.fixture
+        def data(): return 1
+        @rpd.job
+        def train():
+            x = 1
+            return data()
+        """,
+        "deploy_x.py", 7, "fixture 'data' called directly",
+    ),
+    "a direct call in a fixture, in a comprehension": (
+        """
+        @rpd.fixture
+        def data(n): return 1
+        @rpd.fixture
+        def more():
+            return [data(n) for n in (1, 2)]
+        """,
+        "deploy_x.py", 6, "fixture 'data' called directly",
+    ),
+    "a fixture called request": (
+        "@rpd.fixture\ndef request(): ...\n", "deploy_x.py", 2, "'request' is a reserved word for fixtures"
+    ),
+    "a fixture named request": (
+        "@rpd.fixture(name='request')\ndef other(): ...\n", "deploy_x.py", 2, "'request' is a reserved word"
+    ),
+    "a variable called request": (
+        "request = rpd.variable()\n", "deploy_x.py", 2, "'request' is a reserved word for variables"
+    ),
+    "a ring": (
+        """
+        @rpd.fixture
+        def one(two): ...
+        @rpd.fixture
+        def two(one): ...
+        @rpd.job
+        def train(one): ...
+        """,
+        "deploy_x.py", 4, "recursive dependency involving fixture 'one' detected: one -> two -> one",
+    ),
+    "a wrong scope": (
+        "@rpd.fixture(scope='function')\ndef data(): ...\n", "deploy_x.py", 2, "'function'"
+    ),
+    "a wrong scope of a parameter": (
+        "@rpd.job\n@rpd.mark.parametrize('x', [1], scope='package')\ndef train(x): ...\n",
+        "deploy_x.py", 2, "'package'",
+    ),
+    "a condition that is no expression": (
+        "@rpd.job\n@rpd.mark.skipif('1 +')\ndef train(): ...\n", "deploy_x.py", 2, "'1 +'"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "file", "line", "told"), WRONG.values(), ids=WRONG)
+def test_what_is_wrong_with_a_fixture_is_told_with_its_place(project, text, file, line, told):
+    """File, line and the word that is wrong."""
+    project.write({"deploy_x.py": text})
+    error = project.error()
+    assert (error.file, error.line) == (file, line)
+    assert told in error.message
+    assert f"{file}:{line}" in error.message
+
+
+def test_naming_a_fixture_is_not_calling_it(project):
+    """What is passed on, shadowed or called as a method is no mistake."""
+    project.write(
+        {
+            "deploy_x.py": """
+            @rpd.fixture
+            def data(): return 1
+            @rpd.job
+            def one(data): return data
+            @rpd.job
+            def two():
+                data = dict
+                return data()
+            @rpd.job
+            def three(pod): return pod.data(data)
+            """
+        }
+    )
+    assert len(project.collect().nodes) == 3
+
+
+ODD = """
+class Odd:
+    def __getattribute__(self, name): raise RuntimeError(name)
+    def __bool__(self): raise RuntimeError
+    def __eq__(self, other): raise RuntimeError
+    __hash__ = None
+odd = Odd()
+pytest = Odd()
+"""
+
+
+def test_objects_that_raise_on_every_attribute_are_passed_over(project):
+    """Whatever a deploy file or conftest holds beside jobs and fixtures is none of ours."""
+    project.write({"conftest.py": ODD, "deploy_x.py": f"{ODD}rpd_odd = Odd()\n@rpd.job\ndef train(): ...\n"})
+    collection = project.collect()
+    assert (collection.errors, len(collection.nodes)) == ((), 1)

@@ -72,3 +72,73 @@ def test_a_file_outside_of_the_root_folder_has_a_relative_id(project, tmp_path):
     project.write({"deploy_a.py": JOB, "root/deploy_b.py": JOB})
     project.root = project.root / "root"
     assert project.ids("../deploy_a.py") == ["../deploy_a.py::train"]
+
+
+RUN = "20260102T030405Z-0a1b2c"
+
+
+@pytest.mark.parametrize(
+    "marks",
+    [
+        [f"old-runs/{RUN}/run.toml", f"old-runs/{RUN}/events.jsonl"],
+        [f"sub/rpd-runs/{RUN}/run.toml"],
+        [f"{RUN}/events.jsonl"],
+        ["best/run.toml", "best/events.jsonl"],
+        ["best/deploy_x.fit/manifest.toml", "best/deploy_x.fit/events.jsonl"],
+    ],
+    ids=["another runs_dir", "of a project below", "just begun", "renamed", "one node"],
+)
+def test_what_a_pod_sent_back_is_never_imported(project, marks):
+    """Run folders are not entered, wherever they lie: neither deploy files nor conftests in them are run."""
+    folder = marks[0].rpartition("/")[0]
+    trap = "raise SystemExit('a pod runs code here')\n"
+    project.write(
+        {
+            "deploy_a.py": JOB,
+            **dict.fromkeys(marks, ""),
+            **{
+                f"{folder}/{below}": trap for below in ("artifacts/deploy_b.py", "conftest.py", "deploy_c.py")
+            },
+        }
+    )
+    assert files(project) == ["deploy_a.py"]
+    project.manager = project.new_manager()
+    assert files(project, runs_dir="elsewhere") == ["deploy_a.py"]
+
+
+def test_nothing_is_collected_by_somebody_who_stands_in_a_run_folder(project):
+    """Not even there is what a pod sent back run, unless it is named."""
+    project.write({f"rpd-runs/{RUN}/run.toml": "", f"rpd-runs/{RUN}/n/artifacts/deploy_b.py": JOB})
+    here = project.root / f"rpd-runs/{RUN}/n/artifacts"
+    assert files(project, invocation_dir=here) == []
+    assert files(project, "deploy_b.py", invocation_dir=here) == [f"rpd-runs/{RUN}/n/artifacts/deploy_b.py"]
+
+
+def test_a_file_of_the_users_that_is_called_as_ours_hides_nothing(project):
+    """A folder with a ``run.toml`` or an ``events.jsonl`` of the user's own is collected."""
+    project.write({"a/deploy_a.py": JOB, "a/run.toml": "", "b/deploy_b.py": JOB, "b/events.jsonl": ""})
+    assert files(project) == ["a/deploy_a.py", "b/deploy_b.py"]
+
+
+def test_links_that_lead_nowhere_or_to_themselves(project):
+    """A ring of links is no folder, and a link to nothing no file."""
+    project.write({"deploy_a.py": JOB, "sub/deploy_b.py": JOB})
+    (project.root / "loop").symlink_to("loop")
+    (project.root / "deploy_loop.py").symlink_to("deploy_loop.py")
+    (project.root / "deploy_gone.py").symlink_to("nothing.py")
+    (project.root / "sub" / "up").symlink_to("..")
+    (project.root / "one").symlink_to("two")
+    (project.root / "two").symlink_to("one")
+    assert files(project) == ["deploy_a.py", "sub/deploy_b.py"]
+
+
+def test_folders_and_files_that_vanish_while_they_are_walked(project, monkeypatch):
+    """What is gone when its turn comes was never there."""
+    project.write({"a/conftest.py": "", "a/deploy_a.py": JOB, "b/deploy_b.py": JOB, "c/deploy_c.py": JOB})
+    project.write(
+        {
+            "a/conftest.py": "import shutil, pathlib\nroot = pathlib.Path(__file__).parents[1]\nshutil.rmtree(root / 'b')\n"
+            "(root / 'c' / 'deploy_c.py').unlink()\n"
+        }
+    )
+    assert files(project) == ["a/deploy_a.py"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import groupby
 from types import SimpleNamespace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -111,6 +112,94 @@ def test_a_module_parameter_groups_within_its_file_only(project):
     assert project.ids() == [
         f"deploy_{file}.py::{name}[data{n}]" for file in "ab" for n in (1, 2) for name in ("one", "two")
     ]
+
+
+ODD = """
+class Raises:
+    def __eq__(self, other): raise ValueError("not with me")
+    __hash__ = object.__hash__
+class Array:
+    def __hash__(self): return 7
+    def __eq__(self, other): return Truth()
+class Truth:
+    def __bool__(self): raise ValueError("ambiguous")
+class Unprintable(list):
+    def __repr__(self): raise RuntimeError
+"""
+INDIRECT = """
+@rpd.fixture(scope={scope!r})
+def data(request): ...
+@rpd.job
+@rpd.mark.parametrize("data", {values}, indirect=True, ids={ids})
+def one(data): ...
+@rpd.job
+@rpd.mark.parametrize("data", {values}, indirect=True, ids={ids})
+def two(data): ...
+"""
+
+
+@pytest.mark.parametrize("scope", ["session", "module"])
+@pytest.mark.parametrize(
+    ("values", "is_shared"),
+    [
+        ("[[1], [2]]", True),
+        ("[{'lr': 1}, {'lr': 2}]", True),
+        ("['a', 'b']", True),
+        ("[Raises(), Raises()]", False),
+        ("[Array(), Array()]", False),
+        ("[Unprintable([1]), Unprintable([2])]", True),
+        ("[float('nan'), object()]", False),
+    ],
+)
+def test_values_of_any_kind_are_grouped_if_they_are_equal(project, scope, values, is_shared):
+    """Values without a hash, or whose comparison raises, end no collection; equal ones share a set-up, as in pytest."""
+    project.write({"deploy_a.py": ODD + INDIRECT.format(scope=scope, values=values, ids=["i", "j"])})
+    shared = ["one[i]", "two[i]", "one[j]", "two[j]"]
+    apart = ["one[i]", "one[j]", "two[i]", "two[j]"]
+    assert [each.partition("::")[2] for each in project.ids()] == (shared if is_shared else apart)
+
+
+@pytest.mark.parametrize("scope", ["session", "module"])
+def test_wide_arguments_group_too(project, scope):
+    """``parametrize(..., scope=...)`` groups the jobs of a file, of all files if it is the session's."""
+    mark = f"@rpd.mark.parametrize('x', [1, 2], scope={scope!r})"
+    text = "".join(f"@rpd.job\n{mark}\ndef {name}(x): ...\n" for name in ("one", "two"))
+    project.write({"deploy_a.py": text, "deploy_b.py": text})
+    places = [(file, x) for x in (1, 2) for file in "ab"]
+    if scope == "module":
+        places.sort()
+    assert project.ids() == [f"deploy_{file}.py::{job}[x{x}]" for file, x in places for job in ("one", "two")]
+
+
+def test_a_parameter_of_a_narrower_scope_may_feed_a_wide_fixture(project):
+    """What rests on it ends with each of its values; that is no mismatch of scopes, as in pytest."""
+    project.write(
+        {
+            "deploy_a.py": """
+            @rpd.fixture(scope="session")
+            def data(request): return request.param
+            @rpd.fixture(scope="session")
+            def model(data): return data
+            @rpd.fixture(scope="session")
+            def other(): ...
+            @rpd.job
+            @rpd.mark.parametrize("data", [1, 2], indirect=True, scope="job")
+            def one(model, other): ...
+            @rpd.job
+            @rpd.mark.parametrize("data", [1, 2], indirect=True, scope="module")
+            def two(model, other): ...
+            """
+        }
+    )
+    nodes = project.collect().nodes
+    scopes = {
+        node.definition.name: {
+            name: node.definition.closure.nearest(name).scope for name in ("data", "model", "other")
+        }
+        for node in nodes
+    }
+    assert scopes["one"] == {"data": Scope.JOB, "model": Scope.JOB, "other": Scope.SESSION}
+    assert scopes["two"] == {"data": Scope.MODULE, "model": Scope.MODULE, "other": Scope.SESSION}
 
 
 def _function(): ...

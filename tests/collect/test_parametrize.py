@@ -35,15 +35,29 @@ def test_ways_to_write_a_parametrization(job_ids, mark, expected):
 
 
 def test_one_name_takes_each_value_whole(project):
-    """With one name a tuple is one value; written as a sequence of one name too."""
-    project.write(
-        {
-            "deploy_x.py": "@rpd.job\n@rpd.mark.parametrize('x', [(1, 2)])\n@rpd.mark.parametrize(['y'], [(3, 4)])\ndef train(x, y): ...\n"
-        }
-    )
+    """With one name as a text a tuple is one value."""
+    project.write({"deploy_x.py": "@rpd.job\n@rpd.mark.parametrize('x', [(1, 2)])\ndef train(x): ...\n"})
     (node,) = project.collect().nodes
-    assert node.params == {"x": (1, 2), "y": (3, 4)}
-    assert node.id == "deploy_x.py::train[y0-x0]"
+    assert node.params == {"x": (1, 2)}
+    assert node.id == "deploy_x.py::train[x0]"
+
+
+@pytest.mark.parametrize("names", ["('x',)", "['x']", "'x,'", "' x , '"])
+def test_one_name_in_a_sequence_or_with_a_comma_takes_tuples(names, project):
+    """As in pytest: ``("x",)`` and ``"x,"`` unpack tuples of one value."""
+    mark = f"@rpd.mark.parametrize({names}, [('a',), [(2, 3)], rpd.param('c')])"
+    project.write({"deploy_x.py": f"@rpd.job\n{mark}\ndef train(x): ...\n"})
+    assert [node.params["x"] for node in project.collect().nodes] == ["a", (2, 3), "c"]
+
+
+def test_a_value_where_a_tuple_is_expected(project):
+    """The error says what was expected, and what to write instead."""
+    project.write({"deploy_x.py": "@rpd.job\n@rpd.mark.parametrize(['x'], [1])\ndef train(x): ...\n"})
+    (error,) = project.collect().errors
+    assert (
+        "expected a tuple of one value for ['x'], got 1; for values as they are write \"x\"" in error.message
+    )
+    assert (error.file, error.line) == ("deploy_x.py", 2)
 
 
 def test_an_empty_text_is_an_id(job_ids):
@@ -191,7 +205,7 @@ def test_equal_indirect_values_share_a_key(project):
     shared = [
         case for case in ("fx1", "fxTrue", "fx1.0", "fx3", "fx4") if keys[f"a[{case}]"] == keys[f"b[{case}]"]
     ]
-    assert shared == ["fx1", "fxTrue", "fx1.0", "fx4"]
+    assert shared == ["fx1", "fxTrue", "fx1.0", "fx3", "fx4"]
     assert len({keys[f"a[{case}]"] for case in ("fx1", "fxTrue", "fx1.0")}) == 3
 
 

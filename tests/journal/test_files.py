@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
+import stat
 import string
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -14,6 +17,7 @@ from hypothesis import strategies as st
 
 from rpd.errors import UsageError
 from rpd.journal.files import LATEST, LONGEST_NAME, RunFiles, folder_name, journal_paths
+from rpd.remote.keys import make_keypair
 
 WORD = st.text(string.ascii_lowercase + "_-.", min_size=1, max_size=3)
 NODE_IDS = st.builds(
@@ -121,6 +125,21 @@ def test_a_users_own_latest_stays(tmp_path: Path, kind: str) -> None:
     before = mine.lstat()
     RunFiles.create(tmp_path)
     assert mine.lstat() == before
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o277, 0o777])
+def test_run_folders_are_for_their_owner_alone(umask: int, tmp_path: Path) -> None:
+    """Whatever the umask takes away or leaves: nobody else may enter, and their owner can."""
+    (tmp_path / "runs").mkdir()
+    before = os.umask(umask)
+    try:
+        files = RunFiles.create(tmp_path / "runs")
+        node = files.node(SimpleNamespace(id="deploy_x.py::fit")).folder  # type: ignore[arg-type]
+        make_keypair(files.keys)
+    finally:
+        os.umask(before)
+    assert [stat.S_IMODE(each.stat().st_mode) for each in (files.folder, node, files.keys)] == [0o700] * 3
+    assert stat.S_IMODE(files.private_key.stat().st_mode) == 0o600
 
 
 def test_a_folder_that_cannot_be_made_is_a_usage_error(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Which files are staged."""
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -235,3 +236,79 @@ def test_git_agrees(
         git(root, "add", "-f", *made[:added])
     listed = git(root, "ls-files", "--cached", "--others", "--exclude-standard", "-z").split("\0")
     assert sorted(names(root)) == sorted(name for name in listed if name)
+
+
+BOM = "\ufeff"
+
+
+@pytest.mark.parametrize("rules", [".gitignore", ".rpdignore", ".git/info/exclude"])
+def test_a_byte_order_mark_hides_no_rule(rules: str, tmp_path: Path) -> None:
+    """The first rule of a file counts, whichever editor wrote it."""
+    make(tmp_path, {rules: f"{BOM}credentials.json\n", "credentials.json": "", "a.py": ""})
+    assert "credentials.json" not in names(tmp_path)
+
+
+def test_run_folders_are_not_staged_unless_named(tmp_path: Path) -> None:
+    """What other runs left in the project stays here, whatever their folder is called."""
+    run = "old/20260102T030405Z-0a1b2c"
+    make(
+        tmp_path,
+        {"a.py": "", f"{run}/run.toml": "", f"{run}/.ssh/id_ed25519": "", f"{run}/n/artifacts/b.bin": ""},
+    )
+    make(tmp_path, {"best/run.toml": "", "best/events.jsonl": "", "own/run.toml": ""})
+    assert names(tmp_path) == ["a.py", "own/run.toml"]
+    assert names(tmp_path / run / "n" / "artifacts") == ["b.bin"]
+
+
+def test_rules_that_are_no_file_are_none(tmp_path: Path) -> None:
+    """A folder, a FIFO or a ring of links called ``.gitignore`` has no rules, and is not waited for."""
+    make(tmp_path, {"a/x.py": "", "b/x.py": "", "c/x.py": "", "c/.gitignore/y": ""})
+    os.mkfifo(tmp_path / "a" / ".gitignore")
+    (tmp_path / "b" / ".gitignore").symlink_to(".gitignore")
+    assert names(tmp_path) == ["a/x.py", "b/.gitignore", "b/x.py", "c/.gitignore/y", "c/x.py"]
+
+
+def test_a_ring_of_links_that_is_named_is_a_usage_error(tmp_path: Path) -> None:
+    """It leads to nothing that could be sent."""
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(UsageError, match=r"local path .*loop: Too many levels of symbolic links"):
+        staged_files(tmp_path / "loop")
+
+
+@pytest.mark.parametrize("victim", ["b.py", "sub", "link", ".gitignore"])
+def test_what_vanishes_while_the_folder_is_walked_is_left_out(
+    victim: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file, a folder, a link or the rules themselves may go after they were listed."""
+    make(tmp_path, {"a.py": "", "b.py": "", "sub/c.py": "", ".gitignore": "*.log\n"})
+    (tmp_path / "link").symlink_to("a.py")
+    scandir = os.scandir
+
+    def listed_and_gone(place):
+        with scandir(place) as found:
+            entries = list(found)
+        path = tmp_path / victim
+        if os.path.lexists(path):
+            path.rename(tmp_path.with_name(f"{tmp_path.name}-gone"))
+        return contextlib.nullcontext(entries)
+
+    monkeypatch.setattr(os, "scandir", listed_and_gone)
+    assert victim not in [name.split("/")[0] for name in names(tmp_path)]
+    assert "a.py" in names(tmp_path)
+
+
+def test_a_folder_that_may_not_be_read_is_a_usage_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sending less than the project without a word would be worse."""
+    make(tmp_path, {"sub/c.py": ""})
+    scandir = os.scandir
+
+    def refused(place):
+        if str(place).endswith("sub"):
+            raise PermissionError(13, "Permission denied", place)
+        return scandir(place)
+
+    monkeypatch.setattr(os, "scandir", refused)
+    with pytest.raises(UsageError, match=r"sub: cannot be read, so it cannot be sent: Permission denied"):
+        staged_files(tmp_path)

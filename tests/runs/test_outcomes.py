@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -13,7 +15,7 @@ from rpd.emulator.launch import launch
 from rpd.errors import Cause
 from rpd.testing import RpdRun, RunResult
 from rpd.values.report import Outcome
-from tests.runs.conftest import events, write_project
+from tests.runs.conftest import events, outcomes, write_project
 
 DEPLOY = """
 import os, socket, subprocess
@@ -305,3 +307,88 @@ def test_capped_commands_are_ended_in_time(ended: Run) -> None:
     for name in ("outlives", "overspends"):
         [step] = ended.result.report(name).steps
         assert step.seconds < 30
+
+
+USERS_FIXTURES = """
+import rpd
+from rpd.errors import ImpossibleRequest, OutOfStock
+
+@rpd.fixture
+def broken(): raise ValueError("my fixture")
+
+@rpd.fixture
+def ends_badly():
+    yield
+    raise RuntimeError("my teardown")
+
+@rpd.fixture
+def sold_out(): raise OutOfStock("nothing left")
+
+@rpd.fixture
+def impossible(): raise ImpossibleRequest("no such pod")
+
+@rpd.fixture(scope="session")
+def data(request):
+    print("data", request.param)
+    yield request.param
+    print("data over", request.param)
+
+@rpd.fixture(scope="session")
+def model(data):
+    yield data
+    print("model over", data)
+
+@rpd.job
+@rpd.mark.xfail
+def setup(broken): ...
+
+@rpd.job
+@rpd.mark.xfail(raises=KeyError)
+def another(broken): ...
+
+@rpd.job
+@rpd.mark.xfail
+def teardown(ends_badly): ...
+
+@rpd.job
+@rpd.mark.xfail
+def stock(sold_out): ...
+
+@rpd.job
+@rpd.mark.xfail
+def request_(impossible): ...
+
+@rpd.job
+def both(ends_badly): assert False, "my job"
+
+@rpd.job
+@rpd.mark.skipif("NOPE")
+def odd(): ...
+
+@rpd.job
+@rpd.mark.parametrize("data", [1, 2], indirect=True, scope="job")
+def narrow(model): print("model", model)
+"""
+
+
+def test_what_users_fixtures_raise(project: Callable[[dict[str, str]], Path], rpd: RpdRun) -> None:
+    """xfail covers them, never the platform; a failure and the teardown after it are two cases of JUnit."""
+    folder = project({"deploy_x.py": USERS_FIXTURES})
+    result = rpd(folder, "--local", "-s", "--junitxml", "report.xml")
+    found = outcomes(result)
+    assert found == {
+        "setup": "xfailed", "another": "error", "teardown": "xfailed", "stock": "error", "request_": "error",
+        "both": "failed", "odd": "error", "narrow[data1]": "passed", "narrow[data2]": "passed",
+    }  # fmt: skip
+    told = re.findall(r"^(?:data|model)(?: over)? \d$", result.out + result.err, re.MULTILINE)
+    assert told == [
+        line for n in (1, 2) for line in (f"data {n}", f"model {n}", f"model over {n}", f"data over {n}")
+    ]
+    cases = ElementTree.parse(folder / "report.xml").getroot().iter("testcase")
+    both = [
+        [child.tag for child in case if child.tag in ("failure", "error")]
+        for case in cases
+        if case.get("name") == "both"
+    ]
+    assert both == [["failure"], ["error"]]
+    assert re.search(r"deploy_x\.py:\d+\n> +rpd\.mark\.skipif\('NOPE'\)", result.out)

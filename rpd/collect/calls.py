@@ -1,0 +1,23 @@
+"""Calls in the source of a function."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import textwrap
+from collections.abc import Callable, Collection
+from typing import Any
+
+
+def first_call(function: Callable[..., Any], names: Collection[str]) -> tuple[str, int] | None:
+    """Return the first of ``names`` that ``function`` calls, and the line of its file; None if it calls none."""
+    try:
+        lines, first = inspect.getsourcelines(function)
+        tree = ast.parse(textwrap.dedent("".join(lines)))
+    except (OSError, TypeError, SyntaxError):  # there is no source, or only a part of a line
+        return None
+    calls = (
+        node for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+    )
+    found = sorted((node.lineno, node.func.id) for node in calls if node.func.id in names)  # type: ignore[attr-defined]
+    return (found[0][1], first + found[0][0] - 1) if found else None

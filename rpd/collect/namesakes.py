@@ -1,0 +1,229 @@
+"""Modules of the user that have the name of an installed one: every importer gets the one it means.
+
+In a project with a file ``requests.py`` the project's own files mean that file by ``import requests``. rpd, its
+dependencies and every other installed package mean the installed module, whenever and in whichever thread they import
+it. Python itself knows one module for each name, so the user's is loaded under a name of its own, and the ``import``
+statements of the user's files are led there. Only names that are taken twice are treated in this way. A name that
+nothing installed has is hidden from ``import`` statements of libraries as long as no file of the user has imported it:
+many libraries try for modules that may be missing. Built-in and frozen modules (``sys``, ``os``) come before every
+file, as in Python, and ``rpd`` is always rpd.
+"""
+
+from __future__ import annotations
+
+import builtins
+import importlib.util
+import os
+import sys
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from importlib.machinery import FrozenImporter, ModuleSpec, PathFinder
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import rpd
+
+_RPD = str(Path(rpd.__file__).absolute().parent)
+_STDLIB = str(Path(os.__file__).parent)
+_IMPORTING = ("<frozen importlib._bootstrap>", "<frozen importlib._bootstrap_external>")
+_LIBRARIES = ("site-packages", "dist-packages")
+
+Naming = Callable[[Path], str]
+"""The name under which a file or package of the user is loaded."""
+
+
+class Namesakes:
+    """The user's folders on the import path, and the names in them that are taken twice. One for a process."""
+
+    def __init__(self) -> None:
+        self._folders: dict[str, bool] = {}
+        """Importable folders of the user, and whether every file of the user may import from them."""
+        self._named: dict[str, dict[str, str]] = {}
+        """Names that are taken twice, to the folders that have one, each with the name it is loaded under."""
+        self._found: dict[str, ModuleSpec] = {}
+        """The modules of the user by the name they are loaded under."""
+        self._own: set[str] = set()
+        """What lies in the folders, by the names under which it could be imported."""
+        self._is_user: dict[str, bool] = {}
+        self._python_import: Callable[..., Any] | None = None
+
+    def add(self, folder: str, name_of: Naming, *, everywhere: bool = False) -> None:
+        """Take in an importable folder of the user.
+
+        Its modules are for the files below it, or with ``everywhere`` for all files of the user.
+        """
+        if folder in self._folders:
+            return
+        self._folders[folder] = everywhere
+        self._is_user.clear()
+        if self not in sys.meta_path:
+            sys.meta_path.insert(0, self)
+        installed = self._installed_path()
+        own = _names(folder)
+        self._own |= own
+        for name in sorted(own & self._installed_names(installed)):
+            spec = PathFinder.find_spec(name, [folder])
+            if spec is not None and _is_python(spec) and _may_be_taken_twice(name, installed):
+                alias = name_of(Path(folder, name))
+                self._named.setdefault(name, {})[folder] = alias
+                self._found[alias] = spec
+                self._lead()
+
+    def alias(self, name: str, file: str) -> str | None:
+        """Return what the module ``name`` is loaded under where ``file`` imports it; None: under that name."""
+        folders = self._named.get(name.partition(".")[0])
+        if not folders or not self._is_users(file):
+            return None
+        above = [folder for folder in folders if file.startswith(folder + os.sep)]
+        shared = [folder for folder in folders if self._folders[folder]]
+        found = max(above, key=len) if above else shared[-1] if shared else None
+        return None if found is None else folders[found] + name[len(name.partition(".")[0]) :]
+
+    def is_taken(self, name: str) -> bool:
+        """Return whether the top-level ``name`` is one of those that are taken twice."""
+        return name in self._named
+
+    def give_names_back(self, names: Collection[str]) -> None:
+        """Free those of ``names`` that are taken twice and hold a module of the user, which keeps its own name.
+
+        A file that changes ``sys.path`` while it is loaded may have put some there.
+        """
+        for name in names:
+            module = sys.modules.get(name)
+            file = getattr(module, "__file__", None)
+            alias = self.alias(name, file) if module is not None and isinstance(file, str) else None
+            if alias is not None and module is not None:
+                sys.modules.setdefault(alias, module)
+                del sys.modules[name]
+
+    def forget(self) -> None:
+        """Let every import be Python's own again."""
+        if self in sys.meta_path:
+            sys.meta_path.remove(self)
+        if self._python_import is not None:
+            if builtins.__import__ == self._import:
+                builtins.__import__ = self._python_import
+            self._python_import = None
+        for alias in self._found:
+            for name in [held for held in sys.modules if held == alias or held.startswith(f"{alias}.")]:
+                del sys.modules[name]
+        self._folders.clear()
+        self._named.clear()
+        self._own.clear()
+        self._found.clear()
+        self._is_user.clear()
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, _target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """Find the user's modules under their own names, and the installed ones under those that are taken twice."""
+        held = self._found.get(name)
+        if held is not None:
+            return importlib.util.spec_from_file_location(
+                name, held.origin, submodule_search_locations=held.submodule_search_locations
+            )
+        if path is not None or name not in self._own:
+            return None
+        if name not in self._named and not _is_imported_by_library():
+            return None
+        spec = PathFinder.find_spec(name, self._installed_path())
+        if spec is None:  # ``_winapi`` on Linux: whoever tries for it must not get a file of the user's
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+        return spec
+
+    # --- leading imports --------------------------------------------------------------------------------------------
+
+    def _lead(self) -> None:
+        if self._python_import is None:
+            self._python_import = builtins.__import__
+            builtins.__import__ = self._import
+
+    def _import(
+        self,
+        name: str,
+        globals: Mapping[str, Any] | None = None,  # noqa: A002 - as Python calls them
+        locals: Mapping[str, Any] | None = None,  # noqa: A002
+        fromlist: Sequence[str] | None = (),
+        level: int = 0,
+    ) -> Any:
+        assert self._python_import is not None
+        alias = None
+        if level == 0 and globals is not None and name.partition(".")[0] in self._named:
+            file = globals.get("__file__")
+            alias = self.alias(name, file) if isinstance(file, str) else None
+        if alias is None:
+            return self._python_import(name, globals, locals, fromlist, level)
+        try:
+            return self._python_import(alias, globals, locals, fromlist, level)
+        except ModuleNotFoundError as error:
+            if error.name != alias:
+                raise
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name) from None
+
+    # --- what is whose ----------------------------------------------------------------------------------------------
+
+    def _is_users(self, file: str) -> bool:
+        known = self._is_user.get(file)
+        if known is None:
+            holders = (*self._folders, *self._installed_path(), _RPD)
+            nearest = max((each for each in holders if file.startswith(each + os.sep)), key=len, default="")
+            known = self._is_user[file] = nearest in self._folders
+        return known
+
+    def _installed_path(self) -> list[str]:
+        return [entry for entry in sys.path if str(Path(entry).absolute()) not in self._folders]
+
+    def _installed_names(self, path: Iterable[str]) -> frozenset[str]:
+        return sys.stdlib_module_names.union(*map(_names, path))
+
+
+def named_by_environment() -> Iterator[str]:
+    """Yield the user's folders in ``PYTHONPATH``."""
+    given = os.environ.get("PYTHONPATH")
+    if given:
+        yield from users_folders(given.split(os.pathsep))
+
+
+def users_folders(entries: Iterable[str]) -> Iterator[str]:
+    """Yield the folders of an import path that hold neither Python, nor rpd, nor what is installed."""
+    for folder in (str(Path(entry).absolute()) for entry in entries if entry):
+        if not _is_library(folder) and not _RPD.startswith(folder + os.sep) and Path(folder).is_dir():
+            yield folder
+
+
+def _is_library(path: str) -> bool:
+    return path.startswith(_STDLIB) or any(name in Path(path).parts for name in _LIBRARIES)
+
+
+def _is_imported_by_library() -> bool:
+    """Return whether the import that is under way is an ``import`` statement of a library, or of rpd.
+
+    Functions that import by a name they were given (``import_module``, ``pickle``) do so for others.
+    """
+    from opcode import opmap
+
+    frame = sys._getframe(1)  # noqa: SLF001 - nothing else tells who imports
+    while frame.f_back and frame.f_code.co_filename in (__file__, *_IMPORTING):
+        frame = frame.f_back
+    code, file = frame.f_code.co_code, frame.f_code.co_filename
+    is_statement = code[frame.f_lasti] == opmap["IMPORT_NAME"]
+    return is_statement and (_is_library(file) or file.startswith(_RPD + os.sep))
+
+
+def _names(folder: str) -> frozenset[str]:
+    try:
+        return frozenset(entry.partition(".")[0] for entry in os.listdir(folder))  # noqa: PTH208
+    except OSError:  # a zip file, or a folder that is not there
+        return frozenset()
+
+
+def _is_python(spec: ModuleSpec) -> bool:
+    """Return whether it is a file of Python or a package with ``__init__.py``: a mere folder takes no name away."""
+    return spec.origin is not None and spec.origin.endswith(".py")
+
+
+def _may_be_taken_twice(name: str, installed: Sequence[str]) -> bool:
+    if name == rpd.__name__ or name in sys.builtin_module_names or FrozenImporter.find_spec(name):
+        return False
+    spec = None if name in sys.stdlib_module_names else PathFinder.find_spec(name, installed)
+    return name in sys.stdlib_module_names or (spec is not None and spec.origin is not None)

@@ -1,0 +1,29 @@
+"""Reading what people write: text files of any editor, and TOML of any depth. One reader, so that all mean the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+
+def read_text(path: Path, *, errors: str = "strict") -> str:
+    """Return the text of a UTF-8 file, without the byte order mark that some editors put before it.
+
+    Raises OSError and UnicodeDecodeError.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig", errors=errors)
+    except UnicodeDecodeError as error:
+        # The codec is called utf-8-sig, which says nothing to the person who wrote the file.
+        error.encoding = "utf-8"
+        raise
+
+
+def parse_toml(text: str) -> dict[str, Any]:
+    """Return the table that ``text`` is. Raises ValueError whatever is wrong with it."""
+    import tomllib  # a project without a configuration file must not pay for it
+
+    try:
+        return tomllib.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None

@@ -1,0 +1,32 @@
+"""Run folders within a project: what pods sent back lies in them, so they are neither collected from nor staged."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+_JOURNAL, _RUN, _NODE = MARKS = "events.jsonl", "run.toml", "manifest.toml"
+"""Files of which a run folder, or that of a node, holds at least two."""
+_STAMP_LENGTH = len("20261128T040942Z-2579b5")
+
+
+def is_run_folder(name: str, entries: Collection[str]) -> bool:
+    """Return whether a folder called ``name`` that holds ``entries`` is that of a run, or of a node of one.
+
+    It need not lie in ``runs_dir``: projects within a project have their own, the setting may have changed, and people
+    copy run folders. A journal alone is no proof unless the name is that of a run: the file might be the user's.
+    """
+    if _JOURNAL in entries and (_RUN in entries or _NODE in entries):
+        return True
+    return _is_run_id(name) and (_JOURNAL in entries or _RUN in entries)
+
+
+def _is_run_id(name: str) -> bool:
+    """Return whether ``name`` is a UTC second and six hexadecimal digits, as the journal names run folders."""
+    stamp, _, random = name.partition("-")
+    return (
+        len(name) == _STAMP_LENGTH
+        and stamp[8:9] == "T"
+        and stamp[15:] == "Z"
+        and (stamp[:8] + stamp[9:15]).isdigit()
+        and all(digit in "0123456789abcdef" for digit in random)
+    )

@@ -11,16 +11,16 @@ if TYPE_CHECKING:
     from rpd.collect.params_file import params_from
     from rpd.config import Config
     from rpd.errors import CommandFailed, CommandTimeout, MissingArtifact, OutOfMemory, RpdError
-    from rpd.execute.pod import Pod
-    from rpd.execute.provision import Provision
+    from rpd.execute.pod.handle import Pod
+    from rpd.execute.pod.provision import Provision
     from rpd.execute.scopes import Request
     from rpd.hooks import hookimpl
     from rpd.values.fixture import fixture
     from rpd.values.job import Budget, Gpu, Job, Lifecycle, Secret, Storage, job
     from rpd.values.mark import HIDDEN_PARAM, mark, param
     from rpd.values.node import Node
-    from rpd.values.outcome import fail, importorskip, skip
     from rpd.values.report import NodeReport, Outcome, RunSummary
+    from rpd.values.skip_and_fail import fail, importorskip, skip
     from rpd.values.step import Completed, Pulled, Staged
     from rpd.values.variable import variable
 
@@ -42,8 +42,8 @@ _HOME = {
     "NodeReport": "rpd.values.report",
     "OutOfMemory": "rpd.errors",
     "Outcome": "rpd.values.report",
-    "Pod": "rpd.execute.pod",
-    "Provision": "rpd.execute.provision",
+    "Pod": "rpd.execute.pod.handle",
+    "Provision": "rpd.execute.pod.provision",
     "Pulled": "rpd.values.step",
     "Request": "rpd.execute.scopes",
     "RpdError": "rpd.errors",
@@ -51,15 +51,15 @@ _HOME = {
     "Secret": "rpd.values.job",
     "Staged": "rpd.values.step",
     "Storage": "rpd.values.job",
-    "fail": "rpd.values.outcome",
+    "fail": "rpd.values.skip_and_fail",
     "fixture": "rpd.values.fixture",
     "hookimpl": "rpd.hooks",
-    "importorskip": "rpd.values.outcome",
+    "importorskip": "rpd.values.skip_and_fail",
     "job": "rpd.values.job",
     "mark": "rpd.values.mark",
     "param": "rpd.values.mark",
     "params_from": "rpd.collect.params_file",
-    "skip": "rpd.values.outcome",
+    "skip": "rpd.values.skip_and_fail",
     "variable": "rpd.values.variable",
 }
 """Word -> the module it comes from, which is imported when the word is first used."""

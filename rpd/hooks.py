@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pluggy
 
 from rpd.errors import BudgetExceeded, Interrupted, JobTimeout, UsageError
-from rpd.values.closest import closest
+from rpd.values.suggestions import closest
 
 if TYPE_CHECKING:
     from rpd.config import Config

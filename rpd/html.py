@@ -11,8 +11,8 @@ from typing import Any
 from rpd.disk.regular import is_regular, tail_of
 from rpd.hooks import hookimpl
 from rpd.values.duration import format_duration
-from rpd.values.plain import plain
 from rpd.values.report import NodeReport, Outcome, RunSummary
+from rpd.values.safe_text import plain
 
 TAIL_LINES = 40
 _TAIL_BYTES = 32768

@@ -12,8 +12,8 @@ from xml.etree import ElementTree as ET
 from rpd.disk.regular import tail_of
 from rpd.errors import CollectionError
 from rpd.hooks import hookimpl
-from rpd.values.plain import plain
 from rpd.values.report import NodeReport, Outcome, RunSummary
+from rpd.values.safe_text import plain
 
 TAIL_LINES = 20
 _TAIL_BYTES = 16384

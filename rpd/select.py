@@ -18,10 +18,10 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from typing import NoReturn, Protocol
 
 from rpd.errors import UsageError
-from rpd.values.closest import closest
 from rpd.values.frozen import frozen
 from rpd.values.mark import Mark
 from rpd.values.node import Definition, Node
+from rpd.values.suggestions import closest
 
 Value = str | int | bool | None
 _NAME = r"[\w:+\-.\[\]\\/]+"

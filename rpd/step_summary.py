@@ -7,8 +7,8 @@ from pathlib import Path
 
 from rpd.hooks import hookimpl
 from rpd.values.duration import format_duration
-from rpd.values.plain import plain
 from rpd.values.report import NodeReport, Outcome, RunSummary
+from rpd.values.safe_text import plain
 
 ENVIRONMENT_NAME = "GITHUB_STEP_SUMMARY"
 """The file that GitHub Actions shows, as Markdown, on the page of a workflow run."""

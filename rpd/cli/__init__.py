@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import rpd
 from rpd.cli.commands import command, overview
-from rpd.cli.out import note, say
+from rpd.cli.output import note, say
 from rpd.errors import ExitCode, RpdError, UsageError
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def _tell(error: RpdError) -> int:
 def _tell_defect(error: Exception) -> int:
     import traceback
 
-    from rpd.execute.traces import user_frames
+    from rpd.execute.user_tracebacks import user_frames
 
     shown = user_frames(error, _here())
     if shown.place and not _is_raised_here(error):

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from rpd.cli.commands import COMMANDS
-from rpd.cli.out import say
+from rpd.cli.output import say
 from rpd.cli.typed import escaped, split
 from rpd.config import Setting, settings
 from rpd.config.files import find_root, read_file
@@ -122,7 +122,7 @@ def _values(setting: Setting, current: str, cwd: Path) -> Candidates:
 
             return _beginning(current, dict.fromkeys(KNOWN_GPU_TYPES, ""))
         case "datacenter_id":
-            from rpd.values.places import KNOWN_DATACENTERS
+            from rpd.values.datacenters import KNOWN_DATACENTERS
 
             return _beginning(current, dict.fromkeys(sorted(KNOWN_DATACENTERS), ""))
         case "last_failed":
@@ -187,7 +187,7 @@ def _decorated(path: Path) -> Iterator[str]:
 
 
 def _remembered(root: Path) -> Iterable[str]:
-    from rpd.record.memory import Memory
+    from rpd.record.last_outcomes import Memory
 
     return sorted(Memory(root).read().known)
 

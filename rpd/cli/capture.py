@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from rpd.cli.out import hand_over, say
+from rpd.cli.output import hand_over, say
 from rpd.config import Config
 from rpd.errors import ExitCode, UsageError
 from rpd.hooks import PluginManager
 from rpd.record import environment
-from rpd.record.outlet import write_report
+from rpd.record.report_output import write_report
 
 
 def main(config: Config, manager: PluginManager) -> int:

@@ -6,17 +6,17 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rpd.cli.notices import Notices
-from rpd.cli.out import note, say
+from rpd.cli.output import note, say
 from rpd.collect.tree import collect_json, count_lines, tree_lines
 from rpd.config import Config
 from rpd.errors import CollectionError, ExitCode
 from rpd.hooks import PluginManager
-from rpd.pipeline.gather import Gathered, gather
+from rpd.pipeline.collect_and_select import Gathered, gather
 from rpd.values.frozen import replace
 from rpd.values.node import Node
 
 if TYPE_CHECKING:
-    from rpd.pipeline.money import Prices
+    from rpd.pipeline.worst_case import Prices
 
 
 def main(config: Config, manager: PluginManager) -> int:
@@ -55,7 +55,7 @@ def main(config: Config, manager: PluginManager) -> int:
 
 def tell_nothing(config: Config, gathered: Gathered, so: str = "") -> None:
     """Say on stderr why nothing is selected, after what comes of it (``so``)."""
-    from rpd.cli.nothing import why_nothing
+    from rpd.cli.nothing_collected import why_nothing
 
     note(f"rpd: {so}{why_nothing(config, gathered)}")
 
@@ -79,9 +79,9 @@ def summary_line(gathered: Gathered) -> str:
 def _shipped_prices(config: Config, nodes: Sequence[Node]) -> Prices:
     """Return the worst cases of nodes at the prices shipped with rpd."""
     # Only asked for with -v or --json: a plain list must not pay for loading what knows prices.
-    from rpd.pipeline.foresight import Foresight
-    from rpd.pipeline.money import Prices, make_overrides
-    from rpd.runpod.offline import OfflineProvider
+    from rpd.pipeline.expected_pods import Foresight
+    from rpd.pipeline.worst_case import Prices, make_overrides
+    from rpd.runpod.dry.provider import OfflineProvider
 
     provider = OfflineProvider()
     return Prices(lambda: provider, make_overrides(config), Foresight(config, nodes))

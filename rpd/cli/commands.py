@@ -196,7 +196,7 @@ def command(name: str) -> Command:
     """Return the command of that name. Raises UsageError that says what to type instead."""
     found = COMMANDS.get(name)
     if found is None:
-        from rpd.cli.mistaken import instead_of  # only somebody's slip is worth loading it
+        from rpd.cli.command_hints import instead_of  # only somebody's slip is worth loading it
 
         raise UsageError(f"rpd has no command {name!r}. {instead_of(name, COMMANDS)}")
     return found

@@ -10,12 +10,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rpd.cli.out import say
+from rpd.cli.output import say
 from rpd.cli.table import table
 from rpd.config import Config
 from rpd.errors import ExitCode, UsageError
 from rpd.hooks import PluginManager
-from rpd.pipeline.lookback import run_with_node
+from rpd.pipeline.past_runs import run_with_node
 from rpd.record import history
 from rpd.record.run import RunInfo
 from rpd.values.frozen import frozen

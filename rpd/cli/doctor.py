@@ -8,27 +8,27 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from rpd.cli.check_result import Finding, Status, fail, ok, warn
 from rpd.cli.doctor_code import check_code
-from rpd.cli.finding import Finding, Status, fail, ok, warn
 from rpd.cli.notices import Notices
-from rpd.cli.out import say
-from rpd.cli.source import Source, price_source
+from rpd.cli.output import say
+from rpd.cli.price_source import Source, price_source
 from rpd.config import Config
 from rpd.errors import AuthError, ExitCode, NothingCollected, ProviderError, RequestRejected, UsageError
 from rpd.hooks import PluginManager
-from rpd.pipeline.foresight import Foresight
-from rpd.pipeline.gather import gather
-from rpd.pipeline.money import Prices, make_overrides
-from rpd.pipeline.outlook import is_sold_out
-from rpd.pipeline.places import check_datacenters
+from rpd.pipeline.check_datacenters import check_datacenters
+from rpd.pipeline.collect_and_select import gather
+from rpd.pipeline.expected_pods import Foresight
+from rpd.pipeline.live_check import is_sold_out
 from rpd.pipeline.secrets import read_secrets
+from rpd.pipeline.worst_case import Prices, make_overrides
 from rpd.plan import uses_pod
 from rpd.remote.keys import make_keypair, user_public_lines
+from rpd.runpod.catalogue.images import WHAT_TO_DO, Found, look_up
 from rpd.runpod.key import CONFIG_FILE, ENVIRONMENT_NAME
-from rpd.runpod.registry import WHAT_TO_DO, Found, look_up
+from rpd.values.datacenters import KNOWN_DATACENTERS
 from rpd.values.gpus import closest_gpu_ids
 from rpd.values.node import Node
-from rpd.values.places import KNOWN_DATACENTERS
 from rpd.values.pod import PodRequest
 
 STOCK = "stock"

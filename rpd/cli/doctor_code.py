@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from rpd.cli.finding import Finding, fail, ok, warn
+from rpd.cli.check_result import Finding, fail, ok, warn
 from rpd.config import Config
 from rpd.errors import RpdError
 from rpd.plan import uses_pod

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rpd.cli.out import say
+from rpd.cli.output import say
 from rpd.config import Config
 from rpd.errors import ExitCode
 from rpd.hooks import PluginManager

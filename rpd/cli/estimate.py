@@ -11,17 +11,17 @@ from typing import Any
 
 from rpd.cli.collect import print_errors, tell_nothing
 from rpd.cli.notices import Notices
-from rpd.cli.out import note, say
-from rpd.cli.source import SHIPPED, price_source
+from rpd.cli.output import note, say
+from rpd.cli.price_source import SHIPPED, price_source
 from rpd.cli.table import table
 from rpd.config import Config
 from rpd.errors import ExitCode, ProviderError
 from rpd.hooks import PluginManager
-from rpd.pipeline.foresight import Foresight
-from rpd.pipeline.gather import gather
-from rpd.pipeline.money import Prices, make_overrides
-from rpd.pipeline.outlook import is_sold_out
-from rpd.pipeline.places import check_datacenters
+from rpd.pipeline.check_datacenters import check_datacenters
+from rpd.pipeline.collect_and_select import gather
+from rpd.pipeline.expected_pods import Foresight
+from rpd.pipeline.live_check import is_sold_out
+from rpd.pipeline.worst_case import Prices, make_overrides
 from rpd.plan import uses_pod
 from rpd.record import history
 from rpd.runpod.address import EMULATOR

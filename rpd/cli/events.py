@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from rpd.cli.out import note, say
+from rpd.cli.output import note, say
 from rpd.config import Config
 from rpd.errors import ExitCode
 from rpd.hooks import PluginManager
 from rpd.journal import journal
 from rpd.journal.journal import Damage
-from rpd.pipeline.lookback import run_and_node
+from rpd.pipeline.past_runs import run_and_node
 from rpd.record import lookup
 
 Event = dict[str, Any]

@@ -7,13 +7,13 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from rpd.cli.collect import print_errors
 from rpd.cli.notices import Notices
-from rpd.cli.out import say
+from rpd.cli.output import say
 from rpd.collect.fixtures import ReadVariable
 from rpd.collect.source import real_function
 from rpd.config import Config
 from rpd.errors import ExitCode
 from rpd.hooks import PluginManager
-from rpd.pipeline.gather import Gathered, gather
+from rpd.pipeline.collect_and_select import Gathered, gather
 from rpd.values.fixture import FixtureDef, Scope
 from rpd.values.node import Node
 from rpd.values.variable import REQUIRED

@@ -7,13 +7,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from rpd.cli.out import note, say
-from rpd.cli.source import SHIPPED, price_source
+from rpd.cli.output import note, say
+from rpd.cli.price_source import SHIPPED, price_source
 from rpd.cli.table import table
 from rpd.config import Config
 from rpd.errors import ExitCode, UsageError
 from rpd.hooks import PluginManager
-from rpd.runpod.catalogue import Catalogue, GpuRow, shipped_catalogue
+from rpd.runpod.catalogue.model import Catalogue, GpuRow, shipped_catalogue
 from rpd.values.gpus import PRICES_READ_ON, closest_gpu_ids
 
 _HEAD = ("GPU", "GB", "SECURE", "COMMUNITY", "STOCK (SECURE)")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from rpd.cli.out import note, say
+from rpd.cli.output import note, say
 from rpd.config import Config
 from rpd.errors import CollectionError, ExitCode, UsageError
 from rpd.hooks import PluginManager

@@ -6,12 +6,12 @@ import os
 import re
 from pathlib import Path
 
-from rpd.cli.out import say
+from rpd.cli.output import say
 from rpd.config import Config
 from rpd.config.files import find_root, read_file
 from rpd.errors import ExitCode, UsageError
 from rpd.hooks import PluginManager
-from rpd.reading import parse_toml, read_text
+from rpd.user_text import parse_toml, read_text
 
 DEPLOY, CONFTEST = "deploy_first.py", "conftest.py"
 _OWN_FILE = "rpd.toml"

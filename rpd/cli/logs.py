@@ -7,15 +7,15 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from rpd.cli.account import account
-from rpd.cli.out import RawOutput, note
+from rpd.cli.output import RawOutput, note
+from rpd.cli.provider_session import account
 from rpd.config import Config
 from rpd.disk.regular import open_regular
 from rpd.errors import ExitCode, ProviderError, RpdError, UsageError
 from rpd.hooks import PluginManager
 from rpd.journal.files import NodeFiles
-from rpd.pipeline import attach
-from rpd.pipeline.attach import LastCommand, Work
+from rpd.pipeline import connect_to_node
+from rpd.pipeline.connect_to_node import LastCommand, Work
 from rpd.record.lookup import NodeEntry
 from rpd.record.redact import Redactor
 
@@ -31,7 +31,7 @@ def main(config: Config, manager: PluginManager) -> int:
     del manager
     if len(config.args) != 1:
         raise UsageError("rpd logs needs one node (rpd show lists those of the newest run)")
-    info, entry = attach.node_named(config.runs_path, config.args[0], config.of_run)
+    info, entry = connect_to_node.node_named(config.runs_path, config.args[0], config.of_run)
     out = RawOutput()
     log = _Log(NodeFiles(entry.folder).output, out)
     try:
@@ -78,13 +78,13 @@ def _follow(config: Config, run_folder: Path, entry: NodeEntry, log: _Log) -> No
     work = Work()
     while True:
         if journal.changed():
-            work = attach.work_of(entry.folder)
+            work = connect_to_node.work_of(entry.folder)
         log.print_new()
         if work.is_over and entry.report is not None:
             log.print_new()
             return
         if time.monotonic() - asked >= _IMPATIENCE_SECONDS:
-            if not attach.is_driven(run_folder):
+            if not connect_to_node.is_driven(run_folder):
                 break
             asked = time.monotonic()
         time.sleep(LOOK_SECONDS)
@@ -112,9 +112,11 @@ def _follow_on_pod(config: Config, run_id: str, entry: NodeEntry, work: Work, lo
         _say(f"run {run_id} no longer goes on, and no command of {entry.id} runs: rpd resume {run_id}")
         return
     try:
-        with account(config, attach.local_end_of(config.runs_path, entry.id, run=run_id)) as provider:
-            target = attach.find(config.runs_path, entry.id, provider, run=run_id)
-            remote = attach.open_remote(target, provider)
+        with account(
+            config, connect_to_node.local_end_of(config.runs_path, entry.id, run=run_id)
+        ) as provider:
+            target = connect_to_node.find(config.runs_path, entry.id, provider, run=run_id)
+            remote = connect_to_node.open_remote(target, provider)
             _say(f"run {run_id} no longer goes on; following its command on pod {target.pod.id}")
             try:
                 ended = remote.follow(command.key, *_from(command, log))

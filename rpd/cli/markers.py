@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from rpd.cli import trace
-from rpd.cli.out import note, say
+from rpd.cli.output import note, say
 from rpd.collect.marks import BUILT_IN, registered_marks
 from rpd.config import Config
 from rpd.errors import ExitCode
 from rpd.hooks import PluginManager
-from rpd.pipeline.gather import load_first_conftests, with_plugin_markers
+from rpd.pipeline.collect_and_select import load_first_conftests, with_plugin_markers
 
 
 def main(config: Config, manager: PluginManager) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rpd.cli.out import note
+from rpd.cli.output import note
 
 
 class Notices:

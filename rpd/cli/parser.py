@@ -15,7 +15,7 @@ from rpd.config import Config, Setting, settings
 from rpd.config.options import OptionGroup
 from rpd.errors import UsageError
 from rpd.hooks import PluginManager
-from rpd.values.closest import closest
+from rpd.values.suggestions import closest
 
 
 class _Parser(argparse.ArgumentParser):
@@ -26,7 +26,7 @@ class _Parser(argparse.ArgumentParser):
 
     def suggest(self, unknown: str) -> str:
         """Return a hint for an unknown flag: what other tools mean by it, else the closest one; empty if none is."""
-        from rpd.cli.mistaken import for_flag
+        from rpd.cli.command_hints import for_flag
 
         if hint := for_flag(unknown):
             return f": {hint}"

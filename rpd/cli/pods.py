@@ -8,15 +8,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 
-from rpd.cli.account import far_end_of, own_account
-from rpd.cli.out import note, say
+from rpd.cli.output import note, say
+from rpd.cli.provider_session import far_end_of, own_account
 from rpd.cli.table import table
 from rpd.config import Config
 from rpd.errors import ExitCode, ReleaseError, UsageError
 from rpd.hooks import PluginManager
-from rpd.lease import giveback
-from rpd.pipeline import pods
-from rpd.pipeline.pods import Claim, Claims
+from rpd.lease import pod_release
+from rpd.pipeline import orphans
+from rpd.pipeline.orphans import Claim, Claims
 from rpd.values.duration import format_duration
 from rpd.values.pod import PodInfo, PodStatus
 from rpd.values.prices import stopped_usd_per_month
@@ -30,7 +30,7 @@ def ps(config: Config, manager: PluginManager) -> int:
     with own_account(config) as provider:
         if provider is None:
             return ExitCode.OK
-        found = sorted(provider.list(), key=lambda pod: (not pods.is_ours(pod), pod.name))
+        found = sorted(provider.list(), key=lambda pod: (not orphans.is_ours(pod), pod.name))
     known = _claims(config)
     now = time.time()
     if config.as_json:
@@ -44,7 +44,7 @@ def ps(config: Config, manager: PluginManager) -> int:
 
 def _claims(config: Config) -> Claims:
     """Return what the journals here tell of pods; what is damaged in them is told on stderr."""
-    found = pods.claims(config.runs_path)
+    found = orphans.claims(config.runs_path)
     for damage in found.damage:
         note(f"rpd: {damage}")
     return found
@@ -53,15 +53,15 @@ def _claims(config: Config) -> Claims:
 def _as_json(pod: PodInfo, claim: Claim | None, now: float) -> dict[str, object]:
     return {
         **asdict(pod),
-        "ours": pods.is_ours(pod),
+        "ours": orphans.is_ours(pod),
         "run": claim.run if claim else None,
         "node": claim.node if claim else None,
         "state": _state(pod, claim),
-        "total_usd_per_hr": pods.usd_per_hr(pod),
+        "total_usd_per_hr": orphans.usd_per_hr(pod),
         "stopped_usd_per_month": stopped_usd_per_month(pod.volume_gb),
         "seconds_left": _seconds_left(pod, claim, now),
-        "since": _iso(pods.bills_since(pod, claim)),
-        "usd_so_far": None if claim is None else pods.spent_usd(pod, claim, now),
+        "since": _iso(orphans.bills_since(pod, claim)),
+        "usd_so_far": None if claim is None else orphans.spent_usd(pod, claim, now),
     }
 
 
@@ -70,8 +70,8 @@ def _iso(moment: float | None) -> str | None:
 
 
 def _lines(found: Sequence[PodInfo], known: Claims, now: float) -> Iterator[str]:
-    ours = [pod for pod in found if pods.is_ours(pod)]
-    others = [pod for pod in found if not pods.is_ours(pod)]
+    ours = [pod for pod in found if orphans.is_ours(pod)]
+    others = [pod for pod in found if not orphans.is_ours(pod)]
     if ours:
         yield from table([_HEAD, *(_row(pod, known.of(pod), now) for pod in ours)], right={6, 8, 9})
     if others:
@@ -94,7 +94,7 @@ def _row(pod: PodInfo, claim: Claim | None, now: float) -> tuple[str, ...]:
         _gpu(pod),
         pod.datacenter or "?",
         _rate(pod),
-        _date(pods.bills_since(pod, claim)),
+        _date(orphans.bills_since(pod, claim)),
         _so_far(pod, claim, now),
         "" if left is None else format_duration(max(1.0, left)),
     )
@@ -106,7 +106,7 @@ def _date(moment: float | None) -> str:
 
 
 def _so_far(pod: PodInfo, claim: Claim | None, now: float) -> str:
-    usd = None if claim is None else pods.spent_usd(pod, claim, now)
+    usd = None if claim is None else orphans.spent_usd(pod, claim, now)
     return "?" if usd is None else f"${usd:.2f}" if usd >= 0.01 or not usd else "<$0.01"
 
 
@@ -119,7 +119,7 @@ def _gpu(pod: PodInfo) -> str:
 
 
 def _rate(pod: PodInfo) -> str:
-    usd = pods.usd_per_hr(pod)
+    usd = orphans.usd_per_hr(pod)
     return "?" if usd is None else f"{usd:.2f}" if usd >= 0.01 or not usd else f"{usd:.4f}"
 
 
@@ -145,18 +145,18 @@ def _seconds_left(pod: PodInfo, claim: Claim | None, now: float) -> float | None
 
 def _total(found: Sequence[PodInfo], ours: Sequence[PodInfo]) -> str:
     def rate(which: Sequence[PodInfo]) -> float:
-        return sum(pods.usd_per_hr(pod) or 0.0 for pod in which)
+        return sum(orphans.usd_per_hr(pod) or 0.0 for pod in which)
 
     text = f"{len(found)} pod{'' if len(found) == 1 else 's'}, ${rate(found):.2f} an hour with disks"
     if ours and len(ours) < len(found):
         text += f" (rpd's: {len(ours)}, ${rate(ours):.2f})"
-    unknown = sum(pods.usd_per_hr(pod) is None for pod in found)
+    unknown = sum(orphans.usd_per_hr(pod) is None for pod in found)
     return f"{text}; the rate of {unknown} is not known" if unknown else text
 
 
 def _spent(ours: Sequence[PodInfo], known: Claims, now: float) -> str:
     """Return what rpd's pods have cost so far, as the end of a sentence."""
-    told = [pods.spent_usd(pod, claim, now) if (claim := known.of(pod)) else None for pod in ours]
+    told = [orphans.spent_usd(pod, claim, now) if (claim := known.of(pod)) else None for pod in ours]
     spent = [usd for usd in told if usd is not None]
     if not spent:
         return ""
@@ -190,8 +190,8 @@ def stop(config: Config, manager: PluginManager) -> int:
     known = _claims(config)
     with far_end_of(config, config.args) as provider:
         listed = provider.list()
-        chosen = list(dict.fromkeys(pods.find(listed, wanted, known) for wanted in config.args))
-        foreign = [pod.id for pod in chosen if not pods.is_ours(pod)]
+        chosen = list(dict.fromkeys(orphans.find(listed, wanted, known) for wanted in config.args))
+        foreign = [pod.id for pod in chosen if not orphans.is_ours(pod)]
         if foreign and not config.yes:
             verb = "stop" if config.keep_disk else "delete"
             raise UsageError(f"rpd did not make {', '.join(foreign)}: say --yes to {verb} it all the same")
@@ -201,14 +201,14 @@ def stop(config: Config, manager: PluginManager) -> int:
                 f"{', '.join(diskless)}: there is no volume to keep; leave --keep-disk out to delete it"
             )
         if not config.keep_disk:
-            return _release(chosen, lambda pod: giveback.delete(provider, pod), "deleted")
+            return _release(chosen, lambda pod: pod_release.delete(provider, pod), "deleted")
 
         def stop_one(pod: PodInfo) -> None:
             now = time.time()
-            giveback.stop(provider, pod)
+            pod_release.stop(provider, pod)
             if pod.name in known:
                 claim = known[pod.name]
-                pods.note_stopped(claim, pod, usd=pods.untold_usd(pod, claim, now) or 0.0)
+                orphans.note_stopped(claim, pod, usd=orphans.untold_usd(pod, claim, now) or 0.0)
 
         code = _release(chosen, stop_one, "stopped")
     for pod in chosen:
@@ -226,13 +226,13 @@ def _delete_stopped(config: Config) -> int:
     with own_account(config) as provider:
         if provider is None:
             return ExitCode.OK
-        stopped = [pod for pod in provider.list() if pods.is_ours(pod) and pod.status is PodStatus.EXITED]
+        stopped = [pod for pod in provider.list() if orphans.is_ours(pod) and pod.status is PodStatus.EXITED]
         kept = {
             pod.id: why for pod in stopped if (why := _why_kept(pod, known.of(pod), config.older_than, now))
         }
         code = _release(
             [pod for pod in stopped if pod.id not in kept],
-            lambda pod: giveback.delete(provider, pod),
+            lambda pod: pod_release.delete(provider, pod),
             "deleted",
         )
     for pod_id, why in kept.items():
@@ -250,7 +250,7 @@ def _why_kept(pod: PodInfo, claim: Claim | None, older_than: float | None, now: 
         return f"run {claim.run} still goes on and may use it again"
     if older_than is None:
         return ""
-    at = pods.stopped_at(pod, claim)
+    at = orphans.stopped_at(pod, claim)
     if at is None:
         return f"nobody tells when it was stopped (rpd stop {pod.id} deletes it)"
     return "" if now - at >= older_than else f"it was stopped {format_duration(max(1.0, now - at))} ago"
@@ -263,7 +263,7 @@ def gc(config: Config, manager: PluginManager) -> int:
         if provider is None:
             return ExitCode.OK
         listed = provider.list()
-        left = pods.leftovers(listed, config.runs_path)
+        left = orphans.leftovers(listed, config.runs_path)
         _print_reasons(listed, {held.pod.id: f"{held.reason} (run {held.run})" for held in left}, config)
         if not left:
             say("nothing to reap")
@@ -271,13 +271,13 @@ def gc(config: Config, manager: PluginManager) -> int:
         if not config.yes:
             say(f"{len(left)} of them would be deleted: rpd gc --yes")
             return ExitCode.OK
-        return _release([held.pod for held in left], lambda pod: giveback.delete(provider, pod), "deleted")
+        return _release([held.pod for held in left], lambda pod: pod_release.delete(provider, pod), "deleted")
 
 
 def _print_reasons(listed: Sequence[PodInfo], reap: Mapping[str, str], config: Config) -> None:
     known = _claims(config)
     rows = []
-    for pod in sorted(filter(pods.is_ours, listed), key=lambda pod: (pod.id not in reap, pod.name)):
+    for pod in sorted(filter(orphans.is_ours, listed), key=lambda pod: (pod.id not in reap, pod.name)):
         why = reap.get(pod.id) or f"left alone: {_why_not(pod, known.of(pod))}"
         rows.append((pod.id, pod.name, _rate(pod), why))
     if rows:

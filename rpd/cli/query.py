@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from rpd.cli.out import hand_over, note, say
+from rpd.cli.output import hand_over, note, say
 from rpd.cli.table import table
 from rpd.config import Config
 from rpd.errors import ExitCode, RpdError, UsageError

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from rpd.cli.collect import print_errors, summary_line, tell_nothing
-from rpd.cli.out import note, say
+from rpd.cli.output import note, say
 from rpd.cli.setup import configure
 from rpd.config import Config
 from rpd.errors import ExitCode, UsageError

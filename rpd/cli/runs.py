@@ -7,20 +7,20 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rpd.cli.out import hand_over, say
+from rpd.cli.output import hand_over, say
 from rpd.cli.table import table
 from rpd.config import Config
 from rpd.errors import ExitCode, UsageError
 from rpd.hooks import PluginManager
-from rpd.pipeline.lookback import Overview, PastRun, RunState, overview, past_run, run_named
+from rpd.pipeline.past_runs import Overview, PastRun, RunState, overview, past_run, run_named
 from rpd.record import history, results
 from rpd.record.export import export
-from rpd.record.outlet import write_report
+from rpd.record.report_output import write_report
 from rpd.record.verify import Checked, check
-from rpd.terminal.past import print_results
+from rpd.terminal.stored_run import print_results
 from rpd.values.duration import format_duration
-from rpd.values.ranking import Ranking, missing, ranked
 from rpd.values.report import NodeReport
+from rpd.values.sort_order import Ranking, missing, ranked
 
 _HEAD = ("RUN", "STARTED (UTC)", "NODES", "OUTCOMES", "$", "TIME", "FAR END", "STATE")
 

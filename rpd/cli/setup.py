@@ -20,7 +20,12 @@ BUILT_IN = {
     "estimate": ("rpd.execute.fixtures",),
     "doctor": ("rpd.execute.fixtures",),
     "markers": (),
-    "run": ("rpd.execute.fixtures", "rpd.execute.runner", "rpd.runpod.plugin", "rpd.runpod.offline"),
+    "run": (
+        "rpd.execute.fixtures",
+        "rpd.execute.node.runner",
+        "rpd.runpod.plugin",
+        "rpd.runpod.dry.provider",
+    ),
 }
 """rpd's own plugins; only a run loads what runs."""
 
@@ -40,8 +45,8 @@ def configure(command: str, argv: Sequence[str], cwd: Path) -> tuple[Config, Plu
     broken: Sequence[CollectionError] = ()
     if command in LOADING:
         # Not at the top: `rpd ps` and the like collect nothing.
-        from rpd.cli.early import early_overrides, load_early_conftests
-        from rpd.pipeline.gather import prepare_jobs
+        from rpd.cli.conftest_scan import early_overrides, load_early_conftests
+        from rpd.pipeline.collect_and_select import prepare_jobs
 
         _register_built_in(manager, command)
         _register_formats(manager, [*added, *argv, *file_values.get("deploy_files", ())])

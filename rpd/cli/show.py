@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from rpd.cli.out import say
+from rpd.cli.output import say
 from rpd.cli.runs import sorted_reports
 from rpd.cli.table import table
 from rpd.config import Config
@@ -20,10 +20,10 @@ from rpd.errors import ExitCode
 from rpd.hooks import PluginManager
 from rpd.journal import journal
 from rpd.journal.files import NodeFiles
-from rpd.pipeline.attach import work_of
-from rpd.pipeline.lookback import PastRun, RunState, past_run, run_and_node
+from rpd.pipeline.connect_to_node import work_of
+from rpd.pipeline.past_runs import PastRun, RunState, past_run, run_and_node
 from rpd.record.lookup import NodeEntry
-from rpd.terminal.past import print_run
+from rpd.terminal.stored_run import print_run
 from rpd.values.duration import format_duration
 from rpd.values.report import ArtifactRecord, AttemptRecord, NodeReport, PodRecord, SourceRecord
 from rpd.values.step import Step

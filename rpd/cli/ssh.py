@@ -6,12 +6,12 @@ import shlex
 import threading
 import time
 
-from rpd.cli.account import account
-from rpd.cli.out import note, say
+from rpd.cli.output import note, say
+from rpd.cli.provider_session import account
 from rpd.config import Config
 from rpd.errors import ExitCode, UsageError
 from rpd.hooks import PluginManager
-from rpd.pipeline import attach, pods
+from rpd.pipeline import connect_to_node, orphans
 from rpd.remote import session
 from rpd.remote.console import Console
 from rpd.values.duration import format_duration
@@ -25,13 +25,15 @@ def main(config: Config, manager: PluginManager) -> int:
         raise UsageError("rpd ssh needs a node, or the id or name of a pod (see `rpd ps`)")
     wanted, *words = config.args
     command = command_text(words)
-    with account(config, attach.local_end_of(config.runs_path, wanted, run=config.of_run)) as provider:
-        target = attach.find(config.runs_path, wanted, provider, run=config.of_run)
+    with account(
+        config, connect_to_node.local_end_of(config.runs_path, wanted, run=config.of_run)
+    ) as provider:
+        target = connect_to_node.find(config.runs_path, wanted, provider, run=config.of_run)
         if config.print_command:
             say(target.ssh_command())
             return ExitCode.OK
         console = Console(wants_terminal=not command)
-        remote = attach.open_remote(target, provider)
+        remote = connect_to_node.open_remote(target, provider)
         try:
             if console.is_terminal:
                 _tell_end(config, target.pod)
@@ -48,7 +50,7 @@ def main(config: Config, manager: PluginManager) -> int:
 
 def _tell_end(config: Config, pod: PodInfo) -> None:
     """Say when the pod's own watchdog ends it, which no shell on it puts off."""
-    claim = pods.claims(config.runs_path).of(pod)
+    claim = orphans.claims(config.runs_path).of(pod)
     if claim is not None and claim.ends_at is not None:
         left = format_duration(max(1.0, claim.ends_at - time.time()))
         note(f"rpd: pod {pod.id} ends itself in {left} at the latest")

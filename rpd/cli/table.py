@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
-from rpd.cli.out import terminal_width
+from rpd.cli.output import terminal_width
 from rpd.values.columns import Column, fitted, lines
 
 

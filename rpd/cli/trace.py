@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from rpd.cli.out import note
+from rpd.cli.output import note
 from rpd.collect.conftests import is_conftest_plugin
 from rpd.config import Config
 from rpd.hooks import PluginManager, hookimpl

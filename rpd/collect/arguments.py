@@ -72,7 +72,7 @@ def _expand_files(args: Sequence[str], folder: Path) -> Iterator[str]:
         if not arg.startswith("@"):
             yield arg
             continue
-        from rpd.reading import read_text  # few invocations name such a file
+        from rpd.user_text import read_text  # few invocations name such a file
 
         try:
             text = read_text(folder / arg[1:])

@@ -9,9 +9,9 @@ from typing import Any
 from rpd.collect.fixtures import RESERVED, View
 from rpd.collect.source import location_of, signature_lines
 from rpd.errors import CollectionError
-from rpd.values.closest import closest
 from rpd.values.fixture import Closure, FixtureDef, Scope
 from rpd.values.frozen import replace
+from rpd.values.suggestions import closest
 
 
 def reachable(names: Iterable[str], view: View, stop: Collection[str] = ()) -> tuple[str, ...]:

@@ -22,12 +22,12 @@ from rpd.collect.source import relative
 from rpd.config import Config
 from rpd.errors import CollectionError, UsageError
 from rpd.hooks import PluginManager
-from rpd.values.closest import closest
 from rpd.values.fixture import FixtureDef
 from rpd.values.frozen import frozen
 from rpd.values.mark import Location
 from rpd.values.node import Node
-from rpd.values.outcome import Skipped
+from rpd.values.skip_and_fail import Skipped
+from rpd.values.suggestions import closest
 
 
 @frozen

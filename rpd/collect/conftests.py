@@ -53,7 +53,7 @@ def _check_ignores(conftest: ModuleType) -> None:
 
 def _hint(path: Path) -> str:
     """Return what to do about a conftest that cannot be loaded and seems to be pytest's; empty for others."""
-    from rpd.reading import read_text  # only for a conftest that is broken
+    from rpd.user_text import read_text  # only for a conftest that is broken
 
     try:
         is_pytests = _PYTEST.search(read_text(path, errors="replace")) is not None

@@ -15,7 +15,7 @@ import rpd
 from rpd.collect.source import location_of, relative, signature_lines
 from rpd.errors import CollectionError
 from rpd.values.mark import Location
-from rpd.values.outcome import Failed, Skipped
+from rpd.values.skip_and_fail import Failed, Skipped
 
 _OURS = ("<", *(str(Path(str(each.__file__)).parent) + os.sep for each in (rpd, importlib, pluggy)))
 """Where frames lie that say nothing to a user."""

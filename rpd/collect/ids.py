@@ -79,7 +79,7 @@ def _cell_id(
 def _given_id(value: Any, index: int) -> str:
     text = plain_id(value)
     if text is None:
-        from rpd.values.told import tellable  # only an error tells values
+        from rpd.values.printable import tellable  # only an error tells values
 
         raise CollectionError(
             f"ids contains unsupported value {tellable(value)!r} (type: {type(value)!r}) at index {index}. "

@@ -22,13 +22,13 @@ from rpd.collect.source import argument_names, location_of
 from rpd.config import Config
 from rpd.errors import CollectionError, UsageError
 from rpd.hooks import hook_names
-from rpd.values.closest import closest
 from rpd.values.fixture import FIXTURE_ATTRIBUTE, Closure, FixtureDef, Scope
 from rpd.values.frozen import frozen, replace
 from rpd.values.job import JOB_ATTRIBUTE, Job, check_place, check_volume
+from rpd.values.job_marks import marked_job
 from rpd.values.mark import MARKS_ATTRIBUTE, Mark
-from rpd.values.marked import marked_job
 from rpd.values.node import Definition, Node
+from rpd.values.suggestions import closest
 
 GENERATE = "rpd_generate_nodes"
 _PROVISION, _GPU = "provision", "gpu"

@@ -6,14 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from rpd.errors import CollectionError, DefinitionError
-from rpd.values.closest import closest
 from rpd.values.duration import parse_duration
 from rpd.values.frozen import field_names
 from rpd.values.job import Budget, Gpu
+from rpd.values.job_marks import budget_of_mark, gpu_of_mark
 from rpd.values.mark import Mark
-from rpd.values.marked import budget_of_mark, gpu_of_mark
-from rpd.values.number import MOST_GPUS, check_whole
+from rpd.values.number_bounds import MOST_GPUS, check_whole
 from rpd.values.retry import CAUSES, RetryPolicy
+from rpd.values.suggestions import closest
 
 
 def check_arguments(mark: Mark) -> None:

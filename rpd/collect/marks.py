@@ -8,8 +8,8 @@ from typing import Any
 
 from rpd.collect.mark_arguments import check_arguments
 from rpd.errors import CollectionError, UsageError
-from rpd.values.closest import closest
 from rpd.values.mark import MARKS_ATTRIBUTE, Mark
+from rpd.values.suggestions import closest
 
 BUILT_IN = {
     "parametrize(argnames, argvalues)": "run the job once for each set of values",

@@ -274,7 +274,7 @@ def _parameter_set(value: Any, names: Sequence[str], *, in_tuples: bool) -> Para
     try:
         return ParameterSet(tuple(value))
     except TypeError:
-        from rpd.values.told import tellable  # only an error tells values
+        from rpd.values.printable import tellable  # only an error tells values
 
         if len(names) == 1:
             raise CollectionError(

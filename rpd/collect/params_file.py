@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from rpd.errors import DefinitionError
-from rpd.reading import parse_toml, read_text
+from rpd.user_text import parse_toml, read_text
 from rpd.values.mark import ParameterSet, param
 
 SETS = "params"

@@ -115,7 +115,7 @@ def plain_value(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     if value is None or type(value) in (bool, int, float, str):
-        from rpd.values.told import tellable  # a tree shows no values
+        from rpd.values.printable import tellable  # a tree shows no values
 
         return tellable(value)
     if isinstance(value, list | tuple):

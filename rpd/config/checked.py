@@ -10,7 +10,7 @@ from rpd.config import texts
 from rpd.config.config import settings
 from rpd.config.setting import Setting
 from rpd.errors import UsageError
-from rpd.values.closest import closest
+from rpd.values.suggestions import closest
 
 _KINDS: Mapping[str, tuple[tuple[type, ...], str]] = {
     "bool": ((bool,), "true or false"),

@@ -37,7 +37,7 @@ def read_file(path: Path | None) -> dict[str, Any]:
 
 def override_value(key: str, text: str) -> Any:
     """Return the value of ``-o key=text``: TOML where it parses, else the text itself. Raises UsageError."""
-    from rpd.reading import parse_toml
+    from rpd.user_text import parse_toml
 
     try:
         value = parse_toml(f"value = {text}")["value"]
@@ -47,7 +47,7 @@ def override_value(key: str, text: str) -> Any:
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
-    from rpd.reading import parse_toml, read_text  # a project without a file must not pay for it
+    from rpd.user_text import parse_toml, read_text  # a project without a file must not pay for it
 
     try:
         return parse_toml(read_text(path))

@@ -15,14 +15,14 @@ REPORT_CHARS = "fEsxXpPwaAN"
 
 def positive_int(text: str) -> int:
     """Read a whole number from 1."""
-    from rpd.values.number import read_whole
+    from rpd.values.number_bounds import read_whole
 
     return read_whole(text, least=1)
 
 
 def count(text: str) -> int:
     """Read a whole number from 0."""
-    from rpd.values.number import read_whole
+    from rpd.values.number_bounds import read_whole
 
     try:
         return read_whole(text, least=0)
@@ -32,7 +32,7 @@ def count(text: str) -> int:
 
 def port(text: str) -> int:
     """Read a port number."""
-    from rpd.values.number import read_whole
+    from rpd.values.number_bounds import read_whole
 
     try:
         return read_whole(text, least=0, most=65_535)
@@ -54,7 +54,7 @@ def money(text: str) -> float:
         value = float(text.removeprefix("$"))
     except ValueError:
         raise ValueError("expected an amount in dollars") from None
-    from rpd.values.number import MOST_USD
+    from rpd.values.number_bounds import MOST_USD
 
     if not value > 0:
         raise ValueError("expected an amount in dollars > 0")
@@ -146,7 +146,7 @@ def lifecycle(text: str) -> str:
 
 def ranking(text: str) -> str:
     """Read ``NAME`` or ``NAME:desc``; it stays a text."""
-    from rpd.values.ranking import Ranking
+    from rpd.values.sort_order import Ranking
 
     Ranking.parse(text)
     return text

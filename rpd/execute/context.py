@@ -10,24 +10,24 @@ from pathlib import Path
 from typing import Any
 
 from rpd.errors import ReleaseError, UsageError
-from rpd.execute.asides import Asides
-from rpd.execute.cover import Cover
-from rpd.execute.disk import Disk
-from rpd.execute.noderun import Masker
-from rpd.execute.surroundings import Surroundings
-from rpd.execute.traces import SHORT, Style
+from rpd.execute.end_notices import Asides
+from rpd.execute.local_disk import Disk
+from rpd.execute.node.run import Masker
+from rpd.execute.price_ceiling import Cover
+from rpd.execute.saved_environment import Surroundings
+from rpd.execute.user_tracebacks import SHORT, Style
 from rpd.journal.files import RunFiles
 from rpd.journal.journal import Journal
-from rpd.journal.past import Past
+from rpd.journal.replay import Past
+from rpd.lease.account_limit import Headroom
 from rpd.lease.boot import Images
-from rpd.lease.headroom import Headroom
 from rpd.lease.lease import Connect, Lease
-from rpd.lease.podview import PodView
+from rpd.lease.pod_poller import PodView
 from rpd.lease.recycle import Recycler
 from rpd.project.keyfiles import is_secret_file, secret_rules
-from rpd.project.own import OwnOutput
+from rpd.project.own_output import OwnOutput
 from rpd.project.source import lock_file_sha256
-from rpd.project.weight import Scales, Weight
+from rpd.project.upload_size import Scales, Weight
 from rpd.stop import Stop
 from rpd.values.job import Budget, CloudChoice, Gpu, Job, Release, check_place, check_volume
 from rpd.values.pod import Offer, PodRequest, Provider

@@ -9,15 +9,15 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rpd.execute.current import current_run
+from rpd.execute.node.current import current_run
 from rpd.values.fixture import fixture
 from rpd.values.job import Gpu
 from rpd.values.node import Node
 
 if TYPE_CHECKING:
     from rpd.execute.context import RunContext
-    from rpd.execute.pod import Pod
-    from rpd.execute.provision import Provision
+    from rpd.execute.pod.handle import Pod
+    from rpd.execute.pod.provision import Provision
 
 
 @fixture
@@ -45,7 +45,7 @@ def project_dir(request: Any) -> Path:
 @fixture
 def staged_dir(pod: Pod, project_dir: Path) -> str:
     """The project's folder on the pod, sent afresh for each node; its remote path."""
-    from rpd.execute.staging import check_weight, checked_project
+    from rpd.execute.project_folder import check_weight, checked_project
 
     run = current_run()
     source = checked_project(project_dir)
@@ -91,6 +91,6 @@ def variables() -> Mapping[str, Any]:
 @fixture(scope="session")
 def provision() -> Provision:
     """Rent pods for fixtures of any scope, in a ``with`` statement."""
-    from rpd.execute.provision import Provision
+    from rpd.execute.pod.provision import Provision
 
     return Provision()

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from rpd.errors import BudgetExceeded, CommandTimeout, Interrupted, JobTimeout
-from rpd.execute.noderun import NodeRun
+from rpd.execute.node.run import NodeRun
 from rpd.remote.protocol import Output
 from rpd.remote.telemetry import Silence
 from rpd.values.duration import format_duration

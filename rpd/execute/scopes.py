@@ -16,13 +16,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rpd.errors import CollectionError, UsageError
-from rpd.execute import guard
+from rpd.execute import no_network
 from rpd.execute.asked import asked_while_running
-from rpd.execute.current import acting_for
-from rpd.execute.foreseen import PROVISION
-from rpd.execute.noderun import NodeRun
-from rpd.execute.pod import Pod
-from rpd.execute.staging import PROJECT, check_weight, checked_project, has_own_project, stages_project
+from rpd.execute.node.current import acting_for
+from rpd.execute.node.run import NodeRun
+from rpd.execute.pod.handle import Pod
+from rpd.execute.project_folder import PROJECT, check_weight, checked_project, has_own_project, stages_project
+from rpd.execute.rental_calls import PROVISION
 from rpd.values.fixture import FixtureDef, Scope, needs
 from rpd.values.node import Definition, Node
 
@@ -415,7 +415,10 @@ def run_finalizers(
             if user is None:
                 finalizer()
             else:
-                with acting_for(user), nullcontext() if user.files else guard.everywhere(guard.DRY_RUN):
+                with (
+                    acting_for(user),
+                    nullcontext() if user.files else no_network.everywhere(no_network.DRY_RUN),
+                ):
                     finalizer()
         except BaseException as error:  # noqa: BLE001 - told with the report
             errors.append(TeardownError(definition, error, user))

@@ -31,10 +31,10 @@ from rpd.errors import (
     TransientError,
     UnusableImage,
 )
-from rpd.lease import giveback
+from rpd.lease import pod_release
+from rpd.lease.account_limit import Headroom
 from rpd.lease.boot import LOG_LINES, Boot, Images
-from rpd.lease.headroom import Headroom
-from rpd.lease.podview import PodView
+from rpd.lease.pod_poller import PodView
 from rpd.remote.protocol import Remote
 from rpd.remote.shell import Interrupt
 from rpd.stop import Stop, StopLevel
@@ -245,7 +245,7 @@ class Lease:
                 raise PodLost(f"pod {pod_id or self.name} is gone")
             self.pod = pod
             self._record("adopted", sync=True, pod_name=self.name, pod_id=pod.id)
-            if giveback.is_stopped(pod):
+            if pod_release.is_stopped(pod):
                 raise PodLost(f"pod {pod.id} no longer runs: {pod.last_status_change or pod.status}")
             self.remote = self._wait_until_ready()
         return self.remote
@@ -627,7 +627,7 @@ class Lease:
         """Whether there may be a pod that still has to be released."""
         return not self.final_state and (self.pod is not None or self._intended)
 
-    def release(self, how: Release | None = None, *, tries: int = giveback.TRIES) -> str:
+    def release(self, how: Release | None = None, *, tries: int = pod_release.TRIES) -> str:
         """Give the pod back as ``how`` (by default: as was tried before) says, confirmed; return its final state.
 
         Raises ReleaseError if after so many ``tries`` it may still bill. Once released, later calls change nothing.
@@ -655,12 +655,12 @@ class Lease:
         if self._creating.acquire(timeout=CREATE_SECONDS):
             self._creating.release()
 
-    def _find_by_name(self, tries: int = giveback.TRIES) -> PodInfo | None:
+    def _find_by_name(self, tries: int = pod_release.TRIES) -> PodInfo | None:
         """Return the pod a lost answer may have been about."""
         reason = ""
         for attempt in range(tries):
             if attempt:
-                self._sleep(giveback.pause(attempt - 1, 0.5))
+                self._sleep(pod_release.pause(attempt - 1, 0.5))
             try:
                 return next((pod for pod in self._provider.list() if pod.name == self.name), None)
             except ProviderError as error:
@@ -672,7 +672,7 @@ class Lease:
     def _give_back(self, pod: PodInfo, how: Release, tries: int) -> str:
         """Delete or stop the pod, confirmed; return its final state. Not Stop.wait: it is given back whatever ends."""
         act, final_state = (
-            (giveback.delete, "deleted") if how is Release.DELETE else (giveback.stop, "stopped")
+            (pod_release.delete, "deleted") if how is Release.DELETE else (pod_release.stop, "stopped")
         )
         try:
             act(self._provider, pod, tries=tries, sleep=self._sleep)

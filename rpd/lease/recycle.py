@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rpd.journal import journal
 from rpd.journal.files import RunFiles, journal_paths
-from rpd.journal.past import offer_of
+from rpd.journal.replay import offer_of
 from rpd.values.job import Release
 from rpd.values.pod import Offer, PodInfo, PodStatus, Provider
 

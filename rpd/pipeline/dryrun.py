@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from rpd.pipeline.money import Prices
+from rpd.pipeline.worst_case import Prices
 from rpd.plan import uses_pod
 from rpd.values.dryrun import DryRunNode, DryRunPod
 from rpd.values.node import Node
@@ -13,7 +13,7 @@ from rpd.values.pod import PodRequest
 from rpd.values.report import NodeReport, Outcome
 
 if TYPE_CHECKING:
-    from rpd.pipeline.outlook import Outlooks
+    from rpd.pipeline.live_check import Outlooks
 
 
 class DryRunPlugin:

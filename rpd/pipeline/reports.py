@@ -9,10 +9,10 @@ from pathlib import Path
 from rpd.config import Config
 from rpd.errors import UsageError
 from rpd.hooks import PluginManager
-from rpd.record.outlet import write_report
 from rpd.record.redact import Redactor
-from rpd.values.ranking import Ranking, ranked
+from rpd.record.report_output import write_report
 from rpd.values.report import NodeReport
+from rpd.values.sort_order import Ranking, ranked
 
 
 def add_reports(

@@ -12,7 +12,7 @@ from rpd.config.texts import CAUSES
 from rpd.errors import Cause
 from rpd.hooks import PluginManager, hookimpl
 from rpd.plan import uses_pod
-from rpd.record.memory import Memory, Remembered, Stepwise
+from rpd.record.last_outcomes import Memory, Remembered, Stepwise
 from rpd.stop import INTERRUPTED
 from rpd.values.node import Node
 from rpd.values.plan import Plan

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from rpd.errors import Cause, UsageError
-from rpd.journal import journal, past
+from rpd.journal import journal, replay
+from rpd.journal.driver_alive import is_running
 from rpd.journal.files import RunFiles
 from rpd.journal.journal import Damage
 from rpd.journal.lock import RunLock
-from rpd.journal.past import Past
-from rpd.journal.writer import is_running
+from rpd.journal.replay import Past
 from rpd.record import history
 from rpd.record.run import RunInfo
 from rpd.values.node import Node
@@ -92,7 +92,7 @@ def _read(info: RunInfo, files: RunFiles, lock: RunLock) -> Resumed:
         info=info,
         files=files,
         lock=lock,
-        past=past.read(files),
+        past=replay.read(files),
         reports=tuple(report for report in every if report.result.cause is not Cause.INTERRUPTED),
         planned=_planned(info, files.journal),
     )

@@ -21,50 +21,50 @@ from rpd.errors import (
     UsageError,
 )
 from rpd.execute.context import Overrides, RunContext
-from rpd.execute.cover import Cover
-from rpd.execute.disk import Disk
-from rpd.execute.noderun import Masker
-from rpd.execute.purse import Purse
-from rpd.execute.slots import Execution
-from rpd.execute.traces import Style
+from rpd.execute.local_disk import Disk
+from rpd.execute.node.run import Masker
+from rpd.execute.price_ceiling import Cover
+from rpd.execute.run_budget import Purse
+from rpd.execute.user_tracebacks import Style
+from rpd.execute.workers import Execution
 from rpd.hooks import PluginManager
-from rpd.journal import journal, past, writer
+from rpd.journal import driver_alive, journal, replay
 from rpd.journal.files import RunFiles
 from rpd.journal.journal import FileJournal, NoJournal
 from rpd.journal.lock import RunLock
-from rpd.lease import giveback
+from rpd.lease import pod_release
 from rpd.lease.lease import Connect
 from rpd.lease.recycle import Recycler
-from rpd.pipeline.balance import BalanceWatch
-from rpd.pipeline.changed import Changed
+from rpd.pipeline.backend import FarEnd
+from rpd.pipeline.balance_watch import BalanceWatch
+from rpd.pipeline.check_datacenters import check_datacenters
+from rpd.pipeline.check_upload_size import check_staging, own_output
+from rpd.pipeline.collect_and_select import Gathered, gather
 from rpd.pipeline.dryrun import DryRunPlugin
-from rpd.pipeline.far_end import FarEnd
-from rpd.pipeline.foresight import Foresight
-from rpd.pipeline.gather import Gathered, gather
-from rpd.pipeline.money import Prices, check_balance, confirm, make_overrides
-from rpd.pipeline.places import check_datacenters
+from rpd.pipeline.expected_pods import Foresight
 from rpd.pipeline.reports import add_reports
 from rpd.pipeline.resume import Resumed
 from rpd.pipeline.secrets import known_secrets, read_secrets, secret_files
 from rpd.pipeline.signals import handled
-from rpd.pipeline.staging import check_staging, own_output
 from rpd.pipeline.stopping import Telling
+from rpd.pipeline.unchanged_filter import Changed
 from rpd.pipeline.variables import check_variables, read_variables
+from rpd.pipeline.worst_case import Prices, check_balance, confirm, make_overrides
 from rpd.plan import make_plan, uses_pod
-from rpd.project.own import OwnOutput
+from rpd.project.own_output import OwnOutput
 from rpd.project.source import Sources
-from rpd.project.weight import Scales
-from rpd.record.outlet import write_report
+from rpd.project.upload_size import Scales
 from rpd.record.plugin import ManifestPlugin
 from rpd.record.redact import Redactor
-from rpd.remote import recorder
+from rpd.record.report_output import write_report
+from rpd.remote import dry_run
 from rpd.stop import Stop, StopLevel
 from rpd.values.plan import Plan
 from rpd.values.pod import PodRequest
 from rpd.values.report import NodeReport, Outcome, RunSummary, SourceRecord
 
 if TYPE_CHECKING:
-    from rpd.pipeline.outlook import Outlooks
+    from rpd.pipeline.live_check import Outlooks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,7 +180,7 @@ def _release_rest(context: RunContext) -> None:
         try:
             pod = next((pod for pod in context.provider().list() if pod.name == left.name), None)
             if pod is not None:
-                giveback.delete(context.provider(), pod)
+                pod_release.delete(context.provider(), pod)
             context.journal.write(
                 "released", sync=True, pod_name=left.name, pod_id=left.pod_id, final_state="deleted"
             )
@@ -201,7 +201,7 @@ def _learn(redactor: Redactor, manager: PluginManager, secrets: Mapping[str, str
 def _forget_keys(files: RunFiles) -> None:
     """Remove the keys of the run unless a pod that this or an earlier process of it left still needs them."""
     with suppress(OSError):  # what cannot be read may tell of such a pod
-        if not past.unreleased(files.journal):
+        if not replay.unreleased(files.journal):
             files.forget_keys()
 
 
@@ -224,7 +224,7 @@ def _plan(config: Config, manager: PluginManager, gathered: Gathered, prices: Pr
 
 def _outlooks(far_end: FarEnd, manager: PluginManager, prices: Prices) -> Outlooks:
     """Return what a live dry run asks with. Raises AuthError, and ProviderError where RunPod does not answer."""
-    from rpd.pipeline.outlook import Outlooks  # what asks over the network is of no use to the other runs
+    from rpd.pipeline.live_check import Outlooks  # what asks over the network is of no use to the other runs
 
     return Outlooks(far_end.provider, prices, partial(_notice, manager))
 
@@ -280,7 +280,7 @@ def _carry_out(prepared: _Prepared, files: RunFiles | None) -> Ended:
         worst_case=prepared.prices.ceiling,
         done=prepared.done,
     )
-    context.journal.write("run_started", sync=True, **writer.identity(), nodes=len(plan.nodes))
+    context.journal.write("run_started", sync=True, **driver_alive.identity(), nodes=len(plan.nodes))
     if resumed is None:
         context.journal.write(journal.PLANNED, sync=True, ids=[node.id for node in plan.nodes])
     context.journal.check()
@@ -485,7 +485,7 @@ def _trace_style(config: Config) -> Style:
 def _ssh(files: RunFiles | None, give_up: float) -> _Ssh:
     if files is None:
         return _Ssh(
-            connect=recorder.connect, connect_again=None, pod_env={"PUBLIC_KEY": "(a key made for this run)"}
+            connect=dry_run.connect, connect_again=None, pod_env={"PUBLIC_KEY": "(a key made for this run)"}
         )
     from rpd.remote.keys import make_keypair, user_public_lines
     from rpd.remote.ssh import connect, forget_pin

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from rpd.errors import UsageError
-from rpd.reading import read_text
+from rpd.user_text import read_text
 from rpd.values.job import Secret
 from rpd.values.node import Node
 

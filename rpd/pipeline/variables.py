@@ -11,9 +11,9 @@ from rpd.collect import Collection
 from rpd.collect.fixtures import ReadVariable
 from rpd.config import Config
 from rpd.errors import UsageError
-from rpd.reading import parse_toml, read_text
-from rpd.values.closest import closest
+from rpd.user_text import parse_toml, read_text
 from rpd.values.node import Node
+from rpd.values.suggestions import closest
 from rpd.values.variable import ALL, takes_all
 
 

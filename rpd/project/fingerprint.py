@@ -13,7 +13,7 @@ from typing import Any
 
 from rpd.values.fixture import FixtureDef
 from rpd.values.node import SOURCE_ATTRIBUTE, Node
-from rpd.values.told import tellable
+from rpd.values.printable import tellable
 from rpd.values.variable import takes_all
 
 Fingerprint = dict[str, str]

@@ -6,7 +6,7 @@ import struct
 from collections.abc import Iterator
 from pathlib import Path
 
-from rpd.reading import read_text
+from rpd.user_text import read_text
 
 _HEADER = struct.Struct(">4sII")
 # ctime, mtime, dev, ino, mode, uid, gid, size (ten words), the object's SHA-1, flags: gitformat-index(5).

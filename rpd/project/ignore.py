@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from rpd.errors import UsageError
 from rpd.project.gitindex import git_folder, tracked_files
 from rpd.project.keyfiles import is_key_file, is_key_folder
-from rpd.reading import read_text
+from rpd.user_text import read_text
 from rpd.values.runfolder import is_run_folder
 
 if TYPE_CHECKING:

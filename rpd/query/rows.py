@@ -9,7 +9,7 @@ from typing import Any
 from rpd.errors import RpdError, UsageError
 from rpd.record import history, manifest
 from rpd.record.manifest_cache import Document, ManifestCache
-from rpd.values.closest import closest
+from rpd.values.suggestions import closest
 
 Row = Mapping[str, Any]
 

@@ -14,12 +14,12 @@ import rpd
 from rpd.config import Config
 from rpd.hooks import hookimpl
 from rpd.record import manifest, results, run
+from rpd.record.atomic_write import write_whole
 from rpd.record.redact import Redactor
 from rpd.record.run import RunInfo
-from rpd.record.whole import write_whole
 from rpd.values.plan import Plan
-from rpd.values.ranking import Ranking, ranked
 from rpd.values.report import NodeReport, Outcome, RunSummary
+from rpd.values.sort_order import Ranking, ranked
 
 _WRITERS = 32
 """At most so many files are written at once: nodes that end together must not wait for each other's disk."""

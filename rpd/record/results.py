@@ -8,9 +8,9 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from rpd.record.tables import toml_value
-from rpd.values.plain import plain
+from rpd.record.toml_records import toml_value
 from rpd.values.report import NodeReport
+from rpd.values.safe_text import plain
 
 FILE_NAME = "results.csv"
 _BEFORE = ("node", "job", "outcome", "cause")

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import tomli_w
 
+from rpd.record.atomic_write import write_whole
 from rpd.record.manifest import parse, read_text
-from rpd.record.tables import from_table, to_table
-from rpd.record.whole import write_whole
+from rpd.record.toml_records import from_table, to_table
 from rpd.values.report import SCHEMA_VERSION
 
 FILE_NAME = "run.toml"

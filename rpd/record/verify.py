@@ -10,7 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from rpd.disk.tree import LeadsOut, Tree
-from rpd.remote.transfer.sums import MOST_LIST_BYTES, listed_sums
+from rpd.remote.transfer.checksums import MOST_LIST_BYTES, listed_sums
 from rpd.values.report import NodeReport
 
 

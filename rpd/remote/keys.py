@@ -9,7 +9,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from rpd.reading import read_text
+from rpd.user_text import read_text
 
 _PUBLIC_TYPES = ("ssh-", "ecdsa-", "sk-ssh-", "sk-ecdsa-")
 

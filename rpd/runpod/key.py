@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from rpd.errors import AuthError
-from rpd.reading import parse_toml, read_text
+from rpd.user_text import parse_toml, read_text
 
 ENVIRONMENT_NAME = "RUNPOD_API_KEY"
 CONFIG_FILE = "~/.runpod/config.toml"

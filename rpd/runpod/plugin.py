@@ -15,7 +15,7 @@ def rpd_provider(config: Config) -> SwitchingProvider | None:
     if config.dry_run and not config.dry_run_live:
         return None
     # Not at the top, here and below: a dry run registers this plugin and must not pay for what it will not use.
-    from rpd.runpod.sdk import preload
+    from rpd.runpod.graphql.sdk import preload
 
     provider = make_provider(config)
     if config.lifecycle == "sdk":
@@ -26,8 +26,8 @@ def rpd_provider(config: Config) -> SwitchingProvider | None:
 def make_provider(config: Config) -> SwitchingProvider:
     """Return RunPod with the user's key, as ``config`` wants it spoken to. Raises AuthError, UsageError."""
     from rpd.runpod.address import key_url
+    from rpd.runpod.catalogue.cache import default_store
     from rpd.runpod.key import find_key
-    from rpd.runpod.stored import default_store
     from rpd.runpod.switch import SwitchingProvider
 
     key_url()

@@ -7,15 +7,15 @@ from collections.abc import Callable, Sequence
 from typing import Literal, TypeVar
 
 from rpd.errors import ApiRetired
-from rpd.runpod.catalogue import Catalogue, NetworkVolume
+from rpd.runpod.base_provider import Renter
+from rpd.runpod.catalogue.cache import CatalogueStore, default_store
+from rpd.runpod.catalogue.model import Catalogue, NetworkVolume
+from rpd.runpod.graphql.provider import RunPodProvider
 from rpd.runpod.notices import Notices, Speaker
-from rpd.runpod.pace import Retry, TokenBucket
-from rpd.runpod.provider import RunPodProvider
+from rpd.runpod.rate_limit import Retry, TokenBucket
 from rpd.runpod.reconcile import Patience
-from rpd.runpod.renter import Renter
-from rpd.runpod.rest import Rest
-from rpd.runpod.rest_provider import RestProvider
-from rpd.runpod.stored import CatalogueStore, default_store
+from rpd.runpod.rest.client import Rest
+from rpd.runpod.rest.provider import RestProvider
 from rpd.values.pod import Account, Offer, PodInfo, PodRequest, PodSpec
 
 T = TypeVar("T")

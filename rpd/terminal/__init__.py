@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from rpd.terminal.plugin import Terminal
+from rpd.terminal.live_view import Terminal
 
 __all__ = ["Terminal"]

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from rich.cells import cell_len
 
-from rpd.terminal.ink import Ink, fit, fit_middle, money
 from rpd.terminal.progress import elapsed
+from rpd.terminal.styles import Ink, fit, fit_middle, money
 
 _MOST_ROWS = 40
 _MOST_PINNED = 3

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 
-from rpd.terminal.ink import Ink, counted, money
+from rpd.terminal.styles import Ink, counted, money
 from rpd.values.dryrun import DryRunNode, Outlook
 from rpd.values.pod import Offer
 from rpd.values.step import Step, StepKind

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 from rpd.config import Config
 from rpd.errors import Cause
 from rpd.stop import INTERRUPTED
-from rpd.terminal.ending import log_of
-from rpd.terminal.ink import Ink
+from rpd.terminal.end_summary import log_of
+from rpd.terminal.styles import Ink
 from rpd.values.report import NodeReport, RunSummary
 
 

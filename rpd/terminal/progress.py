@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from rpd.errors import Cause
-from rpd.terminal.ink import money
+from rpd.terminal.styles import money
 from rpd.values.duration import format_duration
 from rpd.values.node import Definition, Node
 from rpd.values.report import NodeReport, Outcome

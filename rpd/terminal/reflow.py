@@ -6,7 +6,7 @@ from rich.cells import cell_len
 from rich.control import Control
 from rich.segment import ControlType
 
-from rpd.values.plain import plain
+from rpd.values.safe_text import plain
 
 
 class Reflow:

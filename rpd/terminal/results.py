@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from rpd.terminal.ink import OUTCOME_STYLES, Ink, money, rule
+from rpd.terminal.styles import OUTCOME_STYLES, Ink, money, rule
 from rpd.values.columns import GAP, Column, cut_middle, fitted, joined
 from rpd.values.duration import format_duration
 from rpd.values.report import NodeReport

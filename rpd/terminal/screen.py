@@ -13,10 +13,10 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from rpd.terminal.ink import Ink, Redact
 from rpd.terminal.reflow import Reflow
 from rpd.terminal.streams import OwnCopy
-from rpd.values.plain import colored
+from rpd.terminal.styles import Ink, Redact
+from rpd.values.safe_text import colored
 
 _INTERVAL = 0.25
 """Seconds between two drawings of the board."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from rpd.hooks import hookimpl
 from rpd.values.fixture import FixtureDef, Scope
 from rpd.values.node import Node
-from rpd.values.outcome import Skipped
+from rpd.values.skip_and_fail import Skipped
 
 _NODE_INDENT = " " * 2 * (Scope.SESSION - Scope.JOB + 1)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from rpd.values.number import MOST_SECONDS
+from rpd.values.number_bounds import MOST_SECONDS
 
 _UNITS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
 

@@ -11,10 +11,10 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, cast, overload
 
 from rpd.errors import DefinitionError
-from rpd.values.closest import closest
 from rpd.values.duration import parse_duration
 from rpd.values.frozen import EMPTY, FrozenDict, field_names, frozen, replace
-from rpd.values.number import MOST_GB, MOST_GPUS, MOST_USD, check_number, check_whole
+from rpd.values.number_bounds import MOST_GB, MOST_GPUS, MOST_USD, check_number, check_whole
+from rpd.values.suggestions import closest
 
 if TYPE_CHECKING:
     from typing import TypeAlias, TypedDict, Unpack

@@ -10,7 +10,7 @@ from rpd.values.frozen import frozen
 from rpd.values.job import Gpu
 from rpd.values.mark import Mark
 from rpd.values.node import Node
-from rpd.values.number import MOST_RETRIES, check_whole
+from rpd.values.number_bounds import MOST_RETRIES, check_whole
 
 NEXT_GPU = "next-gpu"
 INFRA_RETRIES = 3

@@ -127,10 +127,10 @@ def test_words_of_other_tools(word: str, hint: str) -> None:
 
 def test_every_hint_names_commands_that_there_are() -> None:
     """A hint for a word that became a command, or names none, would mislead."""
-    from rpd.cli import mistaken
+    from rpd.cli import command_hints
 
-    assert not set(mistaken._COMMANDS) & set(COMMANDS)
-    for hint in {*mistaken._COMMANDS.values(), *mistaken._FLAGS.values()}:
+    assert not set(command_hints._COMMANDS) & set(COMMANDS)
+    for hint in {*command_hints._COMMANDS.values(), *command_hints._FLAGS.values()}:
         named = [part.split()[1] for part in hint.split("`")[1::2] if part.startswith("rpd ")]
         assert all(name in COMMANDS or name == "--version" for name in named), hint
 

@@ -263,7 +263,7 @@ def test_another_provider(project: Project, emulator: Launched) -> None:
     project.write({"deploy_a.py": "import rpd\n\n@rpd.job\ndef only(pod):\n    pod.run('true')\n"})
     text = """
     from rpd.runpod.key import find_key
-    from rpd.runpod.provider import RunPodProvider
+    from rpd.runpod.graphql.provider import RunPodProvider
 
     class Ours(RunPodProvider):
         name = "our own cloud"

@@ -11,7 +11,7 @@ import pytest
 from rpd.cli.pods import _lines, _release
 from rpd.emulator.launch import Launched
 from rpd.errors import ReleaseError
-from rpd.pipeline.pods import Claims
+from rpd.pipeline.orphans import Claims
 from rpd.values.pod import PodInfo, PodStatus
 from tests.cli.conftest import Project
 from tests.waiting import wait_until

@@ -113,7 +113,7 @@ DRAINED = """
 import time
 import rpd
 from pathlib import Path
-from rpd.execute.current import current_run
+from rpd.execute.node.current import current_run
 
 def wait(condition):
     deadline = time.monotonic() + 30

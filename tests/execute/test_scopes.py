@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rpd.errors import CollectionError
-from rpd.execute.noderun import NodeRun
+from rpd.execute.node.run import NodeRun
 from rpd.execute.scopes import Request, Scopes, Setup, TeardownError
 from rpd.journal.journal import NoJournal
 from rpd.values.fixture import Closure, FixtureDef, Scope

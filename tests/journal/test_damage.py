@@ -13,12 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rpd.cli import events as cli_events
-from rpd.journal import past
+from rpd.journal import replay
+from rpd.journal.driver_alive import birth
 from rpd.journal.files import RunFiles
 from rpd.journal.reading import Damage, read
-from rpd.journal.writer import birth
 from rpd.lease.recycle import Recycler
-from rpd.pipeline import attach, pods
+from rpd.pipeline import connect_to_node, orphans
 from rpd.record import lookup
 from rpd.values.pod import PodInfo, PodStatus
 
@@ -63,12 +63,12 @@ def write(runs: Path, of_run: bytes, of_node: bytes) -> Path:
 
 def read_everything(runs: Path, folder: Path) -> None:
     """Let every reader of journals read."""
-    found = past.read(RunFiles(folder, folder.name))
+    found = replay.read(RunFiles(folder, folder.name))
     for node_id in [*found.nodes, ""]:
         found.take(node_id, "")
-    pods.claims(runs)
-    attach.work_of(folder / "a.fit")
-    attach.is_driven(folder)
+    orphans.claims(runs)
+    connect_to_node.work_of(folder / "a.fit")
+    connect_to_node.is_driven(folder)
     lookup.entries(folder)
     for event in cli_events.in_order(folder):
         cli_events.line(event)
@@ -143,7 +143,7 @@ def test_a_living_run_keeps_its_pod_whatever_its_journal_looks_like(
         st.sampled_from([whole[:start], whole[:start] + filler * (end - start) + whole[end:]])
     )
     write(runs, front + spoiled, b"")
-    assert pods.leftovers([POD], runs) == []
+    assert orphans.leftovers([POD], runs) == []
 
 
 def test_damage_names_its_lines(tmp_path: Path) -> None:
@@ -169,7 +169,7 @@ def test_a_nest_without_end_is_damage(tmp_path: Path) -> None:
 def test_a_pod_outlives_the_line_of_its_intent(tmp_path: Path) -> None:
     """A pod whose intent is damaged, but not its creation, is known, and nobody whose story is lost works on it."""
     folder = write(tmp_path, as_lines([DRIVEN[0], DRIVEN[3]]), b"")
-    found = past.read(RunFiles(folder, folder.name))
+    found = replay.read(RunFiles(folder, folder.name))
     assert found.take("deploy_a.py::fit", "") is None
     (lease,) = found.rest()
     assert (lease.pod_id, lease.created, lease.offer) == ("p", AT, None)
@@ -179,5 +179,5 @@ def test_steps_past_a_damaged_line_are_done_again(tmp_path: Path) -> None:
     """Only what is known without a gap is taken for done."""
     steps = [{"event": "step_started", "index": index, "kind": "run"} for index in (0, 2, 3)]
     folder = write(tmp_path, as_lines(DRIVEN), as_lines([NODE[0], *steps]))
-    node = past.read(RunFiles(folder, folder.name)).nodes["deploy_a.py::fit"]
+    node = replay.read(RunFiles(folder, folder.name)).nodes["deploy_a.py::fit"]
     assert [step.index for step in node.steps] == [0]

@@ -30,13 +30,13 @@ from rpd.errors import (
     TransientError,
     UnusableImage,
 )
-from rpd.lease import giveback
+from rpd.lease import pod_release
 from rpd.lease.boot import Images
-from rpd.lease.giveback import HOPELESS_TRIES
-from rpd.lease.giveback import TRIES as RELEASE_TRIES
 from rpd.lease.lease import Lease, is_same_gpu
-from rpd.remote.recorder import RecorderRemote, connect
-from rpd.runpod.offline import OfflineProvider
+from rpd.lease.pod_release import HOPELESS_TRIES
+from rpd.lease.pod_release import TRIES as RELEASE_TRIES
+from rpd.remote.dry_run import RecorderRemote, connect
+from rpd.runpod.dry.provider import OfflineProvider
 from rpd.stop import Stop, StopLevel
 from rpd.values.job import Gpu, Release
 from rpd.values.pod import Offer, PodInfo, PodRequest, PodSpec, SshEndpoint
@@ -281,7 +281,7 @@ def test_what_waiting_may_mend_is_tried_for_longer(error: ProviderError, tries: 
     lease.acquire()
     (pod,) = provider.left
     with pytest.raises(ReleaseError) as raised:
-        giveback.delete(provider, pod, sleep=waits.append)
+        pod_release.delete(provider, pod, sleep=waits.append)
     assert (provider.calls.count("delete"), len(waits)) == (tries, tries - 1)
     assert (
         str(raised.value)

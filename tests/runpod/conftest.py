@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from rpd.runpod.pace import Retry, TokenBucket
-from rpd.runpod.provider import RunPodProvider
+from rpd.runpod.graphql.provider import RunPodProvider
+from rpd.runpod.rate_limit import Retry, TokenBucket
 from rpd.runpod.reconcile import Patience
 from rpd.values.job import Gpu
 from rpd.values.pod import Cloud, Offer, PodRequest, PodSpec

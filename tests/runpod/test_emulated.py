@@ -21,9 +21,9 @@ from rpd.errors import (
     ReleaseError,
     TransientError,
 )
-from rpd.lease import giveback
-from rpd.runpod.pace import Retry, TokenBucket
-from rpd.runpod.provider import RunPodProvider
+from rpd.lease import pod_release
+from rpd.runpod.graphql.provider import RunPodProvider
+from rpd.runpod.rate_limit import Retry, TokenBucket
 from rpd.runpod.reconcile import Patience
 from rpd.values.job import Gpu
 from rpd.values.pod import Cloud, Offer, PodRequest, PodSpec, PodStatus
@@ -251,7 +251,7 @@ def test_many_threads_at_once(account: Launched, emulated: RunPodProvider) -> No
     assert sorted(pod["name"] for pod in account.pods()) == sorted(names)
 
 
-@pytest.mark.parametrize("give_back", [giveback.delete, giveback.stop])
+@pytest.mark.parametrize("give_back", [pod_release.delete, pod_release.stop])
 def test_a_locked_pod_names_its_lock(account: Launched, emulated: RunPodProvider, give_back: Any) -> None:
     """What cannot be given back because of a lock says so at once, and how to take the lock off."""
     pod = emulated.create(order("rpd-locked", emulated))

@@ -23,12 +23,12 @@ from rpd.emulator.launch import launch
 from rpd.errors import ProviderError, TransientError
 from rpd.runpod import answer
 from rpd.runpod.answer import understood
-from rpd.runpod.catalogue import Catalogue, NetworkVolume
-from rpd.runpod.pace import Retry, TokenBucket
-from rpd.runpod.provider import RunPodProvider
+from rpd.runpod.catalogue.cache import CatalogueStore
+from rpd.runpod.catalogue.model import Catalogue, NetworkVolume
+from rpd.runpod.graphql.provider import RunPodProvider
+from rpd.runpod.rate_limit import Retry, TokenBucket
 from rpd.runpod.reconcile import Patience
-from rpd.runpod.rest_provider import RestProvider
-from rpd.runpod.stored import CatalogueStore
+from rpd.runpod.rest.provider import RestProvider
 from rpd.values.job import Gpu, Storage
 from rpd.values.pod import Account, Cloud, Offer, PodInfo, PodRequest, PodSpec
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from rpd.errors import AmbiguousCreate, RequestRejected, UsageError
-from rpd.runpod.pace import Retry, TokenBucket
-from rpd.runpod.provider import RunPodProvider
+from rpd.runpod.graphql.provider import RunPodProvider
+from rpd.runpod.rate_limit import Retry, TokenBucket
 from rpd.runpod.reconcile import Patience
-from rpd.runpod.rest_provider import RestProvider
+from rpd.runpod.rest.provider import RestProvider
 from tests.runpod.conftest import KEY, spec
 
 PLENTY = b'{"data": {"myself": {"pods": []}}, "pods": []}'

@@ -9,15 +9,16 @@ import pytest
 from rpd.config import Config
 from rpd.errors import AuthError, UsageError
 from rpd.hooks import make_plugin_manager, register
-from rpd.runpod import offline, plugin
-from rpd.runpod.offline import OfflineProvider
+from rpd.runpod import plugin
+from rpd.runpod.dry import provider
+from rpd.runpod.dry.provider import OfflineProvider
 from rpd.runpod.switch import SwitchingProvider
 
 
 def provider_of(tmp_path: Path, *, dry_run: bool) -> object:
     manager = make_plugin_manager()
     register(manager, plugin, "runpod")
-    register(manager, offline, "offline")
+    register(manager, provider, "offline")
     config = Config(command="run", rootdir=tmp_path, invocation_dir=tmp_path, dry_run=dry_run)
     return manager.hook.rpd_provider(config=config)
 

@@ -9,7 +9,7 @@ import pytest
 
 from rpd.emulator.launch import Launched
 from rpd.errors import Cause
-from rpd.journal import past
+from rpd.journal import replay
 from rpd.journal.journal import FILE_NAME
 from rpd.record import history
 from rpd.testing import RpdRun, RunResult
@@ -93,7 +93,7 @@ def test_a_log_that_finds_no_room_is_fetched_once_there_is_some(
     assert "its log is fetched from the pod once there is room" in result.out + result.err
     assert "starting nothing new" in result.out + result.err
     assert emulator.pods() == []
-    assert past.unreleased(run_dir / FILE_NAME) == ()
+    assert replay.unreleased(run_dir / FILE_NAME) == ()
     assert not (run_dir / ".ssh").exists()
 
 

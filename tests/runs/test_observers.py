@@ -238,7 +238,7 @@ def test_a_defect_of_rpd_is_raised_when_everything_is_over() -> None:
         def rpd_node_started(self) -> None:
             raise ZeroDivisionError
 
-    Own.rpd_node_started.__module__ = "rpd.terminal.plugin"
+    Own.rpd_node_started.__module__ = "rpd.terminal.live_view"
     manager = make_plugin_manager()
     manager.register(Own(), "own")
     manager.hook.rpd_node_started(node=None, folder=None)

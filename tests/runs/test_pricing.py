@@ -236,7 +236,7 @@ def test_prices_that_rose_are_not_paid(rpd: RpdRun, project: Project, emulator: 
     conftest = """
     import dataclasses
     import rpd
-    from rpd.runpod.renter import Renter
+    from rpd.runpod.base_provider import Renter
 
     plain, asked = Renter.offers, []
 

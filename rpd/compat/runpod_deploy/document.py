@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rpd.errors import CollectionError, UsageError
-from rpd.values.closest import closest
+from rpd.values.suggestions import closest
 
 MOST_BYTES = 4_000_000
 """A configuration is read whole; nobody writes one this large."""

@@ -19,10 +19,10 @@ from rpd.remote.protocol import Feed
 from rpd.remote.shell import DeadlinePassed, Disconnected, Ended, Interrupt, Program, Stream
 from rpd.remote.ssh.connection import load_key, open_connection, transport_of
 from rpd.remote.ssh.failures import FAILURES, close_quietly, reason
-from rpd.remote.ssh.feed import END_OF_SCRIPT, READ_SCRIPT, SshFeed
 from rpd.remote.ssh.forward import Forward
 from rpd.remote.ssh.hostkey import PinnedHostKey
 from rpd.remote.ssh.stream import SshStream
+from rpd.remote.ssh.telemetry_channel import END_OF_SCRIPT, READ_SCRIPT, SshFeed
 from rpd.values.pod import SshEndpoint
 
 GIVE_UP_SECONDS = 300.0

@@ -14,7 +14,7 @@ from rpd.errors import LocalTransferError
 from rpd.project.ignore import Kind, StagedFile, tree_digest
 from rpd.remote.protocol import Progress
 from rpd.remote.transfer import delta
-from rpd.remote.transfer.pace import Pace
+from rpd.remote.transfer.line_speed import Pace
 from rpd.remote.transfer.paths import nul_ended
 
 _CHUNK = 1 << 20

@@ -23,12 +23,12 @@ from rpd.remote.shell import (
     TooMuch,
     with_arguments,
 )
-from rpd.remote.transfer.landing import Landing
+from rpd.remote.transfer.checksums import SUM, parse_sums
+from rpd.remote.transfer.disk_space import Room
 from rpd.remote.transfer.listing import Listing
 from rpd.remote.transfer.paths import nul_ended
 from rpd.remote.transfer.patience import STALL_SECONDS
-from rpd.remote.transfer.room import Room
-from rpd.remote.transfer.sums import SUM, parse_sums
+from rpd.remote.transfer.staging_folder import Landing
 from rpd.remote.transfer.untar import Content, Cut, Member, members
 
 RESUMABLE_BYTES = 64 << 20

@@ -11,10 +11,10 @@ from rpd.errors import LocalTransferError, MissingArtifact, TransferBroken, Tran
 from rpd.remote.protocol import Intake, Progress
 from rpd.remote.shell import DeadlinePassed, Disconnected, Shell, TooMuch, mended
 from rpd.remote.transfer.fetch import RESUMABLE_BYTES, Fetching
-from rpd.remote.transfer.landing import Landing
 from rpd.remote.transfer.listing import Listing, list_files
 from rpd.remote.transfer.paths import absolute, check_name
-from rpd.remote.transfer.seen import Seen, facts_of
+from rpd.remote.transfer.pull_cache import Seen, facts_of
+from rpd.remote.transfer.staging_folder import Landing
 from rpd.values.step import Pulled
 
 

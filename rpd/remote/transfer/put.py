@@ -29,7 +29,7 @@ from rpd.remote.shell import (
 from rpd.remote.transfer import delta
 from rpd.remote.transfer.archive import Archive
 from rpd.remote.transfer.blocks import batched, gzipped
-from rpd.remote.transfer.pace import Pace, SlowLine
+from rpd.remote.transfer.line_speed import Pace, SlowLine
 from rpd.remote.transfer.paths import absolute
 from rpd.remote.transfer.patience import SHORT_SECONDS, STALL_SECONDS
 from rpd.values.step import Staged

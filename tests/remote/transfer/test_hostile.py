@@ -29,14 +29,14 @@ from rpd.remote.protocol import Command
 from rpd.remote.shell import Ended, Interrupt, Program, TooMuch
 from rpd.remote.ssh import SshRemote
 from rpd.remote.transfer import listing as listing_module
+from rpd.remote.transfer.checksums import note_sums, parse_sums
 from rpd.remote.transfer.delta import NOTHING_KEPT, change_of
-from rpd.remote.transfer.landing import Landing
 from rpd.remote.transfer.listing import Link, Listing
 from rpd.remote.transfer.paths import check_name
 from rpd.remote.transfer.pull import pull
+from rpd.remote.transfer.pull_cache import Seen
 from rpd.remote.transfer.put import put
-from rpd.remote.transfer.seen import Seen
-from rpd.remote.transfer.sums import note_sums, parse_sums
+from rpd.remote.transfer.staging_folder import Landing
 from rpd.remote.transfer.untar import LONGEST_NAME, Cut, members
 from tests.remote.conftest import Machine
 from tests.remote.transfer.conftest import names

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from rpd.errors import MissingArtifact, TransferError
 from rpd.remote.ssh import SshRemote
 from rpd.remote.transfer.pull import pull
-from rpd.remote.transfer.seen import Seen
+from rpd.remote.transfer.pull_cache import Seen
 from tests.remote.conftest import Connect, Machine
 from tests.remote.transfer.conftest import Once, check_sums, entries, names, picture
 

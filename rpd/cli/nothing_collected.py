@@ -1,0 +1,43 @@
+"""Why nothing was collected or selected, and what to do next."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+
+from rpd.config import Config
+from rpd.pipeline.collect_and_select import Gathered
+
+
+def why_nothing(config: Config, gathered: Gathered) -> str:
+    """Return one sentence for an invocation whose selection is empty."""
+    if gathered.deselected:
+        flags = " ".join(_selecting(config))
+        by = f"{flags} selects none of them" if flags else "a conftest or plugin deselected them all"
+        return f"{by}: `rpd collect{_where(config)}` lists what there is"
+    if gathered.collection.files:
+        count = gathered.collection.files
+        files = "the deploy file" if count == 1 else f"{count} deploy files"
+        return f"no job in {files}: a function becomes one by @rpd.job"
+    patterns = " or ".join(config.deploy_files)
+    from_root = config.deploypaths if config.invocation_dir == config.rootdir else ()
+    places = shlex.join(config.args or from_root) or str(config.invocation_dir)
+    return f"no file {patterns} in {places}: `rpd init` writes a first one"
+
+
+def _where(config: Config) -> str:
+    return f" {shlex.join(config.args)}" if config.args else ""
+
+
+def _selecting(config: Config) -> Iterator[str]:
+    """Yield the flags that select, as they would be typed."""
+    if config.keyword:
+        yield f"-k {shlex.quote(config.keyword)}"
+    if config.markexpr:
+        yield f"-m {shlex.quote(config.markexpr)}"
+    if config.deselect:
+        yield "--deselect"
+    if config.last_failed:
+        yield "--lf"
+    if config.is_stepwise:
+        yield "--sw"

@@ -1,0 +1,54 @@
+"""Where a command has its prices from: RunPod where there is a key, else what was shipped with rpd."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from rpd.cli.output import note
+from rpd.config import Config
+from rpd.errors import AuthError
+from rpd.runpod.dry.provider import OfflineProvider
+from rpd.runpod.key import NO_KEY
+from rpd.runpod.switch import SwitchingProvider
+from rpd.values.gpus import PRICES_READ_ON
+
+SHIPPED = f"no API key: prices of {PRICES_READ_ON}, shipped with rpd; stock is not known"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Who tells prices; ``live`` None where there is no key."""
+
+    live: SwitchingProvider | None
+
+    @property
+    def provider(self) -> SwitchingProvider | OfflineProvider:
+        """Who makes offers."""
+        return self.live or OfflineProvider()
+
+    @property
+    def name(self) -> str:
+        """For people and JSON: ``RunPod``, ``emulator at …`` or ``shipped``."""
+        return self.live.name if self.live else "shipped"
+
+
+@contextmanager
+def price_source(config: Config) -> Iterator[Source]:
+    """Open the source, and close it at the end. Raises AuthError for a key that cannot be read, UsageError."""
+    from rpd.runpod.plugin import make_provider
+
+    live = None
+    try:
+        live = make_provider(config)
+    except AuthError as error:
+        if str(error) != NO_KEY:
+            raise
+    try:
+        if live is not None:
+            live.notify = lambda text: note(f"rpd: {text}")
+        yield Source(live=live)
+    finally:
+        if live is not None:
+            live.close()

@@ -1,0 +1,79 @@
+"""The account: RunPod as commands outside of a run reach it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+
+from rpd.cli.output import note, say
+from rpd.config import Config
+from rpd.errors import AuthError, UsageError
+from rpd.pipeline import connect_to_node
+from rpd.pipeline.local_backend import LocalEnd
+from rpd.values.pod import Provider
+
+
+@contextmanager
+def account(config: Config, local: LocalEnd | None = None) -> Iterator[Provider]:
+    """Give the provider of the user's key, or the emulator at ``local``; what it has to say goes to stderr.
+
+    Raises AuthError, UsageError.
+    """
+    from rpd.runpod.plugin import make_provider
+
+    with local.in_force() if local is not None else nullcontext():
+        provider = make_provider(config)
+        provider.notify = lambda text: note(f"rpd: {text}")
+        try:
+            yield provider
+        finally:
+            provider.close()
+
+
+@contextmanager
+def own_account(config: Config) -> Iterator[Provider | None]:
+    """Give the provider of the user's key; without one, the emulator of the newest run if that is a local one.
+
+    None where that run is over, and its emulator with it: then this has been said, and there are no pods.
+    Raises AuthError, UsageError.
+    """
+    newest = None if _has_key() else connect_to_node.newest_local(config.runs_path)
+    if newest is not None and newest.end is None:
+        _say_over(newest.over, as_json=config.as_json)
+        yield None
+        return
+    with account(config, newest.end if newest else None) as provider:
+        yield provider
+
+
+def _say_over(text: str, *, as_json: bool) -> None:
+    note(f"rpd: {text}")
+    say("[]" if as_json else "no pods (RunPod was not asked: there is no API key)")
+
+
+@contextmanager
+def far_end_of(config: Config, wanted: Sequence[str]) -> Iterator[Provider]:
+    """Give the provider of the user's key; without one, the emulator on which the first of the pods ``wanted`` lives.
+
+    Raises RpdError where that was a local run which is over, also if the key's account is found not to know the pods.
+    """
+    local = None if _has_key() else connect_to_node.local_end_of(config.runs_path, wanted[0])
+    try:
+        with account(config, local) as provider:
+            yield provider
+    except UsageError:
+        if local is None and any(connect_to_node.local_end_of(config.runs_path, each) for each in wanted):
+            raise UsageError(
+                f"{', '.join(wanted)}: on the emulator of a --local run that goes on; its pods end with it (Ctrl-C)"
+            ) from None
+        raise
+
+
+def _has_key() -> bool:
+    from rpd.runpod.key import find_key
+
+    try:
+        find_key()
+    except AuthError:
+        return False
+    return True

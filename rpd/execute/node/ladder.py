@@ -1,0 +1,130 @@
+"""The ladder: which outcome and cause an exception makes of a node."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+from rpd.errors import (
+    Cause,
+    CollectionError,
+    CommandFailed,
+    ConnectionLost,
+    Interrupted,
+    ProviderError,
+    ProvisioningError,
+    ReleaseError,
+    RpdError,
+    is_out_of_room,
+)
+from rpd.execute import user_tracebacks
+from rpd.execute.context import RunContext
+from rpd.execute.node.run import NodeRun
+from rpd.execute.node.verdict import Verdict
+from rpd.execute.scopes import TeardownError
+from rpd.project.fingerprint import sent_parts
+from rpd.stop import StopLevel
+from rpd.values.report import Failure, Outcome
+from rpd.values.skip_and_fail import Failed, Skipped
+
+
+class Ladder:
+    """Judges the errors of one run, and stops the run after those that no other node would be spared."""
+
+    def __init__(self, context: RunContext) -> None:
+        self._context = context
+
+    def judge(self, run: NodeRun, error: BaseException, *, in_job: bool) -> Verdict:
+        """Turn what a set-up or a job raised into a verdict."""
+        usual = Outcome.FAILED if in_job else Outcome.ERROR
+        match error:
+            case Skipped():
+                return Verdict(Outcome.SKIPPED, None, str(error))
+            case Interrupted():
+                outcome, cause = Outcome.ERROR, Cause.INTERRUPTED
+            case ConnectionLost() | ProvisioningError() | ProviderError() | ReleaseError():
+                outcome, cause = Outcome.ERROR, error.cause
+            case RpdError() if error.cause in (Cause.INFRA, Cause.LOCAL):
+                outcome, cause = Outcome.ERROR, error.cause
+            case OSError() if is_out_of_room(error):
+                outcome, cause = Outcome.ERROR, Cause.LOCAL
+            case RpdError():
+                outcome, cause = usual, error.cause
+            case KeyboardInterrupt():
+                self._context.stop.request(StopLevel.END, "interrupted by KeyboardInterrupt in a job")
+                outcome, cause = Outcome.ERROR, Cause.INTERRUPTED
+            case _:
+                outcome, cause = usual, Cause.CODE
+        self.heed(error)
+        reason = self._context.mask(_reason(error))
+        if outcome is Outcome.ERROR and self._context.stop.level >= StopLevel.ABANDON:
+            # Whatever it met, its pod was released under it.
+            cause, reason = Cause.INTERRUPTED, self._context.stop.reason
+        return Verdict(outcome, cause, reason, self.failure(error, run), error)
+
+    def failure(self, error: BaseException, run: NodeRun | None) -> Failure:
+        shown = user_tracebacks.user_frames(
+            error, self._context.rootdir, self._context.trace_style, self._context.mask
+        )
+        tail = run.tail if run is not None else ()
+        known = f"{error.file}:{error.line}" if isinstance(error, CollectionError) and error.file else ""
+        tail = tail or tuple(map(self._context.mask, error.tail if isinstance(error, CommandFailed) else ()))
+        return Failure(
+            place=shown.place or known,
+            source_line=shown.source_line,
+            traceback=tuple(self._context.mask(line) for line in shown.lines),
+            log_tail=tail,
+            hint=self._left_out(run, [*tail, _reason(error)]) if run is not None else "",
+        )
+
+    def _left_out(self, run: NodeRun, lines: Sequence[str]) -> str:
+        """Return what was not sent to the pod, where a file was missing there."""
+        parts = [*run.sent, *(part for lease in run.leases[-1:] for part in lease.sent)]
+        sent = [
+            (Path(os.path.normpath(self._context.rootdir / path)), exclude)
+            for _, path, exclude in sent_parts(parts)
+        ]
+        by_name = {path for path, _ in sent}
+        for path, exclude in sent:
+            with suppress(RpdError, OSError):  # it may be gone by now
+                left_out = self._context.scales.weigh(path, exclude).left_out
+                if left_out is not None and (told := left_out.besides(path, by_name).explains(lines)):
+                    return self._context.mask(told)
+        return ""
+
+    def heed(self, error: BaseException) -> None:
+        """Start nothing new after an error that no other node would be spared."""
+        if is_out_of_room(error):
+            self._context.stop.request(
+                StopLevel.DRAIN, f"a disk of this machine takes nothing more ({error})"
+            )
+        elif isinstance(error, RpdError) and error.stops_run:
+            # The whole of it, with the command to type, is told elsewhere.
+            reason = f"pod {error.known_as} may still bill" if isinstance(error, ReleaseError) else str(error)
+            self._context.stop.request(StopLevel.DRAIN, reason)
+
+    def with_teardown(self, verdict: Verdict, errors: Sequence[TeardownError]) -> Verdict:
+        """Return ``verdict`` after the teardown: what passed is an error now, what failed keeps its outcome."""
+        if not errors:
+            return verdict
+        each = tuple(f"teardown of {held.fixture.name}: {_reason(held.error)}" for held in errors)
+        told = "; ".join(each)
+        # What the platform did outweighs what a user's fixture raised.
+        worst = next((held for held in errors if isinstance(held.error, RpdError)), errors[0])
+        if not verdict.outcome.is_ok:
+            failure = verdict.failure or Failure()
+            failure = replace(failure, teardown=(*failure.teardown, *each))
+            return replace(verdict, reason=f"{verdict.reason}; {told}", failure=failure)
+        cause = worst.error.cause if isinstance(worst.error, RpdError) else Cause.CODE
+        cause = Cause.LOCAL if is_out_of_room(worst.error) else cause
+        return Verdict(Outcome.ERROR, cause, told, self.failure(worst.error, worst.user), worst.error)
+
+
+def _reason(error: BaseException) -> str:
+    text = user_tracebacks.text_of(error)
+    if isinstance(error, Failed | RpdError):
+        return text
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

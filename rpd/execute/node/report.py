@@ -1,0 +1,175 @@
+"""Reporting: what a run of a node comes to, as the report that everybody reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from rpd.execute.context import RunContext
+from rpd.execute.node.run import NodeRun
+from rpd.execute.node.verdict import Verdict
+from rpd.lease.lease import Lease
+from rpd.project.fingerprint import fingerprint
+from rpd.values.pod import PodInfo
+from rpd.values.printable import tellable
+from rpd.values.report import (
+    AttemptRecord,
+    CostRecord,
+    EnvironmentRecord,
+    NodeRecord,
+    NodeReport,
+    PodRecord,
+    Result,
+    SourceRecord,
+)
+
+_FACTS = ("gpu_name", "driver", "cuda", "python", "uname")
+
+
+def node_report(
+    context: RunContext, run: NodeRun, verdict: Verdict, started: datetime, earlier: tuple[AttemptRecord, ...]
+) -> NodeReport:
+    """Return the report of a run as it stands; ``earlier`` are the attempts before it."""
+    run.had_open_pods = any(lease.is_open for lease in run.leases)
+    node = run.node
+    lease, pods = _main_lease(run), _pod_records(run)
+    source = context.source(context.project(node.file)) if run.staged or lease else SourceRecord()
+    if run.staged:
+        source = replace(
+            source, tree_sha256=run.staged.tree_sha256, files=run.staged.files, bytes=run.staged.bytes
+        )
+    if run.files is not None:
+        known = fingerprint(
+            node,
+            lock_sha256=context.lock_sha256(node.file),
+            variables=context.variables,
+            sent={part: sha256 for lease in run.leases for part, sha256 in lease.sent.items()} | run.sent,
+        )
+        source = replace(source, fingerprint=known)
+    return NodeReport(
+        node=NodeRecord(
+            id=node.id,
+            job=node.definition.name,
+            file=node.file,
+            line=node.definition.line,
+            parameters={name: tellable(value) for name, value in node.parameters.items()},
+            marks=tuple(dict.fromkeys(mark.name for mark in node.marks)),
+        ),
+        result=Result(
+            outcome=verdict.outcome,
+            cause=verdict.cause,
+            reason=verdict.reason,
+            attempts=run.attempt,
+            started=started.isoformat(timespec="milliseconds"),
+            finished=datetime.now(UTC).isoformat(timespec="milliseconds"),
+            phases=_rounded(run.phases),
+        ),
+        pod=pods.get(lease) if lease else None,
+        cost=_cost_record(run, lease, context.overrides.budget(node.job.budget).cost_cap_usd, earlier),
+        source=source,
+        environment=_environment(lease) if lease else EnvironmentRecord(),
+        steps=tuple(run.steps),
+        artifacts=tuple(run.artifacts),
+        attempts=earlier,
+        pods=tuple(pods.values()),
+        metrics=dict(run.metrics),
+        variables={name: tellable(value) for name, value in {**context.variables, **run.variables}.items()},
+        folder=str(run.files.folder) if run.files else "",
+        failure=verdict.failure,
+    )
+
+
+def amended(report: NodeReport, run: NodeRun, verdict: Verdict) -> NodeReport:
+    """Return ``report`` with what the teardown of wider values made of it, in time, money and outcome."""
+    lease, pods = _main_lease(run), _pod_records(run)
+    return replace(
+        report,
+        result=replace(
+            report.result,
+            outcome=verdict.outcome,
+            cause=verdict.cause,
+            reason=verdict.reason,
+            phases=_rounded(run.phases),
+        ),
+        pod=pods.get(lease) if lease else None,
+        cost=_cost_record(run, lease, report.cost.cap_usd, report.attempts),
+        steps=tuple(run.steps),
+        artifacts=tuple(run.artifacts),
+        pods=tuple(pods.values()),
+        metrics=dict(run.metrics),
+        failure=verdict.failure,
+    )
+
+
+def _rounded(phases: Mapping[str, float]) -> dict[str, float]:
+    return {name: round(seconds, 3) for name, seconds in phases.items()}
+
+
+def _main_lease(run: NodeRun) -> Lease | None:
+    """Return the lease of the pod that a node is recorded with."""
+    return run.own_lease or (run.leases[-1] if run.leases else None)
+
+
+def _environment(lease: Lease) -> EnvironmentRecord:
+    facts = {name: lease.facts.get(name, "") for name in _FACTS}
+    return EnvironmentRecord(**facts, warning=lease.other_gpu)
+
+
+def _pod_records(run: NodeRun) -> dict[Lease, PodRecord]:
+    """Return the pods of a node, in the order in which it got them."""
+    return {lease: _pod_record(lease, lease.pod) for lease in run.leases if lease.pod is not None}
+
+
+def _pod_record(lease: Lease, pod: PodInfo) -> PodRecord:
+    offer = lease.offer
+    return PodRecord(
+        id=pod.id,
+        name=pod.name,
+        gpu=(offer.gpu_id if offer else pod.gpu) or "",
+        count=offer.count if offer and offer.gpu_id else pod.gpu_count,
+        datacenter=pod.datacenter or "",
+        cloud=(offer.cloud if offer else pod.cloud) or "",
+        image=pod.image or lease.request.image,
+        spot=lease.request.spot,
+        rate=lease.rate_usd_per_hr,
+        final_state=lease.final_state or "running",
+        reused=lease.users > 1 or bool(lease.before),
+        before=lease.before,
+    )
+
+
+def attempt_record(report: NodeReport) -> AttemptRecord:
+    """Return what a report tells of its last attempt."""
+    pod = report.pod
+    return AttemptRecord(
+        number=report.result.attempts,
+        outcome=report.result.outcome,
+        cause=report.result.cause,
+        reason=report.result.reason,
+        pod_id=pod.id if pod else "",
+        gpu=pod.gpu if pod else "",
+        datacenter=pod.datacenter if pod else "",
+        seconds=round(report.result.seconds, 3),
+        estimated_usd=round(report.cost.estimated_usd - _usd(report.attempts), 6),
+    )
+
+
+def _usd(attempts: Sequence[AttemptRecord]) -> float:
+    return sum(attempt.estimated_usd for attempt in attempts)
+
+
+def _cost_record(
+    run: NodeRun, lease: Lease | None, cap: float, earlier: tuple[AttemptRecord, ...] = ()
+) -> CostRecord:
+    """Return what all attempts of a node cost, at the rate of the last one's pod."""
+    before = _usd(earlier)
+    if lease is None:
+        return CostRecord(cap_usd=cap, estimated_usd=round(before, 6))
+    return CostRecord(
+        rate_usd_per_hr=lease.rate_usd_per_hr,
+        rate_source=lease.rate_source,
+        billed_seconds=round(run.billed_seconds, 3),
+        estimated_usd=round(run.usd + before, 6),
+        cap_usd=cap,
+    )

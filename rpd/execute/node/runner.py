@@ -1,0 +1,351 @@
+"""The runner: one node from set-up to report."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import asdict
+from datetime import UTC, datetime
+from functools import partial
+from queue import Empty, SimpleQueue
+from typing import Any
+
+from rpd.errors import (
+    Cause,
+    DefinitionError,
+    LocalError,
+    RpdError,
+)
+from rpd.execute import no_network
+from rpd.execute.alarms import Alarms
+from rpd.execute.clock import JobClock
+from rpd.execute.context import RunContext
+from rpd.execute.limits import overdue
+from rpd.execute.node import marks
+from rpd.execute.node.attempts import Attempts
+from rpd.execute.node.current import acting_for
+from rpd.execute.node.ladder import Ladder
+from rpd.execute.node.report import amended, attempt_record, node_report
+from rpd.execute.node.run import NodeRun
+from rpd.execute.node.verdict import PASSED, Verdict
+from rpd.execute.pod import lifetime
+from rpd.execute.scopes import Scopes, Setup, TeardownError
+from rpd.execute.timeouts import Timeouts
+from rpd.hooks import hookimpl
+from rpd.journal.files import NodeFiles
+from rpd.journal.journal import FileJournal, NoJournal
+from rpd.remote.watchdog import Terms
+from rpd.stop import StopLevel
+from rpd.values.duration import format_duration
+from rpd.values.node import Node
+from rpd.values.report import (
+    AttemptRecord,
+    NodeReport,
+    Outcome,
+)
+from rpd.values.retry import RetryPolicy
+from rpd.values.size import format_size
+
+
+@hookimpl(trylast=True)
+def rpd_run_node(call: Callable[[], object]) -> bool:
+    """Call the job function: the innermost implementation of the hook."""
+    call()
+    return True
+
+
+def _journal(files: NodeFiles, context: RunContext) -> FileJournal:
+    def failed(error: OSError) -> None:
+        context.disk.failed(files.journal, error, "its events are kept until there is room")
+
+    return FileJournal(files.journal, context.redact, failed)
+
+
+SALVAGE_SECONDS = 20.0
+"""How long a job may do something of its own, not on the pod, while it is called once more for what it would pull."""
+
+
+class Runner:
+    """Runs the nodes of one run. ``run`` is called by several slots at once."""
+
+    def __init__(self, context: RunContext, scopes: Scopes) -> None:
+        self._context = context
+        self._scopes = scopes
+        self._ladder = Ladder(context)
+        hook = context.hook
+        self._alarms = Alarms(
+            lambda error: hook.rpd_notice(text=f"an alarm failed: {type(error).__name__}: {error}")
+        )
+        self._tells_fixtures = bool(
+            hook.rpd_fixture_setup.get_hookimpls() or hook.rpd_fixture_teardown.get_hookimpls()
+        )
+        self._late_errors: SimpleQueue[TeardownError] = SimpleQueue()
+        self._live: dict[str, tuple[NodeRun, datetime, tuple[AttemptRecord, ...]]] = {}
+
+    def run(
+        self, node: Node, slot: int, gpus: tuple[int, ...] = (), share: float = 1.0
+    ) -> tuple[NodeReport, NodeRun]:
+        """Run one node, again where its policy says so, and return its report.
+
+        ``gpus`` are those it has to itself on a pod that other nodes use at the same time, ``share`` is its part.
+        Never raises for what the node or its pod does; LocalError where the node can have no folder.
+        """
+        files = self._files_of(node)
+        past = self._context.past.nodes.get(node.id) if self._context.past else None
+        self._context.hook.rpd_node_started(node=node, folder=files.folder if files else None)
+        try:
+            attempts = Attempts(policy=RetryPolicy.of(node), number=past.attempt if past else 1)
+        except DefinitionError as error:
+            attempts = Attempts(policy=RetryPolicy())
+            wrong: Verdict | None = Verdict(Outcome.ERROR, Cause.CODE, str(error))
+        else:
+            wrong = marks.evaluate(node)
+        earlier: list[AttemptRecord] = list(past.earlier) if past else []
+        while True:
+            run = self._open(node, files, attempts, earlier)
+            run.gpus, run.share = gpus, share
+            if past is not None:
+                run.remembered.extend(past.steps)
+                run.billed_seconds, run.usd = past.billed_seconds, past.usd
+                past = None
+            report = self._attempt(run, slot, wrong, tuple(earlier))
+            # Where a pod could not be given back, another attempt might only add one more that bills.
+            is_stuck = any(lease.is_open and not lease.is_wide for lease in run.leases)
+            # A pod that stays for its results, or for a look at it, must not become one for each attempt.
+            is_kept = any(lease.final_state == "running" for lease in run.leases)
+            may_go_on = self._context.stop.level is StopLevel.NONE and not is_stuck and not is_kept
+            if (
+                report.result.outcome.is_ok
+                or not may_go_on
+                or not attempts.another(report.result.cause, run.error)
+            ):
+                break
+            earlier.append(attempt_record(report))
+            self._context.hook.rpd_notice(
+                text=f"{node.id}: {report.result.cause}: {report.result.reason}; trying again"
+            )
+            self._scopes.forget_failures(run)
+        for late in self._scopes.node_done(node):
+            self._late_errors.put(late)
+        return report, run
+
+    def _files_of(self, node: Node) -> NodeFiles | None:
+        try:
+            return self._context.files.node(node) if self._context.files else None
+        except OSError as error:
+            raise LocalError(f"{node.id}: its folder cannot be made ({error.filename})", error) from error
+
+    def _attempt(
+        self, run: NodeRun, slot: int, early: Verdict | None, earlier: tuple[AttemptRecord, ...]
+    ) -> NodeReport:
+        started = datetime.now(UTC)
+        self._live[run.node.id] = (run, started, earlier)
+        # Not synced: a pod's intent is, in the run's journal, before there is one; and every step's beginning is.
+        run.journal.write(
+            "node_resumed" if run.remembered else "node_started", node=run.node.id, attempt=run.attempt
+        )
+        with self._context.headroom.working(run.node.id):
+            with acting_for(run):
+                verdict = early or self._decide(run, slot)
+            run.error = verdict.error
+            if self._context.is_dry and run.leases:
+                self._context.asked[run.node.id] = tuple(lease.request for lease in run.leases)
+            lifetime.leave(run)
+            self._settle(run)
+        report = node_report(self._context, run, verdict, started, earlier)
+        run.journal.write(
+            "node_finished",
+            sync=True,
+            outcome=report.result.outcome,
+            cause=report.result.cause,
+            attempt=asdict(attempt_record(report)),
+        )
+        run.close()
+        self._live.pop(run.node.id, None)
+        return report
+
+    def abandon(self) -> list[tuple[NodeRun, NodeReport]]:
+        """Return the reports of the nodes that are under way, as interrupted: their pods were released."""
+        verdict = Verdict(Outcome.ERROR, Cause.INTERRUPTED, self._context.stop.reason)
+        abandoned = []
+        for run, started, earlier in list(self._live.values()):
+            self._settle(run)
+            abandoned.append((run, node_report(self._context, run, verdict, started, earlier)))
+            run.close()
+        return abandoned
+
+    def take_late_errors(self) -> list[TeardownError]:
+        """Return the teardown errors that belong to nodes which have been reported already, each once."""
+        errors = []
+        while True:
+            try:
+                errors.append(self._late_errors.get_nowait())
+            except Empty:
+                return errors
+
+    def _open(
+        self, node: Node, files: NodeFiles | None, attempts: Attempts, earlier: Sequence[AttemptRecord]
+    ) -> NodeRun:
+        context = self._context
+        spent = sum(attempt.estimated_usd for attempt in earlier)
+        return NodeRun(
+            node=node,
+            files=files,
+            journal=_journal(files, context) if files else NoJournal(),
+            hook=context.hook,
+            mask=context.mask,
+            masker=context.masker(),
+            new_masker=context.masker,
+            unwritten=context.disk.failed,
+            config=context.config,
+            context=context,
+            attempt=attempts.number,
+            tells_fixtures=self._tells_fixtures,
+            ceiling=context.cover.ceiling(node) - spent if context.cover else None,
+            gpu_after_oom=attempts.gpu,
+        )
+
+    # --- one node ---------------------------------------------------------------------------------------------------
+
+    def _decide(self, run: NodeRun, slot: int) -> Verdict:
+        setup = Setup(self._scopes, run, slot)
+        verdict = self._set_up_and_call(run, setup)
+        self._finish_beside(run, verdict)
+        run.mend_log()  # the pod may be gone afterwards
+        if run.missing_log_bytes:
+            self._context.hook.rpd_notice(
+                text=f"{run.node.id}: output.log lacks {format_size(run.missing_log_bytes)} of what its commands "
+                "wrote: there was no room for it here, and the pod's copy goes with the pod"
+            )
+        if not verdict.outcome.is_ok:
+            for lease in run.leases:
+                lease.failed = True
+        errors = [*setup.late_errors, *setup.teardown(), *self._scopes.drop_lost()]
+        return self._told_others(run, verdict, errors)
+
+    def _told_others(self, run: NodeRun, verdict: Verdict, errors: Sequence[TeardownError]) -> Verdict:
+        """Add the node's own teardown errors to its verdict; those of values others used last go to them."""
+        for error in errors:
+            self._ladder.heed(error.error)
+            if error.user is not None and error.user is not run:
+                self._late_errors.put(error)
+        mine = [error for error in errors if error.user is None or error.user is run]
+        after = self._ladder.with_teardown(verdict, mine)
+        return marks.apply_xfail(run.node, after) if mine and verdict.outcome.is_ok else after
+
+    def _set_up_and_call(self, run: NodeRun, setup: Setup) -> Verdict:
+        began = time.monotonic()
+        try:
+            with self._guard():
+                arguments = setup.prepare()
+            self._begin_clocks(run)
+        except BaseException as error:  # noqa: BLE001 - the ladder below names it
+            return marks.apply_xfail(run.node, self._ladder.judge(run, error, in_job=False))
+        finally:
+            spent = time.monotonic() - began
+            run.phases["setup"] = max(0.0, spent - sum(run.phases.values()))
+        return self._call(run, arguments)
+
+    def _call(self, run: NodeRun, arguments: dict[str, Any]) -> Verdict:
+        function = run.node.definition.function
+        run.done.clear()  # what fixtures did is not done again by a second call of the job
+        began = time.monotonic()
+        pulled = run.phases.get("pull", 0.0)
+        verdict = PASSED
+        try:
+            with self._guard(), self._timed(run):
+                self._context.hook.rpd_run_node(node=run.node, call=lambda: function(**arguments))
+            run.finish_beside(required=True)
+        except BaseException as error:  # noqa: BLE001 - the ladder below names it
+            verdict = self._ladder.judge(run, error, in_job=True)
+        spent = time.monotonic() - began + run.recalled_seconds
+        run.phases["job"] = max(0.0, spent - run.phases.get("pull", 0.0) + pulled)
+        if not verdict.outcome.is_ok:
+            self._salvage(run, verdict, arguments)
+        return marks.apply_xfail(run.node, verdict)
+
+    @contextmanager
+    def _timed(self, run: NodeRun) -> Iterator[None]:
+        """End the job when its time is up, or the run is stopped. Raises BudgetExceeded, JobTimeout, Interrupted."""
+        if self._context.is_dry:
+            yield
+            return
+        run.clock = JobClock(partial(overdue, run), partial(self._tell_stuck, run))
+        try:
+            with run.clock.heeding(self._context.stop, self._alarms, run.ends_at):
+                yield
+        finally:
+            run.clock = None
+
+    def _tell_stuck(self, run: NodeRun) -> None:
+        owned = [lease for lease in run.leases if lease.pod is not None and not lease.is_wide]
+        names = ", ".join(lease.pod.id for lease in owned if lease.pod is not None)
+        grace = format_duration(max((lease.grace for lease in owned), default=0.0))
+        pods = f"; pod {names} ends itself within {grace}" if owned else ""
+        self._context.hook.rpd_notice(
+            text=f"{run.node.id}: its time is up, but its own code does not return{pods}; Ctrl-C twice ends the run now"
+        )
+
+    def _salvage(self, run: NodeRun, verdict: Verdict, arguments: dict[str, Any]) -> None:
+        """Fetch what the job would still have pulled: call it again, every finished step answered from memory.
+
+        Commands and transfers to the pod do nothing in this second call, and the guard keeps it from reaching
+        anything else; only pulls past the failure are carried out. Code that does not come to an end is left.
+        """
+        if self._context.is_dry or not run.done or self._is_beyond_help(verdict):
+            return
+        run.salvaging = True
+        run.clock = JobClock(partial(RpdError, "its own code took too long"), again_seconds=SALVAGE_SECONDS)
+        until = time.monotonic() + SALVAGE_SECONDS
+        try:
+            with (
+                no_network.guarded("while the artifacts of a failed job are fetched"),
+                run.clock.running(self._alarms, until),
+            ):
+                run.node.definition.function(**arguments)
+        except BaseException as error:  # noqa: BLE001 - the node has failed already; this is only told
+            run.journal.write("salvage_ended", reason=f"{type(error).__name__}: {error}")
+        finally:
+            run.salvaging, run.clock = False, None
+
+    def _is_beyond_help(self, verdict: Verdict) -> bool:
+        return verdict.cause in (Cause.LOST, Cause.INFRA) or self._context.stop.level >= StopLevel.ABANDON
+
+    def _finish_beside(self, run: NodeRun, verdict: Verdict) -> None:
+        """End what still goes on beside a job that did not come to its own end."""
+        if not run.endings or self._is_beyond_help(verdict):
+            return  # closed with the node
+        try:
+            run.finish_beside(required=False)
+        except RpdError as error:
+            run.journal.write("last_pull_failed", reason=f"{type(error).__name__}: {error}")
+
+    def _guard(self) -> AbstractContextManager[None]:
+        return no_network.everywhere(no_network.DRY_RUN) if self._context.is_dry else nullcontext()
+
+    def _begin_clocks(self, run: NodeRun) -> None:
+        """Note when the job has to end, here and on its pods. Raises RemoteError."""
+        if self._context.is_dry:
+            return
+        run.timeouts = Timeouts.of(run.node)
+        if run.timeouts.job is not None:
+            run.timeout_at = time.monotonic() + run.timeouts.job
+        lifetime.begin(run, Terms.of(self._context.config))
+
+    def _settle(self, run: NodeRun) -> None:
+        """Charge the node with what its pods billed since they were last charged to somebody."""
+        for lease in run.leases:
+            if run.share < 1 and lease.is_open:
+                meter = lease.take_share((time.monotonic() - run.began) * run.share)
+            else:
+                meter = lease.take_meter()
+            run.billed_seconds += meter.seconds
+            run.usd += meter.usd
+
+    def amend(self, report: NodeReport, run: NodeRun, errors: Sequence[TeardownError]) -> NodeReport:
+        """Return ``report`` after the teardown of wider values that this node was the last to use."""
+        self._settle(run)
+        run.close()
+        verdict = Verdict(report.result.outcome, report.result.cause, report.result.reason, report.failure)
+        return amended(report, run, self._ladder.with_teardown(verdict, errors))

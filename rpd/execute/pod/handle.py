@@ -1,0 +1,520 @@
+"""The pod handle: what a job function holds and acts on."""
+
+from __future__ import annotations
+
+import base64
+import os
+import posixpath
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, Literal, overload
+
+from rpd.errors import (
+    CommandFailed,
+    Interrupted,
+    OutOfMemory,
+    UsageError,
+)
+from rpd.execute.limits import limit_of, listened_for_life
+from rpd.execute.node.current import current_run
+from rpd.execute.node.run import NodeRun, StepEnd
+from rpd.execute.pod.connections import Connections
+from rpd.execute.pod.destinations import destination
+from rpd.execute.pod.monitor import Attendance
+from rpd.execute.pod.pull import Pulling, salvage_place
+from rpd.execute.pod.steps import Asked, Steps, without_answer
+from rpd.lease.lease import Lease
+from rpd.project.fingerprint import sent_key
+from rpd.remote.commands import VARIABLE_NAME, is_out_of_memory
+from rpd.remote.protocol import Command, Remote
+from rpd.remote.shell import Interrupt
+from rpd.remote.transfer.globs import split_glob
+from rpd.remote.watchdog import USUAL_TERMS, Terms
+from rpd.stop import Stop, StopLevel
+from rpd.values.duration import parse_duration
+from rpd.values.pod import PodInfo
+from rpd.values.step import Completed, Pulled, Staged, StepKind
+
+READ_BYTES = 1 << 20
+"""How large a file may be that ``Pod.read`` returns, unless the caller says otherwise."""
+
+
+class Pod:
+    """A pod that runs commands over SSH. Made by the fixture ``pod`` or by ``provision``.
+
+    Paths on the pod are absolute, or relative to ``cwd`` where it is given, else to ``workspace``.
+    """
+
+    def __init__(
+        self,
+        lease: Lease,
+        remote: Remote,
+        *,
+        stop: Stop,
+        base: Path,
+        secrets: Mapping[str, str],
+        key_file: Path | None,
+        terms: Terms = USUAL_TERMS,
+    ) -> None:
+        assert lease.pod is not None
+        self._lease = lease
+        self._stop = stop
+        self._base = base
+        self._secrets = secrets
+        self._key_file = key_file
+        self._terms = terms
+        self._connections = Connections(lease, remote)
+        self._attendance = Attendance(lease, self._connections, terms)
+        self._steps = Steps(lease, self._attendance.begin_step)
+
+    def __repr__(self) -> str:
+        return f"<Pod {self.id} {self.gpu or 'CPU'}>"
+
+    def join(self, run: NodeRun) -> None:
+        """Count ``run`` among the nodes this pod serves."""
+        self._attendance.join(run)
+
+    def belong_to(self, run: NodeRun) -> None:
+        """Be the pod that a node is recorded with, whatever others it uses."""
+        run.own_lease = self._lease
+
+    def watch(self) -> None:
+        """Begin to listen to how busy it is, and to show its watchdog that somebody is here."""
+        self._attendance.watch(self.workspace)
+
+    def unwatch(self) -> None:
+        """Listen no more."""
+        self._attendance.unwatch()
+
+    # --- what it is -------------------------------------------------------------------------------------------------
+
+    @property
+    def _info(self) -> PodInfo:
+        assert self._lease.pod is not None
+        return self._lease.pod
+
+    @property
+    def id(self) -> str:
+        """RunPod's id of the pod."""
+        return self._info.id
+
+    @property
+    def gpu(self) -> str | None:
+        """RunPod's id of its GPU type; None for a CPU pod."""
+        offer = self._lease.offer
+        return offer.gpu_id if offer else self._info.gpu
+
+    @property
+    def datacenter(self) -> str | None:
+        """RunPod's id of its data centre."""
+        return self._info.datacenter
+
+    @property
+    def rate_usd_per_hr(self) -> float:
+        """What it costs an hour while it runs."""
+        return self._lease.rate_usd_per_hr
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the pod went out of reach, so that nobody should be given it any more."""
+        return self._lease.lost
+
+    @property
+    def is_dry(self) -> bool:
+        """Whether this is a dry run: no command runs, nothing is sent or fetched."""
+        return current_run().files is None
+
+    @property
+    def workspace(self) -> str:
+        """The folder where its volume is mounted."""
+        return self._lease.request.mount
+
+    @property
+    def ssh_command(self) -> str:
+        """A command line that opens a shell on it while it lives."""
+        ssh = self._info.ssh
+        if ssh is None:
+            return ""
+        return f"ssh {self._key_option}-p {ssh.port} {ssh.user}@{ssh.host}"
+
+    @property
+    def _key_option(self) -> str:
+        return f"-i {shlex.quote(str(self._key_file))} " if self._key_file else ""
+
+    def copy_command(self, remote: str) -> str:
+        """Return a command line that copies a path on it into the current folder."""
+        ssh = self._info.ssh
+        if ssh is None:
+            return ""
+        return f"scp {self._key_option}-P {ssh.port} -r {ssh.user}@{ssh.host}:{shlex.quote(remote)} ."
+
+    # --- what it does -----------------------------------------------------------------------------------------------
+
+    def run(
+        self,
+        cmd: str,
+        *,
+        cwd: str | None = None,
+        env: Mapping[str, str | int | float] | None = None,
+        timeout: str | float | None = None,
+        check: bool = True,
+        name: str | None = None,
+        dry: str = "",
+    ) -> Completed:
+        """Run a shell command to its end, its output streamed and logged as it comes.
+
+        ``timeout`` is a duration (``"30m"`` or seconds). Numbers and booleans in ``env`` become the text that ``str``
+        makes of them. The answer's ``stdout`` is what the command printed; where nothing is run (a dry run, or past the
+        failure of a job) it is ``dry``, so that code which reads it has something to read.
+
+        Raises CommandFailed for an exit code other than 0 unless ``check=False``, OutOfMemory, CommandTimeout,
+        BudgetExceeded, ConnectionLost, PodLost, Interrupted.
+        """
+        if not isinstance(cmd, str) or not cmd.strip():
+            raise UsageError(f"pod.run: expected a shell command, got {cmd!r}")
+        run = current_run()
+        command = Command(
+            key=_key(run),
+            text=cmd,
+            cwd=self._path(cwd) if cwd else self.workspace,
+            env={**_gpus(run), **_environment(env), "RPD_NODE": run.node.id, "RPD_ATTEMPT": str(run.attempt)},
+            secrets=self._secrets,
+            timeout=None if timeout is None else _checked_duration("pod.run: timeout", timeout),
+        )
+        asked = Asked(
+            kind=StepKind.RUN,
+            name=name or cmd,
+            command=cmd,
+            about=(command.cwd, sorted(command.env.items())),
+            detail={"key": command.key, "cwd": command.cwd, "secrets": sorted(self._secrets)},
+            salvaged=lambda: Completed(command=cmd, exit_code=0, stdout=dry),
+            keep=asdict,
+            recall=lambda held: Completed(**{**held, "tail": tuple(held["tail"])}),
+        )
+        completed = self._steps.do(run, asked, lambda end: self._follow(run, command, end))
+        if run.files is None or (run.salvaging and check and not completed.ok):
+            completed = replace(completed, stdout=dry)  # what the code below it expects of one that went well
+        if check and not completed.ok and not run.salvaging:
+            failure = OutOfMemory if is_out_of_memory(completed) else CommandFailed
+            raise failure(run.mask(cmd), completed.exit_code, tail=completed.tail)
+        return completed
+
+    def _follow(self, run: NodeRun, command: Command, end: StepEnd) -> Completed:
+        self._stop.check()
+        remote = self._connections.of(run)
+        if run.files is None:  # a dry run: nothing takes time, nothing is said
+            completed = remote.run(command, run.output)
+            end.exit_code = completed.exit_code
+            return completed
+        run.mend_log()
+        run.command_begins(lambda take: remote.follow(command.key, 0, take))
+        limit = limit_of(run, command.timeout)
+        forget = self._stop.listen(lambda level: remote.interrupt() if level >= StopLevel.END else None)
+        try:
+            with limit.telling(command.text), listened_for_life(run) as hear:
+                completed = remote.run(replace(command, timeout=limit.seconds), hear)
+        finally:
+            forget()
+            run.flush_output()
+        end.exit_code, end.seconds = completed.exit_code, completed.seconds
+        return completed
+
+    def put(
+        self, local: str | Path, remote: str, *, exclude: Sequence[str] = (), name: str | None = None
+    ) -> Staged:
+        """Send a file or folder (relative to the deploy file's folder); what git or ``.rpdignore`` ignores stays here.
+
+        A folder becomes ``remote``: afterwards ``remote`` holds what was sent and nothing else. A file becomes
+        ``remote``, or goes into it where ``remote`` ends with a slash. A folder on the pod is never replaced by a file,
+        nor a file by a folder. Raises UsageError, also for a missing path, and TransferError.
+        """
+        run = current_run()
+        # A path that is whole already stays the same object, so that what is known of it is found quickly.
+        source = local if isinstance(local, Path) and local.is_absolute() else self._base / local
+        target = self._path(remote)
+        if target.endswith("/") and source.is_file():
+            target += source.name
+        own = run.context.own.below(source)
+        exclude = (*exclude, *run.context.rules_for(source))
+
+        def send(_end: StepEnd) -> Staged:
+            with self._until_stopped(run) as interrupt:
+                return self._connections.of(run).put(
+                    source,
+                    target,
+                    exclude=(*exclude, *own),
+                    interrupt=interrupt,
+                    progress=run.transfer_progress,
+                )
+
+        weight = ""
+        if run.files is None:  # a dry run
+            weighed = run.context.weigh(source, exclude)
+            run.context.tell_withheld(source, weighed.withheld)
+            weight = f"  ({weighed})"
+        asked = Asked(
+            kind=StepKind.PUT,
+            name=name or f"put {local}",
+            command=f"put {local} -> {target}{weight}",
+            about=exclude,
+            salvaged=lambda: Staged(remote=target, tree_sha256="", files=0, bytes=0),
+            keep=asdict,
+            recall=_recalled_staged,
+        )
+        staged = self._steps.do(run, asked, send)
+        run.context.tell_withheld(source, staged.withheld)
+        if staged.tree_sha256:
+            self._note_sent(run, source, exclude, staged)
+            run.context.asides.note_changed(source, staged.changed)
+            run.context.asides.note_left_out(source, run.context.own.files_below(source))
+        return staged
+
+    def _note_sent(self, run: NodeRun, source: Path, exclude: Sequence[str], staged: Staged) -> None:
+        """Remember what the node's result depends on; what a wide fixture sends, all nodes on this pod depend on."""
+        path = Path(os.path.relpath(source, run.context.rootdir)).as_posix()
+        held = self._lease.sent if run.holder else run.sent
+        held[sent_key(path, exclude)] = staged.tree_sha256
+
+    @contextmanager
+    def _until_stopped(self, run: NodeRun) -> Iterator[Interrupt]:
+        """Yield a request that is made when the run is stopped, or when the time of the job is up."""
+        interrupt = Interrupt()
+        forget = self._stop.listen(lambda level: interrupt.request() if level >= StopLevel.END else None)
+        try:
+            self._stop.check()
+            with run.timed(interrupt.request):
+                yield interrupt
+        except Interrupted:
+            self._stop.check()  # tells by whom
+            raise
+        finally:
+            forget()
+
+    def pull(
+        self,
+        remote: str,
+        local: str | Path | None = None,
+        *,
+        cwd: str | None = None,
+        required: bool = True,
+        exclude: Sequence[str] = (),
+        every: str | float | None = None,
+        name: str | None = None,
+    ) -> Pulled | None:
+        """Fetch a file, folder or glob into the node's ``artifacts`` folder, checked by sha256.
+
+        ``local`` is a place in that folder: one that ends with a slash, or is a folder already, is a folder to put it
+        into. A single file otherwise takes ``local`` as its name, as with cp; a folder or a glob always goes into it.
+        Two paths that would end up in one place are an error.
+
+        It also happens when the job failed before it came to this line. Returns None where nothing is there and
+        ``required`` is False. With ``every`` (a duration: ``"5m"`` or seconds) it returns None at once, and the pull
+        repeats beside the job until the node ends, however it ends, and once more then; only that last one can fail it.
+        Raises UsageError, MissingArtifact, TransferError.
+        """
+        run = current_run()
+        seconds = None if every is None else _checked_interval(every)
+        source = self._path(remote, cwd)
+        pulling = Pulling(
+            run=run,
+            lease=self._lease,
+            connections=self._connections,
+            steps=self._steps,
+            terms=self._terms,
+            title=remote,
+            source=source,
+            place=self._place(run, local),
+            as_file=_names_a_file(source, local),
+            name=name,
+            required=required,
+            exclude=exclude,
+            about=(str(local), tuple(exclude)),
+        )
+        if seconds is None:
+            return pulling.once()
+        pulling.again_and_again(seconds)
+        return None
+
+    @staticmethod
+    def _place(run: NodeRun, local: str | Path | None) -> Path:
+        artifacts = run.files.artifacts if run.files else run.dry_folder / "artifacts"
+        try:
+            return destination(artifacts, local)
+        except UsageError:
+            if run.is_past_failure:
+                return salvage_place(run)  # the job failed here: its results are kept all the same
+            raise
+
+    @overload
+    def read(
+        self,
+        remote: str,
+        *,
+        binary: Literal[False] = False,
+        max_bytes: int = READ_BYTES,
+        cwd: str | None = None,
+        name: str | None = None,
+        dry: str = "",
+    ) -> str: ...
+
+    @overload
+    def read(
+        self,
+        remote: str,
+        *,
+        binary: Literal[True],
+        max_bytes: int = READ_BYTES,
+        cwd: str | None = None,
+        name: str | None = None,
+        dry: bytes = b"",
+    ) -> bytes: ...
+
+    def read(
+        self,
+        remote: str,
+        *,
+        binary: bool = False,
+        max_bytes: int = READ_BYTES,
+        cwd: str | None = None,
+        name: str | None = None,
+        dry: str | bytes = "",
+    ) -> str | bytes:
+        """Return what a small file on the pod holds: its text (UTF-8), or its bytes with ``binary=True``.
+
+        A file larger than ``max_bytes`` (1 MiB unless you say otherwise) is an error; ``pull`` is for those. Where
+        nothing is read (a dry run, or past the failure of a job) the answer is ``dry``. Raises UsageError,
+        MissingArtifact, TransferError.
+        """
+        run = current_run()
+        if not isinstance(max_bytes, int) or isinstance(max_bytes, bool) or max_bytes < 0:
+            raise UsageError(f"pod.read: max_bytes={max_bytes!r}: expected a number of bytes >= 0")
+        source = self._path(remote, cwd)
+        stand_in = dry.encode() if isinstance(dry, str) else dry
+
+        def fetch(_end: StepEnd) -> bytes:
+            self._stop.check()
+            return stand_in if run.files is None else self._connections.of(run).read(source, most=max_bytes)
+
+        asked = Asked(
+            kind=StepKind.READ,
+            name=name or f"read {remote}",
+            command=f"read {source}",
+            about=max_bytes,
+            salvaged=lambda: stand_in,
+            keep=_kept_bytes,
+            recall=_recalled_bytes,
+        )
+        data = self._steps.do(run, asked, fetch)
+        if binary:
+            return data
+        try:
+            return data.decode()
+        except UnicodeDecodeError as error:
+            raise UsageError(
+                f"pod.read: {source} is not UTF-8 text ({error.reason} at byte {error.start}): read it with binary=True"
+            ) from None
+
+    def write(self, remote: str, text: str, mode: int = 0o644, *, name: str | None = None) -> None:
+        """Write a text file on the pod (UTF-8). Raises TransferError, UsageError for what is no text or no file."""
+        if not isinstance(text, str):
+            raise UsageError(
+                f"pod.write: expected a text, got {type(text).__name__} (a file of bytes: pod.put)"
+            )
+        run = current_run()
+        target = self._path(remote)
+        if target.endswith("/"):
+            raise UsageError(f"pod.write: {remote!r} names a folder; add the name of the file")
+
+        def send(_end: StepEnd) -> None:
+            self._stop.check()
+            self._connections.of(run).write(target, text.encode(), mode=mode)
+
+        what = f"write {target} ({len(text)} characters)"
+        asked = without_answer(StepKind.WRITE, name or f"write {remote}", what, about=(text, mode))
+        self._steps.do(run, asked, send)
+
+    def forward(self, port: int, local_port: int = 0) -> int:
+        """Forward a local port (any free one by default) to ``port`` on the pod; return the local port."""
+        with current_run().shielded():
+            return self._connections.first.forward(port, local_port)
+
+    # --- how ----------------------------------------------------------------------------------------------------
+
+    def _path(self, path: str, cwd: str | None = None) -> str:
+        base = posixpath.join(self.workspace, cwd) if cwd else self.workspace
+        joined = posixpath.normpath(posixpath.join(base, path))
+        return f"{joined}/" if path.endswith("/") and joined != "/" else joined
+
+
+def _key(run: NodeRun) -> str:
+    """Return the name of the next command's folder on the pod: the same again when a run is carried on."""
+    if run.files is None:
+        return ""
+    return f"{run.key}-{run.attempt}-{len(run.steps)}"
+
+
+def _environment(env: Mapping[str, str | int | float] | None) -> dict[str, str]:
+    """Return variables as text. Raises UsageError for what no process can have."""
+    if env is None:
+        return {}
+    if not isinstance(env, Mapping):
+        raise UsageError(f"pod.run: env: expected a mapping of names to texts or numbers, got {env!r}")
+    for name, value in env.items():
+        if not isinstance(name, str) or not VARIABLE_NAME.fullmatch(name):
+            raise UsageError(
+                f"pod.run: env: {name!r} is not a name of an environment variable: use letters, digits and _"
+            )
+        if not isinstance(value, str | int | float):
+            raise UsageError(
+                f"pod.run: env[{name!r}]: expected a text or a number, got {value!r} (leave out what is not to be set)"
+            )
+        if isinstance(value, str) and "\0" in value:
+            raise UsageError(f"pod.run: env[{name!r}] holds a NUL character, which no process can have")
+    return {name: str(value) for name, value in env.items()}
+
+
+def _recalled_staged(held: Mapping[str, Any]) -> Staged:
+    names = {field: tuple(held.get(field, ())) for field in ("changed", "withheld")}
+    return Staged(**{**held, **names})
+
+
+def _kept_bytes(data: bytes) -> dict[str, str]:
+    """Return bytes as JSON can hold them: as text where they are some, so that secrets in it are masked."""
+    try:
+        return {"text": data.decode()}
+    except UnicodeDecodeError:
+        return {"base64": base64.b64encode(data).decode()}
+
+
+def _recalled_bytes(held: Mapping[str, str]) -> bytes:
+    return held["text"].encode() if "text" in held else base64.b64decode(held["base64"])
+
+
+def _names_a_file(source: str, local: str | Path | None) -> bool:
+    """Whether ``local`` is what a single file at ``source`` is to be called, unless a folder is there."""
+    text = "" if local is None else str(local)
+    names_folder = source.endswith("/") or text.endswith(("/", os.sep)) or not text
+    return not names_folder and split_glob(source)[1] is None
+
+
+def _checked_interval(every: str | float) -> float:
+    """Return seconds. Raises UsageError."""
+    seconds = _checked_duration("pod.pull: every", every)
+    if seconds <= 0:
+        raise UsageError(f'pod.pull: every={every!r}: expected a duration > 0, such as "5m"')
+    return seconds
+
+
+def _checked_duration(what: str, value: str | float) -> float:
+    """Return seconds. Raises UsageError."""
+    try:
+        return parse_duration(value)
+    except ValueError as error:
+        raise UsageError(f"{what}={value!r}: {error}") from None
+
+
+def _gpus(run: NodeRun) -> dict[str, str]:
+    return {"CUDA_VISIBLE_DEVICES": ",".join(map(str, run.gpus))} if run.gpus else {}

@@ -1,0 +1,90 @@
+"""Attendance: the nodes that are on a pod, what they are told of it, and what its watchdog is told of them."""
+
+from __future__ import annotations
+
+import contextlib
+
+from rpd.errors import RemoteError
+from rpd.execute.node.run import NodeRun
+from rpd.execute.pod import lifetime
+from rpd.execute.pod.connections import Connections
+from rpd.lease.lease import Lease
+from rpd.remote.telemetry import LONGEST_BEAT, Monitor
+from rpd.remote.watchdog import Terms
+from rpd.values.telemetry import Sample
+
+
+class Attendance:
+    """Who is on one pod. Nodes come one after the other, or several at once where its GPUs are shared out."""
+
+    def __init__(self, lease: Lease, connections: Connections, terms: Terms) -> None:
+        self._lease = lease
+        self._connections = connections
+        self._terms = terms
+        self._latest: NodeRun | None = None
+        self._present: list[NodeRun] = []
+        self._monitor: Monitor | None = None
+        self._trace: list[str] = []
+
+    def join(self, run: NodeRun) -> None:
+        """Count ``run`` among the nodes the pod serves."""
+        if self._lease not in run.leases:
+            run.leases.append(self._lease)
+        if run is self._latest:
+            return
+        self._latest = run
+        self._lease.users += 1
+        if run.files is not None:
+            run.hook.rpd_pod_joined(node=run.node, pod=self._lease.pod, share=run.share)
+
+    def begin_step(self, run: NodeRun) -> None:
+        """Make sure that the pod lives long enough for a node that does something on it for the first time."""
+        if run in self._present or run.files is None:
+            return
+        # A list of its own for each change: the monitor's thread goes over it.
+        self._present = [*(other for other in self._present if not other.is_closed), run]
+        for line in self._trace:
+            run.trace(line)
+        if self._lease.is_wide:
+            lifetime.welcome(self._lease, run, self._terms)
+
+    # --- listening --------------------------------------------------------------------------------------------------
+
+    def watch(self, mount: str) -> None:
+        """Begin to listen to how busy the pod is, and to show its watchdog that somebody is here."""
+        self._monitor = Monitor(
+            self._connections.first,
+            interval=self._terms.telemetry_interval,
+            beat=min(LONGEST_BEAT, self._terms.linger / 3),
+            mount=mount,
+            hear=self._heard,
+            traced=self._traced,
+            failed=self._telemetry_failed,
+        )
+        self._monitor.start()
+
+    def unwatch(self) -> None:
+        """Listen no more."""
+        if self._monitor is not None:
+            self._monitor.close()
+
+    def _heard(self, sample: Sample | None) -> None:
+        if self._lease.is_wide:
+            with contextlib.suppress(RemoteError):  # whoever uses it next finds out what is wrong with it
+                lifetime.bridge(self._lease, self._terms)
+        for run in [run for run in self._present if not run.is_closed]:
+            if sample is not None:
+                run.telemetry(sample)
+            silence = run.silence
+            if silence is not None and silence.has_hung(sample):
+                silence.diagnose(self._connections.of(run))
+
+    def _traced(self, line: str) -> None:
+        self._trace.append(line)
+        for run in self._present:
+            run.trace(line)
+
+    def _telemetry_failed(self, error: Exception) -> None:
+        if self._latest is not None:
+            pod = self._lease.pod.id if self._lease.pod else self._lease.name
+            self._latest.hook.rpd_notice(text=f"telemetry of pod {pod}: {type(error).__name__}: {error}")

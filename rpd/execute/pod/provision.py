@@ -1,0 +1,308 @@
+"""Provision: renting pods for fixtures of any scope, as ``tmp_path_factory`` makes folders."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+
+from rpd.errors import ConnectionLost, DefinitionError, PodNotReady, ProviderError, ReleaseError, RemoteError
+from rpd.execute.context import RunContext
+from rpd.execute.node.current import current_run
+from rpd.execute.node.run import NodeRun
+from rpd.execute.pod import lifetime
+from rpd.execute.pod.handle import Pod
+from rpd.lease import pod_release
+from rpd.lease.lease import Connect, Lease, kind_of, simply
+from rpd.lease.naming import pod_name
+from rpd.remote.protocol import Remote
+from rpd.remote.watchdog import UNPRICED_SECONDS, Terms
+from rpd.stop import StopLevel
+from rpd.values.duration import format_duration
+from rpd.values.job import Gpu, Job, Release
+from rpd.values.pod import Offer, PodRequest
+
+
+class Provision:
+    """Rents pods. Call it in a ``with`` statement; the pod is released when that ends."""
+
+    @contextmanager
+    def __call__(self, job: Job | None = None, /, **changes: Any) -> Iterator[Pod]:
+        """Rent the pod of ``job`` (default: the job of the node that is set up), its fields changed by ``changes``.
+
+        It is released as the job's lifecycle says: ``on_failure`` if any node on it did not pass. Raises
+        ProvisioningError, ProviderError, Interrupted, and ReleaseError if it may still bill.
+        """
+        run = current_run()
+        context: RunContext = run.context
+        if not isinstance(job, Job | None):
+            raise DefinitionError("provision", "", "expected a job (its fields go by name: gpu=…)", job)
+        wanted = (job or run.node.job).derive(**_with_gpu(changes))
+        wanted = wanted.derive(gpu=run.gpu_after_oom(wanted.gpu))
+        with run.shielded(), run.phase("provision"), context.surroundings.as_at_start():
+            lease, remote = (
+                _adopted(wanted, run, context)
+                or _recycled(wanted, run, context)
+                or _rented(wanted, run, context)
+            )
+            _secure(lease, run, context)
+        pod = Pod(
+            lease,
+            remote,
+            stop=context.stop,
+            base=context.project(run.node.file),
+            secrets=_chosen_secrets(wanted, context),
+            key_file=context.files.private_key if context.files else None,
+            terms=Terms.of(context.config),
+        )
+        try:
+            if not context.is_dry:
+                context.hook.rpd_pod_ready(node=run.node, pod=lease.pod)
+                if lease.other_gpu:
+                    context.hook.rpd_notice(text=f"{run.node.id}: {lease.other_gpu}")
+                pod.watch()
+            yield pod
+        except BaseException:
+            lease.failed = True
+            raise
+        finally:
+            with current_run().shielded():
+                pod.unwatch()
+                _give_back(pod, lease, wanted, current_run(), context)
+
+
+def _rented(job: Job, run: NodeRun, context: RunContext) -> tuple[Lease, Remote]:
+    lease = _enter(lambda: pod_name(context.run_id, run.node.id), job, run, context)
+    try:
+        return lease, lease.acquire()
+    except ReleaseError as error:
+        context.leases.lost(error)
+        raise
+    except (PodNotReady, ConnectionLost):
+        if lease.offer is not None:
+            context.bad_offers.add(lease.offer)
+        raise
+
+
+def _adopted(job: Job, run: NodeRun, context: RunContext) -> tuple[Lease, Remote] | None:
+    """Return the pod that an earlier process rented for the same purpose, if it still runs."""
+    past = context.past.take(run.node.id, run.holder) if context.past else None
+    if past is None:
+        run.forget_past()
+        return None
+    lease = _enter(lambda: past.name, job, run, context)
+    age = (datetime.now(UTC) - datetime.fromisoformat(past.created)).total_seconds()
+    try:
+        remote = lease.adopt(past.pod_id, past.offer, max(0.0, age))
+    except ReleaseError as error:
+        context.leases.lost(error)
+        raise
+    except (ProviderError, PodNotReady, ConnectionLost) as error:
+        context.hook.rpd_notice(text=f"{run.node.id}: {error}; it starts afresh")
+        run.forget_past()
+        return None
+    return lease, remote
+
+
+def _recycled(job: Job, run: NodeRun, context: RunContext) -> tuple[Lease, Remote] | None:
+    """Return a pod of the same kind that an earlier node left stopped for this, if the job wants one and it starts."""
+    wants = job.lifecycle.on_success is Release.RECYCLE
+    if not wants or context.recycler is None or context.connect_again is None:
+        return None
+    kind = kind_of(context.request(job))
+    _delete_unwanted(kind, run, context)
+    held = context.recycler.take(kind, context.provider())
+    if held is None:
+        _tell_outgrown(kind, run, context)
+        return None
+    if held.offer is not None:
+        _admitted(run, context.request(job), context, [held.offer])
+    lease = _enter(lambda: held.name, job, run, context, connect=context.connect_again(held.key, held.pod_id))
+    try:
+        return lease, lease.revive(held.pod_id, held.offer, before=held.before)
+    except ReleaseError as error:
+        context.leases.lost(error)
+        raise
+    except (ProviderError, PodNotReady, ConnectionLost) as error:
+        context.hook.rpd_notice(
+            text=f"{run.node.id}: pod {held.pod_id} cannot be used again ({error}); renting a fresh one. It stays "
+            f"stopped and keeps its volume until rpd stop {held.pod_id}"
+        )
+        return None
+
+
+def _delete_unwanted(kind: str, run: NodeRun, context: RunContext) -> None:
+    """Delete the stopped pods that would be used again but for ``--force-fresh``: nobody wants them, and they bill."""
+    assert context.recycler is not None
+    for held in context.recycler.unwanted(kind, run.node.id, context.provider()):
+        try:
+            pod = context.provider().get(held.pod_id)
+            if pod is not None:
+                pod_release.delete(context.provider(), pod)
+        except ReleaseError as error:
+            context.leases.lost(error)
+        else:
+            context.hook.rpd_notice(
+                text=f"{run.node.id}: --force-fresh: deleted the stopped pod {held.pod_id} of run {held.run}"
+            )
+
+
+def _tell_outgrown(kind: str, run: NodeRun, context: RunContext) -> None:
+    """Name the pods that were stopped for the node and do not fit it any more: nobody will use them, and they cost."""
+    assert context.recycler is not None
+    # It is no more than a word: where RunPod cannot be asked, renting a pod will tell.
+    with suppress(ProviderError):
+        for other in context.recycler.outgrown(kind, run.node.id, context.provider()):
+            context.hook.rpd_notice(
+                text=f"{run.node.id}: stopped pod {other.pod_id} was made for another request (its image, GPUs, data "
+                "centres, disks, ports, environment or start command differ); renting a fresh one. Give it back: "
+                f"rpd stop {other.pod_id}"
+            )
+
+
+def _enter(
+    new_name: Callable[[], str],
+    job: Job,
+    run: NodeRun,
+    context: RunContext,
+    *,
+    connect: Connect | None = None,
+) -> Lease:
+    lease = _lease(new_name, job, run, context, connect or context.connect)
+    context.leases.add(lease)
+    run.leases.append(lease)
+    return lease
+
+
+def _with_gpu(changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Accept the plain id of a GPU, as a parametrized ``gpu`` usually is."""
+    held = changes.get("gpu")
+    if isinstance(held, str):
+        return {**changes, "gpu": Gpu(held)}
+    if held is not None and not isinstance(held, Gpu):
+        raise DefinitionError("fixture", "gpu", "expected a Gpu(…), a GPU id or None", held)
+    return dict(changes)
+
+
+def _lease(
+    new_name: Callable[[], str], job: Job, run: NodeRun, context: RunContext, connect: Connect
+) -> Lease:
+    holder = run.holder
+
+    def nothing(event: str, *, sync: bool = False, **detail: Any) -> None:
+        """Record nothing: in a dry run no pod has a life to tell of."""
+
+    def record(event: str, *, sync: bool = False, **detail: Any) -> None:
+        context.journal.write(event, sync=sync, node=run.node.id, holder=holder, **detail)
+        if event == "intent":
+            context.journal.check()  # a pod that nobody could find again is not asked for
+        run.journal.write(event, **detail)
+        context.hook.rpd_pod_event(
+            pod_name=detail.get("pod_name", ""), event=event, detail={"node": run.node.id, **detail}
+        )
+
+    request = context.request(job)
+    return Lease(
+        new_name=new_name,
+        request=request,
+        provider=context.provider(),
+        view=context.view,
+        connect=connect,
+        record=nothing if context.is_dry else record,
+        stop=context.stop,
+        bad_offers=context.bad_offers,
+        admit=partial(_admitted, run, request, context),
+        stock_seconds=context.stock_seconds,
+        headroom=context.headroom,
+        holder=run.node.id,
+        ready_seconds=context.overrides.budget(job.budget).ssh_ready_seconds,
+        env=context.pod_env,
+        images=context.images,
+        ask=simply if context.is_dry else context.stop.asked,
+    )
+
+
+def _admitted(
+    run: NodeRun, request: PodRequest, context: RunContext, offers: Sequence[Offer]
+) -> Sequence[Offer]:
+    """Return the offers that may be rented for the money that was told. Raises BudgetExceeded."""
+    return offers if context.cover is None else context.cover.admit(run, request, offers)
+
+
+def _chosen_secrets(job: Job, context: RunContext) -> Mapping[str, str]:
+    return {
+        secret.name: context.secrets[secret.name] for secret in job.secrets if secret.name in context.secrets
+    }
+
+
+def _secure(lease: Lease, run: NodeRun, context: RunContext) -> None:
+    """Let the pod guard itself; one that cannot is given back. Raises PodNotReady, ConnectionLost, PodLost."""
+    if context.is_dry:
+        return
+    lease.is_wide = bool(run.holder)
+    try:
+        assert lease.remote is not None
+        with lease.cut_by_stop(lease.remote):
+            lifetime.secure(lease, run, Terms.of(context.config))
+            if run.clock is not None:  # a pod beside those the job has: together they reach its cap sooner
+                lifetime.reconsider(run, Terms.of(context.config))
+    except BaseException:
+        lease.failed = True
+        try:
+            lease.release(Release.DELETE)
+        except ReleaseError as error:
+            context.leases.lost(error)
+        raise
+
+
+def _how_to_end(pod: Pod, lease: Lease, job: Job, run: NodeRun, context: RunContext) -> Release:
+    """Return what is to become of a pod, once one that stays has been told for how long."""
+    usual = job.lifecycle.on_failure if lease.failed else job.lifecycle.on_success
+    if context.is_dry or context.stop.level >= StopLevel.ABANDON or lease.final_state:
+        return usual
+    terms = Terms.of(context.config)
+    is_ending = context.stop.level >= StopLevel.END
+    if lease.unverified and terms.keep_unverified:
+        seconds, why = terms.keep_unverified, f"{lease.unverified} on it could not be fetched whole"
+    elif lease.failed and terms.keep_failed and not is_ending and not lease.lost:
+        seconds, why = terms.keep_failed, "--keep-failed"
+    elif usual is Release.PRESERVE:
+        left = lifetime.money_seconds(run, [lease])
+        seconds, why = UNPRICED_SECONDS if left is None else left, "lifecycle preserve"
+    else:
+        return usual
+    if not lifetime.keep(lease, seconds):
+        return Release.DELETE if usual is Release.PRESERVE else usual
+    rescue = (
+        f" Fetch it: {pod.copy_command(lease.unverified)}"
+        if lease.unverified
+        else f" Open it: {pod.ssh_command}"
+    )
+    if context.config is not None and context.config.local:
+        until = "until this --local run and its emulator end"
+        context.hook.rpd_notice(text=f"{run.node.id}: pod {pod.id} stays ({why}) {until}.{rescue}")
+        return Release.PRESERVE
+    context.hook.rpd_notice(
+        text=f"{run.node.id}: pod {pod.id} is kept ({why}); in {format_duration(lease.seconds_left)} at the latest it "
+        f"deletes itself.{rescue}. Give it back: rpd stop {pod.id}"
+    )
+    return Release.PRESERVE
+
+
+def _give_back(pod: Pod, lease: Lease, job: Job, run: NodeRun, context: RunContext) -> None:
+    with run.phase("release"), context.surroundings.as_at_start():
+        try:
+            state = lease.release(_how_to_end(pod, lease, job, run, context))
+        except ReleaseError as error:
+            context.leases.lost(error)
+            raise
+    context.leases.forget_deleted()
+    if run.clock is not None and not context.is_dry:
+        with suppress(RemoteError):  # whoever uses the other pods finds out what is wrong with them
+            lifetime.reconsider(run, Terms.of(context.config))
+    if not context.is_dry:
+        context.hook.rpd_pod_released(
+            pod=lease.pod, final_state=state, usd=lease.age_seconds * lease.total_usd_per_hr / 3600
+        )

@@ -1,0 +1,211 @@
+"""Pulling: one path of a pod fetched for a node, once or again and again beside its job."""
+
+from __future__ import annotations
+
+import contextlib
+import posixpath
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from rpd.errors import ConnectionLost, MissingArtifact, PodLost, TransferError
+from rpd.execute.node.run import Ending, NodeRun
+from rpd.execute.pod import lifetime
+from rpd.execute.pod.connections import Connections
+from rpd.execute.pod.destinations import DestinationTaken, Origin
+from rpd.execute.pod.steps import Asked, Steps, without_answer
+from rpd.lease.lease import Lease
+from rpd.remote.periodic_pull import PeriodicPull
+from rpd.remote.protocol import Intake, Remote
+from rpd.remote.transfer.globs import split_glob
+from rpd.remote.watchdog import Terms
+from rpd.values.duration import format_duration
+from rpd.values.step import Pulled, StepKind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pulling:
+    """What is pulled, for whom, and from where: ``source`` on the pod to the local ``place``.
+
+    That is a folder it goes into, or with ``as_file`` what a single file is called there.
+    """
+
+    run: NodeRun
+    lease: Lease
+    connections: Connections
+    steps: Steps
+    terms: Terms
+    title: str
+    source: str
+    place: Path
+    as_file: bool
+    name: str | None
+    required: bool
+    exclude: Sequence[str]
+    about: object
+
+    def once(self) -> Pulled | None:
+        """Fetch it now. Raises MissingArtifact, TransferError, ConnectionLost."""
+        run = self.run
+        asked: Asked[Pulled | None] = Asked(
+            kind=StepKind.PULL,
+            name=self.name or f"pull {self.title}",
+            command=f"pull {self.source}",
+            about=self.about,
+            salvaged=self._salvaged,
+            keep=lambda pulled: {
+                "pulled": None if pulled is None else {**asdict(pulled), "local": str(pulled.local)}
+            },
+            recall=self._recalled,
+        )
+        self._expect()
+        with run.phase("pull"):
+            pulled = self.steps.do(run, asked, lambda _end: self._fetched(self.place, required=self.required))
+        if pulled is not None and run.files is not None and not run.salvaging:
+            run.record_artifact(pulled)
+        return pulled
+
+    def again_and_again(self, seconds: float) -> None:
+        """Fetch it every ``seconds`` beside the job and once more at the end of the node; only that one can fail it."""
+        often = f"every {format_duration(seconds)}"
+        name, command = self.name or f"pull {self.title} {often}", f"pull {self.source} {often}"
+        self._expect()
+        asked = without_answer(StepKind.PULL, name, command, about=self.about, salvaged=self._salvaged)
+        self.steps.do(self.run, asked, lambda _end: None)
+        if not self.run.salvaging and self.run.files is not None:
+            self._repeat(seconds)
+
+    # --- where to ---------------------------------------------------------------------------------------------------
+
+    def _expect(self) -> None:
+        """Refuse what is bound to overwrite another pull. Raises DestinationTaken.
+
+        Of a glob nothing is known before the pod is asked, and of a path only what it is called there.
+        """
+        if self.run.salvaging or split_glob(self.source)[1] is not None:
+            return
+        self.run.expected.take(self.place / self._basename, self._origin(self.source))
+
+    def _origin(self, path: str) -> Origin:
+        return Origin(self.lease.name, path.rstrip("/"))
+
+    def _take(self, place: Path, path: str) -> None:
+        self.run.destinations.take(place, self._origin(path))
+
+    # --- one fetch --------------------------------------------------------------------------------------------------
+
+    def _fetched(self, place: Path, *, required: bool) -> Pulled | None:
+        with self._in_custody():
+            return self._fetch(self.connections.of(self.run), place, required=required)
+
+    def _fetch(self, remote: Remote, place: Path, *, required: bool, seen: object = None) -> Pulled | None:
+        files = self.run.files
+        pulled = remote.pull(
+            self.source,
+            place,
+            # Where an earlier pull of this node may have brought links.
+            within=files.artifacts if files and place.is_relative_to(files.artifacts) else None,
+            required=required,
+            exclude=self.exclude,
+            seen=seen,
+            intake=Intake(as_file=self.as_file and place == self.place, take=self._take, since=self.run.mark),
+        )
+        if pulled is None:
+            return None
+        # The folder a pull goes to is shared by all of a node's pulls; what this one brought is meant.
+        brought = pulled.local / self._basename
+        return replace(pulled, local=brought) if brought.exists() else pulled
+
+    def _recalled(self, held: Mapping[str, Any]) -> Pulled | None:
+        """Return what an earlier process fetched, and let it keep its place."""
+        pulled = _pulled(held["pulled"])
+        if pulled is not None and pulled.local in (self.place / self._basename, self._file_place(pulled)):
+            with contextlib.suppress(DestinationTaken):
+                self._take(pulled.local, pulled.remote)
+        return pulled
+
+    @property
+    def _basename(self) -> str:
+        return posixpath.basename(self.source.rstrip("/"))
+
+    def _file_place(self, pulled: Pulled) -> Path | None:
+        return self.place if self.as_file and pulled.local.is_file() else None
+
+    @contextmanager
+    def _in_custody(self) -> Iterator[None]:
+        """Keep the pod alive for a pull, and note on its lease what could not be fetched whole."""
+        if self.run.files is not None:
+            lifetime.allow_pull(self.lease, self.terms)
+        try:
+            yield
+        except (TransferError, ConnectionLost) as error:
+            if self.required and not isinstance(error, MissingArtifact | PodLost):
+                self.lease.unverified = self.source
+            raise
+
+    def _plain(self) -> Asked[None]:
+        """Return the pull as it is recorded where it is not the job's own line that is carried out."""
+        name, command = self.name or f"pull {self.title}", f"pull {self.source}"
+        return without_answer(StepKind.PULL, name, command, about=self.about)
+
+    def _salvaged(self) -> Pulled | None:
+        """Fetch what there is, for a job that failed before it came to this line."""
+        with self.steps.recorded(self.run, self._plain()):
+            try:
+                pulled = self._fetched(self.place, required=False)
+            except DestinationTaken:
+                # The job went wrong, maybe over this very pull: what it made is kept all the same, elsewhere.
+                pulled = self._fetched(salvage_place(self.run), required=False)
+        if pulled is not None and self.run.files is not None:
+            self.run.record_artifact(pulled)
+        return pulled
+
+    # --- again and again --------------------------------------------------------------------------------------------
+
+    def _repeat(self, seconds: float) -> None:
+        seen = self.connections.first.new_seen()
+
+        def fetch_changes(remote: Remote, *, required: bool) -> Pulled | None:
+            return self._fetch(remote, self.place, required=required, seen=seen)
+
+        periodic = PeriodicPull(
+            fetch_changes, connect=self.connections.another, seconds=seconds, tell=self._tell
+        )
+        self.run.endings.append(
+            Ending(finish=lambda *, required: self._finish(periodic, required=required), close=periodic.close)
+        )
+        periodic.start()
+
+    def _tell(self, text: str) -> None:
+        run = self.run
+        if not run.is_closed:
+            run.hook.rpd_notice(
+                text=run.mask(f"{run.node.id}: pull {self.source}: {text}; it is tried again")
+            )
+
+    def _finish(self, periodic: PeriodicPull, *, required: bool) -> None:
+        with self.run.phase("pull"), self.steps.recorded(self.run, self._plain()) as end:
+            try:
+                with self._in_custody():
+                    periodic.last(required=required and self.required)
+                end.result = {}
+            except ConnectionLost:
+                self.lease.lost = True
+                raise
+            finally:
+                if periodic.latest is not None:
+                    self.run.record_artifact(periodic.latest)
+
+
+def salvage_place(run: NodeRun) -> Path:
+    """Return a place of its own for what a failed job would have put where something else is."""
+    assert run.files is not None
+    return run.files.artifacts / f"salvaged-{len(run.artifacts) + 1}"
+
+
+def _pulled(held: Mapping[str, Any] | None) -> Pulled | None:
+    if held is None:
+        return None
+    return Pulled(**{**held, "local": Path(held["local"]), "older": tuple(held.get("older", ()))})

@@ -1,0 +1,98 @@
+"""The cover: what each node may cost, as it was told before the run. Nothing dearer is rented."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable, Sequence
+
+from rpd.errors import BudgetExceeded
+from rpd.execute.node.run import NodeRun
+from rpd.execute.run_budget import Purse
+from rpd.values.job import Budget
+from rpd.values.node import Node
+from rpd.values.pod import Offer, PodRequest
+from rpd.values.prices import disks_usd_per_hr, worst_usd
+
+_ROUNDING_USD = 1e-6
+
+
+class Cover:
+    """Holds every node to the worst case it was priced at. Thread-safe.
+
+    What a node needs beyond that, because it asks for another pod than could be foreseen or because prices rose, is
+    rented only where an explicit ``--budget`` still has room for it. ``total`` is the worst case of the whole run.
+    """
+
+    def __init__(
+        self,
+        *,
+        worst_case: Callable[[Node], float],
+        budget_of: Callable[[Node], Budget],
+        total: float,
+        purse: Purse,
+    ) -> None:
+        self._worst_case = worst_case
+        self._budget_of = budget_of
+        self._total = total
+        self._purse = purse
+        self._lock = threading.Lock()
+        self._added: dict[str, float] = {}
+
+    def ceiling(self, node: Node) -> float:
+        """Return what all attempts of a node may cost together, in USD."""
+        with self._lock:
+            return self._worst_case(node) + self._added.get(node.id, 0.0)
+
+    def admit(self, run: NodeRun, request: PodRequest, offers: Sequence[Offer]) -> Sequence[Offer]:
+        """Return the offers that a node may rent for ``request`` beside the pods it has. Raises BudgetExceeded."""
+        if not offers:
+            return offers
+        self._check_rest(run)
+        costs = self._costs(run, request, offers)
+        ceiling = self.ceiling(run.node)
+        if min(costs) > ceiling + _ROUNDING_USD:
+            ceiling = self._extended(run, request, ceiling, min(costs))
+        return [offer for offer, usd in zip(offers, costs, strict=True) if usd <= ceiling + _ROUNDING_USD]
+
+    def _check_rest(self, run: NodeRun) -> None:
+        """Raise BudgetExceeded if earlier attempts used up what the node may cost."""
+        if run.ceiling is not None and run.ceiling <= 0:
+            raise BudgetExceeded(
+                f"no pod is rented for another attempt: the earlier ones cost the ${self.ceiling(run.node):.2f} that "
+                "this node may cost at worst. Give it more: Budget(cost_cap_usd=…, max_runtime=…)"
+            )
+
+    def _costs(self, run: NodeRun, request: PodRequest, offers: Sequence[Offer]) -> list[float]:
+        """Return for each offer what the node may cost at worst with a pod of it."""
+        budget = self._budget_of(run.node)
+        disks = disks_usd_per_hr(request)
+        held = [lease.total_usd_per_hr for lease in run.leases if lease.is_open and lease.pod is not None]
+        return [
+            worst_usd(budget, [*held, None if offer.usd_per_hr is None else offer.usd_per_hr + disks])
+            for offer in offers
+        ]
+
+    def _extended(self, run: NodeRun, request: PodRequest, ceiling: float, wanted: float) -> float:
+        """Return the new ceiling of a node, if the budget of the run has room for it. Raises BudgetExceeded."""
+        extra = wanted - ceiling
+        if not self._purse.extend(run.node.id, extra):
+            raise BudgetExceeded(self._refusal(run, request, ceiling, wanted))
+        with self._lock:
+            self._added[run.node.id] = self._added.get(run.node.id, 0.0) + extra
+        if run.ceiling is not None:
+            run.ceiling += extra
+        return wanted
+
+    def _refusal(self, run: NodeRun, request: PodRequest, ceiling: float, wanted: float) -> str:
+        what = str(request.gpu) if request.gpu else "a CPU pod"
+        beside = " beside the pods it has" if any(lease.is_open and lease.pod for lease in run.leases) else ""
+        refused = (
+            f"{what} is not rented{beside}: this node could then cost up to ${wanted:.2f}, but the worst case "
+            f"told before the run was ${ceiling:.2f} for it and ${self._total:.2f} for all nodes. A fixture asks for a "
+            "pod that could not be foreseen, or prices rose."
+        )
+        needed = math.ceil((self._total + wanted - ceiling) * 100) / 100
+        if self._purse.cap is None:
+            return f"{refused} Say what the whole run may cost: --budget {needed:.2f} covers this node"
+        return f"{refused} --budget {self._purse.cap:.2f} has no room left for it: raise it"

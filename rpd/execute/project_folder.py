@@ -1,0 +1,63 @@
+"""Staging: which folder ``staged_dir`` sends, and the checks it has to pass before a pod is rented."""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from rpd.errors import UsageError
+from rpd.project.upload_size import Scales, Weight
+from rpd.values.node import Node
+from rpd.values.size import format_size
+
+PROJECT, STAGED = "project_dir", "staged_dir"
+_BUILT_IN = "rpd.execute.fixtures"
+
+
+def stages_project(node: Node) -> bool:
+    """Whether a node uses ``staged_dir`` as rpd made it, and so sends what ``project_dir`` says."""
+    closure = node.definition.closure
+    if STAGED in node.params or STAGED not in closure.names:
+        return False
+    used = closure.nearest(STAGED)
+    return used is not None and used.function.__module__ == _BUILT_IN
+
+
+def has_own_project(node: Node) -> bool:
+    """Whether ``project_dir`` is another than the folder of the deploy file."""
+    used = node.definition.closure.nearest(PROJECT)
+    return PROJECT in node.params or used is None or used.function.__module__ != _BUILT_IN
+
+
+def checked_project(value: object) -> Path:
+    """Return the folder that a ``project_dir`` means. Raises UsageError for what nobody means to send."""
+    if not isinstance(value, str | os.PathLike):
+        raise UsageError(f"project_dir: expected the path of a folder, got {value!r}")
+    return _resolved(Path(value))
+
+
+@lru_cache(maxsize=256)
+def _resolved(folder: Path) -> Path:
+    resolved = folder.resolve()
+    if resolved == Path.home() or resolved.parent == resolved:
+        raise UsageError(
+            f"staged_dir would send all of {resolved}: put the deploy file into a folder of its own"
+        )
+    if not resolved.is_dir():
+        raise UsageError(f"project_dir: {resolved} is not a folder")
+    return resolved
+
+
+def check_weight(folder: Path, config: Any, scales: Scales) -> Weight:
+    """Return what would be sent of a folder. Raises UsageError if that is above ``stage_limit_mb``."""
+    weight = scales.weigh(folder)
+    if weight.bytes > config.stage_limit_mb * 1_000_000:
+        limit = format_size(config.stage_limit_mb * 1_000_000)
+        raise UsageError(
+            f"staged_dir would send {weight} from {folder}, more than stage_limit_mb ({limit}). The largest: "
+            f"{weight.heaviest}. Name what is not to be sent in {folder / '.rpdignore'}, or raise the limit: "
+            f"--stage-limit-mb {-(-weight.bytes // 1_000_000)}"
+        )
+    return weight

@@ -1,0 +1,273 @@
+"""Slots: carrying a plan out, so many lanes at once."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from functools import partial
+from operator import itemgetter
+
+from rpd.errors import Interrupted, LocalError
+from rpd.execute.again import note_wide_fixture
+from rpd.execute.context import RunContext
+from rpd.execute.node.run import NodeRun
+from rpd.execute.node.runner import Runner
+from rpd.execute.run_budget import Purse
+from rpd.execute.scopes import Scopes, TeardownError
+from rpd.lease.lease import Lease
+from rpd.stop import INTERRUPTED, StopLevel
+from rpd.values.node import Node
+from rpd.values.plan import Lane, Plan
+from rpd.values.report import NodeReport
+
+JOIN_SECONDS = 0.2
+"""How often the main thread wakes while slots work, so that Python can run its signal handlers."""
+GIVE_UP_SECONDS = 3.0
+
+
+class Waiting:
+    """Runs whose shared pods were still there when they were reported, each kept under one such pod.
+
+    However many there are, looking for those that are due looks at pods only.
+    """
+
+    def __init__(self) -> None:
+        self._by_lease: dict[Lease, list[tuple[int, NodeRun]]] = {}
+        self._count = 0
+
+    def add(self, run: NodeRun) -> None:
+        """Keep ``run`` until none of its pods is there any more."""
+        self._count += 1
+        self._by_lease.setdefault(_open_lease(run) or run.leases[0], []).append((self._count, run))
+
+    def take_due(self) -> list[NodeRun]:
+        """Return the runs whose pods are all gone, each once, in the order in which they were added."""
+        due = []
+        for lease in [lease for lease in self._by_lease if not lease.is_open]:
+            for number, run in self._by_lease.pop(lease):
+                other = _open_lease(run)
+                if other is None:
+                    due.append((number, run))
+                else:
+                    self._by_lease.setdefault(other, []).append((number, run))
+        return [run for _, run in sorted(due, key=itemgetter(0))]
+
+
+def _open_lease(run: NodeRun) -> Lease | None:
+    return next((lease for lease in run.leases if lease.is_open), None)
+
+
+class Execution:
+    """One plan being carried out. ``reports`` fills up in the order in which nodes finish."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        context: RunContext,
+        *,
+        failure_limit: int | None,
+        kill: bool,
+        purse: Purse,
+        worst_case: Callable[[Node], float],
+        done: Sequence[NodeReport] = (),
+    ) -> None:
+        self._plan = plan
+        self._context = context
+        self._failure_limit = failure_limit
+        self._at_limit = StopLevel.END if kill else StopLevel.DRAIN
+        self._purse = purse
+        self._worst_case = worst_case
+        self._scopes = Scopes(plan.nodes, partial(note_wide_fixture, context))
+        self._runner = Runner(context, self._scopes)
+        self._lanes: deque[Lane] = deque(plan.lanes)
+        self._lock = threading.Lock()
+        self._failures = 0
+        self._reports: dict[str, NodeReport] = {report.node.id: report for report in done}
+        self._waiting = Waiting()
+        self._crash: BaseException | None = None
+        self._threads: list[threading.Thread] = []
+        self._given_up = False
+
+    @property
+    def reports(self) -> tuple[NodeReport, ...]:
+        """What is over so far."""
+        with self._lock:
+            return tuple(self._reports.values())
+
+    def run(self) -> None:
+        """Run every lane, then tear down what is left. Raises only what is a defect of rpd itself."""
+        forget = self._context.stop.listen(lambda _level: self._purse.close())
+        try:
+            if self._context.is_dry:
+                self._slot(0)
+                self._tear_down()
+            else:
+                count = max(1, min(self._plan.width, len(self._plan.lanes)))
+                self._run_threads(*(partial(self._slot, number) for number in range(count)))
+                self._run_threads(self._tear_down)
+        finally:
+            forget()
+        if self._crash is not None:
+            raise self._crash
+
+    def give_up(self) -> None:
+        """Report what a second Ctrl-C cut short, once every pod is released.
+
+        Slots get GIVE_UP_SECONDS to notice that their pods are gone; what a job function that hangs in the driver still
+        does is heard no more.
+        """
+        deadline = time.monotonic() + GIVE_UP_SECONDS
+        for thread in self._threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        for run, report in self._runner.abandon():
+            with self._lock:
+                is_over = run.node.id in self._reports
+            if not is_over:
+                self._publish(run.node, report)
+        self._amend()
+        with self._lock:
+            self._given_up = True
+
+    def _run_threads(self, *tasks: Callable[[], None]) -> None:
+        # Daemons, so that a second Ctrl-C can leave without waiting for a job function that hangs in the driver.
+        threads = [
+            threading.Thread(target=task, name=f"rpd-slot-{number}", daemon=True)
+            for number, task in enumerate(tasks)
+        ]
+        self._threads += threads
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            while thread.is_alive():
+                thread.join(JOIN_SECONDS)
+                if self._context.stop.level >= StopLevel.ABANDON:
+                    raise Interrupted(self._context.stop.reason)
+
+    def _tear_down(self) -> None:
+        """Tear down what outlived every slot."""
+        try:
+            self._amend(errors=self._scopes.all_done())
+        except BaseException as error:  # noqa: BLE001 - raised again by the main thread
+            self._crash = self._crash or error
+
+    def _slot(self, number: int) -> None:
+        try:
+            while (lane := self._next_lane()) is not None:
+                self._run_lane(lane, number)
+            self._amend(errors=self._scopes.slot_done(number))
+        except BaseException as error:  # noqa: BLE001 - raised again by the main thread, once all slots are done
+            self._crash = self._crash or error
+            # Only a dry run hears Ctrl-C this way: there the main thread is the slot, and nothing handles signals.
+            is_interrupt = isinstance(error, KeyboardInterrupt)
+            self._context.stop.request(
+                StopLevel.END, f"{INTERRUPTED}SIGINT" if is_interrupt else "an internal error"
+            )
+
+    def _next_lane(self) -> Lane | None:
+        with self._lock:
+            if self._lanes and self._context.stop.level is StopLevel.NONE:
+                return self._lanes.popleft()
+            return None
+
+    def _run_lane(self, lane: Lane, number: int) -> None:
+        waiting = deque(lane.nodes)
+        if lane.places == 1 or self._context.is_dry:
+            self._run_place(waiting, number, ())
+            return
+        places = [tuple(range(i * lane.gpus_each, (i + 1) * lane.gpus_each)) for i in range(lane.places)]
+        threads = [
+            threading.Thread(
+                target=self._run_place_safely,
+                args=(waiting, number, gpus, 1 / lane.places),
+                name=f"rpd-slot-{number}-gpu-{gpus[0]}",
+                daemon=True,
+            )
+            for gpus in places[: len(lane.nodes)]
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    def _run_place_safely(
+        self, waiting: deque[Node], number: int, gpus: tuple[int, ...], share: float
+    ) -> None:
+        try:
+            self._run_place(waiting, number, gpus, share)
+        except BaseException as error:  # noqa: BLE001 - raised again by the main thread, once all slots are done
+            self._crash = self._crash or error
+            self._context.stop.request(StopLevel.END, "an internal error")
+
+    def _run_place(
+        self, waiting: deque[Node], number: int, gpus: tuple[int, ...], share: float = 1.0
+    ) -> None:
+        """Run waiting nodes one after the other; with ``gpus`` on those of a pod that others use too."""
+        while self._context.stop.level is StopLevel.NONE:
+            try:
+                node = waiting.popleft()
+            except IndexError:
+                return
+            if not self._may_cost(node):
+                return
+            try:
+                report, run = self._runner.run(node, number, gpus, share)
+            except LocalError as error:  # nothing of it could be recorded: it counts as not run
+                self._context.stop.request(StopLevel.DRAIN, str(error))
+                return
+            self._publish(node, report)
+            self._amend(run)
+
+    def _may_cost(self, node: Node) -> bool:
+        """Set the worst case of a node aside; where the budget of the run forbids it, nothing new is started."""
+        if self._purse.cap is None or self._context.is_dry:
+            return True
+        worst = self._worst_case(node)
+        if self._purse.reserve(node.id, worst):
+            return True
+        self._context.stop.request(
+            StopLevel.DRAIN,
+            f"budget: ${self._purse.spent:.2f} of ${self._purse.cap:.2f} is spent, and {node.id} may cost ${worst:.2f}",
+        )
+        return False
+
+    def _publish(self, node: Node, report: NodeReport) -> None:
+        with self._lock:
+            if self._given_up:
+                return
+            before = self._reports.get(node.id)
+            is_new = before is None
+            self._reports[node.id] = report
+            if is_new and not report.result.outcome.is_ok:
+                self._failures += 1
+            at_limit = self._failure_limit is not None and self._failures >= self._failure_limit
+        self._purse.settle(
+            node.id, report.cost.estimated_usd - (before.cost.estimated_usd if before else 0.0)
+        )
+        # Before the hooks, which take their time: no other slot may start a node meanwhile.
+        if at_limit and self._context.stop.level is StopLevel.NONE:
+            self._context.stop.request(self._at_limit, f"stopping after {self._failures} failures")
+        self._context.hook.rpd_node_report(node=node, report=report)
+
+    # --- what wider teardowns change ---------------------------------------------------------------------------------
+
+    def _amend(self, finished: NodeRun | None = None, errors: Sequence[TeardownError] = ()) -> None:
+        """Report nodes again whose shared pods have been released since, or whose shared values could not be torn down.
+
+        The last user of a pod comes first: it bears what the pod cost after its last node.
+        """
+        told = [*errors, *self._runner.take_late_errors()]
+        with self._lock:
+            if finished is not None and finished.had_open_pods:
+                self._waiting.add(finished)
+            due = self._waiting.take_due()
+        guilty = [error.user for error in told if error.user is not None]
+        for run in dict.fromkeys([*reversed(due), *guilty]):
+            with self._lock:
+                report = self._reports.get(run.node.id)
+            if report is not None:
+                own = [error for error in told if error.user is run]
+                amended = self._runner.amend(report, run, own)
+                if amended != report:
+                    self._publish(run.node, amended)

@@ -1,0 +1,149 @@
+"""The far end: whose pods a run gets, RunPod's, an emulator's or nobody's, all behind one path."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from rpd.config import Config
+from rpd.errors import UsageError
+from rpd.execute import no_network
+from rpd.hooks import PluginManager
+from rpd.pipeline.local_backend import LocalEnd
+from rpd.values.node import Node
+from rpd.values.pod import Provider
+
+
+class FarEnd:
+    """Makes the provider when it is first needed; ``prepare`` lets slow things begin in the background before that."""
+
+    def __init__(self, config: Config, manager: PluginManager) -> None:
+        self._config = config
+        self._manager = manager
+        self._lock = threading.Lock()
+        self._provider: Provider | None = None
+        self._opened = ExitStack()
+        self._local: LocalEnd | None = None
+        self._word: Path | None = None
+        self._volumes: Mapping[str, str | None] = {}
+        self._background: threading.Thread | None = None
+        self._failure: BaseException | None = None
+
+    def prepare(self, nodes: Iterable[Node] = ()) -> None:
+        """Begin to start the emulator and to import the SDK, so that planning goes on meanwhile.
+
+        An emulator gets the network volumes that the jobs of ``nodes`` name.
+        """
+        self._volumes = _volumes_of(nodes)
+        if not self._config.dry_run or self._config.dry_run_live:
+            self._background = threading.Thread(target=self._open_quietly, name="rpd-far-end", daemon=True)
+            self._background.start()
+
+    def _open_quietly(self) -> None:
+        try:
+            self._begin_imports()
+            self._open()
+            if not self._config.dry_run:
+                import_module("rpd.remote.ssh")  # fabric is slow to import, too
+        except BaseException as error:  # noqa: BLE001 - raised where the provider is asked for
+            self._failure = error
+
+    def _begin_imports(self) -> None:
+        """Begin to import the SDK, where that rents the pods: an emulator starts in its own process meanwhile."""
+        if self._config.lifecycle == "sdk" and self._manager.has_plugin("rpd.runpod.plugin"):
+            from rpd.runpod.graphql.sdk import preload
+
+            preload()
+
+    def provider(self) -> Provider:
+        """Return the provider. Raises AuthError without a key, ProvisioningError where the emulator does not start."""
+        if self._background is not None and self._background is not threading.current_thread():
+            self._background.join()
+        if self._failure is not None:
+            raise self._failure
+        return self._open()
+
+    def _open(self) -> Provider:
+        with self._lock:
+            if self._provider is None:
+                if self._config.local:
+                    self._local = self._opened.enter_context(emulator(self._manager, self._volumes))
+                self._provider = self._ask_plugins()
+            return self._provider
+
+    def _ask_plugins(self) -> Provider:
+        provider: Provider | None = self._manager.hook.rpd_provider(config=self._config)
+        if provider is None:
+            raise UsageError("no plugin provides pods: rpd's own provider is switched off")
+        missing = [name for name in vars(Provider) if name[0] != "_" and not hasattr(provider, name)]
+        if missing:
+            raise UsageError(
+                f"rpd_provider: expected a provider (rpd.values.pod.Provider), got {provider!r} without "
+                f"{', '.join(missing)}"
+            )
+        notify: Any = getattr(provider, "notify", None)
+        if notify is not None:
+            provider.notify = lambda text: self._manager.hook.rpd_notice(text=text)  # type: ignore[attr-defined]
+        if self._config.dry_run_live:
+            from rpd.runpod.dry.live import Onlooker  # whoever rents the pods, nothing is to be created
+
+            return Onlooker(provider, no_network.lowered)
+        return provider
+
+    def leave_word(self, path: Path) -> None:
+        """Tell other terminals, in ``path``, how to reach the emulator if there is one now; until ``close``."""
+        if self._local is not None:
+            self._word = path
+            self._local.leave(path)
+
+    def close(self) -> None:
+        """Give back the provider and end the emulator, if one was started."""
+        if self._background is not None:
+            self._background.join()
+        with self._lock:
+            if self._provider is not None:
+                self._provider.close()
+                self._provider = None
+        if self._word is not None:
+            self._word.unlink(missing_ok=True)
+        self._opened.close()
+
+
+def _volumes_of(nodes: Iterable[Node]) -> dict[str, str | None]:
+    """Return the network volumes that jobs name, each with a data centre where the job may run."""
+    jobs = {id(node.job): node.job for node in nodes}.values()
+    return {
+        job.storage.network_volume: next(iter(job.datacenters), None)
+        for job in jobs
+        if job.storage.network_volume is not None
+    }
+
+
+@contextmanager
+def emulator(manager: PluginManager, volumes: Mapping[str, str | None]) -> Iterator[LocalEnd]:
+    """Run an emulator that everything which speaks RunPod's API is pointed at meanwhile.
+
+    It has empty network volumes of the names in ``volumes``, each in its data centre if one is given.
+    """
+    from rpd.emulator.launch import launch  # what talks HTTP is worth loading for --local only
+
+    launched = launch()
+    for notice in launched.notices:
+        manager.hook.rpd_notice(text=notice)
+    local = LocalEnd(base_url=launched.base_url, api_key=launched.api_key)
+    try:
+        for name, datacenter in volumes.items():
+            with suppress(ValueError):  # a data centre without network volumes: renting a pod will tell
+                launched.make_volume(name, datacenter)
+                manager.hook.rpd_notice(
+                    text=f"network volume {name!r}: the emulator has an empty one, which goes when it ends; on RunPod "
+                    "you make it in the console first"
+                )
+        with local.in_force():
+            yield local
+    finally:
+        launched.close()

@@ -1,0 +1,63 @@
+"""What a run is going to send to its pods, told and checked before any is paid for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+
+from rpd.config import Config
+from rpd.execute.project_folder import PROJECT, check_weight, checked_project, has_own_project, stages_project
+from rpd.execute.rental_calls import Unforeseen
+from rpd.pipeline.expected_pods import Foresight
+from rpd.project.own_output import OwnOutput
+from rpd.project.upload_size import Scales
+from rpd.values.node import Node
+
+TOLD_BYTES = 50_000_000
+"""A folder above this is told of without being asked."""
+
+
+def own_output(config: Config, environ: Mapping[str, str] = os.environ) -> OwnOutput:
+    """Return what this run writes: run folders, reports, and the files its output is redirected to."""
+    named = (config.html, config.junit_xml, environ.get("GITHUB_STEP_SUMMARY"))
+    reports = [config.invocation_dir / Path(path).expanduser() for path in named if path]
+    return OwnOutput.of_process([config.runs_path, *reports])
+
+
+def check_staging(
+    config: Config,
+    nodes: Iterable[Node],
+    foresight: Foresight,
+    scales: Scales,
+    notice: Callable[[str], object],
+) -> None:
+    """Weigh each project folder that ``staged_dir`` will send.
+
+    Raises UsageError for one above the limit, and for one that nobody means to send. A ``project_dir`` that is known
+    only while the run goes on is checked then, before the pod of its node is rented.
+    """
+    for folder in dict.fromkeys(_folders(config, nodes, foresight)):
+        weight = check_weight(folder, config, scales)
+        if told := scales.news(folder, weight.withheld):
+            notice(told)
+        if weight.bytes > TOLD_BYTES or config.verbose > 0:
+            largest = f"; largest: {weight.heaviest}" if weight.bytes > TOLD_BYTES else ""
+            notice(f"staging {weight} from {folder}{largest}")
+        told = weight.left_out.told(every=config.verbose > 0) if weight.left_out else ""
+        if told:
+            notice(f"staging {folder}: {told}{'' if config.verbose > 0 else ' (-v names all)'}")
+
+
+def _folders(config: Config, nodes: Iterable[Node], foresight: Foresight) -> Iterator[Path]:
+    for node in nodes:
+        if not stages_project(node) or node.mark("skip"):
+            continue
+        if not has_own_project(node):
+            yield checked_project((config.rootdir / node.file).parent)
+            continue
+        try:
+            value = foresight.value(PROJECT, node)
+        except Unforeseen:
+            continue
+        yield checked_project(value)

@@ -1,0 +1,153 @@
+"""Files to nodes: collecting and selecting, as every command does it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from rpd.collect import Collection, collect, load_conftests, registered_marks
+from rpd.collect.arguments import read_targets
+from rpd.collect.conftests import is_conftest_plugin
+from rpd.collect.source import relative
+from rpd.config import Config
+from rpd.errors import CollectionError, DefinitionError, UsageError
+from rpd.hooks import PluginManager
+from rpd.pipeline.secrets_in_ids import split_exposed
+from rpd.select import select, untypable
+from rpd.values.frozen import frozen, replace
+from rpd.values.job import allow_gpu_ids, use_job_defaults
+from rpd.values.node import Node
+
+
+@frozen
+class Gathered:
+    """The nodes that are left after selection, what was deselected, and what could not be collected."""
+
+    nodes: tuple[Node, ...]
+    deselected: int
+    errors: tuple[CollectionError, ...]
+    collection: Collection
+
+
+def gather(config: Config, manager: PluginManager) -> Gathered:
+    """Collect and select the nodes of an invocation. Raises UsageError for wrong arguments and expressions."""
+    prepare_jobs(config.extra_gpu_ids, config.job_defaults, config.sources.get("job_defaults", "job"))
+    if config.command == "run" or config.asks_memory:
+        # Not at the top: listing nodes must not pay for loading what reports are made of.
+        from rpd.pipeline.reruns import add_reruns
+
+        add_reruns(config, manager)
+    asked = _conftests(manager)
+    load_first_conftests(config, manager)
+    config = with_plugin_markers(config, manager)
+    manager.hook.rpd_configure(config=config)
+    collection = collect(config, manager)
+    if config.sweep or config.var:
+        # Not at the top: most invocations give none.
+        from rpd.pipeline.variables import check_names
+
+        check_names(config, collection, lambda text: manager.hook.rpd_notice(text=text))
+    for file, reason in collection.skipped:
+        manager.hook.rpd_notice(text=f"{file} is skipped: {reason}")
+    nodes = list(collection.nodes)
+    manager.hook.rpd_modify_nodes(config=config, nodes=nodes)
+    _check_changed(nodes, "rpd_modify_nodes")
+    safe, exposed = split_exposed(nodes)
+    chosen = select(
+        safe,
+        keyword=config.keyword,
+        markexpr=config.markexpr,
+        deselect=config.deselect,
+        known_marks=registered_marks(config.markers) if config.strict_markers else None,
+    )
+    left = list(chosen.selected)
+    manager.hook.rpd_select_nodes(config=config, nodes=left)
+    _check_changed(left, "rpd_select_nodes")
+    gathered = Gathered(
+        nodes=tuple(left),
+        deselected=len(safe) - len(left),
+        errors=(*collection.errors, *exposed, *_late_options(config, manager, asked)),
+        collection=collection,
+    )
+    manager.hook.rpd_collected(nodes=gathered.nodes, deselected=gathered.deselected, errors=gathered.errors)
+    if config.command in ("collect", "run"):
+        _tell_untypable(gathered.nodes, manager)
+    return gathered
+
+
+def _check_changed(nodes: Sequence[Node], hook: str) -> None:
+    """Raise UsageError for what a hook has put among the nodes and is none, or is there twice."""
+    known: set[str] = set()
+    for node in nodes:
+        if not isinstance(node, Node):
+            raise UsageError(
+                f"{hook}: expected nodes only, got {node!r}: dataclasses.replace(node, …) makes one"
+            )
+        if node.id in known:
+            raise UsageError(f"{hook}: {node.id} is there twice: a node that is added needs an id of its own")
+        known.add(node.id)
+
+
+def _tell_untypable(nodes: Sequence[Node], manager: PluginManager) -> None:
+    """Tell which nodes ``-k`` can find by parts of their names only."""
+    odd = list(untypable(nodes))
+    if odd:
+        more = f" and {len(odd) - 1} more" if len(odd) > 1 else ""
+        manager.hook.rpd_notice(
+            text=f"-k cannot name {odd[0].id}{more} whole (a blank, a comma or the like is in the id): "
+            "give it another with ids=[…] or rpd.param(…, id=…)"
+        )
+
+
+def load_first_conftests(config: Config, manager: PluginManager) -> None:
+    """Load the conftests of what the command line names, and of the folders above, so that they hear every hook.
+
+    What is wrong with them is told by collecting. Raises UsageError for an argument that does not exist.
+    """
+    targets = read_targets(
+        config.args,
+        deploypaths=config.deploypaths,
+        rootdir=config.rootdir,
+        invocation_dir=config.invocation_dir,
+    )
+    folders = dict.fromkeys(target.path for target in targets)
+    load_conftests(manager, config.rootdir, folders, name=config.conftest, full_trace=config.full_trace)
+
+
+def _conftests(manager: PluginManager) -> frozenset[str]:
+    """Return the names of the conftests that are loaded by now."""
+    return frozenset(name for name, _ in manager.list_name_plugin() if is_conftest_plugin(name))
+
+
+def _late_options(config: Config, manager: PluginManager, asked: frozenset[str]) -> Iterator[CollectionError]:
+    """Yield an error for each conftest that means to add options and was not ``asked``: it was loaded too late."""
+    for name in sorted(_conftests(manager) - asked):
+        if hasattr(manager.get_plugin(name), "rpd_addoption"):
+            yield CollectionError(
+                "this conftest was loaded too late to add options: only those of the folders and files that the "
+                "command line names, and of the folders above, can. Name its folder, or move rpd_addoption into the "
+                "conftest of the root folder or into a plugin (-p, the key `plugins`)",
+                file=relative(name, config.rootdir),
+            )
+
+
+def with_plugin_markers(config: Config, manager: PluginManager) -> Config:
+    """Return ``config`` with the marks that plugins register added to its ``markers``. Raises UsageError."""
+    found: list[str] = []
+    for lines in manager.hook.rpd_markers(config=config):
+        if isinstance(lines, str) or not all(isinstance(line, str) for line in lines):
+            raise UsageError(f'rpd_markers: expected a list such as ["slow: takes hours"], got {lines!r}')
+        found += lines
+    return replace(config, markers=(*config.markers, *found)) if found else config
+
+
+def prepare_jobs(gpu_ids: Iterable[str], defaults: Mapping[str, Any], source: str) -> None:
+    """Let jobs that are made from now on know the GPU ids and defaults of the project. Raises UsageError.
+
+    ``source`` is where the defaults come from.
+    """
+    allow_gpu_ids(gpu_ids)
+    try:
+        use_job_defaults(defaults)
+    except DefinitionError as error:
+        raise UsageError(f"{source}, table job: {error.message}") from None

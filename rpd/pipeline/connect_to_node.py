@@ -1,0 +1,288 @@
+"""Attaching: reaching the pod of a node, whose run goes on or is over, with the key of its run."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rpd.errors import ProviderError, RpdError, UsageError
+from rpd.journal import journal
+from rpd.journal.driver_alive import is_running
+from rpd.journal.files import NodeFiles, RunFiles, journal_paths
+from rpd.pipeline import local_backend, orphans
+from rpd.pipeline.local_backend import LocalEnd
+from rpd.record import history, lookup
+from rpd.record.lookup import NodeEntry
+from rpd.record.run import RunInfo
+from rpd.remote.session import Place
+from rpd.runpod.address import EMULATOR
+from rpd.values.pod import PodInfo, PodStatus, Provider
+
+if TYPE_CHECKING:
+    from rpd.remote.ssh import SshRemote
+
+CONNECT_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LastCommand:
+    """The last command of a node: the key of its folder on the pod, where it ran, whether it has ended.
+
+    ``log_bytes`` is how long ``output.log`` was when it began.
+    """
+
+    key: str
+    cwd: str
+    secrets: tuple[str, ...] = ()
+    log_bytes: int = 0
+    is_over: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """What a node's journal tells of its latest attempt: the pod's name, and the last command there."""
+
+    pod_name: str = ""
+    attempt: int = 1
+    is_over: bool = False
+    command: LastCommand | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """A pod that can be reached: the key that opens it, the pinned host keys, and the place of the job on it."""
+
+    pod: PodInfo
+    private_key: Path
+    known_hosts: Path
+    node: NodeEntry | None = None
+    work: Work = field(default_factory=Work)
+
+    def place(self, environ: Mapping[str, str] = os.environ) -> Place:
+        """Return where the job stands; secrets are those of its last command that this process's environment holds."""
+        command = self.work.command
+        env = {"RPD_NODE": self.node.id, "RPD_ATTEMPT": str(self.work.attempt)} if self.node else {}
+        if command is None:
+            return Place(env=env)
+        secrets = {name: environ[name] for name in command.secrets if environ.get(name)}
+        return Place(key=command.key, cwd=command.cwd, env=env, secrets=secrets)
+
+    def ssh_command(self) -> str:
+        """Return the command line that opens a shell with plain ``ssh``."""
+        ssh = self.pod.ssh
+        assert ssh is not None
+        options = [
+            f"UserKnownHostsFile={self.known_hosts}",
+            f"HostKeyAlias={self.pod.id}",
+            "IdentitiesOnly=yes",
+        ]
+        words = ["ssh", "-i", str(self.private_key)]
+        for option in options:
+            words += ["-o", option]
+        return shlex.join([*words, "-p", str(ssh.port), f"{ssh.user}@{ssh.host}"])
+
+
+def work_of(folder: Path) -> Work:
+    """Return what the journal in a node's folder tells."""
+    work = Work()
+    for event in journal.read(NodeFiles(folder).journal):
+        work = _after(work, event)
+    return work
+
+
+def _after(work: Work, event: Mapping[str, Any]) -> Work:
+    match event["event"]:
+        case "node_started" | "node_resumed":
+            attempt = _whole(event, "attempt", 1)
+            kept = work if event["event"] == "node_resumed" else Work()
+            return replace(kept, attempt=attempt, is_over=False)
+        case "created" | "adopted":
+            return replace(work, pod_name=str(event.get("pod_name", "")))
+        case "step_started":
+            return replace(
+                work, pod_name=str(event.get("pod") or work.pod_name), command=_command(work, event)
+            )
+        case "step_finished" if work.command is not None and event.get("exit_code") is not None:
+            return replace(work, command=replace(work.command, is_over=True))
+        case "steps_forgotten":
+            return replace(work, command=None)
+        case "node_finished":
+            return replace(work, is_over=True)
+    return work
+
+
+def _command(work: Work, event: Mapping[str, Any]) -> LastCommand | None:
+    if event.get("kind") != "run":
+        return work.command
+    return LastCommand(
+        key=str(event.get("key", "")),
+        cwd=str(event.get("cwd", "")),
+        secrets=tuple(map(str, secrets)) if isinstance(secrets := event.get("secrets"), list) else (),
+        log_bytes=_whole(event, "log_bytes", 0),
+    )
+
+
+def _whole(event: Mapping[str, Any], name: str, otherwise: int) -> int:
+    value = event.get(name)
+    return value if isinstance(value, int) and value >= 0 else otherwise
+
+
+def is_driven(run_folder: Path) -> bool:
+    """Whether the process of a run is still there."""
+    path = run_folder / journal.FILE_NAME
+    started = [event for event in journal.read(path) if event["event"] == "run_started"]
+    return bool(started) and is_running(started[-1])
+
+
+def node_named(runs_path: Path, wanted: str, run: str = "") -> tuple[RunInfo, NodeEntry]:
+    """Return the node ``wanted`` means and its run: ``run``, else the newest one that has such a node.
+
+    Raises UsageError.
+    """
+    found = history.runs(runs_path)
+    newest = lookup.run_named(found, run)
+    entries = lookup.entries(Path(newest.folder))
+    try:
+        return newest, lookup.node_named(entries, wanted)
+    except UsageError:
+        if run or any(wanted in entry.id for entry in entries):
+            raise
+        for info in found[1:]:
+            older = lookup.entries(Path(info.folder))
+            if any(wanted in entry.id for entry in older):
+                return info, lookup.node_named(older, wanted)
+        raise
+
+
+def local_end_of(runs_path: Path, wanted: str, *, run: str = "") -> LocalEnd | None:
+    """Return the emulator on which the pod that ``wanted`` means lives: that of a ``--local`` run which goes on.
+
+    None stands for a pod elsewhere. Raises RpdError where the run is over and the emulator went with it.
+    """
+    try:
+        folder = Path(node_named(runs_path, wanted, run)[0].folder)
+    except UsageError:
+        known = orphans.claims(runs_path).items()
+        folders = [claim.folder for name, claim in known if wanted in (name, claim.pod_id)]
+        if not folders:
+            return None
+        folder = folders[-1]
+    local = _local(history.run_in(folder))
+    if local is not None and local.end is None:
+        raise RpdError(local.over)
+    return local_backend.find(RunFiles(folder, folder.name).emulator) if is_driven(folder) else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Local:
+    """A ``--local`` run: its emulator while it goes on, else None, and ``over`` tells what became of its pods."""
+
+    over: str
+    end: LocalEnd | None
+
+
+def newest_local(runs_path: Path) -> Local | None:
+    """Return the newest run if it is a local one, None where it is not or there is none."""
+    found = history.runs(runs_path)
+    return _local(found[0]) if found else None
+
+
+def _local(info: RunInfo | None) -> Local | None:
+    if info is None or not info.far_end.startswith(EMULATOR) or local_backend.ADDRESS in os.environ:
+        return None
+    folder = Path(info.folder)
+    over = f"run {info.id} was local and no longer goes on: its emulator ended, and the pods with it"
+    end = local_backend.find(RunFiles(folder, info.id).emulator) if is_driven(folder) else None
+    return Local(over=over, end=end)
+
+
+def find(runs_path: Path, wanted: str, provider: Provider, *, run: str = "") -> Target:
+    """Return the pod that ``wanted`` (a pod's id or name, or a node) means, as a target.
+
+    Raises UsageError where there is no such node or pod, or nobody here has the key; RpdError where it is gone or
+    does not run; ProviderError.
+    """
+    listed = provider.list()
+    exact = [pod for pod in listed if wanted in (pod.id, pod.name)]
+    if exact:
+        return _target_of(runs_path, exact[0])
+    try:
+        info, entry = node_named(runs_path, wanted, run)
+    except UsageError as error:
+        fitting = [pod for pod in listed if pod.id.startswith(wanted)]
+        if len(fitting) == 1:
+            return _target_of(runs_path, fitting[0])
+        raise UsageError(f"{wanted!r} is neither a pod nor a node here: {error}") from None
+    work = work_of(entry.folder)
+    if not work.pod_name:
+        raise RpdError(f"{entry.id} of run {info.id} has no pod")
+    pod = next((pod for pod in listed if pod.name == work.pod_name), None)
+    if pod is None:
+        raise RpdError(f"the pod of {entry.id} ({work.pod_name}, run {info.id}) is gone")
+    return _target(runs_path, pod, entry, work)
+
+
+def _target_of(runs_path: Path, pod: PodInfo) -> Target:
+    """Return the target for a pod that was named itself, with the node that worked on it last."""
+    claim = orphans.claims(runs_path).of(pod)
+    workers = _workers(claim.folder, pod.name) if claim is not None else []
+    entry, work = workers[-1] if workers else (None, Work())
+    return _target(runs_path, pod, entry, work)
+
+
+def _workers(run_folder: Path, pod_name: str) -> list[tuple[NodeEntry, Work]]:
+    found = ((entry, work_of(entry.folder)) for entry in lookup.entries(run_folder))
+    return [(entry, work) for entry, work in found if work.pod_name == pod_name]
+
+
+def _target(runs_path: Path, pod: PodInfo, entry: NodeEntry | None, work: Work) -> Target:
+    if pod.status is not PodStatus.RUNNING or pod.ssh is None:
+        raise RpdError(
+            f"pod {pod.id} ({pod.name}) cannot be reached: it is {pod.status}, without an SSH port"
+        )
+    makers = list(_makers(runs_path, pod.id))
+    # A pod that was used again still has the key of the run that made it; the host key is the one seen last.
+    files = next((files for files in makers if files.private_key.is_file()), None)
+    if files is None:
+        raise UsageError(f"no run in {runs_path} has the key of pod {pod.id} ({pod.name})")
+    return Target(
+        pod=pod, private_key=files.private_key, known_hosts=makers[-1].known_hosts, node=entry, work=work
+    )
+
+
+def _makers(runs_path: Path, pod_id: str) -> Iterable[RunFiles]:
+    """Yield the runs that made a pod or used it again, the oldest first."""
+    for path in journal_paths(runs_path):
+        if any(event["event"] == "created" and event.get("pod_id") == pod_id for event in journal.read(path)):
+            yield RunFiles(path.parent, path.parent.name)
+
+
+def open_remote(target: Target, provider: Provider, *, timeout: float = CONNECT_SECONDS) -> SshRemote:
+    """Connect to a target. Raises PodNotReady, PodLost, ConnectionLost (another host key than the pinned one)."""
+    from rpd.remote.ssh import SshRemote, connect
+
+    assert target.pod.ssh is not None
+    remote = connect(
+        target.pod.ssh,
+        private_key=target.private_key,
+        known_hosts=target.known_hosts,
+        pod_id=target.pod.id,
+        timeout=timeout,
+        is_alive=partial(_is_alive, provider, target.pod.id),
+        give_up=timeout,
+    )
+    assert isinstance(remote, SshRemote)
+    return remote
+
+
+def _is_alive(provider: Provider, pod_id: str) -> bool | None:
+    try:
+        pod = provider.get(pod_id)
+    except ProviderError:
+        return None
+    return pod is not None and pod.status is PodStatus.RUNNING

@@ -1,0 +1,222 @@
+"""Foresight: which pods nodes will ask for, found out before anything is rented.
+
+What rents a pod is read from its source (``rpd.execute.rental_calls``). What decides about the pod, the fixture ``gpu``
+above all, is called, as a dry run calls it: unable to open connections or to start processes. A fixture that holds
+something (one that yields) or that needs a pod is not called.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import Any
+
+from rpd.config import Config
+from rpd.execute.rental_calls import PROVISION, Rental, Unforeseen, job_of, rentals
+from rpd.values.fixture import FixtureDef, Scope, needs
+from rpd.values.job import Job
+from rpd.values.node import Definition, Node
+
+_BUILT_IN_GPU = ("rpd.execute.fixtures", "gpu")
+
+
+class Foresight:
+    """Foresees the pods of ``nodes``: all that run, since any of those that share a pod may be the one to rent it."""
+
+    def __init__(self, config: Config, nodes: Sequence[Node]) -> None:
+        self._config = config
+        self._nodes = nodes
+        self._rentals: dict[Definition, tuple[Rental, ...] | Unforeseen] = {}
+        self._usual: dict[Hashable, tuple[tuple[Job, ...], ...]] = {}
+        """The pods of nodes of which only their job decides about them."""
+        self._plain: dict[Definition, bool] = {}
+        self._jobs: dict[Hashable, Job] = {}
+        self._shared: dict[FixtureDef, tuple[Job, ...]] = {}
+        self._values: dict[Hashable, object] = {}
+
+    def pods(self, node: Node) -> tuple[tuple[Job, ...], ...]:
+        """Return for each pod of a node the jobs with which it may be rented; the node's own choice comes first.
+
+        Equal jobs are the same object. Raises Unforeseen.
+        """
+        if "gpu" in node.params or not self._is_plain(node.definition):
+            return self._found(node)
+        key = (node.definition, id(node.job))
+        held = self._usual.get(key)
+        if held is None:
+            held = self._usual[key] = self._found(node)
+        return held
+
+    def _is_plain(self, definition: Definition) -> bool:
+        """Whether nothing but its job decides about the pods of a node: most are like that, and there may be many."""
+        known = self._plain.get(definition)
+        if known is None:
+            gpu = definition.closure.nearest("gpu")
+            asked = {name for rental in self._rentals_of(definition) for name in rental.arguments}
+            known = not asked or (asked == {"gpu"} and gpu is not None and _is_built_in_gpu(gpu))
+            self._plain[definition] = known
+        return known
+
+    def _found(self, node: Node) -> tuple[tuple[Job, ...], ...]:
+        found = []
+        for rental in self._rentals_of(node.definition):
+            own = self._job(rental, node)
+            others = self._jobs_at(rental) if rental.is_shared else ()
+            found.append((own, *(job for job in others if job is not own)))
+        return tuple(found)
+
+    def _rentals_of(self, definition: Definition) -> tuple[Rental, ...]:
+        held = self._rentals.get(definition)
+        if held is None:
+            try:
+                held = rentals(definition)
+            except Unforeseen as error:
+                held = error
+            self._rentals[definition] = held
+        if isinstance(held, Unforeseen):
+            raise held
+        return held
+
+    def _jobs_at(self, rental: Rental) -> tuple[Job, ...]:
+        """Return every job with which a pod that nodes share may be rented, by whichever of them comes first."""
+        holder = rental.holder
+        assert holder is not None
+        found = self._shared.get(holder)
+        if found is None:
+            users = (
+                node
+                for node in self._nodes
+                if holder in node.definition.closure.definitions.get(holder.name, ())
+            )
+            found = self._shared[holder] = tuple(
+                {id(job): job for job in map(partial(self._job, rental), users)}.values()
+            )
+        return found
+
+    def _job(self, rental: Rental, node: Node) -> Job:
+        values = {name: self.value(name, node) for name in rental.arguments}
+        key = (id(rental), id(node.job), repr(values))
+        job = self._jobs.get(key)
+        if job is None:
+            job = self._jobs[key] = job_of(rental, node.job, values.__getitem__)
+        return job
+
+    # --- what the arguments will be ---------------------------------------------------------------------------------
+
+    def value(self, name: str, node: Node) -> object:
+        """Return what the fixture or parameter ``name`` will be for a node. Raises Unforeseen."""
+        if name in node.params:
+            return node.params[name]
+        chain = node.definition.closure.chain(name)
+        if not chain:
+            raise Unforeseen(f"{node.definition.location} has no fixture {name!r}")
+        nearest = chain[-1]
+        if _is_built_in_gpu(nearest):
+            return node.job.gpu
+        key = self._key(nearest, node)
+        if key not in self._values:
+            self._values[key] = self._called(nearest, node)
+        held = self._values[key]
+        if isinstance(held, Unforeseen):
+            raise held
+        return held
+
+    @staticmethod
+    def _key(definition: FixtureDef, node: Node) -> Hashable:
+        """Return what the value of a fixture depends on: its parameters, and the node if it asks for ``request``."""
+        closure = node.definition.closure
+        names = needs(closure, definition)
+        if any("request" in held.argnames for name in names for held in closure.chain(name)):
+            return definition, node.id
+        direct = tuple((name, repr(value)) for name, value in node.params.items() if name in names)
+        return (
+            definition,
+            closure,
+            direct,
+            tuple((name, held.key) for name, held in node.fixture_params.items() if name in names),
+        )
+
+    def _called(self, definition: FixtureDef, node: Node) -> object:
+        """Return the value of a fixture, or why it cannot be known now."""
+        if why := _why_not_called(definition, node):
+            return Unforeseen(f"{definition.name!r} ({definition.location}) {why}")
+        try:
+            return self._caller(definition.name, node)
+        except Exception as error:  # noqa: BLE001 - whoever runs it hears of it again, at its place
+            told = f"{type(error).__name__}: {error}"
+            return Unforeseen(
+                f"{definition.name!r} ({definition.location}) cannot be called beforehand: {told}"
+            )
+
+    @cached_property
+    def _caller(self) -> Callable[[str, Node], object]:
+        # Not at the top: few projects have such a fixture, and what lists nodes must not load what runs them.
+        from rpd.pipeline.variables import read_variables
+
+        return _caller(self._config, read_variables(self._config))
+
+
+def _is_built_in_gpu(definition: FixtureDef) -> bool:
+    return (definition.function.__module__, definition.name) == _BUILT_IN_GPU
+
+
+def _why_not_called(definition: FixtureDef, node: Node) -> str:
+    closure = node.definition.closure
+    names = needs(closure, definition)
+    if PROVISION in names:
+        return "needs a pod"
+    for name in names - node.params.keys():
+        for held in closure.chain(name):
+            if held.is_generator:
+                return f"needs {name!r}, which yields" if held is not definition else "yields"
+            if held.scope is not Scope.JOB and "request" in held.argnames:
+                return f"needs {name!r}, which is of scope {held.scope.label} and asks for the request"
+    return ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Ahead:
+    """All that a fixture which is called before the run finds of it."""
+
+    variables: Mapping[str, Any]
+
+
+class _Plain:
+    def feed(self, data: bytes, /) -> bytes:
+        return data
+
+    def flush(self) -> bytes:
+        return b""
+
+
+def _caller(config: Config, variables: Mapping[str, Any]) -> Callable[[str, Node], object]:
+    """Return what calls a fixture by its name, with all that it needs, for a node that does not run yet."""
+    from rpd.execute import no_network
+    from rpd.execute.node.current import acting_for
+    from rpd.execute.node.run import NodeRun
+    from rpd.execute.scopes import Scopes, Setup
+    from rpd.journal.journal import NoJournal
+
+    scopes = Scopes(())
+
+    def call(name: str, node: Node) -> object:
+        run = NodeRun(
+            node=node,
+            files=None,
+            journal=NoJournal(),
+            hook=None,
+            mask=str,
+            masker=_Plain(),
+            config=config,
+            context=_Ahead(variables),
+            tells_fixtures=False,
+        )
+        setup = Setup(scopes, run, 0)
+        with acting_for(run), no_network.guarded("before a run, to find out what it may cost"):
+            try:
+                return setup.get(name)
+            finally:
+                setup.teardown()
+
+    return call

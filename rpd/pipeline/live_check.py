@@ -1,0 +1,148 @@
+"""The outlook of a live dry run: what could be had now of what nodes ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any
+
+from rpd.errors import BalanceError, ImpossibleRequest
+from rpd.pipeline.worst_case import Prices, check_balance
+from rpd.plan import uses_pod
+from rpd.runpod.catalogue.images import WHAT_TO_DO, Found, look_up
+from rpd.runpod.catalogue.model import IN_STOCK
+from rpd.runpod.catalogue.offers import find_volume
+from rpd.values.dryrun import Outlook
+from rpd.values.job import Gpu
+from rpd.values.node import Node
+from rpd.values.pod import Account, Offer, PodRequest, Provider
+
+_LOOKED_UP_AT_ONCE = 8
+
+
+class Outlooks:
+    """Asks RunPod and the registries of the images, once for each kind of pod, and only reads.
+
+    The account is asked for at once, so that a key that does not serve, or an API that does not answer, is told before
+    anything else; the rest by ``look``, before any code of a job runs. ``notice`` hears what the whole run should know.
+    Raises AuthError, ProviderError.
+    """
+
+    def __init__(
+        self, provider: Callable[[], Provider], prices: Prices, notice: Callable[[str], object]
+    ) -> None:
+        self._provider = provider
+        self._prices = prices
+        self._notice = notice
+        self._account = provider().account()
+        self._found: dict[PodRequest, Outlook] = {}
+
+    def look(self, nodes: Iterable[Node], worst_case_usd: float) -> None:
+        """Ask all there is to ask for ``nodes``. Raises ProviderError where RunPod does not answer."""
+        requests = list(dict.fromkeys(map(self._prices.request, filter(uses_pod, nodes))))
+        offers = [tuple(self._provider().offers(request)) for request in requests]
+        images = self._images(request.image for request in requests)
+        self._tell_balance(self._account, worst_case_usd)
+        for request, within in zip(requests, offers, strict=True):
+            self._found[request] = self._outlook(request, within, images[request.image])
+
+    def of(self, request: PodRequest) -> Outlook:
+        """Return the outlook of a request; one that could not be foreseen is asked about now.
+
+        Raises ProviderError where RunPod does not answer.
+        """
+        if request not in self._found:
+            within = tuple(self._provider().offers(request))
+            self._found[request] = self._outlook(
+                request, within, self._images([request.image])[request.image]
+            )
+        return self._found[request]
+
+    def _outlook(self, request: PodRequest, offers: Sequence[Offer], image: str) -> Outlook:
+        facts = (
+            _what_is_in_stock(offers),
+            *self._dearer(request, offers),
+            *self._volume(request),
+            image,
+        )
+        return Outlook(can_be_rented=_can_be_rented(offers), facts=facts, is_sold_out=is_sold_out(offers))
+
+    def _tell_balance(self, account: Account, worst_case_usd: float) -> None:
+        """Tell whether the credit would do; too little of it is no reason not to look."""
+        if account.balance_usd is None:
+            self._notice("RunPod does not tell the account's credit here")
+            return
+        told: list[str] = []
+        try:
+            check_balance(account, worst_case_usd, told.append)
+        except BalanceError as error:
+            told.append(str(error))
+        enough = (
+            f"the account has ${account.balance_usd:.2f}, this run may cost at most ${worst_case_usd:.2f}"
+        )
+        self._notice(told[0] if told else enough)
+
+    def _images(self, names: Iterable[str]) -> dict[str, str]:
+        """Return image -> what its registry says; those that hosts could not pull are told at once."""
+        images = list(dict.fromkeys(names))
+        with ThreadPoolExecutor(_LOOKED_UP_AT_ONCE) as pool:
+            found = dict(zip(images, pool.map(look_up, images), strict=True))
+        for image, (state, why) in found.items():
+            if state is not Found.PRESENT:
+                self._notice(f"image {image}: {why}; {WHAT_TO_DO[state]}")
+        return {image: f"image: {why}" for image, (_, why) in found.items()}
+
+    def _dearer(self, request: PodRequest, within: Sequence[Offer]) -> Iterator[str]:
+        """Yield what is left out because it costs more than it may."""
+        gpu = request.gpu
+        if gpu is None or gpu.max_price_usd is None:
+            return
+        free = Gpu(*gpu.ids, count=gpu.count, min_vram_gb=gpu.min_vram_gb, prefer=gpu.prefer)
+        prices: dict[str, str] = {}
+        for offer in self._provider().offers(replace(request, gpu=free)):
+            if offer not in within:
+                price = "price unknown" if offer.usd_per_hr is None else f"${offer.usd_per_hr:.2f}/h"
+                prices.setdefault(f"{offer.gpu_id} ({offer.cloud})", price)
+        if prices:
+            told = ", ".join(f"{what} {price}" for what, price in prices.items())
+            yield f"left out, above ${gpu.max_price_usd:.2f}/h: {told}"
+
+    def _volume(self, request: PodRequest) -> Iterator[str]:
+        """Yield where the network volume is."""
+        wanted = request.storage.network_volume
+        ask: Any = getattr(self._provider(), "volumes", None)
+        if wanted is None or ask is None:
+            return
+        try:
+            held = find_volume(wanted, tuple(ask()))
+        except ImpossibleRequest as error:
+            yield str(error)
+        else:
+            yield f"network volume: {held.name or held.id} is in {held.datacenter}, {held.size_gb} GB"
+
+
+def is_sold_out(offers: Sequence[Offer]) -> bool:
+    """Return whether there are offers, and RunPod says of each that there is nothing left."""
+    return bool(offers) and _can_be_rented(offers) is False
+
+
+def _can_be_rented(offers: Sequence[Offer]) -> bool | None:
+    """Return whether something of it is in stock, None where RunPod does not tell."""
+    if any(offer.stock in IN_STOCK for offer in offers):
+        return True
+    return None if any(offer.stock == "unknown" for offer in offers) else False
+
+
+def _what_is_in_stock(offers: Sequence[Offer]) -> str:
+    match _can_be_rented(offers):
+        case True:
+            first = next(offer for offer in offers if offer.stock in IN_STOCK)
+            price = "" if first.usd_per_hr is None else f" at ${first.usd_per_hr:.2f}/h"
+            return f"in stock: {first}{price}"
+        case False:
+            return "sold out: nothing of it is in stock now" if offers else "nothing that fits is on offer"
+        case _:
+            rest = "RunPod does not tell the stock of CPU pods and of Community Cloud"
+            sold_out = any(offer.stock == "none" for offer in offers)
+            return f"sold out in Secure Cloud; {rest}" if sold_out else f"stock not known: {rest}"

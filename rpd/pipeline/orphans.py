@@ -1,0 +1,286 @@
+"""Pods outside of a run: which are ours, and which were left behind."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from rpd.errors import UsageError
+from rpd.journal import journal
+from rpd.journal.driver_alive import is_running
+from rpd.journal.files import journal_paths
+from rpd.journal.journal import Damage
+from rpd.lease.naming import is_named_by
+from rpd.values.pod import NAME_PREFIX, PodInfo, PodStatus
+from rpd.values.prices import HOURS_PER_MONTH, running_usd_per_hr, stopped_usd_per_month
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """What the journals on this machine tell of a pod. Times are seconds since 1970.
+
+    ``node`` asked for it. ``is_driven`` tells whether the process of its run is still there. ``ending`` is empty
+    until the run gave the pod back: then it is ``kept``, or how it was released (``stop``, ``recycle``, ``delete``).
+    ``ends_at`` is when its own watchdog ends it, None where nobody told. ``doubt`` says why all of this may be wrong:
+    something is missing from the journal. Empty: nothing is.
+
+    The pod bills ``since`` then. What was known at ``changed``, when it was last stopped or kept: it had cost ``usd``
+    while it ran, and had been stopped for ``idle_seconds`` in all; ``is_stopped`` if it was stopped then.
+    """
+
+    run: str
+    folder: Path
+    node: str
+    is_driven: bool
+    pod_id: str = ""
+    ending: str = ""
+    ends_at: float | None = None
+    doubt: str = ""
+    since: float = 0.0
+    changed: float = 0.0
+    usd: float = 0.0
+    idle_seconds: float = 0.0
+    is_stopped: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leftover:
+    """A pod that a run on this machine made and that nobody needs any more: why, and by which run."""
+
+    pod: PodInfo
+    run: str
+    reason: str
+
+
+def is_ours(pod: PodInfo) -> bool:
+    """Whether a pod carries rpd's stamp."""
+    return pod.name.startswith(NAME_PREFIX)
+
+
+class Claims(dict[str, Claim]):
+    """Claims by the name of the pod. ``damage`` is what of the journals could not be read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.damage: list[Damage] = []
+
+    def of(self, pod: PodInfo) -> Claim | None:
+        """Return the claim on a pod; where its journal is damaged, its name still tells which run it belongs to."""
+        known = self.get(pod.name)
+        if known is not None:
+            return known
+        for damage in self.damage:
+            folder = damage.path.parent
+            if is_named_by(folder.name, pod.name):
+                return Claim(run=folder.name, folder=folder, node="", is_driven=False, doubt=str(damage))
+        return None
+
+
+def claims(runs_path: Path) -> Claims:
+    """Return what the runs under ``runs_path`` tell of their pods; later runs have the last word."""
+    found = Claims()
+    for path in journal_paths(runs_path):
+        found.update(_claims_of(path, found, found.damage))
+    return found
+
+
+def _claims_of(path: Path, earlier: Mapping[str, Claim], damage: list[Damage]) -> dict[str, Claim]:
+    found: dict[str, Claim] = {}
+    started: Mapping[str, Any] | None = None
+    told = len(damage)
+    for event in journal.read(path, damage.append):
+        name = event.get("pod_name", "")
+        if event["event"] == "run_started":
+            started = event
+        elif event["event"] == "intent":
+            found[name] = _asked_for(event, path.parent, found.get(name) or earlier.get(name))
+        elif name in found:
+            found[name] = _told(found[name], event)
+    is_driven = started is not None and is_running(started)
+    doubt = str(damage[told]) if len(damage) > told else ""
+    if started is None and not doubt:
+        doubt = f"{path} does not say which process drives the run"
+    return {name: replace(claim, is_driven=is_driven, doubt=doubt) for name, claim in found.items()}
+
+
+def _asked_for(event: Mapping[str, Any], folder: Path, before: Claim | None) -> Claim:
+    """Return the claim that an intent makes; ``before`` is the one on the same pod from when it was stopped."""
+    at = _moment(event)
+    claim = Claim(
+        run=folder.name,
+        folder=folder,
+        node=event.get("node", ""),
+        is_driven=False,
+        since=at,
+        changed=at,
+    )
+    if before is None:
+        return claim
+    idle = max(0.0, at - before.changed) if before.is_stopped else 0.0
+    return replace(
+        claim,
+        since=before.since,
+        usd=before.usd,
+        idle_seconds=before.idle_seconds + idle,
+        pod_id=before.pod_id,
+    )
+
+
+def _moment(event: Mapping[str, Any]) -> float:
+    return datetime.fromisoformat(event["at"]).timestamp() if "at" in event else 0.0
+
+
+def _ended(claim: Claim, event: Mapping[str, Any], ending: str) -> Claim:
+    """Return the claim on a pod that its run has given back, or left as it was."""
+    return replace(
+        claim,
+        ending=ending,
+        changed=_moment(event) or claim.changed,
+        usd=claim.usd + event.get("usd", 0.0),
+        is_stopped=event.get("final_state") == "stopped",
+    )
+
+
+def _told(claim: Claim, event: Mapping[str, Any]) -> Claim:
+    """Return the claim after one more line of the journal."""
+    match event["event"]:
+        case "created" | "adopted":
+            return replace(claim, pod_id=str(event.get("pod_id", "")))
+        case "armed":
+            deadline = event.get("deadline")
+            return replace(claim, ends_at=float(deadline) if isinstance(deadline, int | float) else None)
+        case "kept":
+            return _ended(claim, event, "kept")
+        case "released":
+            return _ended(claim, event, str(event.get("how") or "delete"))
+    return claim
+
+
+def leftovers(pods: Iterable[PodInfo], runs_path: Path, *, now: float | None = None) -> list[Leftover]:
+    """Return the pods that runs under ``runs_path`` left and nobody needs any more, by what the journals say.
+
+    Those are pods whose run is dead and never gave them back, pods that outlived a confirmed deletion, and kept pods
+    whose time is over. Pods kept or stopped on purpose, pods of runs that still go on, pods no journal here knows and
+    pods whose journal cannot be read whole are not among them.
+    """
+    known = claims(runs_path)
+    moment = time.time() if now is None else now
+    found = []
+    for pod in pods:
+        claim = known.of(pod)
+        if claim is not None and is_ours(pod) and (reason := _why_left(claim, moment)):
+            found.append(Leftover(pod=pod, run=claim.run, reason=reason))
+    return found
+
+
+def _why_left(claim: Claim, now: float) -> str:
+    if claim.doubt:
+        return ""
+    match claim.ending:
+        case "":
+            return "" if claim.is_driven else "its run ended without giving it back"
+        case "kept" if claim.ends_at is not None and claim.ends_at < now:
+            return "it was kept for a time that is over"
+        case "delete" if not claim.is_driven:
+            return "it was deleted, and is there all the same"
+    return ""
+
+
+def find(pods: Sequence[PodInfo], wanted: str, known: Mapping[str, Claim] | None = None) -> PodInfo:
+    """Return the pod with that id or name, the only one whose id or name begins so, or that of the node ``wanted``.
+
+    ``known`` tells which node asked for which pod. Raises UsageError.
+    """
+    readings: list[Callable[[PodInfo], bool]] = [
+        lambda pod: wanted in (pod.id, pod.name),
+        lambda pod: pod.id.startswith(wanted) or pod.name.startswith(wanted),
+        lambda pod: wanted in _node_names(pod, known),
+        lambda pod: any(name.startswith(wanted) for name in _node_names(pod, known)),
+        lambda pod: any(wanted in name for name in _node_names(pod, known)),
+    ]
+    for fits in readings:
+        found = [pod for pod in pods if fits(pod)]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise UsageError(f"{wanted!r} may be {', '.join(pod.id for pod in found)}: say which")
+    raise UsageError(f"no pod {wanted!r} on this account (see `rpd ps`)")
+
+
+def _node_names(pod: PodInfo, known: Mapping[str, Claim] | None) -> tuple[str, ...]:
+    claim = (known or {}).get(pod.name)
+    return (claim.node, claim.node.rpartition("::")[2]) if claim is not None and claim.node else ()
+
+
+def usd_per_hr(pod: PodInfo) -> float | None:
+    """Return what a pod costs an hour now, disks and all; None where RunPod does not tell its rate."""
+    if pod.status is PodStatus.EXITED:
+        return stopped_usd_per_month(pod.volume_gb) / HOURS_PER_MONTH
+    if pod.usd_per_hr is None:
+        return None
+    return pod.usd_per_hr + running_usd_per_hr(pod.volume_gb + pod.container_disk_gb)
+
+
+def spent_usd(pod: PodInfo, claim: Claim, now: float) -> float | None:
+    """Return what a pod has cost so far, disks and all, by what the journals tell; None where that is not enough."""
+    if not claim.since or claim.doubt or claim.is_stopped is not (pod.status is PodStatus.EXITED):
+        return None
+    lately = untold_usd(pod, claim, now)
+    if lately is None:
+        return None
+    idle = claim.idle_seconds / 3600 * stopped_usd_per_month(pod.volume_gb) / HOURS_PER_MONTH
+    return claim.usd + idle + lately
+
+
+def untold_usd(pod: PodInfo, claim: Claim, now: float) -> float | None:
+    """Return what a pod has cost since a journal told of it last, None where nobody knows its rate."""
+    rate = usd_per_hr(pod)
+    return None if rate is None else max(0.0, now - claim.changed) / 3600 * rate
+
+
+def bills_since(pod: PodInfo, claim: Claim | None) -> float | None:
+    """Return since when a pod bills (s since 1970), None where neither a journal nor RunPod tells."""
+    return claim.since if claim is not None and claim.since else changed_at(pod)
+
+
+def stopped_at(pod: PodInfo, claim: Claim | None) -> float | None:
+    """Return when a pod was stopped, None where neither a journal nor RunPod tells."""
+    return claim.changed if claim is not None and claim.is_stopped and claim.changed else changed_at(pod)
+
+
+_CHANGED = re.compile(r"\b([A-Z][a-z]{2} \d{1,2} \d{4} \d\d:\d\d:\d\d) GMT\+0000")
+
+
+def changed_at(pod: PodInfo) -> float | None:
+    """Return when RunPod says that a pod's state changed last; None where it does not."""
+    found = _CHANGED.search(pod.last_status_change)
+    if found is None:
+        return None
+    try:
+        return datetime.strptime(f"{found[1]} +0000", "%b %d %Y %H:%M:%S %z").timestamp()
+    except ValueError:
+        return None
+
+
+def note_stopped(claim: Claim, pod: PodInfo, *, usd: float) -> None:
+    """Tell the journal of the pod's run that it was stopped on purpose, so that nobody takes it for left behind.
+
+    ``usd`` is what it cost since the journal last told.
+    """
+    written = journal.FileJournal(claim.folder / journal.FILE_NAME, lambda record: record)
+    written.write(
+        "released",
+        sync=True,
+        node=claim.node,
+        pod_name=pod.name,
+        pod_id=pod.id,
+        final_state="stopped",
+        how="stop",
+        usd=round(usd, 6),
+    )
+    written.close()

@@ -1,0 +1,134 @@
+"""Looking back: past runs as commands ask for them, with what goes on now."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+
+from rpd.config import Config
+from rpd.errors import UsageError
+from rpd.journal.files import LATEST
+from rpd.pipeline.connect_to_node import is_driven
+from rpd.record import history, lookup
+from rpd.record.lookup import NodeEntry
+from rpd.record.run import RunInfo
+from rpd.values.report import NodeReport, Outcome, RunSummary
+
+
+class RunState(StrEnum):
+    """Whether a run is over."""
+
+    FINISHED = "finished"
+    RUNNING = "running"
+    UNFINISHED = "unfinished"
+    """Its process is gone without an end: ``rpd resume`` carries it on."""
+    DAMAGED = "damaged"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PastRun:
+    """A run as its folder tells it now, with its reports."""
+
+    info: RunInfo
+    state: RunState
+    reports: tuple[NodeReport, ...]
+
+    @property
+    def summary(self) -> RunSummary:
+        """The run as its own end told it, or as far as it has come."""
+        info = self.info
+        is_over = self.state in (RunState.FINISHED, RunState.DAMAGED)
+        return RunSummary(
+            folder=info.folder,
+            reports=self.reports,
+            seconds=info.seconds if is_over else self._seconds_so_far(),
+            is_over=is_over,
+            deselected=info.deselected,
+            not_run=info.not_run if info.finished else max(0, info.nodes - len(self.reports)),
+            stop_reason=info.stop_reason,
+            unreleased=info.unreleased,
+            leftover=info.leftover,
+        )
+
+    def _seconds_so_far(self) -> float:
+        """Return for how long it has gone on, or did until the last node that is over."""
+        ended = max((report.result.finished for report in self.reports), default="")
+        until = datetime.now(UTC).isoformat() if self.state is RunState.RUNNING else ended
+        try:
+            return max(0.0, (_moment(until) - _moment(self.info.started)).total_seconds())
+        except ValueError:
+            return 0.0
+
+
+def _moment(text: str) -> datetime:
+    moment = datetime.fromisoformat(text)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overview:
+    """A run in a line: its state, its nodes by outcome, what it cost (USD), how many nodes were not run (yet)."""
+
+    info: RunInfo
+    state: RunState
+    outcomes: Mapping[str, int]
+    usd: float
+    not_run: int
+
+
+def overview(info: RunInfo) -> Overview:
+    """Return a run in a line; the manifests of one that is over need not be read for it."""
+    state = state_of(info)
+    if state is RunState.FINISHED:
+        return Overview(info=info, state=state, outcomes=info.outcomes, usd=info.usd, not_run=info.not_run)
+    summary = past_run(info).summary
+    counts = {each.value: number for each in Outcome if (number := summary.count(each))}
+    return Overview(
+        info=info, state=state, outcomes=counts, usd=summary.estimated_usd, not_run=summary.not_run
+    )
+
+
+def state_of(info: RunInfo) -> RunState:
+    """Return whether a run is over, by its run file and the process it names."""
+    if info.damage:
+        return RunState.DAMAGED
+    if info.finished:
+        return RunState.FINISHED
+    return RunState.RUNNING if is_driven(Path(info.folder)) else RunState.UNFINISHED
+
+
+def past_run(info: RunInfo) -> PastRun:
+    """Return a run with its reports."""
+    return PastRun(info=info, state=state_of(info), reports=tuple(history.reports(Path(info.folder))))
+
+
+def run_named(config: Config, wanted: str = "") -> RunInfo:
+    """Return the run ``wanted`` means, by default the newest. Raises UsageError."""
+    return lookup.run_named(history.runs(config.runs_path), wanted)
+
+
+def run_and_node(config: Config, args: Sequence[str]) -> tuple[RunInfo, NodeEntry | None]:
+    """Return what ``[RUN] [NODE]`` means: a single word is a run if one is called so, else a node of the newest run.
+
+    Raises UsageError.
+    """
+    if len(args) > 2:
+        raise UsageError(f"expected a run and a node at most, got {len(args)} arguments")
+    found = history.runs(config.runs_path)
+    if len(args) == 1 and args[0] != LATEST and not any(info.id.startswith(args[0]) for info in found):
+        info, wanted = lookup.run_named(found), args[0]
+    else:
+        info, wanted = lookup.run_named(found, args[0] if args else ""), args[1] if len(args) > 1 else ""
+    if not wanted:
+        return info, None
+    return info, lookup.node_named(lookup.entries(Path(info.folder)), wanted)
+
+
+def run_with_node(config: Config, text: str) -> tuple[RunInfo, NodeEntry | None]:
+    """Return what ``RUN``, ``RUN:NODE`` or ``:NODE`` (of the newest run) means. Raises UsageError."""
+    run, _, node = text.partition(":")
+    info = run_named(config, run)
+    return info, lookup.node_named(lookup.entries(Path(info.folder)), node) if node else None

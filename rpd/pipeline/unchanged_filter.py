@@ -1,0 +1,122 @@
+"""The plugin of ``--changed``: passes over nodes that passed before and of which nothing has changed since."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from rpd.config import Config
+from rpd.errors import UsageError
+from rpd.hooks import hookimpl
+from rpd.project.fingerprint import fingerprint, sent_parts
+from rpd.project.ignore import Kind, content_digest, staged_files, tree_digest
+from rpd.project.own_output import OwnOutput
+from rpd.project.source import lock_file_sha256
+from rpd.record import history
+from rpd.values.node import Node
+from rpd.values.report import CACHED, NodeReport, Outcome, Result
+
+RUNS_SEARCHED = 200
+_CALLED = {"lock": "the lock file", "job": "the source of its job", "fixtures": "the source of its fixtures"}
+
+
+class Changed:
+    """Drops nodes whose fingerprint already passed; ``cached`` holds reports that point to what they left then.
+
+    ``explain`` hears one line for each node: why it runs, or where its result is.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        variables: Mapping[str, Any],
+        explain: Callable[[str], object] | None,
+        own: OwnOutput,
+    ) -> None:
+        self._config = config
+        self._own = own
+        self._variables = variables
+        self._explain = explain
+        self._digests: dict[tuple[str, tuple[str, ...]], str] = {}
+        self.cached: dict[str, NodeReport] = {}
+
+    @hookimpl(trylast=True)
+    def rpd_select_nodes(self, nodes: list[Node]) -> None:
+        """Take the unchanged nodes out."""
+        passed = self._last_passed({node.id for node in nodes})
+        left = []
+        for node in nodes:
+            before = passed.get(node.id)
+            differs = ["it never passed before"] if before is None else self._differences(node, before)
+            if self._explain is not None:
+                self._explain(f"{node.id}: {_why(differs, before)}")
+            if before is None or differs:
+                left.append(node)
+            else:
+                self.cached[node.id] = _cached(before)
+        nodes[:] = left
+
+    def _last_passed(self, wanted: set[str]) -> dict[str, NodeReport]:
+        found: dict[str, NodeReport] = {}
+        for info in history.runs(self._config.runs_path)[:RUNS_SEARCHED]:
+            for report in history.reports(Path(info.folder)):
+                if report.node.id in wanted and report.result.outcome is Outcome.PASSED:
+                    found.setdefault(report.node.id, report)
+            if len(found) == len(wanted):
+                break
+        return found
+
+    def _differences(self, node: Node, before: NodeReport) -> list[str]:
+        """Return what is another than when the node passed."""
+        then = before.source.fingerprint
+        if not then:
+            return ["what it depended on is not on record"]
+        sent = {part: self._digest(path, exclude) for part, path, exclude in sent_parts(then)}
+        now = fingerprint(
+            node,
+            lock_sha256=lock_file_sha256((self._config.rootdir / node.file).parent),
+            variables=self._variables,
+            sent=sent,
+        )
+        paths = {part: f"what it sends from {path}" for part, path, _ in sent_parts(then)}
+        return [
+            f"{paths.get(part) or _CALLED.get(part) or f'its {part}'} changed"
+            for part in now
+            if now[part] != then.get(part)
+        ]
+
+    def _digest(self, path: str, exclude: tuple[str, ...]) -> str:
+        """Return the digest that a path would have if it were sent now; empty where it is not there any more."""
+        key = (path, exclude)
+        if key not in self._digests:
+            self._digests[key] = self._computed(self._config.rootdir / path, exclude)
+        return self._digests[key]
+
+    def _computed(self, path: Path, exclude: tuple[str, ...]) -> str:
+        folder = Path(os.path.normpath(path))
+        try:
+            files = staged_files(folder, (*exclude, *self._own.below(folder)))
+            return tree_digest(
+                (file, content_digest(file.path) if file.kind is Kind.FILE else "") for file in files
+            )
+        except (UsageError, OSError):
+            return ""
+
+
+def _why(differs: list[str], before: NodeReport | None) -> str:
+    if differs or before is None:
+        return f"runs, because {' and '.join(differs)}"
+    return f"cached, nothing changed since {before.result.finished}: {before.folder}"
+
+
+def _cached(before: NodeReport) -> NodeReport:
+    """Return a report that says a node was passed over, with the metrics and the folder of when it passed."""
+    reason = f"{CACHED}nothing changed since it passed at {before.result.finished}"
+    return replace(
+        before,
+        result=Result(outcome=Outcome.SKIPPED, reason=reason),
+        cost=replace(before.cost, billed_seconds=0.0, estimated_usd=0.0),
+    )

@@ -1,0 +1,194 @@
+"""What nodes may cost at worst, and the question whether that may be spent."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Hashable, Sequence
+
+from rpd.config import Config
+from rpd.errors import BalanceError, DefinitionError, ImpossibleRequest, ProviderError, UsageError
+from rpd.execute.context import Overrides
+from rpd.execute.rental_calls import Unforeseen
+from rpd.pipeline.expected_pods import Foresight
+from rpd.values.job import Budget, Gpu, Job
+from rpd.values.node import Node
+from rpd.values.pod import Account, Offer, PodRequest, Provider
+from rpd.values.prices import disks_usd_per_hr, worst_usd
+
+
+class Prices:
+    """Worst cases of nodes, each kind of request asked for once. Raises ProviderError where the far end cannot say."""
+
+    def __init__(self, provider: Callable[[], Provider], overrides: Overrides, foresight: Foresight) -> None:
+        self._provider = provider
+        self._overrides = overrides
+        self._foresight = foresight
+        self._offers: dict[int, tuple[PodRequest, tuple[Offer, ...]]] = {}
+        self._requests: dict[int, tuple[Job, PodRequest]] = {}
+        self._worst: dict[Hashable, float | None] = {}
+        self._by_pods: dict[tuple[int, int], tuple[object, float | None]] = {}
+        self._impossible: tuple[Node, ImpossibleRequest] | None = None
+        self._unforeseen: dict[str, set[str]] = {}
+
+    def request(self, node: Node) -> PodRequest:
+        """Return the request for the first pod of a node, as far as it is known before its fixtures run."""
+        pods = self._pods(node)
+        return self._request(pods[0][0] if pods else node.job)
+
+    def gpu(self, node: Node) -> Gpu | None:
+        """Return the GPU of that pod; None for a CPU pod."""
+        return self.request(node).gpu
+
+    def offers(self, node: Node) -> tuple[Offer, ...]:
+        """Return what would be tried for a node, in order."""
+        return self.offers_for(self.request(node))
+
+    def offers_for(self, request: PodRequest) -> tuple[Offer, ...]:
+        """Return what would be tried for a request, in order; the same object is asked for once."""
+        held = self._offers.get(id(request))
+        if held is None:  # the request is kept too: an id means nothing once its object is gone
+            held = self._offers[id(request)] = (request, tuple(self._provider().offers(request)))
+        return held[1]
+
+    def worst_case(self, node: Node) -> float | None:
+        """Return the most a node may cost in USD: its cap, or less where its longest time at the dearest rate is less.
+
+        Its cap too where nobody can know yet what it rents. None where nothing is on offer.
+        """
+        pods = self._pods(node)
+        if pods is None:
+            return self._budget(node).cost_cap_usd
+        if not pods:
+            return 0.0
+        key = (id(node.job), id(pods))
+        held = self._by_pods.get(key)
+        if held is None:  # the pods are kept too: an id means nothing once its object is gone
+            worst = self._once(node, [[self._request(job) for job in jobs] for jobs in pods])
+            held = self._by_pods[key] = (pods, worst)
+        return held[1]
+
+    def ceiling(self, node: Node) -> float:
+        """Return what a node is let cost: its worst case; its cap where nothing is on offer, since that may change."""
+        worst = self.worst_case(node)
+        return self._budget(node).cost_cap_usd if worst is None else worst
+
+    def worst_case_of(self, node: Node, requests: Sequence[PodRequest]) -> float | None:
+        """Return the most a node may cost with just these pods."""
+        return self._once(node, [[request] for request in requests]) if requests else 0.0
+
+    def check(self) -> None:
+        """Raise UsageError if a node whose worst case was asked for wants a pod that can never be had."""
+        if self._impossible is not None:
+            node, error = self._impossible
+            raise UsageError(f"{node.definition.location}: {error}")
+
+    def tell_unforeseen(self, notice: Callable[[str], object], *, dry: bool = False) -> None:
+        """Tell how many of the nodes whose worst case was asked for are priced by their cap, and why.
+
+        A ``dry`` run finds out which pods they ask for, if the job does not decide by what its commands print.
+        """
+        for why, nodes in self._unforeseen.items():
+            count = "1 node" if len(nodes) == 1 else f"{len(nodes)} nodes"
+            if dry:
+                notice(
+                    f"a live run prices {count} by the cost cap, because {why}; here the pods asked for are priced"
+                )
+            else:
+                notice(f"{count} {'is' if len(nodes) == 1 else 'are'} priced by the cost cap, because {why}")
+
+    def _pods(self, node: Node) -> tuple[tuple[Job, ...], ...] | None:
+        """Return for each pod of a node the jobs it may be rented with; None where that is not known beforehand."""
+        try:
+            return self._foresight.pods(node)
+        except Unforeseen as error:
+            self._unforeseen.setdefault(str(error), set()).add(node.id)
+            return None
+
+    def _request(self, job: Job) -> PodRequest:
+        held = self._requests.get(id(job))
+        if held is None:  # the job is kept too: an id means nothing once its object is gone
+            held = self._requests[id(job)] = (job, self._overrides.request(job, job.gpu))
+        return held[1]
+
+    def _budget(self, node: Node) -> Budget:
+        return self._overrides.budget(node.job.budget)
+
+    def _once(self, node: Node, pods: Sequence[Sequence[PodRequest]]) -> float | None:
+        key = (id(node.job), tuple(tuple(map(id, requests)) for requests in pods))
+        if key not in self._worst:
+            self._worst[key] = self._work_out(node, pods)
+        return self._worst[key]
+
+    def _work_out(self, node: Node, pods: Sequence[Sequence[PodRequest]]) -> float | None:
+        """Return the worst case with one pod for each of ``pods``, made from the dearest of its requests."""
+        budget = self._budget(node)
+        rates: list[float | None] = []
+        for requests in pods:
+            try:
+                each = [rate for request in requests for rate in self._rates(request)]
+            except ProviderError as error:
+                if error.stops_run:
+                    raise
+                if isinstance(error, ImpossibleRequest):
+                    self._impossible = self._impossible or (node, error)
+                return budget.cost_cap_usd
+            if not each:
+                return None
+            known = [rate for rate in each if rate is not None]
+            rates.append(max(known) if len(known) == len(each) else None)
+        return worst_usd(budget, rates)
+
+    def _rates(self, request: PodRequest) -> list[float | None]:
+        disks = disks_usd_per_hr(request)
+        return [
+            None if offer.usd_per_hr is None else offer.usd_per_hr + disks
+            for offer in self.offers_for(request)
+        ]
+
+
+def make_overrides(config: Config) -> Overrides:
+    """Return the flags that overrule jobs. Raises UsageError for a GPU that RunPod does not know."""
+    if config.gpu_id is not None:
+        try:
+            Gpu(config.gpu_id)
+        except DefinitionError as error:
+            raise UsageError(f"--gpu-id: {error.message}") from None
+    return Overrides(
+        cost_cap_usd=config.cost_cap_usd,
+        max_runtime_seconds=config.max_runtime_seconds,
+        ssh_ready_seconds=config.ssh_ready_seconds,
+        gpu_id=config.gpu_id,
+        datacenter_id=config.datacenter_id,
+        max_gpu_price=config.max_gpu_price,
+        cloud=config.cloud,
+        fallback_cloud=config.fallback_cloud,
+    )
+
+
+def check_balance(account: Account, worst_case_usd: float, notice: Callable[[str], object]) -> None:
+    """Tell if the account's credit may not do. Raises BalanceError where there is none: RunPod would rent nothing."""
+    balance = account.balance_usd
+    if balance is None:
+        return
+    if balance <= 0:
+        raise BalanceError(
+            f"the account has no credit (${round(balance, 2) + 0.0:.2f}): add some at https://console.runpod.io/user/billing"
+        )
+    if balance < worst_case_usd:
+        notice(
+            f"the account has ${balance:.2f}, less than this run may cost (${worst_case_usd:.2f}): "
+            "RunPod ends pods when the credit is used up"
+        )
+
+
+def confirm(config: Config, worst_case_usd: float) -> bool:
+    """Ask whether a run that may cost much may start. Raises UsageError without a terminal to ask on."""
+    if config.yes or config.local or config.dry_run or worst_case_usd <= config.confirm_above_usd:
+        return True
+    if not sys.stdin.isatty():
+        raise UsageError(
+            f"this run may cost up to ${worst_case_usd:.2f}, more than confirm_above_usd "
+            f"(${config.confirm_above_usd:.2f}): say --yes, or lower the caps (--cost-cap-usd, --max-runtime-minutes)"
+        )
+    answer = input(f"This run may cost up to ${worst_case_usd:.2f}. Start it? [y/N] ")
+    return answer.strip().lower() in ("y", "yes")

@@ -1,0 +1,145 @@
+"""Where a pull lands: a folder beside the one it is for, out of which what is verified is moved.
+
+Pods chose the names in both, and may have made links in the second one by an earlier pull: every file is placed
+through a ``Tree``, which follows none.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack, closing
+from io import BufferedReader, FileIO
+from pathlib import Path
+
+from rpd.disk.tree import Tree
+from rpd.errors import TransferError
+from rpd.remote.transfer.checksums import note_sums
+from rpd.remote.transfer.listing import Listing
+
+# Pulls of one node may end at the same time, and go to the same folder with one list of sums.
+_KEEPING = threading.Lock()
+
+
+class Landing:
+    """The landing of one pull into ``local``.
+
+    ``within`` is ``local`` or a folder above it: what is below that was made by pulls, and no link there is followed.
+    Raises OSError.
+    """
+
+    def __init__(self, local: Path, within: Path) -> None:
+        within.mkdir(parents=True, exist_ok=True)
+        self.local = local
+        self._name = local.relative_to(within.parent).as_posix()
+        self._sums = f"{self._name}.sha256"
+        self.sums_path = within.parent / self._sums
+        above, slash, last = self._name.rpartition("/")
+        self._landing = f"{above}{slash}.{last}.rpd-{secrets.token_hex(6)}"
+        self._begun: set[str] = set()
+        with ExitStack() as opened:
+            self._tree = opened.enter_context(closing(Tree(within.parent)))
+            self._tree.make_folder(self._name)
+            self._tree.make_folder(self._landing, mode=0o700)
+            self._there = opened.enter_context(closing(self._tree.below(self._landing)))
+            self._open = opened.pop_all()
+
+    def path(self, name: str) -> Path:
+        """Return where a file arrives, for people."""
+        return self._there.path(name)
+
+    def begin(self, name: str) -> FileIO:
+        """Open a file to be written from its beginning. Raises TransferError for one that hides another."""
+        if name in self._begun:
+            self._there.remove(name)
+        try:
+            file = self._there.create(name)
+        except FileExistsError:
+            raise TransferError(
+                f"{name!r} has the same name as another file of this pull, as far as the disk here can tell them "
+                "apart (capitals, accents): rename one of them on the pod, or exclude it"
+            ) from None
+        self._begun.add(name)
+        return file
+
+    def go_on(self, name: str) -> FileIO:
+        """Open a file that was begun before."""
+        return self._there.change(name)
+
+    def read(self, name: str) -> BufferedReader:
+        """Open a file that arrived."""
+        return self._there.read(name)
+
+    def dress(self, name: str, file: FileIO, mode: int, mtime: int) -> None:
+        """Give a file that is whole its permission bits and its time."""
+        self._there.dress(name, file, mode, mtime)
+
+    def rename(self, name: str, new: str) -> None:
+        """Give a file that arrived, if it did, another name. Raises OSError; nothing is left to land then."""
+        try:
+            if self._there.status(name) is not None:
+                self._there.move(name, self._there, new)
+                self._begun = self._begun - {name} | {new}
+        except OSError:
+            self._leave()
+            raise
+
+    def keep(
+        self,
+        listing: Listing,
+        *,
+        sums: Mapping[str, str],
+        links: Mapping[str, str],
+        left_out: Mapping[str, str],
+    ) -> None:
+        """Move into ``local`` what is verified (has a sum) of a listing and the links, and note the sums.
+
+        Nothing is left to land after that. Raises OSError.
+        """
+        try:
+            self._complete(listing, sums, links)
+            folders = _by_root(listing, listing.folders)
+            names = _by_root(listing, (*sums, *links))
+            with _KEEPING:
+                for root in listing.roots:
+                    self._move(root, folders[root], names[root])
+                note_sums(self._tree, self._sums, sums, left_out)
+        finally:
+            self._leave()
+
+    def _leave(self) -> None:
+        self._tree.remove_all(self._landing)
+        self._open.close()
+
+    def _complete(self, listing: Listing, sums: Mapping[str, str], links: Mapping[str, str]) -> None:
+        """Make the folder what ``local`` shall have: with folders and links, without what is not verified."""
+        for name in self._begun:
+            if name not in sums:
+                self._there.remove(name)
+        for name in listing.folders:
+            self._there.make_folder(name)
+        for name, inner in links.items():
+            self._there.link(name, inner)
+
+    def _move(self, root: str, folders: list[str], names: list[str]) -> None:
+        """Move one root: at once if there is nothing of its name, else path by path."""
+        if self._there.status(root) is None:
+            return
+        target = f"{self._name}/{root}"
+        if self._tree.status(target) is None:
+            self._there.move(root, self._tree, target)
+            return
+        for name in folders:
+            self._tree.make_folder(f"{self._name}/{name}")
+        for name in names:
+            if self._there.status(name) is not None:
+                self._there.move(name, self._tree, f"{self._name}/{name}")
+
+
+def _by_root(listing: Listing, names: Iterable[str]) -> Mapping[str, list[str]]:
+    found: dict[str, list[str]] = defaultdict(list)
+    for name in names:
+        found[listing.root_of(name)].append(name)
+    return found

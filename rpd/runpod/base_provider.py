@@ -1,0 +1,119 @@
+"""The renter: what both ways of renting from RunPod have in common, whatever API pods are made and found by."""
+
+from __future__ import annotations
+
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TypeVar
+
+from rpd.runpod.catalogue import offers
+from rpd.runpod.catalogue.cache import CatalogueStore, default_store
+from rpd.runpod.catalogue.live import LiveCatalogue, Question
+from rpd.runpod.catalogue.model import Catalogue, NetworkVolume
+from rpd.runpod.notices import Notices, Speaker
+from rpd.runpod.rate_limit import Retry, TokenBucket
+from rpd.runpod.reconcile import Patience
+from rpd.runpod.rest.client import Rest
+from rpd.runpod.rest.pods import read_logs
+from rpd.values.pod import Offer, PodRequest
+
+T = TypeVar("T")
+
+
+class Renter(Speaker, ABC):
+    """Makes offers and reads logs, at one pace with all else that is asked of RunPod.
+
+    ``notify`` hears sentences meant for the user, on the thread of any call; it may be set later.
+    ``catalogue_seconds``: how long prices and stock that were read are used. ``strict``: prices that cannot be read are
+    an error; else those shipped with rpd are used then, with a notice.
+    """
+
+    def __init__(
+        self,
+        key: str,
+        *,
+        notify: Callable[[str], None] | None = None,
+        retry: Retry | None = None,
+        patience: Patience | None = None,
+        bucket: TokenBucket | None = None,
+        rest: Rest | None = None,
+        store: CatalogueStore | None = None,
+        notices: Notices | None = None,
+        catalogue_seconds: float = 60.0,
+        strict: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        super().__init__(notices or Notices(), notify)
+        self._begin()
+        self._key = key
+        self._retry = retry or Retry()
+        self._patience = patience or Patience()
+        self._bucket = bucket or TokenBucket()
+        self._bucket.on_hold = self._notices.hold
+        self._rest = rest or Rest(key, self._bucket)
+        self._live = LiveCatalogue(
+            self._rest,
+            notices=self._notices,
+            store=default_store() if store is None else store,
+            graphql=self._graphql_catalogue(),
+            retry=self._retry,
+            seconds=catalogue_seconds,
+            strict=strict,
+            clock=clock,
+        )
+        # A lock of its own: a slow answer must not keep a pod from being deleted.
+        self._volumes_lock = threading.Lock()
+        self._volumes: tuple[NetworkVolume, ...] | None = None
+
+    def catalogue(self, count: int = 1, *, cuda: tuple[str, ...] = (), spot: bool = False) -> Catalogue:
+        """Return what RunPod has for ``count`` GPUs per pod, else (with a notice) what was shipped."""
+        return self._live.ask(Question(count=count, cuda=cuda, spot=spot))
+
+    def offers(self, request: PodRequest) -> Sequence[Offer]:
+        """Return what to try for ``request``, best first. Raises ImpossibleRequest if it cannot be had."""
+        catalogue = self._live.ask(Question.of(request))
+        if request.storage.network_volume is not None:
+            catalogue = replace(catalogue, volumes=self._network_volumes())
+        return offers.offers(request, catalogue)
+
+    def volumes(self) -> tuple[NetworkVolume, ...]:
+        """Return the network volumes of the account, read once."""
+        return self._network_volumes()
+
+    def logs(self, pod_id: str, *, tail: int = 20) -> tuple[str, ...]:
+        """Return the last lines of what the pod's machine did with it. Raises PodNotFound."""
+        return read_logs(self._rest, pod_id, tail)
+
+    def close(self) -> None:
+        """Close the connections for REST v2; the SDK holds none."""
+        self._rest.close()
+
+    # --- for those that know the API ------------------------------------------------------------------------
+
+    def _begin(self) -> None:
+        """Make what this way of renting needs besides, before anything is asked for."""
+
+    @abstractmethod
+    def _read_volumes(self) -> tuple[NetworkVolume, ...]:
+        """Read the network volumes of the account. Raises ProviderError."""
+
+    def _graphql_catalogue(self) -> Callable[[int], Catalogue] | None:
+        """Return what reads the catalogue for a count over GraphQL, None where there is no GraphQL."""
+        return None
+
+    def _read(self, act: Callable[[], T]) -> T:
+        """Call what may be repeated."""
+        return self._retry.call(act)
+
+    def _volume_id(self, request: PodRequest) -> str | None:
+        wanted = request.storage.network_volume
+        return None if wanted is None else offers.find_volume(wanted, self._network_volumes()).id
+
+    def _network_volumes(self) -> tuple[NetworkVolume, ...]:
+        with self._volumes_lock:
+            if self._volumes is None:
+                self._volumes = self._read_volumes()
+            return self._volumes

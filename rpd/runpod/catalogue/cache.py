@@ -1,0 +1,96 @@
+"""Catalogues kept on disk, so that prices need not be asked for by every command."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from platformdirs import user_cache_path
+
+from rpd.runpod.address import api_url, is_local
+from rpd.runpod.catalogue.model import Catalogue, GpuRow
+
+FRESH_SECONDS = 3600.0
+
+
+class CatalogueStore:
+    """A folder of catalogues, one for each address of the API and each question; ``folder`` None keeps nothing.
+
+    ``refresh`` passes over what is there, and replaces it. A file that cannot be read or written is no error:
+    RunPod is asked then.
+    """
+
+    def __init__(
+        self, folder: Path | None, *, refresh: bool = False, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._folder = folder
+        self._refresh = refresh
+        self._clock = clock
+
+    def read(self, question: str) -> Catalogue | None:
+        """Return the answer to ``question`` if it is less than an hour old."""
+        if self._folder is None or self._refresh:
+            return None
+        try:
+            held = json.loads(self._path(self._folder, question).read_text(encoding="utf-8"))
+            if not 0 <= self._clock() - held["read_at"] < FRESH_SECONDS:
+                return None
+            return _from_table(held)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return None
+
+    def write(self, question: str, catalogue: Catalogue) -> None:
+        """Keep the answer to ``question``."""
+        if self._folder is None:
+            return
+        path = self._path(self._folder, question)
+        temporary = path.with_suffix(f".{os.getpid()}")
+        with contextlib.suppress(OSError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            text = json.dumps({"read_at": self._clock(), "url": api_url(), **_to_table(catalogue)})
+            temporary.write_text(text, encoding="utf-8")
+            temporary.replace(path)
+
+    def _path(self, folder: Path, question: str) -> Path:
+        name = hashlib.sha256(f"{api_url()}\n{question}".encode()).hexdigest()[:24]
+        return folder / f"{name}.json"
+
+
+def default_store(*, refresh: bool = False) -> CatalogueStore:
+    """Return the store in the user's cache folder; of an API on this machine nothing is kept, it is asked at once."""
+    folder = None if is_local(api_url()) else user_cache_path("rpd") / "catalogue"
+    return CatalogueStore(folder, refresh=refresh)
+
+
+def _to_table(catalogue: Catalogue) -> dict[str, Any]:
+    offered = catalogue.offered
+    return {
+        "gpus": [asdict(row) for row in catalogue.gpus.values()],
+        "stock": {gpu: dict(places) for gpu, places in catalogue.stock.items()},
+        "stock_known": catalogue.stock_known,
+        "complete": catalogue.complete,
+        "offered": None if offered is None else {gpu: sorted(places) for gpu, places in offered.items()},
+        "cpus": dict(catalogue.cpu_usd_per_vcpu_hr),
+    }
+
+
+def _from_table(held: Mapping[str, Any]) -> Catalogue:
+    offered = held["offered"]
+    return Catalogue(
+        gpus=MappingProxyType({raw["id"]: GpuRow(**raw) for raw in held["gpus"]}),
+        stock=MappingProxyType({gpu: MappingProxyType(places) for gpu, places in held["stock"].items()}),
+        stock_known=held["stock_known"],
+        complete=held["complete"],
+        offered=None
+        if offered is None
+        else MappingProxyType({gpu: frozenset(places) for gpu, places in offered.items()}),
+        cpu_usd_per_vcpu_hr=MappingProxyType(held["cpus"]),
+    )

@@ -1,0 +1,137 @@
+"""The live catalogue: prices and stock from REST v2, else GraphQL, else as shipped; asked for as seldom as possible."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from rpd.errors import ApiRetired, AuthError, ProviderError, TransientError
+from rpd.runpod.answer import understood
+from rpd.runpod.catalogue.cache import CatalogueStore
+from rpd.runpod.catalogue.model import Catalogue, shipped_catalogue
+from rpd.runpod.notices import Notices
+from rpd.runpod.rate_limit import Retry
+from rpd.runpod.rest import catalogue
+from rpd.runpod.rest.client import Rest
+from rpd.values.pod import PodRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Which catalogue: GPU types for ``count`` per pod and with these CUDA versions, or CPU flavours.
+
+    ``spot``: with the prices of spot pods, which only GraphQL tells.
+    """
+
+    count: int = 1
+    cuda: tuple[str, ...] = ()
+    spot: bool = False
+    cpu: bool = False
+
+    @classmethod
+    def of(cls, request: PodRequest) -> Question:
+        """Return the question whose answer says what may be tried for ``request``."""
+        if request.gpu is None:
+            return CPUS
+        return cls(count=request.gpu.count, cuda=request.cuda, spot=request.spot)
+
+
+CPUS = Question(count=0, cpu=True)
+
+
+class LiveCatalogue:
+    """Answers questions about prices and stock; may be asked from several threads.
+
+    ``graphql`` reads the catalogue for a count over GraphQL, where that is to be had; without it REST v2 is tried
+    again as ``retry`` has it. ``seconds``: how long an answer is used in this process; the first one may come from
+    ``store``. With ``strict`` nothing shipped stands in for what could not be read: that is an error.
+    """
+
+    def __init__(
+        self,
+        rest: Rest,
+        *,
+        notices: Notices,
+        store: CatalogueStore,
+        graphql: Callable[[int], Catalogue] | None = None,
+        retry: Retry | None = None,
+        seconds: float = 60.0,
+        strict: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._rest = rest
+        self._graphql = graphql
+        self._retry = retry or Retry()
+        self._notices = notices
+        self._store = store
+        self._seconds = seconds
+        self._strict = strict
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._known: dict[Question, tuple[float, Catalogue]] = {}
+        self._without_rest = False
+        """Whether this API turned out not to speak REST v2."""
+
+    def ask(self, question: Question) -> Catalogue:
+        """Return what RunPod has, else (with a notice) what was shipped. Raises AuthError, ApiRetired.
+
+        Where it is strict: any ProviderError.
+        """
+        with self._lock:
+            if question not in self._known:
+                found = self._store.read(repr(question)) or self._fresh(question)
+            elif self._clock() - self._known[question][0] > self._seconds:
+                found = self._fresh(question)
+            else:
+                return self._known[question][1]
+            self._known[question] = (self._clock(), found)
+            return found
+
+    def _fresh(self, question: Question) -> Catalogue:
+        try:
+            found = self._asked(question)
+        except (AuthError, ApiRetired):
+            raise
+        except ProviderError as error:
+            if self._strict:
+                raise
+            self._notices.once(
+                f"prices and stock could not be read, those shipped with rpd are used: {error}"
+            )
+            return shipped_catalogue()
+        self._store.write(repr(question), found)
+        return found
+
+    def _asked(self, question: Question) -> Catalogue:
+        """Return the answer of REST v2, else of GraphQL."""
+        if self._graphql is None:
+            return self._retry.call(lambda: self._read(question))
+        if question.cpu:
+            return self._cpus(question)
+        if not question.spot and not self._without_rest:
+            try:
+                return self._read(question)
+            except TransientError:
+                pass
+            except ProviderError:
+                # A server that speaks GraphQL only will not learn the other by being asked again.
+                self._without_rest = True
+        return self._graphql(question.count)
+
+    def _cpus(self, question: Question) -> Catalogue:
+        """Return CPU prices where REST v2 tells them; GraphQL is not worth asking for one number known well."""
+        if self._strict:
+            return self._retry.call(lambda: self._read(question))
+        try:
+            return self._read(question)
+        except ProviderError:
+            return shipped_catalogue()
+
+    def _read(self, question: Question) -> Catalogue:
+        if question.cpu:
+            prices = understood(catalogue.read_cpus, self._rest.get(catalogue.CPUS))
+            return replace(shipped_catalogue(), cpu_usd_per_vcpu_hr=prices)
+        answer = self._rest.get(catalogue.GPUS, catalogue.gpu_params(question.count, question.cuda))
+        return understood(lambda told: catalogue.read_gpus(told, question.cuda), answer)

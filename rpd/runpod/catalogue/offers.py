@@ -1,0 +1,150 @@
+"""The market: a request and a catalogue make the offers to try, best first. Pure."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator
+from dataclasses import replace
+
+from rpd.errors import ImpossibleRequest
+from rpd.runpod.catalogue.cpu import cpu_price
+from rpd.runpod.catalogue.model import Catalogue, GpuRow, NetworkVolume
+from rpd.values.job import CloudChoice, Gpu
+from rpd.values.pod import Cloud, Offer, PodRequest
+
+_CLOUDS = {
+    CloudChoice.SECURE: (Cloud.SECURE,),
+    CloudChoice.COMMUNITY: (Cloud.COMMUNITY,),
+    CloudChoice.ANY: (Cloud.SECURE, Cloud.COMMUNITY),
+}
+
+
+def offers(request: PodRequest, catalogue: Catalogue) -> tuple[Offer, ...]:
+    """Return what may be tried for ``request``, best first; empty if nothing RunPod rents can serve it.
+
+    The order is the user's GPU order, then cloud, then data centre: those asked for in their order, else
+    those in stock, the fullest first, and at last any (stock is a hint that lags). Data centres known not to have
+    the GPU with the CUDA versions asked for are left out. ``prefer="cheapest"`` and
+    a request by memory go by price before all that. The fallback cloud comes after everything else. No offer
+    is above ``max_price_usd``, a price per pod and hour: one whose price is not known is left out then.
+    Community hosts stand in no data centre that could be asked for: where data centres are named, there are none.
+    Raises ImpossibleRequest for a request that contradicts itself.
+    """
+    placed = _at_its_volume(request, catalogue)
+    if placed.gpu is None:
+        return _cpu_offers(placed, catalogue)
+    if placed.cloud is CloudChoice.COMMUNITY and placed.datacenters:
+        raise ImpossibleRequest(
+            "Community Cloud has no data centres to choose from, the request asks for "
+            f"{', '.join(placed.datacenters)}: "
+            'set cloud="secure" or "any", or leave datacenters out'
+        )
+    first = _CLOUDS[placed.cloud]
+    second = _CLOUDS[placed.fallback_cloud] if placed.fallback_cloud else ()
+    groups = (first, tuple(cloud for cloud in second if cloud not in first))
+    return tuple(offer for clouds in groups for offer in _gpu_offers(placed, placed.gpu, clouds, catalogue))
+
+
+def find_volume(wanted: str, volumes: tuple[NetworkVolume, ...]) -> NetworkVolume:
+    """Return the network volume of that id or name. Raises ImpossibleRequest for none and for several."""
+    found = [v for v in volumes if v.id == wanted] or [v for v in volumes if v.name == wanted]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        ids = ", ".join(f"{v.id} in {v.datacenter}" for v in found)
+        raise ImpossibleRequest(
+            f"{len(found)} network volumes are named {wanted!r}: say which by its id ({ids})"
+        )
+    names = [v.name for v in volumes]
+    close = difflib.get_close_matches(wanted, names, n=1)
+    hint = f"did you mean {close[0]!r}?" if close else f"it has {', '.join(map(repr, names)) or 'none'}"
+    raise ImpossibleRequest(f"the account has no network volume {wanted!r}: {hint}")
+
+
+def _at_its_volume(request: PodRequest, catalogue: Catalogue) -> PodRequest:
+    """Return ``request`` confined to where its network volume is: one data centre, and Secure Cloud."""
+    wanted = request.storage.network_volume
+    if wanted is None:
+        return replace(request, datacenters=tuple(dc.upper() for dc in request.datacenters))
+    if request.cloud is CloudChoice.COMMUNITY:
+        raise ImpossibleRequest('a network volume needs Secure Cloud: set cloud="secure"')
+    home = None if catalogue.volumes is None else find_volume(wanted, catalogue.volumes).datacenter
+    asked = tuple(dc.upper() for dc in request.datacenters)
+    if home and asked and home not in asked:
+        raise ImpossibleRequest(
+            f"network volume {wanted!r} is in {home}, the request asks for {', '.join(asked)}"
+        )
+    return replace(
+        request, cloud=CloudChoice.SECURE, fallback_cloud=None, datacenters=(home,) if home else asked
+    )
+
+
+def _cpu_offers(request: PodRequest, catalogue: Catalogue) -> tuple[Offer, ...]:
+    if request.spot:
+        raise ImpossibleRequest("CPU pods cannot be spot pods: set spot=False or ask for a gpu")
+    choices = {request.cloud, request.fallback_cloud}
+    if not choices & {CloudChoice.SECURE, CloudChoice.ANY}:
+        raise ImpossibleRequest('CPU pods are in Secure Cloud only: set cloud="secure" or "any"')
+    rate = cpu_price(request.min_vcpu, request.min_memory_gb, catalogue.cpu_usd_per_vcpu_hr)
+    return tuple(
+        Offer(gpu_id=None, count=0, cloud=Cloud.SECURE, datacenter=datacenter, usd_per_hr=rate)
+        for datacenter in dict.fromkeys(request.datacenters or (None,))
+    )
+
+
+def _gpu_offers(
+    request: PodRequest, gpu: Gpu, clouds: tuple[Cloud, ...], catalogue: Catalogue
+) -> list[Offer]:
+    found = [
+        offer
+        for row in _candidates(gpu, catalogue)
+        for cloud in clouds
+        if row.rents(cloud, gpu.count)
+        for offer in _places(request, gpu.count, row, cloud, catalogue)
+        if _affordable(gpu, offer)
+    ]
+    if gpu.prefer == "cheapest" or not gpu.ids:
+        found.sort(key=lambda offer: float("inf") if offer.usd_per_hr is None else offer.usd_per_hr)
+    return found
+
+
+def _candidates(gpu: Gpu, catalogue: Catalogue) -> Iterator[GpuRow]:
+    """Yield the GPU types that are asked for by id, or that have the memory.
+
+    By memory come only NVIDIA's, because images are made for CUDA, and only those whose price is known
+    somewhere.
+    """
+    if gpu.ids:
+        rows = [row for row in map(catalogue.row, dict.fromkeys(gpu.ids)) if row]
+    else:
+        rows = [row for row in catalogue.gpus.values() if not row.id.startswith("AMD") and _priced(row)]
+    least = gpu.min_vram_gb or 0
+    yield from (row for row in rows if row.memory_gb >= least or row.memory_gb == 0)
+
+
+def _priced(row: GpuRow) -> bool:
+    return row.secure_usd_per_hr is not None or row.community_usd_per_hr is not None
+
+
+def _places(
+    request: PodRequest, count: int, row: GpuRow, cloud: Cloud, catalogue: Catalogue
+) -> Iterator[Offer]:
+    per_gpu = row.price(cloud, spot=request.spot)
+    rate = None if per_gpu is None else round(per_gpu * count, 4)
+    # Stock is told per data centre, and data centres are Secure Cloud's; Community hosts stand anywhere.
+    secure = cloud is Cloud.SECURE
+    in_stock = [name for name, _ in catalogue.datacenters_with(row.id)] if secure else []
+    if not secure and request.datacenters:
+        return
+    places: tuple[str | None, ...] = request.datacenters or (*in_stock, None)
+    for place in dict.fromkeys(places):
+        if secure and not catalogue.may_be_in(row.id, place):
+            continue
+        stock = catalogue.stock_in(row.id, place) if secure else "unknown"
+        yield Offer(gpu_id=row.id, count=count, cloud=cloud, datacenter=place, usd_per_hr=rate, stock=stock)
+
+
+def _affordable(gpu: Gpu, offer: Offer) -> bool:
+    if gpu.max_price_usd is None:
+        return True
+    return offer.usd_per_hr is not None and offer.usd_per_hr <= gpu.max_price_usd

@@ -1,0 +1,1 @@
+"""The providers of dry runs: they rent nothing."""

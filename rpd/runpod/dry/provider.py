@@ -1,0 +1,117 @@
+"""OfflineProvider: who "rents" the pods of a dry run, asking nobody and waiting for nothing."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Hashable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from rpd.errors import PodNotFound
+from rpd.runpod.catalogue import offers
+from rpd.runpod.catalogue.model import shipped_catalogue
+from rpd.values.pod import Account, Offer, PodInfo, PodRequest, PodSpec, PodStatus, SshEndpoint
+
+if TYPE_CHECKING:
+    from rpd.config import Config
+
+_SSH = SshEndpoint(host="dry-run.invalid", port=22)
+
+
+class OfflineProvider:
+    """Implements ``rpd.values.pod.Provider`` with the shipped catalogue; every create succeeds at once."""
+
+    name = "dry run"
+
+    def __init__(self) -> None:
+        self._catalogue = shipped_catalogue()
+        self._offers: dict[Hashable, tuple[Offer, ...]] = {}
+        self._pods: dict[str, PodInfo] = {}
+        self._numbers = itertools.count(1)
+        self._lock = threading.Lock()
+
+    def account(self) -> Account:
+        """Return an account that has no balance to tell."""
+        return Account(id="dry-run")
+
+    def offers(self, request: PodRequest) -> Sequence[Offer]:
+        """Return the offers at shipped prices. Raises ImpossibleRequest if the request contradicts itself."""
+        key = what_counts(request)
+        found = self._offers.get(key)
+        if found is None:
+            found = self._offers[key] = offers.offers(request, self._catalogue)
+        return found
+
+    def create(self, spec: PodSpec) -> PodInfo:
+        """Return a pod that is ready."""
+        offer = spec.offer
+        pod = PodInfo(
+            id=f"dryrun{next(self._numbers)}",
+            name=spec.name,
+            status=PodStatus.RUNNING,
+            image=spec.request.image,
+            gpu=offer.gpu_id,
+            gpu_count=offer.count,
+            datacenter=offer.datacenter,
+            cloud=offer.cloud,
+            usd_per_hr=offer.usd_per_hr,
+            ssh=_SSH,
+            uptime_seconds=0,
+            volume_gb=spec.request.storage.volume_gb or 0,
+            spot=spec.request.spot,
+        )
+        with self._lock:
+            self._pods[pod.id] = pod
+        return pod
+
+    def get(self, pod_id: str) -> PodInfo | None:
+        """Return the pod, None if it was deleted or never made."""
+        return self._pods.get(pod_id)
+
+    def list(self) -> Sequence[PodInfo]:
+        """Return the pods that were not deleted."""
+        with self._lock:
+            return tuple(self._pods.values())
+
+    def stop(self, pod_id: str) -> None:
+        """Mark the pod as stopped. Raises PodNotFound."""
+        with self._lock:
+            if pod_id not in self._pods:
+                raise PodNotFound(f"there is no pod {pod_id}")
+            self._pods[pod_id] = replace(self._pods[pod_id], status=PodStatus.EXITED, ssh=None)
+
+    def resume(self, pod_id: str, gpu_count: int) -> None:  # noqa: ARG002 - a dry run has GPUs enough
+        """Mark the pod as running. Raises PodNotFound."""
+        with self._lock:
+            if pod_id not in self._pods:
+                raise PodNotFound(f"there is no pod {pod_id}")
+            self._pods[pod_id] = replace(self._pods[pod_id], status=PodStatus.RUNNING, ssh=_SSH)
+
+    def delete(self, pod_id: str) -> None:
+        """Forget the pod."""
+        with self._lock:
+            self._pods.pop(pod_id, None)
+
+    def close(self) -> None:
+        """Do nothing: nothing is held."""
+
+
+def rpd_provider(config: Config) -> OfflineProvider | None:
+    """Answer for a dry run, unless it is to look at RunPod."""
+    return OfflineProvider() if config.dry_run and not config.dry_run_live else None
+
+
+def what_counts(request: PodRequest) -> Hashable:
+    """Return the fields offers depend on; the whole request cannot be a key, its environment is a mapping."""
+    return (
+        request.gpu,
+        request.storage,
+        request.datacenters,
+        request.cloud,
+        request.fallback_cloud,
+        request.spot,
+        request.min_vcpu,
+        request.min_memory_gb,
+        request.cuda,
+    )

@@ -1,0 +1,241 @@
+"""The HTTP calls of the SDK as they went: what it hides of an answer, and whether a call was sent at all."""
+
+from __future__ import annotations
+
+import email.utils
+import io
+import json
+import math
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from rpd.runpod.address import is_local
+from rpd.runpod.bounds import MOST_BYTES, TOTAL_SECONDS, TooLong, whole
+from rpd.runpod.error_mapping import Trouble
+from rpd.runpod.rate_limit import TokenBucket
+from rpd.threads import Overdue, bounded
+
+_CHUNK = 1 << 16
+
+_WAYS_TO_LOSE = (
+    ("NameResolutionError", Trouble.UNSENT, "its host name cannot be resolved"),
+    ("NewConnectionError", Trouble.UNSENT, "nobody answers there"),
+    ("ConnectTimeout", Trouble.UNSENT, "no connection came about in time"),
+    ("InvalidURL", Trouble.UNSENT, "that is no URL"),
+    ("InvalidSchema", Trouble.UNSENT, "that is no URL"),
+    ("InvalidHeader", Trouble.UNSENT, "the API key cannot be sent"),
+    ("ProxyError", Trouble.LOST, "the proxy failed"),
+    ("SSLError", Trouble.LOST, "the encrypted connection failed"),
+    ("ReadTimeout", Trouble.LOST, "no answer within 30 s"),
+)
+"""Name of an error of requests or urllib3, what it means, and in which words; the first that fits counts."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Exchange:
+    """One HTTP call of the SDK as it went."""
+
+    mutation: bool
+    trouble: Trouble | None = None
+    text: str = ""
+    status: int | None = None
+    codes: tuple[str, ...] = ()
+    retry_after: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """Where the calls of one account go, with which key and past which proxies.
+
+    It is taken once: the job functions of a run may change the environment, or use the SDK for themselves, and a pod
+    still has to be given back where it was rented.
+    """
+
+    url: str
+    key: str
+    proxies: Mapping[str, str | None]
+
+    @classmethod
+    def of(cls, key: str, requests: Any, url: str) -> Route:
+        """Return the route that the environment tells now."""
+        return cls(url=url, key=key, proxies=_proxies(requests, url))
+
+    def keywords(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the arguments of ``post`` that send the key to this route and nothing else to anybody.
+
+        Without ``auth``, requests would take a name and password for the host from ``~/.netrc``, where a ``default``
+        entry fits every host, and send them instead of the key.
+        """
+        headers = {**(given.get("headers") or {}), "Authorization": f"Bearer {self.key}"}
+        manners = {"headers": headers, "auth": _as_it_is, "allow_redirects": False}
+        return {**given, **manners, **({"proxies": dict(self.proxies)} if self.proxies else {})}
+
+
+def _proxies(requests: Any, url: str) -> Mapping[str, str | None]:
+    """Return the proxies for ``url``; none for this machine, which would be looked for on the proxy itself."""
+    if is_local(url):
+        return {"http": None, "https": None, "all": None}
+    found: Mapping[str, str | None] = requests.utils.get_environ_proxies(url)
+    return found
+
+
+@dataclass(slots=True, kw_only=True)
+class Recording:
+    """The HTTP calls made on behalf of one call on the SDK."""
+
+    bucket: TokenBucket
+    route: Route
+    exchanges: list[Exchange] = field(default_factory=list)
+
+
+class _Recordings(threading.local):
+    current: Recording | None = None
+
+
+_recordings = _Recordings()
+
+
+@contextmanager
+def recorded(bucket: TokenBucket, route: Route) -> Iterator[Recording]:
+    """Record the SDK's calls on this thread, each of which takes a token and the ``route``."""
+    _recordings.current = recording = Recording(bucket=bucket, route=route)
+    try:
+        yield recording
+    finally:
+        _recordings.current = None
+
+
+class Watched:
+    """Stands for ``requests`` in the SDK's GraphQL module and records what ``post`` answers."""
+
+    def __init__(self, requests: Any) -> None:
+        self._requests = requests
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._requests, name)
+
+    def post(self, url: str, **keywords: Any) -> Any:
+        recording = _recordings.current
+        if recording is None:
+            return self._requests.post(url, **keywords)
+        recording.bucket.take()
+        url, keywords = f"{recording.route.url}/graphql", recording.route.keywords(keywords)
+        exchange = Exchange(mutation=_is_mutation(keywords.get("data", "")), trouble=Trouble.LOST)
+        recording.exchanges.append(exchange)
+        try:
+            response = self._post_within(url, keywords)
+        except self._requests.exceptions.RequestException as error:
+            exchange.trouble, exchange.text = how_it_was_lost(error)
+            raise
+        _note_answer(exchange, response)
+        if exchange.status == 429 and exchange.retry_after:
+            recording.bucket.hold(exchange.retry_after)
+        return response
+
+    def _post_within(self, url: str, keywords: dict[str, Any]) -> Any:
+        """Return the whole answer to a call. Raises a RequestException where it takes too long, or is too long."""
+        until = time.monotonic() + TOTAL_SECONDS
+
+        def exchange() -> Any:
+            with self._requests.post(url, **keywords, stream=True) as response:
+                return self._whole(response, until)
+
+        try:
+            return bounded(exchange, seconds=TOTAL_SECONDS)
+        except Overdue as error:
+            raise self._requests.exceptions.ReadTimeout(str(error)) from error
+        except TooLong as error:
+            raise self._requests.exceptions.ContentDecodingError(str(error)) from error
+
+    def _whole(self, response: Any, until: float) -> Any:
+        """Return a copy of ``response`` that has been read to its end, which requests itself would not bound."""
+        copy = self._requests.models.Response()
+        copy.raw = io.BytesIO(whole(response.iter_content(_CHUNK), until=until, most=MOST_BYTES))
+        copy.status_code, copy.reason, copy.url = response.status_code, response.reason, response.url
+        copy.headers, copy.encoding = response.headers, response.encoding
+        return copy
+
+
+def _as_it_is(request: Any) -> Any:
+    """Leave a request with the Authorization header it has."""
+    return request
+
+
+def _is_mutation(body: str) -> bool:
+    try:
+        return str(json.loads(body)["query"]).lstrip().startswith("mutation")
+    except (ValueError, KeyError, TypeError):
+        return True
+
+
+def how_it_was_lost(error: Exception) -> tuple[Trouble, str]:
+    """Return whether RunPod can have got the request, and why it failed; by the names of nested errors.
+
+    Only what is certain counts as unsent: an error of TLS or of a proxy may come after the request, too.
+    """
+    names = {kind.__name__ for kind in type(error).__mro__}
+    reason = getattr(error.args[0], "reason", None) if error.args else None
+    names.add(type(reason).__name__)
+    for name, trouble, text in _WAYS_TO_LOSE:
+        if name in names:
+            return trouble, text
+    return Trouble.LOST, f"the connection broke ({type(error).__name__})"
+
+
+def _note_answer(exchange: Exchange, response: Any) -> None:
+    exchange.status = int(response.status_code)
+    exchange.retry_after = seconds_to_wait(response.headers.get("Retry-After"))
+    if response.is_redirect:
+        exchange.trouble, exchange.text = Trouble.UNREADABLE, str(response.headers["Location"])
+        return
+    try:
+        body = response.json()
+    except (ValueError, RecursionError):
+        exchange.trouble = Trouble.UNREADABLE
+        return
+    errors = body.get("errors") if isinstance(body, dict) else None
+    if isinstance(errors, list) and errors:
+        exchange.trouble = Trouble.REFUSED
+        exchange.text = "; ".join(dict.fromkeys(_message(item) for item in errors))
+        exchange.codes = tuple(filter(None, map(_code, errors)))
+    elif not isinstance(body, dict) or not isinstance(body.get("data"), dict):
+        exchange.trouble, exchange.text = Trouble.UNREADABLE, _problem(body)
+    else:
+        exchange.trouble = None
+
+
+def _message(error: Any) -> str:
+    return str(error.get("message", "")) if isinstance(error, dict) else str(error)
+
+
+def _code(error: Any) -> str:
+    extensions = error.get("extensions") if isinstance(error, dict) else None
+    return str(extensions.get("code", "")) if isinstance(extensions, dict) else ""
+
+
+def _problem(body: Any) -> str:
+    """Return the sentence in an answer that is JSON but not GraphQL's."""
+    table = body if isinstance(body, dict) else {}
+    texts = (table.get(key) for key in ("error", "detail", "message", "title"))
+    return next((text for text in texts if isinstance(text, str)), "")
+
+
+def seconds_to_wait(header: str | None, *, now: float | None = None) -> float | None:
+    """Return the seconds a ``Retry-After`` header asks for: a number of them, or a date; None for neither."""
+    if not header:
+        return None
+    try:
+        seconds = float(header)
+    except ValueError:
+        pass
+    else:
+        return max(0.0, seconds) if math.isfinite(seconds) else None
+    try:
+        moment = email.utils.parsedate_to_datetime(header).timestamp()
+    except (ValueError, TypeError, OverflowError):
+        return None
+    return max(0.0, moment - (time.time() if now is None else now))

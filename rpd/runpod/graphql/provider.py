@@ -1,0 +1,166 @@
+"""RunPodProvider: pods rented from RunPod, or from whatever else speaks its API at RUNPOD_API_BASE_URL."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
+from typing import Any
+
+from rpd.errors import AuthError, PodNotFound, ProviderError, TransientError
+from rpd.runpod import account
+from rpd.runpod.address import key_url
+from rpd.runpod.answer import needed_table, table, text, understood
+from rpd.runpod.base_provider import Renter
+from rpd.runpod.catalogue.model import (
+    Catalogue,
+    NetworkVolume,
+    catalogue_query,
+    read_catalogue,
+    read_volumes,
+)
+from rpd.runpod.error_mapping import SchemaMismatch
+from rpd.runpod.graphql import create_arguments, pods
+from rpd.runpod.graphql.escape import escape
+from rpd.runpod.graphql.sdk import Sdk
+from rpd.runpod.reconcile import UnsureCreate, as_asked, completed, living, reconciled
+from rpd.values.pod import Account, PodInfo, PodSpec
+
+_NOBODY = "the API key belongs to no account: set RUNPOD_API_KEY to a valid one"
+
+
+class RunPodProvider(Renter):
+    """Rents pods through the SDK; implements ``rpd.values.pod.Provider``.
+
+    The SDK is imported by the first call. What it lacks (prices, stock, logs) comes from REST v2.
+    """
+
+    def _begin(self) -> None:
+        # A lock of its own: what is slow here must not keep prices from being told.
+        self._sdk_lock = threading.Lock()
+        self._sdk: Sdk | None = None
+        # Now, not when the first call is made: a job may change the environment before that.
+        self._url = key_url()
+        self._plain_reads = False
+
+    # --- who pays, and what there is ------------------------------------------------------------------------
+
+    def account(self) -> Account:
+        """Check the key and return whose it is, with its balance where RunPod tells. Raises AuthError."""
+        try:
+            me = self._read(lambda: self._api.query(account.QUERY, itemgetter("myself")))
+        except SchemaMismatch:
+            me = self._read(lambda: self._api.user())
+        if not me:
+            raise AuthError(_NOBODY)
+        return understood(account.read_account, me)
+
+    # --- pods -----------------------------------------------------------------------------------------------
+
+    def create(self, spec: PodSpec) -> PodInfo:
+        """Rent a pod, once. Raises NoCapacity, and TransientError where it is certain that no pod came of it.
+
+        If the answer is lost, or may be wrong, the pod is looked for by its name; AmbiguousCreate is left for
+        the case that the list could not be read either.
+        """
+        volume = self._volume_id(spec.request)
+        secrets = create_arguments.secret_texts(spec)
+        try:
+            if spec.request.spot:
+                mutation = create_arguments.spot_mutation(spec, network_volume_id=volume)
+                answer = self._api.create_by(mutation, "podRentInterruptable", secrets=secrets)
+            else:
+                arguments = create_arguments.create_arguments(spec, network_volume_id=volume)
+                answer = self._api.create(arguments, secrets=secrets)
+        except UnsureCreate as unsure:
+            return reconciled(spec, unsure, self._patience, self.list)
+        return self._described(spec, answer)
+
+    def get(self, pod_id: str) -> PodInfo | None:
+        """Return the pod, None if it is deleted or was never there."""
+        row = self._read(lambda: self._pod_row(pod_id))
+        return None if row is None else living(understood(pods.pod_info, {**row, "id": pod_id}))
+
+    def list(self) -> Sequence[PodInfo]:
+        """Return the account's pods that are not deleted. Raises TransientError for a list with holes."""
+        rows = self._read(self._pod_rows)
+        return tuple(filter(None, (living(understood(pods.pod_info, row)) for row in rows)))
+
+    def stop(self, pod_id: str) -> None:
+        """Stop the pod. Raises PodNotFound."""
+        sent = escape(pod_id, "the pod id")
+        self._read(lambda: self._api.stop(sent))
+
+    def resume(self, pod_id: str, gpu_count: int) -> None:
+        """Start a stopped pod; the call is not repeated, its effect shows in ``get``."""
+        sent = escape(pod_id, "the pod id")
+        self._api.resume(sent, gpu_count)
+
+    def delete(self, pod_id: str) -> None:
+        """Delete the pod; one that is gone already is a success."""
+        sent = escape(pod_id, "the pod id")
+        try:
+            self._read(lambda: self._api.terminate(sent))
+        except PodNotFound:
+            return
+
+    # --- how ------------------------------------------------------------------------------------------------
+
+    @property
+    def _api(self) -> Sdk:
+        with self._sdk_lock:
+            if self._sdk is None:
+                self._sdk = Sdk(self._key, self._bucket, self._url)
+            return self._sdk
+
+    def _graphql_catalogue(self) -> Callable[[int], Catalogue]:
+        return lambda count: self._read(lambda: self._api.query(catalogue_query(count), read_catalogue))
+
+    def _read_volumes(self) -> tuple[NetworkVolume, ...]:
+        me = self._read(lambda: self._api.user())
+        if me is None:
+            raise AuthError(_NOBODY)
+        return understood(lambda held: read_volumes(held.get("networkVolumes")), me)
+
+    def _pod_row(self, pod_id: str) -> Any:
+        if not self._plain_reads:
+            try:
+                return self._api.query(pods.read_one(pod_id), lambda data: _pod_in(data["pod"]))
+            except SchemaMismatch:
+                self._plain_reads = True
+        return understood(_pod_in, self._api.pod(escape(pod_id, "the pod id")))
+
+    def _pod_rows(self) -> Sequence[Any]:
+        rows = self._listed()
+        # A list with holes must not be read as "nothing is running".
+        if not isinstance(rows, list) or not all(isinstance(row, dict) and row.get("id") for row in rows):
+            raise TransientError("RunPod's list of pods is incomplete")
+        return rows
+
+    def _listed(self) -> Any:
+        if not self._plain_reads:
+            try:
+                me = self._api.query(pods.LIST, itemgetter("myself"))
+            except SchemaMismatch:
+                self._plain_reads = True
+            else:
+                if me is None:
+                    raise AuthError(_NOBODY)
+                return table(me).get("pods")
+        return self._api.pods()
+
+    def _described(self, spec: PodSpec, answer: Any) -> PodInfo:
+        """Return the pod that was made, as RunPod describes it, else as it was asked for."""
+        # Whatever else it says, it exists and bills.
+        asked = as_asked(spec, str(answer["id"]), text(answer.get("machineId")) or None)
+        try:
+            told = self.get(asked.id)
+        except ProviderError:
+            # It exists and bills: its id must reach the caller whatever becomes of the reading.
+            return asked
+        return asked if told is None else completed(told, asked)
+
+
+def _pod_in(answer: object) -> Mapping[str, Any] | None:
+    """Return the pod in an answer, None for one that is gone. Raises Misshapen."""
+    return None if answer is None else needed_table(answer)

@@ -1,0 +1,228 @@
+"""The only door to the ``runpod`` SDK: calls that answer with plain values or raise one error of ours.
+
+Importing this module does not import the SDK, which takes seconds; ``preload`` starts that in the background.
+What the SDK hides of an answer is restored here: the HTTP status, ``Retry-After`` and the codes of GraphQL
+errors. What it shows too much of is dropped here: a ``QueryError`` holds the whole query with the environment
+of the pod.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from types import ModuleType
+from typing import Any, TypeVar
+
+from rpd.errors import ApiRetired, TransientError
+from rpd.runpod.address import key_url
+from rpd.runpod.answer import understood
+from rpd.runpod.error_mapping import Failure, Trouble, classify, may_have_acted, was_answered
+from rpd.runpod.graphql.http_tap import Exchange, Recording, Route, Watched, recorded
+from rpd.runpod.mask import scrub
+from rpd.runpod.rate_limit import TokenBucket
+from rpd.runpod.reconcile import UnsureCreate
+
+T = TypeVar("T")
+
+_SHAPELESS = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+"""What falls out of code that reads an answer which has not the shape it counts on."""
+
+
+# --- importing the SDK --------------------------------------------------------------------------------------
+
+_import_lock = threading.Lock()
+
+
+def preload() -> threading.Thread:
+    """Start importing the SDK in the background; later calls wait for it only as long as it still takes."""
+    thread = threading.Thread(target=_preload, name="rpd-import-sdk", daemon=True)
+    thread.start()
+    return thread
+
+
+def _preload() -> None:
+    try:
+        _load()
+    except Exception:  # noqa: BLE001 - the first call on the SDK meets the same error, where it can be told
+        return
+
+
+def _load() -> Any:
+    """Import the SDK, once, and watch its calls. Raises ApiRetired for a release that works otherwise."""
+    with _import_lock:
+        module = _import_sdk()
+        graphql = module.api.graphql
+        if not hasattr(graphql, "run_graphql_query") or not hasattr(graphql, "requests"):
+            version = getattr(module, "__version__", "of unknown version")
+            raise ApiRetired(f"the runpod SDK {version} is not one this rpd can use: install runpod 1.12")
+        if not isinstance(graphql.requests, Watched):
+            # The SDK drops the status, Retry-After and error codes of an answer, and gives no seam to see
+            # them: it calls requests.post itself. Replacing the name `requests` in that one module of the SDK
+            # touches nothing else in the process; wrapping `requests` or its sessions would touch everybody's
+            # calls, and reading the frames of its tracebacks fails where it raises nothing.
+            graphql.requests = Watched(graphql.requests)
+        return module
+
+
+def _import_sdk() -> Any:
+    try:
+        return _sdk()
+    except (KeyError, TypeError, OSError):
+        # The SDK reads its configuration file while it is imported and fails on one whose [default] is not
+        # a table with api_key, or that may not be read. The key comes from find_key, so let it read an empty
+        # file instead, and import all but the module that reads it anew.
+        reader = "runpod.cli.groups.config.functions"
+        if reader not in sys.modules:
+            raise
+        vars(sys.modules[reader])["CREDENTIAL_FILE"] = os.devnull
+        for name in [n for n in sys.modules if n.startswith("runpod.") and n != reader]:
+            del sys.modules[name]
+        return _sdk()
+
+
+def _sdk() -> Any:
+    with _processor_unknown():
+        import runpod.api.graphql
+        import runpod.error
+
+    return runpod
+
+
+@contextmanager
+def _processor_unknown() -> Iterator[None]:
+    """Let nobody ask for the name of this machine's processor.
+
+    The SDK does while it is imported, for the log of its serverless workers: that starts processes, takes a second, and
+    is two thirds of the import. It is prepared for an answer without a name.
+    """
+    if "cpuinfo" in sys.modules:
+        yield
+        return
+    sys.modules["cpuinfo"] = stand_in = ModuleType("cpuinfo")
+    vars(stand_in)["get_cpu_info"] = dict
+    try:
+        yield
+    finally:
+        del sys.modules["cpuinfo"]  # whoever imports it from now on gets the real one
+
+
+# --- the calls ----------------------------------------------------------------------------------------------
+
+
+class Sdk:
+    """The SDK with one account's key. Its methods raise ProviderError and may be called from several threads.
+
+    ``url`` is where its calls go, by default what the environment says now.
+
+    The SDK keeps its key in a global: one account at a time in a process.
+    """
+
+    def __init__(self, key: str, bucket: TokenBucket | None = None, url: str | None = None) -> None:
+        self._key = key
+        self._bucket = bucket or TokenBucket()
+        self._runpod: Any = _load()
+        self._runpod.api_key = key
+        graphql = self._runpod.api.graphql
+        self._route = Route.of(key, graphql.requests, url or key_url())
+        self._send: Callable[[str], Any] = graphql.run_graphql_query
+        self._failures = (
+            self._runpod.error.RunPodError,
+            graphql.requests.exceptions.RequestException,
+            *_SHAPELESS,
+        )
+
+    def query(self, document: str, read: Callable[[Mapping[str, Any]], T]) -> T:
+        """Send a GraphQL document of one's own and return what ``read`` makes of its ``data``."""
+        return understood(lambda answer: read(answer["data"]), self._call(lambda: self._send(document)))
+
+    def pods(self) -> Sequence[Mapping[str, Any] | None]:
+        """Return the pods of the account as the SDK reads them."""
+        return self._call(self._runpod.get_pods)
+
+    def pod(self, pod_id: str) -> Mapping[str, Any] | None:
+        """Return a pod as the SDK reads it; ``pod_id`` is escaped already."""
+        return self._call(lambda: self._runpod.get_pod(pod_id))  # type: ignore[no-any-return]
+
+    def user(self) -> Mapping[str, Any] | None:
+        """Return ``id``, ``pubKey`` and ``networkVolumes`` of the account; None for a key without one."""
+        return self._call(self._runpod.get_user)  # type: ignore[no-any-return]
+
+    def stop(self, pod_id: str) -> None:
+        """Stop a pod; ``pod_id`` is escaped already."""
+        self._call(lambda: self._runpod.stop_pod(pod_id))
+
+    def resume(self, pod_id: str, gpu_count: int) -> None:
+        """Start a stopped pod; ``pod_id`` is escaped already."""
+        self._call(lambda: self._runpod.resume_pod(pod_id, gpu_count))
+
+    def terminate(self, pod_id: str) -> None:
+        """Delete a pod; ``pod_id`` is escaped already."""
+        self._call(lambda: self._runpod.terminate_pod(pod_id))
+
+    def create(self, arguments: Mapping[str, Any], *, secrets: Sequence[str]) -> Mapping[str, Any]:
+        """Call ``create_pod`` once and return its answer. Raises UnsureCreate if a pod may exist anyway."""
+        return self._create(lambda: self._runpod.create_pod(**arguments), secrets)
+
+    def create_by(self, mutation: str, operation: str, *, secrets: Sequence[str]) -> Mapping[str, Any]:
+        """Send a create mutation of one's own, once, as ``create`` does."""
+        return self._create(lambda: self._send(mutation)["data"][operation], secrets)
+
+    def _create(self, act: Callable[[], Any], secrets: Sequence[str]) -> Mapping[str, Any]:
+        answer, failure, recording = self._attempt(act, secrets)
+        if failure is None:
+            if isinstance(answer, dict) and isinstance(answer.get("id"), str) and answer["id"]:
+                return answer
+            raise UnsureCreate("RunPod answered a create with nothing")
+        error = classify(failure)
+        asked = bool(recording.exchanges) and recording.exchanges[-1].mutation
+        if not asked or not may_have_acted(failure):
+            raise error
+        answered = was_answered(failure) or not isinstance(error, TransientError)
+        raise UnsureCreate(str(error), refusal=error if answered else None)
+
+    def _call(self, act: Callable[[], T]) -> T:
+        answer, failure, _ = self._attempt(act, ())
+        if failure is not None:
+            raise classify(failure)
+        return answer  # type: ignore[return-value]
+
+    def _attempt(
+        self, act: Callable[[], T], secrets: Sequence[str]
+    ) -> tuple[T | None, Failure | None, Recording]:
+        """Call the SDK; return its answer or how it failed; its own error is not even kept as context."""
+        answer: T | None = None
+        raised: str | None = None
+        with recorded(self._bucket, self._route) as recording:
+            try:
+                answer = act()
+            except self._failures as error:
+                raised = str(error) if isinstance(error, ValueError) else ""
+        last = recording.exchanges[-1] if recording.exchanges else None
+        failed = raised is not None or (last is not None and (last.trouble or (last.status or 0) >= 400))
+        return answer, self._failure(last, raised or "", secrets) if failed else None, recording
+
+    def _failure(self, last: Exchange | None, raised: str, secrets: Sequence[str]) -> Failure:
+        if last is None:
+            text = raised or "the SDK sent nothing"
+            return Failure(trouble=Trouble.UNSENT, text=text, shown=self._scrub(text, secrets))
+        if last.trouble is None:
+            # RunPod answered in order; the SDK's own check, or the shape of the answer, is what failed.
+            trouble = Trouble.REFUSED if raised else Trouble.UNREADABLE
+            return Failure(
+                trouble=trouble, text=raised, shown=self._scrub(raised, secrets), status=last.status
+            )
+        return Failure(
+            trouble=last.trouble,
+            text=last.text,
+            shown=self._scrub(last.text, secrets),
+            status=last.status,
+            codes=last.codes,
+            retry_after=last.retry_after,
+        )
+
+    def _scrub(self, text: str, secrets: Sequence[str]) -> str:
+        """Return ``text`` without the key and the secrets."""
+        return scrub(text, (self._key, *secrets))

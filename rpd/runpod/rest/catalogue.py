@@ -1,0 +1,90 @@
+"""The catalogue of REST v2: what is asked, and what the answers mean."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+from rpd.runpod.answer import identifier, needed_table, needed_tables, price, table, tables, text, whole
+from rpd.runpod.catalogue.model import IN_STOCK, Catalogue, GpuRow, NetworkVolume
+
+GPUS = "/catalog/gpus"
+CPUS = "/catalog/cpus"
+VOLUMES = "/network-volumes"
+DATACENTERS = "/catalog/datacenters"
+
+
+def gpu_params(count: int, cuda: tuple[str, ...] = ()) -> dict[str, str]:
+    """Return what to ask ``GPUS`` for: types, prices and stock of ``count`` GPUs per pod in Secure Cloud."""
+    params = {"include": "AVAILABILITY", "product": "POD", "count": str(count), "cloud": "SECURE"}
+    return {**params, "cudaVersions": ",".join(cuda)} if cuda else params
+
+
+def read_gpus(answer: object, cuda: tuple[str, ...] = ()) -> Catalogue:
+    """Return the catalogue in an answer of ``GPUS``. Raises Misshapen for other shapes."""
+    found = needed_tables(needed_table(answer).get("gpus"))
+    return Catalogue(
+        gpus=MappingProxyType({row.id: row for row in map(_row, found) if row.id and row.memory_gb > 0}),
+        stock=MappingProxyType(dict(_stock(found))),
+        stock_known=True,
+        complete=True,
+        offered=MappingProxyType(dict(_offered(found))) if cuda else None,
+    )
+
+
+def _row(raw: Mapping[str, Any]) -> GpuRow:
+    # Without these a row would say that nobody rents what somebody does.
+    prices, most = needed_table(raw.get("price")), needed_table(raw.get("maxCount"))
+    return GpuRow(
+        id=text(raw.get("id")),
+        memory_gb=whole(raw.get("memory")) or 0,
+        secure_usd_per_hr=price(prices.get("secure")),
+        community_usd_per_hr=price(prices.get("community")),
+        max_secure=whole(most.get("secure")) if raw.get("secure") else 0,
+        max_community=whole(most.get("community")) if raw.get("community") else 0,
+    )
+
+
+def _stock(rows: Iterable[Mapping[str, Any]]) -> Iterable[tuple[str, Mapping[str, str]]]:
+    for row in rows:
+        places = {
+            text(place.get("id")): level
+            for place in tables(row.get("dataCenters"))
+            if (level := text(place.get("availability")).lower()) in IN_STOCK
+        }
+        if places:
+            yield text(row.get("id")), places
+
+
+def _offered(rows: Iterable[Mapping[str, Any]]) -> Iterable[tuple[str, frozenset[str]]]:
+    """Yield the data centres that have a GPU type at all, in stock or not; types sold out everywhere tell none."""
+    for row in rows:
+        if places := tables(row.get("dataCenters")):
+            yield text(row.get("id")), frozenset(text(place.get("id")) for place in places)
+
+
+def read_cpus(answer: object) -> Mapping[str, float]:
+    """Return CPU flavour -> USD per vCPU and hour. Raises as ``read_gpus`` does."""
+    rows = needed_tables(needed_table(answer).get("cpus"))
+    found = {text(row.get("id")): price(table(row.get("price")).get("securePerVcpu")) for row in rows}
+    return MappingProxyType({flavour: usd for flavour, usd in found.items() if usd is not None})
+
+
+def read_datacenters(answer: object) -> frozenset[str]:
+    """Return the ids in an answer of ``DATACENTERS``. Raises as ``read_gpus`` does."""
+    rows = needed_tables(needed_table(answer).get("dataCenters"))
+    return frozenset(identifier(row.get("id")) for row in rows)
+
+
+def read_volumes(answer: object) -> tuple[NetworkVolume, ...]:
+    """Return the network volumes in an answer of ``VOLUMES``. Raises as ``read_gpus`` does."""
+    return tuple(
+        NetworkVolume(
+            id=identifier(row.get("id")),
+            name=text(row.get("name")),
+            datacenter=text(row.get("dataCenter")) or None,
+            size_gb=whole(row.get("size")) or 0,
+        )
+        for row in needed_tables(needed_table(answer).get("networkVolumes"))
+    )

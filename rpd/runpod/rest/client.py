@@ -1,0 +1,336 @@
+"""The only door to REST v2: calls that answer with plain values or raise one error of ours.
+
+httpx is imported by the first call. Connections are kept open for the next one.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import platform
+import re
+import socket
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from rpd import __version__
+from rpd.errors import ApiRetired, NoCapacity, PodNotFound, ProviderError, RequestRejected, TransientError
+from rpd.runpod import bounds
+from rpd.runpod.address import is_local, key_url
+from rpd.runpod.error_mapping import Failure, Trouble, classify, may_have_acted, was_answered
+from rpd.runpod.graphql.http_tap import seconds_to_wait
+from rpd.runpod.mask import scrub
+from rpd.runpod.rate_limit import LONGEST_HOLD, TokenBucket
+from rpd.runpod.reconcile import UnsureCreate
+from rpd.threads import Overdue, bounded
+
+# httpx logs every request; the SDK sets the root logger up so that it would reach the screen.
+logging.getLogger("httpx").setLevel(logging.WARNING)
+
+if TYPE_CHECKING:
+    import httpx
+
+USER_AGENT = (
+    f"rpd/{__version__} ({platform.system()}; {platform.machine()}) Python/{platform.python_version()}"
+)
+"""RunPod's edge refuses the names libraries give themselves."""
+
+_SECONDS = 30.0
+_CONNECT_SECONDS = 10.0
+_KEEPALIVE_SECONDS = 20.0
+_UNSENT = (
+    "ConnectError",
+    "ConnectTimeout",
+    "PoolTimeout",
+    "UnsupportedProtocol",
+    "InvalidURL",
+    "LocalProtocolError",
+)
+"""Errors of httpx after which RunPod cannot have got the request."""
+_WINDOW = re.compile(r"r=([0-9]{1,9});t=([0-9]{1,9})")
+
+
+class NotThere(PodNotFound):
+    """RunPod knows nothing at that path (HTTP 404, in the API's own words)."""
+
+
+class Conflict(RequestRejected):
+    """What is asked for does not go with the state things are in (HTTP 409)."""
+
+
+class Rest:
+    """REST v2 with one account's key. Its methods may be called from several threads; close it at the end."""
+
+    def __init__(self, key: str, bucket: TokenBucket | None = None) -> None:
+        self._key = key
+        self._bucket = bucket or TokenBucket()
+        self._lock = threading.Lock()
+        self._client: httpx.Client | None = None
+        self._base = key_url()  # now: the environment may change while pods are rented
+
+    def get(self, path: str, params: Mapping[str, str] | None = None) -> Any:
+        """Return the answer to a read of ``path`` (below ``/v2``). Raises NotThere."""
+        return self._call("GET", path, params=params)
+
+    def post(self, path: str, body: Mapping[str, Any]) -> Any:
+        """Return the answer to something that may be repeated. Raises NotThere, Conflict."""
+        return self._call("POST", path, body=body)
+
+    def delete(self, path: str) -> None:
+        """Delete what is at ``path``. Raises NotThere, Conflict."""
+        self._call("DELETE", path)
+
+    def create(self, path: str, body: Mapping[str, Any], *, secrets: Sequence[str]) -> Mapping[str, Any]:
+        """Create something, once, and return it.
+
+        Raises UnsureCreate if it may exist although the call failed. What RunPod refuses with 400 or 403 is
+        NoCapacity: it has no code for "sold out", and asks to go on to the next candidate.
+        """
+        failure, answer = self._attempt("POST", path, body=body, secrets=secrets)
+        if failure is None:
+            if isinstance(answer, dict) and isinstance(answer.get("id"), str) and answer["id"]:
+                return answer
+            raise UnsureCreate("RunPod answered a create with nothing")
+        error = classify(failure)
+        if may_have_acted(failure):
+            raise UnsureCreate(str(error), refusal=error if was_answered(failure) else None)
+        if type(error) is RequestRejected and failure.status in (400, 403):
+            raise NoCapacity(failure.shown or str(error))
+        raise error
+
+    def graphql(self, document: str) -> Any:
+        """Return the ``data`` of a GraphQL read: for what REST v2 lacks, without the SDK."""
+        answer = self._call("POST", "/graphql", body={"query": document}, root="")
+        if isinstance(answer, dict) and isinstance(answer.get("data"), dict) and not answer.get("errors"):
+            return answer["data"]
+        raise TransientError("RunPod answered in another shape than expected")
+
+    def events(
+        self, path: str, params: Mapping[str, str], *, count: int, quiet: float, seconds: float
+    ) -> tuple[Any, ...]:
+        """Return up to ``count`` events of a stream that does not end by itself.
+
+        Fewer once no event has come for ``quiet`` seconds, whatever else keeps the stream alive, or ``seconds`` are up.
+        """
+        httpx_ = _httpx()
+        found: list[Any] = []
+        self._bucket.take()
+        try:
+            bounded(
+                lambda: self._listen(path, params, found, count=count, quiet=quiet, seconds=seconds),
+                seconds=seconds,
+            )
+        except (Overdue, bounds.TooLong, httpx_.ReadTimeout):
+            pass
+        except (httpx_.HTTPError, httpx_.InvalidURL) as error:
+            raise classify(_lost(error)) from None
+        return tuple(found)[:count]
+
+    def _listen(
+        self,
+        path: str,
+        params: Mapping[str, str],
+        found: list[Any],
+        *,
+        count: int,
+        quiet: float,
+        seconds: float,
+    ) -> None:
+        """Append the events of a stream to ``found`` as they come."""
+        timeout = _httpx().Timeout(seconds, connect=_CONNECT_SECONDS, read=quiet)
+        until = time.monotonic() + seconds
+        with self._opened().stream("GET", self._url(path), params=dict(params), timeout=timeout) as response:
+            if response.status_code >= 400:
+                self._raise(_answer(response, until))
+            heard = time.monotonic()
+            for lines in bounds.lines(response.iter_bytes()):
+                events = list(_payloads(lines))
+                found += events
+                now = time.monotonic()
+                heard = now if events else heard
+                if len(found) >= count or now > until or now - heard > quiet:
+                    return
+
+    def close(self) -> None:
+        """Close the connections."""
+        with self._lock:
+            if self._client is not None:
+                self._client.close()
+                self._client = None
+
+    # --- how ------------------------------------------------------------------------------------------------
+
+    def _opened(self) -> httpx.Client:
+        with self._lock:
+            if self._client is None:
+                httpx_ = _httpx()
+                self._client = httpx_.Client(
+                    headers={"Authorization": f"Bearer {self._key}", "User-Agent": USER_AGENT},
+                    timeout=httpx_.Timeout(_SECONDS, connect=_CONNECT_SECONDS),
+                    limits=httpx_.Limits(keepalive_expiry=_KEEPALIVE_SECONDS),
+                    # A proxy would look for this machine on itself.
+                    trust_env=not is_local(self._base),
+                )
+            return self._client
+
+    def _url(self, path: str, root: str = "/v2") -> str:
+        return f"{self._base}{root}{path}"
+
+    def _call(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, str] | None = None,
+        body: Mapping[str, Any] | None = None,
+        root: str = "/v2",
+    ) -> Any:
+        failure, answer = self._attempt(method, path, params=params, body=body, root=root)
+        if failure is None:
+            return answer
+        raise _named(failure)
+
+    def _attempt(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, str] | None = None,
+        body: Mapping[str, Any] | None = None,
+        secrets: Sequence[str] = (),
+        root: str = "/v2",
+    ) -> tuple[Failure | None, Any]:
+        """Send one request; return how it failed, or None and the JSON it was answered with."""
+        httpx_ = _httpx()
+        self._bucket.take()
+        until = time.monotonic() + bounds.TOTAL_SECONDS
+        # ASCII, so that no text can fail to be encoded.
+        content = None if body is None else json.dumps(body).encode("ascii")
+        headers = {} if body is None else {"Content-Type": "application/json"}
+
+        def exchange() -> _Answer:
+            with self._opened().stream(
+                method, self._url(path, root), params=dict(params or {}), content=content, headers=headers
+            ) as response:
+                return _answer(response, until)
+
+        try:
+            answer = bounded(exchange, seconds=bounds.TOTAL_SECONDS)
+        except Overdue:
+            text = f"no whole answer within {bounds.TOTAL_SECONDS:g} s"
+            return Failure(trouble=Trouble.LOST, text=text), None
+        except bounds.TooLong as error:
+            return Failure(trouble=Trouble.UNREADABLE, text=str(error)), None
+        except (httpx_.HTTPError, httpx_.InvalidURL) as error:
+            return _lost(error), None
+        return self._read(answer, secrets)
+
+    def _read(self, answer: _Answer, secrets: Sequence[str] = ()) -> tuple[Failure | None, Any]:
+        self._heed(answer)
+        status = answer.status
+        if status == 204:
+            return None, None
+        if answer.redirect:
+            return Failure(trouble=Trouble.UNREADABLE, text=answer.redirect, status=status), None
+        try:
+            body = json.loads(answer.body)
+        except (ValueError, RecursionError):
+            return Failure(trouble=Trouble.UNREADABLE, status=status), None
+        if status < 300:
+            return None, body
+        text = _words(body)
+        trouble = Trouble.REFUSED if text else Trouble.UNREADABLE
+        wait = seconds_to_wait(answer.headers.get("Retry-After"))
+        shown = scrub(text, (self._key, *secrets))
+        return Failure(trouble=trouble, text=text, shown=shown, status=status, retry_after=wait), None
+
+    def _raise(self, answer: _Answer) -> NoReturn:
+        failure, _ = self._read(answer)
+        raise _named(failure or Failure(trouble=Trouble.UNREADABLE, status=answer.status))
+
+    def _heed(self, answer: _Answer) -> None:
+        """Hold all calls where RunPod asks for it, or where a short window has none left."""
+        if answer.status == 429:
+            wait = seconds_to_wait(answer.headers.get("Retry-After"))
+            if wait:
+                self._bucket.hold(wait)
+            return
+        spent = [int(t) for r, t in _WINDOW.findall(answer.headers.get("RateLimit", "")) if int(r) == 0]
+        if spent and max(spent) <= LONGEST_HOLD:
+            self._bucket.hold(max(spent))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Answer:
+    """What RunPod answered, whole."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    redirect: str
+    """Where it sends us instead; empty where it does not."""
+
+
+def _answer(response: httpx.Response, until: float) -> _Answer:
+    """Read an answer to its end. Raises Overdue, TooLong."""
+    body = bounds.whole(response.iter_bytes(), until=until, most=bounds.MOST_BYTES)
+    redirect = str(response.headers["Location"]) if response.has_redirect_location else ""
+    return _Answer(status=response.status_code, headers=response.headers, body=body, redirect=redirect)
+
+
+def _httpx() -> Any:
+    """Import httpx where it is needed: it takes a tenth of a second, and most commands never call anybody."""
+    import httpx
+
+    return httpx
+
+
+def _named(failure: Failure) -> ProviderError:
+    """Return the error that ``failure`` means; 404 and 409 count only in the API's own words."""
+    if failure.status == 410:
+        return ApiRetired("RunPod has retired this API (HTTP 410): a newer rpd is needed")
+    if failure.trouble is Trouble.REFUSED and failure.status == 404:
+        return NotThere(failure.shown or "not found")
+    if failure.trouble is Trouble.REFUSED and failure.status == 409:
+        return Conflict(failure.shown or "conflict")
+    return classify(failure)
+
+
+def _lost(error: Exception) -> Failure:
+    names = {kind.__name__ for kind in type(error).__mro__}
+    trouble = Trouble.UNSENT if names & set(_UNSENT) else Trouble.LOST
+    if trouble is Trouble.LOST:
+        return Failure(trouble=trouble, text=f"the connection broke ({type(error).__name__})")
+    # httpx has one error for a name nobody knows and for a door nobody opens; getaddrinfo is in its chain.
+    unknown = any(isinstance(cause, socket.gaierror) for cause in _causes(error))
+    text = "its host name cannot be resolved" if unknown else f"nobody answers there ({type(error).__name__})"
+    return Failure(trouble=trouble, text=text)
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _words(body: Any) -> str:
+    """Return RunPod's sentences in a ``problem+json`` answer, empty if it is none."""
+    table = body if isinstance(body, dict) else {}
+    errors = table.get("errors")
+    texts = [table.get("detail") or table.get("title") or table.get("error") or ""]
+    texts += errors if isinstance(errors, list) else []
+    return "; ".join(str(text) for text in texts if text)
+
+
+def _payloads(lines: Sequence[str]) -> Iterator[Any]:
+    """Yield the JSON payloads of server-sent events; each has one ``data`` line."""
+    for line in lines:
+        name, _, value = line.partition(":")
+        if name == "data":
+            try:
+                yield json.loads(value)
+            except (ValueError, RecursionError):
+                continue

@@ -1,0 +1,166 @@
+"""Pods in REST v2: the body that asks for one, and what an answer says of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+from rpd.errors import ImpossibleRequest
+from rpd.runpod.answer import host, identifier, number, port, table, text, whole
+from rpd.runpod.catalogue.cpu import cpu_instance
+from rpd.runpod.graphql.create_arguments import SSH_PORT
+from rpd.runpod.graphql.escape import escape
+from rpd.runpod.rest.client import Rest
+from rpd.values.pod import Cloud, PodInfo, PodSpec, PodStatus, SshEndpoint
+
+LEAST_VOLUME_GB = 10
+"""The smallest volume of a pod that REST v2 takes."""
+
+_LOG_QUIET_SECONDS = 2.0
+_LOG_SECONDS = 8.0
+"""How long a stream of log lines may say nothing until what it said is taken for all there is."""
+
+_STATUSES = {
+    "PROVISIONING": PodStatus.RUNNING,
+    "STARTING": PodStatus.RUNNING,
+    "RUNNING": PodStatus.RUNNING,
+    "EXITED": PodStatus.EXITED,
+    # Nothing runs any more, and it can be started again: as after a stop.
+    "ERROR": PodStatus.EXITED,
+    "TERMINATED": PodStatus.TERMINATED,
+}
+"""REST v2 tells how far a container is; PodStatus is what RunPod wants of the pod, which bills from the start."""
+
+
+def create_body(spec: PodSpec, *, network_volume_id: str | None = None) -> dict[str, Any]:
+    """Return the body of ``POST /v2/pods``. Raises ImpossibleRequest.
+
+    ``startSsh`` adds the account's keys only where the environment has no ``PUBLIC_KEY``. Without ``count``
+    RunPod answers that there are no instances.
+    """
+    request, offer = spec.request, spec.offer
+    if request.spot:
+        raise ImpossibleRequest("RunPod's REST v2 rents no spot pods: set spot=False")
+    _check_texts(spec)
+    body: dict[str, Any] = {
+        "name": spec.name,
+        "image": request.image,
+        "cloud": offer.cloud.value.upper(),
+        "disk": request.container_disk_gb,
+        "ports": list(dict.fromkeys((SSH_PORT, *request.ports))),
+        "env": dict(spec.env),
+        "startSsh": True,
+        "dataCenterIds": [] if offer.datacenter is None else [offer.datacenter],
+        **_compute(spec),
+        **_mounts(spec, network_volume_id),
+    }
+    if request.docker_args is not None:
+        body["args"] = request.docker_args
+    if request.template_id is not None:
+        body["templateId"] = request.template_id
+    return body
+
+
+def _check_texts(spec: PodSpec) -> None:
+    """Raise ImpossibleRequest for characters that no pod can be made with, as for the other API."""
+    escape(spec.name, "the pod's name")
+    escape(spec.request.image, "image")
+    escape(spec.request.docker_args or "", "docker_args", lines=True)
+    for name, value in spec.env.items():
+        escape(name, "env")
+        escape(value, f"env[{name!r}]", lines=True)
+
+
+def _compute(spec: PodSpec) -> dict[str, Any]:
+    request, offer = spec.request, spec.offer
+    if offer.gpu_id is None:
+        flavour, vcpus, _ = cpu_instance(request.min_vcpu, request.min_memory_gb).split("-")
+        return {"cpu": {"id": flavour, "vcpuCount": int(vcpus)}}
+    gpu: dict[str, Any] = {"id": offer.gpu_id, "count": offer.count}
+    return {"gpu": {**gpu, "allowedCudaVersions": list(request.cuda)} if request.cuda else gpu}
+
+
+def _mounts(spec: PodSpec, network_volume_id: str | None) -> dict[str, Any]:
+    request = spec.request
+    if network_volume_id is not None:
+        return {"mounts": {"network": [{"volumeId": network_volume_id, "path": request.mount}]}}
+    # A CPU pod has no volume of its own.
+    if not request.storage.volume_gb or spec.offer.gpu_id is None:
+        return {}
+    size = max(request.storage.volume_gb, LEAST_VOLUME_GB)
+    return {"mounts": {"persistent": {"size": size, "path": request.mount}}}
+
+
+def lacking(spec: PodSpec) -> str:
+    """Return a sentence on what of the request REST v2 cannot be asked for, empty if nothing."""
+    request = spec.request
+    if spec.offer.gpu_id is None or not (request.min_vcpu or request.min_memory_gb):
+        return ""
+    return "RunPod's REST v2 cannot be asked for min_vcpu and min_memory_gb of a GPU pod: they are left out"
+
+
+def pod_info(row: Mapping[str, Any]) -> PodInfo:
+    """Return the pod that an answer describes. Raises Misshapen where it has no id."""
+    gpu, runtime = table(row.get("gpu")), table(row.get("runtime"))
+    status = _STATUSES.get(text(row.get("status")), PodStatus.UNKNOWN)
+    uptime = number(runtime.get("uptime"))
+    return PodInfo(
+        id=identifier(row.get("id")),
+        name=text(row.get("name")),
+        status=status,
+        image=text(row.get("image")),
+        gpu=text(gpu.get("id")) or None,
+        gpu_count=whole(gpu.get("count")) or 0,
+        datacenter=text(row.get("dataCenterId")) or None,
+        cloud=_cloud(row.get("cloud")),
+        usd_per_hr=_rate(row.get("cost"), status),
+        ssh=_ssh(row) if status is PodStatus.RUNNING else None,
+        uptime_seconds=None if uptime is None else max(0, int(uptime)),
+        last_status_change=text(row.get("status")),
+        container_disk_gb=whole(row.get("disk")) or 0,
+        volume_gb=whole(table(table(row.get("mounts")).get("persistent")).get("size")) or 0,
+        locked=row.get("locked") is True,
+    )
+
+
+def _rate(value: object, status: PodStatus) -> float | None:
+    """Return what a pod costs. Nothing is for free: a running pod without a cost is one whose cost is not known yet."""
+    found = number(value)
+    if found is None or found < 0 or (found == 0 and status is PodStatus.RUNNING):
+        return None
+    return found
+
+
+def path_of(pod_id: str) -> str:
+    """Return the path of a pod. Raises ImpossibleRequest for what cannot be an id."""
+    return f"/pods/{quote(escape(pod_id, 'the pod id'), safe='')}"
+
+
+def read_logs(rest: Rest, pod_id: str, tail: int) -> tuple[str, ...]:
+    """Return the last lines of what the pod's machine did with it. Raises PodNotFound."""
+    if tail < 1:
+        return ()
+    params = {"source": "system", "tail": str(tail)}
+    events = rest.events(
+        f"{path_of(pod_id)}/logs", params, count=tail, quiet=_LOG_QUIET_SECONDS, seconds=_LOG_SECONDS
+    )
+    return tuple(line for event in events if (line := text(table(event).get("line"))))
+
+
+def _cloud(value: object) -> Cloud | None:
+    return {"SECURE": Cloud.SECURE, "COMMUNITY": Cloud.COMMUNITY}.get(text(value))
+
+
+def _ssh(row: Mapping[str, Any]) -> SshEndpoint | None:
+    """Return where sshd is reached directly; RunPod's proxy carries neither files nor forwarded ports."""
+    direct = table(table(row.get("ssh")).get("direct"))
+    address, public = host(direct.get("host")), port(direct.get("port"))
+    if address is None or public is None:
+        return None
+    return SshEndpoint(host=address, port=public, user=_user(direct.get("username")))
+
+
+def _user(value: object) -> str:
+    return value if isinstance(value, str) and re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", value) else "root"

@@ -1,0 +1,128 @@
+"""RestProvider: pods rented over REST v2, which lives on when GraphQL is gone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from rpd.errors import ImpossibleRequest, PodNotFound, ProviderError, TransientError
+from rpd.runpod import account
+from rpd.runpod.answer import OTHER_SHAPE, table, understood
+from rpd.runpod.base_provider import Renter
+from rpd.runpod.catalogue.model import NetworkVolume
+from rpd.runpod.graphql import create_arguments
+from rpd.runpod.reconcile import UnsureCreate, as_asked, completed, living, reconciled
+from rpd.runpod.rest import catalogue, pods
+from rpd.runpod.rest.client import Conflict, NotThere
+from rpd.values.pod import Account, Offer, PodInfo, PodRequest, PodSpec, PodStatus
+
+
+class RestProvider(Renter):
+    """Rents pods over REST v2; implements ``rpd.values.pod.Provider``. There are no spot pods."""
+
+    # --- who pays, and what there is ------------------------------------------------------------------------
+
+    def account(self) -> Account:
+        """Check the key and return whose it is, with its balance while GraphQL tells. Raises AuthError.
+
+        REST v2 tells neither; there the key is proved by reading the list of pods, and ``id`` is empty.
+        """
+        try:
+            return understood(account.read_account, self._rest.graphql(account.QUERY).get("myself"))
+        except ProviderError:
+            # Gone, or a key that may not use it: no reason to stop.
+            self.list()
+        return Account(id="")
+
+    def offers(self, request: PodRequest) -> Sequence[Offer]:
+        """Return what to try for ``request``, best first. Raises ImpossibleRequest if it cannot be had this way."""
+        if request.spot:
+            raise ImpossibleRequest("RunPod's REST v2 rents no spot pods: set spot=False")
+        return super().offers(request)
+
+    # --- pods -----------------------------------------------------------------------------------------------
+
+    def create(self, spec: PodSpec) -> PodInfo:
+        """Rent a pod, once. Raises NoCapacity, and TransientError where it is certain that no pod came of it.
+
+        If the answer is lost, or may be wrong, the pod is looked for by its name; AmbiguousCreate is left for
+        the case that the list could not be read either.
+        """
+        body = pods.create_body(spec, network_volume_id=self._volume_id(spec.request))
+        if lacking := pods.lacking(spec):
+            self._notices.once(lacking)
+        try:
+            answer = self._rest.create("/pods", body, secrets=create_arguments.secret_texts(spec))
+        except UnsureCreate as unsure:
+            return reconciled(spec, unsure, self._patience, self.list)
+        asked = as_asked(spec, str(answer["id"]))
+        try:
+            return completed(_read_pod(answer), asked)
+        except ProviderError:
+            # It exists and bills: its id must reach the caller whatever else the answer holds.
+            return asked
+
+    def get(self, pod_id: str) -> PodInfo | None:
+        """Return the pod, None if it is deleted or was never there."""
+        path = pods.path_of(pod_id)
+        try:
+            return living(self._read(lambda: _read_pod(self._rest.get(path))))
+        except NotThere:
+            # Whoever stands between may know no such path: only a list that could be read proves that it is gone.
+            return next((pod for pod in self.list() if pod.id == pod_id), None)
+
+    def list(self) -> Sequence[PodInfo]:
+        """Return the account's pods that are not deleted. Raises TransientError for a list with holes."""
+        return self._read(lambda: _read_pods(self._rest.get("/pods")))
+
+    def stop(self, pod_id: str) -> None:
+        """Stop the pod. Raises PodNotFound."""
+        path = pods.path_of(pod_id)
+        try:
+            self._read(lambda: self._rest.post(f"{path}/action", {"action": "stop"}))
+        except Conflict:
+            pod = self.get(pod_id)
+            if pod is None or pod.status is not PodStatus.EXITED:
+                raise
+
+    def resume(self, pod_id: str, gpu_count: int) -> None:  # noqa: ARG002 - REST v2 starts a pod as it was made
+        """Start a stopped pod; the call is not repeated. Raises NoCapacity, PodNotFound."""
+        self._rest.post(f"{pods.path_of(pod_id)}/action", {"action": "start"})
+
+    def delete(self, pod_id: str) -> None:
+        """Delete the pod; one that is gone already is a success."""
+        path = pods.path_of(pod_id)
+        try:
+            self._read(lambda: self._rest.delete(path))
+        except PodNotFound:
+            return
+
+    def datacenters(self) -> frozenset[str]:
+        """Return the ids of the data centres that RunPod has. Raises TransientError where it does not say."""
+        return self._read(lambda: _read_datacenters(self._rest.get(catalogue.DATACENTERS)))
+
+    def _read_volumes(self) -> tuple[NetworkVolume, ...]:
+        return self._read(lambda: _read_volumes(self._rest.get(catalogue.VOLUMES)))
+
+
+def _read_pod(answer: Any) -> PodInfo:
+    return understood(pods.pod_info, answer)
+
+
+def _read_pods(answer: Any) -> tuple[PodInfo, ...]:
+    rows = table(answer).get("pods")
+    # A list with holes must not be read as "nothing is running".
+    if not isinstance(rows, list) or not all(isinstance(row, dict) and row.get("id") for row in rows):
+        raise TransientError("RunPod's list of pods is incomplete")
+    return tuple(filter(None, map(living, map(_read_pod, rows))))
+
+
+def _read_datacenters(answer: Any) -> frozenset[str]:
+    found = understood(catalogue.read_datacenters, answer)
+    if not found:
+        raise TransientError(OTHER_SHAPE)
+    return found
+
+
+def _read_volumes(answer: Any) -> tuple[NetworkVolume, ...]:
+    return understood(catalogue.read_volumes, answer)

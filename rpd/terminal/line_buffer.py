@@ -1,0 +1,44 @@
+"""A job's raw output as the lines a person would see."""
+
+from __future__ import annotations
+
+import codecs
+
+from rpd.values.safe_text import colored
+
+_LONGEST = 4096
+"""Characters; a line that goes on beyond is shown in pieces."""
+
+
+class OutputLines:
+    r"""Turns bytes that come in chunks into lines as they look in the end: ``\r`` writes over the line."""
+
+    def __init__(self) -> None:
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._rest = ""
+
+    def feed(self, data: bytes) -> list[str]:
+        """Take the next bytes and return the lines that are complete now, with colours and no other control codes."""
+        *lines, rest = (self._rest + self._decoder.decode(data)).split("\n")
+        self._rest = _last_state(rest, keep_end=True)
+        if len(self._rest) > _LONGEST:
+            lines.append(self._rest)
+            self._rest = ""
+        return [colored(_last_state(line)) for line in lines]
+
+    @property
+    def unfinished(self) -> str:
+        """The line that is being written: a progress bar, perhaps."""
+        return colored(_last_state(self._rest))
+
+    def flush(self) -> list[str]:
+        """Return the last line if nothing ended it."""
+        line, self._rest = self.unfinished, ""
+        return [line] if line else []
+
+
+def _last_state(line: str, *, keep_end: bool = False) -> str:
+    r"""Return what is visible of a line; ``keep_end`` keeps a ``\r`` that may turn out to be ``\r\n``."""
+    written = line.rstrip("\r")
+    visible = written.rpartition("\r")[2]
+    return f"{visible}\r" if keep_end and line.endswith("\r") else visible

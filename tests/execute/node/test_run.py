@@ -1,0 +1,313 @@
+"""The live side of a node: its steps, output, metrics and clock."""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rpd.errors import TransferError
+from rpd.execute.node.run import TAIL_LINES, Ending, NodeRun, StepsChanged
+from rpd.hooks import make_plugin_manager, register
+from rpd.journal import journal
+from rpd.journal.files import NodeFiles
+from rpd.journal.journal import FileJournal, NoJournal
+from rpd.journal.replay import PastStep
+from rpd.record.redact import Redactor
+from rpd.values.fixture import Closure
+from rpd.values.job import Job
+from rpd.values.node import Definition, Node
+from rpd.values.step import Pulled, Step, StepKind
+from rpd.values.telemetry import Sample
+
+SECRET = "sesame-81f2"
+DEFINITION = Definition(
+    name="fit",
+    file="deploy_x.py",
+    line=1,
+    function=lambda: None,
+    job=Job(),
+    argnames=(),
+    closure=Closure(),
+    keywords=frozenset(),
+)
+NODE = Node(definition=DEFINITION, id="deploy_x.py::fit")
+
+
+class Heard:
+    """A plugin that keeps what it is told: (hook, what about); ``hook`` is what calls it."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, Any]] = []
+        manager = make_plugin_manager()
+        register(manager, self, "heard")
+        self.hook = manager.hook
+
+    def rpd_step_started(self, node: Node, step: Step) -> None:
+        self.told.append(("step_started", step))
+
+    def rpd_notice(self, text: str) -> None:
+        self.told.append(("notice", text))
+
+    def rpd_step_finished(self, node: Node, step: Step) -> None:
+        self.told.append(("step_finished", step))
+
+    def rpd_step_output(self, node: Node, data: bytes) -> None:
+        self.told.append(("step_output", data))
+
+    def rpd_transfer_progress(self, node: Node, done: int, total: int) -> None:
+        self.told.append(("transfer_progress", (done, total)))
+
+    def rpd_telemetry(self, node: Node, sample: Sample) -> None:
+        self.told.append(("telemetry", sample))
+
+
+@pytest.fixture
+def heard() -> Heard:
+    return Heard()
+
+
+@pytest.fixture
+def run(tmp_path: Path, heard: Heard) -> Iterator[NodeRun]:
+    redactor = Redactor([SECRET])
+    made = NodeRun(
+        node=NODE,
+        files=NodeFiles(tmp_path),
+        journal=FileJournal(tmp_path / journal.FILE_NAME, redactor.data),
+        hook=heard.hook,
+        mask=redactor.text,
+        masker=redactor.stream(),
+    )
+    yield made
+    made.close()
+
+
+def events(run: NodeRun) -> list[dict[str, Any]]:
+    assert run.files
+    return list(journal.read(run.files.journal))
+
+
+# --- steps ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_step_is_on_record_before_and_after(run: NodeRun, heard: Heard) -> None:
+    """The journal has the step before its work begins and its end after it, secrets masked; hooks hear of both."""
+    run.output(b"before\n")
+    with run.step(StepKind.RUN, "train", f"train --token {SECRET}", "f1", "pod-1", cwd="/w") as end:
+        (begun,) = [event for event in events(run) if event["event"] == "step_started"]
+        assert begun["command"] == "train --token ***"
+        assert (begun["index"], begun["fingerprint"], begun["pod"], begun["cwd"]) == (0, "f1", "pod-1", "/w")
+        assert begun["log_bytes"] == 7
+        end.exit_code, end.result = 3, {"tail": []}
+    (ended,) = [event for event in events(run) if event["event"] == "step_finished"]
+    assert (ended["index"], ended["exit_code"], ended["result"]) == (0, 3, {"tail": []})
+    assert [(step.command, step.exit_code) for step in run.steps] == [("train --token ***", 3)]
+    assert [name for name, _ in heard.told] == ["step_output", "step_started", "step_finished"]
+
+
+def test_a_step_that_raises_is_ended(run: NodeRun) -> None:
+    """Its end is on record without a result, so that a resumed run does it again."""
+    with pytest.raises(ValueError, match="boom"), run.step(StepKind.PUT, "put", "put", "f", "p"):
+        raise ValueError("boom")
+    (ended,) = [event for event in events(run) if event["event"] == "step_finished"]
+    assert ended["result"] is None
+
+
+def test_a_dry_step_leaves_nothing(heard: Heard) -> None:
+    """In a dry run a step is only listed."""
+    run = NodeRun(
+        node=NODE, files=None, journal=NoJournal(), hook=heard.hook, mask=str, masker=Redactor().stream()
+    )
+    with run.step(StepKind.RUN, "a", "a", "f", "p"):
+        pass
+    assert [step.name for step in run.steps] == ["a"]
+    assert heard.told == []
+
+
+def past(
+    index: int, *, result: dict[str, Any] | None = None, fingerprint: str = "f", pod: str = "p"
+) -> PastStep:
+    return PastStep(
+        index=index,
+        kind=StepKind.RUN,
+        fingerprint=fingerprint,
+        log_bytes=4,
+        pod=pod,
+        result=result,
+        exit_code=0,
+        seconds=2.5,
+    )
+
+
+def test_finished_steps_are_recalled(run: NodeRun) -> None:
+    """A step that was finished returns its result and counts; one that was not is done again, its log cut back."""
+    run.remembered = deque([past(0, result={"x": 1}), past(1)])
+    run.output(b"one\ntwo\nthr")
+    assert run.recall(StepKind.RUN, "a", "a", "f", "p") == {"x": 1}
+    assert [(step.index, step.exit_code, step.seconds) for step in run.steps] == [(0, 0, 2.5)]
+    assert run.recalled_seconds == 2.5
+    assert run.recall(StepKind.RUN, "b", "b", "f", "p") is None
+    assert run.files
+    assert run.files.output.read_bytes() == b"one\n"
+    assert run.recall(StepKind.RUN, "c", "c", "f", "p") is None
+
+
+def test_what_was_done_on_another_pod_is_forgotten(run: NodeRun) -> None:
+    """Every step is done anew there, and the log begins anew."""
+    run.remembered = deque([past(0, result={"x": 1}, pod="gone"), past(1, result={}, pod="gone")])
+    run.output(b"old\n")
+    assert run.recall(StepKind.RUN, "a", "a", "f", "new") is None
+    assert not run.remembered
+    assert run.files
+    assert run.files.output.read_bytes() == b""
+    assert [event["event"] for event in events(run)] == ["steps_forgotten"]
+
+
+@pytest.mark.parametrize("changed", [{"fingerprint": "g"}, {"kind": StepKind.PUT}])
+def test_a_job_that_does_something_else_is_refused(run: NodeRun, changed: dict[str, Any]) -> None:
+    """A step of another kind or fingerprint than before cannot be carried on; the command is masked."""
+    run.remembered = deque([past(0, result={})])
+    asked = {"kind": StepKind.RUN, "fingerprint": "f", **changed}
+    with pytest.raises(StepsChanged, match=r"step 1 of deploy_x.py::fit is another .*: echo \*\*\*\)"):
+        run.recall(asked["kind"], "a", f"echo {SECRET}", asked["fingerprint"], "p")
+    assert not run.remembered
+
+
+def test_a_second_call_gets_the_same_answers(run: NodeRun) -> None:
+    """Steps that were done answer from memory, in order; past the last one the other answer is given."""
+    run.done = [lambda: "first", lambda: "second"]
+    assert [run.replay(lambda: "else") for _ in range(4)] == ["first", "second", "else", "else"]
+
+
+# --- output ---------------------------------------------------------------------------------------------------------
+
+
+@given(st.lists(st.binary(max_size=12), max_size=12))
+def test_output_goes_everywhere_whole(tmp_path_factory: pytest.TempPathFactory, chunks: list[bytes]) -> None:
+    """However output is cut, the log, the listeners and the tail have it, in order."""
+    files = NodeFiles(tmp_path_factory.mktemp("node"))
+    heard = Heard()
+    run = NodeRun(
+        node=NODE, files=files, journal=NoJournal(), hook=heard.hook, mask=str, masker=Redactor().stream()
+    )
+    for chunk in chunks:
+        run.output(chunk)
+    run.close()
+    whole = b"".join(chunks)
+    assert (files.output.read_bytes() if files.output.exists() else b"") == whole
+    assert b"".join(data for _, data in heard.told) == whole
+    lines = whole.split(b"\n")
+    wanted = [line.rstrip(b"\r").rpartition(b"\r")[2].decode(errors="replace") for line in lines]
+    if not lines[-1]:
+        wanted.pop()
+    assert list(run.tail) == wanted[-TAIL_LINES:]
+
+
+def test_a_secret_that_is_cut_in_two_is_masked(run: NodeRun) -> None:
+    """What could be the beginning of a secret is held back until it is certain."""
+    for piece in ("token sesa", "me-81f2 end"):
+        run.output(piece.encode())
+    run.flush_output()
+    assert run.files
+    assert run.files.output.read_bytes() == b"token *** end"
+    assert run.tail == ("token *** end",)
+
+
+# --- results --------------------------------------------------------------------------------------------------------
+
+
+def pulled(local: Path) -> Pulled:
+    return Pulled(remote="/w/out", local=local, files=1, bytes=2, verified=True)
+
+
+@pytest.mark.parametrize("name", ["out/metrics.json", "metrics.json"])
+def test_a_pulled_metrics_file_gives_metrics(run: NodeRun, name: str) -> None:
+    """Scalars of an object in it become metrics, be it pulled by itself or in a folder; the rest is passed over."""
+    assert run.files
+    path = run.files.artifacts / name
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps({"f1": 0.5, "best": True, "name": "x", "curve": [1, 2], "none": None}))
+    run.record_metric("epochs", 3)
+    run.record_artifact(pulled(path.parent if "/" in name else path))
+    assert run.metrics == {"epochs": 3, "f1": 0.5, "best": True, "name": "x"}
+    assert run.artifacts[0].local.startswith("artifacts")
+
+
+@pytest.mark.parametrize("text", ["[1, 2]", "{", "3", "\xff", "[" * 100_000])
+def test_a_metrics_file_that_is_none(run: NodeRun, heard: Heard, text: str) -> None:
+    """Anything but a JSON object holds no metrics, does no harm, and is told."""
+    assert run.files
+    path = run.files.artifacts / "metrics.json"
+    path.parent.mkdir()
+    path.write_bytes(text.encode("latin-1"))
+    run.record_artifact(pulled(path))
+    assert run.metrics == {}
+    [(_, told)] = [each for each in heard.told if each[0] == "notice"]
+    assert told.startswith("deploy_x.py::fit: no metrics were read from its metrics.json: ")
+
+
+def test_a_second_call_records_no_metrics(run: NodeRun) -> None:
+    """While only missing pulls are fetched, what the job says it measured does not count."""
+    run.salvaging = True
+    run.record_metric("f1", 1.0)
+    assert run.metrics == {}
+
+
+def test_phases_add_up(run: NodeRun) -> None:
+    """A phase that comes twice counts both times, also when it ends in an error."""
+    with run.phase("pull"):
+        pass
+    first = run.phases["pull"]
+    with pytest.raises(ValueError), run.phase("pull"):
+        raise ValueError
+    assert run.phases["pull"] > first > 0
+
+
+# --- the end --------------------------------------------------------------------------------------------------------
+
+
+def test_what_goes_on_beside_is_ended_in_spite_of_errors(run: NodeRun) -> None:
+    """Everything is brought to its end, the first error is raised, and nothing is ended twice."""
+    ended: list[tuple[str, bool]] = []
+
+    def ending(name: str, error: Exception | None = None) -> Ending:
+        def finish(*, required: bool) -> None:
+            ended.append((name, required))
+            if error:
+                raise error
+
+        return Ending(finish=finish, close=lambda: ended.append((name, False)))
+
+    run.endings = [ending("a", TransferError("first")), ending("b"), ending("c", TransferError("second"))]
+    with pytest.raises(TransferError, match="first"):
+        run.finish_beside(required=True)
+    run.close()
+    assert ended == [("a", True), ("b", True), ("c", True)]
+
+
+def test_a_closed_run_hears_no_more_telemetry(run: NodeRun, heard: Heard) -> None:
+    """Samples are kept while the node goes on; one that comes late is dropped."""
+    assert run.files
+    sample = Sample(at="2026-01-02T03:04:05+00:00", load=0.5)
+    run.telemetry(sample)
+    assert not run.is_closed
+    run.close()
+    assert run.is_closed
+    run.telemetry(sample)
+    assert len(run.files.telemetry.read_text().splitlines()) == 1
+    assert heard.told == [("telemetry", sample)]
+
+
+def test_progress_is_told_now_and_then(run: NodeRun, heard: Heard) -> None:
+    """Of many small pieces few are told, and always the last."""
+    for done in range(1, 1001):
+        run._transferred(done, 1000)
+    told = [what for _, what in heard.told]
+    assert told[-1] == (1000, 1000)
+    assert 1 <= len(told) < 100

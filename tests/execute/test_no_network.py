@@ -1,0 +1,93 @@
+"""The guard: which threads it keeps from acting, and which it does not concern."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from rpd.execute.no_network import Blocked, everywhere, guarded, lowered
+
+WHY = "in a test"
+
+
+@pytest.fixture
+def connect() -> Iterator[Callable[[], None]]:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield lambda: socket.create_connection(server.getsockname(), timeout=60).close()
+
+
+class Worker:
+    """A thread that does what it is given, and tells what came of it."""
+
+    def __init__(self) -> None:
+        self._wanted: Callable[[], object] | None = None
+        self._given, self._done = threading.Event(), threading.Event()
+        self._error: BaseException | None = None
+        threading.Thread(target=self._work, daemon=True).start()
+
+    def _work(self) -> None:
+        self._given.wait()
+        assert self._wanted is not None
+        try:
+            self._wanted()
+        except BaseException as error:  # noqa: BLE001 - returned
+            self._error = error
+        self._done.set()
+
+    def do(self, what: Callable[[], object]) -> BaseException | None:
+        """Do it there; return what it raised."""
+        self._wanted = what
+        self._given.set()
+        assert self._done.wait(60)
+        return self._error
+
+
+def test_a_thread_and_those_it_starts_are_guarded(connect: Callable[[], None]) -> None:
+    """A thread begun under the guard stays under it, also when the block is over; one of somebody else is free."""
+    others = Worker()
+    with guarded(WHY):
+        own = Worker()
+        with pytest.raises(Blocked, match="not allowed in a test"):
+            connect()
+        assert others.do(connect) is None
+    assert isinstance(own.do(connect), Blocked)
+    connect()
+    assert Worker().do(connect) is None
+
+
+def test_children_of_children_are_guarded(connect: Callable[[], None]) -> None:
+    """It is handed on from thread to thread."""
+    made: list[Worker] = []
+    with guarded(WHY):
+        Worker().do(lambda: made.append(Worker()))
+    assert isinstance(made[0].do(connect), Blocked)
+
+
+def test_everywhere_is_every_thread(connect: Callable[[], None]) -> None:
+    """A thread that was there before is kept from it too, and the block raises what nobody else may have heard of."""
+    worker = Worker()
+    with pytest.raises(Blocked), everywhere(WHY):
+        assert isinstance(worker.do(connect), Blocked)
+    assert Worker().do(connect) is None
+
+
+def test_own_work_passes(connect: Callable[[], None]) -> None:
+    """What is done with the guard lowered passes, on threads it begins as well."""
+    with everywhere(WHY):
+        with lowered():
+            connect()
+            helper = Worker()
+        with pytest.raises(Blocked):
+            connect()
+    assert helper.do(connect) is None
+
+
+@pytest.mark.parametrize("act", [os.fork, lambda: os.system("true")], ids=["fork", "system"])
+def test_processes_are_kept_from_starting(act: Callable[[], object]) -> None:
+    """Whoever forks is out of reach of the guard."""
+    with guarded(WHY), pytest.raises(Blocked):
+        act()

@@ -1,0 +1,90 @@
+"""What stays here of a project, and links that lead nowhere once they were sent."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from rpd.project.unsent_files import LeftOut
+from rpd.project.upload_size import Scales
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    root = tmp_path / "project"
+    for name in (
+        "data/raw/a.csv",
+        "src/train.py",
+        "src/__pycache__/train.pyc",
+        "model.ckpt",
+        ".env",
+        ".git/HEAD",
+        "kept/b",
+    ):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text("x")
+    (root / ".gitignore").write_text("data/\n*.ckpt\n.env\n*.pyc\n")
+    for name, target in {
+        "absolute": "/mnt/data", "outside": "../elsewhere", "ignored": "data/raw", "ring": "ring", "gone": "nowhere",
+        "fine": "src/train.py", "src/up": "../kept", "over": "src/up/b", "here": ".",
+    }.items():  # fmt: skip
+        (root / name).symlink_to(target)
+    return root
+
+
+def left_out_of(root: Path) -> LeftOut:
+    held = Scales().weigh(root).left_out
+    assert held is not None
+    return held
+
+
+def test_ignored_names_and_dangling_links(project: Path) -> None:
+    """An ignored folder stands for what is in it; a link dangles if it leads out of what is sent, however it is written."""
+    held = left_out_of(project)
+    assert held.ignored == (".env", "data/", "model.ckpt")
+    assert held.missed == ("data/", "model.ckpt")
+    assert dict(held.dangling) == {
+        "absolute": "/mnt/data", "outside": "../elsewhere", "ignored": "data/raw", "ring": "ring", "gone": "nowhere",
+    }  # fmt: skip
+
+
+def test_one_sentence(project: Path) -> None:
+    """A few names and how many more, caches and hidden files not among them; all of them where they are asked for."""
+    held = left_out_of(project)
+    assert held.told() == (
+        "not sent, because git or .rpdignore ignores it: data/, model.ckpt; links that lead nowhere on the pod: "
+        "absolute -> /mnt/data, gone -> nowhere, ignored -> data/raw, outside -> ../elsewhere, 1 more"
+    )
+    assert ".env" in held.told(every=True)
+    assert "ring -> ring" in held.told(every=True)
+    assert LeftOut(ignored=(".cache/", "a/node_modules/")).told() == ""
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("cat: data/a.csv: No such file or directory", "data/ was not sent"),
+        (
+            "FileNotFoundError: [Errno 2] No such file or directory: '/workspace/p/model.ckpt'",
+            "model.ckpt was not sent",
+        ),
+        (
+            "sh: 1: cannot open ignored: No such file",
+            "ignored -> data/raw is a link to something that was not sent",
+        ),
+        ("bash: metadata: No such file or directory", "a file was missing; not sent"),
+        ("ValueError: data/ is no good", ""),
+    ],
+)
+def test_a_missing_file_is_explained(project: Path, line: str, told: str) -> None:
+    """By the name that was left out, where the message has it; else by all of them."""
+    explained = left_out_of(project).explains(["epoch 1", line])
+    assert explained.startswith(told)
+    assert bool(explained) is bool(told)
+
+
+def test_what_was_sent_by_its_name_is_not_missed(project: Path) -> None:
+    """``pod.put("data", …)`` sends what git ignores; it is not blamed any more."""
+    held = left_out_of(project).besides(project, {project / "data"})
+    assert held.ignored == (".env", "model.ckpt")

@@ -1,0 +1,89 @@
+"""Asking a container registry for an image, against one on this machine."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from rpd.runpod.catalogue.images import Found, ImageName, look_up
+
+
+@pytest.mark.parametrize(
+    ("text", "registry", "repository", "reference"),
+    [
+        ("ubuntu", "registry-1.docker.io", "library/ubuntu", "latest"),
+        ("ubuntu:24.04", "registry-1.docker.io", "library/ubuntu", "24.04"),
+        ("runpod/pytorch:1.0.2-cu1281", "registry-1.docker.io", "runpod/pytorch", "1.0.2-cu1281"),
+        ("docker.io/runpod/base:1", "registry-1.docker.io", "runpod/base", "1"),
+        ("ghcr.io/a/b/c:v1", "ghcr.io", "a/b/c", "v1"),
+        ("localhost/x", "localhost", "x", "latest"),
+        ("host:5000/x/y", "host:5000", "x/y", "latest"),
+        ("host:5000/x:t@sha256:abc", "host:5000", "x", "sha256:abc"),
+    ],
+)
+def test_names_are_read_as_docker_reads_them(
+    text: str, registry: str, repository: str, reference: str
+) -> None:
+    """Registry, repository and tag or digest, with Docker's defaults."""
+    assert ImageName.parse(text) == ImageName(registry=registry, repository=repository, reference=reference)
+
+
+@pytest.fixture
+def registry() -> Iterator[str]:
+    """A registry that shows ``owner/image:there`` to who has its token, and ``owner/private`` to nobody."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            self.send_response(self.status())
+            address = f"http://{self.headers['Host']}/token"
+            self.send_header("WWW-Authenticate", f'Bearer realm="{address}",service="here",scope="pull"')
+            self.end_headers()
+
+        def status(self) -> int:
+            if self.headers.get("Authorization") != "Bearer anonymous" or "/private/" in self.path:
+                return 401
+            assert "application/vnd.oci.image.index.v1+json" in self.headers["Accept"]
+            return 200 if self.path == "/v2/owner/image/manifests/there" else 404
+
+        def do_GET(self) -> None:
+            assert self.path == "/token?service=here&scope=pull"
+            body = json.dumps({"token": "anonymous"}).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *args: object) -> None:
+            """Stay quiet."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+    thread.start()
+    yield f"127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.mark.parametrize(
+    ("image", "found"),
+    [
+        ("owner/image:there", Found.PRESENT),
+        ("owner/image:thare", Found.ABSENT),
+        ("owner/private:1", Found.CLOSED),
+    ],
+)
+def test_what_a_registry_says(registry: str, image: str, found: Found) -> None:
+    """With the anonymous token the registry asks for, an image is there, not there, or not for everybody."""
+    assert look_up(f"{registry}/{image}")[0] is found
+
+
+def test_a_registry_that_is_not_there_is_unknown() -> None:
+    """No network is no verdict."""
+    found, why = look_up("127.0.0.1:9/owner/image:there")
+    assert found is Found.UNKNOWN
+    assert "could not be asked" in why

@@ -1,0 +1,67 @@
+"""What a create sends."""
+
+from __future__ import annotations
+
+import inspect
+
+import pytest
+import runpod
+from graphql import parse
+from hypothesis import given
+from hypothesis import strategies as st
+from runpod.api.mutations.pods import generate_pod_deployment_mutation
+
+from rpd.errors import RequestRejected
+from rpd.runpod.graphql.create_arguments import create_arguments, secret_texts, spot_mutation
+from rpd.values.job import Storage
+from tests.runpod.conftest import spec
+
+TEXT = st.text(st.characters(exclude_categories=("Cs", "Cc")) | st.sampled_from('\n"\\{}#'))
+
+
+def test_the_sdk_takes_every_argument() -> None:
+    """No argument is one the installed SDK does not have, and none it has is left to its default by mistake."""
+    known = set(inspect.signature(runpod.create_pod).parameters)
+    sent = set(create_arguments(spec()))
+    assert sent <= known
+    assert known - sent == {"country_code", "min_download", "min_upload", "instance_id"}
+
+
+@given(st.dictionaries(st.from_regex(r"[A-Z_][A-Z0-9_]*", fullmatch=True), TEXT), st.none() | TEXT)
+def test_any_environment_and_command_make_one_valid_mutation(
+    env: dict[str, str], command: str | None
+) -> None:
+    """Quotes, backslashes, braces and lines in values leave the document whole, by the SDK and for spot pods."""
+    asked = spec(env=env, docker_args=command)
+    arguments = create_arguments(asked)
+    by_sdk = generate_pod_deployment_mutation(**{**arguments, "country_code": None})
+    for document in (by_sdk, spot_mutation(asked)):
+        [operation] = parse(document).definitions
+        assert operation.kind == "operation_definition"
+
+
+def test_a_network_volume_excludes_a_volume() -> None:
+    """With a network volume no volume of the pod is asked for."""
+    arguments = create_arguments(spec(storage=Storage(network_volume="w")), network_volume_id="v1")
+    assert (arguments["volume_in_gb"], arguments["network_volume_id"]) == (0, "v1")
+
+
+def test_port_22_is_there_once() -> None:
+    """SSH needs its port whatever the job opens, and a job that names it does not get it twice."""
+    assert create_arguments(spec(ports=("8888/http", "22/tcp")))["ports"] == "22/tcp,8888/http"
+
+
+def test_a_bid_is_per_gpu_and_needs_a_price() -> None:
+    """The offer's rate is for the pod; without one there is nothing to bid."""
+    asked = spec(spot=True)
+    assert "bidPerGpu: 0.4900," in spot_mutation(asked)
+    with pytest.raises(RequestRejected, match="no price is known"):
+        spot_mutation(spec(spot=True, usd=None))
+    with pytest.raises(RequestRejected, match="CPU pods cannot be spot"):
+        spot_mutation(spec(gpu_id=None, spot=True))
+
+
+def test_secrets_are_values_and_words_of_the_command() -> None:
+    """What messages may not repeat: each value of the environment, the command and each of its words."""
+    found = secret_texts(spec(env={"A": "one"}, docker_args="run --token two"))
+    assert set(found) == {"one", "run --token two", "run", "--token", "two"}

@@ -1,0 +1,152 @@
+"""The door to the SDK: importing it, and telling a lost call from one never sent."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from rpd.errors import RateLimited, TransientError
+from rpd.runpod.graphql.sdk import Sdk, preload
+from rpd.runpod.rate_limit import TokenBucket
+from tests.runpod.conftest import KEY, Answer, Script, data, raw
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize(
+    "config",
+    [None, '[default]\nother = "x"\n', 'default = "x"\n', "not toml", '[default]\napi_key = "other"\n'],
+)
+def test_the_sdk_is_imported_whatever_its_configuration_file_holds(
+    tmp_path: Path, config: str | None
+) -> None:
+    """A file on which the SDK fails while it is imported does not stop rpd, and the key given is the one used."""
+    if config is not None:
+        (tmp_path / ".runpod").mkdir()
+        (tmp_path / ".runpod" / "config.toml").write_text(config)
+    code = (
+        "from rpd.runpod.graphql.sdk import Sdk, preload\npreload()\nSdk('rpa_given')\n"
+        "import runpod, runpod.api.graphql\nprint(runpod.api_key, callable(runpod.create_pod), runpod.api.__name__)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={"HOME": str(tmp_path), "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == ["rpa_given", "True", "runpod.api"]
+    assert done.stderr == ""
+
+
+def test_importing_the_door_does_not_import_the_sdk() -> None:
+    """The SDK's seconds are paid by the first call, or in the background."""
+    code = "import sys, rpd.runpod.graphql.sdk, rpd.runpod.graphql.provider; print([m for m in ('runpod', 'requests') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_importing_the_sdk_starts_no_process() -> None:
+    """The SDK would look at the processor, by way of other processes; who wants that later has the real library."""
+    code = """
+import subprocess, sys
+def refuse(*args, **kwargs): raise AssertionError(args)
+real, subprocess.Popen = subprocess.Popen, refuse
+from rpd.runpod import sdk
+sdk._load()
+assert "cpuinfo" not in sys.modules
+subprocess.Popen = real
+import cpuinfo
+print(cpuinfo.get_cpu_info is not dict, sys.modules["runpod.serverless.utils.rp_debugger"].PROCESSOR)
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "True Unable to get processor info.", done.stderr
+
+
+def test_preloading_is_over_before_the_first_call() -> None:
+    """A call that comes while the SDK is still being imported waits for it."""
+    thread = preload()
+    Sdk(KEY)
+    thread.join(30)
+    assert not thread.is_alive()
+
+
+def test_the_users_own_calls_pass_unwatched(script: Script) -> None:
+    """A deploy file that uses the SDK itself gets the SDK's own answers and errors."""
+    import runpod
+
+    Sdk(KEY)
+    script.on("gpuTypes", raw({"error": "slow"}, 429), data(gpuTypes=[{"id": "A"}]))
+    with pytest.raises(KeyError):
+        runpod.get_gpus()
+    assert runpod.get_gpus() == [{"id": "A"}]
+
+
+def test_a_proxy_is_not_asked_for_this_machine(script: Script, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the environment names a proxy, an emulator on this machine is reached all the same."""
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    script.on("", data(x=1))
+    assert Sdk(KEY).query("query { x }", dict) == {"x": 1}
+
+
+def test_an_address_may_end_in_a_slash(script: Script, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A trailing slash in RUNPOD_API_BASE_URL does not double."""
+    monkeypatch.setenv("RUNPOD_API_BASE_URL", os.environ["RUNPOD_API_BASE_URL"] + "/")
+    script.on("", data(x=1))
+    Sdk(KEY).query("query { x }", dict)
+    assert script.paths == ["/graphql"]
+
+
+def test_every_http_call_takes_a_token(script: Script) -> None:
+    """A create makes two calls, and both count."""
+    waits: list[float] = []
+    sdk = Sdk(KEY, TokenBucket(10.0, 1, clock=lambda: 0.0, sleep=waits.append))
+    script.on("gpuTypes", data(gpuTypes=[{"id": "A"}])).on(
+        "mutation", data(podFindAndDeployOnDemand={"id": "p"})
+    )
+    answer = sdk.create({"name": "n", "image_name": "i", "gpu_type_id": "A"}, secrets=())
+    assert answer["id"] == "p"
+    assert waits == [pytest.approx(0.1)]
+
+
+def test_threads_do_not_see_each_others_answers(script: Script) -> None:
+    """The status of one thread's answer is not taken for another's."""
+    sdk = Sdk(KEY)
+    both = threading.Barrier(2, timeout=10)
+
+    def slow(_: str) -> Answer:
+        both.wait()
+        return raw({"error": "slow"}, 429)
+
+    def fast(_: str) -> Answer:
+        both.wait()
+        return data(x=1)
+
+    script.on("limited", slow).on("fine", fast)
+    failures: list[Exception] = []
+
+    def limited() -> None:
+        try:
+            sdk.query("query { limited }", dict)
+        except RateLimited as error:
+            failures.append(error)
+
+    other = threading.Thread(target=limited)
+    other.start()
+    assert sdk.query("query { fine }", dict) == {"x": 1}
+    other.join(10)
+    assert len(failures) == 1
+
+
+def test_an_answer_of_another_shape_is_a_hiccup(script: Script) -> None:
+    """What cannot be read is told as such and not as a KeyError."""
+    script.on("", data(myself={}))
+    with pytest.raises(TransientError, match="another shape") as caught:
+        Sdk(KEY).query("query { myself { id } }", lambda found: found["myself"]["id"])
+    assert caught.value.__context__ is None

@@ -63,12 +63,12 @@ def _main(argv: list[str]) -> int:
     from rpd.cli.setup import configure
 
     config, manager = configure(chosen.name, argv[1:], _here())
-    if config.show_config:
+    if config.loading.show_config:
         from rpd.cli.parser import describe
 
         say("\n".join(describe(config)))
         return ExitCode.OK
-    if config.trace_config:
+    if config.loading.trace_config:
         from rpd.cli.trace import Trace
 
         manager.register(Trace(config, manager), "trace")

@@ -22,15 +22,15 @@ def main(config: Config, manager: PluginManager) -> int:
     if not folder.is_dir():
         raise UsageError(f"{folder}: expected a folder")
     text = environment.dumps(environment.capture(folder))
-    if config.output_file is None:
+    if config.own.output_file is None:
         hand_over(text)
         return ExitCode.OK
-    path = config.invocation_dir / Path(config.output_file).expanduser()
+    path = config.invocation_dir / Path(config.own.output_file).expanduser()
     try:
         is_file = write_report(path, text)
     except OSError as error:
         raise UsageError(
-            f"--output {config.output_file}: cannot be written: {error.strerror or error}"
+            f"--output {config.own.output_file}: cannot be written: {error.strerror or error}"
         ) from error
     if is_file:
         say(f"wrote {path}")

@@ -23,21 +23,23 @@ def main(config: Config, manager: PluginManager) -> int:
     """Print what would run: a tree, ids (``-q``), counts a file (``-qq``) or JSON."""
     manager.register(Notices(), "notices")
     gathered = gather(config, manager)
-    if config.as_json:
+    if config.output.as_json:
         import json
 
         chosen = replace(gathered.collection, nodes=gathered.nodes)
         prices = _shipped_prices(config, gathered.nodes)
         say(json.dumps(collect_json(chosen, prices.worst_case, prices.gpu), indent=2))
         prices.tell_unforeseen(Notices().rpd_notice)
-    elif config.quiet >= 2:
+    elif config.output.quiet >= 2:
         _print_lines(count_lines(gathered.nodes))
-    elif config.quiet:
+    elif config.output.quiet:
         _print_lines([node.id for node in gathered.nodes])
     else:
-        shipped = _shipped_prices(config, gathered.nodes) if config.verbose else None
+        shipped = _shipped_prices(config, gathered.nodes) if config.output.verbose else None
         lines = (
-            tree_lines(gathered.nodes, verbose=config.verbose, price=shipped.worst_case, gpu=shipped.gpu)
+            tree_lines(
+                gathered.nodes, verbose=config.output.verbose, price=shipped.worst_case, gpu=shipped.gpu
+            )
             if shipped
             else tree_lines(gathered.nodes)
         )

@@ -39,15 +39,16 @@ def main(config: Config, manager: PluginManager) -> int:
     titles = [_title(info, entry.id if entry else "") for info, entry in (left, right)]
     if left[1] is not None and right[1] is not None:
         nodes = [
-            node_facts(_over(entry.report, entry.id), every=config.all_facts) for entry in (left[1], right[1])
+            node_facts(_over(entry.report, entry.id), every=config.own.all_facts)
+            for entry in (left[1], right[1])
         ]
         found = differences(*nodes)
         lines = _fact_lines(found, titles)
     else:
-        a, b = (_Side.of(info, every=config.all_facts) for info, _ in (left, right))
+        a, b = (_Side.of(info, every=config.own.all_facts) for info, _ in (left, right))
         found = differences(a.flat(), b.flat())
-        lines = _fact_lines(found, titles) if config.all_facts else _run_lines(a, b, titles)
-    if config.as_json:
+        lines = _fact_lines(found, titles) if config.own.all_facts else _run_lines(a, b, titles)
+    if config.output.as_json:
         say(json.dumps({name: {"left": a, "right": b} for name, (a, b) in found.items()}, indent=2))
     else:
         say("\n".join(lines) if found else "no difference")

@@ -42,9 +42,9 @@ def main(config: Config, manager: PluginManager) -> int:
     shown: list[Finding] = []
     for finding in _findings(config, manager):
         shown.append(finding)
-        if not config.as_json and not (config.quiet and finding.status is Status.OK):
+        if not config.output.as_json and not (config.output.quiet and finding.status is Status.OK):
             say(finding)
-    if config.as_json:
+    if config.output.as_json:
         say(json.dumps([asdict(finding) for finding in shown], indent=2))
     if any(finding.status is Status.FAIL for finding in shown):
         return ExitCode.FAILED

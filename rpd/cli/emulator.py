@@ -13,7 +13,7 @@ def main(config: Config, manager: PluginManager) -> int:
     del manager
     from rpd.emulator.launch import launch
 
-    launched = launch(port=config.port)
+    launched = launch(port=config.own.port)
     for notice in launched.notices:
         say(f"note: {notice}")
     say("A RunPod on this machine: nothing on it costs money. In another shell:\n")

@@ -111,12 +111,12 @@ def main(config: Config, manager: PluginManager) -> int:
         check_datacenters(config, gathered.nodes, lambda: provider, Notices().rpd_notice)
         estimates = [_estimate(node, prices, experience) for node in gathered.nodes]
         prices.tell_unforeseen(Notices().rpd_notice)
-    if config.as_json:
+    if config.output.as_json:
         say(json.dumps(_document(estimates, source.name), indent=2))
     else:
         if source.live is None:
             note(f"rpd: {SHIPPED}")
-        _print(estimates, quiet=config.quiet > 0)
+        _print(estimates, quiet=config.output.quiet > 0)
     sold_out = [held.node.id for held in estimates if held.is_sold_out]
     if not sold_out:
         return ExitCode.OK

@@ -33,7 +33,7 @@ def main(config: Config, manager: PluginManager) -> int:
     folder = Path(info.folder)
     found = _of_node(entry.id, entry.folder) if entry is not None else in_order(folder)
     for event in found:
-        say(json.dumps(event) if config.as_json else line(event))
+        say(json.dumps(event) if config.output.as_json else line(event))
     return ExitCode.OK
 
 

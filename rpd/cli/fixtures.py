@@ -29,8 +29,8 @@ def main(config: Config, manager: PluginManager) -> int:
     manager.register(Notices(), "notices")
     gathered = gather(config, manager)
     print_errors(gathered.errors)
-    sections = _per_node(gathered.nodes) if config.per_node else _per_place(gathered)
-    verbose = config.verbose > 0
+    sections = _per_node(gathered.nodes) if config.own.per_node else _per_place(gathered)
+    verbose = config.output.verbose > 0
     texts = [text for title, found in sections if (text := _section(title, found, verbose=verbose))]
     if texts:
         say("\n\n".join(texts))

@@ -26,7 +26,7 @@ def main(config: Config, manager: PluginManager) -> int:
     with price_source(config) as source:
         found = source.live.catalogue() if source.live else shipped_catalogue()
     rows = _chosen(found, config.args)
-    if config.as_json:
+    if config.output.as_json:
         read_on = None if source.live else PRICES_READ_ON
         say(json.dumps({"source": source.name, "read_on": read_on, "gpus": _tables(rows, found)}, indent=2))
         return ExitCode.OK

@@ -31,7 +31,7 @@ def main(config: Config, manager: PluginManager) -> int:
             note(error)
             broken += 1
             continue
-        _save(target, str(written.lines), is_forced=config.force)
+        _save(target, str(written.lines), is_forced=config.own.force)
         say(f"wrote {_shown(target, config)}")
         for notice in written.notices:
             say(f"  {notice}")
@@ -51,10 +51,10 @@ def _source(config: Config, text: str) -> Path:
 
 def _targets(config: Config, sources: list[Path]) -> list[Path]:
     """Return where each deploy file goes: ``-o``, else ``deploy_<name>.py`` beside the configuration."""
-    if config.output_file is not None:
+    if config.own.output_file is not None:
         if len(sources) > 1:
             raise UsageError("--output names one file, and several configurations were given: leave it out")
-        return [config.invocation_dir / Path(config.output_file).expanduser()]
+        return [config.invocation_dir / Path(config.own.output_file).expanduser()]
     targets = [path.parent / f"deploy_{re.sub(r'[^A-Za-z0-9_]', '_', path.stem)}.py" for path in sources]
     for target in targets:
         if targets.count(target) > 1:
@@ -62,7 +62,7 @@ def _targets(config: Config, sources: list[Path]) -> list[Path]:
                 f"two configurations would become {target.name}: rewrite them one by one, with --output"
             )
     for target in targets:
-        _check_free(target, is_forced=config.force)
+        _check_free(target, is_forced=config.own.force)
     return targets
 
 

@@ -57,7 +57,7 @@ def _conftest(config: Config, folder: Path) -> tuple[str, dict[Path, str]]:
     root, file = find_root(folder)
     held = read_file(file)
     known = held.get("conftest", CONFTEST)
-    wanted = config.conftest if "conftest" in config.sources else known
+    wanted = config.collect.conftest if "conftest" in config.sources else known
     if wanted == known:
         return wanted, {}
     if "conftest" in held:

@@ -31,12 +31,12 @@ def main(config: Config, manager: PluginManager) -> int:
     del manager
     if len(config.args) != 1:
         raise UsageError("rpd logs needs one node (rpd show lists those of the newest run)")
-    info, entry = connect_to_node.node_named(config.runs_path, config.args[0], config.of_run)
+    info, entry = connect_to_node.node_named(config.runs_path, config.args[0], config.own.of_run)
     out = RawOutput()
     log = _Log(NodeFiles(entry.folder).output, out)
     try:
         log.print_new()
-        if config.follow:
+        if config.own.follow:
             _follow(config, Path(info.folder), entry, log)
     except KeyboardInterrupt:
         return ExitCode.OK

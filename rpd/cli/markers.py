@@ -14,12 +14,12 @@ from rpd.pipeline.collect_and_select import load_first_conftests, with_plugin_ma
 def main(config: Config, manager: PluginManager) -> int:
     """Print every mark that jobs may have: rpd's own, those of plugins and conftests, those of the configuration."""
     load_first_conftests(config, manager)
-    registered = with_plugin_markers(config, manager).markers
+    registered = with_plugin_markers(config, manager).collect.markers
     registered_marks(registered)  # tells a line that names none
     own = [(head, text) for head, _, text in (line.partition(":") for line in registered)]
     for head, text in [*BUILT_IN.items(), *own]:
         described = f": {text.strip()}" if text.strip() else ""
         say(f"@rpd.mark.{head.strip()}{described}")
-    if config.trace_config:
+    if config.loading.trace_config:
         note("\n".join(trace.lines(config, manager)))
     return ExitCode.OK

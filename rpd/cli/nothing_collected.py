@@ -19,8 +19,8 @@ def why_nothing(config: Config, gathered: Gathered) -> str:
         count = gathered.collection.files
         files = "the deploy file" if count == 1 else f"{count} deploy files"
         return f"no job in {files}: a function becomes one by @rpd.job"
-    patterns = " or ".join(config.deploy_files)
-    from_root = config.deploypaths if config.invocation_dir == config.rootdir else ()
+    patterns = " or ".join(config.collect.deploy_files)
+    from_root = config.collect.deploypaths if config.invocation_dir == config.rootdir else ()
     places = shlex.join(config.args or from_root) or str(config.invocation_dir)
     return f"no file {patterns} in {places}: `rpd init` writes a first one"
 
@@ -31,13 +31,13 @@ def _where(config: Config) -> str:
 
 def _selecting(config: Config) -> Iterator[str]:
     """Yield the flags that select, as they would be typed."""
-    if config.keyword:
-        yield f"-k {shlex.quote(config.keyword)}"
-    if config.markexpr:
-        yield f"-m {shlex.quote(config.markexpr)}"
-    if config.deselect:
+    if config.select.keyword:
+        yield f"-k {shlex.quote(config.select.keyword)}"
+    if config.select.markexpr:
+        yield f"-m {shlex.quote(config.select.markexpr)}"
+    if config.select.deselect:
         yield "--deselect"
-    if config.last_failed:
+    if config.select.last_failed:
         yield "--lf"
-    if config.is_stepwise:
+    if config.select.is_stepwise:
         yield "--sw"

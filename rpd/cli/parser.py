@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from rpd.cli.commands import Command, command
-from rpd.config import Config, Setting, settings
+from rpd.config import Config, Setting, settings, value_of
 from rpd.config.options import OptionGroup
 from rpd.errors import UsageError
 from rpd.hooks import PluginManager
@@ -206,10 +206,12 @@ def print_help(name: str, manager: PluginManager) -> NoReturn:
 
 def check_together(config: Config) -> None:
     """Raise UsageError for flags that contradict or need each other."""
-    if bool(config.gpu_id) != bool(config.datacenter_id):
-        given, missing = ("--gpu-id", "--datacenter-id") if config.gpu_id else ("--datacenter-id", "--gpu-id")
+    if bool(config.pods.gpu_id) != bool(config.pods.datacenter_id):
+        given, missing = (
+            ("--gpu-id", "--datacenter-id") if config.pods.gpu_id else ("--datacenter-id", "--gpu-id")
+        )
         raise UsageError(f"{given} needs {missing}: a pinned GPU is pinned to a data centre")
-    if config.local and config.dry_run:
+    if config.run.local and config.run.dry_run:
         raise UsageError(
             "--local and --dry-run exclude each other: one runs on an emulator, the other runs nothing"
         )
@@ -218,7 +220,7 @@ def check_together(config: Config) -> None:
 def describe(config: Config) -> list[str]:
     """Return one line a setting for ``--show-config``: name, value, where it came from."""
     lines = [f"root folder: {config.rootdir}", f"configuration file: {config.config_file or 'none'}"]
-    values: Mapping[str, Any] = {field: getattr(config, field) for field in settings()}
+    values: Mapping[str, Any] = {field: value_of(config, field) for field in settings()}
     for field, value in values.items():
         shown = (
             dict(value) if isinstance(value, Mapping) else list(value) if isinstance(value, tuple) else value

@@ -33,7 +33,7 @@ def ps(config: Config, manager: PluginManager) -> int:
         found = sorted(provider.list(), key=lambda pod: (not orphans.is_ours(pod), pod.name))
     known = _claims(config)
     now = time.time()
-    if config.as_json:
+    if config.output.as_json:
         say(json.dumps([_as_json(pod, known.of(pod), now) for pod in found], indent=2))
     elif not found:
         say("no pods")
@@ -181,9 +181,9 @@ def _stopped(ours: Sequence[PodInfo], others: Sequence[PodInfo]) -> Iterator[str
 def stop(config: Config, manager: PluginManager) -> int:
     """Delete (with ``--keep-disk``: stop) the pods named on the command line, and confirm it."""
     del manager
-    if config.stopped:
+    if config.own.stopped:
         return _delete_stopped(config)
-    if config.older_than is not None:
+    if config.own.older_than is not None:
         raise UsageError("--older-than goes with --stopped: rpd stop --stopped --older-than 7d")
     if not config.args:
         raise UsageError("rpd stop needs a node, or the id or name of a pod (see `rpd ps`), or --stopped")
@@ -192,15 +192,15 @@ def stop(config: Config, manager: PluginManager) -> int:
         listed = provider.list()
         chosen = list(dict.fromkeys(orphans.find(listed, wanted, known) for wanted in config.args))
         foreign = [pod.id for pod in chosen if not orphans.is_ours(pod)]
-        if foreign and not config.yes:
-            verb = "stop" if config.keep_disk else "delete"
+        if foreign and not config.money.yes:
+            verb = "stop" if config.own.keep_disk else "delete"
             raise UsageError(f"rpd did not make {', '.join(foreign)}: say --yes to {verb} it all the same")
-        diskless = [pod.id for pod in chosen if config.keep_disk and not pod.volume_gb]
+        diskless = [pod.id for pod in chosen if config.own.keep_disk and not pod.volume_gb]
         if diskless:
             raise UsageError(
                 f"{', '.join(diskless)}: there is no volume to keep; leave --keep-disk out to delete it"
             )
-        if not config.keep_disk:
+        if not config.own.keep_disk:
             return _release(chosen, lambda pod: pod_release.delete(provider, pod), "deleted")
 
         def stop_one(pod: PodInfo) -> None:
@@ -220,7 +220,7 @@ def stop(config: Config, manager: PluginManager) -> int:
 
 def _delete_stopped(config: Config) -> int:
     """Delete the stopped pods that runs here made and no run still uses, and say why others are left alone."""
-    if config.args or config.keep_disk:
+    if config.args or config.own.keep_disk:
         raise UsageError("rpd stop --stopped deletes all of them: it takes neither pods nor --keep-disk")
     known, now = _claims(config), time.time()
     with own_account(config) as provider:
@@ -228,7 +228,9 @@ def _delete_stopped(config: Config) -> int:
             return ExitCode.OK
         stopped = [pod for pod in provider.list() if orphans.is_ours(pod) and pod.status is PodStatus.EXITED]
         kept = {
-            pod.id: why for pod in stopped if (why := _why_kept(pod, known.of(pod), config.older_than, now))
+            pod.id: why
+            for pod in stopped
+            if (why := _why_kept(pod, known.of(pod), config.own.older_than, now))
         }
         code = _release(
             [pod for pod in stopped if pod.id not in kept],
@@ -268,7 +270,7 @@ def gc(config: Config, manager: PluginManager) -> int:
         if not left:
             say("nothing to reap")
             return ExitCode.OK
-        if not config.yes:
+        if not config.money.yes:
             say(f"{len(left)} of them would be deleted: rpd gc --yes")
             return ExitCode.OK
         return _release([held.pod for held in left], lambda pod: pod_release.delete(provider, pod), "deleted")

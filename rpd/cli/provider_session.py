@@ -39,7 +39,7 @@ def own_account(config: Config) -> Iterator[Provider | None]:
     """
     newest = None if _has_key() else connect_to_node.newest_local(config.runs_path)
     if newest is not None and newest.end is None:
-        _say_over(newest.over, as_json=config.as_json)
+        _say_over(newest.over, as_json=config.output.as_json)
         yield None
         return
     with account(config, newest.end if newest else None) as provider:

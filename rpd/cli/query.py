@@ -38,21 +38,21 @@ def main(config: Config, manager: PluginManager) -> int:
         read_rows(
             config.runs_path,
             cache=cache_of(config.runs_path),
-            runs=(config.of_run,) if config.of_run else (),
-            since=_since(config.since),
+            runs=(config.own.of_run,) if config.own.of_run else (),
+            since=_since(config.own.since),
             damaged=damaged.append,
         )
     )
     for error in damaged:
         note(f"rpd: left out: {error}")
     columns = column_names(rows)
-    if config.list_columns:
+    if config.own.list_columns:
         _print_columns(columns)
         return ExitCode.OK
     chosen = _chosen(rows, config.args, columns)
     found = _answer(config, chosen, columns)
-    if config.most_rows:
-        found = Answer(columns=found.columns, rows=found.rows[: config.most_rows])
+    if config.own.most_rows:
+        found = Answer(columns=found.columns, rows=found.rows[: config.own.most_rows])
     _print(config, found, answer.totals(chosen))
     return ExitCode.OK if found.rows else ExitCode.NOTHING_COLLECTED
 
@@ -71,27 +71,27 @@ def _chosen(rows: Sequence[Row], args: Sequence[str], columns: Sequence[str]) ->
 
 
 def _answer(config: Config, rows: Sequence[Row], columns: Sequence[str]) -> Answer:
-    if config.sql:
-        if config.group_by or config.show_columns:
+    if config.own.sql:
+        if config.own.group_by or config.own.show_columns:
             raise UsageError("--sql says itself what is shown and grouped: leave out --by and --show")
-        found = sql.answer(rows, config.sql)
-    elif config.group_by:
-        found = answer.grouped(rows, config.group_by, config.show_columns or answer.GROUPED, columns)
+        found = sql.answer(rows, config.own.sql)
+    elif config.own.group_by:
+        found = answer.grouped(rows, config.own.group_by, config.own.show_columns or answer.GROUPED, columns)
     else:
-        shown = config.show_columns or (*answer.SHOWN, *_asked_for(config, columns))
+        shown = config.own.show_columns or (*answer.SHOWN, *_asked_for(config, columns))
         found = answer.listed(rows, shown, columns)
-    return answer.ordered(found, config.sort_by, columns) if config.sort_by else found
+    return answer.ordered(found, config.own.sort_by, columns) if config.own.sort_by else found
 
 
 def _asked_for(config: Config, columns: Sequence[str]) -> list[str]:
     """Return the columns that the expression and the order name, beyond those that are always shown."""
     names = Expression(config.args[0], columns).names if config.args and config.args[0].strip() else []
-    sort = config.sort_by.partition(":")[0]
+    sort = config.own.sort_by.partition(":")[0]
     return [name for name in dict.fromkeys([*names, *([sort] if sort else [])]) if name not in answer.SHOWN]
 
 
 def _print(config: Config, found: Answer, totals: Totals) -> None:
-    if config.as_json:
+    if config.output.as_json:
         document = {
             "schema_version": SCHEMA_VERSION,
             "columns": list(found.columns),
@@ -105,7 +105,7 @@ def _print(config: Config, found: Answer, totals: Totals) -> None:
             },
         }
         say(json.dumps(document, indent=2, default=str))
-    elif config.as_csv:
+    elif config.own.as_csv:
         out = io.StringIO()
         writer = csv.writer(out, lineterminator="\n")
         writer.writerow(found.columns)

@@ -10,6 +10,7 @@ from rpd.cli.collect import print_errors, summary_line, tell_nothing
 from rpd.cli.output import note, say
 from rpd.cli.setup import configure
 from rpd.config import Config
+from rpd.config.config import SelectSettings
 from rpd.errors import ExitCode, UsageError
 from rpd.hooks import PluginManager
 from rpd.pipeline.resume import Resumed, choose
@@ -45,14 +46,12 @@ def _resume(config: Config, resumed: Resumed) -> int:
     # What was planned is on record: nothing is chosen by how nodes ended since.
     unchosen = replace(
         run_config,
-        yes=True,
-        last_failed=(),
-        failed_first=False,
-        new_first=False,
-        stepwise=False,
-        stepwise_skip=False,
-        changed=False,
-        explain=False,
+        money=replace(run_config.money, yes=True),
+        select=SelectSettings(
+            keyword=run_config.select.keyword,
+            markexpr=run_config.select.markexpr,
+            deselect=run_config.select.deselect,
+        ),
     )
     return carry_out(unchosen, run_manager, resumed)
 
@@ -66,8 +65,8 @@ def carry_out(config: Config, manager: PluginManager, resumed: Resumed | None) -
             terminal = Terminal(config, redact=redactor.text, file=out)
             stack.callback(terminal.close)
             manager.register(terminal, "terminal")
-        if config.setup_plan or config.setup_show or config.setup_only:
-            shown = SetupPlan(lambda line: say(redactor.text(line)), only=config.setup_only)
+        if config.run.setup_plan or config.run.setup_show or config.run.setup_only:
+            shown = SetupPlan(lambda line: say(redactor.text(line)), only=config.run.setup_only)
             manager.register(shown, "setup plan")
         stack.enter_context(ending_by_sigterm())
         ended = run(config, manager, redactor, resumed)

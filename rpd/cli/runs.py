@@ -31,8 +31,8 @@ def main(config: Config, manager: PluginManager) -> int:
     if config.args:
         raise UsageError("rpd runs takes no argument: rpd show RUN tells of one run")
     found = history.runs(config.runs_path)
-    shown = [overview(info) for info in (found[: config.most_runs] if config.most_runs else found)]
-    if config.as_json:
+    shown = [overview(info) for info in (found[: config.own.most_runs] if config.own.most_runs else found)]
+    if config.output.as_json:
         say(json.dumps([_as_json(run) for run in shown], indent=2))
     elif not shown:
         say(f"no runs in {config.runs_path}")
@@ -83,18 +83,18 @@ def report(config: Config, manager: PluginManager) -> int:
     del manager
     run = _one_run(config)
     reports = sorted_reports(config, run.reports)
-    if config.export is not None:
-        target = config.invocation_dir / Path(config.export).expanduser()
+    if config.own.export is not None:
+        target = config.invocation_dir / Path(config.own.export).expanduser()
         folders = export(reports, target)
         without = f" ({len(reports) - len(folders)} pulled nothing)" if len(folders) < len(reports) else ""
         say(f"copied the artifacts of {len(folders)} nodes of run {run.info.id} to {target}{without}")
         return ExitCode.OK
-    if config.html is not None:
+    if config.output.html is not None:
         _write_html(config, run, reports)
         return ExitCode.OK
-    if config.as_csv:
+    if config.own.as_csv:
         hand_over(results.dumps(reports))
-    elif config.as_json:
+    elif config.output.as_json:
         say(json.dumps([_result(each) for each in reports], indent=2, default=str))
     else:
         print_results(reports, config=config)
@@ -104,11 +104,11 @@ def report(config: Config, manager: PluginManager) -> int:
 
 def sorted_reports(config: Config, reports: tuple[NodeReport, ...]) -> list[NodeReport]:
     """Return the reports as ``--sort`` says. Raises UsageError for a name that no report has."""
-    if not config.sort:
+    if not config.output.sort:
         return list(reports)
-    ranking = Ranking.parse(config.sort)
+    ranking = Ranking.parse(config.output.sort)
     if wrong := missing(reports, ranking):
-        raise UsageError(f"--sort {config.sort}: {wrong}")
+        raise UsageError(f"--sort {config.output.sort}: {wrong}")
     return ranked(reports, ranking)
 
 
@@ -134,14 +134,16 @@ def _write_html(config: Config, run: PastRun, reports: list[NodeReport]) -> None
 
     from rpd import html
 
-    assert config.html is not None
-    path = config.invocation_dir / Path(config.html).expanduser()
+    assert config.output.html is not None
+    path = config.invocation_dir / Path(config.output.html).expanduser()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         text = html.dumps(replace(run.summary, reports=tuple(reports)), title=run.info.id)
         is_file = write_report(path, text)
     except OSError as error:
-        raise UsageError(f"--html {config.html}: cannot be written: {error.strerror or error}") from error
+        raise UsageError(
+            f"--html {config.output.html}: cannot be written: {error.strerror or error}"
+        ) from error
     if is_file:
         say(f"wrote {path}")
 
@@ -152,7 +154,7 @@ def verify(config: Config, manager: PluginManager) -> int:
     run = _one_run(config)
     checked = [each for report in run.reports for each in check(report)]
     wrong = [each for each in checked if each.problem is not None]
-    if config.as_json:
+    if config.output.as_json:
         told = {"run": run.info.id, "checked": len(checked), "problems": [_problem(each) for each in wrong]}
         say(json.dumps(told, indent=2))
         return ExitCode.FAILED if wrong else ExitCode.OK

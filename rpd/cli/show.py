@@ -39,7 +39,7 @@ def main(config: Config, manager: PluginManager) -> int:
     info, entry = run_and_node(config, config.args)
     if entry is None:
         run = past_run(info)
-        if config.as_json:
+        if config.output.as_json:
             told = {
                 **asdict(run.info),
                 "state": run.state,
@@ -48,7 +48,7 @@ def main(config: Config, manager: PluginManager) -> int:
             say(json.dumps(told, indent=2, default=str))
         else:
             _print_run(run, config)
-    elif config.as_json:
+    elif config.output.as_json:
         say(
             json.dumps(
                 {"id": entry.id, **(asdict(entry.report) if entry.report else {})}, indent=2, default=str

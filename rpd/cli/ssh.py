@@ -26,10 +26,10 @@ def main(config: Config, manager: PluginManager) -> int:
     wanted, *words = config.args
     command = command_text(words)
     with account(
-        config, connect_to_node.local_end_of(config.runs_path, wanted, run=config.of_run)
+        config, connect_to_node.local_end_of(config.runs_path, wanted, run=config.own.of_run)
     ) as provider:
-        target = connect_to_node.find(config.runs_path, wanted, provider, run=config.of_run)
-        if config.print_command:
+        target = connect_to_node.find(config.runs_path, wanted, provider, run=config.own.of_run)
+        if config.own.print_command:
             say(target.ssh_command())
             return ExitCode.OK
         console = Console(wants_terminal=not command)
@@ -37,10 +37,10 @@ def main(config: Config, manager: PluginManager) -> int:
         try:
             if console.is_terminal:
                 _tell_end(config, target.pod)
-            for local, there in config.forwards:
+            for local, there in config.own.forwards:
                 port = remote.forward(there, local)
                 note(f"rpd: 127.0.0.1:{port} leads to port {there} of pod {target.pod.id}")
-            if config.forwards and not command and not console.is_terminal:
+            if config.own.forwards and not command and not console.is_terminal:
                 _wait()
                 return ExitCode.OK
             return remote.interactive(session.script(target.place(), command), console)

@@ -61,11 +61,15 @@ class _Collector:
         self._manager = manager
         self._importer = importer_of(manager, config.rootdir)
         self._conftests = Conftests(
-            manager, self._importer, config.rootdir, name=config.conftest, full_trace=config.full_trace
+            manager,
+            self._importer,
+            config.rootdir,
+            name=config.collect.conftest,
+            full_trace=config.output.full_trace,
         )
         self._registry = Registry(config)
         self._scanned: set[str] = set()
-        self._registered = registered_marks(config.markers)
+        self._registered = registered_marks(config.collect.markers)
         self._ignored = _ignored_paths(config)
         self._globs = _ignored_globs(config)
         self._errors: list[CollectionError] = []
@@ -79,7 +83,7 @@ class _Collector:
         config = self._config
         targets = read_targets(
             config.args,
-            deploypaths=config.deploypaths,
+            deploypaths=config.collect.deploypaths,
             rootdir=config.rootdir,
             invocation_dir=config.invocation_dir,
         )
@@ -129,7 +133,7 @@ class _Collector:
         if target.path.is_dir():
             if not target.text and is_in_run_folder(target.path):
                 return  # whoever stands in one has not asked to run what a pod sent back
-            found = walk(target.path, self._config.deploy_files, self._is_ignored)
+            found = walk(target.path, self._config.collect.deploy_files, self._is_ignored)
             yield from (path for path in found if self._is_known(path))
         elif self._is_known(target.path):
             yield target.path
@@ -183,7 +187,7 @@ class _Collector:
         except Skipped as skipped:
             self._skipped[file] = str(skipped)
             return None
-        if path.name != self._config.conftest:
+        if path.name != self._config.collect.conftest:
             self._scan(module, file)
         context = FileContext(
             config=self._config,
@@ -217,14 +221,14 @@ class _Collector:
             raise from_exception(
                 error,
                 rootdir=self._config.rootdir,
-                full_trace=self._config.full_trace,
+                full_trace=self._config.output.full_trace,
                 otherwise=Location(file, 0),
             ) from None
 
     def _module_marks(self, module: Any, file: str) -> tuple[Any, ...]:
         try:
             marks = marks_of_module(module)
-            check_marks(marks, self._registered, strict=self._config.strict_markers)
+            check_marks(marks, self._registered, strict=self._config.collect.strict_markers)
         except CollectionError as error:
             raise CollectionError(f"{file}: {error}", file=file, line=1) from None
         return marks
@@ -293,13 +297,13 @@ class _Collector:
 def _ignored_paths(config: Config) -> frozenset[Path]:
     """Return the paths never collected from: the run folders and ``ignore``, relative to either folder."""
     bases = (config.invocation_dir, config.rootdir)
-    given = {absolute(each, base) for each in config.ignore for base in bases}
+    given = {absolute(each, base) for each in config.collect.ignore for base in bases}
     return frozenset({*given, config.runs_path})
 
 
 def _ignored_globs(config: Config) -> tuple[str, ...]:
     bases = dict.fromkeys((config.invocation_dir, config.rootdir))
-    return tuple(str(absolute(each, base)) for each in config.ignore_glob for base in bases)
+    return tuple(str(absolute(each, base)) for each in config.collect.ignore_glob for base in bases)
 
 
 def _folder_base(conftest: Any, rootdir: Path) -> str:

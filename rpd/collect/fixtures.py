@@ -150,7 +150,7 @@ class Registry:
         where = _assignment(name, str(getattr(holder, "__file__", None) or "?"), self._config.rootdir)
         if name == RESERVED:
             raise CollectionError(f"{where}: {_reserved('variables')}", file=where.file, line=where.line)
-        texts = dict(self._config.sweep).get(name)
+        texts = dict(self._config.collect.sweep).get(name)
         if texts is None:
             return FixtureDef(
                 name=name,
@@ -183,7 +183,7 @@ class Registry:
             raise from_exception(
                 error,
                 rootdir=self._config.rootdir,
-                full_trace=self._config.full_trace,
+                full_trace=self._config.output.full_trace,
                 otherwise=where,
                 title=f"Error evaluating {marker.scope} while defining fixture {name!r}.\n"
                 "Expected a function with the signature (*, fixture_name, config)",

@@ -181,7 +181,7 @@ def nodes_of(name: str, function: Any, context: FileContext, hooks: Hooks) -> li
         raise from_exception(
             error,
             rootdir=config.rootdir,
-            full_trace=config.full_trace,
+            full_trace=config.output.full_trace,
             otherwise=location_of(function, config.rootdir),
             title=f"In {context.file}::{name}:",
         ) from None
@@ -190,7 +190,7 @@ def nodes_of(name: str, function: Any, context: FileContext, hooks: Hooks) -> li
 def _nodes_of(name: str, function: Any, context: FileContext, hooks: Hooks) -> list[Node]:
     check_calls(function, context.config.rootdir)
     own = marks_of(function)
-    check_marks(own, context.registered, strict=context.config.strict_markers)
+    check_marks(own, context.registered, strict=context.config.collect.strict_markers)
     marks = (*own, *context.module_marks)
     asked = argument_names(function)
     wanted = tuple(dict.fromkeys((*context.view.autouse, *used_fixtures(marks), *asked)))
@@ -200,7 +200,7 @@ def _nodes_of(name: str, function: Any, context: FileContext, hooks: Hooks) -> l
     plain = {each for each, scope in metafunc.direct.items() if scope is Scope.JOB}
     closure = make_closure(function, wanted, view, direct=plain, rootdir=context.config.rootdir)
     definition = replace(definition, closure=closure)
-    nodes = _make_nodes(definition, metafunc, marks, strict=context.config.strict_parametrization_ids)
+    nodes = _make_nodes(definition, metafunc, marks, strict=context.config.collect.strict_parametrization_ids)
     _check_pods(definition, nodes)
     return nodes
 
@@ -302,8 +302,8 @@ def misplaced_hooks(module: ModuleType, config: Config) -> Iterator[CollectionEr
         if closest(name, [GENERATE], likeness=0.8):
             yield at_function(f"there is no hook {name}; did you mean {GENERATE}?", value, rootdir=rootdir)
         elif name in hook_names():
-            text = f"{name} is not called in a deploy file: move it to the {config.conftest} of its folder, or to a "
-            text += "plugin"
+            text = f"{name} is not called in a deploy file: move it to the {config.collect.conftest} of its folder"
+            text += ", or to a plugin"
             yield at_function(text, value, rootdir=rootdir)
 
 

@@ -172,8 +172,8 @@ class Metafunc:
         """Return the parameter sets, checked, each with its id."""
         cells = self._cells(names, argvalues, in_tuples=in_tuples)
         marks = [mark for cell in cells for mark in cell.marks]
-        check_marks(marks, self._registered, strict=self.config.strict_markers, case=True)
-        strict = self.config.strict_parametrization_ids
+        check_marks(marks, self._registered, strict=self.config.collect.strict_markers, case=True)
+        strict = self.config.collect.strict_parametrization_ids
         return list(
             zip(cells, make_ids(names, cells, ids, make_id=self._make_id, strict=strict), strict=True)
         )
@@ -214,7 +214,7 @@ class Metafunc:
         return cells or [self._empty(names)]
 
     def _empty(self, names: Sequence[str]) -> ParameterSet:
-        choice = self.config.empty_parameter_set_mark
+        choice = self.config.collect.empty_parameter_set_mark
         if choice not in EMPTY_CHOICES:
             raise UsageError(
                 f"empty_parameter_set_mark: expected one of {', '.join(EMPTY_CHOICES)}, got {choice!r}"

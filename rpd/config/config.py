@@ -1,4 +1,4 @@
-"""Config: every setting of one invocation, frozen, each declared once as a field.
+"""Config: every setting of one invocation, in sections, each declared once as a field.
 
 The order of the fields is that of ``--help`` and ``--show-config``.
 """
@@ -6,6 +6,7 @@ The order of the fields is that of ``--help`` and ``--show-config``.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, cast
@@ -35,25 +36,12 @@ starting = Section("options", "init")
 
 
 @frozen
-class Config:
-    """The settings of one invocation. Paths are absolute unless said otherwise; durations are seconds, money is USD."""
-
-    # Where we are; not settings.
-    command: str
-    rootdir: Path
-    invocation_dir: Path
-    config_file: Path | None = None
-    args: tuple[str, ...] = ()
-    """Paths and node ids given on the command line, as typed."""
-    sources: Mapping[str, str] = EMPTY
-    """Field name to where its value came from: ``flag -n``, ``environment RPD_N``, ``rpd.toml``; no defaults."""
-    plugin_options: Mapping[str, Any] = EMPTY
-    """Values of the options plugins added, by their destination name."""
+class CollectSettings:
+    """What is collected, with which parameters."""
 
     # A table, laid out by hand: a setting is a line or two.
     # fmt: off
 
-    # Collecting.
     deploypaths: tuple[str, ...] = in_file((), "folders to collect from where no path is given")
     deploy_files: tuple[str, ...] = in_file(("deploy_*.py",), "patterns of the file names to collect")
     conftest: str = starting.option(
@@ -70,15 +58,33 @@ class Config:
     empty_parameter_set_mark: str = in_file(
         "fail_at_collect", "what an empty parameter set is: fail_at_collect, skip or xfail"
     )
-    lifecycle: str = in_file(
-        "sdk", "how pods are rented: sdk (GraphQL), or rest (REST v2)", parse=texts.lifecycle, env="RPD_LIFECYCLE"
-    )
     extra_gpu_ids: tuple[str, ...] = in_file((), "GPU ids to accept besides those rpd knows")
     continue_on_collection_errors: bool = selecting.switch(
         "run what was collected although some files have errors", "--continue-on-collection-errors"
     )
+    var: tuple[tuple[str, str], ...] = running.several(
+        "set a variable of the deploy files", "--var", metavar="NAME=VALUE", parse=texts.pair, commands=SELECTING
+    )
+    sweep: tuple[tuple[str, tuple[str, ...]], ...] = running.several(
+        "run once for each of these values of a variable", "--sweep", metavar="NAME=A,B|NAME=1..5",
+        parse=texts.sweep, commands=SELECTING
+    )
+    vars_file: str | None = running.option(
+        None, "set variables from a .toml or .json file", "--vars-file", metavar="FILE", commands=SELECTING
+    )
+    variables: Mapping[str, Any] = in_file(EMPTY, "variables of the deploy files")
+    job_defaults: Mapping[str, Any] = in_file(EMPTY, "defaults for the fields of a job", key="job")
 
-    # Selecting.
+    # fmt: on
+
+
+@frozen
+class SelectSettings:
+    """Which of the collected nodes run, and in which order."""
+
+    # A table, laid out by hand: a setting is a line or two.
+    # fmt: off
+
     keyword: str = selecting.option(
         "", "only nodes whose names match, e.g. 'seed42 and not slow'", "-k", metavar="EXPR"
     )
@@ -109,8 +115,32 @@ class Config:
     stepwise_reset: bool = selecting.switch(
         "as --sw, but begin at the first node", "--sw-reset", "--stepwise-reset"
     )
+    changed: bool = running.switch(
+        "pass over nodes that passed before, if neither code, files, parameters nor image changed since",
+        "--changed"
+    )
+    explain: bool = running.switch("with --changed: say for each node why it runs or not", "--explain")
 
-    # Running.
+    # fmt: on
+
+    @property
+    def is_stepwise(self) -> bool:
+        """Whether the run stops where something does not pass, and the next one begins there."""
+        return self.stepwise or self.stepwise_skip or self.stepwise_reset
+
+    @property
+    def asks_memory(self) -> bool:
+        """Whether which nodes run, or in which order, depends on what earlier runs left."""
+        return bool(self.last_failed) or self.failed_first or self.new_first or self.is_stepwise
+
+
+@frozen
+class RunSettings:
+    """How a run goes: where, how wide, and when it stops."""
+
+    # A table, laid out by hand: a setting is a line or two.
+    # fmt: off
+
     dry_run: bool = running.switch("print what would happen: no network, no key, no pod", "--dry-run")
     dry_run_live: bool = running.switch(
         "a dry run with the prices, stock, balance and image tags of now: nothing is created, but a key is needed",
@@ -134,29 +164,22 @@ class Config:
     maxfail_action: str = running.option(
         "drain", "what to do with running nodes then", "--maxfail-action", choices=("drain", "kill")
     )
-    var: tuple[tuple[str, str], ...] = running.several(
-        "set a variable of the deploy files", "--var", metavar="NAME=VALUE", parse=texts.pair, commands=SELECTING
-    )
-    sweep: tuple[tuple[str, tuple[str, ...]], ...] = running.several(
-        "run once for each of these values of a variable", "--sweep", metavar="NAME=A,B|NAME=1..5",
-        parse=texts.sweep, commands=SELECTING
-    )
-    vars_file: str | None = running.option(
-        None, "set variables from a .toml or .json file", "--vars-file", metavar="FILE", commands=SELECTING
-    )
-    variables: Mapping[str, Any] = in_file(EMPTY, "variables of the deploy files")
-    changed: bool = running.switch(
-        "pass over nodes that passed before, if neither code, files, parameters nor image changed since",
-        "--changed"
-    )
-    explain: bool = running.switch("with --changed: say for each node why it runs or not", "--explain")
     runs_dir: str = running.option(
         "rpd-runs", "folder of the run folders, relative to the root folder", "--runs-dir", metavar="DIR",
         env="RPD_RUNS_DIR", key=True, commands=("run", *LOOKING_BACK, *PODS)
     )
-    yes: bool = spending.switch("do not ask before money is spent", "--yes", "-y", commands=("run", "gc", "stop"))
 
-    # Money.
+    # fmt: on
+
+
+@frozen
+class MoneySettings:
+    """What a run may cost, and who is asked. Money is USD, durations are seconds."""
+
+    # A table, laid out by hand: a setting is a line or two.
+    # fmt: off
+
+    yes: bool = spending.switch("do not ask before money is spent", "--yes", "-y", commands=("run", "gc", "stop"))
     cost_cap_usd: float | None = pricing.option(
         None, "most a node may cost", "--cost-cap-usd", metavar="USD", parse=texts.money
     )
@@ -167,14 +190,42 @@ class Config:
     max_runtime_seconds: float | None = pricing.option(
         None, "most a node may take", "--max-runtime-minutes", metavar="MIN", parse=texts.minutes
     )
+    max_gpu_price: float | None = pricing.option(
+        None, "most a pod may cost per hour", "--max-gpu-price", metavar="USD", parse=texts.money
+    )
+    wait_for_stock: float | None = spending.option(
+        None, "keep asking for a pod while everything is sold out", "--wait-for-stock", metavar="DURATION",
+        parse=texts.duration, key=True
+    )
+    confirm_above_usd: float = in_file(
+        10.0, "ask before a run that may cost more", parse=texts.money, env="RPD_CONFIRM_ABOVE_USD"
+    )
+    balance_interval: float = in_file(
+        60.0, "how often to look at the credit of the account while a run goes on (0: never)", parse=texts.seconds
+    )
+    refresh: bool = spending.switch(
+        "ask RunPod for prices and stock now, not up to an hour ago", "--refresh",
+        commands=("gpus", "estimate", "doctor", "run")
+    )
+
+    # fmt: on
+
+
+@frozen
+class PodSettings:
+    """Which pods are rented, and how long they live. Durations are seconds."""
+
+    # A table, laid out by hand: a setting is a line or two.
+    # fmt: off
+
+    lifecycle: str = in_file(
+        "sdk", "how pods are rented: sdk (GraphQL), or rest (REST v2)", parse=texts.lifecycle, env="RPD_LIFECYCLE"
+    )
     gpu_id: str | None = pricing.option(
         None, "the GPU for every node, with --datacenter-id", "--gpu-id", metavar="ID"
     )
     datacenter_id: str | None = pricing.option(
         None, "the data centre for every node, with --gpu-id", "--datacenter-id", metavar="ID"
-    )
-    max_gpu_price: float | None = pricing.option(
-        None, "most a pod may cost per hour", "--max-gpu-price", metavar="USD", parse=texts.money
     )
     cloud: str | None = pricing.option(
         None, "which cloud", "--cloud", parse=texts.cloud, choices=("secure", "community", "any")
@@ -186,10 +237,6 @@ class Config:
     ssh_ready_seconds: float | None = pricing.option(
         None, "how long a pod may take until it runs commands", "--ssh-ready-timeout-sec", metavar="SEC",
         parse=texts.duration
-    )
-    wait_for_stock: float | None = spending.option(
-        None, "keep asking for a pod while everything is sold out", "--wait-for-stock", metavar="DURATION",
-        parse=texts.duration, key=True
     )
     force_fresh: bool = spending.switch(
         "use no pod that an earlier run stopped to be used again: delete it", "--force-fresh"
@@ -210,23 +257,25 @@ class Config:
         300.0, "how long after its cap a pod deletes itself that rpd has not released", parse=texts.duration
     )
     telemetry_interval: float = in_file(5.0, "how often a pod tells how busy it is (0: never)", parse=texts.seconds)
-    confirm_above_usd: float = in_file(
-        10.0, "ask before a run that may cost more", parse=texts.money, env="RPD_CONFIRM_ABOVE_USD"
-    )
-    balance_interval: float = in_file(
-        60.0, "how often to look at the credit of the account while a run goes on (0: never)", parse=texts.seconds
-    )
     stage_limit_mb: int = running.option(
         2000, "most that staged_dir may send of a project, in MB", "--stage-limit-mb", metavar="MB",
         parse=texts.positive_int, key=True
     )
-    job_defaults: Mapping[str, Any] = in_file(EMPTY, "defaults for the fields of a job", key="job")
     ssh: Mapping[str, Any] = in_file(
         MappingProxyType({"give_up_after": 300.0}),
         "SSH connections: give_up_after is how long a lost one is tried again before its node fails"
     )
 
-    # Output.
+    # fmt: on
+
+
+@frozen
+class OutputSettings:
+    """What is shown and written."""
+
+    # A table, laid out by hand: a setting is a line or two.
+    # fmt: off
+
     verbose: int = showing.counter("say more; twice for more still", "-v", "--verbose", commands=LOADING)
     quiet: int = showing.counter("say less", "-q", "--quiet")
     capture: bool = running.option(True, "show the output of all nodes as it comes", "-s", action="store_false")
@@ -273,11 +322,16 @@ class Config:
     )
     color: str = showing.option("auto", "whether to use colour", "--color", choices=("auto", "yes", "no"))
 
-    # Of single commands.
-    refresh: bool = spending.switch(
-        "ask RunPod for prices and stock now, not up to an hour ago", "--refresh",
-        commands=("gpus", "estimate", "doctor", "run")
-    )
+    # fmt: on
+
+
+@frozen
+class CommandSettings:
+    """Options of single commands."""
+
+    # A table, laid out by hand: a setting is a line or two.
+    # fmt: off
+
     per_node: bool = showing.switch("show which fixtures each node uses", "--per-node", commands=("fixtures",))
     most_runs: int = showing.option(
         20, "how many runs to list (0: all)", "-n", metavar="N", parse=texts.count, commands=("runs",)
@@ -344,7 +398,16 @@ class Config:
         commands=("emulator",)
     )
 
-    # Common to every command; read before the rest.
+    # fmt: on
+
+
+@frozen
+class LoadingSettings:
+    """Plugins and overrides: read before the rest."""
+
+    # A table, laid out by hand: a setting is a line or two.
+    # fmt: off
+
     plugins: tuple[str, ...] = loading.several(
         "load this plugin (no:NAME: do not)", "-p", metavar="NAME", env="RPD_PLUGINS", key=True
     )
@@ -360,35 +423,90 @@ class Config:
 
     # fmt: on
 
+
+SECTIONS: Mapping[str, type] = {
+    "collect": CollectSettings,
+    "select": SelectSettings,
+    "run": RunSettings,
+    "money": MoneySettings,
+    "pods": PodSettings,
+    "output": OutputSettings,
+    "own": CommandSettings,
+    "loading": LoadingSettings,
+}
+"""Field of Config -> the class of that section, in the order of ``--help`` and ``--show-config``."""
+
+
+@frozen
+class Config:
+    """The settings of one invocation, in sections. Paths are absolute unless said otherwise."""
+
+    command: str
+    rootdir: Path
+    invocation_dir: Path
+    config_file: Path | None = None
+    args: tuple[str, ...] = ()
+    """Paths and node ids given on the command line, as typed."""
+    sources: Mapping[str, str] = EMPTY
+    """Field name to where its value came from: ``flag -n``, ``environment RPD_N``, ``rpd.toml``; no defaults."""
+    plugin_options: Mapping[str, Any] = EMPTY
+    """Values of the options plugins added, by their destination name."""
+
+    collect: CollectSettings = CollectSettings()
+    select: SelectSettings = SelectSettings()
+    run: RunSettings = RunSettings()
+    money: MoneySettings = MoneySettings()
+    pods: PodSettings = PodSettings()
+    output: OutputSettings = OutputSettings()
+    own: CommandSettings = CommandSettings()
+    loading: LoadingSettings = LoadingSettings()
+
     @property
     def runs_path(self) -> Path:
         """The folder of the run folders."""
-        return self.rootdir / self.runs_dir
-
-    @property
-    def is_stepwise(self) -> bool:
-        """Whether the run stops where something does not pass, and the next one begins there."""
-        return self.stepwise or self.stepwise_skip or self.stepwise_reset
-
-    @property
-    def asks_memory(self) -> bool:
-        """Whether which nodes run, or in which order, depends on what earlier runs left."""
-        return bool(self.last_failed) or self.failed_first or self.new_first or self.is_stepwise
+        return self.rootdir / self.run.runs_dir
 
     @property
     def error_limit(self) -> int | None:
         """After how many errors the collection stops, and nothing is run."""
-        return 1 if self.exitfirst else self.maxfail
+        return 1 if self.run.exitfirst else self.run.maxfail
 
     @property
     def failure_limit(self) -> int | None:
         """After how many non-passes nothing new starts."""
         limits = [] if self.error_limit is None else [self.error_limit]
-        if self.is_stepwise:
-            limits.append(2 if self.stepwise_skip else 1)
+        if self.select.is_stepwise:
+            limits.append(2 if self.select.stepwise_skip else 1)
         return min(limits, default=None)
 
 
+@cache
 def settings() -> Mapping[str, Setting]:
-    """Return every field of Config that is a setting, by name, in order."""
-    return cast("Mapping[str, Setting]", declared(Config))
+    """Return every setting by name, in order."""
+    found: dict[str, Setting] = {}
+    for section in SECTIONS.values():
+        found |= cast("Mapping[str, Setting]", declared(section))
+    return found
+
+
+@cache
+def section_of(name: str) -> str:
+    """Return the field of Config that holds the setting ``name``."""
+    return next(field for field, section in SECTIONS.items() if name in declared(section))
+
+
+def value_of(config: Config, name: str) -> Any:
+    """Return the value of the setting ``name``."""
+    return getattr(getattr(config, section_of(name)), name)
+
+
+def config_of(*, command: str, rootdir: Path, invocation_dir: Path, **values: Any) -> Config:
+    """Return a Config with these settings, by their own names; everything else has its default.
+
+    Raises TypeError for a name that is neither a setting nor a field of Config.
+    """
+    sections: dict[str, dict[str, Any]] = {}
+    for name in [name for name in values if name in settings()]:
+        sections.setdefault(section_of(name), {})[name] = values.pop(name)
+    made = {field: SECTIONS[field](**held) for field, held in sections.items()}
+    return Config(command=command, rootdir=rootdir, invocation_dir=invocation_dir, **values, **made)

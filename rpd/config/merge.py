@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 from rpd.config.checked import parse_text
-from rpd.config.config import Config, settings
+from rpd.config.config import Config, config_of, settings
 from rpd.config.files import override_value
 
 
@@ -45,7 +45,7 @@ def make_config(
             given = flags[name]
             values[name] = (*values.get(name, ()), *given) if setting.appends else given
             sources[name] = f"flag {setting.flags[0]}"
-    return Config(
+    return config_of(
         command=command,
         rootdir=rootdir,
         invocation_dir=invocation_dir,

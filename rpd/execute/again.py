@@ -15,7 +15,7 @@ def note_wide_fixture(context: RunContext, definition: FixtureDef) -> None:
     if definition.is_variable or definition.function.__module__.startswith("rpd."):
         return
     if context.past is not None and context.past.is_set_up_again(definition.name):
-        context.hook.rpd_notice(
+        context.events.notice(
             text=f"fixture {definition.name!r} ({definition.location}, scope {definition.scope.label}) is set up "
             "again: the process that was killed took its value with it; pods that it rented are taken over"
         )

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rpd.errors import ReleaseError, UsageError
+from rpd.events import Events
 from rpd.execute.end_notices import Asides
 from rpd.execute.local_disk import Disk
 from rpd.execute.node.run import Masker
@@ -101,7 +102,7 @@ class RunContext:
     run_id: str
     files: RunFiles | None
     journal: Journal
-    hook: Any
+    events: Events
     stop: Stop
     disk: Disk
     provider: Callable[[], Provider]
@@ -197,7 +198,7 @@ class RunContext:
     def tell_withheld(self, local: Path, names: tuple[str, ...]) -> None:
         """Tell, once, which key files of a folder are not sent."""
         if told := self.scales.news(local, names):
-            self.hook.rpd_notice(text=told)
+            self.events.notice(text=told)
 
     @property
     def is_dry(self) -> bool:

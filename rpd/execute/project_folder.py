@@ -53,8 +53,8 @@ def _resolved(folder: Path) -> Path:
 def check_weight(folder: Path, config: Any, scales: Scales) -> Weight:
     """Return what would be sent of a folder. Raises UsageError if that is above ``stage_limit_mb``."""
     weight = scales.weigh(folder)
-    if weight.bytes > config.stage_limit_mb * 1_000_000:
-        limit = format_size(config.stage_limit_mb * 1_000_000)
+    if weight.bytes > config.pods.stage_limit_mb * 1_000_000:
+        limit = format_size(config.pods.stage_limit_mb * 1_000_000)
         raise UsageError(
             f"staged_dir would send {weight} from {folder}, more than stage_limit_mb ({limit}). The largest: "
             f"{weight.heaviest}. Name what is not to be sent in {folder / '.rpdignore'}, or raise the limit: "

@@ -177,7 +177,7 @@ class Scopes:
             errors.extend(self._finish(dependent, dependent.last_user))
         errors.extend(run_finalizers(instance.finalizers, instance.definition, user))
         if user is not None and user.tells_fixtures:
-            user.hook.rpd_fixture_teardown(node=user.node, fixture=instance.definition)
+            user.events.fixture_teardown(node=user.node, fixture=instance.definition)
         return errors
 
     def _forget(self, instance: Instance) -> None:
@@ -346,7 +346,7 @@ class Setup:
                 return _begin(definition, arguments, finalizers)
         finally:
             if self.run.tells_fixtures:
-                self.run.hook.rpd_fixture_setup(node=self.node, fixture=definition)
+                self.run.events.fixture_setup(node=self.node, fixture=definition)
 
     def add_finalizer(self, finalizer: Finalizer) -> None:
         """Call ``finalizer`` at the teardown of the node, before that of anything set up until now."""
@@ -367,7 +367,7 @@ class Setup:
             definition, finalizers = self._finalizers.pop()
             errors.extend(run_finalizers(finalizers, definition, self.run))
             if self.run.tells_fixtures and definition.function is not self.node.definition.function:
-                self.run.hook.rpd_fixture_teardown(node=self.node, fixture=definition)
+                self.run.events.fixture_teardown(node=self.node, fixture=definition)
         self._values.clear()
         self._scopes.leave(self.run, self._shared)
         return errors

@@ -248,7 +248,7 @@ class Execution:
         # Before the hooks, which take their time: no other slot may start a node meanwhile.
         if at_limit and self._context.stop.level is StopLevel.NONE:
             self._context.stop.request(self._at_limit, f"stopping after {self._failures} failures")
-        self._context.hook.rpd_node_report(node=node, report=report)
+        self._context.events.node_report(node=node, report=report)
 
     # --- what wider teardowns change ---------------------------------------------------------------------------------
 

@@ -562,6 +562,12 @@ class Lease:
             return None
         return pod is not None and pod.status in (PodStatus.RUNNING, PodStatus.CREATED)
 
+    @property
+    def rented(self) -> PodInfo:
+        """The pod, once there is one."""
+        assert self.pod is not None
+        return self.pod
+
     # --- what it costs ----------------------------------------------------------------------------------------------
 
     @property

@@ -39,7 +39,7 @@ class FarEnd:
         An emulator gets the network volumes that the jobs of ``nodes`` name.
         """
         self._volumes = _volumes_of(nodes)
-        if not self._config.dry_run or self._config.dry_run_live:
+        if not self._config.run.dry_run or self._config.run.dry_run_live:
             self._background = threading.Thread(target=self._open_quietly, name="rpd-far-end", daemon=True)
             self._background.start()
 
@@ -47,14 +47,14 @@ class FarEnd:
         try:
             self._begin_imports()
             self._open()
-            if not self._config.dry_run:
+            if not self._config.run.dry_run:
                 import_module("rpd.remote.ssh")  # fabric is slow to import, too
         except BaseException as error:  # noqa: BLE001 - raised where the provider is asked for
             self._failure = error
 
     def _begin_imports(self) -> None:
         """Begin to import the SDK, where that rents the pods: an emulator starts in its own process meanwhile."""
-        if self._config.lifecycle == "sdk" and self._manager.has_plugin("rpd.runpod.plugin"):
+        if self._config.pods.lifecycle == "sdk" and self._manager.has_plugin("rpd.runpod.plugin"):
             from rpd.runpod.graphql.sdk import preload
 
             preload()
@@ -70,7 +70,7 @@ class FarEnd:
     def _open(self) -> Provider:
         with self._lock:
             if self._provider is None:
-                if self._config.local:
+                if self._config.run.local:
                     self._local = self._opened.enter_context(emulator(self._manager, self._volumes))
                 self._provider = self._ask_plugins()
             return self._provider
@@ -88,7 +88,7 @@ class FarEnd:
         notify: Any = getattr(provider, "notify", None)
         if notify is not None:
             provider.notify = lambda text: self._manager.hook.rpd_notice(text=text)  # type: ignore[attr-defined]
-        if self._config.dry_run_live:
+        if self._config.run.dry_run_live:
             from rpd.runpod.dry.live import Onlooker  # whoever rents the pods, nothing is to be created
 
             return Onlooker(provider, no_network.lowered)

@@ -40,8 +40,8 @@ def check_datacenters(
 def _asked_for(config: Config, nodes: Iterable[Node]) -> Iterator[tuple[str, str]]:
     """Yield (where it is written, data centre); a job once, however many nodes it has."""
     by_job = {id(node.job): node for node in nodes if uses_pod(node)}
-    if config.datacenter_id:
-        yield from [("--datacenter-id", config.datacenter_id)] if by_job else ()
+    if config.pods.datacenter_id:
+        yield from [("--datacenter-id", config.pods.datacenter_id)] if by_job else ()
         return
     for node in by_job.values():
         for place in node.job.datacenters:

@@ -20,7 +20,7 @@ TOLD_BYTES = 50_000_000
 
 def own_output(config: Config, environ: Mapping[str, str] = os.environ) -> OwnOutput:
     """Return what this run writes: run folders, reports, and the files its output is redirected to."""
-    named = (config.html, config.junit_xml, environ.get("GITHUB_STEP_SUMMARY"))
+    named = (config.output.html, config.output.junit_xml, environ.get("GITHUB_STEP_SUMMARY"))
     reports = [config.invocation_dir / Path(path).expanduser() for path in named if path]
     return OwnOutput.of_process([config.runs_path, *reports])
 
@@ -41,12 +41,12 @@ def check_staging(
         weight = check_weight(folder, config, scales)
         if told := scales.news(folder, weight.withheld):
             notice(told)
-        if weight.bytes > TOLD_BYTES or config.verbose > 0:
+        if weight.bytes > TOLD_BYTES or config.output.verbose > 0:
             largest = f"; largest: {weight.heaviest}" if weight.bytes > TOLD_BYTES else ""
             notice(f"staging {weight} from {folder}{largest}")
-        told = weight.left_out.told(every=config.verbose > 0) if weight.left_out else ""
+        told = weight.left_out.told(every=config.output.verbose > 0) if weight.left_out else ""
         if told:
-            notice(f"staging {folder}: {told}{'' if config.verbose > 0 else ' (-v names all)'}")
+            notice(f"staging {folder}: {told}{'' if config.output.verbose > 0 else ' (-v names all)'}")
 
 
 def _folders(config: Config, nodes: Iterable[Node], foresight: Foresight) -> Iterator[Path]:

@@ -31,8 +31,10 @@ class Gathered:
 
 def gather(config: Config, manager: PluginManager) -> Gathered:
     """Collect and select the nodes of an invocation. Raises UsageError for wrong arguments and expressions."""
-    prepare_jobs(config.extra_gpu_ids, config.job_defaults, config.sources.get("job_defaults", "job"))
-    if config.command == "run" or config.asks_memory:
+    prepare_jobs(
+        config.collect.extra_gpu_ids, config.collect.job_defaults, config.sources.get("job_defaults", "job")
+    )
+    if config.command == "run" or config.select.asks_memory:
         # Not at the top: listing nodes must not pay for loading what reports are made of.
         from rpd.pipeline.reruns import add_reruns
 
@@ -42,7 +44,7 @@ def gather(config: Config, manager: PluginManager) -> Gathered:
     config = with_plugin_markers(config, manager)
     manager.hook.rpd_configure(config=config)
     collection = collect(config, manager)
-    if config.sweep or config.var:
+    if config.collect.sweep or config.collect.var:
         # Not at the top: most invocations give none.
         from rpd.pipeline.variables import check_names
 
@@ -55,10 +57,10 @@ def gather(config: Config, manager: PluginManager) -> Gathered:
     safe, exposed = split_exposed(nodes)
     chosen = select(
         safe,
-        keyword=config.keyword,
-        markexpr=config.markexpr,
-        deselect=config.deselect,
-        known_marks=registered_marks(config.markers) if config.strict_markers else None,
+        keyword=config.select.keyword,
+        markexpr=config.select.markexpr,
+        deselect=config.select.deselect,
+        known_marks=registered_marks(config.collect.markers) if config.collect.strict_markers else None,
     )
     left = list(chosen.selected)
     manager.hook.rpd_select_nodes(config=config, nodes=left)
@@ -106,12 +108,14 @@ def load_first_conftests(config: Config, manager: PluginManager) -> None:
     """
     targets = read_targets(
         config.args,
-        deploypaths=config.deploypaths,
+        deploypaths=config.collect.deploypaths,
         rootdir=config.rootdir,
         invocation_dir=config.invocation_dir,
     )
     folders = dict.fromkeys(target.path for target in targets)
-    load_conftests(manager, config.rootdir, folders, name=config.conftest, full_trace=config.full_trace)
+    load_conftests(
+        manager, config.rootdir, folders, name=config.collect.conftest, full_trace=config.output.full_trace
+    )
 
 
 def _conftests(manager: PluginManager) -> frozenset[str]:
@@ -138,7 +142,9 @@ def with_plugin_markers(config: Config, manager: PluginManager) -> Config:
         if isinstance(lines, str) or not all(isinstance(line, str) for line in lines):
             raise UsageError(f'rpd_markers: expected a list such as ["slow: takes hours"], got {lines!r}')
         found += lines
-    return replace(config, markers=(*config.markers, *found)) if found else config
+    if not found:
+        return config
+    return replace(config, collect=replace(config.collect, markers=(*config.collect.markers, *found)))
 
 
 def prepare_jobs(gpu_ids: Iterable[str], defaults: Mapping[str, Any], source: str) -> None:

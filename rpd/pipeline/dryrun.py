@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from rpd.events import Events
 from rpd.pipeline.worst_case import Prices
 from rpd.plan import uses_pod
 from rpd.values.dryrun import DryRunNode, DryRunPod
@@ -24,12 +25,12 @@ class DryRunPlugin:
 
     def __init__(
         self,
-        hook: Any,
+        events: Events,
         prices: Prices,
         asked: Mapping[str, Sequence[PodRequest]],
         outlooks: Outlooks | None = None,
     ) -> None:
-        self._hook = hook
+        self._events = events
         self._prices = prices
         self._asked = asked
         self._outlooks = outlooks
@@ -52,7 +53,7 @@ class DryRunPlugin:
             planned = self._planned(node, report, requests, worst)
         else:
             planned = DryRunNode(node_id=node.id, steps=report.steps, worst_case_usd=0.0)
-        self._hook.rpd_dry_run_node(node=node, planned=planned)
+        self._events.dry_run_node(node=node, planned=planned)
 
     def _planned(
         self, node: Node, report: NodeReport, requests: Sequence[PodRequest], worst: float | None

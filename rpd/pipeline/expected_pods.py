@@ -13,6 +13,7 @@ from functools import cached_property, partial
 from typing import Any
 
 from rpd.config import Config
+from rpd.events import NoEvents
 from rpd.execute.rental_calls import PROVISION, Rental, Unforeseen, job_of, rentals
 from rpd.values.fixture import FixtureDef, Scope, needs
 from rpd.values.job import Job
@@ -205,7 +206,7 @@ def _caller(config: Config, variables: Mapping[str, Any]) -> Callable[[str, Node
             node=node,
             files=None,
             journal=NoJournal(),
-            hook=None,
+            events=NoEvents(),
             mask=str,
             masker=_Plain(),
             config=config,

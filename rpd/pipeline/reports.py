@@ -23,20 +23,20 @@ def add_reports(
     def notice(text: str) -> None:
         manager.hook.rpd_notice(text=text)
 
-    if config.html is not None and not manager.is_blocked("html"):
-        path = config.invocation_dir / Path(config.html).expanduser()
+    if config.output.html is not None and not manager.is_blocked("html"):
+        path = config.invocation_dir / Path(config.output.html).expanduser()
         if path.is_dir():
-            raise UsageError(f"--html {config.html}: expected a file, but this is a folder")
+            raise UsageError(f"--html {config.output.html}: expected a file, but this is a folder")
 
         from rpd.html import HtmlReport  # few runs write one
 
         def order(reports: Sequence[NodeReport]) -> Sequence[NodeReport]:
-            return ranked(reports, Ranking.parse(config.sort)) if config.sort else reports
+            return ranked(reports, Ranking.parse(config.output.sort)) if config.output.sort else reports
 
         report = HtmlReport(path, redact=redactor.text, write=write_report, notice=notice, order=order)
         manager.register(report, "html")
     step_summary = environ.get("GITHUB_STEP_SUMMARY")
-    if step_summary and not config.dry_run and not manager.is_blocked("step summary"):
+    if step_summary and not config.run.dry_run and not manager.is_blocked("step summary"):
         from rpd.step_summary import StepSummary
 
         summary = StepSummary(Path(step_summary), redact=redactor.text, notice=notice)

@@ -49,7 +49,7 @@ class Reruns:
         """Why they never will."""
         self._begin_with: int | None = None
         """How many nodes ``--sw`` has before it, if it begins at the first one."""
-        self._passed_over = "" if config.stepwise_skip else None
+        self._passed_over = "" if config.select.stepwise_skip else None
         """The node that ``--sw-skip`` went past; empty while it may still go past one."""
 
     # --- selecting --------------------------------------------------------------------------------------------------
@@ -58,14 +58,14 @@ class Reruns:
     def rpd_select_nodes(self, nodes: list[Node]) -> None:
         """Drop and reorder nodes as the flags say."""
         config = self._config
-        if not config.asks_memory:
+        if not config.select.asks_memory:
             return
         held = self._memory.read()
-        if config.is_stepwise:
+        if config.select.is_stepwise:
             self._step_past(nodes, held.stepwise)
-        if config.last_failed or config.failed_first:
+        if config.select.last_failed or config.select.failed_first:
             self._choose_failed(nodes, held)
-        if config.new_first:
+        if config.select.new_first:
             _put_new_first(nodes, held.known, config.rootdir)
 
     def _step_past(self, nodes: list[Node], held: Stepwise) -> None:
@@ -82,7 +82,7 @@ class Reruns:
         )
 
     def _why_not_skipping(self, nodes: list[Node], held: Stepwise) -> str:
-        if self._config.stepwise_reset:
+        if self._config.select.stepwise_reset:
             return "resetting state, not skipping"
         if not held.failed:
             return "no previously failed nodes, not skipping"
@@ -94,10 +94,10 @@ class Reruns:
 
     def _choose_failed(self, nodes: list[Node], held: Remembered) -> None:
         config = self._config
-        wanted = config.last_failed or CAUSES
+        wanted = config.select.last_failed or CAUSES
         known = {node_id for node_id, cause in held.failed.items() if cause in wanted}
         failed = [node for node in nodes if node.id in known]
-        if failed and config.last_failed:
+        if failed and config.select.last_failed:
             self._tell(f"rerun previous {_counted(len(failed), 'failure')}")
             nodes[:] = failed
         elif failed:
@@ -111,12 +111,12 @@ class Reruns:
         if known:
             why = f"{_counted(known, 'known failure')} not in selected nodes"
         elif failed:
-            why = f"no previously failed nodes of cause {', '.join(config.last_failed)} ({failed} of others)"
+            why = f"no previously failed nodes of cause {', '.join(config.select.last_failed)} ({failed} of others)"
         else:
             why = "no previously failed nodes"
-        if not config.last_failed:
+        if not config.select.last_failed:
             self._tell(f"{why}, the order stays as it is")
-        elif config.last_failed_no_failures == "all":
+        elif config.select.last_failed_no_failures == "all":
             self._tell(f"{why}, not deselecting nodes")
         else:
             self._tell(f"{why}, running nothing (--lfnf=all: run all of them)")
@@ -135,7 +135,7 @@ class Reruns:
         count = self._begin_with
         if self._steps and count is not None:
             self._try(lambda: self._memory.begin_stepwise(count))
-        if self._config.is_stepwise and plan.width > 1:
+        if self._config.select.is_stepwise and plan.width > 1:
             self._notice(
                 "stepwise: nodes that run when one does not pass are let finish; nothing new is started"
             )
@@ -176,12 +176,16 @@ class Reruns:
     @property
     def _steps(self) -> bool:
         """Whether the run moves ``--sw`` on; one that runs no job does not."""
-        return self._config.is_stepwise and not self._config.dry_run and not self._config.setup_only
+        return (
+            self._config.select.is_stepwise
+            and not self._config.run.dry_run
+            and not self._config.run.setup_only
+        )
 
     def _really_runs(self, node: Node) -> bool:
-        if self._config.setup_only:
+        if self._config.run.setup_only:
             return False
-        return not self._config.dry_run or not uses_pod(node)
+        return not self._config.run.dry_run or not uses_pod(node)
 
     def _step(self, node_id: str, *, failed: bool) -> str:
         if not failed:

@@ -20,6 +20,7 @@ from rpd.errors import (
     ReleaseError,
     UsageError,
 )
+from rpd.events import Events
 from rpd.execute.context import Overrides, RunContext
 from rpd.execute.local_disk import Disk
 from rpd.execute.node.run import Masker
@@ -107,14 +108,14 @@ def run(config: Config, manager: PluginManager, redactor: Redactor, resumed: Res
             far_end.prepare(gathered.nodes)
         foresight = Foresight(config, gathered.nodes)
         prices = Prices(far_end.provider, overrides, foresight)
-        outlooks = _outlooks(far_end, manager, prices) if config.dry_run_live and needs_pods else None
+        outlooks = _outlooks(far_end, manager, prices) if config.run.dry_run_live and needs_pods else None
         plan = _plan(config, manager, gathered, prices)
         prices.check()
-        prices.tell_unforeseen(partial(_notice, manager), dry=config.dry_run)
+        prices.tell_unforeseen(partial(_notice, manager), dry=config.run.dry_run)
         check_datacenters(config, plan.nodes, far_end.provider, partial(_notice, manager))
-        secrets: Mapping[str, str] = {} if config.dry_run else read_secrets(plan.nodes)
-        _learn(redactor, manager, known_secrets(plan.nodes) if config.dry_run else secrets)
-        if needs_pods and not config.dry_run:
+        secrets: Mapping[str, str] = {} if config.run.dry_run else read_secrets(plan.nodes)
+        _learn(redactor, manager, known_secrets(plan.nodes) if config.run.dry_run else secrets)
+        if needs_pods and not config.run.dry_run:
             check_balance(far_end.provider().account(), plan.worst_case_usd, partial(_notice, manager))
         if outlooks is not None:
             outlooks.look(plan.nodes, plan.worst_case_usd)
@@ -147,11 +148,11 @@ def run(config: Config, manager: PluginManager, redactor: Redactor, resumed: Res
 
 def _add_changed(config: Config, manager: PluginManager, own: OwnOutput) -> Changed | None:
     """Register what passes over unchanged nodes, if that is wanted. Raises UsageError."""
-    if config.explain and not config.changed:
+    if config.select.explain and not config.select.changed:
         raise UsageError("--explain tells why --changed runs a node or not: give both")
-    if not config.changed:
+    if not config.select.changed:
         return None
-    explain = partial(_notice, manager) if config.explain else None
+    explain = partial(_notice, manager) if config.select.explain else None
     changed = Changed(config, read_variables(config), explain, own)
     manager.register(changed, "changed")
     return changed
@@ -159,11 +160,11 @@ def _add_changed(config: Config, manager: PluginManager, own: OwnOutput) -> Chan
 
 def _add_junit(config: Config, manager: PluginManager, redactor: Redactor) -> None:
     """Register the JUnit report, if one is wanted. Raises UsageError."""
-    if config.junit_xml is None or manager.is_blocked("junit"):
+    if config.output.junit_xml is None or manager.is_blocked("junit"):
         return
-    path = config.invocation_dir / Path(config.junit_xml).expanduser()
+    path = config.invocation_dir / Path(config.output.junit_xml).expanduser()
     if path.is_dir():
-        raise UsageError(f"--junitxml {config.junit_xml}: expected a file, but this is a folder")
+        raise UsageError(f"--junitxml {config.output.junit_xml}: expected a file, but this is a folder")
     from rpd.junit import Junit  # few runs write one
 
     notice = partial(_notice, manager)
@@ -207,7 +208,7 @@ def _forget_keys(files: RunFiles) -> None:
 
 def _cannot_run(config: Config, gathered: Gathered) -> ExitCode | None:
     is_over = config.error_limit is not None and len(gathered.errors) >= config.error_limit
-    if gathered.errors and (is_over or not config.continue_on_collection_errors):
+    if gathered.errors and (is_over or not config.collect.continue_on_collection_errors):
         return ExitCode.INTERRUPTED
     if not gathered.nodes:
         return NothingCollected.exit_code
@@ -215,7 +216,7 @@ def _cannot_run(config: Config, gathered: Gathered) -> ExitCode | None:
 
 
 def _plan(config: Config, manager: PluginManager, gathered: Gathered, prices: Prices) -> Plan:
-    plan = make_plan(gathered.nodes, width=config.width, worst_case=prices.ceiling)
+    plan = make_plan(gathered.nodes, width=config.run.width, worst_case=prices.ceiling)
     changed: Plan | None = manager.hook.rpd_modify_plan(config=config, plan=plan)
     if not isinstance(changed, Plan | None):
         raise UsageError(f"rpd_modify_plan: expected a Plan or None, got {changed!r}")
@@ -253,7 +254,7 @@ class _Prepared:
 
 def _execute(prepared: _Prepared) -> Ended:
     config, resumed = prepared.config, prepared.resumed
-    if resumed is not None or config.dry_run:
+    if resumed is not None or config.run.dry_run:
         return _carry_out(prepared, resumed.files if resumed else None)
     files = RunFiles.create(config.runs_path)
     try:
@@ -269,13 +270,13 @@ def _carry_out(prepared: _Prepared, files: RunFiles | None) -> Ended:
     asked: dict[str, Sequence[PodRequest]] = {}
     keeper = _register(prepared, asked)
     stop = Stop()
-    purse = Purse(config.budget, spent=_spent(resumed))
+    purse = Purse(config.money.budget, spent=_spent(resumed))
     context = _context(prepared, files, stop, purse, asked)
     execution = Execution(
         plan,
         context,
         failure_limit=config.failure_limit,
-        kill=config.maxfail_action == "kill",
+        kill=config.run.maxfail_action == "kill",
         purse=purse,
         worst_case=prepared.prices.ceiling,
         done=prepared.done,
@@ -350,10 +351,10 @@ def _spent(resumed: Resumed | None) -> float:
 
 def _leftover(config: Config, manager: PluginManager, context: RunContext) -> tuple[str, ...]:
     """Return the pods that stay and bill when the run is over; those of an emulator of its own end with it."""
-    if config.dry_run:
+    if config.run.dry_run:
         return ()
     leftover = context.leases.leftover
-    if config.local and leftover:
+    if config.run.local and leftover:
         manager.hook.rpd_notice(
             text=f"nothing stays and nothing bills: {', '.join(leftover)} went with the emulator of this --local run "
             "(rpd emulator runs one that stays)"
@@ -364,13 +365,13 @@ def _leftover(config: Config, manager: PluginManager, context: RunContext) -> tu
 
 def _balance_watched(prepared: _Prepared, stop: Stop) -> AbstractContextManager[object]:
     config, manager = prepared.config, prepared.manager
-    if config.dry_run or not any(uses_pod(node) for node in prepared.plan.nodes):
+    if config.run.dry_run or not any(uses_pod(node) for node in prepared.plan.nodes):
         return nullcontext()
     watch = BalanceWatch(
         prepared.far_end.provider().account,
         stop=stop,
         notice=partial(_notice, manager),
-        seconds=config.balance_interval,
+        seconds=config.money.balance_interval,
     )
     manager.register(watch, "balance")
     return watch
@@ -384,8 +385,8 @@ def _register(prepared: _Prepared, asked: Mapping[str, Sequence[PodRequest]]) ->
         notice=lambda text: manager.hook.rpd_notice(text=text),
         resumed=resumed.info if resumed else None,
     )
-    if prepared.config.dry_run:
-        manager.register(DryRunPlugin(manager.hook, prepared.prices, asked, prepared.outlooks), "dry run")
+    if prepared.config.run.dry_run:
+        manager.register(DryRunPlugin(Events(manager), prepared.prices, asked, prepared.outlooks), "dry run")
     else:
         manager.register(keeper, "manifest")
     return keeper
@@ -406,7 +407,7 @@ def _context(
     asked: dict[str, Sequence[PodRequest]],
 ) -> RunContext:
     config, manager, redactor = prepared.config, prepared.manager, prepared.redactor
-    ssh = _ssh(files, config.ssh["give_up_after"])
+    ssh = _ssh(files, config.pods.ssh["give_up_after"])
     masker: Callable[[], Masker] = redactor.stream if files else lambda: _PLAIN
 
     def mask_bytes(data: bytes) -> bytes:
@@ -424,7 +425,7 @@ def _context(
         run_id=files.run_id if files else "dryrun",
         files=files,
         journal=_journal(files, redactor, disk) if files else NoJournal(),
-        hook=manager.hook,
+        events=Events(manager),
         stop=stop,
         disk=disk,
         provider=prepared.far_end.provider,
@@ -448,7 +449,7 @@ def _context(
         secrets=prepared.secrets,
         pod_env=ssh.pod_env,
         past=prepared.resumed.past if prepared.resumed else None,
-        stock_seconds=config.wait_for_stock or 0.0,
+        stock_seconds=config.money.wait_for_stock or 0.0,
         trace_style=_trace_style(config),
         secret_files=secret_files(prepared.plan.nodes),
         scales=prepared.scales,
@@ -470,15 +471,15 @@ class _Ssh:
 def _recycler(config: Config, files: RunFiles | None) -> Recycler | None:
     if files is None:
         return None
-    return Recycler(config.runs_path, only_of=files.run_id if config.force_fresh else "")
+    return Recycler(config.runs_path, only_of=files.run_id if config.pods.force_fresh else "")
 
 
 def _trace_style(config: Config) -> Style:
     return Style(
-        source=config.traceback == "long",
-        native=config.traceback == "native",
-        full=config.full_trace,
-        values=config.show_locals,
+        source=config.output.traceback == "long",
+        native=config.output.traceback == "native",
+        full=config.output.full_trace,
+        values=config.output.show_locals,
     )
 
 
@@ -532,13 +533,13 @@ def _unchanged(text: str) -> str:
 
 
 def _signals(config: Config, stop: Stop, telling: Telling) -> AbstractContextManager[object]:
-    return nullcontext() if config.dry_run else handled(stop, telling.say)
+    return nullcontext() if config.run.dry_run else handled(stop, telling.say)
 
 
 def _far_end_name(config: Config, plan: Plan, far_end: FarEnd) -> str:
-    if config.dry_run_live and any(uses_pod(node) for node in plan.nodes):
+    if config.run.dry_run_live and any(uses_pod(node) for node in plan.nodes):
         return f"dry run: {far_end.provider().name} is only asked, nothing is created"
-    if config.dry_run:
+    if config.run.dry_run:
         return "dry run: no network, no key, no pod"
     return far_end.provider().name if any(uses_pod(node) for node in plan.nodes) else "no pods needed"
 

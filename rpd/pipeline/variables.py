@@ -19,23 +19,23 @@ from rpd.values.variable import ALL, takes_all
 
 def read_variables(config: Config) -> Mapping[str, Any]:
     """Return the variables of the file, ``--vars-file`` and ``--var``, the later ones winning. Raises UsageError."""
-    return MappingProxyType({**config.variables, **_of_file(config), **dict(config.var)})
+    return MappingProxyType({**config.collect.variables, **_of_file(config), **dict(config.collect.var)})
 
 
 def _of_file(config: Config) -> dict[str, Any]:
-    if config.vars_file is None:
+    if config.collect.vars_file is None:
         return {}
-    path = config.invocation_dir / config.vars_file
+    path = config.invocation_dir / config.collect.vars_file
     try:
         text = read_text(path)
         values = json.loads(text) if path.suffix == ".json" else parse_toml(text)
     except OSError as error:
-        raise UsageError(f"--vars-file {config.vars_file}: {error.strerror}") from error
+        raise UsageError(f"--vars-file {config.collect.vars_file}: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
         expected = "JSON" if path.suffix == ".json" else "TOML (or JSON in a file that ends in .json)"
-        raise UsageError(f"--vars-file {config.vars_file}: expected {expected}: {error}") from error
+        raise UsageError(f"--vars-file {config.collect.vars_file}: expected {expected}: {error}") from error
     if not isinstance(values, dict):
-        raise UsageError(f"--vars-file {config.vars_file}: expected a table of names and values")
+        raise UsageError(f"--vars-file {config.collect.vars_file}: expected a table of names and values")
     return values
 
 
@@ -44,8 +44,8 @@ def check_names(config: Config, collection: Collection, notice: Callable[[str], 
 
     Where nothing is going to run, an undeclared ``--var`` is only told.
     """
-    given = dict(config.var)
-    names = [name for name, _ in config.sweep]
+    given = dict(config.collect.var)
+    names = [name for name, _ in config.collect.sweep]
     for number, name in enumerate(names):
         if name in names[:number]:
             raise UsageError(f"--sweep {name} is given twice: give all values at once, {name}=A,B,C")
@@ -108,7 +108,7 @@ def check_variables(
         raise UsageError("\n".join(sorted(problems)))
     if any(takes_all(definition) for definition in definitions):
         return
-    for flag, given in (("--var", config.var), ("--sweep", config.sweep)):
+    for flag, given in (("--var", config.collect.var), ("--sweep", config.collect.sweep)):
         for name, _ in given:
             if name not in used:
                 notice(f"{flag} {name}: no node that runs uses this variable")

@@ -148,20 +148,20 @@ class Prices:
 
 def make_overrides(config: Config) -> Overrides:
     """Return the flags that overrule jobs. Raises UsageError for a GPU that RunPod does not know."""
-    if config.gpu_id is not None:
+    if config.pods.gpu_id is not None:
         try:
-            Gpu(config.gpu_id)
+            Gpu(config.pods.gpu_id)
         except DefinitionError as error:
             raise UsageError(f"--gpu-id: {error.message}") from None
     return Overrides(
-        cost_cap_usd=config.cost_cap_usd,
-        max_runtime_seconds=config.max_runtime_seconds,
-        ssh_ready_seconds=config.ssh_ready_seconds,
-        gpu_id=config.gpu_id,
-        datacenter_id=config.datacenter_id,
-        max_gpu_price=config.max_gpu_price,
-        cloud=config.cloud,
-        fallback_cloud=config.fallback_cloud,
+        cost_cap_usd=config.money.cost_cap_usd,
+        max_runtime_seconds=config.money.max_runtime_seconds,
+        ssh_ready_seconds=config.pods.ssh_ready_seconds,
+        gpu_id=config.pods.gpu_id,
+        datacenter_id=config.pods.datacenter_id,
+        max_gpu_price=config.money.max_gpu_price,
+        cloud=config.pods.cloud,
+        fallback_cloud=config.pods.fallback_cloud,
     )
 
 
@@ -183,12 +183,18 @@ def check_balance(account: Account, worst_case_usd: float, notice: Callable[[str
 
 def confirm(config: Config, worst_case_usd: float) -> bool:
     """Ask whether a run that may cost much may start. Raises UsageError without a terminal to ask on."""
-    if config.yes or config.local or config.dry_run or worst_case_usd <= config.confirm_above_usd:
+    if (
+        config.money.yes
+        or config.run.local
+        or config.run.dry_run
+        or worst_case_usd <= config.money.confirm_above_usd
+    ):
         return True
     if not sys.stdin.isatty():
         raise UsageError(
             f"this run may cost up to ${worst_case_usd:.2f}, more than confirm_above_usd "
-            f"(${config.confirm_above_usd:.2f}): say --yes, or lower the caps (--cost-cap-usd, --max-runtime-minutes)"
+            f"(${config.money.confirm_above_usd:.2f}): pass --yes, or lower the caps (--cost-cap-usd, "
+            "--max-runtime-minutes)"
         )
     answer = input(f"This run may cost up to ${worst_case_usd:.2f}. Start it? [y/N] ")
     return answer.strip().lower() in ("y", "yes")

@@ -112,8 +112,8 @@ class ManifestPlugin:
         )
         self._write_run(self._info)
         reports = sorted(summary.reports, key=lambda report: self._places.get(report.node.id, -1))
-        if config.sort:
-            reports = ranked(reports, Ranking.parse(config.sort))
+        if config.output.sort:
+            reports = ranked(reports, Ranking.parse(config.output.sort))
         path = Path(self._info.folder) / results.FILE_NAME
         self._try(path, lambda: write_whole(path, results.dumps(self._redacted(reports))))
 

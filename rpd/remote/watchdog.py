@@ -106,11 +106,11 @@ class Terms:
         if config is None:
             return cls()
         return cls(
-            linger=config.watchdog_linger,
-            grace=config.watchdog_grace,
-            keep_failed=config.keep_failed or 0.0,
-            keep_unverified=config.keep_unverified,
-            telemetry_interval=config.telemetry_interval,
+            linger=config.pods.watchdog_linger,
+            grace=config.pods.watchdog_grace,
+            keep_failed=config.pods.keep_failed or 0.0,
+            keep_unverified=config.pods.keep_unverified,
+            telemetry_interval=config.pods.telemetry_interval,
         )
 
 

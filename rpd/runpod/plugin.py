@@ -12,13 +12,13 @@ if TYPE_CHECKING:
 
 def rpd_provider(config: Config) -> SwitchingProvider | None:
     """Return RunPod with the user's key, its SDK being imported meanwhile. Raises AuthError, UsageError."""
-    if config.dry_run and not config.dry_run_live:
+    if config.run.dry_run and not config.run.dry_run_live:
         return None
     # Not at the top, here and below: a dry run registers this plugin and must not pay for what it will not use.
     from rpd.runpod.graphql.sdk import preload
 
     provider = make_provider(config)
-    if config.lifecycle == "sdk":
+    if config.pods.lifecycle == "sdk":
         preload()
     return provider
 
@@ -33,7 +33,7 @@ def make_provider(config: Config) -> SwitchingProvider:
     key_url()
     return SwitchingProvider(
         find_key(),
-        lifecycle=cast("Lifecycle", config.lifecycle),
-        store=default_store(refresh=config.refresh or config.dry_run_live),
-        strict=config.dry_run_live,
+        lifecycle=cast("Lifecycle", config.pods.lifecycle),
+        store=default_store(refresh=config.money.refresh or config.run.dry_run_live),
+        strict=config.run.dry_run_live,
     )

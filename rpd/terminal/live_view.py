@@ -95,10 +95,10 @@ class Terminal:
     ) -> None:
         self._config = config
         self._clock = clock
-        self._screen = Screen(file or sys.stdout, color=config.color, redact=redact, environ=environ)
+        self._screen = Screen(file or sys.stdout, color=config.output.color, redact=redact, environ=environ)
         self._ink = self._screen.ink
-        self._level = config.verbose - config.quiet
-        self._streams = not config.capture or config.verbose > 0
+        self._level = config.output.verbose - config.output.quiet
+        self._streams = not config.output.capture or config.output.verbose > 0
         self._lock = threading.RLock()
         self._started = clock()
         self._deselected = 0
@@ -150,12 +150,12 @@ class Terminal:
         nodes = plan.nodes
         self._planned = {node.id: number for number, node in enumerate(nodes)}
         self._progress = Progress(
-            nodes, now=self._started, worst_case_usd=plan.worst_case_usd, budget_usd=config.budget
+            nodes, now=self._started, worst_case_usd=plan.worst_case_usd, budget_usd=config.money.budget
         )
         self._names_jobs = len({node.definition for node in nodes}) > 1
-        if config.print_run_dir and folder:
+        if config.output.print_run_dir and folder:
             self._screen.line(str(folder))
-        if self._level < 0 or config.no_header:
+        if self._level < 0 or config.output.no_header:
             return
         ink, width = self._ink, self._screen.width
         python = f"Python {platform.python_version()}"
@@ -164,16 +164,16 @@ class Terminal:
         aside = [(self._deselected - cached, "deselected"), (cached, "cached"), (len(done) - cached, "over")]
         if told := [f"{number} {word}" for number, word in aside if number > 0]:
             facts[0] += f" ({', '.join(told)})"
-        if len(nodes) > 1 and not config.dry_run:
+        if len(nodes) > 1 and not config.run.dry_run:
             facts.append(f"{plan.width} at once")
-        if not config.dry_run:
+        if not config.run.dry_run:
             facts.append(f"worst case {money(plan.worst_case_usd)}")
         where = f"root: {config.rootdir}"
         if config.config_file:
             where += f", configuration: {config.config_file.name}"
         self._screen.lines(
             [
-                ink(rule("rpd dry run" if config.dry_run else "rpd run", "=", width), "bold"),
+                ink(rule("rpd dry run" if config.run.dry_run else "rpd run", "=", width), "bold"),
                 ink(f"rpd {rpd.__version__}, {python}, far end: {far_end}"),
                 ink(where),
                 *([ink(f"run folder: {ink.relative(folder)}")] if folder else []),
@@ -187,7 +187,7 @@ class Terminal:
     @hookimpl
     def rpd_node_started(self, node: Node) -> None:
         """Put the node on the board."""
-        if self._config.dry_run:
+        if self._config.run.dry_run:
             return
         with self._lock:
             now = self._clock()
@@ -289,7 +289,7 @@ class Terminal:
                 return "GONE", f"pod {pod} {detail.get('final_state', '')}".rstrip(), ""
             case "lost" if self._level > -2:
                 return "LOST", f"pod {pod} {reason}".rstrip(), "red"
-            case "kept" if self._config.local:
+            case "kept" if self._config.run.local:
                 return None  # it ends with the run; where and until when is told in a sentence of its own
             case "kept" if self._level > -2:
                 return "KEPT", f"pod {pod} goes on billing; release it: rpd stop {pod}", "yellow"
@@ -355,7 +355,7 @@ class Terminal:
     @hookimpl
     def rpd_step_started(self, node: Node, step: Step) -> None:
         """Show the step in the node's row."""
-        if self._config.dry_run:
+        if self._config.run.dry_run:
             return
         with self._lock:
             row = self._rows.get(node.id)
@@ -402,7 +402,7 @@ class Terminal:
     @hookimpl
     def rpd_step_finished(self, node: Node, step: Step) -> None:
         """End a line of output that the step left open."""
-        if self._config.dry_run:
+        if self._config.run.dry_run:
             return
         with self._lock:
             self._transfers.pop(node.id, None)
@@ -418,7 +418,7 @@ class Terminal:
     @hookimpl
     def rpd_node_report(self, node: Node, report: NodeReport) -> None:
         """Write the line of a node that is over, and take it off the board."""
-        if self._config.dry_run and report.result.outcome is Outcome.PASSED:
+        if self._config.run.dry_run and report.result.outcome is Outcome.PASSED:
             return  # what it would do was told already, and there may be thousands
         outcome = report.result.outcome
         with self._lock:
@@ -438,7 +438,7 @@ class Terminal:
 
     def _is_told(self, report: NodeReport) -> bool:
         is_ok, is_skipped = report.result.outcome.is_ok, report.result.outcome is Outcome.SKIPPED
-        if self._config.dry_run:
+        if self._config.run.dry_run:
             return self._level > -2 and (not is_ok or (is_skipped and self._level >= 0))
         return self._level >= 0 or (self._level == -1 and not is_ok)
 
@@ -446,7 +446,9 @@ class Terminal:
         result, pod = report.result, report.pod
         usd = "" if pod is None else f" {money(report.cost.estimated_usd)}"
         how_many = (
-            f"  [{done}/{len(self._planned)}]" if len(self._planned) > 1 and not self._config.dry_run else ""
+            f"  [{done}/{len(self._planned)}]"
+            if len(self._planned) > 1 and not self._config.run.dry_run
+            else ""
         )
         text = f"{format_duration(result.seconds)}{usd}{how_many}"
         place = _place_of(pod) if pod is not None else ""
@@ -509,7 +511,7 @@ class Terminal:
             self._dry_usd += planned.worst_case_usd
         if planned.outlook is not None:
             self._outlooks[planned.node_id] = planned.outlook
-        if self._level <= -2 or self._config.setup_plan:
+        if self._level <= -2 or self._config.run.setup_plan:
             return
         if self._level >= 0:
             self._screen.lines([*dryrun.draw(planned, self._ink), ""])
@@ -542,30 +544,30 @@ class Terminal:
         lines: list[str] = []
         if self._level > -2:
             style = end_summary.Style(
-                config.traceback, full=config.full_trace, log=config.show_capture != "no"
+                config.output.traceback, full=config.output.full_trace, log=config.output.show_capture != "no"
             )
             lines += end_summary.failures(reports, width=width, verbose=verbose, ink=ink, style=style)
-            if end_tables.wants_passes(config.report_chars):
+            if end_tables.wants_passes(config.output.report_chars):
                 lines += end_summary.passes(reports, width=width, ink=ink)
-        if self._level >= 0 and not config.dry_run:
+        if self._level >= 0 and not config.run.dry_run:
             lines += results.tables(self._ranked(reports), width=width, verbose=verbose, ink=ink)
-        crop, chars = self._screen.is_interactive, config.report_chars
+        crop, chars = self._screen.is_interactive, config.output.report_chars
         if self._level > -2:
             lines += self._asked_for(reports)
-            if not config.no_summary:
+            if not config.output.no_summary:
                 lines += end_summary.short_summary(
                     reports, width=width, verbose=verbose, crop=crop, ink=ink, chars=chars
                 )
         lines += end_summary.pods_left(summary, width=width, ink=ink)
-        if self._level >= 0 and not config.dry_run and not config.no_summary:
+        if self._level >= 0 and not config.run.dry_run and not config.output.no_summary:
             lines += self._next_steps(replace(summary, reports=tuple(reports)))
         if lines and self._level > -2:
             lines.append("")
         if self._outlooks:
             lines.append(ink(dryrun.could_be_rented(self._outlooks.values()), "bold"))
-        dry_run_usd = self._dry_total() if config.dry_run else None
+        dry_run_usd = self._dry_total() if config.run.dry_run else None
         lines.append(end_summary.last_line(summary, width=width, ink=ink, dry_run_usd=dry_run_usd, crop=crop))
-        if config.print_run_dir and summary.folder:
+        if config.output.print_run_dir and summary.folder:
             lines.append(summary.folder)
         self._screen.lines(lines)
 
@@ -575,25 +577,27 @@ class Terminal:
 
     def _ranked(self, reports: Sequence[NodeReport]) -> Sequence[NodeReport]:
         """Return the reports as ``--sort`` wants them; a name that no report has is told, now that it is known."""
-        if not self._config.sort:
+        if not self._config.output.sort:
             return reports
-        ranking = Ranking.parse(self._config.sort)
+        ranking = Ranking.parse(self._config.output.sort)
         if wrong := missing(reports, ranking):
-            self.rpd_notice(f"--sort {self._config.sort}: {wrong}. `rpd report --sort NAME` sorts them still")
+            self.rpd_notice(
+                f"--sort {self._config.output.sort}: {wrong}. `rpd report --sort NAME` sorts them still"
+            )
         return ranked(reports, ranking)
 
     def _asked_for(self, reports: Sequence[NodeReport]) -> list[str]:
         """Return the lists of ``--durations``, ``--costs`` and ``-rw``."""
         config, ink, width = self._config, self._ink, self._screen.width
         found: list[str] = []
-        if config.durations is not None:
-            least, every = config.durations_min, self._level >= 2
+        if config.output.durations is not None:
+            least, every = config.output.durations_min, self._level >= 2
             found += end_tables.durations(
-                reports, number=config.durations, least=least, verbose=every, width=width, ink=ink
+                reports, number=config.output.durations, least=least, verbose=every, width=width, ink=ink
             )
-        if config.costs is not None:
-            found += end_tables.costs(reports, number=config.costs, width=width, ink=ink)
-        if end_tables.wants_notices(config.report_chars):
+        if config.output.costs is not None:
+            found += end_tables.costs(reports, number=config.output.costs, width=width, ink=ink)
+        if end_tables.wants_notices(config.output.report_chars):
             found += end_tables.notices(self._notices, width=width, ink=ink)
         return found
 

@@ -53,23 +53,23 @@ def _remembers_rest(stop_reason: str) -> bool:
 
 def again(config: Config, *flags: str) -> str:
     """Return the command that runs the same places again, where this run was, with other selecting flags."""
-    where = ["--local"] if config.local else []
+    where = ["--local"] if config.run.local else []
     return shlex.join(["rpd", "run", *config.args, *flags, *where, *_variables(config), *_runs_dir(config)])
 
 
 def _variables(config: Config) -> Iterator[str]:
     """Yield the flags without which the nodes would not be the same."""
-    if config.vars_file is not None:
-        yield from ("--vars-file", config.vars_file)
-    for name, value in config.var:
+    if config.collect.vars_file is not None:
+        yield from ("--vars-file", config.collect.vars_file)
+    for name, value in config.collect.var:
         yield from ("--var", f"{name}={value}")
-    for name, values in config.sweep:
+    for name, values in config.collect.sweep:
         yield from ("--sweep", f"{name}={','.join(values)}")
 
 
 def _runs_dir(config: Config) -> list[str]:
     is_flag = config.sources.get("runs_dir", "").startswith("flag --")
-    return ["--runs-dir", config.runs_dir] if is_flag else []
+    return ["--runs-dir", config.run.runs_dir] if is_flag else []
 
 
 def _name(report: NodeReport, reports: Sequence[NodeReport]) -> str:

@@ -13,13 +13,13 @@ from rpd.values.report import NodeReport, RunSummary
 
 def print_results(reports: Sequence[NodeReport], *, config: Config) -> None:
     """Print a table for each job."""
-    screen = Screen(sys.stdout, color=config.color)
+    screen = Screen(sys.stdout, color=config.output.color)
     screen.lines(_results(reports, screen))
 
 
 def print_run(summary: RunSummary, *, config: Config) -> None:
     """Print what the end of a run shows: tables, the nodes that did not pass, pods that are left, the last line."""
-    screen = Screen(sys.stdout, color=config.color)
+    screen = Screen(sys.stdout, color=config.output.color)
     ink, width = screen.ink, screen.width
     lines = _results(summary.reports, screen)
     lines += end_summary.short_summary(

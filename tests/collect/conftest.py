@@ -11,7 +11,7 @@ import pytest
 
 import rpd
 from rpd.collect import Collection, collect
-from rpd.config import Config
+from rpd.config import Config, config_of
 from rpd.errors import CollectionError
 from rpd.hooks import PluginManager, make_plugin_manager, register
 
@@ -55,7 +55,7 @@ class Project:
 
     def config(self, *args: str, **settings: Any) -> Config:
         settings.setdefault("invocation_dir", self.root)
-        return Config(command="collect", rootdir=self.root, args=args, **settings)
+        return config_of(command="collect", rootdir=self.root, args=args, **settings)
 
     def collect(self, *args: str, **settings: Any) -> Collection:
         return collect(self.config(*args, **settings), self.manager)

@@ -78,7 +78,7 @@ def test_a_later_plugin_overrides_an_earlier_one(project):
 
 def test_a_scope_may_be_computed(project):
     """A function of fixture name and configuration gives the scope."""
-    body = "def wide(*, fixture_name, config):\n    return 'session' if config.width == 1 else fixture_name\n@rpd.fixture(scope=wide)\ndef value(): ..."
+    body = "def wide(*, fixture_name, config):\n    return 'session' if config.run.width == 1 else fixture_name\n@rpd.fixture(scope=wide)\ndef value(): ..."
     assert found(project, body).scope is Scope.SESSION
 
 

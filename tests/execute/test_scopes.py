@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rpd.errors import CollectionError
+from rpd.events import NoEvents
 from rpd.execute.node.run import NodeRun
 from rpd.execute.scopes import Request, Scopes, Setup, TeardownError
 from rpd.journal.journal import NoJournal
@@ -25,13 +26,6 @@ from rpd.values.node import Definition, FixtureParam, Node
 HERE = Location("deploy_x.py", 1)
 
 
-class NobodyListens:
-    """A hook relay that nobody listens to."""
-
-    def __getattr__(self, name: str) -> Callable[..., None]:
-        return lambda **_: None
-
-
 class NoMask:
     def feed(self, data: bytes, /) -> bytes:
         return data
@@ -41,9 +35,7 @@ class NoMask:
 
 
 def make_run(node: Node) -> NodeRun:
-    return NodeRun(
-        node=node, files=None, journal=NoJournal(), hook=NobodyListens(), mask=str, masker=NoMask()
-    )
+    return NodeRun(node=node, files=None, journal=NoJournal(), events=NoEvents(), mask=str, masker=NoMask())
 
 
 def fixture(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from syrupy.assertion import SnapshotAssertion
 
-from rpd.config import Config
+from rpd.config import Config, config_of
 from rpd.errors import ExitCode
 from rpd.hooks import make_plugin_manager, register
 from rpd.record import manifest, run
@@ -23,7 +23,7 @@ SECRET = "s3cr3t/canary"
 
 @pytest.fixture
 def config(tmp_path: Path) -> Config:
-    return Config(command="run", rootdir=tmp_path, invocation_dir=tmp_path)
+    return config_of(command="run", rootdir=tmp_path, invocation_dir=tmp_path)
 
 
 def make_plugin(notices: list[str], **keywords: object) -> ManifestPlugin:

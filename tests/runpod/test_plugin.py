@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rpd.config import Config
+from rpd.config import config_of
 from rpd.errors import AuthError, UsageError
 from rpd.hooks import make_plugin_manager, register
 from rpd.runpod import plugin
@@ -19,7 +19,7 @@ def provider_of(tmp_path: Path, *, dry_run: bool) -> object:
     manager = make_plugin_manager()
     register(manager, plugin, "runpod")
     register(manager, provider, "offline")
-    config = Config(command="run", rootdir=tmp_path, invocation_dir=tmp_path, dry_run=dry_run)
+    config = config_of(command="run", rootdir=tmp_path, invocation_dir=tmp_path, dry_run=dry_run)
     return manager.hook.rpd_provider(config=config)
 
 

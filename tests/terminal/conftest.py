@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from rpd.config import Config
+from rpd.config import Config, config_of
 from rpd.errors import Cause
 from rpd.values.fixture import Closure
 from rpd.values.job import Job
@@ -48,7 +48,7 @@ def tty() -> Tty:
 def make_config() -> Callable[..., Config]:
     def make(**settings: Any) -> Config:
         root = Path("/project")
-        return Config(
+        return config_of(
             command="run", rootdir=root, invocation_dir=root, config_file=root / "rpd.toml", **settings
         )
 

@@ -17,6 +17,7 @@ from typing import Any, Protocol, TypeVar
 
 from rpd.disk.regular import read_regular
 from rpd.errors import Interrupted, RemoteError, UsageError
+from rpd.events import Events
 from rpd.execute.alarms import Alarms
 from rpd.execute.clock import JobClock
 from rpd.execute.node.output_log import Follow, OutputLog, Take
@@ -90,7 +91,7 @@ class NodeRun:
     node: Node
     files: NodeFiles | None
     journal: Journal
-    hook: Any
+    events: Events
     mask: Callable[[str], str]
     masker: Masker
     config: Any = None
@@ -330,7 +331,7 @@ class NodeRun:
             **detail,
             log_bytes=self.files.output.stat().st_size if self.files.output.exists() else 0,
         )
-        self.hook.rpd_step_started(node=self.node, step=step)
+        self.events.step_started(node=self.node, step=step)
         started, self._carried = time.monotonic() - self._carried, 0.0
         try:
             yield end
@@ -346,7 +347,7 @@ class NodeRun:
                 seconds=step.seconds,
                 result=end.result,
             )
-            self.hook.rpd_step_finished(node=self.node, step=step)
+            self.events.step_finished(node=self.node, step=step)
 
     def replay(self, otherwise: Callable[[], T]) -> T:
         """Return the answer the next step got in the first call of the job, past the last one ``otherwise()``."""
@@ -366,15 +367,14 @@ class NodeRun:
             self.phases[name] = self.phases.get(name, 0.0) + time.monotonic() - started
 
     def _is_heard(self) -> bool:
-        hook = getattr(self.hook, "rpd_transfer_progress", None)
-        return hook is not None and bool(hook.get_hookimpls())
+        return self.events.is_heard("transfer_progress")
 
     def _transferred(self, done: int, total: int) -> None:
         now = time.monotonic()
         if now - self._transferred_at < PROGRESS_SECONDS and done < total:
             return
         self._transferred_at = now
-        self.hook.rpd_transfer_progress(node=self.node, done=done, total=total)
+        self.events.transfer_progress(node=self.node, done=done, total=total)
 
     def finish_beside(self, *, required: bool) -> None:
         """Bring everything that goes on beside the job to its end; raise the first error once all of it is."""
@@ -402,7 +402,7 @@ class NodeRun:
         # A line need not end: what is kept of one is what a person may want to see.
         self._line = line[-LONGEST_LINE:]
         self._tail.extend(line[-LONGEST_LINE:] for line in lines[-TAIL_LINES:])
-        self.hook.rpd_step_output(node=self.node, data=data)
+        self.events.step_output(node=self.node, data=data)
 
     def _unwritten(self, path: Path, error: OSError) -> None:
         then = "the command goes on, its log is fetched from the pod once there is room"
@@ -472,7 +472,7 @@ class NodeRun:
         found = pulled.local / METRICS_FILE if pulled.local.is_dir() else pulled.local
         is_metrics = METRICS_FILE in (found.name, pulled.remote.rpartition("/")[2])
         if is_metrics and str(found) in pulled.older:
-            self.hook.rpd_notice(
+            self.events.notice(
                 text=f"{self.node.id}: {found.name} in {pulled.remote} is older than the node, so it is no result of "
                 "it; no metrics are taken from it"
             )
@@ -483,7 +483,7 @@ class NodeRun:
         try:
             self.metrics.update(_read_metrics(path, within))
         except ValueError as error:
-            self.hook.rpd_notice(text=f"{self.node.id}: no metrics were read from its {path.name}: {error}")
+            self.events.notice(text=f"{self.node.id}: no metrics were read from its {path.name}: {error}")
 
     @property
     def is_closed(self) -> bool:
@@ -502,7 +502,7 @@ class NodeRun:
                 json.dumps(sample.to_json(), separators=(",", ":")),
                 "samples are left out",
             )
-        self.hook.rpd_telemetry(node=self.node, sample=sample)
+        self.events.telemetry(node=self.node, sample=sample)
 
     def trace(self, line: str) -> None:
         """Keep a line that the watchdog of its pod wrote. Called on other threads, too."""

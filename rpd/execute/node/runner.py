@@ -73,13 +73,11 @@ class Runner:
         self._context = context
         self._scopes = scopes
         self._ladder = Ladder(context)
-        hook = context.hook
+        events = context.events
         self._alarms = Alarms(
-            lambda error: hook.rpd_notice(text=f"an alarm failed: {type(error).__name__}: {error}")
+            lambda error: events.notice(text=f"an alarm failed: {type(error).__name__}: {error}")
         )
-        self._tells_fixtures = bool(
-            hook.rpd_fixture_setup.get_hookimpls() or hook.rpd_fixture_teardown.get_hookimpls()
-        )
+        self._tells_fixtures = events.is_heard("fixture_setup") or events.is_heard("fixture_teardown")
         self._late_errors: SimpleQueue[TeardownError] = SimpleQueue()
         self._live: dict[str, tuple[NodeRun, datetime, tuple[AttemptRecord, ...]]] = {}
 
@@ -93,7 +91,7 @@ class Runner:
         """
         files = self._files_of(node)
         past = self._context.past.nodes.get(node.id) if self._context.past else None
-        self._context.hook.rpd_node_started(node=node, folder=files.folder if files else None)
+        self._context.events.node_started(node=node, folder=files.folder if files else None)
         try:
             attempts = Attempts(policy=RetryPolicy.of(node), number=past.attempt if past else 1)
         except DefinitionError as error:
@@ -122,7 +120,7 @@ class Runner:
             ):
                 break
             earlier.append(attempt_record(report))
-            self._context.hook.rpd_notice(
+            self._context.events.notice(
                 text=f"{node.id}: {report.result.cause}: {report.result.reason}; trying again"
             )
             self._scopes.forget_failures(run)
@@ -193,7 +191,7 @@ class Runner:
             node=node,
             files=files,
             journal=_journal(files, context) if files else NoJournal(),
-            hook=context.hook,
+            events=context.events,
             mask=context.mask,
             masker=context.masker(),
             new_masker=context.masker,
@@ -214,7 +212,7 @@ class Runner:
         self._finish_beside(run, verdict)
         run.mend_log()  # the pod may be gone afterwards
         if run.missing_log_bytes:
-            self._context.hook.rpd_notice(
+            self._context.events.notice(
                 text=f"{run.node.id}: output.log lacks {format_size(run.missing_log_bytes)} of what its commands "
                 "wrote: there was no room for it here, and the pod's copy goes with the pod"
             )
@@ -255,7 +253,7 @@ class Runner:
         verdict = PASSED
         try:
             with self._guard(), self._timed(run):
-                self._context.hook.rpd_run_node(node=run.node, call=lambda: function(**arguments))
+                self._context.events.run_node(node=run.node, call=lambda: function(**arguments))
             run.finish_beside(required=True)
         except BaseException as error:  # noqa: BLE001 - the ladder below names it
             verdict = self._ladder.judge(run, error, in_job=True)
@@ -283,7 +281,7 @@ class Runner:
         names = ", ".join(lease.pod.id for lease in owned if lease.pod is not None)
         grace = format_duration(max((lease.grace for lease in owned), default=0.0))
         pods = f"; pod {names} ends itself within {grace}" if owned else ""
-        self._context.hook.rpd_notice(
+        self._context.events.notice(
             text=f"{run.node.id}: its time is up, but its own code does not return{pods}; Ctrl-C twice ends the run now"
         )
 

@@ -35,7 +35,7 @@ class Attendance:
         self._latest = run
         self._lease.users += 1
         if run.files is not None:
-            run.hook.rpd_pod_joined(node=run.node, pod=self._lease.pod, share=run.share)
+            run.events.pod_joined(node=run.node, pod=self._lease.rented, share=run.share)
 
     def begin_step(self, run: NodeRun) -> None:
         """Make sure that the pod lives long enough for a node that does something on it for the first time."""
@@ -87,4 +87,4 @@ class Attendance:
     def _telemetry_failed(self, error: Exception) -> None:
         if self._latest is not None:
             pod = self._lease.pod.id if self._lease.pod else self._lease.name
-            self._latest.hook.rpd_notice(text=f"telemetry of pod {pod}: {type(error).__name__}: {error}")
+            self._latest.events.notice(text=f"telemetry of pod {pod}: {type(error).__name__}: {error}")

@@ -59,9 +59,9 @@ class Provision:
         )
         try:
             if not context.is_dry:
-                context.hook.rpd_pod_ready(node=run.node, pod=lease.pod)
+                context.events.pod_ready(node=run.node, pod=lease.rented)
                 if lease.other_gpu:
-                    context.hook.rpd_notice(text=f"{run.node.id}: {lease.other_gpu}")
+                    context.events.notice(text=f"{run.node.id}: {lease.other_gpu}")
                 pod.watch()
             yield pod
         except BaseException:
@@ -100,7 +100,7 @@ def _adopted(job: Job, run: NodeRun, context: RunContext) -> tuple[Lease, Remote
         context.leases.lost(error)
         raise
     except (ProviderError, PodNotReady, ConnectionLost) as error:
-        context.hook.rpd_notice(text=f"{run.node.id}: {error}; it starts afresh")
+        context.events.notice(text=f"{run.node.id}: {error}; it starts afresh")
         run.forget_past()
         return None
     return lease, remote
@@ -126,7 +126,7 @@ def _recycled(job: Job, run: NodeRun, context: RunContext) -> tuple[Lease, Remot
         context.leases.lost(error)
         raise
     except (ProviderError, PodNotReady, ConnectionLost) as error:
-        context.hook.rpd_notice(
+        context.events.notice(
             text=f"{run.node.id}: pod {held.pod_id} cannot be used again ({error}); renting a fresh one. It stays "
             f"stopped and keeps its volume until rpd stop {held.pod_id}"
         )
@@ -144,7 +144,7 @@ def _delete_unwanted(kind: str, run: NodeRun, context: RunContext) -> None:
         except ReleaseError as error:
             context.leases.lost(error)
         else:
-            context.hook.rpd_notice(
+            context.events.notice(
                 text=f"{run.node.id}: --force-fresh: deleted the stopped pod {held.pod_id} of run {held.run}"
             )
 
@@ -155,7 +155,7 @@ def _tell_outgrown(kind: str, run: NodeRun, context: RunContext) -> None:
     # It is no more than a word: where RunPod cannot be asked, renting a pod will tell.
     with suppress(ProviderError):
         for other in context.recycler.outgrown(kind, run.node.id, context.provider()):
-            context.hook.rpd_notice(
+            context.events.notice(
                 text=f"{run.node.id}: stopped pod {other.pod_id} was made for another request (its image, GPUs, data "
                 "centres, disks, ports, environment or start command differ); renting a fresh one. Give it back: "
                 f"rpd stop {other.pod_id}"
@@ -199,7 +199,7 @@ def _lease(
         if event == "intent":
             context.journal.check()  # a pod that nobody could find again is not asked for
         run.journal.write(event, **detail)
-        context.hook.rpd_pod_event(
+        context.events.pod_event(
             pod_name=detail.get("pod_name", ""), event=event, detail={"node": run.node.id, **detail}
         )
 
@@ -280,11 +280,11 @@ def _how_to_end(pod: Pod, lease: Lease, job: Job, run: NodeRun, context: RunCont
         if lease.unverified
         else f" Open it: {pod.ssh_command}"
     )
-    if context.config is not None and context.config.local:
+    if context.config is not None and context.config.run.local:
         until = "until this --local run and its emulator end"
-        context.hook.rpd_notice(text=f"{run.node.id}: pod {pod.id} stays ({why}) {until}.{rescue}")
+        context.events.notice(text=f"{run.node.id}: pod {pod.id} stays ({why}) {until}.{rescue}")
         return Release.PRESERVE
-    context.hook.rpd_notice(
+    context.events.notice(
         text=f"{run.node.id}: pod {pod.id} is kept ({why}); in {format_duration(lease.seconds_left)} at the latest it "
         f"deletes itself.{rescue}. Give it back: rpd stop {pod.id}"
     )
@@ -303,6 +303,6 @@ def _give_back(pod: Pod, lease: Lease, job: Job, run: NodeRun, context: RunConte
         with suppress(RemoteError):  # whoever uses the other pods finds out what is wrong with them
             lifetime.reconsider(run, Terms.of(context.config))
     if not context.is_dry:
-        context.hook.rpd_pod_released(
-            pod=lease.pod, final_state=state, usd=lease.age_seconds * lease.total_usd_per_hr / 3600
+        context.events.pod_released(
+            pod=lease.rented, final_state=state, usd=lease.age_seconds * lease.total_usd_per_hr / 3600
         )

@@ -181,9 +181,7 @@ class Pulling:
     def _tell(self, text: str) -> None:
         run = self.run
         if not run.is_closed:
-            run.hook.rpd_notice(
-                text=run.mask(f"{run.node.id}: pull {self.source}: {text}; it is tried again")
-            )
+            run.events.notice(text=run.mask(f"{run.node.id}: pull {self.source}: {text}; it is tried again"))
 
     def _finish(self, periodic: PeriodicPull, *, required: bool) -> None:
         with self.run.phase("pull"), self.steps.recorded(self.run, self._plain()) as end:

@@ -99,7 +99,7 @@ class OfflineProvider:
 
 def rpd_provider(config: Config) -> OfflineProvider | None:
     """Answer for a dry run, unless it is to look at RunPod."""
-    return OfflineProvider() if config.dry_run and not config.dry_run_live else None
+    return OfflineProvider() if config.run.dry_run and not config.run.dry_run_live else None
 
 
 def what_counts(request: PodRequest) -> Hashable:

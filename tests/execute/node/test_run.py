@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rpd.errors import TransferError
+from rpd.events import Events
 from rpd.execute.node.run import TAIL_LINES, Ending, NodeRun, StepsChanged
 from rpd.hooks import make_plugin_manager, register
 from rpd.journal import journal
@@ -41,13 +42,13 @@ NODE = Node(definition=DEFINITION, id="deploy_x.py::fit")
 
 
 class Heard:
-    """A plugin that keeps what it is told: (hook, what about); ``hook`` is what calls it."""
+    """A plugin that keeps what it is told: (hook, what about); ``events`` is what calls it."""
 
     def __init__(self) -> None:
         self.told: list[tuple[str, Any]] = []
         manager = make_plugin_manager()
         register(manager, self, "heard")
-        self.hook = manager.hook
+        self.events = Events(manager)
 
     def rpd_step_started(self, node: Node, step: Step) -> None:
         self.told.append(("step_started", step))
@@ -80,7 +81,7 @@ def run(tmp_path: Path, heard: Heard) -> Iterator[NodeRun]:
         node=NODE,
         files=NodeFiles(tmp_path),
         journal=FileJournal(tmp_path / journal.FILE_NAME, redactor.data),
-        hook=heard.hook,
+        events=heard.events,
         mask=redactor.text,
         masker=redactor.stream(),
     )
@@ -122,7 +123,7 @@ def test_a_step_that_raises_is_ended(run: NodeRun) -> None:
 def test_a_dry_step_leaves_nothing(heard: Heard) -> None:
     """In a dry run a step is only listed."""
     run = NodeRun(
-        node=NODE, files=None, journal=NoJournal(), hook=heard.hook, mask=str, masker=Redactor().stream()
+        node=NODE, files=None, journal=NoJournal(), events=heard.events, mask=str, masker=Redactor().stream()
     )
     with run.step(StepKind.RUN, "a", "a", "f", "p"):
         pass
@@ -194,7 +195,7 @@ def test_output_goes_everywhere_whole(tmp_path_factory: pytest.TempPathFactory, 
     files = NodeFiles(tmp_path_factory.mktemp("node"))
     heard = Heard()
     run = NodeRun(
-        node=NODE, files=files, journal=NoJournal(), hook=heard.hook, mask=str, masker=Redactor().stream()
+        node=NODE, files=files, journal=NoJournal(), events=heard.events, mask=str, masker=Redactor().stream()
     )
     for chunk in chunks:
         run.output(chunk)

@@ -1,0 +1,159 @@
+"""Events: the one door through which rpd calls hooks, with a typed method for each.
+
+The methods are the hooks without their prefix: ``events.notice(text=…)`` calls every ``rpd_notice``. Observers are
+guarded where plugins are registered (``PluginManager.register``): what one raises never reaches the caller. Deciders
+(``configure``, ``modify_plan``, ``run_node`` …) raise what the plugin raised.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from rpd.hooks import PROJECT, PluginManager, make_plugin_manager
+
+if TYPE_CHECKING:
+    from rpd.config import Config
+    from rpd.values.dryrun import DryRunNode
+    from rpd.values.fixture import FixtureDef
+    from rpd.values.node import Node
+    from rpd.values.plan import Plan
+    from rpd.values.pod import PodInfo, Provider
+    from rpd.values.report import NodeReport, RunSummary
+    from rpd.values.step import Step
+    from rpd.values.telemetry import Sample
+
+
+class Events:
+    """Calls the hooks of the plugins that ``manager`` holds."""
+
+    def __init__(self, manager: PluginManager) -> None:
+        self._hook = manager.hook
+
+    def is_heard(self, event: str) -> bool:
+        """Whether any plugin implements that event (``"step_output"``): one that nobody hears need not be made."""
+        return bool(getattr(self._hook, f"{PROJECT}_{event}").get_hookimpls())
+
+    def markers(self, *, config: Config) -> list[Sequence[str] | None]:
+        """Call ``rpd_markers``."""
+        found: list[Sequence[str] | None] = self._hook.rpd_markers(config=config)
+        return found
+
+    def configure(self, *, config: Config) -> None:
+        """Call ``rpd_configure``."""
+        self._hook.rpd_configure(config=config)
+
+    def collect_file(self, *, path: Path, config: Config) -> ModuleType | None:
+        """Call ``rpd_collect_file``."""
+        answer: ModuleType | None = self._hook.rpd_collect_file(path=path, config=config)
+        return answer
+
+    def modify_nodes(self, *, config: Config, nodes: list[Node]) -> None:
+        """Call ``rpd_modify_nodes``."""
+        self._hook.rpd_modify_nodes(config=config, nodes=nodes)
+
+    def select_nodes(self, *, config: Config, nodes: list[Node]) -> None:
+        """Call ``rpd_select_nodes``."""
+        self._hook.rpd_select_nodes(config=config, nodes=nodes)
+
+    def collected(self, *, nodes: Sequence[Node], deselected: int, errors: Sequence[Any]) -> None:
+        """Call ``rpd_collected``."""
+        self._hook.rpd_collected(nodes=nodes, deselected=deselected, errors=errors)
+
+    def provider(self, *, config: Config) -> Provider | None:
+        """Call ``rpd_provider``."""
+        answer: Provider | None = self._hook.rpd_provider(config=config)
+        return answer
+
+    def modify_plan(self, *, config: Config, plan: Plan) -> Plan | None:
+        """Call ``rpd_modify_plan``."""
+        answer: Plan | None = self._hook.rpd_modify_plan(config=config, plan=plan)
+        return answer
+
+    def run_started(
+        self, *, config: Config, plan: Plan, far_end: str, folder: Path | None, done: Sequence[NodeReport]
+    ) -> None:
+        """Call ``rpd_run_started``."""
+        self._hook.rpd_run_started(config=config, plan=plan, far_end=far_end, folder=folder, done=done)
+
+    def node_started(self, *, node: Node, folder: Path | None) -> None:
+        """Call ``rpd_node_started``."""
+        self._hook.rpd_node_started(node=node, folder=folder)
+
+    def fixture_setup(self, *, node: Node, fixture: FixtureDef) -> None:
+        """Call ``rpd_fixture_setup``."""
+        self._hook.rpd_fixture_setup(node=node, fixture=fixture)
+
+    def run_node(self, *, node: Node, call: Callable[[], object]) -> bool | None:
+        """Call ``rpd_run_node``."""
+        answer: bool | None = self._hook.rpd_run_node(node=node, call=call)
+        return answer
+
+    def pod_event(self, *, pod_name: str, event: str, detail: dict[str, Any]) -> None:
+        """Call ``rpd_pod_event``."""
+        self._hook.rpd_pod_event(pod_name=pod_name, event=event, detail=detail)
+
+    def pod_ready(self, *, node: Node | None, pod: PodInfo) -> None:
+        """Call ``rpd_pod_ready``."""
+        self._hook.rpd_pod_ready(node=node, pod=pod)
+
+    def pod_joined(self, *, node: Node, pod: PodInfo, share: float) -> None:
+        """Call ``rpd_pod_joined``."""
+        self._hook.rpd_pod_joined(node=node, pod=pod, share=share)
+
+    def step_started(self, *, node: Node, step: Step) -> None:
+        """Call ``rpd_step_started``."""
+        self._hook.rpd_step_started(node=node, step=step)
+
+    def step_output(self, *, node: Node, data: bytes) -> None:
+        """Call ``rpd_step_output``."""
+        self._hook.rpd_step_output(node=node, data=data)
+
+    def transfer_progress(self, *, node: Node, done: int, total: int) -> None:
+        """Call ``rpd_transfer_progress``."""
+        self._hook.rpd_transfer_progress(node=node, done=done, total=total)
+
+    def telemetry(self, *, node: Node, sample: Sample) -> None:
+        """Call ``rpd_telemetry``."""
+        self._hook.rpd_telemetry(node=node, sample=sample)
+
+    def step_finished(self, *, node: Node, step: Step) -> None:
+        """Call ``rpd_step_finished``."""
+        self._hook.rpd_step_finished(node=node, step=step)
+
+    def pod_released(self, *, pod: PodInfo, final_state: str, usd: float) -> None:
+        """Call ``rpd_pod_released``."""
+        self._hook.rpd_pod_released(pod=pod, final_state=final_state, usd=usd)
+
+    def fixture_teardown(self, *, node: Node, fixture: FixtureDef) -> None:
+        """Call ``rpd_fixture_teardown``."""
+        self._hook.rpd_fixture_teardown(node=node, fixture=fixture)
+
+    def node_report(self, *, node: Node, report: NodeReport) -> None:
+        """Call ``rpd_node_report``."""
+        self._hook.rpd_node_report(node=node, report=report)
+
+    def dry_run_node(self, *, node: Node, planned: DryRunNode) -> None:
+        """Call ``rpd_dry_run_node``."""
+        self._hook.rpd_dry_run_node(node=node, planned=planned)
+
+    def notice(self, *, text: str) -> None:
+        """Call ``rpd_notice``."""
+        self._hook.rpd_notice(text=text)
+
+    def stopping(self, *, how: str, reason: str) -> None:
+        """Call ``rpd_stopping``."""
+        self._hook.rpd_stopping(how=how, reason=reason)
+
+    def run_finished(self, *, config: Config, summary: RunSummary) -> None:
+        """Call ``rpd_run_finished``."""
+        self._hook.rpd_run_finished(config=config, summary=summary)
+
+
+class NoEvents(Events):
+    """Events that nobody hears."""
+
+    def __init__(self) -> None:
+        super().__init__(make_plugin_manager())

@@ -13,7 +13,7 @@ from rpd.errors import ReleaseError, UsageError
 from rpd.events import Events
 from rpd.execute.end_notices import Asides
 from rpd.execute.local_disk import Disk
-from rpd.execute.node.run import Masker
+from rpd.execute.node.log import Masker
 from rpd.execute.price_ceiling import Cover
 from rpd.execute.saved_environment import Surroundings
 from rpd.execute.user_tracebacks import SHORT, Style

@@ -49,13 +49,13 @@ def staged_dir(pod: Pod, project_dir: Path) -> str:
 
     run = current_run()
     source = checked_project(project_dir)
-    if run.config is not None:
-        check_weight(source, run.config, run.context.scales)
-    with run.phase("stage"):
+    if run.context.config is not None:
+        check_weight(source, run.context.config, run.context.scales)
+    with run.results.phase("stage"):
         # Nodes that work on one pod side by side must not find their tree replaced by a neighbour's.
         place = f"{source.name}-gpu{run.gpus[0]}" if run.gpus else source.name
         staged = pod.put(source, f"{pod.workspace}/{place}")
-    run.staged = staged
+    run.results.staged = staged
     return staged.remote
 
 
@@ -78,7 +78,14 @@ def tmp_path() -> Iterator[Path]:
 @fixture
 def record_metric() -> Callable[[str, Any], None]:
     """``record_metric(name, value)`` keeps a number for the summary and the manifest."""
-    return current_run().record_metric
+    run = current_run()
+
+    def record(name: str, value: Any) -> None:
+        # A job that is called again for its artifacts told its metrics the first time.
+        if not run.steps.salvaging:
+            run.results.record_metric(name, value)
+
+    return record
 
 
 @fixture(scope="session")

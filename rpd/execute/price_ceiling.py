@@ -57,7 +57,7 @@ class Cover:
 
     def _check_rest(self, run: NodeRun) -> None:
         """Raise BudgetExceeded if earlier attempts used up what the node may cost."""
-        if run.ceiling is not None and run.ceiling <= 0:
+        if run.bill.ceiling is not None and run.bill.ceiling <= 0:
             raise BudgetExceeded(
                 f"no pod is rented for another attempt: the earlier ones cost the ${self.ceiling(run.node):.2f} that "
                 "this node may cost at worst. Give it more: Budget(cost_cap_usd=…, max_runtime=…)"
@@ -80,8 +80,8 @@ class Cover:
             raise BudgetExceeded(self._refusal(run, request, ceiling, wanted))
         with self._lock:
             self._added[run.node.id] = self._added.get(run.node.id, 0.0) + extra
-        if run.ceiling is not None:
-            run.ceiling += extra
+        if run.bill.ceiling is not None:
+            run.bill.ceiling += extra
         return wanted
 
     def _refusal(self, run: NodeRun, request: PodRequest, ceiling: float, wanted: float) -> str:

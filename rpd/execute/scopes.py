@@ -262,7 +262,7 @@ class Setup:
         if isinstance(own, Pod):
             own.belong_to(self.run)
         if self.run.files is not None:
-            self.run.variables.update(
+            self.run.results.variables.update(
                 {
                     name: self.get(name)
                     for name in closure.names
@@ -280,12 +280,12 @@ class Setup:
         if chain and PROVISION in needs(node.definition.closure, chain[-1]):
             return  # staged_dir checks it, once there is a pod to work it out with
         folder = checked_project(self.get(PROJECT))
-        if self.run.config is not None:
-            check_weight(folder, self.run.config, self.run.context.scales)
+        if self.run.context.config is not None:
+            check_weight(folder, self.run.context.config, self.run.context.scales)
 
     def get_unplanned(self, name: str, *, below: FixtureDef | None, owner: Instance | None) -> Any:
         """Return the value of ``name`` for ``getfixturevalue``."""
-        with self.run.shielded():
+        with self.run.deadlines.shielded():
             value = self.get(name, below=below, owner=owner)
         if isinstance(value, Pod):
             value.join(self.run)
@@ -458,7 +458,7 @@ class Request:
     @property
     def config(self) -> Any:
         """The configuration of the run."""
-        return self._setup.run.config
+        return self._setup.run.context.config
 
     @property
     def function(self) -> Callable[..., Any]:

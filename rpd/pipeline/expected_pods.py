@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from rpd.config import Config
 from rpd.events import NoEvents
@@ -18,6 +18,10 @@ from rpd.execute.rental_calls import PROVISION, Rental, Unforeseen, job_of, rent
 from rpd.values.fixture import FixtureDef, Scope, needs
 from rpd.values.job import Job
 from rpd.values.node import Definition, Node
+
+if TYPE_CHECKING:
+    from rpd.execute.context import RunContext
+    from rpd.execute.end_notices import Asides
 
 _BUILT_IN_GPU = ("rpd.execute.fixtures", "gpu")
 
@@ -180,7 +184,9 @@ def _why_not_called(definition: FixtureDef, node: Node) -> str:
 class _Ahead:
     """All that a fixture which is called before the run finds of it."""
 
+    config: Config
     variables: Mapping[str, Any]
+    asides: Asides
 
 
 class _Plain:
@@ -194,12 +200,14 @@ class _Plain:
 def _caller(config: Config, variables: Mapping[str, Any]) -> Callable[[str, Node], object]:
     """Return what calls a fixture by its name, with all that it needs, for a node that does not run yet."""
     from rpd.execute import no_network
+    from rpd.execute.end_notices import Asides
     from rpd.execute.node.current import acting_for
     from rpd.execute.node.run import NodeRun
     from rpd.execute.scopes import Scopes, Setup
     from rpd.journal.journal import NoJournal
 
     scopes = Scopes(())
+    ahead = _Ahead(config, variables, Asides())
 
     def call(name: str, node: Node) -> object:
         run = NodeRun(
@@ -209,8 +217,7 @@ def _caller(config: Config, variables: Mapping[str, Any]) -> Callable[[str, Node
             events=NoEvents(),
             mask=str,
             masker=_Plain(),
-            config=config,
-            context=_Ahead(variables),
+            context=cast("RunContext", ahead),
             tells_fixtures=False,
         )
         setup = Setup(scopes, run, 0)

@@ -23,7 +23,7 @@ from rpd.errors import (
 from rpd.events import Events
 from rpd.execute.context import Overrides, RunContext
 from rpd.execute.local_disk import Disk
-from rpd.execute.node.run import Masker
+from rpd.execute.node.log import Masker
 from rpd.execute.price_ceiling import Cover
 from rpd.execute.run_budget import Purse
 from rpd.execute.user_tracebacks import Style

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from rpd.errors import BudgetExceeded
+from rpd.execute.node.bill import Bill
 from rpd.execute.price_ceiling import Cover
 from rpd.execute.run_budget import Purse
 from rpd.values.job import Budget, Gpu
@@ -23,7 +24,7 @@ def offer(usd_per_hr: float | None) -> Offer:
 
 def node_run(*held_usd_per_hr: float, ceiling: float = 1.0) -> Any:
     leases = [SimpleNamespace(is_open=True, pod=object(), total_usd_per_hr=usd) for usd in held_usd_per_hr]
-    return SimpleNamespace(node=SimpleNamespace(id="n"), leases=leases, ceiling=ceiling)
+    return SimpleNamespace(node=SimpleNamespace(id="n"), leases=leases, bill=Bill(ceiling=ceiling))
 
 
 def cover(told: float, purse: Purse | None = None) -> Cover:
@@ -53,7 +54,7 @@ def test_a_budget_covers_what_could_not_be_foreseen() -> None:
     purse.reserve("other", 0.5)
     held, run = cover(1.0, purse), node_run()
     assert held.admit(run, REQUEST, [offer(1.9)]) == [offer(1.9)]
-    assert held.ceiling(run.node) == run.ceiling == pytest.approx(1.9, rel=0.01)
+    assert held.ceiling(run.node) == run.bill.ceiling == pytest.approx(1.9, rel=0.01)
     with pytest.raises(BudgetExceeded, match=r"--budget 2\.50 has no room left"):
         held.admit(run, REQUEST, [offer(2.5)])
 

@@ -7,6 +7,7 @@ import threading
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 
 from rpd.errors import CollectionError
 from rpd.events import NoEvents
+from rpd.execute.end_notices import Asides
 from rpd.execute.node.run import NodeRun
 from rpd.execute.scopes import Request, Scopes, Setup, TeardownError
 from rpd.journal.journal import NoJournal
@@ -35,7 +37,16 @@ class NoMask:
 
 
 def make_run(node: Node) -> NodeRun:
-    return NodeRun(node=node, files=None, journal=NoJournal(), events=NoEvents(), mask=str, masker=NoMask())
+    context: Any = SimpleNamespace(asides=Asides(), config=None)
+    return NodeRun(
+        node=node,
+        context=context,
+        files=None,
+        journal=NoJournal(),
+        events=NoEvents(),
+        mask=str,
+        masker=NoMask(),
+    )
 
 
 def fixture(

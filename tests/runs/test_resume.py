@@ -213,7 +213,7 @@ def test_a_job_whose_steps_changed_is_told_so(rpd: RpdRun, project: Project, emu
     result = rpd(folder, command="resume")
 
     assert result.exit_code == 1
-    assert "is another than before" in result.out
+    assert "changed since the run was interrupted" in result.out
     assert "run it afresh" in result.out
     assert emulator.pods() == []
 

@@ -69,7 +69,7 @@ class Ladder:
         shown = user_tracebacks.user_frames(
             error, self._context.rootdir, self._context.trace_style, self._context.mask
         )
-        tail = run.tail if run is not None else ()
+        tail = run.log.tail if run is not None else ()
         known = f"{error.file}:{error.line}" if isinstance(error, CollectionError) and error.file else ""
         tail = tail or tuple(map(self._context.mask, error.tail if isinstance(error, CommandFailed) else ()))
         return Failure(
@@ -82,7 +82,7 @@ class Ladder:
 
     def _left_out(self, run: NodeRun, lines: Sequence[str]) -> str:
         """Return what was not sent to the pod, where a file was missing there."""
-        parts = [*run.sent, *(part for lease in run.leases[-1:] for part in lease.sent)]
+        parts = [*run.results.sent, *(part for lease in run.leases[-1:] for part in lease.sent)]
         sent = [
             (Path(os.path.normpath(self._context.rootdir / path)), exclude)
             for _, path, exclude in sent_parts(parts)

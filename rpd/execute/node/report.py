@@ -34,17 +34,21 @@ def node_report(
     run.had_open_pods = any(lease.is_open for lease in run.leases)
     node = run.node
     lease, pods = _main_lease(run), _pod_records(run)
-    source = context.source(context.project(node.file)) if run.staged or lease else SourceRecord()
-    if run.staged:
+    source = context.source(context.project(node.file)) if run.results.staged or lease else SourceRecord()
+    if run.results.staged:
         source = replace(
-            source, tree_sha256=run.staged.tree_sha256, files=run.staged.files, bytes=run.staged.bytes
+            source,
+            tree_sha256=run.results.staged.tree_sha256,
+            files=run.results.staged.files,
+            bytes=run.results.staged.bytes,
         )
     if run.files is not None:
         known = fingerprint(
             node,
             lock_sha256=context.lock_sha256(node.file),
             variables=context.variables,
-            sent={part: sha256 for lease in run.leases for part, sha256 in lease.sent.items()} | run.sent,
+            sent={part: sha256 for lease in run.leases for part, sha256 in lease.sent.items()}
+            | run.results.sent,
         )
         source = replace(source, fingerprint=known)
     return NodeReport(
@@ -63,18 +67,20 @@ def node_report(
             attempts=run.attempt,
             started=started.isoformat(timespec="milliseconds"),
             finished=datetime.now(UTC).isoformat(timespec="milliseconds"),
-            phases=_rounded(run.phases),
+            phases=_rounded(run.results.phases),
         ),
         pod=pods.get(lease) if lease else None,
         cost=_cost_record(run, lease, context.overrides.budget(node.job.budget).cost_cap_usd, earlier),
         source=source,
         environment=_environment(lease) if lease else EnvironmentRecord(),
-        steps=tuple(run.steps),
-        artifacts=tuple(run.artifacts),
+        steps=tuple(run.steps.taken),
+        artifacts=tuple(run.results.artifacts),
         attempts=earlier,
         pods=tuple(pods.values()),
-        metrics=dict(run.metrics),
-        variables={name: tellable(value) for name, value in {**context.variables, **run.variables}.items()},
+        metrics=dict(run.results.metrics),
+        variables={
+            name: tellable(value) for name, value in {**context.variables, **run.results.variables}.items()
+        },
         folder=str(run.files.folder) if run.files else "",
         failure=verdict.failure,
     )
@@ -90,14 +96,14 @@ def amended(report: NodeReport, run: NodeRun, verdict: Verdict) -> NodeReport:
             outcome=verdict.outcome,
             cause=verdict.cause,
             reason=verdict.reason,
-            phases=_rounded(run.phases),
+            phases=_rounded(run.results.phases),
         ),
         pod=pods.get(lease) if lease else None,
         cost=_cost_record(run, lease, report.cost.cap_usd, report.attempts),
-        steps=tuple(run.steps),
-        artifacts=tuple(run.artifacts),
+        steps=tuple(run.steps.taken),
+        artifacts=tuple(run.results.artifacts),
         pods=tuple(pods.values()),
-        metrics=dict(run.metrics),
+        metrics=dict(run.results.metrics),
         failure=verdict.failure,
     )
 
@@ -169,7 +175,7 @@ def _cost_record(
     return CostRecord(
         rate_usd_per_hr=lease.rate_usd_per_hr,
         rate_source=lease.rate_source,
-        billed_seconds=round(run.billed_seconds, 3),
-        estimated_usd=round(run.usd + before, 6),
+        billed_seconds=round(run.bill.seconds, 3),
+        estimated_usd=round(run.bill.usd + before, 6),
         cap_usd=cap,
     )

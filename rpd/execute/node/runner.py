@@ -21,9 +21,10 @@ from rpd.execute import no_network
 from rpd.execute.alarms import Alarms
 from rpd.execute.clock import JobClock
 from rpd.execute.context import RunContext
-from rpd.execute.limits import overdue
+from rpd.execute.deadlines import Timeouts, overdue
 from rpd.execute.node import marks
 from rpd.execute.node.attempts import Attempts
+from rpd.execute.node.bill import Bill
 from rpd.execute.node.current import acting_for
 from rpd.execute.node.ladder import Ladder
 from rpd.execute.node.report import amended, attempt_record, node_report
@@ -31,7 +32,6 @@ from rpd.execute.node.run import NodeRun
 from rpd.execute.node.verdict import PASSED, Verdict
 from rpd.execute.pod import lifetime
 from rpd.execute.scopes import Scopes, Setup, TeardownError
-from rpd.execute.timeouts import Timeouts
 from rpd.hooks import hookimpl
 from rpd.journal.files import NodeFiles
 from rpd.journal.journal import FileJournal, NoJournal
@@ -104,8 +104,8 @@ class Runner:
             run = self._open(node, files, attempts, earlier)
             run.gpus, run.share = gpus, share
             if past is not None:
-                run.remembered.extend(past.steps)
-                run.billed_seconds, run.usd = past.billed_seconds, past.usd
+                run.steps.remembered.extend(past.steps)
+                run.bill.seconds, run.bill.usd = past.billed_seconds, past.usd
                 past = None
             report = self._attempt(run, slot, wrong, tuple(earlier))
             # Where a pod could not be given back, another attempt might only add one more that bills.
@@ -141,7 +141,7 @@ class Runner:
         self._live[run.node.id] = (run, started, earlier)
         # Not synced: a pod's intent is, in the run's journal, before there is one; and every step's beginning is.
         run.journal.write(
-            "node_resumed" if run.remembered else "node_started", node=run.node.id, attempt=run.attempt
+            "node_resumed" if run.steps.remembered else "node_started", node=run.node.id, attempt=run.attempt
         )
         with self._context.headroom.working(run.node.id):
             with acting_for(run):
@@ -196,11 +196,10 @@ class Runner:
             masker=context.masker(),
             new_masker=context.masker,
             unwritten=context.disk.failed,
-            config=context.config,
             context=context,
             attempt=attempts.number,
             tells_fixtures=self._tells_fixtures,
-            ceiling=context.cover.ceiling(node) - spent if context.cover else None,
+            bill=Bill(ceiling=context.cover.ceiling(node) - spent if context.cover else None),
             gpu_after_oom=attempts.gpu,
         )
 
@@ -210,10 +209,10 @@ class Runner:
         setup = Setup(self._scopes, run, slot)
         verdict = self._set_up_and_call(run, setup)
         self._finish_beside(run, verdict)
-        run.mend_log()  # the pod may be gone afterwards
-        if run.missing_log_bytes:
+        run.log.mend()  # the pod may be gone afterwards
+        if run.log.missing_bytes:
             self._context.events.notice(
-                text=f"{run.node.id}: output.log lacks {format_size(run.missing_log_bytes)} of what its commands "
+                text=f"{run.node.id}: output.log lacks {format_size(run.log.missing_bytes)} of what its commands "
                 "wrote: there was no room for it here, and the pod's copy goes with the pod"
             )
         if not verdict.outcome.is_ok:
@@ -242,14 +241,14 @@ class Runner:
             return marks.apply_xfail(run.node, self._ladder.judge(run, error, in_job=False))
         finally:
             spent = time.monotonic() - began
-            run.phases["setup"] = max(0.0, spent - sum(run.phases.values()))
+            run.results.phases["setup"] = max(0.0, spent - sum(run.results.phases.values()))
         return self._call(run, arguments)
 
     def _call(self, run: NodeRun, arguments: dict[str, Any]) -> Verdict:
         function = run.node.definition.function
-        run.done.clear()  # what fixtures did is not done again by a second call of the job
+        run.steps.answers.clear()  # what fixtures did is not done again by a second call of the job
         began = time.monotonic()
-        pulled = run.phases.get("pull", 0.0)
+        pulled = run.results.phases.get("pull", 0.0)
         verdict = PASSED
         try:
             with self._guard(), self._timed(run):
@@ -257,8 +256,8 @@ class Runner:
             run.finish_beside(required=True)
         except BaseException as error:  # noqa: BLE001 - the ladder below names it
             verdict = self._ladder.judge(run, error, in_job=True)
-        spent = time.monotonic() - began + run.recalled_seconds
-        run.phases["job"] = max(0.0, spent - run.phases.get("pull", 0.0) + pulled)
+        spent = time.monotonic() - began + run.deadlines.recalled_seconds
+        run.results.phases["job"] = max(0.0, spent - run.results.phases.get("pull", 0.0) + pulled)
         if not verdict.outcome.is_ok:
             self._salvage(run, verdict, arguments)
         return marks.apply_xfail(run.node, verdict)
@@ -269,12 +268,12 @@ class Runner:
         if self._context.is_dry:
             yield
             return
-        run.clock = JobClock(partial(overdue, run), partial(self._tell_stuck, run))
+        run.deadlines.clock = JobClock(partial(overdue, run.deadlines), partial(self._tell_stuck, run))
         try:
-            with run.clock.heeding(self._context.stop, self._alarms, run.ends_at):
+            with run.deadlines.clock.heeding(self._context.stop, self._alarms, run.deadlines.ends_at):
                 yield
         finally:
-            run.clock = None
+            run.deadlines.clock = None
 
     def _tell_stuck(self, run: NodeRun) -> None:
         owned = [lease for lease in run.leases if lease.pod is not None and not lease.is_wide]
@@ -291,21 +290,23 @@ class Runner:
         Commands and transfers to the pod do nothing in this second call, and the guard keeps it from reaching
         anything else; only pulls past the failure are carried out. Code that does not come to an end is left.
         """
-        if self._context.is_dry or not run.done or self._is_beyond_help(verdict):
+        if self._context.is_dry or not run.steps.answers or self._is_beyond_help(verdict):
             return
-        run.salvaging = True
-        run.clock = JobClock(partial(RpdError, "its own code took too long"), again_seconds=SALVAGE_SECONDS)
+        run.steps.salvaging = True
+        run.deadlines.clock = JobClock(
+            partial(RpdError, "its own code took too long"), again_seconds=SALVAGE_SECONDS
+        )
         until = time.monotonic() + SALVAGE_SECONDS
         try:
             with (
                 no_network.guarded("while the artifacts of a failed job are fetched"),
-                run.clock.running(self._alarms, until),
+                run.deadlines.clock.running(self._alarms, until),
             ):
                 run.node.definition.function(**arguments)
         except BaseException as error:  # noqa: BLE001 - the node has failed already; this is only told
             run.journal.write("salvage_ended", reason=f"{type(error).__name__}: {error}")
         finally:
-            run.salvaging, run.clock = False, None
+            run.steps.salvaging, run.deadlines.clock = False, None
 
     def _is_beyond_help(self, verdict: Verdict) -> bool:
         return verdict.cause in (Cause.LOST, Cause.INFRA) or self._context.stop.level >= StopLevel.ABANDON
@@ -326,9 +327,9 @@ class Runner:
         """Note when the job has to end, here and on its pods. Raises RemoteError."""
         if self._context.is_dry:
             return
-        run.timeouts = Timeouts.of(run.node)
-        if run.timeouts.job is not None:
-            run.timeout_at = time.monotonic() + run.timeouts.job
+        run.deadlines.timeouts = Timeouts.of(run.node)
+        if run.deadlines.timeouts.job is not None:
+            run.deadlines.timeout_at = time.monotonic() + run.deadlines.timeouts.job
         lifetime.begin(run, Terms.of(self._context.config))
 
     def _settle(self, run: NodeRun) -> None:
@@ -338,8 +339,7 @@ class Runner:
                 meter = lease.take_share((time.monotonic() - run.began) * run.share)
             else:
                 meter = lease.take_meter()
-            run.billed_seconds += meter.seconds
-            run.usd += meter.usd
+            run.bill.charge(meter.seconds, meter.usd)
 
     def amend(self, report: NodeReport, run: NodeRun, errors: Sequence[TeardownError]) -> NodeReport:
         """Return ``report`` after the teardown of wider values that this node was the last to use."""

@@ -18,9 +18,11 @@ from rpd.errors import (
     OutOfMemory,
     UsageError,
 )
-from rpd.execute.limits import limit_of, listened_for_life
+from rpd.execute.deadlines import limit_of
 from rpd.execute.node.current import current_run
-from rpd.execute.node.run import NodeRun, StepEnd
+from rpd.execute.node.history import StepEnd
+from rpd.execute.node.run import NodeRun
+from rpd.execute.node.signs_of_life import listened_for_life
 from rpd.execute.pod.connections import Connections
 from rpd.execute.pod.destinations import destination
 from rpd.execute.pod.monitor import Attendance
@@ -195,9 +197,9 @@ class Pod:
             recall=lambda held: Completed(**{**held, "tail": tuple(held["tail"])}),
         )
         completed = self._steps.do(run, asked, lambda end: self._follow(run, command, end))
-        if run.files is None or (run.salvaging and check and not completed.ok):
+        if run.files is None or (run.steps.salvaging and check and not completed.ok):
             completed = replace(completed, stdout=dry)  # what the code below it expects of one that went well
-        if check and not completed.ok and not run.salvaging:
+        if check and not completed.ok and not run.steps.salvaging:
             failure = OutOfMemory if is_out_of_memory(completed) else CommandFailed
             raise failure(run.mask(cmd), completed.exit_code, tail=completed.tail)
         return completed
@@ -206,19 +208,19 @@ class Pod:
         self._stop.check()
         remote = self._connections.of(run)
         if run.files is None:  # a dry run: nothing takes time, nothing is said
-            completed = remote.run(command, run.output)
+            completed = remote.run(command, run.log.write)
             end.exit_code = completed.exit_code
             return completed
-        run.mend_log()
-        run.command_begins(lambda take: remote.follow(command.key, 0, take))
-        limit = limit_of(run, command.timeout)
+        run.log.mend()
+        run.log.begin(lambda take: remote.follow(command.key, 0, take))
+        limit = limit_of(run.deadlines, command.timeout)
         forget = self._stop.listen(lambda level: remote.interrupt() if level >= StopLevel.END else None)
         try:
             with limit.telling(command.text), listened_for_life(run) as hear:
                 completed = remote.run(replace(command, timeout=limit.seconds), hear)
         finally:
             forget()
-            run.flush_output()
+            run.log.flush()
         end.exit_code, end.seconds = completed.exit_code, completed.seconds
         return completed
 
@@ -275,7 +277,7 @@ class Pod:
     def _note_sent(self, run: NodeRun, source: Path, exclude: Sequence[str], staged: Staged) -> None:
         """Remember what the node's result depends on; what a wide fixture sends, all nodes on this pod depend on."""
         path = Path(os.path.relpath(source, run.context.rootdir)).as_posix()
-        held = self._lease.sent if run.holder else run.sent
+        held = self._lease.sent if run.holder else run.results.sent
         held[sent_key(path, exclude)] = staged.tree_sha256
 
     @contextmanager
@@ -285,7 +287,7 @@ class Pod:
         forget = self._stop.listen(lambda level: interrupt.request() if level >= StopLevel.END else None)
         try:
             self._stop.check()
-            with run.timed(interrupt.request):
+            with run.deadlines.timed(interrupt.request):
                 yield interrupt
         except Interrupted:
             self._stop.check()  # tells by whom
@@ -344,7 +346,7 @@ class Pod:
         try:
             return destination(artifacts, local)
         except UsageError:
-            if run.is_past_failure:
+            if run.steps.is_past_failure:
                 return salvage_place(run)  # the job failed here: its results are kept all the same
             raise
 
@@ -438,7 +440,7 @@ class Pod:
 
     def forward(self, port: int, local_port: int = 0) -> int:
         """Forward a local port (any free one by default) to ``port`` on the pod; return the local port."""
-        with current_run().shielded():
+        with current_run().deadlines.shielded():
             return self._connections.first.forward(port, local_port)
 
     # --- how ----------------------------------------------------------------------------------------------------
@@ -453,7 +455,7 @@ def _key(run: NodeRun) -> str:
     """Return the name of the next command's folder on the pod: the same again when a run is carried on."""
     if run.files is None:
         return ""
-    return f"{run.key}-{run.attempt}-{len(run.steps)}"
+    return f"{run.key}-{run.attempt}-{len(run.steps.taken)}"
 
 
 def _environment(env: Mapping[str, str | int | float] | None) -> dict[str, str]:

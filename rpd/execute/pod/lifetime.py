@@ -37,7 +37,7 @@ def money_seconds(run: NodeRun, leases: Sequence[Lease] | None = None) -> float 
 def _money(run: NodeRun) -> float:
     """Return what an attempt may cost, in USD."""
     cap: float = _budget(run).cost_cap_usd
-    return cap if run.ceiling is None else min(cap, run.ceiling)
+    return cap if run.bill.ceiling is None else min(cap, run.bill.ceiling)
 
 
 def _budget(run: NodeRun) -> Budget:
@@ -73,8 +73,8 @@ def welcome(lease: Lease, run: NodeRun, terms: Terms) -> None:
     Costs nothing while the deadline it has will do: how long the job may take is told when it begins.
     """
     now = time.monotonic()
-    if run.ends_at is not None:
-        _hold(lease, run, run.ends_at, terms)
+    if run.deadlines.ends_at is not None:
+        _hold(lease, run, run.deadlines.ends_at, terms)
     elif lease.ends_at is not None and lease.ends_at - now < SHORT_SECONDS:
         _hold(lease, run, now + _setup_seconds(run), terms)
 
@@ -82,21 +82,26 @@ def welcome(lease: Lease, run: NodeRun, terms: Terms) -> None:
 def begin(run: NodeRun, terms: Terms) -> None:
     """Note when a job that begins now has to end, and tell its pods. Raises RemoteError."""
     longest = _budget(run).max_runtime_seconds
-    run.runtime_at = time.monotonic() + longest if longest else None
+    run.deadlines.runtime_at = time.monotonic() + longest if longest else None
     reconsider(run, terms)
 
 
 def reconsider(run: NodeRun, terms: Terms) -> None:
     """Work out when a job has to end with the pods it has now, and tell them. Raises RemoteError."""
     budget, left = _budget(run), money_seconds(run)
-    run.money_at = None if left is None else time.monotonic() + left
-    run.caps = _in_words(run, budget)
-    if run.clock is not None and run.ends_at is not None:
-        run.clock.move(run.ends_at)
+    run.deadlines.money_at = None if left is None else time.monotonic() + left
+    run.deadlines.caps = _in_words(run, budget)
+    if run.deadlines.clock is not None and run.deadlines.ends_at is not None:
+        run.deadlines.clock.move(run.deadlines.ends_at)
     for lease in run.leases:
         if lease.is_open and lease.ends_at is not None and not lease.lost:
             _hold(
-                lease, run, time.monotonic() + UNPRICED_SECONDS if run.ends_at is None else run.ends_at, terms
+                lease,
+                run,
+                time.monotonic() + UNPRICED_SECONDS
+                if run.deadlines.ends_at is None
+                else run.deadlines.ends_at,
+                terms,
             )
 
 

@@ -42,9 +42,9 @@ class Attendance:
         if run in self._present or run.files is None:
             return
         # A list of its own for each change: the monitor's thread goes over it.
-        self._present = [*(other for other in self._present if not other.is_closed), run]
+        self._present = [*(other for other in self._present if not other.log.is_closed), run]
         for line in self._trace:
-            run.trace(line)
+            run.log.trace(line)
         if self._lease.is_wide:
             lifetime.welcome(self._lease, run, self._terms)
 
@@ -72,17 +72,17 @@ class Attendance:
         if self._lease.is_wide:
             with contextlib.suppress(RemoteError):  # whoever uses it next finds out what is wrong with it
                 lifetime.bridge(self._lease, self._terms)
-        for run in [run for run in self._present if not run.is_closed]:
+        for run in [run for run in self._present if not run.log.is_closed]:
             if sample is not None:
-                run.telemetry(sample)
-            silence = run.silence
+                run.log.telemetry(sample, run.gpus)
+            silence = run.deadlines.silence
             if silence is not None and silence.has_hung(sample):
                 silence.diagnose(self._connections.of(run))
 
     def _traced(self, line: str) -> None:
         self._trace.append(line)
         for run in self._present:
-            run.trace(line)
+            run.log.trace(line)
 
     def _telemetry_failed(self, error: Exception) -> None:
         if self._latest is not None:

@@ -41,7 +41,7 @@ class Provision:
             raise DefinitionError("provision", "", "expected a job (its fields go by name: gpu=…)", job)
         wanted = (job or run.node.job).derive(**_with_gpu(changes))
         wanted = wanted.derive(gpu=run.gpu_after_oom(wanted.gpu))
-        with run.shielded(), run.phase("provision"), context.surroundings.as_at_start():
+        with run.deadlines.shielded(), run.results.phase("provision"), context.surroundings.as_at_start():
             lease, remote = (
                 _adopted(wanted, run, context)
                 or _recycled(wanted, run, context)
@@ -68,7 +68,7 @@ class Provision:
             lease.failed = True
             raise
         finally:
-            with current_run().shielded():
+            with current_run().deadlines.shielded():
                 pod.unwatch()
                 _give_back(pod, lease, wanted, current_run(), context)
 
@@ -90,7 +90,7 @@ def _adopted(job: Job, run: NodeRun, context: RunContext) -> tuple[Lease, Remote
     """Return the pod that an earlier process rented for the same purpose, if it still runs."""
     past = context.past.take(run.node.id, run.holder) if context.past else None
     if past is None:
-        run.forget_past()
+        run.steps.forget_past()
         return None
     lease = _enter(lambda: past.name, job, run, context)
     age = (datetime.now(UTC) - datetime.fromisoformat(past.created)).total_seconds()
@@ -101,7 +101,7 @@ def _adopted(job: Job, run: NodeRun, context: RunContext) -> tuple[Lease, Remote
         raise
     except (ProviderError, PodNotReady, ConnectionLost) as error:
         context.events.notice(text=f"{run.node.id}: {error}; it starts afresh")
-        run.forget_past()
+        run.steps.forget_past()
         return None
     return lease, remote
 
@@ -246,7 +246,9 @@ def _secure(lease: Lease, run: NodeRun, context: RunContext) -> None:
         assert lease.remote is not None
         with lease.cut_by_stop(lease.remote):
             lifetime.secure(lease, run, Terms.of(context.config))
-            if run.clock is not None:  # a pod beside those the job has: together they reach its cap sooner
+            if (
+                run.deadlines.clock is not None
+            ):  # a pod beside those the job has: together they reach its cap sooner
                 lifetime.reconsider(run, Terms.of(context.config))
     except BaseException:
         lease.failed = True
@@ -292,14 +294,14 @@ def _how_to_end(pod: Pod, lease: Lease, job: Job, run: NodeRun, context: RunCont
 
 
 def _give_back(pod: Pod, lease: Lease, job: Job, run: NodeRun, context: RunContext) -> None:
-    with run.phase("release"), context.surroundings.as_at_start():
+    with run.results.phase("release"), context.surroundings.as_at_start():
         try:
             state = lease.release(_how_to_end(pod, lease, job, run, context))
         except ReleaseError as error:
             context.leases.lost(error)
             raise
     context.leases.forget_deleted()
-    if run.clock is not None and not context.is_dry:
+    if run.deadlines.clock is not None and not context.is_dry:
         with suppress(RemoteError):  # whoever uses the other pods finds out what is wrong with them
             lifetime.reconsider(run, Terms.of(context.config))
     if not context.is_dry:

@@ -61,10 +61,10 @@ class Pulling:
             recall=self._recalled,
         )
         self._expect()
-        with run.phase("pull"):
+        with run.results.phase("pull"):
             pulled = self.steps.do(run, asked, lambda _end: self._fetched(self.place, required=self.required))
-        if pulled is not None and run.files is not None and not run.salvaging:
-            run.record_artifact(pulled)
+        if pulled is not None and run.files is not None and not run.steps.salvaging:
+            run.results.record_artifact(pulled)
         return pulled
 
     def again_and_again(self, seconds: float) -> None:
@@ -74,7 +74,7 @@ class Pulling:
         self._expect()
         asked = without_answer(StepKind.PULL, name, command, about=self.about, salvaged=self._salvaged)
         self.steps.do(self.run, asked, lambda _end: None)
-        if not self.run.salvaging and self.run.files is not None:
+        if not self.run.steps.salvaging and self.run.files is not None:
             self._repeat(seconds)
 
     # --- where to ---------------------------------------------------------------------------------------------------
@@ -84,7 +84,7 @@ class Pulling:
 
         Of a glob nothing is known before the pod is asked, and of a path only what it is called there.
         """
-        if self.run.salvaging or split_glob(self.source)[1] is not None:
+        if self.run.steps.salvaging or split_glob(self.source)[1] is not None:
             return
         self.run.expected.take(self.place / self._basename, self._origin(self.source))
 
@@ -159,7 +159,7 @@ class Pulling:
                 # The job went wrong, maybe over this very pull: what it made is kept all the same, elsewhere.
                 pulled = self._fetched(salvage_place(self.run), required=False)
         if pulled is not None and self.run.files is not None:
-            self.run.record_artifact(pulled)
+            self.run.results.record_artifact(pulled)
         return pulled
 
     # --- again and again --------------------------------------------------------------------------------------------
@@ -180,11 +180,11 @@ class Pulling:
 
     def _tell(self, text: str) -> None:
         run = self.run
-        if not run.is_closed:
+        if not run.log.is_closed:
             run.events.notice(text=run.mask(f"{run.node.id}: pull {self.source}: {text}; it is tried again"))
 
     def _finish(self, periodic: PeriodicPull, *, required: bool) -> None:
-        with self.run.phase("pull"), self.steps.recorded(self.run, self._plain()) as end:
+        with self.run.results.phase("pull"), self.steps.recorded(self.run, self._plain()) as end:
             try:
                 with self._in_custody():
                     periodic.last(required=required and self.required)
@@ -194,13 +194,13 @@ class Pulling:
                 raise
             finally:
                 if periodic.latest is not None:
-                    self.run.record_artifact(periodic.latest)
+                    self.run.results.record_artifact(periodic.latest)
 
 
 def salvage_place(run: NodeRun) -> Path:
     """Return a place of its own for what a failed job would have put where something else is."""
     assert run.files is not None
-    return run.files.artifacts / f"salvaged-{len(run.artifacts) + 1}"
+    return run.files.artifacts / f"salvaged-{len(run.results.artifacts) + 1}"
 
 
 def _pulled(held: Mapping[str, Any] | None) -> Pulled | None:

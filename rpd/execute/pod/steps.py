@@ -11,7 +11,8 @@ from typing import Any, Generic, TypeVar
 
 from rpd.errors import ConnectionLost
 from rpd.execute import no_network
-from rpd.execute.node.run import NodeRun, StepEnd
+from rpd.execute.node.history import StepEnd
+from rpd.execute.node.run import NodeRun
 from rpd.lease.lease import Lease
 from rpd.values.step import StepKind
 
@@ -75,17 +76,17 @@ class Steps:
         In a salvage it is answered from memory, past the failure with ``salvaged``. After a resume it is answered from
         the journal. A lost connection is noted on the lease.
         """
-        if run.salvaging:
-            with run.shielded(), no_network.lowered():  # a pull may have to connect again
-                return run.replay(asked.salvaged)
+        if run.steps.salvaging:
+            with run.deadlines.shielded(), no_network.lowered():  # a pull may have to connect again
+                return run.steps.replay(asked.salvaged)
         try:
-            with run.timed():
+            with run.deadlines.timed():
                 answer = self._recalled_or_done(run, asked, act)
         except BaseException as error:
             self._lease.lost = self._lease.lost or isinstance(error, ConnectionLost)
-            run.done.append(asked.salvaged)
+            run.steps.answers.append(asked.salvaged)
             raise
-        run.done.append(lambda: answer)
+        run.steps.answers.append(lambda: answer)
         return answer
 
     def recorded(self, run: NodeRun, asked: Asked[Any]) -> AbstractContextManager[StepEnd]:
@@ -93,12 +94,14 @@ class Steps:
         return self._recorded(run, asked, _fingerprint(run, asked))
 
     def _recorded(self, run: NodeRun, asked: Asked[Any], fingerprint: str) -> AbstractContextManager[StepEnd]:
-        return run.step(asked.kind, asked.name, asked.command, fingerprint, self._lease.name, **asked.detail)
+        return run.steps.step(
+            asked.kind, asked.name, asked.command, fingerprint, self._lease.name, **asked.detail
+        )
 
     def _recalled_or_done(self, run: NodeRun, asked: Asked[T], act: Callable[[StepEnd], T]) -> T:
         self._begin(run)
         fingerprint = _fingerprint(run, asked)
-        held = run.recall(
+        held = run.steps.recall(
             asked.kind,
             asked.name,
             asked.command,

@@ -6,6 +6,7 @@ import json
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,7 +15,12 @@ from hypothesis import strategies as st
 
 from rpd.errors import TransferError
 from rpd.events import Events
-from rpd.execute.node.run import TAIL_LINES, Ending, NodeRun, StepsChanged
+from rpd.execute import fixtures
+from rpd.execute.end_notices import Asides
+from rpd.execute.node.current import acting_for
+from rpd.execute.node.history import StepsChanged
+from rpd.execute.node.log import TAIL_LINES
+from rpd.execute.node.run import Ending, NodeRun
 from rpd.hooks import make_plugin_manager, register
 from rpd.journal import journal
 from rpd.journal.files import NodeFiles
@@ -39,6 +45,7 @@ DEFINITION = Definition(
     keywords=frozenset(),
 )
 NODE = Node(definition=DEFINITION, id="deploy_x.py::fit")
+CONTEXT: Any = SimpleNamespace(asides=Asides(), config=None, run_id="run", runs_path=Path("runs"))
 
 
 class Heard:
@@ -79,6 +86,7 @@ def run(tmp_path: Path, heard: Heard) -> Iterator[NodeRun]:
     redactor = Redactor([SECRET])
     made = NodeRun(
         node=NODE,
+        context=CONTEXT,
         files=NodeFiles(tmp_path),
         journal=FileJournal(tmp_path / journal.FILE_NAME, redactor.data),
         events=heard.events,
@@ -99,8 +107,8 @@ def events(run: NodeRun) -> list[dict[str, Any]]:
 
 def test_a_step_is_on_record_before_and_after(run: NodeRun, heard: Heard) -> None:
     """The journal has the step before its work begins and its end after it, secrets masked; hooks hear of both."""
-    run.output(b"before\n")
-    with run.step(StepKind.RUN, "train", f"train --token {SECRET}", "f1", "pod-1", cwd="/w") as end:
+    run.log.write(b"before\n")
+    with run.steps.step(StepKind.RUN, "train", f"train --token {SECRET}", "f1", "pod-1", cwd="/w") as end:
         (begun,) = [event for event in events(run) if event["event"] == "step_started"]
         assert begun["command"] == "train --token ***"
         assert (begun["index"], begun["fingerprint"], begun["pod"], begun["cwd"]) == (0, "f1", "pod-1", "/w")
@@ -108,13 +116,13 @@ def test_a_step_is_on_record_before_and_after(run: NodeRun, heard: Heard) -> Non
         end.exit_code, end.result = 3, {"tail": []}
     (ended,) = [event for event in events(run) if event["event"] == "step_finished"]
     assert (ended["index"], ended["exit_code"], ended["result"]) == (0, 3, {"tail": []})
-    assert [(step.command, step.exit_code) for step in run.steps] == [("train --token ***", 3)]
+    assert [(step.command, step.exit_code) for step in run.steps.taken] == [("train --token ***", 3)]
     assert [name for name, _ in heard.told] == ["step_output", "step_started", "step_finished"]
 
 
 def test_a_step_that_raises_is_ended(run: NodeRun) -> None:
     """Its end is on record without a result, so that a resumed run does it again."""
-    with pytest.raises(ValueError, match="boom"), run.step(StepKind.PUT, "put", "put", "f", "p"):
+    with pytest.raises(ValueError, match="boom"), run.steps.step(StepKind.PUT, "put", "put", "f", "p"):
         raise ValueError("boom")
     (ended,) = [event for event in events(run) if event["event"] == "step_finished"]
     assert ended["result"] is None
@@ -123,11 +131,17 @@ def test_a_step_that_raises_is_ended(run: NodeRun) -> None:
 def test_a_dry_step_leaves_nothing(heard: Heard) -> None:
     """In a dry run a step is only listed."""
     run = NodeRun(
-        node=NODE, files=None, journal=NoJournal(), events=heard.events, mask=str, masker=Redactor().stream()
+        node=NODE,
+        context=CONTEXT,
+        files=None,
+        journal=NoJournal(),
+        events=heard.events,
+        mask=str,
+        masker=Redactor().stream(),
     )
-    with run.step(StepKind.RUN, "a", "a", "f", "p"):
+    with run.steps.step(StepKind.RUN, "a", "a", "f", "p"):
         pass
-    assert [step.name for step in run.steps] == ["a"]
+    assert [step.name for step in run.steps.taken] == ["a"]
     assert heard.told == []
 
 
@@ -148,23 +162,23 @@ def past(
 
 def test_finished_steps_are_recalled(run: NodeRun) -> None:
     """A step that was finished returns its result and counts; one that was not is done again, its log cut back."""
-    run.remembered = deque([past(0, result={"x": 1}), past(1)])
-    run.output(b"one\ntwo\nthr")
-    assert run.recall(StepKind.RUN, "a", "a", "f", "p") == {"x": 1}
-    assert [(step.index, step.exit_code, step.seconds) for step in run.steps] == [(0, 0, 2.5)]
-    assert run.recalled_seconds == 2.5
-    assert run.recall(StepKind.RUN, "b", "b", "f", "p") is None
+    run.steps.remembered = deque([past(0, result={"x": 1}), past(1)])
+    run.log.write(b"one\ntwo\nthr")
+    assert run.steps.recall(StepKind.RUN, "a", "a", "f", "p") == {"x": 1}
+    assert [(step.index, step.exit_code, step.seconds) for step in run.steps.taken] == [(0, 0, 2.5)]
+    assert run.deadlines.recalled_seconds == 2.5
+    assert run.steps.recall(StepKind.RUN, "b", "b", "f", "p") is None
     assert run.files
     assert run.files.output.read_bytes() == b"one\n"
-    assert run.recall(StepKind.RUN, "c", "c", "f", "p") is None
+    assert run.steps.recall(StepKind.RUN, "c", "c", "f", "p") is None
 
 
 def test_what_was_done_on_another_pod_is_forgotten(run: NodeRun) -> None:
     """Every step is done anew there, and the log begins anew."""
-    run.remembered = deque([past(0, result={"x": 1}, pod="gone"), past(1, result={}, pod="gone")])
-    run.output(b"old\n")
-    assert run.recall(StepKind.RUN, "a", "a", "f", "new") is None
-    assert not run.remembered
+    run.steps.remembered = deque([past(0, result={"x": 1}, pod="gone"), past(1, result={}, pod="gone")])
+    run.log.write(b"old\n")
+    assert run.steps.recall(StepKind.RUN, "a", "a", "f", "new") is None
+    assert not run.steps.remembered
     assert run.files
     assert run.files.output.read_bytes() == b""
     assert [event["event"] for event in events(run)] == ["steps_forgotten"]
@@ -173,17 +187,20 @@ def test_what_was_done_on_another_pod_is_forgotten(run: NodeRun) -> None:
 @pytest.mark.parametrize("changed", [{"fingerprint": "g"}, {"kind": StepKind.PUT}])
 def test_a_job_that_does_something_else_is_refused(run: NodeRun, changed: dict[str, Any]) -> None:
     """A step of another kind or fingerprint than before cannot be carried on; the command is masked."""
-    run.remembered = deque([past(0, result={})])
+    run.steps.remembered = deque([past(0, result={})])
     asked = {"kind": StepKind.RUN, "fingerprint": "f", **changed}
-    with pytest.raises(StepsChanged, match=r"step 1 of deploy_x.py::fit is another .*: echo \*\*\*\)"):
-        run.recall(asked["kind"], "a", f"echo {SECRET}", asked["fingerprint"], "p")
-    assert not run.remembered
+    with pytest.raises(
+        StepsChanged,
+        match=r"step 1 of deploy_x.py::fit changed since the run was interrupted .*: echo \*\*\*\)",
+    ):
+        run.steps.recall(asked["kind"], "a", f"echo {SECRET}", asked["fingerprint"], "p")
+    assert not run.steps.remembered
 
 
 def test_a_second_call_gets_the_same_answers(run: NodeRun) -> None:
     """Steps that were done answer from memory, in order; past the last one the other answer is given."""
-    run.done = [lambda: "first", lambda: "second"]
-    assert [run.replay(lambda: "else") for _ in range(4)] == ["first", "second", "else", "else"]
+    run.steps.answers = [lambda: "first", lambda: "second"]
+    assert [run.steps.replay(lambda: "else") for _ in range(4)] == ["first", "second", "else", "else"]
 
 
 # --- output ---------------------------------------------------------------------------------------------------------
@@ -195,10 +212,16 @@ def test_output_goes_everywhere_whole(tmp_path_factory: pytest.TempPathFactory, 
     files = NodeFiles(tmp_path_factory.mktemp("node"))
     heard = Heard()
     run = NodeRun(
-        node=NODE, files=files, journal=NoJournal(), events=heard.events, mask=str, masker=Redactor().stream()
+        node=NODE,
+        context=CONTEXT,
+        files=files,
+        journal=NoJournal(),
+        events=heard.events,
+        mask=str,
+        masker=Redactor().stream(),
     )
     for chunk in chunks:
-        run.output(chunk)
+        run.log.write(chunk)
     run.close()
     whole = b"".join(chunks)
     assert (files.output.read_bytes() if files.output.exists() else b"") == whole
@@ -207,17 +230,17 @@ def test_output_goes_everywhere_whole(tmp_path_factory: pytest.TempPathFactory, 
     wanted = [line.rstrip(b"\r").rpartition(b"\r")[2].decode(errors="replace") for line in lines]
     if not lines[-1]:
         wanted.pop()
-    assert list(run.tail) == wanted[-TAIL_LINES:]
+    assert list(run.log.tail) == wanted[-TAIL_LINES:]
 
 
 def test_a_secret_that_is_cut_in_two_is_masked(run: NodeRun) -> None:
     """What could be the beginning of a secret is held back until it is certain."""
     for piece in ("token sesa", "me-81f2 end"):
-        run.output(piece.encode())
-    run.flush_output()
+        run.log.write(piece.encode())
+    run.log.flush()
     assert run.files
     assert run.files.output.read_bytes() == b"token *** end"
-    assert run.tail == ("token *** end",)
+    assert run.log.tail == ("token *** end",)
 
 
 # --- results --------------------------------------------------------------------------------------------------------
@@ -234,10 +257,10 @@ def test_a_pulled_metrics_file_gives_metrics(run: NodeRun, name: str) -> None:
     path = run.files.artifacts / name
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps({"f1": 0.5, "best": True, "name": "x", "curve": [1, 2], "none": None}))
-    run.record_metric("epochs", 3)
-    run.record_artifact(pulled(path.parent if "/" in name else path))
-    assert run.metrics == {"epochs": 3, "f1": 0.5, "best": True, "name": "x"}
-    assert run.artifacts[0].local.startswith("artifacts")
+    run.results.record_metric("epochs", 3)
+    run.results.record_artifact(pulled(path.parent if "/" in name else path))
+    assert run.results.metrics == {"epochs": 3, "f1": 0.5, "best": True, "name": "x"}
+    assert run.results.artifacts[0].local.startswith("artifacts")
 
 
 @pytest.mark.parametrize("text", ["[1, 2]", "{", "3", "\xff", "[" * 100_000])
@@ -247,27 +270,30 @@ def test_a_metrics_file_that_is_none(run: NodeRun, heard: Heard, text: str) -> N
     path = run.files.artifacts / "metrics.json"
     path.parent.mkdir()
     path.write_bytes(text.encode("latin-1"))
-    run.record_artifact(pulled(path))
-    assert run.metrics == {}
+    run.results.record_artifact(pulled(path))
+    assert run.results.metrics == {}
     [(_, told)] = [each for each in heard.told if each[0] == "notice"]
     assert told.startswith("deploy_x.py::fit: no metrics were read from its metrics.json: ")
 
 
 def test_a_second_call_records_no_metrics(run: NodeRun) -> None:
     """While only missing pulls are fetched, what the job says it measured does not count."""
-    run.salvaging = True
-    run.record_metric("f1", 1.0)
-    assert run.metrics == {}
+    with acting_for(run):
+        record = fixtures.record_metric()
+        record("loss", 0.5)
+        run.steps.salvaging = True
+        record("loss", 1.0)
+    assert run.results.metrics == {"loss": 0.5}
 
 
 def test_phases_add_up(run: NodeRun) -> None:
     """A phase that comes twice counts both times, also when it ends in an error."""
-    with run.phase("pull"):
+    with run.results.phase("pull"):
         pass
-    first = run.phases["pull"]
-    with pytest.raises(ValueError), run.phase("pull"):
+    first = run.results.phases["pull"]
+    with pytest.raises(ValueError), run.results.phase("pull"):
         raise ValueError
-    assert run.phases["pull"] > first > 0
+    assert run.results.phases["pull"] > first > 0
 
 
 # --- the end --------------------------------------------------------------------------------------------------------
@@ -296,19 +322,21 @@ def test_a_closed_run_hears_no_more_telemetry(run: NodeRun, heard: Heard) -> Non
     """Samples are kept while the node goes on; one that comes late is dropped."""
     assert run.files
     sample = Sample(at="2026-01-02T03:04:05+00:00", load=0.5)
-    run.telemetry(sample)
-    assert not run.is_closed
+    run.log.telemetry(sample)
+    assert not run.log.is_closed
     run.close()
-    assert run.is_closed
-    run.telemetry(sample)
+    assert run.log.is_closed
+    run.log.telemetry(sample)
     assert len(run.files.telemetry.read_text().splitlines()) == 1
     assert heard.told == [("telemetry", sample)]
 
 
 def test_progress_is_told_now_and_then(run: NodeRun, heard: Heard) -> None:
     """Of many small pieces few are told, and always the last."""
+    tell = run.transfer_progress
+    assert tell is not None
     for done in range(1, 1001):
-        run._transferred(done, 1000)
+        tell(done, 1000)
     told = [what for _, what in heard.told]
     assert told[-1] == (1000, 1000)
     assert 1 <= len(told) < 100

@@ -1,0 +1,193 @@
+"""The steps of a node: recorded as they are taken, answered from memory where they were taken before."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+from rpd.errors import UsageError
+from rpd.events import Events
+from rpd.execute.deadlines import Deadlines
+from rpd.execute.node.log import NodeLog
+from rpd.journal.journal import Journal
+from rpd.journal.replay import PastStep
+from rpd.values.node import Node
+from rpd.values.step import Step, StepKind
+
+T = TypeVar("T")
+
+
+class StepsChanged(UsageError):
+    """A job that is resumed takes other steps than it took before."""
+
+
+@dataclass(slots=True)
+class StepEnd:
+    """How a step ended: its exit code if it has one, and what it returned, as JSON holds it.
+
+    ``seconds`` is how long it took, where that is known better than by watching it.
+    """
+
+    exit_code: int | None = None
+    seconds: float | None = None
+    result: Mapping[str, Any] | None = None
+
+
+class StepHistory:
+    """The steps of one node.
+
+    Two memories answer steps without taking them: what an earlier process did (``remembered``, when a run is resumed),
+    and what this process did (``answers``, when a failed job is called again to learn what it would still have pulled).
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        journal: Journal,
+        events: Events,
+        log: NodeLog,
+        deadlines: Deadlines,
+        *,
+        mask: Callable[[str], str],
+        is_dry: bool,
+    ) -> None:
+        self._node = node
+        self._journal = journal
+        self._events = events
+        self._log = log
+        self._deadlines = deadlines
+        self._mask = mask
+        self._is_dry = is_dry
+        self.taken: list[Step] = []
+        self.remembered: deque[PastStep] = deque()
+        """Steps an earlier process did or began; answered from the journal instead of done again."""
+        self.answers: list[Callable[[], Any]] = []
+        """The answer of each step, so that a second call of the job gets the same ones."""
+        self.salvaging = False
+        """Whether the job is only called again to learn which pulls were still to come."""
+        self._replayed = 0
+        self._carried = 0.0
+
+    # --- steps of an earlier process --------------------------------------------------------------------------------
+
+    def recall(
+        self,
+        kind: StepKind,
+        name: str,
+        command: str,
+        fingerprint: str,
+        pod: str,
+        *,
+        is_whole: Callable[[Mapping[str, Any]], bool] = lambda _result: True,
+    ) -> Mapping[str, Any] | None:
+        """Return the result the next step had in an earlier process, None if it has to be done (again).
+
+        What was done on another pod than ``pod`` has to be, and what left a result that is not ``is_whole``. Raises
+        StepsChanged if the job does something else now.
+        """
+        if self.remembered and self.remembered[0].pod != pod:
+            self.forget_past()
+        if not self.remembered:
+            return None
+        past = self.remembered.popleft()
+        if past.kind != kind or past.fingerprint != fingerprint:
+            self.remembered.clear()
+            raise StepsChanged(
+                f"step {past.index + 1} of {self._node.id} changed since the run was interrupted (was {past.kind}, now "
+                f"{kind}: {self._mask(command)}), so it can't be resumed; start a new run"
+            )
+        if past.result is None or not is_whole(past.result):
+            self._log.cut(past.log_bytes)
+            # A command went on without us; what is sent or fetched begins anew.
+            self._carried = _seconds_since(past.began) if kind is StepKind.RUN else 0.0
+            self._deadlines.spend(self._carried)
+            return None
+        self.taken.append(
+            Step(
+                index=len(self.taken),
+                kind=kind,
+                name=self._mask(name),
+                command=self._mask(command),
+                exit_code=past.exit_code,
+                seconds=past.seconds,
+            )
+        )
+        self._deadlines.spend(past.seconds)
+        return past.result
+
+    def forget_past(self) -> None:
+        """Do every step anew: the pod on which they were done is gone."""
+        if self.remembered:
+            self.remembered.clear()
+            self._journal.write("steps_forgotten", sync=True)
+            self._log.cut(0)
+
+    # --- steps of this process --------------------------------------------------------------------------------------
+
+    @contextmanager
+    def step(
+        self, kind: StepKind, name: str, command: str, fingerprint: str, pod: str, **detail: Any
+    ) -> Iterator[StepEnd]:
+        """Record one step around its work; the work notes its exit code and result on what is yielded.
+
+        ``detail`` goes to the journal only.
+        """
+        end = StepEnd()
+        step = Step(index=len(self.taken), kind=kind, name=self._mask(name), command=self._mask(command))
+        self.taken.append(step)
+        if self._is_dry:  # nothing begins, and it is over at once
+            yield end
+            return
+        self._journal.write(
+            "step_started",
+            sync=True,
+            index=step.index,
+            kind=kind,
+            command=step.command,
+            fingerprint=fingerprint,
+            pod=pod,
+            **detail,
+            log_bytes=self._log.size,
+        )
+        self._events.step_started(node=self._node, step=step)
+        started, self._carried = time.monotonic() - self._carried, 0.0
+        try:
+            yield end
+        finally:
+            seconds = time.monotonic() - started if end.seconds is None else end.seconds
+            step = replace(step, seconds=round(seconds, 3), exit_code=end.exit_code)
+            self.taken[step.index] = step
+            self._journal.write(
+                "step_finished",
+                sync=True,
+                index=step.index,
+                exit_code=step.exit_code,
+                seconds=step.seconds,
+                result=end.result,
+            )
+            self._events.step_finished(node=self._node, step=step)
+
+    # --- a second call of the job -----------------------------------------------------------------------------------
+
+    def replay(self, otherwise: Callable[[], T]) -> T:
+        """Return the answer the next step got in the first call of the job, past the last one ``otherwise()``."""
+        self._replayed += 1
+        if self._replayed <= len(self.answers):
+            answer: T = self.answers[self._replayed - 1]()
+            return answer
+        return otherwise()
+
+    @property
+    def is_past_failure(self) -> bool:
+        """Whether the job is called again and has come past the step that failed."""
+        return self.salvaging and self._replayed >= len(self.answers)
+
+
+def _seconds_since(at: str) -> float:
+    """Return the seconds that passed since a moment (UTC, ISO 8601) by this machine's clock; 0 if it is not known."""
+    return max(0.0, (datetime.now(UTC) - datetime.fromisoformat(at)).total_seconds()) if at else 0.0

@@ -1,0 +1,183 @@
+"""What a node says while it runs: its output, how busy its pods are, what their watchdogs did."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Protocol
+
+from rpd.events import Events
+from rpd.execute.node.output_log import Follow, OutputLog, Take
+from rpd.journal.files import NodeFiles
+from rpd.values.node import Node
+from rpd.values.telemetry import Sample
+
+TAIL_LINES = 20
+LONGEST_LINE = 16 << 10
+
+Unwritten = Callable[[Path, OSError, str], object]
+"""Called with the file that could not be written, why, and what becomes of what it was to hold."""
+
+
+class Masker(Protocol):
+    """Masks secrets in a stream of output whose pieces may cut a secret in two."""
+
+    def feed(self, data: bytes, /) -> bytes: ...
+    def flush(self) -> bytes: ...
+
+
+def _nobody(_path: Path, _error: OSError, _then: str) -> None:
+    """Tell nobody."""
+
+
+class NodeLog:
+    """The output of one node: masked, it goes to ``output.log``, to the tail and to plugins.
+
+    ``files`` is None in a dry run. ``new_masker`` makes a masker for output that is fetched again.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        files: NodeFiles | None,
+        events: Events,
+        *,
+        mask: Callable[[str], str],
+        masker: Masker,
+        new_masker: Callable[[], Masker] | None = None,
+        unwritten: Unwritten = _nobody,
+    ) -> None:
+        self._node = node
+        self._files = files
+        self._events = events
+        self._mask = mask
+        self._masker = masker
+        self._new_masker = new_masker
+        self._unwritten = unwritten
+        self._file = None if files is None else OutputLog(files.output, partial(self._no_room, files.output))
+        self._line = b""
+        self._tail: deque[bytes] = deque(maxlen=TAIL_LINES)
+        self._closed = threading.Event()
+        self._appending = threading.Lock()
+
+    # --- output -----------------------------------------------------------------------------------------------------
+
+    def write(self, data: bytes) -> None:
+        """Take raw output."""
+        self._emit(self._masker.feed(data))
+
+    def flush(self) -> None:
+        """Let out what the masker still holds back."""
+        self._emit(self._masker.flush())
+
+    def _emit(self, data: bytes) -> None:
+        if not data:
+            return
+        if self._file is not None:
+            self._file.write(data)
+        *lines, line = (self._line + data).split(b"\n")
+        # A line need not end: what is kept of one is what a person may want to see.
+        self._line = line[-LONGEST_LINE:]
+        self._tail.extend(line[-LONGEST_LINE:] for line in lines[-TAIL_LINES:])
+        self._events.step_output(node=self._node, data=data)
+
+    @property
+    def tail(self) -> tuple[str, ...]:
+        """The last 20 lines of output; of a line that was rewritten with carriage returns, what was left to see."""
+        lines = [*self._tail, self._line] if self._line else list(self._tail)
+        return tuple(
+            line.rstrip(b"\r").rpartition(b"\r")[2].decode(errors="replace") for line in lines[-TAIL_LINES:]
+        )
+
+    @property
+    def size(self) -> int:
+        """How many bytes ``output.log`` has."""
+        if self._files is None or not self._files.output.exists():
+            return 0
+        return self._files.output.stat().st_size
+
+    def begin(self, follow: Follow) -> None:
+        """Say that the output of a command comes next, and how to get it from the pod again."""
+        if self._file is not None:
+            self._file.begin(follow)
+
+    def cut(self, length: int) -> None:
+        """Forget the output of a step that is followed from its first byte again."""
+        if self._files is not None and self._files.output.exists():
+            with self._files.output.open("r+b") as log:
+                log.truncate(length)
+
+    @property
+    def missing_bytes(self) -> int:
+        """How much of the output is not in ``output.log``, because the disk was full."""
+        return self._file.missed_bytes if self._file is not None else 0
+
+    def mend(self) -> None:
+        """Fetch what a full disk kept out of ``output.log``, if there is room for it by now."""
+        new_masker = self._new_masker
+        if self._file is None or new_masker is None or not self._file.missed_bytes:
+            return
+
+        def masked(take: Take) -> tuple[Take, Callable[[], None]]:
+            masker = new_masker()
+            return lambda data: take(masker.feed(data)), lambda: take(masker.flush())
+
+        self._file.mend(masked)
+
+    def _no_room(self, path: Path, error: OSError) -> None:
+        self._unwritten(
+            path, error, "the command goes on, its log is fetched from the pod once there is room"
+        )
+
+    # --- beside the output ------------------------------------------------------------------------------------------
+
+    def telemetry(self, sample: Sample, gpus: tuple[int, ...] = ()) -> None:
+        """Keep how busy a pod is; of its GPUs those in ``gpus`` (none: all). Called on other threads, too."""
+        if gpus:
+            sample = replace(sample, gpus=tuple(gpu for gpu in sample.gpus if gpu.index in gpus))
+        with self._appending:
+            if self._files is None or self.is_closed:
+                return
+            line = json.dumps(sample.to_json(), separators=(",", ":"))
+            self._append(self._files.telemetry, line, "samples are left out")
+        self._events.telemetry(node=self._node, sample=sample)
+
+    def trace(self, line: str) -> None:
+        """Keep a line that the watchdog of a pod wrote. Called on other threads, too."""
+        with self._appending:
+            if self._files is not None and not self.is_closed:
+                self._append(self._files.watchdog, self._mask(line), "lines are left out")
+
+    def keep_diagnosis(self, text: bytes) -> str:
+        """Keep what was found out about a command that hung; return where, relative to the run's folder."""
+        assert self._files is not None
+        self._append(self._files.diagnosis, self._mask(text.decode(errors="replace")), "it is left out")
+        return f"{self._files.folder.name}/{self._files.diagnosis.name}"
+
+    def _append(self, path: Path, line: str, otherwise: str) -> None:
+        """Append a line to a file whose loss costs nothing."""
+        try:
+            with path.open("a", encoding="utf-8") as file:
+                file.write(f"{line}\n")
+        except OSError as error:
+            self._unwritten(path, error, otherwise)
+
+    # --- the end ----------------------------------------------------------------------------------------------------
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the node is over."""
+        return self._closed.is_set()
+
+    def close(self) -> None:
+        """Take no more telemetry, and close the file; late output opens it again."""
+        with self._appending:
+            self._closed.set()
+        self.flush()
+        if self._file is not None:
+            self._file.close()

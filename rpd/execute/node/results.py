@@ -1,0 +1,121 @@
+"""What a node brings: metrics, artifacts, phases, and what it sent to its pods."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rpd.disk.regular import read_regular
+from rpd.errors import UsageError
+from rpd.events import Events
+from rpd.journal.files import NodeFiles
+from rpd.values.node import Node
+from rpd.values.printable import tellable
+from rpd.values.report import ArtifactRecord
+from rpd.values.step import Pulled, Staged
+
+METRICS_FILE = "metrics.json"
+MOST_METRICS_BYTES = 1 << 20
+"""A pulled file of that name that is larger holds something else: all metrics stand in the manifest."""
+
+
+class NodeResults:
+    """Filled while a node runs, and read for its report. ``note_older`` hears of pulls of files from before it."""
+
+    def __init__(
+        self,
+        node: Node,
+        files: NodeFiles | None,
+        events: Events,
+        *,
+        note_older: Callable[[str, str, int], object] = lambda _node, _remote, _count: None,
+    ) -> None:
+        self._node = node
+        self._files = files
+        self._events = events
+        self._note_older = note_older
+        self.artifacts: list[ArtifactRecord] = []
+        self.metrics: dict[str, Any] = {}
+        self.phases: dict[str, float] = {}
+        """Name of a phase to the seconds spent in it."""
+        self.variables: dict[str, Any] = {}
+        """The declared variables the node uses, with the values it got."""
+        self.staged: Staged | None = None
+        self.sent: dict[str, str] = {}
+        """What it sent to its pods: where from, and its sha256."""
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Add the time spent inside to the phase ``name``."""
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            self.phases[name] = self.phases.get(name, 0.0) + time.monotonic() - started
+
+    def record_metric(self, name: str, value: Any) -> None:
+        """Keep a number (or text) that the job found out, for the summary and the manifest. Raises UsageError."""
+        if not isinstance(name, str) or not name:
+            raise UsageError(f"record_metric: expected a name, got {tellable(name)!r}")
+        self.metrics[name] = tellable(value)
+
+    def record_artifact(self, pulled: Pulled) -> None:
+        """Keep a pull for the manifest; scalars in a pulled ``metrics.json`` become metrics."""
+        assert self._files is not None
+        folder = self._files.folder
+        self.artifacts.append(
+            ArtifactRecord(
+                remote=pulled.remote,
+                local=_relative(pulled.local, folder),
+                files=pulled.files,
+                bytes=pulled.bytes,
+                sha256_file=_relative(Path(pulled.sha256_file), folder) if pulled.sha256_file else "",
+                verified=pulled.verified,
+                required=pulled.required,
+                older=len(pulled.older),
+            )
+        )
+        if pulled.older:
+            self._note_older(self._node.id, pulled.remote, len(pulled.older))
+        found = pulled.local / METRICS_FILE if pulled.local.is_dir() else pulled.local
+        is_metrics = METRICS_FILE in (found.name, pulled.remote.rpartition("/")[2])
+        if is_metrics and str(found) in pulled.older:
+            self._events.notice(
+                text=f"{self._node.id}: {found.name} in {pulled.remote} is older than the node, so it is no result of "
+                "it; no metrics are taken from it"
+            )
+        elif is_metrics and found.is_file():
+            self._take_metrics(found, within=folder)
+
+    def _take_metrics(self, path: Path, within: Path) -> None:
+        try:
+            self.metrics.update(_read_metrics(path, within))
+        except ValueError as error:
+            self._events.notice(text=f"{self._node.id}: no metrics were read from its {path.name}: {error}")
+
+
+def _relative(path: Path, folder: Path) -> str:
+    return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.as_posix()
+
+
+def _read_metrics(path: Path, within: Path) -> dict[str, Any]:
+    """Return the scalars of a JSON object.
+
+    Raises ValueError, with what is wrong, for a file that is something else, or a link that leads out of ``within``.
+    """
+    try:
+        whole = path.resolve()
+        if not whole.is_relative_to(within.resolve()):
+            raise ValueError("it is a link that leads out of the node's folder")
+        content = json.loads(read_regular(whole, MOST_METRICS_BYTES).decode("utf-8-sig"))
+    except OSError as error:
+        raise ValueError(error.strerror) from None
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
+    if not isinstance(content, dict):
+        raise ValueError(f'expected a JSON object such as {{"loss": 0.1}}, got {type(content).__name__}')
+    return {key: value for key, value in content.items() if isinstance(value, int | float | str | bool)}

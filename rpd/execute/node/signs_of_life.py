@@ -1,0 +1,55 @@
+"""Watching a command for signs of life: one that is silent for too long, on idle GPUs, is ended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rpd.errors import Interrupted, JobTimeout
+from rpd.execute.node.run import NodeRun
+from rpd.remote.protocol import Output
+from rpd.remote.telemetry import Silence
+from rpd.values.duration import format_duration
+
+LONGEST_LINE = 300
+"""Characters of a line of a diagnosis that are shown: command lines can be very long."""
+
+
+@contextmanager
+def listened_for_life(run: NodeRun) -> Iterator[Output]:
+    """Watch a command for signs of life, if its job wants that; yields what takes its output.
+
+    Where there was none, what was found out is kept in a file of its own: the log ends with the job's words. Raises
+    JobTimeout.
+    """
+    deadlines = run.deadlines
+    if deadlines.timeouts.silent is None or run.files is None:
+        yield run.log.write
+        return
+    silence = deadlines.silence = Silence(deadlines.timeouts.silent)
+
+    def hear(data: bytes) -> None:
+        silence.output()
+        run.log.write(data)
+
+    try:
+        yield hear
+    except Interrupted:
+        silence.over()
+        if silence.diagnosis is None:
+            raise
+    finally:
+        silence.over()
+        deadlines.silence = None
+    if silence.diagnosis is not None:
+        where = run.log.keep_diagnosis(_legible(silence.diagnosis, run.mask))
+        raise JobTimeout(
+            f"no output and idle GPUs for {format_duration(silence.seconds)}: the command was ended "
+            f"(what ran on the pod then: {where})"
+        )
+
+
+def _legible(diagnosis: bytes, mask: Callable[[str], str]) -> bytes:
+    """Return a diagnosis with its lines cut to what a person reads, and secrets masked while they are whole."""
+    lines = mask(diagnosis.decode(errors="replace")).split("\n")
+    return "\n".join(line[:LONGEST_LINE] for line in lines).encode()

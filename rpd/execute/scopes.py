@@ -97,12 +97,14 @@ class Scopes:
         return instance
 
     def _set_up(self, instance: Instance, setup: Setup, slot: int) -> None:
-        if instance.definition.scope is Scope.WORKER:
-            # A slot holds one value of a worker fixture at a time: another parameter means the old one is over.
-            setup.late_errors.extend(self._finish_where(lambda other: _is_replaced(other, instance, slot)))
         holder, setup.run.holder = setup.run.holder, instance.definition.name
-        self._begins(instance.definition)
-        try:
+        try:  # around all of it: others wait for this instance to be ready, whatever is raised
+            if instance.definition.scope is Scope.WORKER:
+                # A slot holds one value of a worker fixture at a time: another parameter means the old one is over.
+                setup.late_errors.extend(
+                    self._finish_where(lambda other: _is_replaced(other, instance, slot))
+                )
+            self._begins(instance.definition)
             instance.value = setup.call(instance.definition, instance.finalizers, owner=instance)
         except BaseException as error:  # noqa: BLE001 - kept and raised for each user
             instance.error = error

@@ -60,7 +60,7 @@ def settled(result: RunResult, runs: Path) -> Path:
     assert "Traceback" not in told, told
     assert "internal error" not in told, told
     assert result.exit_code == 1, told
-    (run_dir,) = (folder for folder in runs.iterdir() if folder.is_dir())
+    (run_dir,) = runs.glob("2*/")
     return run_dir
 
 
@@ -187,14 +187,15 @@ GPU = """
 
 @rpd.fixture
 def gpu():
-    PAD
-    fill()
+    for journal in DISK.glob("runs/2*/events.jsonl"):
+        PAD
+        fill()
     return rpd.Gpu("NVIDIA RTX A4000")
 """
+"""Fills the disk when the pod is asked for. The call before the run, to find out what it may cost, fills nothing."""
 PAD = """
-    (journal,) = DISK.glob("runs/*/events.jsonl")
-    with journal.open("ab") as file:
-        file.write(b" " * (-journal.stat().st_size % 4096 - 1) + b"\\n")
+        with journal.open("ab") as file:
+            file.write(b" " * (-journal.stat().st_size % 4096 - 1) + b"\\n")
 """
 """Fills the last block of the journal: a tmpfs hands out whole ones."""
 
@@ -203,7 +204,7 @@ def test_a_disk_that_fills_up_before_a_pod_is_asked_for_rents_none(
     rpd: RpdRun, project: Callable[[str], Path], small_disk: Path, emulator: Launched
 ) -> None:
     """The intent has to be on the disk first: the node is an error of this machine, and no pod was made."""
-    folder = project(GPU.replace("    PAD\n", PAD))
+    folder = project(GPU.replace("        PAD\n", PAD))
 
     result = rpd(folder, "--yes", env={"DISK": str(small_disk)})
 
@@ -219,7 +220,7 @@ def test_a_host_key_that_cannot_be_noted_is_told_at_once(
     rpd: RpdRun, project: Callable[[str], Path], small_disk: Path, emulator: Launched
 ) -> None:
     """It is no failure of SSH to be tried for 15 minutes: the pod is given back, and no other is rented."""
-    result = rpd(project(GPU.replace("    PAD\n", "")), "--yes", env={"DISK": str(small_disk)})
+    result = rpd(project(GPU.replace("        PAD\n", "")), "--yes", env={"DISK": str(small_disk)})
 
     run_dir = settled(result, small_disk / "runs")
     told = " ".join((result.out + result.err).split())

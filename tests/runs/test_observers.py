@@ -20,6 +20,7 @@ DECIDERS = {
     "rpd_addoption",
     "rpd_markers",
     "rpd_configure",
+    "rpd_collect_file",
     "rpd_make_parametrize_id",
     "rpd_generate_nodes",
     "rpd_modify_nodes",

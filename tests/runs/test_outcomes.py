@@ -62,7 +62,7 @@ def pulls_nothing(pod):
 def puts_nothing(pod):
     pod.put("no-such-folder", "x")
 
-@job(image="runpod/base:missing", budget=Budget(ssh_ready_timeout="1s"))
+@job(image="runpod/base:missing")
 def never_ready(pod):
     Path(HERE / "never_ready").touch()
 
@@ -159,7 +159,7 @@ EXPECTED = {
     "says_fail": (Outcome.FAILED, Cause.CODE, "it is no good"),
     "pulls_nothing": (Outcome.FAILED, Cause.CODE, "/workspace/no-results"),
     "puts_nothing": (Outcome.FAILED, Cause.CODE, "no-such-folder"),
-    "never_ready": (Outcome.ERROR, Cause.INFRA, "never started. Is the image right (runpod/base:missing)"),
+    "never_ready": (Outcome.ERROR, Cause.CODE, "the image runpod/base:missing cannot be pulled"),
     "sold_out": (Outcome.ERROR, Cause.STOCK, "no capacity"),
     "skipped": (Outcome.SKIPPED, None, "not today"),
     "skipped_if": (Outcome.SKIPPED, None, "1 + 1 == 2"),

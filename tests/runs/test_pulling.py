@@ -230,7 +230,8 @@ def test_jobs_that_read_what_commands_say_pass_a_dry_run(
             {JOB}
             def large(pod):
                 pod.run("head -c 70000 /dev/zero | tr '\\\\0' x; echo")
-                assert len(pod.run("cat /etc/hostname >&2; head -c 70000 /dev/zero").stdout) == (0 if pod.is_dry else 65536)
+                kept = len(pod.run("cat /etc/hostname >&2; yes 1234567 | head -c 70000").stdout)
+                assert pod.is_dry or 65536 - 8 <= kept <= 65536  # it begins with a whole word
                 pod.run("head -c 2000 /dev/zero > big")
                 pod.read("big", max_bytes=1999)
             """,

@@ -10,6 +10,7 @@ import pytest
 from rpd.emulator.launch import Launched
 from rpd.record import history
 from rpd.testing import RpdRun
+from tests.runs.conftest import run_dir_of
 
 Project = Callable[[dict[str, str]], Path]
 
@@ -68,8 +69,8 @@ def test_what_a_job_does_to_its_process_ends_no_run(
     assert emulator.pods() == []
     assert "Traceback" not in told, told
     assert "Exception ignored" not in told, told
-    (run_dir,) = (path for path in (folder / "rpd-runs").iterdir() if path.is_dir())
-
+    run_dir = run_dir_of(folder)
+    assert run_dir is not None, told
     reports = history.reports(run_dir)
     assert [(r.node.job, r.result.outcome.value, r.result.reason) for r in reports] == [
         ("a_first", "passed", ""),

@@ -111,7 +111,7 @@ def test_nothing_to_do_says_why(project: Project) -> None:
         ("deploy", "`rpd run`"),
         ("fetch", "pod.pull"),
         ("colect", "Did you mean 'collect'?"),
-        ("train.yaml", "`rpd import train.yaml` rewrites it as a deploy file"),
+        ("train.yaml", "`rpd import train.yaml` makes a deploy file of it"),
         ("--config", "a YAML configuration of runpod-deploy; settings live in rpd.toml"),
         ("--lf", "A command comes first"),
         ("deploy_x.py::fit[a b]", "`rpd run 'deploy_x.py::fit[a b]'`"),

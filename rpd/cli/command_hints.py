@@ -113,7 +113,8 @@ def instead_of(word: str, commands: Iterable[str]) -> str:
     if _is_node(word):
         return f"`rpd run {quoted}` runs it, `rpd collect {quoted}` lists what is in it"
     if word.endswith((".yaml", ".yml")):
-        return f"`rpd run {quoted}` runs a configuration of runpod-deploy, `rpd import {quoted}` makes a deploy file of it"
+        rewrites = f"`rpd import {quoted}` makes a deploy file of it"
+        return f"`rpd run {quoted}` runs a configuration of runpod-deploy, {rewrites}"
     if word.startswith("-"):
         return for_flag(word) or "A command comes first, such as `rpd run`; `rpd --help` lists them"
     close = closest(word, commands, likeness=0.75)

@@ -210,9 +210,10 @@ def _runs(cwd: Path) -> Candidates:
 
 def _run_folders(cwd: Path) -> list[Path]:
     try:
-        found = [folder for folder in _runs_path(cwd).iterdir() if (folder / "run.toml").is_file()]
+        folders = [entry for entry in _runs_path(cwd).iterdir() if not entry.is_symlink()]
     except OSError:
         return []
+    found = (folder for folder in folders if (folder / "run.toml").is_file())
     return sorted(found, key=lambda folder: folder.name, reverse=True)
 
 

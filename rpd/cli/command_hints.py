@@ -83,13 +83,13 @@ _INSTEAD = {
 }
 _COMMANDS = {word: hint for hint, words in _INSTEAD.items() for word in words}
 
-_NO_YAML = (
-    "rpd reads no YAML: a job is a Python function in a deploy_*.py file (`rpd init` writes one), and settings live in "
-    "rpd.toml or pyproject.toml"
+_CONFIG = (
+    "`rpd run FILE` runs a deploy file, or a YAML configuration of runpod-deploy; settings live in rpd.toml or "
+    "pyproject.toml"
 )
 _FLAGS = {
-    "--config": _NO_YAML,
-    "-c": _NO_YAML,
+    "--config": _CONFIG,
+    "-c": _CONFIG,
     "--collect-only": "`rpd collect` lists what would run",
     "--co": "`rpd collect` lists what would run",
     "--offline-dry-run": "--dry-run uses no network; --dry-run=live asks for prices and stock",
@@ -113,7 +113,8 @@ def instead_of(word: str, commands: Iterable[str]) -> str:
     if _is_node(word):
         return f"`rpd run {quoted}` runs it, `rpd collect {quoted}` lists what is in it"
     if word.endswith((".yaml", ".yml")):
-        return _NO_YAML
+        rewrites = f"`rpd import {quoted}` makes a deploy file of it"
+        return f"`rpd run {quoted}` runs a configuration of runpod-deploy, {rewrites}"
     if word.startswith("-"):
         return for_flag(word) or "A command comes first, such as `rpd run`; `rpd --help` lists them"
     close = closest(word, commands, likeness=0.75)

@@ -96,10 +96,6 @@ def _parse_all(texts: Sequence[str], folder: Path) -> tuple[Target, ...]:
 
 def parse_target(text: str, folder: Path) -> Target:
     """Return the target of one argument, relative to ``folder``. Raises UsageError."""
-    if text.endswith((".yaml", ".yml")):
-        raise UsageError(
-            f"{text}: rpd reads no YAML. A job is a Python function in a deploy_*.py file; `rpd init` writes one"
-        )
     whole = absolute(text, folder)
     if _exists(whole):
         return Target(path=whole, text=text)

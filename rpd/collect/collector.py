@@ -138,7 +138,7 @@ class _Collector:
         elif self._is_known(target.path):
             yield target.path
         else:
-            raise UsageError(f"not a Python file: {target.text or target.path}")
+            raise UsageError(f"not a Python file, and no plugin reads it: {target.text or target.path}")
 
     def _is_known(self, path: Path) -> bool:
         """Return whether a file is Python, or a plugin reads it, even if there are errors in it."""

@@ -360,7 +360,7 @@ class CommandSettings:
     )
     since: float | None = selecting.option(
         None, "only runs that began within this time, e.g. 7d", "--since", metavar="DURATION",
-        parse=texts.duration, commands=("query",)
+        parse=texts.age, commands=("query",)
     )
     sql: str = showing.option(
         "", "ask in SQL: SELECT … FROM nodes, params, metrics, vars, phases", "--sql", metavar="SELECT",
@@ -387,7 +387,7 @@ class CommandSettings:
     )
     older_than: float | None = running.option(
         None, "with --stopped: only those that were stopped so long ago", "--older-than", metavar="DURATION",
-        parse=texts.duration, commands=("stop",)
+        parse=texts.age, commands=("stop",)
     )
     output_file: str | None = showing.option(
         None, "write to this file", "--output", metavar="FILE", commands=("capture-env", "import")

@@ -76,6 +76,14 @@ def duration(text: str) -> float:
     return parse_duration(text)
 
 
+def age(text: str) -> float:
+    """Read how long ago something was, in seconds."""
+    from rpd.values.duration import parse_duration
+    from rpd.values.number_bounds import MOST_AGE_SECONDS
+
+    return parse_duration(text, most=MOST_AGE_SECONDS)
+
+
 def minutes(text: str) -> float:
     """Read a duration in seconds; a number without a unit is minutes."""
     return duration(text if text[-1:].isalpha() else f"{text}m")

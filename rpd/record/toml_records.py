@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import functools
+import math
 import os
 import reprlib
 import types
@@ -167,10 +168,12 @@ def _as(hint: Any, value: Any) -> Any:
 
 
 def _as_float(_hint: Any, value: Any) -> Any:
+    """Seconds and dollars: infinity and NaN are neither, and no number that is derived from them is one."""
     try:
-        return float(value) if type(value) in (int, float) else _NOT_PLAIN
+        number = float(value) if type(value) in (int, float) else math.nan
     except OverflowError:
         return _NOT_PLAIN
+    return number if math.isfinite(number) else _NOT_PLAIN
 
 
 def _as_mapping(hint: Any, value: Any) -> Any:

@@ -9,26 +9,25 @@ from rpd.values.number_bounds import MOST_SECONDS
 _UNITS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
 
 RULE = 'expected a duration such as "90s", "60m" or "1h30m", or a number of seconds'
-TOO_LONG = f"expected a duration of {MOST_SECONDS // 86_400} days at most"
 
 
-def parse_duration(value: str | float) -> float:
+def parse_duration(value: str | float, most: int = MOST_SECONDS) -> float:
     """Return ``value`` in seconds.
 
-    Raises ValueError (with a rule to show) for anything that is not a duration > 0, or one that nobody can mean.
+    Raises ValueError (with a rule to show) for anything that is not a duration > 0, or is longer than ``most``.
     """
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise ValueError(RULE)
-    return _parse(value)
+    return _parse(value, most)
 
 
 @lru_cache(maxsize=256, typed=True)
-def _parse(value: str | float) -> float:
+def _parse(value: str | float, most: int) -> float:
     seconds = _read(value.strip().replace(" ", "").lower()) if isinstance(value, str) else value
     if not 0 < seconds < float("inf"):
         raise ValueError(RULE)
-    if seconds > MOST_SECONDS:
-        raise ValueError(TOO_LONG)
+    if seconds > most:
+        raise ValueError(f"expected a duration of {most // 86_400} days at most")
     return float(seconds)
 
 

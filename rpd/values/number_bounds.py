@@ -10,6 +10,8 @@ from typing import Any
 
 MOST_USD = 1_000_000
 MOST_SECONDS = 366 * 86_400
+MOST_AGE_SECONDS = 100 * MOST_SECONDS
+"""... of something that lies in the past: a run folder may be years old."""
 MOST_GB = 1_000_000
 MOST_GPUS = 1_000
 MOST_RETRIES = 1_000

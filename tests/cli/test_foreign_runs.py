@@ -15,6 +15,7 @@ import pytest
 
 from rpd.cli import main
 from rpd.errors import ExitCode
+from rpd.journal import journal
 from rpd.record import manifest, run
 from rpd.record.run import RunInfo
 from rpd.values.report import ArtifactRecord, NodeReport, Outcome
@@ -61,15 +62,18 @@ class Foreign:
         )
         manifest.write(self.node / manifest.FILE_NAME, report)
         self.journal: list[dict[str, Any]] = [
-            {"at": "2026-01-02T03:04:05", "event": "node_started", "node": report.node.id, "attempt": 1},
-            {"at": "2026-01-02T03:04:06", "event": "armed", "deadline": 1.8e9, "linger": 600, "pod_id": "p"},
-            {"at": "2026-01-02T03:04:06", "event": "refused", "offer": "A40", "reason": "sold out"},
-            {"at": "2026-01-02T03:04:07", "event": "step_started", "index": 0, "kind": "run", "pod": "rpd-1",
+            {"at": "2026-01-02T03:04:05+00:00", "event": "node_started", "node": report.node.id, "attempt": 1},
+            {"at": "2026-01-02T03:04:06+00:00", "event": "armed", "deadline": 1.8e9, "linger": 600, "pod_id": "p"},
+            {"at": "2026-01-02T03:04:06+00:00", "event": "refused", "pod_name": "rpd-1",
+             "offer": "A40", "reason": "sold out"},
+            {"at": "2026-01-02T03:04:07+00:00", "event": "step_started", "index": 0, "kind": "run", "pod": "rpd-1",
              "key": "k", "cwd": "/w", "secrets": ["A"], "log_bytes": 0},
-            {"at": "2026-01-02T03:04:08", "event": "node_finished"},
+            {"at": "2026-01-02T03:04:08+00:00", "event": "node_finished"},
         ]  # fmt: skip
         self.write_journal(self.journal)
-        (self.run / "events.jsonl").write_text('{"at": "2026-01-02", "event": "run_started", "pid": 1}\n')
+        assert list(journal.read(self.node / journal.FILE_NAME)) == self.journal
+        started = {"at": "2026-01-02T03:04:05+00:00", "event": "run_started", "pid": 1, "host": "h"}
+        (self.run / "events.jsonl").write_text(f"{json.dumps(started)}\n")
         (self.node / "output.log").write_text("hello\n")
 
     def write_journal(self, events: object) -> None:

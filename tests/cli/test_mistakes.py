@@ -193,7 +193,7 @@ MISTAKES = {
         1, r"pod\.write: expected a text, got bytes", text="@rpd.job\ndef f(pod): pod.write('a', b'x')\n"
     ),
     "a project that is no folder": deploy(
-        1,
+        4,
         "project_dir: expected the path of a folder, got 3",
         text="@rpd.fixture\ndef project_dir(): return 3\n@rpd.job\ndef f(staged_dir): ...\n",
     ),

@@ -111,8 +111,8 @@ def test_nothing_to_do_says_why(project: Project) -> None:
         ("deploy", "`rpd run`"),
         ("fetch", "pod.pull"),
         ("colect", "Did you mean 'collect'?"),
-        ("train.yaml", "reads no YAML"),
-        ("--config", "reads no YAML"),
+        ("train.yaml", "`rpd import train.yaml` makes a deploy file of it"),
+        ("--config", "a YAML configuration of runpod-deploy; settings live in rpd.toml"),
         ("--lf", "A command comes first"),
         ("deploy_x.py::fit[a b]", "`rpd run 'deploy_x.py::fit[a b]'`"),
         ("quux", "The commands are collect, run"),
@@ -136,10 +136,9 @@ def test_every_hint_names_commands_that_there_are() -> None:
 
 
 def test_flags_and_arguments_of_other_tools(project: Project) -> None:
-    """So is a flag, a YAML file, and the name of a node where its place is expected."""
-    assert "reads no YAML" in project.run("--config", "x.yaml").err
+    """So is a flag, and the name of a node where its place is expected."""
+    assert "a YAML configuration of runpod-deploy" in project.run("--config", "x.yaml").err
     assert "`rpd collect` lists what would run" in project.run("--collect-only").err
-    assert "reads no YAML" in project.run("x.yaml").err
     assert "-k seed42 selects nodes by their names" in project.run("seed42").err
 
 

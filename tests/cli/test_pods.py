@@ -105,8 +105,8 @@ def test_gc_reaps_what_a_killed_run_left_and_nothing_else(jobs: Project, emulato
 def test_a_damaged_journal_costs_nobody_a_pod(jobs: Project, emulator: Launched) -> None:
     """``gc`` leaves a living run alone whose journal it cannot read; ``ps`` and ``gc`` go on and name the files."""
     running = jobs.rpd.start(jobs.folder, "-k", "hang", "--yes")
-    wait_until(lambda: any(jobs.folder.glob("rpd-runs/*/*hang*/output.log")), "the command")
-    (journal,) = jobs.folder.glob("rpd-runs/*/events.jsonl")
+    wait_until(lambda: any(jobs.folder.glob("rpd-runs/2*/*hang*/output.log")), "the command")
+    (journal,) = jobs.folder.glob("rpd-runs/2*/events.jsonl")
     whole = journal.read_bytes()
     journal.write_bytes(b"\0" * 40 + whole[40:])
     (jobs.folder / "rpd-runs" / "broken" / "events.jsonl").mkdir(parents=True)

@@ -87,10 +87,13 @@ def test_an_unknown_node_lists_those_there_are(project: Project, ran: RunResult)
     assert (shown.exit_code, "deploy_a.py::evaluate" in shown.err) == (4, True)
 
 
+AT = {"at": "2026-01-01T00:00:00+00:00"}
+
+
 def test_refused_offers_are_rows(tmp_path: Path) -> None:
     """An offer that was refused to a node has one row, however often it was; of many offers the first are shown."""
     told = [
-        {"at": "2026-01-01", "event": "refused", "offer": f"offer {number}", "reason": "none is free"}
+        {**AT, "event": "refused", "pod_name": "rpd-1", "offer": f"offer {number}", "reason": "none is free"}
         for number in (0, *range(30), 0)
     ]
     (tmp_path / "events.jsonl").write_text(
@@ -167,7 +170,7 @@ def test_events_of_one_node(project: Project, ran: RunResult) -> None:
 
 def test_the_watchdogs_words(tmp_path: Path) -> None:
     """A node's story tells when the watchdog was to end its pod, and what came from it."""
-    armed = {"at": "2026-01-01", "event": "armed", "pod_id": "p1", "deadline": 1767225600, "linger": 900}
+    armed = {**AT, "event": "armed", "pod_id": "p1", "deadline": 1767225600, "linger": 900}
     (tmp_path / "events.jsonl").write_text(f"{json.dumps(armed)}\n", encoding="utf-8")
     (tmp_path / "watchdog.log").write_text("this pod ends: its deadline has passed\n", encoding="utf-8")
     lines = list(story(NodeEntry(id="deploy_a.py::fit", folder=tmp_path)))

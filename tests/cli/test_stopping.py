@@ -31,11 +31,14 @@ def test_maxfail_stops_after_so_many(switched: Project, flags: tuple[str, ...], 
     assert ("stopping after 2 failures" in result.out) == (ran == "abc")
 
 
-def test_the_nearer_limit_counts(switched: Project) -> None:
-    """``-x`` beside a larger ``--maxfail`` stops at the first failure."""
+@pytest.mark.parametrize(
+    ("flags", "ran"), [(("-x", "--maxfail", "2"), "ab"), (("--maxfail", "2", "-x"), "a")]
+)
+def test_the_later_limit_counts(switched: Project, flags: tuple[str, ...], ran: str) -> None:
+    """``-x`` is ``--maxfail=1``: of the two the one that is typed last counts."""
     switched.failing("a", "b")
-    switched.run("-x", "--maxfail", "2")
-    assert switched.ran() == "a"
+    switched.run(*flags)
+    assert switched.ran() == ran
 
 
 def test_what_passes_stops_nothing(switched: Project) -> None:

@@ -33,6 +33,7 @@ MakeReport = Callable[..., NodeReport]
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 NUMBER = st.floats(allow_nan=False)
+AMOUNT = st.floats(allow_nan=False, allow_infinity=False)
 WHOLE = st.integers(-(2**63), 2**63 - 1)
 VALUES = st.recursive(
     st.one_of(st.none(), st.booleans(), st.integers(), NUMBER, st.text(), st.datetimes(), st.binary()),
@@ -47,7 +48,7 @@ def records(record: type, /, **own: st.SearchStrategy[object]) -> st.SearchStrat
     by_type = {
         "str": TEXT,
         "int": WHOLE,
-        "float": NUMBER,
+        "float": AMOUNT,
         "bool": st.booleans(),
         "int | None": st.none() | WHOLE,
         "tuple[str, ...]": st.lists(TEXT, max_size=3).map(tuple),
@@ -66,7 +67,7 @@ SECTIONS = {
         Result,
         outcome=st.sampled_from(Outcome),
         cause=st.none() | st.sampled_from(Cause),
-        phases=st.dictionaries(TEXT, NUMBER, max_size=3),
+        phases=st.dictionaries(TEXT, AMOUNT, max_size=3),
     ),
     "pod": st.none() | records(PodRecord),
     "pods": st.lists(records(PodRecord), max_size=2).map(tuple),

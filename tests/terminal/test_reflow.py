@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 
 import pytest
@@ -43,16 +44,20 @@ class Reflowing:
 
 
 @pytest.mark.parametrize("widths", [(80, 40), (80, 60, 30), (80, 30, 80), (60, 120)], ids=str)
-def test_resizing_leaves_no_ghosts(tty: io.StringIO, widths: tuple[int, ...]) -> None:
+def test_resizing_leaves_no_ghosts(
+    tty: io.StringIO, widths: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """However often the width changes, what stands above the board stays, and the board stands there once."""
-    environ = {"TERM": "xterm-256color", "COLUMNS": str(widths[0])}
-    screen, terminal = Screen(tty, environ=environ), Reflowing(widths[0])
+    terminal = Reflowing(widths[0])
+    monkeypatch.delenv("COLUMNS", raising=False)
+    monkeypatch.setattr(os, "get_terminal_size", lambda *_: os.terminal_size((terminal.width, 24)))
+    monkeypatch.setattr(tty, "fileno", lambda: 1)
+    screen = Screen(tty, environ={"TERM": "xterm-256color"})
     live = screen._make_live()
     frame = screen._framed(live, lambda: "\n".join(f"row{n} ".ljust(screen.width - 1, "x") for n in range(3)))
     terminal.feed("PASSED one\nPASSED two\n")
     live.start()
     for width in widths:
-        environ["COLUMNS"] = str(width)
         terminal.resize(width)
         screen._draw(live, frame)
         terminal.feed(tty.getvalue())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TypeVar
@@ -12,18 +12,18 @@ from typing import TypeVar
 from rpd.runpod.catalogue import offers
 from rpd.runpod.catalogue.cache import CatalogueStore, default_store
 from rpd.runpod.catalogue.live import LiveCatalogue, Question
-from rpd.runpod.catalogue.model import Catalogue, NetworkVolume
+from rpd.runpod.catalogue.model import Catalogue
 from rpd.runpod.notices import Notices, Speaker
 from rpd.runpod.rate_limit import Retry, TokenBucket
 from rpd.runpod.reconcile import Patience
 from rpd.runpod.rest.client import Rest
 from rpd.runpod.rest.pods import read_logs
-from rpd.values.pod import Offer, PodRequest
+from rpd.values.pod import NetworkVolume, Offer, PodRequest
 
 T = TypeVar("T")
 
 
-class Renter(Speaker, ABC):
+class Renter(Speaker):
     """Makes offers and reads logs, at one pace with all else that is asked of RunPod.
 
     ``notify`` hears sentences meant for the user, on the thread of any call; it may be set later.

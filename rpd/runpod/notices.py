@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from rpd.runpod.address import api_name
+from rpd.values.pod import Provider
 
 _NOTEWORTHY_HOLD = 3.0
 
@@ -34,8 +35,8 @@ class Notices:
             )
 
 
-class Speaker:
-    """Somebody who has sentences for the user, and a name to tell who it is."""
+class Speaker(Provider):
+    """A provider that is called what its address is called, and shares its notices with others."""
 
     def __init__(self, notices: Notices, notify: Callable[[str], None] | None = None) -> None:
         self._notices = notices

@@ -9,14 +9,14 @@ from typing import Literal, TypeVar
 from rpd.errors import ApiRetired
 from rpd.runpod.base_provider import Renter
 from rpd.runpod.catalogue.cache import CatalogueStore, default_store
-from rpd.runpod.catalogue.model import Catalogue, NetworkVolume
+from rpd.runpod.catalogue.model import Catalogue
 from rpd.runpod.graphql.provider import RunPodProvider
 from rpd.runpod.notices import Notices, Speaker
 from rpd.runpod.rate_limit import Retry, TokenBucket
 from rpd.runpod.reconcile import Patience
 from rpd.runpod.rest.client import Rest
 from rpd.runpod.rest.provider import RestProvider
-from rpd.values.pod import Account, Offer, PodInfo, PodRequest, PodSpec
+from rpd.values.pod import Account, NetworkVolume, Offer, PodInfo, PodRequest, PodSpec
 
 T = TypeVar("T")
 R = TypeVar("R", bound=Renter)
@@ -24,7 +24,7 @@ Lifecycle = Literal["sdk", "rest"]
 
 
 class SwitchingProvider(Speaker):
-    """Implements ``rpd.values.pod.Provider`` by one of two others; pods made through one are there for the other.
+    """Rents through one of two other providers; pods created through one can be managed through the other.
 
     It begins with the SDK (``lifecycle="sdk"``), and goes over to REST v2 for good when GraphQL answers that it is
     retired: such a call did nothing, so it is made again there. With ``"rest"`` only what REST v2 lacks, spot pods,

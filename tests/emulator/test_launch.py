@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
+from rpd.emulator.errors import EmulatorError
 from rpd.emulator.launch import Launched, launch
-from rpd.errors import ProvisioningError
 
 Platform = Any
 
@@ -107,7 +107,7 @@ def test_a_fixed_port_and_key() -> None:
     with launch(api_key="my-key") as first:
         port = int(first.base_url.rpartition(":")[2])
         assert first.api_key == "my-key"
-        with pytest.raises(ProvisioningError, match="ended before it served"):
+        with pytest.raises(EmulatorError, match="before it was ready"):
             launch(port=port)
 
 

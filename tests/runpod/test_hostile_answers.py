@@ -24,13 +24,13 @@ from rpd.errors import ProviderError, TransientError
 from rpd.runpod import answer
 from rpd.runpod.answer import understood
 from rpd.runpod.catalogue.cache import CatalogueStore
-from rpd.runpod.catalogue.model import Catalogue, NetworkVolume
+from rpd.runpod.catalogue.model import Catalogue
 from rpd.runpod.graphql.provider import RunPodProvider
 from rpd.runpod.rate_limit import Retry, TokenBucket
 from rpd.runpod.reconcile import Patience
 from rpd.runpod.rest.provider import RestProvider
 from rpd.values.job import Gpu, Storage
-from rpd.values.pod import Account, Cloud, Offer, PodInfo, PodRequest, PodSpec
+from rpd.values.pod import Account, Cloud, NetworkVolume, Offer, PodInfo, PodRequest, PodSpec
 
 SEEDS = 20
 AnyProvider = RunPodProvider | RestProvider

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from rpd.errors import ImpossibleRequest
 from rpd.runpod.catalogue.cpu import cpu_price
-from rpd.runpod.catalogue.model import Catalogue, GpuRow, NetworkVolume
+from rpd.runpod.catalogue.model import Catalogue, GpuRow
 from rpd.values.job import CloudChoice, Gpu
-from rpd.values.pod import Cloud, Offer, PodRequest
+from rpd.values.pod import Cloud, NetworkVolume, Offer, PodRequest
 
 _CLOUDS = {
     CloudChoice.SECURE: (Cloud.SECURE,),
@@ -45,7 +45,7 @@ def offers(request: PodRequest, catalogue: Catalogue) -> tuple[Offer, ...]:
     return tuple(offer for clouds in groups for offer in _gpu_offers(placed, placed.gpu, clouds, catalogue))
 
 
-def find_volume(wanted: str, volumes: tuple[NetworkVolume, ...]) -> NetworkVolume:
+def find_volume(wanted: str, volumes: Sequence[NetworkVolume]) -> NetworkVolume:
     """Return the network volume of that id or name. Raises ImpossibleRequest for none and for several."""
     found = [v for v in volumes if v.id == wanted] or [v for v in volumes if v.name == wanted]
     if len(found) == 1:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from rpd.errors import PodNotFound
 from rpd.runpod.catalogue import offers
 from rpd.runpod.catalogue.model import shipped_catalogue
-from rpd.values.pod import Account, Offer, PodInfo, PodRequest, PodSpec, PodStatus, SshEndpoint
+from rpd.values.pod import Account, Offer, PodInfo, PodRequest, PodSpec, PodStatus, Provider, SshEndpoint
 
 if TYPE_CHECKING:
     from rpd.config import Config
@@ -19,10 +19,8 @@ if TYPE_CHECKING:
 _SSH = SshEndpoint(host="dry-run.invalid", port=22)
 
 
-class OfflineProvider:
-    """Implements ``rpd.values.pod.Provider`` with the shipped catalogue; every create succeeds at once."""
-
-    name = "dry run"
+class OfflineProvider(Provider):
+    """Rents nothing: offers come from the shipped catalogue, and every ``create`` succeeds at once."""
 
     def __init__(self) -> None:
         self._catalogue = shipped_catalogue()
@@ -30,6 +28,11 @@ class OfflineProvider:
         self._pods: dict[str, PodInfo] = {}
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
+
+    @property
+    def name(self) -> str:
+        """The name shown to users."""
+        return "dry run"
 
     def account(self) -> Account:
         """Return an account that has no balance to tell."""
@@ -92,9 +95,6 @@ class OfflineProvider:
         """Forget the pod."""
         with self._lock:
             self._pods.pop(pod_id, None)
-
-    def close(self) -> None:
-        """Do nothing: nothing is held."""
 
 
 def rpd_provider(config: Config) -> OfflineProvider | None:

@@ -14,7 +14,6 @@ from rpd.runpod.answer import needed_table, table, text, understood
 from rpd.runpod.base_provider import Renter
 from rpd.runpod.catalogue.model import (
     Catalogue,
-    NetworkVolume,
     catalogue_query,
     read_catalogue,
     read_volumes,
@@ -24,13 +23,13 @@ from rpd.runpod.graphql import create_arguments, pods
 from rpd.runpod.graphql.escape import escape
 from rpd.runpod.graphql.sdk import Sdk
 from rpd.runpod.reconcile import UnsureCreate, as_asked, completed, living, reconciled
-from rpd.values.pod import Account, PodInfo, PodSpec
+from rpd.values.pod import Account, NetworkVolume, PodInfo, PodSpec
 
 _NOBODY = "the API key belongs to no account: set RUNPOD_API_KEY to a valid one"
 
 
 class RunPodProvider(Renter):
-    """Rents pods through the SDK; implements ``rpd.values.pod.Provider``.
+    """Rents pods through the SDK.
 
     The SDK is imported by the first call. What it lacks (prices, stock, logs) comes from REST v2.
     """

@@ -9,16 +9,15 @@ from rpd.errors import ImpossibleRequest, PodNotFound, ProviderError, TransientE
 from rpd.runpod import account
 from rpd.runpod.answer import OTHER_SHAPE, table, understood
 from rpd.runpod.base_provider import Renter
-from rpd.runpod.catalogue.model import NetworkVolume
 from rpd.runpod.graphql import create_arguments
 from rpd.runpod.reconcile import UnsureCreate, as_asked, completed, living, reconciled
 from rpd.runpod.rest import catalogue, pods
 from rpd.runpod.rest.client import Conflict, NotThere
-from rpd.values.pod import Account, Offer, PodInfo, PodRequest, PodSpec, PodStatus
+from rpd.values.pod import Account, NetworkVolume, Offer, PodInfo, PodRequest, PodSpec, PodStatus
 
 
 class RestProvider(Renter):
-    """Rents pods over REST v2; implements ``rpd.values.pod.Provider``. There are no spot pods."""
+    """Rents pods over REST v2, which has no spot pods."""
 
     # --- who pays, and what there is ------------------------------------------------------------------------
 

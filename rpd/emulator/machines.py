@@ -107,7 +107,7 @@ class Machines:
         await self._ready.wait()
         if self._broken:
             log = (self.folder / "zygote.log").read_text(errors="replace")
-            raise EmulatorError(f"the emulator cannot start pods: {log[-2000:]}")
+            raise EmulatorError(f"cannot start pods: {log[-2000:]}")
 
     async def close(self) -> None:
         """End every pod, delete their disks, and wait for that."""

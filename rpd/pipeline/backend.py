@@ -13,6 +13,7 @@ from rpd.errors import UsageError
 from rpd.execute import no_network
 from rpd.hooks import PluginManager
 from rpd.pipeline.local_backend import LocalEnd, start_emulator
+from rpd.runpod import plugin
 from rpd.values.node import Node
 from rpd.values.pod import Provider
 
@@ -52,11 +53,9 @@ class FarEnd:
             self._failure = error
 
     def _begin_imports(self) -> None:
-        """Begin to import the SDK, where that rents the pods: an emulator starts in its own process meanwhile."""
-        if self._config.pods.lifecycle == "sdk" and self._manager.has_plugin("rpd.runpod.plugin"):
-            from rpd.runpod.graphql.sdk import preload
-
-            preload()
+        """Start importing the SDK, if rpd's own provider rents the pods; an emulator starts in parallel."""
+        if self._manager.has_plugin(plugin.__name__):
+            plugin.begin_imports(self._config)
 
     def provider(self) -> Provider:
         """Return the provider. Raises AuthError without a key, ProvisioningError where the emulator does not start."""

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import email.utils
 import io
 import json
-import math
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -17,6 +15,7 @@ from rpd.runpod.address import is_local
 from rpd.runpod.bounds import MOST_BYTES, TOTAL_SECONDS, TooLong, whole
 from rpd.runpod.error_mapping import Trouble
 from rpd.runpod.rate_limit import TokenBucket
+from rpd.runpod.retry_after import seconds_to_wait
 from rpd.threads import Overdue, bounded
 
 _CHUNK = 1 << 16
@@ -222,20 +221,3 @@ def _problem(body: Any) -> str:
     table = body if isinstance(body, dict) else {}
     texts = (table.get(key) for key in ("error", "detail", "message", "title"))
     return next((text for text in texts if isinstance(text, str)), "")
-
-
-def seconds_to_wait(header: str | None, *, now: float | None = None) -> float | None:
-    """Return the seconds a ``Retry-After`` header asks for: a number of them, or a date; None for neither."""
-    if not header:
-        return None
-    try:
-        seconds = float(header)
-    except ValueError:
-        pass
-    else:
-        return max(0.0, seconds) if math.isfinite(seconds) else None
-    try:
-        moment = email.utils.parsedate_to_datetime(header).timestamp()
-    except (ValueError, TypeError, OverflowError):
-        return None
-    return max(0.0, moment - (time.time() if now is None else now))

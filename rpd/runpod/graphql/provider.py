@@ -18,6 +18,7 @@ from rpd.runpod.catalogue.model import (
     read_catalogue,
     read_volumes,
 )
+from rpd.runpod.create_texts import secret_texts
 from rpd.runpod.error_mapping import SchemaMismatch
 from rpd.runpod.graphql import create_arguments, pods
 from rpd.runpod.graphql.escape import escape
@@ -63,7 +64,7 @@ class RunPodProvider(Renter):
         the case that the list could not be read either.
         """
         volume = self._volume_id(spec.request)
-        secrets = create_arguments.secret_texts(spec)
+        secrets = secret_texts(spec)
         try:
             if spec.request.spot:
                 mutation = create_arguments.spot_mutation(spec, network_volume_id=volume)

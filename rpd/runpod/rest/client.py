@@ -21,10 +21,10 @@ from rpd.errors import ApiRetired, NoCapacity, PodNotFound, ProviderError, Reque
 from rpd.runpod import bounds
 from rpd.runpod.address import is_local, key_url
 from rpd.runpod.error_mapping import Failure, Trouble, classify, may_have_acted, was_answered
-from rpd.runpod.graphql.http_tap import seconds_to_wait
 from rpd.runpod.mask import scrub
 from rpd.runpod.rate_limit import LONGEST_HOLD, TokenBucket
 from rpd.runpod.reconcile import UnsureCreate
+from rpd.runpod.retry_after import seconds_to_wait
 from rpd.threads import Overdue, bounded
 
 # httpx logs every request; the SDK sets the root logger up so that it would reach the screen.

@@ -9,7 +9,7 @@ from rpd.errors import ImpossibleRequest, PodNotFound, ProviderError, TransientE
 from rpd.runpod import account
 from rpd.runpod.answer import OTHER_SHAPE, table, understood
 from rpd.runpod.base_provider import Renter
-from rpd.runpod.graphql import create_arguments
+from rpd.runpod.create_texts import secret_texts
 from rpd.runpod.reconcile import UnsureCreate, as_asked, completed, living, reconciled
 from rpd.runpod.rest import catalogue, pods
 from rpd.runpod.rest.client import Conflict, NotThere
@@ -51,7 +51,7 @@ class RestProvider(Renter):
         if lacking := pods.lacking(spec):
             self._notices.once(lacking)
         try:
-            answer = self._rest.create("/pods", body, secrets=create_arguments.secret_texts(spec))
+            answer = self._rest.create("/pods", body, secrets=secret_texts(spec))
         except UnsureCreate as unsure:
             return reconciled(spec, unsure, self._patience, self.list)
         asked = as_asked(spec, str(answer["id"]))

@@ -57,7 +57,7 @@ def test_importing_the_sdk_starts_no_process() -> None:
 import subprocess, sys
 def refuse(*args, **kwargs): raise AssertionError(args)
 real, subprocess.Popen = subprocess.Popen, refuse
-from rpd.runpod import sdk
+from rpd.runpod.graphql import sdk
 sdk._load()
 assert "cpuinfo" not in sys.modules
 subprocess.Popen = real

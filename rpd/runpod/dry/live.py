@@ -1,4 +1,4 @@
-"""Onlooker: who "rents" the pods of a live dry run, with the prices and the stock of now; it only ever reads."""
+"""Onlooker: the provider of a live dry run. It reads current prices and stock, and changes nothing."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ class Onlooker(OfflineProvider):
         return self._live.name
 
     def account(self) -> Account:
-        """Check the key and return whose it is. Raises AuthError."""
+        """Check the API key and return the account it belongs to. Raises AuthError."""
         with self._outside():
             return self._live.account()
 
     def offers(self, request: PodRequest) -> Sequence[Offer]:
-        """Return what may be tried for ``request`` now, best first; asked once for each kind of request.
+        """Return the current offers for ``request``, best first; read once for each kind of request.
 
-        Raises ImpossibleRequest if it contradicts itself, and ProviderError where RunPod does not tell.
+        Raises ImpossibleRequest if it contradicts itself, and ProviderError if they cannot be read.
         """
         key = what_counts(request)
         with self._asking:

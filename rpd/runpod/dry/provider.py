@@ -1,4 +1,4 @@
-"""OfflineProvider: who "rents" the pods of a dry run, asking nobody and waiting for nothing."""
+"""OfflineProvider: the provider of a dry run. It makes no calls and never waits."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class OfflineProvider(Provider):
         return "dry run"
 
     def account(self) -> Account:
-        """Return an account that has no balance to tell."""
+        """Return an account without a balance."""
         return Account(id="dry-run")
 
     def offers(self, request: PodRequest) -> Sequence[Offer]:
@@ -47,7 +47,7 @@ class OfflineProvider(Provider):
         return found
 
     def create(self, spec: PodSpec) -> PodInfo:
-        """Return a pod that is ready."""
+        """Return a pod that is ready at once."""
         offer = spec.offer
         pod = PodInfo(
             id=f"dryrun{next(self._numbers)}",
@@ -69,7 +69,7 @@ class OfflineProvider(Provider):
         return pod
 
     def get(self, pod_id: str) -> PodInfo | None:
-        """Return the pod, None if it was deleted or never made."""
+        """Return the pod, or None if it was deleted or never created."""
         return self._pods.get(pod_id)
 
     def list(self) -> Sequence[PodInfo]:
@@ -84,7 +84,7 @@ class OfflineProvider(Provider):
                 raise PodNotFound(f"there is no pod {pod_id}")
             self._pods[pod_id] = replace(self._pods[pod_id], status=PodStatus.EXITED, ssh=None)
 
-    def resume(self, pod_id: str, gpu_count: int) -> None:  # noqa: ARG002 - a dry run has GPUs enough
+    def resume(self, pod_id: str, gpu_count: int) -> None:  # noqa: ARG002 - a dry run always has free GPUs
         """Mark the pod as running. Raises PodNotFound."""
         with self._lock:
             if pod_id not in self._pods:
@@ -98,7 +98,7 @@ class OfflineProvider(Provider):
 
 
 def rpd_provider(config: Config) -> OfflineProvider | None:
-    """Answer for a dry run, unless it is to look at RunPod."""
+    """Provide the pods of a dry run, unless it reads from RunPod."""
     return OfflineProvider() if config.run.dry_run and not config.run.dry_run_live else None
 
 

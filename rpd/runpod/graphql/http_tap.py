@@ -1,4 +1,4 @@
-"""The HTTP calls of the SDK as they went: what it hides of an answer, and whether a call was sent at all."""
+"""Watches the HTTP calls of the SDK: the parts of a response that it hides, and whether a call was sent at all."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _CHUNK = 1 << 16
 
 _WAYS_TO_LOSE = (
     ("NameResolutionError", Trouble.UNSENT, "its host name cannot be resolved"),
-    ("NewConnectionError", Trouble.UNSENT, "nobody answers there"),
-    ("ConnectTimeout", Trouble.UNSENT, "no connection came about in time"),
-    ("InvalidURL", Trouble.UNSENT, "that is no URL"),
-    ("InvalidSchema", Trouble.UNSENT, "that is no URL"),
+    ("NewConnectionError", Trouble.UNSENT, "nothing is listening there"),
+    ("ConnectTimeout", Trouble.UNSENT, "connecting timed out"),
+    ("InvalidURL", Trouble.UNSENT, "it is not a valid URL"),
+    ("InvalidSchema", Trouble.UNSENT, "it is not a valid URL"),
     ("InvalidHeader", Trouble.UNSENT, "the API key cannot be sent"),
     ("ProxyError", Trouble.LOST, "the proxy failed"),
     ("SSLError", Trouble.LOST, "the encrypted connection failed"),
-    ("ReadTimeout", Trouble.LOST, "no answer within 30 s"),
+    ("ReadTimeout", Trouble.LOST, "no response within 30 s"),
 )
 """Name of an error of requests or urllib3, what it means, and in which words; the first that fits counts."""
 

@@ -1,4 +1,4 @@
-"""RunPodProvider: pods rented from RunPod, or from whatever else speaks its API at RUNPOD_API_BASE_URL."""
+"""RunPodProvider: pods rented through the SDK, from RunPod or from any server at RUNPOD_API_BASE_URL."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ class RunPodProvider(Renter):
         rows = self._listed()
         # A list with holes must not be read as "nothing is running".
         if not isinstance(rows, list) or not all(isinstance(row, dict) and row.get("id") for row in rows):
-            raise TransientError("RunPod's list of pods is incomplete")
+            raise TransientError("RunPod returned an incomplete list of pods")
         return rows
 
     def _listed(self) -> Any:
@@ -151,12 +151,12 @@ class RunPodProvider(Renter):
 
     def _described(self, spec: PodSpec, answer: Any) -> PodInfo:
         """Return the pod that was made, as RunPod describes it, else as it was asked for."""
-        # Whatever else it says, it exists and bills.
+        # The pod exists and bills, whatever else the response says.
         asked = as_asked(spec, str(answer["id"]), text(answer.get("machineId")) or None)
         try:
             told = self.get(asked.id)
         except ProviderError:
-            # It exists and bills: its id must reach the caller whatever becomes of the reading.
+            # The pod exists and bills: the caller needs its id even if reading it failed.
             return asked
         return asked if told is None else completed(told, asked)
 

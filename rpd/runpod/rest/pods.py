@@ -93,11 +93,11 @@ def _mounts(spec: PodSpec, network_volume_id: str | None) -> dict[str, Any]:
 
 
 def lacking(spec: PodSpec) -> str:
-    """Return a sentence on what of the request REST v2 cannot be asked for, empty if nothing."""
+    """Return a sentence about the parts of the request that REST v2 does not support, empty if there are none."""
     request = spec.request
     if spec.offer.gpu_id is None or not (request.min_vcpu or request.min_memory_gb):
         return ""
-    return "RunPod's REST v2 cannot be asked for min_vcpu and min_memory_gb of a GPU pod: they are left out"
+    return "RunPod's REST v2 has no min_vcpu and min_memory_gb for GPU pods: rpd leaves them out"
 
 
 def pod_info(row: Mapping[str, Any]) -> PodInfo:

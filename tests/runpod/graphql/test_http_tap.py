@@ -29,7 +29,7 @@ def lost_at(url: str) -> tuple[Trouble, str]:
 
 def test_no_answer_in_time_is_lost(silent: int) -> None:
     """The request was sent, so a create may have gone through."""
-    assert lost_at(f"http://127.0.0.1:{silent}/") == (Trouble.LOST, "no answer within 30 s")
+    assert lost_at(f"http://127.0.0.1:{silent}/") == (Trouble.LOST, "no response within 30 s")
 
 
 @pytest.mark.parametrize(

@@ -98,7 +98,7 @@ class LiveCatalogue:
             if self._strict:
                 raise
             self._notices.once(
-                f"could not read prices and stock, so rpd uses the prices it ships with: {error}"
+                f"could not read prices and stock, so rpd uses the prices shipped with it: {error}"
             )
             return shipped_catalogue()
         self._store.write(repr(question), found)

@@ -6,14 +6,13 @@ from rpd.cli.output import say
 from rpd.config import Config
 from rpd.errors import ExitCode
 from rpd.hooks import PluginManager
+from rpd.pipeline.local_backend import start_emulator
 
 
 def main(config: Config, manager: PluginManager) -> int:
     """Serve an emulator until Ctrl-C, and say how to reach it."""
     del manager
-    from rpd.emulator.launch import launch
-
-    launched = launch(port=config.own.port)
+    launched = start_emulator(port=config.own.port)
     for notice in launched.notices:
         say(f"note: {notice}")
     say("A RunPod on this machine: nothing on it costs money. In another shell:\n")

@@ -1,4 +1,4 @@
-"""``python -m rpd.emulator``: run the emulator and say where it is in one line of JSON."""
+"""``python -m rpd.emulator``: run the emulator and print its address as one line of JSON."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 import sys
 from typing import Any
 
+from rpd.emulator.errors import EmulatorError
 from rpd.emulator.server import serve
 
 
@@ -31,12 +32,15 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main() -> int:
-    """Run until told to end. Return the exit code."""
+    """Serve until SIGTERM or the end of standard input. Return the exit code."""
     options = _parser().parse_args()
     try:
         serve(**vars(options), announce=_announce)
     except OSError as error:
         sys.stderr.write(f"rpd emulator: cannot listen on port {options.port}: {error.strerror}\n")
+        return 1
+    except EmulatorError as error:
+        sys.stderr.write(f"rpd emulator: {error}\n")
         return 1
     return 0
 

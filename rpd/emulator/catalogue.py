@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rpd.values.gpus import KNOWN_GPU_TYPES, GpuType
+from rpd.emulator.gpus import GPU_TYPES, GpuType
 
 GPUS_PER_DATACENTER = 256
 """So that a sweep of many pods fits; make it scarce with a fault or over the control endpoint."""
@@ -152,8 +152,4 @@ def stock_word(free: int, wanted: int) -> str | None:
 
 def gpu_types() -> dict[str, GpuType]:
     """Return every GPU type that is rented."""
-    return {
-        row.id: row
-        for row in KNOWN_GPU_TYPES.values()
-        if row.secure_usd_per_hr is not None or row.community_usd_per_hr is not None
-    }
+    return dict(GPU_TYPES)

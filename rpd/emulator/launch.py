@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import selectors
 import subprocess
 import sys
 import sysconfig
@@ -14,10 +15,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import IO, Any
 
-from rpd.errors import ProvisioningError
-from rpd.threads import Overdue, bounded
+from rpd.emulator.errors import EmulatorError
 
 _CLOSE_SECONDS = 30.0
 _LAUNCH_SECONDS = 60.0
@@ -132,7 +132,7 @@ def launch(
     """Start an emulator in a session of its own and return once it serves.
 
     It ends, with all its pods, when ``close`` is called or ``linger`` seconds after this process ended, however it
-    ended. ``wrapper`` is put before its command line. Raises ProvisioningError if it does not come up.
+    ended. ``wrapper`` is put before its command line. Raises EmulatorError if it does not start.
     """
     options = {"balance": balance, "boot-seconds": boot_seconds, "linger": linger, "port": port, "api-key": api_key,
                "isolation": isolation}  # fmt: skip
@@ -144,22 +144,29 @@ def launch(
     )  # fmt: skip
     assert process.stdout is not None
     try:
-        line = bounded(process.stdout.readline, seconds=_LAUNCH_SECONDS)
-    except BaseException as error:
+        line = _first_line(process.stdout)
+    except BaseException:
         process.kill()
         process.communicate()
-        if isinstance(error, Overdue):
-            raise ProvisioningError(
-                f"the emulator did not serve within {_LAUNCH_SECONDS:g} s: run rpd emulator to see what holds it up"
-            ) from None
         raise
     if not line:
         process.communicate()
-        raise ProvisioningError(f"the emulator ended before it served, with exit code {process.returncode}")
+        raise EmulatorError(f"the emulator exited with code {process.returncode} before it was ready")
     facts = json.loads(line)
     return Launched(
         base_url=facts["base_url"], api_key=facts["api_key"], process=process, notices=tuple(facts["notices"])
     )
+
+
+def _first_line(output: IO[str]) -> str:
+    """Return the line that says where the emulator serves; empty if it exited. Raises EmulatorError after a while."""
+    with selectors.DefaultSelector() as selector:
+        selector.register(output, selectors.EVENT_READ)
+        if not selector.select(_LAUNCH_SECONDS):
+            raise EmulatorError(
+                f"the emulator was not ready within {_LAUNCH_SECONDS:g} s: run `rpd emulator` to see why"
+            )
+    return output.readline()
 
 
 def _import_path() -> list[str]:

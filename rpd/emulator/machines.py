@@ -21,13 +21,13 @@ from typing import Any
 
 from rpd.emulator import catalogue
 from rpd.emulator.account import Account
+from rpd.emulator.errors import EmulatorError
 from rpd.emulator.faults import BOOT_KINDS, LIVE_KINDS, FaultBook, Rule
 from rpd.emulator.guest import image
 from rpd.emulator.guest.sandbox import wipe
 from rpd.emulator.guest.spec import GuestSpec, Isolation, Sshd
 from rpd.emulator.guest.wire import Message, Wire
 from rpd.emulator.model import Pod
-from rpd.errors import ProvisioningError
 
 HOST = "127.0.0.1"
 NEVER_READY = (":missing", "/missing")
@@ -102,12 +102,12 @@ class Machines:
         self._send({"op": "hello", "folder": str(self.folder), "isolation": self._wanted_isolation})
 
     async def open(self) -> None:
-        """Wait until pods can be started. Raises ProvisioningError if they never can."""
+        """Wait until pods can be started. Raises EmulatorError if they never can."""
         asyncio.get_running_loop().add_reader(self._wire, self._hear)
         await self._ready.wait()
         if self._broken:
             log = (self.folder / "zygote.log").read_text(errors="replace")
-            raise ProvisioningError(f"the emulator cannot start pods: {log[-2000:]}")
+            raise EmulatorError(f"cannot start pods: {log[-2000:]}")
 
     async def close(self) -> None:
         """End every pod, delete their disks, and wait for that."""

@@ -8,12 +8,12 @@ from typing import Any
 
 from rpd.emulator import catalogue, orders, views
 from rpd.emulator.account import Account
+from rpd.emulator.gpus import GpuType
 from rpd.emulator.model import Template, new_id
 from rpd.emulator.orders import Given
 from rpd.emulator.refusals import HICCUP, Refusal
 from rpd.emulator.stock import places
 from rpd.emulator.views import View
-from rpd.values.gpus import GpuType
 
 Resolver = Callable[..., Any]
 

@@ -9,9 +9,9 @@ from typing import Any
 
 from rpd.emulator import catalogue
 from rpd.emulator.account import Account
+from rpd.emulator.gpus import GpuType
 from rpd.emulator.rest_body import Problem
 from rpd.emulator.stock import places
-from rpd.values.gpus import GpuType
 
 _POOLS = {"NVIDIA A40": "AMPERE_48", "NVIDIA L4": "ADA_24", "NVIDIA H100 80GB HBM3": "HOPPER_141"}
 _GPU_FILTERS = ("count", "cloud", "countryCodes", "cudaVersions", "minCudaVersion")

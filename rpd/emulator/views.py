@@ -9,8 +9,8 @@ from typing import Any
 from rpd.emulator import catalogue
 from rpd.emulator.account import Account
 from rpd.emulator.billing import rate
+from rpd.emulator.gpus import GpuType
 from rpd.emulator.model import NetworkVolume, Pod, Template
-from rpd.values.gpus import GpuType
 
 View = dict[str, Any]
 

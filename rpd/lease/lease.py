@@ -513,16 +513,14 @@ class Lease:
         return f" RunPod says: {' | '.join(lines)}" if lines else ""
 
     def _machine_lines(self) -> Sequence[str]:
-        """Return the last lines of what the machine says of the pod; none where nobody can tell."""
-        read = getattr(self._provider, "logs", None)
-        if read is None or self.pod is None:
+        """Return the last lines that the machine logged about the pod; empty if they cannot be read."""
+        if self.pod is None:
             return ()
         pod_id = self.pod.id
         try:
-            lines: Sequence[str] = self._ask(lambda: read(pod_id, tail=LOG_LINES), seconds=LOG_SECONDS)
+            return self._ask(lambda: self._provider.logs(pod_id, tail=LOG_LINES), seconds=LOG_SECONDS)
         except (ProviderError, Overdue):
             return ()
-        return lines
 
     def _check_gpus(self, pod: PodInfo) -> None:
         wanted = self.request.gpu.count if self.request.gpu else 0

@@ -7,13 +7,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 from rpd.config import Config
 from rpd.errors import UsageError
 from rpd.execute import no_network
 from rpd.hooks import PluginManager
-from rpd.pipeline.local_backend import LocalEnd
+from rpd.pipeline.local_backend import LocalEnd, start_emulator
+from rpd.runpod import plugin
 from rpd.values.node import Node
 from rpd.values.pod import Provider
 
@@ -53,11 +53,9 @@ class FarEnd:
             self._failure = error
 
     def _begin_imports(self) -> None:
-        """Begin to import the SDK, where that rents the pods: an emulator starts in its own process meanwhile."""
-        if self._config.pods.lifecycle == "sdk" and self._manager.has_plugin("rpd.runpod.plugin"):
-            from rpd.runpod.graphql.sdk import preload
-
-            preload()
+        """Start importing the SDK, if rpd's own provider rents the pods; an emulator starts in parallel."""
+        if self._manager.has_plugin(plugin.__name__):
+            plugin.begin_imports(self._config)
 
     def provider(self) -> Provider:
         """Return the provider. Raises AuthError without a key, ProvisioningError where the emulator does not start."""
@@ -76,18 +74,15 @@ class FarEnd:
             return self._provider
 
     def _ask_plugins(self) -> Provider:
-        provider: Provider | None = self._manager.hook.rpd_provider(config=self._config)
+        provider: object = self._manager.hook.rpd_provider(config=self._config)
         if provider is None:
             raise UsageError("no plugin provides pods: rpd's own provider is switched off")
-        missing = [name for name in vars(Provider) if name[0] != "_" and not hasattr(provider, name)]
-        if missing:
+        if not isinstance(provider, Provider):
             raise UsageError(
-                f"rpd_provider: expected a provider (rpd.values.pod.Provider), got {provider!r} without "
-                f"{', '.join(missing)}"
+                f"rpd_provider: expected an rpd.values.pod.Provider, got {provider!r}: derive the class of your "
+                "provider from it"
             )
-        notify: Any = getattr(provider, "notify", None)
-        if notify is not None:
-            provider.notify = lambda text: self._manager.hook.rpd_notice(text=text)  # type: ignore[attr-defined]
+        provider.notify = lambda text: self._manager.hook.rpd_notice(text=text)
         if self._config.run.dry_run_live:
             from rpd.runpod.dry.live import Onlooker  # whoever rents the pods, nothing is to be created
 
@@ -129,9 +124,7 @@ def emulator(manager: PluginManager, volumes: Mapping[str, str | None]) -> Itera
 
     It has empty network volumes of the names in ``volumes``, each in its data centre if one is given.
     """
-    from rpd.emulator.launch import launch  # what talks HTTP is worth loading for --local only
-
-    launched = launch()
+    launched = start_emulator()
     for notice in launched.notices:
         manager.hook.rpd_notice(text=notice)
     local = LocalEnd(base_url=launched.base_url, api_key=launched.api_key)

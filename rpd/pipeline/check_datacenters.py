@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
 
 from rpd.config import Config
 from rpd.errors import ProviderError, UsageError
@@ -49,12 +48,9 @@ def _asked_for(config: Config, nodes: Iterable[Node]) -> Iterator[tuple[str, str
 
 
 def _datacenters(provider: Provider) -> frozenset[str] | None:
-    """Return the ids of what RunPod has, None where that cannot be asked."""
-    ask: Any = getattr(provider, "datacenters", None)
-    if ask is None:
-        return None
+    """Return the ids of the data centres that RunPod has, or None if it cannot list them."""
     try:
-        return frozenset(ask())
+        return provider.datacenters()
     except ProviderError as error:
         if error.stops_run:
             raise

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import Any
 
 from rpd.errors import BalanceError, ImpossibleRequest
 from rpd.pipeline.worst_case import Prices, check_balance
@@ -111,11 +110,10 @@ class Outlooks:
     def _volume(self, request: PodRequest) -> Iterator[str]:
         """Yield where the network volume is."""
         wanted = request.storage.network_volume
-        ask: Any = getattr(self._provider(), "volumes", None)
-        if wanted is None or ask is None:
+        if wanted is None or (volumes := self._provider().volumes()) is None:
             return
         try:
-            held = find_volume(wanted, tuple(ask()))
+            held = find_volume(wanted, volumes)
         except ImpossibleRequest as error:
             yield str(error)
         else:

@@ -8,9 +8,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rpd.errors import ProvisioningError
 
 ADDRESS = "RUNPOD_API_BASE_URL"
 KEY = "RUNPOD_API_KEY"
+
+if TYPE_CHECKING:
+    from rpd.emulator.launch import Launched
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +45,17 @@ class LocalEnd:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             json.dump(asdict(self), file)
+
+
+def start_emulator(*, port: int = 0) -> Launched:
+    """Start an emulator on ``port`` (0: any free one). Raises ProvisioningError if it does not start."""
+    from rpd.emulator.errors import EmulatorError
+    from rpd.emulator.launch import launch  # what talks HTTP is worth loading for --local only
+
+    try:
+        return launch(port=port)
+    except EmulatorError as error:
+        raise ProvisioningError(str(error)) from error
 
 
 def find(path: Path) -> LocalEnd | None:

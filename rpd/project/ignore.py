@@ -102,7 +102,8 @@ def staging(root: Path, exclude: Sequence[str] = ()) -> Staging:
     outer = _outer_rules(root, repository) if repository else ()
     last = (_Rules(base="", spec=_spec(exclude), is_git=False),) if exclude else ()
     tracked = _tracked(root, repository) if repository else frozenset()
-    walk = _Walk(last, tracked)
+    # If you send a folder of credentials by its name, you mean the files in it.
+    walk = _Walk(last, tracked, withholds=not is_key_folder(root.name))
     walk.folder(str(root), "", outer, None)
     return Staging(
         files=sorted(walk.found, key=lambda file: file.name.split("/")),
@@ -173,6 +174,7 @@ class _Walk:
 
     last: tuple[_Rules, ...]
     tracked: frozenset[str]
+    withholds: bool
     found: list[StagedFile] = field(default_factory=list)
     withheld: list[str] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
@@ -210,8 +212,10 @@ class _Walk:
             is_file = not is_folder and entry.is_file(follow_symlinks=False)
             if not (is_folder or is_file or entry.is_symlink()):
                 continue
-            if decided is None and (
-                is_key_folder(entry.name) if is_folder else is_file and is_key_file(entry.name, entry.path)
+            if (
+                self.withholds
+                and decided is None
+                and _holds_keys(entry, is_folder=is_folder, is_file=is_file)
             ):
                 self.withheld.append(asked)
                 continue
@@ -227,6 +231,13 @@ class _Walk:
                 self.folder(entry.path, asked, rules, own)
             else:
                 self.found.append(own)
+
+
+def _holds_keys(entry: os.DirEntry[str], *, is_folder: bool, is_file: bool) -> bool:
+    """Whether a folder or file of that name holds keys or passwords; a link holds none."""
+    if is_folder:
+        return is_key_folder(entry.name)
+    return is_file and is_key_file(entry.name, entry.path)
 
 
 def _named(path: Path) -> StagedFile:

@@ -1,4 +1,4 @@
-"""Files that hold keys and passwords, by their names: they stay here unless somebody says that they are to be sent."""
+"""Files that hold keys and passwords, by their names: rpd neither uploads them nor saves them in a diff by itself."""
 
 from __future__ import annotations
 
@@ -6,40 +6,45 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-_NAMES = frozenset(
-    {
-        ".netrc", "_netrc", ".pypirc", ".npmrc", ".git-credentials", ".pgpass", ".htpasswd", ".dockercfg",
-        ".vault-token", ".envrc", "id_rsa", "id_dsa", "id_ecdsa", "id_ed25519", "id_ecdsa_sk", "id_ed25519_sk",
-        "credentials.json", "kaggle.json", "secrets.toml",
-    }
-)  # fmt: skip
 _FOLDERS = frozenset(
     {".aws", ".ssh", ".gnupg", ".kube", ".azure", ".gcloud", ".docker", ".runpod", ".huggingface", ".kaggle"}
 )
-_ENDINGS = (".p12", ".pfx", ".jks", ".keystore", ".ppk", ".kdbx", ".env")
-_MAYBE = (".pem", ".key")
-"""Certificates and slides end so, too: what is in them decides."""
-_PREFIXES = ("client_secret", "service-account", "service_account")
-_HARMLESS = ("example", "sample", "template", "dist", "defaults")
-"""Endings of an ``.env`` file that is there to be copied."""
+_NAMES = re.compile(
+    r".*\.env|\.env\..*|\.envrc|\.netrc|_netrc|\.pypirc|\.npmrc|\.git-credentials|\.pgpass|\.htpasswd|\.dockercfg"
+    r"|\.vault-token|\.boto|\.s3cfg|kaggle\.json|id_(?:rsa|dsa|ecdsa|ed25519)(?:_sk)?"
+    r"|.*\.(?:p12|pfx|jks|keystore|kdbx|ppk)"
+    r"|(?:.*[._-])?(?:credentials?|secrets?)(?:\.(?:json|ya?ml|toml|ini|txt|env|cfg|conf))?"
+    r"|(?:client[._-]?secret|service[._-]?account).*\.json|application_default_credentials\.json",
+    re.IGNORECASE,
+)
+_HARMLESS = re.compile(r".*[._-](?:example|sample|template|dist|defaults)", re.IGNORECASE)
+"""Names of files that are there to be copied: ``.env.example``."""
+_MAYBE = re.compile(r".*\.(?:pem|key)", re.IGNORECASE)
+"""Private keys are named like this, but so are certificates and slides."""
 _LOOKED_AT = 64 << 10
 
 
 def is_key_folder(name: str) -> bool:
-    """Whether a folder of that name holds credentials of some tool."""
+    """Whether a folder of that name holds the credentials of a tool."""
     return name.lower() in _FOLDERS
 
 
 def is_key_file(name: str, place: str) -> bool:
-    """Whether the file called ``name``, which lies at ``place``, holds a key or passwords."""
-    low = name.lower()
-    if low in _NAMES or low.endswith(_ENDINGS):
-        return True
-    if low.startswith(".env."):
-        return not low.endswith(_HARMLESS)
-    if low.endswith(".json"):
-        return low.startswith(_PREFIXES)
-    return low.endswith(_MAYBE) and _holds_private_key(place)
+    """Whether the file ``name``, which lies at ``place``, holds a key or passwords; a ``.pem`` or ``.key`` is read."""
+    return _is_named_so(name) or (_MAYBE.fullmatch(name) is not None and _holds_private_key(place))
+
+
+def is_key_path(path: str) -> bool:
+    """Whether a file (``path`` with ``/``, relative to its project) may hold a key or passwords, by its path alone.
+
+    The file need not exist: a diff also has the content of those that were deleted or changed.
+    """
+    *folders, name = path.split("/")
+    return any(map(is_key_folder, folders)) or _is_named_so(name) or _MAYBE.fullmatch(name) is not None
+
+
+def _is_named_so(name: str) -> bool:
+    return _NAMES.fullmatch(name) is not None and _HARMLESS.fullmatch(name) is None
 
 
 def _holds_private_key(place: str) -> bool:

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from rpd.project.private import is_private
+from rpd.project.keyfiles import is_key_path
 from rpd.values.report import SourceRecord
 from rpd.values.size import format_size
 
@@ -180,7 +180,7 @@ def _size(path: Path) -> int:
 
 def _why_not(path: Path, name: str, size: int, mask: Callable[[bytes], bytes], *, may_be_large: bool) -> str:
     """Return why a changed file stays out of the diff, empty where it belongs in it."""
-    if is_private(name):
+    if is_key_path(name):
         return "may hold secrets"
     if size > (LARGEST_DIFF if may_be_large else LARGEST_FILE):
         return format_size(size)

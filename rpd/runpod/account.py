@@ -1,4 +1,4 @@
-"""The account, as GraphQL tells of it: the only one of RunPod's APIs that knows the balance."""
+"""The account, read over GraphQL: the only one of RunPod's APIs that reports the balance."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from rpd.errors import UsageError
 DEFAULT_URL = "https://api.runpod.io"
 
 EMULATOR = "emulator"
-"""How the name of a far end on this machine begins."""
+"""The first word of the name of a server on this machine."""
 
 
 def api_url() -> str:
@@ -19,7 +19,7 @@ def api_url() -> str:
 
 
 def api_name() -> str:
-    """Return what people call the place the calls go to: ``RunPod``, an emulator, or its address."""
+    """Return the name of the place that calls go to: ``RunPod``, an emulator, or its address."""
     url = api_url()
     if url == DEFAULT_URL:
         return "RunPod"
@@ -27,11 +27,11 @@ def api_name() -> str:
 
 
 def what_to_check() -> str:
-    """Return the question a user should answer first where nothing can be reached at the address."""
+    """Return the question to ask a user first if the address cannot be reached."""
     url = api_url()
     if url == DEFAULT_URL:
-        return "Is there a network, and does it need a proxy (HTTPS_PROXY)?"
-    return f"Is RUNPOD_API_BASE_URL right{', and does the emulator still run' if is_local(url) else ''}?"
+        return "Are you online, and does your network need a proxy (HTTPS_PROXY)?"
+    return f"Is RUNPOD_API_BASE_URL right{', and is the emulator still running' if is_local(url) else ''}?"
 
 
 def key_url() -> str:

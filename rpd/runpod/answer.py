@@ -1,7 +1,7 @@
-"""The one door for what RunPod answers: fields that are what they should be, or are not taken.
+"""The one door for RunPod's responses: a field either is what it should be, or is not used.
 
-An answer may come from anybody on the way (a proxy, a gateway, a stand-in), in any shape. Readers take every field
-through the functions here, and are called through ``understood``.
+A response may come from anything along the way (a proxy, a gateway, a stand-in) and contain anything. Readers take
+every field through the functions here, and are called through ``understood``.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from rpd.errors import TransientError
 
 T = TypeVar("T")
 
-OTHER_SHAPE = "RunPod answered in another shape than expected"
+UNEXPECTED = "RunPod returned an unexpected response"
 _DEEPEST = 40
 _LONGEST = 2000
 """Characters of a text in an answer."""
@@ -30,13 +30,13 @@ class Misshapen(ValueError):
 
 
 def understood(read: Callable[[Any], T], answer: object) -> T:
-    """Return what ``read`` makes of an answer. Raises TransientError for one of another shape."""
+    """Return what ``read`` makes of a response. Raises TransientError for one that is not as expected."""
     try:
         if not is_deeper(answer, _DEEPEST):
             return read(answer)
     except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError):
         pass
-    raise TransientError(OTHER_SHAPE)
+    raise TransientError(UNEXPECTED)
 
 
 def table(value: object) -> Mapping[str, Any]:

@@ -1,10 +1,10 @@
-"""The renter: what both ways of renting from RunPod have in common, whatever API pods are made and found by."""
+"""What the providers for both of RunPod's APIs have in common."""
 
 from __future__ import annotations
 
 import threading
 import time
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TypeVar
@@ -12,23 +12,23 @@ from typing import TypeVar
 from rpd.runpod.catalogue import offers
 from rpd.runpod.catalogue.cache import CatalogueStore, default_store
 from rpd.runpod.catalogue.live import LiveCatalogue, Question
-from rpd.runpod.catalogue.model import Catalogue, NetworkVolume
+from rpd.runpod.catalogue.model import Catalogue
 from rpd.runpod.notices import Notices, Speaker
 from rpd.runpod.rate_limit import Retry, TokenBucket
 from rpd.runpod.reconcile import Patience
 from rpd.runpod.rest.client import Rest
 from rpd.runpod.rest.pods import read_logs
-from rpd.values.pod import Offer, PodRequest
+from rpd.values.pod import NetworkVolume, Offer, PodRequest
 
 T = TypeVar("T")
 
 
-class Renter(Speaker, ABC):
-    """Makes offers and reads logs, at one pace with all else that is asked of RunPod.
+class Renter(Speaker):
+    """Makes offers and reads logs, at one rate with all other calls to RunPod.
 
-    ``notify`` hears sentences meant for the user, on the thread of any call; it may be set later.
-    ``catalogue_seconds``: how long prices and stock that were read are used. ``strict``: prices that cannot be read are
-    an error; else those shipped with rpd are used then, with a notice.
+    ``notify`` is called with sentences for the user, on the thread of any call; it may be set later.
+    ``catalogue_seconds``: how long prices and stock are reused. ``strict``: prices that cannot be read are an error;
+    otherwise rpd uses those it ships with, and says so.
     """
 
     def __init__(
@@ -69,11 +69,11 @@ class Renter(Speaker, ABC):
         self._volumes: tuple[NetworkVolume, ...] | None = None
 
     def catalogue(self, count: int = 1, *, cuda: tuple[str, ...] = (), spot: bool = False) -> Catalogue:
-        """Return what RunPod has for ``count`` GPUs per pod, else (with a notice) what was shipped."""
+        """Return RunPod's catalogue for ``count`` GPUs per pod, or (with a notice) the one shipped with rpd."""
         return self._live.ask(Question(count=count, cuda=cuda, spot=spot))
 
     def offers(self, request: PodRequest) -> Sequence[Offer]:
-        """Return what to try for ``request``, best first. Raises ImpossibleRequest if it cannot be had."""
+        """Return the offers for ``request``, best first. Raises ImpossibleRequest if there can be none."""
         catalogue = self._live.ask(Question.of(request))
         if request.storage.network_volume is not None:
             catalogue = replace(catalogue, volumes=self._network_volumes())
@@ -84,17 +84,17 @@ class Renter(Speaker, ABC):
         return self._network_volumes()
 
     def logs(self, pod_id: str, *, tail: int = 20) -> tuple[str, ...]:
-        """Return the last lines of what the pod's machine did with it. Raises PodNotFound."""
+        """Return the last lines that the pod's machine logged about it. Raises PodNotFound."""
         return read_logs(self._rest, pod_id, tail)
 
     def close(self) -> None:
         """Close the connections for REST v2; the SDK holds none."""
         self._rest.close()
 
-    # --- for those that know the API ------------------------------------------------------------------------
+    # --- for subclasses, which know the API ------------------------------------------------------------------------
 
     def _begin(self) -> None:
-        """Make what this way of renting needs besides, before anything is asked for."""
+        """Set up what a subclass needs, before the first call."""
 
     @abstractmethod
     def _read_volumes(self) -> tuple[NetworkVolume, ...]:

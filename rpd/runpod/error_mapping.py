@@ -1,8 +1,8 @@
-"""What a failed call means: from statuses, codes and texts RunPod answers with to one error of ours.
+"""Turns a failed call into one of rpd's errors, by RunPod's HTTP statuses, codes and sentences.
 
-RunPod answers most failures with HTTP 200 and a sentence, so sentences have to be read. The order of the
-rules matters: the sentence for "sold out" of spot pods ends in "Please try again later", which is what a
-hiccup says as well.
+RunPod answers most failures with HTTP 200 and a sentence, so rpd has to read sentences. The order of the rules
+matters: the sentence for "sold out" of spot pods ends in "Please try again later", just like that for a temporary
+error.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ class Trouble(StrEnum):
     """How far a call came."""
 
     UNSENT = "unsent"
-    """It never reached RunPod: no route, no name, nobody listening."""
+    """It never reached RunPod: no route, an unknown host, a closed port."""
     LOST = "lost"
-    """It was sent, and no answer came back."""
+    """It was sent, and no response came back."""
     UNREADABLE = "unreadable"
-    """An answer came that is not one of the API's: HTML of a proxy, nothing, JSON without data."""
+    """The response is not one of the API's: the HTML of a proxy, nothing, JSON without data."""
     REFUSED = "refused"
     """RunPod answered with errors."""
 
@@ -91,7 +91,7 @@ _MALFORMED = _words(
     r"expected (?:type|value of type)",
     r"cannot represent",
 )
-_HICCUP = _words(
+_TEMPORARY = _words(
     r"something went wrong",
     r"try again",
     r"internal server error",
@@ -111,14 +111,14 @@ def _is(failure: Failure, *codes: str) -> bool:
 
 
 def _retry_after(failure: Failure) -> ProviderError:
-    wait = "" if failure.retry_after is None else f"; it asks to wait {failure.retry_after:g} s"
+    wait = "" if failure.retry_after is None else f"; it says to retry after {failure.retry_after:g} s"
     return RateLimited(f"RunPod limits the rate of calls{wait}", retry_after=failure.retry_after)
 
 
 def _redirected(failure: Failure) -> ProviderError:
     return RequestRejected(
-        f"{api_url()} redirects to {_said(failure)}, and rpd sends the API key nowhere else. "
-        "Is RUNPOD_API_BASE_URL right, and is there a network that asks you to log in first?"
+        f"{api_url()} redirects to {_said(failure)}, and rpd does not send the API key there. "
+        "Is RUNPOD_API_BASE_URL right, and does your network require you to log in first?"
     )
 
 
@@ -155,7 +155,7 @@ _RULES: tuple[_Rule, ...] = (
         lambda f: NoCapacity(_said(f)),
     ),
     (lambda f: _is(f, "POD_NOT_FOUND") or bool(_GONE.search(f.text)), lambda f: PodNotFound(_said(f))),
-    # A query RunPod cannot parse is answered with the words of a hiccup; only the code tells.
+    # For a query that RunPod cannot parse it sends the sentence of a temporary error; only the code differs.
     (
         lambda f: (
             _is(f, "GRAPHQL_PARSE_FAILED", "GRAPHQL_VALIDATION_FAILED", "BAD_USER_INPUT")
@@ -166,33 +166,38 @@ _RULES: tuple[_Rule, ...] = (
     # The SDK asks for the GPU type before it creates a pod.
     (
         lambda f: "No GPU found" in f.text,
-        lambda _: RequestRejected("RunPod rents no GPU type of that id"),
+        lambda _: RequestRejected("RunPod has no GPU type with that id"),
     ),
     # 403 comes from the network's edge as well and does not prove that the key is dead.
     (
         lambda f: f.status == 403,
-        lambda f: RequestRejected(f"RunPod denies access ({_said(f)}): is the key allowed to do this?"),
+        lambda f: RequestRejected(
+            f"RunPod denied access ({_said(f)}): does the API key have permission for this?"
+        ),
     ),
     (
         lambda f: f.trouble is Trouble.UNSENT,
         lambda f: TransientError(f"RunPod cannot be reached at {api_url()}: {_said(f)}. {what_to_check()}"),
     ),
-    (lambda f: f.trouble is Trouble.LOST, lambda f: TransientError(f"RunPod's answer was lost: {_said(f)}")),
+    (
+        lambda f: f.trouble is Trouble.LOST,
+        lambda f: TransientError(f"RunPod's response was lost: {_said(f)}"),
+    ),
     (
         lambda f: (
             (f.status or 0) >= 500
             or f.status == 408
-            or bool(_HICCUP.search(f.text))
+            or bool(_TEMPORARY.search(f.text))
             or _is(f, "INTERNAL_SERVER_ERROR")
             or (f.trouble is Trouble.UNREADABLE and (f.status or 200) < 400)
         ),
-        lambda f: TransientError(f"RunPod has a hiccup: {_said(f)}"),
+        lambda f: TransientError(f"temporary RunPod error: {_said(f)}"),
     ),
 )
 
 
 class SchemaMismatch(RequestRejected):
-    """RunPod's schema and the document sent disagree: nothing was done; another document may do."""
+    """The query does not fit RunPod's schema: RunPod did nothing, and another query may work."""
 
 
 def classify(failure: Failure) -> ProviderError:
@@ -200,13 +205,13 @@ def classify(failure: Failure) -> ProviderError:
     for matches, make in _RULES:
         if matches(failure):
             return make(failure)
-    return RequestRejected(f"RunPod rejects the request: {_said(failure)}")
+    return RequestRejected(f"RunPod rejected the request: {_said(failure)}")
 
 
 _CERTAIN = (SchemaMismatch, NoCapacity, BalanceError, QuotaError, AuthError, ApiRetired)
-"""What is said instead of doing what was asked."""
+"""Errors that mean RunPod did nothing."""
 _REFUSING = frozenset((400, 403, 404, 405, 413, 415, 422))
-"""Statuses with which RunPod, in its own words, turns a request down before it does anything."""
+"""Statuses with which RunPod, in its own words, rejects a request before it does anything."""
 
 
 def may_have_acted(failure: Failure) -> bool:
@@ -234,9 +239,9 @@ def _said(failure: Failure) -> str:
         return (
             f"HTTP {bad_status}"
             if bad_status
-            else "an answer that cannot be read"
+            else "an unreadable response"
             if failure.status
-            else "no answer"
+            else "no response"
         )
     if bad_status:
         text = f"{text} (HTTP {bad_status})"

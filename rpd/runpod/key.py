@@ -1,4 +1,4 @@
-"""Finding the API key, without importing the SDK, so that a missing key is told at once.
+"""Finding the API key, without importing the SDK, so that a missing key is reported at once.
 
 RunPod's tools disagree about where it is kept: the Python SDK reads ``[default] api_key`` of
 ``~/.runpod/config.toml``, runpodctl writes a top-level ``apikey`` into the same file, and neither SDK nor
@@ -42,8 +42,8 @@ def _key_in(path: Path) -> str:
     except FileNotFoundError:
         return ""
     except (OSError, ValueError):
-        # What is wrong with the file is told without its text, which holds the key.
-        raise AuthError(f"{path} cannot be read as TOML: mend it, or set {ENVIRONMENT_NAME}") from None
+        # The message must not quote the file, which contains the key.
+        raise AuthError(f"{path} cannot be read as TOML: fix it, or set {ENVIRONMENT_NAME}") from None
     default = table.get("default")
     for value in (default.get("api_key") if isinstance(default, dict) else None, table.get("apikey")):
         if isinstance(value, str) and value.strip():
@@ -54,5 +54,7 @@ def _key_in(path: Path) -> str:
 def _sendable(key: str, where: str) -> str:
     """Return ``key`` if it can be sent in an HTTP header; a pasted quote or line end is a usual slip."""
     if not key.isascii() or any(not "!" <= character <= "~" for character in key):
-        raise AuthError(f"the API key in {where} holds a space or a character that no key has: copy it again")
+        raise AuthError(
+            f"the API key in {where} contains a space or a character that no key has: copy it again"
+        )
     return key

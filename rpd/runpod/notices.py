@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from rpd.runpod.address import api_name
+from rpd.values.pod import Provider
 
 _NOTEWORTHY_HOLD = 3.0
 
 
 def _unheard(text: str) -> None:
-    """Drop a notice nobody listens to."""
+    """Drop a notice that nobody listens to."""
 
 
 class Notices:
@@ -21,21 +22,21 @@ class Notices:
         self._told: set[str] = set()
 
     def once(self, text: str) -> None:
-        """Tell ``text``, unless it was told before."""
+        """Pass ``text`` on, unless it was passed on before."""
         if text not in self._told:
             self._told.add(text)
             self.notify(text)
 
     def hold(self, seconds: float) -> None:
-        """Tell that all calls wait, where that is long enough to be noticed."""
+        """Say that all calls wait, if the wait is long enough to be noticed."""
         if seconds >= _NOTEWORTHY_HOLD:
             self.notify(
-                f"RunPod limits the rate of calls: rpd asks nothing for {seconds:.0f} s, as it wishes"
+                f"RunPod limits the rate of calls: rpd makes none for {seconds:.0f} s, as RunPod asks"
             )
 
 
-class Speaker:
-    """Somebody who has sentences for the user, and a name to tell who it is."""
+class Speaker(Provider):
+    """A provider that is called what its address is called, and shares its notices with others."""
 
     def __init__(self, notices: Notices, notify: Callable[[str], None] | None = None) -> None:
         self._notices = notices
@@ -44,12 +45,12 @@ class Speaker:
 
     @property
     def name(self) -> str:
-        """``RunPod``, or where else the calls go."""
+        """``RunPod``, or the address that calls go to instead."""
         return api_name()
 
     @property
     def notify(self) -> Callable[[str], None]:
-        """Who hears sentences meant for the user."""
+        """Called with each sentence for the user."""
         return self._notices.notify
 
     @notify.setter

@@ -1,4 +1,4 @@
-"""The plugin that answers who rents the pods of a run: RunPod, unless the run is a dry one that asks nobody."""
+"""The plugin that provides pods: it rents them from RunPod, except in a dry run that makes no calls."""
 
 from __future__ import annotations
 
@@ -14,13 +14,18 @@ def rpd_provider(config: Config) -> SwitchingProvider | None:
     """Return RunPod with the user's key, its SDK being imported meanwhile. Raises AuthError, UsageError."""
     if config.run.dry_run and not config.run.dry_run_live:
         return None
-    # Not at the top, here and below: a dry run registers this plugin and must not pay for what it will not use.
-    from rpd.runpod.graphql.sdk import preload
-
     provider = make_provider(config)
-    if config.pods.lifecycle == "sdk":
-        preload()
+    begin_imports(config)
     return provider
+
+
+def begin_imports(config: Config) -> None:
+    """Start importing the SDK in the background, if it will create the pods."""
+    if config.pods.lifecycle == "sdk":
+        # Not at the top, here and below: a dry run registers this plugin and must not pay for what it will not use.
+        from rpd.runpod.graphql.sdk import preload
+
+        preload()
 
 
 def make_provider(config: Config) -> SwitchingProvider:

@@ -1,4 +1,4 @@
-"""Creates whose answer was lost, or says little: what became of them, by the pod's unique name."""
+"""Create calls whose response was lost or says too little: rpd looks for the pod by its unique name."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class UnsureCreate(AmbiguousCreate):
 class Patience:
     """How long to look for a pod whose create went unanswered: seconds before each reading of the list.
 
-    A pod may show up late, so a lost answer is looked into for about 15 s. Where RunPod did answer, with an
-    error, it is over with the request, and one look is enough.
+    A pod may show up late, so rpd looks for about 15 s after a lost response. If RunPod did respond, with an error, it
+    has finished with the request, and one look is enough.
     """
 
     lost: tuple[float, ...] = (0.0, 2.0, 4.0, 8.0)
@@ -37,7 +37,7 @@ class Patience:
 def reconciled(
     spec: PodSpec, unsure: UnsureCreate, patience: Patience, list_pods: Callable[[], Sequence[PodInfo]]
 ) -> PodInfo:
-    """Return the pod of that name, else raise: what RunPod answered, or that no pod came of it."""
+    """Return the pod of that name, or raise RunPod's error, or that no such pod exists."""
     waits = patience.lost if unsure.refusal is None else patience.answered
     for wait in waits:
         patience.sleep(wait)
@@ -45,17 +45,17 @@ def reconciled(
             found = next((pod for pod in list_pods() if pod.name == spec.name), None)
         except ProviderError as error:
             raise AmbiguousCreate(
-                f"{unsure}; whether pod {spec.name} exists could not be read: {error}"
+                f"{unsure}; could not check whether pod {spec.name} exists: {error}"
             ) from None
         if found is not None:
             return found
     if unsure.refusal is not None:
         raise unsure.refusal from None
-    raise TransientError(f"{unsure}; no pod of that name exists ({spec.name})") from None
+    raise TransientError(f"{unsure}; no pod named {spec.name} exists") from None
 
 
 def as_asked(spec: PodSpec, pod_id: str, machine_id: str | None = None) -> PodInfo:
-    """Return the pod that was made as it was asked for."""
+    """Return the new pod as the request describes it."""
     return PodInfo(
         id=pod_id,
         name=spec.name,
@@ -74,7 +74,7 @@ def as_asked(spec: PodSpec, pod_id: str, machine_id: str | None = None) -> PodIn
 
 
 def completed(told: PodInfo, asked: PodInfo) -> PodInfo:
-    """Return what RunPod tells, with what it left out taken from the request."""
+    """Return the pod as RunPod describes it, with missing facts taken from the request."""
     return replace(
         told,
         name=told.name or asked.name,
@@ -86,5 +86,5 @@ def completed(told: PodInfo, asked: PodInfo) -> PodInfo:
 
 
 def living(pod: PodInfo) -> PodInfo | None:
-    """Return ``pod`` unless it is deleted: RunPod goes on showing some for a while."""
+    """Return ``pod`` unless it is deleted: RunPod still lists some for a while."""
     return None if pod.status is PodStatus.TERMINATED else pod

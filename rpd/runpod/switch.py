@@ -9,14 +9,14 @@ from typing import Literal, TypeVar
 from rpd.errors import ApiRetired
 from rpd.runpod.base_provider import Renter
 from rpd.runpod.catalogue.cache import CatalogueStore, default_store
-from rpd.runpod.catalogue.model import Catalogue, NetworkVolume
+from rpd.runpod.catalogue.model import Catalogue
 from rpd.runpod.graphql.provider import RunPodProvider
 from rpd.runpod.notices import Notices, Speaker
 from rpd.runpod.rate_limit import Retry, TokenBucket
 from rpd.runpod.reconcile import Patience
 from rpd.runpod.rest.client import Rest
 from rpd.runpod.rest.provider import RestProvider
-from rpd.values.pod import Account, Offer, PodInfo, PodRequest, PodSpec
+from rpd.values.pod import Account, NetworkVolume, Offer, PodInfo, PodRequest, PodSpec
 
 T = TypeVar("T")
 R = TypeVar("R", bound=Renter)
@@ -24,12 +24,12 @@ Lifecycle = Literal["sdk", "rest"]
 
 
 class SwitchingProvider(Speaker):
-    """Implements ``rpd.values.pod.Provider`` by one of two others; pods made through one are there for the other.
+    """Rents through one of two other providers; pods created through one can be managed through the other.
 
-    It begins with the SDK (``lifecycle="sdk"``), and goes over to REST v2 for good when GraphQL answers that it is
-    retired: such a call did nothing, so it is made again there. With ``"rest"`` only what REST v2 lacks, spot pods,
-    goes through the SDK. ``notify`` hears sentences meant for the user, and may be set later. ``strict``: prices that
-    cannot be read are an error, and not those shipped with rpd.
+    It starts with the SDK (``lifecycle="sdk"``) and switches to REST v2 for good once GraphQL says that it is retired:
+    that call did nothing, so it is repeated there. With ``"rest"``, only spot pods go through the SDK, because REST v2
+    has none. ``notify`` is called with sentences for the user, and may be set later. ``strict``: prices that cannot be
+    read are an error; rpd does not use those it ships with.
     """
 
     def __init__(
@@ -67,15 +67,15 @@ class SwitchingProvider(Speaker):
         self._retired = False
 
     def account(self) -> Account:
-        """Check the key and return whose it is. Raises AuthError."""
+        """Check the API key and return the account it belongs to. Raises AuthError."""
         return self._call(lambda provider: provider.account())
 
     def catalogue(self, count: int = 1, *, cuda: tuple[str, ...] = ()) -> Catalogue:
-        """Return what RunPod has for ``count`` GPUs per pod, else (with a notice) what was shipped."""
+        """Return RunPod's catalogue for ``count`` GPUs per pod, or (with a notice) the one shipped with rpd."""
         return self._call(lambda provider: provider.catalogue(count, cuda=cuda))
 
     def offers(self, request: PodRequest) -> Sequence[Offer]:
-        """Return what to try for ``request``, best first. Raises ImpossibleRequest if it contradicts itself."""
+        """Return the offers for ``request``, best first. Raises ImpossibleRequest if it contradicts itself."""
         return self._call(lambda provider: provider.offers(request), spot=request.spot)
 
     def create(self, spec: PodSpec) -> PodInfo:
@@ -107,11 +107,11 @@ class SwitchingProvider(Speaker):
         return self._call(lambda provider: provider.volumes())
 
     def logs(self, pod_id: str, *, tail: int = 20) -> tuple[str, ...]:
-        """Return the last lines of what the pod's machine did with it. Raises PodNotFound."""
+        """Return the last lines that the pod's machine logged about it. Raises PodNotFound."""
         return self._rest.logs(pod_id, tail=tail)
 
     def datacenters(self) -> frozenset[str]:
-        """Return the ids of the data centres that RunPod has. Raises TransientError where it does not say."""
+        """Return the ids of the data centres that RunPod has. Raises TransientError if it does not list any."""
         return self._rest.datacenters()
 
     def close(self) -> None:
@@ -119,7 +119,7 @@ class SwitchingProvider(Speaker):
         self._rest.close()
 
     def _call(self, act: Callable[[RunPodProvider | RestProvider], T], *, spot: bool = False) -> T:
-        """Make a call where it belongs, and again over REST v2 if GraphQL turns out to be retired."""
+        """Make a call over the API in use, and repeat it over REST v2 if GraphQL turns out to be retired."""
         if (self._uses_sdk or spot) and not self._retired:
             try:
                 return act(self._sdk)
@@ -133,5 +133,5 @@ class SwitchingProvider(Speaker):
                 return
             self._retired = True
         self._notices.notify(
-            f"{why}: rpd goes on with REST v2, which has no spot pods and does not tell the balance"
+            f"{why}: rpd continues with REST v2, which has no spot pods and does not report the balance"
         )

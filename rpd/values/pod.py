@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
 
 from rpd.values.job import CloudChoice, Gpu, Storage
 
@@ -121,6 +121,16 @@ class PodInfo:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkVolume:
+    """A network volume of the account; ``size_gb`` in GB."""
+
+    id: str
+    name: str
+    datacenter: str | None
+    size_gb: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
     """Who pays. ``balance_usd`` and ``spend_usd_per_hr`` are None where the API does not tell."""
 
@@ -129,49 +139,72 @@ class Account:
     spend_usd_per_hr: float | None = None
 
 
-class Provider(Protocol):
-    """The seam to RunPod. Every method raises ProviderError (its named subclasses) and nothing else of its own.
+def _drop(text: str) -> None:
+    """Drop a notice that nobody listens to."""
 
-    Methods may be called from several threads at once.
+
+class Provider(ABC):
+    """What rpd rents pods from. A plugin derives its provider from this class and returns it from ``rpd_provider``.
+
+    A method that fails raises ProviderError or one of its subclasses: the class decides whether rpd retries, tries the
+    next offer or ends the run. Methods may be called from several threads at once.
     """
 
+    # --- what every provider implements ---------------------------------------------------------------------
+
     @property
+    @abstractmethod
     def name(self) -> str:
-        """For people: ``RunPod``, ``emulator``, ``dry run``."""
-        ...
+        """The name shown to users: ``RunPod``, ``emulator``, ``dry run``."""
 
+    @abstractmethod
     def account(self) -> Account:
-        """Check the key and return whose it is. Raises AuthError."""
-        ...
+        """Check the API key and return the account it belongs to. Raises AuthError."""
 
+    @abstractmethod
     def offers(self, request: PodRequest) -> Sequence[Offer]:
-        """Return what may be tried for ``request``, best first. Empty if nothing RunPod rents can ever serve it."""
-        ...
+        """Return the offers that fit ``request``, best first; empty if none ever can."""
 
+    @abstractmethod
     def create(self, spec: PodSpec) -> PodInfo:
-        """Rent a pod. Raises NoCapacity (try the next offer) and AmbiguousCreate (look for ``spec.name`` first)."""
-        ...
+        """Rent a pod. Raises NoCapacity (rpd tries the next offer) or AmbiguousCreate (the pod may exist)."""
 
+    @abstractmethod
     def get(self, pod_id: str) -> PodInfo | None:
-        """Return the pod, None if RunPod knows it no longer."""
-        ...
+        """Return the pod, or None if it no longer exists."""
 
+    @abstractmethod
     def list(self) -> Sequence[PodInfo]:
-        """Return all pods of the account, whoever made them."""
-        ...
+        """Return all pods of the account, including those that rpd did not create."""
 
+    @abstractmethod
     def stop(self, pod_id: str) -> None:
         """Stop the pod: its GPU is free, its volume stays and bills. Raises PodNotFound."""
-        ...
 
+    @abstractmethod
     def resume(self, pod_id: str, gpu_count: int) -> None:
-        """Start a stopped pod with so many GPUs. Raises NoCapacity where its host has not as many free, PodNotFound."""
-        ...
+        """Start a stopped pod with ``gpu_count`` GPUs. Raises NoCapacity if its host has too few free, PodNotFound."""
 
+    @abstractmethod
     def delete(self, pod_id: str) -> None:
-        """Delete the pod and its disks; a pod that is gone already is a success. Only ``get`` proves it."""
-        ...
+        """Delete the pod and its disks. Succeeds if the pod is already gone; rpd verifies it with ``get``."""
 
-    def close(self) -> None:
-        """Give back what the provider holds (connections, a local server)."""
-        ...
+    # --- what a provider may implement besides --------------------------------------------------------------
+
+    notify: Callable[[str], None] = staticmethod(_drop)
+    """Call it with a sentence for the user. rpd sets it before the first call, and shows each sentence as a notice."""
+
+    def logs(self, pod_id: str, *, tail: int = 20) -> Sequence[str]:  # noqa: ARG002 - the default has none
+        """Return the last ``tail`` lines that the pod's machine logged about it; empty where there are no logs."""
+        return ()
+
+    def volumes(self) -> Sequence[NetworkVolume] | None:
+        """Return the network volumes of the account, or None if the provider cannot list them."""
+        return None
+
+    def datacenters(self) -> frozenset[str] | None:
+        """Return the ids of all data centres, or None if the provider cannot list them."""
+        return None
+
+    def close(self) -> None:  # noqa: B027 - not every provider holds something
+        """Release what the provider holds, such as open connections."""

@@ -275,7 +275,7 @@ MISTAKES = {
     ),
     "a provider that is none": conftest(
         4,
-        "rpd_provider: expected a provider .* got 5 without name, account",
+        r"rpd_provider: expected an rpd\.values\.pod\.Provider, got 5: derive the class",
         "import rpd\n@rpd.hookimpl(tryfirst=True)\ndef rpd_provider(): return 5\n",
         "import rpd\n\n@rpd.job\ndef fit(pod): ...\n",
     ),

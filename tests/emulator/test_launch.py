@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
+from rpd.emulator import __main__ as emulator_main
+from rpd.emulator.errors import EmulatorError
 from rpd.emulator.launch import Launched, launch
-from rpd.errors import ProvisioningError
 
 Platform = Any
 
@@ -107,7 +108,7 @@ def test_a_fixed_port_and_key() -> None:
     with launch(api_key="my-key") as first:
         port = int(first.base_url.rpartition(":")[2])
         assert first.api_key == "my-key"
-        with pytest.raises(ProvisioningError, match="ended before it served"):
+        with pytest.raises(EmulatorError, match="before it was ready"):
             launch(port=port)
 
 
@@ -121,3 +122,17 @@ def test_launching_imports_no_server() -> None:
     assert (
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env).stdout == "[]\n"
     )
+
+
+def test_an_emulator_that_cannot_start_pods_says_so_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The error ends its process with a message and no traceback."""
+
+    def serve(**options: object) -> None:
+        raise EmulatorError("cannot start pods: no namespaces")
+
+    monkeypatch.setattr(emulator_main, "serve", serve)
+    monkeypatch.setattr("sys.argv", ["emulator"])
+    assert emulator_main.main() == 1
+    assert capsys.readouterr().err == "rpd emulator: cannot start pods: no namespaces\n"

@@ -20,6 +20,7 @@ from rpd.journal.reading import Damage, read
 from rpd.lease.recycle import Recycler
 from rpd.pipeline import connect_to_node, orphans
 from rpd.record import lookup
+from rpd.runpod.dry.provider import OfflineProvider
 from rpd.values.pod import PodInfo, PodStatus
 
 AT = "2026-11-28T01:00:00.000+00:00"
@@ -73,11 +74,11 @@ def read_everything(runs: Path, folder: Path) -> None:
     for event in cli_events.in_order(folder):
         cli_events.line(event)
 
-    class Listing:
+    class Listing(OfflineProvider):
         def list(self) -> tuple[PodInfo, ...]:
             return (POD, PodInfo(id="q", name="rpd-b", status=PodStatus.EXITED))
 
-    Recycler(runs).take("k", Listing())  # type: ignore[arg-type]
+    Recycler(runs).take("k", Listing())
 
 
 @settings(max_examples=150, deadline=None)

@@ -11,6 +11,7 @@ import pytest
 
 from rpd.errors import RpdError, UsageError
 from rpd.pipeline import connect_to_node
+from rpd.runpod.dry.provider import OfflineProvider
 from rpd.values.pod import PodInfo, PodStatus, SshEndpoint
 
 NODE = "deploy_a.py::fit"
@@ -54,14 +55,15 @@ def write_run(runs: Path, name: str, *node_events: Mapping[str, Any], has_key: b
         (folder / ".ssh/id_ed25519").touch()
 
 
-class Account:
+class Account(OfflineProvider):
     """A provider with these pods."""
 
     def __init__(self, *pods: PodInfo) -> None:
-        self._pods = pods
+        super().__init__()
+        self._there = pods
 
     def list(self) -> tuple[PodInfo, ...]:
-        return self._pods
+        return self._there
 
 
 def pod(**facts: Any) -> PodInfo:
@@ -104,7 +106,7 @@ def test_another_attempt_begins_anew(tmp_path: Path) -> None:
 def test_a_place_has_only_the_secrets_that_are_here(tmp_path: Path) -> None:
     """The environment of this process gives the values; the journal names them."""
     write_run(tmp_path, "1", STARTED, CREATED, step(0))
-    target = connect_to_node.find(tmp_path, "fit", Account(pod()))  # type: ignore[arg-type]
+    target = connect_to_node.find(tmp_path, "fit", Account(pod()))
     place = target.place({"TOKEN": "t", "OTHER": "o"})
     assert (place.key, place.cwd, dict(place.secrets)) == ("k0", "/w", {"TOKEN": "t"})
     assert dict(place.env) == {"RPD_NODE": NODE, "RPD_ATTEMPT": "1"}
@@ -115,7 +117,7 @@ def test_a_place_has_only_the_secrets_that_are_here(tmp_path: Path) -> None:
 def test_a_pod_by_node_or_itself(tmp_path: Path, wanted: str) -> None:
     """A node, or the pod's id or name, lead to the same target."""
     write_run(tmp_path, "1")
-    target = connect_to_node.find(tmp_path, wanted, Account(pod()))  # type: ignore[arg-type]
+    target = connect_to_node.find(tmp_path, wanted, Account(pod()))
     assert (target.pod.id, target.node and target.node.id) == ("p1", NODE)
 
 
@@ -123,7 +125,7 @@ def test_a_pod_that_is_used_again_has_the_key_of_its_maker(tmp_path: Path) -> No
     """The first run that made it put its key there."""
     write_run(tmp_path, "1")
     write_run(tmp_path, "2")
-    target = connect_to_node.find(tmp_path, "fit", Account(pod()))  # type: ignore[arg-type]
+    target = connect_to_node.find(tmp_path, "fit", Account(pod()))
     assert target.private_key == tmp_path / "1/.ssh/id_ed25519"
 
 
@@ -147,6 +149,6 @@ def test_what_cannot_be_reached(tmp_path: Path) -> None:
         (Account(pod(id="q", name="theirs")), RpdError, "is gone"),
     ):
         with pytest.raises(kind, match=told):
-            connect_to_node.find(tmp_path, "fit", account)  # type: ignore[arg-type]
+            connect_to_node.find(tmp_path, "fit", account)
     with pytest.raises(UsageError, match="neither a pod nor a node"):
-        connect_to_node.find(tmp_path, "nope", Account(pod()))  # type: ignore[arg-type]
+        connect_to_node.find(tmp_path, "nope", Account(pod()))

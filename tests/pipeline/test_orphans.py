@@ -6,7 +6,7 @@ import json
 import os
 import socket
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ import pytest
 from rpd.errors import PodNotFound, ReleaseError, TransientError, UsageError
 from rpd.lease import pod_release
 from rpd.pipeline import orphans
+from rpd.runpod.dry.provider import OfflineProvider
 from rpd.values.pod import PodInfo, PodStatus
 
 HOST = socket.gethostname()
@@ -233,13 +234,13 @@ def test_runpod_may_tell_when_a_pod_changed(told: str, moment: float | None) -> 
     assert orphans.stopped_at(pod(last_status_change=told), None) == moment
 
 
-@dataclass
-class Stubborn:
+class Stubborn(OfflineProvider):
     """A provider whose pod goes away after so many deletions, none of which says whether it worked."""
 
-    deletions: int
-    error: Exception | None = None
-    asked: list[str] = field(default_factory=list)
+    def __init__(self, deletions: int, error: Exception | None = None) -> None:
+        super().__init__()
+        self.deletions, self.error = deletions, error
+        self.asked: list[str] = []
 
     def delete(self, pod_id: str) -> None:
         self.asked.append(pod_id)
@@ -254,11 +255,11 @@ class Stubborn:
 def test_a_deletion_counts_when_it_is_read_back(error: Exception | None) -> None:
     """Whatever the call answers, only what is read back proves it."""
     provider = Stubborn(2, error)
-    pod_release.delete(provider, pod())  # type: ignore[arg-type]
+    pod_release.delete(provider, pod())
     assert provider.asked == ["p", "p"]
 
 
 def test_a_deletion_that_is_never_confirmed() -> None:
     """It ends in an error with the pod's id and the command that releases it."""
     with pytest.raises(ReleaseError, match=r"rpd stop p$"):
-        pod_release.delete(Stubborn(9, TransientError("502")), pod(), tries=2)  # type: ignore[arg-type]
+        pod_release.delete(Stubborn(9, TransientError("502")), pod(), tries=2)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from rpd.project.ignore import Kind, staged_files, staging
-from rpd.project.keyfiles import is_secret_file, secret_rules
+from rpd.project.keyfiles import is_key_path, is_secret_file, secret_rules
 
 PRIVATE = "-----BEGIN OPENSSH PRIVATE KEY-----"
 PUBLIC = "-----BEGIN CERTIFICATE-----"
@@ -23,15 +23,22 @@ def sent(root: Path, *exclude: str) -> list[str]:
     return [file.name for file in staged_files(root, exclude) if file.kind is not Kind.FOLDER]
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        ".env", ".env.local", ".env.production", "deep/er/.env", "prod.env", ".ENV", ".envrc", "id_rsa", "ID_RSA",
-        "keys/id_ed25519", "credentials.json", "client_secret_123.json", "service-account-prod.json", ".netrc", "_netrc",
-        ".pypirc", ".git-credentials", "kaggle.json", ".streamlit/secrets.toml", "a.p12", "a.PFX", "store.jks", "a.ppk",
-        ".aws/credentials", ".ssh/config", ".docker/config.json", ".kube/config", ".runpod/config.toml",
-    ],
-)  # fmt: skip
+KEY_FILES = [
+    ".env", ".env.local", ".env.production", "deep/er/.env", "prod.env", ".ENV", ".envrc", "id_rsa", "ID_RSA",
+    "keys/id_ed25519", "credentials.json", "client_secret_123.json", "service-account-prod.json", ".netrc", "_netrc",
+    ".pypirc", ".git-credentials", "kaggle.json", ".streamlit/secrets.toml", "a.p12", "a.PFX", "store.jks", "a.ppk",
+    ".aws/credentials", ".ssh/config", ".docker/config.json", ".kube/config", ".runpod/config.toml",
+    "app/.env.production", "gcp/service-account-prod.json", "aws_credentials", "db-secrets.yaml", "id_ed25519_sk", ".boto",
+    ".npmrc", ".s3cfg", "application_default_credentials.json", "My.Credentials.JSON", "a.kdbx",
+]  # fmt: skip
+OTHER_FILES = [
+    ".env.example", ".env.sample", ".env.defaults", "env.py", "environment.yml", "id_rsa.pub", "tokenizer.json",
+    "token_counts.json", "keys.py", "credentials.py", "aws/x", "ssh/y", "secrets.py", "my.environment",
+    "secrets.yaml.template",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", KEY_FILES)
 def test_key_files_are_withheld(tmp_path: Path, name: str) -> None:
     """They are left out and named, also where git tracks them or no repository is there."""
     found = staging(make(tmp_path, {name: "x", "train.py": ""}))
@@ -40,16 +47,18 @@ def test_key_files_are_withheld(tmp_path: Path, name: str) -> None:
     assert name.startswith(found.withheld[0])
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        ".env.example", ".env.sample", "env.py", "environment.yml", "id_rsa.pub", "tokenizer.json", "token_counts.json",
-        "keys.py", "credentials.py", "aws/x", "ssh/y", "secrets.py", "my.environment",
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize("name", OTHER_FILES)
 def test_other_files_are_sent(tmp_path: Path, name: str) -> None:
     """Names that only look like them are not concerned."""
     assert sent(make(tmp_path, {name: "x"})) == [name]
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"), [(KEY_FILES, True), (["tls.key", "x/a.PEM"], True), (OTHER_FILES, False)]
+)
+def test_uploads_and_diffs_know_the_same_names(names: list[str], expected: bool) -> None:
+    """A diff leaves out by its path what an upload leaves out; it never reads a .pem or .key file."""
+    assert [name for name in names if is_key_path(name) is not expected] == []
 
 
 @pytest.mark.parametrize("name", ["a.pem", "a.key"])
@@ -78,6 +87,7 @@ def test_what_is_named_itself_is_sent(tmp_path: Path) -> None:
     make(tmp_path, {".env": "x", ".aws/credentials": "y", "elsewhere": "z", "p/q": ""})
     assert [file.name for file in staged_files(tmp_path / ".env")] == [".env"]
     assert sent(tmp_path / ".aws") == ["credentials"]
+    assert sent(make(tmp_path / ".ssh", {"id_rsa": "x", "config": ""})) == ["config", "id_rsa"]
     (tmp_path / "p/.env").symlink_to("../elsewhere")
     assert sent(tmp_path / "p") == [".env", "q"]
 

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from rpd.journal.files import RunFiles
-from rpd.project.private import is_private
 from rpd.project.source import LARGEST_FILE, Sources
 from rpd.values.report import SourceRecord
 
@@ -129,27 +128,3 @@ def test_what_may_hold_secrets_or_is_data_stays_out_and_is_told(repository: Path
     (notice,) = notices
     assert ".env (may hold secrets)" in notice
     assert "is not in the record of this run" in notice
-
-
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [
-        (".env", True),
-        ("app/.env.production", True),
-        (".env.example", False),
-        ("environment.py", False),
-        ("gcp/service-account-prod.json", True),
-        ("credentials.json", True),
-        ("aws_credentials", True),
-        ("secrets.toml", True),
-        ("secrets.py", False),
-        ("id_ed25519", True),
-        ("tls.key", True),
-        ("keys.py", False),
-        (".ssh/config", True),
-        ("tokenizer.json", False),
-    ],
-)
-def test_files_that_hold_credentials_by_name(name: str, expected: bool) -> None:
-    """Names of credential files are known; code and templates are not taken for them."""
-    assert is_private(name) is expected

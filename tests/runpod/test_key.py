@@ -72,7 +72,7 @@ def test_a_key_that_cannot_be_one_is_told_without_showing_it(tmp_path: Path, key
 def test_looking_for_the_key_imports_no_sdk(tmp_path: Path) -> None:
     """A missing key is found out without the seconds the SDK takes to import."""
     code = (
-        "import sys\nfrom rpd.runpod.key import find_key\nfrom rpd.runpod import plugin, offline, market\n"
+        "import sys\nfrom rpd.runpod.key import find_key\nfrom rpd.runpod import plugin\nimport rpd.runpod.dry.provider, rpd.runpod.catalogue.offers\n"
         "try: find_key()\nexcept Exception as e: print(type(e).__name__, 'runpod' in sys.modules)"
     )
     done = subprocess.run(

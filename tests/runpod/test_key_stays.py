@@ -119,7 +119,7 @@ def test_a_redirected_create_is_no_certain_refusal(
     """Whether a pod was made is unknown where the pods cannot be listed either."""
     place.elsewhere = other.url
     cpu = spec(gpu_id=None)
-    with pytest.raises(AmbiguousCreate, match=r"could not be read"):
+    with pytest.raises(AmbiguousCreate, match=r"could not check whether pod"):
         provider.create(cpu)
     assert other.keys == []
 

@@ -69,7 +69,7 @@ def test_a_run_after_the_end_of_graphql(account: Launched, project: Path, rpd_ru
     account.inject({"kind": "gone", "match": {"face": "graphql"}})
     result = rpd_run(project)
     check_passed(result)
-    assert (result.out + result.err).count("goes on with REST v2") == 1
+    assert (result.out + result.err).count("continues with REST v2") == 1
 
 
 def test_graphql_ends_in_the_middle_of_a_run(account: Launched, project: Path, rpd_run: RpdRun) -> None:
@@ -80,7 +80,7 @@ def test_graphql_ends_in_the_middle_of_a_run(account: Launched, project: Path, r
     (project / "go").touch()
     result = running.finish()
     check_passed(result)
-    assert (result.out + result.err).count("goes on with REST v2") == 1
+    assert (result.out + result.err).count("continues with REST v2") == 1
 
 
 def test_a_pod_that_never_starts_is_explained(account: Launched, project: Path, rpd_run: RpdRun) -> None:

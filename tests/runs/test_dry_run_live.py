@@ -248,13 +248,13 @@ def test_without_a_key(rpd: RpdRun, deploy: Callable[..., Path], registry: str, 
     [
         ({"kind": "unauthorized"}, "RunPod refuses the API key", 4),
         ({"kind": "rate-limit", "retry_after": 0}, "RunPod limits the rate of calls", 1),
-        ({"kind": "server-error"}, "RunPod has a hiccup: HTTP 502", 1),
+        ({"kind": "server-error"}, "temporary RunPod error: HTTP 502", 1),
         (
             {
                 "kind": "server-error",
                 "match": {"operation": ["gpus", "gpuTypes", "datacenters", "dataCenters"]},
             },
-            "RunPod has a hiccup: HTTP 502",
+            "temporary RunPod error: HTTP 502",
             1,
         ),
     ],

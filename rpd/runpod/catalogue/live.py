@@ -98,14 +98,14 @@ class LiveCatalogue:
             if self._strict:
                 raise
             self._notices.once(
-                f"prices and stock could not be read, those shipped with rpd are used: {error}"
+                f"could not read prices and stock, so rpd uses the prices shipped with it: {error}"
             )
             return shipped_catalogue()
         self._store.write(repr(question), found)
         return found
 
     def _asked(self, question: Question) -> Catalogue:
-        """Return the answer of REST v2, else of GraphQL."""
+        """Return the catalogue of REST v2, or else of GraphQL."""
         if self._graphql is None:
             return self._retry.call(lambda: self._read(question))
         if question.cpu:
@@ -116,12 +116,12 @@ class LiveCatalogue:
             except TransientError:
                 pass
             except ProviderError:
-                # A server that speaks GraphQL only will not learn the other by being asked again.
+                # A server that has only GraphQL is not asked for REST again.
                 self._without_rest = True
         return self._graphql(question.count)
 
     def _cpus(self, question: Question) -> Catalogue:
-        """Return CPU prices where REST v2 tells them; GraphQL is not worth asking for one number known well."""
+        """Return the CPU prices of REST v2, or else those rpd ships with: they hardly change."""
         if self._strict:
             return self._retry.call(lambda: self._read(question))
         try:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from rpd.errors import ImpossibleRequest
 from rpd.runpod.catalogue.cpu import cpu_price
-from rpd.runpod.catalogue.model import Catalogue, GpuRow, NetworkVolume
+from rpd.runpod.catalogue.model import Catalogue, GpuRow
 from rpd.values.job import CloudChoice, Gpu
-from rpd.values.pod import Cloud, Offer, PodRequest
+from rpd.values.pod import Cloud, NetworkVolume, Offer, PodRequest
 
 _CLOUDS = {
     CloudChoice.SECURE: (Cloud.SECURE,),
@@ -35,7 +35,7 @@ def offers(request: PodRequest, catalogue: Catalogue) -> tuple[Offer, ...]:
         return _cpu_offers(placed, catalogue)
     if placed.cloud is CloudChoice.COMMUNITY and placed.datacenters:
         raise ImpossibleRequest(
-            "Community Cloud has no data centres to choose from, the request asks for "
+            "Community Cloud has no data centres to choose from, but the job asks for "
             f"{', '.join(placed.datacenters)}: "
             'set cloud="secure" or "any", or leave datacenters out'
         )
@@ -45,7 +45,7 @@ def offers(request: PodRequest, catalogue: Catalogue) -> tuple[Offer, ...]:
     return tuple(offer for clouds in groups for offer in _gpu_offers(placed, placed.gpu, clouds, catalogue))
 
 
-def find_volume(wanted: str, volumes: tuple[NetworkVolume, ...]) -> NetworkVolume:
+def find_volume(wanted: str, volumes: Sequence[NetworkVolume]) -> NetworkVolume:
     """Return the network volume of that id or name. Raises ImpossibleRequest for none and for several."""
     found = [v for v in volumes if v.id == wanted] or [v for v in volumes if v.name == wanted]
     if len(found) == 1:
@@ -53,7 +53,7 @@ def find_volume(wanted: str, volumes: tuple[NetworkVolume, ...]) -> NetworkVolum
     if found:
         ids = ", ".join(f"{v.id} in {v.datacenter}" for v in found)
         raise ImpossibleRequest(
-            f"{len(found)} network volumes are named {wanted!r}: say which by its id ({ids})"
+            f"{len(found)} network volumes are named {wanted!r}: use the id of the one you mean ({ids})"
         )
     names = [v.name for v in volumes]
     close = difflib.get_close_matches(wanted, names, n=1)
@@ -72,7 +72,7 @@ def _at_its_volume(request: PodRequest, catalogue: Catalogue) -> PodRequest:
     asked = tuple(dc.upper() for dc in request.datacenters)
     if home and asked and home not in asked:
         raise ImpossibleRequest(
-            f"network volume {wanted!r} is in {home}, the request asks for {', '.join(asked)}"
+            f"network volume {wanted!r} is in {home}, but the job asks for {', '.join(asked)}"
         )
     return replace(
         request, cloud=CloudChoice.SECURE, fallback_cloud=None, datacenters=(home,) if home else asked

@@ -1,4 +1,4 @@
-"""OfflineProvider: who "rents" the pods of a dry run, asking nobody and waiting for nothing."""
+"""OfflineProvider: the provider of a dry run. It makes no calls and never waits."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from rpd.errors import PodNotFound
 from rpd.runpod.catalogue import offers
 from rpd.runpod.catalogue.model import shipped_catalogue
-from rpd.values.pod import Account, Offer, PodInfo, PodRequest, PodSpec, PodStatus, SshEndpoint
+from rpd.values.pod import Account, Offer, PodInfo, PodRequest, PodSpec, PodStatus, Provider, SshEndpoint
 
 if TYPE_CHECKING:
     from rpd.config import Config
@@ -19,10 +19,8 @@ if TYPE_CHECKING:
 _SSH = SshEndpoint(host="dry-run.invalid", port=22)
 
 
-class OfflineProvider:
-    """Implements ``rpd.values.pod.Provider`` with the shipped catalogue; every create succeeds at once."""
-
-    name = "dry run"
+class OfflineProvider(Provider):
+    """Rents nothing: offers come from the shipped catalogue, and every ``create`` succeeds at once."""
 
     def __init__(self) -> None:
         self._catalogue = shipped_catalogue()
@@ -31,8 +29,13 @@ class OfflineProvider:
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
 
+    @property
+    def name(self) -> str:
+        """The name shown to users."""
+        return "dry run"
+
     def account(self) -> Account:
-        """Return an account that has no balance to tell."""
+        """Return an account without a balance."""
         return Account(id="dry-run")
 
     def offers(self, request: PodRequest) -> Sequence[Offer]:
@@ -44,7 +47,7 @@ class OfflineProvider:
         return found
 
     def create(self, spec: PodSpec) -> PodInfo:
-        """Return a pod that is ready."""
+        """Return a pod that is ready at once."""
         offer = spec.offer
         pod = PodInfo(
             id=f"dryrun{next(self._numbers)}",
@@ -66,7 +69,7 @@ class OfflineProvider:
         return pod
 
     def get(self, pod_id: str) -> PodInfo | None:
-        """Return the pod, None if it was deleted or never made."""
+        """Return the pod, or None if it was deleted or never created."""
         return self._pods.get(pod_id)
 
     def list(self) -> Sequence[PodInfo]:
@@ -81,7 +84,7 @@ class OfflineProvider:
                 raise PodNotFound(f"there is no pod {pod_id}")
             self._pods[pod_id] = replace(self._pods[pod_id], status=PodStatus.EXITED, ssh=None)
 
-    def resume(self, pod_id: str, gpu_count: int) -> None:  # noqa: ARG002 - a dry run has GPUs enough
+    def resume(self, pod_id: str, gpu_count: int) -> None:  # noqa: ARG002 - a dry run always has free GPUs
         """Mark the pod as running. Raises PodNotFound."""
         with self._lock:
             if pod_id not in self._pods:
@@ -93,12 +96,9 @@ class OfflineProvider:
         with self._lock:
             self._pods.pop(pod_id, None)
 
-    def close(self) -> None:
-        """Do nothing: nothing is held."""
-
 
 def rpd_provider(config: Config) -> OfflineProvider | None:
-    """Answer for a dry run, unless it is to look at RunPod."""
+    """Provide the pods of a dry run, unless it reads from RunPod."""
     return OfflineProvider() if config.run.dry_run and not config.run.dry_run_live else None
 
 

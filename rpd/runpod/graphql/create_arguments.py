@@ -6,10 +6,9 @@ from typing import Any
 
 from rpd.errors import ImpossibleRequest
 from rpd.runpod.catalogue.cpu import cpu_instance
+from rpd.runpod.create_texts import SSH_PORT
 from rpd.runpod.graphql.escape import escape, quote
 from rpd.values.pod import PodSpec
-
-SSH_PORT = "22/tcp"
 
 
 def create_arguments(spec: PodSpec, *, network_volume_id: str | None = None) -> dict[str, Any]:
@@ -86,12 +85,6 @@ def spot_mutation(spec: PodSpec, *, network_volume_id: str | None = None) -> str
     }
     sent = ", ".join(f"{name}: {value}" for name, value in fields.items() if value is not None)
     return f"mutation {{ podRentInterruptable(input: {{ {sent} }}) {{ id imageName machineId }} }}"
-
-
-def secret_texts(spec: PodSpec) -> tuple[str, ...]:
-    """Return the texts no message may repeat: values of the environment, words of ``docker_args``."""
-    command = spec.request.docker_args or ""
-    return (*spec.env.values(), command, *command.split())
 
 
 def _volume_gb(spec: PodSpec) -> int:

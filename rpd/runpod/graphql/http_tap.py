@@ -1,11 +1,9 @@
-"""The HTTP calls of the SDK as they went: what it hides of an answer, and whether a call was sent at all."""
+"""Watches the HTTP calls of the SDK: the parts of a response that it hides, and whether a call was sent at all."""
 
 from __future__ import annotations
 
-import email.utils
 import io
 import json
-import math
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -17,20 +15,21 @@ from rpd.runpod.address import is_local
 from rpd.runpod.bounds import MOST_BYTES, TOTAL_SECONDS, TooLong, whole
 from rpd.runpod.error_mapping import Trouble
 from rpd.runpod.rate_limit import TokenBucket
+from rpd.runpod.retry_after import seconds_to_wait
 from rpd.threads import Overdue, bounded
 
 _CHUNK = 1 << 16
 
 _WAYS_TO_LOSE = (
     ("NameResolutionError", Trouble.UNSENT, "its host name cannot be resolved"),
-    ("NewConnectionError", Trouble.UNSENT, "nobody answers there"),
-    ("ConnectTimeout", Trouble.UNSENT, "no connection came about in time"),
-    ("InvalidURL", Trouble.UNSENT, "that is no URL"),
-    ("InvalidSchema", Trouble.UNSENT, "that is no URL"),
+    ("NewConnectionError", Trouble.UNSENT, "nothing is listening there"),
+    ("ConnectTimeout", Trouble.UNSENT, "connecting timed out"),
+    ("InvalidURL", Trouble.UNSENT, "it is not a valid URL"),
+    ("InvalidSchema", Trouble.UNSENT, "it is not a valid URL"),
     ("InvalidHeader", Trouble.UNSENT, "the API key cannot be sent"),
     ("ProxyError", Trouble.LOST, "the proxy failed"),
     ("SSLError", Trouble.LOST, "the encrypted connection failed"),
-    ("ReadTimeout", Trouble.LOST, "no answer within 30 s"),
+    ("ReadTimeout", Trouble.LOST, "no response within 30 s"),
 )
 """Name of an error of requests or urllib3, what it means, and in which words; the first that fits counts."""
 
@@ -222,20 +221,3 @@ def _problem(body: Any) -> str:
     table = body if isinstance(body, dict) else {}
     texts = (table.get(key) for key in ("error", "detail", "message", "title"))
     return next((text for text in texts if isinstance(text, str)), "")
-
-
-def seconds_to_wait(header: str | None, *, now: float | None = None) -> float | None:
-    """Return the seconds a ``Retry-After`` header asks for: a number of them, or a date; None for neither."""
-    if not header:
-        return None
-    try:
-        seconds = float(header)
-    except ValueError:
-        pass
-    else:
-        return max(0.0, seconds) if math.isfinite(seconds) else None
-    try:
-        moment = email.utils.parsedate_to_datetime(header).timestamp()
-    except (ValueError, TypeError, OverflowError):
-        return None
-    return max(0.0, moment - (time.time() if now is None else now))

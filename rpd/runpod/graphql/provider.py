@@ -1,4 +1,4 @@
-"""RunPodProvider: pods rented from RunPod, or from whatever else speaks its API at RUNPOD_API_BASE_URL."""
+"""RunPodProvider: pods rented through the SDK, from RunPod or from any server at RUNPOD_API_BASE_URL."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from rpd.runpod.answer import needed_table, table, text, understood
 from rpd.runpod.base_provider import Renter
 from rpd.runpod.catalogue.model import (
     Catalogue,
-    NetworkVolume,
     catalogue_query,
     read_catalogue,
     read_volumes,
 )
+from rpd.runpod.create_texts import secret_texts
 from rpd.runpod.error_mapping import SchemaMismatch
 from rpd.runpod.graphql import create_arguments, pods
 from rpd.runpod.graphql.escape import escape
 from rpd.runpod.graphql.sdk import Sdk
 from rpd.runpod.reconcile import UnsureCreate, as_asked, completed, living, reconciled
-from rpd.values.pod import Account, PodInfo, PodSpec
+from rpd.values.pod import Account, NetworkVolume, PodInfo, PodSpec
 
 _NOBODY = "the API key belongs to no account: set RUNPOD_API_KEY to a valid one"
 
 
 class RunPodProvider(Renter):
-    """Rents pods through the SDK; implements ``rpd.values.pod.Provider``.
+    """Rents pods through the SDK.
 
     The SDK is imported by the first call. What it lacks (prices, stock, logs) comes from REST v2.
     """
@@ -64,7 +64,7 @@ class RunPodProvider(Renter):
         the case that the list could not be read either.
         """
         volume = self._volume_id(spec.request)
-        secrets = create_arguments.secret_texts(spec)
+        secrets = secret_texts(spec)
         try:
             if spec.request.spot:
                 mutation = create_arguments.spot_mutation(spec, network_volume_id=volume)
@@ -134,7 +134,7 @@ class RunPodProvider(Renter):
         rows = self._listed()
         # A list with holes must not be read as "nothing is running".
         if not isinstance(rows, list) or not all(isinstance(row, dict) and row.get("id") for row in rows):
-            raise TransientError("RunPod's list of pods is incomplete")
+            raise TransientError("RunPod returned an incomplete list of pods")
         return rows
 
     def _listed(self) -> Any:
@@ -151,12 +151,12 @@ class RunPodProvider(Renter):
 
     def _described(self, spec: PodSpec, answer: Any) -> PodInfo:
         """Return the pod that was made, as RunPod describes it, else as it was asked for."""
-        # Whatever else it says, it exists and bills.
+        # The pod exists and bills, whatever else the response says.
         asked = as_asked(spec, str(answer["id"]), text(answer.get("machineId")) or None)
         try:
             told = self.get(asked.id)
         except ProviderError:
-            # It exists and bills: its id must reach the caller whatever becomes of the reading.
+            # The pod exists and bills: the caller needs its id even if reading it failed.
             return asked
         return asked if told is None else completed(told, asked)
 

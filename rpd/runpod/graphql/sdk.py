@@ -175,7 +175,7 @@ class Sdk:
         if failure is None:
             if isinstance(answer, dict) and isinstance(answer.get("id"), str) and answer["id"]:
                 return answer
-            raise UnsureCreate("RunPod answered a create with nothing")
+            raise UnsureCreate("RunPod's response to the create call has no pod in it")
         error = classify(failure)
         asked = bool(recording.exchanges) and recording.exchanges[-1].mutation
         if not asked or not may_have_acted(failure):

@@ -20,11 +20,12 @@ from rpd import __version__
 from rpd.errors import ApiRetired, NoCapacity, PodNotFound, ProviderError, RequestRejected, TransientError
 from rpd.runpod import bounds
 from rpd.runpod.address import is_local, key_url
+from rpd.runpod.answer import UNEXPECTED
 from rpd.runpod.error_mapping import Failure, Trouble, classify, may_have_acted, was_answered
-from rpd.runpod.graphql.http_tap import seconds_to_wait
 from rpd.runpod.mask import scrub
 from rpd.runpod.rate_limit import LONGEST_HOLD, TokenBucket
 from rpd.runpod.reconcile import UnsureCreate
+from rpd.runpod.retry_after import seconds_to_wait
 from rpd.threads import Overdue, bounded
 
 # httpx logs every request; the SDK sets the root logger up so that it would reach the screen.
@@ -54,11 +55,11 @@ _WINDOW = re.compile(r"r=([0-9]{1,9});t=([0-9]{1,9})")
 
 
 class NotThere(PodNotFound):
-    """RunPod knows nothing at that path (HTTP 404, in the API's own words)."""
+    """RunPod has nothing at that path (HTTP 404, in the API's own words)."""
 
 
 class Conflict(RequestRejected):
-    """What is asked for does not go with the state things are in (HTTP 409)."""
+    """The call does not fit the state of the pod (HTTP 409)."""
 
 
 class Rest:
@@ -93,7 +94,7 @@ class Rest:
         if failure is None:
             if isinstance(answer, dict) and isinstance(answer.get("id"), str) and answer["id"]:
                 return answer
-            raise UnsureCreate("RunPod answered a create with nothing")
+            raise UnsureCreate("RunPod's response to the create call has no pod in it")
         error = classify(failure)
         if may_have_acted(failure):
             raise UnsureCreate(str(error), refusal=error if was_answered(failure) else None)
@@ -106,7 +107,7 @@ class Rest:
         answer = self._call("POST", "/graphql", body={"query": document}, root="")
         if isinstance(answer, dict) and isinstance(answer.get("data"), dict) and not answer.get("errors"):
             return answer["data"]
-        raise TransientError("RunPod answered in another shape than expected")
+        raise TransientError(UNEXPECTED)
 
     def events(
         self, path: str, params: Mapping[str, str], *, count: int, quiet: float, seconds: float
@@ -252,7 +253,7 @@ class Rest:
         raise _named(failure or Failure(trouble=Trouble.UNREADABLE, status=answer.status))
 
     def _heed(self, answer: _Answer) -> None:
-        """Hold all calls where RunPod asks for it, or where a short window has none left."""
+        """Pause all calls if RunPod asks for it, or if no call is left in a short rate-limit window."""
         if answer.status == 429:
             wait = seconds_to_wait(answer.headers.get("Retry-After"))
             if wait:
@@ -271,7 +272,7 @@ class _Answer:
     headers: Mapping[str, str]
     body: bytes
     redirect: str
-    """Where it sends us instead; empty where it does not."""
+    """The address it redirects to; empty if it does not."""
 
 
 def _answer(response: httpx.Response, until: float) -> _Answer:
@@ -291,7 +292,7 @@ def _httpx() -> Any:
 def _named(failure: Failure) -> ProviderError:
     """Return the error that ``failure`` means; 404 and 409 count only in the API's own words."""
     if failure.status == 410:
-        return ApiRetired("RunPod has retired this API (HTTP 410): a newer rpd is needed")
+        return ApiRetired("RunPod has retired this API (HTTP 410): install a newer rpd")
     if failure.trouble is Trouble.REFUSED and failure.status == 404:
         return NotThere(failure.shown or "not found")
     if failure.trouble is Trouble.REFUSED and failure.status == 409:
@@ -304,9 +305,13 @@ def _lost(error: Exception) -> Failure:
     trouble = Trouble.UNSENT if names & set(_UNSENT) else Trouble.LOST
     if trouble is Trouble.LOST:
         return Failure(trouble=trouble, text=f"the connection broke ({type(error).__name__})")
-    # httpx has one error for a name nobody knows and for a door nobody opens; getaddrinfo is in its chain.
+    # httpx raises the same error for an unknown host and a closed port; getaddrinfo is in its chain.
     unknown = any(isinstance(cause, socket.gaierror) for cause in _causes(error))
-    text = "its host name cannot be resolved" if unknown else f"nobody answers there ({type(error).__name__})"
+    text = (
+        "its host name cannot be resolved"
+        if unknown
+        else f"nothing is listening there ({type(error).__name__})"
+    )
     return Failure(trouble=trouble, text=text)
 
 

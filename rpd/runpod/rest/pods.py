@@ -10,8 +10,7 @@ from urllib.parse import quote
 from rpd.errors import ImpossibleRequest
 from rpd.runpod.answer import host, identifier, number, port, table, text, whole
 from rpd.runpod.catalogue.cpu import cpu_instance
-from rpd.runpod.graphql.create_arguments import SSH_PORT
-from rpd.runpod.graphql.escape import escape
+from rpd.runpod.create_texts import SSH_PORT, sendable
 from rpd.runpod.rest.client import Rest
 from rpd.values.pod import Cloud, PodInfo, PodSpec, PodStatus, SshEndpoint
 
@@ -64,13 +63,13 @@ def create_body(spec: PodSpec, *, network_volume_id: str | None = None) -> dict[
 
 
 def _check_texts(spec: PodSpec) -> None:
-    """Raise ImpossibleRequest for characters that no pod can be made with, as for the other API."""
-    escape(spec.name, "the pod's name")
-    escape(spec.request.image, "image")
-    escape(spec.request.docker_args or "", "docker_args", lines=True)
+    """Raise ImpossibleRequest for characters that cannot be sent, so that both APIs take the same requests."""
+    sendable(spec.name, "the pod's name")
+    sendable(spec.request.image, "image")
+    sendable(spec.request.docker_args or "", "docker_args", lines=True)
     for name, value in spec.env.items():
-        escape(name, "env")
-        escape(value, f"env[{name!r}]", lines=True)
+        sendable(name, "env")
+        sendable(value, f"env[{name!r}]", lines=True)
 
 
 def _compute(spec: PodSpec) -> dict[str, Any]:
@@ -94,11 +93,11 @@ def _mounts(spec: PodSpec, network_volume_id: str | None) -> dict[str, Any]:
 
 
 def lacking(spec: PodSpec) -> str:
-    """Return a sentence on what of the request REST v2 cannot be asked for, empty if nothing."""
+    """Return a sentence about the parts of the request that REST v2 does not support, empty if there are none."""
     request = spec.request
     if spec.offer.gpu_id is None or not (request.min_vcpu or request.min_memory_gb):
         return ""
-    return "RunPod's REST v2 cannot be asked for min_vcpu and min_memory_gb of a GPU pod: they are left out"
+    return "RunPod's REST v2 has no min_vcpu and min_memory_gb for GPU pods: rpd leaves them out"
 
 
 def pod_info(row: Mapping[str, Any]) -> PodInfo:
@@ -135,7 +134,7 @@ def _rate(value: object, status: PodStatus) -> float | None:
 
 def path_of(pod_id: str) -> str:
     """Return the path of a pod. Raises ImpossibleRequest for what cannot be an id."""
-    return f"/pods/{quote(escape(pod_id, 'the pod id'), safe='')}"
+    return f"/pods/{quote(sendable(pod_id, 'the pod id'), safe='')}"
 
 
 def read_logs(rest: Rest, pod_id: str, tail: int) -> tuple[str, ...]:

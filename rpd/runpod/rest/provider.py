@@ -7,18 +7,17 @@ from typing import Any
 
 from rpd.errors import ImpossibleRequest, PodNotFound, ProviderError, TransientError
 from rpd.runpod import account
-from rpd.runpod.answer import OTHER_SHAPE, table, understood
+from rpd.runpod.answer import UNEXPECTED, table, understood
 from rpd.runpod.base_provider import Renter
-from rpd.runpod.catalogue.model import NetworkVolume
-from rpd.runpod.graphql import create_arguments
+from rpd.runpod.create_texts import secret_texts
 from rpd.runpod.reconcile import UnsureCreate, as_asked, completed, living, reconciled
 from rpd.runpod.rest import catalogue, pods
 from rpd.runpod.rest.client import Conflict, NotThere
-from rpd.values.pod import Account, Offer, PodInfo, PodRequest, PodSpec, PodStatus
+from rpd.values.pod import Account, NetworkVolume, Offer, PodInfo, PodRequest, PodSpec, PodStatus
 
 
 class RestProvider(Renter):
-    """Rents pods over REST v2; implements ``rpd.values.pod.Provider``. There are no spot pods."""
+    """Rents pods over REST v2, which has no spot pods."""
 
     # --- who pays, and what there is ------------------------------------------------------------------------
 
@@ -30,7 +29,7 @@ class RestProvider(Renter):
         try:
             return understood(account.read_account, self._rest.graphql(account.QUERY).get("myself"))
         except ProviderError:
-            # Gone, or a key that may not use it: no reason to stop.
+            # GraphQL is retired, or the key may not use it: the list of pods proves the key as well.
             self.list()
         return Account(id="")
 
@@ -52,14 +51,14 @@ class RestProvider(Renter):
         if lacking := pods.lacking(spec):
             self._notices.once(lacking)
         try:
-            answer = self._rest.create("/pods", body, secrets=create_arguments.secret_texts(spec))
+            answer = self._rest.create("/pods", body, secrets=secret_texts(spec))
         except UnsureCreate as unsure:
             return reconciled(spec, unsure, self._patience, self.list)
         asked = as_asked(spec, str(answer["id"]))
         try:
             return completed(_read_pod(answer), asked)
         except ProviderError:
-            # It exists and bills: its id must reach the caller whatever else the answer holds.
+            # The pod exists and bills: the caller needs its id whatever else the response contains.
             return asked
 
     def get(self, pod_id: str) -> PodInfo | None:
@@ -68,7 +67,7 @@ class RestProvider(Renter):
         try:
             return living(self._read(lambda: _read_pod(self._rest.get(path))))
         except NotThere:
-            # Whoever stands between may know no such path: only a list that could be read proves that it is gone.
+            # A gateway may not know the path: only a list that could be read proves that the pod is gone.
             return next((pod for pod in self.list() if pod.id == pod_id), None)
 
     def list(self) -> Sequence[PodInfo]:
@@ -98,7 +97,7 @@ class RestProvider(Renter):
             return
 
     def datacenters(self) -> frozenset[str]:
-        """Return the ids of the data centres that RunPod has. Raises TransientError where it does not say."""
+        """Return the ids of the data centres that RunPod has. Raises TransientError if it does not list any."""
         return self._read(lambda: _read_datacenters(self._rest.get(catalogue.DATACENTERS)))
 
     def _read_volumes(self) -> tuple[NetworkVolume, ...]:
@@ -113,14 +112,14 @@ def _read_pods(answer: Any) -> tuple[PodInfo, ...]:
     rows = table(answer).get("pods")
     # A list with holes must not be read as "nothing is running".
     if not isinstance(rows, list) or not all(isinstance(row, dict) and row.get("id") for row in rows):
-        raise TransientError("RunPod's list of pods is incomplete")
+        raise TransientError("RunPod returned an incomplete list of pods")
     return tuple(filter(None, map(living, map(_read_pod, rows))))
 
 
 def _read_datacenters(answer: Any) -> frozenset[str]:
     found = understood(catalogue.read_datacenters, answer)
     if not found:
-        raise TransientError(OTHER_SHAPE)
+        raise TransientError(UNEXPECTED)
     return found
 
 

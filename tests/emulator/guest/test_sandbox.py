@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
+from rpd.emulator.errors import EmulatorError
 from rpd.emulator.launch import Launched, launch
-from rpd.errors import ProvisioningError
 
 Platform = Any
 
@@ -47,7 +47,7 @@ def isolated(request: pytest.FixtureRequest) -> Iterator[Launched]:
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("HOST_SECRET", "of-the-host")
             emulator = launch(boot_seconds=0.02, isolation=isolation, wrapper=wrapper)
-    except ProvisioningError as error:
+    except EmulatorError as error:
         pytest.skip(f"this host does not let us be an {request.param}: {error}")
     with emulator:
         if emulator.state()["isolation"] == "plain":

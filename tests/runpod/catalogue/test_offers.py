@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rpd.errors import ImpossibleRequest, RequestRejected
-from rpd.runpod.catalogue.model import Catalogue, GpuRow, NetworkVolume, shipped_catalogue
+from rpd.runpod.catalogue.model import Catalogue, GpuRow, shipped_catalogue
 from rpd.runpod.catalogue.offers import find_volume, offers
 from rpd.values.gpus import KNOWN_GPU_TYPES
 from rpd.values.job import CloudChoice, Gpu, Storage
-from rpd.values.pod import Cloud, Offer, PodRequest
+from rpd.values.pod import Cloud, NetworkVolume, Offer, PodRequest
 
 L4, A40, H100, MI300 = "NVIDIA L4", "NVIDIA A40", "NVIDIA H100 80GB HBM3", "AMD Instinct MI300X OAM"
 

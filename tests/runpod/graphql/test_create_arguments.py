@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from runpod.api.mutations.pods import generate_pod_deployment_mutation
 
 from rpd.errors import RequestRejected
-from rpd.runpod.graphql.create_arguments import create_arguments, secret_texts, spot_mutation
+from rpd.runpod.graphql.create_arguments import create_arguments, spot_mutation
 from rpd.values.job import Storage
 from tests.runpod.conftest import spec
 
@@ -59,9 +59,3 @@ def test_a_bid_is_per_gpu_and_needs_a_price() -> None:
         spot_mutation(spec(spot=True, usd=None))
     with pytest.raises(RequestRejected, match="CPU pods cannot be spot"):
         spot_mutation(spec(gpu_id=None, spot=True))
-
-
-def test_secrets_are_values_and_words_of_the_command() -> None:
-    """What messages may not repeat: each value of the environment, the command and each of its words."""
-    found = secret_texts(spec(env={"A": "one"}, docker_args="run --token two"))
-    assert set(found) == {"one", "run --token two", "run", "--token", "two"}

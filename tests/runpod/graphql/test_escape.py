@@ -37,7 +37,7 @@ def test_what_has_no_place_in_a_name_is_refused(character: str) -> None:
     with pytest.raises(RequestRejected) as caught:
         escape(f"private{character}", "image")
     message = str(caught.value)
-    assert message.startswith("image holds the character U+")
+    assert message.startswith("image contains the character U+")
     assert "private" not in message
 
 

@@ -190,7 +190,7 @@ def test_nobody_listening_is_said_so(
     provider: RunPodProvider = request.getfixturevalue("provider")
     with pytest.raises(
         TransientError,
-        match=r"cannot be reached at http://127.0.0.1:\d+: nobody answers there. Is RUNPOD_API_BASE_URL right",
+        match=r"cannot be reached at http://127.0.0.1:\d+: nothing is listening there. Is RUNPOD_API_BASE_URL right",
     ):
         provider.get("p1")
 
@@ -234,7 +234,7 @@ def test_retry_after_is_honoured(script: Script) -> None:
     assert provider.get("p1") is None
     assert waits[0] >= 7
     assert held[0] >= 7
-    assert told == ["RunPod limits the rate of calls: rpd asks nothing for 7 s, as it wishes"]
+    assert told == ["RunPod limits the rate of calls: rpd makes none for 7 s, as RunPod asks"]
 
 
 def test_a_wait_that_is_too_long_is_the_callers_to_know(script: Script, provider: RunPodProvider) -> None:
@@ -361,7 +361,7 @@ def test_a_refused_create_is_not_looked_for(
 def test_a_gpu_nobody_rents_is_told(script: Script, provider: RunPodProvider) -> None:
     """An id RunPod does not list is an error of the request, before anything is created."""
     ready_to_create(script, MADE).on("gpuTypes", data(gpuTypes=[]))
-    with pytest.raises(RequestRejected, match="rents no GPU type"):
+    with pytest.raises(RequestRejected, match="has no GPU type"):
         provider.create(spec())
     assert script.sent(CREATE) == 0
 
@@ -394,7 +394,7 @@ def test_a_lost_answer_without_a_pod_may_be_tried_again(
 ) -> None:
     """If every reading of the list shows no pod of that name, none was made, and the error says so."""
     ready_to_create(script, answer)
-    with pytest.raises(TransientError, match="no pod of that name exists"):
+    with pytest.raises(TransientError, match=r"no pod named \S+ exists"):
         provider.create(spec())
     assert script.sent(CREATE) == 1
     assert script.sent(LIST) == len(Patience().lost)

@@ -57,7 +57,7 @@ def test_importing_the_sdk_starts_no_process() -> None:
 import subprocess, sys
 def refuse(*args, **kwargs): raise AssertionError(args)
 real, subprocess.Popen = subprocess.Popen, refuse
-from rpd.runpod import sdk
+from rpd.runpod.graphql import sdk
 sdk._load()
 assert "cpuinfo" not in sys.modules
 subprocess.Popen = real
@@ -147,6 +147,6 @@ def test_threads_do_not_see_each_others_answers(script: Script) -> None:
 def test_an_answer_of_another_shape_is_a_hiccup(script: Script) -> None:
     """What cannot be read is told as such and not as a KeyError."""
     script.on("", data(myself={}))
-    with pytest.raises(TransientError, match="another shape") as caught:
+    with pytest.raises(TransientError, match="unexpected response") as caught:
         Sdk(KEY).query("query { myself { id } }", lambda found: found["myself"]["id"])
     assert caught.value.__context__ is None

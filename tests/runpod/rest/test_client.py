@@ -199,7 +199,7 @@ def test_nobody_there_is_certain(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RUNPOD_API_BASE_URL", "http://127.0.0.1:9")
     rest = Rest(KEY)
     with pytest.raises(
-        TransientError, match=r"cannot be reached at http.*: nobody answers there \(ConnectError\)"
+        TransientError, match=r"cannot be reached at http.*: nothing is listening there \(ConnectError\)"
     ):
         rest.create("/pods", {"name": "n"}, secrets=())
     rest.close()

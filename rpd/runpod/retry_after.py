@@ -1,0 +1,24 @@
+"""The ``Retry-After`` header of an HTTP answer."""
+
+from __future__ import annotations
+
+import email.utils
+import math
+import time
+
+
+def seconds_to_wait(header: str | None, *, now: float | None = None) -> float | None:
+    """Return the seconds that a ``Retry-After`` header asks for, as a number or a date; None if it is neither."""
+    if not header:
+        return None
+    try:
+        seconds = float(header)
+    except ValueError:
+        pass
+    else:
+        return max(0.0, seconds) if math.isfinite(seconds) else None
+    try:
+        moment = email.utils.parsedate_to_datetime(header).timestamp()
+    except (ValueError, TypeError, OverflowError):
+        return None
+    return max(0.0, moment - (time.time() if now is None else now))

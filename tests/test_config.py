@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from rpd.config import Config, settings
 from rpd.config.checked import check_value, keys
+from rpd.config.config import value_of
 from rpd.config.files import find_root, override_value, read_file
 from rpd.config.merge import make_config
 from rpd.errors import UsageError
@@ -44,13 +45,13 @@ def test_precedence(file: int | None, environ: int | None, flag: int | None, ove
         (flag, "flag -n"), (environ, "environment RPD_N"), (override, "flag -o"), (file, "rpd.toml"), (1, "default"),
     ]  # fmt: skip
     value, source = next((value, source) for value, source in given_ if value is not None)
-    assert (made.width, made.sources.get("width", "default")) == (value, source)
+    assert (made.run.width, made.sources.get("width", "default")) == (value, source)
 
 
 def test_lists_of_flags_add_to_the_file() -> None:
     """A repeatable flag adds to what the file says instead of replacing it."""
     made = config(file={"ignore": ("a",)}, flags={"ignore": ("b", "c")})
-    assert made.ignore == ("a", "b", "c")
+    assert made.collect.ignore == ("a", "b", "c")
 
 
 @pytest.mark.parametrize(
@@ -66,7 +67,7 @@ def test_lists_of_flags_add_to_the_file() -> None:
         ("n =", "not valid TOML"),
     ],
 )
-def test_wrong_files_are_told(text: str, message: str, tmp_path: Path) -> None:
+def test_wrong_files_are_reported(text: str, message: str, tmp_path: Path) -> None:
     """An unknown key, a wrong type or broken TOML is a UsageError that names file, key and what was expected."""
     path = tmp_path / "rpd.toml"
     path.write_text(text, encoding="utf-8")
@@ -77,8 +78,8 @@ def test_wrong_files_are_told(text: str, message: str, tmp_path: Path) -> None:
 
 
 def test_the_table_of_ssh(tmp_path: Path) -> None:
-    """``[ssh]`` takes durations for the keys it has, keeps its defaults, and tells of all else."""
-    assert config().ssh == {"give_up_after": 300.0}
+    """``[ssh]`` takes durations for the keys it has, keeps its defaults, and refuses everything else."""
+    assert config().pods.ssh == {"give_up_after": 300.0}
     assert check_value("ssh", {"give_up_after": "90s"}, "rpd.toml") == {"give_up_after": 90.0}
     assert override_value("ssh", '{give_up_after = "1m"}') == {"give_up_after": 60.0}
     with pytest.raises(
@@ -89,7 +90,7 @@ def test_the_table_of_ssh(tmp_path: Path) -> None:
         check_value("ssh", {"give_up_after": "soon"}, "rpd.toml")
 
 
-def test_a_wrong_variable_is_told() -> None:
+def test_a_wrong_variable_is_reported() -> None:
     """A wrong value in the environment names the variable."""
     with pytest.raises(UsageError, match="RPD_N: expected a whole number >= 1, got 'many'"):
         config(environ={"RPD_N": "many"})
@@ -127,7 +128,7 @@ def test_defaults_pass_their_own_checks() -> None:
     """Every setting that a file may set has a default of the type the file must have."""
     made = config()
     for key, setting in keys().items():
-        default = getattr(made, setting.name)
+        default = value_of(made, setting.name)
         if default is None or default == "":
             continue
         plain = (

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rpd.config import Config, settings, value_of
+from rpd.config import Config, settings
 from rpd.config.checked import check_value, keys
+from rpd.config.config import value_of
 from rpd.config.files import find_root, override_value, read_file
 from rpd.config.merge import make_config
 from rpd.errors import UsageError
@@ -66,7 +67,7 @@ def test_lists_of_flags_add_to_the_file() -> None:
         ("n =", "not valid TOML"),
     ],
 )
-def test_wrong_files_are_told(text: str, message: str, tmp_path: Path) -> None:
+def test_wrong_files_are_reported(text: str, message: str, tmp_path: Path) -> None:
     """An unknown key, a wrong type or broken TOML is a UsageError that names file, key and what was expected."""
     path = tmp_path / "rpd.toml"
     path.write_text(text, encoding="utf-8")
@@ -77,7 +78,7 @@ def test_wrong_files_are_told(text: str, message: str, tmp_path: Path) -> None:
 
 
 def test_the_table_of_ssh(tmp_path: Path) -> None:
-    """``[ssh]`` takes durations for the keys it has, keeps its defaults, and tells of all else."""
+    """``[ssh]`` takes durations for the keys it has, keeps its defaults, and refuses everything else."""
     assert config().pods.ssh == {"give_up_after": 300.0}
     assert check_value("ssh", {"give_up_after": "90s"}, "rpd.toml") == {"give_up_after": 90.0}
     assert override_value("ssh", '{give_up_after = "1m"}') == {"give_up_after": 60.0}
@@ -89,7 +90,7 @@ def test_the_table_of_ssh(tmp_path: Path) -> None:
         check_value("ssh", {"give_up_after": "soon"}, "rpd.toml")
 
 
-def test_a_wrong_variable_is_told() -> None:
+def test_a_wrong_variable_is_reported() -> None:
     """A wrong value in the environment names the variable."""
     with pytest.raises(UsageError, match="RPD_N: expected a whole number >= 1, got 'many'"):
         config(environ={"RPD_N": "many"})

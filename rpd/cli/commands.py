@@ -1,4 +1,4 @@
-"""The commands of ``rpd``: what each is for, and where it is done."""
+"""The commands of ``rpd``: the help of each, and the function that runs it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rpd.values.frozen import frozen
 
 @frozen
 class Command:
-    """One command: what it is for, its positional arguments, and the function that does it."""
+    """One command: its help, its positional arguments, and the function that runs it."""
 
     name: str
     help: str
@@ -18,12 +18,12 @@ class Command:
     arguments: str = ""
     arguments_help: str = ""
     takes_command: bool = False
-    """Whether what stands after ``--`` is a command line of its own."""
+    """Whether the words after ``--`` are a command to run."""
 
 
-_NODES = "a folder, a deploy file, a node id (path::job[case]) or @FILE with such arguments, one a line"
-_A_RUN = "a run by its id or how that begins (default: the newest)"
-_A_NODE = "a node by its id, how that or its name begins, or a part of it"
+_NODES = "a folder, a deploy file, a node id (path::job[case]), or @FILE with such arguments, one per line"
+_A_RUN = "a run: its id, or the beginning of it (default: the newest)"
+_A_NODE = "a node: its id, the beginning of its id or name, or a part of its id"
 
 COMMANDS = {
     command.name: command
@@ -37,30 +37,30 @@ COMMANDS = {
         ),
         Command(
             name="run",
-            help="run jobs on RunPod, an emulator (--local) or dry (--dry-run)",
+            help="run jobs on RunPod, on an emulator (--local) or dry (--dry-run)",
             module="rpd.cli.run",
             arguments="PATH|NODEID",
             arguments_help=_NODES,
         ),
         Command(
             name="resume",
-            help="carry on a run that was killed",
+            help="resume a run that was killed",
             module="rpd.cli.run",
             function="resume",
             arguments="RUN",
-            arguments_help="the run's id or how it begins (default: the last unfinished one)",
+            arguments_help="a run: its id, or the beginning of it (default: the last unfinished one)",
         ),
         Command(name="runs", help="list past runs", module="rpd.cli.runs"),
         Command(
             name="show",
-            help="tell of a past run, or of one of its nodes",
+            help="show a past run, or one of its nodes",
             module="rpd.cli.show",
             arguments="RUN|NODE",
             arguments_help=f"{_A_RUN}; then {_A_NODE}",
         ),
         Command(
             name="diff",
-            help="tell what differs between two runs or two nodes",
+            help="show the differences between two runs or two nodes",
             module="rpd.cli.diff",
             arguments="RUN[:NODE]",
             arguments_help="two runs, or two nodes of runs",
@@ -74,7 +74,7 @@ COMMANDS = {
         ),
         Command(
             name="query",
-            help="choose, group and total the nodes of all past runs",
+            help="filter, group and total the nodes of all past runs",
             module="rpd.cli.query",
             arguments="EXPRESSION",
             arguments_help="such as 'outcome == \"failed\" and lr < 0.01' (default: every node)",
@@ -89,7 +89,7 @@ COMMANDS = {
         ),
         Command(
             name="verify",
-            help="check the files that a run pulled against their sha256 sums",
+            help="check the pulled files of a run against their sha256 sums",
             module="rpd.cli.runs",
             function="verify",
             arguments="RUN",
@@ -104,10 +104,10 @@ COMMANDS = {
         ),
         Command(
             name="ssh",
-            help="open a shell, or run a command, on the pod of a node",
+            help="open a shell or run a command on the pod of a node",
             module="rpd.cli.ssh",
             arguments="NODE|POD",
-            arguments_help=f"{_A_NODE}, or a pod by its id or name; after -- a command to run there",
+            arguments_help=f"{_A_NODE}; or a pod: its id or name. After --, a command to run there",
             takes_command=True,
         ),
         Command(
@@ -122,56 +122,56 @@ COMMANDS = {
             module="rpd.cli.pods",
             function="stop",
             arguments="NODE|POD",
-            arguments_help="a pod by its id or name, or the node that has it",
+            arguments_help="a pod: its id or name; or a node that has one",
         ),
         Command(
             name="gc",
-            help="delete the pods that nobody needs any more",
+            help="find and delete pods that no run needs any more",
             module="rpd.cli.pods",
             function="gc",
         ),
         Command(
             name="capture-env",
-            help="write down python, packages and source of a project as TOML",
+            help="record python, packages and source of a project as TOML",
             module="rpd.cli.capture",
             arguments="FOLDER",
-            arguments_help="the project (default: here)",
+            arguments_help="the project (default: the current folder)",
         ),
         Command(
             name="gpus",
-            help="list GPU types, their prices and where they are in stock",
+            help="list GPU types, their prices, and where they are in stock",
             module="rpd.cli.gpus",
             arguments="WORD",
-            arguments_help="only types whose ids hold this word, or that are in stock in this data centre",
+            arguments_help="only types whose ids contain this word, or that are in stock in this data centre",
         ),
         Command(
             name="estimate",
-            help="tell what nodes may cost",
+            help="estimate what nodes may cost",
             module="rpd.cli.estimate",
             arguments="PATH|NODEID",
             arguments_help=_NODES,
         ),
         Command(
             name="doctor",
-            help="check what can go wrong before money is spent",
+            help="check what can go wrong before you spend money",
             module="rpd.cli.doctor",
             arguments="PATH|NODEID",
             arguments_help=_NODES,
         ),
         Command(
             name="fixtures",
-            help="list the fixtures that jobs may ask for",
+            help="list the fixtures that jobs can ask for",
             module="rpd.cli.fixtures",
             arguments="PATH|NODEID",
             arguments_help=_NODES,
         ),
-        Command(name="markers", help="list the marks that jobs may have", module="rpd.cli.markers"),
+        Command(name="markers", help="list the marks that jobs can have", module="rpd.cli.markers"),
         Command(
             name="init",
             help="write a first deploy file and a conftest",
             module="rpd.cli.init",
             arguments="FOLDER",
-            arguments_help="where to (default: here)",
+            arguments_help="the folder to write to (default: the current one)",
         ),
         Command(
             name="import",
@@ -182,21 +182,23 @@ COMMANDS = {
         ),
         Command(
             name="completion",
-            help="print the script that completes rpd's words in a shell",
+            help="print the completion script for a shell",
             module="rpd.cli.completion",
             arguments="SHELL",
             arguments_help="bash, zsh or fish",
         ),
-        Command(name="emulator", help="serve a RunPod on this machine", module="rpd.cli.emulator"),
+        Command(
+            name="emulator", help="start an emulator of RunPod on this machine", module="rpd.cli.emulator"
+        ),
     )
 }
 
 
 def command(name: str) -> Command:
-    """Return the command of that name. Raises UsageError that says what to type instead."""
+    """Return the command of that name. Raises UsageError that names the command to type instead."""
     found = COMMANDS.get(name)
     if found is None:
-        from rpd.cli.command_hints import instead_of  # only somebody's slip is worth loading it
+        from rpd.cli.command_hints import instead_of  # only a mistake needs it
 
         raise UsageError(f"rpd has no command {name!r}. {instead_of(name, COMMANDS)}")
     return found
@@ -214,7 +216,7 @@ def overview() -> str:
             "",
             f"  rpd {'--dry-run':<{width}}  short for rpd run --dry-run",
             "",
-            "`rpd COMMAND --help` tells more.",
-            "Nothing that costs money happens without `rpd run` (or `rpd resume` of a run).",
+            "`rpd COMMAND --help` lists the options of a command.",
+            "Only `rpd run`, and `rpd resume` of a run, can spend money.",
         ]
     )

@@ -21,7 +21,7 @@ LOADING = (*SELECTING, "markers")
 _PAST = ("runs", "show", "diff", "events", "report", "verify", "query")
 LOOKING_BACK = ("resume", *_PAST, "logs")
 PODS = ("ssh", "ps", "stop", "gc")
-"""Commands for past runs, and for pods outside of a run."""
+"""Commands for past runs, and for pods outside a run."""
 TELLING = ("collect", "ps", "gpus", "estimate", "doctor", *_PAST)
 """Commands that can print JSON."""
 
@@ -42,31 +42,31 @@ class CollectSettings:
     # A table, laid out by hand: a setting is a line or two.
     # fmt: off
 
-    deploypaths: tuple[str, ...] = in_file((), "folders to collect from where no path is given")
-    deploy_files: tuple[str, ...] = in_file(("deploy_*.py",), "patterns of the file names to collect")
+    deploypaths: tuple[str, ...] = in_file((), "folders to collect from if you give no path")
+    deploy_files: tuple[str, ...] = in_file(("deploy_*.py",), "patterns of file names to collect")
     conftest: str = starting.option(
-        "conftest.py", "the name of rpd's conftest files, where conftest.py is pytest's", "--conftest",
+        "conftest.py", "name of rpd's conftest files, if conftest.py belongs to pytest", "--conftest",
         metavar="NAME", parse=texts.python_file, key=True
     )
     ignore: tuple[str, ...] = selecting.several("do not collect this path", "--ignore", metavar="PATH", key=True)
     ignore_glob: tuple[str, ...] = selecting.several(
-        "do not collect paths that match", "--ignore-glob", metavar="GLOB", key=True
+        "do not collect paths that match GLOB", "--ignore-glob", metavar="GLOB", key=True
     )
-    markers: tuple[str, ...] = in_file((), "marks that may be used besides the built-in ones")
+    markers: tuple[str, ...] = in_file((), "marks you may use in addition to the built-in ones")
     strict_markers: bool = in_file(True, "reject marks that are not registered")
     strict_parametrization_ids: bool = in_file(True, "reject duplicate ids")
     empty_parameter_set_mark: str = in_file(
-        "fail_at_collect", "what an empty parameter set is: fail_at_collect, skip or xfail"
+        "fail_at_collect", "what to do with an empty parameter set: fail_at_collect, skip or xfail"
     )
-    extra_gpu_ids: tuple[str, ...] = in_file((), "GPU ids to accept besides those rpd knows")
+    extra_gpu_ids: tuple[str, ...] = in_file((), "GPU ids to accept in addition to those rpd knows")
     continue_on_collection_errors: bool = selecting.switch(
-        "run what was collected although some files have errors", "--continue-on-collection-errors"
+        "run the collected nodes although some files have errors", "--continue-on-collection-errors"
     )
     var: tuple[tuple[str, str], ...] = running.several(
         "set a variable of the deploy files", "--var", metavar="NAME=VALUE", parse=texts.pair, commands=SELECTING
     )
     sweep: tuple[tuple[str, tuple[str, ...]], ...] = running.several(
-        "run once for each of these values of a variable", "--sweep", metavar="NAME=A,B|NAME=1..5",
+        "run once for each value of a variable", "--sweep", metavar="NAME=A,B|NAME=1..5",
         parse=texts.sweep, commands=SELECTING
     )
     vars_file: str | None = running.option(
@@ -91,59 +91,59 @@ class SelectSettings:
     markexpr: str = selecting.option(
         "", "only nodes with these marks, e.g. 'nightly and not slow'", "-m", metavar="EXPR"
     )
-    deselect: tuple[str, ...] = selecting.several("drop nodes whose id begins so", "--deselect", metavar="ID")
+    deselect: tuple[str, ...] = selecting.several("leave out nodes whose id begins with ID", "--deselect", metavar="ID")
     last_failed: tuple[str, ...] = selecting.option(
-        (), "only nodes that did not pass when they last ran (with CAUSES: for one of these, e.g. infra,lost)",
+        (), "only nodes that did not pass when they last ran (with CAUSES, e.g. infra,lost: for one of these)",
         "--lf", "--last-failed", metavar="CAUSES", parse=texts.causes, const="all"
     )
     failed_first: bool = selecting.switch(
-        "first the nodes that did not pass when they last ran", "--ff", "--failed-first"
+        "run the nodes first that did not pass when they last ran", "--ff", "--failed-first"
     )
     new_first: bool = selecting.switch(
-        "first the nodes that never ran, then the others, the files changed last first", "--nf", "--new-first"
+        "run the nodes first that never ran, then the others, recently changed files first", "--nf", "--new-first"
     )
     last_failed_no_failures: str = selecting.option(
-        "none", "what --lf runs when nothing failed", "--lfnf", "--last-failed-no-failures",
+        "none", "what --lf runs if nothing failed", "--lfnf", "--last-failed-no-failures",
         choices=("all", "none")
     )
     stepwise: bool = selecting.switch(
-        "stop at the first node that does not pass, and begin there the next time", "--sw", "--stepwise"
+        "stop at the first node that does not pass, and start there next time", "--sw", "--stepwise"
     )
     stepwise_skip: bool = selecting.switch(
-        "as --sw, but pass over the first node that does not pass", "--sw-skip", "--stepwise-skip"
+        "as --sw, but skip the first node that does not pass", "--sw-skip", "--stepwise-skip"
     )
     stepwise_reset: bool = selecting.switch(
-        "as --sw, but begin at the first node", "--sw-reset", "--stepwise-reset"
+        "as --sw, but start at the first node", "--sw-reset", "--stepwise-reset"
     )
     changed: bool = running.switch(
-        "pass over nodes that passed before, if neither code, files, parameters nor image changed since",
+        "skip nodes that passed before, if code, files, parameters and image have not changed since",
         "--changed"
     )
-    explain: bool = running.switch("with --changed: say for each node why it runs or not", "--explain")
+    explain: bool = running.switch("with --changed: say why each node runs or not", "--explain")
 
     # fmt: on
 
     @property
     def is_stepwise(self) -> bool:
-        """Whether the run stops where something does not pass, and the next one begins there."""
+        """Whether the run stops at a node that does not pass, and the next run starts there."""
         return self.stepwise or self.stepwise_skip or self.stepwise_reset
 
     @property
     def asks_memory(self) -> bool:
-        """Whether which nodes run, or in which order, depends on what earlier runs left."""
+        """Whether the choice or the order of nodes depends on earlier runs."""
         return bool(self.last_failed) or self.failed_first or self.new_first or self.is_stepwise
 
 
 @frozen
 class RunSettings:
-    """How a run goes: where, how wide, and when it stops."""
+    """How a run works: where, how wide, and when it stops."""
 
     # A table, laid out by hand: a setting is a line or two.
     # fmt: off
 
     dry_run: bool = running.switch("print what would happen: no network, no key, no pod", "--dry-run")
     dry_run_live: bool = running.switch(
-        "a dry run with the prices, stock, balance and image tags of now: nothing is created, but a key is needed",
+        "a dry run with current prices, stock, balance and image tags; needs a key, creates nothing",
         "--dry-run=live"
     )
     setup_plan: bool = running.switch(
@@ -151,11 +151,11 @@ class RunSettings:
     )
     setup_show: bool = running.switch("show when each fixture is set up and torn down", "--setup-show")
     setup_only: bool = running.switch(
-        "as --setup-show, but run no job: rent pods, stage, and give them back", "--setup-only"
+        "as --setup-show, but run no job: rent pods, stage, and release them", "--setup-only"
     )
-    local: bool = running.switch("run on a RunPod emulator on this machine, for free", "--local")
+    local: bool = running.switch("run on an emulator of RunPod on this machine, for free", "--local")
     width: int = running.option(
-        1, "how many nodes run at once", "-n", metavar="N", parse=texts.positive_int, env="RPD_N", key="n"
+        1, "how many nodes run at a time", "-n", metavar="N", parse=texts.positive_int, env="RPD_N", key="n"
     )
     exitfirst: bool = running.switch("stop at the first node that does not pass", "-x", "--exitfirst")
     maxfail: int | None = running.option(
@@ -165,7 +165,7 @@ class RunSettings:
         "drain", "what to do with running nodes then", "--maxfail-action", choices=("drain", "kill")
     )
     runs_dir: str = running.option(
-        "rpd-runs", "folder of the run folders, relative to the root folder", "--runs-dir", metavar="DIR",
+        "rpd-runs", "folder for run folders, relative to the root folder", "--runs-dir", metavar="DIR",
         env="RPD_RUNS_DIR", key=True, commands=("run", *LOOKING_BACK, *PODS)
     )
 
@@ -174,12 +174,14 @@ class RunSettings:
 
 @frozen
 class MoneySettings:
-    """What a run may cost, and who is asked. Money is USD, durations are seconds."""
+    """What a run may cost, and when rpd asks. Money is USD, durations are seconds."""
 
     # A table, laid out by hand: a setting is a line or two.
     # fmt: off
 
-    yes: bool = spending.switch("do not ask before money is spent", "--yes", "-y", commands=("run", "gc", "stop"))
+    yes: bool = spending.switch(
+        "do not ask before spending money or deleting pods", "--yes", "-y", commands=("run", "gc", "stop")
+    )
     cost_cap_usd: float | None = pricing.option(
         None, "most a node may cost", "--cost-cap-usd", metavar="USD", parse=texts.money
     )
@@ -194,17 +196,17 @@ class MoneySettings:
         None, "most a pod may cost per hour", "--max-gpu-price", metavar="USD", parse=texts.money
     )
     wait_for_stock: float | None = spending.option(
-        None, "keep asking for a pod while everything is sold out", "--wait-for-stock", metavar="DURATION",
+        None, "keep trying for this long while every offer is sold out", "--wait-for-stock", metavar="DURATION",
         parse=texts.duration, key=True
     )
     confirm_above_usd: float = in_file(
         10.0, "ask before a run that may cost more", parse=texts.money, env="RPD_CONFIRM_ABOVE_USD"
     )
     balance_interval: float = in_file(
-        60.0, "how often to look at the credit of the account while a run goes on (0: never)", parse=texts.seconds
+        60.0, "how often to check the balance of the account during a run (0: never)", parse=texts.seconds
     )
     refresh: bool = spending.switch(
-        "ask RunPod for prices and stock now, not up to an hour ago", "--refresh",
+        "ask RunPod for current prices and stock (default: up to an hour old)", "--refresh",
         commands=("gpus", "estimate", "doctor", "run")
     )
 
@@ -219,7 +221,7 @@ class PodSettings:
     # fmt: off
 
     lifecycle: str = in_file(
-        "sdk", "how pods are rented: sdk (GraphQL), or rest (REST v2)", parse=texts.lifecycle, env="RPD_LIFECYCLE"
+        "sdk", "how to rent pods: sdk (GraphQL) or rest (REST v2)", parse=texts.lifecycle, env="RPD_LIFECYCLE"
     )
     gpu_id: str | None = pricing.option(
         None, "the GPU for every node, with --datacenter-id", "--gpu-id", metavar="ID"
@@ -231,39 +233,40 @@ class PodSettings:
         None, "which cloud", "--cloud", parse=texts.cloud, choices=("secure", "community", "any")
     )
     fallback_cloud: str | None = pricing.option(
-        None, "the cloud to try when the first has nothing", "--fallback-cloud-type",
+        None, "the cloud to try if the first has nothing", "--fallback-cloud-type",
         parse=texts.cloud, choices=("secure", "community")
     )
     ssh_ready_seconds: float | None = pricing.option(
-        None, "how long a pod may take until it runs commands", "--ssh-ready-timeout-sec", metavar="SEC",
+        None, "how long a pod may take to become ready for commands", "--ssh-ready-timeout-sec", metavar="SEC",
         parse=texts.duration
     )
     force_fresh: bool = spending.switch(
-        "use no pod that an earlier run stopped to be used again: delete it", "--force-fresh"
+        "do not reuse stopped pods of earlier runs: delete them", "--force-fresh"
     )
     keep_failed: float | None = spending.option(
-        None, "keep the pod of a node that did not pass for so long; then it deletes itself", "--keep-failed",
+        None, "keep the pod of a node that did not pass for this long; then it deletes itself", "--keep-failed",
         metavar="DURATION", parse=texts.duration, key=True
     )
     keep_unverified: float = in_file(
-        7200.0, "how long to keep a pod whose results could not be fetched whole (0: not at all)",
+        7200.0, "how long to keep a pod whose results could not be pulled completely (0: not at all)",
         parse=texts.seconds
     )
     watchdog_linger: float = in_file(
-        900.0, "how long a pod outlives its last command and rpd itself before it deletes itself",
+        900.0, "how long a pod without a running command and without rpd waits before it deletes itself",
         parse=texts.duration
     )
     watchdog_grace: float = in_file(
-        300.0, "how long after its cap a pod deletes itself that rpd has not released", parse=texts.duration
+        300.0, "how long a pod waits past its cap while rpd is connected before it deletes itself",
+        parse=texts.duration
     )
-    telemetry_interval: float = in_file(5.0, "how often a pod tells how busy it is (0: never)", parse=texts.seconds)
+    telemetry_interval: float = in_file(5.0, "how often a pod reports how busy it is (0: never)", parse=texts.seconds)
     stage_limit_mb: int = running.option(
         2000, "most that staged_dir may send of a project, in MB", "--stage-limit-mb", metavar="MB",
         parse=texts.positive_int, key=True
     )
     ssh: Mapping[str, Any] = in_file(
         MappingProxyType({"give_up_after": 300.0}),
-        "SSH connections: give_up_after is how long a lost one is tried again before its node fails"
+        "SSH: give_up_after is how long to retry a lost connection before its node fails"
     )
 
     # fmt: on
@@ -276,23 +279,23 @@ class OutputSettings:
     # A table, laid out by hand: a setting is a line or two.
     # fmt: off
 
-    verbose: int = showing.counter("say more; twice for more still", "-v", "--verbose", commands=LOADING)
-    quiet: int = showing.counter("say less", "-q", "--quiet")
-    capture: bool = running.option(True, "show the output of all nodes as it comes", "-s", action="store_false")
+    verbose: int = showing.counter("print more; twice for even more", "-v", "--verbose", commands=LOADING)
+    quiet: int = showing.counter("print less", "-q", "--quiet")
+    capture: bool = running.option(True, "show the output of all nodes as it arrives", "-s", action="store_false")
     as_json: bool = showing.switch("print JSON", "--json", commands=TELLING)
     full_trace: bool = showing.switch("show rpd's own frames in tracebacks", "--full-trace")
     traceback: str = running.option(
-        "auto", "how failures are shown: auto and short (the user's frames), long (with source), line, native (as "
+        "auto", "how to show failures: auto and short (your frames), long (with source), line, native (as "
         "Python), no", "--tb", choices=("auto", "long", "short", "line", "native", "no")
     )
     show_locals: bool = running.switch("show local variables in tracebacks", "-l", "--showlocals")
     show_capture: str = running.option(
-        "all", "whether failures are shown with the end of their logs", "--show-capture",
+        "all", "whether to show the end of its log with each failure", "--show-capture",
         choices=("no", "log", "all")
     )
-    no_header: bool = running.switch("leave the header out", "--no-header")
-    no_summary: bool = running.switch("leave the short summary out", "--no-summary")
-    print_run_dir: bool = running.switch("print the run folder on a line of its own, first and last", "--print-run-dir")
+    no_header: bool = running.switch("leave out the header", "--no-header")
+    no_summary: bool = running.switch("leave out the short summary", "--no-summary")
+    print_run_dir: bool = running.switch("print the run folder on its own line, first and last", "--print-run-dir")
     junit_xml: str | None = running.option(
         None, "write a report in JUnit's format", "--junitxml", "--junit-xml", metavar="PATH"
     )
@@ -300,7 +303,7 @@ class OutputSettings:
         None, "write a report as one HTML file", "--html", metavar="PATH", commands=("run", "report")
     )
     sort: str = showing.option(
-        "", "order tables of results by a metric, a parameter, seconds or usd (NAME:desc: the greatest first)",
+        "", "order tables of results by a metric, a parameter, seconds or usd (NAME:desc: greatest first)",
         "--sort", metavar="NAME", parse=texts.ranking, key=True, commands=("run", "report", "show")
     )
     report_chars: str = running.option(
@@ -314,11 +317,11 @@ class OutputSettings:
         parse=texts.count
     )
     durations_min: float = running.option(
-        0.005, "leave phases out of --durations that took less", "--durations-min", metavar="SEC",
+        0.005, "leave phases out of --durations that took less than SEC", "--durations-min", metavar="SEC",
         parse=texts.seconds
     )
     costs: int | None = running.option(
-        None, "list the N dearest nodes at the end (0: all)", "--costs", metavar="N", parse=texts.count
+        None, "list the N most expensive nodes at the end (0: all)", "--costs", metavar="N", parse=texts.count
     )
     color: str = showing.option("auto", "whether to use colour", "--color", choices=("auto", "yes", "no"))
 
@@ -337,10 +340,10 @@ class CommandSettings:
         20, "how many runs to list (0: all)", "-n", metavar="N", parse=texts.count, commands=("runs",)
     )
     all_facts: bool = showing.switch(
-        "show all that differs, with time and money", "--all", commands=("diff",)
+        "show all differences, also time and money", "--all", commands=("diff",)
     )
     export: str | None = showing.option(
-        None, "copy the artifacts of a run into a new folder, each node into one of its own", "--export",
+        None, "copy the artifacts of a run into a new folder, with a subfolder for each node", "--export",
         metavar="DIR", commands=("report",)
     )
     as_csv: bool = showing.switch("print CSV", "--csv", commands=("report", "query"))
@@ -353,25 +356,25 @@ class CommandSettings:
         "max(x), sum(x)", "--show", metavar="A,B", parse=texts.names, commands=("query",)
     )
     sort_by: str = showing.option(
-        "", "order by this column (NAME:desc: the greatest first)", "--sort", metavar="NAME", commands=("query",)
+        "", "order by this column (NAME:desc: greatest first)", "--sort", metavar="NAME", commands=("query",)
     )
     most_rows: int = showing.option(
         0, "print at most N rows (0: all)", "-n", "--limit", metavar="N", parse=texts.count, commands=("query",)
     )
     since: float | None = selecting.option(
-        None, "only runs that began within this time, e.g. 7d", "--since", metavar="DURATION",
+        None, "only runs that started within this time, e.g. 7d", "--since", metavar="DURATION",
         parse=texts.age, commands=("query",)
     )
     sql: str = showing.option(
-        "", "ask in SQL: SELECT … FROM nodes, params, metrics, vars, phases", "--sql", metavar="SELECT",
+        "", "query in SQL: SELECT … FROM nodes, params, metrics, vars, phases", "--sql", metavar="SELECT",
         commands=("query",)
     )
-    list_columns: bool = showing.switch("list the columns there are", "--columns", commands=("query",))
+    list_columns: bool = showing.switch("list all columns", "--columns", commands=("query",))
     of_run: str = selecting.option(
-        "", "the run, by its id or how that begins (default: the newest that has the node)", "--run",
+        "", "the run: its id, or the beginning of it (default: the newest with the node; query: every run)", "--run",
         metavar="RUN", commands=("logs", "ssh", "query")
     )
-    follow: bool = showing.switch("go on printing as the log grows", "-f", "--follow", commands=("logs",))
+    follow: bool = showing.switch("keep printing as the log grows", "-f", "--follow", commands=("logs",))
     forwards: tuple[tuple[int, int], ...] = running.several(
         "forward a port of this machine to one of the pod (default: the same)", "--forward",
         metavar="PORT[:REMOTE]", parse=texts.forward, commands=("ssh",)
@@ -380,19 +383,19 @@ class CommandSettings:
         "print the command line for plain ssh instead", "--print", commands=("ssh",)
     )
     keep_disk: bool = running.switch(
-        "stop pods and keep (and pay for) their volumes, do not delete them", "--keep-disk", commands=("stop",)
+        "stop pods instead of deleting them, and keep (and pay for) their volumes", "--keep-disk", commands=("stop",)
     )
     stopped: bool = running.switch(
         "delete all stopped pods that runs of this project made", "--stopped", commands=("stop",)
     )
     older_than: float | None = running.option(
-        None, "with --stopped: only those that were stopped so long ago", "--older-than", metavar="DURATION",
+        None, "with --stopped: only pods stopped at least this long ago", "--older-than", metavar="DURATION",
         parse=texts.age, commands=("stop",)
     )
     output_file: str | None = showing.option(
         None, "write to this file", "--output", metavar="FILE", commands=("capture-env", "import")
     )
-    force: bool = running.switch("overwrite deploy files that exist", "--force", commands=("import",))
+    force: bool = running.switch("overwrite existing deploy files", "--force", commands=("import",))
     port: int = listening.option(
         0, "the port to listen on (default: any free one)", "--port", metavar="PORT", parse=texts.port,
         commands=("emulator",)
@@ -409,15 +412,15 @@ class LoadingSettings:
     # fmt: off
 
     plugins: tuple[str, ...] = loading.several(
-        "load this plugin (no:NAME: do not)", "-p", metavar="NAME", env="RPD_PLUGINS", key=True
+        "load this plugin (no:NAME: do not load it)", "-p", metavar="NAME", env="RPD_PLUGINS", key=True
     )
     overrides: tuple[tuple[str, str], ...] = loading.several(
         "set a key of [tool.rpd]", "-o", "--override", metavar="KEY=VALUE", parse=texts.pair
     )
-    addopts: tuple[str, ...] = in_file((), "arguments put before those of the command line")
+    addopts: tuple[str, ...] = in_file((), "arguments to put before those of the command line")
     show_config: bool = loading.switch("print every setting, its value and where it came from", "--show-config")
     trace_config: bool = loading.switch(
-        "print the root folder, the configuration file, and the plugins and conftests that were loaded",
+        "print the root folder, the configuration file, and the loaded plugins and conftests",
         "--trace-config"
     )
 
@@ -448,9 +451,9 @@ class Config:
     args: tuple[str, ...] = ()
     """Paths and node ids given on the command line, as typed."""
     sources: Mapping[str, str] = EMPTY
-    """Field name to where its value came from: ``flag -n``, ``environment RPD_N``, ``rpd.toml``; no defaults."""
+    """Field name -> source of its value: ``flag -n``, ``environment RPD_N``, ``rpd.toml``; defaults are not in it."""
     plugin_options: Mapping[str, Any] = EMPTY
-    """Values of the options plugins added, by their destination name."""
+    """Values of the options that plugins added, by their destination name."""
 
     collect: CollectSettings = CollectSettings()
     select: SelectSettings = SelectSettings()
@@ -468,12 +471,12 @@ class Config:
 
     @property
     def error_limit(self) -> int | None:
-        """After how many errors the collection stops, and nothing is run."""
+        """After how many errors the collection stops and nothing runs."""
         return 1 if self.run.exitfirst else self.run.maxfail
 
     @property
     def failure_limit(self) -> int | None:
-        """After how many non-passes nothing new starts."""
+        """After how many nodes that did not pass nothing new starts."""
         limits = [] if self.error_limit is None else [self.error_limit]
         if self.select.is_stepwise:
             limits.append(2 if self.select.stepwise_skip else 1)

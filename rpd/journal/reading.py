@@ -23,6 +23,8 @@ _MOST_LINES = 5
 _DEEPEST = 100
 _LONGEST_LINE = 64 << 20
 """Bytes; the event that names every node of a large run is the longest."""
+_BIRTH = re.compile(r"|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12} \d+|\d+ \d+")
+_REPLACED = "\N{REPLACEMENT CHARACTER}"
 _UNSHOWABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
@@ -63,7 +65,8 @@ def read(path: Path, damaged: Callable[[Damage], object] = _nothing) -> Iterator
         for number, raw in enumerate(lines_of(path, _LONGEST_LINE), 1):
             # A byte order mark is what some editors leave behind.
             line = raw.decode("utf-8-sig" if number == 1 else "utf-8", "replace")
-            event = _event(line)
+            # rpd writes nothing else than UTF-8, so a byte that is none was put over what rpd wrote.
+            event = None if _REPLACED in line and not _is_utf8(raw) else _event(line)
             if torn and (event is None or event["event"] != "run_started"):
                 lines.append(torn)
             torn = 0
@@ -82,6 +85,14 @@ def read(path: Path, damaged: Callable[[Damage], object] = _nothing) -> Iterator
         return
     if lines:
         damaged(Damage(path=path, lines=tuple(lines)))
+
+
+def _is_utf8(raw: bytes) -> bool:
+    try:
+        raw.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _may_be_torn(line: str) -> bool:
@@ -129,6 +140,11 @@ def _is_name(value: object) -> bool:
     return isinstance(value, str) and (value.isprintable() or not _UNSHOWABLE.search(value))
 
 
+def _is_birth(value: object) -> bool:
+    """Whether it may be how ``driver_alive.birth`` names a process; anything else would make a living run look dead."""
+    return isinstance(value, str) and _BIRTH.fullmatch(value) is not None
+
+
 def _is_amount(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < _TOO_MUCH
 
@@ -164,12 +180,13 @@ _TOO_MUCH = 1e11
 _TOO_MANY = 2**53
 _SOUND: Mapping[str, Callable[[object], bool]] = {
     **dict.fromkeys(("pod_name", "pod_id", "node", "holder", "pod", "kind", "how", "final_state"), _is_name),
-    **dict.fromkeys(("host", "process", "fingerprint", "key", "cwd"), _is_text),
+    **dict.fromkeys(("host", "fingerprint", "key", "cwd"), _is_text),
     **dict.fromkeys(("seconds", "usd", "deadline", "linger"), _is_amount),
     **dict.fromkeys(("index", "log_bytes", "pid"), _is_count),
     **dict.fromkeys(("terms", "result"), _is_table),
     **dict.fromkeys(("ids", "secrets"), _are_texts),
     "at": _is_moment,
+    "process": _is_birth,
     "exit_code": _is_exit_code,
 }
 """The fields that readers look at, and what they have to be."""

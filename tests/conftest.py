@@ -21,9 +21,11 @@ from tests.openapi import OpenApi
 
 pytest_plugins = ["rpd.testing"]
 
+# A job in the background of a script ignores SIGINT, and one under nohup SIGHUP: what tests start would do so, too.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    # As for a job in the background of a script: what tests start would ignore their Ctrl-C, too.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # No example is too slow: what is tested is never how fast it is.
 hypothesis.settings.register_profile("rpd", deadline=None)

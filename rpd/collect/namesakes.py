@@ -21,10 +21,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import pluggy
+
 import rpd
 
 _RPD = str(Path(rpd.__file__).absolute().parent)
 _STDLIB = str(Path(os.__file__).parent)
+_DEPENDENCIES = str(Path(str(pluggy.__file__)).absolute().parents[1])
+"""Where rpd's own dependencies came from: ``site-packages``, or a folder of any name (``pip install --target``)."""
 _IMPORTING = ("<frozen importlib._bootstrap>", "<frozen importlib._bootstrap_external>")
 _LIBRARIES = ("site-packages", "dist-packages")
 
@@ -187,7 +191,8 @@ def named_by_environment() -> Iterator[str]:
 def users_folders(entries: Iterable[str]) -> Iterator[str]:
     """Yield the folders of an import path that hold neither Python, nor rpd, nor what is installed."""
     for folder in (str(Path(entry).absolute()) for entry in entries if entry):
-        if not _is_library(folder) and not _RPD.startswith(folder + os.sep) and Path(folder).is_dir():
+        is_installed = _is_library(folder) or folder == _DEPENDENCIES or _RPD.startswith(folder + os.sep)
+        if not is_installed and Path(folder).is_dir():
             yield folder
 
 

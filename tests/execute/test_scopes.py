@@ -327,6 +327,20 @@ def test_a_failed_wide_set_up_fails_for_everybody() -> None:
     assert calls == [1]
 
 
+def test_nobody_waits_for_a_value_whose_set_up_could_not_be_announced() -> None:
+    """What is raised before the fixture function is called ends its set-up, too: the next node gets the same error."""
+
+    def refuse(_definition: FixtureDef) -> None:
+        raise RuntimeError("no room")
+
+    wide = fixture("wide", lambda: 1, Scope.SESSION)
+    nodes = [make_node("a", [wide]), make_node("b", [wide])]
+    scopes = Scopes(nodes, begins=refuse)
+    for node in nodes:
+        with pytest.raises(RuntimeError, match="no room"):
+            Setup(scopes, make_run(node), 0).prepare()
+
+
 def test_a_failure_can_be_forgotten() -> None:
     """After ``forget_failures`` the next one who asks tries again: for failures of the platform."""
     calls: list[int] = []

@@ -162,7 +162,8 @@ def _become_warden(spec: GuestSpec, isolation: Isolation, listener: int, control
     """Be the host-side parent of a pod: enter new namespaces, fork PID 1, wait for it. Never returns."""
     try:
         signal.set_wakeup_fd(-1)
-        for number in (signal.SIGCHLD, signal.SIGINT):
+        # SIGHUP: an emulator under nohup ignores it, and its pods must not inherit that.
+        for number in (signal.SIGCHLD, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, signal.SIG_DFL)
         os.setsid()
         _keep_only({0, 1, 2, listener, control, tell})

@@ -36,9 +36,9 @@ class Events:
         """Whether any plugin implements that event (``"step_output"``): one that nobody hears need not be made."""
         return bool(getattr(self._hook, f"{PROJECT}_{event}").get_hookimpls())
 
-    def markers(self, *, config: Config) -> list[Sequence[str] | None]:
+    def markers(self, *, config: Config) -> list[Sequence[str]]:
         """Call ``rpd_markers``."""
-        found: list[Sequence[str] | None] = self._hook.rpd_markers(config=config)
+        found: list[Sequence[str]] = self._hook.rpd_markers(config=config)
         return found
 
     def configure(self, *, config: Config) -> None:

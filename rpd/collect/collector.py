@@ -21,6 +21,7 @@ from rpd.collect.order import regroup
 from rpd.collect.source import relative
 from rpd.config import Config
 from rpd.errors import CollectionError, UsageError
+from rpd.events import Events
 from rpd.hooks import PluginManager
 from rpd.values.fixture import FixtureDef
 from rpd.values.frozen import frozen
@@ -151,7 +152,7 @@ class _Collector:
         """Return what a plugin makes of a file, None where none knows its format. Raises CollectionError."""
         if path not in self._made:
             try:
-                self._made[path] = self._manager.hook.rpd_collect_file(path=path, config=self._config)
+                self._made[path] = Events(self._manager).collect_file(path=path, config=self._config)
             except CollectionError as error:
                 self._made[path] = error
         made = self._made[path]

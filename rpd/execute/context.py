@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rpd.errors import ReleaseError, UsageError
+from rpd.errors import UsageError
 from rpd.events import Events
 from rpd.execute.end_notices import Asides
 from rpd.execute.local_disk import Disk
@@ -21,8 +19,9 @@ from rpd.journal.files import RunFiles
 from rpd.journal.journal import Journal
 from rpd.journal.replay import Past
 from rpd.lease.account_limit import Headroom
+from rpd.lease.book import LeaseBook
 from rpd.lease.boot import Images
-from rpd.lease.lease import Connect, Lease
+from rpd.lease.lease import Connect
 from rpd.lease.pod_poller import PodView
 from rpd.lease.recycle import Recycler
 from rpd.project.keyfiles import is_secret_file, secret_rules
@@ -30,63 +29,10 @@ from rpd.project.own_output import OwnOutput
 from rpd.project.source import lock_file_sha256
 from rpd.project.upload_size import Scales, Weight
 from rpd.stop import Stop
-from rpd.values.job import Budget, CloudChoice, Gpu, Job, Release, check_place, check_volume
+from rpd.values.job import Job, check_place, check_volume
+from rpd.values.overrides import Overrides
 from rpd.values.pod import Offer, PodRequest, Provider
 from rpd.values.report import SourceRecord
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Overrides:
-    """Flags that overrule every job of a run; None leaves the job's own value. Money in USD, times in seconds."""
-
-    cost_cap_usd: float | None = None
-    max_runtime_seconds: float | None = None
-    ssh_ready_seconds: float | None = None
-    gpu_id: str | None = None
-    datacenter_id: str | None = None
-    max_gpu_price: float | None = None
-    cloud: str | None = None
-    fallback_cloud: str | None = None
-
-    def budget(self, budget: Budget) -> Budget:
-        """Return the budget of a job under these flags."""
-        if not (self.cost_cap_usd or self.max_runtime_seconds or self.ssh_ready_seconds):
-            return budget
-        return replace(
-            budget,
-            cost_cap_usd=self.cost_cap_usd or budget.cost_cap_usd,
-            max_runtime=self.max_runtime_seconds or budget.max_runtime,
-            ssh_ready_timeout=self.ssh_ready_seconds or budget.ssh_ready_timeout,
-        )
-
-    def request(self, job: Job, gpu: Gpu | None) -> PodRequest:
-        """Return the pod a job asks for, with ``gpu`` as the fixture of that name gave it, under these flags."""
-        if gpu is not None and self.gpu_id:
-            gpu = Gpu(self.gpu_id, count=gpu.count, max_price_usd=gpu.max_price_usd)
-        if gpu is not None and self.max_gpu_price:
-            gpu = _with_ceiling(gpu, min(self.max_gpu_price, gpu.max_price_usd or self.max_gpu_price))
-        return PodRequest(
-            image=job.image,
-            gpu=gpu,
-            storage=job.storage,
-            mount=job.mount,
-            datacenters=(self.datacenter_id,) if self.datacenter_id else job.datacenters,
-            cloud=CloudChoice(self.cloud) if self.cloud else job.cloud,
-            fallback_cloud=CloudChoice(self.fallback_cloud) if self.fallback_cloud else None,
-            spot=job.spot,
-            container_disk_gb=job.container_disk_gb,
-            min_vcpu=job.min_vcpu,
-            min_memory_gb=job.min_memory_gb,
-            cuda=job.cuda,
-            ports=job.ports,
-            env=job.env,
-            docker_args=job.docker_args,
-            template_id=job.template_id,
-        )
-
-
-def _with_ceiling(gpu: Gpu, usd: float) -> Gpu:
-    return Gpu(*gpu.ids, count=gpu.count, min_vram_gb=gpu.min_vram_gb, max_price_usd=usd, prefer=gpu.prefer)
 
 
 @dataclass(kw_only=True)
@@ -204,90 +150,3 @@ class RunContext:
     def is_dry(self) -> bool:
         """Whether nothing really happens."""
         return self.files is None
-
-
-class LeaseBook:
-    """Every lease of a run, so that none is forgotten on any way out. Thread-safe."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._leases: list[Lease] = []
-        self._unreleased: dict[str, ReleaseError] = {}
-
-    def add(self, lease: Lease) -> None:
-        """Enter a lease, before its pod is asked for."""
-        with self._lock:
-            self._leases.append(lease)
-
-    def forget_deleted(self) -> None:
-        """Drop leases whose pods are gone, so that a long run stays small."""
-        with self._lock:
-            self._settle()
-            gone = {held.pod.id for held in self._leases if held.pod and held.final_state == "deleted"}
-            self._leases = [held for held in self._leases if held.is_open or not self._is_over(held, gone)]
-
-    @staticmethod
-    def _is_over(lease: Lease, gone: set[str]) -> bool:
-        """Whether the pod of a lease is deleted: by itself, or by a later one that used the pod again."""
-        return lease.final_state == "deleted" or (lease.pod is not None and lease.pod.id in gone)
-
-    def lost(self, error: ReleaseError) -> None:
-        """Remember a pod that may still bill."""
-        with self._lock:
-            self._unreleased[error.known_as] = error
-
-    def try_again(self) -> list[str]:
-        """Try once more to give back what could not be confirmed as released; return the pods that are gone now.
-
-        What was wrong with RunPod then may be over at the end of a run.
-        """
-        with self._lock:
-            held = [
-                lease for lease in self._leases if lease.is_open and self._names(lease) & {*self._unreleased}
-            ]
-        for lease in held:
-            with suppress(ReleaseError):
-                lease.release(tries=1)
-        with self._lock:
-            return self._settle()
-
-    def _settle(self) -> list[str]:
-        """Strike those that were released meanwhile off the pods that may still bill; return them."""
-        gone = {name for lease in self._leases if not lease.is_open for name in self._names(lease)}
-        found = [name for name in self._unreleased if name in gone]
-        for name in found:
-            del self._unreleased[name]
-        return found
-
-    @staticmethod
-    def _names(lease: Lease) -> set[str]:
-        return {lease.name, *([lease.pod.id] if lease.pod else [])}
-
-    @property
-    def unreleased(self) -> tuple[str, ...]:
-        """Ids (else names) of pods that may still bill."""
-        with self._lock:
-            return tuple(self._unreleased)
-
-    @property
-    def leftover(self) -> tuple[str, ...]:
-        """Ids of pods that stay on purpose, stopped or running, by the last lease of each."""
-        with self._lock:
-            states = {lease.pod.id: lease.final_state for lease in self._leases if lease.pod}
-        return tuple(pod_id for pod_id, state in states.items() if state in ("stopped", "running"))
-
-    def release_all(self) -> None:
-        """Delete every pod that is still open, side by side."""
-        with self._lock:
-            still_open: Sequence[Lease] = [lease for lease in self._leases if lease.is_open]
-        threads = [threading.Thread(target=self._release, args=(lease,), daemon=True) for lease in still_open]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-
-    def _release(self, lease: Lease) -> None:
-        try:
-            lease.release(Release.DELETE)
-        except ReleaseError as error:
-            self.lost(error)

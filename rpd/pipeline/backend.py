@@ -10,6 +10,7 @@ from pathlib import Path
 
 from rpd.config import Config
 from rpd.errors import UsageError
+from rpd.events import Events
 from rpd.execute import no_network
 from rpd.hooks import PluginManager
 from rpd.pipeline.local_backend import LocalEnd, start_emulator
@@ -74,7 +75,7 @@ class FarEnd:
             return self._provider
 
     def _ask_plugins(self) -> Provider:
-        provider: object = self._manager.hook.rpd_provider(config=self._config)
+        provider: object = Events(self._manager).provider(config=self._config)
         if provider is None:
             raise UsageError("no plugin provides pods: rpd's own provider is switched off")
         if not isinstance(provider, Provider):
@@ -82,7 +83,7 @@ class FarEnd:
                 f"rpd_provider: expected an rpd.values.pod.Provider, got {provider!r}: derive the class of your "
                 "provider from it"
             )
-        provider.notify = lambda text: self._manager.hook.rpd_notice(text=text)
+        provider.notify = lambda text: Events(self._manager).notice(text=text)
         if self._config.run.dry_run_live:
             from rpd.runpod.dry.live import Onlooker  # whoever rents the pods, nothing is to be created
 
@@ -126,13 +127,13 @@ def emulator(manager: PluginManager, volumes: Mapping[str, str | None]) -> Itera
     """
     launched = start_emulator()
     for notice in launched.notices:
-        manager.hook.rpd_notice(text=notice)
+        Events(manager).notice(text=notice)
     local = LocalEnd(base_url=launched.base_url, api_key=launched.api_key)
     try:
         for name, datacenter in volumes.items():
             with suppress(ValueError):  # a data centre without network volumes: renting a pod will tell
                 launched.make_volume(name, datacenter)
-                manager.hook.rpd_notice(
+                Events(manager).notice(
                     text=f"network volume {name!r}: the emulator has an empty one, which goes when it ends; on RunPod "
                     "you make it in the console first"
                 )

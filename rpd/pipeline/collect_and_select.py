@@ -11,6 +11,7 @@ from rpd.collect.conftests import is_conftest_plugin
 from rpd.collect.source import relative
 from rpd.config import Config
 from rpd.errors import CollectionError, DefinitionError, UsageError
+from rpd.events import Events
 from rpd.hooks import PluginManager
 from rpd.pipeline.secrets_in_ids import split_exposed
 from rpd.select import select, untypable
@@ -42,17 +43,17 @@ def gather(config: Config, manager: PluginManager) -> Gathered:
     asked = _conftests(manager)
     load_first_conftests(config, manager)
     config = with_plugin_markers(config, manager)
-    manager.hook.rpd_configure(config=config)
+    Events(manager).configure(config=config)
     collection = collect(config, manager)
     if config.collect.sweep or config.collect.var:
         # Not at the top: most invocations give none.
         from rpd.pipeline.variables import check_names
 
-        check_names(config, collection, lambda text: manager.hook.rpd_notice(text=text))
+        check_names(config, collection, lambda text: Events(manager).notice(text=text))
     for file, reason in collection.skipped:
-        manager.hook.rpd_notice(text=f"{file} is skipped: {reason}")
+        Events(manager).notice(text=f"{file} is skipped: {reason}")
     nodes = list(collection.nodes)
-    manager.hook.rpd_modify_nodes(config=config, nodes=nodes)
+    Events(manager).modify_nodes(config=config, nodes=nodes)
     _check_changed(nodes, "rpd_modify_nodes")
     safe, exposed = split_exposed(nodes)
     chosen = select(
@@ -63,7 +64,7 @@ def gather(config: Config, manager: PluginManager) -> Gathered:
         known_marks=registered_marks(config.collect.markers) if config.collect.strict_markers else None,
     )
     left = list(chosen.selected)
-    manager.hook.rpd_select_nodes(config=config, nodes=left)
+    Events(manager).select_nodes(config=config, nodes=left)
     _check_changed(left, "rpd_select_nodes")
     gathered = Gathered(
         nodes=tuple(left),
@@ -71,7 +72,7 @@ def gather(config: Config, manager: PluginManager) -> Gathered:
         errors=(*collection.errors, *exposed, *_late_options(config, manager, asked)),
         collection=collection,
     )
-    manager.hook.rpd_collected(nodes=gathered.nodes, deselected=gathered.deselected, errors=gathered.errors)
+    Events(manager).collected(nodes=gathered.nodes, deselected=gathered.deselected, errors=gathered.errors)
     if config.command in ("collect", "run"):
         _tell_untypable(gathered.nodes, manager)
     return gathered
@@ -95,7 +96,7 @@ def _tell_untypable(nodes: Sequence[Node], manager: PluginManager) -> None:
     odd = list(untypable(nodes))
     if odd:
         more = f" and {len(odd) - 1} more" if len(odd) > 1 else ""
-        manager.hook.rpd_notice(
+        Events(manager).notice(
             text=f"-k cannot name {odd[0].id}{more} whole (a blank, a comma or the like is in the id): "
             "give it another with ids=[…] or rpd.param(…, id=…)"
         )
@@ -138,7 +139,7 @@ def _late_options(config: Config, manager: PluginManager, asked: frozenset[str])
 def with_plugin_markers(config: Config, manager: PluginManager) -> Config:
     """Return ``config`` with the marks that plugins register added to its ``markers``. Raises UsageError."""
     found: list[str] = []
-    for lines in manager.hook.rpd_markers(config=config):
+    for lines in Events(manager).markers(config=config):
         if isinstance(lines, str) or not all(isinstance(line, str) for line in lines):
             raise UsageError(f'rpd_markers: expected a list such as ["slow: takes hours"], got {lines!r}')
         found += lines

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rpd.config import Config
 from rpd.errors import UsageError
+from rpd.events import Events
 from rpd.hooks import PluginManager
 from rpd.record.redact import Redactor
 from rpd.record.report_output import write_report
@@ -21,7 +22,7 @@ def add_reports(
     """Register the reports that a flag or the environment asks for. Raises UsageError."""
 
     def notice(text: str) -> None:
-        manager.hook.rpd_notice(text=text)
+        Events(manager).notice(text=text)
 
     if config.output.html is not None and not manager.is_blocked("html"):
         path = config.invocation_dir / Path(config.output.html).expanduser()

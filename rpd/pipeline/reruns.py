@@ -10,6 +10,7 @@ from pathlib import Path
 from rpd.config import Config
 from rpd.config.texts import CAUSES
 from rpd.errors import Cause
+from rpd.events import Events
 from rpd.hooks import PluginManager, hookimpl
 from rpd.plan import uses_pod
 from rpd.record.last_outcomes import Memory, Remembered, Stepwise
@@ -26,7 +27,7 @@ def add_reruns(config: Config, manager: PluginManager) -> None:
     if manager.is_blocked(NAME) or manager.has_plugin(NAME):
         return
     memory = Memory(config.rootdir)
-    manager.register(Reruns(config, memory, lambda text: manager.hook.rpd_notice(text=text)), NAME)
+    manager.register(Reruns(config, memory, lambda text: Events(manager).notice(text=text)), NAME)
 
 
 class Reruns:

@@ -21,7 +21,7 @@ from rpd.errors import (
     UsageError,
 )
 from rpd.events import Events
-from rpd.execute.context import Overrides, RunContext
+from rpd.execute.context import RunContext
 from rpd.execute.local_disk import Disk
 from rpd.execute.node.log import Masker
 from rpd.execute.price_ceiling import Cover
@@ -60,6 +60,7 @@ from rpd.record.redact import Redactor
 from rpd.record.report_output import write_report
 from rpd.remote import dry_run
 from rpd.stop import Stop, StopLevel
+from rpd.values.overrides import Overrides
 from rpd.values.plan import Plan
 from rpd.values.pod import PodRequest
 from rpd.values.report import NodeReport, Outcome, RunSummary, SourceRecord
@@ -172,7 +173,7 @@ def _add_junit(config: Config, manager: PluginManager, redactor: Redactor) -> No
 
 
 def _notice(manager: PluginManager, text: str) -> None:
-    manager.hook.rpd_notice(text=text)
+    Events(manager).notice(text=text)
 
 
 def _release_rest(context: RunContext) -> None:
@@ -217,7 +218,7 @@ def _cannot_run(config: Config, gathered: Gathered) -> ExitCode | None:
 
 def _plan(config: Config, manager: PluginManager, gathered: Gathered, prices: Prices) -> Plan:
     plan = make_plan(gathered.nodes, width=config.run.width, worst_case=prices.ceiling)
-    changed: Plan | None = manager.hook.rpd_modify_plan(config=config, plan=plan)
+    changed: Plan | None = Events(manager).modify_plan(config=config, plan=plan)
     if not isinstance(changed, Plan | None):
         raise UsageError(f"rpd_modify_plan: expected a Plan or None, got {changed!r}")
     return plan if changed is None else changed
@@ -286,7 +287,7 @@ def _carry_out(prepared: _Prepared, files: RunFiles | None) -> Ended:
         context.journal.write(journal.PLANNED, sync=True, ids=[node.id for node in plan.nodes])
     context.journal.check()
     started = time.monotonic()
-    with Telling(stop, manager) as telling, _signals(config, stop, telling):
+    with Telling(stop, Events(manager)) as telling, _signals(config, stop, telling):
         far_end = _far_end_name(config, plan, prepared.far_end)
         if files is not None:
             try:
@@ -295,7 +296,7 @@ def _carry_out(prepared: _Prepared, files: RunFiles | None) -> Ended:
                 context.disk.failed(
                     files.emulator, error, "other commands cannot reach the emulator of this run"
                 )
-        manager.hook.rpd_run_started(
+        Events(manager).run_started(
             config=config,
             plan=plan,
             far_end=far_end,
@@ -316,7 +317,7 @@ def _carry_out(prepared: _Prepared, files: RunFiles | None) -> Ended:
         finally:
             context.surroundings.restore()
             for pod in context.leases.try_again():
-                manager.hook.rpd_notice(text=f"pod {pod} is released after all")
+                Events(manager).notice(text=f"pod {pod} is released after all")
             _release_rest(context)
             context.journal.close()
         summary = RunSummary(
@@ -337,8 +338,8 @@ def _carry_out(prepared: _Prepared, files: RunFiles | None) -> Ended:
         keeper.record_exit_code(exit_code)
         telling.settle()
         for told in context.asides.told():
-            manager.hook.rpd_notice(text=told)
-        manager.hook.rpd_run_finished(config=config, summary=summary)
+            Events(manager).notice(text=told)
+        Events(manager).run_finished(config=config, summary=summary)
     if exit_code is not ExitCode.POD_NOT_RELEASED:
         manager.raise_defect()
     return Ended(exit_code=exit_code, gathered=prepared.gathered, summary=summary)
@@ -355,7 +356,7 @@ def _leftover(config: Config, manager: PluginManager, context: RunContext) -> tu
         return ()
     leftover = context.leases.leftover
     if config.run.local and leftover:
-        manager.hook.rpd_notice(
+        Events(manager).notice(
             text=f"nothing stays and nothing bills: {', '.join(leftover)} went with the emulator of this --local run "
             "(rpd emulator runs one that stays)"
         )
@@ -382,7 +383,7 @@ def _register(prepared: _Prepared, asked: Mapping[str, Sequence[PodRequest]]) ->
     manager, resumed = prepared.manager, prepared.resumed
     keeper = ManifestPlugin(
         redactor=prepared.redactor,
-        notice=lambda text: manager.hook.rpd_notice(text=text),
+        notice=lambda text: Events(manager).notice(text=text),
         resumed=resumed.info if resumed else None,
     )
     if prepared.config.run.dry_run:

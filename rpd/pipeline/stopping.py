@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from types import TracebackType
 
-from rpd.hooks import PluginManager
+from rpd.events import Events
 from rpd.stop import INTERRUPTED, Stop, StopLevel
 from rpd.threads import Worker
 
@@ -26,9 +26,9 @@ class Telling:
     moment.
     """
 
-    def __init__(self, stop: Stop, manager: PluginManager) -> None:
+    def __init__(self, stop: Stop, events: Events) -> None:
         self._stop = stop
-        self._manager = manager
+        self._events = events
         self._worker = Worker("rpd-telling")
         self._forget: Callable[[], None] = lambda: None
 
@@ -44,7 +44,7 @@ class Telling:
 
     def say(self, text: str) -> None:
         """Have ``rpd_notice`` called with a sentence, after all that was told before."""
-        self._worker.hand(lambda: self._manager.hook.rpd_notice(text=text))
+        self._worker.hand(lambda: self._events.notice(text=text))
 
     def settle(self) -> None:
         """Return once all of it is told, or somebody has taken too long over it."""
@@ -56,6 +56,6 @@ class Telling:
         self._worker.hand(partial(self._tell, level, self._stop.reason))
 
     def _tell(self, level: StopLevel, reason: str) -> None:
-        self._manager.hook.rpd_stopping(how=level.name.lower(), reason=reason)
+        self._events.stopping(how=level.name.lower(), reason=reason)
         if level in _SENTENCES and INTERRUPTED not in reason:
-            self._manager.hook.rpd_notice(text=f"{reason}: {_SENTENCES[level]}")
+            self._events.notice(text=f"{reason}: {_SENTENCES[level]}")

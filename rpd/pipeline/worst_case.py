@@ -7,11 +7,11 @@ from collections.abc import Callable, Hashable, Sequence
 
 from rpd.config import Config
 from rpd.errors import BalanceError, DefinitionError, ImpossibleRequest, ProviderError, UsageError
-from rpd.execute.context import Overrides
 from rpd.execute.rental_calls import Unforeseen
 from rpd.pipeline.expected_pods import Foresight
 from rpd.values.job import Budget, Gpu, Job
 from rpd.values.node import Node
+from rpd.values.overrides import Overrides
 from rpd.values.pod import Account, Offer, PodRequest, Provider
 from rpd.values.prices import disks_usd_per_hr, worst_usd
 

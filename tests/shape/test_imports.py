@@ -190,6 +190,17 @@ def test_text_reaches_a_terminal_through_two_doors() -> None:
     ]
 
 
+def test_hooks_are_called_through_one_door() -> None:
+    """Every call has a typed method in ``Events``; only that and the guards of ``hooks`` name pluggy's ``hook``."""
+    called = {
+        path.relative_to(ROOT / "rpd").as_posix()
+        for path in MODULES
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Attribute) and node.attr == "hook"
+    }
+    assert called == {"events.py", "hooks.py"}
+
+
 def test_no_module_is_a_drawer() -> None:
     """No module is called after nothing: what it holds has a name."""
     assert not [

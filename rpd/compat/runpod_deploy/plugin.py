@@ -11,6 +11,7 @@ from rpd.compat.runpod_deploy.spec import looks_like_one, read_spec
 from rpd.compat.runpod_deploy.writer import Written, write
 from rpd.config import Config
 from rpd.errors import CollectionError
+from rpd.events import Events
 from rpd.hooks import PluginManager
 from rpd.values.node import SOURCE_ATTRIBUTE
 
@@ -34,7 +35,7 @@ class RunpodDeployFormat:
             raise
         if written.notices:
             count = len(written.notices)
-            self._manager.hook.rpd_notice(
+            Events(self._manager).notice(
                 text=f"{path.name}: {count} difference{'s' if count > 1 else ''} from runpod-deploy; to list "
                 f"them and get a deploy file of your own: rpd import {path}"
             )

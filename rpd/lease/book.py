@@ -1,0 +1,98 @@
+"""The book of leases: every pod of a run, so that none is forgotten on any way out."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+
+from rpd.errors import ReleaseError
+from rpd.lease.lease import Lease
+from rpd.values.job import Release
+
+
+class LeaseBook:
+    """Every lease of a run, so that none is forgotten on any way out. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._leases: list[Lease] = []
+        self._unreleased: dict[str, ReleaseError] = {}
+
+    def add(self, lease: Lease) -> None:
+        """Enter a lease, before its pod is asked for."""
+        with self._lock:
+            self._leases.append(lease)
+
+    def forget_deleted(self) -> None:
+        """Drop leases whose pods are gone, so that a long run stays small."""
+        with self._lock:
+            self._settle()
+            gone = {held.pod.id for held in self._leases if held.pod and held.final_state == "deleted"}
+            self._leases = [held for held in self._leases if held.is_open or not self._is_over(held, gone)]
+
+    @staticmethod
+    def _is_over(lease: Lease, gone: set[str]) -> bool:
+        """Whether the pod of a lease is deleted: by itself, or by a later one that used the pod again."""
+        return lease.final_state == "deleted" or (lease.pod is not None and lease.pod.id in gone)
+
+    def lost(self, error: ReleaseError) -> None:
+        """Remember a pod that may still bill."""
+        with self._lock:
+            self._unreleased[error.known_as] = error
+
+    def try_again(self) -> list[str]:
+        """Try once more to give back what could not be confirmed as released; return the pods that are gone now.
+
+        What was wrong with RunPod then may be over at the end of a run.
+        """
+        with self._lock:
+            held = [
+                lease for lease in self._leases if lease.is_open and self._names(lease) & {*self._unreleased}
+            ]
+        for lease in held:
+            with suppress(ReleaseError):
+                lease.release(tries=1)
+        with self._lock:
+            return self._settle()
+
+    def _settle(self) -> list[str]:
+        """Strike those that were released meanwhile off the pods that may still bill; return them."""
+        gone = {name for lease in self._leases if not lease.is_open for name in self._names(lease)}
+        found = [name for name in self._unreleased if name in gone]
+        for name in found:
+            del self._unreleased[name]
+        return found
+
+    @staticmethod
+    def _names(lease: Lease) -> set[str]:
+        return {lease.name, *([lease.pod.id] if lease.pod else [])}
+
+    @property
+    def unreleased(self) -> tuple[str, ...]:
+        """Ids (else names) of pods that may still bill."""
+        with self._lock:
+            return tuple(self._unreleased)
+
+    @property
+    def leftover(self) -> tuple[str, ...]:
+        """Ids of pods that stay on purpose, stopped or running, by the last lease of each."""
+        with self._lock:
+            states = {lease.pod.id: lease.final_state for lease in self._leases if lease.pod}
+        return tuple(pod_id for pod_id, state in states.items() if state in ("stopped", "running"))
+
+    def release_all(self) -> None:
+        """Delete every pod that is still open, side by side."""
+        with self._lock:
+            still_open: Sequence[Lease] = [lease for lease in self._leases if lease.is_open]
+        threads = [threading.Thread(target=self._release, args=(lease,), daemon=True) for lease in still_open]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    def _release(self, lease: Lease) -> None:
+        try:
+            lease.release(Release.DELETE)
+        except ReleaseError as error:
+            self.lost(error)

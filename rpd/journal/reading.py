@@ -45,6 +45,10 @@ class Damage:
         return f"{self.path}: {which} damaged and left out"
 
 
+_BIRTH = re.compile(r"(?:[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9]+) [0-9]+")
+"""What ``driver_alive.birth`` returns: the boot and the ticks in it (Linux), or the two halves of a time (Windows)."""
+
+
 def _nothing(_: Damage) -> None:
     """Leave damage untold."""
 
@@ -145,6 +149,11 @@ def _is_moment(value: object) -> bool:
         return False
 
 
+def _is_birth(value: object) -> bool:
+    """Whether it may say when a process began: a damaged one would make a living run look dead, and cost it its pods."""
+    return isinstance(value, str) and (not value or _BIRTH.fullmatch(value) is not None)
+
+
 def _are_texts(value: object) -> bool:
     return isinstance(value, list) and all(isinstance(item, str) for item in value)
 
@@ -164,12 +173,13 @@ _TOO_MUCH = 1e11
 _TOO_MANY = 2**53
 _SOUND: Mapping[str, Callable[[object], bool]] = {
     **dict.fromkeys(("pod_name", "pod_id", "node", "holder", "pod", "kind", "how", "final_state"), _is_name),
-    **dict.fromkeys(("host", "process", "fingerprint", "key", "cwd"), _is_text),
+    **dict.fromkeys(("host", "fingerprint", "key", "cwd"), _is_text),
     **dict.fromkeys(("seconds", "usd", "deadline", "linger"), _is_amount),
     **dict.fromkeys(("index", "log_bytes", "pid"), _is_count),
     **dict.fromkeys(("terms", "result"), _is_table),
     **dict.fromkeys(("ids", "secrets"), _are_texts),
     "at": _is_moment,
+    "process": _is_birth,
     "exit_code": _is_exit_code,
 }
 """The fields that readers look at, and what they have to be."""

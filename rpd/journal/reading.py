@@ -47,6 +47,10 @@ class Damage:
         return f"{self.path}: {which} damaged and left out"
 
 
+_BIRTH = re.compile(r"(?:[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9]+) [0-9]+")
+"""What ``driver_alive.birth`` returns: the boot and the ticks in it (Linux), or the two halves of a time (Windows)."""
+
+
 def _nothing(_: Damage) -> None:
     """Leave damage untold."""
 
@@ -159,6 +163,11 @@ def _is_moment(value: object) -> bool:
         return isinstance(value, str) and datetime.fromisoformat(value).tzinfo is not None
     except ValueError:
         return False
+
+
+def _is_birth(value: object) -> bool:
+    """Whether it may say when a process began: a damaged one would make a living run look dead, and cost it its pods."""
+    return isinstance(value, str) and (not value or _BIRTH.fullmatch(value) is not None)
 
 
 def _are_texts(value: object) -> bool:

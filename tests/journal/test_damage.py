@@ -147,6 +147,15 @@ def test_a_living_run_keeps_its_pod_whatever_its_journal_looks_like(
     assert orphans.leftovers([POD], runs) == []
 
 
+@pytest.mark.parametrize("filler", [b"x", b"\xff"])
+def test_a_damaged_birth_of_the_process_makes_no_run_look_dead(filler: bytes, tmp_path: Path) -> None:
+    """Text that is no such birth is damage: it would differ from that of the process, which runs."""
+    whole = as_lines(DRIVEN)
+    at = whole.index(b'"process": "') + len(b'"process": "')
+    write(tmp_path, whole[:at] + filler + whole[at + 1 :], b"")
+    assert orphans.leftovers([POD], tmp_path) == []
+
+
 def test_damage_names_its_lines(tmp_path: Path) -> None:
     """What is sound is read, and what is not is told with its place."""
     path = tmp_path / "events.jsonl"

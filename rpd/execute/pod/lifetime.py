@@ -163,8 +163,12 @@ def allow_pull(lease: Lease, terms: Terms) -> None:
             _arm(lease, lease.ends_at, terms, grace=left + PULL_SECONDS)
 
 
-def keep(lease: Lease, seconds: float) -> bool:
-    """Let a pod live for ``seconds`` more, without a driver; return whether it can be left so."""
+def keep(lease: Lease, seconds: float, *, unheard: bool = True) -> bool:
+    """Let a pod live for ``seconds`` more, without a driver; return whether it can be left so.
+
+    A pod that cannot be reached does not hear of it, and lives until the end it was told before. ``unheard`` tells
+    whether it may.
+    """
     if not lease.lost:
         try:
             with lease.arming:
@@ -176,7 +180,7 @@ def keep(lease: Lease, seconds: float) -> bool:
         else:
             return True
     # Nobody can tell it now, but it was told before when to end at the latest.
-    return lease.ends_at is not None
+    return unheard and lease.ends_at is not None
 
 
 def _setup_seconds(run: NodeRun) -> float:

@@ -275,7 +275,8 @@ def _how_to_end(pod: Pod, lease: Lease, job: Job, run: NodeRun, context: RunCont
         seconds, why = UNPRICED_SECONDS if left is None else left, "lifecycle preserve"
     else:
         return usual
-    if not lifetime.keep(lease, seconds):
+    # Whoever ends a run wants its pods gone: one that cannot hear of its new deadline would bill until its old one.
+    if not lifetime.keep(lease, seconds, unheard=not is_ending):
         return Release.DELETE if usual is Release.PRESERVE else usual
     rescue = (
         f" Fetch it: {pod.copy_command(lease.unverified)}"

@@ -166,7 +166,7 @@ def _is_moment(value: object) -> bool:
 
 
 def _is_birth(value: object) -> bool:
-    """Whether it may say when a process began: a damaged one would make a living run look dead, and cost it its pods."""
+    """Whether it may say when a process began: a damaged one would make a living run look dead and cost it its pods."""
     return isinstance(value, str) and (not value or _BIRTH.fullmatch(value) is not None)
 
 

@@ -9,9 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rpd.config import Config, settings
+from rpd.config import Config, settings, value_of
 from rpd.config.checked import check_value, keys
-from rpd.config.config import value_of
 from rpd.config.files import find_root, override_value, read_file
 from rpd.config.merge import make_config
 from rpd.errors import UsageError

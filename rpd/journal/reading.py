@@ -23,7 +23,6 @@ _MOST_LINES = 5
 _DEEPEST = 100
 _LONGEST_LINE = 64 << 20
 """Bytes; the event that names every node of a large run is the longest."""
-_BIRTH = re.compile(r"|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12} \d+|\d+ \d+")
 _REPLACED = "\N{REPLACEMENT CHARACTER}"
 _UNSHOWABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
@@ -142,11 +141,6 @@ def _is_text(value: object) -> bool:
 def _is_name(value: object) -> bool:
     """Whether it is a text that can be shown in one line."""
     return isinstance(value, str) and (value.isprintable() or not _UNSHOWABLE.search(value))
-
-
-def _is_birth(value: object) -> bool:
-    """Whether it may be how ``driver_alive.birth`` names a process; anything else would make a living run look dead."""
-    return isinstance(value, str) and _BIRTH.fullmatch(value) is not None
 
 
 def _is_amount(value: object) -> bool:

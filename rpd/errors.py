@@ -201,7 +201,7 @@ class PodNotFound(ProviderError):
 
 
 class PodLocked(ProviderError):
-    """The pod is locked: only whoever takes the lock off can stop or delete it."""
+    """The pod is locked: nobody can stop or delete it until the lock is taken off."""
 
 
 class RequestRejected(ProviderError):

@@ -37,7 +37,7 @@ class StepSummary:
 
 
 def lines(summary: RunSummary, redact: Callable[[str], str] = str) -> Iterator[str]:
-    """Yield a heading with counts and money, and one row a node; those that did not pass come first."""
+    """Yield a heading with counts and money, and one row per node; those that did not pass come first."""
     counts = [f"{number} {each}" for each in Outcome if (number := summary.count(each))]
     told = ", ".join(counts) or "nothing ran"
     yield f"### rpd: {told} in {format_duration(summary.seconds)}, ${summary.estimated_usd:.2f}"

@@ -62,7 +62,7 @@ class _Log:
         with file:
             size = file.seek(0, os.SEEK_END)
             if size == 0:
-                self.at = 0  # a node that starts afresh begins its log anew
+                self.at = 0  # a node that starts over also starts its log over
             if size <= self.at:
                 return
             file.seek(self.at)

@@ -57,7 +57,7 @@ def _resume(config: Config, resumed: Resumed) -> int:
 
 
 def carry_out(config: Config, manager: PluginManager, resumed: Resumed | None) -> int:
-    """Run or carry on, with the terminal listening, and return the exit code."""
+    """Run or resume, with the terminal listening, and return the exit code."""
     redactor = Redactor()
     with ExitStack() as stack:
         out, _ = stack.enter_context(own_streams())

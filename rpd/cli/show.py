@@ -134,7 +134,7 @@ def _pod(pod: PodRecord, *, own: bool) -> str:
 
 
 def again(report: NodeReport) -> str:
-    """Return the command line that runs the node once more, with the variables it had then."""
+    """Return the command line that runs the node again, with the variables it had then."""
     words = ["rpd", "run", report.node.id]
     for name, value in report.variables.items():
         words += ["--var", f"{name}={str(value).lower() if isinstance(value, bool) else value}"]

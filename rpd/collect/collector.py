@@ -133,7 +133,7 @@ class _Collector:
     def _files(self, target: Target) -> Iterator[Path]:
         if target.path.is_dir():
             if not target.text and is_in_run_folder(target.path):
-                return  # whoever stands in one has not asked to run what a pod sent back
+                return  # starting rpd inside one is no request to run what a pod sent back
             found = walk(target.path, self._config.collect.deploy_files, self._is_ignored)
             yield from (path for path in found if self._is_known(path))
         elif self._is_known(target.path):

@@ -131,7 +131,9 @@ class Namesakes:
         if name not in self._named and not _is_imported_by_library():
             return None
         spec = PathFinder.find_spec(name, self._installed_path())
-        if spec is None:  # ``_winapi`` on Linux: whoever tries for it must not get a file of the user's
+        if (
+            spec is None
+        ):  # ``_winapi`` on Linux: an import that fails must not find a file of the user's instead
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
         return spec
 

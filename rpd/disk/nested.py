@@ -1,4 +1,4 @@
-"""How deep data from elsewhere is nested: whoever walks through it by recursion must know before."""
+"""How deep data from elsewhere is nested: code that walks it recursively must know first."""
 
 from __future__ import annotations
 

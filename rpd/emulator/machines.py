@@ -337,7 +337,7 @@ class Machines:
 
 def _hold(folder: Path) -> int:
     """Lock ``folder`` for as long as the server or the zygote lives; return the descriptor."""
-    # It gets its name when it is held: whoever starts at the same time must not find it free, and take us for dead.
+    # It gets its name when it is held: an emulator that starts now must not find it free and take us for dead.
     unnamed = folder / f"{_LOCK}.new"
     descriptor = os.open(unnamed, os.O_RDWR | os.O_CREAT, 0o600)
     fcntl.flock(descriptor, fcntl.LOCK_EX)

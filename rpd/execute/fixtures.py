@@ -44,7 +44,7 @@ def project_dir(request: Any) -> Path:
 
 @fixture
 def staged_dir(pod: Pod, project_dir: Path) -> str:
-    """The project's folder on the pod, sent afresh for each node; its remote path."""
+    """The project's folder on the pod, sent for each node; its remote path."""
     from rpd.execute.project_folder import check_weight, checked_project
 
     run = current_run()

@@ -127,7 +127,7 @@ def guarded(why: str) -> Iterator[None]:
 
 @contextmanager
 def everywhere(why: str) -> Iterator[None]:
-    """Do the same for every thread of the process, whoever started it and when.
+    """Do the same for every thread of the process, no matter what started it, or when.
 
     What is kept from a thread that nobody waits for is raised at the end of the block, if nothing else was.
     """

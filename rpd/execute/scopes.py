@@ -138,7 +138,7 @@ class Scopes:
         return self._finish_where(lambda instance: isinstance(instance.value, Pod) and instance.value.is_lost)
 
     def forget_failures(self, of: NodeRun) -> None:
-        """Let wide values whose set-up failed for ``of`` be set up once more; for retries where the platform failed."""
+        """Let wide values whose set-up failed for ``of`` be set up again; for retries where the platform failed."""
         with self._lock:
             for key, instance in list(self._instances.items()):
                 if instance.error is not None and instance.last_user is of:

@@ -94,7 +94,7 @@ class FileJournal:
         return self._error
 
     def _tell(self, error: OSError | None) -> None:
-        # Without the lock: whoever hears it may write an event.
+        # Without the lock: a listener may write an event.
         if error is not None and self._failed is not None:
             self._failed(error)
 

@@ -42,7 +42,7 @@ class LeaseBook:
             self._unreleased[error.known_as] = error
 
     def try_again(self) -> list[str]:
-        """Try once more to give back what could not be confirmed as released; return the pods that are gone now.
+        """Try again to give back what could not be confirmed as released; return the pods that are gone now.
 
         What was wrong with RunPod then may be over at the end of a run.
         """

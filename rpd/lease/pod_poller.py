@@ -16,7 +16,7 @@ FRESH_SECONDS = 0.5
 
 
 class PodView:
-    """Reads pods for whoever waits for one. Thread-safe."""
+    """Reads pods for everything that waits for one. Thread-safe."""
 
     def __init__(self, provider: Callable[[], Provider]) -> None:
         self._provider = provider

@@ -85,7 +85,7 @@ class FarEnd:
             )
         provider.notify = lambda text: Events(self._manager).notice(text=text)
         if self._config.run.dry_run_live:
-            from rpd.runpod.dry.live import Onlooker  # whoever rents the pods, nothing is to be created
+            from rpd.runpod.dry.live import Onlooker  # whatever provider it is, a dry run creates nothing
 
             return Onlooker(provider, no_network.lowered)
         return provider

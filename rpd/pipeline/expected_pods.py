@@ -148,7 +148,7 @@ class Foresight:
             return Unforeseen(f"{definition.name!r} ({definition.location}) {why}")
         try:
             return self._caller(definition.name, node)
-        except Exception as error:  # noqa: BLE001 - whoever runs it hears of it again, at its place
+        except Exception as error:  # noqa: BLE001 - the run meets the error again, at its place
             told = f"{type(error).__name__}: {error}"
             return Unforeseen(
                 f"{definition.name!r} ({definition.location}) cannot be called beforehand: {told}"

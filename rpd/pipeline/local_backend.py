@@ -41,7 +41,7 @@ class LocalEnd:
                     os.environ[name] = value
 
     def leave(self, path: Path) -> None:
-        """Write it down for whoever may read this user's files. Raises OSError."""
+        """Write it to a file that only this user can read. Raises OSError."""
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             json.dump(asdict(self), file)

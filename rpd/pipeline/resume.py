@@ -24,7 +24,7 @@ from rpd.values.report import NodeReport
 class Resumed:
     """An earlier run: its files, what its journals tell, and the reports of the nodes that are over.
 
-    ``lock`` keeps every other process from driving the run; whoever resumes it releases it at the end.
+    ``lock`` keeps every other process from driving the run; the resumed run releases it at the end.
     """
 
     info: RunInfo

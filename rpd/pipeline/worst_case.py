@@ -51,7 +51,7 @@ class Prices:
         return held[1]
 
     def worst_case(self, node: Node) -> float | None:
-        """Return the most a node may cost in USD: its cap, or less where its longest time at the dearest rate is less.
+        """Return the most a node may cost in USD: its cap, or less where its longest time at the highest rate is less.
 
         Its cap too where nobody can know yet what it rents. None where nothing is on offer.
         """
@@ -120,7 +120,7 @@ class Prices:
         return self._worst[key]
 
     def _work_out(self, node: Node, pods: Sequence[Sequence[PodRequest]]) -> float | None:
-        """Return the worst case with one pod for each of ``pods``, made from the dearest of its requests."""
+        """Return the worst case with one pod for each of ``pods``, at the most expensive of its requests."""
         budget = self._budget(node)
         rates: list[float | None] = []
         for requests in pods:

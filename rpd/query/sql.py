@@ -17,7 +17,7 @@ TABLES: Mapping[str, tuple[str, ...]] = {
     "nodes": tuple(COLUMNS),
     **{_LONG[prefix]: ("run", "node", "name", "value") for prefix in OWN},
 }
-"""Table to its columns: one row a node, and one a value in the others."""
+"""Table to its columns: one row per node, and one per value in the others."""
 
 _ALLOWED = frozenset(
     {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE}

@@ -1,1 +1,1 @@
-"""THE FAR END: what is done on a pod, over SSH."""
+"""THE POD OVER SSH: commands, transfers, telemetry and the watchdog."""

@@ -60,7 +60,7 @@ class PeriodicPull:
         self.latest = self._fetch(self._remote, required=required) or self.latest
 
     def last(self, *, required: bool) -> Pulled | None:
-        """Let a pull that is under way end, fetch once more, and close. Raises RemoteError."""
+        """Let a pull that is under way end, fetch one last time, and close. Raises RemoteError."""
         self._pulls.stop(wait=None)
         try:
             self._once(required=required)

@@ -1,4 +1,4 @@
-"""The seam between a pod handle and the machine behind it: what can be done there, whoever does it.
+"""The seam between a pod handle and the machine behind it: what can be done there, by any implementation.
 
 The package ``ssh`` does it over SSH; the dry run (``recorder``) does nothing.
 """

@@ -59,7 +59,7 @@ class Ended:
 
 
 class Interrupt:
-    """A request to stop that any thread may make; it wakes whoever waits, and stays until it is cleared."""
+    """A request to stop that any thread may make; it wakes every waiting thread, and stays until it is cleared."""
 
     def __init__(self) -> None:
         self._event = threading.Event()

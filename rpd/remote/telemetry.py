@@ -187,7 +187,7 @@ class Monitor:
                 self._listen(self._feed)
                 self._feed.close()
             except RpdError:
-                pass  # whoever works on the pod finds out what is the matter with it; here it is only tried again
+                pass  # the node on the pod finds out what is wrong; here it is only tried again
             except Exception as error:  # noqa: BLE001 - without its heartbeat the pod would end itself
                 self._tell_failed(error)
             went_well = time.monotonic() - began > 2 * self._beat
@@ -211,7 +211,7 @@ class Monitor:
             if data is None:
                 self._tell(partial(self._hear, None))
             for line in reader.take_trace():
-                # A channel that was opened again tells all of it once more.
+                # A channel that was opened again tells all of it again.
                 if line not in self._trace and len(self._trace) < _MOST_TRACED:
                     self._trace.add(line)
                     self._tell(partial(self._traced, line))

@@ -1,4 +1,4 @@
-"""Lists at the end of a run that flags ask for: which outcomes, the slowest phases, the dearest nodes."""
+"""Lists at the end of a run that flags ask for: which outcomes, the slowest phases, the nodes that cost most."""
 
 from __future__ import annotations
 
@@ -84,12 +84,12 @@ def costs(reports: Sequence[NodeReport], *, number: int, width: int, ink: Ink) -
     if not paid:
         return
     paid.sort(key=lambda report: -report.cost.estimated_usd)
-    dearest = paid[:number] if number else paid
+    costliest = paid[:number] if number else paid
     yield ""
-    yield ink(rule(f"dearest {counted(number, 'node')}" if number else "dearest nodes", "=", width))
-    amounts = [money(report.cost.estimated_usd) for report in dearest]
+    yield ink(rule("most expensive nodes", "=", width))
+    amounts = [money(report.cost.estimated_usd) for report in costliest]
     amount_width = max(map(len, amounts))
-    for report, amount in zip(dearest, amounts, strict=True):
+    for report, amount in zip(costliest, amounts, strict=True):
         yield ink(f"{amount:>{amount_width}}  {report.node.id}  {_why(report)}".rstrip())
 
 

@@ -33,7 +33,7 @@ class SetupPlan:
 
     @hookimpl(tryfirst=True)
     def rpd_run_node(self, node: Node) -> None:
-        """Write the node; the hook goes on to whoever runs it."""
+        """Write the node; the next hook implementation runs it."""
         used = [name for name in node.definition.closure.names if name in node.definition.closure.definitions]
         self._write(f"{_NODE_INDENT}{node.id}{_used(used)}")
         if self._only:

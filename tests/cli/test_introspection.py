@@ -489,7 +489,7 @@ def test_costs_are_listed(project: Project) -> None:
             """
         }
     )
-    section = project.run("--local", "--costs=0").out.partition("= dearest nodes =")[2]
+    section = project.run("--local", "--costs=0").out.partition("= most expensive nodes =")[2]
     assert re.search(r"^\S*\$0\.0\d  deploy_a\.py::paid  CPU \d+\.\d\ds at \$0\.06/h$", section, re.MULTILINE)
     assert "::free" not in section
 

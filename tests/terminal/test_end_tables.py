@@ -85,7 +85,7 @@ def test_no_phases_no_section() -> None:
 
 
 def test_costs_are_those_of_nodes_on_pods() -> None:
-    """The dearest nodes come first, with pod, time and price; nodes without a pod are left out."""
+    """The most expensive nodes come first, with pod, time and price; nodes without a pod are left out."""
     some = [report("a", usd=0.5), report("b"), report("c", usd=12.0)]
     lines = list(end_tables.costs(some, number=0, width=60, ink=INK))[2:]
     assert lines == ["$12.00  a.py::c  2x L4 1h01m at $0.78/h", " $0.50  a.py::a  2x L4 1h01m at $0.78/h"]

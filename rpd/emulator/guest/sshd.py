@@ -281,7 +281,7 @@ async def _serve(listener: socket.socket, control: Wire, spec: GuestSpec, root: 
     server = await asyncssh.listen(
         sock=listener,
         server_factory=lambda: _Server(root / "root", connections),
-        # As in the images: whoever reconnects after a restart meets another host key.
+        # As in the images: after a restart a client meets another host key.
         server_host_keys=[asyncssh.generate_private_key("ssh-ed25519")],
         process_factory=sessions.handle,
         sftp_factory=True,

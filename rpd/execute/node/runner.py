@@ -63,7 +63,7 @@ def _journal(files: NodeFiles, context: RunContext) -> FileJournal:
 
 
 SALVAGE_SECONDS = 20.0
-"""How long a job may do something of its own, not on the pod, while it is called once more for what it would pull."""
+"""How long a job may do something of its own, not on the pod, while it is called again for what it would pull."""
 
 
 class Runner:

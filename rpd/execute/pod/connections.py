@@ -1,4 +1,4 @@
-"""The connections to one pod: one for whoever has it alone, and one for each node that works on it beside others."""
+"""The connections to one pod: one for a node that has the pod to itself, or one for each of several nodes."""
 
 from __future__ import annotations
 

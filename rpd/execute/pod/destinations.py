@@ -37,7 +37,7 @@ class Destinations:
         """Folder to the places that were taken somewhere below it."""
 
     def take(self, place: Path, origin: Origin) -> None:
-        """Let ``place`` belong to ``origin``; the same again is fine. Raises DestinationTaken."""
+        """Let ``place`` belong to ``origin``; repeating it is fine. Raises DestinationTaken."""
         with self._lock:
             if self._held.get(place) == origin:
                 return

@@ -314,7 +314,7 @@ class Pod:
 
         It also happens when the job failed before it came to this line. Returns None where nothing is there and
         ``required`` is False. With ``every`` (a duration: ``"5m"`` or seconds) it returns None at once, and the pull
-        repeats beside the job until the node ends, however it ends, and once more then; only that last one can fail it.
+        repeats beside the job, and comes one last time when the node ends, however it ends; only that last one can fail.
         Raises UsageError, MissingArtifact, TransferError.
         """
         run = current_run()
@@ -452,7 +452,7 @@ class Pod:
 
 
 def _key(run: NodeRun) -> str:
-    """Return the name of the next command's folder on the pod: the same again when a run is carried on."""
+    """Return the name of the next command's folder on the pod: the same when a run is resumed."""
     if run.files is None:
         return ""
     return f"{run.key}-{run.attempt}-{len(run.steps.taken)}"

@@ -70,7 +70,7 @@ class Attendance:
 
     def _heard(self, sample: Sample | None) -> None:
         if self._lease.is_wide:
-            with contextlib.suppress(RemoteError):  # whoever uses it next finds out what is wrong with it
+            with contextlib.suppress(RemoteError):  # the next node that uses it finds out what is wrong
                 lifetime.bridge(self._lease, self._terms)
         for run in [run for run in self._present if not run.log.is_closed]:
             if sample is not None:

@@ -303,7 +303,7 @@ def _give_back(pod: Pod, lease: Lease, job: Job, run: NodeRun, context: RunConte
             raise
     context.leases.forget_deleted()
     if run.deadlines.clock is not None and not context.is_dry:
-        with suppress(RemoteError):  # whoever uses the other pods finds out what is wrong with them
+        with suppress(RemoteError):  # the nodes on the other pods find out what is wrong
             lifetime.reconsider(run, Terms.of(context.config))
     if not context.is_dry:
         context.events.pod_released(

@@ -68,7 +68,7 @@ class Pulling:
         return pulled
 
     def again_and_again(self, seconds: float) -> None:
-        """Fetch it every ``seconds`` beside the job and once more at the end of the node; only that one can fail it."""
+        """Fetch it every ``seconds`` beside the job and a last time at the end of the node; only that one can fail."""
         often = f"every {format_duration(seconds)}"
         name, command = self.name or f"pull {self.title} {often}", f"pull {self.source} {often}"
         self._expect()

@@ -75,7 +75,7 @@ def _opened_at(
 
 
 def _shut(sock: socket.socket) -> None:
-    """Wake whoever waits at ``sock``: closing it would not."""
+    """Wake the thread that waits at ``sock``: closing it would not."""
     with contextlib.suppress(OSError):
         sock.shutdown(socket.SHUT_RDWR)
 

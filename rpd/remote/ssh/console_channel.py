@@ -33,7 +33,7 @@ def _pour(receive: Callable[[int], bytes], write: Callable[[bytes], object]) -> 
 
 
 class _Typing:
-    """What a console does to the program on the pod; a broken connection is met by whoever reads from it."""
+    """What a console does to the program on the pod; the reading side meets a broken connection."""
 
     def __init__(self, channel: Any) -> None:
         self._channel = channel

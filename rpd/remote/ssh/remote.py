@@ -152,7 +152,7 @@ class SshRemote:
             channel.exec_command(f"exec sh {shlex.quote(path)}")
             return lend(console, channel)
         except BrokenPipeError:
-            raise  # whoever read our output has gone
+            raise  # the reader of our output has gone
         except FAILURES as error:
             raise ConnectionLost(f"the SSH connection broke: {reason(error)}") from error
         finally:

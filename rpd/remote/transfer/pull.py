@@ -37,12 +37,12 @@ def pull(
     keeps its path below ``/w``. A path that exists as written is not taken for a glob. Symbolic links that stay inside
     stay links; one that leads out to a file becomes that file; other links out are left out and named in the list of
     sums. ``exclude`` holds rules as in ``.gitignore``, relative to what is pulled. Nothing is ever written through a
-    link that lies at or below ``within`` (default: ``local``), whoever made it: a link where a folder is to be makes
-    room for the folder.
+    link that lies at or below ``within`` (default: ``local``), no matter what made it: a link where a folder is to be
+    makes room for the folder.
 
     The sums made on the pod are kept in ``<local>.sha256`` (those of earlier pulls too), for ``sha256sum -c`` in
     ``local``. Files of the same name are replaced; nothing else in ``local`` is touched. A file that changes while it
-    is read is fetched once more. When the connection breaks, what arrived whole is not fetched again, and a file larger
+    is read is fetched again. When the connection breaks, what arrived whole is not fetched again, and a file larger
     than ``resumable`` (bytes) goes on where it stopped. With ``seen``, files that an earlier pull fetched are left out
     while they look as they did then. ``intake`` says what else to heed, such as whether ``local`` may be the name of a
     file. Raises MissingArtifact, TransferError (after what could be verified is in place), LocalTransferError where

@@ -44,7 +44,7 @@ CPUS = Question(count=0, cpu=True)
 class LiveCatalogue:
     """Answers questions about prices and stock; may be asked from several threads.
 
-    ``graphql`` reads the catalogue for a count over GraphQL, where that is to be had; without it REST v2 is tried
+    ``graphql`` reads the catalogue for a count over GraphQL, where that is available; without it REST v2 is tried
     again as ``retry`` has it. ``seconds``: how long an answer is used in this process; the first one may come from
     ``store``. With ``strict`` nothing shipped stands in for what could not be read: that is an error.
     """

@@ -106,7 +106,7 @@ def _processor_unknown() -> Iterator[None]:
     try:
         yield
     finally:
-        del sys.modules["cpuinfo"]  # whoever imports it from now on gets the real one
+        del sys.modules["cpuinfo"]  # an import from now on gets the real one
 
 
 # --- the calls ----------------------------------------------------------------------------------------------

@@ -36,6 +36,10 @@ class Events:
         """Whether any plugin implements that event (``"step_output"``): one that nobody hears need not be made."""
         return bool(getattr(self._hook, f"{PROJECT}_{event}").get_hookimpls())
 
+    def say(self, text: str) -> None:
+        """Call ``rpd_notice`` with a sentence: the short form, for what takes a callable."""
+        self._hook.rpd_notice(text=text)
+
     def markers(self, *, config: Config) -> list[Sequence[str]]:
         """Call ``rpd_markers``."""
         found: list[Sequence[str]] = self._hook.rpd_markers(config=config)

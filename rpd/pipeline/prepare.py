@@ -1,0 +1,205 @@
+"""From files to a run that can be executed: gather, plan, price, check, ask. Nothing is created on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rpd.config import Config
+from rpd.errors import ExitCode, NothingCollected, UsageError
+from rpd.events import Events
+from rpd.hooks import PluginManager
+from rpd.pipeline.backend import FarEnd
+from rpd.pipeline.check_datacenters import check_datacenters
+from rpd.pipeline.check_upload_size import check_staging, own_output
+from rpd.pipeline.collect_and_select import Gathered, gather
+from rpd.pipeline.expected_pods import Foresight
+from rpd.pipeline.reports import add_reports
+from rpd.pipeline.resume import Resumed
+from rpd.pipeline.secrets import known_secrets, read_secrets
+from rpd.pipeline.unchanged_filter import Changed
+from rpd.pipeline.variables import check_variables, read_variables
+from rpd.pipeline.worst_case import Prices, check_balance, confirm, make_overrides
+from rpd.plan import make_plan, uses_pod
+from rpd.project.own_output import OwnOutput
+from rpd.project.upload_size import Scales
+from rpd.record.redact import Redactor
+from rpd.record.report_output import write_report
+from rpd.values.overrides import Overrides
+from rpd.values.plan import Plan
+from rpd.values.report import NodeReport
+
+if TYPE_CHECKING:
+    from rpd.pipeline.live_check import Outlooks
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chosen:
+    """Which nodes a run is about. ``exit_code`` is set where none of them can run: that is how it ends then."""
+
+    gathered: Gathered
+    done: tuple[NodeReport, ...]
+    """Reports of nodes that need not run: they are over in a resumed run, or cached."""
+    own: OwnOutput
+    exit_code: ExitCode | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """A run that can be executed: everything is checked, and nothing has been created yet."""
+
+    config: Config
+    manager: PluginManager
+    events: Events
+    redactor: Redactor
+    gathered: Gathered
+    plan: Plan
+    far_end: FarEnd
+    prices: Prices
+    outlooks: Outlooks | None
+    overrides: Overrides
+    variables: Mapping[str, Any]
+    secrets: Mapping[str, str]
+    resumed: Resumed | None
+    done: tuple[NodeReport, ...]
+    """Reports of nodes that need not run: they are over in a resumed run, or cached."""
+    scales: Scales
+    own: OwnOutput
+
+
+def choose(
+    config: Config, manager: PluginManager, redactor: Redactor, resumed: Resumed | None = None
+) -> Chosen:
+    """Register the reports that are wanted, collect, select, and pass over what is done. Raises UsageError."""
+    events = Events(manager)
+    _add_junit(config, manager, events, redactor)
+    add_reports(config, manager, redactor)
+    own = own_output(config)
+    changed = _add_changed(config, manager, events, own)
+    gathered = gather(config, manager)
+    if resumed is not None:
+        for text in resumed.damage:
+            events.say(text)
+        gathered = replace(gathered, nodes=resumed.left_of(gathered.nodes))
+    cached = tuple(changed.cached.values()) if changed else ()
+    gathered = replace(gathered, deselected=gathered.deselected - len(cached))
+    stopped = _cannot_run(config, gathered)
+    if stopped is NothingCollected.exit_code and (resumed or cached):
+        stopped = None
+    done = (*(resumed.reports if resumed else ()), *cached)
+    return Chosen(gathered=gathered, done=done, own=own, exit_code=stopped)
+
+
+def prepare(
+    config: Config,
+    manager: PluginManager,
+    redactor: Redactor,
+    far_end: FarEnd,
+    chosen: Chosen,
+    resumed: Resumed | None = None,
+) -> Prepared | None:
+    """Plan and price the chosen nodes, check all that can be checked, and ask; None: the answer was no.
+
+    ``redactor`` learns every secret of the run. Raises UsageError, AuthError and ProviderError.
+    """
+    events, gathered = Events(manager), chosen.gathered
+    variables = read_variables(config)
+    check_variables(config, gathered.nodes, variables, events.say)
+    overrides = make_overrides(config)
+    needs_pods = any(uses_pod(node) for node in gathered.nodes) or resumed is not None
+    if needs_pods:
+        far_end.prepare(gathered.nodes)
+    foresight = Foresight(config, gathered.nodes)
+    prices = Prices(far_end.provider, overrides, foresight)
+    outlooks = _outlooks(far_end, events, prices) if config.run.dry_run_live and needs_pods else None
+    plan = _plan(config, events, gathered, prices)
+    prices.check()
+    prices.tell_unforeseen(events.say, dry=config.run.dry_run)
+    check_datacenters(config, plan.nodes, far_end.provider, events.say)
+    secrets: Mapping[str, str] = {} if config.run.dry_run else read_secrets(plan.nodes)
+    _learn(redactor, events, known_secrets(plan.nodes) if config.run.dry_run else secrets)
+    if needs_pods and not config.run.dry_run:
+        check_balance(far_end.provider().account(), plan.worst_case_usd, events.say)
+    if outlooks is not None:
+        outlooks.look(plan.nodes, plan.worst_case_usd)
+    scales = Scales(chosen.own)
+    check_staging(config, plan.nodes, foresight, scales, events.say)
+    if not confirm(config, plan.worst_case_usd):
+        return None
+    return Prepared(
+        config=config,
+        manager=manager,
+        events=events,
+        redactor=redactor,
+        gathered=gathered,
+        plan=plan,
+        far_end=far_end,
+        prices=prices,
+        outlooks=outlooks,
+        overrides=overrides,
+        variables=variables,
+        secrets=secrets,
+        resumed=resumed,
+        done=chosen.done,
+        scales=scales,
+        own=chosen.own,
+    )
+
+
+def _add_changed(config: Config, manager: PluginManager, events: Events, own: OwnOutput) -> Changed | None:
+    """Register what passes over unchanged nodes, if that is wanted. Raises UsageError."""
+    if config.select.explain and not config.select.changed:
+        raise UsageError("--explain tells why --changed runs a node or not: give both")
+    if not config.select.changed:
+        return None
+    explain = events.say if config.select.explain else None
+    changed = Changed(config, read_variables(config), explain, own)
+    manager.register(changed, "changed")
+    return changed
+
+
+def _add_junit(config: Config, manager: PluginManager, events: Events, redactor: Redactor) -> None:
+    """Register the JUnit report, if one is wanted. Raises UsageError."""
+    if config.output.junit_xml is None or manager.is_blocked("junit"):
+        return
+    path = config.invocation_dir / Path(config.output.junit_xml).expanduser()
+    if path.is_dir():
+        raise UsageError(f"--junitxml {config.output.junit_xml}: expected a file, but this is a folder")
+    from rpd.junit import Junit  # few runs write one
+
+    notice = events.say
+    manager.register(Junit(path, redact=redactor.text, write=write_report, notice=notice), "junit")
+
+
+def _learn(redactor: Redactor, events: Events, secrets: Mapping[str, str]) -> None:
+    """Have the secrets masked from now on, wherever they would be told."""
+    for name, value in secrets.items():
+        warning = redactor.learn(value)
+        if warning:
+            events.say(f"secret {name}: {warning}")
+
+
+def _cannot_run(config: Config, gathered: Gathered) -> ExitCode | None:
+    is_over = config.error_limit is not None and len(gathered.errors) >= config.error_limit
+    if gathered.errors and (is_over or not config.collect.continue_on_collection_errors):
+        return ExitCode.INTERRUPTED
+    if not gathered.nodes:
+        return NothingCollected.exit_code
+    return None
+
+
+def _plan(config: Config, events: Events, gathered: Gathered, prices: Prices) -> Plan:
+    plan = make_plan(gathered.nodes, width=config.run.width, worst_case=prices.ceiling)
+    changed: Plan | None = events.modify_plan(config=config, plan=plan)
+    if not isinstance(changed, Plan | None):
+        raise UsageError(f"rpd_modify_plan: expected a Plan or None, got {changed!r}")
+    return plan if changed is None else changed
+
+
+def _outlooks(far_end: FarEnd, events: Events, prices: Prices) -> Outlooks:
+    """Return what a live dry run asks with. Raises AuthError, and ProviderError where RunPod does not answer."""
+    from rpd.pipeline.live_check import Outlooks  # what asks over the network is of no use to the other runs
+
+    return Outlooks(far_end.provider, prices, events.say)

@@ -37,7 +37,7 @@ COMMANDS = {
         ),
         Command(
             name="run",
-            help="run jobs on RunPod, on an emulator (--local) or dry (--dry-run)",
+            help="run jobs on RunPod, an emulator (--local) or dry (--dry-run)",
             module="rpd.cli.run",
             arguments="PATH|NODEID",
             arguments_help=_NODES,
@@ -175,7 +175,7 @@ COMMANDS = {
         ),
         Command(
             name="import",
-            help="rewrite YAML configurations of runpod-deploy as deploy files",
+            help="rewrite runpod-deploy YAML files as deploy files",
             module="rpd.cli.import_yaml",
             arguments="FILE.yaml",
             arguments_help="configurations with schema_version: 2",

@@ -6,9 +6,11 @@ import socket
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
+from pkgutil import walk_packages
 
 import pytest
 
+import rpd
 from rpd.emulator.launch import Launched
 from rpd.errors import Cause, RpdError
 from rpd.testing import RpdRun
@@ -108,12 +110,14 @@ BY_THE_PLATFORM = {
     "ApiRetired",
     "AuthError",
     "BalanceError",
+    "Conflict",
     "ConnectionLost",
     "ContainerRestarts",
     "DeadlinePassed",
     "Disconnected",
     "HostKeyChanged",
     "KeyRefused",
+    "NotThere",
     "PodLocked",
     "PodLost",
     "PodNotFound",
@@ -124,16 +128,19 @@ BY_THE_PLATFORM = {
     "RateLimited",
     "ReleaseError",
     "RequestRejected",
+    "SchemaMismatch",
     "TransferBroken",
     "TransientError",
+    "UnsureCreate",
 }
 """What is tried again by itself. Think of who pays before you add to it."""
 
 
 def test_a_new_error_rents_nothing_again_unless_it_says_so() -> None:
     """Only the classes listed here are the platform's doing; the default is the job's."""
-    for module in ("rpd.remote.ssh", "rpd.remote.watchdog"):
-        import_module(module)  # it has errors of its own
+    for module in walk_packages(rpd.__path__, "rpd."):
+        if ".guest.tools." not in module.name and not module.name.endswith("__main__"):
+            import_module(module.name)  # any may have errors of its own
 
     def classes(base: type[RpdError]) -> Iterator[type[RpdError]]:
         yield base

@@ -214,7 +214,7 @@ def test_a_job_whose_steps_changed_is_told_so(rpd: RpdRun, project: Project, emu
 
     assert result.exit_code == 1
     assert "changed since the run was interrupted" in result.out
-    assert "run it afresh" in result.out
+    assert "start a new run" in result.out
     assert emulator.pods() == []
 
 

@@ -8,7 +8,9 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import paramiko
 import pytest
 
 from rpd.errors import ConnectionLost, Interrupted, KeyRefused, LocalError, PodLost, PodNotReady
@@ -357,3 +359,19 @@ def _ask(port: int, words: bytes) -> bytes:
             while piece := client.recv(1000):
                 answer += piece
         return answer
+
+
+def test_a_read_may_break_as_well(remote: SshRemote, monkeypatch: pytest.MonkeyPatch) -> None:
+    """paramiko also sends in a read; where the connection breaks just then, the program is run again."""
+    broken: list[int] = []
+    whole = paramiko.Channel.recv
+
+    def recv(channel: paramiko.Channel, size: int) -> Any:
+        if not broken:
+            broken.append(size)
+            raise EOFError
+        return whole(channel, size)
+
+    monkeypatch.setattr(paramiko.Channel, "recv", recv)
+    assert remote.script("echo here", timeout=30) == "here\n"
+    assert broken

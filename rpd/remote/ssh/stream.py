@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from rpd.remote.shell import DeadlinePassed, Disconnected, Ended, Interrupt, Program, TooMuch
 from rpd.remote.ssh.connection import PACKET_BYTES, WINDOW_BYTES
-from rpd.remote.ssh.failures import FAILURES, close_quietly
+from rpd.remote.ssh.failures import FAILURES, close_quietly, reason
 
 _QUIET_SECONDS = 20.0
 _MOST_BEFORE_MARK = 1 << 20
@@ -72,7 +72,10 @@ class SshStream:
 
     def _take_errors(self) -> None:
         while len(self._stderr) <= self._most and self._channel.recv_stderr_ready():
-            self._stderr += self._channel.recv_stderr(1 << 20)
+            try:
+                self._stderr += self._channel.recv_stderr(1 << 20)
+            except FAILURES as error:
+                raise _broken(error) from error
         if len(self._stderr) > self._most and self._failure is None:
             self._failure = self._too_much()
             self.close()
@@ -133,6 +136,9 @@ class SshStream:
                 else:
                     self._check_silence()
                 continue
+            except FAILURES as error:
+                # paramiko also sends in a read (that there is room again), which a broken connection refuses.
+                raise _broken(error) from error
             if not data:
                 self._check()
             self._moved = time.monotonic()
@@ -206,3 +212,7 @@ class SshStream:
             self._written += sent
             view = view[sent:]
         return True
+
+
+def _broken(error: BaseException) -> Disconnected:
+    return Disconnected(f"the SSH connection broke: {reason(error)}")

@@ -32,19 +32,6 @@ hypothesis.settings.register_profile("rpd", deadline=None)
 hypothesis.settings.load_profile("rpd")
 
 
-LONGEST = ("tests/faults/", "tests/execute/pod/", "tests/runs/", "tests/cli/", "tests/remote/")
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put first what takes longest, so that no worker is left with a long file at the end."""
-    rank = {folder: place for place, folder in enumerate(LONGEST)}
-    items.sort(
-        key=lambda item: next(
-            (at for folder, at in rank.items() if item.nodeid.startswith(folder)), len(rank)
-        )
-    )
-
-
 @pytest.fixture(scope="session")
 def openapi() -> OpenApi:
     """RunPod's OpenAPI document of REST v2; the test is skipped where there is no copy of it."""

@@ -275,8 +275,8 @@ def _how_to_end(pod: Pod, lease: Lease, job: Job, run: NodeRun, context: RunCont
         seconds, why = UNPRICED_SECONDS if left is None else left, "lifecycle preserve"
     else:
         return usual
-    # Whoever ends a run wants its pods gone: one that cannot hear of its new deadline would bill until its old one.
-    if not lifetime.keep(lease, seconds, unheard=not is_ending):
+    # After Ctrl-C, a pod that cannot be told its new deadline would bill until the old one. Preserving was asked for.
+    if not lifetime.keep(lease, seconds, unheard=not is_ending or usual is Release.PRESERVE):
         return Release.DELETE if usual is Release.PRESERVE else usual
     rescue = (
         f" Fetch it: {pod.copy_command(lease.unverified)}"

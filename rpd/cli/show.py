@@ -78,6 +78,7 @@ def story(entry: NodeEntry) -> Iterator[str]:
         yield from _unfinished(entry)
     else:
         yield from _told(report)
+    yield from _failure(report)
     yield from _refused(entry)
     yield from _log(entry.folder)
     yield from _watchdog(entry)
@@ -203,6 +204,19 @@ def _artifact(artifact: ArtifactRecord) -> str:
     state = "verified" if artifact.verified else "NOT VERIFIED"
     older = f", {artifact.older} of them older than the node" if artifact.older else ""
     return f"{artifact.remote} -> {artifact.local}  {artifact.files} files{older}, {artifact.bytes} bytes, {state}"
+
+
+def _failure(report: NodeReport | None) -> Iterator[str]:
+    """Yield where it failed, and the frames of the user's code that led there."""
+    failure = report.failure if report else None
+    if failure is None:
+        return
+    frames = [line for text in failure.traceback for line in text.splitlines()]
+    place = [line for line in (failure.place, failure.source_line.strip()) if line]
+    yield from _section("where it failed", frames or place)
+    yield from _section("in teardowns", failure.teardown)
+    if failure.hint:
+        yield failure.hint
 
 
 def _refused(entry: NodeEntry) -> Iterator[str]:

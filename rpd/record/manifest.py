@@ -23,6 +23,7 @@ from rpd.values.report import (
     AttemptRecord,
     CostRecord,
     EnvironmentRecord,
+    Failure,
     NodeRecord,
     NodeReport,
     PodRecord,
@@ -44,6 +45,7 @@ _TABLES: dict[str, type] = {
     "cost": CostRecord,
     "source": SourceRecord,
     "environment": EnvironmentRecord,
+    "failure": Failure,
 }
 _LISTS: dict[str, type] = {
     "steps": Step,

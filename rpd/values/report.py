@@ -163,7 +163,7 @@ class ArtifactRecord:
 
 @frozen
 class Failure:
-    """What a person needs to see of a non-pass; not part of the manifest. ``place`` is ``file:line`` in user code."""
+    """What a person needs to see of a non-pass. ``place`` is ``file:line`` in user code."""
 
     place: str = ""
     source_line: str = ""
@@ -175,7 +175,7 @@ class Failure:
     """What teardowns raised after the job itself had failed; a text for each."""
 
 
-@frozen(uncompared=("folder", "failure"))
+@frozen(uncompared=("folder",))
 class NodeReport:
     """The whole story of one node; written as ``manifest.toml`` and read back from it."""
 

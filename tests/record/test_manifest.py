@@ -20,6 +20,7 @@ from rpd.values.report import (
     AttemptRecord,
     CostRecord,
     EnvironmentRecord,
+    Failure,
     NodeRecord,
     NodeReport,
     Outcome,
@@ -80,6 +81,7 @@ SECTIONS = {
         records(AttemptRecord, outcome=st.sampled_from(Outcome), cause=st.none() | st.sampled_from(Cause)),
         max_size=2,
     ).map(tuple),
+    "failure": st.none() | records(Failure),
     "metrics": FREE,
     "variables": FREE,
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 
@@ -30,7 +31,13 @@ from rpd.values.datacenters import KNOWN_DATACENTERS
 from rpd.values.gpus import closest_gpu_ids
 from rpd.values.node import Node
 from rpd.values.pod import PodRequest
+from rpd.values.suggestions import closest
 
+CHECKS = (
+    *("ssh key", "deploy files", "key", "balance", "data centre", "gpu", "pods", "volume", "stock"),
+    *("image", "secrets", "required", "staging", "paths", "torch", "uv cache"),
+)
+"""Every check there is, by the name that ``--skip`` takes."""
 STOCK = "stock"
 """The check that warns of what is sold out."""
 _MONEY = "add credit at https://console.runpod.io/user/billing"
@@ -39,8 +46,11 @@ _MONEY = "add credit at https://console.runpod.io/user/billing"
 def main(config: Config, manager: PluginManager) -> int:
     """Print a line for each check; exit 1 if one of them failed, 7 if only the stock is gone."""
     manager.register(Notices(), "notices")
+    skipped = _skipped(config)
     shown: list[Finding] = []
-    for finding in _findings(config, manager):
+    for finding in _findings(config, manager, skipped):
+        if finding.check in skipped:
+            continue
         shown.append(finding)
         if not config.output.as_json and not (config.output.quiet and finding.status is Status.OK):
             say(finding)
@@ -51,17 +61,29 @@ def main(config: Config, manager: PluginManager) -> int:
     return ExitCode.SOLD_OUT if any(finding.check == STOCK for finding in shown) else ExitCode.OK
 
 
-def _findings(config: Config, manager: PluginManager) -> Iterator[Finding]:
+def _skipped(config: Config) -> frozenset[str]:
+    """Return the names of the checks to leave out. Raises UsageError for one that is none."""
+    skipped = frozenset(name for names in config.own.skip for name in names)
+    for name in sorted(skipped.difference(CHECKS)):
+        close = closest(name, CHECKS)
+        meant = f"did you mean {close!r}?" if close else f"the checks are {', '.join(CHECKS)}"
+        raise UsageError(f"--skip {name}: there is no such check; {meant}")
+    return skipped
+
+
+def _findings(config: Config, manager: PluginManager, skipped: frozenset[str]) -> Iterator[Finding]:
     nodes, collected = _collected(config, manager)
     yield _key_pair()
     yield collected
     with_pods = [node for node in nodes if uses_pod(node)]
     try:
-        with price_source(config) as source:
+        # Without the check of the key RunPod is not asked at all: the shipped table says what it rents.
+        with nullcontext(Source(live=None)) if "key" in skipped else price_source(config) as source:
             yield from _platform(config, source, with_pods)
     except (AuthError, UsageError) as error:
         yield fail("key", str(error))
-    yield from _images(dict.fromkeys(node.job.image for node in with_pods))
+    if "image" not in skipped:
+        yield from _images(dict.fromkeys(node.job.image for node in with_pods))
     yield from _secrets(with_pods)
     yield from check_code(config, nodes)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from rpd.cli.output import note, say
@@ -14,47 +14,105 @@ from rpd.config import Config
 from rpd.errors import ExitCode, UsageError
 from rpd.hooks import PluginManager
 from rpd.runpod.catalogue.model import Catalogue, GpuRow, shipped_catalogue
+from rpd.values.datacenters import KNOWN_DATACENTERS
 from rpd.values.gpus import PRICES_READ_ON, closest_gpu_ids
+from rpd.values.pod import Cloud
 
-_HEAD = ("GPU", "GB", "SECURE", "COMMUNITY", "STOCK (SECURE)")
 _PLACES_SHOWN = 4
 
 
 def main(config: Config, manager: PluginManager) -> int:
     """Print the GPU types whose ids hold all the words, or that are in stock in the data centres among them."""
     del manager
+    view = _View(
+        clouds=_CLOUDS[config.pods.cloud or "any"], spot=config.own.show_spot, order=config.own.sort_gpus
+    )
     with price_source(config) as source:
-        found = source.live.catalogue() if source.live else shipped_catalogue()
-    rows = _chosen(found, config.args)
+        found = source.live.catalogue(spot=view.spot) if source.live else shipped_catalogue()
+    rows = _chosen(found, config.args, view)
     if config.output.as_json:
         read_on = None if source.live else PRICES_READ_ON
         say(json.dumps({"source": source.name, "read_on": read_on, "gpus": _tables(rows, found)}, indent=2))
         return ExitCode.OK
     if source.live is None:
         note(f"rpd: {SHIPPED}")
-    say(
-        "\n".join(
-            table(
-                [_HEAD, *(_cells(row, found) for row in rows)], right=(1,), cut={0: 24, 4: 15}, leave_out=(4,)
-            )
-        )
-    )
+        _tell_unknown(config.args, spot=view.spot)
+    lines = [view.head, *(view.cells(row, found) for row in rows)]
+    stock = len(view.head) - 1
+    say("\n".join(table(lines, right=(1,), cut={0: 24, stock: 15}, leave_out=(stock,))))
     return ExitCode.OK
 
 
-def _chosen(catalogue: Catalogue, words: Sequence[str]) -> list[GpuRow]:
-    """Return the rows wanted, by memory and then price. Raises UsageError where none is left."""
+def _tell_unknown(words: Sequence[str], *, spot: bool) -> None:
+    """Say what was asked for and cannot be told without a key."""
+    if places := sorted({word.upper() for word in words} & KNOWN_DATACENTERS):
+        note(
+            f"rpd: which types are in stock in {', '.join(places)} is not known without a key: all are listed"
+        )
+    if spot:
+        note("rpd: the prices of spot pods are not known without a key")
+
+
+_CLOUDS = {"any": (Cloud.SECURE, Cloud.COMMUNITY), "secure": (Cloud.SECURE,), "community": (Cloud.COMMUNITY,)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _View:
+    """Which prices are shown, and in which order the types stand."""
+
+    clouds: tuple[Cloud, ...]
+    spot: bool
+    order: str
+
+    @property
+    def head(self) -> tuple[str, ...]:
+        prices = [
+            f"{cloud.upper()}{' SPOT' if spot else ''}" for cloud in self.clouds for spot in self._kinds
+        ]
+        return ("GPU", "GB", *prices, "STOCK (SECURE)")
+
+    @property
+    def _kinds(self) -> tuple[bool, ...]:
+        return (False, True) if self.spot else (False,)
+
+    def cells(self, row: GpuRow, catalogue: Catalogue) -> tuple[str, ...]:
+        prices = [_price(self._usd(row, cloud, spot=spot)) for cloud in self.clouds for spot in self._kinds]
+        return row.id, str(row.memory_gb), *prices, _stock(row, catalogue)
+
+    def place(self, row: GpuRow) -> tuple[object, ...]:
+        """Return what a row is ordered by; with ``--spot`` the price is that of a spot pod, where it is known."""
+        told = (row.price(cloud, spot=self.spot) for cloud in self.clouds if row.rents(cloud, 1))
+        price = min((usd for usd in told if usd is not None), default=float("inf"))
+        return {"price": (price, row.id), "name": (row.id,)}.get(self.order, (row.memory_gb, price, row.id))
+
+    def has(self, row: GpuRow) -> bool:
+        """Whether the one cloud that is looked at has a price for the type."""
+        return len(self.clouds) > 1 or self._usd(row, self.clouds[0], spot=False) is not None
+
+    @staticmethod
+    def _usd(row: GpuRow, cloud: Cloud, *, spot: bool) -> float | None:
+        if not row.rents(cloud, 1):
+            return None
+        known = row.secure_spot_usd_per_hr if cloud is Cloud.SECURE else row.community_spot_usd_per_hr
+        return known if spot else row.price(cloud)
+
+
+def _chosen(catalogue: Catalogue, words: Sequence[str], view: _View) -> list[GpuRow]:
+    """Return the rows wanted, in order. Raises UsageError where none is left."""
     known_places = {place for places in catalogue.stock.values() for place in places}
-    places = {word.upper() for word in words} & known_places
-    texts = [word.lower() for word in words if word.upper() not in places]
+    asked = {word.upper() for word in words} & (known_places if catalogue.stock_known else KNOWN_DATACENTERS)
+    texts = [word.lower() for word in words if word.upper() not in asked]
+    places = asked if catalogue.stock_known else set()
     rows = [
         row
         for row in catalogue.gpus.values()
-        if all(text in row.id.lower() for text in texts) and places <= set(catalogue.stock.get(row.id, ()))
+        if all(text in row.id.lower() for text in texts)
+        and places <= set(catalogue.stock.get(row.id, ()))
+        and view.has(row)
     ]
     if not rows:
         raise UsageError(f"no GPU type fits {' '.join(words)!r}{_meant(catalogue, texts)}")
-    return sorted(rows, key=lambda row: (row.memory_gb, _cheapest(row), row.id))
+    return sorted(rows, key=view.place)
 
 
 def _meant(catalogue: Catalogue, texts: Sequence[str]) -> str:
@@ -66,19 +124,8 @@ def _meant(catalogue: Catalogue, texts: Sequence[str]) -> str:
     return f": did you mean {' or '.join(map(repr, close))}?" if close else "; `rpd gpus` lists them all"
 
 
-def _cheapest(row: GpuRow) -> float:
-    prices = (row.secure_usd_per_hr, row.community_usd_per_hr)
-    return min((price for price in prices if price is not None), default=float("inf"))
-
-
-def _cells(row: GpuRow, catalogue: Catalogue) -> tuple[str, ...]:
-    secure = _price(row.secure_usd_per_hr, row.max_secure)
-    community = _price(row.community_usd_per_hr, row.max_community)
-    return row.id, str(row.memory_gb), secure, community, _stock(row, catalogue)
-
-
-def _price(usd: float | None, most: int | None) -> str:
-    return "-" if usd is None or most == 0 else f"${usd:.2f}/h"
+def _price(usd: float | None) -> str:
+    return "-" if usd is None else f"${usd:.2f}/h"
 
 
 def _stock(row: GpuRow, catalogue: Catalogue) -> str:

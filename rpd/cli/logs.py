@@ -35,6 +35,8 @@ def main(config: Config, manager: PluginManager) -> int:
     out = RawOutput()
     log = _Log(NodeFiles(entry.folder).output, out)
     try:
+        if config.own.last_lines is not None:
+            log.skip_to_last(config.own.last_lines)
         log.print_new()
         if config.own.follow:
             _follow(config, Path(info.folder), entry, log)
@@ -53,6 +55,31 @@ class _Log:
         self.write = out.write
         self.at = 0
 
+    def skip_to_last(self, lines: int) -> None:
+        """Pass over all but the last ``lines`` lines that are there; the log is read from its end."""
+        try:
+            file = open_regular(self._path)
+        except OSError:
+            return
+        with file:
+            at = file.seek(0, os.SEEK_END)
+            # The newline that ends the last line begins none.
+            wanted, self.at = lines + 1, at
+            if at and lines:
+                file.seek(at - 1)
+                wanted -= file.read(1) != b"\n"
+            while at and lines:
+                size = min(_BYTES, at)
+                at -= size
+                file.seek(at)
+                block = file.read(size)
+                newlines = block.count(b"\n")
+                if newlines >= wanted:
+                    self.at = at + _position(block, wanted) + 1
+                    return
+                wanted -= newlines
+                self.at = at
+
     def print_new(self) -> None:
         """Print what was added since the last call."""
         try:
@@ -69,6 +96,14 @@ class _Log:
             while data := file.read(_BYTES):
                 self.at += len(data)
                 self.write(data)
+
+
+def _position(block: bytes, number: int) -> int:
+    """Return where the newline is that is the ``number``th from the end."""
+    at = len(block)
+    for _ in range(number):
+        at = block.rindex(b"\n", 0, at)
+    return at
 
 
 def _follow(config: Config, run_folder: Path, entry: NodeEntry, log: _Log) -> None:

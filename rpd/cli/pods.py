@@ -21,11 +21,14 @@ from rpd.values.duration import format_duration
 from rpd.values.pod import PodInfo, PodStatus
 from rpd.values.prices import stopped_usd_per_month
 
-_HEAD = ("POD", "NODE", "RUN", "STATE", "GPU", "DC", "$/H", "SINCE", "SO FAR", "LEFT")
+_HEAD = ("POD", "NODE", "RUN", "STATE", "AGE", "GPU", "DC", "$/H", "SINCE", "SO FAR", "LEFT")
 
 
 def ps(config: Config, manager: PluginManager) -> int:
-    """List the pods of the account, ours apart from others, with what each costs and how long it has left."""
+    """List the pods of the account, ours apart from others, with what each costs and how long it has left.
+
+    With ``--exit-code`` the exit code is 1 if there are some.
+    """
     del manager
     with own_account(config) as provider:
         if provider is None:
@@ -33,13 +36,37 @@ def ps(config: Config, manager: PluginManager) -> int:
         found = sorted(provider.list(), key=lambda pod: (not orphans.is_ours(pod), pod.name))
     known = _claims(config)
     now = time.time()
+    found = [pod for pod in found if _is_wanted(pod, known.of(pod), config, now)]
+    _print(found, known, config, now)
+    return ExitCode.FAILED if found and config.own.exit_code else ExitCode.OK
+
+
+_STALE = ("stopped", "kept", "left behind", "unclear")
+"""States of pods that no run uses, as far as is known here."""
+
+
+def _is_wanted(pod: PodInfo, claim: Claim | None, config: Config, now: float) -> bool:
+    """Whether ``rpd ps`` lists a pod; one whose age nobody tells may be old."""
+    if config.own.stale and not (orphans.is_ours(pod) and _state(pod, claim) in _STALE):
+        return False
+    seconds = _age(pod, claim, now)
+    return config.own.older_than is None or seconds is None or seconds >= config.own.older_than
+
+
+def _age(pod: PodInfo, claim: Claim | None, now: float) -> float | None:
+    """Return for how long (s) a pod has been stopped, or else been rented; None where nobody tells."""
+    is_stopped = pod.status is PodStatus.EXITED
+    at = orphans.stopped_at(pod, claim) if is_stopped else orphans.bills_since(pod, claim)
+    return None if at is None else max(0.0, now - at)
+
+
+def _print(found: Sequence[PodInfo], known: Claims, config: Config, now: float) -> None:
     if config.output.as_json:
         say(json.dumps([_as_json(pod, known.of(pod), now) for pod in found], indent=2))
     elif not found:
         say("no pods")
     else:
         say("\n".join(_lines(found, known, now)))
-    return ExitCode.OK
 
 
 def _claims(config: Config) -> Claims:
@@ -60,6 +87,7 @@ def _as_json(pod: PodInfo, claim: Claim | None, now: float) -> dict[str, object]
         "total_usd_per_hr": orphans.usd_per_hr(pod),
         "stopped_usd_per_month": stopped_usd_per_month(pod.volume_gb),
         "seconds_left": _seconds_left(pod, claim, now),
+        "age_seconds": None if (age := _age(pod, claim, now)) is None else round(age),
         "since": _iso(orphans.bills_since(pod, claim)),
         "usd_so_far": None if claim is None else orphans.spent_usd(pod, claim, now),
     }
@@ -73,7 +101,7 @@ def _lines(found: Sequence[PodInfo], known: Claims, now: float) -> Iterator[str]
     ours = [pod for pod in found if orphans.is_ours(pod)]
     others = [pod for pod in found if not orphans.is_ours(pod)]
     if ours:
-        yield from table([_HEAD, *(_row(pod, known.of(pod), now) for pod in ours)], right={6, 8, 9})
+        yield from table([_HEAD, *(_row(pod, known.of(pod), now) for pod in ours)], right={4, 7, 9, 10})
     if others:
         yield "" if ours else "no pods of rpd's"
         yield "not made by rpd:"
@@ -91,6 +119,7 @@ def _row(pod: PodInfo, claim: Claim | None, now: float) -> tuple[str, ...]:
         (claim.node.rpartition("::")[2] if claim else "") or pod.name,
         claim.run if claim else "not made here",
         _state(pod, claim),
+        "?" if (age := _age(pod, claim, now)) is None else format_duration(max(1.0, age)),
         _gpu(pod),
         pod.datacenter or "?",
         _rate(pod),
@@ -169,8 +198,14 @@ def _stopped(ours: Sequence[PodInfo], others: Sequence[PodInfo]) -> Iterator[str
         if pod.status is PodStatus.EXITED:
             monthly = stopped_usd_per_month(pod.volume_gb)
             yield f"stopped pod {pod.id} keeps {pod.volume_gb} GB: ${monthly:.2f} a month (rpd stop {pod.id})"
-    if sum(pod.status is PodStatus.EXITED for pod in ours) > 1:
-        yield "rpd stop --stopped deletes those that runs of this project made"
+    idle = [pod for pod in ours if pod.status is PodStatus.EXITED]
+    if len(idle) > 1:
+        kept_gb = sum(pod.volume_gb for pod in idle)
+        monthly = stopped_usd_per_month(kept_gb)
+        yield (
+            f"{len(idle)} stopped pods of rpd's keep {kept_gb} GB: ${monthly:.2f} a month, ${monthly / 30:.2f} a day; "
+            "rpd stop --stopped deletes those that runs of this project made"
+        )
     kept = [pod.volume_gb for pod in others if pod.status is PodStatus.EXITED and pod.volume_gb]
     if kept:
         pods_keep = "1 stopped pod keeps" if len(kept) == 1 else f"{len(kept)} stopped pods keep"
@@ -192,7 +227,7 @@ def stop(config: Config, manager: PluginManager) -> int:
         listed = provider.list()
         chosen = list(dict.fromkeys(orphans.find(listed, wanted, known) for wanted in config.args))
         foreign = [pod.id for pod in chosen if not orphans.is_ours(pod)]
-        if foreign and not config.money.yes:
+        if foreign and not config.money.yes and not config.own.only_show:
             verb = "stop" if config.own.keep_disk else "delete"
             raise UsageError(f"rpd did not make {', '.join(foreign)}: say --yes to {verb} it all the same")
         diskless = [pod.id for pod in chosen if config.own.keep_disk and not pod.volume_gb]
@@ -200,6 +235,8 @@ def stop(config: Config, manager: PluginManager) -> int:
             raise UsageError(
                 f"{', '.join(diskless)}: there is no volume to keep; leave --keep-disk out to delete it"
             )
+        if config.own.only_show:
+            return _show(chosen, "stopped" if config.own.keep_disk else "deleted")
         if not config.own.keep_disk:
             return _release(chosen, lambda pod: pod_release.delete(provider, pod), "deleted")
 
@@ -232,11 +269,11 @@ def _delete_stopped(config: Config) -> int:
             for pod in stopped
             if (why := _why_kept(pod, known.of(pod), config.own.older_than, now))
         }
-        code = _release(
-            [pod for pod in stopped if pod.id not in kept],
-            lambda pod: pod_release.delete(provider, pod),
-            "deleted",
-        )
+        chosen = [pod for pod in stopped if pod.id not in kept]
+        if config.own.only_show:
+            code = _show(chosen, "deleted")
+        else:
+            code = _release(chosen, lambda pod: pod_release.delete(provider, pod), "deleted")
     for pod_id, why in kept.items():
         say(f"left alone: {pod_id}  {why}")
     if not stopped:
@@ -297,6 +334,21 @@ def _why_not(pod: PodInfo, claim: Claim | None) -> str:
     if claim.ending:
         return f"stopped on purpose by run {claim.run}"
     return f"run {claim.run} still goes on"
+
+
+def _show(chosen: Sequence[PodInfo], done: str) -> int:
+    """Say what would be done to pods."""
+    for pod in chosen:
+        usd = orphans.usd_per_hr(pod)
+        cost = (
+            "its price is not known"
+            if usd is None
+            else f"${usd:.2f} an hour"
+            if usd >= 0.01
+            else "<$0.01 an hour"
+        )
+        say(f"would be {done}: {pod.id}  {pod.name}  {cost}")
+    return ExitCode.OK
 
 
 def _release(chosen: Sequence[PodInfo], act: Callable[[PodInfo], None], done: str) -> int:

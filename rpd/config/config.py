@@ -230,7 +230,8 @@ class PodSettings:
         None, "the data centre for every node, with --gpu-id", "--datacenter-id", metavar="ID"
     )
     cloud: str | None = pricing.option(
-        None, "which cloud", "--cloud", parse=texts.cloud, choices=("secure", "community", "any")
+        None, "which cloud", "--cloud", parse=texts.cloud, choices=("secure", "community", "any"),
+        commands=("run", "estimate", "doctor", "gpus")
     )
     fallback_cloud: str | None = pricing.option(
         None, "the cloud to try if the first has nothing", "--fallback-cloud-type",
@@ -375,6 +376,25 @@ class CommandSettings:
         metavar="RUN", commands=("logs", "ssh", "query")
     )
     follow: bool = showing.switch("keep printing as the log grows", "-f", "--follow", commands=("logs",))
+    last_lines: int | None = showing.option(
+        None, "print only the last N lines", "-n", "--lines", metavar="N", parse=texts.whole, commands=("logs",)
+    )
+    show_spot: bool = showing.switch("show the prices of spot pods", "--spot", commands=("gpus",))
+    sort_gpus: str = showing.option(
+        "memory", "order by memory, price or name", "--sort", choices=("memory", "price", "name"),
+        commands=("gpus",)
+    )
+    stale: bool = showing.switch(
+        "only pods of rpd that no run uses: stopped, kept or left behind", "--stale", commands=("ps",)
+    )
+    exit_code: bool = showing.switch("exit with 1 if a pod is listed", "--exit-code", commands=("ps",))
+    skip: tuple[tuple[str, ...], ...] = showing.several(
+        "leave out this check (several: with commas)", "--skip", metavar="CHECK", parse=texts.names,
+        commands=("doctor",)
+    )
+    only_show: bool = running.switch(
+        "print which pods would be deleted or stopped, and do nothing", "--dry-run", commands=("stop",)
+    )
     forwards: tuple[tuple[int, int], ...] = running.several(
         "forward a port of this machine to one of the pod (default: the same)", "--forward",
         metavar="PORT[:REMOTE]", parse=texts.forward, commands=("ssh",)
@@ -389,8 +409,8 @@ class CommandSettings:
         "delete all stopped pods that runs of this project made", "--stopped", commands=("stop",)
     )
     older_than: float | None = running.option(
-        None, "with --stopped: only pods stopped at least this long ago", "--older-than", metavar="DURATION",
-        parse=texts.age, commands=("stop",)
+        None, "stop --stopped: only pods stopped at least this long ago; ps: only pods that are what they are now for "
+        "at least this long", "--older-than", metavar="DURATION", parse=texts.age, commands=("stop", "ps")
     )
     output_file: str | None = showing.option(
         None, "write to this file", "--output", metavar="FILE", commands=("capture-env", "import")

@@ -20,6 +20,13 @@ def positive_int(text: str) -> int:
     return read_whole(text, least=1)
 
 
+def whole(text: str) -> int:
+    """Read a whole number from 0."""
+    from rpd.values.number_bounds import read_whole
+
+    return read_whole(text, least=0)
+
+
 def count(text: str) -> int:
     """Read a whole number from 0."""
     from rpd.values.number_bounds import read_whole

@@ -158,14 +158,15 @@ class Gpu:
     """Which GPU: exact ids in order of preference, or a capability (``min_vram_gb``).
 
     ``count`` is per pod, ``min_vram_gb`` per GPU, ``max_price_usd`` per pod and hour. ``prefer="cheapest"`` orders by
-    price instead of by the list. Raises DefinitionError for an id RunPod does not know, with what it may have meant.
+    price instead of by the list, ``prefer="place"`` by the job's data centres: every GPU of the list in the first one,
+    then every GPU in the next. Raises DefinitionError for an id RunPod does not know, with what it may have meant.
     """
 
     ids: tuple[str, ...]
     count: int
     min_vram_gb: int | None
     max_price_usd: float | None
-    prefer: Literal["listed", "cheapest"]
+    prefer: Literal["listed", "cheapest", "place"]
 
     def __init__(
         self,
@@ -174,7 +175,7 @@ class Gpu:
         count: int = 1,
         min_vram_gb: int | None = None,
         max_price_usd: float | None = None,
-        prefer: Literal["listed", "cheapest"] = "listed",
+        prefer: Literal["listed", "cheapest", "place"] = "listed",
     ) -> None:
         # By name, too: ``dataclasses.replace`` and a configuration file name every field.
         if listed and ids:
@@ -189,8 +190,8 @@ class Gpu:
             _number("Gpu", "min_vram_gb", min_vram_gb, most=MOST_GB)
         if max_price_usd is not None:
             _number("Gpu", "max_price_usd", max_price_usd, most=MOST_USD)
-        if prefer not in ("listed", "cheapest"):
-            raise _fail("Gpu", "prefer", "expected one of listed, cheapest", prefer)
+        if prefer not in ("listed", "cheapest", "place"):
+            raise _fail("Gpu", "prefer", "expected one of listed, cheapest, place", prefer)
         for name, value in (
             ("ids", ids),
             ("count", count),

@@ -127,7 +127,7 @@ if TYPE_CHECKING:
             count: int = ...,
             min_vram_gb: int | None = ...,
             max_price_usd: float | None = ...,
-            prefer: Literal["listed", "cheapest"] = ...,
+            prefer: Literal["listed", "cheapest", "place"] = ...,
         ) -> Mark: ...
         def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from rpd.cli import doctor, doctor_code
 from rpd.emulator.launch import Launched
 
 Project = Any
@@ -46,6 +48,26 @@ def test_all_is_well(project: Project, emulator: Launched, registry: str) -> Non
     assert "secret-value" not in result.out
     assert project.command("doctor", "-q", env={"TOKEN": "x"}).out == ""
     assert emulator.pods() == []
+
+
+def test_checks_are_left_out(project: Project, emulator: Launched, registry: str) -> None:
+    """``--skip`` leaves checks out, and does not even make them; a name that is none is told with what was meant."""
+    deploy(project, registry, tag="gone", more='secrets=["TOKEN"]')
+    code, found = findings(
+        project, "--skip", "key,image", "--skip", "secrets", RUNPOD_API_KEY=None, HOME="/nonexistent"
+    )
+    assert (code, found.keys() & {"key", "image", "secrets", "balance"}) == (0, set())
+    assert found["pods"][0] == "ok"
+    wrong = project.command("doctor", "--skip", "images")
+    assert wrong.exit_code == 4
+    assert "--skip images: there is no such check; did you mean 'image'?" in wrong.err
+
+
+def test_every_check_can_be_left_out() -> None:
+    """``CHECKS`` has the name of every finding."""
+    sources = [Path(module.__file__ or "").read_text() for module in (doctor, doctor_code)]
+    named = {name for text in sources for name in re.findall(r'\b(?:ok|warn|fail)\(\s*"([\w ]+)"', text)}
+    assert named <= set(doctor.CHECKS)
 
 
 def test_no_key_and_a_wrong_one(project: Project, emulator: Launched, registry: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -80,6 +81,28 @@ def test_a_data_centre_does_not_hide_a_slip(project: Project, emulator: Launched
     assert absent.exit_code == 4
     told = "no GPU type fits 'A100-SXM4-40GB us-ks-2'; `rpd gpus a100-sxm4-40gb` shows where there is stock"
     assert told in absent.err
+
+
+def test_without_a_key_there_is_an_answer_for_every_flag(project: Project) -> None:
+    """A data centre leaves nothing out of which nobody knows the stock; clouds and orders need no key."""
+    place = project.command("gpus", "L4", "EU-RO-1", env=NO_KEY)
+    assert "NVIDIA L4" in place.out
+    assert "in stock in EU-RO-1 is not known without a key" in place.err
+    told = project.command("gpus", "--cloud", "COMMUNITY", "--spot", "--sort", "price", env=NO_KEY)
+    heading, *lines = told.out.splitlines()
+    assert heading.split() == ["GPU", "GB", "COMMUNITY", "COMMUNITY", "SPOT", "STOCK", "(SECURE)"]
+    assert "spot pods are not known without a key" in told.err
+    assert not any("NVIDIA A40 " in line for line in lines)  # rented in Secure Cloud only
+    prices = [float(found[1]) for line in lines if (found := re.search(r"\$([\d.]+)/h", line))]
+    assert prices == sorted(prices)
+    assert len(prices) > 5
+
+
+def test_spot_prices(project: Project, emulator: Launched) -> None:
+    """``--spot`` adds the price of a spot pod to that on demand."""
+    _, line = project.command("gpus", "H100", "HBM3", "--cloud", "secure", "--spot").out.splitlines()
+    on_demand, spot = (float(price) for price in re.findall(r"\$([\d.]+)/h", line))
+    assert on_demand == spot == 3.29  # the emulator rents spot pods at the price of others
 
 
 def test_a_refused_key_is_told(project: Project, emulator: Launched) -> None:

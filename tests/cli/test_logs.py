@@ -5,6 +5,10 @@ from __future__ import annotations
 import signal
 from pathlib import Path
 
+import pytest
+
+from rpd.cli import logs
+from rpd.cli.output import RawOutput
 from rpd.emulator.launch import Launched
 from rpd.testing import Running
 from tests.cli.conftest import Project
@@ -52,6 +56,7 @@ def test_the_log_of_a_running_node_is_followed_to_its_end(project: Project, emul
     assert (followed.exit_code, ended.exit_code) == (0, 1)
     assert followed.out.split() == ["first", "second", "third"]
     assert project.command("logs", "deploy_a.py::fit").out == log_text(project)
+    assert project.command("logs", "fit", "-n", "2").out.split() == ["second", "third"]
     assert project.command("logs", "fit", "--run", "nope").exit_code == 4
 
 
@@ -94,6 +99,30 @@ def test_secrets_stay_masked_without_the_driver(project: Project, emulator: Laun
     assert followed.out == "first\nsecond ***\nthird ***\n"
     assert SECRET not in followed.err
     assert project.command("stop", "fit").exit_code == 0
+
+
+@pytest.mark.parametrize("block", [1, 3, 1 << 20])
+@pytest.mark.parametrize("text", [b"", b"a", b"a\n", b"a\nbb\nccc", b"a\nbb\nccc\n", b"\n\n\n", b"a\n\nb\n"])
+def test_the_last_lines(text: bytes, block: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``-n`` prints what ``tail -n`` does, whatever the size of the pieces that are read."""
+    monkeypatch.setattr(logs, "_BYTES", block)
+    path = tmp_path / "output.log"
+    path.write_bytes(text)
+    for lines in range(5):
+        out = Collected()
+        log = logs._Log(path, out)
+        log.skip_to_last(lines)
+        log.print_new()
+        assert out.data == b"".join(text.splitlines(keepends=True)[-lines:] if lines else [])
+
+
+class Collected(RawOutput):
+    """Keeps what is written."""
+
+    data = b""
+
+    def write(self, data: bytes) -> None:
+        self.data += data
 
 
 def test_logs_needs_a_node(project: Project) -> None:

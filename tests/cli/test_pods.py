@@ -71,6 +71,14 @@ def test_the_life_of_a_kept_pod(jobs: Project, emulator: Launched) -> None:
     assert [pod["desired_status"] for pod in emulator.pods()] == ["EXITED"]
     assert "keeps 50 GB: $10.00 a month" in jobs.command("ps").out
     assert "stopped on purpose" in jobs.command("gc", "--yes").out
+    assert jobs.command("ps", "--stale", "--exit-code", "--older-than", "1d").exit_code == 0
+    stale = jobs.command("ps", "--stale", "--exit-code", "--json")
+    assert (stale.exit_code, [held["state"] for held in json.loads(stale.out)]) == (1, ["stopped"])
+    assert 0 <= json.loads(stale.out)[0]["age_seconds"] < 3600
+    for asked in (["keep"], ["--stopped"]):
+        shown = jobs.command("stop", *asked, "--dry-run")
+        assert (shown.exit_code, f"would be deleted: {pod['id']}" in shown.out) == (0, True)
+    assert [pod["desired_status"] for pod in emulator.pods()] == ["EXITED"]
     unreachable = jobs.command("ssh", "keep", "--", "true")
     assert (unreachable.exit_code, "cannot be reached" in unreachable.err) == (1, True)
     assert jobs.command("stop", pod["name"]).exit_code == 0
@@ -83,6 +91,24 @@ def test_what_stopped_pods_of_others_cost() -> None:
     stopped = [PodInfo(id=name, name=name, status=PodStatus.EXITED, volume_gb=50) for name in ("b", "c")]
     *_, last = _lines([running, *stopped], Claims(), now=0.0)
     assert last == "not made by rpd: 2 stopped pods keep 100 GB, $20.00 a month"
+
+
+def test_ages_and_totals_of_stopped_pods() -> None:
+    """A stopped pod is as old as its stop; several are added up, with what they cost a day."""
+    stopped = [
+        PodInfo(
+            id=name,
+            name=f"rpd-{name}",
+            status=PodStatus.EXITED,
+            volume_gb=50,
+            last_status_change="Exited by user: Thu Jan 01 1970 00:00:00 GMT+0000 (Coordinated Universal Time)",
+        )
+        for name in ("b", "c")
+    ]
+    heading, first, *_, last = _lines(stopped, Claims(), now=3 * 86400.0)
+    assert heading.split()[:5] == ["POD", "NODE", "RUN", "STATE", "AGE"]
+    assert "3d" in first
+    assert last.startswith("2 stopped pods of rpd's keep 100 GB: $20.00 a month, $0.67 a day;")
 
 
 def test_gc_reaps_what_a_killed_run_left_and_nothing_else(jobs: Project, emulator: Launched) -> None:

@@ -24,9 +24,9 @@ def offers(request: PodRequest, catalogue: Catalogue) -> tuple[Offer, ...]:
 
     The order is the user's GPU order, then cloud, then data centre: those asked for in their order, else
     those in stock, the fullest first, and at last any (stock is a hint that lags). Data centres known not to have
-    the GPU with the CUDA versions asked for are left out. ``prefer="cheapest"`` and
-    a request by memory go by price before all that. The fallback cloud comes after everything else. No offer
-    is above ``max_price_usd``, a price per pod and hour: one whose price is not known is left out then.
+    the GPU with the CUDA versions asked for are left out. ``prefer="cheapest"`` and a request by memory go by price
+    before all that, ``prefer="place"`` by the data centres asked for. The fallback cloud comes after everything else.
+    No offer is above ``max_price_usd``, a price per pod and hour: one whose price is not known is left out then.
     Community hosts stand in no data centre that could be asked for: where data centres are named, there are none.
     Raises ImpossibleRequest for a request that contradicts itself.
     """
@@ -105,6 +105,8 @@ def _gpu_offers(
     ]
     if gpu.prefer == "cheapest" or not gpu.ids:
         found.sort(key=lambda offer: float("inf") if offer.usd_per_hr is None else offer.usd_per_hr)
+    if gpu.prefer == "place" and request.datacenters:
+        found.sort(key=lambda offer: request.datacenters.index(offer.datacenter or request.datacenters[0]))
     return found
 
 

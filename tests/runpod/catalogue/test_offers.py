@@ -102,6 +102,23 @@ def test_cheapest_reorders_a_list() -> None:
     assert places(found)[:2] == [(A40, "secure", None), (L4, "secure", "EU-CZ-1")]
 
 
+def test_place_goes_data_centre_by_data_centre() -> None:
+    """``prefer="place"`` tries every GPU of the list in the first data centre, then in the next."""
+    found = offers(request(Gpu(L4, A40, prefer="place"), datacenters=("EU-RO-1", "us-ks-2")), CATALOGUE)
+    assert places(found) == [
+        (L4, "secure", "EU-RO-1"),
+        (A40, "secure", "EU-RO-1"),
+        (L4, "secure", "US-KS-2"),
+        (A40, "secure", "US-KS-2"),
+    ]
+    # By memory, prices order the GPUs of each place; where no place is named, the list does as ever.
+    by_memory = offers(request(Gpu(min_vram_gb=24, prefer="place"), datacenters=("EU-RO-1",)), CATALOGUE)
+    assert [offer.gpu_id for offer in by_memory][:2] == [A40, L4]
+    assert places(offers(request(Gpu(L4, A40, prefer="place")), CATALOGUE)) == places(
+        offers(request(Gpu(L4, A40)), CATALOGUE)
+    )
+
+
 def test_memory_narrows_a_list() -> None:
     """Ids that have too little memory are left out."""
     found = offers(request(Gpu(L4, A40, min_vram_gb=40)), CATALOGUE)
@@ -185,7 +202,7 @@ GPUS = st.builds(
     *[st.sampled_from(sorted(KNOWN_GPU_TYPES))] * 3,
     count=st.integers(1, 10),
     max_price_usd=st.none() | st.floats(0.1, 20),
-    prefer=st.sampled_from(["listed", "cheapest"]),
+    prefer=st.sampled_from(["listed", "cheapest", "place"]),
 ) | st.builds(
     Gpu,
     min_vram_gb=st.integers(1, 200),
@@ -238,7 +255,13 @@ def test_whatever_is_asked_the_offers_keep_the_rules(
     first = {Cloud.SECURE, Cloud.COMMUNITY} if asked.cloud == "any" else {Cloud(asked.cloud.value)}
     primary = [offer for offer in found if offer.cloud in first]
     assert found[: len(primary)] == tuple(primary)
-    if gpu.ids and gpu.prefer == "listed":
+    if gpu.prefer == "place" and asked.datacenters:
+        by_place = [
+            (asked.datacenters.index(str(offer.datacenter)), gpu.ids.index(str(offer.gpu_id)))
+            for offer in primary
+        ]
+        assert by_place == sorted(by_place)
+    elif gpu.ids and gpu.prefer != "cheapest":
         order = [gpu.ids.index(str(offer.gpu_id)) for offer in primary]
         assert order == sorted(order)
     else:

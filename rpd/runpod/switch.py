@@ -70,9 +70,9 @@ class SwitchingProvider(Speaker):
         """Check the API key and return the account it belongs to. Raises AuthError."""
         return self._call(lambda provider: provider.account())
 
-    def catalogue(self, count: int = 1, *, cuda: tuple[str, ...] = ()) -> Catalogue:
+    def catalogue(self, count: int = 1, *, cuda: tuple[str, ...] = (), spot: bool = False) -> Catalogue:
         """Return RunPod's catalogue for ``count`` GPUs per pod, or (with a notice) the one shipped with rpd."""
-        return self._call(lambda provider: provider.catalogue(count, cuda=cuda))
+        return self._call(lambda provider: provider.catalogue(count, cuda=cuda, spot=spot), spot=spot)
 
     def offers(self, request: PodRequest) -> Sequence[Offer]:
         """Return the offers for ``request``, best first. Raises ImpossibleRequest if it contradicts itself."""

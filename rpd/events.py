@@ -1,6 +1,6 @@
 """Events: the one door through which rpd calls hooks, with a typed method for each.
 
-The methods are the hooks without their prefix: ``events.notice(text=…)`` calls every ``rpd_notice``. Observers are
+The methods are the hooks without their prefix: ``events.notice(…)`` calls every ``rpd_notice``. Observers are
 guarded where plugins are registered (``PluginManager.register``): what one raises never reaches the caller. Deciders
 (``configure``, ``modify_plan``, ``run_node`` …) raise what the plugin raised.
 """
@@ -35,10 +35,6 @@ class Events:
     def is_heard(self, event: str) -> bool:
         """Whether any plugin implements that event (``"step_output"``): one that nobody hears need not be made."""
         return bool(getattr(self._hook, f"{PROJECT}_{event}").get_hookimpls())
-
-    def say(self, text: str) -> None:
-        """Call ``rpd_notice`` with a sentence: the short form, for what takes a callable."""
-        self._hook.rpd_notice(text=text)
 
     def markers(self, *, config: Config) -> list[Sequence[str]]:
         """Call ``rpd_markers``."""
@@ -143,7 +139,7 @@ class Events:
         """Call ``rpd_dry_run_node``."""
         self._hook.rpd_dry_run_node(node=node, planned=planned)
 
-    def notice(self, *, text: str) -> None:
+    def notice(self, text: str) -> None:
         """Call ``rpd_notice``."""
         self._hook.rpd_notice(text=text)
 

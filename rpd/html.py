@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from rpd.disk.regular import is_regular, tail_of
+from rpd.events import Events
 from rpd.hooks import hookimpl
+from rpd.redaction import NO_SECRETS, Redactor
 from rpd.values.duration import format_duration
 from rpd.values.report import NodeReport, Outcome, RunSummary
 from rpd.values.safe_text import plain
@@ -51,48 +53,48 @@ for (const head of document.querySelectorAll("th")) head.addEventListener("click
 class HtmlReport:
     """Writes the report to ``path`` when the run is over.
 
-    ``redact`` masks secrets; ``write`` writes the file and raises OSError, which is told to ``notice``.
+    Secrets are masked. ``write`` writes the file and raises OSError, which becomes a notice.
     """
 
     def __init__(
         self,
         path: Path,
         *,
-        redact: Callable[[str], str],
+        redactor: Redactor,
         write: Callable[[Path, str], object],
-        notice: Callable[[str], object],
+        events: Events,
         order: Callable[[Sequence[NodeReport]], Sequence[NodeReport]] = tuple,
     ) -> None:
         self._path = path
-        self._redact = redact
+        self._redactor = redactor
         self._write = write
-        self._notice = notice
+        self._events = events
         self._order = order
 
     @hookimpl
     def rpd_run_finished(self, summary: RunSummary) -> None:
         """Write the report."""
         title = Path(summary.folder).name or "dry run"
-        text = dumps(summary, title=title, redact=self._redact, reports=self._order(summary.reports))
+        text = dumps(summary, title=title, redactor=self._redactor, reports=self._order(summary.reports))
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._write(self._path, text)
         except OSError as error:
-            self._notice(f"--html {self._path}: cannot be written: {error.strerror or error}")
+            self._events.notice(f"--html {self._path}: cannot be written: {error.strerror or error}")
 
 
 def dumps(
     summary: RunSummary,
     *,
     title: str,
-    redact: Callable[[str], str] = str,
+    redactor: Redactor = NO_SECRETS,
     reports: Sequence[NodeReport] | None = None,
 ) -> str:
     """Return the report: counts and money, a table that a click on a heading sorts, and every non-pass with its log.
 
     ``reports`` are the nodes in the order wanted.
     """
-    page = _Page(redact)
+    page = _Page(redactor)
     held = summary.reports if reports is None else reports
     body = [*page.summary(summary, title), *page.table(held), *page.failures(held)]
     return "\n".join(
@@ -114,12 +116,12 @@ def dumps(
 class _Page:
     """Makes elements whose every text is masked and escaped."""
 
-    def __init__(self, redact: Callable[[str], str]) -> None:
-        self._redact = redact
+    def __init__(self, redactor: Redactor) -> None:
+        self._redactor = redactor
 
     def text(self, value: object) -> str:
         # Once more after the control characters are gone: one in its middle could have hidden a secret.
-        legible = self._redact(plain(self._redact(str(value))))
+        legible = self._redactor.text(plain(self._redactor.text(str(value))))
         return escape(legible.encode("utf-8", "replace").decode("utf-8"))
 
     def summary(self, summary: RunSummary, title: str) -> Iterator[str]:

@@ -11,7 +11,9 @@ from xml.etree import ElementTree as ET
 
 from rpd.disk.regular import tail_of
 from rpd.errors import CollectionError
+from rpd.events import Events
 from rpd.hooks import hookimpl
+from rpd.redaction import NO_SECRETS, Redactor
 from rpd.values.report import NodeReport, Outcome, RunSummary
 from rpd.values.safe_text import plain
 
@@ -24,7 +26,7 @@ _NOT_XML = re.compile("[^\t\n\x20-\x7e\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010f
 class Junit:
     """Writes the report to ``path`` when the run is over, or when nothing can be run.
 
-    ``redact`` masks secrets; ``write`` writes the file and raises OSError, which is told to ``notice``.
+    Secrets are masked. ``write`` writes the file and raises OSError, which becomes a notice.
     ``now`` is the time in UTC.
     """
 
@@ -32,15 +34,15 @@ class Junit:
         self,
         path: Path,
         *,
-        redact: Callable[[str], str],
+        redactor: Redactor,
         write: Callable[[Path, str], object],
-        notice: Callable[[str], object],
+        events: Events,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._path = path
-        self._redact = redact
+        self._redactor = redactor
         self._write_file = write
-        self._notice = notice
+        self._events = events
         self._started = now()
         self._errors: tuple[CollectionError, ...] = ()
 
@@ -57,12 +59,12 @@ class Junit:
         self._write(summary)
 
     def _write(self, summary: RunSummary) -> None:
-        text = dumps(summary, self._errors, started=self._started, redact=self._redact)
+        text = dumps(summary, self._errors, started=self._started, redactor=self._redactor)
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._write_file(self._path, text)
         except OSError as error:
-            self._notice(f"--junitxml {self._path}: cannot be written: {error.strerror or error}")
+            self._events.notice(f"--junitxml {self._path}: cannot be written: {error.strerror or error}")
 
 
 def dumps(
@@ -70,14 +72,14 @@ def dumps(
     errors: Sequence[CollectionError] = (),
     *,
     started: datetime,
-    redact: Callable[[str], str] = str,
+    redactor: Redactor = NO_SECRETS,
 ) -> str:
     """Return the report as XML: a test case for each node, and an error for each file that was not collected.
 
     A node that failed and could not be torn down either makes two cases of one name, as with pytest; ``tests``
     counts it once.
     """
-    writer = _Writer(redact)
+    writer = _Writer(redactor)
     broken = _by_file(errors)
     reports = summary.reports
     torn = sum(bool(_teardown(report)) for report in reports)
@@ -115,12 +117,12 @@ def _by_file(errors: Iterable[CollectionError]) -> dict[str, list[str]]:
 class _Writer:
     """Makes elements whose every text is masked and legal."""
 
-    def __init__(self, redact: Callable[[str], str]) -> None:
-        self._redact = redact
+    def __init__(self, redactor: Redactor) -> None:
+        self._redactor = redactor
 
     def text(self, text: str) -> str:
         # Once more afterwards: a colour code in its middle could have hidden a secret.
-        return self._redact(_NOT_XML.sub("", plain(self._redact(text))))
+        return self._redactor.text(_NOT_XML.sub("", plain(self._redactor.text(text))))
 
     def element(
         self, parent: ET.Element | None, tag: str, text: str = "", /, **attributes: str

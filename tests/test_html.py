@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from rpd import html
 from rpd.errors import Cause
-from rpd.record.redact import Redactor
+from rpd.redaction import Redactor
 from rpd.values.report import Failure, NodeRecord, NodeReport, Outcome, PodRecord, Result, RunSummary
 
 KNOWN = {
@@ -101,7 +101,7 @@ def test_secrets_are_masked_everywhere(tmp_path: Path) -> None:
     (tmp_path / "output.log").write_text(f"{secret} sesame\x1b[0m-81f2\n", encoding="utf-8")
     pod = PodRecord(id=secret, name=secret, gpu=secret)
     held = report(f"a::{secret}", reason=secret, folder=str(tmp_path), metrics={secret: secret}, pod=pod)
-    text = page(held, redact=Redactor([secret]).text)
+    text = page(held, redactor=Redactor([secret]))
     assert secret not in text
     assert "***" in text
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import textwrap
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -17,6 +16,7 @@ from hypothesis import strategies as st
 from rpd.emulator.launch import Launched
 from rpd.errors import Cause, CollectionError
 from rpd.junit import dumps
+from rpd.redaction import NO_SECRETS, Redactor
 from rpd.testing import RpdRun
 from rpd.values.report import (
     CostRecord,
@@ -63,11 +63,11 @@ def make_report(
 
 
 def written(
-    *reports: NodeReport, errors: tuple[CollectionError, ...] = (), redact: Callable[[str], str] = str
+    *reports: NodeReport, errors: tuple[CollectionError, ...] = (), redactor: Redactor = NO_SECRETS
 ) -> ET.Element:
     """Return the test suite, after checking the whole against the schema."""
     summary = RunSummary(folder="/runs/1", reports=reports, seconds=12.5)
-    text = dumps(summary, errors, started=NOW, redact=redact)
+    text = dumps(summary, errors, started=NOW, redactor=redactor)
     SCHEMA.validate(text)
     root = ET.fromstring(text)
     assert root.tag == "testsuites"
@@ -217,7 +217,7 @@ def test_secrets_are_masked_everywhere() -> None:
         SECRET, Outcome.FAILED, reason=f"a {SECRET}", failure=failure, metrics={SECRET: SECRET, "x": cut}
     )
     errors = (CollectionError(SECRET, file=f"{SECRET}.py"),)
-    suite = written(report, errors=errors, redact=lambda text: text.replace(SECRET, "***"))
+    suite = written(report, errors=errors, redactor=Redactor([SECRET]))
     assert SECRET not in ET.tostring(suite, encoding="unicode")
     assert "***" in ET.tostring(suite, encoding="unicode")
 

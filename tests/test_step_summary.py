@@ -9,9 +9,10 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rpd.record.redact import Redactor
+from rpd.redaction import Redactor
 from rpd.step_summary import MOST_ROWS, StepSummary, lines
 from rpd.values.report import NodeRecord, NodeReport, Outcome, Result, RunSummary
+from tests.heard import Heard
 
 
 def summary(*held: tuple[str, Outcome, str], **facts: object) -> RunSummary:
@@ -59,13 +60,13 @@ def test_pods_that_may_bill_stand_out() -> None:
 
 def test_it_is_appended_masked_and_costs_nothing_where_it_cannot(tmp_path: Path) -> None:
     """Secrets are masked; a file that cannot be written is told, and nothing else happens."""
-    told: list[str] = []
+    heard = Heard()
     file = tmp_path / "s.md"
-    redact = Redactor(["sesame-81f2"]).text
-    StepSummary(file, redact=redact, notice=told.append).rpd_run_finished(
+    redactor = Redactor(["sesame-81f2"])
+    StepSummary(file, redactor=redactor, events=heard).rpd_run_finished(
         summary(("a", Outcome.FAILED, "sesame-81f2"))
     )
     assert "sesame" not in file.read_text(encoding="utf-8")
-    assert told == []
-    StepSummary(tmp_path, redact=redact, notice=told.append).rpd_run_finished(summary())
-    assert len(told) == 1
+    assert heard.notices == []
+    StepSummary(tmp_path, redactor=redactor, events=heard).rpd_run_finished(summary())
+    assert len(heard.notices) == 1

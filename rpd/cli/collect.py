@@ -10,6 +10,7 @@ from rpd.cli.output import note, say
 from rpd.collect.tree import collect_json, count_lines, tree_lines
 from rpd.config import Config
 from rpd.errors import CollectionError, ExitCode
+from rpd.events import Events
 from rpd.hooks import PluginManager
 from rpd.pipeline.collect_and_select import Gathered, gather
 from rpd.values.frozen import replace
@@ -29,7 +30,7 @@ def main(config: Config, manager: PluginManager) -> int:
         chosen = replace(gathered.collection, nodes=gathered.nodes)
         prices = _shipped_prices(config, gathered.nodes)
         say(json.dumps(collect_json(chosen, prices.worst_case, prices.gpu), indent=2))
-        prices.tell_unforeseen(Notices().rpd_notice)
+        prices.tell_unforeseen(Events(manager))
     elif config.output.quiet >= 2:
         _print_lines(count_lines(gathered.nodes))
     elif config.output.quiet:
@@ -45,7 +46,7 @@ def main(config: Config, manager: PluginManager) -> int:
         )
         _print_lines([*lines, "", summary_line(gathered)])
         if shipped is not None:
-            shipped.tell_unforeseen(Notices().rpd_notice)
+            shipped.tell_unforeseen(Events(manager))
     print_errors(gathered.errors)
     if gathered.errors:
         return ExitCode.INTERRUPTED

@@ -156,12 +156,11 @@ def _platform(config: Config, source: Source, nodes: Sequence[Node]) -> Iterator
 
 def _places(config: Config, source: Source, nodes: Sequence[Node]) -> Iterator[Finding]:
     """Check that the data centres asked for are there."""
-    doubts: list[str] = []
     try:
-        check_datacenters(config, nodes, lambda: source.provider, doubts.append)
+        for doubt in check_datacenters(config, nodes, lambda: source.provider):
+            yield warn("data centre", doubt)
     except UsageError as error:
         yield fail("data centre", str(error))
-    yield from (warn("data centre", doubt) for doubt in doubts)
 
 
 def _balance(balance: float | None, nodes: Sequence[Node], prices: Prices) -> Finding:

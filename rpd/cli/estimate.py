@@ -16,6 +16,7 @@ from rpd.cli.price_source import SHIPPED, price_source
 from rpd.cli.table import table
 from rpd.config import Config
 from rpd.errors import ExitCode, ProviderError
+from rpd.events import Events
 from rpd.hooks import PluginManager
 from rpd.pipeline.check_datacenters import check_datacenters
 from rpd.pipeline.collect_and_select import gather
@@ -108,9 +109,10 @@ def main(config: Config, manager: PluginManager) -> int:
         experience = Experience(past_reports(config.runs_path, local=local))
         provider = source.provider
         prices = Prices(lambda: provider, make_overrides(config), Foresight(config, gathered.nodes))
-        check_datacenters(config, gathered.nodes, lambda: provider, Notices().rpd_notice)
+        for warning in check_datacenters(config, gathered.nodes, lambda: provider):
+            Events(manager).notice(warning)
         estimates = [_estimate(node, prices, experience) for node in gathered.nodes]
-        prices.tell_unforeseen(Notices().rpd_notice)
+        prices.tell_unforeseen(Events(manager))
     if config.output.as_json:
         say(json.dumps(_document(estimates, source.name), indent=2))
     else:

@@ -17,7 +17,7 @@ from rpd.journal.files import NodeFiles
 from rpd.pipeline import connect_to_node
 from rpd.pipeline.connect_to_node import LastCommand, Work
 from rpd.record.lookup import NodeEntry
-from rpd.record.redact import Redactor
+from rpd.redaction import Redactor
 
 LOOK_SECONDS = 0.2
 """How often a growing file is looked at."""

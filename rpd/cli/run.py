@@ -16,7 +16,7 @@ from rpd.hooks import PluginManager
 from rpd.pipeline.resume import Resumed, choose
 from rpd.pipeline.run import run
 from rpd.pipeline.signals import ending_by_sigterm
-from rpd.record.redact import Redactor
+from rpd.redaction import Redactor
 from rpd.terminal import Terminal
 from rpd.terminal.setup_plan import SetupPlan
 from rpd.terminal.streams import own_streams
@@ -62,7 +62,7 @@ def carry_out(config: Config, manager: PluginManager, resumed: Resumed | None) -
     with ExitStack() as stack:
         out, _ = stack.enter_context(own_streams())
         if not manager.is_blocked("terminal"):
-            terminal = Terminal(config, redact=redactor.text, file=out)
+            terminal = Terminal(config, redactor=redactor, file=out)
             stack.callback(terminal.close)
             manager.register(terminal, "terminal")
         if config.run.setup_plan or config.run.setup_show or config.run.setup_only:

@@ -11,7 +11,6 @@ from rpd.errors import UsageError
 from rpd.events import Events
 from rpd.execute.end_notices import Asides
 from rpd.execute.local_disk import Disk
-from rpd.execute.node.log import Masker
 from rpd.execute.price_ceiling import Cover
 from rpd.execute.saved_environment import Surroundings
 from rpd.execute.user_tracebacks import SHORT, Style
@@ -28,6 +27,7 @@ from rpd.project.keyfiles import is_secret_file, secret_rules
 from rpd.project.own_output import OwnOutput
 from rpd.project.source import lock_file_sha256
 from rpd.project.upload_size import Scales, Weight
+from rpd.redaction import Redactor
 from rpd.stop import Stop
 from rpd.values.job import Job, check_place, check_volume
 from rpd.values.overrides import Overrides
@@ -39,8 +39,7 @@ from rpd.values.report import SourceRecord
 class RunContext:
     """Shared by all slots of a run; everything in it is safe to use from several threads.
 
-    ``files`` is None in a dry run. ``redact`` masks secrets in JSON-like data, ``mask`` in a text, ``masker`` makes a
-    masker for one stream. ``provider`` is asked for when the first pod is needed.
+    ``files`` is None in a dry run. ``provider`` is asked for when the first pod is needed.
     """
 
     rootdir: Path
@@ -55,9 +54,7 @@ class RunContext:
     connect: Connect
     overrides: Overrides
     variables: Mapping[str, Any]
-    redact: Callable[[Any], Any]
-    mask: Callable[[str], str]
-    masker: Callable[[], Masker]
+    redactor: Redactor
     secrets: Mapping[str, str]
     """Values of all secrets of the run by environment name, read before anything is created."""
     pod_env: Mapping[str, str]
@@ -144,7 +141,7 @@ class RunContext:
     def tell_withheld(self, local: Path, names: tuple[str, ...]) -> None:
         """Tell, once, which key files of a folder are not sent."""
         if told := self.scales.news(local, names):
-            self.events.notice(text=told)
+            self.events.notice(told)
 
     @property
     def is_dry(self) -> bool:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from pathlib import Path
 
 from rpd.errors import is_out_of_room
+from rpd.events import Events
+from rpd.redaction import NO_SECRETS, Redactor
 from rpd.stop import Stop, StopLevel
 
 
@@ -16,9 +17,10 @@ class Disk:
     A run whose disk is full goes on with what it has begun: commands on pods, their pulls and releases.
     """
 
-    def __init__(self, stop: Stop, notice: Callable[[str], object]) -> None:
+    def __init__(self, stop: Stop, events: Events, redactor: Redactor = NO_SECRETS) -> None:
         self._stop = stop
-        self._notice = notice
+        self._events = events
+        self._redactor = redactor
         self._lock = threading.Lock()
         self._told: set[Path] = set()
 
@@ -28,7 +30,8 @@ class Disk:
             is_new = path not in self._told
             self._told.add(path)
         if is_new:
-            self._notice(f"{path} cannot be written: {error.strerror or error}{f'; {then}' if then else ''}")
+            text = f"{path} cannot be written: {error.strerror or error}{f'; {then}' if then else ''}"
+            self._events.notice(self._redactor.text(text))
         if is_out_of_room(error):
             self._stop.request(
                 StopLevel.DRAIN, f"the disk of this machine takes nothing more ({error.strerror})"

@@ -5,13 +5,14 @@ from __future__ import annotations
 import linecache
 import reprlib
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
 
 from rpd.project.libraries import is_library
+from rpd.redaction import NO_SECRETS, Redactor
 
 MOST_FRAMES = 20
 """Frames that are shown; of more, as endless recursion has them, the first and the last ones."""
@@ -54,11 +55,11 @@ def text_of(error: BaseException) -> str:
 
 
 def user_frames(
-    error: BaseException, rootdir: Path, style: Style = SHORT, mask: Callable[[str], str] = str
+    error: BaseException, rootdir: Path, style: Style = SHORT, redactor: Redactor = NO_SECRETS
 ) -> Shown:
-    """Return what a user needs to see of where ``error`` came from; ``mask`` masks secrets in what is cut."""
+    """Return what a user needs to see of where ``error`` came from; secrets are masked before anything is cut."""
     frames = _frames(error.__traceback__, rootdir)
-    lines = list(_lines(error, frames, rootdir, style, mask))
+    lines = list(_lines(error, frames, rootdir, style, redactor))
     if not frames:
         return Shown(lines=tuple(lines))
     deepest, number = frames[-1]
@@ -73,32 +74,32 @@ def _lines(
     frames: Sequence[tuple[FrameType, int]],
     rootdir: Path,
     style: Style,
-    mask: Callable[[str], str],
+    redactor: Redactor,
 ) -> Iterator[str]:
     if style.full or style.native:
         yield from _as_python_does(error, rootdir, every=style.full)
         if style.values:
             for frame, number in frames:
                 yield f"{_relative(frame.f_code.co_filename, rootdir)}:{number}"
-                yield from _values(frame, mask)
+                yield from _values(frame, redactor)
         return
     left_out = len(frames) - MOST_FRAMES
     for index, (frame, number) in enumerate(frames):
         if left_out > 0 and index == MOST_FRAMES // 2:
             yield f"… {left_out} frames …"
         if not MOST_FRAMES // 2 <= index < MOST_FRAMES // 2 + left_out:
-            yield from _frame_lines(frame, number, rootdir, style, mask)
+            yield from _frame_lines(frame, number, rootdir, style, redactor)
 
 
 def _frame_lines(
-    frame: FrameType, number: int, rootdir: Path, style: Style, mask: Callable[[str], str]
+    frame: FrameType, number: int, rootdir: Path, style: Style, redactor: Redactor
 ) -> Iterator[str]:
     name = frame.f_code.co_filename
     source = linecache.getline(name, number).strip()
     if style.source:
         yield from _source(frame, number)
     if style.values:
-        yield from _values(frame, mask)
+        yield from _values(frame, redactor)
     yield f"{_relative(name, rootdir)}:{number}"
     if source and not style.source:
         yield f"    {source}"
@@ -115,17 +116,17 @@ def _source(frame: FrameType, number: int) -> Iterator[str]:
 class _MaskedRepr(reprlib.Repr):
     """Shortens values as reprlib does, but masks secrets first: of a secret that was cut, the rest would be told."""
 
-    def __init__(self, mask: Callable[[str], str]) -> None:
+    def __init__(self, redactor: Redactor) -> None:
         super().__init__()
         self.maxstring = self.maxother = LONGEST_VALUE
-        self._mask = mask
+        self._redactor = redactor
 
     def repr_str(self, x: str, level: int) -> str:
-        return super().repr_str(self._mask(str(x)), level)
+        return super().repr_str(self._redactor.text(str(x)), level)
 
     def repr_instance(self, x: Any, level: int) -> str:
         try:
-            text = self._mask(repr(x))
+            text = self._redactor.text(repr(x))
         except Exception:  # noqa: BLE001 - the user's own code, which may raise anything
             return super().repr_instance(x, level)
         if len(text) <= self.maxother:
@@ -137,8 +138,8 @@ class _MaskedRepr(reprlib.Repr):
         return self.repr_instance(x, level)
 
 
-def _values(frame: FrameType, mask: Callable[[str], str]) -> Iterator[str]:
-    short = _MaskedRepr(mask)
+def _values(frame: FrameType, redactor: Redactor) -> Iterator[str]:
+    short = _MaskedRepr(redactor)
     for name, value in sorted(frame.f_locals.items()):
         if not name.startswith("__"):
             yield f"    {name} = {_short(value, short)}"

@@ -14,6 +14,7 @@ from rpd.errors import LocalError
 from rpd.journal.reading import Damage as Damage
 from rpd.journal.reading import Event as Event
 from rpd.journal.reading import read as read
+from rpd.redaction import Redactor
 
 FILE_NAME = "events.jsonl"
 PLANNED = "planned"
@@ -39,7 +40,7 @@ class Journal(Protocol):
 
 
 class FileJournal:
-    """A journal in a file. ``redact`` masks secrets in what is written. Thread-safe.
+    """A journal in a file. Secrets are masked. Thread-safe.
 
     With ``failed`` nothing raises OSError: that hears why an event could not be written, and the event is kept and
     written before the next one, once there is room again. Pods outlive a full disk, and so does what is known of them.
@@ -48,11 +49,11 @@ class FileJournal:
     def __init__(
         self,
         path: Path,
-        redact: Callable[[Any], Any],
+        redactor: Redactor,
         failed: Callable[[OSError], object] | None = None,
     ) -> None:
         self._path = path
-        self._redact = redact
+        self._redactor = redactor
         self._failed = failed
         self._lock = threading.Lock()
         self._is_synced = True
@@ -66,7 +67,7 @@ class FileJournal:
     def write(self, event: str, /, *, sync: bool = False, **detail: Any) -> None:
         """Append one event. One write call, so that a killed process leaves at most one torn last line."""
         record = {"at": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": event, **detail}
-        line = json.dumps(self._redact(record), default=str, separators=(",", ":")) + "\n"
+        line = json.dumps(self._redactor.data(record), default=str, separators=(",", ":")) + "\n"
         with self._lock:
             if self._is_closed:
                 return

@@ -83,7 +83,7 @@ class FarEnd:
                 f"rpd_provider: expected an rpd.values.pod.Provider, got {provider!r}: derive the class of your "
                 "provider from it"
             )
-        provider.notify = lambda text: Events(self._manager).notice(text=text)
+        provider.notify = lambda text: Events(self._manager).notice(text)
         if self._config.run.dry_run_live:
             from rpd.runpod.dry.live import Onlooker  # whatever provider it is, a dry run creates nothing
 
@@ -127,7 +127,7 @@ def emulator(manager: PluginManager, volumes: Mapping[str, str | None]) -> Itera
     """
     launched = start_emulator()
     for notice in launched.notices:
-        Events(manager).notice(text=notice)
+        Events(manager).notice(notice)
     local = LocalEnd(base_url=launched.base_url, api_key=launched.api_key)
     try:
         for name, datacenter in volumes.items():

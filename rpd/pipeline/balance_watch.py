@@ -7,6 +7,7 @@ from collections.abc import Callable
 from types import TracebackType
 
 from rpd.errors import Cause, RpdError
+from rpd.events import Events
 from rpd.stop import Stop, StopLevel
 from rpd.threads import Repeater
 from rpd.values.duration import format_duration
@@ -27,12 +28,10 @@ class BalanceWatch:
     fails says nothing and is left to the next.
     """
 
-    def __init__(
-        self, account: Callable[[], Account], *, stop: Stop, notice: Callable[[str], object], seconds: float
-    ) -> None:
+    def __init__(self, account: Callable[[], Account], *, stop: Stop, events: Events, seconds: float) -> None:
         self._account = account
         self._stop = stop
-        self._notice = notice
+        self._events = events
         self._seconds = seconds
         self._told = False
         self._asking = threading.Lock()
@@ -49,7 +48,7 @@ class BalanceWatch:
         self._watch.stop(wait=_LEAVE_SECONDS)  # a call that hangs must not hold the run up
 
     def _tell_failed(self, error: Exception) -> None:
-        self._notice(f"the balance could not be read ({type(error).__name__}: {error}); asking again")
+        self._events.notice(f"the balance could not be read ({type(error).__name__}: {error}); asking again")
 
     def rpd_node_report(self, report: NodeReport) -> None:
         """Look before another node rents a pod."""
@@ -78,7 +77,7 @@ class BalanceWatch:
         if spend and not self._told and balance / spend * 3600 < WARN_SECONDS:
             self._told = True
             left = format_duration(balance / spend * 3600)
-            self._notice(
+            self._events.notice(
                 f"the account has ${balance:.2f}, enough for {left} at ${spend:.2f} an hour: then RunPod ends its "
                 f"pods. Add credit at {TOP_UP}"
             )

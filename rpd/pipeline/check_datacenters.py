@@ -16,24 +16,25 @@ def check_datacenters(
     config: Config,
     nodes: Iterable[Node],
     provider: Callable[[], Provider],
-    notice: Callable[[str], object],
-) -> None:
-    """Look at the data centres that ``nodes``, or ``--datacenter-id``, ask for.
+) -> list[str]:
+    """Check the data centres that ``nodes``, or ``--datacenter-id``, ask for, and return warnings.
 
     Raises UsageError for one that RunPod says it does not have; where it cannot be asked, one that rpd does not know is
-    worth a word. RunPod is asked only if there is an id that rpd does not know.
+    a warning. RunPod is asked only if there is an id that rpd does not know.
     """
+    warnings: list[str] = []
     slips = {
         place: where for where, place in _asked_for(config, nodes) if place.upper() not in KNOWN_DATACENTERS
     }
     if not slips:
-        return
+        return warnings
     there = _datacenters(provider())
     for place, where in slips.items():
         if there is None:
-            notice(f"{where}: rpd knows no data centre {place!r}{_meant(place, KNOWN_DATACENTERS)}")
+            warnings.append(f"{where}: rpd knows no data centre {place!r}{_meant(place, KNOWN_DATACENTERS)}")
         elif place.upper() not in there:
             raise UsageError(f"{where}: RunPod has no data centre {place!r}{_meant(place, there)}")
+    return warnings
 
 
 def _asked_for(config: Config, nodes: Iterable[Node]) -> Iterator[tuple[str, str]]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from rpd.config import Config
+from rpd.events import Events
 from rpd.execute.project_folder import PROJECT, check_weight, checked_project, has_own_project, stages_project
 from rpd.execute.rental_calls import Unforeseen
 from rpd.pipeline.expected_pods import Foresight
@@ -30,7 +31,7 @@ def check_staging(
     nodes: Iterable[Node],
     foresight: Foresight,
     scales: Scales,
-    notice: Callable[[str], object],
+    events: Events,
 ) -> None:
     """Weigh each project folder that ``staged_dir`` will send.
 
@@ -40,13 +41,13 @@ def check_staging(
     for folder in dict.fromkeys(_folders(config, nodes, foresight)):
         weight = check_weight(folder, config, scales)
         if told := scales.news(folder, weight.withheld):
-            notice(told)
+            events.notice(told)
         if weight.bytes > TOLD_BYTES or config.output.verbose > 0:
             largest = f"; largest: {weight.heaviest}" if weight.bytes > TOLD_BYTES else ""
-            notice(f"staging {weight} from {folder}{largest}")
+            events.notice(f"staging {weight} from {folder}{largest}")
         told = weight.left_out.told(every=config.output.verbose > 0) if weight.left_out else ""
         if told:
-            notice(f"staging {folder}: {told}{'' if config.output.verbose > 0 else ' (-v names all)'}")
+            events.notice(f"staging {folder}: {told}{'' if config.output.verbose > 0 else ' (-v names all)'}")
 
 
 def _folders(config: Config, nodes: Iterable[Node], foresight: Foresight) -> Iterator[Path]:

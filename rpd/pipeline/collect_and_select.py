@@ -49,9 +49,9 @@ def gather(config: Config, manager: PluginManager) -> Gathered:
         # Not at the top: most invocations give none.
         from rpd.pipeline.variables import check_names
 
-        check_names(config, collection, lambda text: Events(manager).notice(text=text))
+        check_names(config, collection, Events(manager))
     for file, reason in collection.skipped:
-        Events(manager).notice(text=f"{file} is skipped: {reason}")
+        Events(manager).notice(f"{file} is skipped: {reason}")
     nodes = list(collection.nodes)
     Events(manager).modify_nodes(config=config, nodes=nodes)
     _check_changed(nodes, "rpd_modify_nodes")
@@ -66,16 +66,25 @@ def gather(config: Config, manager: PluginManager) -> Gathered:
     left = list(chosen.selected)
     Events(manager).select_nodes(config=config, nodes=left)
     _check_changed(left, "rpd_select_nodes")
+    errors = (*collection.errors, *exposed, *_late_options(config, manager, asked))
     gathered = Gathered(
         nodes=tuple(left),
         deselected=len(safe) - len(left),
-        errors=(*collection.errors, *exposed, *_late_options(config, manager, asked)),
+        errors=_masked(errors, collection.nodes),
         collection=collection,
     )
     Events(manager).collected(nodes=gathered.nodes, deselected=gathered.deselected, errors=gathered.errors)
     if config.command in ("collect", "run"):
         _tell_untypable(gathered.nodes, manager)
     return gathered
+
+
+def _masked(errors: Sequence[CollectionError], nodes: Iterable[Node]) -> tuple[CollectionError, ...]:
+    if not errors:
+        return ()
+    from rpd.pipeline.secrets import masked  # not at the top: most projects can be collected
+
+    return masked(errors, nodes)
 
 
 def _check_changed(nodes: Sequence[Node], hook: str) -> None:

@@ -98,7 +98,7 @@ def _drive(prepared: Prepared, files: RunFiles | None) -> tuple[ExitCode, RunSum
         finally:
             context.surroundings.restore()
             for pod in context.leases.try_again():
-                events.notice(text=f"pod {pod} is released after all")
+                events.notice(f"pod {pod} is released after all")
             _release_rest(context)
             context.journal.close()
         summary = RunSummary(
@@ -119,7 +119,7 @@ def _drive(prepared: Prepared, files: RunFiles | None) -> tuple[ExitCode, RunSum
         keeper.record_exit_code(exit_code)
         telling.settle()
         for told in context.asides.told():
-            events.notice(text=told)
+            events.notice(told)
         events.run_finished(config=config, summary=summary)
     if exit_code is not ExitCode.POD_NOT_RELEASED:
         prepared.manager.raise_defect()
@@ -175,7 +175,7 @@ def _balance_watched(prepared: Prepared, stop: Stop) -> AbstractContextManager[o
     watch = BalanceWatch(
         prepared.far_end.provider().account,
         stop=stop,
-        notice=prepared.events.say,
+        events=prepared.events,
         seconds=config.money.balance_interval,
     )
     manager.register(watch, "balance")
@@ -187,7 +187,7 @@ def _register(prepared: Prepared, asked: Mapping[str, Sequence[PodRequest]]) -> 
     manager, resumed = prepared.manager, prepared.resumed
     keeper = ManifestPlugin(
         redactor=prepared.redactor,
-        notice=prepared.events.say,
+        events=prepared.events,
         resumed=resumed.info if resumed else None,
     )
     if prepared.config.run.dry_run:

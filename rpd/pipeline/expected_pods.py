@@ -189,14 +189,6 @@ class _Ahead:
     asides: Asides
 
 
-class _Plain:
-    def feed(self, data: bytes, /) -> bytes:
-        return data
-
-    def flush(self) -> bytes:
-        return b""
-
-
 def _caller(config: Config, variables: Mapping[str, Any]) -> Callable[[str, Node], object]:
     """Return what calls a fixture by its name, with all that it needs, for a node that does not run yet."""
     from rpd.execute import no_network
@@ -215,8 +207,6 @@ def _caller(config: Config, variables: Mapping[str, Any]) -> Callable[[str, Node
             files=None,
             journal=NoJournal(),
             events=NoEvents(),
-            mask=str,
-            masker=_Plain(),
             context=cast("RunContext", ahead),
             tells_fixtures=False,
         )

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from rpd.errors import BalanceError, ImpossibleRequest
+from rpd.events import Events
 from rpd.pipeline.worst_case import Prices, check_balance
 from rpd.plan import uses_pod
 from rpd.runpod.catalogue.images import WHAT_TO_DO, Found, look_up
@@ -24,16 +25,14 @@ class Outlooks:
     """Asks RunPod and the registries of the images, once for each kind of pod, and only reads.
 
     The account is asked for at once, so that a key that does not serve, or an API that does not answer, is told before
-    anything else; the rest by ``look``, before any code of a job runs. ``notice`` hears what the whole run should know.
+    anything else; the rest by ``look``, before any code of a job runs. Notices tell what concerns the whole run.
     Raises AuthError, ProviderError.
     """
 
-    def __init__(
-        self, provider: Callable[[], Provider], prices: Prices, notice: Callable[[str], object]
-    ) -> None:
+    def __init__(self, provider: Callable[[], Provider], prices: Prices, events: Events) -> None:
         self._provider = provider
         self._prices = prices
-        self._notice = notice
+        self._events = events
         self._account = provider().account()
         self._found: dict[PodRequest, Outlook] = {}
 
@@ -70,17 +69,16 @@ class Outlooks:
     def _tell_balance(self, account: Account, worst_case_usd: float) -> None:
         """Tell whether the credit would do; too little of it is no reason not to look."""
         if account.balance_usd is None:
-            self._notice("RunPod does not tell the account's credit here")
+            self._events.notice("RunPod does not tell the account's credit here")
             return
-        told: list[str] = []
         try:
-            check_balance(account, worst_case_usd, told.append)
+            warning = check_balance(account, worst_case_usd)
         except BalanceError as error:
-            told.append(str(error))
+            warning = str(error)
         enough = (
             f"the account has ${account.balance_usd:.2f}, this run may cost at most ${worst_case_usd:.2f}"
         )
-        self._notice(told[0] if told else enough)
+        self._events.notice(warning or enough)
 
     def _images(self, names: Iterable[str]) -> dict[str, str]:
         """Return image -> what its registry says; those that hosts could not pull are told at once."""
@@ -89,7 +87,7 @@ class Outlooks:
             found = dict(zip(images, pool.map(look_up, images), strict=True))
         for image, (state, why) in found.items():
             if state is not Found.PRESENT:
-                self._notice(f"image {image}: {why}; {WHAT_TO_DO[state]}")
+                self._events.notice(f"image {image}: {why}; {WHAT_TO_DO[state]}")
         return {image: f"image: {why}" for image, (_, why) in found.items()}
 
     def _dearer(self, request: PodRequest, within: Sequence[Offer]) -> Iterator[str]:

@@ -11,7 +11,6 @@ from rpd.config import Config
 from rpd.errors import LocalError
 from rpd.execute.context import RunContext
 from rpd.execute.local_disk import Disk
-from rpd.execute.node.log import Masker
 from rpd.execute.price_ceiling import Cover
 from rpd.execute.run_budget import Purse
 from rpd.execute.user_tracebacks import Style
@@ -23,7 +22,7 @@ from rpd.pipeline.prepare import Prepared
 from rpd.pipeline.secrets import secret_files
 from rpd.plan import uses_pod
 from rpd.project.source import Sources
-from rpd.record.redact import Redactor
+from rpd.redaction import Redactor
 from rpd.remote import dry_run
 from rpd.stop import Stop
 from rpd.values.pod import PodRequest
@@ -34,7 +33,7 @@ def _journal(files: RunFiles, redactor: Redactor, disk: Disk) -> FileJournal:
     def failed(error: OSError) -> None:
         disk.failed(files.journal, error, "its events are kept until there is room")
 
-    return FileJournal(files.journal, redactor.data, failed)
+    return FileJournal(files.journal, redactor, failed)
 
 
 def make_context(
@@ -50,14 +49,8 @@ def make_context(
     """
     config, events, redactor = prepared.config, prepared.events, prepared.redactor
     ssh = _ssh(files, config.pods.ssh["give_up_after"])
-    masker: Callable[[], Masker] = redactor.stream if files else lambda: _PLAIN
-
-    def mask_bytes(data: bytes) -> bytes:
-        stream = redactor.stream()
-        return stream.feed(data) + stream.flush()
-
-    disk = Disk(stop, lambda text: events.say(redactor.text(text)))
-    sources = Sources(files.folder, mask_bytes, events.say) if files else None
+    disk = Disk(stop, events, redactor)
+    sources = Sources(files.folder, redactor, events) if files else None
     if sources is not None:
         pods = filter(uses_pod, prepared.plan.nodes)
         sources.read_ahead({(config.rootdir / node.file).parent: None for node in pods})
@@ -85,9 +78,7 @@ def make_context(
         else None,
         asked=asked,
         variables=prepared.variables,
-        redact=redactor.data,
-        mask=redactor.text if redactor.patterns else _unchanged,
-        masker=masker,
+        redactor=redactor,
         secrets=prepared.secrets,
         pod_env=ssh.pod_env,
         past=prepared.resumed.past if prepared.resumed else None,
@@ -153,22 +144,5 @@ def _ssh(files: RunFiles | None, give_up: float) -> _Ssh:
     )
 
 
-class _Plain:
-    """The masker of a dry run: there is no output."""
-
-    def feed(self, data: bytes, /) -> bytes:
-        return data
-
-    def flush(self) -> bytes:
-        return b""
-
-
-_PLAIN = _Plain()
-
-
 def _no_source(_project: Path) -> SourceRecord:
     return SourceRecord()
-
-
-def _unchanged(text: str) -> str:
-    return text

@@ -16,6 +16,7 @@ from rpd.journal.driver_alive import is_running
 from rpd.journal.files import journal_paths
 from rpd.journal.journal import Damage
 from rpd.lease.naming import is_named_by
+from rpd.redaction import NO_SECRETS
 from rpd.values.pod import NAME_PREFIX, PodInfo, PodStatus
 from rpd.values.prices import HOURS_PER_MONTH, running_usd_per_hr, stopped_usd_per_month
 
@@ -272,7 +273,7 @@ def note_stopped(claim: Claim, pod: PodInfo, *, usd: float) -> None:
 
     ``usd`` is what it cost since the journal last told.
     """
-    written = journal.FileJournal(claim.folder / journal.FILE_NAME, lambda record: record)
+    written = journal.FileJournal(claim.folder / journal.FILE_NAME, NO_SECRETS)
     written.write(
         "released",
         sync=True,

@@ -25,8 +25,8 @@ from rpd.pipeline.worst_case import Prices, check_balance, confirm, make_overrid
 from rpd.plan import make_plan, uses_pod
 from rpd.project.own_output import OwnOutput
 from rpd.project.upload_size import Scales
-from rpd.record.redact import Redactor
 from rpd.record.report_output import write_report
+from rpd.redaction import Redactor
 from rpd.values.overrides import Overrides
 from rpd.values.plan import Plan
 from rpd.values.report import NodeReport
@@ -81,7 +81,7 @@ def choose(
     gathered = gather(config, manager)
     if resumed is not None:
         for text in resumed.damage:
-            events.say(text)
+            events.notice(text)
         gathered = replace(gathered, nodes=resumed.left_of(gathered.nodes))
     cached = tuple(changed.cached.values()) if changed else ()
     gathered = replace(gathered, deselected=gathered.deselected - len(cached))
@@ -106,7 +106,7 @@ def prepare(
     """
     events, gathered = Events(manager), chosen.gathered
     variables = read_variables(config)
-    check_variables(config, gathered.nodes, variables, events.say)
+    check_variables(config, gathered.nodes, variables, events)
     overrides = make_overrides(config)
     needs_pods = any(uses_pod(node) for node in gathered.nodes) or resumed is not None
     if needs_pods:
@@ -116,16 +116,19 @@ def prepare(
     outlooks = _outlooks(far_end, events, prices) if config.run.dry_run_live and needs_pods else None
     plan = _plan(config, events, gathered, prices)
     prices.check()
-    prices.tell_unforeseen(events.say, dry=config.run.dry_run)
-    check_datacenters(config, plan.nodes, far_end.provider, events.say)
+    prices.tell_unforeseen(events, dry=config.run.dry_run)
+    for warning in check_datacenters(config, plan.nodes, far_end.provider):
+        events.notice(warning)
     secrets: Mapping[str, str] = {} if config.run.dry_run else read_secrets(plan.nodes)
     _learn(redactor, events, known_secrets(plan.nodes) if config.run.dry_run else secrets)
     if needs_pods and not config.run.dry_run:
-        check_balance(far_end.provider().account(), plan.worst_case_usd, events.say)
+        warning = check_balance(far_end.provider().account(), plan.worst_case_usd)
+        if warning:
+            events.notice(warning)
     if outlooks is not None:
         outlooks.look(plan.nodes, plan.worst_case_usd)
     scales = Scales(chosen.own)
-    check_staging(config, plan.nodes, foresight, scales, events.say)
+    check_staging(config, plan.nodes, foresight, scales, events)
     if not confirm(config, plan.worst_case_usd):
         return None
     return Prepared(
@@ -154,8 +157,7 @@ def _add_changed(config: Config, manager: PluginManager, events: Events, own: Ow
         raise UsageError("--explain tells why --changed runs a node or not: give both")
     if not config.select.changed:
         return None
-    explain = events.say if config.select.explain else None
-    changed = Changed(config, read_variables(config), explain, own)
+    changed = Changed(config, read_variables(config), own, events, explain=config.select.explain)
     manager.register(changed, "changed")
     return changed
 
@@ -169,8 +171,7 @@ def _add_junit(config: Config, manager: PluginManager, events: Events, redactor:
         raise UsageError(f"--junitxml {config.output.junit_xml}: expected a file, but this is a folder")
     from rpd.junit import Junit  # few runs write one
 
-    notice = events.say
-    manager.register(Junit(path, redact=redactor.text, write=write_report, notice=notice), "junit")
+    manager.register(Junit(path, redactor=redactor, write=write_report, events=events), "junit")
 
 
 def _learn(redactor: Redactor, events: Events, secrets: Mapping[str, str]) -> None:
@@ -178,7 +179,7 @@ def _learn(redactor: Redactor, events: Events, secrets: Mapping[str, str]) -> No
     for name, value in secrets.items():
         warning = redactor.learn(value)
         if warning:
-            events.say(f"secret {name}: {warning}")
+            events.notice(f"secret {name}: {warning}")
 
 
 def _cannot_run(config: Config, gathered: Gathered) -> ExitCode | None:
@@ -202,4 +203,4 @@ def _outlooks(far_end: FarEnd, events: Events, prices: Prices) -> Outlooks:
     """Return what a live dry run asks with. Raises AuthError, and ProviderError where RunPod does not answer."""
     from rpd.pipeline.live_check import Outlooks  # what asks over the network is of no use to the other runs
 
-    return Outlooks(far_end.provider, prices, events.say)
+    return Outlooks(far_end.provider, prices, events)

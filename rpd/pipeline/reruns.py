@@ -27,21 +27,21 @@ def add_reruns(config: Config, manager: PluginManager) -> None:
     if manager.is_blocked(NAME) or manager.has_plugin(NAME):
         return
     memory = Memory(config.rootdir)
-    manager.register(Reruns(config, memory, lambda text: Events(manager).notice(text=text)), NAME)
+    manager.register(Reruns(config, memory, Events(manager)), NAME)
 
 
 class Reruns:
     """Carries out ``--lf``, ``--ff``, ``--nf`` and ``--sw``, and keeps the memory they live by.
 
     Every node is remembered when it begins and when it is reported. In a dry run only nodes without a pod are: the
-    others did not run; with ``--setup-only`` none is. What cannot be remembered is told to ``notice`` once and costs
-    nothing else.
+    others did not run; with ``--setup-only`` none is. A notice says once what cannot be remembered;
+    that costs nothing else.
     """
 
-    def __init__(self, config: Config, memory: Memory, notice: Callable[[str], object]) -> None:
+    def __init__(self, config: Config, memory: Memory, events: Events) -> None:
         self._config = config
         self._memory = memory
-        self._notice = notice
+        self._events = events
         self._lock = threading.Lock()
         self._is_broken = False
         self._waiting: dict[str, None] = {}
@@ -74,11 +74,11 @@ class Reruns:
         refusal = self._why_not_skipping(nodes, held)
         if refusal:
             self._begin_with = count
-            self._notice(f"stepwise: {refusal}")
+            self._events.notice(f"stepwise: {refusal}")
             return
         nodes[:] = [node for node in nodes if node.id not in held.behind]
         skipped = count - len(nodes)
-        self._notice(
+        self._events.notice(
             f"stepwise: skipping {_counted(skipped, 'node')} that came before (--sw-reset: begin at the first)"
         )
 
@@ -124,7 +124,7 @@ class Reruns:
             nodes.clear()
 
     def _tell(self, text: str) -> None:
-        self._notice(f"run-last-failure: {text}")
+        self._events.notice(f"run-last-failure: {text}")
 
     # --- remembering ------------------------------------------------------------------------------------------------
 
@@ -137,7 +137,7 @@ class Reruns:
         if self._steps and count is not None:
             self._try(lambda: self._memory.begin_stepwise(count))
         if self._config.select.is_stepwise and plan.width > 1:
-            self._notice(
+            self._events.notice(
                 "stepwise: nodes that run when one does not pass are let finish; nothing new is started"
             )
 
@@ -203,7 +203,9 @@ class Reruns:
             with self._lock:
                 is_first, self._is_broken = not self._is_broken, True
             if is_first:
-                self._notice(f"cannot remember for --lf how nodes end: {self._memory.path}: {error.strerror}")
+                self._events.notice(
+                    f"cannot remember for --lf how nodes end: {self._memory.path}: {error.strerror}"
+                )
 
 
 def _put_new_first(nodes: list[Node], known: frozenset[str], rootdir: Path) -> None:

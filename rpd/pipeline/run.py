@@ -12,7 +12,7 @@ from rpd.pipeline.collect_and_select import Gathered
 from rpd.pipeline.execute_run import execute
 from rpd.pipeline.prepare import choose, prepare
 from rpd.pipeline.resume import Resumed
-from rpd.record.redact import Redactor
+from rpd.redaction import Redactor
 from rpd.values.report import RunSummary
 
 

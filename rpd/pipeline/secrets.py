@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from rpd.errors import UsageError
+from rpd.errors import CollectionError, UsageError
+from rpd.pipeline.secrets_in_ids import api_key
+from rpd.redaction import Redactor
 from rpd.user_text import read_text
-from rpd.values.job import Secret
+from rpd.values.job import Secret, job
 from rpd.values.node import Node
 
 
@@ -26,11 +28,32 @@ def read_secrets(nodes: Iterable[Node]) -> Mapping[str, str]:
 
 def known_secrets(nodes: Iterable[Node]) -> Mapping[str, str]:
     """Return the values of the secrets that can be read here: a dry run needs none of them, and masks them all."""
-    found: dict[str, str] = {}
-    for secret in {secret for node in nodes for secret in node.job.secrets}:
+    return _readable({secret for node in nodes for secret in node.job.secrets})
+
+
+def _readable(secrets: Iterable[Secret]) -> dict[str, str]:
+    values: dict[str, str] = {}
+    for secret in secrets:
         with suppress(UsageError):
-            found[secret.name] = read_secret(secret, "")
-    return found
+            values[secret.name] = read_secret(secret, "")
+    return values
+
+
+def masked(errors: Sequence[CollectionError], nodes: Iterable[Node]) -> tuple[CollectionError, ...]:
+    """Return the errors without secrets: a message may repeat what a deploy file read from the environment.
+
+    Known are the API key and the secrets of ``nodes`` and of the project's default job.
+    """
+    if not errors:
+        return ()
+    asked = {*job().secrets, *(secret for node in nodes for secret in node.job.secrets)}
+    redactor = Redactor((api_key(), *_readable(asked).values()))
+    return tuple(_without_secrets(error, redactor) for error in errors)
+
+
+def _without_secrets(error: CollectionError, redactor: Redactor) -> CollectionError:
+    message = redactor.text(error.message)
+    return error if message == error.message else CollectionError(message, file=error.file, line=error.line)
 
 
 def secret_files(nodes: Iterable[Node]) -> tuple[Path, ...]:

@@ -14,6 +14,12 @@ _LEAST_KEY = 16
 """Characters; RunPod's keys are longer, what people set for an emulator may be any word."""
 
 
+def api_key() -> str:
+    """Return the API key in the environment; empty without one, and for one that may be any word."""
+    key = os.environ.get(_API_KEY, "")
+    return key if len(key) >= _LEAST_KEY else ""
+
+
 def split_exposed(nodes: Sequence[Node]) -> tuple[tuple[Node, ...], tuple[CollectionError, ...]]:
     """Return the nodes whose ids hold no secret of any job (nor the API key), and an error for each job with others.
 
@@ -36,16 +42,14 @@ def split_exposed(nodes: Sequence[Node]) -> tuple[tuple[Node, ...], tuple[Collec
 
 def _values(nodes: Iterable[Node]) -> dict[str, tuple[str, ...]]:
     """Return each secret's name with the forms its value has in ids."""
-    key = os.environ.get(_API_KEY, "")
-    found: dict[str, tuple[str, ...]] = {}
-    if len(key) >= _LEAST_KEY:
-        found[_API_KEY] = (key, escape(key))
+    key = api_key()
+    found: dict[str, tuple[str, ...]] = {_API_KEY: (key, escape(key))} if key else {}
     secrets = {secret for node in nodes for secret in node.job.secrets}
     if not secrets:
         return found
     # Not at the top: listing nodes that have no secrets must not pay for it.
     from rpd.pipeline.secrets import read_secret
-    from rpd.record.redact import SHORTEST
+    from rpd.redaction import SHORTEST
 
     for secret in secrets:
         try:

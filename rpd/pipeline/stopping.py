@@ -44,7 +44,7 @@ class Telling:
 
     def say(self, text: str) -> None:
         """Have ``rpd_notice`` called with a sentence, after all that was told before."""
-        self._worker.hand(lambda: self._events.notice(text=text))
+        self._worker.hand(lambda: self._events.notice(text))
 
     def settle(self) -> None:
         """Return once all of it is told, or somebody has taken too long over it."""
@@ -58,4 +58,4 @@ class Telling:
     def _tell(self, level: StopLevel, reason: str) -> None:
         self._events.stopping(how=level.name.lower(), reason=reason)
         if level in _SENTENCES and INTERRUPTED not in reason:
-            self._events.notice(text=f"{reason}: {_SENTENCES[level]}")
+            self._events.notice(f"{reason}: {_SENTENCES[level]}")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from rpd.config import Config
 from rpd.errors import UsageError
+from rpd.events import Events
 from rpd.hooks import hookimpl
 from rpd.project.fingerprint import fingerprint, sent_parts
 from rpd.project.ignore import Kind, content_digest, staged_files, tree_digest
@@ -26,19 +27,22 @@ _CALLED = {"lock": "the lock file", "job": "the source of its job", "fixtures": 
 class Changed:
     """Drops nodes whose fingerprint already passed; ``cached`` holds reports that point to what they left then.
 
-    ``explain`` hears one line for each node: why it runs, or where its result is.
+    ``explain``: a notice for each node says why it runs, or where its result is.
     """
 
     def __init__(
         self,
         config: Config,
         variables: Mapping[str, Any],
-        explain: Callable[[str], object] | None,
         own: OwnOutput,
+        events: Events,
+        *,
+        explain: bool,
     ) -> None:
         self._config = config
         self._own = own
         self._variables = variables
+        self._events = events
         self._explain = explain
         self._digests: dict[tuple[str, tuple[str, ...]], str] = {}
         self.cached: dict[str, NodeReport] = {}
@@ -51,8 +55,8 @@ class Changed:
         for node in nodes:
             before = passed.get(node.id)
             differs = ["it never passed before"] if before is None else self._differences(node, before)
-            if self._explain is not None:
-                self._explain(f"{node.id}: {_why(differs, before)}")
+            if self._explain:
+                self._events.notice(f"{node.id}: {_why(differs, before)}")
             if before is None or differs:
                 left.append(node)
             else:

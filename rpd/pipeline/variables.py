@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -11,6 +11,7 @@ from rpd.collect import Collection
 from rpd.collect.fixtures import ReadVariable
 from rpd.config import Config
 from rpd.errors import UsageError
+from rpd.events import Events
 from rpd.user_text import parse_toml, read_text
 from rpd.values.node import Node
 from rpd.values.suggestions import closest
@@ -39,7 +40,7 @@ def _of_file(config: Config) -> dict[str, Any]:
     return values
 
 
-def check_names(config: Config, collection: Collection, notice: Callable[[str], object]) -> None:
+def check_names(config: Config, collection: Collection, events: Events) -> None:
     """Raise UsageError for flags that contradict each other or give what no collected file declares.
 
     Where nothing is going to run, an undeclared ``--var`` is only told.
@@ -63,7 +64,7 @@ def check_names(config: Config, collection: Collection, notice: Callable[[str], 
         if wrong := _undeclared(name, declared):
             if config.command == "run":
                 raise UsageError(f"--var {name}: {wrong}")
-            notice(f"--var {name}: {wrong}")
+            events.notice(f"--var {name}: {wrong}")
 
 
 def _undeclared(name: str, declared: Iterable[str]) -> str:
@@ -83,9 +84,7 @@ def _somebodytakes_all(collection: Collection) -> bool:
     )
 
 
-def check_variables(
-    config: Config, nodes: Iterable[Node], values: Mapping[str, Any], notice: Callable[[str], object]
-) -> None:
+def check_variables(config: Config, nodes: Iterable[Node], values: Mapping[str, Any], events: Events) -> None:
     """Raise UsageError that names every variable which some node needs and cannot have.
 
     Found out now, since a node may have rented a pod before it comes to its variables. What is given and of no use to
@@ -111,4 +110,4 @@ def check_variables(
     for flag, given in (("--var", config.collect.var), ("--sweep", config.collect.sweep)):
         for name, _ in given:
             if name not in used:
-                notice(f"{flag} {name}: no node that runs uses this variable")
+                events.notice(f"{flag} {name}: no node that runs uses this variable")

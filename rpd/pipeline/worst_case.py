@@ -7,6 +7,7 @@ from collections.abc import Callable, Hashable, Sequence
 
 from rpd.config import Config
 from rpd.errors import BalanceError, DefinitionError, ImpossibleRequest, ProviderError, UsageError
+from rpd.events import Events
 from rpd.execute.rental_calls import Unforeseen
 from rpd.pipeline.expected_pods import Foresight
 from rpd.values.job import Budget, Gpu, Job
@@ -82,7 +83,7 @@ class Prices:
             node, error = self._impossible
             raise UsageError(f"{node.definition.location}: {error}")
 
-    def tell_unforeseen(self, notice: Callable[[str], object], *, dry: bool = False) -> None:
+    def tell_unforeseen(self, events: Events, *, dry: bool = False) -> None:
         """Tell how many of the nodes whose worst case was asked for are priced by their cap, and why.
 
         A ``dry`` run finds out which pods they ask for, if the job does not decide by what its commands print.
@@ -90,11 +91,13 @@ class Prices:
         for why, nodes in self._unforeseen.items():
             count = "1 node" if len(nodes) == 1 else f"{len(nodes)} nodes"
             if dry:
-                notice(
+                events.notice(
                     f"a live run prices {count} by the cost cap, because {why}; here the pods asked for are priced"
                 )
             else:
-                notice(f"{count} {'is' if len(nodes) == 1 else 'are'} priced by the cost cap, because {why}")
+                events.notice(
+                    f"{count} {'is' if len(nodes) == 1 else 'are'} priced by the cost cap, because {why}"
+                )
 
     def _pods(self, node: Node) -> tuple[tuple[Job, ...], ...] | None:
         """Return for each pod of a node the jobs it may be rented with; None where that is not known beforehand."""
@@ -165,20 +168,24 @@ def make_overrides(config: Config) -> Overrides:
     )
 
 
-def check_balance(account: Account, worst_case_usd: float, notice: Callable[[str], object]) -> None:
-    """Tell if the account's credit may not do. Raises BalanceError where there is none: RunPod would rent nothing."""
+def check_balance(account: Account, worst_case_usd: float) -> str:
+    """Return a warning if the account's credit may not be enough, else an empty text.
+
+    Raises BalanceError where there is none: RunPod would rent nothing.
+    """
     balance = account.balance_usd
     if balance is None:
-        return
+        return ""
     if balance <= 0:
         raise BalanceError(
             f"the account has no credit (${round(balance, 2) + 0.0:.2f}): add some at https://console.runpod.io/user/billing"
         )
     if balance < worst_case_usd:
-        notice(
+        return (
             f"the account has ${balance:.2f}, less than this run may cost (${worst_case_usd:.2f}): "
             "RunPod ends pods when the credit is used up"
         )
+    return ""
 
 
 def confirm(config: Config, worst_case_usd: float) -> bool:

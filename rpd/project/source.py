@@ -8,12 +8,14 @@ import shutil
 import subprocess
 import tempfile
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from rpd.events import Events
 from rpd.project.keyfiles import is_key_path
+from rpd.redaction import Redactor
 from rpd.values.report import SourceRecord
 from rpd.values.size import format_size
 
@@ -28,16 +30,14 @@ LARGEST_DIFF = 16 << 20
 class Sources:
     """Source records of a run, one for each project folder; diffs are saved in the run folder. Thread-safe.
 
-    ``mask`` masks secrets in a diff; ``notice`` hears what a diff leaves out, and that one could not be saved. git is
+    Secrets in a diff are masked; a notice tells what a diff leaves out, and that one could not be saved. git is
     called with the environment of the moment this object is made: jobs may change theirs.
     """
 
-    def __init__(
-        self, run_folder: Path, mask: Callable[[bytes], bytes], notice: Callable[[str], object]
-    ) -> None:
+    def __init__(self, run_folder: Path, redactor: Redactor, events: Events) -> None:
         self._folder = run_folder
-        self._mask = mask
-        self._notice = notice
+        self._redactor = redactor
+        self._events = events
         self._git = Git()
         self._lock = threading.Lock()
         self._known: dict[Path, SourceRecord] = {}
@@ -59,15 +59,15 @@ class Sources:
     def _read(self, project: Path) -> SourceRecord:
         plain = SourceRecord(lock_file_sha256=lock_file_sha256(project))
         try:
-            changes = _Changes.of(project, self._folder.parent, self._git, self._mask)
+            changes = _Changes.of(project, self._folder.parent, self._git, self._redactor)
         except OSError as error:
-            self._notice(f"the uncommitted changes of {project} could not be read: {error}")
+            self._events.notice(f"the uncommitted changes of {project} could not be read: {error}")
             return plain
         if changes is None:
             return plain
         record = replace(plain, git_sha=changes.sha, dirty=changes.is_dirty, diff_left_out=changes.left_out)
         if changes.left_out:
-            self._notice(
+            self._events.notice(
                 f"the saved diff of {project} leaves out {_in_short(changes.left_out)}: what they hold is not in the "
                 "record of this run"
             )
@@ -76,9 +76,9 @@ class Sources:
     def _save(self, diff: bytes) -> str:
         name = f"source-{hashlib.sha256(diff).hexdigest()[:12]}.diff"
         try:
-            (self._folder / name).write_bytes(self._mask(diff))
+            (self._folder / name).write_bytes(self._redactor.raw(diff))
         except OSError as error:
-            self._notice(
+            self._events.notice(
                 f"the uncommitted changes could not be saved in {self._folder / name}: {error.strerror}"
             )
             return ""
@@ -123,7 +123,7 @@ class _Changes:
     """Changed files that are not in the diff, each with the reason in parentheses."""
 
     @classmethod
-    def of(cls, project: Path, runs_path: Path, git: Git, mask: Callable[[bytes], bytes]) -> _Changes | None:
+    def of(cls, project: Path, runs_path: Path, git: Git, redactor: Redactor) -> _Changes | None:
         """Return the changes, None where the folder is not under git or has no commit."""
         below = ["--", ".", *_not_ours(project, runs_path)]
         sha = git(project, "rev-parse", "HEAD")
@@ -132,7 +132,7 @@ class _Changes:
             return None
         new = git(project, "ls-files", "--others", "--exclude-standard", "-z", *below) or b""
         status = git(project, "status", "--porcelain", *below)
-        chosen, left_out = _choose(project, _names(tracked), _names(new), mask)
+        chosen, left_out = _choose(project, _names(tracked), _names(new), redactor)
         return cls(
             sha=sha.decode().strip(),
             is_dirty=bool(status and status.strip()),
@@ -153,14 +153,14 @@ def _names(listed: bytes) -> list[str]:
 
 
 def _choose(
-    project: Path, tracked: Sequence[str], new: Sequence[str], mask: Callable[[bytes], bytes]
+    project: Path, tracked: Sequence[str], new: Sequence[str], redactor: Redactor
 ) -> tuple[list[str], tuple[str, ...]]:
     """Return the changed files that belong in the diff, and those left out with the reason."""
     chosen, left_out, room = [], [], LARGEST_DIFF
     is_new = frozenset(new)
     for name in sorted({*tracked, *new}):
         size = _size(project / name)
-        why = _why_not(project / name, name, size, mask, may_be_large=name not in is_new)
+        why = _why_not(project / name, name, size, redactor, may_be_large=name not in is_new)
         if not why and size > room:
             why = f"more than {format_size(LARGEST_DIFF)} of changes"
         if why:
@@ -178,7 +178,7 @@ def _size(path: Path) -> int:
         return 0  # deleted: the diff says so
 
 
-def _why_not(path: Path, name: str, size: int, mask: Callable[[bytes], bytes], *, may_be_large: bool) -> str:
+def _why_not(path: Path, name: str, size: int, redactor: Redactor, *, may_be_large: bool) -> str:
     """Return why a changed file stays out of the diff, empty where it belongs in it."""
     if is_key_path(name):
         return "may hold secrets"
@@ -189,7 +189,7 @@ def _why_not(path: Path, name: str, size: int, mask: Callable[[bytes], bytes], *
     except OSError as error:
         return f"cannot be read: {error.strerror}"
     # git writes a binary file compressed, where no secret can be found and masked.
-    return "holds a secret" if b"\0" in content and mask(content) != content else ""
+    return "holds a secret" if b"\0" in content and redactor.raw(content) != content else ""
 
 
 def _diff(project: Path, names: Sequence[str], new: frozenset[str], git: Git) -> bytes:

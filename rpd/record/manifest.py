@@ -15,8 +15,8 @@ from rpd.disk.nested import is_deeper
 from rpd.disk.regular import read_regular
 from rpd.errors import RpdError
 from rpd.record.atomic_write import write_whole
-from rpd.record.redact import Redactor
 from rpd.record.toml_records import from_table, shown, to_table, toml_value
+from rpd.redaction import Redactor
 from rpd.values.report import (
     SCHEMA_VERSION,
     ArtifactRecord,

@@ -12,11 +12,12 @@ from pathlib import Path
 
 import rpd
 from rpd.config import Config
+from rpd.events import Events
 from rpd.hooks import hookimpl
 from rpd.record import manifest, results, run
 from rpd.record.atomic_write import write_whole
-from rpd.record.redact import Redactor
 from rpd.record.run import RunInfo
+from rpd.redaction import Redactor
 from rpd.values.plan import Plan
 from rpd.values.report import NodeReport, Outcome, RunSummary
 from rpd.values.sort_order import Ranking, ranked
@@ -32,7 +33,7 @@ def _now() -> str:
 class ManifestPlugin:
     """Writes ``manifest.toml`` of each node, ``run.toml`` and ``results.csv`` of the run, secrets masked.
 
-    What cannot be written is told to ``notice`` and costs nothing else. ``argv`` is the command line without
+    A notice names what cannot be written; that costs nothing else. ``argv`` is the command line without
     the program; ``now`` gives UTC as ISO 8601. Nothing is written where there is no folder (a dry run).
     """
 
@@ -40,13 +41,13 @@ class ManifestPlugin:
         self,
         *,
         redactor: Redactor,
-        notice: Callable[[str], object],
+        events: Events,
         argv: Sequence[str] | None = None,
         resumed: RunInfo | None = None,
         now: Callable[[], str] = _now,
     ) -> None:
         self._redactor = redactor
-        self._notice = notice
+        self._events = events
         self._argv = tuple(sys.argv[1:] if argv is None else argv)
         self._now = now
         self._resumed = resumed
@@ -144,4 +145,4 @@ class ManifestPlugin:
                 write()
                 del self._unwritten[path]
         except Exception as error:  # noqa: BLE001 - no record is worth a run with pods in it
-            self._notice(self._redactor.text(f"could not write {path}: {error}"))
+            self._events.notice(self._redactor.text(f"could not write {path}: {error}"))

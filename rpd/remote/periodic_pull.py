@@ -22,16 +22,16 @@ class Fetch(Protocol):
 class PeriodicPull:
     """Fetches every ``seconds``, from one thread, until ``close`` or ``last``.
 
-    ``connect`` opens the connection it has to itself; ``tell`` hears, in words, of the first time it failed. A pull
-    that fails is made up for by the next.
+    ``connect`` opens the connection it has to itself; ``failed`` is called with a sentence the first time it fails.
+    The next pull makes up for one that failed.
     """
 
     def __init__(
-        self, fetch: Fetch, *, connect: Callable[[], Remote], seconds: float, tell: Callable[[str], None]
+        self, fetch: Fetch, *, connect: Callable[[], Remote], seconds: float, failed: Callable[[str], None]
     ) -> None:
         self._fetch = fetch
         self._connect = connect
-        self._tell = tell
+        self._failed = failed
         self._remote: Remote | None = None
         self._lock = threading.Lock()
         self.latest: Pulled | None = None
@@ -50,7 +50,7 @@ class PeriodicPull:
     def _tell_failed(self, error: Exception) -> None:
         """Tell of a pull that failed: the job goes on, and the last pull tells of what stays wrong."""
         if not self._pulls.is_ending:
-            self._tell(f"{type(error).__name__}: {error}")
+            self._failed(f"{type(error).__name__}: {error}")
 
     def _once(self, *, required: bool) -> None:
         if self._remote is None:

@@ -20,6 +20,7 @@ import rpd
 from rpd.config import Config
 from rpd.errors import Cause
 from rpd.hooks import hookimpl
+from rpd.redaction import NO_SECRETS, Redactor
 from rpd.terminal import board, dryrun, end_summary, end_tables, next_steps, results
 from rpd.terminal.board import Row
 from rpd.terminal.line_buffer import OutputLines
@@ -27,7 +28,6 @@ from rpd.terminal.progress import Progress
 from rpd.terminal.screen import Screen
 from rpd.terminal.styles import (
     OUTCOME_STYLES,
-    Redact,
     counted,
     fit_middle,
     money,
@@ -79,7 +79,7 @@ _STEP_STATES = {
 class Terminal:
     """Draws a run on ``file``: lines for what is over, on an interactive terminal a board for what goes on.
 
-    Hooks may be called from any thread. ``redact`` masks secrets in every line; ``clock`` counts seconds.
+    Hooks may be called from any thread. Secrets are masked in every line. ``clock`` counts seconds.
     ``close`` gives the terminal back and may be called at any time and more than once.
     """
 
@@ -88,14 +88,16 @@ class Terminal:
         config: Config,
         file: TextIO | None = None,
         *,
-        redact: Redact = str,
+        redactor: Redactor = NO_SECRETS,
         clock: Callable[[], float] = time.monotonic,
         environ: Mapping[str, str] = os.environ,
         pulse_seconds: float = PULSE_SECONDS,
     ) -> None:
         self._config = config
         self._clock = clock
-        self._screen = Screen(file or sys.stdout, color=config.output.color, redact=redact, environ=environ)
+        self._screen = Screen(
+            file or sys.stdout, color=config.output.color, redactor=redactor, environ=environ
+        )
         self._ink = self._screen.ink
         self._level = config.output.verbose - config.output.quiet
         self._streams = not config.output.capture or config.output.verbose > 0

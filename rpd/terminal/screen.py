@@ -13,9 +13,10 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from rpd.redaction import NO_SECRETS, Redactor
 from rpd.terminal.reflow import Reflow
 from rpd.terminal.streams import OwnCopy
-from rpd.terminal.styles import Ink, Redact
+from rpd.terminal.styles import Ink
 from rpd.values.safe_text import colored
 
 _INTERVAL = 0.25
@@ -39,7 +40,7 @@ class Screen:
         file: TextIO,
         *,
         color: str = "auto",
-        redact: Redact = str,
+        redactor: Redactor = NO_SECRETS,
         environ: Mapping[str, str] = os.environ,
     ) -> None:
         self._file = file
@@ -52,7 +53,7 @@ class Screen:
         self._ticker: threading.Thread | None = None
         self._end = threading.Event()
         self.is_interactive = _is_terminal(file) and not environ.get("CI") and environ.get("TERM") != "dumb"
-        self.ink = Ink(color=_wants_color(color, file, environ), redact=redact)
+        self.ink = Ink(color=_wants_color(color, file, environ), redactor=redactor)
 
     @property
     def width(self) -> int:

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 from rich.cells import cell_len, set_cell_size
 from rich.color import ColorSystem
 from rich.style import Style
 
+from rpd.redaction import NO_SECRETS, Redactor
 from rpd.values.report import Outcome
 from rpd.values.safe_text import colored, plain
-
-Redact = Callable[[str], str]
 
 OUTCOME_STYLES = {
     Outcome.PASSED: "green",
@@ -27,11 +25,11 @@ OUTCOME_STYLES = {
 
 
 class Ink:
-    """Writes in colour, or without. No secret passes it (``redact`` masks them), and no control character."""
+    """Writes in colour, or without. No secret passes it, and no control character."""
 
-    def __init__(self, *, color: bool, redact: Redact = str) -> None:
+    def __init__(self, *, color: bool, redactor: Redactor = NO_SECRETS) -> None:
         self.color = color
-        self._redact = redact
+        self._redactor = redactor
         # Now: a job may go to another folder, or remove this one.
         self._here = _current_folder()
 
@@ -47,12 +45,12 @@ class Ink:
     def legible(self, text: str) -> str:
         """Return ``text``, masked, without what a terminal acts on."""
         # Masked last: a control character inside a secret would hide it.
-        return self._redact(plain(text).expandtabs(4))
+        return self._redactor.text(plain(text).expandtabs(4))
 
     def streamed(self, text: str) -> str:
         """Return a line of a job's output, masked; where there is colour at all, its own colours stay."""
         bare = plain(text)
-        has_secret = self._redact(bare) != bare
+        has_secret = self._redactor.text(bare) != bare
         return self.legible(text) if has_secret or not self.color else colored(text)
 
     def relative(self, path: Path) -> str:

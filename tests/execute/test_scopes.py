@@ -28,14 +28,6 @@ from rpd.values.node import Definition, FixtureParam, Node
 HERE = Location("deploy_x.py", 1)
 
 
-class NoMask:
-    def feed(self, data: bytes, /) -> bytes:
-        return data
-
-    def flush(self) -> bytes:
-        return b""
-
-
 def make_run(node: Node) -> NodeRun:
     context: Any = SimpleNamespace(asides=Asides(), config=None)
     return NodeRun(
@@ -44,8 +36,6 @@ def make_run(node: Node) -> NodeRun:
         files=None,
         journal=NoJournal(),
         events=NoEvents(),
-        mask=str,
-        masker=NoMask(),
     )
 
 

@@ -16,6 +16,7 @@ import pytest
 
 from rpd.execute.user_tracebacks import LONGEST_VALUE, MOST_FRAMES, Style, text_of, user_frames
 from rpd.project.libraries import is_library
+from rpd.redaction import Redactor
 
 DEPLOY = """
 import json
@@ -202,9 +203,7 @@ def test_a_secret_longer_than_a_value_is_masked_before_it_is_cut(tmp_path: Path)
 
     with pytest.raises(ValueError, match="no") as caught:
         fails(token, token.encode(), [token], Holder(), "x" * 200 + token + "y" * 200)
-    told = "\n".join(
-        user_frames(caught.value, tmp_path, Style(values=True), lambda text: text.replace(token, "***")).lines
-    )
+    told = "\n".join(user_frames(caught.value, tmp_path, Style(values=True), Redactor([token])).lines)
 
     assert told.count("***") >= 5
     assert "eyJ" not in told

@@ -10,14 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rpd.journal.journal import FileJournal, NoJournal, read
-
-
-def keep(data: Any) -> Any:
-    return data
+from rpd.redaction import NO_SECRETS, Redactor
 
 
 def write(path: Path, *names: str) -> None:
-    journal = FileJournal(path, keep)
+    journal = FileJournal(path, NO_SECRETS)
     for name in names:
         journal.write(name)
     journal.close()
@@ -30,7 +27,7 @@ def names_in(path: Path) -> list[str]:
 def test_events_are_read_back_in_order(tmp_path: Path) -> None:
     """Each event has its time and details; opening again appends."""
     path = tmp_path / "events.jsonl"
-    journal = FileJournal(path, keep)
+    journal = FileJournal(path, NO_SECRETS)
     journal.write("intent", sync=True, pod_name="rpd-x", usd=0.5, where=Path("/x"))
     journal.write("ready", text="two\nlines \ud800")
     journal.close()
@@ -64,7 +61,7 @@ def test_what_is_no_event_is_passed_over(tmp_path: Path) -> None:
 def test_threads_do_not_tear_each_others_lines(tmp_path: Path) -> None:
     """Events of many threads are all there, each whole."""
     path = tmp_path / "events.jsonl"
-    journal = FileJournal(path, keep)
+    journal = FileJournal(path, NO_SECRETS)
 
     def work(number: int) -> None:
         for index in range(50):
@@ -84,7 +81,7 @@ def test_threads_do_not_tear_each_others_lines(tmp_path: Path) -> None:
 def test_secrets_are_masked_and_late_events_dropped(tmp_path: Path) -> None:
     """What goes in passes the redactor; after ``close`` nothing is written any more."""
     path = tmp_path / "events.jsonl"
-    journal = FileJournal(path, lambda record: {**record, "token": "***"})
+    journal = FileJournal(path, Redactor(["canary"]))
     journal.write("e", token="canary")
     journal.close()
     journal.write("late")

@@ -12,6 +12,7 @@ from rpd.pipeline.balance_watch import BalanceWatch
 from rpd.stop import Stop, StopLevel
 from rpd.values.pod import Account
 from rpd.values.report import NodeRecord, NodeReport, Outcome, Result
+from tests.heard import Heard
 
 
 def account(balance: float | None, spend: float | None = 6.0) -> Account:
@@ -25,7 +26,7 @@ class Watched:
         self.answers = iter(answers)
         self.stop = Stop()
         self.notices: list[str] = []
-        self.watch = BalanceWatch(self.ask, stop=self.stop, notice=self.notices.append, seconds=0.001)
+        self.watch = BalanceWatch(self.ask, stop=self.stop, events=Heard(self.notices), seconds=0.001)
 
     def ask(self) -> Account:
         answer = next(self.answers)
@@ -81,9 +82,11 @@ def test_the_thread_ends_with_the_run() -> None:
         asked.release()
         return account(100.0)
 
-    with BalanceWatch(ask, stop=Stop(), notice=pytest.fail, seconds=0.001):
+    heard = Heard()
+    with BalanceWatch(ask, stop=Stop(), events=heard, seconds=0.001):
         for _ in range(3):
             assert asked.acquire(timeout=10)
+    assert heard.notices == []
     assert "rpd-balance" not in [thread.name for thread in threading.enumerate()]
 
 
@@ -107,5 +110,5 @@ def test_a_lost_pod_makes_it_look(cause: Cause | None, level: StopLevel) -> None
 
 def test_it_can_be_switched_off() -> None:
     """With an interval of zero nobody is asked."""
-    with BalanceWatch(pytest.fail, stop=Stop(), notice=pytest.fail, seconds=0):
+    with BalanceWatch(pytest.fail, stop=Stop(), events=Heard(), seconds=0):
         assert "rpd-balance" not in [thread.name for thread in threading.enumerate()]

@@ -9,7 +9,9 @@ import pytest
 
 from rpd.journal.files import RunFiles
 from rpd.project.source import LARGEST_FILE, Sources
+from rpd.redaction import Redactor
 from rpd.values.report import SourceRecord
+from tests.heard import Heard
 
 SECRET = "hf_abcdefghijklmnop"
 
@@ -41,8 +43,7 @@ def recorded(folder: Path, notices: list[str] | None = None) -> tuple[SourceReco
     files = RunFiles.create(folder / "rpd-runs")
     (files.keys).mkdir()
     files.private_key.write_text("private", encoding="utf-8")
-    told = [] if notices is None else notices
-    record = Sources(files.folder, lambda data: data.replace(SECRET.encode(), b"***"), told.append).of(folder)
+    record = Sources(files.folder, Redactor([SECRET]), Heard(notices)).of(folder)
     diff = (files.folder / record.diff_file).read_text(encoding="utf-8") if record.diff_file else ""
     return record, diff
 

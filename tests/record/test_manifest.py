@@ -13,8 +13,8 @@ from syrupy.assertion import SnapshotAssertion
 
 from rpd.errors import Cause, RpdError
 from rpd.record import manifest
-from rpd.record.redact import Redactor
 from rpd.record.toml_records import toml_value
+from rpd.redaction import Redactor
 from rpd.values.report import (
     ArtifactRecord,
     AttemptRecord,

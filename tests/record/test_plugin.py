@@ -13,9 +13,10 @@ from rpd.errors import ExitCode
 from rpd.hooks import make_plugin_manager, register
 from rpd.record import manifest, run
 from rpd.record.plugin import ManifestPlugin
-from rpd.record.redact import Redactor
+from rpd.redaction import Redactor
 from rpd.values.plan import Plan
 from rpd.values.report import NodeReport, Outcome, RunSummary
+from tests.heard import Heard
 
 MakeReport = Callable[..., NodeReport]
 SECRET = "s3cr3t/canary"
@@ -29,7 +30,7 @@ def config(tmp_path: Path) -> Config:
 def make_plugin(notices: list[str], **keywords: object) -> ManifestPlugin:
     return ManifestPlugin(
         redactor=Redactor([SECRET]),
-        notice=notices.append,
+        events=Heard(notices),
         argv=["run", "--var", f"token={SECRET}"],
         now=iter(["2026-01-02T03:04:05+00:00", "2026-01-02T03:05:05+00:00"]).__next__,
         **keywords,  # type: ignore[arg-type]

@@ -76,7 +76,7 @@ def test_collecting_loads_nothing_heavy(flags: list[str], tmp_path: Path) -> Non
 
 COSTLY = (
     "dataclasses", "difflib", "tomllib", "hashlib", "json", "traceback", "shutil", "string", "decimal", "importlib.metadata",
-    "rpd.values.report", "rpd.values.gpus", "rpd.values.step", "rpd.pipeline.run", "rpd.record.redact",
+    "rpd.values.report", "rpd.values.gpus", "rpd.values.step", "rpd.pipeline.run", "rpd.redaction",
 )  # fmt: skip
 """What is worth loading only where it is used; together these were half of a cold ``rpd collect``."""
 IMPORTED = """import sys; print('["' + '", "'.join(sorted(sys.modules)) + '"]')"""

@@ -16,6 +16,7 @@ import rpd
 from rpd.config import Config
 from rpd.errors import Cause
 from rpd.hooks import make_plugin_manager, register
+from rpd.redaction import NO_SECRETS, Redactor
 from rpd.terminal import Terminal
 from rpd.terminal.end_summary import Style, failures, passes, short_summary
 from rpd.terminal.styles import Ink
@@ -106,7 +107,7 @@ def play_run(
     def run(
         file: io.StringIO | None = None,
         environ: Mapping[str, str] = PLAIN,
-        redact: Callable[[str], str] = str,
+        redactor: Redactor = NO_SECRETS,
         summary: Mapping[str, Any] | None = None,
         **settings: Any,
     ) -> str:
@@ -124,7 +125,7 @@ def play_run(
                 usd=0.41,
             ),
         ]
-        terminal = Terminal(config, out, redact=redact, clock=clock, environ=environ)
+        terminal = Terminal(config, out, redactor=redactor, clock=clock, environ=environ)
         play(terminal, nodes, reports, make_plan(*nodes), pod, config, clock, **(summary or {}))
         return shown(out.getvalue())
 
@@ -254,9 +255,7 @@ def test_no_secret_reaches_the_screen(
     node = make_node(backbone=f"xxxxxxxxxxxxxxx{canary}")
     report = make_report(node, Outcome.FAILED, reason=f"no {canary}", metrics={f"m{canary}": f"xxxx{canary}"})
     out = io.StringIO()
-    terminal = Terminal(
-        config, out, redact=lambda text: text.replace(canary, "***"), clock=clock, environ=PLAIN
-    )
+    terminal = Terminal(config, out, redactor=Redactor([canary]), clock=clock, environ=PLAIN)
     play(terminal, [node], [report], make_plan(node), pod, config, clock, stop_reason=canary)
     terminal.rpd_notice(canary)
     assert "canary" not in out.getvalue()

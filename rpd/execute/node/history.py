@@ -16,6 +16,7 @@ from rpd.execute.deadlines import Deadlines
 from rpd.execute.node.log import NodeLog
 from rpd.journal.journal import Journal
 from rpd.journal.replay import PastStep
+from rpd.redaction import Redactor
 from rpd.values.node import Node
 from rpd.values.step import Step, StepKind
 
@@ -52,8 +53,8 @@ class StepHistory:
         events: Events,
         log: NodeLog,
         deadlines: Deadlines,
+        redactor: Redactor,
         *,
-        mask: Callable[[str], str],
         is_dry: bool,
     ) -> None:
         self._node = node
@@ -61,7 +62,7 @@ class StepHistory:
         self._events = events
         self._log = log
         self._deadlines = deadlines
-        self._mask = mask
+        self._redactor = redactor
         self._is_dry = is_dry
         self.taken: list[Step] = []
         self.remembered: deque[PastStep] = deque()
@@ -99,7 +100,7 @@ class StepHistory:
             self.remembered.clear()
             raise StepsChanged(
                 f"step {past.index + 1} of {self._node.id} changed since the run was interrupted (was {past.kind}, now "
-                f"{kind}: {self._mask(command)}), so it can't be resumed; start a new run"
+                f"{kind}: {self._redactor.text(command)}), so it can't be resumed; start a new run"
             )
         if past.result is None or not is_whole(past.result):
             self._log.cut(past.log_bytes)
@@ -111,8 +112,8 @@ class StepHistory:
             Step(
                 index=len(self.taken),
                 kind=kind,
-                name=self._mask(name),
-                command=self._mask(command),
+                name=self._redactor.text(name),
+                command=self._redactor.text(command),
                 exit_code=past.exit_code,
                 seconds=past.seconds,
             )
@@ -138,7 +139,12 @@ class StepHistory:
         ``detail`` goes to the journal only.
         """
         end = StepEnd()
-        step = Step(index=len(self.taken), kind=kind, name=self._mask(name), command=self._mask(command))
+        step = Step(
+            index=len(self.taken),
+            kind=kind,
+            name=self._redactor.text(name),
+            command=self._redactor.text(command),
+        )
         self.taken.append(step)
         if self._is_dry:  # nothing begins, and it is over at once
             yield end

@@ -59,7 +59,7 @@ class Ladder:
             case _:
                 outcome, cause = usual, Cause.CODE
         self.heed(error)
-        reason = self._context.mask(_reason(error))
+        reason = self._context.redactor.text(_reason(error))
         if outcome is Outcome.ERROR and self._context.stop.level >= StopLevel.ABANDON:
             # Whatever it met, its pod was released under it.
             cause, reason = Cause.INTERRUPTED, self._context.stop.reason
@@ -67,15 +67,17 @@ class Ladder:
 
     def failure(self, error: BaseException, run: NodeRun | None) -> Failure:
         shown = user_tracebacks.user_frames(
-            error, self._context.rootdir, self._context.trace_style, self._context.mask
+            error, self._context.rootdir, self._context.trace_style, self._context.redactor
         )
         tail = run.log.tail if run is not None else ()
         known = f"{error.file}:{error.line}" if isinstance(error, CollectionError) and error.file else ""
-        tail = tail or tuple(map(self._context.mask, error.tail if isinstance(error, CommandFailed) else ()))
+        tail = tail or tuple(
+            map(self._context.redactor.text, error.tail if isinstance(error, CommandFailed) else ())
+        )
         return Failure(
             place=shown.place or known,
             source_line=shown.source_line,
-            traceback=tuple(self._context.mask(line) for line in shown.lines),
+            traceback=tuple(self._context.redactor.text(line) for line in shown.lines),
             log_tail=tail,
             hint=self._left_out(run, [*tail, _reason(error)]) if run is not None else "",
         )
@@ -92,7 +94,7 @@ class Ladder:
             with suppress(RpdError, OSError):  # it may be gone by now
                 left_out = self._context.scales.weigh(path, exclude).left_out
                 if left_out is not None and (told := left_out.besides(path, by_name).explains(lines)):
-                    return self._context.mask(told)
+                    return self._context.redactor.text(told)
         return ""
 
     def heed(self, error: BaseException) -> None:

@@ -9,11 +9,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Protocol
 
 from rpd.events import Events
-from rpd.execute.node.output_log import Follow, OutputLog, Take
+from rpd.execute.node.output_log import Follow, OutputLog
 from rpd.journal.files import NodeFiles
+from rpd.redaction import Redactor
 from rpd.values.node import Node
 from rpd.values.telemetry import Sample
 
@@ -24,13 +24,6 @@ Unwritten = Callable[[Path, OSError, str], object]
 """Called with the file that could not be written, why, and what becomes of what it was to hold."""
 
 
-class Masker(Protocol):
-    """Masks secrets in a stream of output whose pieces may cut a secret in two."""
-
-    def feed(self, data: bytes, /) -> bytes: ...
-    def flush(self) -> bytes: ...
-
-
 def _nobody(_path: Path, _error: OSError, _then: str) -> None:
     """Tell nobody."""
 
@@ -38,7 +31,7 @@ def _nobody(_path: Path, _error: OSError, _then: str) -> None:
 class NodeLog:
     """The output of one node: masked, it goes to ``output.log``, to the tail and to plugins.
 
-    ``files`` is None in a dry run. ``new_masker`` makes a masker for output that is fetched again.
+    ``files`` is None in a dry run.
     """
 
     def __init__(
@@ -46,18 +39,15 @@ class NodeLog:
         node: Node,
         files: NodeFiles | None,
         events: Events,
+        redactor: Redactor,
         *,
-        mask: Callable[[str], str],
-        masker: Masker,
-        new_masker: Callable[[], Masker] | None = None,
         unwritten: Unwritten = _nobody,
     ) -> None:
         self._node = node
         self._files = files
         self._events = events
-        self._mask = mask
-        self._masker = masker
-        self._new_masker = new_masker
+        self._redactor = redactor
+        self._masked = redactor.stream()
         self._unwritten = unwritten
         self._file = None if files is None else OutputLog(files.output, partial(self._no_room, files.output))
         self._line = b""
@@ -69,11 +59,11 @@ class NodeLog:
 
     def write(self, data: bytes) -> None:
         """Take raw output."""
-        self._emit(self._masker.feed(data))
+        self._emit(self._masked.feed(data))
 
     def flush(self) -> None:
-        """Let out what the masker still holds back."""
-        self._emit(self._masker.flush())
+        """Let out what is held back because it could be the beginning of a secret."""
+        self._emit(self._masked.flush())
 
     def _emit(self, data: bytes) -> None:
         if not data:
@@ -119,15 +109,8 @@ class NodeLog:
 
     def mend(self) -> None:
         """Fetch what a full disk kept out of ``output.log``, if there is room for it by now."""
-        new_masker = self._new_masker
-        if self._file is None or new_masker is None or not self._file.missed_bytes:
-            return
-
-        def masked(take: Take) -> tuple[Take, Callable[[], None]]:
-            masker = new_masker()
-            return lambda data: take(masker.feed(data)), lambda: take(masker.flush())
-
-        self._file.mend(masked)
+        if self._file is not None and self._file.missed_bytes:
+            self._file.mend(self._redactor)
 
     def _no_room(self, path: Path, error: OSError) -> None:
         self._unwritten(
@@ -151,12 +134,14 @@ class NodeLog:
         """Keep a line that the watchdog of a pod wrote. Called on other threads, too."""
         with self._appending:
             if self._files is not None and not self.is_closed:
-                self._append(self._files.watchdog, self._mask(line), "lines are left out")
+                self._append(self._files.watchdog, self._redactor.text(line), "lines are left out")
 
     def keep_diagnosis(self, text: bytes) -> str:
         """Keep what was found out about a command that hung; return where, relative to the run's folder."""
         assert self._files is not None
-        self._append(self._files.diagnosis, self._mask(text.decode(errors="replace")), "it is left out")
+        self._append(
+            self._files.diagnosis, self._redactor.text(text.decode(errors="replace")), "it is left out"
+        )
         return f"{self._files.folder.name}/{self._files.diagnosis.name}"
 
     def _append(self, path: Path, line: str, otherwise: str) -> None:

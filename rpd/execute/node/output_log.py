@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from rpd.errors import RpdError, is_out_of_room
+from rpd.redaction import RedactingStream, Redactor
 
 GIVEN_BYTES = 256 << 10
 """How much of a log gives way where the disk is full: the journal and the manifest have no other place, it has one."""
@@ -91,8 +92,8 @@ class OutputLog:
             os.truncate(self._path, kept)
             self.missed_bytes += size - kept
 
-    def mend(self, masked: Callable[[Take], tuple[Take, Callable[[], None]]]) -> None:
-        """Fetch what is missing if there is room for it now; ``masked`` returns a masking writer, and its end."""
+    def mend(self, redactor: Redactor) -> None:
+        """Fetch what is missing if there is room for it now, with secrets masked."""
         with self._lock:
             missing = list(self._missing)
         if not missing or not self._has_room(missing[0].at):
@@ -103,15 +104,17 @@ class OutputLog:
             for part in missing:
                 with self._lock:
                     self._part = _Part(part.follow, self._size())
-                take, end = masked(self.write)
-                part.follow(take)
-                end()
+                self._fetch(part.follow, redactor.stream())
         except (OSError, RpdError):
             self.missed_bytes = max(missed, self.missed_bytes)
             return
         if not self.missed_bytes:
             with self._lock:
                 self._missing = []
+
+    def _fetch(self, follow: Follow, masked: RedactingStream) -> None:
+        follow(lambda data: self.write(masked.feed(data)))
+        self.write(masked.flush())
 
     def _has_room(self, at: int) -> bool:
         try:

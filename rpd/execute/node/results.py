@@ -95,7 +95,7 @@ class NodeResults:
         try:
             self.metrics.update(_read_metrics(path, within))
         except ValueError as error:
-            self._events.notice(text=f"{self._node.id}: no metrics were read from its {path.name}: {error}")
+            self._events.notice(f"{self._node.id}: no metrics were read from its {path.name}: {error}")
 
 
 def _relative(path: Path, folder: Path) -> str:

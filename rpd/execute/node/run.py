@@ -16,12 +16,13 @@ from rpd.events import Events
 from rpd.execute.deadlines import Deadlines
 from rpd.execute.node.bill import Bill
 from rpd.execute.node.history import StepHistory
-from rpd.execute.node.log import Masker, NodeLog, Unwritten
+from rpd.execute.node.log import NodeLog, Unwritten
 from rpd.execute.node.results import NodeResults
 from rpd.execute.pod.destinations import Destinations
 from rpd.journal.files import NodeFiles
 from rpd.journal.journal import Journal
 from rpd.lease.lease import Lease
+from rpd.redaction import NO_SECRETS, Redactor
 from rpd.values.job import Gpu
 from rpd.values.node import Node
 
@@ -63,7 +64,7 @@ class Progress:
 class NodeRun:
     """The live side of a node: job functions and fixtures act on it through the pod handle; the runner reads it.
 
-    ``files`` is None in a dry run. ``mask`` masks secrets in a text.
+    ``files`` is None in a dry run.
     """
 
     node: Node
@@ -71,9 +72,7 @@ class NodeRun:
     files: NodeFiles | None
     journal: Journal
     events: Events
-    mask: Callable[[str], str]
-    masker: Masker
-    new_masker: Callable[[], Masker] | None = None
+    redactor: Redactor = NO_SECRETS
     unwritten: Unwritten = lambda path, error, then: None  # noqa: ARG005
     tells_fixtures: bool = True
     """Whether any plugin wants to hear of fixtures; asking none of them for each fixture costs time all the same."""
@@ -108,9 +107,7 @@ class NodeRun:
             self.node,
             self.files,
             self.events,
-            mask=self.mask,
-            masker=self.masker,
-            new_masker=self.new_masker,
+            self.redactor,
             unwritten=self.unwritten,
         )
         self.steps = StepHistory(
@@ -119,7 +116,7 @@ class NodeRun:
             self.events,
             self.log,
             self.deadlines,
-            mask=self.mask,
+            self.redactor,
             is_dry=self.files is None,
         )
         self.results = NodeResults(

@@ -59,7 +59,7 @@ def _journal(files: NodeFiles, context: RunContext) -> FileJournal:
     def failed(error: OSError) -> None:
         context.disk.failed(files.journal, error, "its events are kept until there is room")
 
-    return FileJournal(files.journal, context.redact, failed)
+    return FileJournal(files.journal, context.redactor, failed)
 
 
 SALVAGE_SECONDS = 20.0
@@ -75,7 +75,7 @@ class Runner:
         self._ladder = Ladder(context)
         events = context.events
         self._alarms = Alarms(
-            lambda error: events.notice(text=f"an alarm failed: {type(error).__name__}: {error}")
+            lambda error: events.notice(f"an alarm failed: {type(error).__name__}: {error}")
         )
         self._tells_fixtures = events.is_heard("fixture_setup") or events.is_heard("fixture_teardown")
         self._late_errors: SimpleQueue[TeardownError] = SimpleQueue()
@@ -192,9 +192,7 @@ class Runner:
             files=files,
             journal=_journal(files, context) if files else NoJournal(),
             events=context.events,
-            mask=context.mask,
-            masker=context.masker(),
-            new_masker=context.masker,
+            redactor=context.redactor,
             unwritten=context.disk.failed,
             context=context,
             attempt=attempts.number,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rpd.errors import Interrupted, JobTimeout
 from rpd.execute.node.run import NodeRun
+from rpd.redaction import Redactor
 from rpd.remote.protocol import Output
 from rpd.remote.telemetry import Silence
 from rpd.values.duration import format_duration
@@ -42,14 +43,14 @@ def listened_for_life(run: NodeRun) -> Iterator[Output]:
         silence.over()
         deadlines.silence = None
     if silence.diagnosis is not None:
-        where = run.log.keep_diagnosis(_legible(silence.diagnosis, run.mask))
+        where = run.log.keep_diagnosis(_legible(silence.diagnosis, run.redactor))
         raise JobTimeout(
             f"no output and idle GPUs for {format_duration(silence.seconds)}: the command was ended "
             f"(what ran on the pod then: {where})"
         )
 
 
-def _legible(diagnosis: bytes, mask: Callable[[str], str]) -> bytes:
+def _legible(diagnosis: bytes, redactor: Redactor) -> bytes:
     """Return a diagnosis with its lines cut to what a person reads, and secrets masked while they are whole."""
-    lines = mask(diagnosis.decode(errors="replace")).split("\n")
+    lines = redactor.text(diagnosis.decode(errors="replace")).split("\n")
     return "\n".join(line[:LONGEST_LINE] for line in lines).encode()

@@ -201,7 +201,7 @@ class Pod:
             completed = replace(completed, stdout=dry)  # what the code below it expects of one that went well
         if check and not completed.ok and not run.steps.salvaging:
             failure = OutOfMemory if is_out_of_memory(completed) else CommandFailed
-            raise failure(run.mask(cmd), completed.exit_code, tail=completed.tail)
+            raise failure(run.redactor.text(cmd), completed.exit_code, tail=completed.tail)
         return completed
 
     def _follow(self, run: NodeRun, command: Command, end: StepEnd) -> Completed:

@@ -87,4 +87,4 @@ class Attendance:
     def _telemetry_failed(self, error: Exception) -> None:
         if self._latest is not None:
             pod = self._lease.pod.id if self._lease.pod else self._lease.name
-            self._latest.events.notice(text=f"telemetry of pod {pod}: {type(error).__name__}: {error}")
+            self._latest.events.notice(f"telemetry of pod {pod}: {type(error).__name__}: {error}")

@@ -61,7 +61,7 @@ class Provision:
             if not context.is_dry:
                 context.events.pod_ready(node=run.node, pod=lease.rented)
                 if lease.other_gpu:
-                    context.events.notice(text=f"{run.node.id}: {lease.other_gpu}")
+                    context.events.notice(f"{run.node.id}: {lease.other_gpu}")
                 pod.watch()
             yield pod
         except BaseException:
@@ -100,7 +100,7 @@ def _adopted(job: Job, run: NodeRun, context: RunContext) -> tuple[Lease, Remote
         context.leases.lost(error)
         raise
     except (ProviderError, PodNotReady, ConnectionLost) as error:
-        context.events.notice(text=f"{run.node.id}: {error}; it starts afresh")
+        context.events.notice(f"{run.node.id}: {error}; it starts afresh")
         run.steps.forget_past()
         return None
     return lease, remote
@@ -285,7 +285,7 @@ def _how_to_end(pod: Pod, lease: Lease, job: Job, run: NodeRun, context: RunCont
     )
     if context.config is not None and context.config.run.local:
         until = "until this --local run and its emulator end"
-        context.events.notice(text=f"{run.node.id}: pod {pod.id} stays ({why}) {until}.{rescue}")
+        context.events.notice(f"{run.node.id}: pod {pod.id} stays ({why}) {until}.{rescue}")
         return Release.PRESERVE
     context.events.notice(
         text=f"{run.node.id}: pod {pod.id} is kept ({why}); in {format_duration(lease.seconds_left)} at the latest it "

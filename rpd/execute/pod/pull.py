@@ -171,7 +171,7 @@ class Pulling:
             return self._fetch(remote, self.place, required=required, seen=seen)
 
         periodic = PeriodicPull(
-            fetch_changes, connect=self.connections.another, seconds=seconds, tell=self._tell
+            fetch_changes, connect=self.connections.another, seconds=seconds, failed=self._tell
         )
         self.run.endings.append(
             Ending(finish=lambda *, required: self._finish(periodic, required=required), close=periodic.close)
@@ -181,7 +181,9 @@ class Pulling:
     def _tell(self, text: str) -> None:
         run = self.run
         if not run.log.is_closed:
-            run.events.notice(text=run.mask(f"{run.node.id}: pull {self.source}: {text}; it is tried again"))
+            run.events.notice(
+                run.redactor.text(f"{run.node.id}: pull {self.source}: {text}; it is tried again")
+            )
 
     def _finish(self, periodic: PeriodicPull, *, required: bool) -> None:
         with self.run.results.phase("pull"), self.steps.recorded(self.run, self._plain()) as end:

@@ -17,11 +17,11 @@ from types import ModuleType
 from typing import Any, TypeVar
 
 from rpd.errors import ApiRetired, TransientError
+from rpd.redaction import Redactor
 from rpd.runpod.address import key_url
 from rpd.runpod.answer import understood
 from rpd.runpod.error_mapping import Failure, Trouble, classify, may_have_acted, was_answered
 from rpd.runpod.graphql.http_tap import Exchange, Recording, Route, Watched, recorded
-from rpd.runpod.mask import scrub
 from rpd.runpod.rate_limit import TokenBucket
 from rpd.runpod.reconcile import UnsureCreate
 
@@ -207,22 +207,22 @@ class Sdk:
     def _failure(self, last: Exchange | None, raised: str, secrets: Sequence[str]) -> Failure:
         if last is None:
             text = raised or "the SDK sent nothing"
-            return Failure(trouble=Trouble.UNSENT, text=text, shown=self._scrub(text, secrets))
+            return Failure(trouble=Trouble.UNSENT, text=text, shown=self._redacted(text, secrets))
         if last.trouble is None:
             # RunPod answered in order; the SDK's own check, or the shape of the answer, is what failed.
             trouble = Trouble.REFUSED if raised else Trouble.UNREADABLE
             return Failure(
-                trouble=trouble, text=raised, shown=self._scrub(raised, secrets), status=last.status
+                trouble=trouble, text=raised, shown=self._redacted(raised, secrets), status=last.status
             )
         return Failure(
             trouble=last.trouble,
             text=last.text,
-            shown=self._scrub(last.text, secrets),
+            shown=self._redacted(last.text, secrets),
             status=last.status,
             codes=last.codes,
             retry_after=last.retry_after,
         )
 
-    def _scrub(self, text: str, secrets: Sequence[str]) -> str:
+    def _redacted(self, text: str, secrets: Sequence[str]) -> str:
         """Return ``text`` without the key and the secrets."""
-        return scrub(text, (self._key, *secrets))
+        return Redactor((self._key, *secrets)).text(text)

@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from rpd import __version__
 from rpd.errors import ApiRetired, NoCapacity, PodNotFound, ProviderError, RequestRejected, TransientError
+from rpd.redaction import Redactor
 from rpd.runpod import bounds
 from rpd.runpod.address import is_local, key_url
 from rpd.runpod.answer import UNEXPECTED
 from rpd.runpod.error_mapping import Failure, Trouble, classify, may_have_acted, was_answered
-from rpd.runpod.mask import scrub
 from rpd.runpod.rate_limit import LONGEST_HOLD, TokenBucket
 from rpd.runpod.reconcile import UnsureCreate
 from rpd.runpod.retry_after import seconds_to_wait
@@ -245,7 +245,7 @@ class Rest:
         text = _words(body)
         trouble = Trouble.REFUSED if text else Trouble.UNREADABLE
         wait = seconds_to_wait(answer.headers.get("Retry-After"))
-        shown = scrub(text, (self._key, *secrets))
+        shown = Redactor((self._key, *secrets)).text(text)
         return Failure(trouble=trouble, text=text, shown=shown, status=status, retry_after=wait), None
 
     def _raise(self, answer: _Answer) -> NoReturn:

@@ -26,7 +26,7 @@ from rpd.journal import journal
 from rpd.journal.files import NodeFiles
 from rpd.journal.journal import FileJournal, NoJournal
 from rpd.journal.replay import PastStep
-from rpd.record.redact import Redactor
+from rpd.redaction import Redactor
 from rpd.values.fixture import Closure
 from rpd.values.job import Job
 from rpd.values.node import Definition, Node
@@ -88,10 +88,9 @@ def run(tmp_path: Path, heard: Heard) -> Iterator[NodeRun]:
         node=NODE,
         context=CONTEXT,
         files=NodeFiles(tmp_path),
-        journal=FileJournal(tmp_path / journal.FILE_NAME, redactor.data),
+        journal=FileJournal(tmp_path / journal.FILE_NAME, redactor),
         events=heard.events,
-        mask=redactor.text,
-        masker=redactor.stream(),
+        redactor=redactor,
     )
     yield made
     made.close()
@@ -136,8 +135,6 @@ def test_a_dry_step_leaves_nothing(heard: Heard) -> None:
         files=None,
         journal=NoJournal(),
         events=heard.events,
-        mask=str,
-        masker=Redactor().stream(),
     )
     with run.steps.step(StepKind.RUN, "a", "a", "f", "p"):
         pass
@@ -217,8 +214,6 @@ def test_output_goes_everywhere_whole(tmp_path_factory: pytest.TempPathFactory, 
         files=files,
         journal=NoJournal(),
         events=heard.events,
-        mask=str,
-        masker=Redactor().stream(),
     )
     for chunk in chunks:
         run.log.write(chunk)

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rpd.record.redact import Redactor
+from rpd.redaction import NO_SECRETS, Redactor
 
 TOKEN = 'hf_"Xy/9+z\u00e9 Q=='
 PEM = "-----BEGIN KEY-----\nAAAAB3NzaC1yc2E\nshort\nzz9876543210\n-----END KEY-----\n"
@@ -142,7 +142,7 @@ SECRETS = st.lists(st.text("ab\n+", min_size=4, max_size=9), min_size=1, max_siz
 def test_chunks_are_masked_like_the_whole_binary(secrets: list[str], data: bytes, cuts: list[int]) -> None:
     """However arbitrary bytes are cut, the stream writes what masking them whole would write."""
     redactor = Redactor(secrets)
-    assert in_chunks(redactor, data, cuts) == redactor.data(data)
+    assert in_chunks(redactor, data, cuts) == redactor.raw(data)
 
 
 @given(
@@ -189,3 +189,12 @@ def test_learning_while_masking_is_safe() -> None:
         thread.join()
     assert leaks == []
     assert redactor.text("another-secret-49") == "***"
+
+
+def test_the_null_twin_learns_and_changes_nothing() -> None:
+    """It is shared by all who meet no secret, so nothing that one of them learns may reach another."""
+    assert NO_SECRETS.learn("a-long-secret") is None
+    assert NO_SECRETS.text("a-long-secret") == "a-long-secret"
+    assert NO_SECRETS.data({"k": [b"a-long-secret"]}) == {"k": [b"a-long-secret"]}
+    stream = NO_SECRETS.stream()
+    assert stream.feed(b"a-long-") + stream.feed(b"secret") + stream.flush() == b"a-long-secret"

@@ -1,4 +1,7 @@
-"""The redactor: replaces secrets by ``***`` in whatever is about to be written."""
+"""The redactor: replaces secrets by ``***`` in everything that is about to be written.
+
+Every writer takes the one ``Redactor`` of its run, or ``NO_SECRETS`` where it can meet none.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ _SHORTEST_BASE64 = 8
 
 
 class Redactor:
-    """Knows the secrets of a run and masks them, in the forms in which they usually get out.
+    """Knows the secrets of a run and masks them, in the forms in which they usually leak.
 
     Masked are a secret itself, its JSON-escaped, ``repr``-escaped, shell-, URL- and HTML-quoted and base64 forms (also
     inside something longer that was encoded whole, such as ``user:token``), and the same of every line of one with
@@ -51,14 +54,18 @@ class Redactor:
 
     def text(self, text: str) -> str:
         """Return ``text`` with every secret masked."""
-        return _masked(text, self._texts, MASK)
+        return _masked(text, self._texts, MASK) if self._texts else text
+
+    def raw(self, data: bytes) -> bytes:
+        """Return ``data``, which is all there is (see ``stream``), with every secret masked."""
+        return _masked(data, self._bytes, MASK.encode()) if self._bytes else data
 
     def data(self, value: Any) -> Any:
         """Return a copy of JSON-like ``value`` with every string masked, keys too; the rest stays itself."""
         if isinstance(value, str):
             return self.text(value)
         if isinstance(value, bytes):
-            return _masked(value, self._bytes, MASK.encode())
+            return self.raw(value)
         if isinstance(value, Mapping):
             return {self.data(key): self.data(item) for key, item in value.items()}
         if isinstance(value, list):
@@ -75,6 +82,16 @@ class Redactor:
     def patterns(self) -> tuple[bytes, ...]:
         """Every form of every secret as it appears in bytes, sorted."""
         return self._bytes
+
+
+class NoRedactor(Redactor):
+    """The redactor of those who meet no secret: it learns none and changes nothing."""
+
+    def learn(self, value: str) -> None:
+        """Learn nothing: the object is shared."""
+
+    def data(self, value: Any) -> Any:
+        return value
 
 
 class RedactingStream:
@@ -161,6 +178,8 @@ def _possible_start(data: bytes, patterns: Sequence[bytes]) -> int:
                 return at
     return len(data)
 
+
+NO_SECRETS = NoRedactor()
 
 # --- the forms of a secret ---------------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 
-from far_end import emulator
+from emulated import emulator
 from measure import environment, machine, run, table
 
 ROUNDS = 3
@@ -39,9 +39,9 @@ def main() -> None:
         folder = Path(name)
         (folder / "deploy_job.py").write_text(DEPLOY, encoding="utf-8")
         ready, local = [], []
-        with emulator(folder) as far_end:
+        with emulator(folder) as backend:
             for turn in range(rounds + 1):
-                first, second = timed(RUN, folder, far_end), timed([*RUN, "--local"], folder, environment())
+                first, second = timed(RUN, folder, backend), timed([*RUN, "--local"], folder, environment())
                 if turn:  # one round is for the caches of this machine
                     ready.append(first)
                     local.append(second)

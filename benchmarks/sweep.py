@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from far_end import emulator
+from emulated import emulator
 from measure import Sample, environment, machine, run, table
 
 JOB_SECONDS = 5
@@ -56,12 +56,12 @@ def sweeps(text: str, sizes: Sequence[tuple[int, int]]) -> Rows:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "rpd.toml").write_text("", encoding="utf-8")
-        with emulator(folder) as far_end:
+        with emulator(folder) as backend:
             for nodes, width in sizes:
                 deploy = folder / f"deploy_{nodes}.py"
                 deploy.write_text(text.format(nodes=nodes, seconds=JOB_SECONDS), encoding="utf-8")
                 command = [sys.executable, "-m", "rpd", "run", "--yes", "-q", "-n", str(width), deploy.name]
-                sample, _ = run(command, cwd=folder, env=environment(**far_end))
+                sample, _ = run(command, cwd=folder, env=environment(**backend))
                 rows.append((nodes, width, sample))
     return rows
 
@@ -95,7 +95,7 @@ def telemetry() -> None:
         (folder / "deploy_t.py").write_text(
             ON_PODS.format(nodes=64, seconds=TELEMETRY_SECONDS), encoding="utf-8"
         )
-        with emulator(folder) as far_end:
+        with emulator(folder) as backend:
             for interval in TELEMETRY:
                 setting = f"telemetry_interval={interval}"
                 command = [
@@ -111,7 +111,7 @@ def telemetry() -> None:
                     setting,
                     "deploy_t.py",
                 ]
-                sample, _ = run(command, cwd=folder, env=environment(**far_end))
+                sample, _ = run(command, cwd=folder, env=environment(**backend))
                 samples.append((interval, sample))
     without = samples[0][1].cpu
     rows = [

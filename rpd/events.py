@@ -73,10 +73,10 @@ class Events:
         return answer
 
     def run_started(
-        self, *, config: Config, plan: Plan, far_end: str, folder: Path | None, done: Sequence[NodeReport]
+        self, *, config: Config, plan: Plan, backend: str, folder: Path | None, done: Sequence[NodeReport]
     ) -> None:
         """Call ``rpd_run_started``."""
-        self._hook.rpd_run_started(config=config, plan=plan, far_end=far_end, folder=folder, done=done)
+        self._hook.rpd_run_started(config=config, plan=plan, backend=backend, folder=folder, done=done)
 
     def node_started(self, *, node: Node, folder: Path | None) -> None:
         """Call ``rpd_node_started``."""

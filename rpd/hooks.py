@@ -145,7 +145,7 @@ def rpd_modify_plan(config: Config, plan: Plan) -> Plan | None:
 
 @observer
 def rpd_run_started(
-    config: Config, plan: Plan, far_end: str, folder: Path | None, done: Sequence[NodeReport]
+    config: Config, plan: Plan, backend: str, folder: Path | None, done: Sequence[NodeReport]
 ) -> None:
     """Hear that the plan is being carried out; ``folder`` is the run folder (None in a dry run).
 

@@ -181,7 +181,7 @@ def run_facts(info: RunInfo) -> Facts:
         "rpd": info.rpd,
         "python": info.python,
         "command line": shlex.join(info.argv),
-        "far end": info.far_end,
+        "backend": info.backend,
         "git sha": info.git_sha,
     }
 

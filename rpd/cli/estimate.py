@@ -89,7 +89,7 @@ class Experience:
 
 def past_reports(runs_path: Path, *, local: bool) -> Iterable[NodeReport]:
     """Yield the reports of the last runs, the newest first; of runs on an emulator only if this is one as well."""
-    runs = [info for info in history.runs(runs_path) if info.far_end.startswith(EMULATOR) is local]
+    runs = [info for info in history.runs(runs_path) if info.backend.startswith(EMULATOR) is local]
     for info in runs[:_RUNS_READ]:
         yield from history.reports(Path(info.folder))
 

@@ -148,7 +148,7 @@ def _follow_on_pod(config: Config, run_id: str, entry: NodeEntry, work: Work, lo
         return
     try:
         with account(
-            config, connect_to_node.local_end_of(config.runs_path, entry.id, run=run_id)
+            config, connect_to_node.local_backend_of(config.runs_path, entry.id, run=run_id)
         ) as provider:
             target = connect_to_node.find(config.runs_path, entry.id, provider, run=run_id)
             remote = connect_to_node.open_remote(target, provider)

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 
 from rpd.cli.output import note, say
-from rpd.cli.provider_session import far_end_of, own_account
+from rpd.cli.provider_session import own_account, provider_of
 from rpd.cli.table import table
 from rpd.config import Config
 from rpd.errors import ExitCode, ReleaseError, UsageError
@@ -223,7 +223,7 @@ def stop(config: Config, manager: PluginManager) -> int:
     if not config.args:
         raise UsageError("rpd stop needs a node, or the id or name of a pod (see `rpd ps`), or --stopped")
     known = _claims(config)
-    with far_end_of(config, config.args) as provider:
+    with provider_of(config, config.args) as provider:
         listed = provider.list()
         chosen = list(dict.fromkeys(orphans.find(listed, wanted, known) for wanted in config.args))
         foreign = [pod.id for pod in chosen if not orphans.is_ours(pod)]

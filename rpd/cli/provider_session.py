@@ -9,12 +9,12 @@ from rpd.cli.output import note, say
 from rpd.config import Config
 from rpd.errors import AuthError, UsageError
 from rpd.pipeline import connect_to_node
-from rpd.pipeline.local_backend import LocalEnd
+from rpd.pipeline.local_backend import LocalBackend
 from rpd.values.pod import Provider
 
 
 @contextmanager
-def account(config: Config, local: LocalEnd | None = None) -> Iterator[Provider]:
+def account(config: Config, local: LocalBackend | None = None) -> Iterator[Provider]:
     """Give the provider of the user's key, or the emulator at ``local``; what it has to say goes to stderr.
 
     Raises AuthError, UsageError.
@@ -52,17 +52,17 @@ def _say_over(text: str, *, as_json: bool) -> None:
 
 
 @contextmanager
-def far_end_of(config: Config, wanted: Sequence[str]) -> Iterator[Provider]:
+def provider_of(config: Config, wanted: Sequence[str]) -> Iterator[Provider]:
     """Give the provider of the user's key; without one, the emulator on which the first of the pods ``wanted`` lives.
 
     Raises RpdError where that was a local run which is over, also if the key's account is found not to know the pods.
     """
-    local = None if _has_key() else connect_to_node.local_end_of(config.runs_path, wanted[0])
+    local = None if _has_key() else connect_to_node.local_backend_of(config.runs_path, wanted[0])
     try:
         with account(config, local) as provider:
             yield provider
     except UsageError:
-        if local is None and any(connect_to_node.local_end_of(config.runs_path, each) for each in wanted):
+        if local is None and any(connect_to_node.local_backend_of(config.runs_path, each) for each in wanted):
             raise UsageError(
                 f"{', '.join(wanted)}: on the emulator of a --local run that goes on; its pods end with it (Ctrl-C)"
             ) from None

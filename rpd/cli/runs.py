@@ -22,7 +22,7 @@ from rpd.values.duration import format_duration
 from rpd.values.report import NodeReport
 from rpd.values.sort_order import Ranking, missing, ranked
 
-_HEAD = ("RUN", "STARTED (UTC)", "NODES", "OUTCOMES", "$", "TIME", "FAR END", "STATE")
+_HEAD = ("RUN", "STARTED (UTC)", "NODES", "OUTCOMES", "$", "TIME", "BACKEND", "STATE")
 
 
 def main(config: Config, manager: PluginManager) -> int:
@@ -56,7 +56,7 @@ def _row(run: Overview) -> tuple[str, ...]:
         _outcomes(run),
         f"{run.usd:.2f}",
         format_duration(info.seconds) if info.finished else "",
-        info.far_end,
+        info.backend,
         str(run.state),
     )
 

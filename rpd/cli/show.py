@@ -61,7 +61,7 @@ def main(config: Config, manager: PluginManager) -> int:
 
 def _print_run(run: PastRun, config: Config) -> None:
     info = run.info
-    say(f"run {info.id} ({run.state}), started {info.started or '?'}, far end: {info.far_end or '?'}")
+    say(f"run {info.id} ({run.state}), started {info.started or '?'}, backend: {info.backend or '?'}")
     if info.argv:
         say(f"rpd {shlex.join(info.argv)}")
     if info.damage:

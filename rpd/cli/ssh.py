@@ -26,7 +26,7 @@ def main(config: Config, manager: PluginManager) -> int:
     wanted, *words = config.args
     command = command_text(words)
     with account(
-        config, connect_to_node.local_end_of(config.runs_path, wanted, run=config.own.of_run)
+        config, connect_to_node.local_backend_of(config.runs_path, wanted, run=config.own.of_run)
     ) as provider:
         target = connect_to_node.find(config.runs_path, wanted, provider, run=config.own.of_run)
         if config.own.print_command:

@@ -1,4 +1,4 @@
-"""What all nodes of one run share: the far end, the files, the flags that overrule jobs."""
+"""What all nodes of one run share: the backend, the files, the flags that overrule jobs."""
 
 from __future__ import annotations
 

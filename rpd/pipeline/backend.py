@@ -1,4 +1,4 @@
-"""The far end: whose pods a run gets, RunPod's, an emulator's or nobody's, all behind one path."""
+"""The backend: whose pods a run gets, RunPod's, an emulator's or nobody's, all behind one path."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from rpd.errors import UsageError
 from rpd.events import Events
 from rpd.execute import no_network
 from rpd.hooks import PluginManager
-from rpd.pipeline.local_backend import LocalEnd, start_emulator
+from rpd.pipeline.local_backend import LocalBackend, start_emulator
 from rpd.runpod import plugin
 from rpd.values.node import Node
 from rpd.values.pod import Provider
 
 
-class FarEnd:
+class Backend:
     """Makes the provider when it is first needed; ``prepare`` lets slow things begin in the background before that."""
 
     def __init__(self, config: Config, manager: PluginManager) -> None:
@@ -28,7 +28,7 @@ class FarEnd:
         self._lock = threading.Lock()
         self._provider: Provider | None = None
         self._opened = ExitStack()
-        self._local: LocalEnd | None = None
+        self._local: LocalBackend | None = None
         self._word: Path | None = None
         self._volumes: Mapping[str, str | None] = {}
         self._background: threading.Thread | None = None
@@ -41,7 +41,7 @@ class FarEnd:
         """
         self._volumes = _volumes_of(nodes)
         if not self._config.run.dry_run or self._config.run.dry_run_live:
-            self._background = threading.Thread(target=self._open_quietly, name="rpd-far-end", daemon=True)
+            self._background = threading.Thread(target=self._open_quietly, name="rpd-backend", daemon=True)
             self._background.start()
 
     def _open_quietly(self) -> None:
@@ -120,7 +120,7 @@ def _volumes_of(nodes: Iterable[Node]) -> dict[str, str | None]:
 
 
 @contextmanager
-def emulator(manager: PluginManager, volumes: Mapping[str, str | None]) -> Iterator[LocalEnd]:
+def emulator(manager: PluginManager, volumes: Mapping[str, str | None]) -> Iterator[LocalBackend]:
     """Run an emulator that everything which speaks RunPod's API is pointed at meanwhile.
 
     It has empty network volumes of the names in ``volumes``, each in its data centre if one is given.
@@ -128,7 +128,7 @@ def emulator(manager: PluginManager, volumes: Mapping[str, str | None]) -> Itera
     launched = start_emulator()
     for notice in launched.notices:
         Events(manager).notice(notice)
-    local = LocalEnd(base_url=launched.base_url, api_key=launched.api_key)
+    local = LocalBackend(base_url=launched.base_url, api_key=launched.api_key)
     try:
         for name, datacenter in volumes.items():
             with suppress(ValueError):  # a data centre without network volumes: renting a pod will tell

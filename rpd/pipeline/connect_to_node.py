@@ -15,7 +15,7 @@ from rpd.journal import journal
 from rpd.journal.driver_alive import is_running
 from rpd.journal.files import NodeFiles, RunFiles, journal_paths
 from rpd.pipeline import local_backend, orphans
-from rpd.pipeline.local_backend import LocalEnd
+from rpd.pipeline.local_backend import LocalBackend
 from rpd.record import history, lookup
 from rpd.record.lookup import NodeEntry
 from rpd.record.run import RunInfo
@@ -159,7 +159,7 @@ def node_named(runs_path: Path, wanted: str, run: str = "") -> tuple[RunInfo, No
         raise
 
 
-def local_end_of(runs_path: Path, wanted: str, *, run: str = "") -> LocalEnd | None:
+def local_backend_of(runs_path: Path, wanted: str, *, run: str = "") -> LocalBackend | None:
     """Return the emulator on which the pod that ``wanted`` means lives: that of a ``--local`` run which goes on.
 
     None stands for a pod elsewhere. Raises RpdError where the run is over and the emulator went with it.
@@ -183,7 +183,7 @@ class Local:
     """A ``--local`` run: its emulator while it goes on, else None, and ``over`` tells what became of its pods."""
 
     over: str
-    end: LocalEnd | None
+    end: LocalBackend | None
 
 
 def newest_local(runs_path: Path) -> Local | None:
@@ -193,7 +193,7 @@ def newest_local(runs_path: Path) -> Local | None:
 
 
 def _local(info: RunInfo | None) -> Local | None:
-    if info is None or not info.far_end.startswith(EMULATOR) or local_backend.ADDRESS in os.environ:
+    if info is None or not info.backend.startswith(EMULATOR) or local_backend.ADDRESS in os.environ:
         return None
     folder = Path(info.folder)
     over = f"run {info.id} was local and no longer goes on: its emulator ended, and the pods with it"

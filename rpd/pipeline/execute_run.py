@@ -16,7 +16,7 @@ from rpd.journal import driver_alive, journal, replay
 from rpd.journal.files import RunFiles
 from rpd.journal.lock import RunLock
 from rpd.lease import pod_release
-from rpd.pipeline.backend import FarEnd
+from rpd.pipeline.backend import Backend
 from rpd.pipeline.balance_watch import BalanceWatch
 from rpd.pipeline.collect_and_select import Gathered
 from rpd.pipeline.dryrun import DryRunPlugin
@@ -69,10 +69,10 @@ def _drive(prepared: Prepared, files: RunFiles | None) -> tuple[ExitCode, RunSum
     context.journal.check()
     started = time.monotonic()
     with Telling(stop, events) as telling, _signals(config, stop, telling):
-        far_end = _far_end_name(config, plan, prepared.far_end)
+        backend = _backend_name(config, plan, prepared.backend)
         if files is not None:
             try:
-                prepared.far_end.leave_word(files.emulator)
+                prepared.backend.leave_word(files.emulator)
             except OSError as error:
                 context.disk.failed(
                     files.emulator, error, "other commands cannot reach the emulator of this run"
@@ -80,7 +80,7 @@ def _drive(prepared: Prepared, files: RunFiles | None) -> tuple[ExitCode, RunSum
         events.run_started(
             config=config,
             plan=plan,
-            far_end=far_end,
+            backend=backend,
             folder=files.folder if files else None,
             done=prepared.done,
         )
@@ -173,7 +173,7 @@ def _balance_watched(prepared: Prepared, stop: Stop) -> AbstractContextManager[o
     if config.run.dry_run or not any(uses_pod(node) for node in prepared.plan.nodes):
         return nullcontext()
     watch = BalanceWatch(
-        prepared.far_end.provider().account,
+        prepared.backend.provider().account,
         stop=stop,
         events=prepared.events,
         seconds=config.money.balance_interval,
@@ -201,12 +201,12 @@ def _signals(config: Config, stop: Stop, telling: Telling) -> AbstractContextMan
     return nullcontext() if config.run.dry_run else handled(stop, telling.say)
 
 
-def _far_end_name(config: Config, plan: Plan, far_end: FarEnd) -> str:
+def _backend_name(config: Config, plan: Plan, backend: Backend) -> str:
     if config.run.dry_run_live and any(uses_pod(node) for node in plan.nodes):
-        return f"dry run: {far_end.provider().name} is only asked, nothing is created"
+        return f"dry run: {backend.provider().name} is only asked, nothing is created"
     if config.run.dry_run:
         return "dry run: no network, no key, no pod"
-    return far_end.provider().name if any(uses_pod(node) for node in plan.nodes) else "no pods needed"
+    return backend.provider().name if any(uses_pod(node) for node in plan.nodes) else "no pods needed"
 
 
 def _is_sold_out(prepared: Prepared, summary: RunSummary, asked: Mapping[str, Sequence[PodRequest]]) -> bool:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LocalEnd:
+class LocalBackend:
     """Where an emulator on this machine serves, and the key it asks for."""
 
     base_url: str
@@ -58,9 +58,9 @@ def start_emulator(*, port: int = 0) -> Launched:
         raise ProvisioningError(str(error)) from error
 
 
-def find(path: Path) -> LocalEnd | None:
+def find(path: Path) -> LocalBackend | None:
     """Return what was left at ``path``, None where nothing of use is."""
     try:
-        return LocalEnd(**json.loads(path.read_text(encoding="utf-8")))
+        return LocalBackend(**json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         return None

@@ -63,7 +63,7 @@ def make_context(
         events=events,
         stop=stop,
         disk=disk,
-        provider=prepared.far_end.provider,
+        provider=prepared.backend.provider,
         connect=ssh.connect,
         connect_again=ssh.connect_again,
         recycler=_recycler(config, files),

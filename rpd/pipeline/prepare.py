@@ -11,7 +11,7 @@ from rpd.config import Config
 from rpd.errors import ExitCode, NothingCollected, UsageError
 from rpd.events import Events
 from rpd.hooks import PluginManager
-from rpd.pipeline.backend import FarEnd
+from rpd.pipeline.backend import Backend
 from rpd.pipeline.check_datacenters import check_datacenters
 from rpd.pipeline.check_upload_size import check_staging, own_output
 from rpd.pipeline.collect_and_select import Gathered, gather
@@ -56,7 +56,7 @@ class Prepared:
     redactor: Redactor
     gathered: Gathered
     plan: Plan
-    far_end: FarEnd
+    backend: Backend
     prices: Prices
     outlooks: Outlooks | None
     overrides: Overrides
@@ -96,7 +96,7 @@ def prepare(
     config: Config,
     manager: PluginManager,
     redactor: Redactor,
-    far_end: FarEnd,
+    backend: Backend,
     chosen: Chosen,
     resumed: Resumed | None = None,
 ) -> Prepared | None:
@@ -110,19 +110,19 @@ def prepare(
     overrides = make_overrides(config)
     needs_pods = any(uses_pod(node) for node in gathered.nodes) or resumed is not None
     if needs_pods:
-        far_end.prepare(gathered.nodes)
+        backend.prepare(gathered.nodes)
     foresight = Foresight(config, gathered.nodes)
-    prices = Prices(far_end.provider, overrides, foresight)
-    outlooks = _outlooks(far_end, events, prices) if config.run.dry_run_live and needs_pods else None
+    prices = Prices(backend.provider, overrides, foresight)
+    outlooks = _outlooks(backend, events, prices) if config.run.dry_run_live and needs_pods else None
     plan = _plan(config, events, gathered, prices)
     prices.check()
     prices.tell_unforeseen(events, dry=config.run.dry_run)
-    for warning in check_datacenters(config, plan.nodes, far_end.provider):
+    for warning in check_datacenters(config, plan.nodes, backend.provider):
         events.notice(warning)
     secrets: Mapping[str, str] = {} if config.run.dry_run else read_secrets(plan.nodes)
     _learn(redactor, events, known_secrets(plan.nodes) if config.run.dry_run else secrets)
     if needs_pods and not config.run.dry_run:
-        warning = check_balance(far_end.provider().account(), plan.worst_case_usd)
+        warning = check_balance(backend.provider().account(), plan.worst_case_usd)
         if warning:
             events.notice(warning)
     if outlooks is not None:
@@ -138,7 +138,7 @@ def prepare(
         redactor=redactor,
         gathered=gathered,
         plan=plan,
-        far_end=far_end,
+        backend=backend,
         prices=prices,
         outlooks=outlooks,
         overrides=overrides,
@@ -199,8 +199,8 @@ def _plan(config: Config, events: Events, gathered: Gathered, prices: Prices) ->
     return plan if changed is None else changed
 
 
-def _outlooks(far_end: FarEnd, events: Events, prices: Prices) -> Outlooks:
+def _outlooks(backend: Backend, events: Events, prices: Prices) -> Outlooks:
     """Return what a live dry run asks with. Raises AuthError, and ProviderError where RunPod does not answer."""
     from rpd.pipeline.live_check import Outlooks  # what asks over the network is of no use to the other runs
 
-    return Outlooks(far_end.provider, prices, events)
+    return Outlooks(backend.provider, prices, events)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from rpd.config import Config
 from rpd.errors import ExitCode
 from rpd.hooks import PluginManager
-from rpd.pipeline.backend import FarEnd
+from rpd.pipeline.backend import Backend
 from rpd.pipeline.collect_and_select import Gathered
 from rpd.pipeline.execute_run import execute
 from rpd.pipeline.prepare import choose, prepare
@@ -34,12 +34,12 @@ def run(config: Config, manager: PluginManager, redactor: Redactor, resumed: Res
     chosen = choose(config, manager, redactor, resumed)
     if chosen.exit_code is not None:
         return Ended(exit_code=chosen.exit_code, gathered=chosen.gathered)
-    far_end = FarEnd(config, manager)
+    backend = Backend(config, manager)
     try:
-        prepared = prepare(config, manager, redactor, far_end, chosen, resumed)
+        prepared = prepare(config, manager, redactor, backend, chosen, resumed)
         if prepared is None:
             return Ended(exit_code=ExitCode.INTERRUPTED, gathered=chosen.gathered)
         exit_code, summary = execute(prepared)
     finally:
-        far_end.close()
+        backend.close()
     return Ended(exit_code=exit_code, gathered=chosen.gathered, summary=summary)

@@ -59,13 +59,13 @@ class ManifestPlugin:
         """By node: its place in the plan; what was done before has none, and comes first."""
 
     @hookimpl
-    def rpd_run_started(self, config: Config, plan: Plan, far_end: str, folder: Path | None) -> None:
+    def rpd_run_started(self, config: Config, plan: Plan, backend: str, folder: Path | None) -> None:
         """Begin ``run.toml``, so that a killed run can be told from one that never was."""
         if folder is None:
             return
         self._places = {node.id: place for place, node in enumerate(plan.nodes)}
         if self._resumed is not None:
-            self._info = replace(self._resumed, finished="", exit_code=None, far_end=far_end)
+            self._info = replace(self._resumed, finished="", exit_code=None, backend=backend)
             self._write_run(self._info)
             return
         self._info = RunInfo(
@@ -75,7 +75,7 @@ class ManifestPlugin:
             argv=self._argv,
             rootdir=str(config.rootdir),
             invocation_dir=str(config.invocation_dir),
-            far_end=far_end,
+            backend=backend,
             width=plan.width,
             nodes=len(plan.nodes),
             worst_case_usd=plan.worst_case_usd,

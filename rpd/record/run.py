@@ -32,7 +32,7 @@ class RunInfo:
     rootdir: str = ""
     invocation_dir: str = ""
     """Where the command was given; ``argv`` is relative to it."""
-    far_end: str = ""
+    backend: str = ""
     width: int = 1
     nodes: int = 0
     """How many were planned."""
@@ -62,7 +62,10 @@ def dumps(info: RunInfo) -> str:
 
 def loads(text: str, *, where: str = FILE_NAME) -> RunInfo:
     """Return what ``run.toml`` says. Raises RpdError that names ``where`` and the key."""
-    return from_table(RunInfo, parse(text, where).get("run"), f"{where}: [run]")
+    table = parse(text, where).get("run")
+    if isinstance(table, Mapping) and "far_end" in table:  # as it was called at first
+        table = {"backend": table["far_end"], **table}
+    return from_table(RunInfo, table, f"{where}: [run]")
 
 
 def write(path: Path, info: RunInfo) -> None:

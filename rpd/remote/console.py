@@ -18,7 +18,7 @@ _STOP, _RESIZE = b"s", b"r"
 
 
 class Typing(Protocol):
-    """The program at the far end, as the console sees it. Called on a thread of the console's own."""
+    """The program at the other end, as the console sees it. Called on a thread of the console's own."""
 
     def typed(self, data: bytes) -> None:
         """Take input."""
@@ -36,7 +36,7 @@ class Typing(Protocol):
 class Console:
     """Standard input, output and error by their descriptors.
 
-    ``wants_terminal`` asks for a terminal at the far end; it gets one if input and output are one here. Raises
+    ``wants_terminal`` asks for a terminal at the other end; it gets one if input and output are one here. Raises
     UsageError where this system cannot lend its terminal (Windows).
     """
 
@@ -129,7 +129,7 @@ class Console:
 
     @contextmanager
     def _raw(self) -> Iterator[None]:
-        """Let every key, Ctrl-C too, through to the far end; the terminal is itself again afterwards."""
+        """Let every key, Ctrl-C too, through to the other end; the terminal is itself again afterwards."""
         if not self.is_terminal:
             yield
             return
@@ -138,7 +138,7 @@ class Console:
 
         before = termios.tcgetattr(self._stdin)
         try:
-            # Not flushed: what was typed while the connection came up is meant for the far end, too.
+            # Not flushed: what was typed while the connection came up is meant for the other end, too.
             tty.setraw(self._stdin, termios.TCSADRAIN)
             yield
         finally:

@@ -145,7 +145,7 @@ class Terminal:
 
     @hookimpl
     def rpd_run_started(
-        self, config: Config, plan: Plan, far_end: str, folder: Path | None, done: Sequence[NodeReport]
+        self, config: Config, plan: Plan, backend: str, folder: Path | None, done: Sequence[NodeReport]
     ) -> None:
         """Write the header."""
         self._started = self._clock()
@@ -176,7 +176,7 @@ class Terminal:
         self._screen.lines(
             [
                 ink(rule("rpd dry run" if config.run.dry_run else "rpd run", "=", width), "bold"),
-                ink(f"rpd {rpd.__version__}, {python}, far end: {far_end}"),
+                ink(f"rpd {rpd.__version__}, {python}, backend: {backend}"),
                 ink(where),
                 *([ink(f"run folder: {ink.relative(folder)}")] if folder else []),
                 ink(", ".join(facts), "bold"),

@@ -277,7 +277,7 @@ def test_another_provider(project: Project, emulator: Launched) -> None:
     """
     result = plugged(project, text, "--yes")
     assert result.exit_code == 0, result.out + result.err
-    assert "far end: our own cloud" in result.out
+    assert "backend: our own cloud" in result.out
     assert (project.folder / "created.txt").read_text(encoding="utf-8") == "x"
 
 

@@ -391,8 +391,8 @@ class Stage:
             name: value for name, value in os.environ.items() if not name.startswith(("RPD_", "RUNPOD_"))
         }
         plain |= {"NO_COLOR": "1", "COLUMNS": "120", "RPD_CACHE_DIR": str(self._folder / "cache")}
-        far_end = {"RUNPOD_API_BASE_URL": self.emulator.base_url, "RUNPOD_API_KEY": self.emulator.api_key}
-        return Driver(folder, {**plain, **far_end, **more}, *words)
+        backend = {"RUNPOD_API_BASE_URL": self.emulator.base_url, "RUNPOD_API_KEY": self.emulator.api_key}
+        return Driver(folder, {**plain, **backend, **more}, *words)
 
     def play(self, case: Case) -> Ending:
         """Play a case to its end; the account is empty again afterwards."""

@@ -1,4 +1,4 @@
-"""The far end: slow things begin before they are needed."""
+"""The backend: slow things begin before they are needed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import sys, threading
 from pathlib import Path
 from rpd.config.merge import make_config
 from rpd.hooks import make_plugin_manager
-from rpd.pipeline.backend import FarEnd
+from rpd.pipeline.backend import Backend
 from rpd.runpod.dry.provider import OfflineProvider
 
 def importing():
@@ -30,10 +30,10 @@ config = make_config(
 )
 manager = make_plugin_manager()
 manager.register(Plugin(), NAME)
-far_end = FarEnd(config, manager)
-far_end.prepare()
-far_end.provider()
-far_end.close()
+backend = Backend(config, manager)
+backend.prepare()
+backend.provider()
+backend.close()
 """
 
 

@@ -51,7 +51,7 @@ def test_a_whole_run_through_the_hooks(
         (folder / str(seed)).mkdir(parents=True)
         reports.append(make_report(seed, outcome, secret=SECRET, folder=folder / str(seed)))
     plan = Plan(lanes=(), width=2, worst_case_usd=10.0)
-    manager.hook.rpd_run_started(config=config, plan=plan, far_end="RunPod", folder=folder, done=())
+    manager.hook.rpd_run_started(config=config, plan=plan, backend="RunPod", folder=folder, done=())
     begun = run.read(folder / "run.toml")
     assert (begun.started, begun.finished, begun.exit_code) == ("2026-01-02T03:04:05+00:00", "", None)
     for report in reports:

@@ -1,4 +1,4 @@
-"""The console: what is typed here reaches the far end, and the terminal is itself again afterwards."""
+"""The console: what is typed here reaches the pod, and the terminal is itself again afterwards."""
 
 from __future__ import annotations
 

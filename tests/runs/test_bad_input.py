@@ -194,7 +194,7 @@ MISTAKES = {
     ),
     "bad -n": Mistake(4, ("-n", "expected a whole number >= 1, got '0'"), args=("-n", "0")),
     "bad money": Mistake(4, ("--cost-cap-usd", "dollars > 0", "'-3'"), args=("--cost-cap-usd=-3",)),
-    "both far ends": Mistake(4, ("--local and --dry-run exclude each other",), args=("--local", "--dry-run")),
+    "both backends": Mistake(4, ("--local and --dry-run exclude each other",), args=("--local", "--dry-run")),
     "nothing to collect": Mistake(
         5, ("nothing was run: 0 nodes collected; no job in the deploy file",), deploy="import rpd\n"
     ),

@@ -242,10 +242,10 @@ def test_results_are_tabled(sweep: Sweep) -> None:
 
 
 def test_the_run_file_is_complete(sweep: Sweep) -> None:
-    """``run.toml`` tells the command line, the far end, the width, the counts and the exit code."""
+    """``run.toml`` tells the command line, the backend, the width, the counts and the exit code."""
     [info] = history.runs(sweep.folder / "rpd-runs")
     assert info.argv[:3] == ("run", "-n", "2")
-    assert "emulator" in info.far_end
+    assert "emulator" in info.backend
     assert (info.width, info.nodes, info.not_run, info.exit_code) == (2, 4, 0, 0)
     assert info.outcomes == {"passed": 4}
     assert info.git_sha == sweep.sha

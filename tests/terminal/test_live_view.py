@@ -66,7 +66,7 @@ def play(
     register(manager, terminal, "terminal")
     hook = manager.hook
     hook.rpd_collected(nodes=nodes, deselected=2, errors=())
-    hook.rpd_run_started(config=config, plan=plan, far_end="RunPod", folder=FOLDER, done=())
+    hook.rpd_run_started(config=config, plan=plan, backend="RunPod", folder=FOLDER, done=())
     for node, report in zip(nodes, reports, strict=True):
         hook.rpd_node_started(node=node, folder=FOLDER)
         offered = {"node": node.id, "offer": OFFER, "usd_per_hr": 3.6}
@@ -138,7 +138,7 @@ def test_refusals_are_counted_not_listed(
     """However many offers are refused to a node, in however many rounds, it has one line until it ends."""
     config, node, out = make_config(), make_node(42), io.StringIO()
     terminal = Terminal(config, out, environ=PLAIN)
-    terminal.rpd_run_started(config=config, plan=make_plan(node), far_end="RunPod", folder=FOLDER, done=())
+    terminal.rpd_run_started(config=config, plan=make_plan(node), backend="RunPod", folder=FOLDER, done=())
     terminal.rpd_node_started(node=node)
     for _ in range(3):
         for number in range(200):

@@ -18,7 +18,7 @@ def reason(error: BaseException) -> str:
     if isinstance(error, TimeoutError):
         return "no answer in time"
     if isinstance(error, EOFError):
-        return "the far end closed the connection"
+        return "the other end closed the connection"
     return (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
 
 

@@ -130,7 +130,7 @@ class SshShell:
             raise ConnectionLost(f"pod {self._pod_id}: the connection was closed")
 
     def answers(self) -> bool:
-        """Whether the far end still answers: a channel is opened, which starts no process there."""
+        """Whether the other end still answers: a channel is opened, which starts no process there."""
         try:
             close_quietly(self.new_channel("session"))
         except ConnectionLost:

@@ -25,7 +25,7 @@ class Line(Protocol):
         ...
 
     def answers(self) -> bool:
-        """Whether the far end still answers."""
+        """Whether the other end still answers."""
         ...
 
 
@@ -178,7 +178,7 @@ class SshStream:
             raise DeadlinePassed(f"no end within {self._timeout:g} s")
 
     def _check_silence(self) -> None:
-        """Raise DeadlinePassed after a stall, and Disconnected if the far end does not answer at all."""
+        """Raise DeadlinePassed after a stall, and Disconnected if the other end does not answer at all."""
         if self._stall is not None and time.monotonic() - self._moved >= self._stall:
             self.close()
             raise DeadlinePassed(f"nothing moved for {self._stall:g} s")
@@ -205,7 +205,7 @@ class SshStream:
             try:
                 sent = self._channel.send(view[: 1 << 20])
             except TimeoutError:
-                # A full window: the far end is slow. Whether it is dead is for the reader to find out.
+                # A full window: the other end is slow. Whether it is dead is for the reader to find out.
                 continue
             except FAILURES:
                 return False

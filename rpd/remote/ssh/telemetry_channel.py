@@ -35,7 +35,7 @@ class SshFeed:
         return data
 
     def send(self, data: bytes) -> None:
-        # Without waiting for a far end that does not read: what is lost is only a sign of life.
+        # Without waiting for a pod that does not read: what is lost is only a sign of life.
         with contextlib.suppress(*FAILURES):
             if self._channel.send_ready():
                 self._channel.send(data)

@@ -9,10 +9,20 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable
+from contextvars import copy_context
 from functools import partial
 from typing import TypeVar
 
 T = TypeVar("T")
+
+
+def thread(act: Callable[[], object], *, name: str) -> threading.Thread:
+    """Return a daemon that calls ``act`` in a copy of the caller's context, not started yet.
+
+    What a context holds (the job defaults of a project) then counts on the threads of a run, too.
+    """
+    return threading.Thread(target=copy_context().run, args=(act,), name=name, daemon=True)
+
 
 Failed = Callable[[Exception], object]
 """Hears what a callback raised."""

@@ -3,31 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 
 from rpd.cli.output import note, say
 from rpd.config import Config
 from rpd.errors import AuthError, UsageError
 from rpd.pipeline import connect_to_node
-from rpd.pipeline.local_backend import LocalBackend
+from rpd.values.endpoint import Endpoint
+from rpd.values.frozen import replace
 from rpd.values.pod import Provider
 
 
 @contextmanager
-def account(config: Config, local: LocalBackend | None = None) -> Iterator[Provider]:
+def account(config: Config, local: Endpoint | None = None) -> Iterator[Provider]:
     """Give the provider of the user's key, or the emulator at ``local``; what it has to say goes to stderr.
 
     Raises AuthError, UsageError.
     """
     from rpd.runpod.plugin import make_provider
 
-    with local.in_force() if local is not None else nullcontext():
-        provider = make_provider(config)
-        provider.notify = lambda text: note(f"rpd: {text}")
-        try:
-            yield provider
-        finally:
-            provider.close()
+    provider = make_provider(config if local is None else replace(config, api=local))
+    provider.notify = lambda text: note(f"rpd: {text}")
+    try:
+        yield provider
+    finally:
+        provider.close()
 
 
 @contextmanager

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+import sys
+from contextlib import ExitStack, nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from rpd.cli.collect import print_errors, summary_line, tell_nothing
@@ -13,10 +15,12 @@ from rpd.config import Config
 from rpd.config.config import SelectSettings
 from rpd.errors import ExitCode, UsageError
 from rpd.hooks import PluginManager
+from rpd.pipeline.caller import Caller
 from rpd.pipeline.resume import Resumed, choose
 from rpd.pipeline.run import run
-from rpd.pipeline.signals import ending_by_sigterm
+from rpd.pipeline.signals import ending_by_sigterm, handled
 from rpd.redaction import Redactor
+from rpd.stop import Stop
 from rpd.terminal import Terminal
 from rpd.terminal.setup_plan import SetupPlan
 from rpd.terminal.streams import own_streams
@@ -56,6 +60,17 @@ def _resume(config: Config, resumed: Resumed) -> int:
     return carry_out(unchosen, run_manager, resumed)
 
 
+def _confirm(worst_case_usd: float, limit_usd: float) -> bool:
+    """Ask whether a run that may cost much may start. Raises UsageError without a terminal to ask on."""
+    if not sys.stdin.isatty():
+        raise UsageError(
+            f"this run may cost up to ${worst_case_usd:.2f}, more than confirm_above_usd (${limit_usd:.2f}): pass "
+            "--yes, or lower the caps (--cost-cap-usd, --max-runtime-minutes)"
+        )
+    answer = input(f"This run may cost up to ${worst_case_usd:.2f}. Start it? [y/N] ")
+    return answer.strip().lower() in ("y", "yes")
+
+
 def carry_out(config: Config, manager: PluginManager, resumed: Resumed | None) -> int:
     """Run or resume, with the terminal listening, and return the exit code."""
     redactor = Redactor()
@@ -69,7 +84,14 @@ def carry_out(config: Config, manager: PluginManager, resumed: Resumed | None) -
             shown = SetupPlan(lambda line: say(redactor.text(line)), only=config.run.setup_only)
             manager.register(shown, "setup plan")
         stack.enter_context(ending_by_sigterm())
-        ended = run(config, manager, redactor, resumed)
+        stop = Stop()
+        caller = Caller(
+            owns_process=True,
+            confirm=_confirm,
+            stop=stop,
+            while_executing=nullcontext if config.run.dry_run else partial(handled, stop),
+        )
+        ended = run(config, manager, redactor, resumed, caller)
     print_errors(ended.gathered.errors)
     if ended.summary is None and ended.exit_code == ExitCode.NOTHING_COLLECTED:
         tell_nothing(config, ended.gathered, so=f"nothing was run: {summary_line(ended.gathered)}; ")

@@ -46,8 +46,10 @@ def configure(command: str, argv: Sequence[str], cwd: Path) -> tuple[Config, Plu
     if command in LOADING:
         # Not at the top: `rpd ps` and the like collect nothing.
         from rpd.cli.conftest_scan import early_overrides, load_early_conftests
+        from rpd.collect.imports import divert_output
         from rpd.pipeline.collect_and_select import prepare_jobs
 
+        divert_output(manager, rootdir)
         _register_built_in(manager, command)
         _register_formats(manager, [*added, *argv, *file_values.get("deploy_files", ())])
         overrides = early_overrides([*added, *argv])

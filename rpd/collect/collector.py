@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
-import sys
 from collections.abc import Iterator, Sequence
-from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -47,10 +45,9 @@ class Collection:
 def collect(config: Config, manager: PluginManager) -> Collection:
     """Return every node of the arguments in ``config``; conftests are registered on ``manager`` on the way.
 
-    Errors in files are part of the result. Raises UsageError for an argument that does not exist. What user code
-    prints meanwhile goes to stderr.
+    Errors in files are part of the result. Raises UsageError for an argument that does not exist.
     """
-    with redirect_stdout(sys.stderr):
+    with importer_of(manager, config.rootdir).output():
         return _Collector(config, manager).run()
 
 

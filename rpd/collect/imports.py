@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import itertools
+import linecache
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, redirect_stdout, suppress
+import threading
+from collections.abc import Collection, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext, redirect_stdout, suppress
 from pathlib import Path
 from types import ModuleType
 
@@ -18,10 +21,11 @@ from rpd.hooks import PluginManager
 _PLUGIN = "rpd.collect.importer"
 _PREFIX = "rpd:"
 """Begins the names of modules that are imported by path; no module of another origin can have it."""
-_local: dict[str, dict[str, ModuleType]] = {}
-"""Folder to the users' modules that were imported from it, by their names in ``sys.modules``."""
-_present: dict[str, str] = {}
-"""Of these, name to folder for those that are in ``sys.modules`` now."""
+_lock = threading.RLock()
+"""Python has one import path and one table of modules, so one file at a time is imported, whoever asks."""
+_importers: list[Importer] = []
+"""Those that have not been forgotten: of each the modules can still be imported, by jobs that do so later."""
+_numbers = itertools.count(2)
 _namesakes = Namesakes()
 
 
@@ -34,49 +38,110 @@ def importer_of(manager: PluginManager, rootdir: Path) -> Importer:
     return importer
 
 
+def divert_output(manager: PluginManager, rootdir: Path) -> None:
+    """Have what user code prints while it is collected go to stderr: stdout is for ids and JSON.
+
+    For the command line, which owns both; the streams of another program are not ours to change.
+    """
+    importer_of(manager, rootdir).diverts_output = True
+
+
 class Importer:
     """Imports the deploy files and conftests of one root folder, each once.
 
     While a file is imported its own folder (and those of the conftests above it) are importable, and stay so for
     imports that a job makes later. Helpers of the same name in two folders do not collide: the modules that came
-    from other folders step aside while a folder with its own module of that name is at work. A new importer forgets
-    what those before it imported. A file called like an installed module does not replace that for anybody else.
+    from other folders step aside while a folder with its own module of that name is at work. A file called like an
+    installed module does not replace that for anybody else.
+
+    A new importer forgets what those before it imported, so that it sees what has changed since, except those that are
+    in use: runs of several projects may go on at once. Of one name in folders of two importers each gets its own
+    module (``Namesakes``). Where both are at work in the same folder, a helper that a job imports late is the one that
+    was imported last.
     """
 
     def __init__(self, rootdir: Path) -> None:
+        self.diverts_output = False
         self._rootdir = rootdir
         self._modules: dict[Path, ModuleType] = {}
-        _forget()
-        for folder in named_by_environment():
-            _namesakes.add(folder, self._own_name, everywhere=True)
+        self._local: dict[str, dict[str, ModuleType]] = {}
+        """Folder to the users' modules that were imported from it, by their names in ``sys.modules``."""
+        self._present: dict[str, str] = {}
+        """Of these, name to folder for those that are in ``sys.modules`` now."""
+        self.folders: dict[str, None] = {}
+        """What it made importable."""
+        self._users = 0
+        with _lock:
+            for other in [each for each in _importers if not each.is_in_use]:
+                _importers.remove(other)
+                other.forget()
+            self._mark = f"{next(_numbers)}:" if _importers else ""
+            _importers.append(self)
+            for folder in named_by_environment():
+                self._add(folder, everywhere=True)
+
+    @property
+    def is_in_use(self) -> bool:
+        """Whether a new importer has to leave this one what it imported."""
+        return self._users > 0
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Keep what was imported importable, whatever else is collected in this process meanwhile."""
+        with _lock:
+            self._users += 1
+        try:
+            yield
+        finally:
+            with _lock:
+                self._users -= 1
+
+    @contextmanager
+    def output(self) -> Iterator[None]:
+        """Send what is printed to stderr, if that is wanted."""
+        with redirect_stdout(sys.stderr) if self.diverts_output else nullcontext():
+            yield
 
     def load(self, path: Path) -> ModuleType:
         """Return the module of ``path``, imported now or before. Raises whatever the file raises."""
         if path not in self._modules:
             folder, name = import_root(path)
-            with self._importable(folder, path.parent), stdout_on_stderr():
+            diverted = stdout_on_stderr() if self.diverts_output else nullcontext()
+            with _lock, self._importable(folder, path.parent), diverted:
+                linecache.checkcache(str(path))
                 self._modules[path] = self._import(path, name)
         return self._modules[path]
 
     @contextmanager
     def _importable(self, *folders: Path) -> Iterator[None]:
         texts = [str(folder) for folder in dict.fromkeys(folders)]
+        for other in self._others():
+            other.make_room(texts)
         for text in texts:
-            _namesakes.add(text, self._own_name)
-        with _importable(texts):
+            self._add(text)
+        with self._on_path(texts):
             path, modules = frozenset(sys.path), frozenset(sys.modules)
             try:
                 yield
             finally:
                 added = [folder for folder in users_folders(sys.path) if folder not in path]
                 for folder in added:
-                    _namesakes.add(folder, self._own_name, everywhere=True)
+                    self._add(folder, everywhere=True)
                 if added:
                     _namesakes.give_names_back(sys.modules.keys() - modules)
 
     def _own_name(self, path: Path) -> str:
         """Return a name for the module at ``path`` (without its ending) that no other module has."""
-        return f"{_PREFIX}{relative(path, self._rootdir).replace('.', '·')}"
+        return f"{_PREFIX}{self._mark}{relative(path, self._rootdir).replace('.', '·')}"
+
+    def _add(self, folder: str, *, everywhere: bool = False) -> None:
+        is_new = folder not in self.folders
+        self.folders[folder] = None
+        if is_new:
+            _namesakes.add(folder, self._own_name, everywhere=everywhere)
+
+    def _others(self) -> list[Importer]:
+        return [other for other in _importers if other is not self]
 
     def _import(self, path: Path, name: str) -> ModuleType:
         name = _namesakes.alias(name, str(path)) or name
@@ -107,74 +172,81 @@ class Importer:
             raise
         return module
 
+    # --- the import path and the table of modules, which are Python's ------------------------------------------------
 
-def _forget() -> None:
-    _namesakes.forget()
-    if not _local:
-        return  # nothing to forget; Python 3.13 loads ``importlib.metadata`` to invalidate the caches
-    for folder in _local:
-        if folder in sys.path:
-            sys.path.remove(folder)
-    for name, folder in _present.items():
-        if sys.modules.get(name) is _local[folder][name]:
-            del sys.modules[name]
-    _local.clear()
-    _present.clear()
-    importlib.invalidate_caches()
+    def forget(self) -> None:
+        """Take the folders and the modules away again, but for folders of an importer that is in use."""
+        kept = {folder for other in self._others() for folder in other.folders}
+        _namesakes.remove(folder for folder in self.folders if folder not in kept)
+        if not self._local:
+            return  # nothing to forget; Python 3.13 loads ``importlib.metadata`` to invalidate the caches
+        for folder in self._local:
+            if folder in sys.path and folder not in kept:
+                sys.path.remove(folder)
+        for name, folder in self._present.items():
+            if sys.modules.get(name) is self._local[folder][name]:
+                del sys.modules[name]
+        self._local.clear()
+        self._present.clear()
+        importlib.invalidate_caches()
 
+    def make_room(self, folders: Collection[str]) -> None:
+        """Take the helpers of ``folders`` out of the table, where another importer gets its own of them now."""
+        for name, folder in list(self._present.items()):
+            if folder in folders and not name.startswith(_PREFIX):
+                del self._present[name]
+                if sys.modules.get(name) is self._local[folder][name]:
+                    del sys.modules[name]
 
-@contextmanager
-def _importable(texts: list[str]) -> Iterator[None]:
-    """Put folders first on the import path, their modules in ``sys.modules``, and others out of their way."""
-    for text in reversed(texts):
-        if text in sys.path:
-            sys.path.remove(text)
-        sys.path.insert(0, text)
-    _bring_back(Path(texts[-1]))
-    _set_aside(texts)
-    before = set(sys.modules)
-    try:
-        yield
-    finally:
-        _remember(texts, before)
+    @contextmanager
+    def _on_path(self, texts: list[str]) -> Iterator[None]:
+        """Put folders first on the import path, their modules in ``sys.modules``, and others out of their way."""
+        for text in reversed(texts):
+            if text in sys.path:
+                sys.path.remove(text)
+            sys.path.insert(0, text)
+        self._bring_back(Path(texts[-1]))
+        self._set_aside(texts)
+        before = set(sys.modules)
+        try:
+            yield
+        finally:
+            self._remember(texts, before)
 
+    def _bring_back(self, folder: Path) -> None:
+        """Put the modules of ``folder`` and of the folders above it into ``sys.modules``, the nearest winning."""
+        for each in map(str, reversed((folder, *folder.parents))):
+            for name, module in self._local.get(each, {}).items():
+                sys.modules[name] = module
+                self._present[name] = each
 
-def _bring_back(folder: Path) -> None:
-    """Put the modules of ``folder`` and of the folders above it into ``sys.modules``, the nearest winning."""
-    for each in map(str, reversed((folder, *folder.parents))):
-        for name, module in _local.get(each, {}).items():
-            sys.modules[name] = module
-            _present[name] = each
+    def _set_aside(self, folders: list[str]) -> None:
+        """Take modules of other folders out of ``sys.modules`` where these folders have one of that name."""
+        own = {entry.removesuffix(".py") for folder in folders for entry in _entries(folder)}
+        for top in own & self._present.keys():
+            home = self._present[top]
+            if home in folders:
+                continue
+            for name in self._local[home]:
+                if name.partition(".")[0] == top and self._present.get(name) == home:
+                    del self._present[name]
+                    sys.modules.pop(name, None)
 
-
-def _set_aside(folders: list[str]) -> None:
-    """Take modules of other folders out of ``sys.modules`` where these folders have one of that name."""
-    own = {entry.removesuffix(".py") for folder in folders for entry in _entries(folder)}
-    for top in own & _present.keys():
-        home = _present[top]
-        if home in folders:
-            continue
-        for name in _local[home]:
-            if name.partition(".")[0] == top and _present.get(name) == home:
-                del _present[name]
-                sys.modules.pop(name, None)
+    def _remember(self, folders: list[str], before: set[str]) -> None:
+        """Note which of the modules that are new came from ``folders`` or from others that are importable by now."""
+        homes = dict.fromkeys((*folders, *self._local))
+        for name in sys.modules.keys() - before:
+            origin = getattr(sys.modules[name], "__file__", None)
+            for folder in homes:
+                if isinstance(origin, str) and (name.startswith(_PREFIX) or _is_below(origin, folder, name)):
+                    self._local.setdefault(folder, {})[name] = sys.modules[name]
+                    self._present[name] = folder
+                    break
 
 
 def _entries(folder: str) -> Iterator[str]:
     with os.scandir(folder) as entries:
         yield from (entry.name for entry in entries)
-
-
-def _remember(folders: list[str], before: set[str]) -> None:
-    """Note which of the modules that are new came from ``folders`` or from others that are importable by now."""
-    homes = dict.fromkeys((*folders, *_local))
-    for name in sys.modules.keys() - before:
-        origin = getattr(sys.modules[name], "__file__", None)
-        for folder in homes:
-            if isinstance(origin, str) and (name.startswith(_PREFIX) or _is_below(origin, folder, name)):
-                _local.setdefault(folder, {})[name] = sys.modules[name]
-                _present[name] = folder
-                break
 
 
 def import_root(path: Path) -> tuple[Path, str]:

@@ -5,7 +5,8 @@ dependencies and every other installed package mean the installed module, whenev
 it. Python itself knows one module for each name, so the user's is loaded under a name of its own, and the ``import``
 statements of the user's files are led there. Only names that are taken twice are treated in this way. A name that
 nothing installed has is hidden from ``import`` statements of libraries as long as no file of the user has imported it:
-many libraries try for modules that may be missing. Built-in and frozen modules (``sys``, ``os``) come before every
+many libraries try for modules that may be missing. A name that two projects have which run in one process at once is
+taken twice as well. Built-in and frozen modules (``sys``, ``os``) come before every
 file, as in Python, and ``rpd`` is always rpd.
 """
 
@@ -46,6 +47,9 @@ class Namesakes:
         """Names that are taken twice, to the folders that have one, each with the name it is loaded under."""
         self._found: dict[str, ModuleSpec] = {}
         """The modules of the user by the name they are loaded under."""
+        self._naming: dict[str, Naming] = {}
+        """Folder to what names the modules in it."""
+        self._contents: dict[str, frozenset[str]] = {}
         self._own: set[str] = set()
         """What lies in the folders, by the names under which it could be imported."""
         self._is_user: dict[str, bool] = {}
@@ -56,22 +60,75 @@ class Namesakes:
 
         Its modules are for the files below it, or with ``everywhere`` for all files of the user.
         """
-        if folder in self._folders:
+        known = self._naming.get(folder)
+        if known is not None:
+            if known != name_of:
+                self._load_again(folder)
             return
         self._folders[folder] = everywhere
+        self._naming[folder] = name_of
         self._is_user.clear()
         if self not in sys.meta_path:
             sys.meta_path.insert(0, self)
         installed = self._installed_path()
-        own = _names(folder)
+        own = self._contents[folder] = _names(folder)
         self._own |= own
         for name in sorted(own & self._installed_names(installed)):
-            spec = PathFinder.find_spec(name, [folder])
-            if spec is not None and _is_python(spec) and _may_be_taken_twice(name, installed):
-                alias = name_of(Path(folder, name))
-                self._named.setdefault(name, {})[folder] = alias
-                self._found[alias] = spec
-                self._lead()
+            if _may_be_taken_twice(name, installed):
+                self._take(name, folder)
+        for other in [each for each in self._folders if self._naming[each] != name_of]:
+            for name in sorted(own & self._contents[other]):
+                self._share_out(name, folder, other)
+
+    def _take(self, name: str, folder: str) -> None:
+        """Have the files of the user get ``name`` from ``folder``, if that has a Python module of the name."""
+        spec = PathFinder.find_spec(name, [folder])
+        if spec is not None and _is_python(spec):
+            alias = self._naming[folder](Path(folder, name))
+            self._named.setdefault(name, {})[folder] = alias
+            self._found[alias] = spec
+            self._lead()
+
+    def _share_out(self, name: str, folder: str, other: str) -> None:
+        """Give each of two folders of different projects its own module of ``name``.
+
+        One that ``other`` has loaded stays what ``name`` is: it may import its own parts by it.
+        """
+        if name in self._named and folder in self._named[name]:
+            return
+        self._take(name, folder)
+        file = getattr(sys.modules.get(name), "__file__", None)
+        if folder in self._named.get(name, ()) and not (file or "").startswith(other + os.sep):
+            self._take(name, other)
+
+    def _load_again(self, folder: str) -> None:
+        """Forget what was loaded from ``folder`` under names of our own: another project begins to work there."""
+        for folders in self._named.values():
+            if folder in folders:
+                _drop(folders[folder])
+
+    def remove(self, folders: Iterable[str]) -> None:
+        """Take folders away again; without any, every import is Python's own."""
+        for folder in folders:
+            self._folders.pop(folder, None)
+            self._naming.pop(folder, None)
+            self._contents.pop(folder, None)
+            for found in self._named.values():
+                alias = found.pop(folder, None)
+                if alias is not None:
+                    self._found.pop(alias, None)
+                    _drop(alias)
+        self._named = {name: found for name, found in self._named.items() if found}
+        self._own = set().union(*self._contents.values())
+        self._is_user.clear()
+        if self._folders:
+            return
+        if self in sys.meta_path:
+            sys.meta_path.remove(self)
+        if self._python_import is not None:
+            if builtins.__import__ == self._import:
+                builtins.__import__ = self._python_import
+            self._python_import = None
 
     def alias(self, name: str, file: str) -> str | None:
         """Return what the module ``name`` is loaded under where ``file`` imports it; None: under that name."""
@@ -99,23 +156,6 @@ class Namesakes:
             if alias is not None and module is not None:
                 sys.modules.setdefault(alias, module)
                 del sys.modules[name]
-
-    def forget(self) -> None:
-        """Let every import be Python's own again."""
-        if self in sys.meta_path:
-            sys.meta_path.remove(self)
-        if self._python_import is not None:
-            if builtins.__import__ == self._import:
-                builtins.__import__ = self._python_import
-            self._python_import = None
-        for alias in self._found:
-            for name in [held for held in sys.modules if held == alias or held.startswith(f"{alias}.")]:
-                del sys.modules[name]
-        self._folders.clear()
-        self._named.clear()
-        self._own.clear()
-        self._found.clear()
-        self._is_user.clear()
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, _target: ModuleType | None = None
@@ -215,6 +255,12 @@ def _is_imported_by_library() -> bool:
     code, file = frame.f_code.co_code, frame.f_code.co_filename
     is_statement = code[frame.f_lasti] == opmap["IMPORT_NAME"]
     return is_statement and (_is_library(file) or file.startswith(_RPD + os.sep))
+
+
+def _drop(name: str) -> None:
+    """Take a module and those below it out of Python's table."""
+    for each in [held for held in sys.modules if held == name or held.startswith(f"{name}.")]:
+        del sys.modules[each]
 
 
 def _names(folder: str) -> frozenset[str]:

@@ -9,11 +9,14 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from rpd.config import texts
 from rpd.config.setting import Section, Setting, in_file
 from rpd.values.frozen import EMPTY, declared, frozen
+
+if TYPE_CHECKING:
+    from rpd.values.endpoint import Endpoint
 
 SELECTING = ("collect", "run", "fixtures", "estimate", "doctor")
 LOADING = (*SELECTING, "markers")
@@ -472,6 +475,8 @@ class Config:
     """Paths and node ids given on the command line, as typed."""
     sources: Mapping[str, str] = EMPTY
     """Field name -> source of its value: ``flag -n``, ``environment RPD_N``, ``rpd.toml``; defaults are not in it."""
+    api: Endpoint | None = None
+    """The server that stands for RunPod in this invocation; None: the one of the environment, with the user's key."""
     plugin_options: Mapping[str, Any] = EMPTY
     """Values of the options that plugins added, by their destination name."""
 

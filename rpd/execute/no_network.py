@@ -7,6 +7,14 @@ Code may act on another thread than the one that calls it. A thread that is star
 good. In a dry run the guard holds ``everywhere``: for threads that were there before as well. What rpd itself does is
 let through by ``lowered``. Where other jobs run live meanwhile, it holds for the threads of the one call only, or it
 would stop theirs.
+
+A program that makes a dry run on one of its threads (``among_others``) goes on with its own work on the rest. There,
+everywhere means: on the thread of the run, and on those that were started by it, or by one of those, since the run
+began; that is before user code was imported. Who hands work to a thread that was there before (a pool of the program's
+own) passes the guard: nothing tells that work from the program's.
+
+The audit hook and the wrapped ``Thread.start`` stay for the life of the process, since a hook cannot be taken out
+again. They are put in when a guard is first needed, and let everything through where none is up.
 """
 
 from __future__ import annotations
@@ -46,24 +54,27 @@ class Blocked(RpdError):
     """Code tried to leave the process while only a plan was being made."""
 
 
-class _Here(threading.local):
-    """The guard of one thread."""
-
-    why: str | None = None
-    is_lowered = False
-
-
-class _Everywhere:
-    """The guard of the whole process, and what it met on other threads than the one that holds it up."""
+class _Threads:
+    """Threads that belong together: whether all of them are guarded, and what the guard met on which nobody waits."""
 
     def __init__(self) -> None:
         self.why: str | None = None
         self.met: Blocked | None = None
 
 
+class _Here(threading.local):
+    """The guard of one thread. ``party``: whose thread it is; None: nobody's in particular."""
+
+    why: str | None = None
+    is_lowered = False
+    party: _Threads | None = None
+
+
 _here = _Here()
-_everywhere = _Everywhere()
+_process = _Threads()
+"""All threads there are."""
 _inherited: weakref.WeakKeyDictionary[threading.Thread, str] = weakref.WeakKeyDictionary()
+_parties: weakref.WeakKeyDictionary[threading.Thread, _Threads] = weakref.WeakKeyDictionary()
 _plain_start = threading.Thread.start
 _installed = False
 
@@ -77,9 +88,14 @@ def _why() -> str | None:
     """Return why the thread that asks is guarded, None if it is not."""
     if _here.is_lowered:
         return None
-    if _here.why or _everywhere.why:
-        return _here.why or _everywhere.why
-    return _inherited.get(threading.current_thread()) if _inherited else None
+    party = _party()
+    why = _here.why or _process.why or (party.why if party else None)
+    return why or (_inherited.get(threading.current_thread()) if _inherited else None)
+
+
+def _party() -> _Threads | None:
+    """Return which threads the one that asks belongs to."""
+    return _here.party or (_parties.get(threading.current_thread()) if _parties else None)
 
 
 def _check(event: str) -> None:
@@ -89,15 +105,18 @@ def _check(event: str) -> None:
     error = Blocked(f"{event} is not allowed {why}")
     if _here.why is None:
         # Whoever started that thread may never hear of it.
-        _everywhere.met = _everywhere.met or error
+        threads = _party() or _process
+        threads.met = threads.met or error
     raise error
 
 
 def _start(thread: threading.Thread) -> None:
-    """Start a thread; one that is started under the guard stays under it."""
-    why = _why()
+    """Start a thread; one that is started under the guard stays under it, and it belongs to who started it."""
+    why, party = _why(), None if _here.is_lowered else _party()
     if why is not None:
         _inherited[thread] = why
+    if party is not None:
+        _parties[thread] = party
     _plain_start(thread)
 
 
@@ -129,16 +148,29 @@ def guarded(why: str) -> Iterator[None]:
 def everywhere(why: str) -> Iterator[None]:
     """Do the same for every thread of the process, no matter what started it, or when.
 
-    What is kept from a thread that nobody waits for is raised at the end of the block, if nothing else was.
+    Within ``among_others`` for every thread of the run. What is kept from a thread that nobody waits for is raised at
+    the end of the block, if nothing else was.
     """
-    _everywhere.why, _everywhere.met = why, None
+    threads = _party() or _process
+    threads.why, threads.met = why, None
     try:
         with guarded(why):
             yield
-        if _everywhere.met is not None:
-            raise _everywhere.met
+        if threads.met is not None:
+            raise threads.met
     finally:
-        _everywhere.why, _everywhere.met = None, None
+        threads.why, threads.met = None, None
+
+
+@contextmanager
+def among_others() -> Iterator[None]:
+    """Let ``everywhere`` mean this thread, and those that are started by it meanwhile: the others do other things."""
+    _install()
+    before, _here.party = _here.party, _Threads()
+    try:
+        yield
+    finally:
+        _here.party = before
 
 
 @contextmanager

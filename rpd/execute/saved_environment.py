@@ -11,6 +11,7 @@ import pathlib
 import socket
 import threading
 import time
+import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -42,36 +43,35 @@ _USED: Mapping[Any, tuple[str, ...]] = {
 }
 
 
-class Surroundings:
-    """Remembers those names when it is made, which is after conftests were imported: what they set up stays.
+class _Originals:
+    """What stood under those names before the first of the runs that go on now began.
 
-    A mock that a job or fixture left, or that works for another node meanwhile, must not keep a pod from being given
-    back. So it is put aside while rpd rents or releases, and put into its place again. Thread-safe.
+    One for the process, since the names are the process's: a run that begins while the job of another has put a mock
+    into place must not take that for what was there.
     """
 
     def __init__(self) -> None:
-        self._then = {(owner, name): getattr(owner, name) for owner, names in _USED.items() for name in names}
-        self._lock = threading.Lock()
-        self._inside = 0
-        self._aside: dict[tuple[Any, str], Any] = {}
+        self.lock = threading.RLock()  # also taken when a run is collected as garbage, at any moment
+        self.inside = 0
+        self.aside: dict[tuple[Any, str], Any] = {}
+        self._runs = 0
+        self._then: dict[tuple[Any, str], Any] = {}
 
-    @contextmanager
-    def as_at_start(self) -> Iterator[None]:
-        """Have everything as it was then for as long as anybody is inside."""
-        with self._lock:
-            self._inside += 1
-            self._aside.update(self.restore())
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._inside -= 1
-                if not self._inside:
-                    for (owner, name), value in self._aside.items():
-                        setattr(owner, name, value)
-                    self._aside = {}
+    def begin(self) -> None:
+        """Note them, if no run goes on."""
+        with self.lock:
+            if not self._runs:
+                self._then = {
+                    (owner, name): getattr(owner, name) for owner, names in _USED.items() for name in names
+                }
+            self._runs += 1
 
-    def restore(self) -> dict[tuple[Any, str], Any]:
+    def end(self) -> None:
+        """Have one run less."""
+        with self.lock:
+            self._runs -= 1
+
+    def put_back(self) -> dict[tuple[Any, str], Any]:
         """Put everything back; return what stood there instead."""
         found = {}
         for (owner, name), value in self._then.items():
@@ -80,3 +80,44 @@ class Surroundings:
                 found[owner, name] = now
                 setattr(owner, name, value)
         return found
+
+
+_originals = _Originals()
+
+
+class Surroundings:
+    """Remembers those names when it is made, which is after conftests were imported: what they set up stays.
+
+    A mock that a job or fixture left, or that works for another node meanwhile, must not keep a pod from being given
+    back. So it is put aside while rpd rents or releases, and put into its place again. Thread-safe.
+    """
+
+    def __init__(self) -> None:
+        _originals.begin()
+        self._forget = weakref.finalize(self, _originals.end)
+
+    @contextmanager
+    def as_at_start(self) -> Iterator[None]:
+        """Have everything as it was then for as long as anybody is inside."""
+        with _originals.lock:
+            _originals.inside += 1
+            _originals.aside.update(_originals.put_back())
+        try:
+            yield
+        finally:
+            with _originals.lock:
+                _originals.inside -= 1
+                if not _originals.inside:
+                    for (owner, name), value in _originals.aside.items():
+                        setattr(owner, name, value)
+                    _originals.aside = {}
+
+    def restore(self) -> None:
+        """Put everything back."""
+        with _originals.lock:
+            _originals.put_back()
+
+    def close(self) -> None:
+        """Put everything back, and remember it no longer."""
+        self.restore()
+        self._forget()

@@ -18,6 +18,7 @@ from rpd.execute.run_budget import Purse
 from rpd.execute.scopes import Scopes, TeardownError
 from rpd.lease.lease import Lease
 from rpd.stop import INTERRUPTED, StopLevel
+from rpd.threads import thread
 from rpd.values.node import Node
 from rpd.values.plan import Lane, Plan
 from rpd.values.report import NodeReport
@@ -119,8 +120,8 @@ class Execution:
         does is heard no more.
         """
         deadline = time.monotonic() + GIVE_UP_SECONDS
-        for thread in self._threads:
-            thread.join(max(0.0, deadline - time.monotonic()))
+        for each in self._threads:
+            each.join(max(0.0, deadline - time.monotonic()))
         for run, report in self._runner.abandon():
             with self._lock:
                 is_over = run.node.id in self._reports
@@ -132,16 +133,13 @@ class Execution:
 
     def _run_threads(self, *tasks: Callable[[], None]) -> None:
         # Daemons, so that a second Ctrl-C can leave without waiting for a job function that hangs in the driver.
-        threads = [
-            threading.Thread(target=task, name=f"rpd-slot-{number}", daemon=True)
-            for number, task in enumerate(tasks)
-        ]
+        threads = [thread(task, name=f"rpd-slot-{number}") for number, task in enumerate(tasks)]
         self._threads += threads
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            while thread.is_alive():
-                thread.join(JOIN_SECONDS)
+        for each in threads:
+            each.start()
+        for each in threads:
+            while each.is_alive():
+                each.join(JOIN_SECONDS)
                 if self._context.stop.level >= StopLevel.ABANDON:
                     raise Interrupted(self._context.stop.reason)
 
@@ -178,18 +176,16 @@ class Execution:
             return
         places = [tuple(range(i * lane.gpus_each, (i + 1) * lane.gpus_each)) for i in range(lane.places)]
         threads = [
-            threading.Thread(
-                target=self._run_place_safely,
-                args=(waiting, number, gpus, 1 / lane.places),
+            thread(
+                partial(self._run_place_safely, waiting, number, gpus, 1 / lane.places),
                 name=f"rpd-slot-{number}-gpu-{gpus[0]}",
-                daemon=True,
             )
             for gpus in places[: len(lane.nodes)]
         ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        for each in threads:
+            each.start()
+        for each in threads:
+            each.join()
 
     def _run_place_safely(
         self, waiting: deque[Node], number: int, gpus: tuple[int, ...], share: float

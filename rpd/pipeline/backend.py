@@ -13,22 +13,28 @@ from rpd.errors import UsageError
 from rpd.events import Events
 from rpd.execute import no_network
 from rpd.hooks import PluginManager
-from rpd.pipeline.local_backend import LocalBackend, start_emulator
+from rpd.pipeline.local_backend import exported, leave, start_emulator
 from rpd.runpod import plugin
+from rpd.values.endpoint import Endpoint
+from rpd.values.frozen import replace
 from rpd.values.node import Node
 from rpd.values.pod import Provider
 
 
 class Backend:
-    """Makes the provider when it is first needed; ``prepare`` lets slow things begin in the background before that."""
+    """Makes the provider when it is first needed; ``prepare`` lets slow things begin in the background before that.
 
-    def __init__(self, config: Config, manager: PluginManager) -> None:
+    ``owns_process``: user code finds the emulator of a ``--local`` run by the environment, too.
+    """
+
+    def __init__(self, config: Config, manager: PluginManager, *, owns_process: bool = False) -> None:
         self._config = config
+        self._owns_process = owns_process
         self._manager = manager
         self._lock = threading.Lock()
         self._provider: Provider | None = None
         self._opened = ExitStack()
-        self._local: LocalBackend | None = None
+        self._local: Endpoint | None = None
         self._word: Path | None = None
         self._volumes: Mapping[str, str | None] = {}
         self._background: threading.Thread | None = None
@@ -71,11 +77,14 @@ class Backend:
             if self._provider is None:
                 if self._config.run.local:
                     self._local = self._opened.enter_context(emulator(self._manager, self._volumes))
+                    if self._owns_process:
+                        self._opened.enter_context(exported(self._local))
                 self._provider = self._ask_plugins()
             return self._provider
 
     def _ask_plugins(self) -> Provider:
-        provider: object = Events(self._manager).provider(config=self._config)
+        config = self._config if self._local is None else replace(self._config, api=self._local)
+        provider: object = Events(self._manager).provider(config=config)
         if provider is None:
             raise UsageError("no plugin provides pods: rpd's own provider is switched off")
         if not isinstance(provider, Provider):
@@ -94,7 +103,7 @@ class Backend:
         """Tell other terminals, in ``path``, how to reach the emulator if there is one now; until ``close``."""
         if self._local is not None:
             self._word = path
-            self._local.leave(path)
+            leave(self._local, path)
 
     def close(self) -> None:
         """Give back the provider and end the emulator, if one was started."""
@@ -120,15 +129,14 @@ def _volumes_of(nodes: Iterable[Node]) -> dict[str, str | None]:
 
 
 @contextmanager
-def emulator(manager: PluginManager, volumes: Mapping[str, str | None]) -> Iterator[LocalBackend]:
-    """Run an emulator that everything which speaks RunPod's API is pointed at meanwhile.
+def emulator(manager: PluginManager, volumes: Mapping[str, str | None]) -> Iterator[Endpoint]:
+    """Run an emulator.
 
     It has empty network volumes of the names in ``volumes``, each in its data centre if one is given.
     """
     launched = start_emulator()
     for notice in launched.notices:
         Events(manager).notice(notice)
-    local = LocalBackend(base_url=launched.base_url, api_key=launched.api_key)
     try:
         for name, datacenter in volumes.items():
             with suppress(ValueError):  # a data centre without network volumes: renting a pod will tell
@@ -137,7 +145,6 @@ def emulator(manager: PluginManager, volumes: Mapping[str, str | None]) -> Itera
                     text=f"network volume {name!r}: the emulator has an empty one, which goes when it ends; on RunPod "
                     "you make it in the console first"
                 )
-        with local.in_force():
-            yield local
+        yield Endpoint(base_url=launched.base_url, api_key=launched.api_key)
     finally:
         launched.close()

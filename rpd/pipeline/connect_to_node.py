@@ -15,12 +15,12 @@ from rpd.journal import journal
 from rpd.journal.driver_alive import is_running
 from rpd.journal.files import NodeFiles, RunFiles, journal_paths
 from rpd.pipeline import local_backend, orphans
-from rpd.pipeline.local_backend import LocalBackend
 from rpd.record import history, lookup
 from rpd.record.lookup import NodeEntry
 from rpd.record.run import RunInfo
 from rpd.remote.session import Place
 from rpd.runpod.address import EMULATOR
+from rpd.values.endpoint import Endpoint
 from rpd.values.pod import PodInfo, PodStatus, Provider
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ def node_named(runs_path: Path, wanted: str, run: str = "") -> tuple[RunInfo, No
         raise
 
 
-def local_backend_of(runs_path: Path, wanted: str, *, run: str = "") -> LocalBackend | None:
+def local_backend_of(runs_path: Path, wanted: str, *, run: str = "") -> Endpoint | None:
     """Return the emulator on which the pod that ``wanted`` means lives: that of a ``--local`` run which goes on.
 
     None stands for a pod elsewhere. Raises RpdError where the run is over and the emulator went with it.
@@ -183,7 +183,7 @@ class Local:
     """A ``--local`` run: its emulator while it goes on, else None, and ``over`` tells what became of its pods."""
 
     over: str
-    end: LocalBackend | None
+    end: Endpoint | None
 
 
 def newest_local(runs_path: Path) -> Local | None:

@@ -23,7 +23,6 @@ from rpd.pipeline.dryrun import DryRunPlugin
 from rpd.pipeline.make_context import make_context
 from rpd.pipeline.prepare import Prepared
 from rpd.pipeline.resume import Resumed
-from rpd.pipeline.signals import handled
 from rpd.pipeline.stopping import Telling
 from rpd.plan import uses_pod
 from rpd.record.plugin import ManifestPlugin
@@ -51,7 +50,7 @@ def _drive(prepared: Prepared, files: RunFiles | None) -> tuple[ExitCode, RunSum
     config, events, plan, resumed = prepared.config, prepared.events, prepared.plan, prepared.resumed
     asked: dict[str, Sequence[PodRequest]] = {}
     keeper = _register(prepared, asked)
-    stop = Stop()
+    stop = prepared.caller.stop
     purse = Purse(config.money.budget, spent=_spent(resumed))
     context = make_context(prepared, files, stop, purse, asked)
     execution = Execution(
@@ -68,7 +67,8 @@ def _drive(prepared: Prepared, files: RunFiles | None) -> tuple[ExitCode, RunSum
         context.journal.write(journal.PLANNED, sync=True, ids=[node.id for node in plan.nodes])
     context.journal.check()
     started = time.monotonic()
-    with Telling(stop, events) as telling, _signals(config, stop, telling):
+    has_pods = not config.run.dry_run
+    with Telling(stop, events, has_pods=has_pods) as telling, prepared.caller.while_executing():
         backend = _backend_name(config, plan, prepared.backend)
         if files is not None:
             try:
@@ -96,7 +96,7 @@ def _drive(prepared: Prepared, files: RunFiles | None) -> tuple[ExitCode, RunSum
             context.leases.release_all()
             raise
         finally:
-            context.surroundings.restore()
+            context.surroundings.close()
             for pod in context.leases.try_again():
                 events.notice(f"pod {pod} is released after all")
             _release_rest(context)
@@ -195,10 +195,6 @@ def _register(prepared: Prepared, asked: Mapping[str, Sequence[PodRequest]]) -> 
     else:
         manager.register(keeper, "manifest")
     return keeper
-
-
-def _signals(config: Config, stop: Stop, telling: Telling) -> AbstractContextManager[object]:
-    return nullcontext() if config.run.dry_run else handled(stop, telling.say)
 
 
 def _backend_name(config: Config, plan: Plan, backend: Backend) -> str:

@@ -12,6 +12,7 @@ from rpd.errors import ExitCode, NothingCollected, UsageError
 from rpd.events import Events
 from rpd.hooks import PluginManager
 from rpd.pipeline.backend import Backend
+from rpd.pipeline.caller import Caller
 from rpd.pipeline.check_datacenters import check_datacenters
 from rpd.pipeline.check_upload_size import check_staging, own_output
 from rpd.pipeline.collect_and_select import Gathered, gather
@@ -21,7 +22,7 @@ from rpd.pipeline.resume import Resumed
 from rpd.pipeline.secrets import known_secrets, read_secrets
 from rpd.pipeline.unchanged_filter import Changed
 from rpd.pipeline.variables import check_variables, read_variables
-from rpd.pipeline.worst_case import Prices, check_balance, confirm, make_overrides
+from rpd.pipeline.worst_case import Prices, check_balance, make_overrides, may_start
 from rpd.plan import make_plan, uses_pod
 from rpd.project.own_output import OwnOutput
 from rpd.project.upload_size import Scales
@@ -57,6 +58,7 @@ class Prepared:
     gathered: Gathered
     plan: Plan
     backend: Backend
+    caller: Caller
     prices: Prices
     outlooks: Outlooks | None
     overrides: Overrides
@@ -98,6 +100,7 @@ def prepare(
     redactor: Redactor,
     backend: Backend,
     chosen: Chosen,
+    caller: Caller,
     resumed: Resumed | None = None,
 ) -> Prepared | None:
     """Plan and price the chosen nodes, check all that can be checked, and ask; None: the answer was no.
@@ -129,7 +132,7 @@ def prepare(
         outlooks.look(plan.nodes, plan.worst_case_usd)
     scales = Scales(chosen.own)
     check_staging(config, plan.nodes, foresight, scales, events)
-    if not confirm(config, plan.worst_case_usd):
+    if not may_start(config, plan.worst_case_usd, caller.confirm):
         return None
     return Prepared(
         config=config,
@@ -139,6 +142,7 @@ def prepare(
         gathered=gathered,
         plan=plan,
         backend=backend,
+        caller=caller,
         prices=prices,
         outlooks=outlooks,
         overrides=overrides,

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+from contextvars import copy_context
 from dataclasses import dataclass
 
+from rpd.collect.imports import importer_of
 from rpd.config import Config
 from rpd.errors import ExitCode
+from rpd.execute import no_network
 from rpd.hooks import PluginManager
 from rpd.pipeline.backend import Backend
+from rpd.pipeline.caller import Caller
 from rpd.pipeline.collect_and_select import Gathered
 from rpd.pipeline.execute_run import execute
 from rpd.pipeline.prepare import choose, prepare
 from rpd.pipeline.resume import Resumed
 from rpd.redaction import Redactor
+from rpd.stop import StopLevel
 from rpd.values.report import RunSummary
 
 
@@ -25,19 +31,48 @@ class Ended:
     summary: RunSummary | None = None
 
 
-def run(config: Config, manager: PluginManager, redactor: Redactor, resumed: Resumed | None = None) -> Ended:
+def run(
+    config: Config,
+    manager: PluginManager,
+    redactor: Redactor,
+    resumed: Resumed | None = None,
+    caller: Caller | None = None,
+) -> Ended:
     """Run jobs live, on an emulator, or dry; ``redactor`` learns every secret of the run.
 
-    With ``resumed`` an earlier run goes on instead of a new one. Raises UsageError and AuthError; then nothing was
-    created.
+    With ``resumed`` an earlier run goes on instead of a new one. It may be called on any thread, and several times at
+    once, each time with its own arguments; ``caller`` has whatever belongs to the process. Raises UsageError and
+    AuthError; then nothing was created.
     """
+    caller = caller or Caller()
+    # What counts in this context only (job defaults, whose run a thread belongs to) ends with the run.
+    return copy_context().run(_run, config, manager, redactor, resumed, caller)
+
+
+def _run(
+    config: Config, manager: PluginManager, redactor: Redactor, resumed: Resumed | None, caller: Caller
+) -> Ended:
+    with importer_of(manager, config.rootdir).in_use(), _among_others(config, caller):
+        return _carry_out(config, manager, redactor, resumed, caller)
+
+
+def _among_others(config: Config, caller: Caller) -> AbstractContextManager[None]:
+    """Return the guard's word that a dry run is not alone in its process."""
+    return nullcontext() if caller.owns_process or not config.run.dry_run else no_network.among_others()
+
+
+def _carry_out(
+    config: Config, manager: PluginManager, redactor: Redactor, resumed: Resumed | None, caller: Caller
+) -> Ended:
     chosen = choose(config, manager, redactor, resumed)
     if chosen.exit_code is not None:
         return Ended(exit_code=chosen.exit_code, gathered=chosen.gathered)
-    backend = Backend(config, manager)
+    backend = Backend(config, manager, owns_process=caller.owns_process)
     try:
-        prepared = prepare(config, manager, redactor, backend, chosen, resumed)
+        prepared = prepare(config, manager, redactor, backend, chosen, caller, resumed)
         if prepared is None:
+            return Ended(exit_code=ExitCode.INTERRUPTED, gathered=chosen.gathered)
+        if caller.stop.level is not StopLevel.NONE:
             return Ended(exit_code=ExitCode.INTERRUPTED, gathered=chosen.gathered)
         exit_code, summary = execute(prepared)
     finally:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from types import FrameType
@@ -11,20 +11,13 @@ from types import FrameType
 from rpd.stop import INTERRUPTED, Stop, StopLevel
 from rpd.threads import Worker
 
-FIRST = (
-    "{name}: starting nothing new; running commands are ended, artifacts pulled, pods released. "
-    "Again: release every pod now, unpulled."
-)
-SECOND = "{name} again: releasing every pod now, unpulled."
-
 
 @contextmanager
-def handled(stop: Stop, say: Callable[[str], object]) -> Iterator[None]:
+def handled(stop: Stop) -> Iterator[None]:
     """While inside, the first signal ends the run in order and the second releases every pod at once.
 
-    The handler itself only queues the signal: it may interrupt code that holds any lock. ``say`` must not wait for
-    those it tells: one who hangs would keep the next signal from being heard. Where SIGHUP is ignored it stays so:
-    under ``nohup`` a run is to outlive its terminal.
+    For the main thread only, as Python has it. The handler itself only queues the signal: it may interrupt code that
+    holds any lock. Where SIGHUP is ignored it stays so: under ``nohup`` a run is to outlive its terminal.
     """
     names = [name for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
     if "SIGHUP" in names and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
@@ -32,7 +25,7 @@ def handled(stop: Stop, say: Callable[[str], object]) -> Iterator[None]:
     worker = Worker("rpd-signals")
 
     def handler(number: int, _frame: FrameType | None) -> None:
-        worker.hand(partial(_heed, stop, say, signal.Signals(number).name))
+        worker.hand(partial(_heed, stop, signal.Signals(number).name))
 
     before = {name: signal.signal(getattr(signal, name), handler) for name in names}
     try:
@@ -43,10 +36,9 @@ def handled(stop: Stop, say: Callable[[str], object]) -> Iterator[None]:
         worker.close()
 
 
-def _heed(stop: Stop, say: Callable[[str], object], name: str) -> None:
+def _heed(stop: Stop, name: str) -> None:
     first = stop.level < StopLevel.END
     stop.request(StopLevel.END if first else StopLevel.ABANDON, f"{INTERRUPTED}{name}")
-    say((FIRST if first else SECOND).format(name="Ctrl-C" if name == "SIGINT" else name))
 
 
 @contextmanager

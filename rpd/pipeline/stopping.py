@@ -1,4 +1,4 @@
-"""Stopping, as it is told: to plugins always, to the person at the screen where no signal told it already."""
+"""Stopping, as it is told to plugins and to the person at the screen."""
 
 from __future__ import annotations
 
@@ -12,9 +12,17 @@ from rpd.stop import INTERRUPTED, Stop, StopLevel
 from rpd.threads import Worker
 
 _SENTENCES = {
-    StopLevel.DRAIN: "starting nothing new; what runs may finish",
-    StopLevel.END: "starting nothing new; running commands are ended, artifacts pulled, pods released",
+    StopLevel.DRAIN: "{why}: starting nothing new; what runs may finish",
+    StopLevel.END: "{why}: starting nothing new; running commands are ended, artifacts pulled, pods released",
 }
+_INTERRUPTED = {
+    StopLevel.END: (
+        "{why}: starting nothing new; running commands are ended, artifacts pulled, pods released. "
+        "Again: release every pod now, unpulled."
+    ),
+    StopLevel.ABANDON: "{why} again: releasing every pod now, unpulled.",
+}
+_NAMES = {"SIGINT": "Ctrl-C"}
 _PATIENCE_SECONDS = 2.0
 """How long the end of a run waits for an observer that hangs."""
 
@@ -23,10 +31,11 @@ class Telling:
     """Tells of stopping while it is entered, on a thread of its own.
 
     An observer that hangs must not hold up what ends the run: nobody waits for the thread, except ``settle`` for a
-    moment.
+    moment. Where there are no pods, nobody is told what becomes of them.
     """
 
-    def __init__(self, stop: Stop, events: Events) -> None:
+    def __init__(self, stop: Stop, events: Events, *, has_pods: bool) -> None:
+        self._has_pods = has_pods
         self._stop = stop
         self._events = events
         self._worker = Worker("rpd-telling")
@@ -42,10 +51,6 @@ class Telling:
         self._forget()
         self._worker.close(wait=_PATIENCE_SECONDS)
 
-    def say(self, text: str) -> None:
-        """Have ``rpd_notice`` called with a sentence, after all that was told before."""
-        self._worker.hand(lambda: self._events.notice(text))
-
     def settle(self) -> None:
         """Return once all of it is told, or somebody has taken too long over it."""
         told = threading.Event()
@@ -57,5 +62,8 @@ class Telling:
 
     def _tell(self, level: StopLevel, reason: str) -> None:
         self._events.stopping(how=level.name.lower(), reason=reason)
-        if level in _SENTENCES and INTERRUPTED not in reason:
-            self._events.notice(f"{reason}: {_SENTENCES[level]}")
+        _, is_interrupted, by = reason.rpartition(INTERRUPTED)
+        by = by.partition("; ")[0] if is_interrupted else reason
+        sentence = (_INTERRUPTED if is_interrupted else _SENTENCES).get(level)
+        if sentence is not None and (self._has_pods or not is_interrupted):
+            self._events.notice(sentence.format(why=_NAMES.get(by, by)))

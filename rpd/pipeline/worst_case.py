@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Hashable, Sequence
 
 from rpd.config import Config
@@ -188,20 +187,9 @@ def check_balance(account: Account, worst_case_usd: float) -> str:
     return ""
 
 
-def confirm(config: Config, worst_case_usd: float) -> bool:
-    """Ask whether a run that may cost much may start. Raises UsageError without a terminal to ask on."""
-    if (
-        config.money.yes
-        or config.run.local
-        or config.run.dry_run
-        or worst_case_usd <= config.money.confirm_above_usd
-    ):
+def may_start(config: Config, worst_case_usd: float, confirm: Callable[[float, float], bool]) -> bool:
+    """Return whether a run may start: ``confirm`` decides about those that may cost much."""
+    if config.money.yes or config.run.local or config.run.dry_run:
         return True
-    if not sys.stdin.isatty():
-        raise UsageError(
-            f"this run may cost up to ${worst_case_usd:.2f}, more than confirm_above_usd "
-            f"(${config.money.confirm_above_usd:.2f}): pass --yes, or lower the caps (--cost-cap-usd, "
-            "--max-runtime-minutes)"
-        )
-    answer = input(f"This run may cost up to ${worst_case_usd:.2f}. Start it? [y/N] ")
-    return answer.strip().lower() in ("y", "yes")
+    limit = config.money.confirm_above_usd
+    return worst_case_usd <= limit or confirm(worst_case_usd, limit)

@@ -18,17 +18,15 @@ def api_url() -> str:
     return os.environ.get("RUNPOD_API_BASE_URL", DEFAULT_URL).rstrip("/")
 
 
-def api_name() -> str:
-    """Return the name of the place that calls go to: ``RunPod``, an emulator, or its address."""
-    url = api_url()
+def api_name(url: str) -> str:
+    """Return the name of the place that calls to ``url`` go to: ``RunPod``, an emulator, or its address."""
     if url == DEFAULT_URL:
         return "RunPod"
     return f"{EMULATOR} at {url}" if is_local(url) else url
 
 
-def what_to_check() -> str:
-    """Return the question to ask a user first if the address cannot be reached."""
-    url = api_url()
+def what_to_check(url: str) -> str:
+    """Return the question to ask a user first if ``url`` cannot be reached."""
     if url == DEFAULT_URL:
         return "Are you online, and does your network need a proxy (HTTPS_PROXY)?"
     return f"Is RUNPOD_API_BASE_URL right{', and is the emulator still running' if is_local(url) else ''}?"
@@ -39,7 +37,11 @@ def key_url() -> str:
 
     Everything that sends the key asks here each time, because a deploy file can change the environment.
     """
-    url = api_url()
+    return checked_url(api_url())
+
+
+def checked_url(url: str) -> str:
+    """Return ``url`` if the API key may be sent there. Raises UsageError."""
     try:
         parts = urlsplit(url)
         is_url = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0

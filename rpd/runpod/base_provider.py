@@ -45,19 +45,20 @@ class Renter(Speaker):
         catalogue_seconds: float = 60.0,
         strict: bool = False,
         clock: Callable[[], float] = time.monotonic,
+        url: str | None = None,
     ) -> None:
-        super().__init__(notices or Notices(), notify)
+        super().__init__(notices or Notices(), notify, url)
         self._begin()
         self._key = key
         self._retry = retry or Retry()
         self._patience = patience or Patience()
         self._bucket = bucket or TokenBucket()
         self._bucket.on_hold = self._notices.hold
-        self._rest = rest or Rest(key, self._bucket)
+        self._rest = rest or Rest(key, self._bucket, self._at)
         self._live = LiveCatalogue(
             self._rest,
             notices=self._notices,
-            store=default_store() if store is None else store,
+            store=default_store(self._at) if store is None else store,
             graphql=self._graphql_catalogue(),
             retry=self._retry,
             seconds=catalogue_seconds,

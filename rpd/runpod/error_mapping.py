@@ -54,6 +54,13 @@ class Failure:
     codes: tuple[str, ...] = ()
     retry_after: float | None = None
     """Seconds."""
+    url: str | None = None
+    """Where the call went; None: where the environment says."""
+
+    @property
+    def where(self) -> str:
+        """The address of the API."""
+        return self.url or api_url()
 
 
 def _words(*fragments: str) -> re.Pattern[str]:
@@ -117,7 +124,7 @@ def _retry_after(failure: Failure) -> ProviderError:
 
 def _redirected(failure: Failure) -> ProviderError:
     return RequestRejected(
-        f"{api_url()} redirects to {_said(failure)}, and rpd does not send the API key there. "
+        f"{failure.where} redirects to {_said(failure)}, and rpd does not send the API key there. "
         "Is RUNPOD_API_BASE_URL right, and does your network require you to log in first?"
     )
 
@@ -177,7 +184,9 @@ _RULES: tuple[_Rule, ...] = (
     ),
     (
         lambda f: f.trouble is Trouble.UNSENT,
-        lambda f: TransientError(f"RunPod cannot be reached at {api_url()}: {_said(f)}. {what_to_check()}"),
+        lambda f: TransientError(
+            f"RunPod cannot be reached at {f.where}: {_said(f)}. {what_to_check(f.where)}"
+        ),
     ),
     (
         lambda f: f.trouble is Trouble.LOST,

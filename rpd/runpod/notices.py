@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from rpd.runpod.address import api_name
+from rpd.runpod.address import api_name, key_url
 from rpd.values.pod import Provider
 
 _NOTEWORTHY_HOLD = 3.0
@@ -36,9 +36,16 @@ class Notices:
 
 
 class Speaker(Provider):
-    """A provider that is called what its address is called, and shares its notices with others."""
+    """A provider that is called what its address is called, and shares its notices with others.
 
-    def __init__(self, notices: Notices, notify: Callable[[str], None] | None = None) -> None:
+    ``url`` is where its calls go, by default what the environment says now: a job may change that before the first
+    call, and a pod has to be given back where it was rented. Raises UsageError for one that may not get the key.
+    """
+
+    def __init__(
+        self, notices: Notices, notify: Callable[[str], None] | None = None, url: str | None = None
+    ) -> None:
+        self._at = url or key_url()
         self._notices = notices
         if notify is not None:
             self.notify = notify
@@ -46,7 +53,7 @@ class Speaker(Provider):
     @property
     def name(self) -> str:
         """``RunPod``, or the address that calls go to instead."""
-        return api_name()
+        return api_name(self._at)
 
     @property
     def notify(self) -> Callable[[str], None]:

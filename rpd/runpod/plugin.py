@@ -29,16 +29,20 @@ def begin_imports(config: Config) -> None:
 
 
 def make_provider(config: Config) -> SwitchingProvider:
-    """Return RunPod with the user's key, as ``config`` wants it spoken to. Raises AuthError, UsageError."""
-    from rpd.runpod.address import key_url
+    """Return RunPod as ``config`` wants it spoken to, with the user's key unless ``config.api`` has another.
+
+    Raises AuthError, UsageError.
+    """
+    from rpd.runpod.address import checked_url, key_url
     from rpd.runpod.catalogue.cache import default_store
     from rpd.runpod.key import find_key
     from rpd.runpod.switch import SwitchingProvider
 
-    key_url()
+    url = key_url() if config.api is None else checked_url(config.api.base_url)
     return SwitchingProvider(
-        find_key(),
+        find_key() if config.api is None else config.api.api_key,
         lifecycle=cast("Lifecycle", config.pods.lifecycle),
-        store=default_store(refresh=config.money.refresh or config.run.dry_run_live),
+        store=default_store(url, refresh=config.money.refresh or config.run.dry_run_live),
         strict=config.run.dry_run_live,
+        url=url,
     )

@@ -43,11 +43,12 @@ class SwitchingProvider(Speaker):
         bucket: TokenBucket | None = None,
         store: CatalogueStore | None = None,
         strict: bool = False,
+        url: str | None = None,
     ) -> None:
-        super().__init__(Notices(), notify)
+        super().__init__(Notices(), notify, url)
         bucket = bucket or TokenBucket()
-        store = default_store() if store is None else store
-        rest = Rest(key, bucket)
+        store = default_store(self._at) if store is None else store
+        rest = Rest(key, bucket, self._at)
 
         def renter(kind: type[R]) -> R:
             return kind(
@@ -59,6 +60,7 @@ class SwitchingProvider(Speaker):
                 store=store,
                 notices=self._notices,
                 strict=strict,
+                url=self._at,
             )
 
         self._sdk, self._rest = renter(RunPodProvider), renter(RestProvider)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextvars import ContextVar
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, cast, overload
 
@@ -50,19 +51,20 @@ F = TypeVar("F", bound=Callable[..., Any])
 JOB_ATTRIBUTE = "__rpd_job__"
 DEFAULT_IMAGE = "runpod/pytorch:1.0.2-cu1281-torch280-ubuntu2404"
 
-_extra_gpu_ids: set[str] = set()
+_extra_gpu_ids: ContextVar[frozenset[str]] = ContextVar("rpd_extra_gpu_ids", default=frozenset())
+"""Of the project at work in this context, as its job defaults are: runs of two projects may go on at once."""
 
 
 def allow_gpu_ids(ids: Iterable[str]) -> None:
-    """Accept these GPU ids besides the shipped ones (setting ``extra_gpu_ids``), until rpd's own list knows them."""
-    _extra_gpu_ids.update(ids)
+    """Accept these GPU ids besides the shipped ones (setting ``extra_gpu_ids``), in this context."""
+    _extra_gpu_ids.set(frozenset(ids))
 
 
-_job_defaults: dict[str, Any] = {}
+_job_defaults: ContextVar[Mapping[str, Any]] = ContextVar("rpd_job_defaults", default=EMPTY)
 
 
 def use_job_defaults(defaults: Mapping[str, Any]) -> None:
-    """Let ``rpd.job(…)`` start from these fields (table ``[tool.rpd.job]``). Raises DefinitionError.
+    """Let ``rpd.job(…)`` start from these fields (table ``[tool.rpd.job]``), in this context. Raises DefinitionError.
 
     What a deploy file writes as ``Gpu(…)``, ``Storage(…)``, ``Budget(…)`` or ``Lifecycle(…)`` is a table with the same
     fields there; ``gpu`` may also be an id or a list of ids.
@@ -70,8 +72,7 @@ def use_job_defaults(defaults: Mapping[str, Any]) -> None:
     check_job_fields(defaults)
     made = {name: _from_table(name, value) for name, value in defaults.items()}
     Job(**made)
-    _job_defaults.clear()
-    _job_defaults.update(made)
+    _job_defaults.set(made)
 
 
 def _from_table(name: str, value: Any) -> Any:
@@ -211,7 +212,7 @@ def _check_gpu_id(gpu_id: object) -> None:
         raise _fail("Gpu", "ids", "expected RunPod GPU ids (strings)", gpu_id)
     from rpd.values.gpus import KNOWN_GPU_TYPES, closest_gpu_ids  # a table that CPU jobs can do without
 
-    if gpu_id in KNOWN_GPU_TYPES or gpu_id in _extra_gpu_ids:
+    if gpu_id in KNOWN_GPU_TYPES or gpu_id in _extra_gpu_ids.get():
         return
     close = closest_gpu_ids(gpu_id)
     meant = f"Did you mean {' or '.join(map(repr, close))}?" if close else "See `rpd gpus`"
@@ -486,5 +487,5 @@ def job(**fields_: Unpack[JobFields]) -> Job: ...
 def job(function: Any = None, /, **fields_: Any) -> Any:
     """Make a Job from keywords, or decorate ``function`` with the default one. Raises DefinitionError."""
     check_job_fields(fields_)
-    made = Job(**{**_job_defaults, **fields_})
+    made = Job(**{**_job_defaults.get(), **fields_})
     return made if function is None else made(function)

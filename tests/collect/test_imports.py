@@ -5,8 +5,12 @@ from __future__ import annotations
 import os
 import pickle
 import sys
+import threading
 
 import pytest
+
+from rpd.collect.imports import divert_output, importer_of
+from tests.collect.conftest import Project
 
 JOB = "@rpd.job\ndef train(): ...\n"
 
@@ -100,7 +104,8 @@ def test_a_later_import_in_a_job_finds_the_folder(project):
 
 
 def test_what_files_print_goes_to_stderr(project, capfd):
-    """Output of deploy files and of the programs they start stays out of stdout."""
+    """For the command line, output of deploy files and of the programs they start stays out of stdout."""
+    divert_output(project.manager, project.root)
     project.write(
         {
             "conftest.py": "print('one')\n",
@@ -143,8 +148,17 @@ def test_ctrl_c_while_importing_is_not_swallowed(project):
         project.collect()
 
 
+def test_what_files_print_is_left_to_other_callers(project, capfd):
+    """Whoever does not ask for it keeps stdout, and so does every other thread of that program."""
+    project.write({"deploy_x.py": "import sys\nprint('one')\nOUT = sys.stdout\n" + JOB})
+    (module,) = modules(project).values()
+    assert capfd.readouterr() == ("one\n", "")
+    assert module.OUT is sys.stdout
+
+
 def test_stdout_is_itself_again_after_an_error(project, capfd):
     """A file that raises leaves stdout where it was."""
+    divert_output(project.manager, project.root)
     project.write({"deploy_x.py": "1 / 0\n"})
     project.collect()
     os.write(1, b"here")
@@ -180,3 +194,83 @@ def test_a_file_with_a_dot_in_its_name(project):
         }
     )
     assert project.ids() == ["deploy_v1.5.py::train", "pkg/deploy_a.b.py::train"]
+
+
+# --- several importers at work in one process -------------------------------------------------------------------------
+
+LATE = """\
+import helper
+WHO = helper.WHO
+@rpd.job
+def train():
+    import helper as again
+    import late
+    return again is helper, late.WHO
+"""
+
+
+@pytest.fixture
+def two(tmp_path):
+    """Two projects with the same names, the importer of the first in use."""
+    first, second = (Project(tmp_path / name) for name in ("one", "two"))
+    for project in (first, second):
+        who = f"WHO = {project.root.name!r}\n"
+        project.write({"deploy_x.py": LATE, "helper.py": who, "late.py": who})
+    with importer_of(first.manager, first.root).in_use():
+        yield first, second
+    importer_of(Project.new_manager(), tmp_path)
+
+
+def test_projects_at_work_at_once_keep_their_modules(two):
+    """Each has its own helpers, those that a job imports later as well, and its own module of a file of one name."""
+    jobs = []
+    for project in two:
+        (node,) = project.collect().nodes
+        assert project.root.name == node.definition.module.WHO
+        jobs.append(node.definition)
+    assert [job.function() for job in jobs] == [(True, "one"), (True, "two")]
+    assert len({job.module.__name__ for job in jobs}) == 2
+    for job in jobs:
+        assert sys.modules[job.module.__name__] is job.module
+
+
+def test_a_project_that_is_collected_again_while_it_is_at_work_is_read_anew(two):
+    """What has changed counts for the second; the first keeps what it has."""
+    first, _ = two
+    (old,) = first.collect().nodes
+    first.write({"helper.py": "WHO = 'changed'\n"})
+    first.manager = first.new_manager()
+    (new,) = first.collect().nodes
+    assert (old.definition.module.WHO, new.definition.module.WHO) == ("one", "changed")
+    assert new.definition.function() == (True, "one")
+
+
+def test_what_nobody_uses_any_more_is_forgotten(two):
+    """The import path is as before once another importer has come."""
+    first, second = two
+    before = list(sys.path)
+    second.collect()
+    assert str(second.root) in sys.path
+    importer_of(Project.new_manager(), second.root)
+    assert str(second.root) not in sys.path
+    assert [entry for entry in sys.path if entry != str(first.root)] == before
+
+
+def test_projects_are_collected_from_several_threads(tmp_path):
+    """One file is imported at a time, whoever asks, so that none sees the import path of another."""
+    projects = [Project(tmp_path / f"p{number}") for number in range(4)]
+    for project in projects:
+        project.write({"deploy_x.py": LATE, "helper.py": f"WHO = {project.root.name!r}\n", "late.py": ""})
+    found = {}
+
+    def work(project):
+        with importer_of(project.manager, project.root).in_use():
+            found[project.root.name] = [node.definition.module.WHO for node in project.collect().nodes]
+
+    threads = [threading.Thread(target=work, args=(project,)) for project in projects]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == {f"p{number}": [f"p{number}"] for number in range(4)}
+    importer_of(Project.new_manager(), tmp_path)

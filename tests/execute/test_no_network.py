@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from rpd.execute.no_network import Blocked, everywhere, guarded, lowered
+from rpd.execute.no_network import Blocked, among_others, everywhere, guarded, lowered
 
 WHY = "in a test"
 
@@ -73,6 +73,46 @@ def test_everywhere_is_every_thread(connect: Callable[[], None]) -> None:
     with pytest.raises(Blocked), everywhere(WHY):
         assert isinstance(worker.do(connect), Blocked)
     assert Worker().do(connect) is None
+
+
+def test_among_others_everywhere_is_the_threads_of_the_run(connect: Callable[[], None]) -> None:
+    """What the program does on other threads goes on; what the run began before the guard was up is kept from acting."""
+    others = Worker()
+    with among_others():
+        of_the_run = Worker()
+        connect()
+        with lowered():
+            of_rpd = Worker()
+        with pytest.raises(Blocked, match="not allowed in a test"), everywhere(WHY):  # noqa: PT012 - it ends the block
+            assert isinstance(of_the_run.do(connect), Blocked)
+            assert others.do(connect) is None
+            assert of_rpd.do(connect) is None
+    assert Worker().do(connect) is None
+
+
+def test_two_runs_among_others_are_guarded_each_for_itself(connect: Callable[[], None]) -> None:
+    """A guard that comes down takes none of another run with it, and a run that is not guarded is not kept from acting."""
+    up, down, told = threading.Event(), threading.Event(), []
+
+    def dry() -> None:
+        with among_others(), everywhere(WHY):
+            up.set()
+            assert down.wait(60)
+            with pytest.raises(Blocked):
+                connect()
+            told.append(True)
+
+    thread = threading.Thread(target=dry)
+    thread.start()
+    assert up.wait(60)
+    with among_others():
+        connect()
+        with everywhere(WHY), pytest.raises(Blocked):
+            connect()
+        connect()
+    down.set()
+    thread.join()
+    assert told == [True]
 
 
 def test_own_work_passes(connect: Callable[[], None]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextvars import copy_context
 from dataclasses import FrozenInstanceError, fields
 from typing import Any
 
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 import rpd
 from rpd.errors import DefinitionError
+from rpd.threads import thread
 from rpd.values.gpus import KNOWN_GPU_TYPES
 from rpd.values.job import (
     JOB_ATTRIBUTE,
@@ -124,8 +126,30 @@ def test_new_gpus_can_be_allowed() -> None:
     """An id that rpd does not know yet is accepted once the settings name it."""
     with pytest.raises(DefinitionError):
         Gpu("NVIDIA Z1000")
-    allow_gpu_ids(["NVIDIA Z1000"])
-    assert Gpu("NVIDIA Z1000").ids == ("NVIDIA Z1000",)
+
+    def project() -> None:
+        allow_gpu_ids(["NVIDIA Z1000"])
+        assert Gpu("NVIDIA Z1000").ids == ("NVIDIA Z1000",)
+
+    copy_context().run(project)
+    with pytest.raises(DefinitionError):
+        Gpu("NVIDIA Z1000")
+
+
+def test_defaults_are_those_of_the_project_at_work() -> None:
+    """Two projects in one process have their own, on the threads that rpd starts for them, too."""
+    images: dict[str, str] = {}
+
+    def project(name: str) -> None:
+        use_job_defaults({"image": name})
+        slot = thread(lambda: images.update({name: rpd.job(spot=True).image}), name=name)
+        slot.start()
+        slot.join()
+
+    for name in ("one:1", "two:2"):
+        copy_context().run(project, name)
+    assert images == {"one:1": "one:1", "two:2": "two:2"}
+    assert rpd.job(spot=True).image == Job().image
 
 
 @given(st.sampled_from(sorted(KNOWN_GPU_TYPES)), st.data())

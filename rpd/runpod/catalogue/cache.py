@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
@@ -24,13 +25,19 @@ FRESH_SECONDS = 3600.0
 class CatalogueStore:
     """A folder of catalogues, one for each address of the API and each question; ``folder`` None keeps nothing.
 
-    ``refresh`` passes over what is there, and replaces it. A file that cannot be read or written is no error:
-    RunPod is asked then.
+    ``url`` is that address, by default the one in the environment. ``refresh`` passes over what is there, and replaces
+    it. A file that cannot be read or written is no error: RunPod is asked then.
     """
 
     def __init__(
-        self, folder: Path | None, *, refresh: bool = False, clock: Callable[[], float] = time.time
+        self,
+        folder: Path | None,
+        *,
+        url: str | None = None,
+        refresh: bool = False,
+        clock: Callable[[], float] = time.time,
     ) -> None:
+        self._url = url or api_url()
         self._folder = folder
         self._refresh = refresh
         self._clock = clock
@@ -52,22 +59,23 @@ class CatalogueStore:
         if self._folder is None:
             return
         path = self._path(self._folder, question)
-        temporary = path.with_suffix(f".{os.getpid()}")
+        temporary = path.with_suffix(f".{os.getpid()}-{threading.get_ident()}")
         with contextlib.suppress(OSError):
             path.parent.mkdir(parents=True, exist_ok=True)
-            text = json.dumps({"read_at": self._clock(), "url": api_url(), **_to_table(catalogue)})
+            text = json.dumps({"read_at": self._clock(), "url": self._url, **_to_table(catalogue)})
             temporary.write_text(text, encoding="utf-8")
             temporary.replace(path)
 
     def _path(self, folder: Path, question: str) -> Path:
-        name = hashlib.sha256(f"{api_url()}\n{question}".encode()).hexdigest()[:24]
+        name = hashlib.sha256(f"{self._url}\n{question}".encode()).hexdigest()[:24]
         return folder / f"{name}.json"
 
 
-def default_store(*, refresh: bool = False) -> CatalogueStore:
+def default_store(url: str | None = None, *, refresh: bool = False) -> CatalogueStore:
     """Return the store in the user's cache folder; of an API on this machine nothing is kept, it is asked at once."""
-    folder = None if is_local(api_url()) else user_cache_path("rpd") / "catalogue"
-    return CatalogueStore(folder, refresh=refresh)
+    url = url or api_url()
+    folder = None if is_local(url) else user_cache_path("rpd") / "catalogue"
+    return CatalogueStore(folder, url=url, refresh=refresh)
 
 
 def _to_table(catalogue: Catalogue) -> dict[str, Any]:

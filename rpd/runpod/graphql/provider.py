@@ -9,7 +9,6 @@ from typing import Any
 
 from rpd.errors import AuthError, PodNotFound, ProviderError, TransientError
 from rpd.runpod import account
-from rpd.runpod.address import key_url
 from rpd.runpod.answer import needed_table, table, text, understood
 from rpd.runpod.base_provider import Renter
 from rpd.runpod.catalogue.model import (
@@ -39,8 +38,6 @@ class RunPodProvider(Renter):
         # A lock of its own: what is slow here must not keep prices from being told.
         self._sdk_lock = threading.Lock()
         self._sdk: Sdk | None = None
-        # Now, not when the first call is made: a job may change the environment before that.
-        self._url = key_url()
         self._plain_reads = False
 
     # --- who pays, and what there is ------------------------------------------------------------------------
@@ -110,7 +107,7 @@ class RunPodProvider(Renter):
     def _api(self) -> Sdk:
         with self._sdk_lock:
             if self._sdk is None:
-                self._sdk = Sdk(self._key, self._bucket, self._url)
+                self._sdk = Sdk(self._key, self._bucket, self._at)
             return self._sdk
 
     def _graphql_catalogue(self) -> Callable[[int], Catalogue]:

@@ -13,6 +13,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from types import ModuleType
 from typing import Any, TypeVar
 
@@ -22,6 +23,7 @@ from rpd.runpod.address import key_url
 from rpd.runpod.answer import understood
 from rpd.runpod.error_mapping import Failure, Trouble, classify, may_have_acted, was_answered
 from rpd.runpod.graphql.http_tap import Exchange, Recording, Route, Watched, recorded
+from rpd.runpod.key import ENVIRONMENT_NAME
 from rpd.runpod.rate_limit import TokenBucket
 from rpd.runpod.reconcile import UnsureCreate
 
@@ -117,14 +119,16 @@ class Sdk:
 
     ``url`` is where its calls go, by default what the environment says now.
 
-    The SDK keeps its key in a global: one account at a time in a process.
+    The SDK keeps its key in a global of the process, which is left alone unless it is empty, or the environment says
+    the same: a program may have set it for itself. Every call of ours carries its own key and address (``Route``).
     """
 
     def __init__(self, key: str, bucket: TokenBucket | None = None, url: str | None = None) -> None:
         self._key = key
         self._bucket = bucket or TokenBucket()
         self._runpod: Any = _load()
-        self._runpod.api_key = key
+        if self._runpod.api_key is None or os.environ.get(ENVIRONMENT_NAME, "").strip() == key:
+            self._runpod.api_key = key
         graphql = self._runpod.api.graphql
         self._route = Route.of(key, graphql.requests, url or key_url())
         self._send: Callable[[str], Any] = graphql.run_graphql_query
@@ -202,7 +206,10 @@ class Sdk:
                 raised = str(error) if isinstance(error, ValueError) else ""
         last = recording.exchanges[-1] if recording.exchanges else None
         failed = raised is not None or (last is not None and (last.trouble or (last.status or 0) >= 400))
-        return answer, self._failure(last, raised or "", secrets) if failed else None, recording
+        if not failed:
+            return answer, None, recording
+        failure = self._failure(last, raised or "", secrets)
+        return answer, replace(failure, url=self._route.url), recording
 
     def _failure(self, last: Exchange | None, raised: str, secrets: Sequence[str]) -> Failure:
         if last is None:

@@ -28,8 +28,10 @@ from rpd.runpod.reconcile import UnsureCreate
 from rpd.runpod.retry_after import seconds_to_wait
 from rpd.threads import Overdue, bounded
 
-# httpx logs every request; the SDK sets the root logger up so that it would reach the screen.
-logging.getLogger("httpx").setLevel(logging.WARNING)
+# httpx logs every request; the SDK sets the root logger up so that it would reach the screen. A program that has said
+# how much of httpx it wants to see keeps that.
+if logging.getLogger("httpx").level == logging.NOTSET:
+    logging.getLogger("httpx").setLevel(logging.WARNING)
 
 if TYPE_CHECKING:
     import httpx
@@ -65,12 +67,12 @@ class Conflict(RequestRejected):
 class Rest:
     """REST v2 with one account's key. Its methods may be called from several threads; close it at the end."""
 
-    def __init__(self, key: str, bucket: TokenBucket | None = None) -> None:
+    def __init__(self, key: str, bucket: TokenBucket | None = None, url: str | None = None) -> None:
         self._key = key
         self._bucket = bucket or TokenBucket()
         self._lock = threading.Lock()
         self._client: httpx.Client | None = None
-        self._base = key_url()  # now: the environment may change while pods are rented
+        self._base = url or key_url()  # now: the environment may change while pods are rented
 
     def get(self, path: str, params: Mapping[str, str] | None = None) -> Any:
         """Return the answer to a read of ``path`` (below ``/v2``). Raises NotThere."""
@@ -127,7 +129,7 @@ class Rest:
         except (Overdue, bounds.TooLong, httpx_.ReadTimeout):
             pass
         except (httpx_.HTTPError, httpx_.InvalidURL) as error:
-            raise classify(_lost(error)) from None
+            raise classify(_lost(error, self._base)) from None
         return tuple(found)[:count]
 
     def _listen(
@@ -226,7 +228,7 @@ class Rest:
         except bounds.TooLong as error:
             return Failure(trouble=Trouble.UNREADABLE, text=str(error)), None
         except (httpx_.HTTPError, httpx_.InvalidURL) as error:
-            return _lost(error), None
+            return _lost(error, self._base), None
         return self._read(answer, secrets)
 
     def _read(self, answer: _Answer, secrets: Sequence[str] = ()) -> tuple[Failure | None, Any]:
@@ -235,7 +237,9 @@ class Rest:
         if status == 204:
             return None, None
         if answer.redirect:
-            return Failure(trouble=Trouble.UNREADABLE, text=answer.redirect, status=status), None
+            return Failure(
+                trouble=Trouble.UNREADABLE, text=answer.redirect, status=status, url=self._base
+            ), None
         try:
             body = json.loads(answer.body)
         except (ValueError, RecursionError):
@@ -300,7 +304,7 @@ def _named(failure: Failure) -> ProviderError:
     return classify(failure)
 
 
-def _lost(error: Exception) -> Failure:
+def _lost(error: Exception, url: str) -> Failure:
     names = {kind.__name__ for kind in type(error).__mro__}
     trouble = Trouble.UNSENT if names & set(_UNSENT) else Trouble.LOST
     if trouble is Trouble.LOST:
@@ -312,7 +316,7 @@ def _lost(error: Exception) -> Failure:
         if unknown
         else f"nothing is listening there ({type(error).__name__})"
     )
-    return Failure(trouble=trouble, text=text)
+    return Failure(trouble=trouble, text=text, url=url)
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

@@ -160,13 +160,11 @@ def test_a_long_run_asks_again(rest: Rest, account: Launched, tmp_path: Path) ->
 
 def test_addresses_do_not_share_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What one API told is not taken for the prices of another."""
-    store = CatalogueStore(tmp_path)
     monkeypatch.setenv("RUNPOD_API_BASE_URL", "https://one.example")
-    store.write("q", OTHER)
+    CatalogueStore(tmp_path).write("q", OTHER)
     monkeypatch.setenv("RUNPOD_API_BASE_URL", "https://two.example")
-    assert store.read("q") is None
-    monkeypatch.setenv("RUNPOD_API_BASE_URL", "https://one.example")
-    assert store.read("q") is not None
+    assert CatalogueStore(tmp_path).read("q") is None
+    assert CatalogueStore(tmp_path, url="https://one.example").read("q") is not None
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"read_at": "x"}', '{"read_at": 0}'])

@@ -1,0 +1,36 @@
+"""The caller of a run: what the run may do to the process they share, and whom it can ask."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+
+from rpd.errors import UsageError
+from rpd.stop import Stop
+
+
+def nobody(worst_case_usd: float, limit_usd: float) -> bool:
+    """Raise UsageError for a run that may cost more than ``limit_usd``: there is nobody to ask."""
+    raise UsageError(
+        f"this run may cost up to ${worst_case_usd:.2f}, more than confirm_above_usd (${limit_usd:.2f}), and there is "
+        "nobody to ask: agree beforehand (yes), or lower the caps (cost_cap_usd, max_runtime_seconds)"
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """Who has a run carried out. By default a program that goes on with other things meanwhile, on other threads.
+
+    ``owns_process``: the process is this run's alone, as that of the command line is. Then a ``--local`` run sets the
+    environment, so that user code finds the emulator, and a dry run guards every thread.
+
+    ``confirm`` is called with the worst case and the limit above which somebody has to agree (USD), and returns whether
+    the run may start. ``stop`` ends the run when the caller asks it to. ``while_executing`` is entered for as long as
+    there may be pods: the command line handles signals meanwhile, which until then end the process as usual.
+    """
+
+    owns_process: bool = False
+    confirm: Callable[[float, float], bool] = nobody
+    stop: Stop = field(default_factory=Stop)
+    while_executing: Callable[[], AbstractContextManager[object]] = nullcontext

@@ -6,7 +6,7 @@ import json
 import math
 import shlex
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,13 +46,20 @@ def main(config: Config, manager: PluginManager) -> int:
         lines = _fact_lines(found, titles)
     else:
         a, b = (_Side.of(info, every=config.own.all_facts) for info, _ in (left, right))
+        if not config.output.as_json and not config.own.all_facts:
+            return _tell(_run_lines(a, b, titles) if a != b else ())
         found = differences(a.flat(), b.flat())
-        lines = _fact_lines(found, titles) if config.own.all_facts else _run_lines(a, b, titles)
+        lines = _fact_lines(found, titles)
     if config.output.as_json:
         say(json.dumps({name: {"left": a, "right": b} for name, (a, b) in found.items()}, indent=2))
-    else:
-        say("\n".join(lines) if found else "no difference")
-    return ExitCode.FAILED if found else ExitCode.OK
+        return ExitCode.FAILED if found else ExitCode.OK
+    return _tell(lines if found else ())
+
+
+def _tell(lines: Iterable[str]) -> int:
+    held = list(lines)
+    say("\n".join(held) if held else "no difference")
+    return ExitCode.FAILED if held else ExitCode.OK
 
 
 def _fact_lines(found: Mapping[str, tuple[str, str]], titles: Sequence[str]) -> Iterator[str]:

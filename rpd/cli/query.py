@@ -18,7 +18,6 @@ from rpd.query import answer, sql
 from rpd.query.answer import Answer, Totals
 from rpd.query.expression import Expression
 from rpd.query.rows import COLUMNS, Row, column_names, read_rows
-from rpd.record.manifest_cache import cache_of
 from rpd.values.duration import format_duration
 
 SCHEMA_VERSION = 1
@@ -37,7 +36,6 @@ def main(config: Config, manager: PluginManager) -> int:
     rows: list[Row] = list(
         read_rows(
             config.runs_path,
-            cache=cache_of(config.runs_path),
             runs=(config.own.of_run,) if config.own.of_run else (),
             since=_since(config.own.since),
             damaged=damaged.append,

@@ -8,7 +8,7 @@ from typing import Any
 
 from rpd.errors import RpdError, UsageError
 from rpd.record import history, manifest
-from rpd.record.manifest_cache import Document, ManifestCache
+from rpd.record.manifest_index import Document
 from rpd.values.suggestions import closest
 
 Row = Mapping[str, Any]
@@ -55,7 +55,6 @@ OWN: Mapping[str, tuple[str, ...]] = {
 def read_rows(
     runs_path: Path,
     *,
-    cache: ManifestCache,
     runs: Sequence[str] = (),
     since: str = "",
     damaged: Callable[[RpdError], object] = lambda _error: None,
@@ -71,24 +70,19 @@ def read_rows(
         if not any(info.id.startswith(name) for info in found):
             raise UsageError(f"there is no run {name!r} in {runs_path}")
     chosen = [info for info in wanted if not since or (info.started or history.stamp(info.id)) >= since]
-    run_of = {Path(info.folder): info.id for info in chosen}
-    paths = [path for folder in run_of for path in history.manifests(folder)]
-    for path, document in cache.read(paths, _parse):
-        if isinstance(document, RpdError):
-            damaged(document)
-            continue
-        run = next((run_of[folder] for folder in path.parents if folder in run_of), "")
-        try:
-            yield _row(run, path.parent, document)
-        except (KeyError, TypeError, ValueError, AttributeError):
-            damaged(RpdError(f"{path}: not as a manifest should be; rpd show {run} says more"))
+    for info in chosen:
+        for folder, document in history.documents(Path(info.folder)):
+            if isinstance(document, RpdError):
+                damaged(document)
+                continue
+            try:
+                yield _row(info.id, folder, document)
+            except (KeyError, TypeError, ValueError, AttributeError):
+                path = Path(folder, manifest.FILE_NAME)
+                damaged(RpdError(f"{path}: not as a manifest should be; rpd show {info.id} says more"))
 
 
-def _parse(path: Path) -> Document:
-    return manifest.parse(manifest.read_text(path), str(path))
-
-
-def _row(run: str, folder: Path, document: Document) -> dict[str, Any]:
+def _row(run: str, folder: str, document: Document) -> dict[str, Any]:
     node, result = document["node"], document["result"]
     pod, cost = document.get("pod", {}), document.get("cost", {})
     source, artifacts = document.get("source", {}), document.get("artifacts", [])
@@ -119,7 +113,7 @@ def _row(run: str, folder: Path, document: Document) -> dict[str, Any]:
         "dirty": source.get("dirty", False),
         "files": sum(each.get("files", 0) for each in artifacts),
         "bytes": sum(each.get("bytes", 0) for each in artifacts),
-        "folder": str(folder),
+        "folder": folder,
     }
     for prefix, keys in OWN.items():
         held: Any = document

@@ -7,12 +7,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from rpd.errors import RpdError
-from rpd.record import manifest, run
+from rpd.record import manifest, manifest_index, run
+from rpd.record.manifest_index import Document
 from rpd.record.run import RunInfo
 from rpd.values.report import NodeReport
-
-_NOT_OURS = frozenset({"artifacts"})
-"""Folders of a node that hold the user's own files, which may be called as ours are."""
 
 
 def runs(runs_path: Path) -> list[RunInfo]:
@@ -34,7 +32,7 @@ def stamp(name: str) -> str:
 def run_in(folder: Path) -> RunInfo | None:
     """Return what is known of the run in ``folder``, None if it is no run folder."""
     path = folder / run.FILE_NAME
-    if not os.path.lexists(path) and next(manifests(folder), None) is None:
+    if not os.path.lexists(path) and next(manifest_index.folders(folder), None) is None:
         return None
     try:
         return run.read(path)
@@ -48,23 +46,18 @@ def reports(folder: Path, *, damaged: Callable[[RpdError], object] | None = None
     A manifest that cannot be read is left out, and told to ``damaged`` where given.
     """
     found = []
-    for path in manifests(folder):
+    for place, document in documents(folder):
         try:
-            found.append(manifest.read(path))
+            if isinstance(document, RpdError):
+                raise document
+            path = f"{place}{os.sep}{manifest.FILE_NAME}"
+            found.append(manifest.report_of(document, path, folder=place))
         except RpdError as error:
             if damaged is not None:
                 damaged(error)
     return sorted(found, key=lambda report: (report.result.started, report.node.id))
 
 
-def manifests(folder: Path) -> Iterator[Path]:
-    """Yield the manifests of the run in ``folder``."""
-    for place, subfolders, files in os.walk(folder):
-        if manifest.FILE_NAME in files:
-            yield Path(place) / manifest.FILE_NAME
-            subfolders.clear()
-        subfolders[:] = sorted(name for name in subfolders if _may_be_ours(name))
-
-
-def _may_be_ours(name: str) -> bool:
-    return name not in _NOT_OURS and not name.startswith(".")
+def documents(folder: Path) -> Iterator[tuple[str, Document | RpdError]]:
+    """Yield the folder of each node of the run in ``folder`` with its manifest, or with what is wrong with that."""
+    return manifest_index.read(folder, manifest.read_document)

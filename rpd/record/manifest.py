@@ -14,6 +14,7 @@ import tomli_w
 from rpd.disk.nested import is_deeper
 from rpd.disk.regular import read_regular
 from rpd.errors import RpdError
+from rpd.record import manifest_index
 from rpd.record.atomic_write import write_whole
 from rpd.record.toml_records import from_table, shown, to_table, toml_value
 from rpd.redaction import Redactor
@@ -32,7 +33,7 @@ from rpd.values.report import (
 )
 from rpd.values.step import Step
 
-FILE_NAME = "manifest.toml"
+FILE_NAME = manifest_index.MANIFEST
 MOST_BYTES = 32 << 20
 """A file of a run that is larger is not read."""
 DEEPEST = 64
@@ -57,8 +58,8 @@ _FREE = ("metrics", "variables")
 _REQUIRED = ("node", "result")
 
 
-def dumps(report: NodeReport) -> str:
-    """Return the text of the manifest. Never fails: ``toml_value`` normalises what TOML cannot hold."""
+def document_of(report: NodeReport) -> dict[str, Any]:
+    """Return what the manifest holds. Never fails: ``toml_value`` normalises what TOML cannot hold."""
     document: dict[str, Any] = {"schema_version": SCHEMA_VERSION}
     for name in _TABLES:
         record = getattr(report, name)
@@ -68,15 +69,24 @@ def dumps(report: NodeReport) -> str:
         document[name] = [to_table(record) for record in getattr(report, name)]
     for name in _FREE:
         document[name] = toml_value(getattr(report, name))
-    return tomli_w.dumps({name: value for name, value in document.items() if value != []})
+    return {name: value for name, value in document.items() if value != []}
+
+
+def dumps(report: NodeReport) -> str:
+    """Return the text of the manifest. Never fails."""
+    return tomli_w.dumps(document_of(report))
 
 
 def loads(text: str, *, where: str = FILE_NAME) -> NodeReport:
-    """Return the report a manifest holds, ``folder`` empty. Unknown keys are passed over.
+    """Return the report a manifest holds, ``folder`` empty. Raises RpdError, as ``report_of`` does."""
+    return report_of(parse(text, where), where)
+
+
+def report_of(document: Mapping[str, Any], where: str, *, folder: str = "") -> NodeReport:
+    """Return the report that a document holds. Unknown keys are passed over.
 
     Raises RpdError that names ``where`` (the file) and the key for what is not as a manifest should be.
     """
-    document = parse(text, where)
     values: dict[str, Any] = {}
     for name, kind in _TABLES.items():
         if name in document:
@@ -84,12 +94,13 @@ def loads(text: str, *, where: str = FILE_NAME) -> NodeReport:
         elif name in _REQUIRED:
             raise RpdError(f"{where}: the table [{name}] is missing")
     for name, kind in _LISTS.items():
-        values[name] = _records(kind, document.get(name, []), f"{where}: [[{name}]]")
+        if name in document:
+            values[name] = _records(kind, document[name], f"{where}: [[{name}]]")
     for name in _FREE:
         values[name] = document.get(name, {})
         if not isinstance(values[name], dict):
             raise RpdError(f"{where}: {name}: expected a table, got {shown(values[name])}")
-    return NodeReport(**values)
+    return NodeReport(**values, folder=folder)
 
 
 def parse(text: str, where: str) -> dict[str, Any]:
@@ -114,12 +125,22 @@ def _records(kind: type, tables: Any, where: str) -> tuple[Any, ...]:
 
 def write(path: Path, report: NodeReport) -> None:
     """Write the manifest whole. Raises OSError."""
-    write_whole(path, dumps(report))
+    write_document(path, document_of(report))
+
+
+def write_document(path: Path, document: Mapping[str, Any]) -> None:
+    """Write what ``document_of`` returned, whole. Raises OSError."""
+    write_whole(path, tomli_w.dumps(document))
 
 
 def read(path: Path) -> NodeReport:
     """Return the report in a manifest, ``folder`` being where it lies. Raises RpdError."""
-    return replace(loads(read_text(path), where=str(path)), folder=str(path.parent))
+    return report_of(read_document(path), str(path), folder=str(path.parent))
+
+
+def read_document(path: Path) -> dict[str, Any]:
+    """Return the TOML document in a manifest. Raises RpdError."""
+    return parse(read_text(path), str(path))
 
 
 def read_text(path: Path) -> str:

@@ -14,7 +14,7 @@ import rpd
 from rpd.config import Config
 from rpd.events import Events
 from rpd.hooks import hookimpl
-from rpd.record import manifest, results, run
+from rpd.record import manifest, manifest_index, results, run
 from rpd.record.atomic_write import write_whole
 from rpd.record.run import RunInfo
 from rpd.redaction import Redactor
@@ -89,7 +89,13 @@ class ManifestPlugin:
         """Write the node's manifest; again where a later teardown changed it."""
         if report.folder:
             path = Path(report.folder) / manifest.FILE_NAME
-            self._try(path, lambda: manifest.write(path, manifest.redacted(report, self._redactor)))
+            self._try(path, lambda: self._write_manifest(path, report))
+
+    def _write_manifest(self, path: Path, report: NodeReport) -> None:
+        document = manifest.document_of(manifest.redacted(report, self._redactor))
+        manifest.write_document(path, document)
+        if self._info is not None:
+            manifest_index.add(Path(self._info.folder), path.parent, document)
 
     @hookimpl(tryfirst=True)
     def rpd_run_finished(self, config: Config, summary: RunSummary) -> None:

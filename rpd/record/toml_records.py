@@ -10,7 +10,7 @@ import reprlib
 import types
 from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import MISSING, Field, fields
+from dataclasses import MISSING, fields
 from enum import Enum, StrEnum
 from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
@@ -120,14 +120,16 @@ def from_table(kind: type[T], table: Any, where: str) -> T:
 
     Raises RpdError that begins with ``where`` for a missing key or a value of another type.
     """
-    if not isinstance(table, Mapping):
+    if not isinstance(table, dict):
         raise RpdError(f"{where}: expected a table, got {shown(table)}")
     values: dict[str, Any] = {}
-    for declared, hint in _declared(cast("Any", kind)):
-        name = declared.name
+    for name, hint, plain, read, is_needed in _declared(cast("Any", kind)):
         if name in table:
-            values[name] = _check(hint, table[name], f"{where} {name}")
-        elif declared.default is MISSING and declared.default_factory is MISSING:
+            value = table[name]
+            values[name] = value = value if type(value) is plain else read(value)
+            if value is _NOT_PLAIN:
+                raise RpdError(f"{where} {name}: expected {_describe(hint)}, got {shown(table[name])}")
+        elif is_needed:
             raise RpdError(f"{where}: {name} is missing (expected {_describe(hint)})")
     return kind(**values)
 
@@ -137,18 +139,28 @@ def shown(value: Any) -> str:
     return _SHORT.repr(value)
 
 
+_Read = Callable[[Any], Any]
+"""Returns a value as a type says, or _NOT_PLAIN if it is something else."""
+
+
 @functools.cache
-def _declared(kind: type[Any]) -> tuple[tuple[Field[Any], Any], ...]:
+def _declared(kind: type[Any]) -> tuple[tuple[str, Any, Any, _Read, bool], ...]:
+    """Return of each field: name, type, the class whose values need no reader, reader, whether it must be there."""
     hints = get_type_hints(kind)
-    return tuple((f, hints[f.name]) for f in fields(kind) if f.compare)
+    return tuple(
+        (
+            f.name,
+            hints[f.name],
+            _choices(hints[f.name])[0] if _choices(hints[f.name])[0] in _AS_THEY_ARE else None,
+            _reader(hints[f.name]),
+            f.default is MISSING and f.default_factory is MISSING,
+        )
+        for f in fields(kind)
+        if f.compare
+    )
 
 
-def _check(hint: Any, value: Any, where: str) -> Any:
-    for choice in _choices(hint):
-        checked = _as(choice, value)
-        if checked is not _NOT_PLAIN:
-            return checked
-    raise RpdError(f"{where}: expected {_describe(hint)}, got {shown(value)}")
+_AS_THEY_ARE = (str, int, bool)
 
 
 def _choices(hint: Any) -> tuple[Any, ...]:
@@ -156,18 +168,33 @@ def _choices(hint: Any) -> tuple[Any, ...]:
     return tuple(choice for choice in get_args(hint) if choice is not type(None)) if union else (hint,)
 
 
-def _as(hint: Any, value: Any) -> Any:
-    """Return ``value`` as ``hint`` says, or _NOT_PLAIN if it is something else."""
+def _reader(hint: Any) -> _Read:
+    readers = tuple(map(_reader_of, _choices(hint)))
+    if len(readers) == 1:
+        return readers[0]
+
+    def first(value: Any) -> Any:
+        read = (reader(value) for reader in readers)
+        return next((held for held in read if held is not _NOT_PLAIN), _NOT_PLAIN)
+
+    return first
+
+
+def _reader_of(hint: Any) -> _Read:
     base = get_origin(hint) or hint
-    read = _READERS.get(base)
-    if read is not None:
-        return read(hint, value)
+    if base is float:
+        return _as_float
+    if base is Mapping:
+        return _reader_of_mapping(get_args(hint)[1])
+    if base is tuple:
+        return _reader_of_tuple(get_args(hint)[0])
     if isinstance(base, type) and issubclass(base, StrEnum):
-        return base(value) if value in list(base) else _NOT_PLAIN
-    return value if type(value) is base else _NOT_PLAIN
+        words = {member.value: member for member in base}
+        return lambda value: words.get(value, _NOT_PLAIN) if type(value) is str else _NOT_PLAIN
+    return lambda value: value if type(value) is base else _NOT_PLAIN
 
 
-def _as_float(_hint: Any, value: Any) -> Any:
+def _as_float(value: Any) -> Any:
     """Seconds and dollars: infinity and NaN are neither, and no number that is derived from them is one."""
     try:
         number = float(value) if type(value) in (int, float) else math.nan
@@ -176,24 +203,45 @@ def _as_float(_hint: Any, value: Any) -> Any:
     return number if math.isfinite(number) else _NOT_PLAIN
 
 
-def _as_mapping(hint: Any, value: Any) -> Any:
-    if not isinstance(value, Mapping):
-        return _NOT_PLAIN
-    items = _read_all(get_args(hint)[1], value.values())
-    return _NOT_PLAIN if items is None else dict(zip(value, items, strict=True))
+def _reader_of_mapping(hint: Any) -> _Read:
+    read_all = _reader_of_items(hint)
+
+    def read(value: Any) -> Any:
+        if not isinstance(value, dict):
+            return _NOT_PLAIN
+        if not value:
+            return value
+        items = read_all(value.values())
+        return _NOT_PLAIN if items is None else dict(zip(value, items, strict=True))
+
+    return read
 
 
-def _as_tuple(hint: Any, value: Any) -> Any:
-    items = _read_all(get_args(hint)[0], value) if isinstance(value, list) else None
-    return _NOT_PLAIN if items is None else tuple(items)
+def _reader_of_tuple(hint: Any) -> _Read:
+    read_all = _reader_of_items(hint)
+
+    def read(value: Any) -> Any:
+        items = read_all(value) if isinstance(value, list) else None
+        return _NOT_PLAIN if items is None else tuple(items)
+
+    return read
 
 
-def _read_all(hint: Any, values: Iterable[Any]) -> list[Any] | None:
-    items = list(values) if hint is Any else [_as(hint, item) for item in values]
-    return None if any(item is _NOT_PLAIN for item in items) else items
+def _reader_of_items(hint: Any) -> Callable[[Iterable[Any]], list[Any] | None]:
+    if hint is Any:
+        return list
+    read = _reader(hint)
 
+    def read_all(values: Iterable[Any]) -> list[Any] | None:
+        items = []
+        for value in values:
+            item = read(value)
+            if item is _NOT_PLAIN:
+                return None
+            items.append(item)
+        return items
 
-_READERS: dict[Any, Callable[[Any, Any], Any]] = {float: _as_float, Mapping: _as_mapping, tuple: _as_tuple}
+    return read_all
 
 
 def _describe(hint: Any) -> str:

@@ -26,6 +26,11 @@ else:
 T = TypeVar("T")
 V = TypeVar("V")
 
+_FEW = 64
+"""Instances that a class makes before its ``__init__`` is compiled."""
+_SELF = "_made_"
+"""What a compiled ``__init__`` calls its instance: no name of a field."""
+
 
 class FrozenDict(dict[str, V]):
     """A dict that cannot be changed, so that it can be shared.
@@ -154,6 +159,7 @@ def _init_of(
     count = len(names)
     setters = [(name, getattr(cls, name).__set__) for name in names]
     check = getattr(cls, "__post_init__", None)
+    uses = iter(range(_FEW))
 
     def by_keyword(self: Any, /, **given: Any) -> None:
         values = {**defaults, **given}
@@ -166,6 +172,8 @@ def _init_of(
             raise _wrong_fields(cls, given, defaults) from None
         if check is not None:
             check(self)
+        if kw_only and next(uses, None) is None:
+            cls.__init__ = _compiled_init(cls, names, defaults)
 
     def by_position(self: Any, /, *args: Any, **given: Any) -> None:
         if len(args) > count or given.keys() & names[: len(args)]:
@@ -175,6 +183,21 @@ def _init_of(
     return by_keyword if kw_only else by_position
 
 
+def _compiled_init(cls: Any, names: tuple[str, ...], defaults: Mapping[str, Any]) -> Any:
+    """Return the ``__init__`` of a class that is made often: twice as fast, for the price of compiling it once."""
+    space: dict[str, Any] = {f"default_{name}": value for name, value in defaults.items()}
+    space |= {f"put_{name}": getattr(cls, name).__set__ for name in names}
+    taken = ", ".join(f"{name}=default_{name}" if name in defaults else name for name in names)
+    body = [f"put_{name}({_SELF}, {name})" for name in names]
+    if hasattr(cls, "__post_init__"):
+        space["check"] = cls.__post_init__
+        body.append(f"check({_SELF})")
+    exec("\n    ".join([f"def __init__({_SELF}, /, *, {taken}):", *body]), space)  # noqa: S102 - of identifiers alone
+    made = space["__init__"]
+    made.__qualname__ = f"{cls.__qualname__}.__init__"
+    return made
+
+
 def _wrong_fields(cls: type, given: Mapping[str, Any], defaults: Mapping[str, Any]) -> TypeError:
     """Return the error for fields that do not exist or are missing."""
     names = field_names(cls)
@@ -182,7 +205,8 @@ def _wrong_fields(cls: type, given: Mapping[str, Any], defaults: Mapping[str, An
     if unknown:
         return TypeError(f"{cls.__qualname__}.__init__() got an unexpected keyword argument {unknown[0]!r}")
     missing = [name for name in names if name not in given and name not in defaults]
-    return TypeError(f"{cls.__qualname__}.__init__() is missing {', '.join(missing)}")
+    told = f"missing {len(missing)} required argument{'' if len(missing) == 1 else 's'}"
+    return TypeError(f"{cls.__qualname__}.__init__() {told}: {', '.join(map(repr, missing))}")
 
 
 def _eq_of(values: Callable[[Any], Any]) -> Callable[[Any, Any], Any]:

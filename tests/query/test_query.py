@@ -6,7 +6,6 @@ import json
 import operator
 import statistics
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +19,8 @@ from rpd.query.expression import Expression
 from rpd.query.rows import COLUMNS, column_names, read_rows, resolve
 from rpd.query.sql import answer as select
 from rpd.record import manifest, run
-from rpd.record.manifest_cache import ManifestCache
 from rpd.testing import RpdRun, RunResult
 from rpd.values.report import CostRecord, NodeRecord, NodeReport, Outcome, PodRecord, Result
-
-NOTHING = ManifestCache(None)
 
 
 def report(
@@ -64,7 +60,7 @@ def runs_path(tmp_path: Path) -> Path:
 
 
 def rows_of(runs_path: Path, **wanted: Any) -> list[dict[str, Any]]:
-    return list(read_rows(runs_path, cache=NOTHING, **wanted))
+    return list(read_rows(runs_path, **wanted))
 
 
 def seeds(rows: list[dict[str, Any]], text: str) -> list[tuple[str, int]]:
@@ -206,66 +202,7 @@ def test_sql_cannot_do_anything_else(query: str, runs_path: Path, monkeypatch: p
     assert sorted(runs_path.iterdir()) == before
 
 
-# --- the cache --------------------------------------------------------------------------------------------------------
-
-
-def counted(runs_path: Path, place: Path | None) -> tuple[list[dict[str, Any]], list[Path]]:
-    """Return the rows, and which manifests had to be parsed for them."""
-    parsed: list[Path] = []
-    paths = sorted(runs_path.rglob(manifest.FILE_NAME))
-
-    def parse(path: Path) -> Mapping[str, Any]:
-        parsed.append(path)
-        return manifest.parse(manifest.read_text(path), str(path))
-
-    documents = [
-        dict(found) for _, found in ManifestCache(place).read(paths, parse) if not isinstance(found, RpdError)
-    ]
-    return documents, parsed
-
-
-def test_a_manifest_is_parsed_once(runs_path: Path, tmp_path: Path) -> None:
-    place = tmp_path / "cache" / "it.sqlite3"
-    first, parsed = counted(runs_path, place)
-    assert len(parsed) == 5
-    assert counted(runs_path, place) == (first, [])
-
-
-def test_a_changed_manifest_is_parsed_again(runs_path: Path, tmp_path: Path) -> None:
-    place = tmp_path / "it.sqlite3"
-    counted(runs_path, place)
-    changed = min(runs_path.rglob(manifest.FILE_NAME))
-    manifest.write(changed, replace(report(1, 0.75), folder=""))
-    documents, parsed = counted(runs_path, place)
-    assert parsed == [changed]
-    assert 0.75 in [each.get("metrics", {}).get("loss") for each in documents]
-
-
-@pytest.mark.parametrize("damage", ["garbage", "folder", "truncated", "version", "wrong json", "empty"])
-def test_a_damaged_cache_costs_nothing_but_time(damage: str, runs_path: Path, tmp_path: Path) -> None:
-    import sqlite3
-
-    place = tmp_path / "it.sqlite3"
-    expected, _ = counted(runs_path, place)
-    if damage == "garbage":
-        place.write_bytes(b"not a database at all" * 100)
-    elif damage == "folder":
-        place.unlink()
-        place.mkdir()
-    elif damage == "truncated":
-        place.write_bytes(place.read_bytes()[:3000])
-    elif damage == "empty":
-        place.write_bytes(b"")
-    else:
-        statement = (
-            "pragma user_version = 99" if damage == "version" else "update manifests set document = '[['"
-        )
-        connection = sqlite3.connect(place)
-        with connection:
-            connection.execute(statement)
-        connection.close()
-    assert counted(runs_path, place)[0] == expected
-    assert counted(runs_path, place)[0] == expected
+# --- what cannot be read -----------------------------------------------------------------------------------------------
 
 
 def test_a_damaged_manifest_is_told_and_left_out(runs_path: Path) -> None:

@@ -127,11 +127,11 @@ def test_nothing_can_be_changed() -> None:
 @pytest.mark.parametrize(
     ("make", "told"),
     [
-        (lambda: Ours(), "missing name"),
+        (lambda: Ours(), "missing 1 required .*'name'"),
         (lambda: Ours(name="x", counts=1), "unexpected keyword argument 'counts'"),
         (lambda: Ours(counts=1), "unexpected keyword argument 'counts'"),
         (lambda: Ours("x"), "positional"),
-        (lambda: Pair(), "missing left"),
+        (lambda: Pair(), "missing 1 required .*'left'"),
         (lambda: Pair(1, 2, 3), "left, right once"),
         (lambda: Pair(1, left=1), "left, right once"),
         (lambda: replace(Ours(name="x"), counts=1), "unexpected keyword argument 'counts'"),
@@ -198,3 +198,31 @@ def test_a_class_with_its_own_init_has_the_signature_of_that() -> None:
 
     assert str(inspect.signature(Sum)) == "(*parts: 'int') -> 'None'"
     assert Sum(1, 2).total == 3
+
+
+def test_a_class_that_is_made_often_behaves_as_before() -> None:
+    """Its ``__init__`` is compiled meanwhile; values, defaults, checks and errors stay what they were."""
+
+    @frozen
+    class Point:
+        x: int
+        y: int = 2
+        held: Mapping[str, Any] = EMPTY
+
+        def __post_init__(self) -> None:
+            if self.x < 0:
+                raise ValueError("expected x >= 0")
+
+    first = Point.__init__
+    made = [Point(x=number) for number in range(100)]
+    assert Point.__init__ is not first
+    assert [(point.x, point.y, point.held) for point in made] == [(n, 2, EMPTY) for n in range(100)]
+    assert replace(made[3], y=7) == Point(x=3, y=7) != made[3]
+    with pytest.raises(ValueError, match="x >= 0"):
+        Point(x=-1)
+    with pytest.raises(TypeError, match=r"Point\.__init__\(\) missing .*'x'"):
+        Point(y=1)  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match=r"Point\.__init__\(\) got an unexpected keyword argument 'z'"):
+        Point(x=1, z=1)  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="positional"):
+        Point(1)  # type: ignore[misc]

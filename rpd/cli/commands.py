@@ -81,11 +81,11 @@ COMMANDS = {
         ),
         Command(
             name="report",
-            help="print the results of a past run again",
+            help="print the results of a past run again, or make a page of runs",
             module="rpd.cli.runs",
             function="report",
             arguments="RUN",
-            arguments_help=_A_RUN,
+            arguments_help=f"{_A_RUN}; with --html any number of runs",
         ),
         Command(
             name="verify",

@@ -14,16 +14,19 @@ from rpd.cli.setup import configure
 from rpd.config import Config
 from rpd.config.config import SelectSettings
 from rpd.errors import ExitCode, UsageError
+from rpd.events import Events
 from rpd.hooks import PluginManager
 from rpd.pipeline.caller import Caller
 from rpd.pipeline.resume import Resumed, choose
 from rpd.pipeline.run import run
 from rpd.pipeline.signals import ending_by_sigterm, handled
+from rpd.record.report_output import write_report
 from rpd.redaction import Redactor
 from rpd.stop import Stop
 from rpd.terminal import Terminal
 from rpd.terminal.setup_plan import SetupPlan
 from rpd.terminal.streams import own_streams
+from rpd.values.sort_order import Ranking
 
 
 def main(config: Config, manager: PluginManager) -> int:
@@ -80,6 +83,7 @@ def carry_out(config: Config, manager: PluginManager, resumed: Resumed | None) -
             terminal = Terminal(config, redactor=redactor, file=out)
             stack.callback(terminal.close)
             manager.register(terminal, "terminal")
+        _add_page(config, manager, redactor)
         if config.run.setup_plan or config.run.setup_show or config.run.setup_only:
             shown = SetupPlan(lambda line: say(redactor.text(line)), only=config.run.setup_only)
             manager.register(shown, "setup plan")
@@ -100,3 +104,22 @@ def carry_out(config: Config, manager: PluginManager, resumed: Resumed | None) -
         stopped = "; the collection stopped there (-x, --maxfail)" if limit and errors >= limit else ""
         note(f"rpd: nothing was run: {summary_line(ended.gathered)}{stopped}")
     return ended.exit_code
+
+
+def _add_page(config: Config, manager: PluginManager, redactor: Redactor) -> None:
+    """Register what writes the page of the run, if one is wanted. Raises UsageError."""
+    if config.output.html is None or manager.is_blocked("html"):
+        return
+    path = config.invocation_dir / Path(config.output.html).expanduser()
+    if path.is_dir():
+        raise UsageError(f"--html {config.output.html}: expected a file, but this is a folder")
+    from rpd.web.report import HtmlReport  # few runs write one
+
+    report = HtmlReport(
+        path,
+        redactor=redactor,
+        write=write_report,
+        events=Events(manager),
+        ranking=Ranking.parse(config.output.sort) if config.output.sort else None,
+    )
+    manager.register(report, "html")

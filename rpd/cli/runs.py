@@ -15,7 +15,6 @@ from rpd.hooks import PluginManager
 from rpd.pipeline.past_runs import Overview, PastRun, RunState, overview, past_run, run_named
 from rpd.record import history, results
 from rpd.record.export import export
-from rpd.record.report_output import write_report
 from rpd.record.verify import Checked, check
 from rpd.terminal.stored_run import print_results
 from rpd.values.duration import format_duration
@@ -74,13 +73,20 @@ def _as_json(run: Overview) -> dict[str, Any]:
 
 def _one_run(config: Config) -> PastRun:
     if len(config.args) > 1:
-        raise UsageError(f"rpd {config.command} takes one run")
+        more = "; --html FILE makes a page of several" if config.command == "report" else ""
+        raise UsageError(f"rpd {config.command} takes one run{more}")
     return past_run(run_named(config, *config.args))
 
 
 def report(config: Config, manager: PluginManager) -> int:
-    """Print the results of a run: tables, ``--csv``, ``--json``, an HTML file, or copy its artifacts out."""
+    """Print the results of a run: tables, ``--csv``, ``--json``, a page of runs, or copy artifacts out."""
     del manager
+    if config.output.html is not None:
+        from rpd.cli.page import write_page  # most reports are text
+
+        return write_page(config)
+    if config.own.where:
+        raise UsageError("--where needs --html FILE: rpd query prints such nodes as text, CSV or JSON")
     run = _one_run(config)
     reports = sorted_reports(config, run.reports)
     if config.own.export is not None:
@@ -88,9 +94,6 @@ def report(config: Config, manager: PluginManager) -> int:
         folders = export(reports, target)
         without = f" ({len(reports) - len(folders)} pulled nothing)" if len(folders) < len(reports) else ""
         say(f"copied the artifacts of {len(folders)} nodes of run {run.info.id} to {target}{without}")
-        return ExitCode.OK
-    if config.output.html is not None:
-        _write_html(config, run, reports)
         return ExitCode.OK
     if config.own.as_csv:
         hand_over(results.dumps(reports))
@@ -127,25 +130,6 @@ def _result(report: NodeReport) -> dict[str, Any]:
         "usd": report.cost.estimated_usd,
         "folder": report.folder,
     }
-
-
-def _write_html(config: Config, run: PastRun, reports: list[NodeReport]) -> None:
-    from dataclasses import replace
-
-    from rpd import html
-
-    assert config.output.html is not None
-    path = config.invocation_dir / Path(config.output.html).expanduser()
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        text = html.dumps(replace(run.summary, reports=tuple(reports)), title=run.info.id)
-        is_file = write_report(path, text)
-    except OSError as error:
-        raise UsageError(
-            f"--html {config.output.html}: cannot be written: {error.strerror or error}"
-        ) from error
-    if is_file:
-        say(f"wrote {path}")
 
 
 def verify(config: Config, manager: PluginManager) -> int:

@@ -22,6 +22,7 @@ from rpd.journal import journal
 from rpd.journal.files import NodeFiles
 from rpd.pipeline.connect_to_node import work_of
 from rpd.pipeline.past_runs import PastRun, RunState, past_run, run_and_node
+from rpd.record.again import again
 from rpd.record.lookup import NodeEntry
 from rpd.terminal.stored_run import print_run
 from rpd.values.duration import format_duration
@@ -132,14 +133,6 @@ def _pod(pod: PodRecord, *, own: bool) -> str:
     reused = _reuse(pod)
     rate = "" if own else f", ${pod.rate:.2f}/h"
     return f"{pod.id} ({pod.name}), {where}{rate}; {pod.final_state}{reused}"
-
-
-def again(report: NodeReport) -> str:
-    """Return the command line that runs the node again, with the variables it had then."""
-    words = ["rpd", "run", report.node.id]
-    for name, value in report.variables.items():
-        words += ["--var", f"{name}={str(value).lower() if isinstance(value, bool) else value}"]
-    return shlex.join(words)
 
 
 def _reason(reason: str) -> str:

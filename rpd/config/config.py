@@ -350,6 +350,10 @@ class CommandSettings:
         None, "copy the artifacts of a run into a new folder, with a subfolder for each node", "--export",
         metavar="DIR", commands=("report",)
     )
+    where: str = selecting.option(
+        "", "with --html: only nodes that fit, of all runs unless some are named, such as 'lr < 0.01'", "--where",
+        metavar="EXPRESSION", commands=("report",)
+    )
     as_csv: bool = showing.switch("print CSV", "--csv", commands=("report", "query"))
     group_by: tuple[str, ...] = showing.option(
         (), "one row for each combination of these columns", "--by", metavar="A,B", parse=texts.names,

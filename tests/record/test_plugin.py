@@ -74,7 +74,13 @@ def test_a_whole_run_through_the_hooks(
     assert ended.unreleased == ("pod1",)
     assert manifest.read(folder / "1" / "manifest.toml").node.parameters["token"] == "p***"
     files = sorted(path for path in folder.rglob("*") if path.is_file())
-    assert [path.name for path in files] == [".manifests", "manifest.toml", "manifest.toml", "results.csv", "run.toml"]
+    assert [path.name for path in files] == [
+        ".manifests",
+        "manifest.toml",
+        "manifest.toml",
+        "results.csv",
+        "run.toml",
+    ]
     assert not [path for path in files if b"canary" in path.read_bytes()]
     assert (folder / "results.csv").read_text() == snapshot
     assert notices == []

@@ -1,0 +1,73 @@
+"""``rpd report --html``: one page of one run, several runs, or the nodes that fit an expression."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from rpd.cli.output import note, say
+from rpd.config import Config
+from rpd.errors import ExitCode, RpdError, UsageError
+from rpd.pipeline.past_runs import PastRun, run_named
+from rpd.query.expression import Expression
+from rpd.query.rows import column_names, read_rows
+from rpd.record import history
+from rpd.record.report_output import write_report
+from rpd.values.sort_order import Ranking, missing
+from rpd.web.folders import read_run
+from rpd.web.report import dumps
+
+
+def write_page(config: Config) -> int:
+    """Write the page that ``--html`` asks for. Raises UsageError."""
+    assert config.output.html is not None
+    path = config.invocation_dir / Path(config.output.html).expanduser()
+    if path.is_dir():
+        raise UsageError(f"--html {config.output.html}: expected a file, but this is a folder")
+    notes: list[str] = []
+    runs = _fitting(config, notes) if config.own.where else _named(config, notes)
+    ranking = Ranking.parse(config.output.sort) if config.output.sort else None
+    if ranking and (wrong := missing([report for run in runs for report in run.reports], ranking)):
+        raise UsageError(f"--sort {config.output.sort}: {wrong}")
+    made = dumps(runs, path=path, notes=notes, ranking=ranking, whole=not config.own.where)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        is_file = write_report(path, made)
+    except OSError as error:
+        raise UsageError(
+            f"--html {config.output.html}: cannot be written: {error.strerror or error}"
+        ) from error
+    for told in notes:
+        note(f"rpd: {told}")
+    if is_file:
+        say(f"wrote {path}")
+    return ExitCode.OK
+
+
+def _named(config: Config, notes: list[str]) -> list[PastRun]:
+    """Return the runs that are named, each once; the newest where none is."""
+    infos = {info.id: info for info in (run_named(config, name) for name in config.args or ("",))}
+    return [read_run(Path(info.folder), notes) for info in infos.values()]
+
+
+def _fitting(config: Config, notes: list[str]) -> list[PastRun]:
+    """Return the runs with nodes that fit ``--where``, the newest first, and of their nodes only those."""
+    damaged: list[RpdError] = []
+    found = read_rows(config.runs_path, runs=config.args, damaged=damaged.append)
+    rows = list(found)
+    notes += (f"left out: {error}" for error in damaged)
+    expression = Expression(config.own.where, column_names(rows))
+    chosen: dict[str, set[str]] = {}
+    for row in rows:
+        if expression.matches(row):
+            chosen.setdefault(row["run"], set()).add(row["node"])
+    if not chosen:
+        raise UsageError(f"--where {config.own.where}: no node fits")
+    runs = [info for info in history.runs(config.runs_path) if info.id in chosen]
+    return [_only(read_run(Path(info.folder), notes), sorted(chosen[info.id])) for info in runs]
+
+
+def _only(run: PastRun, nodes: Sequence[str]) -> PastRun:
+    wanted = set(nodes)
+    return replace(run, reports=tuple(report for report in run.reports if report.node.id in wanted))

@@ -1,0 +1,1 @@
+"""The page: a run as one HTML file, and the same page served live."""

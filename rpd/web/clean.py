@@ -1,0 +1,75 @@
+"""Clean texts: whatever comes from pods, names and logs, as a page may hold it."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, TypeAlias
+
+from rpd.redaction import NO_SECRETS, Redactor
+from rpd.values.safe_text import plain
+
+Scalar: TypeAlias = "str | int | float | bool | None"
+
+LONGEST = 20_000
+"""Characters of one text; of a longer one its beginning is shown."""
+_MOST_REMEMBERED = 100_000
+_EXACT = 2**53
+"""A whole number beyond this is no number in JavaScript any more."""
+
+
+class Clean:
+    """Masks secrets, drops what acts on a screen, and leaves nothing that JSON cannot hold.
+
+    ``redactor`` knows the secrets.
+    """
+
+    def __init__(self, redactor: Redactor = NO_SECRETS) -> None:
+        self._redactor = redactor
+        self._known: dict[str, str] = {}
+
+    def text(self, value: object) -> str:
+        """Return a value as text."""
+        held = str(value)
+        known = self._known.get(held)
+        if known is None:
+            if len(self._known) >= _MOST_REMEMBERED:
+                self._known.clear()
+            known = self._known[held] = self._made(held)
+        return known
+
+    def _made(self, held: str) -> str:
+        # Masked once more after the control characters are gone: one in its middle could have hidden a secret.
+        shown = (
+            self._redactor.text(plain(self._redactor.text(held))).encode("utf-8", "replace").decode("utf-8")
+        )
+        return shown if len(shown) <= LONGEST else f"{shown[:LONGEST]} …"
+
+    def value(self, value: Any) -> Scalar:
+        """Return a value as JSON can hold it: a scalar; what is none as text, NaN and infinity too."""
+        if value is None or isinstance(value, bool):
+            return value
+        if isinstance(value, int):
+            return value if abs(value) < _EXACT else self.text(value)
+        if isinstance(value, float):
+            return value if math.isfinite(value) else str(value)
+        if isinstance(value, Mapping | list | tuple):
+            return self.text(json.dumps(value, default=str, ensure_ascii=False))
+        return self.text(value)
+
+    def table(self, values: Mapping[str, Any]) -> dict[str, Scalar]:
+        """Return a mapping with clean names and values."""
+        return {self.text(name): self.value(value) for name, value in values.items()}
+
+
+def moment(text: object) -> float | None:
+    """Return the seconds since 1970 of a moment in ISO 8601 with its offset; None for anything else."""
+    if not isinstance(text, str) or not text:
+        return None
+    try:
+        read = datetime.fromisoformat(text)
+        return round(read.timestamp(), 3) if read.tzinfo is not None else None
+    except (ValueError, OverflowError, OSError):
+        return None

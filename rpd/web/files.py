@@ -1,0 +1,105 @@
+"""Files of a node as a page leads to them: links that are safe to follow, and pictures."""
+
+from __future__ import annotations
+
+import base64
+import os
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from rpd.disk.tree import Tree
+from rpd.values.report import NodeReport
+from rpd.web.clean import Clean
+
+MOST_FILES = 200
+"""Files of one node that are listed."""
+MOST_PICTURE_BYTES = 512 << 10
+MOST_PICTURES_BYTES = 8 << 20
+"""Of all pictures in one page."""
+_DEEPEST = 12
+
+SIGNATURES = {
+    "image/png": (b"\x89PNG\r\n\x1a\n",),
+    "image/jpeg": (b"\xff\xd8\xff",),
+    "image/gif": (b"GIF87a", b"GIF89a"),
+    "image/webp": (b"RIFF",),
+}
+"""Kinds of pictures that are shown, by how their files begin. SVG is none of them: it is a document that can act."""
+PICTURES = {
+    ".png": "image/png",
+    ".jpg": "image/jpeg",
+    ".jpeg": "image/jpeg",
+    ".gif": "image/gif",
+    ".webp": "image/webp",
+}
+_TEXTS = {".txt", ".log", ".csv", ".tsv", ".json", ".jsonl", ".toml", ".yaml", ".yml", ".md"}
+_PASSIVE = {*PICTURES, *_TEXTS, ".pdf", ".npz"}
+"""Files that a browser shows or saves. Of any other, an HTML page above all, only the path is told: it came from a
+pod, and opened by its link it would be a program on your disk."""
+
+
+def is_picture(data: bytes, kind: str) -> bool:
+    """Whether a file begins as its kind of picture does."""
+    return data.startswith(SIGNATURES[kind]) and (kind != "image/webp" or data[8:12] == b"WEBP")
+
+
+class Gallery:
+    """Lists the artifacts of nodes for one page. ``place`` is the folder of the page; None: links are absolute."""
+
+    def __init__(self, clean: Clean, place: Path | None) -> None:
+        self._clean = clean
+        self._place = place
+        self._left = MOST_PICTURES_BYTES
+
+    def href(self, path: Path) -> str:
+        """Return the address of a file from the page."""
+        if self._place is not None:
+            with suppress(ValueError):  # on another drive
+                return quote(Path(os.path.relpath(path, self._place)).as_posix())
+        return path.absolute().as_uri()
+
+    def artifacts(self, report: NodeReport) -> list[dict[str, Any]]:
+        """Return the files below ``artifacts`` of a node, with their size, and a link or a picture where it may be."""
+        folder = Path(report.folder)
+        found: list[dict[str, Any]] = []
+        if not report.folder or not report.artifacts:
+            return found
+        with suppress(OSError), closing(Tree(folder)) as tree:
+            for name, size in _files(folder, "artifacts"):
+                if len(found) == MOST_FILES:
+                    break
+                found.append(self._file(tree, folder, name, size))
+        return found
+
+    def _file(self, tree: Tree, folder: Path, name: str, size: int) -> dict[str, Any]:
+        told: dict[str, Any] = {"name": self._clean.text(name.partition("/")[2]), "bytes": size}
+        suffix = Path(name).suffix.lower()
+        if suffix in _PASSIVE and self._clean.text(folder / name) == str(folder / name):
+            told["href"] = self.href(folder / name)
+        kind = PICTURES.get(suffix)
+        if kind is not None and size <= min(MOST_PICTURE_BYTES, self._left):
+            with suppress(OSError), tree.read(name) as file:
+                data = file.read(MOST_PICTURE_BYTES + 1)
+                if len(data) <= MOST_PICTURE_BYTES and is_picture(data, kind):
+                    told["picture"] = f"data:{kind};base64,{base64.b64encode(data).decode()}"
+                    self._left -= len(data)
+        return told
+
+
+def _files(folder: Path, below: str, depth: int = 0) -> Iterator[tuple[str, int]]:
+    """Yield the regular files below a folder, by their path in it, with their size; no link is followed."""
+    try:
+        with os.scandir(folder / below) as scanned:
+            entries = sorted(scanned, key=lambda entry: entry.name)
+    except OSError:
+        return
+    for entry in entries:
+        name = f"{below}/{entry.name}"
+        with suppress(OSError):
+            if entry.is_file(follow_symlinks=False):
+                yield name, entry.stat(follow_symlinks=False).st_size
+            elif entry.is_dir(follow_symlinks=False) and depth < _DEEPEST:
+                yield from _files(folder, name, depth + 1)

@@ -88,6 +88,13 @@ COMMANDS = {
             arguments_help=f"{_A_RUN}; with --html any number of runs",
         ),
         Command(
+            name="ui",
+            help="show runs on a live page in your browser",
+            module="rpd.cli.ui",
+            arguments="PATH",
+            arguments_help="a run folder, or a folder of run folders, of any machine (default: this project's)",
+        ),
+        Command(
             name="verify",
             help="check the pulled files of a run against their sha256 sums",
             module="rpd.cli.runs",

@@ -402,6 +402,7 @@ class CommandSettings:
     only_show: bool = running.switch(
         "print which pods would be deleted or stopped, and do nothing", "--dry-run", commands=("stop",)
     )
+    open_browser: bool = showing.switch("open the page in your browser", "--open", commands=("ui",))
     forwards: tuple[tuple[int, int], ...] = running.several(
         "forward a port of this machine to one of the pod (default: the same)", "--forward",
         metavar="PORT[:REMOTE]", parse=texts.forward, commands=("ssh",)
@@ -425,7 +426,7 @@ class CommandSettings:
     force: bool = running.switch("overwrite existing deploy files", "--force", commands=("import",))
     port: int = listening.option(
         0, "the port to listen on (default: any free one)", "--port", metavar="PORT", parse=texts.port,
-        commands=("emulator",)
+        commands=("emulator", "ui")
     )
 
     # fmt: on

@@ -22,7 +22,7 @@ from rpd.redaction import NO_SECRETS, Redactor
 from rpd.values.report import Failure, NodeReport, Outcome
 from rpd.web import samples, spans
 from rpd.web.clean import Clean, moment
-from rpd.web.files import Gallery
+from rpd.web.files import Address, Gallery, absolute
 from rpd.web.spans import Span, Way
 
 VERSION = 1
@@ -64,14 +64,14 @@ class _Left:
 class Document:
     """Makes the document of one page: ``runs`` in the order they are shown.
 
-    ``place`` is the folder of the page's file, for links; None where there is none.
+    ``address`` makes the link to a file.
     """
 
     def __init__(
-        self, *, redactor: Redactor = NO_SECRETS, place: Path | None = None, title: str = ""
+        self, *, redactor: Redactor = NO_SECRETS, address: Address = absolute, title: str = ""
     ) -> None:
         self.clean = Clean(redactor)
-        self._gallery = Gallery(self.clean, place)
+        self._gallery = Gallery(self.clean, address)
         self._title = title
         self._left = _Left()
 

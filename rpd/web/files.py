@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import base64
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 from urllib.parse import quote
 
 from rpd.disk.tree import Tree
@@ -46,20 +46,35 @@ def is_picture(data: bytes, kind: str) -> bool:
     return data.startswith(SIGNATURES[kind]) and (kind != "image/webp" or data[8:12] == b"WEBP")
 
 
+Address: TypeAlias = "Callable[[Path, str], str]"
+
+
+def absolute(folder: Path, name: str) -> str:
+    """Return the address of a file on this disk."""
+    return (folder / name).absolute().as_uri()
+
+
+def from_file(page: Path) -> Address:
+    """Return what makes addresses relative to a file that is a page; absolute ones where that is no file."""
+    if page.exists() and not page.is_file():
+        return absolute
+
+    def address(folder: Path, name: str) -> str:
+        try:
+            return quote(Path(os.path.relpath(folder / name, page.parent)).as_posix())
+        except ValueError:  # on another drive
+            return absolute(folder, name)
+
+    return address
+
+
 class Gallery:
-    """Lists the artifacts of nodes for one page. ``place`` is the folder of the page; None: links are absolute."""
+    """Lists the artifacts of nodes for one page; ``address`` makes one of a node's folder and a name below it."""
 
-    def __init__(self, clean: Clean, place: Path | None) -> None:
+    def __init__(self, clean: Clean, address: Address) -> None:
         self._clean = clean
-        self._place = place
+        self._address = address
         self._left = MOST_PICTURES_BYTES
-
-    def href(self, path: Path) -> str:
-        """Return the address of a file from the page."""
-        if self._place is not None:
-            with suppress(ValueError):  # on another drive
-                return quote(Path(os.path.relpath(path, self._place)).as_posix())
-        return path.absolute().as_uri()
 
     def artifacts(self, report: NodeReport) -> list[dict[str, Any]]:
         """Return the files below ``artifacts`` of a node, with their size, and a link or a picture where it may be."""
@@ -78,7 +93,7 @@ class Gallery:
         told: dict[str, Any] = {"name": self._clean.text(name.partition("/")[2]), "bytes": size}
         suffix = Path(name).suffix.lower()
         if suffix in _PASSIVE and self._clean.text(folder / name) == str(folder / name):
-            told["href"] = self.href(folder / name)
+            told["href"] = self._address(folder, name)
         kind = PICTURES.get(suffix)
         if kind is not None and size <= min(MOST_PICTURE_BYTES, self._left):
             with suppress(OSError), tree.read(name) as file:

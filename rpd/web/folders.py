@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from rpd.errors import RpdError
+from rpd.journal import journal
 from rpd.pipeline.past_runs import PastRun, state_of
 from rpd.record import history, manifest
 from rpd.record import run as run_file
 from rpd.record.run import RunInfo
 from rpd.values.report import SCHEMA_VERSION
+
+
+def is_run_folder(folder: Path) -> bool:
+    """Whether a folder is that of one run, rather than one with such folders: it has a run file or a journal."""
+    return any(os.path.lexists(folder / name) for name in (run_file.FILE_NAME, journal.FILE_NAME))
 
 
 def read_run(folder: Path, notes: list[str]) -> PastRun:

@@ -15,6 +15,7 @@ from rpd.redaction import NO_SECRETS, Redactor
 from rpd.values.report import RunSummary
 from rpd.values.sort_order import Ranking
 from rpd.web.document import Document
+from rpd.web.files import absolute, from_file
 from rpd.web.page import render
 
 
@@ -65,9 +66,12 @@ def dumps(
 
     Without ``whole`` the runs are parts of runs, and nodes without a report are left out.
     """
-    place = path.parent if path is not None and (path.is_file() or not path.exists()) else None
     ordered = {"column": ranking.column, "down": ranking.descending} if ranking else None
-    return render(Document(redactor=redactor, place=place).of(runs, notes, ordered, whole=whole))
+    return render(
+        Document(redactor=redactor, address=from_file(path) if path else absolute).of(
+            runs, notes, ordered, whole=whole
+        )
+    )
 
 
 def _info(summary: RunSummary) -> RunInfo:

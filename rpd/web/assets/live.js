@@ -26,7 +26,7 @@ function openRun(id) {
   document.getElementById("run-choice").value = id;
   if (live.source) live.source.close();
   model.off.clear(); model.brushes.clear(); model.best.clear(); model.hidden.clear();
-  model.doc = null;
+  model.fresh = true;
   const pulse = document.getElementById("pulse");
   pulse.textContent = "reading…";
   live.source = new EventSource(`${live.base}/run/${encodeURIComponent(id)}`);
@@ -58,13 +58,16 @@ function followLog(node) {
   stopLog();
   const box = document.getElementById("live-log");
   live.log = new EventSource(`${live.base}/log/${encodeURIComponent(live.run)}/${encodeURIComponent(node.key.slice(node.key.indexOf("/") + 1))}`);
-  live.log.addEventListener("begin", () => { box.textContent = ""; });
-  live.log.addEventListener("text", (event) => {
+  const lines = document.createTextNode(""), rest = document.createTextNode("");
+  refill(box, lines, rest);
+  const write = (node, text) => {
     const atEnd = box.scrollHeight - box.scrollTop - box.clientHeight < 40;
-    const text = box.textContent + JSON.parse(event.data);
-    box.textContent = text.length > MOST_LOG ? `…\n${text.slice(-MOST_LOG / 2)}` : text;
+    node.data = text.length > MOST_LOG ? `…\n${text.slice(-MOST_LOG / 2)}` : text;
     if (atEnd) box.scrollTop = box.scrollHeight;
-  });
+  };
+  live.log.addEventListener("begin", () => { write(lines, ""); write(rest, ""); });
+  live.log.addEventListener("text", (event) => write(lines, lines.data + JSON.parse(event.data)));
+  live.log.addEventListener("rest", (event) => write(rest, JSON.parse(event.data)));
 }
 
 function stopLog() {

@@ -43,7 +43,7 @@ function drawHead() {
   const counts = OUTCOMES.map((outcome) => [outcome, model.nodes.filter((node) => node.outcome === outcome).length]).filter(([, count]) => count);
   document.title = `${doc.title} · rpd`;
   refill(document.getElementById("head"),
-    h("h1", {}, runs.length > 1 ? doc.title.length > 60 ? `${runs.length} runs` : doc.title : `rpd run ${doc.title}`, runs.length === 1 ? h("span", { class: `state ${runs[0].state}` }, runs[0].state) : null),
+    h("h1", {}, runs.length > 1 ? doc.title.length > 60 ? `${runs.length} runs` : doc.title : runs.length ? `rpd run ${doc.title}` : "rpd", runs.length === 1 ? h("span", { class: `state ${runs[0].state}` }, runs[0].state) : null),
     h("div", { class: "counts", role: "img", "aria-label": counts.map(([outcome, count]) => `${count} ${outcome}`).join(", ") || "nothing ran" },
       counts.map(([outcome, count]) => h("i", { class: `share ${outcome}`, style: { "flex-grow": String(count) } }))),
     h("p", { class: "told" }, counts.length ? counts.map(([outcome, count], at) => [at ? ", " : "", h("span", { class: `outcome ${outcome}` }, `${count} ${outcome}`)]) : "nothing ran", left(runs)),

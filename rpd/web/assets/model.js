@@ -17,9 +17,11 @@ function listen(kind, act) { model.listeners[kind].push(act); }
 function emit(kind) { for (const act of model.listeners[kind]) act(); }
 
 function load(doc) {
-  const first = model.doc === null;
+  const first = model.doc === null || model.fresh;
+  model.fresh = false;
   model.doc = doc;
   model.nodes = doc.nodes;
+  for (const node of doc.nodes) for (const name of ["params", "metrics", "series"]) if (node[name]) bare(node[name]);
   model.columns = columnsOf(doc);
   const keys = new Set(model.columns.map((column) => column.key));
   if (first) {
@@ -40,6 +42,9 @@ function load(doc) {
   emit("data");
   choose();
 }
+
+// A table whose names are those of the document alone, also where one is called "constructor".
+function bare(held) { return Object.setPrototypeOf(held, null); }
 
 function columnsOf(doc) {
   const nodes = doc.nodes, columns = [];
@@ -194,7 +199,7 @@ function grouped(nodes, over) {
     const told = parameters.map((column) => [column.title, column.get(first)]).filter(([, value]) => value !== undefined);
     const row = {
       key, members, id: first.job, file: first.file, job: first.job, run: first.run, name: `${first.job}[${told.map(([name, value]) => `${name}=${number(value)}`).join(", ")}]`,
-      params: Object.fromEntries(told), metrics: {}, deviations: {}, counts: {}, ok: members.every((node) => node.ok), gpu: same(members.map((node) => node.gpu)),
+      params: bare(Object.fromEntries(told)), metrics: bare({}), deviations: bare({}), counts: bare({}), ok: members.every((node) => node.ok), gpu: same(members.map((node) => node.gpu)),
       count: first.count, datacenter: same(members.map((node) => node.datacenter)), seconds: mean(members.map((node) => node.seconds)), usd: total(members.map((node) => node.usd)),
       attempts: total(members.map((node) => node.attempts || 0)), outcome: tally(members),
     };

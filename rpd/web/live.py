@@ -1,0 +1,225 @@
+"""Live: run folders as they grow, looked at again and again; only what changed is told."""
+
+from __future__ import annotations
+
+import codecs
+import os
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from rpd.disk.regular import folders_in, open_regular
+from rpd.errors import RpdError
+from rpd.journal import journal
+from rpd.journal.files import NodeFiles, folder_name
+from rpd.pipeline.past_runs import Overview, PastRun, RunState, overview, state_of
+from rpd.record import history, manifest
+from rpd.record import run as run_file
+from rpd.values.report import NodeReport
+from rpd.web.document import Detail, Document, Table, planned
+from rpd.web.folders import read_info
+from rpd.web.samples import SERIES_FILE
+
+MOST_RUNS = 500
+"""Runs that are offered, the newest first."""
+LOG_BYTES = 256 << 10
+"""Of a log that is opened, its end."""
+
+_Stamp = tuple[int, ...]
+
+
+def _stamp(*paths: Path) -> _Stamp:
+    """Return what changes whenever one of the files does."""
+    found: list[int] = []
+    for path in paths:
+        try:
+            status = path.lstat()
+        except OSError:
+            found.append(-1)
+            continue
+        found += (status.st_mtime_ns, status.st_size, status.st_ino)
+    return tuple(found)
+
+
+class LiveRuns:
+    """The runs that are served: those in a folder of run folders, or one run folder alone.
+
+    Raises nothing once it is made; ``place`` may not exist yet.
+    """
+
+    def __init__(self, place: Path, *, is_run: bool) -> None:
+        self._place = place
+        self._is_run = is_run
+        self._over: dict[str, tuple[_Stamp, Table]] = {}
+
+    def listed(self) -> list[Table]:
+        """Return a line for each run, the newest first: its id, its state, and how far it has come."""
+        if self._is_run:
+            info = read_info(self._place, [])
+            return [self._told(overview(info))]
+        found = history.runs(self._place)[:MOST_RUNS]
+        return [self._line(Path(info.folder), lambda info=info: overview(info)) for info in found]
+
+    def _line(self, folder: Path, look: Any) -> Table:
+        """Return the line of a run; one that is over is looked at once."""
+        stamp = _stamp(folder / run_file.FILE_NAME)
+        known = self._over.get(folder.name)
+        if known is not None and known[0] == stamp:
+            return known[1]
+        told = self._told(look())
+        if told["state"] == RunState.FINISHED:
+            self._over[folder.name] = (stamp, told)
+        return told
+
+    def _told(self, held: Overview) -> Table:
+        outcomes = ", ".join(f"{count} {outcome}" for outcome, count in held.outcomes.items())
+        return {
+            "id": held.info.id,
+            "state": held.state.value,
+            "told": f"{outcomes or 'no node is over'}, ${held.usd:.2f}",
+        }
+
+    def folder(self, run_id: str) -> Path | None:
+        """Return the folder of a run that is served; None for any other name."""
+        if self._is_run:
+            return self._place if run_id == self._place.name else None
+        return next((path for path in folders_in(self._place) if path.name == run_id), None)
+
+
+class LiveRun:
+    """One run that is looked at: the whole document first, then what changed since."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._document = Document(address=_address)
+        self._stamps: dict[str, _Stamp] = {}
+        self._over: dict[str, NodeReport] = {}
+        self._planned: list[str] = []
+        self._notes: dict[str, None] = {}
+        self._run: Table = {}
+        self._known_folders: dict[str, str] = {}
+
+    def document(self) -> Table:
+        """Return the document as it is now."""
+        nodes = self._look()
+        made = self._document.of([], ())
+        return {
+            **made,
+            "title": self._run["id"],
+            "runs": [self._run],
+            "nodes": nodes,
+            "notes": list(self._notes),
+        }
+
+    def changes(self) -> Table | None:
+        """Return the nodes that changed, with the run; None where nothing did."""
+        before = (self._run, len(self._notes))
+        nodes = self._look()
+        if not nodes and before == (self._run, len(self._notes)):
+            return None
+        now = round(datetime.now(UTC).timestamp(), 3)
+        return {"runs": [self._run], "nodes": nodes, "notes": list(self._notes), "made": now}
+
+    def _look(self) -> list[Table]:
+        notes: list[str] = []
+        info = read_info(self._folder, notes)
+        state = state_of(info)
+        if not self._planned:
+            self._planned = planned(self._folder)
+        nodes = list(self._nodes(is_running=state is RunState.RUNNING))
+        run = PastRun(info=info, state=state, reports=tuple(self._over.values()))
+        told = self._document.run(run)
+        if state is RunState.RUNNING:
+            told["seconds"] = 0  # counted by the page itself
+        self._run = told
+        self._notes |= dict.fromkeys(map(self._document.clean.text, notes))
+        return nodes
+
+    def _nodes(self, *, is_running: bool) -> Iterator[Table]:
+        """Yield the nodes that changed since the last look."""
+        detail = Detail.of(max(len(self._planned), len(self._known_folders)))
+        folders = {path.name: path for path in folders_in(self._folder)}
+        by_folder = {folder_name(node_id): node_id for node_id in self._planned}
+        for name in [*by_folder, *(name for name in folders if name not in by_folder)]:
+            files = NodeFiles(self._folder / name)
+            told = self._changed(name, by_folder.get(name, ""), files, detail, is_running=is_running)
+            if told is not None:
+                yield told
+
+    def _changed(
+        self, name: str, node_id: str, files: NodeFiles, detail: Detail, *, is_running: bool
+    ) -> Table | None:
+        path = files.folder / manifest.FILE_NAME
+        stamp = _stamp(path)
+        if stamp == (-1,):
+            # Not over: its journal and what it measures tell; while it is at work, its time and money go on.
+            stamp = (int(is_running), *_stamp(files.journal, files.telemetry, files.folder / SERIES_FILE))
+            if self._stamps.get(name) == stamp and not (is_running and stamp[1] != -1):
+                return None
+            node_id = node_id or _who(files)
+            self._stamps[name] = stamp
+            return self._document.begun(node_id, self._folder, 0, is_running=is_running) if node_id else None
+        if self._stamps.get(name) == stamp:
+            return None
+        self._stamps[name] = stamp
+        try:
+            report = manifest.read(path)
+        except RpdError as error:
+            self._notes[self._document.clean.text(f"left out: {error}")] = None
+            node_id = node_id or _who(files)
+            return self._document.begun(node_id, self._folder, 0, is_running=False) if node_id else None
+        self._over[name] = report
+        return self._document.node(report, 0, detail)
+
+
+def _address(folder: Path, name: str) -> str:
+    """Return where the server has a file of a node."""
+    return "/".join(["file", *map(quote, (folder.parent.name, folder.name)), quote(name.partition("/")[2])])
+
+
+def _who(files: NodeFiles) -> str:
+    """Return the id of the node in a folder, by its journal; empty where that does not tell."""
+    return next((str(event["node"]) for event in journal.read(files.journal) if event.get("node")), "")
+
+
+class LiveLog:
+    """The log of one node as it grows: whole lines, and the line that is being written, as a terminal leaves them."""
+
+    def __init__(self, path: Path, document: Document) -> None:
+        self._path = path
+        self._clean = document.clean
+        self._begin()
+
+    def _begin(self) -> None:
+        self._at = -1
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._line = ""
+
+    def look(self) -> list[tuple[str, str]]:
+        """Return what is new: ``begin`` if it starts over, ``text`` of whole lines, and the last line as ``rest``."""
+        told: list[tuple[str, str]] = []
+        try:
+            with open_regular(self._path) as file:
+                size = file.seek(0, os.SEEK_END)
+                if self._at < 0 or size < self._at:
+                    self._begin()
+                    self._at = max(0, size - LOG_BYTES)
+                    told.append(("begin", ""))
+                if size == self._at:
+                    return told
+                file.seek(self._at)
+                data = file.read(LOG_BYTES)
+        except OSError:
+            return told
+        self._at += len(data)
+        *lines, self._line = (self._line + self._decoder.decode(data)).split("\n")
+        self._line = self._line[-LOG_BYTES:]
+        if lines:
+            told.append(("text", "".join(f"{self._shown(line)}\n" for line in lines)))
+        told.append(("rest", self._shown(self._line)))
+        return told
+
+    def _shown(self, line: str) -> str:
+        return self._clean.text(line.rstrip("\r").rpartition("\r")[2])

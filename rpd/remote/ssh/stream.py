@@ -13,6 +13,8 @@ from rpd.remote.ssh.connection import PACKET_BYTES, WINDOW_BYTES
 from rpd.remote.ssh.failures import FAILURES, close_quietly, reason
 
 _QUIET_SECONDS = 20.0
+_LOOK_SECONDS = 2.0
+"""How often a silent program's standard error is looked at: it may be full while the other stream says nothing."""
 _MOST_BEFORE_MARK = 1 << 20
 """Bytes that start-up files of a login shell may print."""
 
@@ -44,7 +46,7 @@ class SshStream:
         self._timeout = program.timeout
         self._deadline = None if program.timeout is None else time.monotonic() + program.timeout
         self._stall = program.stall
-        self._moved = time.monotonic()
+        self._moved = self._heard = time.monotonic()
         self._interrupt = program.interrupt or Interrupt()
         self._most = program.most
         self._stderr = bytearray()
@@ -141,7 +143,7 @@ class SshStream:
                 raise _broken(error) from error
             if not data:
                 self._check()
-            self._moved = time.monotonic()
+            self._moved = self._heard = time.monotonic()
             return data
 
     def _exit_code(self) -> int:
@@ -158,14 +160,10 @@ class SshStream:
     def _patience(self) -> float:
         """Return how long to wait for bytes before looking around."""
         now = time.monotonic()
-        left = _QUIET_SECONDS if self._deadline is None else self._deadline - now
+        left = _LOOK_SECONDS if self._deadline is None else self._deadline - now
         if self._stall is not None:
             left = min(left, self._moved + self._stall - now)
-        return max(0.001, min(_QUIET_SECONDS, left))
-
-    def _is_patient(self) -> bool:
-        """Whether the last wait was a long one, so that the silence may mean a dead connection."""
-        return self._patience() == _QUIET_SECONDS
+        return max(0.001, min(_LOOK_SECONDS, left))
 
     def _check(self) -> None:
         """Raise what ended the stream from this side, if anything did."""
@@ -182,9 +180,12 @@ class SshStream:
         if self._stall is not None and time.monotonic() - self._moved >= self._stall:
             self.close()
             raise DeadlinePassed(f"nothing moved for {self._stall:g} s")
-        if self._is_patient() and not self._line.answers():
+        if time.monotonic() - self._heard < _QUIET_SECONDS:
+            return
+        if not self._line.answers():
             self.close()
             raise Disconnected("the SSH connection is silent")
+        self._heard = time.monotonic()
 
     def _write(self, data: Iterable[bytes]) -> None:
         try:

@@ -589,14 +589,7 @@ LIES = {
 }
 
 
-FLOODS = ("find that complains without end", "tar that complains without end")
-"""These keep two processors busy for twenty seconds."""
-
-
-@pytest.mark.parametrize(
-    "program",
-    [pytest.param(name, marks=pytest.mark.exhaustive) if name in FLOODS else name for name in LIES],
-)
+@pytest.mark.parametrize("program", LIES)
 def test_programs_of_a_pod_that_lie(
     remote: SshRemote,
     machine: Machine,

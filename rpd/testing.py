@@ -9,11 +9,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import IO
+from typing import IO, Protocol
 
 import rpd
 from rpd.emulator.launch import Launched, launch
@@ -57,18 +57,49 @@ class RunResult:
         )
 
 
+class Process(Protocol):
+    """The part of ``subprocess.Popen`` that a started ``rpd`` has."""
+
+    @property
+    def pid(self) -> int: ...
+    @property
+    def returncode(self) -> int | None: ...
+    def poll(self) -> int | None: ...
+    def wait(self, timeout: float | None = None) -> int: ...
+    def send_signal(self, sig: int, /) -> None: ...
+    def kill(self) -> None: ...
+
+
+StartProcess = Callable[[Sequence[str], Path, Mapping[str, str], IO[bytes], IO[bytes]], Process]
+"""Starts ``rpd`` with these arguments, in this folder and environment; what it prints goes to the two files."""
+
+
+def start_interpreter(
+    arguments: Sequence[str], folder: Path, environment: Mapping[str, str], out: IO[bytes], err: IO[bytes]
+) -> Process:
+    """Start ``rpd`` in a new interpreter."""
+    command = [sys.executable, "-P", "-m", "rpd", *arguments]
+    return subprocess.Popen(
+        command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=err
+    )
+
+
 class Running:
     """An ``rpd`` that was started and goes on; ``process`` takes signals."""
 
     def __init__(
-        self, command: Sequence[str], folder: Path, environment: Mapping[str, str], *, tells_folder: bool
+        self,
+        start: StartProcess,
+        arguments: Sequence[str],
+        folder: Path,
+        environment: Mapping[str, str],
+        *,
+        tells_folder: bool,
     ) -> None:
         self._tells_folder = tells_folder
-        # Files, not pipes: nothing blocks, however much is printed, and what is there can be read at any time.
+        # Files, not pipes: nothing blocks, however much is printed, and you can read it at any time.
         self._out, self._err = TemporaryFile(), TemporaryFile()  # noqa: SIM115 - finish closes them
-        self.process = subprocess.Popen(
-            command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=self._out, stderr=self._err
-        )
+        self.process = start(arguments, folder, environment, self._out, self._err)
 
     def send_signal(self, number: int) -> None:
         """Send it a signal."""
@@ -96,7 +127,7 @@ class Running:
             pytest.fail(f"rpd was still running after {timeout:g} s\n{printed}")
         run_dir, out = _run_dir(self.out) if self._tells_folder else (None, self.out)
         result = RunResult(
-            exit_code=self.process.returncode,
+            exit_code=self.process.wait(),
             out=out,
             err=self.err,
             run_dir=run_dir,
@@ -118,6 +149,8 @@ def _whole(file: IO[bytes]) -> str:
 
 class RpdRun:
     """Runs ``rpd`` in a process of its own, as a user does: signals, environment and imports are the real ones."""
+
+    start_process: StartProcess = staticmethod(start_interpreter)
 
     def __call__(
         self,
@@ -144,7 +177,8 @@ class RpdRun:
         tells_folder = command in _TELLS_FOLDER
         words = [*filter(None, [command]), *args, *([_PRINT_RUN_DIR] if tells_folder else [])]
         return Running(
-            [sys.executable, "-P", "-m", "rpd", *words],
+            self.start_process,
+            words,
             Path(folder),
             _environment(env or {}),
             tells_folder=tells_folder,

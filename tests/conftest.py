@@ -32,6 +32,18 @@ hypothesis.settings.register_profile("rpd", deadline=None)
 hypothesis.settings.load_profile("rpd")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _warm_processes() -> Iterator[None]:
+    """Fork ``rpd`` from a process that has imported its libraries: half of the suite's time went into imports."""
+    # Not before pytest has loaded it as a plugin, or its assertions are not rewritten.
+    from rpd.testing import RpdRun
+    from tests.warm.processes import warm_processes
+
+    with pytest.MonkeyPatch.context() as patch, warm_processes() as start:
+        patch.setattr(RpdRun, "start_process", staticmethod(start))
+        yield
+
+
 @pytest.fixture(scope="session")
 def openapi() -> OpenApi:
     """RunPod's OpenAPI document of REST v2; the test is skipped where there is no copy of it."""

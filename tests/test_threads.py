@@ -44,17 +44,19 @@ def test_what_is_repeated_may_raise() -> None:
 def test_what_is_repeated_ends_itself_with_false() -> None:
     """Nothing is called after that; stopping it then is no mistake, nor is stopping what never began."""
     calls = []
+    seen = threading.Event()
 
     def act() -> bool:
         calls.append(1)
-        return len(calls) < 2
+        return len(calls) < 2 and seen.wait(DEADLINE)
 
     repeater = Repeater(act, seconds=0.001, name="test")
     Repeater(act, seconds=0.001, name="never begun").stop()
     repeater.start()
     repeater.start()
-    for thread in [each for each in threading.enumerate() if each.name == "test"]:  # none, if it was quick
-        thread.join(DEADLINE)
+    thread = next(thread for thread in threading.enumerate() if thread.name == "test")
+    seen.set()
+    thread.join(DEADLINE)
     repeater.stop(wait=DEADLINE)
     assert len(calls) == 2
 

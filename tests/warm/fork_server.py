@@ -1,0 +1,141 @@
+"""A process that has imported the libraries of rpd, and forks: a child begins where a new interpreter would be a second later.
+
+It runs as a script, one for each process of the test suite, and takes requests over a Unix socket: one JSON line (arguments,
+folder, environment) with three descriptors. It answers with the process id at once, and with the exit status at the end. Its standard input
+is its life: it goes when that closes.
+
+No module of rpd reads the environment, the folder or the streams while it is imported, so a child cannot tell the
+difference; ``tests/shape`` looks at cold interpreters.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib
+import io
+import json
+import os
+import pkgutil
+import selectors
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import rpd
+from rpd.runpod.graphql import sdk
+
+_PROGRAM = Path(rpd.__file__).with_name("__main__.py")
+_COLD = ("rpd.__main__", "rpd.testing", "rpd.emulator")
+"""Not imported here: each child runs the first; the others belong to other processes."""
+
+
+def main() -> None:
+    """Serve until standard input closes; in a child, return into ``rpd``'s own ``__main__``."""
+    _warm_up()
+    path = sys.argv[1]
+    request = _serve(path)
+    if request is not None:
+        _become(request)
+        # Not runpy, which puts sys.argv back at the end and fails where a job emptied it.
+        exec(compile(_PROGRAM.read_bytes(), _PROGRAM, "exec"), {"__name__": "__main__"})
+
+
+def _warm_up() -> None:
+    for module in pkgutil.walk_packages(rpd.__path__, "rpd."):
+        if not module.name.startswith(_COLD):
+            importlib.import_module(module.name)
+    sdk.preload().join()
+    gc.collect()
+    gc.freeze()
+
+
+def _serve(path: str) -> dict[str, Any] | None:
+    """Answer requests; return None at the end, and in each child the request that it is for."""
+    children: dict[int, socket.socket] = {}
+    wake, waker = os.pipe()
+    for end in (wake, waker):
+        os.set_blocking(end, False)
+    signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    # A Ctrl-C in the terminal of the test suite is for the suite; it closes standard input.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(path)
+    listener.listen()
+    print("ready", flush=True)
+    with selectors.DefaultSelector() as selector:
+        for source in (listener, wake, sys.stdin):
+            selector.register(source, selectors.EVENT_READ)
+        while True:
+            for key, _ in selector.select():
+                if key.fileobj is sys.stdin:
+                    return None
+                if key.fileobj is listener:
+                    connection, _address = listener.accept()
+                    request, descriptors = _receive(connection)
+                    child = os.fork()
+                    if not child:
+                        signal.set_wakeup_fd(-1)
+                        _close(selector, listener, wake, waker, connection, *children.values())
+                        return {**request, "descriptors": descriptors}
+                    for descriptor in descriptors:
+                        os.close(descriptor)
+                    children[child] = connection
+                    connection.sendall(f"{child}\n".encode())
+                else:
+                    with contextlib.suppress(BlockingIOError):
+                        os.read(wake, 4096)
+                    _reap(children)
+
+
+def _receive(connection: socket.socket) -> tuple[dict[str, Any], list[int]]:
+    data, descriptors, _, _ = socket.recv_fds(connection, 1 << 16, 3)
+    while not data.endswith(b"\n"):
+        data += connection.recv(1 << 16)
+    return json.loads(data), descriptors
+
+
+def _reap(children: dict[int, socket.socket]) -> None:
+    for child in list(children):
+        pid, status = os.waitpid(child, os.WNOHANG)
+        if pid:
+            with children.pop(child) as connection, contextlib.suppress(OSError):
+                connection.sendall(f"{os.waitstatus_to_exitcode(status)}\n".encode())
+
+
+def _close(*things: Any) -> None:
+    for thing in things:
+        os.close(thing) if isinstance(thing, int) else thing.close()
+
+
+def _become(request: dict[str, Any]) -> None:
+    """Make this child what ``python -P -m rpd …`` would be: its streams, folder, environment, arguments, signals."""
+    for number, descriptor in enumerate(request["descriptors"]):
+        os.dup2(descriptor, number)
+        os.close(descriptor)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.environ.clear()
+    os.environ.update(request["environment"])
+    time.tzset()
+    os.chdir(request["folder"])
+    sys.argv = [str(_PROGRAM), *request["arguments"]]
+    streams = [_stream(0, "r"), _stream(1, "w"), _stream(2, "w")]
+    for name, stream in zip(("stdin", "stdout", "stderr"), streams, strict=True):
+        setattr(sys, name, stream)
+        setattr(sys, f"__{name}__", stream)
+
+
+def _stream(number: int, mode: str) -> io.TextIOWrapper:
+    raw = open(number, f"{mode}b", closefd=False)  # noqa: SIM115 - it lives as long as the process
+    begun = sys.stderr if number == 2 else sys.stdout
+    is_lines = number == 2 or os.isatty(number)
+    return io.TextIOWrapper(raw, encoding=begun.encoding, errors=begun.errors, line_buffering=is_lines)
+
+
+if __name__ == "__main__":
+    main()

@@ -70,8 +70,11 @@ def _stamp(path: str) -> str:
     return f"{status.st_mtime_ns}-{status.st_ctime_ns}-{status.st_size}-{status.st_ino}"
 
 
-def read(run_folder: Path, parse: Parse) -> Iterator[tuple[str, Document | RpdError]]:
-    """Yield each folder that has a manifest with the document in it, or with the error that ``parse`` raised for it."""
+def read(run_folder: Path, parse: Parse, *, keep: bool = True) -> Iterator[tuple[str, Document | RpdError]]:
+    """Yield each folder that has a manifest with the document in it, or with the error that ``parse`` raised for it.
+
+    With ``keep`` the index gets what it lacked.
+    """
     index = _Index(run_folder)
     for folder, stamp in folders(run_folder):
         document = index.document(folder, stamp)
@@ -85,7 +88,8 @@ def read(run_folder: Path, parse: Parse) -> Iterator[tuple[str, Document | RpdEr
             continue
         index.missed(folder, stamp, parsed)
         yield folder, parsed
-    index.keep()
+    if keep:
+        index.keep()
 
 
 def add(run_folder: Path, folder: Path, document: Document) -> None:

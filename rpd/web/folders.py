@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import os
+import socket
+import time
+from contextlib import suppress
 from pathlib import Path
 
+from rpd.disk.regular import folders_in
 from rpd.errors import RpdError
 from rpd.journal import journal
-from rpd.pipeline.past_runs import PastRun, state_of
+from rpd.journal.driver_alive import is_running
+from rpd.journal.journal import Event
+from rpd.pipeline.past_runs import PastRun, RunState
 from rpd.record import history, manifest
 from rpd.record import run as run_file
 from rpd.record.run import RunInfo
 from rpd.values.report import SCHEMA_VERSION
+
+QUIET_SECONDS = 600.0
+"""A run of another machine in which nothing has changed for so long is not taken to go on."""
 
 
 def is_run_folder(folder: Path) -> bool:
@@ -23,7 +32,48 @@ def read_run(folder: Path, notes: list[str]) -> PastRun:
     """Return a run with the reports that can be read; what cannot is added to ``notes``."""
     info = read_info(folder, notes)
     reports = history.reports(folder, damaged=lambda error: notes.append(f"left out: {error}"))
-    return PastRun(info=info, state=state_of(info), reports=tuple(reports))
+    return PastRun(info=info, state=Driver(folder).state(info, notes), reports=tuple(reports))
+
+
+class Driver:
+    """Whether a run goes on; its journal is read again only where the process that is known is gone."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._started: Event | None = None
+
+    def state(self, info: RunInfo, notes: list[str]) -> RunState:
+        """Return the state of the run as it is now.
+
+        A run that another machine drives goes on as long as its files grow: nobody here can ask for the process.
+        """
+        if info.damage:
+            return RunState.DAMAGED
+        if info.finished:
+            return RunState.FINISHED
+        if self._started is None or not is_running(self._started):
+            events = journal.read(self._folder / journal.FILE_NAME)
+            self._started = next(
+                (event for event in reversed(list(events)) if event["event"] == "run_started"), None
+            )
+        if self._started is None or not is_running(self._started):
+            return RunState.UNFINISHED
+        host = self._started["host"]
+        if host == socket.gethostname() or time.time() - _last_change(self._folder) < QUIET_SECONDS:
+            return RunState.RUNNING
+        notes.append(
+            f"run {info.id} was driven by another machine ({host}), and nothing in it has changed for a while"
+        )
+        return RunState.UNFINISHED
+
+
+def _last_change(folder: Path) -> float:
+    """Return when a file of a run or of one of its nodes changed last, in seconds since 1970."""
+    found = [0.0]
+    for place in (folder, *folders_in(folder)):
+        with suppress(OSError), os.scandir(place) as entries:
+            found += (entry.stat(follow_symlinks=False).st_mtime for entry in entries if not entry.is_dir())
+    return max(found)
 
 
 def read_info(folder: Path, notes: list[str]) -> RunInfo:

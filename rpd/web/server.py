@@ -6,6 +6,7 @@ import asyncio
 import hmac
 import json
 import secrets
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
@@ -23,6 +24,8 @@ from rpd.web.page import policy, render
 
 LOOK_SECONDS = 0.7
 """How often files are looked at while somebody looks at the page."""
+_SPARING = 4
+"""For each second of looking, so many of rest."""
 BEAT_SECONDS = 15.0
 """After so long without news a comment is sent, so that a page that has gone is noticed."""
 _HOSTS = frozenset({"127.0.0.1", "localhost", "[::1]"})
@@ -131,7 +134,9 @@ class Page:
         quiet = 0.0
         with suppress(ConnectionError):
             while not self._closing.is_set():
+                started = time.monotonic()
                 found = await asyncio.to_thread(look)
+                took = time.monotonic() - started
                 for name, held in found:
                     await response.write(f"event: {name}\ndata: {json.dumps(held)}\n\n".encode())
                 quiet = 0.0 if found else quiet + seconds
@@ -139,7 +144,8 @@ class Page:
                     await response.write(b": still here\n\n")
                     quiet = 0.0
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._closing.wait(), seconds)
+                    # A run whose files take long to read is looked at less often.
+                    await asyncio.wait_for(self._closing.wait(), max(seconds, _SPARING * took))
         return response
 
     # --- files ------------------------------------------------------------------------------------------------------

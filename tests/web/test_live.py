@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import socket
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -223,6 +224,21 @@ def test_folders_from_anywhere_are_told_as_far_as_they_go(tmp_path: Path) -> Non
     assert LiveRuns(folder, is_run=True).listed()[0]["state"] == "damaged"
     assert LiveRuns(tmp_path / "none", is_run=False).listed() == []
     assert LiveRuns(tmp_path, is_run=False).folder("..") is None
+
+
+def test_a_run_of_another_machine(tmp_path: Path) -> None:
+    """It goes on while its files change; once they have been quiet, no money runs and the page says why."""
+    folder = begin_run(tmp_path)
+    path = folder / "events.jsonl"
+    path.write_text(path.read_text().replace(socket.gethostname(), "elsewhere-7"))
+    assert LiveRun(folder).document()["runs"][0]["state"] == "running"
+    for file in folder.rglob("*"):
+        os.utime(file, (1, 1))
+    made = LiveRun(folder).document()
+    assert made["runs"][0]["state"] == "unfinished"
+    assert [node["outcome"] for node in made["nodes"]].count("unfinished") == 1
+    assert not any(node.get("rate") for node in made["nodes"] if not node["seconds"] or node.get("going"))
+    assert any("elsewhere-7" in note for note in made["notes"])
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ function drawCurves() {
   charts.width = Math.max(280, Math.min(720, Math.floor((box.clientWidth || 700) / across - 36)));
   const shown = [...names].slice(0, MOST_CHARTS);
   refill(box, shown.map((name) => chartOf(name)));
-  refill(document.getElementById("curve-legend"), colourLegend().map(([text, colour]) => h("span", {}, h("i", { class: `swatch c${colour}`, "aria-hidden": "true" }), text)));
+  refill(document.getElementById("curve-legend"), colourLegend().map(([text, colour]) => h("span", {}, h("i", { class: `swatch c${colour}`, "aria-hidden": "true" }), text)), model.shown.some((node) => node.series && !node.ok) ? h("span", {}, "dashed: did not pass") : null);
   document.getElementById("curve-note").textContent = names.size > shown.length ? `${names.size - shown.length} more series are in the files of the nodes.` : "";
 }
 
@@ -105,7 +105,7 @@ function chartOf(name) {
 }
 
 function shortName(node) {
-  return model.doc.runs.length > 1 ? `${model.doc.runs[node.run].id.slice(0, 16)} ${node.name}` : node.name;
+  return model.doc.runs.length > 1 ? `${node.name} · ${model.doc.runs[node.run].id.slice(0, 15)}` : node.name;
 }
 
 function nearest(steps, wanted) {

@@ -41,7 +41,7 @@ function link(href, ...children) {
 
 function picture(source, alt) {
   const isSafe = typeof source === "string" && (/^data:image\/(png|jpeg|gif|webp);base64,[A-Za-z0-9+/=]*$/.test(source) || /^(?![a-z]+:|\/\/)/i.test(source));
-  return isSafe ? h("img", { src: source, alt, loading: "lazy" }) : h("span", {}, alt);
+  return isSafe ? h("img", { src: source, alt }) : h("span", {}, alt);
 }
 
 function debounced(act) {

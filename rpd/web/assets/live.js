@@ -5,16 +5,17 @@ const live = { on: false, base: "", run: "", source: null, log: null };
 function startLive(doc) {
   live.on = true;
   live.base = doc.base;
-  document.body.prepend(h("nav", { id: "runs", "aria-label": "Runs" }, h("label", {}, "run ", h("select", { id: "run-choice", on: { change: (event) => { location.hash = event.target.value; } } })), h("span", { id: "pulse", class: "dim", role: "status" })));
+  document.body.prepend(h("nav", { id: "runs", "aria-label": "Runs" }, h("label", {}, "run ", h("select", { id: "run-choice", on: { change: (event) => { location.hash = encodeURIComponent(event.target.value); } } })), h("span", { id: "pulse", class: "dim", role: "status" })));
   load({ ...doc, nodes: [], runs: [], notes: [] });
   addEventListener("hashchange", () => openRun(decodeURIComponent(location.hash.slice(1))));
   const runs = new EventSource(`${live.base}/runs`);
   runs.addEventListener("runs", (event) => {
     const held = JSON.parse(event.data);
     const choice = document.getElementById("run-choice");
-    refill(choice, held.map((run) => h("option", { value: run.id }, `${run.id}  ${run.state}  ${run.told}`)));
+    refill(choice, held.map((run) => h("option", { value: run.id }, `${run.id} · ${run.state} · ${run.told}, ${money(run.usd)}`)));
     const wanted = decodeURIComponent(location.hash.slice(1));
-    if (!live.run && held.length) openRun(held.some((run) => run.id === wanted) ? wanted : held[0].id);
+    const chosen = held.find((run) => run.id === wanted) || held.find((run) => run.id === live.run && run.state === "running") || held[0];
+    if (chosen) openRun(chosen.id);
     if (!held.length) document.getElementById("pulse").textContent = "There are no runs here yet; this page shows the first one when it begins.";
     choice.value = live.run;
   });

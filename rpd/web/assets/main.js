@@ -70,7 +70,7 @@ function runFacts(run) {
     ["left", run.state === "running" ? leftOf(run, going) : null],
     ["commit", run.commit ? h("code", { title: run.commit }, run.commit.slice(0, 12), run.dirty ? " with changes" : "") : null],
     ["command", run.command ? copied(run.command) : null],
-    ["backend", run.backend], ["stopped", run.stopped], ["folder", h("code", {}, run.folder)],
+    ["backend", run.backend], ["stopped", run.stopped], ["folder", run.folder ? h("code", {}, run.folder) : null],
   ];
   return factList(facts);
 }
@@ -118,10 +118,21 @@ function drawOutcomes() {
   } } }, h("span", { "aria-hidden": "true" }, `${SIGNS[outcome]} `), `${outcome} ${count}`)));
 }
 
+// What is folded on a screen is open on paper.
+function unfold() {
+  for (const part of document.querySelectorAll("section details:not([open]):not(.menu)")) { part.open = true; part.dataset.folded = "yes"; }
+}
+
+function fold() {
+  for (const part of document.querySelectorAll("details[data-folded]")) { part.open = false; delete part.dataset.folded; }
+}
+
 function begin() {
   let theme = "system";
   try { theme = localStorage.getItem("rpd-theme") || "system"; } catch { /* a file may have no storage */ }
   if (!["system", "light", "dark"].includes(theme)) theme = "system";
+  addEventListener("beforeprint", unfold);
+  addEventListener("afterprint", fold);
   buildPage();
   for (const build of builds) build();
   document.getElementById("theme").value = theme;

@@ -168,6 +168,8 @@ function inBrushes(node) {
   return true;
 }
 
+const inWords = new Intl.Collator("en", { numeric: true });
+
 // Numbers before texts, and what has no value last, whichever way.
 function order(held, column, down) {
   if (!column) return held;
@@ -178,7 +180,7 @@ function order(held, column, down) {
     const [a, i] = keys.get(left), [b, j] = keys.get(right);
     const ranks = rank(a) - rank(b);
     if (ranks) return ranks;
-    const way = isNumber(a) ? a - b : rank(a) === 1 ? String(a).localeCompare(String(b), "en", { numeric: true }) : 0;
+    const way = isNumber(a) ? a - b : rank(a) === 1 ? inWords.compare(String(a), String(b)) : 0;
     return (down ? -way : way) || i - j;
   });
 }
@@ -270,7 +272,7 @@ function axisValue(column, value) {
   if (column.numeric) return null;
   let places = axisPlaces.get(column.key);
   if (!places || places.of !== model.doc) {
-    const values = distinct(column, 500).sort((a, b) => String(a).localeCompare(String(b), "en", { numeric: true }));
+    const values = distinct(column, 500).sort((a, b) => inWords.compare(String(a), String(b)));
     places = { of: model.doc, at: new Map(values.map((each, at) => [each, at])), values };
     axisPlaces.set(column.key, places);
   }

@@ -24,7 +24,7 @@ function drawParallel() {
   if (section.hidden) return;
   const axes = [...parameters, ...metrics].slice(0, MOST_AXES);
   const shader = document.getElementById("shade-by");
-  if (!axes.some((column) => column.key === parallel.by)) parallel.by = (metrics.find((column) => model.best.get(column.key)) || metrics[metrics.length - 1] || parameters[0]).key;
+  if (!axes.some((column) => column.key === parallel.by)) parallel.by = (metrics.find((column) => model.best.get(column.key) && !/(time|seconds|bytes|usd|cost)$/i.test(column.title)) || metrics.find((column) => model.best.get(column.key)) || metrics[metrics.length - 1] || parameters[0]).key;
   refill(shader, axes.map((column) => h("option", { value: column.key }, column.title)));
   shader.value = parallel.by;
   document.getElementById("unbrush").hidden = !model.brushes.size;
@@ -79,7 +79,7 @@ function axisOf(scale, at, H, T, B) {
   const group = s("g", { class: "axis-group", transform: `translate(${scale.x} 0)` },
     s("text", { class: "title", y: parallel.tight && at % 2 ? 14 : 30, "text-anchor": "middle" }, cut(column.title, 16), s("title", {}, column.key)),
     s("line", { class: "stem", y1: T, y2: H - B }),
-    marks.filter(([value]) => value >= scale.low && value <= scale.high).map(([value, text]) => [s("line", { class: "stem", x1: -3, x2: 3, y1: scale.y(value), y2: scale.y(value) }), s("text", { x: -7, y: scale.y(value) + 4, class: "halo", "text-anchor": "end" }, cut(text, 14))]),
+    apart(marks.filter(([value]) => value >= scale.low && value <= scale.high), scale).map(([value, text]) => [s("line", { class: "stem", x1: -3, x2: 3, y1: scale.y(value), y2: scale.y(value) }), s("text", { x: -7, y: scale.y(value) + 4, class: "halo", "text-anchor": "end" }, cut(text, 14))]),
     range ? s("rect", { class: "brush", x: -7, width: 14, y: scale.y(range[1]) - 2, height: Math.max(4, scale.y(range[0]) - scale.y(range[1]) + 4) }) : null);
   const hand = s("rect", { class: "hand", x: -14, width: 28, y: T - 4, height: H - T - B + 8 });
   hand.addEventListener("pointerdown", (event) => drag(event, scale, hand, group));
@@ -91,6 +91,12 @@ function markedValues(scale) {
   const values = distinct(scale.column, 9).filter(isNumber);
   if (values.length <= 8) return values;
   return scale.isLog ? logTicks(scale.low, scale.high) : ticks(scale.low, scale.high, 5);
+}
+
+// Those of the marks whose texts do not stand on one another.
+function apart(marks, scale) {
+  let last = Infinity;
+  return [...marks].sort(([a], [b]) => a - b).filter(([value]) => { if (last - scale.y(value) < 12) return false; last = scale.y(value); return true; });
 }
 
 function cut(text, most) { return text.length > most ? `${text.slice(0, most - 1)}…` : text; }

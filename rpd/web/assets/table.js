@@ -4,17 +4,17 @@ const ROW = 31;
 const WHOLE = 150;
 const PRINTED = 2000;
 
-const table = { rows: [], printing: false };
+const table = { rows: [], printing: false, widths: new Map() };
 
 function buildTable(section) {
   const chooser = h("details", { class: "menu" }, h("summary", {}, "Columns"), h("div", { class: "choices", id: "columns" }));
-  const over = h("select", { id: "over", on: { change: (event) => { model.over = event.target.value; drawTable(); } } });
+  const over = h("select", { id: "over", on: { change: (event) => { model.over = event.target.value; table.widths.clear(); drawTable(); } } });
   section.append(
     h("div", { class: "tools" }, h("label", {}, "mean over ", over), chooser, h("span", { id: "tally", class: "dim" })),
     h("div", { class: "scroll", id: "grid", tabindex: "0", role: "region", "aria-label": "Results, a row for each node", on: { scroll: debounced(placeRows), keydown: gridKeys } },
       h("table", {}, h("colgroup", {}), h("thead", {}), h("tbody", {}))));
   listen("data", () => { drawChoices(); });
-  listen("shown", drawTable);
+  listen("shown", () => { table.widths.clear(); drawTable(); });
   listen("hover", () => markRows());
   addEventListener("beforeprint", () => { table.printing = true; drawTable(); });
   addEventListener("afterprint", () => { table.printing = false; drawTable(); });
@@ -55,7 +55,7 @@ function drawTable() {
   table.columns = columns;
   table.rows = model.over ? order(grouped(model.shown, model.over), columnOf(model.sort.key), model.sort.down) : model.shown;
   table.best = new Map(columns.map((column) => [column.key, bestOf(table.rows, column)]));
-  const widths = columns.map(widthOf);
+  const widths = columns.map((column) => { if (!table.widths.has(column.key)) table.widths.set(column.key, widthOf(column)); return table.widths.get(column.key); });
   refill(element.querySelector("colgroup"), widths.map((width) => h("col", { style: { width: `${width}ch` } })));
   element.style.setProperty("width", `max(100%, ${widths.reduce((sum, width) => sum + width, 0)}ch)`);
   element.setAttribute("aria-rowcount", String(table.rows.length + 2));
@@ -76,7 +76,8 @@ function heading(column) {
 
 function sortBy(key) {
   model.sort = { key, down: model.sort.key === key && !model.sort.down };
-  choose();
+  order(model.shown, columnOf(key), model.sort.down);
+  drawTable();
   say(`sorted by ${columnOf(key).title}, ${model.sort.down ? "greatest" : "lowest"} first`);
   [...document.querySelectorAll("#grid thead button")].find((button) => button.title === key)?.focus();
 }
@@ -85,7 +86,7 @@ function sortBy(key) {
 function widthOf(column) {
   let longest = column.title.length + 2;
   for (const row of table.rows) longest = Math.max(longest, cellText(column, row).length);
-  return Math.min(column.key === "node" ? (innerWidth < 600 ? 17 : 46) : 30, Math.max(5, longest)) * 0.9 + 3;
+  return Math.min(column.key === "node" ? (innerWidth < 600 ? 17 : 46) : 30, Math.max(5, longest)) * (column.key === "run" || column.key === "gpu" ? 1.05 : 0.9) + 3;
 }
 
 function cellText(column, row) {

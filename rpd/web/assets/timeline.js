@@ -58,7 +58,7 @@ function lane(node, at) {
   const idle = node.spans.filter(([phase]) => phase === "idle").map(([, from, to]) => s("path", { class: "hatch", d: hatch((from - start) * scale, (to - start) * scale) }));
   const facts = node.strip && isNumber(node.strip.mean_util) ? `${Math.round(node.strip.mean_util)} %` : "";
   return h("div", { class: "lane", role: "listitem", "data-key": node.key, "data-at": String(at), style: { top: `${at * lanes.height}px`, height: `${lanes.height}px` }, "aria-label": laneText(node), on: { pointerenter: () => hover(node), pointerleave: () => hover(null) } },
-    h("button", { type: "button", class: "who name", title: node.id, on: { click: () => openNode(node.key) } }, h("span", { class: `sign ${node.outcome}`, "aria-hidden": "true" }, SIGNS[node.outcome] || "·"), " ", node.name),
+    h("button", { type: "button", class: "who name", title: node.id, on: { click: () => openNode(node.key) } }, h("span", { class: `sign ${node.outcome}`, "aria-hidden": "true" }, SIGNS[node.outcome] || "·"), " ", shortName(node)),
     s("svg", { class: "bar", viewBox: `0 0 1000 ${lanes.height}`, preserveAspectRatio: "none", "aria-hidden": "true" }, bars, idle, node.strip ? stripOf(node.strip, start, scale) : null),
     h("span", { class: "facts n" }, facts));
 }

@@ -84,6 +84,7 @@ def carry_out(config: Config, manager: PluginManager, resumed: Resumed | None) -
             stack.callback(terminal.close)
             manager.register(terminal, "terminal")
         _add_page(config, manager, redactor)
+        _add_notices(config, manager, redactor)
         if config.run.setup_plan or config.run.setup_show or config.run.setup_only:
             shown = SetupPlan(lambda line: say(redactor.text(line)), only=config.run.setup_only)
             manager.register(shown, "setup plan")
@@ -123,3 +124,26 @@ def _add_page(config: Config, manager: PluginManager, redactor: Redactor) -> Non
         ranking=Ranking.parse(config.output.sort) if config.output.sort else None,
     )
     manager.register(report, "html")
+
+
+def _add_notices(config: Config, manager: PluginManager, redactor: Redactor) -> None:
+    """Register what sends notices, if any are wanted. Raises UsageError."""
+    if not config.output.notify or config.run.dry_run or manager.is_blocked("notices"):
+        return
+    from rpd.notify.plugin import Notices  # few runs send any
+    from rpd.notify.targets import DESKTOP, target
+
+    events = Events(manager)
+    targets = []
+    for text in config.output.notify:
+        if text != DESKTOP:
+            redactor.learn(text)  # who has the address can send to it
+        found = target(text)
+        if found is not None:
+            targets.append(found)
+        else:
+            events.notice(
+                text="--notify: a resumed run no longer has the address, a secret: set RPD_NOTIFY to it"
+            )
+    notices = Notices(targets, redactor=redactor, events=events, budget=config.money.budget)
+    manager.register(notices, "notices")

@@ -327,6 +327,10 @@ class OutputSettings:
     costs: int | None = running.option(
         None, "list the N most expensive nodes at the end (0: all)", "--costs", metavar="N", parse=texts.count
     )
+    notify: tuple[str, ...] = running.several(
+        "tell desktop, an https:// webhook, or an address of apprise of failures, a budget nearly spent, pods left "
+        "and the end", "--notify", metavar="TARGET", env="RPD_NOTIFY", key=True
+    )
     color: str = showing.option("auto", "whether to use colour", "--color", choices=("auto", "yes", "no"))
 
     # fmt: on

@@ -1,0 +1,34 @@
+"""Messages: what is worth telling somebody who does not look at the run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+LONGEST = 1000
+"""Characters of a text: what receives notices cuts them, or refuses longer ones."""
+
+
+class Kind(StrEnum):
+    """What happened."""
+
+    FINISHED = "finished"
+    FAILED = "failed"
+    BUDGET = "budget"
+    KEPT = "kept"
+    NOT_RELEASED = "not_released"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """One notice: its kind, a title and a text, both masked and short; ``facts`` are for programs."""
+
+    kind: Kind
+    title: str
+    text: str
+    facts: tuple[tuple[str, Any], ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what a webhook of one's own gets."""
+        return {"event": self.kind.value, "title": self.title, "text": self.text, **dict(self.facts)}

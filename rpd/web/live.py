@@ -59,16 +59,19 @@ class LiveRuns:
         if self._is_run:
             info = read_info(self._place, [])
             return [self._told(overview(info))]
-        found = history.runs(self._place)[:MOST_RUNS]
-        return [self._line(Path(info.folder), lambda info=info: overview(info)) for info in found]
+        folders = sorted(folders_in(self._place), key=lambda folder: folder.name, reverse=True)
+        return [line for folder in folders[:MOST_RUNS] if (line := self._line(folder)) is not None]
 
-    def _line(self, folder: Path, look: Any) -> Table:
-        """Return the line of a run; one that is over is looked at once."""
+    def _line(self, folder: Path) -> Table | None:
+        """Return the line of a run, None for another folder; a run that is over is read once."""
         stamp = _stamp(folder / run_file.FILE_NAME)
         known = self._over.get(folder.name)
         if known is not None and known[0] == stamp:
             return known[1]
-        told = self._told(look())
+        info = history.run_in(folder)
+        if info is None:
+            return None
+        told = self._told(overview(info))
         if told["state"] == RunState.FINISHED:
             self._over[folder.name] = (stamp, told)
         return told

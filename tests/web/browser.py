@@ -130,12 +130,11 @@ class Browser:
         assert "exceptionDetails" not in told, told["exceptionDetails"]
         return told["result"].get("value")
 
-    def until(self, expression: str) -> Any:
-        """Wait until an expression is true, and return it."""
+    def until(self, expression: str) -> None:
+        """Wait until an expression is true."""
         deadline = time.monotonic() + SECONDS
-        while not (value := self._until(expression)):
+        while not self._until(f"!!({expression})"):
             assert time.monotonic() < deadline, f"never became true: {expression}; {self.errors}"
-        return value
 
     def _until(self, expression: str) -> Any:
         """Wait in the page for a while: it draws in frames."""

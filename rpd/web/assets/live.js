@@ -49,8 +49,14 @@ function refreshNode(keys) {
   const dialog = document.getElementById("node");
   if (!dialog.open || !keys.has(dialog.dataset.key)) return;
   const node = model.nodes.find((each) => each.key === dialog.dataset.key), log = document.getElementById("live-log");
+  // What is taken out of a page and put back forgets how far it was scrolled.
+  const top = dialog.scrollTop, at = log && log.scrollTop, atEnd = log && log.scrollHeight - at - log.clientHeight < 40;
   refill(dialog, nodeStory(node));
-  if (log) document.getElementById("live-log").replaceWith(log);
+  if (log) {
+    document.getElementById("live-log").replaceWith(log);
+    log.scrollTop = atEnd ? log.scrollHeight : at;
+  }
+  dialog.scrollTop = top;
 }
 
 const MOST_LOG = 400000;

@@ -63,8 +63,8 @@ function columnsOf(doc) {
   for (const name of namesOf(nodes, "metrics")) put({ key: `metric.${name}`, group: "metrics", title: name, get: (node) => node.metrics[name] });
   put({ key: "gpu", group: "facts", title: "GPU", get: (node) => node.gpu ? (node.count > 1 ? `${node.count}× ${node.gpu}` : node.gpu) : "", show: shortGpu });
   put({ key: "datacenter", group: "facts", title: "data centre", get: (node) => node.datacenter || "", rare: true });
-  put({ key: "seconds", group: "facts", title: "time", get: (node) => node.seconds, show: duration });
-  put({ key: "usd", group: "facts", title: "cost", get: (node) => node.usd, show: money });
+  put({ key: "seconds", group: "facts", title: "time", get: (node) => node.outcome === "planned" ? null : node.seconds, show: duration });
+  put({ key: "usd", group: "facts", title: "cost", get: (node) => node.outcome === "planned" ? null : node.usd, show: money });
   put({ key: "rate", group: "facts", title: "$/h", get: (node) => node.rate || null, show: money, rare: true });
   if (nodes.some((node) => node.strip)) {
     put({ key: "util", group: "facts", title: "GPU busy", get: (node) => node.strip ? node.strip.mean_util : null, show: (held) => isNumber(held) ? `${Math.round(held)} %` : "" });

@@ -7,7 +7,6 @@ import os
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 from rpd.disk.regular import folders_in, open_regular
@@ -79,7 +78,7 @@ class LiveRuns:
     def _told(self, held: Overview) -> Table:
         outcomes = ", ".join(f"{count} {outcome}" for outcome, count in held.outcomes.items())
         return {
-            "id": held.info.id,
+            "id": Path(held.info.folder).name,  # by which it is asked for; the run file may say another
             "state": Driver(Path(held.info.folder)).state(held.info, []).value,
             "usd": round(held.usd, 6),
             "told": outcomes or "no node is over",

@@ -239,7 +239,7 @@ def test_a_run_tells_and_keeps_the_address_to_itself(
     (tmp_path / "rpd.toml").write_text("")
     (tmp_path / "deploy_a.py").write_text("import rpd\n@rpd.job\ndef fit():\n    assert False, 'no luck'\n")
     monkeypatch.chdir(tmp_path)
-    assert main(["run", "--dry-run", "--notify", hook.url]) == ExitCode.OK
+    assert main(["run", "--dry-run", "--notify", hook.url]) == ExitCode.FAILED
     assert hook.got == []
     monkeypatch.setenv("RPD_NOTIFY", hook.url)
     assert main(["run", "--html", "page.html"]) == ExitCode.FAILED

@@ -111,6 +111,10 @@ class Events:
         """Call ``rpd_step_output``."""
         self._hook.rpd_step_output(node=node, data=data)
 
+    def step_mark(self, *, node: Node, name: str) -> None:
+        """Call ``rpd_step_mark``."""
+        self._hook.rpd_step_mark(node=node, name=name)
+
     def transfer_progress(self, *, node: Node, done: int, total: int) -> None:
         """Call ``rpd_transfer_progress``."""
         self._hook.rpd_transfer_progress(node=node, done=done, total=total)

@@ -197,6 +197,11 @@ def rpd_step_output(node: Node, data: bytes) -> None:
 
 
 @observer
+def rpd_step_mark(node: Node, name: str) -> None:
+    """Hear that a running command says it begins something (``rpd-step NAME``), secrets masked; empty: that is over."""
+
+
+@observer
 def rpd_transfer_progress(node: Node, done: int, total: int) -> None:
     """Hear how many bytes of a ``put`` went over so far, out of how many; some ten times a second, on any thread."""
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import os
 import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -96,21 +98,86 @@ def test_python_compiles(block: Block) -> None:
     compile(block.text, str(block), "exec")
 
 
-@pytest.mark.parametrize("block", [b for b in blocks("python") if b.file_name], ids=str)
-def test_deploy_files_collect(block: Block, tmp_path: Path) -> None:
-    """Every block that is a whole file collects; a conftest beside a job that asks for its fixtures."""
-    assert block.file_name is not None
-    file = tmp_path / block.file_name
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(block.text, encoding="utf-8")
-    if file.name == "conftest.py":
-        names = re.findall(r"^@rpd\.fixture.*\n(?:def|async def) (\w+)", block.text, re.MULTILINE)
-        job = f"import rpd\n\n@rpd.job\ndef probe({', '.join(names)}): ...\n"
-        (file.parent / "deploy_probe.py").write_text(job, encoding="utf-8")
-    (tmp_path / "rpd.toml").write_text('markers = ["slow", "smoke"]\n', encoding="utf-8")
-    done = rpd("collect", "-q", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert "::" in done.stdout
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with every block that is a whole file, each in a folder of its own, named by page and line.
+
+    A conftest stands beside a job that asks for its fixtures. Files that jobs send or require are there.
+    """
+    root = tmp_path_factory.mktemp("docs")
+    (root / "rpd.toml").write_text('markers = ["slow", "smoke"]\n', encoding="utf-8")
+    for block in blocks("python"):
+        if block.file_name is None:
+            continue
+        folder = root / f"{block.page.replace('/', '-').removesuffix('.md')}-{block.line}"
+        file = folder / block.file_name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(block.text, encoding="utf-8")
+        for name in ("data/train.csv", "data/test.csv", "uv.lock", "requirements.txt"):
+            (file.parent / name).parent.mkdir(exist_ok=True)
+            (file.parent / name).touch()
+        if file.name == "conftest.py":
+            names = re.findall(r"^@rpd\.fixture.*\n(?:def|async def) (\w+)", block.text, re.MULTILINE)
+            job = f"import rpd\n\n@rpd.job\ndef probe({', '.join(names)}): ...\n"
+            (file.parent / "deploy_probe.py").write_text(job, encoding="utf-8")
+    return root
+
+
+def test_deploy_files_run_dry(written: Path) -> None:
+    """Every block that is a whole file collects, and each of its nodes runs dry; all in one process."""
+    done = rpd("run", "--dry-run", "-q", "--var", "dataset=small", cwd=written, seconds=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    folders = {path.parent.relative_to(written).parts[0] for path in written.rglob("deploy_*.py")}
+    assert len(folders) > 15
+    missing = {folder for folder in folders if f"{folder}/" not in done.stdout}
+    assert missing == set()
+
+
+@pytest.mark.parametrize("block", [*blocks("toml"), *blocks("bash")], ids=str)
+def test_other_blocks_are_what_they_say(block: Block) -> None:
+    """TOML is TOML, a script for the shell is one."""
+    if block.language == "toml":
+        tomllib.loads(block.text)
+    else:
+        subprocess.run(["sh", "-n"], input=block.text, text=True, check=True, timeout=60)
+
+
+def templates_in(tree: ast.AST) -> Iterator[str]:
+    """Yield the texts in a module, with ``…`` where an f-string has a value."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr):
+            yield "".join(part.value if isinstance(part, ast.Constant) else "…" for part in node.values)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value
+
+
+def test_troubleshooting_quotes_what_rpd_prints() -> None:
+    """Every message that the page explains is in the code, piece by piece around its names and numbers."""
+    page = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
+    quoted = re.findall(r"^### `(.*)`$", page, re.MULTILINE)
+    assert len(quoted) > 30
+    assert len(set(quoted)) == len(quoted)
+    sources = [path.read_text(encoding="utf-8") for path in (ROOT / "rpd").rglob("*.py")]
+    known = [text for source in sources for text in templates_in(ast.parse(source))]
+    for message in quoted:
+        pieces = [piece for piece in re.split(r"…", message) if len(piece.strip(" :,.()$")) >= 3]
+        assert pieces, message
+        for piece in pieces:
+            assert any(piece in text for text in known), f"rpd prints no {piece!r} ({message})"
+
+
+def test_every_entry_of_troubleshooting_says_what_to_do() -> None:
+    page = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
+    for entry in re.split(r"^### ", page, flags=re.MULTILINE)[1:]:
+        assert "**Do.**" in entry, entry.splitlines()[0]
+
+
+def test_contributing_names_files_that_are_there() -> None:
+    """Every path on the page leads to something."""
+    page = (ROOT / "docs" / "contributing.md").read_text(encoding="utf-8")
+    paths = re.findall(r"`((?:rpd|docs|tests)/[\w./]+)`", page)
+    assert len(paths) > 20
+    assert [path for path in paths if not (ROOT / path).exists() and "NAME" not in path] == []
 
 
 def commands() -> list[tuple[str, str]]:
@@ -186,7 +253,9 @@ def help_of(command: str) -> str:
     return done.stdout
 
 
-def rpd(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+def rpd(*arguments: str, cwd: Path, seconds: float = 60) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "rpd", *arguments]
     env = {**os.environ, "PYTHONPATH": str(ROOT), "NO_COLOR": "1", "COLUMNS": "100"}
-    return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(
+        command, cwd=cwd, env=env, capture_output=True, text=True, timeout=seconds, check=False
+    )

@@ -35,7 +35,7 @@ from rpd.values.suggestions import closest
 
 CHECKS = (
     *("ssh key", "deploy files", "key", "balance", "data centre", "gpu", "pods", "volume", "stock"),
-    *("image", "secrets", "required", "staging", "paths", "torch", "uv cache"),
+    *("image", "secrets", "staging", "paths", "torch", "uv cache"),
 )
 """Every check there is, by the name that ``--skip`` takes."""
 STOCK = "stock"

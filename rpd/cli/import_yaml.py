@@ -14,12 +14,15 @@ from rpd.hooks import PluginManager
 def main(config: Config, manager: PluginManager) -> int:
     """Write a deploy file for each configuration, and say what is different in it and why."""
     del manager
+    if config.own.their_runs is not None:
+        return _import_runs(config, config.own.their_runs)
     from rpd.compat.runpod_deploy.spec import read_spec  # YAML is an extra
     from rpd.compat.runpod_deploy.writer import write
 
     if not config.args:
         raise UsageError(
-            "rpd import: expected configurations to rewrite: rpd import configs/runpod/train.yaml"
+            "rpd import: expected configurations to rewrite (rpd import configs/runpod/train.yaml), or --runs DIR for "
+            "past runs"
         )
     sources = [_source(config, text) for text in config.args]
     targets = _targets(config, sources)
@@ -40,6 +43,31 @@ def main(config: Config, manager: PluginManager) -> int:
         return ExitCode.INTERRUPTED
     say(f"\nTry it for free:  rpd collect {written_to}   rpd run --dry-run {written_to}")
     return ExitCode.OK
+
+
+def _import_runs(config: Config, text: str) -> int:
+    """Add the past runs below a folder to those of rpd."""
+    from rpd.compat.runpod_deploy.past_runs import import_runs
+
+    if config.args:
+        raise UsageError(
+            "rpd import --runs DIR takes no configurations: rewrite them with a second rpd import"
+        )
+    folder = config.invocation_dir / Path(text).expanduser()
+    if not folder.is_dir():
+        raise UsageError(f"rpd import --runs: there is no folder {text}")
+    added = known = broken = 0
+    for one in import_runs(folder, config.rootdir, config.runs_path):
+        if one.problem:
+            note(f"rpd: {one.source}: {one.problem}")
+        elif one.is_new:
+            say(f"{one.run_id}  {_shown(one.source.parent, config)}")
+        added, known = added + one.is_new, known + bool(one.run_id and not one.is_new)
+        broken += bool(one.problem)
+    runs = "1 run" if added == 1 else f"{added} runs"
+    there = f"; {known} were there before" if known else ""
+    say(f"\nadded {runs}{there}. rpd runs lists them, rpd query asks them, rpd estimate goes by them")
+    return ExitCode.FAILED if broken else ExitCode.OK
 
 
 def _source(config: Config, text: str) -> Path:

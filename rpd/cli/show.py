@@ -123,8 +123,16 @@ def _told(report: NodeReport) -> Iterator[str]:
     environment = _pairs(asdict(report.environment), empty=False)
     yield from _facts({"source": _source(report.source), "environment": environment})
     yield from _section("earlier attempts", map(_attempt, report.attempts))
-    yield from _section("steps", map(_step, report.steps))
+    yield from _section("steps", _steps(report))
     yield from _section("artifacts", map(_artifact, report.artifacts))
+
+
+def _steps(report: NodeReport) -> Iterator[str]:
+    for step in report.steps:
+        yield _step(step)
+        for mark in report.marks:
+            if mark.step == step.index:
+                yield f"    {'':<5} {format_duration(mark.seconds):>7}  {'':<8} {mark.name}"
 
 
 def _pod(pod: PodRecord, *, own: bool) -> str:
@@ -196,7 +204,9 @@ def _reuse(pod: PodRecord) -> str:
 def _artifact(artifact: ArtifactRecord) -> str:
     state = "verified" if artifact.verified else "NOT VERIFIED"
     older = f", {artifact.older} of them older than the node" if artifact.older else ""
-    return f"{artifact.remote} -> {artifact.local}  {artifact.files} files{older}, {artifact.bytes} bytes, {state}"
+    label = f"{artifact.label}: " if artifact.label else ""
+    files = f"{artifact.files} files{older}, {artifact.bytes} bytes"
+    return f"{label}{artifact.remote} -> {artifact.local}  {files}, {state}"
 
 
 def _failure(report: NodeReport | None) -> Iterator[str]:

@@ -169,7 +169,7 @@ class RunSettings:
     )
     runs_dir: str = running.option(
         "rpd-runs", "folder for run folders, relative to the root folder", "--runs-dir", metavar="DIR",
-        env="RPD_RUNS_DIR", key=True, commands=("run", *LOOKING_BACK, *PODS)
+        env="RPD_RUNS_DIR", key=True, commands=("run", *LOOKING_BACK, *PODS, "import")
     )
 
     # fmt: on
@@ -425,9 +425,13 @@ class CommandSettings:
         "at least this long", "--older-than", metavar="DURATION", parse=texts.age, commands=("stop", "ps")
     )
     output_file: str | None = showing.option(
-        None, "write to this file", "--output", metavar="FILE", commands=("capture-env", "import")
+        None, "write to this file", "-o", "--output", metavar="FILE", commands=("capture-env", "import")
     )
     force: bool = running.switch("overwrite existing deploy files", "--force", commands=("import",))
+    their_runs: str | None = showing.option(
+        None, "add the past runs of runpod-deploy below this folder to those of rpd", "--runs", metavar="DIR",
+        commands=("import",)
+    )
     port: int = listening.option(
         0, "the port to listen on (default: any free one)", "--port", metavar="PORT", parse=texts.port,
         commands=("emulator", "ui")

@@ -55,8 +55,8 @@ class RunContext:
     overrides: Overrides
     variables: Mapping[str, Any]
     redactor: Redactor
-    secrets: Mapping[str, str]
-    """Values of all secrets of the run by environment name, read before anything is created."""
+    secrets: Mapping[str, str | bytes]
+    """Values of all secrets of the run by name, read before anything is created; bytes are to become a file."""
     pod_env: Mapping[str, str]
     """What every pod is created with besides its job's environment: the public keys."""
     source: Callable[[Path], SourceRecord]
@@ -124,9 +124,9 @@ class RunContext:
             found = self._locks[file] = lock_file_sha256(self.project(file))
         return found
 
-    def weigh(self, local: Path, exclude: tuple[str, ...]) -> Weight:
+    def weigh(self, local: Path, exclude: tuple[str, ...], *, ignored: bool = False) -> Weight:
         """Return what would be sent of ``local``. Raises UsageError if it does not exist."""
-        return self.scales.weigh(local, exclude)
+        return self.scales.weigh(local, exclude, ignored=ignored)
 
     def rules_for(self, local: Path) -> tuple[str, ...]:
         """Return rules that keep the files of secrets out of what is sent. Raises UsageError if ``local`` is one."""

@@ -66,10 +66,17 @@ def gather(config: Config, manager: PluginManager) -> Gathered:
     left = list(chosen.selected)
     Events(manager).select_nodes(config=config, nodes=left)
     _check_changed(left, "rpd_select_nodes")
-    errors = (*collection.errors, *exposed, *_late_options(config, manager, asked))
+    selected = len(left)
+    missing: tuple[CollectionError, ...] = ()
+    if any(node.job.required_paths for node in left):
+        from rpd.pipeline.required_paths import split_missing  # not at the top: most jobs require none
+
+        whole, missing = split_missing(config, left)
+        left = list(whole)
+    errors = (*collection.errors, *exposed, *missing, *_late_options(config, manager, asked))
     gathered = Gathered(
         nodes=tuple(left),
-        deselected=len(safe) - len(left),
+        deselected=len(safe) - selected,
         errors=_masked(errors, collection.nodes),
         collection=collection,
     )

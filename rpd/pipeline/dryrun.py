@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rpd.events import Events
 from rpd.pipeline.worst_case import Prices
 from rpd.plan import uses_pod
 from rpd.values.dryrun import DryRunNode, DryRunPod
+from rpd.values.job import Job
 from rpd.values.node import Node
 from rpd.values.pod import PodRequest
 from rpd.values.report import NodeReport, Outcome
@@ -63,7 +64,7 @@ class DryRunPlugin:
         outlooks = None if report.result.outcome is Outcome.SKIPPED else self._outlooks
         return DryRunNode(
             node_id=node.id,
-            request=self._told_of(first),
+            request=(*self._told_of(first), *_secrets(node.job)),
             offers=self._prices.offers_for(first),
             steps=report.steps,
             release=f"{lifecycle.on_success} on success, {lifecycle.on_failure} on failure",
@@ -80,6 +81,16 @@ class DryRunPlugin:
         if lines is None:
             lines = self._lines[id(request)] = _lines(request)
         return lines
+
+
+def _secrets(job: Job) -> Iterator[str]:
+    """Yield a line that says how the secrets of a job get to its pod."""
+    if job.secrets:
+        told = [
+            f"{secret.name} as {secret.to} (mode {secret.mode:04o})" if secret.to else secret.name
+            for secret in job.secrets
+        ]
+        yield f"secrets: {', '.join(told)}"
 
 
 def _lines(request: PodRequest) -> tuple[str, ...]:

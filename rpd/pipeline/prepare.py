@@ -19,7 +19,7 @@ from rpd.pipeline.collect_and_select import Gathered, gather
 from rpd.pipeline.expected_pods import Foresight
 from rpd.pipeline.reports import add_reports
 from rpd.pipeline.resume import Resumed
-from rpd.pipeline.secrets import known_secrets, read_secrets
+from rpd.pipeline.secrets import Value, known_secrets, read_secrets, texts_to_mask
 from rpd.pipeline.unchanged_filter import Changed
 from rpd.pipeline.variables import check_variables, read_variables
 from rpd.pipeline.worst_case import Prices, check_balance, make_overrides, may_start
@@ -63,7 +63,7 @@ class Prepared:
     outlooks: Outlooks | None
     overrides: Overrides
     variables: Mapping[str, Any]
-    secrets: Mapping[str, str]
+    secrets: Mapping[str, Value]
     resumed: Resumed | None
     done: tuple[NodeReport, ...]
     """Reports of nodes that need not run: they are over in a resumed run, or cached."""
@@ -122,7 +122,7 @@ def prepare(
     prices.tell_unforeseen(events, dry=config.run.dry_run)
     for warning in check_datacenters(config, plan.nodes, backend.provider):
         events.notice(warning)
-    secrets: Mapping[str, str] = {} if config.run.dry_run else read_secrets(plan.nodes)
+    secrets: Mapping[str, Value] = {} if config.run.dry_run else read_secrets(plan.nodes)
     _learn(redactor, events, known_secrets(plan.nodes) if config.run.dry_run else secrets)
     if needs_pods and not config.run.dry_run:
         warning = check_balance(backend.provider().account(), plan.worst_case_usd)
@@ -178,12 +178,13 @@ def _add_junit(config: Config, manager: PluginManager, events: Events, redactor:
     manager.register(Junit(path, redactor=redactor, write=write_report, events=events), "junit")
 
 
-def _learn(redactor: Redactor, events: Events, secrets: Mapping[str, str]) -> None:
+def _learn(redactor: Redactor, events: Events, secrets: Mapping[str, Value]) -> None:
     """Have the secrets masked from now on, wherever they would be told."""
     for name, value in secrets.items():
-        warning = redactor.learn(value)
-        if warning:
-            events.notice(f"secret {name}: {warning}")
+        for text in texts_to_mask(value):
+            warning = redactor.learn(text)
+            if warning:
+                events.notice(f"secret {name}: {warning}")
 
 
 def _cannot_run(config: Config, gathered: Gathered) -> ExitCode | None:

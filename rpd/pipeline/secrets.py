@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import TypeAlias
 
 from rpd.errors import CollectionError, UsageError
 from rpd.pipeline.secrets_in_ids import api_key
@@ -14,25 +18,37 @@ from rpd.user_text import read_text
 from rpd.values.job import Secret, job
 from rpd.values.node import Node
 
+MOST_BYTES = 1 << 20
+"""A file that becomes one on the pod is read whole, and written there by one program."""
 
-def read_secrets(nodes: Iterable[Node]) -> Mapping[str, str]:
+Value: TypeAlias = str | bytes
+"""Of a secret that becomes a variable: its text. Of one that becomes a file: its bytes."""
+
+
+def read_secrets(nodes: Iterable[Node]) -> Mapping[str, Value]:
     """Return the values of all secrets that ``nodes`` name. Raises UsageError naming the first that is missing."""
-    found: dict[str, str] = {}
+    found: dict[str, Value] = {}
     asked_by = {secret: node for node in nodes for secret in node.job.secrets}
     for secret, asking in asked_by.items():
         value = read_secret(secret, str(asking.definition.location))
-        if found.setdefault(secret.name, value) != value:
+        known = found.setdefault(secret.name, value)
+        if type(known) is not type(value):
+            raise UsageError(
+                f"secret {secret.name}: it is a variable and a file (to=…): give the file a name of its own, such as "
+                f'Secret("{secret.name}_FILE", env="{secret.env or secret.name}", to="{secret.to or "/…"}")'
+            )
+        if known != value:
             raise UsageError(f"secret {secret.name}: two jobs of this run take it from different places")
     return found
 
 
-def known_secrets(nodes: Iterable[Node]) -> Mapping[str, str]:
+def known_secrets(nodes: Iterable[Node]) -> Mapping[str, Value]:
     """Return the values of the secrets that can be read here: a dry run needs none of them, and masks them all."""
     return _readable({secret for node in nodes for secret in node.job.secrets})
 
 
-def _readable(secrets: Iterable[Secret]) -> dict[str, str]:
-    values: dict[str, str] = {}
+def _readable(secrets: Iterable[Secret]) -> dict[str, Value]:
+    values: dict[str, Value] = {}
     for secret in secrets:
         with suppress(UsageError):
             values[secret.name] = read_secret(secret, "")
@@ -47,7 +63,8 @@ def masked(errors: Sequence[CollectionError], nodes: Iterable[Node]) -> tuple[Co
     if not errors:
         return ()
     asked = {*job().secrets, *(secret for node in nodes for secret in node.job.secrets)}
-    redactor = Redactor((api_key(), *_readable(asked).values()))
+    texts = (text for value in _readable(asked).values() for text in texts_to_mask(value))
+    redactor = Redactor((api_key(), *texts))
     return tuple(_without_secrets(error, redactor) for error in errors)
 
 
@@ -62,26 +79,73 @@ def secret_files(nodes: Iterable[Node]) -> tuple[Path, ...]:
     return tuple(Path(file).expanduser().absolute() for file in sorted(named))
 
 
-def read_secret(secret: Secret, asking: str) -> str:
+def texts_to_mask(value: Value) -> Iterator[str]:
+    """Yield the texts that would give a secret away: itself, and what is secret in a JSON document."""
+    if isinstance(value, bytes):
+        try:
+            text = value.decode("utf-8-sig").strip("\r\n")
+        except UnicodeDecodeError:
+            yield base64.b64encode(value).decode()  # the one text that bytes usually get out as
+            return
+    else:
+        text = value
+    yield text
+    if text.lstrip()[:1] in ("{", "["):
+        with suppress(ValueError, RecursionError):
+            yield from _secret_leaves(json.loads(text))
+
+
+_SECRET_KEY = re.compile("key|token|secret|passw|credential|auth", re.IGNORECASE)
+_SHORTEST_LEAF = 8
+
+
+def _secret_leaves(value: object, key: str = "") -> Iterator[str]:
+    """Yield the texts in a JSON value whose keys say that they are secret."""
+    if isinstance(value, dict):
+        for name, held in value.items():
+            yield from _secret_leaves(held, name)
+    elif isinstance(value, list):
+        for held in value:
+            yield from _secret_leaves(held, key)
+    elif (
+        isinstance(value, str)
+        and len(value) >= _SHORTEST_LEAF
+        and _SECRET_KEY.search(key)
+        and "://" not in value
+    ):
+        yield value
+
+
+def read_secret(secret: Secret, asking: str) -> Value:
     """Return the value of one secret; ``asking`` is the place that errors name. Raises UsageError."""
     if secret.file is not None:
         path = Path(secret.file).expanduser()
         try:
-            value = read_text(path).rstrip("\r\n")
+            value = _bytes_of(path) if secret.to is not None else read_text(path).rstrip("\r\n")
         except OSError as error:
             raise UsageError(
                 f"secret {secret.name} of {asking}: cannot read {path}: {error.strerror or error}"
             ) from None
         except UnicodeDecodeError:
             raise UsageError(
-                f"secret {secret.name} of {asking}: {path} is not UTF-8 text: save it as UTF-8"
+                f"secret {secret.name} of {asking}: {path} is not UTF-8 text: save it as UTF-8, or make it a file on "
+                "the pod (to=…)"
             ) from None
         if not value:
             raise UsageError(f"secret {secret.name} of {asking}: {path} is empty: write the value into it")
+        if len(value) > MOST_BYTES:
+            raise UsageError(
+                f"secret {secret.name} of {asking}: {path} is larger than 1 MiB: send it with pod.put"
+            )
         return value
     variable = secret.env or secret.name
-    value = os.environ.get(variable, "")
-    if not value:
+    text = os.environ.get(variable, "")
+    if not text:
         state = "is empty" if variable in os.environ else "is not set"
         raise UsageError(f"secret {secret.name} of {asking}: the environment variable {variable} {state}")
-    return value
+    return text if secret.to is None else text.encode("utf-8", "surrogateescape")
+
+
+def _bytes_of(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(MOST_BYTES + 1)

@@ -48,7 +48,7 @@ def _values(nodes: Iterable[Node]) -> dict[str, tuple[str, ...]]:
     if not secrets:
         return found
     # Not at the top: listing nodes that have no secrets must not pay for it.
-    from rpd.pipeline.secrets import read_secret
+    from rpd.pipeline.secrets import read_secret, texts_to_mask
     from rpd.redaction import SHORTEST
 
     for secret in secrets:
@@ -56,8 +56,9 @@ def _values(nodes: Iterable[Node]) -> dict[str, tuple[str, ...]]:
             value = read_secret(secret, "")
         except UsageError:
             continue
-        if len(value) >= SHORTEST:
-            found[secret.name] = (value, escape(value))
+        text = next(texts_to_mask(value))
+        if len(text) >= SHORTEST:
+            found[secret.name] = (text, escape(text))
     return found
 
 

@@ -12,8 +12,8 @@ from rpd.config import Config
 from rpd.errors import UsageError
 from rpd.events import Events
 from rpd.hooks import hookimpl
-from rpd.project.fingerprint import fingerprint, sent_parts
-from rpd.project.ignore import Kind, content_digest, staged_files, tree_digest
+from rpd.project.fingerprint import Sent, fingerprint, sent_parts
+from rpd.project.ignore import Kind, content_digest, staging, tree_digest
 from rpd.project.own_output import OwnOutput
 from rpd.project.source import lock_file_sha256
 from rpd.record import history
@@ -44,7 +44,7 @@ class Changed:
         self._variables = variables
         self._events = events
         self._explain = explain
-        self._digests: dict[tuple[str, tuple[str, ...]], str] = {}
+        self._digests: dict[str, str] = {}
         self.cached: dict[str, NodeReport] = {}
 
     @hookimpl(trylast=True)
@@ -78,31 +78,31 @@ class Changed:
         then = before.source.fingerprint
         if not then:
             return ["what it depended on is not on record"]
-        sent = {part: self._digest(path, exclude) for part, path, exclude in sent_parts(then)}
+        sent = {one.part: self._digest(one) for one in sent_parts(then)}
         now = fingerprint(
             node,
             lock_sha256=lock_file_sha256((self._config.rootdir / node.file).parent),
             variables=self._variables,
             sent=sent,
         )
-        paths = {part: f"what it sends from {path}" for part, path, _ in sent_parts(then)}
+        paths = {one.part: f"what it sends from {one.path}" for one in sent_parts(then)}
         return [
             f"{paths.get(part) or _CALLED.get(part) or f'its {part}'} changed"
             for part in now
             if now[part] != then.get(part)
         ]
 
-    def _digest(self, path: str, exclude: tuple[str, ...]) -> str:
+    def _digest(self, sent: Sent) -> str:
         """Return the digest that a path would have if it were sent now; empty where it is not there any more."""
-        key = (path, exclude)
-        if key not in self._digests:
-            self._digests[key] = self._computed(self._config.rootdir / path, exclude)
-        return self._digests[key]
+        if sent.part not in self._digests:
+            self._digests[sent.part] = self._computed(sent)
+        return self._digests[sent.part]
 
-    def _computed(self, path: Path, exclude: tuple[str, ...]) -> str:
-        folder = Path(os.path.normpath(path))
+    def _computed(self, sent: Sent) -> str:
+        folder = Path(os.path.normpath(self._config.rootdir / sent.path))
         try:
-            files = staged_files(folder, (*exclude, *self._own.below(folder)))
+            rules = (*sent.exclude, *self._own.below(folder))
+            files = staging(folder, rules, ignored=sent.ignored).files
             return tree_digest(
                 (file, content_digest(file.path) if file.kind is Kind.FILE else "") for file in files
             )

@@ -8,6 +8,7 @@ import inspect
 import json
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -20,19 +21,31 @@ Fingerprint = dict[str, str]
 """Part (job, fixtures, parameters, variables, image, pod, lock, what was sent) to its hash."""
 
 _SENT = "sent "
+_SENT_WITH_IGNORED = "sent-with-ignored "
 
 
-def sent_key(path: str, exclude: Sequence[str]) -> str:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sent:
+    """What was sent from ``path`` (relative to the root folder), and by which rules; ``part`` names it."""
+
+    part: str
+    path: str
+    exclude: tuple[str, ...]
+    ignored: bool
+
+
+def sent_key(path: str, exclude: Sequence[str], *, ignored: bool = False) -> str:
     """Return the part for what was sent from a path relative to the root folder; ``exclude`` left files of it out."""
-    return _SENT + json.dumps([path, *exclude])
+    return (_SENT_WITH_IGNORED if ignored else _SENT) + json.dumps([path, *exclude])
 
 
-def sent_parts(parts: Iterable[str]) -> Iterator[tuple[str, str, tuple[str, ...]]]:
-    """Yield those parts that name something that was sent, each with its path and its rules."""
+def sent_parts(parts: Iterable[str]) -> Iterator[Sent]:
+    """Yield those parts that name something that was sent."""
     for part in parts:
-        if part.startswith(_SENT):
-            path, *exclude = json.loads(part.removeprefix(_SENT))
-            yield part, path, tuple(exclude)
+        for prefix in (_SENT, _SENT_WITH_IGNORED):
+            if part.startswith(prefix):
+                path, *exclude = json.loads(part.removeprefix(prefix))
+                yield Sent(part=part, path=path, exclude=tuple(exclude), ignored=prefix != _SENT)
 
 
 def fingerprint(

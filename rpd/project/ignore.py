@@ -86,12 +86,13 @@ def staged_files(root: Path, exclude: Sequence[str] = ()) -> list[StagedFile]:
     return staging(root, exclude).files
 
 
-def staging(root: Path, exclude: Sequence[str] = ()) -> Staging:
+def staging(root: Path, exclude: Sequence[str] = (), *, ignored: bool = False) -> Staging:
     """Return what is staged of ``root``, a folder or one file, sorted by name; folders before what is in them.
 
-    ``exclude`` holds further rules in the syntax of ``.gitignore``, relative to ``root``. Symbolic links are kept as
-    links; sockets, devices and the like are left out, and so are files of keys and passwords unless a rule (``!NAME``)
-    says that they are to be sent. Raises UsageError if ``root`` does not exist.
+    ``exclude`` holds further rules in the syntax of ``.gitignore``, relative to ``root``. With ``ignored`` the rules of
+    git do not count. Symbolic links are kept as links; sockets, devices and the like are left out, and so are files of
+    keys and passwords unless a rule (``!NAME``) says that they are to be sent. Raises UsageError if ``root`` does not
+    exist.
     """
     if not os.path.lexists(root):
         where = f" (relative to {Path.cwd()})" if not root.is_absolute() else ""
@@ -99,11 +100,12 @@ def staging(root: Path, exclude: Sequence[str] = ()) -> Staging:
     if not root.is_dir():
         return Staging(files=[_named(root)])
     repository = _repository(root)
-    outer = _outer_rules(root, repository) if repository else ()
+    outer = _outer_rules(root, repository) if repository and not ignored else ()
     last = (_Rules(base="", spec=_spec(exclude), is_git=False),) if exclude else ()
     tracked = _tracked(root, repository) if repository else frozenset()
     # If you send a folder of credentials by its name, you mean the files in it.
-    walk = _Walk(last, tracked, withholds=not is_key_folder(root.name))
+    rule_files = (".rpdignore",) if ignored else RULE_FILES
+    walk = _Walk(last, tracked, rule_files, withholds=not is_key_folder(root.name))
     walk.folder(str(root), "", outer, None)
     return Staging(
         files=sorted(walk.found, key=lambda file: file.name.split("/")),
@@ -174,6 +176,7 @@ class _Walk:
 
     last: tuple[_Rules, ...]
     tracked: frozenset[str]
+    rule_files: tuple[str, ...]
     withholds: bool
     found: list[StagedFile] = field(default_factory=list)
     withheld: list[str] = field(default_factory=list)
@@ -198,8 +201,8 @@ class _Walk:
             if is_run_folder(os.path.basename(place), {entry.name for entry in entries}):  # noqa: PTH119
                 return
             self.found.append(own)
-        if any(entry.name in RULE_FILES for entry in entries):
-            rules = (*rules, *_own_rules(Path(place), prefix))
+        if any(entry.name in self.rule_files for entry in entries):
+            rules = (*rules, *_own_rules(Path(place), prefix, names=self.rule_files))
         asked_rules = (*rules, *self.last)
         for entry in entries:
             is_folder = entry.is_dir(follow_symlinks=False)
@@ -267,8 +270,10 @@ def _stamp(status: os.stat_result) -> tuple[int, ...]:
     return (status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
 
 
-def _own_rules(folder: Path, base: str, above: str = "") -> tuple[_Rules, ...]:
-    found = ((_read_rules(folder / name), name == ".gitignore") for name in RULE_FILES)
+def _own_rules(
+    folder: Path, base: str, above: str = "", names: Sequence[str] = RULE_FILES
+) -> tuple[_Rules, ...]:
+    found = ((_read_rules(folder / name), name == ".gitignore") for name in names)
     return tuple(
         _Rules(base=base, spec=spec, above=above, is_git=is_git) for spec, is_git in found if spec is not None
     )

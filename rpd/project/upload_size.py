@@ -43,15 +43,17 @@ class Scales:
     def __init__(self, own: OwnOutput | None = None) -> None:
         self._own = own or OwnOutput()
         self._lock = threading.Lock()
-        self._known: dict[tuple[Path, tuple[str, ...]], Weight] = {}
+        self._known: dict[tuple[Path, tuple[str, ...], bool], Weight] = {}
         self._told: set[tuple[Path, tuple[str, ...]]] = set()
 
-    def weigh(self, local: Path, exclude: tuple[str, ...] = ()) -> Weight:
-        """Return what would be sent of ``local``. Raises UsageError if it does not exist."""
+    def weigh(self, local: Path, exclude: tuple[str, ...] = (), *, ignored: bool = False) -> Weight:
+        """Return what would be sent of ``local``, with ``ignored`` what git ignores too. Raises UsageError."""
+        key = (local, exclude, ignored)
         with self._lock:
-            known = self._known.get((local, exclude))
+            known = self._known.get(key)
             if known is None:
-                known = self._known[local, exclude] = _weigh(local, (*exclude, *self._own.below(local)))
+                rules = (*exclude, *self._own.below(local))
+                known = self._known[key] = _weigh(local, rules, ignored=ignored)
             return known
 
     def news(self, local: Path, withheld: tuple[str, ...]) -> str:
@@ -68,12 +70,12 @@ class Scales:
         return withheld_text(local, withheld)
 
 
-def _weigh(local: Path, exclude: tuple[str, ...]) -> Weight:
+def _weigh(local: Path, exclude: tuple[str, ...], *, ignored: bool) -> Weight:
     # Not at the top: collecting loads this module, and needs no ignore rules.
     from rpd.project.ignore import Kind, staging
     from rpd.project.unsent_files import LeftOut, dangling_links
 
-    staged = staging(local, exclude)
+    staged = staging(local, exclude, ignored=ignored)
     files = [file for file in staged.files if file.kind is not Kind.FOLDER]
     largest = sorted(files, key=lambda file: file.size, reverse=True)[:_LARGEST]
     return Weight(

@@ -31,7 +31,7 @@ from rpd.values.report import (
     Result,
     SourceRecord,
 )
-from rpd.values.step import Step
+from rpd.values.step import Step, StepMark
 
 FILE_NAME = manifest_index.MANIFEST
 MOST_BYTES = 32 << 20
@@ -50,6 +50,7 @@ _TABLES: dict[str, type] = {
 }
 _LISTS: dict[str, type] = {
     "steps": Step,
+    "marks": StepMark,
     "artifacts": ArtifactRecord,
     "attempts": AttemptRecord,
     "pods": PodRecord,

@@ -9,6 +9,7 @@ folder cannot be written)::
     log        standard output and error, raw
     group      the process group of the command; ``pid`` is the supervisor's
     alive      a fifo that the supervisor holds open: its reader sees end of file when the supervisor is gone
+    ../../bin  has the command ``rpd-step``, which tells by a line of the log what a script does now
     exit       exit code, how many processes the kernel's OOM killer ended meanwhile, when it ended (seconds since
                1970, as in ``began``); renamed into place
 
@@ -152,6 +153,13 @@ _rpd_life() {
 }
 """
 
+# For a script whose output goes elsewhere the log is named by a variable.
+_STEP_COMMAND = r"""#!/bin/sh
+# rpd-step NAME: says that a part of the job begins. Without a name: that it is over.
+if [ -n "$RPD_LOG" ] && [ -w "$RPD_LOG" ]; then exec >>"$RPD_LOG"; fi
+printf '::rpd-step %s\n' "$*"
+"""
+
 SESSION_FUNCTIONS = _LOAD_ENVIRONMENT + _FIND_FOLDER
 """The sh functions that a session of a person needs: ``_rpd_load_environment FILE`` and ``_rpd_find KEY``."""
 
@@ -170,7 +178,9 @@ _rpd_prepare() {
     printf '%-31s\n' pending >"$_rpd_dir/exit.new" &&
     date +%s >"$_rpd_dir/began" &&
     : >>"$_rpd_dir/log" &&
-    { [ -p "$_rpd_dir/alive" ] || mkfifo "$_rpd_dir/alive"; }
+    { [ -p "$_rpd_dir/alive" ] || mkfifo "$_rpd_dir/alive"; } &&
+    { [ -x "$_rpd_base/bin/rpd-step" ] || { mkdir -p "$_rpd_base/bin" &&
+      printf '%s' "$4" >"$_rpd_base/bin/rpd-step" && chmod 700 "$_rpd_base/bin/rpd-step"; }; }
   } || { echo "error the folder $_rpd_dir cannot be prepared" >&2; exit 3; }
 }
 """
@@ -514,11 +524,12 @@ class _Following:
         if self._started:
             lines = (f'_rpd_find {self._key} || {{ echo "gone $(_rpd_life)" >&2; exit 3; }}', follow)
             return _script(_FIND_FOLDER + _FOLLOW, *lines)
-        text, supervise = shlex.quote(self._command.text), shlex.quote(_SUPERVISE)
+        text = shlex.quote(self._command.before + self._command.text)
+        supervise = shlex.quote(_SUPERVISE)
         return _script(
             _LOAD_ENVIRONMENT + _FIND_FOLDER + _PREPARE + _FOLLOW,
             "_rpd_umask=$(umask)",
-            f"_rpd_prepare {self._key} {text} {supervise}",
+            f"_rpd_prepare {self._key} {text} {supervise} {shlex.quote(_STEP_COMMAND)}",
             f'if [ ! -e "$_rpd_dir/claim" ]; then {self._launch()}; fi',
             follow,
         )
@@ -539,6 +550,7 @@ exec 9<>"$_rpd_dir/alive"
 (
   umask "$_rpd_umask"
   _rpd_load_environment /proc/1/environ
+  export RPD_LOG="$_rpd_dir/log" PATH="$PATH:${{_rpd_dir%/steps/*}}/bin"
   {variables}
   _rpd_missing=
   {enter}

@@ -30,6 +30,7 @@ class RecorderRemote:
         remote: str,
         *,
         exclude: Sequence[str] = (),  # noqa: ARG002
+        ignored: bool = False,  # noqa: ARG002
         interrupt: Interrupt | None = None,  # noqa: ARG002
         progress: Progress | None = None,  # noqa: ARG002
     ) -> Staged:
@@ -50,7 +51,7 @@ class RecorderRemote:
     ) -> Pulled | None:
         """Say where the files would come to lie; they do not exist."""
         name = remote.rstrip("/").rpartition("/")[2]
-        where = local if intake.as_file or any(c in name for c in "*?[") else local / name
+        where = local if intake.as_file or intake.contents or any(c in name for c in "*?[") else local / name
         return Pulled(remote=remote, local=where, files=0, bytes=0, required=required)
 
     def mark(self, name: str) -> None:

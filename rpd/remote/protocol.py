@@ -24,12 +24,14 @@ Progress = Callable[[int, int], None]
 class Command:
     """One command to run on the pod, detached from the connection.
 
-    ``key`` names its folder on the pod (exit code, log, process id), unique per pod; ``secrets`` are exported to it
-    from tmpfs and appear nowhere else; ``timeout`` and ``grace`` (between SIGTERM and SIGKILL) are seconds.
+    ``key`` names its folder on the pod (exit code, log, process id), unique per pod; ``before`` holds sh lines that its
+    shell runs first; ``secrets`` are exported to it from tmpfs and appear nowhere else; ``timeout`` and ``grace``
+    (between SIGTERM and SIGKILL) are seconds.
     """
 
     key: str
     text: str
+    before: str = ""
     cwd: str | None = None
     env: Mapping[str, str] = field(default_factory=dict)
     secrets: Mapping[str, str] = field(default_factory=dict)
@@ -45,12 +47,14 @@ def _free(place: Path, remote: str) -> None:
 class Intake:
     """What a pull has to heed besides its path.
 
-    ``as_file``: a single file becomes ``local`` itself, as with cp, unless that is a folder already. ``take`` is told
-    each local place with the path on the pod that is to come there, before anything is fetched, and raises to refuse
-    it. ``since`` is the name of a mark (``Remote.mark``): files that are older are named in ``Pulled.older``.
+    ``as_file``: a single file becomes ``local`` itself, as with cp, unless that is a folder already. ``contents``: what
+    is in a folder goes into ``local``, without the folder itself, as with rsync and a slash at the end. ``take`` is
+    told each local place with the path on the pod that is to come there, before anything is fetched, and raises to
+    refuse it. ``since`` is the name of a mark (``Remote.mark``): files that are older are named in ``Pulled.older``.
     """
 
     as_file: bool = False
+    contents: bool = False
     take: Callable[[Path, str], None] = _free
     since: str = ""
 
@@ -98,10 +102,13 @@ class Remote(Protocol):
         remote: str,
         *,
         exclude: Sequence[str] = (),
+        ignored: bool = False,
         interrupt: Interrupt | None = None,
         progress: Progress | None = None,
     ) -> Staged:
         """Send a folder or file so that ``remote`` is whole or not there at all.
+
+        With ``ignored``, what git ignores as well.
 
         Raises TransferError, and Interrupted once ``interrupt`` is requested.
         """

@@ -39,6 +39,8 @@ class Row:
     usd_before: float = 0.0
     """What pods cost that it has no more."""
     last_line: str = ""
+    mark: str = ""
+    """What its command says that it does now."""
 
     def usd(self, now: float) -> float:
         """Return what its pods have cost it so far."""
@@ -133,4 +135,5 @@ def _line(row: Row, layout: Layout, now: float, ink: Ink) -> str:
     place = fit(row.place(layout.gpu), layout.place) if layout.place else ""
     facts = f"{fit_middle(row.name, layout.name)} {place} {so_far}  "
     state = ink(fit(row.told_state, 8), _STYLES.get(row.state, "dim"))
-    return f"{state} {facts}{ink(fit(row.last_line, layout.last_line).rstrip(), 'dim')}"
+    told = f"{row.mark}: {row.last_line}" if row.mark else row.last_line
+    return f"{state} {facts}{ink(fit(told, layout.last_line).rstrip(), 'dim')}"

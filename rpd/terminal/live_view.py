@@ -362,6 +362,7 @@ class Terminal:
         with self._lock:
             row = self._rows.get(node.id)
             if row is not None:
+                row.mark = ""
                 row.state = _STEP_STATES[step.kind]
                 row.last_line = self._ink.legible(step.command.partition("\n")[0])
         if self._level >= 1:
@@ -393,6 +394,17 @@ class Terminal:
             if row is not None and newest.strip():
                 row.last_line = newest
         self._stream(node, lines)
+
+    @hookimpl
+    def rpd_step_mark(self, node: Node, name: str) -> None:
+        """Show what the command says that it does before its last line."""
+        with self._lock:
+            row = self._rows.get(node.id)
+            if row is not None:
+                row.mark = self._ink.legible(name)
+                row.last_line = "" if row.last_line.startswith("::rpd-step") else row.last_line
+        if name and self._level >= 1:
+            self._tell("STEP", node.id, name, "cyan")
 
     def _stream(self, node: Node, lines: Sequence[str]) -> None:
         if self._streams and lines:

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         ports: str | Iterable[str]
         env: Mapping[str, str]
         secrets: str | Secret | Iterable[str | Secret]
+        required_paths: str | Iterable[str]
         docker_args: str | None
         template_id: str | None
         budget: Budget
@@ -302,18 +303,36 @@ _ENVIRONMENT_NAME = r"[A-Za-z_][A-Za-z0-9_]*"
 class Secret:
     """A value the commands of a job get as environment variable ``name``; it is read here and travels over SSH only.
 
-    It comes from the environment variable ``env`` (default: ``name``) or from the file ``file``.
+    It comes from the environment variable ``env`` (default: ``name``) or from the file ``file``. With ``to`` it becomes
+    that file on the pod (absolute path, permissions ``mode``) instead of a variable, byte for byte; rpd removes it when
+    the pod is given back.
     """
 
     name: str
     env: str | None = None
     file: str | None = None
+    to: str | None = None
+    mode: int = 0o600
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not re.fullmatch(_ENVIRONMENT_NAME, self.name):
             raise _fail("Secret", "name", "expected the name of an environment variable", self.name)
         if self.env and self.file:
             raise _fail("Secret", "", "a secret comes from env or from file, not both", self)
+        if self.to is not None and not _is_path_of_file(self.to):
+            raise _fail("Secret", "to", "expected the absolute path of a file on the pod", self.to)
+        if not isinstance(self.mode, int) or isinstance(self.mode, bool) or not 0 <= self.mode <= 0o777:
+            hint = "Octal numbers begin with 0o in Python: mode=0o600"
+            raise _fail("Secret", "mode", "expected permissions such as 0o600", self.mode, hint)
+
+
+def _is_path_of_file(path: object) -> bool:
+    return (
+        isinstance(path, str)
+        and path.startswith("/")
+        and not path.endswith(("/", "/.", "/.."))
+        and "\0" not in path
+    )
 
 
 _PORT = r"[0-9]{1,5}/(?:tcp|http)"
@@ -343,6 +362,7 @@ class Job:
     ports: tuple[str, ...] = ()
     env: Mapping[str, str] = EMPTY
     secrets: tuple[Secret, ...] = ()
+    required_paths: tuple[str, ...] = ()
     docker_args: str | None = None
     template_id: str | None = None
     budget: Budget = Budget()
@@ -370,7 +390,7 @@ class Job:
         for name in ("min_vcpu", "min_memory_gb"):
             if getattr(self, name) is not None:
                 _whole("Job", name, getattr(self, name), minimum=1, most=MOST_GB)
-        for name in ("datacenters", "cuda", "ports"):
+        for name in ("datacenters", "cuda", "ports", "required_paths"):
             put(name, _texts("Job", name, getattr(self, name)))
         for port in self.ports:
             if not re.fullmatch(_PORT, port) or not 1 <= int(port.partition("/")[0]) <= _LAST_PORT:

@@ -8,7 +8,7 @@ from typing import Any
 
 from rpd.errors import Cause
 from rpd.values.frozen import EMPTY, frozen
-from rpd.values.step import Step
+from rpd.values.step import Step, StepMark
 
 SCHEMA_VERSION = 1
 CACHED = "cached: "
@@ -148,7 +148,7 @@ class EnvironmentRecord:
 class ArtifactRecord:
     """One pull: paths (local relative to the node's folder), size, the file with the sha256 list, and its check.
 
-    ``older`` counts the files that were on the pod before the node began.
+    ``older`` counts the files that were on the pod before the node began; ``label`` is what the job calls the result.
     """
 
     remote: str
@@ -159,6 +159,7 @@ class ArtifactRecord:
     verified: bool = False
     required: bool = True
     older: int = 0
+    label: str = ""
 
 
 @frozen
@@ -187,6 +188,8 @@ class NodeReport:
     environment: EnvironmentRecord = EnvironmentRecord()
     steps: tuple[Step, ...] = ()
     artifacts: tuple[ArtifactRecord, ...] = ()
+    marks: tuple[StepMark, ...] = ()
+    """What its commands said that they began, in order."""
     attempts: tuple[AttemptRecord, ...] = ()
     """The attempts before the last one, whose story the rest tells."""
     pods: tuple[PodRecord, ...] = ()

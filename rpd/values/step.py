@@ -81,3 +81,12 @@ class Step:
     command: str
     exit_code: int | None = None
     seconds: float = 0.0
+
+
+@frozen
+class StepMark:
+    """A part of a step that the command itself names: the index of the step, and for how long (s) the part went on."""
+
+    step: int
+    name: str
+    seconds: float = 0.0

@@ -72,7 +72,7 @@ def test_pulls_that_lead_out_or_meet_are_refused_at_the_call(
         assert (report.result.outcome, report.result.cause) == ("failed", Cause.CODE)
     out, up, folds = result.reports
     for report in (out, up):
-        assert artifacts(report)["salvaged-1/out/metrics"] == "1\n"
+        assert artifacts(report)["salvaged-1/metrics"] == "1\n"
     assert artifacts(folds)["ckpt/model"] == "a\n"
     assert artifacts(folds)["salvaged-2/ckpt/model"] == "b\n"
     assert result.run_dir is not None

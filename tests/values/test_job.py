@@ -222,3 +222,19 @@ def test_clouds_in_the_spelling_of_runpod(written: str, meant: str) -> None:
     """The names of clouds are taken in any case, in a job and in the defaults of a project alike."""
     assert rpd.job(cloud=written).cloud == meant
     assert Job()(cloud=written).cloud == meant
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"to": "kaggle.json"}, "expected the absolute path of a file on the pod"),
+        ({"to": "/root/"}, "expected the absolute path of a file on the pod"),
+        ({"to": 3}, "expected the absolute path of a file on the pod"),
+        ({"to": "/root/k", "mode": 600}, "Octal numbers begin with 0o"),
+        ({"to": "/root/k", "mode": "0600"}, "expected permissions such as 0o600"),
+        ({"env": "A", "file": "b"}, "env or from file, not both"),
+    ],
+)
+def test_a_secret_that_is_a_file_is_checked(fields: dict[str, Any], told: str) -> None:
+    with pytest.raises(DefinitionError, match=told):
+        Secret("KEY", **fields)

@@ -130,6 +130,18 @@ class Value:
                 found[name] = Value(node, path, self._problems, self._construct)
         return found
 
+    @property
+    def is_mapping(self) -> bool:
+        """Whether it has keys and values."""
+        return self._is("map")
+
+    def peek(self) -> Mapping[str, Value]:
+        """Return the entries of a mapping by key, without a word of what is wrong with them."""
+        return {
+            str(key.value): Value(node, f"{self._key}.{key.value}", self._problems, self._construct)
+            for key, node in self._node.value
+        }
+
     def _is(self, kind: str) -> bool:
         return bool(self._node.tag == f"tag:yaml.org,2002:{kind}")
 

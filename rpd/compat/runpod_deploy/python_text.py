@@ -114,7 +114,12 @@ def _fitted(text: str, indent: int) -> str:
 
 def _entries(text: str) -> list[str]:
     """Return the literals of a list of literals."""
-    return [match[0] for match in re.finditer(r"""\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'""", text)]
+    return [
+        match[0]
+        for match in re.finditer(
+            r"""[rf]*(?:\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'|[\w.]+(?![\w."']))""", text
+        )
+    ]
 
 
 def listed(items: Sequence[str]) -> str:

@@ -155,11 +155,11 @@ class Spec:
 
     path: Path
     name: Text
+    run_id_prefix: str
     project_root: Text
     required_paths: tuple[Text, ...]
     pod: Pod
     storage: Storage
-    key_path: str | None
     budget: Budget
     source_files: tuple[Text, ...]
     exports: Mapping[str, Text]
@@ -173,8 +173,8 @@ class Spec:
     on_failure: str
     telemetry: Telemetry
     variables: Mapping[str, Text]
-    dropped: tuple[str, ...]
-    """Keys that are there and mean nothing to rpd: ``state_file``, ``run_id_prefix`` …"""
+    lines: Mapping[str, int]
+    """The line of each key that is there: ``state_file``, ``budget.cost_cap_usd`` …"""
 
 
 def looks_like_one(path: Path) -> bool:
@@ -206,6 +206,7 @@ class _Reader:
     def __init__(self, path: Path, problems: Problems) -> None:
         self._path = path
         self._problems = problems
+        self._lines: dict[str, int] = {}
 
     def spec(self, root: Value) -> Spec:
         keys = root.mapping(
@@ -213,6 +214,10 @@ class _Reader:
             *("budget", "remote_env", "setup", "preflight", "staging", "secrets", "run", "artifacts"),
             *("lifecycle", "telemetry", "variables"),
         )
+        for name, value in keys.items():
+            self._lines[name] = value.line
+            if value.is_mapping and name != "variables":
+                self._lines |= {f"{name}.{inner}": held.line for inner, held in value.peek().items()}
         self._check_version(keys.get("schema_version"))
         local = self._section(keys, "local", "project_root", "required_paths")
         budget = self._section(
@@ -224,20 +229,21 @@ class _Reader:
         environment = self._section(keys, "remote_env", "source_files", "exports")
         ssh = self._section(keys, "ssh", "key_path")
         on_success, on_failure = self._lifecycle(keys)
-        dropped = [name for name in ("run_id_prefix", "state_file") if name in keys]
-        dropped += [
-            f"budget.{name}" for name in ("assumed_hourly_rate_usd", "poll_interval_sec") if name in budget
-        ]
+        # They mean nothing to rpd, and are wrong all the same where they are.
+        for held, name in ((keys, "run_id_prefix"), (keys, "state_file"), (ssh, "key_path")):
+            if name in held:
+                held[name].text()
+        _whole(budget, "poll_interval_sec", None)
         return Spec(
             path=self._path,
             name=self._text(keys, "name", root),
+            run_id_prefix=str((keys.get("run_id_prefix") or keys["name"]).text()) if "name" in keys else "",
             project_root=_text(local["project_root"]) if "project_root" in local else Text(text=".", line=1),
             required_paths=tuple(map(_text, local["required_paths"].items()))
             if "required_paths" in local
             else (),
             pod=self._pod(keys, root),
             storage=self._storage(keys, root),
-            key_path=ssh["key_path"].text() if "key_path" in ssh else None,
             budget=Budget(
                 cost_cap_usd=budget["cost_cap_usd"].number() if "cost_cap_usd" in budget else 10.0,
                 assumed_rate_usd_per_hr=budget["assumed_hourly_rate_usd"].number()
@@ -249,9 +255,7 @@ class _Reader:
             source_files=tuple(map(_text, environment["source_files"].items()))
             if "source_files" in environment
             else (),
-            exports={name: _text(value) for name, value in environment["exports"].mapping().items()}
-            if "exports" in environment
-            else {},
+            exports=self._exports(environment["exports"]) if "exports" in environment else {},
             setup=self._commands(keys, "setup"),
             preflight=self._commands(keys, "preflight"),
             staging=tuple(map(self._push, keys["staging"].items())) if "staging" in keys else (),
@@ -262,7 +266,7 @@ class _Reader:
             on_failure=on_failure,
             telemetry=self._telemetry(keys),
             variables=self._variables(keys),
-            dropped=tuple(dropped),
+            lines=self._lines,
         )
 
     def _check_version(self, value: Value | None) -> None:
@@ -482,6 +486,14 @@ class _Reader:
         enabled = said.get("enabled", True)
         return Telemetry(enabled=enabled, captures_packages=enabled and said.get("capture_remote_env", True))
 
+    def _exports(self, value: Value) -> Mapping[str, Text]:
+        found = {}
+        for name, held in value.mapping().items():
+            if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+                held.wrong("expected the name of an environment variable: letters, digits and _")
+            found[name] = _text(held)
+        return found
+
     def _variables(self, keys: Mapping[str, Value]) -> Mapping[str, Text]:
         found = {}
         for name, value in keys["variables"].mapping().items() if "variables" in keys else ():
@@ -511,11 +523,13 @@ def texts_of(spec: Spec) -> tuple[Text, ...]:
         *(command.command for command in (*spec.setup, *spec.preflight)),
         *(text for secret in spec.secrets for text in (secret.destination, secret.file) if text),
         *(text for push in spec.staging for text in (push.source, push.destination)),
+        *(Text(text=each, line=push.line) for push in spec.staging for each in push.excludes),
         spec.script.path,
         spec.script.log,
         spec.script.success_marker,
         spec.script.body,
         *(artifact.remote for artifact in spec.artifacts),
+        *(Text(text=each, line=pull.line) for pull in spec.artifacts for each in pull.excludes),
         spec.name,
         spec.pod.image,
     )

@@ -7,19 +7,18 @@ import os
 import posixpath
 import re
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from rpd.compat.runpod_deploy.excludes import translated
-from rpd.compat.runpod_deploy.python_text import Lines, call, listed, literal, template
+from rpd.compat.runpod_deploy.python_text import WIDTH, Lines, call, listed, literal, template
 from rpd.compat.runpod_deploy.spec import BUILT_IN, TEMPLATE, Command, Push, Secret, Spec, Text, texts_of
 from rpd.errors import CollectionError
 
 HOME = "/root"
 """Where runpod-deploy's commands begin: it logs in over SSH. rpd's begin at the mount."""
 _BUILT_IN_VALUES = {
-    "config_dir": "HERE",
     "project_root": "PROJECT",
     "run_dir": "run_dir",
     "run_id": "run_dir.parent.name",
@@ -28,25 +27,34 @@ _BUILT_IN_VALUES = {
 TAKEN = frozenset(
     {
         *("gpu", "pod", "project_dir", "provision", "record_metric", "request", "run_dir", "staged_dir"),
-        *("tmp_path", "variables", "prepared", "remote_env", "required_paths"),
+        *("tmp_path", "variables", "prepared"),
         *(
             "rpd",
             "os",
             "Path",
             "HERE",
             "PROJECT",
-            "ENV",
             "JOB",
+            "CONFIG_DIR",
             "Budget",
             "Gpu",
             "Lifecycle",
             "Secret",
             "Storage",
         ),
-        *("script", "log"),
     }
 )
 """Names of rpd's fixtures and of the file that is written; a variable of such a name would hide it."""
+
+
+_CACHES = tuple(
+    map(literal, (".git/", ".pytest_cache/", ".ruff_cache/", ".mypy_cache/", "__pycache__/", "*.pyc"))
+)
+"""Exclusions that nobody misses on the pod."""
+_STEP_MARKER = "__RUNPOD_STEP_"
+_AS_MARKS = (
+    r"s/.*__RUNPOD_STEP_START__\([A-Za-z0-9_.-]*\)__.*/::rpd-step \1/; s/.*__RUNPOD_STEP_DONE__.*/::rpd-step/"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,28 +94,38 @@ class _Writer:
         self._folder = folder
         self._out = Lines()
         self._notices: list[Notice] = []
-        self._job = _identifier(spec.name.text)
+        self._job = job_name(spec.name.text)
         used = {name for text in texts_of(spec) for name in text.names if name not in BUILT_IN}
         self._undeclared = sorted(used - spec.variables.keys())
-        self._env = bool(spec.exports)
-        self._env_names = _names(spec.exports.values())
+        self._is_kept = spec.storage.network_volume is not None or spec.on_success == "recycle"
+        """Whether files outlive the pod, or the pod the run."""
+        self._has_environment = False
 
     def written(self) -> Written:
         self._check_names()
         self._head()
         self._variables()
         self._job_value()
-        self._required_paths()
-        self._remote_env()
         self._prepared()
         self._function()
         self._left_out()
-        return Written(lines=self._out, job=self._job, notices=tuple(self._notices))
+        return Written(
+            lines=self._out,
+            job=self._job,
+            notices=tuple(sorted(self._notices, key=lambda notice: notice.line)),
+        )
 
     # --- values -----------------------------------------------------------------------------------------------------
 
     def _check_names(self) -> None:
         spec = self._spec
+        if self._root in (str(Path.home()), "/"):
+            raise CollectionError(
+                f"{spec.path.name}:{spec.project_root.line}: local.project_root: this is {self._root}, all of which "
+                'would be sent; write the folder of the project, such as ".."',
+                file=str(spec.path),
+                line=spec.project_root.line,
+            )
         for name in (*spec.variables, *self._undeclared):
             if name in TAKEN or name == self._job:
                 line = spec.variables[name].line if name in spec.variables else spec.name.line
@@ -121,22 +139,19 @@ class _Writer:
     def _value(self, text: Text) -> str:
         """Return the Python expression of a text; what its templates name is known when the function runs."""
         spec = self._spec
-        constants = {
-            "job_name": TEMPLATE.sub("", spec.name.text).strip("-_. ") or self._job,
-            "volume_mount": spec.storage.mount,
-        }
-        known = TEMPLATE.sub(
-            lambda match: match[1] + constants[match[2]] if match[2] in constants else match[0], text.text
-        )
-        return template(known, TEMPLATE, lambda name: _BUILT_IN_VALUES.get(name, name))
+        known = _filled(text.text, {"job_name": spec.name.text, "volume_mount": spec.storage.mount})
+        beside = self._relative(str(spec.path.parent))
+        built_in = {**_BUILT_IN_VALUES, "config_dir": "HERE" if beside == "." else "CONFIG_DIR"}
+        return template(known, TEMPLATE, lambda name: built_in.get(name, name))
 
-    def _arguments(self, *texts: Text, with_env: bool = False, first: Sequence[str] = ()) -> list[str]:
+    def _arguments(self, *texts: Text, first: Sequence[str] = ()) -> list[str]:
         """Return the fixtures that a function with these texts has to ask for."""
         names = _names(texts)
+        if "job_name" in names:
+            names = list(dict.fromkeys([*names, *self._spec.name.names]))
         built_in = ["run_dir"] if {"run_dir", "run_id"} & {*names} else []
         own = [name for name in names if name not in BUILT_IN]
-        env = ["remote_env"] if with_env and self._env_names else []
-        return [*first, *built_in, *env, *own]
+        return [*first, *built_in, *own]
 
     def _note(self, line: int, key: str, text: str) -> None:
         self._notices.append(Notice(line=line, key=key, text=text))
@@ -156,19 +171,21 @@ class _Writer:
         out.add(f"from rpd import {', '.join(sorted(words))}")
         out.add()
         out.add("HERE = Path(__file__).parent")
-        root = os.path.normpath(spec.path.parent / Path(spec.project_root.text).expanduser())
-        relative = os.path.relpath(root, self._folder).replace(os.sep, "/")
+        relative = self._relative(self._root)
         place = "HERE" if relative == "." else f"(HERE / {literal(relative)}).resolve()"
-        out.add(f"PROJECT = {place}", spec.project_root.line)
-        if self._env and not self._env_names:
-            self._constant_env()
+        out.add(f"PROJECT = {place}", spec.lines.get("local.project_root", 0))
+        beside = self._relative(str(spec.path.parent))
+        if beside != "." and any("config_dir" in text.names for text in texts_of(spec)):
+            out.add(f"CONFIG_DIR = (HERE / {literal(beside)}).resolve()")
 
-    def _constant_env(self) -> None:
-        spec, out = self._spec, self._out
-        out.add("ENV = {", next(iter(spec.exports.values())).line)
-        for name, text in spec.exports.items():
-            out.add(f"    {literal(name)}: {literal(text.text)},", text.line)
-        out.add("}")
+    @property
+    def _root(self) -> str:
+        """The folder of the project on this machine."""
+        return os.path.normpath(self._spec.path.parent / Path(self._spec.project_root.text).expanduser())
+
+    def _relative(self, path: str) -> str:
+        """Return a path relative to the folder of the deploy file."""
+        return os.path.relpath(path, self._folder).replace(os.sep, "/")
 
     def _variables(self) -> None:
         spec, out = self._spec, self._out
@@ -199,6 +216,8 @@ class _Writer:
         spec, out = self._spec, self._out
         pod, storage = spec.pod, spec.storage
         gpu_named = {"count": str(pod.gpu_count)} if pod.gpu_count != 1 else {}
+        if pod.cloud != "community" and len(pod.gpu_order) > 1 and len(pod.datacenters) > 1:
+            gpu_named["prefer"] = literal("place")  # runpod-deploy goes data centre by data centre
         fields = {
             "image": self._image(),
             "gpu": call("Gpu", [literal(gpu_id) for gpu_id in pod.gpu_order], gpu_named),
@@ -209,12 +228,6 @@ class _Writer:
             del fields["datacenters"]
             self._note(
                 pod.line, "pod.datacenters", "left out: Community pods can't be pinned to a data centre"
-            )
-        elif len(pod.gpu_order) > 1 and len(pod.datacenters) > 1:
-            self._note(
-                pod.line,
-                "pod.gpu_order",
-                "rpd tries GPU by GPU, each in every data centre; runpod-deploy tried data centre by data centre",
             )
         fields |= {"cloud": literal(pod.cloud)} if pod.cloud != "secure" else {}
         fields |= {"spot": "True"} if pod.spot else {}
@@ -230,10 +243,10 @@ class _Writer:
         )
         fields["storage"] = call("Storage", (), kept)
         fields |= {"mount": literal(storage.mount)} if storage.mount != "/workspace" else {}
-        secrets = [
-            self._secret_value(secret, name) for secret in spec.secrets for name in _variables_of(secret)
-        ]
-        fields |= {"secrets": f"[{', '.join(secrets)}]"} if secrets else {}
+        secrets = [value for secret in spec.secrets for value in self._secret_values(secret)]
+        fields |= {"secrets": _laid_out("secrets", secrets)} if secrets else {}
+        required = [self._required(text) for text in spec.required_paths]
+        fields |= {"required_paths": _laid_out("required_paths", required)} if required else {}
         fields["budget"] = self._budget()
         changed = {
             name: literal(value)
@@ -250,7 +263,7 @@ class _Writer:
         out.add(")")
         if spec.on_failure == "stop":
             self._note(
-                spec.name.line,
+                spec.lines.get("lifecycle.on_failure", spec.name.line),
                 "lifecycle.on_failure",
                 "stop keeps a failed pod's volume, which goes on billing; `--keep-failed 2h` keeps the whole pod and "
                 "ends it by itself",
@@ -258,24 +271,50 @@ class _Writer:
 
     def _image(self) -> str:
         """Return the image; a template in it is filled in now, since a job is made before variables are known."""
-        text = self._spec.pod.image
-        if not text.names:
-            return literal(text.text)
-        defaults = {name: value.text for name, value in self._spec.variables.items() if not value.names}
-        for name in text.names:
-            if name not in defaults:
-                raise CollectionError(
-                    f"{self._spec.path.name}:{text.line}: pod.image: {{{name}}} has no default, and an image is chosen "
-                    "before --var is; write the image itself",
-                    file=str(self._spec.path),
-                    line=text.line,
-                )
-        self._note(
-            text.line,
-            "pod.image",
-            "its templates are filled in with their defaults; --var does not change it",
-        )
-        return literal(TEMPLATE.sub(lambda match: match[1] + defaults[match[2]], text.text))
+        return literal(self._fixed(self._spec.pod.image, "pod.image", "the image"))
+
+    def _fixed(self, text: Text, key: str, what: str) -> str:
+        """Return a text with the defaults of its variables. Raises CollectionError for one that has none."""
+        spec = self._spec
+        plain = {name: value.text for name, value in spec.variables.items() if not value.names}
+        known = {"volume_mount": spec.storage.mount, **plain}
+        filled = _filled(text.text, known)
+        for match in TEMPLATE.finditer(filled):
+            raise CollectionError(
+                f"{spec.path.name}:{text.line}: {key}: {{{match[2]}}} has no default that is known now, and {what} is "
+                f"part of the job, which is made before --var is read; write {what} itself",
+                file=str(spec.path),
+                line=text.line,
+            )
+        if plain.keys() & {*text.names}:
+            self._note(
+                text.line, key, "its templates are filled in with their defaults; --var does not change it"
+            )
+        return filled
+
+    def _required(self, text: Text) -> str:
+        """Return a required path relative to the deploy file; a variable made of others is replaced by those."""
+        spec = self._spec
+        made = {name: value.text for name, value in spec.variables.items() if value.names}
+        known = {
+            "job_name": spec.name.text,
+            "volume_mount": spec.storage.mount,
+            "project_root": self._root,
+            "config_dir": str(spec.path.parent),
+            **made,
+        }
+        filled = text.text
+        for _ in range(len(known) + 1):
+            filled = _filled(filled, known)
+        if {"run_dir", "run_id"} & {match[2] for match in TEMPLATE.finditer(filled)}:
+            raise CollectionError(
+                f"{spec.path.name}:{text.line}: {text.key}: the folder of a run is not there before the run",
+                file=str(spec.path),
+                line=text.line,
+            )
+        if filled.startswith("~"):
+            return literal(filled)
+        return literal(self._relative(str(Path(self._root) / filled)))
 
     def _budget(self) -> str:
         budget = self._spec.budget
@@ -285,7 +324,7 @@ class _Writer:
             assumed = budget.assumed_rate_usd_per_hr * budget.max_runtime_minutes / 60
             if assumed > budget.cost_cap_usd:
                 self._note(
-                    self._spec.name.line,
+                    self._spec.lines["budget"],
                     "budget",
                     f"{budget.max_runtime_minutes} minutes at the assumed ${budget.assumed_rate_usd_per_hr:g}/h are "
                     f"${assumed:.2f}, more than cost_cap_usd: runpod-deploy refuses this run; rpd ends it at the cap",
@@ -294,67 +333,46 @@ class _Writer:
             named["ssh_ready_timeout"] = literal(f"{budget.ssh_ready_seconds}s")
         return call("Budget", (), named)
 
-    def _secret_value(self, secret: Secret, name: str) -> str:
+    def _secret_values(self, secret: Secret) -> list[str]:
+        """Return the secrets of an entry: variables, which a command writes into a file later, or the file itself."""
         if secret.file is None:
-            return call("Secret", [literal(name)])
-        return call("Secret", [literal(name)], {"file": literal(secret.file.text)})
-
-    def _required_paths(self) -> None:
-        spec, out = self._spec, self._out
-        if not spec.required_paths:
-            return
-        first = spec.required_paths[0].line
-        out.add()
-        out.add()
-        out.add("@rpd.fixture(autouse=True)", first)
-        out.add(f"def required_paths({', '.join(self._arguments(*spec.required_paths))}):", first)
-        out.add('    """What has to be here before a pod is rented."""', first)
-        paths = [self._value(text) for text in spec.required_paths]
-        out.add(f"    for path in ({', '.join(paths)}{',' if len(paths) == 1 else ''}):", first)
-        out.add("        if not (PROJECT / path).exists():", first)
-        out.add('            rpd.fail(f"{PROJECT / path} is missing")', first)
-
-    def _remote_env(self) -> None:
-        spec, out = self._spec, self._out
-        if not self._env_names:
-            return
-        texts = [*spec.exports.values()]
-        out.add()
-        out.add()
-        out.add("@rpd.fixture", texts[0].line)
-        out.add(f"def remote_env({', '.join(self._arguments(*texts))}):", texts[0].line)
-        out.add('    """The environment of the commands."""', texts[0].line)
-        out.add("    return {", texts[0].line)
-        for name, text in spec.exports.items():
-            out.add(f"        {literal(name)}: {self._value(text)},", text.line)
-        out.add("    }")
+            return [call("Secret", [literal(name)]) for name in secret.env]
+        key = f"secrets {secret.name}"
+        file = self._fixed(secret.file, f"{key}.file", "the file")
+        named = {
+            "file": literal(file) if file.startswith("~") else f"str({_path(literal(file))})",
+            "to": literal(self._fixed(secret.destination, f"{key}.destination", "the destination")),
+            **({} if secret.mode == 0o600 else {"mode": f"0o{secret.mode:o}"}),
+        }
+        return [call("Secret", [literal(_name_of(secret))], named, indent=8).lstrip()]
 
     def _prepared(self) -> None:
         spec, out = self._spec, self._out
         commands = (*spec.setup, *spec.preflight)
-        if not (commands or spec.secrets or spec.staging or spec.pod.python_version):
+        written = [secret for secret in spec.secrets if secret.file is None]
+        if not (
+            commands or written or spec.staging or spec.pod.python_version or spec.telemetry.captures_packages
+        ):
             return
         texts = [
             *(command.command for command in commands),
-            *(secret.destination for secret in spec.secrets),
+            *(secret.destination for secret in written),
             *(text for push in spec.staging for text in (push.source, push.destination)),
-            *(spec.source_files if any(command.with_env for command in commands) else ()),
+            *(Text(text=pattern, line=push.line) for push in spec.staging for pattern in push.excludes),
+            *(self._environment_texts if any(command.with_env for command in commands) else ()),
         ]
-        with_env = any(command.with_env for command in commands)
         line = spec.name.line
         out.add()
         out.add()
         out.add("@rpd.fixture", line)
-        out.add(
-            f"def prepared({', '.join(self._arguments(*texts, with_env=with_env, first=['pod']))}):", line
-        )
+        out.add(f"def prepared({', '.join(self._arguments(*texts, first=['pod']))}):", line)
         out.add(
             '    """Everything before the script. The time that `max_runtime` allows begins after it."""',
             line,
         )
         for number, command in enumerate(spec.setup):
             self._command(command, f"setup[{number}]")
-        for secret in spec.secrets:
+        for secret in written:
             self._place_secret(secret)
         for push in spec.staging:
             self._push(push)
@@ -373,33 +391,38 @@ class _Writer:
             )
 
     def _command(self, command: Command, name: str) -> None:
-        named = {"cwd": literal(HOME)}
-        named |= {"env": self._env_name} if command.with_env and self._env else {}
-        named |= {"timeout": str(command.seconds), "name": literal(name)}
-        text = self._sourced(command.command) if command.with_env else command.command
-        self._out.add(call("pod.run", [self._value(text)], named, indent=4), command.command.line)
+        if command.with_env:
+            self._environment()
+        named = {"cwd": literal(HOME), "timeout": str(command.seconds), "name": literal(name)}
+        self._out.add(call("pod.run", [self._value(command.command)], named, indent=4), command.command.line)
 
     @property
-    def _env_name(self) -> str:
-        return "remote_env" if self._env_names else "ENV"
+    def _environment_texts(self) -> tuple[Text, ...]:
+        return (*self._spec.exports.values(), *self._spec.source_files)
 
-    def _sourced(self, text: Text) -> Text:
-        """Return a command after the files that it wants sourced. A broken one fails it, a missing one does not."""
-        files = [
-            f"[ ! -f {_shell(each.text)} ] || . {_shell(each.text)}; " for each in self._spec.source_files
-        ]
-        return Text(text="".join(files) + text.text, line=text.line, key=text.key)
+    def _environment(self) -> None:
+        """Give the variables, once, to all commands from here on."""
+        spec, out = self._spec, self._out
+        if self._has_environment:
+            return
+        self._has_environment = True
+        for text in spec.source_files:
+            # As before, one that is missing is passed over; one that is broken is not.
+            out.add(call("pod.source", [self._value(text)], {"required": "False"}, indent=4), text.line)
+        if spec.exports:
+            line = next(iter(spec.exports.values())).line
+            named = {name: self._value(text) for name, text in spec.exports.items()}
+            if any(map(keyword.iskeyword, named)):
+                held = ", ".join(f"{literal(name)}: {value}" for name, value in named.items())
+                out.add(f"    pod.setenv(**{{{held}}})", line)
+            else:
+                out.add(call("pod.setenv", (), named, indent=4), line)
 
     def _place_secret(self, secret: Secret) -> None:
         """Write the file from the environment of a command: the value is in no argument and no request."""
         target = _shell(secret.destination.text)
-        names = _variables_of(secret)
         # Exported and quoted, so that a script can source the file whatever is in the values.
-        content = (
-            f'printf %s "${names[0]}"'
-            if secret.file
-            else "; ".join(f"printf 'export %s=%q\\n' {name} \"${name}\"" for name in names)
-        )
+        content = "; ".join(f"printf 'export %s=%q\\n' {name} \"${name}\"" for name in secret.env)
         text = Text(
             text=f"umask 077; mkdir -p {_shell(posixpath.dirname(secret.destination.text) or '/')}; "
             f"{{ {content}; }} > {target}; chmod {secret.mode:o} {target}",
@@ -409,79 +432,101 @@ class _Writer:
         self._out.add(call("pod.run", [self._value(text)], named, indent=4), secret.line)
 
     def _push(self, push: Push) -> None:
-        excludes = [translated(pattern) for pattern in push.excludes]
-        for pattern, made in zip(push.excludes, excludes, strict=True):
-            if made is None:
-                self._note(
-                    push.line,
-                    "staging[].excludes",
-                    f"{pattern!r} is a filter of rsync's that rpd lacks: dropped",
-                )
+        excludes = self._excludes(push)
         target = Text(text=self._target_of(push), line=push.destination.line, key=push.destination.key)
-        named = {"exclude": listed(kept)} if (kept := [made for made in excludes if made]) else {}
         source = push.source.text.rstrip("/") or "/"
         place = (
             "PROJECT"
             if source == "."
             else f"PROJECT / {self._value(Text(text=source, line=push.source.line))}"
         )
-        if source.startswith(("/", "~", "{")):
+        if source.startswith(("/", "~", "{project_root}", "{config_dir}", "{run_dir}")):
             place = self._value(Text(text=str(Path(source).expanduser()), line=push.source.line))
+        is_file = self._is_file(push)
+        named = {"exclude": _list(excludes)} if excludes else {}
+        # rsync leaves alone on the pod what it does not send; that matters where the tree is there before.
+        kept = [made for made in excludes if made not in _CACHES] if push.delete and self._is_kept else []
+        named |= {"keep": _list(kept)} if kept else {}
+        named |= {} if push.delete or is_file else {"delete": "False"}
+        named |= {} if is_file else {"ignored": "True"}
         self._out.add(call("pod.put", [place, self._value(target)], named, indent=4), push.line)
-        if not push.delete:
-            self._note(
-                push.line,
-                f"staging {push.label}",
-                "delete: false has no counterpart: what stands at the destination is replaced as a whole",
-            )
+
+    def _excludes(self, push: Push) -> list[str]:
+        """Return the expressions of the patterns that rpd takes, each once."""
+        made: dict[str, None] = {}
+        folder = "" if _sends_contents(push) else posixpath.basename(push.source.text.rstrip("/"))
+        for pattern in push.excludes:
+            rule = translated(pattern, folder)
+            if rule is None:
+                self._note(
+                    push.line,
+                    "staging[].excludes",
+                    f"{pattern!r} is a filter of rsync's that rpd lacks, or fits nothing that is sent: dropped",
+                )
+            else:
+                made[self._value(Text(text=rule, line=push.line))] = None
+        return list(made)
+
+    def _is_file(self, push: Push) -> bool:
+        """Whether a file is sent; of one that is not there, or has templates in its name, the suffix tells."""
+        path = Path(self._root) / push.source.text
+        return path.is_file() or (not path.exists() and path.suffix != "")
 
     def _target_of(self, push: Push) -> str:
         """Return where the source itself lands: without a slash at its end rsync puts it *into* the destination."""
         destination = push.destination.text.rstrip("/") or "/"
-        source = push.source.text
-        if source.endswith(("/", "/.")) or source in (".", ".."):
+        if _sends_contents(push) or (self._is_file(push) and not push.destination.text.endswith("/")):
             return destination
-        here = self._spec.path.parent / self._spec.project_root.text / source
-        if here.is_file() and not push.destination.text.endswith("/"):
-            return destination
-        return posixpath.join(destination, posixpath.basename(source))
+        return posixpath.join(destination, posixpath.basename(push.source.text))
 
     def _python_pin(self) -> None:
         version = self._spec.pod.python_version
         if version is None:
             return
-        place = self._target_of(self._spec.staging[0]) if self._spec.staging else HOME
-        command = f"uv python install {version} && cd {_shell(place)} && uv python pin {version}"
-        text = Text(text=command, line=self._spec.pod.line)
-        named = {"timeout": "300", "name": literal("python pin")}
-        self._out.add(call("pod.run", [self._value(text)], named, indent=4), self._spec.pod.line)
+        place = HOME
+        if self._spec.staging:
+            first = self._spec.staging[0]
+            place = self._target_of(first)
+            place = posixpath.dirname(place) if self._is_file(first) else place
+        text = Text(text=place, line=self._spec.pod.line)
+        pinned = call("pod.pin_python", [literal(version)], {"cwd": self._value(text)}, indent=4)
+        self._out.add(pinned, self._spec.pod.line)
 
     def _function(self) -> None:
         spec, out = self._spec, self._out
         script, artifacts = spec.script, spec.artifacts
         has_prepared = "def prepared(" in str(out)
-        texts = [script.path, script.log, script.success_marker, script.body, *spec.source_files]
+        texts = [script.path, script.log, script.success_marker, script.body, *spec.required_paths]
+        texts += [] if self._has_environment else self._environment_texts
         texts += [artifact.remote for artifact in artifacts]
+        texts += [Text(text=pattern, line=each.line) for each in artifacts for pattern in each.excludes]
         first = ["pod", *(["prepared"] if has_prepared else [])]
-        arguments = self._arguments(*texts, with_env=True, first=first)
+        arguments = self._arguments(*texts, first=first)
         out.add()
         out.add()
         out.add("@JOB", spec.name.line)
         out.add(f"def {self._job}({', '.join(arguments)}):", spec.name.line)
-        out.add(f'    """{_sentence(spec.name.text)}"""', spec.name.line)
+        pulls = ", and pull its results" if artifacts else ""
+        out.add(f'    """Run the script of {_legible(spec.name.text)}{pulls}."""', spec.name.line)
+        self._environment()
         body = self._value(script.body)
-        out.add(f"    script = {body}", script.body_line, counts="\n" in body)
+        names = {*spec.variables, *self._undeclared}
+        local = next(name for name in ("script", "body", "script_", "body_") if name not in names)
+        out.add(f"    {local} = {body}", script.body_line, counts="\n" in body)
         out.add(
-            call("pod.write", [self._value(script.path), "script"], {"mode": "0o755"}, indent=4), script.line
+            call("pod.write", [self._value(script.path), local], {"mode": "0o755"}, indent=4), script.line
         )
-        inner = f"bash {_shell(script.path.text)} 2>&1 < /dev/null | tee {_shell(script.log.text)}"
-        run = self._sourced(Text(text=f"set -o pipefail; {inner}", line=script.line))
-        named = {
-            "cwd": literal(HOME),
-            **({"env": self._env_name} if self._env else {}),
-            "name": literal("run"),
-        }
-        out.add(call("pod.run", [self._value(run)], named, indent=4), script.line)
+        log = f"tee {_shell(script.log.text)}"
+        if _STEP_MARKER in script.body.text:  # runpod-deploy's lines for steps, as rpd's
+            log += f" | sed -u {shlex.quote(_AS_MARKS)}"
+        run = Text(
+            text=f"set -o pipefail; bash {_shell(script.path.text)} 2>&1 < /dev/null | {log}",
+            line=script.line,
+        )
+        out.add(
+            call("pod.run", [self._value(run)], {"cwd": literal(HOME), "name": literal("run")}, indent=4),
+            script.line,
+        )
         marker, log = _shell(script.success_marker.text), _shell(script.log.text)
         check = Text(
             text=f"grep -qF -- {marker} {log} || {{ echo 'the success marker was not printed' >&2; exit 65; }}",
@@ -493,11 +538,15 @@ class _Writer:
             script.success_marker.line,
         )
         for artifact in artifacts:
-            named = {} if artifact.required else {"required": "False"}
-            kept = [made for pattern in artifact.excludes if (made := translated(pattern))]
-            named |= {"exclude": listed(kept)} if kept else {}
-            remote, label = self._value(artifact.remote), literal(f"{artifact.label}/")
-            out.add(call("pod.pull", [remote, label], named, indent=4), artifact.line)
+            named = {"label": literal(artifact.label)}
+            named |= {} if artifact.required else {"required": "False"}
+            kept = [
+                self._value(Text(text=made, line=artifact.line))
+                for pattern in artifact.excludes
+                if (made := translated(pattern))
+            ]
+            named |= {"exclude": _list(kept)} if kept else {}
+            out.add(call("pod.pull", [self._value(artifact.remote)], named, indent=4), artifact.line)
 
     # --- what is different ------------------------------------------------------------------------------------------
 
@@ -508,26 +557,32 @@ class _Writer:
             "run_id_prefix": "runs and pods are named by rpd; the case stands in the node id",
             "budget.assumed_hourly_rate_usd": "caps hold at the real rate of the pod",
             "budget.poll_interval_sec": "output is streamed",
+            "telemetry.sample_interval_sec": "the setting telemetry_interval says it, for all jobs",
+            "telemetry.capture_pod_describe": "it wrote the environment of the pod, with its secrets, into a file",
+            "telemetry.capture_nvidia_smi": "the manifest has GPU, driver and CUDA, metrics.jsonl how busy it was",
+            "telemetry.capture_dmesg": "a failure by lack of memory has the cause oom",
         }
-        for key in spec.dropped:
-            self._note(spec.name.line, key, f"left out: {reasons[key]}")
-        if spec.key_path is not None:
+        for key, reason in reasons.items():
+            if key in spec.lines:
+                self._note(spec.lines[key], key, f"left out: {reason}")
+        if "ssh.key_path" in spec.lines:
             self._note(
-                spec.name.line,
+                spec.lines["ssh.key_path"],
                 "ssh.key_path",
                 "left out: each run has a key of its own, and the public keys in ~/.ssh are let in as well",
             )
         if spec.script.failure_markers:
             self._note(
-                spec.script.line,
+                spec.lines["run.failure_markers"],
                 "run.failure_markers",
                 "left out: the exit code says whether it failed, not words in its log",
             )
         if spec.exports:
             self._note(
-                spec.script.line,
+                spec.lines["remote_env.exports"],
                 "remote_env.exports",
-                "given to the script as well, which runpod-deploy does not",
+                "given to the script as well, which runpod-deploy does not, and to every command after the first "
+                "that has with_env",
             )
         for artifact in spec.artifacts:
             self._note(
@@ -536,11 +591,11 @@ class _Writer:
                 f"lands in the node's artifacts/{artifact.label}/, not in {artifact.local.text}"
                 + ("; nothing local is deleted" if artifact.deletes else ""),
             )
-        for push in spec.staging:
+        if any(secret.env for secret in spec.secrets):
             self._note(
-                push.line,
-                f"staging {push.label}",
-                "what git ignores is not sent; a folder named itself (`data/`) is",
+                spec.secrets[0].line,
+                "secrets[].env",
+                "each variable is also in the environment of every command; in the file they are quoted and exported",
             )
 
 
@@ -548,28 +603,53 @@ def _names(texts: Iterable[Text]) -> list[str]:
     return list(dict.fromkeys(name for text in texts for name in text.names))
 
 
-def _variables_of(secret: Secret) -> tuple[str, ...]:
-    """Return the environment variables that a secret travels in."""
-    if secret.file is None:
-        return secret.env
-    return (f"RPD_FILE_{re.sub(r'[^A-Za-z0-9]', '_', secret.name).upper()}",)
+def _filled(text: str, values: Mapping[str, str]) -> str:
+    """Return ``text`` with the templates replaced whose values are known; a ``$`` before one stays."""
+    return TEMPLATE.sub(lambda match: match[1] + values[match[2]] if match[2] in values else match[0], text)
+
+
+def _list(expressions: Sequence[str]) -> str:
+    return f"[{', '.join(expressions)}]"
+
+
+def _laid_out(name: str, expressions: Sequence[str]) -> str:
+    """Return the list that is a field of the job, one entry on each line where it is too long for one."""
+    one = _list(expressions)
+    if len(f"    {name}={one},") <= WIDTH and "\n" not in one:
+        return one
+    return "[\n" + "".join(f"        {each},\n" for each in expressions) + "    ]"
+
+
+def _path(expression: str) -> str:
+    return f"PROJECT / {expression}"
+
+
+def _sends_contents(push: Push) -> bool:
+    """Whether rsync puts what is in a folder into the destination, rather than the folder."""
+    return push.source.text.endswith(("/", "/.")) or push.source.text in (".", "..")
+
+
+def _name_of(secret: Secret) -> str:
+    """Return the name of a secret that is a file."""
+    return f"FILE_{re.sub(r'[^A-Za-z0-9]', '_', secret.name).upper()}"
 
 
 def _shell(text: str) -> str:
     """Quote a path or word for the shell; templates in it stay templates."""
-    if re.fullmatch(r"[A-Za-z0-9_@%+=:,./{}~-]+", text):
+    if re.fullmatch(r"[A-Za-z0-9_@%+=:,./~-]+", text):
         return text
     if TEMPLATE.search(text):
         return '"' + re.sub(r'(["`\\]|\$(?!\{))', r"\\\1", text) + '"'
     return shlex.quote(text)
 
 
-def _identifier(name: str) -> str:
+def job_name(name: str) -> str:
     """Return the name of a job function for the name of a configuration."""
     words = re.sub(r"\W+", "_", TEMPLATE.sub("", name)).strip("_").lower() or "job"
     made = f"job_{words}" if words[0].isdigit() else words
     return f"{made}_job" if keyword.iskeyword(made) or made in TAKEN else made
 
 
-def _sentence(name: str) -> str:
-    return f"What {name.replace(chr(92), '').replace(chr(34), chr(39))} does."
+def _legible(name: str) -> str:
+    """Return a name as a docstring can have it."""
+    return name.replace(chr(92), "").replace(chr(34), chr(39))

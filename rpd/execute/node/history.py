@@ -18,13 +18,17 @@ from rpd.journal.journal import Journal
 from rpd.journal.replay import PastStep
 from rpd.redaction import Redactor
 from rpd.values.node import Node
-from rpd.values.step import Step, StepKind
+from rpd.values.step import Step, StepKind, StepMark
 
 T = TypeVar("T")
 
 
 class StepsChanged(UsageError):
     """A job that is resumed takes other steps than it took before."""
+
+
+MOST_MARKS = 1000
+"""A pod is not trusted with the journal of this machine."""
 
 
 @dataclass(slots=True)
@@ -73,6 +77,11 @@ class StepHistory:
         """Whether the job is only called again to learn which pulls were still to come."""
         self._replayed = 0
         self._carried = 0.0
+        self.marks: list[StepMark] = []
+        self._open: Step | None = None
+        """The command that runs now."""
+        self._marked_at = 0.0
+        """Since when the last mark holds; 0: none does."""
 
     # --- steps of an earlier process --------------------------------------------------------------------------------
 
@@ -162,9 +171,12 @@ class StepHistory:
         )
         self._events.step_started(node=self._node, step=step)
         started, self._carried = time.monotonic() - self._carried, 0.0
+        self._open = step if kind is StepKind.RUN else None
         try:
             yield end
         finally:
+            self._end_mark()
+            self._open = None
             seconds = time.monotonic() - started if end.seconds is None else end.seconds
             step = replace(step, seconds=round(seconds, 3), exit_code=end.exit_code)
             self.taken[step.index] = step
@@ -177,6 +189,25 @@ class StepHistory:
                 result=end.result,
             )
             self._events.step_finished(node=self._node, step=step)
+
+    # --- parts of a step ----------------------------------------------------------------------------------------------
+
+    def mark(self, name: str) -> None:
+        """Note that the running command says it begins ``name`` now, or that it is over with that (empty)."""
+        self._end_mark()
+        if self._open is None or len(self.marks) >= MOST_MARKS:
+            return
+        self._journal.write("step_mark", index=self._open.index, name=name)
+        self._events.step_mark(node=self._node, name=name)
+        if name:
+            self.marks.append(StepMark(step=self._open.index, name=name))
+            self._marked_at = time.monotonic()
+
+    def _end_mark(self) -> None:
+        if self._marked_at:
+            seconds = round(time.monotonic() - self._marked_at, 3)
+            self.marks[-1] = replace(self.marks[-1], seconds=seconds)
+            self._marked_at = 0.0
 
     # --- a second call of the job -----------------------------------------------------------------------------------
 

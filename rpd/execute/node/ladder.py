@@ -85,14 +85,11 @@ class Ladder:
     def _left_out(self, run: NodeRun, lines: Sequence[str]) -> str:
         """Return what was not sent to the pod, where a file was missing there."""
         parts = [*run.results.sent, *(part for lease in run.leases[-1:] for part in lease.sent)]
-        sent = [
-            (Path(os.path.normpath(self._context.rootdir / path)), exclude)
-            for _, path, exclude in sent_parts(parts)
-        ]
+        sent = [(Path(os.path.normpath(self._context.rootdir / one.path)), one) for one in sent_parts(parts)]
         by_name = {path for path, _ in sent}
-        for path, exclude in sent:
+        for path, one in sent:
             with suppress(RpdError, OSError):  # it may be gone by now
-                left_out = self._context.scales.weigh(path, exclude).left_out
+                left_out = self._context.scales.weigh(path, one.exclude, ignored=one.ignored).left_out
                 if left_out is not None and (told := left_out.besides(path, by_name).explains(lines)):
                     return self._context.redactor.text(told)
         return ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -17,8 +18,12 @@ from rpd.redaction import Redactor
 from rpd.values.node import Node
 from rpd.values.telemetry import Sample
 
+MARK = b"::rpd-step"
+"""How a line of output begins that says what the command does now."""
 TAIL_LINES = 20
 LONGEST_LINE = 16 << 10
+
+_MARK_LINE = re.compile(re.escape(MARK) + rb"(?: (.{0,200}))?\r?")
 
 Unwritten = Callable[[Path, OSError, str], object]
 """Called with the file that could not be written, why, and what becomes of what it was to hold."""
@@ -54,6 +59,8 @@ class NodeLog:
         self._tail: deque[bytes] = deque(maxlen=TAIL_LINES)
         self._closed = threading.Event()
         self._appending = threading.Lock()
+        self.hear_mark: Callable[[str], None] | None = None
+        """Told of each part of a command that its output says has begun; an empty text: that it is over."""
 
     # --- output -----------------------------------------------------------------------------------------------------
 
@@ -70,11 +77,15 @@ class NodeLog:
             return
         if self._file is not None:
             self._file.write(data)
-        *lines, line = (self._line + data).split(b"\n")
+        text = self._line + data
+        *lines, line = text.split(b"\n")
         # A line need not end: what is kept of one is what a person may want to see.
         self._line = line[-LONGEST_LINE:]
         self._tail.extend(line[-LONGEST_LINE:] for line in lines[-TAIL_LINES:])
         self._events.step_output(node=self._node, data=data)
+        if self.hear_mark is not None and MARK in text:
+            for mark in filter(None, map(_MARK_LINE.fullmatch, lines)):
+                self.hear_mark((mark[1] or b"").decode(errors="replace").strip())
 
     @property
     def tail(self) -> tuple[str, ...]:

@@ -63,8 +63,8 @@ class NodeResults:
             raise UsageError(f"record_metric: expected a name, got {tellable(name)!r}")
         self.metrics[name] = tellable(value)
 
-    def record_artifact(self, pulled: Pulled) -> None:
-        """Keep a pull for the manifest; scalars in a pulled ``metrics.json`` become metrics."""
+    def record_artifact(self, pulled: Pulled, label: str = "") -> None:
+        """Keep a pull for the manifest, under its label; scalars in a pulled ``metrics.json`` become metrics."""
         assert self._files is not None
         folder = self._files.folder
         self.artifacts.append(
@@ -77,6 +77,7 @@ class NodeResults:
                 verified=pulled.verified,
                 required=pulled.required,
                 older=len(pulled.older),
+                label=label,
             )
         )
         if pulled.older:

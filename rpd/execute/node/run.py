@@ -19,6 +19,7 @@ from rpd.execute.node.history import StepHistory
 from rpd.execute.node.log import NodeLog, Unwritten
 from rpd.execute.node.results import NodeResults
 from rpd.execute.pod.destinations import Destinations
+from rpd.execute.pod.prelude import Prelude
 from rpd.journal.files import NodeFiles
 from rpd.journal.journal import Journal
 from rpd.lease.lease import Lease
@@ -92,6 +93,8 @@ class NodeRun:
     """The one that its fixture ``pod`` gave it."""
     had_open_pods: bool = False
     """Whether pods it used were still there when it was reported, so that its report is not the last word."""
+    preludes: dict[str, Prelude] = field(default_factory=dict)
+    """By the name of a pod: what the node's commands there begin with."""
     endings: list[Ending] = field(default_factory=list)
     """What goes on beside the job, such as pulls that repeat."""
     bill: Bill = field(default_factory=Bill)
@@ -119,6 +122,7 @@ class NodeRun:
             self.redactor,
             is_dry=self.files is None,
         )
+        self.log.hear_mark = self.steps.mark
         self.results = NodeResults(
             self.node, self.files, self.events, note_older=self.context.asides.note_older
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import posixpath
+import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -25,7 +26,9 @@ from rpd.execute.node.run import NodeRun
 from rpd.execute.node.signs_of_life import listened_for_life
 from rpd.execute.pod.connections import Connections
 from rpd.execute.pod.destinations import destination
+from rpd.execute.pod.kept_files import check_patterns, left_alone, merging
 from rpd.execute.pod.monitor import Attendance
+from rpd.execute.pod.prelude import Prelude, prelude_of
 from rpd.execute.pod.pull import Pulling, salvage_place
 from rpd.execute.pod.steps import Asked, Steps, without_answer
 from rpd.lease.lease import Lease
@@ -40,6 +43,11 @@ from rpd.values.duration import parse_duration
 from rpd.values.pod import PodInfo
 from rpd.values.step import Completed, Pulled, Staged, StepKind
 
+PYTHON_VERSION = re.compile(r"3\.\d{1,2}(\.\d{1,3})?")
+_PIN = (
+    "command -v uv >/dev/null || { echo 'rpd: this image has no uv, which installs Python: pip install uv' >&2; "
+    "exit 127; }; uv python install VERSION && uv python pin VERSION"
+)
 READ_BYTES = 1 << 20
 """How large a file may be that ``Pod.read`` returns, unless the caller says otherwise."""
 
@@ -71,6 +79,7 @@ class Pod:
         self._connections = Connections(lease, remote)
         self._attendance = Attendance(lease, self._connections, terms)
         self._steps = Steps(lease, self._attendance.begin_step)
+        self._prelude = Prelude()
 
     def __repr__(self) -> str:
         return f"<Pod {self.id} {self.gpu or 'CPU'}>"
@@ -178,11 +187,14 @@ class Pod:
         if not isinstance(cmd, str) or not cmd.strip():
             raise UsageError(f"pod.run: expected a shell command, got {cmd!r}")
         run = current_run()
+        prelude = prelude_of(self._prelude, run.preludes, self._lease.name)
+        own = {"RPD_NODE": run.node.id, "RPD_ATTEMPT": str(run.attempt)}
         command = Command(
             key=_key(run),
             text=cmd,
+            before=prelude.lines,
             cwd=self._path(cwd) if cwd else self.workspace,
-            env={**_gpus(run), **_environment(env), "RPD_NODE": run.node.id, "RPD_ATTEMPT": str(run.attempt)},
+            env={**_gpus(run), **prelude.env, **_environment("run: env", env), **own},
             secrets=self._secrets,
             timeout=None if timeout is None else _checked_duration("pod.run: timeout", timeout),
         )
@@ -190,7 +202,7 @@ class Pod:
             kind=StepKind.RUN,
             name=name or cmd,
             command=cmd,
-            about=(command.cwd, sorted(command.env.items())),
+            about=(command.cwd, sorted(command.env.items()), *([command.before] if command.before else [])),
             detail={"key": command.key, "cwd": command.cwd, "secrets": sorted(self._secrets)},
             salvaged=lambda: Completed(command=cmd, exit_code=0, stdout=dry),
             keep=asdict,
@@ -224,16 +236,63 @@ class Pod:
         end.exit_code, end.seconds = completed.exit_code, completed.seconds
         return completed
 
+    def setenv(self, **variables: str | int | float) -> None:
+        """Give variables to every command that the job runs on this pod from now on; ``env`` of ``run`` goes before.
+
+        They travel over SSH with each command. A fixture of a wider scope gives them to every node on the pod. Raises
+        UsageError.
+        """
+        self._own_prelude().env.update(_environment("setenv", variables))
+
+    def source(self, path: str, *, required: bool = True) -> None:
+        """Have the shell of every command source this file on the pod first, from now on; its variables are exported.
+
+        A command fails where the file is missing, unless ``required`` is False. A fixture of a wider scope asks that
+        for every node on the pod. Raises UsageError.
+        """
+        if not isinstance(path, str) or not path or "\0" in path or path.endswith("/"):
+            raise UsageError(f"pod.source: expected the path of a file on the pod, got {path!r}")
+        self._own_prelude().files[self._path(path)] = required
+
+    def _own_prelude(self) -> Prelude:
+        """Return what the commands of the node, or of the wide fixture that is set up, begin with."""
+        run = current_run()
+        return self._prelude if run.holder else run.preludes.setdefault(self._lease.name, Prelude())
+
+    def pin_python(self, version: str, *, cwd: str | None = None) -> Completed:
+        """Have ``uv`` install this Python and use it for the project in ``cwd``; the image needs ``uv``.
+
+        Raises UsageError, CommandFailed.
+        """
+        if not isinstance(version, str) or not PYTHON_VERSION.fullmatch(version):
+            raise UsageError(
+                f'pod.pin_python: expected a version such as "3.12" or "3.12.4", got {version!r}'
+            )
+        return self.run(_PIN.replace("VERSION", version), cwd=cwd, timeout="10m", name=f"python {version}")
+
     def put(
-        self, local: str | Path, remote: str, *, exclude: Sequence[str] = (), name: str | None = None
+        self,
+        local: str | Path,
+        remote: str,
+        *,
+        exclude: Sequence[str] = (),
+        keep: Sequence[str] = (),
+        delete: bool = True,
+        ignored: bool = False,
+        name: str | None = None,
     ) -> Staged:
         """Send a file or folder (relative to the deploy file's folder); what git or ``.rpdignore`` ignores stays here.
 
-        A folder becomes ``remote``: afterwards ``remote`` holds what was sent and nothing else. A file becomes
+        A folder becomes ``remote``: afterwards ``remote`` holds what was sent and nothing else, but for what matches
+        ``keep`` (patterns as in ``.gitignore``: ``".venv/"``), which stays on the pod as it is. With ``delete=False``
+        everything stays that nothing sent replaces. ``ignored=True`` also sends what git ignores. A file becomes
         ``remote``, or goes into it where ``remote`` ends with a slash. A folder on the pod is never replaced by a file,
         nor a file by a folder. Raises UsageError, also for a missing path, and TransferError.
         """
         run = current_run()
+        kept = check_patterns(keep)
+        if kept and not delete:
+            raise UsageError("pod.put: delete=False keeps everything that is there: leave keep out")
         # A path that is whole already stays the same object, so that what is known of it is found quickly.
         source = local if isinstance(local, Path) and local.is_absolute() else self._base / local
         target = self._path(remote)
@@ -241,27 +300,37 @@ class Pod:
             target += source.name
         own = run.context.own.below(source)
         exclude = (*exclude, *run.context.rules_for(source))
+        is_merged = not delete and source.is_dir()
 
         def send(_end: StepEnd) -> Staged:
             with self._until_stopped(run) as interrupt:
-                return self._connections.of(run).put(
-                    source,
-                    target,
-                    exclude=(*exclude, *own),
-                    interrupt=interrupt,
-                    progress=run.transfer_progress,
-                )
+                remote = self._connections.of(run)
+                if run.files is None:
+                    return remote.put(source, target)
+                with merging(remote, target) if is_merged else left_alone(remote, target, kept) as into:
+                    staged = remote.put(
+                        source,
+                        into,
+                        exclude=(*exclude, *own),
+                        ignored=ignored,
+                        interrupt=interrupt,
+                        progress=run.transfer_progress,
+                    )
+                return replace(staged, remote=target)
 
         weight = ""
         if run.files is None:  # a dry run
-            weighed = run.context.weigh(source, exclude)
+            weighed = run.context.weigh(source, exclude, ignored=ignored)
             run.context.tell_withheld(source, weighed.withheld)
             weight = f"  ({weighed})"
+        how = "".join(
+            (f", keeping {' '.join(kept)}" if kept else "", ", deleting nothing" if not delete else "")
+        )
         asked = Asked(
             kind=StepKind.PUT,
             name=name or f"put {local}",
-            command=f"put {local} -> {target}{weight}",
-            about=exclude,
+            command=f"put {local} -> {target}{how}{weight}",
+            about=(exclude, "with what git ignores") if ignored else exclude,
             salvaged=lambda: Staged(remote=target, tree_sha256="", files=0, bytes=0),
             keep=asdict,
             recall=_recalled_staged,
@@ -269,16 +338,15 @@ class Pod:
         staged = self._steps.do(run, asked, send)
         run.context.tell_withheld(source, staged.withheld)
         if staged.tree_sha256:
-            self._note_sent(run, source, exclude, staged)
+            self._note_sent(run, sent_key(_known_as(run, source), exclude, ignored=ignored), staged)
             run.context.asides.note_changed(source, staged.changed)
             run.context.asides.note_left_out(source, run.context.own.files_below(source))
         return staged
 
-    def _note_sent(self, run: NodeRun, source: Path, exclude: Sequence[str], staged: Staged) -> None:
+    def _note_sent(self, run: NodeRun, key: str, staged: Staged) -> None:
         """Remember what the node's result depends on; what a wide fixture sends, all nodes on this pod depend on."""
-        path = Path(os.path.relpath(source, run.context.rootdir)).as_posix()
         held = self._lease.sent if run.holder else run.results.sent
-        held[sent_key(path, exclude)] = staged.tree_sha256
+        held[key] = staged.tree_sha256
 
     @contextmanager
     def _until_stopped(self, run: NodeRun) -> Iterator[Interrupt]:
@@ -304,13 +372,16 @@ class Pod:
         required: bool = True,
         exclude: Sequence[str] = (),
         every: str | float | None = None,
+        label: str | None = None,
         name: str | None = None,
     ) -> Pulled | None:
         """Fetch a file, folder or glob into the node's ``artifacts`` folder, checked by sha256.
 
         ``local`` is a place in that folder: one that ends with a slash, or is a folder already, is a folder to put it
         into. A single file otherwise takes ``local`` as its name, as with cp; a folder or a glob always goes into it.
-        Two paths that would end up in one place are an error.
+        Of a folder whose path ends with a slash the contents go there, as with rsync. Two paths that would end up in
+        one place are an error. ``label`` names the result in the manifest; where ``local`` is not given, it is the
+        folder too.
 
         It also happens when the job failed before it came to this line. Returns None where nothing is there and
         ``required`` is False. With ``every`` (a duration: ``"5m"`` or seconds) it returns None at once, and the pull
@@ -320,6 +391,9 @@ class Pod:
         run = current_run()
         seconds = None if every is None else _checked_interval(every)
         source = self._path(remote, cwd)
+        if label is not None:
+            _check_label(label)
+            local = f"{label}/" if local is None else local
         pulling = Pulling(
             run=run,
             lease=self._lease,
@@ -330,6 +404,8 @@ class Pod:
             source=source,
             place=self._place(run, local),
             as_file=_names_a_file(source, local),
+            contents=remote.endswith("/") and local is not None and split_glob(source)[1] is None,
+            label=label or "",
             name=name,
             required=required,
             exclude=exclude,
@@ -458,23 +534,28 @@ def _key(run: NodeRun) -> str:
     return f"{run.key}-{run.attempt}-{len(run.steps.taken)}"
 
 
-def _environment(env: Mapping[str, str | int | float] | None) -> dict[str, str]:
-    """Return variables as text. Raises UsageError for what no process can have."""
+def _known_as(run: NodeRun, source: Path) -> str:
+    """Return a local path relative to the root folder."""
+    return Path(os.path.relpath(source, run.context.rootdir)).as_posix()
+
+
+def _environment(asked: str, env: Mapping[str, str | int | float] | None) -> dict[str, str]:
+    """Return variables as text; ``asked`` names them in errors. Raises UsageError for what no process can have."""
     if env is None:
         return {}
     if not isinstance(env, Mapping):
-        raise UsageError(f"pod.run: env: expected a mapping of names to texts or numbers, got {env!r}")
+        raise UsageError(f"pod.{asked}: expected a mapping of names to texts or numbers, got {env!r}")
     for name, value in env.items():
         if not isinstance(name, str) or not VARIABLE_NAME.fullmatch(name):
             raise UsageError(
-                f"pod.run: env: {name!r} is not a name of an environment variable: use letters, digits and _"
+                f"pod.{asked}: {name!r} is not a name of an environment variable: use letters, digits and _"
             )
         if not isinstance(value, str | int | float):
             raise UsageError(
-                f"pod.run: env[{name!r}]: expected a text or a number, got {value!r} (leave out what is not to be set)"
+                f"pod.{asked}[{name!r}]: expected a text or a number, got {value!r} (leave out what is not to be set)"
             )
         if isinstance(value, str) and "\0" in value:
-            raise UsageError(f"pod.run: env[{name!r}] holds a NUL character, which no process can have")
+            raise UsageError(f"pod.{asked}[{name!r}] holds a NUL character, which no process can have")
     return {name: str(value) for name, value in env.items()}
 
 
@@ -493,6 +574,18 @@ def _kept_bytes(data: bytes) -> dict[str, str]:
 
 def _recalled_bytes(held: Mapping[str, str]) -> bytes:
     return held["text"].encode() if "text" in held else base64.b64decode(held["base64"])
+
+
+def _check_label(label: object) -> None:
+    """Raise UsageError for what cannot be the name of a folder."""
+    if (
+        not isinstance(label, str)
+        or not label.strip()
+        or "/" in label
+        or label in (".", "..")
+        or "\0" in label
+    ):
+        raise UsageError(f"pod.pull: label={label!r}: expected the name of a folder")
 
 
 def _names_a_file(source: str, local: str | Path | None) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -18,6 +19,7 @@ from rpd.lease import pod_release
 from rpd.lease.lease import Connect, Lease, kind_of, simply
 from rpd.lease.naming import pod_name
 from rpd.remote.protocol import Remote
+from rpd.remote.transfer.patience import SHORT_SECONDS
 from rpd.remote.watchdog import UNPRICED_SECONDS, Terms
 from rpd.stop import StopLevel
 from rpd.values.duration import format_duration
@@ -53,12 +55,14 @@ class Provision:
             remote,
             stop=context.stop,
             base=context.project(run.node.file),
-            secrets=_chosen_secrets(wanted, context),
+            secrets=_variables(wanted, context),
             key_file=context.files.private_key if context.files else None,
             terms=Terms.of(context.config),
         )
         try:
             if not context.is_dry:
+                with run.deadlines.shielded():
+                    _place_files(remote, wanted, context)
                 context.events.pod_ready(node=run.node, pod=lease.rented)
                 if lease.other_gpu:
                     context.events.notice(f"{run.node.id}: {lease.other_gpu}")
@@ -231,10 +235,33 @@ def _admitted(
     return offers if context.cover is None else context.cover.admit(run, request, offers)
 
 
-def _chosen_secrets(job: Job, context: RunContext) -> Mapping[str, str]:
-    return {
-        secret.name: context.secrets[secret.name] for secret in job.secrets if secret.name in context.secrets
-    }
+def _variables(job: Job, context: RunContext) -> Mapping[str, str]:
+    """Return the secrets that commands of a job have in their environment."""
+    values = {secret.name: context.secrets.get(secret.name) for secret in job.secrets if secret.to is None}
+    return {name: value for name, value in values.items() if isinstance(value, str)}
+
+
+def _place_files(remote: Remote, job: Job, context: RunContext) -> None:
+    """Write the secrets that are files. Raises TransferError, ConnectionLost, PodLost."""
+    for secret in job.secrets:
+        value = context.secrets.get(secret.name)
+        if secret.to is not None and isinstance(value, bytes):
+            remote.write(secret.to, value, mode=secret.mode)
+
+
+def _remove_files(lease: Lease, job: Job, how: Release, run: NodeRun, context: RunContext) -> None:
+    """Remove the secrets that are files from a pod, or a network volume, that stays."""
+    paths = [secret.to for secret in job.secrets if secret.to is not None]
+    stays = how is not Release.DELETE or lease.request.storage.network_volume is not None
+    if not paths or not stays or context.is_dry or context.stop.level >= StopLevel.ABANDON:
+        return
+    try:
+        if lease.remote is None or lease.lost:
+            raise ConnectionLost("the pod is out of reach")
+        lease.remote.script(f"rm -f -- {shlex.join(paths)}", timeout=SHORT_SECONDS)
+    except RemoteError as error:
+        where = "on the pod" if how is not Release.DELETE else "on the network volume"
+        context.events.notice(f"{run.node.id}: {', '.join(paths)} may still be {where}: {error}")
 
 
 def _secure(lease: Lease, run: NodeRun, context: RunContext) -> None:
@@ -297,7 +324,9 @@ def _how_to_end(pod: Pod, lease: Lease, job: Job, run: NodeRun, context: RunCont
 def _give_back(pod: Pod, lease: Lease, job: Job, run: NodeRun, context: RunContext) -> None:
     with run.results.phase("release"), context.surroundings.as_at_start():
         try:
-            state = lease.release(_how_to_end(pod, lease, job, run, context))
+            how = _how_to_end(pod, lease, job, run, context)
+            _remove_files(lease, job, how, run, context)
+            state = lease.release(how)
         except ReleaseError as error:
             context.leases.lost(error)
             raise

@@ -29,7 +29,8 @@ from rpd.values.step import Pulled, StepKind
 class Pulling:
     """What is pulled, for whom, and from where: ``source`` on the pod to the local ``place``.
 
-    That is a folder it goes into, or with ``as_file`` what a single file is called there.
+    That is a folder it goes into, or with ``as_file`` what a single file is called there. With ``contents``, what is in
+    the folder at ``source`` goes there, without the folder itself.
     """
 
     run: NodeRun
@@ -41,6 +42,8 @@ class Pulling:
     source: str
     place: Path
     as_file: bool
+    contents: bool
+    label: str
     name: str | None
     required: bool
     exclude: Sequence[str]
@@ -64,7 +67,7 @@ class Pulling:
         with run.results.phase("pull"):
             pulled = self.steps.do(run, asked, lambda _end: self._fetched(self.place, required=self.required))
         if pulled is not None and run.files is not None and not run.steps.salvaging:
-            run.results.record_artifact(pulled)
+            run.results.record_artifact(pulled, self.label)
         return pulled
 
     def again_and_again(self, seconds: float) -> None:
@@ -86,7 +89,7 @@ class Pulling:
         """
         if self.run.steps.salvaging or split_glob(self.source)[1] is not None:
             return
-        self.run.expected.take(self.place / self._basename, self._origin(self.source))
+        self.run.expected.take(self._whole_place(self.place), self._origin(self.source))
 
     def _origin(self, path: str) -> Origin:
         return Origin(self.lease.name, path.rstrip("/"))
@@ -110,18 +113,23 @@ class Pulling:
             required=required,
             exclude=self.exclude,
             seen=seen,
-            intake=Intake(as_file=self.as_file and place == self.place, take=self._take, since=self.run.mark),
+            intake=Intake(
+                as_file=self.as_file and place == self.place,
+                contents=self.contents,
+                take=self._take,
+                since=self.run.mark,
+            ),
         )
         if pulled is None:
             return None
         # The folder a pull goes to is shared by all of a node's pulls; what this one brought is meant.
-        brought = pulled.local / self._basename
+        brought = self._whole_place(pulled.local)
         return replace(pulled, local=brought) if brought.exists() else pulled
 
     def _recalled(self, held: Mapping[str, Any]) -> Pulled | None:
         """Return what an earlier process fetched, and let it keep its place."""
         pulled = _pulled(held["pulled"])
-        if pulled is not None and pulled.local in (self.place / self._basename, self._file_place(pulled)):
+        if pulled is not None and pulled.local in (self._whole_place(self.place), self._file_place(pulled)):
             with contextlib.suppress(DestinationTaken):
                 self._take(pulled.local, pulled.remote)
         return pulled
@@ -129,6 +137,10 @@ class Pulling:
     @property
     def _basename(self) -> str:
         return posixpath.basename(self.source.rstrip("/"))
+
+    def _whole_place(self, place: Path) -> Path:
+        """Return where a folder, or a file that keeps its name, lies that goes to ``place``."""
+        return place if self.contents else place / self._basename
 
     def _file_place(self, pulled: Pulled) -> Path | None:
         return self.place if self.as_file and pulled.local.is_file() else None
@@ -159,7 +171,7 @@ class Pulling:
                 # The job went wrong, maybe over this very pull: what it made is kept all the same, elsewhere.
                 pulled = self._fetched(salvage_place(self.run), required=False)
         if pulled is not None and self.run.files is not None:
-            self.run.results.record_artifact(pulled)
+            self.run.results.record_artifact(pulled, self.label)
         return pulled
 
     # --- again and again --------------------------------------------------------------------------------------------
@@ -196,7 +208,7 @@ class Pulling:
                 raise
             finally:
                 if periodic.latest is not None:
-                    self.run.results.record_artifact(periodic.latest)
+                    self.run.results.record_artifact(periodic.latest, self.label)
 
 
 def salvage_place(run: NodeRun) -> Path:

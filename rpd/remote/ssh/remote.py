@@ -82,10 +82,19 @@ class SshRemote:
         remote: str,
         *,
         exclude: Sequence[str] = (),
+        ignored: bool = False,
         interrupt: Interrupt | None = None,
         progress: Progress | None = None,
     ) -> Staged:
-        return put(self._shell, local, remote, exclude=exclude, interrupt=interrupt, progress=progress)
+        return put(
+            self._shell,
+            local,
+            remote,
+            exclude=exclude,
+            ignored=ignored,
+            interrupt=interrupt,
+            progress=progress,
+        )
 
     def pull(
         self,

@@ -73,8 +73,33 @@ class Listing:
     links: dict[str, Link] = field(default_factory=dict)
     older: set[str] = field(default_factory=set)
     """Files that are older than the mark that was given."""
+    is_inside: bool = False
+    """Whether it is the inside of a folder: the names are relative to that, and it is the root of all of them."""
     _folder_names: frozenset[str] | None = None
     _steps_left: int = _MOST_STEPS
+
+    @property
+    def is_one_folder(self) -> bool:
+        """Whether one folder is there, rather than a file or what a glob found."""
+        return len(self.roots) == 1 and self.roots[0] in self.folders
+
+    def inside(self) -> Listing:
+        """Return what is in the one folder, by names relative to it."""
+        (root,) = self.roots
+        cut = len(root) + 1
+        folders, files = (
+            [name[cut:] for name in names if name != root] for names in (self.folders, self.files)
+        )
+        links = {name[cut:]: link for name, link in self.links.items()}
+        return Listing(
+            base=posixpath.join(self.base, root),
+            roots=sorted({name.partition("/")[0] for name in (*folders, *files, *links)}),
+            folders=folders,
+            files=files,
+            links=links,
+            older={name[cut:] for name in self.older},
+            is_inside=True,
+        )
 
     def without(self, exclude: Sequence[str]) -> Listing:
         """Return what the rules (as in ``.gitignore``, relative to each root) leave."""
@@ -90,13 +115,18 @@ class Listing:
         return Listing(
             base=self.base,
             roots=self.roots,
-            folders=[name for name in self.folders if name in roots or keep(name, "/")],
+            folders=[
+                name for name in self.folders if (name in roots and not self.is_inside) or keep(name, "/")
+            ],
             files=[name for name in self.files if keep(name)],
             links={name: link for name, link in self.links.items() if keep(name)},
+            is_inside=self.is_inside,
         )
 
     def root_of(self, name: str) -> str:
         """Return the root a name is, or lies below; roots are equally deep."""
+        if self.is_inside:
+            return ""
         depth = self.roots[0].count("/") + 1
         return "/".join(name.split("/", depth)[:depth])
 

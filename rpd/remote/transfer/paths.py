@@ -48,8 +48,8 @@ def _is_odd(parts: Iterable[str]) -> bool:
 
 
 def is_below(name: str, root: str) -> bool:
-    """Whether ``name`` is ``root`` or lies below it."""
-    return name == root or name.startswith(f"{root}/")
+    """Whether ``name`` is ``root`` or lies below it; all names lie below the empty one."""
+    return not root or name == root or name.startswith(f"{root}/")
 
 
 def nul_ended(names: Iterable[str]) -> bytes:

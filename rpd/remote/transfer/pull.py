@@ -61,6 +61,8 @@ def pull(
         return None
     for name in (*listing.roots, *listing.folders, *listing.files, *listing.links):
         check_name(name)
+    if intake.contents and listing.is_one_folder:
+        listing = listing.inside()
     new_name = None
     # The folder all goes below is no name for a file, even before it is there.
     if intake.as_file and local != within and _is_one_file(listing) and not local.is_dir():
@@ -106,4 +108,4 @@ def _put_into(local: Path, source: str) -> Iterator[None]:
 
 
 def _is_one_file(listing: Listing) -> bool:
-    return len(listing.roots) == 1 and listing.roots[0] not in listing.folders
+    return not listing.is_inside and len(listing.roots) == 1 and listing.roots[0] not in listing.folders

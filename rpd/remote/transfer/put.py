@@ -112,12 +112,15 @@ def put(
     remote: str,
     *,
     exclude: Sequence[str] = (),
+    ignored: bool = False,
     interrupt: Interrupt | None = None,
     compress: bool | None = None,
     progress: Progress | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Staged:
     """Send what is staged of ``local`` (see ``project.ignore``) so that ``remote`` (absolute) is exactly that.
+
+    With ``ignored``, what git ignores is staged as well.
 
     It is unpacked beside ``remote`` and renamed: whole, or as it was before, or gone if the pod dies in the moment of
     the change. Of a tree that was sent before, only files are sent that changed since on either side (names, modes,
@@ -137,7 +140,7 @@ def put(
     sending.compress, sending.pace = bool(compress), Pace(clock) if compress is None else None
     try:
         for again in range(_ROUNDS):
-            sending.list_files(exclude)
+            sending.list_files(exclude, ignored=ignored)
             staged = mended(shell, sending.send, interrupt)
             if not sending.unsettled or (again and not sending.incomplete):
                 return replace(staged, withheld=sending.withheld)
@@ -183,10 +186,10 @@ class _Sending:
         self.incomplete: Sequence[str] = ()
         """Those of the last round that were shorter than listed, or gone: what was sent in their place is no file."""
 
-    def list_files(self, exclude: Sequence[str]) -> None:
+    def list_files(self, exclude: Sequence[str], *, ignored: bool = False) -> None:
         """Look at what is to be sent, as it is now. Raises UsageError."""
         try:
-            found = staging(self._local, exclude)
+            found = staging(self._local, exclude, ignored=ignored)
         except OSError as error:
             raise LocalTransferError(f"{error.filename or self._local} cannot be read", error) from error
         self._files, self.withheld = found.files, found.withheld

@@ -2,35 +2,18 @@
 
 from __future__ import annotations
 
-import shutil
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from rpd.compat.runpod_deploy import spec
 from rpd.testing import RpdRun, RunResult
+from tests.compat.runpod_deploy.conftest import CONFIGS, KEY, needs_seed
 
-CONFIGS = sorted((Path(__file__).parent / "configs").glob("*.yaml"))
 VARS = ("--var", "seed=42")
-
-
-@pytest.fixture
-def project(tmp_path: Path) -> Path:
-    """A project with every file that the configurations ask for."""
-    folder = tmp_path / "project"
-    (folder / "src").mkdir(parents=True)
-    (folder / "src" / "train.py").write_text('print("loss 0.1")\n')
-    (folder / "notes.txt").write_text("notes\n")
-    (folder / "rpd.toml").write_text("")
-    configs = folder / "configs"
-    configs.mkdir()
-    for path in CONFIGS:
-        shutil.copy(path, configs)
-    for name in ("src", "notes.txt"):  # for those whose project is the folder of the configuration
-        source = folder / name
-        (shutil.copytree if source.is_dir() else shutil.copy)(source, configs / name)
-    return folder
 
 
 def rpd(command: str, *args: str, cwd: Path, env: dict[str, str] | None = None) -> RunResult:
@@ -47,7 +30,7 @@ def plan_of(result: RunResult) -> str:
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
 def test_both_ways_in_plan_the_same(config: Path, project: Path) -> None:
     source = f"configs/{config.name}"
-    given = VARS if "{seed}" in config.read_text() else ()
+    given = VARS if needs_seed(config) else ()
     written = rpd("import", source, cwd=project)
     assert written.exit_code == 0, written.err
     target = f"configs/deploy_{config.stem}.py"
@@ -87,8 +70,7 @@ def test_differences_are_listed_with_their_lines(project: Path) -> None:
     out = rpd("import", "configs/network.yaml", cwd=project).out
     for said in (
         "ssh.key_path: left out",
-        "staging whole: delete: false has no counterpart",
-        "'+ kept' is a filter of rsync's that rpd lacks: dropped",
+        "'+ kept' is a filter of rsync's that rpd lacks",
         "240 minutes at the assumed $1.65/h are $6.60",
         "artifacts out: lands in the node's artifacts/out/",
         "pod.image: its templates are filled in with their defaults",
@@ -104,6 +86,8 @@ def test_other_yaml_is_passed_over(project: Path) -> None:
     (project / "rpd.toml").write_text('deploy_files = ["*.yaml"]\n')
     collected = rpd("collect", "-q", cwd=project)
     assert collected.out.split() == [
+        "configs/community.yaml::job_3d_scan",
+        "configs/everything.yaml::sweep",
         "configs/full.yaml::finetune",
         "configs/minimal.yaml::minimal",
         "configs/network.yaml::on_a_volume",
@@ -128,9 +112,13 @@ def test_a_variable_without_a_value_is_asked_for(project: Path) -> None:
 def test_a_missing_path_costs_nothing(project: Path) -> None:
     (project / "src" / "train.py").unlink()
     result = rpd("run", "--dry-run", "configs/full.yaml", *VARS, cwd=project)
-    assert result.exit_code == 1
-    assert "train.py is missing" in result.out
+    assert result.exit_code == 2
+    assert f"required_paths: {project / 'src' / 'train.py'} is missing" in result.out + result.err
     assert "mkdir -p /workspace/out" not in result.out
+    (project / "data" / "42.csv").unlink()
+    templated = rpd("collect", "configs/everything.yaml", *VARS, cwd=project)
+    assert templated.exit_code == 2
+    assert f"{project / 'data' / '42.csv'} is missing" in templated.out + templated.err
 
 
 @pytest.mark.usefixtures("clean_emulator")
@@ -171,10 +159,47 @@ def test_a_whole_configuration_runs(project: Path) -> None:
     assert f"token {len(token)} seed 42" in log  # the file was sourced: exported, and quoted
     assert "a b continued" in log
     assert [path.read_text() for path in folder.rglob("metrics-42.txt")] == ["loss 0.1\n"]
+    assert [artifact.label for artifact in report.artifacts] == ["out"]
+    assert (folder / "artifacts" / "out" / "metrics.json").exists()  # contents, by the slash
     assert not (project / "results").exists()
     assert token not in "".join(
         path.read_text(errors="replace") for path in result.run_dir.rglob("*") if path.is_file()
     )
+
+
+@pytest.mark.usefixtures("clean_emulator")
+def test_every_field_does_what_it_says_on_a_pod(project: Path) -> None:
+    secrets = {"HF_TOKEN": "hf_0123456789", "WANDB_API_KEY": "w'\"x $HOME"}
+    result = rpd("run", "configs/everything.yaml", *VARS, cwd=project, env=secrets)
+    assert result.exit_code == 0, result.out + result.err
+    report = result.report("sweep")
+    folder = Path(report.folder)
+    log = (folder / "output.log").read_text()
+    # Exclusions with templates, from the top and anywhere; a name that git would take for a comment.
+    listing = log[log.index("/workspace/into:") :]
+    assert listing.split()[:2] == ["/workspace/into:", "src"]
+    assert re.search(r"/workspace/tiny/code:\ndeep\ntrain\.py\n", log)
+    assert "1,2\n" in log
+    assert 'print("loss 0.1")\n400\nlengths 13 10\n' in log
+    assert result.run_dir is not None
+    assert f"run {result.run_dir.name} of {project}/configs into {folder}" in log
+    artifacts = folder / "artifacts"
+    assert (artifacts / "results" / "deep" / "name.txt").read_text() == "sweep-tiny-42 tiny\n"
+    assert not (artifacts / "results" / "x.tmp").exists()
+    assert (artifacts / "log" / "run.log").read_text().endswith("DONE 42\n")
+    assert [mark.name for mark in report.marks] == ["train"]
+    held = b"".join(path.read_bytes() for path in result.run_dir.rglob("*") if path.is_file())
+    assert KEY[:64] not in held
+    assert b"hf_0123456789" not in held
+
+
+def test_the_configurations_have_every_field() -> None:
+    """What the reader knows, these files use."""
+    source = Path(spec.__file__).read_text()
+    known = set(re.findall(r'(?:keys|held|pod|storage|local|budget|environment|ssh)\["(\w+)"\]', source))
+    used = {key for path in CONFIGS for key in re.findall(r"(\w+):", path.read_text())}
+    assert len(known) > 20
+    assert known - used == set()
 
 
 def test_a_mistake_shows_the_line_of_the_yaml(project: Path) -> None:

@@ -63,3 +63,19 @@ def test_excludes_of_rsync_become_those_of_git() -> None:
         ".hidden": ".hidden",
     }
     assert {pattern: translated(pattern) for pattern in said} == said
+
+
+def test_a_long_list_keeps_what_its_entries_are() -> None:
+    entries = [
+        'f"a/{seed}"',
+        "seed",
+        "run_dir.parent.name",
+        'rf"\\d{seed}"',
+        '"plain, with a comma"',
+        "'it\"s'",
+    ]
+    source = call("put", (), {"exclude": f"[{', '.join(entries * 3)}]"}, indent=4)
+    assert source.count("\n") == len(entries) * 3 + 3
+    assert ast.dump(ast.parse(source.strip())) == ast.dump(
+        ast.parse(f"put(exclude=[{', '.join(entries * 3)}])")
+    )

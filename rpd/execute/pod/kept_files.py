@@ -1,0 +1,123 @@
+"""Files that a ``put`` leaves alone: they are moved aside while the tree they are in is replaced, and moved back.
+
+A rename costs nothing, whatever a folder such as ``.venv`` holds, and the transfer need not know of it. What a driver
+left aside that was killed meanwhile, the next ``put`` of the same tree brings back.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import posixpath
+import re
+import shlex
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+
+from rpd.errors import RemoteError, TransferError, UsageError
+from rpd.remote.protocol import Remote
+
+_SECONDS = 600.0
+"""A rename takes no time, but a tree that is added to another one on a network volume does."""
+
+# $1 the tree, $2 the folder for what is moved aside. An entry of it holds the path and what was there.
+_BACK = r"""
+_rpd_back() {
+  for _rpd_entry in "$2"/*/; do
+    [ -e "${_rpd_entry}path" ] || continue
+    _rpd_path=$(cat "${_rpd_entry}path"; echo /)
+    _rpd_path=$1/${_rpd_path%/}
+    if [ ! -e "$_rpd_path" ] && [ ! -L "$_rpd_path" ] && [ -d "$1" ]; then
+      mkdir -p -- "$(dirname -- "$_rpd_path")" && mv -- "${_rpd_entry}item" "$_rpd_path" || return 1
+    fi
+    [ ! -d "$1" ] || rm -rf -- "$_rpd_entry"
+  done
+  rmdir -- "$2" 2>/dev/null || :
+}
+"""
+_ASIDE = r"""
+_rpd_aside() {
+  cd -- "$1" 2>/dev/null || return 0
+  umask 077
+  mkdir -p -- "$2" && find . -mindepth 1 \( @PATTERNS@ \) -prune -exec sh -c '
+    into=$1; shift
+    for path; do
+      entry=$(mktemp -d "$into/XXXXXX") && printf %s "${path#./}" >"$entry/path" &&
+      mv -- "$path" "$entry/item" || exit 1
+    done' sh "$2" {} +
+}
+"""
+
+
+def check_patterns(keep: Sequence[str]) -> tuple[str, ...]:
+    """Return the patterns. Raises UsageError for what is none."""
+    patterns = (keep,) if isinstance(keep, str) else tuple(keep)
+    for pattern in patterns:
+        plain = pattern.strip("/") if isinstance(pattern, str) else ""
+        if not plain or pattern.startswith("!") or "\0" in pattern or ".." in plain.split("/"):
+            raise UsageError(
+                f'pod.put: keep: {pattern!r}: expected a name or path in the tree, such as ".venv/" or "/data/*.bin"'
+            )
+    return patterns
+
+
+@contextmanager
+def left_alone(remote: Remote, target: str, keep: Sequence[str]) -> Iterator[str]:
+    """Keep what matches ``keep`` in the tree ``target`` on the pod while that is replaced. Yields ``target``.
+
+    Raises TransferError, ConnectionLost, PodLost.
+    """
+    if not keep:
+        yield target
+        return
+    name = hashlib.sha256(target.encode()).hexdigest()[:12]
+    aside = posixpath.join(posixpath.dirname(target), f".rpd-kept-{name}")
+    arguments = shlex.join((target, aside))
+    patterns = " -o ".join(map(_expression, keep))
+    move = _BACK + _ASIDE.replace("@PATTERNS@", patterns)
+    _do(remote, f"{move}\n_rpd_back {arguments} && _rpd_aside {arguments}", target)
+    try:
+        yield target
+    except BaseException:
+        with suppress(RemoteError):
+            _do(remote, f"{_BACK}\n_rpd_back {arguments}", target)
+        raise
+    _do(remote, f"{_BACK}\n_rpd_back {arguments}", target)
+
+
+# $1 the tree, $2 what is to be added to it.
+_MERGE = r"""
+_rpd_merge() {
+  [ -d "$2" ] || return 0
+  mkdir -p -- "$1" && ( cd -- "$2" && tar -cf - . ) | ( cd -- "$1" && tar -xpf - ) && rm -rf -- "$2"
+}
+"""
+
+
+@contextmanager
+def merging(remote: Remote, target: str) -> Iterator[str]:
+    """Yield a folder on the pod whose files are then added to the tree ``target``, replacing those of the same names.
+
+    Raises TransferError, ConnectionLost, PodLost.
+    """
+    name = hashlib.sha256(target.encode()).hexdigest()[:12]
+    beside = posixpath.join(posixpath.dirname(target), f".rpd-merge-{name}")
+    yield beside
+    _do(remote, f"{_MERGE}\n_rpd_merge {shlex.join((target, beside))}", target)
+
+
+def _do(remote: Remote, script: str, target: str) -> None:
+    said = remote.script(f"( {script}\n) 2>&1 && echo kept", timeout=_SECONDS).splitlines()
+    if said[-1:] != ["kept"]:
+        raise TransferError(f"{target} could not be changed: {' '.join(said)[-500:]}")
+
+
+def _expression(pattern: str) -> str:
+    """Return what ``find`` compares for a pattern in the syntax of ``.gitignore``."""
+    kind = "-type d " if pattern.endswith("/") else ""
+    body = pattern.rstrip("/")
+    inner = re.sub(r"^(?:\*\*/)+", "", body.lstrip("/"))
+    if "/" in body.removeprefix("**/") or body.startswith("/"):
+        paths = [f"./{inner}"] + ([f"./*/{inner}"] if body.startswith("**/") else [])
+        tests = " -o ".join(f"-path {shlex.quote(path)}" for path in paths)
+        return f"{kind}\\( {tests} \\)"
+    return f"{kind}-name {shlex.quote(inner)}"

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from rpd.values.report import CostRecord, Failure, NodeRecord, NodeReport, Outcome, Result, RunSummary
+from rpd.values.report import CostRecord, NodeRecord, NodeReport, Outcome, Result, RunSummary
 
 
 def report(name: str, outcome: Outcome = Outcome.PASSED, usd: float = 0.0) -> NodeReport:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import heapq
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +10,10 @@ from rpd.cli.output import note, say
 from rpd.config import Config
 from rpd.errors import ExitCode
 from rpd.hooks import PluginManager
-from rpd.journal import journal
 from rpd.journal.journal import Damage
 from rpd.pipeline.past_runs import run_and_node
-from rpd.record import lookup
-
-Event = dict[str, Any]
+from rpd.record import run_events
+from rpd.record.run_events import Event
 
 _TOLD_ELSEWHERE = frozenset({"at", "event", "node"})
 _FOR_PROGRAMS = frozenset(
@@ -31,27 +27,14 @@ def main(config: Config, manager: PluginManager) -> int:
     del manager
     info, entry = run_and_node(config, config.args)
     folder = Path(info.folder)
-    found = _of_node(entry.id, entry.folder) if entry is not None else in_order(folder)
+    found = (
+        run_events.of_node(entry.id, entry.folder, _tell)
+        if entry is not None
+        else run_events.in_order(folder, _tell)
+    )
     for event in found:
         say(json.dumps(event) if config.output.as_json else line(event))
     return ExitCode.OK
-
-
-def in_order(run_folder: Path) -> Iterator[Event]:
-    """Yield the events of a run and of all its nodes by time; each has its ``node`` if it belongs to one."""
-    path = run_folder / journal.FILE_NAME
-    streams = [journal.read(path, _tell)]
-    # What happens to pods is in the run's journal too, with the node: there once is enough.
-    streams += [
-        (event for event in _of_node(entry.id, entry.folder) if "pod_name" not in event)
-        for entry in lookup.entries(run_folder)
-    ]
-    return heapq.merge(*streams, key=lambda event: str(event.get("at", "")))
-
-
-def _of_node(node_id: str, folder: Path) -> Iterator[Event]:
-    path = folder / journal.FILE_NAME
-    return ({"node": node_id, **event} for event in journal.read(path, _tell))
 
 
 def _tell(damage: Damage) -> None:

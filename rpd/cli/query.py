@@ -5,8 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from rpd.cli.output import hand_over, note, say
@@ -14,14 +15,16 @@ from rpd.cli.table import table
 from rpd.config import Config
 from rpd.errors import ExitCode, RpdError, UsageError
 from rpd.hooks import PluginManager
-from rpd.query import answer, sql
-from rpd.query.answer import Answer, Totals
-from rpd.query.expression import Expression
-from rpd.query.rows import COLUMNS, Row, column_names, read_rows
+from rpd.query import answer, duck, parquet, sql
+from rpd.query.answer import Answer, Tally, Totals
+from rpd.query.expression import Expression, names_in
+from rpd.query.rows import COLUMNS, Damaged, Row, Rows, Scope, is_event, read_events, read_rows, resolve
 from rpd.values.duration import format_duration
 
 SCHEMA_VERSION = 1
 """Of ``--json``."""
+MOST_DAMAGED = 5
+"""Files that cannot be read are told one by one, up to this many."""
 
 
 def main(config: Config, manager: PluginManager) -> int:
@@ -32,33 +35,75 @@ def main(config: Config, manager: PluginManager) -> int:
             f"rpd query takes one expression, got {len(config.args)} arguments: put it in quotes, "
             "as in rpd query 'outcome == \"failed\" and lr < 0.01'"
         )
-    damaged: list[RpdError] = []
-    rows: list[Row] = list(
-        read_rows(
-            config.runs_path,
-            runs=(config.own.of_run,) if config.own.of_run else (),
-            since=_since(config.own.since),
-            damaged=damaged.append,
-        )
+    scope = Scope(
+        runs_path=config.runs_path,
+        runs=(config.own.of_run,) if config.own.of_run else (),
+        since=since(config.own.since),
     )
-    for error in damaged:
-        note(f"rpd: left out: {error}")
-    columns = column_names(rows)
+    damaged: list[RpdError] = []
     if config.own.list_columns:
-        _print_columns(columns)
+        _print_columns(Rows(read_rows(scope, events=True, damaged=damaged.append), ()).columns)
+        tell_damage(damaged)
         return ExitCode.OK
-    chosen = _chosen(rows, config.args, columns)
-    found = _answer(config, chosen, columns)
+    found, totals = (_selected if config.own.sql else _asked)(config, scope, damaged.append)
+    tell_damage(damaged)
     if config.own.most_rows:
         found = Answer(columns=found.columns, rows=found.rows[: config.own.most_rows])
-    _print(config, found, answer.totals(chosen))
+    _print(config, found, totals)
     return ExitCode.OK if found.rows else ExitCode.NOTHING_COLLECTED
 
 
-def _since(seconds: float | None) -> str:
+def since(seconds: float | None) -> str:
+    """Return when a time that long ago was (UTC, ISO 8601); empty for None."""
     if seconds is None:
         return ""
     return (datetime.now(UTC) - timedelta(seconds=seconds)).isoformat(timespec="seconds")
+
+
+def tell_damage(damaged: Sequence[RpdError]) -> None:
+    """Say which files could not be read; of many, the first."""
+    for error in damaged[:MOST_DAMAGED]:
+        note(f"rpd: left out: {error}")
+    if len(damaged) > MOST_DAMAGED:
+        note(f"rpd: left out: {len(damaged) - MOST_DAMAGED} more files that cannot be read")
+
+
+def _asked(config: Config, scope: Scope, damaged: Damaged) -> tuple[Answer, Totals]:
+    """Return the answer to what the flags ask, and the totals of the nodes that were chosen."""
+    own = config.own
+    names = _names(config)
+    held = Rows(read_rows(scope, events=any(map(is_event, names)), damaged=damaged), names)
+    columns = held.columns
+    rows = _chosen(held.rows, config.args, columns)
+    if own.group_by:
+        found = answer.grouped(rows, own.group_by, own.show_columns or answer.GROUPED, columns)
+    else:
+        shown = own.show_columns or (*answer.SHOWN, *_asked_for(config, columns))
+        found = answer.listed(rows, shown, columns)
+    return answer.ordered(found, own.sort_by, columns) if own.sort_by else found, answer.totals(rows)
+
+
+def _selected(config: Config, scope: Scope, damaged: Damaged) -> tuple[Answer, Totals]:
+    """Return what a query in SQL selects, and the totals of the nodes it could select from."""
+    own, tally = config.own, Tally()
+    if own.group_by or own.show_columns:
+        raise UsageError("--sql says itself what is shown and grouped: leave out --by and --show")
+    rows: Iterable[Row] = read_rows(scope, events=any(map(is_event, _names(config))), damaged=damaged)
+    if config.args and config.args[0].strip():
+        held = Rows(rows)
+        rows = _chosen(held.rows, config.args, held.columns)
+    events = read_events(scope, damaged=damaged) if sql.wants_events(own.sql) else ()
+    select = duck.answer if own.engine == "duckdb" else sql.answer
+    found = select(tally.counting(rows), own.sql, events)
+    return answer.ordered(found, own.sort_by, found.columns) if own.sort_by else found, tally.totals
+
+
+def _names(config: Config) -> set[str]:
+    """Return every name in the question, as it was typed."""
+    own = config.own
+    texts = (*own.show_columns, *own.group_by, own.sort_by.partition(":")[0])
+    names = {inner for text in texts for inner in (text, answer.inner_name(text))}
+    return {*answer.SHOWN, *names, *(names_in(config.args[0]) if config.args else ())}
 
 
 def _chosen(rows: Sequence[Row], args: Sequence[str], columns: Sequence[str]) -> Sequence[Row]:
@@ -68,24 +113,12 @@ def _chosen(rows: Sequence[Row], args: Sequence[str], columns: Sequence[str]) ->
     return [row for row in rows if expression.matches(row)]
 
 
-def _answer(config: Config, rows: Sequence[Row], columns: Sequence[str]) -> Answer:
-    if config.own.sql:
-        if config.own.group_by or config.own.show_columns:
-            raise UsageError("--sql says itself what is shown and grouped: leave out --by and --show")
-        found = sql.answer(rows, config.own.sql)
-    elif config.own.group_by:
-        found = answer.grouped(rows, config.own.group_by, config.own.show_columns or answer.GROUPED, columns)
-    else:
-        shown = config.own.show_columns or (*answer.SHOWN, *_asked_for(config, columns))
-        found = answer.listed(rows, shown, columns)
-    return answer.ordered(found, config.own.sort_by, columns) if config.own.sort_by else found
-
-
 def _asked_for(config: Config, columns: Sequence[str]) -> list[str]:
     """Return the columns that the expression and the order name, beyond those that are always shown."""
     names = Expression(config.args[0], columns).names if config.args and config.args[0].strip() else []
     sort = config.own.sort_by.partition(":")[0]
-    return [name for name in dict.fromkeys([*names, *([sort] if sort else [])]) if name not in answer.SHOWN]
+    asked = [*names, *([resolve(sort, columns, "--sort")] if sort else [])]
+    return [name for name in dict.fromkeys(asked) if name not in answer.SHOWN]
 
 
 def _print(config: Config, found: Answer, totals: Totals) -> None:
@@ -103,6 +136,8 @@ def _print(config: Config, found: Answer, totals: Totals) -> None:
             },
         }
         say(json.dumps(document, indent=2, default=str))
+    elif config.own.parquet is not None:
+        _write_parquet(config, config.own.parquet, found)
     elif config.own.as_csv:
         out = io.StringIO()
         writer = csv.writer(out, lineterminator="\n")
@@ -112,6 +147,15 @@ def _print(config: Config, found: Answer, totals: Totals) -> None:
     else:
         _print_table(found)
         _print_totals(totals)
+
+
+def _write_parquet(config: Config, target: str, found: Answer) -> None:
+    path = config.invocation_dir / Path(target).expanduser()
+    try:
+        parquet.write(path, found)
+    except OSError as error:
+        raise UsageError(f"--parquet {target}: cannot be written: {error.strerror or error}") from error
+    say(f"wrote {path}: {len(found.rows)} rows")
 
 
 def _print_table(found: Answer) -> None:

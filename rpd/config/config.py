@@ -378,8 +378,15 @@ class CommandSettings:
         parse=texts.age, commands=("query",)
     )
     sql: str = showing.option(
-        "", "query in SQL: SELECT … FROM nodes, params, metrics, vars, phases", "--sql", metavar="SELECT",
+        "", "query in SQL: SELECT … FROM nodes, params, metrics, vars, phases, events", "--sql", metavar="SELECT",
         commands=("query",)
+    )
+    engine: str = showing.option(
+        "sqlite", "what answers --sql: sqlite, or duckdb where it is installed", "--engine",
+        choices=("sqlite", "duckdb"), commands=("query",)
+    )
+    parquet: str | None = showing.option(
+        None, "write the answer to this Parquet file (needs pyarrow)", "--parquet", metavar="FILE", commands=("query",)
     )
     list_columns: bool = showing.switch("list all columns", "--columns", commands=("query",))
     of_run: str = selecting.option(

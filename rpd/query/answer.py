@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 import re
 import statistics
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from rpd.errors import UsageError
-from rpd.query.rows import Row, resolve
+from rpd.query.rows import Row, resolve, value_of
 from rpd.values.frozen import frozen
 
 SHOWN = ("run", "node", "outcome", "gpu", "seconds", "usd")
@@ -58,24 +59,55 @@ class Totals:
     usd: float
 
 
-def totals(rows: Sequence[Row]) -> Totals:
+class Tally:
+    """Adds up nodes as they pass by."""
+
+    def __init__(self) -> None:
+        self._runs: set[str] = set()
+        self._outcomes: Counter[str] = Counter()
+        self._seconds = self._usd = 0.0
+
+    def counting(self, rows: Iterable[Row]) -> Iterator[Row]:
+        """Yield the rows, and count them."""
+        for row in rows:
+            self._runs.add(row["run"])
+            self._outcomes[row["outcome"]] += 1
+            self._seconds += row["seconds"]
+            self._usd += row["usd"]
+            yield row
+
+    @property
+    def totals(self) -> Totals:
+        """What has passed by until now."""
+        return Totals(
+            nodes=self._outcomes.total(),
+            runs=len(self._runs),
+            outcomes=dict(self._outcomes),
+            seconds=self._seconds,
+            usd=self._usd,
+        )
+
+
+def totals(rows: Iterable[Row]) -> Totals:
     """Return counts, time and money of ``rows``."""
-    outcomes: dict[str, int] = {}
-    for row in rows:
-        outcomes[row["outcome"]] = outcomes.get(row["outcome"], 0) + 1
-    return Totals(
-        nodes=len(rows),
-        runs=len({row["run"] for row in rows}),
-        outcomes=outcomes,
-        seconds=math.fsum(row["seconds"] for row in rows),
-        usd=math.fsum(row["usd"] for row in rows),
-    )
+    tally = Tally()
+    for _ in tally.counting(rows):
+        pass
+    return tally.totals
+
+
+def inner_name(text: str) -> str:
+    """Return the column an aggregate is about, ``loss`` of ``mean(loss)``; the text itself where it is none."""
+    found = _AGGREGATE.fullmatch(text.replace(" ", ""))
+    return found[2] if found else text
 
 
 def listed(rows: Iterable[Row], shown: Sequence[str], columns: Sequence[str]) -> Answer:
     """Return the columns ``shown`` of each row. Raises UsageError for a name that no row has."""
     names = [resolve(name, columns, "--show") for name in shown]
-    return Answer(columns=tuple(names), rows=tuple(tuple(row.get(name) for name in names) for row in rows))
+    return Answer(
+        columns=tuple(names), rows=tuple(tuple(value_of(row, name) for name in names) for row in rows)
+    )
 
 
 def grouped(rows: Iterable[Row], by: Sequence[str], shown: Sequence[str], columns: Sequence[str]) -> Answer:
@@ -86,7 +118,7 @@ def grouped(rows: Iterable[Row], by: Sequence[str], shown: Sequence[str], column
     keys = [resolve(name, columns, "--by") for name in by]
     groups: dict[tuple[Any, ...], list[Row]] = {}
     for row in rows:
-        groups.setdefault(tuple(_hashable(row.get(key)) for key in keys), []).append(row)
+        groups.setdefault(tuple(_hashable(value_of(row, key)) for key in keys), []).append(row)
     measures = [_measure(text, columns) for text in shown]
     return Answer(
         columns=(*keys, *shown),
@@ -110,7 +142,8 @@ def _measure(text: str, columns: Sequence[str]) -> Callable[[Sequence[Row]], Any
         raise UsageError(f"--show {text}: expected one of {', '.join(AGGREGATES)}, got {found[1]!r}")
 
     def measure(rows: Sequence[Row]) -> float | None:
-        numbers = [float(row[name]) for row in rows if _is_number(row.get(name))]
+        values = [value_of(row, name) for row in rows]
+        numbers = [float(value) for value in values if _is_number(value)]
         return aggregate(numbers) if numbers else None
 
     return measure

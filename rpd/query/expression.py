@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from rpd.errors import UsageError
-from rpd.query.rows import Row, resolve
+from rpd.query.rows import Row, resolve, value_of
 
 LONGEST = 10_000
 RULE = 'expected comparisons such as: outcome == "failed" and lr < 0.01'
@@ -29,6 +29,15 @@ _COMPUTE: Mapping[type[ast.operator], Callable[[Any, Any], Any]] = {
 }
 
 Value = Callable[[Row], Any]
+
+
+def names_in(text: str) -> set[str]:
+    """Return the names in an expression, as they were typed; none where it is none."""
+    try:
+        tree = ast.parse(text.strip(), mode="eval")
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return set()
+    return {ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Name | ast.Attribute)}
 
 
 class Expression:
@@ -91,7 +100,7 @@ class Expression:
         name = resolve(text, self._columns, "rpd query")
         if name not in self.names:
             self.names.append(name)
-        return lambda row: row.get(name)
+        return lambda row: value_of(row, name)
 
     def _comparison(self, node: ast.Compare) -> Value:
         operands = [self._read(each) for each in (node.left, *node.comparators)]

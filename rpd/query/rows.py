@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import re
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rpd.disk.regular import read_regular
 from rpd.errors import RpdError, UsageError
+from rpd.journal import journal
 from rpd.record import history, manifest
 from rpd.record.manifest_index import Document
+from rpd.record.run_events import EVENTS, in_order
+from rpd.values.frozen import frozen
 from rpd.values.suggestions import closest
 
 Row = Mapping[str, Any]
@@ -43,6 +49,12 @@ COLUMNS: Mapping[str, str] = {
     "folder": "where its files are",
 }
 """The columns that every row has, with what they hold. Those of a node's own come after them, see OWN."""
+KINDS: Mapping[str, type] = {
+    **dict.fromkeys(("attempts", "count", "files", "bytes"), int),
+    **dict.fromkeys(("seconds", "usd", "cap_usd", "rate"), float),
+    **dict.fromkeys(("spot", "dirty"), bool),
+}
+"""The types of those that are no text."""
 OWN: Mapping[str, tuple[str, ...]] = {
     "param": ("node", "parameters"),
     "metric": ("metrics",),
@@ -52,34 +64,84 @@ OWN: Mapping[str, tuple[str, ...]] = {
 """Prefix of a column (``param.lr``) to where the values stand in a manifest."""
 
 
-def read_rows(
-    runs_path: Path,
-    *,
-    runs: Sequence[str] = (),
-    since: str = "",
-    damaged: Callable[[RpdError], object] = lambda _error: None,
-) -> Iterator[dict[str, Any]]:
-    """Yield the nodes of all runs, those of the newest first.
+ALIASES: Mapping[str, str] = {"place": "datacenter", "dollars": "usd", "cost": "usd", "time": "seconds"}
+"""Other names of columns, for what no parameter or metric is called."""
+EVENT = "event"
+"""Prefix of a column that counts how often an event is in the journal of the node: ``event.refused``."""
+_EVENT_LINE = re.compile(rb'^\{"at":"[^"]*","event":"([a-z_]+)".*\}$', re.MULTILINE)
+"""A whole line of a journal, as rpd writes it."""
+_LARGEST_JOURNAL = 64 << 20
+_TOTALLED = ("run", "outcome", "seconds", "usd")
+
+
+Damaged = Callable[[RpdError], object]
+
+
+@frozen
+class Scope:
+    """Which runs are asked about.
 
     ``runs`` names some by their ids or how these begin; ``since`` (UTC, ISO 8601) leaves out runs that began earlier.
-    What cannot be read is left out and handed to ``damaged``. Raises UsageError for a run that does not exist.
     """
-    found = history.runs(runs_path)
-    wanted = [info for info in found if not runs or any(info.id.startswith(name) for name in runs)]
-    for name in runs:
-        if not any(info.id.startswith(name) for info in found):
-            raise UsageError(f"there is no run {name!r} in {runs_path}")
-    chosen = [info for info in wanted if not since or (info.started or history.stamp(info.id)) >= since]
-    for info in chosen:
-        for folder, document in history.documents(Path(info.folder)):
-            if isinstance(document, RpdError):
-                damaged(document)
-                continue
-            try:
-                yield _row(info.id, folder, document)
-            except (KeyError, TypeError, ValueError, AttributeError):
-                path = Path(folder, manifest.FILE_NAME)
-                damaged(RpdError(f"{path}: not as a manifest should be; rpd show {info.id} says more"))
+
+    runs_path: Path
+    runs: tuple[str, ...] = ()
+    since: str = ""
+
+    def folders(self) -> list[Path]:
+        """Return the folders of the runs, newest first. Raises UsageError for a run that does not exist."""
+        found = history.run_folders(self.runs_path)
+        for name in self.runs:
+            if not any(folder.name.startswith(name) for _, folder in found):
+                raise UsageError(f"there is no run {name!r} in {self.runs_path}")
+        return [folder for began, folder in found if began >= self.since and self._names(folder)]
+
+    def _names(self, folder: Path) -> bool:
+        return not self.runs or any(folder.name.startswith(name) for name in self.runs)
+
+
+def read_rows(
+    scope: Scope, *, events: bool = False, damaged: Damaged = lambda _error: None
+) -> Iterator[dict[str, Any]]:
+    """Yield the nodes of all runs, those of the newest first, one run in memory at a time.
+
+    ``events`` counts the events of each node. What cannot be read is left out and handed to ``damaged``. Raises
+    UsageError for a run that does not exist.
+    """
+    for folder in scope.folders():
+        yield from _rows_of(folder, events, damaged)
+
+
+def read_events(scope: Scope, *, damaged: Damaged = lambda _error: None) -> Iterator[dict[str, Any]]:
+    """Yield the events of all runs, the oldest run first and in order within each; each has its ``run``."""
+    for folder in reversed(scope.folders()):
+        for event in in_order(folder, lambda damage: damaged(RpdError(str(damage)))):
+            yield {"run": folder.name, **event}
+
+
+def _rows_of(folder: Path, events: bool, damaged: Damaged) -> Iterator[dict[str, Any]]:  # noqa: FBT001
+    for place, document in history.documents(folder):
+        if isinstance(document, RpdError):
+            damaged(document)
+            continue
+        try:
+            row = _row(folder.name, place, document)
+        except (KeyError, TypeError, ValueError, AttributeError):
+            path = Path(place, manifest.FILE_NAME)
+            damaged(RpdError(f"{path}: not as a manifest should be; rpd show {folder.name} says more"))
+            continue
+        if events:
+            row |= _event_counts(Path(place, journal.FILE_NAME))
+        yield row
+
+
+def _event_counts(path: Path) -> dict[str, int]:
+    """Return how often each event is in a journal, as columns. Ten thousand are read: no line is decoded for it."""
+    try:
+        names = _EVENT_LINE.findall(read_regular(path, _LARGEST_JOURNAL))
+    except OSError:
+        return {}
+    return {f"{EVENT}.{name.decode()}": number for name, number in Counter(names).items()}
 
 
 def _row(run: str, folder: str, document: Document) -> dict[str, Any]:
@@ -123,11 +185,50 @@ def _row(run: str, folder: str, document: Document) -> dict[str, Any]:
     return row
 
 
-def column_names(rows: Iterable[Row]) -> tuple[str, ...]:
-    """Return every column of the rows: the usual ones, then parameters, metrics, variables, phases."""
-    own = dict.fromkeys(name for row in rows for name in row if name not in COLUMNS)
-    order = list(OWN)
-    return (*COLUMNS, *sorted(own, key=lambda name: order.index(name.partition(".")[0])))
+def is_event(name: str) -> bool:
+    """Whether a name is that of a column that counts events."""
+    return name.startswith(f"{EVENT}.")
+
+
+def value_of(row: Row, name: str) -> Any:
+    """Return the value of a column; None where the row has none. What never happened, happened 0 times."""
+    return row.get(name, 0 if is_event(name) else None)
+
+
+class Rows:
+    """The rows of a question: those of its columns that it names, so that many nodes take little memory.
+
+    ``wanted`` are names as they were typed, or None for every column.
+    """
+
+    def __init__(self, rows: Iterable[Row], wanted: Collection[str] | None = None) -> None:
+        self._own: dict[str, None] = {}
+        self._wanted = (
+            None if wanted is None else {*_TOTALLED, *wanted, *(ALIASES.get(name, name) for name in wanted)}
+        )
+        self._is_kept: dict[str, bool] = {}
+        self.rows: list[Row] = [self._lean(row) for row in rows]
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Every column that a row has: the usual ones, then parameters, metrics, variables, phases, events."""
+        order = (*OWN, EVENT)
+        return (*COLUMNS, *sorted(self._own, key=lambda name: order.index(name.partition(".")[0])))
+
+    def _lean(self, row: Row) -> Row:
+        kept = {}
+        for name, value in row.items():
+            keep = self._is_kept.get(name)
+            if keep is None:
+                keep = self._is_kept[name] = self._see(name)
+            if keep:
+                kept[name] = value
+        return kept
+
+    def _see(self, name: str) -> bool:
+        if name not in COLUMNS:
+            self._own[name] = None
+        return self._wanted is None or name in self._wanted or name.partition(".")[2] in self._wanted
 
 
 def resolve(name: str, columns: Sequence[str], where: str) -> str:
@@ -140,8 +241,13 @@ def resolve(name: str, columns: Sequence[str], where: str) -> str:
     for prefix in OWN:
         if f"{prefix}.{name}" in columns:
             return f"{prefix}.{name}"
+    if name in ALIASES:
+        return ALIASES[name]
+    prefix, _, event = name.partition(".")
+    if prefix == EVENT and event in EVENTS:
+        return name
     short = {each.partition(".")[2]: each for each in columns if "." in each}
-    close = closest(name, [*columns, *short])
+    close = closest(name, [*columns, *short, *ALIASES, *(f"{EVENT}.{each}" for each in EVENTS)])
     meant = f"; did you mean {close}?" if close else ""
     raise UsageError(
         f"{where}: no node has a column {name!r}{meant} (text goes in quotes: 'outcome == \"failed\"'; "

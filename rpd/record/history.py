@@ -11,6 +11,7 @@ from rpd.record import manifest, manifest_index, run
 from rpd.record.manifest_index import Document
 from rpd.record.run import RunInfo
 from rpd.values.report import NodeReport
+from rpd.values.runfolder import is_run_id
 
 
 def runs(runs_path: Path) -> list[RunInfo]:
@@ -64,3 +65,24 @@ def reports(
 def documents(folder: Path, *, keep: bool = True) -> Iterator[tuple[str, Document | RpdError]]:
     """Yield the folder of each node of the run in ``folder`` with its manifest, or with what is wrong with that."""
     return manifest_index.read(folder, manifest.read_document, keep=keep)
+
+
+def run_folders(runs_path: Path) -> list[tuple[str, Path]]:
+    """Return when each run in a folder of run folders began (UTC, ISO 8601), and its folder; the newest first.
+
+    A run file is only read where the name of its folder does not say it.
+    """
+    try:
+        folders = [Path(entry) for entry in os.scandir(runs_path) if entry.is_dir(follow_symlinks=False)]
+    except OSError:
+        return []
+    found = [(began, folder) for folder in folders if (began := _began(folder)) is not None]
+    return sorted(found, key=lambda each: (each[0], each[1].name), reverse=True)
+
+
+def _began(folder: Path) -> str | None:
+    """Return when the run in a folder began, None if it is no run folder."""
+    if is_run_id(folder.name) and os.path.lexists(folder / run.FILE_NAME):
+        return stamp(folder.name)
+    info = run_in(folder)
+    return (info.started or stamp(info.id)) if info else None

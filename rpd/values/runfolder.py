@@ -17,10 +17,10 @@ def is_run_folder(name: str, entries: Collection[str]) -> bool:
     """
     if _JOURNAL in entries and (_RUN in entries or _NODE in entries):
         return True
-    return _is_run_id(name) and (_JOURNAL in entries or _RUN in entries)
+    return is_run_id(name) and (_JOURNAL in entries or _RUN in entries)
 
 
-def _is_run_id(name: str) -> bool:
+def is_run_id(name: str) -> bool:
     """Return whether ``name`` is a UTC second and six hexadecimal digits, as the journal names run folders."""
     stamp, _, random = name.partition("-")
     return (

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from rpd.errors import RpdError, UsageError
 from rpd.query.answer import grouped, listed, ordered, totals
 from rpd.query.expression import Expression
-from rpd.query.rows import COLUMNS, column_names, read_rows, resolve
+from rpd.query.rows import COLUMNS, Rows, Scope, read_rows, resolve
 from rpd.query.sql import answer as select
 from rpd.record import manifest, run
 from rpd.testing import RpdRun, RunResult
@@ -60,7 +60,11 @@ def runs_path(tmp_path: Path) -> Path:
 
 
 def rows_of(runs_path: Path, **wanted: Any) -> list[dict[str, Any]]:
-    return list(read_rows(runs_path, **wanted))
+    return list(read_rows(Scope(runs_path=runs_path), **wanted))
+
+
+def column_names(rows: list[dict[str, Any]]) -> tuple[str, ...]:
+    return Rows(rows).columns
 
 
 def seeds(rows: list[dict[str, Any]], text: str) -> list[tuple[str, int]]:
@@ -200,9 +204,6 @@ def test_sql_cannot_do_anything_else(query: str, runs_path: Path, monkeypatch: p
     with pytest.raises(UsageError, match="--sql"):
         select(rows_of(runs_path), query)
     assert sorted(runs_path.iterdir()) == before
-
-
-# --- what cannot be read -----------------------------------------------------------------------------------------------
 
 
 def test_a_damaged_manifest_is_told_and_left_out(runs_path: Path) -> None:

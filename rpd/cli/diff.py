@@ -214,6 +214,7 @@ def _node_facts(report: NodeReport) -> Iterator[tuple[str, str]]:
     yield from _prefixed("metric", report.metrics)
     yield from _prefixed("variable", report.variables)
     yield "git sha", source.git_sha
+    yield "branch", source.branch
     yield "uncommitted changes", source.diff_file
     yield "tree", source.tree_sha256
     yield "lock file", source.lock_file_sha256
@@ -222,10 +223,12 @@ def _node_facts(report: NodeReport) -> Iterator[tuple[str, str]]:
         yield "gpu", f"{pod.count}x {pod.gpu}" if pod.gpu else "CPU"
         yield "data centre", pod.datacenter
         yield "cloud", pod.cloud
+        yield "volume", pod.volume or (f"{pod.volume_gb} GB" if pod.volume_gb else "")
     yield "gpu name", environment.gpu_name
     yield "driver", environment.driver
     yield "cuda", environment.cuda
     yield "python", environment.python
+    yield "packages", environment.packages
     yield "uname", environment.uname
     for step in report.steps:
         yield (

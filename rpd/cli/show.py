@@ -117,11 +117,13 @@ def _told(report: NodeReport) -> Iterator[str]:
         yield from _facts(
             {
                 "image": pod.image,
+                "disks": _disks(pod),
                 "cost": f"{billed} at ${cost.rate_usd_per_hr:.2f}/h ({cost.rate_source}), cap ${cost.cap_usd:.2f}",
             }
         )
     environment = _pairs(asdict(report.environment), empty=False)
     yield from _facts({"source": _source(report.source), "environment": environment})
+    yield from _facts({"files": ", ".join(report.result.files)})
     yield from _section("earlier attempts", map(_attempt, report.attempts))
     yield from _section("steps", _steps(report))
     yield from _section("artifacts", map(_artifact, report.artifacts))
@@ -143,6 +145,16 @@ def _pod(pod: PodRecord, *, own: bool) -> str:
     return f"{pod.id} ({pod.name}), {where}{rate}; {pod.final_state}{reused}"
 
 
+def _disks(pod: PodRecord) -> str:
+    """Return the disks of a pod; nothing for a record of a time when manifests did not tell them."""
+    parts = [f"container {pod.container_disk_gb} GB"] if pod.container_disk_gb else []
+    if pod.volume:
+        parts.append(f"network volume {pod.volume} at {pod.mount}")
+    elif pod.volume_gb:
+        parts.append(f"volume {pod.volume_gb} GB at {pod.mount}")
+    return ", ".join(parts)
+
+
 def _reason(reason: str) -> str:
     return f": {reason}" if reason else ""
 
@@ -159,11 +171,12 @@ def _source(source: SourceRecord) -> str:
     parts = []
     if source.git_sha:
         changes = f" with changes ({source.diff_file or 'not saved'})" if source.dirty else ""
-        parts.append(f"git {source.git_sha[:12]}{changes}")
+        branch = f" ({source.branch})" if source.branch else ""
+        parts.append(f"git {source.git_sha[:12]}{branch}{changes}")
     if source.tree_sha256:
         parts.append(f"tree {source.tree_sha256[:12]}, {source.files} files, {source.bytes} bytes")
     if source.lock_file_sha256:
-        parts.append(f"lock file {source.lock_file_sha256[:12]}")
+        parts.append(f"{source.lock_file or 'lock file'} {source.lock_file_sha256[:12]}")
     return "; ".join(parts)
 
 

@@ -208,6 +208,11 @@ class NodeFiles:
         return self.folder / "diagnosis.log"
 
     @property
+    def of_pods(self) -> Path:
+        """Texts that the pods of the run told of themselves."""
+        return self.folder.parent / "pods"
+
+    @property
     def artifacts(self) -> Path:
         """What was pulled."""
         return self.folder / "artifacts"

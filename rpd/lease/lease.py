@@ -150,6 +150,8 @@ class Lease:
         self.offer: Offer | None = None
         self.remote: Remote | None = None
         self.facts: Mapping[str, str] = {}
+        self.kept: dict[str, str] = {}
+        """Texts that the pod told of itself: name to the file in the folder of the run."""
         self.other_gpu = ""
         """In words: which other GPU it has than the one that is paid for; empty where nothing is known of one."""
         self.failed = False

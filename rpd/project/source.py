@@ -57,7 +57,7 @@ class Sources:
         ).start()
 
     def _read(self, project: Path) -> SourceRecord:
-        plain = SourceRecord(lock_file_sha256=lock_file_sha256(project))
+        plain = SourceRecord(lock_file_sha256=lock_file_sha256(project), lock_file=lock_file(project))
         try:
             changes = _Changes.of(project, self._folder.parent, self._git, self._redactor)
         except OSError as error:
@@ -65,7 +65,13 @@ class Sources:
             return plain
         if changes is None:
             return plain
-        record = replace(plain, git_sha=changes.sha, dirty=changes.is_dirty, diff_left_out=changes.left_out)
+        record = replace(
+            plain,
+            git_sha=changes.sha,
+            branch=changes.branch,
+            dirty=changes.is_dirty,
+            diff_left_out=changes.left_out,
+        )
         if changes.left_out:
             self._events.notice(
                 f"the saved diff of {project} leaves out {_in_short(changes.left_out)}: what they hold is not in the "
@@ -117,6 +123,7 @@ class _Changes:
     """What a project folder has that its commit does not, without what rpd itself writes there."""
 
     sha: str
+    branch: str
     is_dirty: bool
     diff: bytes
     left_out: tuple[str, ...]
@@ -126,15 +133,16 @@ class _Changes:
     def of(cls, project: Path, runs_path: Path, git: Git, redactor: Redactor) -> _Changes | None:
         """Return the changes, None where the folder is not under git or has no commit."""
         below = ["--", ".", *_not_ours(project, runs_path)]
-        sha = git(project, "rev-parse", "HEAD")
+        sha, branch = _head(project, git)
         tracked = git(project, "diff", "HEAD", "--name-only", "--relative", "-z", *below) if sha else None
-        if sha is None or tracked is None:
+        if tracked is None:
             return None
         new = git(project, "ls-files", "--others", "--exclude-standard", "-z", *below) or b""
         status = git(project, "status", "--porcelain", *below)
         chosen, left_out = _choose(project, _names(tracked), _names(new), redactor)
         return cls(
-            sha=sha.decode().strip(),
+            sha=sha,
+            branch=branch,
             is_dirty=bool(status and status.strip()),
             diff=_diff(project, chosen, frozenset(_names(new)), git),
             left_out=left_out,
@@ -238,19 +246,30 @@ def _in_short(names: Sequence[str]) -> str:
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
-def state(project: Path) -> tuple[str, bool]:
-    """Return the commit of a project folder and whether it has changes; empty where it is not under git."""
+def _head(project: Path, git: Git) -> tuple[str, str]:
+    """Return the commit and the branch of a project folder; empty without one."""
+    told = git(project, "rev-parse", "HEAD", "--abbrev-ref", "HEAD") or b""
+    sha, _, branch = told.decode(errors="replace").strip().partition("\n")
+    return sha, "" if branch == "HEAD" else branch
+
+
+def state(project: Path) -> tuple[str, str, bool]:
+    """Return commit and branch of a project folder, and whether it has changes; empty where there is no commit."""
     git = Git()
-    sha = git(project, "rev-parse", "HEAD")
+    sha, branch = _head(project, git)
     status = git(project, "status", "--porcelain", "--", ".") if sha else None
-    return (sha or b"").decode().strip(), bool(status and status.strip())
+    return sha, branch, bool(status and status.strip())
+
+
+def lock_file(project: Path) -> str:
+    """Return the name of the project's lock file: the first of LOCK_FILES, empty without one."""
+    return next((name for name in LOCK_FILES if (project / name).is_file()), "")
 
 
 def lock_file_sha256(project: Path) -> str:
-    """Return the sha256 of the project's lock file (the first of LOCK_FILES), empty without one."""
-    for name in LOCK_FILES:
-        path = project / name
-        with suppress(OSError):  # it may be unreadable, or vanish meanwhile
-            if path.is_file():
-                return hashlib.sha256(path.read_bytes()).hexdigest()
+    """Return the sha256 of the project's lock file, empty without one."""
+    name = lock_file(project)
+    with suppress(OSError):  # it may be unreadable, or vanish meanwhile
+        if name:
+            return hashlib.sha256((project / name).read_bytes()).hexdigest()
     return ""

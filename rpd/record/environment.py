@@ -6,7 +6,6 @@ import importlib.metadata
 import json
 import os
 import platform
-import re
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -16,11 +15,11 @@ from typing import Any
 import tomli_w
 
 import rpd
-from rpd.project.source import LOCK_FILES, lock_file_sha256
+from rpd.project.source import lock_file, lock_file_sha256
 from rpd.project.source import state as source_state
+from rpd.values.safe_text import without_passwords
 
 _PIP_SECONDS = 60.0
-_URL_USER = re.compile(r"(?<=://)[^/@\s]+@")
 
 
 def capture(project: Path) -> dict[str, Any]:
@@ -30,7 +29,7 @@ def capture(project: Path) -> dict[str, Any]:
     python that runs rpd. Credentials in the addresses of packages are left out.
     """
     python = _python_of(project)
-    sha, dirty = source_state(project)
+    sha, branch, dirty = source_state(project)
     return {
         "schema_version": 1,
         "captured": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -45,8 +44,9 @@ def capture(project: Path) -> dict[str, Any]:
         "source": {
             "folder": project.name,
             "git_sha": sha,
+            "branch": branch,
             "dirty": dirty,
-            "lock_file": next((name for name in LOCK_FILES if (project / name).is_file()), ""),
+            "lock_file": lock_file(project),
             "lock_file_sha256": lock_file_sha256(project),
         },
         "packages": _packages(python),
@@ -109,7 +109,7 @@ def _address(direct_url: str) -> str:
     try:
         held = json.loads(direct_url)
         commit = held.get("vcs_info", {}).get("commit_id", "")
-        return _URL_USER.sub("", str(held["url"])) + (f"@{commit}" if commit else "")
+        return without_passwords(str(held["url"])) + (f"@{commit}" if commit else "")
     except (ValueError, KeyError, AttributeError):
         return "unknown"
 

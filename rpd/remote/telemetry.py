@@ -36,6 +36,37 @@ _MOST_TRACED = 2000
 """Lines of a watchdog's trace; it writes a handful, and one an hour."""
 _DIAGNOSE_SECONDS = 60.0
 
+_MOST_KEPT = 5000
+"""Lines of a text that a pod tells of itself."""
+PACKAGES, NVIDIA_SMI = "packages", "nvidia-smi"
+"""The names of these texts."""
+
+# Prints the packages of the pod's python as `pip freeze` does, which takes a second where this takes a moment. Before
+# that it writes the folders they are in to a file: a folder that is newer than the file has changed since.
+_PACKAGES = r"""
+import os, platform, sys
+folders = [path for path in dict.fromkeys(sys.path) if os.path.isdir(path)]
+with open(sys.argv[1], "w") as file:
+    file.writelines(path + "\n" for path in folders)
+def origin(path):
+    try:
+        import json
+        with open(os.path.join(path, "direct_url.json")) as file:
+            told = json.load(file)
+        vcs = told.get("vcs_info")
+        return " @ " + (vcs["vcs"] + "+" + told["url"] + "@" + vcs["commit_id"] if vcs else told["url"])
+    except Exception:
+        return ""
+found = {}
+for folder in folders:
+    for name in os.listdir(folder):
+        stem, end = os.path.splitext(name)
+        package, dash, rest = stem.partition("-")
+        if dash and end in (".dist-info", ".egg-info"):
+            found.setdefault(package, package + (origin(os.path.join(folder, name)) or "==" + rest.split("-")[0]))
+print("# python " + platform.python_version() + " " + sys.executable)
+print("\n".join(sorted(found.values(), key=str.lower)))
+"""
 _QUERY = "index,utilization.gpu,memory.used,memory.total,temperature.gpu,power.draw"
 
 # $1 seconds between samples (0: none), $2 the folder of the volume. Standard input brings the heartbeats; when it ends,
@@ -75,25 +106,53 @@ sample() {
   done
   echo end
 }
+# What the pod is made of: `kept NAME:LINE` for each line, then `kept NAME.`; each in one piece, others write here too.
+keep() {
+  while IFS= read -r line; do printf 'kept %s:%s\n' "$1" "$line"; done
+  printf 'kept %s.\n' "$1"
+}
+packages_changed() {
+  [ -e "$packages" ] || return 0
+  while read -r installed; do [ ! "$installed" -nt "$packages" ] || return 0; done <"$packages"
+  return 1
+}
+list_packages() {
+  python=$(command -v python3 || command -v python) || return
+  (cd / && limited "$python" -c @PACKAGES@ "$packages") | keep @PACKAGES_NAME@
+}
+inventory() {
+  if packages_changed; then list_packages; fi
+  if [ -z "$shown" ] && command -v nvidia-smi >/dev/null; then limited nvidia-smi | keep @NVIDIA_SMI@; fi
+  shown=1
+}
 samples() {
   while :; do
     text=$(sample "$@")
     printf '%s\n' "$text" || exit 0
+    inventory
     sleep "$1" >/dev/null || sleep 1 >/dev/null || exit 0
   done
 }
 talk() {
-  sampler= trace=
-  [ "$1" = 0 ] || { samples "$@" & sampler=$!; }
+  trace= shown= packages=${folder%/*}/packages
+  rm -f "$packages"
+  if [ "$1" = 0 ]; then inventory & else samples "$@" & fi
+  sampler=$!
   # What the watchdog says is told as it says it: it may end the pod the next moment.
   [ ! -e "${folder%/*}/watchdog.log" ] || { tail -n +1 -f "${folder%/*}/watchdog.log" & trace=$!; }
   while read -r beat; do
     [ ! -d "$folder" ] || printf '%-20s\n' "$(date +%s)" 1<>"$folder/heartbeat"
   done
-  [ -z "$sampler" ] || kill "$sampler"
+  kill "$sampler"
   [ -z "$trace" ] || kill "$trace"
 }
-""".replace("@QUERY@", _QUERY)
+"""
+_LOOP = (
+    _LOOP.replace("@QUERY@", _QUERY)
+    .replace("@PACKAGES@", shlex.quote(_PACKAGES))
+    .replace("@PACKAGES_NAME@", PACKAGES)
+    .replace("@NVIDIA_SMI@", NVIDIA_SMI)
+)
 
 _DIAGNOSE = r"""
 limited() { if command -v timeout >/dev/null 2>&1; then timeout 20 "$@"; else "$@"; fi; }
@@ -129,11 +188,22 @@ diagnose() {
 }
 diagnose
 """
+_CRASH = r"""
+show() { echo "--- $*"; "$@" 2>&1 | cut -c 1-1000 | tail -n 60; echo; }
+show dmesg
+for file in /sys/fs/cgroup/memory.events /sys/fs/cgroup/memory/memory.oom_control; do
+  [ ! -r "$file" ] || show cat "$file"
+done
+if command -v free >/dev/null 2>&1; then show free -m; fi
+if command -v nvidia-smi >/dev/null 2>&1; then show nvidia-smi; fi
+"""
+_CRASH_SECONDS = 20.0
 
 Hear = Callable[[Sample | None], None]
 """Hears each sample; None where only the time passed."""
 
 _WHOLE = re.compile(r"-?[0-9]{1,15}")
+_KEPT = re.compile(rf"kept ({PACKAGES}|{NVIDIA_SMI})([:.])(.*)")
 _TRACE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ ")
 
 
@@ -142,7 +212,8 @@ class Monitor:
 
     ``interval`` is the time between samples (s; 0: none), ``beat`` that between heartbeats, ``mount`` the folder of the
     pod's volume. A lost channel is opened again, with growing pauses. On the thread are called ``hear``, and ``traced``
-    with each line the pod's watchdog has written; what they raise ends up at ``failed``, once.
+    with each line the pod's watchdog has written, and ``kept`` with the name of a text the pod tells of itself and
+    that text; what they raise ends up at ``failed``, once.
     """
 
     def __init__(
@@ -154,6 +225,7 @@ class Monitor:
         mount: str,
         hear: Hear,
         traced: Callable[[str], None] = lambda _line: None,
+        kept: Callable[[str, str], None] = lambda _name, _text: None,
         failed: Callable[[Exception], None] = lambda _error: None,
     ) -> None:
         self._remote = remote
@@ -163,6 +235,7 @@ class Monitor:
         self._script = f"{_LOOP}\ntalk {interval:g} {shlex.quote(mount)}\n"
         self._hear = hear
         self._traced = traced
+        self._kept = kept
         self._trace: set[str] = set()
         self._failed: Callable[[Exception], None] | None = failed
         self._closed = threading.Event()
@@ -210,6 +283,8 @@ class Monitor:
                     self._tell(partial(self._hear, sample))
             if data is None:
                 self._tell(partial(self._hear, None))
+            for name, text in reader.take_kept():
+                self._tell(partial(self._kept, name, text))
             for line in reader.take_trace():
                 # A channel that was opened again tells all of it again.
                 if line not in self._trace and len(self._trace) < _MOST_TRACED:
@@ -235,6 +310,8 @@ class Reader:
         self._rest = b""
         self._lines: list[str] = []
         self._trace: list[str] = []
+        self._keeping: dict[str, list[str]] = {}
+        self._kept: list[tuple[str, str]] = []
 
     def feed(self, data: bytes) -> Iterator[Sample]:
         """Take the next bytes and yield the samples that are whole now."""
@@ -245,12 +322,28 @@ class Reader:
             if text == "end":
                 yield _sample(self._lines)
                 self._lines = []
+            elif kept := _KEPT.fullmatch(text):
+                self._keep(kept[1], kept[3], is_last=kept[2] == ".")
             elif _TRACE.match(text):
                 if len(self._trace) < _MOST_TRACED:
                     self._trace.append(text)
             else:
                 self._lines.append(text)
                 del self._lines[:-_MOST_LINES]
+
+    def _keep(self, name: str, line: str, *, is_last: bool) -> None:
+        lines = self._keeping.setdefault(name, [])
+        if not is_last:
+            if len(lines) < _MOST_KEPT:
+                lines.append(line)
+        elif lines:
+            self._kept = [*(each for each in self._kept if each[0] != name), (name, "\n".join(lines))]
+            self._keeping[name] = []
+
+    def take_kept(self) -> list[tuple[str, str]]:
+        """Return the texts that are whole since the last call, with their names: PACKAGES or NVIDIA_SMI."""
+        taken, self._kept = self._kept, []
+        return taken
 
     def take_trace(self) -> list[str]:
         """Return the lines of the watchdog that came since the last call."""
@@ -352,6 +445,14 @@ class Silence:
         """Hear that the command has ended: nothing may be asked to end any more."""
         with self._lock:
             self._is_over = True
+
+
+def look_at_crash(remote: Remote) -> str:
+    """Return what a pod says about a command that was killed or crashed: the kernel's log, memory, GPUs."""
+    try:
+        return remote.script(_CRASH, timeout=_CRASH_SECONDS)
+    except RpdError as error:
+        return f"rpd: the pod could not be looked at: {error}\n"
 
 
 def _look(remote: Remote) -> str:

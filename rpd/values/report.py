@@ -41,6 +41,8 @@ class NodeRecord:
     line: int
     parameters: Mapping[str, Any] = EMPTY
     marks: tuple[str, ...] = ()
+    run: str = ""
+    """The id of its run."""
 
 
 @frozen
@@ -54,6 +56,8 @@ class Result:
     started: str = ""
     finished: str = ""
     phases: Mapping[str, float] = EMPTY
+    files: tuple[str, ...] = ()
+    """The files in the folder of the node when it ended, without those in ``artifacts/``."""
 
     @property
     def word(self) -> str:
@@ -101,6 +105,13 @@ class PodRecord:
     final_state: str = "unknown"
     reused: bool = False
     before: tuple[str, ...] = ()
+    volume: str = ""
+    """The network volume that was asked for, by name or id."""
+    volume_gb: int = 0
+    """The size of the pod's own volume."""
+    mount: str = ""
+    """Where the volume is; empty where the pod has none."""
+    container_disk_gb: int = 0
 
 
 @frozen
@@ -116,7 +127,7 @@ class CostRecord:
 
 @frozen
 class SourceRecord:
-    """Which code ran: commit, whether the tree had changes (saved as ``diff_file``), and the tree that was staged."""
+    """Which code ran: commit, branch, whether the tree had changes (saved as ``diff_file``), and what was staged."""
 
     git_sha: str = ""
     dirty: bool = False
@@ -127,6 +138,9 @@ class SourceRecord:
     files: int = 0
     bytes: int = 0
     lock_file_sha256: str = ""
+    lock_file: str = ""
+    branch: str = ""
+    """Empty where a commit is checked out and no branch."""
     fingerprint: Mapping[str, str] = EMPTY
     """What the result depends on, part by part, as hashes; ``--changed`` compares them."""
 
@@ -142,6 +156,10 @@ class EnvironmentRecord:
     uname: str = ""
     warning: str = ""
     """What is not as it was paid for."""
+    packages: str = ""
+    """The file in the folder of the run that lists the packages of the pod's python, as ``pip freeze`` does."""
+    nvidia_smi: str = ""
+    """The file in the folder of the run with what ``nvidia-smi`` printed when the pod came up."""
 
 
 @frozen

@@ -21,6 +21,12 @@ _IN_LINE = re.compile(r"\x1b\[[0-9;:]*m|\x1b\[[0-2]?K|[\r\x08]")
 _BEGUN = re.compile(r"\x1b(?:\[[0-?]*[ -/]*|[\]PX^_][^\x00-\x1f\x7f-\x9f]*|[ -/]*)\Z")
 RESET = "\x1b[0m"
 _LONGEST_HELD = 4096
+_URL_USER = re.compile(r"(?<=://)[^/@\s]+@")
+
+
+def without_passwords(text: str) -> str:
+    """Return ``text`` without the names and passwords that addresses in it begin with."""
+    return _URL_USER.sub("", text)
 
 
 def plain(text: str) -> str:

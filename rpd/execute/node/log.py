@@ -147,6 +147,24 @@ class NodeLog:
             if self._files is not None and not self.is_closed:
                 self._append(self._files.watchdog, self._redactor.text(line), "lines are left out")
 
+    def keep_of_pod(self, name: str, text: str) -> str:
+        """Keep a text that a pod tells of itself; return where, relative to the run's folder; empty if it cannot be."""
+        if self._files is None:
+            return ""
+        path = self._files.of_pods / name
+        try:
+            path.parent.mkdir(exist_ok=True, mode=0o700)
+            path.write_text(f"{self._redactor.text(text)}\n", encoding="utf-8")
+        except OSError as error:
+            self._unwritten(path, error, "it is left out")
+            return ""
+        return f"{path.parent.name}/{name}"
+
+    @property
+    def has_diagnosis(self) -> bool:
+        """Whether something was found out about one of its commands."""
+        return self._files is not None and self._files.diagnosis.exists()
+
     def keep_diagnosis(self, text: bytes) -> str:
         """Keep what was found out about a command that hung; return where, relative to the run's folder."""
         assert self._files is not None

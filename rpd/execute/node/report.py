@@ -11,6 +11,7 @@ from rpd.execute.node.run import NodeRun
 from rpd.execute.node.verdict import Verdict
 from rpd.lease.lease import Lease
 from rpd.project.fingerprint import fingerprint
+from rpd.remote.telemetry import NVIDIA_SMI, PACKAGES
 from rpd.values.pod import PodInfo
 from rpd.values.printable import tellable
 from rpd.values.report import (
@@ -59,6 +60,7 @@ def node_report(
             line=node.definition.line,
             parameters={name: tellable(value) for name, value in node.parameters.items()},
             marks=tuple(dict.fromkeys(mark.name for mark in node.marks)),
+            run=context.run_id if run.files else "",
         ),
         result=Result(
             outcome=verdict.outcome,
@@ -68,6 +70,7 @@ def node_report(
             started=started.isoformat(timespec="milliseconds"),
             finished=datetime.now(UTC).isoformat(timespec="milliseconds"),
             phases=_rounded(run.results.phases),
+            files=_files(run),
         ),
         pod=pods.get(lease) if lease else None,
         cost=_cost_record(run, lease, context.overrides.budget(node.job.budget).cost_cap_usd, earlier),
@@ -110,6 +113,18 @@ def amended(report: NodeReport, run: NodeRun, verdict: Verdict) -> NodeReport:
     )
 
 
+def _files(run: NodeRun) -> tuple[str, ...]:
+    if run.files is None:
+        return ()
+    try:
+        names = [path.name for path in run.files.folder.iterdir()]
+    except OSError:
+        return ()
+    return tuple(
+        sorted(name for name in names if name != run.files.artifacts.name and not name.startswith("."))
+    )
+
+
 def _rounded(phases: Mapping[str, float]) -> dict[str, float]:
     return {name: round(seconds, 3) for name, seconds in phases.items()}
 
@@ -121,7 +136,12 @@ def _main_lease(run: NodeRun) -> Lease | None:
 
 def _environment(lease: Lease) -> EnvironmentRecord:
     facts = {name: lease.facts.get(name, "") for name in _FACTS}
-    return EnvironmentRecord(**facts, warning=lease.other_gpu)
+    return EnvironmentRecord(
+        **facts,
+        warning=lease.other_gpu,
+        packages=lease.kept.get(PACKAGES, ""),
+        nvidia_smi=lease.kept.get(NVIDIA_SMI, ""),
+    )
 
 
 def _pod_records(run: NodeRun) -> dict[Lease, PodRecord]:
@@ -130,7 +150,8 @@ def _pod_records(run: NodeRun) -> dict[Lease, PodRecord]:
 
 
 def _pod_record(lease: Lease, pod: PodInfo) -> PodRecord:
-    offer = lease.offer
+    offer, storage = lease.offer, lease.request.storage
+    has_volume = bool(storage.network_volume or storage.volume_gb)
     return PodRecord(
         id=pod.id,
         name=pod.name,
@@ -144,6 +165,10 @@ def _pod_record(lease: Lease, pod: PodInfo) -> PodRecord:
         final_state=lease.final_state or "running",
         reused=lease.users > 1 or bool(lease.before),
         before=lease.before,
+        volume=storage.network_volume or "",
+        volume_gb=storage.volume_gb or 0,
+        mount=lease.request.mount if has_volume else "",
+        container_disk_gb=lease.request.container_disk_gb,
     )
 
 

@@ -8,9 +8,13 @@ from contextlib import contextmanager
 from rpd.errors import Interrupted, JobTimeout
 from rpd.execute.node.run import NodeRun
 from rpd.redaction import Redactor
-from rpd.remote.protocol import Output
-from rpd.remote.telemetry import Silence
+from rpd.remote.protocol import Output, Remote
+from rpd.remote.telemetry import Silence, look_at_crash
 from rpd.values.duration import format_duration
+from rpd.values.step import Completed
+
+CRASHES = frozenset({132, 134, 135, 136, 137, 139})
+"""Exit codes of a program that a signal ended: SIGILL, SIGABRT, SIGBUS, SIGFPE, SIGKILL, SIGSEGV."""
 
 LONGEST_LINE = 300
 """Characters of a line of a diagnosis that are shown: command lines can be very long."""
@@ -48,6 +52,14 @@ def listened_for_life(run: NodeRun) -> Iterator[Output]:
             f"no output and idle GPUs for {format_duration(silence.seconds)}: the command was ended "
             f"(what ran on the pod then: {where})"
         )
+
+
+def keep_crash(run: NodeRun, remote: Remote, completed: Completed) -> None:
+    """Keep what the pod says about a command that was killed or crashed, the first of a node only."""
+    if run.files is None or run.log.has_diagnosis:
+        return
+    said = f"rpd: the command ended with exit code {completed.exit_code}: {completed.command}\n{look_at_crash(remote)}"
+    run.log.keep_diagnosis(_legible(said.encode(), run.redactor))
 
 
 def _legible(diagnosis: bytes, redactor: Redactor) -> bytes:

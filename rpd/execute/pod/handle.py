@@ -23,7 +23,7 @@ from rpd.execute.deadlines import limit_of
 from rpd.execute.node.current import current_run
 from rpd.execute.node.history import StepEnd
 from rpd.execute.node.run import NodeRun
-from rpd.execute.node.signs_of_life import listened_for_life
+from rpd.execute.node.signs_of_life import CRASHES, keep_crash, listened_for_life
 from rpd.execute.pod.connections import Connections
 from rpd.execute.pod.destinations import destination
 from rpd.execute.pod.kept_files import check_patterns, left_alone, merging
@@ -234,6 +234,8 @@ class Pod:
             forget()
             run.log.flush()
         end.exit_code, end.seconds = completed.exit_code, completed.seconds
+        if is_out_of_memory(completed) or completed.exit_code in CRASHES:
+            keep_crash(run, remote, completed)
         return completed
 
     def setenv(self, **variables: str | int | float) -> None:

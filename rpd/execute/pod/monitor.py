@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import re
 
 from rpd.errors import RemoteError
 from rpd.execute.node.run import NodeRun
 from rpd.execute.pod import lifetime
 from rpd.execute.pod.connections import Connections
 from rpd.lease.lease import Lease
-from rpd.remote.telemetry import LONGEST_BEAT, Monitor
+from rpd.remote.telemetry import LONGEST_BEAT, PACKAGES, Monitor
 from rpd.remote.watchdog import Terms
+from rpd.values.safe_text import without_passwords
 from rpd.values.telemetry import Sample
+
+_NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_-]")
 
 
 class Attendance:
@@ -59,6 +64,7 @@ class Attendance:
             mount=mount,
             hear=self._heard,
             traced=self._traced,
+            kept=self._kept,
             failed=self._telemetry_failed,
         )
         self._monitor.start()
@@ -83,6 +89,18 @@ class Attendance:
         self._trace.append(line)
         for run in self._present:
             run.log.trace(line)
+
+    def _kept(self, name: str, text: str) -> None:
+        """Keep a text that the pod tells of itself, in the folder of the run."""
+        run, pod = self._latest, self._lease.pod
+        if run is None or pod is None:
+            return
+        if name == PACKAGES:  # pods of one image have the same: one file is enough
+            text = without_passwords(text)
+            file_name = f"packages-{hashlib.sha256(text.encode()).hexdigest()[:12]}.txt"
+        else:
+            file_name = f"{_NOT_IN_NAMES.sub('_', pod.id)[:64]}-{name}.txt"
+        self._lease.kept[name] = run.log.keep_of_pod(file_name, text)
 
     def _telemetry_failed(self, error: Exception) -> None:
         if self._latest is not None:

@@ -1,5 +1,6 @@
 # make demo    set up .venv and run the example on this machine (no account, no cost)
 # make test    set up .venv with the developer tools and run every check (tests side by side: they mostly wait)
+# make goldens write the files anew that say what each command prints; review them as a diff
 # make clean   remove .venv, builds and caches; run folders stay
 #
 # Another interpreter: make test PYTHON=python3.12. The environment is made anew when the interpreter or
@@ -19,7 +20,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test clean
+.PHONY: help demo test goldens clean
 
 help:
 	@sed -n 's/^# \{0,1\}//p; /^$$/q' Makefile
@@ -33,6 +34,10 @@ test: $(INSTALLED_DEV)
 	$(BIN)/mypy --strict
 	$(BIN)/lint-imports
 	$(BIN)/pytest -n 4 --dist loadfile
+
+goldens: $(INSTALLED_DEV)
+	$(BIN)/pytest -q tests/golden --snapshot-update
+	git diff --stat -- tests/golden
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .rpd_cache

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from rpd.cli.document import dumps
 from rpd.cli.output import hand_over, say
 from rpd.config import Config
 from rpd.errors import ExitCode, UsageError
@@ -21,7 +22,8 @@ def main(config: Config, manager: PluginManager) -> int:
     folder = Path(os.path.realpath(config.invocation_dir / (config.args[0] if config.args else ".")))
     if not folder.is_dir():
         raise UsageError(f"{folder}: expected a folder")
-    text = environment.dumps(environment.capture(folder))
+    facts = environment.capture(folder)
+    text = f"{dumps(facts, indent=2)}\n" if config.output.as_json else environment.dumps(facts)
     if config.own.output_file is None:
         hand_over(text)
         return ExitCode.OK

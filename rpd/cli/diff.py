@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import shlex
 from collections import Counter
@@ -10,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rpd.cli.document import say_document
 from rpd.cli.output import say
 from rpd.cli.table import table
 from rpd.config import Config
@@ -51,7 +51,8 @@ def main(config: Config, manager: PluginManager) -> int:
         found = differences(a.flat(), b.flat())
         lines = _fact_lines(found, titles)
     if config.output.as_json:
-        say(json.dumps({name: {"left": a, "right": b} for name, (a, b) in found.items()}, indent=2))
+        told = {name: {"left": a, "right": b} for name, (a, b) in found.items()}
+        say_document({"left": titles[0], "right": titles[1], "differences": told})
         return ExitCode.FAILED if found else ExitCode.OK
     return _tell(lines if found else ())
 
@@ -142,7 +143,7 @@ def _is_result(name: str) -> bool:
     """Return whether a fact is one that a run has found out: more or less of it says something."""
     return (
         f" {name}".rpartition(" metric ")[1] != ""
-        or name.endswith((" seconds", " usd"))
+        or name.endswith((" seconds", " usd", " bytes"))
         or name in ("seconds", "usd")
     )
 
@@ -202,6 +203,11 @@ def node_facts(report: NodeReport, *, every: bool = False) -> Facts:
             "attempts": str(report.result.attempts),
             "usd": f"{report.cost.estimated_usd:.4f}",
             "usd per hour": f"{report.cost.rate_usd_per_hr:.2f}",
+            "billed seconds": f"{report.cost.billed_seconds:.1f}",
+            **{f"{name} seconds": f"{value:.3f}" for name, value in report.result.phases.items()},
+            "pulled bytes": str(sum(each.bytes for each in report.artifacts)),
+            "started": report.result.started,
+            "pod": report.pod.id if report.pod else "",
         }
     return facts
 

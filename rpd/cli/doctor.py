@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from rpd.cli.check_result import Finding, Status, fail, ok, warn
 from rpd.cli.doctor_code import check_code
+from rpd.cli.document import say_document
 from rpd.cli.notices import Notices
 from rpd.cli.output import say
 from rpd.cli.price_source import Source, price_source
@@ -55,7 +55,7 @@ def main(config: Config, manager: PluginManager) -> int:
         if not config.output.as_json and not (config.output.quiet and finding.status is Status.OK):
             say(finding)
     if config.output.as_json:
-        say(json.dumps([asdict(finding) for finding in shown], indent=2))
+        say_document({"findings": [asdict(finding) for finding in shown]})
     if any(finding.status is Status.FAIL for finding in shown):
         return ExitCode.FAILED
     return ExitCode.SOLD_OUT if any(finding.check == STOCK for finding in shown) else ExitCode.OK

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from statistics import median
 from typing import Any
 
 from rpd.cli.collect import print_errors, tell_nothing
+from rpd.cli.document import say_document
 from rpd.cli.notices import Notices
 from rpd.cli.output import note, say
 from rpd.cli.price_source import SHIPPED, price_source
@@ -114,7 +114,7 @@ def main(config: Config, manager: PluginManager) -> int:
         estimates = [_estimate(node, prices, experience) for node in gathered.nodes]
         prices.tell_unforeseen(Events(manager))
     if config.output.as_json:
-        say(json.dumps(_document(estimates, source.name), indent=2))
+        say_document(_document(estimates, source.name))
     else:
         if source.live is None:
             note(f"rpd: {SHIPPED}")

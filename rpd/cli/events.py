@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from rpd.cli.document import say_line
+from rpd.cli.filters import Filter
 from rpd.cli.output import note, say
+from rpd.cli.query import since
 from rpd.config import Config
-from rpd.errors import ExitCode
+from rpd.errors import ExitCode, RpdError, UsageError
 from rpd.hooks import PluginManager
 from rpd.journal.journal import Damage
 from rpd.pipeline.past_runs import run_and_node
+from rpd.query.rows import Scope, read_events
 from rpd.record import run_events
 from rpd.record.run_events import Event
 
-_TOLD_ELSEWHERE = frozenset({"at", "event", "node"})
+_TOLD_ELSEWHERE = frozenset({"at", "event", "node", "run"})
 _FOR_PROGRAMS = frozenset(
     {"fingerprint", "result", "terms", "key", "log_bytes", "holder", "secrets", "facts", "pid", "host"}
 )
@@ -23,27 +27,47 @@ _LONGEST = 100
 
 
 def main(config: Config, manager: PluginManager) -> int:
-    """Print the journal of a run and its nodes, or of one node, in the order of time."""
+    """Print the journal of a run and its nodes, of one node, or of all runs, in the order of time.
+
+    Exit code 5 where a filter leaves nothing.
+    """
     del manager
+    if config.own.all_runs and config.args:
+        raise UsageError("rpd events --all takes no run: leave --all out, or the run")
+    wanted, earliest = Filter(config.own.filters), since(config.own.since)
+    count = 0
+    for event in _events(config, earliest):
+        if str(event.get("at", "")) >= earliest and wanted.matches(event):
+            count += 1
+            if config.output.as_json:
+                say_line(event)
+            else:
+                say(line(event, all_runs=config.own.all_runs))
+    if not count:
+        wanted.check("event")
+    asked = config.own.filters or earliest
+    return ExitCode.NOTHING_COLLECTED if asked and not count else ExitCode.OK
+
+
+def _events(config: Config, earliest: str) -> Iterator[Event]:
+    if config.own.all_runs:
+        return read_events(Scope(runs_path=config.runs_path), changed_since=earliest, damaged=_tell)
     info, entry = run_and_node(config, config.args)
     folder = Path(info.folder)
-    found = (
-        run_events.of_node(entry.id, entry.folder, _tell)
-        if entry is not None
-        else run_events.in_order(folder, _tell)
+    events = (
+        run_events.of_node(entry.id, entry.folder, _tell) if entry else run_events.in_order(folder, _tell)
     )
-    for event in found:
-        say(json.dumps(event) if config.output.as_json else line(event))
-    return ExitCode.OK
+    return ({"run": info.id, **event} for event in events)
 
 
-def _tell(damage: Damage) -> None:
+def _tell(damage: Damage | RpdError) -> None:
     note(f"rpd: {damage}")
 
 
-def line(event: Event) -> str:
-    """Return one event for a person: time, node, what happened, details."""
-    at = str(event.get("at", ""))[11:23]
+def line(event: Event, *, all_runs: bool = False) -> str:
+    """Return one event for a person: time, node, what happened, details; of ``all_runs`` with the day and the run."""
+    moment = str(event.get("at", ""))
+    at = f"{moment[:10]} {moment[11:19]}  {event['run']}" if all_runs else moment[11:23]
     name = str(event.get("node", "")).rpartition("::")[2]
     # Of a pod that is asked for, the kind is a hash that finds like ones again.
     hidden = _TOLD_ELSEWHERE | _FOR_PROGRAMS | ({"kind"} if event["event"] == "intent" else set())

@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Iterable, Iterator, Sequence
 
 from rpd.cli.collect import print_errors
+from rpd.cli.document import say_document
 from rpd.cli.notices import Notices
 from rpd.cli.output import say
 from rpd.collect.fixtures import ReadVariable
@@ -29,12 +30,32 @@ def main(config: Config, manager: PluginManager) -> int:
     manager.register(Notices(), "notices")
     gathered = gather(config, manager)
     print_errors(gathered.errors)
+    if config.output.as_json:
+        say_document(_document(gathered))
+        return ExitCode.INTERRUPTED if gathered.errors else ExitCode.OK
     sections = _per_node(gathered.nodes) if config.own.per_node else _per_place(gathered)
     verbose = config.output.verbose > 0
     texts = [text for title, found in sections if (text := _section(title, found, verbose=verbose))]
     if texts:
         say("\n\n".join(texts))
     return ExitCode.INTERRUPTED if gathered.errors else ExitCode.OK
+
+
+def _document(gathered: Gathered) -> dict[str, object]:
+    """Return every fixture with its place, and the names that each node uses, in the order of set-up."""
+    fixtures = [
+        {
+            "name": fixture.name,
+            "scope": fixture.scope.label,
+            "autouse": fixture.autouse,
+            "from": _owner(fixture),
+            "place": _place(fixture),
+            "doc": _doc(fixture),
+        }
+        for fixture in gathered.collection.fixtures
+    ]
+    nodes = [{"id": node.id, "fixtures": list(node.definition.closure.names)} for node in gathered.nodes]
+    return {"fixtures": fixtures, "nodes": nodes}
 
 
 def _per_place(gathered: Gathered) -> Iterator[tuple[str, list[FixtureDef]]]:

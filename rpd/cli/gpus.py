@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from rpd.cli.document import say_document
 from rpd.cli.output import note, say
 from rpd.cli.price_source import SHIPPED, price_source
 from rpd.cli.table import table
@@ -32,7 +32,7 @@ def main(config: Config, manager: PluginManager) -> int:
     rows = _chosen(found, config.args, view)
     if config.output.as_json:
         read_on = None if source.live else PRICES_READ_ON
-        say(json.dumps({"source": source.name, "read_on": read_on, "gpus": _tables(rows, found)}, indent=2))
+        say_document({"source": source.name, "read_on": read_on, "gpus": _tables(rows, found)})
         return ExitCode.OK
     if source.live is None:
         note(f"rpd: {SHIPPED}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rpd.cli import trace
+from rpd.cli.document import say_document
 from rpd.cli.output import note, say
 from rpd.collect.marks import BUILT_IN, registered_marks
 from rpd.config import Config
@@ -17,7 +18,11 @@ def main(config: Config, manager: PluginManager) -> int:
     registered = with_plugin_markers(config, manager).collect.markers
     registered_marks(registered)  # tells a line that names none
     own = [(head, text) for head, _, text in (line.partition(":") for line in registered)]
-    for head, text in [*BUILT_IN.items(), *own]:
+    marks = [*BUILT_IN.items(), *own]
+    if config.output.as_json:
+        say_document({"marks": [{"mark": head.strip(), "description": text.strip()} for head, text in marks]})
+        marks = []
+    for head, text in marks:
         described = f": {text.strip()}" if text.strip() else ""
         say(f"@rpd.mark.{head.strip()}{described}")
     if config.loading.trace_config:

@@ -10,8 +10,8 @@ from rpd.cli.output import note, say
 from rpd.config import Config
 from rpd.errors import ExitCode, RpdError, UsageError
 from rpd.pipeline.past_runs import PastRun, run_named
-from rpd.query.expression import Expression
-from rpd.query.rows import column_names, read_rows
+from rpd.query.expression import Expression, names_in
+from rpd.query.rows import Rows, Scope, is_event, read_rows
 from rpd.record import history
 from rpd.record.report_output import write_report
 from rpd.values.sort_order import Ranking, missing
@@ -54,12 +54,13 @@ def _named(config: Config, notes: list[str]) -> list[PastRun]:
 def _fitting(config: Config, notes: list[str]) -> list[PastRun]:
     """Return the runs with nodes that fit ``--where``, the newest first, and of their nodes only those."""
     damaged: list[RpdError] = []
-    found = read_rows(config.runs_path, runs=config.args, damaged=damaged.append)
-    rows = list(found)
+    scope = Scope(runs_path=config.runs_path, runs=config.args)
+    names = names_in(config.own.where)
+    held = Rows(read_rows(scope, events=any(map(is_event, names)), damaged=damaged.append), {"node", *names})
     notes += (f"left out: {error}" for error in damaged)
-    expression = Expression(config.own.where, column_names(rows))
+    expression = Expression(config.own.where, held.columns)
     chosen: dict[str, set[str]] = {}
-    for row in rows:
+    for row in held.rows:
         if expression.matches(row):
             chosen.setdefault(row["run"], set()).add(row["node"])
     if not chosen:

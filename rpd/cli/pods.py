@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 
+from rpd.cli.document import say_document
 from rpd.cli.output import note, say
 from rpd.cli.provider_session import own_account, provider_of
 from rpd.cli.table import table
@@ -16,7 +16,7 @@ from rpd.errors import ExitCode, ReleaseError, UsageError
 from rpd.hooks import PluginManager
 from rpd.lease import pod_release
 from rpd.pipeline import orphans
-from rpd.pipeline.orphans import Claim, Claims
+from rpd.pipeline.orphans import Claim, Claims, Leftover
 from rpd.values.duration import format_duration
 from rpd.values.pod import PodInfo, PodStatus
 from rpd.values.prices import stopped_usd_per_month
@@ -62,11 +62,23 @@ def _age(pod: PodInfo, claim: Claim | None, now: float) -> float | None:
 
 def _print(found: Sequence[PodInfo], known: Claims, config: Config, now: float) -> None:
     if config.output.as_json:
-        say(json.dumps([_as_json(pod, known.of(pod), now) for pod in found], indent=2))
+        say_document({"pods": [_as_json(pod, known.of(pod), now) for pod in found], "totals": _totals(found)})
     elif not found:
         say("no pods")
     else:
         say("\n".join(_lines(found, known, now)))
+
+
+def _totals(found: Sequence[PodInfo]) -> dict[str, object]:
+    rates = [orphans.usd_per_hr(pod) for pod in found]
+    stopped = sum(pod.volume_gb for pod in found if pod.status is PodStatus.EXITED and orphans.is_ours(pod))
+    return {
+        "pods": len(found),
+        "ours": sum(map(orphans.is_ours, found)),
+        "usd_per_hr": sum(rate for rate in rates if rate is not None),
+        "unknown_rates": rates.count(None),
+        "stopped_usd_per_month": stopped_usd_per_month(stopped),
+    }
 
 
 def _claims(config: Config) -> Claims:
@@ -303,6 +315,11 @@ def gc(config: Config, manager: PluginManager) -> int:
             return ExitCode.OK
         listed = provider.list()
         left = orphans.leftovers(listed, config.runs_path)
+        if config.output.as_json and config.money.yes:
+            raise UsageError("rpd gc --json only shows what would be deleted: leave --yes out")
+        if config.output.as_json:
+            say_document({"pods": list(_gc_documents(listed, left, config))})
+            return ExitCode.OK
         _print_reasons(listed, {held.pod.id: f"{held.reason} (run {held.run})" for held in left}, config)
         if not left:
             say("nothing to reap")
@@ -311,6 +328,17 @@ def gc(config: Config, manager: PluginManager) -> int:
             say(f"{len(left)} of them would be deleted: rpd gc --yes")
             return ExitCode.OK
         return _release([held.pod for held in left], lambda pod: pod_release.delete(provider, pod), "deleted")
+
+
+def _gc_documents(
+    listed: Sequence[PodInfo], left: Sequence[Leftover], config: Config
+) -> Iterator[dict[str, object]]:
+    reap = {held.pod.id: held for held in left}
+    known, now = _claims(config), time.time()
+    for pod in sorted(filter(orphans.is_ours, listed), key=lambda pod: (pod.id not in reap, pod.name)):
+        claim, held = known.of(pod), reap.get(pod.id)
+        why = held.reason if held else _why_not(pod, claim)
+        yield {**_as_json(pod, claim, now), "would_delete": held is not None, "reason": why}
 
 
 def _print_reasons(listed: Sequence[PodInfo], reap: Mapping[str, str], config: Config) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from rpd.cli.document import say_document
 from rpd.cli.output import note, say
 from rpd.config import Config
 from rpd.errors import AuthError, UsageError
@@ -48,7 +49,10 @@ def own_account(config: Config) -> Iterator[Provider | None]:
 
 def _say_over(text: str, *, as_json: bool) -> None:
     note(f"rpd: {text}")
-    say("[]" if as_json else "no pods (RunPod was not asked: there is no API key)")
+    if as_json:
+        say_document({"pods": []})
+    else:
+        say("no pods (RunPod was not asked: there is no API key)")
 
 
 @contextmanager

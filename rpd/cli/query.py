@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from rpd.cli.document import say_document
 from rpd.cli.output import hand_over, note, say
 from rpd.cli.table import table
 from rpd.config import Config
@@ -21,8 +21,6 @@ from rpd.query.expression import Expression, names_in
 from rpd.query.rows import COLUMNS, Damaged, Row, Rows, Scope, is_event, read_events, read_rows, resolve
 from rpd.values.duration import format_duration
 
-SCHEMA_VERSION = 1
-"""Of ``--json``."""
 MOST_DAMAGED = 5
 """Files that cannot be read are told one by one, up to this many."""
 
@@ -124,7 +122,6 @@ def _asked_for(config: Config, columns: Sequence[str]) -> list[str]:
 def _print(config: Config, found: Answer, totals: Totals) -> None:
     if config.output.as_json:
         document = {
-            "schema_version": SCHEMA_VERSION,
             "columns": list(found.columns),
             "rows": found.dicts(),
             "totals": {
@@ -135,7 +132,7 @@ def _print(config: Config, found: Answer, totals: Totals) -> None:
                 "usd": round(totals.usd, 6),
             },
         }
-        say(json.dumps(document, indent=2, default=str))
+        say_document(document)
     elif config.own.parquet is not None:
         _write_parquet(config, config.own.parquet, found)
     elif config.own.as_csv:
@@ -146,7 +143,7 @@ def _print(config: Config, found: Answer, totals: Totals) -> None:
         hand_over(out.getvalue())
     else:
         _print_table(found)
-        _print_totals(totals)
+        say(f"\n{totals_line(totals)}")
 
 
 def _write_parquet(config: Config, target: str, found: Answer) -> None:
@@ -184,12 +181,17 @@ def _cell(column: str, value: Any) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
-def _print_totals(totals: Totals) -> None:
+def totals_line(totals: Totals) -> str:
+    """Return what nodes come to, as a line for people."""
+    counted = f"{_counted(totals.nodes, 'node')} in {_counted(totals.runs, 'run')}"
+    if not totals.nodes:
+        return counted
     outcomes = ", ".join(f"{number} {outcome}" for outcome, number in totals.outcomes.items())
-    say(
-        f"\n{totals.nodes} node{'' if totals.nodes == 1 else 's'} in {totals.runs} run{'' if totals.runs == 1 else 's'}"
-        + (f": {outcomes}, {format_duration(totals.seconds)}, ${totals.usd:.2f}" if totals.nodes else "")
-    )
+    return f"{counted}: {outcomes}, {format_duration(totals.seconds)}, ${totals.usd:.2f}"
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _print_columns(columns: Sequence[str]) -> None:

@@ -2,48 +2,173 @@
 
 from __future__ import annotations
 
-import json
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from rpd.cli.document import say_document
+from rpd.cli.filters import Filters, is_same
 from rpd.cli.output import hand_over, say
+from rpd.cli.query import since, tell_damage, totals_line
 from rpd.cli.table import table
 from rpd.config import Config
-from rpd.errors import ExitCode, UsageError
+from rpd.errors import ExitCode, RpdError, UsageError
 from rpd.hooks import PluginManager
 from rpd.pipeline.past_runs import Overview, PastRun, RunState, overview, past_run, run_named
-from rpd.record import history, results
+from rpd.query import answer
+from rpd.query.rows import Damaged, Row, Rows, Scope, is_event, read_rows, resolve, value_of
+from rpd.record import history, results, summary
 from rpd.record.export import export
+from rpd.record.run import RunInfo
+from rpd.record.summary import Group, Spread
 from rpd.record.verify import Checked, check
 from rpd.terminal.stored_run import print_results
 from rpd.values.duration import format_duration
 from rpd.values.report import NodeReport
 from rpd.values.sort_order import Ranking, missing, ranked
+from rpd.values.suggestions import closest
 
 _HEAD = ("RUN", "STARTED (UTC)", "NODES", "OUTCOMES", "$", "TIME", "BACKEND", "STATE")
 
 
 def main(config: Config, manager: PluginManager) -> int:
-    """List past runs, newest first."""
+    """List past runs, newest first, with their totals; with ``--nodes`` their nodes."""
     del manager
     if config.args:
         raise UsageError("rpd runs takes no argument: rpd show RUN tells of one run")
-    found = history.runs(config.runs_path)
-    shown = [overview(info) for info in (found[: config.own.most_runs] if config.own.most_runs else found)]
-    if config.output.as_json:
-        say(json.dumps([_as_json(run) for run in shown], indent=2))
-    elif not shown:
-        say(f"no runs in {config.runs_path}")
+    damaged: list[RpdError] = []
+    chosen, wanted = _chosen(config, damaged.append)
+    shown = chosen[: config.own.most_runs] if config.own.most_runs else chosen
+    if config.own.all_nodes:
+        _print_nodes(config, shown, wanted)
     else:
-        rows = [_HEAD, *map(_row, shown)]
-        say("\n".join(table(rows, right={2, 4, 5}, cut={3: 30, 6: 12}, leave_out=(1, 6, 5, 2, 7))))
-        for run in shown:
-            if run.state is RunState.UNFINISHED:
-                say(f"unfinished: rpd resume {run.info.id}")
-        if len(shown) < len(found):
-            say(f"… and {len(found) - len(shown)} older ones (-n 0 lists all)")
+        _print_runs(config, shown)
+    if len(shown) < len(chosen) and not config.output.as_json:
+        say(f"… and {len(chosen) - len(shown)} older ones (-n 0 lists all)")
+    tell_damage(damaged)
     return ExitCode.OK
+
+
+_OF_RUNS = ("state", "backend")
+"""Names that ``--filter`` compares with the run itself; all others are columns of its nodes."""
+Wanted = Mapping[str, list[Row]]
+"""Run to those of its nodes that were asked for."""
+
+
+def _chosen(config: Config, damaged: Damaged) -> tuple[list[Overview], Wanted | None]:
+    """Return the runs that were asked for, newest first, and their nodes where nodes decided."""
+    own = config.own
+    earliest = since(own.since)
+    found = [
+        info
+        for info in history.runs(config.runs_path)
+        if (info.started or history.stamp(info.id)) >= earliest
+    ]
+    of_runs = [pair for pair in own.filters if pair[0] in _OF_RUNS]
+    of_nodes = [pair for pair in own.filters if pair[0] not in _OF_RUNS]
+    wanted: dict[str, list[Row]] | None = None
+    if of_nodes or own.all_nodes:
+        wanted = {}
+        for row in _nodes(Scope(runs_path=config.runs_path, since=earliest), of_nodes, damaged):
+            wanted.setdefault(row["run"], []).append(row)
+        found = [info for info in found if info.id in wanted or not of_nodes]
+    if not of_runs:
+        # A run is only looked into where it is shown.
+        most = own.most_runs or len(found)
+        return [overview(info) if at < most else _unread(info) for at, info in enumerate(found)], wanted
+    overviews = [overview(info) for info in found]
+    return [
+        run for run in overviews if all(is_same(_of_run(run, name), text) for name, text in of_runs)
+    ], wanted
+
+
+def _unread(info: RunInfo) -> Overview:
+    return Overview(info=info, state=RunState.FINISHED, outcomes={}, usd=0.0, not_run=0)
+
+
+def _of_run(run: Overview, name: str) -> str:
+    return str(run.state) if name == "state" else run.info.backend
+
+
+def _nodes(scope: Scope, filters: Filters, damaged: Damaged) -> Sequence[Row]:
+    """Return the nodes that have the wanted values. Raises UsageError for a name that is no column."""
+    names = {*_NODE_COLUMNS, *(name for name, _ in filters)}
+    held = Rows(read_rows(scope, events=any(map(is_event, names)), damaged=damaged), names)
+    if not held.rows:
+        return ()
+    resolved = [(resolve(name, held.columns, f"--filter {name}=…"), text) for name, text in filters]
+    return [row for row in held.rows if all(is_same(value_of(row, name), text) for name, text in resolved)]
+
+
+def _print_runs(config: Config, shown: Sequence[Overview]) -> None:
+    nodes = sum(sum(run.outcomes.values()) for run in shown)
+    outcomes = sum((Counter(run.outcomes) for run in shown), Counter[str]())
+    seconds, usd = math.fsum(run.info.seconds for run in shown), math.fsum(run.usd for run in shown)
+    if config.output.as_json:
+        totals = {"runs": len(shown), "nodes": nodes, "outcomes": outcomes, "seconds": seconds, "usd": usd}
+        say_document({"runs": [_as_json(run) for run in shown], "totals": totals})
+        return
+    if not shown:
+        say(
+            f"no runs in {config.runs_path}"
+            + (" that match" if config.own.filters or config.own.since else "")
+        )
+        return
+    rows = [_HEAD, *map(_row, shown)]
+    say("\n".join(table(rows, right={2, 4, 5}, cut={3: 30, 6: 12}, leave_out=(1, 6, 5, 2, 7))))
+    for run in shown:
+        if run.state is RunState.UNFINISHED:
+            say(f"unfinished: rpd resume {run.info.id}")
+    if len(shown) > 1:
+        told = ", ".join(f"{number} {outcome}" for outcome, number in outcomes.items())
+        say(f"{len(shown)} runs, {nodes} nodes: {told}, {format_duration(seconds)}, ${usd:.2f}")
+
+
+def _print_nodes(config: Config, runs: Sequence[Overview], wanted: Wanted | None) -> None:
+    rows = [row for run in runs for row in (wanted or {}).get(run.info.id, ())]
+    totals = answer.totals(rows)
+    if config.output.as_json:
+        say_document(
+            {
+                "nodes": [{name: row.get(name) for name in _NODE_COLUMNS} for row in rows],
+                "totals": asdict(totals),
+            }
+        )
+        return
+    if not rows:
+        say(
+            f"no nodes in {config.runs_path}"
+            + (" that match" if config.own.filters or config.own.since else "")
+        )
+        return
+    lines = [_node_row(row) for row in rows]
+    say("\n".join(table([_NODE_HEAD, *lines], right={5, 6}, cut={0: 22, 1: 20, 3: 12}, leave_out=(4, 3))))
+    say(totals_line(totals))
+
+
+_NODE_COLUMNS = (
+    "run",
+    "node",
+    "outcome",
+    "cause",
+    "gpu",
+    "datacenter",
+    "seconds",
+    "usd",
+    "started",
+    "folder",
+)
+_NODE_HEAD = ("RUN", "NODE", "OUTCOME", "GPU", "PLACE", "TIME", "$")
+
+
+def _node_row(row: Row) -> tuple[str, ...]:
+    outcome = f"{row['outcome']} ({row['cause']})" if row["cause"] else row["outcome"]
+    name = str(row["node"]).rpartition("::")[2]
+    time, usd = format_duration(row["seconds"]), f"{row['usd']:.4f}"
+    return row["run"], name, outcome, row["gpu"] or "CPU", row["datacenter"], time, usd
 
 
 def _row(run: Overview) -> tuple[str, ...]:
@@ -88,6 +213,7 @@ def report(config: Config, manager: PluginManager) -> int:
     if config.own.where:
         raise UsageError("--where needs --html FILE: rpd query prints such nodes as text, CSV or JSON")
     run = _one_run(config)
+    tell_damage(run.damaged)
     reports = sorted_reports(config, run.reports)
     if config.own.export is not None:
         target = config.invocation_dir / Path(config.own.export).expanduser()
@@ -98,9 +224,13 @@ def report(config: Config, manager: PluginManager) -> int:
     if config.own.as_csv:
         hand_over(results.dumps(reports))
     elif config.output.as_json:
-        say(json.dumps([_result(each) for each in reports], indent=2, default=str))
+        say_document(_report_document(config, run, reports))
     else:
+        lines = list(
+            _summary_lines(config, reports)
+        )  # before anything is printed: a wrong --over is an error
         print_results(reports, config=config)
+        say("\n".join(lines))
         say(f"run {run.info.id} ({run.state}), {run.info.folder}")
     return ExitCode.OK
 
@@ -113,6 +243,99 @@ def sorted_reports(config: Config, reports: tuple[NodeReport, ...]) -> list[Node
     if wrong := missing(reports, ranking):
         raise UsageError(f"--sort {config.output.sort}: {wrong}")
     return ranked(reports, ranking)
+
+
+def _over(reports: Sequence[NodeReport], named: Sequence[str]) -> list[str]:
+    """Return the parameters that means are over: those named, else the seeds. Raises UsageError for an unknown one."""
+    there = dict.fromkeys(name for report in reports for name in report.node.parameters)
+    for name in named:
+        if name not in there:
+            close = closest(name, there)
+            known = f"did you mean {close}?" if close else f"there are {', '.join(there) or 'none'}"
+            raise UsageError(f"--over {name}: no node has a parameter {name!r}; {known}")
+    return list(named) or [name for name in there if summary.is_seed(name)]
+
+
+def _report_document(config: Config, run: PastRun, reports: Sequence[NodeReport]) -> dict[str, Any]:
+    over = _over(reports, config.own.mean_over)
+    return {
+        "run": run.info.id,
+        "state": run.state,
+        "nodes": [_result(each) for each in reports],
+        "over": over,
+        "means": [asdict(group) for group in _ranked(summary.groups(reports, over), config.output.sort)],
+        "extremes": [
+            {
+                "job": each.job,
+                "metric": each.metric,
+                "lowest": {"node": each.lowest.node.id, "value": each.lowest.metrics[each.metric]},
+                "highest": {"node": each.highest.node.id, "value": each.highest.metrics[each.metric]},
+            }
+            for each in summary.extremes(reports)
+        ],
+    }
+
+
+def _summary_lines(config: Config, reports: Sequence[NodeReport]) -> Iterator[str]:
+    """Yield the means over seeds, a table for each job, and which nodes have the lowest and highest metrics."""
+    over = _over(reports, config.own.mean_over)
+    jobs: dict[tuple[str, str], list[Group]] = {}
+    for group in _ranked(summary.groups(reports, over), config.output.sort):
+        if group.nodes > 1:
+            jobs.setdefault((group.file, group.job), []).append(group)
+    for (_, job), groups in jobs.items():
+        yield ""
+        yield f"means of {job} over {', '.join(over)} (± standard deviation):"
+        yield from _means(groups)
+    for number, each in enumerate(summary.extremes(reports)):
+        if not number:
+            yield ""
+        yield (
+            f"{each.metric}: lowest {_number(each.lowest.metrics[each.metric])} at {_name(each.lowest)}, "
+            f"highest {_number(each.highest.metrics[each.metric])} at {_name(each.highest)}"
+        )
+    yield ""
+
+
+def _ranked(groups: Sequence[Group], sort: str) -> Sequence[Group]:
+    """Return the groups by the mean of the metric that ``--sort`` names, if it names one."""
+    if not sort:
+        return groups
+    ranking = Ranking.parse(sort)
+    metric = ranking.column.removeprefix("metric.")
+    with_it = [group for group in groups if metric in group.metrics]
+    with_it.sort(key=lambda group: group.metrics[metric].mean, reverse=ranking.descending)
+    return [*with_it, *(group for group in groups if metric not in group.metrics)]
+
+
+def _means(groups: Sequence[Group]) -> Iterator[str]:
+    parameters = list(dict.fromkeys(name for group in groups for name in group.parameters))
+    metrics = list(dict.fromkeys(name for group in groups for name in group.metrics))
+    head = (*parameters, "nodes", "passed", *metrics)
+    rows = [
+        (
+            *(str(group.parameters.get(name, "")) for name in parameters),
+            str(group.nodes),
+            str(group.passed),
+            *(_spread(group.metrics.get(name)) for name in metrics),
+        )
+        for group in groups
+    ]
+    yield from table([head, *rows], right=range(len(parameters), len(head)))
+
+
+def _spread(spread: Spread | None) -> str:
+    if spread is None:
+        return ""
+    return _number(spread.mean) + (f" ± {spread.std:.2g}" if spread.std is not None else "")
+
+
+def _number(value: float) -> str:
+    return f"{value:.4g}"
+
+
+def _name(report: NodeReport) -> str:
+    return report.node.id.rpartition("::")[2]
 
 
 def _result(report: NodeReport) -> dict[str, Any]:
@@ -136,11 +359,12 @@ def verify(config: Config, manager: PluginManager) -> int:
     """Check every file that was pulled against the sum made on the pod; exit 1 if one differs or is missing."""
     del manager
     run = _one_run(config)
+    tell_damage(run.damaged)
     checked = [each for report in run.reports for each in check(report)]
     wrong = [each for each in checked if each.problem is not None]
     if config.output.as_json:
         told = {"run": run.info.id, "checked": len(checked), "problems": [_problem(each) for each in wrong]}
-        say(json.dumps(told, indent=2))
+        say_document(told)
         return ExitCode.FAILED if wrong else ExitCode.OK
     for each in wrong:
         say(f"{each.problem}: {each.path}  ({each.node_id})")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -11,7 +10,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from rpd.cli.document import say_document
 from rpd.cli.output import say
+from rpd.cli.query import tell_damage
 from rpd.cli.runs import sorted_reports
 from rpd.cli.table import table
 from rpd.config import Config
@@ -45,16 +46,15 @@ def main(config: Config, manager: PluginManager) -> int:
                 **asdict(run.info),
                 "state": run.state,
                 "reports": [asdict(report) for report in run.reports],
+                "damaged": list(map(str, run.damaged)),
             }
-            say(json.dumps(told, indent=2, default=str))
+            say_document(told)
         else:
             _print_run(run, config)
+        tell_damage(run.damaged)
     elif config.output.as_json:
-        say(
-            json.dumps(
-                {"id": entry.id, **(asdict(entry.report) if entry.report else {})}, indent=2, default=str
-            )
-        )
+        report = entry.read()
+        say_document({"id": entry.id, **(asdict(report) if report else {})})
     else:
         say("\n".join(story(entry)))
     return ExitCode.OK
@@ -74,7 +74,7 @@ def _print_run(run: PastRun, config: Config) -> None:
 
 def story(entry: NodeEntry) -> Iterator[str]:
     """Yield what became of a node, a line each."""
-    report = entry.report
+    report = entry.read()
     if report is None:
         yield from _unfinished(entry)
     else:

@@ -25,7 +25,7 @@ _PAST = ("runs", "show", "diff", "events", "report", "verify", "query")
 LOOKING_BACK = ("resume", *_PAST, "logs")
 PODS = ("ssh", "ps", "stop", "gc")
 """Commands for past runs, and for pods outside a run."""
-TELLING = ("collect", "ps", "gpus", "estimate", "doctor", *_PAST)
+TELLING = ("collect", "fixtures", "markers", "ps", "gc", "gpus", "estimate", "doctor", "capture-env", *_PAST)
 """Commands that can print JSON."""
 
 selecting = Section("selection", *SELECTING)
@@ -350,6 +350,16 @@ class CommandSettings:
     all_facts: bool = showing.switch(
         "show all differences, also time and money", "--all", commands=("diff",)
     )
+    all_nodes: bool = showing.switch("list the nodes of the runs", "--nodes", commands=("runs",))
+    all_runs: bool = showing.switch("the events of all runs", "--all", commands=("events",))
+    filters: tuple[tuple[str, str], ...] = selecting.several(
+        "only what has this value: an event (events), runs with such a node (runs)", "--filter", metavar="NAME=VALUE",
+        parse=texts.pair, commands=("runs", "events")
+    )
+    mean_over: tuple[str, ...] = showing.option(
+        (), "print means over these parameters (default: seed)", "--over", metavar="A,B", parse=texts.names,
+        commands=("report",)
+    )
     export: str | None = showing.option(
         None, "copy the artifacts of a run into a new folder, with a subfolder for each node", "--export",
         metavar="DIR", commands=("report",)
@@ -374,8 +384,8 @@ class CommandSettings:
         0, "print at most N rows (0: all)", "-n", "--limit", metavar="N", parse=texts.count, commands=("query",)
     )
     since: float | None = selecting.option(
-        None, "only runs that started within this time, e.g. 7d", "--since", metavar="DURATION",
-        parse=texts.age, commands=("query",)
+        None, "only runs (for events: events) of this time, e.g. 7d", "--since", metavar="DURATION",
+        parse=texts.age, commands=("query", "runs", "events")
     )
     sql: str = showing.option(
         "", "query in SQL: SELECT … FROM nodes, params, metrics, vars, phases, events", "--sql", metavar="SELECT",

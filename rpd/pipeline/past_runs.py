@@ -9,10 +9,11 @@ from enum import StrEnum
 from pathlib import Path
 
 from rpd.config import Config
-from rpd.errors import UsageError
+from rpd.errors import RpdError, UsageError
+from rpd.journal import journal
 from rpd.journal.files import LATEST
 from rpd.pipeline.connect_to_node import is_driven
-from rpd.record import history, lookup
+from rpd.record import history, lookup, manifest, run
 from rpd.record.lookup import NodeEntry
 from rpd.record.run import RunInfo
 from rpd.values.report import NodeReport, Outcome, RunSummary
@@ -35,6 +36,8 @@ class PastRun:
     info: RunInfo
     state: RunState
     reports: tuple[NodeReport, ...]
+    damaged: tuple[RpdError, ...] = ()
+    """What is wrong with manifests that cannot be read, and are left out."""
 
     @property
     def summary(self) -> RunSummary:
@@ -102,11 +105,16 @@ def state_of(info: RunInfo) -> RunState:
 
 def past_run(info: RunInfo) -> PastRun:
     """Return a run with its reports."""
-    return PastRun(info=info, state=state_of(info), reports=tuple(history.reports(Path(info.folder))))
+    damaged: list[RpdError] = []
+    reports = tuple(history.reports(Path(info.folder), damaged=damaged.append))
+    return PastRun(info=info, state=state_of(info), reports=reports, damaged=tuple(damaged))
 
 
 def run_named(config: Config, wanted: str = "") -> RunInfo:
-    """Return the run ``wanted`` means, by default the newest. Raises UsageError."""
+    """Return the run ``wanted`` means, by default the newest; it may be the path of one. Raises UsageError."""
+    found = by_path(config.invocation_dir, wanted)
+    if found is not None:
+        return found[0]
     return lookup.run_named(history.runs(config.runs_path), wanted)
 
 
@@ -117,6 +125,11 @@ def run_and_node(config: Config, args: Sequence[str]) -> tuple[RunInfo, NodeEntr
     """
     if len(args) > 2:
         raise UsageError(f"expected a run and a node at most, got {len(args)} arguments")
+    named = by_path(config.invocation_dir, args[0]) if args else None
+    if named is not None and (named[1] is not None or len(args) == 1):
+        return named
+    if named is not None:
+        return named[0], lookup.node_named(lookup.entries(Path(named[0].folder)), args[1])
     found = history.runs(config.runs_path)
     if len(args) == 1 and args[0] != LATEST and not any(info.id.startswith(args[0]) for info in found):
         info, wanted = lookup.run_named(found), args[0]
@@ -127,8 +140,41 @@ def run_and_node(config: Config, args: Sequence[str]) -> tuple[RunInfo, NodeEntr
     return info, lookup.node_named(lookup.entries(Path(info.folder)), wanted)
 
 
+def by_path(invocation_dir: Path, text: str) -> tuple[RunInfo, NodeEntry | None] | None:
+    """Return the run or node that ``text`` is the path of: that of its folder, or of its run file or manifest.
+
+    None for what is not the path of one, and may be a name. Raises UsageError for what can only be a path.
+    """
+    if not text:
+        return None
+    path = invocation_dir / Path(text).expanduser()
+    is_file = path.name in (run.FILE_NAME, manifest.FILE_NAME)
+    folder = path.parent if is_file else path
+    if is_file and not path.is_file():
+        raise UsageError(f"{path}: there is no such file")
+    if (folder / run.FILE_NAME).is_file():
+        info = history.run_in(folder)
+        return (info, None) if info else None
+    if any((folder / name).is_file() for name in (manifest.FILE_NAME, journal.FILE_NAME)):
+        entry = lookup.entry_in(folder)
+        return _run_above(folder), entry
+    if text.startswith((".", "/", "~")) and path.exists():
+        raise UsageError(
+            f"{path}: no run and no node: it has neither {run.FILE_NAME} nor {manifest.FILE_NAME}"
+        )
+    return None
+
+
+def _run_above(folder: Path) -> RunInfo:
+    """Return the run that a node's folder lies in; one without a run file is known by its folder alone."""
+    return history.run_in(folder.parent) or RunInfo(id=folder.parent.name, folder=str(folder.parent))
+
+
 def run_with_node(config: Config, text: str) -> tuple[RunInfo, NodeEntry | None]:
-    """Return what ``RUN``, ``RUN:NODE`` or ``:NODE`` (of the newest run) means. Raises UsageError."""
-    run, _, node = text.partition(":")
-    info = run_named(config, run)
+    """Return what ``RUN``, ``RUN:NODE``, ``:NODE`` (of the newest run) or a path means. Raises UsageError."""
+    found = by_path(config.invocation_dir, text)
+    if found is not None:
+        return found
+    wanted, _, node = text.partition(":")
+    info = run_named(config, wanted)
     return info, lookup.node_named(lookup.entries(Path(info.folder)), node) if node else None

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from rpd.disk.regular import read_regular
 from rpd.errors import RpdError, UsageError
 from rpd.journal import journal
-from rpd.record import history, manifest
+from rpd.record import history, manifest, run_events
 from rpd.record.manifest_index import Document
 from rpd.record.run_events import EVENTS, in_order
 from rpd.values.frozen import frozen
@@ -115,9 +116,19 @@ def read_rows(
         yield from _rows_of(folder, events, damaged)
 
 
-def read_events(scope: Scope, *, damaged: Damaged = lambda _error: None) -> Iterator[dict[str, Any]]:
-    """Yield the events of all runs, the oldest run first and in order within each; each has its ``run``."""
+def read_events(
+    scope: Scope, *, changed_since: str = "", damaged: Damaged = lambda _error: None
+) -> Iterator[dict[str, Any]]:
+    """Yield the events of all runs, the oldest run first and in order within each; each has its ``run``.
+
+    Runs in which no file has changed since ``changed_since`` (UTC, ISO 8601) are passed over.
+    """
     for folder in reversed(scope.folders()):
+        if (
+            changed_since
+            and run_events.last_change(folder) < datetime.fromisoformat(changed_since).timestamp()
+        ):
+            continue
         for event in in_order(folder, lambda damage: damaged(RpdError(str(damage)))):
             yield {"run": folder.name, **event}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,9 +30,21 @@ class NodeEntry:
     def report(self) -> NodeReport | None:
         """Its report, read now; None while there is none that can be read."""
         try:
-            return manifest.read(self.folder / manifest.FILE_NAME)
+            return self.read()
         except RpdError:
             return None
+
+    def read(self) -> NodeReport | None:
+        """Return its report; None while there is none. Raises UsageError for one that cannot be read."""
+        path = self.folder / manifest.FILE_NAME
+        if not os.path.lexists(path):
+            return None
+        try:
+            return manifest.read(path)
+        except RpdError as error:
+            raise UsageError(
+                f"{error}. The file is damaged; the node's other files are in {self.folder}"
+            ) from error
 
 
 def run_named(found: Sequence[RunInfo], wanted: str = "") -> RunInfo:
@@ -56,6 +69,19 @@ def entries(run_folder: Path) -> list[NodeEntry]:
         if (entry := _begun(folder / journal.FILE_NAME) or _told(folder / manifest.FILE_NAME))
     ]
     return sorted(found, key=lambda entry: (entry.began, entry.id))
+
+
+def entry_in(folder: Path) -> NodeEntry:
+    """Return the node in a folder. Raises UsageError if neither its journal nor its manifest says which it is."""
+    found = _begun(folder / journal.FILE_NAME)
+    if found is None:
+        report = NodeEntry(id="", folder=folder).read()
+        if report is None:
+            raise UsageError(
+                f"{folder}: no folder of a node: its journal names none, and there is no {manifest.FILE_NAME}"
+            )
+        return NodeEntry(id=report.node.id, folder=folder, began=report.result.started)
+    return found
 
 
 def _begun(path: Path) -> NodeEntry | None:

@@ -32,7 +32,7 @@ def findings(project: Project, *args: str, **env: Any) -> tuple[int, dict[str, t
     """Return the exit code, and check -> (status, text and advice); the worst where a check has several."""
     result = project.command("doctor", "--json", *args, env=env or None)
     found: dict[str, tuple[str, str]] = {}
-    for row in json.loads(result.out):
+    for row in json.loads(result.out)["findings"]:
         if row["status"] != "ok" or row["check"] not in found:
             found[row["check"]] = (row["status"], f"{row['text']} {row['advice']}")
     return result.exit_code, found

@@ -44,7 +44,7 @@ def kill_a_run(project: Project) -> str:
     """Kill the driver of ``hang`` while its command runs, and return the id of its pod."""
     running = project.rpd.start(project.folder, "-k", "hang", "--yes")
     wait_until(lambda: any(project.folder.glob("rpd-runs/2*/*hang*/output.log")), "the command")
-    listed = json.loads(project.command("ps", "--json").out)
+    listed = json.loads(project.command("ps", "--json").out)["pods"]
     assert [pod["state"] for pod in listed if pod["node"] == "deploy_a.py::hang"] == ["in use"]
     assert "still goes on" in project.command("gc", "--yes").out
     running.send_signal(signal.SIGKILL)
@@ -57,7 +57,7 @@ def test_the_life_of_a_kept_pod(jobs: Project, emulator: Launched) -> None:
     run = jobs.run("-k", "keep", "--yes")
     assert run.exit_code == 0, run.out + run.err
     assert run.run_dir is not None
-    pod = json.loads(jobs.command("ps", "--json").out)[0]
+    pod = json.loads(jobs.command("ps", "--json").out)["pods"][0]
     assert (pod["run"], pod["node"], pod["state"]) == (run.run_dir.name, "deploy_a.py::keep", "kept")
     assert pod["total_usd_per_hr"] == pytest.approx(pod["usd_per_hr"] + 80 * 0.10 / 730)
     assert pod["seconds_left"] > 0
@@ -73,8 +73,8 @@ def test_the_life_of_a_kept_pod(jobs: Project, emulator: Launched) -> None:
     assert "stopped on purpose" in jobs.command("gc", "--yes").out
     assert jobs.command("ps", "--stale", "--exit-code", "--older-than", "1d").exit_code == 0
     stale = jobs.command("ps", "--stale", "--exit-code", "--json")
-    assert (stale.exit_code, [held["state"] for held in json.loads(stale.out)]) == (1, ["stopped"])
-    assert 0 <= json.loads(stale.out)[0]["age_seconds"] < 3600
+    assert (stale.exit_code, [held["state"] for held in json.loads(stale.out)["pods"]]) == (1, ["stopped"])
+    assert 0 <= json.loads(stale.out)["pods"][0]["age_seconds"] < 3600
     for asked in (["keep"], ["--stopped"]):
         shown = jobs.command("stop", *asked, "--dry-run")
         assert (shown.exit_code, f"would be deleted: {pod['id']}" in shown.out) == (0, True)
@@ -190,7 +190,7 @@ def test_all_stopped_pods_go_at_once(project: Project, emulator: Launched) -> No
     assert "SINCE" in table
     assert re.search(r"rpd's cost \$\d+\.\d\d so far", table)
     assert "rpd stop --stopped" in table
-    listed = json.loads(project.command("ps", "--json").out)
+    listed = json.loads(project.command("ps", "--json").out)["pods"]
     assert all(pod["usd_so_far"] > 0 and pod["since"].endswith("+00:00") for pod in listed)
 
     young = project.command("stop", "--stopped", "--older-than", "7d")

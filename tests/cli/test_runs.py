@@ -42,7 +42,8 @@ def test_runs_lists_the_newest_first(project: Project, swept: RunResult) -> None
     later = project.run("-k", "0.1")
     listed = project.command("runs")
     lines = listed.out.splitlines()
-    assert [line.split()[0] for line in lines] == ["RUN", run_id(later), run_id(swept)]
+    assert [line.split()[0] for line in lines[:3]] == ["RUN", run_id(later), run_id(swept)]
+    assert lines[3].startswith("2 runs, 4 nodes: 3 passed, 1 failed, ")
     assert "2 passed, 1 failed" in lines[2]
     assert lines[2].endswith("finished")
     assert listed.exit_code == 0
@@ -53,8 +54,9 @@ def test_runs_is_told_how_many(project: Project, swept: RunResult) -> None:
     project.run("-k", "0.1")
     assert "1 older ones" in project.command("runs", "-n", "1").out
     told = json.loads(project.command("runs", "--json").out)
-    assert [run["outcomes"] for run in told] == [{"passed": 1}, {"passed": 2, "failed": 1}]
-    assert {run["state"] for run in told} == {"finished"}
+    assert [run["outcomes"] for run in told["runs"]] == [{"passed": 1}, {"passed": 2, "failed": 1}]
+    assert {run["state"] for run in told["runs"]} == {"finished"}
+    assert told["totals"]["outcomes"] == {"passed": 3, "failed": 1}
 
 
 def test_a_killed_run_is_unfinished(project: Project, swept: RunResult) -> None:
@@ -131,9 +133,11 @@ def test_a_run_says_what_it_cannot_be_sorted_by(project: Project) -> None:
 def test_report_as_json(project: Project, swept: RunResult) -> None:
     """``--json`` keeps the types of parameters and metrics."""
     told = json.loads(project.command("report", "--json", run_id(swept)[:20]).out)
-    assert [each["parameters"] for each in told] == [{"lr": 0.1}, {"lr": 0.3}, {"lr": 0.2}]
-    assert told[2]["outcome"] == "failed"
-    assert told[2]["reason"]
+    nodes = told["nodes"]
+    assert [each["parameters"] for each in nodes] == [{"lr": 0.1}, {"lr": 0.3}, {"lr": 0.2}]
+    assert nodes[2]["outcome"] == "failed"
+    assert nodes[2]["reason"]
+    assert told["extremes"][0]["lowest"] == {"node": "deploy_a.py::fit[lr0.3]", "value": 0.7}
 
 
 def test_html_of_a_run_and_of_a_past_one(project: Project) -> None:

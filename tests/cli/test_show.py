@@ -139,7 +139,7 @@ def test_diff_of_the_same(project: Project, ran: RunResult) -> None:
 def test_diff_of_two_runs(project: Project, ran: RunResult) -> None:
     """Runs are compared node by node."""
     other = project.run("--var", "where=there")
-    told = json.loads(project.command("diff", run_id(ran), run_id(other), "--json").out)
+    told = json.loads(project.command("diff", run_id(ran), run_id(other), "--json").out)["differences"]
     assert told["deploy_a.py::fit[lr0.2] outcome"] == {"left": "failed", "right": "passed"}
     assert told["deploy_a.py::fit[lr0.1] variable where"] == {"left": "here", "right": "there"}
 

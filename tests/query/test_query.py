@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import operator
 import statistics
@@ -14,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rpd.errors import RpdError, UsageError
+from rpd.query import duck, parquet
 from rpd.query.answer import grouped, listed, ordered, totals
 from rpd.query.expression import Expression
 from rpd.query.rows import COLUMNS, Rows, Scope, read_rows, resolve
@@ -212,6 +214,97 @@ def test_a_damaged_manifest_is_told_and_left_out(runs_path: Path) -> None:
     told: list[RpdError] = []
     assert len(rows_of(runs_path, damaged=told.append)) == 4
     assert str(broken) in str(told[0])
+
+
+# --- events, other engines, files -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def with_events(runs_path: Path) -> Path:
+    """The same runs, with a journal: two refusals of one node."""
+    told = [{"event": "node_started", "node": "deploy_x.py::train[seed1]", "attempt": 1}]
+    told += [{"event": "refused", "pod_name": "rpd-1", "offer": "L4"}] * 2
+    lines = [json.dumps({"at": "2026-11-20T10:00:00+00:00", **each}, separators=(",", ":")) for each in told]
+    path = runs_path / "20261120T100000Z-bbbbbb" / "node0" / "events.jsonl"
+    path.write_text("\n".join([*lines, '{"at":"torn","event":"refused"']))
+    return runs_path
+
+
+def test_events_are_counted(with_events: Path) -> None:
+    rows = rows_of(with_events, events=True)
+    assert seeds(rows, "event.refused >= 2") == [("bbbbbb", 1)]
+    assert seeds(rows, "event.refused == 0 and loss > 0.4") == [("bbbbbb", 2), ("aaaaaa", 1)]
+    assert seeds(rows, "event.adopted > 0") == []
+    assert listed(rows, ["event.refused"], column_names(rows)).rows[0] == (2,)
+    with pytest.raises(UsageError, match=r"did you mean event\.refused"):
+        Expression("event.refuse > 1", column_names(rows))
+
+
+def test_other_names_of_columns(runs_path: Path) -> None:
+    columns = column_names(rows_of(runs_path))
+    assert [resolve(name, columns, "") for name in ("place", "dollars", "time")] == [
+        "datacenter",
+        "usd",
+        "seconds",
+    ]
+    assert resolve("time", [*columns, "param.time"], "") == "param.time"
+
+
+SELECTS = [
+    ("select gpu, count(*) as n, sum(usd) as usd from nodes group by gpu order by gpu",
+     [("NVIDIA L4", 4, 2.0), ("NVIDIA RTX A4000", 1, 0.25)]),
+    ("select name, count(*), min(value) from metrics group by name", [("loss", 4, 0.125)]),
+    ("select text from params where run like '%bbbbbb' order by value", [("1",), ("2",)]),
+    ("select event, count(*) as n from events group by event order by n", [("node_started", 1), ("refused", 2)]),
+    ("select node from nodes where spot or seconds < 0", []),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("engine", ["sql", "duck"])
+def test_engines_agree(engine: str, with_events: Path) -> None:
+    if engine == "duck":
+        pytest.importorskip("duckdb")
+    select = importlib.import_module(f"rpd.query.{engine}").answer
+    events = [
+        {"run": "r", "node": "n", "at": "t", "event": name} for name in ("node_started", "refused", "refused")
+    ]
+    for query, expected in SELECTS:
+        assert list(select(rows_of(with_events), query, events).rows) == expected
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["copy nodes to 'x.csv'", "select * from read_csv('/etc/passwd')", "set memory_limit='1GB'", "select 1; select 2", "",
+     "sel", "install httpfs", "attach 'x.db'", "select * from read_text('rpd.toml')"],
+)  # fmt: skip
+def test_duckdb_cannot_do_anything_else(query: str, runs_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("duckdb")
+    monkeypatch.chdir(runs_path.parent)
+    rows = rows_of(runs_path)
+    before = sorted(runs_path.parent.rglob("*"))
+    with pytest.raises(UsageError, match="--sql"):
+        duck.answer(rows, query)
+    assert sorted(runs_path.parent.rglob("*")) == before
+
+
+def test_an_answer_becomes_a_parquet_file(runs_path: Path, tmp_path: Path) -> None:
+    pq = pytest.importorskip("pyarrow.parquet")
+    rows: list[dict[str, Any]] = [
+        *rows_of(runs_path),
+        {"param.seed": "text", "spot": True, "metric.loss": [1]},
+    ]
+    shown = listed(rows, ["seed", "loss", "usd", "spot"], column_names(rows))
+    parquet.write(tmp_path / "x.parquet", shown)
+    held = pq.read_table(tmp_path / "x.parquet").to_pydict()
+    assert held["param.seed"] == ["1", "2", "1", "2", "3", "text"]
+    assert held["metric.loss"][-2:] == [None, "[1]"]
+    assert held["usd"] == [0.25, 0.5, 0.25, 0.5, 0.75, None]
+
+
+def test_only_what_is_asked_for_is_held(runs_path: Path) -> None:
+    held = Rows(rows_of(runs_path), {"loss"})
+    assert set(held.rows[0]) == {"run", "outcome", "seconds", "usd", "metric.loss"}
+    assert "param.seed" in held.columns
 
 
 # --- the command ------------------------------------------------------------------------------------------------------

@@ -36,11 +36,12 @@ def test_source_and_lock_file(tmp_path: Path) -> None:
     (tmp_path / "uv.lock").write_text("locked", encoding="utf-8")
     assert environment.capture(tmp_path)["source"]["git_sha"] == ""
     identity = ["-c", "user.name=n", "-c", "user.email=e@x"]
-    for words in (["init", "-q"], ["add", "."], [*identity, "commit", "-qm", "first"]):
+    for words in (["init", "-q", "-b", "trunk"], ["add", "."], [*identity, "commit", "-qm", "first"]):
         subprocess.run(["git", *words], cwd=tmp_path, check=True)
     source = environment.capture(tmp_path)["source"]
     assert len(source["git_sha"]) == 40
     assert (source["dirty"], source["lock_file"]) == (False, "uv.lock")
+    assert source["branch"] == "trunk"
     assert source["lock_file_sha256"] == hashlib.sha256(b"locked").hexdigest()
     (tmp_path / "new").touch()
     assert environment.capture(tmp_path)["source"]["dirty"] is True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from itertools import pairwise
@@ -67,6 +68,63 @@ def test_noise_is_passed_over(noise: bytes) -> None:
     """What else a pod prints spoils no sample after it."""
     *_, last = Reader().feed(noise + b"\nend\n" + SAID)
     assert last.load == 0.52
+
+
+KEPT = b"""kept packages:# python 3.12.3 /usr/bin/python3
+kept packages:numpy==2.1.0
+kept packages:torch==2.8.0
+kept packages.
+kept nvidia-smi.
+kept nvidia-smi:+---+
+kept passwords:hunter2
+kept passwords.
+"""
+
+
+@given(cuts=st.lists(st.integers(0, len(KEPT + SAID)), max_size=8))
+def test_what_a_pod_tells_of_itself_is_kept_once_it_is_whole(cuts: list[int]) -> None:
+    """Texts come line by line between the samples; an empty one is none, nor is one of another name."""
+    data, reader = KEPT + SAID, Reader()
+    edges = [0, *sorted(cuts), len(data)]
+    samples = [s for begin, end in pairwise(edges) for s in reader.feed(data[begin:end])]
+    assert reader.take_kept() == [
+        ("packages", "# python 3.12.3 /usr/bin/python3\nnumpy==2.1.0\ntorch==2.8.0")
+    ]
+    assert (reader.take_kept(), len(samples), samples[0].load) == ([], 1, 0.52)
+
+
+def test_a_pod_tells_its_packages_again_when_some_were_installed(machine: Machine, remote: SshRemote) -> None:
+    """The list is that of the pod's python, as ``pip freeze`` prints it, and follows what a job installs."""
+    place = machine.files / "bin"
+    site = machine.files / "site"
+    for folder in (place, site / "one-1.0.dist-info"):
+        folder.mkdir(parents=True)
+    python = place / "python3"
+    python.write_text(f'#!/bin/sh\nPYTHONPATH={site} exec {sys.executable} -S "$@"\n')
+    python.chmod(0o755)
+    machine.path = f"{place}:{machine.path}"
+    told: list[tuple[str, str]] = []
+    heartbeat(machine)
+    watching = Monitor(
+        remote,
+        interval=0.2,
+        beat=0.2,
+        mount="/workspace",
+        hear=lambda _sample: None,
+        kept=lambda name, text: told.append((name, text)),
+    )
+    watching.start()
+    try:
+        wait_until(lambda: any(name == "packages" for name, _ in told), what="the list")
+        assert "one==1.0" in told[0][1].splitlines()
+        other = site / "two-2.5.dist-info"
+        other.mkdir()
+        (other / "direct_url.json").write_text(
+            '{"url": "https://x/y.git", "vcs_info": {"vcs": "git", "commit_id": "abc"}}'
+        )
+        wait_until(lambda: "two @ git+https://x/y.git@abc" in told[-1][1].splitlines(), what="the new list")
+    finally:
+        watching.close()
 
 
 class Heard:

@@ -75,7 +75,7 @@ def test_pods_are_listed_and_stopped(rpd: RpdRun, project: Project, emulator: La
     )  # fmt: skip
     assert rpd(folder, "-n", "2", "--yes").exit_code == 0
     listed = rpd(folder, "--json", command="ps")
-    rows = json.loads(listed.out)
+    rows = json.loads(listed.out)["pods"]
     assert {row["id"] for row in rows} == {pod["id"] for pod in emulator.pods()}
     shown = rpd(folder, command="ps")
     assert all(row["id"] in shown.out for row in rows)

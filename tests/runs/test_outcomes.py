@@ -234,6 +234,18 @@ def test_outcome(ended: Run, name: str) -> None:
     assert reason in result.reason
 
 
+def test_a_node_that_ran_out_of_memory_has_a_diagnosis(ended: Run) -> None:
+    """What the kernel and the GPU said is in the folder of the node; its manifest names its run and its files."""
+    report = ended.result.report("out_of_memory")
+    said = (Path(report.folder) / "diagnosis.log").read_text(encoding="utf-8")
+    assert "the command ended with exit code 1" in said
+    assert "--- dmesg" in said
+    assert ended.result.run_dir is not None
+    assert report.node.run == ended.result.run_dir.name
+    assert {"diagnosis.log", "events.jsonl", "output.log"} <= set(report.result.files)
+    assert not (Path(ended.result.report("exits").folder) / "diagnosis.log").exists()
+
+
 @pytest.mark.parametrize("name", EXPECTED)
 def test_pods_are_had_only_where_needed(ended: Run, name: str) -> None:
     """Nodes that are skipped, expected to fail unrun, or ask for no pod have none; all pods were deleted."""

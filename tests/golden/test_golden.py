@@ -1,0 +1,115 @@
+"""What each reading command prints, as text and as JSON, beside a file that says what it printed before.
+
+``make goldens`` writes the files anew, and the change is reviewed as a diff: text is for people and may change, of JSON
+keys may only be added (docs/stability.md).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+from syrupy.assertion import SnapshotAssertion
+from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
+
+import rpd
+from rpd.cli import main
+from tests.golden import prepared
+
+COMMANDS = (
+    "collect", "collect -q", "collect -v", "collect --json", "fixtures", "fixtures --per-node", "fixtures --json",
+    "markers", "markers --json", "estimate", "estimate --json",
+    "runs", "runs --json", "runs --filter outcome=failed", "runs --nodes --filter seed=1", "runs --nodes --json",
+    "show", "show --json", "show 20261119", "show 20261119 'train[lr0.01-seed2]'",
+    "show 20261119 'train[lr0.01-seed2]' --json", "show rpd-runs/20261120T100000Z-bbbbbb/deploy_x.train-lr0.1-seed1/manifest.toml",
+    "diff 20261119 20261120", "diff 20261119 20261120 --all", "diff 20261119 20261120 --json",
+    "diff ':train[lr0.1-seed1]' ':train[lr0.1-seed2]' --all",
+    "events", "events 20261119 'train[lr0.01-seed2]'", "events --json", "events --all --filter event=refused",
+    "query", "query 'loss < 0.6' --sort loss", "query --by lr --show 'count,mean(loss),std(loss),sum(usd)'", "query --columns",
+    "query --sql 'SELECT event, count(*) AS n FROM events GROUP BY event ORDER BY event'", "query --csv --show run,node,loss",
+    "query 'event.refused > 0' --json", "query --by outcome --json",
+    "report", "report 20261119 --sort loss", "report --csv", "report --json", "report --over lr",
+    "verify", "verify --json", "logs 'train[lr0.1-seed1]'",
+)  # fmt: skip
+WRONG = (
+    "show 2025", "show nothere/manifest.toml", "show ./rpd-runs", "runs --filter outcom=failed", "events --all --filter evnt=x",
+    "query 'losss < 1'", "query --sql 'SELECT x FROM nodes'", "report --over sed", "report --sort los", "diff 20261119",
+    "events --all 20261119", "logs nothing", "verify 2025",
+)  # fmt: skip
+
+
+def _file_name(words: str) -> str:
+    return re.sub(r"[^a-z0-9.]+", "-", words.lower()).strip("-")[:80]
+
+
+class _File(SingleFileSnapshotExtension):
+    _write_mode = WriteMode.TEXT
+    file_extension = "txt"
+
+
+@pytest.fixture
+def golden(snapshot: SnapshotAssertion) -> SnapshotAssertion:
+    """One file for each command."""
+    return snapshot.use_extension(_File)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The project that all commands look at."""
+    return prepared.make(tmp_path_factory.mktemp("golden"))
+
+
+@pytest.fixture(autouse=True)
+def _there(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(root)
+    for name in ("RUNPOD_API_KEY", "RUNPOD_API_BASE_URL", "COLUMNS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(root / "cache"))
+
+
+def said(words: str, root: Path, capsys: pytest.CaptureFixture[str]) -> str:
+    """Return what a command prints, the same on every machine."""
+    code = main(shlex.split(words))
+    out, err = capsys.readouterr()
+    text = "".join(
+        [f"$ rpd {words}\n", out, *(f"stderr: {line}\n" for line in err.splitlines()), f"-> {int(code)}\n"]
+    )
+    text = text.replace(str(root.resolve()), "ROOT").replace(str(root), "ROOT")
+    text = re.sub(r"(?m)[ \t]+$", "", text)
+    return text.replace(rpd.__version__, "VERSION")
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=_file_name)
+def test_what_a_command_prints(
+    words: str, root: Path, golden: SnapshotAssertion, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = said(words, root, capsys)
+    assert "Traceback" not in text
+    assert text == golden
+
+
+@pytest.mark.parametrize("words", WRONG, ids=_file_name)
+def test_what_a_mistake_is_told(
+    words: str, root: Path, golden: SnapshotAssertion, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = sorted(root.rglob("*"))
+    text = said(words, root, capsys)
+    assert text.endswith("-> 4\n")
+    assert text == golden
+    assert [
+        path for path in sorted(root.rglob("*")) if path not in before and path.name != ".manifests"
+    ] == []
+
+
+@pytest.mark.parametrize("words", [words for words in COMMANDS if "--json" in words])
+def test_documents_say_their_version(words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    main(shlex.split(words))
+    out = capsys.readouterr().out
+    documents: list[Any] = (
+        [json.loads(line) for line in out.splitlines()] if words.startswith("events") else [json.loads(out)]
+    )
+    assert {document["schema_version"] for document in documents} == {1}

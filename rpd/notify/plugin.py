@@ -54,9 +54,9 @@ class Notices:
             text = f"${spent:.2f} of the ${self._budget:.2f} that the run may cost are spent"
             self._tell(Kind.BUDGET, "rpd: most of the budget is spent", text, usd=round(spent, 4))
 
-    @hookimpl
+    @hookimpl(trylast=True)
     def rpd_run_finished(self, summary: RunSummary) -> None:
-        """Tell how it ended and which pods are left, and wait a little for what is on its way."""
+        """Tell how it ended and which pods are left, and wait a little for what is on its way: the screen has it all."""
         counts = (
             ", ".join(f"{count} {each}" for each in Outcome if (count := summary.count(each)))
             or "nothing ran"

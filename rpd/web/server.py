@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import json
+import os
 import secrets
 import time
 from collections.abc import Awaitable, Callable
@@ -54,11 +55,11 @@ class Page:
         """Return the aiohttp application."""
         made = web.Application(middlewares=[self._guard])
         below = f"/{self._token}"
-        made.router.add_get(f"{below}/", self._page)
-        made.router.add_get(f"{below}/runs", self._list)
-        made.router.add_get(f"{below}/run/{{run}}", self._run)
-        made.router.add_get(f"{below}/log/{{run}}/{{node}}", self._log)
-        made.router.add_get(f"{below}/file/{{run}}/{{node}}/{{name:.+}}", self._file)
+        made.router.add_get(f"{below}/", self._page, allow_head=False)
+        made.router.add_get(f"{below}/runs", self._list, allow_head=False)
+        made.router.add_get(f"{below}/run/{{run}}", self._run, allow_head=False)
+        made.router.add_get(f"{below}/log/{{run}}/{{node}}", self._log, allow_head=False)
+        made.router.add_get(f"{below}/file/{{run}}/{{node}}/{{name:.+}}", self._file, allow_head=False)
         made.on_shutdown.append(self._close)
         return made
 
@@ -71,7 +72,7 @@ class Page:
         told = request.path.split("/")[1]
         is_known = hmac.compare_digest(told.encode(errors="replace"), self._token.encode())
         is_own = _host(request.headers.get("Host", "")) in _HOSTS and _is_same(request)
-        if not is_known or not is_own or request.method not in ("GET", "HEAD"):
+        if not is_known or not is_own or request.method != "GET":
             return web.Response(
                 status=403, text="rpd ui: open the address that it printed\n", headers=_HEADERS
             )
@@ -233,7 +234,8 @@ async def serve(
         try:
             await site.start()
         except OSError as error:
-            raise UsageError(f"--port {port}: {error.strerror or error}") from error
+            why = os.strerror(error.errno) if error.errno else str(error)
+            raise UsageError(f"--port {port}: {why} (without --port any free one is taken)") from error
         bound = runner.addresses[0][1]
         ready(f"http://127.0.0.1:{bound}/{token}/")
         await asyncio.Event().wait()

@@ -196,6 +196,38 @@ def test_ten_thousand_nodes(browser: Browser, tmp_path: Path) -> None:
     assert browser.errors == []
 
 
+def test_long_names_and_many_values(browser: Browser, tmp_path: Path) -> None:
+    """A long name is told by what varies, in short; many numbers are shades from low to high, with a scale."""
+    base, reports = report_of(0.01, 1, 2), []
+    for number in range(20):
+        place = tmp_path / f"node{number}"
+        place.mkdir()
+        (place / "series.jsonl").write_text(
+            '{"step": 0, "values": {"loss": 2}}\n{"step": 9, "values": {"loss": 1}}\n'
+        )
+        parameters = {
+            "learning_rate": 10 ** (-1 - number / 7),
+            "model": f"organisation/{'x' * 40}",
+            "seed": 1,
+        }
+        name = f"fit[{'-'.join(map(str, parameters.values()))}]"
+        node = replace(base.node, id=f"deploy_a.py::{name}", parameters=parameters)
+        reports.append(replace(base, node=node, folder=str(place), artifacts=()))
+    run = PastRun(info=RunInfo(id="long", finished="-"), state=RunState.FINISHED, reports=tuple(reports))
+    path = tmp_path / "long.html"
+    path.write_text(dumps([run]), encoding="utf-8")
+    browser.show()
+    browser.open(path.as_uri())
+    assert column(browser, "node")[:2] == ["fit[0.1]", "fit[0.072]"]
+    assert browser.js("document.querySelector('#grid tbody th').title").endswith("x-1]")
+    shades = browser.js(
+        "new Set([...document.querySelectorAll('path.line')].map(line => line.className.baseVal)).size"
+    )
+    assert shades == 12
+    assert browser.js("document.querySelectorAll('#curve-legend .swatch').length") == 5
+    assert browser.errors == []
+
+
 HOSTILE = [
     "<img src=x onerror=\"document.title='HIT'\">",
     "</script><script>document.title='HIT'</script>",

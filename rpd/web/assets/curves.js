@@ -33,7 +33,7 @@ function drawCurves() {
   charts.width = Math.max(280, Math.min(720, Math.floor((box.clientWidth || 700) / across - 36)));
   const shown = [...names].slice(0, MOST_CHARTS);
   refill(box, shown.map((name) => chartOf(name)));
-  refill(document.getElementById("curve-legend"), colourLegend().map(([text, colour]) => h("span", {}, h("i", { class: `swatch c${colour}`, "aria-hidden": "true" }), text)), model.shown.some((node) => node.series && !node.ok) ? h("span", {}, "dashed: did not pass") : null);
+  refill(document.getElementById("curve-legend"), colourLegend().map(([text, colour]) => h("span", {}, h("i", { class: `swatch ${colour}`, "aria-hidden": "true" }), text)), model.shown.some((node) => node.series && !node.ok) ? h("span", {}, "dashed: did not pass") : null);
   document.getElementById("curve-note").textContent = names.size > shown.length ? `${names.size - shown.length} more series are in the files of the nodes.` : "";
 }
 
@@ -69,7 +69,7 @@ function chartOf(name) {
   const svg = s("svg", { viewBox: `0 0 ${W} ${H}`, role: "img", tabindex: "0", "aria-label": `${name}: ${counted(lines.length, "curve")}, from step ${number(first)} to ${number(last)}, values from ${number(low)} to ${number(high)}. Arrow keys read it out.` },
     yTicks.map((at) => [s("line", { class: "rule", x1: L, x2: W - R, y1: Y(at), y2: Y(at) }), s("text", { x: L - 6, y: Y(at) + 4, "text-anchor": "end" }, number(Number(at.toPrecision(6))))]),
     ticks(first, last, 6).map((at) => s("text", { x: X(at), y: H - 10, "text-anchor": "middle" }, number(Number(at.toPrecision(8))))),
-    lines.map((line) => s("path", { class: `line c${colourOf(line.node)}${line.node.ok ? "" : " dash"}`, "data-key": line.node.key, d: line.x.map((x, at) => `${at ? "L" : "M"}${X(x).toFixed(1)} ${Y(line.y[at]).toFixed(1)}`).join("") })));
+    lines.map((line) => s("path", { class: `line ${colourOf(line.node)}${line.node.ok ? "" : " dash"}`, "data-key": line.node.key, d: line.x.map((x, at) => `${at ? "L" : "M"}${X(x).toFixed(1)} ${Y(line.y[at]).toFixed(1)}`).join("") })));
   const cursor = s("line", { class: "cursor", y1: T, y2: H - B, visibility: "hidden" });
   svg.append(cursor);
   figure.append(svg);
@@ -82,7 +82,7 @@ function chartOf(name) {
     const most = held.slice(0, 10);
     cursor.setAttribute("x1", X(step)); cursor.setAttribute("x2", X(step)); cursor.setAttribute("visibility", "visible");
     hover(most[0].node);
-    showTip(clientX, clientY, [h("b", {}, `${name} at step ${number(most[0].step)}`), most.map((each) => h("div", { class: "reading" }, h("i", { class: `swatch c${colourOf(each.node)}` }), h("span", {}, shortName(each.node)), h("span", { class: "n" }, number(each.value)))), held.length > most.length ? h("div", { class: "dim" }, `and ${held.length - most.length} more`) : null]);
+    showTip(clientX, clientY, [h("b", {}, `${name} at step ${number(most[0].step)}`), most.map((each) => h("div", { class: "reading" }, h("i", { class: `swatch ${colourOf(each.node)}` }), h("span", {}, shortName(each.node)), h("span", { class: "n" }, number(each.value)))), held.length > most.length ? h("div", { class: "dim" }, `and ${held.length - most.length} more`) : null]);
     return most;
   };
   svg.addEventListener("pointermove", (event) => {
@@ -105,7 +105,7 @@ function chartOf(name) {
 }
 
 function shortName(node) {
-  return model.doc.runs.length > 1 ? `${node.name} · ${model.doc.runs[node.run].id.slice(0, 15)}` : node.name;
+  return model.doc.runs.length > 1 ? `${node.label} · ${model.doc.runs[node.run].id.slice(0, 15)}` : node.label;
 }
 
 function nearest(steps, wanted) {

@@ -18,7 +18,7 @@ function buildPage() {
     sectionOf("cost", "Cost", buildCost),
     sectionOf("pictures", "Pictures", buildPictures),
     h("footer", { id: "foot" }));
-  document.body.append(h("dialog", { id: "node", "aria-label": "Node", on: { click: (event) => { if (event.target.id === "node") event.target.close(); }, close: () => { stopLog(); } } }),
+  document.body.append(h("dialog", { id: "node", "aria-labelledby": "node-title", on: { click: (event) => { if (event.target.id === "node") event.target.close(); }, close: () => { stopLog(); } } }),
     h("div", { id: "tip", hidden: true, "aria-hidden": "true" }), h("div", { id: "said", class: "unseen", role: "status", "aria-live": "polite" }));
   listen("data", drawHead);
   listen("data", drawOutcomes);

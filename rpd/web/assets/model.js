@@ -4,6 +4,8 @@ const OUTCOMES = ["failed", "error", "damaged", "unfinished", "running", "passed
 const SIGNS = { passed: "✓", failed: "✗", error: "✗", skipped: "–", cached: "=", xfailed: "~", xpassed: "✓", running: "▶", planned: "○", unfinished: "…", damaged: "?", pruned: "✂" };
 const PHASES = ["booting", "staging", "working", "pulling", "idle", "waiting"];
 const COLOURS = 8;
+const SHADES = 12;
+const LONGEST_LABEL = 44;
 const SEED = /^(seed|random_?seed|rng|seeds|trial|repeat|replicate|fold)$/i;
 const LOW = /(loss|err|error|mae|mse|rmse|mape|nll|perplexity|ppl|wer|cer|fid|latency|time|seconds|bytes|memory|mem|usd|cost|regret|divergence|kl)$/i;
 const HIGH = /(acc|accuracy|f1|auc|auroc|score|precision|recall|bleu|rouge|reward|return|r2|iou|map|throughput|per_sec|per_second|mfu|util|win_?rate|ndcg|mrr|hits)$/i;
@@ -23,6 +25,8 @@ function load(doc) {
   model.nodes = doc.nodes;
   for (const node of doc.nodes) for (const name of ["params", "metrics", "series"]) if (node[name]) bare(node[name]);
   model.columns = columnsOf(doc);
+  const varying = model.columns.filter((column) => column.group === "parameters" && distinct(column, 2).length > 1);
+  for (const node of doc.nodes) node.label = labelOf(node, varying);
   const keys = new Set(model.columns.map((column) => column.key));
   if (first) {
     for (const column of model.columns) if (column.rare) model.hidden.add(column.key);
@@ -57,7 +61,7 @@ function columnsOf(doc) {
   };
   if (doc.runs.length > 1) put({ key: "run", group: "node", title: "run", get: (node) => doc.runs[node.run].id });
   if (several((node) => node.file)) put({ key: "file", group: "node", title: "file", get: (node) => node.file });
-  put({ key: "node", group: "node", title: "node", get: (node) => node.name });
+  put({ key: "node", group: "node", title: "node", get: (node) => node.label, order: (node) => node.name });
   put({ key: "outcome", group: "node", title: "outcome", get: (node) => node.outcome, order: (node) => OUTCOMES.indexOf(node.outcome) });
   for (const name of namesOf(nodes, "params")) put({ key: `param.${name}`, group: "parameters", title: name, get: (node) => node.params[name] });
   for (const name of namesOf(nodes, "metrics")) put({ key: `metric.${name}`, group: "metrics", title: name, get: (node) => node.metrics[name] });
@@ -76,6 +80,16 @@ function columnsOf(doc) {
   return columns;
 }
 
+// The name of a node; where that is long, its job and what varies, in short. The whole id is never far.
+function labelOf(node, varying) {
+  if (node.name.length <= LONGEST_LABEL) return node.name;
+  const values = varying.map((column) => column.get(node)).filter((value) => value !== undefined && value !== null);
+  if (!values.length) return node.name;
+  return cut(`${node.job}[${values.map((value) => isNumber(value) ? number(Number(value.toPrecision(3))) : cut(String(value), 14)).join(", ")}]`, 72);
+}
+
+function cut(text, most) { return text.length > most ? `${text.slice(0, most - 1)}…` : text; }
+
 // The maker is the same for all: what tells cards apart comes first.
 function shortGpu(text) { return typeof text === "string" ? text.replace(/NVIDIA (GeForce )?/, "") : ""; }
 
@@ -87,7 +101,8 @@ function namesOf(nodes, field) {
 
 function firstVarying(columns) {
   const varying = columns.filter((column) => column.group === "parameters" && distinct(column, 2).length > 1);
-  const chosen = varying.find((column) => !SEED.test(column.title)) || varying[0] || columns.find((column) => column.key === "run");
+  const few = varying.filter((column) => distinct(column, COLOURS + 1).length <= COLOURS);
+  const chosen = few.find((column) => !SEED.test(column.title)) || varying.find((column) => !SEED.test(column.title)) || varying[0] || columns.find((column) => column.key === "run");
   return chosen ? chosen.key : "";
 }
 
@@ -200,11 +215,12 @@ function grouped(nodes, over) {
     const first = members[0];
     const told = parameters.map((column) => [column.title, column.get(first)]).filter(([, value]) => value !== undefined);
     const row = {
-      key, members, id: first.job, file: first.file, job: first.job, run: first.run, name: `${first.job}[${told.map(([name, value]) => `${name}=${number(value)}`).join(", ")}]`,
+      key, members, label: "", id: first.job, file: first.file, job: first.job, run: first.run, name: `${first.job}[${told.map(([name, value]) => `${name}=${number(value)}`).join(", ")}]`,
       params: bare(Object.fromEntries(told)), metrics: bare({}), deviations: bare({}), counts: bare({}), ok: members.every((node) => node.ok), gpu: same(members.map((node) => node.gpu)),
       count: first.count, datacenter: same(members.map((node) => node.datacenter)), seconds: mean(members.map((node) => node.seconds)), usd: total(members.map((node) => node.usd)),
       attempts: total(members.map((node) => node.attempts || 0)), outcome: tally(members),
     };
+    row.label = row.name;
     for (const column of metrics) {
       const values = members.map(column.get).filter(isNumber);
       if (!values.length) continue;
@@ -245,21 +261,42 @@ function bestOf(rows, column) {
 
 let colours = null;
 
-// Which of the eight colours a node has: by its value in the column that colours.
-function colourOf(node) {
-  if (!colours || colours.by !== model.colourBy) {
-    const column = columnOf(model.colourBy);
-    const values = column ? distinct(column, Infinity) : [];
-    if (column && column.numeric) values.sort((a, b) => isNumber(a) && isNumber(b) ? a - b : 0);
-    colours = { by: model.colourBy, column, values, places: new Map(values.map((value, at) => [value, at])) };
+// By what nodes are coloured: eight colours for a few values, shades from low to high for many numbers.
+function colouring() {
+  if (colours && colours.by === model.colourBy) return colours;
+  const column = columnOf(model.colourBy);
+  const values = column ? distinct(column, Infinity) : [];
+  const numbers = values.filter(isNumber).sort((a, b) => a - b);
+  colours = { by: model.colourBy, column };
+  if (numbers.length === values.length && values.length > COLOURS) {
+    const low = numbers[0], high = numbers[numbers.length - 1], isLog = low > 0 && high / low >= 50;
+    colours.share = (value) => isLog ? Math.log(value / low) / Math.log(high / low) : (value - low) / (high - low);
+    colours.legend = [0, 0.25, 0.5, 0.75, 1].map((share) => isLog ? low * (high / low) ** share : low + (high - low) * share);
+  } else {
+    if (numbers.length === values.length) values.sort((a, b) => a - b);
+    colours.places = new Map(values.map((value, at) => [value, at]));
   }
-  if (!colours.column) return 0;
-  return (colours.places.get(colours.column.get(node)) ?? 0) % COLOURS;
+  return colours;
+}
+
+// The class that colours a value, or a node by its value.
+function colourOfValue(value) {
+  const held = colouring();
+  if (held.share) return isNumber(value) ? `s${Math.min(SHADES - 1, Math.floor(held.share(value) * SHADES))}` : "none";
+  return `c${held.places ? (held.places.get(value) ?? 0) % COLOURS : 0}`;
+}
+
+function colourOf(node) {
+  const { column } = colouring();
+  return column ? colourOfValue(column.get(node)) : "c0";
 }
 
 function colourLegend() {
-  colourOf({ params: {}, metrics: {}, run: 0 });
-  return colours && colours.column ? colours.values.slice(0, 24).map((value, at) => [textOf(colours.column, value), at % COLOURS]) : [];
+  const { column, legend, places } = colouring();
+  if (!column) return [];
+  const values = legend || [...places.keys()].slice(0, 2 * COLOURS);
+  const told = values.map((value) => [legend ? number(Number(value.toPrecision(3))) : textOf(column, value), colourOfValue(value)]);
+  return places && places.size > values.length ? [...told, [`and ${places.size - values.length} more`, "none"]] : told;
 }
 
 // Places of texts on an axis, in their order.

@@ -1,6 +1,5 @@
 // Parallel coordinates: an axis for each parameter that varies and each metric, a line for each node.
 
-const SHADES = 12;
 const MOST_AXES = 12;
 const parallel = { by: "", axes: [] };
 
@@ -74,7 +73,7 @@ function axisOf(scale, at, H, T, B) {
   const { column } = scale;
   const places = column.numeric ? null : axisPlaces.get(column.key);
   const marks = places && places.of === model.doc ? places.values.slice(0, 14).map((value, place) => [place, String(value)])
-    : column.numeric ? markedValues(scale).map((value) => [value, textOf(column, Number(value.toPrecision(4)))]) : [[0, "false"], [1, "true"]];
+    : column.numeric ? markedValues(scale).map((value) => [value, column.show ? column.show(value) : number(Number(value.toPrecision(4)))]) : [[0, "false"], [1, "true"]];
   const range = model.brushes.get(column.key);
   const group = s("g", { class: "axis-group", transform: `translate(${scale.x} 0)` },
     s("text", { class: "title", y: parallel.tight && at % 2 ? 14 : 30, "text-anchor": "middle" }, cut(column.title, 16), s("title", {}, column.key)),
@@ -98,8 +97,6 @@ function apart(marks, scale) {
   let last = Infinity;
   return [...marks].sort(([a], [b]) => a - b).filter(([value]) => { if (last - scale.y(value) < 12) return false; last = scale.y(value); return true; });
 }
-
-function cut(text, most) { return text.length > most ? `${text.slice(0, most - 1)}…` : text; }
 
 function drag(event, scale, hand, group) {
   event.preventDefault();

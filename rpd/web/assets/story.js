@@ -68,9 +68,9 @@ function drawFailures() {
 function failureCard(nodes) {
   const node = nodes[0], many = nodes.length > 1;
   return h("article", { class: "failure" },
-    h("h3", {}, outcomeMark(node), " ", many ? counted(nodes.length, "node") : node.name),
+    h("h3", {}, outcomeMark(node), " ", many ? counted(nodes.length, "node") : node.label),
     node.reason ? h("p", { class: "reason" }, node.reason) : null,
-    many ? h("p", { class: "names" }, nodes.slice(0, 30).map((each) => h("button", { type: "button", class: "name", on: { click: () => openNode(each.key) } }, each.name)), nodes.length > 30 ? ` and ${nodes.length - 30} more` : null) : null,
+    many ? h("p", { class: "names" }, nodes.slice(0, 12).map((each) => h("button", { type: "button", class: "name", on: { click: () => openNode(each.key) }, title: each.id }, each.label)), nodes.length > 12 ? h("span", { class: "dim" }, `and ${nodes.length - 12} more`) : null) : null,
     failureBody(node, many));
 }
 
@@ -81,7 +81,7 @@ function failureBody(node, isFirst) {
     failure.traceback && failure.traceback.trim() !== `${failure.place}\n${failure.source}` ? h("details", {}, h("summary", {}, "Frames"), h("pre", { tabindex: "0" }, failure.traceback)) : null,
     failure.hint ? h("p", {}, failure.hint) : null,
     failure.teardown.map((text) => h("pre", { tabindex: "0" }, text)),
-    failure.log.length ? h("details", { open: !isFirst }, h("summary", {}, `The end of ${isFirst ? `the log of ${node.name}` : "its log"}`), h("pre", { class: "log", tabindex: "0" }, failure.log.join("\n"))) : null,
+    failure.log.length ? h("details", { open: !isFirst }, h("summary", {}, `The end of ${isFirst ? `the log of ${node.label}` : "its log"}`), h("pre", { class: "log", tabindex: "0" }, failure.log.join("\n"))) : null,
     failure.next.length ? h("dl", { class: "next" }, failure.next.map(([command, why]) => [h("dt", {}, copied(command)), h("dd", {}, why)])) : null,
   ];
 }
@@ -132,7 +132,7 @@ function nodeStory(node) {
     ["commit", node.commit], ["folder", node.folder],
   ];
   return h("div", { class: "story" },
-    h("header", {}, h("h2", {}, node.name), h("button", { type: "button", class: "close", "aria-label": "close", on: { click: () => document.getElementById("node").close() } }, "✕")),
+    h("header", {}, h("h2", { id: "node-title" }, node.name), h("button", { type: "button", class: "close", "aria-label": "close", on: { click: () => document.getElementById("node").close() } }, "✕")),
     h("p", { class: "dim" }, node.id),
     factList(facts),
     node.failure ? h("section", {}, h("h3", {}, "Why it did not pass"), node.reason ? h("p", { class: "reason" }, node.reason) : null, failureBody(node, false)) : null,

@@ -88,7 +88,7 @@ function laneText(node) {
   for (const [phase, from, to] of node.spans) lasted[phase] = (lasted[phase] || 0) + to - from;
   const told = PHASES.filter((phase) => lasted[phase]).map((phase) => `${phase} ${duration(lasted[phase])}`).join(", ");
   const strip = node.strip ? `; GPU busy ${number(node.strip.mean_util)} %, peak memory ${gigabytes(node.strip.peak_mb)}${node.strip.idle_seconds ? `, idle for ${duration(node.strip.idle_seconds)}` : ""}` : "";
-  return `${node.name}: ${told}${strip}`;
+  return `${node.label}: ${told}${strip}`;
 }
 
 function laneTip(event) {
@@ -98,7 +98,7 @@ function laneTip(event) {
   const box = row.querySelector("svg").getBoundingClientRect();
   const at = startOf(node) + (event.clientX - box.left) / box.width * lanes.length;
   const span = node.spans.find(([, from, to]) => at >= from && at <= to);
-  const told = [h("b", {}, node.name)];
+  const told = [h("b", {}, node.label)];
   if (span) told.push(h("div", {}, h("i", { class: `swatch ${span[0]}` }), `${span[0]} ${duration(span[2] - span[1])}`, h("span", { class: "dim" }, ` from ${duration(span[1] - startOf(node))}`)));
   if (node.strip && at >= node.strip.from && at <= node.strip.to) {
     const place = Math.min(node.strip.util.length - 1, Math.floor((at - node.strip.from) / (node.strip.to - node.strip.from || 1) * node.strip.util.length));

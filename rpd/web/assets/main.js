@@ -103,7 +103,7 @@ function warnings(runs) {
     if (run.damage) told.push(`${of}this run folder is damaged, and shown as far as it can be read: ${run.damage}`);
     if (run.unreleased.length) told.push(`${of}pods that may still bill: ${run.unreleased.join(", ")}`);
     if (run.leftover.length) told.push(`${of}pods that were kept and bill: ${run.leftover.join(", ")}`);
-    if (run.state === "unfinished") told.push(`${of}its process is gone without an end: rpd resume ${run.id} carries it on`);
+    if (run.state === "unfinished") told.push(`${of}its process is gone without an end, and pods of it may still bill: rpd resume ${run.id} carries it on, rpd gc finds its pods`);
   }
   return told.map((text) => h("p", { class: "warning", role: "note" }, text));
 }

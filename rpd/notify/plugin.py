@@ -56,7 +56,7 @@ class Notices:
 
     @hookimpl(trylast=True)
     def rpd_run_finished(self, summary: RunSummary) -> None:
-        """Tell how it ended and which pods are left, and wait a little for what is on its way: the screen has it all."""
+        """Tell how it ended and which pods are left, and wait a little, behind the screen, for what is on its way."""
         counts = (
             ", ".join(f"{count} {each}" for each in Outcome if (count := summary.count(each)))
             or "nothing ran"

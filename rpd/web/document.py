@@ -19,7 +19,7 @@ from rpd.pipeline.past_runs import PastRun, RunState
 from rpd.record import manifest
 from rpd.record.again import again
 from rpd.redaction import NO_SECRETS, Redactor
-from rpd.values.report import Failure, NodeReport, Outcome
+from rpd.values.report import ArtifactRecord, Failure, NodeReport, Outcome
 from rpd.web import samples, spans
 from rpd.web.clean import Clean, moment
 from rpd.web.files import Address, Gallery, absolute
@@ -116,6 +116,7 @@ class Document:
             "worst_usd": info.worst_case_usd,
             "command": text(shlex.join(["rpd", *info.argv])) if info.argv else "",
             "commit": text(info.git_sha or _commit(run.reports)),
+            "branch": text(next((each.source.branch for each in run.reports if each.source.branch), "")),
             "dirty": any(report.source.dirty for report in run.reports),
             "backend": text(info.backend),
             "rpd": text(info.rpd),
@@ -162,11 +163,15 @@ class Document:
             "pod": text(f"{pod.id} ({pod.final_state})" if pod else ""),
             "image": text(pod.image if pod else ""),
             "commit": text(report.source.git_sha),
+            "environment": text(_environment(report)),
+            "warning": text(report.environment.warning),
             "folder": text(report.folder),
             "spans": _rounded(self._spans(report, files)),
         }
         if files is not None:
             told |= self._measured(files, detail)
+        if report.artifacts:
+            told["pulls"] = [self._pull(artifact) for artifact in report.artifacts]
         if artifacts := self._gallery.artifacts(report):
             told["artifacts"] = artifacts
         if report.steps and (not result.outcome.is_ok or self._left.steps >= len(report.steps)):
@@ -208,6 +213,16 @@ class Document:
         if series := samples.curves(files.folder / samples.SERIES_FILE, detail.points, self.clean):
             told["series"] = series
         return told
+
+    def _pull(self, artifact: ArtifactRecord) -> list[Any]:
+        text = self.clean.text
+        return [
+            text(artifact.label),
+            text(artifact.remote),
+            artifact.files,
+            artifact.bytes,
+            artifact.verified,
+        ]
 
     def _step(self, step: Any) -> list[Any]:
         return [step.kind.value, self.clean.text(step.command or step.name), step.exit_code, step.seconds]
@@ -336,6 +351,13 @@ def log_tail(folder: Path) -> list[str]:
 
 def _commit(reports: Sequence[NodeReport]) -> str:
     return next((report.source.git_sha for report in reports if report.source.git_sha), "")
+
+
+def _environment(report: NodeReport) -> str:
+    """Return what the pod was, in a line."""
+    held = report.environment
+    named = (("driver", held.driver), ("CUDA", held.cuda), ("python", held.python), ("", held.uname))
+    return ", ".join(f"{name} {value}".strip() for name, value in named if value)
 
 
 def _rounded(held: Iterable[Span]) -> list[list[Any]]:

@@ -21,6 +21,7 @@ from rpd.record.run import RunInfo
 from rpd.values.report import (
     ArtifactRecord,
     CostRecord,
+    EnvironmentRecord,
     Failure,
     NodeRecord,
     NodeReport,
@@ -93,7 +94,8 @@ def report_of(lr: float, seed: int, depth: int, start: float = 0.0) -> NodeRepor
             final_state="deleted",
         ),
         cost=CostRecord(rate_usd_per_hr=2.39, rate_source="pod", estimated_usd=round(usd, 6), cap_usd=5.0),
-        source=SourceRecord(git_sha="0123abc456def7890123", dirty=True),
+        source=SourceRecord(git_sha="0123abc456def7890123", dirty=True, branch="main"),
+        environment=EnvironmentRecord(driver="570.1", cuda="12.8", python="3.12.1"),
         steps=(
             Step(index=0, kind=StepKind.PUT, name="", command="put . -> /workspace/fit", seconds=20.0),
             Step(

@@ -140,7 +140,7 @@ def test_the_keyboard_reaches_everything(page: Browser) -> None:
     page.js("document.activeElement.click()")
     assert page.js("document.getElementById('node').open")
     story = page.js("document.getElementById('node').textContent")
-    for told in ("python train.py", "results/metrics.json", "NVIDIA A40", "0123abc"):
+    for told in ("python train.py", "results/metrics.json", "NVIDIA A40", "0123abc", "CUDA 12.8", "3 files"):
         assert told in story
     page.js("document.getElementById('node').close()")
     unnamed = page.js(

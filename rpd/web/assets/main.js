@@ -68,7 +68,7 @@ function runFacts(run) {
     ["cost", [h("b", {}, money(usd)), run.worst_usd ? h("span", { class: "dim" }, ` of at most ${money(run.worst_usd)}`) : null]],
     ["now", rate ? `${money(rate)} per hour, ${counted(going.length, "node")} at work` : null],
     ["left", run.state === "running" ? leftOf(run, going) : null],
-    ["commit", run.commit ? h("code", { title: run.commit }, run.commit.slice(0, 12), run.dirty ? " with changes" : "") : null],
+    ["commit", run.commit ? h("code", { title: run.commit }, run.commit.slice(0, 12), run.branch ? ` on ${run.branch}` : "", run.dirty ? " with changes" : "") : null],
     ["command", run.command ? copied(run.command) : null],
     ["backend", run.backend], ["stopped", run.stopped], ["folder", run.folder ? h("code", {}, run.folder) : null],
   ];

@@ -126,7 +126,7 @@ function nodeStory(node) {
   const facts = [
     ["outcome", outcomeMark(node)], ["reason", node.failure ? null : node.reason], ["run", model.doc.runs.length > 1 ? run.id : null], ["now", node.doing], ["declared", node.place],
     ["parameters", pairs(node.params)], ["metrics", pairs(node.metrics)],
-    ["pod", [node.gpu, node.count > 1 ? ` ×${node.count}` : "", node.datacenter ? ` in ${node.datacenter}` : "", node.pod ? `, ${node.pod}` : ""].join("")], ["image", node.image],
+    ["pod", [node.gpu, node.count > 1 ? ` ×${node.count}` : "", node.datacenter ? ` in ${node.datacenter}` : "", node.pod ? `, ${node.pod}` : ""].join("")], ["image", node.image], ["environment", node.environment], ["warning", node.warning ? h("span", { class: "warning" }, node.warning) : null],
     ["started", moment(node.started)], ["time", `${duration(node.seconds)}${node.attempts > 1 ? `, ${node.attempts} attempts` : ""}`], ["cost", `${money(node.usd)}${node.rate ? ` at ${money(node.rate)}/h` : ""}`],
     ["GPU", node.strip ? `busy ${number(node.strip.mean_util)} %, peak memory ${gigabytes(node.strip.peak_mb)} of ${gigabytes(node.strip.total_mb)}, idle for ${duration(node.strip.idle_seconds)}` : ""],
     ["commit", node.commit], ["folder", node.folder],
@@ -137,6 +137,7 @@ function nodeStory(node) {
     factList(facts),
     node.failure ? h("section", {}, h("h3", {}, "Why it did not pass"), node.reason ? h("p", { class: "reason" }, node.reason) : null, failureBody(node, false)) : null,
     node.steps && node.steps.length ? h("section", {}, h("h3", {}, "Steps"), h("div", { class: "wide" }, h("table", { class: "plain steps" }, h("tbody", {}, node.steps.map(([kind, command, code, seconds], at) => h("tr", {}, h("td", { class: "n" }, at + 1), h("td", {}, kind), h("td", { class: "n" }, duration(seconds)), h("td", {}, code === null ? "" : `exit ${code}`), h("td", {}, h("code", {}, command)))))))) : null,
+    node.pulls ? h("section", {}, h("h3", {}, "Pulled"), h("div", { class: "wide" }, h("table", { class: "plain" }, h("tbody", {}, node.pulls.map(([label, remote, files, size, verified]) => h("tr", {}, h("td", {}, label), h("td", {}, h("code", {}, remote)), h("td", { class: "n" }, counted(files, "file")), h("td", { class: "n" }, bytes(size)), h("td", { class: verified ? "passed" : "failed" }, verified ? "verified" : "NOT verified"))))))) : null,
     node.artifacts && node.artifacts.length ? h("section", {}, h("h3", {}, "Files"), h("ul", { class: "files" }, node.artifacts.map((file) => h("li", {}, file.href ? link(file.href, file.name) : h("span", {}, file.name), h("span", { class: "dim" }, ` ${bytes(file.bytes)}`), file.picture ? h("div", {}, picture(file.picture, file.name)) : null)))) : null,
     live.on ? h("section", {}, h("h3", {}, "Log"), h("pre", { class: "log live", id: "live-log", tabindex: "0", "aria-label": "log" })) : null);
 }

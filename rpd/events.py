@@ -30,6 +30,7 @@ class Events:
     """Calls the hooks of the plugins that ``manager`` holds."""
 
     def __init__(self, manager: PluginManager) -> None:
+        self.manager = manager
         self._hook = manager.hook
 
     def is_heard(self, event: str) -> bool:
@@ -161,3 +162,19 @@ class NoEvents(Events):
 
     def __init__(self) -> None:
         super().__init__(make_plugin_manager())
+
+
+class DryRunEvents(Events):
+    """The events of a dry run: no pod lives in it, so nothing is heard of one."""
+
+    def pod_event(self, *, pod_name: str, event: str, detail: dict[str, Any]) -> None:
+        pass
+
+    def pod_ready(self, *, node: Node | None, pod: PodInfo) -> None:
+        pass
+
+    def pod_joined(self, *, node: Node, pod: PodInfo, share: float) -> None:
+        pass
+
+    def pod_released(self, *, pod: PodInfo, final_state: str, usd: float) -> None:
+        pass

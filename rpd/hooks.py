@@ -49,7 +49,7 @@ Spec = TypeVar("Spec", bound=Callable[..., None])
 
 
 def observer(spec: Spec) -> Spec:
-    """Declare a hook that only observes: no implementation of it can end, or change, what it is told of."""
+    """Declare a hook that only observes: no implementation can end, or change, the event it is called for."""
     _observers.add(spec.__name__)
     return hookspec(spec)
 
@@ -61,8 +61,8 @@ def observer(spec: Spec) -> Spec:
 def rpd_addoption(options: OptionGroup) -> None:
     """Add options: ``options.add("--site", default=…, help=…)``. Called before the command line is read.
 
-    Plugins are asked, and the conftests of what the command line names (a folder, a file) and of the folders above;
-    other conftests are loaded too late for that.
+    rpd asks plugins, and the conftests of the folders and files on the command line and of the folders above; other
+    conftests are loaded too late.
     """
 
 
@@ -70,8 +70,8 @@ def rpd_addoption(options: OptionGroup) -> None:
 def rpd_markers(config: Config) -> Sequence[str] | None:
     """Return marks that jobs may have, each ``"name: description"`` or ``"name(arguments): description"``.
 
-    Plugins are asked, and the conftests of what the command line names (a folder, a file) and of the folders above;
-    other conftests are loaded too late for that.
+    rpd asks plugins, and the conftests of the folders and files on the command line and of the folders above; other
+    conftests are loaded too late.
     """
 
 
@@ -79,7 +79,7 @@ def rpd_markers(config: Config) -> Sequence[str] | None:
 def rpd_configure(config: Config) -> None:
     """Look at the finished configuration, before anything is collected. May raise UsageError.
 
-    Of the conftests those of what the command line names, and of the folders above, are asked.
+    Among conftests, rpd asks those of the folders and files on the command line, and of the folders above.
     """
 
 
@@ -124,7 +124,7 @@ def rpd_select_nodes(config: Config, nodes: list[Node]) -> None:
 
 @observer
 def rpd_collected(nodes: Sequence[Node], deselected: int, errors: Sequence[Any]) -> None:
-    """Hear what was collected and selected, and the collection errors."""
+    """Called when nodes are collected and selected, with the collection errors."""
 
 
 # --- planning -------------------------------------------------------------------------------------------------------
@@ -132,7 +132,7 @@ def rpd_collected(nodes: Sequence[Node], deselected: int, errors: Sequence[Any])
 
 @hookspec(firstresult=True)
 def rpd_provider(config: Config) -> Provider | None:
-    """Return who rents the pods of this run; called when the first pod is needed."""
+    """Return the provider that rents the pods of this run; called when the first pod is needed."""
 
 
 @hookspec(firstresult=True)
@@ -147,7 +147,7 @@ def rpd_modify_plan(config: Config, plan: Plan) -> Plan | None:
 def rpd_run_started(
     config: Config, plan: Plan, backend: str, folder: Path | None, done: Sequence[NodeReport]
 ) -> None:
-    """Hear that the plan is being carried out; ``folder`` is the run folder (None in a dry run).
+    """Called when a run begins to carry out its plan; ``folder`` is the run folder (None in a dry run).
 
     ``done`` are reports of nodes outside of the plan: cached ones, and those that were over when a run is resumed.
     """
@@ -155,12 +155,12 @@ def rpd_run_started(
 
 @observer
 def rpd_node_started(node: Node, folder: Path | None) -> None:
-    """Hear that a slot took up a node; ``folder`` is the node's own folder."""
+    """Called when a slot takes up a node; ``folder`` is the node's own folder (None in a dry run)."""
 
 
 @observer
 def rpd_fixture_setup(node: Node, fixture: FixtureDef) -> None:
-    """Hear that a fixture function was called for a node, or failed. A wide fixture is set up for its first node."""
+    """Called after a fixture function returned or failed. A wide fixture is set up for its first node."""
 
 
 @hookspec(firstresult=True)
@@ -173,27 +173,27 @@ def rpd_run_node(node: Node, call: Callable[[], object]) -> bool | None:
 
 @observer
 def rpd_pod_event(pod_name: str, event: str, detail: dict[str, Any]) -> None:
-    """Hear of a pod's life: ``intent``, ``refused``, ``created``, ``ready``, ``released``, ``kept``, ``lost``."""
+    """An event of a pod: ``intent``, ``refused``, ``created``, ``ready``, ``released``, ``kept``, ``lost``."""
 
 
 @observer
 def rpd_pod_ready(node: Node | None, pod: PodInfo) -> None:
-    """Hear that a pod ran its first command over SSH; ``node`` asked for it (None: a wider fixture did)."""
+    """Called when a pod has run its first command over SSH; ``node`` asked for it (None: a wider fixture did)."""
 
 
 @observer
 def rpd_pod_joined(node: Node, pod: PodInfo, share: float) -> None:
-    """Hear that a node whose fixtures are set up uses a pod, its own or a shared one; ``share`` is its part of it."""
+    """Called when a node with its fixtures set up uses a pod, its own or a shared one; ``share`` is its part."""
 
 
 @observer
 def rpd_step_started(node: Node, step: Step) -> None:
-    """Hear that a step began (its ``seconds`` and ``exit_code`` are not known yet)."""
+    """Called when a step begins (its ``seconds`` and ``exit_code`` are not known yet)."""
 
 
 @observer
 def rpd_step_output(node: Node, data: bytes) -> None:
-    """Hear raw output of a node's commands as it comes, secrets masked. Called on the thread of a slot."""
+    """Called with raw output of a node's commands as it comes, secrets masked, on the thread of a slot."""
 
 
 @observer
@@ -203,49 +203,49 @@ def rpd_step_mark(node: Node, name: str) -> None:
 
 @observer
 def rpd_transfer_progress(node: Node, done: int, total: int) -> None:
-    """Hear how many bytes of a ``put`` went over so far, out of how many; some ten times a second, on any thread."""
+    """Called with how many bytes of a ``put`` are sent, out of how many; about ten times a second, on any thread."""
 
 
 @observer
 def rpd_telemetry(node: Node, sample: Sample) -> None:
-    """Hear how busy a pod is that ``node`` uses now, every few seconds. Called on a thread of the pod's own."""
+    """Called every few seconds with how busy a pod of ``node`` is, on a thread of the pod's own."""
 
 
 @observer
 def rpd_step_finished(node: Node, step: Step) -> None:
-    """Hear that a step ended."""
+    """Called when a step has ended."""
 
 
 @observer
 def rpd_pod_released(pod: PodInfo, final_state: str, usd: float) -> None:
-    """Hear that a pod no longer bills for its GPU (``deleted``, ``stopped``) or stays on purpose (``running``)."""
+    """Called when a pod no longer bills for its GPU (``deleted``, ``stopped``) or stays on purpose (``running``)."""
 
 
 @observer
 def rpd_fixture_teardown(node: Node, fixture: FixtureDef) -> None:
-    """Hear that a fixture was torn down, or that this failed; ``node`` used it last."""
+    """Called after a fixture was torn down, or failed to be; ``node`` used it last."""
 
 
 @observer
 def rpd_node_report(node: Node, report: NodeReport) -> None:
-    """Hear the report of a node that is over. Called on the thread of a slot; also when a wider teardown changed it."""
+    """Called with the report of a node that is over, on the thread of a slot; again if a wider teardown changes it."""
 
 
 @observer
 def rpd_dry_run_node(node: Node, planned: DryRunNode) -> None:
-    """Hear what a node would have asked for and done; in a dry run, before its report."""
+    """Called in a dry run, before the report of a node, with the pods and steps it would have asked for."""
 
 
 @observer
 def rpd_notice(text: str) -> None:
-    """Hear a sentence meant for the person at the screen (a fallback that was taken, what Ctrl-C is doing now)."""
+    """Called with a sentence for the person at the screen (a fallback was taken, Ctrl-C does this now)."""
 
 
 @observer
 def rpd_stopping(how: str, reason: str) -> None:
-    """Hear that a run is cut short: ``drain``, nothing new begins; ``end``, what runs is ended; ``abandon``, pods go.
+    """Called when a run is cut short: ``drain``, nothing new begins; ``end``, what runs is ended; ``abandon``, pods go.
 
-    Called on any thread, and again where it gets more urgent.
+    On any thread, and again when it gets more urgent.
     """
 
 
@@ -254,7 +254,7 @@ def rpd_stopping(how: str, reason: str) -> None:
 
 @observer
 def rpd_run_finished(config: Config, summary: RunSummary) -> None:
-    """Hear that everything is over and released."""
+    """Called when everything is over and released."""
 
 
 # --- making the plugin manager --------------------------------------------------------------------------------------

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rpd.config import Config, settings, value_of
+from rpd.cli.parser import every_setting
+from rpd.config import Config, value_of
 from rpd.config.checked import check_value, keys
 from rpd.config.files import find_root, override_value, read_file
 from rpd.config.merge import make_config
@@ -142,7 +143,7 @@ def test_defaults_pass_their_own_checks() -> None:
 
 def test_every_setting_is_explained_and_reachable() -> None:
     """Every setting has a help text, and a flag, a key or a variable that sets it; no flag or key stands for two."""
-    declared = list(settings().values())
+    declared = every_setting()
     assert all(setting.help and (setting.flags or setting.key or setting.env) for setting in declared)
     keyed = [setting.key for setting in declared if setting.key]
     assert len(keyed) == len(set(keyed))

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from rpd.cli.commands import COMMANDS
-from rpd.config import settings
+from rpd.cli.parser import every_setting
 from rpd.errors import Cause, ExitCode
 from rpd.execute import fixtures
 from rpd.values.fixture import FIXTURE_ATTRIBUTE
@@ -218,13 +218,13 @@ def test_every_command_is_documented() -> None:
 
 def test_every_flag_is_documented() -> None:
     """The documentation explains every flag of every command, in one of its spellings."""
-    flags = [held.flags for held in settings().values() if not COMMANDS.keys().isdisjoint(held.commands)]
+    flags = [held.flags for held in every_setting() if not COMMANDS.keys().isdisjoint(held.commands)]
     assert [names for names in flags if not any(f"`{name}" in ALL_DOCS for name in names)] == []
 
 
 def test_every_key_is_documented() -> None:
     """The documentation explains every key of the configuration file and every environment variable."""
-    declared = list(settings().values())
+    declared = every_setting()
     names = [name for setting in declared for name in (setting.key, setting.env) if name]
     assert [name for name in names if f"`{name}`" not in ALL_DOCS] == []
 

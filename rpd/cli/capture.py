@@ -8,14 +8,31 @@ from pathlib import Path
 from rpd.cli.document import dumps
 from rpd.cli.output import hand_over, say
 from rpd.config import Config
+from rpd.config.config import showing
 from rpd.errors import ExitCode, UsageError
 from rpd.hooks import PluginManager
 from rpd.record import environment
 from rpd.record.report_output import write_report
+from rpd.values.frozen import frozen
+
+
+@frozen
+class Options:
+    """The options that only ``rpd capture-env`` has."""
+
+    # A table, laid out by hand: a setting is a line or two.
+    # fmt: off
+
+    output_file: str | None = showing.option(
+        None, "write to this file", "-o", "--output", metavar="FILE", commands=("capture-env",)
+    )
+
+    # fmt: on
 
 
 def main(config: Config, manager: PluginManager) -> int:
     """Write what decides what a program of the project does: python, platform, packages, source; as TOML."""
+    own: Options = config.own
     del manager
     if len(config.args) > 1:
         raise UsageError("rpd capture-env takes one folder")
@@ -24,15 +41,15 @@ def main(config: Config, manager: PluginManager) -> int:
         raise UsageError(f"{folder}: expected a folder")
     facts = environment.capture(folder)
     text = f"{dumps(facts, indent=2)}\n" if config.output.as_json else environment.dumps(facts)
-    if config.own.output_file is None:
+    if own.output_file is None:
         hand_over(text)
         return ExitCode.OK
-    path = config.invocation_dir / Path(config.own.output_file).expanduser()
+    path = config.invocation_dir / Path(own.output_file).expanduser()
     try:
         is_file = write_report(path, text)
     except OSError as error:
         raise UsageError(
-            f"--output {config.own.output_file}: cannot be written: {error.strerror or error}"
+            f"--output {own.output_file}: cannot be written: {error.strerror or error}"
         ) from error
     if is_file:
         say(f"wrote {path}")

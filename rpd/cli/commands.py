@@ -19,6 +19,8 @@ class Command:
     arguments_help: str = ""
     takes_command: bool = False
     """Whether the words after ``--`` are a command to run."""
+    options: str = ""
+    """The class in its module that declares the options only it has; empty: it has none."""
 
 
 _NODES = "a folder, a deploy file, a node id (path::job[case]), or @FILE with such arguments, one per line"
@@ -50,7 +52,7 @@ COMMANDS = {
             arguments="RUN",
             arguments_help="a run: its id, or the beginning of it (default: the last unfinished one)",
         ),
-        Command(name="runs", help="list past runs", module="rpd.cli.runs"),
+        Command(name="runs", help="list past runs", module="rpd.cli.runs", options="RunsOptions"),
         Command(
             name="show",
             help="show a past run, or one of its nodes",
@@ -64,9 +66,11 @@ COMMANDS = {
             module="rpd.cli.diff",
             arguments="RUN[:NODE]",
             arguments_help="two runs, or two nodes of runs",
+            options="Options",
         ),
         Command(
             name="events",
+            options="Options",
             help="print what happened in a run, in order",
             module="rpd.cli.events",
             arguments="RUN|NODE",
@@ -78,6 +82,7 @@ COMMANDS = {
             module="rpd.cli.query",
             arguments="EXPRESSION",
             arguments_help="such as 'outcome == \"failed\" and lr < 0.01' (default: every node)",
+            options="Options",
         ),
         Command(
             name="report",
@@ -86,6 +91,7 @@ COMMANDS = {
             function="report",
             arguments="RUN",
             arguments_help=f"{_A_RUN}; with --html any number of runs",
+            options="ReportOptions",
         ),
         Command(
             name="ui",
@@ -93,6 +99,7 @@ COMMANDS = {
             module="rpd.cli.ui",
             arguments="PATH",
             arguments_help="a run folder, or a folder of run folders, of any machine (default: this project's)",
+            options="Options",
         ),
         Command(
             name="verify",
@@ -108,6 +115,7 @@ COMMANDS = {
             module="rpd.cli.logs",
             arguments="NODE",
             arguments_help=_A_NODE,
+            options="Options",
         ),
         Command(
             name="ssh",
@@ -116,12 +124,14 @@ COMMANDS = {
             arguments="NODE|POD",
             arguments_help=f"{_A_NODE}; or a pod: its id or name. After --, a command to run there",
             takes_command=True,
+            options="Options",
         ),
         Command(
             name="ps",
             help="list the pods of the account and what they cost",
             module="rpd.cli.pods",
             function="ps",
+            options="PsOptions",
         ),
         Command(
             name="stop",
@@ -130,6 +140,7 @@ COMMANDS = {
             function="stop",
             arguments="NODE|POD",
             arguments_help="a pod: its id or name; or a node that has one",
+            options="StopOptions",
         ),
         Command(
             name="gc",
@@ -143,6 +154,7 @@ COMMANDS = {
             module="rpd.cli.capture",
             arguments="FOLDER",
             arguments_help="the project (default: the current folder)",
+            options="Options",
         ),
         Command(
             name="gpus",
@@ -150,6 +162,7 @@ COMMANDS = {
             module="rpd.cli.gpus",
             arguments="WORD",
             arguments_help="only types whose ids contain this word, or that are in stock in this data centre",
+            options="Options",
         ),
         Command(
             name="estimate",
@@ -164,6 +177,7 @@ COMMANDS = {
             module="rpd.cli.doctor",
             arguments="PATH|NODEID",
             arguments_help=_NODES,
+            options="Options",
         ),
         Command(
             name="fixtures",
@@ -171,6 +185,7 @@ COMMANDS = {
             module="rpd.cli.fixtures",
             arguments="PATH|NODEID",
             arguments_help=_NODES,
+            options="Options",
         ),
         Command(name="markers", help="list the marks that jobs can have", module="rpd.cli.markers"),
         Command(
@@ -186,6 +201,7 @@ COMMANDS = {
             module="rpd.cli.import_yaml",
             arguments="FILE.yaml",
             arguments_help="configurations with schema_version: 2",
+            options="Options",
         ),
         Command(
             name="completion",
@@ -195,7 +211,10 @@ COMMANDS = {
             arguments_help="bash, zsh or fish",
         ),
         Command(
-            name="emulator", help="start an emulator of RunPod on this machine", module="rpd.cli.emulator"
+            name="emulator",
+            help="start an emulator of RunPod on this machine",
+            module="rpd.cli.emulator",
+            options="Options",
         ),
     )
 }

@@ -23,13 +23,15 @@ def load_early_conftests(
     conftest: str,
     rootdir: Path,
     cwd: Path,
+    own: type,
 ) -> tuple[CollectionError, ...]:
     """Register the conftests of what ``argv`` names (else ``added``, else ``deploypaths``) and of the folders above.
 
-    ``conftest`` is what they are called. Returns the errors of those that cannot be loaded. Arguments that are no paths
-    are passed over: whether they are the values of options is known only once the conftests have added theirs.
+    ``conftest`` is what they are called, ``own`` declares the options that only the command has. Returns the errors of
+    those that cannot be loaded. Arguments that are no paths are passed over: whether they are the values of options is
+    known only once the conftests have added theirs.
     """
-    targets = list(_named(argv, cwd)) or list(_named(added, cwd))
+    targets = list(_named(argv, cwd, own)) or list(_named(added, cwd, own))
     if not targets:
         targets = _defaults(deploypaths, rootdir, cwd)
     folders = dict.fromkeys(target.path for target in targets)
@@ -54,8 +56,8 @@ def early_overrides(argv: Sequence[str]) -> dict[str, Any]:
     return found
 
 
-def _named(argv: Sequence[str], cwd: Path) -> Iterator[Target]:
-    for text in _positionals(argv):
+def _named(argv: Sequence[str], cwd: Path, own: type) -> Iterator[Target]:
+    for text in _positionals(argv, own):
         try:
             yield from read_targets([text], deploypaths=(), rootdir=cwd, invocation_dir=cwd)
         except UsageError:
@@ -69,9 +71,9 @@ def _defaults(deploypaths: Sequence[str], rootdir: Path, cwd: Path) -> list[Targ
         return [parse_target(".", cwd)]
 
 
-def _positionals(argv: Sequence[str]) -> Iterator[str]:
+def _positionals(argv: Sequence[str], own: type) -> Iterator[str]:
     """Yield what is neither a flag nor the value of one of rpd's own."""
-    take_one = _flags_with_value()
+    take_one = _flags_with_value(own)
     words = iter(argv)
     for word in words:
         if word == "--":
@@ -82,10 +84,10 @@ def _positionals(argv: Sequence[str]) -> Iterator[str]:
             yield word
 
 
-def _flags_with_value() -> frozenset[str]:
+def _flags_with_value(own: type) -> frozenset[str]:
     return frozenset(
         flag
-        for setting in settings().values()
+        for setting in settings(own).values()
         if setting.action in ("store", "append") and setting.const is None
         for flag in setting.flags
     )

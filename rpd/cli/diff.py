@@ -13,6 +13,7 @@ from rpd.cli.document import say_document
 from rpd.cli.output import say
 from rpd.cli.table import table
 from rpd.config import Config
+from rpd.config.config import showing
 from rpd.errors import ExitCode, UsageError
 from rpd.hooks import PluginManager
 from rpd.pipeline.past_runs import run_with_node
@@ -28,8 +29,23 @@ _MOST_ROWS = 30
 _MOST_NAMED = 4
 
 
+@frozen
+class Options:
+    """The options that only ``rpd diff`` has."""
+
+    # A table, laid out by hand: a setting is a line or two.
+    # fmt: off
+
+    all_facts: bool = showing.switch(
+        "show all differences, also time and money", "--all", commands=("diff",)
+    )
+
+    # fmt: on
+
+
 def main(config: Config, manager: PluginManager) -> int:
     """Print what differs between two runs or two nodes; exit 1 if anything does."""
+    own: Options = config.own
     del manager
     if len(config.args) != 2:
         raise UsageError("rpd diff needs two runs, or two nodes as RUN:NODE (:NODE is of the newest run)")
@@ -39,14 +55,13 @@ def main(config: Config, manager: PluginManager) -> int:
     titles = [_title(info, entry.id if entry else "") for info, entry in (left, right)]
     if left[1] is not None and right[1] is not None:
         nodes = [
-            node_facts(_over(entry.report, entry.id), every=config.own.all_facts)
-            for entry in (left[1], right[1])
+            node_facts(_over(entry.report, entry.id), every=own.all_facts) for entry in (left[1], right[1])
         ]
         found = differences(*nodes)
         lines = _fact_lines(found, titles)
     else:
-        a, b = (_Side.of(info, every=config.own.all_facts) for info, _ in (left, right))
-        if not config.output.as_json and not config.own.all_facts:
+        a, b = (_Side.of(info, every=own.all_facts) for info, _ in (left, right))
+        if not config.output.as_json and not own.all_facts:
             return _tell(_run_lines(a, b, titles) if a != b else ())
         found = differences(a.flat(), b.flat())
         lines = _fact_lines(found, titles)

@@ -14,7 +14,8 @@ from rpd.cli.document import say_document
 from rpd.cli.notices import Notices
 from rpd.cli.output import say
 from rpd.cli.price_source import Source, price_source
-from rpd.config import Config
+from rpd.config import Config, texts
+from rpd.config.config import showing
 from rpd.errors import AuthError, ExitCode, NothingCollected, ProviderError, RequestRejected, UsageError
 from rpd.hooks import PluginManager
 from rpd.pipeline.check_datacenters import check_datacenters
@@ -28,6 +29,7 @@ from rpd.remote.keys import make_keypair, user_public_lines
 from rpd.runpod.catalogue.images import WHAT_TO_DO, Found, look_up
 from rpd.runpod.key import CONFIG_FILE, ENVIRONMENT_NAME
 from rpd.values.datacenters import KNOWN_DATACENTERS
+from rpd.values.frozen import frozen
 from rpd.values.gpus import closest_gpu_ids
 from rpd.values.node import Node
 from rpd.values.pod import PodRequest
@@ -43,10 +45,26 @@ STOCK = "stock"
 _MONEY = "add credit at https://console.runpod.io/user/billing"
 
 
+@frozen
+class Options:
+    """The options that only ``rpd doctor`` has."""
+
+    # A table, laid out by hand: a setting is a line or two.
+    # fmt: off
+
+    skip: tuple[tuple[str, ...], ...] = showing.several(
+        "leave out this check (several: with commas)", "--skip", metavar="CHECK", parse=texts.names,
+        commands=("doctor",)
+    )
+
+    # fmt: on
+
+
 def main(config: Config, manager: PluginManager) -> int:
     """Print a line for each check; exit 1 if one of them failed, 7 if only the stock is gone."""
+    own: Options = config.own
     manager.register(Notices(), "notices")
-    skipped = _skipped(config)
+    skipped = _skipped(own.skip)
     shown: list[Finding] = []
     for finding in _findings(config, manager, skipped):
         if finding.check in skipped:
@@ -61,9 +79,9 @@ def main(config: Config, manager: PluginManager) -> int:
     return ExitCode.SOLD_OUT if any(finding.check == STOCK for finding in shown) else ExitCode.OK
 
 
-def _skipped(config: Config) -> frozenset[str]:
+def _skipped(skip: Iterable[Sequence[str]]) -> frozenset[str]:
     """Return the names of the checks to leave out. Raises UsageError for one that is none."""
-    skipped = frozenset(name for names in config.own.skip for name in names)
+    skipped = frozenset(name for names in skip for name in names)
     for name in sorted(skipped.difference(CHECKS)):
         close = closest(name, CHECKS)
         meant = f"did you mean {close!r}?" if close else f"the checks are {', '.join(CHECKS)}"
@@ -85,7 +103,7 @@ def _findings(config: Config, manager: PluginManager, skipped: frozenset[str]) -
     if "image" not in skipped:
         yield from _images(dict.fromkeys(node.job.image for node in with_pods))
     yield from _secrets(with_pods)
-    yield from check_code(config, nodes)
+    yield from check_code(config.rootdir, nodes)
 
 
 def _collected(config: Config, manager: PluginManager) -> tuple[Sequence[Node], Finding]:
@@ -150,14 +168,14 @@ def _platform(config: Config, source: Source, nodes: Sequence[Node]) -> Iterator
             return
         yield ok("key", f"{source.name} accepts it")
         yield _balance(account.balance_usd, nodes, prices)
-    yield from _places(config, source, nodes)
+    yield from _places(config.pods.datacenter_id, source, nodes)
     yield from _requests(source, nodes, prices)
 
 
-def _places(config: Config, source: Source, nodes: Sequence[Node]) -> Iterator[Finding]:
+def _places(datacenter_id: str | None, source: Source, nodes: Sequence[Node]) -> Iterator[Finding]:
     """Check that the data centres asked for are there."""
     try:
-        for doubt in check_datacenters(config, nodes, lambda: source.provider):
+        for doubt in check_datacenters(datacenter_id, nodes, lambda: source.provider):
             yield warn("data centre", doubt)
     except UsageError as error:
         yield fail("data centre", str(error))

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from rpd.cli.check_result import Finding, fail, ok, warn
-from rpd.config import Config
 from rpd.errors import RpdError
 from rpd.plan import uses_pod
 from rpd.project.ignore import Kind, StagedFile, staged_files
@@ -30,10 +29,10 @@ _UV_CACHE = re.compile(r"UV_CACHE_DIR\W{1,6}(?P<path>/workspace[^\s\"']*)")
 _USES_UV = re.compile(r"(?:^|[\s\"'`;&|(])uv (?:sync|run|pip|venv|add)\b")
 
 
-def check_code(config: Config, nodes: Sequence[Node]) -> Iterator[Finding]:
+def check_code(rootdir: Path, nodes: Sequence[Node]) -> Iterator[Finding]:
     """Yield what is found in the folders that nodes send to their pods."""
-    for folder, held in _projects(config, nodes).items():
-        shown = _shown(folder, config.rootdir)
+    for folder, held in _projects(rootdir, nodes).items():
+        shown = _shown(folder, rootdir)
         home = Path.home().resolve()
         if folder in (home, *home.parents):
             advice = "put the deploy file into a folder of its own"
@@ -51,12 +50,12 @@ def check_code(config: Config, nodes: Sequence[Node]) -> Iterator[Finding]:
         yield from _uv_cache(shown, texts, held)
 
 
-def _projects(config: Config, nodes: Sequence[Node]) -> dict[Path, list[Node]]:
+def _projects(rootdir: Path, nodes: Sequence[Node]) -> dict[Path, list[Node]]:
     """Return the folders that are staged, with the nodes that send them."""
     found: dict[Path, list[Node]] = {}
     for node in nodes:
         if uses_pod(node) and _STAGES in node.definition.closure.names:
-            found.setdefault((config.rootdir / node.file).parent.resolve(), []).append(node)
+            found.setdefault((rootdir / node.file).parent.resolve(), []).append(node)
     return found
 
 

@@ -109,7 +109,7 @@ def main(config: Config, manager: PluginManager) -> int:
         experience = Experience(past_reports(config.runs_path, local=local))
         provider = source.provider
         prices = Prices(lambda: provider, make_overrides(config), Foresight(config, gathered.nodes))
-        for warning in check_datacenters(config, gathered.nodes, lambda: provider):
+        for warning in check_datacenters(config.pods.datacenter_id, gathered.nodes, lambda: provider):
             Events(manager).notice(warning)
         estimates = [_estimate(node, prices, experience) for node in gathered.nodes]
         prices.tell_unforeseen(Events(manager))

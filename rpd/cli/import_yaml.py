@@ -7,15 +7,37 @@ from pathlib import Path
 
 from rpd.cli.output import note, say
 from rpd.config import Config
+from rpd.config.config import running, showing
 from rpd.errors import CollectionError, ExitCode, UsageError
 from rpd.hooks import PluginManager
+from rpd.values.frozen import frozen
+
+
+@frozen
+class Options:
+    """The options that only ``rpd import`` has."""
+
+    # A table, laid out by hand: a setting is a line or two.
+    # fmt: off
+
+    output_file: str | None = showing.option(
+        None, "write to this file", "-o", "--output", metavar="FILE", commands=("import",)
+    )
+    force: bool = running.switch("overwrite existing deploy files", "--force", commands=("import",))
+    their_runs: str | None = showing.option(
+        None, "add the past runs of runpod-deploy below this folder to those of rpd", "--runs", metavar="DIR",
+        commands=("import",)
+    )
+
+    # fmt: on
 
 
 def main(config: Config, manager: PluginManager) -> int:
     """Write a deploy file for each configuration, and say what is different in it and why."""
+    own: Options = config.own
     del manager
-    if config.own.their_runs is not None:
-        return _import_runs(config, config.own.their_runs)
+    if own.their_runs is not None:
+        return _import_runs(config, own.their_runs)
     from rpd.compat.runpod_deploy.spec import read_spec  # YAML is an extra
     from rpd.compat.runpod_deploy.writer import write
 
@@ -24,8 +46,8 @@ def main(config: Config, manager: PluginManager) -> int:
             "rpd import: expected configurations to rewrite (rpd import configs/runpod/train.yaml), or --runs DIR for "
             "past runs"
         )
-    sources = [_source(config, text) for text in config.args]
-    targets = _targets(config, sources)
+    sources = [_source(config.invocation_dir, text) for text in config.args]
+    targets = _targets(config.invocation_dir, own, sources)
     broken = 0
     for source, target in zip(sources, targets, strict=True):
         try:
@@ -34,11 +56,11 @@ def main(config: Config, manager: PluginManager) -> int:
             note(error)
             broken += 1
             continue
-        _save(target, str(written.lines), is_forced=config.own.force)
-        say(f"wrote {_shown(target, config)}")
+        _save(target, str(written.lines), is_forced=own.force)
+        say(f"wrote {_shown(target, config.invocation_dir)}")
         for notice in written.notices:
             say(f"  {notice}")
-    written_to = " ".join(_shown(target, config) for target in targets)
+    written_to = " ".join(_shown(target, config.invocation_dir) for target in targets)
     if broken:
         return ExitCode.INTERRUPTED
     say(f"\nTry it for free:  rpd collect {written_to}   rpd run --dry-run {written_to}")
@@ -61,7 +83,7 @@ def _import_runs(config: Config, text: str) -> int:
         if one.problem:
             note(f"rpd: {one.source}: {one.problem}")
         elif one.is_new:
-            say(f"{one.run_id}  {_shown(one.source.parent, config)}")
+            say(f"{one.run_id}  {_shown(one.source.parent, config.invocation_dir)}")
         added, known = added + one.is_new, known + bool(one.run_id and not one.is_new)
         broken += bool(one.problem)
     runs = "1 run" if added == 1 else f"{added} runs"
@@ -70,19 +92,19 @@ def _import_runs(config: Config, text: str) -> int:
     return ExitCode.FAILED if broken else ExitCode.OK
 
 
-def _source(config: Config, text: str) -> Path:
-    path = config.invocation_dir / Path(text).expanduser()
+def _source(invocation_dir: Path, text: str) -> Path:
+    path = invocation_dir / Path(text).expanduser()
     if not path.is_file():
         raise UsageError(f"rpd import: there is no file {text}")
     return path
 
 
-def _targets(config: Config, sources: list[Path]) -> list[Path]:
+def _targets(invocation_dir: Path, own: Options, sources: list[Path]) -> list[Path]:
     """Return where each deploy file goes: ``-o``, else ``deploy_<name>.py`` beside the configuration."""
-    if config.own.output_file is not None:
+    if own.output_file is not None:
         if len(sources) > 1:
             raise UsageError("--output names one file, and several configurations were given: leave it out")
-        return [config.invocation_dir / Path(config.own.output_file).expanduser()]
+        return [invocation_dir / Path(own.output_file).expanduser()]
     targets = [path.parent / f"deploy_{re.sub(r'[^A-Za-z0-9_]', '_', path.stem)}.py" for path in sources]
     for target in targets:
         if targets.count(target) > 1:
@@ -90,7 +112,7 @@ def _targets(config: Config, sources: list[Path]) -> list[Path]:
                 f"two configurations would become {target.name}: rewrite them one by one, with --output"
             )
     for target in targets:
-        _check_free(target, is_forced=config.own.force)
+        _check_free(target, is_forced=own.force)
     return targets
 
 
@@ -107,6 +129,6 @@ def _save(target: Path, text: str, *, is_forced: bool) -> None:
         raise UsageError(f"cannot write {target}: {error.strerror}") from error
 
 
-def _shown(path: Path, config: Config) -> str:
-    here = config.invocation_dir
+def _shown(path: Path, invocation_dir: Path) -> str:
+    here = invocation_dir
     return path.relative_to(here).as_posix() if path.is_relative_to(here) else str(path)

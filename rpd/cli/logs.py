@@ -9,7 +9,8 @@ from pathlib import Path
 
 from rpd.cli.output import RawOutput, note
 from rpd.cli.provider_session import account
-from rpd.config import Config
+from rpd.config import Config, texts
+from rpd.config.config import selecting, showing
 from rpd.disk.regular import open_regular
 from rpd.errors import ExitCode, ProviderError, RpdError, UsageError
 from rpd.hooks import PluginManager
@@ -18,6 +19,7 @@ from rpd.pipeline import connect_to_node
 from rpd.pipeline.connect_to_node import LastCommand, Work
 from rpd.record.lookup import NodeEntry
 from rpd.redaction import Redactor
+from rpd.values.frozen import frozen
 
 LOOK_SECONDS = 0.2
 """How often a growing file is looked at."""
@@ -26,19 +28,39 @@ _IMPATIENCE_SECONDS = 5.0
 """How often it is asked whether the process that writes the log is still there."""
 
 
+@frozen
+class Options:
+    """The options that only ``rpd logs`` has."""
+
+    # A table, laid out by hand: a setting is a line or two.
+    # fmt: off
+
+    of_run: str = selecting.option(
+        "", "the run: its id, or the beginning of it (default: the newest with the node)", "--run",
+        metavar="RUN", commands=("logs",)
+    )
+    follow: bool = showing.switch("keep printing as the log grows", "-f", "--follow", commands=("logs",))
+    last_lines: int | None = showing.option(
+        None, "print only the last N lines", "-n", "--lines", metavar="N", parse=texts.whole, commands=("logs",)
+    )
+
+    # fmt: on
+
+
 def main(config: Config, manager: PluginManager) -> int:
     """Print the log of a node; with ``-f`` go on until the node is over, wherever it runs."""
+    own: Options = config.own
     del manager
     if len(config.args) != 1:
         raise UsageError("rpd logs needs one node (rpd show lists those of the newest run)")
-    info, entry = connect_to_node.node_named(config.runs_path, config.args[0], config.own.of_run)
+    info, entry = connect_to_node.node_named(config.runs_path, config.args[0], own.of_run)
     out = RawOutput()
     log = _Log(NodeFiles(entry.folder).output, out)
     try:
-        if config.own.last_lines is not None:
-            log.skip_to_last(config.own.last_lines)
+        if own.last_lines is not None:
+            log.skip_to_last(own.last_lines)
         log.print_new()
-        if config.own.follow:
+        if own.follow:
             _follow(config, Path(info.folder), entry, log)
     except KeyboardInterrupt:
         return ExitCode.OK

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from rpd.config import Config
 from rpd.pipeline.collect_and_select import Gathered
@@ -14,7 +14,7 @@ def why_nothing(config: Config, gathered: Gathered) -> str:
     if gathered.deselected:
         flags = " ".join(_selecting(config))
         by = f"{flags} selects none of them" if flags else "a conftest or plugin deselected them all"
-        return f"{by}: `rpd collect{_where(config)}` lists what there is"
+        return f"{by}: `rpd collect{_where(config.args)}` lists what there is"
     if gathered.collection.files:
         count = gathered.collection.files
         files = "the deploy file" if count == 1 else f"{count} deploy files"
@@ -25,8 +25,8 @@ def why_nothing(config: Config, gathered: Gathered) -> str:
     return f"no file {patterns} in {places}: `rpd init` writes a first one"
 
 
-def _where(config: Config) -> str:
-    return f" {shlex.join(config.args)}" if config.args else ""
+def _where(args: Sequence[str]) -> str:
+    return f" {shlex.join(args)}" if args else ""
 
 
 def _selecting(config: Config) -> Iterator[str]:

@@ -5,16 +5,20 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from importlib import import_module
+from itertools import chain
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
-from rpd.cli.commands import Command, command
+from rpd.cli.commands import COMMANDS, Command, command
 from rpd.config import Config, Setting, settings, value_of
+from rpd.config.config import NoOptions, own_kind
 from rpd.config.options import OptionGroup
 from rpd.errors import UsageError
 from rpd.hooks import PluginManager
+from rpd.values.frozen import declared
 from rpd.values.suggestions import closest
 
 
@@ -55,6 +59,21 @@ class _InOrder(argparse.Namespace):
         super().__setattr__(name, value)
 
 
+def own_options(name: str) -> type:
+    """Return the class that declares the options only that command has."""
+    held = COMMANDS.get(name)
+    if held is None or not held.options:
+        return NoOptions
+    own: type = getattr(import_module(held.module), held.options)
+    return own
+
+
+def every_setting() -> list[Setting]:
+    """Return the settings of all commands."""
+    own = (declared(own_options(name)).values() for name in COMMANDS)
+    return [*settings().values(), *cast("Iterator[Setting]", chain.from_iterable(own))]
+
+
 def parse_plugins(argv: Sequence[str]) -> list[str]:
     """Return the values of ``-p`` in ``argv``: plugins are loaded before the rest can be understood."""
     argv = argv[: argv.index("--")] if "--" in argv else argv
@@ -79,13 +98,16 @@ def parse(
     argv, remote_command = _cut(command(name), argv)
     if any(text in ("-h", "--help") for text in argv):
         print_help(name, manager)
-    flags, added_args, options = _parse(_make("run", manager), added, "addopts: ") if added else ({}, [], {})
+    flags, added_args, options = (
+        _parse("run", _make("run", manager), added, "addopts: ") if added else ({}, [], {})
+    )
     flags = {field: value for field, value in flags.items() if name in settings()[field].commands}
+    own = settings(own_options(name))
     made = _make(name, manager)
-    given, args, given_options = _parse(made, argv)
+    given, args, given_options = _parse(name, made, argv)
     defaults = {dest: default for group in made[1] for dest, default in group.defaults.items()}
     for field, value in given.items():
-        appends = settings()[field].appends
+        appends = own[field].appends
         # Taken out first: flags are in the order in which they were given last.
         held = flags.pop(field, ())
         flags[field] = (*held, *value) if appends else value
@@ -113,7 +135,7 @@ def _implied(flags: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _parse(
-    made: tuple[_Parser, list[OptionGroup]], argv: Sequence[str], where: str = ""
+    name: str, made: tuple[_Parser, list[OptionGroup]], argv: Sequence[str], where: str = ""
 ) -> tuple[dict[str, Any], list[str], dict[str, Any]]:
     parser, groups = made
     parser.check_values(argv, where)
@@ -123,7 +145,10 @@ def _parse(
     values = vars(known)
     args = list(values.pop("args", ()))
     options = {dest: values.pop(dest) for group in groups for dest in group.defaults if dest in values}
-    flags = {field: tuple(value) if settings()[field].appends else value for field, value in values.items()}
+    known_settings = settings(own_options(name))
+    flags = {
+        field: tuple(value) if known_settings[field].appends else value for field, value in values.items()
+    }
     return flags, args, options
 
 
@@ -151,7 +176,8 @@ def _make(name: str, manager: PluginManager, formatter: Any = _UNSEEN) -> tuple[
     if held.arguments:
         parser.add_argument("args", nargs="*", metavar=held.arguments, help=held.arguments_help)
     groups: dict[str, Any] = {}
-    for field, setting in settings().items():
+    known = settings(own_options(name))
+    for field, setting in known.items():
         if name in setting.commands:
             if setting.group not in groups:
                 groups[setting.group] = parser.add_argument_group(setting.group)
@@ -160,7 +186,7 @@ def _make(name: str, manager: PluginManager, formatter: Any = _UNSEEN) -> tuple[
     for plugin_name, plugin in manager.list_name_plugin():
         hook = getattr(plugin, "rpd_addoption", None)
         if hook is not None:
-            plugins.append(OptionGroup(parser, _shown(plugin_name)))
+            plugins.append(OptionGroup(parser, _shown(plugin_name), known))
             hook(plugins[-1])
     return parser, plugins
 
@@ -220,7 +246,7 @@ def check_together(config: Config) -> None:
 def describe(config: Config) -> list[str]:
     """Return one line a setting for ``--show-config``: name, value, where it came from."""
     lines = [f"root folder: {config.rootdir}", f"configuration file: {config.config_file or 'none'}"]
-    values: Mapping[str, Any] = {field: value_of(config, field) for field in settings()}
+    values: Mapping[str, Any] = {field: value_of(config, field) for field in settings(own_kind(config))}
     for field, value in values.items():
         shown = (
             dict(value) if isinstance(value, Mapping) else list(value) if isinstance(value, tuple) else value

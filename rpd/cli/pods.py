@@ -6,22 +6,68 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
+from pathlib import Path
 
 from rpd.cli.document import say_document
 from rpd.cli.output import note, say
 from rpd.cli.provider_session import own_account, provider_of
 from rpd.cli.table import table
-from rpd.config import Config
+from rpd.config import Config, texts
+from rpd.config.config import running, showing
 from rpd.errors import ExitCode, ReleaseError, UsageError
 from rpd.hooks import PluginManager
 from rpd.lease import pod_release
 from rpd.pipeline import orphans
 from rpd.pipeline.orphans import Claim, Claims, Leftover
 from rpd.values.duration import format_duration
+from rpd.values.frozen import frozen
 from rpd.values.pod import PodInfo, PodStatus
 from rpd.values.prices import stopped_usd_per_month
 
 _HEAD = ("POD", "NODE", "RUN", "STATE", "AGE", "GPU", "DC", "$/H", "SINCE", "SO FAR", "LEFT")
+
+
+@frozen
+class StopOptions:
+    """The options that only ``rpd stop`` has."""
+
+    # A table, laid out by hand: a setting is a line or two.
+    # fmt: off
+
+    only_show: bool = running.switch(
+        "print which pods would be deleted or stopped, and do nothing", "--dry-run", commands=("stop",)
+    )
+    keep_disk: bool = running.switch(
+        "stop pods instead of deleting them, and keep (and pay for) their volumes", "--keep-disk", commands=("stop",)
+    )
+    stopped: bool = running.switch(
+        "delete all stopped pods that runs of this project made", "--stopped", commands=("stop",)
+    )
+    older_than: float | None = running.option(
+        None, "with --stopped: only pods stopped at least this long ago", "--older-than",
+        metavar="DURATION", parse=texts.age, commands=("stop",)
+    )
+
+    # fmt: on
+
+
+@frozen
+class PsOptions:
+    """The options that only ``rpd ps`` has."""
+
+    # A table, laid out by hand: a setting is a line or two.
+    # fmt: off
+
+    stale: bool = showing.switch(
+        "only pods of rpd that no run uses: stopped, kept or left behind", "--stale", commands=("ps",)
+    )
+    exit_code: bool = showing.switch("exit with 1 if a pod is listed", "--exit-code", commands=("ps",))
+    older_than: float | None = running.option(
+        None, "only pods that are what they are now for at least this long", "--older-than",
+        metavar="DURATION", parse=texts.age, commands=("ps",)
+    )
+
+    # fmt: on
 
 
 def ps(config: Config, manager: PluginManager) -> int:
@@ -29,28 +75,29 @@ def ps(config: Config, manager: PluginManager) -> int:
 
     With ``--exit-code`` the exit code is 1 if there are some.
     """
+    own: PsOptions = config.own
     del manager
     with own_account(config) as provider:
         if provider is None:
             return ExitCode.OK
         found = sorted(provider.list(), key=lambda pod: (not orphans.is_ours(pod), pod.name))
-    known = _claims(config)
+    known = _claims(config.runs_path)
     now = time.time()
-    found = [pod for pod in found if _is_wanted(pod, known.of(pod), config, now)]
+    found = [pod for pod in found if _is_wanted(pod, known.of(pod), own, now)]
     _print(found, known, config, now)
-    return ExitCode.FAILED if found and config.own.exit_code else ExitCode.OK
+    return ExitCode.FAILED if found and own.exit_code else ExitCode.OK
 
 
 _STALE = ("stopped", "kept", "left behind", "unclear")
 """States of pods that no run uses, as far as is known here."""
 
 
-def _is_wanted(pod: PodInfo, claim: Claim | None, config: Config, now: float) -> bool:
+def _is_wanted(pod: PodInfo, claim: Claim | None, own: PsOptions, now: float) -> bool:
     """Whether ``rpd ps`` lists a pod; one whose age nobody tells may be old."""
-    if config.own.stale and not (orphans.is_ours(pod) and _state(pod, claim) in _STALE):
+    if own.stale and not (orphans.is_ours(pod) and _state(pod, claim) in _STALE):
         return False
     seconds = _age(pod, claim, now)
-    return config.own.older_than is None or seconds is None or seconds >= config.own.older_than
+    return own.older_than is None or seconds is None or seconds >= own.older_than
 
 
 def _age(pod: PodInfo, claim: Claim | None, now: float) -> float | None:
@@ -81,9 +128,9 @@ def _totals(found: Sequence[PodInfo]) -> dict[str, object]:
     }
 
 
-def _claims(config: Config) -> Claims:
+def _claims(runs_path: Path) -> Claims:
     """Return what the journals here tell of pods; what is damaged in them is told on stderr."""
-    found = orphans.claims(config.runs_path)
+    found = orphans.claims(runs_path)
     for damage in found.damage:
         note(f"rpd: {damage}")
     return found
@@ -227,29 +274,30 @@ def _stopped(ours: Sequence[PodInfo], others: Sequence[PodInfo]) -> Iterator[str
 
 def stop(config: Config, manager: PluginManager) -> int:
     """Delete (with ``--keep-disk``: stop) the pods named on the command line, and confirm it."""
+    own: StopOptions = config.own
     del manager
-    if config.own.stopped:
+    if own.stopped:
         return _delete_stopped(config)
-    if config.own.older_than is not None:
+    if own.older_than is not None:
         raise UsageError("--older-than goes with --stopped: rpd stop --stopped --older-than 7d")
     if not config.args:
         raise UsageError("rpd stop needs a node, or the id or name of a pod (see `rpd ps`), or --stopped")
-    known = _claims(config)
+    known = _claims(config.runs_path)
     with provider_of(config, config.args) as provider:
         listed = provider.list()
         chosen = list(dict.fromkeys(orphans.find(listed, wanted, known) for wanted in config.args))
         foreign = [pod.id for pod in chosen if not orphans.is_ours(pod)]
-        if foreign and not config.money.yes and not config.own.only_show:
-            verb = "stop" if config.own.keep_disk else "delete"
+        if foreign and not config.money.yes and not own.only_show:
+            verb = "stop" if own.keep_disk else "delete"
             raise UsageError(f"rpd did not make {', '.join(foreign)}: say --yes to {verb} it all the same")
-        diskless = [pod.id for pod in chosen if config.own.keep_disk and not pod.volume_gb]
+        diskless = [pod.id for pod in chosen if own.keep_disk and not pod.volume_gb]
         if diskless:
             raise UsageError(
                 f"{', '.join(diskless)}: there is no volume to keep; leave --keep-disk out to delete it"
             )
-        if config.own.only_show:
-            return _show(chosen, "stopped" if config.own.keep_disk else "deleted")
-        if not config.own.keep_disk:
+        if own.only_show:
+            return _show(chosen, "stopped" if own.keep_disk else "deleted")
+        if not own.keep_disk:
             return _release(chosen, lambda pod: pod_release.delete(provider, pod), "deleted")
 
         def stop_one(pod: PodInfo) -> None:
@@ -269,20 +317,17 @@ def stop(config: Config, manager: PluginManager) -> int:
 
 def _delete_stopped(config: Config) -> int:
     """Delete the stopped pods that runs here made and no run still uses, and say why others are left alone."""
-    if config.args or config.own.keep_disk:
+    own: StopOptions = config.own
+    if config.args or own.keep_disk:
         raise UsageError("rpd stop --stopped deletes all of them: it takes neither pods nor --keep-disk")
-    known, now = _claims(config), time.time()
+    known, now = _claims(config.runs_path), time.time()
     with own_account(config) as provider:
         if provider is None:
             return ExitCode.OK
         stopped = [pod for pod in provider.list() if orphans.is_ours(pod) and pod.status is PodStatus.EXITED]
-        kept = {
-            pod.id: why
-            for pod in stopped
-            if (why := _why_kept(pod, known.of(pod), config.own.older_than, now))
-        }
+        kept = {pod.id: why for pod in stopped if (why := _why_kept(pod, known.of(pod), own.older_than, now))}
         chosen = [pod for pod in stopped if pod.id not in kept]
-        if config.own.only_show:
+        if own.only_show:
             code = _show(chosen, "deleted")
         else:
             code = _release(chosen, lambda pod: pod_release.delete(provider, pod), "deleted")
@@ -318,9 +363,11 @@ def gc(config: Config, manager: PluginManager) -> int:
         if config.output.as_json and config.money.yes:
             raise UsageError("rpd gc --json only shows what would be deleted: leave --yes out")
         if config.output.as_json:
-            say_document({"pods": list(_gc_documents(listed, left, config))})
+            say_document({"pods": list(_gc_documents(listed, left, config.runs_path))})
             return ExitCode.OK
-        _print_reasons(listed, {held.pod.id: f"{held.reason} (run {held.run})" for held in left}, config)
+        _print_reasons(
+            listed, {held.pod.id: f"{held.reason} (run {held.run})" for held in left}, config.runs_path
+        )
         if not left:
             say("nothing to reap")
             return ExitCode.OK
@@ -331,18 +378,18 @@ def gc(config: Config, manager: PluginManager) -> int:
 
 
 def _gc_documents(
-    listed: Sequence[PodInfo], left: Sequence[Leftover], config: Config
+    listed: Sequence[PodInfo], left: Sequence[Leftover], runs_path: Path
 ) -> Iterator[dict[str, object]]:
     reap = {held.pod.id: held for held in left}
-    known, now = _claims(config), time.time()
+    known, now = _claims(runs_path), time.time()
     for pod in sorted(filter(orphans.is_ours, listed), key=lambda pod: (pod.id not in reap, pod.name)):
         claim, held = known.of(pod), reap.get(pod.id)
         why = held.reason if held else _why_not(pod, claim)
         yield {**_as_json(pod, claim, now), "would_delete": held is not None, "reason": why}
 
 
-def _print_reasons(listed: Sequence[PodInfo], reap: Mapping[str, str], config: Config) -> None:
-    known = _claims(config)
+def _print_reasons(listed: Sequence[PodInfo], reap: Mapping[str, str], runs_path: Path) -> None:
+    known = _claims(runs_path)
     rows = []
     for pod in sorted(filter(orphans.is_ours, listed), key=lambda pod: (pod.id not in reap, pod.name)):
         why = reap.get(pod.id) or f"left alone: {_why_not(pod, known.of(pod))}"

@@ -12,7 +12,8 @@ from typing import Any
 from rpd.cli.document import say_document
 from rpd.cli.output import hand_over, note, say
 from rpd.cli.table import table
-from rpd.config import Config
+from rpd.config import Config, texts
+from rpd.config.config import selecting, showing
 from rpd.errors import ExitCode, RpdError, UsageError
 from rpd.hooks import PluginManager
 from rpd.query import answer, duck, parquet, sql
@@ -20,13 +21,61 @@ from rpd.query.answer import Answer, Tally, Totals
 from rpd.query.expression import Expression, names_in
 from rpd.query.rows import COLUMNS, Damaged, Row, Rows, Scope, is_event, read_events, read_rows, resolve
 from rpd.values.duration import format_duration
+from rpd.values.frozen import frozen
 
 MOST_DAMAGED = 5
 """Files that cannot be read are told one by one, up to this many."""
 
 
+@frozen
+class Options:
+    """The options that only ``rpd query`` has."""
+
+    # A table, laid out by hand: a setting is a line or two.
+    # fmt: off
+
+    as_csv: bool = showing.switch("print CSV", "--csv", commands=("query",))
+    group_by: tuple[str, ...] = showing.option(
+        (), "one row for each combination of these columns", "--by", metavar="A,B", parse=texts.names,
+        commands=("query",)
+    )
+    show_columns: tuple[str, ...] = showing.option(
+        (), "these columns; with --by also count, passed (and other outcomes), mean(x), std(x), median(x), min(x), "
+        "max(x), sum(x)", "--show", metavar="A,B", parse=texts.names, commands=("query",)
+    )
+    sort_by: str = showing.option(
+        "", "order by this column (NAME:desc: greatest first)", "--sort", metavar="NAME", commands=("query",)
+    )
+    most_rows: int = showing.option(
+        0, "print at most N rows (0: all)", "-n", "--limit", metavar="N", parse=texts.count, commands=("query",)
+    )
+    since: float | None = selecting.option(
+        None, "only runs of this time, e.g. 7d", "--since", metavar="DURATION",
+        parse=texts.age, commands=("query",)
+    )
+    sql: str = showing.option(
+        "", "query in SQL: SELECT … FROM nodes, params, metrics, vars, phases, events", "--sql", metavar="SELECT",
+        commands=("query",)
+    )
+    engine: str = showing.option(
+        "sqlite", "what answers --sql: sqlite, or duckdb where it is installed", "--engine",
+        choices=("sqlite", "duckdb"), commands=("query",)
+    )
+    parquet: str | None = showing.option(
+        None, "write the answer to this Parquet file (needs pyarrow)", "--parquet", metavar="FILE", commands=("query",)
+    )
+    list_columns: bool = showing.switch("list all columns", "--columns", commands=("query",))
+    of_run: str = selecting.option(
+        "", "the run: its id, or the beginning of it (default: every run)", "--run",
+        metavar="RUN", commands=("query",)
+    )
+
+    # fmt: on
+
+
 def main(config: Config, manager: PluginManager) -> int:
     """Choose nodes of past runs by an expression, group and order them, and print them with their totals."""
+    own: Options = config.own
     del manager
     if len(config.args) > 1:
         raise UsageError(
@@ -35,18 +84,18 @@ def main(config: Config, manager: PluginManager) -> int:
         )
     scope = Scope(
         runs_path=config.runs_path,
-        runs=(config.own.of_run,) if config.own.of_run else (),
-        since=since(config.own.since),
+        runs=(own.of_run,) if own.of_run else (),
+        since=since(own.since),
     )
     damaged: list[RpdError] = []
-    if config.own.list_columns:
+    if own.list_columns:
         _print_columns(Rows(read_rows(scope, events=True, damaged=damaged.append), ()).columns)
         tell_damage(damaged)
         return ExitCode.OK
-    found, totals = (_selected if config.own.sql else _asked)(config, scope, damaged.append)
+    found, totals = (_selected if own.sql else _asked)(config, scope, damaged.append)
     tell_damage(damaged)
-    if config.own.most_rows:
-        found = Answer(columns=found.columns, rows=found.rows[: config.own.most_rows])
+    if own.most_rows:
+        found = Answer(columns=found.columns, rows=found.rows[: own.most_rows])
     _print(config, found, totals)
     return ExitCode.OK if found.rows else ExitCode.NOTHING_COLLECTED
 
@@ -68,7 +117,8 @@ def tell_damage(damaged: Sequence[RpdError]) -> None:
 
 def _asked(config: Config, scope: Scope, damaged: Damaged) -> tuple[Answer, Totals]:
     """Return the answer to what the flags ask, and the totals of the nodes that were chosen."""
-    own = config.own
+    own: Options = config.own
+    own = own
     names = _names(config)
     held = Rows(read_rows(scope, events=any(map(is_event, names)), damaged=damaged), names)
     columns = held.columns
@@ -83,7 +133,8 @@ def _asked(config: Config, scope: Scope, damaged: Damaged) -> tuple[Answer, Tota
 
 def _selected(config: Config, scope: Scope, damaged: Damaged) -> tuple[Answer, Totals]:
     """Return what a query in SQL selects, and the totals of the nodes it could select from."""
-    own, tally = config.own, Tally()
+    own: Options = config.own
+    own, tally = own, Tally()
     if own.group_by or own.show_columns:
         raise UsageError("--sql says itself what is shown and grouped: leave out --by and --show")
     rows: Iterable[Row] = read_rows(scope, events=any(map(is_event, _names(config))), damaged=damaged)
@@ -98,7 +149,8 @@ def _selected(config: Config, scope: Scope, damaged: Damaged) -> tuple[Answer, T
 
 def _names(config: Config) -> set[str]:
     """Return every name in the question, as it was typed."""
-    own = config.own
+    own: Options = config.own
+    own = own
     texts = (*own.show_columns, *own.group_by, own.sort_by.partition(":")[0])
     names = {inner for text in texts for inner in (text, answer.inner_name(text))}
     return {*answer.SHOWN, *names, *(names_in(config.args[0]) if config.args else ())}
@@ -113,13 +165,15 @@ def _chosen(rows: Sequence[Row], args: Sequence[str], columns: Sequence[str]) ->
 
 def _asked_for(config: Config, columns: Sequence[str]) -> list[str]:
     """Return the columns that the expression and the order name, beyond those that are always shown."""
+    own: Options = config.own
     names = Expression(config.args[0], columns).names if config.args and config.args[0].strip() else []
-    sort = config.own.sort_by.partition(":")[0]
+    sort = own.sort_by.partition(":")[0]
     asked = [*names, *([resolve(sort, columns, "--sort")] if sort else [])]
     return [name for name in dict.fromkeys(asked) if name not in answer.SHOWN]
 
 
 def _print(config: Config, found: Answer, totals: Totals) -> None:
+    own: Options = config.own
     if config.output.as_json:
         document = {
             "columns": list(found.columns),
@@ -133,9 +187,9 @@ def _print(config: Config, found: Answer, totals: Totals) -> None:
             },
         }
         say_document(document)
-    elif config.own.parquet is not None:
-        _write_parquet(config, config.own.parquet, found)
-    elif config.own.as_csv:
+    elif own.parquet is not None:
+        _write_parquet(config, own.parquet, found)
+    elif own.as_csv:
         out = io.StringIO()
         writer = csv.writer(out, lineterminator="\n")
         writer.writerow(found.columns)

@@ -23,7 +23,7 @@ from rpd.pipeline.signals import ending_by_sigterm, handled
 from rpd.record.report_output import write_report
 from rpd.redaction import Redactor
 from rpd.stop import Stop
-from rpd.terminal import Terminal
+from rpd.terminal import make_view
 from rpd.terminal.setup_plan import SetupPlan
 from rpd.terminal.streams import own_streams
 from rpd.values.sort_order import Ranking
@@ -41,15 +41,13 @@ def resume(config: Config, manager: PluginManager) -> int:
         raise UsageError("rpd resume takes one run")
     resumed = choose(config.runs_path, config.args[0] if config.args else "")
     with resumed.lock:
-        return _resume(config, resumed)
+        return _resume(config.invocation_dir, resumed)
 
 
-def _resume(config: Config, resumed: Resumed) -> int:
+def _resume(invocation_dir: Path, resumed: Resumed) -> int:
     argv = list(resumed.info.argv)
     argv = argv[1:] if argv[:1] == ["run"] else argv
-    run_config, run_manager = configure(
-        "run", argv, Path(resumed.info.invocation_dir or config.invocation_dir)
-    )
+    run_config, run_manager = configure("run", argv, Path(resumed.info.invocation_dir or invocation_dir))
     # What was planned is on record: nothing is chosen by how nodes ended since.
     unchosen = replace(
         run_config,
@@ -80,9 +78,9 @@ def carry_out(config: Config, manager: PluginManager, resumed: Resumed | None) -
     with ExitStack() as stack:
         out, _ = stack.enter_context(own_streams())
         if not manager.is_blocked("terminal"):
-            terminal = Terminal(config, redactor=redactor, file=out)
-            stack.callback(terminal.close)
-            manager.register(terminal, "terminal")
+            view = make_view(config, out, redactor)
+            stack.callback(view.close)
+            manager.register(view, "terminal")
         _add_page(config, manager, redactor)
         _add_notices(config, manager, redactor)
         if config.run.setup_plan or config.run.setup_show or config.run.setup_only:

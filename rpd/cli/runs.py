@@ -14,7 +14,8 @@ from rpd.cli.filters import Filters, is_same
 from rpd.cli.output import hand_over, say
 from rpd.cli.query import since, tell_damage, totals_line
 from rpd.cli.table import table
-from rpd.config import Config
+from rpd.config import Config, texts
+from rpd.config.config import selecting, showing
 from rpd.errors import ExitCode, RpdError, UsageError
 from rpd.hooks import PluginManager
 from rpd.pipeline.past_runs import Overview, PastRun, RunState, overview, past_run, run_named
@@ -27,6 +28,7 @@ from rpd.record.summary import Group, Spread
 from rpd.record.verify import Checked, check
 from rpd.terminal.stored_run import print_results
 from rpd.values.duration import format_duration
+from rpd.values.frozen import frozen
 from rpd.values.report import NodeReport
 from rpd.values.sort_order import Ranking, missing, ranked
 from rpd.values.suggestions import closest
@@ -34,15 +36,63 @@ from rpd.values.suggestions import closest
 _HEAD = ("RUN", "STARTED (UTC)", "NODES", "OUTCOMES", "$", "TIME", "BACKEND", "STATE")
 
 
+@frozen
+class ReportOptions:
+    """The options that only ``rpd report`` has."""
+
+    # A table, laid out by hand: a setting is a line or two.
+    # fmt: off
+
+    export: str | None = showing.option(
+        None, "copy the artifacts of a run into a new folder, with a subfolder for each node", "--export",
+        metavar="DIR", commands=("report",)
+    )
+    mean_over: tuple[str, ...] = showing.option(
+        (), "print means over these parameters (default: seed)", "--over", metavar="A,B", parse=texts.names,
+        commands=("report",)
+    )
+    where: str = selecting.option(
+        "", "with --html: only nodes that fit, of all runs unless some are named, such as 'lr < 0.01'", "--where",
+        metavar="EXPRESSION", commands=("report",)
+    )
+    as_csv: bool = showing.switch("print CSV", "--csv", commands=("report",))
+
+    # fmt: on
+
+
+@frozen
+class RunsOptions:
+    """The options that only ``rpd runs`` has."""
+
+    # A table, laid out by hand: a setting is a line or two.
+    # fmt: off
+
+    most_runs: int = showing.option(
+        20, "how many runs to list (0: all)", "-n", metavar="N", parse=texts.count, commands=("runs",)
+    )
+    all_nodes: bool = showing.switch("list the nodes of the runs", "--nodes", commands=("runs",))
+    filters: tuple[tuple[str, str], ...] = selecting.several(
+        "only runs with a node that has this value", "--filter", metavar="NAME=VALUE",
+        parse=texts.pair, commands=("runs",)
+    )
+    since: float | None = selecting.option(
+        None, "only runs of this time, e.g. 7d", "--since", metavar="DURATION",
+        parse=texts.age, commands=("runs",)
+    )
+
+    # fmt: on
+
+
 def main(config: Config, manager: PluginManager) -> int:
     """List past runs, newest first, with their totals; with ``--nodes`` their nodes."""
+    own: RunsOptions = config.own
     del manager
     if config.args:
         raise UsageError("rpd runs takes no argument: rpd show RUN tells of one run")
     damaged: list[RpdError] = []
     chosen, wanted = _chosen(config, damaged.append)
-    shown = chosen[: config.own.most_runs] if config.own.most_runs else chosen
-    if config.own.all_nodes:
+    shown = chosen[: own.most_runs] if own.most_runs else chosen
+    if own.all_nodes:
         _print_nodes(config, shown, wanted)
     else:
         _print_runs(config, shown)
@@ -60,7 +110,8 @@ Wanted = Mapping[str, list[Row]]
 
 def _chosen(config: Config, damaged: Damaged) -> tuple[list[Overview], Wanted | None]:
     """Return the runs that were asked for, newest first, and their nodes where nodes decided."""
-    own = config.own
+    own: RunsOptions = config.own
+    own = own
     earliest = since(own.since)
     found = [
         info
@@ -104,6 +155,7 @@ def _nodes(scope: Scope, filters: Filters, damaged: Damaged) -> Sequence[Row]:
 
 
 def _print_runs(config: Config, shown: Sequence[Overview]) -> None:
+    own: RunsOptions = config.own
     nodes = sum(sum(run.outcomes.values()) for run in shown)
     outcomes = sum((Counter(run.outcomes) for run in shown), Counter[str]())
     seconds, usd = math.fsum(run.info.seconds for run in shown), math.fsum(run.usd for run in shown)
@@ -112,10 +164,7 @@ def _print_runs(config: Config, shown: Sequence[Overview]) -> None:
         say_document({"runs": [_as_json(run) for run in shown], "totals": totals})
         return
     if not shown:
-        say(
-            f"no runs in {config.runs_path}"
-            + (" that match" if config.own.filters or config.own.since else "")
-        )
+        say(f"no runs in {config.runs_path}" + (" that match" if own.filters or own.since else ""))
         return
     rows = [_HEAD, *map(_row, shown)]
     say("\n".join(table(rows, right={2, 4, 5}, cut={3: 30, 6: 12}, leave_out=(1, 6, 5, 2, 7))))
@@ -128,6 +177,7 @@ def _print_runs(config: Config, shown: Sequence[Overview]) -> None:
 
 
 def _print_nodes(config: Config, runs: Sequence[Overview], wanted: Wanted | None) -> None:
+    own: RunsOptions = config.own
     rows = [row for run in runs for row in (wanted or {}).get(run.info.id, ())]
     totals = answer.totals(rows)
     if config.output.as_json:
@@ -139,10 +189,7 @@ def _print_nodes(config: Config, runs: Sequence[Overview], wanted: Wanted | None
         )
         return
     if not rows:
-        say(
-            f"no nodes in {config.runs_path}"
-            + (" that match" if config.own.filters or config.own.since else "")
-        )
+        say(f"no nodes in {config.runs_path}" + (" that match" if own.filters or own.since else ""))
         return
     lines = [_node_row(row) for row in rows]
     say("\n".join(table([_NODE_HEAD, *lines], right={5, 6}, cut={0: 22, 1: 20, 3: 12}, leave_out=(4, 3))))
@@ -205,23 +252,24 @@ def _one_run(config: Config) -> PastRun:
 
 def report(config: Config, manager: PluginManager) -> int:
     """Print the results of a run: tables, ``--csv``, ``--json``, a page of runs, or copy artifacts out."""
+    own: ReportOptions = config.own
     del manager
     if config.output.html is not None:
         from rpd.cli.page import write_page  # most reports are text
 
         return write_page(config)
-    if config.own.where:
+    if own.where:
         raise UsageError("--where needs --html FILE: rpd query prints such nodes as text, CSV or JSON")
     run = _one_run(config)
     tell_damage(run.damaged)
-    reports = sorted_reports(config, run.reports)
-    if config.own.export is not None:
-        target = config.invocation_dir / Path(config.own.export).expanduser()
+    reports = sorted_reports(config.output.sort, run.reports)
+    if own.export is not None:
+        target = config.invocation_dir / Path(own.export).expanduser()
         folders = export(reports, target)
         without = f" ({len(reports) - len(folders)} pulled nothing)" if len(folders) < len(reports) else ""
         say(f"copied the artifacts of {len(folders)} nodes of run {run.info.id} to {target}{without}")
         return ExitCode.OK
-    if config.own.as_csv:
+    if own.as_csv:
         hand_over(results.dumps(reports))
     elif config.output.as_json:
         say_document(_report_document(config, run, reports))
@@ -229,19 +277,19 @@ def report(config: Config, manager: PluginManager) -> int:
         lines = list(
             _summary_lines(config, reports)
         )  # before anything is printed: a wrong --over is an error
-        print_results(reports, config=config)
+        print_results(reports, color=config.output.color)
         say("\n".join(lines))
         say(f"run {run.info.id} ({run.state}), {run.info.folder}")
     return ExitCode.OK
 
 
-def sorted_reports(config: Config, reports: tuple[NodeReport, ...]) -> list[NodeReport]:
+def sorted_reports(sort: str, reports: tuple[NodeReport, ...]) -> list[NodeReport]:
     """Return the reports as ``--sort`` says. Raises UsageError for a name that no report has."""
-    if not config.output.sort:
+    if not sort:
         return list(reports)
-    ranking = Ranking.parse(config.output.sort)
+    ranking = Ranking.parse(sort)
     if wrong := missing(reports, ranking):
-        raise UsageError(f"--sort {config.output.sort}: {wrong}")
+        raise UsageError(f"--sort {sort}: {wrong}")
     return ranked(reports, ranking)
 
 
@@ -257,7 +305,8 @@ def _over(reports: Sequence[NodeReport], named: Sequence[str]) -> list[str]:
 
 
 def _report_document(config: Config, run: PastRun, reports: Sequence[NodeReport]) -> dict[str, Any]:
-    over = _over(reports, config.own.mean_over)
+    own: ReportOptions = config.own
+    over = _over(reports, own.mean_over)
     return {
         "run": run.info.id,
         "state": run.state,
@@ -278,7 +327,8 @@ def _report_document(config: Config, run: PastRun, reports: Sequence[NodeReport]
 
 def _summary_lines(config: Config, reports: Sequence[NodeReport]) -> Iterator[str]:
     """Yield the means over seeds, a table for each job, and which nodes have the lowest and highest metrics."""
-    over = _over(reports, config.own.mean_over)
+    own: ReportOptions = config.own
+    over = _over(reports, own.mean_over)
     jobs: dict[tuple[str, str], list[Group]] = {}
     for group in _ranked(summary.groups(reports, over), config.output.sort):
         if group.nodes > 1:

@@ -8,6 +8,7 @@ from importlib import import_module
 from pathlib import Path
 
 from rpd.cli import parser
+from rpd.cli.parser import own_options
 from rpd.config import LOADING, Config, settings
 from rpd.config.files import find_root, read_file
 from rpd.config.merge import make_config
@@ -67,6 +68,7 @@ def configure(command: str, argv: Sequence[str], cwd: Path) -> tuple[Config, Plu
             conftest=known.get("conftest", settings()["conftest"].default),
             rootdir=rootdir,
             cwd=cwd,
+            own=own_options(command),
         )
     try:
         flags, args, plugin_options = parser.parse(command, argv, added, manager)
@@ -81,6 +83,7 @@ def configure(command: str, argv: Sequence[str], cwd: Path) -> tuple[Config, Plu
         flags=flags,
         args=args,
         plugin_options=plugin_options,
+        own=own_options(command),
     )
     parser.check_together(config)
     return config, manager

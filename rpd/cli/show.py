@@ -67,7 +67,10 @@ def _print_run(run: PastRun, config: Config) -> None:
         say(f"rpd {shlex.join(info.argv)}")
     if info.damage:
         say(f"damaged: {info.damage}")
-    print_run(replace(run.summary, reports=tuple(sorted_reports(config, run.reports))), config=config)
+    print_run(
+        replace(run.summary, reports=tuple(sorted_reports(config.output.sort, run.reports))),
+        color=config.output.color,
+    )
     if run.state is RunState.UNFINISHED:
         say(f"it was not finished: rpd resume {info.id}")
 

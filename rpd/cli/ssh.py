@@ -5,42 +5,68 @@ from __future__ import annotations
 import shlex
 import threading
 import time
+from pathlib import Path
 
 from rpd.cli.output import note, say
 from rpd.cli.provider_session import account
-from rpd.config import Config
+from rpd.config import Config, texts
+from rpd.config.config import running, selecting, showing
 from rpd.errors import ExitCode, UsageError
 from rpd.hooks import PluginManager
 from rpd.pipeline import connect_to_node, orphans
 from rpd.remote import session
 from rpd.remote.console import Console
 from rpd.values.duration import format_duration
+from rpd.values.frozen import frozen
 from rpd.values.pod import PodInfo
+
+
+@frozen
+class Options:
+    """The options that only ``rpd ssh`` has."""
+
+    # A table, laid out by hand: a setting is a line or two.
+    # fmt: off
+
+    of_run: str = selecting.option(
+        "", "the run: its id, or the beginning of it (default: the newest with the node)", "--run",
+        metavar="RUN", commands=("ssh",)
+    )
+    forwards: tuple[tuple[int, int], ...] = running.several(
+        "forward a port of this machine to one of the pod (default: the same)", "--forward",
+        metavar="PORT[:REMOTE]", parse=texts.forward, commands=("ssh",)
+    )
+    print_command: bool = showing.switch(
+        "print the command line for plain ssh instead", "--print", commands=("ssh",)
+    )
+
+    # fmt: on
 
 
 def main(config: Config, manager: PluginManager) -> int:
     """Open a shell on the pod of a node, where its job stands, or run a command there; its exit code is passed on."""
+    own: Options = config.own
     del manager
     if not config.args:
         raise UsageError("rpd ssh needs a node, or the id or name of a pod (see `rpd ps`)")
     wanted, *words = config.args
     command = command_text(words)
     with account(
-        config, connect_to_node.local_backend_of(config.runs_path, wanted, run=config.own.of_run)
+        config, connect_to_node.local_backend_of(config.runs_path, wanted, run=own.of_run)
     ) as provider:
-        target = connect_to_node.find(config.runs_path, wanted, provider, run=config.own.of_run)
-        if config.own.print_command:
+        target = connect_to_node.find(config.runs_path, wanted, provider, run=own.of_run)
+        if own.print_command:
             say(target.ssh_command())
             return ExitCode.OK
         console = Console(wants_terminal=not command)
         remote = connect_to_node.open_remote(target, provider)
         try:
             if console.is_terminal:
-                _tell_end(config, target.pod)
-            for local, there in config.own.forwards:
+                _tell_end(config.runs_path, target.pod)
+            for local, there in own.forwards:
                 port = remote.forward(there, local)
                 note(f"rpd: 127.0.0.1:{port} leads to port {there} of pod {target.pod.id}")
-            if config.own.forwards and not command and not console.is_terminal:
+            if own.forwards and not command and not console.is_terminal:
                 _wait()
                 return ExitCode.OK
             return remote.interactive(session.script(target.place(), command), console)
@@ -48,9 +74,9 @@ def main(config: Config, manager: PluginManager) -> int:
             remote.close()
 
 
-def _tell_end(config: Config, pod: PodInfo) -> None:
+def _tell_end(runs_path: Path, pod: PodInfo) -> None:
     """Say when the pod's own watchdog ends it, which no shell on it puts off."""
-    claim = orphans.claims(config.runs_path).of(pod)
+    claim = orphans.claims(runs_path).of(pod)
     if claim is not None and claim.ends_at is not None:
         left = format_duration(max(1.0, claim.ends_at - time.time()))
         note(f"rpd: pod {pod.id} ends itself in {left} at the latest")

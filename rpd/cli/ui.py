@@ -3,24 +3,44 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 
 from rpd.cli.output import say
-from rpd.config import Config
+from rpd.config import Config, texts
+from rpd.config.config import listening, showing
 from rpd.errors import ExitCode, UsageError
 from rpd.hooks import PluginManager
 from rpd.record import history
+from rpd.values.frozen import frozen
 from rpd.web.folders import is_run_folder
 from rpd.web.live import LiveRuns
 from rpd.web.server import serve
 
 
+@frozen
+class Options:
+    """The options that only ``rpd ui`` has."""
+
+    # A table, laid out by hand: a setting is a line or two.
+    # fmt: off
+
+    open_browser: bool = showing.switch("open the page in your browser", "--open", commands=("ui",))
+    port: int = listening.option(
+        0, "the port to listen on (default: any free one)", "--port", metavar="PORT", parse=texts.port,
+        commands=("ui",)
+    )
+
+    # fmt: on
+
+
 def main(config: Config, manager: PluginManager) -> int:
     """Serve the live page until Ctrl-C, and say where."""
+    own: Options = config.own
     del manager
     if len(config.args) > 1:
         raise UsageError("rpd ui takes one path: a run folder, or a folder of run folders")
-    runs = _runs(config)
+    runs = _runs(config.runs_path, config.args, config.invocation_dir)
 
     def ready(address: str) -> None:
         port = address.split("/")[2].partition(":")[2]
@@ -28,28 +48,28 @@ def main(config: Config, manager: PluginManager) -> int:
         say("It only reads, and only this machine can open it; the address holds the key to it.")
         say(f"From elsewhere: ssh -L {port}:127.0.0.1:{port} this-machine, then open the same address there.")
         say("Ctrl-C ends it; runs go on.")
-        if config.own.open_browser:
+        if own.open_browser:
             import webbrowser
 
             webbrowser.open(address)
 
     try:
-        asyncio.run(serve(runs, port=config.own.port, ready=ready))
+        asyncio.run(serve(runs, port=own.port, ready=ready))
     except KeyboardInterrupt:
         say()
     return ExitCode.OK
 
 
-def _runs(config: Config) -> LiveRuns:
+def _runs(runs_path: Path, args: Sequence[str], invocation_dir: Path) -> LiveRuns:
     """Return the runs to serve. Raises UsageError for a path that has none."""
-    if not config.args:
-        return LiveRuns(config.runs_path, is_run=False)
-    place = config.invocation_dir / Path(config.args[0]).expanduser()
+    if not args:
+        return LiveRuns(runs_path, is_run=False)
+    place = invocation_dir / Path(args[0]).expanduser()
     if not place.is_dir():
-        raise UsageError(f"{config.args[0]}: expected a run folder, or a folder of run folders")
+        raise UsageError(f"{args[0]}: expected a run folder, or a folder of run folders")
     place = place.resolve()
     if is_run_folder(place):
         return LiveRuns(place, is_run=True)
     if history.runs(place):
         return LiveRuns(place, is_run=False)
-    raise UsageError(f"{config.args[0]}: there is no run in it, and it is none")
+    raise UsageError(f"{args[0]}: there is no run in it, and it is none")

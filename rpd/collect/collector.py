@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +69,7 @@ class _Collector:
         self._scanned: set[str] = set()
         self._registered = registered_marks(config.collect.markers)
         self._ignored = _ignored_paths(config)
-        self._globs = _ignored_globs(config)
+        self._globs = _ignored_globs(config.collect.ignore_glob, (config.invocation_dir, config.rootdir))
         self._errors: list[CollectionError] = []
         self._contexts: dict[Path, tuple[FileContext, dict[str, Any]] | None] = {}
         self._skipped: dict[str, str] = {}
@@ -199,7 +199,7 @@ class _Collector:
         )
         jobs, problems = job_functions(module, self._config.rootdir)
         self._problems[path] = problems
-        self._errors += misplaced_hooks(module, self._config)
+        self._errors += misplaced_hooks(module, self._config.rootdir, self._config.collect.conftest)
         return context, jobs
 
     def _import(self, path: Path, file: str) -> Any:
@@ -299,9 +299,9 @@ def _ignored_paths(config: Config) -> frozenset[Path]:
     return frozenset({*given, config.runs_path})
 
 
-def _ignored_globs(config: Config) -> tuple[str, ...]:
-    bases = dict.fromkeys((config.invocation_dir, config.rootdir))
-    return tuple(str(absolute(each, base)) for each in config.collect.ignore_glob for base in bases)
+def _ignored_globs(globs: Iterable[str], bases: Iterable[Path]) -> tuple[str, ...]:
+    folders = dict.fromkeys(bases)
+    return tuple(str(absolute(each, folder)) for each in globs for folder in folders)
 
 
 def _folder_base(conftest: Any, rootdir: Path) -> str:

@@ -267,7 +267,7 @@ def _parametrized(
     )
     own_hook = getattr(context.module, GENERATE, None)
     if own_hook is not None:
-        _generate(own_hook, metafunc, context.config)
+        _generate(own_hook, metafunc, context.config.rootdir)
     by_mark = {each for mark in parametrize_marks for each in _names(mark)}
     for name in names:
         if name not in by_mark and not metafunc.is_parametrized(name):
@@ -280,20 +280,20 @@ def _parametrized(
     return metafunc
 
 
-def _generate(hook: Any, metafunc: Metafunc, config: Config) -> None:
+def _generate(hook: Any, metafunc: Metafunc, rootdir: Path) -> None:
     """Call the hook of a deploy file as those of plugins are: with what it asks for. Raises CollectionError."""
     given = {"metafunc": metafunc}
     asked = argument_names(hook)
     for name in asked:
         if name not in given:
             text = f"{GENERATE} has the argument metafunc, not {name!r}"
-            raise at_function(text, hook, rootdir=config.rootdir)
+            raise at_function(text, hook, rootdir=rootdir)
     hook(**{name: given[name] for name in asked})
 
 
-def misplaced_hooks(module: ModuleType, config: Config) -> Iterator[CollectionError]:
+def misplaced_hooks(module: ModuleType, rootdir: Path, conftest: str) -> Iterator[CollectionError]:
     """Yield an error for each function of a deploy file that looks like a hook and would never be called."""
-    rootdir = config.rootdir
+    rootdir = rootdir
     for name, value in vars(module).items():
         if not name.startswith("rpd_") or name == GENERATE or not is_a(value, FunctionType):
             continue
@@ -302,7 +302,7 @@ def misplaced_hooks(module: ModuleType, config: Config) -> Iterator[CollectionEr
         if closest(name, [GENERATE], likeness=0.8):
             yield at_function(f"there is no hook {name}; did you mean {GENERATE}?", value, rootdir=rootdir)
         elif name in hook_names():
-            text = f"{name} is not called in a deploy file: move it to the {config.collect.conftest} of its folder"
+            text = f"{name} is not called in a deploy file: move it to the {conftest} of its folder"
             text += ", or to a plugin"
             yield at_function(text, value, rootdir=rootdir)
 

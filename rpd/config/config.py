@@ -174,6 +174,11 @@ class RunSettings:
 
     # fmt: on
 
+    @property
+    def is_offline(self) -> bool:
+        """Whether nobody is called: neither RunPod nor an emulator."""
+        return self.dry_run and not self.dry_run_live
+
 
 @frozen
 class MoneySettings:
@@ -337,124 +342,8 @@ class OutputSettings:
 
 
 @frozen
-class CommandSettings:
-    """Options of single commands."""
-
-    # A table, laid out by hand: a setting is a line or two.
-    # fmt: off
-
-    per_node: bool = showing.switch("show which fixtures each node uses", "--per-node", commands=("fixtures",))
-    most_runs: int = showing.option(
-        20, "how many runs to list (0: all)", "-n", metavar="N", parse=texts.count, commands=("runs",)
-    )
-    all_facts: bool = showing.switch(
-        "show all differences, also time and money", "--all", commands=("diff",)
-    )
-    all_nodes: bool = showing.switch("list the nodes of the runs", "--nodes", commands=("runs",))
-    all_runs: bool = showing.switch("the events of all runs", "--all", commands=("events",))
-    filters: tuple[tuple[str, str], ...] = selecting.several(
-        "only what has this value: an event (events), runs with such a node (runs)", "--filter", metavar="NAME=VALUE",
-        parse=texts.pair, commands=("runs", "events")
-    )
-    mean_over: tuple[str, ...] = showing.option(
-        (), "print means over these parameters (default: seed)", "--over", metavar="A,B", parse=texts.names,
-        commands=("report",)
-    )
-    export: str | None = showing.option(
-        None, "copy the artifacts of a run into a new folder, with a subfolder for each node", "--export",
-        metavar="DIR", commands=("report",)
-    )
-    where: str = selecting.option(
-        "", "with --html: only nodes that fit, of all runs unless some are named, such as 'lr < 0.01'", "--where",
-        metavar="EXPRESSION", commands=("report",)
-    )
-    as_csv: bool = showing.switch("print CSV", "--csv", commands=("report", "query"))
-    group_by: tuple[str, ...] = showing.option(
-        (), "one row for each combination of these columns", "--by", metavar="A,B", parse=texts.names,
-        commands=("query",)
-    )
-    show_columns: tuple[str, ...] = showing.option(
-        (), "these columns; with --by also count, passed (and other outcomes), mean(x), std(x), median(x), min(x), "
-        "max(x), sum(x)", "--show", metavar="A,B", parse=texts.names, commands=("query",)
-    )
-    sort_by: str = showing.option(
-        "", "order by this column (NAME:desc: greatest first)", "--sort", metavar="NAME", commands=("query",)
-    )
-    most_rows: int = showing.option(
-        0, "print at most N rows (0: all)", "-n", "--limit", metavar="N", parse=texts.count, commands=("query",)
-    )
-    since: float | None = selecting.option(
-        None, "only runs (for events: events) of this time, e.g. 7d", "--since", metavar="DURATION",
-        parse=texts.age, commands=("query", "runs", "events")
-    )
-    sql: str = showing.option(
-        "", "query in SQL: SELECT … FROM nodes, params, metrics, vars, phases, events", "--sql", metavar="SELECT",
-        commands=("query",)
-    )
-    engine: str = showing.option(
-        "sqlite", "what answers --sql: sqlite, or duckdb where it is installed", "--engine",
-        choices=("sqlite", "duckdb"), commands=("query",)
-    )
-    parquet: str | None = showing.option(
-        None, "write the answer to this Parquet file (needs pyarrow)", "--parquet", metavar="FILE", commands=("query",)
-    )
-    list_columns: bool = showing.switch("list all columns", "--columns", commands=("query",))
-    of_run: str = selecting.option(
-        "", "the run: its id, or the beginning of it (default: the newest with the node; query: every run)", "--run",
-        metavar="RUN", commands=("logs", "ssh", "query")
-    )
-    follow: bool = showing.switch("keep printing as the log grows", "-f", "--follow", commands=("logs",))
-    last_lines: int | None = showing.option(
-        None, "print only the last N lines", "-n", "--lines", metavar="N", parse=texts.whole, commands=("logs",)
-    )
-    show_spot: bool = showing.switch("show the prices of spot pods", "--spot", commands=("gpus",))
-    sort_gpus: str = showing.option(
-        "memory", "order by memory, price or name", "--sort", choices=("memory", "price", "name"),
-        commands=("gpus",)
-    )
-    stale: bool = showing.switch(
-        "only pods of rpd that no run uses: stopped, kept or left behind", "--stale", commands=("ps",)
-    )
-    exit_code: bool = showing.switch("exit with 1 if a pod is listed", "--exit-code", commands=("ps",))
-    skip: tuple[tuple[str, ...], ...] = showing.several(
-        "leave out this check (several: with commas)", "--skip", metavar="CHECK", parse=texts.names,
-        commands=("doctor",)
-    )
-    only_show: bool = running.switch(
-        "print which pods would be deleted or stopped, and do nothing", "--dry-run", commands=("stop",)
-    )
-    open_browser: bool = showing.switch("open the page in your browser", "--open", commands=("ui",))
-    forwards: tuple[tuple[int, int], ...] = running.several(
-        "forward a port of this machine to one of the pod (default: the same)", "--forward",
-        metavar="PORT[:REMOTE]", parse=texts.forward, commands=("ssh",)
-    )
-    print_command: bool = showing.switch(
-        "print the command line for plain ssh instead", "--print", commands=("ssh",)
-    )
-    keep_disk: bool = running.switch(
-        "stop pods instead of deleting them, and keep (and pay for) their volumes", "--keep-disk", commands=("stop",)
-    )
-    stopped: bool = running.switch(
-        "delete all stopped pods that runs of this project made", "--stopped", commands=("stop",)
-    )
-    older_than: float | None = running.option(
-        None, "stop --stopped: only pods stopped at least this long ago; ps: only pods that are what they are now for "
-        "at least this long", "--older-than", metavar="DURATION", parse=texts.age, commands=("stop", "ps")
-    )
-    output_file: str | None = showing.option(
-        None, "write to this file", "-o", "--output", metavar="FILE", commands=("capture-env", "import")
-    )
-    force: bool = running.switch("overwrite existing deploy files", "--force", commands=("import",))
-    their_runs: str | None = showing.option(
-        None, "add the past runs of runpod-deploy below this folder to those of rpd", "--runs", metavar="DIR",
-        commands=("import",)
-    )
-    port: int = listening.option(
-        0, "the port to listen on (default: any free one)", "--port", metavar="PORT", parse=texts.port,
-        commands=("emulator", "ui")
-    )
-
-    # fmt: on
+class NoOptions:
+    """The options of its own of a command that has none; others declare such a class in their module."""
 
 
 @frozen
@@ -487,10 +376,14 @@ SECTIONS: Mapping[str, type] = {
     "money": MoneySettings,
     "pods": PodSettings,
     "output": OutputSettings,
-    "own": CommandSettings,
-    "loading": LoadingSettings,
 }
-"""Field of Config -> the class of that section, in the order of ``--help`` and ``--show-config``."""
+"""Field of Config -> the class of a section for all commands, in the order of ``--help`` and ``--show-config``."""
+
+
+@cache
+def sections(own: type = NoOptions) -> Mapping[str, type]:
+    """Return the sections of a command whose own options are declared by the class ``own``."""
+    return {**SECTIONS, "own": own, "loading": LoadingSettings}
 
 
 @frozen
@@ -516,7 +409,8 @@ class Config:
     money: MoneySettings = MoneySettings()
     pods: PodSettings = PodSettings()
     output: OutputSettings = OutputSettings()
-    own: CommandSettings = CommandSettings()
+    own: Any = NoOptions()
+    """The options that only this command has; its module declares their class."""
     loading: LoadingSettings = LoadingSettings()
 
     @property
@@ -539,32 +433,40 @@ class Config:
 
 
 @cache
-def settings() -> Mapping[str, Setting]:
-    """Return every setting by name, in order."""
+def settings(own: type = NoOptions) -> Mapping[str, Setting]:
+    """Return every setting by name, in order, with those that ``own`` declares for a command."""
     found: dict[str, Setting] = {}
-    for section in SECTIONS.values():
+    for section in sections(own).values():
         found |= cast("Mapping[str, Setting]", declared(section))
     return found
 
 
 @cache
-def section_of(name: str) -> str:
+def section_of(name: str, own: type = NoOptions) -> str:
     """Return the field of Config that holds the setting ``name``."""
-    return next(field for field, section in SECTIONS.items() if name in declared(section))
+    return next(field for field, section in sections(own).items() if name in declared(section))
 
 
 def value_of(config: Config, name: str) -> Any:
     """Return the value of the setting ``name``."""
-    return getattr(getattr(config, section_of(name)), name)
+    return getattr(getattr(config, section_of(name, own_kind(config))), name)
 
 
-def config_of(*, command: str, rootdir: Path, invocation_dir: Path, **values: Any) -> Config:
+def own_kind(config: Config) -> type:
+    """Return the class that declares the options only the command of ``config`` has."""
+    return type(config.own)
+
+
+def config_of(
+    *, command: str, rootdir: Path, invocation_dir: Path, own: type = NoOptions, **values: Any
+) -> Config:
     """Return a Config with these settings, by their own names; everything else has its default.
 
-    Raises TypeError for a name that is neither a setting nor a field of Config.
+    ``own`` declares the options that only the command has. Raises TypeError for a name that is neither a setting nor a
+    field of Config.
     """
-    sections: dict[str, dict[str, Any]] = {}
-    for name in [name for name in values if name in settings()]:
-        sections.setdefault(section_of(name), {})[name] = values.pop(name)
-    made = {field: SECTIONS[field](**held) for field, held in sections.items()}
-    return Config(command=command, rootdir=rootdir, invocation_dir=invocation_dir, **values, **made)
+    made: dict[str, dict[str, Any]] = {"own": {}}
+    for name in [name for name in values if name in settings(own)]:
+        made.setdefault(section_of(name, own), {})[name] = values.pop(name)
+    built = {field: sections(own)[field](**held) for field, held in made.items()}
+    return Config(command=command, rootdir=rootdir, invocation_dir=invocation_dir, **values, **built)

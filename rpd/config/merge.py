@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 from rpd.config.checked import parse_text
-from rpd.config.config import Config, config_of, settings
+from rpd.config.config import Config, NoOptions, config_of, settings
 from rpd.config.files import override_value
 
 
@@ -24,15 +24,19 @@ def make_config(
     args: Sequence[str],
     environ: Mapping[str, str] | None = None,
     plugin_options: Iterable[tuple[str, Any]] = (),
+    own: type = NoOptions,
 ) -> Config:
-    """Merge file, environment and flags (``flags``: field name -> value, only those given) into a Config."""
+    """Merge file, environment and flags (``flags``: field name -> value, only those given) into a Config.
+
+    ``own`` declares the options that only the command has.
+    """
     environment = os.environ if environ is None else environ
     overrides = {key: override_value(key, text) for key, text in flags.get("overrides", ())}
     by_key = {**file_values, **overrides}
     file_name = "" if config_file is None else config_file.name
     values: dict[str, Any] = {}
     sources: dict[str, str] = {}
-    for name, setting in settings().items():
+    for name, setting in settings(own).items():
         if setting.key in by_key:
             values[name] = by_key[setting.key]
             sources[name] = "flag -o" if setting.key in overrides or not file_name else file_name
@@ -53,5 +57,6 @@ def make_config(
         args=tuple(args),
         sources=MappingProxyType(sources),
         plugin_options=MappingProxyType(dict(plugin_options)),
+        own=own,
         **values,
     )

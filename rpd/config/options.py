@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Collection
 from typing import Any
 
-from rpd.config.config import settings
 from rpd.errors import UsageError
 
 
 class OptionGroup:
-    """What ``rpd_addoption`` adds to: options of one plugin."""
+    """What ``rpd_addoption`` adds to: options of one plugin. ``taken`` are the names of rpd's own."""
 
-    def __init__(self, parser: argparse.ArgumentParser, plugin: str) -> None:
+    def __init__(self, parser: argparse.ArgumentParser, plugin: str, taken: Collection[str]) -> None:
         self._group = parser.add_argument_group(f"plugin {plugin}")
         self._plugin = plugin
+        self._taken = taken
         self.defaults: dict[str, Any] = {}
         """Destination name to the value of an option that is not given."""
 
@@ -34,7 +35,7 @@ class OptionGroup:
             action = self._group.add_argument(*flags, default=argparse.SUPPRESS, **keywords)
         except (argparse.ArgumentError, TypeError, ValueError) as error:
             raise UsageError(f"plugin {self._plugin}: cannot add the option {flags[0]}: {error}") from error
-        if action.dest == "args" or action.dest in settings():
+        if action.dest == "args" or action.dest in self._taken:
             raise UsageError(
                 f"plugin {self._plugin}: {flags[0]}: {action.dest!r} is rpd's own, choose another dest"
             )

@@ -11,10 +11,12 @@ from rpd.errors import UsageError
 from rpd.events import Events
 from rpd.execute.end_notices import Asides
 from rpd.execute.local_disk import Disk
+from rpd.execute.mode import Live
+from rpd.execute.pod.lifetimes import Lifetimes
 from rpd.execute.price_ceiling import Cover
 from rpd.execute.saved_environment import Surroundings
 from rpd.execute.user_tracebacks import SHORT, Style
-from rpd.journal.files import RunFiles
+from rpd.journal.files import NodeFiles, RunFiles
 from rpd.journal.journal import Journal
 from rpd.journal.replay import Past
 from rpd.lease.account_limit import Headroom
@@ -39,13 +41,15 @@ from rpd.values.report import SourceRecord
 class RunContext:
     """Shared by all slots of a run; everything in it is safe to use from several threads.
 
-    ``files`` is None in a dry run. ``provider`` is asked for when the first pod is needed.
+    ``provider`` is asked for when the first pod is needed.
     """
 
     rootdir: Path
     runs_path: Path
     run_id: str
-    files: RunFiles | None
+    mode: Live
+    """Live, or dry."""
+    files: RunFiles
     journal: Journal
     events: Events
     stop: Stop
@@ -60,8 +64,11 @@ class RunContext:
     pod_env: Mapping[str, str]
     """What every pod is created with besides its job's environment: the public keys."""
     source: Callable[[Path], SourceRecord]
-    cover: Cover | None = None
-    """Who holds nodes to the worst case that was told; None in a dry run."""
+    lifetimes: Lifetimes
+    new_journal: Callable[[NodeFiles], Journal]
+    """Makes the journal of a node."""
+    cover: Cover
+    """Holds nodes to the worst case that the run was priced at."""
     stock_seconds: float = 0.0
     """How long to go round sold-out offers."""
     connect_again: Callable[[Path, str], Connect] | None = None
@@ -84,18 +91,19 @@ class RunContext:
     secret_files: tuple[Path, ...] = ()
     """The files that secrets of the run come from, which no pod is sent."""
     scales: Scales = field(default_factory=Scales)
-    asked: dict[str, Sequence[PodRequest]] = field(default_factory=dict)
-    """In a dry run: the pods that each node asked for, by its id."""
+    requests: dict[str, Sequence[PodRequest]] = field(default_factory=dict)
+    """The pods that each node asked for, by its id."""
     own: OwnOutput = field(default_factory=OwnOutput)
     """What this process writes, so that it is not sent."""
     asides: Asides = field(default_factory=Asides)
-    surroundings: Surroundings = field(default_factory=Surroundings)
+    surroundings: Surroundings = field(init=False)
     _projects: dict[str, Path] = field(default_factory=dict)
     _locks: dict[str, str] = field(default_factory=dict)
     _requests: dict[int, tuple[Job, PodRequest]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.view = PodView(self.provider)
+        self.surroundings = self.mode.surroundings()
 
     def request(self, job: Job) -> PodRequest:
         """Return the pod a job asks for under the flags of the run; nodes of one job share one request.
@@ -142,8 +150,3 @@ class RunContext:
         """Tell, once, which key files of a folder are not sent."""
         if told := self.scales.news(local, names):
             self.events.notice(told)
-
-    @property
-    def is_dry(self) -> bool:
-        """Whether nothing really happens."""
-        return self.files is None

@@ -63,7 +63,7 @@ def staged_dir(pod: Pod, project_dir: Path) -> str:
 def run_dir() -> Path:
     """The local folder of this node; in a dry run a path that does not exist."""
     run = current_run()
-    return run.files.folder if run.files else run.dry_folder
+    return run.files.folder
 
 
 @fixture

@@ -44,6 +44,10 @@ class Cover:
         with self._lock:
             return self._worst_case(node) + self._added.get(node.id, 0.0)
 
+    def left_of(self, node: Node, spent: float) -> float | None:
+        """Return what another attempt may cost after earlier ones ``spent`` so much, in USD; None: nothing holds it."""
+        return self.ceiling(node) - spent
+
     def admit(self, run: NodeRun, request: PodRequest, offers: Sequence[Offer]) -> Sequence[Offer]:
         """Return the offers that a node may rent for ``request`` beside the pods it has. Raises BudgetExceeded."""
         if not offers:
@@ -96,3 +100,16 @@ class Cover:
         if self._purse.cap is None:
             return f"{refused} Say what the whole run may cost: --budget {needed:.2f} covers this node"
         return f"{refused} --budget {self._purse.cap:.2f} has no room left for it: raise it"
+
+
+class NoCover(Cover):
+    """The cover of a dry run: nothing is paid for."""
+
+    def __init__(self) -> None:
+        pass
+
+    def left_of(self, node: Node, spent: float) -> None:  # noqa: ARG002
+        return None
+
+    def admit(self, run: NodeRun, request: PodRequest, offers: Sequence[Offer]) -> Sequence[Offer]:  # noqa: ARG002
+        return offers

@@ -11,12 +11,10 @@ import difflib
 import threading
 from collections import Counter
 from collections.abc import Callable, Generator, Hashable, Iterator, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
 from rpd.errors import CollectionError, UsageError
-from rpd.execute import no_network
 from rpd.execute.asked import asked_while_running
 from rpd.execute.node.current import acting_for
 from rpd.execute.node.run import NodeRun
@@ -72,8 +70,20 @@ class Scopes:
         self._made = 0
         self._users: Counter[Key] = Counter()
         self._wide: dict[Definition, tuple[FixtureDef, ...]] = {}
+        self._variables: dict[Definition, tuple[str, ...]] = {}
         for node in nodes:
             self._users.update(self._counted(node))
+
+    def variables(self, definition: Definition) -> tuple[str, ...]:
+        """Return the names of the declared variables that nodes of ``definition`` use."""
+        names = self._variables.get(definition)
+        if names is None:
+            closure = definition.closure
+            nearest = ((name, closure.nearest(name)) for name in closure.names)
+            names = self._variables[definition] = tuple(
+                name for name, held in nearest if held and held.is_variable
+            )
+        return names
 
     def acquire(self, definition: FixtureDef, setup: Setup, slot: int) -> Instance:
         """Return the live instance of a wide fixture for a node; the first to ask sets it up, the others wait.
@@ -263,14 +273,8 @@ class Setup:
         own = self.get("pod") if "pod" in closure.names else None
         if isinstance(own, Pod):
             own.belong_to(self.run)
-        if self.run.files is not None:
-            self.run.results.variables.update(
-                {
-                    name: self.get(name)
-                    for name in closure.names
-                    if (held := closure.nearest(name)) and held.is_variable
-                }
-            )
+        variables = self._scopes.variables(self.node.definition)
+        self.run.results.variables.update({name: self.get(name) for name in variables})
         return {name: self.get(name) for name in self.node.definition.argnames}
 
     def _check_project(self) -> None:
@@ -342,7 +346,7 @@ class Setup:
             for name in definition.argnames
         }
         try:
-            if self.run.files is None or definition.function.__module__ == _OWN_FIXTURES:
+            if definition.function.__module__ == _OWN_FIXTURES:
                 return _begin(definition, arguments, finalizers)
             with self.run.stoppable():
                 return _begin(definition, arguments, finalizers)
@@ -417,10 +421,7 @@ def run_finalizers(
             if user is None:
                 finalizer()
             else:
-                with (
-                    acting_for(user),
-                    nullcontext() if user.files else no_network.everywhere(no_network.DRY_RUN),
-                ):
+                with acting_for(user), user.context.mode.guard():
                     finalizer()
         except BaseException as error:  # noqa: BLE001 - told with the report
             errors.append(TeardownError(definition, error, user))

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from operator import itemgetter
 
-from rpd.errors import Interrupted, LocalError
+from rpd.errors import LocalError
 from rpd.execute.again import note_wide_fixture
 from rpd.execute.context import RunContext
 from rpd.execute.node.run import NodeRun
@@ -23,8 +23,6 @@ from rpd.values.node import Node
 from rpd.values.plan import Lane, Plan
 from rpd.values.report import NodeReport
 
-JOIN_SECONDS = 0.2
-"""How often the main thread wakes while slots work, so that Python can run its signal handlers."""
 GIVE_UP_SECONDS = 3.0
 
 
@@ -82,13 +80,13 @@ class Execution:
         self._worst_case = worst_case
         self._scopes = Scopes(plan.nodes, partial(note_wide_fixture, context))
         self._runner = Runner(context, self._scopes)
+        self._slots = context.mode.slots(context.stop)
         self._lanes: deque[Lane] = deque(plan.lanes)
         self._lock = threading.Lock()
         self._failures = 0
         self._reports: dict[str, NodeReport] = {report.node.id: report for report in done}
         self._waiting = Waiting()
         self._crash: BaseException | None = None
-        self._threads: list[threading.Thread] = []
         self._given_up = False
 
     @property
@@ -101,13 +99,9 @@ class Execution:
         """Run every lane, then tear down what is left. Raises only what is a defect of rpd itself."""
         forget = self._context.stop.listen(lambda _level: self._purse.close())
         try:
-            if self._context.is_dry:
-                self._slot(0)
-                self._tear_down()
-            else:
-                count = max(1, min(self._plan.width, len(self._plan.lanes)))
-                self._run_threads(*(partial(self._slot, number) for number in range(count)))
-                self._run_threads(self._tear_down)
+            count = max(1, min(self._plan.width, len(self._plan.lanes)))
+            self._slots.run(*(partial(self._slot, number) for number in range(self._slots.most(count))))
+            self._slots.run(self._tear_down)
         finally:
             forget()
         if self._crash is not None:
@@ -120,8 +114,7 @@ class Execution:
         does is heard no more.
         """
         deadline = time.monotonic() + GIVE_UP_SECONDS
-        for each in self._threads:
-            each.join(max(0.0, deadline - time.monotonic()))
+        self._slots.join(deadline)
         for run, report in self._runner.abandon():
             with self._lock:
                 is_over = run.node.id in self._reports
@@ -130,18 +123,6 @@ class Execution:
         self._amend()
         with self._lock:
             self._given_up = True
-
-    def _run_threads(self, *tasks: Callable[[], None]) -> None:
-        # Daemons, so that a second Ctrl-C can leave without waiting for a job function that hangs in the driver.
-        threads = [thread(task, name=f"rpd-slot-{number}") for number, task in enumerate(tasks)]
-        self._threads += threads
-        for each in threads:
-            each.start()
-        for each in threads:
-            while each.is_alive():
-                each.join(JOIN_SECONDS)
-                if self._context.stop.level >= StopLevel.ABANDON:
-                    raise Interrupted(self._context.stop.reason)
 
     def _tear_down(self) -> None:
         """Tear down what outlived every slot."""
@@ -171,7 +152,7 @@ class Execution:
 
     def _run_lane(self, lane: Lane, number: int) -> None:
         waiting = deque(lane.nodes)
-        if lane.places == 1 or self._context.is_dry:
+        if self._slots.most(lane.places) == 1:
             self._run_place(waiting, number, ())
             return
         places = [tuple(range(i * lane.gpus_each, (i + 1) * lane.gpus_each)) for i in range(lane.places)]
@@ -217,7 +198,7 @@ class Execution:
 
     def _may_cost(self, node: Node) -> bool:
         """Set the worst case of a node aside; where the budget of the run forbids it, nothing new is started."""
-        if self._purse.cap is None or self._context.is_dry:
+        if self._purse.cap is None:
             return True
         worst = self._worst_case(node)
         if self._purse.reserve(node.id, worst):

@@ -133,6 +133,11 @@ class RunFiles:
         return NodeFiles(folder)
 
     @property
+    def on_disk(self) -> Path | None:
+        """The folder; None where nothing is written."""
+        return self.folder
+
+    @property
     def journal(self) -> Path:
         """Events of the run and of every pod."""
         return self.folder / journal.FILE_NAME
@@ -183,6 +188,11 @@ class NodeFiles:
     folder: Path
 
     @property
+    def on_disk(self) -> Path | None:
+        """The folder; None where nothing is written."""
+        return self.folder
+
+    @property
     def journal(self) -> Path:
         """Events of the node."""
         return self.folder / journal.FILE_NAME
@@ -216,3 +226,27 @@ class NodeFiles:
     def artifacts(self) -> Path:
         """What was pulled."""
         return self.folder / "artifacts"
+
+
+class DryRunFiles(RunFiles):
+    """The folder of a dry run: it has a place, and is never made."""
+
+    @classmethod
+    def below(cls, runs_path: Path) -> DryRunFiles:
+        """Return the place that all dry runs name."""
+        return cls(runs_path / "dry-run", "dryrun")
+
+    def node(self, node: Node) -> NodeFiles:
+        return DryNodeFiles(self.folder / node.name)
+
+    @property
+    def on_disk(self) -> None:
+        return None
+
+
+class DryNodeFiles(NodeFiles):
+    """The folder of a node in a dry run."""
+
+    @property
+    def on_disk(self) -> None:
+        return None

@@ -34,9 +34,11 @@ from rpd.errors import (
 from rpd.lease import pod_release
 from rpd.lease.account_limit import Headroom
 from rpd.lease.boot import LOG_LINES, Boot, Images
+from rpd.lease.lifetime import Lifetime
 from rpd.lease.pod_poller import PodView
 from rpd.remote.protocol import Remote
 from rpd.remote.shell import Interrupt
+from rpd.remote.watchdog import arm, arm_again
 from rpd.stop import Stop, StopLevel
 from rpd.threads import Overdue
 from rpd.values.duration import format_duration
@@ -119,7 +121,7 @@ class Lease:
     ``acquire`` and ``release`` are called by one thread; ``release`` may be called again, and by another thread, at any
     time. ``env`` is what the pod is created with besides the request's own environment. ``admit`` passes on the offers
     that may be paid for; it raises BudgetExceeded where there is none. ``holder`` is the node that asks for it, as
-    ``headroom`` knows it.
+    ``headroom`` knows it. ``is_wide``: the pod belongs to a fixture that outlives a node.
     """
 
     def __init__(
@@ -142,6 +144,7 @@ class Lease:
         sleep: Callable[[float], None] = time.sleep,
         ask: Ask = simply,
         images: Images | None = None,
+        is_wide: bool = False,
     ) -> None:
         self.name = new_name()
         """The name of its pod; each try to create one has its own, so that a late one is never mistaken."""
@@ -154,29 +157,17 @@ class Lease:
         """Texts that the pod told of itself: name to the file in the folder of the run."""
         self.other_gpu = ""
         """In words: which other GPU it has than the one that is paid for; empty where nothing is known of one."""
-        self.failed = False
-        """Whether a node on this pod did not pass: decides between ``on_success`` and ``on_failure``."""
         self.final_state = ""
-        self.lost = False
-        """Whether the pod went out of reach while it was used."""
         self.before: tuple[str, ...] = ()
         """What ran on it before it was recycled, ``run node`` each."""
-        self.users = 0
-        """How many nodes it served."""
         self.sent: dict[str, str] = {}
         """What fixtures that outlive a node sent to it: where from, and its sha256."""
-        self.is_wide = False
-        """Whether it belongs to a fixture that outlives a node."""
-        self.ends_at: float | None = None
-        """On the monotonic clock: when the pod ends itself without a driver; None before its watchdog is armed."""
-        self.grace = 0.0
-        """For how long after that it still bears with a driver that it hears."""
-        self.wanted_until: dict[object, float] = {}
-        """On the monotonic clock: until when each of those who use the pod now may need it."""
-        self.arming = threading.Lock()
-        """Held while its watchdog is told when to end it."""
-        self.unverified = ""
-        """A required path on the pod that could not be fetched whole."""
+        self.is_wide = is_wide
+        self.lifetime = Lifetime(self._tell_watchdog, lambda: self.is_open and not self.is_lost)
+        self._failed = False
+        self._lost = False
+        self._served = 0
+        self._unverified = ""
         self._provider = provider
         self._view = view or PodView(lambda: provider)
         self._connect = connect
@@ -226,7 +217,7 @@ class Lease:
         try:
             yield
         except BaseException:
-            self.failed = True
+            self.node_failed()
             self.release(how)
             raise
 
@@ -568,6 +559,61 @@ class Lease:
         assert self.pod is not None
         return self.pod
 
+    # --- what happens to it -----------------------------------------------------------------------------------------
+
+    def node_joined(self) -> None:
+        """Count one more node that the pod serves."""
+        self._served += 1
+
+    def node_failed(self) -> None:
+        """Note that a node on the pod did not pass: its lifecycle's ``on_failure`` decides from now on."""
+        self._failed = True
+
+    def connection_lost(self) -> None:
+        """Note that the pod went out of reach: nobody is given it any more."""
+        self._lost = True
+
+    def could_not_fetch(self, path: str) -> None:
+        """Note that a required path on the pod could not be fetched whole."""
+        self._unverified = path
+
+    @property
+    def failed(self) -> bool:
+        """Whether a node on this pod did not pass."""
+        return self._failed
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the pod went out of reach while it was used."""
+        return self._lost
+
+    @property
+    def unverified(self) -> str:
+        """A required path on the pod that could not be fetched whole; empty where all was."""
+        return self._unverified
+
+    @property
+    def is_reused(self) -> bool:
+        """Whether it served several nodes, or ran before."""
+        return self._served > 1 or bool(self.before)
+
+    def _tell_watchdog(self, seconds: float, *, linger: float, grace: float, again: bool) -> None:
+        assert self.remote is not None
+        try:
+            deadline = (arm_again if again else arm)(
+                self.remote,
+                pod_id=self.rented.id,
+                seconds_left=seconds,
+                linger_seconds=linger,
+                grace_seconds=grace,
+            )
+        except ConnectionLost:
+            self.connection_lost()
+            raise
+        self.note(
+            "armed", deadline=deadline, seconds=round(seconds), linger=round(linger), grace=round(grace)
+        )
+
     # --- what it costs ----------------------------------------------------------------------------------------------
 
     @property
@@ -595,11 +641,6 @@ class Lease:
         if self._started is None or self.pod is None:
             return 0.0
         return (self._ended or time.monotonic()) - self._started
-
-    @property
-    def seconds_left(self) -> float:
-        """How long until it ends itself at the latest; 0 where that is not known."""
-        return max(0.0, self.ends_at - time.monotonic()) if self.ends_at is not None else 0.0
 
     @property
     def unmetered_seconds(self) -> float:

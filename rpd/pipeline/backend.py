@@ -1,31 +1,78 @@
-"""The backend: whose pods a run gets, RunPod's, an emulator's or nobody's, all behind one path."""
+"""The backend: whose pods a run gets, and with them how it is reached, recorded, watched and stopped.
+
+A run asks its backend for each part; ``Backend`` gives those of a live run, on RunPod or an emulator, and
+``rpd.pipeline.dry_run_backend`` their null twins. Nobody else asks whether a run is dry.
+"""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
+from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rpd.config import Config
-from rpd.errors import UsageError
+from rpd.errors import LocalError, UsageError
 from rpd.events import Events
-from rpd.execute import no_network
+from rpd.execute.local_disk import Disk
+from rpd.execute.mode import Live
+from rpd.execute.pod.lifetimes import Lifetimes
+from rpd.execute.price_ceiling import Cover
+from rpd.execute.run_budget import Purse
 from rpd.hooks import PluginManager
+from rpd.journal import replay
+from rpd.journal.files import RunFiles
+from rpd.journal.journal import FileJournal, Journal
+from rpd.journal.lock import RunLock
+from rpd.lease.lease import Connect
+from rpd.lease.recycle import Recycler
+from rpd.pipeline.balance_watch import BalanceWatch
 from rpd.pipeline.local_backend import exported, leave, start_emulator
+from rpd.pipeline.secrets import Value, read_secrets
+from rpd.pipeline.worst_case import Prices, check_balance
+from rpd.plan import uses_pod
+from rpd.project.source import Sources
+from rpd.record.plugin import ManifestPlugin
+from rpd.redaction import Redactor
+from rpd.remote.watchdog import Terms
 from rpd.runpod import plugin
+from rpd.stop import Stop
 from rpd.values.endpoint import Endpoint
 from rpd.values.frozen import replace
 from rpd.values.node import Node
-from rpd.values.pod import Provider
+from rpd.values.overrides import Overrides
+from rpd.values.pod import PodRequest, Provider
+from rpd.values.report import SourceRecord
+
+if TYPE_CHECKING:
+    from rpd.pipeline.dryrun import DryRunPlugin
+    from rpd.pipeline.live_check import Outlooks
+    from rpd.record.run import RunInfo
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """How pods are reached, and the environment they are created with so that they can be."""
+
+    connect: Connect
+    connect_again: Callable[[Path, str], Connect] | None
+    pod_env: Mapping[str, str]
 
 
 class Backend:
-    """Makes the provider when it is first needed; ``prepare`` lets slow things begin in the background before that.
+    """The backend of a live run.
 
+    It makes the provider when it is first needed; ``prepare`` lets slow things begin in the background before that.
     ``owns_process``: user code finds the emulator of a ``--local`` run by the environment, too.
     """
+
+    mode = Live()
+    has_pods = True
+    """Whether pods are rented; else the run only finds out which ones nodes ask for."""
 
     def __init__(self, config: Config, manager: PluginManager, *, owns_process: bool = False) -> None:
         self._config = config
@@ -46,23 +93,24 @@ class Backend:
         An emulator gets the network volumes that the jobs of ``nodes`` name.
         """
         self._volumes = _volumes_of(nodes)
-        if not self._config.run.dry_run or self._config.run.dry_run_live:
-            self._background = threading.Thread(target=self._open_quietly, name="rpd-backend", daemon=True)
-            self._background.start()
+        self._background = threading.Thread(target=self._open_quietly, name="rpd-backend", daemon=True)
+        self._background.start()
 
     def _open_quietly(self) -> None:
         try:
             self._begin_imports()
             self._open()
-            if not self._config.run.dry_run:
-                import_module("rpd.remote.ssh")  # fabric is slow to import, too
+            self._import_ssh()
         except BaseException as error:  # noqa: BLE001 - raised where the provider is asked for
             self._failure = error
 
     def _begin_imports(self) -> None:
         """Start importing the SDK, if rpd's own provider rents the pods; an emulator starts in parallel."""
         if self._manager.has_plugin(plugin.__name__):
-            plugin.begin_imports(self._config)
+            plugin.begin_imports(self._config.pods.lifecycle)
+
+    def _import_ssh(self) -> None:
+        import_module("rpd.remote.ssh")  # fabric is slow to import, too
 
     def provider(self) -> Provider:
         """Return the provider. Raises AuthError without a key, ProvisioningError where the emulator does not start."""
@@ -93,17 +141,164 @@ class Backend:
                 "provider from it"
             )
         provider.notify = lambda text: Events(self._manager).notice(text)
-        if self._config.run.dry_run_live:
-            from rpd.runpod.dry.live import Onlooker  # whatever provider it is, a dry run creates nothing
-
-            return Onlooker(provider, no_network.lowered)
         return provider
 
-    def leave_word(self, path: Path) -> None:
-        """Tell other terminals, in ``path``, how to reach the emulator if there is one now; until ``close``."""
-        if self._local is not None:
-            self._word = path
-            leave(self._local, path)
+    def leave_word(self, files: RunFiles, disk: Disk) -> None:
+        """Tell other terminals, in the run folder, how to reach the emulator if there is one; until ``close``."""
+        if self._local is None:
+            return
+        self._word = files.emulator
+        try:
+            leave(self._local, files.emulator)
+        except OSError as error:
+            disk.failed(files.emulator, error, "other commands cannot reach the emulator of this run")
+
+    def among_others(self) -> AbstractContextManager[None]:
+        """Return the context of a run that may not be alone in its process."""
+        return nullcontext()
+
+    # --- before the run ---------------------------------------------------------------------------------------------
+
+    def describe(self, nodes: Iterable[Node]) -> str:
+        """Return what the head of the run calls it."""
+        return self.provider().name if any(map(uses_pod, nodes)) else "no pods needed"
+
+    def secrets(self, nodes: Iterable[Node]) -> Mapping[str, Value]:
+        """Return the values of the secrets of ``nodes``. Raises UsageError for one that is missing."""
+        return read_secrets(nodes)
+
+    def balance_warning(self, worst_case_usd: float) -> str:
+        """Return a warning if the credit may not be enough, else an empty text. Raises BalanceError, ProviderError."""
+        return check_balance(self.provider().account(), worst_case_usd)
+
+    def outlooks(self, prices: Prices, events: Events) -> Outlooks | None:  # noqa: ARG002
+        """Return what asks RunPod about requests without renting; None: renting will tell."""
+        return None
+
+    # --- the parts of a run -----------------------------------------------------------------------------------------
+
+    @contextmanager
+    def files(self) -> Iterator[RunFiles]:
+        """Make the folder of the run, locked while the context is open. Raises UsageError, LocalError."""
+        files = RunFiles.create(self._config.runs_path)
+        try:
+            lock = RunLock.take(files.folder)
+        except OSError as error:
+            raise LocalError(f"the run folder {files.folder} cannot be locked", error) from error
+        with lock:
+            yield files
+
+    def events(self, events: Events) -> Events:
+        """Return the events of which nodes and pods tell."""
+        return events
+
+    def journal(self, path: Path, redactor: Redactor, disk: Disk) -> Journal:
+        """Open the journal of the run, or of a node."""
+
+        def failed(error: OSError) -> None:
+            disk.failed(path, error, "its events are kept until there is room")
+
+        return FileJournal(path, redactor, failed)
+
+    def session(self, files: RunFiles) -> Session:
+        """Make the key of the run. Raises LocalError where it cannot be written."""
+        from rpd.remote.keys import make_keypair, user_public_lines
+        from rpd.remote.ssh import connect, forget_pin
+
+        try:
+            keys = make_keypair(files.keys)
+        except OSError as error:
+            raise LocalError(f"the SSH key of the run cannot be written to {files.keys}", error) from error
+        known_hosts, give_up = files.known_hosts, self._config.pods.ssh["give_up_after"]
+
+        def connect_with(private_key: Path) -> Connect:
+            return partial(connect, private_key=private_key, known_hosts=known_hosts, give_up=give_up)
+
+        def connect_again(private_key: Path, pod_id: str) -> Connect:
+            forget_pin(known_hosts, pod_id)
+            return connect_with(private_key)
+
+        return Session(
+            connect=connect_with(keys.private_key),
+            connect_again=connect_again,
+            pod_env={"PUBLIC_KEY": "\n".join([keys.public_line, *user_public_lines()])},
+        )
+
+    def lifetimes(self) -> Lifetimes:
+        """Return what tells pods how long they may live."""
+        return Lifetimes(Terms.of(self._config))
+
+    def recycler(self, files: RunFiles) -> Recycler | None:
+        """Return what finds stopped pods to use again."""
+        return Recycler(self._config.runs_path, only_of=files.run_id if self._config.pods.force_fresh else "")
+
+    def purse(self, spent: float) -> Purse:
+        """Return the budget of the run, of which so much is spent already."""
+        return Purse(self._config.money.budget, spent=spent)
+
+    def cover(
+        self, ceiling: Callable[[Node], float], overrides: Overrides, total: float, purse: Purse
+    ) -> Cover:
+        """Return what holds each node to the worst case it was priced at."""
+        return Cover(
+            worst_case=ceiling,
+            budget_of=lambda node: overrides.budget(node.job.budget),
+            total=total,
+            purse=purse,
+        )
+
+    def sources(
+        self, files: RunFiles, nodes: Sequence[Node], redactor: Redactor, events: Events
+    ) -> Callable[[Path], SourceRecord]:
+        """Return what knows the code of a project folder; it begins to read as it is now."""
+        sources = Sources(files.folder, redactor, events)
+        folders = ((self._config.rootdir / node.file).parent for node in nodes if uses_pod(node))
+        sources.read_ahead(dict.fromkeys(folders))
+        return sources.of
+
+    # --- around the run ---------------------------------------------------------------------------------------------
+
+    def keeper(
+        self,
+        events: Events,
+        redactor: Redactor,
+        resumed: RunInfo | None,
+        prices: Prices,  # noqa: ARG002
+        outlooks: Outlooks | None,  # noqa: ARG002
+        requests: Mapping[str, Sequence[PodRequest]],  # noqa: ARG002
+    ) -> ManifestPlugin | DryRunPlugin:
+        """Register what keeps the record of the run."""
+        keeper = ManifestPlugin(redactor=redactor, events=events, resumed=resumed)
+        self._manager.register(keeper, "manifest")
+        return keeper
+
+    def balance_watch(
+        self, nodes: Iterable[Node], stop: Stop, events: Events
+    ) -> AbstractContextManager[object]:
+        """Return the context in which the balance of the account is watched."""
+        if not any(map(uses_pod, nodes)):
+            return nullcontext()
+        watch = BalanceWatch(
+            self.provider().account, stop=stop, events=events, seconds=self._config.money.balance_interval
+        )
+        self._manager.register(watch, "balance")
+        return watch
+
+    def leftover(self, pods: tuple[str, ...], events: Events) -> tuple[str, ...]:
+        """Return those of the pods that stay when the run is over; those of an emulator of its own end with it."""
+        if self._config.run.local and pods:
+            events.notice(
+                f"nothing stays and nothing bills: {', '.join(pods)} went with the emulator of this --local run "
+                "(rpd emulator runs one that stays)"
+            )
+            return ()
+        return pods
+
+    def forget_keys(self, files: RunFiles) -> None:
+        """Remove the keys of the run unless a pod that this or an earlier process of it left still needs them."""
+        with suppress(OSError):  # what cannot be read may tell of such a pod
+            if not replay.unreleased(files.journal):
+                files.forget_keys()
 
     def close(self) -> None:
         """Give back the provider and end the emulator, if one was started."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
-from rpd.config import Config
 from rpd.errors import ProviderError, UsageError
 from rpd.plan import uses_pod
 from rpd.values.datacenters import KNOWN_DATACENTERS, closest_datacenters
@@ -13,7 +12,7 @@ from rpd.values.pod import Provider
 
 
 def check_datacenters(
-    config: Config,
+    datacenter_id: str | None,
     nodes: Iterable[Node],
     provider: Callable[[], Provider],
 ) -> list[str]:
@@ -24,7 +23,9 @@ def check_datacenters(
     """
     warnings: list[str] = []
     slips = {
-        place: where for where, place in _asked_for(config, nodes) if place.upper() not in KNOWN_DATACENTERS
+        place: where
+        for where, place in _asked_for(datacenter_id, nodes)
+        if place.upper() not in KNOWN_DATACENTERS
     }
     if not slips:
         return warnings
@@ -37,11 +38,11 @@ def check_datacenters(
     return warnings
 
 
-def _asked_for(config: Config, nodes: Iterable[Node]) -> Iterator[tuple[str, str]]:
+def _asked_for(datacenter_id: str | None, nodes: Iterable[Node]) -> Iterator[tuple[str, str]]:
     """Yield (where it is written, data centre); a job once, however many nodes it has."""
     by_job = {id(node.job): node for node in nodes if uses_pod(node)}
-    if config.pods.datacenter_id:
-        yield from [("--datacenter-id", config.pods.datacenter_id)] if by_job else ()
+    if datacenter_id:
+        yield from [("--datacenter-id", datacenter_id)] if by_job else ()
         return
     for node in by_job.values():
         for place in node.job.datacenters:

@@ -38,7 +38,7 @@ def check_staging(
     Raises UsageError for one above the limit, and for one that nobody means to send. A ``project_dir`` that is known
     only while the run goes on is checked then, before the pod of its node is rented.
     """
-    for folder in dict.fromkeys(_folders(config, nodes, foresight)):
+    for folder in dict.fromkeys(_folders(config.rootdir, nodes, foresight)):
         weight = check_weight(folder, config, scales)
         if told := scales.news(folder, weight.withheld):
             events.notice(told)
@@ -50,12 +50,12 @@ def check_staging(
             events.notice(f"staging {folder}: {told}{'' if config.output.verbose > 0 else ' (-v names all)'}")
 
 
-def _folders(config: Config, nodes: Iterable[Node], foresight: Foresight) -> Iterator[Path]:
+def _folders(rootdir: Path, nodes: Iterable[Node], foresight: Foresight) -> Iterator[Path]:
     for node in nodes:
         if not stages_project(node) or node.mark("skip"):
             continue
         if not has_own_project(node):
-            yield checked_project((config.rootdir / node.file).parent)
+            yield checked_project((rootdir / node.file).parent)
             continue
         try:
             value = foresight.value(PROJECT, node)

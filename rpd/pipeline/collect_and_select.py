@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from rpd.collect import Collection, collect, load_conftests, registered_marks
@@ -73,7 +74,7 @@ def gather(config: Config, manager: PluginManager) -> Gathered:
 
         whole, missing = split_missing(config, left)
         left = list(whole)
-    errors = (*collection.errors, *exposed, *missing, *_late_options(config, manager, asked))
+    errors = (*collection.errors, *exposed, *missing, *_late_options(config.rootdir, manager, asked))
     gathered = Gathered(
         nodes=tuple(left),
         deselected=len(safe) - selected,
@@ -140,7 +141,7 @@ def _conftests(manager: PluginManager) -> frozenset[str]:
     return frozenset(name for name, _ in manager.list_name_plugin() if is_conftest_plugin(name))
 
 
-def _late_options(config: Config, manager: PluginManager, asked: frozenset[str]) -> Iterator[CollectionError]:
+def _late_options(rootdir: Path, manager: PluginManager, asked: frozenset[str]) -> Iterator[CollectionError]:
     """Yield an error for each conftest that means to add options and was not ``asked``: it was loaded too late."""
     for name in sorted(_conftests(manager) - asked):
         if hasattr(manager.get_plugin(name), "rpd_addoption"):
@@ -148,7 +149,7 @@ def _late_options(config: Config, manager: PluginManager, asked: frozenset[str])
                 "this conftest was loaded too late to add options: only those of the folders and files that the "
                 "command line names, and of the folders above, can. Name its folder, or move rpd_addoption into the "
                 "conftest of the root folder or into a plugin (-p, the key `plugins`)",
-                file=relative(name, config.rootdir),
+                file=relative(name, rootdir),
             )
 
 

@@ -56,6 +56,9 @@ class DryRunPlugin:
             planned = DryRunNode(node_id=node.id, steps=report.steps, worst_case_usd=0.0)
         self._events.dry_run_node(node=node, planned=planned)
 
+    def record_exit_code(self, exit_code: int) -> None:
+        """Keep no record."""
+
     def _planned(
         self, node: Node, report: NodeReport, requests: Sequence[PodRequest], worst: float | None
     ) -> DryRunNode:

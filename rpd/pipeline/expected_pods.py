@@ -22,6 +22,7 @@ from rpd.values.node import Definition, Node
 if TYPE_CHECKING:
     from rpd.execute.context import RunContext
     from rpd.execute.end_notices import Asides
+    from rpd.execute.mode import Dry
 
 _BUILT_IN_GPU = ("rpd.execute.fixtures", "gpu")
 
@@ -187,24 +188,29 @@ class _Ahead:
     config: Config
     variables: Mapping[str, Any]
     asides: Asides
+    mode: Dry
+    run_id: str = ""
 
 
 def _caller(config: Config, variables: Mapping[str, Any]) -> Callable[[str, Node], object]:
     """Return what calls a fixture by its name, with all that it needs, for a node that does not run yet."""
     from rpd.execute import no_network
     from rpd.execute.end_notices import Asides
+    from rpd.execute.mode import Dry
     from rpd.execute.node.current import acting_for
     from rpd.execute.node.run import NodeRun
     from rpd.execute.scopes import Scopes, Setup
+    from rpd.journal.files import DryRunFiles
     from rpd.journal.journal import NoJournal
 
     scopes = Scopes(())
-    ahead = _Ahead(config, variables, Asides())
+    ahead = _Ahead(config, variables, Asides(), Dry())
+    files = DryRunFiles.below(config.runs_path)
 
     def call(name: str, node: Node) -> object:
         run = NodeRun(
             node=node,
-            files=None,
+            files=files.node(node),
             journal=NoJournal(),
             events=NoEvents(),
             context=cast("RunContext", ahead),

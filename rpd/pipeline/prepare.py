@@ -19,10 +19,10 @@ from rpd.pipeline.collect_and_select import Gathered, gather
 from rpd.pipeline.expected_pods import Foresight
 from rpd.pipeline.reports import add_reports
 from rpd.pipeline.resume import Resumed
-from rpd.pipeline.secrets import Value, known_secrets, read_secrets, texts_to_mask
+from rpd.pipeline.secrets import Value, texts_to_mask
 from rpd.pipeline.unchanged_filter import Changed
 from rpd.pipeline.variables import check_variables, read_variables
-from rpd.pipeline.worst_case import Prices, check_balance, make_overrides, may_start
+from rpd.pipeline.worst_case import Prices, make_overrides, may_start
 from rpd.plan import make_plan, uses_pod
 from rpd.project.own_output import OwnOutput
 from rpd.project.upload_size import Scales
@@ -87,7 +87,7 @@ def choose(
         gathered = replace(gathered, nodes=resumed.left_of(gathered.nodes))
     cached = tuple(changed.cached.values()) if changed else ()
     gathered = replace(gathered, deselected=gathered.deselected - len(cached))
-    stopped = _cannot_run(config, gathered)
+    stopped = _cannot_run(gathered, config.error_limit, goes_on=config.collect.continue_on_collection_errors)
     if stopped is NothingCollected.exit_code and (resumed or cached):
         stopped = None
     done = (*(resumed.reports if resumed else ()), *cached)
@@ -109,25 +109,24 @@ def prepare(
     """
     events, gathered = Events(manager), chosen.gathered
     variables = read_variables(config)
-    check_variables(config, gathered.nodes, variables, events)
+    check_variables(config.collect, gathered.nodes, variables, events)
     overrides = make_overrides(config)
     needs_pods = any(uses_pod(node) for node in gathered.nodes) or resumed is not None
     if needs_pods:
         backend.prepare(gathered.nodes)
     foresight = Foresight(config, gathered.nodes)
     prices = Prices(backend.provider, overrides, foresight)
-    outlooks = _outlooks(backend, events, prices) if config.run.dry_run_live and needs_pods else None
+    outlooks = backend.outlooks(prices, events) if needs_pods else None
     plan = _plan(config, events, gathered, prices)
     prices.check()
-    prices.tell_unforeseen(events, dry=config.run.dry_run)
-    for warning in check_datacenters(config, plan.nodes, backend.provider):
+    prices.tell_unforeseen(events, finds_out=not backend.has_pods)
+    for warning in check_datacenters(config.pods.datacenter_id, plan.nodes, backend.provider):
         events.notice(warning)
-    secrets: Mapping[str, Value] = {} if config.run.dry_run else read_secrets(plan.nodes)
-    _learn(redactor, events, known_secrets(plan.nodes) if config.run.dry_run else secrets)
-    if needs_pods and not config.run.dry_run:
-        warning = check_balance(backend.provider().account(), plan.worst_case_usd)
-        if warning:
-            events.notice(warning)
+    secrets = backend.secrets(plan.nodes)
+    _learn(redactor, events, secrets)
+    warning = backend.balance_warning(plan.worst_case_usd) if needs_pods else ""
+    if warning:
+        events.notice(warning)
     if outlooks is not None:
         outlooks.look(plan.nodes, plan.worst_case_usd)
     scales = Scales(chosen.own)
@@ -187,9 +186,9 @@ def _learn(redactor: Redactor, events: Events, secrets: Mapping[str, Value]) -> 
                 events.notice(f"secret {name}: {warning}")
 
 
-def _cannot_run(config: Config, gathered: Gathered) -> ExitCode | None:
-    is_over = config.error_limit is not None and len(gathered.errors) >= config.error_limit
-    if gathered.errors and (is_over or not config.collect.continue_on_collection_errors):
+def _cannot_run(gathered: Gathered, error_limit: int | None, *, goes_on: bool) -> ExitCode | None:
+    is_over = error_limit is not None and len(gathered.errors) >= error_limit
+    if gathered.errors and (is_over or not goes_on):
         return ExitCode.INTERRUPTED
     if not gathered.nodes:
         return NothingCollected.exit_code
@@ -202,10 +201,3 @@ def _plan(config: Config, events: Events, gathered: Gathered, prices: Prices) ->
     if not isinstance(changed, Plan | None):
         raise UsageError(f"rpd_modify_plan: expected a Plan or None, got {changed!r}")
     return plan if changed is None else changed
-
-
-def _outlooks(backend: Backend, events: Events, prices: Prices) -> Outlooks:
-    """Return what a live dry run asks with. Raises AuthError, and ProviderError where RunPod does not answer."""
-    from rpd.pipeline.live_check import Outlooks  # what asks over the network is of no use to the other runs
-
-    return Outlooks(backend.provider, prices, events)

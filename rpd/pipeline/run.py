@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
 from contextvars import copy_context
 from dataclasses import dataclass
 
 from rpd.collect.imports import importer_of
 from rpd.config import Config
 from rpd.errors import ExitCode
-from rpd.execute import no_network
 from rpd.hooks import PluginManager
 from rpd.pipeline.backend import Backend
 from rpd.pipeline.caller import Caller
 from rpd.pipeline.collect_and_select import Gathered
 from rpd.pipeline.execute_run import execute
-from rpd.pipeline.prepare import choose, prepare
+from rpd.pipeline.prepare import Chosen, choose, prepare
 from rpd.pipeline.resume import Resumed
 from rpd.redaction import Redactor
 from rpd.stop import StopLevel
@@ -52,13 +50,8 @@ def run(
 def _run(
     config: Config, manager: PluginManager, redactor: Redactor, resumed: Resumed | None, caller: Caller
 ) -> Ended:
-    with importer_of(manager, config.rootdir).in_use(), _among_others(config, caller):
+    with importer_of(manager, config.rootdir).in_use():
         return _carry_out(config, manager, redactor, resumed, caller)
-
-
-def _among_others(config: Config, caller: Caller) -> AbstractContextManager[None]:
-    """Return the guard's word that a dry run is not alone in its process."""
-    return nullcontext() if caller.owns_process or not config.run.dry_run else no_network.among_others()
 
 
 def _carry_out(
@@ -67,14 +60,33 @@ def _carry_out(
     chosen = choose(config, manager, redactor, resumed)
     if chosen.exit_code is not None:
         return Ended(exit_code=chosen.exit_code, gathered=chosen.gathered)
-    backend = Backend(config, manager, owns_process=caller.owns_process)
+    backend = _backend(config, manager, caller)
     try:
-        prepared = prepare(config, manager, redactor, backend, chosen, caller, resumed)
-        if prepared is None:
-            return Ended(exit_code=ExitCode.INTERRUPTED, gathered=chosen.gathered)
-        if caller.stop.level is not StopLevel.NONE:
-            return Ended(exit_code=ExitCode.INTERRUPTED, gathered=chosen.gathered)
-        exit_code, summary = execute(prepared)
+        return _prepare_and_execute(config, manager, redactor, backend, chosen, caller, resumed)
     finally:
         backend.close()
+
+
+def _prepare_and_execute(
+    config: Config,
+    manager: PluginManager,
+    redactor: Redactor,
+    backend: Backend,
+    chosen: Chosen,
+    caller: Caller,
+    resumed: Resumed | None,
+) -> Ended:
+    with backend.among_others():
+        prepared = prepare(config, manager, redactor, backend, chosen, caller, resumed)
+        if prepared is None or caller.stop.level is not StopLevel.NONE:
+            return Ended(exit_code=ExitCode.INTERRUPTED, gathered=chosen.gathered)
+        exit_code, summary = execute(prepared)
     return Ended(exit_code=exit_code, gathered=chosen.gathered, summary=summary)
+
+
+def _backend(config: Config, manager: PluginManager, caller: Caller) -> Backend:
+    if config.run.dry_run:
+        from rpd.pipeline.dry_run_backend import dry_run_backend
+
+        return dry_run_backend(config, manager, caller)
+    return Backend(config, manager, owns_process=caller.owns_process)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from rpd.collect import Collection
 from rpd.collect.fixtures import ReadVariable
 from rpd.config import Config
+from rpd.config.config import CollectSettings
 from rpd.errors import UsageError
 from rpd.events import Events
 from rpd.user_text import parse_toml, read_text
@@ -20,23 +22,29 @@ from rpd.values.variable import ALL, takes_all
 
 def read_variables(config: Config) -> Mapping[str, Any]:
     """Return the variables of the file, ``--vars-file`` and ``--var``, the later ones winning. Raises UsageError."""
-    return MappingProxyType({**config.collect.variables, **_of_file(config), **dict(config.collect.var)})
+    return MappingProxyType(
+        {
+            **config.collect.variables,
+            **_of_file(config.collect.vars_file, config.invocation_dir),
+            **dict(config.collect.var),
+        }
+    )
 
 
-def _of_file(config: Config) -> dict[str, Any]:
-    if config.collect.vars_file is None:
+def _of_file(vars_file: str | None, invocation_dir: Path) -> dict[str, Any]:
+    if vars_file is None:
         return {}
-    path = config.invocation_dir / config.collect.vars_file
+    path = invocation_dir / vars_file
     try:
         text = read_text(path)
         values = json.loads(text) if path.suffix == ".json" else parse_toml(text)
     except OSError as error:
-        raise UsageError(f"--vars-file {config.collect.vars_file}: {error.strerror}") from error
+        raise UsageError(f"--vars-file {vars_file}: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
         expected = "JSON" if path.suffix == ".json" else "TOML (or JSON in a file that ends in .json)"
-        raise UsageError(f"--vars-file {config.collect.vars_file}: expected {expected}: {error}") from error
+        raise UsageError(f"--vars-file {vars_file}: expected {expected}: {error}") from error
     if not isinstance(values, dict):
-        raise UsageError(f"--vars-file {config.collect.vars_file}: expected a table of names and values")
+        raise UsageError(f"--vars-file {vars_file}: expected a table of names and values")
     return values
 
 
@@ -84,7 +92,9 @@ def _somebodytakes_all(collection: Collection) -> bool:
     )
 
 
-def check_variables(config: Config, nodes: Iterable[Node], values: Mapping[str, Any], events: Events) -> None:
+def check_variables(
+    collect: CollectSettings, nodes: Iterable[Node], values: Mapping[str, Any], events: Events
+) -> None:
     """Raise UsageError that names every variable which some node needs and cannot have.
 
     Found out now, since a node may have rented a pod before it comes to its variables. What is given and of no use to
@@ -107,7 +117,7 @@ def check_variables(config: Config, nodes: Iterable[Node], values: Mapping[str, 
         raise UsageError("\n".join(sorted(problems)))
     if any(takes_all(definition) for definition in definitions):
         return
-    for flag, given in (("--var", config.collect.var), ("--sweep", config.collect.sweep)):
+    for flag, given in (("--var", collect.var), ("--sweep", collect.sweep)):
         for name, _ in given:
             if name not in used:
                 events.notice(f"{flag} {name}: no node that runs uses this variable")

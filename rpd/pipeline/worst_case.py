@@ -82,14 +82,14 @@ class Prices:
             node, error = self._impossible
             raise UsageError(f"{node.definition.location}: {error}")
 
-    def tell_unforeseen(self, events: Events, *, dry: bool = False) -> None:
+    def tell_unforeseen(self, events: Events, *, finds_out: bool = False) -> None:
         """Tell how many of the nodes whose worst case was asked for are priced by their cap, and why.
 
-        A ``dry`` run finds out which pods they ask for, if the job does not decide by what its commands print.
+        A dry run ``finds_out`` which pods they ask for, if the job does not decide by what its commands print.
         """
         for why, nodes in self._unforeseen.items():
             count = "1 node" if len(nodes) == 1 else f"{len(nodes)} nodes"
-            if dry:
+            if finds_out:
                 events.notice(
                     f"a live run prices {count} by the cost cap, because {why}; here the pods asked for are priced"
                 )

@@ -37,6 +37,8 @@ class Command:
     secrets: Mapping[str, str] = field(default_factory=dict)
     timeout: float | None = None
     grace: float = 10.0
+    stand_in: str = ""
+    """What a remote that runs nothing answers as its output."""
 
 
 def _free(place: Path, remote: str) -> None:
@@ -141,8 +143,11 @@ class Remote(Protocol):
         """
         ...
 
-    def read(self, remote: str, *, most: int) -> bytes:
-        """Return a file's bytes. Raises MissingArtifact, TransferError, UsageError for more than ``most`` bytes."""
+    def read(self, remote: str, *, most: int, stand_in: bytes = b"") -> bytes:
+        """Return a file's bytes; ``stand_in`` is the answer of a remote that reads nothing.
+
+        Raises MissingArtifact, TransferError, UsageError for more than ``most`` bytes.
+        """
         ...
 
     def new_seen(self) -> object:

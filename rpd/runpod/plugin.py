@@ -12,16 +12,16 @@ if TYPE_CHECKING:
 
 def rpd_provider(config: Config) -> SwitchingProvider | None:
     """Return RunPod with the user's key, its SDK being imported meanwhile. Raises AuthError, UsageError."""
-    if config.run.dry_run and not config.run.dry_run_live:
+    if config.run.is_offline:
         return None
     provider = make_provider(config)
-    begin_imports(config)
+    begin_imports(config.pods.lifecycle)
     return provider
 
 
-def begin_imports(config: Config) -> None:
+def begin_imports(lifecycle: str) -> None:
     """Start importing the SDK in the background, if it will create the pods."""
-    if config.pods.lifecycle == "sdk":
+    if lifecycle == "sdk":
         # Not at the top, here and below: a dry run registers this plugin and must not pay for what it will not use.
         from rpd.runpod.graphql.sdk import preload
 

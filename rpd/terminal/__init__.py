@@ -2,6 +2,19 @@
 
 from __future__ import annotations
 
-from rpd.terminal.live_view import Terminal
+from typing import TextIO
 
-__all__ = ["Terminal"]
+from rpd.config import Config
+from rpd.redaction import Redactor
+from rpd.terminal.view import View
+
+
+def make_view(config: Config, file: TextIO, redactor: Redactor) -> View:
+    """Return the view of the kind of run that ``config`` asks for."""
+    if config.run.dry_run:
+        from rpd.terminal.dry_run_view import DryRunView
+
+        return DryRunView(config, file, redactor=redactor)
+    from rpd.terminal.live_view import LiveView
+
+    return LiveView(config, file, redactor=redactor)

@@ -217,22 +217,20 @@ def pods_left(summary: RunSummary, *, width: int, ink: Ink) -> Iterator[str]:
             yield ink(f"{pod} is still there, as asked for. Release it: rpd stop {pod}", "yellow")
 
 
-def last_line(
-    summary: RunSummary, *, width: int, ink: Ink, dry_run_usd: str | None = None, crop: bool = False
-) -> str:
+def last_line(summary: RunSummary, *, width: int, ink: Ink, worst_case: str = "", crop: bool = False) -> str:
     """Return the last line: counts, time, money, the run folder, and why the run stopped early.
 
     With ``crop`` a folder that does not fit stands on a line before it.
-    ``dry_run_usd`` is the worst case of a dry run as text; None for a real run.
+    ``worst_case`` is that of a dry run as text; empty for a live run.
     """
-    costs = f"worst case {dry_run_usd}" if dry_run_usd is not None else money(summary.estimated_usd)
+    costs = f"worst case {worst_case}" if worst_case else money(summary.estimated_usd)
     text = f"{_counts(summary)} in {format_duration(summary.seconds)}, {costs}"
     if summary.stop_reason:
         text += f", stopped: {summary.stop_reason}"
-    if dry_run_usd is not None:
+    if worst_case:
         text = f"dry run: {text}"
     style = f"bold {_color(summary)}"
-    if dry_run_usd is not None or not summary.folder:
+    if worst_case or not summary.folder:
         return ink(rule(text, "=", width), style)
     folder = f"run folder {ink.relative(Path(summary.folder))}"
     in_one = f"{text} ({folder})"

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from rpd.config import Config
+from rpd.config.config import CollectSettings
 from rpd.errors import Cause
 from rpd.stop import INTERRUPTED
 from rpd.terminal.end_summary import log_of
@@ -54,16 +55,18 @@ def _remembers_rest(stop_reason: str) -> bool:
 def again(config: Config, *flags: str) -> str:
     """Return the command that runs the same places again, where this run was, with other selecting flags."""
     where = ["--local"] if config.run.local else []
-    return shlex.join(["rpd", "run", *config.args, *flags, *where, *_variables(config), *_runs_dir(config)])
+    return shlex.join(
+        ["rpd", "run", *config.args, *flags, *where, *_variables(config.collect), *_runs_dir(config)]
+    )
 
 
-def _variables(config: Config) -> Iterator[str]:
+def _variables(collect: CollectSettings) -> Iterator[str]:
     """Yield the flags without which the nodes would not be the same."""
-    if config.collect.vars_file is not None:
-        yield from ("--vars-file", config.collect.vars_file)
-    for name, value in config.collect.var:
+    if collect.vars_file is not None:
+        yield from ("--vars-file", collect.vars_file)
+    for name, value in collect.var:
         yield from ("--var", f"{name}={value}")
-    for name, values in config.collect.sweep:
+    for name, values in collect.sweep:
         yield from ("--sweep", f"{name}={','.join(values)}")
 
 

@@ -5,21 +5,20 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from rpd.config import Config
 from rpd.terminal import end_summary, results
 from rpd.terminal.screen import Screen
 from rpd.values.report import NodeReport, RunSummary
 
 
-def print_results(reports: Sequence[NodeReport], *, config: Config) -> None:
+def print_results(reports: Sequence[NodeReport], *, color: str) -> None:
     """Print a table for each job."""
-    screen = Screen(sys.stdout, color=config.output.color)
+    screen = Screen(sys.stdout, color=color)
     screen.lines(_results(reports, screen))
 
 
-def print_run(summary: RunSummary, *, config: Config) -> None:
+def print_run(summary: RunSummary, *, color: str) -> None:
     """Print what the end of a run shows: tables, the nodes that did not pass, pods that are left, the last line."""
-    screen = Screen(sys.stdout, color=config.output.color)
+    screen = Screen(sys.stdout, color=color)
     ink, width = screen.ink, screen.width
     lines = _results(summary.reports, screen)
     lines += end_summary.short_summary(

@@ -122,7 +122,8 @@ def _made(
     given = {name: body.pop(name) for name in names if name in body}
     declared = {name: held for name, held in given.items() if isinstance(held, Declared)}
     defaults = {**given, **{name: held.default for name, held in declared.items()}}
-    values = attrgetter(*(name for name in names if name not in uncompared))
+    compared = [name for name in names if name not in uncompared]
+    values = attrgetter(*compared) if compared else lambda _: ()
     twin = cache(lambda: _twin(made, defaults, uncompared, kw_only=kw_only))
     shared: dict[str, Any] = {
         "__slots__": names,
@@ -172,7 +173,7 @@ def _init_of(
             raise _wrong_fields(cls, given, defaults) from None
         if check is not None:
             check(self)
-        if kw_only and next(uses, None) is None:
+        if kw_only and names and next(uses, None) is None:
             cls.__init__ = _compiled_init(cls, names, defaults)
 
     def by_position(self: Any, /, *args: Any, **given: Any) -> None:

@@ -7,6 +7,7 @@ import threading
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,8 +18,10 @@ from hypothesis import strategies as st
 from rpd.errors import CollectionError
 from rpd.events import NoEvents
 from rpd.execute.end_notices import Asides
+from rpd.execute.mode import Dry
 from rpd.execute.node.run import NodeRun
 from rpd.execute.scopes import Request, Scopes, Setup, TeardownError
+from rpd.journal.files import DryRunFiles
 from rpd.journal.journal import NoJournal
 from rpd.values.fixture import Closure, FixtureDef, Scope
 from rpd.values.job import Job
@@ -29,11 +32,11 @@ HERE = Location("deploy_x.py", 1)
 
 
 def make_run(node: Node) -> NodeRun:
-    context: Any = SimpleNamespace(asides=Asides(), config=None)
+    context: Any = SimpleNamespace(asides=Asides(), config=None, mode=Dry())
     return NodeRun(
         node=node,
         context=context,
-        files=None,
+        files=DryRunFiles.below(Path("runs")).node(node),
         journal=NoJournal(),
         events=NoEvents(),
     )

@@ -147,7 +147,7 @@ DOORS = {"cli/output.py", "terminal/screen.py"}
 NAME_A_STREAM = DOORS | {
     "cli/__init__.py",  # a reader that has gone: points standard output at nothing
     "cli/parser.py",  # whether help is read on a terminal
-    "terminal/live_view.py", "terminal/stored_run.py",  # give it to the Screen
+    "terminal/view.py", "terminal/stored_run.py",  # give it to the Screen
     "terminal/streams.py",  # copies of both, put back after whatever a job did to them
     "record/report_output.py",  # flushed before a report goes to /dev/stdout
     "collect/collector.py", "collect/imports.py",  # what a deploy file prints while it is imported goes to stderr

@@ -6,38 +6,32 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import pytest
 from syrupy.assertion import SnapshotAssertion
 
-import rpd
 from rpd.config import Config
 from rpd.errors import Cause
 from rpd.hooks import make_plugin_manager, register
 from rpd.redaction import NO_SECRETS, Redactor
-from rpd.terminal import Terminal
-from rpd.terminal.end_summary import Style, failures, passes, short_summary
-from rpd.terminal.styles import Ink
-from rpd.values.dryrun import DryRunNode, Outlook
+from rpd.terminal.live_view import LiveView
+from rpd.terminal.view import View
 from rpd.values.node import Node
 from rpd.values.plan import Plan
-from rpd.values.pod import Cloud, Offer, PodInfo
-from rpd.values.report import NodeRecord, NodeReport, Outcome, Result, RunSummary
+from rpd.values.pod import PodInfo
+from rpd.values.report import NodeReport, Outcome, RunSummary
 from rpd.values.step import Step, StepKind
 from rpd.values.telemetry import GpuSample, Sample
+from tests.terminal.screens import FOLDER, PLAIN, TTY, shown, without_colours
 
 MakeConfig = Callable[..., Config]
 MakeNode = Callable[..., Node]
 MakePlan = Callable[..., Plan]
 MakeReport = Callable[..., NodeReport]
-PLAIN = {"COLUMNS": "80"}
-TTY = {"COLUMNS": "80", "TERM": "xterm-256color"}
 RUN = Step(index=0, kind=StepKind.RUN, name="train", command="python train.py --seed 42")
 RAN = Step(index=0, kind=StepKind.RUN, name="train", command=RUN.command, exit_code=0, seconds=7.0)
 OFFER = "NVIDIA H100 80GB HBM3 in EU-RO-1 (secure)"
-FOLDER = Path("/project/rpd-runs/r1")
 
 
 @pytest.fixture(autouse=True)
@@ -46,13 +40,8 @@ def somewhere_else(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir("/")
 
 
-def shown(text: str) -> str:
-    """A screen without what differs from machine to machine."""
-    return re.sub(r"Python \d+\.\d+\.\d+", "Python 3.x.y", text.replace(rpd.__version__, "x.y.z"))
-
-
 def play(
-    terminal: Terminal,
+    terminal: View,
     nodes: list[Node],
     reports: list[NodeReport],
     plan: Plan,
@@ -125,7 +114,7 @@ def play_run(
                 usd=0.41,
             ),
         ]
-        terminal = Terminal(config, out, redactor=redactor, clock=clock, environ=environ)
+        terminal = LiveView(config, out, redactor=redactor, clock=clock, environ=environ)
         play(terminal, nodes, reports, make_plan(*nodes), pod, config, clock, **(summary or {}))
         return shown(out.getvalue())
 
@@ -137,7 +126,7 @@ def test_refusals_are_counted_not_listed(
 ) -> None:
     """However many offers are refused to a node, in however many rounds, it has one line until it ends."""
     config, node, out = make_config(), make_node(42), io.StringIO()
-    terminal = Terminal(config, out, environ=PLAIN)
+    terminal = LiveView(config, out, environ=PLAIN)
     terminal.rpd_run_started(config=config, plan=make_plan(node), backend="RunPod", folder=FOLDER, done=())
     terminal.rpd_node_started(node=node)
     for _ in range(3):
@@ -255,7 +244,7 @@ def test_no_secret_reaches_the_screen(
     node = make_node(backbone=f"xxxxxxxxxxxxxxx{canary}")
     report = make_report(node, Outcome.FAILED, reason=f"no {canary}", metrics={f"m{canary}": f"xxxx{canary}"})
     out = io.StringIO()
-    terminal = Terminal(config, out, redactor=Redactor([canary]), clock=clock, environ=PLAIN)
+    terminal = LiveView(config, out, redactor=Redactor([canary]), clock=clock, environ=PLAIN)
     play(terminal, [node], [report], make_plan(node), pod, config, clock, stop_reason=canary)
     terminal.rpd_notice(canary)
     assert "canary" not in out.getvalue()
@@ -267,7 +256,7 @@ def test_a_report_that_a_teardown_changed_is_told_again(
 ) -> None:
     """The same outcome twice is one line; another outcome is news."""
     out = io.StringIO()
-    terminal = Terminal(make_config(), out, environ=PLAIN)
+    terminal = LiveView(make_config(), out, environ=PLAIN)
     node = make_node()
     for outcome in (Outcome.PASSED, Outcome.PASSED, Outcome.ERROR):
         terminal.rpd_node_report(node, make_report(node, outcome))
@@ -285,7 +274,7 @@ def test_a_shared_pod_costs_its_next_node_too(
     tty: Any,
 ) -> None:
     """A node that joins a pod shows where it is, and its part of what that costs since the node began itself."""
-    terminal = Terminal(make_config(), tty, clock=clock, environ=TTY | {"COLUMNS": "120"})
+    terminal = LiveView(make_config(), tty, clock=clock, environ=TTY | {"COLUMNS": "120"})
     first, second = make_node(1), make_node(2)
     terminal.rpd_run_started(make_config(), make_plan(first, second), "RunPod", FOLDER, ())
     terminal.rpd_node_started(first)
@@ -304,10 +293,6 @@ def test_a_shared_pod_costs_its_next_node_too(
     assert spent == "$0.06 so far, $1.80/h now, about $0.06 in all, worst case $10.00"
 
 
-def without_colours(text: str) -> str:
-    return re.sub(r"\x1b\[[\d;]*m", "", text)
-
-
 @pytest.fixture
 def make_board(
     make_config: MakeConfig,
@@ -323,7 +308,7 @@ def make_board(
     def make(columns: int = 80, lines: int = 24, backbone: str = "deberta") -> list[str]:
         definition = make_node().definition
         environ = TTY | {"COLUMNS": str(columns), "LINES": str(lines)}
-        terminal = Terminal(make_config(), tty, clock=clock, environ=environ)
+        terminal = LiveView(make_config(), tty, clock=clock, environ=environ)
         nodes = [replace(make_node(seed, backbone), definition=definition) for seed in range(100, 200)]
         terminal.rpd_run_started(make_config(), make_plan(*nodes, width=64), "RunPod", FOLDER, ())
         turn = threading.Semaphore(1)
@@ -383,7 +368,7 @@ def test_how_a_run_is_cut_short_stays_in_sight(
     tty: io.StringIO,
 ) -> None:
     """The footer says what goes on; nodes that are interrupted are told in a line each, and not pinned as failures."""
-    terminal = Terminal(make_config(), tty, environ=TTY)
+    terminal = LiveView(make_config(), tty, environ=TTY)
     nodes = [make_node(seed) for seed in range(3)]
     terminal.rpd_run_started(make_config(), make_plan(*nodes), "RunPod", FOLDER, ())
     for how, beginning in (
@@ -425,7 +410,7 @@ def test_no_line_above_the_board_wraps(
     node = make_node(backbone="a-very-long-backbone-with-many-words")
     report = make_report(node, Outcome.FAILED, cause=Cause.CODE, reason="command exited 1: " + "x" * 100)
     for file in (tty, io.StringIO()):
-        terminal = Terminal(make_config(), file, clock=clock, environ=TTY | {"NO_COLOR": "1"})
+        terminal = LiveView(make_config(), file, clock=clock, environ=TTY | {"NO_COLOR": "1"})
         play(terminal, [node], [report], make_plan(node), pod, make_config(), clock)
         text = re.sub(r"\x1b\[[?\d;]*[A-Za-z]", "", file.getvalue()).replace("\r", "\n")
         told, reason = next(
@@ -465,7 +450,7 @@ def test_a_log_tells_now_and_then_how_far_it_is(
     loud, quiet = Telling(), Telling()
     nodes = [make_node(1), make_node(2)]
     for file, level in ((loud, 0), (quiet, 1)):
-        terminal = Terminal(make_config(quiet=level), file, environ=PLAIN, pulse_seconds=0.01)
+        terminal = LiveView(make_config(quiet=level), file, environ=PLAIN, pulse_seconds=0.01)
         terminal.rpd_run_started(make_config(), make_plan(*nodes), "RunPod", FOLDER, ())
         terminal.rpd_node_started(nodes[0])
         if file is loud:
@@ -479,7 +464,7 @@ def test_a_screen_that_went_away_costs_nothing(
 ) -> None:
     """Output to a closed pipe is dropped: no thread of a slot may die of it."""
     out = io.StringIO()
-    terminal = Terminal(make_config(), out, environ=PLAIN)
+    terminal = LiveView(make_config(), out, environ=PLAIN)
     out.close()
     node = make_node()
     terminal.rpd_node_report(node, make_report(node))
@@ -489,141 +474,12 @@ def test_a_screen_that_went_away_costs_nothing(
 def test_an_ascii_screen_is_served(make_config: MakeConfig, make_node: MakeNode) -> None:
     """Characters the encoding lacks are replaced instead of raising."""
     raw = io.BytesIO()
-    terminal = Terminal(make_config(capture=False), io.TextIOWrapper(raw, encoding="ascii"), environ=PLAIN)
+    terminal = LiveView(make_config(capture=False), io.TextIOWrapper(raw, encoding="ascii"), environ=PLAIN)
     terminal.rpd_step_output(make_node(), "caf\u00e9 \u2026\n".encode())
     assert raw.getvalue() == b"finetune[deberta-seed42] | caf? ...\n"
 
 
 # --- dry run ---------------------------------------------------------------------------------------------------
-
-OFFERS = tuple(
-    Offer(gpu_id=gpu, count=1, cloud=Cloud.SECURE, datacenter=None, usd_per_hr=price, stock=stock)
-    for gpu, price, stock in (
-        ("NVIDIA H100 80GB HBM3", 2.39, "unknown"),
-        ("NVIDIA A100-SXM4-80GB", None, "high"),
-    )
-)
-STEPS = (
-    Step(index=0, kind=StepKind.PUT, name="", command=". -> /workspace/src"),
-    Step(index=1, kind=StepKind.RUN, name="train", command="python train.py \\\n  --seed 42"),
-    Step(index=2, kind=StepKind.PULL, name="", command="results/ -> artifacts/results"),
-)
-
-
-def dry_run(terminal: Terminal, config: Config, nodes: list[Node], plan: Plan) -> None:
-    """One planned with a pod, one without, one of unknown price, one that fails here."""
-    terminal.rpd_run_started(config, plan, "dry run", None, ())
-    planned = [
-        DryRunNode(
-            node_id=nodes[0].id,
-            request=("image x", "20 GB disk"),
-            offers=OFFERS,
-            steps=STEPS,
-            release="delete, once the pull is verified",
-            worst_case_usd=5.0,
-        ),
-        DryRunNode(node_id=nodes[1].id, worst_case_usd=0.0),
-        DryRunNode(node_id=nodes[2].id, request=("image y",), worst_case_usd=None),
-    ]
-    reports = []
-    for node, plan_of_node in zip(nodes, planned, strict=True):
-        terminal.rpd_node_started(node)
-        terminal.rpd_dry_run_node(plan_of_node)
-        outcome = Outcome.FAILED if node is nodes[2] else Outcome.PASSED
-        reason = "KeyError: 'lr'" if node is nodes[2] else ""
-        report = NodeReport(
-            node=NodeRecord(id=node.id, job="finetune", file=node.file, line=10),
-            result=Result(outcome=outcome, reason=reason, cause=Cause.CODE if reason else None),
-        )
-        reports.append(report)
-        terminal.rpd_node_report(node, report)
-    summary = RunSummary(folder="", reports=tuple(reports), seconds=0.25)
-    terminal.rpd_run_finished(config, summary)
-
-
-@pytest.mark.parametrize("quiet", [0, 1, 2])
-def test_a_dry_run_shows_what_would_happen(
-    make_config: MakeConfig, make_node: MakeNode, make_plan: MakePlan, quiet: int, snapshot: SnapshotAssertion
-) -> None:
-    """Pod request, offers in order with prices, steps, release, worst case; with -q a line; the total at the end."""
-    out = io.StringIO()
-    config = make_config(dry_run=True, quiet=quiet)
-    nodes = [make_node(seed) for seed in (42, 43, 44)]
-    dry_run(Terminal(config, out, environ=PLAIN), config, nodes, make_plan(*nodes))
-    assert shown(out.getvalue()) == snapshot
-
-
-@pytest.mark.parametrize("quiet", [0, 1])
-def test_a_live_dry_run_shows_what_could_be_had_now(
-    make_config: MakeConfig, make_node: MakeNode, make_plan: MakePlan, quiet: int, snapshot: SnapshotAssertion
-) -> None:
-    """Places of one GPU share a line, with the first few that have it; each node's outlook; how many have one."""
-    places = ("EU-RO-1", "EU-SE-1", "US-KS-2", "US-TX-3", "CA-MTL-1", "OC-AU-1", None)
-    many = [
-        Offer(
-            gpu_id="NVIDIA L4", count=2, cloud=Cloud.SECURE, datacenter=place, usd_per_hr=0.98, stock="high"
-        )
-        for place in places
-    ]
-    sold_out = [replace(offer, stock="none") for offer in many[:2]]
-    community = Offer(gpu_id="NVIDIA L4", count=2, cloud=Cloud.COMMUNITY, datacenter=None, usd_per_hr=None)
-    kinds = [
-        (
-            (*many, community),
-            Outlook(can_be_rented=True, facts=("in stock: somewhere", "image: it is there")),
-        ),
-        (tuple(sold_out), Outlook(can_be_rented=False, facts=("sold out",))),
-        ((community,), Outlook(can_be_rented=None, facts=("stock not known",))),
-    ]
-    out = io.StringIO()
-    config = make_config(dry_run=True, dry_run_live=True, quiet=quiet)
-    nodes = [make_node(seed) for seed in (42, 43, 44)]
-    terminal = Terminal(config, out, environ=PLAIN)
-    terminal.rpd_run_started(config, make_plan(*nodes), "dry run: somebody is only asked", None, ())
-    for node, (offers, outlook) in zip(nodes, kinds, strict=True):
-        terminal.rpd_dry_run_node(
-            DryRunNode(
-                node_id=node.id, request=("image x",), offers=offers, worst_case_usd=1.0, outlook=outlook
-            )
-        )
-    terminal.rpd_run_finished(config, RunSummary(folder="", reports=(), seconds=0.25))
-    assert shown(out.getvalue()) == snapshot
-
-
-def test_a_place_is_not_told_twice(make_node: MakeNode, make_report: MakeReport) -> None:
-    """The deepest frame is the place, told last; the frames that led there are told before it."""
-    report = make_report(make_node(), Outcome.FAILED, reason="boom")
-    assert report.failure is not None
-    alone = replace(report, failure=replace(report.failure, traceback=report.failure.traceback[2:]))
-    place = ["deploy_x.py:14", '>   pod.run(f"python train.py --seed {seed}", cwd=staged_dir)']
-    for shown_report, before in ((report, ["deploy_x.py:21", "    run_all(pod)"]), (alone, [])):
-        lines = list(failures([shown_report], width=80, verbose=False, ink=Ink(color=False)))
-        assert lines[lines.index("boom") + 1 :][: len(before) + 3] == ["", *before, *place]
-        assert lines.count("deploy_x.py:14") == 1
-
-
-@pytest.mark.parametrize("style", [Style(full=True), Style("native"), Style("long")])
-def test_a_whole_traceback_is_kept(make_node: MakeNode, make_report: MakeReport, style: Style) -> None:
-    """Tracebacks that tell the place themselves are shown as they are, and it is not told again."""
-    report = make_report(make_node(), Outcome.FAILED, reason="boom")
-    assert report.failure is not None
-    whole = ("Traceback (most recent call last):", '  File "deploy_x.py", line 14, in f', "ValueError: boom")
-    full = replace(report, failure=replace(report.failure, traceback=whole))
-    lines = list(failures([full], width=80, verbose=False, ink=Ink(color=False), style=style))
-    assert lines[5 : 5 + len(whole)] == list(whole)
-    assert "deploy_x.py:14" not in lines
-
-
-def test_other_ways_to_show_failures(make_node: MakeNode, make_report: MakeReport) -> None:
-    """A line for each, nothing at all, or no log: as ``--tb`` and ``--show-capture`` say."""
-    reports = [make_report(make_node(seed), Outcome.FAILED, reason="boom\nand more") for seed in (1, 2)]
-    ink = Ink(color=False)
-    one_line = list(failures(reports, width=80, verbose=False, ink=ink, style=Style("line")))
-    assert one_line[2:] == ["deploy_x.py:14: boom"] * 2
-    assert list(failures(reports, width=80, verbose=False, ink=ink, style=Style("no"))) == []
-    for log, count in ((True, 2), (False, 0)):
-        lines = list(failures(reports, width=80, verbose=False, ink=ink, style=Style(log=log)))
-        assert lines.count("epoch 3") == count
 
 
 def test_parts_can_be_left_out(play_run: Callable[..., str]) -> None:
@@ -638,79 +494,11 @@ def test_parts_can_be_left_out(play_run: Callable[..., str]) -> None:
     assert some.rstrip().splitlines()[-1] == every.rstrip().splitlines()[-1]
 
 
-def test_a_log_is_named_where_there_is_one(
-    make_node: MakeNode, make_report: MakeReport, tmp_path: Path
-) -> None:
-    """A node whose commands wrote nothing, or that had none, has no log to look at."""
-    report = replace(make_report(make_node(), Outcome.FAILED, reason="boom"), folder=str(tmp_path))
-
-    def told() -> list[str]:
-        lines = failures([report], width=80, verbose=False, ink=Ink(color=False))
-        return [line for line in lines if line.startswith("log: ")]
-
-    assert told() == []
-    (tmp_path / "output.log").write_text("epoch 3\n")
-    assert [Path(line.removeprefix("log: ")).resolve() for line in told()] == [tmp_path / "output.log"]
-
-
-def test_the_output_of_what_passed(make_node: MakeNode, make_report: MakeReport, tmp_path: Path) -> None:
-    """``-rP`` shows the end of the logs of nodes that passed, as a person would have seen them, and no others."""
-    reports = []
-    for seed, outcome in ((1, Outcome.PASSED), (2, Outcome.FAILED), (3, Outcome.PASSED)):
-        folder = tmp_path / str(seed)
-        folder.mkdir()
-        reports.append(replace(make_report(make_node(seed), outcome), folder=str(folder)))
-    for seed in (1, 2):
-        lines = b"".join(b"line %d\n" % number for number in range(30))
-        (tmp_path / f"{seed}/output.log").write_bytes(lines + b"10%\r100%\x1b[0m")
-    lines = list(passes(reports, width=60, ink=Ink(color=False)))
-    assert lines[1].strip("=") == " PASSES "
-    assert sum("finetune[" in line for line in lines) == 1
-    assert lines[4:-1] == [*(f"line {number}" for number in range(11, 30)), "100%"]
-    assert list(passes(reports[1:], width=60, ink=Ink(color=False))) == []
-
-
-def test_many_failures_are_cut_unless_asked_for(make_node: MakeNode, make_report: MakeReport) -> None:
-    """Ten at full length, and how many more there are; all with -v."""
-    reports = [make_report(make_node(seed), Outcome.ERROR) for seed in range(13)]
-    ink = Ink(color=False)
-    short = list(failures(reports, width=80, verbose=False, ink=ink))
-    assert sum("ERROR in" in line for line in short) == 10
-    assert "… and 3 more" in short[-1]
-    full = list(failures(reports, width=80, verbose=True, ink=ink))
-    assert sum("ERROR in" in line for line in full) == 13
-
-
-def test_many_interrupted_nodes_are_counted(make_node: MakeNode, make_report: MakeReport) -> None:
-    """Ctrl-C in a large sweep ends with one line for all it cut short, and every failure; -v lists them all."""
-    reports = [make_report(make_node(seed), Outcome.ERROR, cause=Cause.INTERRUPTED) for seed in range(12)]
-    reports.append(make_report(make_node(99), Outcome.FAILED, cause=Cause.CODE, reason="boom"))
-    ink = Ink(color=False)
-    short = list(short_summary(reports, width=80, verbose=False, crop=False, ink=ink))
-    assert short[2:] == [
-        "12 nodes were interrupted: -v lists them, `rpd run --lf` runs them again",
-        "FAILED deploy_x.py::finetune[deberta-seed99] - code: boom",
-    ]
-    full = list(short_summary(reports, width=80, verbose=True, crop=False, ink=ink))
-    assert len(full[2:]) == 13
-
-
-def test_interrupted_nodes_are_only_listed(make_node: MakeNode, make_report: MakeReport) -> None:
-    """Ctrl-C does not fill the screen with failures there is nothing to mend in; the cause is not said twice."""
-    reason = "interrupted: python train.py"
-    report = make_report(make_node(), Outcome.ERROR, cause=Cause.INTERRUPTED, reason=reason)
-    ink = Ink(color=False)
-    assert list(failures([report], width=80, verbose=False, ink=ink)) == []
-    assert list(failures([report], width=80, verbose=True, ink=ink)) != []
-    *_, line = short_summary([report], width=80, verbose=False, crop=False, ink=ink)
-    assert line == "ERROR deploy_x.py::finetune[deberta-seed42] - interrupted: python train.py"
-
-
 def test_a_transfer_shows_how_far_it_is(
     make_config: MakeConfig, make_node: MakeNode, make_plan: MakePlan, clock: Any, tty: io.StringIO
 ) -> None:
     """The node's row has the bytes and their rate, afresh for each transfer; the lines of the run have none of it."""
-    terminal, node = Terminal(make_config(), tty, clock=clock, environ=TTY), make_node(1)
+    terminal, node = LiveView(make_config(), tty, clock=clock, environ=TTY), make_node(1)
     terminal.rpd_run_started(make_config(), make_plan(node), "RunPod", FOLDER, ())
     terminal.rpd_node_started(node)
 
@@ -745,7 +533,7 @@ def test_no_line_is_cut_and_wrapped(
         make_report(nodes[1], metrics={"loss": 123456789.0}),
     ]
     config = make_config()
-    terminal = Terminal(config, tty, clock=clock, environ={"COLUMNS": str(columns), "TERM": "xterm"})
+    terminal = LiveView(config, tty, clock=clock, environ={"COLUMNS": str(columns), "TERM": "xterm"})
     play(terminal, nodes, reports, make_plan(*nodes), pod, config, clock)
     lines = [re.sub(r"\x1b\[[?\d;]*[A-Za-z]|\r", "", line) for line in tty.getvalue().splitlines()]
     assert [line for line in lines if "…" in line]

@@ -226,3 +226,15 @@ def test_a_class_that_is_made_often_behaves_as_before() -> None:
         Point(x=1, z=1)  # type: ignore[call-arg]
     with pytest.raises(TypeError, match="positional"):
         Point(1)  # type: ignore[misc]
+
+
+def test_a_class_may_have_no_fields() -> None:
+    """All its instances are equal, however many there are."""
+
+    @frozen
+    class Nothing:
+        pass
+
+    made = [Nothing() for _ in range(100)]
+    assert len(set(made)) == 1
+    assert repr(made[0]).endswith("Nothing()")

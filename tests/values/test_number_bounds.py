@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from rpd.cli.parser import every_setting
 from rpd.collect.marks import check_marks
 from rpd.config.checked import check_value, parse_text
-from rpd.config.config import settings
 from rpd.errors import DefinitionError, RpdError, UsageError
 from rpd.values.frozen import field_names
 from rpd.values.job import Budget, Gpu, Job, Storage
@@ -90,7 +90,7 @@ def test_no_mark_takes_an_absurd_number(name: str, given: dict[str, None], value
         check_marks([Mark(name, args, dict.fromkeys(given, value))], {name: ""}, strict=True)
 
 
-NUMBERS = [setting for setting in settings().values() if setting.kind.split(" ")[0] in ("int", "float")]
+NUMBERS = [setting for setting in every_setting() if setting.kind.split(" ")[0] in ("int", "float")]
 
 
 @pytest.mark.parametrize("text", ABSURD_TEXTS, ids=lambda text: f"{text:.10}")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from rpd.errors import UsageError
 from rpd.events import Events
@@ -23,6 +24,38 @@ from rpd.values.step import Step, StepKind, StepMark
 T = TypeVar("T")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepRequest(Generic[T]):
+    """A step as a job asks for it. ``about`` is what else tells it from another.
+
+    ``keep`` turns its answer into what the journal holds, ``recall`` turns that back; ``salvaged`` answers in its place
+    where a failed job is only called again for its pulls.
+    """
+
+    kind: StepKind
+    name: str
+    command: str
+    salvaged: Callable[[], T]
+    keep: Callable[[T], Mapping[str, Any]]
+    recall: Callable[[Mapping[str, Any]], T]
+    about: object = None
+    detail: Mapping[str, Any] = field(default_factory=dict)
+    """What the journal keeps besides: a shell on the pod is to stand where the command stood."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Equal for equal steps, in another process too."""
+        return hashlib.sha256(repr((str(self.kind), self.command, self.about)).encode()).hexdigest()[:16]
+
+    def can_recall(self, result: Mapping[str, Any]) -> bool:
+        """Whether the answer can be made of what a journal holds of it."""
+        try:
+            self.recall(result)
+        except (KeyError, TypeError, ValueError, AttributeError):
+            return False
+        return True
+
+
 class StepsChanged(UsageError):
     """A job that is resumed takes other steps than it took before."""
 
@@ -33,14 +66,14 @@ MOST_MARKS = 1000
 
 @dataclass(slots=True)
 class StepEnd:
-    """How a step ended: its exit code if it has one, and what it returned, as JSON holds it.
+    """How a step ended: its exit code if it has one, and what makes its answer JSON for the journal.
 
     ``seconds`` is how long it took, where that is known better than by watching it.
     """
 
     exit_code: int | None = None
     seconds: float | None = None
-    result: Mapping[str, Any] | None = None
+    result: Callable[[], Mapping[str, Any]] | None = None
 
 
 class StepHistory:
@@ -58,8 +91,6 @@ class StepHistory:
         log: NodeLog,
         deadlines: Deadlines,
         redactor: Redactor,
-        *,
-        is_dry: bool,
     ) -> None:
         self._node = node
         self._journal = journal
@@ -67,11 +98,10 @@ class StepHistory:
         self._log = log
         self._deadlines = deadlines
         self._redactor = redactor
-        self._is_dry = is_dry
         self.taken: list[Step] = []
         self.remembered: deque[PastStep] = deque()
         """Steps an earlier process did or began; answered from the journal instead of done again."""
-        self.answers: list[Callable[[], Any]] = []
+        self._answers: list[Callable[[], Any]] = []
         """The answer of each step, so that a second call of the job gets the same ones."""
         self.salvaging = False
         """Whether the job is only called again to learn which pulls were still to come."""
@@ -85,48 +115,30 @@ class StepHistory:
 
     # --- steps of an earlier process --------------------------------------------------------------------------------
 
-    def recall(
-        self,
-        kind: StepKind,
-        name: str,
-        command: str,
-        fingerprint: str,
-        pod: str,
-        *,
-        is_whole: Callable[[Mapping[str, Any]], bool] = lambda _result: True,
-    ) -> Mapping[str, Any] | None:
+    def recall(self, request: StepRequest[Any], pod: str) -> Mapping[str, Any] | None:
         """Return the result the next step had in an earlier process, None if it has to be done (again).
 
-        What was done on another pod than ``pod`` has to be, and what left a result that is not ``is_whole``. Raises
-        StepsChanged if the job does something else now.
+        What was done on another pod than ``pod`` has to be, and what left a result of which no answer can be made.
+        Raises StepsChanged if the job does something else now.
         """
         if self.remembered and self.remembered[0].pod != pod:
             self.forget_past()
         if not self.remembered:
             return None
         past = self.remembered.popleft()
-        if past.kind != kind or past.fingerprint != fingerprint:
+        if past.kind != request.kind or past.fingerprint != request.fingerprint:
             self.remembered.clear()
             raise StepsChanged(
                 f"step {past.index + 1} of {self._node.id} changed since the run was interrupted (was {past.kind}, now "
-                f"{kind}: {self._redactor.text(command)}), so it can't be resumed; start a new run"
+                f"{request.kind}: {self._redactor.text(request.command)}), so it can't be resumed; start a new run"
             )
-        if past.result is None or not is_whole(past.result):
+        if past.result is None or not request.can_recall(past.result):
             self._log.cut(past.log_bytes)
             # A command went on without us; what is sent or fetched begins anew.
-            self._carried = _seconds_since(past.began) if kind is StepKind.RUN else 0.0
+            self._carried = _seconds_since(past.began) if request.kind is StepKind.RUN else 0.0
             self._deadlines.spend(self._carried)
             return None
-        self.taken.append(
-            Step(
-                index=len(self.taken),
-                kind=kind,
-                name=self._redactor.text(name),
-                command=self._redactor.text(command),
-                exit_code=past.exit_code,
-                seconds=past.seconds,
-            )
-        )
+        self._enter(request, exit_code=past.exit_code, seconds=past.seconds)
         self._deadlines.spend(past.seconds)
         return past.result
 
@@ -139,39 +151,37 @@ class StepHistory:
 
     # --- steps of this process --------------------------------------------------------------------------------------
 
-    @contextmanager
-    def step(
-        self, kind: StepKind, name: str, command: str, fingerprint: str, pod: str, **detail: Any
-    ) -> Iterator[StepEnd]:
-        """Record one step around its work; the work notes its exit code and result on what is yielded.
-
-        ``detail`` goes to the journal only.
-        """
-        end = StepEnd()
+    def _enter(self, request: StepRequest[Any], **how: Any) -> Step:
+        """Add a step to those that were taken, with secrets masked."""
         step = Step(
             index=len(self.taken),
-            kind=kind,
-            name=self._redactor.text(name),
-            command=self._redactor.text(command),
+            kind=request.kind,
+            name=self._redactor.text(request.name),
+            command=self._redactor.text(request.command),
+            **how,
         )
         self.taken.append(step)
-        if self._is_dry:  # nothing begins, and it is over at once
-            yield end
-            return
+        return step
+
+    @contextmanager
+    def step(self, request: StepRequest[Any], pod: str) -> Iterator[StepEnd]:
+        """Record one step around its work; the work notes its exit code and result on what is yielded."""
+        end = StepEnd()
+        step = self._enter(request)
         self._journal.write(
             "step_started",
             sync=True,
             index=step.index,
-            kind=kind,
+            kind=step.kind,
             command=step.command,
-            fingerprint=fingerprint,
+            fingerprint=request.fingerprint,
             pod=pod,
-            **detail,
+            **request.detail,
             log_bytes=self._log.size,
         )
         self._events.step_started(node=self._node, step=step)
         started, self._carried = time.monotonic() - self._carried, 0.0
-        self._open = step if kind is StepKind.RUN else None
+        self._open = step if step.kind is StepKind.RUN else None
         try:
             yield end
         finally:
@@ -186,7 +196,7 @@ class StepHistory:
                 index=step.index,
                 exit_code=step.exit_code,
                 seconds=step.seconds,
-                result=end.result,
+                result=end.result() if end.result else None,
             )
             self._events.step_finished(node=self._node, step=step)
 
@@ -211,18 +221,46 @@ class StepHistory:
 
     # --- a second call of the job -----------------------------------------------------------------------------------
 
+    def keep_answer(self, answer: Callable[[], Any]) -> None:
+        """Remember what makes the answer of a step, so that a second call of the job gets the same one."""
+        self._answers.append(answer)
+
+    def forget_answers(self) -> None:
+        """Begin anew: what fixtures did is not done again by a second call of the job."""
+        self._answers.clear()
+
+    @property
+    def can_replay(self) -> bool:
+        """Whether there is anything that a second call of the job could go past."""
+        return bool(self._answers)
+
     def replay(self, otherwise: Callable[[], T]) -> T:
         """Return the answer the next step got in the first call of the job, past the last one ``otherwise()``."""
         self._replayed += 1
-        if self._replayed <= len(self.answers):
-            answer: T = self.answers[self._replayed - 1]()
+        if self._replayed <= len(self._answers):
+            answer: T = self._answers[self._replayed - 1]()
             return answer
         return otherwise()
 
     @property
     def is_past_failure(self) -> bool:
         """Whether the job is called again and has come past the step that failed."""
-        return self.salvaging and self._replayed >= len(self.answers)
+        return self.salvaging and self._replayed >= len(self._answers)
+
+
+class DryStepHistory(StepHistory):
+    """The steps of a dry run: each is over as it begins, and the job is called once."""
+
+    def recall(self, request: StepRequest[Any], pod: str) -> None:
+        """Know no earlier process."""
+
+    @contextmanager
+    def step(self, request: StepRequest[Any], pod: str) -> Iterator[StepEnd]:  # noqa: ARG002
+        self._enter(request)
+        yield StepEnd()
+
+    def keep_answer(self, answer: Callable[[], Any]) -> None:
+        pass
 
 
 def _seconds_since(at: str) -> float:

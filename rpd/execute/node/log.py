@@ -34,18 +34,16 @@ def _nobody(_path: Path, _error: OSError, _then: str) -> None:
 
 
 class NodeLog:
-    """The output of one node: masked, it goes to ``output.log``, to the tail and to plugins.
-
-    ``files`` is None in a dry run.
-    """
+    """The output of one node: masked, it goes to ``output.log``, to the tail and to plugins."""
 
     def __init__(
         self,
         node: Node,
-        files: NodeFiles | None,
+        files: NodeFiles,
         events: Events,
         redactor: Redactor,
         *,
+        output: Callable[[Path, Callable[[OSError], object]], OutputLog] = OutputLog,
         unwritten: Unwritten = _nobody,
     ) -> None:
         self._node = node
@@ -54,7 +52,7 @@ class NodeLog:
         self._redactor = redactor
         self._masked = redactor.stream()
         self._unwritten = unwritten
-        self._file = None if files is None else OutputLog(files.output, partial(self._no_room, files.output))
+        self._file = output(files.output, partial(self._no_room, files.output))
         self._line = b""
         self._tail: deque[bytes] = deque(maxlen=TAIL_LINES)
         self._closed = threading.Event()
@@ -75,8 +73,7 @@ class NodeLog:
     def _emit(self, data: bytes) -> None:
         if not data:
             return
-        if self._file is not None:
-            self._file.write(data)
+        self._file.write(data)
         text = self._line + data
         *lines, line = text.split(b"\n")
         # A line need not end: what is kept of one is what a person may want to see.
@@ -98,29 +95,28 @@ class NodeLog:
     @property
     def size(self) -> int:
         """How many bytes ``output.log`` has."""
-        if self._files is None or not self._files.output.exists():
+        if not self._files.output.exists():
             return 0
         return self._files.output.stat().st_size
 
     def begin(self, follow: Follow) -> None:
         """Say that the output of a command comes next, and how to get it from the pod again."""
-        if self._file is not None:
-            self._file.begin(follow)
+        self._file.begin(follow)
 
     def cut(self, length: int) -> None:
         """Forget the output of a step that is followed from its first byte again."""
-        if self._files is not None and self._files.output.exists():
+        if self._files.output.exists():
             with self._files.output.open("r+b") as log:
                 log.truncate(length)
 
     @property
     def missing_bytes(self) -> int:
         """How much of the output is not in ``output.log``, because the disk was full."""
-        return self._file.missed_bytes if self._file is not None else 0
+        return self._file.missed_bytes
 
     def mend(self) -> None:
         """Fetch what a full disk kept out of ``output.log``, if there is room for it by now."""
-        if self._file is not None and self._file.missed_bytes:
+        if self._file.missed_bytes:
             self._file.mend(self._redactor)
 
     def _no_room(self, path: Path, error: OSError) -> None:
@@ -135,7 +131,7 @@ class NodeLog:
         if gpus:
             sample = replace(sample, gpus=tuple(gpu for gpu in sample.gpus if gpu.index in gpus))
         with self._appending:
-            if self._files is None or self.is_closed:
+            if self.is_closed:
                 return
             line = json.dumps(sample.to_json(), separators=(",", ":"))
             self._append(self._files.telemetry, line, "samples are left out")
@@ -144,7 +140,7 @@ class NodeLog:
     def trace(self, line: str) -> None:
         """Keep a line that the watchdog of a pod wrote. Called on other threads, too."""
         with self._appending:
-            if self._files is not None and not self.is_closed:
+            if not self.is_closed:
                 self._append(self._files.watchdog, self._redactor.text(line), "lines are left out")
 
     def keep_of_pod(self, name: str, text: str) -> str:
@@ -167,7 +163,6 @@ class NodeLog:
 
     def keep_diagnosis(self, text: bytes) -> str:
         """Keep what was found out about a command that hung; return where, relative to the run's folder."""
-        assert self._files is not None
         self._append(
             self._files.diagnosis, self._redactor.text(text.decode(errors="replace")), "it is left out"
         )
@@ -193,5 +188,4 @@ class NodeLog:
         with self._appending:
             self._closed.set()
         self.flush()
-        if self._file is not None:
-            self._file.close()
+        self._file.close()

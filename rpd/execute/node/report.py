@@ -10,7 +10,6 @@ from rpd.execute.context import RunContext
 from rpd.execute.node.run import NodeRun
 from rpd.execute.node.verdict import Verdict
 from rpd.lease.lease import Lease
-from rpd.project.fingerprint import fingerprint
 from rpd.remote.telemetry import NVIDIA_SMI, PACKAGES
 from rpd.values.pod import PodInfo
 from rpd.values.printable import tellable
@@ -43,15 +42,9 @@ def node_report(
             files=run.results.staged.files,
             bytes=run.results.staged.bytes,
         )
-    if run.files is not None:
-        known = fingerprint(
-            node,
-            lock_sha256=context.lock_sha256(node.file),
-            variables=context.variables,
-            sent={part: sha256 for lease in run.leases for part, sha256 in lease.sent.items()}
-            | run.results.sent,
-        )
-        source = replace(source, fingerprint=known)
+    parts = context.mode.fingerprint(context, run)
+    if parts:
+        source = replace(source, fingerprint=parts)
     return NodeReport(
         node=NodeRecord(
             id=node.id,
@@ -85,7 +78,7 @@ def node_report(
         variables={
             name: tellable(value) for name, value in {**context.variables, **run.results.variables}.items()
         },
-        folder=str(run.files.folder) if run.files else "",
+        folder=str(run.files.on_disk or ""),
         failure=verdict.failure,
     )
 
@@ -163,7 +156,7 @@ def _pod_record(lease: Lease, pod: PodInfo) -> PodRecord:
         spot=lease.request.spot,
         rate=lease.rate_usd_per_hr,
         final_state=lease.final_state or "running",
-        reused=lease.users > 1 or bool(lease.before),
+        reused=lease.is_reused,
         before=lease.before,
         volume=storage.network_volume or "",
         volume_gb=storage.volume_gb or 0,

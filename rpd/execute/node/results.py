@@ -29,7 +29,7 @@ class NodeResults:
     def __init__(
         self,
         node: Node,
-        files: NodeFiles | None,
+        files: NodeFiles,
         events: Events,
         *,
         note_older: Callable[[str, str, int], object] = lambda _node, _remote, _count: None,
@@ -65,7 +65,6 @@ class NodeResults:
 
     def record_artifact(self, pulled: Pulled, label: str = "") -> None:
         """Keep a pull for the manifest, under its label; scalars in a pulled ``metrics.json`` become metrics."""
-        assert self._files is not None
         folder = self._files.folder
         self.artifacts.append(
             ArtifactRecord(
@@ -97,6 +96,13 @@ class NodeResults:
             self.metrics.update(_read_metrics(path, within))
         except ValueError as error:
             self._events.notice(f"{self._node.id}: no metrics were read from its {path.name}: {error}")
+
+
+class DryResults(NodeResults):
+    """The results of a dry run: nothing is fetched."""
+
+    def record_artifact(self, pulled: Pulled, label: str = "") -> None:
+        pass
 
 
 def _relative(path: Path, folder: Path) -> str:

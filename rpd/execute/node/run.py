@@ -5,19 +5,16 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rpd.errors import RemoteError, UsageError
 from rpd.events import Events
 from rpd.execute.deadlines import Deadlines
 from rpd.execute.node.bill import Bill
-from rpd.execute.node.history import StepHistory
 from rpd.execute.node.log import NodeLog, Unwritten
-from rpd.execute.node.results import NodeResults
 from rpd.execute.pod.destinations import Destinations
 from rpd.execute.pod.prelude import Prelude
 from rpd.journal.files import NodeFiles
@@ -63,14 +60,11 @@ class Progress:
 
 @dataclass(kw_only=True, eq=False)
 class NodeRun:
-    """The live side of a node: job functions and fixtures act on it through the pod handle; the runner reads it.
-
-    ``files`` is None in a dry run.
-    """
+    """The live side of a node: job functions and fixtures act on it through the pod handle; the runner reads it."""
 
     node: Node
     context: RunContext
-    files: NodeFiles | None
+    files: NodeFiles
     journal: Journal
     events: Events
     redactor: Redactor = NO_SECRETS
@@ -106,48 +100,44 @@ class NodeRun:
 
     def __post_init__(self) -> None:
         self.began = time.monotonic()
+        mode = self.context.mode
         self.log = NodeLog(
             self.node,
             self.files,
             self.events,
             self.redactor,
+            output=mode.output_log,
             unwritten=self.unwritten,
         )
-        self.steps = StepHistory(
+        self.steps = mode.history(
             self.node,
             self.journal,
             self.events,
             self.log,
             self.deadlines,
             self.redactor,
-            is_dry=self.files is None,
         )
         self.log.hear_mark = self.steps.mark
-        self.results = NodeResults(
+        self.results = mode.results(
             self.node, self.files, self.events, note_older=self.context.asides.note_older
         )
-        is_heard = self.files is not None and self.events.is_heard("transfer_progress")
+        is_heard = self.events.is_heard("transfer_progress")
         self.transfer_progress = Progress(self.node, self.events) if is_heard else None
         """Told how far a transfer of the node is; None where nobody wants to know."""
 
     @cached_property
     def mark(self) -> str:
         """The name of the mark that says on a pod when the node began there; the same in all attempts."""
-        return f"{self.context.run_id}-{self.key}" if self.files else ""
+        return f"{self.context.run_id}-{self.key}"
 
     @cached_property
     def key(self) -> str:
         """A short name for the node, safe in every path and the same in every process."""
         return hashlib.sha256(self.node.id.encode(errors="surrogatepass")).hexdigest()[:12]
 
-    @property
-    def dry_folder(self) -> Path:
-        """What a dry run calls the folder of the node; it does not exist."""
-        return self.context.runs_path / "dry-run" / self.node.name
-
     def stoppable(self) -> AbstractContextManager[None]:
         """Return a context, for code of a fixture, that ends when the run has to end. Raises Interrupted."""
-        return nullcontext() if self.files is None else self.deadlines.stoppable(self.context.stop)
+        return self.context.mode.stoppable(self)
 
     def finish_beside(self, *, required: bool) -> None:
         """Bring everything that goes on beside the job to its end; raise the first error once all of it is."""

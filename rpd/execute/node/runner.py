@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
@@ -21,7 +20,6 @@ from rpd.execute import no_network
 from rpd.execute.alarms import Alarms
 from rpd.execute.clock import JobClock
 from rpd.execute.context import RunContext
-from rpd.execute.deadlines import Timeouts, overdue
 from rpd.execute.node import marks
 from rpd.execute.node.attempts import Attempts
 from rpd.execute.node.bill import Bill
@@ -30,12 +28,9 @@ from rpd.execute.node.ladder import Ladder
 from rpd.execute.node.report import amended, attempt_record, node_report
 from rpd.execute.node.run import NodeRun
 from rpd.execute.node.verdict import PASSED, Verdict
-from rpd.execute.pod import lifetime
 from rpd.execute.scopes import Scopes, Setup, TeardownError
 from rpd.hooks import hookimpl
 from rpd.journal.files import NodeFiles
-from rpd.journal.journal import FileJournal, NoJournal
-from rpd.remote.watchdog import Terms
 from rpd.stop import StopLevel
 from rpd.values.duration import format_duration
 from rpd.values.node import Node
@@ -55,13 +50,6 @@ def rpd_run_node(call: Callable[[], object]) -> bool:
     return True
 
 
-def _journal(files: NodeFiles, context: RunContext) -> FileJournal:
-    def failed(error: OSError) -> None:
-        context.disk.failed(files.journal, error, "its events are kept until there is room")
-
-    return FileJournal(files.journal, context.redactor, failed)
-
-
 SALVAGE_SECONDS = 20.0
 """How long a job may do something of its own, not on the pod, while it is called again for what it would pull."""
 
@@ -72,6 +60,7 @@ class Runner:
     def __init__(self, context: RunContext, scopes: Scopes) -> None:
         self._context = context
         self._scopes = scopes
+        self._mode = context.mode
         self._ladder = Ladder(context)
         events = context.events
         self._alarms = Alarms(
@@ -91,7 +80,7 @@ class Runner:
         """
         files = self._files_of(node)
         past = self._context.past.nodes.get(node.id) if self._context.past else None
-        self._context.events.node_started(node=node, folder=files.folder if files else None)
+        self._context.events.node_started(node=node, folder=files.on_disk)
         try:
             attempts = Attempts(policy=RetryPolicy.of(node), number=past.attempt if past else 1)
         except DefinitionError as error:
@@ -128,9 +117,9 @@ class Runner:
             self._late_errors.put(late)
         return report, run
 
-    def _files_of(self, node: Node) -> NodeFiles | None:
+    def _files_of(self, node: Node) -> NodeFiles:
         try:
-            return self._context.files.node(node) if self._context.files else None
+            return self._context.files.node(node)
         except OSError as error:
             raise LocalError(f"{node.id}: its folder cannot be made ({error.filename})", error) from error
 
@@ -147,9 +136,9 @@ class Runner:
             with acting_for(run):
                 verdict = early or self._decide(run, slot)
             run.error = verdict.error
-            if self._context.is_dry and run.leases:
-                self._context.asked[run.node.id] = tuple(lease.request for lease in run.leases)
-            lifetime.leave(run)
+            if run.leases:
+                self._context.requests[run.node.id] = tuple(lease.request for lease in run.leases)
+            self._context.lifetimes.leave(run)
             self._settle(run)
         report = node_report(self._context, run, verdict, started, earlier)
         run.journal.write(
@@ -183,21 +172,21 @@ class Runner:
                 return errors
 
     def _open(
-        self, node: Node, files: NodeFiles | None, attempts: Attempts, earlier: Sequence[AttemptRecord]
+        self, node: Node, files: NodeFiles, attempts: Attempts, earlier: Sequence[AttemptRecord]
     ) -> NodeRun:
         context = self._context
         spent = sum(attempt.estimated_usd for attempt in earlier)
         return NodeRun(
             node=node,
             files=files,
-            journal=_journal(files, context) if files else NoJournal(),
+            journal=context.new_journal(files),
             events=context.events,
             redactor=context.redactor,
             unwritten=context.disk.failed,
             context=context,
             attempt=attempts.number,
             tells_fixtures=self._tells_fixtures,
-            bill=Bill(ceiling=context.cover.ceiling(node) - spent if context.cover else None),
+            bill=Bill(ceiling=context.cover.left_of(node, spent)),
             gpu_after_oom=attempts.gpu,
         )
 
@@ -215,7 +204,7 @@ class Runner:
             )
         if not verdict.outcome.is_ok:
             for lease in run.leases:
-                lease.failed = True
+                lease.node_failed()
         errors = [*setup.late_errors, *setup.teardown(), *self._scopes.drop_lost()]
         return self._told_others(run, verdict, errors)
 
@@ -232,9 +221,9 @@ class Runner:
     def _set_up_and_call(self, run: NodeRun, setup: Setup) -> Verdict:
         began = time.monotonic()
         try:
-            with self._guard():
+            with self._mode.guard():
                 arguments = setup.prepare()
-            self._begin_clocks(run)
+            self._context.lifetimes.begin(run)
         except BaseException as error:  # noqa: BLE001 - the ladder below names it
             return marks.apply_xfail(run.node, self._ladder.judge(run, error, in_job=False))
         finally:
@@ -244,12 +233,12 @@ class Runner:
 
     def _call(self, run: NodeRun, arguments: dict[str, Any]) -> Verdict:
         function = run.node.definition.function
-        run.steps.answers.clear()  # what fixtures did is not done again by a second call of the job
+        run.steps.forget_answers()
         began = time.monotonic()
         pulled = run.results.phases.get("pull", 0.0)
         verdict = PASSED
         try:
-            with self._guard(), self._timed(run):
+            with self._mode.guard(), self._mode.timed(run, self._alarms, partial(self._tell_stuck, run)):
                 self._context.events.run_node(node=run.node, call=lambda: function(**arguments))
             run.finish_beside(required=True)
         except BaseException as error:  # noqa: BLE001 - the ladder below names it
@@ -260,23 +249,10 @@ class Runner:
             self._salvage(run, verdict, arguments)
         return marks.apply_xfail(run.node, verdict)
 
-    @contextmanager
-    def _timed(self, run: NodeRun) -> Iterator[None]:
-        """End the job when its time is up, or the run is stopped. Raises BudgetExceeded, JobTimeout, Interrupted."""
-        if self._context.is_dry:
-            yield
-            return
-        run.deadlines.clock = JobClock(partial(overdue, run.deadlines), partial(self._tell_stuck, run))
-        try:
-            with run.deadlines.clock.heeding(self._context.stop, self._alarms, run.deadlines.ends_at):
-                yield
-        finally:
-            run.deadlines.clock = None
-
     def _tell_stuck(self, run: NodeRun) -> None:
         owned = [lease for lease in run.leases if lease.pod is not None and not lease.is_wide]
         names = ", ".join(lease.pod.id for lease in owned if lease.pod is not None)
-        grace = format_duration(max((lease.grace for lease in owned), default=0.0))
+        grace = format_duration(max((lease.lifetime.grace for lease in owned), default=0.0))
         pods = f"; pod {names} ends itself within {grace}" if owned else ""
         self._context.events.notice(
             text=f"{run.node.id}: its time is up, but its own code does not return{pods}; Ctrl-C twice ends the run now"
@@ -288,7 +264,7 @@ class Runner:
         Commands and transfers to the pod do nothing in this second call, and the guard keeps it from reaching
         anything else; only pulls past the failure are carried out. Code that does not come to an end is left.
         """
-        if self._context.is_dry or not run.steps.answers or self._is_beyond_help(verdict):
+        if not run.steps.can_replay or self._is_beyond_help(verdict):
             return
         run.steps.salvaging = True
         run.deadlines.clock = JobClock(
@@ -317,18 +293,6 @@ class Runner:
             run.finish_beside(required=False)
         except RpdError as error:
             run.journal.write("last_pull_failed", reason=f"{type(error).__name__}: {error}")
-
-    def _guard(self) -> AbstractContextManager[None]:
-        return no_network.everywhere(no_network.DRY_RUN) if self._context.is_dry else nullcontext()
-
-    def _begin_clocks(self, run: NodeRun) -> None:
-        """Note when the job has to end, here and on its pods. Raises RemoteError."""
-        if self._context.is_dry:
-            return
-        run.deadlines.timeouts = Timeouts.of(run.node)
-        if run.deadlines.timeouts.job is not None:
-            run.deadlines.timeout_at = time.monotonic() + run.deadlines.timeouts.job
-        lifetime.begin(run, Terms.of(self._context.config))
 
     def _settle(self, run: NodeRun) -> None:
         """Charge the node with what its pods billed since they were last charged to somebody."""

@@ -28,7 +28,7 @@ def listened_for_life(run: NodeRun) -> Iterator[Output]:
     JobTimeout.
     """
     deadlines = run.deadlines
-    if deadlines.timeouts.silent is None or run.files is None:
+    if deadlines.timeouts.silent is None:
         yield run.log.write
         return
     silence = deadlines.silence = Silence(deadlines.timeouts.silent)

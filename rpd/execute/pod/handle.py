@@ -19,25 +19,24 @@ from rpd.errors import (
     OutOfMemory,
     UsageError,
 )
-from rpd.execute.deadlines import limit_of
 from rpd.execute.node.current import current_run
-from rpd.execute.node.history import StepEnd
+from rpd.execute.node.history import StepEnd, StepRequest
 from rpd.execute.node.run import NodeRun
-from rpd.execute.node.signs_of_life import CRASHES, keep_crash, listened_for_life
+from rpd.execute.node.signs_of_life import CRASHES, keep_crash
 from rpd.execute.pod.connections import Connections
 from rpd.execute.pod.destinations import destination
-from rpd.execute.pod.kept_files import check_patterns, left_alone, merging
+from rpd.execute.pod.kept_files import check_patterns
+from rpd.execute.pod.lifetimes import Lifetimes
 from rpd.execute.pod.monitor import Attendance
 from rpd.execute.pod.prelude import Prelude, prelude_of
 from rpd.execute.pod.pull import Pulling, salvage_place
-from rpd.execute.pod.steps import Asked, Steps, without_answer
+from rpd.execute.pod.steps import Steps, without_answer
 from rpd.lease.lease import Lease
 from rpd.project.fingerprint import sent_key
 from rpd.remote.commands import VARIABLE_NAME, is_out_of_memory
 from rpd.remote.protocol import Command, Remote
 from rpd.remote.shell import Interrupt
 from rpd.remote.transfer.globs import split_glob
-from rpd.remote.watchdog import USUAL_TERMS, Terms
 from rpd.stop import Stop, StopLevel
 from rpd.values.duration import parse_duration
 from rpd.values.pod import PodInfo
@@ -67,7 +66,7 @@ class Pod:
         base: Path,
         secrets: Mapping[str, str],
         key_file: Path | None,
-        terms: Terms = USUAL_TERMS,
+        lifetimes: Lifetimes,
     ) -> None:
         assert lease.pod is not None
         self._lease = lease
@@ -75,9 +74,9 @@ class Pod:
         self._base = base
         self._secrets = secrets
         self._key_file = key_file
-        self._terms = terms
+        self._lifetimes = lifetimes
         self._connections = Connections(lease, remote)
-        self._attendance = Attendance(lease, self._connections, terms)
+        self._attendance = Attendance(lease, self._connections, lifetimes)
         self._steps = Steps(lease, self._attendance.begin_step)
         self._prelude = Prelude()
 
@@ -131,12 +130,12 @@ class Pod:
     @property
     def is_lost(self) -> bool:
         """Whether the pod went out of reach, so that nobody should be given it any more."""
-        return self._lease.lost
+        return self._lease.is_lost
 
     @property
     def is_dry(self) -> bool:
         """Whether this is a dry run: no command runs, nothing is sent or fetched."""
-        return current_run().files is None
+        return current_run().files.on_disk is None
 
     @property
     def workspace(self) -> str:
@@ -197,8 +196,9 @@ class Pod:
             env={**_gpus(run), **prelude.env, **_environment("run: env", env), **own},
             secrets=self._secrets,
             timeout=None if timeout is None else _checked_duration("pod.run: timeout", timeout),
+            stand_in=dry,
         )
-        asked = Asked(
+        request = StepRequest(
             kind=StepKind.RUN,
             name=name or cmd,
             command=cmd,
@@ -208,8 +208,8 @@ class Pod:
             keep=asdict,
             recall=lambda held: Completed(**{**held, "tail": tuple(held["tail"])}),
         )
-        completed = self._steps.do(run, asked, lambda end: self._follow(run, command, end))
-        if run.files is None or (run.steps.salvaging and check and not completed.ok):
+        completed = self._steps.do(run, request, lambda end: self._follow(run, command, end))
+        if run.steps.salvaging and check and not completed.ok:
             completed = replace(completed, stdout=dry)  # what the code below it expects of one that went well
         if check and not completed.ok and not run.steps.salvaging:
             failure = OutOfMemory if is_out_of_memory(completed) else CommandFailed
@@ -219,20 +219,7 @@ class Pod:
     def _follow(self, run: NodeRun, command: Command, end: StepEnd) -> Completed:
         self._stop.check()
         remote = self._connections.of(run)
-        if run.files is None:  # a dry run: nothing takes time, nothing is said
-            completed = remote.run(command, run.log.write)
-            end.exit_code = completed.exit_code
-            return completed
-        run.log.mend()
-        run.log.begin(lambda take: remote.follow(command.key, 0, take))
-        limit = limit_of(run.deadlines, command.timeout)
-        forget = self._stop.listen(lambda level: remote.interrupt() if level >= StopLevel.END else None)
-        try:
-            with limit.telling(command.text), listened_for_life(run) as hear:
-                completed = remote.run(replace(command, timeout=limit.seconds), hear)
-        finally:
-            forget()
-            run.log.flush()
+        completed = run.context.mode.follow(run, remote, command)
         end.exit_code, end.seconds = completed.exit_code, completed.seconds
         if is_out_of_memory(completed) or completed.exit_code in CRASHES:
             keep_crash(run, remote, completed)
@@ -307,9 +294,7 @@ class Pod:
         def send(_end: StepEnd) -> Staged:
             with self._until_stopped(run) as interrupt:
                 remote = self._connections.of(run)
-                if run.files is None:
-                    return remote.put(source, target)
-                with merging(remote, target) if is_merged else left_alone(remote, target, kept) as into:
+                with run.context.mode.place_of(remote, target, kept, is_merged=is_merged) as into:
                     staged = remote.put(
                         source,
                         into,
@@ -318,26 +303,22 @@ class Pod:
                         interrupt=interrupt,
                         progress=run.transfer_progress,
                     )
-                return replace(staged, remote=target)
+                return staged if into == target else replace(staged, remote=target)
 
-        weight = ""
-        if run.files is None:  # a dry run
-            weighed = run.context.weigh(source, exclude, ignored=ignored)
-            run.context.tell_withheld(source, weighed.withheld)
-            weight = f"  ({weighed})"
+        size = run.context.mode.size_of(run.context, source, exclude, ignored=ignored)
         how = "".join(
             (f", keeping {' '.join(kept)}" if kept else "", ", deleting nothing" if not delete else "")
         )
-        asked = Asked(
+        request = StepRequest(
             kind=StepKind.PUT,
             name=name or f"put {local}",
-            command=f"put {local} -> {target}{how}{weight}",
+            command=f"put {local} -> {target}{how}{size}",
             about=(exclude, "with what git ignores") if ignored else exclude,
             salvaged=lambda: Staged(remote=target, tree_sha256="", files=0, bytes=0),
             keep=asdict,
             recall=_recalled_staged,
         )
-        staged = self._steps.do(run, asked, send)
+        staged = self._steps.do(run, request, send)
         run.context.tell_withheld(source, staged.withheld)
         if staged.tree_sha256:
             self._note_sent(run, sent_key(_known_as(run, source), exclude, ignored=ignored), staged)
@@ -401,7 +382,7 @@ class Pod:
             lease=self._lease,
             connections=self._connections,
             steps=self._steps,
-            terms=self._terms,
+            lifetimes=self._lifetimes,
             title=remote,
             source=source,
             place=self._place(run, local),
@@ -420,7 +401,7 @@ class Pod:
 
     @staticmethod
     def _place(run: NodeRun, local: str | Path | None) -> Path:
-        artifacts = run.files.artifacts if run.files else run.dry_folder / "artifacts"
+        artifacts = run.files.artifacts
         try:
             return destination(artifacts, local)
         except UsageError:
@@ -476,9 +457,9 @@ class Pod:
 
         def fetch(_end: StepEnd) -> bytes:
             self._stop.check()
-            return stand_in if run.files is None else self._connections.of(run).read(source, most=max_bytes)
+            return self._connections.of(run).read(source, most=max_bytes, stand_in=stand_in)
 
-        asked = Asked(
+        request = StepRequest(
             kind=StepKind.READ,
             name=name or f"read {remote}",
             command=f"read {source}",
@@ -487,7 +468,7 @@ class Pod:
             keep=_kept_bytes,
             recall=_recalled_bytes,
         )
-        data = self._steps.do(run, asked, fetch)
+        data = self._steps.do(run, request, fetch)
         if binary:
             return data
         try:
@@ -513,8 +494,8 @@ class Pod:
             self._connections.of(run).write(target, text.encode(), mode=mode)
 
         what = f"write {target} ({len(text)} characters)"
-        asked = without_answer(StepKind.WRITE, name or f"write {remote}", what, about=(text, mode))
-        self._steps.do(run, asked, send)
+        request = without_answer(StepKind.WRITE, name or f"write {remote}", what, about=(text, mode))
+        self._steps.do(run, request, send)
 
     def forward(self, port: int, local_port: int = 0) -> int:
         """Forward a local port (any free one by default) to ``port`` on the pod; return the local port."""
@@ -531,8 +512,6 @@ class Pod:
 
 def _key(run: NodeRun) -> str:
     """Return the name of the next command's folder on the pod: the same when a run is resumed."""
-    if run.files is None:
-        return ""
     return f"{run.key}-{run.attempt}-{len(run.steps.taken)}"
 
 

@@ -8,11 +8,10 @@ import re
 
 from rpd.errors import RemoteError
 from rpd.execute.node.run import NodeRun
-from rpd.execute.pod import lifetime
 from rpd.execute.pod.connections import Connections
+from rpd.execute.pod.lifetimes import Lifetimes
 from rpd.lease.lease import Lease
 from rpd.remote.telemetry import LONGEST_BEAT, PACKAGES, Monitor
-from rpd.remote.watchdog import Terms
 from rpd.values.safe_text import without_passwords
 from rpd.values.telemetry import Sample
 
@@ -22,10 +21,10 @@ _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_-]")
 class Attendance:
     """Who is on one pod. Nodes come one after the other, or several at once where its GPUs are shared out."""
 
-    def __init__(self, lease: Lease, connections: Connections, terms: Terms) -> None:
+    def __init__(self, lease: Lease, connections: Connections, lifetimes: Lifetimes) -> None:
         self._lease = lease
         self._connections = connections
-        self._terms = terms
+        self._lifetimes = lifetimes
         self._latest: NodeRun | None = None
         self._present: list[NodeRun] = []
         self._monitor: Monitor | None = None
@@ -38,29 +37,28 @@ class Attendance:
         if run is self._latest:
             return
         self._latest = run
-        self._lease.users += 1
-        if run.files is not None:
-            run.events.pod_joined(node=run.node, pod=self._lease.rented, share=run.share)
+        self._lease.node_joined()
+        run.events.pod_joined(node=run.node, pod=self._lease.rented, share=run.share)
 
     def begin_step(self, run: NodeRun) -> None:
         """Make sure that the pod lives long enough for a node that does something on it for the first time."""
-        if run in self._present or run.files is None:
+        if run in self._present:
             return
         # A list of its own for each change: the monitor's thread goes over it.
         self._present = [*(other for other in self._present if not other.log.is_closed), run]
         for line in self._trace:
             run.log.trace(line)
-        if self._lease.is_wide:
-            lifetime.welcome(self._lease, run, self._terms)
+        self._lifetimes.welcome(self._lease, run)
 
     # --- listening --------------------------------------------------------------------------------------------------
 
     def watch(self, mount: str) -> None:
         """Begin to listen to how busy the pod is, and to show its watchdog that somebody is here."""
+        terms = self._lifetimes.terms
         self._monitor = Monitor(
             self._connections.first,
-            interval=self._terms.telemetry_interval,
-            beat=min(LONGEST_BEAT, self._terms.linger / 3),
+            interval=terms.telemetry_interval,
+            beat=min(LONGEST_BEAT, terms.linger / 3),
             mount=mount,
             hear=self._heard,
             traced=self._traced,
@@ -75,9 +73,8 @@ class Attendance:
             self._monitor.close()
 
     def _heard(self, sample: Sample | None) -> None:
-        if self._lease.is_wide:
-            with contextlib.suppress(RemoteError):  # the next node that uses it finds out what is wrong
-                lifetime.bridge(self._lease, self._terms)
+        with contextlib.suppress(RemoteError):  # the next node that uses it finds out what is wrong
+            self._lifetimes.bridge(self._lease)
         for run in [run for run in self._present if not run.log.is_closed]:
             if sample is not None:
                 run.log.telemetry(sample, run.gpus)

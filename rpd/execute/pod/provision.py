@@ -13,14 +13,13 @@ from rpd.errors import ConnectionLost, DefinitionError, PodNotReady, ProviderErr
 from rpd.execute.context import RunContext
 from rpd.execute.node.current import current_run
 from rpd.execute.node.run import NodeRun
-from rpd.execute.pod import lifetime
 from rpd.execute.pod.handle import Pod
 from rpd.lease import pod_release
-from rpd.lease.lease import Connect, Lease, kind_of, simply
+from rpd.lease.fate import Fate
+from rpd.lease.lease import Connect, Lease, kind_of
 from rpd.lease.naming import pod_name
 from rpd.remote.protocol import Remote
 from rpd.remote.transfer.patience import SHORT_SECONDS
-from rpd.remote.watchdog import UNPRICED_SECONDS, Terms
 from rpd.stop import StopLevel
 from rpd.values.duration import format_duration
 from rpd.values.job import Gpu, Job, Release
@@ -56,20 +55,19 @@ class Provision:
             stop=context.stop,
             base=context.project(run.node.file),
             secrets=_variables(wanted, context),
-            key_file=context.files.private_key if context.files else None,
-            terms=Terms.of(context.config),
+            key_file=context.files.private_key if context.files.on_disk else None,
+            lifetimes=context.lifetimes,
         )
         try:
-            if not context.is_dry:
-                with run.deadlines.shielded():
-                    _place_files(remote, wanted, context)
-                context.events.pod_ready(node=run.node, pod=lease.rented)
-                if lease.other_gpu:
-                    context.events.notice(f"{run.node.id}: {lease.other_gpu}")
-                pod.watch()
+            with run.deadlines.shielded():
+                _place_files(remote, wanted, context)
+            context.events.pod_ready(node=run.node, pod=lease.rented)
+            if lease.other_gpu:
+                context.events.notice(f"{run.node.id}: {lease.other_gpu}")
+            context.lifetimes.watch(pod)
             yield pod
         except BaseException:
-            lease.failed = True
+            lease.node_failed()
             raise
         finally:
             with current_run().deadlines.shielded():
@@ -195,9 +193,6 @@ def _lease(
 ) -> Lease:
     holder = run.holder
 
-    def nothing(event: str, *, sync: bool = False, **detail: Any) -> None:
-        """Record nothing: in a dry run no pod has a life to tell of."""
-
     def record(event: str, *, sync: bool = False, **detail: Any) -> None:
         context.journal.write(event, sync=sync, node=run.node.id, holder=holder, **detail)
         if event == "intent":
@@ -214,7 +209,7 @@ def _lease(
         provider=context.provider(),
         view=context.view,
         connect=connect,
-        record=nothing if context.is_dry else record,
+        record=record,
         stop=context.stop,
         bad_offers=context.bad_offers,
         admit=partial(_admitted, run, request, context),
@@ -224,7 +219,8 @@ def _lease(
         ready_seconds=context.overrides.budget(job.budget).ssh_ready_seconds,
         env=context.pod_env,
         images=context.images,
-        ask=simply if context.is_dry else context.stop.asked,
+        ask=context.mode.ask(context.stop),
+        is_wide=bool(holder),
     )
 
 
@@ -232,7 +228,7 @@ def _admitted(
     run: NodeRun, request: PodRequest, context: RunContext, offers: Sequence[Offer]
 ) -> Sequence[Offer]:
     """Return the offers that may be rented for the money that was told. Raises BudgetExceeded."""
-    return offers if context.cover is None else context.cover.admit(run, request, offers)
+    return context.cover.admit(run, request, offers)
 
 
 def _variables(job: Job, context: RunContext) -> Mapping[str, str]:
@@ -253,10 +249,10 @@ def _remove_files(lease: Lease, job: Job, how: Release, run: NodeRun, context: R
     """Remove the secrets that are files from a pod, or a network volume, that stays."""
     paths = [secret.to for secret in job.secrets if secret.to is not None]
     stays = how is not Release.DELETE or lease.request.storage.network_volume is not None
-    if not paths or not stays or context.is_dry or context.stop.level >= StopLevel.ABANDON:
+    if not paths or not stays or context.stop.level >= StopLevel.ABANDON:
         return
     try:
-        if lease.remote is None or lease.lost:
+        if lease.remote is None or lease.is_lost:
             raise ConnectionLost("the pod is out of reach")
         lease.remote.script(f"rm -f -- {shlex.join(paths)}", timeout=SHORT_SECONDS)
     except RemoteError as error:
@@ -266,19 +262,10 @@ def _remove_files(lease: Lease, job: Job, how: Release, run: NodeRun, context: R
 
 def _secure(lease: Lease, run: NodeRun, context: RunContext) -> None:
     """Let the pod guard itself; one that cannot is given back. Raises PodNotReady, ConnectionLost, PodLost."""
-    if context.is_dry:
-        return
-    lease.is_wide = bool(run.holder)
     try:
-        assert lease.remote is not None
-        with lease.cut_by_stop(lease.remote):
-            lifetime.secure(lease, run, Terms.of(context.config))
-            if (
-                run.deadlines.clock is not None
-            ):  # a pod beside those the job has: together they reach its cap sooner
-                lifetime.reconsider(run, Terms.of(context.config))
+        context.lifetimes.secure(lease, run)
     except BaseException:
-        lease.failed = True
+        lease.node_failed()
         try:
             lease.release(Release.DELETE)
         except ReleaseError as error:
@@ -286,25 +273,26 @@ def _secure(lease: Lease, run: NodeRun, context: RunContext) -> None:
         raise
 
 
-def _how_to_end(pod: Pod, lease: Lease, job: Job, run: NodeRun, context: RunContext) -> Release:
-    """Return what is to become of a pod, once one that stays has been told for how long."""
-    usual = job.lifecycle.on_failure if lease.failed else job.lifecycle.on_success
-    if context.is_dry or context.stop.level >= StopLevel.ABANDON or lease.final_state:
-        return usual
-    terms = Terms.of(context.config)
-    is_ending = context.stop.level >= StopLevel.END
-    if lease.unverified and terms.keep_unverified:
-        seconds, why = terms.keep_unverified, f"{lease.unverified} on it could not be fetched whole"
-    elif lease.failed and terms.keep_failed and not is_ending and not lease.lost:
-        seconds, why = terms.keep_failed, "--keep-failed"
-    elif usual is Release.PRESERVE:
-        left = lifetime.money_seconds(run, [lease])
-        seconds, why = UNPRICED_SECONDS if left is None else left, "lifecycle preserve"
-    else:
-        return usual
-    # After Ctrl-C, a pod that cannot be told its new deadline would bill until the old one. Preserving was asked for.
-    if not lifetime.keep(lease, seconds, unheard=not is_ending or usual is Release.PRESERVE):
-        return Release.DELETE if usual is Release.PRESERVE else usual
+def _give_back(pod: Pod, lease: Lease, job: Job, run: NodeRun, context: RunContext) -> None:
+    with run.results.phase("release"), context.surroundings.as_at_start():
+        fate = context.lifetimes.decide(lease, job.lifecycle, run, context.stop.level)
+        if fate.why:
+            _say_it_stays(pod, lease, fate, run, context)
+        try:
+            _remove_files(lease, job, fate.how, run, context)
+            state = lease.release(fate.how)
+        except ReleaseError as error:
+            context.leases.lost(error)
+            raise
+    context.leases.forget_deleted()
+    with suppress(RemoteError):  # the nodes on the other pods find out what is wrong
+        context.lifetimes.pods_changed(run)
+    context.events.pod_released(
+        pod=lease.rented, final_state=state, usd=lease.age_seconds * lease.total_usd_per_hr / 3600
+    )
+
+
+def _say_it_stays(pod: Pod, lease: Lease, fate: Fate, run: NodeRun, context: RunContext) -> None:
     rescue = (
         f" Fetch it: {pod.copy_command(lease.unverified)}"
         if lease.unverified
@@ -312,29 +300,10 @@ def _how_to_end(pod: Pod, lease: Lease, job: Job, run: NodeRun, context: RunCont
     )
     if context.config is not None and context.config.run.local:
         until = "until this --local run and its emulator end"
-        context.events.notice(f"{run.node.id}: pod {pod.id} stays ({why}) {until}.{rescue}")
-        return Release.PRESERVE
+        context.events.notice(f"{run.node.id}: pod {pod.id} stays ({fate.why}) {until}.{rescue}")
+        return
+    until = format_duration(lease.lifetime.seconds_left)
     context.events.notice(
-        text=f"{run.node.id}: pod {pod.id} is kept ({why}); in {format_duration(lease.seconds_left)} at the latest it "
-        f"deletes itself.{rescue}. Give it back: rpd stop {pod.id}"
+        f"{run.node.id}: pod {pod.id} is kept ({fate.why}); in {until} at the latest it deletes itself.{rescue}. "
+        f"Give it back: rpd stop {pod.id}"
     )
-    return Release.PRESERVE
-
-
-def _give_back(pod: Pod, lease: Lease, job: Job, run: NodeRun, context: RunContext) -> None:
-    with run.results.phase("release"), context.surroundings.as_at_start():
-        try:
-            how = _how_to_end(pod, lease, job, run, context)
-            _remove_files(lease, job, how, run, context)
-            state = lease.release(how)
-        except ReleaseError as error:
-            context.leases.lost(error)
-            raise
-    context.leases.forget_deleted()
-    if run.deadlines.clock is not None and not context.is_dry:
-        with suppress(RemoteError):  # the nodes on the other pods find out what is wrong
-            lifetime.reconsider(run, Terms.of(context.config))
-    if not context.is_dry:
-        context.events.pod_released(
-            pod=lease.rented, final_state=state, usd=lease.age_seconds * lease.total_usd_per_hr / 3600
-        )

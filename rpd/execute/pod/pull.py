@@ -7,20 +7,21 @@ import posixpath
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rpd.errors import ConnectionLost, MissingArtifact, PodLost, TransferError
+from rpd.execute.node.history import StepRequest
 from rpd.execute.node.run import Ending, NodeRun
-from rpd.execute.pod import lifetime
 from rpd.execute.pod.connections import Connections
 from rpd.execute.pod.destinations import DestinationTaken, Origin
-from rpd.execute.pod.steps import Asked, Steps, without_answer
+from rpd.execute.pod.lifetimes import Lifetimes
+from rpd.execute.pod.steps import Steps, without_answer
 from rpd.lease.lease import Lease
 from rpd.remote.periodic_pull import PeriodicPull
 from rpd.remote.protocol import Intake, Remote
 from rpd.remote.transfer.globs import split_glob
-from rpd.remote.watchdog import Terms
 from rpd.values.duration import format_duration
 from rpd.values.step import Pulled, StepKind
 
@@ -37,7 +38,7 @@ class Pulling:
     lease: Lease
     connections: Connections
     steps: Steps
-    terms: Terms
+    lifetimes: Lifetimes
     title: str
     source: str
     place: Path
@@ -52,7 +53,7 @@ class Pulling:
     def once(self) -> Pulled | None:
         """Fetch it now. Raises MissingArtifact, TransferError, ConnectionLost."""
         run = self.run
-        asked: Asked[Pulled | None] = Asked(
+        request: StepRequest[Pulled | None] = StepRequest(
             kind=StepKind.PULL,
             name=self.name or f"pull {self.title}",
             command=f"pull {self.source}",
@@ -65,8 +66,10 @@ class Pulling:
         )
         self._expect()
         with run.results.phase("pull"):
-            pulled = self.steps.do(run, asked, lambda _end: self._fetched(self.place, required=self.required))
-        if pulled is not None and run.files is not None and not run.steps.salvaging:
+            pulled = self.steps.do(
+                run, request, lambda _end: self._fetched(self.place, required=self.required)
+            )
+        if pulled is not None and not run.steps.salvaging:
             run.results.record_artifact(pulled, self.label)
         return pulled
 
@@ -75,10 +78,10 @@ class Pulling:
         often = f"every {format_duration(seconds)}"
         name, command = self.name or f"pull {self.title} {often}", f"pull {self.source} {often}"
         self._expect()
-        asked = without_answer(StepKind.PULL, name, command, about=self.about, salvaged=self._salvaged)
-        self.steps.do(self.run, asked, lambda _end: None)
-        if not self.run.steps.salvaging and self.run.files is not None:
-            self._repeat(seconds)
+        request = without_answer(StepKind.PULL, name, command, about=self.about, salvaged=self._salvaged)
+        self.steps.do(self.run, request, lambda _end: None)
+        if not self.run.steps.salvaging:
+            self.run.context.mode.begin_beside(partial(self._repeat, seconds))
 
     # --- where to ---------------------------------------------------------------------------------------------------
 
@@ -104,12 +107,12 @@ class Pulling:
             return self._fetch(self.connections.of(self.run), place, required=required)
 
     def _fetch(self, remote: Remote, place: Path, *, required: bool, seen: object = None) -> Pulled | None:
-        files = self.run.files
+        artifacts = self.run.files.artifacts
         pulled = remote.pull(
             self.source,
             place,
             # Where an earlier pull of this node may have brought links.
-            within=files.artifacts if files and place.is_relative_to(files.artifacts) else None,
+            within=artifacts if place.is_relative_to(artifacts) else None,
             required=required,
             exclude=self.exclude,
             seen=seen,
@@ -148,16 +151,15 @@ class Pulling:
     @contextmanager
     def _in_custody(self) -> Iterator[None]:
         """Keep the pod alive for a pull, and note on its lease what could not be fetched whole."""
-        if self.run.files is not None:
-            lifetime.allow_pull(self.lease, self.terms)
+        self.lifetimes.allow_pull(self.lease)
         try:
             yield
         except (TransferError, ConnectionLost) as error:
             if self.required and not isinstance(error, MissingArtifact | PodLost):
-                self.lease.unverified = self.source
+                self.lease.could_not_fetch(self.source)
             raise
 
-    def _plain(self) -> Asked[None]:
+    def _plain(self) -> StepRequest[None]:
         """Return the pull as it is recorded where it is not the job's own line that is carried out."""
         name, command = self.name or f"pull {self.title}", f"pull {self.source}"
         return without_answer(StepKind.PULL, name, command, about=self.about)
@@ -170,7 +172,7 @@ class Pulling:
             except DestinationTaken:
                 # The job went wrong, maybe over this very pull: what it made is kept all the same, elsewhere.
                 pulled = self._fetched(salvage_place(self.run), required=False)
-        if pulled is not None and self.run.files is not None:
+        if pulled is not None:
             self.run.results.record_artifact(pulled, self.label)
         return pulled
 
@@ -202,9 +204,9 @@ class Pulling:
             try:
                 with self._in_custody():
                     periodic.last(required=required and self.required)
-                end.result = {}
+                end.result = dict
             except ConnectionLost:
-                self.lease.lost = True
+                self.lease.connection_lost()
                 raise
             finally:
                 if periodic.latest is not None:
@@ -213,7 +215,6 @@ class Pulling:
 
 def salvage_place(run: NodeRun) -> Path:
     """Return a place of its own for what a failed job would have put where something else is."""
-    assert run.files is not None
     return run.files.artifacts / f"salvaged-{len(run.results.artifacts) + 1}"
 
 

@@ -122,7 +122,7 @@ class SshRemote:
     def mark(self, name: str) -> None:
         self._shell.preamble = make_mark(name)
 
-    def read(self, remote: str, *, most: int) -> bytes:
+    def read(self, remote: str, *, most: int, stand_in: bytes = b"") -> bytes:  # noqa: ARG002
         return read(self._shell, remote, most=most)
 
     def new_seen(self) -> object:

@@ -99,7 +99,7 @@ class OfflineProvider(Provider):
 
 def rpd_provider(config: Config) -> OfflineProvider | None:
     """Provide the pods of a dry run, unless it reads from RunPod."""
-    return OfflineProvider() if config.run.dry_run and not config.run.dry_run_live else None
+    return OfflineProvider() if config.run.is_offline else None
 
 
 def what_counts(request: PodRequest) -> Hashable:

@@ -17,13 +17,14 @@ from rpd.errors import TransferError
 from rpd.events import Events
 from rpd.execute import fixtures
 from rpd.execute.end_notices import Asides
+from rpd.execute.mode import Dry, Live
 from rpd.execute.node.current import acting_for
-from rpd.execute.node.history import StepsChanged
+from rpd.execute.node.history import StepRequest, StepsChanged
 from rpd.execute.node.log import TAIL_LINES
 from rpd.execute.node.run import Ending, NodeRun
 from rpd.hooks import make_plugin_manager, register
 from rpd.journal import journal
-from rpd.journal.files import NodeFiles
+from rpd.journal.files import DryRunFiles, NodeFiles
 from rpd.journal.journal import FileJournal, NoJournal
 from rpd.journal.replay import PastStep
 from rpd.redaction import Redactor
@@ -45,7 +46,8 @@ DEFINITION = Definition(
     keywords=frozenset(),
 )
 NODE = Node(definition=DEFINITION, id="deploy_x.py::fit")
-CONTEXT: Any = SimpleNamespace(asides=Asides(), config=None, run_id="run", runs_path=Path("runs"))
+CONTEXT: Any = SimpleNamespace(asides=Asides(), config=None, run_id="run", mode=Live())
+DRY: Any = SimpleNamespace(**{**vars(CONTEXT), "mode": Dry()})
 
 
 class Heard:
@@ -74,6 +76,12 @@ class Heard:
 
     def rpd_telemetry(self, node: Node, sample: Sample) -> None:
         self.told.append(("telemetry", sample))
+
+
+def step(name: str, command: str = "", kind: StepKind = StepKind.RUN, **more: Any) -> StepRequest[Any]:
+    return StepRequest(
+        kind=kind, name=name, command=command or name, salvaged=lambda: None, keep=dict, recall=dict, **more
+    )
 
 
 @pytest.fixture
@@ -107,12 +115,18 @@ def events(run: NodeRun) -> list[dict[str, Any]]:
 def test_a_step_is_on_record_before_and_after(run: NodeRun, heard: Heard) -> None:
     """The journal has the step before its work begins and its end after it, secrets masked; hooks hear of both."""
     run.log.write(b"before\n")
-    with run.steps.step(StepKind.RUN, "train", f"train --token {SECRET}", "f1", "pod-1", cwd="/w") as end:
+    train = step("train", f"train --token {SECRET}", detail={"cwd": "/w"})
+    with run.steps.step(train, "pod-1") as end:
         (begun,) = [event for event in events(run) if event["event"] == "step_started"]
         assert begun["command"] == "train --token ***"
-        assert (begun["index"], begun["fingerprint"], begun["pod"], begun["cwd"]) == (0, "f1", "pod-1", "/w")
+        assert (begun["index"], begun["fingerprint"], begun["pod"], begun["cwd"]) == (
+            0,
+            train.fingerprint,
+            "pod-1",
+            "/w",
+        )
         assert begun["log_bytes"] == 7
-        end.exit_code, end.result = 3, {"tail": []}
+        end.exit_code, end.result = 3, lambda: {"tail": []}
     (ended,) = [event for event in events(run) if event["event"] == "step_finished"]
     assert (ended["index"], ended["exit_code"], ended["result"]) == (0, 3, {"tail": []})
     assert [(step.command, step.exit_code) for step in run.steps.taken] == [("train --token ***", 3)]
@@ -121,7 +135,7 @@ def test_a_step_is_on_record_before_and_after(run: NodeRun, heard: Heard) -> Non
 
 def test_a_step_that_raises_is_ended(run: NodeRun) -> None:
     """Its end is on record without a result, so that a resumed run does it again."""
-    with pytest.raises(ValueError, match="boom"), run.steps.step(StepKind.PUT, "put", "put", "f", "p"):
+    with pytest.raises(ValueError, match="boom"), run.steps.step(step("put", kind=StepKind.PUT), "p"):
         raise ValueError("boom")
     (ended,) = [event for event in events(run) if event["event"] == "step_finished"]
     assert ended["result"] is None
@@ -131,24 +145,29 @@ def test_a_dry_step_leaves_nothing(heard: Heard) -> None:
     """In a dry run a step is only listed."""
     run = NodeRun(
         node=NODE,
-        context=CONTEXT,
-        files=None,
+        context=DRY,
+        files=DryRunFiles.below(Path("runs")).node(NODE),
         journal=NoJournal(),
         events=heard.events,
     )
-    with run.steps.step(StepKind.RUN, "a", "a", "f", "p"):
+    with run.steps.step(step("a"), "p"):
         pass
-    assert [step.name for step in run.steps.taken] == ["a"]
+    assert [taken.name for taken in run.steps.taken] == ["a"]
     assert heard.told == []
+    assert not Path("runs").exists()
 
 
 def past(
-    index: int, *, result: dict[str, Any] | None = None, fingerprint: str = "f", pod: str = "p"
+    index: int,
+    request: StepRequest[Any],
+    *,
+    result: dict[str, Any] | None = None,
+    pod: str = "p",
 ) -> PastStep:
     return PastStep(
         index=index,
-        kind=StepKind.RUN,
-        fingerprint=fingerprint,
+        kind=request.kind,
+        fingerprint=request.fingerprint,
         log_bytes=4,
         pod=pod,
         result=result,
@@ -159,44 +178,44 @@ def past(
 
 def test_finished_steps_are_recalled(run: NodeRun) -> None:
     """A step that was finished returns its result and counts; one that was not is done again, its log cut back."""
-    run.steps.remembered = deque([past(0, result={"x": 1}), past(1)])
+    run.steps.remembered = deque([past(0, step("a"), result={"x": 1}), past(1, step("b"))])
     run.log.write(b"one\ntwo\nthr")
-    assert run.steps.recall(StepKind.RUN, "a", "a", "f", "p") == {"x": 1}
+    assert run.steps.recall(step("a"), "p") == {"x": 1}
     assert [(step.index, step.exit_code, step.seconds) for step in run.steps.taken] == [(0, 0, 2.5)]
     assert run.deadlines.recalled_seconds == 2.5
-    assert run.steps.recall(StepKind.RUN, "b", "b", "f", "p") is None
+    assert run.steps.recall(step("b"), "p") is None
     assert run.files
     assert run.files.output.read_bytes() == b"one\n"
-    assert run.steps.recall(StepKind.RUN, "c", "c", "f", "p") is None
+    assert run.steps.recall(step("c"), "p") is None
 
 
 def test_what_was_done_on_another_pod_is_forgotten(run: NodeRun) -> None:
     """Every step is done anew there, and the log begins anew."""
-    run.steps.remembered = deque([past(0, result={"x": 1}, pod="gone"), past(1, result={}, pod="gone")])
+    run.steps.remembered = deque([past(index, step("a"), result={}, pod="gone") for index in (0, 1)])
     run.log.write(b"old\n")
-    assert run.steps.recall(StepKind.RUN, "a", "a", "f", "new") is None
+    assert run.steps.recall(step("a"), "new") is None
     assert not run.steps.remembered
     assert run.files
     assert run.files.output.read_bytes() == b""
     assert [event["event"] for event in events(run)] == ["steps_forgotten"]
 
 
-@pytest.mark.parametrize("changed", [{"fingerprint": "g"}, {"kind": StepKind.PUT}])
+@pytest.mark.parametrize("changed", [{"about": "more"}, {"kind": StepKind.PUT}])
 def test_a_job_that_does_something_else_is_refused(run: NodeRun, changed: dict[str, Any]) -> None:
     """A step of another kind or fingerprint than before cannot be carried on; the command is masked."""
-    run.steps.remembered = deque([past(0, result={})])
-    asked = {"kind": StepKind.RUN, "fingerprint": "f", **changed}
+    run.steps.remembered = deque([past(0, step("a", f"echo {SECRET}"), result={})])
     with pytest.raises(
         StepsChanged,
         match=r"step 1 of deploy_x.py::fit changed since the run was interrupted .*: echo \*\*\*\)",
     ):
-        run.steps.recall(asked["kind"], "a", f"echo {SECRET}", asked["fingerprint"], "p")
+        run.steps.recall(step("a", f"echo {SECRET}", **changed), "p")
     assert not run.steps.remembered
 
 
 def test_a_second_call_gets_the_same_answers(run: NodeRun) -> None:
     """Steps that were done answer from memory, in order; past the last one the other answer is given."""
-    run.steps.answers = [lambda: "first", lambda: "second"]
+    for answer in ("first", "second"):
+        run.steps.keep_answer(lambda answer=answer: answer)
     assert [run.steps.replay(lambda: "else") for _ in range(4)] == ["first", "second", "else", "else"]
 
 

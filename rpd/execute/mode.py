@@ -1,0 +1,144 @@
+"""The mode of a run: live, or dry. It decides which twin of each part a node gets, and how its code is held."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rpd.execute import no_network
+from rpd.execute.clock import JobClock
+from rpd.execute.deadlines import overdue
+from rpd.execute.node.history import DryStepHistory, StepHistory
+from rpd.execute.node.output_log import NoOutputLog, OutputLog
+from rpd.execute.node.results import DryResults, NodeResults
+from rpd.execute.pod.follow import follow
+from rpd.execute.pod.kept_files import left_alone, merging
+from rpd.execute.saved_environment import Surroundings, TrustedSurroundings
+from rpd.execute.slots import OneSlot, Slots
+from rpd.lease.lease import Ask, simply
+from rpd.project.fingerprint import fingerprint
+from rpd.remote.protocol import Command, Remote
+from rpd.stop import Stop
+from rpd.values.step import Completed
+
+if TYPE_CHECKING:
+    from rpd.execute.alarms import Alarms
+    from rpd.execute.context import RunContext
+    from rpd.execute.node.run import NodeRun
+
+
+class Live:
+    """Steps are taken, on pods and against the clock, and all of it is on record."""
+
+    slots: type[Slots] = Slots
+    history: type[StepHistory] = StepHistory
+    results: type[NodeResults] = NodeResults
+    output_log: type[OutputLog] = OutputLog
+    surroundings: type[Surroundings] = Surroundings
+
+    def guard(self) -> AbstractContextManager[None]:
+        """Return the context in which a user's code runs."""
+        return nullcontext()
+
+    def stoppable(self, run: NodeRun) -> AbstractContextManager[None]:
+        """Return a context, for code of a fixture, that ends when the run has to end. Raises Interrupted."""
+        return run.deadlines.stoppable(run.context.stop)
+
+    def ask(self, stop: Stop) -> Ask:
+        """Return how RunPod is asked: a stop cuts a question short."""
+        return stop.asked
+
+    def timed(self, run: NodeRun, alarms: Alarms, stuck: Callable[[], None]) -> AbstractContextManager[None]:
+        """Return a context that ends the job in it when its time is up, or the run is stopped.
+
+        ``stuck`` is called where its own code does not return then. It raises BudgetExceeded, JobTimeout, Interrupted.
+        """
+        return _timed(run, alarms, stuck)
+
+    def follow(self, run: NodeRun, remote: Remote, command: Command) -> Completed:
+        """Run a command under the limits of its job."""
+        return follow(run, remote, command)
+
+    def begin_beside(self, begin: Callable[[], object]) -> None:
+        """Begin what goes on beside a job."""
+        begin()
+
+    def place_of(
+        self, remote: Remote, target: str, kept: tuple[str, ...], *, is_merged: bool
+    ) -> AbstractContextManager[str]:
+        """Return the context that yields where on the pod a ``put`` goes, so that it replaces no ``kept`` files."""
+        return merging(remote, target) if is_merged else left_alone(remote, target, kept)
+
+    def size_of(self, context: RunContext, local: Path, exclude: tuple[str, ...], *, ignored: bool) -> str:
+        """Return how much a ``put`` sends, for the line of its step: empty, since sending tells."""
+        return ""
+
+    def fingerprint(self, context: RunContext, run: NodeRun) -> Mapping[str, str]:
+        """Return what the result of a node depends on, as hashes by name."""
+        shared = {part: sha256 for lease in run.leases for part, sha256 in lease.sent.items()}
+        return fingerprint(
+            run.node,
+            lock_sha256=context.lock_sha256(run.node.file),
+            variables=context.variables,
+            sent=shared | run.results.sent,
+        )
+
+
+class Dry(Live):
+    """Every step succeeds at once and nothing happens; what a user's code would do is found out under a guard."""
+
+    slots = OneSlot
+    history = DryStepHistory
+    results = DryResults
+    output_log = NoOutputLog
+    surroundings = TrustedSurroundings
+
+    def guard(self) -> AbstractContextManager[None]:
+        return no_network.everywhere(no_network.DRY_RUN)
+
+    def stoppable(self, run: NodeRun) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def timed(
+        self,
+        run: NodeRun,
+        alarms: Alarms,
+        stuck: Callable[[], None],
+    ) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def ask(self, stop: Stop) -> Ask:
+        return simply
+
+    def follow(self, run: NodeRun, remote: Remote, command: Command) -> Completed:
+        return remote.run(command, run.log.write)
+
+    def begin_beside(self, begin: Callable[[], object]) -> None:
+        pass
+
+    def place_of(
+        self, remote: Remote, target: str, kept: tuple[str, ...], *, is_merged: bool
+    ) -> AbstractContextManager[str]:
+        return nullcontext(target)
+
+    def size_of(self, context: RunContext, local: Path, exclude: tuple[str, ...], *, ignored: bool) -> str:
+        weight = context.weigh(local, exclude, ignored=ignored)
+        context.tell_withheld(local, weight.withheld)
+        return f"  ({weight})"
+
+    def fingerprint(self, context: RunContext, run: NodeRun) -> Mapping[str, str]:
+        return {}
+
+
+@contextmanager
+def _timed(run: NodeRun, alarms: Alarms, stuck: Callable[[], None]) -> Iterator[None]:
+    deadlines = run.deadlines
+    deadlines.clock = JobClock(partial(overdue, deadlines), stuck)
+    try:
+        with deadlines.clock.heeding(run.context.stop, alarms, deadlines.ends_at):
+            yield
+    finally:
+        deadlines.clock = None

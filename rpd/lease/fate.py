@@ -1,0 +1,54 @@
+"""The fate of a pod: whether it is given back when its user is done with it, and how."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from rpd.lease.lease import Lease
+from rpd.remote.watchdog import UNPRICED_SECONDS, Terms
+from rpd.stop import StopLevel
+from rpd.values.job import Lifecycle, Release
+
+
+@dataclass(frozen=True, slots=True)
+class Fate:
+    """How a pod is given back; ``why`` it stays, empty where it does not stay beyond its lifecycle's word."""
+
+    how: Release
+    why: str = ""
+
+
+def usual_fate(lease: Lease, lifecycle: Lifecycle) -> Fate:
+    """Return the fate of a pod by the lifecycle of its job alone."""
+    return Fate(lifecycle.on_failure if lease.failed else lifecycle.on_success)
+
+
+def decide_fate(
+    lease: Lease,
+    lifecycle: Lifecycle,
+    terms: Terms,
+    level: StopLevel,
+    affordable_seconds: Callable[[], float | None],
+) -> Fate:
+    """Decide the fate of a pod; one that stays has been told for how long.
+
+    ``affordable_seconds`` returns how long a preserved pod is paid for, None where no rate is known.
+    """
+    usual = usual_fate(lease, lifecycle)
+    if level >= StopLevel.ABANDON or lease.final_state:
+        return usual
+    is_ending = level >= StopLevel.END
+    if lease.unverified and terms.keep_unverified:
+        seconds, why = terms.keep_unverified, f"{lease.unverified} on it could not be fetched whole"
+    elif lease.failed and terms.keep_failed and not is_ending and not lease.is_lost:
+        seconds, why = terms.keep_failed, "--keep-failed"
+    elif usual.how is Release.PRESERVE:
+        affordable = affordable_seconds()
+        seconds, why = UNPRICED_SECONDS if affordable is None else affordable, "lifecycle preserve"
+    else:
+        return usual
+    # After Ctrl-C, a pod that cannot be told its new deadline would bill until the old one. Preserving was asked for.
+    if lease.lifetime.keep(seconds, unheard=not is_ending or usual.how is Release.PRESERVE):
+        return Fate(Release.PRESERVE, why)
+    return Fate(Release.DELETE) if usual.how is Release.PRESERVE else usual

@@ -1,0 +1,130 @@
+"""The lifetime of one pod: when it ends itself, as its watchdog was told, and who still needs it.
+
+All moments are on the monotonic clock.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from rpd.errors import ConnectionLost, RemoteError
+from rpd.remote.watchdog import Terms
+
+SHORT_SECONDS = 60.0
+"""A deadline that is nearer than this is moved while no job's own clock runs."""
+TOLERANCE_SECONDS = 2.0
+"""A deadline that is off by less is left as it is."""
+PULL_SECONDS = 6 * 3600.0
+"""How long a pod may live for the sake of a pull, beyond its cap if need be."""
+
+
+class TellWatchdog(Protocol):
+    """Tells the watchdog of a pod when to end it; ``again``: it runs already. Raises RemoteError."""
+
+    def __call__(self, seconds: float, *, linger: float, grace: float, again: bool) -> None: ...
+
+
+class Lifetime:
+    """Owns the deadline of a pod. Thread-safe.
+
+    ``tell`` talks to its watchdog; ``is_reachable`` says whether there is a pod that can be told anything.
+    """
+
+    def __init__(self, tell: TellWatchdog, is_reachable: Callable[[], bool]) -> None:
+        self._tell = tell
+        self._is_reachable = is_reachable
+        self._arming = threading.Lock()
+        self._needed_until: dict[object, float] = {}
+        """Until when each of those who use the pod now may need it."""
+        self._ends_at: float | None = None
+        self._grace = 0.0
+
+    @property
+    def ends_at(self) -> float | None:
+        """When the pod ends itself without a driver; None before its watchdog is armed."""
+        return self._ends_at
+
+    @property
+    def grace(self) -> float:
+        """For how many seconds after that it still bears with a driver that it hears."""
+        return self._grace
+
+    @property
+    def is_short(self) -> bool:
+        """Whether the deadline is near; False before there is one."""
+        return self._ends_at is not None and self._ends_at - time.monotonic() < SHORT_SECONDS
+
+    @property
+    def seconds_left(self) -> float:
+        """How long until it ends itself at the latest; 0 where that is not known."""
+        return max(0.0, self._ends_at - time.monotonic()) if self._ends_at is not None else 0.0
+
+    def begin(self, user: object, until: float, terms: Terms) -> None:
+        """Arm the watchdog of a pod that has just become ours. Raises Unguarded if the pod could not end itself."""
+        self._needed_until[user] = until
+        with self._arming:
+            self._arm(until, linger=terms.linger, grace=terms.grace)
+
+    def need(self, user: object, until: float, terms: Terms) -> None:
+        """Say until when ``user`` may need the pod, which ends itself once nobody may. Raises RemoteError."""
+        self._needed_until[user] = until
+        with self._arming:
+            latest = max([*self._needed_until.values()])
+            is_off = self._ends_at is None or abs(latest - self._ends_at) > TOLERANCE_SECONDS
+            if is_off or self._grace > terms.grace:
+                self._arm(latest, linger=terms.linger, grace=terms.grace)
+
+    def leave(self, user: object) -> None:
+        """Keep the pod no longer for ``user``."""
+        self._needed_until.pop(user, None)
+
+    def bridge(self, terms: Terms) -> None:
+        """Let the pod outlast a time in which nobody uses it, while a driver is there. Raises RemoteError.
+
+        Called again and again; costs nothing while the deadline is far. Without a driver the linger time ends the pod.
+        """
+        with self._arming:
+            if self.is_short and self._is_reachable() and not self._needed_until:
+                until = time.monotonic() + max(terms.linger, 2 * SHORT_SECONDS)
+                self._arm(until, linger=terms.linger, grace=terms.grace)
+
+    def allow_pull(self, terms: Terms) -> None:
+        """Keep the deadline from ending the pod while results are fetched from it.
+
+        With the driver gone it ends at its deadline all the same. Costs nothing while that is far enough.
+        """
+        until = self._ends_at
+        left = 0.0 if until is None else until + self._grace - time.monotonic()
+        if until is not None and left < PULL_SECONDS / 2:
+            # Where this fails the pull is tried all the same: it tells better what is wrong.
+            with contextlib.suppress(RemoteError), self._arming:
+                self._arm(until, linger=terms.linger, grace=left + PULL_SECONDS)
+
+    def keep(self, seconds: float, *, unheard: bool = True) -> bool:
+        """Let the pod live for ``seconds`` more, without a driver; return whether it can be left so.
+
+        A pod that cannot be reached does not hear of it, and lives until its last deadline. ``unheard`` says whether it
+        may.
+        """
+        if self._is_reachable():
+            try:
+                with self._arming:
+                    self._arm(time.monotonic() + seconds, linger=seconds, grace=0.0)
+            except ConnectionLost:
+                pass
+            except RemoteError:
+                return False
+            else:
+                return True
+        # Nobody can tell it now, but it was told before when to end at the latest.
+        return unheard and self._ends_at is not None
+
+    def _arm(self, until: float, *, linger: float, grace: float) -> None:
+        """``_arming`` is held."""
+        seconds = until - time.monotonic()
+        self._tell(seconds, linger=linger, grace=grace, again=self._ends_at is not None)
+        self._ends_at, self._grace = until, grace

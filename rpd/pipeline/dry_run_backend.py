@@ -1,0 +1,161 @@
+"""The backends of dry runs: nothing is rented, sent, written or watched."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+
+from rpd.config import Config
+from rpd.events import DryRunEvents, Events
+from rpd.execute import no_network
+from rpd.execute.local_disk import Disk
+from rpd.execute.mode import Dry
+from rpd.execute.pod.lifetimes import Lifetimes, NoLifetimes
+from rpd.execute.price_ceiling import Cover, NoCover
+from rpd.execute.run_budget import Purse
+from rpd.hooks import PluginManager
+from rpd.journal.files import DryRunFiles, RunFiles
+from rpd.journal.journal import Journal, NoJournal
+from rpd.pipeline.backend import Backend, Session
+from rpd.pipeline.caller import Caller
+from rpd.pipeline.dryrun import DryRunPlugin
+from rpd.pipeline.live_check import Outlooks
+from rpd.pipeline.secrets import Value, known_secrets
+from rpd.pipeline.worst_case import Prices
+from rpd.plan import uses_pod
+from rpd.redaction import Redactor
+from rpd.remote import dry_run
+from rpd.runpod.dry.live import Onlooker
+from rpd.stop import Stop
+from rpd.values.node import Node
+from rpd.values.overrides import Overrides
+from rpd.values.pod import PodRequest, Provider
+from rpd.values.report import SourceRecord
+
+
+class DryRunBackend(Backend):
+    """The backend of a dry run: no network, no key, no pod."""
+
+    mode = Dry()
+    has_pods = False
+
+    def prepare(self, nodes: Iterable[Node] = ()) -> None:
+        """Have nothing slow to begin."""
+
+    def among_others(self) -> AbstractContextManager[None]:
+        return nullcontext() if self._owns_process else no_network.among_others()
+
+    def describe(self, nodes: Iterable[Node]) -> str:
+        return "dry run: no network, no key, no pod"
+
+    def secrets(self, nodes: Iterable[Node]) -> Mapping[str, Value]:
+        """Return the values that can be read here: a dry run needs none of them, and masks them all."""
+        return known_secrets(nodes)
+
+    def balance_warning(self, worst_case_usd: float) -> str:
+        return ""
+
+    @contextmanager
+    def files(self) -> Iterator[RunFiles]:
+        yield DryRunFiles.below(self._config.runs_path)
+
+    def events(self, events: Events) -> Events:
+        return DryRunEvents(events.manager)
+
+    def journal(self, path: Path, redactor: Redactor, disk: Disk) -> Journal:
+        return _NO_JOURNAL
+
+    def session(self, files: RunFiles) -> Session:
+        return Session(
+            connect=dry_run.connect, connect_again=None, pod_env={"PUBLIC_KEY": "(a key made for this run)"}
+        )
+
+    def lifetimes(self) -> Lifetimes:
+        return NoLifetimes()
+
+    def recycler(self, files: RunFiles) -> None:
+        return None
+
+    def purse(self, spent: float) -> Purse:
+        return Purse(None)
+
+    def cover(
+        self,
+        ceiling: Callable[[Node], float],
+        overrides: Overrides,
+        total: float,
+        purse: Purse,
+    ) -> Cover:
+        return NoCover()
+
+    def sources(
+        self,
+        files: RunFiles,
+        nodes: Sequence[Node],
+        redactor: Redactor,
+        events: Events,
+    ) -> Callable[[Path], SourceRecord]:
+        return _no_source
+
+    def keeper(
+        self,
+        events: Events,
+        redactor: Redactor,
+        resumed: object,
+        prices: Prices,
+        outlooks: Outlooks | None,
+        requests: Mapping[str, Sequence[PodRequest]],
+    ) -> DryRunPlugin:
+        """Register what tells the plan of each node."""
+        keeper = DryRunPlugin(events, prices, requests, outlooks)
+        self._manager.register(keeper, "dry run")
+        return keeper
+
+    def balance_watch(
+        self,
+        nodes: Iterable[Node],
+        stop: Stop,
+        events: Events,
+    ) -> AbstractContextManager[object]:
+        return nullcontext()
+
+    def leftover(self, pods: tuple[str, ...], events: Events) -> tuple[str, ...]:
+        return ()
+
+    def forget_keys(self, files: RunFiles) -> None:
+        """Have made none."""
+
+
+class LiveDryRunBackend(DryRunBackend):
+    """The backend of a dry run that asks the provider about prices, stock and balance, and creates nothing."""
+
+    def prepare(self, nodes: Iterable[Node] = ()) -> None:
+        Backend.prepare(self, nodes)
+
+    def _import_ssh(self) -> None:
+        """Connect to no pod."""
+
+    def _ask_plugins(self) -> Provider:
+        return Onlooker(super()._ask_plugins(), no_network.lowered)
+
+    def describe(self, nodes: Iterable[Node]) -> str:
+        if not any(map(uses_pod, nodes)):
+            return super().describe(nodes)
+        return f"dry run: {self.provider().name} is only asked, nothing is created"
+
+    def outlooks(self, prices: Prices, events: Events) -> Outlooks | None:
+        return Outlooks(self.provider, prices, events)
+
+
+_NO_JOURNAL = NoJournal()
+
+
+def _no_source(_project: Path) -> SourceRecord:
+    return SourceRecord()
+
+
+def dry_run_backend(config: Config, manager: PluginManager, caller: Caller) -> Backend:
+    """Return the backend of the kind of dry run that ``config`` asks for."""
+    kind = LiveDryRunBackend if config.run.dry_run_live else DryRunBackend
+    return kind(config, manager, owns_process=caller.owns_process)

@@ -1,0 +1,49 @@
+"""The head of a run: what runs where, before anything does."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Sequence
+from pathlib import Path
+
+import rpd
+from rpd.terminal.screen import Screen
+from rpd.terminal.styles import counted, rule
+from rpd.values.report import NodeReport
+
+
+def head(
+    screen: Screen,
+    *,
+    title: str,
+    backend: str,
+    rootdir: Path,
+    config_file: Path | None,
+    folder: Path | None,
+    nodes: int,
+    deselected: int,
+    done: Sequence[NodeReport],
+    facts: Sequence[str],
+) -> list[str]:
+    """Return the lines of the head; ``done`` are reports of nodes that need not run, ``facts`` follow the counts."""
+    ink = screen.ink
+    where = f"root: {rootdir}"
+    if config_file:
+        where += f", configuration: {config_file.name}"
+    return [
+        ink(rule(title, "=", screen.width), "bold"),
+        ink(f"rpd {rpd.__version__}, Python {platform.python_version()}, backend: {backend}"),
+        ink(where),
+        *([ink(f"run folder: {ink.relative(folder)}")] if folder else []),
+        ink(", ".join([_counts(nodes, deselected, done), *facts]), "bold"),
+        "",
+    ]
+
+
+def _counts(nodes: int, deselected: int, done: Sequence[NodeReport]) -> str:
+    """Return ``3 nodes (1 deselected, 2 cached)``."""
+    cached = sum(report.result.word == "cached" for report in done)
+    others = [(deselected - cached, "deselected"), (cached, "cached"), (len(done) - cached, "over")]
+    parts = [f"{number} {word}" for number, word in others if number > 0]
+    named = f" ({', '.join(parts)})" if parts else ""
+    return f"{counted(nodes, 'node')}{named}"

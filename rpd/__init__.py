@@ -1,4 +1,4 @@
-"""rpd runs GPU jobs on RunPod the way pytest runs tests: these are the words a deploy file may use."""
+"""rpd runs GPU jobs on RunPod the way pytest runs tests: these are the words of deploy files and programs."""
 
 from __future__ import annotations
 
@@ -7,6 +7,12 @@ TYPE_CHECKING = False
 
 if TYPE_CHECKING:
     from rpd import errors
+    from rpd.api.ahead import forecast, nodes, prices
+    from rpd.api.outcome import RunOutcome
+    from rpd.api.past import reports, runs, verify
+    from rpd.api.pods import pods
+    from rpd.api.run import run, start
+    from rpd.api.running import Running
     from rpd.collect.parametrize import Metafunc
     from rpd.collect.params_file import params_from
     from rpd.config import Config
@@ -47,20 +53,31 @@ _HOME = {
     "Pulled": "rpd.values.step",
     "Request": "rpd.execute.scopes",
     "RpdError": "rpd.errors",
+    "RunOutcome": "rpd.api.outcome",
     "RunSummary": "rpd.values.report",
+    "Running": "rpd.api.running",
     "Secret": "rpd.values.job",
     "Staged": "rpd.values.step",
     "Storage": "rpd.values.job",
     "fail": "rpd.values.skip_and_fail",
     "fixture": "rpd.values.fixture",
+    "forecast": "rpd.api.ahead",
     "hookimpl": "rpd.hooks",
     "importorskip": "rpd.values.skip_and_fail",
     "job": "rpd.values.job",
     "mark": "rpd.values.mark",
+    "nodes": "rpd.api.ahead",
     "param": "rpd.values.mark",
     "params_from": "rpd.collect.params_file",
+    "pods": "rpd.api.pods",
+    "prices": "rpd.api.ahead",
+    "reports": "rpd.api.past",
+    "run": "rpd.api.run",
+    "runs": "rpd.api.past",
     "skip": "rpd.values.skip_and_fail",
+    "start": "rpd.api.run",
     "variable": "rpd.values.variable",
+    "verify": "rpd.api.past",
 }
 """Word -> the module it comes from, which is imported when the word is first used."""
 
@@ -85,21 +102,32 @@ __all__ = [
     "Pulled",
     "Request",
     "RpdError",
+    "RunOutcome",
     "RunSummary",
+    "Running",
     "Secret",
     "Staged",
     "Storage",
     "errors",
     "fail",
     "fixture",
+    "forecast",
     "hookimpl",
     "importorskip",
     "job",
     "mark",
+    "nodes",
     "param",
     "params_from",
+    "pods",
+    "prices",
+    "reports",
+    "run",
+    "runs",
     "skip",
+    "start",
     "variable",
+    "verify",
 ]
 
 if not TYPE_CHECKING:  # or type checkers would take every misspelt word for one of ours

@@ -40,6 +40,8 @@
     ├── JobTimeout                  a job took longer than its mark allows, or hung
     ├── BudgetExceeded              a cap of money or time was reached
     ├── Interrupted                 Ctrl-C or SIGTERM asked the run to end
+    ├── CollectionFailed            a Python call met deploy files that cannot be used: its ``errors``
+    ├── NodesFailed                 nodes of a run called from Python did not pass: their ``reports``
     └── ReleaseError                a pod may still bill: id and the command that releases it  exit 6
 
 An error carries its ``cause`` (what a report calls the reason of a non-pass) so that no reader has to search texts. The
@@ -50,6 +52,7 @@ cause says whose doing it was. ``code`` is the default, because it rents nothing
 from __future__ import annotations
 
 import errno
+from collections.abc import Sequence
 from enum import IntEnum, StrEnum
 from typing import Any, ClassVar
 
@@ -350,6 +353,26 @@ class Interrupted(RpdError):
     cause = Cause.INTERRUPTED
     exit_code = ExitCode.INTERRUPTED
     stops_run = True
+
+
+class CollectionFailed(RpdError):
+    """Deploy files cannot be used; ``errors`` holds a CollectionError for each."""
+
+    exit_code = ExitCode.INTERRUPTED
+
+    def __init__(self, errors: tuple[CollectionError, ...]) -> None:
+        self.errors = tuple(errors)
+        super().__init__(
+            "\n".join(f"{error.place}: {error}" if error.file else str(error) for error in errors)
+        )
+
+
+class NodesFailed(RpdError):
+    """Nodes of a run did not pass, or did not run; ``reports`` are the NodeReports of those that did not pass."""
+
+    def __init__(self, message: str, reports: Sequence[Any] = ()) -> None:
+        super().__init__(message)
+        self.reports: tuple[Any, ...] = tuple(reports)
 
 
 class ReleaseError(RpdError):

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rpd.cli.parser import every_setting
+from rpd.cli.commands import every_setting
 from rpd.config import Config, value_of
 from rpd.config.checked import check_value, keys
 from rpd.config.files import find_root, override_value, read_file

@@ -17,8 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from rpd.cli.commands import COMMANDS
-from rpd.cli.parser import every_setting
+from rpd.cli.commands import COMMANDS, every_setting
 from rpd.errors import Cause, ExitCode
 from rpd.execute import fixtures
 from rpd.values.fixture import FIXTURE_ATTRIBUTE

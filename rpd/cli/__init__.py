@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 import rpd
-from rpd.cli.commands import command, overview
+from rpd.cli.commands import command, configure, overview
 from rpd.cli.output import note, say
 from rpd.errors import ExitCode, RpdError, UsageError
 
@@ -59,12 +59,9 @@ def _main(argv: list[str]) -> int:
     if argv[0].startswith("-") and any(text.partition("=")[0] == "--dry-run" for text in argv):
         argv = ["run", *argv]
     chosen = command(argv[0])
-    # Not at the top: help and version need no parser, no settings and no plugins.
-    from rpd.cli.setup import configure
-
     config, manager = configure(chosen.name, argv[1:], _here())
     if config.loading.show_config:
-        from rpd.cli.parser import describe
+        from rpd.pipeline.parser import describe
 
         say("\n".join(describe(config)))
         return ExitCode.OK

@@ -15,7 +15,6 @@ from typing import Any
 
 from rpd.cli.commands import COMMANDS
 from rpd.cli.output import say
-from rpd.cli.parser import own_options
 from rpd.cli.typed import escaped, split
 from rpd.config import Setting, settings
 from rpd.config.files import find_root, read_file
@@ -96,7 +95,7 @@ def _beginning(current: str, found: Candidates) -> Candidates:
 def _flags(command: str) -> Mapping[str, Setting]:
     return {
         flag: setting
-        for setting in settings(own_options(command)).values()
+        for setting in settings(COMMANDS[command].own_options).values()
         if command in setting.commands
         for flag in setting.flags
     }

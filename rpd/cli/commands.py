@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from importlib import import_module
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
 import rpd
 from rpd.errors import UsageError
 from rpd.values.frozen import frozen
+
+if TYPE_CHECKING:
+    from rpd.config import Config, Setting
+    from rpd.hooks import PluginManager
 
 
 @frozen
@@ -21,6 +31,13 @@ class Command:
     """Whether the words after ``--`` are a command to run."""
     options: str = ""
     """The class in its module that declares the options only it has; empty: it has none."""
+
+    @property
+    def own_options(self) -> type:
+        """The class that declares the options only it has."""
+        from rpd.config.config import NoOptions  # help and version need no settings
+
+        return getattr(import_module(self.module), self.options) if self.options else NoOptions
 
 
 _NODES = "a folder, a deploy file, a node id (path::job[case]), or @FILE with such arguments, one per line"
@@ -230,6 +247,15 @@ def command(name: str) -> Command:
     return found
 
 
+def every_setting() -> list[Setting]:
+    """Return the settings of all commands."""
+    from rpd.config import settings
+    from rpd.values.frozen import declared
+
+    own = (declared(held.own_options).values() for held in COMMANDS.values())
+    return [*settings().values(), *cast("Iterator[Setting]", chain.from_iterable(own))]
+
+
 def overview() -> str:
     """Return the help of ``rpd`` itself."""
     width = max(map(len, COMMANDS))
@@ -246,3 +272,26 @@ def overview() -> str:
             "Only `rpd run`, and `rpd resume` of a run, can spend money.",
         ]
     )
+
+
+def configure(name: str, argv: Sequence[str], cwd: Path) -> tuple[Config, PluginManager]:
+    """Return the Config and the plugins of the command ``name``. Raises UsageError."""
+    # Not at the top: help and version need no parser, no settings and no plugins.
+    from rpd.pipeline import setup
+
+    return setup.configure(
+        command(name), argv, cwd, hint=_hint, formats=_register_formats, diverts_output=True
+    )
+
+
+def _register_formats(manager: PluginManager, texts: Sequence[str]) -> None:
+    if any(".y" in text for text in texts):
+        from rpd.compat.formats import register_formats  # few name a file of another tool
+
+        register_formats(manager, texts)
+
+
+def _hint(flag: str) -> str:
+    from rpd.cli.command_hints import for_flag  # only a mistake needs it
+
+    return for_flag(flag)

@@ -11,9 +11,8 @@ from pathlib import Path
 from rpd.cli.check_result import Finding, Status, fail, ok, warn
 from rpd.cli.doctor_code import check_code
 from rpd.cli.document import say_document
-from rpd.cli.notices import Notices
+from rpd.cli.notices import Notices, tell
 from rpd.cli.output import say
-from rpd.cli.price_source import Source, price_source
 from rpd.config import Config, texts
 from rpd.config.config import showing
 from rpd.errors import AuthError, ExitCode, NothingCollected, ProviderError, RequestRejected, UsageError
@@ -22,6 +21,7 @@ from rpd.pipeline.check_datacenters import check_datacenters
 from rpd.pipeline.collect_and_select import gather
 from rpd.pipeline.expected_pods import Foresight
 from rpd.pipeline.live_check import is_sold_out
+from rpd.pipeline.price_source import Source, price_source
 from rpd.pipeline.secrets import read_secrets
 from rpd.pipeline.worst_case import Prices, make_overrides
 from rpd.plan import uses_pod
@@ -96,7 +96,7 @@ def _findings(config: Config, manager: PluginManager, skipped: frozenset[str]) -
     with_pods = [node for node in nodes if uses_pod(node)]
     try:
         # Without the check of the key RunPod is not asked at all: the shipped table says what it rents.
-        with nullcontext(Source(live=None)) if "key" in skipped else price_source(config) as source:
+        with nullcontext(Source(live=None)) if "key" in skipped else price_source(config, tell) as source:
             yield from _platform(config, source, with_pods)
     except (AuthError, UsageError) as error:
         yield fail("key", str(error))

@@ -7,13 +7,14 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from rpd.cli.document import say_document
+from rpd.cli.notices import tell
 from rpd.cli.output import note, say
-from rpd.cli.price_source import SHIPPED, price_source
 from rpd.cli.table import table
 from rpd.config import Config
 from rpd.config.config import showing
 from rpd.errors import ExitCode, UsageError
 from rpd.hooks import PluginManager
+from rpd.pipeline.price_source import SHIPPED, price_source
 from rpd.runpod.catalogue.model import Catalogue, GpuRow, shipped_catalogue
 from rpd.values.datacenters import KNOWN_DATACENTERS
 from rpd.values.frozen import frozen
@@ -44,7 +45,7 @@ def main(config: Config, manager: PluginManager) -> int:
     own: Options = config.own
     del manager
     view = _View(clouds=_CLOUDS[config.pods.cloud or "any"], spot=own.show_spot, order=own.sort_gpus)
-    with price_source(config) as source:
+    with price_source(config, tell) as source:
         found = source.live.catalogue(spot=view.spot) if source.live else shipped_catalogue()
     rows = _chosen(found, config.args, view)
     if config.output.as_json:

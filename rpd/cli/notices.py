@@ -5,9 +5,14 @@ from __future__ import annotations
 from rpd.cli.output import note
 
 
+def tell(text: str) -> None:
+    """Print a sentence."""
+    note(f"rpd: {text}")
+
+
 class Notices:
     """Prints what plugins have to say, so that stdout stays what was asked for."""
 
     def rpd_notice(self, text: str) -> None:
         """Print a sentence."""
-        note(f"rpd: {text}")
+        tell(text)

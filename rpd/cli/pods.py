@@ -94,7 +94,7 @@ _STALE = ("stopped", "kept", "left behind", "unclear")
 
 def _is_wanted(pod: PodInfo, claim: Claim | None, own: PsOptions, now: float) -> bool:
     """Whether ``rpd ps`` lists a pod; one whose age nobody tells may be old."""
-    if own.stale and not (orphans.is_ours(pod) and _state(pod, claim) in _STALE):
+    if own.stale and not (orphans.is_ours(pod) and orphans.state(pod, claim) in _STALE):
         return False
     seconds = _age(pod, claim, now)
     return own.older_than is None or seconds is None or seconds >= own.older_than
@@ -142,10 +142,10 @@ def _as_json(pod: PodInfo, claim: Claim | None, now: float) -> dict[str, object]
         "ours": orphans.is_ours(pod),
         "run": claim.run if claim else None,
         "node": claim.node if claim else None,
-        "state": _state(pod, claim),
+        "state": orphans.state(pod, claim),
         "total_usd_per_hr": orphans.usd_per_hr(pod),
         "stopped_usd_per_month": stopped_usd_per_month(pod.volume_gb),
-        "seconds_left": _seconds_left(pod, claim, now),
+        "seconds_left": orphans.seconds_left(pod, claim, now),
         "age_seconds": None if (age := _age(pod, claim, now)) is None else round(age),
         "since": _iso(orphans.bills_since(pod, claim)),
         "usd_so_far": None if claim is None else orphans.spent_usd(pod, claim, now),
@@ -172,12 +172,12 @@ def _lines(found: Sequence[PodInfo], known: Claims, now: float) -> Iterator[str]
 
 
 def _row(pod: PodInfo, claim: Claim | None, now: float) -> tuple[str, ...]:
-    left = _seconds_left(pod, claim, now)
+    left = orphans.seconds_left(pod, claim, now)
     return (
         pod.id,
         (claim.node.rpartition("::")[2] if claim else "") or pod.name,
         claim.run if claim else "not made here",
-        _state(pod, claim),
+        orphans.state(pod, claim),
         "?" if (age := _age(pod, claim, now)) is None else format_duration(max(1.0, age)),
         _gpu(pod),
         pod.datacenter or "?",
@@ -209,26 +209,6 @@ def _gpu(pod: PodInfo) -> str:
 def _rate(pod: PodInfo) -> str:
     usd = orphans.usd_per_hr(pod)
     return "?" if usd is None else f"{usd:.2f}" if usd >= 0.01 or not usd else f"{usd:.4f}"
-
-
-def _state(pod: PodInfo, claim: Claim | None) -> str:
-    """Return what becomes of a pod, in one or two words."""
-    if pod.status is not PodStatus.RUNNING:
-        return "stopped" if pod.status is PodStatus.EXITED else pod.status.lower()
-    if claim is None:
-        return "running"
-    if claim.doubt:
-        return "unclear"
-    if claim.ending == "kept":
-        return "kept"
-    return "in use" if claim.is_driven else "left behind"
-
-
-def _seconds_left(pod: PodInfo, claim: Claim | None, now: float) -> float | None:
-    """Return when the pod's own watchdog ends it; a stopped one has none."""
-    if claim is None or claim.ends_at is None or pod.status is not PodStatus.RUNNING:
-        return None
-    return claim.ends_at - now
 
 
 def _total(found: Sequence[PodInfo], ours: Sequence[PodInfo]) -> str:

@@ -9,24 +9,21 @@ from functools import partial
 from pathlib import Path
 
 from rpd.cli.collect import print_errors, summary_line, tell_nothing
+from rpd.cli.commands import configure
 from rpd.cli.output import note, say
-from rpd.cli.setup import configure
 from rpd.config import Config
 from rpd.config.config import SelectSettings
 from rpd.errors import ExitCode, UsageError
-from rpd.events import Events
 from rpd.hooks import PluginManager
 from rpd.pipeline.caller import Caller
 from rpd.pipeline.resume import Resumed, choose
 from rpd.pipeline.run import run
 from rpd.pipeline.signals import ending_by_sigterm, handled
-from rpd.record.report_output import write_report
 from rpd.redaction import Redactor
 from rpd.stop import Stop
 from rpd.terminal import make_view
 from rpd.terminal.setup_plan import SetupPlan
 from rpd.terminal.streams import own_streams
-from rpd.values.sort_order import Ranking
 
 
 def main(config: Config, manager: PluginManager) -> int:
@@ -81,8 +78,14 @@ def carry_out(config: Config, manager: PluginManager, resumed: Resumed | None) -
             view = make_view(config, out, redactor)
             stack.callback(view.close)
             manager.register(view, "terminal")
-        _add_page(config, manager, redactor)
-        _add_notices(config, manager, redactor)
+        if config.output.html is not None:
+            from rpd.web.report import add_page  # few runs write one
+
+            add_page(config, manager, redactor)
+        if config.output.notify:
+            from rpd.notify.plugin import add_notices  # few runs send any
+
+            add_notices(config, manager, redactor)
         if config.run.setup_plan or config.run.setup_show or config.run.setup_only:
             shown = SetupPlan(lambda line: say(redactor.text(line)), only=config.run.setup_only)
             manager.register(shown, "setup plan")
@@ -103,45 +106,3 @@ def carry_out(config: Config, manager: PluginManager, resumed: Resumed | None) -
         stopped = "; the collection stopped there (-x, --maxfail)" if limit and errors >= limit else ""
         note(f"rpd: nothing was run: {summary_line(ended.gathered)}{stopped}")
     return ended.exit_code
-
-
-def _add_page(config: Config, manager: PluginManager, redactor: Redactor) -> None:
-    """Register what writes the page of the run, if one is wanted. Raises UsageError."""
-    if config.output.html is None or manager.is_blocked("html"):
-        return
-    path = config.invocation_dir / Path(config.output.html).expanduser()
-    if path.is_dir():
-        raise UsageError(f"--html {config.output.html}: expected a file, but this is a folder")
-    from rpd.web.report import HtmlReport  # few runs write one
-
-    report = HtmlReport(
-        path,
-        redactor=redactor,
-        write=write_report,
-        events=Events(manager),
-        ranking=Ranking.parse(config.output.sort) if config.output.sort else None,
-    )
-    manager.register(report, "html")
-
-
-def _add_notices(config: Config, manager: PluginManager, redactor: Redactor) -> None:
-    """Register what sends notices, if any are wanted. Raises UsageError."""
-    if not config.output.notify or config.run.dry_run or manager.is_blocked("notices"):
-        return
-    from rpd.notify.plugin import Notices  # few runs send any
-    from rpd.notify.targets import DESKTOP, target
-
-    events = Events(manager)
-    targets = []
-    for text in config.output.notify:
-        if text != DESKTOP:
-            redactor.learn(text)  # who has the address can send to it
-        found = target(text)
-        if found is not None:
-            targets.append(found)
-        else:
-            events.notice(
-                text="--notify: a resumed run no longer has the address, a secret: set RPD_NOTIFY to it"
-            )
-    notices = Notices(targets, redactor=redactor, events=events, budget=config.money.budget)
-    manager.register(notices, "notices")

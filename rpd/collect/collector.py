@@ -58,6 +58,7 @@ class _Collector:
         self._config = config
         self._manager = manager
         self._importer = importer_of(manager, config.rootdir)
+        self._given = self._importer.given
         self._conftests = Conftests(
             manager,
             self._importer,
@@ -79,12 +80,14 @@ class _Collector:
 
     def run(self) -> Collection:
         config = self._config
-        targets = read_targets(
-            config.args,
-            deploypaths=config.collect.deploypaths,
-            rootdir=config.rootdir,
-            invocation_dir=config.invocation_dir,
-        )
+        targets = tuple(Target(path=path) for path in self._given)
+        if config.args or not targets:
+            targets += read_targets(
+                config.args,
+                deploypaths=config.collect.deploypaths,
+                rootdir=config.rootdir,
+                invocation_dir=config.invocation_dir,
+            )
         for name, plugin in self._manager.list_name_plugin():
             if plugin is not None and not is_conftest_plugin(name):
                 self._errors += self._registry.add(plugin, "")
@@ -128,7 +131,9 @@ class _Collector:
     # --- files ------------------------------------------------------------------------------------------------------
 
     def _files(self, target: Target) -> Iterator[Path]:
-        if target.path.is_dir():
+        if target.path in self._given:
+            yield target.path
+        elif target.path.is_dir():
             if not target.text and is_in_run_folder(target.path):
                 return  # starting rpd inside one is no request to run what a pod sent back
             found = walk(target.path, self._config.collect.deploy_files, self._is_ignored)
@@ -204,7 +209,7 @@ class _Collector:
 
     def _import(self, path: Path, file: str) -> Any:
         try:
-            made = self._module_of(path)
+            made = None if path in self._given else self._module_of(path)
             return self._importer.load(path) if made is None else made
         except KeyboardInterrupt:
             raise

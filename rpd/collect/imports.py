@@ -26,6 +26,7 @@ _lock = threading.RLock()
 _importers: list[Importer] = []
 """Those that have not been forgotten: of each the modules can still be imported, by jobs that do so later."""
 _numbers = itertools.count(2)
+_here = threading.local()
 _namesakes = Namesakes()
 
 
@@ -36,6 +37,11 @@ def importer_of(manager: PluginManager, rootdir: Path) -> Importer:
         importer = Importer(rootdir)
         manager.register(importer, _PLUGIN)
     return importer
+
+
+def file_at_work() -> Path | None:
+    """Return the file that is being imported on this thread; None if there is none."""
+    return getattr(_here, "file", None)
 
 
 def divert_output(manager: PluginManager, rootdir: Path) -> None:
@@ -61,6 +67,8 @@ class Importer:
     """
 
     def __init__(self, rootdir: Path) -> None:
+        self.given: dict[Path, ModuleType] = {}
+        """Modules that a program hands over, by the path of the file that each stands for: a notebook has none."""
         self.diverts_output = False
         self._rootdir = rootdir
         self._modules: dict[Path, ModuleType] = {}
@@ -68,6 +76,8 @@ class Importer:
         """Folder to the users' modules that were imported from it, by their names in ``sys.modules``."""
         self._present: dict[str, str] = {}
         """Of these, name to folder for those that are in ``sys.modules`` now."""
+        self._own_place: dict[str, int] = {}
+        """Where folders stood on the import path that were there already: of the program that calls rpd."""
         self.folders: dict[str, None] = {}
         """What it made importable."""
         self._users = 0
@@ -86,8 +96,11 @@ class Importer:
         return self._users > 0
 
     @contextmanager
-    def in_use(self) -> Iterator[None]:
-        """Keep what was imported importable, whatever else is collected in this process meanwhile."""
+    def in_use(self, *, then_forget: bool = False) -> Iterator[None]:
+        """Keep what was imported importable, whatever else is collected in this process meanwhile.
+
+        ``then_forget``: afterwards the import path and the table of modules are as if nothing had been imported.
+        """
         with _lock:
             self._users += 1
         try:
@@ -95,6 +108,9 @@ class Importer:
         finally:
             with _lock:
                 self._users -= 1
+                if then_forget and self in _importers:
+                    _importers.remove(self)
+                    self.forget()
 
     @contextmanager
     def output(self) -> Iterator[None]:
@@ -103,13 +119,19 @@ class Importer:
             yield
 
     def load(self, path: Path) -> ModuleType:
-        """Return the module of ``path``, imported now or before. Raises whatever the file raises."""
+        """Return the module of ``path``, given, or imported now or before. Raises whatever the file raises."""
+        if path in self.given:
+            return self.given[path]
         if path not in self._modules:
             folder, name = import_root(path)
             diverted = stdout_on_stderr() if self.diverts_output else nullcontext()
             with _lock, self._importable(folder, path.parent), diverted:
                 linecache.checkcache(str(path))
-                self._modules[path] = self._import(path, name)
+                before, _here.file = file_at_work(), path
+                try:
+                    self._modules[path] = self._import(path, name)
+                finally:
+                    _here.file = before
         return self._modules[path]
 
     @contextmanager
@@ -183,6 +205,8 @@ class Importer:
         for folder in self._local:
             if folder in sys.path and folder not in kept:
                 sys.path.remove(folder)
+                if folder in self._own_place:
+                    sys.path.insert(self._own_place[folder], folder)
         for name, folder in self._present.items():
             if sys.modules.get(name) is self._local[folder][name]:
                 del sys.modules[name]
@@ -203,6 +227,8 @@ class Importer:
         """Put folders first on the import path, their modules in ``sys.modules``, and others out of their way."""
         for text in reversed(texts):
             if text in sys.path:
+                if text not in self._local and not any(text in other.folders for other in self._others()):
+                    self._own_place.setdefault(text, sys.path.index(text))
                 sys.path.remove(text)
             sys.path.insert(0, text)
         self._bring_back(Path(texts[-1]))

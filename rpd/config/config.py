@@ -396,6 +396,8 @@ class Config:
     config_file: Path | None = None
     args: tuple[str, ...] = ()
     """Paths and node ids given on the command line, as typed."""
+    argv: tuple[str, ...] = ()
+    """The command line: the command, its flags and arguments; what makes the same invocation again."""
     sources: Mapping[str, str] = EMPTY
     """Field name -> source of its value: ``flag -n``, ``environment RPD_N``, ``rpd.toml``; defaults are not in it."""
     api: Endpoint | None = None

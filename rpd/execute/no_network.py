@@ -166,7 +166,7 @@ def everywhere(why: str) -> Iterator[None]:
 def among_others() -> Iterator[None]:
     """Let ``everywhere`` mean this thread, and those that are started by it meanwhile: the others do other things."""
     _install()
-    before, _here.party = _here.party, _Threads()
+    before, _here.party = _here.party, _here.party or _Threads()
     try:
         yield
     finally:

@@ -8,11 +8,12 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from rpd.config import Config
 from rpd.errors import RpdError
 from rpd.events import Events
-from rpd.hooks import hookimpl
+from rpd.hooks import PluginManager, hookimpl
 from rpd.notify.message import LONGEST, Kind, Message
-from rpd.notify.targets import Target
+from rpd.notify.targets import DESKTOP, Target, target
 from rpd.redaction import Redactor
 from rpd.values.duration import format_duration
 from rpd.values.report import NodeReport, Outcome, RunSummary
@@ -144,3 +145,23 @@ class _Line:
         if not self._has_failed:
             self._has_failed = True
             self._events.notice(text=f"--notify: a notice was not sent ({self._target.name}: {why})")
+
+
+def add_notices(config: Config, manager: PluginManager, redactor: Redactor) -> None:
+    """Register what sends notices, if any are wanted. Raises UsageError."""
+    if not config.output.notify or config.run.dry_run or manager.is_blocked("notices"):
+        return
+    events = Events(manager)
+    targets = []
+    for text in config.output.notify:
+        if text != DESKTOP:
+            redactor.learn(text)  # who has the address can send to it
+        found = target(text)
+        if found is not None:
+            targets.append(found)
+        else:
+            events.notice(
+                text="--notify: a resumed run no longer has the address, a secret: set RPD_NOTIFY to it"
+            )
+    notices = Notices(targets, redactor=redactor, events=events, budget=config.money.budget)
+    manager.register(notices, "notices")

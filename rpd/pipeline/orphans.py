@@ -227,6 +227,26 @@ def usd_per_hr(pod: PodInfo) -> float | None:
     return pod.usd_per_hr + running_usd_per_hr(pod.volume_gb + pod.container_disk_gb)
 
 
+def state(pod: PodInfo, claim: Claim | None) -> str:
+    """Return what becomes of a pod, in one or two words."""
+    if pod.status is not PodStatus.RUNNING:
+        return "stopped" if pod.status is PodStatus.EXITED else pod.status.lower()
+    if claim is None:
+        return "running"
+    if claim.doubt:
+        return "unclear"
+    if claim.ending == "kept":
+        return "kept"
+    return "in use" if claim.is_driven else "left behind"
+
+
+def seconds_left(pod: PodInfo, claim: Claim | None, now: float) -> float | None:
+    """Return in how many seconds the pod's own watchdog ends it; None for a stopped one, which has none."""
+    if claim is None or claim.ends_at is None or pod.status is not PodStatus.RUNNING:
+        return None
+    return claim.ends_at - now
+
+
 def spent_usd(pod: PodInfo, claim: Claim, now: float) -> float | None:
     """Return what a pod has cost so far, disks and all, by what the journals tell; None where that is not enough."""
     if not claim.since or claim.doubt or claim.is_stopped is not (pod.status is PodStatus.EXITED):

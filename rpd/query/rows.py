@@ -139,7 +139,7 @@ def _rows_of(folder: Path, events: bool, damaged: Damaged) -> Iterator[dict[str,
             damaged(document)
             continue
         try:
-            row = _row(folder.name, place, document)
+            row = row_of(folder.name, place, document)
         except (KeyError, TypeError, ValueError, AttributeError):
             path = Path(place, manifest.FILE_NAME)
             damaged(RpdError(f"{path}: not as a manifest should be; rpd show {folder.name} says more"))
@@ -158,7 +158,8 @@ def _event_counts(path: Path) -> dict[str, int]:
     return {f"{EVENT}.{name.decode()}": number for name, number in Counter(names).items()}
 
 
-def _row(run: str, folder: str, document: Document) -> dict[str, Any]:
+def row_of(run: str, folder: str, document: Document) -> dict[str, Any]:
+    """Return the row of one node. Raises KeyError and the like for a document that is no manifest."""
     node, result = document["node"], document["result"]
     pod, cost = document.get("pod", {}), document.get("cost", {})
     source, artifacts = document.get("source", {}), document.get("artifacts", [])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import platform
-import sys
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -33,8 +32,8 @@ def _now() -> str:
 class ManifestPlugin:
     """Writes ``manifest.toml`` of each node, ``run.toml`` and ``results.csv`` of the run, secrets masked.
 
-    A notice names what cannot be written; that costs nothing else. ``argv`` is the command line without
-    the program; ``now`` gives UTC as ISO 8601. Nothing is written where there is no folder (a dry run).
+    A notice names what cannot be written; that costs nothing else. ``now`` gives UTC as ISO 8601. Nothing is written
+    where there is no folder (a dry run).
     """
 
     def __init__(
@@ -42,13 +41,11 @@ class ManifestPlugin:
         *,
         redactor: Redactor,
         events: Events,
-        argv: Sequence[str] | None = None,
         resumed: RunInfo | None = None,
         now: Callable[[], str] = _now,
     ) -> None:
         self._redactor = redactor
         self._events = events
-        self._argv = tuple(sys.argv[1:] if argv is None else argv)
         self._now = now
         self._resumed = resumed
         self._locks = [threading.Lock() for _ in range(_WRITERS)]
@@ -72,7 +69,7 @@ class ManifestPlugin:
             id=folder.name,
             rpd=rpd.__version__,
             python=platform.python_version(),
-            argv=self._argv,
+            argv=config.argv,
             rootdir=str(config.rootdir),
             invocation_dir=str(config.invocation_dir),
             backend=backend,

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from rpd.errors import RpdError
+from rpd.config import Config
+from rpd.errors import RpdError, UsageError
 from rpd.events import Events
-from rpd.hooks import hookimpl
+from rpd.hooks import PluginManager, hookimpl
 from rpd.pipeline.past_runs import PastRun, RunState
 from rpd.record import run as run_file
+from rpd.record.report_output import write_report
 from rpd.record.run import RunInfo
 from rpd.redaction import NO_SECRETS, Redactor
 from rpd.values.report import RunSummary
@@ -93,3 +95,20 @@ def _info(summary: RunSummary) -> RunInfo:
         leftover=summary.leftover,
         nodes=len(summary.reports) + summary.not_run,
     )
+
+
+def add_page(config: Config, manager: PluginManager, redactor: Redactor) -> None:
+    """Register what writes the page of the run, if one is wanted. Raises UsageError."""
+    if config.output.html is None or manager.is_blocked("html"):
+        return
+    path = config.invocation_dir / Path(config.output.html).expanduser()
+    if path.is_dir():
+        raise UsageError(f"--html {config.output.html}: expected a file, but this is a folder")
+    report = HtmlReport(
+        path,
+        redactor=redactor,
+        write=write_report,
+        events=Events(manager),
+        ranking=Ranking.parse(config.output.sort) if config.output.sort else None,
+    )
+    manager.register(report, "html")

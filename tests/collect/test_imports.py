@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import os
 import pickle
 import sys
@@ -254,6 +255,21 @@ def test_what_nobody_uses_any_more_is_forgotten(two):
     importer_of(Project.new_manager(), second.root)
     assert str(second.root) not in sys.path
     assert [entry for entry in sys.path if entry != str(first.root)] == before
+
+
+def test_a_program_may_have_it_forgotten_at_once(project, monkeypatch):
+    """Then nothing is left of it for the imports of that program."""
+    project.write({"deploy_x.py": LATE, "helper.py": "WHO = 1\n", "random.py": "", "late.py": ""})
+    monkeypatch.syspath_prepend(project.root)  # as it is for a script that lies there
+    monkeypatch.syspath_prepend("/nowhere")
+    before = list(sys.path), builtins.__import__, set(sys.modules)
+    with importer_of(project.manager, project.root).in_use(then_forget=True):
+        (node,) = project.collect("deploy_x.py").nodes
+        assert node.definition.function()[0]
+    assert (list(sys.path), builtins.__import__) == before[:2]
+    assert {
+        name for name in set(sys.modules) - before[2] if name in ("helper", "late") or ":" in name
+    } == set()
 
 
 def test_projects_are_collected_from_several_threads(tmp_path):

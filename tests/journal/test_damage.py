@@ -19,7 +19,7 @@ from rpd.journal.files import RunFiles
 from rpd.journal.reading import Damage, read
 from rpd.lease.recycle import Recycler
 from rpd.pipeline import connect_to_node, orphans
-from rpd.record import lookup
+from rpd.record import lookup, run_events
 from rpd.runpod.dry.provider import OfflineProvider
 from rpd.values.pod import PodInfo, PodStatus
 
@@ -71,8 +71,8 @@ def read_everything(runs: Path, folder: Path) -> None:
     connect_to_node.work_of(folder / "a.fit")
     connect_to_node.is_driven(folder)
     lookup.entries(folder)
-    for event in cli_events.in_order(folder):
-        cli_events.line(event)
+    for event in run_events.in_order(folder, str):
+        cli_events.line({"run": "r", **event})
 
     class Listing(OfflineProvider):
         def list(self) -> tuple[PodInfo, ...]:

@@ -24,14 +24,14 @@ SECRET = "s3cr3t/canary"
 
 @pytest.fixture
 def config(tmp_path: Path) -> Config:
-    return config_of(command="run", rootdir=tmp_path, invocation_dir=tmp_path)
+    argv = ("run", "--var", f"token={SECRET}")
+    return config_of(command="run", rootdir=tmp_path, invocation_dir=tmp_path, argv=argv)
 
 
 def make_plugin(notices: list[str], **keywords: object) -> ManifestPlugin:
     return ManifestPlugin(
         redactor=Redactor([SECRET]),
         events=Heard(notices),
-        argv=["run", "--var", f"token={SECRET}"],
         now=iter(["2026-01-02T03:04:05+00:00", "2026-01-02T03:05:05+00:00"]).__next__,
         **keywords,  # type: ignore[arg-type]
     )

@@ -28,8 +28,9 @@ PUBLIC = {
     "MissingArtifact", "Node", "NodeReport", "OutOfMemory", "Outcome", "Pod", "Provision", "Pulled", "Request", "RpdError",
     "RunSummary", "Secret", "Staged", "Storage", "errors", "fail", "fixture", "hookimpl", "importorskip", "job", "mark",
     "param", "params_from", "skip", "variable",
+    "RunOutcome", "Running", "forecast", "nodes", "pods", "prices", "reports", "run", "runs", "start", "verify",
 }  # fmt: skip
-"""What a deploy file may use. A new word is a promise: it belongs into docs/deploy-files.md, too."""
+"""What deploy files and programs may use. A new word is a promise: it belongs into the docs, too."""
 
 
 def python(code: str, cwd: Path = ROOT) -> Any:
@@ -146,11 +147,11 @@ DOORS = {"cli/output.py", "terminal/screen.py"}
 """Where text goes to the terminal: of what it could act with, nothing (or only colours) passes."""
 NAME_A_STREAM = DOORS | {
     "cli/__init__.py",  # a reader that has gone: points standard output at nothing
-    "cli/parser.py",  # whether help is read on a terminal
-    "terminal/view.py", "terminal/stored_run.py",  # give it to the Screen
+    "pipeline/parser.py",  # whether help is read on a terminal
+    "terminal/view.py", "terminal/stored_run.py", "api/running.py",  # give it to the Screen
     "terminal/streams.py",  # copies of both, put back after whatever a job did to them
     "record/report_output.py",  # flushed before a report goes to /dev/stdout
-    "collect/collector.py", "collect/imports.py",  # what a deploy file prints while it is imported goes to stderr
+    "collect/imports.py",  # what a deploy file prints while it is imported goes to stderr
     "emulator/__main__.py",  # processes of their own
 }  # fmt: skip
 """Modules that may name sys.stdout and sys.stderr; the first set alone writes to them."""

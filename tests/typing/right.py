@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
-from typing import assert_type
+from typing import Any, assert_type
 
 import rpd
 from rpd import Budget, Gpu, Lifecycle, Secret, Storage
@@ -89,3 +90,61 @@ except rpd.errors.PodLost:
     raise
 except rpd.RpdError:
     raise
+
+# --- programs ---------------------------------------------------------------------------------------------------------
+
+
+class Plugin:
+    def rpd_step_finished(self, node: rpd.Node) -> None: ...
+
+
+def program() -> None:
+    nodes = rpd.nodes(
+        "sweeps/", Path("deploy_x.py"), keyword="seed42", var={"lr": 0.1}, sweep={"seed": range(3)}
+    )
+    assert_type(nodes[0], rpd.Node)
+    assert_type(nodes.ids, tuple[str, ...])
+    assert_type(nodes.errors, tuple[rpd.errors.CollectionError, ...])
+
+    forecast = rpd.forecast(
+        nodes[0], live=True, cost_cap_usd=2, max_runtime_seconds=timedelta(hours=1), cloud="any"
+    )
+    assert_type(forecast.worst_case_usd, float)
+    assert_type(forecast.expected_usd, float | None)
+    assert_type(forecast.nodes[0].in_stock, bool | None)
+
+    prices = rpd.prices(count=2, spot=True)
+    assert_type(prices.usd_per_hr("NVIDIA L4"), float | None)
+    assert_type([row.id for row in prices], list[str])
+
+    outcome = rpd.run("sweeps/", root=Path(), local=True, width=4, plugins=[Plugin(), "a_module"], yes=True)
+    assert_type(outcome, rpd.RunOutcome)
+    assert_type(outcome.reports[0], rpd.NodeReport)
+    assert_type(outcome.folder, Path | None)
+    assert_type(outcome.rows(), list[dict[str, Any]])
+    assert_type(rpd.run(finetune, seed=[1, 2], local=True), rpd.RunOutcome)
+
+    running = rpd.start("sweeps/", wait_for_stock="30m", show=True)
+    assert_type(running, rpd.Running)
+    for report in running:
+        assert_type(report, rpd.NodeReport)
+    running.stop("drain")
+    assert_type(running.result(timeout=3), rpd.RunOutcome)
+
+    runs = rpd.runs(local=False, since="7d")
+    assert_type(runs[0].folder, Path)
+    assert_type(next(runs[0].events(event="released")).detail["pod_id"], Any)
+    reports = rpd.reports("elsewhere", job="finetune", outcome="failed", lr=0.1)
+    assert_type(reports[0].result.outcome, rpd.Outcome)
+    assert_type(reports.where("seconds > 3").usd, float)
+    assert_type(rpd.verify(reports)[0].path, Path)
+    for pod in rpd.pods():
+        assert_type(pod.usd_per_hr, float | None)
+        pod.release()
+
+
+async def awaited() -> None:
+    running = rpd.start(dry_run=True)
+    async for report in running:
+        assert_type(report, rpd.NodeReport)
+    assert_type(await running, rpd.RunOutcome)

@@ -49,3 +49,20 @@ def rpd_node_report(report: rpd.NodeReport) -> None:
 
 def wrong_skip() -> None:
     rpd.skip()  # E: call-arg
+
+
+def program() -> None:
+    rpd.run("sweeps/", widht=3)  # E: call-overload
+    rpd.run("sweeps/", local="yes")  # E: call-overload
+    rpd.run(3)  # E: call-overload
+    rpd.start("sweeps/", maxfail_action="stop")  # E: call-overload
+    rpd.nodes("sweeps/", cost_cap_usd=2)  # E: call-overload
+    rpd.forecast("sweeps/", width=2)  # E: call-overload
+    rpd.prices(cuont=2)  # E: call-arg
+    rpd.run("sweeps/").exit_cod  # E: attr-defined
+    rpd.start("sweeps/").stop("now")  # E: arg-type
+    rpd.reports(outcome=3)  # E: arg-type
+    rpd.runs(locl=True)  # E: call-arg
+    rpd.reports()[0].result.outcom  # E: attr-defined
+    rpd.verify("20260101")  # E: arg-type
+    rpd.pods()[0].relase()  # E: attr-defined

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from rpd.cli.parser import every_setting
+from rpd.cli.commands import every_setting
 from rpd.collect.marks import check_marks
 from rpd.config.checked import check_value, parse_text
 from rpd.errors import DefinitionError, RpdError, UsageError

@@ -8,9 +8,11 @@ of the pod.
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -86,11 +88,25 @@ def _import_sdk() -> Any:
 
 
 def _sdk() -> Any:
-    with _processor_unknown():
+    # What it imports for progress bars warns in a notebook that there are no widgets.
+    warnings.filterwarnings("ignore", message="IProgress not found")
+    with _processor_unknown(), _root_logger_kept():
         import runpod.api.graphql
         import runpod.error
 
     return runpod
+
+
+@contextmanager
+def _root_logger_kept() -> Iterator[None]:
+    """Leave the root logger as the program has it: the SDK sets it up for itself, and logs of everybody would show."""
+    root = logging.getLogger()
+    level, handlers = root.level, list(root.handlers)
+    try:
+        yield
+    finally:
+        root.setLevel(level)
+        root.handlers[:] = handlers
 
 
 @contextmanager

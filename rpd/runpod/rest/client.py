@@ -28,8 +28,7 @@ from rpd.runpod.reconcile import UnsureCreate
 from rpd.runpod.retry_after import seconds_to_wait
 from rpd.threads import Overdue, bounded
 
-# httpx logs every request; the SDK sets the root logger up so that it would reach the screen. A program that has said
-# how much of httpx it wants to see keeps that.
+# httpx logs every request. A program that has said how much of httpx it wants to see keeps that.
 if logging.getLogger("httpx").level == logging.NOTSET:
     logging.getLogger("httpx").setLevel(logging.WARNING)
 

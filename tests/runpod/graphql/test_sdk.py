@@ -31,7 +31,8 @@ def test_the_sdk_is_imported_whatever_its_configuration_file_holds(
         (tmp_path / ".runpod" / "config.toml").write_text(config)
     code = (
         "from rpd.runpod.graphql.sdk import Sdk, preload\npreload()\nSdk('rpa_given')\n"
-        "import runpod, runpod.api.graphql\nprint(runpod.api_key, callable(runpod.create_pod), runpod.api.__name__)"
+        "import logging, runpod, runpod.api.graphql\n"
+        "print(runpod.api_key, callable(runpod.create_pod), runpod.api.__name__, logging.root.handlers)"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],
@@ -41,7 +42,7 @@ def test_the_sdk_is_imported_whatever_its_configuration_file_holds(
         check=True,
     )
     own = "other" if config and "api_key" in config else "rpa_given"
-    assert done.stdout.split() == [own, "True", "runpod.api"]
+    assert done.stdout.split() == [own, "True", "runpod.api", "[]"]
     assert done.stderr == ""
 
 

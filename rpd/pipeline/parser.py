@@ -5,21 +5,52 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from importlib import import_module
-from itertools import chain
 from pathlib import Path
-from typing import Any, NoReturn, cast
+from typing import Any, NoReturn, Protocol
 
-from rpd.cli.commands import COMMANDS, Command, command
 from rpd.config import Config, Setting, settings, value_of
 from rpd.config.config import NoOptions, own_kind
 from rpd.config.options import OptionGroup
 from rpd.errors import UsageError
 from rpd.hooks import PluginManager
-from rpd.values.frozen import declared
+from rpd.values.frozen import frozen
 from rpd.values.suggestions import closest
+
+
+class Command(Protocol):
+    """What the parser asks of a command: its name, its help and its positional arguments."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def help(self) -> str: ...
+    @property
+    def arguments(self) -> str: ...
+    @property
+    def arguments_help(self) -> str: ...
+    @property
+    def takes_command(self) -> bool: ...
+    @property
+    def own_options(self) -> type:
+        """The class that declares the options only it has."""
+
+
+@frozen
+class Silent:
+    """A command that nobody asks for help: its words come from a program, or from a configuration file."""
+
+    name: str
+    help: str = ""
+    arguments: str = "PATH|NODEID"
+    arguments_help: str = ""
+    takes_command: bool = False
+    own_options: type = NoOptions
+
+
+Hint = Callable[[str], str]
+"""What a flag that rpd does not have means elsewhere, and what does that here; empty where nobody knows."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -28,12 +59,10 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{message} (see `{self.prog} --help`)")
 
-    def suggest(self, unknown: str) -> str:
+    def suggest(self, unknown: str, hint: Hint) -> str:
         """Return a hint for an unknown flag: what other tools mean by it, else the closest one; empty if none is."""
-        from rpd.cli.command_hints import for_flag
-
-        if hint := for_flag(unknown):
-            return f": {hint}"
+        if meant := hint(unknown):
+            return f": {meant}"
         close = closest(unknown.partition("=")[0], self._option_string_actions)
         return f"; did you mean {close}?" if close else ""
 
@@ -59,21 +88,6 @@ class _InOrder(argparse.Namespace):
         super().__setattr__(name, value)
 
 
-def own_options(name: str) -> type:
-    """Return the class that declares the options only that command has."""
-    held = COMMANDS.get(name)
-    if held is None or not held.options:
-        return NoOptions
-    own: type = getattr(import_module(held.module), held.options)
-    return own
-
-
-def every_setting() -> list[Setting]:
-    """Return the settings of all commands."""
-    own = (declared(own_options(name)).values() for name in COMMANDS)
-    return [*settings().values(), *cast("Iterator[Setting]", chain.from_iterable(own))]
-
-
 def parse_plugins(argv: Sequence[str]) -> list[str]:
     """Return the values of ``-p`` in ``argv``: plugins are loaded before the rest can be understood."""
     argv = argv[: argv.index("--")] if "--" in argv else argv
@@ -89,22 +103,22 @@ def parse_plugins(argv: Sequence[str]) -> list[str]:
 
 
 def parse(
-    name: str, argv: Sequence[str], added: Sequence[str], manager: PluginManager
+    command: Command, argv: Sequence[str], added: Sequence[str], manager: PluginManager, hint: Hint
 ) -> tuple[dict[str, Any], list[str], list[tuple[str, Any]]]:
     """Return the flags given (field name -> value), the positional arguments, and the values of plugins' options.
 
     ``added`` (``addopts``) may hold flags of ``run`` that another command has no use for; they are dropped there.
     """
-    argv, remote_command = _cut(command(name), argv)
+    argv, remote_command = _cut(command, argv)
     if any(text in ("-h", "--help") for text in argv):
-        print_help(name, manager)
-    flags, added_args, options = (
-        _parse("run", _make("run", manager), added, "addopts: ") if added else ({}, [], {})
-    )
-    flags = {field: value for field, value in flags.items() if name in settings()[field].commands}
-    own = settings(own_options(name))
-    made = _make(name, manager)
-    given, args, given_options = _parse(name, made, argv)
+        print_help(command, manager)
+    run = Silent(name="run")
+    as_added = _parse(run, _make(run, manager), added, hint, "addopts: ") if added else _NOTHING
+    flags, added_args, options = as_added
+    flags = {field: value for field, value in flags.items() if command.name in settings()[field].commands}
+    own = settings(command.own_options)
+    made = _make(command, manager)
+    given, args, given_options = _parse(command, made, argv, hint)
     defaults = {dest: default for group in made[1] for dest, default in group.defaults.items()}
     for field, value in given.items():
         appends = own[field].appends
@@ -113,6 +127,9 @@ def parse(
         flags[field] = (*held, *value) if appends else value
     args = [*args, *remote_command] if remote_command else args or added_args
     return _implied(flags), args, list({**defaults, **options, **given_options}.items())
+
+
+_NOTHING: tuple[dict[str, Any], list[str], dict[str, Any]] = ({}, [], {})
 
 
 def _cut(held: Command, argv: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
@@ -135,17 +152,21 @@ def _implied(flags: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _parse(
-    name: str, made: tuple[_Parser, list[OptionGroup]], argv: Sequence[str], where: str = ""
+    command: Command,
+    made: tuple[_Parser, list[OptionGroup]],
+    argv: Sequence[str],
+    hint: Hint,
+    where: str = "",
 ) -> tuple[dict[str, Any], list[str], dict[str, Any]]:
     parser, groups = made
     parser.check_values(argv, where)
     known, unknown = parser.parse_known_intermixed_args(_with_values(argv), _InOrder())
     if unknown:
-        parser.error(f"{where}unknown argument {unknown[0]}{parser.suggest(unknown[0])}")
+        parser.error(f"{where}unknown argument {unknown[0]}{parser.suggest(unknown[0], hint)}")
     values = vars(known)
     args = list(values.pop("args", ()))
     options = {dest: values.pop(dest) for group in groups for dest in group.defaults if dest in values}
-    known_settings = settings(own_options(name))
+    known_settings = settings(command.own_options)
     flags = {
         field: tuple(value) if known_settings[field].appends else value for field, value in values.items()
     }
@@ -163,12 +184,14 @@ _UNSEEN = partial(argparse.HelpFormatter, width=80)
 """For reading a command line: argparse makes one for every option it is told of, and one for the usage of errors."""
 
 
-def _make(name: str, manager: PluginManager, formatter: Any = _UNSEEN) -> tuple[_Parser, list[OptionGroup]]:
-    held = command(name)
+def _make(
+    held: Command, manager: PluginManager, formatter: Any = _UNSEEN
+) -> tuple[_Parser, list[OptionGroup]]:
+    name = held.name
     parser = _Parser(
         prog=f"rpd {name}",
         usage=f"rpd {name}" if formatter is _UNSEEN else None,
-        description=f"{held.help[0].upper()}{held.help[1:]}.",
+        description=f"{held.help[:1].upper()}{held.help[1:]}.",
         allow_abbrev=False,
         argument_default=argparse.SUPPRESS,
         formatter_class=formatter,
@@ -176,7 +199,7 @@ def _make(name: str, manager: PluginManager, formatter: Any = _UNSEEN) -> tuple[
     if held.arguments:
         parser.add_argument("args", nargs="*", metavar=held.arguments, help=held.arguments_help)
     groups: dict[str, Any] = {}
-    known = settings(own_options(name))
+    known = settings(held.own_options)
     for field, setting in known.items():
         if name in setting.commands:
             if setting.group not in groups:
@@ -219,14 +242,14 @@ def _typed(parse: Callable[[str], Any]) -> Callable[[str], Any]:
     return convert
 
 
-def print_help(name: str, manager: PluginManager) -> NoReturn:
+def print_help(command: Command, manager: PluginManager) -> NoReturn:
     """Print the help of one command and exit; only here are the colours of rich worth loading."""
     formatter: Any = argparse.HelpFormatter
     if sys.stdout.isatty():
         from rich_argparse import RichHelpFormatter
 
         formatter = RichHelpFormatter
-    _make(name, manager, formatter)[0].print_help()
+    _make(command, manager, formatter)[0].print_help()
     sys.exit(0)
 
 

@@ -1,12 +1,11 @@
-"""Where a command has its prices from: RunPod where there is a key, else what was shipped with rpd."""
+"""Where prices come from outside of a run: RunPod where there is a key, else what was shipped with rpd."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from rpd.cli.output import note
 from rpd.config import Config
 from rpd.errors import AuthError
 from rpd.runpod.dry.provider import OfflineProvider
@@ -35,20 +34,28 @@ class Source:
 
 
 @contextmanager
-def price_source(config: Config) -> Iterator[Source]:
-    """Open the source, and close it at the end. Raises AuthError for a key that cannot be read, UsageError."""
+def price_source(config: Config, notify: Callable[[str], None], *, live: bool = True) -> Iterator[Source]:
+    """Open the source, and close it at the end; ``notify`` is called with what it has to say.
+
+    Without ``live`` nobody is asked. Raises AuthError for a key that cannot be read, UsageError.
+    """
+    provider = _provider(config) if live else None
+    try:
+        if provider is not None:
+            provider.notify = notify
+        yield Source(live=provider)
+    finally:
+        if provider is not None:
+            provider.close()
+
+
+def _provider(config: Config) -> SwitchingProvider | None:
+    """Return RunPod with the user's key; None where there is no key."""
     from rpd.runpod.plugin import make_provider
 
-    live = None
     try:
-        live = make_provider(config)
+        return make_provider(config)
     except AuthError as error:
         if str(error) != NO_KEY:
             raise
-    try:
-        if live is not None:
-            live.notify = lambda text: note(f"rpd: {text}")
-        yield Source(live=live)
-    finally:
-        if live is not None:
-            live.close()
+        return None

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from importlib import import_module
 from pathlib import Path
 
-from rpd.cli import parser
-from rpd.cli.parser import own_options
 from rpd.config import LOADING, Config, settings
 from rpd.config.files import find_root, read_file
 from rpd.config.merge import make_config
 from rpd.errors import CollectionError, UsageError
-from rpd.hooks import PluginManager, load_entry_points, load_named_plugins, make_plugin_manager
+from rpd.hooks import PluginManager, load_entry_points, load_named_plugins, make_plugin_manager, register
+from rpd.pipeline import parser
+from rpd.pipeline.parser import Command, Hint
 
 BUILT_IN = {
     "collect": ("rpd.execute.fixtures",),
@@ -31,11 +32,30 @@ BUILT_IN = {
 """rpd's own plugins; only a run loads what runs."""
 
 
-def configure(command: str, argv: Sequence[str], cwd: Path) -> tuple[Config, PluginManager]:
-    """Read files, environment and flags; return the Config and the plugins. Raises UsageError."""
+Formats = Callable[[PluginManager, Sequence[str]], None]
+
+
+def configure(
+    command: Command,
+    argv: Sequence[str],
+    cwd: Path,
+    *,
+    hint: Hint = lambda _flag: "",
+    formats: Formats = lambda _manager, _texts: None,
+    plugins: Sequence[object] = (),
+    diverts_output: bool = False,
+    use: ExitStack | None = None,
+) -> tuple[Config, PluginManager]:
+    """Read files, environment and flags; return the Config and the plugins. Raises UsageError.
+
+    ``formats`` registers what reads other file formats, given the paths and patterns. ``plugins`` are objects with
+    hooks, registered after rpd's own. ``hint`` says what an unknown flag may have meant. ``diverts_output``: what user
+    code prints while it is collected goes to stderr. ``use``: what is imported stays importable until that is closed,
+    and no longer.
+    """
     rootdir, config_file = find_root(cwd)
     file_values = read_file(config_file)
-    added = list(file_values.get("addopts", ())) if command in LOADING else []
+    added = list(file_values.get("addopts", ())) if command.name in LOADING else []
     early = parser.parse_plugins([*added, *argv])
     names = [
         *file_values.get("plugins", ()),
@@ -44,15 +64,18 @@ def configure(command: str, argv: Sequence[str], cwd: Path) -> tuple[Config, Plu
     ]
     manager = make_plugin_manager([name[3:] for name in names if name.startswith("no:")])
     broken: Sequence[CollectionError] = ()
-    if command in LOADING:
+    if command.name in LOADING:
         # Not at the top: `rpd ps` and the like collect nothing.
-        from rpd.cli.conftest_scan import early_overrides, load_early_conftests
-        from rpd.collect.imports import divert_output
+        from rpd.collect.imports import divert_output, importer_of
         from rpd.pipeline.collect_and_select import prepare_jobs
+        from rpd.pipeline.conftest_scan import early_overrides, load_early_conftests
 
-        divert_output(manager, rootdir)
-        _register_built_in(manager, command)
-        _register_formats(manager, [*added, *argv, *file_values.get("deploy_files", ())])
+        if diverts_output:
+            divert_output(manager, rootdir)
+        if use is not None:
+            use.enter_context(importer_of(manager, rootdir).in_use(then_forget=True))
+        _register_built_in(manager, command.name)
+        formats(manager, [*added, *argv, *file_values.get("deploy_files", ())])
         overrides = early_overrides([*added, *argv])
         known = {**file_values, **overrides}
         source = "flag -o" if "job" in overrides or config_file is None else config_file.name
@@ -60,6 +83,8 @@ def configure(command: str, argv: Sequence[str], cwd: Path) -> tuple[Config, Plu
         prepare_jobs(known.get("extra_gpu_ids", ()), known.get("job", {}), source)
         load_entry_points(manager)
         load_named_plugins(manager, [name for name in names if not name.startswith("no:")])
+        for plugin in plugins:
+            register(manager, plugin, _name_of(plugin))
         broken = load_early_conftests(
             manager,
             argv=argv,
@@ -68,25 +93,31 @@ def configure(command: str, argv: Sequence[str], cwd: Path) -> tuple[Config, Plu
             conftest=known.get("conftest", settings()["conftest"].default),
             rootdir=rootdir,
             cwd=cwd,
-            own=own_options(command),
+            own=command.own_options,
         )
     try:
-        flags, args, plugin_options = parser.parse(command, argv, added, manager)
+        flags, args, plugin_options = parser.parse(command, argv, added, manager, hint)
     except UsageError as error:
         raise _explained(error, broken) from None
     config = make_config(
-        command=command,
+        command=command.name,
         rootdir=rootdir,
         invocation_dir=cwd,
         config_file=config_file,
         file_values=file_values,
         flags=flags,
         args=args,
+        argv=(command.name, *argv),
         plugin_options=plugin_options,
-        own=own_options(command),
+        own=command.own_options,
     )
     parser.check_together(config)
     return config, manager
+
+
+def _name_of(plugin: object) -> str:
+    """Return a name for an object that is a plugin: that of its class or module, and which one of these it is."""
+    return f"{getattr(plugin, '__name__', type(plugin).__name__)}-{id(plugin):x}"
 
 
 def _explained(error: UsageError, broken: Sequence[CollectionError]) -> UsageError:
@@ -101,12 +132,3 @@ def _register_built_in(manager: PluginManager, command: str) -> None:
     for name in BUILT_IN[command]:
         if not manager.is_blocked(name):
             manager.register(import_module(name), name)
-
-
-def _register_formats(manager: PluginManager, texts: Sequence[str]) -> None:
-    """Register what reads other file formats, if one of the paths or patterns is such a file."""
-    if any(text.partition("::")[0].endswith((".yaml", ".yml")) for text in texts):
-        from rpd.compat.runpod_deploy.plugin import RunpodDeployFormat  # few name one
-
-        if not manager.is_blocked("runpod-deploy"):
-            manager.register(RunpodDeployFormat(manager), "runpod-deploy")

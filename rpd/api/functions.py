@@ -1,0 +1,107 @@
+"""Job functions that a program hands over, from a notebook cell as well: what they need becomes a module of its own."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from rpd.collect.fixtures import attached, is_a
+from rpd.collect.jobs import GENERATE
+from rpd.collect.parametrize import split_argnames
+from rpd.collect.source import real_function
+from rpd.errors import UsageError
+from rpd.values.fixture import FIXTURE_ATTRIBUTE
+from rpd.values.job import JOB_ATTRIBUTE, Job
+
+JobFunction = Callable[..., object]
+_INTERACTIVE = "interactive"
+"""What stands for the file of functions that were typed in."""
+
+
+def arguments_of(functions: Iterable[JobFunction]) -> frozenset[str]:
+    """Return the names of all arguments of ``functions``. Raises UsageError for what is no job."""
+    found: set[str] = set()
+    for function in functions:
+        if not is_a(attached(function, JOB_ATTRIBUTE), Job):
+            name = getattr(function, "__name__", repr(function))
+            raise UsageError(f"{name} is no job: decorate it with @rpd.job, or give a path or a node id")
+        found |= inspect.signature(function).parameters.keys()
+    return frozenset(found)
+
+
+def modules_of(functions: Sequence[JobFunction], rootdir: Path) -> dict[Path, ModuleType]:
+    """Return a module for each file that ``functions`` come from, with the fixtures and marks that stand there.
+
+    What was typed into a notebook or an interpreter stands for a file in the root folder. Raises UsageError for two
+    functions of one name.
+    """
+    made: dict[Path, ModuleType] = {}
+    for function in functions:
+        written = real_function(function)
+        path = _path_of(written, rootdir)
+        module = made.get(path)
+        if module is None:
+            module = made[path] = ModuleType(getattr(function, "__module__", None) or _INTERACTIVE)
+            module.__file__ = str(path)
+            vars(module).update(_beside(getattr(written, "__globals__", {})))
+        name = str(getattr(function, "__name__", written.__name__))
+        if getattr(module, name, function) is not function:
+            raise UsageError(f"two functions are called {name!r}: rename one of them")
+        setattr(module, name, function)
+    return made
+
+
+def _beside(names: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fixtures and the marks that stand beside a job, and the hook that parametrizes it."""
+    return {
+        name: value
+        for name, value in names.items()
+        if name in ("rpdmark", GENERATE) or attached(value, FIXTURE_ATTRIBUTE) is not None
+    }
+
+
+def _path_of(function: Any, rootdir: Path) -> Path:
+    written = function.__code__.co_filename
+    if Path(written).is_file():
+        return Path(written).absolute()
+    return rootdir / _notebook_name(function.__globals__)
+
+
+def _notebook_name(names: Mapping[str, Any]) -> str:
+    """Return the name of the notebook that runs, where its editor or server tells; else a word for all of them."""
+    told = names.get("__vsc_ipynb_file__") or os.environ.get("JPY_SESSION_NAME") or ""
+    name = Path(str(told)).name
+    return name if name.endswith(".ipynb") else _INTERACTIVE
+
+
+class Parametrizing:
+    """The plugin that gives the arguments of ``functions`` their values; a list is one node for each of its values."""
+
+    def __init__(self, functions: Sequence[JobFunction], values: Mapping[str, object]) -> None:
+        self._functions = functions
+        self._values = {name: _cases(value) for name, value in values.items()}
+        self._unused = set(values)
+
+    def rpd_generate_nodes(self, metafunc: Any) -> None:
+        """Parametrize what each function asks for."""
+        if not any(metafunc.function is function for function in self._functions):
+            return
+        known = {*metafunc.fixturenames, *inspect.signature(metafunc.function).parameters}
+        for name, values in self._values.items():
+            if known.issuperset(split_argnames(name)[0]):
+                self._unused.discard(name)
+                metafunc.parametrize(name, values)
+
+    def rpd_modify_nodes(self) -> None:
+        """Raise UsageError for values that nothing asks for."""
+        if self._unused:
+            raise UsageError(f"parametrize: no function that was given asks for {min(self._unused)!r}")
+
+
+def _cases(value: object) -> list[object]:
+    is_one = isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable)
+    return [value] if is_one else list(value)  # type: ignore[call-overload]

@@ -37,7 +37,7 @@ def make(runs_path: Path, *, runs: int, nodes: int) -> None:
         for node, report in enumerate(reports):
             place = folder / f"deploy_train.train-seed{node}"
             place.mkdir(parents=True)
-            manifest.write(place / manifest.FILE_NAME, report)
+            (place / manifest.FILE_NAME).write_text(manifest.dumps(report), encoding="utf-8")
             (place / "events.jsonl").write_text(_events(report))
         run.write(folder / run.FILE_NAME, _info(run_id, reports))
 
@@ -49,7 +49,7 @@ def _info(run_id: str, reports: list[NodeReport]) -> RunInfo:
         id=run_id,
         rpd="0.1.0",
         argv=("run", "deploy_train.py", "-n", "8"),
-        far_end="RunPod",
+        backend="RunPod",
         nodes=len(reports),
         started=at,
         finished=at,

@@ -66,10 +66,11 @@ def main(config: Config, manager: PluginManager) -> int:
                 say_line(event)
             else:
                 say(line(event, all_runs=own.all_runs))
-    if not count:
-        wanted.check("event")
-    asked = own.filters or earliest
-    return ExitCode.NOTHING_COLLECTED if asked and not count else ExitCode.OK
+    if count or not (own.filters or earliest):
+        return ExitCode.OK
+    wanted.check("event")
+    note("rpd: no event is left by --filter and --since")
+    return ExitCode.NOTHING_COLLECTED
 
 
 def _events(config: Config, earliest: str) -> Iterator[Event]:

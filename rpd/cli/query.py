@@ -178,13 +178,7 @@ def _print(config: Config, found: Answer, totals: Totals) -> None:
         document = {
             "columns": list(found.columns),
             "rows": found.dicts(),
-            "totals": {
-                "nodes": totals.nodes,
-                "runs": totals.runs,
-                "outcomes": dict(totals.outcomes),
-                "seconds": round(totals.seconds, 3),
-                "usd": round(totals.usd, 6),
-            },
+            "totals": totals_document(totals),
         }
         say_document(document)
     elif own.parquet is not None:
@@ -242,6 +236,17 @@ def totals_line(totals: Totals) -> str:
         return counted
     outcomes = ", ".join(f"{number} {outcome}" for outcome, number in totals.outcomes.items())
     return f"{counted}: {outcomes}, {format_duration(totals.seconds)}, ${totals.usd:.2f}"
+
+
+def totals_document(totals: Totals) -> dict[str, Any]:
+    """Return what nodes come to, for programs."""
+    return {
+        "nodes": totals.nodes,
+        "runs": totals.runs,
+        "outcomes": dict(totals.outcomes),
+        "seconds": round(totals.seconds, 3),
+        "usd": round(totals.usd, 6),
+    }
 
 
 def _counted(number: int, noun: str) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 from rpd.cli.document import say_document
 from rpd.cli.filters import Filters, is_same
 from rpd.cli.output import hand_over, say
-from rpd.cli.query import since, tell_damage, totals_line
+from rpd.cli.query import since, tell_damage, totals_document, totals_line
 from rpd.cli.table import table
 from rpd.config import Config, texts
 from rpd.config.config import selecting, showing
@@ -160,7 +160,13 @@ def _print_runs(config: Config, shown: Sequence[Overview]) -> None:
     outcomes = sum((Counter(run.outcomes) for run in shown), Counter[str]())
     seconds, usd = math.fsum(run.info.seconds for run in shown), math.fsum(run.usd for run in shown)
     if config.output.as_json:
-        totals = {"runs": len(shown), "nodes": nodes, "outcomes": outcomes, "seconds": seconds, "usd": usd}
+        totals = {
+            "runs": len(shown),
+            "nodes": nodes,
+            "outcomes": outcomes,
+            "seconds": round(seconds, 3),
+            "usd": round(usd, 6),
+        }
         say_document({"runs": [_as_json(run) for run in shown], "totals": totals})
         return
     if not shown:
@@ -184,7 +190,7 @@ def _print_nodes(config: Config, runs: Sequence[Overview], wanted: Wanted | None
         say_document(
             {
                 "nodes": [{name: row.get(name) for name in _NODE_COLUMNS} for row in rows],
-                "totals": asdict(totals),
+                "totals": totals_document(totals),
             }
         )
         return
@@ -240,7 +246,7 @@ def _outcomes(run: Overview) -> str:
 
 
 def _as_json(run: Overview) -> dict[str, Any]:
-    return {**asdict(run.info), "state": run.state, "outcomes": dict(run.outcomes), "usd": run.usd}
+    return {**asdict(run.info), "state": run.state, "outcomes": dict(run.outcomes), "usd": round(run.usd, 6)}
 
 
 def _one_run(config: Config) -> PastRun:

@@ -137,7 +137,8 @@ def run_and_node(config: Config, args: Sequence[str]) -> tuple[RunInfo, NodeEntr
         info, wanted = lookup.run_named(found, args[0] if args else ""), args[1] if len(args) > 1 else ""
     if not wanted:
         return info, None
-    return info, lookup.node_named(lookup.entries(Path(info.folder)), wanted)
+    what = "node" if len(args) > 1 else f"run, and no node of run {info.id},"
+    return info, lookup.node_named(lookup.entries(Path(info.folder)), wanted, what)
 
 
 def by_path(invocation_dir: Path, text: str) -> tuple[RunInfo, NodeEntry | None] | None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from rpd.errors import UsageError
-from rpd.query.rows import Row, resolve, value_of
+from rpd.query.rows import EXPRESSION, Row, resolve, value_of
 
 LONGEST = 10_000
 RULE = 'expected comparisons such as: outcome == "failed" and lr < 0.01'
@@ -97,7 +97,7 @@ class Expression:
         text = ast.unparse(node)
         if text.count(".") > 1 or not all(part.isidentifier() for part in text.split(".")):
             raise self._wrong(node, f"{text!r} is no column")
-        name = resolve(text, self._columns, "rpd query")
+        name = resolve(text, self._columns, EXPRESSION)
         if name not in self.names:
             self.names.append(name)
         return lambda row: value_of(row, name)

@@ -70,6 +70,8 @@ OWN: Mapping[str, tuple[str, ...]] = {
 
 ALIASES: Mapping[str, str] = {"place": "datacenter", "dollars": "usd", "cost": "usd", "time": "seconds"}
 """Other names of columns, for what no parameter or metric is called."""
+EXPRESSION = "rpd query"
+"""Where a name stands in an expression, as errors say it."""
 EVENT = "event"
 """Prefix of a column that counts how often an event is in the journal of the node: ``event.refused``."""
 _EVENT_LINE = re.compile(rb'^\{"at":"[^"]*","event":"([a-z_]+)".*\}$', re.MULTILINE)
@@ -267,7 +269,7 @@ def resolve(name: str, columns: Sequence[str], where: str) -> str:
     short = {each.partition(".")[2]: each for each in columns if "." in each}
     close = closest(name, [*columns, *short, *ALIASES, *(f"{EVENT}.{each}" for each in EVENTS)])
     meant = f"; did you mean {close}?" if close else ""
+    quotes = "text goes in quotes: 'outcome == \"failed\"'; " if where == EXPRESSION else ""
     raise UsageError(
-        f"{where}: no node has a column {name!r}{meant} (text goes in quotes: 'outcome == \"failed\"'; "
-        "`rpd query --columns` lists them)"
+        f"{where}: no node has a column {name!r}{meant} ({quotes}`rpd query --columns` lists them)"
     )

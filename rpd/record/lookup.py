@@ -101,16 +101,16 @@ def _told(path: Path) -> NodeEntry | None:
     return NodeEntry(id=report.node.id, folder=path.parent, began=report.result.started)
 
 
-def node_named(found: Sequence[NodeEntry], wanted: str) -> NodeEntry:
+def node_named(found: Sequence[NodeEntry], wanted: str, what: str = "node") -> NodeEntry:
     """Return the node ``wanted`` means: its id, how its id or its name after ``::`` begins, or a part of its id.
 
-    Raises UsageError, with the nodes it may be.
+    Raises UsageError, with the nodes it may be; ``what`` says what there is none of.
     """
     by_id = {entry.id: entry for entry in found}
-    return by_id[choose(list(by_id), wanted, "node")]
+    return by_id[choose(list(by_id), wanted, "node", none=what)]
 
 
-def choose(ids: Sequence[str], wanted: str, what: str) -> str:
+def choose(ids: Sequence[str], wanted: str, what: str, *, none: str = "") -> str:
     """Return the id that ``wanted`` means. Raises UsageError that lists the candidates."""
     for meant in _meanings(ids, wanted):
         if len(meant) == 1:
@@ -118,7 +118,7 @@ def choose(ids: Sequence[str], wanted: str, what: str) -> str:
         if meant:
             raise UsageError(f"{wanted!r} may be any of these {what}s; say more of it:{_listed(meant)}")
     raise UsageError(
-        f"there is no {what} {wanted!r}; there are:{_listed(ids)}" if ids else f"there is no {what}"
+        f"there is no {none or what} {wanted!r}; there are:{_listed(ids)}" if ids else f"there is no {what}"
     )
 
 

@@ -87,7 +87,7 @@ def _run(root: Path, run_id: str, losses: dict[tuple[int, float], float | None],
         finished=f"{day}T10:05:00+00:00",
         seconds=300.0,
         exit_code=0 if set(outcomes) == {"passed"} else 1,
-        usd=sum(report.cost.estimated_usd for report in reports),
+        usd=round(sum(report.cost.estimated_usd for report in reports), 6),
         outcomes={name: outcomes.count(name) for name in dict.fromkeys(outcomes)},
     )
     run.write(folder / run.FILE_NAME, info)
@@ -100,7 +100,19 @@ def _run(root: Path, run_id: str, losses: dict[tuple[int, float], float | None],
              {"node": each.node.id, "pod_name": f"rpd-{number}", "pod_id": f"pod{number}"})
             for number, each in enumerate(reports)
         ),
+        *(
+            (f"{day}T10:00:09.250+00:00", "refused", _refusal(each.node.id)) for each in reports if each.attempts
+        ),
     )  # fmt: skip
+
+
+def _refusal(node_id: str) -> dict[str, str]:
+    return {
+        "node": node_id,
+        "pod_name": "rpd-3",
+        "offer": "NVIDIA L4 in EU-SE-1 (secure)",
+        "reason": "no capacity",
+    }
 
 
 def _node(
@@ -182,8 +194,7 @@ def _node(
     _journal(
         place / "events.jsonl",
         (f"{day}T10:00:0{number}.000+00:00", "node_started", {"node": node_id, "attempt": 1}),
-        *([] if passed else [(f"{day}T10:00:0{number}.250+00:00", "refused",
-                              {"pod_name": f"rpd-{number}", "offer": "NVIDIA L4 in EU-SE-1 (secure)", "reason": "no capacity"})]),
+        *([] if passed else [(f"{day}T10:00:09.250+00:00", "refused", _refusal(node_id))]),
         (f"{day}T10:00:0{number}.750+00:00", "step_started", {"index": 0, "kind": "run", "name": command}),
         (f"{day}T10:02:0{number}.000+00:00", "node_finished", {"outcome": report.result.outcome.value}),
     )  # fmt: skip

@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import re
 import shlex
+from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,8 @@ from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
 
 import rpd
 from rpd.cli import main
+from rpd.config.config import TELLING
+from rpd.record.run import RunInfo
 from tests.golden import prepared
 
 COMMANDS = (
@@ -44,6 +48,11 @@ WRONG = (
 
 def _file_name(words: str) -> str:
     return re.sub(r"[^a-z0-9.]+", "-", words.lower()).strip("-")[:80]
+
+
+ELSEWHERE = {"ps", "gc", "gpus", "doctor", "capture-env"}
+OF_RUN_TOML = {field.name for field in fields(RunInfo)}
+DOCS = Path(__file__).parents[2] / "docs"
 
 
 class _File(SingleFileSnapshotExtension):
@@ -79,7 +88,7 @@ def said(words: str, root: Path, capsys: pytest.CaptureFixture[str]) -> str:
         [f"$ rpd {words}\n", out, *(f"stderr: {line}\n" for line in err.splitlines()), f"-> {int(code)}\n"]
     )
     text = text.replace(str(root.resolve()), "ROOT").replace(str(root), "ROOT")
-    text = re.sub(r"(?m)[ \t]+$", "", text)
+    text = re.sub(r"(/rpd/execute/\w+\.py):\d+", r"\1:LINE", re.sub(r"(?m)[ \t]+$", "", text))
     return text.replace(rpd.__version__, "VERSION")
 
 
@@ -103,6 +112,44 @@ def test_what_a_mistake_is_told(
     assert [
         path for path in sorted(root.rglob("*")) if path not in before and path.name != ".manifests"
     ] == []
+
+
+def test_every_command_that_prints_json_is_here() -> None:
+    """But for those whose answers come from RunPod or this machine; tests/cli has them."""
+    here = {words.split()[0] for words in COMMANDS if "--json" in words}
+    assert set(TELLING) - here == ELSEWHERE
+
+
+def test_every_key_is_documented() -> None:
+    """docs/stability.md, or the page on files it refers to, names every key down to the items of lists."""
+    text = "".join(
+        (DOCS / name).read_text(encoding="utf-8") for name in ("stability.md", "files.md", "runs.md")
+    )
+    free = {"rows", "outcomes", "differences", "parameters", "metrics", "variables", "phases", "fingerprint"}
+    missing = set()
+    for words in COMMANDS:
+        if "--json" in words and not words.startswith("events"):
+            saved = (Path(__file__).parent / "__snapshots__/test_golden").glob(
+                f"*prints[[]{_file_name(words)}].txt"
+            )
+            document = json.loads(
+                re.sub(r"(?m)^(\$|->|stderr:).*$", "", next(saved).read_text(encoding="utf-8"))
+            )
+            missing |= {
+                key for key in _keys(document, free) if not re.search(rf"`\[*{re.escape(key)}\]*`", text)
+            }
+    assert missing <= OF_RUN_TOML
+
+
+def _keys(value: Any, free: set[str]) -> Iterator[str]:
+    if isinstance(value, dict):
+        for key, held in value.items():
+            yield key
+            if key not in free:
+                yield from _keys(held, free)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _keys(item, free)
 
 
 @pytest.mark.parametrize("words", [words for words in COMMANDS if "--json" in words])

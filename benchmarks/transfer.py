@@ -1,9 +1,12 @@
-"""Files and commands over SSH, beside ``rsync -az`` over the same sshd.
+"""Files and commands over SSH, beside ``rsync`` over the same sshd: on a slow line, and on this machine.
 
-    python benchmarks/transfer.py [FILES] [MEGABYTES]
+    python benchmarks/transfer.py [line] [loopback] [latency] [counts]
 
-Starts OpenSSH's sshd for itself on this machine (as root), and prints seconds, and ratios to rsync. Each figure is the
-median of three, each into a new folder: ext4 is slow to make files where many were deleted a moment ago.
+Starts OpenSSH's sshd for itself on this machine (as root). ``line`` goes over 50 Mbit/s with 40 ms there and back
+(``slow_line.py``), ``loopback`` is as quick as the machine, ``latency`` measures commands, and ``counts`` prints only
+what does not depend on the machine, bytes and round trips, and fails where they are beyond their goals. Without a word
+all but ``counts``. Each figure is the median of three, in turn with its peer, each into a new folder: ext4 is slow to
+make files where many were deleted a moment ago. rsync makes its connection each time, rpd has one already.
 """
 
 from __future__ import annotations
@@ -18,16 +21,22 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
+from measure import table
+from slow_line import OFFICE, Counts, OtherProcess, slow_line
+
+from rpd.errors import ConnectionLost
 from rpd.remote.keys import make_keypair
 from rpd.remote.protocol import Command, Remote
 from rpd.remote.ssh import connect
 from rpd.values.pod import SshEndpoint
 
 ROUNDS = 3
+MB = 1_000_000
 _numbers = count()
 
 
@@ -61,45 +70,305 @@ def sshd(folder: Path) -> Iterator[SshEndpoint]:
         process.wait()
 
 
-def make_tree(root: Path, files: int, size: int) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One comparison: ours, the peer's, and how many times the peer's ours may be."""
+
+    what: str
+    ours: float
+    peer: str
+    theirs: float
+    goal: float
+    unit: str = "s"
+
+    @property
+    def ratio(self) -> float:
+        return self.ours / self.theirs
+
+    def cells(self) -> list[str]:
+        digits = 0 if self.unit == "trips" else 2
+        ours, theirs = (f"{value:.{digits}f} {self.unit}" for value in (self.ours, self.theirs))
+        met = "" if self.ratio <= self.goal else "  missed"
+        return [self.what, ours, self.peer, theirs, f"{self.ratio:.2f}", f"<= {self.goal:.2f}{met}"]
+
+
+class Far:
+    """The far end, over one way there: a remote of rpd's, rsync, and what they cost."""
+
+    def __init__(self, folder: Path, port: int, line: OtherProcess | None) -> None:
+        self.folder = folder
+        self._port = port
+        self._line = line
+        self.rows: list[Row] = []
+        self.remote = self.connect()
+
+    def connect(self) -> Remote:
+        return connect(
+            SshEndpoint(host="127.0.0.1", port=self._port),
+            private_key=self.folder / "user" / "id_ed25519",
+            known_hosts=self.folder / "known_hosts",
+            pod_id=f"benchmark{self._port}",
+            timeout=30.0,
+            is_alive=lambda: True,
+        )
+
+    def place(self) -> Path:
+        """Return a new folder."""
+        made = self.folder / f"place{next(_numbers)}"
+        made.mkdir()
+        return made
+
+    def rsync(self, source: object, target: object, *options: str) -> None:
+        """Copy between ``far:PATH`` and a path here; ``-az`` unless options are given."""
+        checks = "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR"
+        shell = f"ssh -p {self._port} -i {self.folder}/user/id_ed25519 {checks}"
+        ends = (str(end).replace("far:", "root@127.0.0.1:") for end in (source, target))
+        subprocess.run(["rsync", *(options or ("-az",)), "-e", shell, *ends], check=True)
+
+    def compare(
+        self,
+        what: str,
+        *,
+        goal: float,
+        theirs: Callable[[Path], object],
+        ours: Callable[[Path], object],
+        peer: str = "rsync -az",
+        before: Callable[[], object] = lambda: None,
+        rounds: int = ROUNDS,
+    ) -> None:
+        """Add the rows of one comparison: each is given a new folder, ``before`` comes first each round."""
+        taken: list[tuple[float, float]] = []
+        counts: list[tuple[Counts, Counts]] = []
+        for _ in range(rounds):
+            before()
+            (peers, seen), (mine, our) = self._cost(theirs), self._cost(ours)
+            taken.append((mine, peers))
+            counts.append((our, seen))
+        seconds = [statistics.median(column) for column in zip(*taken, strict=True)]
+        self.add(Row(what=what, ours=seconds[0], peer=peer, theirs=seconds[1], goal=goal))
+        if self._line is not None:
+            sent = [statistics.median(c.bytes for c in column) / MB for column in zip(*counts, strict=True)]
+            trips = [statistics.median(c.round_trips for c in column) for column in zip(*counts, strict=True)]
+            self.add(
+                Row(
+                    what="  on the wire",
+                    ours=sent[0],
+                    peer=peer,
+                    theirs=sent[1],
+                    goal=max(goal, 1.05),
+                    unit="MB",
+                )
+            )
+            self.add(
+                Row(what="  round trips", ours=trips[0], peer=peer, theirs=trips[1], goal=goal, unit="trips")
+            )
+
+    def _cost(self, act: Callable[[Path], object]) -> tuple[float, Counts]:
+        place = self.place()
+        os.sync()
+        if self._line is not None:
+            self._line.ask("reset")
+        began = time.perf_counter()
+        act(place)
+        seconds = time.perf_counter() - began
+        return seconds, self._line.ask("count") if self._line is not None else Counts()
+
+    def cut(self, what: str, size: int, act: Callable[[Path], object]) -> None:
+        """Add the row of bytes on the wire where the line is cut at 60 % of ``size``."""
+        assert self._line is not None
+        place = self.place()
+        self._line.ask("reset")
+        self._line.ask("cut", int(size * 0.6))
+        with suppress(ConnectionLost):
+            act(place)
+        counts = self._line.ask("count")
+        self.add(
+            Row(
+                what=what,
+                ours=counts.bytes / MB,
+                peer="the size",
+                theirs=size / MB,
+                goal=1.05,
+                unit="MB",
+            )
+        )
+
+    def add(self, row: Row) -> None:
+        self.rows.append(row)
+        print("  ".join(row.cells()), flush=True)
+
+
+# --- what is sent -----------------------------------------------------------------------------------------------------
+
+
+def make_tree(root: Path, files: int, size: int, seed: int = 1) -> Path:
     """Write ``files`` files of ``size`` bytes, half of each random and half text."""
-    chance = random.Random(1)
+    chance = random.Random(seed)
     for number in range(files):
         path = root / f"d{number % 50}" / f"s{number % 7}" / f"file_{number}.bin"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(chance.randbytes(size // 2) + b"some words, " * (size // 24))
+    return root
 
 
-def seconds(act: Callable[[int], object]) -> float:
-    """Return the median duration of ``act``, which is told the number of its round."""
-    taken = []
-    for number in range(ROUNDS):
-        os.sync()
-        began = time.perf_counter()
-        act(number)
-        taken.append(time.perf_counter() - began)
-    return statistics.median(taken)
+def change_files(tree: Path) -> Callable[[], object]:
+    """Return what changes every hundredth file, another one each time."""
+    paths, numbers = sorted(tree.rglob("*.bin")), count()
 
-
-def changed_seconds(
-    tree: Path, theirs: Callable[[], object], ours: Callable[[], object]
-) -> tuple[float, float]:
-    """Change every hundredth file, another one each round, and return the median durations of both."""
-    taken: list[tuple[float, float]] = []
-    for number in range(ROUNDS):
-        for path in sorted(tree.rglob("*.bin"))[number::100]:
+    def change() -> None:
+        for path in paths[next(numbers) :: 100]:
             path.write_bytes(path.read_bytes()[::-1])
-        os.sync()
-        began = time.perf_counter()
-        theirs()
-        middle = time.perf_counter()
-        ours()
-        taken.append((middle - began, time.perf_counter() - middle))
-    return statistics.median(one for one, _ in taken), statistics.median(two for _, two in taken)
+
+    return change
 
 
-def show(what: str, ours: float, theirs: float) -> None:
-    print(f"{what:<42} rpd {ours:6.2f} s   rsync -az {theirs:6.2f} s   ratio {ours / theirs:5.2f}")
+def change_inside(path: Path) -> Callable[[], object]:
+    """Return what writes a megabyte anew inside a file, elsewhere each time."""
+
+    def change() -> None:
+        number = next(_numbers)
+        with path.open("r+b") as file:
+            file.seek(path.stat().st_size * (number % 7) // 8 + 12_345)
+            file.write(random.Random(number).randbytes(MB))
+
+    return change
+
+
+def line_rows(far: Far, rounds: int = ROUNDS) -> None:
+    """Compare on a slow line."""
+    tree = make_tree(far.place() / "tree", 1000, 20_000)
+    first: list[Path] = []
+
+    def push(place: Path) -> None:
+        far.remote.put(tree, f"{place}/t")
+        first.append(place)
+
+    what = "20 MB in 1,000 files"
+    far.compare(
+        f"push of {what}",
+        goal=1.0,
+        theirs=lambda p: far.rsync(f"{tree}/", f"far:{p}/t/"),
+        ours=push,
+        rounds=rounds,
+    )
+    there = f"{first[0]}/t"
+    far.compare(
+        "push again, unchanged",
+        goal=0.3,
+        theirs=lambda _: far.rsync(f"{tree}/", f"far:{there}/"),
+        ours=lambda _: far.remote.put(tree, there),
+        rounds=rounds,
+    )
+    far.compare(
+        f"pull of {what}",
+        goal=1.0,
+        theirs=lambda p: far.rsync(f"far:{there}/", f"{p}/t/"),
+        ours=lambda p: far.remote.pull(there, p),
+        rounds=rounds,
+    )
+    for megabytes in (32, 64):
+        change_rows(far, megabytes, rounds)
+    cut_rows(far)
+
+
+def change_rows(far: Far, megabytes: int, rounds: int) -> None:
+    """Compare where a megabyte changes inside a large file."""
+    here, there, back = far.place(), far.place(), far.place()
+    (here / "model.bin").write_bytes(random.Random(2).randbytes(megabytes * MB))
+    shutil.copytree(here, there / "r")
+    far.remote.put(here, f"{there}/p")
+    change = change_inside(here / "model.bin")
+    what = f"1 MB changed inside {megabytes} MB"
+    far.compare(
+        f"push, {what}",
+        goal=1.5,
+        theirs=lambda _: far.rsync(f"{here}/", f"far:{there}/r/"),
+        ours=lambda _: far.remote.put(here, f"{there}/p"),
+        before=change,
+        rounds=rounds,
+    )
+    shutil.copytree(there / "r", back / "theirs")
+    far.remote.pull(f"{there}/r", back)
+    far.compare(
+        f"pull, {what}",
+        goal=1.5,
+        theirs=lambda _: far.rsync(f"far:{there}/r/", f"{back}/theirs/"),
+        ours=lambda _: far.remote.pull(f"{there}/r", back),
+        before=change_inside(there / "r/model.bin"),
+        rounds=rounds,
+    )
+
+
+def cut_rows(far: Far) -> None:
+    """Count bytes where the line breaks in the middle."""
+    size = 40 * MB
+    one, many = far.place() / "one", far.place() / "many"
+    one.mkdir()
+    (one / "model.bin").write_bytes(random.Random(3).randbytes(size))
+    for number in range(40):
+        path = many / f"d{number % 4}" / f"f{number}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(random.Random(number).randbytes(MB))
+    for name, tree in (("one file", one), ("40 files", many)):
+        far.cut(f"push of 40 MB in {name}, cut", size, lambda p, t=tree: far.remote.put(t, f"{p}/t"))
+        far.cut(f"pull of 40 MB in {name}, cut", size, lambda p, t=tree: far.remote.pull(str(t), p))
+
+
+def loopback_rows(far: Far) -> None:
+    """Compare on this machine."""
+    tree = make_tree(far.place() / "tree", 5000, 46_000)
+    tree_rows(far, tree, "230 MB in 5,000 files")
+    large = far.place() / "large"
+    with large.open("wb") as file:
+        for number in range(64):
+            file.write(random.Random(number).randbytes(1 << 20) * 32)
+    far.compare(
+        "pull of one file of 2 GB",
+        goal=1.0,
+        peer="rsync -a",
+        theirs=lambda p: far.rsync(f"far:{large}", p, "-a"),
+        ours=lambda p: far.remote.pull(str(large), p),
+    )
+    large.unlink()
+    tiny = make_tree(far.place() / "tiny", 50_000, 480)
+    tree_rows(far, tiny, "50,000 tiny files", goal=1.2)
+
+
+def tree_rows(far: Far, tree: Path, what: str, goal: float = 1.0) -> None:
+    """Compare a first push, the same again, a change, and a pull of a tree."""
+    first: list[Path] = []
+
+    def push(place: Path) -> None:
+        far.remote.put(tree, f"{place}/t")
+        first.append(place)
+
+    far.compare(
+        f"push of {what}", goal=goal, theirs=lambda p: far.rsync(f"{tree}/", f"far:{p}/t/"), ours=push
+    )
+    there, theirs = f"{first[0]}/t", f"{far.place()}/t"
+    far.rsync(f"{tree}/", f"far:{theirs}/")
+    far.compare(
+        "push again, unchanged",
+        goal=0.3,
+        theirs=lambda _: far.rsync(f"{tree}/", f"far:{theirs}/"),
+        ours=lambda _: far.remote.put(tree, there),
+    )
+    far.compare(
+        "push again, 1 % of the files changed",
+        goal=goal,
+        theirs=lambda _: far.rsync(f"{tree}/", f"far:{theirs}/"),
+        ours=lambda _: far.remote.put(tree, there),
+        before=change_files(tree),
+    )
+    far.compare(
+        f"pull of {what}",
+        goal=goal,
+        theirs=lambda p: far.rsync(f"far:{theirs}/", f"{p}/t/"),
+        ours=lambda p: far.remote.pull(there, p),
+    )
+
+
+# --- commands ---------------------------------------------------------------------------------------------------------
 
 
 def show_latency(what: str, values: Sequence[float]) -> None:
@@ -110,36 +379,6 @@ def show_latency(what: str, values: Sequence[float]) -> None:
 
 def run(remote: Remote, text: str, output: Callable[[bytes], None] = lambda _: None) -> None:
     remote.run(Command(key=f"bench-{next(_numbers)}", text=text), output)
-
-
-def compare_transfers(
-    remote: Remote, endpoint: SshEndpoint, folder: Path, files: int, megabytes: int
-) -> None:
-    tree, far, back = folder / "tree", folder / "far", folder / "back"
-    far.mkdir()
-    back.mkdir()
-    make_tree(tree, files, megabytes * 1_000_000 // files)
-    options = "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR"
-    shell = f"ssh -p {endpoint.port} -i {folder}/user/id_ed25519 {options}"
-    host = f"root@{endpoint.host}"
-
-    def rsync(source: str, target: str) -> None:
-        subprocess.run(["rsync", "-az", "-e", shell, source, target], check=True)
-
-    what = f"{megabytes} MB in {files} files"
-    theirs = seconds(lambda number: rsync(f"{tree}/", f"{host}:{far}/r{number}/"))
-    ours = seconds(lambda number: remote.put(tree, f"{far}/p{number}"))
-    theirs_again = seconds(lambda _: rsync(f"{tree}/", f"{host}:{far}/r0/"))
-    ours_again = seconds(lambda _: remote.put(tree, f"{far}/p0"))
-    theirs_changed, ours_changed = changed_seconds(
-        tree, lambda: rsync(f"{tree}/", f"{host}:{far}/r0/"), lambda: remote.put(tree, f"{far}/p0")
-    )
-    theirs_back = seconds(lambda number: rsync(f"{host}:{far}/r0/", f"{back}/r{number}/"))
-    ours_back = seconds(lambda number: remote.pull(f"{far}/p0", back / f"p{number}"))
-    show(f"push of {what}", ours, theirs)
-    show("push again, unchanged", ours_again, theirs_again)
-    show("push again, 1 % of the files changed", ours_changed, theirs_changed)
-    show(f"pull of {what}, verified", ours_back, theirs_back)
 
 
 def measure_commands(remote: Remote) -> None:
@@ -165,21 +404,40 @@ def measure_commands(remote: Remote) -> None:
     show_latency('run("true")', whole)
 
 
-def main(files: int = 5000, megabytes: int = 230) -> None:
+def measured(folder: Path, part: str, endpoint: SshEndpoint) -> list[Row]:
+    """Return the rows of one part, each over a way of its own to the sshd."""
+    if part == "loopback":
+        far = Far(folder, endpoint.port, None)
+        loopback_rows(far)
+    else:
+        # Counts are the same on a line that is as quick as the machine, but for what compression makes of it.
+        with slow_line(endpoint.port, *OFFICE) as line:
+            far = Far(folder, line.port, line)
+            line_rows(far, rounds=1 if part == "counts" else ROUNDS)
+            far.remote.close()
+        return far.rows
+    far.remote.close()
+    return far.rows
+
+
+def main(*parts: str) -> None:
     with tempfile.TemporaryDirectory() as name, sshd(Path(name)) as endpoint:
         folder = Path(name)
-        remote = connect(
-            endpoint,
-            private_key=folder / "user" / "id_ed25519",
-            known_hosts=folder / "known_hosts",
-            pod_id="benchmark",
-            timeout=30.0,
-            is_alive=lambda: True,
-        )
-        measure_commands(remote)
-        compare_transfers(remote, endpoint, folder, files, megabytes)
-        remote.close()
+        rows: list[Row] = []
+        for part in parts or ("latency", "line", "loopback"):
+            if part == "latency":
+                far = Far(folder, endpoint.port, None)
+                measure_commands(far.remote)
+                far.remote.close()
+            else:
+                rows += measured(folder, part, endpoint)
+        if parts == ("counts",):
+            rows = [row for row in rows if row.unit != "s"]
+        if rows:
+            print(table(["what", "rpd", "peer", "", "ratio", "goal"], [row.cells() for row in rows]))
+        if parts == ("counts",) and any(row.ratio > row.goal for row in rows):
+            sys.exit(1)
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    main(*sys.argv[1:])

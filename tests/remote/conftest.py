@@ -124,6 +124,10 @@ class Machine:
         for child in self._children:
             # Not ``wait``: it waits for pipes too, which nobody reads any more.
             child._transport.close()  # type: ignore[attr-defined]
+            if child.stdin is not None:
+                # What nobody took is not waited for either; that it is closed is heard a turn of the loop later.
+                child.stdin.transport.abort()
+        await asyncio.sleep(0)
         # asyncssh puts more on the loop as its connections end: until nothing is left.
         while others := asyncio.all_tasks() - {asyncio.current_task()}:
             _, late = await asyncio.wait(others, timeout=0.2)

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
+import posixpath
+import shlex
 import tarfile
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from rpd.errors import LocalTransferError
 from rpd.project.ignore import Kind, StagedFile, tree_digest
 from rpd.remote.protocol import Progress
 from rpd.remote.transfer import delta
-from rpd.remote.transfer.line_speed import Pace
+from rpd.remote.transfer.patch import LEAST_BYTES, Blocks, Piece, Summing, copy_words, new_bytes
 from rpd.remote.transfer.paths import nul_ended
 
 _CHUNK = 1 << 20
@@ -23,8 +28,31 @@ _open = open
 _TREE, _END = "tree", "end"
 
 
+_WORTH_GOING_ON = 256 << 10
+"""Bytes of a file that are not sent again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrived:
+    """What a stream that was cut left on the pod: files that are whole there, and beginnings of others.
+
+    ``whole`` is name to sha256, ``parts`` name to bytes: tar has given those neither mode nor time. At most one of them
+    is not as long as it shall be.
+    """
+
+    whole: Mapping[str, str] = field(default_factory=dict)
+    parts: Mapping[str, int] = field(default_factory=dict)
+    blocks: Mapping[str, Blocks] = field(default_factory=dict)
+    changed: Sequence[str] = ()
+    incomplete: Sequence[str] = ()
+
+
 class Archive:
-    """A tar stream of staged files but those the pod keeps, with the sha256 of each as it goes by."""
+    """A tar stream of staged files but those the pod keeps or has, with the sha256 of each as it goes by.
+
+    Everything is under ``tree``. A file that is patched or gone on with is made on the pod instead, by ``plan``, of
+    what is there and of what is under ``new``.
+    """
 
     def __init__(
         self,
@@ -33,22 +61,32 @@ class Archive:
         stamp: str = "",
         change: delta.Change = delta.NOTHING_KEPT,
         progress: Progress | None = None,
-        pace: Pace | None = None,
+        arrived: Arrived = Arrived(),
     ) -> None:
         self._local = local
         self._list = files
         self._stamp = stamp
         self._change = change
         self._kept = change.kept
+        self._arrived = arrived
         self._progress = progress
-        self._pace = pace
         self._contents: list[tuple[StagedFile, str]] = []
+        self._blocks = {**change.blocks, **arrived.blocks}
+        self._plan: list[str] = []
         self._done = 0
-        self._total = sum(file.size for file in files if file.name not in change.kept)
-        self.changed: list[str] = []
+        self._total = sum(map(self._size_sent, files))
+        self.changed: list[str] = list(arrived.changed)
         """Files that were others after they were read than when they were listed."""
-        self.incomplete: list[str] = []
+        self.incomplete: list[str] = list(arrived.incomplete)
         """Those of them that ended before the listed size, or were gone: zeros were sent for what is missing."""
+
+    @property
+    def part_path(self) -> str:
+        """Where on the pod, below the folder it is received in, the file lies that is gone on with; or nothing."""
+        for file in self._list:
+            if file.name in self._arrived.parts and self._size_sent(file):
+                return self._path(file.name)
+        return ""
 
     def about(self) -> dict[str, Any]:
         """Return digest, number of files and bytes of the tree, once all its blocks were taken."""
@@ -57,6 +95,34 @@ class Archive:
             "files": sum(file.kind is not Kind.FOLDER for file in self._list),
             "bytes": sum(file.size for file in self._list),
         }
+
+    def arrived(self, sizes: Mapping[str, int]) -> Arrived:
+        """Return what of this archive is on the pod, where files have ``sizes`` after the stream was cut."""
+        sums = {file.name: sha256 for file, sha256 in self._contents}
+        whole, parts = dict(self._arrived.whole), {}
+        there = [
+            file
+            for file in self._list
+            if file.kind is Kind.FILE
+            and file.name in sizes
+            and not (file.name in self._kept or file.name in self._change.patched or file.name in whole)
+        ]
+        for file in there[:-1]:
+            if sizes[file.name] == file.size and file.name in self._arrived.parts:
+                parts[file.name] = file.size
+            elif sizes[file.name] == file.size and file.name in sums:
+                whole[file.name] = sums[file.name]
+        # tar writes one file after the other: it may have been busy with the last one.
+        for file in there[-1:]:
+            if _WORTH_GOING_ON <= sizes[file.name] <= file.size:
+                parts[file.name] = sizes[file.name]
+        return Arrived(
+            whole=whole,
+            parts=parts,
+            blocks={name: blocks for name, blocks in self._blocks.items() if name in whole},
+            changed=[name for name in self.changed if name in whole],
+            incomplete=[name for name in self.incomplete if name in whole],
+        )
 
     def blocks(self) -> Iterator[bytes]:
         """Yield the archive: everything under ``tree``, notes, then ``end``, which proves that nothing is missing."""
@@ -68,18 +134,84 @@ class Archive:
                 elif self._kept and file.kind is Kind.FOLDER:
                     self._contents.append((file, ""))  # made when all else is in its place
                 else:
-                    yield from self._member_blocks(f"{_TREE}/{file.name}", file)
+                    yield from self._file_blocks(file)
         else:
-            yield from self._member_blocks(_TREE, self._list[0])
+            yield from self._file_blocks(self._list[0])
+        if self._plan:
+            yield from _small_file("plan", "".join(self._plan))
         if self._kept:
             yield from _small_file("drop", nul_ended(self._change.dropped))
             yield from _small_file("count", str(len(self._list) + 1))
             yield from _small_file("folders", b"".join(self._folders()))
         if self._stamp:
             yield from _small_file("note", f"{self._stamp}\n{json.dumps(self.about())}\n")
-            yield from _small_file("list", delta.sent_list(self._contents))
+            yield from _small_file("list", delta.sent_list(self._contents, self._blocks))
         yield from _small_file(_END, "")
         yield bytes(2 * tarfile.BLOCKSIZE)
+
+    def _path(self, name: str) -> str:
+        return f"{_TREE}/{name}" if self._local.is_dir() else _TREE
+
+    def _size_sent(self, file: StagedFile) -> int:
+        """Return how many bytes of a file are sent."""
+        if file.name in self._kept or file.name in self._arrived.whole:
+            return 0
+        if file.name in self._change.patched:
+            return new_bytes(self._change.patched[file.name].pieces)
+        return file.size - self._arrived.parts.get(file.name, 0)
+
+    def _file_blocks(self, file: StagedFile) -> Iterator[bytes]:
+        """Yield what makes one path: itself, or what is new in it; nothing of a file that arrived before."""
+        if file.name in self._arrived.whole:
+            self._contents.append((file, self._arrived.whole[file.name]))
+        elif file.name in self._change.patched:
+            yield from self._patch_blocks(file, self._change.patched[file.name])
+        elif file.name in self._arrived.parts:
+            yield from self._rest_blocks(file)
+        else:
+            yield from self._member_blocks(self._path(file.name), file)
+
+    def _patch_blocks(self, file: StagedFile, patch: delta.Patch) -> Iterator[bytes]:
+        """Yield the new pieces of a file whose other ones lie in the tree that was sent before."""
+        new, size = f"new/{len(self._plan)}", new_bytes(patch.pieces)
+        yield self._header(new, file, size)
+        missing = size
+        with self._reading(file) as source:
+            for piece in patch.pieces:
+                if piece.source is None:
+                    source.seek(piece.start)
+                    for block in _read(source, piece.length):
+                        missing -= len(block)
+                        self._passed(block)
+                        yield block
+        if missing:
+            self.incomplete.append(file.name)
+            yield from _zeros(missing)
+        yield bytes(-size % tarfile.BLOCKSIZE)
+        old = f'"$_rpd_target"{f"/{shlex.quote(file.name)}" if self._local.is_dir() else ""}'
+        self._make(file, f"{{ {_copies(patch.pieces, old, new)}; }} >made", new, patch.sha256)
+        self._contents.append((file, patch.sha256))
+        self._blocks[file.name] = patch.blocks
+
+    def _rest_blocks(self, file: StagedFile) -> Iterator[bytes]:
+        """Yield what is missing of a file whose beginning arrived before."""
+        at, path = self._arrived.parts[file.name], shlex.quote(self._path(file.name))
+        new = "new/rest" if at < file.size else f"new/{len(self._plan)}"
+        yield self._header(new, file, file.size - at)
+        sha256 = yield from self._content_blocks(file, at)
+        # As after a cut: what came is behind the beginning before anything else is done.
+        self._make(file, f"cat {new} >>{path} && mv -- {path} made", new, sha256)
+        self._contents.append((file, sha256))
+
+    def _make(self, file: StagedFile, made: str, new: str, sha256: str) -> None:
+        """Plan to put ``made``, checked, in the place of a file."""
+        path = self._path(file.name)
+        folder = posixpath.dirname(path)
+        above = f"mkdir -p -- {shlex.quote(folder)} && " if folder else ""
+        self._plan.append(
+            f"{made} && _rpd_check {sha256} && touch -r {new} made && chmod {file.mode:o} made && "
+            f"{above}mv -f -- made {shlex.quote(path)} || return 1\n"
+        )
 
     def _root(self, name: str, *, at_least: int = 0) -> bytes:
         try:
@@ -100,51 +232,84 @@ class Archive:
                 yield info.tobuf(tarfile.GNU_FORMAT, "utf-8", "surrogateescape")
         yield bytes(2 * tarfile.BLOCKSIZE)
 
-    def _member_blocks(self, name: str, file: StagedFile) -> Iterator[bytes]:
+    def _header(self, name: str, file: StagedFile, size: int) -> bytes:
         types = {Kind.FILE: tarfile.REGTYPE, Kind.FOLDER: tarfile.DIRTYPE, Kind.LINK: tarfile.SYMTYPE}
         info = _member(name, types[file.kind], file.mode)
-        info.size, info.mtime, info.linkname = file.size, file.mtime, file.target
-        yield info.tobuf(tarfile.GNU_FORMAT, "utf-8", "surrogateescape")
+        info.size, info.mtime, info.linkname = size, file.mtime, file.target
+        return info.tobuf(tarfile.GNU_FORMAT, "utf-8", "surrogateescape")
+
+    def _member_blocks(self, name: str, file: StagedFile) -> Iterator[bytes]:
+        yield self._header(name, file, file.size)
         content = ""
         if file.kind is Kind.FILE:
             content = yield from self._content_blocks(file)
         self._contents.append((file, content))
 
-    def _content_blocks(self, file: StagedFile) -> Generator[bytes, None, str]:
-        """Yield as many bytes as were listed, whatever the file has become meanwhile; return their sha256."""
+    def _content_blocks(self, file: StagedFile, at: int = 0) -> Generator[bytes, None, str]:
+        """Yield as many bytes as were listed, from ``at`` on, whatever the file has become; return its sha256."""
         digest = hashlib.sha256()
+        summing = Summing(file.size) if file.size >= LEAST_BYTES else None
         left = file.size
+        with self._reading(file) as source:
+            for block in _read(source, file.size):
+                passed = file.size - left
+                left -= len(block)
+                digest.update(block)
+                if summing is not None:
+                    summing.update(block)
+                if new := block[max(0, at - passed) :]:
+                    self._passed(new)
+                    yield new
+        if left:
+            self.incomplete.append(file.name)
+            for zeros in _zeros(left):
+                digest.update(zeros)
+            yield from _zeros(min(left, file.size - at))
+        elif summing is not None:
+            self._blocks[file.name] = summing.blocks()
+        yield bytes((at - file.size) % tarfile.BLOCKSIZE)
+        return digest.hexdigest()
+
+    @contextmanager
+    def _reading(self, file: StagedFile) -> Iterator[BinaryIO]:
+        """Open a file, or an empty one where it is gone; note if it is another at the end than when it was listed."""
         try:
             with _open(file.place, "rb", buffering=0) as source:
-                while left and (block := source.read(min(_CHUNK, left))):
-                    left -= len(block)
-                    digest.update(block)
-                    self._passed(block)
-                    yield block
-                if left or not file.is_now(os.fstat(source.fileno())):
+                yield source
+                if not file.is_now(os.fstat(source.fileno())):
                     self.changed.append(file.name)
         except FileNotFoundError:
             self.changed.append(file.name)
-            self.incomplete.append(file.name)
+            yield io.BytesIO()
         except OSError as error:
             raise LocalTransferError(f"{file.place} cannot be read", error) from error
-        else:
-            if left:
-                self.incomplete.append(file.name)
-        while left:
-            zeros = bytes(min(_CHUNK, left))
-            left -= len(zeros)
-            digest.update(zeros)
-            yield zeros
-        yield bytes(-file.size % tarfile.BLOCKSIZE)
-        return digest.hexdigest()
 
     def _passed(self, block: bytes) -> None:
         self._done += len(block)
         if self._progress is not None:
             self._progress(self._done, self._total)
-        if self._pace is not None:
-            self._pace.passed(self._done, self._total, block)
+
+
+def _read(source: BinaryIO, size: int) -> Iterator[bytes]:
+    while size and (block := source.read(min(_CHUNK, size))):
+        size -= len(block)
+        yield block
+
+
+def _zeros(size: int) -> Iterator[bytes]:
+    for at in range(0, size, _CHUNK):
+        yield bytes(min(_CHUNK, size - at))
+
+
+def _copies(pieces: Sequence[Piece], old: str, new: str) -> str:
+    """Return words for sh that write one piece after the other, from file ``old`` or ``new``."""
+    words = []
+    taken = 0
+    for piece in pieces:
+        source, at = (new, taken) if piece.source is None else (old, piece.source)
+        taken += piece.length if piece.source is None else 0
+        words.append(copy_words(source, at, piece.length))
+    return "; ".join(words) or ":"
 
 
 def _small_file(name: str, content: str | bytes) -> Iterator[bytes]:

@@ -7,19 +7,31 @@ now what it saw then, and if what was sent is what is here.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import stat
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from rpd.errors import TransferError
 from rpd.project.ignore import Kind, StagedFile, content_digest
+from rpd.remote.transfer.patch import (
+    LEAST_BYTES,
+    SUM_DIGITS,
+    Blocks,
+    Piece,
+    Summing,
+    block_size,
+    new_bytes,
+    pieces_of_new,
+    sum_at,
+)
 from rpd.remote.transfer.untar import Cut, members
 
 DEFAULT_MOST_BYTES = 64 << 20
-_MOST_LISTS = 3
+_MOST_LISTS = 4
 _PIECE = 256 << 10
 _SHA256 = re.compile("[0-9a-f]{64}")
 
@@ -38,28 +50,74 @@ _rpd_state() {
 """
 """Defines ``_rpd_state TREE``: what a tree looks like without reading it; in whole seconds where find is busybox's."""
 
+STOP = r"""
+_rpd_stop() {
+  read -r _rpd_pid 2>/dev/null <"$1/pid" && grep -q -- "${1##*/}" "/proc/$_rpd_pid/cmdline" 2>/dev/null || return 0
+  kill "$_rpd_pid" 2>/dev/null
+  _rpd_n=0
+  while kill -0 "$_rpd_pid" 2>/dev/null && [ "$_rpd_n" -lt 300 ]; do _rpd_nap; done
+}
+_rpd_nap() { sleep 0.1 2>/dev/null || sleep 1; _rpd_n=$((_rpd_n + 1)); }
+"""
+"""Defines ``_rpd_stop FOLDER``: ends the program that receives a stream there, unless it is past that."""
+
 CHECK = (
     STATE
+    + STOP
     + r"""
-_rpd_notes=${HOME:-/root}/.rpd/staged/$2
-[ -r "$_rpd_notes/note" ] && [ -e "$1" ] || exit 0
-{ read -r _rpd_stamp && read -r _rpd_tree; } <"$_rpd_notes/note" || exit 0
-_rpd_now=$(mktemp "$_rpd_notes/now.XXXXXX") || exit 0
-trap 'rm -f -- "$_rpd_now"' EXIT
-trap 'exit 1' HUP INT TERM
-_rpd_state "$1" >"$_rpd_now" || exit 0
-_rpd_lists="list state"
-cmp -s "$_rpd_notes/state" "$_rpd_now" || _rpd_lists="list state ${_rpd_now##*/}"
-if [ "$_rpd_stamp" = "$3" ] && [ "$_rpd_lists" = "list state" ]; then
-  printf 'SAME\n%s\n' "$_rpd_tree"
-elif [ -d "$1" ] && [ ! -L "$1" ]; then
-  printf 'OTHER\n'
-  cd "$_rpd_notes" && tar -c -f - $_rpd_lists 2>/dev/null | gzip -1
+_rpd_sizes() {
+  if [ "$(find / -prune -printf x 2>/dev/null)" = x ]; then
+    printf 'G\0'
+    find "$1" -type f -printf '%s/%P\0'
+  else
+    printf 'B\0'
+    find "$1" -type f -print0 | xargs -0 stat -c %s -- || return 1
+    printf '\0'
+    find "$1" -type f -print0
+  fi 2>/dev/null
+}
+_rpd_half=
+if [ -n "$4" ]; then
+  _rpd_stop "$4"
+  if [ -e "$4/tree" ] && _rpd_sizes "$4/tree" >"$4/half"; then _rpd_half=half; fi
 fi
+gzip -1 </dev/null >/dev/null 2>&1 || echo PLAIN
+_rpd_notes=${HOME:-/root}/.rpd/staged/$2 _rpd_lists= _rpd_now=
+_rpd_compare() {
+  [ -r "$_rpd_notes/note" ] && [ -e "$1" ] || return 0
+  { read -r _rpd_stamp && read -r _rpd_tree; } <"$_rpd_notes/note" || return 0
+  _rpd_now=$(mktemp "$_rpd_notes/now.XXXXXX") || return 0
+  _rpd_state "$1" >"$_rpd_now" || return 0
+  _rpd_lists="list state"
+  cmp -s "$_rpd_notes/state" "$_rpd_now" || _rpd_lists="list state ${_rpd_now##*/}"
+  if [ "$_rpd_stamp" = "$3" ] && [ "$_rpd_lists" = "list state" ]; then
+    printf 'SAME\n%s\n' "$_rpd_tree"
+    exit 0
+  fi
+  [ ! -L "$1" ] || _rpd_lists=
+}
+trap '[ -z "$_rpd_now" ] || rm -f -- "$_rpd_now" "$_rpd_notes/half.${_rpd_now##*.}"' EXIT
+trap 'exit 1' HUP INT TERM
+_rpd_compare "$@"
+if [ -n "$_rpd_lists" ]; then
+  if [ -n "$_rpd_half" ]; then
+    _rpd_half=half.${_rpd_now##*.}
+    mv -- "$4/half" "$_rpd_notes/$_rpd_half" || _rpd_half=
+  fi
+  cd "$_rpd_notes" || exit 0
+elif [ -n "$_rpd_half" ]; then cd "$4" || exit 0
+else exit 0; fi
+printf 'OTHER\n'
+tar -c -f - $_rpd_lists $_rpd_half 2>/dev/null | gzip -1
 exit 0
 """
 )
-"""$1 target, $2 name of its notes, $3 stamp. Prints SAME and what was sent, or OTHER and the lists, or nothing."""
+"""$1 target, $2 name of its notes, $3 stamp, $4 the folder of a stream that was cut, or nothing.
+
+Ends what may still receive that stream. Prints PLAIN where gzip does not work; then SAME and what was sent, or OTHER
+and the lists (of what was sent, of what it looked like then and, where that differs, now, and of what of the stream
+that was cut is there), or nothing.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,27 +128,53 @@ class Sent:
     size: int
     sha256: str
     stamp: tuple[int, ...]
+    blocks: Blocks | None = None
 
 
-def sent_list(contents: Sequence[tuple[StagedFile, str]]) -> bytes:
-    """Return the list of the files in a tree with the sha256 of each, for ``change_of`` another time."""
+def sent_list(contents: Sequence[tuple[StagedFile, str]], blocks: Mapping[str, Blocks]) -> bytes:
+    """Return the list of the files in a tree with the sha256 of each, for ``change_of`` another time.
+
+    Of large ones also the sums of their ``blocks``, as far as they are known.
+    """
     rows = [
-        (file.name, file.mode, file.size, sha256, file.stamp)
+        (file.name, file.mode, file.size, sha256, file.stamp, *_noted(blocks.get(file.name)))
         for file, sha256 in contents
         if file.kind is Kind.FILE
     ]
     return zlib.compress(json.dumps(rows, separators=(",", ":")).encode("ascii"), 1)
 
 
+def _noted(blocks: Blocks | None) -> tuple[int, str] | tuple[()]:
+    return (blocks.block, "".join(blocks.sums)) if blocks is not None else ()
+
+
+def most_note_bytes(files: Sequence[StagedFile]) -> int:
+    """Return how long a list of as many files may be; names are seldom longer than 100 bytes, and stand in it twice."""
+    blocks = sum(file.size // block_size(file.size) + 1 for file in files if file.size >= LEAST_BYTES)
+    return 1024 * len(files) + 2 * SUM_DIGITS * blocks
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patch:
+    """How a large file is made of the one that was sent before: its pieces, and its sums once it is made."""
+
+    pieces: Sequence[Piece]
+    sha256: str
+    blocks: Blocks
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
     """What makes the tree on the pod the one here, beside what is sent.
 
-    ``kept`` need not be sent again (name to sha256); ``dropped`` has to go, be it for good or to make room; ``folders``
-    are those that are not as they should be, or will not be once the rest is done.
+    ``kept`` need not be sent again (name to sha256), of what is ``patched`` only pieces; ``dropped`` has to go, be it
+    for good or to make room; ``folders`` are those that are not as they should be, or will not be once the rest is
+    done. ``blocks`` are sums of large files that are kept.
     """
 
     kept: Mapping[str, str]
+    patched: Mapping[str, Patch] = field(default_factory=dict)
+    blocks: Mapping[str, Blocks] = field(default_factory=dict)
     dropped: Sequence[str] = ()
     folders: frozenset[str] = frozenset()
 
@@ -98,28 +182,52 @@ class Change:
 NOTHING_KEPT = Change(kept={})
 
 
-def change_of(
-    archive: bytes, target: str, files: Sequence[StagedFile], most: int = DEFAULT_MOST_BYTES
-) -> Change:
-    """Return how the tree on the pod becomes the one of ``files``, by the lists in ``archive`` (what CHECK printed).
+def lists_in(archive: bytes, most: int) -> dict[str, bytes]:
+    """Return the lists that CHECK printed, by name: ``list``, ``state``, ``now``, ``half``; of nonsense, none.
 
-    Files here are read only where their stamp is another than it was. Lists that make no sense, or hold more than
-    ``most`` bytes each, keep nothing: the pod is not trusted with this machine's memory.
+    The pod is not trusted with this machine's memory: lists of more than ``most`` bytes each are none.
     """
     try:
-        lists = _members(archive, most)
-        sent = _read_sent(lists.pop("list"), most)
-        before = read_state(lists.pop("state"), target)
+        found = _members(archive, most)
+    except (ValueError, zlib.error, Cut, TransferError):
+        return {}
+    return {name.partition(".")[0]: data for name, data in found.items()}
+
+
+def change_of(
+    lists: Mapping[str, bytes],
+    target: str,
+    files: Sequence[StagedFile],
+    *,
+    is_folder: bool = True,
+    most: int = DEFAULT_MOST_BYTES,
+) -> Change:
+    """Return how what is on the pod becomes ``files``, by the lists that ``lists_in`` found.
+
+    Files here are read only where their stamp is another than it was. Lists that make no sense keep nothing.
+    """
+    try:
+        sent = _read_sent(lists["list"], most)
+        before = read_state(lists["state"], target)
         # A state that was not sent is as it was.
-        now = read_state(lists.popitem()[1], target) if lists else before
-        kept = {
-            file.name: sent[file.name].sha256
+        now = read_state(lists["now"], target) if "now" in lists else before
+        known = {
+            file.name: sent[file.name]
             for file in files
             if file.kind is Kind.FILE
             and file.name in sent
-            and now.get(file.name) is not None
-            and now[file.name] == before.get(file.name)
-            and _is_same(file, sent[file.name])
+            and (seen := now.get(file.name if is_folder else "")) is not None
+            and seen == before.get(file.name if is_folder else "")
+        }
+        kept = {
+            file.name: known[file.name].sha256
+            for file in files
+            if is_folder and file.name in known and _is_same(file, known[file.name])
+        }
+        patched = {
+            file.name: patch
+            for file in files
+            if file.name in known and file.name not in kept and (patch := _patch(file, known[file.name]))
         }
         folders = {file.name: file.mode for file in files if file.kind is Kind.FOLDER}
         modes = {name: _folder_mode(facts) for name, facts in now.items()}
@@ -133,7 +241,10 @@ def change_of(
     sent_names = [file.name for file in files if file.kind is not Kind.FOLDER and file.name not in kept]
     touched = {above for name in (*sent_names, *dropped) for above in _above(name)}
     wrong = {name for name, mode in folders.items() if modes.get(name) != mode}
-    return Change(kept=kept, dropped=dropped, folders=frozenset(wrong | touched))
+    blocks = {name: found for name in kept if (found := known[name].blocks) is not None}
+    return Change(
+        kept=kept, patched=patched, blocks=blocks, dropped=dropped, folders=frozenset(wrong | touched)
+    )
 
 
 def _above(name: str) -> Iterator[str]:
@@ -163,6 +274,42 @@ def _is_same(file: StagedFile, sent: Sent) -> bool:
         return content_digest(file.path) == sent.sha256
     except OSError:
         return False  # sending it will tell why
+
+
+def _patch(file: StagedFile, sent: Sent) -> Patch | None:
+    """Return how a large file is made of what was sent of it; None where that would hardly be less than all of it."""
+    if sent.blocks is None or file.size < LEAST_BYTES:
+        return None
+    digest, summing = hashlib.sha256(), Summing(file.size)
+    try:
+        with file.path.open("rb", buffering=0) as source:
+            while block := source.read(_PIECE):
+                digest.update(block)
+                summing.update(block)
+            blocks = summing.blocks()
+            if not blocks.is_sound():  # it is longer or shorter by now than it was listed
+                return None
+            pieces = pieces_of_new(blocks, sum_at(source), sent.blocks)
+    except OSError:
+        return None  # sending it will tell why
+    # A patch that is cut is sent again, all that is new in it.
+    if new_bytes(pieces) > file.size // 2:
+        return None
+    return Patch(pieces=pieces, sha256=digest.hexdigest(), blocks=blocks)
+
+
+def sizes_of(half: bytes, tree: str) -> Mapping[str, int]:
+    """Return how long the files are that a stream left in ``tree`` before it was cut; of nonsense, none."""
+    try:
+        kind, _, rest = half.decode("utf-8", "surrogateescape").partition("\0")
+        if kind == "G":
+            pairs = (record.partition("/") for record in rest.split("\0")[:-1])
+            return {name: int(size) for size, _, name in pairs}
+        lines, _, names = rest.partition("\0")
+        paths = (name.removeprefix(tree).removeprefix("/") for name in names.split("\0")[:-1])
+        return {name: int(size) for name, size in zip(paths, lines.split("\n")[:-1], strict=True)}
+    except ValueError:
+        return {}
 
 
 def _members(archive: bytes, most: int) -> dict[str, bytes]:
@@ -201,11 +348,19 @@ def _read_sent(packed: bytes, most: int) -> dict[str, Sent]:
     return {name: _sent(*facts) for name, *facts in json.loads(text)}
 
 
-def _sent(mode: int, size: int, sha256: str, stamp: list[int]) -> Sent:
+def _sent(
+    mode: int, size: int, sha256: str, stamp: list[int], block: int | None = None, sums: str = ""
+) -> Sent:
     """Return what a row of the list says. Raises TypeError, ValueError for a row that is none."""
     if not isinstance(sha256, str) or not _SHA256.fullmatch(sha256):
         raise ValueError("not a sum")
-    return Sent(mode, size, sha256, tuple(stamp))
+    if block is None:
+        return Sent(mode, size, sha256, tuple(stamp))
+    found = [sums[at : at + SUM_DIGITS] for at in range(0, len(sums), SUM_DIGITS)]
+    blocks = Blocks(int(size), int(block), found)
+    if not blocks.is_sound():
+        raise ValueError("not the sums of blocks")
+    return Sent(mode, size, sha256, tuple(stamp), blocks)
 
 
 def read_state(data: bytes, target: str) -> Mapping[str, str]:

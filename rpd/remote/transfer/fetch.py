@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 import posixpath
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from io import FileIO
-from typing import Any
+from typing import Any, BinaryIO
 
 from rpd.disk.tree import LeadsOut, write_all
 from rpd.errors import LocalTransferError, TransferBroken, TransferError
@@ -21,17 +22,29 @@ from rpd.remote.shell import (
     Program,
     Shell,
     TooMuch,
+    mended,
     with_arguments,
 )
-from rpd.remote.transfer.checksums import SUM, parse_sums
+from rpd.remote.transfer.checksums import QUICK_SUM, SUM, is_plain, parse_sums
 from rpd.remote.transfer.disk_space import Room
+from rpd.remote.transfer.large import Large, large_files
 from rpd.remote.transfer.listing import Listing
+from rpd.remote.transfer.packing import PACK, unpacked
+from rpd.remote.transfer.patch import (
+    Piece,
+    copy_words,
+    new_bytes,
+    parts_of,
+    pieces_of_known,
+    remaining,
+    sum_at,
+)
 from rpd.remote.transfer.paths import nul_ended
 from rpd.remote.transfer.patience import STALL_SECONDS
 from rpd.remote.transfer.staging_folder import Landing
-from rpd.remote.transfer.untar import Content, Cut, Member, members
+from rpd.remote.transfer.untar import Content, Cut, Member, Source, members
 
-RESUMABLE_BYTES = 64 << 20
+RESUMABLE_BYTES = 256 << 10
 """A file larger than that goes on where a broken connection cut it."""
 
 _CHUNK = 1 << 20
@@ -39,25 +52,30 @@ _MEMBER_BYTES = 64 << 10
 _MOST_PASSED_OVER = 1 << 30
 """Bytes that may come unasked before the pod counts as one that never stops."""
 
-# $1 the folder, $2 options for tar; standard input: names (./…), each ended by NUL. Sums are made while tar reads.
-# xargs, because busybox's tar takes no list of names: it may make several archives, one after the other.
-_FETCH = (
-    r"""
+_TEMP = r"""
 cd -- "$1" || exit 1
 umask 077
 _rpd_temp=$(mktemp -d) || exit 1
 trap 'rm -rf -- "$_rpd_temp"' EXIT
 trap 'exit 1' HUP INT TERM
-cat >"$_rpd_temp/names"
 """
+
+# $1 the folder, $2 options for tar, $3 what sums; standard input: names (./…), each ended by NUL. Sums are made while
+# tar reads.
+# xargs, because busybox's tar takes no list of names: it may make several archives, one after the other.
+_FETCH = (
+    _TEMP
     + SUM
+    + QUICK_SUM
+    + PACK
     + r"""
-_rpd_sum <"$_rpd_temp/names" >"$_rpd_temp/sums" 2>"$_rpd_temp/errors" &
+cat >"$_rpd_temp/names"
+"$3" <"$_rpd_temp/names" >"$_rpd_temp/sums" 2>"$_rpd_temp/errors" &
 _rpd_sums=$!
-_rpd_raw=
+_rpd_gnu=
 # GNU tar reads backslashes in names as escapes unless it is told not to.
-if tar --version 2>/dev/null | grep -q GNU; then _rpd_raw=--no-unquote; fi
-xargs -0 tar -c $_rpd_raw $2 -f - <"$_rpd_temp/names"
+if tar --version 2>/dev/null | grep -q GNU; then _rpd_gnu="--no-unquote -b 128"; fi
+xargs -0 tar -c $_rpd_gnu $2 -f - <"$_rpd_temp/names" | _rpd_pack
 wait "$_rpd_sums"
 { cat "$_rpd_temp/errors"; echo SUMS; cat "$_rpd_temp/sums"; } >&2
 exit 0
@@ -76,10 +94,30 @@ exit 0
 """
 )
 
-# $1 the folder, $2 the name, $3 from which byte on, counted from 1.
-_REST = r"""
-cd -- "$1" && exec tail -c "+$3" -- "$2"
+# $1 the folder, $2 the name, $3 what sums. _rpd_parts writes the parts of the file that are asked for.
+_PARTS = (
+    _TEMP
+    + SUM
+    + QUICK_SUM
+    + PACK
+    + r"""
+printf '%s\0' "$2" | "$3" >"$_rpd_temp/sums" 2>"$_rpd_temp/errors" &
+_rpd_sums=$!
+_rpd_parts "$@" | _rpd_pack
+wait "$_rpd_sums"
+{ cat "$_rpd_temp/errors"; echo SUMS; cat "$_rpd_temp/sums"; } >&2
+exit 0
 """
+)
+
+# $1 the folder, $2 the name, $3 from which byte on, counted from 1.
+_REST = (
+    PACK
+    + r"""
+cd -- "$1" && [ -r "$2" ] || exit 1
+tail -c "+$3" -- "$2" | _rpd_pack
+"""
+)
 
 
 @dataclass(slots=True)
@@ -130,6 +168,7 @@ class Fetching:
     def fetch_all(self) -> None:
         """Fetch until each file is here with the sum the pod made; a file that is not, twice, is an error."""
         outside = self._sort_links()
+        self._patch_all()
         self._fetch(self._listing.files, "")
         self._fetch(outside, "-h")
 
@@ -144,6 +183,85 @@ class Fetching:
             else:
                 self._left_out[name] = link.target
         return outside
+
+    def _patch_all(self) -> None:
+        """Fetch of large files that are here from an earlier time only what is new in them."""
+        names = [
+            name
+            for name in self._listing.files
+            if name not in self.sums and self._landing.is_large(self.new_name or name)
+        ]
+        if not names:
+            return
+        try:
+            known = mended(self._shell, lambda: large_files(self._shell, self._listing.base, names))
+            for name, large in known.items():
+                self._patch(name, large)
+        except (Disconnected, DeadlinePassed) as error:
+            raise TransferBroken(f"{self._source} could not be fetched: {error}") from error
+        except TooMuch:
+            return  # they are fetched whole
+
+    def _patch(self, name: str, large: Large) -> None:
+        """Make a file of what is here and what is new. Where it is not right in the end it is fetched whole, later."""
+        try:
+            with self._landing.earlier(self.new_name or name) as old:
+                pieces = pieces_of_known(sum_at(old), os.fstat(old.fileno()).st_size, large.blocks)
+                if new_bytes(pieces) == large.blocks.size:
+                    return
+                self._room.check(large.blocks.size, self._received)
+                partial = _Partial(name, large.blocks.size, large.mode, large.mtime)
+                with self._landing.begin(name) as file:
+                    theirs = self._go_through(pieces, old, file, partial)
+                    self._received_whole(partial, file)
+        except Cut:
+            return
+        except OSError as error:
+            raise self._cannot_be_written(name, error) from error
+        self._verify([name], theirs, "")
+
+    def _go_through(
+        self, pieces: Sequence[Piece], old: BinaryIO, file: FileIO, partial: _Partial
+    ) -> Mapping[str, str]:
+        """Write one piece after the other, over as many connections as it takes; return the sum the pod made."""
+        breaks = safe = 0
+        while True:
+            try:
+                return self._ask_for_parts(remaining(pieces, partial.size), old, file, partial)
+            except Disconnected:
+                breaks = 1 if partial.size > safe else breaks + 1
+                safe = partial.size
+                if breaks > TRIES:
+                    raise
+                self._shell.reconnect()
+
+    def _ask_for_parts(
+        self, pieces: Sequence[Piece], old: BinaryIO, file: FileIO, partial: _Partial
+    ) -> Mapping[str, str]:
+        path = f"./{partial.name}"
+        words = [copy_words('"$2"', one.start, one.length) for one in pieces if one.source is None]
+        parts = f"_rpd_parts() {{ {'; '.join(words) or ':'}; }}\n"
+        summing = "_rpd_quick_sum" if is_plain([path]) else "_rpd_sum"
+        script = with_arguments(parts + _PARTS, self._listing.base, path, summing)
+        stream = self._shell.open(Program(script, stdin=[], stall=STALL_SECONDS))
+        try:
+            blocks = unpacked(stream.read)
+            new = Source(lambda: next(blocks, b""))
+            for piece in pieces:
+                if piece.source is None:
+                    for block in parts_of(new.some, piece.length):
+                        self._take(block, file, partial)
+                else:
+                    old.seek(piece.source)
+                    for data in parts_of(old.read, piece.length):
+                        _write(data, file, partial)
+            ended = stream.finish()
+        except Cut:
+            stream.finish()  # a connection that broke says so; else the file became shorter
+            raise
+        finally:
+            stream.close()
+        return parse_sums(ended.stderr.decode("utf-8", "surrogateescape").partition("SUMS\n")[2])
 
     def _fetch(self, names: Sequence[str], options: str) -> None:
         wanted = [name for name in names if name not in self.sums]
@@ -199,8 +317,10 @@ class Fetching:
             with self._landing.go_on(partial.name) as file:
                 file.truncate(partial.size)
                 file.seek(partial.size)
-                while partial.size <= partial.whole and (block := stream.read()):
+                for block in unpacked(stream.read):
                     self._take(block, file, partial)
+                    if partial.size > partial.whole:
+                        break
                 if partial.size == partial.whole:
                     self._received_whole(partial, file)
             if partial.size <= partial.whole:  # else it became another file: all of it is fetched again
@@ -213,13 +333,15 @@ class Fetching:
 
     def _fetch_once(self, names: Sequence[str], options: str) -> dict[str, str]:
         """Fetch ``names``; note those whose sums agree, and return why the others failed."""
-        script = with_arguments(_FETCH, self._listing.base, options)
+        summing = "_rpd_quick_sum" if is_plain(names) else "_rpd_sum"
+        script = with_arguments(_FETCH, self._listing.base, options, summing)
         stream = self._shell.open(_of_names(script, names))
         self._asked, self._came, self._passed_over = frozenset(names), set(), 0
         try:
             # A stream that is cut ends early: what is missing is asked for again.
             with contextlib.suppress(Cut):
-                for member, content in members(stream.read):
+                blocks = unpacked(stream.read)
+                for member, content in members(lambda: next(blocks, b"")):
                     self._extract(member, content)
             ended = stream.finish()
         finally:
@@ -278,15 +400,11 @@ class Fetching:
             return  # it came another time: alone, this one has its own content
         with self._landing.read(original) as source, self._landing.begin(partial.name) as file:
             while block := source.read(_CHUNK):
-                write_all(file, block)
-                partial.digest.update(block)
-                partial.size += len(block)
+                _write(block, file, partial)
             self._received_whole(partial, file)
 
     def _take(self, block: bytes | memoryview, file: FileIO, partial: _Partial) -> None:
-        write_all(file, block)
-        partial.digest.update(block)
-        partial.size += len(block)
+        _write(block, file, partial)
         self._received += len(block)
         if self._progress is not None:
             self._progress(self._received, 0)
@@ -319,6 +437,12 @@ class Fetching:
         if isinstance(error, LeadsOut):
             return TransferError(f"{message}: {error.strerror}")
         return LocalTransferError(message, error)
+
+
+def _write(block: bytes | memoryview, file: FileIO, partial: _Partial) -> None:
+    write_all(file, block)
+    partial.digest.update(block)
+    partial.size += len(block)
 
 
 def _of_names(script: str, names: Sequence[str]) -> Program:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import posixpath
 import re
-import time
-from collections.abc import Callable, Sequence
+import secrets
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from rpd.errors import LocalTransferError, TransferBroken, TransferError, UsageError
+from rpd.errors import LocalTransferError, RemoteError, TransferBroken, TransferError, UsageError
 from rpd.project.ignore import StagedFile, local_stamp, staging
 from rpd.remote.protocol import Progress
 from rpd.remote.shell import (
     MOST_KEPT,
+    TRIES,
     DeadlinePassed,
     Disconnected,
     Ended,
@@ -23,31 +25,43 @@ from rpd.remote.shell import (
     Program,
     Shell,
     TooMuch,
-    mended,
     with_arguments,
 )
 from rpd.remote.transfer import delta
-from rpd.remote.transfer.archive import Archive
-from rpd.remote.transfer.blocks import batched, gzipped
-from rpd.remote.transfer.line_speed import Pace, SlowLine
+from rpd.remote.transfer.archive import Archive, Arrived
+from rpd.remote.transfer.checksums import QUICK_SUM, SUM
+from rpd.remote.transfer.packing import Gauge, batched, packed
 from rpd.remote.transfer.paths import absolute
 from rpd.remote.transfer.patience import SHORT_SECONDS, STALL_SECONDS
 from rpd.values.step import Staged
 
-# $1 target, $2 its folder, $3 gzip or nothing, $4 name of the tree's notes, $5 "file" or "folder": what comes. A folder
-# never makes way for a file, nor a file for a folder (exit code 6). Where the stream holds no whole tree but
-# what is other in it (drop, folders, count), the tree that is there is moved aside, changed there, and moved back; exit
-# code 3 means that it could not be. Else what was there is moved aside for the new one.
+# $1 target, $2 its folder, $3 -z or nothing, $4 name of the tree's notes, $5 "file" or "folder": what comes, $6 the
+# folder it is received in, $7 how often before, $8 what of it goes on with what is under new/rest, $9 seconds that a
+# stream that was cut is kept. A folder never makes way for a file, nor a file for a folder (exit code 6). A plan makes
+# files out of those that are there. Where the stream holds no whole tree but what is other in it (drop, folders,
+# count), the tree that is there is moved aside, changed there, and moved back; exit code 3 means that either could not
+# be done. Else what was there is moved aside for the new one.
 RECEIVE = (
     delta.STATE
     + r"""
-_rpd_temp= _rpd_new=
+_rpd_temp=$6 _rpd_new= _rpd_tar=
 _rpd_clear() { rm -rf -- "$_rpd_temp" "$_rpd_new"; }
 _rpd_fail() { echo "$1" >&2; _rpd_clear; exit "${2:-1}"; }
-_rpd_target=$1 _rpd_notes=${HOME:-/root}/.rpd/staged _rpd_name=$4
+_rpd_target=$1 _rpd_notes=${HOME:-/root}/.rpd/staged _rpd_name=$4 _rpd_turn=$7 _rpd_part=$8 _rpd_keep=$9
+_rpd_cut() {
+  # What came stays for a while, to be gone on with: a beginning of the archive, all but its last file whole.
+  [ -z "$_rpd_part" ] || [ ! -s "$_rpd_temp/new/rest" ] || cat "$_rpd_temp/new/rest" >>"$_rpd_temp/$_rpd_part"
+  rm -rf -- "$_rpd_temp/new"
+  (
+    trap '' HUP INT
+    sleep "$_rpd_keep"
+    [ "$(cat "$_rpd_temp/turn" 2>/dev/null)" != "$_rpd_turn" ] || rm -rf -- "$_rpd_temp"
+  ) </dev/null >/dev/null 2>&1 &
+  echo "$1" >&2
+  exit "$2"
+}
+_rpd_plan() { cd -- "$_rpd_temp" && . ./plan; }
 _rpd_change() {
-  # What is begun here is soon over, and better whole than stopped.
-  trap '' HUP INT TERM
   mv -- "$_rpd_target" "$_rpd_temp/old" && (cd -- "$_rpd_temp/old" && xargs -0 rm -rf -- <"$_rpd_temp/drop") &&
   { cp -a -l -- "$_rpd_temp/tree/." "$_rpd_temp/old" 2>/dev/null || cp -a -- "$_rpd_temp/tree/." "$_rpd_temp/old"; } &&
   tar -x -p -o -f "$_rpd_temp/folders" -C "$_rpd_temp/old" &&
@@ -75,11 +89,21 @@ if [ -d "$1" ] && [ ! -L "$1" ] && [ "$(stat -c %d -- "$1" 2>/dev/null)" != "$(s
   _rpd_fail "it is a mount point; name a folder below it"
 fi
 mkdir -p -- "$2" || exit 1
-_rpd_temp=$(mktemp -d -- "$2/.rpd-put.XXXXXX") || exit 1
-trap '_rpd_clear; exit 1' HUP INT TERM
-tar -x -p -o $3 -f - -C "$_rpd_temp" || _rpd_fail "tar could not write it"
-[ -e "$_rpd_temp/end" ] || _rpd_fail "the stream ended early" 5
-if [ -e "$_rpd_temp/drop" ]; then _rpd_change || _rpd_fail "nothing can be kept" 3; fi
+[ -e "$6" ] || mkdir -m 700 -- "$6" || exit 1
+trap '[ -z "$_rpd_tar" ] || { kill "$_rpd_tar" 2>/dev/null; wait "$_rpd_tar"; }
+  _rpd_cut "the stream ended early" 5' HUP INT TERM
+echo "$7" >"$6/turn" && echo "$$" >"$6/pid"
+for _rpd_old in new made plan drop count folders note list end; do rm -rf -- "$6/$_rpd_old"; done
+# In the background, so that whoever goes on with this stream can end it while it waits for a line that is gone.
+exec 3<&0
+tar -x -p -o $3 -f - -C "$6" <&3 &
+_rpd_tar=$!
+wait "$_rpd_tar" || _rpd_cut "tar could not write it" 7
+[ -e "$6/end" ] || _rpd_cut "the stream ended early" 5
+# What is begun here is soon over, and better whole than stopped.
+trap '' HUP INT TERM
+if [ -e "$6/plan" ]; then (_rpd_plan) || _rpd_fail "nothing can be kept" 3; fi
+if [ -e "$6/drop" ]; then _rpd_change || _rpd_fail "nothing can be kept" 3; fi
 _rpd_tree=$_rpd_temp/tree
 if [ -d "$_rpd_tree" ] || [ -d "$1" ]; then
   if [ -e "$1" ] || [ -L "$1" ]; then mv -f -- "$1" "$_rpd_temp/old" || _rpd_fail "what is there cannot be replaced"; fi
@@ -95,15 +119,34 @@ _rpd_clear
 exit 0
 """
 )
+# Where nothing makes sums, no file is made of others.
+CHECKED = (
+    SUM.replace("exit 4", ":")
+    + QUICK_SUM
+    + r"""
+_rpd_check() { [ "$(printf 'made\0' | _rpd_quick_sum | head -c 64)" = "$1" ]; }
+"""
+)
+# $1 the folder. The program that makes it may just be starting.
+_DISCARD = (
+    delta.STOP
+    + r"""
+_rpd_n=0
+while [ ! -e "$1/pid" ] && [ "$_rpd_n" -lt 20 ]; do _rpd_nap; done
+_rpd_stop "$1"
+rm -rf -- "$1"
+"""
+)
+KEEP_SECONDS = 900
+"""How long a pod keeps what arrived of a stream that was cut; longer than a lost connection is tried again."""
 _NOTHING_KEPT = 3
-_CUT_SHORT = 5
+_CUT_SHORT, _NOT_WRITTEN = 5, 7
 _UNEXPECTED_END = re.compile(rb"unexpected e(?:nd|of)|short read", re.IGNORECASE)
 """How tar (GNU, busybox) and gzip say that a stream was cut, which they do before anybody looks for its end."""
 _REFUSED = 6
 _ROUNDS = 3
 """How often at most a file is sent that becomes shorter, or vanishes, while it is read."""
-_MOST_NOTE_BYTES = 1024
-"""For each file; names are seldom longer than 100 bytes, and stand in two lists or three."""
+_DISCARD_SECONDS = 5.0
 
 
 def put(
@@ -114,9 +157,8 @@ def put(
     exclude: Sequence[str] = (),
     ignored: bool = False,
     interrupt: Interrupt | None = None,
-    compress: bool | None = None,
     progress: Progress | None = None,
-    clock: Callable[[], float] = time.monotonic,
+    keep: float = KEEP_SECONDS,
 ) -> Staged:
     """Send what is staged of ``local`` (see ``project.ignore``) so that ``remote`` (absolute) is exactly that.
 
@@ -124,8 +166,9 @@ def put(
 
     It is unpacked beside ``remote`` and renamed: whole, or as it was before, or gone if the pod dies in the moment of
     the change. Of a tree that was sent before, only files are sent that changed since on either side (names, modes,
-    contents here; sizes, times, inodes there). ``compress`` gzips the stream; None does so once the line turns out to
-    be slow (below 20 MB/s by ``clock``, in seconds).
+    contents here; sizes, times, inodes there), and of large ones only what is other in them. The stream is compressed
+    as far as the line is slow. When the connection breaks, what arrived is not sent again; the pod keeps it for
+    ``keep`` seconds.
 
     A file that changes while it is read is read again. One that only grows, as a log does, then arrives as long as it
     was listed; ``changed`` of the answer names it. One that becomes shorter each time is an error. A folder on the pod
@@ -136,12 +179,11 @@ def put(
     ``interrupt``, Interrupted.
     """
     target = absolute(remote, "written")
-    sending = _Sending(shell, local, target, interrupt, progress)
-    sending.compress, sending.pace = bool(compress), Pace(clock) if compress is None else None
+    sending = _Sending(shell, local, target, interrupt, progress, keep)
     try:
         for again in range(_ROUNDS):
             sending.list_files(exclude, ignored=ignored)
-            staged = mended(shell, sending.send, interrupt)
+            staged = sending.send_all()
             if not sending.unsettled or (again and not sending.incomplete):
                 return replace(staged, withheld=sending.withheld)
         raise LocalTransferError(
@@ -165,6 +207,7 @@ class _Sending:
         target: str,
         interrupt: Interrupt | None,
         progress: Progress | None,
+        keep: float,
     ) -> None:
         self._shell = shell
         self._local = local
@@ -172,11 +215,21 @@ class _Sending:
         self._target = target
         self._interrupt = interrupt
         self._progress = progress
+        self._keep = keep
         self._stamp = ""
         self._kind = ""
         self._notes = hashlib.sha256(target.encode()).hexdigest()[:20]
-        self.compress = False
-        self.pace: Pace | None = None
+        self._gauge = Gauge()
+        self._zips = True
+        """Whether the pod can unpack gzip."""
+        self._folder = ""
+        """Where on the pod the tree is received."""
+        self._turn = 0
+        """How many streams were sent there."""
+        self._last: Archive | None = None
+        """The last of them, while it is not known whether it arrived."""
+        self._safe = 0
+        """Bytes that have arrived of it."""
         self.withheld: tuple[str, ...] = ()
         """Files of keys and passwords that are not sent."""
         self.changed: dict[str, None] = {}
@@ -196,26 +249,79 @@ class _Sending:
         self._stamp = local_stamp(self._files)
         self._kind = "folder" if self._local.is_dir() else "file"
         self.unsettled = self.incomplete = ()
+        self._begin_anew()
 
-    def send(self) -> Staged:
-        """Make the target what is here. Raises Disconnected, DeadlinePassed, TransferError, Interrupted."""
-        script = with_arguments(delta.CHECK, self._target, self._notes, self._stamp)
+    def _begin_anew(self) -> None:
+        self._folder = posixpath.join(posixpath.dirname(self._target), f".rpd-put.{secrets.token_hex(8)}")
+        self._turn, self._last, self._safe = 0, None, 0
+
+    def send_all(self) -> Staged:
+        """Make the target what is here, over as many connections as it takes while each brings it on.
+
+        Raises Disconnected, DeadlinePassed, TooMuch, TransferError, Interrupted.
+        """
+        breaks = safe = 0
+        while True:
+            try:
+                return self._send_once()
+            except Disconnected:
+                breaks = 1 if self._safe > safe else breaks + 1
+                safe = self._safe
+                if breaks >= TRIES:
+                    raise
+                self._shell.reconnect(self._interrupt)
+            except Exception:
+                self._discard()
+                raise
+
+    def _discard(self) -> None:
+        """Let the pod drop what arrived; it does so by itself in the end."""
+        if self._turn:
+            program = Program(with_arguments(_DISCARD, self._folder), timeout=_DISCARD_SECONDS)
+            with contextlib.suppress(RemoteError):
+                self._shell.exec(program)
+
+    def _send_once(self) -> Staged:
+        cut = self._folder if self._last is not None else ""
+        script = with_arguments(delta.CHECK, self._target, self._notes, self._stamp, cut)
         # The notes it answers with were made by this driver or another, of about as many files as there are here.
-        most = MOST_KEPT + _MOST_NOTE_BYTES * len(self._files)
+        most = MOST_KEPT + delta.most_note_bytes(self._files)
         program = Program(script, timeout=SHORT_SECONDS, interrupt=self._interrupt, most=most)
         word, _, rest = self._shell.exec(program).stdout.partition(b"\n")
+        self._zips = word != b"PLAIN"
+        if not self._zips:
+            word, _, rest = rest.partition(b"\n")
         if word == b"SAME" and (same := self._as_noted(rest)):
             return same
-        change = delta.NOTHING_KEPT
-        if word == b"OTHER" and self._local.is_dir():
-            change = delta.change_of(rest, self._target, self._files, most)
-        return (self._send(change) if change.kept else None) or self._send() or self._refused()
+        lists = delta.lists_in(rest, most) if word == b"OTHER" else {}
+        arrived = self._arrived(lists.get("half", b""))
+        change = delta.change_of(
+            lists, self._target, self._files, is_folder=self._kind == "folder", most=most
+        )
+        if change.kept or change.patched or arrived.whole or arrived.parts:
+            if staged := self._send(change, arrived):
+                return staged
+            self._begin_anew()
+        return self._send() or self._refused()
+
+    def _arrived(self, half: bytes) -> Arrived:
+        """Return what the pod has of the last stream, by what it says of it."""
+        if self._last is None:
+            return Arrived()
+        sizes = delta.sizes_of(half, f"{self._folder}/tree")
+        if self._kind == "file":
+            sizes = {file.name: sizes[""] for file in self._files if "" in sizes}
+        arrived = self._last.arrived(sizes)
+        known = {file.name: file.size for file in self._files}
+        self._safe = sum(known[name] for name in arrived.whole) + sum(arrived.parts.values())
+        return arrived
 
     def _as_noted(self, note: bytes) -> Staged | None:
         """Return what was sent before, by the pod's note of it; None for a note that makes no sense."""
         try:
             match json.loads(note):
                 case {"tree_sha256": str(tree_sha256), "files": int(files), "bytes": int(size)}:
+                    self._settle()
                     return Staged(
                         remote=self._target,
                         tree_sha256=tree_sha256[:64],
@@ -227,19 +333,23 @@ class _Sending:
             pass
         return None
 
+    def _settle(self) -> None:
+        """Note what of the last stream was other than listed, now that it is known to have arrived."""
+        if self._last is not None:
+            self.unsettled, self.incomplete = self._last.changed, self._last.incomplete
+            self.changed.update(dict.fromkeys(self._last.changed))
+
     def _refused(self) -> Staged:
         raise TransferError(f"{self._local} could not be sent to {self._target}: the pod kept nothing of it")
 
-    def _send(self, change: delta.Change = delta.NOTHING_KEPT) -> Staged | None:
-        """Send all but what ``change`` keeps; return None if the pod cannot keep that."""
-        archive = Archive(self._local, self._files, self._stamp, change, self._progress, self.pace)
-        try:
-            ended = self._stream(archive)
-        except SlowLine:
-            self.compress, self.pace = True, None
-            archive = Archive(self._local, self._files, self._stamp, change, self._progress)
-            ended = self._stream(archive)
-        if ended.exit_code == _NOTHING_KEPT and change.kept:
+    def _send(self, change: delta.Change = delta.NOTHING_KEPT, arrived: Arrived = Arrived()) -> Staged | None:  # noqa: B008
+        """Send all but what the pod keeps or has; return None if it cannot keep that."""
+        archive = Archive(self._local, self._files, self._stamp, change, self._progress, arrived)
+        self._last = archive
+        ended = self._stream(archive)
+        if ended.exit_code not in (_CUT_SHORT, _NOT_WRITTEN):
+            self._turn = 0  # nothing is left there to be discarded
+        if ended.exit_code == _NOTHING_KEPT and (change.kept or change.patched or arrived.parts):
             return None
         if ended.exit_code == _REFUSED:
             raise UsageError(f"{self._local} was not sent to {self._target}: {ended.reason}")
@@ -247,18 +357,24 @@ class _Sending:
             was_cut = ended.exit_code == _CUT_SHORT or _UNEXPECTED_END.search(ended.stderr)
             kind = TransferBroken if was_cut else TransferError
             raise kind(f"{self._local} could not be sent to {self._target}: {ended.reason}")
-        self.unsettled, self.incomplete = archive.changed, archive.incomplete
-        self.changed.update(dict.fromkeys(archive.changed))
+        self._settle()
+        self._last = None
         return Staged(remote=self._target, **archive.about(), changed=tuple(self.changed))
 
     def _stream(self, archive: Archive) -> Ended:
         script = with_arguments(
-            RECEIVE,
+            CHECKED + RECEIVE,
             self._target,
             posixpath.dirname(self._target),
-            "-z" if self.compress else "",
+            "-z" if self._zips else "",
             self._notes,
             self._kind,
+            self._folder,
+            str(self._turn),
+            archive.part_path,
+            f"{self._keep:g}",
         )
-        blocks = batched(gzipped(archive.blocks()) if self.compress else archive.blocks())
-        return self._shell.exec(Program(script, stdin=blocks, stall=STALL_SECONDS, interrupt=self._interrupt))
+        self._turn += 1
+        blocks = batched(archive.blocks())
+        stdin = packed(blocks, self._gauge) if self._zips else blocks
+        return self._shell.exec(Program(script, stdin=stdin, stall=STALL_SECONDS, interrupt=self._interrupt))

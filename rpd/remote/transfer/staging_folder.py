@@ -7,6 +7,7 @@ through a ``Tree``, which follows none.
 from __future__ import annotations
 
 import secrets
+import stat
 import threading
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -18,6 +19,7 @@ from rpd.disk.tree import Tree
 from rpd.errors import TransferError
 from rpd.remote.transfer.checksums import note_sums
 from rpd.remote.transfer.listing import Listing
+from rpd.remote.transfer.patch import LEAST_BYTES
 
 # Pulls of one node may end at the same time, and go to the same folder with one list of sums.
 _KEEPING = threading.Lock()
@@ -49,6 +51,15 @@ class Landing:
     def path(self, name: str) -> Path:
         """Return where a file arrives, for people."""
         return self._there.path(name)
+
+    def is_large(self, name: str) -> bool:
+        """Whether an earlier pull left a file of that name that is worth comparing."""
+        status = self._tree.status(f"{self._name}/{name}")
+        return status is not None and stat.S_ISREG(status.st_mode) and status.st_size >= LEAST_BYTES
+
+    def earlier(self, name: str) -> BufferedReader:
+        """Open what an earlier pull left. Raises OSError."""
+        return self._tree.read(f"{self._name}/{name}")
 
     def begin(self, name: str) -> FileIO:
         """Open a file to be written from its beginning. Raises TransferError for one that hides another."""

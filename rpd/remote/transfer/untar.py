@@ -47,7 +47,7 @@ class Member:
 class Content:
     """The bytes of one member, to be read before the next."""
 
-    def __init__(self, source: _Source, size: int) -> None:
+    def __init__(self, source: Source, size: int) -> None:
         self._source = source
         self.left = size
 
@@ -58,10 +58,10 @@ class Content:
         return data
 
 
-class _Source:
+class Source:
     """A stream that arrives in blocks of any size, read in the sizes that are wanted."""
 
-    def __init__(self, receive: Callable[[], bytes]) -> None:
+    def __init__(self, receive: Callable[[], bytes | memoryview]) -> None:
         self._receive = receive
         self._pending = memoryview(b"")
 
@@ -98,13 +98,13 @@ class _Source:
         return not self._pending
 
 
-def members(receive: Callable[[], bytes]) -> Iterator[tuple[Member, Content]]:
+def members(receive: Callable[[], bytes | memoryview]) -> Iterator[tuple[Member, Content]]:
     """Yield the files of a tar stream, or of several one after the other; folders, links and devices are passed over.
 
     What of a content was not read is skipped. Raises Cut if the stream ends early, TransferError for one that is no
     tar stream or claims what none does.
     """
-    source = _Source(receive)
+    source = Source(receive)
     zeros = passed_over = 0
     told: dict[str, str] = {}
     while not source.is_over():
@@ -153,7 +153,7 @@ def _header(block: bytes) -> tarfile.TarInfo:
     return info
 
 
-def _held(source: _Source, info: tarfile.TarInfo, most: int) -> bytes:
+def _held(source: Source, info: tarfile.TarInfo, most: int) -> bytes:
     """Return what follows a header that is no file's."""
     if info.size > most:
         raise TransferError(f"the pod sent a tar header of {info.size} bytes; {most} is the most")

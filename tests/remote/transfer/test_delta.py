@@ -174,28 +174,6 @@ def test_what_turns_up_while_changes_are_sent_is_not_kept(
     assert picture(target) == picture(tree)
 
 
-def test_a_soft_tree_is_compressed_on_a_slow_line(
-    remote: SshRemote, machine: Machine, tmp_path: Path
-) -> None:
-    """Once the line turns out to be slow the rest of the way is gzipped; on a quick one, or of noise, nothing is."""
-    soft, noise = tmp_path / "soft", tmp_path / "noise"
-    for folder, data in ((soft, bytes(40 << 20)), (noise, os.urandom(24 << 20))):
-        folder.mkdir()
-        (folder / "f").write_bytes(data)
-
-    def ways(tree: Path, bytes_per_second: float) -> list[bool]:
-        """Put by a clock that makes the line so fast; return which of the streams were gzipped."""
-        machine.commands.clear()
-        sent, target = Sent(), machine.files / f"{tree.name}{bytes_per_second:g}"
-        put(remote._shell, tree, str(target), progress=sent, clock=lambda: sent.bytes / bytes_per_second)
-        assert picture(target) == picture(tree)
-        return [" -z " in line for line in machine.commands if "rpd-put" in line]
-
-    assert ways(soft, 1e9) == [False]
-    assert ways(soft, 1e6) == [False, True]
-    assert ways(noise, 1e6) == [False]
-
-
 _NAME = st.sampled_from(["a", "b", "-c", "d\ne", "'", "ü"])
 _LEAF = st.one_of(
     st.tuples(st.just("file"), st.sampled_from([b"", b"1", b"2" * 600]), st.sampled_from([0o644, 0o755])),

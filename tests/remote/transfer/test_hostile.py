@@ -30,7 +30,8 @@ from rpd.remote.shell import Ended, Interrupt, Program, TooMuch
 from rpd.remote.ssh import SshRemote
 from rpd.remote.transfer import listing as listing_module
 from rpd.remote.transfer.checksums import note_sums, parse_sums
-from rpd.remote.transfer.delta import NOTHING_KEPT, change_of
+from rpd.remote.transfer.delta import NOTHING_KEPT, change_of, lists_in, sizes_of
+from rpd.remote.transfer.large import read_large
 from rpd.remote.transfer.listing import Link, Listing
 from rpd.remote.transfer.paths import check_name
 from rpd.remote.transfer.pull import pull
@@ -401,12 +402,35 @@ HOSTILE: dict[str, Callable[[], Iterable[bytes]]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("how", HOSTILE)
+def zipped(blocks: Iterable[bytes]) -> Iterator[bytes]:
+    squeeze = zlib.compressobj(1, wbits=31)
+    for block in blocks:
+        yield squeeze.compress(block) + squeeze.flush(zlib.Z_SYNC_FLUSH)
+    yield squeeze.flush()
+
+
+HOSTILE_ZIPPED: dict[str, Callable[[], Iterable[bytes]]] = {
+    "a gzip header without end": lambda: [b"\x1f\x8b\x08\x08" + bytes(6), *(b"x" * (1 << 16) for _ in range(100))],
+    "gzip that holds nothing": lambda: [b"\x1f\x8b\x08\x00" + bytes(6), *(b"\x00\x00\x00\xff\xff" * 10_000 for _ in range(100))],
+    "a damaged gzip stream": lambda: [gzip.compress(GOOD)[:40] + bytes(1000)],
+    "something behind gzip": lambda: [gzip.compress(GOOD[:1000]) + b"<html>" + bytes(10_000)],
+    "gzip in gzip": lambda: [gzip.compress(gzip.compress(GOOD))],
+    "a bomb of zeros": lambda: [gzip.compress(bytes(1 << 26))],
+    "a bomb of a file": lambda: [gzip.compress(header("./r/a", size=8 << 60)), *[gzip.compress(bytes(1 << 20))] * 99],
+    "bombs one after the other": lambda: endless(gzip.compress(bytes(1 << 22)) * 8),
+    "all as it is, of nothing": lambda: [gzip.compress(b""), b"noise" * 1000],
+    "some as it is, of too much": lambda: [gzip.compress(b"", mtime=(1 << 32) - 1), *(bytes(1 << 16) for _ in range(100))],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("how", [*HOSTILE, *(f"{name}, zipped" for name in HOSTILE), *HOSTILE_ZIPPED])
 def test_hostile_archives(tmp_path: Path, how: str) -> None:
     """Each is a TransferError, soon, and holds nothing: not in memory and not on the disk."""
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    name, comma, _ = how.rpartition(", zipped")
+    sent = {**HOSTILE, **HOSTILE_ZIPPED}[name if comma else how]()
     with pytest.raises(TransferError):
-        fetched(tmp_path, HOSTILE[how]())
+        fetched(tmp_path, zipped(sent) if comma else sent)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # KiB
     assert [path for path in tmp_path.rglob("*") if path.is_file() and path.suffix != ".sha256"] == []
 
@@ -520,6 +544,11 @@ ROWS = {
     "a sum that is none": [["a", 420, 1, 5, [1, 2, 3]]],
     "a stamp that is none": [["a", 420, 1, SUM_OF_X, 7]],
     "a name that is none": [[{}, 420, 1, SUM_OF_X, []]],
+    "blocks of no length": [["a", 420, 1, SUM_OF_X, [1], 0, "0" * 32]],
+    "blocks of any length": [["a", 420, 1, SUM_OF_X, [1], "x", "0" * 32]],
+    "more sums than blocks": [["a", 420, 1, SUM_OF_X, [1], 1 << 17, "0" * 64]],
+    "sums that are none": [["a", 420, 1, SUM_OF_X, [1], 1 << 17, {}]],
+    "blocks of less than nothing": [["a", 420, -1, SUM_OF_X, [1], 1 << 17, ""]],
     "deep": [[[[[]]]]],
 }
 
@@ -529,7 +558,33 @@ def test_hostile_notes_keep_nothing(tmp_path: Path, rows: object) -> None:
     """What makes no sense is as if there were nothing."""
     (tmp_path / "a").write_text("x")
     told = lists(list=zlib.compress(json.dumps(rows).encode()), state=STATE)
-    assert change_of(told, "/w/t", staged_files(tmp_path)) == NOTHING_KEPT
+    files = staged_files(tmp_path)
+    assert change_of(lists_in(told, 1 << 20), "/w/t", files) == NOTHING_KEPT
+
+
+@pytest.mark.parametrize(
+    "said", [b"", b"G", b"G\0x/a\0", b"G\0-/a\0", b"B\x001\n\0", b"\xff", b"B\x001\n2\n\0/w/t/a\0"]
+)
+def test_sizes_that_make_no_sense(said: bytes) -> None:
+    """Nothing of a stream that was cut is there then."""
+    assert sizes_of(said, "/w/t") == {}
+
+
+HEAD, SUM_OF_BLOCK = "FILE 131072 644 1 1", "0" * 32
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "", "x", "FILE", HEAD, f"{HEAD}\n{'0' * 31}", f"{HEAD}\n{SUM_OF_BLOCK}\n{SUM_OF_BLOCK}", f"FILE 1 644 1 1\n{SUM_OF_BLOCK}",
+        f"FILE 131072 644 1 {1 << 60}\n{SUM_OF_BLOCK}", f"FILE 131072 644 1 -1\n{SUM_OF_BLOCK}", f"FILE 131072 8 1 1\n{SUM_OF_BLOCK}",
+        f"{HEAD}\n{SUM_OF_BLOCK}\n{HEAD}\n{SUM_OF_BLOCK}", "FILE 131072 644 1 ²\n", f"FILE {'9' * 30} 644 1 1\n{SUM_OF_BLOCK}",
+    ],
+)  # fmt: skip
+def test_sums_of_blocks_that_make_no_sense(said: str) -> None:
+    """The file is fetched whole then."""
+    assert read_large(said.encode(), ["a"]) == {}
+    assert read_large(f"{HEAD}\n{SUM_OF_BLOCK}\n".encode(), ["a"]).keys() == {"a"}
 
 
 BOMB = gzip.compress(bytes(64 << 20))
@@ -548,7 +603,8 @@ def test_bombs_are_not_unpacked(tmp_path: Path, told: bytes) -> None:
     """Of what is compressed, so much is unpacked and no more."""
     (tmp_path / "a").write_text("x")
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    assert change_of(told, "/w/t", staged_files(tmp_path), most=1 << 20) == NOTHING_KEPT
+    lists = lists_in(told, 1 << 20)
+    assert change_of(lists, "/w/t", staged_files(tmp_path), most=1 << 20) == NOTHING_KEPT
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 60_000  # KiB
 
 
@@ -604,6 +660,7 @@ def test_programs_of_a_pod_that_lie(
     (machine.files / "r").mkdir()
     (machine.files / "r/a").write_text("x")
     name, script = LIES[program]
+    lie("openssl", "exit 1")
     lie(name, f'[ "$1" != --version ] || exec {name} --version; {script}')
     with pytest.raises(TransferError):
         remote.pull(str(machine.files / "r"), tmp_path / "l")

@@ -291,7 +291,9 @@ def test_a_file_whose_sum_never_agrees_is_an_error_that_names_it(
     (lying / "sha256sum").write_text(
         f'#!/bin/sh\n{shutil.which("sha256sum")} "$@" | sed "/bad/s/^..../0000/"\n'
     )
-    (lying / "sha256sum").chmod(0o755)
+    (lying / "openssl").write_text("#!/bin/sh\nexit 1\n")
+    for name in ("openssl", "sha256sum"):
+        (lying / name).chmod(0o755)
     machine.path = f"{lying}:{machine.path}"
     (machine.files / "r").mkdir()
     (machine.files / "r/bad").write_text("x")

@@ -1,0 +1,259 @@
+"""A stream that is compressed where that pays: gzip members, one after the other, each at the level that is right then.
+
+On the way to the pod all of it is members, at level 0 while the line is quicker than compression. On the way here an
+empty member says how much comes as it is before the next one, in the field for its time, in units of 64 KB: 0 for all
+the rest. A stream that does not begin like gzip comes as it is.
+"""
+
+from __future__ import annotations
+
+import time
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from rpd.errors import TransferError
+
+# Defines _rpd_pack, a filter: members of 4 MB. dd reads a pipe without taking more than it passes on, which head does
+# not everywhere, and says how much that was. A line is slow if less than 7 MB/s go over it compressed: level 6, unless
+# fewer bytes of the tree go over it then. Past 8 MB, which may only have filled the buffers on the way, a line that
+# takes more than 8 MB/s gets 4 MB as they are, and all the rest so if that was quicker. Times: hundredths of a second.
+PACK = r"""
+_rpd_as_it_is() { printf "\037\213\010\000\\$1\000\000\000\000\003\003\000\000\000\000\000\000\000\000\000"; }
+_rpd_now() { read -r _rpd_time _ </proc/uptime && _rpd_time=${_rpd_time%.*}${_rpd_time#*.}; }
+_rpd_block() {
+  _rpd_said=$({
+    { _rpd_a=$(dd bs=65536 count=64 iflag=fullblock 2>&1 >&5); echo "IN $_rpd_a" >&3; } 5>&1 |
+      if [ "$1" = 0 ]; then cat >&4; else
+        gzip "-$1" | { _rpd_a=$(dd ibs=65536 obs=32768 2>&1 >&4); echo "OUT $_rpd_a" >&3; }
+      fi
+  } 3>&1)
+  _rpd_out=${_rpd_said#*OUT *records in} _rpd_out=${_rpd_out%%+*} _rpd_out=${_rpd_out##*[!0-9]}
+  case $_rpd_said in *"IN 64+0 records in"*) [ -n "$_rpd_out" ] || [ "$1" = 0 ] ;; *) return 1 ;; esac
+}
+_rpd_pack() {
+  gzip -1 </dev/null >/dev/null 2>&1 || exec cat
+  dd if=/dev/null bs=65536 count=64 iflag=fullblock 2>/dev/null && _rpd_now 2>/dev/null || exec gzip -1
+  export LC_ALL=C
+  exec 4>&1
+  _rpd_level=1 _rpd_all=0 _rpd_wire=0 _rpd_blocks=0 _rpd_rate=0 _rpd_hold=0 _rpd_try=0 _rpd_was=$_rpd_time
+  while _rpd_block "$_rpd_level"; do
+    _rpd_all=$((_rpd_all + _rpd_out)) _rpd_wire=$((_rpd_wire + _rpd_out)) _rpd_blocks=$((_rpd_blocks + 1))
+    _rpd_now; _rpd_wall=$((_rpd_time - _rpd_was))
+    [ "$_rpd_wall" -ge 15 ] || continue
+    _rpd_speed=$((_rpd_wire * 3276800 / _rpd_wall)) _rpd_last=$_rpd_rate
+    _rpd_rate=$((_rpd_blocks * 100000 / _rpd_wall)) _rpd_hold=$((_rpd_hold - 1)) _rpd_try=$((_rpd_try - 1))
+    if [ "$_rpd_level" = 6 ] && [ "$_rpd_hold" = 0 ] && [ "$((_rpd_rate * 10))" -lt "$((_rpd_last * 9))" ]; then
+      _rpd_level=1 _rpd_hold=16
+    elif [ "$_rpd_level" = 1 ] && [ "$_rpd_speed" -lt 7000000 ] && [ "$_rpd_hold" -le 0 ]; then
+      _rpd_level=6 _rpd_hold=1
+    elif [ "$_rpd_all" -ge 256 ] && [ "$_rpd_speed" -gt 8000000 ] && [ "$_rpd_try" -le 0 ]; then
+      _rpd_was=$_rpd_time _rpd_try=32
+      _rpd_as_it_is 100; _rpd_block 0 || return 0
+      _rpd_now
+      if [ "$((100000 / (_rpd_time - _rpd_was + 1)))" -gt "$_rpd_rate" ]; then _rpd_as_it_is 000; exec cat; fi
+    fi
+    _rpd_was=$_rpd_time _rpd_wire=0 _rpd_blocks=0
+  done
+  return 0
+}
+"""
+
+_MAGIC = b"\x1f\x8b"
+_UNIT = 64 << 10
+_GIVEN = 256 << 10
+_PIECE = 1 << 20
+_MOST_SILENT = 1 << 20
+"""Bytes of gzip that may hold nothing."""
+
+
+def unpacked(receive: Callable[[], bytes]) -> Iterator[bytes | memoryview]:
+    """Yield what a packed stream holds, in pieces of a megabyte at most where it was compressed.
+
+    A stream that is cut just ends; who reads it knows what is missing. Raises TransferError for one that is no gzip.
+    """
+    source = _Pending(receive)
+    while source.has(len(_MAGIC)):
+        if source.pending[: len(_MAGIC)] != _MAGIC:
+            if source.is_new:
+                break
+            raise TransferError("the pod sent a damaged gzip stream: something follows that is none")
+        units = int.from_bytes(source.pending[4:8], "little") if source.has(8) else 0
+        is_empty = True
+        for piece in source.member():
+            is_empty = False
+            yield piece
+        if is_empty and not units:
+            break
+        if is_empty:
+            yield from source.plain(units * _UNIT)
+    yield from source.plain(None)
+
+
+class _Pending:
+    """What of a stream came and was not used yet."""
+
+    def __init__(self, receive: Callable[[], bytes]) -> None:
+        self._receive = receive
+        self.pending = memoryview(b"")
+        self.is_new = True
+
+    def has(self, size: int) -> bool:
+        """Whether so many bytes are here, or come."""
+        while len(self.pending) < size and (data := self._receive()):
+            self.pending = memoryview(bytes(self.pending) + data if self.pending else data)
+        return len(self.pending) >= size
+
+    def member(self) -> Iterator[bytes]:
+        """Yield what the next gzip member holds."""
+        self.is_new = False
+        silent = 0
+        unzip = zlib.decompressobj(wbits=31)
+        while not unzip.eof and self.has(1):
+            given = self.pending[:_GIVEN]
+            try:
+                piece = unzip.decompress(given, _PIECE)
+            except zlib.error as error:
+                raise TransferError(f"the pod sent a damaged gzip stream: {error}") from None
+            used = len(given) - len(unzip.unused_data if unzip.eof else unzip.unconsumed_tail)
+            self.pending = self.pending[used:]
+            silent = 0 if piece else silent + used
+            if silent > _MOST_SILENT:
+                raise TransferError("the pod sent a gzip stream that holds nothing")
+            if piece:
+                yield piece
+
+    def plain(self, size: int | None) -> Iterator[memoryview]:
+        """Yield so many bytes as they come, or all."""
+        while (size is None or size > 0) and self.has(1):
+            data = self.pending if size is None else self.pending[:size]
+            self.pending = self.pending[len(data) :]
+            size = None if size is None else size - len(data)
+            yield data
+
+
+# --- to the pod -------------------------------------------------------------------------------------------------------
+
+_LEVELS = (0, 1, 6)
+_BATCH = 512 << 10
+_SAMPLE = 64 << 10
+_SAMPLE_EVERY = 8 << 20
+_SWALLOWED = 4 << 20
+"""Bytes that windows and sockets take at once; they say nothing about the line."""
+_WINDOW = 1 << 20
+_NEW = 0.5
+"""How much a new measurement counts."""
+_BETTER = 0.9
+"""A higher level must cost less than that share of a lower one."""
+
+
+@dataclass(slots=True)
+class _Effort:
+    """What compressing a byte takes at one level (seconds), and what is left of it."""
+
+    seconds: float
+    ratio: float
+
+    def learn(self, seconds: float, ratio: float) -> None:
+        self.seconds += (seconds - self.seconds) * _NEW
+        self.ratio += (ratio - self.ratio) * _NEW
+
+
+class Gauge:
+    """Chooses the level of compression by how fast the line takes bytes, and how fast they are made fewer.
+
+    Until it knows the line, it takes it for a slow one.
+    """
+
+    def __init__(self) -> None:
+        self._line = 1 / 6e6
+        self._efforts = {0: _Effort(2e-9, 1.0), 1: _Effort(15e-9, 0.5), 6: _Effort(40e-9, 0.47)}
+        self._sent = 0
+        self._window = [0, 0.0, 0.0]
+        """Bytes, seconds they took to compress, seconds they took to send."""
+        self._packing = 0.0
+
+    @property
+    def level(self) -> int:
+        """The level at which a byte costs least; compressing goes on while the line is full, so the longer counts."""
+        best = 0
+        for level in _LEVELS[1:]:
+            if self._cost(level) < self._cost(best) * _BETTER:
+                best = level
+        return best
+
+    def _cost(self, level: int) -> float:
+        effort = self._efforts[level]
+        return max(effort.seconds, self._line * effort.ratio) + effort.seconds / 4
+
+    def packed(self, level: int, size: int, result: int, seconds: float) -> None:
+        """Hear that ``size`` bytes became ``result`` at ``level``."""
+        self._efforts[level].learn(seconds / max(1, size), result / max(1, size))
+        self._packing += seconds
+
+    def sampled(self, level: int, size: int, result: int, seconds: float) -> None:
+        """Hear the same of bytes that are not sent."""
+        self._efforts[level].learn(seconds / max(1, size), result / max(1, size))
+
+    def sent(self, size: int, seconds: float) -> None:
+        """Hear how long the line took over ``size`` bytes."""
+        self._sent += size
+        if self._sent < _SWALLOWED:
+            self._packing = 0.0
+            return
+        window = self._window
+        window[0] += size
+        window[1] += self._packing
+        window[2] += seconds
+        self._packing = 0.0
+        if window[0] >= _WINDOW:
+            both = window[1] + window[2]
+            # Where it had to be waited for at all, the line was full all the while.
+            spent = both if window[2] > both / 5 else window[2]
+            self._line += (spent / window[0] - self._line) * _NEW
+            self._window = [0, 0.0, 0.0]
+
+
+def packed(
+    blocks: Iterable[bytes], gauge: Gauge, clock: Callable[[], float] = time.perf_counter
+) -> Iterator[bytes]:
+    """Yield ``blocks`` as gzip members; how long it takes until the next is asked for tells how full the line is."""
+    since_sample = _SAMPLE_EVERY
+    for block in blocks:
+        since_sample += len(block)
+        if since_sample >= _SAMPLE_EVERY and len(block) >= 2 * _SAMPLE:
+            since_sample = 0
+            middle = len(block) // 2
+            for level in _LEVELS[1:]:
+                _, seconds, result = _member(
+                    block[middle - _SAMPLE // 2 : middle + _SAMPLE // 2], level, clock
+                )
+                gauge.sampled(level, _SAMPLE, result, seconds)
+        level = gauge.level
+        member, seconds, result = _member(block, level, clock)
+        gauge.packed(level, len(block), result, seconds)
+        began = clock()
+        yield member
+        gauge.sent(result, clock() - began)
+
+
+def _member(block: bytes, level: int, clock: Callable[[], float]) -> tuple[bytes, float, int]:
+    began = clock()
+    squeeze = zlib.compressobj(level=level, wbits=31)
+    member = squeeze.compress(block) + squeeze.flush()
+    return member, clock() - began, len(member)
+
+
+def batched(blocks: Iterable[bytes]) -> Iterator[bytes]:
+    """Join small blocks: each piece handed on costs an SSH packet or a gzip member."""
+    pending = bytearray()
+    for block in blocks:
+        if not pending and len(block) >= _BATCH:
+            yield block
+            continue
+        pending += block
+        if len(pending) >= _BATCH:
+            yield bytes(pending)
+            pending.clear()
+    if pending:
+        yield bytes(pending)

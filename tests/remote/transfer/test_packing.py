@@ -1,0 +1,148 @@
+"""Streams that are compressed where that pays: what comes out is what went in, whatever the line does."""
+
+import gzip
+import os
+import shutil
+import subprocess
+import zlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rpd.remote.transfer.packing import PACK, Gauge, batched, packed, unpacked
+
+SOFT = b"".join(b"loss=%d step=%d\n" % (number * 7919 % 10007, number) for number in range(700_000))
+NOISE = os.urandom(1 << 20) * 12
+
+
+def opened(blocks: Iterable[bytes]) -> bytes:
+    """Return what a packed stream holds."""
+    source = iter(blocks)
+    return b"".join(unpacked(lambda: next(source, b"")))
+
+
+def plain(units: int) -> bytes:
+    """Return the member that says that so many units come as they are."""
+    return gzip.compress(b"", mtime=units)
+
+
+def in_pieces(data: bytes, sizes: Iterable[int]) -> Iterator[bytes]:
+    at = 0
+    for size in sizes:
+        yield data[at : at + size]
+        at += size
+    yield data[at:]
+
+
+@settings(max_examples=100)
+@given(
+    parts=st.lists(
+        st.tuples(st.sampled_from([0, 1, 6, None]), st.binary(min_size=1, max_size=300)), max_size=6
+    ),
+    rest=st.binary(max_size=300),
+    sizes=st.lists(st.integers(1, 200), max_size=12),
+)
+def test_members_and_what_comes_as_it_is(
+    parts: list[tuple[int | None, bytes]], rest: bytes, sizes: list[int]
+) -> None:
+    """In any order, in pieces of any size: compressed at any level, 64 KB as they are, and all the rest as it is."""
+    said, meant = b"", b""
+    for level, data in parts:
+        if level is None:
+            whole = (data * 65536)[:65536]
+            said, meant = said + plain(1) + whole, meant + whole
+        else:
+            squeeze = zlib.compressobj(level, wbits=31)
+            said, meant = said + squeeze.compress(data) + squeeze.flush(), meant + data
+    assert opened(in_pieces(said + plain(0) + rest, sizes)) == meant + rest
+    assert opened(in_pieces(said, sizes)) == meant
+
+
+@given(data=st.binary(max_size=100))
+def test_what_does_not_begin_like_gzip_comes_as_it_is(data: bytes) -> None:
+    """As from a pod without gzip."""
+    assert opened([b"./" + data]) == b"./" + data
+    assert opened([]) == b""
+
+
+@pytest.mark.parametrize("cut", range(0, 300, 7))
+def test_a_cut_stream_just_ends(cut: int) -> None:
+    """What came of it is a beginning of what was meant."""
+    data = os.urandom(200)
+    assert data.startswith(opened([gzip.compress(data)[:cut]]))
+
+
+def level_on(line: float, ratios: dict[int, float]) -> int:
+    """Return the level that is chosen in the end where the line takes so many seconds over a byte."""
+    gauge = Gauge()
+    efforts = {0: 2e-9, 1: 12e-9, 6: 35e-9}
+    for _ in range(100):
+        level = gauge.level
+        for other in (1, 6):
+            gauge.sampled(other, 1000, int(1000 * ratios[other]), 1000 * efforts[other])
+        gauge.packed(level, 1 << 20, int(ratios[level] * (1 << 20)), efforts[level] * (1 << 20))
+        gauge.sent(int(ratios[level] * (1 << 20)), line * ratios[level] * (1 << 20))
+    return gauge.level
+
+
+def test_the_level_follows_the_line() -> None:
+    """The slower it is the more pays; nothing pays on a quick one, nor for noise."""
+    soft, noise = {0: 1.0, 1: 0.35, 6: 0.28}, {0: 1.0, 1: 1.0, 6: 1.0}
+    assert [level_on(line, soft) for line in (5e-9, 50e-9, 1e-6)] == [0, 1, 6]
+    assert [level_on(line, noise) for line in (5e-9, 50e-9, 1e-6)] == [0, 0, 0]
+    assert Gauge().level > 0  # from the first byte on
+
+
+@pytest.mark.parametrize("data", [b"x", SOFT[:3_000_000], NOISE[:3_000_000]], ids=["one", "soft", "noise"])
+def test_what_is_packed_here_is_unpacked_anywhere(data: bytes) -> None:
+    """By gzip, and by what opens the other way's streams."""
+    made = b"".join(packed(batched([data[:100], data[100:]]), Gauge()))
+    assert gzip.decompress(made) == opened([made]) == data
+    assert len(made) < len(data) * 0.6 or data != SOFT[: len(data)]
+
+
+def test_blocks_are_joined() -> None:
+    """Small ones become one, large ones are handed on, none is lost."""
+    blocks = [b"a" * 10, b"b" * (1 << 20), b"c"] + [b"d" * 1000] * 2000
+    joined = list(batched(blocks))
+    assert b"".join(joined) == b"".join(blocks)
+    assert len(joined) < 10
+
+
+@pytest.mark.parametrize("shell", ["sh", "bash", "busybox"])
+@pytest.mark.parametrize(
+    "data", [b"", b"x", SOFT[:5_000_000], NOISE], ids=["nothing", "one", "soft", "noise"]
+)
+def test_the_pods_filter(shell: str, data: bytes, tmp_path: Path) -> None:
+    """Run by the shells there are; with busybox, of nothing but its programs."""
+    program = shutil.which(shell)
+    if program is None:
+        pytest.skip(f"{shell} is not installed here")
+    environment = dict(os.environ)
+    if shell == "busybox":
+        subprocess.run([program, "--install", "-s", str(tmp_path)], check=True)
+        program, environment["PATH"] = str(tmp_path / "sh"), str(tmp_path)
+    made = subprocess.run(
+        [program, "-c", f"{PACK}\n_rpd_pack"], input=data, capture_output=True, env=environment, check=True
+    )
+    assert made.stderr == b""
+    assert opened([made.stdout]) == data
+    assert len(made.stdout) < len(data) / 2 + 10_000 or data == NOISE
+
+
+def test_the_pods_filter_without_gzip(tmp_path: Path) -> None:
+    """All comes as it is."""
+    (tmp_path / "gzip").write_text("#!/bin/sh\nexit 1\n")
+    (tmp_path / "gzip").chmod(0o755)
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    made = subprocess.run(
+        ["sh", "-c", f"{PACK}\n_rpd_pack"],
+        input=b"./x" * 99,
+        capture_output=True,
+        env=environment,
+        check=True,
+    )
+    assert made.stdout == b"./x" * 99

@@ -124,7 +124,7 @@ class Machine:
         for child in self._children:
             # Not ``wait``: it waits for pipes too, which nobody reads any more.
             child._transport.close()  # type: ignore[attr-defined]
-            if child.stdin is not None:
+            if child.stdin is not None and child.stdin.transport.get_write_buffer_size():
                 # What nobody took is not waited for either; that it is closed is heard a turn of the loop later.
                 child.stdin.transport.abort()
         await asyncio.sleep(0)

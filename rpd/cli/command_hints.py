@@ -74,10 +74,18 @@ _INSTEAD = {
     _BEGIN: ("new", "scaffold", "setup", "template"),
     _KEY: ("login", "auth", "configure", "whoami"),
     _SETTINGS: ("config", "settings", "set", "options"),
-    _PRICES: ("price", "prices", "pricing", "cost", "costs", "gpu", "inventory", "offers"),
+    _PRICES: (
+        *("price", "prices", "pricing", "cost", "costs", "gpu", "inventory", "offers"),
+        *("gpu-list", "gpu-prices", "gpu-inventory"),
+    ),
     "`rpd logs NODE` prints a log, -f goes on as it grows": ("log", "tail", "output"),
     "`rpd runs` lists past runs": ("history", "past"),
-    "`rpd diff RUN RUN` compares two runs": ("compare", "delta"),
+    "`rpd diff RUN RUN` compares two runs": ("compare", "compare-runs", "delta"),
+    "`rpd query` filters, groups and totals the nodes of all runs": (
+        "events-query",
+        "manifest-summary",
+        "ls-runs",
+    ),
     "`rpd capture-env` writes down python, packages and source": ("freeze", "env", "environment", "snapshot"),
     "`rpd --version` prints the version": ("version",),
 }

@@ -35,6 +35,8 @@ class PastStep:
     result: Mapping[str, Any] | None = None
     exit_code: int | None = None
     seconds: float = 0.0
+    marks: tuple[tuple[str, str], ...] = ()
+    """What it said that it began, each with when; an empty name: that it was over with that."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -214,6 +216,10 @@ def _read_node(path: Path, damaged: Callable[[Damage], object]) -> tuple[str, Pa
                     exit_code=event.get("exit_code"),
                     seconds=event.get("seconds", 0.0),
                 )
+            case "step_mark" if event.get("index") in steps:
+                step = steps[event["index"]]
+                said = (str(event.get("name", "")), str(event.get("at", "")))
+                steps[event["index"]] = replace(step, marks=(*step.marks, said))
             case "steps_forgotten":
                 steps = {}
             case "released" | "kept":
@@ -256,7 +262,7 @@ def _begun(event: Mapping[str, Any], known: PastStep | None) -> PastStep:
         pod=event.get("pod", ""),
     )
     is_same = known is not None and (known.pod, known.fingerprint) == (step.pod, step.fingerprint)
-    return replace(step, began=known.began) if known is not None and is_same else step
+    return replace(step, began=known.began, marks=known.marks) if known is not None and is_same else step
 
 
 def _attempts_of(record: object) -> list[AttemptRecord]:

@@ -71,8 +71,8 @@ def read_everything(runs: Path, folder: Path) -> None:
     connect_to_node.work_of(folder / "a.fit")
     connect_to_node.is_driven(folder)
     lookup.entries(folder)
-    for event in run_events.in_order(folder, str):
-        cli_events.line({"run": "r", **event})
+    for event in run_events.in_order(folder):
+        cli_events.line(event)
 
     class Listing(OfflineProvider):
         def list(self) -> tuple[PodInfo, ...]:

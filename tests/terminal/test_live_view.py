@@ -293,6 +293,27 @@ def test_a_shared_pod_costs_its_next_node_too(
     assert spent == "$0.06 so far, $1.80/h now, about $0.06 in all, worst case $10.00"
 
 
+def test_what_a_script_says_that_it_does_stands_before_its_last_line(
+    make_config: MakeConfig, make_node: MakeNode, make_plan: MakePlan, clock: Any, tty: io.StringIO
+) -> None:
+    """The name of a part stays until the next one, or the next step; the line that tells it is not shown itself."""
+    terminal = LiveView(make_config(verbose=1), tty, clock=clock, environ=TTY | {"COLUMNS": "100"})
+    node = make_node(1)
+    terminal.rpd_run_started(make_config(), make_plan(node), "RunPod", FOLDER, ())
+    terminal.rpd_node_started(node)
+    terminal.rpd_step_started(node, RUN)
+    terminal.rpd_step_output(node, b"::rpd-step warm \x1b[2Jup\n")
+    terminal.rpd_step_mark(node, "warm \x1b[2Jup")
+    assert "warm up:" in without_colours(terminal._draw()).replace("[2J", "")
+    assert "::rpd-step" not in terminal._draw()
+    terminal.rpd_step_output(node, b"epoch 3\n")
+    assert "up: epoch 3" in without_colours(terminal._draw())
+    terminal.rpd_step_started(node, RUN)
+    assert "warm" not in terminal._draw()
+    terminal.close()
+    assert "STEP" in tty.getvalue()
+
+
 @pytest.fixture
 def make_board(
     make_config: MakeConfig,

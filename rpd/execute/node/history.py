@@ -112,6 +112,8 @@ class StepHistory:
         """The command that runs now."""
         self._marked_at = 0.0
         """Since when the last mark holds; 0: none does."""
+        self._heard_before: deque[tuple[str, str]] = deque()
+        """Marks of a command that goes on which an earlier process heard, each with when; the log tells them again."""
 
     # --- steps of an earlier process --------------------------------------------------------------------------------
 
@@ -136,10 +138,12 @@ class StepHistory:
             self._log.cut(past.log_bytes)
             # A command went on without us; what is sent or fetched begins anew.
             self._carried = _seconds_since(past.began) if request.kind is StepKind.RUN else 0.0
+            self._heard_before = deque(past.marks)
             self._deadlines.spend(self._carried)
             return None
         self._enter(request, exit_code=past.exit_code, seconds=past.seconds)
         self._deadlines.spend(past.seconds)
+        self.marks += _past_marks(past)
         return past.result
 
     def forget_past(self) -> None:
@@ -185,8 +189,9 @@ class StepHistory:
         try:
             yield end
         finally:
-            self._end_mark()
+            self._end_mark(time.monotonic())
             self._open = None
+            self._heard_before.clear()
             seconds = time.monotonic() - started if end.seconds is None else end.seconds
             step = replace(step, seconds=round(seconds, 3), exit_code=end.exit_code)
             self.taken[step.index] = step
@@ -204,18 +209,22 @@ class StepHistory:
 
     def mark(self, name: str) -> None:
         """Note that the running command says it begins ``name`` now, or that it is over with that (empty)."""
-        self._end_mark()
+        now, is_known = time.monotonic(), False
+        if self._heard_before and self._heard_before[0][0] == name:
+            now, is_known = now - _seconds_since(self._heard_before.popleft()[1]), True
+        self._end_mark(now)
         if self._open is None or len(self.marks) >= MOST_MARKS:
             return
-        self._journal.write("step_mark", index=self._open.index, name=name)
+        if not is_known:
+            self._journal.write("step_mark", index=self._open.index, name=name)
         self._events.step_mark(node=self._node, name=name)
         if name:
             self.marks.append(StepMark(step=self._open.index, name=name))
-            self._marked_at = time.monotonic()
+            self._marked_at = now
 
-    def _end_mark(self) -> None:
+    def _end_mark(self, now: float) -> None:
         if self._marked_at:
-            seconds = round(time.monotonic() - self._marked_at, 3)
+            seconds = max(0.0, round(now - self._marked_at, 3))
             self.marks[-1] = replace(self.marks[-1], seconds=seconds)
             self._marked_at = 0.0
 
@@ -261,6 +270,25 @@ class DryStepHistory(StepHistory):
 
     def keep_answer(self, answer: Callable[[], Any]) -> None:
         pass
+
+
+def _past_marks(past: PastStep) -> Iterator[StepMark]:
+    """Yield the marks of a step that an earlier process finished, by the times in its journal."""
+    if not past.marks:
+        return
+    began = _moment(past.began)
+    times = [_moment(at) or began for _, at in past.marks]
+    for (name, _), at, until in zip(past.marks, times, [*times[1:], began + past.seconds], strict=True):
+        if name:
+            yield StepMark(step=past.index, name=name, seconds=max(0.0, round(until - at, 3)))
+
+
+def _moment(at: str) -> float:
+    """Return a moment (UTC, ISO 8601) in seconds since 1970; 0 for what is none."""
+    try:
+        return datetime.fromisoformat(at).timestamp()
+    except ValueError:
+        return 0.0
 
 
 def _seconds_since(at: str) -> float:

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import ast
 import re
+import shutil
+import subprocess
+from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pathspec import GitIgnoreSpec
 
 from rpd.compat.runpod_deploy.excludes import translated
 from rpd.compat.runpod_deploy.python_text import Lines, call, listed, literal, template
@@ -47,6 +52,89 @@ def test_lines_know_where_they_come_from() -> None:
     assert (lines.text, lines.origin) == (["a", "b", "c", "d", "e"], [0, 7, 8, 9, 9])
 
 
+TREE = (
+    *(
+        "a.txt",
+        "b.log",
+        "data/x.bin",
+        "data/sub/y.bin",
+        "src/data/x.bin",
+        "src/a.txt",
+        "src/deep/er/z",
+        "deep/er/z",
+    ),
+    *(
+        ".venv/bin/python",
+        "src/.venv/lib",
+        "#odd",
+        "!bang",
+        "x y/z",
+        "src/__pycache__/m.pyc",
+        "m.pyc",
+        "data.txt",
+    ),
+)
+PATTERNS = (
+    *(
+        "*.log",
+        "*.pyc",
+        "**/*.pyc",
+        "data",
+        "data/",
+        "/data",
+        "/data/",
+        "data/x.bin",
+        "/data/x.bin",
+        "**/data/",
+        "sub/y.bin",
+    ),
+    *(
+        "deep/er/",
+        "**/deep/er/",
+        "/deep",
+        ".venv/",
+        "**/__pycache__/",
+        "#odd",
+        "!bang",
+        "x y",
+        "*.b?n",
+        "[ab].*",
+        "/src/a.txt",
+    ),
+    *("src/***", "/src/***", "da*", "nothing", "**/x.bin", "data/*", "/*.txt"),
+)
+
+
+@pytest.mark.skipif(shutil.which("rsync") is None, reason="rsync is not installed here")
+@pytest.mark.parametrize("source", ["tree/", "tree"])
+def test_rsync_leaves_out_the_same_files(source: str, tmp_path: Path) -> None:
+    """Each pattern is given to rsync itself, and its translation to the rules that rpd reads."""
+    for name in TREE:
+        (tmp_path / "tree" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "tree" / name).touch()
+    folder = "" if source.endswith("/") else "tree"
+    patterns = [*PATTERNS, *([f"/tree{each}" for each in PATTERNS if each.startswith("/")] if folder else [])]
+    for pattern in patterns:
+        command = ["rsync", "-a", "--dry-run", "--out-format=%n", f"--exclude={pattern}", source, "gone/"]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+        sent = {line.removeprefix(f"{folder}/" if folder else "") for line in done.stdout.splitlines()}
+        rule = translated(pattern, folder)
+        rules = GitIgnoreSpec.from_lines([rule] if rule else [])
+        # git looks at nothing below a folder that it ignores.
+        kept = {
+            name
+            for name in TREE
+            if not any(rules.match_file(f"{parent}/") for parent in _parents(name))
+            and not rules.match_file(name)
+        }
+        assert {name for name in sent if name in TREE} == kept, pattern
+
+
+def _parents(name: str) -> list[str]:
+    parts = name.split("/")
+    return ["/".join(parts[:depth]) for depth in range(1, len(parts))]
+
+
 def test_excludes_of_rsync_become_those_of_git() -> None:
     said = {
         "*.pyc": "*.pyc",
@@ -61,8 +149,13 @@ def test_excludes_of_rsync_become_those_of_git() -> None:
         "- gone": None,
         "!": None,
         ".hidden": ".hidden",
+        "#odd": "\\#odd",
+        "!bang": "\\!bang",
     }
     assert {pattern: translated(pattern) for pattern in said} == said
+    # Where the folder itself is sent, its name is part of what begins at the top.
+    assert translated("/src/x", "src") == "/x"
+    assert translated("/x", "src") is None
 
 
 def test_a_long_list_keeps_what_its_entries_are() -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections import deque
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -67,6 +69,9 @@ class Heard:
 
     def rpd_step_finished(self, node: Node, step: Step) -> None:
         self.told.append(("step_finished", step))
+
+    def rpd_step_mark(self, node: Node, name: str) -> None:
+        self.told.append(("step_mark", name))
 
     def rpd_step_output(self, node: Node, data: bytes) -> None:
         self.told.append(("step_output", data))
@@ -131,6 +136,56 @@ def test_a_step_is_on_record_before_and_after(run: NodeRun, heard: Heard) -> Non
     assert (ended["index"], ended["exit_code"], ended["result"]) == (0, 3, {"tail": []})
     assert [(step.command, step.exit_code) for step in run.steps.taken] == [("train --token ***", 3)]
     assert [name for name, _ in heard.told] == ["step_output", "step_started", "step_finished"]
+
+
+def test_a_command_says_what_it_does(run: NodeRun, heard: Heard) -> None:
+    """Lines of output become marks, however they are cut; other lines, and other kinds of steps, do not."""
+    run.log.write(b"::rpd-step before\n")
+    with run.steps.step(step("sh run.sh"), "p"):
+        for data in (
+            b"::rpd-st",
+            b"ep load it\nx\n::rpd-stepping\n ::rpd-step no\n",
+            b"::rpd-step fit " + SECRET.encode(),
+        ):
+            run.log.write(data)
+        run.log.flush()
+        run.log.write(b"\r\n::rpd-step\n::rpd-step " + b"x" * 300 + b"\n")
+    with run.steps.step(step("pull", kind=StepKind.PULL), "p"):
+        run.log.write(b"::rpd-step after\n")
+    assert [(mark.step, mark.name) for mark in run.steps.marks] == [(0, "load it"), (0, "fit ***")]
+    told = [(event["index"], event["name"]) for event in events(run) if event["event"] == "step_mark"]
+    assert told == [(0, "load it"), (0, "fit ***"), (0, "")]
+    assert [about for name, about in heard.told if name == "step_mark"] == ["load it", "fit ***", ""]
+
+
+def test_marks_outlive_the_process(run: NodeRun) -> None:
+    """A resumed node has the marks of what was done, and hears those of what goes on once, since when they were told."""
+    then = (datetime.now(UTC) - timedelta(seconds=50)).isoformat()
+    later = (datetime.now(UTC) - timedelta(seconds=20)).isoformat()
+    first, second = step("a"), step("b")
+    done = PastStep(
+        index=0, kind="run", fingerprint=first.fingerprint, log_bytes=0, began=then, pod="p", result={}, seconds=50.0,
+        marks=(("load", then), ("fit", later), ("", "no time")),
+    )  # fmt: skip
+    going_on = replace(
+        done, index=1, fingerprint=second.fingerprint, result=None, marks=(("load", then), ("fit", later))
+    )
+    run.steps.remembered.extend([done, going_on])
+    assert run.steps.recall(first, "p") == {}
+    assert run.steps.recall(second, "p") is None
+    with run.steps.step(second, "p"):
+        run.log.write(b"::rpd-step load\n::rpd-step fit\n::rpd-step test\n")
+    marks = run.steps.marks
+    assert [(mark.step, mark.name) for mark in marks] == [
+        (0, "load"),
+        (0, "fit"),
+        (1, "load"),
+        (1, "fit"),
+        (1, "test"),
+    ]
+    assert [round(mark.seconds / 10) for mark in marks] == [3, 0, 3, 2, 0]
+    told = [event["name"] for event in events(run) if event["event"] == "step_mark"]
+    assert told == ["test"]
 
 
 def test_a_step_that_raises_is_ended(run: NodeRun) -> None:

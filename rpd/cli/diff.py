@@ -11,10 +11,11 @@ from typing import Any
 
 from rpd.cli.document import say_document
 from rpd.cli.output import say
+from rpd.cli.query import tell_damage
 from rpd.cli.table import table
 from rpd.config import Config
 from rpd.config.config import showing
-from rpd.errors import ExitCode, UsageError
+from rpd.errors import ExitCode, RpdError, UsageError
 from rpd.hooks import PluginManager
 from rpd.pipeline.past_runs import run_with_node
 from rpd.record import history
@@ -55,7 +56,7 @@ def main(config: Config, manager: PluginManager) -> int:
     titles = [_title(info, entry.id if entry else "") for info, entry in (left, right)]
     if left[1] is not None and right[1] is not None:
         nodes = [
-            node_facts(_over(entry.report, entry.id), every=own.all_facts) for entry in (left[1], right[1])
+            node_facts(_over(entry.read(), entry.id), every=own.all_facts) for entry in (left[1], right[1])
         ]
         found = differences(*nodes)
         lines = _fact_lines(found, titles)
@@ -95,7 +96,9 @@ class _Side:
 
     @classmethod
     def of(cls, info: RunInfo, *, every: bool) -> _Side:
-        reports = history.reports(Path(info.folder))
+        damaged: list[RpdError] = []
+        reports = history.reports(Path(info.folder), damaged=damaged.append)
+        tell_damage(damaged)
         return cls(
             run=run_facts(info), nodes={report.node.id: node_facts(report, every=every) for report in reports}
         )

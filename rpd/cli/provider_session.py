@@ -50,7 +50,7 @@ def own_account(config: Config) -> Iterator[Provider | None]:
 def _say_over(text: str, *, as_json: bool) -> None:
     note(f"rpd: {text}")
     if as_json:
-        say_document({"pods": []})
+        say_document({"pods": [], "totals": {}})
     else:
         say("no pods (RunPod was not asked: there is no API key)")
 

@@ -114,10 +114,45 @@ def test_what_a_mistake_is_told(
     ] == []
 
 
+def test_a_damaged_manifest_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who asks for that node gets exit code 4; who asks for the run gets the rest, and a line about it."""
+    monkeypatch.chdir(prepared.make(tmp_path))
+    broken = tmp_path / "rpd-runs" / prepared.NEWER / "deploy_x.train-lr0.1-seed1" / "manifest.toml"
+    broken.write_text("schema_version = 1\n[node]\nid = 3\n", encoding="utf-8")
+    for words in (
+        "show 'train[lr0.1-seed1]'",
+        f"show {broken}",
+        f"diff ':train[lr0.1-seed1]' {prepared.OLDER}:lr0.1-seed1",
+    ):
+        assert main(shlex.split(words)) == 4
+        assert f"{broken}: [node] id: expected a string" in capsys.readouterr().err
+    for words, code in (
+        ("show", 0),
+        ("report", 0),
+        ("query", 0),
+        ("runs --nodes", 0),
+        (f"diff {prepared.OLDER} latest", 1),
+    ):
+        assert main(shlex.split(words)) == code
+        assert f"rpd: left out: {broken}: " in capsys.readouterr().err
+    assert main(["show", "--json"]) == 0
+    assert [str(broken) in text for text in json.loads(capsys.readouterr().out)["damaged"]] == [True]
+
+
 def test_every_command_that_prints_json_is_here() -> None:
     """But for those whose answers come from RunPod or this machine; tests/cli has them."""
     here = {words.split()[0] for words in COMMANDS if "--json" in words}
     assert set(TELLING) - here == ELSEWHERE
+
+
+def test_the_environment_as_a_document(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["capture-env", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["schema_version"] == 1
+    assert set(document) >= {"captured", "rpd", "python", "platform", "source", "packages"}
+    assert set(document["source"]) >= {"git_sha", "branch", "lock_file", "lock_file_sha256"}
 
 
 def test_every_key_is_documented() -> None:

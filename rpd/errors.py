@@ -255,23 +255,41 @@ class RemoteError(RpdError):
     """Something on the pod went wrong."""
 
 
-class CommandFailed(RemoteError):
-    """A command on the pod ended with an exit code other than 0."""
+_SIGNALS = {
+    128 + 4: "illegal instruction",
+    128 + 6: "aborted",
+    128 + 7: "bus error",
+    128 + 8: "arithmetic error",
+    128 + 9: "killed",
+    128 + 11: "segmentation fault",
+    128 + 15: "terminated",
+}
+"""What a shell's exit code says of a program that a signal ended, with Linux's numbers."""
 
-    def __init__(self, command: str, exit_code: int, *, tail: tuple[str, ...] = ()) -> None:
-        super().__init__(f"command exited {exit_code}: {command}")
+
+class CommandFailed(RemoteError):
+    """A command on the pod ended with an exit code other than 0.
+
+    ``command`` is the whole of it, ``name`` what its message calls it (default: the whole).
+    """
+
+    def __init__(self, command: str, exit_code: int, *, tail: tuple[str, ...] = (), name: str = "") -> None:
+        signal = _SIGNALS.get(exit_code, "")
+        if signal == "killed" and self.cause is not Cause.OOM:
+            signal = "killed, perhaps out of memory"
+        super().__init__(f"command exited {exit_code}{f' ({signal})' if signal else ''}: {name or command}")
         self.command = command
         self.code = exit_code
         self.tail = tail
 
 
 class CommandTimeout(RemoteError):
-    """A command on the pod ran longer than it may (seconds) and was ended."""
+    """A command on the pod ran longer than it may (seconds) and was ended; ``name`` as in CommandFailed."""
 
     cause = Cause.TIMEOUT
 
-    def __init__(self, command: str, seconds: float) -> None:
-        super().__init__(f"command was ended after its timeout of {seconds:g} s: {command}")
+    def __init__(self, command: str, seconds: float, *, name: str = "") -> None:
+        super().__init__(f"command was ended after its timeout of {seconds:g} s: {name or command}")
         self.command = command
         self.seconds = seconds
 

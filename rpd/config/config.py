@@ -198,14 +198,15 @@ class MoneySettings:
         key=True
     )
     max_runtime_seconds: float | None = pricing.option(
-        None, "most a node may take", "--max-runtime-minutes", metavar="MIN", parse=texts.minutes
+        None, "most a node may take, in minutes (or 1h30m)", "--max-runtime-minutes", metavar="MIN",
+        parse=texts.minutes
     )
     max_gpu_price: float | None = pricing.option(
         None, "most a pod may cost per hour", "--max-gpu-price", metavar="USD", parse=texts.money
     )
     wait_for_stock: float | None = spending.option(
-        None, "keep trying for this long while every offer is sold out", "--wait-for-stock", metavar="DURATION",
-        parse=texts.duration, key=True
+        None, "keep trying for this long (e.g. 30m) while every offer is sold out", "--wait-for-stock",
+        metavar="DURATION", parse=texts.duration, key=True
     )
     confirm_above_usd: float = in_file(
         10.0, "ask before a run that may cost more", parse=texts.money, env="RPD_CONFIRM_ABOVE_USD"
@@ -246,15 +247,15 @@ class PodSettings:
         parse=texts.cloud, choices=("secure", "community")
     )
     ssh_ready_seconds: float | None = pricing.option(
-        None, "how long a pod may take to become ready for commands", "--ssh-ready-timeout-sec", metavar="SEC",
-        parse=texts.duration
+        None, "how long a pod may take to become ready for commands, in seconds (or 10m)",
+        "--ssh-ready-timeout-sec", metavar="SEC", parse=texts.duration
     )
     force_fresh: bool = spending.switch(
         "do not reuse stopped pods of earlier runs: delete them", "--force-fresh"
     )
     keep_failed: float | None = spending.option(
-        None, "keep the pod of a node that did not pass for this long; then it deletes itself", "--keep-failed",
-        metavar="DURATION", parse=texts.duration, key=True
+        None, "keep the pod of a node that did not pass for this long (e.g. 30m); then it deletes itself",
+        "--keep-failed", metavar="DURATION", parse=texts.duration, key=True
     )
     keep_unverified: float = in_file(
         7200.0, "how long to keep a pod whose results could not be pulled completely (0: not at all)",

@@ -93,7 +93,12 @@ def age(text: str) -> float:
 
 def minutes(text: str) -> float:
     """Read a duration in seconds; a number without a unit is minutes."""
-    return duration(text if text[-1:].isalpha() else f"{text}m")
+    from rpd.values.duration import RULE, RULE_OF_MINUTES
+
+    try:
+        return duration(text if text[-1:].isalpha() else f"{text}m")
+    except ValueError as error:
+        raise ValueError(str(error).replace(RULE, RULE_OF_MINUTES)) from None
 
 
 def seconds(text: str) -> float:

@@ -60,7 +60,7 @@ _OOM_NOTE = "rpd: the kernel ended a process of this command: out of memory"
 _OUT_OF_MEMORY = re.compile(
     r"CUDA out of memory|CUDA error: out of memory|CUDA_ERROR_OUT_OF_MEMORY|cudaErrorMemoryAllocation"
     r"|(?:torch|cuda)\.OutOfMemoryError|CUBLAS_STATUS_ALLOC_FAILED|RESOURCE_EXHAUSTED: [Oo]ut of memory"
-    r"|" + re.escape(_OOM_NOTE)
+    r"|^[\w.]*MemoryError(?::|$)|'std::bad_alloc'|" + re.escape(_OOM_NOTE)
 )
 
 # The variables of PID 1 that the session lacks, and its PATH before the session's. No value is evaluated. Each entry

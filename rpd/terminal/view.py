@@ -151,10 +151,11 @@ class View:
         """Write a sentence for the person at the screen."""
         self._before_line()
         self._notices.append(text)
-        lines = [f"rpd: {line}" for line in self._ink.legible(text).splitlines()]
+        told = self._ink.legible(text).splitlines()
+        lines = [line if line.startswith(" ") else f"rpd: {line}" for line in told]
         if self._screen.is_interactive:  # elsewhere a sentence stays on one line, for grep
             width = self._screen.width - 1
-            lines = [part for line in lines for part in textwrap.wrap(line, width, subsequent_indent="     ")]
+            lines = [part for line in lines for part in _wrapped(line, width)]
         self._screen.lines([self._ink(line, "yellow") for line in lines])
 
     # --- the end ----------------------------------------------------------------------------------------------------
@@ -187,3 +188,8 @@ class View:
     def _last_line(self, summary: RunSummary) -> str:
         """Return the last line: counts, time, money."""
         raise NotImplementedError
+
+
+def _wrapped(line: str, width: int) -> list[str]:
+    """Return a line of a sentence in parts; an indented one is a command, which stays whole to be copied."""
+    return [line] if line.startswith(" ") else textwrap.wrap(line, width, subsequent_indent="     ")

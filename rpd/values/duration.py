@@ -9,6 +9,8 @@ from rpd.values.number_bounds import MOST_SECONDS
 _UNITS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
 
 RULE = 'expected a duration such as "90s", "60m" or "1h30m", or a number of seconds'
+RULE_OF_MINUTES = RULE.replace("seconds", "minutes")
+"""... where a bare number is minutes."""
 
 
 def parse_duration(value: str | float, most: int = MOST_SECONDS) -> float:

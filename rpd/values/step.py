@@ -18,6 +18,17 @@ class StepKind(StrEnum):
     READ = "read"
 
 
+_LONGEST_NAME = 72
+
+
+def in_short(command: str) -> str:
+    """Return what a message calls a command: its first line, cut to ``_LONGEST_NAME`` characters."""
+    first, *more = command.strip().splitlines() or [""]
+    if len(first) > _LONGEST_NAME:
+        return f"{first[: _LONGEST_NAME - 1].rstrip()}…"
+    return f"{first} …" if more else first
+
+
 @frozen
 class Completed:
     """A command that ended on the pod: its exit code, what it printed, how long it ran in seconds.

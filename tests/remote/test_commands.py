@@ -414,6 +414,11 @@ def test_facts_never_fail(remote: SshRemote, machine: Machine) -> None:
         ("CUDA out of memory, retrying with half the batch", 0, False),
         ("ValueError: bad", 1, False),
         ("Killed", 137, False),
+        ("MemoryError", 1, True),
+        ("numpy._core._exceptions._ArrayMemoryError: Unable to allocate 1.2 TiB", 1, True),
+        ("    raise MemoryError", 1, False),
+        ("  what():  std::bad_alloc", 134, False),
+        ("terminate called after throwing an instance of 'std::bad_alloc'", 134, True),
     ],
 )
 def test_running_out_of_memory_is_told_apart(line: str, code: int, expected: bool) -> None:

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rpd.config.texts import duration, minutes
 from rpd.values.duration import format_duration, parse_duration
 
 
@@ -44,6 +45,15 @@ def test_everything_else_is_refused(text: object) -> None:
     """What is no duration above zero is a ValueError that says what was expected."""
     with pytest.raises(ValueError, match='expected a duration such as "90s", "60m" or "1h30m"'):
         parse_duration(text)  # type: ignore[arg-type]
+
+
+def test_the_rule_names_the_unit_of_a_bare_number() -> None:
+    """Where a bare number is minutes, nobody is offered seconds."""
+    assert minutes("90") == minutes("90m") == 5400
+    with pytest.raises(ValueError, match="or a number of minutes"):
+        minutes("x")
+    with pytest.raises(ValueError, match="or a number of seconds"):
+        duration("x")
 
 
 @given(st.lists(st.tuples(st.integers(0, 90), st.sampled_from("dhms")), min_size=1, max_size=4))

@@ -15,6 +15,7 @@ from typing import Any, Literal, overload
 
 from rpd.errors import (
     CommandFailed,
+    CommandTimeout,
     Interrupted,
     OutOfMemory,
     UsageError,
@@ -40,7 +41,7 @@ from rpd.remote.transfer.globs import split_glob
 from rpd.stop import Stop, StopLevel
 from rpd.values.duration import parse_duration
 from rpd.values.pod import PodInfo
-from rpd.values.step import Completed, Pulled, Staged, StepKind
+from rpd.values.step import Completed, Pulled, Staged, StepKind, in_short
 
 PYTHON_VERSION = re.compile(r"3\.\d{1,2}(\.\d{1,3})?")
 _PIN = (
@@ -66,6 +67,7 @@ class Pod:
         base: Path,
         secrets: Mapping[str, str],
         key_file: Path | None,
+        known_hosts: Path | None,
         lifetimes: Lifetimes,
     ) -> None:
         assert lease.pod is not None
@@ -74,6 +76,7 @@ class Pod:
         self._base = base
         self._secrets = secrets
         self._key_file = key_file
+        self._known_hosts = known_hosts
         self._lifetimes = lifetimes
         self._connections = Connections(lease, remote)
         self._attendance = Attendance(lease, self._connections, lifetimes)
@@ -152,7 +155,11 @@ class Pod:
 
     @property
     def _key_option(self) -> str:
-        return f"-i {shlex.quote(str(self._key_file))} " if self._key_file else ""
+        """Return the run's key, and the host key that it pinned for this pod."""
+        if self._key_file is None:
+            return ""
+        options = (f"UserKnownHostsFile={self._known_hosts}", f"HostKeyAlias={self.id}", "IdentitiesOnly=yes")
+        return f"-i {shlex.quote(str(self._key_file))} {''.join(f'-o {shlex.quote(o)} ' for o in options)}"
 
     def copy_command(self, remote: str) -> str:
         """Return a command line that copies a path on it into the current folder."""
@@ -208,12 +215,17 @@ class Pod:
             keep=asdict,
             recall=lambda held: Completed(**{**held, "tail": tuple(held["tail"])}),
         )
-        completed = self._steps.do(run, request, lambda end: self._follow(run, command, end))
+        masked = run.redactor.text(cmd)
+        called = run.redactor.text(name) if name else in_short(masked)
+        try:
+            completed = self._steps.do(run, request, lambda end: self._follow(run, command, end))
+        except CommandTimeout as error:
+            raise CommandTimeout(masked, error.seconds, name=called) from None
         if run.steps.salvaging and check and not completed.ok:
             completed = replace(completed, stdout=dry)  # what the code below it expects of one that went well
         if check and not completed.ok and not run.steps.salvaging:
             failure = OutOfMemory if is_out_of_memory(completed) else CommandFailed
-            raise failure(run.redactor.text(cmd), completed.exit_code, tail=completed.tail)
+            raise failure(masked, completed.exit_code, tail=completed.tail, name=called)
         return completed
 
     def _follow(self, run: NodeRun, command: Command, end: StepEnd) -> Completed:

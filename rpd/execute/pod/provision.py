@@ -56,6 +56,7 @@ class Provision:
             base=context.project(run.node.file),
             secrets=_variables(wanted, context),
             key_file=context.files.private_key if context.files.on_disk else None,
+            known_hosts=context.files.known_hosts if context.files.on_disk else None,
             lifetimes=context.lifetimes,
         )
         try:
@@ -293,17 +294,18 @@ def _give_back(pod: Pod, lease: Lease, job: Job, run: NodeRun, context: RunConte
 
 
 def _say_it_stays(pod: Pod, lease: Lease, fate: Fate, run: NodeRun, context: RunContext) -> None:
+    # Alone on the last line, and nothing after it: it is there to be copied.
     rescue = (
-        f" Fetch it: {pod.copy_command(lease.unverified)}"
+        f"Fetch it:\n  {pod.copy_command(lease.unverified)}"
         if lease.unverified
-        else f" Open it: {pod.ssh_command}"
+        else f"Open it:\n  {pod.ssh_command}"
     )
     if context.config is not None and context.config.run.local:
         until = "until this --local run and its emulator end"
-        context.events.notice(f"{run.node.id}: pod {pod.id} stays ({fate.why}) {until}.{rescue}")
+        context.events.notice(f"{run.node.id}: pod {pod.id} stays ({fate.why}) {until}. {rescue}")
         return
     until = format_duration(lease.lifetime.seconds_left)
     context.events.notice(
-        f"{run.node.id}: pod {pod.id} is kept ({fate.why}); in {until} at the latest it deletes itself.{rescue}. "
-        f"Give it back: rpd stop {pod.id}"
+        f"{run.node.id}: pod {pod.id} is kept ({fate.why}); in {until} at the latest it deletes itself. "
+        f"Give it back: rpd stop {pod.id}. {rescue}"
     )

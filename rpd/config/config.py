@@ -175,6 +175,11 @@ class RunSettings:
     # fmt: on
 
     @property
+    def runs_jobs(self) -> bool:
+        """Whether jobs run on pods: no dry run, and not their fixtures alone."""
+        return not self.dry_run and not self.setup_only
+
+    @property
     def is_offline(self) -> bool:
         """Whether nobody is called: neither RunPod nor an emulator."""
         return self.dry_run and not self.dry_run_live

@@ -247,12 +247,10 @@ def _target(runs_path: Path, pod: PodInfo, entry: NodeEntry | None, work: Work) 
         )
     makers = list(_makers(runs_path, pod.id))
     # A pod that was used again still has the key of the run that made it; the host key is the one seen last.
-    files = next((files for files in makers if files.private_key.is_file()), None)
-    if files is None:
+    keys = [files.private_key for files in makers if files.private_key.is_file()]
+    if not keys:
         raise UsageError(f"no run in {runs_path} has the key of pod {pod.id} ({pod.name})")
-    return Target(
-        pod=pod, private_key=files.private_key, known_hosts=makers[-1].known_hosts, node=entry, work=work
-    )
+    return Target(pod=pod, private_key=keys[0], known_hosts=makers[-1].known_hosts, node=entry, work=work)
 
 
 def _makers(runs_path: Path, pod_id: str) -> Iterable[RunFiles]:

@@ -25,7 +25,7 @@ from rpd.pipeline.secrets import Value, known_secrets
 from rpd.pipeline.worst_case import Prices
 from rpd.plan import uses_pod
 from rpd.redaction import Redactor
-from rpd.remote import dry_run
+from rpd.remote.dry_run import connect as connect_to_nothing
 from rpd.runpod.dry.live import Onlooker
 from rpd.stop import Stop
 from rpd.values.node import Node
@@ -68,7 +68,9 @@ class DryRunBackend(Backend):
 
     def session(self, files: RunFiles) -> Session:
         return Session(
-            connect=dry_run.connect, connect_again=None, pod_env={"PUBLIC_KEY": "(a key made for this run)"}
+            connect=connect_to_nothing,
+            connect_again=None,
+            pod_env={"PUBLIC_KEY": "(a key made for this run)"},
         )
 
     def lifetimes(self) -> Lifetimes:
@@ -155,7 +157,7 @@ def _no_source(_project: Path) -> SourceRecord:
     return SourceRecord()
 
 
-def dry_run_backend(config: Config, manager: PluginManager, caller: Caller) -> Backend:
+def backend_for(config: Config, manager: PluginManager, caller: Caller) -> Backend:
     """Return the backend of the kind of dry run that ``config`` asks for."""
     kind = LiveDryRunBackend if config.run.dry_run_live else DryRunBackend
     return kind(config, manager, owns_process=caller.owns_process)

@@ -177,16 +177,11 @@ class Reruns:
     @property
     def _steps(self) -> bool:
         """Whether the run moves ``--sw`` on; one that runs no job does not."""
-        return (
-            self._config.select.is_stepwise
-            and not self._config.run.dry_run
-            and not self._config.run.setup_only
-        )
+        return self._config.select.is_stepwise and self._config.run.runs_jobs
 
     def _really_runs(self, node: Node) -> bool:
-        if self._config.run.setup_only:
-            return False
-        return not self._config.run.dry_run or not uses_pod(node)
+        run = self._config.run
+        return run.runs_jobs or not (run.setup_only or uses_pod(node))
 
     def _step(self, node_id: str, *, failed: bool) -> str:
         if not failed:

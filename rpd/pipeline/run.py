@@ -86,7 +86,7 @@ def _prepare_and_execute(
 
 def _backend(config: Config, manager: PluginManager, caller: Caller) -> Backend:
     if config.run.dry_run:
-        from rpd.pipeline.dry_run_backend import dry_run_backend
+        from rpd.pipeline.dry_run_backend import backend_for
 
-        return dry_run_backend(config, manager, caller)
+        return backend_for(config, manager, caller)
     return Backend(config, manager, owns_process=caller.owns_process)

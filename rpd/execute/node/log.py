@@ -145,8 +145,6 @@ class NodeLog:
 
     def keep_of_pod(self, name: str, text: str) -> str:
         """Keep a text that a pod tells of itself; return where, relative to the run's folder; empty if it cannot be."""
-        if self._files is None:
-            return ""
         path = self._files.of_pods / name
         try:
             path.parent.mkdir(exist_ok=True, mode=0o700)
@@ -159,7 +157,7 @@ class NodeLog:
     @property
     def has_diagnosis(self) -> bool:
         """Whether something was found out about one of its commands."""
-        return self._files is not None and self._files.diagnosis.exists()
+        return self._files.diagnosis.exists()
 
     def keep_diagnosis(self, text: bytes) -> str:
         """Keep what was found out about a command that hung; return where, relative to the run's folder."""

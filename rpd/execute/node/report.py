@@ -107,10 +107,11 @@ def amended(report: NodeReport, run: NodeRun, verdict: Verdict) -> NodeReport:
 
 
 def _files(run: NodeRun) -> tuple[str, ...]:
-    if run.files is None:
+    folder = run.files.on_disk
+    if folder is None:
         return ()
     try:
-        names = [path.name for path in run.files.folder.iterdir()]
+        names = [path.name for path in folder.iterdir()]
     except OSError:
         return ()
     return tuple(

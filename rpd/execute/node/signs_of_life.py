@@ -56,7 +56,7 @@ def listened_for_life(run: NodeRun) -> Iterator[Output]:
 
 def keep_crash(run: NodeRun, remote: Remote, completed: Completed) -> None:
     """Keep what the pod says about a command that was killed or crashed, the first of a node only."""
-    if run.files is None or run.log.has_diagnosis:
+    if run.log.has_diagnosis:
         return
     said = f"rpd: the command ended with exit code {completed.exit_code}: {completed.command}\n{look_at_crash(remote)}"
     run.log.keep_diagnosis(_legible(said.encode(), run.redactor))

@@ -212,7 +212,9 @@ class Backend:
         known_hosts, give_up = files.known_hosts, self._config.pods.ssh["give_up_after"]
 
         def connect_with(private_key: Path) -> Connect:
-            return partial(connect, private_key=private_key, known_hosts=known_hosts, give_up=give_up)
+            return partial(
+                connect, private_key=private_key, known_hosts=known_hosts, give_up=give_up, probes=True
+            )
 
         def connect_again(private_key: Path, pod_id: str) -> Connect:
             forget_pin(known_hosts, pod_id)

@@ -17,6 +17,7 @@ from rpd.pipeline.check_datacenters import check_datacenters
 from rpd.pipeline.check_upload_size import check_staging, own_output
 from rpd.pipeline.collect_and_select import Gathered, gather
 from rpd.pipeline.expected_pods import Foresight
+from rpd.pipeline.open_files import allow_files
 from rpd.pipeline.reports import add_reports
 from rpd.pipeline.resume import Resumed
 from rpd.pipeline.secrets import Value, texts_to_mask
@@ -127,6 +128,9 @@ def prepare(
     warning = backend.balance_warning(plan.worst_case_usd) if needs_pods else ""
     if warning:
         events.notice(warning)
+    too_few = allow_files(min(plan.width, len(plan.nodes))) if backend.has_pods and needs_pods else None
+    if too_few:
+        events.notice(too_few)
     if outlooks is not None:
         outlooks.look(plan.nodes, plan.worst_case_usd)
     scales = Scales(chosen.own)

@@ -52,6 +52,7 @@ _MOST_VAIN_LOOKS = 8
 # What the pod says of a command, in ASCII digits and not too many: it may say anything.
 _FOLLOWING = re.compile(rb"^following (-?[0-9]{1,15}) ([0-9]{1,20})$", re.MULTILINE)
 _GONE = re.compile(r"^gone ([0-9]{1,20})$", re.MULTILINE)
+_RENEW = re.compile(r"^renew$", re.MULTILINE)
 _END = re.compile(
     r"^end ([0-9]{1,3}|lost|unstarted) (-?[0-9]{1,15}) ([0-9]{1,18}) (-?[0-9]{1,15})$", re.MULTILINE
 )
@@ -186,7 +187,7 @@ _rpd_prepare() {
 """
 
 # $1 offset of the first byte wanted. The waiter reads the fifo and is reaped at once by the shell that waits for it,
-# so that tail (GNU) sees its end within 0.05 s; where tail cannot watch a process, a loop reads what has grown.
+# so that tail (GNU) sees its end within 0.01 s; where tail cannot watch a process, a loop reads what has grown.
 _FOLLOW = (
     _LIFE
     + r"""
@@ -200,7 +201,7 @@ _rpd_follow() {
     ( read -r _rpd_line ) <&7 >/dev/null 2>&1 &
     _rpd_waiter=$!
     exec 7<&-
-    tail -c "+$((_rpd_at + 1))" -f --pid="$_rpd_waiter" -s 0.05 "$_rpd_dir/log" 2>/dev/null &
+    tail -c "+$((_rpd_at + 1))" -f --pid="$_rpd_waiter" -s 0.01 "$_rpd_dir/log" 2>/dev/null &
     _rpd_tail=$!
     wait "$_rpd_waiter"
     wait "$_rpd_tail"
@@ -225,6 +226,12 @@ _rpd_follow() {
   [ ! -e "$_rpd_dir/exit" ] || read -r _rpd_code _rpd_ooms _rpd_end <"$_rpd_dir/exit"
   [ -e "$_rpd_dir/claim" ] || _rpd_code=unstarted
   _rpd_took=$((${_rpd_end:-$(date +%s)} - $(cat "$_rpd_dir/began")))
+  for _rpd_file in /etc/environment /etc/profile /etc/bash.bashrc /etc/bashrc /etc/zsh/zshenv /etc/zshenv \
+    /etc/security/pam_env.conf /etc/rp_environment "${HOME:-/root}"/.bashrc "${HOME:-/root}"/.profile \
+    "${HOME:-/root}"/.bash_profile "${HOME:-/root}"/.zshenv "${HOME:-/root}"/.ssh/environment "${HOME:-/root}"/.ssh/rc
+  do
+    [ ! -e "$_rpd_file" ] || [ "$_rpd_file" -ot "$_rpd_dir/began" ] || { echo renew >&2; break; }
+  done
   echo "end $_rpd_code $_rpd_ooms $(($(wc -c <"$_rpd_dir/log"))) $_rpd_took" >&2
 }
 """
@@ -291,6 +298,10 @@ _rpd_python=$(python3 --version 2>&1) || _rpd_python=$(python --version 2>&1) ||
 echo "python=${_rpd_python#Python }"
 echo "uname=$(uname -srm)"
 """
+PROBE = (
+    f"{_LOAD_ENVIRONMENT}\n_rpd_main() {{ _rpd_load_environment /proc/1/environ\n{_PROBE}\n}}\n_rpd_main\n"
+)
+"""A script that prints the facts about a pod."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -348,12 +359,15 @@ def is_out_of_memory(completed: Completed) -> bool:
 
 def probe(shell: Shell) -> dict[str, str]:
     """Return facts about the pod; those that cannot be had are left out. Never raises RemoteError."""
-    script = f"{_LOAD_ENVIRONMENT}\n_rpd_main() {{ _rpd_load_environment /proc/1/environ\n{_PROBE}\n}}\n_rpd_main\n"
     try:
-        ended = shell.exec(Program(script, timeout=30.0))
+        return facts(shell.exec(Program(PROBE, timeout=30.0)).stdout)
     except RemoteError:
         return {}
-    pairs = (line.partition("=") for line in ended.stdout.decode(errors="replace").splitlines())
+
+
+def facts(said: bytes) -> dict[str, str]:
+    """Return the facts in what ``PROBE`` printed."""
+    pairs = (line.partition("=") for line in said.decode(errors="replace").splitlines())
     return {
         name: value.strip()[:_LONGEST_FACT] for name, _, value in pairs if name in _FACTS and value.strip()
     }
@@ -498,6 +512,8 @@ class _Following:
 
     def _report(self, control: bytes, reason: str) -> _Report:
         text = control.decode(errors="replace")
+        if _RENEW.search(text):
+            self._shell.renew()
         if gone := _GONE.search(text):
             raise self._gone(life=gone[1])
         if error := re.search(r"^error (.*)$", text, re.MULTILINE):

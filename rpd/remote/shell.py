@@ -111,6 +111,7 @@ class Program:
     ``timeout`` (seconds) is for the whole of it, ``stall`` for no byte either way; ``interrupt`` may end it sooner.
     ``most`` is how many bytes may be kept of its standard error, and of the standard output that is not read as it
     comes: beyond that TooMuch is raised.
+    ``is_wide`` lets more of its output be under way: for bulk that is read as fast as it comes.
     Without ``stdin`` the script itself travels over standard input and runs only if all of it arrived, so that it may
     hold secrets and is in no argument list. With ``stdin`` the script is an argument and reads those bytes.
     """
@@ -121,6 +122,7 @@ class Program:
     stall: float | None = None
     interrupt: Interrupt | None = None
     most: int = MOST_KEPT
+    is_wide: bool = False
 
 
 def with_arguments(script: str, *arguments: str) -> str:
@@ -161,6 +163,10 @@ class Shell(Protocol):
 
     def reconnect(self, interrupt: Interrupt | None = None) -> None:
         """Return once scripts can be run again. Raises PodLost if the pod is gone, ConnectionLost after a deadline."""
+        ...
+
+    def renew(self) -> None:
+        """Hear that the pod's start-up files changed: no session that began before is used for what comes next."""
         ...
 
 

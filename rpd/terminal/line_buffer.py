@@ -8,6 +8,8 @@ from rpd.values.safe_text import colored
 
 _LONGEST = 4096
 """Characters; a line that goes on beyond is shown in pieces."""
+_LAST_BYTES = 8 << 10
+"""More of a line is not seen anywhere."""
 
 
 class OutputLines:
@@ -35,6 +37,32 @@ class OutputLines:
         """Return the last line if nothing ended it."""
         line, self._rest = self.unfinished, ""
         return [line] if line else []
+
+
+class LastLine:
+    """Knows only what an ``OutputLines`` would show last: for output that nobody streams, which may be much."""
+
+    def __init__(self) -> None:
+        self._end = b""
+
+    def feed(self, data: bytes) -> list[str]:
+        """Take the next bytes; no line is told."""
+        self._end = data[-_LAST_BYTES:] if len(data) >= _LAST_BYTES else (self._end + data)[-_LAST_BYTES:]
+        return []
+
+    @property
+    def unfinished(self) -> str:
+        """The line that is being written, or else the one before it."""
+        *_, before, last = [b"", *self._end.rsplit(b"\n", 2)]
+        return self._visible(last) or self._visible(before)
+
+    def _visible(self, line: bytes) -> str:
+        return colored(_last_state(line.decode(errors="replace")))
+
+    def flush(self) -> list[str]:
+        """Forget what was not ended."""
+        self._end = b""
+        return []
 
 
 def _last_state(line: str, *, keep_end: bool = False) -> str:

@@ -55,7 +55,7 @@ class LiveView(View):
         super().__init__(config, file, redactor=redactor, clock=clock, environ=environ)
         self._budget = config.money.budget
         self._streams = not config.output.capture or config.output.verbose > 0
-        self._rows = Rows(self._ink, clock)
+        self._rows = Rows(self._ink, clock, tells_lines=self._streams)
         self._pod_lines = PodLines(
             self._level, is_interactive=self._screen.is_interactive, ends_with_run=config.run.local
         )

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from rpd.terminal.board import Row
-from rpd.terminal.line_buffer import OutputLines
+from rpd.terminal.line_buffer import LastLine, OutputLines
 from rpd.terminal.styles import Ink, short_gpu
 from rpd.values.pod import PodInfo
 from rpd.values.step import Step, StepKind
@@ -31,15 +31,16 @@ _STEP_STATES = {
 class Rows:
     """A row for each running node, by its id. Events of nodes that have none are passed over. Thread-safe.
 
-    ``clock`` counts seconds.
+    ``clock`` counts seconds. Without ``tells_lines`` nobody streams output, and ``output`` tells of no lines.
     """
 
-    def __init__(self, ink: Ink, clock: Callable[[], float]) -> None:
+    def __init__(self, ink: Ink, clock: Callable[[], float], *, tells_lines: bool = True) -> None:
         self._ink = ink
+        self._tells_lines = tells_lines
         self._clock = clock
         self._lock = threading.RLock()
         self._rows: dict[str, Row] = {}
-        self._outputs: dict[str, OutputLines] = {}
+        self._outputs: dict[str, OutputLines | LastLine] = {}
         self._transfers: dict[str, tuple[float, int, int]] = {}
         """By node: since when something is sent, how many bytes went over, and how many had when that began."""
 
@@ -65,7 +66,7 @@ class Rows:
         """Enter a node, called ``name``."""
         with self._lock:
             self._rows[node_id] = Row(name=self._ink.legible(name), since=self._clock())
-            self._outputs[node_id] = OutputLines()
+            self._outputs[node_id] = self._new_output()
 
     def end(self, node_id: str) -> None:
         """Take a node off."""
@@ -157,13 +158,16 @@ class Rows:
     def output(self, node_id: str, data: bytes) -> list[str]:
         """Show the last line of a node's output; return the lines that are complete now."""
         with self._lock:
-            feed = self._outputs.setdefault(node_id, OutputLines())
+            feed = self._outputs.setdefault(node_id, self._new_output())
             lines = feed.feed(data)
             row = self._rows.get(node_id)
             newest = self._ink.legible(feed.unfinished or (lines[-1] if lines else ""))
             if row is not None and newest.strip():
                 row.last_line = newest
         return lines
+
+    def _new_output(self) -> OutputLines | LastLine:
+        return OutputLines() if self._tells_lines else LastLine()
 
     def step_finished(self, node_id: str) -> list[str]:
         """Return the line of output that the step left open, if it did."""

@@ -382,7 +382,7 @@ def test_the_environment_of_pid_1_fills_in_what_the_session_lacks(remote: SshRem
     assert "/usr/bin" in path.split(":")
 
 
-def test_facts_about_the_machine(remote: SshRemote, machine: Machine, tmp_path: Path) -> None:
+def test_facts_about_the_machine(connecting: Connect, machine: Machine, tmp_path: Path) -> None:
     """The probe tells of the GPU through nvidia-smi if it is there."""
     tools = tmp_path / "tools"
     tools.mkdir()
@@ -393,7 +393,7 @@ def test_facts_about_the_machine(remote: SshRemote, machine: Machine, tmp_path: 
     )
     smi.chmod(0o755)
     machine.path = f"{tools}:{machine.path}"
-    facts = remote.probe()
+    facts = connecting().probe()
     assert facts["gpu_name"] == "NVIDIA L4"
     assert (facts["gpu_count"], facts["driver"], facts["cuda"]) == ("2", "570.1", "12.8")
     assert facts["uname"].startswith("Linux")
@@ -518,16 +518,17 @@ def _lives(pid: str) -> bool:
 
 
 def test_a_probe_names_the_tools_that_are_missing(
-    remote: SshRemote, machine: Machine, tmp_path: Path
+    connecting: Connect, machine: Machine, tmp_path: Path
 ) -> None:
     """Tools that transfers need and the image lacks are told before anybody needs them."""
-    assert "missing" not in remote.probe()
+    assert "missing" not in connecting(probes=True).probe()
     programs = tmp_path / "few"
     programs.mkdir()
     for name in ("sh", "cat", "uname", "find", "mktemp", "mkfifo", "head", "tail", "wc", "python3"):
         (programs / name).symlink_to(str(shutil.which(name)))
     machine.path = str(programs)
-    assert remote.probe()["missing"] == "tar, xargs"
+    assert connecting(probes=True).probe()["missing"] == "tar, xargs"
+    assert connecting().probe()["missing"] == "tar, xargs"
 
 
 def test_a_tail_that_was_cut_does_not_begin_in_the_middle_of_a_word() -> None:

@@ -40,7 +40,7 @@ class Place:
 
 def begin(place: Place, told: list[str], connect: object = RecorderRemote) -> PeriodicPull:
     """Start a pull that repeats all the time."""
-    made = PeriodicPull(place.fetch, connect=connect, seconds=0.001, tell=told.append)  # type: ignore[arg-type]
+    made = PeriodicPull(place.fetch, connect=connect, seconds=0.001, failed=told.append)  # type: ignore[arg-type]
     made.start()
     return made
 

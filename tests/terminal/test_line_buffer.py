@@ -5,7 +5,7 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rpd.terminal.line_buffer import OutputLines
+from rpd.terminal.line_buffer import LastLine, OutputLines
 
 
 def lines_of(*chunks: bytes) -> list[str]:
@@ -49,3 +49,26 @@ def test_lines_do_not_depend_on_the_chunks(text: str, cuts: list[int]) -> None:
     places = [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
     chunks = [data[a:b] for a, b in itertools.pairwise(places)]
     assert lines_of(*chunks) == lines_of(data)
+
+
+@given(pieces=st.lists(st.text(st.sampled_from("ab\r\n\u00e9\U0001f600"), max_size=30), max_size=8))
+def test_the_last_line_is_the_one_that_would_be_shown_last(pieces: list[str]) -> None:
+    """Where nobody streams, the board has the line it would have, and nothing else is decoded."""
+    every, last = OutputLines(), LastLine()
+    shown: list[str] = []
+    for piece in pieces:
+        shown += every.feed(piece.encode())
+        assert last.feed(piece.encode()) == []
+        assert last.unfinished == (every.unfinished or (shown[-1] if shown else ""))
+    assert last.flush() == []
+    assert last.unfinished == ""
+
+
+def test_the_last_line_takes_no_more_memory_than_can_be_seen() -> None:
+    """Of a line that never ends, the end is kept."""
+    last = LastLine()
+    for _ in range(100):
+        last.feed(b"x" * 1000)
+    last.feed("\u00e9 end".encode() + b"\xc3")
+    assert last.unfinished.endswith("\u00e9 end\ufffd")
+    assert len(last.unfinished) <= 8192

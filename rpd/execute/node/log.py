@@ -33,6 +33,16 @@ def _nobody(_path: Path, _error: OSError, _then: str) -> None:
     """Tell nobody."""
 
 
+def _end_of(text: bytes) -> bytes:
+    """Return what may be in a tail: much output is not cut into lines that nobody will see."""
+    at = len(text)
+    for _ in range(TAIL_LINES + 1):
+        at = text.rfind(b"\n", 0, at)
+        if at < 0:
+            return text
+    return text[at + 1 :]
+
+
 class NodeLog:
     """The output of one node: masked, it goes to ``output.log``, to the tail and to plugins."""
 
@@ -75,12 +85,13 @@ class NodeLog:
             return
         self._file.write(data)
         text = self._line + data
-        *lines, line = text.split(b"\n")
+        is_marked = self.hear_mark is not None and MARK in text
+        *lines, line = (text if is_marked else _end_of(text)).split(b"\n")
         # A line need not end: what is kept of one is what a person may want to see.
         self._line = line[-LONGEST_LINE:]
         self._tail.extend(line[-LONGEST_LINE:] for line in lines[-TAIL_LINES:])
         self._events.step_output(node=self._node, data=data)
-        if self.hear_mark is not None and MARK in text:
+        if self.hear_mark is not None and is_marked:
             for mark in filter(None, map(_MARK_LINE.fullmatch, lines)):
                 self.hear_mark((mark[1] or b"").decode(errors="replace").strip())
 

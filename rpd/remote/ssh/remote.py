@@ -36,6 +36,7 @@ def connect(
     is_alive: Callable[[], bool | None],
     give_up: float = GIVE_UP_SECONDS,
     interrupt: Interrupt | None = None,
+    probes: bool = False,
 ) -> Remote:
     """Return a Remote over SSH, once a first command has run on the pod.
 
@@ -43,7 +44,8 @@ def connect(
     is pinned at first sight in ``known_hosts`` under ``pod_id`` (an address is soon another pod's). ``is_alive`` asks
     RunPod about the pod: True, False (gone) or None (it does not say); it is also asked whenever the connection is
     lost, which is mended for up to ``give_up`` seconds. ``interrupt`` is requested when the run has to end: it ends the
-    connecting at once, and leaves half a minute for mending. Raises PodNotReady (with the last reason), KeyRefused,
+    connecting at once, and leaves half a minute for mending. With ``probes`` the first command also finds out what
+    ``Remote.probe`` returns, which then costs no round trip. Raises PodNotReady (with the last reason), KeyRefused,
     PodLost, ConnectionLost (another host key), Interrupted.
     """
     shell = SshShell(
@@ -56,7 +58,7 @@ def connect(
         interrupt=interrupt,
     )
     try:
-        shell.await_ready(timeout)
+        shell.await_ready(timeout, then=commands.PROBE if probes else "")
     except BaseException:
         shell.close()
         raise
@@ -71,7 +73,8 @@ class SshRemote:
         self._interrupt = Interrupt()
 
     def probe(self) -> Mapping[str, str]:
-        return commands.probe(self._shell)
+        said = self._shell.take_first()
+        return commands.probe(self._shell) if said is None else commands.facts(said)
 
     def run(self, command: Command, output: Output) -> Completed:
         return commands.run(self._shell, command, output, self._interrupt)
@@ -153,7 +156,7 @@ class SshRemote:
         secrets: it waits on tmpfs, readable by root alone, until it begins. Raises RemoteError, ConnectionLost.
         """
         path = self.script(session.hand_over(script), timeout=_HAND_OVER_SECONDS).strip()
-        channel = self._shell.new_channel("session")
+        channel = self._shell.new_channel()
         try:
             if console.is_terminal:
                 columns, lines = console.size()

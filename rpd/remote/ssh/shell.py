@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import secrets
-import shlex
+import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,15 +14,16 @@ from typing import Any
 
 import paramiko
 
-from rpd.errors import ConnectionLost, KeyRefused, PodLost, PodNotReady, RpdError
+from rpd.errors import ConnectionLost, KeyRefused, PodLost, PodNotReady, RemoteError, RpdError
 from rpd.remote.protocol import Feed
-from rpd.remote.shell import DeadlinePassed, Disconnected, Ended, Interrupt, Program, Stream
+from rpd.remote.shell import DeadlinePassed, Disconnected, Ended, Interrupt, Program
+from rpd.remote.ssh.channels import NARROW_BYTES, StartedShell, WaitingShells, input_of, widen
 from rpd.remote.ssh.connection import load_key, open_connection, transport_of
 from rpd.remote.ssh.failures import FAILURES, close_quietly, reason
 from rpd.remote.ssh.forward import Forward
 from rpd.remote.ssh.hostkey import PinnedHostKey
 from rpd.remote.ssh.stream import SshStream
-from rpd.remote.ssh.telemetry_channel import END_OF_SCRIPT, READ_SCRIPT, SshFeed
+from rpd.remote.ssh.telemetry_channel import SshFeed
 from rpd.values.pod import SshEndpoint
 
 GIVE_UP_SECONDS = 300.0
@@ -32,6 +33,10 @@ _ATTEMPT_SECONDS = 10.0
 _LAST_TRY_SECONDS = 5.0
 _ENDING_SECONDS = 30.0
 _ALIVE_EVERY_SECONDS = 10.0
+_READY = b"ready\n"
+_THEN_SECONDS = 30.0
+_SURE_SECONDS = 10.0
+"""For how long a connection that something came over counts as alive, so that a channel needs not be opened to know."""
 
 
 class SshShell:
@@ -66,23 +71,46 @@ class SshShell:
         """Whether the last try to connect met an sshd that does not accept the key."""
         self._mending = threading.Lock()
         self._forwards: list[Forward] = []
+        self._waiting = WaitingShells(self._open_session)
+        self._then = ""
+        self._first: tuple[SshStream, bytes] | None = None
+        """The first program, while it goes on, and what of its output was read."""
+        self._heard_at = -math.inf
+        """When something last came from the other end."""
         self.preamble = ""
         """Lines of sh that are run before each program; they say nothing and cannot fail it."""
 
-    def open(self, program: Program) -> Stream:
+    def open(self, program: Program) -> SshStream:
+        shell = self._waiting_shell()
         program = replace(program, script=self.preamble + program.script)
-        channel = self.new_channel("session")
-        mark = f"rpd-{secrets.token_hex(8)}\n"
-        stdin = program.stdin
-        # A start-up file of the login shell may print before our script does: what precedes the mark is dropped.
-        runner = f"sh -c {shlex.quote(program.script)}" if stdin is not None else """sh -c 'eval "$(cat)"'"""
+        if program.is_wide:
+            with self._breaking(shell.channel):
+                widen(shell.channel)
+        return SshStream(self, shell.channel, program, mark=shell.mark, stdin=input_of(program))
+
+    def _waiting_shell(self) -> StartedShell:
+        """Return one that was started ahead where the other end was heard of just now, else a new one.
+
+        Raises Disconnected; ConnectionLost after ``close``.
+        """
+        transport = self._checked_transport()
+        is_sure = time.monotonic() - self._heard_at < _SURE_SECONDS
+        shell = self._waiting.take(transport) if is_sure else None
+        if shell is None:
+            channel = self.new_channel()
+            with self._breaking(channel):
+                shell = StartedShell.on(channel)
+        self._waiting.prepare(transport)
+        return shell
+
+    @contextmanager
+    def _breaking(self, channel: Any) -> Iterator[None]:
+        """Turn a failure of a channel that is new into Disconnected."""
         try:
-            channel.exec_command(f"printf %s {shlex.quote(mark)}; exec {runner}")
+            yield
         except FAILURES as error:
             close_quietly(channel)
             raise Disconnected(self._say(error)) from error
-        data = [program.script.encode("utf-8", "surrogateescape")] if stdin is None else stdin
-        return SshStream(self, channel, program, mark=mark.encode(), stdin=data)
 
     def exec(self, program: Program) -> Ended:
         stream = self.open(program)
@@ -93,36 +121,68 @@ class SshShell:
 
     def feed(self, script: str) -> Feed:
         """Start a script that talks for as long as somebody listens. Raises Disconnected, ConnectionLost."""
-        channel = self.new_channel("session")
-        try:
-            channel.exec_command(f"exec sh -c {shlex.quote(READ_SCRIPT)}")
-            channel.sendall(f"{script}\n{END_OF_SCRIPT}\n".encode())
-        except FAILURES as error:
-            close_quietly(channel)
-            raise Disconnected(self._say(error)) from error
-        return SshFeed(channel)
+        shell = self._waiting_shell()
+        with self._breaking(shell.channel):
+            for data in input_of(Program(script, stdin=[])):
+                shell.channel.sendall(data)
+        return SshFeed(shell.channel, shell.mark, self.heard)
 
-    def new_channel(self, kind: str, destination: tuple[str, int] | None = None) -> Any:
-        """Return a new channel. Raises Disconnected; ConnectionLost after ``close``."""
-        self.check_open()
-        used = self._connection
-        transport = self._transport()
-        if transport is None:
-            raise Disconnected(f"pod {self._pod_id}: not connected")
-        try:
-            return transport.open_channel(
-                kind,
-                dest_addr=destination,
-                src_addr=("127.0.0.1", 0) if destination else None,
+    def new_channel(self) -> Any:
+        """Return a new session channel. Raises Disconnected; ConnectionLost after ``close``."""
+        return self._opened(self._open_session)
+
+    def renew(self) -> None:
+        self._waiting.drop()
+
+    def _open_session(self, transport: Any) -> Any:
+        return transport.open_channel("session", window_size=NARROW_BYTES, timeout=_ATTEMPT_SECONDS)
+
+    def _to_port(self, port: int) -> Any:
+        """Return a new channel to a port of the pod. Raises Disconnected, ConnectionLost."""
+        return self._opened(
+            lambda transport: transport.open_channel(
+                "direct-tcpip",
+                dest_addr=("127.0.0.1", port),
+                src_addr=("127.0.0.1", 0),
                 timeout=_ATTEMPT_SECONDS,
-            )
+            ),
+            refusal_is_local=True,
+        )
+
+    def _opened(self, open_channel: Callable[[Any], Any], *, refusal_is_local: bool = False) -> Any:
+        """Open a channel; a connection that refuses one is given up unless that says nothing of the connection."""
+        used, transport = self._connection, self._checked_transport()
+        try:
+            channel = self._opened_at_last(open_channel, transport)
         except paramiko.ChannelException as error:
-            if destination is None:
+            if not refusal_is_local:
                 self._drop(used)
             raise Disconnected(self._say(error)) from error
         except FAILURES as error:
             self._drop(used)
             raise Disconnected(self._say(error)) from error
+        self.heard()
+        return channel
+
+    def _opened_at_last(self, open_channel: Callable[[Any], Any], transport: Any) -> Any:
+        """Open a channel, if need be in the place of those that wait: a server allows only so many."""
+        try:
+            return open_channel(transport)
+        except paramiko.ChannelException:
+            if not self._waiting.drop():
+                raise
+            return open_channel(transport)
+
+    def _checked_transport(self) -> Any:
+        self.check_open()
+        transport = self._transport()
+        if transport is None:
+            raise Disconnected(f"pod {self._pod_id}: not connected")
+        return transport
+
+    def heard(self) -> None:
+        """Note that something came from the other end just now."""
+        self._heard_at = time.monotonic()
 
     def check_open(self) -> None:
         """Raise ConnectionLost if ``close`` was called."""
@@ -132,13 +192,17 @@ class SshShell:
     def answers(self) -> bool:
         """Whether the other end still answers: a channel is opened, which starts no process there."""
         try:
-            close_quietly(self.new_channel("session"))
+            close_quietly(self.new_channel())
         except ConnectionLost:
             return False
         return True
 
-    def await_ready(self, timeout: float) -> None:
-        """Connect for the first time. Raises PodNotReady, KeyRefused, PodLost, HostKeyChanged, Interrupted."""
+    def await_ready(self, timeout: float, *, then: str = "") -> None:
+        """Connect for the first time. Raises PodNotReady, KeyRefused, PodLost, HostKeyChanged, Interrupted.
+
+        The first program also runs the script ``then``, whose output ``take_first`` returns.
+        """
+        self._then = then
         what = f"waiting for SSH on pod {self._pod_id}"
         # Nothing of value is there yet: an interrupt closes the shell, in whatever it waits for.
         with self._ending.waking(self.close):
@@ -226,11 +290,48 @@ class SshShell:
             self._is_refused = isinstance(error, paramiko.AuthenticationException)
             return reason(error)
         try:
-            ended = self.exec(Program("echo ready", timeout=seconds))
+            return self._greet(seconds)
         except (Disconnected, DeadlinePassed) as error:
             self._drop()
             return str(error)
-        return None if ended.stdout == b"ready\n" else f"the first command failed: {ended.reason}"
+
+    def _greet(self, seconds: float) -> str | None:
+        """Run a first command within ``seconds``; return why that failed. What it does beyond that may take longer."""
+        then = self._then
+        # It travels in the request itself, which spares a round trip; there is no secret in it.
+        program = Program(f"echo ready\n{then}", stdin=[], timeout=seconds)
+        channel = self.new_channel()
+        with self._breaking(channel):
+            shell = StartedShell.on(channel, program.script)
+        self._waiting.prepare(self._transport())
+        stream = SshStream(self, channel, program, mark=shell.mark, stdin=[])
+        try:
+            said = bytearray()
+            while b"\n" not in said and (data := stream.read()):
+                said += data
+            if not then or not said.startswith(_READY):
+                ended = stream.finish()
+                stream.close()
+                return None if said == _READY else f"the first command failed: {ended.reason}"
+        except BaseException:
+            stream.close()
+            raise
+        stream.extend(_THEN_SECONDS)
+        self._then, self._first = "", (stream, bytes(said[len(_READY) :]))
+        return None
+
+    def take_first(self) -> bytes | None:
+        """Return what the script printed that ``await_ready`` was given; None where that is not known (any more)."""
+        first, self._first = self._first, None
+        if first is None:
+            return None
+        stream, said = first
+        try:
+            return said + stream.finish().stdout
+        except RemoteError:
+            return None
+        finally:
+            stream.close()
 
     def _check_alive(self, failure: str) -> None:
         try:
@@ -257,8 +358,7 @@ class SshShell:
     def forward(self, remote_port: int, local_port: int = 0) -> int:
         """Forward a local port; it is there until ``close``, over whichever connection is up."""
         self.check_open()
-        to_pod = partial(self.new_channel, "direct-tcpip", ("127.0.0.1", remote_port))
-        forward = Forward(to_pod, remote_port, local_port)
+        forward = Forward(partial(self._to_port, remote_port), remote_port, local_port)
         self._forwards.append(forward)
         return forward.port
 
@@ -267,4 +367,5 @@ class SshShell:
         self._closing.request()
         for forward in self._forwards:
             forward.close()
+        self._waiting.drop()
         self._drop()

@@ -30,6 +30,10 @@ class Line(Protocol):
         """Whether the other end still answers."""
         ...
 
+    def heard(self) -> None:
+        """Note that something came from the other end just now."""
+        ...
+
 
 class SshStream:
     """The ``Stream`` over one channel; its input is written by a thread, so that neither side waits for the other.
@@ -102,6 +106,11 @@ class SshStream:
             raise self._failure
         return Ended(exit_code=code, stdout=bytes(stdout), stderr=self.errors())
 
+    def extend(self, seconds: float) -> None:
+        """Give it more time: ``seconds`` from now."""
+        self._timeout = seconds
+        self._deadline = time.monotonic() + seconds
+
     def close(self) -> None:
         self._closed = True
         close_quietly(self._channel)
@@ -144,6 +153,7 @@ class SshStream:
             if not data:
                 self._check()
             self._moved = self._heard = time.monotonic()
+            self._line.heard()
             return data
 
     def _exit_code(self) -> int:

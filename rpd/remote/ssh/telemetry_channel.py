@@ -3,36 +3,47 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from typing import Any
 
 from rpd.remote.ssh.connection import PACKET_BYTES
 from rpd.remote.ssh.failures import FAILURES, close_quietly
 
-END_OF_SCRIPT = "# end of script"
-
-READ_SCRIPT = f'''script=
-while IFS= read -r line && [ "$line" != "{END_OF_SCRIPT}" ]; do script="$script$line
-"; done
-[ "$line" != "{END_OF_SCRIPT}" ] || eval "$script"
-'''
-"""Runs what comes on standard input up to END_OF_SCRIPT; read takes no byte more, so the rest is the script's own."""
-
 
 class SshFeed:
-    """The ``Feed`` over one channel."""
+    """The ``Feed`` over one channel, from ``mark`` on; ``heard`` is called whenever something comes."""
 
-    def __init__(self, channel: Any) -> None:
+    def __init__(self, channel: Any, mark: bytes, heard: Callable[[], None]) -> None:
         self._channel = channel
+        self._mark = mark
+        self._before = b""
+        self._heard = heard
 
     def read(self, seconds: float) -> bytes | None:
-        self._channel.settimeout(seconds)
-        try:
-            data: bytes = self._channel.recv(PACKET_BYTES)
-        except TimeoutError:
-            return None
-        except FAILURES:
-            return b""
-        return data
+        while True:
+            self._channel.settimeout(seconds)
+            try:
+                data: bytes = self._channel.recv(PACKET_BYTES)
+            except TimeoutError:
+                return None
+            except FAILURES:
+                return b""
+            if not data:
+                return data
+            self._heard()
+            if not self._mark:
+                return data
+            if rest := self._after_mark(data):
+                return rest
+
+    def _after_mark(self, data: bytes) -> bytes:
+        """Return what follows the mark, once it has come: a login shell may say something before."""
+        self._before += data
+        before, mark, rest = self._before.partition(self._mark)
+        self._before = b"" if mark else before[-len(self._mark) :]
+        if mark:
+            self._mark = b""
+        return rest
 
     def send(self, data: bytes) -> None:
         # Without waiting for a pod that does not read: what is lost is only a sign of life.

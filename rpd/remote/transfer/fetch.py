@@ -312,7 +312,7 @@ class Fetching:
 
     def _resume(self, partial: _Partial) -> None:
         script = with_arguments(_REST, self._listing.base, f"./{partial.name}", str(partial.size + 1))
-        stream = self._shell.open(Program(script, stall=STALL_SECONDS))
+        stream = self._shell.open(Program(script, stall=STALL_SECONDS, is_wide=True))
         try:
             with self._landing.go_on(partial.name) as file:
                 file.truncate(partial.size)
@@ -448,4 +448,4 @@ def _write(block: bytes | memoryview, file: FileIO, partial: _Partial) -> None:
 def _of_names(script: str, names: Sequence[str]) -> Program:
     """Return a program that reads names, and has some lines to say of each."""
     most = 4 * sum(map(len, names)) + 300 * len(names) + MOST_KEPT
-    return Program(script, stdin=[nul_ended(names)], stall=STALL_SECONDS, most=most)
+    return Program(script, stdin=[nul_ended(names)], stall=STALL_SECONDS, most=most, is_wide=True)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 
 from rpd.runpod.address import is_local
@@ -19,6 +21,9 @@ from rpd.runpod.retry_after import seconds_to_wait
 from rpd.threads import Overdue, bounded
 
 _CHUNK = 1 << 16
+_IDLE_SECONDS = 20.0
+"""For how long a connection is kept after a call: load balancers keep one for a minute."""
+_MOST_KEPT = 32
 
 _WAYS_TO_LOSE = (
     ("NameResolutionError", Trouble.UNSENT, "its host name cannot be resolved"),
@@ -108,11 +113,48 @@ def recorded(bucket: TokenBucket, route: Route) -> Iterator[Recording]:
         _recordings.current = None
 
 
+class _KeptConnections:
+    """Connections that are used again, so that a call costs one round trip instead of four. Thread-safe.
+
+    Only while they were used just now: what lies between may forget one that is idle and tell nobody, and a call over
+    that, such as the one that deletes a pod, would wait for its whole deadline.
+    """
+
+    def __init__(self, requests: Any) -> None:
+        self._session = requests.Session()
+        # No call tells the next one anything.
+        self._session.cookies.set_policy(_NoCookies())
+        for scheme in ("http://", "https://"):
+            self._session.mount(scheme, requests.adapters.HTTPAdapter(pool_maxsize=_MOST_KEPT))
+        self._used_at = -math.inf
+
+    def session(self) -> Any:
+        """Return a session without connections that have been idle."""
+        if time.monotonic() - self._used_at > _IDLE_SECONDS:
+            self._session.close()  # it can be used again
+        return self._session
+
+    def used(self) -> None:
+        """Note that a connection was in order just now."""
+        self._used_at = time.monotonic()
+
+
+class _NoCookies(DefaultCookiePolicy):
+    """Keeps no cookie and sends none."""
+
+    def set_ok(self, cookie: object, request: object) -> bool:  # noqa: ARG002
+        return False
+
+    def return_ok(self, cookie: object, request: object) -> bool:  # noqa: ARG002
+        return False
+
+
 class Watched:
     """Stands for ``requests`` in the SDK's GraphQL module and records what ``post`` answers."""
 
     def __init__(self, requests: Any) -> None:
         self._requests = requests
+        self._kept = _KeptConnections(requests)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._requests, name)
@@ -140,8 +182,10 @@ class Watched:
         until = time.monotonic() + TOTAL_SECONDS
 
         def exchange() -> Any:
-            with self._requests.post(url, **keywords, stream=True) as response:
-                return self._whole(response, until)
+            with self._kept.session().post(url, **keywords, stream=True) as response:
+                answer = self._whole(response, until)
+            self._kept.used()
+            return answer
 
         try:
             return bounded(exchange, seconds=TOTAL_SECONDS)

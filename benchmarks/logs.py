@@ -1,0 +1,87 @@
+"""Logs: what the rpd process spends on jobs that print without end, where nobody streams them to the screen.
+
+The emulator runs beside it and is not counted. The logs that arrive are compared with what was printed.
+
+Usage: python benchmarks/logs.py [one] [many]
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+import tempfile
+from pathlib import Path
+
+from emulated import emulator
+from measure import Sample, environment, machine, run, table
+
+ONE_MB, MANY_MB, MANY = 200, 4, 64
+CPU_TARGET = 5.0
+"""Seconds a GB."""
+ONE_TARGET_MB, MANY_TARGET_MB = 150, 200
+
+LINE = "epoch 17 step 004217 loss 0.123456 lr 0.00100 tokens/s 123456 \u00b7 gpu 97 %"
+DEPLOY = f"""import rpd
+from rpd import Gpu
+
+
+@rpd.job(gpu=Gpu("NVIDIA RTX A4000"))
+@rpd.mark.parametrize("seed", range({{nodes}}))
+def noisy(pod, seed):
+    pod.run("yes '{LINE}' | head -c {{size}}")
+"""
+
+
+def measured(nodes: int, megabytes: int) -> Sample:
+    """Run so many noisy nodes at once; return what that took, once every log has proved to be whole."""
+    size = megabytes * 1_000_000
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "rpd.toml").write_text("", encoding="utf-8")
+        (folder / "deploy_noisy.py").write_text(DEPLOY.format(nodes=nodes, size=size), encoding="utf-8")
+        with emulator(folder) as backend:
+            command = [sys.executable, "-m", "rpd", "run", "--yes", "-q", "-n", str(nodes), "deploy_noisy.py"]
+            sample, _ = run(command, cwd=folder, env=environment(**backend))
+        expected = printed(size)
+        logs = list(folder.glob("rpd-runs/2*/*/output.log"))
+        wrong = [log for log in logs if hashlib.sha256(log.read_bytes()).digest() != expected]
+        if wrong or len(logs) != nodes:
+            sys.exit(f"{len(logs)} logs, {len(wrong)} of them not as they were printed")
+    return sample
+
+
+def printed(size: int) -> bytes:
+    """Return the sha256 of what a job prints."""
+    line = f"{LINE}\n".encode()
+    return hashlib.sha256((line * (size // len(line) + 1))[:size]).digest()
+
+
+def main() -> None:
+    wanted = sys.argv[1:] or ["one", "many"]
+    print(f"Noisy jobs, {machine()}\n")
+    idle = measured(1, 1)
+    rows = [["1 job, 1 MB", f"{idle.wall:.1f}", f"{idle.cpu:.1f}", "", "", f"{idle.peak_mb:.0f}", ""]]
+    for kind, nodes, size, most in (
+        ("one", 1, ONE_MB, ONE_TARGET_MB),
+        ("many", MANY, MANY_MB, MANY_TARGET_MB),
+    ):
+        if kind in wanted:
+            before = measured(nodes, 1).cpu if nodes > 1 else idle.cpu
+            sample = measured(nodes, size)
+            a_gb = (sample.cpu - before) / (nodes * (size - 1) / 1000)
+            rows.append(
+                [
+                    f"{nodes} at once, {size} MB each",
+                    f"{sample.wall:.1f}",
+                    f"{sample.cpu:.1f}",
+                    f"{a_gb:.1f}",
+                    f"<= {CPU_TARGET:.1f}",
+                    f"{sample.peak_mb:.0f}",
+                    f"<= {most}",
+                ]
+            )
+    print(table(["", "wall s", "CPU s", "CPU s a GB", "target", "peak MB", "target"], rows))
+
+
+if __name__ == "__main__":
+    main()

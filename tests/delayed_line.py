@@ -1,0 +1,137 @@
+"""A line between this machine and another on which every round trip takes long, so that they can be counted."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+import threading
+import time
+from collections.abc import Callable
+
+_PUBLIC_PORT = re.compile(rb'("publicPort": ?)([0-9]{5})')
+
+
+class DelayedLine:
+    """Forwards connections; what is sent arrives half a ``round_trip`` (seconds) later, either way.
+
+    A connection is made at once: over a real line it takes one round trip more. ``opened_at`` and ``answered_at`` tell
+    of each port when it was first connected to, and when its last byte arrived at the client (monotonic).
+    """
+
+    def __init__(self, round_trip: float) -> None:
+        self.round_trip = round_trip
+        self.opened_at: dict[int, float] = {}
+        self.answered_at: dict[int, float] = {}
+        self._ports: dict[int, int] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._servers: list[asyncio.Server] = []
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+
+    def to(self, port: int, *, leads_to_pods: bool = False) -> int:
+        """Return a port that leads to ``port``.
+
+        ``leads_to_pods`` says that RunPod's API answers there: the ports of pods that it names then lead over this
+        line, too.
+        """
+        return asyncio.run_coroutine_threadsafe(self._to(port, leads_to_pods), self._loop).result(30)
+
+    def count(self, act: Callable[[], object]) -> int:
+        """Return how many round trips ``act`` waits for: it takes that many times as long as one, and a part more."""
+        began = time.monotonic()
+        act()
+        return int((time.monotonic() - began) / self.round_trip)
+
+    def close(self) -> None:
+        """Close everything."""
+        asyncio.run_coroutine_threadsafe(self._close(), self._loop).result(30)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(30)
+        self._loop.close()
+
+    def __enter__(self) -> DelayedLine:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    async def _to(self, port: int, leads_to_pods: bool) -> int:
+        if port not in self._ports:
+            server = await asyncio.start_server(
+                lambda reader, writer: self._serve(reader, writer, port, leads_to_pods), "127.0.0.1", 0
+            )
+            self._servers.append(server)
+            self._ports[port] = server.sockets[0].getsockname()[1]
+        return self._ports[port]
+
+    async def _close(self) -> None:
+        for server in self._servers:
+            server.close()
+        for task in tuple(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _serve(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, port: int, leads_to_pods: bool
+    ) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        self.opened_at.setdefault(port, time.monotonic())
+        to_writer: asyncio.StreamWriter | None = None
+        with contextlib.suppress(asyncio.CancelledError, OSError):
+            to_reader, to_writer = await asyncio.open_connection("127.0.0.1", port)
+            await asyncio.gather(
+                self._carry(reader, to_writer, None, leads_to_pods=False),
+                self._carry(to_reader, writer, port, leads_to_pods=leads_to_pods),
+            )
+        for each in (writer, to_writer):
+            if each is not None:
+                each.close()
+
+    async def _carry(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        answers_of: int | None,
+        *,
+        leads_to_pods: bool,
+    ) -> None:
+        """Carry one direction: each piece arrives after the delay, in order."""
+        waiting: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
+
+        async def deliver() -> None:
+            while True:
+                due, data = await waiting.get()
+                await asyncio.sleep(max(0.0, due - self._loop.time()))
+                if not data:
+                    if writer.can_write_eof():
+                        writer.write_eof()
+                    return
+                if answers_of is not None:
+                    self.answered_at[answers_of] = time.monotonic()
+                writer.write(data)
+                await writer.drain()
+
+        delivering = asyncio.ensure_future(deliver())
+        try:
+            with contextlib.suppress(OSError):
+                while data := await reader.read(1 << 16):
+                    if leads_to_pods:
+                        data = await self._with_own_ports(data)
+                    waiting.put_nowait((self._loop.time() + self.round_trip / 2, data))
+            waiting.put_nowait((self._loop.time() + self.round_trip / 2, b""))
+            with contextlib.suppress(OSError):
+                await delivering
+        finally:
+            delivering.cancel()
+
+    async def _with_own_ports(self, data: bytes) -> bytes:
+        """Return an answer of the API with the ports of pods replaced by such of this line; its length stays."""
+        for found in {match[2] for match in _PUBLIC_PORT.finditer(data)}:
+            port = b"%05d" % await self._to(int(found), False)
+            data = re.sub(rb'("publicPort": ?)' + found, rb"\g<1>" + port, data)
+        return data

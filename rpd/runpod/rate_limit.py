@@ -17,18 +17,28 @@ LONGEST_HOLD = 60.0
 """Seconds all calls wait at most because RunPod asked for it; a longer wait is for the caller to know of."""
 
 
+SLOWEST = 1.0
+"""Calls a second that pass however often RunPod says that they are too many."""
+_RECOVERY = 0.98
+"""By how much the pause between calls shrinks with each that passes, once it has grown."""
+
+
 class TokenBucket:
-    """Lets ``rate`` calls a second pass, ``burst`` at once after a pause; for any number of threads."""
+    """Lets ``rate`` calls a second pass, ``burst`` at once after a pause; for any number of threads.
+
+    RunPod tells no limit for GraphQL, so the answers set the pace: ``slow_down`` halves it, and it recovers with the
+    calls that pass.
+    """
 
     def __init__(
         self,
-        rate: float = 20.0,
+        rate: float = 60.0,
         burst: int = 60,
         *,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], object] = time.sleep,
     ) -> None:
-        self._interval = 1.0 / rate
+        self._interval = self._shortest = 1.0 / rate
         self._burst = burst
         self._clock = clock
         self._sleep = sleep
@@ -43,9 +53,16 @@ class TokenBucket:
         with self._lock:
             now = self._clock()
             self._next = max(self._next, now - self._burst * self._interval) + self._interval
+            self._interval = max(self._shortest, self._interval * _RECOVERY)
             wait = self._next - now
         if wait > 0:
             self._sleep(wait)
+
+    def slow_down(self) -> None:
+        """Hear that there were too many calls: half as many pass from now on, and none that was saved up."""
+        with self._lock:
+            self._interval = min(2 * self._interval, max(self._shortest, 1 / SLOWEST))
+            self._next = max(self._next, self._clock())
 
     def hold(self, seconds: float) -> None:
         """Let nothing pass for ``seconds`` (at most LONGEST_HOLD)."""

@@ -538,3 +538,15 @@ def test_a_tail_that_was_cut_does_not_begin_in_the_middle_of_a_word() -> None:
     lines.add(b"s3cret " * 30_000 + b"\nlast line\n")
     assert words.lines() == ("last words",)
     assert lines.lines() == ("last line",)
+
+
+def test_a_command_that_changes_start_up_files_is_followed_by_new_sessions(
+    remote: SshRemote, machine: Machine
+) -> None:
+    """What a login shell reads counts for the next command, although shells wait on the pod for it."""
+    said: list[bytes] = []
+    remote.run(Command(key="before", text="true"), said.append)
+    machine.path = f"/added:{machine.path}"
+    remote.run(Command(key="changing", text="touch ~/.profile"), said.append)
+    remote.run(Command(key="after", text='echo "$PATH"'), said.append)
+    assert b"/added" in b"".join(said)

@@ -93,7 +93,9 @@ def test_what_a_pod_tells_of_itself_is_kept_once_it_is_whole(cuts: list[int]) ->
     assert (reader.take_kept(), len(samples), samples[0].load) == ([], 1, 0.52)
 
 
-def test_a_pod_tells_its_packages_again_when_some_were_installed(machine: Machine, remote: SshRemote) -> None:
+def test_a_pod_tells_its_packages_again_when_some_were_installed(
+    machine: Machine, connecting: Connect
+) -> None:
     """The list is that of the pod's python, as ``pip freeze`` prints it, and follows what a job installs."""
     place = machine.files / "bin"
     site = machine.files / "site"
@@ -106,7 +108,7 @@ def test_a_pod_tells_its_packages_again_when_some_were_installed(machine: Machin
     told: list[tuple[str, str]] = []
     heartbeat(machine)
     watching = Monitor(
-        remote,
+        connecting(),
         interval=0.2,
         beat=0.2,
         mount="/workspace",

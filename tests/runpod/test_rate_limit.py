@@ -54,6 +54,30 @@ def test_no_window_holds_more_than_burst_and_rate_allow(pauses: list[float], bur
             assert last - first + 1 <= burst + 2.0 * (passed[last] - passed[first]) + 1e-6
 
 
+def test_answers_set_the_pace() -> None:
+    """Told that there are too many calls, half as many pass, never less than one a second; then it recovers."""
+    clock = Clock()
+    made = bucket(clock, rate=10.0, burst=20)
+    made.slow_down()
+    made.take()
+    began = clock.now
+    for _ in range(5):
+        made.take()
+    assert clock.now - began == pytest.approx(5 * 0.2, rel=0.1)
+    for _ in range(10):
+        made.slow_down()
+    began = clock.now
+    made.take()
+    made.take()
+    assert clock.now - began <= 2.0
+    for _ in range(300):
+        made.take()
+    began = clock.now
+    for _ in range(10):
+        made.take()
+    assert clock.now - began == pytest.approx(1.0)
+
+
 def test_a_hold_stops_everybody_for_as_long_as_is_sensible() -> None:
     """RunPod's wish to wait is kept by all calls, up to a minute."""
     clock = Clock()

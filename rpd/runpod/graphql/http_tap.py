@@ -173,8 +173,10 @@ class Watched:
             exchange.trouble, exchange.text = how_it_was_lost(error)
             raise
         _note_answer(exchange, response)
-        if exchange.status == 429 and exchange.retry_after:
-            recording.bucket.hold(exchange.retry_after)
+        if exchange.status == 429:
+            recording.bucket.slow_down()
+            if exchange.retry_after:
+                recording.bucket.hold(exchange.retry_after)
         return response
 
     def _post_within(self, url: str, keywords: dict[str, Any]) -> Any:

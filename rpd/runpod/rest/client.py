@@ -258,6 +258,7 @@ class Rest:
     def _heed(self, answer: _Answer) -> None:
         """Pause all calls if RunPod asks for it, or if no call is left in a short rate-limit window."""
         if answer.status == 429:
+            self._bucket.slow_down()
             wait = seconds_to_wait(answer.headers.get("Retry-After"))
             if wait:
                 self._bucket.hold(wait)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rpd.execute.scopes import Request
     from rpd.hooks import hookimpl
     from rpd.values.fixture import fixture
-    from rpd.values.job import Budget, Gpu, Job, Lifecycle, Secret, Storage, job
+    from rpd.values.job import Budget, Gpu, Job, Lifecycle, Registry, Secret, Storage, job
     from rpd.values.mark import HIDDEN_PARAM, mark, param
     from rpd.values.node import Node
     from rpd.values.report import NodeReport, Outcome, RunSummary
@@ -51,6 +51,7 @@ _HOME = {
     "Pod": "rpd.execute.pod.handle",
     "Provision": "rpd.execute.pod.provision",
     "Pulled": "rpd.values.step",
+    "Registry": "rpd.values.job",
     "Request": "rpd.execute.scopes",
     "RpdError": "rpd.errors",
     "RunOutcome": "rpd.api.outcome",
@@ -100,6 +101,7 @@ __all__ = [
     "Pod",
     "Provision",
     "Pulled",
+    "Registry",
     "Request",
     "RpdError",
     "RunOutcome",

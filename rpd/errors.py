@@ -245,6 +245,10 @@ class ContainerRestarts(PodNotReady):
     """The pod's container ends by itself and is started again, over and over."""
 
 
+class NoSshServer(PodNotReady):
+    """The image has no SSH server, and rpd could not bring one: the container's own log says why."""
+
+
 class UnusableImage(ProvisioningError):
     """No pod comes of this image anywhere, so that none is rented for it any more."""
 

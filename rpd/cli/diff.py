@@ -244,6 +244,7 @@ def _node_facts(report: NodeReport) -> Iterator[tuple[str, str]]:
     yield "lock file", source.lock_file_sha256
     if pod is not None:
         yield "image", pod.image
+        yield "digest", pod.digest
         yield "gpu", f"{pod.count}x {pod.gpu}" if pod.gpu else "CPU"
         yield "data centre", pod.datacenter
         yield "cloud", pod.cloud

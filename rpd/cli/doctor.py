@@ -22,15 +22,16 @@ from rpd.pipeline.collect_and_select import gather
 from rpd.pipeline.expected_pods import Foresight
 from rpd.pipeline.live_check import is_sold_out
 from rpd.pipeline.price_source import Source, price_source
-from rpd.pipeline.secrets import read_secrets
+from rpd.pipeline.secrets import known_secrets, named_by, only_texts, read_secrets
 from rpd.pipeline.worst_case import Prices, make_overrides
 from rpd.plan import uses_pod
 from rpd.remote.keys import make_keypair, user_public_lines
-from rpd.runpod.catalogue.images import WHAT_TO_DO, Found, look_up
+from rpd.runpod.catalogue.images import WHAT_TO_DO, Found, ask
 from rpd.runpod.key import CONFIG_FILE, ENVIRONMENT_NAME
 from rpd.values.datacenters import KNOWN_DATACENTERS
 from rpd.values.frozen import frozen
 from rpd.values.gpus import closest_gpu_ids
+from rpd.values.job import Registry
 from rpd.values.node import Node
 from rpd.values.pod import PodRequest
 from rpd.values.suggestions import closest
@@ -101,7 +102,9 @@ def _findings(config: Config, manager: PluginManager, skipped: frozenset[str]) -
     except (AuthError, UsageError) as error:
         yield fail("key", str(error))
     if "image" not in skipped:
-        yield from _images(dict.fromkeys(node.job.image for node in with_pods))
+        yield from _images(
+            with_pods, dict.fromkeys((node.job.image, node.job.registry) for node in with_pods)
+        )
     yield from _secrets(with_pods)
     yield from check_code(config.rootdir, nodes)
 
@@ -271,23 +274,25 @@ def _offers(source: Source, request: PodRequest, node: Node, prices: Prices) -> 
 # --- what is local --------------------------------------------------------------------------------------------------
 
 
-def _images(images: Iterable[str]) -> Iterator[Finding]:
+def _images(nodes: Sequence[Node], images: Iterable[tuple[str, Registry | str | None]]) -> Iterator[Finding]:
     """Check that what hosts will pull is there: a pod whose image is not bills for ever and never starts."""
-    for image in images:
+    passwords = only_texts(known_secrets(nodes))
+    for image, registry in images:
         if image.partition("@")[0].endswith(":latest") or ":" not in image.rpartition("/")[2]:
             yield warn("image", f"{image}: hosts keep an old latest", "name a tag that does not move")
-        found, why = look_up(image)
-        match found:
-            case Found.PRESENT:
-                yield ok("image", f"{image}: {why}")
+        answer = ask(image, registry, passwords)
+        told = f"{image}: {answer.why}"
+        match answer.found:
+            case Found.PRESENT | Found.HELD:
+                yield ok("image", told)
             case Found.ABSENT:
-                yield fail("image", f"{image}: {why}", WHAT_TO_DO[found])
+                yield fail("image", told, WHAT_TO_DO[answer.found])
             case _:
-                yield warn("image", f"{image}: {why}", WHAT_TO_DO[found])
+                yield warn("image", told, WHAT_TO_DO[answer.found])
 
 
 def _secrets(nodes: Sequence[Node]) -> Iterator[Finding]:
-    wanted = {secret.name for node in nodes for secret in node.job.secrets}
+    wanted = {secret.name for node in nodes for secret in named_by(node)}
     if not wanted:
         return
     try:

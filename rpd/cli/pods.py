@@ -14,14 +14,14 @@ from rpd.cli.provider_session import own_account, provider_of
 from rpd.cli.table import table
 from rpd.config import Config, texts
 from rpd.config.config import running, showing
-from rpd.errors import ExitCode, ReleaseError, UsageError
+from rpd.errors import ExitCode, ProviderError, ReleaseError, UsageError
 from rpd.hooks import PluginManager
-from rpd.lease import pod_release
+from rpd.lease import pod_release, registries
 from rpd.pipeline import orphans
 from rpd.pipeline.orphans import Claim, Claims, Leftover
 from rpd.values.duration import format_duration
 from rpd.values.frozen import frozen
-from rpd.values.pod import PodInfo, PodStatus
+from rpd.values.pod import PodInfo, PodStatus, Provider
 from rpd.values.prices import stopped_usd_per_month
 
 _HEAD = ("POD", "NODE", "RUN", "STATE", "AGE", "GPU", "DC", "$/H", "SINCE", "SO FAR", "LEFT")
@@ -345,16 +345,37 @@ def gc(config: Config, manager: PluginManager) -> int:
         if config.output.as_json:
             say_document({"pods": list(_gc_documents(listed, left, config.runs_path))})
             return ExitCode.OK
+        credentials = orphans.left_registries(provider, config.runs_path)
         _print_reasons(
             listed, {held.pod.id: f"{held.reason} (run {held.run})" for held in left}, config.runs_path
         )
-        if not left:
+        for path, held in credentials:
+            say(
+                f"registry credentials {held.name}  its run ended without deleting them (run {path.parent.name})"
+            )
+        if not left and not credentials:
             say("nothing to reap")
             return ExitCode.OK
         if not config.money.yes:
-            say(f"{len(left)} of them would be deleted: rpd gc --yes")
+            whole = len(left) + len(credentials)
+            say(f"{whole} of them would be deleted: rpd gc --yes")
             return ExitCode.OK
-        return _release([held.pod for held in left], lambda pod: pod_release.delete(provider, pod), "deleted")
+        code = _release([held.pod for held in left], lambda pod: pod_release.delete(provider, pod), "deleted")
+        return code or _forget_registries(provider, credentials)
+
+
+def _forget_registries(provider: Provider, credentials: Sequence[tuple[Path, registries.Held]]) -> int:
+    code = ExitCode.OK
+    for path, held in credentials:
+        try:
+            registries.remove(provider, held)
+        except ProviderError as error:
+            note(f"rpd: error: registry credentials {held.name} cannot be deleted: {error}")
+            code = ExitCode.FAILED
+        else:
+            registries.note_removed(path, held)
+            say(f"deleted registry credentials {held.name}")
+    return code
 
 
 def _gc_documents(

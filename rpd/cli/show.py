@@ -120,6 +120,7 @@ def _told(report: NodeReport) -> Iterator[str]:
         yield from _facts(
             {
                 "image": pod.image,
+                "digest": pod.digest,
                 "disks": _disks(pod),
                 "cost": f"{billed} at ${cost.rate_usd_per_hr:.2f}/h ({cost.rate_source}), cap ${cost.cap_usd:.2f}",
             }

@@ -258,6 +258,9 @@ class PodSettings:
     force_fresh: bool = spending.switch(
         "do not reuse stopped pods of earlier runs: delete them", "--force-fresh"
     )
+    pin_images: bool = spending.switch(
+        "create pods with the digest that each image's tag means at the start", "--pin-images"
+    )
     keep_failed: float | None = spending.option(
         None, "keep the pod of a node that did not pass for this long (e.g. 30m); then it deletes itself",
         "--keep-failed", metavar="DURATION", parse=texts.duration, key=True

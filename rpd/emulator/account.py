@@ -10,7 +10,8 @@ from typing import Any, Protocol
 from rpd.emulator import catalogue
 from rpd.emulator.billing import Bills, rate
 from rpd.emulator.faults import FaultBook
-from rpd.emulator.model import NetworkVolume, Order, Pod, Runtime, Template, new_id
+from rpd.emulator.images import ImageBook
+from rpd.emulator.model import NetworkVolume, Order, Pod, RegistryAuth, Runtime, Template, new_id
 from rpd.emulator.refusals import HICCUP, HOST_FULL, LOCKED, STOCK_OUT, Refusal
 from rpd.emulator.stock import COMMUNITY, Machine, Stock
 
@@ -59,6 +60,8 @@ class Account:
         self.pods: dict[str, Pod] = {}
         self.volumes: dict[str, NetworkVolume] = {}
         self.secrets: dict[str, str] = {}
+        self.images = ImageBook()
+        self.registries: dict[str, RegistryAuth] = {}
         self.templates = {
             row.id: row
             for row in (
@@ -193,6 +196,8 @@ class Account:
             raise Refusal(HICCUP, "INTERNAL_SERVER_ERROR")
         if len(order.env) > 50:
             raise Refusal("A pod can have at most 50 environment variables.", "BAD_USER_INPUT")
+        if order.registry and order.registry not in self.registries:
+            raise Refusal(f'Container registry auth "{order.registry}" not found', "BAD_USER_INPUT")
         if order.network_volume:
             order = self._attach(order, order.network_volume)
         # RunPod takes a volume for a CPU pod without a word, and gives none: its mount is on the container disk.
@@ -308,6 +313,32 @@ class Account:
             pod.generation += 1
             pod.runtime, pod.died_at = None, self._clock()
             self._host.kill(pod)
+
+    # --- images and their registries --------------------------------------------------------------------------------
+
+    def may_pull(self, order: Order) -> bool:
+        """Return whether the registry of an image shows it to whoever the order has credentials of."""
+        image = self.images.find(order.image)
+        auth = self.registries.get(order.registry or "")
+        return not image.is_private or (
+            auth is not None and (auth.username, auth.password) == (image.username, image.password)
+        )
+
+    def add_registry(self, name: str, username: str, password: str) -> RegistryAuth:
+        """Store credentials."""
+        if any(auth.name == name for auth in self.registries.values()):
+            raise Refusal(f'Container registry auth named "{name}" already exists', "BAD_USER_INPUT")
+        auth = RegistryAuth(id=new_id(25), name=name, username=username, password=password)
+        self.registries[auth.id] = auth
+        return auth
+
+    def delete_registry(self, registry_id: str) -> None:
+        """Delete credentials that no pod uses."""
+        if registry_id not in self.registries:
+            raise Refusal("Container registry auth not found", "NOT_FOUND")
+        if any(pod.order.registry == registry_id for pod in self.pods.values()):
+            raise Refusal("Registry credential is in use by a pod and cannot be deleted", "BAD_USER_INPUT")
+        del self.registries[registry_id]
 
     # --- network volumes --------------------------------------------------------------------------------------------
 

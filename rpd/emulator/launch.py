@@ -92,6 +92,14 @@ class Launched:
         """Leave exactly ``free`` GPUs of a type in a data centre, or in ``community``."""
         self._ask("POST", "stock", {"gpu": gpu, "place": place, "free": free})
 
+    def add_image(self, name: str, **traits: Any) -> str:
+        """Say what is in the images whose name fits ``name``, a shell pattern; return their digest.
+
+        ``traits`` are the fields of ``rpd.emulator.images.Image``. Raises ValueError for others.
+        """
+        answer: dict[str, str] = self._ask("POST", "images", {"name": name, **traits})
+        return answer["digest"]
+
     def make_volume(self, name: str, datacenter: str | None = None, size: int = 100) -> None:
         """Make a network volume of ``size`` GB, in any data centre that has some unless one is named.
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
-import json
 import os
-import shlex
 import socket
 import subprocess
 import sys
@@ -27,6 +25,7 @@ from rpd.emulator.guest import image
 from rpd.emulator.guest.sandbox import wipe
 from rpd.emulator.guest.spec import GuestSpec, Isolation, Sshd
 from rpd.emulator.guest.wire import Message, Wire
+from rpd.emulator.images import MANAGERS, RUNPODS_OWN, Image
 from rpd.emulator.model import Pod
 
 HOST = "127.0.0.1"
@@ -156,7 +155,7 @@ class Machines:
             rules=list(self._faults.take_all(BOOT_KINDS, {**pod.subject, "operation": operation})),
         )  # fmt: skip
         self._live[pod.id] = self._by_key[key] = container
-        if container.rule("no-runtime") is not None or any(word in pod.order.image for word in NEVER_READY):
+        if container.rule("no-runtime") is not None or not self._comes(pod):
             return
         slow = container.rule("slow-boot")
         seconds = self._boot_seconds + (slow["seconds"] if slow else 0.0)
@@ -164,6 +163,12 @@ class Machines:
             self._crashed.discard(pod.id)
             seconds += _CRASH_BACKOFF_SECONDS
         container.boot = asyncio.get_running_loop().call_later(seconds, self._boot, container)
+
+    def _comes(self, pod: Pod) -> bool:
+        """Return whether the image of a pod can be pulled."""
+        assert self.account is not None
+        is_there = not any(word in pod.order.image for word in NEVER_READY)
+        return is_there and self.account.may_pull(pod.order)
 
     def kill(self, pod: Pod) -> None:
         """End all processes of ``pod``; its container disk goes."""
@@ -248,6 +253,7 @@ class Machines:
 
     def _spec(self, container: _Container) -> GuestSpec:
         pod = container.pod
+        found = self._image(pod)
         container.disk.mkdir()
         mounts = {}
         if pod.order.volume_gb or pod.order.network_volume:
@@ -259,22 +265,33 @@ class Machines:
         return GuestSpec(
             key=container.key,
             hostname=pod.id,
-            command=("/bin/sh", "-c", "exit 1") if crash else _command(pod.order.docker_args),
+            command=("/bin/sh", "-c", "exit 1") if crash else found.argv(pod.order.docker_args),
             env=self._environment(container, gpus),
             disk=str(container.disk),
             log=str(self.log_file(pod.id)),
             mounts=mounts,
-            facts=_facts(pod, gpus, self.base_url),
+            facts={**_facts(pod, gpus, self.base_url), "start_script": found.start_script},
             disk_limit_mb=full["size_mb"] if full else None,
             sshd=Sshd.NEVER if container.rule("no-sshd") is not None else Sshd.ON,
             sshd_delay=late["seconds"] if late else 0.0,
+            has_sshd=found.ssh == "present",
+            packages=found.packages,
+            broken=found.broken,
+            hidden=() if found is RUNPODS_OWN else (*found.lacks, "sshd", "dropbear", *MANAGERS),
+            user=_user(found, pod),
         )
+
+    def _image(self, pod: Pod) -> Image:
+        assert self.account is not None
+        return self.account.images.find(pod.order.image)
 
     def _environment(self, container: _Container, gpus: int) -> dict[str, str]:
         """Return the whole environment of PID 1: the image's, RunPod's, the user's."""
         pod, port = container.pod, container.port
+        user = _user(self._image(pod), pod)
         env = {
-            "PATH": image.PATH, "HOME": "/root", "HOSTNAME": pod.id, "LANG": "C.UTF-8",
+            "PATH": image.PATH, "HOME": "/root" if user == "root" else f"/home/{user}",
+            "HOSTNAME": pod.id, "LANG": "C.UTF-8",
             "DEBIAN_FRONTEND": "noninteractive", "PIP_BREAK_SYSTEM_PACKAGES": "1",
             "HF_HOME": "/workspace/.cache/huggingface/", "UV_CACHE_DIR": "/workspace/.cache/uv/",
             "PIP_CACHE_DIR": "/workspace/.cache/pip/",
@@ -365,21 +382,10 @@ def _port(entry: str, ssh_port: int) -> dict[str, Any]:
     return {"ip": HOST, "isIpPublic": True, "privatePort": private, "publicPort": public, "type": "tcp"}
 
 
-def _command(docker_args: str) -> tuple[str, ...]:
-    """Return the argv of PID 1: the image's start script unless ``dockerArgs`` replaces it."""
-    if not docker_args.strip():
-        return ("/bin/sh", "/start.sh")
-    try:
-        parts = json.loads(docker_args)
-    except ValueError:
-        parts = None
-    if isinstance(parts, dict):
-        words = [*(parts.get("entrypoint") or ()), *(parts.get("cmd") or ())]
-        return tuple(map(str, words)) or ("/bin/sh", "/start.sh")
-    try:
-        return tuple(shlex.split(docker_args))
-    except ValueError:
-        return ("/bin/sh", "-c", docker_args)
+def _user(found: Image, pod: Pod) -> str:
+    """Return who the container's command runs as; RunPod lets the environment ask for root."""
+    asks_for_root = pod.env.get("RUNPOD_POD_USER") == "0" and not found.keeps_user
+    return "root" if asks_for_root else found.user
 
 
 def _facts(pod: Pod, gpus: int, base_url: str) -> dict[str, Any]:

@@ -42,6 +42,7 @@ class Order:
     cuda: tuple[str, ...] = ()
     bid_per_gpu: float | None = None
     deploy_cost: float | None = None
+    registry: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +109,16 @@ class Template:
     mount: str = "/workspace"
     ports: str = "22/tcp,8888/http"
     env: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegistryAuth:
+    """Credentials for a container registry."""
+
+    id: str
+    name: str
+    username: str
+    password: str = field(repr=False)
 
 
 @dataclass(slots=True, kw_only=True)

@@ -40,6 +40,7 @@ def gpu_order(given: Given) -> Order:
         cuda=tuple(given.get("allowedCudaVersions") or ()),
         bid_per_gpu=given.get("bidPerGpu"),
         deploy_cost=given.get("deployCost"),
+        registry=given.get("containerRegistryAuthId"),
     )
 
 

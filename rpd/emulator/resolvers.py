@@ -98,6 +98,14 @@ class Resolvers:
             "deleteNetworkVolume": _given(self._delete_volume),
             "saveTemplate": _given(self._save_template),
             "deleteTemplate": lambda _source, _info, **arguments: self._delete_template(**arguments),
+            "saveRegistryAuth": _given(
+                lambda given: views.registry(
+                    account.add_registry(given["name"], given["username"], given["password"])
+                )
+            ),
+            "deleteRegistryAuth": lambda _source, _info, **arguments: account.delete_registry(
+                arguments.get("registryAuthId") or ""
+            ),
             "secretCreate": _given(self._create_secret),
             "secretDelete": lambda _source, _info, **arguments: self._delete_secret(arguments["id"]),
         }

@@ -16,6 +16,7 @@ from rpd.emulator.refusals import Refusal
 from rpd.emulator.rest_body import Problem, read_body
 from rpd.emulator.rest_catalogue import Catalogue
 from rpd.emulator.rest_pods import changes, iso, pod_body, read_order, status, volume_body
+from rpd.emulator.views import registry
 
 _STATUSES = {
     "INSUFFICIENT_BALANCE": 402,
@@ -79,6 +80,10 @@ def _routes() -> Iterable[Route]:
         ("GET", "/network-volumes/{id}", "getNetworkVolume", "volumes", False),
         ("PATCH", "/network-volumes/{id}", "updateNetworkVolume", "volumes", False),
         ("DELETE", "/network-volumes/{id}", "deleteNetworkVolume", "volumes", False),
+        ("GET", "/registries", "listRegistries", "registries", False),
+        ("POST", "/registries", "createRegistry", "registries", False),
+        ("GET", "/registries/{id}", "getRegistry", "registries", False),
+        ("DELETE", "/registries/{id}", "deleteRegistry", "registries", False),
         ("GET", "/account/ssh-keys", "getSshKeys", "account", False),
         ("PUT", "/account/ssh-keys", "updateSshKeys", "account", False),
         ("GET", "/billing/pods", "listPodBilling", "billing", False),
@@ -250,6 +255,28 @@ class RestFace:
         self._check_volume(volume_id)
         self._account.delete_volume(volume_id)
         self._when_volume_deleted(volume_id)
+        return Answer(204)
+
+    # --- registry credentials ---------------------------------------------------------------------------------------
+
+    def _listRegistries(self, _: str, call: Call) -> Answer:  # noqa: N802, ARG002
+        return Answer(200, {"registries": list(map(registry, self._account.registries.values()))})
+
+    def _createRegistry(self, _: str, call: Call) -> Answer:  # noqa: N802
+        body = read_body(call.body, rest_body.CREATE_REGISTRY)
+        return Answer(201, registry(self._account.add_registry(**body)))
+
+    def _check_registry(self, registry_id: str) -> None:
+        if registry_id not in self._account.registries:
+            raise Problem(404, f"registry {registry_id} not found")
+
+    def _getRegistry(self, registry_id: str, call: Call) -> Answer:  # noqa: N802, ARG002
+        self._check_registry(registry_id)
+        return Answer(200, registry(self._account.registries[registry_id]))
+
+    def _deleteRegistry(self, registry_id: str, call: Call) -> Answer:  # noqa: N802, ARG002
+        self._check_registry(registry_id)
+        self._account.delete_registry(registry_id)
         return Answer(204)
 
     # --- the account ------------------------------------------------------------------------------------------------

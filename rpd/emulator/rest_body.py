@@ -170,6 +170,10 @@ CREATE_VOLUME = table(
     required=("name", "size", "dataCenter"),
 )
 UPDATE_VOLUME = table(_VOLUME)
+CREATE_REGISTRY = table(
+    {name: text(least=1) for name in ("name", "username", "password")},
+    required=("name", "username", "password"),
+)
 SSH_KEYS = table(
     {"keys": rows(text(pattern=r"(ssh|ecdsa|sk)-[^\s]+ [^\s]+([ \t][^\n\r]*)?"))}, required=("keys",)
 )

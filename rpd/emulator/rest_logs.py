@@ -31,7 +31,7 @@ class Entry:
         return {"source": self.source, "line": self.line, "ts": self.id}
 
 
-def system_lines(pod: Pod) -> Iterator[tuple[str, float, str]]:
+def system_lines(pod: Pod, *, may_pull: bool = True) -> Iterator[tuple[str, float, str]]:
     """Yield key, unix time and text of what the machine has to say of the pod's starts, the current one above all."""
     image, number = pod.order.image, pod.generation
     for earlier in range(1, number):
@@ -39,6 +39,10 @@ def system_lines(pod: Pod) -> Iterator[tuple[str, float, str]]:
     yield f"{number}-create", pod.last_started_at, f"create container {image}"
     if any(word in image for word in _CANNOT_BE_PULLED):
         what = f"error creating container: manifest for {image} not found: manifest unknown"
+        yield f"{number}-pull", pod.last_started_at, what
+    elif not may_pull:
+        registry = image.partition("/")[0]
+        what = f'error pulling image: Head "https://{registry}/v2/": unauthorized: authentication required'
         yield f"{number}-pull", pod.last_started_at, what
     elif pod.runtime is None and pod.running:
         yield f"{number}-pull", pod.last_started_at, f"{image}: pulling image"
@@ -57,9 +61,9 @@ class Log:
         self._read = 0
         self._rest = b""
 
-    def refresh(self, pod: Pod, file: Path, now: float) -> None:
+    def refresh(self, pod: Pod, file: Path, now: float, *, may_pull: bool = True) -> None:
         """Add what the machine and the container have had to say since."""
-        for key, moment, line in system_lines(pod):
+        for key, moment, line in system_lines(pod, may_pull=may_pull):
             if key not in self._seen:
                 self._seen.add(key)
                 self._add(moment, "system", line)

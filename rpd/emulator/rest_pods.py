@@ -40,7 +40,7 @@ def pod_body(pod: Pod, now: float) -> dict[str, Any]:
     body = {
         "id": pod.id, "name": order.name, "status": state, "actions": _ACTIONS[state], "image": order.image,
         "args": order.docker_args, "disk": max(order.container_disk_gb or 0, 1), "mounts": _mounts(order),
-        "ports": order.ports.split(",") if order.ports else [], "env": pod.env, "registry": None,
+        "ports": order.ports.split(",") if order.ports else [], "env": pod.env, "registry": order.registry,
         "cloud": pod.cloud.upper(), "dataCenterId": pod.datacenter, "cudaVersion": _cuda(pod),
         "ssh": {"proxy": _proxy(pod), "direct": _direct(pod)}, "template": None,
         "cost": pod.cost_per_hr if pod.running else 0.0, "locked": pod.locked, "runtime": _runtime(pod, now),
@@ -136,6 +136,7 @@ def read_order(body: dict[str, Any]) -> Order:
         template=body.get("templateId"),
         start_ssh=body.get("startSsh", False),
         cuda=_wanted_cuda(gpu) if gpu else (),
+        registry=body.get("registry"),
     )
 
 

@@ -73,6 +73,7 @@ class RestServer:
         caller: Callable[[str], str | None],
         count: Callable[[], None],
     ) -> None:
+        self._account = account
         self._face = RestFace(account, clock, machines.delete_network_volume)
         self._faults = faults
         self._machines = machines
@@ -221,7 +222,8 @@ class RestServer:
         except Problem:
             self._logs.pop(pod_id, None)
             return False
-        log.refresh(pod, self._machines.log_file(pod_id), self._clock())
+        may_pull = self._account.may_pull(pod.order)
+        log.refresh(pod, self._machines.log_file(pod_id), self._clock(), may_pull=may_pull)
         return True
 
 

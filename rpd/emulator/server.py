@@ -16,13 +16,14 @@ from typing import Any
 
 from aiohttp import web
 
-from rpd.emulator import catalogue, machines
+from rpd.emulator import catalogue, machines, registry_server, views
 from rpd.emulator.account import Account
 from rpd.emulator.faults import API_KINDS, LIVE_KINDS, FaultBook, Rule
 from rpd.emulator.graphql import Answer, Call, Caller, GraphqlFace
 from rpd.emulator.guest.spec import Isolation
 from rpd.emulator.machines import Machines
 from rpd.emulator.refusals import HICCUP, Refusal
+from rpd.emulator.registry_server import RegistryServer
 from rpd.emulator.rest_server import RestServer
 
 _SWEEP_SECONDS = 1.0
@@ -59,6 +60,7 @@ class Emulator:
         self.machines.account = self.account
         self._face = GraphqlFace(self.account, time.time, self.machines.delete_network_volume)
         self._requests = 0
+        self._registry = RegistryServer(self.account.images, f"{host}:{port}", self._count)
         self._rest = RestServer(
             account=self.account,
             faults=self.faults,
@@ -77,6 +79,8 @@ class Emulator:
         """Return the HTTP application."""
         app = web.Application(client_max_size=_BODY_BYTES)
         app.router.add_post("/graphql", self._graphql)
+        app.router.add_get(registry_server.MANIFESTS, self._registry.manifest)
+        app.router.add_get(registry_server.TOKEN, self._registry.token)
         app.router.add_route("*", "/v2/{path:.*}", self._rest.respond)
         app.add_routes(
             [
@@ -87,6 +91,7 @@ class Emulator:
                 web.post("/_emulator/balance", self._control(self._set_balance)),
                 web.post("/_emulator/limits", self._control(self._set_limits)),
                 web.post("/_emulator/stock", self._control(self._set_stock)),
+                web.post("/_emulator/images", self._control(self._add_image)),
                 web.post("/_emulator/volumes", self._control(self._make_volume)),
                 web.post("/_emulator/settle", self._control(self._settle)),
             ]
@@ -214,7 +219,8 @@ class Emulator:
             for v in account.volumes.values()
         ]
         return {
-            "pods": pods, "volumes": volumes, "balance": account.balance, "spend_per_hr": account.spend_per_hr(),
+            "pods": pods, "volumes": volumes, "registries": list(map(views.registry, account.registries.values())),
+            "balance": account.balance, "spend_per_hr": account.spend_per_hr(),
             "folder": str(self.machines.folder), "isolation": self.machines.isolation, "requests": self._requests,
         }  # fmt: skip
 
@@ -246,6 +252,9 @@ class Emulator:
     def _set_stock(self, values: Mapping[str, Any]) -> dict[str, Any]:
         self.account.stock.set(values["gpu"], values["place"], int(values["free"]))
         return {"free": self.account.stock.free(values["gpu"], values["place"], "secure")}
+
+    def _add_image(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        return {"digest": self.account.images.add(values).digest}
 
     def _make_volume(self, values: Mapping[str, Any]) -> dict[str, Any]:
         place = values.get("datacenter") or next(

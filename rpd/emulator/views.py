@@ -10,7 +10,7 @@ from rpd.emulator import catalogue
 from rpd.emulator.account import Account
 from rpd.emulator.billing import rate
 from rpd.emulator.gpus import GpuType
-from rpd.emulator.model import NetworkVolume, Pod, Template
+from rpd.emulator.model import NetworkVolume, Pod, RegistryAuth, Template
 
 View = dict[str, Any]
 
@@ -34,7 +34,7 @@ def user(account: Account, now: float) -> View:
         "pods": lambda _: [pod(row, now) for row in account.pods.values()],
         "podTemplates": lambda _: list(map(template, account.templates.values())),
         "secrets": [{"id": name, "name": name} for name in account.secrets],
-        "containerRegistryCreds": [],
+        "containerRegistryCreds": list(map(registry, account.registries.values())),
         "datacenters": lambda _: list(map(data_center, catalogue.DATA_CENTERS.values())),
         "spendDetails": lambda _: _spend(account),
     }
@@ -129,6 +129,11 @@ def volume(row: NetworkVolume) -> View:
         "dataCenterId": row.datacenter,
         "dataCenter": data_center(catalogue.DATA_CENTERS[row.datacenter]),
     }
+
+
+def registry(row: RegistryAuth) -> View:
+    """Return registry credentials; nobody can read more of them."""
+    return {"id": row.id, "name": row.name}
 
 
 def template(row: Template) -> View:

@@ -25,13 +25,14 @@ from rpd.lease.boot import Images
 from rpd.lease.lease import Connect
 from rpd.lease.pod_poller import PodView
 from rpd.lease.recycle import Recycler
+from rpd.lease.registries import Registries
 from rpd.project.keyfiles import is_secret_file, secret_rules
 from rpd.project.own_output import OwnOutput
 from rpd.project.source import lock_file_sha256
 from rpd.project.upload_size import Scales, Weight
 from rpd.redaction import Redactor
 from rpd.stop import Stop
-from rpd.values.job import Job, check_place, check_volume
+from rpd.values.job import Job, Registry, check_place, check_volume
 from rpd.values.overrides import Overrides
 from rpd.values.pod import Offer, PodRequest, Provider
 from rpd.values.report import SourceRecord
@@ -85,6 +86,12 @@ class RunContext:
     """Offers whose pods never became usable in this run; they are tried last."""
     images: Images = field(default_factory=lambda: Images())
     """Of which images no pod comes that rpd can work on, and why."""
+    image_of: Callable[[PodRequest], str] = lambda request: request.image
+    """Names the image to create a pod with."""
+    digest_of: Callable[[str, Registry | str | None], str] = lambda _image, _registry: ""
+    """Returns the digest of an image that was asked for; empty where nobody knows it."""
+    registries: Registries | None = None
+    """Who stores the registry credentials of jobs; None in a dry run."""
     view: PodView = field(init=False)
     past: Past | None = None
     """What an earlier process left of this run, when it is carried on."""

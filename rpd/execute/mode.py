@@ -78,12 +78,14 @@ class Live:
 
     def fingerprint(self, context: RunContext, run: NodeRun) -> Mapping[str, str]:
         """Return what the result of a node depends on, as hashes by name."""
+        job = run.node.job
         shared = {part: sha256 for lease in run.leases for part, sha256 in lease.sent.items()}
         return fingerprint(
             run.node,
             lock_sha256=context.lock_sha256(run.node.file),
             variables=context.variables,
             sent=shared | run.results.sent,
+            digest=context.digest_of(job.image, job.registry) if run.leases else "",
         )
 
 

@@ -182,7 +182,9 @@ _TOO_MUCH = 1e11
 """Seconds: the year 5138. Bytes are counted further."""
 _TOO_MANY = 2**53
 _SOUND: Mapping[str, Callable[[object], bool]] = {
-    **dict.fromkeys(("pod_name", "pod_id", "node", "holder", "pod", "kind", "how", "final_state"), _is_name),
+    **dict.fromkeys(
+        ("pod_name", "pod_id", "user", "node", "holder", "pod", "kind", "how", "final_state"), _is_name
+    ),
     **dict.fromkeys(("host", "fingerprint", "key", "cwd"), _is_text),
     **dict.fromkeys(("seconds", "usd", "deadline", "linger"), _is_amount),
     **dict.fromkeys(("index", "log_bytes", "pid"), _is_count),

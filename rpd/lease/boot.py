@@ -7,7 +7,9 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
-from rpd.errors import ContainerRestarts, ProvisioningError, UnusableImage
+from rpd.errors import ContainerRestarts, NoSshServer, ProvisioningError, UnusableImage
+from rpd.remote import ssh_start
+from rpd.values.duration import format_duration
 from rpd.values.pod import PodInfo, PodRequest
 
 MOST_RESTARTS = 3
@@ -16,6 +18,9 @@ LOG_LINES = 20
 FIRST_LOOK_SECONDS = 5.0
 """When the log of the machine is read first; the pause doubles from look to look."""
 LONGEST_PAUSE = 60.0
+SILENT_SECONDS = 60
+"""How long a container may run without an SSH server until that is told, with the end of its log."""
+_END_LINES = 3
 
 _NO_PULL = re.compile(
     r"manifest unknown|manifest for \S+ not found|name unknown|no matching manifest|invalid reference format"
@@ -30,22 +35,49 @@ ReadLog = Callable[[], Sequence[str]]
 """Reads the last lines of what the machine says of the pod; empty where it says nothing."""
 
 
+def _no_lines() -> Sequence[str]:
+    """Return nothing: the container has no log."""
+    return ()
+
+
+def _keep_quiet(_text: str) -> None:
+    """Tell nobody."""
+
+
 class Boot:
-    """Watches one pod from its create, or its start, until it runs commands."""
+    """Watches one pod from its create, or its start, until it runs commands.
+
+    ``read_output`` reads what the container printed. ``tell`` hears each new step of it, ``warn`` a sentence about a
+    container that goes on without an SSH server.
+    """
 
     def __init__(
-        self, request: PodRequest, read_log: ReadLog, clock: Callable[[], float] = time.monotonic
+        self,
+        request: PodRequest,
+        read_log: ReadLog,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        read_output: ReadLog = _no_lines,
+        tell: Callable[[str], None] = _keep_quiet,
+        warn: Callable[[str], None] = _keep_quiet,
     ) -> None:
+        self.user = ""
+        """Who can log in, where rpd brought the SSH server and the container has said so."""
         self._request = request
         self._read_log = read_log
+        self._read_output = read_output
+        self._tell = tell
+        self._warn = warn
         self._clock = clock
+        self._step = ""
+        self._warned = False
         self._pause = FIRST_LOOK_SECONDS
         self._look_at = clock() + self._pause
         self._uptime: int | None = None
         self._restarts = 0
 
     def see(self, pod: PodInfo) -> None:
-        """Take in the pod as it was read. Raises UnusableImage, ContainerRestarts where it cannot come up."""
+        """Take in the pod as it was read. Raises UnusableImage, ContainerRestarts, NoSshServer: it cannot come up."""
         if self._uptime is not None and (pod.uptime_seconds is None or pod.uptime_seconds < self._uptime):
             self._restarts += 1
         self._uptime = pod.uptime_seconds
@@ -57,7 +89,7 @@ class Boot:
             self._look_at = self._clock() + self._pause
 
     def look(self, pod: PodInfo) -> None:
-        """Look at what the machine says of the pod. Raises UnusableImage, ContainerRestarts."""
+        """Look at what the machine and the container say of the pod. Raises as ``see`` does."""
         lines = self._read_log()
         starts = sum(1 for line in lines if _STARTS.search(line))
         if starts > MOST_RESTARTS:
@@ -66,8 +98,42 @@ class Boot:
         if refusal and pod.uptime_seconds is None:
             raise UnusableImage(
                 f"the image {self._request.image} cannot be pulled. RunPod says of pod {pod.id}: {refusal}. "
-                f"Check the name and the tag; a private image needs a template_id with its registry's credentials"
+                f"{self._advice()}"
             )
+        if pod.uptime_seconds is not None:
+            self._listen(pod, pod.uptime_seconds)
+
+    def _advice(self) -> str:
+        if self._request.registry is not None:
+            return "Check the name and the tag, and whether the credentials in registry are right and may read it"
+        return (
+            "Check the name and the tag; a private image needs registry=…, or a template_id with credentials"
+        )
+
+    def _listen(self, pod: PodInfo, uptime: int) -> None:
+        """Hear what a container that runs tells of its SSH server. Raises NoSshServer."""
+        lines = self._read_output()
+        told = ssh_start.progress(lines)
+        self.user = told.user
+        if told.failure:
+            raise NoSshServer(
+                f"no SSH server on pod {pod.id} ({self._request.image}): {told.failure}. Install openssh-server in "
+                "the image, or take one that has it"
+            )
+        step = told.step or next((line.strip() for line in reversed(lines) if line.strip()), "")
+        if step and step != self._step:
+            self._step = step
+            self._tell(step)
+        if uptime >= SILENT_SECONDS and not self._warned:
+            self._warned = True
+            self._warn(self._silence(pod, uptime, lines))
+
+    def _silence(self, pod: PodInfo, uptime: int, lines: Sequence[str]) -> str:
+        advice = "" if ssh_start.is_needed(self._request) else '. If the image starts none, set ssh="install"'
+        return (
+            f"the container of pod {pod.id} has run for {format_duration(uptime)}, and no SSH server answers. "
+            f"{ends_with(lines)}{advice}"
+        )
 
     def _restarting(self, pod: PodInfo, restarts: int, lines: Sequence[str]) -> ContainerRestarts:
         said = f" RunPod says: {' | '.join(lines[-2:])}." if lines else ""
@@ -75,6 +141,12 @@ class Boot:
             f"the container of pod {pod.id} ended by itself and was started again {restarts} times "
             f"({self._request.image}).{said} Check docker_args and the image's start command: it has to keep running"
         )
+
+
+def ends_with(lines: Sequence[str]) -> str:
+    """Return a clause with the last lines of a container's log."""
+    said = [line.strip() for line in lines if line.strip()][-_END_LINES:]
+    return f"Its log ends with: {' | '.join(said)}" if said else "Its log is empty"
 
 
 class Images:
@@ -115,4 +187,5 @@ class Images:
 
 def _start_of(request: PodRequest) -> object:
     """Return what decides whether a container of ``request`` starts and stays, whatever machine it is on."""
-    return (request.image, request.template_id, request.docker_args, tuple(sorted(request.env.items())))
+    env = tuple(sorted(request.env.items()))
+    return (request.image, request.registry, request.template_id, request.docker_args, request.ssh, env)

@@ -20,6 +20,7 @@ from rpd.errors import (
     ContainerRestarts,
     KeyRefused,
     NoCapacity,
+    NoSshServer,
     OutOfStock,
     PodLost,
     PodNotReady,
@@ -33,7 +34,7 @@ from rpd.errors import (
 )
 from rpd.lease import pod_release
 from rpd.lease.account_limit import Headroom
-from rpd.lease.boot import LOG_LINES, Boot, Images
+from rpd.lease.boot import LOG_LINES, Boot, Images, ends_with
 from rpd.lease.lifetime import Lifetime
 from rpd.lease.pod_poller import PodView
 from rpd.remote.protocol import Remote
@@ -42,7 +43,7 @@ from rpd.remote.watchdog import arm, arm_again
 from rpd.stop import Stop, StopLevel
 from rpd.threads import Overdue
 from rpd.values.duration import format_duration
-from rpd.values.job import Release
+from rpd.values.job import Registry, Release
 from rpd.values.pod import Offer, PodInfo, PodRequest, PodSpec, PodStatus, Provider, SshEndpoint
 from rpd.values.prices import disks_usd_per_hr
 
@@ -96,6 +97,12 @@ class Connect(Protocol):
     ) -> Remote: ...
 
 
+class ReadLines(Protocol):
+    """Returns the last ``tail`` lines of one of a pod's logs. Raises ProviderError."""
+
+    def __call__(self, pod_id: str, *, tail: int) -> Sequence[str]: ...
+
+
 class Ask(Protocol):
     """Returns what ``act`` returns: a question to RunPod, which a stop cuts short. Raises Interrupted, Overdue."""
 
@@ -121,7 +128,8 @@ class Lease:
     ``acquire`` and ``release`` are called by one thread; ``release`` may be called again, and by another thread, at any
     time. ``env`` is what the pod is created with besides the request's own environment. ``admit`` passes on the offers
     that may be paid for; it raises BudgetExceeded where there is none. ``holder`` is the node that asks for it, as
-    ``headroom`` knows it. ``is_wide``: the pod belongs to a fixture that outlives a node.
+    ``headroom`` knows it. ``is_wide``: the pod belongs to a fixture that outlives a node. ``image_of`` names the image
+    to create it with, ``registry_id`` the credentials for that.
     """
 
     def __init__(
@@ -145,6 +153,8 @@ class Lease:
         ask: Ask = simply,
         images: Images | None = None,
         is_wide: bool = False,
+        image_of: Callable[[PodRequest], str] = lambda request: request.image,
+        registry_id: Callable[[Registry | str | None], str | None] = lambda _wanted: None,
     ) -> None:
         self.name = new_name()
         """The name of its pod; each try to create one has its own, so that a late one is never mistaken."""
@@ -184,6 +194,8 @@ class Lease:
         self._sleep = sleep
         self._ask = ask
         self._images = images or Images()
+        self._image_of = image_of
+        self._registry_id = registry_id
         self._ending = Interrupt()
         """Requested when the run has to end, from the moment the pod is asked for until it is given back."""
         self._forget_stop: Callable[[], None] = lambda: None
@@ -344,7 +356,13 @@ class Lease:
         return refusals
 
     def _create_at(self, offer: Offer) -> None:
-        spec = PodSpec(name=self.name, request=self.request, offer=offer, env=self._env)
+        spec = PodSpec(
+            name=self.name,
+            request=replace(self.request, image=self._image_of(self.request)),
+            offer=offer,
+            env=self._env,
+            registry_id=self._stored_registry(),
+        )
         for attempt in range(1, CREATE_TRIES + 1):
             if attempt > 1:
                 self.name = self._new_name()
@@ -391,10 +409,14 @@ class Lease:
                 )
                 return
 
+    def _stored_registry(self) -> str | None:
+        wanted = self.request.registry
+        return None if wanted is None else self._ask(lambda: self._registry_id(wanted), seconds=ASK_SECONDS)
+
     def _wait_until_ready(self) -> Remote:
         try:
             pod, remote = self._connect_once_up(time.monotonic() + self._ready_seconds)
-        except (UnusableImage, ContainerRestarts, KeyRefused) as error:
+        except (UnusableImage, ContainerRestarts, KeyRefused, NoSshServer) as error:
             told = self._images.note(self.request, error)
             if told is error:
                 raise
@@ -409,7 +431,8 @@ class Lease:
             remote.close()
             raise
         self._images.prove(self.request)
-        self._record("ready", pod_name=self.name, pod_id=pod.id, facts=dict(self.facts))
+        user = pod.ssh.user if pod.ssh else ""
+        self._record("ready", pod_name=self.name, pod_id=pod.id, facts=dict(self.facts), user=user)
         return remote
 
     @contextmanager
@@ -426,7 +449,13 @@ class Lease:
 
     def _connect_once_up(self, deadline: float) -> tuple[PodInfo, Remote]:
         """Connect where the pod listens, looking again where that is: a restarted container comes back elsewhere."""
-        boot = Boot(self.request, self._machine_lines)
+        boot = Boot(
+            self.request,
+            self._machine_lines,
+            read_output=self._container_lines,
+            tell=lambda step: self.note("booting", reason=step),
+            warn=lambda text: self.note("silent", reason=text),
+        )
         refused_since: float | None = None
         while True:
             with self._view.waiting():
@@ -434,9 +463,10 @@ class Lease:
             assert pod.ssh is not None
             began = time.monotonic()
             left = max(1.0, deadline - began)
+            endpoint = replace(pod.ssh, user=boot.user) if boot.user else pod.ssh
             try:
                 remote = self._connect(
-                    pod.ssh,
+                    endpoint,
                     pod_id=pod.id,
                     timeout=min(left, LOOK_AGAIN_SECONDS),
                     is_alive=self.is_alive,
@@ -447,11 +477,15 @@ class Lease:
                 refused_since = (refused_since or began) if is_refused else None
                 if refused_since is not None and time.monotonic() - refused_since >= REFUSED_SECONDS:
                     raise KeyRefused(f"{error}. {_WHOSE_KEY}") from error
+                if is_refused and not boot.user:
+                    boot.look(pod)  # the server may let in somebody else than root
                 if left > LOOK_AGAIN_SECONDS:
                     continue
                 waited = format_duration(self._ready_seconds)
-                raise PodNotReady(f"pod {pod.id} was not ready after {waited}: {error}") from error
-            return pod, remote
+                end = ends_with(self._container_lines())
+                raise PodNotReady(f"pod {pod.id} was not ready after {waited}: {error}. {end}") from error
+            self.pod = replace(pod, ssh=endpoint)
+            return self.pod, remote
 
     def _wait_for_ssh(self, deadline: float, boot: Boot) -> PodInfo:
         """Poll until the pod has a public SSH port. RUNNING alone says nothing: it is RunPod's wish, not a fact."""
@@ -498,7 +532,8 @@ class Lease:
                 f"its container never started. Is the image right ({self.request.image}), and large enough the "
                 f"container disk ({self.request.container_disk_gb} GB)?{self._machine_log()}"
             )
-        return f"its container runs, but no public SSH port appeared{self._machine_log()}"
+        end = ends_with(self._container_lines())
+        return f"its container runs, but no public SSH port appeared.{self._machine_log()} {end}"
 
     def _machine_log(self) -> str:
         """Return what the machine says of the pod, as part of a sentence; empty where nobody can tell."""
@@ -507,11 +542,18 @@ class Lease:
 
     def _machine_lines(self) -> Sequence[str]:
         """Return the last lines that the machine logged about the pod; empty if they cannot be read."""
+        return self._lines(self._provider.logs)
+
+    def _container_lines(self) -> Sequence[str]:
+        """Return the last lines that the container printed; empty if they cannot be read."""
+        return self._lines(self._provider.output)
+
+    def _lines(self, read: ReadLines) -> Sequence[str]:
         if self.pod is None:
             return ()
         pod_id = self.pod.id
         try:
-            return self._ask(lambda: self._provider.logs(pod_id, tail=LOG_LINES), seconds=LOG_SECONDS)
+            return self._ask(lambda: read(pod_id, tail=LOG_LINES), seconds=LOG_SECONDS)
         except (ProviderError, Overdue):
             return ()
 
@@ -791,6 +833,8 @@ def kind_of(request: PodRequest) -> str:
         request.ports,
         sorted(request.env.items()),
         request.docker_args,
+        str(request.ssh),
+        request.registry,
         request.template_id,
     )
     return hashlib.sha256(repr(told).encode()).hexdigest()[:16]

@@ -20,6 +20,11 @@ def pod_name(run_id: str, node_id: str) -> str:
     return f"{NAME_PREFIX}{run}-{job[:room].strip('-')}-{unique}"
 
 
+def registry_name(run_id: str, unique: str) -> str:
+    """Return the name of registry credentials that a run stores: ``rpd-<run>-registry-<random>``."""
+    return f"{NAME_PREFIX}{_short(run_id)}-registry-{unique}"
+
+
 def is_named_by(run_id: str, name: str) -> bool:
     """Whether a pod called ``name`` was asked for by that run, as far as the name tells."""
     return name.startswith(f"{NAME_PREFIX}{_short(run_id)}-")

@@ -30,9 +30,12 @@ from rpd.journal.journal import FileJournal, Journal
 from rpd.journal.lock import RunLock
 from rpd.lease.lease import Connect
 from rpd.lease.recycle import Recycler
+from rpd.lease.registries import Registries, held_by
 from rpd.pipeline.balance_watch import BalanceWatch
+from rpd.pipeline.check_registries import check_registries
+from rpd.pipeline.image_digests import ImageDigests, is_emulated
 from rpd.pipeline.local_backend import exported, leave, start_emulator
-from rpd.pipeline.secrets import Value, read_secrets
+from rpd.pipeline.secrets import Value, only_texts, read_secrets
 from rpd.pipeline.worst_case import Prices, check_balance
 from rpd.plan import uses_pod
 from rpd.project.source import Sources
@@ -171,7 +174,20 @@ class Backend:
         """Return a warning if the credit may not be enough, else an empty text. Raises BalanceError, ProviderError."""
         return check_balance(self.provider().account(), worst_case_usd)
 
-    def outlooks(self, prices: Prices, events: Events) -> Outlooks | None:  # noqa: ARG002
+    def digests(self, secrets: Mapping[str, Value]) -> ImageDigests:
+        """Return what knows which images the names mean, asked with the passwords among ``secrets``."""
+        return ImageDigests(
+            only_texts(secrets), pin=self._config.pods.pin_images, emulated=is_emulated(self._config)
+        )
+
+    def check_images(
+        self, nodes: Sequence[Node], secrets: Mapping[str, Value], digests: ImageDigests
+    ) -> tuple[str, ...]:
+        """Return warnings about private images, and images to pin. Raises UsageError for those no pod could pull."""
+        digests.check(nodes)
+        return check_registries(nodes, only_texts(secrets), self.provider, emulated=is_emulated(self._config))
+
+    def outlooks(self, prices: Prices, events: Events, nodes: Sequence[Node]) -> Outlooks | None:  # noqa: ARG002
         """Return what asks RunPod about requests without renting; None: renting will tell."""
         return None
 
@@ -229,6 +245,18 @@ class Backend:
     def lifetimes(self) -> Lifetimes:
         """Return what tells pods how long they may live."""
         return Lifetimes(Terms.of(self._config))
+
+    def registries(
+        self, files: RunFiles, journal: Journal, secrets: Mapping[str, Value], *, is_resumed: bool
+    ) -> Registries | None:
+        """Return what stores the registry credentials of jobs, and knows those that an earlier process left."""
+        return Registries(
+            self.provider,
+            journal.write,
+            run_id=files.run_id,
+            passwords=only_texts(secrets),
+            earlier=held_by(files.journal) if is_resumed else (),
+        )
 
     def recycler(self, files: RunFiles) -> Recycler | None:
         """Return what finds stopped pods to use again."""

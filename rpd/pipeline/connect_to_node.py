@@ -48,6 +48,8 @@ class Work:
     """What a node's journal tells of its latest attempt: the pod's name, and the last command there."""
 
     pod_name: str = ""
+    user: str = ""
+    """Who can log in there, if not root."""
     attempt: int = 1
     is_over: bool = False
     command: LastCommand | None = None
@@ -102,7 +104,9 @@ def _after(work: Work, event: Mapping[str, Any]) -> Work:
             kept = work if event["event"] == "node_resumed" else Work()
             return replace(kept, attempt=attempt, is_over=False)
         case "created" | "adopted":
-            return replace(work, pod_name=str(event.get("pod_name", "")))
+            return replace(work, pod_name=str(event.get("pod_name", "")), user="")
+        case "ready":
+            return replace(work, user=str(event.get("user", "")))
         case "step_started":
             return replace(
                 work, pod_name=str(event.get("pod") or work.pod_name), command=_command(work, event)
@@ -245,6 +249,8 @@ def _target(runs_path: Path, pod: PodInfo, entry: NodeEntry | None, work: Work) 
         raise RpdError(
             f"pod {pod.id} ({pod.name}) cannot be reached: it is {pod.status}, without an SSH port"
         )
+    if work.user:
+        pod = replace(pod, ssh=replace(pod.ssh, user=work.user))
     makers = list(_makers(runs_path, pod.id))
     # A pod that was used again still has the key of the run that made it; the host key is the one seen last.
     keys = [files.private_key for files in makers if files.private_key.is_file()]

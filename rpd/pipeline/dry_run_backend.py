@@ -20,8 +20,9 @@ from rpd.journal.journal import Journal, NoJournal
 from rpd.pipeline.backend import Backend, Session
 from rpd.pipeline.caller import Caller
 from rpd.pipeline.dryrun import DryRunPlugin
+from rpd.pipeline.image_digests import ImageDigests, NoDigests
 from rpd.pipeline.live_check import Outlooks
-from rpd.pipeline.secrets import Value, known_secrets
+from rpd.pipeline.secrets import Value, known_secrets, only_texts
 from rpd.pipeline.worst_case import Prices
 from rpd.plan import uses_pod
 from rpd.redaction import Redactor
@@ -55,6 +56,19 @@ class DryRunBackend(Backend):
 
     def balance_warning(self, worst_case_usd: float) -> str:
         return ""
+
+    def digests(self, secrets: Mapping[str, Value]) -> ImageDigests:
+        return NoDigests({})
+
+    def check_images(
+        self, nodes: Sequence[Node], secrets: Mapping[str, Value], digests: ImageDigests
+    ) -> tuple[str, ...]:
+        return ()
+
+    def registries(
+        self, files: RunFiles, journal: Journal, secrets: Mapping[str, Value], *, is_resumed: bool
+    ) -> None:
+        return None
 
     @contextmanager
     def files(self) -> Iterator[RunFiles]:
@@ -146,8 +160,8 @@ class LiveDryRunBackend(DryRunBackend):
             return super().describe(nodes)
         return f"dry run: {self.provider().name} is only asked, nothing is created"
 
-    def outlooks(self, prices: Prices, events: Events) -> Outlooks | None:
-        return Outlooks(self.provider, prices, events)
+    def outlooks(self, prices: Prices, events: Events, nodes: Sequence[Node]) -> Outlooks | None:
+        return Outlooks(self.provider, prices, events, only_texts(known_secrets(nodes)))
 
 
 _NO_JOURNAL = NoJournal()

@@ -78,6 +78,8 @@ def _drive(prepared: Prepared, files: RunFiles) -> tuple[ExitCode, RunSummary]:
             for pod in context.leases.try_again():
                 events.notice(f"pod {pod} is released after all")
             _release_rest(context)
+            for told in context.registries.remove_all() if context.registries else ():
+                events.notice(told)
             context.journal.close()
         summary = RunSummary(
             folder=str(files.on_disk or ""),

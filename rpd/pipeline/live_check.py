@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -10,15 +10,17 @@ from rpd.errors import BalanceError, ImpossibleRequest
 from rpd.events import Events
 from rpd.pipeline.worst_case import Prices, check_balance
 from rpd.plan import uses_pod
-from rpd.runpod.catalogue.images import WHAT_TO_DO, Found, look_up
+from rpd.runpod.catalogue.images import WHAT_TO_DO, Answer, ask
 from rpd.runpod.catalogue.model import IN_STOCK
 from rpd.runpod.catalogue.offers import find_volume
 from rpd.values.dryrun import Outlook
-from rpd.values.job import Gpu
+from rpd.values.job import Gpu, Registry
 from rpd.values.node import Node
 from rpd.values.pod import Account, Offer, PodRequest, Provider
 
 _LOOKED_UP_AT_ONCE = 8
+_Image = tuple[str, Registry | str | None]
+"""An image, and whose credentials open it."""
 
 
 class Outlooks:
@@ -26,10 +28,18 @@ class Outlooks:
 
     The account is asked for at once, so that a key that does not serve, or an API that does not answer, is told before
     anything else; the rest by ``look``, before any code of a job runs. Notices tell what concerns the whole run.
+    ``passwords`` are the values of secrets that are known here.
     Raises AuthError, ProviderError.
     """
 
-    def __init__(self, provider: Callable[[], Provider], prices: Prices, events: Events) -> None:
+    def __init__(
+        self,
+        provider: Callable[[], Provider],
+        prices: Prices,
+        events: Events,
+        passwords: Mapping[str, str],
+    ) -> None:
+        self._passwords = passwords
         self._provider = provider
         self._prices = prices
         self._events = events
@@ -40,10 +50,10 @@ class Outlooks:
         """Ask all there is to ask for ``nodes``. Raises ProviderError where RunPod does not answer."""
         requests = list(dict.fromkeys(map(self._prices.request, filter(uses_pod, nodes))))
         offers = [tuple(self._provider().offers(request)) for request in requests]
-        images = self._images(request.image for request in requests)
+        images = self._images(requests)
         self._tell_balance(self._account, worst_case_usd)
         for request, within in zip(requests, offers, strict=True):
-            self._found[request] = self._outlook(request, within, images[request.image])
+            self._found[request] = self._outlook(request, within, images[_image_of(request)])
 
     def of(self, request: PodRequest) -> Outlook:
         """Return the outlook of a request; one that could not be foreseen is asked about now.
@@ -52,9 +62,7 @@ class Outlooks:
         """
         if request not in self._found:
             within = tuple(self._provider().offers(request))
-            self._found[request] = self._outlook(
-                request, within, self._images([request.image])[request.image]
-            )
+            self._found[request] = self._outlook(request, within, self._images([request])[_image_of(request)])
         return self._found[request]
 
     def _outlook(self, request: PodRequest, offers: Sequence[Offer], image: str) -> Outlook:
@@ -80,15 +88,18 @@ class Outlooks:
         )
         self._events.notice(warning or enough)
 
-    def _images(self, names: Iterable[str]) -> dict[str, str]:
+    def _images(self, requests: Iterable[PodRequest]) -> dict[_Image, str]:
         """Return image -> what its registry says; those that hosts could not pull are told at once."""
-        images = list(dict.fromkeys(names))
+        images = list(dict.fromkeys(map(_image_of, requests)))
         with ThreadPoolExecutor(_LOOKED_UP_AT_ONCE) as pool:
-            found = dict(zip(images, pool.map(look_up, images), strict=True))
-        for image, (state, why) in found.items():
-            if state is not Found.PRESENT:
-                self._events.notice(f"image {image}: {why}; {WHAT_TO_DO[state]}")
-        return {image: f"image: {why}" for image, (_, why) in found.items()}
+            found = dict(zip(images, pool.map(self._asked, images), strict=True))
+        for (image, _), answer in found.items():
+            if advice := WHAT_TO_DO[answer.found]:
+                self._events.notice(f"image {image}: {answer.why}; {advice}")
+        return {image: f"image: {answer.why}" for image, answer in found.items()}
+
+    def _asked(self, image: _Image) -> Answer:
+        return ask(*image, self._passwords)
 
     def _dearer(self, request: PodRequest, within: Sequence[Offer]) -> Iterator[str]:
         """Yield what is left out because it costs more than it may."""
@@ -116,6 +127,10 @@ class Outlooks:
             yield str(error)
         else:
             yield f"network volume: {held.name or held.id} is in {held.datacenter}, {held.size_gb} GB"
+
+
+def _image_of(request: PodRequest) -> _Image:
+    return request.image, request.registry
 
 
 def is_sold_out(offers: Sequence[Offer]) -> bool:

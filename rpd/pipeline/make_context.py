@@ -19,6 +19,7 @@ def make_context(prepared: Prepared, files: RunFiles, stop: Stop, purse: Purse) 
     events = backend.events(prepared.events)
     session = backend.session(files)
     disk = Disk(stop, events, redactor)
+    journal = backend.journal(files.journal, redactor, disk)
     return RunContext(
         mode=backend.mode,
         lifetimes=backend.lifetimes(),
@@ -26,8 +27,13 @@ def make_context(prepared: Prepared, files: RunFiles, stop: Stop, purse: Purse) 
         runs_path=config.runs_path,
         run_id=files.run_id,
         files=files,
-        journal=backend.journal(files.journal, redactor, disk),
+        journal=journal,
         new_journal=lambda node: backend.journal(node.journal, redactor, disk),
+        image_of=prepared.digests.to_create_with,
+        digest_of=prepared.digests.of,
+        registries=backend.registries(
+            files, journal, prepared.secrets, is_resumed=prepared.resumed is not None
+        ),
         events=events,
         stop=stop,
         disk=disk,

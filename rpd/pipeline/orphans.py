@@ -15,9 +15,10 @@ from rpd.journal import journal
 from rpd.journal.driver_alive import is_running
 from rpd.journal.files import journal_paths
 from rpd.journal.journal import Damage
+from rpd.lease import registries
 from rpd.lease.naming import is_named_by
 from rpd.redaction import NO_SECRETS
-from rpd.values.pod import NAME_PREFIX, PodInfo, PodStatus
+from rpd.values.pod import NAME_PREFIX, PodInfo, PodStatus, Provider
 from rpd.values.prices import HOURS_PER_MONTH, running_usd_per_hr, stopped_usd_per_month
 
 
@@ -177,6 +178,23 @@ def leftovers(pods: Iterable[PodInfo], runs_path: Path, *, now: float | None = N
         if claim is not None and is_ours(pod) and (reason := _why_left(claim, moment)):
             found.append(Leftover(pod=pod, run=claim.run, reason=reason))
     return found
+
+
+def left_registries(provider: Provider, runs_path: Path) -> list[tuple[Path, registries.Held]]:
+    """Return the registry credentials that dead runs left at RunPod, each with the journal of its run."""
+    found = [
+        (path, held)
+        for path in journal_paths(runs_path)
+        for held in registries.held_by(path)
+        if not _is_driven(path)
+    ]
+    there = registries.still_there(provider, [held for _, held in found])
+    return [(path, held) for path, held in found if held in there]
+
+
+def _is_driven(path: Path) -> bool:
+    started = [event for event in journal.read(path) if event["event"] == "run_started"]
+    return bool(started) and is_running(started[-1])
 
 
 def _why_left(claim: Claim, now: float) -> str:

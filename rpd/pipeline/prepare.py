@@ -17,6 +17,7 @@ from rpd.pipeline.check_datacenters import check_datacenters
 from rpd.pipeline.check_upload_size import check_staging, own_output
 from rpd.pipeline.collect_and_select import Gathered, gather
 from rpd.pipeline.expected_pods import Foresight
+from rpd.pipeline.image_digests import ImageDigests
 from rpd.pipeline.open_files import allow_files
 from rpd.pipeline.reports import add_reports
 from rpd.pipeline.resume import Resumed
@@ -70,6 +71,7 @@ class Prepared:
     """Reports of nodes that need not run: they are over in a resumed run, or cached."""
     scales: Scales
     own: OwnOutput
+    digests: ImageDigests
 
 
 def choose(
@@ -117,7 +119,7 @@ def prepare(
         backend.prepare(gathered.nodes)
     foresight = Foresight(config, gathered.nodes)
     prices = Prices(backend.provider, overrides, foresight)
-    outlooks = backend.outlooks(prices, events) if needs_pods else None
+    outlooks = backend.outlooks(prices, events, gathered.nodes) if needs_pods else None
     plan = _plan(config, events, gathered, prices)
     prices.check()
     prices.tell_unforeseen(events, finds_out=not backend.has_pods)
@@ -128,6 +130,10 @@ def prepare(
     warning = backend.balance_warning(plan.worst_case_usd) if needs_pods else ""
     if warning:
         events.notice(warning)
+    digests = backend.digests(secrets)
+    if needs_pods:
+        for told in backend.check_images(plan.nodes, secrets, digests):
+            events.notice(told)
     too_few = allow_files(min(plan.width, len(plan.nodes))) if backend.has_pods and needs_pods else None
     if too_few:
         events.notice(too_few)
@@ -155,6 +161,7 @@ def prepare(
         done=chosen.done,
         scales=scales,
         own=chosen.own,
+        digests=digests,
     )
 
 

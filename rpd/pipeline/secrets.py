@@ -15,7 +15,7 @@ from rpd.errors import CollectionError, UsageError
 from rpd.pipeline.secrets_in_ids import api_key
 from rpd.redaction import Redactor
 from rpd.user_text import read_text
-from rpd.values.job import Secret, job
+from rpd.values.job import Registry, Secret, job
 from rpd.values.node import Node
 
 MOST_BYTES = 1 << 20
@@ -28,7 +28,7 @@ Value: TypeAlias = str | bytes
 def read_secrets(nodes: Iterable[Node]) -> Mapping[str, Value]:
     """Return the values of all secrets that ``nodes`` name. Raises UsageError naming the first that is missing."""
     found: dict[str, Value] = {}
-    asked_by = {secret: node for node in nodes for secret in node.job.secrets}
+    asked_by = {secret: node for node in nodes for secret in named_by(node)}
     for secret, asking in asked_by.items():
         value = read_secret(secret, str(asking.definition.location))
         known = found.setdefault(secret.name, value)
@@ -42,9 +42,20 @@ def read_secrets(nodes: Iterable[Node]) -> Mapping[str, Value]:
     return found
 
 
+def named_by(node: Node) -> tuple[Secret, ...]:
+    """Return the secrets of a job, the password of its image's registry among them."""
+    registry = node.job.registry
+    return (*node.job.secrets, *([registry.password] if isinstance(registry, Registry) else []))
+
+
+def only_texts(values: Mapping[str, Value]) -> dict[str, str]:
+    """Return those of the values that are text, as a password is."""
+    return {name: value for name, value in values.items() if isinstance(value, str)}
+
+
 def known_secrets(nodes: Iterable[Node]) -> Mapping[str, Value]:
     """Return the values of the secrets that can be read here: a dry run needs none of them, and masks them all."""
-    return _readable({secret for node in nodes for secret in node.job.secrets})
+    return _readable({secret for node in nodes for secret in named_by(node)})
 
 
 def _readable(secrets: Iterable[Secret]) -> dict[str, Value]:
@@ -62,7 +73,7 @@ def masked(errors: Sequence[CollectionError], nodes: Iterable[Node]) -> tuple[Co
     """
     if not errors:
         return ()
-    asked = {*job().secrets, *(secret for node in nodes for secret in node.job.secrets)}
+    asked = {*job().secrets, *(secret for node in nodes for secret in named_by(node))}
     texts = (text for value in _readable(asked).values() for text in texts_to_mask(value))
     redactor = Redactor((api_key(), *texts))
     return tuple(_without_secrets(error, redactor) for error in errors)
@@ -75,7 +86,7 @@ def _without_secrets(error: CollectionError, redactor: Redactor) -> CollectionEr
 
 def secret_files(nodes: Iterable[Node]) -> tuple[Path, ...]:
     """Return the files that secrets of ``nodes`` come from."""
-    named = {secret.file for node in nodes for secret in node.job.secrets if secret.file is not None}
+    named = {secret.file for node in nodes for secret in named_by(node) if secret.file is not None}
     return tuple(Path(file).expanduser().absolute() for file in sorted(named))
 
 

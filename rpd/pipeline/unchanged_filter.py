@@ -12,7 +12,9 @@ from rpd.config import Config
 from rpd.errors import UsageError
 from rpd.events import Events
 from rpd.hooks import hookimpl
-from rpd.project.fingerprint import Sent, fingerprint, sent_parts
+from rpd.pipeline.image_digests import ImageDigests, is_emulated
+from rpd.pipeline.secrets import known_secrets, only_texts
+from rpd.project.fingerprint import IMAGE_VERSION, Sent, fingerprint, sent_parts
 from rpd.project.ignore import Kind, content_digest, staging, tree_digest
 from rpd.project.own_output import OwnOutput
 from rpd.project.source import lock_file_sha256
@@ -21,7 +23,12 @@ from rpd.values.node import Node
 from rpd.values.report import CACHED, NodeReport, Outcome, Result
 
 RUNS_SEARCHED = 200
-_CALLED = {"lock": "the lock file", "job": "the source of its job", "fixtures": "the source of its fixtures"}
+_CALLED = {
+    "lock": "the lock file",
+    "job": "the source of its job",
+    "fixtures": "the source of its fixtures",
+    IMAGE_VERSION: "what the tag of its image means",
+}
 
 
 class Changed:
@@ -45,11 +52,14 @@ class Changed:
         self._events = events
         self._explain = explain
         self._digests: dict[str, str] = {}
+        self._images: ImageDigests | None = None
         self.cached: dict[str, NodeReport] = {}
 
     @hookimpl(trylast=True)
     def rpd_select_nodes(self, nodes: list[Node]) -> None:
         """Take the unchanged nodes out."""
+        if not self._config.run.dry_run or self._config.run.dry_run_live:
+            self._images = ImageDigests(only_texts(known_secrets(nodes)), emulated=is_emulated(self._config))
         passed = self._last_passed({node.id for node in nodes})
         left = []
         for node in nodes:
@@ -84,6 +94,7 @@ class Changed:
             lock_sha256=lock_file_sha256((self._config.rootdir / node.file).parent),
             variables=self._variables,
             sent=sent,
+            digest=self._image_digest(node) if IMAGE_VERSION in then else "",
         )
         paths = {one.part: f"what it sends from {one.path}" for one in sent_parts(then)}
         return [
@@ -91,6 +102,10 @@ class Changed:
             for part in now
             if now[part] != then.get(part)
         ]
+
+    def _image_digest(self, node: Node) -> str:
+        """Return the digest that the image's name means now; empty where it cannot be asked: then it is taken as is."""
+        return "" if self._images is None else self._images.of(node.job.image, node.job.registry)
 
     def _digest(self, sent: Sent) -> str:
         """Return the digest that a path would have if it were sent now; empty where it is not there any more."""

@@ -20,6 +20,8 @@ from rpd.values.variable import takes_all
 Fingerprint = dict[str, str]
 """Part (job, fixtures, parameters, variables, image, pod, lock, what was sent) to its hash."""
 
+IMAGE_VERSION = "image version"
+"""The part for what the name of the image meant; a run that could not learn it has none."""
 _SENT = "sent "
 _SENT_WITH_IGNORED = "sent-with-ignored "
 
@@ -49,11 +51,11 @@ def sent_parts(parts: Iterable[str]) -> Iterator[Sent]:
 
 
 def fingerprint(
-    node: Node, *, lock_sha256: str, variables: Mapping[str, Any], sent: Mapping[str, str]
+    node: Node, *, lock_sha256: str, variables: Mapping[str, Any], sent: Mapping[str, str], digest: str = ""
 ) -> Fingerprint:
     """Return the fingerprint of ``node`` beside a lock file, with the values of all variables.
 
-    ``sent`` holds the sha256 of what went to its pods, by ``sent_key``.
+    ``sent`` holds the sha256 of what went to its pods, by ``sent_key``; ``digest`` is that of its image, if known.
     """
     closure = node.definition.closure
     fixtures = [held for name in closure.names for held in closure.definitions.get(name, ())]
@@ -66,6 +68,7 @@ def fingerprint(
         "image": _hash([node.job.image]),
         "pod": _hash([repr(gpu), repr(sorted(node.job.env.items())), repr(node.job.docker_args)]),
         "lock": lock_sha256[:16],
+        **({IMAGE_VERSION: _hash([digest])} if digest else {}),
         **{part: sha256[:16] for part, sha256 in sent.items()},
     }
 

@@ -68,7 +68,9 @@ _OUT_OF_MEMORY = re.compile(
 # becomes one line (a newline in a value travels as \001).
 _LOAD_ENVIRONMENT = r"""
 _rpd_load_environment() {
-  [ -r "$1" ] || return 0
+  [ ! -r "$1" ] || _rpd_load_lines "$(tr '\000\n' '\n\001' <"$1" 2>/dev/null)"
+}
+_rpd_load_lines() {
   _rpd_nl='
 '
   _rpd_soh=$(printf '\001')
@@ -91,8 +93,33 @@ _rpd_load_environment() {
     fi
     export "$_rpd_name=$_rpd_value"
   done <<_RPD_END
-$(tr '\000\n' '\n\001' <"$1" 2>/dev/null)
+$1
 _RPD_END
+}
+# Lines such as `export NAME="VALUE"`, as RunPod's images write them; a value that goes on in the next line is left out.
+_rpd_load_exports() {
+  [ -r "$1" ] || return 0
+  _rpd_load_lines "$(sed -n -e "s/^export \\([A-Za-z0-9_]*\\)=\"\\(.*\\)\"\$/\\1=\\2/p" \
+    -e "/^export [A-Za-z0-9_]*='.*'\$/{s/^export //; s/='/=/; s/'\$//; s/'\\\\''/'/g; p;}" <"$1" 2>/dev/null)"
+}
+# What the pod was created with, from where it still is: a PID 1 that became sshd has written over its own variables.
+# Of other processes the oldest counts, and none of a job's, which hold more than the pod's variables.
+_rpd_load_pod() {
+  _rpd_load_environment /proc/1/environ
+  for _rpd_file in /etc/rp_environment "${HOME:-/root}/.rpd-ssh/environment"; do
+    [ -z "${RUNPOD_POD_ID:-}" ] || return 0
+    _rpd_load_exports "$_rpd_file"
+  done
+  [ -z "${RUNPOD_POD_ID:-}" ] || return 0
+  _rpd_oldest=
+  for _rpd_file in $(grep -ls RUNPOD_POD_ID= /proc/[0-9]*/environ); do
+    _rpd_file=${_rpd_file#/proc/}
+    _rpd_file=${_rpd_file%/environ}
+    if [ -z "$_rpd_oldest" ] || [ "$_rpd_file" -lt "$_rpd_oldest" ]; then
+      grep -qs RPD_NODE= "/proc/$_rpd_file/environ" || _rpd_oldest=$_rpd_file
+    fi
+  done
+  [ -z "$_rpd_oldest" ] || _rpd_load_environment "/proc/$_rpd_oldest/environ"
 }
 """
 
@@ -162,7 +189,7 @@ printf '::rpd-step %s\n' "$*"
 """
 
 SESSION_FUNCTIONS = _LOAD_ENVIRONMENT + _FIND_FOLDER
-"""The sh functions that a session of a person needs: ``_rpd_load_environment FILE`` and ``_rpd_find KEY``."""
+"""The sh functions of a session of a person: ``_rpd_load_environment FILE``, ``_rpd_load_pod``, ``_rpd_find KEY``."""
 
 _PREPARE = r"""
 _rpd_prepare() {
@@ -299,7 +326,7 @@ echo "python=${_rpd_python#Python }"
 echo "uname=$(uname -srm)"
 """
 PROBE = (
-    f"{_LOAD_ENVIRONMENT}\n_rpd_main() {{ _rpd_load_environment /proc/1/environ\n{_PROBE}\n}}\n_rpd_main\n"
+    f"{_LOAD_ENVIRONMENT}\n_rpd_main() {{ _rpd_load_pod\n{_PROBE}\n}}\n_rpd_main\n"
 )
 """A script that prints the facts about a pod."""
 
@@ -565,7 +592,7 @@ class _Following:
 exec 9<>"$_rpd_dir/alive"
 (
   umask "$_rpd_umask"
-  _rpd_load_environment /proc/1/environ
+  _rpd_load_pod
   export RPD_LOG="$_rpd_dir/log" PATH="$PATH:${{_rpd_dir%/steps/*}}/bin"
   {variables}
   _rpd_missing=

@@ -27,7 +27,7 @@ _rpd_stand() {
     read -r _rpd_job <"$_rpd_dir/group" 2>/dev/null || _rpd_job=
   fi
   [ -z "$_rpd_job" ] || _rpd_load_environment "/proc/$_rpd_job/environ"
-  _rpd_load_environment /proc/1/environ
+  _rpd_load_pod
   for _rpd_cwd in "$2" "${_rpd_job:+$(readlink "/proc/$_rpd_job/cwd" 2>/dev/null)}" /workspace "${HOME:-/}"; do
     [ -z "$_rpd_cwd" ] || ! cd -- "$_rpd_cwd" 2>/dev/null || break
   done

@@ -10,6 +10,8 @@
 #   heartbeat  when a driver was last here, in seconds since 1970
 #   pid        the process id of the one watchdog in charge; an older one leaves
 #
+# and "environment", the variables that the watchdog needs of the pod, as it found them at first.
+#
 # What it does is told in FOLDER/../watchdog.log. It runs in any POSIX sh, busybox's too. All of it is in functions, so
 # that the whole file has been read before anything is done.
 
@@ -49,8 +51,26 @@ busy() {
   return 1
 }
 
-# What is wanted of the variables of PID 1, which sessions do not inherit. No value is evaluated.
-read_pid_1() {
+# The variables that a process ($1) was started with, one a line.
+of_process() { { tr '\000\n' '\n\001' <"/proc/$1/environ"; } 2>/dev/null; }
+
+# The variables in a file of "export NAME=VALUE" ($1), as RunPod's images write one; without their quotes.
+of_file() { { sed -e 's/^export //' -e "s/=[\"']/=/" -e "s/[\"']\$//" <"$1"; } 2>/dev/null; }
+
+# The variables of the oldest process that knows this machine as the pod.
+of_oldest() {
+  oldest=
+  for process in $(grep -ls "RUNPOD_POD_ID=$pod" /proc/[0-9]*/environ); do
+    process=${process#/proc/}
+    process=${process%/environ}
+    if [ -z "$oldest" ] || [ "$process" -lt "$oldest" ]; then oldest=$process; fi
+  done
+  [ -z "$oldest" ] || of_process "$oldest"
+}
+
+# What is wanted of such variables ($1), which sessions do not inherit. No value is evaluated. Whether they are the pod's
+# and have its key.
+take() {
   its_pod='' its_key='' its_url='' its_path=''
   while IFS= read -r entry; do
     case $entry in
@@ -60,20 +80,31 @@ read_pid_1() {
       PATH=*) its_path=${entry#*=} ;;
     esac
   done <<END
-$({ tr '\000\n' '\n\001' </proc/1/environ; } 2>/dev/null)
+$1
 END
+  [ "$its_pod" = "$pod" ] && [ -n "$its_key" ]
+}
+
+# The variables of the pod, from where they still are: a PID 1 that became sshd has written over its own.
+find_variables() {
+  take "$(of_process 1)" && return
+  is_known=$its_pod
+  take "$(of_file "$folder/environment")" || take "$(of_file /etc/rp_environment)" ||
+    take "$(of_file "${HOME:-/root}/.rpd-ssh/environment")" || take "$(of_oldest)" && return
+  its_pod=${RUNPOD_POD_ID:-} its_key=${RUNPOD_API_KEY:-} its_url=${RUNPOD_API_BASE_URL:-} its_path=
+  [ "$its_pod" = "$pod" ] || its_pod=$is_known
 }
 
 # Who we are and how RunPod is asked to end us. Refuses where this is not the pod it is meant to be.
 identify() {
-  read_pid_1
-  if [ "$its_pod" = "$pod" ]; then
-    key=$its_key url=$its_url PATH=$PATH:$its_path
-  elif [ "${RUNPOD_POD_ID:-}" = "$pod" ]; then
-    key=${RUNPOD_API_KEY:-} url=${RUNPOD_API_BASE_URL:-}
-  else
-    refuse "neither PID 1 nor the session knows this machine as pod $pod (RUNPOD_POD_ID)"
+  find_variables
+  if [ "$its_pod" != "$pod" ]; then
+    refuse "neither PID 1, /etc/rp_environment nor any other process knows this machine as pod $pod (RUNPOD_POD_ID)"
   fi
+  key=$its_key url=$its_url PATH=$PATH:$its_path
+  # For another watchdog that is started later.
+  printf 'export %s\n' "RUNPOD_POD_ID=$pod" "RUNPOD_API_KEY=$key" "RUNPOD_API_BASE_URL=$url" "PATH=$its_path" \
+    2>/dev/null >"$folder/environment"
   url=${url:-https://api.runpod.io}
   RUNPOD_API_KEY=$key
   export PATH RUNPOD_API_KEY

@@ -88,6 +88,10 @@ class Renter(Speaker):
         """Return the last lines that the pod's machine logged about it. Raises PodNotFound."""
         return read_logs(self._rest, pod_id, tail)
 
+    def output(self, pod_id: str, *, tail: int = 20) -> tuple[str, ...]:
+        """Return the last lines that the pod's container printed. Raises PodNotFound."""
+        return read_logs(self._rest, pod_id, tail, "container")
+
     def close(self) -> None:
         """Close the connections for REST v2; the SDK holds none."""
         self._rest.close()

@@ -16,7 +16,7 @@ from rpd.runpod.rate_limit import Retry, TokenBucket
 from rpd.runpod.reconcile import Patience
 from rpd.runpod.rest.client import Rest
 from rpd.runpod.rest.provider import RestProvider
-from rpd.values.pod import Account, NetworkVolume, Offer, PodInfo, PodRequest, PodSpec
+from rpd.values.pod import Account, NetworkVolume, Offer, PodInfo, PodRequest, PodSpec, RegistryAuth
 
 T = TypeVar("T")
 R = TypeVar("R", bound=Renter)
@@ -108,9 +108,25 @@ class SwitchingProvider(Speaker):
         """Return the network volumes of the account."""
         return self._call(lambda provider: provider.volumes())
 
+    def registries(self) -> tuple[RegistryAuth, ...]:
+        """Return the registry credentials of the account."""
+        return self._call(lambda provider: provider.registries())
+
+    def add_registry(self, name: str, username: str, password: str) -> str:
+        """Store registry credentials, once, and return their id."""
+        return self._call(lambda provider: provider.add_registry(name, username, password))
+
+    def remove_registry(self, registry_id: str) -> None:
+        """Delete registry credentials; those that are gone already are a success."""
+        self._call(lambda provider: provider.remove_registry(registry_id))
+
     def logs(self, pod_id: str, *, tail: int = 20) -> tuple[str, ...]:
         """Return the last lines that the pod's machine logged about it. Raises PodNotFound."""
         return self._rest.logs(pod_id, tail=tail)
+
+    def output(self, pod_id: str, *, tail: int = 20) -> tuple[str, ...]:
+        """Return the last lines that the pod's container printed. Raises PodNotFound."""
+        return self._rest.output(pod_id, tail=tail)
 
     def datacenters(self) -> frozenset[str]:
         """Return the ids of the data centres that RunPod has. Raises TransientError if it does not list any."""

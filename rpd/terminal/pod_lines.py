@@ -53,6 +53,10 @@ class PodLines:
                 return Line("WAITING", _wait(reason, detail), "yellow")
             case "created" if self._level >= 1:
                 return Line("CREATED", f"pod {pod}: {offer}")
+            case "booting" if self._level >= 1:
+                return Line("BOOTING", f"pod {pod}: {reason}")
+            case "silent" if self._level > -2:
+                return Line("SILENT", reason, "yellow")
             case "released" if self._level >= 1:
                 return Line("GONE", f"pod {pod} {detail.get('final_state', '')}".rstrip())
             case "lost" if self._level > -2:

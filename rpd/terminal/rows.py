@@ -84,7 +84,7 @@ class Rows:
                 return
             offer, reason = str(detail.get("offer") or ""), str(detail.get("reason") or "")
             row.state = _POD_STATES.get(event, row.state)
-            row.last_line = self._ink.legible(f"{offer}: {reason}" if reason else offer) or row.last_line
+            row.last_line = self._ink.legible(": ".join(filter(None, (offer, reason)))) or row.last_line
             if event in ("intent", "created"):
                 row.billed_since = row.billed_since or self._clock()
             if event == "intent":

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     ReleaseName: TypeAlias = Literal["delete", "stop", "preserve", "recycle"]
     CloudName: TypeAlias = Literal["secure", "community", "any"]
+    SshName: TypeAlias = Literal["auto", "image", "install"]
 
     class JobFields(TypedDict, total=False):
         """What ``job(…)`` takes, as a deploy file may write it; Job holds each as one type."""
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
         secrets: str | Secret | Iterable[str | Secret]
         required_paths: str | Iterable[str]
         docker_args: str | None
+        registry: str | Registry | None
+        ssh: SshSource | SshName
         template_id: str | None
         budget: Budget
         lifecycle: Lifecycle
@@ -83,6 +86,13 @@ def _from_table(name: str, value: Any) -> Any:
             _check_fields("Gpu", value, ("ids", "count", "min_vram_gb", "max_price_usd", "prefer"))
             return Gpu(**value)
         return Gpu(*_texts("Job", "gpu", value))
+    if name == "registry" and isinstance(value, Mapping):
+        _check_fields("Registry", value, field_names(Registry))
+        password = value.get("password")
+        return Registry(
+            username=cast("str", value.get("username")),
+            password=Secret(password) if isinstance(password, str) else cast("Any", password),
+        )
     kind = {"storage": Storage, "budget": Budget, "lifecycle": Lifecycle}.get(name)
     if kind is None or not isinstance(value, Mapping):
         return value
@@ -111,6 +121,14 @@ class CloudChoice(StrEnum):
         """Take the names in RunPod's own spelling too: upper case, ``ALL`` for both."""
         name = value.lower() if isinstance(value, str) else ""
         return cls.ANY if name == "all" else next((cloud for cloud in cls if cloud.value == name), None)
+
+
+class SshSource(StrEnum):
+    """Who starts the SSH server of a pod: the image, rpd, or whichever of the two is known to work (``auto``)."""
+
+    AUTO = "auto"
+    IMAGE = "image"
+    INSTALL = "install"
 
 
 def _fail(owner: str, name: str, rule: str, got: object, hint: str = "") -> DefinitionError:
@@ -335,6 +353,34 @@ def _is_path_of_file(path: object) -> bool:
     )
 
 
+@frozen
+class Registry:
+    """The credentials of a private image's registry: RunPod holds them for as long as the run needs them.
+
+    ``password`` is read here, as every secret; commands on the pod do not get it.
+    """
+
+    username: str
+    password: Secret
+
+    if TYPE_CHECKING:
+
+        def __init__(self, *, username: str, password: Secret) -> None: ...
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.username, str) or not self.username.strip():
+            raise _fail("Registry", "username", "expected the name of a user of the registry", self.username)
+        if not isinstance(self.password, Secret):
+            # Whatever it is, it may be the password.
+            got = type(self.password).__name__
+            hint = 'Write Secret("NAME") for the environment variable that holds it'
+            raise _fail("Registry", "password", "expected a Secret(…)", got, hint)
+        if self.password.to is not None:
+            raise _fail(
+                "Registry", "password", "expected a secret without to=: no file comes of it", self.password
+            )
+
+
 _PORT = r"[0-9]{1,5}/(?:tcp|http)"
 _LAST_PORT = 65_535
 _RESERVED_ENVIRONMENT = ("RUNPOD_API_KEY", "PUBLIC_KEY", "RUNPOD_POD_ID")
@@ -364,6 +410,8 @@ class Job:
     secrets: tuple[Secret, ...] = ()
     required_paths: tuple[str, ...] = ()
     docker_args: str | None = None
+    registry: Registry | str | None = None
+    ssh: SshSource = SshSource.AUTO
     template_id: str | None = None
     budget: Budget = Budget()
     lifecycle: Lifecycle = Lifecycle()
@@ -383,9 +431,17 @@ class Job:
             raise _fail("Job", "gpu", "expected a Gpu(…) or None", self.gpu)
         if not isinstance(self.image, str) or not self.image.strip() or any(c.isspace() for c in self.image):
             raise _fail("Job", "image", "expected the name of a container image", self.image)
+        if self.registry is not None and not (isinstance(self.registry, Registry | str) and self.registry):
+            raise _fail(
+                "Job",
+                "registry",
+                "expected the name or id of credentials stored at RunPod, or a Registry(…)",
+                type(self.registry).__name__,
+            )
         if not isinstance(self.mount, str) or not self.mount.startswith("/"):
             raise _fail("Job", "mount", "expected an absolute path on the pod", self.mount)
         put("cloud", _choice("Job", "cloud", CloudChoice, self.cloud))
+        put("ssh", _choice("Job", "ssh", SshSource, self.ssh))
         _whole("Job", "container_disk_gb", self.container_disk_gb, minimum=1, most=MOST_GB)
         for name in ("min_vcpu", "min_memory_gb"):
             if getattr(self, name) is not None:
@@ -397,6 +453,8 @@ class Job:
                 raise _fail("Job", "ports", 'expected ports such as "8888/http" or "22/tcp"', port)
         if not isinstance(self.spot, bool):
             raise _fail("Job", "spot", "expected True or False", self.spot)
+        if self.docker_args is not None:
+            _command_line(self.docker_args)
         put("env", _environment(self.env))
         put("secrets", _secrets(self.secrets))
 
@@ -487,6 +545,20 @@ def _environment(value: object) -> Mapping[str, str]:
         if not isinstance(text, str) or "\0" in text:
             raise _fail("Job", f"env[{name!r}]", "expected a string", text)
     return FrozenDict(value)
+
+
+def _command_line(value: object) -> None:
+    """Raise DefinitionError for a start command that nobody can run: RunPod starts such a container for ever."""
+    if not isinstance(value, str):
+        raise _fail("Job", "docker_args", "expected a command line", value)
+    if value.lstrip().startswith("{"):  # RunPod's JSON, with an entry point
+        return
+    import shlex  # few jobs have one
+
+    try:
+        shlex.split(value)
+    except ValueError as error:
+        raise _fail("Job", "docker_args", f"expected a command line ({error})", value) from None
 
 
 def _secrets(value: object) -> tuple[Secret, ...]:

@@ -54,6 +54,8 @@ class Overrides:
             ports=job.ports,
             env=job.env,
             docker_args=job.docker_args,
+            registry=job.registry,
+            ssh=job.ssh,
             template_id=job.template_id,
         )
 

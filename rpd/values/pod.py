@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from rpd.values.job import CloudChoice, Gpu, Storage
+from rpd.errors import ImpossibleRequest
+from rpd.values.job import CloudChoice, Gpu, Registry, SshSource, Storage
 
 NAME_PREFIX = "rpd-"
 """Every pod rpd makes is named ``rpd-<run>-<node>-<random>``: the stamp that says a pod is ours."""
@@ -32,6 +33,8 @@ class PodRequest:
     ports: tuple[str, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict, hash=False)
     docker_args: str | None = None
+    registry: Registry | str | None = None
+    ssh: SshSource = SshSource.AUTO
     template_id: str | None = None
 
 
@@ -69,12 +72,16 @@ class Offer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PodSpec:
-    """One create call: a request at one offer under a unique name. ``env`` holds the request's and rpd's own."""
+    """One create call: a request at one offer under a unique name. ``env`` holds the request's and rpd's own.
+
+    ``registry_id``: the credentials for its image that the account has; None for a public one.
+    """
 
     name: str
     request: PodRequest
     offer: Offer
     env: Mapping[str, str]
+    registry_id: str | None = None
 
 
 class PodStatus(StrEnum):
@@ -128,6 +135,14 @@ class NetworkVolume:
     name: str
     datacenter: str | None
     size_gb: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegistryAuth:
+    """Credentials for a container registry that the account has stored; nobody can read them again."""
+
+    id: str
+    name: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,9 +213,26 @@ class Provider(ABC):
         """Return the last ``tail`` lines that the pod's machine logged about it; empty where there are no logs."""
         return ()
 
+    def output(self, pod_id: str, *, tail: int = 20) -> Sequence[str]:  # noqa: ARG002 - the default has none
+        """Return the last ``tail`` lines that the pod's container printed; empty where there are none."""
+        return ()
+
     def volumes(self) -> Sequence[NetworkVolume] | None:
         """Return the network volumes of the account, or None if the provider cannot list them."""
         return None
+
+    def registries(self) -> Sequence[RegistryAuth] | None:
+        """Return the registry credentials of the account, or None if the provider cannot list them."""
+        return None
+
+    def add_registry(self, name: str, username: str, password: str) -> str:
+        """Store registry credentials under a name and return their id. Raises AmbiguousCreate as ``create`` does."""
+        del name, username, password
+        raise ImpossibleRequest(f"{self.name} stores no registry credentials: leave registry out")
+
+    def remove_registry(self, registry_id: str) -> None:
+        """Delete registry credentials; succeeds if they are gone. Raises RequestRejected while a pod uses them."""
+        del registry_id
 
     def datacenters(self) -> frozenset[str] | None:
         """Return the ids of all data centres, or None if the provider cannot list them."""

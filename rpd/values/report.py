@@ -100,6 +100,8 @@ class PodRecord:
     datacenter: str = ""
     cloud: str = ""
     image: str = ""
+    digest: str = ""
+    """Which image the name meant when the pod was rented, as its registry said; empty where it did not say."""
     spot: bool = False
     rate: float = 0.0
     final_state: str = "unknown"

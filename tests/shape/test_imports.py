@@ -25,7 +25,7 @@ HEAVY = (
 )  # fmt: skip
 PUBLIC = {
     "HIDDEN_PARAM", "Budget", "CommandFailed", "CommandTimeout", "Completed", "Config", "Gpu", "Job", "Lifecycle", "Metafunc",
-    "MissingArtifact", "Node", "NodeReport", "OutOfMemory", "Outcome", "Pod", "Provision", "Pulled", "Request", "RpdError",
+    "MissingArtifact", "Node", "NodeReport", "OutOfMemory", "Outcome", "Pod", "Provision", "Pulled", "Registry", "Request", "RpdError",
     "RunSummary", "Secret", "Staged", "Storage", "errors", "fail", "fixture", "hookimpl", "importorskip", "job", "mark",
     "param", "params_from", "skip", "variable",
     "RunOutcome", "Running", "forecast", "nodes", "pods", "prices", "reports", "run", "runs", "start", "verify",

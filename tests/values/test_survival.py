@@ -57,6 +57,7 @@ lifecycles = st.builds(
     on_failure=st.sampled_from([Release.DELETE, Release.STOP, Release.PRESERVE]),
 )
 secrets = st.builds(rpd.Secret, name=names)
+registries = st.builds(rpd.Registry, username=names, password=secrets)
 jobs = st.builds(
     rpd.Job,
     gpu=gpus,
@@ -65,6 +66,7 @@ jobs = st.builds(
     lifecycle=lifecycles,
     env=st.dictionaries(names, texts, max_size=3),
     secrets=st.lists(secrets, max_size=2),
+    registry=st.none() | registries | names,
     ports=st.just(["8888/http"]),
 )
 marks = st.builds(lambda name, args: getattr(rpd.mark, f"m{name}")(*args), names, st.lists(st.integers()))
@@ -109,6 +111,7 @@ values = st.one_of(
     budgets,
     lifecycles,
     secrets,
+    registries,
     jobs,
     marks,
     parameter_sets,
@@ -133,6 +136,7 @@ def test_no_value_is_forgotten() -> None:
         "Budget",
         "Lifecycle",
         "Secret",
+        "Registry",
         "Job",
         "Completed",
         "Staged",

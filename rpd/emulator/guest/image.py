@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -11,13 +12,17 @@ from pathlib import Path
 from rpd.emulator.guest.spec import GuestSpec
 
 TOOLS = "opt/bin"
+PARTS = "opt/emulator"
+"""Stand-ins that are not on the PATH: those of programs which the image has to install first."""
+USER_ID = 1000
+"""Of the user that an image names, if it is not root."""
 PATH = "/opt/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 FACTS = "etc/emulator.json"
 SSHD_TRIGGER = "run/sshd.start"
 """A FIFO: who opens it for writing starts the SSH server."""
 
 _FOLDERS = ("proc", "dev", "run", "tmp", "var/tmp", "var/log", "etc", "root/.ssh", "opt/bin", "mnt", "srv", "home",
-            "sys", "workspace")  # fmt: skip
+            "sys", "workspace", "opt/emulator")  # fmt: skip
 _FILES = {
     "etc/passwd": "root:x:0:0:root:/root:/bin/bash\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n",
     "etc/group": "root:x:0:\ntty:x:5:\nnogroup:x:65534:\n",
@@ -42,11 +47,15 @@ def _read_host_files() -> dict[str, bytes]:
 
 
 _host_files = _read_host_files()
-_tools = {
-    entry.name: entry.read_text()
-    for entry in (resources.files(__package__) / "tools").iterdir()
-    if entry.is_file()
-}
+
+
+def _read_folder(name: str) -> dict[str, str]:
+    entries = (resources.files(__package__) / name).iterdir()
+    return {entry.name: entry.read_text() for entry in entries if entry.is_file()}
+
+
+_tools = _read_folder("tools")
+_parts = _read_folder("image_tools")
 
 
 def unpack(root: Path, spec: GuestSpec) -> None:
@@ -64,18 +73,49 @@ def unpack(root: Path, spec: GuestSpec) -> None:
     (root / "etc/hostname").write_text(spec.hostname + "\n")
     (root / "etc/hosts").write_text(f"127.0.0.1 localhost {spec.hostname}\n::1 localhost\n")
     (root / FACTS).write_text(json.dumps(dict(spec.facts)))
-    _install_tools(root, gpus=bool(spec.facts.get("gpus_installed", True)))
+    if spec.user != "root":
+        _add_user(root, spec.user)
+    _install_tools(root, spec)
+    _install_parts(root, spec)
 
 
-def _install_tools(root: Path, *, gpus: bool) -> None:
+def _add_user(root: Path, name: str) -> None:
+    home = root / "home" / name
+    home.mkdir(exist_ok=True)
+    with contextlib.suppress(OSError):  # only root gives files away
+        os.chown(home, USER_ID, USER_ID)
+    with (root / "etc/passwd").open("a") as file:
+        file.write(f"{name}:x:{USER_ID}:{USER_ID}::/home/{name}:/bin/bash\n")
+
+
+def _install_tools(root: Path, spec: GuestSpec) -> None:
     python = Path(os.path.realpath(sys.executable))
-    for name in ("python", "python3", python.name):
-        link = root / TOOLS / name
-        if not link.is_symlink():
-            link.symlink_to(python)
+    if not {"python", "python3"} & {*spec.hidden}:
+        for name in ("python", "python3", python.name):
+            link = root / TOOLS / name
+            if not link.is_symlink():
+                link.symlink_to(python)
+    without = {*spec.hidden} | (set() if spec.facts.get("gpus_installed", True) else {"nvidia-smi"})
     for name, text in _tools.items():
-        if name == "nvidia-smi" and not gpus:
-            continue
-        path = root / ("start.sh" if name == "start.sh" else f"{TOOLS}/{name}")
-        path.write_text(text)
-        path.chmod(0o755)
+        if name not in without and name != "start.sh":
+            # The platform brings its tools along: they need no Python of the image.
+            _write_program(root / TOOLS / name, text.replace("/usr/bin/env -S python3", str(python)))
+    if script := spec.facts.get("start_script", "/start.sh"):
+        _write_program(root / script.lstrip("/"), _tools["start.sh"])
+
+
+def _install_parts(root: Path, spec: GuestSpec) -> None:
+    """Put what the image's package managers may install beside it, and the managers themselves on the PATH."""
+    for name in ("sshd", "ssh-keygen"):
+        _write_program(root / PARTS / name, _parts[name])
+        if spec.has_sshd:
+            _write_program(root / TOOLS / name, _parts[name])
+    _write_program(root / PARTS / "start.sh", _tools["start.sh"])
+    for name in spec.packages:
+        _write_program(root / TOOLS / name, _parts["package-manager"])
+    (root / "etc/emulator.broken").write_text(" ".join(spec.broken))
+
+
+def _write_program(path: Path, text: str) -> None:
+    path.write_text(text)
+    path.chmod(0o755)

@@ -11,7 +11,7 @@ import os
 import shutil
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from rpd.emulator.guest import image, kernel
@@ -43,6 +43,7 @@ def enter(spec: GuestSpec, isolation: Isolation) -> None:
     _own_disk(root, spec.disk_limit_mb)
     image.unpack(root, spec)
     _show_host_programs(root)
+    _hide(root, spec.hidden)
     _make_dev(root / "dev")
     for path in ("run", "dev/shm"):
         kernel.mount("tmpfs", str(root / path), "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, "mode=1777")
@@ -83,6 +84,17 @@ def _show_host_programs(root: Path) -> None:
     for name in _HOST_ETC:
         _show(Path("/etc") / name, root / "etc" / name)
     _show(Path(sys.base_prefix), root / sys.base_prefix.lstrip("/"))
+
+
+def _hide(root: Path, names: Iterable[str]) -> None:
+    """Let programs of this machine be none in the pod: the image does not have them."""
+    for name in names:
+        for folder in ("usr/local/sbin", "usr/local/bin", "usr/sbin", "usr/bin"):
+            path = root / folder / name
+            if path.is_file() and not path.is_symlink():
+                kernel.bind("/dev/null", str(path))
+            elif path.is_symlink() and (target := path.parent / path.readlink()).is_file():
+                kernel.bind("/dev/null", str(target))
 
 
 def _show(source: Path, target: Path) -> None:

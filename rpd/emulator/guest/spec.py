@@ -32,7 +32,9 @@ class GuestSpec:
 
     ``key`` is unique per start; ``command`` is the argv of PID 1 and ``env`` its whole environment; ``disk`` is the
     folder that is the pod's root; ``mounts`` maps a path in the pod to a folder kept over restarts; ``facts`` is what
-    the stand-in tools read; ``disk_limit_mb`` puts all of it on a tmpfs of that size.
+    the stand-in tools read; ``disk_limit_mb`` puts all of it on a tmpfs of that size. ``has_sshd``: the program is in
+    the image; ``packages`` are its package managers, ``broken`` those of them that reach no archive, ``hidden`` the
+    programs of this machine that are not in the image, ``user`` who its command runs as.
     """
 
     key: str
@@ -46,6 +48,11 @@ class GuestSpec:
     disk_limit_mb: int | None = None
     sshd: Sshd = Sshd.ON
     sshd_delay: float = 0.0
+    has_sshd: bool = False
+    packages: tuple[str, ...] = ()
+    broken: tuple[str, ...] = ()
+    hidden: tuple[str, ...] = ()
+    user: str = "root"
 
     def encode(self) -> dict[str, Any]:
         """Return plain values for JSON."""
@@ -54,4 +61,5 @@ class GuestSpec:
     @classmethod
     def decode(cls, values: dict[str, Any]) -> GuestSpec:
         """Read back what ``encode`` gave."""
-        return cls(**{**values, "command": tuple(values["command"]), "sshd": Sshd(values["sshd"])})
+        tuples = {name: tuple(values[name]) for name in ("command", "packages", "broken", "hidden")}
+        return cls(**{**values, **tuples, "sshd": Sshd(values["sshd"])})

@@ -14,6 +14,7 @@ import struct
 import subprocess
 import termios
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -85,11 +86,31 @@ def _carried(connection: asyncssh.SSHServerConnection) -> int:
     return sum(struct.unpack_from("QQ", info, _TCP_INFO_ACKED)) if len(info) >= _TCP_INFO_ACKED + 16 else 0
 
 
-class _Server(asyncssh.SSHServer):
-    """Who may come in (root, by key) and what may be forwarded (everything)."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Login:
+    """Who can log in: the user that the server runs as. ``uid`` None: whoever this process is."""
 
-    def __init__(self, home: Path, connections: _Connections) -> None:
-        self._keys = home / ".ssh/authorized_keys"
+    name: str
+    home: Path
+    uid: int | None = None
+    gid: int | None = None
+
+    @classmethod
+    def read(cls, text: str, root: Path) -> _Login:
+        """Read what the trigger was told: ``NAME UID GID HOME``, or a word that means root."""
+        parts = text.split()
+        if len(parts) != 4 or parts[1] == "0":
+            return cls(name="root", home=root / "root")
+        name, uid, gid, home = parts
+        return cls(name=name, home=root / home.lstrip("/"), uid=int(uid), gid=int(gid))
+
+
+class _Server(asyncssh.SSHServer):
+    """Who may come in (one user, by key) and what may be forwarded (everything)."""
+
+    def __init__(self, login: _Login, connections: _Connections) -> None:
+        self._login = login
+        self._keys = login.home / ".ssh/authorized_keys"
         self._connections = connections
         self._connection: asyncssh.SSHServerConnection | None = None
 
@@ -105,7 +126,7 @@ class _Server(asyncssh.SSHServer):
         return True
 
     def validate_public_key(self, username: str, key: asyncssh.SSHKey) -> bool:
-        return username == "root" and key.public_data in _authorized(self._keys)
+        return username == self._login.name and key.public_data in _authorized(self._keys)
 
     def connection_requested(self, dest_host: str, dest_port: int, orig_host: str, orig_port: int) -> bool:  # noqa: ARG002
         return True
@@ -130,9 +151,9 @@ def _authorized(path: Path) -> set[bytes]:
 class _Sessions:
     """Starts what clients ask for."""
 
-    def __init__(self, root: Path, env: dict[str, str]) -> None:
+    def __init__(self, login: _Login, env: dict[str, str]) -> None:
         self._env = env
-        self._home = root / "root"
+        self._login = login
         self._running: set[int] = set()
 
     async def handle(self, process: asyncssh.SSHServerProcess[bytes]) -> None:
@@ -159,8 +180,11 @@ class _Sessions:
         self, process: asyncssh.SSHServerProcess[bytes], env: dict[str, str], **how: Any
     ) -> subprocess.Popen[bytes]:
         program, argv = self._argv(process.command)
+        login = self._login
+        if login.uid is not None:
+            how |= {"user": login.uid, "group": login.gid, "extra_groups": ()}
         child = subprocess.Popen(
-            argv, executable=program, cwd=self._home, env=env, start_new_session=True, **how
+            argv, executable=program, cwd=login.home, env=env, start_new_session=True, **how
         )
         process.set_redirect_pid(child.pid)
         self._running.add(child.pid)
@@ -269,18 +293,24 @@ def _finish(process: asyncssh.SSHServerProcess[bytes], code: int) -> None:
         process.exit_with_signal(signal.Signals(-code).name.removeprefix("SIG"))
 
 
-async def _serve(listener: socket.socket, control: Wire, spec: GuestSpec, root: Path) -> None:
+async def _serve(listener: socket.socket, control: Wire, spec: GuestSpec, root: Path, login: _Login) -> None:
     connections = _Connections()
-    env = {"PATH": image.PATH, "HOME": str(root / "root"), "USER": "root", "LOGNAME": "root", "SHELL": _SHELL}
+    env = {
+        "PATH": image.PATH,
+        "HOME": str(login.home),
+        "USER": login.name,
+        "LOGNAME": login.name,
+        "SHELL": _SHELL,
+    }
     if root != Path("/"):
         env["PATH"] = f"{root / image.TOOLS}:{image.PATH}"
         env["EMULATOR_ROOT"] = str(root)
         # There is no PID 1 of the pod's own that a session could read them from.
         env |= {name: value for name, value in spec.env.items() if name.startswith("RUNPOD_")}
-    sessions = _Sessions(root, env)
+    sessions = _Sessions(login, env)
     server = await asyncssh.listen(
         sock=listener,
-        server_factory=lambda: _Server(root / "root", connections),
+        server_factory=lambda: _Server(login, connections),
         # As in the images: after a restart a client meets another host key.
         server_host_keys=[asyncssh.generate_private_key("ssh-ed25519")],
         process_factory=sessions.handle,
@@ -315,10 +345,10 @@ def serve(listener: socket.socket, control: Wire, spec: GuestSpec, root: Path) -
     logging.getLogger("asyncssh").setLevel(logging.CRITICAL)
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     with (root / image.SSHD_TRIGGER).open() as trigger:
-        trigger.read()
+        login = _Login.read(trigger.read(), root)
     if spec.sshd is Sshd.NEVER:
         signal.pause()
     if spec.sshd_delay:
         time.sleep(spec.sshd_delay)
     listener.listen(128)
-    asyncio.run(_serve(listener, control, spec, root))
+    asyncio.run(_serve(listener, control, spec, root, login))

@@ -22,6 +22,9 @@ from rpd.emulator.guest import image, kernel, sandbox, sshd
 from rpd.emulator.guest.spec import GuestSpec, Isolation
 from rpd.emulator.guest.wire import Message, Wire
 
+_SETS_UP = "rpd-start:"
+"""Part of a start command that prepares keys and an SSH server where it runs, as root."""
+
 
 @dataclass(slots=True)
 class _Pod:
@@ -201,6 +204,7 @@ def _become_init(
             kernel.die_with_parent(signal.SIGKILL)
             sandbox.enter(spec, isolation)
         os.mkfifo(root / image.SSHD_TRIGGER)
+        (root / image.SSHD_TRIGGER).chmod(0o666)
         if os.fork() == 0:
             os.close(tell)
             os.close(log)
@@ -215,10 +219,20 @@ def _become_init(
         command, env = spec.command, dict(spec.env)
         if isolation is Isolation.PLAIN:
             command, env = plain_program(spec, root)
+        elif spec.user != "root":
+            _become_user()
         os.execvpe(command[0], command, env)  # noqa: S606 - no shell is wanted
     except BaseException as error:  # noqa: BLE001 - a forked child must not return
         os.write(tell, f"{error}\n{traceback.format_exc()}".encode())
         os._exit(127)
+
+
+def _become_user() -> None:
+    """Be the user that the image names; where the pod has no other users than root, stay that."""
+    with contextlib.suppress(OSError):
+        os.setgroups([])
+        os.setgid(image.USER_ID)
+        os.setuid(image.USER_ID)
 
 
 def _become_sshd(spec: GuestSpec, listener: int, control: int, root: Path) -> None:
@@ -262,7 +276,12 @@ def plain_setup(spec: GuestSpec) -> None:
 
 def plain_program(spec: GuestSpec, root: Path) -> tuple[tuple[str, ...], dict[str, str]]:
     """Return argv and environment of PID 1 for a pod whose root folder is not ``/``."""
-    command = tuple(str(root / "start.sh") if word == "/start.sh" else word for word in spec.command)
+    script = spec.facts.get("start_script") or "/opt/emulator/start.sh"
+    words = spec.command
+    if any(_SETS_UP in word for word in words):
+        # It would set up this machine. The emulator's own script does what is asked, in the pod's folder.
+        words = ("/bin/sh", script, *words[4:])
+    command = tuple(str(root / word.lstrip("/")) if word == script else word for word in words)
     path = f"{root / image.TOOLS}:{image.PATH}"
     return command, {**spec.env, "PATH": path, "HOME": str(root / "root"), "EMULATOR_ROOT": str(root)}
 

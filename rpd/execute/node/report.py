@@ -140,10 +140,15 @@ def _environment(lease: Lease) -> EnvironmentRecord:
 
 def _pod_records(run: NodeRun) -> dict[Lease, PodRecord]:
     """Return the pods of a node, in the order in which it got them."""
-    return {lease: _pod_record(lease, lease.pod) for lease in run.leases if lease.pod is not None}
+    digest_of = run.context.digest_of
+    return {
+        lease: _pod_record(lease, lease.pod, digest_of(lease.request.image, lease.request.registry))
+        for lease in run.leases
+        if lease.pod is not None
+    }
 
 
-def _pod_record(lease: Lease, pod: PodInfo) -> PodRecord:
+def _pod_record(lease: Lease, pod: PodInfo, digest: str) -> PodRecord:
     offer, storage = lease.offer, lease.request.storage
     has_volume = bool(storage.network_volume or storage.volume_gb)
     return PodRecord(
@@ -154,6 +159,7 @@ def _pod_record(lease: Lease, pod: PodInfo) -> PodRecord:
         datacenter=pod.datacenter or "",
         cloud=(offer.cloud if offer else pod.cloud) or "",
         image=pod.image or lease.request.image,
+        digest=digest,
         spot=lease.request.spot,
         rate=lease.rate_usd_per_hr,
         final_state=lease.final_state or "running",

@@ -222,6 +222,8 @@ def _lease(
         images=context.images,
         ask=context.mode.ask(context.stop),
         is_wide=bool(holder),
+        image_of=context.image_of,
+        registry_id=context.registries.id_of if context.registries else lambda _wanted: None,
     )
 
 

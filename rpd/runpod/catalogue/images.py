@@ -1,7 +1,7 @@
-"""Container registries: whether an image is there, asked as a host that pulls it would, without an account.
+"""Container registries: whether an image is there, and which one its tag means, asked as a host that pulls it would.
 
-The calls are those of the OCI distribution specification: a HEAD of the manifest, with an anonymous token where
-the registry asks for one.
+The calls are those of the OCI distribution specification: a HEAD of the manifest, with a token where the registry asks
+for one. Docker Hub, GitHub, Google, NVIDIA and Azure give tokens; Amazon takes the password itself.
 """
 
 from __future__ import annotations
@@ -9,13 +9,17 @@ from __future__ import annotations
 import json
 import re
 import time
-from dataclasses import dataclass
+from base64 import b64encode
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from rpd.runpod.address import is_local
 from rpd.runpod.bounds import TooLong, whole
 from rpd.runpod.rest.client import USER_AGENT
 from rpd.threads import Overdue, bounded
+from rpd.values.job import Registry
 
 if TYPE_CHECKING:
     import httpx
@@ -32,6 +36,7 @@ _MANIFESTS = ", ".join(
         "application/vnd.docker.distribution.manifest.v2+json",
     )
 )
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _CHALLENGE = re.compile(r'(\w+)="([^"]*)"')
 
 
@@ -59,10 +64,14 @@ class ImageName:
         return cls(registry=host, repository=repository, reference=digest or tag)
 
     @property
+    def is_here(self) -> bool:
+        """Whether its registry is on this machine."""
+        return self.registry.partition(":")[0] in ("localhost", "127.0.0.1")
+
+    @property
     def url(self) -> str:
         """Return where its manifest is; a registry on this machine speaks plain HTTP."""
-        is_here = self.registry.partition(":")[0] in ("localhost", "127.0.0.1")
-        scheme = "http" if is_here else "https"
+        scheme = "http" if self.is_here else "https"
         return f"{scheme}://{self.registry}/v2/{self.repository}/manifests/{self.reference}"
 
 
@@ -73,6 +82,8 @@ class Found(StrEnum):
     ABSENT = "absent"
     CLOSED = "closed"
     """Not to be seen without credentials: private, or not there."""
+    HELD = "held"
+    """Not to be seen from here; RunPod has the credentials for it."""
     UNKNOWN = "unknown"
     """The registry could not be asked."""
 
@@ -80,57 +91,129 @@ class Found(StrEnum):
 WHAT_TO_DO = {
     Found.PRESENT: "",
     Found.ABSENT: "look for a typing slip in the tag",
-    Found.CLOSED: "is the name right? A private image needs a template_id",
+    Found.CLOSED: "is the name right? A private image needs registry=…",
+    Found.HELD: "",
     Found.UNKNOWN: "offline? Ask again where there is a network",
 }
 """What a user might do about it."""
 
 
-def look_up(image: str) -> tuple[Found, str]:
-    """Return what the registry says of ``image``, and in a few words why; never raises for what the network does."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credentials:
+    """Who asks a registry."""
+
+    username: str
+    password: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a registry says of an image, why in a few words, and the digest that its tag means now."""
+
+    found: Found
+    why: str
+    digest: str = ""
+
+
+def may_ask(image: str, *, emulated: bool) -> bool:
+    """Return whether a registry is worth asking: an emulator's images are names, unless it is the registry itself."""
+    return not emulated or ImageName.parse(image).is_here
+
+
+def look_up(image: str, credentials: Credentials | None = None) -> Answer:
+    """Return what the registry says of ``image``; never raises for what the network does."""
     name = ImageName.parse(image)
     try:
-        return bounded(lambda: _look_up(name), seconds=_TOTAL_SECONDS)
+        return bounded(lambda: _look_up(name, credentials), seconds=_TOTAL_SECONDS)
     except Overdue:
-        return Found.UNKNOWN, f"{name.registry} did not answer within {_TOTAL_SECONDS:g} s"
+        return Answer(found=Found.UNKNOWN, why=f"{name.registry} did not answer within {_TOTAL_SECONDS:g} s")
 
 
-def _look_up(name: ImageName) -> tuple[Found, str]:
+def ask(image: str, registry: Registry | str | None, passwords: Mapping[str, str]) -> Answer:
+    """Return what the registry says of ``image`` to whoever the job has credentials of.
+
+    ``passwords`` are the values of secrets by name.
+    """
+    credentials = None
+    if isinstance(registry, Registry) and registry.password.name in passwords:
+        credentials = Credentials(username=registry.username, password=passwords[registry.password.name])
+    answer = look_up(image, credentials)
+    if credentials is None and registry is not None and answer.found is Found.CLOSED:
+        name = ImageName.parse(image).registry
+        return Answer(found=Found.HELD, why=f"{name} shows it to its credentials only, which are not here")
+    return answer
+
+
+def _look_up(name: ImageName, credentials: Credentials | None) -> Answer:
     import httpx
 
     try:
         with httpx.Client(
-            timeout=_SECONDS, headers={"User-Agent": USER_AGENT}, follow_redirects=True
+            timeout=_SECONDS, headers={"User-Agent": USER_AGENT, "Accept": _MANIFESTS}, follow_redirects=True
         ) as client:
-            answer = client.head(name.url, headers={"Accept": _MANIFESTS})
+            answer = client.head(name.url)
             if answer.status_code == 401:
-                token = _token(client, answer.headers.get("WWW-Authenticate", ""))
-                answer = client.head(
-                    name.url, headers={"Accept": _MANIFESTS, "Authorization": f"Bearer {token}"}
-                )
+                challenge = answer.headers.get("WWW-Authenticate", "")
+                permission, refusal = _permission(client, challenge, credentials)
+                if refusal:
+                    return Answer(found=Found.CLOSED, why=f"{name.registry} refuses {refusal}")
+                answer = client.head(name.url, headers={"Authorization": permission} if permission else {})
     except (httpx.HTTPError, httpx.InvalidURL, ValueError, RecursionError, TooLong, Overdue) as error:
-        return Found.UNKNOWN, f"{name.registry} could not be asked ({type(error).__name__})"
-    return _meaning(answer.status_code, name)
+        return Answer(found=Found.UNKNOWN, why=f"{name.registry} could not be asked ({type(error).__name__})")
+    found, why = _meaning(answer.status_code, name, credentials)
+    digest = answer.headers.get("Docker-Content-Digest", "")
+    return Answer(found=found, why=why, digest=digest if _DIGEST.fullmatch(digest) else "")
 
 
-def _token(client: httpx.Client, challenge: str) -> str:
-    """Return the anonymous token that ``WWW-Authenticate`` sends for; empty if there is none to be had."""
+def _permission(client: httpx.Client, challenge: str, credentials: Credentials | None) -> tuple[str, str]:
+    """Return the header that ``WWW-Authenticate`` asks for, empty where there is none, and who is refused."""
     wanted = dict(_CHALLENGE.findall(challenge))
     realm = wanted.pop("realm", "")
-    if not challenge.startswith("Bearer") or not realm:
-        return ""
     wanted.pop("error", None)
-    with client.stream("GET", realm, params=wanted) as answer:
+    if challenge.lower().startswith("basic") and credentials is not None:
+        return _basic(credentials), ""
+    if not challenge.lower().startswith("bearer") or not realm:
+        return "", ""
+    headers = {}
+    if credentials is not None:
+        if not realm.startswith("https://") and not is_local(realm):
+            raise ValueError("the registry wants the password in clear text")
+        headers["Authorization"] = _basic(credentials)
+    # The password goes to the address that the registry names, and not on from there.
+    with client.stream("GET", realm, params=wanted, headers=headers, follow_redirects=False) as answer:
         text = whole(answer.iter_bytes(), until=time.monotonic() + _SECONDS, most=_MOST_TOKEN_BYTES)
+    if answer.status_code in (401, 403) and credentials is not None:
+        return "", f"the user {credentials.username!r} and this password{_words(text)}"
     body = json.loads(text) if answer.status_code == 200 else {}
-    return str(body.get("token") or body.get("access_token") or "") if isinstance(body, dict) else ""
+    token = body.get("token") or body.get("access_token") if isinstance(body, dict) else ""
+    return f"Bearer {token}" if token else "", ""
 
 
-def _meaning(status: int, name: ImageName) -> tuple[Found, str]:
+def _basic(credentials: Credentials) -> str:
+    pair = f"{credentials.username}:{credentials.password}".encode()
+    return f"Basic {b64encode(pair).decode('ascii')}"
+
+
+def _words(body: bytes) -> str:
+    """Return the registry's own words in an answer, in parentheses; empty where it has none."""
+    try:
+        table = json.loads(body)
+    except (ValueError, RecursionError):
+        return ""
+    held = table if isinstance(table, dict) else {}
+    errors = held.get("errors")
+    first = errors[0] if isinstance(errors, list) and errors and isinstance(errors[0], dict) else {}
+    said = first.get("message") or held.get("details") or held.get("message")
+    return f" ({said[:200]})" if isinstance(said, str) and said else ""
+
+
+def _meaning(status: int, name: ImageName, credentials: Credentials | None) -> tuple[Found, str]:
     if status == 200:
         return Found.PRESENT, f"{name.registry} has it"
     if status == 404:
         return Found.ABSENT, f"{name.registry} has no {name.repository}:{name.reference}"
     if status in (401, 403):
+        if credentials is not None:
+            return Found.CLOSED, f"{name.registry} does not show it to the user {credentials.username!r}"
         return Found.CLOSED, f"{name.registry} shows it to nobody without credentials"
     return Found.UNKNOWN, f"{name.registry} answered HTTP {status}"

@@ -1,10 +1,11 @@
-"""What a create call sends: a PodSpec as the arguments of ``create_pod``, or as a spot pod's mutation."""
+"""What a create call sends: a PodSpec as the arguments of ``create_pod``, or as a mutation of our own."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from rpd.errors import ImpossibleRequest
+from rpd.remote import ssh_start
 from rpd.runpod.catalogue.cpu import cpu_instance
 from rpd.runpod.create_texts import SSH_PORT
 from rpd.runpod.graphql.escape import escape, quote
@@ -19,6 +20,7 @@ def create_arguments(spec: PodSpec, *, network_volume_id: str | None = None) -> 
     no volume of its own: the SDK sends none.
     """
     request, offer = spec.request, spec.offer
+    docker_args = ssh_start.docker_args(request)
     cpu_only = {"instance_id": cpu_instance(request.min_vcpu, request.min_memory_gb)}
     return {
         "name": escape(spec.name, "the pod's name"),
@@ -33,12 +35,13 @@ def create_arguments(spec: PodSpec, *, network_volume_id: str | None = None) -> 
         "container_disk_in_gb": request.container_disk_gb,
         "min_vcpu_count": request.min_vcpu or 1,
         "min_memory_in_gb": request.min_memory_gb or 1,
-        "docker_args": None
-        if request.docker_args is None
-        else escape(request.docker_args, "docker_args", lines=True),
+        "docker_args": None if docker_args is None else escape(docker_args, "docker_args", lines=True),
         "ports": _ports(spec),
         "volume_mount_path": escape(request.mount, "mount"),
-        "env": {escape(k, "env"): escape(v, f"env[{k!r}]", lines=True) for k, v in spec.env.items()},
+        "env": {
+            escape(name, "env"): escape(value, f"env[{name!r}]", lines=True)
+            for name, value in ssh_start.environment(request, spec.env).items()
+        },
         "template_id": None if request.template_id is None else escape(request.template_id, "template_id"),
         "network_volume_id": network_volume_id,
         "allowed_cuda_versions": [escape(version, "cuda") for version in request.cuda] or None,
@@ -46,45 +49,80 @@ def create_arguments(spec: PodSpec, *, network_volume_id: str | None = None) -> 
     }
 
 
-def spot_mutation(spec: PodSpec, *, network_volume_id: str | None = None) -> str:
-    """Return the mutation that bids for a spot pod, which the SDK cannot send. Raises ImpossibleRequest.
+def create_mutation(spec: PodSpec, *, network_volume_id: str | None = None) -> tuple[str, str]:
+    """Return the mutation that creates a pod which the SDK cannot ask for, and its name. Raises ImpossibleRequest.
 
-    ``bidPerGpu`` is per GPU while an offer's rate is for the pod. Field names: the mutation
-    ``podRentInterruptable`` as SkyPilot and dstack send it.
+    Those are spot pods, and pods of private images. Field names: as SkyPilot and dstack send them.
     """
+    if spec.request.spot:
+        name, own = "podRentInterruptable", _bid(spec)
+    elif spec.offer.gpu_id is None:
+        name, own = "deployCpuPod", _cpu(spec)
+    else:
+        name, own = "podFindAndDeployOnDemand", {}
+    fields = {**_common(spec, network_volume_id), **({} if name == "deployCpuPod" else _gpu(spec)), **own}
+    sent = ", ".join(f"{field}: {value}" for field, value in fields.items() if value is not None)
+    return f"mutation {{ {name}(input: {{ {sent} }}) {{ id imageName machineId }} }}", name
+
+
+def _common(spec: PodSpec, network_volume_id: str | None) -> dict[str, str | None]:
+    """Return what every pod is created with, as GraphQL literals."""
     request, offer = spec.request, spec.offer
-    if offer.gpu_id is None:
-        raise ImpossibleRequest("CPU pods cannot be spot pods: set spot=False or ask for a gpu")
-    if offer.usd_per_hr is None:
-        raise ImpossibleRequest(f"no price is known to bid for {offer.gpu_id}: set spot=False")
-    fields = {
+    docker_args = ssh_start.docker_args(request)
+    return {
         "name": quote(spec.name, "the pod's name"),
         "imageName": quote(request.image, "image"),
-        "gpuTypeId": quote(offer.gpu_id, "gpu"),
-        "bidPerGpu": f"{offer.usd_per_hr / offer.count:.4f}",
         "cloudType": offer.cloud.value.upper(),
         "startSsh": "true",
-        "supportPublicIp": "true",
-        "gpuCount": str(offer.count),
         "containerDiskInGb": str(request.container_disk_gb),
-        "volumeInGb": str(_volume_gb(spec)),
         "volumeMountPath": quote(request.mount, "mount"),
-        "minVcpuCount": str(request.min_vcpu or 1),
-        "minMemoryInGb": str(request.min_memory_gb or 1),
         "ports": quote(_ports(spec), "ports"),
         "env": _pairs(spec),
-        "dataCenterId": None if offer.datacenter is None else quote(offer.datacenter, "datacenters"),
-        "dockerArgs": None
-        if request.docker_args is None
-        else quote(request.docker_args, "docker_args", lines=True),
-        "templateId": None if request.template_id is None else quote(request.template_id, "template_id"),
-        "networkVolumeId": None if network_volume_id is None else quote(network_volume_id, "network_volume"),
+        "dataCenterId": _quoted(offer.datacenter, "datacenters"),
+        "dockerArgs": None if docker_args is None else quote(docker_args, "docker_args", lines=True),
+        "templateId": _quoted(request.template_id, "template_id"),
+        "networkVolumeId": _quoted(network_volume_id, "network_volume"),
+        "containerRegistryAuthId": _quoted(spec.registry_id, "registry"),
+    }
+
+
+def _gpu(spec: PodSpec) -> dict[str, str | None]:
+    request, offer = spec.request, spec.offer
+    return {
+        "gpuTypeId": _quoted(offer.gpu_id, "gpu"),
+        "gpuCount": str(offer.count),
+        "supportPublicIp": "true",
+        "volumeInGb": str(_volume_gb(spec)),
+        "minVcpuCount": str(request.min_vcpu or 1),
+        "minMemoryInGb": str(request.min_memory_gb or 1),
         "allowedCudaVersions": f"[{', '.join(quote(v, 'cuda') for v in request.cuda)}]"
         if request.cuda
         else None,
     }
-    sent = ", ".join(f"{name}: {value}" for name, value in fields.items() if value is not None)
-    return f"mutation {{ podRentInterruptable(input: {{ {sent} }}) {{ id imageName machineId }} }}"
+
+
+def _cpu(spec: PodSpec) -> dict[str, str | None]:
+    instance = cpu_instance(spec.request.min_vcpu, spec.request.min_memory_gb)
+    price = spec.offer.usd_per_hr
+    # Without a price that may be paid there are no machines for a CPU pod.
+    return {
+        "instanceId": quote(instance, "min_vcpu"),
+        "deployCost": None if price is None else f"{price:.4f}",
+    }
+
+
+def _bid(spec: PodSpec) -> dict[str, str | None]:
+    """Return the bid: ``bidPerGpu`` is per GPU while an offer's rate is for the pod. Raises ImpossibleRequest."""
+    offer = spec.offer
+    if offer.gpu_id is None:
+        raise ImpossibleRequest("CPU pods cannot be spot pods: set spot=False or ask for a gpu")
+    if offer.usd_per_hr is None:
+        raise ImpossibleRequest(f"no price is known to bid for {offer.gpu_id}: set spot=False")
+    return {"bidPerGpu": f"{offer.usd_per_hr / offer.count:.4f}"}
+
+
+def _quoted(text: str | None, what: str) -> str | None:
+    return None if text is None else quote(text, what)
 
 
 def _volume_gb(spec: PodSpec) -> int:
@@ -99,6 +137,6 @@ def _ports(spec: PodSpec) -> str:
 def _pairs(spec: PodSpec) -> str:
     pairs = (
         f"{{ key: {quote(name, 'env')}, value: {quote(value, f'env[{name!r}]', lines=True)} }}"
-        for name, value in spec.env.items()
+        for name, value in ssh_start.environment(spec.request, spec.env).items()
     )
     return f"[{', '.join(pairs)}]"

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from operator import itemgetter
 from typing import Any
 
-from rpd.errors import AuthError, PodNotFound, ProviderError, TransientError
+from rpd.errors import AuthError, PodNotFound, ProviderError, RequestRejected, TransientError
 from rpd.runpod import account
 from rpd.runpod.answer import needed_table, table, text, understood
 from rpd.runpod.base_provider import Renter
@@ -19,11 +19,11 @@ from rpd.runpod.catalogue.model import (
 )
 from rpd.runpod.create_texts import secret_texts
 from rpd.runpod.error_mapping import SchemaMismatch
-from rpd.runpod.graphql import create_arguments, pods
+from rpd.runpod.graphql import create_arguments, pods, registry
 from rpd.runpod.graphql.escape import escape
 from rpd.runpod.graphql.sdk import Sdk
 from rpd.runpod.reconcile import UnsureCreate, as_asked, completed, living, reconciled
-from rpd.values.pod import Account, NetworkVolume, PodInfo, PodSpec
+from rpd.values.pod import Account, NetworkVolume, PodInfo, PodSpec, RegistryAuth
 
 _NOBODY = "the API key belongs to no account: set RUNPOD_API_KEY to a valid one"
 
@@ -63,9 +63,9 @@ class RunPodProvider(Renter):
         volume = self._volume_id(spec.request)
         secrets = secret_texts(spec)
         try:
-            if spec.request.spot:
-                mutation = create_arguments.spot_mutation(spec, network_volume_id=volume)
-                answer = self._api.create_by(mutation, "podRentInterruptable", secrets=secrets)
+            if spec.request.spot or spec.registry_id is not None:
+                mutation, name = create_arguments.create_mutation(spec, network_volume_id=volume)
+                answer = self._api.create_by(mutation, name, secrets=secrets)
             else:
                 arguments = create_arguments.create_arguments(spec, network_volume_id=volume)
                 answer = self._api.create(arguments, secrets=secrets)
@@ -100,6 +100,29 @@ class RunPodProvider(Renter):
             self._read(lambda: self._api.terminate(sent))
         except PodNotFound:
             return
+
+    # --- credentials of registries ---------------------------------------------------------------------------
+
+    def registries(self) -> tuple[RegistryAuth, ...]:
+        """Return the registry credentials of the account."""
+        me = self._read(lambda: self._api.query(registry.LIST, itemgetter("myself")))
+        if me is None:
+            raise AuthError(_NOBODY)
+        return understood(lambda held: registry.read(held.get("containerRegistryCreds")), me)
+
+    def add_registry(self, name: str, username: str, password: str) -> str:
+        """Store registry credentials, once, and return their id. Raises AmbiguousCreate."""
+        mutation = registry.save(name, username, password)
+        return str(self._api.create_by(mutation, registry.SAVE, secrets=(password,))["id"])
+
+    def remove_registry(self, registry_id: str) -> None:
+        """Delete registry credentials; those that are gone already are a success."""
+        document = registry.delete(registry_id)
+        try:
+            self._read(lambda: self._api.query(document, lambda data: data))
+        except RequestRejected:
+            if any(held.id == registry_id for held in self.registries()):
+                raise
 
     # --- how ------------------------------------------------------------------------------------------------
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import quote
 
 from rpd.errors import ImpossibleRequest
+from rpd.remote import ssh_start
 from rpd.runpod.answer import host, identifier, number, port, table, text, whole
 from rpd.runpod.catalogue.cpu import cpu_instance
 from rpd.runpod.create_texts import SSH_PORT, sendable
 from rpd.runpod.rest.client import Rest
 from rpd.values.pod import Cloud, PodInfo, PodSpec, PodStatus, SshEndpoint
+
+LogSource = Literal["system", "container"]
 
 LEAST_VOLUME_GB = 10
 """The smallest volume of a pod that REST v2 takes."""
@@ -49,14 +52,17 @@ def create_body(spec: PodSpec, *, network_volume_id: str | None = None) -> dict[
         "cloud": offer.cloud.value.upper(),
         "disk": request.container_disk_gb,
         "ports": list(dict.fromkeys((SSH_PORT, *request.ports))),
-        "env": dict(spec.env),
+        "env": dict(ssh_start.environment(request, spec.env)),
         "startSsh": True,
         "dataCenterIds": [] if offer.datacenter is None else [offer.datacenter],
         **_compute(spec),
         **_mounts(spec, network_volume_id),
     }
-    if request.docker_args is not None:
-        body["args"] = request.docker_args
+    docker_args = ssh_start.docker_args(request)
+    if docker_args is not None:
+        body["args"] = docker_args
+    if spec.registry_id is not None:
+        body["registry"] = spec.registry_id
     if request.template_id is not None:
         body["templateId"] = request.template_id
     return body
@@ -137,11 +143,11 @@ def path_of(pod_id: str) -> str:
     return f"/pods/{quote(sendable(pod_id, 'the pod id'), safe='')}"
 
 
-def read_logs(rest: Rest, pod_id: str, tail: int) -> tuple[str, ...]:
-    """Return the last lines of what the pod's machine did with it. Raises PodNotFound."""
+def read_logs(rest: Rest, pod_id: str, tail: int, source: LogSource = "system") -> tuple[str, ...]:
+    """Return the last lines of what the pod's machine did with it, or its container printed. Raises PodNotFound."""
     if tail < 1:
         return ()
-    params = {"source": "system", "tail": str(tail)}
+    params = {"source": source, "tail": str(tail)}
     events = rest.events(
         f"{path_of(pod_id)}/logs", params, count=tail, quiet=_LOG_QUIET_SECONDS, seconds=_LOG_SECONDS
     )

@@ -4,16 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import quote
 
-from rpd.errors import ImpossibleRequest, PodNotFound, ProviderError, TransientError
+from rpd.errors import (
+    ImpossibleRequest,
+    NoCapacity,
+    PodNotFound,
+    ProviderError,
+    RequestRejected,
+    TransientError,
+)
 from rpd.runpod import account
-from rpd.runpod.answer import UNEXPECTED, table, understood
+from rpd.runpod.answer import UNEXPECTED, identifier, table, tables, text, understood
 from rpd.runpod.base_provider import Renter
-from rpd.runpod.create_texts import secret_texts
+from rpd.runpod.create_texts import secret_texts, sendable
 from rpd.runpod.reconcile import UnsureCreate, as_asked, completed, living, reconciled
 from rpd.runpod.rest import catalogue, pods
 from rpd.runpod.rest.client import Conflict, NotThere
-from rpd.values.pod import Account, NetworkVolume, Offer, PodInfo, PodRequest, PodSpec, PodStatus
+from rpd.values.pod import (
+    Account,
+    NetworkVolume,
+    Offer,
+    PodInfo,
+    PodRequest,
+    PodSpec,
+    PodStatus,
+    RegistryAuth,
+)
+
+_REGISTRIES = "/registries"
 
 
 class RestProvider(Renter):
@@ -100,8 +119,33 @@ class RestProvider(Renter):
         """Return the ids of the data centres that RunPod has. Raises TransientError if it does not list any."""
         return self._read(lambda: _read_datacenters(self._rest.get(catalogue.DATACENTERS)))
 
+    def registries(self) -> tuple[RegistryAuth, ...]:
+        """Return the registry credentials of the account."""
+        return self._read(lambda: understood(_read_registries, self._rest.get(_REGISTRIES)))
+
+    def add_registry(self, name: str, username: str, password: str) -> str:
+        """Store registry credentials, once, and return their id. Raises AmbiguousCreate."""
+        body = {"name": name, "username": username, "password": password}
+        try:
+            return str(self._rest.create(_REGISTRIES, body, secrets=(password,))["id"])
+        except NoCapacity as refused:  # as the refusal of a pod would be read
+            raise RequestRejected(str(refused)) from None
+
+    def remove_registry(self, registry_id: str) -> None:
+        """Delete registry credentials; those that are gone already are a success."""
+        path = f"{_REGISTRIES}/{quote(sendable(registry_id, 'registry'), safe='')}"
+        try:
+            self._read(lambda: self._rest.delete(path))
+        except PodNotFound:
+            return
+
     def _read_volumes(self) -> tuple[NetworkVolume, ...]:
         return self._read(lambda: _read_volumes(self._rest.get(catalogue.VOLUMES)))
+
+
+def _read_registries(answer: Any) -> tuple[RegistryAuth, ...]:
+    rows = tables(table(answer).get("registries"))
+    return tuple(RegistryAuth(id=identifier(row.get("id")), name=text(row.get("name"))) for row in rows)
 
 
 def _read_pod(answer: Any) -> PodInfo:

@@ -79,11 +79,11 @@ def registry() -> Iterator[str]:
 )
 def test_what_a_registry_says(registry: str, image: str, found: Found) -> None:
     """With the anonymous token the registry asks for, an image is there, not there, or not for everybody."""
-    assert look_up(f"{registry}/{image}")[0] is found
+    assert look_up(f"{registry}/{image}").found is found
 
 
 def test_a_registry_that_is_not_there_is_unknown() -> None:
     """No network is no verdict."""
-    found, why = look_up("127.0.0.1:9/owner/image:there")
-    assert found is Found.UNKNOWN
-    assert "could not be asked" in why
+    answer = look_up("127.0.0.1:9/owner/image:there")
+    assert answer.found is Found.UNKNOWN
+    assert "could not be asked" in answer.why

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from runpod.api.mutations.pods import generate_pod_deployment_mutation
 
 from rpd.errors import RequestRejected
-from rpd.runpod.graphql.create_arguments import create_arguments, spot_mutation
-from rpd.values.job import Storage
+from rpd.runpod.graphql.create_arguments import create_arguments, create_mutation
+from rpd.values.job import SshSource, Storage
 from tests.runpod.conftest import spec
 
 TEXT = st.text(st.characters(exclude_categories=("Cs", "Cc")) | st.sampled_from('\n"\\{}#'))
@@ -32,10 +32,10 @@ def test_any_environment_and_command_make_one_valid_mutation(
     env: dict[str, str], command: str | None
 ) -> None:
     """Quotes, backslashes, braces and lines in values leave the document whole, by the SDK and for spot pods."""
-    asked = spec(env=env, docker_args=command)
+    asked = spec(env=env, docker_args=command, ssh=SshSource.IMAGE)
     arguments = create_arguments(asked)
     by_sdk = generate_pod_deployment_mutation(**{**arguments, "country_code": None})
-    for document in (by_sdk, spot_mutation(asked)):
+    for document in (by_sdk, create_mutation(asked)[0]):
         [operation] = parse(document).definitions
         assert operation.kind == "operation_definition"
 
@@ -54,8 +54,8 @@ def test_port_22_is_there_once() -> None:
 def test_a_bid_is_per_gpu_and_needs_a_price() -> None:
     """The offer's rate is for the pod; without one there is nothing to bid."""
     asked = spec(spot=True)
-    assert "bidPerGpu: 0.4900," in spot_mutation(asked)
+    assert "bidPerGpu: 0.4900 " in create_mutation(asked)[0]
     with pytest.raises(RequestRejected, match="no price is known"):
-        spot_mutation(spec(spot=True, usd=None))
+        create_mutation(spec(spot=True, usd=None))
     with pytest.raises(RequestRejected, match="CPU pods cannot be spot"):
-        spot_mutation(spec(gpu_id=None, spot=True))
+        create_mutation(spec(gpu_id=None, spot=True))

@@ -26,7 +26,7 @@ from rpd.errors import (
 from rpd.runpod.graphql.provider import RunPodProvider
 from rpd.runpod.rate_limit import Retry, TokenBucket
 from rpd.runpod.reconcile import Patience
-from rpd.values.job import Gpu, Storage
+from rpd.values.job import Gpu, SshSource, Storage
 from rpd.values.pod import Cloud, PodRequest, PodStatus, SshEndpoint
 from tests.runpod.conftest import GPU_FOUND, KEY, Answer, Script, data, errors, html, pod_row, raw, spec
 
@@ -271,6 +271,7 @@ def test_create_sends_everything_and_reads_the_pod(script: Script, provider: Run
             min_vcpu=4,
             storage=Storage(volume_gb=20),
             docker_args="x '\"'",
+            ssh=SshSource.IMAGE,
         )
     )
     assert (pod.id, pod.usd_per_hr, pod.datacenter, pod.cloud) == ("p1", 0.44, "EU-RO-1", Cloud.SECURE)

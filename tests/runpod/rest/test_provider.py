@@ -6,7 +6,7 @@ import http.client
 import json
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -29,7 +29,7 @@ from rpd.runpod.rate_limit import Retry, TokenBucket
 from rpd.runpod.reconcile import Patience
 from rpd.runpod.rest.provider import RestProvider
 from rpd.runpod.switch import Lifecycle, SwitchingProvider
-from rpd.values.job import Gpu, Storage
+from rpd.values.job import Gpu, SshSource, Storage
 from rpd.values.pod import Cloud, PodRequest, PodSpec, PodStatus, Provider
 from tests.waiting import wait_until
 
@@ -198,6 +198,7 @@ def test_the_whole_request_arrives(account: Launched, provider: RestProvider, wi
         cuda=("12.8", "12.9"),
         ports=("8888/http", "22/tcp"),
         docker_args="bash -c 'sleep 9'",
+        ssh=SshSource.IMAGE,
         storage=Storage(volume_gb=5),
         container_disk_gb=33,
     )
@@ -459,7 +460,11 @@ def test_everything_sent_and_answered_fits_the_document(
         docker_args="sleep 9",
         ports=("1/tcp",),
     )
-    pod = provider.create(full)
+    credentials = provider.add_registry("rpd-doc-registry", "me", "word")
+    pod = provider.create(replace(full, registry_id=credentials))
+    with pytest.raises(RequestRejected, match="in use"):
+        provider.remove_registry(credentials)
+    assert [auth.name for auth in provider.registries()] == ["rpd-doc-registry"]
     provider.create(order("rpd-doc-cpu", provider, gpu=None))
     until_ssh(provider, pod.id)
     provider.list()
@@ -474,6 +479,8 @@ def test_everything_sent_and_answered_fits_the_document(
     for one in provider.list():
         provider.delete(one.id)
         provider.get(one.id)
+    provider.remove_registry(credentials)
+    provider.remove_registry(credentials)
     operations = {(method, path.split("/")[2]) for method, path, _, _ in wire.calls}
     assert operations >= {("POST", "pods"), ("GET", "pods"), ("DELETE", "pods"), ("GET", "catalog")}
     # What the watchdog of a pod sends.

@@ -12,4 +12,5 @@ printenv | grep -E '^[A-Z_][A-Z0-9_]*=' | grep -v '^PUBLIC_KEY' |
     sed 's/^\([^=]*\)=\(.*\)$/export \1="\2"/' >"${EMULATOR_ROOT:-}/etc/rp_environment" || true
 echo "source ${EMULATOR_ROOT:-}/etc/rp_environment" >>~/.bashrc
 echo "Start script(s) finished, Pod is ready to use."
+[ "$#" = 0 ] || exec "$@"
 while :; do sleep 3600; done

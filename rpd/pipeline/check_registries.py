@@ -1,0 +1,64 @@
+"""Private images: credentials that do not serve are told before anything is rented, where the registry can be asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+
+from rpd.errors import ImpossibleRequest, UsageError
+from rpd.lease.registries import stored_id
+from rpd.plan import uses_pod
+from rpd.values.job import Registry
+from rpd.values.node import Node
+from rpd.values.pod import Provider
+
+_AT_ONCE = 8
+
+
+def check_registries(
+    nodes: Iterable[Node],
+    passwords: Mapping[str, str],
+    provider: Callable[[], Provider],
+    *,
+    emulated: bool,
+) -> tuple[str, ...]:
+    """Ask RunPod for stored credentials that jobs name, and registries for images that jobs bring credentials of.
+
+    Return a warning for each registry that cannot be asked; without such jobs nobody is asked. Raises UsageError for
+    credentials that are not there or do not open the image, and for an image that is not there.
+    """
+    jobs = {id(node.job): node for node in nodes if uses_pod(node) and node.job.registry is not None}
+    own: dict[tuple[str, Registry], str] = {}
+    for node in jobs.values():
+        where, registry = f"{node.definition.location}: Job.registry", node.job.registry
+        if isinstance(registry, Registry):
+            own.setdefault((node.job.image, registry), where)
+        elif registry is not None:
+            try:
+                stored_id(provider(), registry)
+            except ImpossibleRequest as error:
+                raise UsageError(f"{where}: {error}") from None
+    return _check_images(own, passwords, emulated=emulated) if own else ()
+
+
+def _check_images(
+    own: Mapping[tuple[str, Registry], str], passwords: Mapping[str, str], *, emulated: bool
+) -> tuple[str, ...]:
+    from rpd.runpod.catalogue.images import Found, ask, may_ask  # few jobs have private images
+
+    asked = [key for key in own if may_ask(key[0], emulated=emulated)]
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        answers = list(pool.map(lambda key: ask(key[0], key[1], passwords), asked))
+    warnings = []
+    for (image, registry), answer in zip(asked, answers, strict=True):
+        where = own[image, registry]
+        if answer.found is Found.UNKNOWN:
+            warnings.append(
+                f"image {image}: {answer.why}; whether its credentials serve shows when a pod pulls it"
+            )
+        elif answer.found is not Found.PRESENT:
+            raise UsageError(
+                f"{where}: no pod could pull {image}: {answer.why}. Check the name, the tag, the user name and the "
+                f"password in {registry.password.name}"
+            )
+    return tuple(warnings)

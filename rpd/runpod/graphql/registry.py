@@ -1,0 +1,32 @@
+"""Registry credentials in GraphQL: the documents, and what an answer says of them."""
+
+from __future__ import annotations
+
+from rpd.runpod.answer import identifier, tables, text
+from rpd.runpod.graphql.escape import quote
+from rpd.values.pod import RegistryAuth
+
+LIST = "query { myself { containerRegistryCreds { id name } } }"
+SAVE = "saveRegistryAuth"
+
+
+def save(name: str, username: str, password: str) -> str:
+    """Return the mutation that stores credentials. Raises ImpossibleRequest for what cannot be sent."""
+    fields = (
+        f"name: {quote(name, 'the name of the credentials')}",
+        f"username: {quote(username, 'Registry.username')}",
+        f"password: {quote(password, 'Registry.password')}",
+    )
+    return f"mutation {{ {SAVE}(input: {{ {', '.join(fields)} }}) {{ id name }} }}"
+
+
+def delete(registry_id: str) -> str:
+    """Return the mutation that deletes credentials."""
+    return f"mutation {{ deleteRegistryAuth(registryAuthId: {quote(registry_id, 'registry')}) }}"
+
+
+def read(rows: object) -> tuple[RegistryAuth, ...]:
+    """Return the credentials in an answer. Raises Misshapen where one has no id."""
+    return tuple(
+        RegistryAuth(id=identifier(row.get("id")), name=text(row.get("name"))) for row in tables(rows)
+    )

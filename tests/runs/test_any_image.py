@@ -1,0 +1,139 @@
+"""Images that bring no SSH server, or hide what the pod was created with: whole runs, over both APIs."""
+
+from __future__ import annotations
+
+import http.server
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from rpd.emulator.launch import Launched
+from rpd.errors import Cause
+from rpd.testing import RpdRun, RunResult
+from tests.runs.conftest import events, write_project
+from tests.waiting import DEADLINE
+
+DEPLOY = """
+import rpd
+
+@rpd.job(gpu=None, FIELDS)
+def fit(pod):
+    pod.run("id -un; echo key=$RUNPOD_API_KEY; cat /tmp/said 2>/dev/null; true")
+"""
+HASTY = """
+import rpd.lease.boot as boot, rpd.lease.lease as lease
+boot.FIRST_LOOK_SECONDS, boot.SILENT_SECONDS = 0.2, 0
+lease.REFUSED_SECONDS, lease.LOOK_AGAIN_SECONDS = 20, 2
+"""
+MICROMAMBA = b"""#!/bin/sh
+while [ "$1" != -p ]; do shift; done
+mkdir -p "$2/sbin" "$2/bin" && cp /opt/emulator/sshd "$2/sbin/" && cp /opt/emulator/ssh-keygen "$2/bin/"
+"""
+
+
+@pytest.fixture(autouse=True)
+def _sandboxed(clean_emulator: Launched) -> None:
+    if clean_emulator.state()["isolation"] != "root":
+        pytest.skip("images are told apart in a sandbox that root makes")
+
+
+@pytest.fixture
+def run(clean_emulator: Launched, rpd: RpdRun, tmp_path: Path) -> Callable[..., RunResult]:
+    def run(image: str, fields: str = "", *words: str, rest: bool = False) -> RunResult:
+        files = {"deploy_a.py": DEPLOY.replace("FIELDS", f"image={image!r}, {fields}"), "conftest.py": HASTY}
+        folder = write_project(tmp_path / "p", files)
+        if rest:
+            (folder / "rpd.toml").write_text('lifecycle = "rest"\n')
+        return rpd(folder, *words, timeout=DEADLINE)
+
+    return run
+
+
+@pytest.fixture
+def download() -> Iterator[str]:
+    """Where a stand-in for micromamba is to be fetched from."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(MICROMAMBA)))
+            self.end_headers()
+            self.wfile.write(MICROMAMBA)
+
+        def log_message(self, *_: object) -> None: ...
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/micromamba"
+    server.shutdown()
+    server.server_close()
+
+
+def said(result: RunResult) -> str:
+    """Return what the job's command printed, once it is known to have passed."""
+    assert result.exit_code == 0, result.out + result.err
+    assert result.run_dir is not None
+    [log] = result.run_dir.rglob("output.log")
+    return log.read_text()
+
+
+@pytest.mark.parametrize("rest", [False, True])
+def test_an_image_with_nothing_but_a_package_manager(
+    run: Callable[..., RunResult], clean_emulator: Launched, *, rest: bool
+) -> None:
+    """Its own entry point is not run; the start command, with quotes of all kinds, is, after SSH is up."""
+    clean_emulator.add_image("team/bare", packages=["apk", "dnf"], broken=["apk"], entrypoint=["/bin/false"])
+    command = """sh -c 'echo "it '\\''is\\" $1" >/tmp/said; exec sleep 1000' sh 'a "b"'"""
+    result = run("team/bare", f"docker_args={command!r}", "-v", rest=rest)
+    text = said(result)
+    assert text.startswith("root\nkey=rpa_")
+    assert text.endswith('it \'is" a "b"\n')
+
+
+def test_a_user_who_is_not_root_and_a_server_that_has_to_be_fetched(
+    run: Callable[..., RunResult], clean_emulator: Launched, download: str
+) -> None:
+    """No package manager serves without root: micromamba does, and rpd logs in as whoever the server lets in."""
+    clean_emulator.add_image(
+        "team/user", packages=["apt-get"], user="app", keeps_user=True, lacks=["curl", "wget"]
+    )
+    result = run("team/user", f"env={{'RPD_MICROMAMBA_URL': {download!r}}}", "-v")
+    assert said(result).startswith("app\nkey=rpa_")
+    assert result.run_dir is not None
+    assert events(result.run_dir, "ready")[0]["user"] == "app"
+
+
+def test_no_way_to_get_a_server(run: Callable[..., RunResult], clean_emulator: Launched) -> None:
+    """It is told in seconds, with what was tried, on two pods; and nobody is asked to wait out the time for booting."""
+    clean_emulator.add_image("team/nothing", lacks=["curl", "wget", "python3"])
+    result = run("team/nothing")
+    [report] = result.reports
+    assert report.result.cause is Cause.CODE
+    assert "none of curl, wget and python3 is there to fetch one" in report.result.reason
+    assert "Install openssh-server in the image" in report.result.reason
+    assert result.run_dir is not None
+    assert len(events(result.run_dir, "created")) == 2
+
+
+def test_an_image_that_starts_no_server_is_told_of_early(
+    run: Callable[..., RunResult], clean_emulator: Launched
+) -> None:
+    """With ``ssh="image"`` nobody knows what the container does; so its log is shown, and what may help."""
+    clean_emulator.add_image("team/mute", command=["sh", "-c", "echo loading the model; sleep 1000"])
+    result = run("team/mute", 'ssh="image"', "--ssh-ready-timeout-sec", "3")
+    assert result.exit_code == 1
+    assert 'Its log ends with: loading the model. If the image starts none, set ssh="install"' in result.out
+    assert "Its log ends with: loading the model" in result.reports[0].result.reason
+
+
+def test_a_start_command_that_becomes_sshd(run: Callable[..., RunResult], clean_emulator: Launched) -> None:
+    """PID 1 has written over its variables: commands and the watchdog take them from where they still are."""
+    clean_emulator.add_image("team/ssh", ssh="present")
+    start = (
+        "mkdir -p /run/sshd ~/.ssh; ssh-keygen -A; echo $PUBLIC_KEY >>~/.ssh/authorized_keys; "
+        "env -i KEPT=1 sleep 1000 & (sleep 1000) & exec env -i /opt/bin/sshd -D"
+    )
+    result = run("team/ssh", f"docker_args={f'bash -c {start!r}'!r}")
+    assert said(result).startswith("root\nkey=rpa_")

@@ -1,0 +1,135 @@
+"""Private images: the credentials of a run, refused early or stored at RunPod for as long as they are needed."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import pytest
+
+from rpd.emulator.launch import Launched
+from rpd.errors import Cause
+from rpd.testing import RpdRun
+from tests.runs.conftest import events, write_project
+from tests.waiting import DEADLINE, wait_until
+
+DEPLOY = """
+import os
+from pathlib import Path
+import rpd
+from rpd import Budget, Gpu, Registry, Secret
+
+HERE = Path(__file__).parent
+
+@rpd.job(image="IMAGE", registry=Registry(username="me", password=Secret("WORD")), budget=Budget(cost_cap_usd=1), FIELDS)
+@rpd.mark.parametrize("n", [1, 2])
+def fit(pod, n):
+    pod.run("true")
+    (HERE / f"reached{n}").touch()
+    if os.environ.get("WAIT"):
+        pod.run("sleep 100")
+"""
+HASTY = "import rpd.lease.boot as boot\nboot.FIRST_LOOK_SECONDS = 0.2\n"
+WORD = "s3cret\\\"'of mine"
+
+
+@pytest.fixture
+def image(clean_emulator: Launched, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A private image in the emulator's own registry."""
+    name = f"{clean_emulator.base_url.removeprefix('http://')}/team/private:1"
+    clean_emulator.add_image(name, ssh="starts", username="me", password=WORD)
+    monkeypatch.setenv("WORD", WORD)
+    return name
+
+
+def project(folder: Path, image: str, fields: str = "gpu=None", *, rest: bool = False) -> Path:
+    deploy = DEPLOY.replace("IMAGE", image).replace("FIELDS", fields)
+    made = write_project(folder / "p", {"deploy_a.py": deploy, "conftest.py": HASTY})
+    if rest:
+        (made / "rpd.toml").write_text('lifecycle = "rest"\n')
+    return made
+
+
+def stored(emulator: Launched) -> list[object]:
+    return list(emulator.state()["registries"])
+
+
+@pytest.mark.parametrize(
+    ("fields", "rest"),
+    [("gpu=None", False), ('gpu=Gpu("NVIDIA L4"), spot=True', False), ('gpu=Gpu("NVIDIA L4")', True)],
+)
+def test_credentials_live_as_long_as_the_run(
+    fields: str, rest: bool, image: str, rpd: RpdRun, tmp_path: Path, clean_emulator: Launched
+) -> None:
+    """Stored once for all nodes, deleted at the end, and the password stands in no file of the run."""
+    result = rpd(project(tmp_path, image, fields, rest=rest), "-n", "2", timeout=DEADLINE)
+    assert result.exit_code == 0, result.out + result.err
+    assert result.run_dir is not None
+    assert len(events(result.run_dir, "registry_stored")) == 1
+    assert stored(clean_emulator) == []
+    for file in result.run_dir.rglob("*"):
+        assert not file.is_file() or b"s3cret" not in file.read_bytes(), file
+
+
+def test_wrong_credentials_are_refused_before_a_pod(
+    image: str, rpd: RpdRun, tmp_path: Path, clean_emulator: Launched
+) -> None:
+    """The registry's words, the place in the deploy file and what to look at; nothing is created."""
+    result = rpd(project(tmp_path, image), env={"WORD": "wrong"})
+    assert result.exit_code == 4
+    assert "deploy_a.py" in result.err
+    assert "refuses the user 'me' and this password (incorrect username or password)" in result.err
+    assert "the password in WORD" in result.err
+    assert stored(clean_emulator) == clean_emulator.pods() == []
+
+
+def test_credentials_that_are_stored_already(
+    image: str, rpd: RpdRun, tmp_path: Path, clean_emulator: Launched
+) -> None:
+    """A name that RunPod does not have is refused at once; one that does not open the image, as soon as the log says so."""
+    folder = project(tmp_path, image)
+    text = (folder / "deploy_a.py").read_text()
+    (folder / "deploy_a.py").write_text(
+        text.replace('Registry(username="me", password=Secret("WORD"))', '"mine"')
+    )
+    refused = rpd(folder)
+    assert refused.exit_code == 4
+    assert "Job.registry: the account has no registry credentials 'mine': it has none" in refused.err
+    from rpd.runpod.switch import SwitchingProvider
+
+    account = SwitchingProvider(clean_emulator.api_key)
+    wrong = account.add_registry("mine", "me", "wrong")
+    result = rpd(folder, timeout=DEADLINE)
+    assert {report.result.cause for report in result.reports} == {Cause.CODE}
+    assert "whether the credentials in registry are right" in result.reports[0].result.reason
+    account.remove_registry(wrong)
+    right = account.add_registry("mine", "me", WORD)
+    assert rpd(folder, timeout=DEADLINE).exit_code == 0
+    account.remove_registry(right)
+    account.remove_registry(right)
+    account.close()
+    assert stored(clean_emulator) == []
+
+
+def test_credentials_of_a_killed_run(
+    image: str, rpd: RpdRun, tmp_path: Path, clean_emulator: Launched
+) -> None:
+    """Ctrl-C deletes them; after SIGKILL resume and gc know of them."""
+    folder = project(tmp_path, image, 'gpu=Gpu("NVIDIA L4")')
+    running = rpd.start(folder, "-k", "n1", env={"WAIT": "1"})
+    wait_until((folder / "reached1").exists, "the job")
+    running.send_signal(signal.SIGINT)
+    assert running.finish().exit_code == 2
+    assert stored(clean_emulator) == []
+    (folder / "reached1").unlink()
+    running = rpd.start(folder, "-k", "n1", env={"WAIT": "1"})
+    wait_until((folder / "reached1").exists, "the job")
+    running.send_signal(signal.SIGKILL)
+    running.finish()
+    assert len(stored(clean_emulator)) == 1
+    told = rpd(folder, command="gc")
+    assert "its run ended without deleting them" in told.out
+    reaped = rpd(folder, "--yes", command="gc")
+    assert "deleted registry credentials rpd-" in reaped.out, reaped.out + reaped.err
+    assert stored(clean_emulator) == clean_emulator.pods() == []
+    assert "nothing to reap" in rpd(folder, command="gc").out

@@ -173,7 +173,7 @@ def rpd_run_node(node: Node, call: Callable[[], object]) -> bool | None:
 
 @observer
 def rpd_pod_event(pod_name: str, event: str, detail: dict[str, Any]) -> None:
-    """An event of a pod: ``intent``, ``refused``, ``created``, ``booting``, ``ready``, ``released``, ``kept`` and more."""
+    """An event of a pod: intent, refused, created, booting, silent, ready, released, kept, lost or unreleased."""
 
 
 @observer

@@ -82,6 +82,7 @@ class RunSettings(ForecastSettings, total=False):
     balance_interval: Duration
     lifecycle: Literal["sdk", "rest"]
     force_fresh: bool
+    pin_images: bool
     keep_failed: Duration
     keep_unverified: Duration
     watchdog_linger: Duration

@@ -325,9 +325,7 @@ _rpd_python=$(python3 --version 2>&1) || _rpd_python=$(python --version 2>&1) ||
 echo "python=${_rpd_python#Python }"
 echo "uname=$(uname -srm)"
 """
-PROBE = (
-    f"{_LOAD_ENVIRONMENT}\n_rpd_main() {{ _rpd_load_pod\n{_PROBE}\n}}\n_rpd_main\n"
-)
+PROBE = f"{_LOAD_ENVIRONMENT}\n_rpd_main() {{ _rpd_load_pod\n{_PROBE}\n}}\n_rpd_main\n"
 """A script that prints the facts about a pod."""
 
 

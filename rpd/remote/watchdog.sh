@@ -89,10 +89,11 @@ END
 find_variables() {
   take "$(of_process 1)" && return
   is_known=$its_pod
+  its_pod=${RUNPOD_POD_ID:-} its_key=${RUNPOD_API_KEY:-} its_url=${RUNPOD_API_BASE_URL:-} its_path=
+  if [ "$its_pod" = "$pod" ]; then return; fi
   take "$(of_file "$folder/environment")" || take "$(of_file /etc/rp_environment)" ||
     take "$(of_file "${HOME:-/root}/.rpd-ssh/environment")" || take "$(of_oldest)" && return
-  its_pod=${RUNPOD_POD_ID:-} its_key=${RUNPOD_API_KEY:-} its_url=${RUNPOD_API_BASE_URL:-} its_path=
-  [ "$its_pod" = "$pod" ] || its_pod=$is_known
+  its_pod=$is_known
 }
 
 # Who we are and how RunPod is asked to end us. Refuses where this is not the pod it is meant to be.

@@ -14,7 +14,7 @@ from pathlib import Path
 from measure import comparison, interleave, machine
 
 ROUNDS = 5
-TARGET = 0.60
+TARGET = 0.45
 
 DEPLOY = """import rpd
 

@@ -19,7 +19,7 @@ from measure import environment, machine, run, table
 
 ROUNDS = 3
 JOB_SECONDS = 5
-TARGET = 8.0
+TARGET = 6.5
 
 DEPLOY = f"""import rpd
 from rpd import Gpu

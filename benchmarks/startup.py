@@ -12,7 +12,7 @@ from pathlib import Path
 from measure import comparison, interleave, machine, run
 
 ROUNDS = 15
-TARGET = 0.35
+TARGET = 0.26
 HEAVY = ("runpod", "fabric", "paramiko", "rich", "asyncssh", "aiohttp", "graphql", "cryptography", "asyncio")
 
 DEPLOY = """import rpd

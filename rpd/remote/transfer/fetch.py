@@ -243,7 +243,7 @@ class Fetching:
         parts = f"_rpd_parts() {{ {'; '.join(words) or ':'}; }}\n"
         summing = "_rpd_quick_sum" if is_plain([path]) else "_rpd_sum"
         script = with_arguments(parts + _PARTS, self._listing.base, path, summing)
-        stream = self._shell.open(Program(script, stdin=[], stall=STALL_SECONDS))
+        stream = self._shell.open(Program(script, stdin=[], stall=STALL_SECONDS, is_wide=True))
         try:
             blocks = unpacked(stream.read)
             new = Source(lambda: next(blocks, b""))

@@ -8,7 +8,9 @@ from pathlib import Path
 from rpd.errors import Cause, ExitCode
 from rpd.record import history
 from rpd.values.report import NodeReport, Outcome
-from tests.faults.conftest import BLOB, JOB, TWO, WAITS, Driver, Ending, Stage
+from tests.faultlab.case import BLOB, JOB, TWO, WAITS, Ending
+from tests.faultlab.driver import Driver
+from tests.faultlab.stage import Stage
 from tests.waiting import wait_until
 
 RECYCLES = JOB.replace("budget=", 'lifecycle=Lifecycle(on_success="recycle"), budget=')

@@ -8,7 +8,8 @@ import pytest
 
 from rpd.errors import Cause, ExitCode
 from rpd.values.report import Outcome
-from tests.faults.conftest import MOMENTS, TWO, Case, Ending, check
+from tests.faultlab.case import MOMENTS, TWO, Case, Ending
+from tests.faultlab.invariant import check
 
 OVER = ("run_finished", "pull_started", "pull_finished", "released", "node_finished", "reported")
 """Events after which the node passes, whatever comes: no command is left to be ended."""

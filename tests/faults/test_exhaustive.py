@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.faults.conftest import ANY, JOB, MOMENTS, Case, Ending, check
+from tests.faultlab.case import ANY, JOB, MOMENTS, Case, Ending
+from tests.faultlab.invariant import check
 
 pytestmark = [pytest.mark.exhaustive, pytest.mark.timeout(900)]
 

@@ -12,7 +12,9 @@ from rpd.emulator.launch import Launched
 from rpd.errors import Cause, ExitCode
 from rpd.values.report import Outcome
 from rpd.values.step import StepKind
-from tests.faults.conftest import ANY, JOB, TWO, WAITS, Case, Driver, Ending, check
+from tests.faultlab.case import ANY, JOB, TWO, WAITS, Case, Ending
+from tests.faultlab.driver import Driver
+from tests.faultlab.invariant import check
 
 READY = ("--ssh-ready-timeout-sec", "3")
 INFRA = {"exit_code": ExitCode.FAILED, "outcome": Outcome.ERROR, "cause": Cause.INFRA}

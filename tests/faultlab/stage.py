@@ -1,0 +1,169 @@
+"""Stages: emulators on which cases are played, and the theatre that plays them side by side."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import re
+import textwrap
+import urllib.request
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from rpd.emulator.launch import launch
+from rpd.journal import journal
+from tests.faultlab.case import BLOB, CUT, Case, Ending
+from tests.faultlab.driver import Driver, load_once
+from tests.waiting import DEADLINE, wait_until
+
+STAGES = 4
+STAGES_FOR_LONG = 16
+"""How many cases are played at once: they wait more than they compute."""
+LONG = 600.0
+"""Seconds until a run that waits for long has to be over."""
+
+
+class Stage:
+    """One emulator, on which one case at a time is played."""
+
+    def __init__(self, folder: Path) -> None:
+        self.emulator = launch(boot_seconds=0.05)
+        self._folder = folder
+
+    def project(self, name: str, job: str) -> Path:
+        """Write a project with one deploy file."""
+        folder = self._folder / re.sub(r"\W+", "-", name)
+        (folder / "data").mkdir(parents=True)
+        (folder / "data" / "blob").write_bytes(BLOB)
+        (folder / "rpd.toml").write_text("", encoding="utf-8")
+        (folder / ".rpdignore").write_text("rpd-runs/\nscreen-*\n", encoding="utf-8")
+        (folder / "deploy_a.py").write_text(textwrap.dedent(job), encoding="utf-8")
+        (folder / "conftest.py").write_text(CUT, encoding="utf-8")
+        return folder
+
+    def start(self, folder: Path, *words: str, **more: str) -> Driver:
+        """Start ``rpd`` with those words in a project, with ``more`` in its environment."""
+        plain = {
+            name: value for name, value in os.environ.items() if not name.startswith(("RPD_", "RUNPOD_"))
+        }
+        plain |= {"NO_COLOR": "1", "COLUMNS": "120", "RPD_CACHE_DIR": str(self._folder / "cache")}
+        backend = {"RUNPOD_API_BASE_URL": self.emulator.base_url, "RUNPOD_API_KEY": self.emulator.api_key}
+        return Driver(folder, {**plain, **backend, **more}, *words)
+
+    def play(self, case: Case) -> Ending:
+        """Play a case to its end; the account is empty again afterwards."""
+        folder = self.project(case.id, case.job)
+        before = self.bills()
+        for fault in case.faults:
+            self.emulator.inject(fault)
+        cut = (
+            {"CUT_AT": f"{case.cut_at} {case.cut_count}", "CUT_WITH": str(int(case.cut_with))}
+            if case.cut_at
+            else {}
+        )
+        driver = self.start(folder, "run", *case.args, **cut)
+        if case.meanwhile is not None:
+            wait_until(lambda: self.has_begun(folder), what="the job's first output")
+            case.meanwhile(self.emulator, driver)
+        ending = self.ending(folder, driver, LONG if case.long else DEADLINE)
+        ending.struck = self.emulator.faults()
+        self.emulator.clear_faults()
+        if case.then and ending.exit_code < 0:
+            ending.after = self.ending(folder, self.start(folder, *case.then))
+        self.sweep()
+        spent = {pod: usd - before.get(pod, 0.0) for pod, usd in self.bills().items()}
+        ending.billed = sum(spent.values())
+        ending.rate = max((event["usd_per_hr"] or 0.0 for event in _intents(folder)), default=0.0)
+        return ending
+
+    def ending(self, folder: Path, driver: Driver, deadline: float = DEADLINE) -> Ending:
+        """Wait for a driver and return how it ended."""
+        code = driver.finish(deadline)
+        left = self.emulator.pods()
+        return Ending(project=folder, exit_code=code, screen=driver.screen, left=left)
+
+    def has_begun(self, folder: Path, nodes: int = 1) -> bool:
+        """Whether so many nodes work on their pods."""
+        logs = folder.glob("rpd-runs/2*/*/output.log")
+        return sum("begun" in path.read_text(encoding="utf-8") for path in logs) >= nodes
+
+    def sweep(self) -> None:
+        """Leave the account as it was at first."""
+        for pod in self.emulator.pods():
+            self.ask("DELETE", f"v2/pods/{pod['id']}")
+        self.emulator.set_balance(100.0)
+        self.emulator.settle()
+        assert self.emulator.pods() == []
+
+    def bills(self) -> dict[str, float]:
+        """Return what each pod has cost until now, in USD."""
+        total: Counter[str] = Counter()
+        for row in json.loads(self.ask("GET", "v2/billing/pods"))["records"]:
+            total[row["podId"]] += row["totalAmount"]
+        return total
+
+    def ask(self, method: str, path: str) -> bytes:
+        """Call REST v2 as the owner of the account."""
+        request = urllib.request.Request(
+            f"{self.emulator.base_url}/{path}",
+            method=method,
+            headers={"Authorization": f"Bearer {self.emulator.api_key}"},
+        )
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(request, timeout=60) as response:
+            answer: bytes = response.read()
+            return answer
+
+
+def _intents(folder: Path) -> list[dict[str, Any]]:
+    paths = folder.glob(f"rpd-runs/2*/{journal.FILE_NAME}")
+    return [event for path in paths for event in journal.read(path) if event["event"] == "intent"]
+
+
+class Theatre:
+    """Stages, and the cases of this session: all begin at once, as far as there are stages."""
+
+    def __init__(self, folder: Path, cases: Sequence[Case]) -> None:
+        load_once()
+        # Cases that wait for long take nothing but a stage.
+        width = STAGES + min(STAGES_FOR_LONG, sum(case.long for case in cases))
+        self._pool = ThreadPoolExecutor(width, thread_name_prefix="stage")
+        self._free: queue.SimpleQueue[Stage | None] = queue.SimpleQueue()
+        self._stages: list[Stage] = []
+        self._folder = folder
+        for _ in range(width):
+            self._free.put(None)
+        self._played: dict[str, Future[Ending]] = {
+            case.id: self._pool.submit(self._play, case)
+            for case in sorted(cases, key=lambda case: not case.long)
+        }
+
+    def played(self, case: Case) -> Ending:
+        """Return how a case ended."""
+        return self._played[case.id].result()
+
+    def _play(self, case: Case) -> Ending:
+        stage = self._free.get()
+        after: Stage | None = None
+        try:
+            if stage is None:
+                stage = Stage(self._folder)
+                self._stages.append(stage)
+            ending = stage.play(case)
+            after = stage
+            return ending
+        finally:
+            if after is None and stage is not None:
+                stage.emulator.close()  # nobody knows in which state it is: the next case gets another
+            self._free.put(after)
+
+    def close(self) -> None:
+        """End what is still played, and every emulator."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        for stage in self._stages:
+            stage.emulator.close()
+        self._pool.shutdown()

@@ -39,8 +39,8 @@ class Events:
 
     def markers(self, *, config: Config) -> list[Sequence[str]]:
         """Call ``rpd_markers``."""
-        found: list[Sequence[str]] = self._hook.rpd_markers(config=config)
-        return found
+        markers: list[Sequence[str]] = self._hook.rpd_markers(config=config)
+        return markers
 
     def configure(self, *, config: Config) -> None:
         """Call ``rpd_configure``."""

@@ -198,7 +198,7 @@ def rpd_step_output(node: Node, data: bytes) -> None:
 
 @observer
 def rpd_step_mark(node: Node, name: str) -> None:
-    """Hear that a running command says it begins something (``rpd-step NAME``), secrets masked; empty: that is over."""
+    """Called when a running command begins a part (``rpd-step NAME``), secrets masked; empty: the part is over."""
 
 
 @observer

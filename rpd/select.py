@@ -77,7 +77,7 @@ def compile_expression(text: str) -> Expression:
 
 
 def _tokens(text: str) -> Iterator[Token]:
-    """Yield the tokens one at a time, so that the first thing that is wrong is what is told."""
+    """Yield the tokens one at a time, so that the error names the first thing that is wrong."""
     pattern = re.compile(_TOKEN, re.DOTALL)
     position = 0
     while True:

@@ -62,7 +62,7 @@ def main(config: Config, manager: PluginManager) -> int:
 
 
 def _tell_unknown(words: Sequence[str], *, spot: bool) -> None:
-    """Say what was asked for and cannot be told without a key."""
+    """Say which answers need a key."""
     if places := sorted({word.upper() for word in words} & KNOWN_DATACENTERS):
         note(
             f"rpd: which types are in stock in {', '.join(places)} is not known without a key: all are listed"

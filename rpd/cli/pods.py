@@ -129,7 +129,7 @@ def _totals(found: Sequence[PodInfo]) -> dict[str, object]:
 
 
 def _claims(runs_path: Path) -> Claims:
-    """Return what the journals here tell of pods; what is damaged in them is told on stderr."""
+    """Return what the journals here say about pods; damage in them is reported on stderr."""
     found = orphans.claims(runs_path)
     for damage in found.damage:
         note(f"rpd: {damage}")

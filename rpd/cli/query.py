@@ -24,7 +24,7 @@ from rpd.values.duration import format_duration
 from rpd.values.frozen import frozen
 
 MOST_DAMAGED = 5
-"""Files that cannot be read are told one by one, up to this many."""
+"""Files that cannot be read are named one by one, up to this many."""
 
 
 @frozen

@@ -258,7 +258,7 @@ def _log(folder: Path) -> Iterator[str]:
 
 
 def _watchdog(entry: NodeEntry) -> Iterator[str]:
-    """Yield when the pod's watchdog ends it, as it was last told, and the end of the trace that came from it."""
+    """Yield the last deadline of the pod's watchdog, and the end of its trace."""
     path = entry.folder / journal.FILE_NAME
     armed = [event for event in journal.read(path) if event["event"] == "armed" and _is_whole(event)]
     told = []

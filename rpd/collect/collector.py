@@ -288,7 +288,7 @@ class _Collector:
         return f"not found: {target.text}\n(no match in any of [<File {target.path.name}>]){meant}"
 
     def _has_error(self, target: Target) -> bool:
-        """Return whether what ``target`` asks for was found but is broken, which has been told already."""
+        """Return whether the target exists but is broken, which has been reported already."""
         read = self._contexts[target.path]
         job = target.name.partition("[")[0]
         if read is None:

@@ -22,7 +22,7 @@ _PLUGIN = "rpd.collect.importer"
 _PREFIX = "rpd:"
 """Begins the names of modules that are imported by path; no module of another origin can have it."""
 _lock = threading.RLock()
-"""Python has one import path and one table of modules, so one file at a time is imported, whoever asks."""
+"""Python has one import path and one table of modules, so one file at a time is imported, on any thread."""
 _importers: list[Importer] = []
 """Those that have not been forgotten: of each the modules can still be imported, by jobs that do so later."""
 _numbers = itertools.count(2)

@@ -1,4 +1,4 @@
-"""Arguments of rpd's own marks: whether they can be right, told before anything is rented."""
+"""Arguments of rpd's own marks, checked before anything is rented."""
 
 from __future__ import annotations
 

@@ -117,27 +117,27 @@ class RunContext:
 
         Raises DefinitionError for a pod that RunPod never rents: only here is known what fixtures made of the job.
         """
-        held = self._requests.get(id(job))
-        if held is None:  # the job is kept too: an id means nothing once its object is gone
+        pair = self._requests.get(id(job))
+        if pair is None:  # the job is kept too: an id means nothing once its object is gone
             request = self.overrides.request(job, job.gpu)
             check_place(request)
             check_volume(request)
-            held = self._requests[id(job)] = (job, request)
-        return held[1]
+            pair = self._requests[id(job)] = (job, request)
+        return pair[1]
 
     def project(self, file: str) -> Path:
         """Return the folder of a deploy file: what its local paths are relative to."""
-        found = self._projects.get(file)
-        if found is None:
-            found = self._projects[file] = (self.rootdir / file).parent
-        return found
+        folder = self._projects.get(file)
+        if folder is None:
+            folder = self._projects[file] = (self.rootdir / file).parent
+        return folder
 
     def lock_sha256(self, file: str) -> str:
         """Return the sha256 of the lock file beside a deploy file, as it was when it was first asked for."""
-        found = self._locks.get(file)
-        if found is None:
-            found = self._locks[file] = lock_file_sha256(self.project(file))
-        return found
+        sha256 = self._locks.get(file)
+        if sha256 is None:
+            sha256 = self._locks[file] = lock_file_sha256(self.project(file))
+        return sha256
 
     def weigh(self, local: Path, exclude: tuple[str, ...], *, ignored: bool = False) -> Weight:
         """Return what would be sent of ``local``. Raises UsageError if it does not exist."""
@@ -155,5 +155,5 @@ class RunContext:
 
     def tell_withheld(self, local: Path, names: tuple[str, ...]) -> None:
         """Tell, once, which key files of a folder are not sent."""
-        if told := self.scales.news(local, names):
-            self.events.notice(told)
+        if notice := self.scales.news(local, names):
+            self.events.notice(notice)

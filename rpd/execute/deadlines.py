@@ -30,11 +30,11 @@ class Timeouts:
     @classmethod
     def of(cls, node: Node) -> Timeouts:
         """Return what the ``timeout`` marks of a node say; of each value the nearest mark counts."""
-        found: dict[str, float] = {}
+        limits: dict[str, float] = {}
         for mark in node.marks_named("timeout"):
-            told = {"job": mark.args[0], **mark.kwargs} if mark.args else mark.kwargs
-            found = {**{name: parse_duration(value) for name, value in told.items()}, **found}
-        return cls(**found) if found else NO_TIMEOUTS
+            values = {"job": mark.args[0], **mark.kwargs} if mark.args else mark.kwargs
+            limits = {**{name: parse_duration(value) for name, value in values.items()}, **limits}
+        return cls(**limits) if limits else NO_TIMEOUTS
 
 
 NO_TIMEOUTS = Timeouts()

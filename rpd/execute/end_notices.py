@@ -39,19 +39,19 @@ class Asides:
         """Return the remarks as sentences."""
         with self._lock:
             changed, left_out, older = list(self._changed), list(self._left_out), list(self._older)
-        found = []
+        sentences = []
         if changed:
-            found.append(
+            sentences.append(
                 f"changed while they were being sent: {_listed(changed)}. The pods have them as they were a moment "
                 "before; list files that no job needs in .rpdignore"
             )
         if left_out:
-            found.append(f"not sent, because this run writes to it: {_listed(left_out)}")
+            sentences.append(f"not sent, because this run writes to it: {_listed(left_out)}")
         if older:
-            found.append(
+            sentences.append(
                 f"on the pod before the node that pulled it began, so no result of it: {_listed(older)}"
             )
-        return found
+        return sentences
 
 
 def _listed(paths: list[str]) -> str:

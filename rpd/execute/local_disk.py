@@ -1,4 +1,4 @@
-"""The disk of this machine: what cannot be written to it is told, and a full one lets nothing new start."""
+"""The disk of this machine: a notice names files that cannot be written, and a full disk lets nothing new start."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rpd.stop import Stop, StopLevel
 
 
 class Disk:
-    """Hears what could not be written, tells each file once, and drains the run where there is no room. Thread-safe.
+    """Names each file that could not be written, once, and drains the run where there is no room. Thread-safe.
 
     A run whose disk is full goes on with what it has begun: commands on pods, their pulls and releases.
     """
@@ -25,7 +25,7 @@ class Disk:
         self._told: set[Path] = set()
 
     def failed(self, path: Path, error: OSError, then: str = "") -> None:
-        """Say that ``path`` could not be written, and ``then`` what becomes of what it was to hold."""
+        """Note that ``path`` could not be written, and ``then`` what becomes of the content."""
         with self._lock:
             is_new = path not in self._told
             self._told.add(path)

@@ -1,4 +1,4 @@
-"""The cover: what each node may cost, as it was told before the run. Nothing dearer is rented."""
+"""The cover: the announced worst case of each node. Nothing more expensive is rented."""
 
 from __future__ import annotations
 

@@ -81,7 +81,7 @@ class Scopes:
             closure = definition.closure
             nearest = ((name, closure.nearest(name)) for name in closure.names)
             names = self._variables[definition] = tuple(
-                name for name, held in nearest if held and held.is_variable
+                name for name, fixture in nearest if fixture and fixture.is_variable
             )
         return names
 
@@ -166,15 +166,15 @@ class Scopes:
 
     def _finish_where(self, over: Callable[[Instance], bool]) -> list[TeardownError]:
         with self._lock:
-            found = [
+            instances = [
                 instance
                 for instance in self._instances.values()
                 if over(instance) and instance.ready.is_set()
             ]
-            for instance in found:  # at once, so that nobody is given what is about to end
+            for instance in instances:  # at once, so that nobody is given what is about to end
                 self._forget(instance)
         errors: list[TeardownError] = []
-        for instance in sorted(found, key=lambda held: held.order, reverse=True):
+        for instance in sorted(instances, key=lambda held: held.order, reverse=True):
             errors.extend(self._finish(instance, instance.last_user))
         return errors
 
@@ -311,11 +311,11 @@ class Setup:
             chain = chain[: chain.index(below)]
         if not chain:
             where = below.location if below else self.node.definition.location
-            known = sorted({*self.node.definition.closure.visible, "request"})
-            close = difflib.get_close_matches(name, known, n=1)
+            names = sorted({*self.node.definition.closure.visible, "request"})
+            close = difflib.get_close_matches(name, names, n=1)
             meant = f"; did you mean {close[0]!r}?" if close else ""
             raise CollectionError(
-                f"fixture {name!r} not found{meant}; available fixtures: {', '.join(known)}",
+                f"fixture {name!r} not found{meant}; available fixtures: {', '.join(names)}",
                 file=where.file,
                 line=where.line,
             )
@@ -476,12 +476,12 @@ class Request:
     @property
     def param(self) -> Any:
         """The parameter of a parametrized fixture. Raises AttributeError where there is none."""
-        held = self._setup.node.fixture_params.get(self._definition.name) if self._definition else None
-        if held is None:
+        parameter = self._setup.node.fixture_params.get(self._definition.name) if self._definition else None
+        if parameter is None:
             raise AttributeError(
                 f"{self.fixturename or 'the job'} is not parametrized: there is no request.param"
             )
-        return held.value
+        return parameter.value
 
     def addfinalizer(self, finalizer: Finalizer) -> None:
         """Call ``finalizer()`` at teardown, also if the set-up fails after this line. Raises UsageError."""

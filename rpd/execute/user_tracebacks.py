@@ -114,7 +114,7 @@ def _source(frame: FrameType, number: int) -> Iterator[str]:
 
 
 class _MaskedRepr(reprlib.Repr):
-    """Shortens values as reprlib does, but masks secrets first: of a secret that was cut, the rest would be told."""
+    """Shortens values as reprlib does, but masks secrets first: of a secret that was cut, the rest would show."""
 
     def __init__(self, redactor: Redactor) -> None:
         super().__init__()

@@ -234,17 +234,17 @@ class Execution:
 
         The last user of a pod comes first: it bears what the pod cost after its last node.
         """
-        told = [*errors, *self._runner.take_late_errors()]
+        late = [*errors, *self._runner.take_late_errors()]
         with self._lock:
             if finished is not None and finished.had_open_pods:
                 self._waiting.add(finished)
             due = self._waiting.take_due()
-        guilty = [error.user for error in told if error.user is not None]
+        guilty = [error.user for error in late if error.user is not None]
         for run in dict.fromkeys([*reversed(due), *guilty]):
             with self._lock:
                 report = self._reports.get(run.node.id)
             if report is not None:
-                own = [error for error in told if error.user is run]
+                own = [error for error in late if error.user is run]
                 amended = self._runner.amend(report, run, own)
                 if amended != report:
                     self._publish(run.node, amended)

@@ -41,7 +41,7 @@ def folder_name(node_id: str) -> str:
 
 
 def _is_faithful(node_id: str) -> bool:
-    """Whether the id can be told from its name, however that is capitalised.
+    """Whether its name alone gives the id, however it is capitalised.
 
     No part holds what stands between the parts in the name, nor ends in it, and of all ids that differ in capitals only
     this is the one that is spelled as usual.
@@ -219,7 +219,7 @@ class NodeFiles:
 
     @property
     def of_pods(self) -> Path:
-        """Texts that the pods of the run told of themselves."""
+        """Texts that the pods of the run reported about themselves."""
         return self.folder.parent / "pods"
 
     @property

@@ -76,7 +76,7 @@ class FileJournal:
         self._tell(error)
 
     def _try(self, *, sync: bool) -> OSError | None:
-        """Write what waits; return why it could not be done. Raises it where nobody else hears of it."""
+        """Write the events that wait; return the error if that fails. Raises it if nobody takes errors."""
         try:
             if self._file < 0:
                 self._open()

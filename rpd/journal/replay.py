@@ -54,7 +54,7 @@ class PastNode:
     billed_seconds: float = 0.0
     usd: float = 0.0
     is_whole: bool = True
-    """Whether its journal told all of it; else it begins again, with another attempt."""
+    """Whether its journal is complete; else it begins again, with another attempt."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

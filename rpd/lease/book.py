@@ -28,8 +28,10 @@ class LeaseBook:
         """Drop leases whose pods are gone, so that a long run stays small."""
         with self._lock:
             self._settle()
-            gone = {held.pod.id for held in self._leases if held.pod and held.final_state == "deleted"}
-            self._leases = [held for held in self._leases if held.is_open or not self._is_over(held, gone)]
+            gone = {lease.pod.id for lease in self._leases if lease.pod and lease.final_state == "deleted"}
+            self._leases = [
+                lease for lease in self._leases if lease.is_open or not self._is_over(lease, gone)
+            ]
 
     @staticmethod
     def _is_over(lease: Lease, gone: set[str]) -> bool:
@@ -47,10 +49,10 @@ class LeaseBook:
         What was wrong with RunPod then may be over at the end of a run.
         """
         with self._lock:
-            held = [
+            open_leases = [
                 lease for lease in self._leases if lease.is_open and self._names(lease) & {*self._unreleased}
             ]
-        for lease in held:
+        for lease in open_leases:
             with suppress(ReleaseError):
                 lease.release(tries=1)
         with self._lock:

@@ -31,7 +31,7 @@ def decide_fate(
     level: StopLevel,
     affordable_seconds: Callable[[], float | None],
 ) -> Fate:
-    """Decide the fate of a pod; one that stays has been told for how long.
+    """Decide the fate of a pod; one that stays has its new deadline then.
 
     ``affordable_seconds`` returns how long a preserved pod is paid for, None where no rate is known.
     """

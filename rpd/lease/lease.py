@@ -164,7 +164,7 @@ class Lease:
         self.remote: Remote | None = None
         self.facts: Mapping[str, str] = {}
         self.kept: dict[str, str] = {}
-        """Texts that the pod told of itself: name to the file in the folder of the run."""
+        """Texts that the pod reported about itself: name to the file in the folder of the run."""
         self.other_gpu = ""
         """In words: which other GPU it has than the one that is paid for; empty where nothing is known of one."""
         self.final_state = ""
@@ -312,12 +312,12 @@ class Lease:
         give_up = time.monotonic() + self._stock_seconds
         pause = FIRST_STOCK_PAUSE
         while True:
-            given = self._headroom.mark()
+            released = self._headroom.mark()
             try:
                 refusals = self._try_offers()
             except QuotaError as error:
                 self._record("waiting", pod_name=self.name, reason=str(error))
-                if not self._headroom.wait(self._holder, given, self._stop):
+                if not self._headroom.wait(self._holder, released, self._stop):
                     raise
                 continue
             if self.pod is not None:
@@ -392,8 +392,8 @@ class Lease:
                 self._record("refused", pod_name=self.name, offer=str(offer), reason=str(error))
                 if attempt == CREATE_TRIES:
                     raise
-                asked = error.retry_after if isinstance(error, RateLimited) else None
-                self._pause(asked or float(attempt))
+                pause = error.retry_after if isinstance(error, RateLimited) else None
+                self._pause(pause or float(attempt))
             except ProviderError:
                 self._intended = False
                 raise
@@ -417,10 +417,10 @@ class Lease:
         try:
             pod, remote = self._connect_once_up(time.monotonic() + self._ready_seconds)
         except (UnusableImage, ContainerRestarts, KeyRefused, NoSshServer) as error:
-            told = self._images.note(self.request, error)
-            if told is error:
+            better = self._images.note(self.request, error)
+            if better is error:
                 raise
-            raise told from error
+            raise better from error
         try:
             with self.cut_by_stop(remote):
                 self.facts = remote.probe()
@@ -558,10 +558,10 @@ class Lease:
             return ()
 
     def _check_gpus(self, pod: PodInfo) -> None:
-        wanted = self.request.gpu.count if self.request.gpu else 0
+        count = self.request.gpu.count if self.request.gpu else 0
         seen = self.facts.get("gpu_count", "")
-        if wanted and seen.isdigit() and int(seen) < wanted:
-            raise PodNotReady(f"pod {pod.id} has {seen} GPUs instead of {wanted}")
+        if count and seen.isdigit() and int(seen) < count:
+            raise PodNotReady(f"pod {pod.id} has {seen} GPUs instead of {count}")
 
     def _compare_gpu(self, pod: PodInfo) -> None:
         """Hold the GPU that the pod reports against the one that is paid for."""
@@ -793,8 +793,8 @@ def is_same_gpu(gpu_id: str, reported: str) -> bool:
     """Return whether the name that ``nvidia-smi`` reports is that of RunPod's ``gpu_id``; they may be spelled apart."""
     # Of a slice that is rented as one ("... MIG 1g.24gb") the name of the whole GPU is reported.
     whole = re.split(r"\bMIG\b", gpu_id)[0]
-    asked, seen = (set(re.findall(r"[a-z0-9]+", text.lower())) - _SAYS_LITTLE for text in (whole, reported))
-    return asked == seen
+    paid, seen = (set(re.findall(r"[a-z0-9]+", text.lower())) - _SAYS_LITTLE for text in (whole, reported))
+    return paid == seen
 
 
 def _in_short(refusals: Sequence[tuple[Offer, str]]) -> str:
@@ -821,7 +821,7 @@ def _terms(offer: Offer) -> Mapping[str, Any]:
 @lru_cache(maxsize=1024)
 def kind_of(request: PodRequest) -> str:
     """Return a hash that is equal for pods that can stand in for each other: image, GPU, disks, start command."""
-    told = (
+    parts = (
         request.image,
         request.gpu,
         request.storage,
@@ -837,4 +837,4 @@ def kind_of(request: PodRequest) -> str:
         request.registry,
         request.template_id,
     )
-    return hashlib.sha256(repr(told).encode()).hexdigest()[:16]
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]

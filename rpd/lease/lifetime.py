@@ -1,4 +1,4 @@
-"""The lifetime of one pod: when it ends itself, as its watchdog was told, and who still needs it.
+"""The lifetime of one pod: when it ends itself, by the deadline its watchdog has, and who still needs it.
 
 All moments are on the monotonic clock.
 """
@@ -50,7 +50,7 @@ class Lifetime:
 
     @property
     def grace(self) -> float:
-        """For how many seconds after that it still bears with a driver that it hears."""
+        """For how many seconds after that it tolerates a driver that it hears."""
         return self._grace
 
     @property

@@ -48,10 +48,10 @@ class Recycler:
     def take(self, kind: str, provider: Provider) -> Stopped | None:
         """Return a pod of that kind that RunPod still has, stopped; None if there is none. Raises ProviderError."""
         with self._lock:
-            for held in self._there(lambda held: held.kind == kind and not self._is_old(held), provider):
-                if held.key.is_file():
-                    self._given.add(held.pod_id)
-                    return held
+            for pod in self._there(lambda pod: pod.kind == kind and not self._is_old(pod), provider):
+                if pod.key.is_file():
+                    self._given.add(pod.pod_id)
+                    return pod
         return None
 
     def outgrown(self, kind: str, node: str, provider: Provider) -> list[Stopped]:
@@ -59,7 +59,7 @@ class Recycler:
 
         Raises ProviderError.
         """
-        return self._take_all(lambda held: held.node == node and held.kind != kind, provider)
+        return self._take_all(lambda pod: pod.node == node and pod.kind != kind, provider)
 
     def unwanted(self, kind: str, node: str, provider: Provider) -> list[Stopped]:
         """Return the pods that earlier runs left stopped for that node or for one like it; each once.
@@ -67,11 +67,11 @@ class Recycler:
         None where those may be used again. Raises ProviderError.
         """
         return self._take_all(
-            lambda held: self._is_old(held) and (held.kind == kind or held.node == node), provider
+            lambda pod: self._is_old(pod) and (pod.kind == kind or pod.node == node), provider
         )
 
-    def _is_old(self, held: Stopped) -> bool:
-        return bool(self._only_of) and held.run != self._only_of
+    def _is_old(self, pod: Stopped) -> bool:
+        return bool(self._only_of) and pod.run != self._only_of
 
     def _take_all(self, fits: Callable[[Stopped], bool], provider: Provider) -> list[Stopped]:
         with self._lock:
@@ -96,7 +96,7 @@ def _stopped(runs_path: Path) -> list[Stopped]:
 
     A pod that failed when it was used again is not among them, nor is one whose last user did not say how it ended.
     """
-    known: dict[str, Stopped] = {}
+    pods: dict[str, Stopped] = {}
     stopped: dict[str, Stopped] = {}
     for path in journal_paths(runs_path):
         for event in journal.read(path):
@@ -104,11 +104,11 @@ def _stopped(runs_path: Path) -> list[Stopped]:
             match event["event"]:
                 case "intent":
                     stopped.pop(name, None)
-                    known[name] = _asked_again(known.get(name), event, path) or _asked_for(event, path)
-                case "released" if name in known:
+                    pods[name] = _asked_again(pods.get(name), event, path) or _asked_for(event, path)
+                case "released" if name in pods:
                     stopped.pop(name, None)
                     if event.get("how") == Release.RECYCLE and event.get("final_state") == "stopped":
-                        stopped[name] = replace(known[name], pod_id=event.get("pod_id", ""))
+                        stopped[name] = replace(pods[name], pod_id=event.get("pod_id", ""))
     return list(stopped.values())
 
 
@@ -124,14 +124,14 @@ def _asked_for(event: journal.Event, path: Path) -> Stopped:
     )
 
 
-def _asked_again(known: Stopped | None, event: journal.Event, path: Path) -> Stopped | None:
+def _asked_again(pod: Stopped | None, event: journal.Event, path: Path) -> Stopped | None:
     """Return a pod that is known already with one user more; None for one that is new."""
-    if known is None:
+    if pod is None:
         return None
     return replace(
-        known,
-        node=event.get("node", known.node),
-        before=(*known.before, _user(event, path)),
+        pod,
+        node=event.get("node", pod.node),
+        before=(*pod.before, _user(event, path)),
         run=path.parent.name,
     )
 

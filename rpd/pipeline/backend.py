@@ -163,7 +163,7 @@ class Backend:
     # --- before the run ---------------------------------------------------------------------------------------------
 
     def describe(self, nodes: Iterable[Node]) -> str:
-        """Return what the head of the run calls it."""
+        """Return the text for the head of the run."""
         return self.provider().name if any(map(uses_pod, nodes)) else "no pods needed"
 
     def secrets(self, nodes: Iterable[Node]) -> Mapping[str, Value]:
@@ -188,7 +188,7 @@ class Backend:
         return check_registries(nodes, only_texts(secrets), self.provider, emulated=is_emulated(self._config))
 
     def outlooks(self, prices: Prices, events: Events, nodes: Sequence[Node]) -> Outlooks | None:  # noqa: ARG002
-        """Return what asks RunPod about requests without renting; None: renting will tell."""
+        """Return what asks RunPod about requests without renting; None: renting shows it."""
         return None
 
     # --- the parts of a run -----------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from rpd.values.pod import Account
 from rpd.values.report import NodeReport
 
 WARN_SECONDS = 600.0
-"""With credit for less time than this, at what the account spends now, the user is told."""
+"""With credit for less time than this, at the account's present spending, a notice warns."""
 TOP_UP = "https://console.runpod.io/user/billing"
 _LEAVE_SECONDS = 2.0
 

@@ -1,4 +1,4 @@
-"""Data centres that nodes ask for: a slip in an id is told before anything is rented."""
+"""Data centres that nodes ask for: a mistyped id is reported before anything is rented."""
 
 from __future__ import annotations
 

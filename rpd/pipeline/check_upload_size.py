@@ -1,4 +1,4 @@
-"""What a run is going to send to its pods, told and checked before any is paid for."""
+"""The size of what a run will send to its pods, reported and checked before a pod is paid for."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rpd.project.upload_size import Scales
 from rpd.values.node import Node
 
 TOLD_BYTES = 50_000_000
-"""A folder above this is told of without being asked."""
+"""The size of a folder above this is always reported."""
 
 
 def own_output(config: Config, environ: Mapping[str, str] = os.environ) -> OwnOutput:

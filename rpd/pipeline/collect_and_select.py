@@ -41,7 +41,7 @@ def gather(config: Config, manager: PluginManager) -> Gathered:
         from rpd.pipeline.reruns import add_reruns
 
         add_reruns(config, manager)
-    asked = _conftests(manager)
+    early = _conftests(manager)
     load_first_conftests(config, manager)
     config = with_plugin_markers(config, manager)
     Events(manager).configure(config=config)
@@ -74,7 +74,7 @@ def gather(config: Config, manager: PluginManager) -> Gathered:
 
         whole, missing = split_missing(config, left)
         left = list(whole)
-    errors = (*collection.errors, *exposed, *missing, *_late_options(config.rootdir, manager, asked))
+    errors = (*collection.errors, *exposed, *missing, *_late_options(config.rootdir, manager, early))
     gathered = Gathered(
         nodes=tuple(left),
         deselected=len(safe) - selected,
@@ -97,15 +97,15 @@ def _masked(errors: Sequence[CollectionError], nodes: Iterable[Node]) -> tuple[C
 
 def _check_changed(nodes: Sequence[Node], hook: str) -> None:
     """Raise UsageError for what a hook has put among the nodes and is none, or is there twice."""
-    known: set[str] = set()
+    ids: set[str] = set()
     for node in nodes:
         if not isinstance(node, Node):
             raise UsageError(
                 f"{hook}: expected nodes only, got {node!r}: dataclasses.replace(node, …) makes one"
             )
-        if node.id in known:
+        if node.id in ids:
             raise UsageError(f"{hook}: {node.id} is there twice: a node that is added needs an id of its own")
-        known.add(node.id)
+        ids.add(node.id)
 
 
 def _tell_untypable(nodes: Sequence[Node], manager: PluginManager) -> None:
@@ -141,9 +141,9 @@ def _conftests(manager: PluginManager) -> frozenset[str]:
     return frozenset(name for name, _ in manager.list_name_plugin() if is_conftest_plugin(name))
 
 
-def _late_options(rootdir: Path, manager: PluginManager, asked: frozenset[str]) -> Iterator[CollectionError]:
+def _late_options(rootdir: Path, manager: PluginManager, early: frozenset[str]) -> Iterator[CollectionError]:
     """Yield an error for each conftest that means to add options and was not ``asked``: it was loaded too late."""
-    for name in sorted(_conftests(manager) - asked):
+    for name in sorted(_conftests(manager) - early):
         if hasattr(manager.get_plugin(name), "rpd_addoption"):
             yield CollectionError(
                 "this conftest was loaded too late to add options: only those of the folders and files that the "
@@ -155,14 +155,14 @@ def _late_options(rootdir: Path, manager: PluginManager, asked: frozenset[str]) 
 
 def with_plugin_markers(config: Config, manager: PluginManager) -> Config:
     """Return ``config`` with the marks that plugins register added to its ``markers``. Raises UsageError."""
-    found: list[str] = []
+    markers: list[str] = []
     for lines in Events(manager).markers(config=config):
         if isinstance(lines, str) or not all(isinstance(line, str) for line in lines):
             raise UsageError(f'rpd_markers: expected a list such as ["slow: takes hours"], got {lines!r}')
-        found += lines
-    if not found:
+        markers += lines
+    if not markers:
         return config
-    return replace(config, collect=replace(config.collect, markers=(*config.collect.markers, *found)))
+    return replace(config, collect=replace(config.collect, markers=(*config.collect.markers, *markers)))
 
 
 def prepare_jobs(gpu_ids: Iterable[str], defaults: Mapping[str, Any], source: str) -> None:

@@ -1,4 +1,4 @@
-"""Foresight: which pods nodes will ask for, found out before anything is rented.
+"""Foresight: which pods nodes will ask for, determined before anything is rented.
 
 What rents a pod is read from its source (``rpd.execute.rental_calls``). What decides about the pod, the fixture ``gpu``
 above all, is called, as a dry run calls it: unable to open connections or to start processes. A fixture that holds
@@ -49,56 +49,56 @@ class Foresight:
         if "gpu" in node.params or not self._is_plain(node.definition):
             return self._found(node)
         key = (node.definition, id(node.job))
-        held = self._usual.get(key)
-        if held is None:
-            held = self._usual[key] = self._found(node)
-        return held
+        jobs = self._usual.get(key)
+        if jobs is None:
+            jobs = self._usual[key] = self._found(node)
+        return jobs
 
     def _is_plain(self, definition: Definition) -> bool:
         """Whether nothing but its job decides about the pods of a node: most are like that, and there may be many."""
-        known = self._plain.get(definition)
-        if known is None:
+        is_plain = self._plain.get(definition)
+        if is_plain is None:
             gpu = definition.closure.nearest("gpu")
-            asked = {name for rental in self._rentals_of(definition) for name in rental.arguments}
-            known = not asked or (asked == {"gpu"} and gpu is not None and _is_built_in_gpu(gpu))
-            self._plain[definition] = known
-        return known
+            names = {name for rental in self._rentals_of(definition) for name in rental.arguments}
+            is_plain = not names or (names == {"gpu"} and gpu is not None and _is_built_in_gpu(gpu))
+            self._plain[definition] = is_plain
+        return is_plain
 
     def _found(self, node: Node) -> tuple[tuple[Job, ...], ...]:
-        found = []
+        pods = []
         for rental in self._rentals_of(node.definition):
             own = self._job(rental, node)
             others = self._jobs_at(rental) if rental.is_shared else ()
-            found.append((own, *(job for job in others if job is not own)))
-        return tuple(found)
+            pods.append((own, *(job for job in others if job is not own)))
+        return tuple(pods)
 
     def _rentals_of(self, definition: Definition) -> tuple[Rental, ...]:
-        held = self._rentals.get(definition)
-        if held is None:
+        result = self._rentals.get(definition)
+        if result is None:
             try:
-                held = rentals(definition)
+                result = rentals(definition)
             except Unforeseen as error:
-                held = error
-            self._rentals[definition] = held
-        if isinstance(held, Unforeseen):
-            raise held
-        return held
+                result = error
+            self._rentals[definition] = result
+        if isinstance(result, Unforeseen):
+            raise result
+        return result
 
     def _jobs_at(self, rental: Rental) -> tuple[Job, ...]:
         """Return every job with which a pod that nodes share may be rented, by whichever of them comes first."""
         holder = rental.holder
         assert holder is not None
-        found = self._shared.get(holder)
-        if found is None:
+        jobs = self._shared.get(holder)
+        if jobs is None:
             users = (
                 node
                 for node in self._nodes
                 if holder in node.definition.closure.definitions.get(holder.name, ())
             )
-            found = self._shared[holder] = tuple(
+            jobs = self._shared[holder] = tuple(
                 {id(job): job for job in map(partial(self._job, rental), users)}.values()
             )
-        return found
+        return jobs
 
     def _job(self, rental: Rental, node: Node) -> Job:
         values = {name: self.value(name, node) for name in rental.arguments}
@@ -123,10 +123,10 @@ class Foresight:
         key = self._key(nearest, node)
         if key not in self._values:
             self._values[key] = self._called(nearest, node)
-        held = self._values[key]
-        if isinstance(held, Unforeseen):
-            raise held
-        return held
+        result = self._values[key]
+        if isinstance(result, Unforeseen):
+            raise result
+        return result
 
     @staticmethod
     def _key(definition: FixtureDef, node: Node) -> Hashable:
@@ -150,9 +150,9 @@ class Foresight:
         try:
             return self._caller(definition.name, node)
         except Exception as error:  # noqa: BLE001 - the run meets the error again, at its place
-            told = f"{type(error).__name__}: {error}"
+            reason = f"{type(error).__name__}: {error}"
             return Unforeseen(
-                f"{definition.name!r} ({definition.location}) cannot be called beforehand: {told}"
+                f"{definition.name!r} ({definition.location}) cannot be called beforehand: {reason}"
             )
 
     @cached_property

@@ -89,14 +89,14 @@ class Outlooks:
         self._events.notice(warning or enough)
 
     def _images(self, requests: Iterable[PodRequest]) -> dict[_Image, str]:
-        """Return image -> what its registry says; those that hosts could not pull are told at once."""
+        """Return image -> the answer of its registry; a notice names at once those that hosts could not pull."""
         images = list(dict.fromkeys(map(_image_of, requests)))
         with ThreadPoolExecutor(_LOOKED_UP_AT_ONCE) as pool:
-            found = dict(zip(images, pool.map(self._asked, images), strict=True))
-        for (image, _), answer in found.items():
+            answers = dict(zip(images, pool.map(self._asked, images), strict=True))
+        for (image, _), answer in answers.items():
             if advice := WHAT_TO_DO[answer.found]:
                 self._events.notice(f"image {image}: {answer.why}; {advice}")
-        return {image: f"image: {answer.why}" for image, answer in found.items()}
+        return {image: f"image: {answer.why}" for image, answer in answers.items()}
 
     def _asked(self, image: _Image) -> Answer:
         return ask(*image, self._passwords)

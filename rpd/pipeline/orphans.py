@@ -277,7 +277,7 @@ def spent_usd(pod: PodInfo, claim: Claim, now: float) -> float | None:
 
 
 def untold_usd(pod: PodInfo, claim: Claim, now: float) -> float | None:
-    """Return what a pod has cost since a journal told of it last, None where nobody knows its rate."""
+    """Return the cost of a pod since its last journal entry, None if its rate is not known."""
     rate = usd_per_hr(pod)
     return None if rate is None else max(0.0, now - claim.changed) / 3600 * rate
 

@@ -181,7 +181,7 @@ def _with_values(argv: Sequence[str]) -> list[str]:
 
 
 _UNSEEN = partial(argparse.HelpFormatter, width=80)
-"""For reading a command line: argparse makes one for every option it is told of, and one for the usage of errors."""
+"""For reading a command line: argparse makes one for every option added, and one for the usage of errors."""
 
 
 def _make(

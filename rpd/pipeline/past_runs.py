@@ -41,7 +41,7 @@ class PastRun:
 
     @property
     def summary(self) -> RunSummary:
-        """The run as its own end told it, or as far as it has come."""
+        """The run as its own end reported it, or as far as it has come."""
         info = self.info
         is_over = self.state in (RunState.FINISHED, RunState.DAMAGED)
         return RunSummary(

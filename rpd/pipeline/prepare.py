@@ -1,4 +1,4 @@
-"""From files to a run that can be executed: gather, plan, price, check, ask. Nothing is created on the way."""
+"""From files to a run that can be executed: collect, plan, price, check, ask. Nothing is created on the way."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class Prepared:
 def choose(
     config: Config, manager: PluginManager, redactor: Redactor, resumed: Resumed | None = None
 ) -> Chosen:
-    """Register the reports that are wanted, collect, select, and pass over what is done. Raises UsageError."""
+    """Register the reports, collect, select, and leave out nodes that are done. Raises UsageError."""
     events = Events(manager)
     _add_junit(config, manager, events, redactor)
     add_reports(config, manager, redactor)
@@ -166,7 +166,7 @@ def prepare(
 
 
 def _add_changed(config: Config, manager: PluginManager, events: Events, own: OwnOutput) -> Changed | None:
-    """Register what passes over unchanged nodes, if that is wanted. Raises UsageError."""
+    """Register the plugin that leaves out unchanged nodes, for ``--changed``. Raises UsageError."""
     if config.select.explain and not config.select.changed:
         raise UsageError("--explain tells why --changed runs a node or not: give both")
     if not config.select.changed:
@@ -189,7 +189,7 @@ def _add_junit(config: Config, manager: PluginManager, events: Events, redactor:
 
 
 def _learn(redactor: Redactor, events: Events, secrets: Mapping[str, Value]) -> None:
-    """Have the secrets masked from now on, wherever they would be told."""
+    """Mask the secrets from now on, in everything that is written."""
     for name, value in secrets.items():
         for text in texts_to_mask(value):
             warning = redactor.learn(text)

@@ -113,6 +113,6 @@ def _planned(info: RunInfo, path: Path) -> frozenset[str]:
 
 
 def _living_driver(path: Path) -> Mapping[str, Any] | None:
-    """Return what the last driver told of itself if it may still be there: on another machine no lock may tell."""
+    """Return the identity of the last driver if it may still run: on another machine no lock shows that."""
     started = [event for event in journal.read(path) if event["event"] == "run_started"]
     return started[-1] if started and is_running(started[-1]) else None

@@ -27,19 +27,19 @@ Value: TypeAlias = str | bytes
 
 def read_secrets(nodes: Iterable[Node]) -> Mapping[str, Value]:
     """Return the values of all secrets that ``nodes`` name. Raises UsageError naming the first that is missing."""
-    found: dict[str, Value] = {}
+    values: dict[str, Value] = {}
     asked_by = {secret: node for node in nodes for secret in named_by(node)}
     for secret, asking in asked_by.items():
         value = read_secret(secret, str(asking.definition.location))
-        known = found.setdefault(secret.name, value)
-        if type(known) is not type(value):
+        first = values.setdefault(secret.name, value)
+        if type(first) is not type(value):
             raise UsageError(
                 f"secret {secret.name}: it is a variable and a file (to=…): give the file a name of its own, such as "
                 f'Secret("{secret.name}_FILE", env="{secret.env or secret.name}", to="{secret.to or "/…"}")'
             )
-        if known != value:
+        if first != value:
             raise UsageError(f"secret {secret.name}: two jobs of this run take it from different places")
-    return found
+    return values
 
 
 def named_by(node: Node) -> tuple[Secret, ...]:
@@ -73,8 +73,8 @@ def masked(errors: Sequence[CollectionError], nodes: Iterable[Node]) -> tuple[Co
     """
     if not errors:
         return ()
-    asked = {*job().secrets, *(secret for node in nodes for secret in named_by(node))}
-    texts = (text for value in _readable(asked).values() for text in texts_to_mask(value))
+    secrets = {*job().secrets, *(secret for node in nodes for secret in named_by(node))}
+    texts = (text for value in _readable(secrets).values() for text in texts_to_mask(value))
     redactor = Redactor((api_key(), *texts))
     return tuple(_without_secrets(error, redactor) for error in errors)
 

@@ -1,4 +1,4 @@
-"""Stopping, as it is told to plugins and to the person at the screen."""
+"""Stopping, as plugins and the person at the screen learn of it."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Telling:
         self._worker.close(wait=_PATIENCE_SECONDS)
 
     def settle(self) -> None:
-        """Return once all of it is told, or somebody has taken too long over it."""
+        """Return once every plugin knows, or one has taken too long."""
         told = threading.Event()
         self._worker.hand(told.set)
         told.wait(_PATIENCE_SECONDS)

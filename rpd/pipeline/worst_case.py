@@ -45,10 +45,10 @@ class Prices:
 
     def offers_for(self, request: PodRequest) -> tuple[Offer, ...]:
         """Return what would be tried for a request, in order; the same object is asked for once."""
-        held = self._offers.get(id(request))
-        if held is None:  # the request is kept too: an id means nothing once its object is gone
-            held = self._offers[id(request)] = (request, tuple(self._provider().offers(request)))
-        return held[1]
+        pair = self._offers.get(id(request))
+        if pair is None:  # the request is kept too: an id means nothing once its object is gone
+            pair = self._offers[id(request)] = (request, tuple(self._provider().offers(request)))
+        return pair[1]
 
     def worst_case(self, node: Node) -> float | None:
         """Return the most a node may cost in USD: its cap, or less where its longest time at the highest rate is less.
@@ -61,11 +61,11 @@ class Prices:
         if not pods:
             return 0.0
         key = (id(node.job), id(pods))
-        held = self._by_pods.get(key)
-        if held is None:  # the pods are kept too: an id means nothing once its object is gone
+        pair = self._by_pods.get(key)
+        if pair is None:  # the pods are kept too: an id means nothing once its object is gone
             worst = self._once(node, [[self._request(job) for job in jobs] for jobs in pods])
-            held = self._by_pods[key] = (pods, worst)
-        return held[1]
+            pair = self._by_pods[key] = (pods, worst)
+        return pair[1]
 
     def ceiling(self, node: Node) -> float:
         """Return what a node is let cost: its worst case; its cap where nothing is on offer, since that may change."""
@@ -107,10 +107,10 @@ class Prices:
             return None
 
     def _request(self, job: Job) -> PodRequest:
-        held = self._requests.get(id(job))
-        if held is None:  # the job is kept too: an id means nothing once its object is gone
-            held = self._requests[id(job)] = (job, self._overrides.request(job, job.gpu))
-        return held[1]
+        pair = self._requests.get(id(job))
+        if pair is None:  # the job is kept too: an id means nothing once its object is gone
+            pair = self._requests[id(job)] = (job, self._overrides.request(job, job.gpu))
+        return pair[1]
 
     def _budget(self, node: Node) -> Budget:
         return self._overrides.budget(node.job.budget)

@@ -57,7 +57,7 @@ class Scales:
             return known
 
     def news(self, local: Path, withheld: tuple[str, ...]) -> str:
-        """Return what there is to tell of key files that are not sent from a folder; empty if it was told before."""
+        """Return a notice about key files that are not sent from a folder; empty if it was reported before."""
         if not withheld:
             return ""
         from rpd.project.keyfiles import withheld_text

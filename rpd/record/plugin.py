@@ -57,7 +57,7 @@ class ManifestPlugin:
 
     @hookimpl
     def rpd_run_started(self, config: Config, plan: Plan, backend: str, folder: Path | None) -> None:
-        """Begin ``run.toml``, so that a killed run can be told from one that never was."""
+        """Begin ``run.toml``, so that a killed run leaves a trace."""
         if folder is None:
             return
         self._places = {node.id: place for place, node in enumerate(plan.nodes)}

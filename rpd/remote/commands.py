@@ -420,7 +420,7 @@ class _Following:
         self._started = started
         self._offset = offset
         self._life = ""
-        """When PID 1 of the pod began, as the pod told it when the command started; empty where it is not known."""
+        """When PID 1 of the pod began, by the pod's answer when the command started; empty if not known."""
         self._came_late = started
         self._tail = Tail()
 

@@ -87,7 +87,7 @@ class Console:
             os.close(wake_in)
 
     def _pass(self, far: Typing, wake: int) -> None:
-        """Pass on what is typed and how the terminal is resized, until told to stop."""
+        """Pass on what is typed and how the terminal is resized, until it is stopped."""
         import selectors
 
         with selectors.DefaultSelector() as selector:

@@ -422,11 +422,11 @@ class Silence:
         self._since = clock()
 
     def output(self) -> None:
-        """Hear that there was output."""
+        """Note that there was output."""
         self._since = self._clock()
 
     def has_hung(self, sample: Sample | None) -> bool:
-        """Hear a sample (None: the time passed); return whether the command has hung."""
+        """Take a sample (None: time passed); return whether the command has hung."""
         busiest = max((gpu.utilization or 0.0 for gpu in sample.gpus), default=0.0) if sample else 0.0
         if busiest > IDLE_PERCENT:
             self.output()
@@ -442,7 +442,7 @@ class Silence:
                 remote.interrupt()
 
     def over(self) -> None:
-        """Hear that the command has ended: nothing may be asked to end any more."""
+        """Note that the command has ended: nothing more may be ended."""
         with self._lock:
             self._is_over = True
 

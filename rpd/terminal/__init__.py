@@ -1,4 +1,4 @@
-"""The screen: hears the hooks of a run and draws it."""
+"""The screen: implements the hooks of a run and draws it."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ def _block(title: str, lines: tuple[str, ...] | list[str], ink: Ink) -> Iterator
 
 
 def _offers(offers: Sequence[Offer]) -> Iterator[str]:
-    """Yield a line for each offer; where stock is told, one for all places of a GPU: there may be dozens."""
+    """Yield a line for each offer; if stock is known, one for all places of a GPU: there may be dozens."""
     number = 1
     for _, same in groupby(offers, key=_kind):
         held = list(same)

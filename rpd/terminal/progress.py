@@ -66,13 +66,13 @@ class Progress:
         return self._kinds.setdefault(node.definition, _Kind())
 
     def begin(self, node: Node, now: float) -> None:
-        """Hear that a node was taken up."""
+        """Count a node that has begun."""
         kind = self._kind(node)
         kind.waiting = max(0, kind.waiting - 1)
         self._running[node.id] = (kind, now)
 
     def end(self, node: Node, report: NodeReport, now: float) -> None:
-        """Hear the report of a node that is over; a later one replaces it."""
+        """Count a node that is over; a later report replaces the first."""
         word, usd = _word(report), report.cost.estimated_usd
         before = self._over.get(node.id)
         if before is not None:
@@ -89,7 +89,7 @@ class Progress:
             kind.charged += 1
 
     def cut_short(self, *, is_ending: bool) -> None:
-        """Hear that nothing new is started; with ``is_ending`` what runs does not come to its own end either."""
+        """Note that nothing new starts; with ``is_ending`` running nodes do not finish either."""
         self._is_cut = True
         self._foresees = self._foresees and not is_ending
         for kind in self._kinds.values():

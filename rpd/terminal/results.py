@@ -70,7 +70,7 @@ def _columns(reports: Sequence[NodeReport], ink: Ink) -> list[Column]:
 def _columns_of(
     kind: str, mappings: Sequence[Mapping[str, Any]], taken: Collection[str], ink: Ink
 ) -> Iterator[Column]:
-    """Yield a column for each name; one that is taken by another column is told with its kind, as in results.csv."""
+    """Yield a column for each name; a name that another column has gets its kind added, as in results.csv."""
     for name in dict.fromkeys(name for mapping in mappings for name in mapping):
         values = [mapping.get(name, "") for mapping in mappings]
         texts = tuple(cut_middle(ink.legible(_text(value)), _WIDEST_CELL) for value in values)

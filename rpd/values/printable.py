@@ -1,4 +1,4 @@
-"""Values of users as reports can tell them: one whose own code raises is told by the name of its type."""
+"""Values of users as reports can show them: one whose own code raises is shown by the name of its type."""
 
 from __future__ import annotations
 

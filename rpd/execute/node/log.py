@@ -26,7 +26,7 @@ LONGEST_LINE = 16 << 10
 _MARK_LINE = re.compile(re.escape(MARK) + rb"(?: (.{0,200}))?\r?")
 
 Unwritten = Callable[[Path, OSError, str], object]
-"""Called with the file that could not be written, why, and what becomes of what it was to hold."""
+"""Called with the file that could not be written, the error, and what becomes of the content."""
 
 
 def _nobody(_path: Path, _error: OSError, _then: str) -> None:

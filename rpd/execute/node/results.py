@@ -24,7 +24,7 @@ MOST_METRICS_BYTES = 1 << 20
 
 
 class NodeResults:
-    """Filled while a node runs, and read for its report. ``note_older`` hears of pulls of files from before it."""
+    """Filled while a node runs, and read for its report. ``note_older`` is called for older pulled files."""
 
     def __init__(
         self,

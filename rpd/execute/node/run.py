@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from rpd.execute.context import RunContext
 
 PROGRESS_SECONDS = 0.1
-"""How often at most the progress of a transfer is told."""
+"""Seconds between two reports of the progress of a transfer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +96,7 @@ class NodeRun:
     destinations: Destinations = field(default_factory=Destinations)
     """Where its pulls go to."""
     expected: Destinations = field(default_factory=Destinations)
-    """Where its pulls will go to, as far as that can be told before a pod is asked: in a dry run, too."""
+    """Where its pulls will go, as far as that is known without a pod: in a dry run, too."""
 
     def __post_init__(self) -> None:
         self.began = time.monotonic()

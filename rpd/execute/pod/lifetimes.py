@@ -68,7 +68,7 @@ class Lifetimes:
         lease.lifetime.allow_pull(self.terms)
 
     def decide(self, lease: Lease, lifecycle: Lifecycle, run: NodeRun, level: StopLevel) -> Fate:
-        """Decide how a pod is given back; one that stays has been told for how long."""
+        """Decide how a pod is given back; one that stays has its new deadline then."""
         return decide_fate(lease, lifecycle, self.terms, level, partial(money_seconds, run, [lease]))
 
     # --- one node ---------------------------------------------------------------------------------------------------

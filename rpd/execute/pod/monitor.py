@@ -1,4 +1,4 @@
-"""Attendance: the nodes that are on a pod, what they are told of it, and what its watchdog is told of them."""
+"""Attendance: the nodes on a pod; they get its telemetry, and its watchdog their deadlines."""
 
 from __future__ import annotations
 

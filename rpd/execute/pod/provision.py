@@ -230,7 +230,7 @@ def _lease(
 def _admitted(
     run: NodeRun, request: PodRequest, context: RunContext, offers: Sequence[Offer]
 ) -> Sequence[Offer]:
-    """Return the offers that may be rented for the money that was told. Raises BudgetExceeded."""
+    """Return the offers that fit the announced worst case. Raises BudgetExceeded."""
     return context.cover.admit(run, request, offers)
 
 

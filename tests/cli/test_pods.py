@@ -117,7 +117,7 @@ def test_gc_reaps_what_a_killed_run_left_and_nothing_else(jobs: Project, emulato
     left = kill_a_run(jobs)
     shown = jobs.command("gc")
     told = json.loads(jobs.command("gc", "--json").out)["pods"]
-    assert [held["would_delete"] for held in told] == [True]
+    assert [(held["id"] == left, held["would_delete"]) for held in told] == [(True, True), (False, False)]
     assert jobs.command("gc", "--json", "--yes").exit_code == 4
     assert "1 of them would be deleted" in shown.out
     assert len(emulator.pods()) == 2

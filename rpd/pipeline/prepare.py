@@ -141,7 +141,7 @@ def prepare(
         outlooks.look(plan.nodes, plan.worst_case_usd)
     scales = Scales(chosen.own)
     check_staging(config, plan.nodes, foresight, scales, events)
-    if not may_start(config, plan.worst_case_usd, caller.confirm):
+    if not may_start(config, plan, prices, events, caller.confirm):
         return None
     return Prepared(
         config=config,

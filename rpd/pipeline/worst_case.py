@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
 
 from rpd.config import Config
@@ -12,6 +13,7 @@ from rpd.pipeline.expected_pods import Foresight
 from rpd.values.job import Budget, Gpu, Job
 from rpd.values.node import Node
 from rpd.values.overrides import Overrides
+from rpd.values.plan import Plan
 from rpd.values.pod import Account, Offer, PodRequest, Provider
 from rpd.values.prices import disks_usd_per_hr, worst_usd
 
@@ -187,9 +189,43 @@ def check_balance(account: Account, worst_case_usd: float) -> str:
     return ""
 
 
-def may_start(config: Config, worst_case_usd: float, confirm: Callable[[float, float], bool]) -> bool:
-    """Return whether a run may start: ``confirm`` decides about those that may cost much."""
+def may_start(
+    config: Config, plan: Plan, prices: Prices, events: Events, confirm: Callable[[float, float], bool]
+) -> bool:
+    """Return whether a run may start: ``confirm`` decides about those that may cost much, knowing what they rent."""
     if config.money.yes or config.run.local or config.run.dry_run:
         return True
     limit = config.money.confirm_above_usd
-    return worst_case_usd <= limit or confirm(worst_case_usd, limit)
+    if plan.worst_case_usd <= limit:
+        return True
+    events.notice(what_it_rents(plan, prices))
+    return confirm(plan.worst_case_usd, limit)
+
+
+_KINDS_SHOWN = 3
+
+
+def what_it_rents(plan: Plan, prices: Prices) -> str:
+    """Return ``6 nodes, 2 at once: each on …`` with the first offer, its price and the most that a node may cost."""
+    kinds = Counter(_rented_for(node, prices) for node in plan.nodes)
+    told = [
+        f"{number if len(kinds) > 1 else 'each'} on {kind}"
+        for kind, number in kinds.most_common(_KINDS_SHOWN)
+    ]
+    if len(kinds) > len(told):
+        told.append(f"{len(kinds) - len(told)} more kinds")
+    one = len(plan.nodes) == 1
+    count = f"{len(plan.nodes)} {'node' if one else 'nodes'}, {plan.width} at once"
+    return f"1 node on {next(iter(kinds))}" if one else f"{count}: {'; '.join(told)}"
+
+
+def _rented_for(node: Node, prices: Prices) -> str:
+    most = f"${prices.ceiling(node):.2f} at most"
+    try:
+        first = next(iter(prices.offers(node)), None)
+    except ProviderError:  # met before, and told
+        first = None
+    if first is None:
+        return f"a pod that is not on offer now, {most}"
+    rate = "at a price not known" if first.usd_per_hr is None else f"at ${first.usd_per_hr:.2f} an hour"
+    return f"{first} {rate}, {most}"

@@ -28,6 +28,8 @@ class DryRunView(View):
         self._batch: list[str] = []
         self._usd = 0.0
         self._unknown = 0
+        self._above: DryRunNode | None = None
+        """The node that was drawn whole last."""
         self._outlooks: dict[str, Outlook] = {}
         """By node: whether a live dry run found its pod in stock."""
 
@@ -48,11 +50,19 @@ class DryRunView(View):
         if not self._shows_nodes:
             return
         if self._level >= 0:
-            self._screen.lines([*dryrun.draw(planned, self._ink), ""])
+            self._screen.lines([*self._drawn(planned), ""])
             return
         self._batch.append(dryrun.one_line(planned))
         if len(self._batch) >= _BATCH:
             self._before_line()
+
+    def _drawn(self, planned: DryRunNode) -> Iterable[str]:
+        """Return the lines of a node; the nodes of a sweep ask for the same, which is told once without ``-v``."""
+        above = self._above
+        if above is not None and self._level < 1 and dryrun.is_like(planned, above):
+            return dryrun.draw_beside(planned, above, self._ink)
+        self._above = planned
+        return dryrun.draw(planned, self._ink)
 
     def _before_line(self) -> None:
         with self._lock:

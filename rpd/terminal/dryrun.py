@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import groupby
 
 from rpd.terminal.styles import Ink, counted, money
@@ -41,6 +42,24 @@ def draw(planned: DryRunNode, ink: Ink) -> Iterator[str]:
     yield from _block("steps", [_step(n, step) for n, step in enumerate(planned.steps, 1)], ink)
     yield from _block("release", [planned.release] if planned.release else [], ink)
     yield from _block("costs", [_costs(planned.worst_case_usd)], ink)
+
+
+def draw_beside(planned: DryRunNode, above: DryRunNode, ink: Ink) -> Iterator[str]:
+    """Yield the node in short: ``above`` is drawn already and asks for the same, so only other steps are told."""
+    others = [
+        _step(n, step)
+        for n, (step, held) in enumerate(zip(planned.steps, above.steps, strict=True), 1)
+        if step != held
+    ]
+    yield ink(planned.node_id, "bold")
+    yield f"  as above{', but' if others else ''}"
+    yield from _block("steps", others, ink)
+
+
+def is_like(planned: DryRunNode, above: DryRunNode) -> bool:
+    """Whether two nodes differ in their ids and in what their steps say alone."""
+    same = replace(planned, node_id=above.node_id, steps=above.steps) == above
+    return same and len(planned.steps) == len(above.steps)
 
 
 def _costs(usd: float | None) -> str:

@@ -224,7 +224,7 @@ def last_line(summary: RunSummary, *, width: int, ink: Ink, worst_case: str = ""
     ``worst_case`` is that of a dry run as text; empty for a live run.
     """
     costs = f"worst case {worst_case}" if worst_case else money(summary.estimated_usd)
-    text = f"{_counts(summary)} in {format_duration(summary.seconds)}, {costs}"
+    text = f"{_counts(summary, is_dry=bool(worst_case))} in {format_duration(summary.seconds)}, {costs}"
     if summary.stop_reason:
         text += f", stopped: {summary.stop_reason}"
     if worst_case:
@@ -239,12 +239,14 @@ def last_line(summary: RunSummary, *, width: int, ink: Ink, worst_case: str = ""
     return f"{ink(folder)}\n{ink(rule(text, '=', width), style)}"
 
 
-def _counts(summary: RunSummary) -> str:
+def _counts(summary: RunSummary, *, is_dry: bool) -> str:
+    """Return ``5 passed, 1 failed``; in a dry run nothing was run, so nothing passed: it is planned."""
     parts = []
+    words = {**_COUNT_WORDS, Outcome.PASSED: ("planned", "planned")} if is_dry else _COUNT_WORDS
     numbers = Counter(report.result.word for report in summary.reports)
     for word in (*Outcome, "cached"):
         number = numbers[word]
-        one, many = _COUNT_WORDS.get(word, (word, word))
+        one, many = words.get(word, (word, word))
         if number:
             parts.append(f"{number} {one if number == 1 else many}")
     parts += [

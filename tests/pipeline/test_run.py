@@ -120,21 +120,30 @@ class Expensive(provider.OfflineProvider):
 
 
 class Renting:
-    """A plugin that would rent, if anybody agreed."""
+    """A plugin that would rent, if anybody agreed, and hears the notices."""
+
+    def __init__(self) -> None:
+        self.heard: list[str] = []
+
+    def rpd_notice(self, text: str) -> None:
+        self.heard.append(text)
 
     def rpd_provider(self) -> Expensive:
         return Expensive()
 
 
-def live(folder: Path, caller: Caller | None) -> Ended:
+def live(folder: Path, caller: Caller | None, renting: Renting | None = None) -> Ended:
     manager = plugins()
-    manager.register(Renting(), "renting")
+    manager.register(renting or Renting(), "renting")
     config = settings_of(folder, overrides=[("confirm_above_usd", "1")])
     return run(config, manager, Redactor(), caller=caller)
 
 
 def test_who_cannot_be_asked_has_to_agree_beforehand(tmp_path: Path) -> None:
-    """A caller that says nothing gets an error, one that says no gets nothing; nothing is created."""
+    """A caller that says nothing gets an error, one that says no gets nothing; nothing is created.
+
+    Whoever is asked has been shown what would be rented.
+    """
     folder = write(tmp_path / "one")
     with pytest.raises(UsageError, match=r"may cost up to \$10\.00, more than confirm_above_usd \(\$1\.00\)"):
         live(folder, None)
@@ -144,7 +153,9 @@ def test_who_cannot_be_asked_has_to_agree_beforehand(tmp_path: Path) -> None:
         asked.append((worst, limit))
         return False
 
-    assert live(folder, Caller(confirm=no)).exit_code is ExitCode.INTERRUPTED
+    renting = Renting()
+    assert live(folder, Caller(confirm=no), renting).exit_code is ExitCode.INTERRUPTED
+    assert renting.heard == ["1 node on CPU in any data centre (secure) at $0.06 an hour, $10.00 at most"]
     assert asked == [(10.0, 1.0)]
     assert not (folder / "rpd-runs").exists()
 

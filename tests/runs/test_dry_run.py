@@ -65,7 +65,7 @@ def test_it_tells_the_plan(rpd: RpdRun, project: Project) -> None:
     )
     assert first < second
     for words in ("deploy_x.py::fit[seed1]", "python train.py --seed 2", "put", "write note", "results/", "/h",
-                  "delete on success", "at most $2.50", "worst case $5.00", "3 passed"):  # fmt: skip
+                  "delete on success", "at most $2.50", "worst case $5.00", "3 planned"):  # fmt: skip
         assert words in result.out
     assert left_behind(folder) == {"preflight-ran", "train.py"}
     assert result.run_dir is None
@@ -76,7 +76,7 @@ def test_the_short_form_is_the_same(rpd: RpdRun, project: Project) -> None:
     folder = project({"deploy_x.py": "import rpd\n@rpd.job\ndef check(): ...\n"})
     result = rpd(folder, "--dry-run", command="")
     assert result.exit_code == 0
-    assert "1 passed" in result.out
+    assert "1 planned" in result.out
 
 
 REACHES = {

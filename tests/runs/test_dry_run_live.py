@@ -81,7 +81,7 @@ def test_it_tells_what_could_be_had_now(
     assert "stock not known: RunPod does not tell the stock of CPU pods" in cpu
     assert "2 of 3 nodes could be rented now; of 1 RunPod does not tell the stock" in result.out
     assert "the account has $100.00, this run may cost at most $" in result.out
-    assert "4 passed" in result.out
+    assert "4 planned" in result.out
     assert left(folder) == set()
 
 
@@ -177,7 +177,7 @@ def rents(provision):
 """
     result = rpd(deploy(job(registry, fields="gpu=None", body=connects), rents), "--dry-run=live")
     assert "socket.getaddrinfo is not allowed in a dry run" in result.out
-    assert "1 passed, 1 failed" in result.out
+    assert "1 planned, 1 failed" in result.out
     assert result.exit_code == 1
 
 

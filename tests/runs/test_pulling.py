@@ -238,7 +238,7 @@ def test_jobs_that_read_what_commands_say_pass_a_dry_run(
         }
     )
     dry = rpd(folder, "--dry-run")
-    assert "3 passed, 1 failed" in dry.out
+    assert "3 planned, 1 failed" in dry.out
     assert "env['SEED']: expected a text or a number, got None" in dry.out
     result = rpd(folder)
     fit, fails, wrong, large = result.reports

@@ -116,3 +116,29 @@ def test_a_live_dry_run_shows_what_could_be_had_now(
         )
     terminal.rpd_run_finished(RunSummary(folder="", reports=(), seconds=0.25))
     assert shown(out.getvalue()) == snapshot
+
+
+@pytest.mark.parametrize("verbose", [0, 1])
+def test_the_nodes_of_a_sweep_are_drawn_once(
+    make_config: MakeConfig,
+    make_node: MakeNode,
+    make_plan: MakePlan,
+    verbose: int,
+    snapshot: SnapshotAssertion,
+) -> None:
+    """Nodes that ask for the same pod are told in short, with the steps that differ; with -v each is drawn whole."""
+    out = io.StringIO()
+    config = make_config(dry_run=True, verbose=verbose)
+    nodes = [make_node(seed) for seed in (42, 43, 44, 45)]
+    terminal = DryRunView(config, out, environ=PLAIN)
+    terminal.rpd_run_started(config, make_plan(*nodes), "dry run", None, ())
+    for number, node in enumerate(nodes):
+        seed = replace(STEPS[1], command=f"python train.py --seed {min(number, 1)}")
+        image = "image x" if number < 3 else "another image"
+        terminal.rpd_dry_run_node(
+            DryRunNode(
+                node_id=node.id, request=(image,), offers=OFFERS, steps=(STEPS[0], seed), worst_case_usd=1.0
+            )
+        )
+    terminal.rpd_run_finished(RunSummary(folder="", reports=(), seconds=0.25))
+    assert shown(out.getvalue()) == snapshot

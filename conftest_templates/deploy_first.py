@@ -4,10 +4,10 @@ import rpd
 from rpd import Budget, Gpu
 
 job = rpd.job(
-    gpu=Gpu(
-        "NVIDIA RTX A4000", "NVIDIA L4"
-    ),  # the first that is to be had; `gpu=None` is a pod without a GPU
-    budget=Budget(cost_cap_usd=0.50, max_runtime="15m"),  # for each node; then its pod is taken away
+    # The first of these that is in stock. gpu=None is a pod without a GPU.
+    gpu=Gpu("NVIDIA RTX A4000", "NVIDIA L4"),
+    # The most that each node may cost, and how long it may take; then its pod is deleted.
+    budget=Budget(cost_cap_usd=0.50, max_runtime="15m"),
 )
 
 

@@ -154,13 +154,29 @@ def node_named(runs_path: Path, wanted: str, run: str = "") -> tuple[RunInfo, No
     try:
         return newest, lookup.node_named(entries, wanted)
     except UsageError:
-        if run or any(wanted in entry.id for entry in entries):
+        if any(wanted in entry.id for entry in entries):
+            raise
+        _check_waiting(newest, wanted)
+        if run:
             raise
         for info in found[1:]:
             older = lookup.entries(Path(info.folder))
             if any(wanted in entry.id for entry in older):
                 return info, lookup.node_named(older, wanted)
         raise
+
+
+def _check_waiting(info: RunInfo, wanted: str) -> None:
+    """Raise UsageError if ``wanted`` is a node of a run that is not over, and has not begun there."""
+    if info.finished or not wanted:
+        return
+    events = journal.read(Path(info.folder) / journal.FILE_NAME)
+    planned = (node_id for event in events if event["event"] == journal.PLANNED for node_id in event["ids"])
+    waiting = next((node_id for node_id in planned if wanted in node_id), None)
+    if waiting is not None:
+        raise UsageError(
+            f"{waiting} has not begun yet in run {info.id}: rpd show {info.id} tells which nodes have"
+        )
 
 
 def local_backend_of(runs_path: Path, wanted: str, *, run: str = "") -> Endpoint | None:

@@ -130,12 +130,16 @@ def test_a_pod_that_is_used_again_has_the_key_of_its_maker(tmp_path: Path) -> No
 
 
 def test_the_newest_run_that_has_the_node_is_meant(tmp_path: Path) -> None:
-    """Without ``--run`` older runs are looked at where the newest knows no such node."""
+    """Without ``--run`` older runs are looked at where the newest knows no such node; one that waits is told so."""
     write_run(tmp_path, "1")
     write_run(tmp_path, "2", {**STARTED, "node": "deploy_b.py::other"}, CREATED)
     assert connect_to_node.node_named(tmp_path, "fit")[0].id == "1"
     with pytest.raises(UsageError, match="there is no node 'fit'"):
         connect_to_node.node_named(tmp_path, "fit", "2")
+    write(tmp_path / "2", {"event": "planned", "ids": ["deploy_a.py::fit[9]"]})
+    for run in ("", "2"):
+        with pytest.raises(UsageError, match=r"deploy_a.py::fit\[9\] has not begun yet in run 2"):
+            connect_to_node.node_named(tmp_path, "fit", run)
 
 
 def test_what_cannot_be_reached(tmp_path: Path) -> None:

@@ -150,7 +150,7 @@ def salvaged_until_it_leaves(pod):
 """
 
 EXPECTED = {
-    "exits": (Outcome.FAILED, Cause.CODE, "command exited 3: echo first"),
+    "exits": (Outcome.FAILED, Cause.CODE, "command exited 3: three"),
     "may_exit": (Outcome.PASSED, None, ""),
     "outlives": (Outcome.FAILED, Cause.TIMEOUT, "timeout of 0.5 s: sleep 300"),
     "overspends": (Outcome.FAILED, Cause.BUDGET, "reached its cap"),

@@ -25,7 +25,7 @@ from rpd.pipeline.run import run as carry_out
 from rpd.record import manifest
 from rpd.redaction import Redactor
 from rpd.stop import INTERRUPTED, Stop, StopLevel
-from rpd.threads import Repeater
+from rpd.threads import Repeater, guarded
 from rpd.values.node import Node
 from rpd.values.plan import Plan
 from rpd.values.report import NodeReport
@@ -96,6 +96,7 @@ class Running:
         self._changed = threading.Condition()
         self._watching = _Watching(self._wake, self._redactor)
         self._waiting: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
+        self._boards: list[Callable[[], object]] = []
         self._is_ready = self._is_over = False
         self._outcome: RunOutcome | None = None
         self._error: BaseException | None = None
@@ -214,6 +215,8 @@ class Running:
         except BaseException as error:  # noqa: BLE001 - raised where the program asks for the result
             self._error = error
         self._is_over = True
+        for update in self._boards:  # now: who waits for the run goes on at once
+            guarded(update)
         self._wake()
 
     def _carried_out(self, stack: ExitStack) -> RunOutcome:
@@ -313,11 +316,12 @@ class Running:
         from IPython.display import HTML, display
 
         handle = display(HTML(self._repr_html_()), display_id=True)
+        if handle is None:
+            return
 
         def update() -> bool:
-            is_over = self._is_over
             handle.update(HTML(self._repr_html_()))
-            return not is_over
+            return not self._is_over
 
-        if handle is not None:
-            Repeater(update, seconds=_BOARD_SECONDS, name="rpd-board").start()
+        self._boards.append(update)
+        Repeater(update, seconds=_BOARD_SECONDS, name="rpd-board").start()

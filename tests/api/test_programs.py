@@ -87,7 +87,9 @@ def test_a_notebook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(DOCS.parent))
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("RUNPOD_API_KEY", raising=False)
-    cells = [nbformat.v4.new_code_cell(text) for _, text in programs("recipes/notebook.md")]
+    texts = [text for _, text in programs("recipes/notebook.md")]
+    texts.append("rpd.run(train, lr=0.1, seed=1, local=True, show=True).ok")
+    cells = [nbformat.v4.new_code_cell(text) for text in texts]
     notebook = nbformat.v4.new_notebook(cells=cells)
     nbclient.NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
     shown = [
@@ -107,3 +109,5 @@ def test_a_notebook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert shown[3].count("passed") >= 4
     assert "exit code 0" in shown[3]
     assert plain[4] == "0.01"
+    assert "1 of 1 nodes over" in shown[5]
+    assert plain[5].endswith("True")

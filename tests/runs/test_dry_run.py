@@ -206,7 +206,10 @@ def test_it_imports_nothing_heavy(rpd: RpdRun, project: Project) -> None:
     tell = "import atexit, sys\natexit.register(lambda: print('LOADED', sorted(set(sys.modules) & set(HEAVY))))\n"
     heavy = "HEAVY = ['runpod', 'fabric', 'paramiko', 'asyncssh', 'aiohttp', 'graphql', 'requests', 'boto3', 'httpx']\n"
     job = "import rpd\n@rpd.job(gpu=None)\ndef fit(pod): pod.run('x')\n"
-    result = dry(rpd, project({"deploy_x.py": heavy + tell + job}))
+    folder = project({"deploy_x.py": heavy + tell + job})
+    result = rpd(
+        folder, "--dry-run", env={"PYTHONUNBUFFERED": "1"}
+    )  # an interpreter that has loaded nothing yet
     assert result.exit_code == 0, result.err
     assert "LOADED []" in result.out
 

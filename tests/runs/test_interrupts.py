@@ -19,6 +19,8 @@ from tests.waiting import DEADLINE, wait_until
 
 Project = Callable[[dict[str, str]], Path]
 
+COLD = {"PYTHONUNBUFFERED": "1"}
+"""Has ``rpd`` started by an interpreter of its own, which inherits what is ignored here."""
 WORKS = """
 import rpd
 
@@ -139,7 +141,7 @@ def test_under_nohup_a_run_outlives_its_terminal(rpd: RpdRun, project: Project, 
     folder = project({"deploy_a.py": WORKS.replace("sleep 300", "sleep 1")})
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        process = rpd.start(folder)
+        process = rpd.start(folder, env=COLD)
     finally:
         signal.signal(signal.SIGHUP, before)
     wait_until(lambda: has_output(folder, "deploy_a.fit-n1", "started"), what="the command's output")

@@ -17,28 +17,46 @@ from rpd.errors import TransferError
 # Defines _rpd_pack, a filter: members of 4 MB. dd reads a pipe without taking more than it passes on, which head does
 # not everywhere, and says how much that was. A line is slow if less than 7 MB/s go over it compressed: level 6, unless
 # fewer bytes of the tree go over it then. Past 8 MB, which may only have filled the buffers on the way, a line that
-# takes more than 8 MB/s gets 4 MB as they are, and all the rest so if that was quicker. Times: hundredths of a second.
+# takes more than 8 MB/s gets 4 MB as they are, and all the rest so if that was quicker. After a block that became less
+# than a twentieth smaller, 8 go as they are, and more each time. Times are hundredths of a second.
 PACK = r"""
 _rpd_as_it_is() { printf "\037\213\010\000\\$1\000\000\000\000\003\003\000\000\000\000\000\000\000\000\000"; }
 _rpd_now() { read -r _rpd_time _ </proc/uptime && _rpd_time=${_rpd_time%.*}${_rpd_time#*.}; }
+_rpd_plain() {
+  _rpd_as_it_is 100
+  case $(dd bs=65536 count=64 iflag=fullblock 2>&1 >&4) in *"64+0 records in"*) ;; *) return 1 ;; esac
+  _rpd_all=$((_rpd_all + 128))
+}
 _rpd_block() {
   _rpd_said=$({
-    { _rpd_a=$(dd bs=65536 count=64 iflag=fullblock 2>&1 >&5); echo "IN $_rpd_a" >&3; } 5>&1 |
-      if [ "$1" = 0 ]; then cat >&4; else
-        gzip "-$1" | { _rpd_a=$(dd ibs=65536 obs=32768 2>&1 >&4); echo "OUT $_rpd_a" >&3; }
-      fi
+    { _rpd_a=$(dd bs=65536 count=64 iflag=fullblock 2>&1 >&5); echo "IN $_rpd_a" >&3; } 5>&1 | gzip "-$1" |
+      { _rpd_a=$(dd ibs=65536 obs=32768 2>&1 >&4); echo "OUT $_rpd_a" >&3; }
   } 3>&1)
   _rpd_out=${_rpd_said#*OUT *records in} _rpd_out=${_rpd_out%%+*} _rpd_out=${_rpd_out##*[!0-9]}
-  case $_rpd_said in *"IN 64+0 records in"*) [ -n "$_rpd_out" ] || [ "$1" = 0 ] ;; *) return 1 ;; esac
+  case $_rpd_said in *"IN 64+0 records in"*) [ -n "$_rpd_out" ] ;; *) return 1 ;; esac
 }
 _rpd_pack() {
   gzip -1 </dev/null >/dev/null 2>&1 || exec cat
   dd if=/dev/null bs=65536 count=64 iflag=fullblock 2>/dev/null && _rpd_now 2>/dev/null || exec gzip -1
   export LC_ALL=C
   exec 4>&1
-  _rpd_level=1 _rpd_all=0 _rpd_wire=0 _rpd_blocks=0 _rpd_rate=0 _rpd_hold=0 _rpd_try=0 _rpd_was=$_rpd_time
+  _rpd_level=1 _rpd_all=0 _rpd_wire=0 _rpd_blocks=0 _rpd_rate=0 _rpd_hold=0 _rpd_try=0 _rpd_run=4 _rpd_was=$_rpd_time
   while _rpd_block "$_rpd_level"; do
     _rpd_all=$((_rpd_all + _rpd_out)) _rpd_wire=$((_rpd_wire + _rpd_out)) _rpd_blocks=$((_rpd_blocks + 1))
+    if [ "$((_rpd_out * 20))" -ge 2432 ]; then
+      [ "$_rpd_run" -ge 64 ] || _rpd_run=$((_rpd_run * 2))
+      _rpd_n=$_rpd_run; _rpd_now
+      while [ "$_rpd_n" -gt 0 ]; do
+        _rpd_plain || return 0
+        _rpd_n=$((_rpd_n - 1))
+      done
+      _rpd_was=$_rpd_time; _rpd_now
+      # More than 20 MB/s of what does not become less: nothing else pays.
+      if [ "$((_rpd_run * 21))" -gt "$((_rpd_time - _rpd_was))" ]; then _rpd_as_it_is 000; exec cat; fi
+      _rpd_was=$_rpd_time _rpd_wire=0 _rpd_blocks=0
+      continue
+    fi
+    _rpd_run=4
     _rpd_now; _rpd_wall=$((_rpd_time - _rpd_was))
     [ "$_rpd_wall" -ge 15 ] || continue
     _rpd_speed=$((_rpd_wire * 3276800 / _rpd_wall)) _rpd_last=$_rpd_rate
@@ -49,7 +67,7 @@ _rpd_pack() {
       _rpd_level=6 _rpd_hold=1
     elif [ "$_rpd_all" -ge 256 ] && [ "$_rpd_speed" -gt 8000000 ] && [ "$_rpd_try" -le 0 ]; then
       _rpd_was=$_rpd_time _rpd_try=32
-      _rpd_as_it_is 100; _rpd_block 0 || return 0
+      _rpd_plain || return 0
       _rpd_now
       if [ "$((100000 / (_rpd_time - _rpd_was + 1)))" -gt "$_rpd_rate" ]; then _rpd_as_it_is 000; exec cat; fi
     fi
@@ -186,13 +204,13 @@ class Gauge:
         effort = self._efforts[level]
         return max(effort.seconds, self._line * effort.ratio) + effort.seconds / 4
 
-    def packed(self, level: int, size: int, result: int, seconds: float) -> None:
-        """Hear that ``size`` bytes became ``result`` at ``level``."""
-        self._efforts[level].learn(seconds / max(1, size), result / max(1, size))
-        self._packing += seconds
+    def packed(self, level: int, size: int, result: int, seconds: float, elapsed: float) -> None:
+        """Hear that ``size`` bytes became ``result`` at ``level``, in processor time and by the clock."""
+        self.sampled(level, size, result, seconds)
+        self._packing += elapsed
 
     def sampled(self, level: int, size: int, result: int, seconds: float) -> None:
-        """Hear the same of bytes that are not sent."""
+        """Hear the same of bytes that are not sent; how busy this machine is makes no difference to it."""
         self._efforts[level].learn(seconds / max(1, size), result / max(1, size))
 
     def sent(self, size: int, seconds: float) -> None:
@@ -225,23 +243,23 @@ def packed(
             since_sample = 0
             middle = len(block) // 2
             for level in _LEVELS[1:]:
-                _, seconds, result = _member(
-                    block[middle - _SAMPLE // 2 : middle + _SAMPLE // 2], level, clock
-                )
-                gauge.sampled(level, _SAMPLE, result, seconds)
+                member, seconds = _member(block[middle - _SAMPLE // 2 : middle + _SAMPLE // 2], level)
+                gauge.sampled(level, _SAMPLE, len(member), seconds)
         level = gauge.level
-        member, seconds, result = _member(block, level, clock)
-        gauge.packed(level, len(block), result, seconds)
+        began = clock()
+        member, seconds = _member(block, level)
+        gauge.packed(level, len(block), len(member), seconds, clock() - began)
         began = clock()
         yield member
-        gauge.sent(result, clock() - began)
+        gauge.sent(len(member), clock() - began)
 
 
-def _member(block: bytes, level: int, clock: Callable[[], float]) -> tuple[bytes, float, int]:
-    began = clock()
+def _member(block: bytes, level: int) -> tuple[bytes, float]:
+    """Return a gzip member, and the processor time it took."""
+    began = time.thread_time()
     squeeze = zlib.compressobj(level=level, wbits=31)
     member = squeeze.compress(block) + squeeze.flush()
-    return member, clock() - began, len(member)
+    return member, time.thread_time() - began
 
 
 def batched(blocks: Iterable[bytes]) -> Iterator[bytes]:

@@ -83,7 +83,8 @@ def level_on(line: float, ratios: dict[int, float]) -> int:
         level = gauge.level
         for other in (1, 6):
             gauge.sampled(other, 1000, int(1000 * ratios[other]), 1000 * efforts[other])
-        gauge.packed(level, 1 << 20, int(ratios[level] * (1 << 20)), efforts[level] * (1 << 20))
+        spent = efforts[level] * (1 << 20)
+        gauge.packed(level, 1 << 20, int(ratios[level] * (1 << 20)), spent, spent)
         gauge.sent(int(ratios[level] * (1 << 20)), line * ratios[level] * (1 << 20))
     return gauge.level
 

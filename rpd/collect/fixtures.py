@@ -20,6 +20,7 @@ from rpd.values.fixture import FIXTURE_ATTRIBUTE, FixtureDef, FixtureMarker, Sco
 from rpd.values.frozen import EMPTY, frozen, replace
 from rpd.values.job import JOB_ATTRIBUTE
 from rpd.values.mark import Location, ParameterSet
+from rpd.values.node import LINES_ATTRIBUTE
 from rpd.values.variable import REQUIRED, Variable
 
 _LOAD_GLOBAL, _EXTENDED = opmap["LOAD_GLOBAL"], opmap["EXTENDED_ARG"]
@@ -147,7 +148,13 @@ class Registry:
 
     def _variable(self, name: str, variable: Variable, holder: object, baseid: str) -> FixtureDef:
         """Return the fixture of a variable: one value, or with ``--sweep`` one parameter for each value given there."""
-        where = _assignment(name, str(getattr(holder, "__file__", None) or "?"), self._config.rootdir)
+        file = str(getattr(holder, "__file__", None) or "?")
+        lines = getattr(holder, LINES_ATTRIBUTE, None)
+        where = (
+            _assignment(name, file, self._config.rootdir)
+            if lines is None
+            else Location(relative(file, self._config.rootdir), lines.get(name, 1))
+        )
         if name == RESERVED:
             raise CollectionError(f"{where}: {_reserved('variables')}", file=where.file, line=where.line)
         texts = dict(self._config.collect.sweep).get(name)

@@ -10,6 +10,8 @@ from rpd.values.frozen import EMPTY, frozen
 from rpd.values.job import Job
 from rpd.values.mark import Location, Mark
 
+LINES_ATTRIBUTE = "__rpd_lines__"
+"""Of a module that was made of a file in another format: name to the line of that file where it is assigned."""
 SOURCE_ATTRIBUTE = "__rpd_source__"
 """Where a function that was made from another file format keeps its text, for ``--changed`` to compare."""
 

@@ -13,7 +13,7 @@ from rpd.config import Config
 from rpd.errors import CollectionError
 from rpd.events import Events
 from rpd.hooks import PluginManager
-from rpd.values.node import SOURCE_ATTRIBUTE
+from rpd.values.node import LINES_ATTRIBUTE, SOURCE_ATTRIBUTE
 
 SUFFIXES = (".yaml", ".yml")
 
@@ -58,8 +58,13 @@ def module_of(path: Path, written: Written) -> ModuleType:
         if isinstance(node, ast.FunctionDef)
     }
     _move(tree, written.lines.origin)
+    assigned = [node for node in tree.body if isinstance(node, ast.Assign)]
+    lines = {
+        target.id: node.lineno for node in assigned for target in node.targets if isinstance(target, ast.Name)
+    }
     module = ModuleType(f"rpd:{path.as_posix().replace('.', '·')}")
     module.__file__ = str(path)
+    setattr(module, LINES_ATTRIBUTE, lines)
     exec(compile(tree, str(path), "exec"), vars(module))  # noqa: S102 - the text is ours, made of checked values
     for name, value in vars(module).items():
         if isinstance(value, FunctionType) and name in sources:

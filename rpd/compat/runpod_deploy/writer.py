@@ -199,7 +199,8 @@ class _Writer:
             out.add(
                 f'# No default: give --var {name}=…, or sweep over it: @rpd.mark.parametrize("{name}", ["1", "2"])'
             )
-            out.add(f"{name} = rpd.variable()", spec.name.line)
+            used = min((text.line for text in texts_of(spec) if name in text.names), default=spec.name.line)
+            out.add(f"{name} = rpd.variable()", used)
         for name, text in spec.variables.items():
             if text.names:
                 out.add()

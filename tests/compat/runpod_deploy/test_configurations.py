@@ -106,7 +106,8 @@ def test_variables_select_and_sweep(project: Path) -> None:
 def test_a_variable_without_a_value_is_asked_for(project: Path) -> None:
     result = rpd("run", "--dry-run", "configs/full.yaml", cwd=project)
     assert result.exit_code == 4
-    assert "variable 'seed' has no value: give it with --var seed=VALUE" in result.err
+    said = "variable 'seed' has no value: give it with --var seed=VALUE (declared at configs/full.yaml:2)"
+    assert said in result.err
 
 
 def test_a_missing_path_costs_nothing(project: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from rpd.emulator.launch import Launched
 from rpd.journal import journal
-from rpd.testing import RpdRun, RunResult
+from rpd.testing import RpdRun, RunResult, start_interpreter
 
 
 def write_project(folder: Path, files: dict[str, str]) -> Path:
@@ -45,6 +45,12 @@ def outcomes(result: RunResult) -> dict[str, str]:
 def project(tmp_path: Path) -> Callable[[dict[str, str]], Path]:
     """``project({name: text})`` writes a project and returns its folder."""
     return lambda files: write_project(tmp_path / "project", files)
+
+
+@pytest.fixture
+def cold(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have ``rpd`` started by an interpreter of its own: it has imported nothing, and inherits ignored signals."""
+    monkeypatch.setattr(RpdRun, "start_process", staticmethod(start_interpreter))
 
 
 @pytest.fixture

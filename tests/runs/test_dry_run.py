@@ -201,7 +201,7 @@ def test_ctrl_c_between_jobs_ends_it(rpd: RpdRun, project: Project) -> None:
     assert "released" not in result.out
 
 
-def test_it_imports_nothing_heavy(rpd: RpdRun, project: Project) -> None:
+def test_it_imports_nothing_heavy(cold: None, rpd: RpdRun, project: Project) -> None:
     """A dry run does not pay for loading the SDK, fabric or the emulator."""
     tell = "import atexit, sys\natexit.register(lambda: print('LOADED', sorted(set(sys.modules) & set(HEAVY))))\n"
     heavy = "HEAVY = ['runpod', 'fabric', 'paramiko', 'asyncssh', 'aiohttp', 'graphql', 'requests', 'boto3', 'httpx']\n"

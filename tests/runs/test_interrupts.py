@@ -19,8 +19,6 @@ from tests.waiting import DEADLINE, wait_until
 
 Project = Callable[[dict[str, str]], Path]
 
-COLD = {"PYTHONUNBUFFERED": "1"}
-"""Has ``rpd`` started by an interpreter of its own, which inherits what is ignored here."""
 WORKS = """
 import rpd
 
@@ -136,12 +134,14 @@ def test_a_keyboard_interrupt_in_a_fixture(rpd: RpdRun, project: Project) -> Non
     assert (folder / "log").read_text(encoding="utf-8").split() == ["-narrower", "-finalizer", "-wide"]
 
 
-def test_under_nohup_a_run_outlives_its_terminal(rpd: RpdRun, project: Project, emulator: Launched) -> None:
+def test_under_nohup_a_run_outlives_its_terminal(
+    cold: None, rpd: RpdRun, project: Project, emulator: Launched
+) -> None:
     """Where SIGHUP is ignored from the start, the run goes on to its own end."""
     folder = project({"deploy_a.py": WORKS.replace("sleep 300", "sleep 1")})
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        process = rpd.start(folder, env=COLD)
+        process = rpd.start(folder)
     finally:
         signal.signal(signal.SIGHUP, before)
     wait_until(lambda: has_output(folder, "deploy_a.fit-n1", "started"), what="the command's output")

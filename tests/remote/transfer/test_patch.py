@@ -149,7 +149,7 @@ class Sent:
 
 
 def test_of_a_large_file_only_what_is_new_is_sent(
-    remote: SshRemote, machine: Machine, tmp_path: Path, machine_kind: str
+    machine_kind: str, remote: SshRemote, machine: Machine, tmp_path: Path
 ) -> None:
     """In a folder beside others, and alone; with its mode; and it is known the next time."""
     tree, target, alone = tmp_path / "tree", machine.files / "t", machine.files / "alone"
@@ -196,7 +196,7 @@ def test_a_large_file_that_is_other_than_noted_is_sent_whole(
 
 
 def test_of_a_large_file_only_what_is_new_is_fetched(
-    remote: SshRemote, machine: Machine, tmp_path: Path, machine_kind: str
+    machine_kind: str, remote: SshRemote, machine: Machine, tmp_path: Path
 ) -> None:
     """Over the file an earlier pull left, which may have changed here too; a pod without Python has larger blocks."""
     root, local = machine.files / "r", tmp_path / "l"

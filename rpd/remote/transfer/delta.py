@@ -52,7 +52,9 @@ _rpd_state() {
 
 STOP = r"""
 _rpd_stop() {
-  read -r _rpd_pid 2>/dev/null <"$1/pid" && grep -q -- "${1##*/}" "/proc/$_rpd_pid/cmdline" 2>/dev/null || return 0
+  read -r _rpd_pid 2>/dev/null <"$1/pid" || return 0
+  # It holds that file open: the number may be another program's by now.
+  case $(readlink "/proc/$_rpd_pid/fd/6") in *"/${1##*/}/pid") ;; *) return 0 ;; esac
   kill "$_rpd_pid" 2>/dev/null
   _rpd_n=0
   while kill -0 "$_rpd_pid" 2>/dev/null && [ "$_rpd_n" -lt 300 ]; do _rpd_nap; done

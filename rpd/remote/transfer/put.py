@@ -92,7 +92,7 @@ mkdir -p -- "$2" || exit 1
 [ -e "$6" ] || mkdir -m 700 -- "$6" || exit 1
 trap '[ -z "$_rpd_tar" ] || { kill "$_rpd_tar" 2>/dev/null; wait "$_rpd_tar"; }
   _rpd_cut "the stream ended early" 5' HUP INT TERM
-echo "$7" >"$6/turn" && echo "$$" >"$6/pid"
+echo "$7" >"$6/turn" && exec 6>"$6/pid" && echo "$$" >&6
 for _rpd_old in new made plan drop count folders note list end; do rm -rf -- "$6/$_rpd_old"; done
 # In the background, so that whoever goes on with this stream can end it while it waits for a line that is gone.
 exec 3<&0

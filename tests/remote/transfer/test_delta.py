@@ -72,7 +72,7 @@ def machine_kind(request: pytest.FixtureRequest) -> str:
 
 
 def test_only_what_changed_is_sent(
-    remote: SshRemote, machine: Machine, tree: Path, machine_kind: str
+    machine_kind: str, remote: SshRemote, machine: Machine, tree: Path
 ) -> None:
     """A changed, a new and a removed file, a link, a mode: the rest stays, the very file, and nothing else is sent."""
     target = machine.files / "t"

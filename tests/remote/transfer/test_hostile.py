@@ -47,7 +47,10 @@ Lie = Callable[[str, str], None]
 
 @pytest.fixture
 def lie(machine: Machine, tmp_path: Path) -> Lie:
-    """``lie("tar", script)`` puts a sh script in the place of a program of the machine."""
+    """``lie("tar", script)`` puts a sh script in the place of a program of the machine.
+
+    Ask for it before ``remote``: shells that wait for their program have the path of their start.
+    """
     folder = tmp_path / "lies"
     folder.mkdir()
     real = machine.path
@@ -647,9 +650,9 @@ LIES = {
 
 @pytest.mark.parametrize("program", LIES)
 def test_programs_of_a_pod_that_lie(
-    remote: SshRemote,
     machine: Machine,
     lie: Lie,
+    remote: SshRemote,
     tmp_path: Path,
     outside: Path,
     program: str,
@@ -674,6 +677,7 @@ def test_a_script_that_says_too_much(remote: SshRemote, machine: Machine) -> Non
         with pytest.raises(TooMuch):
             remote._shell.exec(Program(script, timeout=60, most=1 << 20))
     machine.before_command = "cat /dev/zero; "
+    remote._shell._waiting.drop()  # those have greeted already
     with pytest.raises(ConnectionLost, match="without end"):
         remote.script("true", timeout=60)
 
@@ -688,7 +692,7 @@ ENDS = [
 
 
 @pytest.mark.parametrize("end", ENDS)
-def test_ends_of_commands_that_make_no_sense(remote: SshRemote, machine: Machine, lie: Lie, end: str) -> None:
+def test_ends_of_commands_that_make_no_sense(lie: Lie, remote: SshRemote, end: str) -> None:
     """An exit code of a hundred digits is none; the command's end is unknown then, and nothing breaks."""
     lie("date", f"echo '{end}' >&2; exec date \"$@\"")
     lie("wc", f"echo '{end}' >&2; echo 0")
@@ -696,7 +700,7 @@ def test_ends_of_commands_that_make_no_sense(remote: SshRemote, machine: Machine
         remote.run(Command(key="k", text="true", timeout=5), lambda _: None)
 
 
-def test_a_log_that_is_always_longer_than_what_comes(remote: SshRemote, lie: Lie) -> None:
+def test_a_log_that_is_always_longer_than_what_comes(lie: Lie, remote: SshRemote) -> None:
     """The pod says that there is more, and sends nothing: that ends."""
     lie("wc", "echo 1000000")
     with pytest.raises(RemoteError, match="says that the log has"):

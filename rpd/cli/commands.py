@@ -103,7 +103,7 @@ COMMANDS = {
         ),
         Command(
             name="report",
-            help="print the results of a past run again, or make a page of runs",
+            help="print the results of a past run, or make a page of runs",
             module="rpd.cli.runs",
             function="report",
             arguments="RUN",

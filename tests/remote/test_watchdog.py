@@ -20,6 +20,7 @@ from rpd.emulator.launch import Launched, launch
 from rpd.remote import watchdog
 from rpd.remote.keys import RunKeys
 from rpd.remote.protocol import Command
+from rpd.remote.shell import Program
 from rpd.remote.ssh import SshRemote, connect
 from rpd.remote.watchdog import Unguarded, arm
 from rpd.values.pod import SshEndpoint
@@ -473,9 +474,18 @@ def test_pod_ends_itself_when_graphql_is_retired(
     wait_until(lambda: state() == wanted, what=f"the pod's end ({wanted})")
 
 
-def test_arming_is_one_command(guarded: Machine, connecting: Connect) -> None:
-    """Arming a fresh pod is one command over the connection that is there."""
+def test_arming_is_one_program(
+    guarded: Machine, connecting: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Arming a fresh pod is one program over the connection that is there."""
     remote = connecting()
-    before = len(guarded.commands)
+    programs = []
+    start = remote._shell.open
+
+    def counted(program: Program) -> Any:
+        programs.append(program)
+        return start(program)
+
+    monkeypatch.setattr(remote._shell, "open", counted)
     arm(remote, pod_id="pod1", seconds_left=3600, linger_seconds=900)
-    assert len(guarded.commands) == before + 1
+    assert len(programs) == 1

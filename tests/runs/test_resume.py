@@ -58,9 +58,11 @@ def logs_hold(folder: Path, text: str) -> bool:
 
 MAY_DIFFER = re.compile(
     r"result\.(started|finished|phases\.\w+)|(pod|pods\.\d+)\.(id|name|datacenter|final_state)"
-    r"|cost\.(billed_seconds|estimated_usd)|steps\.\d+\.seconds"
+    r"|cost\.(billed_seconds|estimated_usd)|steps\.\d+\.seconds|node\.run"
 )
 """What depends on when a run was, and on which pods it got."""
+FROM_TELEMETRY = re.compile(r"environment\.(packages|nvidia_smi)")
+"""What comes with telemetry while a job runs; a short job may end before."""
 
 
 def leaves(value: object, name: str = "") -> dict[str, object]:
@@ -73,7 +75,7 @@ def leaves(value: object, name: str = "") -> dict[str, object]:
     found: dict[str, object] = {name: "there"} if name else {}
     for key, inner in pairs:
         found.update(leaves(inner, f"{name}.{key}".lstrip(".")))
-    return found
+    return {key: leaf for key, leaf in found.items() if not FROM_TELEMETRY.fullmatch(key)}
 
 
 def stories(run_dir: Path) -> list[dict[str, object]]:

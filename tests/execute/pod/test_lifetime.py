@@ -290,8 +290,8 @@ def test_a_pod_with_another_gpu_is_told(
         """
         from rpd.remote import commands
 
-        probe = commands.probe
-        commands.probe = lambda shell: {**probe(shell), "gpu_name": "NVIDIA RTX A2000"}
+        facts = commands.facts
+        commands.facts = lambda said: {**facts(said), "gpu_name": "NVIDIA RTX A2000"}
 
         @job
         def runs(pod):

@@ -9,10 +9,13 @@ import linecache
 import os
 import sys
 import threading
+import time
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, redirect_stdout, suppress
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from rpd.collect.namesakes import Namesakes, named_by_environment, users_folders
 from rpd.collect.source import relative
@@ -20,6 +23,7 @@ from rpd.hooks import PluginManager
 
 _PLUGIN = "rpd.collect.importer"
 _PREFIX = "rpd:"
+_SETTLED_SECONDS = 2.0
 """Begins the names of modules that are imported by path; no module of another origin can have it."""
 _lock = threading.RLock()
 """Python has one import path and one table of modules, so one file at a time is imported, on any thread."""
@@ -50,6 +54,18 @@ def divert_output(manager: PluginManager, rootdir: Path) -> None:
     For the command line, which owns both; the streams of another program are not ours to change.
     """
     importer_of(manager, rootdir).diverts_output = True
+
+
+class _Loader(SourceFileLoader):
+    """Python's own, which keeps no bytecode of a file that was just written.
+
+    Bytecode is known by the second and the size of its source: an edit within that second that keeps the size (2 to 3)
+    would run the file as it was before.
+    """
+
+    def set_data(self, path: str, data: Any, **more: Any) -> None:
+        if time.time() - Path(self.path).stat().st_mtime > _SETTLED_SECONDS:
+            super().set_data(path, data, **more)
 
 
 class Importer:
@@ -178,7 +194,7 @@ class Importer:
 
     def _execute(self, path: Path, name: str) -> ModuleType:
         unique = self._own_name(path.with_suffix(""))
-        spec = importlib.util.spec_from_file_location(unique, path)
+        spec = importlib.util.spec_from_file_location(unique, path, loader=_Loader(unique, str(path)))
         if spec is None or spec.loader is None:
             raise ImportError(f"{path.name} is not a Python file")
         module = importlib.util.module_from_spec(spec)

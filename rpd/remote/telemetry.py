@@ -161,8 +161,9 @@ show() { echo "--- $*"; limited "$@" 2>&1 | cut -c 1-8000 | head -n 200; echo; }
 own_sessions() {
   limited ps -eo sid=,pid=,args= | while read -r session process words; do
     case $words in
-      *.rpd/watchdog/watchdog.sh*|*.rpd/steps/*/supervise*|'sh -c IFS= read -r how'*)
+      *.rpd/watchdog/watchdog.sh*|*.rpd/steps/*/supervise*)
         [ "$session" != "$process" ] || printf '%s ' "$session" ;;
+      *'IFS= read -r how'*) printf '%s ' "$session" ;;
     esac
   done
 }

@@ -78,6 +78,7 @@ def test_four_projects_at_once(
     clean_emulator: Launched, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Each thread has its own files of the same names, its own defaults for jobs, and its own results."""
+    rpd.nodes(root=write(tmp_path / "none"))  # earlier tests of this process may have left their import hook
     before = of_the_process()
     outcomes: dict[str, rpd.RunOutcome] = {}
     together = threading.Barrier(4, timeout=DEADLINE)

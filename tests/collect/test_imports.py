@@ -290,3 +290,14 @@ def test_projects_are_collected_from_several_threads(tmp_path):
         thread.join()
     assert found == {f"p{number}": [f"p{number}"] for number in range(4)}
     importer_of(Project.new_manager(), tmp_path)
+
+
+def test_an_edit_within_the_second_that_keeps_the_size_is_seen(project):
+    """Python's bytecode is known by the second and the size of its source; what was just written has none."""
+    seen = []
+    for value in (1, 2):
+        project.write({"deploy_x.py": f"VALUE = {value}\n" + JOB})
+        [module] = modules(project).values()
+        seen.append(module.VALUE)
+        project.manager = project.new_manager()  # as in another process
+    assert seen == [1, 2]

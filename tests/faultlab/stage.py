@@ -9,7 +9,7 @@ import re
 import textwrap
 import urllib.request
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -125,25 +125,30 @@ def _intents(folder: Path) -> list[dict[str, Any]]:
 
 
 class Theatre:
-    """Stages, and the cases of this session: all begin at once, as far as there are stages."""
+    """Stages, and the cases of this session: those of a file begin at once, as far as there are stages.
 
-    def __init__(self, folder: Path, cases: Sequence[Case]) -> None:
+    ``files`` has the cases of each file. A file begins with its first test, since other processes may run the others.
+    """
+
+    def __init__(self, folder: Path, files: Mapping[str, Sequence[Case]]) -> None:
         load_once()
         # Cases that wait for long take nothing but a stage.
-        width = STAGES + min(STAGES_FOR_LONG, sum(case.long for case in cases))
+        long = max((sum(case.long for case in cases) for cases in files.values()), default=0)
+        width = STAGES + min(STAGES_FOR_LONG, long)
+        self._files = dict(files)
         self._pool = ThreadPoolExecutor(width, thread_name_prefix="stage")
         self._free: queue.SimpleQueue[Stage | None] = queue.SimpleQueue()
         self._stages: list[Stage] = []
         self._folder = folder
         for _ in range(width):
             self._free.put(None)
-        self._played: dict[str, Future[Ending]] = {
-            case.id: self._pool.submit(self._play, case)
-            for case in sorted(cases, key=lambda case: not case.long)
-        }
+        self._played: dict[str, Future[Ending]] = {}
 
-    def played(self, case: Case) -> Ending:
-        """Return how a case ended."""
+    def played(self, file: str, case: Case) -> Ending:
+        """Return how a case of a file ended."""
+        for each in sorted(self._files.pop(file, ()), key=lambda case: not case.long):
+            if each.id not in self._played:
+                self._played[each.id] = self._pool.submit(self._play, each)
         return self._played[case.id].result()
 
     def _play(self, case: Case) -> Ending:

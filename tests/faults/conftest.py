@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections import defaultdict
 from collections.abc import Iterator
 
 import pytest
@@ -15,10 +16,13 @@ from tests.faultlab.stage import Stage, Theatre
 @pytest.fixture(scope="session")
 def theatre(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Theatre]:
     """The cases of every test that is going to run, being played."""
-    chosen = [item.callspec.params.get("case") for item in request.session.items if hasattr(item, "callspec")]
-    cases = [case for case in chosen if isinstance(case, Case)]
+    files = defaultdict[str, list[Case]](list)
+    for item in request.session.items:
+        case = item.callspec.params.get("case") if hasattr(item, "callspec") else None
+        if isinstance(case, Case):
+            files[str(item.path)].append(case)
     folder = tmp_path_factory.mktemp("faults")
-    theatre = Theatre(folder, cases)
+    theatre = Theatre(folder, files)
     yield theatre
     theatre.close()
     shutil.rmtree(folder, ignore_errors=True)
@@ -40,10 +44,10 @@ _tried: list[Case] = []
 
 
 @pytest.fixture
-def ending(theatre: Theatre, case: Case) -> Ending:
+def ending(request: pytest.FixtureRequest, theatre: Theatre, case: Case) -> Ending:
     """How the case of this test ended."""
     _tried.append(case)
-    return theatre.played(case)
+    return theatre.played(str(request.path), case)
 
 
 @pytest.fixture(scope="session")

@@ -117,6 +117,7 @@ BY_THE_PLATFORM = {
     "Disconnected",
     "HostKeyChanged",
     "KeyRefused",
+    "NoSshServer",
     "NotThere",
     "PodLocked",
     "PodLost",

@@ -61,8 +61,8 @@ MAY_DIFFER = re.compile(
     r"|cost\.(billed_seconds|estimated_usd)|steps\.\d+\.seconds|node\.run"
 )
 """What depends on when a run was, and on which pods it got."""
-FROM_TELEMETRY = re.compile(r"environment\.(packages|nvidia_smi)")
-"""What comes with telemetry while a job runs; a short job may end before."""
+FROM_TELEMETRY = re.compile(r"environment\.(packages|nvidia_smi)|result\.files\.\d+")
+"""What comes with telemetry while a job runs, and its files; a short job may end before."""
 
 
 def leaves(value: object, name: str = "") -> dict[str, object]:

@@ -364,7 +364,8 @@ def test_unverified_results_keep_the_pod(
         @job
         def made(pod):
             pod.run("mkdir results && echo precious >results/a")
-            pod.write("/opt/bin/sha256sum", "#!/bin/sh\\nexit 1\\n", 0o755)
+            for program in ("openssl", "sha256sum"):
+                pod.write(f"/opt/bin/{program}", "#!/bin/sh\\nexit 1\\n", 0o755)
             pod.pull("results/")
         """,
         keep_unverified=6,

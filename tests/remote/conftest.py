@@ -28,6 +28,8 @@ class Machine:
         self.home.mkdir()
         self.files = folder / "files"
         self.files.mkdir()
+        self.remotes: list[SshRemote] = []
+        """Who is connected to it."""
         self.path = os.environ["PATH"]
         self.before_command = ""
         self.commands: list[str] = []
@@ -43,6 +45,17 @@ class Machine:
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
         self.start()
+
+    @property
+    def path(self) -> str:
+        """Where its shells look for programs."""
+        return self._path
+
+    @path.setter
+    def path(self, path: str) -> None:
+        self._path = path
+        for remote in self.remotes:
+            remote._shell._waiting.drop()  # shells that wait have the path of their start
 
     @property
     def endpoint(self) -> SshEndpoint:
@@ -200,6 +213,7 @@ def connecting(tmp_path: Path, machine: Machine, keys: RunKeys) -> Iterator[Conn
         remote = connect(settings.pop("endpoint", machine.endpoint), **settings)
         assert isinstance(remote, SshRemote)
         remotes.append(remote)
+        machine.remotes.append(remote)
         return remote
 
     yield make

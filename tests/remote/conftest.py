@@ -129,6 +129,17 @@ class Machine:
         await self._drop()
 
     async def _settle(self) -> None:
+        self._end_children()
+        await asyncio.sleep(0)
+        # asyncssh puts more on the loop as its connections end: until nothing is left.
+        while others := asyncio.all_tasks() - {asyncio.current_task()}:
+            _, late = await asyncio.wait(others, timeout=0.2)
+            for task in late:
+                task.cancel()
+        self._end_children()  # those that were being started: a shell that waits is often about to be
+        await asyncio.sleep(0)
+
+    def _end_children(self) -> None:
         groups = [int(path.read_text()) for path in self.home.glob("*/steps/*/group")]
         groups += [int(path.read_text()) for path in self.home.glob(".rpd/steps/*/group")]
         for group in {*groups, *(child.pid for child in self._children)}:
@@ -140,12 +151,7 @@ class Machine:
             if child.stdin is not None and child.stdin.transport.get_write_buffer_size():
                 # What nobody took is not waited for either; that it is closed is heard a turn of the loop later.
                 child.stdin.transport.abort()
-        await asyncio.sleep(0)
-        # asyncssh puts more on the loop as its connections end: until nothing is left.
-        while others := asyncio.all_tasks() - {asyncio.current_task()}:
-            _, late = await asyncio.wait(others, timeout=0.2)
-            for task in late:
-                task.cancel()
+        self._children.clear()
 
     async def _serve(self, process: asyncssh.SSHServerProcess[bytes]) -> None:
         command = process.command or ""

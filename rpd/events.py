@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rpd.values.dryrun import DryRunNode
     from rpd.values.fixture import FixtureDef
     from rpd.values.node import Node
-    from rpd.values.plan import Plan
+    from rpd.values.plan import Earlier, Plan, Source
     from rpd.values.pod import PodInfo, Provider
     from rpd.values.report import NodeReport, RunSummary
     from rpd.values.step import Step
@@ -68,6 +68,11 @@ class Events:
         answer: Provider | None = self._hook.rpd_provider(config=config)
         return answer
 
+    def make_sources(self, *, config: Config, nodes: list[Node], earlier: Earlier) -> tuple[Source, ...]:
+        """Call ``rpd_make_sources``."""
+        answers = self._hook.rpd_make_sources(config=config, nodes=nodes, earlier=earlier)
+        return tuple(source for sources in answers for source in sources)
+
     def modify_plan(self, *, config: Config, plan: Plan) -> Plan | None:
         """Call ``rpd_modify_plan``."""
         answer: Plan | None = self._hook.rpd_modify_plan(config=config, plan=plan)
@@ -78,6 +83,10 @@ class Events:
     ) -> None:
         """Call ``rpd_run_started``."""
         self._hook.rpd_run_started(config=config, plan=plan, backend=backend, folder=folder, done=done)
+
+    def nodes_added(self, *, nodes: Sequence[Node], ahead: int) -> None:
+        """Call ``rpd_nodes_added``."""
+        self._hook.rpd_nodes_added(nodes=nodes, ahead=ahead)
 
     def node_started(self, *, node: Node, folder: Path | None) -> None:
         """Call ``rpd_node_started``."""

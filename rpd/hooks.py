@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from rpd.values.dryrun import DryRunNode
     from rpd.values.fixture import FixtureDef
     from rpd.values.node import Node
-    from rpd.values.plan import Plan
+    from rpd.values.plan import Earlier, Plan, Source
     from rpd.values.pod import PodInfo, Provider
     from rpd.values.report import NodeReport, RunSummary
     from rpd.values.step import Step
@@ -135,6 +135,14 @@ def rpd_provider(config: Config) -> Provider | None:
     """Return the provider that rents the pods of this run; called when the first pod is needed."""
 
 
+@hookspec
+def rpd_make_sources(config: Config, nodes: list[Node], earlier: Earlier) -> Sequence[Source] | None:
+    """Take nodes out of ``nodes``, in place, and return what hands out lanes of them, or of others, during the run.
+
+    ``earlier`` is what a run that is resumed knows already. May raise UsageError.
+    """
+
+
 @hookspec(firstresult=True)
 def rpd_modify_plan(config: Config, plan: Plan) -> Plan | None:
     """Return another plan (``dataclasses.replace``) than the one rpd made, or None to leave it."""
@@ -150,6 +158,14 @@ def rpd_run_started(
     """Called when a run begins to carry out its plan; ``folder`` is the run folder (None in a dry run).
 
     ``done`` are reports of nodes outside of the plan: cached ones, and those that were over when a run is resumed.
+    """
+
+
+@observer
+def rpd_nodes_added(nodes: Sequence[Node], ahead: int) -> None:
+    """Called when nodes join the plan of a run that goes on; at most ``ahead`` more will.
+
+    With no node, when only that number has become smaller.
     """
 
 

@@ -5,23 +5,42 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterator, Sequence
 
 from rpd.values.fixture import Scope, needs
+from rpd.values.frozen import replace
 from rpd.values.node import Node
-from rpd.values.plan import Lane, Plan
+from rpd.values.plan import Lane, Plan, Source
 
 PROVISION = "provision"
 """The fixture that rents pods; a wider fixture that needs it holds a pod."""
 
 
-def make_plan(nodes: Sequence[Node], *, width: int, worst_case: Callable[[Node], float | None]) -> Plan:
-    """Return the plan for ``nodes`` in their order.
+def make_plan(
+    nodes: Sequence[Node],
+    *,
+    width: int,
+    worst_case: Callable[[Node], float | None],
+    sources: Sequence[Source] = (),
+) -> Plan:
+    """Return the plan for ``nodes`` in their order, and for what ``sources`` hand out.
 
     Nodes that share a pod of module or session scope form one lane, at the place of its first node: nodes on one pod
     never overlap, unless each of them takes only some of its GPUs (mark ``slots``). A worker-scoped pod needs no lane
     of its own, since a slot runs one node at a time.
     """
-    lanes = tuple(_lane(group) for group in _groups(nodes))
-    total = sum(cost for node in nodes if (cost := worst_case(node)) is not None)
-    return Plan(lanes=lanes, width=width, worst_case_usd=total)
+    plan = Plan(lanes=make_lanes(nodes), width=width, sources=tuple(sources))
+    total = sum(cost for node in plan.nodes if (cost := worst_case(node)) is not None)
+    for ahead in plan.ahead:
+        total += ahead.most * max((worst_case(node) or 0.0 for node in ahead.nodes), default=0.0)
+    return replace(plan, worst_case_usd=total)
+
+
+def make_lanes(nodes: Sequence[Node]) -> tuple[Lane, ...]:
+    """Return lanes for ``nodes`` in their order; those that share a pod form one."""
+    return tuple(_lane(group) for group in _groups(nodes))
+
+
+def single_lane(node: Node) -> Lane:
+    """Return a lane of one node, which overlaps with none that uses a pod it shares: what a source hands out."""
+    return Lane(nodes=(node,), shares=frozenset(_shared_pods(node)))
 
 
 def uses_pod(node: Node) -> bool:

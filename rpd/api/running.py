@@ -65,6 +65,12 @@ class _Watching:
         self._changed()
 
     @hookimpl(tryfirst=True)
+    def rpd_nodes_added(self, nodes: Sequence[Node]) -> None:
+        """Note what joins."""
+        self.nodes.update({node.id: "queued" for node in nodes})
+        self._changed()
+
+    @hookimpl(tryfirst=True)
     def rpd_node_started(self, node: Node) -> None:
         """Note that one has begun."""
         self.nodes[node.id] = "running"

@@ -226,6 +226,6 @@ def _nodes(cwd: Path, run: str) -> Candidates:
     for folder in folders[:1]:
         path = RunFiles(folder, folder.name).journal
         events = journal.read(path) if path.is_file() else iter(())
-        ids = (node_id for event in events if event["event"] == journal.PLANNED for node_id in event["ids"])
-        return {str(node_id).rpartition("::")[2]: str(node_id).rpartition("::")[0] for node_id in ids}
+        ids = journal.planned_ids(events)
+        return {node_id.rpartition("::")[2]: node_id.rpartition("::")[0] for node_id in ids}
     return {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Iterable, Iterator, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from rpd.collect.fixtures import Registry
 from rpd.collect.folders import is_in_run_folder, walk
 from rpd.collect.imports import importer_of
 from rpd.collect.jobs import FileContext, Hooks, job_functions, misplaced_hooks, nodes_of
-from rpd.collect.marks import check_marks, marks_of_module, registered_marks
+from rpd.collect.marks import PLUGINS, check_marks, marks_of, marks_of_module, registered_marks
 from rpd.collect.order import regroup
 from rpd.collect.source import relative
 from rpd.config import Config
@@ -23,7 +24,7 @@ from rpd.events import Events
 from rpd.hooks import PluginManager
 from rpd.values.fixture import FixtureDef
 from rpd.values.frozen import frozen
-from rpd.values.mark import Location
+from rpd.values.mark import Location, Mark
 from rpd.values.node import Node
 from rpd.values.skip_and_fail import Skipped
 from rpd.values.suggestions import closest
@@ -262,12 +263,20 @@ class _Collector:
     def _job_nodes(self, name: str, function: Any, context: FileContext) -> tuple[Node, ...]:
         key = (context.path, name)
         if key not in self._nodes:
+            self._load_plugins((*marks_of(function), *context.module_marks))
             try:
                 self._nodes[key] = tuple(nodes_of(name, function, context, self._hooks(context.path.parent)))
             except CollectionError as error:
                 self._errors.append(error)
                 self._nodes[key] = ()
         return self._nodes[key]
+
+    def _load_plugins(self, marks: Sequence[Mark]) -> None:
+        """Load what does what marks say, with the first job that has them: most projects use none of these."""
+        for mark in marks:
+            name = PLUGINS.get(mark.name)
+            if name is not None and not self._manager.is_blocked(name) and not self._manager.has_plugin(name):
+                self._manager.register(import_module(name).plugin(self._manager), name)
 
     def _hooks(self, folder: Path) -> Hooks:
         """Return the hooks of the plugins and of the conftests above ``folder``."""

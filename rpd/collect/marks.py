@@ -23,6 +23,8 @@ BUILT_IN = {
     "budget(*, cost_cap_usd=..., max_runtime=...)": "other limits for this job, or for this case",
     "slots(gpu=N)": "the job takes N of the GPUs of a shared pod; others run beside it on the rest",
 }
+PLUGINS: Mapping[str, str] = {}
+"""Mark -> the module of rpd that does what it says; loaded with the first job that has the mark."""
 MODULE_MARKS = "rpdmark"
 _NEVER_IN_A_CASE = ("usefixtures", "parametrize")
 

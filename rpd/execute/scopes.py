@@ -74,6 +74,11 @@ class Scopes:
         for node in nodes:
             self._users.update(self._counted(node))
 
+    def add(self, node: Node) -> None:
+        """Count a node that joined the plan among the users of wide values."""
+        with self._lock:
+            self._users.update(self._counted(node))
+
     def variables(self, definition: Definition) -> tuple[str, ...]:
         """Return the names of the declared variables that nodes of ``definition`` use."""
         names = self._variables.get(definition)

@@ -12,15 +12,17 @@ from operator import itemgetter
 from rpd.errors import LocalError
 from rpd.execute.again import note_wide_fixture
 from rpd.execute.context import RunContext
+from rpd.execute.lanes import Lanes
 from rpd.execute.node.run import NodeRun
 from rpd.execute.node.runner import Runner
 from rpd.execute.run_budget import Purse
 from rpd.execute.scopes import Scopes, TeardownError
+from rpd.journal.journal import ADDED
 from rpd.lease.lease import Lease
 from rpd.stop import INTERRUPTED, StopLevel
 from rpd.threads import thread
 from rpd.values.node import Node
-from rpd.values.plan import Lane, Plan
+from rpd.values.plan import Ahead, Lane, Plan, Source
 from rpd.values.report import NodeReport
 
 GIVE_UP_SECONDS = 3.0
@@ -70,24 +72,28 @@ class Execution:
         kill: bool,
         purse: Purse,
         worst_case: Callable[[Node], float],
+        hold: Callable[[Node, Ahead], object] = lambda _node, _ahead: None,
         done: Sequence[NodeReport] = (),
     ) -> None:
+        """``hold`` keeps a node that is added to what was told before the run of those to come."""
         self._plan = plan
         self._context = context
         self._failure_limit = failure_limit
         self._at_limit = StopLevel.END if kill else StopLevel.DRAIN
         self._purse = purse
         self._worst_case = worst_case
-        self._scopes = Scopes(plan.nodes, partial(note_wide_fixture, context))
+        self._hold = hold
+        self._scopes = Scopes(plan.kinds, partial(note_wide_fixture, context))
         self._runner = Runner(context, self._scopes)
         self._slots = context.mode.slots(context.stop)
-        self._lanes: deque[Lane] = deque(plan.lanes)
+        self._lanes = Lanes(plan, context.stop)
         self._lock = threading.Lock()
         self._failures = 0
         self._reports: dict[str, NodeReport] = {report.node.id: report for report in done}
         self._waiting = Waiting()
         self._crash: BaseException | None = None
         self._given_up = False
+        self._added = 0
 
     @property
     def reports(self) -> tuple[NodeReport, ...]:
@@ -95,11 +101,19 @@ class Execution:
         with self._lock:
             return tuple(self._reports.values())
 
+    @property
+    def added(self) -> int:
+        """How many nodes joined the plan while it was carried out."""
+        with self._lock:
+            return self._added
+
     def run(self) -> None:
         """Run every lane, then tear down what is left. Raises only what is a defect of rpd itself."""
-        forget = self._context.stop.listen(lambda _level: self._purse.close())
+        forget = self._context.stop.listen(self._let_nobody_wait)
         try:
-            count = max(1, min(self._plan.width, len(self._plan.lanes)))
+            sources = self._plan.sources
+            held = sum(len(source.lanes) for source in sources) + sum(each.most for each in self._plan.ahead)
+            count = max(1, min(self._plan.width, len(self._plan.lanes) + held))
             self._slots.run(*(partial(self._slot, number) for number in range(self._slots.most(count))))
             self._slots.run(self._tear_down)
         finally:
@@ -124,6 +138,10 @@ class Execution:
         with self._lock:
             self._given_up = True
 
+    def _let_nobody_wait(self, _level: StopLevel) -> None:
+        self._purse.close()
+        self._lanes.wake()
+
     def _tear_down(self) -> None:
         """Tear down what outlived every slot."""
         try:
@@ -133,9 +151,14 @@ class Execution:
 
     def _slot(self, number: int) -> None:
         try:
-            while (lane := self._next_lane()) is not None:
-                self._run_lane(lane, number)
-            self._amend(errors=self._scopes.slot_done(number))
+            free = partial(self._free, number)
+            while (lane := self._lanes.take(free)) is not None:
+                try:
+                    self._run_lane(lane, number)
+                finally:
+                    self._lanes.done(lane)
+                self._leave_sources()
+            free()
         except BaseException as error:  # noqa: BLE001 - raised again by the main thread, once all slots are done
             self._crash = self._crash or error
             # Only a dry run hears Ctrl-C this way: there the main thread is the slot, and nothing handles signals.
@@ -144,11 +167,17 @@ class Execution:
                 StopLevel.END, f"{INTERRUPTED}SIGINT" if is_interrupt else "an internal error"
             )
 
-    def _next_lane(self) -> Lane | None:
-        with self._lock:
-            if self._lanes and self._context.stop.level is StopLevel.NONE:
-                return self._lanes.popleft()
-            return None
+    def _free(self, number: int) -> None:
+        """Give back what a slot holds that has nothing to do: its pod would bill."""
+        self._amend(errors=self._scopes.slot_done(number))
+        self._leave_sources()
+
+    def _leave_sources(self) -> None:
+        """Tear down what was kept for nodes to come of sources that have none any more."""
+        for source in self._lanes.take_over():
+            stood = [node for ahead in source.ahead for node in ahead.nodes]
+            self._amend(errors=[error for node in stood for error in self._scopes.node_done(node)])
+            self._context.events.nodes_added(nodes=(), ahead=self._lanes.ahead)
 
     def _run_lane(self, lane: Lane, number: int) -> None:
         waiting = deque(lane.nodes)
@@ -186,8 +215,13 @@ class Execution:
                 node = waiting.popleft()
             except IndexError:
                 return
+            added = self._lanes.added(node)
+            if added is not None:
+                self._hold(node, added[1])
             if not self._may_cost(node):
-                return
+                continue
+            if added is not None:
+                self._tell_added(node, added[0])
             try:
                 report, run = self._runner.run(node, number, gpus, share)
             except LocalError as error:  # nothing of it could be recorded: it counts as not run
@@ -203,11 +237,19 @@ class Execution:
         worst = self._worst_case(node)
         if self._purse.reserve(node.id, worst):
             return True
-        self._context.stop.request(
-            StopLevel.DRAIN,
-            f"budget: ${self._purse.spent:.2f} of ${self._purse.cap:.2f} is spent, and {node.id} may cost ${worst:.2f}",
-        )
+        spent = f"${self._purse.spent:.2f} of ${self._purse.cap:.2f} is spent"
+        reason = f"budget: {spent}, and {node.id} may cost ${worst:.2f}"
+        if self._context.stop.level is not StopLevel.NONE or not self._lanes.refused(node, reason):
+            self._context.stop.request(StopLevel.DRAIN, reason)
         return False
+
+    def _tell_added(self, node: Node, source: Source) -> None:
+        """Let everybody know a node that a source has added, before anything of it begins."""
+        self._context.journal.write(ADDED, sync=True, id=node.id, **source.note(node))
+        self._scopes.add(node)
+        with self._lock:
+            self._added += 1
+        self._context.events.nodes_added(nodes=(node,), ahead=self._lanes.ahead)
 
     def _publish(self, node: Node, report: NodeReport) -> None:
         with self._lock:
@@ -226,6 +268,8 @@ class Execution:
         if at_limit and self._context.stop.level is StopLevel.NONE:
             self._context.stop.request(self._at_limit, f"stopping after {self._failures} failures")
         self._context.events.node_report(node=node, report=report)
+        if is_new:
+            self._lanes.ended(node, report)
 
     # --- what wider teardowns change ---------------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,8 +19,23 @@ from rpd.redaction import Redactor
 FILE_NAME = "events.jsonl"
 PLANNED = "planned"
 """The event that names every node of a run, so that a resumed run does not choose anew."""
+STAND_INS = "stand_ins"
+"""In that event: the ids of collected nodes in whose place others are added while the run goes on."""
+ADDED = "added"
+"""The event of a node that joined the plan while the run went on."""
 WIDE_FIXTURE = "fixture_set_up"
 """The event of a module, worker or session fixture that has a value; a killed process takes that with it."""
+
+
+def planned_ids(events: Iterable[Event]) -> list[str]:
+    """Return the ids of the nodes of a run, each once: those that were planned, then those that were added."""
+    ids: dict[str, None] = {}
+    for event in events:
+        if event["event"] == PLANNED:
+            ids |= dict.fromkeys(map(str, event["ids"]))
+        elif event["event"] == ADDED:
+            ids[str(event["id"])] = None
+    return list(ids)
 
 
 class Journal(Protocol):

@@ -204,6 +204,7 @@ _SOUND_IN: Mapping[str, Mapping[str, Callable[[object], bool]]] = {
 _NEEDED: Mapping[str, tuple[str, ...]] = {
     "run_started": ("pid", "host"),
     "planned": ("ids",),
+    "added": ("id",),
     "intent": ("at", "pod_name"),
     "created": ("pod_name", "pod_id"),
     "adopted": ("pod_name", "pod_id"),

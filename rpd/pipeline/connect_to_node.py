@@ -171,8 +171,7 @@ def _check_waiting(info: RunInfo, wanted: str) -> None:
     if info.finished or not wanted:
         return
     events = journal.read(Path(info.folder) / journal.FILE_NAME)
-    planned = (node_id for event in events if event["event"] == journal.PLANNED for node_id in event["ids"])
-    waiting = next((node_id for node_id in planned if wanted in node_id), None)
+    waiting = next((node_id for node_id in journal.planned_ids(events) if wanted in node_id), None)
     if waiting is not None:
         raise UsageError(
             f"{waiting} has not begun yet in run {info.id}: rpd show {info.id} tells which nodes have"

@@ -51,19 +51,21 @@ def _drive(prepared: Prepared, files: RunFiles) -> tuple[ExitCode, RunSummary]:
         kill=config.run.maxfail_action == "kill",
         purse=purse,
         worst_case=prepared.prices.ceiling,
+        hold=prepared.prices.hold,
         done=prepared.done,
     )
     context.journal.write("run_started", sync=True, **driver_alive.identity(), nodes=len(plan.nodes))
     if resumed is None:
-        context.journal.write(journal.PLANNED, sync=True, ids=[node.id for node in plan.nodes])
+        ids = [node.id for node in plan.nodes]
+        context.journal.write(journal.PLANNED, sync=True, ids=ids, **_stand_ins(prepared, ids))
     context.journal.check()
     started = time.monotonic()
     with Telling(stop, events, has_pods=backend.has_pods) as telling, prepared.caller.while_executing():
-        name = backend.describe(plan.nodes)
+        name = backend.describe(plan.kinds)
         backend.leave_word(files, context.disk)
         events.run_started(config=config, plan=plan, backend=name, folder=files.on_disk, done=prepared.done)
         try:
-            with backend.balance_watch(plan.nodes, stop, events):
+            with backend.balance_watch(plan.kinds, stop, events):
                 execution.run()
         except Interrupted:
             context.surroundings.restore()
@@ -86,7 +88,7 @@ def _drive(prepared: Prepared, files: RunFiles) -> tuple[ExitCode, RunSummary]:
             reports=execution.reports,
             seconds=time.monotonic() - started,
             deselected=prepared.gathered.deselected,
-            not_run=len(plan.nodes) + len(prepared.done) - len(execution.reports),
+            not_run=len(plan.nodes) + execution.added + len(prepared.done) - len(execution.reports),
             stop_reason=stop.reason,
             unreleased=context.leases.unreleased,
             leftover=backend.leftover(context.leases.leftover, events),
@@ -104,6 +106,14 @@ def _drive(prepared: Prepared, files: RunFiles) -> tuple[ExitCode, RunSummary]:
     if exit_code is not ExitCode.POD_NOT_RELEASED:
         prepared.manager.raise_defect()
     return exit_code, summary
+
+
+def _stand_ins(prepared: Prepared, ids: Sequence[str]) -> dict[str, list[str]]:
+    """Return the ids of the nodes that sources took out of the plan: a resumed run gives them those again."""
+    if not prepared.plan.sources:
+        return {}
+    planned = frozenset(ids)
+    return {journal.STAND_INS: [node.id for node in prepared.gathered.nodes if node.id not in planned]}
 
 
 def _release_rest(context: RunContext) -> None:
@@ -135,7 +145,7 @@ def _is_sold_out(
     if outlooks is None:
         return False
     skipped = {report.node.id for report in summary.reports if report.result.outcome is Outcome.SKIPPED}
-    ran = (node for node in prepared.plan.nodes if uses_pod(node) and node.id not in skipped)
+    ran = (node for node in prepared.plan.kinds if uses_pod(node) and node.id not in skipped)
     wanted = (
         request for node in ran for request in requests.get(node.id) or (prepared.prices.request(node),)
     )

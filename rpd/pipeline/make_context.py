@@ -50,11 +50,11 @@ def make_context(prepared: Prepared, files: RunFiles, stop: Stop, purse: Purse) 
         past=prepared.resumed.past if prepared.resumed else None,
         stock_seconds=config.money.wait_for_stock or 0.0,
         trace_style=_trace_style(config.output),
-        secret_files=secret_files(prepared.plan.nodes),
+        secret_files=secret_files(prepared.plan.kinds),
         scales=prepared.scales,
         own=prepared.own,
         config=config,
-        source=backend.sources(files, prepared.plan.nodes, redactor, events),
+        source=backend.sources(files, prepared.plan.kinds, redactor, events),
     )
 
 

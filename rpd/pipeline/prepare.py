@@ -31,7 +31,7 @@ from rpd.project.upload_size import Scales
 from rpd.record.report_output import write_report
 from rpd.redaction import Redactor
 from rpd.values.overrides import Overrides
-from rpd.values.plan import Plan
+from rpd.values.plan import Earlier, Plan
 from rpd.values.report import NodeReport
 
 if TYPE_CHECKING:
@@ -120,27 +120,28 @@ def prepare(
     foresight = Foresight(config, gathered.nodes)
     prices = Prices(backend.provider, overrides, foresight)
     outlooks = backend.outlooks(prices, events, gathered.nodes) if needs_pods else None
-    plan = _plan(config, events, gathered, prices)
+    plan = _plan(config, events, gathered, prices, _earlier(chosen, resumed))
     prices.check()
     prices.tell_unforeseen(events, finds_out=not backend.has_pods)
-    for warning in check_datacenters(config.pods.datacenter_id, plan.nodes, backend.provider):
+    kinds = plan.kinds
+    for warning in check_datacenters(config.pods.datacenter_id, kinds, backend.provider):
         events.notice(warning)
-    secrets = backend.secrets(plan.nodes)
+    secrets = backend.secrets(kinds)
     _learn(redactor, events, secrets)
     warning = backend.balance_warning(plan.worst_case_usd) if needs_pods else ""
     if warning:
         events.notice(warning)
     digests = backend.digests(secrets)
     if needs_pods:
-        for told in backend.check_images(plan.nodes, secrets, digests):
+        for told in backend.check_images(kinds, secrets, digests):
             events.notice(told)
-    too_few = allow_files(min(plan.width, len(plan.nodes))) if backend.has_pods and needs_pods else None
+    too_few = allow_files(min(plan.width, plan.most)) if backend.has_pods and needs_pods else None
     if too_few:
         events.notice(too_few)
     if outlooks is not None:
-        outlooks.look(plan.nodes, plan.worst_case_usd)
+        outlooks.look(kinds, plan.worst_case_usd)
     scales = Scales(chosen.own)
-    check_staging(config, plan.nodes, foresight, scales, events)
+    check_staging(config, kinds, foresight, scales, events)
     if not may_start(config, plan, prices, events, caller.confirm):
         return None
     return Prepared(
@@ -206,8 +207,16 @@ def _cannot_run(gathered: Gathered, error_limit: int | None, *, goes_on: bool) -
     return None
 
 
-def _plan(config: Config, events: Events, gathered: Gathered, prices: Prices) -> Plan:
-    plan = make_plan(gathered.nodes, width=config.run.width, worst_case=prices.ceiling)
+def _earlier(chosen: Chosen, resumed: Resumed | None) -> Earlier:
+    if resumed is None:
+        return Earlier(reports=chosen.done)
+    return Earlier(added=resumed.added, reports=chosen.done, folder=str(resumed.files.folder))
+
+
+def _plan(config: Config, events: Events, gathered: Gathered, prices: Prices, earlier: Earlier) -> Plan:
+    nodes = list(gathered.nodes)
+    sources = events.make_sources(config=config, nodes=nodes, earlier=earlier)
+    plan = make_plan(nodes, width=config.run.width, worst_case=prices.ceiling, sources=sources)
     changed: Plan | None = events.modify_plan(config=config, plan=plan)
     if not isinstance(changed, Plan | None):
         raise UsageError(f"rpd_modify_plan: expected a Plan or None, got {changed!r}")

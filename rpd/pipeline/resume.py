@@ -33,6 +33,9 @@ class Resumed:
     past: Past
     reports: tuple[NodeReport, ...]
     planned: frozenset[str]
+    """The ids of its nodes, and of those in whose place others are added."""
+    added: tuple[Mapping[str, Any], ...] = ()
+    """What its journal tells of the nodes that were added."""
 
     @property
     def damage(self) -> tuple[str, ...]:
@@ -88,28 +91,34 @@ def _read(info: RunInfo, files: RunFiles, lock: RunLock) -> Resumed:
             "ends, or end it, then resume the run"
         )
     every = history.reports(files.folder)
+    planned, added = _planned(info, files.journal)
     return Resumed(
         info=info,
         files=files,
         lock=lock,
         past=replay.read(files),
         reports=tuple(report for report in every if report.result.cause is not Cause.INTERRUPTED),
-        planned=_planned(info, files.journal),
+        planned=planned,
+        added=added,
     )
 
 
-def _planned(info: RunInfo, path: Path) -> frozenset[str]:
-    """Return the ids of the nodes that the run was to run. Raises UsageError where its journal no longer tells."""
+def _planned(info: RunInfo, path: Path) -> tuple[frozenset[str], tuple[Mapping[str, Any], ...]]:
+    """Return the ids of the nodes that the run was to run, and what was noted of those that were added.
+
+    Raises UsageError where its journal no longer tells.
+    """
     damage: list[Damage] = []
-    planned = [
-        event["ids"] for event in journal.read(path, damage.append) if event["event"] == journal.PLANNED
-    ]
+    events = list(journal.read(path, damage.append))
+    planned = [event for event in events if event["event"] == journal.PLANNED]
     if not planned and damage:
         raise UsageError(
             f"run {info.id} cannot be carried on: {damage[0]}, and with it the list of its nodes. Its pods: rpd ps; "
             "what is left to do: rpd run --lf"
         )
-    return frozenset(node_id for ids in planned for node_id in ids)
+    added = {event["id"]: event for event in events if event["event"] == journal.ADDED}
+    ids = {node_id for event in planned for node_id in (*event["ids"], *event.get(journal.STAND_INS, ()))}
+    return frozenset(ids), tuple(added.values())
 
 
 def _living_driver(path: Path) -> Mapping[str, Any] | None:

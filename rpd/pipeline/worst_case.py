@@ -13,7 +13,7 @@ from rpd.pipeline.expected_pods import Foresight
 from rpd.values.job import Budget, Gpu, Job
 from rpd.values.node import Node
 from rpd.values.overrides import Overrides
-from rpd.values.plan import Plan
+from rpd.values.plan import Ahead, Plan
 from rpd.values.pod import Account, Offer, PodRequest, Provider
 from rpd.values.prices import disks_usd_per_hr, worst_usd
 
@@ -31,6 +31,8 @@ class Prices:
         self._by_pods: dict[tuple[int, int], tuple[object, float | None]] = {}
         self._impossible: tuple[Node, ImpossibleRequest] | None = None
         self._unforeseen: dict[str, set[str]] = {}
+        self._held: dict[str, float] = {}
+        """Nodes that were added, and what those to come were priced at."""
 
     def request(self, node: Node) -> PodRequest:
         """Return the request for the first pod of a node, as far as it is known before its fixtures run."""
@@ -72,7 +74,12 @@ class Prices:
     def ceiling(self, node: Node) -> float:
         """Return what a node is let cost: its worst case; its cap where nothing is on offer, since that may change."""
         worst = self.worst_case(node)
-        return self._budget(node).cost_cap_usd if worst is None else worst
+        ceiling = self._budget(node).cost_cap_usd if worst is None else worst
+        return min(ceiling, self._held.get(node.id, ceiling)) if self._held else ceiling
+
+    def hold(self, node: Node, ahead: Ahead) -> None:
+        """Let a node that is added cost no more than those to come were priced at."""
+        self._held[node.id] = max(map(self.ceiling, ahead.nodes), default=0.0)
 
     def worst_case_of(self, node: Node, requests: Sequence[PodRequest]) -> float | None:
         """Return the most a node may cost with just these pods."""
@@ -208,14 +215,17 @@ _KINDS_SHOWN = 3
 def what_it_rents(plan: Plan, prices: Prices) -> str:
     """Return ``6 nodes, 2 at once: each on …`` with the first offer, its price and the most that a node may cost."""
     kinds = Counter(_rented_for(node, prices) for node in plan.nodes)
+    for ahead in plan.ahead:
+        kinds[_rented_for(max(ahead.nodes, key=prices.ceiling), prices)] += ahead.most
     told = [
         f"{number if len(kinds) > 1 else 'each'} on {kind}"
         for kind, number in kinds.most_common(_KINDS_SHOWN)
     ]
     if len(kinds) > len(told):
         told.append(f"{len(kinds) - len(told)} more kinds")
-    one = len(plan.nodes) == 1
-    count = f"{len(plan.nodes)} {'node' if one else 'nodes'}, {plan.width} at once"
+    one = plan.most == 1
+    most = "at most " if plan.ahead else ""
+    count = f"{most}{plan.most} {'node' if one else 'nodes'}, {plan.width} at once"
     return f"1 node on {next(iter(kinds))}" if one else f"{count}: {'; '.join(told)}"
 
 

@@ -17,6 +17,7 @@ from rpd.record import manifest, manifest_index, results, run
 from rpd.record.atomic_write import write_whole
 from rpd.record.run import RunInfo
 from rpd.redaction import Redactor
+from rpd.values.node import Node
 from rpd.values.plan import Plan
 from rpd.values.report import NodeReport, Outcome, RunSummary
 from rpd.values.sort_order import Ranking, ranked
@@ -81,6 +82,12 @@ class ManifestPlugin:
         )
         self._write_run(self._info)
 
+    @hookimpl
+    def rpd_nodes_added(self, nodes: Sequence[Node]) -> None:
+        """Give nodes that join the plan the next places."""
+        for node in nodes:
+            self._places.setdefault(node.id, len(self._places))
+
     @hookimpl(tryfirst=True)
     def rpd_node_report(self, report: NodeReport) -> None:
         """Write the node's manifest; again where a later teardown changed it."""
@@ -103,6 +110,7 @@ class ManifestPlugin:
             self._try(path, write)
         self._info = replace(
             self._info,
+            nodes=max(self._info.nodes, len(self._places)),
             finished=self._now(),
             seconds=round(summary.seconds, 3),
             git_sha=next((report.source.git_sha for report in summary.reports if report.source.git_sha), ""),

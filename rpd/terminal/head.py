@@ -24,8 +24,12 @@ def head(
     deselected: int,
     done: Sequence[NodeReport],
     facts: Sequence[str],
+    is_most: bool = False,
 ) -> list[str]:
-    """Return the lines of the head; ``done`` are reports of nodes that need not run, ``facts`` follow the counts."""
+    """Return the lines of the head; ``done`` are reports of nodes that need not run, ``facts`` follow the counts.
+
+    ``is_most``: there may turn out to be fewer nodes.
+    """
     ink = screen.ink
     where = f"root: {rootdir}"
     if config_file:
@@ -35,7 +39,7 @@ def head(
         ink(f"rpd {rpd.__version__}, Python {platform.python_version()}, backend: {backend}"),
         ink(where),
         *([ink(f"run folder: {ink.relative(folder)}")] if folder else []),
-        ink(", ".join([_counts(nodes, deselected, done), *facts]), "bold"),
+        ink(", ".join([("up to " if is_most else "") + _counts(nodes, deselected, done), *facts]), "bold"),
         "",
     ]
 

@@ -79,14 +79,27 @@ class LiveView(View):
     ) -> None:
         """Write the head."""
         self._progress = Progress(
-            plan.nodes, now=self._clock(), worst_case_usd=plan.worst_case_usd, budget_usd=self._budget
+            plan.nodes,
+            ahead=plan.most - len(plan.nodes),
+            now=self._clock(),
+            worst_case_usd=plan.worst_case_usd,
+            budget_usd=self._budget,
         )
-        self._names_jobs = len({node.definition for node in plan.nodes}) > 1
+        self._names_jobs = len({node.definition for node in plan.kinds}) > 1
         super().rpd_run_started(config, plan, backend, folder, done)
 
     def _facts(self, plan: Plan) -> list[str]:
-        at_once = [f"{plan.width} at once"] if len(plan.nodes) > 1 else []
+        at_once = [f"{plan.width} at once"] if plan.most > 1 else []
         return [*at_once, f"worst case {money(plan.worst_case_usd)}"]
+
+    @hookimpl
+    def rpd_nodes_added(self, nodes: Sequence[Node], ahead: int) -> None:
+        """Count nodes that join."""
+        super().rpd_nodes_added(nodes, ahead)
+        with self._lock:
+            self._progress.expect(ahead)
+            for node in nodes:
+                self._progress.add(node)
 
     # --- the board --------------------------------------------------------------------------------------------------
 
@@ -119,7 +132,7 @@ class LiveView(View):
         """Return how far the run has come: nodes and time, then money."""
         counts = self._stopping + self._progress.counts(self._clock())
         spent = self._progress.money(running_usd=self._rows.usd, usd_per_hr=self._rows.usd_per_hr)
-        return [counts, spent] if len(self._places) > 1 else [f"{counts} · {spent}"]
+        return [counts, spent] if self._progress.total > 1 else [f"{counts} · {spent}"]
 
     def _tell_progress(self) -> None:
         with self._lock:
@@ -219,7 +232,8 @@ class LiveView(View):
             reason = end_summary.because(report).partition("\n")[0]
             self._pinned[node.id] = f"{result.outcome.upper():<8} {self._ink.legible(node.name)}  {reason}"
         self._rows.end(node.id)
-        return f"  [{self._progress.done}/{len(self._places)}]" if len(self._places) > 1 else ""
+        total = self._progress.total
+        return f"  [{self._progress.done}/{total}]" if total > 1 else ""
 
     def _sections(self, reports: Sequence[NodeReport], summary: RunSummary) -> Iterable[str]:
         wrong = self._end.wrong_sort(reports)

@@ -35,6 +35,7 @@ class _Kind:
 class Progress:
     """Counts the nodes of a plan, and foresees the end of their run from those that are over.
 
+    ``ahead`` is how many may still join it at most; they are taken to be like those that are over.
     Times are seconds by one clock, money is USD. Not thread-safe.
     """
 
@@ -42,6 +43,7 @@ class Progress:
         self,
         nodes: Sequence[Node] = (),
         *,
+        ahead: int = 0,
         now: float = 0.0,
         worst_case_usd: float = 0.0,
         budget_usd: float | None = None,
@@ -51,6 +53,7 @@ class Progress:
             f"worst case {money(worst_case_usd)}" if budget_usd is None else f"budget {money(budget_usd)}"
         )
         self._planned = len(nodes)
+        self._ahead = ahead
         self._kinds: dict[Definition, _Kind] = {}
         for node in nodes:
             self._kind(node).waiting += 1
@@ -64,6 +67,15 @@ class Progress:
 
     def _kind(self, node: Node) -> _Kind:
         return self._kinds.setdefault(node.definition, _Kind())
+
+    def add(self, node: Node) -> None:
+        """Count a node that joined the plan."""
+        self._planned += 1
+        self._kind(node).waiting += not self._is_cut
+
+    def expect(self, ahead: int) -> None:
+        """Note that at most ``ahead`` more nodes will join the plan."""
+        self._ahead = 0 if self._is_cut else ahead
 
     def begin(self, node: Node, now: float) -> None:
         """Count a node that has begun."""
@@ -92,8 +104,14 @@ class Progress:
         """Note that nothing new starts; with ``is_ending`` running nodes do not finish either."""
         self._is_cut = True
         self._foresees = self._foresees and not is_ending
+        self._ahead = 0
         for kind in self._kinds.values():
             kind.waiting = 0
+
+    @property
+    def total(self) -> int:
+        """How many nodes there are, with those that may still join."""
+        return self._planned + self._ahead
 
     @property
     def done(self) -> int:
@@ -108,7 +126,7 @@ class Progress:
     @property
     def waiting(self) -> int:
         """How many nodes were not taken up yet."""
-        return max(0, self._planned - len(self._running) - self.done)
+        return max(0, self.total - len(self._running) - self.done)
 
     def seconds_left(self, now: float) -> float | None:
         """Return in how many seconds the run is over, if nodes go on to take what they took; None where nobody knows.
@@ -129,6 +147,7 @@ class Progress:
             if kind.waiting:
                 each = kind.seconds_left() or mean
                 work, longest = work + each * kind.waiting, max(longest, each)
+        work += mean * self._ahead
         return max(work / max(1, len(self._running)), longest) or None
 
     def usd_in_all(self, running_usd: float) -> float | None:
@@ -139,13 +158,13 @@ class Progress:
         mean = self.spent_usd / charged
         of_running = sum(_mean_usd(kind, mean) for kind, _ in self._running.values())
         of_waiting = sum(kind.waiting * _mean_usd(kind, mean) for kind in self._kinds.values())
-        return self.spent_usd + max(running_usd, of_running) + of_waiting
+        return self.spent_usd + max(running_usd, of_running) + of_waiting + mean * self._ahead
 
     # --- for people -------------------------------------------------------------------------------------------------
 
     def counts(self, now: float) -> str:
         """Return ``56 of 500 done, 6 failed, 32 running, 412 waiting · 12m04s, about 1h40m left``."""
-        parts = [f"{self.done} of {self._planned} done"]
+        parts = [f"{self.done} of {self.total} done"]
         for number, word in (
             (self.failed, _FAILED),
             (self._words[_INTERRUPTED], _INTERRUPTED),
@@ -162,7 +181,7 @@ class Progress:
         parts = [f"{money(self.spent_usd + running_usd)} so far"]
         parts += [f"{money(usd_per_hr)}/h now"] if usd_per_hr else []
         in_all = self.usd_in_all(running_usd)
-        if in_all is not None and self.done < self._planned:
+        if in_all is not None and self.done < self.total:
             parts.append(f"about {money(in_all)} in all".replace("about <", "<"))
         return ", ".join([*parts, self._limit])
 

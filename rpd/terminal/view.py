@@ -94,12 +94,20 @@ class View:
                 rootdir=config.rootdir,
                 config_file=config.config_file,
                 folder=folder,
-                nodes=len(plan.nodes),
+                nodes=plan.most,
+                is_most=bool(plan.ahead),
                 deselected=self._deselected,
                 done=done,
                 facts=self._facts(plan),
             )
         )
+
+    @hookimpl
+    def rpd_nodes_added(self, nodes: Sequence[Node], ahead: int) -> None:  # noqa: ARG002
+        """Give nodes that join the plan the next places."""
+        with self._lock:
+            for node in nodes:
+                self._places.setdefault(node.id, len(self._places))
 
     def _facts(self, plan: Plan) -> list[str]:  # noqa: ARG002
         """Return more facts for the head."""

@@ -330,10 +330,7 @@ class _Facts:
 
 def planned(run_folder: Path) -> list[str]:
     """Return the ids of all nodes of a run, as its journal tells them; empty where it does not."""
-    for event in journal.read(run_folder / journal.FILE_NAME):
-        if event["event"] == journal.PLANNED:
-            return [node_id for node_id in event["ids"] if node_id]
-    return []
+    return list(filter(None, journal.planned_ids(journal.read(run_folder / journal.FILE_NAME))))
 
 
 def log_tail(folder: Path) -> list[str]:

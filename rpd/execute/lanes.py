@@ -1,0 +1,155 @@
+"""Lanes for slots: those of the plan, and those that its sources hand out while the run goes on."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter, deque
+from collections.abc import Callable, Hashable
+
+from rpd.stop import Stop, StopLevel
+from rpd.values.node import Node
+from rpd.values.plan import Ahead, Lane, Plan, Source
+from rpd.values.report import NodeReport
+
+
+class Lanes:
+    """Hands out the lanes of a plan, each once. Thread-safe.
+
+    A slot that finds nothing waits as long as a running lane may lead to another one.
+    """
+
+    def __init__(self, plan: Plan, stop: Stop) -> None:
+        self._stop = stop
+        self._changed = threading.Condition()
+        self._left: deque[Lane] = deque(plan.lanes)
+        self._every = plan.sources
+        self._sources: deque[Source] = deque(plan.sources)
+        """Those that may still hand something out."""
+        self._over: list[Source] = []
+        self._held: set[Hashable] = set()
+        """What running lanes share."""
+        self._put_off: list[Lane] = []
+        """Lanes that were handed out while another one had what they share."""
+        self._from: dict[str, Source] = {}
+        """By node that was handed out: its source."""
+        self._running = 0
+        self._added: Counter[int] = Counter()
+        self._known = frozenset(node.id for node in plan.nodes) if plan.sources else frozenset()
+
+    def take(self, before_waiting: Callable[[], object]) -> Lane | None:
+        """Return the next lane, None when there will be no more; give it back with ``done``.
+
+        ``before_waiting`` is called where the slot has to wait: nothing that bills is held meanwhile.
+        """
+        has_waited = False
+        while True:
+            with self._changed:
+                lane = self._ready()
+                if lane is not None:
+                    self._running += 1
+                    self._held |= lane.shares
+                    return lane
+                if not self._may_wait():
+                    return None
+                if has_waited:
+                    self._changed.wait()
+                    continue
+            before_waiting()
+            has_waited = True
+
+    def done(self, lane: Lane) -> None:
+        """Take a lane back that is over."""
+        if not self._every:
+            return
+        with self._changed:
+            self._running -= 1
+            self._held -= lane.shares
+            self._changed.notify_all()
+
+    def ended(self, node: Node, report: NodeReport) -> None:
+        """Tell the sources that a node is over."""
+        if not self._every:
+            return
+        with self._changed:
+            for source in self._every:
+                source.ended(node, report)
+            self._changed.notify_all()
+
+    def refused(self, node: Node, reason: str) -> bool:
+        """Tell the source of a node that the budget has no room for it; return whether it takes that on itself."""
+        with self._changed:
+            source = self._from.get(node.id)
+            return source is not None and source.refused(node, reason)
+
+    def added(self, node: Node) -> tuple[Source, Ahead] | None:
+        """Return whose a node is that was not in the plan, and what it was priced as; None if it was."""
+        source = self._from.get(node.id) if self._every else None
+        if source is None or node.id in self._known:
+            return None
+        return source, source.ahead_of(node)
+
+    def take_over(self) -> list[Source]:
+        """Return the sources that have handed out their last lane, each once."""
+        if not self._every:
+            return []
+        with self._changed:
+            over, self._over = self._over, []
+            return over
+
+    @property
+    def ahead(self) -> int:
+        """How many nodes may still be added at most."""
+        with self._changed:
+            return sum(
+                max(0, ahead.most - self._added[id(ahead)])
+                for source in self._sources
+                for ahead in source.ahead
+            )
+
+    def wake(self) -> None:
+        """Let nobody wait any longer than the run goes on."""
+        with self._changed:
+            self._changed.notify_all()
+
+    def _ready(self) -> Lane | None:
+        if self._stop.level is not StopLevel.NONE:
+            return None
+        if self._left:
+            return self._left.popleft()
+        for place, lane in enumerate(self._put_off):
+            if self._held.isdisjoint(lane.shares):
+                del self._put_off[place]
+                return lane
+        for _ in range(len(self._sources)):
+            source = self._sources[0]
+            self._sources.rotate(-1)  # several take turns
+            while (handed := source.next()) is not None:
+                self._note(source, handed)
+                if self._held.isdisjoint(handed.shares):
+                    return handed
+                self._put_off.append(handed)
+        self._drop_finished()
+        return None
+
+    def _note(self, source: Source, lane: Lane) -> None:
+        for node in lane.nodes:
+            self._from[node.id] = source
+            if node.id not in self._known:
+                ahead = source.ahead_of(node)
+                self._added[id(ahead)] += 1
+                assert self._added[id(ahead)] <= ahead.most, f"{source!r} adds more than it was priced for"
+
+    def _drop_finished(self) -> None:
+        for source in [source for source in self._sources if source.is_over]:
+            self._sources.remove(source)
+            self._over.append(source)
+
+    def _may_wait(self) -> bool:
+        """Whether a running lane may lead to another; a source that waits for nothing ends the run."""
+        if self._stop.level is not StopLevel.NONE or not (self._sources or self._put_off):
+            return False
+        if self._running:
+            return True
+        names = ", ".join(type(source).__name__ for source in self._sources)
+        self._stop.request(StopLevel.DRAIN, f"{names} has nothing to hand out, and nothing runs")
+        return False

@@ -1,0 +1,165 @@
+"""Lanes for slots: each once, none beside another that shares a pod with it, and nobody waits for nothing."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rpd.execute.lanes import Lanes
+from rpd.stop import Stop, StopLevel
+from rpd.values.fixture import Closure
+from rpd.values.job import Job
+from rpd.values.node import Definition, Node
+from rpd.values.plan import Ahead, Lane, Plan, Source
+from rpd.values.report import NodeRecord, NodeReport, Outcome, Result
+
+JOB = Definition(
+    name="n", file="f.py", line=1, function=lambda: None, job=Job(), argnames=(), closure=Closure(),
+    keywords=frozenset(),
+)  # fmt: skip
+
+
+def node(name: object) -> Node:
+    return Node(definition=JOB, id=f"f.py::{name}")
+
+
+def report(of: Node) -> NodeReport:
+    return NodeReport(
+        node=NodeRecord(id=of.id, job="n", file="f.py", line=1), result=Result(outcome=Outcome.PASSED)
+    )
+
+
+class Graph(Source):
+    """Hands out known lanes once the nodes they need have ended."""
+
+    def __init__(self, needs: dict[str, set[str]], shares: dict[str, set[str]]) -> None:
+        self.lanes = tuple(
+            Lane(nodes=(node(name),), shares=frozenset(shares.get(name, ()))) for name in needs
+        )
+        self._waiting = {
+            lane: {f"f.py::{each}" for each in needs[name]}
+            for name, lane in zip(needs, self.lanes, strict=True)
+        }
+        self._over: set[str] = set()
+
+    @property
+    def is_over(self) -> bool:
+        return not self._waiting
+
+    def next(self) -> Lane | None:
+        ready = next((lane for lane, needed in self._waiting.items() if needed <= self._over), None)
+        if ready is not None:
+            del self._waiting[ready]
+        return ready
+
+    def ended(self, node: Node, report: NodeReport) -> None:
+        self._over.add(node.id)
+
+
+class Adding(Source):
+    """Adds so many nodes, each when the one before has ended."""
+
+    def __init__(self, name: str, most: int) -> None:
+        self.ahead = (Ahead(nodes=(node(name),), most=most),)
+        self._name, self._count, self._is_free = name, 0, True
+
+    @property
+    def is_over(self) -> bool:
+        return self._count == self.ahead[0].most
+
+    def next(self) -> Lane | None:
+        if self.is_over or not self._is_free:
+            return None
+        self._count, self._is_free = self._count + 1, False
+        return Lane(nodes=(node(f"{self._name}[{self._count}]"),))
+
+    def ended(self, node: Node, report: NodeReport) -> None:
+        self._is_free = self._is_free or node.id.startswith(f"f.py::{self._name}[")
+
+
+class WouldWait(Exception):
+    """A slot has nothing to do now."""
+
+
+def would_wait() -> None:
+    raise WouldWait
+
+
+@st.composite
+def graphs(draw: st.DrawFn) -> tuple[dict[str, set[str]], dict[str, set[str]]]:
+    names = [f"g{number}" for number in range(draw(st.integers(0, 8)))]
+    needs = {
+        name: draw(st.sets(st.sampled_from(names[:place]))) if place else set()
+        for place, name in enumerate(names)
+    }
+    shares = {name: draw(st.sets(st.sampled_from("ab"), max_size=1)) for name in names}
+    return needs, shares
+
+
+@given(graphs(), st.integers(0, 4), st.integers(0, 3), st.integers(1, 4), st.randoms())
+def test_slots_get_every_lane_once_and_in_an_order_that_holds(graph, added, plain, width, random) -> None:  # type: ignore[no-untyped-def]
+    """Plain lanes, a graph and a source that adds nodes, carried out by slots whose lanes end in any order."""
+    needs, shares = graph
+    sources = (Graph(needs, shares), Adding("s", added))
+    plan = Plan(lanes=tuple(Lane(nodes=(node(f"p{number}"),)) for number in range(plain)), sources=sources)
+    lanes, ended = Lanes(plan, Stop()), set[str]()
+    running: deque[Lane] = deque()
+    begun: list[str] = []
+    while True:
+        try:
+            lane = lanes.take(would_wait) if len(running) < width else would_wait()
+        except WouldWait:
+            random.shuffle(running)
+            over = running.popleft()
+            ended.add(over.nodes[0].id)
+            lanes.ended(over.nodes[0], report(over.nodes[0]))
+            lanes.done(over)
+            continue
+        if lane is None and not running:
+            break
+        if lane is None:  # the others finish
+            over = running.popleft()
+            lanes.ended(over.nodes[0], report(over.nodes[0]))
+            lanes.done(over)
+            continue
+        name = lane.nodes[0].id.removeprefix("f.py::")
+        assert {f"f.py::{each}" for each in needs.get(name, ())} <= ended
+        assert all(lane.shares.isdisjoint(other.shares) for other in running)
+        running.append(lane)
+        begun.append(name)
+    assert sorted(begun) == sorted(
+        [*needs, *(f"p{n}" for n in range(plain)), *(f"s[{n + 1}]" for n in range(added))]
+    )
+    assert lanes.ahead == 0
+    assert set(lanes.take_over()) == set(sources)
+
+
+def test_a_source_that_waits_for_nothing_ends_the_run() -> None:
+    stop = Stop()
+    lanes = Lanes(Plan(lanes=(), sources=(Graph({"a": {"never"}}, {}),)), stop)
+    assert lanes.take(would_wait) is None
+    assert stop.level is StopLevel.DRAIN
+    assert "Graph has nothing to hand out" in stop.reason
+
+
+def test_nobody_is_given_more_than_was_priced() -> None:
+    class Greedy(Adding):
+        is_over = False  # type: ignore[assignment]
+
+    greedy = Greedy("s", 1)
+    lanes = Lanes(Plan(lanes=(), sources=(greedy,)), Stop())
+    first = lanes.take(would_wait)
+    assert first is not None
+    lanes.ended(first.nodes[0], report(first.nodes[0]))
+    with pytest.raises(AssertionError, match="more than it was priced for"):
+        lanes.take(would_wait)
+
+
+def test_a_stopped_run_hands_out_nothing() -> None:
+    stop = Stop()
+    lanes = Lanes(Plan(lanes=(Lane(nodes=(node("p"),)),), sources=(Adding("s", 3),)), stop)
+    stop.request(StopLevel.DRAIN, "enough")
+    assert lanes.take(would_wait) is None

@@ -45,9 +45,9 @@ def _leave(code: int) -> None:
     if threading.active_count() > 1:
         return
     atexit._run_exitfuncs()  # noqa: SLF001 - as Python itself does at its end
-    for held in gc.get_objects():
-        if isinstance(held, io.IOBase) and not held.closed and held.writable():
-            held.flush()
+    for each in gc.get_objects():
+        if isinstance(each, io.IOBase) and not each.closed and each.writable():
+            each.flush()
     os._exit(code)
 
 

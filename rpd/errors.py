@@ -348,8 +348,8 @@ class LocalError(RpdError):
 
     def __init__(self, message: str, why: OSError | None = None) -> None:
         full = is_out_of_room(why)
-        told = f"{message}: {why.strerror or why}" if why is not None else message
-        super().__init__(f"{told}. Make room on this machine's disk, then run it again" if full else told)
+        text = f"{message}: {why.strerror or why}" if why is not None else message
+        super().__init__(f"{text}. Make room on this machine's disk, then run it again" if full else text)
         self.stops_run = full
 
 

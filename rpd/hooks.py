@@ -288,7 +288,7 @@ class PluginManager(pluggy.PluginManager):
     def __init__(self, project_name: str) -> None:
         super().__init__(project_name)
         self._telling = threading.Lock()
-        self._told: set[tuple[str, str]] = set()
+        self._reported: set[tuple[str, str]] = set()
         self._defect: Exception | None = None
 
     def register(self, plugin: object, name: str | None = None) -> str | None:
@@ -313,9 +313,9 @@ class PluginManager(pluggy.PluginManager):
         if _concerns_the_caller(error):
             raise error
         with self._telling:
-            if (plugin, hook) in self._told:
+            if (plugin, hook) in self._reported:
                 return
-            self._told.add((plugin, hook))
+            self._reported.add((plugin, hook))
             if _is_own(function) and isinstance(error, Exception):
                 self._defect = self._defect or error
         said = f"{type(error).__name__}: {error}".removesuffix(": ")
@@ -444,8 +444,8 @@ def _loaded(name: str, load: Callable[[], Any]) -> Any:
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # a module may raise anything while it is imported, SystemExit too
-        told = f"{type(error).__name__}: {error}".removesuffix(": ")
-        raise UsageError(f"plugin {name}: cannot be imported: {told}{_place(error)}") from error
+        reason = f"{type(error).__name__}: {error}".removesuffix(": ")
+        raise UsageError(f"plugin {name}: cannot be imported: {reason}{_place(error)}") from error
 
 
 def _place(error: BaseException, wanted: str = "") -> str:
@@ -453,15 +453,15 @@ def _place(error: BaseException, wanted: str = "") -> str:
 
     Of the lines in the file ``wanted``, where there are some: what a plugin called in a library tells less.
     """
-    found = ours = ""
+    place = ours = ""
     trace = error.__traceback__
     while trace is not None:
         file = trace.tb_frame.f_code.co_filename
         if not file.startswith("<") and file not in (__file__, importlib.__file__):
-            found = f" ({file}:{trace.tb_lineno})"
-            ours = found if file == wanted else ours
+            place = f" ({file}:{trace.tb_lineno})"
+            ours = place if file == wanted else ours
         trace = trace.tb_next
-    return ours or found
+    return ours or place
 
 
 def _file_of(function: Callable[..., Any]) -> str:

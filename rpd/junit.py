@@ -107,11 +107,11 @@ def dumps(
 
 
 def _by_file(errors: Iterable[CollectionError]) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
+    files: dict[str, list[str]] = {}
     for error in errors:
         place = f"{error.place}: " if error.line else ""
-        found.setdefault(error.file, []).append(f"{place}{error.message}")
-    return found
+        files.setdefault(error.file, []).append(f"{place}{error.message}")
+    return files
 
 
 class _Writer:
@@ -187,8 +187,8 @@ def _teardown(report: NodeReport) -> tuple[str, ...]:
 def _own_reason(report: NodeReport) -> str:
     """Return the reason without what the second test case tells."""
     reason = report.result.reason
-    for told in reversed(_teardown(report)):
-        reason = reason.removesuffix(told).removesuffix("; ")
+    for text in reversed(_teardown(report)):
+        reason = reason.removesuffix(text).removesuffix("; ")
     return reason
 
 

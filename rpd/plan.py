@@ -94,7 +94,7 @@ def _shared_pods(node: Node) -> Iterator[Hashable]:
             continue
         if holder.scope in (Scope.MODULE, Scope.SESSION):
             names = needs(closure, holder)
-            params = tuple((key, held.key) for key, held in node.fixture_params.items() if key in names)
+            params = tuple((key, param.key) for key, param in node.fixture_params.items() if key in names)
             yield holder, node.file if holder.scope is Scope.MODULE else "", params
 
 

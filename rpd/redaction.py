@@ -102,17 +102,17 @@ class RedactingStream:
 
     def __init__(self, redactor: Redactor) -> None:
         self._redactor = redactor
-        self._held = b""
+        self._pending = b""
         self._covered = 0
-        """How many bytes at the beginning of ``_held`` belong to a secret whose mask is out already."""
+        """How many bytes at the beginning of ``_pending`` belong to a secret whose mask is out already."""
 
     def feed(self, chunk: bytes) -> bytes:
         """Take the next bytes and return what may be written now."""
-        return self._advance(self._held + chunk, final=False)
+        return self._advance(self._pending + chunk, final=False)
 
     def flush(self) -> bytes:
         """Return what was held back; the source is at its end."""
-        return self._advance(self._held, final=True)
+        return self._advance(self._pending, final=True)
 
     def _advance(self, data: bytes, *, final: bool) -> bytes:
         patterns = self._redactor.patterns
@@ -127,7 +127,7 @@ class RedactingStream:
                 out.append(MASK.encode())
             at, covered = min(stop, end), max(stop - end, 0)
         out.append(data[at:end])
-        self._held, self._covered = data[end:], covered
+        self._pending, self._covered = data[end:], covered
         return b"".join(out)
 
 
@@ -136,15 +136,15 @@ def _spans(data: AnyStr, patterns: Sequence[AnyStr], *, already: int = 0) -> Ite
 
     They are joined rather than replaced one after the other: of two secrets that overlap no part may stay.
     """
-    found = [(0, already)] if already else []
+    spans = [(0, already)] if already else []
     for pattern in patterns:
         at = data.find(pattern)
         while at >= 0:
-            found.append((at, at + len(pattern)))
+            spans.append((at, at + len(pattern)))
             at = data.find(pattern, at + 1)
-    found.sort()
+    spans.sort()
     start = stop = 0
-    for next_start, next_stop in found:
+    for next_start, next_stop in spans:
         if next_start >= stop:
             if stop:
                 yield start, stop
@@ -197,7 +197,7 @@ def _forms_of_one(value: str) -> Iterator[str]:
     for quoted in _quoted_forms(raw):
         yield quoted
         # Escapes are written in either case; letters of the secret itself are not touched.
-        yield _PERCENT.sub(lambda found: found[0].lower(), quoted)
+        yield _PERCENT.sub(lambda match: match[0].lower(), quoted)
     for encoded in _base64_forms(raw):
         yield encoded
         yield encoded.replace("+", "-").replace("/", "_")
@@ -217,7 +217,7 @@ def _escaped_forms(value: str) -> Iterator[str]:
         yield escaped
         yield escaped.replace("/", "\\/")  # PHP, and what is to stand in a script element
         yield json.dumps(escaped)[1:-1]  # JSON in JSON
-        yield _UNICODE_ESCAPE.sub(lambda found: f"\\u{found[0][2:].upper()}", escaped)
+        yield _UNICODE_ESCAPE.sub(lambda match: f"\\u{match[0][2:].upper()}", escaped)
         for char in "<>&":  # Go, and again script elements
             escaped = escaped.replace(char, f"\\u{ord(char):04x}")
         yield escaped

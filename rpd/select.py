@@ -81,11 +81,11 @@ def _tokens(text: str) -> Iterator[Token]:
     pattern = re.compile(_TOKEN, re.DOTALL)
     position = 0
     while True:
-        found = pattern.match(text, position)
-        assert found  # the last two alternatives match anything
-        assert found.lastgroup
-        yield _token(found.lastgroup, found[found.lastgroup], found.start(found.lastgroup) + 1)
-        position = found.end()
+        match = pattern.match(text, position)
+        assert match  # the last two alternatives match anything
+        assert match.lastgroup
+        yield _token(match.lastgroup, match[match.lastgroup], match.start(match.lastgroup) + 1)
+        position = match.end()
 
 
 def _token(group: str, text: str, column: int) -> Token:

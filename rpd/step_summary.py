@@ -43,8 +43,8 @@ class StepSummary:
 def lines(summary: RunSummary, redactor: Redactor = NO_SECRETS) -> Iterator[str]:
     """Yield a heading with counts and money, and one row per node; those that did not pass come first."""
     counts = [f"{number} {each}" for each in Outcome if (number := summary.count(each))]
-    told = ", ".join(counts) or "nothing ran"
-    yield f"### rpd: {told} in {format_duration(summary.seconds)}, ${summary.estimated_usd:.2f}"
+    outcomes = ", ".join(counts) or "nothing ran"
+    yield f"### rpd: {outcomes} in {format_duration(summary.seconds)}, ${summary.estimated_usd:.2f}"
     yield ""
     if summary.unreleased:
         yield f"**May still bill:** {_cell(', '.join(summary.unreleased), redactor)}"

@@ -97,10 +97,10 @@ class Nodes(Sequence[Node]):
             raise CollectionFailed(self.errors)
 
     def _foot(self) -> str:
-        told = [f"{len(self)} node{'' if len(self) == 1 else 's'}"]
-        told += [f"{self.deselected} deselected"] if self.deselected else []
-        told += [f"{error.place}: {error}" for error in self.errors]
-        return "\n".join([", ".join(told[:2]), *told[2:]]) if self.errors else ", ".join(told)
+        parts = [f"{len(self)} node{'' if len(self) == 1 else 's'}"]
+        parts += [f"{self.deselected} deselected"] if self.deselected else []
+        parts += [f"{error.place}: {error}" for error in self.errors]
+        return "\n".join([", ".join(parts[:2]), *parts[2:]]) if self.errors else ", ".join(parts)
 
     def __repr__(self) -> str:
         errors = f", {len(self.errors)} errors" if self.errors else ""
@@ -190,9 +190,9 @@ class Forecast:
 
     def _foot(self) -> str:
         expected = self.expected_usd
-        told = "not known" if expected is None else f"${expected:.2f}"
+        amount = "not known" if expected is None else f"${expected:.2f}"
         count = f"{len(self.nodes)} node{'' if len(self.nodes) == 1 else 's'}"
-        return f"{count}, expected {told}, at worst ${self.worst_case_usd:.2f} (prices: {self.source})"
+        return f"{count}, expected {amount}, at worst ${self.worst_case_usd:.2f} (prices: {self.source})"
 
     def __repr__(self) -> str:
         return f"<Forecast: {self._foot()}>"
@@ -337,8 +337,8 @@ def nodes(
         with ExitStack() as stack:
             return gather(*call.open(stack, [heard]))
 
-    found = copy_context().run(collected)
-    return Nodes(found.nodes, found.errors, found.deselected, heard.notices)
+    collection = copy_context().run(collected)
+    return Nodes(collection.nodes, collection.errors, collection.deselected, heard.notices)
 
 
 @overload
@@ -386,10 +386,10 @@ def forecast(
             config, manager = call.open(stack, [heard])
             return _estimated(config, manager, live=live)
 
-    config, found, source = copy_context().run(estimated)
+    config, ahead, source = copy_context().run(estimated)
     cap = make_overrides(config)
     return Forecast(
-        nodes=tuple(_forecast(each, cap.budget(each.node.job.budget).cost_cap_usd) for each in found),
+        nodes=tuple(_forecast(each, cap.budget(each.node.job.budget).cost_cap_usd) for each in ahead),
         source=source,
         notices=tuple(heard.notices),
     )
@@ -410,8 +410,8 @@ def _estimated(config: Config, manager: PluginManager, *, live: bool) -> tuple[C
         return config, estimate(config, gathered.nodes, source, events), source.name
 
 
-def _forecast(found: Estimate, cap_usd: float) -> NodeForecast:
-    offer, node = found.offer, found.node
+def _forecast(row: Estimate, cap_usd: float) -> NodeForecast:
+    offer, node = row.offer, row.node
     return NodeForecast(
         id=node.id,
         job=node.definition.name,
@@ -420,11 +420,11 @@ def _forecast(found: Estimate, cap_usd: float) -> NodeForecast:
         datacenter=(offer.datacenter or "") if offer else "",
         cloud=str(offer.cloud) if offer else "",
         usd_per_hr=offer.usd_per_hr if offer else None,
-        expected_seconds=found.seconds,
-        expected_usd=found.expected_usd,
-        worst_case_usd=cap_usd if found.worst_case_usd is None else found.worst_case_usd,
-        in_stock=False if found.is_sold_out else None if offer is None or offer.stock == "unknown" else True,
-        trouble=found.trouble,
+        expected_seconds=row.seconds,
+        expected_usd=row.expected_usd,
+        worst_case_usd=cap_usd if row.worst_case_usd is None else row.worst_case_usd,
+        in_stock=False if row.is_sold_out else None if offer is None or offer.stock == "unknown" else True,
+        trouble=row.trouble,
     )
 
 

@@ -97,8 +97,8 @@ class Call:
         )
         if modules:
             importer_of(manager, config.rootdir).given.update(modules)
-            told = [f"{module.__file__}::{function.__name__}" for function, module in self._placed(modules)]
-            config = replace(config, argv=(*config.argv, *told))
+            paths = [f"{module.__file__}::{function.__name__}" for function, module in self._placed(modules)]
+            config = replace(config, argv=(*config.argv, *paths))
         return config, manager
 
     def _placed(self, modules: Mapping[Path, Any]) -> Iterable[tuple[Any, Any]]:

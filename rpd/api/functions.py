@@ -24,13 +24,13 @@ _INTERACTIVE = "interactive"
 
 def arguments_of(functions: Iterable[JobFunction]) -> frozenset[str]:
     """Return the names of all arguments of ``functions``. Raises UsageError for what is no job."""
-    found: set[str] = set()
+    names: set[str] = set()
     for function in functions:
         if not is_a(attached(function, JOB_ATTRIBUTE), Job):
             name = getattr(function, "__name__", repr(function))
             raise UsageError(f"{name} is no job: decorate it with @rpd.job, or give a path or a node id")
-        found |= inspect.signature(function).parameters.keys()
-    return frozenset(found)
+        names |= inspect.signature(function).parameters.keys()
+    return frozenset(names)
 
 
 def modules_of(functions: Sequence[JobFunction], rootdir: Path) -> dict[Path, ModuleType]:
@@ -73,8 +73,8 @@ def _path_of(function: Any, rootdir: Path) -> Path:
 
 def _notebook_name(names: Mapping[str, Any]) -> str:
     """Return the name of the notebook that runs, where its editor or server tells; else a word for all of them."""
-    told = names.get("__vsc_ipynb_file__") or os.environ.get("JPY_SESSION_NAME") or ""
-    name = Path(str(told)).name
+    written = names.get("__vsc_ipynb_file__") or os.environ.get("JPY_SESSION_NAME") or ""
+    name = Path(str(written)).name
     return name if name.endswith(".ipynb") else _INTERACTIVE
 
 

@@ -89,12 +89,12 @@ class RunOutcome:
         return "\n".join(lines) or f"exit code {int(self.exit_code)}"
 
     def _foot(self) -> str:
-        told = [f"exit code {int(self.exit_code)}"]
+        parts = [f"exit code {int(self.exit_code)}"]
         if self.summary and self.summary.not_run:
-            told.append(f"{self.summary.not_run} not run ({self.summary.stop_reason})")
-        told += [str(self.folder)] if self.folder else []
-        told += [f"{error.place}: {error}" for error in self.errors]
-        return "\n".join(told)
+            parts.append(f"{self.summary.not_run} not run ({self.summary.stop_reason})")
+        parts += [str(self.folder)] if self.folder else []
+        parts += [f"{error.place}: {error}" for error in self.errors]
+        return "\n".join(parts)
 
     def __repr__(self) -> str:
         return f"<RunOutcome {self.id or 'dry run'}: {self.exit_code.name}, {len(self.reports)} nodes, ${self.usd:.2f}>"

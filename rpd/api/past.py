@@ -95,13 +95,13 @@ class Run:
 
         Lines that cannot be read are left out and handed to ``damaged``.
         """
-        for found in in_order(self.folder, lambda damage: damaged(RpdError(str(damage)))):
-            named = str(found.get("node", ""))
-            if (event and found["event"] != event) or node not in named:
+        for each in in_order(self.folder, lambda damage: damaged(RpdError(str(damage)))):
+            named = str(each.get("node", ""))
+            if (event and each["event"] != event) or node not in named:
                 continue
-            detail = {key: value for key, value in found.items() if key not in ("at", "event", "node")}
+            detail = {key: value for key, value in each.items() if key not in ("at", "event", "node")}
             yield Event(
-                at=_moment(found.get("at")), event=str(found["event"]), run=self.id, node=named, detail=detail
+                at=_moment(each.get("at")), event=str(each["event"]), run=self.id, node=named, detail=detail
             )
 
     def verify(self) -> tuple[Checked, ...]:
@@ -167,8 +167,8 @@ class Runs(Sequence[Run]):
 
     def _foot(self) -> str:
         damaged = sum(bool(run.damage) for run in self._runs)
-        told = f"{len(self)} run{'' if len(self) == 1 else 's'}, ${sum(run.usd for run in self._runs):.2f}"
-        return f"{told}, {damaged} damaged" if damaged else told
+        text = f"{len(self)} run{'' if len(self) == 1 else 's'}, ${sum(run.usd for run in self._runs):.2f}"
+        return f"{text}, {damaged} damaged" if damaged else text
 
     def __repr__(self) -> str:
         return f"<Runs: {self._foot()}>"
@@ -226,7 +226,7 @@ def reports(
     named = (run,) if isinstance(run, str) and run else tuple(run)
     single = Path(path).expanduser().absolute() if path is not None else None
     if single is not None and _is_run(single) and (info := history.run_in(single)) is not None:
-        found = _reports_of(info)
+        chosen = _reports_of(info)
     else:
         runs_path = _runs_path(path)
         damaged += [
@@ -234,14 +234,14 @@ def reports(
         ]
         scope = Scope(runs_path=runs_path, runs=named, since=moment_of(since))
         rows: list[Row] = list(read_rows(scope, damaged=damaged.append))
-        found = Reports(rows, damaged=damaged)
-    return found.where(where, job=job, outcome=outcome, cause=cause, **parameters)
+        chosen = Reports(rows, damaged=damaged)
+    return chosen.where(where, job=job, outcome=outcome, cause=cause, **parameters)
 
 
 def verify(what: NodeReport | Reports | Run) -> tuple[Checked, ...]:
     """Return every file that was pulled, checked now against its sha256 sum; ``problem`` is None where it is whole."""
     reports = [what] if isinstance(what, NodeReport) else what.reports if isinstance(what, Run) else what
-    return tuple(found for report in reports for found in check(report))
+    return tuple(checked for report in reports for checked in check(report))
 
 
 def _reports_of(info: RunInfo) -> Reports:

@@ -81,10 +81,10 @@ def pods(root: str | PathLike[str] | None = None) -> tuple[PodView, ...]:
     """
     config = _config(root)
     with _account(config) as provider:
-        found = sorted(provider.list(), key=lambda pod: (not orphans.is_ours(pod), pod.name))
+        listed = sorted(provider.list(), key=lambda pod: (not orphans.is_ours(pod), pod.name))
     known = orphans.claims(config.runs_path)
     now = time.time()
-    return tuple(_view(pod, known.of(pod), now, str(config.rootdir)) for pod in found)
+    return tuple(_view(pod, known.of(pod), now, str(config.rootdir)) for pod in listed)
 
 
 def _view(pod: PodInfo, claim: Claim | None, now: float, root: str) -> PodView:

@@ -144,15 +144,15 @@ class Reports(Sequence[NodeReport]):
         return columns if len({row["run"] for row in self._rows}) > 1 else [c for c in columns if c != "run"]
 
     def _foot(self) -> str:
-        held = self.totals
-        told = [f"{held.nodes} node{'' if held.nodes == 1 else 's'}"]
-        told += [f"{number} {outcome}" for outcome, number in held.outcomes.items()]
-        told += [format_duration(held.seconds), f"${held.usd:.2f}"] if held.nodes else []
+        sums = self.totals
+        parts = [f"{sums.nodes} node{'' if sums.nodes == 1 else 's'}"]
+        parts += [f"{number} {outcome}" for outcome, number in sums.outcomes.items()]
+        parts += [format_duration(sums.seconds), f"${sums.usd:.2f}"] if sums.nodes else []
         if len(self._rows) > tables.MOST_ROWS:
-            told.append(f"the first {tables.MOST_ROWS} are shown")
+            parts.append(f"the first {tables.MOST_ROWS} are shown")
         if self.damaged:
-            told.append(f"{len(self.damaged)} that cannot be read (see .damaged)")
-        return ", ".join(told)
+            parts.append(f"{len(self.damaged)} that cannot be read (see .damaged)")
+        return ", ".join(parts)
 
 
 def reports_of(reports: Sequence[NodeReport], run: str) -> Reports:
@@ -190,12 +190,12 @@ def _test(name: str, wanted: object, columns: Sequence[str]) -> Callable[[Row], 
     def fits(row: Row) -> bool:
         if column not in row:
             return False
-        held = row[column]
+        value = row[column]
         if callable(wanted):
-            return bool(wanted(held))
+            return bool(wanted(value))
         if isinstance(wanted, list | tuple | set | frozenset | range):
-            return held in wanted
-        return bool(held == wanted)
+            return value in wanted
+        return bool(value == wanted)
 
     return fits
 

@@ -144,7 +144,10 @@ def _by_flag(command: str) -> Mapping[str, str]:
     """Return flag, without its dashes, to the name of its setting: ``n`` is ``width``."""
     known = names(command)
     return {
-        flag.lstrip("-"): name for name, held in settings().items() if name in known for flag in held.flags
+        flag.lstrip("-"): name
+        for name, setting in settings().items()
+        if name in known
+        for flag in setting.flags
     }
 
 
@@ -206,14 +209,14 @@ def _items(name: str, value: Any) -> Iterator[Any]:
             raise UsageError(f"{name}: expected a mapping of names and values, got {value!r}")
         yield from _several(value)
         return
-    for key, held in value.items():
+    for key, item in value.items():
         if name == "sweep":
-            texts = [_variable(name, key, each) for each in _several(held)]
+            texts = [_variable(name, key, each) for each in _several(item)]
             if any("," in text for text in texts):
                 raise UsageError(f"sweep: {key}: a value has a comma in it: use rpd.mark.parametrize")
             yield f"{key}={','.join(texts)}"
         else:
-            yield f"{key}={_variable(name, key, held)}"
+            yield f"{key}={_variable(name, key, item)}"
 
 
 def _variable(name: str, key: object, value: Any) -> str:
@@ -271,7 +274,7 @@ def _checked_key(name: str, setting: Setting, value: Any) -> Any:
 def _toml(value: Any) -> str:
     """Return a value as TOML has it on one line."""
     if isinstance(value, Mapping):
-        return f"{{{', '.join(f'{json.dumps(str(key))} = {_toml(held)}' for key, held in value.items())}}}"
+        return f"{{{', '.join(f'{json.dumps(str(key))} = {_toml(item)}' for key, item in value.items())}}}"
     if isinstance(value, str | PathLike):
         return json.dumps(str(value))
     if isinstance(value, bool):

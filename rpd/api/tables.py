@@ -55,9 +55,9 @@ def html_table(columns: Sequence[str], rows: Sequence[Row], foot: str = "") -> s
     """Return the rows as a table that stands by itself. Every text is escaped."""
     head = "".join(f'<th style="text-align:left">{_escaped(_title(name))}</th>' for name in columns)
     body = "".join(f"<tr>{''.join(_html_cells(columns, row))}</tr>" for row in rows)
-    told = f"<p>{_escaped(foot)}</p>" if foot else ""
+    paragraph = f"<p>{_escaped(foot)}</p>" if foot else ""
     table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>" if rows else ""
-    return f'<div class="rpd">{table}{told}</div>'
+    return f'<div class="rpd">{table}{paragraph}</div>'
 
 
 def _html_cells(columns: Sequence[str], row: Row) -> Iterator[str]:

@@ -95,8 +95,8 @@ def _tell_defect(error: Exception) -> int:
 
     shown = user_frames(error, _here())
     if shown.place and not _is_raised_here(error):
-        told = "".join(traceback.format_exception_only(error)).rstrip()
-        note(f"rpd: error: a hook of a conftest or plugin raised an error\n{told}")
+        message = "".join(traceback.format_exception_only(error)).rstrip()
+        note(f"rpd: error: a hook of a conftest or plugin raised an error\n{message}")
         note("\n".join(shown.lines))
         return ExitCode.INTERNAL_ERROR
     note("".join(traceback.format_exception(error)).rstrip())

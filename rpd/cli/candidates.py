@@ -43,8 +43,8 @@ def answer(words: Sequence[str]) -> int:
             lines = _for_bash(rest[0], rest[1] if len(rest) > 1 else "")
         else:
             lines = [
-                f"{value}\t{told}" if told else value
-                for value, told in candidates(rest[1:], Path.cwd()).items()
+                f"{value}\t{text}" if text else value
+                for value, text in candidates(rest[1:], Path.cwd()).items()
             ]
     except (RpdError, OSError):
         return 0
@@ -56,28 +56,28 @@ def answer(words: Sequence[str]) -> int:
 def _for_bash(line: str, breaks: str) -> list[str]:
     """Return what bash may put in place of its own idea of the current word, which begins after a break character."""
     typed = split(line, breaks)
-    found = candidates(typed.words[1:], Path.cwd())
+    values = candidates(typed.words[1:], Path.cwd())
     if typed.quote:
-        return [value[typed.kept :] for value in found]
-    return [escaped(value[typed.kept :]) for value in found]
+        return [value[typed.kept :] for value in values]
+    return [escaped(value[typed.kept :]) for value in values]
 
 
 def candidates(words: Sequence[str], cwd: Path) -> Candidates:
     """Return what may stand in place of the last of ``words``, those of a command line after ``rpd``."""
     *before, current = words or [""]
     if not before:
-        told = {name: command.help for name, command in COMMANDS.items()}
-        return _beginning(current, {**told, **_ALIASES} if current.startswith("-") else told)
+        helps = {name: command.help for name, command in COMMANDS.items()}
+        return _beginning(current, {**helps, **_ALIASES} if current.startswith("-") else helps)
     command = before[0] if before[0] in COMMANDS else "run" if before[0].startswith("--dry-run") else ""
     if not command or "--" in before:
         return {}
     flags = _flags(command)
     flag, equals, value = current.partition("=")
     if equals and flag in flags:
-        return {f"{flag}={each}": told for each, told in _values(flags[flag], value, cwd).items()}
+        return {f"{flag}={each}": text for each, text in _values(flags[flag], value, cwd).items()}
     if current.startswith("-"):
-        told = {name: setting.help for name, setting in flags.items() if name.startswith("--")}
-        return _beginning(current, {**told, "--help": "print the help of the command"})
+        helps = {name: setting.help for name, setting in flags.items() if name.startswith("--")}
+        return _beginning(current, {**helps, "--help": "print the help of the command"})
     last = flags.get(before[-1])
     if last is not None and _takes_value(last):
         return _values(last, current, cwd)
@@ -85,8 +85,8 @@ def candidates(words: Sequence[str], cwd: Path) -> Candidates:
     return _beginning(current, _positional(command, given, current, cwd))
 
 
-def _beginning(current: str, found: Candidates) -> Candidates:
-    return {value: told for value, told in found.items() if value.startswith(current)}
+def _beginning(current: str, values: Candidates) -> Candidates:
+    return {value: text for value, text in values.items() if value.startswith(current)}
 
 
 # --- flags ----------------------------------------------------------------------------------------------------------
@@ -115,7 +115,7 @@ def _values(setting: Setting, current: str, cwd: Path) -> Candidates:
         case "markexpr":
             return _beginning(current, _marks(cwd))
         case "overrides":
-            keys = (f"{held.key}=" for held in settings().values() if held.key)
+            keys = (f"{each.key}=" for each in settings().values() if each.key)
             return _beginning(current, dict.fromkeys(keys, ""))
         case "gpu_id":
             from rpd.values.gpus import KNOWN_GPU_TYPES
@@ -136,8 +136,8 @@ def _marks(cwd: Path) -> Candidates:
     from rpd.collect.marks import BUILT_IN
 
     own = [text.partition(":") for text in _file_values(cwd)[1].get("markers", ())]
-    told = {**BUILT_IN, **{head: text.strip() for head, _, text in own}}
-    return {head.partition("(")[0].strip(): text for head, text in told.items()}
+    texts = {**BUILT_IN, **{head: text.strip() for head, _, text in own}}
+    return {head.partition("(")[0].strip(): text for head, text in texts.items()}
 
 
 # --- positional arguments -------------------------------------------------------------------------------------------
@@ -213,8 +213,8 @@ def _run_folders(cwd: Path) -> list[Path]:
         folders = [entry for entry in _runs_path(cwd).iterdir() if not entry.is_symlink()]
     except OSError:
         return []
-    found = (folder for folder in folders if (folder / "run.toml").is_file())
-    return sorted(found, key=lambda folder: folder.name, reverse=True)
+    runs = (folder for folder in folders if (folder / "run.toml").is_file())
+    return sorted(runs, key=lambda folder: folder.name, reverse=True)
 
 
 def _nodes(cwd: Path, run: str) -> Candidates:

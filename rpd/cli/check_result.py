@@ -26,8 +26,8 @@ class Finding:
     advice: str = ""
 
     def __str__(self) -> str:
-        told = f"{self.text}: {self.advice}" if self.advice else self.text
-        return f"{self.status:<4}  {self.check:<12}  {told}"
+        text = f"{self.text}: {self.advice}" if self.advice else self.text
+        return f"{self.status:<4}  {self.check:<12}  {text}"
 
 
 def ok(check: str, text: str) -> Finding:

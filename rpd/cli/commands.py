@@ -239,12 +239,12 @@ COMMANDS = {
 
 def command(name: str) -> Command:
     """Return the command of that name. Raises UsageError that names the command to type instead."""
-    found = COMMANDS.get(name)
-    if found is None:
+    entry = COMMANDS.get(name)
+    if entry is None:
         from rpd.cli.command_hints import instead_of  # only a mistake needs it
 
         raise UsageError(f"rpd has no command {name!r}. {instead_of(name, COMMANDS)}")
-    return found
+    return entry
 
 
 def every_setting() -> list[Setting]:
@@ -252,14 +252,14 @@ def every_setting() -> list[Setting]:
     from rpd.config import settings
     from rpd.values.frozen import declared
 
-    own = (declared(held.own_options).values() for held in COMMANDS.values())
+    own = (declared(entry.own_options).values() for entry in COMMANDS.values())
     return [*settings().values(), *cast("Iterator[Setting]", chain.from_iterable(own))]
 
 
 def overview() -> str:
     """Return the help of ``rpd`` itself."""
     width = max(map(len, COMMANDS))
-    lines = [f"  rpd {held.name:<{width}}  {held.help}" for held in COMMANDS.values()]
+    lines = [f"  rpd {entry.name:<{width}}  {entry.help}" for entry in COMMANDS.values()]
     return "\n".join(
         [
             f"rpd {rpd.__version__}: run GPU jobs on RunPod the way pytest runs tests",

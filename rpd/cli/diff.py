@@ -58,31 +58,31 @@ def main(config: Config, manager: PluginManager) -> int:
         nodes = [
             node_facts(_over(entry.read(), entry.id), every=own.all_facts) for entry in (left[1], right[1])
         ]
-        found = differences(*nodes)
-        lines = _fact_lines(found, titles)
+        differing = differences(*nodes)
+        lines = _fact_lines(differing, titles)
     else:
         a, b = (_Side.of(info, every=own.all_facts) for info, _ in (left, right))
         if not config.output.as_json and not own.all_facts:
             return _tell(_run_lines(a, b, titles) if a != b else ())
-        found = differences(a.flat(), b.flat())
-        lines = _fact_lines(found, titles)
+        differing = differences(a.flat(), b.flat())
+        lines = _fact_lines(differing, titles)
     if config.output.as_json:
-        told = {name: {"left": a, "right": b} for name, (a, b) in found.items()}
-        say_document({"left": titles[0], "right": titles[1], "differences": told})
-        return ExitCode.FAILED if found else ExitCode.OK
-    return _tell(lines if found else ())
+        facts = {name: {"left": a, "right": b} for name, (a, b) in differing.items()}
+        say_document({"left": titles[0], "right": titles[1], "differences": facts})
+        return ExitCode.FAILED if differing else ExitCode.OK
+    return _tell(lines if differing else ())
 
 
 def _tell(lines: Iterable[str]) -> int:
-    held = list(lines)
-    say("\n".join(held) if held else "no difference")
-    return ExitCode.FAILED if held else ExitCode.OK
+    texts = list(lines)
+    say("\n".join(texts) if texts else "no difference")
+    return ExitCode.FAILED if texts else ExitCode.OK
 
 
-def _fact_lines(found: Mapping[str, tuple[str, str]], titles: Sequence[str]) -> Iterator[str]:
+def _fact_lines(differing: Mapping[str, tuple[str, str]], titles: Sequence[str]) -> Iterator[str]:
     rows = [
         (name, _short(a), _short(b), change(a, b) if _is_result(name) else "")
-        for name, (a, b) in found.items()
+        for name, (a, b) in differing.items()
     ]
     return table([("", *titles, "CHANGE"), *rows], cut={0: 24, 1: 16, 2: 16}, leave_out=(3,))
 
@@ -106,8 +106,8 @@ class _Side:
     def flat(self) -> Facts:
         """Return all of it under names of their own."""
         facts = dict(self.run)
-        for node_id, held in self.nodes.items():
-            facts |= {f"{node_id} {name}": value for name, value in held.items()}
+        for node_id, of_node in self.nodes.items():
+            facts |= {f"{node_id} {name}": value for name, value in of_node.items()}
         return facts
 
 
@@ -132,8 +132,8 @@ def _run_lines(left: _Side, right: _Side, titles: Sequence[str]) -> Iterator[str
     if len(rows) > _MOST_ROWS:
         yield f"… and {len(rows) - _MOST_ROWS} more: --all shows them"
     if others:
-        told = ", ".join(f"{name} ({number})" for name, number in others.items())
-        yield f"also different: {told}; --all shows it, with time and money"
+        names = ", ".join(f"{name} ({number})" for name, number in others.items())
+        yield f"also different: {names}; --all shows it, with time and money"
 
 
 def _compared(left: _Side, right: _Side) -> tuple[list[tuple[str, ...]], Counter[str]]:

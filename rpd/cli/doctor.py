@@ -26,7 +26,7 @@ from rpd.pipeline.secrets import known_secrets, named_by, only_texts, read_secre
 from rpd.pipeline.worst_case import Prices, make_overrides
 from rpd.plan import uses_pod
 from rpd.remote.keys import make_keypair, user_public_lines
-from rpd.runpod.catalogue.images import WHAT_TO_DO, Found, ask
+from rpd.runpod.catalogue.images import WHAT_TO_DO, Presence, ask
 from rpd.runpod.key import CONFIG_FILE, ENVIRONMENT_NAME
 from rpd.values.datacenters import KNOWN_DATACENTERS
 from rpd.values.frozen import frozen
@@ -241,7 +241,7 @@ def _gpu_names(source: Source, request: PodRequest, node: Node) -> Iterator[Find
             close = closest_gpu_ids(gpu_id, known.gpus)
             meant = f"use {' or '.join(map(repr, close))}" if close else "see `rpd gpus`"
             yield warn("gpu", f"{node.definition.location}: RunPod rents no {gpu_id!r} now", meant)
-    places = {place for held in known.stock.values() for place in held}
+    places = {place for levels in known.stock.values() for place in levels}
     for place in request.datacenters:
         if known.stock_known and place.upper() in KNOWN_DATACENTERS - places:
             where = f"{node.definition.location}: nothing is in stock in data centre {place!r}"
@@ -281,14 +281,14 @@ def _images(nodes: Sequence[Node], images: Iterable[tuple[str, Registry | str | 
         if image.partition("@")[0].endswith(":latest") or ":" not in image.rpartition("/")[2]:
             yield warn("image", f"{image}: hosts keep an old latest", "name a tag that does not move")
         answer = ask(image, registry, passwords)
-        told = f"{image}: {answer.why}"
-        match answer.found:
-            case Found.PRESENT | Found.HELD:
-                yield ok("image", told)
-            case Found.ABSENT:
-                yield fail("image", told, WHAT_TO_DO[answer.found])
+        text = f"{image}: {answer.why}"
+        match answer.presence:
+            case Presence.PRESENT | Presence.PRIVATE:
+                yield ok("image", text)
+            case Presence.ABSENT:
+                yield fail("image", text, WHAT_TO_DO[answer.presence])
             case _:
-                yield warn("image", told, WHAT_TO_DO[answer.found])
+                yield warn("image", text, WHAT_TO_DO[answer.presence])
 
 
 def _secrets(nodes: Sequence[Node]) -> Iterator[Finding]:

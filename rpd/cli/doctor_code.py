@@ -31,7 +31,7 @@ _USES_UV = re.compile(r"(?:^|[\s\"'`;&|(])uv (?:sync|run|pip|venv|add)\b")
 
 def check_code(rootdir: Path, nodes: Sequence[Node]) -> Iterator[Finding]:
     """Yield what is found in the folders that nodes send to their pods."""
-    for folder, held in _projects(rootdir, nodes).items():
+    for folder, members in _projects(rootdir, nodes).items():
         shown = _shown(folder, rootdir)
         home = Path.home().resolve()
         if folder in (home, *home.parents):
@@ -47,16 +47,16 @@ def check_code(rootdir: Path, nodes: Sequence[Node]) -> Iterator[Finding]:
         texts = dict(_texts(files))
         yield from _local_paths(shown, texts, home)
         yield from _torch(shown, texts)
-        yield from _uv_cache(shown, texts, held)
+        yield from _uv_cache(shown, texts, members)
 
 
 def _projects(rootdir: Path, nodes: Sequence[Node]) -> dict[Path, list[Node]]:
     """Return the folders that are staged, with the nodes that send them."""
-    found: dict[Path, list[Node]] = {}
+    projects: dict[Path, list[Node]] = {}
     for node in nodes:
         if uses_pod(node) and _STAGES in node.definition.closure.names:
-            found.setdefault((rootdir / node.file).parent.resolve(), []).append(node)
-    return found
+            projects.setdefault((rootdir / node.file).parent.resolve(), []).append(node)
+    return projects
 
 
 def _shown(folder: Path, rootdir: Path) -> str:
@@ -97,19 +97,19 @@ def _local_paths(shown: str, texts: dict[str, str], home: Path) -> Iterator[Find
     # /root is the home folder of a pod as well.
     own = [re.escape(str(home))] if len(home.parts) > 1 and str(home) != "/root" else []
     pattern = re.compile(rf"""(?<![\w.])(?:{"|".join([*own, *_HOMES])})(?=[/\\"'\s]|$)""")
-    found = [
+    matches = [
         (match[0], f"{name}:{number}")
         for name, text in texts.items()
         if pattern.search(text)
         for number, line in enumerate(text.splitlines(), start=1)
         if (match := pattern.search(line))
     ]
-    if found:
-        places = [place for _, place in found]
+    if matches:
+        places = [place for _, place in matches]
         more = f" and {len(places) - _PLACES_SHOWN} more" if len(places) > _PLACES_SHOWN else ""
         where = ", ".join(places[:_PLACES_SHOWN])
         advice = "no pod has that folder; use paths relative to the project"
-        yield warn("paths", f"{shown}: {found[0][0]} in {where}{more}", advice)
+        yield warn("paths", f"{shown}: {matches[0][0]} in {where}{more}", advice)
 
 
 def _torch(shown: str, texts: dict[str, str]) -> Iterator[Finding]:
@@ -129,9 +129,9 @@ def _uv_cache(shown: str, texts: dict[str, str], nodes: Sequence[Node]) -> Itera
     """Find uv's cache on /workspace, where a network volume makes its locks and links hang."""
     advice = 'set UV_CACHE_DIR to the container disk, e.g. env={"UV_CACHE_DIR": "/root/.cache/uv"}'
     for name, text in texts.items():
-        found = _UV_CACHE.search(text)
-        if found:
-            yield warn("uv cache", f"{shown}: {name} puts it on {found['path']}", advice)
+        match = _UV_CACHE.search(text)
+        if match:
+            yield warn("uv cache", f"{shown}: {name} puts it on {match['path']}", advice)
             return
     on_network = [node for node in nodes if node.job.storage.network_volume]
     for node in on_network:

@@ -37,7 +37,7 @@ def _finite(value: Any) -> Any:
         case float() if not math.isfinite(value):
             return None
         case Mapping():
-            return {key: _finite(held) for key, held in value.items()}
+            return {key: _finite(item) for key, item in value.items()}
         case list() | tuple():
-            return [_finite(held) for held in value]
+            return [_finite(item) for item in value]
     return value

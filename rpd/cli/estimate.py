@@ -41,7 +41,7 @@ def main(config: Config, manager: PluginManager) -> int:
         if source.live is None:
             note(f"rpd: {SHIPPED}")
         _print(estimates, quiet=config.output.quiet > 0)
-    sold_out = [held.node.id for held in estimates if held.is_sold_out]
+    sold_out = [row.node.id for row in estimates if row.is_sold_out]
     if not sold_out:
         return ExitCode.OK
     more = f" and {len(sold_out) - 1} more" if len(sold_out) > 1 else ""
@@ -51,15 +51,15 @@ def main(config: Config, manager: PluginManager) -> int:
 
 def _totals(estimates: Sequence[Estimate]) -> tuple[float, int, float]:
     """Return the expected USD, of how many nodes it is, and the worst USD."""
-    expected = [held.expected_usd for held in estimates if held.expected_usd is not None]
-    return sum(expected), len(expected), sum(held.worst_case_usd or 0.0 for held in estimates)
+    expected = [row.expected_usd for row in estimates if row.expected_usd is not None]
+    return sum(expected), len(expected), sum(row.worst_case_usd or 0.0 for row in estimates)
 
 
 def _document(estimates: Sequence[Estimate], source: str) -> dict[str, Any]:
     expected, known, worst = _totals(estimates)
     return {
         "source": source,
-        "nodes": [held.table() for held in estimates],
+        "nodes": [row.table() for row in estimates],
         "expected_usd": expected,
         "expected_for_nodes": known,
         "worst_case_usd": worst,
@@ -79,26 +79,26 @@ def _print(estimates: Sequence[Estimate], *, quiet: bool) -> None:
 def _summary(estimates: Sequence[Estimate]) -> str:
     expected, known, worst = _totals(estimates)
     unknown = len(estimates) - known
-    told = f"expected {_usd(expected)}"
+    text = f"expected {_usd(expected)}"
     if unknown and expected == 0:
-        told = "expected unknown (none of the jobs has passed here yet)"
+        text = "expected unknown (none of the jobs has passed here yet)"
     elif unknown:
-        told += f" without {unknown} whose jobs have not passed here yet"
+        text += f" without {unknown} whose jobs have not passed here yet"
     count = f"{len(estimates)} node{'' if len(estimates) == 1 else 's'}"
-    return f"{count}: {told}, at worst {_usd(worst)}"
+    return f"{count}: {text}, at worst {_usd(worst)}"
 
 
-def _cells(held: Estimate) -> tuple[str, ...]:
-    if not uses_pod(held.node):
-        return held.node.id, "no pod", "", "", _usd(0.0), _usd(0.0)
-    rate = held.offer.usd_per_hr if held.offer else None
+def _cells(row: Estimate) -> tuple[str, ...]:
+    if not uses_pod(row.node):
+        return row.node.id, "no pod", "", "", _usd(0.0), _usd(0.0)
+    rate = row.offer.usd_per_hr if row.offer else None
     return (
-        held.node.id,
-        str(held.offer) if held.offer else held.trouble,
+        row.node.id,
+        str(row.offer) if row.offer else row.trouble,
         "?" if rate is None else f"{rate:.2f}",
-        "?" if held.seconds is None else format_duration(held.seconds),
-        "?" if held.expected_usd is None else _usd(held.expected_usd),
-        "?" if held.worst_case_usd is None else _usd(held.worst_case_usd),
+        "?" if row.seconds is None else format_duration(row.seconds),
+        "?" if row.expected_usd is None else _usd(row.expected_usd),
+        "?" if row.worst_case_usd is None else _usd(row.worst_case_usd),
     )
 
 

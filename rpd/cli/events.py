@@ -21,7 +21,7 @@ from rpd.record import run_events
 from rpd.record.run_events import Event
 from rpd.values.frozen import frozen
 
-_TOLD_ELSEWHERE = frozenset({"at", "event", "node", "run"})
+_SHOWN_ELSEWHERE = frozenset({"at", "event", "node", "run"})
 _FOR_PROGRAMS = frozenset(
     {"fingerprint", "result", "terms", "key", "log_bytes", "holder", "secrets", "facts", "pid", "host"}
 )
@@ -95,10 +95,10 @@ def line(event: Event, *, all_runs: bool = False) -> str:
     at = f"{moment[:10]} {moment[11:19]}  {event['run']}" if all_runs else moment[11:23]
     name = str(event.get("node", "")).rpartition("::")[2]
     # Of a pod that is asked for, the kind is a hash that finds like ones again.
-    hidden = _TOLD_ELSEWHERE | _FOR_PROGRAMS | ({"kind"} if event["event"] == "intent" else set())
+    hidden = _SHOWN_ELSEWHERE | _FOR_PROGRAMS | ({"kind"} if event["event"] == "intent" else set())
     details = (_detail(key, value) for key, value in event.items() if key not in hidden)
-    told = " ".join(detail for detail in details if detail)
-    return f"{at}  {name + '  ' if name else ''}{event['event']}  {told}".rstrip()
+    text = " ".join(detail for detail in details if detail)
+    return f"{at}  {name + '  ' if name else ''}{event['event']}  {text}".rstrip()
 
 
 def _detail(key: str, value: Any) -> str:

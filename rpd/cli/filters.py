@@ -31,10 +31,10 @@ class Filter:
         self._filters = filters
         self._seen: dict[str, None] = {}
 
-    def matches(self, held: Mapping[str, Any]) -> bool:
-        """Whether ``held`` has the wanted values."""
-        self._seen |= dict.fromkeys(held)
-        return all(name in held and is_same(held[name], text) for name, text in self._filters)
+    def matches(self, row: Mapping[str, Any]) -> bool:
+        """Whether ``row`` has the wanted values."""
+        self._seen |= dict.fromkeys(row)
+        return all(name in row and is_same(row[name], text) for name, text in self._filters)
 
     def check(self, what: str) -> None:
         """Raise UsageError for a name that nothing had, if there was anything."""
@@ -50,6 +50,6 @@ class Filter:
 def matching(rows: Iterable[Mapping[str, Any]], filters: Filters, what: str) -> list[Mapping[str, Any]]:
     """Return those that have the wanted values. Raises UsageError for a name that none has."""
     wanted = Filter(filters)
-    found = [row for row in rows if wanted.matches(row)]
+    fitting = [row for row in rows if wanted.matches(row)]
     wanted.check(what)
-    return found
+    return fitting

@@ -50,7 +50,7 @@ def main(config: Config, manager: PluginManager) -> int:
         return ExitCode.INTERRUPTED if gathered.errors else ExitCode.OK
     sections = _per_node(gathered.nodes) if own.per_node else _per_place(gathered)
     verbose = config.output.verbose > 0
-    texts = [text for title, found in sections if (text := _section(title, found, verbose=verbose))]
+    texts = [text for title, fixtures in sections if (text := _section(title, fixtures, verbose=verbose))]
     if texts:
         say("\n\n".join(texts))
     return ExitCode.INTERRUPTED if gathered.errors else ExitCode.OK
@@ -78,8 +78,8 @@ def _per_place(gathered: Gathered) -> Iterator[tuple[str, list[FixtureDef]]]:
     places: dict[str, list[FixtureDef]] = {}
     for fixture in gathered.collection.fixtures:
         places.setdefault(_owner(fixture), []).append(fixture)
-    for place, found in places.items():
-        yield f"fixtures of {place}", found
+    for place, fixtures in places.items():
+        yield f"fixtures of {place}", fixtures
 
 
 def _per_node(nodes: Iterable[Node]) -> Iterator[tuple[str, list[FixtureDef]]]:
@@ -90,8 +90,8 @@ def _per_node(nodes: Iterable[Node]) -> Iterator[tuple[str, list[FixtureDef]]]:
         yield f"fixtures used by {node.id} ({node.definition.location})", used
 
 
-def _section(title: str, found: Sequence[FixtureDef], *, verbose: bool) -> str:
-    shown = [fixture for fixture in found if verbose or not fixture.name.startswith("_")]
+def _section(title: str, fixtures: Sequence[FixtureDef], *, verbose: bool) -> str:
+    shown = [fixture for fixture in fixtures if verbose or not fixture.name.startswith("_")]
     if not shown:
         return ""
     lines = [line for fixture in shown for line in _fixture_lines(fixture, verbose=verbose)]

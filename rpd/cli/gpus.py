@@ -46,16 +46,16 @@ def main(config: Config, manager: PluginManager) -> int:
     del manager
     view = _View(clouds=_CLOUDS[config.pods.cloud or "any"], spot=own.show_spot, order=own.sort_gpus)
     with price_source(config, tell) as source:
-        found = source.live.catalogue(spot=view.spot) if source.live else shipped_catalogue()
-    rows = _chosen(found, config.args, view)
+        catalogue = source.live.catalogue(spot=view.spot) if source.live else shipped_catalogue()
+    rows = _chosen(catalogue, config.args, view)
     if config.output.as_json:
         read_on = None if source.live else PRICES_READ_ON
-        say_document({"source": source.name, "read_on": read_on, "gpus": _tables(rows, found)})
+        say_document({"source": source.name, "read_on": read_on, "gpus": _tables(rows, catalogue)})
         return ExitCode.OK
     if source.live is None:
         note(f"rpd: {SHIPPED}")
         _tell_unknown(config.args, spot=view.spot)
-    lines = [view.head, *(view.cells(row, found) for row in rows)]
+    lines = [view.head, *(view.cells(row, catalogue) for row in rows)]
     stock = len(view.head) - 1
     say("\n".join(table(lines, right=(1,), cut={0: 24, stock: 15}, leave_out=(stock,))))
     return ExitCode.OK
@@ -99,8 +99,8 @@ class _View:
 
     def place(self, row: GpuRow) -> tuple[object, ...]:
         """Return what a row is ordered by; with ``--spot`` the price is that of a spot pod, where it is known."""
-        told = (row.price(cloud, spot=self.spot) for cloud in self.clouds if row.rents(cloud, 1))
-        price = min((usd for usd in told if usd is not None), default=float("inf"))
+        prices = (row.price(cloud, spot=self.spot) for cloud in self.clouds if row.rents(cloud, 1))
+        price = min((usd for usd in prices if usd is not None), default=float("inf"))
         return {"price": (price, row.id), "name": (row.id,)}.get(self.order, (row.memory_gb, price, row.id))
 
     def has(self, row: GpuRow) -> bool:

@@ -55,12 +55,12 @@ def _advice(existing: Path) -> str:
 def _conftest(config: Config, folder: Path) -> tuple[str, dict[Path, str]]:
     """Return the name of the conftest, and the file that has to say so with its text, unless it does."""
     root, file = find_root(folder)
-    held = read_file(file)
-    known = held.get("conftest", CONFTEST)
+    text = read_file(file)
+    known = text.get("conftest", CONFTEST)
     wanted = config.collect.conftest if "conftest" in config.sources else known
     if wanted == known:
         return wanted, {}
-    if "conftest" in held:
+    if "conftest" in text:
         raise UsageError(f"{file}: conftest is {known!r} here already; nothing was written")
     file = file or root / _OWN_FILE
     return wanted, {file: _with_key(file, f'conftest = "{wanted}"')}
@@ -77,7 +77,7 @@ def _with_key(file: Path, line: str) -> str:
         raise UsageError(f"{file}: {error.strerror}; nothing was written") from error
     if file.name == _OWN_FILE:
         return f"{line}\n{text.removeprefix(_MARK)}"
-    changed = _HEADER.sub(lambda found: f"{found[0]}{line}\n", text, count=1)
+    changed = _HEADER.sub(lambda match: f"{match[0]}{line}\n", text, count=1)
     tools = parse_toml(changed.removeprefix(_MARK)).get("tool", {})
     if "conftest" not in tools.get("rpd", {}):
         raise UsageError(

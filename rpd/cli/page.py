@@ -38,8 +38,8 @@ def write_page(config: Config) -> int:
         raise UsageError(
             f"--html {config.output.html}: cannot be written: {error.strerror or error}"
         ) from error
-    for told in notes:
-        note(f"rpd: {told}")
+    for text in notes:
+        note(f"rpd: {text}")
     if is_file:
         say(f"wrote {path}")
     return ExitCode.OK
@@ -56,11 +56,11 @@ def _fitting(config: Config, notes: list[str]) -> list[PastRun]:
     damaged: list[RpdError] = []
     scope = Scope(runs_path=config.runs_path, runs=config.args)
     names = names_in(config.own.where)
-    held = Rows(read_rows(scope, events=any(map(is_event, names)), damaged=damaged.append), {"node", *names})
+    rows = Rows(read_rows(scope, events=any(map(is_event, names)), damaged=damaged.append), {"node", *names})
     notes += (f"left out: {error}" for error in damaged)
-    expression = Expression(config.own.where, held.columns)
+    expression = Expression(config.own.where, rows.columns)
     chosen: dict[str, set[str]] = {}
-    for row in held.rows:
+    for row in rows.rows:
         if expression.matches(row):
             chosen.setdefault(row["run"], set()).add(row["node"])
     if not chosen:

@@ -80,12 +80,12 @@ def ps(config: Config, manager: PluginManager) -> int:
     with own_account(config) as provider:
         if provider is None:
             return ExitCode.OK
-        found = sorted(provider.list(), key=lambda pod: (not orphans.is_ours(pod), pod.name))
+        pods = sorted(provider.list(), key=lambda pod: (not orphans.is_ours(pod), pod.name))
     known = _claims(config.runs_path)
     now = time.time()
-    found = [pod for pod in found if _is_wanted(pod, known.of(pod), own, now)]
-    _print(found, known, config, now)
-    return ExitCode.FAILED if found and own.exit_code else ExitCode.OK
+    pods = [pod for pod in pods if _is_wanted(pod, known.of(pod), own, now)]
+    _print(pods, known, config, now)
+    return ExitCode.FAILED if pods and own.exit_code else ExitCode.OK
 
 
 _STALE = ("stopped", "kept", "left behind", "unclear")
@@ -107,21 +107,21 @@ def _age(pod: PodInfo, claim: Claim | None, now: float) -> float | None:
     return None if at is None else max(0.0, now - at)
 
 
-def _print(found: Sequence[PodInfo], known: Claims, config: Config, now: float) -> None:
+def _print(pods: Sequence[PodInfo], known: Claims, config: Config, now: float) -> None:
     if config.output.as_json:
-        say_document({"pods": [_as_json(pod, known.of(pod), now) for pod in found], "totals": _totals(found)})
-    elif not found:
+        say_document({"pods": [_as_json(pod, known.of(pod), now) for pod in pods], "totals": _totals(pods)})
+    elif not pods:
         say("no pods")
     else:
-        say("\n".join(_lines(found, known, now)))
+        say("\n".join(_lines(pods, known, now)))
 
 
-def _totals(found: Sequence[PodInfo]) -> dict[str, object]:
-    rates = [orphans.usd_per_hr(pod) for pod in found]
-    stopped = sum(pod.volume_gb for pod in found if pod.status is PodStatus.EXITED and orphans.is_ours(pod))
+def _totals(pods: Sequence[PodInfo]) -> dict[str, object]:
+    rates = [orphans.usd_per_hr(pod) for pod in pods]
+    stopped = sum(pod.volume_gb for pod in pods if pod.status is PodStatus.EXITED and orphans.is_ours(pod))
     return {
-        "pods": len(found),
-        "ours": sum(map(orphans.is_ours, found)),
+        "pods": len(pods),
+        "ours": sum(map(orphans.is_ours, pods)),
         "usd_per_hr": sum(rate for rate in rates if rate is not None),
         "unknown_rates": rates.count(None),
         "stopped_usd_per_month": stopped_usd_per_month(stopped),
@@ -130,10 +130,10 @@ def _totals(found: Sequence[PodInfo]) -> dict[str, object]:
 
 def _claims(runs_path: Path) -> Claims:
     """Return what the journals here say about pods; damage in them is reported on stderr."""
-    found = orphans.claims(runs_path)
-    for damage in found.damage:
+    claims = orphans.claims(runs_path)
+    for damage in claims.damage:
         note(f"rpd: {damage}")
-    return found
+    return claims
 
 
 def _as_json(pod: PodInfo, claim: Claim | None, now: float) -> dict[str, object]:
@@ -156,9 +156,9 @@ def _iso(moment: float | None) -> str | None:
     return None if moment is None else datetime.fromtimestamp(moment, UTC).isoformat(timespec="seconds")
 
 
-def _lines(found: Sequence[PodInfo], known: Claims, now: float) -> Iterator[str]:
-    ours = [pod for pod in found if orphans.is_ours(pod)]
-    others = [pod for pod in found if not orphans.is_ours(pod)]
+def _lines(pods: Sequence[PodInfo], known: Claims, now: float) -> Iterator[str]:
+    ours = [pod for pod in pods if orphans.is_ours(pod)]
+    others = [pod for pod in pods if not orphans.is_ours(pod)]
     if ours:
         yield from table([_HEAD, *(_row(pod, known.of(pod), now) for pod in ours)], right={4, 7, 9, 10})
     if others:
@@ -167,7 +167,7 @@ def _lines(found: Sequence[PodInfo], known: Claims, now: float) -> Iterator[str]
         head = ("POD", "NAME", "STATE", "GPU", "DC", "$/H")
         yield from table([head, *(_foreign_row(pod) for pod in others)], right={5})
     yield ""
-    yield _total(found, ours) + _spent(ours, known, now)
+    yield _total(pods, ours) + _spent(ours, known, now)
     yield from _stopped(ours, others)
 
 
@@ -211,24 +211,26 @@ def _rate(pod: PodInfo) -> str:
     return "?" if usd is None else f"{usd:.2f}" if usd >= 0.01 or not usd else f"{usd:.4f}"
 
 
-def _total(found: Sequence[PodInfo], ours: Sequence[PodInfo]) -> str:
+def _total(pods: Sequence[PodInfo], ours: Sequence[PodInfo]) -> str:
     def rate(which: Sequence[PodInfo]) -> float:
         return sum(orphans.usd_per_hr(pod) or 0.0 for pod in which)
 
-    text = f"{len(found)} pod{'' if len(found) == 1 else 's'}, ${rate(found):.2f} an hour with disks"
-    if ours and len(ours) < len(found):
+    text = f"{len(pods)} pod{'' if len(pods) == 1 else 's'}, ${rate(pods):.2f} an hour with disks"
+    if ours and len(ours) < len(pods):
         text += f" (rpd's: {len(ours)}, ${rate(ours):.2f})"
-    unknown = sum(orphans.usd_per_hr(pod) is None for pod in found)
+    unknown = sum(orphans.usd_per_hr(pod) is None for pod in pods)
     return f"{text}; the rate of {unknown} is not known" if unknown else text
 
 
 def _spent(ours: Sequence[PodInfo], known: Claims, now: float) -> str:
     """Return what rpd's pods have cost so far, as the end of a sentence."""
-    told = [orphans.spent_usd(pod, claim, now) if (claim := known.of(pod)) else None for pod in ours]
-    spent = [usd for usd in told if usd is not None]
+    amounts = [orphans.spent_usd(pod, claim, now) if (claim := known.of(pod)) else None for pod in ours]
+    spent = [usd for usd in amounts if usd is not None]
     if not spent:
         return ""
-    unknown = f" without {len(told) - len(spent)} that nobody here knows" if len(spent) < len(told) else ""
+    unknown = (
+        f" without {len(amounts) - len(spent)} that nobody here knows" if len(spent) < len(amounts) else ""
+    )
     return f"; rpd's cost ${sum(spent):.2f} so far{unknown}"
 
 
@@ -347,11 +349,13 @@ def gc(config: Config, manager: PluginManager) -> int:
             return ExitCode.OK
         credentials = orphans.left_registries(provider, config.runs_path)
         _print_reasons(
-            listed, {held.pod.id: f"{held.reason} (run {held.run})" for held in left}, config.runs_path
+            listed,
+            {each.pod.id: f"{each.reason} (run {each.run})" for each in left},
+            config.runs_path,
         )
-        for path, held in credentials:
+        for path, credential in credentials:
             say(
-                f"registry credentials {held.name}  its run ended without deleting them (run {path.parent.name})"
+                f"registry credentials {credential.name}  its run ended without deleting them (run {path.parent.name})"
             )
         if not left and not credentials:
             say("nothing to reap")
@@ -360,33 +364,35 @@ def gc(config: Config, manager: PluginManager) -> int:
             whole = len(left) + len(credentials)
             say(f"{whole} of them would be deleted: rpd gc --yes")
             return ExitCode.OK
-        code = _release([held.pod for held in left], lambda pod: pod_release.delete(provider, pod), "deleted")
+        code = _release([each.pod for each in left], lambda pod: pod_release.delete(provider, pod), "deleted")
         return code or _forget_registries(provider, credentials)
 
 
-def _forget_registries(provider: Provider, credentials: Sequence[tuple[Path, registries.Held]]) -> int:
+def _forget_registries(
+    provider: Provider, credentials: Sequence[tuple[Path, registries.StoredCredentials]]
+) -> int:
     code = ExitCode.OK
-    for path, held in credentials:
+    for path, credential in credentials:
         try:
-            registries.remove(provider, held)
+            registries.remove(provider, credential)
         except ProviderError as error:
-            note(f"rpd: error: registry credentials {held.name} cannot be deleted: {error}")
+            note(f"rpd: error: registry credentials {credential.name} cannot be deleted: {error}")
             code = ExitCode.FAILED
         else:
-            registries.note_removed(path, held)
-            say(f"deleted registry credentials {held.name}")
+            registries.note_removed(path, credential)
+            say(f"deleted registry credentials {credential.name}")
     return code
 
 
 def _gc_documents(
     listed: Sequence[PodInfo], left: Sequence[Leftover], runs_path: Path
 ) -> Iterator[dict[str, object]]:
-    reap = {held.pod.id: held for held in left}
+    reap = {each.pod.id: each for each in left}
     known, now = _claims(runs_path), time.time()
     for pod in sorted(filter(orphans.is_ours, listed), key=lambda pod: (pod.id not in reap, pod.name)):
-        claim, held = known.of(pod), reap.get(pod.id)
-        why = held.reason if held else _why_not(pod, claim)
-        yield {**_as_json(pod, claim, now), "would_delete": held is not None, "reason": why}
+        claim, leftover = known.of(pod), reap.get(pod.id)
+        why = leftover.reason if leftover else _why_not(pod, claim)
+        yield {**_as_json(pod, claim, now), "would_delete": leftover is not None, "reason": why}
 
 
 def _print_reasons(listed: Sequence[PodInfo], reap: Mapping[str, str], runs_path: Path) -> None:

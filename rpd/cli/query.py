@@ -92,12 +92,12 @@ def main(config: Config, manager: PluginManager) -> int:
         _print_columns(Rows(read_rows(scope, events=True, damaged=damaged.append), ()).columns)
         tell_damage(damaged)
         return ExitCode.OK
-    found, totals = (_selected if own.sql else _asked)(config, scope, damaged.append)
+    result, totals = (_selected if own.sql else _asked)(config, scope, damaged.append)
     tell_damage(damaged)
     if own.most_rows:
-        found = Answer(columns=found.columns, rows=found.rows[: own.most_rows])
-    _print(config, found, totals)
-    return ExitCode.OK if found.rows else ExitCode.NOTHING_COLLECTED
+        result = Answer(columns=result.columns, rows=result.rows[: own.most_rows])
+    _print(config, result, totals)
+    return ExitCode.OK if result.rows else ExitCode.NOTHING_COLLECTED
 
 
 def since(seconds: float | None) -> str:
@@ -120,15 +120,15 @@ def _asked(config: Config, scope: Scope, damaged: Damaged) -> tuple[Answer, Tota
     own: Options = config.own
     own = own
     names = _names(config)
-    held = Rows(read_rows(scope, events=any(map(is_event, names)), damaged=damaged), names)
-    columns = held.columns
-    rows = _chosen(held.rows, config.args, columns)
+    kept = Rows(read_rows(scope, events=any(map(is_event, names)), damaged=damaged), names)
+    columns = kept.columns
+    rows = _chosen(kept.rows, config.args, columns)
     if own.group_by:
-        found = answer.grouped(rows, own.group_by, own.show_columns or answer.GROUPED, columns)
+        result = answer.grouped(rows, own.group_by, own.show_columns or answer.GROUPED, columns)
     else:
         shown = own.show_columns or (*answer.SHOWN, *_asked_for(config, columns))
-        found = answer.listed(rows, shown, columns)
-    return answer.ordered(found, own.sort_by, columns) if own.sort_by else found, answer.totals(rows)
+        result = answer.listed(rows, shown, columns)
+    return answer.ordered(result, own.sort_by, columns) if own.sort_by else result, answer.totals(rows)
 
 
 def _selected(config: Config, scope: Scope, damaged: Damaged) -> tuple[Answer, Totals]:
@@ -139,12 +139,12 @@ def _selected(config: Config, scope: Scope, damaged: Damaged) -> tuple[Answer, T
         raise UsageError("--sql says itself what is shown and grouped: leave out --by and --show")
     rows: Iterable[Row] = read_rows(scope, events=any(map(is_event, _names(config))), damaged=damaged)
     if config.args and config.args[0].strip():
-        held = Rows(rows)
-        rows = _chosen(held.rows, config.args, held.columns)
+        kept = Rows(rows)
+        rows = _chosen(kept.rows, config.args, kept.columns)
     events = read_events(scope, damaged=damaged) if sql.wants_events(own.sql) else ()
     select = duck.answer if own.engine == "duckdb" else sql.answer
-    found = select(tally.counting(rows), own.sql, events)
-    return answer.ordered(found, own.sort_by, found.columns) if own.sort_by else found, tally.totals
+    selected = select(tally.counting(rows), own.sql, events)
+    return answer.ordered(selected, own.sort_by, selected.columns) if own.sort_by else selected, tally.totals
 
 
 def _names(config: Config) -> set[str]:
@@ -172,49 +172,49 @@ def _asked_for(config: Config, columns: Sequence[str]) -> list[str]:
     return [name for name in dict.fromkeys(asked) if name not in answer.SHOWN]
 
 
-def _print(config: Config, found: Answer, totals: Totals) -> None:
+def _print(config: Config, result: Answer, totals: Totals) -> None:
     own: Options = config.own
     if config.output.as_json:
         document = {
-            "columns": list(found.columns),
-            "rows": found.dicts(),
+            "columns": list(result.columns),
+            "rows": result.dicts(),
             "totals": totals_document(totals),
         }
         say_document(document)
     elif own.parquet is not None:
-        _write_parquet(config, own.parquet, found)
+        _write_parquet(config, own.parquet, result)
     elif own.as_csv:
         out = io.StringIO()
         writer = csv.writer(out, lineterminator="\n")
-        writer.writerow(found.columns)
-        writer.writerows([["" if value is None else value for value in row] for row in found.rows])
+        writer.writerow(result.columns)
+        writer.writerows([["" if value is None else value for value in row] for row in result.rows])
         hand_over(out.getvalue())
     else:
-        _print_table(found)
+        _print_table(result)
         say(f"\n{totals_line(totals)}")
 
 
-def _write_parquet(config: Config, target: str, found: Answer) -> None:
+def _write_parquet(config: Config, target: str, result: Answer) -> None:
     path = config.invocation_dir / Path(target).expanduser()
     try:
-        parquet.write(path, found)
+        parquet.write(path, result)
     except OSError as error:
         raise UsageError(f"--parquet {target}: cannot be written: {error.strerror or error}") from error
-    say(f"wrote {path}: {len(found.rows)} rows")
+    say(f"wrote {path}: {len(result.rows)} rows")
 
 
-def _print_table(found: Answer) -> None:
-    if not found.rows:
+def _print_table(result: Answer) -> None:
+    if not result.rows:
         return
     numbers = {
         at
-        for at in range(len(found.columns))
-        if all(isinstance(row[at], int | float | None) for row in found.rows)
+        for at in range(len(result.columns))
+        if all(isinstance(row[at], int | float | None) for row in result.rows)
     }
-    heads = tuple(name.partition(".")[2] or name for name in found.columns)
+    heads = tuple(name.partition(".")[2] or name for name in result.columns)
     cells = [
-        tuple(_cell(name, value) for name, value in zip(found.columns, row, strict=True))
-        for row in found.rows
+        tuple(_cell(name, value) for name, value in zip(result.columns, row, strict=True))
+        for row in result.rows
     ]
     say("\n".join(table([tuple(head.upper() for head in heads), *cells], right=numbers)))
 

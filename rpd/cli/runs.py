@@ -113,7 +113,7 @@ def _chosen(config: Config, damaged: Damaged) -> tuple[list[Overview], Wanted | 
     own: RunsOptions = config.own
     own = own
     earliest = since(own.since)
-    found = [
+    infos = [
         info
         for info in history.runs(config.runs_path)
         if (info.started or history.stamp(info.id)) >= earliest
@@ -125,12 +125,12 @@ def _chosen(config: Config, damaged: Damaged) -> tuple[list[Overview], Wanted | 
         wanted = {}
         for row in _nodes(Scope(runs_path=config.runs_path, since=earliest), of_nodes, damaged):
             wanted.setdefault(row["run"], []).append(row)
-        found = [info for info in found if info.id in wanted or not of_nodes]
+        infos = [info for info in infos if info.id in wanted or not of_nodes]
     if not of_runs:
         # A run is only looked into where it is shown.
-        most = own.most_runs or len(found)
-        return [overview(info) if at < most else _unread(info) for at, info in enumerate(found)], wanted
-    overviews = [overview(info) for info in found]
+        most = own.most_runs or len(infos)
+        return [overview(info) if at < most else _unread(info) for at, info in enumerate(infos)], wanted
+    overviews = [overview(info) for info in infos]
     return [
         run for run in overviews if all(is_same(_of_run(run, name), text) for name, text in of_runs)
     ], wanted
@@ -147,11 +147,11 @@ def _of_run(run: Overview, name: str) -> str:
 def _nodes(scope: Scope, filters: Filters, damaged: Damaged) -> Sequence[Row]:
     """Return the nodes that have the wanted values. Raises UsageError for a name that is no column."""
     names = {*_NODE_COLUMNS, *(name for name, _ in filters)}
-    held = Rows(read_rows(scope, events=any(map(is_event, names)), damaged=damaged), names)
-    if not held.rows:
+    rows = Rows(read_rows(scope, events=any(map(is_event, names)), damaged=damaged), names)
+    if not rows.rows:
         return ()
-    resolved = [(resolve(name, held.columns, f"--filter {name}=…"), text) for name, text in filters]
-    return [row for row in held.rows if all(is_same(value_of(row, name), text) for name, text in resolved)]
+    resolved = [(resolve(name, rows.columns, f"--filter {name}=…"), text) for name, text in filters]
+    return [row for row in rows.rows if all(is_same(value_of(row, name), text) for name, text in resolved)]
 
 
 def _print_runs(config: Config, shown: Sequence[Overview]) -> None:
@@ -178,8 +178,8 @@ def _print_runs(config: Config, shown: Sequence[Overview]) -> None:
         if run.state is RunState.UNFINISHED:
             say(f"unfinished: rpd resume {run.info.id}")
     if len(shown) > 1:
-        told = ", ".join(f"{number} {outcome}" for outcome, number in outcomes.items())
-        say(f"{len(shown)} runs, {nodes} nodes: {told}, {format_duration(seconds)}, ${usd:.2f}")
+        counts = ", ".join(f"{number} {outcome}" for outcome, number in outcomes.items())
+        say(f"{len(shown)} runs, {nodes} nodes: {counts}, {format_duration(seconds)}, ${usd:.2f}")
 
 
 def _print_nodes(config: Config, runs: Sequence[Overview], wanted: Wanted | None) -> None:
@@ -419,8 +419,12 @@ def verify(config: Config, manager: PluginManager) -> int:
     checked = [each for report in run.reports for each in check(report)]
     wrong = [each for each in checked if each.problem is not None]
     if config.output.as_json:
-        told = {"run": run.info.id, "checked": len(checked), "problems": [_problem(each) for each in wrong]}
-        say_document(told)
+        document = {
+            "run": run.info.id,
+            "checked": len(checked),
+            "problems": [_problem(each) for each in wrong],
+        }
+        say_document(document)
         return ExitCode.FAILED if wrong else ExitCode.OK
     for each in wrong:
         say(f"{each.problem}: {each.path}  ({each.node_id})")

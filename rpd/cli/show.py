@@ -42,13 +42,13 @@ def main(config: Config, manager: PluginManager) -> int:
     if entry is None:
         run = past_run(info)
         if config.output.as_json:
-            told = {
+            document = {
                 **asdict(run.info),
                 "state": run.state,
                 "reports": [asdict(report) for report in run.reports],
                 "damaged": list(map(str, run.damaged)),
             }
-            say_document(told)
+            say_document(document)
         else:
             _print_run(run, config)
         tell_damage(run.damaged)
@@ -81,7 +81,7 @@ def story(entry: NodeEntry) -> Iterator[str]:
     if report is None:
         yield from _unfinished(entry)
     else:
-        yield from _told(report)
+        yield from _report_lines(report)
     yield from _failure(report)
     yield from _refused(entry)
     yield from _log(entry.folder)
@@ -96,7 +96,7 @@ def _unfinished(entry: NodeEntry) -> Iterator[str]:
     yield f"  not over: attempt {work.attempt}{f', on pod {work.pod_name}' if work.pod_name else ', without a pod'}"
 
 
-def _told(report: NodeReport) -> Iterator[str]:
+def _report_lines(report: NodeReport) -> Iterator[str]:
     result, pod, cost = report.result, report.pod, report.cost
     yield report.node.id
     yield f"  {result.outcome}{f' ({result.cause})' if result.cause else ''}{_reason(result.reason)}"
@@ -185,11 +185,11 @@ def _source(source: SourceRecord) -> str:
 
 
 def _section(title: str, lines: Iterable[str]) -> Iterator[str]:
-    held = list(lines)
-    if held:
+    texts = list(lines)
+    if texts:
         yield ""
         yield f"{title}:"
-        yield from (f"  {line}" for line in held)
+        yield from (f"  {line}" for line in texts)
 
 
 def _attempt(attempt: AttemptRecord) -> str:
@@ -242,9 +242,9 @@ def _failure(report: NodeReport | None) -> Iterator[str]:
 def _refused(entry: NodeEntry) -> Iterator[str]:
     """Yield a row for each offer that was refused to the node, in the order in which they were tried."""
     path = entry.folder / journal.FILE_NAME
-    told = [event for event in journal.read(path) if event["event"] == "refused"]
-    times = Counter(str(event.get("offer")) for event in told)
-    said = {str(event.get("offer")): str(event.get("reason")) for event in told}
+    refusals = [event for event in journal.read(path) if event["event"] == "refused"]
+    times = Counter(str(event.get("offer")) for event in refusals)
+    said = {str(event.get("offer")): str(event.get("reason")) for event in refusals}
     rows = [(offer, f"{count}x", said[offer]) for offer, count in times.items()]
     shown = list(table(rows[:MOST_REFUSALS], cut={0: 24, 2: 20})) if rows else []
     if len(rows) > MOST_REFUSALS:
@@ -261,16 +261,16 @@ def _watchdog(entry: NodeEntry) -> Iterator[str]:
     """Yield the last deadline of the pod's watchdog, and the end of its trace."""
     path = entry.folder / journal.FILE_NAME
     armed = [event for event in journal.read(path) if event["event"] == "armed" and _is_whole(event)]
-    told = []
+    texts = []
     for event in {event.get("pod_id"): event for event in armed}.values():
         try:
             at = datetime.fromtimestamp(event["deadline"], UTC).isoformat(timespec="seconds")
             linger = format_duration(event["linger"])
         except (KeyError, TypeError, ValueError, OverflowError, OSError):
             continue  # a journal of somewhere else may say anything
-        told.append(f"told to end pod {event.get('pod_id')} at {at}, or {linger} after its last use")
+        texts.append(f"told to end pod {event.get('pod_id')} at {at}, or {linger} after its last use")
     yield from _section(
-        "the pod's watchdog", [*told, *last_lines(NodeFiles(entry.folder).watchdog, LOG_LINES)]
+        "the pod's watchdog", [*texts, *last_lines(NodeFiles(entry.folder).watchdog, LOG_LINES)]
     )
 
 

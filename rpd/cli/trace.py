@@ -44,8 +44,8 @@ def lines(config: Config, manager: PluginManager) -> list[str]:
 
 def _file(plugin: object) -> str:
     """Return the file of a module, or of the class of an object."""
-    held = plugin if hasattr(plugin, "__file__") else sys.modules.get(type(plugin).__module__)
-    return str(getattr(held, "__file__", None) or "")
+    module = plugin if hasattr(plugin, "__file__") else sys.modules.get(type(plugin).__module__)
+    return str(getattr(module, "__file__", None) or "")
 
 
 def _shown(path: Path, rootdir: Path) -> str:

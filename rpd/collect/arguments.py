@@ -58,12 +58,12 @@ def read_targets(
 def widest(targets: Sequence[Target]) -> tuple[Target, ...]:
     """Return the targets that no other one holds, in their order; of equal ones the first."""
     asked = {(target.path, target.name) for target in targets}
-    found = {
+    kept = {
         (target.path, target.name): target
         for target in reversed(targets)
         if asked.isdisjoint(target.within())
     }
-    return tuple(target for target in targets if found.get((target.path, target.name)) is target)
+    return tuple(target for target in targets if kept.get((target.path, target.name)) is target)
 
 
 def _expand_files(args: Sequence[str], folder: Path) -> Iterator[str]:
@@ -126,7 +126,7 @@ def absolute(text: str, folder: Path) -> Path:
 
 def _deploypath(entry: str, rootdir: Path) -> Iterator[Target]:
     path = absolute(entry, rootdir)
-    found = [path] if path.exists() else sorted(rootdir.glob(entry))
-    if not found:
+    paths = [path] if path.exists() else sorted(rootdir.glob(entry))
+    if not paths:
         raise UsageError(f"deploypaths: {entry!r} matches nothing in {rootdir}")
-    yield from (Target(path=each, text=entry) for each in found)
+    yield from (Target(path=each, text=entry) for each in paths)

@@ -19,5 +19,5 @@ def first_call(function: Callable[..., Any], names: Collection[str]) -> tuple[st
     calls = (
         node for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
     )
-    found = sorted((node.lineno, node.func.id) for node in calls if node.func.id in names)  # type: ignore[attr-defined]
-    return (found[0][1], first + found[0][0] - 1) if found else None
+    sites = sorted((node.lineno, node.func.id) for node in calls if node.func.id in names)  # type: ignore[attr-defined]
+    return (sites[0][1], first + sites[0][0] - 1) if sites else None

@@ -19,19 +19,19 @@ def reachable(names: Iterable[str], view: View, stop: Collection[str] = ()) -> t
 
     What is in ``stop`` is parametrized directly: its fixture, and what that alone needs, is not reached.
     """
-    found: dict[str, None] = {}
+    reached: dict[str, None] = {}
 
     def visit(name: str) -> None:
-        if name in found or name == RESERVED:
+        if name in reached or name == RESERVED:
             return
-        found[name] = None
+        reached[name] = None
         if name not in stop:
             for asked in _chain_argnames(view.chain(name), name):
                 visit(asked)
 
     for name in names:
         visit(name)
-    return tuple(sorted(found, key=lambda name: -_scope(name, view, stop)))
+    return tuple(sorted(reached, key=lambda name: -_scope(name, view, stop)))
 
 
 def _scope(name: str, view: View, direct: Collection[str]) -> Scope:
@@ -91,7 +91,7 @@ class _Walk:
             raise self._missing(name)
         definition = chain[-depth]
         self._check_scope(name, definition)
-        if any(held is definition for _, held in self._path):
+        if any(fixture is definition for _, fixture in self._path):
             raise self._ring(definition)
         self._path.append((name, definition))
         for asked in definition.argnames:
@@ -118,7 +118,7 @@ class _Walk:
         return self._error([f"ScopeMismatch: {asks} asks for {asked}", remedy])
 
     def _ring(self, definition: FixtureDef) -> CollectionError:
-        start = next(index for index, (_, held) in enumerate(self._path) if held is definition)
+        start = next(index for index, (_, fixture) in enumerate(self._path) if fixture is definition)
         ring = [*(name for name, _ in self._path[start:]), definition.name]
         return self._error(
             [f"recursive dependency involving fixture {definition.name!r} detected: {' -> '.join(ring)}"]
@@ -146,7 +146,7 @@ class _Walk:
     def _error(self, texts: Sequence[str], notes: Sequence[str] = ()) -> CollectionError:
         """Return an error with the functions from the job to the one that is wrong, each with place and source."""
         job = (location_of(self._function, self._rootdir), self._function)
-        written = [job, *((held.location, held.function) for _, held in self._path)]
+        written = [job, *((fixture.location, fixture.function) for _, fixture in self._path)]
         lines = []
         for place, function in written:
             lines.append(f"file {place.file}, line {place.line}")

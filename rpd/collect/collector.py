@@ -93,8 +93,8 @@ class _Collector:
             if plugin is not None and not is_conftest_plugin(name):
                 self._errors += self._registry.add(plugin, "")
         nodes = regroup(self._all_nodes(targets))
-        told = (*self._conftests.errors.values(), *self._errors)
-        errors = {(error.file, error.line, error.message): error for error in told}
+        mistakes = (*self._conftests.errors.values(), *self._errors)
+        errors = {(error.file, error.line, error.message): error for error in mistakes}
         return Collection(
             nodes=nodes,
             errors=tuple(errors.values()),
@@ -109,17 +109,17 @@ class _Collector:
         missing = []
         # What a wider argument holds comes in its order; what that leaves out (an ignored file) was named all the same.
         for target in dict.fromkeys((*widest(targets), *targets)):
-            found: list[Node] = []
+            nodes: list[Node] = []
             for path in self._files(target):
                 if self._is_over():
                     break
-                found += self._file_nodes(path, target)
-            for node in found:
+                nodes += self._file_nodes(path, target)
+            for node in nodes:
                 kept.setdefault(node.id, node)
             if self._is_over():
                 return tuple(kept.values())
-            if target.name and not found and not self._has_error(target):
-                missing.append(self._not_found(target))
+            if target.name and not nodes and not self._has_error(target):
+                missing.append(self._no_such_node(target))
         if missing:
             raise UsageError("\n".join(missing))
         return tuple(kept.values())
@@ -137,8 +137,8 @@ class _Collector:
         elif target.path.is_dir():
             if not target.text and is_in_run_folder(target.path):
                 return  # starting rpd inside one is no request to run what a pod sent back
-            found = walk(target.path, self._config.collect.deploy_files, self._is_ignored)
-            yield from (path for path in found if self._is_known(path))
+            paths = walk(target.path, self._config.collect.deploy_files, self._is_ignored)
+            yield from (path for path in paths if self._is_known(path))
         elif self._is_known(target.path):
             yield target.path
         else:
@@ -287,7 +287,7 @@ class _Collector:
             make_id=self._manager.subset_hook_caller("rpd_make_parametrize_id", hidden),
         )
 
-    def _not_found(self, target: Target) -> str:
+    def _no_such_node(self, target: Target) -> str:
         read = self._contexts[target.path]
         names = [
             node.name for (path, _), nodes in self._nodes.items() if path == target.path for node in nodes

@@ -145,7 +145,7 @@ class Conftests:
         except UsageError as error:
             self.errors[path.parent] = CollectionError(str(error), file=relative(path, self._rootdir))
         except BaseException as error:  # noqa: BLE001 - a conftest may raise anything, SystemExit too
-            told = from_exception(
+            mistake = from_exception(
                 error,
                 rootdir=self._rootdir,
                 full_trace=self._full_trace,
@@ -153,7 +153,9 @@ class Conftests:
             )
             hint = _hint(path)
             self.errors[path.parent] = (
-                CollectionError(f"{told.message}\n{hint}", file=told.file, line=told.line) if hint else told
+                CollectionError(f"{mistake.message}\n{hint}", file=mistake.file, line=mistake.line)
+                if hint
+                else mistake
             )
         else:
             self._registered.append(module)

@@ -60,7 +60,7 @@ class Registry:
     def add(self, holder: object, baseid: str) -> list[CollectionError]:
         """Take in the fixtures of a module or plugin object; return what is wrong with them."""
         errors = []
-        found = self._by_base.setdefault(baseid, [])
+        same_base = self._by_base.setdefault(baseid, [])
         if isinstance(holder, ModuleType) and "pytest" in vars(holder):
             self._foreign.update(
                 dict.fromkeys(_pytest_fixtures(holder), _file_of(holder, self._config.rootdir))
@@ -68,9 +68,9 @@ class Registry:
         for name, value, declared in _declarations(holder):
             try:
                 if isinstance(declared, Variable):
-                    found.append(self._variable(name, declared, holder, baseid))
+                    same_base.append(self._variable(name, declared, holder, baseid))
                 else:
-                    found.append(self._fixture(name, value, declared, baseid))
+                    same_base.append(self._fixture(name, value, declared, baseid))
             except CollectionError as error:
                 errors.append(error)
                 self._broken.add(getattr(declared, "name", None) or name)
@@ -255,9 +255,9 @@ def check_calls(function: Any, rootdir: Path) -> None:
         return
     from rpd.collect.calls import first_call  # few functions so much as name a fixture
 
-    found = first_call(inner, fixtures)
-    if found is not None:
-        name, line = found
+    call = first_call(inner, fixtures)
+    if call is not None:
+        name, line = call
         place = Location(location_of(function, rootdir).file, line)
         text = (
             f"{place}: in {getattr(inner, '__name__', '?')}\n    {linecache.getline(code.co_filename, line).strip()}\n"

@@ -82,7 +82,7 @@ def job_functions(module: ModuleType, rootdir: Path) -> tuple[dict[str, Any], li
 
     A job that was imported from another module is that module's; one function under two names is one job.
     """
-    found: dict[str, Any] = {}
+    jobs: dict[str, Any] = {}
     errors: list[Problem] = []
     for name, value in list(vars(module).items()):
         if is_a(value, type):
@@ -93,8 +93,8 @@ def job_functions(module: ModuleType, rootdir: Path) -> tuple[dict[str, Any], li
         if problem:
             errors.append((name, at_function(problem, value, rootdir=rootdir, name=name)))
         else:
-            found[name] = value
-    return _without_aliases(found), errors + _redefined(found, module, rootdir)
+            jobs[name] = value
+    return _without_aliases(jobs), errors + _redefined(jobs, module, rootdir)
 
 
 def _is_own(value: Any, module: ModuleType) -> bool:
@@ -129,16 +129,16 @@ def _jobs_in_class(owner: type, module: ModuleType, rootdir: Path) -> Iterator[P
             yield shown, at_function(text, value, rootdir=rootdir, name=shown)
 
 
-def _without_aliases(found: dict[str, Any]) -> dict[str, Any]:
+def _without_aliases(jobs: dict[str, Any]) -> dict[str, Any]:
     names: dict[int, str] = {}
-    for name, function in found.items():
+    for name, function in jobs.items():
         if id(function) not in names or name == getattr(function, "__name__", None):
             names[id(function)] = name
     kept = set(names.values())
-    return {name: function for name, function in found.items() if name in kept}
+    return {name: function for name, function in jobs.items() if name in kept}
 
 
-def _redefined(found: Mapping[str, Any], module: ModuleType, rootdir: Path) -> list[Problem]:
+def _redefined(jobs: Mapping[str, Any], module: ModuleType, rootdir: Path) -> list[Problem]:
     """Return an error for each job that replaces a decorated function of its name: that one would silently not run."""
     path = str(module.__file__)
     spec = module.__spec__
@@ -147,13 +147,13 @@ def _redefined(found: Mapping[str, Any], module: ModuleType, rootdir: Path) -> l
         code = get_code(spec.name) if get_code and spec else None
         consts = code.co_consts if code else ()
         names = Counter(const.co_name for const in consts if isinstance(const, CodeType))
-        if not any(names[name] > 1 for name in found):
+        if not any(names[name] > 1 for name in jobs):
             return []
         body = ast.parse(Path(path).read_bytes()).body
     except OSError:  # it vanished, or changed its rights, since it was imported
         return []
     errors = []
-    for name in found:
+    for name in jobs:
         lines = [
             item.lineno
             for item in body
@@ -161,7 +161,7 @@ def _redefined(found: Mapping[str, Any], module: ModuleType, rootdir: Path) -> l
         ]
         if len(lines) > 1:
             text = f"two jobs are called {name!r} (lines {', '.join(map(str, lines))}): rename one of them"
-            errors.append((name, at_function(text, found[name], rootdir=rootdir, name=name)))
+            errors.append((name, at_function(text, jobs[name], rootdir=rootdir, name=name)))
     return errors
 
 

@@ -38,11 +38,11 @@ def registered_marks(markers: Iterable[str]) -> dict[str, str]:
         *BUILT_IN.items(),
         *((head, text.strip()) for head, _, text in (m.partition(":") for m in markers)),
     ]
-    found = {head.partition("(")[0].strip(): text for head, text in pairs}
-    for name in found:
+    marks = {head.partition("(")[0].strip(): text for head, text in pairs}
+    for name in marks:
         if not name.isidentifier():
             raise UsageError(f'markers: expected "name: description", got {name!r} for a name')
-    return found
+    return marks
 
 
 def marks_of(function: Any) -> tuple[Mark, ...]:

@@ -45,7 +45,7 @@ class Namesakes:
         """Importable folders of the user, and whether every file of the user may import from them."""
         self._named: dict[str, dict[str, str]] = {}
         """Names that are taken twice, to the folders that have one, each with the name it is loaded under."""
-        self._found: dict[str, ModuleSpec] = {}
+        self._specs: dict[str, ModuleSpec] = {}
         """The modules of the user by the name they are loaded under."""
         self._naming: dict[str, Naming] = {}
         """Folder to what names the modules in it."""
@@ -86,7 +86,7 @@ class Namesakes:
         if spec is not None and _is_python(spec):
             alias = self._naming[folder](Path(folder, name))
             self._named.setdefault(name, {})[folder] = alias
-            self._found[alias] = spec
+            self._specs[alias] = spec
             self._lead()
 
     def _share_out(self, name: str, folder: str, other: str) -> None:
@@ -113,12 +113,12 @@ class Namesakes:
             self._folders.pop(folder, None)
             self._naming.pop(folder, None)
             self._contents.pop(folder, None)
-            for found in self._named.values():
-                alias = found.pop(folder, None)
+            for names in self._named.values():
+                alias = names.pop(folder, None)
                 if alias is not None:
-                    self._found.pop(alias, None)
+                    self._specs.pop(alias, None)
                     _drop(alias)
-        self._named = {name: found for name, found in self._named.items() if found}
+        self._named = {name: names for name, names in self._named.items() if names}
         self._own = set().union(*self._contents.values())
         self._is_user.clear()
         if self._folders:
@@ -137,8 +137,8 @@ class Namesakes:
             return None
         above = [folder for folder in folders if file.startswith(folder + os.sep)]
         shared = [folder for folder in folders if self._folders[folder]]
-        found = max(above, key=len) if above else shared[-1] if shared else None
-        return None if found is None else folders[found] + name[len(name.partition(".")[0]) :]
+        nearest = max(above, key=len) if above else shared[-1] if shared else None
+        return None if nearest is None else folders[nearest] + name[len(name.partition(".")[0]) :]
 
     def is_taken(self, name: str) -> bool:
         """Return whether the top-level ``name`` is one of those that are taken twice."""
@@ -161,10 +161,10 @@ class Namesakes:
         self, name: str, path: Sequence[str] | None = None, _target: ModuleType | None = None
     ) -> ModuleSpec | None:
         """Find the user's modules under their own names, and the installed ones under those that are taken twice."""
-        held = self._found.get(name)
-        if held is not None:
+        alias = self._specs.get(name)
+        if alias is not None:
             return importlib.util.spec_from_file_location(
-                name, held.origin, submodule_search_locations=held.submodule_search_locations
+                name, alias.origin, submodule_search_locations=alias.submodule_search_locations
             )
         if path is not None or name not in self._own:
             return None
@@ -259,7 +259,7 @@ def _is_imported_by_library() -> bool:
 
 def _drop(name: str) -> None:
     """Take a module and those below it out of Python's table."""
-    for each in [held for held in sys.modules if held == name or held.startswith(f"{name}.")]:
+    for each in [loaded for loaded in sys.modules if loaded == name or loaded.startswith(f"{name}.")]:
         del sys.modules[each]
 
 

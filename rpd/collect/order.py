@@ -44,7 +44,7 @@ def _needs(node: Node, ranks: dict[FixtureDef, int]) -> list[Live]:
     if not node.fixture_params:
         return []
     closure = node.definition.closure
-    found = []
+    needed = []
     for name in closure.names:
         param = node.fixture_params.get(name)
         fixture = closure.nearest(name)
@@ -53,8 +53,8 @@ def _needs(node: Node, ranks: dict[FixtureDef, int]) -> list[Live]:
             continue
         if fixture.scope is not Scope.JOB:
             ranks.setdefault(fixture, len(ranks))
-            found.append(Live(fixture, node.file if fixture.scope is Scope.MODULE else "", param.key))
-    return found
+            needed.append(Live(fixture, node.file if fixture.scope is Scope.MODULE else "", param.key))
+    return needed
 
 
 def _grouped(

@@ -81,14 +81,14 @@ def _read_toml(source: _Source) -> _Read:
 
 def _read_json(source: _Source) -> _Read:
     try:
-        held = json.loads(source.text())
+        document = json.loads(source.text())
     except (ValueError, RecursionError) as error:
         source.refuse("", "expected JSON", str(error))
-    if isinstance(held, list):
-        return _one_by_one(source, held)
-    if not isinstance(held, dict):
-        source.refuse("", "expected an object of lists, or a list of objects", held)
-    return _from_table(source, held)
+    if isinstance(document, list):
+        return _one_by_one(source, document)
+    if not isinstance(document, dict):
+        source.refuse("", "expected an object of lists, or a list of objects", document)
+    return _from_table(source, document)
 
 
 def _read_csv(source: _Source) -> _Read:
@@ -145,9 +145,9 @@ def _one_by_one(source: _Source, sets: Any) -> _Read:
 
 
 def _set(source: _Source, where: str, values: Mapping[str, Any], names: Sequence[str]) -> ParameterSet:
-    found = tuple(name for name in values if name != ID)
-    if {*found} != {*names}:
-        source.refuse(where, f"expected the names of the first set, {', '.join(names)}", ", ".join(found))
+    given = tuple(name for name in values if name != ID)
+    if {*given} != {*names}:
+        source.refuse(where, f"expected the names of the first set, {', '.join(names)}", ", ".join(given))
     chosen = values.get(ID)
     if chosen is not None and (not isinstance(chosen, str) or not chosen):
         source.refuse(f"{where}.{ID}", "expected a text", chosen)

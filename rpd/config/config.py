@@ -446,10 +446,10 @@ class Config:
 @cache
 def settings(own: type = NoOptions) -> Mapping[str, Setting]:
     """Return every setting by name, in order, with those that ``own`` declares for a command."""
-    found: dict[str, Setting] = {}
+    known: dict[str, Setting] = {}
     for section in sections(own).values():
-        found |= cast("Mapping[str, Setting]", declared(section))
-    return found
+        known |= cast("Mapping[str, Setting]", declared(section))
+    return known
 
 
 @cache
@@ -479,5 +479,5 @@ def config_of(
     made: dict[str, dict[str, Any]] = {"own": {}}
     for name in [name for name in values if name in settings(own)]:
         made.setdefault(section_of(name, own), {})[name] = values.pop(name)
-    built = {field: sections(own)[field](**held) for field, held in made.items()}
+    built = {field: sections(own)[field](**fields) for field, fields in made.items()}
     return Config(command=command, rootdir=rootdir, invocation_dir=invocation_dir, **values, **built)

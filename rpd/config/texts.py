@@ -174,7 +174,7 @@ def ranking(text: str) -> str:
 
 def names(text: str) -> tuple[str, ...]:
     """Return the names in a list with commas; those in parentheses stay together."""
-    found = tuple(part.strip() for part in text.split(","))
-    if not all(found):
+    parts = tuple(part.strip() for part in text.split(","))
+    if not all(parts):
         raise ValueError("expected names with commas between them")
-    return found
+    return parts

@@ -11,8 +11,8 @@ def is_deeper(value: Any, most: int) -> bool:
     for _ in range(most):
         level = [
             inner
-            for held in level
-            for inner in (held.values() if isinstance(held, dict) else held if isinstance(held, list) else ())
+            for item in level
+            for inner in (item.values() if isinstance(item, dict) else item if isinstance(item, list) else ())
             if isinstance(inner, dict | list)
         ]
         if not level:

@@ -40,7 +40,7 @@ class Tree:
 
     def below(self, name: str) -> Tree:
         """Open a folder of it as a tree of its own."""
-        with self._told(name):
+        with self._naming(name):
             place, last = self._at(name)
             return Tree(self._path / name, place.enter(last))
 
@@ -53,7 +53,7 @@ class Tree:
 
     def status(self, name: str) -> os.stat_result | None:
         """Return what is there, a link being a link; None for nothing, or where a folder above is missing or a link."""
-        with self._told(name):
+        with self._naming(name):
             try:
                 place, last = self._at(name)
             except (FileNotFoundError, NotADirectoryError, LeadsOut):
@@ -62,7 +62,7 @@ class Tree:
 
     def read(self, name: str) -> BufferedReader:
         """Open a regular file."""
-        with self._told(name):
+        with self._naming(name):
             place, last = self._at(name)
             return os.fdopen(place.read(last), "rb")
 
@@ -70,47 +70,47 @@ class Tree:
 
     def create(self, name: str, *, mode: int = 0o600) -> FileIO:
         """Open a new file, unbuffered, in folders that are made; FileExistsError if there is anything of that name."""
-        with self._told(name):
+        with self._naming(name):
             place, last = self._at(name, make=True)
             return os.fdopen(place.create(last, mode), "wb", buffering=0)
 
     def change(self, name: str) -> FileIO:
         """Open a regular file that is there, unbuffered, to write over it."""
-        with self._told(name):
+        with self._naming(name):
             place, last = self._at(name)
             return os.fdopen(place.change(last), "r+b", buffering=0)
 
     def dress(self, name: str, file: FileIO, mode: int, mtime: int) -> None:
         """Give an open file its permission bits and its time."""
-        with self._told(name):
+        with self._naming(name):
             place, last = self._at(name)
             place.dress(last, file.fileno(), mode, mtime)
 
     def make_folder(self, name: str, *, mode: int = 0o777) -> None:
         """Make a folder and those above it, in the place of links if need be; fine if it is there."""
-        with self._told(name):
+        with self._naming(name):
             self._folder(name, make=True, mode=mode)
 
     def link(self, name: str, target: str) -> None:
         """Make a symbolic link, in folders that are made."""
-        with self._told(name):
+        with self._naming(name):
             place, last = self._at(name, make=True)
             place.link(last, target)
 
     def remove(self, name: str) -> None:
         """Remove a file or link; fine if there is none."""
-        with self._told(name), contextlib.suppress(FileNotFoundError):
+        with self._naming(name), contextlib.suppress(FileNotFoundError):
             place, last = self._at(name)
             place.remove(last)
 
     def move(self, name: str, into: Tree, new_name: str) -> None:
         """Rename into another tree, over a file or link; folders above are made, in the place of links if need be."""
-        with into._told(new_name):
+        with into._naming(new_name):
             place, last = self._at(name)
             target, new_last = into._at(new_name, make=True)
             # Windows renames over nothing that is a folder; elsewhere only an empty one would give way.
-            held = target.status(new_last)
-            if held is not None and stat.S_ISDIR(held.st_mode):
+            status = target.status(new_last)
+            if status is not None and stat.S_ISDIR(status.st_mode):
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
             place.move(last, target, new_last)
 
@@ -160,7 +160,7 @@ class Tree:
             self._forget()
 
     @contextmanager
-    def _told(self, name: str) -> Iterator[None]:
+    def _naming(self, name: str) -> Iterator[None]:
         """Let errors name the whole path: the system knows the last part only."""
         try:
             yield

@@ -253,7 +253,7 @@ class Machines:
 
     def _spec(self, container: _Container) -> GuestSpec:
         pod = container.pod
-        found = self._image(pod)
+        pulled = self._image(pod)
         container.disk.mkdir()
         mounts = {}
         if pod.order.volume_gb or pod.order.network_volume:
@@ -265,20 +265,20 @@ class Machines:
         return GuestSpec(
             key=container.key,
             hostname=pod.id,
-            command=("/bin/sh", "-c", "exit 1") if crash else found.argv(pod.order.docker_args),
+            command=("/bin/sh", "-c", "exit 1") if crash else pulled.argv(pod.order.docker_args),
             env=self._environment(container, gpus),
             disk=str(container.disk),
             log=str(self.log_file(pod.id)),
             mounts=mounts,
-            facts={**_facts(pod, gpus, self.base_url), "start_script": found.start_script},
+            facts={**_facts(pod, gpus, self.base_url), "start_script": pulled.start_script},
             disk_limit_mb=full["size_mb"] if full else None,
             sshd=Sshd.NEVER if container.rule("no-sshd") is not None else Sshd.ON,
             sshd_delay=late["seconds"] if late else 0.0,
-            has_sshd=found.ssh == "present",
-            packages=found.packages,
-            broken=found.broken,
-            hidden=() if found is RUNPODS_OWN else (*found.lacks, "sshd", "dropbear", *MANAGERS),
-            user=_user(found, pod),
+            has_sshd=pulled.ssh == "present",
+            packages=pulled.packages,
+            broken=pulled.broken,
+            hidden=() if pulled is RUNPODS_OWN else (*pulled.lacks, "sshd", "dropbear", *MANAGERS),
+            user=_user(pulled, pod),
         )
 
     def _image(self, pod: Pod) -> Image:
@@ -382,10 +382,10 @@ def _port(entry: str, ssh_port: int) -> dict[str, Any]:
     return {"ip": HOST, "isIpPublic": True, "privatePort": private, "publicPort": public, "type": "tcp"}
 
 
-def _user(found: Image, pod: Pod) -> str:
+def _user(pulled: Image, pod: Pod) -> str:
     """Return who the container's command runs as; RunPod lets the environment ask for root."""
-    asks_for_root = pod.env.get("RUNPOD_POD_USER") == "0" and not found.keeps_user
-    return "root" if asks_for_root else found.user
+    asks_for_root = pod.env.get("RUNPOD_POD_USER") == "0" and not pulled.keeps_user
+    return "root" if asks_for_root else pulled.user
 
 
 def _facts(pod: Pod, gpus: int, base_url: str) -> dict[str, Any]:

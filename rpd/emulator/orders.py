@@ -59,7 +59,7 @@ def changes(given: Given) -> dict[str, Any]:
         "containerDiskInGb": "container_disk_gb",
         "volumeMountPath": "mount",
     }
-    found = {names[key]: value for key, value in given.items() if key in names and value is not None}
+    changed = {names[key]: value for key, value in given.items() if key in names and value is not None}
     if given.get("env") is not None:
-        found["env"] = variables(given["env"])
-    return found
+        changed["env"] = variables(given["env"])
+    return changed

@@ -43,8 +43,8 @@ class RegistryServer:
 
     def _image(self, place: str, reference: str) -> Image | None:
         joined = "@" if reference.startswith("sha256:") else ":"
-        found = self._images.find(f"{place}{joined}{reference}")
-        return None if found in (ANY, RUNPODS_OWN) else found
+        image = self._images.find(f"{place}{joined}{reference}")
+        return None if image in (ANY, RUNPODS_OWN) else image
 
     def _shows(self, request: web.Request, image: Image) -> bool:
         token = request.headers.get("Authorization", "").removeprefix("Bearer ")

@@ -172,11 +172,11 @@ class Resolvers:
             raise Refusal(HICCUP, "INTERNAL_SERVER_ERROR")
         clouds = ("secure", "community") if secure is None else ("secure",) if secure else ("community",)
         places = given["dataCenterId"].split(",") if given.get("dataCenterId") else None
-        found = (
+        prices = (
             views.lowest_price(gpu["row"], cloud, count, self._most_free(gpu["row"], cloud, places))
             for cloud in clouds
         )
-        return next((view for view in found if view is not None), {})
+        return next((view for view in prices if view is not None), {})
 
     def _most_free(self, gpu: GpuType, cloud: str, asked: list[str] | None) -> int:
         """Return the free GPUs where most of them are."""

@@ -106,12 +106,12 @@ class NotAllowed(Problem):
 
 def route(method: str, path: str) -> tuple[Route, str]:
     """Return the operation and the id in ``path``. Raises Problem."""
-    matching = [(held, found) for held in ROUTES if (found := held.pattern.fullmatch(path))]
-    for held, found in matching:
-        if held.method == method:
-            return held, found.groupdict().get("id", "")
+    matching = [(candidate, match) for candidate in ROUTES if (match := candidate.pattern.fullmatch(path))]
+    for candidate, match in matching:
+        if candidate.method == method:
+            return candidate, match.groupdict().get("id", "")
     if matching:
-        raise NotAllowed([held.method for held, _ in matching])
+        raise NotAllowed([candidate.method for candidate, _ in matching])
     raise Problem(404, f"no route {path}")
 
 
@@ -126,28 +126,28 @@ class RestFace:
         self._when_volume_deleted = when_volume_deleted
         self._catalogue = Catalogue(account)
 
-    def subject(self, held: Route, found_id: str, call: Call) -> dict[str, str]:
+    def subject(self, matched: Route, item_id: str, call: Call) -> dict[str, str]:
         """Return what a fault's ``match`` compares."""
-        kind, known = held.kind, {}
-        pod = self._account.pods.get(found_id)
+        kind, known = matched.kind, {}
+        pod = self._account.pods.get(item_id)
         if kind in ("create", "action"):
             known = _wishes(call.body)
             kind = known.pop("action", kind)
         return {
             **known,
             **(pod.subject if pod else {}),
-            "field": held.operation,
+            "field": matched.operation,
             "operation": kind,
             "face": "rest",
         }
 
-    def answer(self, held: Route, found_id: str, call: Call) -> Answer:
+    def answer(self, matched: Route, item_id: str, call: Call) -> Answer:
         """Carry out ``call``. Raises Problem."""
-        if call.pod is not None and not (held.by_pod and found_id == call.pod):
+        if call.pod is not None and not (matched.by_pod and item_id == call.pod):
             raise Problem(403, "access denied")
-        handler: Handler = getattr(self, f"_{held.operation}")
+        handler: Handler = getattr(self, f"_{matched.operation}")
         try:
-            return handler(found_id, call)
+            return handler(item_id, call)
         except Refusal as refusal:
             raise Problem(_STATUSES.get(refusal.code, 400), refusal.message) from None
 
@@ -361,8 +361,8 @@ def _records(bills: list[Bill], seconds: int) -> list[dict[str, Any]]:
     for bill in bills:
         buckets.setdefault((bill.start // seconds * seconds, bill.pod_id), []).append(bill)
     return [
-        {"startTime": iso(start), "endTime": iso(start + seconds), "podId": pod_id, **_amounts(held)}
-        for (start, pod_id), held in sorted(buckets.items())
+        {"startTime": iso(start), "endTime": iso(start + seconds), "podId": pod_id, **_amounts(bucket)}
+        for (start, pod_id), bucket in sorted(buckets.items())
     ]
 
 

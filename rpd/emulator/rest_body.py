@@ -188,5 +188,5 @@ def read_body(data: bytes, check: Check) -> dict[str, Any]:
     errors = tuple(check(body, "body"))
     if errors:
         raise Problem(422, "validation failed", errors)
-    found: dict[str, Any] = body
-    return found
+    fields: dict[str, Any] = body
+    return fields

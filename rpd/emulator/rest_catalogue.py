@@ -101,8 +101,8 @@ class Catalogue:
     def gpus(self, query: Mapping[str, str]) -> dict[str, Any]:
         """Return the GPU types."""
         asked = read_gpu_query(query)
-        found = [self._gpu(gpu, asked) for gpu in catalogue.gpu_types().values()]
-        return {"gpus": [row for row in found if not asked.countries or row.get("dataCenters")]}
+        gpus = [self._gpu(gpu, asked) for gpu in catalogue.gpu_types().values()]
+        return {"gpus": [row for row in gpus if not asked.countries or row.get("dataCenters")]}
 
     def gpu(self, gpu_id: str, query: Mapping[str, str]) -> dict[str, Any]:
         """Return one GPU type. Raises Problem."""
@@ -126,21 +126,21 @@ class Catalogue:
         free = self._free(gpu, asked)
         known = asked.cuda or catalogue.CUDA_VERSIONS
         versions = [v for v in catalogue.CUDA_VERSIONS if v in known and any(self._has(p, v) for p in free)]
-        found: dict[str, Any] = {"availability": level(max(free.values(), default=0), asked.count)}
+        stock: dict[str, Any] = {"availability": level(max(free.values(), default=0), asked.count)}
         if any(left >= asked.count for left in free.values()) and asked.cloud == "secure":
-            found["dataCenters"] = [
+            stock["dataCenters"] = [
                 {"id": place, "name": place, "availability": level(left, asked.count)}
                 for place, left in free.items()
             ]
         if versions and not gpu.id.startswith("AMD"):
-            found["cudaVersions"] = [
+            stock["cudaVersions"] = [
                 {
                     "version": v,
                     "available": any(n >= asked.count and self._has(p, v) for p, n in free.items()),
                 }
                 for v in versions
             ]
-        return found
+        return stock
 
     def _has(self, place: str, version: str) -> bool:
         return version in catalogue.cuda_versions(place)
@@ -195,15 +195,13 @@ class Catalogue:
     def datacenters(self, query: Mapping[str, str]) -> dict[str, Any]:
         """Return the data centres that pass the filters."""
         include = self._include(query)
-        found = [
-            self._datacenter(place, include) for place in catalogue.DATA_CENTERS.values() if place.listed
-        ]
+        rows = [self._datacenter(place, include) for place in catalogue.DATA_CENTERS.values() if place.listed]
         regions, volumes = listed(query.get("regions")), set(listed(query.get("networkVolumeTypes")))
         compliance, network = set(listed(query.get("compliance"))), query.get("globalNetwork")
         return {
             "dataCenters": [
                 row
-                for row in found
+                for row in rows
                 if (not regions or row["region"] in regions)
                 and volumes <= set(row["networkVolumeTypes"])
                 and compliance <= set(row["compliance"])

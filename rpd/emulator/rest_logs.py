@@ -87,8 +87,8 @@ class Log:
 
     def tail(self, source: str | None, count: int) -> list[Entry]:
         """Return the last ``count`` lines of that source, of both for None."""
-        found = [entry for entry in self.entries if source in (None, entry.source)]
-        return found[len(found) - count :] if count < len(found) else found
+        entries = [entry for entry in self.entries if source in (None, entry.source)]
+        return entries[len(entries) - count :] if count < len(entries) else entries
 
     def after(self, source: str | None, moment: str) -> list[Entry]:
         """Return the lines of that source that came after ``moment``, a time as ids are."""

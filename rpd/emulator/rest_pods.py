@@ -163,10 +163,10 @@ def changes(body: dict[str, Any]) -> dict[str, Any]:
         "disk": "container_disk_gb",
         "env": "env",
     }
-    found = {names[key]: value for key, value in body.items() if key in names}
+    changed = {names[key]: value for key, value in body.items() if key in names}
     if "ports" in body:
-        found["ports"] = ",".join(body["ports"])
+        changed["ports"] = ",".join(body["ports"])
     others = set(body) - set(names) - {"ports"}
     if others:
         raise Problem(400, f"the emulator cannot change {', '.join(sorted(others))}")
-    return found
+    return changed

@@ -98,20 +98,20 @@ class RestServer:
             pod=pod or None,
         )
         try:
-            held, found_id = route(call.method, call.path)
-            rule = self._faults.take(API_KINDS, self._face.subject(held, found_id, call))
+            matched, item_id = route(call.method, call.path)
+            rule = self._faults.take(API_KINDS, self._face.subject(matched, item_id, call))
             if rule is not None:
-                return await self._spoil(rule, request, held, found_id, call)
-            return await self._answer(request, held, found_id, call)
+                return await self._spoil(rule, request, matched, item_id, call)
+            return await self._answer(request, matched, item_id, call)
         except Problem as problem:
             return self._problem(problem)
 
     async def _answer(
-        self, request: web.Request, held: Route, found_id: str, call: Call
+        self, request: web.Request, matched: Route, item_id: str, call: Call
     ) -> web.StreamResponse:
-        if held.kind == "logs":
-            return await self._stream(request, found_id, call)
-        return self._json(self._face.answer(held, found_id, call))
+        if matched.kind == "logs":
+            return await self._stream(request, item_id, call)
+        return self._json(self._face.answer(matched, item_id, call))
 
     def _json(self, answer: Answer) -> web.Response:
         headers = self._quota.headers()
@@ -144,16 +144,16 @@ class RestServer:
     # --- faults -----------------------------------------------------------------------------------------------------
 
     async def _spoil(
-        self, rule: Rule, request: web.Request, held: Route, found_id: str, call: Call
+        self, rule: Rule, request: web.Request, matched: Route, item_id: str, call: Call
     ) -> web.StreamResponse:
         """Answer as a fault has it, before or after the call took effect."""
         params = rule.params
-        acts = params.get("when") == "after" and held.kind != "logs"
-        answer = self._face.answer(held, found_id, call) if acts else Answer(204)
+        acts = params.get("when") == "after" and matched.kind != "logs"
+        answer = self._face.answer(matched, item_id, call) if acts else Answer(204)
         match rule.kind:
             case "slow":
                 await asyncio.sleep(params["seconds"])
-                return self._json(answer) if acts else await self._answer(request, held, found_id, call)
+                return self._json(answer) if acts else await self._answer(request, matched, item_id, call)
             case "unauthorized" | "anonymous":
                 return self._problem(Problem(401, "missing or invalid API key"), quota=False)
             case "forbidden-html":

@@ -175,5 +175,5 @@ def _strictest(deadlines: Deadlines, own: float | None) -> Limit:
         limits.append((deadlines.deadline - now, Whose.CAP))
     if not limits:
         return Limit()
-    seconds, whose = min(limits, key=lambda held: held[0])
+    seconds, whose = min(limits, key=lambda limit: limit[0])
     return Limit(seconds=seconds, whose=whose, job_seconds=deadlines.timeouts.job or 0.0, cap=deadlines.cap)

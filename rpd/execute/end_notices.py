@@ -31,11 +31,11 @@ class Asides:
         with self._lock:
             self._older[f"{path} of {node_id} ({files} {'file' if files == 1 else 'files'})"] = None
 
-    def _note(self, held: dict[str, None], source: Path, names: Iterable[str]) -> None:
+    def _note(self, texts: dict[str, None], source: Path, names: Iterable[str]) -> None:
         with self._lock:
-            held.update((str(source / name if source.is_dir() else source), None) for name in names)
+            texts.update((str(source / name if source.is_dir() else source), None) for name in names)
 
-    def told(self) -> list[str]:
+    def sentences(self) -> list[str]:
         """Return the remarks as sentences."""
         with self._lock:
             changed, left_out, older = list(self._changed), list(self._left_out), list(self._older)

@@ -22,13 +22,13 @@ class Disk:
         self._events = events
         self._redactor = redactor
         self._lock = threading.Lock()
-        self._told: set[Path] = set()
+        self._warned: set[Path] = set()
 
     def failed(self, path: Path, error: OSError, then: str = "") -> None:
         """Note that ``path`` could not be written, and ``then`` what becomes of the content."""
         with self._lock:
-            is_new = path not in self._told
-            self._told.add(path)
+            is_new = path not in self._warned
+            self._warned.add(path)
         if is_new:
             text = f"{path} cannot be written: {error.strerror or error}{f'; {then}' if then else ''}"
             self._events.notice(self._redactor.text(text))

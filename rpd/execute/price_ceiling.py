@@ -71,9 +71,9 @@ class Cover:
         """Return for each offer what the node may cost at worst with a pod of it."""
         budget = self._budget_of(run.node)
         disks = disks_usd_per_hr(request)
-        held = [lease.total_usd_per_hr for lease in run.leases if lease.is_open and lease.pod is not None]
+        rates = [lease.total_usd_per_hr for lease in run.leases if lease.is_open and lease.pod is not None]
         return [
-            worst_usd(budget, [*held, None if offer.usd_per_hr is None else offer.usd_per_hr + disks])
+            worst_usd(budget, [*rates, None if offer.usd_per_hr is None else offer.usd_per_hr + disks])
             for offer in offers
         ]
 

@@ -62,7 +62,9 @@ class Rental:
     @property
     def arguments(self) -> tuple[str, ...]:
         """The names of the fixtures and parameters that decide about the pod."""
-        return tuple(held.name for held in (self.job, *self.changes.values()) if isinstance(held, Argument))
+        return tuple(
+            value.name for value in (self.job, *self.changes.values()) if isinstance(value, Argument)
+        )
 
     @property
     def is_shared(self) -> bool:
@@ -73,15 +75,15 @@ class Rental:
 @lru_cache(maxsize=4096)
 def rentals(definition: Definition) -> tuple[Rental, ...]:
     """Return the pods that each node of a job rents or shares. Raises Unforeseen."""
-    found: list[Rental] = []
+    rented: list[Rental] = []
     if PROVISION in definition.argnames:
-        found += _read(definition.function, None, definition.location)
+        rented += _read(definition.function, None, definition.location)
     for holder in _holders(definition):
         if holder.function.__module__ == _BUILT_IN:
-            found.append(Rental(holder=holder, changes={"gpu": Argument("gpu")}))
+            rented.append(Rental(holder=holder, changes={"gpu": Argument("gpu")}))
         else:
-            found += _read(holder.function, holder, holder.location)
-    return tuple(found)
+            rented += _read(holder.function, holder, holder.location)
+    return tuple(rented)
 
 
 def _holders(definition: Definition) -> Iterator[FixtureDef]:
@@ -90,7 +92,7 @@ def _holders(definition: Definition) -> Iterator[FixtureDef]:
     late: set[str] = set()
     functions = [
         definition.function,
-        *(held.function for chain in closure.definitions.values() for held in chain),
+        *(fixture.function for chain in closure.definitions.values() for fixture in chain),
     ]
     for name in {name for function in functions for name in asked_while_running(function)}:
         if name == PROVISION:
@@ -98,10 +100,10 @@ def _holders(definition: Definition) -> Iterator[FixtureDef]:
         if chain := closure.chain(name):
             late |= needs(closure, chain[-1])
     for name in dict.fromkeys((*closure.names, *sorted(late))):
-        for held in reversed(closure.chain(name) if name in late else closure.definitions.get(name, ())):
-            if PROVISION in held.argnames:
-                yield held
-            if name not in held.argnames:
+        for fixture in reversed(closure.chain(name) if name in late else closure.definitions.get(name, ())):
+            if PROVISION in fixture.argnames:
+                yield fixture
+            if name not in fixture.argnames:
                 break  # what it overrides is not called
 
 
@@ -161,27 +163,27 @@ class _Reader:
 
     def calls(self, body: ast.FunctionDef) -> list[ast.Call]:
         """Return the calls of ``provision``. Raises Unforeseen for one that may be made again, or elsewhere."""
-        found: list[ast.Call] = []
+        calls: list[ast.Call] = []
         for statement in body.body:
-            self._visit(statement, found)
-        return found
+            self._visit(statement, calls)
+        return calls
 
-    def _visit(self, tree: ast.AST, found: list[ast.Call]) -> None:
+    def _visit(self, tree: ast.AST, calls: list[ast.Call]) -> None:
         if isinstance(tree, ast.Call) and isinstance(tree.func, ast.Name) and tree.func.id == PROVISION:
             if len(tree.args) > 1 or any(word.arg is None for word in tree.keywords):
                 raise self._unforeseen()
-            found.append(tree)
+            calls.append(tree)
             inner: Iterator[ast.AST] = iter((*tree.args, *tree.keywords))
         else:
             if isinstance(tree, ast.Name) and tree.id == PROVISION:
                 raise self._unforeseen()
             if isinstance(tree, _REPEATING) or getattr(tree, "generators", None):
-                if any(isinstance(held, ast.Name) and held.id == PROVISION for held in ast.walk(tree)):
+                if any(isinstance(part, ast.Name) and part.id == PROVISION for part in ast.walk(tree)):
                     raise self._unforeseen()
                 return
             inner = ast.iter_child_nodes(tree)
         for child in inner:
-            self._visit(child, found)
+            self._visit(child, calls)
 
     def value(self, tree: ast.expr) -> object:
         """Return what an argument is. Raises Unforeseen."""
@@ -244,13 +246,13 @@ def job_of(rental: Rental, job: Job, value_of: Callable[[str], object]) -> Job:
     ``value_of`` gives what the arguments of the function that rents it will be.
     """
 
-    def resolved(held: object) -> Any:
-        return value_of(held.name) if isinstance(held, Argument) else held
+    def resolved(argument: object) -> Any:
+        return value_of(argument.name) if isinstance(argument, Argument) else argument
 
     first = resolved(rental.job)
     if not isinstance(first, Job | None):
         raise Unforeseen("it is rented with something that is no job")
-    changes = {name: resolved(held) for name, held in rental.changes.items()}
+    changes = {name: resolved(argument) for name, argument in rental.changes.items()}
     if "gpu" in changes:
         changes["gpu"] = as_gpu(changes["gpu"])
     return (first or job).derive(**changes)

@@ -73,13 +73,13 @@ class _Originals:
 
     def put_back(self) -> dict[tuple[Any, str], Any]:
         """Put everything back; return what stood there instead."""
-        found = {}
+        replaced = {}
         for (owner, name), value in self._then.items():
             now = getattr(owner, name, None)
             if now is not value:
-                found[owner, name] = now
+                replaced[owner, name] = now
                 setattr(owner, name, value)
-        return found
+        return replaced
 
 
 _originals = _Originals()

@@ -179,7 +179,7 @@ class Scopes:
             for instance in instances:  # at once, so that nobody is given what is about to end
                 self._forget(instance)
         errors: list[TeardownError] = []
-        for instance in sorted(instances, key=lambda held: held.order, reverse=True):
+        for instance in sorted(instances, key=lambda each: each.order, reverse=True):
             errors.extend(self._finish(instance, instance.last_user))
         return errors
 
@@ -210,15 +210,15 @@ class Scopes:
 
     def _wide_definitions(self, job: Definition) -> tuple[FixtureDef, ...]:
         """Return the wide fixtures that the nodes of a job need, or may ask for while they run."""
-        found = self._wide.get(job)
-        if found is None:
+        wide = self._wide.get(job)
+        if wide is None:
             closure = job.closure
-            needed = [held for name in closure.names for held in closure.definitions.get(name, ())]
-            late = [held for name in _asked_late(job) for held in closure.chain(name)]
-            found = self._wide[job] = tuple(
-                held for held in dict.fromkeys((*needed, *late)) if held.scope > Scope.JOB
+            needed = [fixture for name in closure.names for fixture in closure.definitions.get(name, ())]
+            late = [fixture for name in _asked_late(job) for fixture in closure.chain(name)]
+            wide = self._wide[job] = tuple(
+                fixture for fixture in dict.fromkeys((*needed, *late)) if fixture.scope > Scope.JOB
             )
-        return found
+        return wide
 
     def _key(self, definition: FixtureDef, node: Node, slot: int) -> Key:
         match definition.scope:
@@ -231,14 +231,14 @@ class Scopes:
         if not node.fixture_params:
             return (definition, place)
         names = needs(node.definition.closure, definition)
-        params = tuple((name, held.key) for name, held in node.fixture_params.items() if name in names)
+        params = tuple((name, param.key) for name, param in node.fixture_params.items() if name in names)
         return (definition, place, params) if params else (definition, place)
 
 
 def _asked_late(job: Definition) -> Iterator[str]:
     """Yield the names that the job or its fixtures may ask for while they run, and what those need."""
     closure = job.closure
-    planned = (held.function for name in closure.names for held in closure.definitions.get(name, ()))
+    planned = (fixture.function for name in closure.names for fixture in closure.definitions.get(name, ()))
     for function in (job.function, *planned):
         for name in asked_while_running(function):
             chain = closure.chain(name)

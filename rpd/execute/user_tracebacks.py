@@ -153,17 +153,21 @@ def _short(value: object, how: reprlib.Repr) -> str:
 
 
 def _as_python_does(error: BaseException, rootdir: Path, *, every: bool) -> Iterator[str]:
-    told = traceback.TracebackException.from_exception(error)
+    exception = traceback.TracebackException.from_exception(error)
     if not every:
-        _prune(told, rootdir)
-    yield from "".join(told.format()).rstrip("\n").split("\n")
+        _prune(exception, rootdir)
+    yield from "".join(exception.format()).rstrip("\n").split("\n")
 
 
-def _prune(told: traceback.TracebackException, rootdir: Path) -> None:
+def _prune(exception: traceback.TracebackException, rootdir: Path) -> None:
     """Take the frames of others out, also out of the exceptions that led to it."""
-    own = [frame for frame in told.stack if not is_library(frame.filename, rootdir)]
-    told.stack = traceback.StackSummary.from_list(own)
-    for before in (told.__cause__, told.__context__, *(getattr(told, "exceptions", None) or ())):
+    own = [frame for frame in exception.stack if not is_library(frame.filename, rootdir)]
+    exception.stack = traceback.StackSummary.from_list(own)
+    for before in (
+        exception.__cause__,
+        exception.__context__,
+        *(getattr(exception, "exceptions", None) or ()),
+    ):
         if before is not None:
             _prune(before, rootdir)
 
@@ -173,12 +177,12 @@ def _frames(trace: TracebackType | None, rootdir: Path) -> list[tuple[FrameType,
 
     Where a job fails in an installed library, the user's line that called it is the place to show.
     """
-    found = []
+    frames = []
     while trace is not None:
         if not is_library(trace.tb_frame.f_code.co_filename, rootdir):
-            found.append((trace.tb_frame, trace.tb_lineno))
+            frames.append((trace.tb_frame, trace.tb_lineno))
         trace = trace.tb_next
-    return found
+    return frames
 
 
 def _relative(name: str, rootdir: Path) -> str:

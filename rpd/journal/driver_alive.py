@@ -28,8 +28,8 @@ def is_running(event: Mapping[str, Any]) -> bool:
     if born is None:
         return False
     # Ids of processes are used again, after a restart of the machine soon.
-    told = event.get("process")
-    return not told or not born or told == born
+    process = event.get("process")
+    return not process or not born or process == born
 
 
 def birth(pid: int) -> str | None:
@@ -52,14 +52,14 @@ def birth(pid: int) -> str | None:
 
 def _birth_on_linux(pid: int) -> str | None:
     try:
-        told = (_PROC / str(pid) / "stat").read_text(encoding="ascii", errors="replace")
+        stat = (_PROC / str(pid) / "stat").read_text(encoding="ascii", errors="replace")
         boot = (_PROC / "sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except FileNotFoundError:
         return None
     except OSError:
         return ""
     # From the third field of proc(5) on: its state, ..., and as the 22nd its start, in ticks since the boot.
-    state, *fields = told.rpartition(")")[2].split()
+    state, *fields = stat.rpartition(")")[2].split()
     # One that has ended, but was never waited for, is listed all the same.
     return None if state in ("Z", "X") else f"{boot} {fields[18]}"
 

@@ -46,7 +46,7 @@ def _is_faithful(node_id: str) -> bool:
     No part holds what stands between the parts in the name, nor ends in it, and of all ids that differ in capitals only
     this is the one that is spelled as usual.
     """
-    usual = _CAPITALISED.sub(lambda found: found[0].capitalize(), node_id.lower())
+    usual = _CAPITALISED.sub(lambda name: name[0].capitalize(), node_id.lower())
     return node_id == usual and _FAITHFUL.fullmatch(node_id) is not None
 
 

@@ -26,11 +26,11 @@ class RunIsDriven(UsageError):
 class RunLock:
     """Holds the lock of a run folder until ``release``, or the end of the process. A context manager."""
 
-    _held: ClassVar[weakref.WeakSet[RunLock]] = weakref.WeakSet()
+    _locks: ClassVar[weakref.WeakSet[RunLock]] = weakref.WeakSet()
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
-        self._held.add(self)
+        self._locks.add(self)
 
     @classmethod
     def take(cls, folder: Path) -> RunLock:
@@ -76,7 +76,7 @@ class RunLock:
     @classmethod
     def forget_all(cls) -> None:
         """Close what a fork copied, which would hold the lock for as long as the child lives. Not an unlock."""
-        for lock in list(cls._held):
+        for lock in list(cls._locks):
             lock.release()
 
 
@@ -88,8 +88,8 @@ def _holder(descriptor: int) -> str:
     """Return in words who holds the lock, as far as it said so."""
     try:
         os.lseek(descriptor, 0, os.SEEK_SET)
-        told = json.loads(os.read(descriptor, 4096))
-        return f" (pid {int(told['pid'])} on {told['host']})"
+        holder = json.loads(os.read(descriptor, 4096))
+        return f" (pid {int(holder['pid'])} on {holder['host']})"
     except (OSError, ValueError, KeyError, TypeError):
         return ""
 

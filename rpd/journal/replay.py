@@ -106,11 +106,13 @@ class Past:
         worked_on = {step.pod for step in node.steps} if node else set()
         with self._lock:
             fitting = [
-                held for held in self.leases if held.holder == holder and (holder or held.node_id == node_id)
+                lease
+                for lease in self.leases
+                if lease.holder == holder and (holder or lease.node_id == node_id)
             ]
             if not fitting:
                 return None
-            chosen = next((held for held in fitting if held.name in worked_on), fitting[0])
+            chosen = next((lease for lease in fitting if lease.name in worked_on), fitting[0])
             self.leases.remove(chosen)
             return chosen
 
@@ -126,9 +128,9 @@ def read(files: RunFiles) -> Past:
     nodes = {}
     damage: list[Damage] = []
     for path in sorted(files.folder.glob(f"*/{journal.FILE_NAME}")):
-        found = _read_node(path, damage.append)
-        if found is not None:
-            nodes[found[0]] = found[1]
+        past = _read_node(path, damage.append)
+        if past is not None:
+            nodes[past[0]] = past[1]
     leases = _read_leases(files.journal, damage.append)
     return Past(
         leases=leases,
@@ -144,12 +146,12 @@ def read(files: RunFiles) -> Past:
 
 def _read_leases(path: Path, damaged: Callable[[Damage], object]) -> list[PastLease]:
     """Return the leases that were begun and not ended, by the journal of the run."""
-    held: dict[str, PastLease] = {}
+    leases: dict[str, PastLease] = {}
     for event in journal.read(path, damaged):
         name = event.get("pod_name", "")
         match event["event"]:
             case "intent":
-                held[name] = PastLease(
+                leases[name] = PastLease(
                     name=name,
                     node_id=event.get("node", ""),
                     holder=event.get("holder", ""),
@@ -157,11 +159,11 @@ def _read_leases(path: Path, damaged: Callable[[Damage], object]) -> list[PastLe
                     created=event["at"],
                     offer=offer_of(event.get("terms")),
                 )
-            case "created" if name in held:
+            case "created" if name in leases:
                 # It bills before the answer that it does has arrived: the moment of the intent stays.
-                held[name] = replace(held[name], pod_id=event["pod_id"])
+                leases[name] = replace(leases[name], pod_id=event["pod_id"])
             case "created" if "at" in event:  # the line of its intent is damaged
-                held[name] = PastLease(
+                leases[name] = PastLease(
                     name=name,
                     node_id=event.get("node", ""),
                     holder=event.get("holder", ""),
@@ -170,8 +172,8 @@ def _read_leases(path: Path, damaged: Callable[[Damage], object]) -> list[PastLe
                     offer=None,
                 )
             case "refused" | "released" | "kept":
-                held.pop(name, None)
-    return list(held.values())
+                leases.pop(name, None)
+    return list(leases.values())
 
 
 def offer_of(terms: Mapping[str, Any] | None) -> Offer | None:

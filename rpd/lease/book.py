@@ -61,10 +61,10 @@ class LeaseBook:
     def _settle(self) -> list[str]:
         """Strike those that were released meanwhile off the pods that may still bill; return them."""
         gone = {name for lease in self._leases if not lease.is_open for name in self._names(lease)}
-        found = [name for name in self._unreleased if name in gone]
-        for name in found:
+        settled = [name for name in self._unreleased if name in gone]
+        for name in settled:
             del self._unreleased[name]
-        return found
+        return settled
 
     @staticmethod
     def _names(lease: Lease) -> set[str]:

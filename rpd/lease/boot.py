@@ -113,14 +113,14 @@ class Boot:
     def _listen(self, pod: PodInfo, uptime: int) -> None:
         """Hear what a container that runs tells of its SSH server. Raises NoSshServer."""
         lines = self._read_output()
-        told = ssh_start.progress(lines)
-        self.user = told.user
-        if told.failure:
+        progress = ssh_start.progress(lines)
+        self.user = progress.user
+        if progress.failure:
             raise NoSshServer(
-                f"no SSH server on pod {pod.id} ({self._request.image}): {told.failure}. Install openssh-server in "
+                f"no SSH server on pod {pod.id} ({self._request.image}): {progress.failure}. Install openssh-server in "
                 "the image, or take one that has it"
             )
-        step = told.step or next((line.strip() for line in reversed(lines) if line.strip()), "")
+        step = progress.step or next((line.strip() for line in reversed(lines) if line.strip()), "")
         if step and step != self._step:
             self._step = step
             self._tell(step)

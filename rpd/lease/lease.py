@@ -337,8 +337,8 @@ class Lease:
 
     def _try_offers(self) -> list[tuple[Offer, str]]:
         """Go once through the offers, best first; return the refusals, all of them if there is no pod then."""
-        found = self._ask(lambda: self._provider.offers(self.request), seconds=ASK_SECONDS)
-        offers = sorted(found, key=lambda offer: offer in self._bad_offers)
+        fitting = self._ask(lambda: self._provider.offers(self.request), seconds=ASK_SECONDS)
+        offers = sorted(fitting, key=lambda offer: offer in self._bad_offers)
         if not offers:
             raise OutOfStock(f"RunPod rents nothing that fits: {describe(self.request)}")
         offers = list(self._admit(offers))

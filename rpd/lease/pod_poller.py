@@ -48,5 +48,5 @@ class PodView:
             if time.monotonic() - self._read_at > FRESH_SECONDS:
                 self._pods = {pod.id: pod for pod in self._provider().list()}
                 self._read_at = time.monotonic()
-            found = self._pods.get(pod_id)
-        return found if found is not None else self._provider().get(pod_id)
+            listed = self._pods.get(pod_id)
+        return listed if listed is not None else self._provider().get(pod_id)

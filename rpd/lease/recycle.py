@@ -75,16 +75,18 @@ class Recycler:
 
     def _take_all(self, fits: Callable[[Stopped], bool], provider: Provider) -> list[Stopped]:
         with self._lock:
-            found = list(self._there(fits, provider))
-            self._given.update(held.pod_id for held in found)
-            return found
+            taken = list(self._there(fits, provider))
+            self._given.update(stopped.pod_id for stopped in taken)
+            return taken
 
     def _there(self, fits: Callable[[Stopped], bool], provider: Provider) -> Iterator[Stopped]:
         """Yield the pods that fit, are still there and stopped, and were not given out yet; the latest first."""
         stopped = reversed(_stopped(self._runs_path))
-        candidates = [held for held in stopped if held.pod_id not in self._given and fits(held)]
+        candidates = [
+            candidate for candidate in stopped if candidate.pod_id not in self._given and fits(candidate)
+        ]
         there = {pod.id: pod for pod in provider.list()} if candidates else {}
-        yield from (held for held in candidates if _is_stopped(there.get(held.pod_id)))
+        yield from (candidate for candidate in candidates if _is_stopped(there.get(candidate.pod_id)))
 
 
 def _is_stopped(pod: PodInfo | None) -> bool:

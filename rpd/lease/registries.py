@@ -28,26 +28,26 @@ class Note(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Held:
+class StoredCredentials:
     """Credentials that a run asked to be stored; ``id`` is empty where no answer was read."""
 
     name: str
     id: str = ""
 
 
-def held_by(path: Path) -> tuple[Held, ...]:
+def stored_by(path: Path) -> tuple[StoredCredentials, ...]:
     """Return the credentials that the run of this journal stored and has not deleted."""
-    held: dict[str, Held] = {}
+    left: dict[str, StoredCredentials] = {}
     for event in journal.read(path):
         name = str(event.get("registry_name", ""))
         match event["event"]:
             case "registry_intent":
-                held[name] = Held(name=name)
+                left[name] = StoredCredentials(name=name)
             case "registry_stored":
-                held[name] = Held(name=name, id=str(event.get("registry_id", "")))
+                left[name] = StoredCredentials(name=name, id=str(event.get("registry_id", "")))
             case "registry_deleted":
-                held.pop(name, None)
-    return tuple(held.values())
+                left.pop(name, None)
+    return tuple(left.values())
 
 
 class Registries:
@@ -63,14 +63,14 @@ class Registries:
         *,
         run_id: str,
         passwords: Mapping[str, str],
-        earlier: Iterable[Held] = (),
+        earlier: Iterable[StoredCredentials] = (),
     ) -> None:
         self._provider = provider
         self._note = note
         self._run_id = run_id
         self._passwords = passwords
         self._lock = threading.Lock()
-        self._held = {held.name: held for held in earlier}
+        self._stored = {entry.name: entry for entry in earlier}
         self._ids: dict[Registry | str, str] = {}
 
     def id_of(self, wanted: Registry | str | None) -> str | None:
@@ -90,34 +90,34 @@ class Registries:
     def _store(self, wanted: Registry) -> str:
         name = registry_name(self._run_id, secrets.token_hex(3))
         self._note(INTENT, sync=True, registry_name=name)
-        self._held[name] = Held(name=name)
+        self._stored[name] = StoredCredentials(name=name)
         password = self._passwords[wanted.password.name]
         try:
-            found = self._provider().add_registry(name, wanted.username, password)
+            auth_id = self._provider().add_registry(name, wanted.username, password)
         except AmbiguousCreate:
             known = next((auth for auth in self._provider().registries() or () if auth.name == name), None)
             if known is None:
                 raise
-            found = known.id
-        self._held[name] = Held(name=name, id=found)
-        self._note(STORED, sync=True, registry_name=name, registry_id=found)
-        return found
+            auth_id = known.id
+        self._stored[name] = StoredCredentials(name=name, id=auth_id)
+        self._note(STORED, sync=True, registry_name=name, registry_id=auth_id)
+        return auth_id
 
     def remove_all(self) -> tuple[str, ...]:
         """Delete what this run stored; return a sentence for each that could not be deleted."""
         with self._lock:
             self._ids.clear()
             left = []
-            for held in tuple(self._held.values()):
+            for entry in tuple(self._stored.values()):
                 try:
-                    remove(self._provider(), held)
+                    remove(self._provider(), entry)
                 except RpdError as error:
                     left.append(
-                        f"the registry credentials {held.name} stay at RunPod ({error}): rpd gc --yes deletes them"
+                        f"the registry credentials {entry.name} stay at RunPod ({error}): rpd gc --yes deletes them"
                     )
                 else:
-                    del self._held[held.name]
-                    self._note(GONE, sync=True, registry_name=held.name)
+                    del self._stored[entry.name]
+                    self._note(GONE, sync=True, registry_name=entry.name)
             return tuple(left)
 
 
@@ -126,46 +126,46 @@ def stored_id(provider: Provider, wanted: str) -> str:
     known = provider.registries()
     if known is None:
         return wanted
-    found = [auth for auth in known if auth.id == wanted] or [auth for auth in known if auth.name == wanted]
-    if len(found) == 1:
-        return found[0].id
-    if found:
-        ids = ", ".join(auth.id for auth in found)
-        raise ImpossibleRequest(f"{len(found)} registry credentials are named {wanted!r}: use an id ({ids})")
+    auths = [auth for auth in known if auth.id == wanted] or [auth for auth in known if auth.name == wanted]
+    if len(auths) == 1:
+        return auths[0].id
+    if auths:
+        ids = ", ".join(auth.id for auth in auths)
+        raise ImpossibleRequest(f"{len(auths)} registry credentials are named {wanted!r}: use an id ({ids})")
     names = [auth.name for auth in known]
     close = closest(wanted, names)
     hint = f"did you mean {close!r}?" if close else f"it has {', '.join(map(repr, names)) or 'none'}"
     raise ImpossibleRequest(f"the account has no registry credentials {wanted!r}: {hint}")
 
 
-def remove(provider: Provider, held: Held) -> None:
+def remove(provider: Provider, entry: StoredCredentials) -> None:
     """Delete credentials, by their name where no id is known. Raises ProviderError; they may be gone already."""
-    found = held.id or _id_named(provider.registries() or (), held.name)
-    if found:
-        provider.remove_registry(found)
+    auth_id = entry.id or _id_named(provider.registries() or (), entry.name)
+    if auth_id:
+        provider.remove_registry(auth_id)
 
 
 def _id_named(known: Sequence[RegistryAuth], name: str) -> str:
     return next((auth.id for auth in known if auth.name == name), "")
 
 
-def note_removed(path: Path, held: Held) -> None:
+def note_removed(path: Path, entry: StoredCredentials) -> None:
     """Tell the journal of a run that is over that its credentials are deleted."""
     with suppress(OSError):
         written = journal.FileJournal(path, NO_SECRETS)
-        written.write(GONE, sync=True, registry_name=held.name)
+        written.write(GONE, sync=True, registry_name=entry.name)
         written.close()
 
 
-def still_there(provider: Provider, held: Sequence[Held]) -> tuple[Held, ...]:
+def still_there(provider: Provider, entries: Sequence[StoredCredentials]) -> tuple[StoredCredentials, ...]:
     """Return those credentials that the account still has; all of them where nobody can tell."""
-    if not held:
+    if not entries:
         return ()
     try:
         known = provider.registries()
     except ProviderError:
-        return tuple(held)
+        return tuple(entries)
     if known is None:
         return ()
     there = {auth.id for auth in known} | {auth.name for auth in known}
-    return tuple(each for each in held if each.id in there or each.name in there)
+    return tuple(each for each in entries if each.id in there or each.name in there)

@@ -37,7 +37,7 @@ class Notices:
         self._budget = budget
         self._lines = [_Line(target, events) for target in targets]
         self._lock = threading.Lock()
-        self._told: set[Kind] = set()
+        self._sent: set[Kind] = set()
         self._usd: dict[str, float] = {}
 
     @hookimpl
@@ -86,11 +86,11 @@ class Notices:
 
     def _tell(self, kind: Kind, title: str, text: str, **facts: object) -> None:
         with self._lock:
-            if kind in self._told:
+            if kind in self._sent:
                 return
-            self._told.add(kind)
-        told = tuple((name, self._redactor.data(value)) for name, value in facts.items())
-        message = Message(kind=kind, title=self._clean(title), text=self._clean(text), facts=told)
+            self._sent.add(kind)
+        cleaned = tuple((name, self._redactor.data(value)) for name, value in facts.items())
+        message = Message(kind=kind, title=self._clean(title), text=self._clean(text), facts=cleaned)
         for line in self._lines:
             line.put(message)
 
@@ -156,9 +156,9 @@ def add_notices(config: Config, manager: PluginManager, redactor: Redactor) -> N
     for text in config.output.notify:
         if text != DESKTOP:
             redactor.learn(text)  # who has the address can send to it
-        found = target(text)
-        if found is not None:
-            targets.append(found)
+        chosen = target(text)
+        if chosen is not None:
+            targets.append(chosen)
         else:
             events.notice(
                 text="--notify: a resumed run no longer has the address, a secret: set RPD_NOTIFY to it"

@@ -30,7 +30,7 @@ from rpd.journal.journal import FileJournal, Journal
 from rpd.journal.lock import RunLock
 from rpd.lease.lease import Connect
 from rpd.lease.recycle import Recycler
-from rpd.lease.registries import Registries, held_by
+from rpd.lease.registries import Registries, stored_by
 from rpd.pipeline.balance_watch import BalanceWatch
 from rpd.pipeline.check_registries import check_registries
 from rpd.pipeline.image_digests import ImageDigests, is_emulated
@@ -255,7 +255,7 @@ class Backend:
             journal.write,
             run_id=files.run_id,
             passwords=only_texts(secrets),
-            earlier=held_by(files.journal) if is_resumed else (),
+            earlier=stored_by(files.journal) if is_resumed else (),
         )
 
     def recycler(self, files: RunFiles) -> Recycler | None:

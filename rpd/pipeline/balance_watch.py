@@ -33,7 +33,7 @@ class BalanceWatch:
         self._stop = stop
         self._events = events
         self._seconds = seconds
-        self._told = False
+        self._warned = False
         self._asking = threading.Lock()
         self._watch = Repeater(self.look, seconds=seconds, name="rpd-balance", failed=self._tell_failed)
 
@@ -74,8 +74,8 @@ class BalanceWatch:
                 f"balance: the account has no credit left (${balance:.2f}): add some at {TOP_UP}",
             )
             return False
-        if spend and not self._told and balance / spend * 3600 < WARN_SECONDS:
-            self._told = True
+        if spend and not self._warned and balance / spend * 3600 < WARN_SECONDS:
+            self._warned = True
             left = format_duration(balance / spend * 3600)
             self._events.notice(
                 f"the account has ${balance:.2f}, enough for {left} at ${spend:.2f} an hour: then RunPod ends its "

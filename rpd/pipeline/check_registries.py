@@ -44,7 +44,7 @@ def check_registries(
 def _check_images(
     own: Mapping[tuple[str, Registry], str], passwords: Mapping[str, str], *, emulated: bool
 ) -> tuple[str, ...]:
-    from rpd.runpod.catalogue.images import Found, ask, may_ask  # few jobs have private images
+    from rpd.runpod.catalogue.images import Presence, ask, may_ask  # few jobs have private images
 
     asked = [key for key in own if may_ask(key[0], emulated=emulated)]
     with ThreadPoolExecutor(_AT_ONCE) as pool:
@@ -52,11 +52,11 @@ def _check_images(
     warnings = []
     for (image, registry), answer in zip(asked, answers, strict=True):
         where = own[image, registry]
-        if answer.found is Found.UNKNOWN:
+        if answer.presence is Presence.UNKNOWN:
             warnings.append(
                 f"image {image}: {answer.why}; whether its credentials serve shows when a pod pulls it"
             )
-        elif answer.found is not Found.PRESENT:
+        elif answer.presence is not Presence.PRESENT:
             raise UsageError(
                 f"{where}: no pod could pull {image}: {answer.why}. Check the name, the tag, the user name and the "
                 f"password in {registry.password.name}"

@@ -15,7 +15,7 @@ from rpd.project.own_output import OwnOutput
 from rpd.project.upload_size import Scales
 from rpd.values.node import Node
 
-TOLD_BYTES = 50_000_000
+LARGE_BYTES = 50_000_000
 """The size of a folder above this is always reported."""
 
 
@@ -40,14 +40,14 @@ def check_staging(
     """
     for folder in dict.fromkeys(_folders(config.rootdir, nodes, foresight)):
         weight = check_weight(folder, config, scales)
-        if told := scales.news(folder, weight.withheld):
-            events.notice(told)
-        if weight.bytes > TOLD_BYTES or config.output.verbose > 0:
-            largest = f"; largest: {weight.heaviest}" if weight.bytes > TOLD_BYTES else ""
+        if text := scales.news(folder, weight.withheld):
+            events.notice(text)
+        if weight.bytes > LARGE_BYTES or config.output.verbose > 0:
+            largest = f"; largest: {weight.heaviest}" if weight.bytes > LARGE_BYTES else ""
             events.notice(f"staging {weight} from {folder}{largest}")
-        told = weight.left_out.told(every=config.output.verbose > 0) if weight.left_out else ""
-        if told:
-            events.notice(f"staging {folder}: {told}{'' if config.output.verbose > 0 else ' (-v names all)'}")
+        text = weight.left_out.sentence(every=config.output.verbose > 0) if weight.left_out else ""
+        if text:
+            events.notice(f"staging {folder}: {text}{'' if config.output.verbose > 0 else ' (-v names all)'}")
 
 
 def _folders(rootdir: Path, nodes: Iterable[Node], foresight: Foresight) -> Iterator[Path]:

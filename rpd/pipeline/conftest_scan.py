@@ -40,7 +40,7 @@ def load_early_conftests(
 
 def early_overrides(argv: Sequence[str]) -> dict[str, Any]:
     """Return the keys that ``-o`` sets, as the configuration file would. Raises UsageError for a wrong one."""
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     words = iter(argv)
     for word in words:
         text = ""
@@ -52,8 +52,8 @@ def early_overrides(argv: Sequence[str]) -> dict[str, Any]:
             text = word.removeprefix("-o")
         key, equals, value = text.partition("=")
         if equals and key.strip():
-            found[key.strip()] = override_value(key.strip(), value)
-    return found
+            values[key.strip()] = override_value(key.strip(), value)
+    return values
 
 
 def _named(argv: Sequence[str], cwd: Path, own: type) -> Iterator[Target]:

@@ -148,8 +148,8 @@ def node_named(runs_path: Path, wanted: str, run: str = "") -> tuple[RunInfo, No
 
     Raises UsageError.
     """
-    found = history.runs(runs_path)
-    newest = lookup.run_named(found, run)
+    runs = history.runs(runs_path)
+    newest = lookup.run_named(runs, run)
     entries = lookup.entries(Path(newest.folder))
     try:
         return newest, lookup.node_named(entries, wanted)
@@ -159,7 +159,7 @@ def node_named(runs_path: Path, wanted: str, run: str = "") -> tuple[RunInfo, No
         _check_waiting(newest, wanted)
         if run:
             raise
-        for info in found[1:]:
+        for info in runs[1:]:
             older = lookup.entries(Path(info.folder))
             if any(wanted in entry.id for entry in older):
                 return info, lookup.node_named(older, wanted)
@@ -207,8 +207,8 @@ class Local:
 
 def newest_local(runs_path: Path) -> Local | None:
     """Return the newest run if it is a local one, None where it is not or there is none."""
-    found = history.runs(runs_path)
-    return _local(found[0]) if found else None
+    runs = history.runs(runs_path)
+    return _local(runs[0]) if runs else None
 
 
 def _local(info: RunInfo | None) -> Local | None:
@@ -255,8 +255,8 @@ def _target_of(runs_path: Path, pod: PodInfo) -> Target:
 
 
 def _workers(run_folder: Path, pod_name: str) -> list[tuple[NodeEntry, Work]]:
-    found = ((entry, work_of(entry.folder)) for entry in lookup.entries(run_folder))
-    return [(entry, work) for entry, work in found if work.pod_name == pod_name]
+    pairs = ((entry, work_of(entry.folder)) for entry in lookup.entries(run_folder))
+    return [(entry, work) for entry, work in pairs if work.pod_name == pod_name]
 
 
 def _target(runs_path: Path, pod: PodInfo, entry: NodeEntry | None, work: Work) -> Target:

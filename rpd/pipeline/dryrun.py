@@ -36,13 +36,13 @@ class DryRunPlugin:
         self._asked = asked
         self._outlooks = outlooks
         self._lines: dict[int, tuple[str, ...]] = {}
-        self._told: set[str] = set()
+        self._drawn: set[str] = set()
 
     def rpd_node_report(self, node: Node, report: NodeReport) -> None:
         """Tell the plan of one node, once: the teardown of something shared brings its last user a second report."""
-        if node.id in self._told:
+        if node.id in self._drawn:
             return
-        self._told.add(node.id)
+        self._drawn.add(node.id)
         requests = self._asked.get(node.id, ())
         # A node that was skipped, or did not come so far, is told as it was foreseen.
         is_foreseen = not requests and uses_pod(node) and report.result.outcome is not Outcome.PASSED
@@ -67,19 +67,19 @@ class DryRunPlugin:
         outlooks = None if report.result.outcome is Outcome.SKIPPED else self._outlooks
         return DryRunNode(
             node_id=node.id,
-            request=(*self._told_of(first), *_secrets(node.job)),
+            request=(*self._lines_of(first), *_secrets(node.job)),
             offers=self._prices.offers_for(first),
             steps=report.steps,
             release=f"{lifecycle.on_success} on success, {lifecycle.on_failure} on failure",
             worst_case_usd=worst,
             outlook=outlooks.of(first) if outlooks else None,
             more_pods=tuple(
-                DryRunPod(request=self._told_of(other), offers=self._prices.offers_for(other))
+                DryRunPod(request=self._lines_of(other), offers=self._prices.offers_for(other))
                 for other in others
             ),
         )
 
-    def _told_of(self, request: PodRequest) -> tuple[str, ...]:
+    def _lines_of(self, request: PodRequest) -> tuple[str, ...]:
         lines = self._lines.get(id(request))
         if lines is None:
             lines = self._lines[id(request)] = _lines(request)
@@ -89,11 +89,11 @@ class DryRunPlugin:
 def _secrets(job: Job) -> Iterator[str]:
     """Yield a line that says how the secrets of a job get to its pod."""
     if job.secrets:
-        told = [
+        texts = [
             f"{secret.name} as {secret.to} (mode {secret.mode:04o})" if secret.to else secret.name
             for secret in job.secrets
         ]
-        yield f"secrets: {', '.join(told)}"
+        yield f"secrets: {', '.join(texts)}"
 
 
 def _lines(request: PodRequest) -> tuple[str, ...]:

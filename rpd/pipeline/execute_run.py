@@ -80,8 +80,8 @@ def _drive(prepared: Prepared, files: RunFiles) -> tuple[ExitCode, RunSummary]:
             for pod in context.leases.try_again():
                 events.notice(f"pod {pod} is released after all")
             _release_rest(context)
-            for told in context.registries.remove_all() if context.registries else ():
-                events.notice(told)
+            for text in context.registries.remove_all() if context.registries else ():
+                events.notice(text)
             context.journal.close()
         summary = RunSummary(
             folder=str(files.on_disk or ""),
@@ -100,7 +100,7 @@ def _drive(prepared: Prepared, files: RunFiles) -> tuple[ExitCode, RunSummary]:
             exit_code = ExitCode.SOLD_OUT
         keeper.record_exit_code(exit_code)
         telling.settle()
-        for sentence in context.asides.told():
+        for sentence in context.asides.sentences():
             events.notice(sentence)
         events.run_finished(config=config, summary=summary)
     if exit_code is not ExitCode.POD_NOT_RELEASED:

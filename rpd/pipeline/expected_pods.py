@@ -47,11 +47,11 @@ class Foresight:
         Equal jobs are the same object. Raises Unforeseen.
         """
         if "gpu" in node.params or not self._is_plain(node.definition):
-            return self._found(node)
+            return self._rented(node)
         key = (node.definition, id(node.job))
         jobs = self._usual.get(key)
         if jobs is None:
-            jobs = self._usual[key] = self._found(node)
+            jobs = self._usual[key] = self._rented(node)
         return jobs
 
     def _is_plain(self, definition: Definition) -> bool:
@@ -64,7 +64,7 @@ class Foresight:
             self._plain[definition] = is_plain
         return is_plain
 
-    def _found(self, node: Node) -> tuple[tuple[Job, ...], ...]:
+    def _rented(self, node: Node) -> tuple[tuple[Job, ...], ...]:
         pods = []
         for rental in self._rentals_of(node.definition):
             own = self._job(rental, node)
@@ -133,7 +133,7 @@ class Foresight:
         """Return what the value of a fixture depends on: its parameters, and the node if it asks for ``request``."""
         closure = node.definition.closure
         names = needs(closure, definition)
-        if any("request" in held.argnames for name in names for held in closure.chain(name)):
+        if any("request" in fixture.argnames for name in names for fixture in closure.chain(name)):
             return definition, node.id
         direct = tuple((name, repr(value)) for name, value in node.params.items() if name in names)
         return (
@@ -173,11 +173,11 @@ def _why_not_called(definition: FixtureDef, node: Node) -> str:
     if PROVISION in names:
         return "needs a pod"
     for name in names - node.params.keys():
-        for held in closure.chain(name):
-            if held.is_generator:
-                return f"needs {name!r}, which yields" if held is not definition else "yields"
-            if held.scope is not Scope.JOB and "request" in held.argnames:
-                return f"needs {name!r}, which is of scope {held.scope.label} and asks for the request"
+        for fixture in closure.chain(name):
+            if fixture.is_generator:
+                return f"needs {name!r}, which yields" if fixture is not definition else "yields"
+            if fixture.scope is not Scope.JOB and "request" in fixture.argnames:
+                return f"needs {name!r}, which is of scope {fixture.scope.label} and asks for the request"
     return ""
 
 

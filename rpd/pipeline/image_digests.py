@@ -69,11 +69,11 @@ class ImageDigests:
 
     def _question(self, image: str, registry: Registry | str | None) -> _Question:
         with self._lock:
-            found = self._asked.get((image, registry))
-            if found is None:
-                found = self._asked[image, registry] = _Question()
-                thread(lambda: self._ask(image, registry, found), name="rpd-digest").start()
-            return found
+            question = self._asked.get((image, registry))
+            if question is None:
+                question = self._asked[image, registry] = _Question()
+                thread(lambda: self._ask(image, registry, question), name="rpd-digest").start()
+            return question
 
     def _ask(self, image: str, registry: Registry | str | None, question: _Question) -> None:
         from rpd.runpod.catalogue.images import (  # what asks over the network takes time to import

@@ -44,7 +44,7 @@ class Outlooks:
         self._prices = prices
         self._events = events
         self._account = provider().account()
-        self._found: dict[PodRequest, Outlook] = {}
+        self._outlooks: dict[PodRequest, Outlook] = {}
 
     def look(self, nodes: Iterable[Node], worst_case_usd: float) -> None:
         """Ask all there is to ask for ``nodes``. Raises ProviderError where RunPod does not answer."""
@@ -53,17 +53,19 @@ class Outlooks:
         images = self._images(requests)
         self._tell_balance(self._account, worst_case_usd)
         for request, within in zip(requests, offers, strict=True):
-            self._found[request] = self._outlook(request, within, images[_image_of(request)])
+            self._outlooks[request] = self._outlook(request, within, images[_image_of(request)])
 
     def of(self, request: PodRequest) -> Outlook:
         """Return the outlook of a request; one that could not be foreseen is asked about now.
 
         Raises ProviderError where RunPod does not answer.
         """
-        if request not in self._found:
+        if request not in self._outlooks:
             within = tuple(self._provider().offers(request))
-            self._found[request] = self._outlook(request, within, self._images([request])[_image_of(request)])
-        return self._found[request]
+            self._outlooks[request] = self._outlook(
+                request, within, self._images([request])[_image_of(request)]
+            )
+        return self._outlooks[request]
 
     def _outlook(self, request: PodRequest, offers: Sequence[Offer], image: str) -> Outlook:
         facts = (
@@ -94,7 +96,7 @@ class Outlooks:
         with ThreadPoolExecutor(_LOOKED_UP_AT_ONCE) as pool:
             answers = dict(zip(images, pool.map(self._asked, images), strict=True))
         for (image, _), answer in answers.items():
-            if advice := WHAT_TO_DO[answer.found]:
+            if advice := WHAT_TO_DO[answer.presence]:
                 self._events.notice(f"image {image}: {answer.why}; {advice}")
         return {image: f"image: {answer.why}" for image, answer in answers.items()}
 
@@ -113,8 +115,8 @@ class Outlooks:
                 price = "price unknown" if offer.usd_per_hr is None else f"${offer.usd_per_hr:.2f}/h"
                 prices.setdefault(f"{offer.gpu_id} ({offer.cloud})", price)
         if prices:
-            told = ", ".join(f"{what} {price}" for what, price in prices.items())
-            yield f"left out, above ${gpu.max_price_usd:.2f}/h: {told}"
+            kinds = ", ".join(f"{what} {price}" for what, price in prices.items())
+            yield f"left out, above ${gpu.max_price_usd:.2f}/h: {kinds}"
 
     def _volume(self, request: PodRequest) -> Iterator[str]:
         """Yield where the network volume is."""
@@ -122,11 +124,11 @@ class Outlooks:
         if wanted is None or (volumes := self._provider().volumes()) is None:
             return
         try:
-            held = find_volume(wanted, volumes)
+            volume = find_volume(wanted, volumes)
         except ImpossibleRequest as error:
             yield str(error)
         else:
-            yield f"network volume: {held.name or held.id} is in {held.datacenter}, {held.size_gb} GB"
+            yield f"network volume: {volume.name or volume.id} is in {volume.datacenter}, {volume.size_gb} GB"
 
 
 def _image_of(request: PodRequest) -> _Image:

@@ -85,29 +85,29 @@ class Claims(dict[str, Claim]):
 
 def claims(runs_path: Path) -> Claims:
     """Return what the runs under ``runs_path`` tell of their pods; later runs have the last word."""
-    found = Claims()
+    known = Claims()
     for path in journal_paths(runs_path):
-        found.update(_claims_of(path, found, found.damage))
-    return found
+        known.update(_claims_of(path, known, known.damage))
+    return known
 
 
 def _claims_of(path: Path, earlier: Mapping[str, Claim], damage: list[Damage]) -> dict[str, Claim]:
-    found: dict[str, Claim] = {}
+    by_name: dict[str, Claim] = {}
     started: Mapping[str, Any] | None = None
-    told = len(damage)
+    reported = len(damage)
     for event in journal.read(path, damage.append):
         name = event.get("pod_name", "")
         if event["event"] == "run_started":
             started = event
         elif event["event"] == "intent":
-            found[name] = _asked_for(event, path.parent, found.get(name) or earlier.get(name))
-        elif name in found:
-            found[name] = _told(found[name], event)
+            by_name[name] = _asked_for(event, path.parent, by_name.get(name) or earlier.get(name))
+        elif name in by_name:
+            by_name[name] = _updated(by_name[name], event)
     is_driven = started is not None and is_running(started)
-    doubt = str(damage[told]) if len(damage) > told else ""
+    doubt = str(damage[reported]) if len(damage) > reported else ""
     if started is None and not doubt:
         doubt = f"{path} does not say which process drives the run"
-    return {name: replace(claim, is_driven=is_driven, doubt=doubt) for name, claim in found.items()}
+    return {name: replace(claim, is_driven=is_driven, doubt=doubt) for name, claim in by_name.items()}
 
 
 def _asked_for(event: Mapping[str, Any], folder: Path, before: Claim | None) -> Claim:
@@ -148,7 +148,7 @@ def _ended(claim: Claim, event: Mapping[str, Any], ending: str) -> Claim:
     )
 
 
-def _told(claim: Claim, event: Mapping[str, Any]) -> Claim:
+def _updated(claim: Claim, event: Mapping[str, Any]) -> Claim:
     """Return the claim after one more line of the journal."""
     match event["event"]:
         case "created" | "adopted":
@@ -172,24 +172,24 @@ def leftovers(pods: Iterable[PodInfo], runs_path: Path, *, now: float | None = N
     """
     known = claims(runs_path)
     moment = time.time() if now is None else now
-    found = []
+    left = []
     for pod in pods:
         claim = known.of(pod)
         if claim is not None and is_ours(pod) and (reason := _why_left(claim, moment)):
-            found.append(Leftover(pod=pod, run=claim.run, reason=reason))
-    return found
+            left.append(Leftover(pod=pod, run=claim.run, reason=reason))
+    return left
 
 
-def left_registries(provider: Provider, runs_path: Path) -> list[tuple[Path, registries.Held]]:
+def left_registries(provider: Provider, runs_path: Path) -> list[tuple[Path, registries.StoredCredentials]]:
     """Return the registry credentials that dead runs left at RunPod, each with the journal of its run."""
-    found = [
-        (path, held)
+    left = [
+        (path, entry)
         for path in journal_paths(runs_path)
-        for held in registries.held_by(path)
+        for entry in registries.stored_by(path)
         if not _is_driven(path)
     ]
-    there = registries.still_there(provider, [held for _, held in found])
-    return [(path, held) for path, held in found if held in there]
+    there = registries.still_there(provider, [entry for _, entry in left])
+    return [(path, entry) for path, entry in left if entry in there]
 
 
 def _is_driven(path: Path) -> bool:
@@ -223,11 +223,11 @@ def find(pods: Sequence[PodInfo], wanted: str, known: Mapping[str, Claim] | None
         lambda pod: any(wanted in name for name in _node_names(pod, known)),
     ]
     for fits in readings:
-        found = [pod for pod in pods if fits(pod)]
-        if len(found) == 1:
-            return found[0]
-        if found:
-            raise UsageError(f"{wanted!r} may be {', '.join(pod.id for pod in found)}: say which")
+        matching = [pod for pod in pods if fits(pod)]
+        if len(matching) == 1:
+            return matching[0]
+        if matching:
+            raise UsageError(f"{wanted!r} may be {', '.join(pod.id for pod in matching)}: say which")
     raise UsageError(f"no pod {wanted!r} on this account (see `rpd ps`)")
 
 
@@ -297,11 +297,11 @@ _CHANGED = re.compile(r"\b([A-Z][a-z]{2} \d{1,2} \d{4} \d\d:\d\d:\d\d) GMT\+0000
 
 def changed_at(pod: PodInfo) -> float | None:
     """Return when RunPod says that a pod's state changed last; None where it does not."""
-    found = _CHANGED.search(pod.last_status_change)
-    if found is None:
+    match = _CHANGED.search(pod.last_status_change)
+    if match is None:
         return None
     try:
-        return datetime.strptime(f"{found[1]} +0000", "%b %d %Y %H:%M:%S %z").timestamp()
+        return datetime.strptime(f"{match[1]} +0000", "%b %d %Y %H:%M:%S %z").timestamp()
     except ValueError:
         return None
 

@@ -123,8 +123,8 @@ def parse(
     for field, value in given.items():
         appends = own[field].appends
         # Taken out first: flags are in the order in which they were given last.
-        held = flags.pop(field, ())
-        flags[field] = (*held, *value) if appends else value
+        values = flags.pop(field, ())
+        flags[field] = (*values, *value) if appends else value
     args = [*args, *remote_command] if remote_command else args or added_args
     return _implied(flags), args, list({**defaults, **options, **given_options}.items())
 
@@ -132,9 +132,9 @@ def parse(
 _NOTHING: tuple[dict[str, Any], list[str], dict[str, Any]] = ({}, [], {})
 
 
-def _cut(held: Command, argv: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
+def _cut(command: Command, argv: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
     """Return ``argv`` and the command line after ``--``, for a command that takes one."""
-    if not held.takes_command or "--" not in argv:
+    if not command.takes_command or "--" not in argv:
         return argv, ()
     at = argv.index("--")
     return argv[:at], argv[at + 1 :]
@@ -185,21 +185,21 @@ _UNSEEN = partial(argparse.HelpFormatter, width=80)
 
 
 def _make(
-    held: Command, manager: PluginManager, formatter: Any = _UNSEEN
+    command: Command, manager: PluginManager, formatter: Any = _UNSEEN
 ) -> tuple[_Parser, list[OptionGroup]]:
-    name = held.name
+    name = command.name
     parser = _Parser(
         prog=f"rpd {name}",
         usage=f"rpd {name}" if formatter is _UNSEEN else None,
-        description=f"{held.help[:1].upper()}{held.help[1:]}.",
+        description=f"{command.help[:1].upper()}{command.help[1:]}.",
         allow_abbrev=False,
         argument_default=argparse.SUPPRESS,
         formatter_class=formatter,
     )
-    if held.arguments:
-        parser.add_argument("args", nargs="*", metavar=held.arguments, help=held.arguments_help)
+    if command.arguments:
+        parser.add_argument("args", nargs="*", metavar=command.arguments, help=command.arguments_help)
     groups: dict[str, Any] = {}
-    known = settings(held.own_options)
+    known = settings(command.own_options)
     for field, setting in known.items():
         if name in setting.commands:
             if setting.group not in groups:

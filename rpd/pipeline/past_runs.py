@@ -112,9 +112,9 @@ def past_run(info: RunInfo) -> PastRun:
 
 def run_named(config: Config, wanted: str = "") -> RunInfo:
     """Return the run ``wanted`` means, by default the newest; it may be the path of one. Raises UsageError."""
-    found = by_path(config.invocation_dir, wanted)
-    if found is not None:
-        return found[0]
+    info = by_path(config.invocation_dir, wanted)
+    if info is not None:
+        return info[0]
     return lookup.run_named(history.runs(config.runs_path), wanted)
 
 
@@ -130,11 +130,11 @@ def run_and_node(config: Config, args: Sequence[str]) -> tuple[RunInfo, NodeEntr
         return named
     if named is not None:
         return named[0], lookup.node_named(lookup.entries(Path(named[0].folder)), args[1])
-    found = history.runs(config.runs_path)
-    if len(args) == 1 and args[0] != LATEST and not any(info.id.startswith(args[0]) for info in found):
-        info, wanted = lookup.run_named(found), args[0]
+    runs = history.runs(config.runs_path)
+    if len(args) == 1 and args[0] != LATEST and not any(info.id.startswith(args[0]) for info in runs):
+        info, wanted = lookup.run_named(runs), args[0]
     else:
-        info, wanted = lookup.run_named(found, args[0] if args else ""), args[1] if len(args) > 1 else ""
+        info, wanted = lookup.run_named(runs, args[0] if args else ""), args[1] if len(args) > 1 else ""
     if not wanted:
         return info, None
     what = "node" if len(args) > 1 else f"run, and no node of run {info.id},"
@@ -173,9 +173,9 @@ def _run_above(folder: Path) -> RunInfo:
 
 def run_with_node(config: Config, text: str) -> tuple[RunInfo, NodeEntry | None]:
     """Return what ``RUN``, ``RUN:NODE``, ``:NODE`` (of the newest run) or a path means. Raises UsageError."""
-    found = by_path(config.invocation_dir, text)
-    if found is not None:
-        return found
+    at_path = by_path(config.invocation_dir, text)
+    if at_path is not None:
+        return at_path
     wanted, _, node = text.partition(":")
     info = run_named(config, wanted)
     return info, lookup.node_named(lookup.entries(Path(info.folder)), node) if node else None

@@ -133,8 +133,8 @@ def prepare(
         events.notice(warning)
     digests = backend.digests(secrets)
     if needs_pods:
-        for told in backend.check_images(kinds, secrets, digests):
-            events.notice(told)
+        for text in backend.check_images(kinds, secrets, digests):
+            events.notice(text)
     too_few = allow_files(min(plan.width, plan.most)) if backend.has_pods and needs_pods else None
     if too_few:
         events.notice(too_few)

@@ -38,7 +38,7 @@ def split_missing(
                 lacks = True
         if not lacks:
             kept.append(node)
-    return tuple(kept), tuple(_error(definition, list(found)) for definition, found in missing.items())
+    return tuple(kept), tuple(_error(definition, list(paths)) for definition, paths in missing.items())
 
 
 def _wrong(text: str, node: Node, rootdir: Path, variables: Mapping[str, Any], seen: dict[Path, bool]) -> str:

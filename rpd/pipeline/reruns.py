@@ -61,42 +61,42 @@ class Reruns:
         config = self._config
         if not config.select.asks_memory:
             return
-        held = self._memory.read()
+        remembered = self._memory.read()
         if config.select.is_stepwise:
-            self._step_past(nodes, held.stepwise)
+            self._step_past(nodes, remembered.stepwise)
         if config.select.last_failed or config.select.failed_first:
-            self._choose_failed(nodes, held)
+            self._choose_failed(nodes, remembered)
         if config.select.new_first:
-            _put_new_first(nodes, held.known, config.rootdir)
+            _put_new_first(nodes, remembered.known, config.rootdir)
 
-    def _step_past(self, nodes: list[Node], held: Stepwise) -> None:
+    def _step_past(self, nodes: list[Node], stepwise: Stepwise) -> None:
         count = len(nodes)
-        refusal = self._why_not_skipping(nodes, held)
+        refusal = self._why_not_skipping(nodes, stepwise)
         if refusal:
             self._begin_with = count
             self._events.notice(f"stepwise: {refusal}")
             return
-        nodes[:] = [node for node in nodes if node.id not in held.behind]
+        nodes[:] = [node for node in nodes if node.id not in stepwise.behind]
         skipped = count - len(nodes)
         self._events.notice(
             f"stepwise: skipping {_counted(skipped, 'node')} that came before (--sw-reset: begin at the first)"
         )
 
-    def _why_not_skipping(self, nodes: list[Node], held: Stepwise) -> str:
+    def _why_not_skipping(self, nodes: list[Node], stepwise: Stepwise) -> str:
         if self._config.select.stepwise_reset:
             return "resetting state, not skipping"
-        if not held.failed:
+        if not stepwise.failed:
             return "no previously failed nodes, not skipping"
-        if held.count != len(nodes):
-            return f"node count changed, not skipping (now {len(nodes)} nodes, previously {held.count})"
-        if all(node.id != held.failed for node in nodes):
+        if stepwise.count != len(nodes):
+            return f"node count changed, not skipping (now {len(nodes)} nodes, previously {stepwise.count})"
+        if all(node.id != stepwise.failed for node in nodes):
             return "previously failed node not found, not skipping"
         return ""
 
-    def _choose_failed(self, nodes: list[Node], held: Remembered) -> None:
+    def _choose_failed(self, nodes: list[Node], remembered: Remembered) -> None:
         config = self._config
         wanted = config.select.last_failed or CAUSES
-        known = {node_id for node_id, cause in held.failed.items() if cause in wanted}
+        known = {node_id for node_id, cause in remembered.failed.items() if cause in wanted}
         failed = [node for node in nodes if node.id in known]
         if failed and config.select.last_failed:
             self._tell(f"rerun previous {_counted(len(failed), 'failure')}")
@@ -105,7 +105,7 @@ class Reruns:
             self._tell(f"rerun previous {_counted(len(failed), 'failure')} first")
             nodes[:] = [*failed, *(node for node in nodes if node.id not in known)]
         else:
-            self._nothing_failed(nodes, len(known), len(held.failed))
+            self._nothing_failed(nodes, len(known), len(remembered.failed))
 
     def _nothing_failed(self, nodes: list[Node], known: int, failed: int) -> None:
         config = self._config

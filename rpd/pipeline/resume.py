@@ -53,16 +53,16 @@ def choose(runs_path: Path, wanted: str) -> Resumed:
 
     Raises UsageError where there is none, where it cannot be resumed, and where another process drives it.
     """
-    found = history.runs(runs_path)
+    runs = history.runs(runs_path)
     if wanted:
-        named = [info for info in found if info.id == wanted] or [i for i in found if i.id.startswith(wanted)]
+        named = [info for info in runs if info.id == wanted] or [i for i in runs if i.id.startswith(wanted)]
         if len(named) != 1:
             raise UsageError(f"{'no' if not named else 'more than one'} run {wanted!r} in {runs_path}")
         info = named[0]
     else:
-        unfinished = [info for info in found if not info.finished]
+        unfinished = [info for info in runs if not info.finished]
         if not unfinished:
-            next_step = "`rpd run --lf` runs again what did not pass" if found else "`rpd run` begins one"
+            next_step = "`rpd run --lf` runs again what did not pass" if runs else "`rpd run` begins one"
             raise UsageError(
                 f"no run in {runs_path} is unfinished, so there is nothing to resume: {next_step}"
             )

@@ -113,11 +113,11 @@ _SHORTEST_LEAF = 8
 def _secret_leaves(value: object, key: str = "") -> Iterator[str]:
     """Yield the texts in a JSON value whose keys say that they are secret."""
     if isinstance(value, dict):
-        for name, held in value.items():
-            yield from _secret_leaves(held, name)
+        for name, item in value.items():
+            yield from _secret_leaves(item, name)
     elif isinstance(value, list):
-        for held in value:
-            yield from _secret_leaves(held, key)
+        for item in value:
+            yield from _secret_leaves(item, key)
     elif (
         isinstance(value, str)
         and len(value) >= _SHORTEST_LEAF

@@ -32,21 +32,21 @@ def split_exposed(nodes: Sequence[Node]) -> tuple[tuple[Node, ...], tuple[Collec
     kept: list[Node] = []
     exposed: dict[Definition, CollectionError] = {}
     for node in nodes:
-        found = [name for name, forms in values.items() if _is_in(node.id, forms)]
-        if not found:
+        names = [name for name, forms in values.items() if _is_in(node.id, forms)]
+        if not names:
             kept.append(node)
         elif node.definition not in exposed:
-            exposed[node.definition] = _error(node, found, values)
+            exposed[node.definition] = _error(node, names, values)
     return tuple(kept), tuple(exposed.values())
 
 
 def _values(nodes: Iterable[Node]) -> dict[str, tuple[str, ...]]:
     """Return each secret's name with the forms its value has in ids."""
     key = api_key()
-    found: dict[str, tuple[str, ...]] = {_API_KEY: (key, escape(key))} if key else {}
+    values: dict[str, tuple[str, ...]] = {_API_KEY: (key, escape(key))} if key else {}
     secrets = {secret for node in nodes for secret in node.job.secrets}
     if not secrets:
-        return found
+        return values
     # Not at the top: listing nodes that have no secrets must not pay for it.
     from rpd.pipeline.secrets import read_secret, texts_to_mask
     from rpd.redaction import SHORTEST
@@ -58,25 +58,25 @@ def _values(nodes: Iterable[Node]) -> dict[str, tuple[str, ...]]:
             continue
         text = next(texts_to_mask(value))
         if len(text) >= SHORTEST:
-            found[secret.name] = (text, escape(text))
-    return found
+            values[secret.name] = (text, escape(text))
+    return values
 
 
 def _is_in(text: str, forms: Iterable[str]) -> bool:
     return any(form in text for form in forms)
 
 
-def _error(node: Node, found: Sequence[str], values: Mapping[str, tuple[str, ...]]) -> CollectionError:
+def _error(node: Node, names: Sequence[str], values: Mapping[str, tuple[str, ...]]) -> CollectionError:
     guilty = [
         name
         for name, value in node.parameters.items()
-        if isinstance(value, str) and any(_is_in(value, values[secret]) for secret in found)
+        if isinstance(value, str) and any(_is_in(value, values[secret]) for secret in names)
     ]
     by = f" (by its parameter {', '.join(map(repr, guilty))})" if guilty else ""
     place = node.definition.location
     return CollectionError(
         f"{place}: in {node.definition.name}\n"
-        f"E   the value of the secret {', '.join(found)} would be in a node id{by}, and so in the names of folders, "
+        f"E   the value of the secret {', '.join(names)} would be in a node id{by}, and so in the names of folders, "
         "pods and reports.\n"
         "E   Give that set an id of its own: rpd.param(…, id=…)",
         file=place.file,

@@ -124,8 +124,8 @@ def _explained(error: UsageError, broken: Sequence[CollectionError]) -> UsageErr
     """Return ``error`` after what is wrong with conftests: an option that is unknown may have been one of theirs."""
     if not broken:
         return error
-    told = "\n".join(f"{held.file}: cannot be loaded\n{held.message}" for held in broken)
-    return UsageError(f"{error}\n{told}")
+    text = "\n".join(f"{each.file}: cannot be loaded\n{each.message}" for each in broken)
+    return UsageError(f"{error}\n{text}")
 
 
 def _register_built_in(manager: PluginManager, command: str) -> None:

@@ -53,9 +53,9 @@ class Telling:
 
     def settle(self) -> None:
         """Return once every plugin knows, or one has taken too long."""
-        told = threading.Event()
-        self._worker.hand(told.set)
-        told.wait(_PATIENCE_SECONDS)
+        done = threading.Event()
+        self._worker.hand(done.set)
+        done.wait(_PATIENCE_SECONDS)
 
     def _heard(self, level: StopLevel) -> None:
         self._worker.hand(partial(self._tell, level, self._stop.reason))

@@ -74,14 +74,14 @@ class Changed:
         nodes[:] = left
 
     def _last_passed(self, wanted: set[str]) -> dict[str, NodeReport]:
-        found: dict[str, NodeReport] = {}
+        passed: dict[str, NodeReport] = {}
         for info in history.runs(self._config.runs_path)[:RUNS_SEARCHED]:
             for report in history.reports(Path(info.folder)):
                 if report.node.id in wanted and report.result.outcome is Outcome.PASSED:
-                    found.setdefault(report.node.id, report)
-            if len(found) == len(wanted):
+                    passed.setdefault(report.node.id, report)
+            if len(passed) == len(wanted):
                 break
-        return found
+        return passed
 
     def _differences(self, node: Node, before: NodeReport) -> list[str]:
         """Return what is another than when the node passed."""

@@ -217,16 +217,16 @@ def what_it_rents(plan: Plan, prices: Prices) -> str:
     kinds = Counter(_rented_for(node, prices) for node in plan.nodes)
     for ahead in plan.ahead:
         kinds[_rented_for(max(ahead.nodes, key=prices.ceiling), prices)] += ahead.most
-    told = [
+    texts = [
         f"{number if len(kinds) > 1 else 'each'} on {kind}"
         for kind, number in kinds.most_common(_KINDS_SHOWN)
     ]
-    if len(kinds) > len(told):
-        told.append(f"{len(kinds) - len(told)} more kinds")
+    if len(kinds) > len(texts):
+        texts.append(f"{len(kinds) - len(texts)} more kinds")
     one = plan.most == 1
     most = "at most " if plan.ahead else ""
     count = f"{most}{plan.most} {'node' if one else 'nodes'}, {plan.width} at once"
-    return f"1 node on {next(iter(kinds))}" if one else f"{count}: {'; '.join(told)}"
+    return f"1 node on {next(iter(kinds))}" if one else f"{count}: {'; '.join(texts)}"
 
 
 def _rented_for(node: Node, prices: Prices) -> str:

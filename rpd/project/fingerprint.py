@@ -58,11 +58,13 @@ def fingerprint(
     ``sent`` holds the sha256 of what went to its pods, by ``sent_key``; ``digest`` is that of its image, if known.
     """
     closure = node.definition.closure
-    fixtures = [held for name in closure.names for held in closure.definitions.get(name, ())]
+    fixtures = [fixture for name in closure.names for fixture in closure.definitions.get(name, ())]
     gpu = node.params.get("gpu", node.job.gpu)
     return {
         "job": _hash([_source(node.definition.function)]),
-        "fixtures": _hash(sorted(_source(held.function) for held in fixtures if not _is_built_in(held))),
+        "fixtures": _hash(
+            sorted(_source(fixture.function) for fixture in fixtures if not _is_built_in(fixture))
+        ),
         "parameters": _hash(sorted(f"{name}={tellable(value)!r}" for name, value in node.parameters.items())),
         "variables": _hash(_variables(node, fixtures, variables)),
         "image": _hash([node.job.image]),
@@ -83,7 +85,11 @@ def _variables(node: Node, fixtures: Iterable[FixtureDef], values: Mapping[str, 
     """Return what the node can see of the variables: those it uses, or all where it asks for all."""
     if takes_all(node.definition):
         return [f"{name}={value!r}" for name, value in sorted(values.items())]
-    used = {held.name: getattr(held.function, "variable", None) for held in fixtures if held.is_variable}
+    used = {
+        fixture.name: getattr(fixture.function, "variable", None)
+        for fixture in fixtures
+        if fixture.is_variable
+    }
     return [
         f"{name}={values[name] if name in values else getattr(declared, 'default', '')!r}"
         for name, declared in sorted(used.items())

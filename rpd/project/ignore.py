@@ -108,7 +108,7 @@ def staging(root: Path, exclude: Sequence[str] = (), *, ignored: bool = False) -
     walk = _Walk(last, tracked, rule_files, withholds=not is_key_folder(root.name))
     walk.folder(str(root), "", outer, None)
     return Staging(
-        files=sorted(walk.found, key=lambda file: file.name.split("/")),
+        files=sorted(walk.files, key=lambda file: file.name.split("/")),
         withheld=tuple(sorted(walk.withheld)),
         left_out=tuple(sorted(walk.left_out)),
     )
@@ -178,7 +178,7 @@ class _Walk:
     tracked: frozenset[str]
     rule_files: tuple[str, ...]
     withholds: bool
-    found: list[StagedFile] = field(default_factory=list)
+    files: list[StagedFile] = field(default_factory=list)
     withheld: list[str] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
 
@@ -200,7 +200,7 @@ class _Walk:
         if own is not None:
             if is_run_folder(os.path.basename(place), {entry.name for entry in entries}):  # noqa: PTH119
                 return
-            self.found.append(own)
+            self.files.append(own)
         if any(entry.name in self.rule_files for entry in entries):
             rules = (*rules, *_own_rules(Path(place), prefix, names=self.rule_files))
         asked_rules = (*rules, *self.last)
@@ -233,7 +233,7 @@ class _Walk:
             if is_folder:
                 self.folder(entry.path, asked, rules, own)
             else:
-                self.found.append(own)
+                self.files.append(own)
 
 
 def _holds_keys(entry: os.DirEntry[str], *, is_folder: bool, is_file: bool) -> bool:
@@ -273,9 +273,9 @@ def _stamp(status: os.stat_result) -> tuple[int, ...]:
 def _own_rules(
     folder: Path, base: str, above: str = "", names: Sequence[str] = RULE_FILES
 ) -> tuple[_Rules, ...]:
-    found = ((_read_rules(folder / name), name == ".gitignore") for name in names)
+    rules = ((_read_rules(folder / name), name == ".gitignore") for name in names)
     return tuple(
-        _Rules(base=base, spec=spec, above=above, is_git=is_git) for spec, is_git in found if spec is not None
+        _Rules(base=base, spec=spec, above=above, is_git=is_git) for spec, is_git in rules if spec is not None
     )
 
 

@@ -27,10 +27,10 @@ class OwnOutput:
 
     def below(self, folder: Path) -> tuple[str, ...]:
         """Return what of it lies below ``folder``, as rules in the syntax of ``.gitignore`` for that folder."""
-        found = self._known.get(folder)
-        if found is None:
-            found = self._known[folder] = tuple(self._rules(Path(os.path.realpath(folder))))
-        return found
+        rules = self._known.get(folder)
+        if rules is None:
+            rules = self._known[folder] = tuple(self._rules(Path(os.path.realpath(folder))))
+        return rules
 
     def _rules(self, folder: Path) -> Iterator[str]:
         for name in self._names(folder):

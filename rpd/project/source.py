@@ -229,9 +229,11 @@ def _batches(names: Sequence[str], size: int = 500) -> Iterator[Sequence[str]]:
 @contextmanager
 def _own_index(project: Path, git: Git) -> Iterator[dict[str, str]]:
     """Yield the environment in which git may note new files without touching the user's repository."""
-    told = git(project, "rev-parse", "--path-format=absolute", "--git-path", "index", "--git-path", "objects")
+    answer = git(
+        project, "rev-parse", "--path-format=absolute", "--git-path", "index", "--git-path", "objects"
+    )
     with tempfile.TemporaryDirectory(prefix="rpd-git-") as folder:
-        index, _, objects = (os.fsdecode(told) if told else "").strip().partition("\n")
+        index, _, objects = (os.fsdecode(answer) if answer else "").strip().partition("\n")
         own = Path(folder) / "index"
         if index and Path(index).is_file():
             shutil.copyfile(index, own)
@@ -248,8 +250,8 @@ def _in_short(names: Sequence[str]) -> str:
 
 def _head(project: Path, git: Git) -> tuple[str, str]:
     """Return the commit and the branch of a project folder; empty without one."""
-    told = git(project, "rev-parse", "HEAD", "--abbrev-ref", "HEAD") or b""
-    sha, _, branch = told.decode(errors="replace").strip().partition("\n")
+    answer = git(project, "rev-parse", "HEAD", "--abbrev-ref", "HEAD") or b""
+    sha, _, branch = answer.decode(errors="replace").strip().partition("\n")
     return sha, "" if branch == "HEAD" else branch
 
 

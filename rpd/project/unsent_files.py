@@ -35,7 +35,7 @@ class LeftOut:
         ignored = tuple(name for name in self.ignored if folder / name not in sent)
         return LeftOut(ignored=ignored, dangling=self.dangling)
 
-    def told(self, *, every: bool = False) -> str:
+    def sentence(self, *, every: bool = False) -> str:
         """Return one sentence, empty where there is nothing to tell; ``every`` names all of it."""
         names = self.ignored if every else self.missed
         links = [f"{name} -> {target}" for name, target in self.dangling]
@@ -65,8 +65,8 @@ class LeftOut:
         ]
         if links:
             return f"{links[0]} is a link to something that was not sent with the project"
-        told = self.told()
-        return f"a file was missing; {told}" if told else ""
+        text = self.sentence()
+        return f"a file was missing; {text}" if text else ""
 
 
 def _is_named(name: str, line: str) -> bool:

@@ -44,7 +44,7 @@ class Scales:
         self._own = own or OwnOutput()
         self._lock = threading.Lock()
         self._known: dict[tuple[Path, tuple[str, ...], bool], Weight] = {}
-        self._told: set[tuple[Path, tuple[str, ...]]] = set()
+        self._announced: set[tuple[Path, tuple[str, ...]]] = set()
 
     def weigh(self, local: Path, exclude: tuple[str, ...] = (), *, ignored: bool = False) -> Weight:
         """Return what would be sent of ``local``, with ``ignored`` what git ignores too. Raises UsageError."""
@@ -64,9 +64,9 @@ class Scales:
 
         key = (local.resolve(), withheld)
         with self._lock:
-            if key in self._told:
+            if key in self._announced:
                 return ""
-            self._told.add(key)
+            self._announced.add(key)
         return withheld_text(local, withheld)
 
 

@@ -98,8 +98,8 @@ def totals(rows: Iterable[Row]) -> Totals:
 
 def inner_name(text: str) -> str:
     """Return the column an aggregate is about, ``loss`` of ``mean(loss)``; the text itself where it is none."""
-    found = _AGGREGATE.fullmatch(text.replace(" ", ""))
-    return found[2] if found else text
+    match = _AGGREGATE.fullmatch(text.replace(" ", ""))
+    return match[2] if match else text
 
 
 def listed(rows: Iterable[Row], shown: Sequence[str], columns: Sequence[str]) -> Answer:
@@ -122,24 +122,24 @@ def grouped(rows: Iterable[Row], by: Sequence[str], shown: Sequence[str], column
     measures = [_measure(text, columns) for text in shown]
     return Answer(
         columns=(*keys, *shown),
-        rows=tuple((*key, *(measure(held) for measure in measures)) for key, held in groups.items()),
+        rows=tuple((*key, *(measure(members) for measure in measures)) for key, members in groups.items()),
     )
 
 
 def _measure(text: str, columns: Sequence[str]) -> Callable[[Sequence[Row]], Any]:
     if text == "count":
         return len
-    found = _AGGREGATE.fullmatch(text.replace(" ", ""))
-    if found is None:
+    match = _AGGREGATE.fullmatch(text.replace(" ", ""))
+    if match is None:
         if text in ("passed", "failed", "error", "skipped", "xfailed", "xpassed", "pruned"):
             return lambda rows: sum(row["outcome"] == text for row in rows)
         raise UsageError(
             f"--show {text}: with --by expected count, an outcome such as passed, or one of "
             f"{', '.join(AGGREGATES)} of a column, such as mean(loss)"
         )
-    name, aggregate = resolve(found[2], columns, "--show"), AGGREGATES.get(found[1])
+    name, aggregate = resolve(match[2], columns, "--show"), AGGREGATES.get(match[1])
     if aggregate is None:
-        raise UsageError(f"--show {text}: expected one of {', '.join(AGGREGATES)}, got {found[1]!r}")
+        raise UsageError(f"--show {text}: expected one of {', '.join(AGGREGATES)}, got {match[1]!r}")
 
     def measure(rows: Sequence[Row]) -> float | None:
         values = [value_of(row, name) for row in rows]

@@ -56,10 +56,10 @@ def _files(folder: Path, rows: Iterable[Row], events: Iterable[Mapping[str, Any]
     try:
         for name, values in table_rows(rows, events):
             for row in values:
-                held = dict(zip(TABLES[name], row, strict=True))
-                if isinstance(held.get("value"), str):
-                    held["value"] = None
-                files[name].write(f"{json.dumps(held)}\n")
+                tables = dict(zip(TABLES[name], row, strict=True))
+                if isinstance(tables.get("value"), str):
+                    tables["value"] = None
+                files[name].write(f"{json.dumps(tables)}\n")
     finally:
         for file in files.values():
             file.close()

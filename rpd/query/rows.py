@@ -97,11 +97,11 @@ class Scope:
 
     def folders(self) -> list[Path]:
         """Return the folders of the runs, newest first. Raises UsageError for a run that does not exist."""
-        found = history.run_folders(self.runs_path)
+        folders = history.run_folders(self.runs_path)
         for name in self.runs:
-            if not any(folder.name.startswith(name) for _, folder in found):
+            if not any(folder.name.startswith(name) for _, folder in folders):
                 raise UsageError(f"there is no run {name!r} in {self.runs_path}")
-        return [folder for began, folder in found if began >= self.since and self._names(folder)]
+        return [folder for began, folder in folders if began >= self.since and self._names(folder)]
 
     def _names(self, folder: Path) -> bool:
         return not self.runs or any(folder.name.startswith(name) for name in self.runs)
@@ -200,10 +200,10 @@ def row_of(run: str, folder: str, document: Document) -> dict[str, Any]:
         "folder": folder,
     }
     for prefix, keys in OWN.items():
-        held: Any = document
+        section: Any = document
         for key in keys:
-            held = held.get(key, {})
-        row |= {f"{prefix}.{name}": value for name, value in held.items()}
+            section = section.get(key, {})
+        row |= {f"{prefix}.{name}": value for name, value in section.items()}
     return row
 
 

@@ -61,7 +61,7 @@ def answer(rows: Iterable[Row], query: str, events: Iterable[Mapping[str, Any]] 
 
 def wrong(error: Exception) -> UsageError:
     """Return the error of a query as users see it, with the tables there are."""
-    named = "; ".join(f"{name}({', '.join(held)})" for name, held in TABLES.items())
+    named = "; ".join(f"{name}({', '.join(columns)})" for name, columns in TABLES.items())
     return UsageError(f"--sql: {error}. The tables are {named}")
 
 
@@ -88,20 +88,20 @@ def table_rows(
 
 def _event_row(event: Mapping[str, Any]) -> tuple[Any, ...]:
     """Return run, node, at, event, and what else it says as JSON."""
-    told = ("run", "node", "at", "event")
-    detail = {name: value for name, value in event.items() if name not in told}
-    return (*(str(event.get(name, "")) for name in told), json.dumps(detail, default=str))
+    named = ("run", "node", "at", "event")
+    detail = {name: value for name, value in event.items() if name not in named}
+    return (*(str(event.get(name, "")) for name in named), json.dumps(detail, default=str))
 
 
 def _batches(items: Iterable[T], size: int = 1000) -> Iterator[list[T]]:
-    held = iter(items)
-    while some := list(islice(held, size)):
+    iterator = iter(items)
+    while some := list(islice(iterator, size)):
         yield some
 
 
 def _text(value: Any) -> str:
-    held = plain(value)
-    return "" if held is None else str(held)
+    stored = plain(value)
+    return "" if stored is None else str(stored)
 
 
 def plain(value: Any) -> Any:

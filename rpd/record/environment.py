@@ -91,9 +91,9 @@ def _packages(python: Path) -> dict[str, str]:
     """Return name to version; of what was installed from an address (an editable folder, git), the address follows."""
     if _is_this(python):
         rows = [
-            (held.metadata["Name"], held.version, held.read_text("direct_url.json") or "")
-            for held in importlib.metadata.distributions()
-            if held.metadata["Name"]
+            (package.metadata["Name"], package.version, package.read_text("direct_url.json") or "")
+            for package in importlib.metadata.distributions()
+            if package.metadata["Name"]
         ]
     else:
         split = (line.split("\t") for line in _say(python, _LIST).splitlines())
@@ -107,9 +107,9 @@ def _packages(python: Path) -> dict[str, str]:
 def _address(direct_url: str) -> str:
     """Return the address in the text of a ``direct_url.json`` (PEP 610), with the commit it stood at."""
     try:
-        held = json.loads(direct_url)
-        commit = held.get("vcs_info", {}).get("commit_id", "")
-        return without_passwords(str(held["url"])) + (f"@{commit}" if commit else "")
+        document = json.loads(direct_url)
+        commit = document.get("vcs_info", {}).get("commit_id", "")
+        return without_passwords(str(document["url"])) + (f"@{commit}" if commit else "")
     except (ValueError, KeyError, AttributeError):
         return "unknown"
 

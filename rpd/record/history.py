@@ -20,8 +20,8 @@ def runs(runs_path: Path) -> list[RunInfo]:
         folders = [Path(entry) for entry in os.scandir(runs_path) if entry.is_dir(follow_symlinks=False)]
     except OSError:
         return []
-    found = [info for folder in folders if (info := run_in(folder)) is not None]
-    return sorted(found, key=lambda info: (info.started or stamp(info.id), info.id), reverse=True)
+    infos = [info for folder in folders if (info := run_in(folder)) is not None]
+    return sorted(infos, key=lambda info: (info.started or stamp(info.id), info.id), reverse=True)
 
 
 def stamp(name: str) -> str:
@@ -49,17 +49,17 @@ def reports(
     A manifest that cannot be read is left out, and told to ``damaged`` where given. Without ``keep`` nothing is
     written, not even the index that makes reading faster.
     """
-    found = []
+    read = []
     for place, document in documents(folder, keep=keep):
         try:
             if isinstance(document, RpdError):
                 raise document
             path = f"{place}{os.sep}{manifest.FILE_NAME}"
-            found.append(manifest.report_of(document, path, folder=place))
+            read.append(manifest.report_of(document, path, folder=place))
         except RpdError as error:
             if damaged is not None:
                 damaged(error)
-    return sorted(found, key=lambda report: (report.result.started, report.node.id))
+    return sorted(read, key=lambda report: (report.result.started, report.node.id))
 
 
 def documents(folder: Path, *, keep: bool = True) -> Iterator[tuple[str, Document | RpdError]]:
@@ -76,8 +76,8 @@ def run_folders(runs_path: Path) -> list[tuple[str, Path]]:
         folders = [Path(entry) for entry in os.scandir(runs_path) if entry.is_dir(follow_symlinks=False)]
     except OSError:
         return []
-    found = [(began, folder) for folder in folders if (began := _began(folder)) is not None]
-    return sorted(found, key=lambda each: (each[0], each[1].name), reverse=True)
+    dated = [(began, folder) for folder in folders if (began := _began(folder)) is not None]
+    return sorted(dated, key=lambda each: (each[0], each[1].name), reverse=True)
 
 
 def _began(folder: Path) -> str | None:

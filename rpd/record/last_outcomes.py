@@ -80,9 +80,9 @@ class Memory:
 
         ``step`` is ``failed`` where ``--sw`` stops at it and ``behind`` where it goes past it.
         """
-        told = {"cause": cause.value} if cause else {}
+        extra = {"cause": cause.value} if cause else {}
         self._append(
-            {"ended": node_id, **told, "seconds": round(seconds, 3), **({"step": step} if step else {})}
+            {"ended": node_id, **extra, "seconds": round(seconds, 3), **({"step": step} if step else {})}
         )
 
     def left_out(self, node_id: str, cause: Cause) -> None:
@@ -227,21 +227,21 @@ def _cause(value: Any) -> Cause:
     return Cause(value) if value in tuple(Cause) else Cause.CODE
 
 
-def _dumps(held: Remembered) -> str:
-    """Return the fewest lines that say what ``held`` says."""
+def _dumps(remembered: Remembered) -> str:
+    """Return the fewest lines that say what ``remembered`` says."""
     records: list[dict[str, Any]] = []
-    for node_id in sorted(held.known):
+    for node_id in sorted(remembered.known):
         record: dict[str, Any] = {"ended": node_id}
-        if node_id in held.failed:
-            record["cause"] = held.failed[node_id].value
-        if node_id in held.seconds:
-            record["seconds"] = held.seconds[node_id]
+        if node_id in remembered.failed:
+            record["cause"] = remembered.failed[node_id].value
+        if node_id in remembered.seconds:
+            record["seconds"] = remembered.seconds[node_id]
         records.append(record)
     records += [
         {"left_out": node_id, "cause": cause.value}
-        for node_id, cause in sorted(held.failed.items())
-        if node_id not in held.known
+        for node_id, cause in sorted(remembered.failed.items())
+        if node_id not in remembered.known
     ]
-    step = held.stepwise
+    step = remembered.stepwise
     records.append({"stepwise": {"count": step.count, "failed": step.failed, "behind": sorted(step.behind)}})
     return "".join(json.dumps(record, separators=(",", ":")) + "\n" for record in records)

@@ -47,41 +47,41 @@ class NodeEntry:
             ) from error
 
 
-def run_named(found: Sequence[RunInfo], wanted: str = "") -> RunInfo:
+def run_named(runs: Sequence[RunInfo], wanted: str = "") -> RunInfo:
     """Return the run whose id is, or alone begins with, ``wanted``; by default the first: the newest.
 
     Raises UsageError.
     """
-    if not found:
+    if not runs:
         raise UsageError("there are no runs here yet: rpd run makes one, in the folder --runs-dir names")
     if not wanted or wanted == LATEST:
-        return found[0]
-    chosen = choose([info.id for info in found], wanted, "run")
-    return next(info for info in found if info.id == chosen)
+        return runs[0]
+    chosen = choose([info.id for info in runs], wanted, "run")
+    return next(info for info in runs if info.id == chosen)
 
 
 def entries(run_folder: Path) -> list[NodeEntry]:
     """Return the nodes of a run in the order they began, whether they have ended or not."""
     # A node's journal tells who it is in its first line; its manifest, which may be long, is read where it is wanted.
-    found = [
+    in_run = [
         entry
         for folder in folders_in(run_folder)
-        if (entry := _begun(folder / journal.FILE_NAME) or _told(folder / manifest.FILE_NAME))
+        if (entry := _begun(folder / journal.FILE_NAME) or _ended(folder / manifest.FILE_NAME))
     ]
-    return sorted(found, key=lambda entry: (entry.began, entry.id))
+    return sorted(in_run, key=lambda entry: (entry.began, entry.id))
 
 
 def entry_in(folder: Path) -> NodeEntry:
     """Return the node in a folder. Raises UsageError if neither its journal nor its manifest says which it is."""
-    found = _begun(folder / journal.FILE_NAME)
-    if found is None:
+    entry = _begun(folder / journal.FILE_NAME)
+    if entry is None:
         report = NodeEntry(id="", folder=folder).read()
         if report is None:
             raise UsageError(
                 f"{folder}: no folder of a node: its journal names none, and there is no {manifest.FILE_NAME}"
             )
         return NodeEntry(id=report.node.id, folder=folder, began=report.result.started)
-    return found
+    return entry
 
 
 def _begun(path: Path) -> NodeEntry | None:
@@ -91,7 +91,7 @@ def _begun(path: Path) -> NodeEntry | None:
     return None
 
 
-def _told(path: Path) -> NodeEntry | None:
+def _ended(path: Path) -> NodeEntry | None:
     if not path.exists():
         return None
     try:
@@ -101,12 +101,12 @@ def _told(path: Path) -> NodeEntry | None:
     return NodeEntry(id=report.node.id, folder=path.parent, began=report.result.started)
 
 
-def node_named(found: Sequence[NodeEntry], wanted: str, what: str = "node") -> NodeEntry:
+def node_named(all_entries: Sequence[NodeEntry], wanted: str, what: str = "node") -> NodeEntry:
     """Return the node ``wanted`` means: its id, how its id or its name after ``::`` begins, or a part of its id.
 
     Raises UsageError, with the nodes it may be; ``what`` says what there is none of.
     """
-    by_id = {entry.id: entry for entry in found}
+    by_id = {entry.id: entry for entry in all_entries}
     return by_id[choose(list(by_id), wanted, "node", none=what)]
 
 

@@ -49,8 +49,8 @@ def folders(run_folder: Path) -> Iterator[tuple[str, str]]:
 
 def _subfolders(folder: str) -> list[str]:
     try:
-        with os.scandir(folder) as found:
-            names = [each.name for each in found if each.is_dir(follow_symlinks=False)]
+        with os.scandir(folder) as entries:
+            names = [each.name for each in entries if each.is_dir(follow_symlinks=False)]
     except OSError:
         return []
     return [name for name in names if name not in _NOT_OURS and not name.startswith(".")]

@@ -51,8 +51,8 @@ def _descriptor_of(path: Path) -> int | None:
     for _ in range(40):
         if at in _STANDARD:
             return _STANDARD[at]
-        if found := _DESCRIPTOR.fullmatch(at):
-            return int(found[1]) if _is_own(at) else None
+        if match := _DESCRIPTOR.fullmatch(at):
+            return int(match[1]) if _is_own(at) else None
         try:
             at = os.path.normpath(os.path.join(os.path.dirname(at), os.readlink(at)))  # noqa: PTH115, PTH118, PTH120
         except (OSError, ValueError):

@@ -80,5 +80,5 @@ def _is_number(text: str) -> bool:
 
 
 def _cell(value: Any) -> str:
-    held = toml_value(value)
-    return json.dumps(held, default=str) if isinstance(held, dict | list | bool) else str(held)
+    written = toml_value(value)
+    return json.dumps(written, default=str) if isinstance(written, dict | list | bool) else str(written)

@@ -67,13 +67,13 @@ def is_seed(name: str) -> bool:
 
 def groups(reports: Sequence[NodeReport], over: Collection[str]) -> list[Group]:
     """Return the groups of each job that has one of the parameters ``over``, in the order of their first nodes."""
-    found: dict[tuple[str, str, str], list[NodeReport]] = {}
+    by_group: dict[tuple[str, str, str], list[NodeReport]] = {}
     for report in reports:
         node = report.node
         if any(name in over for name in node.parameters):
             key = json.dumps(toml_value(_others(report, over)), default=str, sort_keys=True)
-            found.setdefault((node.file, node.job, key), []).append(report)
-    return [_group(members, over) for members in found.values()]
+            by_group.setdefault((node.file, node.job, key), []).append(report)
+    return [_group(members, over) for members in by_group.values()]
 
 
 def _others(report: NodeReport, over: Collection[str]) -> dict[str, Any]:
@@ -89,7 +89,7 @@ def _group(members: Sequence[NodeReport], over: Collection[str]) -> Group:
         parameters=_others(members[0], over),
         nodes=len(members),
         passed=sum(report.result.outcome is Outcome.PASSED for report in members),
-        metrics={name: Spread.of(held) for name, held in values.items() if held},
+        metrics={name: Spread.of(numbers) for name, numbers in values.items() if numbers},
         seconds=math.fsum(report.result.seconds for report in members),
         usd=math.fsum(report.cost.estimated_usd for report in members),
     )
@@ -97,18 +97,18 @@ def _group(members: Sequence[NodeReport], over: Collection[str]) -> Group:
 
 def extremes(reports: Sequence[NodeReport]) -> list[Extremes]:
     """Return the extremes of each metric of each job that was measured at two nodes at least, and differs."""
-    found: dict[tuple[str, str, str], list[NodeReport]] = {}
+    by_job: dict[tuple[str, str, str], list[NodeReport]] = {}
     for report in reports:
         for name, value in report.metrics.items():
             if is_number(value):
-                found.setdefault((report.node.file, report.node.job, name), []).append(report)
-    told = []
-    for (file, job, metric), members in found.items():
+                by_job.setdefault((report.node.file, report.node.job, name), []).append(report)
+    rows = []
+    for (file, job, metric), members in by_job.items():
         lowest = min(members, key=lambda report: report.metrics[metric])
         highest = max(members, key=lambda report: report.metrics[metric])
         if lowest.metrics[metric] != highest.metrics[metric]:
-            told.append(Extremes(file=file, job=job, metric=metric, lowest=lowest, highest=highest))
-    return told
+            rows.append(Extremes(file=file, job=job, metric=metric, lowest=lowest, highest=highest))
+    return rows
 
 
 def _numbers(members: Sequence[NodeReport], metric: str) -> list[float]:

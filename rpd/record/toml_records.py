@@ -175,7 +175,7 @@ def _reader(hint: Any) -> _Read:
 
     def first(value: Any) -> Any:
         read = (reader(value) for reader in readers)
-        return next((held for held in read if held is not _NOT_PLAIN), _NOT_PLAIN)
+        return next((each for each in read if each is not _NOT_PLAIN), _NOT_PLAIN)
 
     return first
 

@@ -64,11 +64,11 @@ def check(report: NodeReport) -> Iterator[Checked]:
 def _problem(tree: Tree, name: str, digest: str) -> Problem | None:
     try:
         with tree.read(name) as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
+            actual = hashlib.file_digest(file, "sha256").hexdigest()
     except LeadsOut:
         return Problem.OUTSIDE
     except (FileNotFoundError, NotADirectoryError):
         return Problem.MISSING
     except OSError:
         return Problem.UNREADABLE
-    return None if found == digest else Problem.DIFFERS
+    return None if actual == digest else Problem.DIFFERS

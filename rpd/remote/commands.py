@@ -526,11 +526,11 @@ class _Following:
             stream.close()
 
     def _note_start(self, control: bytes) -> None:
-        if not self._started and (found := _FOLLOWING.search(control)):
+        if not self._started and (match := _FOLLOWING.search(control)):
             self._started = True
-            self._life = "" if found[2] == b"0" else found[2].decode()
+            self._life = "" if match[2] == b"0" else match[2].decode()
             # Whole seconds on a clock that is not ours: only an age of another driver's command matters.
-            age = int(found[1])
+            age = int(match[1])
             if age > _SAME_DRIVER_SECONDS and time.monotonic() - age < self._began:
                 self._began = time.monotonic() - age
                 self._came_late = True

@@ -23,7 +23,7 @@ ENVIRONMENT: Mapping[str, str] = {"RUNPOD_POD_USER": "0"}
 
 _RUNPODS_OWN = re.compile(r"(?:(?:index\.)?docker\.io/)?runpod/")
 _STARTS_SSH = re.compile(r"\bsshd?\b|/start\.sh\b|\bdropbear\b")
-_TOLD = re.compile(r"rpd-start: (step|ready|failed) (.*)")
+_PROGRESS = re.compile(r"rpd-start: (step|ready|failed) (.*)")
 _ENTRYPOINT = ("/bin/sh", "-c")
 # The program is no part of the command line it runs on: it can hand itself on, and ``"$@"`` is the command.
 _RUN = 'eval "$0"'
@@ -108,8 +108,8 @@ class Progress:
 def progress(lines: Iterable[str]) -> Progress:
     """Return what the lines of a container's log tell; those of an earlier start are overtaken by later ones."""
     step = user = failure = ""
-    for found in filter(None, map(_TOLD.search, lines)):
-        kind, text = found[1], found[2].strip()
+    for match in filter(None, map(_PROGRESS.search, lines)):
+        kind, text = match[1], match[2].strip()
         step = text if kind == "step" else step
         user = text if kind == "ready" else user
         failure = text if kind == "failed" else ""

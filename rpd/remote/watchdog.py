@@ -159,8 +159,8 @@ def _numbers(left: float, linger: float, grace: float) -> str:
 
 def _armed(said: str) -> int | None:
     """Return the deadline that a pod says it is armed with."""
-    found = re.search(r"^armed ([0-9]{1,12})$", said, re.MULTILINE)
-    return int(found[1]) if found else None
+    match = re.search(r"^armed ([0-9]{1,12})$", said, re.MULTILINE)
+    return int(match[1]) if match else None
 
 
 @cache

@@ -10,9 +10,9 @@ QUERY = "query { myself { id clientBalance currentSpendPerHr } }"
 
 def read_account(me: object) -> Account:
     """Return the account in ``myself``. Raises Misshapen where it has no id."""
-    held = needed_table(me)
+    fields = needed_table(me)
     return Account(
-        id=identifier(held.get("id")),
-        balance_usd=number(held.get("clientBalance")),
-        spend_usd_per_hr=number(held.get("currentSpendPerHr")),
+        id=identifier(fields.get("id")),
+        balance_usd=number(fields.get("clientBalance")),
+        spend_usd_per_hr=number(fields.get("currentSpendPerHr")),
     )

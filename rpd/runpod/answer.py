@@ -84,28 +84,28 @@ def number(value: object) -> float | None:
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return None
     try:
-        found = float(value)
+        result = float(value)
     except (ValueError, OverflowError):
         return None
-    return found if math.isfinite(found) and abs(found) <= _LARGEST else None
+    return result if math.isfinite(result) and abs(result) <= _LARGEST else None
 
 
 def price(value: object) -> float | None:
     """Return dollars; None for nothing, and for what is no price: nothing is for free."""
-    found = number(value)
-    return found if found is not None and found > 0 else None
+    usd = number(value)
+    return usd if usd is not None and usd > 0 else None
 
 
 def whole(value: object) -> int | None:
     """Return a whole number >= 0; None for anything else."""
-    found = number(value)
-    return None if found is None or found < 0 else int(found)
+    result = number(value)
+    return None if result is None or result < 0 else int(result)
 
 
 def port(value: object) -> int | None:
     """Return a TCP port; None for anything else."""
-    found = whole(value)
-    return found if found is not None and 0 < found < 1 << 16 else None
+    result = whole(value)
+    return result if result is not None and 0 < result < 1 << 16 else None
 
 
 def host(value: object) -> str | None:

@@ -19,12 +19,12 @@ class Notices:
 
     def __init__(self, notify: Callable[[str], None] = _unheard) -> None:
         self.notify = notify
-        self._told: set[str] = set()
+        self._said: set[str] = set()
 
     def once(self, text: str) -> None:
         """Pass ``text`` on, unless it was passed on before."""
-        if text not in self._told:
-            self._told.add(text)
+        if text not in self._said:
+            self._said.add(text)
             self.notify(text)
 
     def hold(self, seconds: float) -> None:

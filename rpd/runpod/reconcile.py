@@ -42,13 +42,13 @@ def reconciled(
     for wait in waits:
         patience.sleep(wait)
         try:
-            found = next((pod for pod in list_pods() if pod.name == spec.name), None)
+            made = next((pod for pod in list_pods() if pod.name == spec.name), None)
         except ProviderError as error:
             raise AmbiguousCreate(
                 f"{unsure}; could not check whether pod {spec.name} exists: {error}"
             ) from None
-        if found is not None:
-            return found
+        if made is not None:
+            return made
     if unsure.refusal is not None:
         raise unsure.refusal from None
     raise TransientError(f"{unsure}; no pod named {spec.name} exists") from None
@@ -73,15 +73,15 @@ def as_asked(spec: PodSpec, pod_id: str, machine_id: str | None = None) -> PodIn
     )
 
 
-def completed(told: PodInfo, asked: PodInfo) -> PodInfo:
+def completed(answer: PodInfo, asked: PodInfo) -> PodInfo:
     """Return the pod as RunPod describes it, with missing facts taken from the request."""
     return replace(
-        told,
-        name=told.name or asked.name,
-        gpu=told.gpu or asked.gpu,
-        datacenter=told.datacenter or asked.datacenter,
-        cloud=told.cloud or asked.cloud,
-        usd_per_hr=asked.usd_per_hr if told.usd_per_hr is None else told.usd_per_hr,
+        answer,
+        name=answer.name or asked.name,
+        gpu=answer.gpu or asked.gpu,
+        datacenter=answer.datacenter or asked.datacenter,
+        cloud=answer.cloud or asked.cloud,
+        usd_per_hr=asked.usd_per_hr if answer.usd_per_hr is None else answer.usd_per_hr,
     )
 
 

@@ -53,7 +53,7 @@ class Row:
         return " ".join(part for part in (gpu, self.datacenter) if part)
 
     @property
-    def told_state(self) -> str:
+    def shown_state(self) -> str:
         """What it does in 8 columns; while a command runs, how busy its GPUs are, where they tell."""
         if self.state != "running" or self.utilization is None:
             return self.state
@@ -113,8 +113,8 @@ def _others(rows: Sequence[Row]) -> str:
     states = Counter(row.state for row in rows)
     if len(states) == 1:
         return f"… and {len(rows)} more {next(iter(states))}"
-    told = ", ".join(f"{number} {state}" for state, number in states.most_common())
-    return f"… and {len(rows)} more: {told}"
+    counts = ", ".join(f"{number} {state}" for state, number in states.most_common())
+    return f"… and {len(rows)} more: {counts}"
 
 
 def _layout(rows: Sequence[Row], width: int) -> Layout:
@@ -134,6 +134,6 @@ def _line(row: Row, layout: Layout, now: float, ink: Ink) -> str:
     so_far = f"{elapsed(now - row.since):>6} {money(row.usd(now)):>7}"
     place = fit(row.place(layout.gpu), layout.place) if layout.place else ""
     facts = f"{fit_middle(row.name, layout.name)} {place} {so_far}  "
-    state = ink(fit(row.told_state, 8), _STYLES.get(row.state, "dim"))
-    told = f"{row.mark}: {row.last_line}" if row.mark else row.last_line
-    return f"{state} {facts}{ink(fit(told, layout.last_line).rstrip(), 'dim')}"
+    state = ink(fit(row.shown_state, 8), _STYLES.get(row.state, "dim"))
+    text = f"{row.mark}: {row.last_line}" if row.mark else row.last_line
+    return f"{state} {facts}{ink(fit(text, layout.last_line).rstrip(), 'dim')}"

@@ -48,8 +48,8 @@ def draw_beside(planned: DryRunNode, above: DryRunNode, ink: Ink) -> Iterator[st
     """Yield the node in short: ``above`` is drawn already and asks for the same, so only other steps are told."""
     others = [
         _step(n, step)
-        for n, (step, held) in enumerate(zip(planned.steps, above.steps, strict=True), 1)
-        if step != held
+        for n, (step, steps) in enumerate(zip(planned.steps, above.steps, strict=True), 1)
+        if step != steps
     ]
     yield ink(planned.node_id, "bold")
     yield f"  as above{', but' if others else ''}"
@@ -79,12 +79,12 @@ def _offers(offers: Sequence[Offer]) -> Iterator[str]:
     """Yield a line for each offer; if stock is known, one for all places of a GPU: there may be dozens."""
     number = 1
     for _, same in groupby(offers, key=_kind):
-        held = list(same)
-        if len(held) == 1 or held[0].stock == "unknown":
-            yield from (_offer(n, offer) for n, offer in enumerate(held, number))
+        alike = list(same)
+        if len(alike) == 1 or alike[0].stock == "unknown":
+            yield from (_offer(n, offer) for n, offer in enumerate(alike, number))
         else:
-            yield _places(number, held)
-        number += len(held)
+            yield _places(number, alike)
+        number += len(alike)
 
 
 def _kind(offer: Offer) -> tuple[object, ...]:
@@ -102,12 +102,12 @@ def _places(number: int, offers: Sequence[Offer]) -> str:
     first = offers[0]
     gpu = f"{first.count}x {first.gpu_id}" if first.count > 1 else str(first.gpu_id)
     named = [offer for offer in offers if offer.datacenter]
-    told = [f"{offer.datacenter} {offer.stock}" for offer in named[:_PLACES_SHOWN]]
-    if len(named) > len(told):
-        told.append(f"{len(named) - len(told)} more")
+    places = [f"{offer.datacenter} {offer.stock}" for offer in named[:_PLACES_SHOWN]]
+    if len(named) > len(places):
+        places.append(f"{len(named) - len(places)} more")
     if len(named) < len(offers):
-        told.append("then any")
-    return f"{number}-{number + len(offers) - 1}. {gpu} ({first.cloud})  {_price(first)}: {', '.join(told)}"
+        places.append("then any")
+    return f"{number}-{number + len(offers) - 1}. {gpu} ({first.cloud})  {_price(first)}: {', '.join(places)}"
 
 
 def _price(offer: Offer) -> str:

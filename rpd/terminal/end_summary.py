@@ -187,8 +187,8 @@ def short_summary(
     for report in listed:
         outcome = report.result.outcome
         reason = because(report).partition("\n")[0]
-        told = "" if reason == outcome.value else f" - {reason}"
-        line = ink.legible(report.node.id + told)
+        suffix = "" if reason == outcome.value else f" - {reason}"
+        line = ink.legible(report.node.id + suffix)
         if crop:
             line = _cropped(line, ink.legible(report.node.id), width - len(outcome) - 2)
         yield f"{ink(outcome.upper(), OUTCOME_STYLES[outcome])} {ink(line)}"

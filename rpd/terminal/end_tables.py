@@ -21,18 +21,18 @@ _ALL_BUT_PASSED = frozenset(Outcome) - {Outcome.PASSED}
 
 def outcomes_of(chars: str) -> frozenset[Outcome]:
     """Return the outcomes that the letters of ``-r`` stand for; ``N`` takes back those before it."""
-    found: frozenset[Outcome] = frozenset()
+    outcomes: frozenset[Outcome] = frozenset()
     for char in chars:
         match char:
             case "N":
-                found = frozenset()
+                outcomes = frozenset()
             case "A":
-                found = frozenset(Outcome)
+                outcomes = frozenset(Outcome)
             case "a":
-                found |= _ALL_BUT_PASSED
+                outcomes |= _ALL_BUT_PASSED
             case _ if char in _OUTCOMES:
-                found |= {_OUTCOMES[char]}
-    return found
+                outcomes |= {_OUTCOMES[char]}
+    return outcomes
 
 
 def wants_notices(chars: str) -> bool:

@@ -21,11 +21,11 @@ def next_steps(config: Config, summary: RunSummary, *, width: int, ink: Ink) -> 
     Where everything passed there is none.
     """
     failed = [report for report in summary.reports if not report.result.outcome.is_ok]
-    told = list(_commands(config, summary, failed))
-    if not told:
+    commands = list(_commands(config, summary, failed))
+    if not commands:
         return
-    longest = max(len(command) for command, _ in told)
-    for number, (command, why) in enumerate(told):
+    longest = max(len(command) for command, _ in commands)
+    for number, (command, why) in enumerate(commands):
         head = ink("     " if number else "next:", "cyan")
         fits = len("next: ") + longest + 2 + len(why) < width
         yield (

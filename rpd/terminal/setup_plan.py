@@ -25,8 +25,8 @@ class SetupPlan:
     @hookimpl
     def rpd_fixture_setup(self, node: Node, fixture: FixtureDef) -> None:
         """Write the set-up of a fixture, with its parameter and what it asks for itself."""
-        held = node.fixture_params.get(fixture.name)
-        param = "" if held is None else f"[{held.value!r}]"
+        value = node.fixture_params.get(fixture.name)
+        param = "" if value is None else f"[{value.value!r}]"
         self._write(
             f"{_headed('SETUP', fixture)}{param}{_used([name for name in fixture.argnames if name != 'request'])}"
         )

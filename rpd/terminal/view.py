@@ -159,8 +159,8 @@ class View:
         """Write a sentence for the person at the screen."""
         self._before_line()
         self._notices.append(text)
-        told = self._ink.legible(text).splitlines()
-        lines = [line if line.startswith(" ") else f"rpd: {line}" for line in told]
+        sentences = self._ink.legible(text).splitlines()
+        lines = [line if line.startswith(" ") else f"rpd: {line}" for line in sentences]
         if self._screen.is_interactive:  # elsewhere a sentence stays on one line, for grep
             width = self._screen.width - 1
             lines = [part for line in lines for part in _wrapped(line, width)]

@@ -63,7 +63,7 @@ def fitted(columns: Sequence[Column], width: int | None) -> tuple[list[Column], 
     kept = list(columns)
     while width is not None and _total(column.width for column in kept) > width:
         can_be_cut = _total(column.narrowest for column in kept) <= width
-        able = [n for n, held in enumerate(kept) if held.says_little or (held.rank and not can_be_cut)]
+        able = [n for n, each in enumerate(kept) if each.says_little or (each.rank and not can_be_cut)]
         if not able:
             return _cut(kept, width), _left_out(columns, kept)
         first = max(able, key=lambda n: (kept[n].says_little, kept[n].rank, n))
@@ -72,8 +72,8 @@ def fitted(columns: Sequence[Column], width: int | None) -> tuple[list[Column], 
 
 
 def _left_out(columns: Sequence[Column], kept: Sequence[Column]) -> list[str]:
-    held = set(map(id, kept))
-    return [column.title for column in columns if id(column) not in held]
+    ids = set(map(id, kept))
+    return [column.title for column in columns if id(column) not in ids]
 
 
 def lines(columns: Sequence[Column]) -> Iterator[str]:
@@ -89,8 +89,8 @@ def joined(columns: Sequence[Column], texts: Sequence[str]) -> str:
 
 
 def _total(widths: Iterator[int]) -> int:
-    held = list(widths)
-    return sum(held) + len(GAP) * (len(held) - 1)
+    numbers = list(widths)
+    return sum(numbers) + len(GAP) * (len(numbers) - 1)
 
 
 def _cut(columns: Sequence[Column], width: int) -> list[Column]:
@@ -107,7 +107,7 @@ def _cut(columns: Sequence[Column], width: int) -> list[Column]:
         step = min(excess, widths[widest] - floor)
         widths[widest] -= step
         excess -= step
-    return [column.cut_to(held) for column, held in zip(columns, widths, strict=True)]
+    return [column.cut_to(cells_wide) for column, cells_wide in zip(columns, widths, strict=True)]
 
 
 def _cut_alike(texts: Sequence[str], width: int) -> tuple[str, ...]:

@@ -145,8 +145,8 @@ class Closure:
 
     def nearest(self, name: str) -> FixtureDef | None:
         """Return the definition that ``name`` means to the job, None for a directly parametrized argument."""
-        found = self.definitions.get(name)
-        return found[-1] if found else None
+        candidates = self.definitions.get(name)
+        return candidates[-1] if candidates else None
 
     def chain(self, name: str) -> tuple[FixtureDef, ...]:
         """Return the definitions of ``name``, needed or only visible, the nearest last; empty if there are none."""
@@ -162,6 +162,6 @@ def needs(closure: Closure, definition: FixtureDef) -> frozenset[str]:
         name = waiting.pop()
         if name not in names:
             names.add(name)
-            for held in closure.chain(name):
-                waiting.extend(held.argnames)
+            for each in closure.chain(name):
+                waiting.extend(each.argnames)
     return frozenset(names)

@@ -110,18 +110,18 @@ def field_names(cls: type) -> tuple[str, ...]:
 
 def declared(cls: type) -> Mapping[str, Declared]:
     """Return the fields of a frozen class whose default is Declared, by name, in order."""
-    found: Mapping[str, Declared] = cls.__declared__  # type: ignore[attr-defined]
-    return found
+    fields: Mapping[str, Declared] = cls.__declared__  # type: ignore[attr-defined]
+    return fields
 
 
 def _made(
     cls: type, *, kw_only: bool, eq: bool, hidden: tuple[str, ...], uncompared: tuple[str, ...]
 ) -> type:
-    body = {name: held for name, held in vars(cls).items() if name not in ("__dict__", "__weakref__")}
+    body = {name: value for name, value in vars(cls).items() if name not in ("__dict__", "__weakref__")}
     names = tuple(body.get("__annotations__", ()))
     given = {name: body.pop(name) for name in names if name in body}
-    declared = {name: held for name, held in given.items() if isinstance(held, Declared)}
-    defaults = {**given, **{name: held.default for name, held in declared.items()}}
+    declared = {name: value for name, value in given.items() if isinstance(value, Declared)}
+    defaults = {**given, **{name: value.default for name, value in declared.items()}}
     compared = [name for name in names if name not in uncompared]
     values = attrgetter(*compared) if compared else lambda _: ()
     twin = cache(lambda: _twin(made, defaults, uncompared, kw_only=kw_only))
@@ -206,8 +206,8 @@ def _wrong_fields(cls: type, given: Mapping[str, Any], defaults: Mapping[str, An
     if unknown:
         return TypeError(f"{cls.__qualname__}.__init__() got an unexpected keyword argument {unknown[0]!r}")
     missing = [name for name in names if name not in given and name not in defaults]
-    told = f"missing {len(missing)} required argument{'' if len(missing) == 1 else 's'}"
-    return TypeError(f"{cls.__qualname__}.__init__() {told}: {', '.join(map(repr, missing))}")
+    text = f"missing {len(missing)} required argument{'' if len(missing) == 1 else 's'}"
+    return TypeError(f"{cls.__qualname__}.__init__() {text}: {', '.join(map(repr, missing))}")
 
 
 def _eq_of(values: Callable[[Any], Any]) -> Callable[[Any, Any], Any]:

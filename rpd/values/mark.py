@@ -50,8 +50,8 @@ class Mark:
 
 def attach_mark(function: F, mark: Mark) -> F:
     """Add ``mark`` to ``function`` and return the function itself."""
-    held: tuple[Mark, ...] = function.__dict__.get(MARKS_ATTRIBUTE, ())
-    setattr(function, MARKS_ATTRIBUTE, (*held, mark))
+    marks: tuple[Mark, ...] = function.__dict__.get(MARKS_ATTRIBUTE, ())
+    setattr(function, MARKS_ATTRIBUTE, (*marks, mark))
     return function
 
 
@@ -184,13 +184,13 @@ def param(*values: Any, marks: Mark | Sequence[Mark] = (), id: str | _Hidden | N
     """
     if not isinstance(marks, Mark | Iterable):
         raise DefinitionError("param", "marks", "expected a mark or a sequence of marks", marks)
-    held = (marks,) if isinstance(marks, Mark) else tuple(marks)
-    for each in held:
+    own_marks = (marks,) if isinstance(marks, Mark) else tuple(marks)
+    for each in own_marks:
         if not isinstance(each, Mark):
             raise DefinitionError("param", "marks", "expected a mark or a sequence of marks", each)
     if id is not None and not isinstance(id, str | _Hidden):
         raise DefinitionError("param", "id", "expected a string", id)
-    return ParameterSet(values, held, id)
+    return ParameterSet(values, own_marks, id)
 
 
 @frozen(kw_only=False)

@@ -91,7 +91,7 @@ class Node:
     @property
     def parameters(self) -> dict[str, Any]:
         """Every parameter of the node, direct and through fixtures, for people and manifests."""
-        return {**self.params, **{name: held.value for name, held in self.fixture_params.items()}}
+        return {**self.params, **{name: param.value for name, param in self.fixture_params.items()}}
 
     def marks_named(self, name: str) -> Iterator[Mark]:
         """Yield the marks of that name, nearest first."""

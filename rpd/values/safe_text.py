@@ -20,7 +20,7 @@ _IN_LINE = re.compile(r"\x1b\[[0-9;:]*m|\x1b\[[0-2]?K|[\r\x08]")
 """What a progress bar needs: colours, erasing to the end of the line, going back in it."""
 _BEGUN = re.compile(r"\x1b(?:\[[0-?]*[ -/]*|[\]PX^_][^\x00-\x1f\x7f-\x9f]*|[ -/]*)\Z")
 RESET = "\x1b[0m"
-_LONGEST_HELD = 4096
+_LONGEST_REST = 4096
 _URL_USER = re.compile(r"(?<=://)[^/@\s]+@")
 
 
@@ -48,12 +48,12 @@ def _is_harmless(text: str) -> bool:
     return text.isprintable() or text.replace("\n", "").replace("\t", "").isprintable()
 
 
-def _color_only(found: re.Match[str]) -> str:
-    return found[0] if _COLOR.fullmatch(found[0]) else ""
+def _color_only(match: re.Match[str]) -> str:
+    return match[0] if _COLOR.fullmatch(match[0]) else ""
 
 
-def _in_line_only(found: re.Match[str]) -> str:
-    return found[0] if _IN_LINE.fullmatch(found[0]) else ""
+def _in_line_only(match: re.Match[str]) -> str:
+    return match[0] if _IN_LINE.fullmatch(match[0]) else ""
 
 
 class TerminalBytes:
@@ -61,22 +61,22 @@ class TerminalBytes:
 
     def __init__(self) -> None:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        self._held = ""
+        self._rest = ""
 
     def feed(self, data: bytes) -> str:
         """Take the next bytes and return what may be printed; an escape sequence that is not complete waits."""
-        text = self._held + self._decoder.decode(data)
+        text = self._rest + self._decoder.decode(data)
         at = _unfinished_at(text)
-        text, self._held = text[:at], text[at:]
+        text, self._rest = text[:at], text[at:]
         return _CONTROL.sub(_in_line_only, text)
 
     def flush(self) -> str:
         """Return what waits, and end whatever colour is on."""
-        held, self._held = self._held, ""
-        return f"{_CONTROL.sub(_in_line_only, held)}{RESET}"
+        rest, self._rest = self._rest, ""
+        return f"{_CONTROL.sub(_in_line_only, rest)}{RESET}"
 
 
 def _unfinished_at(text: str) -> int:
     """Return where an escape sequence begins that may go on in the next chunk; the length of ``text`` if none does."""
-    at = text.rfind("\x1b", max(0, len(text) - _LONGEST_HELD))
+    at = text.rfind("\x1b", max(0, len(text) - _LONGEST_REST))
     return at if at >= 0 and _BEGUN.match(text, at) else len(text)

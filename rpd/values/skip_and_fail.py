@@ -44,17 +44,17 @@ def importorskip(name: str, minversion: str | None = None, reason: str | None = 
     except ModuleNotFoundError as error:
         raise Skipped(reason or f"could not import {name!r}: {error}", allow_module_level=True) from None
     if minversion is not None:
-        found = getattr(module, "__version__", None)
-        if found is None or _numbers(str(found)) < _numbers(minversion):
-            told = f"module {name!r} has __version__ {found!r}, required is {minversion!r}"
-            raise Skipped(reason or told, allow_module_level=True)
+        version = getattr(module, "__version__", None)
+        if version is None or _numbers(str(version)) < _numbers(minversion):
+            outdated = f"module {name!r} has __version__ {version!r}, required is {minversion!r}"
+            raise Skipped(reason or outdated, allow_module_level=True)
     return module
 
 
 def _numbers(version: str) -> list[int]:
     """Return the numbers a version begins with, without zeros at the end: ``2.10.0rc1`` is [2, 10]."""
-    found = re.match(r"\d+(?:\.\d+)*", version)
-    numbers = [int(part) for part in found[0].split(".")] if found else []
+    match = re.match(r"\d+(?:\.\d+)*", version)
+    numbers = [int(part) for part in match[0].split(".")] if match else []
     while numbers and not numbers[-1]:
         numbers.pop()
     return numbers

@@ -62,10 +62,10 @@ def missing(reports: Sequence[NodeReport], ranking: Ranking) -> str:
 
 def ranked(reports: Sequence[NodeReport], ranking: Ranking) -> list[NodeReport]:
     """Return the reports in that order: numbers before texts, those without a value last; equal ones stay in order."""
-    held = [(_key(_values(report).get(ranking.column)), report) for report in reports]
-    valued = [pair for pair in held if pair[0] is not None]
+    keyed = [(_key(_values(report).get(ranking.column)), report) for report in reports]
+    valued = [pair for pair in keyed if pair[0] is not None]
     valued.sort(key=lambda pair: pair[0] or (0, 0.0, ""), reverse=ranking.descending)
-    return [report for _, report in valued] + [report for key, report in held if key is None]
+    return [report for _, report in valued] + [report for key, report in keyed if key is None]
 
 
 def _values(report: NodeReport) -> Mapping[str, Any]:

@@ -49,8 +49,8 @@ class Sample:
     @property
     def utilization(self) -> float | None:
         """How busy the GPUs are on average, in percent; None where none tells."""
-        told = [gpu.utilization for gpu in self.gpus if gpu.utilization is not None]
-        return sum(told) / len(told) if told else None
+        known = [gpu.utilization for gpu in self.gpus if gpu.utilization is not None]
+        return sum(known) / len(known) if known else None
 
     def to_json(self) -> dict[str, Any]:
         """Return what is known, as plain values."""
@@ -61,7 +61,7 @@ class Sample:
 def _known(value: Any) -> Any:
     """Leave out what is None, at any depth."""
     if isinstance(value, Mapping):
-        return {name: _known(held) for name, held in value.items() if held is not None}
+        return {name: _known(item) for name, item in value.items() if item is not None}
     if isinstance(value, tuple | list):
-        return [_known(held) for held in value]
+        return [_known(item) for item in value]
     return value

@@ -32,18 +32,18 @@ class Clean:
 
     def text(self, value: object) -> str:
         """Return a value as text."""
-        held = str(value)
-        known = self._known.get(held)
+        text = str(value)
+        known = self._known.get(text)
         if known is None:
             if len(self._known) >= _MOST_REMEMBERED:
                 self._known.clear()
-            known = self._known[held] = self._made(held)
+            known = self._known[text] = self._made(text)
         return known
 
-    def _made(self, held: str) -> str:
+    def _made(self, text: str) -> str:
         # Masked once more after the control characters are gone: one in its middle could have hidden a secret.
         shown = (
-            self._redactor.text(plain(self._redactor.text(held))).encode("utf-8", "replace").decode("utf-8")
+            self._redactor.text(plain(self._redactor.text(text))).encode("utf-8", "replace").decode("utf-8")
         )
         return shown if len(shown) <= LONGEST else f"{shown[:LONGEST]} …"
 

@@ -90,7 +90,7 @@ class Document:
             nodes += (self.node(report, number, detail) for report in run.reports)
             if whole:
                 nodes += self.going(run, number)
-        told = [*map(self.clean.text, notes), *self._left.notes]
+        notices = [*map(self.clean.text, notes), *self._left.notes]
         return {
             "version": VERSION,
             "rpd": rpd.__version__,
@@ -100,7 +100,7 @@ class Document:
             "runs": [self.run(run) for run in runs],
             "nodes": nodes,
             "ranking": ranking,
-            "notes": told,
+            "notes": notices,
         }
 
     def run(self, run: PastRun) -> Table:
@@ -139,7 +139,7 @@ class Document:
         """Return what is told of a node that is over."""
         node, result, pod, text = report.node, report.result, report.pod, self.clean.text
         files = NodeFiles(Path(report.folder)) if report.folder else None
-        told: Table = {
+        fields: Table = {
             "key": self._key(run, node.id),
             "run": run,
             **self._who(node.id),
@@ -169,19 +169,19 @@ class Document:
             "spans": _rounded(self._spans(report, files)),
         }
         if files is not None:
-            told |= self._measured(files, detail)
+            fields |= self._measured(files, detail)
         if report.artifacts:
-            told["pulls"] = [self._pull(artifact) for artifact in report.artifacts]
+            fields["pulls"] = [self._pull(artifact) for artifact in report.artifacts]
         if artifacts := self._gallery.artifacts(report):
-            told["artifacts"] = artifacts
+            fields["artifacts"] = artifacts
         if report.steps and (not result.outcome.is_ok or self._left.steps >= len(report.steps)):
             self._left.steps -= len(report.steps)
-            told["steps"] = [self._step(step) for step in report.steps]
+            fields["steps"] = [self._step(step) for step in report.steps]
         elif report.steps:
             self._left.notes["Steps are listed for the first nodes, and for all that did not pass."] = None
         if not result.outcome.is_ok:
-            told["failure"] = self._failure(report)
-        return told
+            fields["failure"] = self._failure(report)
+        return fields
 
     def _key(self, run: int, node_id: str) -> str:
         """Return by what the page tells nodes apart: the name of the folder, unless that holds a secret."""
@@ -198,21 +198,21 @@ class Document:
         }
 
     def _spans(self, report: NodeReport, files: NodeFiles | None) -> list[Span]:
-        found: list[Span] = []
+        known: list[Span] = []
         if files is not None:
-            found = spans.of_events(journal.read(files.journal), moment(report.result.finished))
+            known = spans.of_events(journal.read(files.journal), moment(report.result.finished))
         started = moment(report.result.started)
-        if not found and started is not None:
-            found = spans.of_phases(started, report.result.phases)
-        return found
+        if not known and started is not None:
+            known = spans.of_phases(started, report.result.phases)
+        return known
 
     def _measured(self, files: NodeFiles, detail: Detail) -> Table:
-        told: Table = {}
+        fields: Table = {}
         if (strip := samples.strip(files.telemetry, detail.buckets)) is not None:
-            told["strip"] = strip
+            fields["strip"] = strip
         if series := samples.curves(files.folder / samples.SERIES_FILE, detail.points, self.clean):
-            told["series"] = series
-        return told
+            fields["series"] = series
+        return fields
 
     def _pull(self, artifact: ArtifactRecord) -> list[Any]:
         text = self.clean.text
@@ -272,7 +272,7 @@ class Document:
         is_at_work = is_running and way.is_going
         is_damaged = os.path.lexists(files.folder / manifest.FILE_NAME)
         outcome = "running" if is_at_work else "planned" if is_running or not taken else "unfinished"
-        told: Table = {
+        fields: Table = {
             "key": self._key(run, node_id),
             "run": run,
             **self._who(node_id),
@@ -293,8 +293,8 @@ class Document:
             "going": is_at_work,
         }
         if taken:
-            told |= self._measured(files, Detail())
-        return told
+            fields |= self._measured(files, Detail())
+        return fields
 
 
 class _Facts:
@@ -352,13 +352,18 @@ def _commit(reports: Sequence[NodeReport]) -> str:
 
 def _environment(report: NodeReport) -> str:
     """Return what the pod was, in a line."""
-    held = report.environment
-    named = (("driver", held.driver), ("CUDA", held.cuda), ("python", held.python), ("", held.uname))
+    environment = report.environment
+    named = (
+        ("driver", environment.driver),
+        ("CUDA", environment.cuda),
+        ("python", environment.python),
+        ("", environment.uname),
+    )
     return ", ".join(f"{name} {value}".strip() for name, value in named if value)
 
 
-def _rounded(held: Iterable[Span]) -> list[list[Any]]:
-    return [[phase, round(start, 2), round(end, 2)] for phase, start, end in held]
+def _rounded(pairs: Iterable[Span]) -> list[list[Any]]:
+    return [[phase, round(start, 2), round(end, 2)] for phase, start, end in pairs]
 
 
 def _next(report: NodeReport) -> Iterator[tuple[str, str]]:

@@ -79,29 +79,29 @@ class Gallery:
     def artifacts(self, report: NodeReport) -> list[dict[str, Any]]:
         """Return the files below ``artifacts`` of a node, with their size, and a link or a picture where it may be."""
         folder = Path(report.folder)
-        found: list[dict[str, Any]] = []
+        artifacts: list[dict[str, Any]] = []
         if not report.folder or not report.artifacts:
-            return found
+            return artifacts
         with suppress(OSError), closing(Tree(folder)) as tree:
             for name, size in _files(folder, "artifacts"):
-                if len(found) == MOST_FILES:
+                if len(artifacts) == MOST_FILES:
                     break
-                found.append(self._file(tree, folder, name, size))
-        return found
+                artifacts.append(self._file(tree, folder, name, size))
+        return artifacts
 
     def _file(self, tree: Tree, folder: Path, name: str, size: int) -> dict[str, Any]:
-        told: dict[str, Any] = {"name": self._clean.text(name.partition("/")[2]), "bytes": size}
+        fields: dict[str, Any] = {"name": self._clean.text(name.partition("/")[2]), "bytes": size}
         suffix = Path(name).suffix.lower()
         if suffix in _PASSIVE and self._clean.text(folder / name) == str(folder / name):
-            told["href"] = self._address(folder, name)
+            fields["href"] = self._address(folder, name)
         kind = PICTURES.get(suffix)
         if kind is not None and size <= min(MOST_PICTURE_BYTES, self._left):
             with suppress(OSError), tree.read(name) as file:
                 data = file.read(MOST_PICTURE_BYTES + 1)
                 if len(data) <= MOST_PICTURE_BYTES and is_picture(data, kind):
-                    told["picture"] = f"data:{kind};base64,{base64.b64encode(data).decode()}"
+                    fields["picture"] = f"data:{kind};base64,{base64.b64encode(data).decode()}"
                     self._left -= len(data)
-        return told
+        return fields
 
 
 def _files(folder: Path, below: str, depth: int = 0) -> Iterator[tuple[str, int]]:

@@ -69,11 +69,11 @@ class Driver:
 
 def _last_change(folder: Path) -> float:
     """Return when a file of a run or of one of its nodes changed last, in seconds since 1970."""
-    found = [0.0]
+    times = [0.0]
     for place in (folder, *folders_in(folder)):
         with suppress(OSError), os.scandir(place) as entries:
-            found += (entry.stat(follow_symlinks=False).st_mtime for entry in entries if not entry.is_dir())
-    return max(found)
+            times += (entry.stat(follow_symlinks=False).st_mtime for entry in entries if not entry.is_dir())
+    return max(times)
 
 
 def read_info(folder: Path, notes: list[str]) -> RunInfo:

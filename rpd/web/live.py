@@ -31,15 +31,15 @@ _Stamp = tuple[int, ...]
 
 def _stamp(*paths: Path) -> _Stamp:
     """Return what changes whenever one of the files does."""
-    found: list[int] = []
+    numbers: list[int] = []
     for path in paths:
         try:
             status = path.lstat()
         except OSError:
-            found.append(-1)
+            numbers.append(-1)
             continue
-        found += (status.st_mtime_ns, status.st_size, status.st_ino)
-    return tuple(found)
+        numbers += (status.st_mtime_ns, status.st_size, status.st_ino)
+    return tuple(numbers)
 
 
 class LiveRuns:
@@ -57,7 +57,7 @@ class LiveRuns:
         """Return a line for each run, the newest first: its id, its state, and how far it has come."""
         if self._is_run:
             info = read_info(self._place, [])
-            return [self._told(overview(info))]
+            return [self._line_of(overview(info))]
         folders = sorted(folders_in(self._place), key=lambda folder: folder.name, reverse=True)
         return [line for folder in folders[:MOST_RUNS] if (line := self._line(folder)) is not None]
 
@@ -70,18 +70,18 @@ class LiveRuns:
         info = history.run_in(folder)
         if info is None:
             return None
-        told = self._told(overview(info))
-        if told["state"] == RunState.FINISHED:
-            self._over[folder.name] = (stamp, told)
-        return told
+        line = self._line_of(overview(info))
+        if line["state"] == RunState.FINISHED:
+            self._over[folder.name] = (stamp, line)
+        return line
 
-    def _told(self, held: Overview) -> Table:
-        outcomes = ", ".join(f"{count} {outcome}" for outcome, count in held.outcomes.items())
+    def _line_of(self, info: Overview) -> Table:
+        outcomes = ", ".join(f"{count} {outcome}" for outcome, count in info.outcomes.items())
         return {
-            "id": Path(held.info.folder).name,  # by which it is asked for; the run file may say another
-            "state": Driver(Path(held.info.folder)).state(held.info, []).value,
-            "usd": round(held.usd, 6),
-            "told": outcomes or "no node is over",
+            "id": Path(info.info.folder).name,  # by which it is asked for; the run file may say another
+            "state": Driver(Path(info.info.folder)).state(info.info, []).value,
+            "usd": round(info.usd, 6),
+            "summary": outcomes or "no node is over",
         }
 
     def folder(self, run_id: str) -> Path | None:
@@ -136,10 +136,10 @@ class LiveRun:
             self._planned = planned(self._folder)
         nodes = list(self._nodes(read, is_running=state is RunState.RUNNING))
         run = PastRun(info=info, state=state, reports=tuple(self._over.values()))
-        told = self._document.run(run)
+        document = self._document.run(run)
         if state is RunState.RUNNING:
-            told["seconds"] = 0  # counted by the page itself
-        self._run = told
+            document["seconds"] = 0  # counted by the page itself
+        self._run = document
         self._notes |= dict.fromkeys(map(self._document.clean.text, notes))
         return nodes
 
@@ -150,11 +150,11 @@ class LiveRun:
         by_folder = {folder_name(node_id): node_id for node_id in self._planned}
         for name in [*by_folder, *(name for name in folders if name not in by_folder)]:
             files = NodeFiles(self._folder / name)
-            told = self._changed(
+            document = self._changed(
                 name, by_folder.get(name, ""), files, detail, read.get(name), is_running=is_running
             )
-            if told is not None:
-                yield told
+            if document is not None:
+                yield document
 
     def _changed(
         self,
@@ -214,27 +214,27 @@ class LiveLog:
 
     def look(self) -> list[tuple[str, str]]:
         """Return what is new: ``begin`` if it starts over, ``text`` of whole lines, and the last line as ``rest``."""
-        told: list[tuple[str, str]] = []
+        events: list[tuple[str, str]] = []
         try:
             with open_regular(self._path) as file:
                 size = file.seek(0, os.SEEK_END)
                 if self._at < 0 or size < self._at:
                     self._begin()
                     self._at = max(0, size - LOG_BYTES)
-                    told.append(("begin", ""))
+                    events.append(("begin", ""))
                 if size == self._at:
-                    return told
+                    return events
                 file.seek(self._at)
                 data = file.read(LOG_BYTES)
         except OSError:
-            return told
+            return events
         self._at += len(data)
         *lines, self._line = (self._line + self._decoder.decode(data)).split("\n")
         self._line = self._line[-LOG_BYTES:]
         if lines:
-            told.append(("text", "".join(f"{self._shown(line)}\n" for line in lines)))
-        told.append(("rest", self._shown(self._line)))
-        return told
+            events.append(("text", "".join(f"{self._shown(line)}\n" for line in lines)))
+        events.append(("rest", self._shown(self._line)))
+        return events
 
     def _shown(self, line: str) -> str:
         return self._clean.text(line.rstrip("\r").rpartition("\r")[2])

@@ -66,7 +66,7 @@ def render(document: dict[str, Any]) -> str:
     parts = {
         "policy": escape(policy(live=document["live"])),
         "title": escape(f"rpd run {document['title']}"),
-        "told": escape(told(document)),
+        "summary": escape(summary(document)),
         "style": style(),
         "document": embedded(document),
         "script": script(),
@@ -80,7 +80,7 @@ def render(document: dict[str, Any]) -> str:
     return "".join(filled)
 
 
-def told(document: dict[str, Any]) -> str:
+def summary(document: dict[str, Any]) -> str:
     """Return the sum of a document in a sentence, for viewers that run no script."""
     counts = Counter(node["outcome"] for node in document["nodes"])
     usd = sum(node["usd"] for node in document["nodes"])

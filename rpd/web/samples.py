@@ -31,11 +31,11 @@ def _objects(path: Path) -> Iterator[dict[str, Any]]:
             if read > MOST_BYTES:
                 return
             try:
-                held = json.loads(line)
+                document = json.loads(line)
             except (ValueError, RecursionError):
                 continue
-            if isinstance(held, dict) and not is_deeper(held, _DEEPEST):
-                yield held
+            if isinstance(document, dict) and not is_deeper(document, _DEEPEST):
+                yield document
     except OSError:
         return
 
@@ -44,10 +44,10 @@ def _number(value: object) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     try:
-        held = float(value)
+        number = float(value)
     except OverflowError:
         return None
-    return held if math.isfinite(held) else None
+    return number if math.isfinite(number) else None
 
 
 # --- telemetry --------------------------------------------------------------------------------------------------------
@@ -60,7 +60,7 @@ def strip(path: Path, buckets: int) -> dict[str, Any] | None:
     the fullest one in percent, None where nothing was measured; ``mean_util`` (percent), ``peak_mb`` and ``total_mb``
     are of the whole time, ``idle_seconds`` how long the GPUs did nothing. None where there is no GPU sample.
     """
-    taken = [sample for held in _objects(path) if (sample := _sample(held)) is not None]
+    taken = [sample for measured in _objects(path) if (sample := _sample(measured)) is not None]
     if not taken:
         return None
     taken.sort(key=lambda sample: sample[0])
@@ -79,8 +79,8 @@ def strip(path: Path, buckets: int) -> dict[str, Any] | None:
     return {
         "from": first,
         "to": last,
-        "util": [round(sum(held) / len(held)) if held else None for held in util],
-        "mem": [round(max(held)) if held else None for held in mem],
+        "util": [round(sum(measured) / len(measured)) if measured else None for measured in util],
+        "mem": [round(max(measured)) if measured else None for measured in mem],
         "mean_util": round(sum(all_util) / len(all_util), 1) if all_util else None,
         "peak_mb": max((used for _, _, used, _ in taken if used is not None), default=None),
         "total_mb": max((total for _, _, _, total in taken if total is not None), default=None),
@@ -91,9 +91,9 @@ def strip(path: Path, buckets: int) -> dict[str, Any] | None:
 _Sample = tuple[float, float | None, float | None, float | None]
 
 
-def _sample(held: dict[str, Any]) -> _Sample | None:
+def _sample(document: dict[str, Any]) -> _Sample | None:
     """Return when it was, the mean utilisation, and used and whole memory of the fullest GPU."""
-    at, gpus = moment(held.get("at")), held.get("gpus")
+    at, gpus = moment(document.get("at")), document.get("gpus")
     if at is None or not isinstance(gpus, list):
         return None
     known = [gpu for gpu in gpus if isinstance(gpu, dict)]
@@ -129,18 +129,18 @@ def curves(path: Path, points: int, clean: Clean) -> dict[str, list[list[float]]
 
     A line of the file is ``{"step": 3, "time": "…", "values": {"loss": 0.1}}``. Without steps, lines are counted.
     """
-    found: dict[str, list[tuple[float, float]]] = {}
-    for number, held in enumerate(_objects(path)):
-        values = held.get("values")
+    series: dict[str, list[tuple[float, float]]] = {}
+    for number, document in enumerate(_objects(path)):
+        values = document.get("values")
         if not isinstance(values, dict):
             continue
-        step = _number(held.get("step"))
+        step = _number(document.get("step"))
         for name, value in values.items():
             read = _number(value)
-            if read is None or (name not in found and len(found) >= MOST_SERIES):
+            if read is None or (name not in series and len(series) >= MOST_SERIES):
                 continue
-            found.setdefault(name, []).append((float(number) if step is None else step, read))
-    return {clean.text(name): _thinned(taken, points) for name, taken in found.items()}
+            series.setdefault(name, []).append((float(number) if step is None else step, read))
+    return {clean.text(name): _thinned(taken, points) for name, taken in series.items()}
 
 
 def _thinned(taken: list[tuple[float, float]], points: int) -> list[list[float]]:
@@ -163,5 +163,5 @@ def _thinned(taken: list[tuple[float, float]], points: int) -> list[list[float]]
 
 def _short(value: float) -> float:
     """Return a number as short as a picture needs it."""
-    held = float(f"{value:.7g}")
-    return int(held) if held.is_integer() and abs(held) < 1e15 else held
+    number = float(f"{value:.7g}")
+    return int(number) if number.is_integer() and abs(number) < 1e15 else number

@@ -69,8 +69,8 @@ class Page:
     @web.middleware
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Let nobody in who does not know the token, nor a page of another site that asks by another name."""
-        told = request.path.split("/")[1]
-        is_known = hmac.compare_digest(told.encode(errors="replace"), self._token.encode())
+        token = request.path.split("/")[1]
+        is_known = hmac.compare_digest(token.encode(errors="replace"), self._token.encode())
         is_own = _host(request.headers.get("Host", "")) in _HOSTS and _is_same(request)
         if not is_known or not is_own or request.method != "GET":
             return web.Response(
@@ -136,11 +136,11 @@ class Page:
         with suppress(ConnectionError):
             while not self._closing.is_set():
                 started = time.monotonic()
-                found = await asyncio.to_thread(look)
+                documents = await asyncio.to_thread(look)
                 took = time.monotonic() - started
-                for name, held in found:
-                    await response.write(f"event: {name}\ndata: {json.dumps(held)}\n\n".encode())
-                quiet = 0.0 if found else quiet + seconds
+                for name, document in documents:
+                    await response.write(f"event: {name}\ndata: {json.dumps(document)}\n\n".encode())
+                quiet = 0.0 if documents else quiet + seconds
                 if quiet >= BEAT_SECONDS:
                     await response.write(b": still here\n\n")
                     quiet = 0.0

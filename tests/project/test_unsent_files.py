@@ -52,13 +52,13 @@ def test_ignored_names_and_dangling_links(project: Path) -> None:
 def test_one_sentence(project: Path) -> None:
     """A few names and how many more, caches and hidden files not among them; all of them where they are asked for."""
     held = left_out_of(project)
-    assert held.told() == (
+    assert held.sentence() == (
         "not sent, because git or .rpdignore ignores it: data/, model.ckpt; links that lead nowhere on the pod: "
         "absolute -> /mnt/data, gone -> nowhere, ignored -> data/raw, outside -> ../elsewhere, 1 more"
     )
-    assert ".env" in held.told(every=True)
-    assert "ring -> ring" in held.told(every=True)
-    assert LeftOut(ignored=(".cache/", "a/node_modules/")).told() == ""
+    assert ".env" in held.sentence(every=True)
+    assert "ring -> ring" in held.sentence(every=True)
+    assert LeftOut(ignored=(".cache/", "a/node_modules/")).sentence() == ""
 
 
 @pytest.mark.parametrize(

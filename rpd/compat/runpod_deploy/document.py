@@ -18,18 +18,18 @@ class Problems:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._found: dict[str, int] = {}
+        self._mistakes: dict[str, int] = {}
 
     def add(self, line: int, key: str, text: str) -> None:
         """Note a problem with the value of ``key``; ``text`` says what was expected and what to write instead."""
         where = f"{self._path.name}:{line}: {key}: " if key else f"{self._path.name}:{line}: "
-        self._found.setdefault(f"{where}{text}", line)
+        self._mistakes.setdefault(f"{where}{text}", line)
 
     def check(self) -> None:
         """Raise CollectionError if there is any problem, with all of them."""
-        if self._found:
+        if self._mistakes:
             raise CollectionError(
-                "\n".join(self._found), file=str(self._path), line=min(self._found.values())
+                "\n".join(self._mistakes), file=str(self._path), line=min(self._mistakes.values())
             )
 
 
@@ -115,7 +115,7 @@ class Value:
         if not self._is("map"):
             self.wrong(f"expected keys and values, got {self._shown()}")
             return {}
-        found: dict[str, Value] = {}
+        values: dict[str, Value] = {}
         for key_node, node in self._node.value:
             name = str(key_node.value)
             line = int(key_node.start_mark.line) + 1
@@ -124,11 +124,11 @@ class Value:
                 close = closest(name, allowed)
                 meant = f"did you mean {close}?" if close else f"the keys are {', '.join(allowed)}"
                 self._problems.add(line, path, f"there is no such key; {meant}")
-            elif name in found:
+            elif name in values:
                 self._problems.add(line, path, "the key is there twice")
             else:
-                found[name] = Value(node, path, self._problems, self._construct)
-        return found
+                values[name] = Value(node, path, self._problems, self._construct)
+        return values
 
     @property
     def is_mapping(self) -> bool:

@@ -59,12 +59,12 @@ class Imported:
 
 def import_runs(folder: Path, rootdir: Path, runs_path: Path) -> Iterator[Imported]:
     """Make a run folder below ``runs_path`` of each manifest below ``folder``. Raises UsageError if there is none."""
-    found = sorted(_manifests(folder))
-    if not found:
+    manifests = sorted(_manifests(folder))
+    if not manifests:
         raise UsageError(
             f"rpd import --runs: no {MANIFEST} below {folder}; runpod-deploy keeps its runs in artifacts/runpod"
         )
-    for path in found:
+    for path in manifests:
         try:
             yield _imported(path, rootdir, runs_path)
         except (ValueError, RecursionError, OSError) as error:
@@ -117,18 +117,18 @@ class _Theirs:
         self._config = Path(self.text("config_path"))
 
     def text(self, key: str) -> str:
-        held = self._value.get(key)
-        return held[:4096] if isinstance(held, str) else ""
+        value = self._value.get(key)
+        return value[:4096] if isinstance(value, str) else ""
 
     def _number(self, key: str, most: float) -> float:
-        held = self._value.get(key)
-        if not isinstance(held, int | float) or isinstance(held, bool) or not math.isfinite(held):
+        value = self._value.get(key)
+        if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
             return 0.0
-        return float(held) if 0 <= held <= most else 0.0
+        return float(value) if 0 <= value <= most else 0.0
 
     def _table(self, key: str) -> Mapping[str, Any]:
-        held = self._value.get(key)
-        return held if isinstance(held, dict) else {}
+        value = self._value.get(key)
+        return value if isinstance(value, dict) else {}
 
     @property
     def stamp(self) -> str:
@@ -218,8 +218,8 @@ class _Theirs:
         return Cause.CODE
 
     def _artifacts(self, node_folder: Path) -> Iterator[ArtifactRecord]:
-        held = self._value.get("artifacts")
-        for each in held if isinstance(held, list) else ():
+        value = self._value.get("artifacts")
+        for each in value if isinstance(value, list) else ():
             if not isinstance(each, dict) or each.get("status") != "success":
                 continue
             local = _text(each.get("local_path"))
@@ -247,9 +247,9 @@ class _Theirs:
             seen.add(match[2])
             at = match.end()
         pattern += re.escape(spec.run_id_prefix[at:])
-        found = re.fullmatch(rf"{pattern}-\d{{8}}T\d{{6}}Z", self.text("run_id"))
-        told = found.groupdict() if found else {}
-        return {**plain, **{name: value for name, value in told.items() if name not in BUILT_IN}}
+        fit = re.fullmatch(rf"{pattern}-\d{{8}}T\d{{6}}Z", self.text("run_id"))
+        groups = fit.groupdict() if fit else {}
+        return {**plain, **{name: value for name, value in groups.items() if name not in BUILT_IN}}
 
     def run(self, run_id: str, rootdir: Path, report: NodeReport) -> RunInfo:
         """Return what ``run.toml`` says."""

@@ -40,17 +40,17 @@ def template(text: str, pattern: re.Pattern[str], expression: Expression) -> str
     The pattern's second group is the name; a ``$`` in its first one stays. Expressions hold no double quotes, which
     Python 3.11 does not allow inside of an f-string.
     """
-    found = list(pattern.finditer(text))
-    if len(found) == 1 and found[0][0] == text and not found[0][1]:
-        return expression(found[0][2])
+    matches = list(pattern.finditer(text))
+    if len(matches) == 1 and matches[0][0] == text and not matches[0][1]:
+        return expression(matches[0][2])
     pieces, at = [], 0
-    for match in found:
+    for match in matches:
         pieces.append(text[at : match.start()] + match[1])
         at = match.end()
     pieces.append(text[at:])
-    if found:
+    if matches:
         pieces = [piece.replace("{", "{{").replace("}", "}}") for piece in pieces]
-    return _joined(pieces, ["{" + expression(match[2]) + "}" for match in found])
+    return _joined(pieces, ["{" + expression(match[2]) + "}" for match in matches])
 
 
 def _joined(pieces: Sequence[str], expressions: Sequence[str]) -> str:

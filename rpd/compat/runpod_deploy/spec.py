@@ -217,7 +217,7 @@ class _Reader:
         for name, value in keys.items():
             self._lines[name] = value.line
             if value.is_mapping and name != "variables":
-                self._lines |= {f"{name}.{inner}": held.line for inner, held in value.peek().items()}
+                self._lines |= {f"{name}.{inner}": item.line for inner, item in value.peek().items()}
         self._check_version(keys.get("schema_version"))
         local = self._section(keys, "local", "project_root", "required_paths")
         budget = self._section(
@@ -230,9 +230,9 @@ class _Reader:
         ssh = self._section(keys, "ssh", "key_path")
         on_success, on_failure = self._lifecycle(keys)
         # They mean nothing to rpd, and are wrong all the same where they are.
-        for held, name in ((keys, "run_id_prefix"), (keys, "state_file"), (ssh, "key_path")):
-            if name in held:
-                held[name].text()
+        for section, name in ((keys, "run_id_prefix"), (keys, "state_file"), (ssh, "key_path")):
+            if name in section:
+                section[name].text()
         _whole(budget, "poll_interval_sec", None)
         return Spec(
             path=self._path,
@@ -368,108 +368,108 @@ class _Reader:
     def _commands(self, keys: Mapping[str, Value], name: str) -> tuple[Command, ...]:
         commands = []
         for item in keys[name].items() if name in keys else ():
-            held = item.mapping("command", "timeout_sec", "with_env")
+            fields = item.mapping("command", "timeout_sec", "with_env")
             commands.append(
                 Command(
-                    command=self._text(held, "command", item),
-                    seconds=_whole(held, "timeout_sec", 600) or 600,
-                    with_env=held["with_env"].flag() if "with_env" in held else False,
+                    command=self._text(fields, "command", item),
+                    seconds=_whole(fields, "timeout_sec", 600) or 600,
+                    with_env=fields["with_env"].flag() if "with_env" in fields else False,
                 )
             )
         return tuple(commands)
 
     def _push(self, item: Value) -> Push:
-        held = item.mapping(
+        fields = item.mapping(
             *("label", "source", "destination", "excludes", "delete", "excludes_default", "excludes_extra")
         )
-        excludes = held["excludes"].texts() if "excludes" in held else ()
-        extra = held["excludes_extra"].texts() if "excludes_extra" in held else ()
-        uses_default = held["excludes_default"].flag() if "excludes_default" in held else False
+        excludes = fields["excludes"].texts() if "excludes" in fields else ()
+        extra = fields["excludes_extra"].texts() if "excludes_extra" in fields else ()
+        uses_default = fields["excludes_default"].flag() if "excludes_default" in fields else False
         return Push(
-            label=self._text(held, "label", item).text,
-            source=self._text(held, "source", item),
-            destination=self._text(held, "destination", item),
+            label=self._text(fields, "label", item).text,
+            source=self._text(fields, "source", item),
+            destination=self._text(fields, "destination", item),
             excludes=(*(DEFAULT_EXCLUDES if uses_default else ()), *excludes, *extra),
-            delete=held["delete"].flag() if "delete" in held else True,
+            delete=fields["delete"].flag() if "delete" in fields else True,
             line=item.line,
         )
 
     def _secret(self, item: Value) -> Secret:
-        held = item.mapping("name", "destination", "env", "file", "mode")
-        env = held["env"].texts() if "env" in held else ()
+        fields = item.mapping("name", "destination", "env", "file", "mode")
+        env = fields["env"].texts() if "env" in fields else ()
         for name in env:
             if not name.isidentifier():
-                held["env"].wrong(f"expected names of environment variables, got {name!r}")
-        if bool(env) == ("file" in held):
+                fields["env"].wrong(f"expected names of environment variables, got {name!r}")
+        if bool(env) == ("file" in fields):
             item.wrong("expected either env or file")
-        mode = held["mode"].text(default="0600") if "mode" in held else "0600"
+        mode = fields["mode"].text(default="0600") if "mode" in fields else "0600"
         if not re.fullmatch(r"0?[0-7]{3}", mode):
-            held["mode"].wrong(f'expected an octal mode such as "0600", got {mode!r}')
+            fields["mode"].wrong(f'expected an octal mode such as "0600", got {mode!r}')
             mode = "0600"
-        destination = self._text(held, "destination", item)
+        destination = self._text(fields, "destination", item)
         if destination.text and not destination.text.startswith(("/", "{")):
-            held["destination"].wrong(f"expected an absolute path on the pod, got {destination.text!r}")
+            fields["destination"].wrong(f"expected an absolute path on the pod, got {destination.text!r}")
         return Secret(
-            name=self._text(held, "name", item).text,
+            name=self._text(fields, "name", item).text,
             destination=destination,
             env=env,
-            file=_text(held["file"]) if "file" in held else None,
+            file=_text(fields["file"]) if "file" in fields else None,
             mode=int(mode, 8),
             line=item.line,
         )
 
     def _script(self, keys: Mapping[str, Value], root: Value) -> Script:
         owner = self._required(keys, "run", root)
-        held = (
+        fields = (
             owner.mapping("script_path", "log_path", "success_marker", "failure_markers", "body")
             if owner
             else {}
         )
         at = owner or root
         for name in ("script_path", "log_path"):
-            if name in held and not held[name].text(default="/").startswith(("/", "{")):
-                held[name].wrong("expected an absolute path on the pod")
-        markers = held["failure_markers"].texts() if "failure_markers" in held else None
+            if name in fields and not fields[name].text(default="/").startswith(("/", "{")):
+                fields[name].wrong("expected an absolute path on the pod")
+        markers = fields["failure_markers"].texts() if "failure_markers" in fields else None
         if markers == ():
-            held["failure_markers"].wrong(
+            fields["failure_markers"].wrong(
                 "an empty list made every runpod-deploy run wait until its timeout; leave the key out: "
                 "rpd goes by the exit code"
             )
         return Script(
-            path=self._text(held, "script_path", at),
-            log=self._text(held, "log_path", at),
-            success_marker=self._text(held, "success_marker", at),
-            body=self._text(held, "body", at),
-            body_line=held["body"].first_text_line if "body" in held else at.line,
+            path=self._text(fields, "script_path", at),
+            log=self._text(fields, "log_path", at),
+            success_marker=self._text(fields, "success_marker", at),
+            body=self._text(fields, "body", at),
+            body_line=fields["body"].first_text_line if "body" in fields else at.line,
             failure_markers=markers,
             line=at.line,
         )
 
     def _artifact(self, item: Value) -> Artifact:
-        held = item.mapping("label", "remote_path", "local_path", "required", "excludes", "delete")
-        label = self._text(held, "label", item).text
+        fields = item.mapping("label", "remote_path", "local_path", "required", "excludes", "delete")
+        label = self._text(fields, "label", item).text
         if "/" in label or label in (".", ".."):
-            held["label"].wrong(f"expected the name of a folder, got {label!r}")
+            fields["label"].wrong(f"expected the name of a folder, got {label!r}")
         return Artifact(
             label=label,
-            remote=self._text(held, "remote_path", item),
-            local=self._text(held, "local_path", item),
-            required=held["required"].flag() if "required" in held else True,
-            excludes=held["excludes"].texts() if "excludes" in held else (),
-            deletes=held["delete"].flag() if "delete" in held else True,
+            remote=self._text(fields, "remote_path", item),
+            local=self._text(fields, "local_path", item),
+            required=fields["required"].flag() if "required" in fields else True,
+            excludes=fields["excludes"].texts() if "excludes" in fields else (),
+            deletes=fields["delete"].flag() if "delete" in fields else True,
             line=item.line,
         )
 
     def _lifecycle(self, keys: Mapping[str, Value]) -> tuple[str, str]:
-        held = self._section(keys, "lifecycle", "on_success", "on_failure")
+        fields = self._section(keys, "lifecycle", "on_success", "on_failure")
         chosen = {"on_success": "delete", "on_failure": "stop"}
         for name in chosen:
-            if name in held:
-                chosen[name] = held[name].text(default="delete")
+            if name in fields:
+                chosen[name] = fields[name].text(default="delete")
                 if chosen[name] not in LIFECYCLES:
-                    held[name].wrong(f"expected one of {', '.join(LIFECYCLES)}, got {chosen[name]!r}")
+                    fields[name].wrong(f"expected one of {', '.join(LIFECYCLES)}, got {chosen[name]!r}")
         if chosen["on_failure"] == "recycle":
-            held["on_failure"].wrong(
+            fields["on_failure"].wrong(
                 "the pod of a failed run is never used again; write stop to look at it, or delete"
             )
         return chosen["on_success"], chosen["on_failure"]
@@ -479,38 +479,38 @@ class _Reader:
             *("enabled", "capture_nvidia_smi", "capture_dmesg", "capture_pod_describe", "capture_remote_env"),
             *("capture_local_git", "capture_payload_lockfile"),
         )
-        held = self._section(keys, "telemetry", "sample_interval_sec", *flags)
-        said = {name: held[name].flag() for name in flags if name in held}
-        if "sample_interval_sec" in held:
-            held["sample_interval_sec"].whole(minimum=5)
+        fields = self._section(keys, "telemetry", "sample_interval_sec", *flags)
+        said = {name: fields[name].flag() for name in flags if name in fields}
+        if "sample_interval_sec" in fields:
+            fields["sample_interval_sec"].whole(minimum=5)
         enabled = said.get("enabled", True)
         return Telemetry(enabled=enabled, captures_packages=enabled and said.get("capture_remote_env", True))
 
     def _exports(self, value: Value) -> Mapping[str, Text]:
-        found = {}
-        for name, held in value.mapping().items():
+        exports = {}
+        for name, text in value.mapping().items():
             if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
-                held.wrong("expected the name of an environment variable: letters, digits and _")
-            found[name] = _text(held)
-        return found
+                text.wrong("expected the name of an environment variable: letters, digits and _")
+            exports[name] = _text(text)
+        return exports
 
     def _variables(self, keys: Mapping[str, Value]) -> Mapping[str, Text]:
-        found = {}
+        variables = {}
         for name, value in keys["variables"].mapping().items() if "variables" in keys else ():
             if not name.isidentifier() or keyword.iskeyword(name):
                 value.wrong("expected the name of a variable: letters, digits and _, not a word of Python's")
             elif name in BUILT_IN:
                 value.wrong("this name is runpod-deploy's own")
-            found[name] = Text(text=value.text(), line=value.line, key=value.key)
-        return found
+            variables[name] = Text(text=value.text(), line=value.line, key=value.key)
+        return variables
 
 
 def _text(value: Value) -> Text:
     return Text(text=value.text(), line=value.line, key=value.key)
 
 
-def _whole(held: Mapping[str, Value], name: str, default: int | None) -> int | None:
-    return held[name].whole(minimum=1) if name in held else default
+def _whole(fields: Mapping[str, Value], name: str, default: int | None) -> int | None:
+    return fields[name].whole(minimum=1) if name in fields else default
 
 
 def texts_of(spec: Spec) -> tuple[Text, ...]:

@@ -414,8 +414,8 @@ class _Writer:
             line = next(iter(spec.exports.values())).line
             named = {name: self._value(text) for name, text in spec.exports.items()}
             if any(map(keyword.iskeyword, named)):
-                held = ", ".join(f"{literal(name)}: {value}" for name, value in named.items())
-                out.add(f"    pod.setenv(**{{{held}}})", line)
+                entries = ", ".join(f"{literal(name)}: {value}" for name, value in named.items())
+                out.add(f"    pod.setenv(**{{{entries}}})", line)
             else:
                 out.add(call("pod.setenv", (), named, indent=4), line)
 

@@ -37,13 +37,13 @@ _COPIED = ("/etc/ld.so.cache", "/etc/resolv.conf", "/etc/localtime", "/etc/mime.
 
 
 def _read_host_files() -> dict[str, bytes]:
-    found = {}
+    files = {}
     for name in _COPIED:
         try:
-            found[name.lstrip("/")] = Path(name).read_bytes()
+            files[name.lstrip("/")] = Path(name).read_bytes()
         except OSError:
             continue
-    return found
+    return files
 
 
 _host_files = _read_host_files()

@@ -140,12 +140,12 @@ class _Server(asyncssh.SSHServer):
 
 def _authorized(path: Path) -> set[bytes]:
     """Return the raw public keys in an authorized_keys file, read anew each time as sshd does."""
-    found = set()
+    keys = set()
     with contextlib.suppress(OSError):
         for line in path.read_text(errors="replace").splitlines():
             with contextlib.suppress(asyncssh.KeyImportError, ValueError):
-                found.add(asyncssh.import_public_key(line.strip()).public_data)
-    return found
+                keys.add(asyncssh.import_public_key(line.strip()).public_data)
+    return keys
 
 
 class _Sessions:

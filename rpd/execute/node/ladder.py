@@ -90,8 +90,8 @@ class Ladder:
         for path, one in sent:
             with suppress(RpdError, OSError):  # it may be gone by now
                 left_out = self._context.scales.weigh(path, one.exclude, ignored=one.ignored).left_out
-                if left_out is not None and (told := left_out.besides(path, by_name).explains(lines)):
-                    return self._context.redactor.text(told)
+                if left_out is not None and (text := left_out.besides(path, by_name).explains(lines)):
+                    return self._context.redactor.text(text)
         return ""
 
     def heed(self, error: BaseException) -> None:
@@ -109,17 +109,17 @@ class Ladder:
         """Return ``verdict`` after the teardown: what passed is an error now, what failed keeps its outcome."""
         if not errors:
             return verdict
-        each = tuple(f"teardown of {held.fixture.name}: {_reason(held.error)}" for held in errors)
-        told = "; ".join(each)
+        each = tuple(f"teardown of {error.fixture.name}: {_reason(error.error)}" for error in errors)
+        reason = "; ".join(each)
         # What the platform did outweighs what a user's fixture raised.
-        worst = next((held for held in errors if isinstance(held.error, RpdError)), errors[0])
+        worst = next((error for error in errors if isinstance(error.error, RpdError)), errors[0])
         if not verdict.outcome.is_ok:
             failure = verdict.failure or Failure()
             failure = replace(failure, teardown=(*failure.teardown, *each))
-            return replace(verdict, reason=f"{verdict.reason}; {told}", failure=failure)
+            return replace(verdict, reason=f"{verdict.reason}; {reason}", failure=failure)
         cause = worst.error.cause if isinstance(worst.error, RpdError) else Cause.CODE
         cause = Cause.LOCAL if is_out_of_room(worst.error) else cause
-        return Verdict(Outcome.ERROR, cause, told, self.failure(worst.error, worst.user), worst.error)
+        return Verdict(Outcome.ERROR, cause, reason, self.failure(worst.error, worst.user), worst.error)
 
 
 def _reason(error: BaseException) -> str:

@@ -81,15 +81,15 @@ class NodeResults:
         )
         if pulled.older:
             self._note_older(self._node.id, pulled.remote, len(pulled.older))
-        found = pulled.local / METRICS_FILE if pulled.local.is_dir() else pulled.local
-        is_metrics = METRICS_FILE in (found.name, pulled.remote.rpartition("/")[2])
-        if is_metrics and str(found) in pulled.older:
+        path = pulled.local / METRICS_FILE if pulled.local.is_dir() else pulled.local
+        is_metrics = METRICS_FILE in (path.name, pulled.remote.rpartition("/")[2])
+        if is_metrics and str(path) in pulled.older:
             self._events.notice(
-                text=f"{self._node.id}: {found.name} in {pulled.remote} is older than the node, so it is no result of "
+                text=f"{self._node.id}: {path.name} in {pulled.remote} is older than the node, so it is no result of "
                 "it; no metrics are taken from it"
             )
-        elif is_metrics and found.is_file():
-            self._take_metrics(found, within=folder)
+        elif is_metrics and path.is_file():
+            self._take_metrics(path, within=folder)
 
     def _take_metrics(self, path: Path, within: Path) -> None:
         try:

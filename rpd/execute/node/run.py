@@ -48,13 +48,13 @@ class Progress:
     def __init__(self, node: Node, events: Events) -> None:
         self._node = node
         self._events = events
-        self._told_at = 0.0
+        self._reported_at = 0.0
 
     def __call__(self, done: int, total: int) -> None:
         """Tell that ``done`` of ``total`` bytes went over."""
         now = time.monotonic()
-        if now - self._told_at >= PROGRESS_SECONDS or done >= total:
-            self._told_at = now
+        if now - self._reported_at >= PROGRESS_SECONDS or done >= total:
+            self._reported_at = now
             self._events.transfer_progress(node=self._node, done=done, total=total)
 
 

@@ -206,9 +206,9 @@ class Runner:
             for lease in run.leases:
                 lease.node_failed()
         errors = [*setup.late_errors, *setup.teardown(), *self._scopes.drop_lost()]
-        return self._told_others(run, verdict, errors)
+        return self._with_others(run, verdict, errors)
 
-    def _told_others(self, run: NodeRun, verdict: Verdict, errors: Sequence[TeardownError]) -> Verdict:
+    def _with_others(self, run: NodeRun, verdict: Verdict, errors: Sequence[TeardownError]) -> Verdict:
         """Add the node's own teardown errors to its verdict; those of values others used last go to them."""
         for error in errors:
             self._ladder.heed(error.error)

@@ -32,14 +32,14 @@ class Destinations:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._held: dict[Path, Origin] = {}
+        self._origins: dict[Path, Origin] = {}
         self._inside: defaultdict[Path, list[Path]] = defaultdict(list)
         """Folder to the places that were taken somewhere below it."""
 
     def take(self, place: Path, origin: Origin) -> None:
         """Let ``place`` belong to ``origin``; repeating it is fine. Raises DestinationTaken."""
         with self._lock:
-            if self._held.get(place) == origin:
+            if self._origins.get(place) == origin:
                 return
             for taken, there in self._beside(place):
                 outer, inner = (taken, place) if place.is_relative_to(taken) else (place, taken)
@@ -47,14 +47,14 @@ class Destinations:
                 relative = inner.relative_to(outer).as_posix()
                 if below != (above if relative == "." else above.below(relative)):
                     raise DestinationTaken(_taken(place, origin, taken, there))
-            self._held[place] = origin
+            self._origins[place] = origin
             for folder in place.parents:
                 self._inside[folder].append(place)
 
     def _beside(self, place: Path) -> list[tuple[Path, Origin]]:
         """Return what is taken at ``place``, above it, and below it."""
-        above = [each for each in (place, *place.parents) if each in self._held]
-        return [(each, self._held[each]) for each in (*above, *self._inside.get(place, ()))]
+        above = [each for each in (place, *place.parents) if each in self._origins]
+        return [(each, self._origins[each]) for each in (*above, *self._inside.get(place, ()))]
 
 
 def _taken(place: Path, origin: Origin, taken: Path, there: Origin) -> str:

@@ -213,7 +213,7 @@ class Pod:
             detail={"key": command.key, "cwd": command.cwd, "secrets": sorted(self._secrets)},
             salvaged=lambda: Completed(command=cmd, exit_code=0, stdout=dry),
             keep=asdict,
-            recall=lambda held: Completed(**{**held, "tail": tuple(held["tail"])}),
+            recall=lambda remote: Completed(**{**remote, "tail": tuple(remote["tail"])}),
         )
         masked = run.redactor.text(cmd)
         called = run.redactor.text(name) if name else in_short(masked)
@@ -340,8 +340,8 @@ class Pod:
 
     def _note_sent(self, run: NodeRun, key: str, staged: Staged) -> None:
         """Remember what the node's result depends on; what a wide fixture sends, all nodes on this pod depend on."""
-        held = self._lease.sent if run.holder else run.results.sent
-        held[key] = staged.tree_sha256
+        sent = self._lease.sent if run.holder else run.results.sent
+        sent[key] = staged.tree_sha256
 
     @contextmanager
     def _until_stopped(self, run: NodeRun) -> Iterator[Interrupt]:
@@ -552,9 +552,9 @@ def _environment(asked: str, env: Mapping[str, str | int | float] | None) -> dic
     return {name: str(value) for name, value in env.items()}
 
 
-def _recalled_staged(held: Mapping[str, Any]) -> Staged:
-    names = {field: tuple(held.get(field, ())) for field in ("changed", "withheld")}
-    return Staged(**{**held, **names})
+def _recalled_staged(answer: Mapping[str, Any]) -> Staged:
+    names = {field: tuple(answer.get(field, ())) for field in ("changed", "withheld")}
+    return Staged(**{**answer, **names})
 
 
 def _kept_bytes(data: bytes) -> dict[str, str]:
@@ -565,8 +565,8 @@ def _kept_bytes(data: bytes) -> dict[str, str]:
         return {"base64": base64.b64encode(data).decode()}
 
 
-def _recalled_bytes(held: Mapping[str, str]) -> bytes:
-    return held["text"].encode() if "text" in held else base64.b64decode(held["base64"])
+def _recalled_bytes(answer: Mapping[str, str]) -> bytes:
+    return answer["text"].encode() if "text" in answer else base64.b64decode(answer["base64"])
 
 
 def _check_label(label: object) -> None:

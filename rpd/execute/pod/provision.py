@@ -116,22 +116,24 @@ def _recycled(job: Job, run: NodeRun, context: RunContext) -> tuple[Lease, Remot
         return None
     kind = kind_of(context.request(job))
     _delete_unwanted(kind, run, context)
-    held = context.recycler.take(kind, context.provider())
-    if held is None:
+    stopped = context.recycler.take(kind, context.provider())
+    if stopped is None:
         _tell_outgrown(kind, run, context)
         return None
-    if held.offer is not None:
-        _admitted(run, context.request(job), context, [held.offer])
-    lease = _enter(lambda: held.name, job, run, context, connect=context.connect_again(held.key, held.pod_id))
+    if stopped.offer is not None:
+        _admitted(run, context.request(job), context, [stopped.offer])
+    lease = _enter(
+        lambda: stopped.name, job, run, context, connect=context.connect_again(stopped.key, stopped.pod_id)
+    )
     try:
-        return lease, lease.revive(held.pod_id, held.offer, before=held.before)
+        return lease, lease.revive(stopped.pod_id, stopped.offer, before=stopped.before)
     except ReleaseError as error:
         context.leases.lost(error)
         raise
     except (ProviderError, PodNotReady, ConnectionLost) as error:
         context.events.notice(
-            text=f"{run.node.id}: pod {held.pod_id} cannot be used again ({error}); renting a fresh one. It stays "
-            f"stopped and keeps its volume until rpd stop {held.pod_id}"
+            text=f"{run.node.id}: pod {stopped.pod_id} cannot be used again ({error}); renting a fresh one. It stays "
+            f"stopped and keeps its volume until rpd stop {stopped.pod_id}"
         )
         return None
 
@@ -139,16 +141,16 @@ def _recycled(job: Job, run: NodeRun, context: RunContext) -> tuple[Lease, Remot
 def _delete_unwanted(kind: str, run: NodeRun, context: RunContext) -> None:
     """Delete the stopped pods that would be used again but for ``--force-fresh``: nobody wants them, and they bill."""
     assert context.recycler is not None
-    for held in context.recycler.unwanted(kind, run.node.id, context.provider()):
+    for stopped in context.recycler.unwanted(kind, run.node.id, context.provider()):
         try:
-            pod = context.provider().get(held.pod_id)
+            pod = context.provider().get(stopped.pod_id)
             if pod is not None:
                 pod_release.delete(context.provider(), pod)
         except ReleaseError as error:
             context.leases.lost(error)
         else:
             context.events.notice(
-                text=f"{run.node.id}: --force-fresh: deleted the stopped pod {held.pod_id} of run {held.run}"
+                text=f"{run.node.id}: --force-fresh: deleted the stopped pod {stopped.pod_id} of run {stopped.run}"
             )
 
 
@@ -181,11 +183,11 @@ def _enter(
 
 def _with_gpu(changes: Mapping[str, Any]) -> dict[str, Any]:
     """Accept the plain id of a GPU, as a parametrized ``gpu`` usually is."""
-    held = changes.get("gpu")
-    if isinstance(held, str):
-        return {**changes, "gpu": Gpu(held)}
-    if held is not None and not isinstance(held, Gpu):
-        raise DefinitionError("fixture", "gpu", "expected a Gpu(…), a GPU id or None", held)
+    gpu = changes.get("gpu")
+    if isinstance(gpu, str):
+        return {**changes, "gpu": Gpu(gpu)}
+    if gpu is not None and not isinstance(gpu, Gpu):
+        raise DefinitionError("fixture", "gpu", "expected a Gpu(…), a GPU id or None", gpu)
     return dict(changes)
 
 

@@ -129,9 +129,9 @@ class Pulling:
         brought = self._whole_place(pulled.local)
         return replace(pulled, local=brought) if brought.exists() else pulled
 
-    def _recalled(self, held: Mapping[str, Any]) -> Pulled | None:
+    def _recalled(self, answer: Mapping[str, Any]) -> Pulled | None:
         """Return what an earlier process fetched, and let it keep its place."""
-        pulled = _pulled(held["pulled"])
+        pulled = _pulled(answer["pulled"])
         if pulled is not None and pulled.local in (self._whole_place(self.place), self._file_place(pulled)):
             with contextlib.suppress(DestinationTaken):
                 self._take(pulled.local, pulled.remote)
@@ -218,7 +218,7 @@ def salvage_place(run: NodeRun) -> Path:
     return run.files.artifacts / f"salvaged-{len(run.results.artifacts) + 1}"
 
 
-def _pulled(held: Mapping[str, Any] | None) -> Pulled | None:
-    if held is None:
+def _pulled(answer: Mapping[str, Any] | None) -> Pulled | None:
+    if answer is None:
         return None
-    return Pulled(**{**held, "local": Path(held["local"]), "older": tuple(held.get("older", ()))})
+    return Pulled(**{**answer, "local": Path(answer["local"]), "older": tuple(answer.get("older", ()))})

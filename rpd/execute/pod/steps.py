@@ -33,7 +33,7 @@ def without_answer(
         about=about,
         salvaged=salvaged,
         keep=lambda _nothing: {},
-        recall=lambda _held: None,
+        recall=lambda _answer: None,
     )
 
 

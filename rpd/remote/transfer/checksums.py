@@ -62,12 +62,12 @@ def parse_sums(text: str) -> dict[str, str]:
             sums[posixpath.normpath(_unescape(name) if is_escaped else name)] = digest
 
     for line in text.removesuffix("\n").split("\n"):
-        found = _SUM_LINE.fullmatch(line)
-        if found is None:
+        match = _SUM_LINE.fullmatch(line)
+        if match is None:
             lines.append(line)  # busybox writes a newline in a name as it is
             continue
         note()
-        digest, is_escaped, lines = found[2], bool(found[1]), [found[3]]
+        digest, is_escaped, lines = match[2], bool(match[1]), [match[3]]
     note()
     return sums
 
@@ -82,7 +82,7 @@ _ESCAPES = {"\\\\": "\\", "\\n": "\n", "\\r": "\r"}
 
 
 def _unescape(name: str) -> str:
-    return re.sub(r"\\[\\nr]", lambda found: _ESCAPES[found[0]], name)
+    return re.sub(r"\\[\\nr]", lambda match: _ESCAPES[match[0]], name)
 
 
 def _escape(name: str) -> str:

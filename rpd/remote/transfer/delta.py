@@ -190,10 +190,10 @@ def lists_in(archive: bytes, most: int) -> dict[str, bytes]:
     The pod is not trusted with this machine's memory: lists of more than ``most`` bytes each are none.
     """
     try:
-        found = _members(archive, most)
+        lists = _members(archive, most)
     except (ValueError, zlib.error, Cut, TransferError):
         return {}
-    return {name.partition(".")[0]: data for name, data in found.items()}
+    return {name.partition(".")[0]: data for name, data in lists.items()}
 
 
 def change_of(
@@ -243,7 +243,7 @@ def change_of(
     sent_names = [file.name for file in files if file.kind is not Kind.FOLDER and file.name not in kept]
     touched = {above for name in (*sent_names, *dropped) for above in _above(name)}
     wrong = {name for name, mode in folders.items() if modes.get(name) != mode}
-    blocks = {name: found for name in kept if (found := known[name].blocks) is not None}
+    blocks = {name: known_blocks for name in kept if (known_blocks := known[name].blocks) is not None}
     return Change(
         kept=kept, patched=patched, blocks=blocks, dropped=dropped, folders=frozenset(wrong | touched)
     )
@@ -316,16 +316,16 @@ def sizes_of(half: bytes, tree: str) -> Mapping[str, int]:
 
 def _members(archive: bytes, most: int) -> dict[str, bytes]:
     """Return the files of a compressed tar archive by name. Raises ValueError, zlib.error, Cut, TransferError."""
-    found: dict[str, bytes] = {}
+    contents: dict[str, bytes] = {}
     unpacked = _unpacked(archive, (_MOST_LISTS + 1) * most)
     for member, content in members(lambda: next(unpacked, b"")):
-        if member.size > most or len(found) == _MOST_LISTS:
+        if member.size > most or len(contents) == _MOST_LISTS:
             raise ValueError("not a list")
-        held = bytearray()
+        data = bytearray()
         while content.left:
-            held += content.read(most)
-        found[member.name] = bytes(held)
-    return found
+            data += content.read(most)
+        contents[member.name] = bytes(data)
+    return contents
 
 
 def _unpacked(archive: bytes, most: int) -> Iterator[bytes]:
@@ -358,8 +358,8 @@ def _sent(
         raise ValueError("not a sum")
     if block is None:
         return Sent(mode, size, sha256, tuple(stamp))
-    found = [sums[at : at + SUM_DIGITS] for at in range(0, len(sums), SUM_DIGITS)]
-    blocks = Blocks(int(size), int(block), found)
+    parts = [sums[at : at + SUM_DIGITS] for at in range(0, len(sums), SUM_DIGITS)]
+    blocks = Blocks(int(size), int(block), parts)
     if not blocks.is_sound():
         raise ValueError("not the sums of blocks")
     return Sent(mode, size, sha256, tuple(stamp), blocks)

@@ -80,7 +80,7 @@ def read_large(said: bytes, names: Sequence[str]) -> Mapping[str, Large]:
             paragraphs[-1].append(line)
     if len(paragraphs) != len(names):
         return {}
-    found = {}
+    large = {}
     for name, (head, *sums) in zip(names, paragraphs, strict=True):
         facts = _FACTS.fullmatch(head)
         if facts is None or not all(map(_SUM.fullmatch, sums)):
@@ -88,5 +88,5 @@ def read_large(said: bytes, names: Sequence[str]) -> Mapping[str, Large]:
         block, mode, mtime, size = int(facts[1]), int(facts[2], 8), int(facts[3]), int(facts[4])
         blocks = Blocks(size, block, sums)
         if blocks.is_sound():
-            found[name] = Large(blocks, mode & 0o777 | 0o600, mtime)
-    return found
+            large[name] = Large(blocks, mode & 0o777 | 0o600, mtime)
+    return large

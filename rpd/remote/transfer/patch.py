@@ -117,8 +117,8 @@ def pieces_of_new(new: Blocks, sum_new: SumAt, old: Blocks) -> list[Piece]:
         noted = {
             (at, min(new.block, new.size - at)): wanted for at, wanted in zip(places, new.sums, strict=True)
         }
-    found = _alike(lambda start, length: noted.get((start, length)) or sum_new(start, length), new.size, old)
-    return _pieces(new.size, [(here, there, length) for there, here, length in found])
+    alike = _alike(lambda start, length: noted.get((start, length)) or sum_new(start, length), new.size, old)
+    return _pieces(new.size, [(here, there, length) for there, here, length in alike])
 
 
 def pieces_of_known(sum_old: SumAt, size: int, new: Blocks) -> list[Piece]:
@@ -144,11 +144,11 @@ def _alike(sum_here: SumAt, size: int, known: Blocks) -> Iterator[tuple[int, int
         yield start, start + shift, length
 
 
-def _pieces(size: int, found: Sequence[tuple[int, int, int]]) -> list[Piece]:
-    """Return the pieces of a new file of ``size`` bytes from what was ``found``: new place, old place, length."""
+def _pieces(size: int, alike: Sequence[tuple[int, int, int]]) -> list[Piece]:
+    """Return the pieces of a new file of ``size`` bytes from what was ``alike``: new place, old place, length."""
     pieces: list[Piece] = []
     at = 0
-    for start, source, length in sorted(found):
+    for start, source, length in sorted(alike):
         if start < at:
             continue  # lies over another
         if start > at:

@@ -242,10 +242,10 @@ class _Sending:
     def list_files(self, exclude: Sequence[str], *, ignored: bool = False) -> None:
         """Look at what is to be sent, as it is now. Raises UsageError."""
         try:
-            found = staging(self._local, exclude, ignored=ignored)
+            listing = staging(self._local, exclude, ignored=ignored)
         except OSError as error:
             raise LocalTransferError(f"{error.filename or self._local} cannot be read", error) from error
-        self._files, self.withheld = found.files, found.withheld
+        self._files, self.withheld = listing.files, listing.withheld
         self._stamp = local_stamp(self._files)
         self._kind = "folder" if self._local.is_dir() else "file"
         self.unsettled = self.incomplete = ()

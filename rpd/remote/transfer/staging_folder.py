@@ -150,7 +150,7 @@ class Landing:
 
 
 def _by_root(listing: Listing, names: Iterable[str]) -> Mapping[str, list[str]]:
-    found: dict[str, list[str]] = defaultdict(list)
+    by_root: dict[str, list[str]] = defaultdict(list)
     for name in names:
-        found[listing.root_of(name)].append(name)
-    return found
+        by_root[listing.root_of(name)].append(name)
+    return by_root

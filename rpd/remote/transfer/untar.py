@@ -106,7 +106,7 @@ def members(receive: Callable[[], bytes | memoryview]) -> Iterator[tuple[Member,
     """
     source = Source(receive)
     zeros = passed_over = 0
-    told: dict[str, str] = {}
+    extended: dict[str, str] = {}
     while not source.is_over():
         block = source.exactly(_BLOCK)
         if not any(block):
@@ -122,18 +122,18 @@ def members(receive: Callable[[], bytes | memoryview]) -> Iterator[tuple[Member,
                 raise TransferError("the pod sends an archive without end that holds no files")
         if info.type in _NAMING:
             key = "path" if info.type == tarfile.GNUTYPE_LONGNAME else "linkpath"
-            held = _held(source, info, LONGEST_NAME)
-            told[key] = held.rstrip(b"\0").decode("utf-8", "surrogateescape")
+            data = _content(source, info, LONGEST_NAME)
+            extended[key] = data.rstrip(b"\0").decode("utf-8", "surrogateescape")
             continue
         if info.type in _EXTENDED:
-            records = _records(_held(source, info, _MOST_EXTENDED))
-            told |= {key: records[key] for key in _TAKEN if key in records}
+            records = _records(_content(source, info, _MOST_EXTENDED))
+            extended |= {key: records[key] for key in _TAKEN if key in records}
             continue
         if info.type == tarfile.XGLTYPE:  # of the archive as a whole: nothing that is used here
-            _held(source, info, _MOST_EXTENDED)
+            _content(source, info, _MOST_EXTENDED)
             continue
-        member = _member(info, told)
-        told = {}
+        member = _member(info, extended)
+        extended = {}
         content = Content(source, member.size)
         if info.type in _FILES or member.same_as:
             passed_over = 0
@@ -153,7 +153,7 @@ def _header(block: bytes) -> tarfile.TarInfo:
     return info
 
 
-def _held(source: Source, info: tarfile.TarInfo, most: int) -> bytes:
+def _content(source: Source, info: tarfile.TarInfo, most: int) -> bytes:
     """Return what follows a header that is no file's."""
     if info.size > most:
         raise TransferError(f"the pod sent a tar header of {info.size} bytes; {most} is the most")
@@ -164,29 +164,29 @@ def _held(source: Source, info: tarfile.TarInfo, most: int) -> bytes:
 
 def _records(data: bytes) -> dict[str, str]:
     """Return the records of a pax header: ``LENGTH KEY=VALUE`` and a newline, one after the other."""
-    found: dict[str, str] = {}
+    records: dict[str, str] = {}
     at = 0
     while at < len(data):
         length, space, _ = data[at : at + 20].partition(b" ")
         if not space or not length.isdigit() or not (size := int(length)):
             break
         key, _, value = data[at + len(length) + 1 : at + size - 1].partition(b"=")
-        found[key.decode("utf-8", "surrogateescape")] = value.decode("utf-8", "surrogateescape")
+        records[key.decode("utf-8", "surrogateescape")] = value.decode("utf-8", "surrogateescape")
         at += size
-    if any(key.startswith("GNU.sparse.") for key in found):
+    if any(key.startswith("GNU.sparse.") for key in records):
         raise TransferError("the pod's tar sends a file in pieces (sparse), which is not asked of it")
-    return found
+    return records
 
 
-def _member(info: tarfile.TarInfo, told: dict[str, str]) -> Member:
+def _member(info: tarfile.TarInfo, extended: dict[str, str]) -> Member:
     is_link = info.type == tarfile.LNKTYPE
     has_content = info.type in _FILES
     return Member(
-        name=told.get("path", info.name),
-        size=_whole(told.get("size"), info.size) if has_content else 0,
+        name=extended.get("path", info.name),
+        size=_whole(extended.get("size"), info.size) if has_content else 0,
         mode=info.mode,
         mtime=min(max(int(info.mtime), -_FARTHEST), _FARTHEST),
-        same_as=told.get("linkpath", info.linkname) if is_link else "",
+        same_as=extended.get("linkpath", info.linkname) if is_link else "",
     )
 
 

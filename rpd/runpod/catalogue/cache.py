@@ -47,10 +47,10 @@ class CatalogueStore:
         if self._folder is None or self._refresh:
             return None
         try:
-            held = json.loads(self._path(self._folder, question).read_text(encoding="utf-8"))
-            if not 0 <= self._clock() - held["read_at"] < FRESH_SECONDS:
+            document = json.loads(self._path(self._folder, question).read_text(encoding="utf-8"))
+            if not 0 <= self._clock() - document["read_at"] < FRESH_SECONDS:
                 return None
-            return _from_table(held)
+            return _from_table(document)
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
 
@@ -90,15 +90,15 @@ def _to_table(catalogue: Catalogue) -> dict[str, Any]:
     }
 
 
-def _from_table(held: Mapping[str, Any]) -> Catalogue:
-    offered = held["offered"]
+def _from_table(document: Mapping[str, Any]) -> Catalogue:
+    offered = document["offered"]
     return Catalogue(
-        gpus=MappingProxyType({raw["id"]: GpuRow(**raw) for raw in held["gpus"]}),
-        stock=MappingProxyType({gpu: MappingProxyType(places) for gpu, places in held["stock"].items()}),
-        stock_known=held["stock_known"],
-        complete=held["complete"],
+        gpus=MappingProxyType({raw["id"]: GpuRow(**raw) for raw in document["gpus"]}),
+        stock=MappingProxyType({gpu: MappingProxyType(places) for gpu, places in document["stock"].items()}),
+        stock_known=document["stock_known"],
+        complete=document["complete"],
         offered=None
         if offered is None
         else MappingProxyType({gpu: frozenset(places) for gpu, places in offered.items()}),
-        cpu_usd_per_vcpu_hr=MappingProxyType(held["cpus"]),
+        cpu_usd_per_vcpu_hr=MappingProxyType(document["cpus"]),
     )

@@ -75,25 +75,25 @@ class ImageName:
         return f"{scheme}://{self.registry}/v2/{self.repository}/manifests/{self.reference}"
 
 
-class Found(StrEnum):
+class Presence(StrEnum):
     """What a registry says of an image."""
 
     PRESENT = "present"
     ABSENT = "absent"
     CLOSED = "closed"
     """Not to be seen without credentials: private, or not there."""
-    HELD = "held"
+    PRIVATE = "private"
     """Not to be seen from here; RunPod has the credentials for it."""
     UNKNOWN = "unknown"
     """The registry could not be asked."""
 
 
 WHAT_TO_DO = {
-    Found.PRESENT: "",
-    Found.ABSENT: "look for a typing slip in the tag",
-    Found.CLOSED: "is the name right? A private image needs registry=…",
-    Found.HELD: "",
-    Found.UNKNOWN: "offline? Ask again where there is a network",
+    Presence.PRESENT: "",
+    Presence.ABSENT: "look for a typing slip in the tag",
+    Presence.CLOSED: "is the name right? A private image needs registry=…",
+    Presence.PRIVATE: "",
+    Presence.UNKNOWN: "offline? Ask again where there is a network",
 }
 """What a user might do about it."""
 
@@ -110,7 +110,7 @@ class Credentials:
 class Answer:
     """What a registry says of an image, why in a few words, and the digest that its tag means now."""
 
-    found: Found
+    presence: Presence
     why: str
     digest: str = ""
 
@@ -126,7 +126,9 @@ def look_up(image: str, credentials: Credentials | None = None) -> Answer:
     try:
         return bounded(lambda: _look_up(name, credentials), seconds=_TOTAL_SECONDS)
     except Overdue:
-        return Answer(found=Found.UNKNOWN, why=f"{name.registry} did not answer within {_TOTAL_SECONDS:g} s")
+        return Answer(
+            presence=Presence.UNKNOWN, why=f"{name.registry} did not answer within {_TOTAL_SECONDS:g} s"
+        )
 
 
 def ask(image: str, registry: Registry | str | None, passwords: Mapping[str, str]) -> Answer:
@@ -138,9 +140,11 @@ def ask(image: str, registry: Registry | str | None, passwords: Mapping[str, str
     if isinstance(registry, Registry) and registry.password.name in passwords:
         credentials = Credentials(username=registry.username, password=passwords[registry.password.name])
     answer = look_up(image, credentials)
-    if credentials is None and registry is not None and answer.found is Found.CLOSED:
+    if credentials is None and registry is not None and answer.presence is Presence.CLOSED:
         name = ImageName.parse(image).registry
-        return Answer(found=Found.HELD, why=f"{name} shows it to its credentials only, which are not here")
+        return Answer(
+            presence=Presence.PRIVATE, why=f"{name} shows it to its credentials only, which are not here"
+        )
     return answer
 
 
@@ -156,13 +160,15 @@ def _look_up(name: ImageName, credentials: Credentials | None) -> Answer:
                 challenge = answer.headers.get("WWW-Authenticate", "")
                 permission, refusal = _permission(client, challenge, credentials)
                 if refusal:
-                    return Answer(found=Found.CLOSED, why=f"{name.registry} refuses {refusal}")
+                    return Answer(presence=Presence.CLOSED, why=f"{name.registry} refuses {refusal}")
                 answer = client.head(name.url, headers={"Authorization": permission} if permission else {})
     except (httpx.HTTPError, httpx.InvalidURL, ValueError, RecursionError, TooLong, Overdue) as error:
-        return Answer(found=Found.UNKNOWN, why=f"{name.registry} could not be asked ({type(error).__name__})")
-    found, why = _meaning(answer.status_code, name, credentials)
+        return Answer(
+            presence=Presence.UNKNOWN, why=f"{name.registry} could not be asked ({type(error).__name__})"
+        )
+    meaning, why = _meaning(answer.status_code, name, credentials)
     digest = answer.headers.get("Docker-Content-Digest", "")
-    return Answer(found=found, why=why, digest=digest if _DIGEST.fullmatch(digest) else "")
+    return Answer(presence=meaning, why=why, digest=digest if _DIGEST.fullmatch(digest) else "")
 
 
 def _permission(client: httpx.Client, challenge: str, credentials: Credentials | None) -> tuple[str, str]:
@@ -200,20 +206,20 @@ def _words(body: bytes) -> str:
         table = json.loads(body)
     except (ValueError, RecursionError):
         return ""
-    held = table if isinstance(table, dict) else {}
-    errors = held.get("errors")
+    fields = table if isinstance(table, dict) else {}
+    errors = fields.get("errors")
     first = errors[0] if isinstance(errors, list) and errors and isinstance(errors[0], dict) else {}
-    said = first.get("message") or held.get("details") or held.get("message")
+    said = first.get("message") or fields.get("details") or fields.get("message")
     return f" ({said[:200]})" if isinstance(said, str) and said else ""
 
 
-def _meaning(status: int, name: ImageName, credentials: Credentials | None) -> tuple[Found, str]:
+def _meaning(status: int, name: ImageName, credentials: Credentials | None) -> tuple[Presence, str]:
     if status == 200:
-        return Found.PRESENT, f"{name.registry} has it"
+        return Presence.PRESENT, f"{name.registry} has it"
     if status == 404:
-        return Found.ABSENT, f"{name.registry} has no {name.repository}:{name.reference}"
+        return Presence.ABSENT, f"{name.registry} has no {name.repository}:{name.reference}"
     if status in (401, 403):
         if credentials is not None:
-            return Found.CLOSED, f"{name.registry} does not show it to the user {credentials.username!r}"
-        return Found.CLOSED, f"{name.registry} shows it to nobody without credentials"
-    return Found.UNKNOWN, f"{name.registry} answered HTTP {status}"
+            return Presence.CLOSED, f"{name.registry} does not show it to the user {credentials.username!r}"
+        return Presence.CLOSED, f"{name.registry} shows it to nobody without credentials"
+    return Presence.UNKNOWN, f"{name.registry} answered HTTP {status}"

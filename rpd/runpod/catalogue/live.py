@@ -81,17 +81,17 @@ class LiveCatalogue:
         """
         with self._lock:
             if question not in self._known:
-                found = self._store.read(repr(question)) or self._fresh(question)
+                known = self._store.read(repr(question)) or self._fresh(question)
             elif self._clock() - self._known[question][0] > self._seconds:
-                found = self._fresh(question)
+                known = self._fresh(question)
             else:
                 return self._known[question][1]
-            self._known[question] = (self._clock(), found)
-            return found
+            self._known[question] = (self._clock(), known)
+            return known
 
     def _fresh(self, question: Question) -> Catalogue:
         try:
-            found = self._asked(question)
+            fresh = self._asked(question)
         except (AuthError, ApiRetired):
             raise
         except ProviderError as error:
@@ -101,8 +101,8 @@ class LiveCatalogue:
                 f"could not read prices and stock, so rpd uses the prices shipped with it: {error}"
             )
             return shipped_catalogue()
-        self._store.write(repr(question), found)
-        return found
+        self._store.write(repr(question), fresh)
+        return fresh
 
     def _asked(self, question: Question) -> Catalogue:
         """Return the catalogue of REST v2, or else of GraphQL."""
@@ -134,4 +134,4 @@ class LiveCatalogue:
             prices = understood(catalogue.read_cpus, self._rest.get(catalogue.CPUS))
             return replace(shipped_catalogue(), cpu_usd_per_vcpu_hr=prices)
         answer = self._rest.get(catalogue.GPUS, catalogue.gpu_params(question.count, question.cuda))
-        return understood(lambda told: catalogue.read_gpus(told, question.cuda), answer)
+        return understood(lambda document: catalogue.read_gpus(document, question.cuda), answer)

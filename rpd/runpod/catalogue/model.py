@@ -70,8 +70,8 @@ class Catalogue:
 
     def datacenters_with(self, gpu_id: str) -> tuple[tuple[str, str], ...]:
         """Return (data centre, stock) where the GPU type is in stock, the fullest first."""
-        found = self.stock.get(gpu_id, {}).items()
-        return tuple(sorted(found, key=lambda item: (STOCK_ORDER.index(item[1]), item[0])))
+        places = self.stock.get(gpu_id, {}).items()
+        return tuple(sorted(places, key=lambda item: (STOCK_ORDER.index(item[1]), item[0])))
 
     def may_be_in(self, gpu_id: str, datacenter: str | None) -> bool:
         """Return whether the GPU type, with the CUDA versions asked for, can be in that data centre."""
@@ -83,8 +83,8 @@ class Catalogue:
         if not self.stock_known:
             return "unknown"
         places = self.stock.get(gpu_id, {})
-        found = places.values() if datacenter is None else [places.get(datacenter, "none")]
-        return min(found, key=STOCK_ORDER.index, default="none")
+        levels = places.values() if datacenter is None else [places.get(datacenter, "none")]
+        return min(levels, key=STOCK_ORDER.index, default="none")
 
 
 def shipped_catalogue() -> Catalogue:

@@ -47,13 +47,13 @@ def offers(request: PodRequest, catalogue: Catalogue) -> tuple[Offer, ...]:
 
 def find_volume(wanted: str, volumes: Sequence[NetworkVolume]) -> NetworkVolume:
     """Return the network volume of that id or name. Raises ImpossibleRequest for none and for several."""
-    found = [v for v in volumes if v.id == wanted] or [v for v in volumes if v.name == wanted]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        ids = ", ".join(f"{v.id} in {v.datacenter}" for v in found)
+    matching = [v for v in volumes if v.id == wanted] or [v for v in volumes if v.name == wanted]
+    if len(matching) == 1:
+        return matching[0]
+    if matching:
+        ids = ", ".join(f"{v.id} in {v.datacenter}" for v in matching)
         raise ImpossibleRequest(
-            f"{len(found)} network volumes are named {wanted!r}: use the id of the one you mean ({ids})"
+            f"{len(matching)} network volumes are named {wanted!r}: use the id of the one you mean ({ids})"
         )
     names = [v.name for v in volumes]
     close = difflib.get_close_matches(wanted, names, n=1)
@@ -95,7 +95,7 @@ def _cpu_offers(request: PodRequest, catalogue: Catalogue) -> tuple[Offer, ...]:
 def _gpu_offers(
     request: PodRequest, gpu: Gpu, clouds: tuple[Cloud, ...], catalogue: Catalogue
 ) -> list[Offer]:
-    found = [
+    fitting = [
         offer
         for row in _candidates(gpu, catalogue)
         for cloud in clouds
@@ -104,10 +104,10 @@ def _gpu_offers(
         if _affordable(gpu, offer)
     ]
     if gpu.prefer == "cheapest" or not gpu.ids:
-        found.sort(key=lambda offer: float("inf") if offer.usd_per_hr is None else offer.usd_per_hr)
+        fitting.sort(key=lambda offer: float("inf") if offer.usd_per_hr is None else offer.usd_per_hr)
     if gpu.prefer == "place" and request.datacenters:
-        found.sort(key=lambda offer: request.datacenters.index(offer.datacenter or request.datacenters[0]))
-    return found
+        fitting.sort(key=lambda offer: request.datacenters.index(offer.datacenter or request.datacenters[0]))
+    return fitting
 
 
 def _candidates(gpu: Gpu, catalogue: Catalogue) -> Iterator[GpuRow]:

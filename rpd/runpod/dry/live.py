@@ -24,7 +24,7 @@ class Onlooker(OfflineProvider):
         self._live = live
         self._outside = outside
         self._asking = threading.Lock()
-        self._told: dict[Hashable, tuple[Offer, ...]] = {}
+        self._offers: dict[Hashable, tuple[Offer, ...]] = {}
 
     @property
     def name(self) -> str:
@@ -43,10 +43,10 @@ class Onlooker(OfflineProvider):
         """
         key = what_counts(request)
         with self._asking:
-            if key not in self._told:
+            if key not in self._offers:
                 with self._outside():
-                    self._told[key] = tuple(self._live.offers(request))
-            return self._told[key]
+                    self._offers[key] = tuple(self._live.offers(request))
+            return self._offers[key]
 
     def volumes(self) -> Sequence[NetworkVolume] | None:
         """Return the network volumes of the account, or None if ``live`` cannot list them."""

@@ -41,10 +41,10 @@ class OfflineProvider(Provider):
     def offers(self, request: PodRequest) -> Sequence[Offer]:
         """Return the offers at shipped prices. Raises ImpossibleRequest if the request contradicts itself."""
         key = what_counts(request)
-        found = self._offers.get(key)
-        if found is None:
-            found = self._offers[key] = offers.offers(request, self._catalogue)
-        return found
+        known = self._offers.get(key)
+        if known is None:
+            known = self._offers[key] = offers.offers(request, self._catalogue)
+        return known
 
     def create(self, spec: PodSpec) -> PodInfo:
         """Return a pod that is ready at once."""

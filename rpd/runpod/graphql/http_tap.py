@@ -83,8 +83,8 @@ def _proxies(requests: Any, url: str) -> Mapping[str, str | None]:
     """Return the proxies for ``url``; none for this machine, which would be looked for on the proxy itself."""
     if is_local(url):
         return {"http": None, "https": None, "all": None}
-    found: Mapping[str, str | None] = requests.utils.get_environ_proxies(url)
-    return found
+    proxies: Mapping[str, str | None] = requests.utils.get_environ_proxies(url)
+    return proxies
 
 
 @dataclass(slots=True, kw_only=True)

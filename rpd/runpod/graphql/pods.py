@@ -60,8 +60,8 @@ def pod_info(row: Mapping[str, Any]) -> PodInfo:
 
 
 def _rate(value: object) -> float | None:
-    found = number(value)
-    return found if found is not None and found >= 0 else None
+    rate = number(value)
+    return rate if rate is not None and rate >= 0 else None
 
 
 def _status(value: object) -> PodStatus:

@@ -108,7 +108,7 @@ class RunPodProvider(Renter):
         me = self._read(lambda: self._api.query(registry.LIST, itemgetter("myself")))
         if me is None:
             raise AuthError(_NOBODY)
-        return understood(lambda held: registry.read(held.get("containerRegistryCreds")), me)
+        return understood(lambda row: registry.read(row.get("containerRegistryCreds")), me)
 
     def add_registry(self, name: str, username: str, password: str) -> str:
         """Store registry credentials, once, and return their id. Raises AmbiguousCreate."""
@@ -121,7 +121,7 @@ class RunPodProvider(Renter):
         try:
             self._read(lambda: self._api.query(document, lambda data: data))
         except RequestRejected:
-            if any(held.id == registry_id for held in self.registries()):
+            if any(auth.id == registry_id for auth in self.registries()):
                 raise
 
     # --- how ------------------------------------------------------------------------------------------------
@@ -140,7 +140,7 @@ class RunPodProvider(Renter):
         me = self._read(lambda: self._api.user())
         if me is None:
             raise AuthError(_NOBODY)
-        return understood(lambda held: read_volumes(held.get("networkVolumes")), me)
+        return understood(lambda row: read_volumes(row.get("networkVolumes")), me)
 
     def _pod_row(self, pod_id: str) -> Any:
         if not self._plain_reads:
@@ -174,11 +174,11 @@ class RunPodProvider(Renter):
         # The pod exists and bills, whatever else the response says.
         asked = as_asked(spec, str(answer["id"]), text(answer.get("machineId")) or None)
         try:
-            told = self.get(asked.id)
+            pod = self.get(asked.id)
         except ProviderError:
             # The pod exists and bills: the caller needs its id even if reading it failed.
             return asked
-        return asked if told is None else completed(told, asked)
+        return asked if pod is None else completed(pod, asked)
 
 
 def _pod_in(answer: object) -> Mapping[str, Any] | None:

@@ -24,13 +24,13 @@ def gpu_params(count: int, cuda: tuple[str, ...] = ()) -> dict[str, str]:
 
 def read_gpus(answer: object, cuda: tuple[str, ...] = ()) -> Catalogue:
     """Return the catalogue in an answer of ``GPUS``. Raises Misshapen for other shapes."""
-    found = needed_tables(needed_table(answer).get("gpus"))
+    rows = needed_tables(needed_table(answer).get("gpus"))
     return Catalogue(
-        gpus=MappingProxyType({row.id: row for row in map(_row, found) if row.id and row.memory_gb > 0}),
-        stock=MappingProxyType(dict(_stock(found))),
+        gpus=MappingProxyType({row.id: row for row in map(_row, rows) if row.id and row.memory_gb > 0}),
+        stock=MappingProxyType(dict(_stock(rows))),
         stock_known=True,
         complete=True,
-        offered=MappingProxyType(dict(_offered(found))) if cuda else None,
+        offered=MappingProxyType(dict(_offered(rows))) if cuda else None,
     )
 
 
@@ -68,8 +68,8 @@ def _offered(rows: Iterable[Mapping[str, Any]]) -> Iterable[tuple[str, frozenset
 def read_cpus(answer: object) -> Mapping[str, float]:
     """Return CPU flavour -> USD per vCPU and hour. Raises as ``read_gpus`` does."""
     rows = needed_tables(needed_table(answer).get("cpus"))
-    found = {text(row.get("id")): price(table(row.get("price")).get("securePerVcpu")) for row in rows}
-    return MappingProxyType({flavour: usd for flavour, usd in found.items() if usd is not None})
+    prices = {text(row.get("id")): price(table(row.get("price")).get("securePerVcpu")) for row in rows}
+    return MappingProxyType({flavour: usd for flavour, usd in prices.items() if usd is not None})
 
 
 def read_datacenters(answer: object) -> frozenset[str]:

@@ -118,30 +118,30 @@ class Rest:
         Fewer once no event has come for ``quiet`` seconds, whatever else keeps the stream alive, or ``seconds`` are up.
         """
         httpx_ = _httpx()
-        found: list[Any] = []
+        entries: list[Any] = []
         self._bucket.take()
         try:
             bounded(
-                lambda: self._listen(path, params, found, count=count, quiet=quiet, seconds=seconds),
+                lambda: self._listen(path, params, entries, count=count, quiet=quiet, seconds=seconds),
                 seconds=seconds,
             )
         except (Overdue, bounds.TooLong, httpx_.ReadTimeout):
             pass
         except (httpx_.HTTPError, httpx_.InvalidURL) as error:
             raise classify(_lost(error, self._base)) from None
-        return tuple(found)[:count]
+        return tuple(entries)[:count]
 
     def _listen(
         self,
         path: str,
         params: Mapping[str, str],
-        found: list[Any],
+        entries: list[Any],
         *,
         count: int,
         quiet: float,
         seconds: float,
     ) -> None:
-        """Append the events of a stream to ``found`` as they come."""
+        """Append the events of a stream to ``entries`` as they come."""
         timeout = _httpx().Timeout(seconds, connect=_CONNECT_SECONDS, read=quiet)
         until = time.monotonic() + seconds
         with self._opened().stream("GET", self._url(path), params=dict(params), timeout=timeout) as response:
@@ -150,10 +150,10 @@ class Rest:
             heard = time.monotonic()
             for lines in bounds.lines(response.iter_bytes()):
                 events = list(_payloads(lines))
-                found += events
+                entries += events
                 now = time.monotonic()
                 heard = now if events else heard
-                if len(found) >= count or now > until or now - heard > quiet:
+                if len(entries) >= count or now > until or now - heard > quiet:
                     return
 
     def close(self) -> None:

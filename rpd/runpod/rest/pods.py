@@ -132,10 +132,10 @@ def pod_info(row: Mapping[str, Any]) -> PodInfo:
 
 def _rate(value: object, status: PodStatus) -> float | None:
     """Return what a pod costs. Nothing is for free: a running pod without a cost is one whose cost is not known yet."""
-    found = number(value)
-    if found is None or found < 0 or (found == 0 and status is PodStatus.RUNNING):
+    rate = number(value)
+    if rate is None or rate < 0 or (rate == 0 and status is PodStatus.RUNNING):
         return None
-    return found
+    return rate
 
 
 def path_of(pod_id: str) -> str:

@@ -161,10 +161,10 @@ def _read_pods(answer: Any) -> tuple[PodInfo, ...]:
 
 
 def _read_datacenters(answer: Any) -> frozenset[str]:
-    found = understood(catalogue.read_datacenters, answer)
-    if not found:
+    places = understood(catalogue.read_datacenters, answer)
+    if not places:
         raise TransientError(UNEXPECTED)
-    return found
+    return places
 
 
 def _read_volumes(answer: Any) -> tuple[NetworkVolume, ...]:

@@ -76,13 +76,13 @@ function chartOf(name) {
   let place = null;
   const read = (x, y, clientX, clientY) => {
     const step = first + (last - first) * Math.min(1, Math.max(0, x));
-    const held = lines.map((line) => { const at = nearest(line.x, step); return { ...line, at, step: line.x[at], value: line.y[at] }; });
+    const nearby = lines.map((line) => { const at = nearest(line.x, step); return { ...line, at, step: line.x[at], value: line.y[at] }; });
     const target = y === null ? null : y;
-    held.sort((one, two) => target === null ? one.value - two.value : Math.abs(Y(one.value) - target) - Math.abs(Y(two.value) - target));
-    const most = held.slice(0, 10);
+    nearby.sort((one, two) => target === null ? one.value - two.value : Math.abs(Y(one.value) - target) - Math.abs(Y(two.value) - target));
+    const most = nearby.slice(0, 10);
     cursor.setAttribute("x1", X(step)); cursor.setAttribute("x2", X(step)); cursor.setAttribute("visibility", "visible");
     hover(most[0].node);
-    showTip(clientX, clientY, [h("b", {}, `${name} at step ${number(most[0].step)}`), most.map((each) => h("div", { class: "reading" }, h("i", { class: `swatch ${colourOf(each.node)}` }), h("span", {}, shortName(each.node)), h("span", { class: "n" }, number(each.value)))), held.length > most.length ? h("div", { class: "dim" }, `and ${held.length - most.length} more`) : null]);
+    showTip(clientX, clientY, [h("b", {}, `${name} at step ${number(most[0].step)}`), most.map((each) => h("div", { class: "reading" }, h("i", { class: `swatch ${colourOf(each.node)}` }), h("span", {}, shortName(each.node)), h("span", { class: "n" }, number(each.value)))), nearby.length > most.length ? h("div", { class: "dim" }, `and ${nearby.length - most.length} more`) : null]);
     return most;
   };
   svg.addEventListener("pointermove", (event) => {

@@ -14,7 +14,7 @@ function fill(element, attributes, children) {
   for (const [name, value] of Object.entries(attributes || {})) {
     if (value === null || value === undefined || value === false) continue;
     if (name === "on") for (const [kind, act] of Object.entries(value)) element.addEventListener(kind, act);
-    else if (name === "style") for (const [key, held] of Object.entries(value)) element.style.setProperty(key, held);
+    else if (name === "style") for (const [key, each] of Object.entries(value)) element.style.setProperty(key, each);
     else element.setAttribute(name, value === true ? "" : value);
   }
   add(element, children);

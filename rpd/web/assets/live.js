@@ -10,13 +10,13 @@ function startLive(doc) {
   addEventListener("hashchange", () => openRun(decodeURIComponent(location.hash.slice(1))));
   const runs = new EventSource(`${live.base}/runs`);
   runs.addEventListener("runs", (event) => {
-    const held = JSON.parse(event.data);
+    const listed = JSON.parse(event.data);
     const choice = document.getElementById("run-choice");
-    refill(choice, held.map((run) => h("option", { value: run.id }, `${run.id} · ${run.state} · ${run.told}, ${money(run.usd)}`)));
+    refill(choice, listed.map((run) => h("option", { value: run.id }, `${run.id} · ${run.state} · ${run.summary}, ${money(run.usd)}`)));
     const wanted = decodeURIComponent(location.hash.slice(1));
-    const chosen = held.find((run) => run.id === wanted) || held.find((run) => run.id === live.run && run.state === "running") || held[0];
+    const chosen = listed.find((run) => run.id === wanted) || listed.find((run) => run.id === live.run && run.state === "running") || listed[0];
     if (chosen) openRun(chosen.id);
-    if (!held.length) document.getElementById("pulse").textContent = "There are no runs here yet; this page shows the first one when it begins.";
+    if (!listed.length) document.getElementById("pulse").textContent = "There are no runs here yet; this page shows the first one when it begins.";
     choice.value = live.run;
   });
 }

@@ -46,7 +46,7 @@ function drawHead() {
     h("h1", {}, runs.length > 1 ? doc.title.length > 60 ? `${runs.length} runs` : doc.title : runs.length ? `rpd run ${doc.title}` : "rpd", runs.length === 1 ? h("span", { class: `state ${runs[0].state}` }, runs[0].state) : null),
     h("div", { class: "counts", role: "img", "aria-label": counts.map(([outcome, count]) => `${count} ${outcome}`).join(", ") || "nothing ran" },
       counts.map(([outcome, count]) => h("i", { class: `share ${outcome}`, style: { "flex-grow": String(count) } }))),
-    h("p", { class: "told" }, counts.length ? counts.map(([outcome, count], at) => [at ? ", " : "", h("span", { class: `outcome ${outcome}` }, `${count} ${outcome}`)]) : "nothing ran", left(runs)),
+    h("p", { class: "summary" }, counts.length ? counts.map(([outcome, count], at) => [at ? ", " : "", h("span", { class: `outcome ${outcome}` }, `${count} ${outcome}`)]) : "nothing ran", left(runs)),
     runs.length === 1 ? runFacts(runs[0]) : runsTable(runs),
     warnings(runs),
     doc.notes.map((note) => h("p", { class: "note" }, note)));
@@ -55,8 +55,8 @@ function drawHead() {
 }
 
 function left(runs) {
-  const told = [[total(runs.map((run) => run.deselected)), "deselected"], [total(runs.map((run) => model.nodes.some((node) => node.outcome === "planned") ? 0 : run.not_run)), "not run"]];
-  return told.filter(([count]) => count).map(([count, what]) => `, ${count} ${what}`);
+  const counts = [[total(runs.map((run) => run.deselected)), "deselected"], [total(runs.map((run) => model.nodes.some((node) => node.outcome === "planned") ? 0 : run.not_run)), "not run"]];
+  return counts.filter(([count]) => count).map(([count, what]) => `, ${count} ${what}`);
 }
 
 function runFacts(run) {
@@ -79,14 +79,14 @@ function leftOf(run, going) {
   const waiting = model.nodes.filter((node) => node.outcome === "planned").length;
   const over = model.nodes.filter((node) => !node.going && node.seconds && node.outcome !== "planned" && node.outcome !== "cached");
   const each = mean(over.map((node) => node.seconds));
-  const told = [counted(waiting + going.length, "node")];
+  const sentences = [counted(waiting + going.length, "node")];
   if (each) {
     const seconds = (waiting * each + total(going.map((node) => Math.max(0, each - node.seconds)))) / Math.max(1, run.width);
-    told.push(`about ${duration(seconds)}`);
+    sentences.push(`about ${duration(seconds)}`);
     const dollars = mean(over.map((node) => node.usd));
-    if (dollars) told.push(`about ${money(dollars * waiting + total(going.map((node) => Math.max(0, dollars - node.usd))))}`);
+    if (dollars) sentences.push(`about ${money(dollars * waiting + total(going.map((node) => Math.max(0, dollars - node.usd))))}`);
   }
-  return told.join(", ");
+  return sentences.join(", ");
 }
 
 function runsTable(runs) {
@@ -97,15 +97,15 @@ function runsTable(runs) {
 }
 
 function warnings(runs) {
-  const told = [];
+  const sentences = [];
   for (const run of runs) {
     const of = runs.length > 1 ? `${run.id}: ` : "";
-    if (run.damage) told.push(`${of}this run folder is damaged, and shown as far as it can be read: ${run.damage}`);
-    if (run.unreleased.length) told.push(`${of}pods that may still bill: ${run.unreleased.join(", ")}`);
-    if (run.leftover.length) told.push(`${of}pods that were kept and bill: ${run.leftover.join(", ")}`);
-    if (run.state === "unfinished") told.push(`${of}its process is gone without an end, and pods of it may still bill: rpd resume ${run.id} carries it on, rpd gc finds its pods`);
+    if (run.damage) sentences.push(`${of}this run folder is damaged, and shown as far as it can be read: ${run.damage}`);
+    if (run.unreleased.length) sentences.push(`${of}pods that may still bill: ${run.unreleased.join(", ")}`);
+    if (run.leftover.length) sentences.push(`${of}pods that were kept and bill: ${run.leftover.join(", ")}`);
+    if (run.state === "unfinished") sentences.push(`${of}its process is gone without an end, and pods of it may still bill: rpd resume ${run.id} carries it on, rpd gc finds its pods`);
   }
-  return told.map((text) => h("p", { class: "warning", role: "note" }, text));
+  return sentences.map((text) => h("p", { class: "warning", role: "note" }, text));
 }
 
 function drawOutcomes() {

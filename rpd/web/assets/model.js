@@ -48,11 +48,11 @@ function load(doc) {
 }
 
 // A table whose names are those of the document alone, also where one is called "constructor".
-function bare(held) { return Object.setPrototypeOf(held, null); }
+function bare(table) { return Object.setPrototypeOf(table, null); }
 
 function columnsOf(doc) {
   const nodes = doc.nodes, columns = [];
-  const several = (get) => { let one; for (const node of nodes) { const held = get(node); if (one === undefined) one = held; else if (held !== one) return true; } return false; };
+  const several = (get) => { let one; for (const node of nodes) { const value = get(node); if (one === undefined) one = value; else if (value !== one) return true; } return false; };
   const put = (column) => {
     const values = nodes.map(column.get).filter(isNumber);
     column.numeric = values.length > 0;
@@ -71,7 +71,7 @@ function columnsOf(doc) {
   put({ key: "usd", group: "facts", title: "cost", get: (node) => node.outcome === "planned" ? null : node.usd, show: money });
   put({ key: "rate", group: "facts", title: "$/h", get: (node) => node.rate || null, show: money, rare: true });
   if (nodes.some((node) => node.strip)) {
-    put({ key: "util", group: "facts", title: "GPU busy", get: (node) => node.strip ? node.strip.mean_util : null, show: (held) => isNumber(held) ? `${Math.round(held)} %` : "" });
+    put({ key: "util", group: "facts", title: "GPU busy", get: (node) => node.strip ? node.strip.mean_util : null, show: (share) => isNumber(share) ? `${Math.round(share)} %` : "" });
     put({ key: "peak", group: "facts", title: "peak memory", get: (node) => node.strip ? node.strip.peak_mb : null, show: gigabytes });
   }
   put({ key: "attempts", group: "facts", title: "attempts", get: (node) => node.attempts, rare: true });
@@ -186,12 +186,12 @@ function inBrushes(node) {
 const inWords = new Intl.Collator("en", { numeric: true });
 
 // Numbers before texts, and what has no value last, whichever way.
-function order(held, column, down) {
-  if (!column) return held;
+function order(rows, column, down) {
+  if (!column) return rows;
   const value = column.order || column.get;
-  const keys = new Map(held.map((each, at) => [each, [value(each), at]]));
+  const keys = new Map(rows.map((each, at) => [each, [value(each), at]]));
   const rank = (each) => isNumber(each) ? 0 : each === null || each === undefined || each === "" || each === "NaN" || each === "nan" ? 2 : 1;
-  return held.sort((left, right) => {
+  return rows.sort((left, right) => {
     const [a, i] = keys.get(left), [b, j] = keys.get(right);
     const ranks = rank(a) - rank(b);
     if (ranks) return ranks;
@@ -213,10 +213,10 @@ function grouped(nodes, over) {
   }
   return [...groups].map(([key, members]) => {
     const first = members[0];
-    const told = parameters.map((column) => [column.title, column.get(first)]).filter(([, value]) => value !== undefined);
+    const values = parameters.map((column) => [column.title, column.get(first)]).filter(([, value]) => value !== undefined);
     const row = {
-      key, members, label: "", id: first.job, file: first.file, job: first.job, run: first.run, name: `${first.job}[${told.map(([name, value]) => `${name}=${number(value)}`).join(", ")}]`,
-      params: bare(Object.fromEntries(told)), metrics: bare({}), deviations: bare({}), counts: bare({}), ok: members.every((node) => node.ok), gpu: same(members.map((node) => node.gpu)),
+      key, members, label: "", id: first.job, file: first.file, job: first.job, run: first.run, name: `${first.job}[${values.map(([name, value]) => `${name}=${number(value)}`).join(", ")}]`,
+      params: bare(Object.fromEntries(values)), metrics: bare({}), deviations: bare({}), counts: bare({}), ok: members.every((node) => node.ok), gpu: same(members.map((node) => node.gpu)),
       count: first.count, datacenter: same(members.map((node) => node.datacenter)), seconds: mean(members.map((node) => node.seconds)), usd: total(members.map((node) => node.usd)),
       attempts: total(members.map((node) => node.attempts || 0)), outcome: tally(members),
     };
@@ -281,9 +281,9 @@ function colouring() {
 
 // The class that colours a value, or a node by its value.
 function colourOfValue(value) {
-  const held = colouring();
-  if (held.share) return isNumber(value) ? `s${Math.min(SHADES - 1, Math.floor(held.share(value) * SHADES))}` : "none";
-  return `c${held.places ? (held.places.get(value) ?? 0) % COLOURS : 0}`;
+  const scale = colouring();
+  if (scale.share) return isNumber(value) ? `s${Math.min(SHADES - 1, Math.floor(scale.share(value) * SHADES))}` : "none";
+  return `c${scale.places ? (scale.places.get(value) ?? 0) % COLOURS : 0}`;
 }
 
 function colourOf(node) {
@@ -295,8 +295,8 @@ function colourLegend() {
   const { column, legend, places } = colouring();
   if (!column) return [];
   const values = legend || [...places.keys()].slice(0, 2 * COLOURS);
-  const told = values.map((value) => [legend ? number(Number(value.toPrecision(3))) : textOf(column, value), colourOfValue(value)]);
-  return places && places.size > values.length ? [...told, [`and ${places.size - values.length} more`, "none"]] : told;
+  const labels = values.map((value) => [legend ? number(Number(value.toPrecision(3))) : textOf(column, value), colourOfValue(value)]);
+  return places && places.size > values.length ? [...labels, [`and ${places.size - values.length} more`, "none"]] : labels;
 }
 
 // Places of texts on an axis, in their order.

@@ -48,7 +48,7 @@ function drawParallel() {
     paths[share === null ? SHADES : Math.min(SHADES - 1, Math.floor(share * SHADES))].push(path);
   }
   const svg = s("svg", { width: W, height: H, viewBox: `0 0 ${W} ${H}`, role: "img", "aria-label": `Parallel coordinates of ${counted(model.shown.length, "node")}: ${axes.map((column) => column.title).join(", ")}` },
-    paths.map((held, at) => held.length ? s("path", { class: `wire ${at === SHADES ? "none" : `s${at}`}${model.shown.length > 400 ? " thin" : ""}`, d: held.join("") }) : null),
+    paths.map((pieces, at) => pieces.length ? s("path", { class: `wire ${at === SHADES ? "none" : `s${at}`}${model.shown.length > 400 ? " thin" : ""}`, d: pieces.join("") }) : null),
     s("path", { class: "wire on", d: "" }),
     scales.map((scale, at) => axisOf(scale, at, H, T, B)));
   svg.addEventListener("pointermove", (event) => { if (!parallel.dragging) overWire(event, svg); });

@@ -22,8 +22,8 @@ function drawCost() {
   const phases = {};
   let known = 0;
   for (const node of nodes) for (const [phase, [usd, seconds]] of Object.entries(costByPhase(node))) {
-    const held = phases[phase] = phases[phase] || [0, 0];
-    held[0] += usd; held[1] += seconds; known += usd;
+    const sums = phases[phase] = phases[phase] || [0, 0];
+    sums[0] += usd; sums[1] += seconds; known += usd;
   }
   const spent = total(nodes.map((node) => node.usd));
   if (spent - known > 1e-9) phases["not known"] = [spent - known, null];
@@ -38,7 +38,7 @@ function drawCost() {
     gpuIdle > 0 ? h("p", { class: "dim" }, `Of it ${exact(gpuIdle)} while GPUs did nothing, by their telemetry.`) : null,
     h("p", { class: "dim" }, "Computed from rates; RunPod's bill decides."));
   const most = [...nodes].sort((a, b) => b.usd - a.usd).slice(0, 12);
-  refill(document.getElementById("cost-nodes"), h("h3", {}, nodes.length > most.length ? `The ${most.length} dearest of ${counted(nodes.length, "node")}` : "By node"),
+  refill(document.getElementById("cost-nodes"), h("h3", {}, nodes.length > most.length ? `The ${most.length} most expensive of ${counted(nodes.length, "node")}` : "By node"),
     h("ol", { class: "bars" }, most.map((node) => h("li", {}, h("button", { type: "button", class: "name", on: { click: () => openNode(node.key) } }, shortName(node)),
       h("div", { class: "stack", "aria-hidden": "true" }, PHASES.filter((phase) => costByPhase(node)[phase]).map((phase) => h("i", { class: `swatch ${phase}`, style: { width: `${100 * costByPhase(node)[phase][0] / most[0].usd}%` } }))), h("span", { class: "n" }, exact(node.usd))))));
 }
@@ -61,8 +61,8 @@ function drawFailures() {
     if (!groups.has(key)) groups.set(key, []);
     groups.get(key).push(node);
   }
-  const held = [...groups.values()].sort((a, b) => b.length - a.length), box = document.getElementById("failure-list");
-  refill(box, held.slice(0, AT_ONCE).map(failureCard), held.length > AT_ONCE ? h("button", { type: "button", on: { click: (event) => { event.target.remove(); add(box, [held.slice(AT_ONCE, 500).map(failureCard)]); } } }, `Show ${Math.min(held.length, 500) - AT_ONCE} more`) : null);
+  const alike = [...groups.values()].sort((a, b) => b.length - a.length), box = document.getElementById("failure-list");
+  refill(box, alike.slice(0, AT_ONCE).map(failureCard), alike.length > AT_ONCE ? h("button", { type: "button", on: { click: (event) => { event.target.remove(); add(box, [alike.slice(AT_ONCE, 500).map(failureCard)]); } } }, `Show ${Math.min(alike.length, 500) - AT_ONCE} more`) : null);
 }
 
 function failureCard(nodes) {

@@ -60,7 +60,7 @@ function drawTable() {
   element.style.setProperty("width", `max(100%, ${widths.reduce((sum, width) => sum + width, 0)}ch)`);
   element.setAttribute("aria-rowcount", String(table.rows.length + 2));
   refill(element.querySelector("thead"),
-    h("tr", { class: "groups" }, groupsOf(columns).map(([group, held]) => h("th", { colspan: String(held.length), scope: "colgroup" }, group === "node" ? "" : group))),
+    h("tr", { class: "groups" }, groupsOf(columns).map(([group, members]) => h("th", { colspan: String(members.length), scope: "colgroup" }, group === "node" ? "" : group))),
     h("tr", {}, columns.map(heading)));
   const spent = total(model.shown.map((node) => node.usd));
   document.getElementById("tally").textContent = `${model.shown.length === model.nodes.length ? counted(model.nodes.length, "node") : `${model.shown.length.toLocaleString("en")} of ${counted(model.nodes.length, "node")}`}, ${money(spent)}`;
@@ -109,11 +109,11 @@ function placeRows() {
   }
   if (table.drawn === `${first}-${last}`) return;
   table.drawn = `${first}-${last}`;
-  const held = body.contains(document.activeElement) ? document.activeElement.closest("tr")?.getAttribute("aria-rowindex") : null;
+  const focused = body.contains(document.activeElement) ? document.activeElement.closest("tr")?.getAttribute("aria-rowindex") : null;
   const left = table.printing && last < count ? h("tr", {}, h("td", { colspan: String(table.columns.length) }, `… and ${counted(count - last, "more row")}`)) : null;
   refill(body, gap(first), table.rows.slice(first, last).map((row, at) => tableRow(row, first + at)), left, table.printing ? null : gap(count - last));
   if (!count) refill(body, h("tr", {}, h("td", { colspan: String(table.columns.length), class: "dim" }, model.nodes.length ? "No node fits the filter." : "No nodes.")));
-  if (held) body.querySelector(`tr[aria-rowindex="${held}"] button`)?.focus({ preventScroll: true });
+  if (focused) body.querySelector(`tr[aria-rowindex="${focused}"] button`)?.focus({ preventScroll: true });
   markRows();
 }
 

@@ -73,9 +73,9 @@ function stripOf(strip, start, scale) {
   const from = (strip.from - start) * scale, width = Math.max((strip.to - strip.from) * scale, 2) / strip.util.length;
   const base = 40, tall = 19;
   let area = "", line = "", pen = "M";
-  strip.util.forEach((held, at) => {
+  strip.util.forEach((busy, at) => {
     const x = from + at * width;
-    if (held !== null) area += `M${x} ${base}V${base - tall * held / 100}H${x + width}V${base}Z`;
+    if (busy !== null) area += `M${x} ${base}V${base - tall * busy / 100}H${x + width}V${base}Z`;
     const used = strip.mem[at];
     if (used === null) pen = "M";
     else { line += `${pen}${x} ${base - tall * used / 100}H${x + width}`; pen = "L"; }
@@ -86,9 +86,9 @@ function stripOf(strip, start, scale) {
 function laneText(node) {
   const lasted = {};
   for (const [phase, from, to] of node.spans) lasted[phase] = (lasted[phase] || 0) + to - from;
-  const told = PHASES.filter((phase) => lasted[phase]).map((phase) => `${phase} ${duration(lasted[phase])}`).join(", ");
+  const lines = PHASES.filter((phase) => lasted[phase]).map((phase) => `${phase} ${duration(lasted[phase])}`).join(", ");
   const strip = node.strip ? `; GPU busy ${number(node.strip.mean_util)} %, peak memory ${gigabytes(node.strip.peak_mb)}${node.strip.idle_seconds ? `, idle for ${duration(node.strip.idle_seconds)}` : ""}` : "";
-  return `${node.label}: ${told}${strip}`;
+  return `${node.label}: ${lines}${strip}`;
 }
 
 function laneTip(event) {
@@ -98,14 +98,14 @@ function laneTip(event) {
   const box = row.querySelector("svg").getBoundingClientRect();
   const at = startOf(node) + (event.clientX - box.left) / box.width * lanes.length;
   const span = node.spans.find(([, from, to]) => at >= from && at <= to);
-  const told = [h("b", {}, node.label)];
-  if (span) told.push(h("div", {}, h("i", { class: `swatch ${span[0]}` }), `${span[0]} ${duration(span[2] - span[1])}`, h("span", { class: "dim" }, ` from ${duration(span[1] - startOf(node))}`)));
+  const lines = [h("b", {}, node.label)];
+  if (span) lines.push(h("div", {}, h("i", { class: `swatch ${span[0]}` }), `${span[0]} ${duration(span[2] - span[1])}`, h("span", { class: "dim" }, ` from ${duration(span[1] - startOf(node))}`)));
   if (node.strip && at >= node.strip.from && at <= node.strip.to) {
     const place = Math.min(node.strip.util.length - 1, Math.floor((at - node.strip.from) / (node.strip.to - node.strip.from || 1) * node.strip.util.length));
-    told.push(h("div", {}, `GPU busy ${number(node.strip.util[place])} %, memory ${number(node.strip.mem[place])} %`));
+    lines.push(h("div", {}, `GPU busy ${number(node.strip.util[place])} %, memory ${number(node.strip.mem[place])} %`));
   }
-  told.push(h("div", { class: "dim" }, `${node.gpu || "no pod"}, ${money(node.usd)}`));
-  showTip(event.clientX, event.clientY, told);
+  lines.push(h("div", { class: "dim" }, `${node.gpu || "no pod"}, ${money(node.usd)}`));
+  showTip(event.clientX, event.clientY, lines);
 }
 
 function laneKeys(event) {
@@ -123,9 +123,9 @@ function laneKeys(event) {
 
 // --- what follows the mouse -------------------------------------------------------------------------------------------
 
-function showTip(x, y, told) {
+function showTip(x, y, lines) {
   const tip = document.getElementById("tip");
-  refill(tip, told);
+  refill(tip, lines);
   tip.hidden = false;
   const width = tip.offsetWidth, height = tip.offsetHeight;
   tip.style.setProperty("left", `${Math.max(4, x + 16 + width > innerWidth ? x - width - 12 : x + 16)}px`);

@@ -197,7 +197,9 @@ def test_every_field_does_what_it_says_on_a_pod(project: Path) -> None:
 def test_the_configurations_have_every_field() -> None:
     """What the reader knows, these files use."""
     source = Path(spec.__file__).read_text()
-    known = set(re.findall(r'(?:keys|held|pod|storage|local|budget|environment|ssh)\["(\w+)"\]', source))
+    known = set(
+        re.findall(r'(?:keys|fields|section|pod|storage|local|budget|environment|ssh)\["(\w+)"\]', source)
+    )
     used = {key for path in CONFIGS for key in re.findall(r"(\w+):", path.read_text())}
     assert len(known) > 20
     assert known - used == set()

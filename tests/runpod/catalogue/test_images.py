@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from rpd.runpod.catalogue.images import Found, ImageName, look_up
+from rpd.runpod.catalogue.images import ImageName, Presence, look_up
 
 
 @pytest.mark.parametrize(
@@ -70,20 +70,20 @@ def registry() -> Iterator[str]:
 
 
 @pytest.mark.parametrize(
-    ("image", "found"),
+    ("image", "presence"),
     [
-        ("owner/image:there", Found.PRESENT),
-        ("owner/image:thare", Found.ABSENT),
-        ("owner/private:1", Found.CLOSED),
+        ("owner/image:there", Presence.PRESENT),
+        ("owner/image:thare", Presence.ABSENT),
+        ("owner/private:1", Presence.CLOSED),
     ],
 )
-def test_what_a_registry_says(registry: str, image: str, found: Found) -> None:
+def test_what_a_registry_says(registry: str, image: str, presence: Presence) -> None:
     """With the anonymous token the registry asks for, an image is there, not there, or not for everybody."""
-    assert look_up(f"{registry}/{image}").found is found
+    assert look_up(f"{registry}/{image}").presence is presence
 
 
 def test_a_registry_that_is_not_there_is_unknown() -> None:
     """No network is no verdict."""
     answer = look_up("127.0.0.1:9/owner/image:there")
-    assert answer.found is Found.UNKNOWN
+    assert answer.presence is Presence.UNKNOWN
     assert "could not be asked" in answer.why

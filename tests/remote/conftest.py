@@ -40,6 +40,8 @@ class Machine:
         self._host_key = asyncssh.generate_private_key("ssh-ed25519")
         self._connections: set[asyncssh.SSHServerConnection] = set()
         self._children: set[asyncio.subprocess.Process] = set()
+        self._killed: list[asyncio.subprocess.Process] = []
+        self._starting: set[asyncio.Task[asyncio.subprocess.Process]] = set()
         self._listener: Any = None
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
@@ -134,10 +136,28 @@ class Machine:
         # asyncssh puts more on the loop as its connections end: until nothing is left.
         while others := asyncio.all_tasks() - {asyncio.current_task()}:
             _, late = await asyncio.wait(others, timeout=0.2)
-            for task in late:
+            # A start that is cut short leaves a program that nobody waits for: those always finish.
+            for task in late - self._starting:
                 task.cancel()
-        self._end_children()  # those that were being started: a shell that waits is often about to be
-        await asyncio.sleep(0)
+            self._end_children()
+        # Killed is not gone yet: a program that is still there when its object goes is a warning of a later test.
+        while any(child.returncode is None for child in self._killed):
+            await asyncio.sleep(0.01)
+
+    async def _start_program(self, command: str) -> asyncio.subprocess.Process:
+        child = await asyncio.create_subprocess_exec(
+            "/bin/sh",
+            "-c",
+            self.before_command + command,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            cwd=self.home,
+            start_new_session=True,
+            env={"HOME": str(self.home), "PATH": self.path, "TMPDIR": str(self.home), "USER": "root"},
+        )
+        self._children.add(child)
+        return child
 
     def _end_children(self) -> None:
         groups = [int(path.read_text()) for path in self.home.glob("*/steps/*/group")]
@@ -151,24 +171,17 @@ class Machine:
             if child.stdin is not None and child.stdin.transport.get_write_buffer_size():
                 # What nobody took is not waited for either; that it is closed is heard a turn of the loop later.
                 child.stdin.transport.abort()
+        self._killed += self._children
         self._children.clear()
 
     async def _serve(self, process: asyncssh.SSHServerProcess[bytes]) -> None:
         command = process.command or ""
         self.commands.append(command)
-        child = await asyncio.create_subprocess_exec(
-            "/bin/sh",
-            "-c",
-            self.before_command + command,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            cwd=self.home,
-            start_new_session=True,
-            env={"HOME": str(self.home), "PATH": self.path, "TMPDIR": str(self.home), "USER": "root"},
-        )
+        starting = asyncio.create_task(self._start_program(command))
+        self._starting.add(starting)
+        starting.add_done_callback(self._starting.discard)
+        child = await asyncio.shield(starting)
         assert child.stdin is not None
-        self._children.add(child)
         feeding = asyncio.create_task(_pump(process.stdin, child.stdin, end=child.stdin.close))
         try:
             await asyncio.gather(_pump(child.stdout, process.stdout), _pump(child.stderr, process.stderr))

@@ -211,6 +211,10 @@ class RequestRejected(ProviderError):
     """RunPod rejects the request, in words that fit no other class."""
 
 
+class BillingDenied(RequestRejected):
+    """The key may use the account, but not read what it is charged."""
+
+
 class ImpossibleRequest(RequestRejected):
     """No pod can ever come of the request: it contradicts itself, or what the account has."""
 

@@ -160,6 +160,14 @@ COMMANDS = {
             options="StopOptions",
         ),
         Command(
+            name="audit",
+            help="explain what RunPod charged, by what runs rented",
+            module="rpd.cli.audit",
+            arguments="PATH",
+            arguments_help="folders of run folders, such as those of a team (default: this project's)",
+            options="Options",
+        ),
+        Command(
             name="gc",
             help="find and delete pods that no run needs any more",
             module="rpd.cli.pods",

@@ -105,6 +105,7 @@ def _report_lines(report: NodeReport) -> Iterator[str]:
             "declared": f"{report.node.file}:{report.node.line}",
             "parameters": _pairs(report.node.parameters),
             "marks": ", ".join(report.node.marks),
+            "owner": report.node.owner,
             "started": result.started,
             "finished": result.finished,
             "phases": ", ".join(f"{name} {format_duration(value)}" for name, value in result.phases.items()),
@@ -176,7 +177,8 @@ def _source(source: SourceRecord) -> str:
     if source.git_sha:
         changes = f" with changes ({source.diff_file or 'not saved'})" if source.dirty else ""
         branch = f" ({source.branch})" if source.branch else ""
-        parts.append(f"git {source.git_sha[:12]}{branch}{changes}")
+        by = f" by {source.author}" if source.author else ""
+        parts.append(f"git {source.git_sha[:12]}{branch}{by}{changes}")
     if source.tree_sha256:
         parts.append(f"tree {source.tree_sha256[:12]}, {source.files} files, {source.bytes} bytes")
     if source.lock_file_sha256:

@@ -23,9 +23,21 @@ LOADING = (*SELECTING, "markers")
 """Commands that load the plugins of the user."""
 _PAST = ("runs", "show", "diff", "events", "report", "verify", "query")
 LOOKING_BACK = ("resume", *_PAST, "logs")
-PODS = ("ssh", "ps", "stop", "gc")
+PODS = ("ssh", "ps", "stop", "gc", "audit")
 """Commands for past runs, and for pods outside a run."""
-TELLING = ("collect", "fixtures", "markers", "ps", "gc", "gpus", "estimate", "doctor", "capture-env", *_PAST)
+TELLING = (
+    "collect",
+    "fixtures",
+    "markers",
+    "ps",
+    "gc",
+    "audit",
+    "gpus",
+    "estimate",
+    "doctor",
+    "capture-env",
+    *_PAST,
+)
 """Commands that can print JSON."""
 
 selecting = Section("selection", *SELECTING)

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from rpd.emulator import catalogue
-from rpd.emulator.billing import Bills, rate
+from rpd.emulator.billing import Ledger, rate
 from rpd.emulator.faults import FaultBook
 from rpd.emulator.images import ImageBook
 from rpd.emulator.model import NetworkVolume, Order, Pod, RegistryAuth, Runtime, Template, new_id
@@ -74,7 +74,7 @@ class Account:
             )
         }
         self.stock = Stock(faults)
-        self.bills = Bills()
+        self.ledger = Ledger()
         self._clock = clock
         self._host = host
         self._faults = faults
@@ -104,11 +104,13 @@ class Account:
         now = self._clock()
         for pod in self.pods.values():
             self._balance -= rate(pod) * (now - pod.billed_until) / 3600
-            self.bills.charge(pod, now - pod.billed_until, now)
+            self.ledger.charge_pod(pod, pod.billed_until, now)
             pod.billed_until = now
         for volume in self.volumes.values():
             monthly = volume.size * catalogue.NETWORK_VOLUME_USD_PER_GB_MONTH
-            self._balance -= monthly / catalogue.HOURS_PER_MONTH * (now - volume.billed_until) / 3600
+            hourly = monthly / catalogue.HOURS_PER_MONTH
+            self._balance -= hourly * (now - volume.billed_until) / 3600
+            self.ledger.charge("volume", volume.id, "standard", hourly, volume.billed_until, now)
             volume.billed_until = now
 
     def sweep(self) -> None:

@@ -1,43 +1,116 @@
-"""What pods cost: the rate of one as it is, and the bills of all so far."""
+"""What things cost: the rate of a pod as it is, and the ledger of everything charged so far."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
 
 from rpd.emulator import catalogue
 from rpd.emulator.model import Pod
 
+HOUR = 3600
+POD_PARTS = ("gpu", "cpu", "disk")
+VOLUME_PARTS = ("standard", "high_performance")
+OTHER_PARTS = (
+    "serverless_gpu",
+    "serverless_cpu",
+    "serverless_disk",
+    "serverless_fee",
+    "endpoint",
+    "cluster_gpu",
+    "cluster_disk",
+    "cluster_networking",
+)
+_PARTS: Mapping[str, tuple[str, ...]] = {"pod": POD_PARTS, "volume": VOLUME_PARTS, "other": OTHER_PARTS}
 
-@dataclass(slots=True, kw_only=True)
-class Bill:
-    """What one pod cost in one hour, in USD; ``start`` is that hour as a unix time."""
 
-    pod_id: str
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """One charge: ``part`` of what ``subject`` (an id; empty for other products) cost in one hour, in USD.
+
+    ``start`` is that hour as a unix time; ``kind`` is ``pod``, ``volume`` or ``other``.
+    """
+
+    kind: str
+    subject: str
+    part: str
     start: int
-    compute: float = 0.0
-    disk: float = 0.0
-    cpu_only: bool = False
+    usd: float
 
 
-class Bills:
-    """What every pod has cost so far, hour by hour, deleted pods included."""
+class Ledger:
+    """Everything that was charged, hour by hour, also for what is deleted.
+
+    ``lag``: RunPod's bill is late; lines of the last ``lag`` seconds are not shown yet.
+    """
 
     def __init__(self) -> None:
-        self._bills: dict[tuple[str, int], Bill] = {}
+        self._usd: dict[tuple[str, str, str, int], float] = {}
+        self.lag = 0.0
 
-    def charge(self, pod: Pod, seconds: float, now: float) -> None:
-        """Add the last ``seconds`` of a pod."""
-        start = int(now) // 3600 * 3600
-        bill = self._bills.setdefault(
-            (pod.id, start), Bill(pod_id=pod.id, start=start, cpu_only=pod.order.gpu is None)
-        )
+    def charge(self, kind: str, subject: str, part: str, usd_per_hr: float, begin: float, end: float) -> None:
+        """Charge for the time between two moments."""
+        for start, seconds in _hours(begin, end):
+            self.add(kind, subject, part, start, usd_per_hr * seconds / HOUR)
+
+    def add(self, kind: str, subject: str, part: str, start: float, usd: float) -> None:
+        """Write one line; lines for the same thing and hour add up."""
+        hour = int(start) // HOUR * HOUR
+        key = (kind, subject, part, hour)
+        self._usd[key] = self._usd.get(key, 0.0) + usd
+
+    def charge_pod(self, pod: Pod, begin: float, end: float) -> None:
+        """Charge for a pod as it is."""
         compute = pod.cost_per_hr if pod.running else 0.0
-        bill.compute += compute * seconds / 3600
-        bill.disk += (rate(pod) - compute) * seconds / 3600
+        if compute:
+            self.charge("pod", pod.id, "cpu" if pod.order.gpu is None else "gpu", compute, begin, end)
+        self.charge("pod", pod.id, "disk", rate(pod) - compute, begin, end)
 
-    def all(self) -> list[Bill]:
-        """Return them in order of time."""
-        return sorted(self._bills.values(), key=lambda bill: (bill.start, bill.pod_id))
+    def write(self, values: Mapping[str, Any], now: float) -> Line:
+        """Write a line from outside: ``pod`` or ``volume`` (an id), or neither; ``part``, ``usd``, ``at`` (ISO 8601).
+
+        Raises ValueError.
+        """
+        known = {"pod", "volume", "part", "usd", "at"}
+        if unknown := sorted(set(values) - known):
+            raise ValueError(
+                f"a line of the bill: expected {', '.join(sorted(known))}, got {', '.join(unknown)}"
+            )
+        kind = "pod" if "pod" in values else "volume" if "volume" in values else "other"
+        part = values.get("part", _PARTS[kind][0])
+        if part not in _PARTS[kind]:
+            raise ValueError(f"part: expected one of {', '.join(_PARTS[kind])}, got {part!r}")
+        moment = datetime.fromisoformat(values["at"]).timestamp() if "at" in values else now
+        line = Line(
+            kind=kind,
+            subject=str(values.get(kind, "")),
+            part=part,
+            start=int(moment) // HOUR * HOUR,
+            usd=float(values["usd"]),
+        )
+        self.add(line.kind, line.subject, line.part, line.start, line.usd)
+        return line
+
+    def lines(self, start: float, end: float, now: float) -> list[Line]:
+        """Return what is shown of the hours from ``start`` until ``end``, in order of time."""
+        return [
+            Line(kind=kind, subject=subject, part=part, start=hour, usd=usd)
+            for (kind, subject, part, hour), usd in sorted(
+                self._usd.items(), key=lambda item: (item[0][3], item[0])
+            )
+            if start <= hour < end and hour <= now - self.lag
+        ]
+
+
+def _hours(begin: float, end: float) -> Iterator[tuple[int, float]]:
+    """Yield each hour between two moments, and how many seconds of it are between them."""
+    while begin < end:
+        start = int(begin) // HOUR * HOUR
+        until = min(end, start + HOUR)
+        yield start, until - begin
+        begin = until
 
 
 def rate(pod: Pod) -> float:

@@ -107,6 +107,19 @@ class Launched:
         """
         self._ask("POST", "volumes", {"name": name, "datacenter": datacenter, "size": size})
 
+    def bill(self, usd: float, **line: str) -> None:
+        """Charge ``usd``, on top of what the account's pods and volumes cost by themselves.
+
+        ``pod`` or ``volume`` is an id, also one of nothing that is there; with neither it is for another product.
+        ``part`` says which amount of RunPod's record it is (``gpu``, ``cpu``, ``disk``, ``standard``,
+        ``serverless_gpu``, ...), ``at`` in which hour (ISO 8601; default: this one). Raises ValueError.
+        """
+        self._ask("POST", "bill", {"usd": usd, **line})
+
+    def set_billing_lag(self, seconds: float) -> None:
+        """Let the bill be late: it does not show the hours that began in the last ``seconds``."""
+        self._ask("POST", "bill", {"lag": seconds})
+
     def settle(self) -> None:
         """Wait until no stopped or deleted pod has a process or a disk left."""
         self._ask("POST", "settle")

@@ -5,17 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from typing import Any
 
-from rpd.emulator import rest_body
+from rpd.emulator import rest_billing, rest_body
 from rpd.emulator.account import Account
-from rpd.emulator.billing import Bill
+from rpd.emulator.billing import Ledger
 from rpd.emulator.model import Pod
 from rpd.emulator.refusals import Refusal
 from rpd.emulator.rest_body import Problem, read_body
 from rpd.emulator.rest_catalogue import Catalogue
-from rpd.emulator.rest_pods import changes, iso, pod_body, read_order, status, volume_body
+from rpd.emulator.rest_pods import changes, pod_body, read_order, status, volume_body
 from rpd.emulator.views import registry
 
 _STATUSES = {
@@ -24,7 +23,6 @@ _STATUSES = {
     "INTERNAL_SERVER_ERROR": 500,
 }
 """HTTP statuses of refusals; 400 for all others, a sold-out GPU among them."""
-_BUCKETS = {"hour": 3600, "day": 86400, "week": 7 * 86400, "month": 30 * 86400, "year": 365 * 86400}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +84,9 @@ def _routes() -> Iterable[Route]:
         ("DELETE", "/registries/{id}", "deleteRegistry", "registries", False),
         ("GET", "/account/ssh-keys", "getSshKeys", "account", False),
         ("PUT", "/account/ssh-keys", "updateSshKeys", "account", False),
+        ("GET", "/billing", "listBilling", "billing", False),
         ("GET", "/billing/pods", "listPodBilling", "billing", False),
+        ("GET", "/billing/network-volumes", "listNetworkVolumeBilling", "billing", False),
     )
     for method, path, operation, kind, by_pod in table:
         pattern = re.compile("/v2" + path.replace("{id}", "(?P<id>[^/]+)"))
@@ -289,32 +289,18 @@ class RestFace:
         self._account.pub_key = "\n".join(keys)
         return Answer(200, {"keys": keys})
 
+    def _listBilling(self, _: str, call: Call) -> Answer:  # noqa: N802
+        return self._bill(rest_billing.account_bill, call)
+
     def _listPodBilling(self, _: str, call: Call) -> Answer:  # noqa: N802
+        return self._bill(rest_billing.pod_bill, call)
+
+    def _listNetworkVolumeBilling(self, _: str, call: Call) -> Answer:  # noqa: N802
+        return self._bill(rest_billing.volume_bill, call)
+
+    def _bill(self, answer: Callable[[Ledger, Mapping[str, str], float], Any], call: Call) -> Answer:
         self._account.settle()
-        size = call.query.get("bucketSize", "day")
-        if size not in _BUCKETS:
-            names = ", ".join(_BUCKETS)
-            raise Problem(422, "validation failed", (f"query.bucketSize: expected one of {names}",))
-        start, end = _window(call.query, _BUCKETS[size], self._clock())
-        bills = [
-            bill
-            for bill in self._account.bills.all()
-            if start <= bill.start < end and call.query.get("podId") in (None, bill.pod_id)
-        ]
-        records = _records(bills, _BUCKETS[size])
-        asked = {
-            "startTime": iso(start),
-            "endTime": iso(end),
-            "bucketSize": size,
-            "podId": call.query.get("podId"),
-        }
-        metadata = {
-            "query": asked,
-            "recordCount": len(records),
-            "uniquePodCount": len({record["podId"] for record in records}),
-            "totals": _amounts(bills),
-        }
-        return Answer(200, {"records": records, "metadata": metadata})
+        return Answer(200, answer(self._account.ledger, call.query, self._clock()))
 
 
 def _wishes(body: bytes) -> dict[str, str]:
@@ -332,42 +318,3 @@ def _wishes(body: bytes) -> dict[str, str]:
         "action": {"start": "resume"}.get(given.get("action", ""), given.get("action")),
     }
     return {key: str(value) for key, value in known.items() if value}
-
-
-def _window(query: Mapping[str, str], seconds: int, now: float) -> tuple[float, float]:
-    """Return the window asked for, widened to whole buckets. Raises Problem."""
-    last, bounds = query.get("lastN"), ("startTime" in query or "endTime" in query)
-    if last and bounds:
-        raise Problem(400, "lastN and startTime/endTime are mutually exclusive")
-    end = -(-(_moment(query["endTime"]) if "endTime" in query else now) // seconds) * seconds
-    if last:
-        if not last.isdigit() or int(last) < 1:
-            raise Problem(422, "validation failed", ("query.lastN: expected integer >= 1",))
-        return end - int(last) * seconds, end
-    begin = _moment(query["startTime"]) if "startTime" in query else now - 30 * 86400
-    return begin // seconds * seconds, end
-
-
-def _moment(text: str) -> float:
-    try:
-        return datetime.fromisoformat(text).timestamp()
-    except ValueError:
-        raise Problem(422, "validation failed", (f"query: expected date-time, got {text}",)) from None
-
-
-def _records(bills: list[Bill], seconds: int) -> list[dict[str, Any]]:
-    """Return one record for each pod and bucket, in order of time."""
-    buckets: dict[tuple[int, str], list[Bill]] = {}
-    for bill in bills:
-        buckets.setdefault((bill.start // seconds * seconds, bill.pod_id), []).append(bill)
-    return [
-        {"startTime": iso(start), "endTime": iso(start + seconds), "podId": pod_id, **_amounts(bucket)}
-        for (start, pod_id), bucket in sorted(buckets.items())
-    ]
-
-
-def _amounts(bills: list[Bill]) -> dict[str, float]:
-    gpu = sum(bill.compute for bill in bills if not bill.cpu_only)
-    cpu = sum(bill.compute for bill in bills if bill.cpu_only)
-    disk = sum(bill.disk for bill in bills)
-    return {"totalAmount": gpu + cpu + disk, "gpuAmount": gpu, "cpuAmount": cpu, "diskAmount": disk}

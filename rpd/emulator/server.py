@@ -12,6 +12,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from typing import Any
 
 from aiohttp import web
@@ -93,6 +94,7 @@ class Emulator:
                 web.post("/_emulator/stock", self._control(self._set_stock)),
                 web.post("/_emulator/images", self._control(self._add_image)),
                 web.post("/_emulator/volumes", self._control(self._make_volume)),
+                web.post("/_emulator/bill", self._control(self._write_bill)),
                 web.post("/_emulator/settle", self._control(self._settle)),
             ]
         )
@@ -262,6 +264,14 @@ class Emulator:
         )
         volume = self.account.create_volume(values["name"], int(values["size"]), place)
         return {"id": volume.id, "datacenter": volume.datacenter}
+
+    def _write_bill(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Write a line of the bill, or with ``lag`` say how late (s) the bill is."""
+        ledger = self.account.ledger
+        if "lag" in values:
+            ledger.lag = float(values["lag"])
+            return {"lag": ledger.lag}
+        return asdict(ledger.write(values, time.time()))
 
     async def _settle(self, _: Mapping[str, Any]) -> dict[str, Any]:
         await self.machines.settled()

@@ -38,6 +38,7 @@ from rpd.pipeline.local_backend import exported, leave, start_emulator
 from rpd.pipeline.secrets import Value, only_texts, read_secrets
 from rpd.pipeline.worst_case import Prices, check_balance
 from rpd.plan import uses_pod
+from rpd.project.owner import stamp
 from rpd.project.source import Sources
 from rpd.record.plugin import ManifestPlugin
 from rpd.redaction import Redactor
@@ -239,7 +240,10 @@ class Backend:
         return Session(
             connect=connect_with(keys.private_key),
             connect_again=connect_again,
-            pod_env={"PUBLIC_KEY": "\n".join([keys.public_line, *user_public_lines()])},
+            pod_env={
+                "PUBLIC_KEY": "\n".join([keys.public_line, *user_public_lines()]),
+                **stamp(files.run_id),
+            },
         )
 
     def lifetimes(self) -> Lifetimes:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from rpd.events import Events
 from rpd.project.keyfiles import is_key_path
+from rpd.project.owner import tidy
 from rpd.redaction import Redactor
 from rpd.values.report import SourceRecord
 from rpd.values.size import format_size
@@ -69,6 +70,7 @@ class Sources:
             plain,
             git_sha=changes.sha,
             branch=changes.branch,
+            author=author(project, self._git),
             dirty=changes.is_dirty,
             diff_left_out=changes.left_out,
         )
@@ -253,6 +255,12 @@ def _head(project: Path, git: Git) -> tuple[str, str]:
     answer = git(project, "rev-parse", "HEAD", "--abbrev-ref", "HEAD") or b""
     sha, _, branch = answer.decode(errors="replace").strip().partition("\n")
     return sha, "" if branch == "HEAD" else branch
+
+
+def author(project: Path, git: Git) -> str:
+    """Return whom git would name as the author of a commit in ``project``, as ``Name <address>``; empty: nobody."""
+    told = git(project, "-c", "user.useConfigOnly=true", "var", "GIT_AUTHOR_IDENT") or b""
+    return tidy(told.decode(errors="replace").rpartition(">")[0] + ">") if b">" in told else ""
 
 
 def state(project: Path) -> tuple[str, str, bool]:

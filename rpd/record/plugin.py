@@ -13,6 +13,7 @@ import rpd
 from rpd.config import Config
 from rpd.events import Events
 from rpd.hooks import hookimpl
+from rpd.project.owner import owner
 from rpd.record import manifest, manifest_index, results, run
 from rpd.record.atomic_write import write_whole
 from rpd.record.run import RunInfo
@@ -77,6 +78,7 @@ class ManifestPlugin:
             width=plan.width,
             nodes=len(plan.nodes),
             worst_case_usd=plan.worst_case_usd,
+            owner=owner(),
             started=self._now(),
             folder=str(folder),
         )
@@ -145,6 +147,7 @@ class ManifestPlugin:
             argv=self._redactor.data(info.argv),
             stop_reason=self._redactor.text(info.stop_reason),
             rootdir=self._redactor.text(info.rootdir),
+            owner=self._redactor.text(info.owner),
         )
         self._try(path, lambda: run.write(path, masked))
 

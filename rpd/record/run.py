@@ -38,6 +38,8 @@ class RunInfo:
     """How many were planned."""
     worst_case_usd: float = 0.0
     git_sha: str = ""
+    owner: str = ""
+    """Whose run it is: ``RPD_OWNER``, else ``user@host``."""
     started: str = ""
     finished: str = ""
     seconds: float = 0.0

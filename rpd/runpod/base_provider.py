@@ -5,10 +5,11 @@ from __future__ import annotations
 import threading
 import time
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
+from rpd.runpod.answer import understood
 from rpd.runpod.catalogue import offers
 from rpd.runpod.catalogue.cache import CatalogueStore, default_store
 from rpd.runpod.catalogue.live import LiveCatalogue, Question
@@ -16,8 +17,10 @@ from rpd.runpod.catalogue.model import Catalogue
 from rpd.runpod.notices import Notices, Speaker
 from rpd.runpod.rate_limit import Retry, TokenBucket
 from rpd.runpod.reconcile import Patience
+from rpd.runpod.rest.billing import read_billing
 from rpd.runpod.rest.client import Rest
-from rpd.runpod.rest.pods import read_logs
+from rpd.runpod.rest.pods import read_logs, read_owners
+from rpd.values.billing import Billing
 from rpd.values.pod import NetworkVolume, Offer, PodRequest
 
 T = TypeVar("T")
@@ -91,6 +94,14 @@ class Renter(Speaker):
     def output(self, pod_id: str, *, tail: int = 20) -> tuple[str, ...]:
         """Return the last lines that the pod's container printed. Raises PodNotFound."""
         return read_logs(self._rest, pod_id, tail, "container")
+
+    def billing(self, since: float, until: float) -> Billing:
+        """Return what the account was charged, hour by hour. Raises BillingDenied."""
+        return self._read(lambda: read_billing(self._rest, since, until))
+
+    def owners(self) -> Mapping[str, str]:
+        """Return whose the pods of the account are by their own stamp, by the id of the pod."""
+        return self._read(lambda: understood(read_owners, self._rest.get("/pods")))
 
     def close(self) -> None:
         """Close the connections for REST v2; the SDK holds none."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, TypeVar
 
 from rpd.errors import ApiRetired
@@ -16,6 +16,7 @@ from rpd.runpod.rate_limit import Retry, TokenBucket
 from rpd.runpod.reconcile import Patience
 from rpd.runpod.rest.client import Rest
 from rpd.runpod.rest.provider import RestProvider
+from rpd.values.billing import Billing
 from rpd.values.pod import Account, NetworkVolume, Offer, PodInfo, PodRequest, PodSpec, RegistryAuth
 
 T = TypeVar("T")
@@ -131,6 +132,14 @@ class SwitchingProvider(Speaker):
     def datacenters(self) -> frozenset[str]:
         """Return the ids of the data centres that RunPod has. Raises TransientError if it does not list any."""
         return self._rest.datacenters()
+
+    def billing(self, since: float, until: float) -> Billing:
+        """Return what the account was charged, hour by hour. Raises BillingDenied."""
+        return self._rest.billing(since, until)
+
+    def owners(self) -> Mapping[str, str]:
+        """Return whose the pods of the account are by their own stamp, by the id of the pod."""
+        return self._rest.owners()
 
     def close(self) -> None:
         """Close the connections."""

@@ -8,10 +8,13 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from rpd.errors import ImpossibleRequest
+from rpd.values.billing import Billing
 from rpd.values.job import CloudChoice, Gpu, Registry, SshSource, Storage
 
 NAME_PREFIX = "rpd-"
 """Every pod rpd makes is named ``rpd-<run>-<node>-<random>``: the stamp that says a pod is ours."""
+OWNER_VARIABLE = "RPD_OWNER"
+"""The variable in which a pod says whose it is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -233,6 +236,17 @@ class Provider(ABC):
     def remove_registry(self, registry_id: str) -> None:
         """Delete registry credentials; succeeds if they are gone. Raises RequestRejected while a pod uses them."""
         del registry_id
+
+    def billing(self, since: float, until: float) -> Billing | None:  # noqa: ARG002 - the default has none
+        """Return what the account was charged between two moments (s since 1970), None if the provider cannot tell.
+
+        Raises BillingDenied where the key may not read that.
+        """
+        return None
+
+    def owners(self) -> Mapping[str, str]:
+        """Return whose the pods of the account are by their own stamp, ``RPD_OWNER``, by the id of the pod."""
+        return {}
 
     def datacenters(self) -> frozenset[str] | None:
         """Return the ids of all data centres, or None if the provider cannot list them."""

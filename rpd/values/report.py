@@ -43,6 +43,8 @@ class NodeRecord:
     marks: tuple[str, ...] = ()
     run: str = ""
     """The id of its run."""
+    owner: str = ""
+    """Whose run it was: ``RPD_OWNER``, else ``user@host``."""
 
 
 @frozen
@@ -143,6 +145,8 @@ class SourceRecord:
     lock_file: str = ""
     branch: str = ""
     """Empty where a commit is checked out and no branch."""
+    author: str = ""
+    """Whom git would have named as the author of a commit, as ``Name <address>``."""
     fingerprint: Mapping[str, str] = EMPTY
     """What the result depends on, part by part, as hashes; ``--changed`` compares them."""
 

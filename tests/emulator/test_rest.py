@@ -136,6 +136,8 @@ def test_every_answer_fits_the_document(rest: httpx.Client, platform: Platform, 
         ("PUT", "/account/ssh-keys", {}, {"keys": []}, 200),
         ("GET", "/billing/pods", {"bucketSize": "hour", "lastN": "2", "podId": pod["id"]}, None, 200),
         ("GET", "/billing/pods", {}, None, 200),
+        ("GET", "/billing/network-volumes", {"bucketSize": "hour"}, None, 200),
+        ("GET", "/billing", {"bucketSize": "hour"}, None, 200),
     ]
     for method, path, query, body, status in calls:
         answer = rest.request(method, path, params=query, json=body)

@@ -54,6 +54,9 @@ def score():
 _SHA = "0123456789abcdef0123456789abcdef01234567"
 
 
+OWNER = "you@laptop"
+
+
 def make(root: Path) -> Path:
     """Write the project to ``root`` and return it."""
     (root / "rpd.toml").write_text('markers = ["nightly: takes a night"]\n', encoding="utf-8")
@@ -83,6 +86,7 @@ def _run(root: Path, run_id: str, losses: dict[tuple[int, float], float | None],
         nodes=len(reports),
         worst_case_usd=20.0,
         git_sha=_SHA,
+        owner=OWNER,
         started=f"{day}T10:00:00+00:00",
         finished=f"{day}T10:05:00+00:00",
         seconds=300.0,
@@ -149,6 +153,7 @@ def _node(
             line=17,
             parameters={"lr": lr, "seed": seed},
             run=folder.name,
+            owner=OWNER,
         ),
         result=Result(
             outcome=Outcome.PASSED if passed else Outcome.FAILED,
@@ -165,7 +170,7 @@ def _node(
         cost=CostRecord(
             rate_usd_per_hr=0.5, rate_source="pod", billed_seconds=92.5, estimated_usd=0.0128, cap_usd=5.0
         ),
-        source=SourceRecord(git_sha=_SHA, branch=branch, lock_file="uv.lock", lock_file_sha256="ab" * 32),
+        source=SourceRecord(git_sha=_SHA, branch=branch, author="You <you@example.com>", lock_file="uv.lock", lock_file_sha256="ab" * 32),
         environment=EnvironmentRecord(
             gpu_name="NVIDIA L4", driver="570.124.06", cuda="12.8", python="3.12.3", packages="pods/packages-1.txt"
         ),

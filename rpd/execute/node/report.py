@@ -10,6 +10,7 @@ from rpd.execute.context import RunContext
 from rpd.execute.node.run import NodeRun
 from rpd.execute.node.verdict import Verdict
 from rpd.lease.lease import Lease
+from rpd.project.owner import owner
 from rpd.remote.telemetry import NVIDIA_SMI, PACKAGES
 from rpd.values.pod import PodInfo
 from rpd.values.printable import tellable
@@ -54,6 +55,7 @@ def node_report(
             parameters={name: tellable(value) for name, value in node.parameters.items()},
             marks=tuple(dict.fromkeys(mark.name for mark in node.marks)),
             run=context.run_id if run.files else "",
+            owner=owner() if run.files else "",
         ),
         result=Result(
             outcome=verdict.outcome,

@@ -59,6 +59,10 @@ class NotThere(PodNotFound):
     """RunPod has nothing at that path (HTTP 404, in the API's own words)."""
 
 
+class Forbidden(RequestRejected):
+    """The key may not do that (HTTP 403, in the API's own words)."""
+
+
 class Conflict(RequestRejected):
     """The call does not fit the state of the pod (HTTP 409)."""
 
@@ -301,6 +305,8 @@ def _named(failure: Failure) -> ProviderError:
         return NotThere(failure.shown or "not found")
     if failure.trouble is Trouble.REFUSED and failure.status == 409:
         return Conflict(failure.shown or "conflict")
+    if failure.trouble is Trouble.REFUSED and failure.status == 403:
+        return Forbidden(str(classify(failure)))
     return classify(failure)
 
 

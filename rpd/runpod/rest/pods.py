@@ -9,11 +9,11 @@ from urllib.parse import quote
 
 from rpd.errors import ImpossibleRequest
 from rpd.remote import ssh_start
-from rpd.runpod.answer import host, identifier, number, port, table, text, whole
+from rpd.runpod.answer import host, identifier, number, port, table, tables, text, whole
 from rpd.runpod.catalogue.cpu import cpu_instance
 from rpd.runpod.create_texts import SSH_PORT, sendable
 from rpd.runpod.rest.client import Rest
-from rpd.values.pod import Cloud, PodInfo, PodSpec, PodStatus, SshEndpoint
+from rpd.values.pod import OWNER_VARIABLE, Cloud, PodInfo, PodSpec, PodStatus, SshEndpoint
 
 LogSource = Literal["system", "container"]
 
@@ -128,6 +128,15 @@ def pod_info(row: Mapping[str, Any]) -> PodInfo:
         volume_gb=whole(table(table(row.get("mounts")).get("persistent")).get("size")) or 0,
         locked=row.get("locked") is True,
     )
+
+
+def read_owners(answer: Any) -> dict[str, str]:
+    """Return whose the listed pods are, by their ids, as far as their environment says it."""
+    found = {
+        identifier(row.get("id")): text(table(row.get("env")).get(OWNER_VARIABLE))
+        for row in tables(table(answer).get("pods"))
+    }
+    return {pod_id: owner for pod_id, owner in found.items() if owner}
 
 
 def _rate(value: object, status: PodStatus) -> float | None:

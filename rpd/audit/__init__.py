@@ -1,0 +1,1 @@
+"""What RunPod charged, held against what runs say that they rented."""

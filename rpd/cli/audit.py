@@ -1,0 +1,327 @@
+"""``rpd audit``: what RunPod charged, explained to the cent by what runs rented."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from rpd.audit.groups import BY, grouped
+from rpd.audit.reconcile import CENT, Audit, Part, PodAccount, in_cents, reconcile
+from rpd.audit.rentals import Known, read_known
+from rpd.cli.document import say_document
+from rpd.cli.output import note, say
+from rpd.cli.provider_session import account
+from rpd.cli.table import table
+from rpd.config import Config, texts
+from rpd.config.config import showing
+from rpd.errors import ExitCode, ProviderError, UsageError
+from rpd.hooks import PluginManager
+from rpd.runpod.address import EMULATOR
+from rpd.values.frozen import frozen
+from rpd.values.pod import Provider
+
+_WEEK = 7 * 86400.0
+
+
+@frozen
+class Options:
+    """The options that only ``rpd audit`` has."""
+
+    # A table, laid out by hand: a setting is a line or two.
+    # fmt: off
+
+    since: float = showing.option(
+        _WEEK, "how far to look back (default: 7d)", "--since", metavar="DURATION", parse=texts.age, commands=("audit",)
+    )
+    by: tuple[str, ...] = showing.option(
+        ("job",), f"total by any of {', '.join(BY)}", "--by", metavar="A,B", parse=texts.names, commands=("audit",)
+    )
+    exit_code: bool = showing.switch(
+        "exit with 1 if the bill has pods that no run knows, or more than runs estimated", "--exit-code",
+        commands=("audit",)
+    )
+
+    # fmt: on
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Names:
+    """What there is now, so that ids on the bill have names: pods (and whose they are) and network volumes."""
+
+    pods: Mapping[str, str]
+    owners: Mapping[str, str]
+    volumes: Mapping[str, str]
+
+
+def main(config: Config, manager: PluginManager) -> int:
+    """Print the bill, explained; with ``--exit-code`` the exit code is 1 where something is not."""
+    own: Options = config.own
+    del manager
+    for by in own.by:
+        if by not in BY:
+            raise UsageError(f"--by {by}: expected any of {', '.join(BY)}")
+    now = time.time()
+    with account(config) as provider:
+        bill = provider.billing(now - own.since, now)
+        if bill is None:
+            raise UsageError(f"{provider.name} does not tell what it charges")
+        known = _known(config, provider, bill.since)
+        names = _names(provider)
+    found = reconcile(bill, known.rentals, now=now)
+    if config.output.as_json:
+        say_document(_document(found, names, known, own.by))
+    else:
+        say("\n".join(_told(found, names, known, own.by)))
+    return ExitCode.FAILED if own.exit_code and not found.is_explained else ExitCode.OK
+
+
+def _known(config: Config, provider: Provider, since: float) -> Known:
+    """Return what the runs of this project tell, or those in the folders that were named."""
+    is_emulated = provider.name.startswith(EMULATOR)
+    told: dict[str, None] = {}
+    known = Known()
+    folders = [config.invocation_dir / Path(text).expanduser() for text in config.args] or [config.runs_path]
+    for folder in folders:
+        if config.args and not folder.is_dir():
+            raise UsageError(f"{folder}: expected a folder of run folders")
+        more = read_known(
+            folder,
+            wanted=lambda backend: (
+                backend == provider.name if is_emulated else not backend.startswith(EMULATOR)
+            ),
+            since=since,
+            told=lambda text: told.setdefault(text),
+        )
+        known.rentals += more.rentals
+        known.runs += more.runs
+        for volume, nodes in more.volumes.items():
+            known.volumes.setdefault(volume, set()).update(nodes)
+    for text in told:
+        note(f"rpd: {text}")
+    return known
+
+
+def _names(provider: Provider) -> _Names:
+    """Return the names of what is there; what cannot be asked has none: the bill is explained all the same."""
+    try:
+        pods = {pod.id: pod.name for pod in provider.list()}
+        owners = provider.owners()
+        volumes = {volume.id: volume.name for volume in provider.volumes() or ()}
+    except ProviderError as error:
+        note(f"rpd: names of pods and volumes are not known: {error}")
+        return _Names(pods={}, owners={}, volumes={})
+    return _Names(pods=pods, owners=owners, volumes=volumes)
+
+
+# --- for people -----------------------------------------------------------------------------------------------------
+
+
+def _told(found: Audit, names: _Names, known: Known, by: Sequence[str]) -> Iterator[str]:
+    yield f"RunPod billed ${found.billed_usd:.2f} from {_utc(found.since)} to {_utc(found.until)} UTC"
+    yield ""
+    yield from _parts(found, names)
+    if found.missing_usd >= CENT:
+        pods = sum(pod.missing_usd >= CENT for pod in found.pods)
+        yield f"not on the bill: ${found.missing_usd:.2f} that runs had estimated ({_pods(pods)})"
+    if found.pending_usd >= CENT:
+        yield f"not on the bill yet: about ${found.pending_usd:.2f}; it may be an hour late"
+    yield from _strangers(found, names)
+    yield from _differences(found)
+    yield from _volumes(found, names, known)
+    for each in by:
+        yield from _by(found, names, each)
+
+
+def _parts(found: Audit, names: _Names) -> Iterator[str]:
+    shown = [(part, usd) for part, usd in found.parts.items() if usd or part is Part.AS_ESTIMATED]
+    cents = in_cents([usd for _, usd in shown], found.billed_usd)
+    width = max(len(f"{cent / 100:.2f}") for cent in cents)
+    for (part, _), cent in zip(shown, cents, strict=True):
+        yield f"  ${cent / 100:>{width}.2f}  {part}{_counted(part, found, names)}"
+    yield f"  ${round(found.billed_usd * 100) / 100:>{width}.2f}  in all"
+
+
+def _counted(part: Part, found: Audit, names: _Names) -> str:
+    if part is Part.UNKNOWN:
+        there = sum(each.pod_id in names.pods for each in found.strangers)
+        return f" ({_pods(len(found.strangers))}{f', {there} still there' if there else ''})"
+    if part is Part.VOLUMES:
+        return f" ({len(found.volumes)})"
+    if part is Part.OTHERS:
+        return f" ({', '.join(found.others)})"
+    if part is Part.AS_ESTIMATED:
+        return f" ({_pods(sum(pod.part(part) > 0 for pod in found.pods))})"
+    count = sum(pod.part(part) >= CENT for pod in found.pods)
+    return f" ({_pods(count)})" if count else " (less than a cent each)"
+
+
+def _strangers(found: Audit, names: _Names) -> Iterator[str]:
+    if not found.strangers:
+        return
+    yield ""
+    yield "pods that no run here knows:"
+    head = ("POD", "$", "FROM (UTC)", "UNTIL", "NAME", "OWNER", "STATE")
+    rows = [
+        (
+            each.pod_id,
+            f"{each.usd:.2f}",
+            _utc(each.first),
+            _utc(each.last),
+            names.pods.get(each.pod_id, ""),
+            names.owners.get(each.pod_id, ""),
+            "there" if each.pod_id in names.pods else "gone" if names.pods else "",
+        )
+        for each in found.strangers
+    ]
+    yield from table([head, *rows], right={1}, cut={4: 16, 5: 12}, leave_out=(3, 5, 4))
+
+
+def _differences(found: Audit) -> Iterator[str]:
+    """Yield the pods that cost something else than their runs think, or went on costing."""
+    shown = [pod for pod in found.pods if any(abs(usd) >= CENT for usd in _odd(pod))]
+    if not shown:
+        return
+    yield ""
+    yield "pods that cost something else than their runs estimated:"
+    head = ("POD", "NODE", "RUN", "BILLED", "ESTIMATED", "MORE", "LESS", "STOPPED", "KEPT", "RELEASED")
+    rows = [
+        (
+            pod.pod_id,
+            pod.last.node.rpartition("::")[2],
+            pod.last.run,
+            f"{pod.billed_usd:.2f}",
+            f"{pod.estimated_usd:.2f}",
+            *(f"{usd:.2f}" if abs(usd) >= CENT else "" for usd in _odd(pod)),
+        )
+        for pod in shown
+    ]
+    yield from table([head, *rows], right=range(3, 10), cut={1: 16, 2: 16}, leave_out=(2, 1))
+
+
+def _odd(pod: PodAccount) -> tuple[float, ...]:
+    parts = (Part.STOPPED, Part.KEPT, Part.AFTER)
+    return (pod.part(Part.MORE), pod.missing_usd, *(pod.part(part) for part in parts))
+
+
+def _volumes(found: Audit, names: _Names, known: Known) -> Iterator[str]:
+    if not found.volumes:
+        return
+    yield ""
+    yield "network volumes:"
+    rows = [
+        (
+            each.volume_id,
+            names.volumes.get(each.volume_id, ""),
+            f"{each.usd:.2f}",
+            str(_uses(each.volume_id, names, known)),
+        )
+        for each in found.volumes
+    ]
+    yield from table([("VOLUME", "NAME", "$", "NODES"), *rows], right={2, 3})
+
+
+def _uses(volume_id: str, names: _Names, known: Known) -> int:
+    """Return how many nodes of the runs asked for a volume, by its id or its name."""
+    asked = known.volumes
+    return len(asked.get(volume_id, set()) | asked.get(names.volumes.get(volume_id, volume_id), set()))
+
+
+def _by(found: Audit, names: _Names, by: str) -> Iterator[str]:
+    groups = grouped(found, by, names.owners)
+    if not groups:
+        return
+    yield ""
+    rows = [
+        (
+            each.name,
+            str(each.pods or ""),
+            f"{each.billed_usd:.2f}",
+            f"{each.estimated_usd:.2f}" if each.pods else "",
+        )
+        for each in groups
+    ]
+    yield from table([(by.upper(), "PODS", "BILLED", "ESTIMATED"), *rows], right={1, 2, 3}, cut={0: 24})
+
+
+def _pods(number: int) -> str:
+    return f"{number} pod{'' if number == 1 else 's'}"
+
+
+def _utc(moment: float) -> str:
+    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d %H:%M")
+
+
+# --- for programs ---------------------------------------------------------------------------------------------------
+
+
+def _document(found: Audit, names: _Names, known: Known, by: Sequence[str]) -> dict[str, Any]:
+    return {
+        "since": datetime.fromtimestamp(found.since, UTC).isoformat(),
+        "until": datetime.fromtimestamp(found.until, UTC).isoformat(),
+        "runs": known.runs,
+        "billed_usd": _usd(found.billed_usd),
+        "parts": {part.name.lower(): _usd(usd) for part, usd in found.parts.items()},
+        "missing_usd": _usd(found.missing_usd),
+        "pending_usd": _usd(found.pending_usd),
+        "explained": found.is_explained,
+        "pods": [_pod(pod) for pod in found.pods],
+        "unknown_pods": [
+            {
+                "pod": each.pod_id,
+                "usd": _usd(each.usd),
+                "from": _utc(each.first),
+                "until": _utc(each.last),
+                "name": names.pods.get(each.pod_id),
+                "owner": names.owners.get(each.pod_id),
+                "there": each.pod_id in names.pods,
+            }
+            for each in found.strangers
+        ],
+        "volumes": [
+            {
+                "volume": each.volume_id,
+                "name": names.volumes.get(each.volume_id),
+                "usd": _usd(each.usd),
+                "nodes": _uses(each.volume_id, names, known),
+            }
+            for each in found.volumes
+        ],
+        "others": {name: _usd(usd) for name, usd in found.others.items()},
+        "by": {
+            each: [
+                {
+                    "name": group.name,
+                    "pods": group.pods,
+                    "billed_usd": _usd(group.billed_usd),
+                    "estimated_usd": _usd(group.estimated_usd),
+                }
+                for group in grouped(found, each, names.owners)
+            ]
+            for each in by
+        },
+    }
+
+
+def _pod(pod: PodAccount) -> dict[str, Any]:
+    return {
+        "pod": pod.pod_id,
+        "name": pod.last.pod_name,
+        "run": pod.last.run,
+        "runs": list(dict.fromkeys(each.run for each in pod.rentals)),
+        "node": pod.last.node,
+        "owner": pod.last.owner,
+        "state": pod.last.final_state or "in use",
+        "billed_usd": _usd(pod.billed_usd),
+        "estimated_usd": _usd(pod.estimated_usd),
+        "parts": {part.name.lower(): _usd(usd) for part, usd in pod.parts.items()},
+        "missing_usd": _usd(pod.missing_usd),
+        "pending_usd": _usd(pod.pending_usd),
+    }
+
+
+def _usd(amount: float) -> float:
+    return round(amount, 6)

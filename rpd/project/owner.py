@@ -1,0 +1,40 @@
+"""The owner: who a run, its pods and its bill belong to."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import re
+import socket
+from collections.abc import Mapping
+
+from rpd.values.pod import OWNER_VARIABLE
+from rpd.values.safe_text import plain
+
+RUN_VARIABLE = "RPD_RUN"
+"""The run that a pod was rented for, in the pod's environment."""
+LONGEST = 100
+_UNSENDABLE = re.compile(r"[\s\ud800-\udfff]+")
+
+
+def owner(environ: Mapping[str, str] | None = None) -> str:
+    """Return ``RPD_OWNER``, else ``user@host``; one line of at most 100 characters that RunPod takes."""
+    known = os.environ if environ is None else environ
+    return tidy(known.get(OWNER_VARIABLE, "")) or tidy(f"{_user()}@{socket.gethostname()}")
+
+
+def stamp(run_id: str) -> dict[str, str]:
+    """Return the variables by which a pod says whose it is."""
+    return {OWNER_VARIABLE: owner(), RUN_VARIABLE: run_id}
+
+
+def tidy(name: str) -> str:
+    """Return the name of an owner in one line, without what no terminal and no API takes."""
+    return _UNSENDABLE.sub(" ", plain(name)).strip()[:LONGEST]
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):  # a container may have a user without a name
+        return "unknown"

@@ -1,0 +1,47 @@
+"""The bill: what the platform charged, hour by hour, for pods that are there and pods that are gone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+HOUR = 3600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PodBill:
+    """What one pod cost in the hour that began at ``start`` (s since 1970), in USD."""
+
+    pod_id: str
+    start: float
+    compute_usd: float = 0.0
+    """GPU or CPU."""
+    disk_usd: float = 0.0
+
+    @property
+    def usd(self) -> float:
+        """All of it."""
+        return self.compute_usd + self.disk_usd
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VolumeBill:
+    """What one network volume cost in the hour that began at ``start`` (s since 1970), in USD."""
+
+    volume_id: str
+    start: float
+    usd: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Billing:
+    """A bill for the hours from ``since`` until ``until`` (s since 1970, whole hours).
+
+    ``others`` is what else the account used (serverless, endpoints, clusters), in USD by name.
+    """
+
+    since: float
+    until: float
+    pods: tuple[PodBill, ...] = ()
+    volumes: tuple[VolumeBill, ...] = ()
+    others: Mapping[str, float] = field(default_factory=dict)

@@ -1,1 +1,1 @@
-"""What RunPod charged, held against what runs say that they rented."""
+"""What RunPod charged, compared with what runs say that they rented."""

@@ -1,4 +1,4 @@
-"""Reconciling: a bill held against rentals. Every cent of the bill ends up in exactly one part."""
+"""Reconciling: a bill entries against rentals. Every cent of the bill ends up in exactly one part."""
 
 from __future__ import annotations
 
@@ -58,13 +58,15 @@ class PodAccount:
 
     def shares(self) -> list[tuple[Rental, User, float]]:
         """Return who used it and which share of the bill (0 to 1) is theirs; the shares add up to 1."""
-        held = [
+        entries = [
             (rental, user, user.usd if rental.users else rental.usd)
             for rental in self.rentals
             for user in (rental.users or (User(node=rental.node, job=_job(rental.node)),))
         ]
-        total = math.fsum(weight for _, _, weight in held)
-        return [(rental, user, weight / total if total else 1 / len(held)) for rental, user, weight in held]
+        total = math.fsum(weight for _, _, weight in entries)
+        return [
+            (rental, user, weight / total if total else 1 / len(entries)) for rental, user, weight in entries
+        ]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -126,12 +128,12 @@ def reconcile(bill: Billing, rentals: Iterable[Rental], *, now: float) -> Audit:
     for line in bill.pods:
         lines.setdefault(line.pod_id, []).append(line)
     pods = []
-    for pod_id, held in by_pod.items():
-        account = PodAccount(pod_id=pod_id, rentals=tuple(sorted(held, key=lambda each: each.began)))
+    for pod_id, entries in by_pod.items():
+        account = PodAccount(pod_id=pod_id, rentals=tuple(sorted(entries, key=lambda each: each.began)))
         _settle(account, lines.get(pod_id, ()), bill, now)
         if account.billed_usd or account.estimated_usd:
             pods.append(account)
-    strangers = [_stranger(pod_id, held) for pod_id, held in lines.items() if pod_id not in by_pod]
+    strangers = [_stranger(pod_id, entries) for pod_id, entries in lines.items() if pod_id not in by_pod]
     volumes = _volumes(bill.volumes)
     parts = {
         part: math.fsum(pod.part(part) for pod in pods)
@@ -225,18 +227,18 @@ def _stranger(pod_id: str, lines: Sequence[PodBill]) -> Stranger:
 
 
 def _volumes(lines: Iterable[VolumeBill]) -> list[VolumeAccount]:
-    held: dict[str, list[VolumeBill]] = {}
+    entries: dict[str, list[VolumeBill]] = {}
     for line in lines:
-        held.setdefault(line.volume_id, []).append(line)
-    found = [
+        entries.setdefault(line.volume_id, []).append(line)
+    accounts = [
         VolumeAccount(
             volume_id=volume_id,
             usd=math.fsum(line.usd for line in each),
             by_day=_by_day((line.start, line.usd) for line in each),
         )
-        for volume_id, each in held.items()
+        for volume_id, each in entries.items()
     ]
-    return sorted(found, key=lambda each: (-each.usd, each.volume_id))
+    return sorted(accounts, key=lambda each: (-each.usd, each.volume_id))
 
 
 def _by_day(amounts: Iterable[tuple[float, float]]) -> dict[str, float]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from rpd.errors import RpdError
 from rpd.journal import journal
 from rpd.record import history
 
-Told = Callable[[str], object]
+Damaged = Callable[[str], object]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,39 +72,42 @@ class Known:
     runs: int = 0
 
 
-def read_known(runs_path: Path, *, wanted: Callable[[str], bool], since: float, told: Told) -> Known:
+def read_known(runs_path: Path, *, wanted: Callable[[str], bool], since: float, damaged: Damaged) -> Known:
     """Return what the runs in a folder of run folders tell; of backends that are ``wanted``, from ``since`` on.
 
-    A rental that ended earlier is left out, unless its pod is still there. ``told`` hears of what cannot be read.
+    A run that ended earlier is left out, unless a pod of it stayed. ``damaged`` is called with what cannot be read.
     """
     known = Known()
+    begin = datetime.fromtimestamp(since, UTC).isoformat()
     for info in history.runs(runs_path):
         if info.backend and not wanted(info.backend):
             continue
+        if info.finished and info.finished < begin and not (info.leftover or info.unreleased):
+            continue
         folder = Path(info.folder)
-        rentals = list(_rentals(folder, info.owner, told))
+        rentals = list(_rentals(folder, info.owner, damaged))
         if not any(
             each.ended is None or each.ended >= since or each.final_state != "deleted" for each in rentals
         ):
             continue
         known.runs += 1
-        users = _users(folder, known.volumes, told)
+        users = _users(folder, known.volumes, damaged)
         known.rentals += [replace(each, users=tuple(users.get(each.pod_id, ()))) for each in rentals]
     return known
 
 
-def _rentals(folder: Path, owner: str, told: Told) -> Iterator[Rental]:
+def _rentals(folder: Path, owner: str, damaged: Damaged) -> Iterator[Rental]:
     """Yield the rentals of one run, by its journal."""
-    held: dict[str, Rental] = {}
-    for event in journal.read(folder / journal.FILE_NAME, lambda damage: told(str(damage))):
+    open_rentals: dict[str, Rental] = {}
+    for event in journal.read(folder / journal.FILE_NAME, lambda damage: damaged(str(damage))):
         name = str(event.get("pod_name", ""))
         if event["event"] == "intent":
-            if name in held and held[name].pod_id:
-                yield held[name]
-            held[name] = _asked(event, folder.name, owner)
-        elif name in held:
-            held[name] = _after(held[name], event)
-    yield from (each for each in held.values() if each.pod_id)
+            if name in open_rentals and open_rentals[name].pod_id:
+                yield open_rentals[name]
+            open_rentals[name] = _asked(event, folder.name, owner)
+        elif name in open_rentals:
+            open_rentals[name] = _after(open_rentals[name], event)
+    yield from (each for each in open_rentals.values() if each.pod_id)
 
 
 def _asked(event: Mapping[str, Any], run: str, owner: str) -> Rental:
@@ -126,7 +129,9 @@ def _after(rental: Rental, event: Mapping[str, Any]) -> Rental:
     """Return the rental after one more line of the journal."""
     match event["event"]:
         case "created" | "adopted":
-            return replace(rental, pod_id=str(event.get("pod_id", "")))
+            rate = event.get("usd_per_hr")
+            per_hour = float(rate) if isinstance(rate, int | float) else rental.usd_per_hr
+            return replace(rental, pod_id=str(event.get("pod_id", "")), usd_per_hr=per_hour)
         case "armed":
             deadline = event.get("deadline")
             return replace(rental, deadline=float(deadline) if isinstance(deadline, int | float) else None)
@@ -151,22 +156,22 @@ def _moment(event: Mapping[str, Any]) -> float:
     return datetime.fromisoformat(event["at"]).timestamp() if "at" in event else 0.0
 
 
-def _users(folder: Path, volumes: dict[str, set[str]], told: Told) -> dict[str, list[User]]:
+def _users(folder: Path, volumes: dict[str, set[str]], damaged: Damaged) -> dict[str, list[User]]:
     """Return the nodes that used each pod of a run, by its id; add the volumes they asked for."""
-    found: dict[str, list[User]] = {}
+    users: dict[str, list[User]] = {}
     for place, document in history.documents(folder):
         if isinstance(document, RpdError):
-            told(str(document))
+            damaged(str(document))
             continue
         try:
-            _note_users(document, found, volumes)
+            _note_users(document, users, volumes)
         except (AttributeError, KeyError, TypeError, ValueError):
-            told(f"{place}: its manifest is not as it should be, and is left out")
-    return found
+            damaged(f"{place}: its manifest is not as it should be, and is left out")
+    return users
 
 
 def _note_users(
-    document: Mapping[str, Any], found: dict[str, list[User]], volumes: dict[str, set[str]]
+    document: Mapping[str, Any], users: dict[str, list[User]], volumes: dict[str, set[str]]
 ) -> None:
     node = document["node"]
     pods = {pod["id"]: pod for pod in document.get("pods", ()) if pod.get("id")}
@@ -177,7 +182,7 @@ def _note_users(
 
     def note(pod_id: str, usd: float) -> None:
         user = User(node=str(node["id"]), job=str(node["job"]), author=author, usd=usd)
-        found.setdefault(pod_id, []).append(user)
+        users.setdefault(pod_id, []).append(user)
 
     rates = sum(float(pod.get("rate", 0.0)) for pod in pods.values())
     for pod_id, pod in pods.items():

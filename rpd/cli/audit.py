@@ -71,18 +71,18 @@ def main(config: Config, manager: PluginManager) -> int:
             raise UsageError(f"{provider.name} does not tell what it charges")
         known = _known(config, provider, bill.since)
         names = _names(provider)
-    found = reconcile(bill, known.rentals, now=now)
+    audit = reconcile(bill, known.rentals, now=now)
     if config.output.as_json:
-        say_document(_document(found, names, known, own.by))
+        say_document(_document(audit, names, known, own.by))
     else:
-        say("\n".join(_told(found, names, known, own.by)))
-    return ExitCode.FAILED if own.exit_code and not found.is_explained else ExitCode.OK
+        say("\n".join(_lines(audit, names, known, own.by)))
+    return ExitCode.FAILED if own.exit_code and not audit.is_explained else ExitCode.OK
 
 
 def _known(config: Config, provider: Provider, since: float) -> Known:
     """Return what the runs of this project tell, or those in the folders that were named."""
     is_emulated = provider.name.startswith(EMULATOR)
-    told: dict[str, None] = {}
+    damage: dict[str, None] = {}
     known = Known()
     folders = [config.invocation_dir / Path(text).expanduser() for text in config.args] or [config.runs_path]
     for folder in folders:
@@ -94,13 +94,13 @@ def _known(config: Config, provider: Provider, since: float) -> Known:
                 backend == provider.name if is_emulated else not backend.startswith(EMULATOR)
             ),
             since=since,
-            told=lambda text: told.setdefault(text),
+            damaged=lambda text: damage.setdefault(text),
         )
         known.rentals += more.rentals
         known.runs += more.runs
         for volume, nodes in more.volumes.items():
             known.volumes.setdefault(volume, set()).update(nodes)
-    for text in told:
+    for text in damage:
         note(f"rpd: {text}")
     return known
 
@@ -120,47 +120,47 @@ def _names(provider: Provider) -> _Names:
 # --- for people -----------------------------------------------------------------------------------------------------
 
 
-def _told(found: Audit, names: _Names, known: Known, by: Sequence[str]) -> Iterator[str]:
-    yield f"RunPod billed ${found.billed_usd:.2f} from {_utc(found.since)} to {_utc(found.until)} UTC"
+def _lines(audit: Audit, names: _Names, known: Known, by: Sequence[str]) -> Iterator[str]:
+    yield f"RunPod billed ${audit.billed_usd:.2f} from {_utc(audit.since)} to {_utc(audit.until)} UTC"
     yield ""
-    yield from _parts(found, names)
-    if found.missing_usd >= CENT:
-        pods = sum(pod.missing_usd >= CENT for pod in found.pods)
-        yield f"not on the bill: ${found.missing_usd:.2f} that runs had estimated ({_pods(pods)})"
-    if found.pending_usd >= CENT:
-        yield f"not on the bill yet: about ${found.pending_usd:.2f}; it may be an hour late"
-    yield from _strangers(found, names)
-    yield from _differences(found)
-    yield from _volumes(found, names, known)
+    yield from _parts(audit, names)
+    if audit.missing_usd >= CENT:
+        pods = sum(pod.missing_usd >= CENT for pod in audit.pods)
+        yield f"not on the bill: ${audit.missing_usd:.2f} that runs had estimated ({_pods(pods)})"
+    if audit.pending_usd >= CENT:
+        yield f"not on the bill yet: about ${audit.pending_usd:.2f}; it may be an hour late"
+    yield from _strangers(audit, names)
+    yield from _differences(audit)
+    yield from _volumes(audit, names, known)
     for each in by:
-        yield from _by(found, names, each)
+        yield from _by(audit, names, each)
 
 
-def _parts(found: Audit, names: _Names) -> Iterator[str]:
-    shown = [(part, usd) for part, usd in found.parts.items() if usd or part is Part.AS_ESTIMATED]
-    cents = in_cents([usd for _, usd in shown], found.billed_usd)
+def _parts(audit: Audit, names: _Names) -> Iterator[str]:
+    shown = [(part, usd) for part, usd in audit.parts.items() if usd or part is Part.AS_ESTIMATED]
+    cents = in_cents([usd for _, usd in shown], audit.billed_usd)
     width = max(len(f"{cent / 100:.2f}") for cent in cents)
     for (part, _), cent in zip(shown, cents, strict=True):
-        yield f"  ${cent / 100:>{width}.2f}  {part}{_counted(part, found, names)}"
-    yield f"  ${round(found.billed_usd * 100) / 100:>{width}.2f}  in all"
+        yield f"  ${cent / 100:>{width}.2f}  {part}{_counted(part, audit, names)}"
+    yield f"  ${round(audit.billed_usd * 100) / 100:>{width}.2f}  in all"
 
 
-def _counted(part: Part, found: Audit, names: _Names) -> str:
+def _counted(part: Part, audit: Audit, names: _Names) -> str:
     if part is Part.UNKNOWN:
-        there = sum(each.pod_id in names.pods for each in found.strangers)
-        return f" ({_pods(len(found.strangers))}{f', {there} still there' if there else ''})"
+        there = sum(each.pod_id in names.pods for each in audit.strangers)
+        return f" ({_pods(len(audit.strangers))}{f', {there} still there' if there else ''})"
     if part is Part.VOLUMES:
-        return f" ({len(found.volumes)})"
+        return f" ({len(audit.volumes)})"
     if part is Part.OTHERS:
-        return f" ({', '.join(found.others)})"
+        return f" ({', '.join(audit.others)})"
     if part is Part.AS_ESTIMATED:
-        return f" ({_pods(sum(pod.part(part) > 0 for pod in found.pods))})"
-    count = sum(pod.part(part) >= CENT for pod in found.pods)
+        return f" ({_pods(sum(pod.part(part) > 0 for pod in audit.pods))})"
+    count = sum(pod.part(part) >= CENT for pod in audit.pods)
     return f" ({_pods(count)})" if count else " (less than a cent each)"
 
 
-def _strangers(found: Audit, names: _Names) -> Iterator[str]:
-    if not found.strangers:
+def _strangers(audit: Audit, names: _Names) -> Iterator[str]:
+    if not audit.strangers:
         return
     yield ""
     yield "pods that no run here knows:"
@@ -175,14 +175,14 @@ def _strangers(found: Audit, names: _Names) -> Iterator[str]:
             names.owners.get(each.pod_id, ""),
             "there" if each.pod_id in names.pods else "gone" if names.pods else "",
         )
-        for each in found.strangers
+        for each in audit.strangers
     ]
     yield from table([head, *rows], right={1}, cut={4: 16, 5: 12}, leave_out=(3, 5, 4))
 
 
-def _differences(found: Audit) -> Iterator[str]:
+def _differences(audit: Audit) -> Iterator[str]:
     """Yield the pods that cost something else than their runs think, or went on costing."""
-    shown = [pod for pod in found.pods if any(abs(usd) >= CENT for usd in _odd(pod))]
+    shown = [pod for pod in audit.pods if any(abs(usd) >= CENT for usd in _odd(pod))]
     if not shown:
         return
     yield ""
@@ -207,8 +207,8 @@ def _odd(pod: PodAccount) -> tuple[float, ...]:
     return (pod.part(Part.MORE), pod.missing_usd, *(pod.part(part) for part in parts))
 
 
-def _volumes(found: Audit, names: _Names, known: Known) -> Iterator[str]:
-    if not found.volumes:
+def _volumes(audit: Audit, names: _Names, known: Known) -> Iterator[str]:
+    if not audit.volumes:
         return
     yield ""
     yield "network volumes:"
@@ -219,7 +219,7 @@ def _volumes(found: Audit, names: _Names, known: Known) -> Iterator[str]:
             f"{each.usd:.2f}",
             str(_uses(each.volume_id, names, known)),
         )
-        for each in found.volumes
+        for each in audit.volumes
     ]
     yield from table([("VOLUME", "NAME", "$", "NODES"), *rows], right={2, 3})
 
@@ -230,8 +230,8 @@ def _uses(volume_id: str, names: _Names, known: Known) -> int:
     return len(asked.get(volume_id, set()) | asked.get(names.volumes.get(volume_id, volume_id), set()))
 
 
-def _by(found: Audit, names: _Names, by: str) -> Iterator[str]:
-    groups = grouped(found, by, names.owners)
+def _by(audit: Audit, names: _Names, by: str) -> Iterator[str]:
+    groups = grouped(audit, by, names.owners)
     if not groups:
         return
     yield ""
@@ -258,17 +258,17 @@ def _utc(moment: float) -> str:
 # --- for programs ---------------------------------------------------------------------------------------------------
 
 
-def _document(found: Audit, names: _Names, known: Known, by: Sequence[str]) -> dict[str, Any]:
+def _document(audit: Audit, names: _Names, known: Known, by: Sequence[str]) -> dict[str, Any]:
     return {
-        "since": datetime.fromtimestamp(found.since, UTC).isoformat(),
-        "until": datetime.fromtimestamp(found.until, UTC).isoformat(),
+        "since": datetime.fromtimestamp(audit.since, UTC).isoformat(),
+        "until": datetime.fromtimestamp(audit.until, UTC).isoformat(),
         "runs": known.runs,
-        "billed_usd": _usd(found.billed_usd),
-        "parts": {part.name.lower(): _usd(usd) for part, usd in found.parts.items()},
-        "missing_usd": _usd(found.missing_usd),
-        "pending_usd": _usd(found.pending_usd),
-        "explained": found.is_explained,
-        "pods": [_pod(pod) for pod in found.pods],
+        "billed_usd": _usd(audit.billed_usd),
+        "parts": {part.name.lower(): _usd(usd) for part, usd in audit.parts.items()},
+        "missing_usd": _usd(audit.missing_usd),
+        "pending_usd": _usd(audit.pending_usd),
+        "explained": audit.is_explained,
+        "pods": [_pod(pod) for pod in audit.pods],
         "unknown_pods": [
             {
                 "pod": each.pod_id,
@@ -279,7 +279,7 @@ def _document(found: Audit, names: _Names, known: Known, by: Sequence[str]) -> d
                 "owner": names.owners.get(each.pod_id),
                 "there": each.pod_id in names.pods,
             }
-            for each in found.strangers
+            for each in audit.strangers
         ],
         "volumes": [
             {
@@ -288,9 +288,9 @@ def _document(found: Audit, names: _Names, known: Known, by: Sequence[str]) -> d
                 "usd": _usd(each.usd),
                 "nodes": _uses(each.volume_id, names, known),
             }
-            for each in found.volumes
+            for each in audit.volumes
         ],
-        "others": {name: _usd(usd) for name, usd in found.others.items()},
+        "others": {name: _usd(usd) for name, usd in audit.others.items()},
         "by": {
             each: [
                 {
@@ -299,7 +299,7 @@ def _document(found: Audit, names: _Names, known: Known, by: Sequence[str]) -> d
                     "billed_usd": _usd(group.billed_usd),
                     "estimated_usd": _usd(group.estimated_usd),
                 }
-                for group in grouped(found, each, names.owners)
+                for group in grouped(audit, each, names.owners)
             ]
             for each in by
         },

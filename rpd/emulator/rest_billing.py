@@ -48,8 +48,8 @@ def account_bill(ledger: Ledger, query: Mapping[str, str], now: float) -> dict[s
     lines = ledger.lines(start, end, now)
     buckets = _grouped(lines, size, lambda _line: "")
     records = [
-        {"startTime": iso(at), "endTime": iso(at + _BUCKETS[size]), **_amounts(held, _ACCOUNT_AMOUNTS)}
-        for (at, _), held in buckets
+        {"startTime": iso(at), "endTime": iso(at + _BUCKETS[size]), **_amounts(group, _ACCOUNT_AMOUNTS)}
+        for (at, _), group in buckets
     ]
     asked = {"startTime": iso(start), "endTime": iso(end), "bucketSize": size}
     totals = _amounts(lines, _ACCOUNT_AMOUNTS)
@@ -78,9 +78,9 @@ def _by_subject(
             "startTime": iso(at),
             "endTime": iso(at + _BUCKETS[size]),
             id_field: subject,
-            **_amounts(held, amounts),
+            **_amounts(group, amounts),
         }
-        for (at, subject), held in _grouped(lines, size, lambda line: line.subject)
+        for (at, subject), group in _grouped(lines, size, lambda line: line.subject)
     ]
     asked = {"startTime": iso(start), "endTime": iso(end), "bucketSize": size, id_field: wanted}
     metadata = {
@@ -101,9 +101,9 @@ def _grouped(lines: Iterable[Line], size: str, subject: Any) -> list[tuple[tuple
 
 
 def _amounts(lines: Iterable[Line], amounts: Mapping[str, str]) -> dict[str, float]:
-    held = list(lines)
-    found = {field: sum(line.usd for line in held if line.part == part) for field, part in amounts.items()}
-    return {"totalAmount": sum(found.values()), **found}
+    group = list(lines)
+    values = {field: sum(line.usd for line in group if line.part == part) for field, part in amounts.items()}
+    return {"totalAmount": sum(values.values()), **values}
 
 
 def _window(query: Mapping[str, str], now: float) -> tuple[float, float, str]:

@@ -66,34 +66,34 @@ def _volumes(answer: Any) -> tuple[VolumeBill, ...]:
 
 def _others(answer: Any) -> dict[str, float]:
     rows = _records(answer)
-    found = {
+    amounts = {
         name: math.fsum(_usd(row.get(field, 0)) for row in rows for field in fields)
         for name, fields in _OTHERS.items()
     }
-    return {name: usd for name, usd in found.items() if usd}
+    return {name: usd for name, usd in amounts.items() if usd}
 
 
 def _records(answer: Any) -> list[Mapping[str, Any]]:
     rows = needed_tables(needed_table(answer).get("records"))
-    told = table(table(answer).get("metadata")).get("recordCount")
+    count = table(table(answer).get("metadata")).get("recordCount")
     # A bill with holes must not be read as "nothing was charged".
-    if isinstance(told, int) and told > len(rows):
+    if isinstance(count, int) and count > len(rows):
         raise Misshapen("records are missing")
     return rows
 
 
 def _usd(value: object) -> float:
-    found = number(value)
-    if found is None:
+    amount = number(value)
+    if amount is None:
         raise Misshapen("no amount")
-    return found
+    return amount
 
 
 def _moment(value: object) -> float:
-    found = datetime.fromisoformat(value) if isinstance(value, str) else None
-    if found is None or found.tzinfo is None:
+    moment = datetime.fromisoformat(value) if isinstance(value, str) else None
+    if moment is None or moment.tzinfo is None:
         raise Misshapen("no time")
-    return found.timestamp()
+    return moment.timestamp()
 
 
 def _iso(moment: float) -> str:

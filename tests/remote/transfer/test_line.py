@@ -57,7 +57,9 @@ def test_a_put_that_is_cut_goes_on(
     if kind == "busybox":
         request.getfixturevalue("busybox")
     size = fill(tmp_path / "tree", *[200_000] * 20, 10_000_000, *[3] * 50, 1_000_000)
-    line, remote = line_to(rate=8e6)  # slow enough that a busy machine keeps up: what is under way at the cut is lost
+    line, remote = line_to(
+        rate=8e6
+    )  # slow enough that a busy machine keeps up: what is under way at the cut is lost
     line.reset()
     line.cut_after(size * 6 // 10, unheard=unheard)
     staged = put(remote._shell, tmp_path / "tree", str(machine.files / "t"))

@@ -5,17 +5,26 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+import urllib.request
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from measure import environment
 
 
+def requests(backend: Mapping[str, str]) -> int:
+    """Return how many calls an emulator has answered so far."""
+    headers = {"Authorization": f"Bearer {backend['RUNPOD_API_KEY']}"}
+    request = urllib.request.Request(f"{backend['RUNPOD_API_BASE_URL']}/_emulator/state", headers=headers)
+    with urllib.request.urlopen(request) as answer:
+        return int(json.load(answer)["requests"])
+
+
 @contextmanager
-def emulator(folder: Path) -> Iterator[dict[str, str]]:
-    """Start an emulator whose pods boot at once; yield the environment that points ``rpd run`` at it."""
-    command = [sys.executable, "-m", "rpd.emulator", "--boot-seconds", "0", "--linger", "0"]
+def emulator(folder: Path, *, boot_seconds: float = 0) -> Iterator[dict[str, str]]:
+    """Start an emulator, by default one whose pods boot at once; yield what points ``rpd run`` at it."""
+    command = [sys.executable, "-m", "rpd.emulator", "--boot-seconds", f"{boot_seconds:g}", "--linger", "0"]
     with (folder / "emulator.log").open("w", encoding="utf-8") as log:
         process = subprocess.Popen(
             command,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from rpd.errors import ContainerRestarts, NoSshServer, ProvisioningError, UnusableImage
 from rpd.remote import ssh_start
@@ -18,6 +19,8 @@ LOG_LINES = 20
 FIRST_LOOK_SECONDS = 5.0
 """When the log of the machine is read first; the pause doubles from look to look."""
 LONGEST_PAUSE = 60.0
+SCOUTS = 2
+"""How many of the pods that boot from one image read their logs from the beginning."""
 SILENT_SECONDS = 60
 """How long a container may run without an SSH server until that is told, with the end of its log."""
 _END_LINES = 3
@@ -48,7 +51,8 @@ class Boot:
     """Watches one pod from its create, or its start, until it runs commands.
 
     ``read_output`` reads what the container printed. ``tell`` hears each new step of it, ``warn`` a sentence about a
-    container that goes on without an SSH server.
+    container that goes on without an SSH server. ``is_scout`` says whether it reads logs for others that start from the
+    same image; one that is none waits a minute before it does, since reading takes two calls.
     """
 
     def __init__(
@@ -60,6 +64,7 @@ class Boot:
         read_output: ReadLog = _no_lines,
         tell: Callable[[str], None] = _keep_quiet,
         warn: Callable[[str], None] = _keep_quiet,
+        is_scout: Callable[[], bool] = lambda: True,
     ) -> None:
         self.user = ""
         """Who can log in, where rpd brought the SSH server and the container has said so."""
@@ -72,7 +77,9 @@ class Boot:
         self._step = ""
         self._warned = False
         self._pause = FIRST_LOOK_SECONDS
-        self._look_at = clock() + self._pause
+        self._is_scout = is_scout
+        self._began = clock()
+        self._look_at = self._began + self._pause
         self._uptime: int | None = None
         self._restarts = 0
 
@@ -83,10 +90,18 @@ class Boot:
         self._uptime = pod.uptime_seconds
         if self._restarts >= MOST_RESTARTS:
             raise self._restarting(pod, self._restarts, self._read_log())
-        if self._clock() >= self._look_at:
+        if self._clock() >= self._look_at and self._may_look():
             self.look(pod)
             self._pause = min(2 * self._pause, LONGEST_PAUSE)
             self._look_at = self._clock() + self._pause
+
+    def _may_look(self) -> bool:
+        # Where rpd brings the SSH server, the log says who can log in.
+        return (
+            self._is_scout()
+            or ssh_start.is_needed(self._request)
+            or self._clock() - self._began >= SILENT_SECONDS
+        )
 
     def look(self, pod: PodInfo) -> None:
         """Look at what the machine and the container say of the pod. Raises as ``see`` does."""
@@ -160,6 +175,22 @@ class Images:
         self._proved: set[object] = set()
         self._suspected: set[object] = set()
         self._condemned: dict[object, str] = {}
+        self._booting: dict[object, list[object]] = {}
+
+    @contextmanager
+    def booting(self, request: PodRequest) -> Iterator[Callable[[], bool]]:
+        """Count one more pod that boots from an image while inside; yield whether it is one of the first of them.
+
+        What the log of one says of the image, a registry that refuses it for instance, is true of all.
+        """
+        here, me = _start_of(request), object()
+        with self._lock:
+            self._booting.setdefault(here, []).append(me)
+        try:
+            yield lambda: me in self._booting[here][:SCOUTS]
+        finally:
+            with self._lock:
+                self._booting[here].remove(me)
 
     def check(self, request: PodRequest) -> None:
         """Raise UnusableImage if no pod comes of what ``request`` asks for."""

@@ -55,6 +55,10 @@ CREATE_SECONDS = 60.0
 FIRST_POLL = 0.2
 """Seconds until a new pod is looked at again; doubles up to LAST_POLL."""
 LAST_POLL = 3.0
+NEW_SECONDS = 5.0
+"""How long RunPod may not know a pod that it has just made."""
+FRESH_SECONDS = 1.0
+"""How old an answer may be that says whether a pod still runs, where many are asked for at once."""
 LOOK_AGAIN_SECONDS = 10.0
 """How long an address is tried before RunPod is asked whether it is still the pod's."""
 REFUSED_SECONDS = 30.0
@@ -174,6 +178,8 @@ class Lease:
         """What fixtures that outlive a node sent to it: where from, and its sha256."""
         self.is_wide = is_wide
         self.lifetime = Lifetime(self._tell_watchdog, lambda: self.is_open and not self.is_lost)
+        self._shown = False
+        """Whether RunPod has shown the pod since it was made."""
         self._failed = False
         self._lost = False
         self._served = 0
@@ -415,7 +421,8 @@ class Lease:
 
     def _wait_until_ready(self) -> Remote:
         try:
-            pod, remote = self._connect_once_up(time.monotonic() + self._ready_seconds)
+            with self._images.booting(self.request) as is_scout:
+                pod, remote = self._connect_once_up(time.monotonic() + self._ready_seconds, is_scout)
         except (UnusableImage, ContainerRestarts, KeyRefused, NoSshServer) as error:
             better = self._images.note(self.request, error)
             if better is error:
@@ -432,7 +439,14 @@ class Lease:
             raise
         self._images.prove(self.request)
         user = pod.ssh.user if pod.ssh else ""
-        self._record("ready", pod_name=self.name, pod_id=pod.id, facts=dict(self.facts), user=user)
+        self._record(
+            "ready",
+            pod_name=self.name,
+            pod_id=pod.id,
+            facts=dict(self.facts),
+            user=user,
+            usd_per_hr=self.rate_usd_per_hr,
+        )
         return remote
 
     @contextmanager
@@ -447,7 +461,7 @@ class Lease:
                 raise
             self._stop.check()
 
-    def _connect_once_up(self, deadline: float) -> tuple[PodInfo, Remote]:
+    def _connect_once_up(self, deadline: float, is_scout: Callable[[], bool]) -> tuple[PodInfo, Remote]:
         """Connect where the pod listens, looking again where that is: a restarted container comes back elsewhere."""
         boot = Boot(
             self.request,
@@ -455,6 +469,7 @@ class Lease:
             read_output=self._container_lines,
             tell=lambda step: self.note("booting", reason=step),
             warn=lambda text: self.note("silent", reason=text),
+            is_scout=is_scout,
         )
         refused_since: float | None = None
         while True:
@@ -490,9 +505,9 @@ class Lease:
     def _wait_for_ssh(self, deadline: float, boot: Boot) -> PodInfo:
         """Poll until the pod has a public SSH port. RUNNING alone says nothing: it is RunPod's wish, not a fact."""
         assert self.pod is not None
-        pause = FIRST_POLL
+        pause, max_age = FIRST_POLL, 0.0
         while True:
-            pod = self._look()
+            pod = self._look(max_age)
             if pod is not None:
                 self.pod = pod
                 if pod.status is PodStatus.EXITED or pod.status is PodStatus.TERMINATED:
@@ -510,19 +525,25 @@ class Lease:
                     f"{self._why_not_ready()}"
                 )
             self._pause(min(pause, max(0.05, deadline - time.monotonic())))
-            pause = min(pause * 1.5, LAST_POLL)
+            pause, max_age = min(pause * 1.5, LAST_POLL), pause / 2
 
-    def _look(self) -> PodInfo | None:
-        """Return the pod, None where RunPod could not be asked just now. Raises PodLost if it is gone."""
+    def _look(self, max_age: float) -> PodInfo | None:
+        """Return the pod as it was ``max_age`` seconds ago or later, None where RunPod could not be asked just now.
+
+        Raises PodLost if it is gone.
+        """
         assert self.pod is not None
         try:
             pod_id = self.pod.id
-            pod = self._ask(lambda: self._view.look(pod_id), seconds=ASK_SECONDS)
+            pod = self._ask(lambda: self._view.look(pod_id, max_age=max_age), seconds=ASK_SECONDS)
         except (TransientError, Overdue):
             return None
         if pod is None:
             self._stop.check()  # a second Ctrl-C released it
+            if not self._shown and self.age_seconds < NEW_SECONDS:
+                return None
             raise PodLost(f"pod {self.pod.id} is gone")
+        self._shown = True
         return pod
 
     def _why_not_ready(self) -> str:
@@ -590,7 +611,8 @@ class Lease:
         if self.pod is None:
             return False
         try:
-            pod = self._provider.get(self.pod.id)
+            with self._view.waiting():
+                pod = self._view.look(self.pod.id, max_age=FRESH_SECONDS)
         except ProviderError:
             return None
         return pod is not None and pod.status in (PodStatus.RUNNING, PodStatus.CREATED)
@@ -764,7 +786,7 @@ class Lease:
             (pod_release.delete, "deleted") if how is Release.DELETE else (pod_release.stop, "stopped")
         )
         try:
-            act(self._provider, pod, tries=tries, sleep=self._sleep)
+            act(self._provider, pod, tries=tries, sleep=self._sleep, look_back=self._view.look_back)
         except ReleaseError as error:
             self._record("unreleased", sync=True, pod_name=self.name, pod_id=pod.id, reason=error.why)
             raise

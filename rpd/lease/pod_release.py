@@ -16,19 +16,35 @@ LONGEST_PAUSE = 10.0
 TOTAL_SECONDS = 120.0
 """... and for how long at most, where each call takes all the time it has."""
 
+Look = Callable[[str], PodInfo | None]
+"""Returns the pod with an id as it is from now on, None if it is gone. Raises ProviderError."""
+
 
 def delete(
-    provider: Provider, pod: PodInfo, *, tries: int = TRIES, sleep: Callable[[float], object] = time.sleep
+    provider: Provider,
+    pod: PodInfo,
+    *,
+    tries: int = TRIES,
+    sleep: Callable[[float], object] = time.sleep,
+    look_back: Look | None = None,
 ) -> None:
-    """Delete ``pod`` and return when RunPod no longer knows it. Raises ReleaseError."""
-    _until(provider, pod, provider.delete, lambda seen: seen is None, tries, sleep)
+    """Delete ``pod`` and return when RunPod no longer knows it. Raises ReleaseError.
+
+    ``look_back`` reads a pod together with others, once a call to end it was answered well.
+    """
+    _until(provider, pod, provider.delete, lambda seen: seen is None, tries, sleep, look_back or provider.get)
 
 
 def stop(
-    provider: Provider, pod: PodInfo, *, tries: int = TRIES, sleep: Callable[[float], object] = time.sleep
+    provider: Provider,
+    pod: PodInfo,
+    *,
+    tries: int = TRIES,
+    sleep: Callable[[float], object] = time.sleep,
+    look_back: Look | None = None,
 ) -> None:
-    """Stop ``pod`` and return when RunPod says that it does not run. Raises ReleaseError."""
-    _until(provider, pod, provider.stop, is_stopped, tries, sleep)
+    """Stop ``pod``, as ``delete`` deletes it, and return when it does not run. Raises ReleaseError."""
+    _until(provider, pod, provider.stop, is_stopped, tries, sleep, look_back or provider.get)
 
 
 def is_stopped(pod: PodInfo | None) -> bool:
@@ -48,6 +64,7 @@ def _until(
     is_done: Callable[[PodInfo | None], bool],
     tries: int,
     sleep: Callable[[float], object],
+    look_back: Look,
 ) -> None:
     failure: ProviderError | None = None
     give_up = time.monotonic() + TOTAL_SECONDS
@@ -56,7 +73,7 @@ def _until(
             break
         if attempt:
             sleep(pause(attempt - 1))
-        failure = _try(provider, pod, act, is_done)
+        failure = _try(provider, pod, act, is_done, look_back)
         if failure is None:
             return
         if isinstance(failure, PodLocked) or (failure.stops_run and attempt + 1 >= HOPELESS_TRIES):
@@ -69,6 +86,7 @@ def _try(
     pod: PodInfo,
     act: Callable[[str], None],
     is_done: Callable[[PodInfo | None], bool],
+    look: Look,
 ) -> ProviderError | None:
     """Act once and read back; return None where it is done, else what failed last."""
     failure = ProviderError("RunPod still shows it as it was")
@@ -77,9 +95,9 @@ def _try(
     except PodNotFound:
         pass
     except ProviderError as error:
-        failure = error
+        failure, look = error, provider.get
     try:
-        seen = provider.get(pod.id)
+        seen = look(pod.id)
         if is_done(seen):
             return None
         if seen is not None and seen.locked:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import random
+import re
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
 from rpd.errors import RateLimited, TransientError
+from rpd.runpod.retry_after import seconds_to_wait
 
 T = TypeVar("T")
 
@@ -21,13 +23,15 @@ SLOWEST = 1.0
 """Calls a second that pass however often RunPod says that they are too many."""
 _RECOVERY = 0.98
 """By how much the pause between calls shrinks with each that passes, once it has grown."""
+_WINDOW = re.compile(r'"?([a-z-]{1,20})"?;r=([0-9]{1,9});t=([0-9]{1,9})')
+_MOST_WINDOWS = 8
 
 
 class TokenBucket:
     """Lets ``rate`` calls a second pass, ``burst`` at once after a pause; for any number of threads.
 
     RunPod tells no limit for GraphQL, so the answers set the pace: ``slow_down`` halves it, and it recovers with the
-    calls that pass.
+    calls that pass. ``window`` hears how many calls an answer says are left.
     """
 
     def __init__(
@@ -47,12 +51,19 @@ class TokenBucket:
         """Hears the seconds of a new hold."""
         self._next = clock() - burst * self._interval
         """When the next call could pass if the bucket never overflowed."""
+        self._most: dict[str, int] = {}
+        """The most calls that were ever left in a window, by its name."""
+        self._share = 0.0
+        self._share_until = self._next
 
     def take(self) -> None:
         """Wait until one more call may be made."""
         with self._lock:
             now = self._clock()
-            self._next = max(self._next, now - self._burst * self._interval) + self._interval
+            if now < self._share_until and self._share > self._interval:
+                self._next = max(self._next, now) + self._share
+            else:
+                self._next = max(self._next, now - self._burst * self._interval) + self._interval
             self._interval = max(self._shortest, self._interval * _RECOVERY)
             wait = self._next - now
         if wait > 0:
@@ -64,6 +75,23 @@ class TokenBucket:
             self._interval = min(2 * self._interval, max(self._shortest, 1 / SLOWEST))
             self._next = max(self._next, self._clock())
 
+    def window(self, name: str, left: int, seconds: float) -> None:
+        """Hear that ``left`` calls may be made in the ``seconds`` that are left of the window ``name``.
+
+        The first half of them passes as they come, so that short runs wait for nothing; the other half is spread over
+        the time, so that the calls that give pods back never meet a closed door. A long window is not for us to save.
+        """
+        if seconds > LONGEST_HOLD:
+            return
+        if left == 0:
+            self.hold(seconds)
+            return
+        with self._lock:
+            if name in self._most or len(self._most) < _MOST_WINDOWS:
+                self._most[name] = max(self._most.get(name, 0), left)
+            if 2 * left < self._most.get(name, 0):
+                self._share, self._share_until = seconds / left, self._clock() + seconds
+
     def hold(self, seconds: float) -> None:
         """Let nothing pass for ``seconds`` (at most LONGEST_HOLD)."""
         granted = min(seconds, LONGEST_HOLD)
@@ -73,6 +101,18 @@ class TokenBucket:
             self._next = max(self._next, until)
         if longer:
             self.on_hold(granted)
+
+
+def heed(bucket: TokenBucket, status: int, headers: Mapping[str, str]) -> None:
+    """Let the pace follow what an answer says of it: ``429``, ``Retry-After``, ``RateLimit``."""
+    if status == 429:
+        bucket.slow_down()
+        wait = seconds_to_wait(headers.get("Retry-After"))
+        if wait:
+            bucket.hold(wait)
+        return
+    for name, left, seconds in _WINDOW.findall(headers.get("RateLimit") or ""):
+        bucket.window(name, int(left), int(seconds))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -310,9 +310,10 @@ class _Facts:
         match event["event"]:
             case "created" | "adopted":
                 self.offer = str(event.get("offer", "")).partition(" in ")[0] or self.offer
-                rate = event.get("usd_per_hr")
-                self.rate = float(rate) if isinstance(rate, int | float) and 0 <= rate < 1e6 else self.rate
+                self._take_rate(event.get("usd_per_hr"))
                 self._since = moment(event.get("at"))
+            case "ready":  # its own rate, which its create does not tell
+                self._take_rate(event.get("usd_per_hr"))
             case "released" | "kept":
                 usd = event.get("usd")
                 self._settled += float(usd) if isinstance(usd, int | float) else 0.0
@@ -321,6 +322,9 @@ class _Facts:
                 self.doing = str(event.get("command", ""))
             case "step_finished":
                 self.doing = ""
+
+    def _take_rate(self, rate: object) -> None:
+        self.rate = float(rate) if isinstance(rate, int | float) and 0 <= rate < 1e6 else self.rate
 
     def usd(self, now: float | None) -> float:
         """Return what it cost until now."""

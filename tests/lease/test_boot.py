@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import replace
 
 import pytest
 
 from rpd.errors import ContainerRestarts, KeyRefused, PodNotReady, UnusableImage
-from rpd.lease.boot import FIRST_LOOK_SECONDS, LONGEST_PAUSE, MOST_RESTARTS, Boot, Images
+from rpd.lease.boot import FIRST_LOOK_SECONDS, LONGEST_PAUSE, MOST_RESTARTS, SILENT_SECONDS, Boot, Images
+from rpd.values.job import SshSource
 from rpd.values.pod import PodInfo, PodRequest, PodStatus
 
 REQUEST = PodRequest(image="nobody/image:1", gpu=None)
@@ -129,3 +131,29 @@ def test_an_image_that_came_up_once_is_never_to_blame() -> None:
         error = KeyRefused("here")
         assert images.note(REQUEST, error) is error
     images.check(REQUEST)
+
+
+def test_the_first_pods_of_an_image_read_the_log_for_all() -> None:
+    """Of 64 pods that boot from one image two read logs; when one of them is done the next takes its place."""
+    images = Images()
+    with ExitStack() as stack:
+        first = ExitStack()
+        is_scout = [first.enter_context(images.booting(REQUEST))]
+        is_scout += [stack.enter_context(images.booting(REQUEST)) for _ in range(63)]
+        other = stack.enter_context(images.booting(replace(REQUEST, image="nobody/other:1")))
+        assert [each() for each in is_scout] == [True, True] + [False] * 62
+        assert other()
+        first.close()
+        assert [each() for each in is_scout[1:4]] == [True, True, False]
+
+
+def test_a_pod_that_is_no_scout_reads_its_log_after_a_minute() -> None:
+    """What is wrong with this one alone is seen all the same."""
+    machine = Machine()
+    machine.boot = Boot(
+        replace(REQUEST, ssh=SshSource.IMAGE), machine.read, clock=lambda: machine.now, is_scout=lambda: False
+    )
+    machine.see(None, at=SILENT_SECONDS - 1)
+    assert machine.looks == 0
+    machine.see(None, at=SILENT_SECONDS)
+    assert machine.looks == 1

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rpd.errors import NoCapacity, RateLimited, TransientError
-from rpd.runpod.rate_limit import LONGEST_HOLD, Retry, TokenBucket
+from rpd.runpod.rate_limit import LONGEST_HOLD, Retry, TokenBucket, heed
 
 
 class Clock:
@@ -88,6 +88,39 @@ def test_a_hold_stops_everybody_for_as_long_as_is_sensible() -> None:
     made.hold(3600)
     made.take()
     assert clock.now <= 8 + LONGEST_HOLD
+
+
+def test_what_is_left_of_a_window_is_spread_over_its_rest() -> None:
+    """The first half of a window passes as it comes; then what is left lasts until the window ends, and no longer."""
+    clock = Clock()
+    made = bucket(clock, rate=10.0, burst=60)
+    for left in range(59, 30, -1):
+        made.take()
+        heed(made, 200, {"RateLimit": f'"minute";r={left};t=40, "hour";r=20;t=3000'})
+    assert clock.now == 0
+    heed(made, 200, {"RateLimit": '"minute";r=20;t=40'})
+    for _ in range(10):
+        made.take()
+    assert clock.now == pytest.approx(20, abs=2)
+    clock.now = 100.0
+    for _ in range(40):
+        made.take()
+    assert clock.now == 100.0
+
+
+def test_a_window_that_is_used_up_is_waited_for() -> None:
+    """All calls wait until it ends; a 429 halves the pace, and says how long to wait."""
+    clock = Clock()
+    holds: list[float] = []
+    made = bucket(clock)
+    made.on_hold = holds.append
+    heed(made, 200, {"RateLimit": '"minute";r=0;t=12'})
+    made.take()
+    assert clock.now >= 12
+    heed(made, 429, {"Retry-After": "7", "RateLimit": '"minute";r=0;t=50'})
+    assert holds == [12.0, 7.0]
+    heed(made, 200, {"RateLimit": "nonsense"})
+    heed(made, 200, {})
 
 
 def test_threads_share_one_bucket() -> None:

@@ -7,7 +7,7 @@ import json
 import math
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.cookiejar import DefaultCookiePolicy
@@ -16,7 +16,7 @@ from typing import Any
 from rpd.runpod.address import is_local
 from rpd.runpod.bounds import MOST_BYTES, TOTAL_SECONDS, TooLong, whole
 from rpd.runpod.error_mapping import Trouble
-from rpd.runpod.rate_limit import TokenBucket
+from rpd.runpod.rate_limit import TokenBucket, heed
 from rpd.runpod.retry_after import seconds_to_wait
 from rpd.threads import Overdue, bounded
 
@@ -24,6 +24,8 @@ _CHUNK = 1 << 16
 _IDLE_SECONDS = 20.0
 """For how long a connection is kept after a call: load balancers keep one for a minute."""
 _MOST_KEPT = 32
+_CHECK_SECONDS = 600.0
+"""For how long RunPod's word counts that a type of GPU exists."""
 
 _WAYS_TO_LOSE = (
     ("NameResolutionError", Trouble.UNSENT, "its host name cannot be resolved"),
@@ -87,13 +89,36 @@ def _proxies(requests: Any, url: str) -> Mapping[str, str | None]:
     return proxies
 
 
+class Checks:
+    """What the SDK asks before it creates something, and was answered so that it did. Thread-safe.
+
+    Before each pod it asks whether the GPU exists: once in a while is enough.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._passed: dict[str, tuple[float, Any]] = {}
+
+    def passed(self, question: str) -> Any | None:
+        """Return the answer that ``question`` had not long ago, None if it is to be asked."""
+        at, answer = self._passed.get(question, (-math.inf, None))
+        return answer if self._clock() - at < _CHECK_SECONDS else None
+
+    def keep(self, question: str, answer: Any) -> None:
+        """Remember an answer after which the SDK went on."""
+        self._passed[question] = (self._clock(), answer)
+
+
 @dataclass(slots=True, kw_only=True)
 class Recording:
-    """The HTTP calls made on behalf of one call on the SDK."""
+    """The HTTP calls made on behalf of one call on the SDK; ``checks`` for one that creates something."""
 
     bucket: TokenBucket
     route: Route
+    checks: Checks | None = None
     exchanges: list[Exchange] = field(default_factory=list)
+    asked: tuple[str, Any] | None = None
+    """The last question that was answered well, and its answer."""
 
 
 class _Recordings(threading.local):
@@ -104,9 +129,9 @@ _recordings = _Recordings()
 
 
 @contextmanager
-def recorded(bucket: TokenBucket, route: Route) -> Iterator[Recording]:
+def recorded(bucket: TokenBucket, route: Route, checks: Checks | None = None) -> Iterator[Recording]:
     """Record the SDK's calls on this thread, each of which takes a token and the ``route``."""
-    _recordings.current = recording = Recording(bucket=bucket, route=route)
+    _recordings.current = recording = Recording(bucket=bucket, route=route, checks=checks)
     try:
         yield recording
     finally:
@@ -163,6 +188,27 @@ class Watched:
         recording = _recordings.current
         if recording is None:
             return self._requests.post(url, **keywords)
+        if recording.checks is None:
+            return self._post(recording, keywords)
+        return self._post_checked(recording, recording.checks, keywords)
+
+    def _post_checked(self, recording: Recording, checks: Checks, keywords: dict[str, Any]) -> Any:
+        """Post unless it is a question that was answered not long ago."""
+        body = str(keywords.get("data", ""))
+        if _is_mutation(body):
+            if recording.asked is not None:
+                checks.keep(*recording.asked)
+            return self._post(recording, keywords)
+        known = checks.passed(body)
+        if known is not None:
+            return known
+        answer = self._post(recording, keywords)
+        if recording.exchanges[-1].trouble is None:
+            recording.asked = (body, answer)
+        return answer
+
+    def _post(self, recording: Recording, keywords: dict[str, Any]) -> Any:
+        """Send a call and record how it went."""
         recording.bucket.take()
         url, keywords = f"{recording.route.url}/graphql", recording.route.keywords(keywords)
         exchange = Exchange(mutation=_is_mutation(keywords.get("data", "")), trouble=Trouble.LOST)
@@ -173,10 +219,7 @@ class Watched:
             exchange.trouble, exchange.text = how_it_was_lost(error)
             raise
         _note_answer(exchange, response)
-        if exchange.status == 429:
-            recording.bucket.slow_down()
-            if exchange.retry_after:
-                recording.bucket.hold(exchange.retry_after)
+        heed(recording.bucket, response.status_code, response.headers)
         return response
 
     def _post_within(self, url: str, keywords: dict[str, Any]) -> Any:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from operator import itemgetter
 from typing import Any
 
-from rpd.errors import AuthError, PodNotFound, ProviderError, RequestRejected, TransientError
+from rpd.errors import AuthError, PodNotFound, RequestRejected, TransientError
 from rpd.runpod import account
 from rpd.runpod.answer import needed_table, table, text, understood
 from rpd.runpod.base_provider import Renter
@@ -22,7 +22,7 @@ from rpd.runpod.error_mapping import SchemaMismatch
 from rpd.runpod.graphql import create_arguments, pods, registry
 from rpd.runpod.graphql.escape import escape
 from rpd.runpod.graphql.sdk import Sdk
-from rpd.runpod.reconcile import UnsureCreate, as_asked, completed, living, reconciled
+from rpd.runpod.reconcile import UnsureCreate, as_asked, living, reconciled
 from rpd.values.pod import Account, NetworkVolume, PodInfo, PodSpec, RegistryAuth
 
 _NOBODY = "the API key belongs to no account: set RUNPOD_API_KEY to a valid one"
@@ -71,7 +71,8 @@ class RunPodProvider(Renter):
                 answer = self._api.create(arguments, secrets=secrets)
         except UnsureCreate as unsure:
             return reconciled(spec, unsure, self._patience, self.list)
-        return self._described(spec, answer)
+        # The pod exists and bills, whatever else the response says. What RunPod makes of it shows where it is awaited.
+        return as_asked(spec, str(answer["id"]), text(answer.get("machineId")) or None)
 
     def get(self, pod_id: str) -> PodInfo | None:
         """Return the pod, None if it is deleted or was never there."""
@@ -168,17 +169,6 @@ class RunPodProvider(Renter):
                     raise AuthError(_NOBODY)
                 return table(me).get("pods")
         return self._api.pods()
-
-    def _described(self, spec: PodSpec, answer: Any) -> PodInfo:
-        """Return the pod that was made, as RunPod describes it, else as it was asked for."""
-        # The pod exists and bills, whatever else the response says.
-        asked = as_asked(spec, str(answer["id"]), text(answer.get("machineId")) or None)
-        try:
-            pod = self.get(asked.id)
-        except ProviderError:
-            # The pod exists and bills: the caller needs its id even if reading it failed.
-            return asked
-        return asked if pod is None else completed(pod, asked)
 
 
 def _pod_in(answer: object) -> Mapping[str, Any] | None:

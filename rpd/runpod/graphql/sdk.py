@@ -24,7 +24,7 @@ from rpd.redaction import Redactor
 from rpd.runpod.address import key_url
 from rpd.runpod.answer import understood
 from rpd.runpod.error_mapping import Failure, Trouble, classify, may_have_acted, was_answered
-from rpd.runpod.graphql.http_tap import Exchange, Recording, Route, Watched, recorded
+from rpd.runpod.graphql.http_tap import Checks, Exchange, Recording, Route, Watched, recorded
 from rpd.runpod.key import ENVIRONMENT_NAME
 from rpd.runpod.rate_limit import TokenBucket
 from rpd.runpod.reconcile import UnsureCreate
@@ -147,6 +147,7 @@ class Sdk:
             self._runpod.api_key = key
         graphql = self._runpod.api.graphql
         self._route = Route.of(key, graphql.requests, url or key_url())
+        self._checks = Checks()
         self._send: Callable[[str], Any] = graphql.run_graphql_query
         self._failures = (
             self._runpod.error.RunPodError,
@@ -191,7 +192,7 @@ class Sdk:
         return self._create(lambda: self._send(mutation)["data"][operation], secrets)
 
     def _create(self, act: Callable[[], Any], secrets: Sequence[str]) -> Mapping[str, Any]:
-        answer, failure, recording = self._attempt(act, secrets)
+        answer, failure, recording = self._attempt(act, secrets, self._checks)
         if failure is None:
             if isinstance(answer, dict) and isinstance(answer.get("id"), str) and answer["id"]:
                 return answer
@@ -210,12 +211,12 @@ class Sdk:
         return answer  # type: ignore[return-value]
 
     def _attempt(
-        self, act: Callable[[], T], secrets: Sequence[str]
+        self, act: Callable[[], T], secrets: Sequence[str], checks: Checks | None = None
     ) -> tuple[T | None, Failure | None, Recording]:
         """Call the SDK; return its answer or how it failed; its own error is not even kept as context."""
         answer: T | None = None
         raised: str | None = None
-        with recorded(self._bucket, self._route) as recording:
+        with recorded(self._bucket, self._route, checks) as recording:
             try:
                 answer = act()
             except self._failures as error:

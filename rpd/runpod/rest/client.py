@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import logging
 import platform
-import re
 import socket
 import threading
 import time
@@ -23,7 +22,7 @@ from rpd.runpod import bounds
 from rpd.runpod.address import is_local, key_url
 from rpd.runpod.answer import UNEXPECTED
 from rpd.runpod.error_mapping import Failure, Trouble, classify, may_have_acted, was_answered
-from rpd.runpod.rate_limit import LONGEST_HOLD, TokenBucket
+from rpd.runpod.rate_limit import TokenBucket, heed
 from rpd.runpod.reconcile import UnsureCreate
 from rpd.runpod.retry_after import seconds_to_wait
 from rpd.threads import Overdue, bounded
@@ -52,7 +51,6 @@ _UNSENT = (
     "LocalProtocolError",
 )
 """Errors of httpx after which RunPod cannot have got the request."""
-_WINDOW = re.compile(r"r=([0-9]{1,9});t=([0-9]{1,9})")
 
 
 class NotThere(PodNotFound):
@@ -235,7 +233,7 @@ class Rest:
         return self._read(answer, secrets)
 
     def _read(self, answer: _Answer, secrets: Sequence[str] = ()) -> tuple[Failure | None, Any]:
-        self._heed(answer)
+        heed(self._bucket, answer.status, answer.headers)
         status = answer.status
         if status == 204:
             return None, None
@@ -258,18 +256,6 @@ class Rest:
     def _raise(self, answer: _Answer) -> NoReturn:
         failure, _ = self._read(answer)
         raise _named(failure or Failure(trouble=Trouble.UNREADABLE, status=answer.status))
-
-    def _heed(self, answer: _Answer) -> None:
-        """Pause all calls if RunPod asks for it, or if no call is left in a short rate-limit window."""
-        if answer.status == 429:
-            self._bucket.slow_down()
-            wait = seconds_to_wait(answer.headers.get("Retry-After"))
-            if wait:
-                self._bucket.hold(wait)
-            return
-        spent = [int(t) for r, t in _WINDOW.findall(answer.headers.get("RateLimit", "")) if int(r) == 0]
-        if spent and max(spent) <= LONGEST_HOLD:
-            self._bucket.hold(max(spent))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

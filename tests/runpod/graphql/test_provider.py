@@ -261,8 +261,8 @@ def test_stop_and_delete(script: Script, provider: RunPodProvider) -> None:
 # --- creating -------------------------------------------------------------------------------------------------------
 
 
-def test_create_sends_everything_and_reads_the_pod(script: Script, provider: RunPodProvider) -> None:
-    """A create leaves nothing to the SDK's defaults, and the pod comes back with rate and place."""
+def test_create_sends_everything(script: Script, provider: RunPodProvider) -> None:
+    """A create leaves nothing to the SDK's defaults, and the pod comes back as asked for, without another call."""
     ready_to_create(script, MADE)
     pod = provider.create(
         spec(
@@ -274,7 +274,8 @@ def test_create_sends_everything_and_reads_the_pod(script: Script, provider: Run
             ssh=SshSource.IMAGE,
         )
     )
-    assert (pod.id, pod.usd_per_hr, pod.datacenter, pod.cloud) == ("p1", 0.44, "EU-RO-1", Cloud.SECURE)
+    assert (pod.id, pod.usd_per_hr, pod.datacenter, pod.cloud) == ("p1", 0.49, "EU-RO-1", Cloud.SECURE)
+    assert script.sent(READ) == 0
     sent = next(query for query in script.queries if CREATE in query)
     for piece in (
         'name: "rpd-run-node-1"',
@@ -299,13 +300,21 @@ def test_no_docker_args_is_not_an_empty_command(script: Script, provider: RunPod
     assert script.sent("dockerArgs") == 0
 
 
-def test_a_pod_that_was_made_is_returned_though_it_cannot_be_read(
-    script: Script, provider: RunPodProvider
-) -> None:
-    """Once RunPod gave an id it reaches the caller, whatever becomes of the reading."""
-    ready_to_create(script, MADE).on(READ, html(502))
-    pod = provider.create(spec())
-    assert (pod.id, pod.name, pod.usd_per_hr, pod.ssh) == ("p1", "rpd-run-node-1", 0.49, None)
+def test_a_gpu_is_looked_up_once(script: Script, provider: RunPodProvider) -> None:
+    """The SDK asks before each create whether the GPU exists; one that a pod was made with is not asked for again."""
+    ready_to_create(script, MADE)
+    for _ in range(3):
+        provider.create(spec())
+    assert (script.sent("gpuTypes"), script.sent(CREATE)) == (1, 3)
+
+
+def test_a_gpu_that_is_refused_is_looked_up_again(script: Script, provider: RunPodProvider) -> None:
+    """Only an answer after which the SDK went on is remembered."""
+    ready_to_create(script, MADE).on("gpuTypes", data(gpuTypes=[]), GPU_FOUND)
+    with pytest.raises(ProviderError):
+        provider.create(spec())
+    provider.create(spec())
+    assert (script.sent("gpuTypes"), script.sent(CREATE)) == (2, 1)
 
 
 def test_a_spot_pod_is_bid_for(script: Script, provider: RunPodProvider) -> None:
@@ -319,7 +328,7 @@ def test_a_spot_pod_is_bid_for(script: Script, provider: RunPodProvider) -> None
 
 def test_a_cpu_pod_has_an_instance(script: Script, provider: RunPodProvider) -> None:
     """A CPU pod is made without asking for a GPU."""
-    script.on("deployCpuPod", data(deployCpuPod={"id": "p1"})).on(READ, data(pod=pod_row(gpuCount=0)))
+    script.on("deployCpuPod", data(deployCpuPod={"id": "p1"}))
     provider.create(spec(gpu_id=None, usd=0.06, min_vcpu=3))
     assert script.sent('instanceId: "cpu3c-4-8"') == 1
     assert script.sent("gpuTypes") == 0

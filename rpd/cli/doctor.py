@@ -103,7 +103,8 @@ def _findings(config: Config, manager: PluginManager, skipped: frozenset[str]) -
         yield fail("key", str(error))
     if "image" not in skipped:
         yield from _images(
-            with_pods, dict.fromkeys((node.job.image, node.job.registry) for node in with_pods)
+            with_pods,
+            dict.fromkeys((node.job.image, node.job.registry) for node in with_pods if node.job.image),
         )
     yield from _secrets(with_pods)
     yield from check_code(config.rootdir, nodes)

@@ -24,7 +24,7 @@ from rpd.errors import CollectionError, UsageError
 from rpd.hooks import hook_names
 from rpd.values.fixture import FIXTURE_ATTRIBUTE, Closure, FixtureDef, Scope
 from rpd.values.frozen import frozen, replace
-from rpd.values.job import JOB_ATTRIBUTE, Job, check_place, check_volume
+from rpd.values.job import JOB_ATTRIBUTE, Job, check_kind, check_place
 from rpd.values.job_marks import marked_job
 from rpd.values.mark import MARKS_ATTRIBUTE, Mark
 from rpd.values.node import Definition, Node
@@ -218,7 +218,7 @@ def _check_pods(definition: Definition, nodes: Iterable[Node]) -> None:
         checked.add(id(node.job))
         check_place(node.job)
         if gpu_is_the_jobs and _GPU not in node.params and _GPU not in node.fixture_params:
-            check_volume(node.job)
+            check_kind(node.job)
 
 
 def _definition(

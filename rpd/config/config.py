@@ -247,7 +247,8 @@ class PodSettings:
     # fmt: off
 
     lifecycle: str = in_file(
-        "sdk", "how to rent pods: sdk (GraphQL) or rest (REST v2)", parse=texts.lifecycle, env="RPD_LIFECYCLE"
+        "sdk", "how to rent pods: sdk (GraphQL), rest (REST v2) or auto (what answers)", parse=texts.lifecycle,
+        env="RPD_LIFECYCLE"
     )
     gpu_id: str | None = pricing.option(
         None, "the GPU for every node, with --datacenter-id", "--gpu-id", metavar="ID"

@@ -159,8 +159,8 @@ def report_chars(text: str) -> str:
 
 def lifecycle(text: str) -> str:
     """Read which of RunPod's two interfaces rents pods."""
-    if text not in ("sdk", "rest"):
-        raise ValueError("expected sdk or rest")
+    if text not in ("sdk", "rest", "auto"):
+        raise ValueError("expected sdk, rest or auto")
     return text
 
 

@@ -96,7 +96,9 @@ class Account:
 
     def spend_per_hr(self) -> float:
         """Return what all pods and volumes cost per hour."""
-        volumes = sum(v.size * catalogue.NETWORK_VOLUME_USD_PER_GB_MONTH for v in self.volumes.values())
+        volumes = sum(
+            volume.size * catalogue.volume_usd_per_gb_month(volume.tier) for volume in self.volumes.values()
+        )
         return sum(map(rate, self.pods.values())) + volumes / catalogue.HOURS_PER_MONTH
 
     def settle(self) -> None:
@@ -107,10 +109,10 @@ class Account:
             self.ledger.charge_pod(pod, pod.billed_until, now)
             pod.billed_until = now
         for volume in self.volumes.values():
-            monthly = volume.size * catalogue.NETWORK_VOLUME_USD_PER_GB_MONTH
+            monthly = volume.size * catalogue.volume_usd_per_gb_month(volume.tier)
             hourly = monthly / catalogue.HOURS_PER_MONTH
             self._balance -= hourly * (now - volume.billed_until) / 3600
-            self.ledger.charge("volume", volume.id, "standard", hourly, volume.billed_until, now)
+            self.ledger.charge("volume", volume.id, volume.tier.lower(), hourly, volume.billed_until, now)
             volume.billed_until = now
 
     def sweep(self) -> None:
@@ -344,8 +346,8 @@ class Account:
 
     # --- network volumes --------------------------------------------------------------------------------------------
 
-    def create_volume(self, name: str, size: int, datacenter: str) -> NetworkVolume:
-        """Make a network volume of ``size`` GB."""
+    def create_volume(self, name: str, size: int, datacenter: str, *, tier: str = "") -> NetworkVolume:
+        """Make a network volume of ``size`` GB, of the data centre's first tier unless one is named."""
         place = catalogue.DATA_CENTERS.get(datacenter)
         if place is None or not place.storage:
             raise Refusal(
@@ -353,8 +355,13 @@ class Account:
             )
         if not 10 <= size <= 4000:
             raise Refusal("Network volume size must be between 10 and 4000 GB.", "BAD_USER_INPUT")
+        tier = tier or place.volume_types[0]
+        if tier not in place.volume_types:
+            raise Refusal(
+                f'Data center "{datacenter}" does not support {tier} network volumes', "BAD_USER_INPUT"
+            )
         volume = NetworkVolume(
-            id=new_id(10), name=name, size=size, datacenter=datacenter, billed_until=self._clock()
+            id=new_id(10), name=name, size=size, datacenter=datacenter, billed_until=self._clock(), tier=tier
         )
         self.volumes[volume.id] = volume
         return volume

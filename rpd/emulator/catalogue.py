@@ -31,12 +31,16 @@ CONTAINER_DISK_USD_PER_GB_MONTH = 0.10
 VOLUME_USD_PER_GB_MONTH = 0.10
 STOPPED_VOLUME_USD_PER_GB_MONTH = 0.20
 NETWORK_VOLUME_USD_PER_GB_MONTH = 0.07
+FAST_VOLUME_USD_PER_GB_MONTH = 0.14
 HOURS_PER_MONTH = 730.0
 
 
 @dataclass(frozen=True, slots=True)
 class DataCenter:
-    """One data centre of the Secure Cloud; ``storage``: whether network volumes can exist there."""
+    """One data centre of the Secure Cloud; ``storage``: whether network volumes can exist there.
+
+    ``fast``: whether those of the high-performance tier can; ``global_network``: whether pods of others reach its pods.
+    """
 
     id: str
     name: str
@@ -44,23 +48,79 @@ class DataCenter:
     region: str
     storage: bool
     listed: bool = True
+    fast: bool = False
+    global_network: bool = False
+    compliance: tuple[str, ...] = ()
+
+    @property
+    def volume_types(self) -> tuple[str, ...]:
+        """The tiers of network volumes."""
+        return (("STANDARD",) if self.storage else ()) + (("HIGH_PERFORMANCE",) if self.fast else ())
 
 
+_EUROPES = ("GDPR", "ISO_IEC_27001")
+_AMERICAS = ("HIPAA", "SOC_2_TYPE_2")
 DATA_CENTERS: dict[str, DataCenter] = {
     row.id: row
     for row in (
-        DataCenter("EU-RO-1", "EU-RO-1", "Romania", "EUROPE", True),
-        DataCenter("EU-CZ-1", "EU-CZ-1", "Czech Republic", "EUROPE", True),
-        DataCenter("EU-SE-1", "EU-SE-1", "Sweden", "EUROPE", True),
-        DataCenter("EU-NL-1", "EU-NL-1", "Netherlands", "EUROPE", True),
-        DataCenter("EU-FR-1", "EU-FR-1", "France", "EUROPE", True),
-        DataCenter("EUR-IS-1", "EUR-IS-1", "Iceland", "EUROPE", True),
-        DataCenter("EUR-NO-1", "EUR-NO-1", "Norway", "EUROPE", True),
-        DataCenter("US-CA-2", "US-CA-2", "United States", "NORTH_AMERICA", True),
-        DataCenter("US-GA-2", "US-GA-2", "United States", "NORTH_AMERICA", True),
+        DataCenter(
+            "EU-RO-1",
+            "EU-RO-1",
+            "Romania",
+            "EUROPE",
+            True,
+            fast=True,
+            global_network=True,
+            compliance=_EUROPES,
+        ),
+        DataCenter(
+            "EU-CZ-1", "EU-CZ-1", "Czech Republic", "EUROPE", True, global_network=True, compliance=_EUROPES
+        ),
+        DataCenter("EU-SE-1", "EU-SE-1", "Sweden", "EUROPE", True, compliance=_EUROPES),
+        DataCenter(
+            "EU-NL-1", "EU-NL-1", "Netherlands", "EUROPE", True, global_network=True, compliance=_EUROPES
+        ),
+        DataCenter("EU-FR-1", "EU-FR-1", "France", "EUROPE", True, compliance=("GDPR",)),
+        DataCenter(
+            "EUR-IS-1",
+            "EUR-IS-1",
+            "Iceland",
+            "EUROPE",
+            True,
+            global_network=True,
+            compliance=(*_EUROPES, "RENEWABLE"),
+        ),
+        DataCenter("EUR-NO-1", "EUR-NO-1", "Norway", "EUROPE", True, compliance=("RENEWABLE",)),
+        DataCenter(
+            "US-CA-2",
+            "US-CA-2",
+            "United States",
+            "NORTH_AMERICA",
+            True,
+            fast=True,
+            global_network=True,
+            compliance=_AMERICAS,
+        ),
+        DataCenter("US-GA-2", "US-GA-2", "United States", "NORTH_AMERICA", True, global_network=True),
         DataCenter("US-IL-1", "US-IL-1", "United States", "NORTH_AMERICA", True),
-        DataCenter("US-KS-2", "US-KS-2", "United States", "NORTH_AMERICA", True),
-        DataCenter("US-TX-3", "US-TX-3", "United States", "NORTH_AMERICA", True),
+        DataCenter(
+            "US-KS-2",
+            "US-KS-2",
+            "United States",
+            "NORTH_AMERICA",
+            True,
+            global_network=True,
+            compliance=_AMERICAS,
+        ),
+        DataCenter(
+            "US-TX-3",
+            "US-TX-3",
+            "United States",
+            "NORTH_AMERICA",
+            True,
+            fast=True,
+            compliance=("SOC_2_TYPE_2",),
+        ),
         DataCenter("US-TX-4", "US-TX-4", "United States", "NORTH_AMERICA", False),
         DataCenter("US-DE-1", "US-DE-1", "United States", "NORTH_AMERICA", False),
         DataCenter("CA-MTL-3", "CA-MTL-3", "Canada", "NORTH_AMERICA", True),
@@ -130,6 +190,16 @@ def cuda_from(floor: str) -> list[str]:
 def country(place: str) -> str:
     """Return the country of a data centre as ISO 3166-1 alpha-2."""
     return _COUNTRIES[DATA_CENTERS[place].location] if place in DATA_CENTERS else COMMUNITY_COUNTRIES[0]
+
+
+def is_in(place: str, wanted: str) -> bool:
+    """Return whether there are machines in that country, in a data centre or among the Community hosts."""
+    return wanted in COMMUNITY_COUNTRIES if place not in DATA_CENTERS else country(place) == wanted
+
+
+def volume_usd_per_gb_month(tier: str) -> float:
+    """Return what a network volume of a tier costs."""
+    return FAST_VOLUME_USD_PER_GB_MONTH if tier == "HIGH_PERFORMANCE" else NETWORK_VOLUME_USD_PER_GB_MONTH
 
 
 def display_name(gpu_id: str) -> str:

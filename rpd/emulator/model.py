@@ -43,6 +43,8 @@ class Order:
     bid_per_gpu: float | None = None
     deploy_cost: float | None = None
     registry: str | None = None
+    compliance: tuple[str, ...] = ()
+    global_network: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,10 +125,11 @@ class RegistryAuth:
 
 @dataclass(slots=True, kw_only=True)
 class NetworkVolume:
-    """A network volume; size in GB."""
+    """A network volume; size in GB, ``tier`` STANDARD or HIGH_PERFORMANCE."""
 
     id: str
     name: str
     size: int
     datacenter: str
     billed_until: float
+    tier: str = "STANDARD"

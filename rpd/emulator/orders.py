@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from rpd.emulator import catalogue
 from rpd.emulator.model import Order
 
 Given = Mapping[str, Any]
@@ -37,11 +38,18 @@ def gpu_order(given: Given) -> Order:
         start_ssh=bool(given.get("startSsh")),
         min_vcpu=given.get("minVcpuCount") or 1,
         min_memory_gb=given.get("minMemoryInGb") or 1,
-        cuda=tuple(given.get("allowedCudaVersions") or ()),
+        cuda=_cuda(given),
+        compliance=tuple(given.get("compliance") or ()),
+        global_network=bool(given.get("globalNetwork")),
         bid_per_gpu=given.get("bidPerGpu"),
         deploy_cost=given.get("deployCost"),
         registry=given.get("containerRegistryAuthId"),
     )
+
+
+def _cuda(given: Given) -> tuple[str, ...]:
+    floor = given.get("minCudaVersion")
+    return tuple(given.get("allowedCudaVersions") or ((*catalogue.cuda_from(floor), floor) if floor else ()))
 
 
 def cpu_order(given: Given) -> Order:

@@ -231,7 +231,9 @@ class RestFace:
 
     def _createNetworkVolume(self, _: str, call: Call) -> Answer:  # noqa: N802
         body = read_body(call.body, rest_body.CREATE_VOLUME)
-        made = self._account.create_volume(body["name"], body["size"], body["dataCenter"])
+        made = self._account.create_volume(
+            body["name"], body["size"], body["dataCenter"], tier=body.get("type", "")
+        )
         return Answer(201, volume_body(made))
 
     def _check_volume(self, volume_id: str) -> None:

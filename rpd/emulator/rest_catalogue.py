@@ -224,8 +224,8 @@ class Catalogue:
 
     def _datacenter(self, place: catalogue.DataCenter, include: tuple[str, ...]) -> dict[str, Any]:
         row: dict[str, Any] = {
-            "id": place.id, "name": place.name, "region": place.region, "globalNetwork": place.storage,
-            "networkVolumeTypes": ["STANDARD"] if place.storage else [], "compliance": [],
+            "id": place.id, "name": place.name, "region": place.region, "globalNetwork": place.global_network,
+            "networkVolumeTypes": list(place.volume_types), "compliance": list(place.compliance),
         }  # fmt: skip
         if "GPU_AVAILABILITY" in include:
             row["gpuAvailability"] = [

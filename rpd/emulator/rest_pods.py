@@ -45,7 +45,7 @@ def pod_body(pod: Pod, now: float) -> dict[str, Any]:
         "ssh": {"proxy": _proxy(pod), "direct": _direct(pod)}, "template": None,
         "cost": pod.cost_per_hr if pod.running else 0.0, "locked": pod.locked, "runtime": _runtime(pod, now),
         "createdAt": iso(pod.created_at), "startedAt": iso(pod.last_started_at),
-        "globalNetworking": {"enabled": False},
+        "globalNetworking": {"enabled": order.global_network},
     }  # fmt: skip
     if order.gpu:
         return {**body, "gpu": {"id": order.gpu, "count": order.count}}
@@ -99,7 +99,7 @@ def _runtime(pod: Pod, now: float) -> dict[str, Any] | None:
 def volume_body(volume: NetworkVolume) -> dict[str, Any]:
     """Return a network volume as the API answers it."""
     return {"id": volume.id, "name": volume.name, "size": volume.size, "dataCenter": volume.datacenter,
-            "type": "STANDARD"}  # fmt: skip
+            "type": volume.tier}  # fmt: skip
 
 
 # --- orders -----------------------------------------------------------------------------------------------------
@@ -137,7 +137,16 @@ def read_order(body: dict[str, Any]) -> Order:
         start_ssh=body.get("startSsh", False),
         cuda=_wanted_cuda(gpu) if gpu else (),
         registry=body.get("registry"),
+        global_network=_global_network(body),
     )
+
+
+def _global_network(body: dict[str, Any]) -> bool:
+    wanted: bool = body.get("globalNetworking", False)
+    gpu = body.get("gpu")
+    if wanted and (gpu is None or gpu["id"].startswith("AMD")):
+        raise Problem(400, "global networking requires an NVIDIA GPU")
+    return wanted
 
 
 def _instance(cpu: dict[str, Any]) -> str:
@@ -151,7 +160,7 @@ def _wanted_cuda(gpu: dict[str, Any]) -> tuple[str, ...]:
     allowed, floor = gpu.get("allowedCudaVersions") or [], gpu.get("minCudaVersion")
     if allowed and floor:
         raise Problem(400, "allowedCudaVersions and minCudaVersion are mutually exclusive")
-    return tuple(allowed) if not floor else tuple(catalogue.cuda_from(floor))
+    return tuple(allowed) if not floor else (*catalogue.cuda_from(floor), floor)
 
 
 def changes(body: dict[str, Any]) -> dict[str, Any]:

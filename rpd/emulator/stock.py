@@ -98,13 +98,22 @@ def _gpu_machines(order: Order) -> Iterator[Machine]:
         if unit is None or not 1 <= order.count <= catalogue.most(gpu, cloud) or not _pays(order, unit):
             continue
         for place in _wanted(order, cloud):
-            if place in places(cloud) and (
-                not order.cuda or set(order.cuda) & set(catalogue.cuda_versions(place))
-            ):
+            if place in places(cloud) and _fits(place, order):
                 yield Machine(
                     cloud=cloud, datacenter=None if place == COMMUNITY else place,
                     usd_per_hr=round(unit * order.count, 4), vcpu=vcpu, memory_gb=memory,
                 )  # fmt: skip
+
+
+def _fits(place: str, order: Order) -> bool:
+    """Return whether a data centre, or Community Cloud, has what the order asks for besides the GPU."""
+    held = catalogue.DATA_CENTERS.get(place)
+    return (
+        (not order.cuda or bool(set(order.cuda) & set(catalogue.cuda_versions(place))))
+        and (order.country is None or catalogue.is_in(place, order.country))
+        and set(order.compliance) <= set(held.compliance if held else ())
+        and (not order.global_network or (held is not None and held.global_network))
+    )
 
 
 def _wanted(order: Order, cloud: str) -> list[str]:

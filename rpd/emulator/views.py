@@ -162,7 +162,7 @@ def data_center(place: catalogue.DataCenter) -> View:
         "region": place.region,
         "listed": place.listed,
         "storageSupport": place.storage,
-        "compliance": [],
+        "compliance": list(place.compliance),
     }
 
 

@@ -32,7 +32,7 @@ from rpd.project.source import lock_file_sha256
 from rpd.project.upload_size import Scales, Weight
 from rpd.redaction import Redactor
 from rpd.stop import Stop
-from rpd.values.job import Job, Registry, check_place, check_volume
+from rpd.values.job import Job, Registry, check_kind, check_place
 from rpd.values.overrides import Overrides
 from rpd.values.pod import Offer, PodRequest, Provider
 from rpd.values.report import SourceRecord
@@ -121,7 +121,7 @@ class RunContext:
         if pair is None:  # the job is kept too: an id means nothing once its object is gone
             request = self.overrides.request(job, job.gpu)
             check_place(request)
-            check_volume(request)
+            check_kind(request)
             pair = self._requests[id(job)] = (job, request)
         return pair[1]
 

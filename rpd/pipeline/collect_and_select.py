@@ -74,7 +74,17 @@ def gather(config: Config, manager: PluginManager) -> Gathered:
 
         whole, missing = split_missing(config, left)
         left = list(whole)
-    errors = (*collection.errors, *exposed, *missing, *_late_options(config.rootdir, manager, early))
+    if config.pods.lifecycle == "rest":
+        from rpd.pipeline.check_interface import lacking  # not at the top: it is not the usual one
+
+        for text in lacking(left):
+            Events(manager).notice(text)
+    errors = (
+        *collection.errors,
+        *exposed,
+        *missing,
+        *_late_options(config.rootdir, manager, early),
+    )
     gathered = Gathered(
         nodes=tuple(left),
         deselected=len(safe) - selected,

@@ -101,17 +101,30 @@ def _lines(request: PodRequest) -> tuple[str, ...]:
     storage = request.storage
     facts = {
         "image": request.image,
+        "template": request.template_id or "",
         "gpu": str(request.gpu) if request.gpu else "none (CPU pod)",
+        "cpu": ", ".join(request.cpu),
         "cloud": f"{request.cloud}, then {request.fallback_cloud}"
         if request.fallback_cloud
         else request.cloud,
         "data centres": ", ".join(request.datacenters),
-        "disk": f"{request.container_disk_gb} GB",
+        "countries": ", ".join(request.countries),
+        "compliance": ", ".join(request.compliance),
+        "global network": "yes" if request.global_network else "",
+        "disk": f"{request.container_disk_gb} GB" if request.container_disk_gb else "",
         "volume": f"{storage.volume_gb} GB at {request.mount}" if storage.volume_gb else "",
-        "network volume": f"{storage.network_volume} at {request.mount}" if storage.network_volume else "",
+        "network volume": _network_volume(request),
         "spot": "yes" if request.spot else "",
         "ports": ", ".join(request.ports),
-        "cuda": ", ".join(request.cuda),
+        "cuda": ", ".join(request.cuda) or (f"{request.min_cuda} or newer" if request.min_cuda else ""),
         "env": ", ".join(request.env),
     }
     return tuple(f"{name}: {fact}" for name, fact in facts.items() if fact)
+
+
+def _network_volume(request: PodRequest) -> str:
+    storage = request.storage
+    if storage.network_volume is None:
+        return ""
+    tier = f" ({storage.tier})" if storage.tier else ""
+    return f"{storage.network_volume}{tier} at {request.mount}"

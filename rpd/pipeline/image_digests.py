@@ -43,7 +43,7 @@ class ImageDigests:
     def to_create_with(self, request: PodRequest) -> str:
         """Return the image to create a pod with, and ask for its digest. Raises UnusableImage if it has to be known."""
         question = self._question(request.image, request.registry)
-        if not self._pin or "@" in request.image:
+        if not self._pin or "@" in request.image or not request.image:
             return request.image
         question.answered.wait()
         if not question.digest:
@@ -83,7 +83,9 @@ class ImageDigests:
 
         try:
             _, at, digest = image.partition("@")
-            if at:
+            if not image:
+                question.why = "its template names it, which only RunPod can read"
+            elif at:
                 question.digest = digest
             elif may_ask(image, emulated=self._emulated):
                 answer = ask(image, registry, self._passwords)
@@ -112,7 +114,7 @@ def is_emulated(config: Config) -> bool:
 
 
 def _unknown(image: str, why: str) -> str:
-    return f"--pin-images: the digest of {image} is not known: {why or 'its registry does not tell it'}"
+    return f"--pin-images: the digest of {image or 'the image'} is not known: {why or 'its registry does not tell it'}"
 
 
 def _without_tag(image: str) -> str:

@@ -67,7 +67,7 @@ def fingerprint(
         ),
         "parameters": _hash(sorted(f"{name}={tellable(value)!r}" for name, value in node.parameters.items())),
         "variables": _hash(_variables(node, fixtures, variables)),
-        "image": _hash([node.job.image]),
+        "image": _hash([node.job.image or f"template {node.job.template_id}"]),
         "pod": _hash([repr(gpu), repr(sorted(node.job.env.items())), repr(node.job.docker_args)]),
         "lock": lock_sha256[:16],
         **({IMAGE_VERSION: _hash([digest])} if digest else {}),

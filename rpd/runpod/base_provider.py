@@ -9,15 +9,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from rpd.runpod.answer import understood
+from rpd.errors import TransientError
+from rpd.runpod.answer import UNEXPECTED, understood
 from rpd.runpod.catalogue import offers
 from rpd.runpod.catalogue.cache import CatalogueStore, default_store
 from rpd.runpod.catalogue.live import LiveCatalogue, Question
-from rpd.runpod.catalogue.model import Catalogue
+from rpd.runpod.catalogue.model import Catalogue, Place
 from rpd.runpod.notices import Notices, Speaker
 from rpd.runpod.rate_limit import Retry, TokenBucket
 from rpd.runpod.reconcile import Patience
 from rpd.runpod.rest.billing import read_billing
+from rpd.runpod.rest.catalogue import DATACENTERS, VOLUMES, read_places, read_volumes
 from rpd.runpod.rest.client import Rest
 from rpd.runpod.rest.pods import read_logs, read_owners
 from rpd.values.billing import Billing
@@ -71,6 +73,8 @@ class Renter(Speaker):
         # A lock of its own: a slow answer must not keep a pod from being deleted.
         self._volumes_lock = threading.Lock()
         self._volumes: tuple[NetworkVolume, ...] | None = None
+        self._places_lock = threading.Lock()
+        self._places: tuple[Place, ...] | None = None
 
     def catalogue(self, count: int = 1, *, cuda: tuple[str, ...] = (), spot: bool = False) -> Catalogue:
         """Return RunPod's catalogue for ``count`` GPUs per pod, or (with a notice) the one shipped with rpd."""
@@ -80,12 +84,19 @@ class Renter(Speaker):
         """Return the offers for ``request``, best first. Raises ImpossibleRequest if there can be none."""
         catalogue = self._live.ask(Question.of(request))
         if request.storage.network_volume is not None:
-            catalogue = replace(catalogue, volumes=self._network_volumes())
+            volumes = self._volumes_with_tiers() if request.storage.tier else self._network_volumes()
+            catalogue = replace(catalogue, volumes=volumes)
+        if request.countries or offers.is_particular(request):
+            catalogue = replace(catalogue, places=self._data_centres())
         return offers.offers(request, catalogue)
 
     def volumes(self) -> tuple[NetworkVolume, ...]:
         """Return the network volumes of the account, read once."""
         return self._network_volumes()
+
+    def datacenters(self) -> frozenset[str]:
+        """Return the ids of the data centres that RunPod has. Raises TransientError if it does not list any."""
+        return frozenset(place.id for place in self._data_centres())
 
     def logs(self, pod_id: str, *, tail: int = 20) -> tuple[str, ...]:
         """Return the last lines that the pod's machine logged about it. Raises PodNotFound."""
@@ -119,6 +130,20 @@ class Renter(Speaker):
     def _graphql_catalogue(self) -> Callable[[int], Catalogue] | None:
         """Return what reads the catalogue for a count over GraphQL, None where there is no GraphQL."""
         return None
+
+    def _data_centres(self) -> tuple[Place, ...]:
+        """Return the data centres, read once. Raises TransientError if RunPod does not list any."""
+        with self._places_lock:
+            if self._places is None:
+                found = self._read(lambda: understood(read_places, self._rest.get(DATACENTERS)))
+                if not found:
+                    raise TransientError(UNEXPECTED)
+                self._places = found
+            return self._places
+
+    def _volumes_with_tiers(self) -> tuple[NetworkVolume, ...]:
+        """Return the network volumes as REST v2 tells them: GraphQL has no word for their tier."""
+        return self._read(lambda: understood(read_volumes, self._rest.get(VOLUMES)))
 
     def _read(self, act: Callable[[], T]) -> T:
         """Call what may be repeated."""

@@ -21,7 +21,7 @@ def rpd_provider(config: Config) -> SwitchingProvider | None:
 
 def begin_imports(lifecycle: str) -> None:
     """Start importing the SDK in the background, if it will create the pods."""
-    if lifecycle == "sdk":
+    if lifecycle != "rest":
         # Not at the top, here and below: a dry run registers this plugin and must not pay for what it will not use.
         from rpd.runpod.graphql.sdk import preload
 

@@ -6,7 +6,8 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, TypeVar
 
-from rpd.errors import ApiRetired
+from rpd.errors import ApiRetired, AuthError, ProviderError
+from rpd.runpod import account
 from rpd.runpod.base_provider import Renter
 from rpd.runpod.catalogue.cache import CatalogueStore, default_store
 from rpd.runpod.catalogue.model import Catalogue
@@ -15,22 +16,24 @@ from rpd.runpod.notices import Notices, Speaker
 from rpd.runpod.rate_limit import Retry, TokenBucket
 from rpd.runpod.reconcile import Patience
 from rpd.runpod.rest.client import Rest
+from rpd.runpod.rest.lacks import impossible
 from rpd.runpod.rest.provider import RestProvider
 from rpd.values.billing import Billing
 from rpd.values.pod import Account, NetworkVolume, Offer, PodInfo, PodRequest, PodSpec, RegistryAuth
 
 T = TypeVar("T")
 R = TypeVar("R", bound=Renter)
-Lifecycle = Literal["sdk", "rest"]
+Lifecycle = Literal["sdk", "rest", "auto"]
 
 
 class SwitchingProvider(Speaker):
     """Rents through one of two other providers; pods created through one can be managed through the other.
 
     It starts with the SDK (``lifecycle="sdk"``) and switches to REST v2 for good once GraphQL says that it is retired:
-    that call did nothing, so it is repeated there. With ``"rest"``, only spot pods go through the SDK, because REST v2
-    has none. ``notify`` is called with sentences for the user, and may be set later. ``strict``: prices that cannot be
-    read are an error; rpd does not use those it ships with.
+    that call did nothing, so it is repeated there. With ``"rest"``, only what REST v2 lacks goes through the SDK: spot
+    pods, and Community pods of a country. With ``"auto"`` the first call finds out whether GraphQL answers, without the
+    SDK. ``notify`` is called with sentences for the user, and may be set later. ``strict``: prices that cannot be read
+    are an error; rpd does not use those it ships with.
     """
 
     def __init__(
@@ -49,7 +52,7 @@ class SwitchingProvider(Speaker):
         super().__init__(Notices(), notify, url)
         bucket = bucket or TokenBucket()
         store = default_store(self._at) if store is None else store
-        rest = Rest(key, bucket, self._at)
+        self._client = rest = Rest(key, bucket, self._at)
 
         def renter(kind: type[R]) -> R:
             return kind(
@@ -66,8 +69,10 @@ class SwitchingProvider(Speaker):
 
         self._sdk, self._rest = renter(RunPodProvider), renter(RestProvider)
         self._lock = threading.Lock()
-        self._uses_sdk = lifecycle == "sdk"
+        self._uses_sdk = lifecycle != "rest"
         self._retired = False
+        self._has_looked = lifecycle != "auto"
+        self._looking = threading.Lock()
 
     def account(self) -> Account:
         """Check the API key and return the account it belongs to. Raises AuthError."""
@@ -75,15 +80,15 @@ class SwitchingProvider(Speaker):
 
     def catalogue(self, count: int = 1, *, cuda: tuple[str, ...] = (), spot: bool = False) -> Catalogue:
         """Return RunPod's catalogue for ``count`` GPUs per pod, or (with a notice) the one shipped with rpd."""
-        return self._call(lambda provider: provider.catalogue(count, cuda=cuda, spot=spot), spot=spot)
+        return self._call(lambda provider: provider.catalogue(count, cuda=cuda, spot=spot), graphql=spot)
 
     def offers(self, request: PodRequest) -> Sequence[Offer]:
         """Return the offers for ``request``, best first. Raises ImpossibleRequest if it contradicts itself."""
-        return self._call(lambda provider: provider.offers(request), spot=request.spot)
+        return self._call(lambda provider: provider.offers(request), graphql=bool(impossible(request)))
 
     def create(self, spec: PodSpec) -> PodInfo:
         """Rent a pod, once, as RunPodProvider and RestProvider do."""
-        return self._call(lambda provider: provider.create(spec), spot=spec.request.spot)
+        return self._call(lambda provider: provider.create(spec), graphql=bool(impossible(spec.request)))
 
     def get(self, pod_id: str) -> PodInfo | None:
         """Return the pod, None if it is deleted or was never there."""
@@ -145,16 +150,41 @@ class SwitchingProvider(Speaker):
         """Close the connections."""
         self._rest.close()
 
-    def _call(self, act: Callable[[RunPodProvider | RestProvider], T], *, spot: bool = False) -> T:
+    def _call(self, act: Callable[[RunPodProvider | RestProvider], T], *, graphql: bool = False) -> T:
         """Make a call over the API in use, and repeat it over REST v2 if GraphQL turns out to be retired."""
-        if (self._uses_sdk or spot) and not self._retired:
+        if not self._has_looked:
+            self._look()
+        if (self._uses_sdk or graphql) and not self._retired:
             try:
                 return act(self._sdk)
             except ApiRetired as retired:
                 self._retire(retired)
         return act(self._rest)
 
-    def _retire(self, why: ApiRetired) -> None:
+    def _look(self) -> None:
+        """Find out what answers. If neither does, the SDK's own error says why."""
+        with self._looking:
+            if self._has_looked:
+                return
+            try:
+                self._client.graphql(account.QUERY)
+            except ApiRetired as retired:
+                self._retire(retired)
+            except AuthError:
+                pass
+            except ProviderError as error:
+                if self._rest_answers():
+                    self._retire(error)
+            self._has_looked = True
+
+    def _rest_answers(self) -> bool:
+        try:
+            self._rest.list()
+        except ProviderError:
+            return False
+        return True
+
+    def _retire(self, why: ProviderError) -> None:
         with self._lock:
             if self._retired:
                 return

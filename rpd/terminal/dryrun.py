@@ -76,11 +76,11 @@ def _block(title: str, lines: tuple[str, ...] | list[str], ink: Ink) -> Iterator
 
 
 def _offers(offers: Sequence[Offer]) -> Iterator[str]:
-    """Yield a line for each offer; if stock is known, one for all places of a GPU: there may be dozens."""
+    """Yield a line for each offer; if stock is known or there are many, one for all places of a GPU."""
     number = 1
     for _, same in groupby(offers, key=_kind):
         alike = list(same)
-        if len(alike) == 1 or alike[0].stock == "unknown":
+        if len(alike) == 1 or (alike[0].stock == "unknown" and len(alike) <= _PLACES_SHOWN):
             yield from (_offer(n, offer) for n, offer in enumerate(alike, number))
         else:
             yield _places(number, alike)
@@ -89,7 +89,7 @@ def _offers(offers: Sequence[Offer]) -> Iterator[str]:
 
 def _kind(offer: Offer) -> tuple[object, ...]:
     """Return all that is the same wherever the offer is."""
-    return offer.gpu_id, offer.count, offer.cloud, offer.usd_per_hr
+    return offer.gpu_id, offer.cpu, offer.count, offer.cloud, offer.usd_per_hr
 
 
 def _offer(number: int, offer: Offer) -> str:
@@ -100,9 +100,16 @@ def _offer(number: int, offer: Offer) -> str:
 def _places(number: int, offers: Sequence[Offer]) -> str:
     """Return the line of offers that differ in their places only, the first of which are named."""
     first = offers[0]
-    gpu = f"{first.count}x {first.gpu_id}" if first.count > 1 else str(first.gpu_id)
+    gpu = (
+        f"{first.count}x {first.gpu_id}"
+        if first.count > 1
+        else first.gpu_id or f"CPU {first.cpu or ''}".rstrip()
+    )
     named = [offer for offer in offers if offer.datacenter]
-    places = [f"{offer.datacenter} {offer.stock}" for offer in named[:_PLACES_SHOWN]]
+    places = [
+        f"{offer.datacenter} {'' if offer.stock == 'unknown' else offer.stock}".rstrip()
+        for offer in named[:_PLACES_SHOWN]
+    ]
     if len(named) > len(places):
         places.append(f"{len(named) - len(places)} more")
     if len(named) < len(offers):

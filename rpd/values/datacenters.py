@@ -16,9 +16,16 @@ _EUROPE = """
     EU-CZ-1 EU-FI-1 EU-FR-1 EU-NL-1 EU-RO-1 EU-SE-1
     EUR-IS-1 EUR-IS-2 EUR-IS-3 EUR-IS-4 EUR-IS-5 EUR-NO-1 EUR-NO-2
 """
+_CONTINENTS = frozenset(("EU", "EUR", "AP", "OC", "SEA", "SA", "AF", "ME"))
 _ASIA_PACIFIC = "AP-IN-1 AP-IN-2 AP-JP-1 OC-AU-1"
 
 KNOWN_DATACENTERS = frozenset(f"{_NORTH_AMERICA} {_EUROPE} {_ASIA_PACIFIC}".split())
+
+
+def country_of(datacenter: str) -> str:
+    """Return the country of a data centre in two letters: its id begins with it, or with a continent before it."""
+    first, _, rest = datacenter.upper().partition("-")
+    return rest.partition("-")[0][:2] if first in _CONTINENTS else first
 
 
 def closest_datacenters(wrong: str, known: Iterable[str] = KNOWN_DATACENTERS) -> tuple[str, ...]:

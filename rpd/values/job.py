@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     ReleaseName: TypeAlias = Literal["delete", "stop", "preserve", "recycle"]
     CloudName: TypeAlias = Literal["secure", "community", "any"]
     SshName: TypeAlias = Literal["auto", "image", "install"]
+    TierName: TypeAlias = Literal["standard", "high_performance"]
 
     class JobFields(TypedDict, total=False):
         """What ``job(…)`` takes, as a deploy file may write it; Job holds each as one type."""
@@ -35,9 +36,14 @@ if TYPE_CHECKING:
         cloud: CloudChoice | CloudName
         spot: bool
         container_disk_gb: int
+        cpu: str | Iterable[str]
         min_vcpu: int | None
         min_memory_gb: int | None
         cuda: str | Iterable[str]
+        min_cuda: str | None
+        countries: str | Iterable[str]
+        compliance: str | Iterable[str]
+        global_network: bool
         ports: str | Iterable[str]
         env: Mapping[str, str]
         secrets: str | Secret | Iterable[str | Secret]
@@ -53,6 +59,7 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 JOB_ATTRIBUTE = "__rpd_job__"
+DEFAULT_DISK_GB = 20
 DEFAULT_IMAGE = "runpod/pytorch:1.0.2-cu1281-torch280-ubuntu2404"
 
 _extra_gpu_ids: ContextVar[frozenset[str]] = ContextVar("rpd_extra_gpu_ids", default=frozenset())
@@ -121,6 +128,19 @@ class CloudChoice(StrEnum):
         """Take the names in RunPod's own spelling too: upper case, ``ALL`` for both."""
         name = value.lower() if isinstance(value, str) else ""
         return cls.ANY if name == "all" else next((cloud for cloud in cls if cloud.value == name), None)
+
+
+class Tier(StrEnum):
+    """How fast a network volume is; it is chosen when the volume is made."""
+
+    STANDARD = "standard"
+    HIGH_PERFORMANCE = "high_performance"
+
+    @classmethod
+    def _missing_(cls, value: object) -> Tier | None:
+        """Take RunPod's own spelling, and that of the command line."""
+        name = value.lower().replace("-", "_") if isinstance(value, str) else ""
+        return next((tier for tier in cls if tier.value == name), None)
 
 
 class SshSource(StrEnum):
@@ -242,12 +262,32 @@ def _check_gpu_id(gpu_id: object) -> None:
 
 @frozen
 class Storage:
-    """Disk that outlives the container: a volume of the pod (``volume_gb``) or a network volume by name or id."""
+    """Disk that outlives the container: a volume of the pod (``volume_gb``) or a network volume by name or id.
+
+    ``tier`` is what the network volume has to be, ``standard`` or ``high_performance``; None takes either.
+    """
 
     volume_gb: int | None = None
     network_volume: str | None = None
+    tier: Tier | None = None
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            volume_gb: int | None = ...,
+            network_volume: str | None = ...,
+            tier: Tier | TierName | None = ...,
+        ) -> None: ...
 
     def __post_init__(self) -> None:
+        if self.tier is not None:
+            object.__setattr__(self, "tier", _choice("Storage", "tier", Tier, self.tier))
+            if self.network_volume is None:
+                raise _fail(
+                    "Storage", "tier", "expected network_volume with it: others have no tier", self.tier
+                )
         if self.volume_gb is not None:
             _whole("Storage", "volume_gb", self.volume_gb, minimum=0, most=MOST_GB)
         if self.network_volume is not None and (
@@ -401,10 +441,15 @@ class Job:
     datacenters: tuple[str, ...] = ()
     cloud: CloudChoice = CloudChoice.SECURE
     spot: bool = False
-    container_disk_gb: int = 20
+    container_disk_gb: int = DEFAULT_DISK_GB
+    cpu: tuple[str, ...] = ()
     min_vcpu: int | None = None
     min_memory_gb: int | None = None
     cuda: tuple[str, ...] = ()
+    min_cuda: str | None = None
+    countries: tuple[str, ...] = ()
+    compliance: tuple[str, ...] = ()
+    global_network: bool = False
     ports: tuple[str, ...] = ()
     env: Mapping[str, str] = EMPTY
     secrets: tuple[Secret, ...] = ()
@@ -429,7 +474,11 @@ class Job:
                 raise _fail("Job", name, f"expected a {kind.__name__}(…)", getattr(self, name))
         if self.gpu is not None and not isinstance(self.gpu, Gpu):
             raise _fail("Job", "gpu", "expected a Gpu(…) or None", self.gpu)
-        if not isinstance(self.image, str) or not self.image.strip() or any(c.isspace() for c in self.image):
+        if self.template_id is not None:
+            self._leave_to_template(put)
+        elif not isinstance(self.image, str) or not self.image.strip():
+            raise _fail("Job", "image", "expected the name of a container image", self.image)
+        if not isinstance(self.image, str) or any(c.isspace() for c in self.image):
             raise _fail("Job", "image", "expected the name of a container image", self.image)
         if self.registry is not None and not (isinstance(self.registry, Registry | str) and self.registry):
             raise _fail(
@@ -442,12 +491,17 @@ class Job:
             raise _fail("Job", "mount", "expected an absolute path on the pod", self.mount)
         put("cloud", _choice("Job", "cloud", CloudChoice, self.cloud))
         put("ssh", _choice("Job", "ssh", SshSource, self.ssh))
-        _whole("Job", "container_disk_gb", self.container_disk_gb, minimum=1, most=MOST_GB)
+        least = 1 if self.template_id is None else 0
+        _whole("Job", "container_disk_gb", self.container_disk_gb, minimum=least, most=MOST_GB)
         for name in ("min_vcpu", "min_memory_gb"):
             if getattr(self, name) is not None:
                 _whole("Job", name, getattr(self, name), minimum=1, most=MOST_GB)
-        for name in ("datacenters", "cuda", "ports", "required_paths"):
+        for name in ("datacenters", "cpu", "cuda", "countries", "compliance", "ports", "required_paths"):
             put(name, _texts("Job", name, getattr(self, name)))
+        if self.cpu or self.countries or self.compliance or self.min_cuda is not None:
+            self._check_words(put)
+        if not isinstance(self.global_network, bool):
+            raise _fail("Job", "global_network", "expected True or False", self.global_network)
         for port in self.ports:
             if not re.fullmatch(_PORT, port) or not 1 <= int(port.partition("/")[0]) <= _LAST_PORT:
                 raise _fail("Job", "ports", 'expected ports such as "8888/http" or "22/tcp"', port)
@@ -457,6 +511,28 @@ class Job:
             _command_line(self.docker_args)
         put("env", _environment(self.env))
         put("secrets", _secrets(self.secrets))
+
+    def _leave_to_template(self, put: Callable[[str, object], None]) -> None:
+        """Let the template say what nobody here said: an image that is empty and a disk of 0 GB are the template's."""
+        if not isinstance(self.template_id, str) or not self.template_id.strip():
+            raise _fail("Job", "template_id", "expected the id of a RunPod template", self.template_id)
+        if self.image == DEFAULT_IMAGE:
+            put("image", "")
+        if self.container_disk_gb == DEFAULT_DISK_GB:
+            put("container_disk_gb", 0)
+
+    def _check_words(self, put: Callable[[str, object], None]) -> None:
+        """Check the fields whose words RunPod lists, and put them in RunPod's spelling."""
+        from rpd.values import platform_words  # tables that few jobs need
+
+        for name, spelled in (
+            ("cpu", platform_words.cpu_flavour),
+            ("countries", platform_words.country),
+            ("compliance", platform_words.compliance),
+        ):
+            put(name, tuple(map(spelled, getattr(self, name))))
+        if self.min_cuda is not None:
+            platform_words.check_cuda(self.min_cuda)
 
     @overload
     def __call__(self, function: F, /) -> F: ...
@@ -481,6 +557,9 @@ class Job:
         check_job_fields(changes)
         if all(getattr(self, name) is value for name, value in changes.items()):
             return self
+        if self.template_id is not None and changes.get("template_id", self.template_id) is None:
+            changes.setdefault("image", self.image or DEFAULT_IMAGE)
+            changes.setdefault("container_disk_gb", self.container_disk_gb or DEFAULT_DISK_GB)
         return replace(self, **cast("Any", changes))  # checked and made one type again by Job itself
 
 
@@ -495,22 +574,37 @@ class Asked(Protocol):
     def cloud(self) -> CloudChoice: ...
     @property
     def datacenters(self) -> tuple[str, ...]: ...
+    @property
+    def compliance(self) -> tuple[str, ...]: ...
+    @property
+    def global_network(self) -> bool: ...
+    @property
+    def cpu(self) -> tuple[str, ...]: ...
+    @property
+    def cuda(self) -> tuple[str, ...]: ...
+    @property
+    def min_cuda(self) -> str | None: ...
 
 
 def check_place(asked: Asked) -> None:
     """Raise DefinitionError for a place that RunPod never has, so that nobody waits for stock there."""
-    if asked.cloud is CloudChoice.COMMUNITY and asked.datacenters:
-        raise _fail(
-            "Job",
-            "datacenters",
-            'expected none with cloud="community"',
-            asked.datacenters,
-            "Data centres are Secure Cloud's, RunPod refuses Community pods in one: take one of the two out",
-        )
+    if asked.min_cuda is not None and asked.cuda:
+        hint = "cuda lists versions, min_cuda is the lowest: take one of the two out"
+        raise _fail("Job", "min_cuda", "expected none with cuda", asked.min_cuda, hint)
+    if asked.cloud is not CloudChoice.COMMUNITY:
+        return
+    for name, got, why in (
+        ("datacenters", asked.datacenters, "RunPod refuses Community pods in one"),
+        ("compliance", asked.compliance, "and so are their certificates"),
+        ("global_network", asked.global_network, "and so is the network between them"),
+    ):
+        if got:
+            hint = f"Data centres are Secure Cloud's, {why}: take one of the two out"
+            raise _fail("Job", name, 'expected none with cloud="community"', got, hint)
 
 
-def check_volume(asked: Asked) -> None:
-    """Raise DefinitionError for a volume that the pod would not have."""
+def check_kind(asked: Asked) -> None:
+    """Raise DefinitionError for what RunPod has for pods of the other kind only: with a GPU, or without."""
     if asked.gpu is None and asked.storage.volume_gb:
         raise _fail(
             "Job",
@@ -519,6 +613,13 @@ def check_volume(asked: Asked) -> None:
             asked.storage,
             "Use container_disk_gb for room that goes with the pod, or network_volume for files that stay",
         )
+    if asked.gpu is not None and asked.cpu:
+        hint = "The CPU of a GPU pod is its host's: min_vcpu and min_memory_gb ask for enough of it"
+        raise _fail("Job", "cpu", "expected none with a gpu", asked.cpu, hint)
+    if asked.global_network and (asked.gpu is None or any(name.startswith("AMD") for name in asked.gpu.ids)):
+        got = "a CPU pod" if asked.gpu is None else str(asked.gpu)
+        hint = "RunPod connects pods with NVIDIA GPUs only"
+        raise _fail("Job", "global_network", "expected False for this pod", got, hint)
 
 
 def check_job_fields(names: Iterable[str]) -> None:

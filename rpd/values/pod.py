@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from rpd.errors import ImpossibleRequest
 from rpd.values.billing import Billing
-from rpd.values.job import CloudChoice, Gpu, Registry, SshSource, Storage
+from rpd.values.job import CloudChoice, Gpu, Registry, SshSource, Storage, Tier
 
 NAME_PREFIX = "rpd-"
 """Every pod rpd makes is named ``rpd-<run>-<node>-<random>``: the stamp that says a pod is ours."""
@@ -30,9 +30,14 @@ class PodRequest:
     fallback_cloud: CloudChoice | None = None
     spot: bool = False
     container_disk_gb: int = 20
+    cpu: tuple[str, ...] = ()
     min_vcpu: int | None = None
     min_memory_gb: int | None = None
     cuda: tuple[str, ...] = ()
+    min_cuda: str | None = None
+    countries: tuple[str, ...] = ()
+    compliance: tuple[str, ...] = ()
+    global_network: bool = False
     ports: tuple[str, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict, hash=False)
     docker_args: str | None = None
@@ -52,7 +57,8 @@ class Cloud(StrEnum):
 class Offer:
     """One thing to try: this GPU type, so many, in that cloud and data centre, at this rate for the whole pod.
 
-    ``datacenter`` None leaves the choice to RunPod. ``usd_per_hr`` None: the price is not known.
+    ``datacenter`` None leaves the choice to RunPod, in ``country`` if there is one: that is how Community hosts are
+    asked for. ``cpu`` is the flavour of a CPU pod, where one is asked for. ``usd_per_hr`` None: the price is not known.
     """
 
     gpu_id: str | None
@@ -61,16 +67,19 @@ class Offer:
     datacenter: str | None
     usd_per_hr: float | None
     stock: str = "unknown"
+    country: str | None = None
+    cpu: str | None = None
 
     def __str__(self) -> str:
         gpu = (
-            "CPU"
+            f"CPU {self.cpu or ''}".rstrip()
             if self.gpu_id is None
             else f"{self.count}x {self.gpu_id}"
             if self.count > 1
             else self.gpu_id
         )
-        return f"{gpu} in {self.datacenter or 'any data centre'} ({self.cloud})"
+        anywhere = f"any data centre of {self.country}" if self.country else "any data centre"
+        return f"{gpu} in {self.datacenter or anywhere} ({self.cloud})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,12 +141,13 @@ class PodInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkVolume:
-    """A network volume of the account; ``size_gb`` in GB."""
+    """A network volume of the account; ``size_gb`` in GB, ``tier`` None where the API does not tell."""
 
     id: str
     name: str
     datacenter: str | None
     size_gb: int = 0
+    tier: Tier | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

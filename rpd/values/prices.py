@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rpd.values.job import Budget
+from rpd.values.job import DEFAULT_DISK_GB, Budget
 from rpd.values.pod import PodRequest
 
 RUNNING_USD_PER_GB_MONTH = 0.10
@@ -15,8 +15,13 @@ HOURS_PER_MONTH = 730.0
 
 
 def disks_usd_per_hr(request: PodRequest) -> float:
-    """Return what the disks of a running pod cost an hour; a network volume is paid for whether pods use it or not."""
-    return running_usd_per_hr(request.container_disk_gb + (request.storage.volume_gb or 0))
+    """Return what the disks of a running pod cost an hour; a network volume is paid for whether pods use it or not.
+
+    A template whose disk nobody named counts with rpd's usual one.
+    """
+    return running_usd_per_hr(
+        (request.container_disk_gb or DEFAULT_DISK_GB) + (request.storage.volume_gb or 0)
+    )
 
 
 def running_usd_per_hr(gigabytes: int) -> float:

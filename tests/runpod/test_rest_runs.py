@@ -100,4 +100,4 @@ def test_an_unknown_lifecycle_is_told(project: Path, rpd_run: RpdRun) -> None:
     (project / "rpd.toml").write_text('lifecycle = "grpc"\n')
     result = rpd_run(project, "--dry-run")
     assert result.exit_code == 4
-    assert "rpd.toml: lifecycle: expected sdk or rest" in result.err
+    assert "rpd.toml: lifecycle: expected sdk, rest or auto" in result.err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextvars import copy_context
 from dataclasses import FrozenInstanceError, fields
@@ -25,6 +26,8 @@ from rpd.values.job import (
     Secret,
     Storage,
     allow_gpu_ids,
+    check_kind,
+    check_place,
     use_job_defaults,
 )
 
@@ -80,6 +83,18 @@ WRONG: dict[str, tuple[Callable[[], object], str, str]] = {
     "no disk": (lambda: Job(container_disk_gb=0), "Job.container_disk_gb", ">= 1"),
     "spot as text": (lambda: Job(spot="yes"), "Job.spot", "True or False"),  # type: ignore[arg-type]
     "secret that is none": (lambda: Job(secrets=(1,)), "Job.secrets", "Secret(…)"),  # type: ignore[arg-type]
+    "unknown CPU": (lambda: Job(cpu="cpu5x"), "Job.cpu", "Did you mean 'cpu5"),
+    "country in words": (lambda: Job(countries=["Spain"]), "Job.countries", "two letters"),
+    "unknown certificate": (lambda: Job(compliance="SOC2"), "Job.compliance", "SOC_2_TYPE_2"),
+    "CUDA as a number": (lambda: Job(min_cuda=12.8), "Job.min_cuda", 'such as "12.8"'),  # type: ignore[arg-type]
+    "network as text": (lambda: Job(global_network="yes"), "Job.global_network", "True or False"),  # type: ignore[arg-type]
+    "tier without a volume": (lambda: Storage(tier="standard"), "Storage.tier", "network_volume"),
+    "unknown tier": (
+        lambda: Storage(network_volume="a", tier="fast"),
+        "Storage.tier",
+        "standard, high_performance",
+    ),  # type: ignore[arg-type]
+    "template without a name": (lambda: Job(template_id=" "), "Job.template_id", "id of a RunPod template"),
     "job with two things": (lambda: Job()(lambda: None, image="x"), "Job", "decorates one function"),  # type: ignore[call-overload]
 }
 
@@ -91,6 +106,34 @@ def test_wrong_values_are_told(make: Callable[[], object], field: str, rule: str
         make()
     assert str(raised.value).startswith(f"{field}: ")
     assert rule in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"gpu": Gpu(L4), "cuda": "12.8", "min_cuda": "12.4"}, "min_cuda: expected none with cuda"),
+        (
+            {"gpu": Gpu(L4), "cloud": "community", "compliance": "GDPR"},
+            "compliance: expected none with cloud",
+        ),
+        (
+            {"gpu": Gpu(L4), "cloud": "community", "global_network": True},
+            "global_network: expected none with cloud",
+        ),
+        ({"gpu": Gpu(L4), "cpu": "cpu5c"}, "cpu: expected none with a gpu"),
+        ({"global_network": True}, "global_network: expected False for this pod, got 'a CPU pod'"),
+        ({"storage": Storage(volume_gb=9)}, "expected no volume_gb without a gpu"),
+    ],
+)
+def test_fields_that_contradict_each_other_are_told(fields: dict[str, Any], told: str) -> None:
+    """Nobody need be asked for what RunPod never has."""
+
+    def check(job: Job) -> None:
+        check_place(job)
+        check_kind(job)
+
+    with pytest.raises(DefinitionError, match=re.escape(told)):
+        check(Job(**fields))
 
 
 def test_a_job_decorates_and_derives() -> None:

@@ -22,11 +22,12 @@ from rpd.values.pod import PodRequest
 class Question:
     """Which catalogue: GPU types for ``count`` per pod and with these CUDA versions, or CPU flavours.
 
-    ``spot``: with the prices of spot pods, which only GraphQL tells.
+    ``spot``: with the prices of spot pods, which only GraphQL tells. ``min_cuda``: from that version on.
     """
 
     count: int = 1
     cuda: tuple[str, ...] = ()
+    min_cuda: str | None = None
     spot: bool = False
     cpu: bool = False
 
@@ -35,7 +36,7 @@ class Question:
         """Return the question whose answer says what may be tried for ``request``."""
         if request.gpu is None:
             return CPUS
-        return cls(count=request.gpu.count, cuda=request.cuda, spot=request.spot)
+        return cls(count=request.gpu.count, cuda=request.cuda, min_cuda=request.min_cuda, spot=request.spot)
 
 
 CPUS = Question(count=0, cpu=True)
@@ -133,5 +134,9 @@ class LiveCatalogue:
         if question.cpu:
             prices = understood(catalogue.read_cpus, self._rest.get(catalogue.CPUS))
             return replace(shipped_catalogue(), cpu_usd_per_vcpu_hr=prices)
-        answer = self._rest.get(catalogue.GPUS, catalogue.gpu_params(question.count, question.cuda))
-        return understood(lambda document: catalogue.read_gpus(document, question.cuda), answer)
+        params = catalogue.gpu_params(question.count, question.cuda, question.min_cuda)
+        is_limited = bool(question.cuda or question.min_cuda)
+        return understood(
+            lambda document: catalogue.read_gpus(document, is_limited=is_limited),
+            self._rest.get(catalogue.GPUS, params),
+        )

@@ -47,12 +47,23 @@ class GpuRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """A data centre: the certificates it holds, the tiers of its network volumes, whether pods of others reach it."""
+
+    id: str
+    certificates: frozenset[str] = frozenset()
+    tiers: frozenset[str] = frozenset()
+    global_network: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Catalogue:
     """What can be had. ``stock``: GPU id -> data centre -> ``high``, ``medium`` or ``low``, for one count.
 
     ``complete``: a GPU type that is absent is not rented. ``volumes`` None: nobody asked for them.
     ``offered``: GPU id -> data centres that have it with the CUDA versions asked for, in stock or not; a type
     that is absent may be anywhere, and so may all where it is None. ``cpu_usd_per_vcpu_hr``: flavour -> price.
+    ``places`` None: nobody asked about the data centres themselves.
     """
 
     gpus: Mapping[str, GpuRow]
@@ -62,6 +73,7 @@ class Catalogue:
     volumes: tuple[NetworkVolume, ...] | None = None
     offered: Mapping[str, frozenset[str]] | None = None
     cpu_usd_per_vcpu_hr: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    places: tuple[Place, ...] | None = None
 
     def row(self, gpu_id: str) -> GpuRow | None:
         """Return the row of a GPU type; one without facts if this catalogue may have missed it."""

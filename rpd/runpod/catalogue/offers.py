@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from rpd.errors import ImpossibleRequest
 from rpd.runpod.catalogue.cpu import cpu_price
-from rpd.runpod.catalogue.model import Catalogue, GpuRow
+from rpd.runpod.catalogue.model import Catalogue, GpuRow, Place
+from rpd.values.datacenters import KNOWN_DATACENTERS, country_of
 from rpd.values.job import CloudChoice, Gpu
 from rpd.values.pod import Cloud, NetworkVolume, Offer, PodRequest
 
@@ -27,12 +28,13 @@ def offers(request: PodRequest, catalogue: Catalogue) -> tuple[Offer, ...]:
     the GPU with the CUDA versions asked for are left out. ``prefer="cheapest"`` and a request by memory go by price
     before all that, ``prefer="place"`` by the data centres asked for. The fallback cloud comes after everything else.
     No offer is above ``max_price_usd``, a price per pod and hour: one whose price is not known is left out then.
-    Community hosts stand in no data centre that could be asked for: where data centres are named, there are none.
+    Community hosts stand in no data centre that could be asked for: where data centres, certificates or the global
+    network are asked for, there are none; where countries are, one offer for each.
     Raises ImpossibleRequest for a request that contradicts itself.
     """
     placed = _at_its_volume(request, catalogue)
     if placed.gpu is None:
-        return _cpu_offers(placed, catalogue)
+        return tuple(_cpu_offers(placed, catalogue))
     if placed.cloud is CloudChoice.COMMUNITY and placed.datacenters:
         raise ImpossibleRequest(
             "Community Cloud has no data centres to choose from, but the job asks for "
@@ -43,6 +45,44 @@ def offers(request: PodRequest, catalogue: Catalogue) -> tuple[Offer, ...]:
     second = _CLOUDS[placed.fallback_cloud] if placed.fallback_cloud else ()
     groups = (first, tuple(cloud for cloud in second if cloud not in first))
     return tuple(offer for clouds in groups for offer in _gpu_offers(placed, placed.gpu, clouds, catalogue))
+
+
+def is_particular(request: PodRequest) -> bool:
+    """Return whether the request asks for something of which only the list of data centres tells."""
+    return bool(request.compliance or request.global_network)
+
+
+def _allowed(request: PodRequest, catalogue: Catalogue) -> tuple[str, ...] | None:
+    """Return the data centres in Secure Cloud where the pod may be: those it names, in its order; None: anywhere.
+
+    Raises ImpossibleRequest if none of them is in its countries, holds its certificates, and so on.
+    """
+    if not (request.countries or is_particular(request)):
+        return tuple(dict.fromkeys(request.datacenters)) or None
+    known = catalogue.places or tuple(Place(id=name) for name in sorted(KNOWN_DATACENTERS))
+    rules = dict(_rules(request, told=catalogue.places is not None))
+    asked = request.datacenters or tuple(place.id for place in known)
+    by_id = {place.id: place for place in known}
+    found = tuple(
+        name
+        for name in dict.fromkeys(asked)
+        if name in by_id and all(rule(by_id[name]) for rule in rules.values())
+    )
+    if found or (request.cloud is not CloudChoice.SECURE and _may_be_community(request)):
+        return found
+    where = ", ".join(request.datacenters) or "none of RunPod's data centres"
+    raise ImpossibleRequest(f"{where}: not {' and '.join(rules)}; `rpd gpus` shows where there are GPUs")
+
+
+def _rules(request: PodRequest, *, told: bool) -> Iterator[tuple[str, Callable[[Place], bool]]]:
+    """Yield what a data centre has to be, in words and as a test; what nobody ``told`` of it is not tested."""
+    countries, certificates = request.countries, frozenset(request.compliance)
+    if countries:
+        yield f"in {' or '.join(countries)}", lambda place: country_of(place.id) in countries
+    if certificates and told:
+        yield f"certified {', '.join(sorted(certificates))}", lambda place: certificates <= place.certificates
+    if request.global_network and told:
+        yield "in the global network", lambda place: place.global_network
 
 
 def find_volume(wanted: str, volumes: Sequence[NetworkVolume]) -> NetworkVolume:
@@ -68,7 +108,13 @@ def _at_its_volume(request: PodRequest, catalogue: Catalogue) -> PodRequest:
         return replace(request, datacenters=tuple(dc.upper() for dc in request.datacenters))
     if request.cloud is CloudChoice.COMMUNITY:
         raise ImpossibleRequest('a network volume needs Secure Cloud: set cloud="secure"')
-    home = None if catalogue.volumes is None else find_volume(wanted, catalogue.volumes).datacenter
+    volume = None if catalogue.volumes is None else find_volume(wanted, catalogue.volumes)
+    home = volume.datacenter if volume else None
+    if volume and request.storage.tier and volume.tier not in (None, request.storage.tier):
+        raise ImpossibleRequest(
+            f"network volume {wanted!r} is {volume.tier}, but the job asks for {request.storage.tier}: a volume keeps "
+            f"the tier that it was made with (`rpd volume create --tier {request.storage.tier}` makes another)"
+        )
     asked = tuple(dc.upper() for dc in request.datacenters)
     if home and asked and home not in asked:
         raise ImpossibleRequest(
@@ -79,17 +125,18 @@ def _at_its_volume(request: PodRequest, catalogue: Catalogue) -> PodRequest:
     )
 
 
-def _cpu_offers(request: PodRequest, catalogue: Catalogue) -> tuple[Offer, ...]:
+def _cpu_offers(request: PodRequest, catalogue: Catalogue) -> Iterator[Offer]:
     if request.spot:
         raise ImpossibleRequest("CPU pods cannot be spot pods: set spot=False or ask for a gpu")
     choices = {request.cloud, request.fallback_cloud}
     if not choices & {CloudChoice.SECURE, CloudChoice.ANY}:
         raise ImpossibleRequest('CPU pods are in Secure Cloud only: set cloud="secure" or "any"')
-    rate = cpu_price(request.min_vcpu, request.min_memory_gb, catalogue.cpu_usd_per_vcpu_hr)
-    return tuple(
-        Offer(gpu_id=None, count=0, cloud=Cloud.SECURE, datacenter=datacenter, usd_per_hr=rate)
-        for datacenter in dict.fromkeys(request.datacenters or (None,))
-    )
+    for flavour in dict.fromkeys(request.cpu or (None,)):
+        rate = cpu_price(request.min_vcpu, request.min_memory_gb, catalogue.cpu_usd_per_vcpu_hr, flavour)
+        for datacenter in _allowed(request, catalogue) or (None,):
+            yield Offer(
+                gpu_id=None, count=0, cloud=Cloud.SECURE, datacenter=datacenter, usd_per_hr=rate, cpu=flavour
+            )
 
 
 def _gpu_offers(
@@ -135,15 +182,44 @@ def _places(
     rate = None if per_gpu is None else round(per_gpu * count, 4)
     # Stock is told per data centre, and data centres are Secure Cloud's; Community hosts stand anywhere.
     secure = cloud is Cloud.SECURE
-    in_stock = [name for name, _ in catalogue.datacenters_with(row.id)] if secure else []
-    if not secure and request.datacenters:
+    if not secure:
+        yield from _community(request, count, row, rate)
         return
-    places: tuple[str | None, ...] = request.datacenters or (*in_stock, None)
-    for place in dict.fromkeys(places):
-        if secure and not catalogue.may_be_in(row.id, place):
+    in_stock = [name for name, _ in catalogue.datacenters_with(row.id)]
+    for place in _in_order(request, _allowed(request, catalogue), in_stock):
+        if not catalogue.may_be_in(row.id, place):
             continue
-        stock = catalogue.stock_in(row.id, place) if secure else "unknown"
+        stock = catalogue.stock_in(row.id, place)
         yield Offer(gpu_id=row.id, count=count, cloud=cloud, datacenter=place, usd_per_hr=rate, stock=stock)
+
+
+def _in_order(
+    request: PodRequest, allowed: tuple[str, ...] | None, in_stock: Sequence[str]
+) -> tuple[str | None, ...]:
+    """Return where to try: as the request lists them, else the fullest first."""
+    if request.datacenters and allowed is not None:
+        return allowed
+    if allowed is None:
+        return (*in_stock, None)
+    return tuple(dict.fromkeys((*(place for place in in_stock if place in allowed), *allowed)))
+
+
+def _may_be_community(request: PodRequest) -> bool:
+    """Whether the request asks for nothing that only data centres have."""
+    return not (request.datacenters or is_particular(request))
+
+
+def _community(request: PodRequest, count: int, row: GpuRow, usd_per_hr: float | None) -> Iterator[Offer]:
+    """Yield what may be tried in Community Cloud: its hosts stand in countries, and nobody tells its stock."""
+    for country in (dict.fromkeys(request.countries) or (None,)) if _may_be_community(request) else ():
+        yield Offer(
+            gpu_id=row.id,
+            count=count,
+            cloud=Cloud.COMMUNITY,
+            datacenter=None,
+            usd_per_hr=usd_per_hr,
+            country=country,
+        )
 
 
 def _affordable(gpu: Gpu, offer: Offer) -> bool:

@@ -111,7 +111,12 @@ def what_counts(request: PodRequest) -> Hashable:
         request.cloud,
         request.fallback_cloud,
         request.spot,
+        request.cpu,
+        request.countries,
+        request.compliance,
+        request.global_network,
         request.min_vcpu,
         request.min_memory_gb,
         request.cuda,
+        request.min_cuda,
     )

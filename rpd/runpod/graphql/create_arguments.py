@@ -21,7 +21,7 @@ def create_arguments(spec: PodSpec, *, network_volume_id: str | None = None) -> 
     """
     request, offer = spec.request, spec.offer
     docker_args = ssh_start.docker_args(request)
-    cpu_only = {"instance_id": cpu_instance(request.min_vcpu, request.min_memory_gb)}
+    cpu_only = {"instance_id": cpu_instance(request.min_vcpu, request.min_memory_gb, offer.cpu)}
     return {
         "name": escape(spec.name, "the pod's name"),
         "image_name": escape(request.image, "image"),
@@ -44,15 +44,31 @@ def create_arguments(spec: PodSpec, *, network_volume_id: str | None = None) -> 
         },
         "template_id": None if request.template_id is None else escape(request.template_id, "template_id"),
         "network_volume_id": network_volume_id,
+        "country_code": None if offer.country is None else escape(offer.country, "countries"),
         "allowed_cuda_versions": [escape(version, "cuda") for version in request.cuda] or None,
         **(cpu_only if offer.gpu_id is None else {}),
     }
 
 
+def sdk_lacks(spec: PodSpec) -> bool:
+    """Return whether the SDK's ``create_pod`` has no argument for something that is asked for.
+
+    It also sends what a template says for itself: an empty image, a volume of 0 GB.
+    """
+    request = spec.request
+    return bool(
+        request.spot
+        or spec.registry_id is not None
+        or request.min_cuda
+        or request.global_network
+        or request.template_id is not None
+    )
+
+
 def create_mutation(spec: PodSpec, *, network_volume_id: str | None = None) -> tuple[str, str]:
     """Return the mutation that creates a pod which the SDK cannot ask for, and its name. Raises ImpossibleRequest.
 
-    Those are spot pods, and pods of private images. Field names: as SkyPilot and dstack send them.
+    See ``sdk_lacks``. Field names: as SkyPilot and dstack send them.
     """
     if spec.request.spot:
         name, own = "podRentInterruptable", _bid(spec)
@@ -71,14 +87,15 @@ def _common(spec: PodSpec, network_volume_id: str | None) -> dict[str, str | Non
     docker_args = ssh_start.docker_args(request)
     return {
         "name": quote(spec.name, "the pod's name"),
-        "imageName": quote(request.image, "image"),
+        "imageName": _quoted(request.image or None, "image"),
         "cloudType": offer.cloud.value.upper(),
         "startSsh": "true",
-        "containerDiskInGb": str(request.container_disk_gb),
+        "containerDiskInGb": str(request.container_disk_gb) if request.container_disk_gb else None,
         "volumeMountPath": quote(request.mount, "mount"),
         "ports": quote(_ports(spec), "ports"),
         "env": _pairs(spec),
         "dataCenterId": _quoted(offer.datacenter, "datacenters"),
+        "countryCode": _quoted(offer.country, "countries"),
         "dockerArgs": None if docker_args is None else quote(docker_args, "docker_args", lines=True),
         "templateId": _quoted(request.template_id, "template_id"),
         "networkVolumeId": _quoted(network_volume_id, "network_volume"),
@@ -92,17 +109,19 @@ def _gpu(spec: PodSpec) -> dict[str, str | None]:
         "gpuTypeId": _quoted(offer.gpu_id, "gpu"),
         "gpuCount": str(offer.count),
         "supportPublicIp": "true",
-        "volumeInGb": str(_volume_gb(spec)),
+        "volumeInGb": None if _is_templates(spec) else str(_volume_gb(spec)),
         "minVcpuCount": str(request.min_vcpu or 1),
         "minMemoryInGb": str(request.min_memory_gb or 1),
         "allowedCudaVersions": f"[{', '.join(quote(v, 'cuda') for v in request.cuda)}]"
         if request.cuda
         else None,
+        "minCudaVersion": _quoted(request.min_cuda, "min_cuda"),
+        "globalNetwork": "true" if request.global_network else None,
     }
 
 
 def _cpu(spec: PodSpec) -> dict[str, str | None]:
-    instance = cpu_instance(spec.request.min_vcpu, spec.request.min_memory_gb)
+    instance = cpu_instance(spec.request.min_vcpu, spec.request.min_memory_gb, spec.offer.cpu)
     price = spec.offer.usd_per_hr
     # Without a price that may be paid there are no machines for a CPU pod.
     return {
@@ -128,6 +147,14 @@ def _quoted(text: str | None, what: str) -> str | None:
 def _volume_gb(spec: PodSpec) -> int:
     storage = spec.request.storage
     return 0 if storage.network_volume else storage.volume_gb or 0
+
+
+def _is_templates(spec: PodSpec) -> bool:
+    """Whether the template says how large the volume is: nobody else does."""
+    storage = spec.request.storage
+    return (
+        spec.request.template_id is not None and storage.volume_gb is None and storage.network_volume is None
+    )
 
 
 def _ports(spec: PodSpec) -> str:

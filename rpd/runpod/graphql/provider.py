@@ -63,7 +63,7 @@ class RunPodProvider(Renter):
         volume = self._volume_id(spec.request)
         secrets = secret_texts(spec)
         try:
-            if spec.request.spot or spec.registry_id is not None:
+            if create_arguments.sdk_lacks(spec):
                 mutation, name = create_arguments.create_mutation(spec, network_volume_id=volume)
                 answer = self._api.create_by(mutation, name, secrets=secrets)
             else:

@@ -7,7 +7,8 @@ from types import MappingProxyType
 from typing import Any
 
 from rpd.runpod.answer import identifier, needed_table, needed_tables, price, table, tables, text, whole
-from rpd.runpod.catalogue.model import IN_STOCK, Catalogue, GpuRow
+from rpd.runpod.catalogue.model import IN_STOCK, Catalogue, GpuRow, Place
+from rpd.values.job import Tier
 from rpd.values.pod import NetworkVolume
 
 GPUS = "/catalog/gpus"
@@ -16,21 +17,26 @@ VOLUMES = "/network-volumes"
 DATACENTERS = "/catalog/datacenters"
 
 
-def gpu_params(count: int, cuda: tuple[str, ...] = ()) -> dict[str, str]:
+def gpu_params(count: int, cuda: tuple[str, ...] = (), min_cuda: str | None = None) -> dict[str, str]:
     """Return what to ask ``GPUS`` for: types, prices and stock of ``count`` GPUs per pod in Secure Cloud."""
     params = {"include": "AVAILABILITY", "product": "POD", "count": str(count), "cloud": "SECURE"}
+    if min_cuda:
+        return {**params, "minCudaVersion": min_cuda}
     return {**params, "cudaVersions": ",".join(cuda)} if cuda else params
 
 
-def read_gpus(answer: object, cuda: tuple[str, ...] = ()) -> Catalogue:
-    """Return the catalogue in an answer of ``GPUS``. Raises Misshapen for other shapes."""
+def read_gpus(answer: object, *, is_limited: bool = False) -> Catalogue:
+    """Return the catalogue in an answer of ``GPUS``, which was asked for some versions of CUDA only if ``is_limited``.
+
+    Raises Misshapen for other shapes.
+    """
     rows = needed_tables(needed_table(answer).get("gpus"))
     return Catalogue(
         gpus=MappingProxyType({row.id: row for row in map(_row, rows) if row.id and row.memory_gb > 0}),
         stock=MappingProxyType(dict(_stock(rows))),
         stock_known=True,
         complete=True,
-        offered=MappingProxyType(dict(_offered(rows))) if cuda else None,
+        offered=MappingProxyType(dict(_offered(rows))) if is_limited else None,
     )
 
 
@@ -72,10 +78,29 @@ def read_cpus(answer: object) -> Mapping[str, float]:
     return MappingProxyType({flavour: usd for flavour, usd in prices.items() if usd is not None})
 
 
-def read_datacenters(answer: object) -> frozenset[str]:
-    """Return the ids in an answer of ``DATACENTERS``. Raises as ``read_gpus`` does."""
-    rows = needed_tables(needed_table(answer).get("dataCenters"))
-    return frozenset(identifier(row.get("id")) for row in rows)
+def read_places(answer: object) -> tuple[Place, ...]:
+    """Return the data centres in an answer of ``DATACENTERS``. Raises as ``read_gpus`` does."""
+    return tuple(
+        Place(
+            id=identifier(row.get("id")),
+            certificates=_words(row.get("compliance")),
+            tiers=frozenset(word.lower() for word in _words(row.get("networkVolumeTypes"))),
+            global_network=row.get("globalNetwork") is True,
+        )
+        for row in needed_tables(needed_table(answer).get("dataCenters"))
+    )
+
+
+def _words(value: object) -> frozenset[str]:
+    return frozenset(map(text, value)) if isinstance(value, list) else frozenset()
+
+
+def read_tier(value: object) -> Tier | None:
+    """Return the tier of a network volume, None for one that nobody knows."""
+    try:
+        return Tier(text(value))
+    except ValueError:
+        return None
 
 
 def read_volumes(answer: object) -> tuple[NetworkVolume, ...]:
@@ -86,6 +111,7 @@ def read_volumes(answer: object) -> tuple[NetworkVolume, ...]:
             name=text(row.get("name")),
             datacenter=text(row.get("dataCenter")) or None,
             size_gb=whole(row.get("size")) or 0,
+            tier=read_tier(row.get("type")),
         )
         for row in needed_tables(needed_table(answer).get("networkVolumes"))
     )

@@ -13,6 +13,7 @@ from rpd.runpod.answer import host, identifier, number, port, table, tables, tex
 from rpd.runpod.catalogue.cpu import cpu_instance
 from rpd.runpod.create_texts import SSH_PORT, sendable
 from rpd.runpod.rest.client import Rest
+from rpd.runpod.rest.lacks import NO_SPOT
 from rpd.values.pod import OWNER_VARIABLE, Cloud, PodInfo, PodSpec, PodStatus, SshEndpoint
 
 LogSource = Literal["system", "container"]
@@ -44,13 +45,11 @@ def create_body(spec: PodSpec, *, network_volume_id: str | None = None) -> dict[
     """
     request, offer = spec.request, spec.offer
     if request.spot:
-        raise ImpossibleRequest("RunPod's REST v2 rents no spot pods: set spot=False")
+        raise ImpossibleRequest(NO_SPOT)
     _check_texts(spec)
     body: dict[str, Any] = {
         "name": spec.name,
-        "image": request.image,
         "cloud": offer.cloud.value.upper(),
-        "disk": request.container_disk_gb,
         "ports": list(dict.fromkeys((SSH_PORT, *request.ports))),
         "env": dict(ssh_start.environment(request, spec.env)),
         "startSsh": True,
@@ -58,6 +57,12 @@ def create_body(spec: PodSpec, *, network_volume_id: str | None = None) -> dict[
         **_compute(spec),
         **_mounts(spec, network_volume_id),
     }
+    if request.image:  # else the template's, and so is the disk
+        body["image"] = request.image
+    if request.container_disk_gb:
+        body["disk"] = request.container_disk_gb
+    if request.global_network:
+        body["globalNetworking"] = True
     docker_args = ssh_start.docker_args(request)
     if docker_args is not None:
         body["args"] = docker_args
@@ -81,10 +86,14 @@ def _check_texts(spec: PodSpec) -> None:
 def _compute(spec: PodSpec) -> dict[str, Any]:
     request, offer = spec.request, spec.offer
     if offer.gpu_id is None:
-        flavour, vcpus, _ = cpu_instance(request.min_vcpu, request.min_memory_gb).split("-")
+        flavour, vcpus, _ = cpu_instance(request.min_vcpu, request.min_memory_gb, offer.cpu).split("-")
         return {"cpu": {"id": flavour, "vcpuCount": int(vcpus)}}
     gpu: dict[str, Any] = {"id": offer.gpu_id, "count": offer.count}
-    return {"gpu": {**gpu, "allowedCudaVersions": list(request.cuda)} if request.cuda else gpu}
+    if request.min_cuda:
+        gpu["minCudaVersion"] = request.min_cuda
+    elif request.cuda:
+        gpu["allowedCudaVersions"] = list(request.cuda)
+    return {"gpu": gpu}
 
 
 def _mounts(spec: PodSpec, network_volume_id: str | None) -> dict[str, Any]:
@@ -96,14 +105,6 @@ def _mounts(spec: PodSpec, network_volume_id: str | None) -> dict[str, Any]:
         return {}
     size = max(request.storage.volume_gb, LEAST_VOLUME_GB)
     return {"mounts": {"persistent": {"size": size, "path": request.mount}}}
-
-
-def lacking(spec: PodSpec) -> str:
-    """Return a sentence about the parts of the request that REST v2 does not support, empty if there are none."""
-    request = spec.request
-    if spec.offer.gpu_id is None or not (request.min_vcpu or request.min_memory_gb):
-        return ""
-    return "RunPod's REST v2 has no min_vcpu and min_memory_gb for GPU pods: rpd leaves them out"
 
 
 def pod_info(row: Mapping[str, Any]) -> PodInfo:

@@ -15,11 +15,11 @@ from rpd.errors import (
     TransientError,
 )
 from rpd.runpod import account
-from rpd.runpod.answer import UNEXPECTED, identifier, table, tables, text, understood
+from rpd.runpod.answer import identifier, table, tables, text, understood
 from rpd.runpod.base_provider import Renter
 from rpd.runpod.create_texts import secret_texts, sendable
 from rpd.runpod.reconcile import UnsureCreate, as_asked, completed, living, reconciled
-from rpd.runpod.rest import catalogue, pods
+from rpd.runpod.rest import catalogue, lacks, pods
 from rpd.runpod.rest.client import Conflict, NotThere
 from rpd.values.pod import (
     Account,
@@ -54,9 +54,10 @@ class RestProvider(Renter):
 
     def offers(self, request: PodRequest) -> Sequence[Offer]:
         """Return what to try for ``request``, best first. Raises ImpossibleRequest if it cannot be had this way."""
-        if request.spot:
-            raise ImpossibleRequest("RunPod's REST v2 rents no spot pods: set spot=False")
-        return super().offers(request)
+        if why := lacks.impossible(request):
+            raise ImpossibleRequest(why)
+        # Nobody can say over REST v2 in which country a Community host shall stand.
+        return tuple(offer for offer in super().offers(request) if offer.country is None)
 
     # --- pods -----------------------------------------------------------------------------------------------
 
@@ -67,8 +68,8 @@ class RestProvider(Renter):
         the case that the list could not be read either.
         """
         body = pods.create_body(spec, network_volume_id=self._volume_id(spec.request))
-        if lacking := pods.lacking(spec):
-            self._notices.once(lacking)
+        for sentence in lacks.left_out(spec.request):
+            self._notices.once(sentence)
         try:
             answer = self._rest.create("/pods", body, secrets=secret_texts(spec))
         except UnsureCreate as unsure:
@@ -115,10 +116,6 @@ class RestProvider(Renter):
         except PodNotFound:
             return
 
-    def datacenters(self) -> frozenset[str]:
-        """Return the ids of the data centres that RunPod has. Raises TransientError if it does not list any."""
-        return self._read(lambda: _read_datacenters(self._rest.get(catalogue.DATACENTERS)))
-
     def registries(self) -> tuple[RegistryAuth, ...]:
         """Return the registry credentials of the account."""
         return self._read(lambda: understood(_read_registries, self._rest.get(_REGISTRIES)))
@@ -158,13 +155,6 @@ def _read_pods(answer: Any) -> tuple[PodInfo, ...]:
     if not isinstance(rows, list) or not all(isinstance(row, dict) and row.get("id") for row in rows):
         raise TransientError("RunPod returned an incomplete list of pods")
     return tuple(filter(None, map(living, map(_read_pod, rows))))
-
-
-def _read_datacenters(answer: Any) -> frozenset[str]:
-    places = understood(catalogue.read_datacenters, answer)
-    if not places:
-        raise TransientError(UNEXPECTED)
-    return places
 
 
 def _read_volumes(answer: Any) -> tuple[NetworkVolume, ...]:

@@ -24,7 +24,7 @@ def test_the_sdk_takes_every_argument() -> None:
     known = set(inspect.signature(runpod.create_pod).parameters)
     sent = set(create_arguments(spec()))
     assert sent <= known
-    assert known - sent == {"country_code", "min_download", "min_upload", "instance_id"}
+    assert known - sent == {"min_download", "min_upload", "instance_id"}
 
 
 @given(st.dictionaries(st.from_regex(r"[A-Z_][A-Z0-9_]*", fullmatch=True), TEXT), st.none() | TEXT)

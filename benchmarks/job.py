@@ -67,7 +67,7 @@ def run_folder(text: str, folder: Path) -> Path:
 
 
 def medians(rounds: list[dict[str, float]]) -> dict[str, float]:
-    return {name: statistics.median(found[name] for found in rounds) for name in rounds[0]}
+    return {name: statistics.median(each_round[name] for each_round in rounds) for name in rounds[0]}
 
 
 def report(ready: dict[str, float], local: dict[str, float]) -> str:

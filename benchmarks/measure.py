@@ -79,7 +79,7 @@ def interleave(commands: Mapping[str, Sequence[str]], *, cwd: Path, rounds: int)
             sample, _ = run(command, cwd=cwd)
             if turn:
                 samples[name].append(sample)
-    return {name: median(found) for name, found in samples.items()}
+    return {name: median(each) for name, each in samples.items()}
 
 
 def median(samples: Sequence[Sample]) -> Sample:

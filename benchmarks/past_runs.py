@@ -143,18 +143,18 @@ def _report(run_id: str, number: int, node: int, chance: random.Random) -> NodeR
 
 def _events(report: NodeReport) -> str:
     pod = report.pod.name if report.pod else ""
-    told: list[dict[str, object]] = [{"event": "node_started", "attempt": 1}]
-    told += [{"event": "refused", "pod_name": pod, "offer": GPUS[0]}] * (len(report.node.id) % 3)
-    told += [{"event": "ready", "pod_name": pod}]
+    events: list[dict[str, object]] = [{"event": "node_started", "attempt": 1}]
+    events += [{"event": "refused", "pod_name": pod, "offer": GPUS[0]}] * (len(report.node.id) % 3)
+    events += [{"event": "ready", "pod_name": pod}]
     for step in report.steps:
-        told += [{"event": "step_started", "index": step.index, "kind": step.kind, "name": step.name}]
-        told += [{"event": "step_finished", "index": step.index, "exit_code": 0, "seconds": step.seconds}]
-    told += [{"event": "node_finished", "outcome": report.result.outcome}]
+        events += [{"event": "step_started", "index": step.index, "kind": step.kind, "name": step.name}]
+        events += [{"event": "step_finished", "index": step.index, "exit_code": 0, "seconds": step.seconds}]
+    events += [{"event": "node_finished", "outcome": report.result.outcome}]
     first = {"at": report.result.started}
     return "".join(
         json.dumps(
             {**first, "event": each.pop("event"), "node": report.node.id, **each}, separators=(",", ":")
         )
         + "\n"
-        for each in map(dict, told)
+        for each in map(dict, events)
     )

@@ -131,7 +131,7 @@ class DelayedLine:
 
     async def _with_own_ports(self, data: bytes) -> bytes:
         """Return an answer of the API with the ports of pods replaced by such of this line; its length stays."""
-        for found in {match[2] for match in _PUBLIC_PORT.finditer(data)}:
-            port = b"%05d" % await self._to(int(found), False)
-            data = re.sub(rb'("publicPort": ?)' + found, rb"\g<1>" + port, data)
+        for public in {match[2] for match in _PUBLIC_PORT.finditer(data)}:
+            port = b"%05d" % await self._to(int(public), False)
+            data = re.sub(rb'("publicPort": ?)' + public, rb"\g<1>" + port, data)
         return data

@@ -44,8 +44,8 @@ class OpenApi:
         """Fail if RunPod's contract does not know such an answer."""
         operation = self._operation(method, path)
         responses = operation["responses"]
-        held = self._resolved(responses.get(str(status), responses["default"]))
-        content = held.get("content", {})
+        response = self._resolved(responses.get(str(status), responses["default"]))
+        content = response.get("content", {})
         if not content:
             assert body in (None, b"", ""), f"{method} {path}: {status} has no body"
             return
@@ -59,10 +59,10 @@ class OpenApi:
                 return operations[method.lower()]
         raise AssertionError(f"RunPod has no {method} {path}")
 
-    def _resolved(self, held: Any) -> Any:
-        if "$ref" not in held:
-            return held
-        return self._registry.resolver("urn:api").lookup(held["$ref"]).contents
+    def _resolved(self, schema: Any) -> Any:
+        if "$ref" not in schema:
+            return schema
+        return self._registry.resolver("urn:api").lookup(schema["$ref"]).contents
 
     def _check(self, value: Any, schema: Any, where: str) -> None:
         schema = _absolute(schema)

@@ -85,8 +85,8 @@ def test_local_links_resolve(page: Path) -> None:
         path, _, anchor = target.partition("#")
         if "://" in path or path.startswith("mailto:"):
             continue
-        found = (page.parent / path).resolve() if path else page
-        if not found.exists() or (anchor and anchor not in anchors(found)):
+        linked = (page.parent / path).resolve() if path else page
+        if not linked.exists() or (anchor and anchor not in anchors(linked)):
             broken.append(target)
     assert broken == []
 
@@ -181,14 +181,14 @@ def test_contributing_names_files_that_are_there() -> None:
 
 def commands() -> list[tuple[str, str]]:
     """Return every rpd command that a console block shows, with its place."""
-    found = []
+    lines = []
     for block in blocks("console"):
         for line in block.text.splitlines():
             if line.startswith("$ "):
-                found += [
+                lines += [
                     (str(block), part.strip()) for part in re.split(r"&&|;|\|", line[2:]) if is_rpd(part)
                 ]
-    return found
+    return lines
 
 
 def is_rpd(part: str) -> bool:
@@ -217,7 +217,7 @@ def test_every_command_is_documented() -> None:
 
 def test_every_flag_is_documented() -> None:
     """The documentation explains every flag of every command, in one of its spellings."""
-    flags = [held.flags for held in every_setting() if not COMMANDS.keys().isdisjoint(held.commands)]
+    flags = [each.flags for each in every_setting() if not COMMANDS.keys().isdisjoint(each.commands)]
     assert [names for names in flags if not any(f"`{name}" in ALL_DOCS for name in names)] == []
 
 

@@ -9,7 +9,7 @@ from rpd.values.step import in_short
 
 
 @pytest.mark.parametrize(
-    ("error", "told"),
+    ("error", "message"),
     [
         (CommandFailed("python train.py", 1), "command exited 1: python train.py"),
         (CommandFailed("python train.py", 1, name="train"), "command exited 1: train"),
@@ -23,9 +23,9 @@ from rpd.values.step import in_short
         ),
     ],
 )
-def test_a_failed_command_is_told_by_its_name_and_what_ended_it(error: Exception, told: str) -> None:
+def test_a_failed_command_is_told_by_its_name_and_what_ended_it(error: Exception, message: str) -> None:
     """The name of the step stands for its command; an exit code that means a signal is told in words."""
-    assert str(error) == told
+    assert str(error) == message
 
 
 @pytest.mark.parametrize(

@@ -53,8 +53,10 @@ def iris_run(tmp_path_factory: pytest.TempPathFactory) -> IrisRun:
     done = rpd("run", "--local", ".", "-n", "3", cwd=project)
     folders = list((project / "rpd-runs").glob("2*")) if (project / "rpd-runs").is_dir() else []
     assert len(folders) == 1, done.stdout + done.stderr
-    found = [tomllib.loads(path.read_text(encoding="utf-8")) for path in folders[0].glob("*/manifest.toml")]
-    return IrisRun(done, folders[0], {manifest["node"]["id"]: manifest for manifest in found})
+    manifests = [
+        tomllib.loads(path.read_text(encoding="utf-8")) for path in folders[0].glob("*/manifest.toml")
+    ]
+    return IrisRun(done, folders[0], {manifest["node"]["id"]: manifest for manifest in manifests})
 
 
 @pytest.mark.parametrize("file", DEPLOY_FILES, ids=lambda file: file.relative_to(ROOT).as_posix())

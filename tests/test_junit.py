@@ -109,9 +109,9 @@ def test_the_suite_counts_by_outcome() -> None:
 def test_an_outcome_has_its_element(outcome: Outcome, children: list[str]) -> None:
     """Each outcome has the element JUnit has for it, with the reason as its message."""
     [case] = written(make_report(outcome=outcome, reason="because")).iterfind("testcase")
-    held = [child for child in case if child.tag != "properties"]
-    assert [child.tag for child in held] == children
-    assert all(child.get("message") == "because" for child in held)
+    elements = [child for child in case if child.tag != "properties"]
+    assert [child.tag for child in elements] == children
+    assert all(child.get("message") == "because" for child in elements)
     assert (case.get("classname"), case.get("name"), case.get("time")) == (
         "exp.deploy_x",
         "train[seed42]",
@@ -125,9 +125,9 @@ def test_a_failure_tells_cause_and_place() -> None:
     [case] = written(make_report(outcome=Outcome.FAILED, reason="exit 1", failure=failure)).iterfind(
         "testcase"
     )
-    told = case.find("failure")
-    assert told is not None
-    assert (told.get("type"), told.text) == ("oom", "deploy_x.py:7\n    pod.run()\nexit 1")
+    element = case.find("failure")
+    assert element is not None
+    assert (element.get("type"), element.text) == ("oom", "deploy_x.py:7\n    pod.run()\nexit 1")
     assert case.findtext("system-out") == "line 1\nline 2"
 
 
@@ -334,10 +334,10 @@ def test_a_node_on_a_pod_is_told_whole(tmp_path: Path, rpd_run: RpdRun, emulator
     rpd_run(tmp_path, "--yes", "--junitxml", "out.xml", env={"HF_TOKEN": SECRET})
     assert SECRET not in (tmp_path / "out.xml").read_text(encoding="utf-8")
     [case] = suite_of(tmp_path / "out.xml").iterfind("testcase")
-    told = properties(case)
-    assert {"pod", "datacenter"} <= told.keys()
-    assert float(told["usd"]) > 0
-    assert (told["loss"], told["cause"]) == ("0.5", "code")
+    values = properties(case)
+    assert {"pod", "datacenter"} <= values.keys()
+    assert float(values["usd"]) > 0
+    assert (values["loss"], values["cause"]) == ("0.5", "code")
     assert (case.findtext("system-out") or "").split("\n")[-3:] == ["token is ***", "loss 0.5", "failing ***"]
 
 

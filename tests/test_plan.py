@@ -29,12 +29,12 @@ def node(
     slots: int = 0, gpus: int = 1, pod: bool = True,
 ) -> Node:  # fmt: skip
     """Return a node that holds a pod of each of ``scopes``."""
-    held = [*([PROVISIONER] if pod else []), *(HOLDERS[scope] for scope in scopes)]
-    names = tuple(each.name for each in held)
+    fixtures = [*([PROVISIONER] if pod else []), *(HOLDERS[scope] for scope in scopes)]
+    names = tuple(each.name for each in fixtures)
     return Node(
         definition=Definition(
             name=name, file=file, line=1, function=lambda: None, job=Job(gpu=Gpu("NVIDIA L4", count=gpus)),
-            argnames=names, closure=Closure(names=names, definitions={each.name: (each,) for each in held}),
+            argnames=names, closure=Closure(names=names, definitions={each.name: (each,) for each in fixtures}),
             keywords=frozenset(),
         ),
         id=f"{file}::{name}",

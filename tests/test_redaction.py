@@ -36,7 +36,7 @@ def in_chunks(redactor: Redactor, data: bytes, cuts: list[int]) -> bytes:
         urllib.parse.quote(TOKEN),
         urllib.parse.quote(TOKEN, safe=""),
         urllib.parse.quote_plus(TOKEN),
-        re.sub("%..", lambda found: found[0].lower(), urllib.parse.quote_plus(TOKEN)),
+        re.sub("%..", lambda match: match[0].lower(), urllib.parse.quote_plus(TOKEN)),
         urllib.parse.quote(TOKEN, safe="!'()*"),
         ascii(TOKEN)[1:-1],
         repr(TOKEN.encode())[2:-1],
@@ -132,7 +132,7 @@ def test_a_stream_of_nothing_but_secrets_stays_bounded() -> None:
     stream = Redactor(["aaaa"]).stream()
     out = b"".join(stream.feed(b"a" * 1000) for _ in range(50)) + stream.feed(b"b")
     assert out == b"***b"
-    assert len(stream._held) < 4
+    assert len(stream._pending) < 4
 
 
 SECRETS = st.lists(st.text("ab\n+", min_size=4, max_size=9), min_size=1, max_size=3)

@@ -15,13 +15,13 @@ from rpd.values.report import NodeRecord, NodeReport, Outcome, Result, RunSummar
 from tests.heard import Heard
 
 
-def summary(*held: tuple[str, Outcome, str], **facts: object) -> RunSummary:
+def summary(*outcomes: tuple[str, Outcome, str], **facts: object) -> RunSummary:
     reports = tuple(
         NodeReport(
             node=NodeRecord(id=node_id, job="j", file="f", line=1),
             result=Result(outcome=outcome, reason=reason),
         )
-        for node_id, outcome, reason in held
+        for node_id, outcome, reason in outcomes
     )
     return RunSummary(folder="", reports=reports, seconds=61.0, **facts)  # type: ignore[arg-type]
 
@@ -29,9 +29,9 @@ def summary(*held: tuple[str, Outcome, str], **facts: object) -> RunSummary:
 @given(st.text())
 def test_any_text_stays_in_its_cell(text: str) -> None:
     """No reason ends a row, begins another cell or makes a link or an element."""
-    told = list(lines(summary(("a", Outcome.FAILED, text))))
-    row = told[-1]
-    assert len(told) == 5
+    written = list(lines(summary(("a", Outcome.FAILED, text))))
+    row = written[-1]
+    assert len(written) == 5
     assert row.count("|") == 7
     assert not re.search(r"[`*<>\[\]]", row)
 
@@ -46,11 +46,11 @@ def test_a_reason_reads_as_it_was() -> None:
 def test_what_did_not_pass_comes_first_and_long_runs_are_cut() -> None:
     """A hundred nodes are fifty rows, failures first, and a line with how many more there are."""
     many = [(f"n{number}", Outcome.PASSED, "") for number in range(99)]
-    told = list(lines(summary(*many, ("bad", Outcome.ERROR, "why"))))
-    assert told[0] == "### rpd: 99 passed, 1 error in 1m01s, $0.00"
-    rows = [line for line in told if line.startswith("| ")][2:]
+    written = list(lines(summary(*many, ("bad", Outcome.ERROR, "why"))))
+    assert written[0] == "### rpd: 99 passed, 1 error in 1m01s, $0.00"
+    rows = [line for line in written if line.startswith("| ")][2:]
     assert rows[0].startswith("| bad | error ")
-    assert (len(rows), told[-1]) == (MOST_ROWS, f"… and {100 - MOST_ROWS} more")
+    assert (len(rows), written[-1]) == (MOST_ROWS, f"… and {100 - MOST_ROWS} more")
 
 
 def test_pods_that_may_bill_stand_out() -> None:

@@ -70,8 +70,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def seeds(found: object) -> list[int]:
-    return [each.node.parameters["seed"] for each in found]  # type: ignore[attr-defined]
+def seeds(result: object) -> list[int]:
+    return [each.node.parameters["seed"] for each in result]  # type: ignore[attr-defined]
 
 
 def test_reports_of_all_runs_are_chosen(project: Path) -> None:

@@ -41,13 +41,13 @@ def test_the_four_uses_and_the_recipes(
 
     assert "4 nodes, expected not known, at worst $2.00 (prices: shipped)" in run("gate.py")
     assert not (project / "rpd-runs").exists()
-    told = run("orchestrate.py")
-    assert re.search(r"^8 steps, \$0\.\d{4}, .*rpd-runs", told, re.MULTILINE)
+    message = run("orchestrate.py")
+    assert re.search(r"^8 steps, \$0\.\d{4}, .*rpd-runs", message, re.MULTILINE)
     assert clean_emulator.pods() == []
     assert run("choose.py").splitlines() == [f"{size} ['echo {size * 2}']" for size in (8, 16, 32)]
-    told = run("forensics.py")
-    assert "0 were slow, 2 are good" in told
-    assert "lr 0.01: mean loss 0.0150 over 2 seeds" in told
+    message = run("forensics.py")
+    assert "0 were slow, 2 are good" in message
+    assert "lr 0.01: mean loss 0.0150 over 2 seeds" in message
     assert len(history.runs(project / "rpd-runs")) == 1  # the dry run left nothing
 
     for page in ("cost-gate.md", "nightly-totals.md"):

@@ -39,14 +39,14 @@ def read(command: str, **given: Any) -> dict[str, Any]:
 @pytest.mark.parametrize("command", ["collect", "estimate", "run"])
 def test_every_setting_of_a_command_is_one_of_the_call(command: str) -> None:
     """Those of the command line and of the file; a new one has to be decided about."""
-    declared = {name for name, held in settings().items() if command in held.commands}
+    declared = {name for name, each in settings().items() if command in each.commands}
     assert declared - names(command) - NOT_FOR_PROGRAMS == (
         {"verbose", "quiet", "color"} if command != "run" else set()
     ) | ({"yes"} & declared - names(command))
-    known = {name for name, held in settings().items() if command in held.commands or held.key}
+    known = {name for name, each in settings().items() if command in each.commands or each.key}
     assert names(command) <= known
     if command == "run":
-        files = {name for name, held in settings().items() if held.key}
+        files = {name for name, each in settings().items() if each.key}
         assert files - names(command) - NOT_FOR_PROGRAMS == set()
 
 
@@ -83,8 +83,8 @@ VALUES: Mapping[str, tuple[Any, Any]] = {
 def test_a_value_means_what_its_flag_means(name: str) -> None:
     """Through the words of the command line and back."""
     given_value, meant = VALUES[name]
-    found = read("run", **{name: given_value}).get(name)
-    assert (dict(found) if isinstance(found, Mapping) else found) == meant
+    value = read("run", **{name: given_value}).get(name)
+    assert (dict(value) if isinstance(value, Mapping) else value) == meant
 
 
 def test_none_is_not_given() -> None:

@@ -146,20 +146,20 @@ def typed_in_bash(project: Project, lines: list[str]) -> list[list[str]]:
         stdin=there, stdout=there, stderr=there, start_new_session=True,
     )  # fmt: skip
     os.close(there)
-    found = []
+    collected = []
     try:
         os.write(here, b"eval \"$(rpd completion bash)\"; echo beg''un\n")
         read_until(here, b"begun\r\n")
         for line in lines:
             # The line as it is completed becomes the arguments of a printf, so that the shell itself takes it apart.
             os.write(here, f"{line}\t\x01printf '<%s>' \n echo; echo e''nd\n".encode())
-            [told] = re.findall(rb"(?m)^(?:\$ )?(<rpd>.*?>)(?:\$|\r)", read_until(here, b"end\r\n"))
-            found.append(re.findall("<(.*?)>", told.decode()))
+            [matches] = re.findall(rb"(?m)^(?:\$ )?(<rpd>.*?>)(?:\$|\r)", read_until(here, b"end\r\n"))
+            collected.append(re.findall("<(.*?)>", matches.decode()))
     finally:
         os.close(here)
         shell.kill()
         shell.wait()
-    return found
+    return collected
 
 
 def read_until(descriptor: int, mark: bytes) -> bytes:

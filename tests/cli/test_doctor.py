@@ -25,17 +25,17 @@ DEPLOY = """
 
 def deploy(project: Project, registry: str, *, tag: str = "there", more: str = "", **files: str) -> None:
     text = DEPLOY.format(image=f"{registry}/team/image:{tag}", more=more)
-    project.write({"jobs/deploy_a.py": text, **{f"jobs/{name}": held for name, held in files.items()}})
+    project.write({"jobs/deploy_a.py": text, **{f"jobs/{name}": each for name, each in files.items()}})
 
 
 def findings(project: Project, *args: str, **env: Any) -> tuple[int, dict[str, tuple[str, str]]]:
     """Return the exit code, and check -> (status, text and advice); the worst where a check has several."""
     result = project.command("doctor", "--json", *args, env=env or None)
-    found: dict[str, tuple[str, str]] = {}
+    by_name: dict[str, tuple[str, str]] = {}
     for row in json.loads(result.out)["findings"]:
-        if row["status"] != "ok" or row["check"] not in found:
-            found[row["check"]] = (row["status"], f"{row['text']} {row['advice']}")
-    return result.exit_code, found
+        if row["status"] != "ok" or row["check"] not in by_name:
+            by_name[row["check"]] = (row["status"], f"{row['text']} {row['advice']}")
+    return result.exit_code, by_name
 
 
 def test_all_is_well(project: Project, emulator: Launched, registry: str) -> None:
@@ -53,11 +53,11 @@ def test_all_is_well(project: Project, emulator: Launched, registry: str) -> Non
 def test_checks_are_left_out(project: Project, emulator: Launched, registry: str) -> None:
     """``--skip`` leaves checks out, and does not even make them; a name that is none is told with what was meant."""
     deploy(project, registry, tag="gone", more='secrets=["TOKEN"]')
-    code, found = findings(
+    code, checks = findings(
         project, "--skip", "key,image", "--skip", "secrets", RUNPOD_API_KEY=None, HOME="/nonexistent"
     )
-    assert (code, found.keys() & {"key", "image", "secrets", "balance"}) == (0, set())
-    assert found["pods"][0] == "ok"
+    assert (code, checks.keys() & {"key", "image", "secrets", "balance"}) == (0, set())
+    assert checks["pods"][0] == "ok"
     wrong = project.command("doctor", "--skip", "images")
     assert wrong.exit_code == 4
     assert "--skip images: there is no such check; did you mean 'image'?" in wrong.err
@@ -73,14 +73,14 @@ def test_every_check_can_be_left_out() -> None:
 def test_no_key_and_a_wrong_one(project: Project, emulator: Launched, registry: str) -> None:
     """Without a working key nothing can run; what to do about it is told, the key is not."""
     deploy(project, registry)
-    code, found = findings(project, RUNPOD_API_KEY=None, HOME="/nonexistent")
-    assert (code, found["key"][0]) == (1, "fail")
-    assert "RUNPOD_API_KEY" in found["key"][1]
-    assert found["pods"][0] == "ok"
-    code, found = findings(project, RUNPOD_API_KEY="rpa_WRONG")
-    assert (code, found["key"][0]) == (1, "fail")
-    assert "WRONG" not in found["key"][1]
-    assert "balance" not in found
+    code, checks = findings(project, RUNPOD_API_KEY=None, HOME="/nonexistent")
+    assert (code, checks["key"][0]) == (1, "fail")
+    assert "RUNPOD_API_KEY" in checks["key"][1]
+    assert checks["pods"][0] == "ok"
+    code, checks = findings(project, RUNPOD_API_KEY="rpa_WRONG")
+    assert (code, checks["key"][0]) == (1, "fail")
+    assert "WRONG" not in checks["key"][1]
+    assert "balance" not in checks
 
 
 @pytest.mark.parametrize(
@@ -97,23 +97,23 @@ def test_balance(
     """Too little for an hour fails, less than the worst case is worth a warning."""
     deploy(project, registry)
     emulator.set_balance(usd)
-    code, found = findings(project)
+    code, checks = findings(project)
     emulator.set_balance(100)
-    assert found["balance"][0] == status
-    assert words in found["balance"][1]
-    assert code == (1 if status == "fail" else 7 if "stock" in found else 0)
+    assert checks["balance"][0] == status
+    assert words in checks["balance"][1]
+    assert code == (1 if status == "fail" else 7 if "stock" in checks else 0)
 
 
 def test_images(project: Project, emulator: Launched, registry: str) -> None:
     """A tag the registry lacks fails; one that cannot be asked about is a warning."""
     deploy(project, registry, tag="thare")
-    code, found = findings(project)
-    assert (code, found["image"][0]) == (1, "fail")
-    assert "team/image:thare" in found["image"][1]
+    code, checks = findings(project)
+    assert (code, checks["image"][0]) == (1, "fail")
+    assert "team/image:thare" in checks["image"][1]
     deploy(project, "127.0.0.1:9")
-    code, found = findings(project)
-    assert (code, found["image"][0]) == (0, "warn")
-    assert "offline" in found["image"][1]
+    code, checks = findings(project)
+    assert (code, checks["image"][0]) == (0, "warn")
+    assert "offline" in checks["image"][1]
 
 
 @pytest.mark.parametrize(
@@ -136,11 +136,11 @@ def test_what_a_job_asks_for(
 ) -> None:
     """Volumes, data centres, clouds and secrets that are not there are told with the place in the deploy file."""
     deploy(project, registry, more=more)
-    code, found = findings(project)
-    assert found[check][0] == status
-    assert words in found[check][1]
-    assert "jobs/deploy_a.py:" in found[check][1]
-    assert code == (1 if status == "fail" else 7 if "stock" in found else 0)
+    code, checks = findings(project)
+    assert checks[check][0] == status
+    assert words in checks[check][1]
+    assert "jobs/deploy_a.py:" in checks[check][1]
+    assert code == (1 if status == "fail" else 7 if "stock" in checks else 0)
 
 
 def test_gpu_types(project: Project, emulator: Launched, registry: str) -> None:
@@ -148,12 +148,12 @@ def test_gpu_types(project: Project, emulator: Launched, registry: str) -> None:
     deploy(project, registry, more="docker_args='sleep 1'")
     text = (project.folder / "jobs/deploy_a.py").read_text()
     (project.folder / "jobs/deploy_a.py").write_text(text.replace('"NVIDIA L4"', '"NVIDIA A30", "NVIDIA L4"'))
-    _, found = findings(project)
-    assert found["gpu"][0] == "warn"
-    assert "rents no 'NVIDIA A30'" in found["gpu"][1]
+    _, checks = findings(project)
+    assert checks["gpu"][0] == "warn"
+    assert "rents no 'NVIDIA A30'" in checks["gpu"][1]
     emulator.inject({"kind": "stock-out", "match": {"gpu": "NVIDIA L4"}})
-    code, found = findings(project)
-    assert (code, found["stock"][0]) == (7, "warn")
+    code, checks = findings(project)
+    assert (code, checks["stock"][0]) == (7, "warn")
 
 
 @pytest.mark.parametrize("path", ["/home/me/data.csv", "/Users/me/data.csv", r"C:\\Users\\me\\data.csv"])
@@ -171,9 +171,9 @@ def test_paths_of_whoevers_machine(project: Project, emulator: Launched, registr
 def test_a_folder_that_is_home_is_not_staged(project: Project, emulator: Launched, registry: str) -> None:
     """Sending a home folder to a pod is refused before anything is read of it."""
     deploy(project, registry)
-    code, found = findings(project, HOME=str(project.folder / "jobs"))
-    assert (code, found["staging"][0]) == (1, "fail")
-    assert "home folder" in found["staging"][1]
+    code, checks = findings(project, HOME=str(project.folder / "jobs"))
+    assert (code, checks["staging"][0]) == (1, "fail")
+    assert "home folder" in checks["staging"][1]
 
 
 def test_code_that_will_not_do_on_a_pod(
@@ -187,11 +187,11 @@ def test_code_that_will_not_do_on_a_pod(
         "go.sh": "export UV_CACHE_DIR=/workspace/.uv\nuv sync\n",
     }
     deploy(project, registry, **files)
-    code, found = findings(project, HOME=str(home))
+    code, checks = findings(project, HOME=str(home))
     assert code == 0
-    assert "train.py:2" in found["paths"][1]
-    assert "requirements.txt" in found["torch"][1]
-    assert "/workspace/.uv" in found["uv cache"][1]
+    assert "train.py:2" in checks["paths"][1]
+    assert "requirements.txt" in checks["torch"][1]
+    assert "/workspace/.uv" in checks["uv cache"][1]
     (project.folder / "jobs/.rpdignore").write_text("*.py\n*.txt\n*.sh\n")
     assert {"paths", "torch", "uv cache"} & set(findings(project, HOME=str(home))[1]) == set()
 
@@ -217,8 +217,8 @@ def test_torch(
 
 def test_broken_deploy_files_and_none(project: Project, emulator: Launched) -> None:
     """What cannot be collected fails, nothing at all is a warning; the other checks go on."""
-    code, found = findings(project)
-    assert (code, found["deploy files"][0], found["key"][0]) == (0, "warn", "ok")
+    code, checks = findings(project)
+    assert (code, checks["deploy files"][0], checks["key"][0]) == (0, "warn", "ok")
     project.write({"deploy_a.py": "import nothing_of_that_name"})
-    code, found = findings(project)
-    assert (code, found["deploy files"][0], found["key"][0]) == (1, "fail", "ok")
+    code, checks = findings(project)
+    assert (code, checks["deploy files"][0], checks["key"][0]) == (1, "fail", "ok")

@@ -43,11 +43,14 @@ def test_the_worst_case_is_the_cap_or_the_longest_time_at_the_dearest_rate(
 ) -> None:
     """An hour of an L4 is less than the cap; a cap that is lower, and a flag, count instead; no pod costs nothing."""
     project.write({"deploy_a.py": DEPLOY})
-    found = document(project)
-    costs = {node["id"].partition("::")[2]: node["worst_case_usd"] for node in found["nodes"]}
+    estimated = document(project)
+    costs = {node["id"].partition("::")[2]: node["worst_case_usd"] for node in estimated["nodes"]}
     an_hour = pytest.approx(0.49, rel=0.02)  # and the disk
     assert costs == {"fit[seed1]": an_hour, "fit[seed2]": an_hour, "never": None, "summary": 0.0}
-    assert (found["worst_case_usd"], found["expected_for_nodes"]) == (pytest.approx(0.98, rel=0.02), 1)
+    assert (estimated["worst_case_usd"], estimated["expected_for_nodes"]) == (
+        pytest.approx(0.98, rel=0.02),
+        1,
+    )
     capped = document(project, "--cost-cap-usd", "0.10", "deploy_a.py::fit")
     assert capped["worst_case_usd"] == 0.2
     dearer = document(project, "--gpu-id", "NVIDIA L40S", "--datacenter-id", "EU-RO-1", "-k", "seed1")
@@ -63,12 +66,12 @@ def test_what_passed_before_tells_what_to_expect(project: Project, emulator: Lau
     run = project.run("-k", "seed1")
     assert run.exit_code == 0, run.out + run.err
     [report] = run.reports
-    found = document(project, "-k", "fit")
-    own, other = found["nodes"]
+    estimated = document(project, "-k", "fit")
+    own, other = estimated["nodes"]
     assert own["expected_seconds"] == other["expected_seconds"] == report.cost.billed_seconds
     assert own["expected_usd"] == report.cost.billed_seconds * 0.49 / 3600
-    assert found["expected_usd"] == own["expected_usd"] * 2
-    assert 0 < found["expected_usd"] < found["worst_case_usd"]
+    assert estimated["expected_usd"] == own["expected_usd"] * 2
+    assert 0 < estimated["expected_usd"] < estimated["worst_case_usd"]
     text = project.command("estimate").out
     assert "nothing on offer" in text
     assert "without 1 whose jobs have not passed" in text
@@ -120,11 +123,11 @@ def test_a_job_that_cannot_be_had_is_told_beside_the_others(project: Project, em
             pass
     """
     project.write({"deploy_b.py": lost})
-    found = document(project, "-k", "lost or seed1")
-    troubles = {node["id"].partition("::")[2]: node["trouble"] for node in found["nodes"]}
+    estimated = document(project, "-k", "lost or seed1")
+    troubles = {node["id"].partition("::")[2]: node["trouble"] for node in estimated["nodes"]}
     assert troubles["fit[seed1]"] is None
     assert "no network volume 'nowhere'" in troubles["lost"]
-    assert found["worst_case_usd"] == pytest.approx(0.49, rel=0.02)
+    assert estimated["worst_case_usd"] == pytest.approx(0.49, rel=0.02)
 
 
 def test_what_is_sold_out_has_an_exit_code_of_its_own(project: Project, emulator: Launched) -> None:
@@ -139,5 +142,5 @@ def test_what_is_sold_out_has_an_exit_code_of_its_own(project: Project, emulator
     sold_out = project.command("estimate", "--refresh")
     assert (sold_out.exit_code, "deploy_a.py::fit asks for is sold out now" in sold_out.err) == (7, True)
     assert "at worst $10.00" in sold_out.out
-    told = project.command("estimate", "--refresh", "--json")
-    assert (told.exit_code, [node["sold_out"] for node in json.loads(told.out)["nodes"]]) == (7, [True])
+    result = project.command("estimate", "--refresh", "--json")
+    assert (result.exit_code, [node["sold_out"] for node in json.loads(result.out)["nodes"]]) == (7, [True])

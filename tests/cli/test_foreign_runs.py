@@ -95,12 +95,12 @@ class Foreign:
         code = main(command)
         printed = self._capsys.readouterr()
         html = self.folder / "report.html"
-        told = printed.out + printed.err + (html.read_text() if html.exists() else "")
+        text = printed.out + printed.err + (html.read_text() if html.exists() else "")
         html.unlink(missing_ok=True)
-        assert OUTSIDE not in told
-        assert "Traceback" not in told, told
-        assert code != ExitCode.INTERNAL_ERROR, (command, told)
-        return code, told
+        assert OUTSIDE not in text
+        assert "Traceback" not in text, text
+        assert code != ExitCode.INTERNAL_ERROR, (command, text)
+        return code, text
 
 
 @pytest.fixture
@@ -148,9 +148,9 @@ def test_verify_reads_nothing_outside(foreign: Foreign, name: str) -> None:
     (foreign.node / "artifacts/way").symlink_to(foreign.outside)
     (foreign.node / "artifacts/secret").symlink_to(foreign.outside / "secret")
     with_sums(foreign, "artifacts.sha256", name.format(outside=foreign.outside))
-    code, told = foreign("verify", RUN)
+    code, result = foreign("verify", RUN)
     assert code == ExitCode.FAILED
-    assert "not read" in told
+    assert "not read" in result
 
 
 @pytest.mark.parametrize("name", ["../../../../outside/secret", "{outside}/secret", "artifacts/way/secret"])
@@ -158,9 +158,9 @@ def test_verify_takes_no_list_from_outside(foreign: Foreign, name: str) -> None:
     """The name of the list of sums is the manifest's word, and no better."""
     (foreign.node / "artifacts/way").symlink_to(foreign.outside)
     with_sums(foreign, name.format(outside=foreign.outside))
-    code, told = foreign("verify", RUN)
+    code, result = foreign("verify", RUN)
     assert code == ExitCode.FAILED
-    assert "not read" in told
+    assert "not read" in result
 
 
 def test_verify_does_not_wait_for_a_fifo(foreign: Foreign) -> None:

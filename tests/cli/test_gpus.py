@@ -79,8 +79,8 @@ def test_a_data_centre_does_not_hide_a_slip(project: Project, emulator: Launched
     assert "no GPU type fits 'H1OO eu-ro-1': did you mean 'NVIDIA H100" in slip.err
     absent = project.command("gpus", "A100-SXM4-40GB", "us-ks-2")
     assert absent.exit_code == 4
-    told = "no GPU type fits 'A100-SXM4-40GB us-ks-2'; `rpd gpus a100-sxm4-40gb` shows where there is stock"
-    assert told in absent.err
+    text = "no GPU type fits 'A100-SXM4-40GB us-ks-2'; `rpd gpus a100-sxm4-40gb` shows where there is stock"
+    assert text in absent.err
 
 
 def test_without_a_key_there_is_an_answer_for_every_flag(project: Project) -> None:
@@ -88,12 +88,12 @@ def test_without_a_key_there_is_an_answer_for_every_flag(project: Project) -> No
     place = project.command("gpus", "L4", "EU-RO-1", env=NO_KEY)
     assert "NVIDIA L4" in place.out
     assert "in stock in EU-RO-1 is not known without a key" in place.err
-    told = project.command("gpus", "--cloud", "COMMUNITY", "--spot", "--sort", "price", env=NO_KEY)
-    heading, *lines = told.out.splitlines()
+    result = project.command("gpus", "--cloud", "COMMUNITY", "--spot", "--sort", "price", env=NO_KEY)
+    heading, *lines = result.out.splitlines()
     assert heading.split() == ["GPU", "GB", "COMMUNITY", "COMMUNITY", "SPOT", "STOCK", "(SECURE)"]
-    assert "spot pods are not known without a key" in told.err
+    assert "spot pods are not known without a key" in result.err
     assert not any("NVIDIA A40 " in line for line in lines)  # rented in Secure Cloud only
-    prices = [float(found[1]) for line in lines if (found := re.search(r"\$([\d.]+)/h", line))]
+    prices = [float(match[1]) for line in lines if (match := re.search(r"\$([\d.]+)/h", line))]
     assert prices == sorted(prices)
     assert len(prices) > 5
 

@@ -52,8 +52,8 @@ def test_a_conftest_of_pytest_that_cannot_be_loaded_says_what_to_do(
     (tmp_path / "conftest.py").write_text(WITHOUT_PYTEST)
     (tmp_path / "deploy_b.py").write_text(JOB)
     assert main(["collect"]) == 2
-    told = capsys.readouterr().err
-    assert '`rpd init --conftest rpd_conftest.py`, or conftest = "rpd_conftest.py" in rpd.toml' in told
+    text = capsys.readouterr().err
+    assert '`rpd init --conftest rpd_conftest.py`, or conftest = "rpd_conftest.py" in rpd.toml' in text
     (tmp_path / "conftest.py").write_text("1 / 0\n")
     assert main(["collect"]) == 2
     assert "rpd init" not in capsys.readouterr().err
@@ -69,10 +69,10 @@ def test_words_of_pytest_in_files_of_rpd(tmp_path: Path, capsys: pytest.CaptureF
         "@pytest.mark.skip\n@rpd.job\ndef fit(): ...\n": "rpd does not read pytest.mark.skip: write @rpd.mark.skip",
         "pytestmark = pytest.mark.skip\n@rpd.job\ndef fit(): ...\n": "rpd does not read pytestmark: write rpdmark",
     }
-    for text, told in cases.items():
+    for text, message in cases.items():
         (tmp_path / "deploy_b.py").write_text(head + text)
         assert main(["collect"]) == 2
-        assert told in capsys.readouterr().err
+        assert message in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -92,22 +92,22 @@ def test_the_setting_goes_into_the_file_there_is(name: str, text: str, tmp_path:
     (tmp_path / name).write_text(text, newline="")
     assert main(["init", "sub", "--conftest", "rpd_conftest.py"]) == 0
     assert (tmp_path / "sub" / "rpd_conftest.py").is_file()
-    found = read_file(find_root(tmp_path / "sub")[1])
-    assert found["conftest"] == "rpd_conftest.py"
-    assert found["n"] == 2
+    result = read_file(find_root(tmp_path / "sub")[1])
+    assert result["conftest"] == "rpd_conftest.py"
+    assert result["n"] == 2
     rest = (tmp_path / name).read_bytes().decode().replace('conftest = "rpd_conftest.py"\n', "")
     assert rest == text.removeprefix("\ufeff")
 
 
 def test_what_cannot_be_written_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A table that is spelled in an unusual way, another name that is set: nothing is written."""
-    for text, told in {
+    for text, message in {
         "[tool]\nrpd = {n = 2}\n": 'put conftest = "rpd_conftest.py" into the table tool.rpd',
         "[tool.rpd]\nconftest = 'mine.py'\n": "conftest is 'mine.py' here already",
     }.items():
         (tmp_path / "pyproject.toml").write_text(text)
         assert main(["init", "--conftest", "rpd_conftest.py"]) == 4
-        assert told in capsys.readouterr().err
+        assert message in capsys.readouterr().err
         assert [path.name for path in tmp_path.iterdir()] == ["pyproject.toml"]
     assert main(["init"]) == 0
     assert (tmp_path / "mine.py").is_file()

@@ -152,8 +152,8 @@ def test_the_worst_case_of_marked_cases(project: Project) -> None:
             """
         }
     )
-    told = re.findall(r"<= \$([\d.]+)", project.command("collect", "-v").out)
-    assert told == [f"{cap}.00" for cap in range(1, 9)]
+    matches = re.findall(r"<= \$([\d.]+)", project.command("collect", "-v").out)
+    assert matches == [f"{cap}.00" for cap in range(1, 9)]
 
 
 # --- rpd markers ----------------------------------------------------------------------------------------------------

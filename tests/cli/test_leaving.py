@@ -26,9 +26,11 @@ threading.Thread(target=slowly).start()
 
 
 @pytest.mark.parametrize(
-    ("more", "told"), [("", "not flushed"), (THREAD, "not flushed, nor forgotten")], ids=["plain", "thread"]
+    ("more", "message"),
+    [("", "not flushed"), (THREAD, "not flushed, nor forgotten")],
+    ids=["plain", "thread"],
 )
-def test_what_the_users_code_began_comes_to_its_end(more: str, told: str, tmp_path: Path) -> None:
+def test_what_the_users_code_began_comes_to_its_end(more: str, message: str, tmp_path: Path) -> None:
     """Files are flushed, ``atexit`` functions called, and threads waited for."""
     (tmp_path / "conftest.py").write_text(CONFTEST + more, encoding="utf-8")
     (tmp_path / "deploy_x.py").write_text("import rpd\n@rpd.job\ndef fit(): ...\n", encoding="utf-8")
@@ -41,5 +43,5 @@ def test_what_the_users_code_began_comes_to_its_end(more: str, told: str, tmp_pa
         check=False,
     )
     assert (done.returncode, done.stdout.splitlines()[0]) == (0, "deploy_x.py::fit")
-    assert (tmp_path / "left.log").read_text(encoding="utf-8") == told
+    assert (tmp_path / "left.log").read_text(encoding="utf-8") == message
     assert (tmp_path / "last.log").read_text(encoding="utf-8") == "called"

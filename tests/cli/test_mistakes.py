@@ -344,13 +344,13 @@ def test_a_mistake_is_told(
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     code = main(mistake.args)
-    told = "".join(capsys.readouterr())
-    assert code == mistake.exit_code, told
+    printed = "".join(capsys.readouterr())
+    assert code == mistake.exit_code, printed
     for part in mistake.says:
-        assert re.search(part, told), told
-    assert "Traceback" not in told
-    assert str(Path(rpd.__file__).parent) not in told
-    assert "defect of rpd" not in told
+        assert re.search(part, printed), printed
+    assert "Traceback" not in printed
+    assert str(Path(rpd.__file__).parent) not in printed
+    assert "defect of rpd" not in printed
     assert not (tmp_path / "rpd-runs").exists()
 
 
@@ -383,11 +383,11 @@ def test_a_variable_that_nobody_declares_is_told(
     declares = "import rpd\n\nepochs = rpd.variable(default=1)\n\n@rpd.job\ndef fit(epochs{}): ...\n"
     monkeypatch.chdir(tmp_path)
     (tmp_path / "rpd.toml").write_text("")
-    for also, told in (("", True), (", variables", False)):
+    for also, text in (("", True), (", variables", False)):
         (tmp_path / "deploy_a.py").write_text(declares.format(also))
         assert main(["collect", "-q", "--var", "epoch=3"]) == 0
         meant = "--var epoch: no collected file declares this variable; did you mean 'epochs'?"
-        assert (meant in capsys.readouterr().err) is told
+        assert (meant in capsys.readouterr().err) is text
 
 
 def test_a_number_with_more_digits_than_python_writes(
@@ -432,9 +432,9 @@ def test_values_without_a_text_cost_no_report(
     (tmp_path / "deploy_a.py").write_text(ODD)
     monkeypatch.chdir(tmp_path)
     assert main(["run", "--junitxml=a.xml", "--html=a.html"]) == 1
-    told = "".join(capsys.readouterr())
-    assert "<Odd>" in told
-    assert "record_metric: expected a name, got 3" in told
+    text = "".join(capsys.readouterr())
+    assert "<Odd>" in text
+    assert "record_metric: expected a name, got 3" in text
     (manifest,) = tmp_path.glob("rpd-runs/2*/deploy_a.fit-x0/manifest.toml")
     assert 'x = "<Odd>"' in manifest.read_text()
     assert "&lt;" in (tmp_path / "a.xml").read_text()

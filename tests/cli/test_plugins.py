@@ -50,24 +50,24 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize(("text", "told"), WRONG)
-def test_a_wrong_plugin_is_a_usage_error(project: Project, text: str, told: str) -> None:
+@pytest.mark.parametrize(("text", "message"), WRONG)
+def test_a_wrong_plugin_is_a_usage_error(project: Project, text: str, message: str) -> None:
     """A plugin with an unknown hook, a wrong argument, or that cannot be imported, ends in exit 4 and one message."""
     project.write({"deploy_a.py": ONE})
     result = plugged(project, text)
     assert result.exit_code == 4
-    assert told in result.err
+    assert message in result.err
     assert "plugin mine: " in result.err
     assert "Traceback" not in result.err
 
 
-@pytest.mark.parametrize(("text", "told"), WRONG)
-def test_a_wrong_conftest_is_a_collection_error(project: Project, text: str, told: str) -> None:
+@pytest.mark.parametrize(("text", "message"), WRONG)
+def test_a_wrong_conftest_is_a_collection_error(project: Project, text: str, message: str) -> None:
     """The same in a conftest is a collection error, told once: exit 2, nothing runs."""
     project.write({"deploy_a.py": ONE, "conftest.py": text})
     result = project.run()
     assert result.exit_code == 2
-    assert told in result.err
+    assert message in result.err
     assert result.err.count("ERROR collecting conftest.py") == 1
     assert "Traceback" not in result.err
     assert "AssertionError" not in result.err
@@ -82,18 +82,18 @@ def test_a_plugin_that_does_not_exist(project: Project) -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "told"),
+    ("body", "message"),
     [
         ('options.add("--maxfail")', "conflicting option"),
         ('options.add("site")', "an option begins with -"),
         ('options.add("--x", action="nonsense")', "nonsense"),
     ],
 )
-def test_a_wrong_option_is_a_usage_error(project: Project, body: str, told: str) -> None:
+def test_a_wrong_option_is_a_usage_error(project: Project, body: str, message: str) -> None:
     """An option that exists already, or is none, is told with the plugin's name."""
     result = plugged(project, f"def rpd_addoption(options):\n    {body}\n")
     assert result.exit_code == 4
-    assert told in result.err
+    assert message in result.err
     assert "plugin mine" in result.err
 
 

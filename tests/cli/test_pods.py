@@ -73,7 +73,7 @@ def test_the_life_of_a_kept_pod(jobs: Project, emulator: Launched) -> None:
     assert "stopped on purpose" in jobs.command("gc", "--yes").out
     assert jobs.command("ps", "--stale", "--exit-code", "--older-than", "1d").exit_code == 0
     stale = jobs.command("ps", "--stale", "--exit-code", "--json")
-    assert (stale.exit_code, [held["state"] for held in json.loads(stale.out)["pods"]]) == (1, ["stopped"])
+    assert (stale.exit_code, [each["state"] for each in json.loads(stale.out)["pods"]]) == (1, ["stopped"])
     assert 0 <= json.loads(stale.out)["pods"][0]["age_seconds"] < 3600
     for asked in (["keep"], ["--stopped"]):
         shown = jobs.command("stop", *asked, "--dry-run")
@@ -116,8 +116,8 @@ def test_gc_reaps_what_a_killed_run_left_and_nothing_else(jobs: Project, emulato
     assert jobs.run("-k", "keep", "--yes").exit_code == 0
     left = kill_a_run(jobs)
     shown = jobs.command("gc")
-    told = json.loads(jobs.command("gc", "--json").out)["pods"]
-    assert [(held["id"] == left, held["would_delete"]) for held in told] == [(True, True), (False, False)]
+    pods = json.loads(jobs.command("gc", "--json").out)["pods"]
+    assert [(each["id"] == left, each["would_delete"]) for each in pods] == [(True, True), (False, False)]
     assert jobs.command("gc", "--json", "--yes").exit_code == 4
     assert "1 of them would be deleted" in shown.out
     assert len(emulator.pods()) == 2
@@ -141,12 +141,12 @@ def test_a_damaged_journal_costs_nobody_a_pod(jobs: Project, emulator: Launched)
     (jobs.folder / "rpd-runs" / "broken" / "events.jsonl").mkdir(parents=True)
     (pod,) = emulator.pods()
     for command in ("ps", "gc"):
-        told = jobs.command(command, *(["--yes"] if command == "gc" else []))
-        assert told.exit_code == 0, told.err
-        assert f"{journal}: line 1 is damaged" in told.err
-        assert "broken/events.jsonl cannot be read" in told.err
-        assert pod["id"] in told.out
-    assert [held["id"] for held in emulator.pods()] == [pod["id"]]
+        printed = jobs.command(command, *(["--yes"] if command == "gc" else []))
+        assert printed.exit_code == 0, printed.err
+        assert f"{journal}: line 1 is damaged" in printed.err
+        assert "broken/events.jsonl cannot be read" in printed.err
+        assert pod["id"] in printed.out
+    assert [each["id"] for each in emulator.pods()] == [pod["id"]]
     journal.write_bytes(whole)
     running.send_signal(signal.SIGINT)
     running.finish()
@@ -164,9 +164,9 @@ def test_a_pod_that_will_not_go_is_exit_code_6(capsys: pytest.CaptureFixture[str
         released.append(pod.id)
 
     assert _release(pods, delete, "deleted") == 6
-    told = capsys.readouterr()
-    assert (released, told.out) == (["b"], "deleted b  rpd-b\n")
-    assert "rpd stop a" in told.err
+    text = capsys.readouterr()
+    assert (released, text.out) == (["b"], "deleted b  rpd-b\n")
+    assert "rpd stop a" in text.err
 
 
 STOPS = """

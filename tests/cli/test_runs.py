@@ -53,10 +53,10 @@ def test_runs_is_told_how_many(project: Project, swept: RunResult) -> None:
     """``-n 1`` lists one and says how many there are; ``--json`` is for programs."""
     project.run("-k", "0.1")
     assert "1 older ones" in project.command("runs", "-n", "1").out
-    told = json.loads(project.command("runs", "--json").out)
-    assert [run["outcomes"] for run in told["runs"]] == [{"passed": 1}, {"passed": 2, "failed": 1}]
-    assert {run["state"] for run in told["runs"]} == {"finished"}
-    assert told["totals"]["outcomes"] == {"passed": 3, "failed": 1}
+    document = json.loads(project.command("runs", "--json").out)
+    assert [run["outcomes"] for run in document["runs"]] == [{"passed": 1}, {"passed": 2, "failed": 1}]
+    assert {run["state"] for run in document["runs"]} == {"finished"}
+    assert document["totals"]["outcomes"] == {"passed": 3, "failed": 1}
 
 
 def test_a_killed_run_is_unfinished(project: Project, swept: RunResult) -> None:
@@ -132,12 +132,12 @@ def test_a_run_says_what_it_cannot_be_sorted_by(project: Project) -> None:
 
 def test_report_as_json(project: Project, swept: RunResult) -> None:
     """``--json`` keeps the types of parameters and metrics."""
-    told = json.loads(project.command("report", "--json", run_id(swept)[:20]).out)
-    nodes = told["nodes"]
+    document = json.loads(project.command("report", "--json", run_id(swept)[:20]).out)
+    nodes = document["nodes"]
     assert [each["parameters"] for each in nodes] == [{"lr": 0.1}, {"lr": 0.3}, {"lr": 0.2}]
     assert nodes[2]["outcome"] == "failed"
     assert nodes[2]["reason"]
-    assert told["extremes"][0]["lowest"] == {"node": "deploy_a.py::fit[lr0.3]", "value": 0.7}
+    assert document["extremes"][0]["lowest"] == {"node": "deploy_a.py::fit[lr0.3]", "value": 0.7}
 
 
 def test_html_of_a_run_and_of_a_past_one(project: Project) -> None:
@@ -204,8 +204,8 @@ def test_verify_finds_what_changed(project: Project, swept: RunResult) -> None:
     bad = project.command("verify", run_id(swept))
     assert bad.exit_code == 1
     assert re.findall(r"(?m)^(\w+): \S+/(r/\w)", bad.out) == [("differs", "r/a"), ("missing", "r/b")]
-    told = json.loads(project.command("verify", "--json").out)
-    assert [each["problem"] for each in told["problems"]] == ["differs", "missing"]
+    document = json.loads(project.command("verify", "--json").out)
+    assert [each["problem"] for each in document["problems"]] == ["differs", "missing"]
 
 
 def test_verify_misses_a_lost_list(project: Project, swept: RunResult) -> None:

@@ -52,15 +52,15 @@ def test_show_a_run(project: Project, ran: RunResult) -> None:
 
 def test_show_a_node(project: Project, ran: RunResult) -> None:
     """A node's story has its outcome, parameters, metrics, variables and folder."""
-    told = project.command("show", run_id(ran), "fit[lr0.2]").out
+    text = project.command("show", run_id(ran), "fit[lr0.2]").out
     for fact in ("failed (code)", "diverged", "lr=0.2", "loss=0.8", "where=here", "deploy_a.py:", "folder: "):
-        assert fact in told
+        assert fact in text
 
 
 def test_show_tells_how_to_run_it_again(project: Project, ran: RunResult) -> None:
     """The command line that a node's story gives runs that node, with the variables it had."""
-    told = project.command("show", run_id(ran), "fit[lr0.2]").out
-    line = next(line for line in told.splitlines() if line.split()[:1] == ["again"])
+    text = project.command("show", run_id(ran), "fit[lr0.2]").out
+    line = next(line for line in text.splitlines() if line.split()[:1] == ["again"])
     words = shlex.split(line)[3:]
     assert words == ["deploy_a.py::fit[lr0.2]", "--var", "where=here"]
     assert [report.node.id for report in project.run(*words).reports] == [words[0]]
@@ -92,12 +92,12 @@ AT = {"at": "2026-01-01T00:00:00+00:00"}
 
 def test_refused_offers_are_rows(tmp_path: Path) -> None:
     """An offer that was refused to a node has one row, however often it was; of many offers the first are shown."""
-    told = [
+    events = [
         {**AT, "event": "refused", "pod_name": "rpd-1", "offer": f"offer {number}", "reason": "none is free"}
         for number in (0, *range(30), 0)
     ]
     (tmp_path / "events.jsonl").write_text(
-        "".join(f"{json.dumps(event)}\n" for event in told), encoding="utf-8"
+        "".join(f"{json.dumps(event)}\n" for event in events), encoding="utf-8"
     )
     lines = list(story(NodeEntry(id="deploy_a.py::fit", folder=tmp_path)))
     rows = lines[lines.index("offers refused:") + 1 : lines.index("offers refused:") + 22]
@@ -139,9 +139,9 @@ def test_diff_of_the_same(project: Project, ran: RunResult) -> None:
 def test_diff_of_two_runs(project: Project, ran: RunResult) -> None:
     """Runs are compared node by node."""
     other = project.run("--var", "where=there")
-    told = json.loads(project.command("diff", run_id(ran), run_id(other), "--json").out)["differences"]
-    assert told["deploy_a.py::fit[lr0.2] outcome"] == {"left": "failed", "right": "passed"}
-    assert told["deploy_a.py::fit[lr0.1] variable where"] == {"left": "here", "right": "there"}
+    document = json.loads(project.command("diff", run_id(ran), run_id(other), "--json").out)["differences"]
+    assert document["deploy_a.py::fit[lr0.2] outcome"] == {"left": "failed", "right": "passed"}
+    assert document["deploy_a.py::fit[lr0.1] variable where"] == {"left": "here", "right": "there"}
 
 
 @pytest.mark.parametrize("args", [(), ("x",), (":fit[lr0.1]", "2")])
@@ -152,10 +152,10 @@ def test_diff_needs_two_of_a_kind(project: Project, ran: RunResult, args: tuple[
 
 def test_events_in_the_order_of_time(project: Project, ran: RunResult) -> None:
     """The journal of the run and those of its nodes are one story."""
-    told = [json.loads(line) for line in project.command("events", "--json").out.splitlines()]
-    assert [event["at"] for event in told] == sorted(event["at"] for event in told)
-    assert told[0]["event"] == "run_started"
-    assert sum(event["event"] == "node_finished" for event in told) == 3
+    events = [json.loads(line) for line in project.command("events", "--json").out.splitlines()]
+    assert [event["at"] for event in events] == sorted(event["at"] for event in events)
+    assert events[0]["event"] == "run_started"
+    assert sum(event["event"] == "node_finished" for event in events) == 3
 
 
 def test_events_of_one_node(project: Project, ran: RunResult) -> None:
@@ -174,8 +174,8 @@ def test_the_watchdogs_words(tmp_path: Path) -> None:
     (tmp_path / "events.jsonl").write_text(f"{json.dumps(armed)}\n", encoding="utf-8")
     (tmp_path / "watchdog.log").write_text("this pod ends: its deadline has passed\n", encoding="utf-8")
     lines = list(story(NodeEntry(id="deploy_a.py::fit", folder=tmp_path)))
-    told = lines[lines.index("the pod's watchdog:") + 1 :][:2]
-    assert told == [
+    words = lines[lines.index("the pod's watchdog:") + 1 :][:2]
+    assert words == [
         "  told to end pod p1 at 2026-01-01T00:00:00+00:00, or 15m00s after its last use",
         "  this pod ends: its deadline has passed",
     ]
@@ -199,9 +199,9 @@ def test_diff_of_unlike_selections_fits_one_screen(project: Project) -> None:
     project.write({"deploy_u.py": UNLIKE})
     one = project.run("-k", "seed1 or seed2", "deploy_u.py", env={"SCALE": "1"})
     other = project.run("deploy_u.py", env={"SCALE": "1.5"})
-    told = project.command("diff", run_id(one), run_id(other))
-    assert told.exit_code == 1
-    assert told.out.splitlines() == [
+    result = project.command("diff", run_id(one), run_id(other))
+    assert result.exit_code == 1
+    assert result.out.splitlines() == [
         f"A: {run_id(one)}",
         f"B: {run_id(other)}",
         "command line: run -k 'seed1 or seed2' deploy_u.py --print-run-dir | run deploy_u.py --print-run-dir",

@@ -104,11 +104,11 @@ def test_after_a_local_run_its_end_is_told_instead_of_a_key_asked_for(tmp_path: 
     alone = {"RUNPOD_API_BASE_URL": None, "RUNPOD_API_KEY": None, "HOME": str(tmp_path)}
     run = project.run("--local", env=alone)
     assert run.exit_code == 0, run.out + run.err
-    told = run.out.replace("\n", " ")
-    assert "until this --local run and its emulator end" in told
-    assert "nothing stays and nothing bills" in told
-    assert "still billing" not in told
-    assert "rpd stop" not in told
+    text = run.out.replace("\n", " ")
+    assert "until this --local run and its emulator end" in text
+    assert "nothing stays and nothing bills" in text
+    assert "still billing" not in text
+    assert "rpd stop" not in text
     (pod,) = [report.pod for report in run.reports]
     assert pod is not None
     for command in (["ps"], ["ps", "--json"], ["gc"], ["stop", "--stopped"]):

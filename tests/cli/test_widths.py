@@ -65,9 +65,9 @@ def test_tables_fit(project: Project, ran: RunResult, words: str, columns: int) 
 
 def test_in_a_pipe_tables_are_whole(project: Project, ran: RunResult) -> None:
     """Programs get all of it, whatever COLUMNS says."""
-    told = project.command("estimate", env={"COLUMNS": "40"}).out
-    assert "deploy_a_long_name.py::finetune_the_model[meta-llama/Llama-3.1-70B-Instruct]" in told
-    assert "NVIDIA RTX PRO 6000 Blackwell Server Edition" in told
+    text = project.command("estimate", env={"COLUMNS": "40"}).out
+    assert "deploy_a_long_name.py::finetune_the_model[meta-llama/Llama-3.1-70B-Instruct]" in text
+    assert "NVIDIA RTX PRO 6000 Blackwell Server Edition" in text
 
 
 def test_bare_help_fits_80_columns() -> None:
@@ -79,8 +79,8 @@ def test_a_parameter_and_a_metric_of_one_name(project: Project, ran: RunResult) 
     """The table, results.csv and ``--sort`` call them apart in the same words; the bare name is not guessed about."""
     assert ran.run_dir is not None
     assert "metric.prompt" in project.command("report").out
-    told = csv.DictReader(io.StringIO((ran.run_dir / "results.csv").read_text(encoding="utf-8")))
-    assert "metric.prompt" in next(iter(told))
+    table = csv.DictReader(io.StringIO((ran.run_dir / "results.csv").read_text(encoding="utf-8")))
+    assert "metric.prompt" in next(iter(table))
     wrong = project.command("report", "--sort", "prompt")
     assert (wrong.exit_code, "say parameter.prompt or metric.prompt" in wrong.err) == (4, True)
     for order, first in (("parameter.prompt:desc", "two"), ("metric.prompt", "one"), ("loss", "one")):

@@ -69,9 +69,9 @@ def test_what_overlaps_comes_in_the_order_of_the_wider_argument(args, expected, 
     """As in pytest: a file that is named keeps its order, whatever of it was named before, and names each node once."""
     text = "@rpd.job\ndef one(): ...\n@rpd.job\n@rpd.mark.parametrize('x', ['a', 'b'])\ndef two(x): ...\n@rpd.job\ndef three(): ...\n"
     project.write({"deploy_a.py": text, "deploy_b.py": text})
-    words = [re.sub(r"^[ab]", lambda found: f"deploy_{found[0]}.py", word) for word in args.split()]
+    words = [re.sub(r"^[ab]", lambda result: f"deploy_{result[0]}.py", word) for word in args.split()]
     assert project.ids(*words) == [
-        re.sub(r"^[ab]", lambda found: f"deploy_{found[0]}.py", each) for each in expected
+        re.sub(r"^[ab]", lambda result: f"deploy_{result[0]}.py", each) for each in expected
     ]
 
 

@@ -253,13 +253,13 @@ WRONG = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("text", "file", "line", "told"), WRONG.values(), ids=WRONG)
-def test_what_is_wrong_with_a_fixture_is_told_with_its_place(project, text, file, line, told):
+@pytest.mark.parametrize(("text", "file", "line", "message"), WRONG.values(), ids=WRONG)
+def test_what_is_wrong_with_a_fixture_is_told_with_its_place(project, text, file, line, message):
     """File, line and the word that is wrong."""
     project.write({"deploy_x.py": text})
     error = project.error()
     assert (error.file, error.line) == (file, line)
-    assert told in error.message
+    assert message in error.message
     assert f"{file}:{line}" in error.message
 
 

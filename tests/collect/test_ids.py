@@ -136,7 +136,7 @@ def test_numbered_ids_are_unique_and_stable(values):
 @given(st.text())
 def test_ids_of_texts_are_printable_ascii(text):
     """An id can be typed and printed anywhere."""
-    found = plain_id(text)
-    assert found is not None
-    assert found.isascii()
-    assert found.isprintable() or found == ""
+    result = plain_id(text)
+    assert result is not None
+    assert result.isascii()
+    assert result.isprintable() or result == ""

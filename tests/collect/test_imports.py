@@ -23,9 +23,9 @@ def modules(project, *args):
 def test_equal_file_names_do_not_collide(project):
     """Two files of one name in two folders are two modules, of two names."""
     project.write({"a/deploy_x.py": "WHO = 'a'\n" + JOB, "b/deploy_x.py": "WHO = 'b'\n" + JOB})
-    found = modules(project)
-    assert [module.WHO for module in found.values()] == ["a", "b"]
-    assert len({module.__name__ for module in found.values()}) == 2
+    result = modules(project)
+    assert [module.WHO for module in result.values()] == ["a", "b"]
+    assert len({module.__name__ for module in result.values()}) == 2
 
 
 def test_equal_helper_names_do_not_collide(project):
@@ -56,9 +56,9 @@ def test_a_neighbour_is_the_module_that_is_collected(project):
             "deploy_c.py": count + "import deploy_a, deploy_b\n" + JOB,
         }
     )
-    found = modules(project)
-    assert found["deploy_c.py"].deploy_a is found["deploy_a.py"]
-    assert found["deploy_a.py"].deploy_b is found["deploy_b.py"]
+    result = modules(project)
+    assert result["deploy_c.py"].deploy_a is result["deploy_a.py"]
+    assert result["deploy_a.py"].deploy_b is result["deploy_b.py"]
     assert {path.read_text() for path in project.root.glob("*.log")} == {"x"}
 
 
@@ -181,8 +181,8 @@ def test_a_package_of_another_folder_steps_aside_whole(project):
             }.items()
         }
     )
-    found = [(module.WHO, module.ASKED) for module in modules(project).values()]
-    assert found == [("a", "a"), ("a", "a"), ("b", "b"), ("b", "b")]
+    each = [(module.WHO, module.ASKED) for module in modules(project).values()]
+    assert each == [("a", "a"), ("a", "a"), ("b", "b"), ("b", "b")]
 
 
 def test_a_file_with_a_dot_in_its_name(project):
@@ -277,18 +277,18 @@ def test_projects_are_collected_from_several_threads(tmp_path):
     projects = [Project(tmp_path / f"p{number}") for number in range(4)]
     for project in projects:
         project.write({"deploy_x.py": LATE, "helper.py": f"WHO = {project.root.name!r}\n", "late.py": ""})
-    found = {}
+    by_name = {}
 
     def work(project):
         with importer_of(project.manager, project.root).in_use():
-            found[project.root.name] = [node.definition.module.WHO for node in project.collect().nodes]
+            by_name[project.root.name] = [node.definition.module.WHO for node in project.collect().nodes]
 
     threads = [threading.Thread(target=work, args=(project,)) for project in projects]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert found == {f"p{number}": [f"p{number}"] for number in range(4)}
+    assert by_name == {f"p{number}": [f"p{number}"] for number in range(4)}
     importer_of(Project.new_manager(), tmp_path)
 
 

@@ -43,11 +43,11 @@ def test_each_importer_gets_the_module_it_means(project):
     )
     job = the_job(project)
     assert job.module.WHO == "the user"
-    found = []
-    thread = threading.Thread(target=lambda: found.append(job.function()))
+    collected = []
+    thread = threading.Thread(target=lambda: collected.append(job.function()))
     thread.start()
     thread.join()
-    assert found == [("the user", "the user")]
+    assert collected == [("the user", "the user")]
     assert importlib.import_module("requests").__version__
     assert importlib.import_module("secrets").token_hex(2)
 

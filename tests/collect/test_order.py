@@ -227,8 +227,8 @@ def node(index: int, key: int | None) -> Node:
 
 
 def key_of(node: Node) -> object:
-    held = node.fixture_params.get("wide")
-    return None if held is None else held.key
+    param = node.fixture_params.get("wide")
+    return None if param is None else param.key
 
 
 @given(st.lists(st.none() | st.integers(0, 4), max_size=40))
@@ -242,7 +242,7 @@ def test_each_parameter_is_set_up_once_and_order_is_kept(keys):
     assert len(runs) == len(alive) == len({key for key in keys if key is not None})
     for key in set(keys):
         assert [int(each.id) for each in ordered if key_of(each) == key] == [
-            i for i, held in enumerate(keys) if held == key
+            i for i, this in enumerate(keys) if this == key
         ]
 
 

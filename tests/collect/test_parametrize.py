@@ -126,8 +126,8 @@ def test_ids_that_collide_when_joined_are_an_error(project):
 def test_joined_ids_are_numbered_where_they_may_be(job_ids):
     """Without strictness joined ids stay unique too."""
     body = "@rpd.job\n@rpd.mark.parametrize('x', ['c', 'b-c'])\n@rpd.mark.parametrize('y', ['a-b', 'a'])\ndef train(x, y): ...\n"
-    found = job_ids(body, strict_parametrization_ids=False)
-    assert len(set(found)) == len(found) == 4
+    result = job_ids(body, strict_parametrization_ids=False)
+    assert len(set(result)) == len(result) == 4
 
 
 @pytest.mark.parametrize(

@@ -88,7 +88,7 @@ def test_the_path_is_relative_to_the_deploy_file(project):
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "told"),
+    ("name", "text", "message"),
     [
         (
             "grid.toml",
@@ -124,11 +124,11 @@ def test_the_path_is_relative_to_the_deploy_file(project):
         ("grid.yaml", "lr: [1]", "expected a file that ends in .toml, .json, .csv, got 'grid.yaml'"),
     ],
 )
-def test_wrong_files_are_told_at_the_line_that_names_them(project, name, text, told):
+def test_wrong_files_are_told_at_the_line_that_names_them(project, name, text, message):
     """What is wrong is told with file and key, at the place in the deploy file."""
     project.write({name: text, "deploy_x.py": JOB.format(file=name)})
     error = project.error()
-    assert told in error.message
+    assert message in error.message
     assert error.place == "deploy_x.py:3"
 
 

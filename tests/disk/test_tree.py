@@ -129,6 +129,6 @@ def test_too_many_folders_are_an_error(tree: Tree) -> None:
 
 def test_errors_name_the_whole_path(tree: Tree, tmp_path: Path) -> None:
     """The system names the last part only."""
-    with pytest.raises(FileNotFoundError) as told:
+    with pytest.raises(FileNotFoundError) as caught:
         tree.read("a/b/c")
-    assert told.value.filename == str(tmp_path / "tree/a/b/c")
+    assert caught.value.filename == str(tmp_path / "tree/a/b/c")

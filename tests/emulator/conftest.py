@@ -58,8 +58,8 @@ class Platform:
             pod: Pod = self.sdk.get_pod(pod_id)
             return pod if pod["runtime"] else None
 
-        found: Pod = wait_until(booted, f"a runtime of {pod_id}")
-        return found
+        booted_pod: Pod = wait_until(booted, f"a runtime of {pod_id}")
+        return booted_pod
 
     def boot(self, name: str = "pod", **changes: Any) -> Pod:
         """Create a pod and wait until it has a runtime."""
@@ -151,17 +151,17 @@ def platform_of(key: Key) -> Callable[[Launched], AbstractContextManager[Platfor
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("RUNPOD_API_BASE_URL", emulator.base_url)
             patch.setattr(runpod, "api_key", emulator.api_key)
-            found = Platform(emulator, runpod, key)
+            platform_ = Platform(emulator, runpod, key)
             try:
-                yield found
+                yield platform_
             finally:
                 if emulator.process.poll() is None:
-                    found.clean()
+                    platform_.clean()
 
     return point
 
 
 @pytest.fixture
 def platform(emulator: Launched, platform_of: Any) -> Iterator[Platform]:
-    with platform_of(emulator) as found:
-        yield found
+    with platform_of(emulator) as connected:
+        yield connected

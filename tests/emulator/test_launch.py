@@ -21,14 +21,14 @@ Platform = Any
 
 def _processes_with(marker: str) -> list[int]:
     """Return the processes of this machine whose command line holds ``marker``."""
-    found = []
+    collected = []
     for entry in Path("/proc").glob("[0-9]*/cmdline"):
         try:
             if marker.encode() in entry.read_bytes():
-                found.append(int(entry.parent.name))
+                collected.append(int(entry.parent.name))
         except OSError:
             continue
-    return found
+    return collected
 
 
 @pytest.fixture

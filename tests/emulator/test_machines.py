@@ -24,15 +24,15 @@ def test_a_folder_that_is_being_made_is_not_swept(tmp_path: Path, monkeypatch: p
     sweepers = [threading.Thread(target=sweep) for _ in range(3)]
     for sweeper in sweepers:
         sweeper.start()
-    held = []
+    kept = []
     for _ in range(100):
         folder = Path(tempfile.mkdtemp(prefix=machines._PREFIX))
-        held.append((folder, machines._hold(folder)))
+        kept.append((folder, machines._hold(folder)))
     over.set()
     for sweeper in sweepers:
         sweeper.join()
-    assert all((folder / machines._LOCK).exists() for folder, _ in held)
-    for _, descriptor in held:
+    assert all((folder / machines._LOCK).exists() for folder, _ in kept)
+    for _, descriptor in kept:
         os.close(descriptor)
     machines._sweep_stale()
     assert list(tmp_path.iterdir()) == []

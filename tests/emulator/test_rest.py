@@ -45,8 +45,8 @@ def running(rest: httpx.Client, platform: Platform, pod_id: str) -> dict[str, An
         pod: dict[str, Any] = rest.get(f"/pods/{pod_id}").json()
         return pod if pod["status"] == "RUNNING" else None
 
-    found: dict[str, Any] = platform.eventually(ready, what="RUNNING")
-    return found
+    row: dict[str, Any] = platform.eventually(ready, what="RUNNING")
+    return row
 
 
 def test_a_pod_from_provisioning_to_deleted(rest: httpx.Client, platform: Platform) -> None:
@@ -256,7 +256,7 @@ def test_an_answer_lost_after_the_pod_was_made(rest: httpx.Client, platform: Pla
 
 def events(rest: httpx.Client, pod_id: str, count: int, headers: dict[str, str], **query: str) -> list[Any]:
     """Return the first ``count`` events of a log as (id, payload)."""
-    found: list[Any] = []
+    collected: list[Any] = []
     with rest.stream("GET", f"/pods/{pod_id}/logs", params=query, headers=headers, timeout=10) as answer:
         assert answer.headers["Content-Type"].startswith("text/event-stream")
         event_id = ""
@@ -265,10 +265,10 @@ def events(rest: httpx.Client, pod_id: str, count: int, headers: dict[str, str],
             if name == "id":
                 event_id = value
             elif name == "data":
-                found.append((event_id, json.loads(value)))
-                if len(found) == count:
+                collected.append((event_id, json.loads(value)))
+                if len(collected) == count:
                     break
-    return found
+    return collected
 
 
 def test_logs_of_machine_and_container(rest: httpx.Client, platform: Platform) -> None:

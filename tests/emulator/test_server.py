@@ -119,8 +119,8 @@ def test_an_image_called_missing_never_gets_ready(platform: Platform, image: str
     """Such a pod is RUNNING and bills, without a runtime, while others boot."""
     stuck = platform.create(image_name=image)
     platform.boot()
-    found = platform.sdk.get_pod(stuck["id"])
-    assert (found["desiredStatus"], found["runtime"]) == ("RUNNING", None)
+    pod = platform.sdk.get_pod(stuck["id"])
+    assert (pod["desiredStatus"], pod["runtime"]) == ("RUNNING", None)
 
 
 def test_money_is_charged(platform: Platform) -> None:
@@ -174,8 +174,8 @@ def test_a_spot_pod_can_be_outbid(platform: Platform) -> None:
     pod = platform.query(document)["podRentInterruptable"]
     assert platform.running(pod["id"])["podType"] == "BID"
     platform.emulator.inject({"kind": "outbid", "match": {"name": "spot"}})
-    found = platform.sdk.get_pod(pod["id"])
-    assert (found["desiredStatus"], found["lastStatusChange"].startswith("Outbid: ")) == ("EXITED", True)
+    outbid = platform.sdk.get_pod(pod["id"])
+    assert (outbid["desiredStatus"], outbid["lastStatusChange"].startswith("Outbid: ")) == ("EXITED", True)
     resumed = f'mutation {{ podBidResume(input: {{podId: "{pod["id"]}", bidPerGpu: 0.6, gpuCount: 1}}) {{ id desiredStatus }} }}'
     assert platform.query(resumed)["podBidResume"]["desiredStatus"] == "RUNNING"
 
@@ -187,13 +187,13 @@ def test_the_richer_read_of_a_pod(platform: Platform) -> None:
         networkVolumeId templateId locked podType machine {{ podHostId gpuTypeId dataCenterId location secureCloud
         supportPublicIp costPerHr maintenanceNote }} runtime {{ uptimeInSeconds container {{ cpuPercent }} gpus {{ id }}
         ports {{ ip publicPort }} }} latestTelemetry {{ state time }} }} }}"""
-    found = platform.query(document)["pod"]
-    assert found["machine"]["dataCenterId"] == "EU-RO-1"
-    assert found["machine"]["gpuTypeId"] == "NVIDIA A40"
-    assert found["runtime"]["uptimeInSeconds"] >= 0
-    assert len(found["runtime"]["gpus"]) == 1
-    assert found["latestTelemetry"]["state"] == "running"
-    assert found["createdAt"].endswith("Z")
+    result = platform.query(document)["pod"]
+    assert result["machine"]["dataCenterId"] == "EU-RO-1"
+    assert result["machine"]["gpuTypeId"] == "NVIDIA A40"
+    assert result["runtime"]["uptimeInSeconds"] >= 0
+    assert len(result["runtime"]["gpus"]) == 1
+    assert result["latestTelemetry"]["state"] == "running"
+    assert result["createdAt"].endswith("Z")
 
 
 # --- answers as RunPod words them ---------------------------------------------------------------------------------------
@@ -465,8 +465,8 @@ def test_a_lost_host(platform: Platform, status: str) -> None:
     connection = platform.connect(pod)
     platform.emulator.inject({"kind": "lose-host", "status": status, "match": {"name": "victim"}})
     platform.eventually(lambda: not connection.transport.is_active())
-    found = platform.sdk.get_pod(pod["id"])
-    assert (found["desiredStatus"], found["runtime"]) == (status, None)
+    lost = platform.sdk.get_pod(pod["id"])
+    assert (lost["desiredStatus"], lost["runtime"]) == (status, None)
     assert platform.sdk.get_pod(other["id"])["runtime"] is not None
 
 

@@ -50,6 +50,6 @@ def wrapped(*args: Any) -> Any:
 )
 def test_names_are_found_in_the_code(function: Callable[..., Any], names: set[str]) -> None:
     """The texts of code that asks are found, wherever it stands; code that does not ask has none."""
-    found = asked_while_running(function)
-    assert names <= found
-    assert bool(found) is bool(names)
+    result = asked_while_running(function)
+    assert names <= result
+    assert bool(result) is bool(names)

@@ -138,10 +138,10 @@ def test_time_in_steps_may_not_count() -> None:
 
 def test_a_job_that_stays_stuck_is_spoken_of() -> None:
     """Code that waits outside of Python cannot be ended; somebody is told."""
-    told = threading.Event()
-    timed = JobClock(lambda: JobTimeout("up"), told.set, patience_seconds=0.05)
+    done = threading.Event()
+    timed = JobClock(lambda: JobTimeout("up"), done.set, patience_seconds=0.05)
     with pytest.raises(JobTimeout):
-        run(timed, lambda: wait_for(told))
+        run(timed, lambda: wait_for(done))
 
 
 def test_a_job_can_be_disturbed_in_its_own_code_only() -> None:

@@ -92,7 +92,7 @@ def test_among_others_everywhere_is_the_threads_of_the_run(connect: Callable[[],
 
 def test_two_runs_among_others_are_guarded_each_for_itself(connect: Callable[[], None]) -> None:
     """A guard that comes down takes none of another run with it, and a run that is not guarded is not kept from acting."""
-    up, down, told = threading.Event(), threading.Event(), []
+    up, down, answers = threading.Event(), threading.Event(), []
 
     def dry() -> None:
         with among_others(), everywhere(WHY):
@@ -100,7 +100,7 @@ def test_two_runs_among_others_are_guarded_each_for_itself(connect: Callable[[],
             assert down.wait(60)
             with pytest.raises(Blocked):
                 connect()
-            told.append(True)
+            answers.append(True)
 
     thread = threading.Thread(target=dry)
     thread.start()
@@ -112,7 +112,7 @@ def test_two_runs_among_others_are_guarded_each_for_itself(connect: Callable[[],
         connect()
     down.set()
     thread.join()
-    assert told == [True]
+    assert answers == [True]
 
 
 def test_own_work_passes(connect: Callable[[], None]) -> None:

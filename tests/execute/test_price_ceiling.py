@@ -27,10 +27,8 @@ def node_run(*held_usd_per_hr: float, ceiling: float = 1.0) -> Any:
     return SimpleNamespace(node=SimpleNamespace(id="n"), leases=leases, bill=Bill(ceiling=ceiling))
 
 
-def cover(told: float, purse: Purse | None = None) -> Cover:
-    return Cover(
-        worst_case=lambda _: told, budget_of=lambda _: BUDGET, total=told, purse=purse or Purse(None)
-    )
+def cover(usd: float, purse: Purse | None = None) -> Cover:
+    return Cover(worst_case=lambda _: usd, budget_of=lambda _: BUDGET, total=usd, purse=purse or Purse(None))
 
 
 def test_offers_that_are_dearer_are_left_out() -> None:
@@ -52,11 +50,11 @@ def test_a_budget_covers_what_could_not_be_foreseen() -> None:
     purse = Purse(2.5)
     purse.reserve("n", 1.0)
     purse.reserve("other", 0.5)
-    held, run = cover(1.0, purse), node_run()
-    assert held.admit(run, REQUEST, [offer(1.9)]) == [offer(1.9)]
-    assert held.ceiling(run.node) == run.bill.ceiling == pytest.approx(1.9, rel=0.01)
+    covered, run = cover(1.0, purse), node_run()
+    assert covered.admit(run, REQUEST, [offer(1.9)]) == [offer(1.9)]
+    assert covered.ceiling(run.node) == run.bill.ceiling == pytest.approx(1.9, rel=0.01)
     with pytest.raises(BudgetExceeded, match=r"--budget 2\.50 has no room left"):
-        held.admit(run, REQUEST, [offer(2.5)])
+        covered.admit(run, REQUEST, [offer(2.5)])
 
 
 def test_nothing_is_rented_for_an_attempt_without_money() -> None:

@@ -144,13 +144,13 @@ class World:
 
     def closure(self, wanted: set[int]) -> list[FixtureDef]:
         waiting = deque(wanted)
-        found = set(wanted)
+        collected = set(wanted)
         while waiting:
             for each in self.kinds[waiting.popleft()].needs:
-                if each not in found:
-                    found.add(each)
+                if each not in collected:
+                    collected.add(each)
                     waiting.append(each)
-        return [self.fixtures[index] for index in sorted(found)]
+        return [self.fixtures[index] for index in sorted(collected)]
 
     def use(self, arguments: dict[str, Any]) -> None:
         with self.lock:
@@ -378,8 +378,8 @@ def test_teardown_errors_name_fixture_and_last_user() -> None:
         yield
         raise ValueError("no end")
 
-    held = fixture("wide", wide, Scope.SESSION, generator=True)
-    nodes = [make_node("a", [held]), make_node("b", [held])]
+    definition = fixture("wide", wide, Scope.SESSION, generator=True)
+    nodes = [make_node("a", [definition]), make_node("b", [definition])]
     scopes = Scopes(nodes)
     runs = [make_run(node) for node in nodes]
     errors: list[TeardownError] = []
@@ -388,7 +388,7 @@ def test_teardown_errors_name_fixture_and_last_user() -> None:
         setup.prepare()
         errors += [*setup.teardown(), *scopes.node_done(node)]
     [error] = errors
-    assert error.fixture is held
+    assert error.fixture is definition
     assert error.user is runs[1]
     assert str(error.error) == "no end"
 
@@ -400,8 +400,8 @@ def test_generators_yield_exactly_once() -> None:
         setup.prepare()
     _, setup = prepare(fixture("odd", lambda: (each for each in (1, 2)), generator=True))
     setup.prepare()
-    [told] = setup.teardown()
-    assert "'odd' yields more than once" in str(told.error)
+    [errors] = setup.teardown()
+    assert "'odd' yields more than once" in str(errors.error)
 
 
 def test_a_worker_value_in_use_is_not_replaced() -> None:
@@ -412,8 +412,8 @@ def test_a_worker_value_in_use_is_not_replaced() -> None:
         yield request.param
         ended.append(request.param)
 
-    held = fixture("wide", wide, Scope.WORKER, "request", generator=True)
-    nodes = [make_node(f"j{n}", [held], params={"wide": n}) for n in range(3)]
+    definition = fixture("wide", wide, Scope.WORKER, "request", generator=True)
+    nodes = [make_node(f"j{n}", [definition], params={"wide": n}) for n in range(3)]
     scopes = Scopes(nodes)
     setups = [Setup(scopes, make_run(node), 0) for node in nodes]
     assert setups[0].prepare() == {"wide": 0}

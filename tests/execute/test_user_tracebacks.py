@@ -203,8 +203,8 @@ def test_a_secret_longer_than_a_value_is_masked_before_it_is_cut(tmp_path: Path)
 
     with pytest.raises(ValueError, match="no") as caught:
         fails(token, token.encode(), [token], Holder(), "x" * 200 + token + "y" * 200)
-    told = "\n".join(user_frames(caught.value, tmp_path, Style(values=True), Redactor([token])).lines)
+    message = "\n".join(user_frames(caught.value, tmp_path, Style(values=True), Redactor([token])).lines)
 
-    assert told.count("***") >= 5
-    assert "eyJ" not in told
-    assert "00020" not in told
+    assert message.count("***") >= 5
+    assert "eyJ" not in message
+    assert "00020" not in message

@@ -147,16 +147,16 @@ class Ending:
 
     @property
     def run_dir(self) -> Path:
-        (found,) = self.run_dirs
-        return found
+        (folders,) = self.run_dirs
+        return folders
 
     @property
     def reports(self) -> list[NodeReport]:
         """The manifests, each of which can be read."""
         damaged: list[Exception] = []
-        found = history.reports(self.run_dir, damaged=damaged.append) if self.run_dirs else []
+        reports = history.reports(self.run_dir, damaged=damaged.append) if self.run_dirs else []
         assert damaged == []
-        return found
+        return reports
 
     def events(self, *names: str) -> list[dict[str, Any]]:
         """Return the events of those names in the journals of the run's nodes and of the run, in that order."""

@@ -34,8 +34,8 @@ def check(case: Case, ending: Ending) -> None:
     for report in reports:
         _check_artifacts(report)
     for report in reports if not reaped else ():
-        told = (report.result.outcome, report.result.cause)
-        assert case.outcome is None or told == (case.outcome, case.cause), story
+        outcome = (report.result.outcome, report.result.cause)
+        assert case.outcome is None or outcome == (case.outcome, case.cause), story
         assert case.attempts in (None, report.result.attempts), story
         assert len(report.attempts) == report.result.attempts - 1
         if report.result.outcome is Outcome.PASSED:
@@ -84,8 +84,8 @@ def _check_artifacts(report: NodeReport) -> None:
         assert len(sums) >= artifact.files > 0
         for line in sums:
             digest, name = re.fullmatch(r"([0-9a-f]{64})\s+\*?(.+)", line).groups()  # type: ignore[union-attr]
-            found = (folder / "artifacts" / name).read_bytes()
-            assert hashlib.sha256(found).hexdigest() == digest, name
+            content = (folder / "artifacts" / name).read_bytes()
+            assert hashlib.sha256(content).hexdigest() == digest, name
 
 
 def _check_passed(report: NodeReport) -> None:
@@ -95,8 +95,8 @@ def _check_passed(report: NodeReport) -> None:
     model = (folder / "artifacts" / "out" / "model").read_bytes()
     assert model == BLOB * max(2, len(model) // len(BLOB))
     # Attempts follow each other in the log; one that came to its command wrote all of it.
-    told = (folder / "output.log").read_bytes()
-    assert told in [OUTPUT * count for count in range(1, report.result.attempts + 1)]
+    content = (folder / "output.log").read_bytes()
+    assert content in [OUTPUT * count for count in range(1, report.result.attempts + 1)]
     assert report.pod is not None
 
 
@@ -104,15 +104,15 @@ def _check_cost(case: Case, ending: Ending, reports: Sequence[NodeReport], story
     """The nodes bear what RunPod bills: never less, and not much more than the ways to the API and back."""
     if case.slack == ANY:
         return
-    told = sum(report.cost.estimated_usd for report in reports)
+    usd = sum(report.cost.estimated_usd for report in reports)
     per_second = ending.rate / 3600
     most = (sum(map(_slack_of, _asked_for(ending))) + case.slack) * per_second
-    below, above = (ending.billed - told) / (per_second or 1), (told - ending.billed) / (per_second or 1)
+    below, above = (ending.billed - usd) / (per_second or 1), (usd - ending.billed) / (per_second or 1)
     goes_on = bool((ending.after or ending).left)  # what stays goes on billing after its report
-    assert goes_on or told >= ending.billed - 0.05 * per_second - 2e-6, (
+    assert goes_on or usd >= ending.billed - 0.05 * per_second - 2e-6, (
         f"{below:.2f} s of a pod are missing\n{story}"
     )
-    assert told <= ending.billed + most + 2e-6, f"{above:.2f} s of a pod too much\n{story}"
+    assert usd <= ending.billed + most + 2e-6, f"{above:.2f} s of a pod too much\n{story}"
 
 
 def _asked_for(ending: Ending) -> list[tuple[str, str]]:

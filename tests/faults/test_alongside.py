@@ -35,10 +35,10 @@ def test_two_runs_at_once_do_not_disturb_each_other(stage: Stage) -> None:
     assert [ending.exit_code for ending in endings] == [0, 0], "".join(ending.screen for ending in endings)
     assert len(endings[0].run_dirs) == 2
     assert stage.emulator.pods() == []
-    told = reports(endings[0])
-    assert [report.result.outcome for report in told] == [Outcome.PASSED] * 4
-    assert len({report.pod.id for report in told if report.pod}) == 4
-    for report in told:
+    first = reports(endings[0])
+    assert [report.result.outcome for report in first] == [Outcome.PASSED] * 4
+    assert len({report.pod.id for report in first if report.pod}) == 4
+    for report in first:
         assert (Path(report.folder) / "artifacts" / "out" / "model").read_bytes() == BLOB + BLOB
 
 

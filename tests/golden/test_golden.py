@@ -178,10 +178,10 @@ def test_every_key_is_documented() -> None:
 
 def _keys(value: Any, free: set[str]) -> Iterator[str]:
     if isinstance(value, dict):
-        for key, held in value.items():
+        for key, each in value.items():
             yield key
             if key not in free:
-                yield from _keys(held, free)
+                yield from _keys(each, free)
     elif isinstance(value, list):
         for item in value:
             yield from _keys(item, free)

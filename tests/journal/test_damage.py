@@ -50,8 +50,8 @@ NODE: list[dict[str, Any]] = [
 POD = PodInfo(id="p", name="rpd-a", status=PodStatus.RUNNING)
 
 
-def as_lines(told: list[dict[str, Any]]) -> bytes:
-    return b"".join(json.dumps({"at": AT, **event}).encode() + b"\n" for event in told)
+def as_lines(events: list[dict[str, Any]]) -> bytes:
+    return b"".join(json.dumps({"at": AT, **event}).encode() + b"\n" for event in events)
 
 
 def write(runs: Path, of_run: bytes, of_node: bytes) -> Path:
@@ -64,9 +64,9 @@ def write(runs: Path, of_run: bytes, of_node: bytes) -> Path:
 
 def read_everything(runs: Path, folder: Path) -> None:
     """Let every reader of journals read."""
-    found = replay.read(RunFiles(folder, folder.name))
-    for node_id in [*found.nodes, ""]:
-        found.take(node_id, "")
+    result = replay.read(RunFiles(folder, folder.name))
+    for node_id in [*result.nodes, ""]:
+        result.take(node_id, "")
     orphans.claims(runs)
     connect_to_node.work_of(folder / "a.fit")
     connect_to_node.is_driven(folder)
@@ -113,8 +113,8 @@ def test_no_reader_minds_other_values(data: st.DataObject, tmp_path_factory: pyt
     """Fields that are missing or hold something else end no reader."""
     runs = tmp_path_factory.mktemp("runs")
     spoiled = []
-    for told in (DRIVEN, NODE):
-        events = [dict(event) for event in told]
+    for whole in (DRIVEN, NODE):
+        events = [dict(event) for event in whole]
         event = data.draw(st.sampled_from(events))
         name = data.draw(st.sampled_from(sorted(event)))
         inner = event[name]
@@ -159,10 +159,10 @@ def test_a_damaged_birth_of_the_process_makes_no_run_look_dead(filler: bytes, tm
 def test_damage_names_its_lines(tmp_path: Path) -> None:
     """What is sound is read, and what is not is told with its place."""
     path = tmp_path / "events.jsonl"
-    found: list[Damage] = []
+    read_damage: list[Damage] = []
     path.write_bytes(b"\0\0\n" + as_lines(NODE) + b"[[[[\n" * 6)
-    assert [event["event"] for event in read(path, found.append)] == [event["event"] for event in NODE]
-    assert [str(damage) for damage in found] == [
+    assert [event["event"] for event in read(path, read_damage.append)] == [event["event"] for event in NODE]
+    assert [str(damage) for damage in read_damage] == [
         f"{path}: lines 1, 9, 10, 11, 12 and 2 more are damaged and left out"
     ]
 
@@ -171,17 +171,17 @@ def test_a_nest_without_end_is_damage(tmp_path: Path) -> None:
     """What Python's parser gives up on is no event."""
     path = tmp_path / "events.jsonl"
     path.write_bytes(b"[" * 100_000 + b"\n" + as_lines(NODE[:1]))
-    found: list[Damage] = []
-    assert len(list(read(path, found.append))) == 1
-    assert [damage.lines for damage in found] == [(1,)]
+    read_damage: list[Damage] = []
+    assert len(list(read(path, read_damage.append))) == 1
+    assert [damage.lines for damage in read_damage] == [(1,)]
 
 
 def test_a_pod_outlives_the_line_of_its_intent(tmp_path: Path) -> None:
     """A pod whose intent is damaged, but not its creation, is known, and nobody whose story is lost works on it."""
     folder = write(tmp_path, as_lines([DRIVEN[0], DRIVEN[3]]), b"")
-    found = replay.read(RunFiles(folder, folder.name))
-    assert found.take("deploy_a.py::fit", "") is None
-    (lease,) = found.rest()
+    result = replay.read(RunFiles(folder, folder.name))
+    assert result.take("deploy_a.py::fit", "") is None
+    (lease,) = result.rest()
     assert (lease.pod_id, lease.created, lease.offer) == ("p", AT, None)
 
 

@@ -25,8 +25,8 @@ def other() -> Iterator[subprocess.Popen[bytes]]:
 
 
 def event(writes: subprocess.Popen[bytes], **more: Any) -> dict[str, Any]:
-    told = {"pid": writes.pid, "process": driver_alive.birth(writes.pid)}
-    return {**driver_alive.identity(), **told, **more}
+    process = {"pid": writes.pid, "process": driver_alive.birth(writes.pid)}
+    return {**driver_alive.identity(), **process, **more}
 
 
 def test_a_process_that_runs(other: subprocess.Popen[bytes]) -> None:

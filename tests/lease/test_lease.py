@@ -76,8 +76,8 @@ class Failing(OfflineProvider):
         return answer
 
     def offers(self, request: PodRequest) -> Sequence[Offer]:
-        found: Sequence[Offer] = self._do("offers", lambda: OfflineProvider.offers(self, request))
-        return found
+        offered: Sequence[Offer] = self._do("offers", lambda: OfflineProvider.offers(self, request))
+        return offered
 
     def create(self, spec: PodSpec) -> PodInfo:
         self.specs.append(spec)
@@ -326,8 +326,8 @@ def test_a_pod_that_never_comes_up_is_deleted() -> None:
 
     class Silent(Failing):
         def get(self, pod_id: str) -> PodInfo | None:
-            found = super().get(pod_id)
-            return None if found is None else PodInfo(id=found.id, name=found.name, status=found.status)
+            info = super().get(pod_id)
+            return None if info is None else PodInfo(id=info.id, name=info.name, status=info.status)
 
     provider = Silent()
     lease, _ = make_lease(provider, request=PodRequest(image="my/image", gpu=None))
@@ -341,11 +341,11 @@ def test_a_pod_that_ends_while_it_boots_is_lost() -> None:
 
     class Ending(Failing):
         def get(self, pod_id: str) -> PodInfo | None:
-            found = super().get(pod_id)
-            if found is not None and "stop" not in self.calls:
+            info = super().get(pod_id)
+            if info is not None and "stop" not in self.calls:
                 self.stop(pod_id)
-                found = OfflineProvider.get(self, pod_id)
-            return found
+                info = OfflineProvider.get(self, pod_id)
+            return info
 
     provider = Ending()
     lease, _ = make_lease(provider)
@@ -408,8 +408,8 @@ def test_an_interrupt_while_it_boots_gives_it_back() -> None:
             return PodInfo(id=pod.id, name=pod.name, status=pod.status)
 
         def get(self, pod_id: str) -> PodInfo | None:
-            found = super().get(pod_id)
-            return None if found is None else PodInfo(id=found.id, name=found.name, status=found.status)
+            info = super().get(pod_id)
+            return None if info is None else PodInfo(id=info.id, name=info.name, status=info.status)
 
     provider = Interrupting()
     lease, _ = make_lease(provider, stop=stop)
@@ -460,11 +460,11 @@ def test_no_pod_is_left_whatever_fails(
     """Whatever call fails, in the end there is no pod, or the ReleaseError that was raised names it."""
     provider = Failing(offers=offers, create=creates, get=gets, list=lists, delete=deletes)
     lease, events = make_lease(provider)
-    told = ""
+    text = ""
     try:
         lease.acquire()
     except ReleaseError as error:
-        told = str(error)
+        text = str(error)
     except RpdError:
         assert not lease.is_open
     else:
@@ -472,10 +472,10 @@ def test_no_pod_is_left_whatever_fails(
         try:
             lease.release(Release.DELETE)
         except ReleaseError as error:
-            told = str(error)
+            text = str(error)
     for pod in provider.left:
-        assert pod.id in told or pod.name in told
-    assert lease.is_open == bool(told)
+        assert pod.id in text or pod.name in text
+    assert lease.is_open == bool(text)
     # The journal alone tells what may be left: that is what `rpd gc` goes by.
     intended = {detail["pod_name"] for name, detail in events.seen if name == "intent"}
     assert {spec.name for spec in provider.specs} <= intended

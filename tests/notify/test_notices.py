@@ -121,14 +121,14 @@ def test_a_webhook_is_told_once_of_each_kind(hook: Hook) -> None:
         unreleased=("p1",),
         leftover=("p2",),
     )
-    told = {body["event"]: body for _, body in hook.got}
-    assert list(told) == ["failed", "budget", "not_released", "kept", "finished"]
+    bodies = {body["event"]: body for _, body in hook.got}
+    assert list(bodies) == ["failed", "budget", "not_released", "kept", "finished"]
     assert len(hook.got) == 5
-    assert told["failed"]["text"] == "deploy_a.py::b: it diverged"
-    assert told["budget"]["text"].startswith("$5.00 of the $5.00")
-    assert told["not_released"]["pods"] == ["p1"]
-    assert told["finished"]["text"] == "1 passed, 2 failed, 1 error in 1m01s, $9.00. Run RUN"
-    assert told["finished"]["run"] == "RUN"
+    assert bodies["failed"]["text"] == "deploy_a.py::b: it diverged"
+    assert bodies["budget"]["text"].startswith("$5.00 of the $5.00")
+    assert bodies["not_released"]["pods"] == ["p1"]
+    assert bodies["finished"]["text"] == "1 passed, 2 failed, 1 error in 1m01s, $9.00. Run RUN"
+    assert bodies["finished"]["run"] == "RUN"
     assert heard.notices == []
 
 
@@ -197,18 +197,18 @@ def test_the_desktop_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     """Through notify-send, with texts as arguments that are no options and no markup."""
     if sys.platform == "darwin":
         pytest.skip("macOS has notices of its own")
-    told = tmp_path / "told"
+    said = tmp_path / "told"
     program = tmp_path / "notify-send"
-    program.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" >> {told}\n')
+    program.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" >> {said}\n')
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("DISPLAY", ":0")
-    found = target("desktop")
-    assert found is not None
-    found.send(Message(kind=Kind.FAILED, title="--help", text="<b>x</b>"))
-    assert told.read_text().splitlines() == ["--app-name=rpd", "--", "--help", "&lt;b&gt;x&lt;/b&gt;"]
+    desktop = target("desktop")
+    assert desktop is not None
+    desktop.send(Message(kind=Kind.FAILED, title="--help", text="<b>x</b>"))
+    assert said.read_text().splitlines() == ["--app-name=rpd", "--", "--help", "&lt;b&gt;x&lt;/b&gt;"]
     program.write_text("#!/bin/sh\nexit 3\n")
-    heard = Heard(found)
+    heard = Heard(desktop)
     heard.run()
     assert "it ended with 3" in heard.notices[0]
 
@@ -216,16 +216,16 @@ def test_the_desktop_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 def test_anything_that_apprise_knows(hook: Hook) -> None:
     """An address of apprise goes through apprise."""
     pytest.importorskip("apprise")
-    found = target(hook.url.replace("http://", "json://"))
-    assert found is not None
-    assert SECRET not in found.name
-    heard = Heard(found)
+    chosen = target(hook.url.replace("http://", "json://"))
+    assert chosen is not None
+    assert SECRET not in chosen.name
+    heard = Heard(chosen)
     heard.run(report("a"))
     assert hook.got[0][1]["title"] == "rpd: 1 passed"
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("", "expected desktop"),
         ("desktp", "expected desktop"),
@@ -235,9 +235,9 @@ def test_anything_that_apprise_knows(hook: Hook) -> None:
         (f"nosuch://{SECRET}", "apprise"),
     ],
 )
-def test_mistakes_are_told_without_the_address(text: str, told: str) -> None:
+def test_mistakes_are_told_without_the_address(text: str, message: str) -> None:
     """A wrong target is an error before anything runs."""
-    with pytest.raises(UsageError, match=told) as raised:
+    with pytest.raises(UsageError, match=message) as raised:
         target(text)
     assert SECRET not in str(raised.value)
 

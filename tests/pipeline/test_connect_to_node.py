@@ -21,14 +21,14 @@ INTENT = {"event": "intent", "pod_name": "rpd-a", "node": NODE}
 
 
 def step(index: int, kind: str = "run", **facts: Any) -> dict[str, Any]:
-    told = {"key": f"k{index}", "cwd": "/w", "secrets": ["TOKEN"]} if kind == "run" else {}
+    detail = {"key": f"k{index}", "cwd": "/w", "secrets": ["TOKEN"]} if kind == "run" else {}
     return {
         "event": "step_started",
         "index": index,
         "kind": kind,
         "pod": "rpd-a",
         "log_bytes": 7,
-        **told,
+        **detail,
         **facts,
     }
 
@@ -146,13 +146,13 @@ def test_what_cannot_be_reached(tmp_path: Path) -> None:
     """A pod that is gone, one that is stopped, and one whose key nobody has are told apart."""
     write_run(tmp_path, "1", has_key=False)
     stopped = pod(status=PodStatus.EXITED, ssh=None)
-    for account, kind, told in (
+    for account, kind, text in (
         (Account(), RpdError, "is gone"),
         (Account(stopped), RpdError, "cannot be reached"),
         (Account(pod()), UsageError, "has the key"),
         (Account(pod(id="q", name="theirs")), RpdError, "is gone"),
     ):
-        with pytest.raises(kind, match=told):
+        with pytest.raises(kind, match=text):
             connect_to_node.find(tmp_path, "fit", account)
     with pytest.raises(UsageError, match="neither a pod nor a node"):
         connect_to_node.find(tmp_path, "nope", Account(pod()))

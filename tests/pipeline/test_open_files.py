@@ -27,7 +27,7 @@ class Limits:
 
 
 @pytest.mark.parametrize(
-    ("soft", "hard", "width", "left", "told"),
+    ("soft", "hard", "width", "left", "message"),
     [
         (1024, 1 << 20, 8, 1024, None),
         (1024, 1 << 20, 500, SPARE + FILES_A_NODE * 500, None),
@@ -38,7 +38,7 @@ class Limits:
     ],
 )
 def test_the_limit_is_raised_as_far_as_needed(
-    soft: int, hard: int, width: int, left: int, told: str | None, monkeypatch: pytest.MonkeyPatch
+    soft: int, hard: int, width: int, left: int, message: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Never further than a run needs, since what a job starts inherits it; where that is not enough, that is told."""
     limits: Any = Limits(soft, hard)
@@ -47,7 +47,7 @@ def test_the_limit_is_raised_as_far_as_needed(
     monkeypatch.setattr(resource, "RLIM_INFINITY", -1)
     warning = allow_files(width)
     assert limits.soft == left
-    assert (warning is None) == (told is None)
-    if told is not None:
+    assert (warning is None) == (message is None)
+    if message is not None:
         assert warning is not None
-        assert told in warning
+        assert message in warning

@@ -70,9 +70,9 @@ def armed(deadline: float) -> dict[str, Any]:
 def test_which_pods_are_left_over(tmp_path: Path, events: Sequence[Mapping[str, Any]], reason: str) -> None:
     """A pod is reaped when its run is dead and never gave it back, or when it was kept for a time that is over."""
     write_run(tmp_path, "run", *events)
-    found = orphans.leftovers([pod()], tmp_path, now=NOW)
-    assert [held.run for held in found] == (["run"] if reason else [])
-    assert all(reason in held.reason for held in found)
+    left = orphans.leftovers([pod()], tmp_path, now=NOW)
+    assert [each.run for each in left] == (["run"] if reason else [])
+    assert all(reason in each.reason for each in left)
 
 
 def test_pods_without_our_stamp_are_never_left_over(tmp_path: Path) -> None:
@@ -146,8 +146,8 @@ def test_what_editors_and_a_kill_leave_is_no_damage(tmp_path: Path, change: Call
     write_run(tmp_path, "dead", DEAD, intent("rpd-b"), CREATED, armed(NOW + 1))
     for name in ("alive", "dead"):
         spoil(tmp_path, name, change)
-    found = orphans.leftovers([pod(), pod("rpd-b")], tmp_path, now=NOW)
-    assert [held.run for held in found] == ["dead"]
+    left = orphans.leftovers([pod(), pod("rpd-b")], tmp_path, now=NOW)
+    assert [each.run for each in left] == ["dead"]
 
 
 def test_one_journal_that_cannot_be_read_does_not_hide_the_others(tmp_path: Path) -> None:
@@ -158,7 +158,7 @@ def test_one_journal_that_cannot_be_read_does_not_hide_the_others(tmp_path: Path
     other = pod("rpd-20261128t010101zabc123-fit-0f0f0f")
     known = orphans.claims(tmp_path)
     assert [damage.path for damage in known.damage] == [unreadable]
-    assert [held.pod.name for held in orphans.leftovers([other, pod()], tmp_path, now=NOW)] == ["rpd-a"]
+    assert [each.pod.name for each in orphans.leftovers([other, pod()], tmp_path, now=NOW)] == ["rpd-a"]
     claim = known.of(other)
     assert claim is not None
     assert (claim.run, "cannot be read" in claim.doubt) == (unreadable.parent.name, True)
@@ -220,7 +220,7 @@ def test_what_a_pod_has_cost_so_far(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "moment"),
+    ("message", "moment"),
     [
         ("Exited by user: Thu Jan 01 1970 02:00:00 GMT+0000 (Coordinated Universal Time)", 2 * HOUR),
         ("Rented by User: Thu Jan 31 1970 99:00:00 GMT+0000", None),
@@ -228,10 +228,10 @@ def test_what_a_pod_has_cost_so_far(tmp_path: Path) -> None:
         ("", None),
     ],
 )
-def test_runpod_may_tell_when_a_pod_changed(told: str, moment: float | None) -> None:
+def test_runpod_may_tell_when_a_pod_changed(message: str, moment: float | None) -> None:
     """Where no journal knows a pod, its last change of state does."""
-    assert orphans.bills_since(pod(last_status_change=told), None) == moment
-    assert orphans.stopped_at(pod(last_status_change=told), None) == moment
+    assert orphans.bills_since(pod(last_status_change=message), None) == moment
+    assert orphans.stopped_at(pod(last_status_change=message), None) == moment
 
 
 class Stubborn(OfflineProvider):

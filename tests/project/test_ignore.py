@@ -95,10 +95,10 @@ def test_links_and_empty_folders_are_staged_as_they_are(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "link").symlink_to("real")
     os.mkfifo(tmp_path / "fifo")
-    found = {file.name: file for file in staged_files(tmp_path)}
-    assert sorted(found) == ["empty", "link", "real", "real/a"]
-    assert found["link"].target == "real"
-    assert (found["link"].kind, found["empty"].kind) == (Kind.LINK, Kind.FOLDER)
+    by_name = {file.name: file for file in staged_files(tmp_path)}
+    assert sorted(by_name) == ["empty", "link", "real", "real/a"]
+    assert by_name["link"].target == "real"
+    assert (by_name["link"].kind, by_name["empty"].kind) == (Kind.LINK, Kind.FOLDER)
 
 
 def test_one_file_is_staged_whatever_rules_say(tmp_path: Path) -> None:
@@ -285,8 +285,8 @@ def test_what_vanishes_while_the_folder_is_walked_is_left_out(
     scandir = os.scandir
 
     def listed_and_gone(place):
-        with scandir(place) as found:
-            entries = list(found)
+        with scandir(place) as scanned:
+            entries = list(scanned)
         path = tmp_path / victim
         if os.path.lexists(path):
             path.rename(tmp_path.with_name(f"{tmp_path.name}-gone"))

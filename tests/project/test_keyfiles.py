@@ -41,10 +41,10 @@ OTHER_FILES = [
 @pytest.mark.parametrize("name", KEY_FILES)
 def test_key_files_are_withheld(tmp_path: Path, name: str) -> None:
     """They are left out and named, also where git tracks them or no repository is there."""
-    found = staging(make(tmp_path, {name: "x", "train.py": ""}))
-    assert [file.name for file in found.files if file.kind is Kind.FILE] == ["train.py"]
-    assert len(found.withheld) == 1
-    assert name.startswith(found.withheld[0])
+    staged = staging(make(tmp_path, {name: "x", "train.py": ""}))
+    assert [file.name for file in staged.files if file.kind is Kind.FILE] == ["train.py"]
+    assert len(staged.withheld) == 1
+    assert name.startswith(staged.withheld[0])
 
 
 @pytest.mark.parametrize("name", OTHER_FILES)

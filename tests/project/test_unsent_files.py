@@ -34,35 +34,35 @@ def project(tmp_path: Path) -> Path:
 
 
 def left_out_of(root: Path) -> LeftOut:
-    held = Scales().weigh(root).left_out
-    assert held is not None
-    return held
+    left_out = Scales().weigh(root).left_out
+    assert left_out is not None
+    return left_out
 
 
 def test_ignored_names_and_dangling_links(project: Path) -> None:
     """An ignored folder stands for what is in it; a link dangles if it leads out of what is sent, however it is written."""
-    held = left_out_of(project)
-    assert held.ignored == (".env", "data/", "model.ckpt")
-    assert held.missed == ("data/", "model.ckpt")
-    assert dict(held.dangling) == {
+    left_out = left_out_of(project)
+    assert left_out.ignored == (".env", "data/", "model.ckpt")
+    assert left_out.missed == ("data/", "model.ckpt")
+    assert dict(left_out.dangling) == {
         "absolute": "/mnt/data", "outside": "../elsewhere", "ignored": "data/raw", "ring": "ring", "gone": "nowhere",
     }  # fmt: skip
 
 
 def test_one_sentence(project: Path) -> None:
     """A few names and how many more, caches and hidden files not among them; all of them where they are asked for."""
-    held = left_out_of(project)
-    assert held.sentence() == (
+    left_out = left_out_of(project)
+    assert left_out.sentence() == (
         "not sent, because git or .rpdignore ignores it: data/, model.ckpt; links that lead nowhere on the pod: "
         "absolute -> /mnt/data, gone -> nowhere, ignored -> data/raw, outside -> ../elsewhere, 1 more"
     )
-    assert ".env" in held.sentence(every=True)
-    assert "ring -> ring" in held.sentence(every=True)
+    assert ".env" in left_out.sentence(every=True)
+    assert "ring -> ring" in left_out.sentence(every=True)
     assert LeftOut(ignored=(".cache/", "a/node_modules/")).sentence() == ""
 
 
 @pytest.mark.parametrize(
-    ("line", "told"),
+    ("line", "message"),
     [
         ("cat: data/a.csv: No such file or directory", "data/ was not sent"),
         (
@@ -77,14 +77,14 @@ def test_one_sentence(project: Path) -> None:
         ("ValueError: data/ is no good", ""),
     ],
 )
-def test_a_missing_file_is_explained(project: Path, line: str, told: str) -> None:
+def test_a_missing_file_is_explained(project: Path, line: str, message: str) -> None:
     """By the name that was left out, where the message has it; else by all of them."""
     explained = left_out_of(project).explains(["epoch 1", line])
-    assert explained.startswith(told)
-    assert bool(explained) is bool(told)
+    assert explained.startswith(message)
+    assert bool(explained) is bool(message)
 
 
 def test_what_was_sent_by_its_name_is_not_missed(project: Path) -> None:
     """``pod.put("data", …)`` sends what git ignores; it is not blamed any more."""
-    held = left_out_of(project).besides(project, {project / "data"})
-    assert held.ignored == (".env", "model.ckpt")
+    left_out = left_out_of(project).besides(project, {project / "data"})
+    assert left_out.ignored == (".env", "model.ckpt")

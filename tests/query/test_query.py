@@ -145,13 +145,13 @@ def test_a_name_means_the_nearest_column(runs_path: Path) -> None:
 
 def test_groups_have_counts_sums_and_means(runs_path: Path) -> None:
     rows = rows_of(runs_path)
-    found = grouped(
+    answer = grouped(
         rows, ["seed"], ["count", "failed", "mean(loss)", "std(loss)", "sum(usd)"], column_names(rows)
     )
-    by_seed = {row[0]: row[1:] for row in found.rows}
+    by_seed = {row[0]: row[1:] for row in answer.rows}
     assert by_seed[1] == (2, 0, 0.3125, statistics.stdev([0.5, 0.125]), 0.5)
     assert by_seed[3] == (1, 1, None, None, 0.75)
-    assert [row[0] for row in ordered(found, "mean(loss):desc", column_names(rows)).rows] == [2, 1, 3]
+    assert [row[0] for row in ordered(answer, "mean(loss):desc", column_names(rows)).rows] == [2, 1, 3]
 
 
 @pytest.mark.parametrize(
@@ -181,18 +181,18 @@ def test_missing_values_come_last_in_either_order(runs_path: Path) -> None:
 
 
 def test_totals_add_up(runs_path: Path) -> None:
-    found = totals(rows_of(runs_path))
-    assert (found.nodes, found.runs, found.outcomes) == (5, 2, {"passed": 4, "failed": 1})
-    assert found.usd == pytest.approx(0.25 * (1 + 2 + 3 + 1 + 2))
+    sums = totals(rows_of(runs_path))
+    assert (sums.nodes, sums.runs, sums.outcomes) == (5, 2, {"passed": 4, "failed": 1})
+    assert sums.usd == pytest.approx(0.25 * (1 + 2 + 3 + 1 + 2))
 
 
 def test_sql_selects_and_joins(runs_path: Path) -> None:
-    found = select(
+    selected = select(
         rows_of(runs_path),
         "select p.value as seed, min(m.value) as best from metrics m join params p using (run, node) "
         "where m.name = 'loss' and p.name = 'seed' group by p.value order by seed",
     )
-    assert found.dicts() == [{"seed": 1, "best": 0.125}, {"seed": 2, "best": 0.25}]
+    assert selected.dicts() == [{"seed": 1, "best": 0.125}, {"seed": 2, "best": 0.25}]
 
 
 @pytest.mark.parametrize(
@@ -211,9 +211,9 @@ def test_sql_cannot_do_anything_else(query: str, runs_path: Path, monkeypatch: p
 def test_a_damaged_manifest_is_told_and_left_out(runs_path: Path) -> None:
     broken = min(runs_path.rglob(manifest.FILE_NAME))
     broken.write_text("schema_version = 1\n[node]\nid = 3\n")
-    told: list[RpdError] = []
-    assert len(rows_of(runs_path, damaged=told.append)) == 4
-    assert str(broken) in str(told[0])
+    damage: list[RpdError] = []
+    assert len(rows_of(runs_path, damaged=damage.append)) == 4
+    assert str(broken) in str(damage[0])
 
 
 # --- events, other engines, files -------------------------------------------------------------------------------------
@@ -222,9 +222,11 @@ def test_a_damaged_manifest_is_told_and_left_out(runs_path: Path) -> None:
 @pytest.fixture
 def with_events(runs_path: Path) -> Path:
     """The same runs, with a journal: two refusals of one node."""
-    told = [{"event": "node_started", "node": "deploy_x.py::train[seed1]", "attempt": 1}]
-    told += [{"event": "refused", "pod_name": "rpd-1", "offer": "L4"}] * 2
-    lines = [json.dumps({"at": "2026-11-20T10:00:00+00:00", **each}, separators=(",", ":")) for each in told]
+    events = [{"event": "node_started", "node": "deploy_x.py::train[seed1]", "attempt": 1}]
+    events += [{"event": "refused", "pod_name": "rpd-1", "offer": "L4"}] * 2
+    lines = [
+        json.dumps({"at": "2026-11-20T10:00:00+00:00", **each}, separators=(",", ":")) for each in events
+    ]
     path = runs_path / "20261120T100000Z-bbbbbb" / "node0" / "events.jsonl"
     path.write_text("\n".join([*lines, '{"at":"torn","event":"refused"']))
     return runs_path
@@ -295,16 +297,16 @@ def test_an_answer_becomes_a_parquet_file(runs_path: Path, tmp_path: Path) -> No
     ]
     shown = listed(rows, ["seed", "loss", "usd", "spot"], column_names(rows))
     parquet.write(tmp_path / "x.parquet", shown)
-    held = pq.read_table(tmp_path / "x.parquet").to_pydict()
-    assert held["param.seed"] == ["1", "2", "1", "2", "3", "text"]
-    assert held["metric.loss"][-2:] == [None, "[1]"]
-    assert held["usd"] == [0.25, 0.5, 0.25, 0.5, 0.75, None]
+    columns = pq.read_table(tmp_path / "x.parquet").to_pydict()
+    assert columns["param.seed"] == ["1", "2", "1", "2", "3", "text"]
+    assert columns["metric.loss"][-2:] == [None, "[1]"]
+    assert columns["usd"] == [0.25, 0.5, 0.25, 0.5, 0.75, None]
 
 
 def test_only_what_is_asked_for_is_held(runs_path: Path) -> None:
-    held = Rows(rows_of(runs_path), {"loss"})
-    assert set(held.rows[0]) == {"run", "outcome", "seconds", "usd", "metric.loss"}
-    assert "param.seed" in held.columns
+    rows = Rows(rows_of(runs_path), {"loss"})
+    assert set(rows.rows[0]) == {"run", "outcome", "seconds", "usd", "metric.loss"}
+    assert "param.seed" in rows.columns
 
 
 # --- the command ------------------------------------------------------------------------------------------------------

@@ -31,11 +31,11 @@ def test_runs_are_newest_first_and_damage_is_told(make_report: MakeReport, tmp_p
     (tmp_path / "notes").mkdir()
     (tmp_path / "latest").symlink_to("20260101T000000-aa")
 
-    found = history.runs(tmp_path)
-    assert [info.id[-2:] for info in found] == ["dd", "cc", "bb", "aa"]
-    assert [bool(info.damage) for info in found] == [True, False, True, False]
-    assert "[run] id: expected a string, got 3" in found[2].damage
-    assert found[3].folder == str(tmp_path / "20260101T000000-aa")
+    runs = history.runs(tmp_path)
+    assert [info.id[-2:] for info in runs] == ["dd", "cc", "bb", "aa"]
+    assert [bool(info.damage) for info in runs] == [True, False, True, False]
+    assert "[run] id: expected a string, got 3" in runs[2].damage
+    assert runs[3].folder == str(tmp_path / "20260101T000000-aa")
 
 
 def test_no_folder_of_runs_is_no_runs(tmp_path: Path) -> None:
@@ -54,8 +54,8 @@ def test_reports_are_read_past_a_damaged_one(make_report: MakeReport, tmp_path: 
     (tmp_path / "artifacts").mkdir()
     (tmp_path / "artifacts" / "manifest.toml").write_text("theirs = true\n")
     damaged: list[RpdError] = []
-    found = history.reports(tmp_path, damaged=damaged.append)
-    assert [report.node.parameters["seed"] for report in found] == [1, 3]
-    assert found[0].folder == str(tmp_path / "exp" / "n1")
+    reports = history.reports(tmp_path, damaged=damaged.append)
+    assert [report.node.parameters["seed"] for report in reports] == [1, 3]
+    assert reports[0].folder == str(tmp_path / "exp" / "n1")
     assert len(damaged) == 1
     assert "n2" in str(damaged[0])

@@ -54,8 +54,8 @@ def memory(tmp_path: Path) -> Memory:
 
 def test_nothing_is_remembered_at_first(memory: Memory) -> None:
     """Without a file nothing failed and nothing is known, and reading makes none."""
-    held = memory.read()
-    assert (dict(held.failed), dict(held.seconds), held.known) == ({}, {}, frozenset())
+    remembered = memory.read()
+    assert (dict(remembered.failed), dict(remembered.seconds), remembered.known) == ({}, {}, frozenset())
     assert not memory.path.exists()
 
 
@@ -90,9 +90,9 @@ def test_a_later_report_of_a_node_counts(memory: Memory) -> None:
     """A node that passed and whose pod could not be torn down afterwards has failed."""
     memory.ended("a.py::x", cause=None, seconds=1, step="behind")
     memory.ended("a.py::x", cause=Cause.INFRA, seconds=1, step="failed")
-    held = memory.read()
-    assert held.failed == {"a.py::x": Cause.INFRA}
-    assert (held.stepwise.failed, held.stepwise.behind) == ("a.py::x", frozenset())
+    remembered = memory.read()
+    assert remembered.failed == {"a.py::x": Cause.INFRA}
+    assert (remembered.stepwise.failed, remembered.stepwise.behind) == ("a.py::x", frozenset())
 
 
 def test_stepwise_stops_at_the_first_failure_until_it_is_behind(memory: Memory) -> None:
@@ -101,8 +101,8 @@ def test_stepwise_stops_at_the_first_failure_until_it_is_behind(memory: Memory) 
     memory.ended("a", cause=None, seconds=0, step="behind")
     memory.ended("b", cause=Cause.CODE, seconds=0, step="failed")
     memory.ended("c", cause=Cause.CODE, seconds=0, step="failed")
-    held = memory.read().stepwise
-    assert (held.failed, held.count, held.behind) == ("b", 4, {"a"})
+    remembered = memory.read().stepwise
+    assert (remembered.failed, remembered.count, remembered.behind) == ("b", 4, {"a"})
     memory.ended("b", cause=None, seconds=0, step="behind")
     assert memory.read().stepwise.failed == ""
     memory.begin_stepwise(5)
@@ -175,9 +175,9 @@ def test_the_last_word_on_a_node_counts(
         for node_id, event in last.items()
         if event[0] == "begun" or event[2] is not None
     }
-    held = memory.read()
-    assert held.failed == expected
-    assert held.known == {event[1] for event in events if event[0] in ("begun", "ended")}
+    remembered = memory.read()
+    assert remembered.failed == expected
+    assert remembered.known == {event[1] for event in events if event[0] in ("begun", "ended")}
     memory.close()
 
 

@@ -19,7 +19,7 @@ IDS = [
 
 
 @pytest.mark.parametrize(
-    ("wanted", "found"),
+    ("wanted", "result"),
     [
         ("exp/deploy_a.py::fit[lr1]", 0),
         ("fit[lr1]", 0),
@@ -33,9 +33,9 @@ IDS = [
         ("_b", 2),
     ],
 )
-def test_a_node_goes_by_the_closest_reading(wanted: str, found: int) -> None:
+def test_a_node_goes_by_the_closest_reading(wanted: str, result: int) -> None:
     """An id, then a name, then how either begins, then a part of an id."""
-    assert choose(IDS, wanted, "node") == IDS[found]
+    assert choose(IDS, wanted, "node") == IDS[result]
 
 
 @pytest.mark.parametrize(
@@ -73,8 +73,8 @@ def test_nodes_that_have_not_ended_are_there_too(tmp_path: Path) -> None:
     (tmp_path / ".ssh").mkdir()
     line = '{"at":"2026-01-01T00:00:00+00:00","event":"node_started","node":"deploy_a.py::fit"}\n'
     (tmp_path / "node/events.jsonl").write_text(line, encoding="utf-8")
-    found = entries(tmp_path)
-    assert [(entry.id, entry.folder.name, entry.report) for entry in found] == [
+    listed = entries(tmp_path)
+    assert [(entry.id, entry.folder.name, entry.report) for entry in listed] == [
         ("deploy_a.py::fit", "node", None)
     ]
-    assert node_named(found, "fit") is found[0]
+    assert node_named(listed, "fit") is listed[0]

@@ -34,8 +34,8 @@ def parsed_for(run_folder: Path) -> list[str]:
         parsed.append(path.parent.name)
         return manifest.read_document(path)
 
-    found = dict(manifest_index.read(run_folder, parse))
-    assert found == {str(path.parent): manifest.read_document(path) for path in manifests(run_folder)}
+    by_name = dict(manifest_index.read(run_folder, parse))
+    assert by_name == {str(path.parent): manifest.read_document(path) for path in manifests(run_folder)}
     return parsed
 
 
@@ -142,8 +142,8 @@ def test_a_damaged_manifest_is_told_each_time(run_folder: Path) -> None:
     text = path.read_text()
     path.write_text("schema_version = 1\n[node]\nid = 3\n")
     for _ in range(2):
-        told: list[RpdError] = []
-        assert len(history.reports(run_folder, damaged=told.append)) == 2
-        assert str(path) in str(told[0])
+        damage: list[RpdError] = []
+        assert len(history.reports(run_folder, damaged=damage.append)) == 2
+        assert str(path) in str(damage[0])
     path.write_text(text)
     assert len(history.reports(run_folder)) == 3

@@ -38,32 +38,32 @@ class Place:
         return answer
 
 
-def begin(place: Place, told: list[str], connect: object = RecorderRemote) -> PeriodicPull:
+def begin(place: Place, notices: list[str], connect: object = RecorderRemote) -> PeriodicPull:
     """Start a pull that repeats all the time."""
-    made = PeriodicPull(place.fetch, connect=connect, seconds=0.001, failed=told.append)  # type: ignore[arg-type]
+    made = PeriodicPull(place.fetch, connect=connect, seconds=0.001, failed=notices.append)  # type: ignore[arg-type]
     made.start()
     return made
 
 
 def test_it_repeats_and_ends_with_one_more() -> None:
     """Pulls beside the job require nothing; the last one, on the caller's thread, does if it is to."""
-    place, told = Place(), list[str]()
-    periodic = begin(place, told)
+    place, notices = Place(), list[str]()
+    periodic = begin(place, notices)
     assert place.enough.wait(DEADLINE)
     last = periodic.last(required=True)
     assert last is not None
     assert last.files == len(place.asked)
     assert place.asked == [False] * (len(place.asked) - 1) + [True]
-    assert told == []
+    assert notices == []
 
 
 def test_a_failure_is_told_once_and_made_up_for() -> None:
     """However often it fails, a person hears of it once; a pull that works afterwards is what counts."""
-    place, told = Place(TransferError("first"), TransferError("second"), None), list[str]()
-    periodic = begin(place, told)
+    place, notices = Place(TransferError("first"), TransferError("second"), None), list[str]()
+    periodic = begin(place, notices)
     assert place.enough.wait(DEADLINE)
     assert periodic.last(required=True) is not None
-    assert told == ["TransferError: first"]
+    assert notices == ["TransferError: first"]
 
 
 def test_the_last_pull_may_fail() -> None:
@@ -84,8 +84,8 @@ def test_a_connection_that_cannot_be_made_is_tried_again() -> None:
             raise tries.pop()
         return RecorderRemote()
 
-    place, told = Place(), list[str]()
-    periodic = begin(place, told, connect)
+    place, notices = Place(), list[str]()
+    periodic = begin(place, notices, connect)
     assert place.enough.wait(DEADLINE)
     periodic.close()
-    assert told == ["ConnectionLost: not now"]
+    assert notices == ["ConnectionLost: not now"]

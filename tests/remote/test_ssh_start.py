@@ -47,9 +47,9 @@ def test_when_rpd_brings_the_server(changes: dict[str, object], needed: bool) ->
 @given(st.lists(st.text(st.characters(blacklist_categories=("Cs", "Cc"))), min_size=1))
 def test_every_word_of_the_users_command_arrives(words: list[str]) -> None:
     """However it is quoted, and as RunPod's JSON as well."""
-    told = shlex.join(words)
-    if not told.lstrip().startswith("{"):
-        assert ssh_start.command_words(told) == tuple(words)
+    text = shlex.join(words)
+    if not text.lstrip().startswith("{"):
+        assert ssh_start.command_words(text) == tuple(words)
     as_json = json.dumps({"entrypoint": words[:1], "cmd": words[1:]})
     assert ssh_start.command_words(as_json) == tuple(words)
     sent = json.loads(ssh_start.docker_args(replace(BARE, docker_args=as_json, ssh=SshSource.INSTALL)) or "")

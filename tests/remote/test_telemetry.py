@@ -105,7 +105,7 @@ def test_a_pod_tells_its_packages_again_when_some_were_installed(
     python.write_text(f'#!/bin/sh\nPYTHONPATH={site} exec {sys.executable} -S "$@"\n')
     python.chmod(0o755)
     machine.path = f"{place}:{machine.path}"
-    told: list[tuple[str, str]] = []
+    notices: list[tuple[str, str]] = []
     heartbeat(machine)
     watching = Monitor(
         connecting(),
@@ -113,18 +113,20 @@ def test_a_pod_tells_its_packages_again_when_some_were_installed(
         beat=0.2,
         mount="/workspace",
         hear=lambda _sample: None,
-        kept=lambda name, text: told.append((name, text)),
+        kept=lambda name, text: notices.append((name, text)),
     )
     watching.start()
     try:
-        wait_until(lambda: any(name == "packages" for name, _ in told), what="the list")
-        assert "one==1.0" in told[0][1].splitlines()
+        wait_until(lambda: any(name == "packages" for name, _ in notices), what="the list")
+        assert "one==1.0" in notices[0][1].splitlines()
         other = site / "two-2.5.dist-info"
         other.mkdir()
         (other / "direct_url.json").write_text(
             '{"url": "https://x/y.git", "vcs_info": {"vcs": "git", "commit_id": "abc"}}'
         )
-        wait_until(lambda: "two @ git+https://x/y.git@abc" in told[-1][1].splitlines(), what="the new list")
+        wait_until(
+            lambda: "two @ git+https://x/y.git@abc" in notices[-1][1].splitlines(), what="the new list"
+        )
     finally:
         watching.close()
 
@@ -184,16 +186,16 @@ def test_what_the_watchdog_says_is_told_once_as_it_says_it(machine: Machine, rem
     heartbeat(machine)
     trace = machine.home / ".rpd/watchdog.log"
     trace.write_text("2026-01-01T00:00:00Z watchdog 7 guards pod p\n")
-    told: list[str] = []
-    watching = Monitor(remote, interval=0, beat=0.1, mount="/", hear=lambda _: None, traced=told.append)
+    notices: list[str] = []
+    watching = Monitor(remote, interval=0, beat=0.1, mount="/", hear=lambda _: None, traced=notices.append)
     watching.start()
-    wait_until(lambda: len(told) == 1, what="the first line")
+    wait_until(lambda: len(notices) == 1, what="the first line")
     machine.drop()
     with trace.open("a") as file:
         file.write("2026-01-01T00:00:01Z this pod ends: its deadline has passed\n")
-    wait_until(lambda: len(told) == 2, what="the second line")
+    wait_until(lambda: len(notices) == 2, what="the second line")
     watching.close()
-    assert told == trace.read_text().splitlines()
+    assert notices == trace.read_text().splitlines()
 
 
 @pytest.mark.usefixtures("busybox")
@@ -235,7 +237,7 @@ def test_driver_is_a_heartbeat(machine: Machine, remote: SshRemote) -> None:
 def test_a_listener_that_fails_is_told_once(machine: Machine, remote: SshRemote) -> None:
     """An exception of whoever hears the samples is told once and ends nothing."""
     beat = heartbeat(machine)
-    told: list[Exception] = []
+    errors: list[Exception] = []
     heard = 0
 
     def fail(_sample: Sample | None) -> None:
@@ -243,12 +245,12 @@ def test_a_listener_that_fails_is_told_once(machine: Machine, remote: SshRemote)
         heard += 1
         raise ValueError("the listener's own mistake")
 
-    watching = Monitor(remote, interval=0.1, beat=0.1, mount="/", hear=fail, failed=told.append)
+    watching = Monitor(remote, interval=0.1, beat=0.1, mount="/", hear=fail, failed=errors.append)
     watching.start()
     wait_until(lambda: heard >= 3, what="more samples")
     wait_until(lambda: time.time() - int(beat.read_text()) < 3, what="a heartbeat")
     watching.close()
-    assert [str(error) for error in told] == ["the listener's own mistake"]
+    assert [str(error) for error in errors] == ["the listener's own mistake"]
 
 
 # --- hung commands ----------------------------------------------------------------------------------------------------

@@ -134,9 +134,9 @@ def only(machine: Machine, tmp_path: Path, *tools: str) -> None:
     folder.mkdir()
     for name in (*NEEDED, *tools):
         # A shim of pyenv would look for a home folder that this machine does not have.
-        found = os.path.realpath(sys.executable) if name == "python3" else shutil.which(name)
-        if found is not None:
-            (folder / name).symlink_to(found)
+        program = os.path.realpath(sys.executable) if name == "python3" else shutil.which(name)
+        if program is not None:
+            (folder / name).symlink_to(program)
     machine.path = str(folder)
 
 
@@ -396,16 +396,16 @@ def rent(
             "guarded", image_name="runpod/base:1", gpu_type_id="NVIDIA A40", ports="22/tcp",
             cloud_type="SECURE", env={"PUBLIC_KEY": keys.public_line},
         )["id"]  # fmt: skip
-        found: list[Any] = []
+        collected: list[Any] = []
 
         def has_ssh() -> bool:
             runtime = runpod.get_pod(pod_id)["runtime"]
-            found.extend(port for port in (runtime or {}).get("ports") or [] if port["privatePort"] == 22)
-            return bool(found)
+            collected.extend(port for port in (runtime or {}).get("ports") or [] if port["privatePort"] == 22)
+            return bool(collected)
 
         wait_until(has_ssh, what="an SSH port")
         remote = connect(
-            SshEndpoint(host=found[0]["ip"], port=found[0]["publicPort"], user="root"),
+            SshEndpoint(host=collected[0]["ip"], port=collected[0]["publicPort"], user="root"),
             private_key=keys.private_key, known_hosts=tmp_path / "known_hosts", pod_id=pod_id, timeout=30,
             is_alive=lambda: True,
         )  # fmt: skip

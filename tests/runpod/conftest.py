@@ -69,8 +69,8 @@ class Script:
         with self._lock:
             self.queries.append(query)
             answers = next(answers for fragment, answers in self._rules if fragment in query)
-            found = answers[0] if len(answers) == 1 else answers.pop(0)
-        return found(query) if callable(found) else found
+            result = answers[0] if len(answers) == 1 else answers.pop(0)
+        return result(query) if callable(result) else result
 
     def sent(self, fragment: str) -> int:
         return sum(fragment in query for query in self.queries)

@@ -149,7 +149,7 @@ def fits(value: Any, hint: Any) -> bool:
         return any(fits(value, each) for each in arguments)
     if isinstance(origin, type) and issubclass(origin, Mapping):
         return isinstance(value, Mapping) and all(
-            fits(key, arguments[0]) and fits(held, arguments[1]) for key, held in value.items()
+            fits(key, arguments[0]) and fits(entry, arguments[1]) for key, entry in value.items()
         )
     if origin is not None:
         return isinstance(value, origin) and all(fits(item, arguments[0]) for item in value)
@@ -177,10 +177,10 @@ NOT_JSON = (
 
 def places(value: Any) -> Iterator[tuple[Any, Any]]:
     """Yield every container in a JSON value with every key or index in it."""
-    for key, held in value.items() if isinstance(value, dict) else enumerate(value):
+    for key, each in value.items() if isinstance(value, dict) else enumerate(value):
         yield value, key
-        if isinstance(held, dict | list):
-            yield from places(held)
+        if isinstance(each, dict | list):
+            yield from places(each)
 
 
 def damaged(body: bytes, chance: random.Random) -> bytes:
@@ -193,18 +193,18 @@ def damaged(body: bytes, chance: random.Random) -> bytes:
     except (ValueError, AttributeError, TypeError):
         return chance.choice(NOT_JSON)
     # What is near the root decides more, and there is less of it.
-    for held, key in (
+    for each, key in (
         [chance.choice(spots[:12]), chance.choice(spots)][: chance.choice((1, 2))] if spots else ()
     ):
         act = chance.random()
-        if isinstance(held, dict) and key not in held:
+        if isinstance(each, dict) and key not in each:
             continue
-        if act < 0.15 and isinstance(held, dict):
-            del held[key]
-        elif act < 0.25 and isinstance(held, list):
-            held.append(chance.choice(WRONG))
-        elif isinstance(held, dict) or key < len(held):
-            held[key] = chance.choice(WRONG)
+        if act < 0.15 and isinstance(each, dict):
+            del each[key]
+        elif act < 0.25 and isinstance(each, list):
+            each.append(chance.choice(WRONG))
+        elif isinstance(each, dict) or key < len(each):
+            each[key] = chance.choice(WRONG)
     return json.dumps(value).encode()
 
 
@@ -222,10 +222,10 @@ def test_damaged_answers(
             chance = random.Random(f"{kind.__name__} {call} {seed}")
             between.damage = lambda body, chance=chance: damaged(body, chance)  # type: ignore[misc]
             try:
-                found = act(provider, between.pods)  # type: ignore[attr-defined]
+                result = act(provider, between.pods)  # type: ignore[attr-defined]
             except ProviderError:
                 continue
-            assert fits(found, hint), (seed, found)
+            assert fits(result, hint), (seed, result)
     finally:
         between.damage = lambda body: body
         provider.close()
@@ -257,16 +257,16 @@ def test_deep_answers_are_not_read() -> None:
     for _ in range(100_000):
         deep = {"data": deep}
     with pytest.raises(TransientError, match="unexpected response"):
-        understood(lambda told: str(told), deep)
+        understood(lambda text: str(text), deep)
 
 
 def test_errors_of_readers_are_one_error() -> None:
     """Whatever a reader trips over."""
     for read in (
-        lambda told: told["x"],
-        lambda told: told.y,
-        lambda told: 1 / 0,
-        lambda told: int("9" * 5000),
+        lambda text: text["x"],
+        lambda text: text.y,
+        lambda text: 1 / 0,
+        lambda text: int("9" * 5000),
         Path,
     ):
         with pytest.raises(TransientError, match="unexpected response"):

@@ -148,5 +148,5 @@ def test_a_new_error_rents_nothing_again_unless_it_says_so() -> None:
         for each in base.__subclasses__():
             yield from classes(each)
 
-    found = {each.__name__ for each in classes(RpdError) if each.cause in (Cause.INFRA, Cause.LOST)}
-    assert found == BY_THE_PLATFORM
+    named = {each.__name__ for each in classes(RpdError) if each.cause in (Cause.INFRA, Cause.LOST)}
+    assert named == BY_THE_PLATFORM

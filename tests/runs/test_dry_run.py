@@ -49,9 +49,9 @@ def dry(rpd: RpdRun, folder: Path, *args: str, **env: str) -> RunResult:
 
 def left_behind(folder: Path) -> set[str]:
     """Return what is new in a project, without caches (outcomes of nodes without a pod are remembered)."""
-    found = {path.relative_to(folder) for path in folder.rglob("*")}
+    files = {path.relative_to(folder) for path in folder.rglob("*")}
     caches = ("__pycache__", ".rpd_cache")
-    return {path.name for path in found if path.parts[0] not in caches} - {"rpd.toml", "deploy_x.py"}
+    return {path.name for path in files if path.parts[0] not in caches} - {"rpd.toml", "deploy_x.py"}
 
 
 def test_it_tells_the_plan(rpd: RpdRun, project: Project) -> None:

@@ -151,13 +151,13 @@ def test_a_network_volume(
         body = {"name": "data", "size": 10, "dataCenter": "US-KS-2"}
         made = client.post("/v2/network-volumes", json=body).json()
         try:
-            found = rpd(folder, "--dry-run=live")
+            result = rpd(folder, "--dry-run=live")
         finally:
             client.delete(f"/v2/network-volumes/{made['id']}")
-    assert found.exit_code == 0, found.out + found.err
-    assert "network volume: data is in US-KS-2, 10 GB" in found.out
-    assert f"1. {L4} in US-KS-2 (secure)" in found.out
-    assert "EU-RO-1" not in found.out
+    assert result.exit_code == 0, result.out + result.err
+    assert "network volume: data is in US-KS-2, 10 GB" in result.out
+    assert f"1. {L4} in US-KS-2 (secure)" in result.out
+    assert "EU-RO-1" not in result.out
     gone = rpd(folder, "--dry-run=live")
     assert gone.exit_code == 4
     assert "rpd: error: deploy_x.py:3: the account has no network volume 'data'" in gone.err

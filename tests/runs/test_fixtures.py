@@ -62,12 +62,12 @@ def by_scope(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Scoped]:
         result = RpdRun()(folder, "-n", "2", "--yes", env=env)
         assert emulator.pods() == []
     assert result.exit_code == 0, result.out + result.err
-    found = {}
+    by_name = {}
     for scope in ("job", "module", "worker", "session"):
         reports = [report for report in result.reports if report.node.file.startswith(f"{scope}/")]
-        found[scope] = Scoped(reports, Counter(report.pod.id for report in reports if report.pod))
-    assert sum(len(each.pods) for each in found.values()) == created(result)
-    return found
+        by_name[scope] = Scoped(reports, Counter(report.pod.id for report in reports if report.pod))
+    assert sum(len(each.pods) for each in by_name.values()) == created(result)
+    return by_name
 
 
 def seen_on_pod(report: NodeReport) -> list[str]:

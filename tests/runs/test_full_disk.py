@@ -56,10 +56,10 @@ def project(tmp_path: Path, small_disk: Path) -> Callable[[str], Path]:
 
 def settled(result: RunResult, runs: Path) -> Path:
     """Return the run folder after looking at what has to hold whatever was full."""
-    told = result.out + result.err
-    assert "Traceback" not in told, told
-    assert "internal error" not in told, told
-    assert result.exit_code == 1, told
+    text = result.out + result.err
+    assert "Traceback" not in text, text
+    assert "internal error" not in text, text
+    assert result.exit_code == 1, text
     (run_dir,) = runs.glob("2*/")
     return run_dir
 
@@ -107,8 +107,8 @@ def test_a_disk_that_stays_full_loses_no_pod(
     result = rpd(folder, "--yes", "--junitxml", f"{small_disk}/j.xml", env={"DISK": str(small_disk)})
 
     run_dir = settled(result, small_disk / "runs")
-    told = " ".join((result.out + result.err).split())
-    assert "takes nothing more (No space left on device)" in told
+    text = " ".join((result.out + result.err).split())
+    assert "takes nothing more (No space left on device)" in text
     assert emulator.pods() == []
     assert len(events(run_dir, "intent")) == 1
 
@@ -209,9 +209,9 @@ def test_a_disk_that_fills_up_before_a_pod_is_asked_for_rents_none(
     result = rpd(folder, "--yes", env={"DISK": str(small_disk)})
 
     run_dir = settled(result, small_disk / "runs")
-    told = " ".join((result.out + result.err).split())
-    assert "events.jsonl cannot be written: No space left on device" in told
-    assert "1 error, 1 not run" in told
+    text = " ".join((result.out + result.err).split())
+    assert "events.jsonl cannot be written: No space left on device" in text
+    assert "1 error, 1 not run" in text
     assert events(run_dir, "intent", "created") == []
     assert emulator.pods() == []
 
@@ -223,8 +223,8 @@ def test_a_host_key_that_cannot_be_noted_is_told_at_once(
     result = rpd(project(GPU.replace("        PAD\n", "")), "--yes", env={"DISK": str(small_disk)})
 
     run_dir = settled(result, small_disk / "runs")
-    told = " ".join((result.out + result.err).split())
-    assert "known_hosts: No space left on device" in told
-    assert "1 error, 1 not run" in told
+    text = " ".join((result.out + result.err).split())
+    assert "known_hosts: No space left on device" in text
+    assert "1 error, 1 not run" in text
     assert len(events(run_dir, "intent")) == len(events(run_dir, "released")) == 1
     assert emulator.pods() == []

@@ -42,19 +42,19 @@ def test_what_is_not_sent_is_told(project: Project, rpd: RpdRun) -> None:
     """Once for each folder; with the way to send it. A byte order mark is no part of a secret."""
     result = rpd(project(FILES))
     assert outcomes(result) == {"staged": "passed", "named": "failed"}, result.out
-    told = " ".join(result.out.split())
-    assert told.count("not sent from") == 2
-    assert ".env, more/id_rsa. They look like keys or passwords" in told
-    assert "more: id_rsa. It looks like" in told
-    assert "the file of a secret" in told
+    text = " ".join(result.out.split())
+    assert text.count("not sent from") == 2
+    assert ".env, more/id_rsa. They look like keys or passwords" in text
+    assert "more: id_rsa. It looks like" in text
+    assert "the file of a secret" in text
 
 
 def test_a_dry_run_tells_the_same(project: Project, rpd: RpdRun) -> None:
     """Before anything is paid for."""
     result = rpd(project(FILES), "--dry-run")
-    told = " ".join(result.out.split())
-    assert told.count("not sent from") == 2, result.out
-    assert "the file of a secret" in told
+    text = " ".join(result.out.split())
+    assert text.count("not sent from") == 2, result.out
+    assert "the file of a secret" in text
     assert outcomes(result) == {}
 
 

@@ -66,11 +66,11 @@ def test_all_of_them_raise(rpd: RpdRun, tmp_path: Path, clean_emulator: Launched
     [artifact] = result.reports[0].artifacts
     assert artifact.verified
     assert clean_emulator.pods() == []
-    told = re.findall(r"conftest\.py: (rpd_\w+) raised (\w+): the chat is down", result.out)
-    assert len(told) == len(set(told)), "reported more than once"
+    matches = re.findall(r"conftest\.py: (rpd_\w+) raised (\w+): the chat is down", result.out)
+    assert len(matches) == len(set(matches)), "reported more than once"
     heard = {"rpd_run_started", "rpd_node_started", "rpd_pod_event", "rpd_step_output", "rpd_pod_released"}
-    assert heard <= {name for name, _ in told}
-    assert ("rpd_node_report", "SystemExit") in told
+    assert heard <= {name for name, _ in matches}
+    assert ("rpd_node_report", "SystemExit") in matches
     assert "Traceback" not in result.out + result.err
 
 

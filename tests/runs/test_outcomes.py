@@ -387,13 +387,13 @@ def test_what_users_fixtures_raise(project: Callable[[dict[str, str]], Path], rp
     """xfail covers them, never the platform; a failure and the teardown after it are two cases of JUnit."""
     folder = project({"deploy_x.py": USERS_FIXTURES})
     result = rpd(folder, "--local", "-s", "--junitxml", "report.xml")
-    found = outcomes(result)
-    assert found == {
+    actual = outcomes(result)
+    assert actual == {
         "setup": "xfailed", "another": "error", "teardown": "xfailed", "stock": "error", "request_": "error",
         "both": "failed", "odd": "error", "narrow[data1]": "passed", "narrow[data2]": "passed",
     }  # fmt: skip
-    told = re.findall(r"^(?:data|model)(?: over)? \d$", result.out + result.err, re.MULTILINE)
-    assert told == [
+    matches = re.findall(r"^(?:data|model)(?: over)? \d$", result.out + result.err, re.MULTILINE)
+    assert matches == [
         line for n in (1, 2) for line in (f"data {n}", f"model {n}", f"model over {n}", f"data over {n}")
     ]
     cases = ElementTree.parse(folder / "report.xml").getroot().iter("testcase")

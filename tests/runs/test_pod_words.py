@@ -128,9 +128,9 @@ def test_secrets_are_files_on_the_pod(ended: Run) -> None:
     assert "canary-4711" not in out
     folder = ended.result.run_dir
     assert folder is not None
-    held = b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
-    assert b"canary-4711" not in held
-    assert KEY[:32] not in held
+    content = b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
+    assert b"canary-4711" not in content
+    assert KEY[:32] not in content
     assert ended.result.report("after").pod.reused  # the pod of the first job, where it found none of them
 
 
@@ -162,8 +162,8 @@ def test_a_script_says_what_it_does(ended: Run) -> None:
 def test_a_slash_pulls_the_contents(ended: Run) -> None:
     """With a place, the contents of ``out/`` go there, links and hidden files too; without the slash the folder."""
     artifacts = Path(ended.result.report("words[seed7]").folder) / "artifacts"
-    found = {path.relative_to(artifacts).as_posix() for path in artifacts.glob("*/**/*") if not path.is_dir()}
-    assert found == {
+    files = {path.relative_to(artifacts).as_posix() for path in artifacts.glob("*/**/*") if not path.is_dir()}
+    assert files == {
         *(f"contents/{name}" for name in ("in/a", "link", ".hidden")),
         *(f"whole/out/{name}" for name in ("in/a", "link", ".hidden")),
         *(f"labelled/{name}" for name in ("in/a", ".hidden")),

@@ -130,10 +130,10 @@ def test_what_decides_about_the_pod_is_found_out(rpd: RpdRun, project: Project, 
     deploy = DEPLOY.replace('@rpd.mark.parametrize("seed", range(3))\n', "").replace("pod, seed", "pod")
     folder = project({"deploy_x.py": deploy, "conftest.py": f"import rpd\n\n{conftest}"})
     result = rpd(folder, "--json", *flags, command="collect")
-    found = {
+    worst = {
         node["id"].rpartition("::")[2]: node["worst_case_usd"] for node in json.loads(result.out)["nodes"]
     }
-    assert found == {node: pytest.approx(usd, rel=0.02) for node, usd in expected.items()}
+    assert worst == {node: pytest.approx(usd, rel=0.02) for node, usd in expected.items()}
     assert ("priced by the cost cap, because" in result.err) == (50.0 in expected.values())
 
 
@@ -283,8 +283,8 @@ def test_which_cap_was_reached_is_said(rpd: RpdRun, project: Project, emulator: 
         pod.run("sleep 60")
     """
     [report] = rpd(project({"deploy_x.py": deploy})).reports
-    told = {
+    text = {
         "a cap of money": "its cap of $0.0030 (cost_cap_usd, at $3.29/h)",
         "a cap of time": "its cap of 2.00s (max_runtime)",
     }
-    assert f"the node reached {told[slow]} after" in report.result.reason
+    assert f"the node reached {text[slow]} after" in report.result.reason

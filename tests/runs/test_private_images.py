@@ -127,8 +127,8 @@ def test_credentials_of_a_killed_run(
     running.send_signal(signal.SIGKILL)
     running.finish()
     assert len(stored(clean_emulator)) == 1
-    told = rpd(folder, command="gc")
-    assert "its run ended without deleting them" in told.out
+    printed = rpd(folder, command="gc")
+    assert "its run ended without deleting them" in printed.out
     reaped = rpd(folder, "--yes", command="gc")
     assert "deleted registry credentials rpd-" in reaped.out, reaped.out + reaped.err
     assert stored(clean_emulator) == clean_emulator.pods() == []

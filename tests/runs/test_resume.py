@@ -72,10 +72,10 @@ def leaves(value: object, name: str = "") -> dict[str, object]:
     )
     if pairs is None:
         return {name: "there" if MAY_DIFFER.fullmatch(name) else value}
-    found: dict[str, object] = {name: "there"} if name else {}
+    by_name: dict[str, object] = {name: "there"} if name else {}
     for key, inner in pairs:
-        found.update(leaves(inner, f"{name}.{key}".lstrip(".")))
-    return {key: leaf for key, leaf in found.items() if not FROM_TELEMETRY.fullmatch(key)}
+        by_name.update(leaves(inner, f"{name}.{key}".lstrip(".")))
+    return {key: leaf for key, leaf in by_name.items() if not FROM_TELEMETRY.fullmatch(key)}
 
 
 def stories(run_dir: Path) -> list[dict[str, object]]:
@@ -150,9 +150,9 @@ def test_steps_of_an_undisturbed_run_are_the_same(rpd: RpdRun, project: Project,
     assert result.exit_code == 0, result.out + result.err
     run_dir = run_dir_of(folder)
     assert run_dir is not None
-    found = stories(run_dir)
-    assert len(found) == len(expected) == 2
-    for one, other in zip(found, expected, strict=True):
+    actual = stories(run_dir)
+    assert len(actual) == len(expected) == 2
+    for one, other in zip(actual, expected, strict=True):
         assert one == other
     assert emulator.pods() == []
 
@@ -256,9 +256,9 @@ def test_damaged_journals_do_not_end_a_resume(rpd: RpdRun, project: Project, emu
     empty.write_bytes(b"")
     result = rpd(folder, command="resume")
     assert result.exit_code == 0, result.out + result.err
-    found = history.reports(run_dir)
-    assert [report.result.outcome for report in found] == [Outcome.PASSED] * 2
-    assert not {report.pod.id for report in found if report.pod} & pods
+    reports = history.reports(run_dir)
+    assert [report.result.outcome for report in reports] == [Outcome.PASSED] * 2
+    assert not {report.pod.id for report in reports if report.pod} & pods
     for path in (run_dir / "events.jsonl", damaged):
         assert f"{path}: line" in result.out.replace("\n", "")
     assert emulator.pods() == []
@@ -302,6 +302,6 @@ def test_a_wide_fixture_that_had_a_value_is_told_to_be_set_up_again(
     result = rpd(folder, command="resume")
 
     assert result.exit_code == 0, result.out + result.err
-    told = " ".join((result.out + result.err).split())
-    assert told.count("is set up again") == 1
-    assert "fixture 'counter' (deploy_a.py:4, scope session) is set up again" in told
+    text = " ".join((result.out + result.err).split())
+    assert text.count("is set up again") == 1
+    assert "fixture 'counter' (deploy_a.py:4, scope session) is set up again" in text

@@ -164,7 +164,7 @@ def test_commands_have_their_secrets(ended: Run) -> None:
 
 def leaks(text: bytes, *secrets: str) -> list[str]:
     """Return the secrets that stand in ``text``, plain or in an encoding they usually travel in."""
-    found = []
+    collected = []
     for secret in secrets:
         plain = secret.encode()
         forms = [
@@ -173,8 +173,8 @@ def leaks(text: bytes, *secrets: str) -> list[str]:
             json.dumps(secret)[1:-1].encode(),
             repr(secret)[1:-1].encode(),
         ]
-        found += [secret for form in forms if form in text]
-    return found
+        collected += [secret for form in forms if form in text]
+    return collected
 
 
 def test_no_file_of_the_run_holds_them(ended: Run) -> None:
@@ -242,14 +242,14 @@ def test_a_dry_run_masks_on_the_screen_and_in_reports(
         folder, "--dry-run", "--junitxml", "j.xml", "--html", "h.html", *more, env={"HF_TOKEN": SECRET}
     )
 
-    told = [
+    printed = [
         result.out,
         result.err,
         *((folder / name).read_text(encoding="utf-8") for name in ("j.xml", "h.html")),
     ]
     assert result.exit_code == 1, result.out + result.err
-    assert all(SECRET not in text for text in told)
+    assert all(SECRET not in text for text in printed)
     assert "--token ***" in result.out
     assert all(
-        "refused: '***'" in text or "refused: &#x27;***&#x27;" in text for text in (told[0], *told[2:])
+        "refused: '***'" in text or "refused: &#x27;***&#x27;" in text for text in (printed[0], *printed[2:])
     )

@@ -96,8 +96,8 @@ def test_a_stopped_pod_is_used_again(rpd: RpdRun, project: Project, emulator: La
         assert second.run_dir is not None
         before = (f"{first.run_dir.name} deploy_a.py::warm",)
         assert [(pod.reused, pod.before) for pod in pods if pod] == [(False, ()), (True, before)]
-        (told,) = events(second.run_dir, "recycled")
-        assert (told["pod_id"], tuple(told["before"])) == (pods[0].id, before)
+        (recycled,) = events(second.run_dir, "recycled")
+        assert (recycled["pod_id"], tuple(recycled["before"])) == (pods[0].id, before)
         assert f"recycled; before: {before[0]}" in rpd(folder, "warm", command="show").out
 
         fresh = rpd(folder, "--force-fresh")

@@ -160,11 +160,11 @@ def test_one_signal_at_any_moment(name: str, rpd: RpdRun, tmp_path: Path, clean_
 
 
 def _assert_ended(result: RunResult, number: signal.Signals, folder: Path, moment: Moment) -> None:
-    told = result.out + result.err
-    assert result.exit_code == 2, told
+    text = result.out + result.err
+    assert result.exit_code == 2, text
     name = "Ctrl-C" if number is signal.SIGINT else number.name
-    assert f"{name}: starting nothing new" in told
-    assert "Traceback" not in told
+    assert f"{name}: starting nothing new" in text
+    assert "Traceback" not in text
     assert not (folder / "never").exists(), "the next node began"
     assert (folder / "begun").exists() == moment.begins or not moment.sure_to_end_it
     assert result.run_dir is not None

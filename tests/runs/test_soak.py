@@ -119,16 +119,16 @@ def _check_reports(result: RunResult, nodes: int) -> None:
     assert sorted(reports) == list(range(nodes))
     assert len(result.reports) == nodes
     for n, report in reports.items():
-        told = (report.result.outcome, report.result.cause)
+        outcome = (report.result.outcome, report.result.cause)
         if n % FAILS_EVERY == 0:
-            assert told == (Outcome.FAILED, Cause.CODE), report
+            assert outcome == (Outcome.FAILED, Cause.CODE), report
         else:
-            assert told == (Outcome.PASSED, None), report
+            assert outcome == (Outcome.PASSED, None), report
         assert report.pod is not None
         assert report.pod.final_state == "deleted"
         assert [artifact.verified for artifact in report.artifacts] == [True]
-        found = Path(report.folder) / "artifacts" / "out" / "n"
-        assert found.read_text(encoding="utf-8") == f"{n}\n"
+        pulled = Path(report.folder) / "artifacts" / "out" / "n"
+        assert pulled.read_text(encoding="utf-8") == f"{n}\n"
         assert report.result.attempts == len(report.attempts) + 1
 
 
@@ -142,8 +142,8 @@ def _check_summary(result: RunResult) -> None:
     usd = sum(report.cost.estimated_usd for report in result.reports)
     assert info.usd == pytest.approx(usd, abs=1e-4)
     last = result.out.strip().splitlines()[-1]
-    told = {word: int(number) for number, word in re.findall(r"(\d+) (passed|failed|errors?)", last)}
-    assert told == counts, last
+    printed = {word: int(number) for number, word in re.findall(r"(\d+) (passed|failed|errors?)", last)}
+    assert printed == counts, last
 
 
 def _check_lives(run_dir: Path) -> None:
@@ -161,7 +161,7 @@ def _check_bill(account: Launched, result: RunResult) -> None:
     )
     with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=60) as response:
         billed = sum(row["totalAmount"] for row in json.load(response)["records"])
-    told = sum(report.cost.estimated_usd for report in result.reports)
+    usd = sum(report.cost.estimated_usd for report in result.reports)
     intents = events(result.run_dir, "intent")
     dearest = max(event["usd_per_hr"] for event in intents) / 3600
-    assert billed - 0.05 * dearest <= told <= billed + len(intents) * SECONDS_TOO_MUCH * dearest
+    assert billed - 0.05 * dearest <= usd <= billed + len(intents) * SECONDS_TOO_MUCH * dearest

@@ -71,8 +71,8 @@ def test_a_dry_run_tells_files_and_bytes(rpd: RpdRun, project: Project) -> None:
     assert result.exit_code == 0, result.out + result.err
     assert "-> /workspace/project  (5 files, 60 MB)" in result.out
     assert "put data -> /workspace/data  (1 file, 59 MB)" in result.out
-    told = result.out + result.err
-    assert f"staging 5 files, 60 MB from {folder}; largest: data/large.bin 59 MB, data/b.log" in told.replace(
+    text = result.out + result.err
+    assert f"staging 5 files, 60 MB from {folder}; largest: data/large.bin 59 MB, data/b.log" in text.replace(
         "\n", " "
     )
 
@@ -83,8 +83,8 @@ def test_little_is_told_of_only_if_asked(rpd: RpdRun, project: Project) -> None:
     assert "staging" not in rpd(folder, "--dry-run").out
     assert "staging 2 files" in rpd(folder, "--dry-run", "-v").out
     (folder / "deploy_x.py").write_text(OWN_FOLDER)
-    told = rpd(folder, "--dry-run", "-v").out
-    assert f"from {Path(rpd_package.__file__).parent}" in told
+    text = rpd(folder, "--dry-run", "-v").out
+    assert f"from {Path(rpd_package.__file__).parent}" in text
 
 
 PROJECTS = {
@@ -115,16 +115,16 @@ def test_a_chosen_folder_is_checked_before_a_pod_is_rented(
     rpd: RpdRun, project: Project, emulator: Launched, name: str
 ) -> None:
     """What ``project_dir`` says has to pass every check first: before the run, or before the pod of the node."""
-    value, told = PROJECTS[name]
+    value, text = PROJECTS[name]
     folder = project({"deploy_x.py": CHOSEN.format(asks="", gives="return", value=value)})
     write_data(folder, 30)
     before = rpd(folder, "--stage-limit-mb", "29", env={"HOME": str(folder)})
     assert before.exit_code == 4, before.out
-    assert told in before.err
+    assert text in before.err
     (folder / "deploy_x.py").write_text(CHOSEN.format(asks="run_dir", gives="yield", value=value))
     late = rpd(folder, "--stage-limit-mb", "29", env={"HOME": str(folder)})
     assert late.exit_code == 1
-    assert told in late.reports[0].result.reason
+    assert text in late.reports[0].result.reason
     assert late.reports[0].pod is None
     assert late.run_dir is not None
     assert events(late.run_dir, "intent") == []
@@ -150,12 +150,12 @@ def test_what_is_not_sent_is_told_before_and_where_it_is_missed(
     """In one line before anything is rented, in a dry run too; a failure that misses a file says why it is not there."""
     folder = project({"deploy_x.py": MISSES, ".gitignore": "data/\n", "data/train.csv": "x"})
     (folder / "link").symlink_to("/mnt/elsewhere")
-    told = f"staging {folder}: not sent, because git or .rpdignore ignores it: data/; links that lead nowhere on the pod: link"
+    text = f"staging {folder}: not sent, because git or .rpdignore ignores it: data/; links that lead nowhere on the pod: link"
     dry = rpd(folder, "--dry-run")
-    assert dry.out.count(told) == 1
-    assert dry.out.index(told) < dry.out.index("rpd dry run")
+    assert dry.out.count(text) == 1
+    assert dry.out.index(text) < dry.out.index("rpd dry run")
     result = rpd(folder, "--yes")
-    assert result.out.count(told) == 1
+    assert result.out.count(text) == 1
     assert [report.result.outcome for report in result.reports] == ["failed", "passed"]
     assert (
         "data/ was not sent: git or .rpdignore ignores it. pod.put('data', …) sends it by name" in result.out

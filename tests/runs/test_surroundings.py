@@ -65,12 +65,12 @@ def test_what_a_job_does_to_its_process_ends_no_run(
 
     result = rpd(folder, "--yes")
 
-    told = result.out + result.err
+    text = result.out + result.err
     assert emulator.pods() == []
-    assert "Traceback" not in told, told
-    assert "Exception ignored" not in told, told
+    assert "Traceback" not in text, text
+    assert "Exception ignored" not in text, text
     run_dir = run_dir_of(folder)
-    assert run_dir is not None, told
+    assert run_dir is not None, text
     reports = history.reports(run_dir)
     assert [(r.node.job, r.result.outcome.value, r.result.reason) for r in reports] == [
         ("a_first", "passed", ""),
@@ -78,5 +78,5 @@ def test_what_a_job_does_to_its_process_ends_no_run(
     ]
     for report in reports:
         assert (Path(report.folder) / "artifacts" / "out" / "r").read_text(encoding="utf-8") == "result\n"
-    assert result.exit_code == 0, told
+    assert result.exit_code == 0, text
     assert (run_dir / "results.csv").is_file()

@@ -62,9 +62,9 @@ def test_a_job_is_ended_in_its_own_code_and_in_a_transfer(
     result = rpd(folder, "-n", "2", "-k", "looping or sending and not sending_on")
     assert result.exit_code == 1, result.out + result.err
     for name in ("looping", "sending"):
-        told = result.report(name).result
-        assert (told.outcome, told.cause) == (Outcome.FAILED, Cause.TIMEOUT)
-        assert "the job reached its timeout of 1.00s" in told.reason
+        ended = result.report(name).result
+        assert (ended.outcome, ended.cause) == (Outcome.FAILED, Cause.TIMEOUT)
+        assert "the job reached its timeout of 1.00s" in ended.reason
     looping = result.report("looping")
     assert (Path(looping.folder) / "artifacts/result").read_text() == "kept\n"
     assert emulator.pods() == []
@@ -123,15 +123,15 @@ def test_what_a_silent_job_said_last_is_shown(rpd: RpdRun, project: Project, emu
     assert report.result.cause is Cause.TIMEOUT
     assert "deploy_a.hangs/diagnosis.log" in report.result.reason
     assert (Path(report.folder) / "output.log").read_text().splitlines() == ["last words"]
-    found = (Path(report.folder) / "diagnosis.log").read_text()
-    assert "sleep 1000" in found
+    content = (Path(report.folder) / "diagnosis.log").read_text()
+    assert "sleep 1000" in content
     for own in (
         "watchdog.sh",
         "supervise",
         "end of script",
         "ps -eo sid,pid,ppid,stat,wchan:24,etime,time,args\n",
     ):
-        assert own not in found, own
+        assert own not in content, own
 
 
 def test_both_pods_of_a_job_are_recorded(rpd: RpdRun, project: Project, emulator: Launched) -> None:

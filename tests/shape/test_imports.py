@@ -159,31 +159,31 @@ NAME_A_STREAM = DOORS | {
 
 def named_streams(path: Path) -> set[str]:
     """Return how a module speaks of the standard streams: ``print``, ``sys.stdout`` and the like."""
-    found = set()
+    collected = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if (
             isinstance(node, ast.Call)
             and isinstance(node.func, ast.Name)
             and node.func.id in ("print", "pprint")
         ):
-            found.add("print")
+            collected.add("print")
         if not isinstance(node, ast.Attribute):
             continue
         if node.attr in ("print_exc", "print_exception"):
-            found.add("print")
+            collected.add("print")
         if ast.unparse(node) in ("sys.stdout", "sys.stderr", "sys.__stdout__", "sys.__stderr__"):
-            found.add(ast.unparse(node))
-    return found
+            collected.add(ast.unparse(node))
+    return collected
 
 
 def test_text_reaches_a_terminal_through_two_doors() -> None:
     """No module prints, and only the doors write to the standard streams: what they let pass cannot be passed by."""
     named = {path.relative_to(ROOT / "rpd").as_posix(): named_streams(path) for path in MODULES}
     own = {
-        name: found for name, found in named.items() if found and not name.startswith("emulator/guest/tools/")
+        name: each for name, each in named.items() if each and not name.startswith("emulator/guest/tools/")
     }
     assert set(own) <= NAME_A_STREAM
-    assert not [name for name, found in own.items() if "print" in found]
+    assert not [name for name, each in own.items() if "print" in each]
     ruff = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["ruff"]["lint"]
     assert "T20" in ruff["select"]
     assert not [

@@ -65,8 +65,8 @@ def durations(*reports: NodeReport, number: int = 0, verbose: bool = False) -> l
 
 def test_durations_are_those_of_all_phases() -> None:
     """All phases of all nodes are in one list, the slowest first."""
-    found = durations(report("a", setup=2.5, job=75), report("b", job=9))
-    assert found == ["  1m15s  job    a.py::a", "  9.00s  job    a.py::b", "  2.50s  setup  a.py::a"]
+    result = durations(report("a", setup=2.5, job=75), report("b", job=9))
+    assert result == ["  1m15s  job    a.py::a", "  9.00s  job    a.py::b", "  2.50s  setup  a.py::a"]
 
 
 def test_quick_phases_are_counted_not_shown() -> None:

@@ -136,8 +136,8 @@ def test_refusals_are_counted_not_listed(
         waiting = {"node": node.id, "refused": 200, "seconds_left": 7200}
         terminal.rpd_pod_event(pod_name="rpd-1", event="waiting", detail=waiting)
     terminal.close()
-    told = [line for line in out.getvalue().splitlines() if node.id in line]
-    assert told == [f"WAITING {node.id}  200 offers refused; it goes on asking for 2h00m"]
+    rows = [line for line in out.getvalue().splitlines() if node.id in line]
+    assert rows == [f"WAITING {node.id}  200 offers refused; it goes on asking for 2h00m"]
 
 
 def test_a_plain_screen(play_run: Callable[..., str], snapshot: SnapshotAssertion) -> None:
@@ -434,16 +434,16 @@ def test_no_line_above_the_board_wraps(
         terminal = LiveView(make_config(), file, clock=clock, environ=TTY | {"NO_COLOR": "1"})
         play(terminal, [node], [report], make_plan(node), pod, make_config(), clock)
         text = re.sub(r"\x1b\[[?\d;]*[A-Za-z]", "", file.getvalue()).replace("\r", "\n")
-        told, reason = next(
+        two_lines, reason = next(
             pair
             for pair in pairwise(text.splitlines())
             if pair[0].startswith("FAILED ") and "H100" in pair[0]
         )
         if file is tty:
-            assert len(told) < 80
+            assert len(two_lines) < 80
             assert len(reason) < 80
         else:
-            assert told.startswith(f"FAILED  {node.id}  ")
+            assert two_lines.startswith(f"FAILED  {node.id}  ")
             assert "x" * 100 in reason
 
 

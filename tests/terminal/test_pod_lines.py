@@ -31,8 +31,8 @@ def lines(level: int = 0, *, is_interactive: bool = False, ends_with_run: bool =
 )
 def test_each_event_has_a_level(event: str, detail: dict[str, Any], least: int) -> None:
     """It is told from that level on; what may bill is told at every level."""
-    told = [level for level in range(-3, 3) if lines(level).event("a", event, detail) is not None]
-    assert told == list(range(least, 3))
+    levels = [level for level in range(-3, 3) if lines(level).event("a", event, detail) is not None]
+    assert levels == list(range(least, 3))
 
 
 def test_a_board_replaces_lines_of_waiting(pod: PodInfo) -> None:
@@ -54,10 +54,10 @@ def test_refusals_are_counted_once_each_until_the_pod_is_ready(pod: PodInfo) -> 
 
 def test_waiting_is_told_once_for_each_pod(pod: PodInfo) -> None:
     log = lines()
-    told = [log.event("a", "waiting", {"seconds_left": 60}) for _ in range(2)]
+    written = [log.event("a", "waiting", {"seconds_left": 60}) for _ in range(2)]
     log.ready("a", pod, 1.0)
-    told.append(log.event("a", "waiting", {"seconds_left": 60}))
-    assert [line is not None for line in told] == [True, False, True]
+    written.append(log.event("a", "waiting", {"seconds_left": 60}))
+    assert [line is not None for line in written] == [True, False, True]
 
 
 def test_a_pod_of_a_local_run_does_not_go_on_billing() -> None:

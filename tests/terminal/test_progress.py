@@ -132,9 +132,9 @@ def test_a_run_that_is_cut_short_foresees_what_still_runs() -> None:
 
 def test_a_budget_stands_beside_the_money() -> None:
     """With a budget that is what the money is held against, else the worst case."""
-    told = {"running_usd": 1.0, "usd_per_hr": 2.0}
-    assert Progress(worst_case_usd=9.0).money(**told) == "$1.00 so far, $2.00/h now, worst case $9.00"
-    assert Progress(worst_case_usd=9.0, budget_usd=4.0).money(**told).endswith(", budget $4.00")
+    amounts = {"running_usd": 1.0, "usd_per_hr": 2.0}
+    assert Progress(worst_case_usd=9.0).money(**amounts) == "$1.00 so far, $2.00/h now, worst case $9.00"
+    assert Progress(worst_case_usd=9.0, budget_usd=4.0).money(**amounts).endswith(", budget $4.00")
 
 
 @pytest.mark.parametrize(

@@ -22,15 +22,15 @@ class Reflowing:
         self.at = 0
 
     def feed(self, text: str) -> None:
-        for found in TOKEN.finditer(text):
-            match found[0], found[2]:
+        for match in TOKEN.finditer(text):
+            match match[0], match[2]:
                 case "\n", _:
                     self.at += 1
                     self.rows += [""] * (self.at + 1 - len(self.rows))
                 case "\r", _:
                     pass
                 case _, "A":
-                    self.at = max(0, self.at - int(found[1] or 1))
+                    self.at = max(0, self.at - int(match[1] or 1))
                 case _, "K":
                     self.rows[self.at] = ""
                 case written, None:

@@ -70,8 +70,8 @@ def test_lines_of_many_threads_stay_whole_above_the_board(tty: io.StringIO) -> N
     assert drawn.acquire(timeout=10)
     screen.stop_board()
     lines = [line for line in tty.getvalue().splitlines() if line.startswith("<") or "<" in line]
-    told = {f"<{number}:{line}>" for number in range(8) for line in range(50)}
-    assert told <= {line[line.index("<") :] for line in lines}
+    expected = {f"<{number}:{line}>" for number in range(8) for line in range(50)}
+    assert expected <= {line[line.index("<") :] for line in lines}
 
 
 def test_the_width_is_pinned_by_columns() -> None:

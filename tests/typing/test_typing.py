@@ -21,8 +21,8 @@ def checked(name: str) -> set[tuple[int, str]]:
         check=False,
     )
     assert not done.stderr, done.stderr
-    found = re.finditer(rf"{re.escape(name)}:(\d+): error: .*\[([\w-]+)\]$", done.stdout, re.MULTILINE)
-    errors = {(int(match[1]), match[2]) for match in found}
+    matches = re.finditer(rf"{re.escape(name)}:(\d+): error: .*\[([\w-]+)\]$", done.stdout, re.MULTILINE)
+    errors = {(int(match[1]), match[2]) for match in matches}
     assert errors or not done.stdout, done.stdout
     return errors
 

@@ -19,8 +19,8 @@ def test_the_decorator_returns_the_function_itself():
     def full(): ...
 
     assert rpd.fixture(plain) is plain
-    held = vars(full)[FIXTURE_ATTRIBUTE]
-    assert (held.scope, held.params, held.ids, held.autouse, held.name) == (
+    definition = vars(full)[FIXTURE_ATTRIBUTE]
+    assert (definition.scope, definition.params, definition.ids, definition.autouse, definition.name) == (
         Scope.SESSION,
         (1, 2),
         ("a", "b"),

@@ -125,7 +125,7 @@ def test_nothing_can_be_changed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("make", "told"),
+    ("make", "message"),
     [
         (lambda: Ours(), "missing 1 required .*'name'"),
         (lambda: Ours(name="x", counts=1), "unexpected keyword argument 'counts'"),
@@ -137,9 +137,9 @@ def test_nothing_can_be_changed() -> None:
         (lambda: replace(Ours(name="x"), counts=1), "unexpected keyword argument 'counts'"),
     ],
 )
-def test_wrong_fields_are_told(make: Any, told: str) -> None:
+def test_wrong_fields_are_told(make: Any, message: str) -> None:
     """Fields that are unknown, missing, given twice or given by position where they have none are a TypeError."""
-    with pytest.raises(TypeError, match=told):
+    with pytest.raises(TypeError, match=message):
         make()
 
 
@@ -207,7 +207,7 @@ def test_a_class_that_is_made_often_behaves_as_before() -> None:
     class Point:
         x: int
         y: int = 2
-        held: Mapping[str, Any] = EMPTY
+        values: Mapping[str, Any] = EMPTY
 
         def __post_init__(self) -> None:
             if self.x < 0:
@@ -216,7 +216,7 @@ def test_a_class_that_is_made_often_behaves_as_before() -> None:
     first = Point.__init__
     made = [Point(x=number) for number in range(100)]
     assert Point.__init__ is not first
-    assert [(point.x, point.y, point.held) for point in made] == [(n, 2, EMPTY) for n in range(100)]
+    assert [(point.x, point.y, point.values) for point in made] == [(n, 2, EMPTY) for n in range(100)]
     assert replace(made[3], y=7) == Point(x=3, y=7) != made[3]
     with pytest.raises(ValueError, match="x >= 0"):
         Point(x=-1)

@@ -268,7 +268,7 @@ def test_clouds_in_the_spelling_of_runpod(written: str, meant: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fields", "told"),
+    ("fields", "message"),
     [
         ({"to": "kaggle.json"}, "expected the absolute path of a file on the pod"),
         ({"to": "/root/"}, "expected the absolute path of a file on the pod"),
@@ -278,6 +278,6 @@ def test_clouds_in_the_spelling_of_runpod(written: str, meant: str) -> None:
         ({"env": "A", "file": "b"}, "env or from file, not both"),
     ],
 )
-def test_a_secret_that_is_a_file_is_checked(fields: dict[str, Any], told: str) -> None:
-    with pytest.raises(DefinitionError, match=told):
+def test_a_secret_that_is_a_file_is_checked(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(DefinitionError, match=message):
         Secret("KEY", **fields)

@@ -47,5 +47,5 @@ def test_wrong_parameter_sets_are_told(keywords, text):
 
 def test_a_parameter_set_holds_values_marks_and_id():
     """A lone mark is a sequence of one."""
-    held = rpd.param(1, 2, marks=rpd.mark.skip, id="x")
-    assert (held.values, held.marks, held.id) == ((1, 2), (Mark("skip"),), "x")
+    parameters = rpd.param(1, 2, marks=rpd.mark.skip, id="x")
+    assert (parameters.values, parameters.marks, parameters.id) == ((1, 2), (Mark("skip"),), "x")

@@ -26,8 +26,8 @@ def test_what_has_a_text_is_itself(value: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "told"), [(NoRepr(), "<NoRepr>"), ([NoRepr()], "<list>"), (NoStr("x"), "<NoStr>")]
+    ("value", "message"), [(NoRepr(), "<NoRepr>"), ([NoRepr()], "<list>"), (NoStr("x"), "<NoStr>")]
 )
-def test_what_has_none_is_its_type(value: Any, told: str) -> None:
+def test_what_has_none_is_its_type(value: Any, message: str) -> None:
     """A value whose own code raises, or that holds one, is told by its type."""
-    assert tellable(value) == told
+    assert tellable(value) == message

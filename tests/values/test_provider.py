@@ -48,13 +48,13 @@ def test_the_rest_has_harmless_defaults() -> None:
     provider = Least()
     assert (provider.logs("p", tail=3), provider.volumes(), provider.datacenters()) == ((), None, None)
     provider.notify("unheard")
-    told: list[str] = []
-    provider.notify = told.append
+    notices: list[str] = []
+    provider.notify = notices.append
     provider.notify("heard")
     provider.close()
-    assert told == ["heard"]
+    assert notices == ["heard"]
     Least().notify("another one's are its own")
-    assert told == ["heard"]
+    assert notices == ["heard"]
 
 
 def test_a_provider_that_lacks_a_method_cannot_be_made() -> None:

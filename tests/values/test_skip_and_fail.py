@@ -29,17 +29,17 @@ def test_a_module_that_is_there_is_returned() -> None:
 
 
 @pytest.mark.parametrize(
-    ("reason", "told"), [(None, "could not import 'no_such_module'"), ("mine", "^mine$")]
+    ("reason", "message"), [(None, "could not import 'no_such_module'"), ("mine", "^mine$")]
 )
-def test_a_module_that_is_not_there_skips(reason: str | None, told: str) -> None:
+def test_a_module_that_is_not_there_skips(reason: str | None, message: str) -> None:
     """The reason given is told, or what is missing; at module level the file is skipped."""
-    with pytest.raises(Skipped, match=told) as caught:
+    with pytest.raises(Skipped, match=message) as caught:
         rpd.importorskip("no_such_module", reason=reason)
     assert caught.value.allow_module_level
 
 
 @pytest.mark.parametrize(
-    ("found", "wanted", "is_enough"),
+    ("version", "wanted", "is_enough"),
     [
         ("2.10", "2.9", True),
         ("2.9", "2.10", False),
@@ -51,12 +51,12 @@ def test_a_module_that_is_not_there_skips(reason: str | None, told: str) -> None
     ],
 )
 def test_versions_are_compared_by_their_numbers(
-    monkeypatch: pytest.MonkeyPatch, found: str | None, wanted: str, is_enough: bool
+    monkeypatch: pytest.MonkeyPatch, version: str | None, wanted: str, is_enough: bool
 ) -> None:
     """``minversion`` is not held as text against text; a module without a version is not new enough."""
     module = ModuleType("versioned_for_rpd")
-    if found is not None:
-        module.__version__ = found  # type: ignore[attr-defined]
+    if version is not None:
+        module.__version__ = version  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "versioned_for_rpd", module)
     if is_enough:
         assert rpd.importorskip("versioned_for_rpd", minversion=wanted) is module

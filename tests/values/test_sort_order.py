@@ -41,11 +41,11 @@ def test_a_ranking_needs_a_name(text: str) -> None:
 def test_ranked_is_a_permutation_in_order(values: list[Any], descending: bool) -> None:
     """Nothing is lost, numbers are in order, and what has no value (or NaN) comes last either way."""
     given_reports = [report(str(n), **({} if v is None else {"m": v})) for n, v in enumerate(values)]
-    found = ranked(given_reports, Ranking(column="m", descending=descending))
-    assert sorted(r.node.id for r in found) == sorted(r.node.id for r in given_reports)
-    has_value = ["m" in r.metrics and r.metrics["m"] == r.metrics["m"] for r in found]
+    result = ranked(given_reports, Ranking(column="m", descending=descending))
+    assert sorted(r.node.id for r in result) == sorted(r.node.id for r in given_reports)
+    has_value = ["m" in r.metrics and r.metrics["m"] == r.metrics["m"] for r in result]
     assert has_value == sorted(has_value, reverse=True)
-    numbers = [float(r.metrics["m"]) for r in found if isinstance(r.metrics.get("m"), int | float)]
+    numbers = [float(r.metrics["m"]) for r in result if isinstance(r.metrics.get("m"), int | float)]
     numbers = [n for n in numbers if not math.isnan(n)]
     assert numbers == sorted(numbers, reverse=descending)
 

@@ -162,9 +162,9 @@ def test_a_value_survives(value: Any) -> None:
 def plain(value: object) -> bool:
     """Return whether nothing but plain containers and leaves is in there."""
     if isinstance(value, Mapping):
-        return all(plain(held) for held in value.values())
+        return all(plain(each) for each in value.values())
     if isinstance(value, tuple | list):
-        return all(plain(held) for held in value)
+        return all(plain(each) for each in value)
     return not dataclasses.is_dataclass(value)
 
 

@@ -66,11 +66,11 @@ class Browser:
         return self._loop.run_until_complete(asyncio.wait_for(coroutine, SECONDS))
 
     async def _connect(self) -> None:
-        told = Path(self._folder) / "DevToolsActivePort"
-        while not (told.exists() and told.read_text().count("\n") >= 1):
+        port_file = Path(self._folder) / "DevToolsActivePort"
+        while not (port_file.exists() and port_file.read_text().count("\n") >= 1):
             assert self._process.poll() is None, "the browser ended"
             await asyncio.sleep(0.05)
-        port = told.read_text().split("\n")[0]
+        port = port_file.read_text().split("\n")[0]
         self._session = aiohttp.ClientSession()
         while True:
             async with self._session.get(f"http://127.0.0.1:{port}/json/list") as answer:
@@ -126,9 +126,9 @@ class Browser:
 
     def js(self, expression: str) -> Any:
         """Return the value of an expression, of a promise its result."""
-        told = self.ask("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
-        assert "exceptionDetails" not in told, told["exceptionDetails"]
-        return told["result"].get("value")
+        answer = self.ask("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
+        assert "exceptionDetails" not in answer, answer["exceptionDetails"]
+        return answer["result"].get("value")
 
     def until(self, expression: str) -> None:
         """Wait until an expression is true."""

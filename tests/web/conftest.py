@@ -58,7 +58,7 @@ def at(seconds: float) -> str:
 
 
 def lines(objects: Sequence[dict[str, Any]]) -> str:
-    return "".join(f"{json.dumps(held)}\n" for held in objects)
+    return "".join(f"{json.dumps(each)}\n" for each in objects)
 
 
 def report_of(lr: float, seed: int, depth: int, start: float = 0.0) -> NodeReport:

@@ -49,12 +49,12 @@ def page(browser: Browser, sweep: Path) -> Iterator[Browser]:
 
 def column(page: Browser, title: str) -> list[str]:
     """Return the texts in a column of the table, from the top."""
-    found: list[str] = page.js(
+    collected: list[str] = page.js(
         f"""(() => {{ const heads = [...document.querySelectorAll('#grid thead tr:last-child th')];
         const at = heads.findIndex(head => head.textContent === {json.dumps(title)});
         return [...document.querySelectorAll('#grid tbody tr:not(.gap)')].map(row => row.cells[at].textContent); }})()"""
     )
-    return found
+    return collected
 
 
 def sort_by(page: Browser, title: str) -> None:
@@ -116,8 +116,8 @@ def test_every_section_is_drawn(page: Browser) -> None:
     }  # fmt: skip
     assert page.js("[...document.images].every(image => image.naturalWidth === 48)")
     failure = page.js("document.querySelector('.failure').textContent")
-    for told in ("out of memory", "deploy_fit.py:19", "done", "rpd logs"):
-        assert told in failure
+    for text in ("out of memory", "deploy_fit.py:19", "done", "rpd logs"):
+        assert text in failure
     page.js("document.querySelector('#curve-charts svg').scrollIntoView({block: 'center'})")
     box = page.js(
         "(() => { const box = document.querySelector('#curve-charts svg').getBoundingClientRect(); return [box.x, box.y, box.width, box.height]; })()"
@@ -140,8 +140,8 @@ def test_the_keyboard_reaches_everything(page: Browser) -> None:
     page.js("document.activeElement.click()")
     assert page.js("document.getElementById('node').open")
     story = page.js("document.getElementById('node').textContent")
-    for told in ("python train.py", "results/metrics.json", "NVIDIA A40", "0123abc", "CUDA 12.8", "3 files"):
-        assert told in story
+    for text in ("python train.py", "results/metrics.json", "NVIDIA A40", "0123abc", "CUDA 12.8", "3 files"):
+        assert text in story
     page.js("document.getElementById('node').close()")
     unnamed = page.js(
         """[...document.querySelectorAll('button, select, input, [role=region], svg[role=img]')]

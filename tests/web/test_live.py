@@ -242,7 +242,7 @@ def test_a_run_of_another_machine(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (("nowhere",), "expected a run folder"),
         (("empty",), "there is no run in it"),
@@ -255,13 +255,13 @@ def test_mistakes_are_told(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     words: tuple[str, ...],
-    told: str,
+    message: str,
 ) -> None:
     """A path without runs is an error before anything is served."""
     (tmp_path / "empty").mkdir()
     monkeypatch.chdir(tmp_path)
     assert main(["ui", *words]) == ExitCode.USAGE_ERROR
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 # --- in a browser -----------------------------------------------------------------------------------------------------
@@ -275,8 +275,8 @@ def address(tmp_path: Path) -> Iterator[tuple[str, Path]]:
     heard: list[str] = []
     is_ready = threading.Event()
 
-    def ready(told: str) -> None:
-        heard.append(told)
+    def ready(message: str) -> None:
+        heard.append(message)
         is_ready.set()
 
     async def act() -> None:
@@ -313,8 +313,8 @@ def test_the_page_follows_a_run(address: tuple[str, Path]) -> None:
         page.open(url)
         page.until("document.querySelectorAll('#grid tbody tr').length === 3")
         head = page.js("document.getElementById('head').textContent")
-        for told in ("running", "$0.40 per hour", "1 node at work", "2 nodes, about", "of at most $9.00"):
-            assert told in head
+        for text in ("running", "$0.40 per hour", "1 node at work", "2 nodes, about", "of at most $9.00"):
+            assert text in head
         page.js(
             "[...document.querySelectorAll('#grid tbody button')].find(each => each.textContent.includes('seed2')).click()"
         )

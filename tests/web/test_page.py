@@ -105,10 +105,10 @@ def test_the_page_loads_nothing() -> None:
 
 def test_values_that_json_has_no_word_for() -> None:
     """NaN, infinity, large whole numbers and containers are texts; numbers stay numbers, unrounded."""
-    held = named(
+    report = named(
         "fit", metrics={"nan": float("nan"), "inf": float("inf"), "big": 2**70, "list": [1], "x": 0.123456789}
     )
-    metrics = document(page(held))["nodes"][0]["metrics"]
+    metrics = document(page(report))["nodes"][0]["metrics"]
     assert metrics == {"nan": "nan", "inf": "inf", "big": str(2**70), "list": "[1]", "x": 0.123456789}
 
 
@@ -119,14 +119,14 @@ def test_secrets_are_masked_everywhere(tmp_path: Path) -> None:
     (tmp_path / "artifacts").mkdir()
     (tmp_path / "artifacts" / f"{secret}.txt").write_text("x")
     (tmp_path / "series.jsonl").write_text(json.dumps({"step": 1, "values": {secret: 1}}))
-    held = named(
+    report = named(
         secret, folder=str(tmp_path), metrics={secret: secret}, pod=PodRecord(id=secret, name="", gpu=secret)
     )
     failed = report_of(0.1, 2, 2)
-    held = replace(
-        held, artifacts=report_of(0.01, 1, 2).artifacts, result=replace(failed.result, reason=secret)
+    report = replace(
+        report, artifacts=report_of(0.01, 1, 2).artifacts, result=replace(failed.result, reason=secret)
     )
-    text = page(held, redactor=Redactor([secret]), path=tmp_path / "report.html")
+    text = page(report, redactor=Redactor([secret]), path=tmp_path / "report.html")
     assert secret not in text
     assert text.count("***") >= 8
 
@@ -157,8 +157,8 @@ def test_a_folder_tells_the_whole_story(folder: Path) -> None:
     assert files["results/plot.png"]["picture"].startswith("data:image/png;base64,")
     assert files["results/metrics.json"]["href"].startswith(f"{RUN}/")
     assert "href" not in files["results/page.html"]
-    (told,) = made["runs"]
-    assert (told["command"], told["commit"][:7], told["state"]) == (
+    (runs,) = made["runs"]
+    assert (runs["command"], runs["commit"][:7], runs["state"]) == (
         "rpd run deploy_fit.py -n 3",
         "0123abc",
         "finished",
@@ -196,9 +196,9 @@ def test_damage_is_told_and_the_rest_is_shown(folder: Path) -> None:
     made = document(dumps([read_run(folder, notes)], notes=notes))
     assert len(made["nodes"]) == 18
     assert [node["outcome"] for node in made["nodes"]].count("damaged") == 1
-    told = " ".join(made["notes"])
-    assert "newer rpd" in told
-    assert "manifest.toml" in told
+    sentences = " ".join(made["notes"])
+    assert "newer rpd" in sentences
+    assert "manifest.toml" in sentences
     without_journal = next(node for node in made["nodes"] if node["folder"] == str(two))
     assert "working" in [phase for phase, _, _ in without_journal["spans"]]
     assert "strip" not in next(node for node in made["nodes"] if node["folder"] == str(three))
@@ -275,15 +275,15 @@ def contrast(one: str, other: str) -> float:
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_colours_have_contrast(theme: str) -> None:
     """Texts have 4.5 : 1 on every ground they stand on, lines and areas of charts 3 : 1 (WCAG 2.2, AA)."""
-    held = palettes()[theme]
+    palette = palettes()[theme]
     texts = ("ink", "dim", "accent", "good", "bad", "warn", "note")
     weak = [
         (name, ground)
         for name in texts
         for ground in ("ground", "panel", "raised")
-        if contrast(held[name], held[ground]) < 4.5
+        if contrast(palette[name], palette[ground]) < 4.5
     ]
-    weak += [("ink", "mark")] if contrast(held["ink"], held["mark"]) < 4.5 else []
+    weak += [("ink", "mark")] if contrast(palette["ink"], palette["mark"]) < 4.5 else []
     marks = (
         "booting",
         "staging",
@@ -296,5 +296,5 @@ def test_colours_have_contrast(theme: str) -> None:
         *(f"c{number}" for number in range(8)),
         *(f"s{number}" for number in range(12)),
     )
-    weak += [(name, "ground") for name in marks if contrast(held[name], held["ground"]) < 3]
+    weak += [(name, "ground") for name in marks if contrast(palette[name], palette["ground"]) < 3]
     assert weak == []

@@ -29,8 +29,8 @@ def test_one_run_several_runs_and_a_query(project: Path, capsys: pytest.CaptureF
 
     def made(*words: str) -> tuple[list[str], int]:
         assert main(["report", *words, "--html", "new/page.html"]) == ExitCode.OK
-        held = document(path.read_text())
-        return [run["id"] for run in held["runs"]], len(held["nodes"])
+        page = document(path.read_text())
+        return [run["id"] for run in page["runs"]], len(page["nodes"])
 
     assert made(RUN) == ([RUN], 18)
     assert made(RUN, OTHER, RUN) == ([RUN, OTHER], 36)
@@ -40,7 +40,7 @@ def test_one_run_several_runs_and_a_query(project: Path, capsys: pytest.CaptureF
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (("--where", "lr < 0.01"), "rpd query"),
         (("--where", "lr > 7", "--html", "x.html"), "no node fits"),
@@ -52,9 +52,9 @@ def test_one_run_several_runs_and_a_query(project: Path, capsys: pytest.CaptureF
     ],
 )
 def test_mistakes_are_told(
-    project: Path, words: tuple[str, ...], told: str, capsys: pytest.CaptureFixture[str]
+    project: Path, words: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A wrong argument is one error, and no file is made."""
     assert main(["report", *words]) == ExitCode.USAGE_ERROR
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err
     assert not (project / "x.html").exists()

@@ -51,9 +51,9 @@ def project(tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def runpod_deploy() -> str:
     """The command ``runpod-deploy``, which needs Python 3.13 and an environment of its own."""
-    found = os.environ.get("RUNPOD_DEPLOY") or shutil.which("runpod-deploy")
-    if found is None or not Path(found).exists():
+    command = os.environ.get("RUNPOD_DEPLOY") or shutil.which("runpod-deploy")
+    if command is None or not Path(command).exists():
         pytest.skip(
             "runpod-deploy is not installed here: name the command in RUNPOD_DEPLOY to compare with it"
         )
-    return found
+    return command

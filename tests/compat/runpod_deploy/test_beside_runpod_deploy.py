@@ -122,14 +122,14 @@ def test_the_steps_are_the_same(config: Path, project: Path, runpod_deploy: str)
             assert shlex.split(command.rpartition("> ")[2].partition(";")[0]) == [facts[1]]
             assert f"chmod {int(facts[2], 8):o} " in command
         elif kind == "put":
-            found = re.fullmatch(
+            match = re.fullmatch(
                 r"put (.*) -> (.*?)(?:, keeping .*?|, deleting nothing)*(?:  \(.*\))?", command
             )
-            assert found is not None
-            assert Path(found[1]) == (root / facts[0]).resolve() or found[1] == str(root / facts[0]).rstrip(
+            assert match is not None
+            assert Path(match[1]) == (root / facts[0]).resolve() or match[1] == str(root / facts[0]).rstrip(
                 "/."
             )
-            assert found[2] == landing(facts[0], facts[1], root)
+            assert match[2] == landing(facts[0], facts[1], root)
         elif kind == "write":
             assert (did, command.partition(" (")[0]) == ("write", f"write {facts[0]}")
             if (

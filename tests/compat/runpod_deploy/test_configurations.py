@@ -189,9 +189,9 @@ def test_every_field_does_what_it_says_on_a_pod(project: Path) -> None:
     assert not (artifacts / "results" / "x.tmp").exists()
     assert (artifacts / "log" / "run.log").read_text().endswith("DONE 42\n")
     assert [mark.name for mark in report.marks] == ["train"]
-    held = b"".join(path.read_bytes() for path in result.run_dir.rglob("*") if path.is_file())
-    assert KEY[:64] not in held
-    assert b"hf_0123456789" not in held
+    content = b"".join(path.read_bytes() for path in result.run_dir.rglob("*") if path.is_file())
+    assert KEY[:64] not in content
+    assert b"hf_0123456789" not in content
 
 
 def test_the_configurations_have_every_field() -> None:

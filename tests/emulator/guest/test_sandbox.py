@@ -97,8 +97,8 @@ def test_the_usual_folders_and_tools_are_there(there: Any) -> None:
         there("for d in /workspace /root /tmp /dev/shm /run; do echo x > $d/f && cat $d/f; done").stdout
         == "x\n" * 5
     )
-    found = there("command -v python python3 sh bash tar sha256sum setsid nohup nvidia-smi runpodctl").stdout
-    assert len(found.splitlines()) == 10
+    result = there("command -v python python3 sh bash tar sha256sum setsid nohup nvidia-smi runpodctl").stdout
+    assert len(result.splitlines()) == 10
     assert there("python -c 'import ssl, sqlite3, json, multiprocessing; print(6 * 7)'").stdout == "42\n"
     assert (
         there("mkdir /workspace/t && tar c -C /etc hosts | tar x -C /workspace/t && ls /workspace/t").stdout

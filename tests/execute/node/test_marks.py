@@ -74,7 +74,7 @@ def test_a_node_that_runs(given: tuple[Mark, ...]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("given", "message"),
     [
         (mark.skipif, "mark skipif: needs a condition"),
         (mark.skipif(True), "mark skipif: needs reason=… when the condition is not a string"),
@@ -82,11 +82,11 @@ def test_a_node_that_runs(given: tuple[Mark, ...]) -> None:
         (mark.xfail("1 / 0"), "mark xfail: its condition raised ZeroDivisionError: division by zero"),
     ],
 )
-def test_a_wrong_condition_is_the_nodes_error(given: Mark, told: str) -> None:
+def test_a_wrong_condition_is_the_nodes_error(given: Mark, message: str) -> None:
     """It is reported as an error of that node; nothing is rented for it."""
     verdict = evaluate(make_node(given))
     assert verdict is not None
-    assert (verdict.outcome, verdict.cause, verdict.reason) == (Outcome.ERROR, Cause.CODE, told)
+    assert (verdict.outcome, verdict.cause, verdict.reason) == (Outcome.ERROR, Cause.CODE, message)
 
 
 def test_an_expected_failure_need_not_run() -> None:

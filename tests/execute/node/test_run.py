@@ -153,8 +153,8 @@ def test_a_command_says_what_it_does(run: NodeRun, heard: Heard) -> None:
     with run.steps.step(step("pull", kind=StepKind.PULL), "p"):
         run.log.write(b"::rpd-step after\n")
     assert [(mark.step, mark.name) for mark in run.steps.marks] == [(0, "load it"), (0, "fit ***")]
-    told = [(event["index"], event["name"]) for event in events(run) if event["event"] == "step_mark"]
-    assert told == [(0, "load it"), (0, "fit ***"), (0, "")]
+    marks = [(event["index"], event["name"]) for event in events(run) if event["event"] == "step_mark"]
+    assert marks == [(0, "load it"), (0, "fit ***"), (0, "")]
     assert [about for name, about in heard.told if name == "step_mark"] == ["load it", "fit ***", ""]
 
 
@@ -184,8 +184,8 @@ def test_marks_outlive_the_process(run: NodeRun) -> None:
         (1, "test"),
     ]
     assert [round(mark.seconds / 10) for mark in marks] == [3, 0, 3, 2, 0]
-    told = [event["name"] for event in events(run) if event["event"] == "step_mark"]
-    assert told == ["test"]
+    names = [event["name"] for event in events(run) if event["event"] == "step_mark"]
+    assert names == ["test"]
 
 
 def test_a_step_that_raises_is_ended(run: NodeRun) -> None:
@@ -341,8 +341,8 @@ def test_a_metrics_file_that_is_none(run: NodeRun, heard: Heard, text: str) -> N
     path.write_bytes(text.encode("latin-1"))
     run.results.record_artifact(pulled(path))
     assert run.results.metrics == {}
-    [(_, told)] = [each for each in heard.told if each[0] == "notice"]
-    assert told.startswith("deploy_x.py::fit: no metrics were read from its metrics.json: ")
+    [(_, message)] = [each for each in heard.told if each[0] == "notice"]
+    assert message.startswith("deploy_x.py::fit: no metrics were read from its metrics.json: ")
 
 
 def test_a_second_call_records_no_metrics(run: NodeRun) -> None:
@@ -406,6 +406,6 @@ def test_progress_is_told_now_and_then(run: NodeRun, heard: Heard) -> None:
     assert tell is not None
     for done in range(1, 1001):
         tell(done, 1000)
-    told = [what for _, what in heard.told]
-    assert told[-1] == (1000, 1000)
-    assert 1 <= len(told) < 100
+    numbers = [what for _, what in heard.told]
+    assert numbers[-1] == (1000, 1000)
+    assert 1 <= len(numbers) < 100

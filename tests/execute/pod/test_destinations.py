@@ -43,10 +43,10 @@ def test_places_outside_are_refused(local: object) -> None:
 
 def pulled(*pairs: tuple[str, str]) -> None:
     """Take places one after the other: place, and path on the pod (``other:`` before it for a second pod)."""
-    held = Destinations()
+    destinations = Destinations()
     for place, text in pairs:
         pod, _, path = text.rpartition(":")
-        held.take(ARTIFACTS / place, Origin(pod, path))
+        destinations.take(ARTIFACTS / place, Origin(pod, path))
 
 
 @pytest.mark.parametrize(

@@ -299,12 +299,12 @@ def test_a_pod_with_another_gpu_is_told(
         """
     )
     result = rpd_run(folder)
-    told = "reports 'NVIDIA RTX A2000', but 'NVIDIA RTX A4000' is paid for"
-    assert told in result.out
+    text = "reports 'NVIDIA RTX A2000', but 'NVIDIA RTX A4000' is paid for"
+    assert text in result.out
     environment = result.report("runs").environment
     assert environment.gpu_name == "NVIDIA RTX A2000"
-    assert told in environment.warning
-    assert told in rpd_run(folder, "runs", command="show").out
+    assert text in environment.warning
+    assert text in rpd_run(folder, "runs", command="show").out
 
 
 def test_a_pod_that_cannot_guard_itself_is_not_used(
@@ -351,7 +351,7 @@ def test_keep_failed(cloud: Launched, project: Callable[..., Path], rpd_run: Rpd
     assert f"{result.run_dir}/.ssh/id_ed25519" in result.out + result.err
     assert result.run_dir is not None
     assert (result.run_dir / ".ssh/id_ed25519").exists()
-    assert [held["id"] for held in cloud.pods()] == [pod.id]
+    assert [each["id"] for each in cloud.pods()] == [pod.id]
     wait_until(lambda: cloud.pods() == [], what="the pod's end")
 
 
@@ -377,7 +377,7 @@ def test_unverified_results_keep_the_pod(
     assert report.pod.final_state == "running"
     assert "root@127.0.0.1:/workspace/results" in result.out + result.err
     assert report.result.attempts == 1, "another attempt would have left one more pod"
-    assert [held["id"] for held in cloud.pods()] == [report.pod.id]
+    assert [each["id"] for each in cloud.pods()] == [report.pod.id]
     wait_until(lambda: cloud.pods() == [], what="the pod's end")
 
 
@@ -434,9 +434,9 @@ def test_timeouts_and_telemetry(cloud: Launched, project: Callable[..., Path], r
         assert (report.result.outcome, report.result.cause) == (Outcome.FAILED, Cause.TIMEOUT)
     assert "the job reached its timeout of 1.00s" in slow.result.reason
     assert "no output and idle GPUs for 1.00s" in hangs.result.reason
-    found = (Path(hangs.folder) / "diagnosis.log").read_text()
-    assert "--- nvidia-smi" in found
-    assert "sleep 300" in found
+    content = (Path(hangs.folder) / "diagnosis.log").read_text()
+    assert "--- nvidia-smi" in content
+    assert "sleep 300" in content
     assert talks.result.outcome is Outcome.PASSED
     lines = (Path(talks.folder) / "metrics.jsonl").read_text().splitlines()
     assert len(lines) >= 3

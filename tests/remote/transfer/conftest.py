@@ -26,7 +26,7 @@ ODD_NAMES = [
 
 def picture(root: Path) -> dict[str, object]:
     """Return all that is below ``root``: kind, mode, content or target by name."""
-    found: dict[str, object] = {}
+    by_name: dict[str, object] = {}
     for folder, folders, files in os.walk(root):
         for name in (*folders, *files):
             path = Path(folder, name)
@@ -37,8 +37,8 @@ def picture(root: Path) -> dict[str, object]:
                 value = ("folder", status.st_mode & 0o777)
             else:
                 value = ("file", status.st_mode & 0o777, path.read_bytes())
-            found[str(path.relative_to(root))] = value
-    return found
+            by_name[str(path.relative_to(root))] = value
+    return by_name
 
 
 def names(root: Path) -> list[str]:

@@ -183,8 +183,8 @@ def test_where_links_lead(links: dict[str, str], kept: dict[str, str]) -> None:
         files=["r/f"],
         links={name: Link(target=target, is_file=False) for name, target in links.items()},
     )
-    found = {name: target for name in links if (target := listing.inner_target(name)) is not None}
-    assert found == kept
+    inner = {name: target for name in links if (target := listing.inner_target(name)) is not None}
+    assert inner == kept
 
 
 def test_links_cost_no_more_than_they_are_worth(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -560,9 +560,9 @@ ROWS = {
 def test_hostile_notes_keep_nothing(tmp_path: Path, rows: object) -> None:
     """What makes no sense is as if there were nothing."""
     (tmp_path / "a").write_text("x")
-    told = lists(list=zlib.compress(json.dumps(rows).encode()), state=STATE)
+    kept_lists = lists(list=zlib.compress(json.dumps(rows).encode()), state=STATE)
     files = staged_files(tmp_path)
-    assert change_of(lists_in(told, 1 << 20), "/w/t", files) == NOTHING_KEPT
+    assert change_of(lists_in(kept_lists, 1 << 20), "/w/t", files) == NOTHING_KEPT
 
 
 @pytest.mark.parametrize(
@@ -594,7 +594,7 @@ BOMB = gzip.compress(bytes(64 << 20))
 
 
 @pytest.mark.parametrize(
-    "told",
+    "message",
     [
         b"", b"x", BOMB, BOMB[:1000], lists(list=b"", state=STATE), lists(list=zlib.compress(b"[" * 10_000_000), state=STATE),
         lists(list=zlib.compress(bytes(64 << 20)), state=STATE), lists(state=STATE), lists(list=b"x" * 3_000_000, state=STATE),
@@ -602,11 +602,11 @@ BOMB = gzip.compress(bytes(64 << 20))
     ],
     ids=range(10),
 )  # fmt: skip
-def test_bombs_are_not_unpacked(tmp_path: Path, told: bytes) -> None:
+def test_bombs_are_not_unpacked(tmp_path: Path, message: bytes) -> None:
     """Of what is compressed, so much is unpacked and no more."""
     (tmp_path / "a").write_text("x")
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    lists = lists_in(told, 1 << 20)
+    lists = lists_in(message, 1 << 20)
     assert change_of(lists, "/w/t", staged_files(tmp_path), most=1 << 20) == NOTHING_KEPT
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 60_000  # KiB
 

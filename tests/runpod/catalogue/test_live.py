@@ -65,13 +65,13 @@ def test_rest_tells_prices_stock_and_limits(rest: Rest, account: Launched) -> No
     """The catalogue of REST v2 knows all that offers are made of."""
     account.set_stock(L4, "EU-RO-1", 2)
     bench = Bench(rest, CatalogueStore(None))
-    found = bench.live.ask(Question(count=2))
-    row = found.row(L4)
+    result = bench.live.ask(Question(count=2))
+    row = result.row(L4)
     assert row is not None
     assert (row.memory_gb, row.secure_usd_per_hr, row.community_usd_per_hr) == (24, 0.49, None)
     assert (row.max_secure, row.max_community) == (9, 0)
-    assert found.stock_in(L4, "EU-RO-1") == "low"
-    assert (found.stock_known, found.complete, bench.graphql) == (True, True, 0)
+    assert result.stock_in(L4, "EU-RO-1") == "low"
+    assert (result.stock_known, result.complete, bench.graphql) == (True, True, 0)
     assert bench.live.ask(CPUS).cpu_usd_per_vcpu_hr["cpu3m"] == 0.055
     account.set_stock(L4, "EU-RO-1", 256)
 

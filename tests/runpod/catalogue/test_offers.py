@@ -41,14 +41,14 @@ def request(gpu: Gpu | None, **changes: Any) -> PodRequest:
     return PodRequest(image="i", gpu=gpu, **changes)
 
 
-def places(found: tuple[Offer, ...]) -> list[tuple[str | None, str, str | None]]:
-    return [(offer.gpu_id, offer.cloud.value, offer.datacenter) for offer in found]
+def places(offered: tuple[Offer, ...]) -> list[tuple[str | None, str, str | None]]:
+    return [(offer.gpu_id, offer.cloud.value, offer.datacenter) for offer in offered]
 
 
 def test_gpu_then_cloud_then_the_fullest_data_centre_then_any() -> None:
     """The whole order on one request."""
-    found = offers(request(Gpu(H100, L4), cloud=CloudChoice.ANY), CATALOGUE)
-    assert places(found) == [
+    offered = offers(request(Gpu(H100, L4), cloud=CloudChoice.ANY), CATALOGUE)
+    assert places(offered) == [
         (H100, "secure", "EU-SE-1"),
         (H100, "secure", None),
         (H100, "community", None),
@@ -62,8 +62,8 @@ def test_gpu_then_cloud_then_the_fullest_data_centre_then_any() -> None:
 
 def test_the_users_data_centres_are_kept_in_their_order() -> None:
     """Listed data centres are tried as listed, whatever their stock, and nowhere else; lower case is corrected."""
-    found = offers(request(Gpu(L4), datacenters=("EU-RO-1", "us-ks-2", "AP-JP-1")), CATALOGUE)
-    assert [(o.datacenter, o.stock) for o in found] == [
+    offered = offers(request(Gpu(L4), datacenters=("EU-RO-1", "us-ks-2", "AP-JP-1")), CATALOGUE)
+    assert [(o.datacenter, o.stock) for o in offered] == [
         ("EU-RO-1", "low"),
         ("US-KS-2", "high"),
         ("AP-JP-1", "none"),
@@ -72,40 +72,40 @@ def test_the_users_data_centres_are_kept_in_their_order() -> None:
 
 def test_the_fallback_cloud_comes_after_everything() -> None:
     """The second cloud is tried for every GPU once the first cloud refused them all."""
-    found = offers(request(Gpu(L4, H100), fallback_cloud=CloudChoice.COMMUNITY), CATALOGUE)
-    clouds = [offer.cloud for offer in found]
+    offered = offers(request(Gpu(L4, H100), fallback_cloud=CloudChoice.COMMUNITY), CATALOGUE)
+    clouds = [offer.cloud for offer in offered]
     assert clouds == sorted(clouds, key=[Cloud.SECURE, Cloud.COMMUNITY].index)
-    assert [o.gpu_id for o in found if o.cloud is Cloud.COMMUNITY] == [L4, H100]
+    assert [o.gpu_id for o in offered if o.cloud is Cloud.COMMUNITY] == [L4, H100]
 
 
 def test_prices_are_for_the_whole_pod() -> None:
     """Two GPUs cost twice the price of one, and a cloud that has no such pod makes no offer."""
-    found = offers(request(Gpu(L4, count=2), cloud=CloudChoice.ANY), CATALOGUE)
-    assert {offer.usd_per_hr for offer in found} == {1.0}
-    assert {offer.cloud for offer in found} == {Cloud.SECURE}
+    offered = offers(request(Gpu(L4, count=2), cloud=CloudChoice.ANY), CATALOGUE)
+    assert {offer.usd_per_hr for offer in offered} == {1.0}
+    assert {offer.cloud for offer in offered} == {Cloud.SECURE}
 
 
 def test_by_memory_the_cheapest_comes_first_and_only_cuda() -> None:
     """A capability is served in the order of prices, by NVIDIA's types: images are made for CUDA."""
-    found = offers(request(Gpu(min_vram_gb=24), cloud=CloudChoice.ANY), CATALOGUE)
-    prices = [offer.usd_per_hr for offer in found]
+    offered = offers(request(Gpu(min_vram_gb=24), cloud=CloudChoice.ANY), CATALOGUE)
+    prices = [offer.usd_per_hr for offer in offered]
     assert prices == sorted(prices, key=lambda price: price or 0)
-    assert found[0].gpu_id == L4
-    assert found[0].cloud is Cloud.COMMUNITY
-    assert {offer.gpu_id for offer in found} == {L4, A40, H100}
+    assert offered[0].gpu_id == L4
+    assert offered[0].cloud is Cloud.COMMUNITY
+    assert {offer.gpu_id for offer in offered} == {L4, A40, H100}
     assert offers(request(Gpu(MI300)), CATALOGUE)[0].gpu_id == MI300
 
 
 def test_cheapest_reorders_a_list() -> None:
     """``prefer="cheapest"`` goes by price and keeps the order of the data centres."""
-    found = offers(request(Gpu(L4, A40, prefer="cheapest")), CATALOGUE)
-    assert places(found)[:2] == [(A40, "secure", None), (L4, "secure", "EU-CZ-1")]
+    offered = offers(request(Gpu(L4, A40, prefer="cheapest")), CATALOGUE)
+    assert places(offered)[:2] == [(A40, "secure", None), (L4, "secure", "EU-CZ-1")]
 
 
 def test_place_goes_data_centre_by_data_centre() -> None:
     """``prefer="place"`` tries every GPU of the list in the first data centre, then in the next."""
-    found = offers(request(Gpu(L4, A40, prefer="place"), datacenters=("EU-RO-1", "us-ks-2")), CATALOGUE)
-    assert places(found) == [
+    offered = offers(request(Gpu(L4, A40, prefer="place"), datacenters=("EU-RO-1", "us-ks-2")), CATALOGUE)
+    assert places(offered) == [
         (L4, "secure", "EU-RO-1"),
         (A40, "secure", "EU-RO-1"),
         (L4, "secure", "US-KS-2"),
@@ -121,16 +121,16 @@ def test_place_goes_data_centre_by_data_centre() -> None:
 
 def test_memory_narrows_a_list() -> None:
     """Ids that have too little memory are left out."""
-    found = offers(request(Gpu(L4, A40, min_vram_gb=40)), CATALOGUE)
-    assert {offer.gpu_id for offer in found} == {A40}
+    offered = offers(request(Gpu(L4, A40, min_vram_gb=40)), CATALOGUE)
+    assert {offer.gpu_id for offer in offered} == {A40}
 
 
 def test_a_spot_bid_is_the_spot_price_else_the_price_on_demand() -> None:
     """The rate of a spot offer is what is bid."""
     row = GpuRow(id=L4, memory_gb=24, secure_usd_per_hr=0.5, secure_spot_usd_per_hr=0.2)
     catalogue = Catalogue(gpus={L4: row, A40: ROWS[1]})
-    found = offers(request(Gpu(L4, A40, count=2), spot=True), catalogue)
-    assert [offer.usd_per_hr for offer in found] == [0.4, 0.8]
+    offered = offers(request(Gpu(L4, A40, count=2), spot=True), catalogue)
+    assert [offer.usd_per_hr for offer in offered] == [0.4, 0.8]
 
 
 def test_a_type_that_nobody_rents_makes_no_offer() -> None:
@@ -149,8 +149,10 @@ def test_an_unknown_price_is_not_below_a_ceiling() -> None:
 
 def test_a_cpu_pod() -> None:
     """A CPU pod has no GPU, and its rate where it is known."""
-    found = offers(request(None, cloud=CloudChoice.ANY, datacenters=("EU-RO-1",)), CATALOGUE)
-    assert found == (Offer(gpu_id=None, count=0, cloud=Cloud.SECURE, datacenter="EU-RO-1", usd_per_hr=0.06),)
+    offered = offers(request(None, cloud=CloudChoice.ANY, datacenters=("EU-RO-1",)), CATALOGUE)
+    assert offered == (
+        Offer(gpu_id=None, count=0, cloud=Cloud.SECURE, datacenter="EU-RO-1", usd_per_hr=0.06),
+    )
 
 
 VOLUMES = (
@@ -237,12 +239,12 @@ def test_whatever_is_asked_the_offers_keep_the_rules(
         with pytest.raises(ImpossibleRequest, match="no data centres to choose from"):
             offers(asked, catalogue)
         return
-    found = offers(asked, catalogue)
-    assert all(offer.datacenter is None for offer in found if offer.cloud is Cloud.COMMUNITY)
+    offered = offers(asked, catalogue)
+    assert all(offer.datacenter is None for offer in offered if offer.cloud is Cloud.COMMUNITY)
     gpu = asked.gpu
     assert gpu is not None
-    assert len({(o.gpu_id, o.cloud, o.datacenter) for o in found}) == len(found)
-    for offer in found:
+    assert len({(o.gpu_id, o.cloud, o.datacenter) for o in offered}) == len(offered)
+    for offer in offered:
         row = catalogue.row(str(offer.gpu_id))
         assert row is not None
         assert row.rents(offer.cloud, gpu.count)
@@ -253,8 +255,8 @@ def test_whatever_is_asked_the_offers_keep_the_rules(
             assert offer.usd_per_hr is not None
             assert offer.usd_per_hr <= gpu.max_price_usd
     first = {Cloud.SECURE, Cloud.COMMUNITY} if asked.cloud == "any" else {Cloud(asked.cloud.value)}
-    primary = [offer for offer in found if offer.cloud in first]
-    assert found[: len(primary)] == tuple(primary)
+    primary = [offer for offer in offered if offer.cloud in first]
+    assert offered[: len(primary)] == tuple(primary)
     if gpu.prefer == "place" and asked.datacenters:
         by_place = [
             (asked.datacenters.index(str(offer.datacenter)), gpu.ids.index(str(offer.gpu_id)))

@@ -79,7 +79,7 @@ def test_what_acts_stays_here(live: Live) -> None:
     assert provider.get(pod.id) == pod
     provider.stop(pod.id)
     provider.resume(pod.id, 1)
-    assert [held.id for held in provider.list()] == [pod.id]
+    assert [each.id for each in provider.list()] == [pod.id]
     provider.delete(pod.id)
     provider.close()
     assert (live.asked, live.closed, provider.name) == ([], True, "somebody")

@@ -25,8 +25,8 @@ def runtime(*ports: Any, uptime: Any = 5) -> dict[str, Any]:
 def test_only_a_public_tcp_port_22_is_ssh(ports: list[Any]) -> None:
     """Entries of the http proxy, private addresses and other ports are not where sshd is."""
     assert pod_info(pod_row(runtime=runtime(*ports))).ssh is None
-    found = pod_info(pod_row(runtime=runtime(*ports, SSH))).ssh
-    assert found == SshEndpoint(host="1.2.3.4", port=60003)
+    address = pod_info(pod_row(runtime=runtime(*ports, SSH))).ssh
+    assert address == SshEndpoint(host="1.2.3.4", port=60003)
 
 
 def test_a_stopped_pod_has_no_address() -> None:

@@ -79,8 +79,8 @@ def test_a_deleted_pod_is_none(script: Script, provider: RunPodProvider, row: An
 def test_list_is_one_call_and_asks_for_no_environment(script: Script, provider: RunPodProvider) -> None:
     """All pods come in one call, which does not fetch their environment."""
     script.on(LIST, listed(pod_row("a"), pod_row("b", desiredStatus="EXITED")))
-    found = provider.list()
-    assert [(pod.id, pod.status) for pod in found] == [("a", PodStatus.RUNNING), ("b", PodStatus.EXITED)]
+    pods = provider.list()
+    assert [(pod.id, pod.status) for pod in pods] == [("a", PodStatus.RUNNING), ("b", PodStatus.EXITED)]
     assert len(script.queries) == 1
     assert " env" not in script.queries[0]
 
@@ -222,19 +222,19 @@ def test_reads_are_tried_again(script: Script, provider: RunPodProvider) -> None
 def test_retry_after_is_honoured(script: Script) -> None:
     """The wait before the next try is at least what RunPod asks for, for this call and for all others."""
     waits: list[float] = []
-    held: list[float] = []
-    told: list[str] = []
+    pauses: list[float] = []
+    notices: list[str] = []
     provider = RunPodProvider(
         KEY,
-        notify=told.append,
+        notify=notices.append,
         retry=Retry(sleep=waits.append),
-        bucket=TokenBucket(clock=lambda: 0.0, sleep=held.append),
+        bucket=TokenBucket(clock=lambda: 0.0, sleep=pauses.append),
     )
     script.on(READ, raw({"error": "slow"}, 429, Retry_After="7"), data(pod=None))
     assert provider.get("p1") is None
     assert waits[0] >= 7
-    assert held[0] >= 7
-    assert told == ["RunPod limits the rate of calls: rpd makes none for 7 s, as RunPod asks"]
+    assert pauses[0] >= 7
+    assert notices == ["RunPod limits the rate of calls: rpd makes none for 7 s, as RunPod asks"]
 
 
 def test_a_wait_that_is_too_long_is_the_callers_to_know(script: Script, provider: RunPodProvider) -> None:
@@ -565,8 +565,8 @@ def test_offers_follow_the_live_stock(script: Script, provider: RunPodProvider) 
     """Prices and stock are read once and order the data centres."""
     script.on("dataCenters", CATALOGUE)
     request = PodRequest(image="i", gpu=Gpu("NVIDIA L4", count=2))
-    found = provider.offers(request)
-    assert [(o.datacenter, o.usd_per_hr, o.stock) for o in found] == [
+    offered = provider.offers(request)
+    assert [(o.datacenter, o.usd_per_hr, o.stock) for o in offered] == [
         ("EU-RO-1", 0.8, "high"),
         ("EU-CZ-1", 0.8, "low"),
         (None, 0.8, "high"),
@@ -589,14 +589,14 @@ def test_stock_is_read_again_after_a_while(script: Script) -> None:
 
 def test_without_a_catalogue_the_shipped_one_serves(script: Script, provider: RunPodProvider) -> None:
     """If prices cannot be read the run goes on with those shipped, and says so once."""
-    told: list[str] = []
-    provider.notify = told.append
+    notices: list[str] = []
+    provider.notify = notices.append
     script.on("dataCenters", html(503))
-    found = provider.offers(PodRequest(image="i", gpu=Gpu("NVIDIA L4")))
+    offered = provider.offers(PodRequest(image="i", gpu=Gpu("NVIDIA L4")))
     provider.offers(PodRequest(image="i", gpu=Gpu("NVIDIA L4", count=2)))
-    assert [(o.datacenter, o.usd_per_hr, o.stock) for o in found] == [(None, 0.49, "unknown")]
-    assert len(told) == 1
-    assert "shipped" in told[0]
+    assert [(o.datacenter, o.usd_per_hr, o.stock) for o in offered] == [(None, 0.49, "unknown")]
+    assert len(notices) == 1
+    assert "shipped" in notices[0]
 
 
 def test_a_refused_key_is_not_covered_up_by_the_shipped_catalogue(

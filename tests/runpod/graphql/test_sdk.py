@@ -150,5 +150,5 @@ def test_an_answer_of_another_shape_is_a_hiccup(script: Script) -> None:
     """What cannot be read is told as such and not as a KeyError."""
     script.on("", data(myself={}))
     with pytest.raises(TransientError, match="unexpected response") as caught:
-        Sdk(KEY).query("query { myself { id } }", lambda found: found["myself"]["id"])
+        Sdk(KEY).query("query { myself { id } }", lambda answer: answer["myself"]["id"])
     assert caught.value.__context__ is None

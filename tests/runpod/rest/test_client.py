@@ -217,7 +217,7 @@ def test_no_message_repeats_a_secret(server: Server, rest: Rest) -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "headers", "held"),
+    ("status", "headers", "seconds"),
     [
         (429, {"Retry_After": "7"}, 7.0),
         (200, {"RateLimit": '"minute";r=0;t=12, "hour";r=2800;t=1812'}, 12.0),
@@ -226,7 +226,7 @@ def test_no_message_repeats_a_secret(server: Server, rest: Rest) -> None:
     ],
 )
 def test_quotas_hold_all_calls(
-    server: Server, status: int, headers: dict[str, str], held: float | None
+    server: Server, status: int, headers: dict[str, str], seconds: float | None
 ) -> None:
     """Retry-After, or a short window that is used up, lets every call wait; a day without calls is told by RunPod."""
     holds: list[float] = []
@@ -237,7 +237,7 @@ def test_quotas_hold_all_calls(
     with contextlib.suppress(RateLimited):
         rest.get("/pods")
     rest.close()
-    assert holds == ([] if held is None else [held])
+    assert holds == ([] if seconds is None else [seconds])
 
 
 def test_events_end_where_there_are_enough(server: Server, rest: Rest) -> None:
@@ -256,8 +256,8 @@ def test_events_end_where_there_are_enough(server: Server, rest: Rest) -> None:
 def test_a_stream_that_is_kept_alive_ends(piece: bytes, monkeypatch: pytest.MonkeyPatch, rest: Rest) -> None:
     """Comments, half a line and lines without end are no reason to go on listening."""
     with dribbling(piece, monkeypatch):
-        found = rest.events("/pods/x/logs", {}, count=1 << 30, quiet=0.3, seconds=0.6)
-    assert set(map(str, found)) <= {"{'line': 'a'}"}
+        events = rest.events("/pods/x/logs", {}, count=1 << 30, quiet=0.3, seconds=0.6)
+    assert set(map(str, events)) <= {"{'line': 'a'}"}
 
 
 def test_an_answer_that_dribbles_has_a_deadline(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -130,11 +130,11 @@ def provider(account: Launched, wire: Wire) -> Iterator[RestProvider]:
 
 @pytest.fixture
 def switching(account: Launched, wire: Wire) -> Iterator[Callable[..., SwitchingProvider]]:
-    """Makes providers that may change sides, with what they told in ``told``."""
+    """Makes providers that may change sides, with their notices in ``notices``."""
     made: list[SwitchingProvider] = []
 
-    def make(lifecycle: Lifecycle = "sdk", told: list[str] | None = None) -> SwitchingProvider:
-        hear = (told if told is not None else []).append
+    def make(lifecycle: Lifecycle = "sdk", notices: list[str] | None = None) -> SwitchingProvider:
+        hear = (notices if notices is not None else []).append
         made.append(SwitchingProvider(account.api_key, lifecycle=lifecycle, notify=hear, **quick()))
         return made[-1]
 
@@ -232,12 +232,12 @@ def test_a_cpu_pod_and_a_network_volume(account: Launched, provider: RestProvide
 
 def test_what_rest_cannot_do_is_told(provider: RestProvider) -> None:
     """There are no spot pods; the least memory of a GPU pod is left out with a notice."""
-    told: list[str] = []
-    provider.notify = told.append
+    notices: list[str] = []
+    provider.notify = notices.append
     with pytest.raises(RequestRejected, match="no spot pods"):
         order("rpd-spot", provider, spot=True)
     provider.create(order("rpd-big", provider, min_memory_gb=64))
-    assert [text for text in told if "min_memory_gb" in text]
+    assert [text for text in notices if "min_memory_gb" in text]
 
 
 def test_the_account(account: Launched, provider: RestProvider) -> None:
@@ -343,9 +343,9 @@ def test_reads_survive_hiccups(account: Launched, provider: RestProvider) -> Non
     """What may be repeated is; a pod behind a broken edge is not gone."""
     pod = provider.create(order("rpd-there", provider))
     account.inject({"kind": "server-error", "status": 503, "times": 2, "match": {"operation": "get"}})
-    found = provider.get(pod.id)
-    assert found is not None
-    assert found.id == pod.id
+    read = provider.get(pod.id)
+    assert read is not None
+    assert read.id == pod.id
     account.inject({"kind": "hiccup", "times": 1, "match": {"operation": "terminate"}})
     provider.delete(pod.id)
     assert account.pods() == []
@@ -357,9 +357,9 @@ def test_a_path_that_is_not_there_is_no_pod_that_is_gone(
     """A pod counts as gone only if the list of pods could be read without it."""
     pod = provider.create(order("rpd-there", provider))
     monkeypatch.setattr("rpd.runpod.rest.pods.path_of", lambda _: "/elsewhere")
-    found = provider.get(pod.id)
-    assert found is not None
-    assert found.id == pod.id
+    read = provider.get(pod.id)
+    assert read is not None
+    assert read.id == pod.id
     account.inject({"kind": "forbidden-html", "match": {"operation": "list"}})
     with pytest.raises(RequestRejected):
         provider.get(pod.id)
@@ -388,18 +388,18 @@ def test_a_retired_api_is_left_for_the_other_once(
     account: Launched, switching: Callable[..., SwitchingProvider]
 ) -> None:
     """A pod made through the SDK is followed over REST when GraphQL ends in the middle, with one notice."""
-    told: list[str] = []
-    provider = switching(told=told)
+    notices: list[str] = []
+    provider = switching(notices=notices)
     pod = provider.create(order("rpd-first", provider))
     account.inject({"kind": "gone", "match": {"face": "graphql"}})
-    found = provider.get(pod.id)
-    assert found is not None
-    assert (found.id, found.name, found.gpu) == (pod.id, "rpd-first", "NVIDIA L4")
+    read = provider.get(pod.id)
+    assert read is not None
+    assert (read.id, read.name, read.gpu) == (pod.id, "rpd-first", "NVIDIA L4")
     second = provider.create(order("rpd-second", provider))
     assert {p.id for p in provider.list()} == {pod.id, second.id}
     provider.delete(pod.id)
     assert [row["name"] for row in account.pods()] == ["rpd-second"]
-    [notice] = told
+    [notice] = notices
     assert "REST v2" in notice
 
 

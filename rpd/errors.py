@@ -39,6 +39,7 @@
     ├── LocalError                  this machine was in the way: a full disk, files that changed or vanished
     ├── JobTimeout                  a job took longer than its mark allows, or hung
     ├── BudgetExceeded              a cap of money or time was reached
+    ├── Pruned                      a plugin ended the node by what it measured: no failure
     ├── Interrupted                 Ctrl-C or SIGTERM asked the run to end
     ├── CollectionFailed            a Python call met deploy files that cannot be used: its ``errors``
     ├── NodesFailed                 nodes of a run called from Python did not pass: their ``reports``
@@ -365,6 +366,10 @@ class BudgetExceeded(RpdError):
     """A cap of money or of time was reached."""
 
     cause = Cause.BUDGET
+
+
+class Pruned(RpdError):
+    """A plugin ended the node by what its command measured (hook ``rpd_prune``), for the reason in the message."""
 
 
 class JobTimeout(RpdError):

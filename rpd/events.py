@@ -133,6 +133,15 @@ class Events:
         """Call ``rpd_telemetry``."""
         self._hook.rpd_telemetry(node=node, sample=sample)
 
+    def metric(self, *, node: Node, name: str, step: float, value: float) -> None:
+        """Call ``rpd_metric``."""
+        self._hook.rpd_metric(node=node, name=name, step=step, value=value)
+
+    def prune(self, *, node: Node, name: str, step: float, value: float) -> str | None:
+        """Call ``rpd_prune``."""
+        answer: str | None = self._hook.rpd_prune(node=node, name=name, step=step, value=value)
+        return answer
+
     def step_finished(self, *, node: Node, step: Step) -> None:
         """Call ``rpd_step_finished``."""
         self._hook.rpd_step_finished(node=node, step=step)

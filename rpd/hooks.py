@@ -228,6 +228,24 @@ def rpd_telemetry(node: Node, sample: Sample) -> None:
 
 
 @observer
+def rpd_metric(node: Node, name: str, step: float, value: float) -> None:
+    """Called with each number that a command of ``node`` writes while it runs, in order; NaN and infinities too.
+
+    ``name`` is that of the series, secrets masked; where the command names no step, the values are counted. On the
+    thread of a slot: be quick. When a run is resumed, the numbers of a node it goes on with come again from the first.
+    """
+
+
+@hookspec(firstresult=True)
+def rpd_prune(node: Node, name: str, step: float, value: float) -> str | None:
+    """Return why ``node`` is to end now, or None to let it go on. Called after ``rpd_metric``, with the same.
+
+    The running command gets SIGTERM and some seconds of grace, then the job's pulls follow as after a failure, and the
+    outcome is ``pruned``, which is no failure. Where no command runs any more, the node's next one is not begun.
+    """
+
+
+@observer
 def rpd_step_finished(node: Node, step: Step) -> None:
     """Called when a step has ended."""
 

@@ -89,7 +89,7 @@ def dumps(
         name="rpd",
         errors=str(summary.count(Outcome.ERROR) + torn + len(broken)),
         failures=str(summary.count(Outcome.FAILED)),
-        skipped=str(summary.count(Outcome.SKIPPED) + summary.count(Outcome.XFAILED)),
+        skipped=str(sum(map(summary.count, (Outcome.SKIPPED, Outcome.XFAILED, Outcome.PRUNED)))),
         tests=str(len(reports) + len(broken)),
         time=f"{summary.seconds:.3f}",
         timestamp=started.isoformat(timespec="milliseconds"),
@@ -173,6 +173,8 @@ class _Writer:
                 self.element(case, "skipped", message=result.reason, type="rpd.skip")
             case Outcome.XFAILED:
                 self.element(case, "skipped", message=result.reason, type="rpd.xfail")
+            case Outcome.PRUNED:
+                self.element(case, "skipped", message=result.reason, type="rpd.pruned")
 
 
 def _dotted(file: str) -> str:

@@ -23,7 +23,19 @@ from rpd.values.frozen import frozen
 
 _SHOWN_ELSEWHERE = frozenset({"at", "event", "node", "run"})
 _FOR_PROGRAMS = frozenset(
-    {"fingerprint", "result", "terms", "key", "log_bytes", "holder", "secrets", "facts", "pid", "host"}
+    {
+        "fingerprint",
+        "result",
+        "terms",
+        "key",
+        "log_bytes",
+        "series_bytes",
+        "holder",
+        "secrets",
+        "facts",
+        "pid",
+        "host",
+    }
 )
 _LONGEST = 100
 

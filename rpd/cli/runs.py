@@ -403,6 +403,7 @@ def _result(report: NodeReport) -> dict[str, Any]:
         "reason": report.result.reason,
         "parameters": dict(report.node.parameters),
         "metrics": dict(report.metrics),
+        "series": {name: asdict(record) for name, record in report.series.items()},
         "attempts": report.result.attempts,
         "gpu": report.pod.gpu if report.pod else "",
         "seconds": report.result.seconds,

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -21,18 +22,31 @@ from rpd.errors import ExitCode
 from rpd.hooks import PluginManager
 from rpd.journal import journal
 from rpd.journal.files import NodeFiles
+from rpd.journal.series import SERIES_FILE
+from rpd.journal.series import read as read_series
 from rpd.pipeline.connect_to_node import work_of
 from rpd.pipeline.past_runs import PastRun, RunState, past_run, run_and_node
 from rpd.record.again import again
 from rpd.record.lookup import NodeEntry
+from rpd.terminal.curves import chart
 from rpd.terminal.stored_run import print_run
 from rpd.values.duration import format_duration
-from rpd.values.report import ArtifactRecord, AttemptRecord, NodeReport, PodRecord, SourceRecord
+from rpd.values.report import (
+    ArtifactRecord,
+    AttemptRecord,
+    NodeReport,
+    PodRecord,
+    SeriesRecord,
+    SourceRecord,
+)
+from rpd.values.safe_text import plain
 from rpd.values.step import Step
 
 LOG_LINES = 10
 MOST_REFUSALS = 20
 MOST_BEFORE = 3
+MOST_CURVES = 12
+CURVE_COLUMNS, CURVE_LINES = 72, 4
 
 
 def main(config: Config, manager: PluginManager) -> int:
@@ -129,9 +143,28 @@ def _report_lines(report: NodeReport) -> Iterator[str]:
     environment = _pairs(asdict(report.environment), empty=False)
     yield from _facts({"source": _source(report.source), "environment": environment})
     yield from _facts({"files": ", ".join(report.result.files)})
+    yield from _section("series", _series(report))
     yield from _section("earlier attempts", map(_attempt, report.attempts))
     yield from _section("steps", _steps(report))
     yield from _section("artifacts", map(_artifact, report.artifacts))
+
+
+def _series(report: NodeReport) -> Iterator[str]:
+    """Yield each series: what it came to, and its curve."""
+    curves = read_series(NodeFiles(Path(report.folder)).series) if report.series else {}
+    for name, record in islice(report.series.items(), MOST_CURVES):
+        yield f"{plain(name)}: {_summed_up(record)}"
+        if len(curve := curves.get(name, {})) > 1:
+            yield from chart(curve, width=CURVE_COLUMNS, height=CURVE_LINES)
+    if len(report.series) > MOST_CURVES:
+        yield f"and {len(report.series) - MOST_CURVES} more in {SERIES_FILE}"
+
+
+def _summed_up(record: SeriesRecord) -> str:
+    told = f"{record.last:.6g} at step {record.last_step:g}"
+    if record.min is not None and record.max is not None and record.points > 1:
+        told += f", lowest {record.min:.6g} at {record.min_step:g}, highest {record.max:.6g} at {record.max_step:g}"
+    return f"{told} ({record.points} {'value' if record.points == 1 else 'values'})"
 
 
 def _steps(report: NodeReport) -> Iterator[str]:

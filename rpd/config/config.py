@@ -339,7 +339,7 @@ class OutputSettings:
     )
     report_chars: str = running.option(
         "fE",
-        "list these outcomes at the end: f failed, E error, s skipped, x xfailed, X xpassed, p passed, "
+        "list these outcomes at the end: f failed, E error, s skipped, x xfailed, X xpassed, u pruned, p passed, "
         "P passed with their output, w notices, a all but passed, A all, N none",
         "-r", metavar="CHARS", parse=texts.report_chars
     )

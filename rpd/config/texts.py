@@ -10,7 +10,7 @@ from rpd.errors import Cause
 CAUSES = tuple(cause.value for cause in Cause)
 _MOST_VALUES, _MOST_DIGITS = 1_000_000, 18
 """... of a range that a sweep goes over."""
-REPORT_CHARS = "fEsxXpPwaAN"
+REPORT_CHARS = "fEsxXupPwaAN"
 
 
 def positive_int(text: str) -> int:

@@ -14,6 +14,7 @@ from rpd.execute.deadlines import overdue
 from rpd.execute.node.history import DryStepHistory, StepHistory
 from rpd.execute.node.output_log import NoOutputLog, OutputLog
 from rpd.execute.node.results import DryResults, NodeResults
+from rpd.execute.node.series import NodeSeries, NoSeries
 from rpd.execute.pod.follow import follow
 from rpd.execute.pod.kept_files import left_alone, merging
 from rpd.execute.saved_environment import Surroundings, TrustedSurroundings
@@ -36,6 +37,7 @@ class Live:
     slots: type[Slots] = Slots
     history: type[StepHistory] = StepHistory
     results: type[NodeResults] = NodeResults
+    series: type[NodeSeries] = NodeSeries
     output_log: type[OutputLog] = OutputLog
     surroundings: type[Surroundings] = Surroundings
 
@@ -58,9 +60,11 @@ class Live:
         """
         return _timed(run, alarms, stuck)
 
-    def follow(self, run: NodeRun, remote: Remote, command: Command) -> Completed:
-        """Run a command under the limits of its job."""
-        return follow(run, remote, command)
+    def follow(
+        self, run: NodeRun, remote: Remote, command: Command, metrics: tuple[str, ...] = ()
+    ) -> Completed:
+        """Run a command under the limits of its job; ``metrics`` are patterns that find numbers in its output."""
+        return follow(run, remote, command, metrics)
 
     def begin_beside(self, begin: Callable[[], object]) -> None:
         """Begin what goes on beside a job."""
@@ -95,6 +99,7 @@ class Dry(Live):
     slots = OneSlot
     history = DryStepHistory
     results = DryResults
+    series = NoSeries
     output_log = NoOutputLog
     surroundings = TrustedSurroundings
 
@@ -115,7 +120,9 @@ class Dry(Live):
     def ask(self, stop: Stop) -> Ask:
         return simply
 
-    def follow(self, run: NodeRun, remote: Remote, command: Command) -> Completed:
+    def follow(
+        self, run: NodeRun, remote: Remote, command: Command, metrics: tuple[str, ...] = ()
+    ) -> Completed:
         return remote.run(command, run.log.write)
 
     def begin_beside(self, begin: Callable[[], object]) -> None:

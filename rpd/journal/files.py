@@ -14,6 +14,7 @@ from pathlib import Path
 
 from rpd.errors import UsageError
 from rpd.journal import journal
+from rpd.journal.series import SERIES_FILE
 from rpd.values.node import Node
 
 LONGEST_NAME = 100
@@ -206,6 +207,11 @@ class NodeFiles:
     def telemetry(self) -> Path:
         """How busy the node's pods were, a JSON object a line."""
         return self.folder / "metrics.jsonl"
+
+    @property
+    def series(self) -> Path:
+        """What the node's commands measured, a JSON object a line."""
+        return self.folder / SERIES_FILE
 
     @property
     def watchdog(self) -> Path:

@@ -187,7 +187,7 @@ _SOUND: Mapping[str, Callable[[object], bool]] = {
     ),
     **dict.fromkeys(("host", "fingerprint", "key", "cwd"), _is_text),
     **dict.fromkeys(("seconds", "usd", "deadline", "linger"), _is_amount),
-    **dict.fromkeys(("index", "log_bytes", "pid"), _is_count),
+    **dict.fromkeys(("index", "log_bytes", "series_bytes", "pid"), _is_count),
     **dict.fromkeys(("terms", "result"), _is_table),
     **dict.fromkeys(("ids", "secrets"), _are_texts),
     "at": _is_moment,

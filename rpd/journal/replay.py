@@ -22,13 +22,14 @@ class PastStep:
     """A step that was begun at ``began`` (UTC, ISO 8601).
 
     ``result`` is what it returned, None if it did not come to that; ``log_bytes`` is how long ``output.log`` was when
-    it began.
+    it began, ``series_bytes`` how long the file of its series was.
     """
 
     index: int
     kind: str
     fingerprint: str
     log_bytes: int
+    series_bytes: int = 0
     began: str = ""
     pod: str = ""
     """The name of the pod it was done on."""
@@ -260,6 +261,7 @@ def _begun(event: Mapping[str, Any], known: PastStep | None) -> PastStep:
         kind=event["kind"],
         fingerprint=event.get("fingerprint", ""),
         log_bytes=event.get("log_bytes", 0),
+        series_bytes=event.get("series_bytes", 0),
         began=event["at"],
         pod=event.get("pod", ""),
     )

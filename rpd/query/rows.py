@@ -25,7 +25,7 @@ COLUMNS: Mapping[str, str] = {
     "node": "id of the node: path/deploy_x.py::job[case]",
     "job": "name of the job function",
     "file": "the deploy file",
-    "outcome": "passed, failed, error, skipped, xfailed or xpassed",
+    "outcome": "passed, failed, error, skipped, xfailed, xpassed or pruned",
     "cause": "why it did not pass: code, timeout, oom, budget, stock, infra, lost, interrupted, local",
     "reason": "the same in a sentence",
     "attempts": "how often it was tried",

@@ -29,6 +29,7 @@ from rpd.values.report import (
     NodeReport,
     PodRecord,
     Result,
+    SeriesRecord,
     SourceRecord,
 )
 from rpd.values.step import Step, StepMark
@@ -55,6 +56,7 @@ _LISTS: dict[str, type] = {
     "attempts": AttemptRecord,
     "pods": PodRecord,
 }
+_NAMED: dict[str, type] = {"series": SeriesRecord}
 _FREE = ("metrics", "variables")
 _REQUIRED = ("node", "result")
 
@@ -68,9 +70,13 @@ def document_of(report: NodeReport) -> dict[str, Any]:
             document[name] = to_table(record)
     for name in _LISTS:
         document[name] = [to_table(record) for record in getattr(report, name)]
+    for name in _NAMED:
+        document[name] = {key: to_table(record) for key, record in getattr(report, name).items()}
     for name in _FREE:
         document[name] = toml_value(getattr(report, name))
-    return {name: value for name, value in document.items() if value != []}
+    return {
+        name: value for name, value in document.items() if value != [] and not (name in _NAMED and not value)
+    }
 
 
 def dumps(report: NodeReport) -> str:
@@ -97,6 +103,8 @@ def report_of(document: Mapping[str, Any], where: str, *, folder: str = "") -> N
     for name, kind in _LISTS.items():
         if name in document:
             values[name] = _records(kind, document[name], f"{where}: [[{name}]]")
+    for name, kind in _NAMED.items():
+        values[name] = _named(kind, document.get(name, {}), f"{where}: [{name}]")
     for name in _FREE:
         values[name] = document.get(name, {})
         if not isinstance(values[name], dict):
@@ -122,6 +130,12 @@ def _records(kind: type, tables: Any, where: str) -> tuple[Any, ...]:
     if not isinstance(tables, list):
         raise RpdError(f"{where}: expected a list of tables, got {shown(tables)}")
     return tuple(from_table(kind, table, f"{where} {index}") for index, table in enumerate(tables))
+
+
+def _named(kind: type, tables: Any, where: str) -> dict[str, Any]:
+    if not isinstance(tables, dict):
+        raise RpdError(f"{where}: expected tables, got {shown(tables)}")
+    return {name: from_table(kind, table, f"{where} {name}") for name, table in tables.items()}
 
 
 def write(path: Path, report: NodeReport) -> None:
@@ -171,6 +185,8 @@ def _redacted(value: Any, redactor: Redactor) -> Any:
         return replace(value, **{f.name: _redacted(getattr(value, f.name), redactor) for f in fields(value)})
     if isinstance(value, tuple):
         return tuple(_redacted(item, redactor) for item in value)
+    if isinstance(value, Mapping) and any(map(is_dataclass, value.values())):
+        return {redactor.text(name): _redacted(item, redactor) for name, item in value.items()}
     if isinstance(value, Mapping):
         return redactor.data(toml_value(value))
     return redactor.data(value)

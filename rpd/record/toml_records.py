@@ -15,6 +15,7 @@ from enum import Enum, StrEnum
 from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from rpd.errors import RpdError
+from rpd.values.report import Measured
 
 T = TypeVar("T")
 
@@ -182,6 +183,8 @@ def _reader(hint: Any) -> _Read:
 
 def _reader_of(hint: Any) -> _Read:
     base = get_origin(hint) or hint
+    if base is Measured:
+        return _as_measured
     if base is float:
         return _as_float
     if base is Mapping:
@@ -201,6 +204,14 @@ def _as_float(value: Any) -> Any:
     except OverflowError:
         return _NOT_PLAIN
     return number if math.isfinite(number) else _NOT_PLAIN
+
+
+def _as_measured(value: Any) -> Any:
+    """What a job measured may be infinite, or no number at all."""
+    try:
+        return float(value) if type(value) in (int, float) else _NOT_PLAIN
+    except OverflowError:
+        return _NOT_PLAIN
 
 
 def _reader_of_mapping(hint: Any) -> _Read:
@@ -256,5 +267,11 @@ def _describe(hint: Any) -> str:
     return _ONE.get(base, str(base))
 
 
-_ONE = {str: "a string", int: "a whole number", float: "a number", bool: "true or false"}
+_ONE = {
+    str: "a string",
+    int: "a whole number",
+    float: "a number",
+    Measured: "a number",
+    bool: "true or false",
+}
 _MANY = {str: " of strings", int: " of whole numbers", float: " of numbers"}

@@ -7,14 +7,20 @@ folder cannot be written)::
     supervise  the script that runs it and outlives it
     claim/     made by the one supervisor that may run it: a second start is no start
     log        standard output and error, raw
+    metrics    what it writes to $RPD_METRICS: numbers, a line each
     group      the process group of the command; ``pid`` is the supervisor's
     alive      a fifo that the supervisor holds open: its reader sees end of file when the supervisor is gone
+    ../../python  has the module ``rpd_metrics``
     ../../bin  has the command ``rpd-step``, which tells by a line of the log what a script does now
     exit       exit code, how many processes the kernel's OOM killer ended meanwhile, when it ended (seconds since
                1970, as in ``began``); renamed into place
 
 Nothing here is polled: the driver waits for bytes of one SSH channel, on the pod ``tail`` waits for the log. The fifo,
 and not the process id, tells the end, because a pod's PID 1 is often a ``sleep`` that never reaps a process.
+
+The log comes over standard output of that channel. Standard error brings what rpd says about the command, and between
+the first such line and the others what is in the file of metrics, byte by byte (``Control`` takes it apart). So both
+have an offset each, and both go on where they were after a break.
 """
 
 from __future__ import annotations
@@ -22,11 +28,14 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import re
+import secrets
 import shlex
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
+from importlib import resources
 
 from rpd.errors import CommandTimeout, ConnectionLost, Interrupted, PodLost, RemoteError
 from rpd.remote.protocol import Command, Output
@@ -50,9 +59,10 @@ _MOST_SAID_BESIDE = 256 << 10
 _MOST_VAIN_LOOKS = 8
 
 # What the pod says of a command, in ASCII digits and not too many: it may say anything.
-_FOLLOWING = re.compile(rb"^following (-?[0-9]{1,15}) ([0-9]{1,20})$", re.MULTILINE)
+_FOLLOWING = re.compile(rb"^following (-?[0-9]{1,15}) ([0-9]{1,20})\n", re.MULTILINE)
 _GONE = re.compile(r"^gone ([0-9]{1,20})$", re.MULTILINE)
 _RENEW = re.compile(r"^renew$", re.MULTILINE)
+_METRICS = re.compile(r"^metrics ([0-9]{1,18})$", re.MULTILINE)
 _END = re.compile(
     r"^end ([0-9]{1,3}|lost|unstarted) (-?[0-9]{1,15}) ([0-9]{1,18}) (-?[0-9]{1,15})$", re.MULTILINE
 )
@@ -206,15 +216,20 @@ _rpd_prepare() {
     printf '%-31s\n' pending >"$_rpd_dir/exit.new" &&
     date +%s >"$_rpd_dir/began" &&
     : >>"$_rpd_dir/log" &&
+    : >>"$_rpd_dir/metrics" &&
     { [ -p "$_rpd_dir/alive" ] || mkfifo "$_rpd_dir/alive"; } &&
     { [ -x "$_rpd_base/bin/rpd-step" ] || { mkdir -p "$_rpd_base/bin" &&
-      printf '%s' "$4" >"$_rpd_base/bin/rpd-step" && chmod 700 "$_rpd_base/bin/rpd-step"; }; }
+      printf '%s' "$4" >"$_rpd_base/bin/rpd-step" && chmod 700 "$_rpd_base/bin/rpd-step"; }; } &&
+    { [ -e "$_rpd_base/python/rpd_metrics.py" ] || { mkdir -p "$_rpd_base/python" &&
+      printf '%s' "$5" >"$_rpd_base/python/rpd_metrics.py.$$" &&
+      mv -f "$_rpd_base/python/rpd_metrics.py.$$" "$_rpd_base/python/rpd_metrics.py"; }; }
   } || { echo "error the folder $_rpd_dir cannot be prepared" >&2; exit 3; }
 }
 """
 
-# $1 offset of the first byte wanted. The waiter reads the fifo and is reaped at once by the shell that waits for it,
-# so that tail (GNU) sees its end within 0.01 s; where tail cannot watch a process, a loop reads what has grown.
+# $1 offset of the first byte wanted, $2 that of the metrics (empty: none are wanted), $3 the line that ends them; until
+# then only they are written to standard error. The waiter reads the fifo and is reaped at once by the shell that waits
+# for it, so that tail (GNU) sees its end within 0.01 s; where tail cannot watch a process, a loop reads what has grown.
 _FOLLOW = (
     _LIFE
     + r"""
@@ -224,17 +239,24 @@ _rpd_follow() {
   exec 7<"$_rpd_dir/alive"
   exec 8>&-
   echo "following $(($(date +%s) - $(cat "$_rpd_dir/began"))) $(_rpd_life)" >&2
-  if tail --pid=$$ -c 0 /dev/null 2>/dev/null; then
-    ( read -r _rpd_line ) <&7 >/dev/null 2>&1 &
+  exec 6>&2 2>/dev/null
+  if tail --pid=$$ -c 0 /dev/null; then
+    ( read -r _rpd_line ) <&7 >/dev/null 6>&- &
     _rpd_waiter=$!
     exec 7<&-
-    tail -c "+$((_rpd_at + 1))" -f --pid="$_rpd_waiter" -s 0.01 "$_rpd_dir/log" 2>/dev/null &
+    if [ -n "$2" ]; then
+      tail -c "+$(($2 + 1))" -f --pid="$_rpd_waiter" -s 0.5 "$_rpd_dir/metrics" >&6 6>&- &
+      _rpd_metrics=$!
+    fi
+    tail -c "+$((_rpd_at + 1))" -f --pid="$_rpd_waiter" -s 0.01 "$_rpd_dir/log" 6>&- &
     _rpd_tail=$!
     wait "$_rpd_waiter"
     wait "$_rpd_tail"
+    # What it has not seen yet is fetched in another look.
+    [ -z "$2" ] || { kill "$_rpd_metrics"; wait "$_rpd_metrics"; }
   else
-    _rpd_flag=$_rpd_dir/.ended.$$
-    ( read -r _rpd_line; : >"$_rpd_flag" ) <&7 >/dev/null 2>&1 &
+    _rpd_flag=$_rpd_dir/.ended.$$ _rpd_seen=$2
+    ( read -r _rpd_line; : >"$_rpd_flag" ) <&7 >/dev/null 6>&- &
     exec 7<&-
     while :; do
       if [ -e "$_rpd_flag" ]; then _rpd_last=1; else _rpd_last=; fi
@@ -243,10 +265,20 @@ _rpd_follow() {
         tail -c "+$((_rpd_at + 1))" "$_rpd_dir/log" | head -c "$((_rpd_size - _rpd_at))" || exit 0
         _rpd_at=$_rpd_size
       fi
+      _rpd_size=$(($(wc -c <"$_rpd_dir/metrics")))
+      if [ -n "$2" ] && [ "$_rpd_size" -gt "$_rpd_seen" ]; then
+        tail -c "+$((_rpd_seen + 1))" "$_rpd_dir/metrics" | head -c "$((_rpd_size - _rpd_seen))" >&6 || exit 0
+        _rpd_seen=$_rpd_size
+      fi
       [ -z "$_rpd_last" ] || break
-      sleep 0.2 2>/dev/null || sleep 1
+      sleep 0.2 || sleep 1
     done
     rm -f "$_rpd_flag"
+  fi
+  exec 2>&6 6>&-
+  if [ -n "$2" ]; then
+    echo "$3" >&2
+    [ ! -e "$_rpd_dir/metrics" ] || echo "metrics $(($(wc -c <"$_rpd_dir/metrics")))" >&2
   fi
   [ -d "$_rpd_dir" ] || { echo "gone $(_rpd_life)" >&2; return 0; }
   _rpd_code=lost _rpd_ooms=0 _rpd_end=
@@ -333,22 +365,28 @@ PROBE = f"{_LOAD_ENVIRONMENT}\n_rpd_main() {{ _rpd_load_pod\n{_PROBE}\n}}\n_rpd_
 class _Report:
     """What one attempt to follow learned; ``code`` None: the supervisor is gone without a word.
 
-    ``size`` is the log's in bytes, ``seconds`` how long the command ran by the pod's clock, in whole ones.
+    ``size`` is the log's in bytes, ``metrics`` that of the metrics, ``seconds`` how long the command ran by the pod's
+    clock, in whole ones.
     """
 
     code: int | None
     size: int
+    metrics: int
     seconds: int
 
 
-def run(shell: Shell, command: Command, output: Output, interrupt: Interrupt) -> Completed:
+def run(
+    shell: Shell, command: Command, output: Output, interrupt: Interrupt, metrics: Output | None = None
+) -> Completed:
     """Run ``command`` detached and follow it to its end, over as many connections as it takes.
+
+    ``metrics`` gets what it writes to ``$RPD_METRICS``, every byte once, on the same thread as ``output`` its output.
 
     If its folder on the pod exists already (a driver before this one started it), nothing is started and its log is
     followed from the first byte. A timeout counts from the start on the pod. Raises CommandTimeout, Interrupted (the
     request is then cleared), ConnectionLost, PodLost.
     """
-    following = _Following(shell, command, output, interrupt)
+    following = _Following(shell, command, output, interrupt, metrics=metrics)
     try:
         interrupt.check(command.text)
         return following.to_the_end()
@@ -398,6 +436,67 @@ def facts(said: bytes) -> dict[str, str]:
     }
 
 
+class Control:
+    """What a follower says on standard error, taken apart.
+
+    First come lines of rpd, the last of them ``following …``; then the bytes of the metrics, up to ``mark``, which
+    nobody but rpd knows; then lines of rpd again. Without a mark there are lines of rpd only. ``began`` gets what was
+    said up to that line, ``metrics`` the bytes as they come.
+    """
+
+    def __init__(self, mark: str, began: Output, metrics: Output) -> None:
+        self._end = f"{mark}\n".encode() if mark else b""
+        self._began = began
+        self._metrics = metrics
+        self._has_begun = self._is_over = False
+        self._held = b""
+        self.said = b""
+        """All lines of rpd so far."""
+
+    def feed(self, data: bytes) -> None:
+        """Take the next bytes. Raises TooMuch where rpd's part would be larger than its few lines ever are."""
+        if not self._has_begun:
+            data = self._begin(data)
+        if self._end and self._has_begun and not self._is_over:
+            data = self._pass_on(data)
+        self.said += data
+        if len(self.said) > _MOST_SAID_BESIDE:
+            raise TooMuch(f"a program on the pod said more than {_MOST_SAID_BESIDE >> 10} KiB about itself")
+
+    def _begin(self, data: bytes) -> bytes:
+        """Look for the line that says the follower has begun; return what comes after it."""
+        said = self.said + data
+        found = _FOLLOWING.search(said)
+        if found is None:
+            return data
+        self._has_begun = True
+        self.said = said[: found.end()]
+        self._began(self.said)
+        return said[found.end() :]
+
+    def _pass_on(self, data: bytes) -> bytes:
+        """Pass metrics on, but for an end that may be the beginning of the mark; return what comes after it."""
+        held = self._held + data
+        metrics, mark, rest = held.partition(self._end)
+        self._held = b""
+        if mark:
+            self._is_over = True
+        else:
+            kept = _beginning_at_end(held, self._end)
+            metrics, self._held = held[: len(held) - kept], held[len(held) - kept :]
+        if metrics:
+            self._metrics(metrics)
+        return rest
+
+
+def _beginning_at_end(data: bytes, word: bytes) -> int:
+    """Return how many bytes at the end of ``data`` are the beginning of ``word``."""
+    for length in range(min(len(data), len(word) - 1), 0, -1):
+        if data.endswith(word[:length]):
+            return length
+    return 0
+
+
 class _Following:
     """One command being followed: how far its log was read, and what is known of it."""
 
@@ -410,10 +509,13 @@ class _Following:
         *,
         started: bool = False,
         offset: int = 0,
+        metrics: Output | None = None,
     ) -> None:
         self._shell = shell
         self._command = command
         self._output = output
+        self._metrics = metrics
+        self._metrics_at = 0
         self._interrupt = self._asked = interrupt
         self._key = folder_name(command.key)
         self._began = time.monotonic()
@@ -428,23 +530,23 @@ class _Following:
         """Follow until the exit code is known. Raises DeadlinePassed, Interrupted, ConnectionLost, PodLost."""
         fruitless = vain = 0
         while True:
-            offset, started = self._offset, self._started
+            before = self._read
             try:
                 report = self._follow(self._left())
             except Disconnected as error:
-                fruitless = 0 if (offset, started) != (self._offset, self._started) else fruitless + 1
+                fruitless = 0 if before != self._read else fruitless + 1
                 if fruitless > 20:
                     raise ConnectionLost(str(error)) from error
                 self._shell.reconnect(self._interrupt)
                 self._interrupt.wait(min(0.1 * fruitless, 2.0))
                 continue
-            if report.size > self._offset:
+            if report.size > self._offset or report.metrics > self._metrics_at:
                 # Written after tail looked last: one more look, at the byte.
-                vain = vain + 1 if offset == self._offset else 0
+                vain = vain + 1 if before == self._read else 0
                 if vain > _MOST_VAIN_LOOKS:
                     raise RemoteError(
-                        f"the pod says that the log has {report.size} bytes and sends {self._offset}: "
-                        f"{self._command.text}"
+                        f"the pod says that the log has {report.size} bytes and sends {self._offset}, "
+                        f"of metrics {report.metrics} and sends {self._metrics_at}: {self._command.text}"
                     )
                 self._interrupt.wait(min(0.05 * vain, 1.0))
                 continue
@@ -456,6 +558,11 @@ class _Following:
                 # Who came late does not know when it ended; the pod does.
                 seconds=float(report.seconds) if self._came_late else time.monotonic() - self._began,
             )
+
+    @property
+    def _read(self) -> tuple[bool, int, int]:
+        """How far this is: it changes whenever anything new was learned."""
+        return self._started, self._offset, self._metrics_at
 
     def kill(self) -> None:
         """End the process group (SIGTERM, grace, SIGKILL), and pass on what it still says meanwhile.
@@ -510,23 +617,29 @@ class _Following:
 
     def _follow(self, seconds: float | None) -> _Report:
         """Start the command unless it is known to be started, and pass its log on from where it was left."""
-        program = Program(self._script(), timeout=seconds, interrupt=self._interrupt, most=_MOST_SAID_BESIDE)
+        mark = f"rpd-{secrets.token_hex(16)}"
+        control = Control(mark if self._metrics is not None else "", self._note_start, self._take_metrics)
+        program = Program(self._script(mark), timeout=seconds, interrupt=self._interrupt, errors=control.feed)
         stream = self._shell.open(program)
         try:
             while data := stream.read():
-                self._note_start(stream.errors())
                 self._offset += len(data)
                 self._tail.add(data)
                 self._output(data)
             ended = stream.finish()
-            self._note_start(ended.stderr)
-            return self._report(ended.stderr, ended.reason)
+            return self._report(control.said, replace(ended, stderr=control.said).reason)
         finally:
-            self._note_start(stream.errors())
+            with contextlib.suppress(RemoteError):
+                stream.errors()  # what came before a break
             stream.close()
 
-    def _note_start(self, control: bytes) -> None:
-        if not self._started and (match := _FOLLOWING.search(control)):
+    def _take_metrics(self, data: bytes) -> None:
+        self._metrics_at += len(data)
+        if self._metrics is not None:
+            self._metrics(data)
+
+    def _note_start(self, said: bytes) -> None:
+        if not self._started and (match := _FOLLOWING.search(said)):
             self._started = True
             self._life = "" if match[2] == b"0" else match[2].decode()
             # Whole seconds on a clock that is not ours: only an age of another driver's command matters.
@@ -549,7 +662,13 @@ class _Following:
         if end[1] == "unstarted":
             raise RemoteError(f"the command could not be started ({reason}): {self._command.text}")
         code = None if end[1] == "lost" else int(end[1])
-        return _Report(code=code, size=int(end[3]), seconds=max(0, int(end[4])))
+        metrics = _METRICS.search(text)
+        return _Report(
+            code=code,
+            size=int(end[3]),
+            metrics=int(metrics[1]) if metrics else 0,
+            seconds=max(0, int(end[4])),
+        )
 
     def _gone(self, *, life: str) -> RemoteError:
         """Return why the command's folder is not there, by when PID 1 of the pod began."""
@@ -560,8 +679,9 @@ class _Following:
             )
         return PodLost(f"the pod was restarted while the command ran: {self._command.text}")
 
-    def _script(self) -> str:
-        follow = f"_rpd_follow {self._offset}"
+    def _script(self, mark: str) -> str:
+        at = "''" if self._metrics is None else self._metrics_at
+        follow = f"_rpd_follow {self._offset} {at} {mark}"
         if self._started:
             lines = (f'_rpd_find {self._key} || {{ echo "gone $(_rpd_life)" >&2; exit 3; }}', follow)
             return _script(_FIND_FOLDER + _FOLLOW, *lines)
@@ -570,7 +690,8 @@ class _Following:
         return _script(
             _LOAD_ENVIRONMENT + _FIND_FOLDER + _PREPARE + _FOLLOW,
             "_rpd_umask=$(umask)",
-            f"_rpd_prepare {self._key} {text} {supervise} {shlex.quote(_STEP_COMMAND)}",
+            f"_rpd_prepare {self._key} {text} {supervise} {shlex.quote(_STEP_COMMAND)} "
+            f"{shlex.quote(_metrics_module())}",
             f'if [ ! -e "$_rpd_dir/claim" ]; then {self._launch()}; fi',
             follow,
         )
@@ -591,8 +712,9 @@ exec 9<>"$_rpd_dir/alive"
 (
   umask "$_rpd_umask"
   _rpd_load_pod
-  export RPD_LOG="$_rpd_dir/log" PATH="$PATH:${{_rpd_dir%/steps/*}}/bin"
+  export RPD_LOG="$_rpd_dir/log" RPD_METRICS="$_rpd_dir/metrics" PATH="$PATH:${{_rpd_dir%/steps/*}}/bin"
   {variables}
+  export PYTHONPATH="${{PYTHONPATH:+$PYTHONPATH:}}${{_rpd_dir%/steps/*}}/python"
   _rpd_missing=
   {enter}
   if command -v setsid >/dev/null 2>&1; then exec setsid sh "$_rpd_dir/supervise" "$_rpd_dir" "$_rpd_missing"; fi
@@ -600,6 +722,12 @@ exec 9<>"$_rpd_dir/alive"
   exec sh "$_rpd_dir/supervise" "$_rpd_dir" "$_rpd_missing"
 ) </dev/null >/dev/null 2>&1 &
 exec 9>&-"""
+
+
+@cache
+def _metrics_module() -> str:
+    """Return the Python module that jobs may import on a pod."""
+    return (resources.files("rpd.remote") / "rpd_metrics.py").read_text(encoding="utf-8")
 
 
 def folder_name(key: str) -> str:

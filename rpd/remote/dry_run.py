@@ -20,7 +20,12 @@ class RecorderRemote:
         """Know nothing about the machine."""
         return {}
 
-    def run(self, command: Command, output: Output) -> Completed:  # noqa: ARG002 - there is no output
+    def run(
+        self,
+        command: Command,
+        output: Output,  # noqa: ARG002 - there is no output
+        metrics: Output | None = None,  # noqa: ARG002 - nor are there metrics
+    ) -> Completed:
         """Succeed, with the stand-in of the command."""
         return Completed(command=command.text, exit_code=0, stdout=command.stand_in)
 

@@ -90,8 +90,10 @@ class Remote(Protocol):
         """
         ...
 
-    def run(self, command: Command, output: Output) -> Completed:
+    def run(self, command: Command, output: Output, metrics: Output | None = None) -> Completed:
         """Start ``command`` detached, follow its log from the first byte to the last and return how it ended.
+
+        ``metrics`` gets each byte that it appends to the file ``$RPD_METRICS``, within a second, on the same thread.
 
         A lost connection is mended and the log continued at the byte. Raises CommandTimeout (after ending the whole
         process group), Interrupted (after ``interrupt``, likewise), ConnectionLost, PodLost. Never CommandFailed.

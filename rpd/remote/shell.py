@@ -123,6 +123,9 @@ class Program:
     interrupt: Interrupt | None = None
     most: int = MOST_KEPT
     is_wide: bool = False
+    errors: Callable[[bytes], None] | None = None
+    """Gets standard error as it comes, on the thread that reads; then none of it is kept. What it raises comes out of
+    the read."""
 
 
 def with_arguments(script: str, *arguments: str) -> str:
@@ -138,7 +141,7 @@ class Stream(Protocol):
         ...
 
     def errors(self) -> bytes:
-        """Return all of standard error that has arrived; never waits and never raises."""
+        """Return all of standard error that has arrived and is kept; never waits."""
         ...
 
     def finish(self) -> Ended:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from rich.cells import cell_len
 
+from rpd.terminal.curves import sparkline
 from rpd.terminal.progress import elapsed
 from rpd.terminal.styles import Ink, fit, fit_middle, money
 
@@ -17,6 +18,8 @@ _FIXED = 8 + 1 + 1 + 1 + 6 + 1 + 7 + 2
 """Columns of state, elapsed time and money with the gaps."""
 _SHORTEST_LINE = 16
 _SHORTEST_NAME = 16
+_SPARK = 8
+"""Columns of the curve of a metric."""
 _LONGEST_GPU = 9
 """Columns of a GPU where there is little room."""
 _MARKS = (", ", " · ")
@@ -41,6 +44,10 @@ class Row:
     last_line: str = ""
     mark: str = ""
     """What its command says that it does now."""
+    metric: str = ""
+    """The first series that its command writes."""
+    values: list[float] = field(default_factory=list)
+    """Values of that series, thinned out."""
 
     def usd(self, now: float) -> float:
         """Return what its pods have cost it so far."""
@@ -135,5 +142,13 @@ def _line(row: Row, layout: Layout, now: float, ink: Ink) -> str:
     place = fit(row.place(layout.gpu), layout.place) if layout.place else ""
     facts = f"{fit_middle(row.name, layout.name)} {place} {so_far}  "
     state = ink(fit(row.shown_state, 8), _STYLES.get(row.state, "dim"))
+    return f"{state} {facts}{ink(fit(_shown_line(row), layout.last_line).rstrip(), 'dim')}"
+
+
+def _shown_line(row: Row) -> str:
+    """Return what its command measures, says that it does, and said last."""
     text = f"{row.mark}: {row.last_line}" if row.mark else row.last_line
-    return f"{state} {facts}{ink(fit(text, layout.last_line).rstrip(), 'dim')}"
+    if not row.values:
+        return text
+    measured = f"{row.metric} {row.values[-1]:.4g} {sparkline(row.values, _SPARK)}"
+    return f"{measured}  {text}" if text.strip() else measured

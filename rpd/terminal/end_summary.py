@@ -263,5 +263,5 @@ def _counts(summary: RunSummary, *, is_dry: bool) -> str:
 def _color(summary: RunSummary) -> str:
     if summary.unreleased or any(not report.result.outcome.is_ok for report in summary.reports):
         return "red"
-    passed = summary.count(Outcome.PASSED)
+    passed = summary.count(Outcome.PASSED) + summary.count(Outcome.PRUNED)
     return "green" if passed and not summary.stop_reason and not summary.not_run else "yellow"

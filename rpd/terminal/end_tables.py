@@ -14,6 +14,7 @@ _OUTCOMES = {
     "s": Outcome.SKIPPED,
     "x": Outcome.XFAILED,
     "X": Outcome.XPASSED,
+    "u": Outcome.PRUNED,
     "p": Outcome.PASSED,
 }
 _ALL_BUT_PASSED = frozenset(Outcome) - {Outcome.PASSED}

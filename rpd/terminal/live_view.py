@@ -180,6 +180,11 @@ class LiveView(View):
         """Show how busy its GPUs are in the node's row."""
         self._rows.utilization(node.id, sample.utilization)
 
+    @hookimpl
+    def rpd_metric(self, node: Node, name: str, value: float) -> None:
+        """Show the newest value in the node's row."""
+        self._rows.metric(node.id, name, value)
+
     # --- steps ------------------------------------------------------------------------------------------------------
 
     @hookimpl

@@ -26,6 +26,8 @@ _STEP_STATES = {
     StepKind.WRITE: "sending",
     StepKind.READ: "reading",
 }
+_MOST_VALUES = 128
+"""Of a series that are kept for its curve; of more, every other one is dropped."""
 
 
 class Rows:
@@ -121,6 +123,18 @@ class Rows:
             row = self._rows.get(node_id)
             if row is not None:
                 row.utilization = percent
+
+    def metric(self, node_id: str, name: str, value: float) -> None:
+        """Show the newest value of the first series of a node, with its curve."""
+        with self._lock:
+            row = self._rows.get(node_id)
+            if row is None:
+                return
+            row.metric = row.metric or self._ink.legible(name)
+            if row.metric == self._ink.legible(name):
+                row.values.append(value)
+                if len(row.values) > _MOST_VALUES:
+                    row.values[:-1] = row.values[:-1:2]
 
     # --- steps ------------------------------------------------------------------------------------------------------
 

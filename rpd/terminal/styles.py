@@ -21,6 +21,7 @@ OUTCOME_STYLES = {
     Outcome.SKIPPED: "yellow",
     Outcome.XFAILED: "yellow",
     Outcome.XPASSED: "yellow",
+    Outcome.PRUNED: "cyan",
 }
 
 

@@ -54,6 +54,7 @@ if TYPE_CHECKING:
         template_id: str | None
         budget: Budget
         lifecycle: Lifecycle
+        metrics: str | Iterable[str]
 
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -460,6 +461,8 @@ class Job:
     template_id: str | None = None
     budget: Budget = Budget()
     lifecycle: Lifecycle = Lifecycle()
+    metrics: tuple[str, ...] = ()
+    """Regular expressions with named groups that find numbers in the output of its commands."""
 
     if TYPE_CHECKING:
 
@@ -496,12 +499,23 @@ class Job:
         for name in ("min_vcpu", "min_memory_gb"):
             if getattr(self, name) is not None:
                 _whole("Job", name, getattr(self, name), minimum=1, most=MOST_GB)
-        for name in ("datacenters", "cpu", "cuda", "countries", "compliance", "ports", "required_paths"):
+        for name in (
+            "datacenters",
+            "cpu",
+            "cuda",
+            "countries",
+            "compliance",
+            "ports",
+            "required_paths",
+            "metrics",
+        ):
             put(name, _texts("Job", name, getattr(self, name)))
         if self.cpu or self.countries or self.compliance or self.min_cuda is not None:
             self._check_words(put)
         if not isinstance(self.global_network, bool):
             raise _fail("Job", "global_network", "expected True or False", self.global_network)
+        if self.metrics:
+            _patterns(self.metrics)
         for port in self.ports:
             if not re.fullmatch(_PORT, port) or not 1 <= int(port.partition("/")[0]) <= _LAST_PORT:
                 raise _fail("Job", "ports", 'expected ports such as "8888/http" or "22/tcp"', port)
@@ -561,6 +575,15 @@ class Job:
             changes.setdefault("image", self.image or DEFAULT_IMAGE)
             changes.setdefault("container_disk_gb", self.container_disk_gb or DEFAULT_DISK_GB)
         return replace(self, **cast("Any", changes))  # checked and made one type again by Job itself
+
+
+def _patterns(texts: tuple[str, ...]) -> None:
+    from rpd.values.series import LinePatterns  # few jobs have some
+
+    try:
+        LinePatterns(texts)
+    except ValueError as error:
+        raise _fail("Job", "metrics", str(error), texts) from None
 
 
 class Asked(Protocol):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any
+from typing import Any, NewType
 
 from rpd.errors import Cause
 from rpd.values.frozen import EMPTY, frozen
@@ -15,8 +15,15 @@ CACHED = "cached: "
 """How the reason of a node begins that was passed over since it passed before and nothing changed."""
 
 
+Measured = NewType("Measured", float)
+"""What a job measured: unlike other numbers of a record it may be NaN or infinite."""
+
+
 class Outcome(StrEnum):
-    """How a node ended; ``failed`` is the job's own doing, ``error`` a fixture's, the pod's or a teardown's."""
+    """How a node ended; ``failed`` is the job's own doing, ``error`` a fixture's, the pod's or a teardown's.
+
+    ``pruned``: a plugin saw its numbers and ended it (hook ``rpd_prune``), which is no failure.
+    """
 
     PASSED = "passed"
     FAILED = "failed"
@@ -24,6 +31,7 @@ class Outcome(StrEnum):
     SKIPPED = "skipped"
     XFAILED = "xfailed"
     XPASSED = "xpassed"
+    PRUNED = "pruned"
 
     @property
     def is_ok(self) -> bool:
@@ -187,6 +195,38 @@ class ArtifactRecord:
 
 
 @frozen
+class SeriesRecord:
+    """What one series came to: how many values, the last, the least and the greatest, each with its step.
+
+    NaN is neither least nor greatest: those are None where there was nothing else.
+    """
+
+    points: int = 0
+    last: Measured = Measured(0.0)
+    last_step: float = 0
+    min: Measured | None = None
+    min_step: float | None = None
+    max: Measured | None = None
+    max_step: float | None = None
+
+    def with_point(self, step: float, value: float) -> SeriesRecord:
+        """Return it with one more value."""
+        is_number = value == value  # NaN is not
+        is_min = is_number and (self.min is None or value < self.min)
+        is_max = is_number and (self.max is None or value > self.max)
+        measured = Measured(value)
+        return SeriesRecord(
+            points=self.points + 1,
+            last=measured,
+            last_step=step,
+            min=measured if is_min else self.min,
+            min_step=step if is_min else self.min_step,
+            max=measured if is_max else self.max,
+            max_step=step if is_max else self.max_step,
+        )
+
+
+@frozen
 class Failure:
     """What a person needs to see of a non-pass. ``place`` is ``file:line`` in user code."""
 
@@ -219,6 +259,8 @@ class NodeReport:
     pods: tuple[PodRecord, ...] = ()
     """Every pod it used, in order; ``pod`` is that of the fixture ``pod``, else the last one."""
     metrics: Mapping[str, Any] = EMPTY
+    series: Mapping[str, SeriesRecord] = EMPTY
+    """What its commands wrote while they ran, by name."""
     variables: Mapping[str, Any] = EMPTY
     folder: str = ""
     """Where its files are; not part of the manifest."""

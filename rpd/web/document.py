@@ -210,7 +210,7 @@ class Document:
         fields: Table = {}
         if (strip := samples.strip(files.telemetry, detail.buckets)) is not None:
             fields["strip"] = strip
-        if series := samples.curves(files.folder / samples.SERIES_FILE, detail.points, self.clean):
+        if series := samples.curves(files.series, detail.points, self.clean):
             fields["series"] = series
         return fields
 

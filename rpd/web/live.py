@@ -19,7 +19,6 @@ from rpd.record import run as run_file
 from rpd.values.report import NodeReport
 from rpd.web.document import Detail, Document, Table, planned
 from rpd.web.folders import Driver, read_info
-from rpd.web.samples import SERIES_FILE
 
 MOST_RUNS = 500
 """Runs that are offered, the newest first."""
@@ -170,7 +169,7 @@ class LiveRun:
         stamp = _stamp(path)
         if stamp == (-1,):
             # Not over: its journal and what it measures tell; while it is at work, its time and money go on.
-            stamp = (int(is_running), *_stamp(files.journal, files.telemetry, files.folder / SERIES_FILE))
+            stamp = (int(is_running), *_stamp(files.journal, files.telemetry, files.series))
             if self._stamps.get(name) == stamp and not (is_running and stamp[1] != -1):
                 return None
             node_id = node_id or _who(files)

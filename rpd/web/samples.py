@@ -11,9 +11,9 @@ from typing import Any
 
 from rpd.disk.nested import is_deeper
 from rpd.disk.regular import lines_of
+from rpd.journal import series
 from rpd.web.clean import Clean, moment
 
-SERIES_FILE = "series.jsonl"
 _LONGEST_LINE = 1 << 20
 MOST_BYTES = 64 << 20
 """Of a longer file, what comes after is not shown."""
@@ -127,20 +127,14 @@ def _idle(taken: Sequence[_Sample]) -> float:
 def curves(path: Path, points: int, clean: Clean) -> dict[str, list[list[float]]]:
     """Return what a node logged while it ran: name of a series to its ``[steps, values]``, ``points`` at most of each.
 
-    A line of the file is ``{"step": 3, "time": "…", "values": {"loss": 0.1}}``. Without steps, lines are counted.
+    NaN and infinities are left out: a picture has no place for them.
     """
-    series: dict[str, list[tuple[float, float]]] = {}
-    for number, document in enumerate(_objects(path)):
-        values = document.get("values")
-        if not isinstance(values, dict):
-            continue
-        step = _number(document.get("step"))
-        for name, value in values.items():
-            read = _number(value)
-            if read is None or (name not in series and len(series) >= MOST_SERIES):
-                continue
-            series.setdefault(name, []).append((float(number) if step is None else step, read))
-    return {clean.text(name): _thinned(taken, points) for name, taken in series.items()}
+    drawn: dict[str, list[list[float]]] = {}
+    for name, curve in series.read(path).items():
+        taken = [(step, value) for step, value in curve.items() if math.isfinite(value)]
+        if taken and len(drawn) < MOST_SERIES:
+            drawn[clean.text(name)] = _thinned(taken, points)
+    return drawn
 
 
 def _thinned(taken: list[tuple[float, float]], points: int) -> list[list[float]]:

@@ -1,5 +1,6 @@
 """Detached commands: their log, their end, and what survives a broken connection."""
 
+import itertools
 import os
 import shlex
 import shutil
@@ -15,7 +16,15 @@ from hypothesis import strategies as st
 
 from rpd.errors import Cause, CommandTimeout, ConnectionLost, Interrupted, PodLost, RemoteError
 from rpd.remote import commands
-from rpd.remote.commands import _LOAD_ENVIRONMENT, _SUPERVISE, Tail, exports, folder_name, is_out_of_memory
+from rpd.remote.commands import (
+    _LOAD_ENVIRONMENT,
+    _SUPERVISE,
+    Control,
+    Tail,
+    exports,
+    folder_name,
+    is_out_of_memory,
+)
 from rpd.remote.protocol import Command
 from rpd.remote.shell import Program
 from rpd.remote.ssh import SshRemote
@@ -338,11 +347,91 @@ def test_a_supervisor_that_was_killed_is_a_killed_command(remote: SshRemote, mac
 
 
 def test_a_machine_with_busybox_alone_will_do(busybox: None, remote: SshRemote, machine: Machine) -> None:
-    """Where tail cannot watch a process, the log is followed all the same, byte for byte over a break."""
-    log = Log(b"\n500\n", machine.drop)
-    done = remote.run(command("for i in $(seq 1 1000); do echo $i; done; sleep 0.5; echo end; exit 3"), log)
+    """Where tail cannot watch a process, log and metrics are followed all the same, byte for byte over a break."""
+    log, metrics = Log(b"\n500\n", machine.drop), Log()
+    counting = "for i in $(seq 1 1000); do echo $i; echo $i >>$RPD_METRICS; done; sleep 0.5; echo end; exit 3"
+    done = remote.run(command(counting), log, metrics)
     assert done.exit_code == 3
-    assert log.data == b"".join(b"%d\n" % number for number in range(1, 1001)) + b"end\n"
+    assert metrics.data == b"".join(b"%d\n" % number for number in range(1, 1001))
+    assert log.data == metrics.data + b"end\n"
+
+
+# --- metrics --------------------------------------------------------------------------------------------------------
+
+
+MARK = "rpd-0123456789abcdef"
+
+
+@given(
+    said=st.lists(st.sampled_from([b"sh: odd\n", b"\xff\n"]), max_size=2).map(b"".join),
+    metrics=st.lists(
+        st.sampled_from(
+            [
+                b"a=1\n",
+                b"\n",
+                b"\0",
+                b"end 0 0 0 0\n",
+                b"following 1 2\n",
+                *(MARK[:n].encode() for n in (1, 5, 19)),
+            ]
+        )
+    ).map(b"".join),
+    cuts=st.lists(st.integers(0, 200)),
+)
+def test_standard_error_of_a_follower_is_taken_apart_wherever_it_is_cut(
+    said: bytes, metrics: bytes, cuts: list[int]
+) -> None:
+    """Between the line that a follower has begun and the mark every byte is a metric, whatever it looks like."""
+    began, heard = Log(), Log()
+    control = Control(MARK, began, heard)
+    first, last = said + b"following 0 12\n", b"end 0 0 3 1\nmetrics 9\n"
+    whole = first + metrics + f"{MARK}\n".encode() + last
+    places = [0, *sorted(min(cut, len(whole)) for cut in cuts), len(whole)]
+    for at, until in itertools.pairwise(places):
+        control.feed(whole[at:until])
+    assert (began.data, heard.data, control.said) == (first, metrics, first + last)
+
+
+def test_metrics_come_while_the_command_runs_each_byte_once_over_breaks(
+    remote: SshRemote, machine: Machine, connecting: Connect
+) -> None:
+    """They come beside the output before anything is printed; who comes later gets all of them from the first byte."""
+    gate = machine.files / "gate"
+
+    def act() -> None:
+        machine.drop()
+        gate.touch()
+
+    log, metrics = Log(), Log(b"\n400\n", act)
+    waits = (
+        f"for i in $(seq 1 400); do echo $i >>$RPD_METRICS; done; while [ ! -e {gate} ]; do sleep 0.02; done; "
+        "for i in $(seq 401 800); do echo $i >>$RPD_METRICS; done; printf 'no end' >>$RPD_METRICS; echo done"
+    )
+    assert remote.run(command(waits), log, metrics).ok
+    numbers = b"".join(b"%d\n" % number for number in range(1, 801)) + b"no end"
+    assert (log.data, metrics.data) == (b"done\n", numbers)
+    again = Log()
+    assert connecting().run(command(waits), Log(), again).ok
+    assert again.data == numbers
+
+
+def test_a_command_that_is_ended_by_what_it_measures_has_its_grace(
+    remote: SshRemote, machine: Machine
+) -> None:
+    """An interrupt out of the metrics ends the command with SIGTERM, and what it says meanwhile is heard."""
+    log, metrics = Log(), Log(b"loss=9", lambda: remote.interrupt())
+    script = "trap 'echo last=1 >>$RPD_METRICS; echo saved; exit 0' TERM; echo loss=9 >>$RPD_METRICS; sleep 60 & wait"
+    with pytest.raises(Interrupted):
+        remote.run(command(script), log, metrics)
+    assert (log.data, metrics.data) == (b"saved\n", b"loss=9\nlast=1\n")
+
+
+def test_a_module_for_metrics_is_within_reach(remote: SshRemote) -> None:
+    """Python on the pod can import it, whatever else is on its path; without rpd it does nothing."""
+    log, metrics = Log(), Log()
+    script = 'PYTHONPATH=/none:$PYTHONPATH python3 -c \'import rpd_metrics as m; m.log({"a/b": True}, step=2, x=float("nan"))\''
+    assert remote.run(command(script), log, metrics).ok, log.data
+    assert metrics.data == b'{"step": 2, "a/b": 1.0, "x": NaN}\n'
 
 
 def test_words_of_a_login_shell_are_not_output(machine: Machine, connecting: Connect) -> None:

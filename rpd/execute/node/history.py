@@ -15,6 +15,7 @@ from rpd.errors import UsageError
 from rpd.events import Events
 from rpd.execute.deadlines import Deadlines
 from rpd.execute.node.log import NodeLog
+from rpd.execute.node.series import NodeSeries
 from rpd.journal.journal import Journal
 from rpd.journal.replay import PastStep
 from rpd.redaction import Redactor
@@ -89,6 +90,7 @@ class StepHistory:
         journal: Journal,
         events: Events,
         log: NodeLog,
+        series: NodeSeries,
         deadlines: Deadlines,
         redactor: Redactor,
     ) -> None:
@@ -96,6 +98,7 @@ class StepHistory:
         self._journal = journal
         self._events = events
         self._log = log
+        self._series = series
         self._deadlines = deadlines
         self._redactor = redactor
         self.taken: list[Step] = []
@@ -136,6 +139,7 @@ class StepHistory:
             )
         if past.result is None or not request.can_recall(past.result):
             self._log.cut(past.log_bytes)
+            self._series.cut(past.series_bytes)
             # A command went on without us; what is sent or fetched begins anew.
             self._carried = _seconds_since(past.began) if request.kind is StepKind.RUN else 0.0
             self._heard_before = deque(past.marks)
@@ -152,6 +156,7 @@ class StepHistory:
             self.remembered.clear()
             self._journal.write("steps_forgotten", sync=True)
             self._log.cut(0)
+            self._series.restart()
 
     # --- steps of this process --------------------------------------------------------------------------------------
 
@@ -182,6 +187,7 @@ class StepHistory:
             pod=pod,
             **request.detail,
             log_bytes=self._log.size,
+            series_bytes=self._series.size,
         )
         self._events.step_started(node=self._node, step=step)
         started, self._carried = time.monotonic() - self._carried, 0.0

@@ -16,6 +16,7 @@ from rpd.errors import (
     Interrupted,
     ProviderError,
     ProvisioningError,
+    Pruned,
     ReleaseError,
     RpdError,
     is_out_of_room,
@@ -43,6 +44,8 @@ class Ladder:
         match error:
             case Skipped():
                 return Verdict(Outcome.SKIPPED, None, str(error))
+            case Pruned():
+                return Verdict(Outcome.PRUNED, None, self._context.redactor.text(str(error)), error=error)
             case Interrupted():
                 outcome, cause = Outcome.ERROR, Cause.INTERRUPTED
             case ConnectionLost() | ProvisioningError() | ProviderError() | ReleaseError():

@@ -40,7 +40,7 @@ def apply_xfail(node: Node, verdict: Verdict) -> Verdict:
     What the platform did never is: failures to provision, infrastructure, budget.
     """
     expected = _expected_failure(node) if node.marks else None
-    if not isinstance(expected, Mark) or verdict.outcome is Outcome.SKIPPED:
+    if not isinstance(expected, Mark) or verdict.outcome in (Outcome.SKIPPED, Outcome.PRUNED):
         return verdict
     reason = _xfail_reason(expected)
     if verdict.outcome is Outcome.PASSED:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 from rpd.execute.context import RunContext
 from rpd.execute.node.run import NodeRun
@@ -76,7 +77,8 @@ def node_report(
         artifacts=tuple(run.results.artifacts),
         attempts=earlier,
         pods=tuple(pods.values()),
-        metrics=dict(run.results.metrics),
+        metrics=_metrics(run),
+        series=run.series.records,
         variables={
             name: tellable(value) for name, value in {**context.variables, **run.results.variables}.items()
         },
@@ -103,9 +105,14 @@ def amended(report: NodeReport, run: NodeRun, verdict: Verdict) -> NodeReport:
         marks=tuple(run.steps.marks),
         artifacts=tuple(run.results.artifacts),
         pods=tuple(pods.values()),
-        metrics=dict(run.results.metrics),
+        metrics=_metrics(run),
         failure=verdict.failure,
     )
+
+
+def _metrics(run: NodeRun) -> dict[str, Any]:
+    """Return what the job recorded, and the last value of each series for whose name it recorded nothing."""
+    return {name: record.last for name, record in run.series.records.items()} | run.results.metrics
 
 
 def _files(run: NodeRun) -> tuple[str, ...]:

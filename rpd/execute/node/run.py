@@ -15,6 +15,7 @@ from rpd.events import Events
 from rpd.execute.deadlines import Deadlines
 from rpd.execute.node.bill import Bill
 from rpd.execute.node.log import NodeLog, Unwritten
+from rpd.execute.node.pruning import Pruning
 from rpd.execute.pod.destinations import Destinations
 from rpd.execute.pod.prelude import Prelude
 from rpd.journal.files import NodeFiles
@@ -109,11 +110,22 @@ class NodeRun:
             output=mode.output_log,
             unwritten=self.unwritten,
         )
+        self.pruning = Pruning(self.node, self.events)
+        self.series = mode.series(
+            self.node,
+            self.files,
+            self.events,
+            self.redactor,
+            attempt=self.attempt,
+            ask=self.pruning.ask,
+            unwritten=self.unwritten,
+        )
         self.steps = mode.history(
             self.node,
             self.journal,
             self.events,
             self.log,
+            self.series,
             self.deadlines,
             self.redactor,
         )

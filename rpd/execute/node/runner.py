@@ -94,6 +94,7 @@ class Runner:
             run.gpus, run.share = gpus, share
             if past is not None:
                 run.steps.remembered.extend(past.steps)
+                run.series.is_resumed = True
                 run.bill.seconds, run.bill.usd = past.billed_seconds, past.usd
                 past = None
             report = self._attempt(run, slot, wrong, tuple(earlier))
@@ -245,7 +246,7 @@ class Runner:
             verdict = self._ladder.judge(run, error, in_job=True)
         spent = time.monotonic() - began + run.deadlines.recalled_seconds
         run.results.phases["job"] = max(0.0, spent - run.results.phases.get("pull", 0.0) + pulled)
-        if not verdict.outcome.is_ok:
+        if not verdict.outcome.is_ok or verdict.outcome is Outcome.PRUNED:
             self._salvage(run, verdict, arguments)
         return marks.apply_xfail(run.node, verdict)
 

@@ -41,6 +41,7 @@ from rpd.remote.transfer.globs import split_glob
 from rpd.stop import Stop, StopLevel
 from rpd.values.duration import parse_duration
 from rpd.values.pod import PodInfo
+from rpd.values.series import LinePatterns
 from rpd.values.step import Completed, Pulled, Staged, StepKind, in_short
 
 PYTHON_VERSION = re.compile(r"3\.\d{1,2}(\.\d{1,3})?")
@@ -179,20 +180,26 @@ class Pod:
         timeout: str | float | None = None,
         check: bool = True,
         name: str | None = None,
+        metrics: str | Sequence[str] | None = None,
         dry: str = "",
     ) -> Completed:
         """Run a shell command to its end, its output streamed and logged as it comes.
+
+        Numbers that it appends to the file ``$RPD_METRICS`` (``{"step": 1, "loss": 0.5}`` or ``step=1 loss=0.5``, a
+        line each) are series of the node. ``metrics`` finds more in its output: regular expressions with named groups,
+        in place of the job's own.
 
         ``timeout`` is a duration (``"30m"`` or seconds). Numbers and booleans in ``env`` become the text that ``str``
         makes of them. The answer's ``stdout`` is what the command printed; where nothing is run (a dry run, or past the
         failure of a job) it is ``dry``, so that code which reads it has something to read.
 
         Raises CommandFailed for an exit code other than 0 unless ``check=False``, OutOfMemory, CommandTimeout,
-        BudgetExceeded, ConnectionLost, PodLost, Interrupted.
+        BudgetExceeded, ConnectionLost, PodLost, Interrupted, and Pruned where a plugin ends it by its numbers.
         """
         if not isinstance(cmd, str) or not cmd.strip():
             raise UsageError(f"pod.run: expected a shell command, got {cmd!r}")
         run = current_run()
+        patterns = run.node.job.metrics if metrics is None else _patterns(metrics)
         prelude = prelude_of(self._prelude, run.preludes, self._lease.name)
         own = {"RPD_NODE": run.node.id, "RPD_ATTEMPT": str(run.attempt)}
         command = Command(
@@ -218,7 +225,7 @@ class Pod:
         masked = run.redactor.text(cmd)
         called = run.redactor.text(name) if name else in_short(masked)
         try:
-            completed = self._steps.do(run, request, lambda end: self._follow(run, command, end))
+            completed = self._steps.do(run, request, lambda end: self._follow(run, command, end, patterns))
         except CommandTimeout as error:
             raise CommandTimeout(masked, error.seconds, name=called) from None
         if run.steps.salvaging and check and not completed.ok:
@@ -228,10 +235,10 @@ class Pod:
             raise failure(masked, completed.exit_code, tail=completed.tail, name=called)
         return completed
 
-    def _follow(self, run: NodeRun, command: Command, end: StepEnd) -> Completed:
+    def _follow(self, run: NodeRun, command: Command, end: StepEnd, patterns: tuple[str, ...]) -> Completed:
         self._stop.check()
         remote = self._connections.of(run)
-        completed = run.context.mode.follow(run, remote, command)
+        completed = run.context.mode.follow(run, remote, command, patterns)
         end.exit_code, end.seconds = completed.exit_code, completed.seconds
         if is_out_of_memory(completed) or completed.exit_code in CRASHES:
             keep_crash(run, remote, completed)
@@ -550,6 +557,16 @@ def _environment(asked: str, env: Mapping[str, str | int | float] | None) -> dic
         if isinstance(value, str) and "\0" in value:
             raise UsageError(f"pod.{asked}[{name!r}] holds a NUL character, which no process can have")
     return {name: str(value) for name, value in env.items()}
+
+
+def _patterns(metrics: str | Sequence[str]) -> tuple[str, ...]:
+    """Return patterns of ``run``. Raises UsageError."""
+    texts = (metrics,) if isinstance(metrics, str) else tuple(metrics)
+    try:
+        LinePatterns(texts)
+    except (ValueError, TypeError) as error:
+        raise UsageError(f"pod.run: metrics={metrics!r}: {error}") from None
+    return texts
 
 
 def _recalled_staged(answer: Mapping[str, Any]) -> Staged:

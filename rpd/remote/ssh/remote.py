@@ -76,8 +76,8 @@ class SshRemote:
         said = self._shell.take_first()
         return commands.probe(self._shell) if said is None else commands.facts(said)
 
-    def run(self, command: Command, output: Output) -> Completed:
-        return commands.run(self._shell, command, output, self._interrupt)
+    def run(self, command: Command, output: Output, metrics: Output | None = None) -> Completed:
+        return commands.run(self._shell, command, output, self._interrupt, metrics)
 
     def put(
         self,

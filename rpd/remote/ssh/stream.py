@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 from rpd.remote.shell import DeadlinePassed, Disconnected, Ended, Interrupt, Program, TooMuch
@@ -15,6 +15,13 @@ from rpd.remote.ssh.failures import FAILURES, close_quietly, reason
 _QUIET_SECONDS = 20.0
 _LOOK_SECONDS = 2.0
 """How often a silent program's standard error is looked at: it may be full while the other stream says nothing."""
+_LISTEN_SECONDS = 0.5
+"""... where somebody wants to hear it as it comes."""
+_AGAIN_SECONDS = 0.02
+"""... and it came in a burst."""
+_BURST_BYTES = 32 << 10
+_MOST_AT_ONCE = 1 << 20
+"""Bytes of it between two reads of standard output."""
 _MOST_BEFORE_MARK = 1 << 20
 """Bytes that start-up files of a login shell may print."""
 
@@ -53,6 +60,8 @@ class SshStream:
         self._moved = self._heard = time.monotonic()
         self._interrupt = program.interrupt or Interrupt()
         self._most = program.most
+        self._hear = program.errors
+        self._look = _LOOK_SECONDS if program.errors is None else _LISTEN_SECONDS
         self._stderr = bytearray()
         self._written = 0
         self._failure: BaseException | None = None
@@ -77,6 +86,9 @@ class SshStream:
         return bytes(self._stderr)
 
     def _take_errors(self) -> None:
+        if self._hear is not None:
+            self._pass_errors(self._hear)
+            return
         while len(self._stderr) <= self._most and self._channel.recv_stderr_ready():
             try:
                 self._stderr += self._channel.recv_stderr(1 << 20)
@@ -85,6 +97,19 @@ class SshStream:
         if len(self._stderr) > self._most and self._failure is None:
             self._failure = self._too_much()
             self.close()
+
+    def _pass_errors(self, hear: Callable[[bytes], None]) -> None:
+        taken = 0
+        while taken < _MOST_AT_ONCE and self._channel.recv_stderr_ready():
+            try:
+                data = self._channel.recv_stderr(_MOST_AT_ONCE)
+            except FAILURES as error:
+                raise _broken(error) from error
+            if not data:  # closed, with nothing left
+                break
+            taken += len(data)
+            hear(data)
+        self._look = _LISTEN_SECONDS if taken < _BURST_BYTES else _AGAIN_SECONDS
 
     def _too_much(self) -> TooMuch:
         return TooMuch(
@@ -104,7 +129,13 @@ class SshStream:
             self._writer.join(_QUIET_SECONDS)
         if self._failure is not None:
             raise self._failure
-        return Ended(exit_code=code, stdout=bytes(stdout), stderr=self.errors())
+        return Ended(exit_code=code, stdout=bytes(stdout), stderr=self._all_errors())
+
+    def _all_errors(self) -> bytes:
+        said = self.errors()
+        while self._hear is not None and self._channel.recv_stderr_ready():
+            self._take_errors()
+        return said
 
     def extend(self, seconds: float) -> None:
         """Give it more time: ``seconds`` from now."""
@@ -154,6 +185,8 @@ class SshStream:
                 self._check()
             self._moved = self._heard = time.monotonic()
             self._line.heard()
+            if self._hear is not None:
+                self._take_errors()
             return data
 
     def _exit_code(self) -> int:
@@ -170,10 +203,10 @@ class SshStream:
     def _patience(self) -> float:
         """Return how long to wait for bytes before looking around."""
         now = time.monotonic()
-        left = _LOOK_SECONDS if self._deadline is None else self._deadline - now
+        left = self._look if self._deadline is None else self._deadline - now
         if self._stall is not None:
             left = min(left, self._moved + self._stall - now)
-        return max(0.001, min(_LOOK_SECONDS, left))
+        return max(0.001, min(self._look, left))
 
     def _check(self) -> None:
         """Raise what ended the stream from this side, if anything did."""

@@ -1,0 +1,54 @@
+"""Pruning: whether plugins want a node to end by what it measures, and how its running command hears of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rpd.errors import Pruned
+from rpd.events import Events
+from rpd.values.node import Node
+
+
+class Pruning:
+    """Asks about each value until the answer is to end; all on the thread that follows the node's commands."""
+
+    def __init__(self, node: Node, events: Events) -> None:
+        self._node = node
+        self._events = events
+        self._is_heard = events.is_heard("prune")
+        self._error: BaseException | None = None
+        """What the node is to end with; what a plugin raised, where one did."""
+        self._end: Callable[[], None] = _nothing
+
+    def ask(self, name: str, step: float, value: float) -> None:
+        """Ask the plugins about a value; have the running command ended where one wants that."""
+        if self._error is not None or not self._is_heard:
+            return
+        try:
+            reason = self._events.prune(node=self._node, name=name, step=step, value=value)
+        except Exception as error:  # noqa: BLE001 - raised once the command has ended: it must not outlive this
+            self._error = error
+        else:
+            if reason is None:
+                return
+            self._error = Pruned(str(reason) or "by a plugin")
+        self._end()
+
+    def check(self) -> None:
+        """Raise Pruned if the node is to end, or what a plugin raised when it was asked."""
+        if self._error is not None:
+            raise self._error
+
+    @contextmanager
+    def through(self, end: Callable[[], None]) -> Iterator[None]:
+        """Have ``end`` called in the block when the node is to end: it ends the command that runs."""
+        self._end = end
+        try:
+            yield
+        finally:
+            self._end = _nothing
+
+
+def _nothing() -> None:
+    """End nothing: no command runs."""

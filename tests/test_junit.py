@@ -80,15 +80,15 @@ def properties(case: ET.Element) -> dict[str, str]:
 
 
 def test_the_suite_counts_by_outcome() -> None:
-    """Failures, errors and skipped ones (xfailed too) are counted; so are all nodes, the time and when it began."""
+    """Failures, errors and skipped ones (xfailed and pruned too) are counted; so are all nodes, the time and when it began."""
     suite = written(*(make_report(f"x[{outcome}]", outcome) for outcome in Outcome))
     assert {
         name: suite.get(name) for name in ("tests", "failures", "errors", "skipped", "time", "timestamp")
     } == {
-        "tests": "6",
+        "tests": "7",
         "failures": "1",
         "errors": "1",
-        "skipped": "2",
+        "skipped": "3",
         "time": "12.500",
         "timestamp": "2026-01-02T03:04:05.000+00:00",
     }
@@ -104,6 +104,7 @@ def test_the_suite_counts_by_outcome() -> None:
         (Outcome.ERROR, ["error"]),
         (Outcome.SKIPPED, ["skipped"]),
         (Outcome.XFAILED, ["skipped"]),
+        (Outcome.PRUNED, ["skipped"]),
     ],
 )
 def test_an_outcome_has_its_element(outcome: Outcome, children: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""Collecting 10,000 nodes, beside pytest collecting the same matrix; and one small file, cold.
+"""Collecting 10,000 nodes, compared with pytest collecting the same matrix; and one small file, cold.
 
 Run with ``python benchmarks/collect.py``; prints seconds (the best of a few runs) and the ratios.
 """

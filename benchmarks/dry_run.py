@@ -1,4 +1,4 @@
-"""A dry run of 10,000 nodes beside ``pytest -q`` on the same matrix with empty bodies.
+"""A dry run of 10,000 nodes compared with ``pytest -q`` on the same matrix with empty bodies.
 
 Every node asks for a pod, so rpd plans, prices and records one for each; the tests ask for nothing.
 

@@ -1,6 +1,6 @@
 """Logs: what the rpd process spends on jobs that print without end, where nobody streams them to the screen.
 
-The emulator runs beside it and is not counted. The logs that arrive are compared with what was printed.
+The emulator runs at the same time and is not counted. The logs that arrive are compared with what was printed.
 
 Usage: python benchmarks/logs.py [one] [many]
 """

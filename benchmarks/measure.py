@@ -111,7 +111,7 @@ def machine() -> str:
 
 
 def comparison(samples: Mapping[str, Sample], *, target: float) -> str:
-    """Return the table of two commands and the ratio of the first to the second, beside what it should be."""
+    """Return the table of two commands and the ratio of the first to the second, next to its target."""
     (_, ours), (_, theirs) = samples.items()
     rows = [[name, f"{s.wall:.3f}", f"{s.cpu:.3f}", f"{s.peak_mb:.0f}"] for name, s in samples.items()]
     rows.append(

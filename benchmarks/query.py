@@ -1,4 +1,4 @@
-"""`rpd query` over 500 runs of 20 nodes, beside `grep`, and beside pandas over the same manifests.
+"""`rpd query` over 500 runs of 20 nodes, compared with `grep` and with pandas over the same manifests.
 
 Each answers: how many nodes failed, by GPU, and what did they cost? ``cold``: no index and no warm cache of rpd; the
 first time an index has to be made, which a run that rpd made has written itself. CPU seconds, not time: they do not

@@ -1,4 +1,4 @@
-"""Commands that read past runs, beside a run of 10,000 nodes: with the index of that run, and without it.
+"""Commands that read past runs, next to a run of 10,000 nodes: with the index of that run, and without it.
 
 Each must grow no faster than the run does: the ratio is what a node costs in the large run against a small one.
 
@@ -69,7 +69,7 @@ def main() -> None:
             (of_run / "aside").replace(of_run / ".manifests")
             growth = f"{(large - nothing) / max(small - nothing, 0.001):.1f}x" if small else ""
             rows.append([" ".join(words), f"{cold:.2f}", f"{large:.2f}", f"<= {TARGET:.2f}", growth])
-    print(f"Commands beside a run of {MANY:,} nodes, {rounds} rounds, {machine()}\n")
+    print(f"Commands next to a run of {MANY:,} nodes, {rounds} rounds, {machine()}\n")
     print(table(["CPU s", "no index", "index", "target", f"against {FEW:,} nodes"], rows))
     print(f"\n{MANY // FEW} times as many nodes: linear is at most {MANY // FEW}x.")
 

@@ -38,7 +38,7 @@ from tests.delayed_line import DelayedLine
 
 TARGET = 16
 ROUND_TRIP = 1.0
-"""Seconds: long beside what everything else takes."""
+"""Seconds: long compared with everything else."""
 TRIES = 3
 """What a machine that is busy takes may be a round trip's time; the fewest count."""
 COMMANDS = 10

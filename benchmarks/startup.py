@@ -1,4 +1,4 @@
-"""Cold start: ``rpd collect`` of one small file beside ``pytest --collect-only -q`` of the same.
+"""Cold start: ``rpd collect`` of one small file compared with ``pytest --collect-only -q`` of the same.
 
 Usage: python benchmarks/startup.py [ROUNDS]
 """

@@ -1,6 +1,6 @@
 """Sweeps: what the rpd process alone spends on many nodes, at once, one after the other, and on nodes without a pod.
 
-The emulator runs beside it and is not counted; one node shows what is there without any sweep. What a node costs must
+The emulator is not counted; one node shows what is there without any sweep. What a node costs must
 not grow with their number: the last line of a table holds the largest sweep against the one before it.
 
 Usage: python benchmarks/sweep.py [wide] [telemetry] [long] [podless]
@@ -90,7 +90,7 @@ def on_pods(title: str, sizes: Sequence[tuple[int, int]], *, growth: bool) -> No
 
 
 def telemetry() -> None:
-    """Print what listening to 64 pods takes, beside not listening."""
+    """Print what listening to 64 pods takes, compared with not listening."""
     samples = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -1,4 +1,4 @@
-"""Files and commands over SSH, beside ``rsync`` over the same sshd: on a slow line, and on this machine.
+"""Files and commands over SSH, compared with ``rsync`` over the same sshd: on a slow line, and on this machine.
 
     python benchmarks/transfer.py [line] [loopback] [latency] [counts]
 

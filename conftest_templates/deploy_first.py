@@ -21,7 +21,7 @@ def multiply(pod, size):
     pod.pull("metrics.json")  # its numbers show up in the table at the end and in the node's manifest
 
 
-# Usually the program is a file beside this one. Ask for the fixture `staged_dir` then, the folder on the pod
+# Usually the program is a file next to this one. Ask for the fixture `staged_dir` then, the folder on the pod
 # that holds a copy of this one: pod.run("python train.py", cwd=staged_dir)
 PROGRAM = """
 import json, random, sys, time

@@ -222,7 +222,7 @@ def _escaped_forms(value: str) -> Iterator[str]:
             escaped = escaped.replace(char, f"\\u{ord(char):04x}")
         yield escaped
     yield repr(value)[1:-1]
-    # Beside the other kind of quote, repr escapes its own.
+    # Next to the other kind of quote, repr escapes its own.
     yield repr(f"{value}'\"")[1:-4]
     yield ascii(value)[1:-1]
     yield repr(_encode(value))[2:-1]

@@ -1,4 +1,4 @@
-"""Stopping: how far a run is asked to end, and who must be told."""
+"""Stopping: how far a run is asked to end, and who must know."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class StopLevel(IntEnum):
 class Stop:
     """The level a run has come to, with the reason. Thread-safe; listeners run on the thread that raises the level.
 
-    The newest listener hears first: what runs is ended before anybody is told that it will be.
+    The newest listener hears first: the work is ended before anybody reads that it will be.
     """
 
     def __init__(self) -> None:

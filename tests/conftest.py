@@ -48,8 +48,8 @@ def _warm_processes() -> Iterator[None]:
 def openapi() -> OpenApi:
     """RunPod's OpenAPI document of REST v2; the test is skipped where there is no copy of it."""
     pytest.importorskip("jsonschema")
-    beside = Path(__file__).parents[2] / "shared" / "reference" / "openapi-v2.json"
-    path = Path(os.environ.get("RPD_OPENAPI", beside))
+    reference = Path(__file__).parents[2] / "shared" / "reference" / "openapi-v2.json"
+    path = Path(os.environ.get("RPD_OPENAPI", reference))
     if not path.is_file():
         pytest.skip("no copy of RunPod's OpenAPI document: set RPD_OPENAPI to one")
     return OpenApi(json.loads(path.read_text(encoding="utf-8")))

@@ -101,7 +101,7 @@ def test_python_compiles(block: Block) -> None:
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project with every block that is a whole file, each in a folder of its own, named by page and line.
 
-    A conftest stands beside a job that asks for its fixtures. Files that jobs send or require are there.
+    A conftest stands next to a job that asks for its fixtures. Files that jobs send or require are there.
     """
     root = tmp_path_factory.mktemp("docs")
     (root / "rpd.toml").write_text('markers = ["slow", "smoke"]\n', encoding="utf-8")

@@ -61,7 +61,7 @@ def iris_run(tmp_path_factory: pytest.TempPathFactory) -> IrisRun:
 
 @pytest.mark.parametrize("file", DEPLOY_FILES, ids=lambda file: file.relative_to(ROOT).as_posix())
 def test_every_deploy_file_collects(file: Path, tmp_path: Path) -> None:
-    """A deploy file that users may copy collects beside its conftest, in a folder of its own."""
+    """A deploy file that users may copy collects next to its conftest, in a folder of its own."""
     project = tmp_path / file.parent.name
     shutil.copytree(file.parent, project, ignore=shutil.ignore_patterns("rpd-runs", "__pycache__"))
     done = rpd("collect", "-q", file.name, cwd=project)

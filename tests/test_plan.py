@@ -1,4 +1,4 @@
-"""The plan: every node once, in order, and whoever shares a pod in one lane."""
+"""The plan: every node once, in order, and nodes that share a pod in one lane."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A sweep whose nodes share pods: the `pod` of the conftest beside this file is of scope `worker`."""
+"""A sweep whose nodes share pods: the `pod` of the conftest next to this file is of scope `worker`."""
 
 import rpd
 from rpd import Budget, Gpu

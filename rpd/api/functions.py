@@ -56,7 +56,7 @@ def modules_of(functions: Sequence[JobFunction], rootdir: Path) -> dict[Path, Mo
 
 
 def _beside(names: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fixtures and the marks that stand beside a job, and the hook that parametrizes it."""
+    """Return the fixtures and the marks that are defined next to a job, and the hook that parametrizes it."""
     return {
         name: value
         for name, value in names.items()

@@ -51,7 +51,7 @@ class Rental:
     """The nodes that used it, by their manifests."""
 
     def until(self, now: float) -> float:
-        """Return when it ended; where nobody told, that it goes on until its deadline."""
+        """Return when it ended; where that is not known, its deadline."""
         if self.ended is not None:
             return self.ended
         return now if self.deadline is None else max(self.began, min(now, self.deadline))

@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         note("rpd: interrupted")
         return ExitCode.INTERRUPTED
     except BrokenPipeError:
-        # Whoever read our output has gone (`rpd collect | head`); what is left to flush has nowhere to go.
+        # The reader of our output is gone (`rpd collect | head`); the rest of it has nowhere to go.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.OK
     except Exception as error:  # noqa: BLE001 - a defect, of rpd or of a plugin: show it, with the code that says so

@@ -22,7 +22,7 @@ _MOST_TEXTS = 5_000
 _PLACES_SHOWN = 3
 
 _HOMES = (r"/home/[\w.-]+", r"/Users/[\w.-]+", r"[A-Za-z]:\\{1,2}Users\\{1,2}[\w.-]+")
-"""Home folders on Linux, macOS and Windows, whoever's they are."""
+"""Home folders of any user on Linux, macOS and Windows."""
 _TORCH = re.compile(r"""^\s*["']?torch(?:vision|audio)?\s*(?:["'\[<>=!~;,]|$)""", re.MULTILINE)
 _TORCH_INDEX = "download.pytorch.org/whl"
 _UV_CACHE = re.compile(r"UV_CACHE_DIR\W{1,6}(?P<path>/workspace[^\s\"']*)")
@@ -139,7 +139,7 @@ def _uv_cache(shown: str, texts: dict[str, str], nodes: Sequence[Node]) -> Itera
         if set_path.startswith(node.job.mount):
             yield warn("uv cache", f"{node.definition.location} puts it on {set_path}", advice)
             return
-        # RunPod's own images put it on /workspace unless they are told otherwise.
+        # RunPod's own images put it on /workspace unless something else is set.
         if (
             not set_path
             and node.job.image.startswith("runpod/")

@@ -100,7 +100,7 @@ def _source(invocation_dir: Path, text: str) -> Path:
 
 
 def _targets(invocation_dir: Path, own: Options, sources: list[Path]) -> list[Path]:
-    """Return where each deploy file goes: ``-o``, else ``deploy_<name>.py`` beside the configuration."""
+    """Return where each deploy file goes: ``-o``, else ``deploy_<name>.py`` next to the configuration."""
     if own.output_file is not None:
         if len(sources) > 1:
             raise UsageError("--output names one file, and several configurations were given: leave it out")

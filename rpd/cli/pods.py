@@ -287,7 +287,7 @@ def stop(config: Config, manager: PluginManager) -> int:
             pod_release.stop(provider, pod)
             if pod.name in known:
                 claim = known[pod.name]
-                orphans.note_stopped(claim, pod, usd=orphans.untold_usd(pod, claim, now) or 0.0)
+                orphans.note_stopped(claim, pod, usd=orphans.unrecorded_usd(pod, claim, now) or 0.0)
 
         code = _release(chosen, stop_one, "stopped")
     for pod in chosen:
@@ -410,7 +410,7 @@ def _why_not(pod: PodInfo, claim: Claim | None) -> str:
     if claim is None:
         return f"no run here made it (rpd stop {pod.id} deletes it)"
     if claim.doubt:
-        return f"what run {claim.run} did with it cannot be told (rpd stop {pod.id} deletes it)"
+        return f"what run {claim.run} did with it is not known (rpd stop {pod.id} deletes it)"
     if claim.ending == "kept":
         return f"kept on purpose by run {claim.run}"
     if claim.ending:

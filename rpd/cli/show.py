@@ -303,7 +303,7 @@ def _watchdog(entry: NodeEntry) -> Iterator[str]:
             linger = format_duration(event["linger"])
         except (KeyError, TypeError, ValueError, OverflowError, OSError):
             continue  # a journal of somewhere else may say anything
-        texts.append(f"told to end pod {event.get('pod_id')} at {at}, or {linger} after its last use")
+        texts.append(f"set to end pod {event.get('pod_id')} at {at}, or {linger} after its last use")
     yield from _section(
         "the pod's watchdog", [*texts, *last_lines(NodeFiles(entry.folder).watchdog, LOG_LINES)]
     )

@@ -32,7 +32,7 @@ RESERVED = "request"
 class View:
     """What one file sees: each name with its definitions, the nearest last; ``autouse`` from the outside in.
 
-    ``broken`` are names whose declaration is wrong, which has been told; ``foreign`` are fixtures of pytest, each with
+    ``broken`` are names whose declaration is wrong, as was reported; ``foreign`` are fixtures of pytest, each with
     the file it was found in.
     """
 

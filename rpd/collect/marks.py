@@ -21,7 +21,7 @@ BUILT_IN = {
     "timeout(job=None, *, silent=None)": "end the job after this time, or when it shows no sign of life for so long",
     "gpu(id, ..., *, count=1, min_vram_gb=None, max_price_usd=None)": "run this job, or this case, on another GPU",
     "budget(*, cost_cap_usd=..., max_runtime=...)": "other limits for this job, or for this case",
-    "slots(gpu=N)": "the job takes N of the GPUs of a shared pod; others run beside it on the rest",
+    "slots(gpu=N)": "the job takes N of the GPUs of a shared pod; others run on the rest at the same time",
 }
 PLUGINS: Mapping[str, str] = {}
 """Mark -> the module of rpd that does what it says; loaded with the first job that has the mark."""

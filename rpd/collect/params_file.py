@@ -129,7 +129,7 @@ def _from_table(source: _Source, table: Mapping[str, Any]) -> _Read:
             source.refuse(name, "expected a list of values", values)
     if ID in table:
         source.refuse(
-            ID, f"expected no ids beside lists that multiply (sets under {SETS!r} may have one)", table[ID]
+            ID, f"expected no ids next to lists that multiply (sets under {SETS!r} may have one)", table[ID]
         )
     cells = itertools.product(*table.values()) if table else ()
     return tuple(table), tuple(param(*values) for values in cells)

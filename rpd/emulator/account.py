@@ -321,7 +321,7 @@ class Account:
     # --- images and their registries --------------------------------------------------------------------------------
 
     def may_pull(self, order: Order) -> bool:
-        """Return whether the registry of an image shows it to whoever the order has credentials of."""
+        """Return whether the registry of an image shows it to the user whose credentials the order has."""
         image = self.images.find(order.image)
         auth = self.registries.get(order.registry or "")
         return not image.is_private or (

@@ -248,7 +248,7 @@ class Machines:
         listener.close()
 
     def _send(self, message: Mapping[str, Any], *descriptors: int) -> None:
-        with contextlib.suppress(OSError):  # the zygote is gone: ``_hear`` is told so
+        with contextlib.suppress(OSError):  # the zygote is gone: ``_hear`` notices it
             self._wire.send(message, *descriptors)
 
     def _spec(self, container: _Container) -> GuestSpec:
@@ -297,7 +297,7 @@ class Machines:
             "PIP_CACHE_DIR": "/workspace/.cache/pip/",
             "RUNPOD_POD_ID": pod.id, "RUNPOD_POD_HOSTNAME": pod.host_id, "RUNPOD_CPU_COUNT": str(pod.vcpu),
             "RUNPOD_MEM_GB": str(pod.memory_gb), "RUNPOD_API_KEY": pod.api_key,
-            # Not set by RunPod, whose tools know where it is: here they must be told.
+            # Not set by RunPod, whose tools know where it is: here they cannot know it.
             "RUNPOD_API_BASE_URL": self.base_url,
         }  # fmt: skip
         if pod.order.gpu:

@@ -1,4 +1,4 @@
-"""A container registry: manifests of the images that were described, for whoever has the password of a private one.
+"""A container registry: manifests of the described images; private ones ask for a password.
 
 Its calls are those of the OCI distribution specification that a client needs to ask whether an image is there. An image
 is here if its name begins with the address of the emulator.
@@ -51,7 +51,7 @@ class RegistryServer:
         return self._tokens.get(token) == f"{image.username}:{image.password}"
 
     async def token(self, request: web.Request) -> web.Response:
-        """Give a token to whoever has the password of some image."""
+        """Give a token to callers that know the password of some image."""
         self._count()
         word, _, given = request.headers.get("Authorization", "").partition(" ")
         if word != "Basic":

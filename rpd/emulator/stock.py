@@ -129,7 +129,7 @@ def _pays(order: Order, usd_per_gpu: float) -> bool:
 
 
 def _cpu_machines(order: Order) -> Iterator[Machine]:
-    """Yield where a machine like ``cpu3c-2-4`` (flavour, vCPUs, GB of memory) can be had."""
+    """Yield where a machine like ``cpu3c-2-4`` (flavour, vCPUs, GB of memory) is in stock."""
     flavor_id, _, rest = (order.instance or "cpu3c-2-4").partition("-")
     flavor, words = catalogue.CPU_FLAVORS.get(flavor_id), rest.split("-")
     if flavor is None or len(words) != 2 or not all(word.isdigit() for word in words):

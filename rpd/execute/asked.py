@@ -13,7 +13,7 @@ _ASKING = "getfixturevalue"
 
 @lru_cache(maxsize=4096)
 def asked_while_running(function: Callable[..., Any]) -> frozenset[str]:
-    """Return the names that ``function`` may give to ``request.getfixturevalue``: the texts beside that in its code.
+    """Return the names that ``function`` may give to ``request.getfixturevalue``: texts in its code.
 
     More than it asks for, and less where a name is made while it runs: good enough to keep what may still be wanted.
     """

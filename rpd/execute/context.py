@@ -133,7 +133,7 @@ class RunContext:
         return folder
 
     def lock_sha256(self, file: str) -> str:
-        """Return the sha256 of the lock file beside a deploy file, as it was when it was first asked for."""
+        """Return the sha256 of the lock file next to a deploy file, as it was when it was first asked for."""
         sha256 = self._locks.get(file)
         if sha256 is None:
             sha256 = self._locks[file] = lock_file_sha256(self.project(file))

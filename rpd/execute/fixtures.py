@@ -81,7 +81,7 @@ def record_metric() -> Callable[[str, Any], None]:
     run = current_run()
 
     def record(name: str, value: Any) -> None:
-        # A job that is called again for its artifacts told its metrics the first time.
+        # A job that is called again for its artifacts recorded its metrics the first time.
         if not run.steps.salvaging:
             run.results.record_metric(name, value)
 

@@ -67,7 +67,7 @@ class Live:
         return follow(run, remote, command, metrics)
 
     def begin_beside(self, begin: Callable[[], object]) -> None:
-        """Begin what goes on beside a job."""
+        """Begin the activities that run in parallel with a job."""
         begin()
 
     def place_of(

@@ -104,7 +104,7 @@ def _check(event: str) -> None:
         return
     error = Blocked(f"{event} is not allowed {why}")
     if _here.why is None:
-        # Whoever started that thread may never hear of it.
+        # The code that started that thread may never learn of it.
         threads = _party() or _process
         threads.met = threads.met or error
     raise error

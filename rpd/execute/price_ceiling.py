@@ -49,7 +49,7 @@ class Cover:
         return self.ceiling(node) - spent
 
     def admit(self, run: NodeRun, request: PodRequest, offers: Sequence[Offer]) -> Sequence[Offer]:
-        """Return the offers that a node may rent for ``request`` beside the pods it has. Raises BudgetExceeded."""
+        """Return the offers that a node may rent for ``request`` in addition to its pods. Raises BudgetExceeded."""
         if not offers:
             return offers
         self._check_rest(run)
@@ -90,11 +90,15 @@ class Cover:
 
     def _refusal(self, run: NodeRun, request: PodRequest, ceiling: float, wanted: float) -> str:
         what = str(request.gpu) if request.gpu else "a CPU pod"
-        beside = " beside the pods it has" if any(lease.is_open and lease.pod for lease in run.leases) else ""
+        extra = (
+            " in addition to the pods it has"
+            if any(lease.is_open and lease.pod for lease in run.leases)
+            else ""
+        )
         refused = (
-            f"{what} is not rented{beside}: this node could then cost up to ${wanted:.2f}, but the worst case "
-            f"told before the run was ${ceiling:.2f} for it and ${self._total:.2f} for all nodes. A fixture asks for a "
-            "pod that could not be foreseen, or prices rose."
+            f"{what} is not rented{extra}: this node could then cost up to ${wanted:.2f}, but the worst case "
+            f"shown before the run was ${ceiling:.2f} for it and ${self._total:.2f} for all nodes. A fixture asks for "
+            "a pod that could not be foreseen, or prices rose."
         )
         needed = math.ceil((self._total + wanted - ceiling) * 100) / 100
         if self._purse.cap is None:

@@ -247,7 +247,7 @@ def _asked_late(job: Definition) -> Iterator[str]:
 
 
 def _is_replaced(other: Instance, instance: Instance, slot: int) -> bool:
-    """Whether another parameter of a worker fixture is over; one that a node beside us still works with is not yet."""
+    """Whether another parameter of a worker fixture is over; not yet if another node still works with it."""
     is_same_fixture = other is not instance and other.definition is instance.definition
     return is_same_fixture and other.key[1] == slot and not other.users
 
@@ -428,7 +428,7 @@ def run_finalizers(
             else:
                 with acting_for(user), user.context.mode.guard():
                     finalizer()
-        except BaseException as error:  # noqa: BLE001 - told with the report
+        except BaseException as error:  # noqa: BLE001 - part of the report
             errors.append(TeardownError(definition, error, user))
     return errors
 

@@ -75,7 +75,7 @@ class Execution:
         hold: Callable[[Node, Ahead], object] = lambda _node, _ahead: None,
         done: Sequence[NodeReport] = (),
     ) -> None:
-        """``hold`` keeps a node that is added to what was told before the run of those to come."""
+        """``hold`` keeps a node that is added to the worst case shown before the run of those to come."""
         self._plan = plan
         self._context = context
         self._failure_limit = failure_limit

@@ -112,7 +112,7 @@ class RunFiles:
         raise UsageError(f"cannot make a run folder of its own in {runs_path}")
 
     def _point_latest(self) -> None:
-        """Let ``latest`` beside the run folder lead to it: a link, or where there are none, a file with its name.
+        """Let ``latest``, next to the run folder, lead to it: a link, or where there are none, a file with its name.
 
         Of runs that begin at the same time, one is the latest. Something else of that name stays as it is; where the
         pointer cannot be made, there is none.

@@ -51,7 +51,7 @@ _BIRTH = re.compile(r"(?:[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9]+) [0-
 
 
 def _nothing(_: Damage) -> None:
-    """Leave damage untold."""
+    """Report no damage."""
 
 
 def read(path: Path, damaged: Callable[[Damage], object] = _nothing) -> Iterator[Event]:

@@ -22,7 +22,7 @@ LONGEST_PAUSE = 60.0
 SCOUTS = 2
 """How many of the pods that boot from one image read their logs from the beginning."""
 SILENT_SECONDS = 60
-"""How long a container may run without an SSH server until that is told, with the end of its log."""
+"""How long a container may run without an SSH server before rpd says so and shows the end of its log."""
 _END_LINES = 3
 
 _NO_PULL = re.compile(

@@ -48,7 +48,7 @@ def decide_fate(
         seconds, why = UNPRICED_SECONDS if affordable is None else affordable, "lifecycle preserve"
     else:
         return usual
-    # After Ctrl-C, a pod that cannot be told its new deadline would bill until the old one. Preserving was asked for.
+    # After Ctrl-C, a pod that cannot be given its new deadline would bill until the old one. Preserving was asked for.
     if lease.lifetime.keep(seconds, unheard=not is_ending or usual.how is Release.PRESERVE):
         return Fate(Release.PRESERVE, why)
     return Fate(Release.DELETE) if usual.how is Release.PRESERVE else usual

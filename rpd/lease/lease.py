@@ -300,7 +300,7 @@ class Lease:
         return self.remote
 
     def another_remote(self) -> Remote:
-        """Open one more connection to the pod, for a node that works on it beside others; closed with the pod."""
+        """Open one more connection to the pod, for a node that shares it with others; closed with the pod."""
         assert self.pod is not None
         assert self.pod.ssh is not None
         remote = self._connect(
@@ -514,7 +514,7 @@ class Lease:
                     raise PodLost(
                         f"pod {pod.id} ended while it booted: {pod.last_status_change or pod.status}"
                     )
-                self._images.check(self.request)  # another pod of the run may have told meanwhile
+                self._images.check(self.request)  # another pod of the run may have found out meanwhile
                 boot.see(pod)
                 if pod.ssh is not None:
                     return pod

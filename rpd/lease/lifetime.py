@@ -31,7 +31,7 @@ class TellWatchdog(Protocol):
 class Lifetime:
     """Owns the deadline of a pod. Thread-safe.
 
-    ``tell`` talks to its watchdog; ``is_reachable`` says whether there is a pod that can be told anything.
+    ``tell`` talks to its watchdog; ``is_reachable`` says whether there is a pod that can be reached.
     """
 
     def __init__(self, tell: TellWatchdog, is_reachable: Callable[[], bool]) -> None:
@@ -120,7 +120,7 @@ class Lifetime:
                 return False
             else:
                 return True
-        # Nobody can tell it now, but it was told before when to end at the latest.
+        # It cannot be reached now, but it already has a deadline.
         return unheard and self._ends_at is not None
 
     def _arm(self, until: float, *, linger: float, grace: float) -> None:

@@ -1,1 +1,1 @@
-"""Notices: what becomes of a run, told to a webhook, a desktop, or anything that apprise knows."""
+"""Notices: what becomes of a run, sent to a webhook, a desktop, or anything that apprise knows."""

@@ -27,7 +27,7 @@ LAST_SECONDS = 10.0
 class Notices:
     """Tells ``targets`` of the first failure, of a budget (USD) that is nearly spent, of the end and of pods left.
 
-    Each target has a thread: one that hangs holds up no other, and no run. What could not be sent is told once.
+    Each target has a thread: one that hangs holds up no other, and no run. A failure to send is reported once.
     """
 
     def __init__(

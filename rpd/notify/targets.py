@@ -159,7 +159,7 @@ def _desktop() -> Desktop:
         os.environ.get("DBUS_SESSION_BUS_ADDRESS") or os.environ.get("DISPLAY")
     ):
         return Desktop(_notify_send)
-    raise UsageError("--notify desktop: there is no desktop here that can be told (notify-send, or macOS)")
+    raise UsageError("--notify desktop: there is no desktop here that shows notices (notify-send, or macOS)")
 
 
 def _scheme(text: str) -> str:

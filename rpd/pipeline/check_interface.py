@@ -12,11 +12,11 @@ from rpd.values.node import Node
 def lacking(nodes: Iterable[Node]) -> Iterator[str]:
     """Yield a sentence for each thing that REST v2 cannot do for the pods of ``nodes``, with the first job."""
     jobs = {id(node.job): node for node in nodes if uses_pod(node)}.values()
-    told: set[str] = set()
+    facts: set[str] = set()
     for node in jobs:
         why = lacks.impossible(node.job)
         by_graphql = f"{why}; such pods are rented over GraphQL while that is there" if why else ""
         for text in filter(None, (by_graphql, *lacks.left_out(node.job))):
-            if text not in told:
-                told.add(text)
+            if text not in facts:
+                facts.add(text)
                 yield f"{node.definition.location}: {text}"

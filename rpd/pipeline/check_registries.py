@@ -1,4 +1,4 @@
-"""Private images: credentials that do not serve are told before anything is rented, where the registry can be asked."""
+"""Private images: credentials that do not work are reported before anything is rented, if the registry can be asked."""
 
 from __future__ import annotations
 

@@ -132,7 +132,7 @@ def _tell_untypable(nodes: Sequence[Node], manager: PluginManager) -> None:
 def load_first_conftests(config: Config, manager: PluginManager) -> None:
     """Load the conftests of what the command line names, and of the folders above, so that they hear every hook.
 
-    What is wrong with them is told by collecting. Raises UsageError for an argument that does not exist.
+    Collecting reports their mistakes. Raises UsageError for an argument that does not exist.
     """
     targets = read_targets(
         config.args,

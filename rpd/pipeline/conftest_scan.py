@@ -61,7 +61,7 @@ def _named(argv: Sequence[str], cwd: Path, own: type) -> Iterator[Target]:
         try:
             yield from read_targets([text], deploypaths=(), rootdir=cwd, invocation_dir=cwd)
         except UsageError:
-            continue  # told when it is certain that this is no value of an option
+            continue  # reported once it is certain that this is no value of an option
 
 
 def _defaults(deploypaths: Sequence[str], rootdir: Path, cwd: Path) -> list[Target]:

@@ -44,7 +44,7 @@ class DryRunPlugin:
             return
         self._drawn.add(node.id)
         requests = self._asked.get(node.id, ())
-        # A node that was skipped, or did not come so far, is told as it was foreseen.
+        # A node that was skipped, or did not come so far, is shown as it was planned.
         is_foreseen = not requests and uses_pod(node) and report.result.outcome is not Outcome.PASSED
         if is_foreseen:
             requests, worst = [self._prices.request(node)], self._prices.worst_case(node)

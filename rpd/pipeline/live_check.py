@@ -26,7 +26,7 @@ _Image = tuple[str, Registry | str | None]
 class Outlooks:
     """Asks RunPod and the registries of the images, once for each kind of pod, and only reads.
 
-    The account is asked for at once, so that a key that does not serve, or an API that does not answer, is told before
+    The account is asked for at once, so that a wrong key, or an API that does not answer, is reported before
     anything else; the rest by ``look``, before any code of a job runs. Notices tell what concerns the whole run.
     ``passwords`` are the values of secrets that are known here.
     Raises AuthError, ProviderError.
@@ -156,6 +156,6 @@ def _what_is_in_stock(offers: Sequence[Offer]) -> str:
         case False:
             return "sold out: nothing of it is in stock now" if offers else "nothing that fits is on offer"
         case _:
-            rest = "RunPod does not tell the stock of CPU pods and of Community Cloud"
+            rest = "RunPod does not report the stock of CPU pods and of Community Cloud"
             sold_out = any(offer.stock == "none" for offer in offers)
             return f"sold out in Secure Cloud; {rest}" if sold_out else f"stock not known: {rest}"

@@ -28,7 +28,7 @@ class Claim:
 
     ``node`` asked for it. ``is_driven`` tells whether the process of its run is still there. ``ending`` is empty
     until the run gave the pod back: then it is ``kept``, or how it was released (``stop``, ``recycle``, ``delete``).
-    ``ends_at`` is when its own watchdog ends it, None where nobody told. ``doubt`` says why all of this may be wrong:
+    ``ends_at`` is when its own watchdog ends it, None if not known. ``doubt`` says why all of this may be wrong:
     something is missing from the journal. Empty: nothing is.
 
     The pod bills ``since`` then. What was known at ``changed``, when it was last stopped or kept: it had cost ``usd``
@@ -269,14 +269,14 @@ def spent_usd(pod: PodInfo, claim: Claim, now: float) -> float | None:
     """Return what a pod has cost so far, disks and all, by what the journals tell; None where that is not enough."""
     if not claim.since or claim.doubt or claim.is_stopped is not (pod.status is PodStatus.EXITED):
         return None
-    lately = untold_usd(pod, claim, now)
+    lately = unrecorded_usd(pod, claim, now)
     if lately is None:
         return None
     idle = claim.idle_seconds / 3600 * stopped_usd_per_month(pod.volume_gb) / HOURS_PER_MONTH
     return claim.usd + idle + lately
 
 
-def untold_usd(pod: PodInfo, claim: Claim, now: float) -> float | None:
+def unrecorded_usd(pod: PodInfo, claim: Claim, now: float) -> float | None:
     """Return the cost of a pod since its last journal entry, None if its rate is not known."""
     rate = usd_per_hr(pod)
     return None if rate is None else max(0.0, now - claim.changed) / 3600 * rate
@@ -309,7 +309,7 @@ def changed_at(pod: PodInfo) -> float | None:
 def note_stopped(claim: Claim, pod: PodInfo, *, usd: float) -> None:
     """Tell the journal of the pod's run that it was stopped on purpose, so that nobody takes it for left behind.
 
-    ``usd`` is what it cost since the journal last told.
+    ``usd`` is its cost since the last entry of the journal.
     """
     written = journal.FileJournal(claim.folder / journal.FILE_NAME, NO_SECRETS)
     written.write(

@@ -31,7 +31,7 @@ class Telling:
     """Tells of stopping while it is entered, on a thread of its own.
 
     An observer that hangs must not hold up what ends the run: nobody waits for the thread, except ``settle`` for a
-    moment. Where there are no pods, nobody is told what becomes of them.
+    moment. Where there are no pods, nothing is said about them.
     """
 
     def __init__(self, stop: Stop, events: Events, *, has_pods: bool) -> None:

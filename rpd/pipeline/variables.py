@@ -51,7 +51,7 @@ def _of_file(vars_file: str | None, invocation_dir: Path) -> dict[str, Any]:
 def check_names(config: Config, collection: Collection, events: Events) -> None:
     """Raise UsageError for flags that contradict each other or give what no collected file declares.
 
-    Where nothing is going to run, an undeclared ``--var`` is only told.
+    Where nothing is going to run, an undeclared ``--var`` is only a notice.
     """
     given = dict(config.collect.var)
     names = [name for name, _ in config.collect.sweep]
@@ -98,7 +98,7 @@ def check_variables(
     """Raise UsageError that names every variable which some node needs and cannot have.
 
     Found out now, since a node may have rented a pod before it comes to its variables. What is given and of no use to
-    any of the nodes is told.
+    any of the nodes is reported.
     """
     definitions = {node.definition for node in nodes if not node.marks or not node.mark("skip")}
     used: set[str] = set()

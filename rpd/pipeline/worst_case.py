@@ -233,7 +233,7 @@ def _rented_for(node: Node, prices: Prices) -> str:
     most = f"${prices.ceiling(node):.2f} at most"
     try:
         first = next(iter(prices.offers(node)), None)
-    except ProviderError:  # met before, and told
+    except ProviderError:  # met before, and reported
         first = None
     if first is None:
         return f"a pod that is not on offer now, {most}"

@@ -53,7 +53,7 @@ def sent_parts(parts: Iterable[str]) -> Iterator[Sent]:
 def fingerprint(
     node: Node, *, lock_sha256: str, variables: Mapping[str, Any], sent: Mapping[str, str], digest: str = ""
 ) -> Fingerprint:
-    """Return the fingerprint of ``node`` beside a lock file, with the values of all variables.
+    """Return the fingerprint of ``node`` next to a lock file, with the values of all variables.
 
     ``sent`` holds the sha256 of what went to its pods, by ``sent_key``; ``digest`` is that of its image, if known.
     """

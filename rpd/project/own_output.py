@@ -52,7 +52,7 @@ def _redirected() -> Iterator[Path]:
         try:
             if stat.S_ISREG(os.fstat(stream).st_mode):
                 yield _path_of(stream)
-        except OSError:  # closed, or not to be told
+        except OSError:  # closed, or not known
             continue
 
 

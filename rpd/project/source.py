@@ -259,8 +259,8 @@ def _head(project: Path, git: Git) -> tuple[str, str]:
 
 def author(project: Path, git: Git) -> str:
     """Return whom git would name as the author of a commit in ``project``, as ``Name <address>``; empty: nobody."""
-    told = git(project, "-c", "user.useConfigOnly=true", "var", "GIT_AUTHOR_IDENT") or b""
-    return tidy(told.decode(errors="replace").rpartition(">")[0] + ">") if b">" in told else ""
+    answer = git(project, "-c", "user.useConfigOnly=true", "var", "GIT_AUTHOR_IDENT") or b""
+    return tidy(answer.decode(errors="replace").rpartition(">")[0] + ">") if b">" in answer else ""
 
 
 def state(project: Path) -> tuple[str, str, bool]:

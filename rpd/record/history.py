@@ -46,7 +46,7 @@ def reports(
 ) -> list[NodeReport]:
     """Return the reports of the run in ``folder`` in the order the nodes began.
 
-    A manifest that cannot be read is left out, and told to ``damaged`` where given. Without ``keep`` nothing is
+    A manifest that cannot be read is left out, and handed to ``damaged`` if given. Without ``keep`` nothing is
     written, not even the index that makes reading faster.
     """
     read = []

@@ -53,7 +53,7 @@ class Remembered:
 class Memory:
     """The file of the memory below a root folder: a line for each thing that happened, appended at once.
 
-    A process that is killed at any time loses nothing that was appended before. Runs beside each other share the
+    A process that is killed at any time loses nothing that was appended before. Runs at the same time share the
     file. Thread-safe. The methods that write raise OSError. ``tidy_above`` is in bytes.
     """
 

@@ -50,7 +50,7 @@ def check(report: NodeReport) -> Iterator[Checked]:
                 problem = Problem.OUTSIDE if isinstance(error, LeadsOut) else Problem.NO_LIST
                 yield Checked(node_id=report.node.id, path=tree.path(name), problem=problem)
                 continue
-            # ``results.sha256`` lies beside ``results`` and names files below it.
+            # ``results.sha256`` lies next to ``results`` and names files below it.
             below = name.removesuffix(".sha256")
             for each, digest in sums.items():
                 file_name = f"{below}/{each}"

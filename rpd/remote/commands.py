@@ -165,7 +165,7 @@ else
 fi
 _rpd_ooms=$(($(_rpd_kills) - _rpd_before))
 if [ "$_rpd_ooms" -gt 0 ] && [ "$_rpd_code" -ne 0 ]; then echo '@OOM_NOTE@' >>"$_rpd_dir/log"; fi
-# Over the bytes that are there already: a full disk can still be told about.
+# Over the bytes that are there already: a full disk can still be reported.
 printf '%-31s\n' "$_rpd_code $_rpd_ooms $(date +%s)" 1<>"$_rpd_dir/exit.new"
 mv -f "$_rpd_dir/exit.new" "$_rpd_dir/exit"
 """.replace("@OOM_NOTE@", _OOM_NOTE)

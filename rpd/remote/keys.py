@@ -25,7 +25,7 @@ class RunKeys:
 def make_keypair(folder: Path, *, name: str = "id_ed25519", comment: str = "rpd") -> RunKeys:
     """Return the key pair in ``folder`` (made, with mode 0700), making it if it is not there yet.
 
-    The private key is an unencrypted ed25519 key in OpenSSH's format with mode 0600; ``name.pub`` lies beside it, so
+    The private key is an unencrypted ed25519 key in OpenSSH's format with mode 0600; ``name.pub`` lies next to it, so
     that plain ``ssh -i`` can use both.
     """
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -71,7 +71,7 @@ def _is_public_key(line: str) -> bool:
 
 
 def _write_private(path: Path, data: bytes) -> None:
-    # Written beside and renamed: a run that is killed here leaves no half key, and no moment of a wider mode.
+    # Written next to it and renamed: a run that is killed here leaves no half key, and no moment of a wider mode.
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "wb") as file:

@@ -62,7 +62,7 @@ class Intake:
 
 
 class Feed(Protocol):
-    """Both ends of a script that runs beside everything else. A broken connection is its end."""
+    """Both ends of a script that runs in parallel with everything else. A broken connection is its end."""
 
     def read(self, seconds: float) -> bytes | None:
         """Return the next bytes of its standard output, empty at its end, None after ``seconds`` of silence."""

@@ -1,6 +1,6 @@
 """The start command of a pod whose image brings no SSH server, and what it tells in the container's log.
 
-Its program is ``ssh_start.sh`` beside this file. It uses the server of the image, or installs one, and then runs the
+Its program is ``ssh_start.sh``, in this folder. It uses the server of the image, or installs one, and then runs the
 container's own command.
 """
 

@@ -52,9 +52,9 @@ def origin(path):
     try:
         import json
         with open(os.path.join(path, "direct_url.json")) as file:
-            told = json.load(file)
-        vcs = told.get("vcs_info")
-        return " @ " + (vcs["vcs"] + "+" + told["url"] + "@" + vcs["commit_id"] if vcs else told["url"])
+            facts = json.load(file)
+        vcs = facts.get("vcs_info")
+        return " @ " + (vcs["vcs"] + "+" + facts["url"] + "@" + vcs["commit_id"] if vcs else facts["url"])
     except Exception:
         return ""
 found = {}
@@ -138,7 +138,7 @@ talk() {
   rm -f "$packages"
   if [ "$1" = 0 ]; then inventory & else samples "$@" & fi
   sampler=$!
-  # What the watchdog says is told as it says it: it may end the pod the next moment.
+  # Lines of the watchdog are passed on at once: it may end the pod the next moment.
   [ ! -e "${folder%/*}/watchdog.log" ] || { tail -n +1 -f "${folder%/*}/watchdog.log" & trace=$!; }
   while read -r beat; do
     [ ! -d "$folder" ] || printf '%-20s\n' "$(date +%s)" 1<>"$folder/heartbeat"

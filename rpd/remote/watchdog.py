@@ -1,6 +1,6 @@
 """The watchdog: a process on the pod that ends the pod, whatever becomes of the driver.
 
-Its program is ``watchdog.sh`` beside this file. It ends the pod at an absolute deadline, a grace time later if it hears
+Its program is ``watchdog.sh``, in this folder. It ends the pod at an absolute deadline, a grace time later if it hears
 a driver; and before that once no command has run and no driver was heard for the linger time. So a closed laptop does
 not end a job, and a killed driver leaves no pod behind.
 """
@@ -44,7 +44,7 @@ _rpd_tell() {
 }
 """
 
-# A watchdog that is in charge is told in a few hundred bytes.
+# The proof that a watchdog is in charge takes a few hundred bytes.
 _AGAIN = r"""
 _rpd_again() {
   for _rpd_folder in "${HOME:-/root}/.rpd/watchdog" "/tmp/.rpd-$(id -u)/watchdog"; do

@@ -12,7 +12,7 @@
 #
 # and "environment", the variables that the watchdog needs of the pod, as it found them at first.
 #
-# What it does is told in FOLDER/../watchdog.log. It runs in any POSIX sh, busybox's too. All of it is in functions, so
+# It logs to FOLDER/../watchdog.log. It runs in any POSIX sh, busybox's too. All of it is in functions, so
 # that the whole file has been read before anything is done.
 
 say() {
@@ -160,7 +160,7 @@ print(answer.read().decode(errors="replace"), "(HTTP %d)" % answer.status)
 ' 2>&1)
       ;;
     wget)
-      # Not every wget takes a header from elsewhere than its arguments; the pod belongs to whoever can read them.
+      # Not every wget takes a header from elsewhere than its arguments; anybody who can read them owns the pod.
       answer=$(limited wget -q -O - -U rpd --header "Authorization: Bearer $key" \
         --header 'Content-Type: application/json' --post-data "$3" "$2") && answer="$answer (HTTP 200)"
       ;;
@@ -198,7 +198,7 @@ ask() {
 }
 
 # Delete or stop ($2) this pod by one tool ($1) and API ($3), if the tool is there. An answer that says yes proves
-# nothing: whoever reads on is still there, and goes on trying.
+# nothing: the reader that is still there goes on trying.
 try() {
   command -v "$1" >/dev/null 2>&1 || return
   how="$2 by $1"
@@ -265,7 +265,7 @@ guard() {
     judge
     if [ -n "$why" ]; then
       say "this pod ends: $why"
-      # So that whoever listens hears why.
+      # So that a driver that still listens learns why.
       sleep 2
       attempt
       sleep "$pause"

@@ -120,7 +120,7 @@ class Retry:
     """Tries again what may be repeated without harm: reads, stop, delete. Times are seconds.
 
     A loop of our own because stamina reports each try through logging, which in a program that sets up none
-    ends on the user's screen, and can be told otherwise only for the whole process, the user's deploy file
+    ends on the user's screen, and can be changed only for the whole process, the user's deploy file
     included.
     """
 

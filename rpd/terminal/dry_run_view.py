@@ -57,7 +57,7 @@ class DryRunView(View):
             self._before_line()
 
     def _drawn(self, planned: DryRunNode) -> Iterable[str]:
-        """Return the lines of a node; the nodes of a sweep ask for the same, which is told once without ``-v``."""
+        """Return the lines of a node; the nodes of a sweep ask for the same, which is shown once without ``-v``."""
         above = self._above
         if above is not None and self._level < 1 and dryrun.is_like(planned, above):
             return dryrun.draw_beside(planned, above, self._ink)

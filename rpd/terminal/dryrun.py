@@ -13,7 +13,7 @@ from rpd.values.step import Step, StepKind
 
 _PLACES_SHOWN = 4
 
-_CHANCES = {True: "in stock", False: "sold out", None: "stock not told"}
+_CHANCES = {True: "in stock", False: "sold out", None: "stock unknown"}
 
 
 def one_line(planned: DryRunNode) -> str:
@@ -26,8 +26,8 @@ def could_be_rented(outlooks: Iterable[Outlook]) -> str:
     """Return how many nodes of a live dry run could have their pod now."""
     chances = [outlook.can_be_rented for outlook in outlooks]
     text = f"{chances.count(True)} of {counted(len(chances), 'node')} could be rented now"
-    untold = chances.count(None)
-    return f"{text}; of {untold} RunPod does not tell the stock" if untold else text
+    unknown = chances.count(None)
+    return f"{text}; stock unknown for {unknown}" if unknown else text
 
 
 def draw(planned: DryRunNode, ink: Ink) -> Iterator[str]:
@@ -45,7 +45,7 @@ def draw(planned: DryRunNode, ink: Ink) -> Iterator[str]:
 
 
 def draw_beside(planned: DryRunNode, above: DryRunNode, ink: Ink) -> Iterator[str]:
-    """Yield the node in short: ``above`` is drawn already and asks for the same, so only other steps are told."""
+    """Yield the node in short: ``above`` is drawn already and asks for the same, so only other steps are shown."""
     others = [
         _step(n, step)
         for n, (step, steps) in enumerate(zip(planned.steps, above.steps, strict=True), 1)

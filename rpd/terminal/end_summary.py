@@ -163,7 +163,7 @@ def short_summary(
     """Yield ``FAILED id - reason`` for the outcomes of ``chars`` (``-r``); with ``verbose`` for all but passed ones.
 
     Nodes that are cached are listed with the folder that holds their files, ten of them without ``verbose``; where more
-    than ten were interrupted, only their number is told. With ``crop`` a reason ends where the line does.
+    than ten were interrupted, only their number is shown. With ``crop`` a reason ends where the line does.
     """
     wanted = outcomes_of(f"{chars}a" if verbose else chars)
     cached = [report for report in reports if report.result.word == "cached"]

@@ -46,7 +46,7 @@ class LastLine:
         self._end = b""
 
     def feed(self, data: bytes) -> list[str]:
-        """Take the next bytes; no line is told."""
+        """Take the next bytes; no line is shown."""
         self._end = data[-_LAST_BYTES:] if len(data) >= _LAST_BYTES else (self._end + data)[-_LAST_BYTES:]
         return []
 

@@ -1,4 +1,4 @@
-"""The table of results: a job's nodes, parameters beside outcomes and metrics."""
+"""The table of results: a job's nodes with their parameters, outcomes and metrics."""
 
 from __future__ import annotations
 

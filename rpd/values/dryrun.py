@@ -11,7 +11,7 @@ from rpd.values.step import Step
 class Outlook:
     """What a node's pod could be had for at the moment of asking.
 
-    ``can_be_rented`` is None where RunPod does not tell the stock; ``facts`` are for people, one a line.
+    ``can_be_rented`` is None where RunPod does not report the stock; ``facts`` are for people, one a line.
     """
 
     can_be_rented: bool | None
@@ -45,4 +45,4 @@ class DryRunNode:
     worst_case_usd: float | None = None
     outlook: Outlook | None = None
     more_pods: tuple[DryRunPod, ...] = ()
-    """The pods it asks for beside the first one, which ``request`` and ``offers`` describe."""
+    """The other pods it asks for; the first is what ``request`` and ``offers`` describe."""

@@ -141,7 +141,7 @@ def _made(
         del shared["__signature__"]
     if eq:
         shared["__eq__"] = _eq_of(values)
-        if body.get("__hash__") is None:  # Python puts a None there beside an ``__eq__`` of the class's own
+        if body.get("__hash__") is None:  # Python puts a None there if the class has an ``__eq__``
             body["__hash__"] = _hash_of(values)
     # Slots cannot be added to a class that is there, so it is made anew, as ``dataclass(slots=True)`` does.
     made: Any = type(cls)(cls.__name__, cls.__bases__, shared | body)

@@ -59,7 +59,7 @@ class Source:
         raise NotImplementedError
 
     def ended(self, node: Node, report: NodeReport) -> None:
-        """Hear of a node of the run that is over, whoever handed it out; once for each."""
+        """Called once for each node of the run that has ended, no matter which source handed it out."""
 
     def refused(self, node: Node, reason: str) -> bool:  # noqa: ARG002
         """Hear that ``--budget`` has no room for a node it handed out; return whether the run goes on without it."""

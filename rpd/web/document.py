@@ -104,7 +104,7 @@ class Document:
         }
 
     def run(self, run: PastRun) -> Table:
-        """Return what is told of a run as a whole."""
+        """Return the fields of a run as a whole."""
         info, summary, text = run.info, run.summary, self.clean.text
         return {
             "id": text(info.id),
@@ -136,7 +136,7 @@ class Document:
     # --- nodes ------------------------------------------------------------------------------------------------------
 
     def node(self, report: NodeReport, run: int, detail: Detail) -> Table:
-        """Return what is told of a node that is over."""
+        """Return the fields of a node that has ended."""
         node, result, pod, text = report.node, report.result, report.pod, self.clean.text
         files = NodeFiles(Path(report.folder)) if report.folder else None
         fields: Table = {
@@ -261,7 +261,7 @@ class Document:
                 yield self.begun(node_id, folder, number, is_running=is_running)
 
     def begun(self, node_id: str, run_folder: Path, run: int, *, is_running: bool) -> Table:
-        """Return what is told of a node without a report."""
+        """Return the fields of a node without a report."""
         files = NodeFiles(run_folder / folder_name(node_id))
         way, facts = Way(), _Facts()
         for event in journal.read(files.journal):

@@ -37,7 +37,7 @@ PICTURES = {
 }
 _TEXTS = {".txt", ".log", ".csv", ".tsv", ".json", ".jsonl", ".toml", ".yaml", ".yml", ".md"}
 _PASSIVE = {*PICTURES, *_TEXTS, ".pdf", ".npz"}
-"""Files that a browser shows or saves. Of any other, an HTML page above all, only the path is told: it came from a
+"""Files that a browser shows or saves. Of any other, an HTML page above all, only the path is shown: it came from a
 pod, and opened by its link it would be a program on your disk."""
 
 

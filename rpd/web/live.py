@@ -1,4 +1,4 @@
-"""Live: run folders as they grow, looked at again and again; only what changed is told."""
+"""Live: run folders as they grow, looked at again and again; only changes are sent."""
 
 from __future__ import annotations
 

@@ -14,11 +14,11 @@ WAITING = "waiting"
 PHASES = ("booting", "staging", "working", "pulling", "idle", WAITING)
 """``booting``: from the request to a pod that answers; ``idle``: the pod bills and does nothing; ``waiting``: none."""
 MOST = 2000
-"""A node with more spans than that is told as far as they go."""
+"""Of a node with more spans, only the first ones are shown."""
 
 _OF_STEP = {"put": "staging", "write": "staging", "run": "working", "pull": "pulling", "read": "pulling"}
 _FIRST = ("working", "staging", "pulling")
-"""Of steps that go on together, which one is told."""
+"""Which one is shown of steps that go on together."""
 _OF_EVENT = {
     "node_started": WAITING,
     "node_resumed": WAITING,
@@ -82,7 +82,7 @@ class Way:
 
     @property
     def is_going(self) -> bool:
-        """Whether the last thing told is not an end."""
+        """Whether the last event is not an end."""
         return bool(self._phase)
 
 

@@ -289,7 +289,7 @@ def typed_in(name="train"):
 
 
 def test_functions_bring_their_fixtures_and_take_values(tmp_path: Path) -> None:
-    """A keyword that is an argument gives it values: a list is a node for each; a fixture beside it counts."""
+    """A keyword that is an argument gives it values: a list is a node for each; a fixture next to it counts."""
     nodes = rpd.nodes(spelled, seed=[1, 2], parametrize={"budget": 3}, root=tmp_path)
     assert [node.parameters for node in nodes] == [
         {"seed": seed, "budget": 3, "letter": letter} for letter in ("a", "b") for seed in (1, 2)

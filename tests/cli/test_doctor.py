@@ -157,7 +157,7 @@ def test_gpu_types(project: Project, emulator: Launched, registry: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["/home/me/data.csv", "/Users/me/data.csv", r"C:\\Users\\me\\data.csv"])
-def test_paths_of_whoevers_machine(project: Project, emulator: Launched, registry: str, path: str) -> None:
+def test_paths_of_any_machine(project: Project, emulator: Launched, registry: str, path: str) -> None:
     """An absolute path into a home folder is found, also where it is not this user's, on any system."""
     deploy(project, registry)
     (project.folder / "jobs/train.py").write_text(f"data = 1\nopen('{path}')\n", encoding="utf-8")

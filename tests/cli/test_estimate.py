@@ -38,7 +38,7 @@ def document(project: Project, *args: str, **env: Any) -> Any:
     return json.loads(result.out)
 
 
-def test_the_worst_case_is_the_cap_or_the_longest_time_at_the_dearest_rate(
+def test_the_worst_case_is_the_cap_or_the_longest_time_at_the_highest_rate(
     project: Project, emulator: Launched
 ) -> None:
     """An hour of an L4 is less than the cap; a cap that is lower, and a flag, count instead; no pod costs nothing."""

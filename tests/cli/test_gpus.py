@@ -73,7 +73,7 @@ def test_no_such_type_is_an_error_of_usage(project: Project, word: str, hint: st
 
 
 def test_a_data_centre_does_not_hide_a_slip(project: Project, emulator: Launched) -> None:
-    """A type that is misspelt is told beside a data centre as well; one that is not there now is no slip."""
+    """A misspelt type is reported next to a data centre as well; one that is not there now is no slip."""
     slip = project.command("gpus", "H1OO", "eu-ro-1")
     assert slip.exit_code == 4
     assert "no GPU type fits 'H1OO eu-ro-1': did you mean 'NVIDIA H100" in slip.err

@@ -207,7 +207,7 @@ def test_ids_that_k_cannot_name_are_told(project: Project) -> None:
 
 @pytest.mark.parametrize("typed", ["日本", r"\u65e5\u672c"])
 def test_letters_beyond_ascii_and_their_escapes_both_select(project: Project, typed: str) -> None:
-    """Ids are ASCII; whoever types the letter means the same."""
+    """Ids are ASCII; typing the letter itself selects the same."""
     text = "import rpd\n\n@rpd.job\n@rpd.mark.parametrize('city', ['日本', 'Österreich', 'x'])\ndef a(city): ...\n"
     project.write({"deploy_a.py": text})
     id_ = r"deploy_a.py::a[\u65e5\u672c]" + "\n"

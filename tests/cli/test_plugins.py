@@ -342,7 +342,7 @@ def test_a_conftest_hears_the_whole_run(project: Project, emulator: Launched) ->
 
 
 def test_a_conftest_of_a_folder_hears_only_its_own_nodes(project: Project) -> None:
-    """``rpd_generate_nodes`` of a conftest does not reach the folders beside it."""
+    """``rpd_generate_nodes`` of a conftest does not reach neighbouring folders."""
     text = 'def rpd_generate_nodes(metafunc):\n    metafunc.parametrize("n", [1, 2])\n'
     project.write(
         {

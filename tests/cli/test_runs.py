@@ -70,7 +70,7 @@ def test_a_killed_run_is_unfinished(project: Project, swept: RunResult) -> None:
 
 
 def test_no_runs(project: Project) -> None:
-    """Where there are no runs one line says so; whoever needs one gets exit code 4."""
+    """Where there are no runs one line says so; commands that need one end with exit code 4."""
     assert "no runs in" in project.command("runs").out
     shown = project.command("report")
     assert (shown.exit_code, "no runs here yet" in shown.err) == (4, True)

@@ -176,7 +176,7 @@ def test_the_watchdogs_words(tmp_path: Path) -> None:
     lines = list(story(NodeEntry(id="deploy_a.py::fit", folder=tmp_path)))
     words = lines[lines.index("the pod's watchdog:") + 1 :][:2]
     assert words == [
-        "  told to end pod p1 at 2026-01-01T00:00:00+00:00, or 15m00s after its last use",
+        "  set to end pod p1 at 2026-01-01T00:00:00+00:00, or 15m00s after its last use",
         "  this pod ends: its deadline has passed",
     ]
 

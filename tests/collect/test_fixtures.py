@@ -296,7 +296,7 @@ pytest = Odd()
 
 
 def test_objects_that_raise_on_every_attribute_are_passed_over(project):
-    """Whatever a deploy file or conftest holds beside jobs and fixtures is none of ours."""
+    """Whatever a deploy file or conftest holds besides jobs and fixtures is ignored."""
     project.write({"conftest.py": ODD, "deploy_x.py": f"{ODD}rpd_odd = Odd()\n@rpd.job\ndef train(): ...\n"})
     collection = project.collect()
     assert (collection.errors, len(collection.nodes)) == ((), 1)

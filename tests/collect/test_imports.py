@@ -273,7 +273,7 @@ def test_a_program_may_have_it_forgotten_at_once(project, monkeypatch):
 
 
 def test_projects_are_collected_from_several_threads(tmp_path):
-    """One file is imported at a time, whoever asks, so that none sees the import path of another."""
+    """One file is imported at a time, for all callers, so that none sees the import path of another."""
     projects = [Project(tmp_path / f"p{number}") for number in range(4)]
     for project in projects:
         project.write({"deploy_x.py": LATE, "helper.py": f"WHO = {project.root.name!r}\n", "late.py": ""})

@@ -30,7 +30,7 @@ def test_stacked_parametrizations_multiply_the_lowest_slowest(job_ids):
     ],
 )
 def test_ways_to_write_a_parametrization(job_ids, mark, expected):
-    """Names as text or sequence, values as any iterable, ids beside or in the values."""
+    """Names as text or sequence, values as any iterable, ids apart from or in the values."""
     assert job_ids(f"@rpd.job\n@rpd.mark.parametrize({mark})\ndef train(x, y): ...\n") == expected
 
 
@@ -158,7 +158,7 @@ def test_a_wrong_choice_for_empty_sets_is_a_usage_error(project):
 
 
 def test_fixture_params_multiply_before_marks(job_ids):
-    """A fixture's parameters come first in the id, whoever asks for it."""
+    """A fixture's parameters come first in the id, no matter which function asks for it."""
     body = "@rpd.fixture(params=['p', 2], ids=[None, 'two'])\ndef fx(request): ...\n@rpd.fixture\ndef through(fx): ...\n@rpd.job\n@rpd.mark.parametrize('x', [1])\ndef train(through, x): ...\n"
     assert job_ids(body) == ["[p-x1]", "[two-x1]"]
 

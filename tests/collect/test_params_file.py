@@ -77,7 +77,7 @@ def test_rows_are_one_set_each(project, tmp_path):
 
 
 def test_the_path_is_relative_to_the_deploy_file(project):
-    """Wherever the command is given, the file is looked for beside the file that names it."""
+    """Wherever the command is given, the file is looked for next to the file that names it."""
     project.write(
         {
             "sweeps/grid.toml": "lr = [1]\nseed = [1]\n",
@@ -102,7 +102,7 @@ def test_the_path_is_relative_to_the_deploy_file(project):
         ),
         ("grid.toml", "lr = [", 'params_from("grid.toml"): expected TOML, got'),
         ("grid.toml", "", 'params_from("grid.toml"): expected at least one set of parameters'),
-        ("grid.toml", "id = ['a']\nlr = [1]", 'params_from("grid.toml").id: expected no ids beside lists'),
+        ("grid.toml", "id = ['a']\nlr = [1]", 'params_from("grid.toml").id: expected no ids next to lists'),
         ("grid.toml", "'learning rate' = [1]", "expected names of arguments, got 'learning rate'"),
         (
             "grid.toml",

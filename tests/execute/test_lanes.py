@@ -1,4 +1,4 @@
-"""Lanes for slots: each once, none beside another that shares a pod with it, and nobody waits for nothing."""
+"""Lanes for slots: each once, none at the same time as another that shares its pod, and nobody waits for nothing."""
 
 from __future__ import annotations
 

@@ -41,12 +41,14 @@ def test_offers_that_are_dearer_are_left_out() -> None:
 
 def test_the_pods_a_node_has_count() -> None:
     """A second pod is refused where both together could cost more than was told."""
-    with pytest.raises(BudgetExceeded, match=r"beside the pods it has.*up to \$1\.75.*--budget 1\.76"):
+    with pytest.raises(
+        BudgetExceeded, match=r"in addition to the pods it has.*up to \$1\.75.*--budget 1\.76"
+    ):
         cover(1.0).admit(node_run(0.5), REQUEST, [offer(0.9)])
 
 
 def test_a_budget_covers_what_could_not_be_foreseen() -> None:
-    """As long as it has room, for the node and beside the others; the node may cost so much more then."""
+    """As long as it has room, for the node and the others; the node may cost so much more then."""
     purse = Purse(2.5)
     purse.reserve("n", 1.0)
     purse.reserve("other", 0.5)

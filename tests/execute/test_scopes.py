@@ -405,7 +405,7 @@ def test_generators_yield_exactly_once() -> None:
 
 
 def test_a_worker_value_in_use_is_not_replaced() -> None:
-    """A slot replaces a worker value by that of another parameter, but not while a node beside still works with it."""
+    """A slot replaces a worker value by that of another parameter, but not while another node still works with it."""
     ended: list[int] = []
 
     def wide(request: Request) -> Any:

@@ -138,7 +138,7 @@ class Ending:
     billed: float = 0.0
     """USD, all pods of the case together."""
     rate: float = 0.0
-    """USD an hour of the dearest of them."""
+    """The highest of their rates, in USD an hour."""
     struck: list[dict[str, Any]] = field(default_factory=list)
 
     @property

@@ -1,4 +1,4 @@
-"""What each reading command prints, as text and as JSON, beside a file that says what it printed before.
+"""What each reading command prints, as text and as JSON, compared with a file of its earlier output.
 
 ``make goldens`` writes the files anew, and the change is reviewed as a diff: text is for people and may change, of JSON
 keys may only be added (docs/stability.md).

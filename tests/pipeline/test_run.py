@@ -1,4 +1,4 @@
-"""A run is called by whoever wants it, on any thread, and leaves the process to its caller."""
+"""A run is called by any program, on any thread, and leaves the process to its caller."""
 
 from __future__ import annotations
 

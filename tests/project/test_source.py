@@ -59,7 +59,7 @@ def test_runs_make_no_repository_dirty_and_git_takes_no_key(repository: Path) ->
 
 
 def test_a_runs_folder_with_other_files_keeps_its_own_rules(repository: Path) -> None:
-    """Only the run folder ignores itself where the user keeps more beside it; keys are not taken there either."""
+    """Only the run folder ignores itself where the user keeps more next to it; keys are not taken there either."""
     (repository / "rpd-runs").mkdir()
     (repository / "rpd-runs" / "notes.md").write_text("mine", encoding="utf-8")
 

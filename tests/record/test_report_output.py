@@ -42,7 +42,7 @@ def test_a_link_stays_a_link(tmp_path: Path) -> None:
 
 
 def test_a_fifo_is_written_to(tmp_path: Path) -> None:
-    """More than it holds at once, to whoever reads it, even if they come late."""
+    """More than it holds at once, to any reader, even a late one."""
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
     got: list[str] = []

@@ -1,4 +1,4 @@
-"""A pull that repeats: beside the job, and once more at the end."""
+"""A pull that repeats: while the job runs, and once more at the end."""
 
 import threading
 from pathlib import Path
@@ -46,7 +46,7 @@ def begin(place: Place, notices: list[str], connect: object = RecorderRemote) ->
 
 
 def test_it_repeats_and_ends_with_one_more() -> None:
-    """Pulls beside the job require nothing; the last one, on the caller's thread, does if it is to."""
+    """Pulls during the job require nothing; the last one, on the caller's thread, does if it is to."""
     place, notices = Place(), list[str]()
     periodic = begin(place, notices)
     assert place.enough.wait(DEADLINE)
@@ -76,7 +76,7 @@ def test_the_last_pull_may_fail() -> None:
 
 
 def test_a_connection_that_cannot_be_made_is_tried_again() -> None:
-    """Connecting happens beside the job too, and again with each pull until it works."""
+    """Connecting happens during the job too, and again with each pull until it works."""
     tries = [ConnectionLost("not now"), ConnectionLost("not now")]
 
     def connect() -> Remote:

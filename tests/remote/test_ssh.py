@@ -171,7 +171,7 @@ def test_both_directions_flow_at_once(remote: SshRemote) -> None:
 
 
 def test_much_on_standard_error_blocks_nothing(remote: SshRemote) -> None:
-    """Megabytes on standard error arrive beside a silent standard output."""
+    """Megabytes on standard error arrive while standard output is silent."""
     ended = remote._shell.exec(Program("head -c 3000000 /dev/zero >&2; echo done; exit 3", timeout=DEADLINE))
     assert (ended.exit_code, ended.stdout, len(ended.stderr)) == (3, b"done\n", 3000000)
 

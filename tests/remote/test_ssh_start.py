@@ -79,6 +79,6 @@ def test_what_a_log_tells() -> None:
 
 
 def test_the_program_is_small_enough_to_travel() -> None:
-    """It goes into the create call, beside the environment; comments stay here."""
+    """It goes into the create call with the environment; comments stay here."""
     assert len(ssh_start.program()) < 8000
     assert not [line for line in ssh_start.program().splitlines() if line.startswith("#")]

@@ -235,7 +235,7 @@ def test_driver_is_a_heartbeat(machine: Machine, remote: SshRemote) -> None:
 
 
 def test_a_listener_that_fails_is_told_once(machine: Machine, remote: SshRemote) -> None:
-    """An exception of whoever hears the samples is told once and ends nothing."""
+    """An exception of a listener is reported once and ends nothing."""
     beat = heartbeat(machine)
     errors: list[Exception] = []
     heard = 0

@@ -95,7 +95,7 @@ def test_an_image_with_nothing_but_a_package_manager(
 def test_a_user_who_is_not_root_and_a_server_that_has_to_be_fetched(
     run: Callable[..., RunResult], clean_emulator: Launched, download: str
 ) -> None:
-    """No package manager serves without root: micromamba does, and rpd logs in as whoever the server lets in."""
+    """No package manager serves without root: micromamba does, and rpd logs in as the user that the server lets in."""
     clean_emulator.add_image(
         "team/user", packages=["apt-get"], user="app", keeps_user=True, lacks=["curl", "wget"]
     )

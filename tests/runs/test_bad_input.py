@@ -186,7 +186,7 @@ MISTAKES = {
         VARIABLE,
         args=("--sweep", "lr=1", "--sweep", "lr=2"),
     ),
-    "a --sweep beside a --var": Mistake(
+    "a --sweep with a --var": Mistake(
         4,
         ("--sweep lr and --var lr contradict each other",),
         VARIABLE,

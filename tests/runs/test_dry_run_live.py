@@ -78,8 +78,8 @@ def test_it_tells_what_could_be_had_now(
     assert f"image: {registry} has it" in fit
     assert f"1. {H100} in EU-RO-1 (secure)  $3.29/h, stock high" in big
     assert "(community)" not in big  # Secure Cloud only, where data centres are named
-    assert "stock not known: RunPod does not tell the stock of CPU pods" in cpu
-    assert "2 of 3 nodes could be rented now; of 1 RunPod does not tell the stock" in result.out
+    assert "stock not known: RunPod does not report the stock of CPU pods" in cpu
+    assert "2 of 3 nodes could be rented now; stock unknown for 1" in result.out
     assert "the account has $100.00, this run may cost at most $" in result.out
     assert "4 planned" in result.out
     assert left(folder) == set()

@@ -1,4 +1,4 @@
-"""What a job says to its pod beside commands: secrets as files, the environment, what stays there, marks."""
+"""The other verbs of a pod than commands: secrets as files, the environment, what stays there, marks."""
 
 from __future__ import annotations
 

@@ -192,8 +192,8 @@ def test_every_pod_of_a_job_is_priced(rpd: RpdRun, project: Project) -> None:
     assert worst_cases(rpd, folder) == {name: pytest.approx(usd, rel=0.03) for name, usd in expected.items()}
 
 
-def test_whoever_rents_a_shared_pod_is_priced(rpd: RpdRun, project: Project) -> None:
-    """The job of any of its nodes may be the one the pod is rented with: each is priced by the dearest."""
+def test_every_renter_of_a_shared_pod_is_priced(rpd: RpdRun, project: Project) -> None:
+    """The job of any of its nodes may be the one the pod is rented with: each is priced by the most expensive."""
     shared = '@rpd.fixture(scope="worker")\ndef pod(provision):\n    with provision() as made:\n        yield made\n'
     deploy = PODS.partition("@job\ndef two")[0] + "\n@SERVER\ndef large(pod): ...\n"
     folder = project({"deploy_x.py": deploy, "conftest.py": f"import rpd\n\n{shared}"})

@@ -163,5 +163,5 @@ def _check_bill(account: Launched, result: RunResult) -> None:
         billed = sum(row["totalAmount"] for row in json.load(response)["records"])
     usd = sum(report.cost.estimated_usd for report in result.reports)
     intents = events(result.run_dir, "intent")
-    dearest = max(event["usd_per_hr"] for event in intents) / 3600
-    assert billed - 0.05 * dearest <= usd <= billed + len(intents) * SECONDS_TOO_MUCH * dearest
+    highest = max(event["usd_per_hr"] for event in intents) / 3600
+    assert billed - 0.05 * highest <= usd <= billed + len(intents) * SECONDS_TOO_MUCH * highest

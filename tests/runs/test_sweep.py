@@ -203,7 +203,7 @@ def test_the_manifest_tells_the_steps(sweep: Sweep) -> None:
 
 
 def test_artifacts_are_pulled_and_verified(sweep: Sweep) -> None:
-    """What was pulled is here byte for byte, verified against sums that stand beside it."""
+    """What was pulled is here byte for byte, verified against sums next to it."""
     report = sweep.result.report("fit[b-seed2]")
     folder = Path(report.folder)
     weights = folder / "artifacts" / "results" / "deep" / "weights.bin"

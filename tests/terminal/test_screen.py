@@ -1,4 +1,4 @@
-"""Lines reach the screen whole, whoever writes them and whatever becomes of the board."""
+"""Lines reach the screen whole, no matter who writes them and what the board does."""
 
 import io
 import re

@@ -79,7 +79,7 @@ class Written:
 
 
 def write(spec: Spec, *, folder: Path | None = None) -> Written:
-    """Return the deploy file for ``spec``, to be put into ``folder`` (default: beside the configuration).
+    """Return the deploy file for ``spec``, to be put into ``folder`` (default: next to the configuration).
 
     Raises CollectionError for names that cannot be those of a deploy file.
     """

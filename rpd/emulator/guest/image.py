@@ -105,7 +105,7 @@ def _install_tools(root: Path, spec: GuestSpec) -> None:
 
 
 def _install_parts(root: Path, spec: GuestSpec) -> None:
-    """Put what the image's package managers may install beside it, and the managers themselves on the PATH."""
+    """Put what the image's package managers may install next to it, and the managers themselves on the PATH."""
     for name in ("sshd", "ssh-keygen"):
         _write_program(root / PARTS / name, _parts[name])
         if spec.has_sshd:

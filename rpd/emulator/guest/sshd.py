@@ -88,7 +88,7 @@ def _carried(connection: asyncssh.SSHServerConnection) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Login:
-    """Who can log in: the user that the server runs as. ``uid`` None: whoever this process is."""
+    """Who can log in: the user that the server runs as. ``uid`` None: the user of this process."""
 
     name: str
     home: Path
@@ -97,7 +97,7 @@ class _Login:
 
     @classmethod
     def read(cls, text: str, root: Path) -> _Login:
-        """Read what the trigger was told: ``NAME UID GID HOME``, or a word that means root."""
+        """Read the line the trigger was given: ``NAME UID GID HOME``, or a word that means root."""
         parts = text.split()
         if len(parts) != 4 or parts[1] == "0":
             return cls(name="root", home=root / "root")

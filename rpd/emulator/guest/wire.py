@@ -1,4 +1,4 @@
-"""Wire: JSON messages, with open descriptors beside them, over one end of a stream socket pair."""
+"""Wire: JSON messages, that may carry open descriptors, over one end of a stream socket pair."""
 
 from __future__ import annotations
 

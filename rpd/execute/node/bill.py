@@ -9,7 +9,7 @@ from dataclasses import dataclass
 class Bill:
     """What one attempt of a node was charged with so far: pod time in seconds, and USD.
 
-    ``ceiling`` is what the attempt may cost, in USD: what was told of the node before the run, less what earlier
+    ``ceiling`` is what the attempt may cost, in USD: the worst case shown before the run, less what earlier
     attempts cost; None: the cap of its job.
     """
 

@@ -104,7 +104,7 @@ class Ladder:
                 StopLevel.DRAIN, f"a disk of this machine takes nothing more ({error})"
             )
         elif isinstance(error, RpdError) and error.stops_run:
-            # The whole of it, with the command to type, is told elsewhere.
+            # The full message, with the command to type, is shown elsewhere.
             reason = f"pod {error.known_as} may still bill" if isinstance(error, ReleaseError) else str(error)
             self._context.stop.request(StopLevel.DRAIN, reason)
 

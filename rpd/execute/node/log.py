@@ -68,7 +68,7 @@ class NodeLog:
         self._closed = threading.Event()
         self._appending = threading.Lock()
         self.hear_mark: Callable[[str], None] | None = None
-        """Told of each part of a command that its output says has begun; an empty text: that it is over."""
+        """Called for each part of a command that its output announces; with an empty text when the part is over."""
 
     # --- output -----------------------------------------------------------------------------------------------------
 
@@ -135,7 +135,7 @@ class NodeLog:
             path, error, "the command goes on, its log is fetched from the pod once there is room"
         )
 
-    # --- beside the output ------------------------------------------------------------------------------------------
+    # --- other files than the output --------------------------------------------------------------------------------
 
     def telemetry(self, sample: Sample, gpus: tuple[int, ...] = ()) -> None:
         """Keep how busy a pod is; of its GPUs those in ``gpus`` (none: all). Called on other threads, too."""

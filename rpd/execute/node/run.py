@@ -34,7 +34,7 @@ PROGRESS_SECONDS = 0.1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ending:
-    """What goes on beside a job and has an end of its own.
+    """An activity that runs in parallel with a job and has an end of its own.
 
     ``finish(required=…)`` brings it to that end, and raises RemoteError if it cannot be; ``close`` gives it up.
     """
@@ -91,7 +91,7 @@ class NodeRun:
     preludes: dict[str, Prelude] = field(default_factory=dict)
     """By the name of a pod: what the node's commands there begin with."""
     endings: list[Ending] = field(default_factory=list)
-    """What goes on beside the job, such as pulls that repeat."""
+    """Activities that run in parallel with the job, such as pulls that repeat."""
     bill: Bill = field(default_factory=Bill)
     deadlines: Deadlines = field(default_factory=Deadlines)
     destinations: Destinations = field(default_factory=Destinations)
@@ -135,7 +135,7 @@ class NodeRun:
         )
         is_heard = self.events.is_heard("transfer_progress")
         self.transfer_progress = Progress(self.node, self.events) if is_heard else None
-        """Told how far a transfer of the node is; None where nobody wants to know."""
+        """Called with the progress of a transfer; None if nobody listens."""
 
     @cached_property
     def mark(self) -> str:
@@ -152,7 +152,7 @@ class NodeRun:
         return self.context.mode.stoppable(self)
 
     def finish_beside(self, *, required: bool) -> None:
-        """Bring everything that goes on beside the job to its end; raise the first error once all of it is."""
+        """Bring all activities to their end; then raise the first of their errors."""
         errors: list[RemoteError | UsageError] = []
         while self.endings:
             try:
@@ -163,7 +163,7 @@ class NodeRun:
             raise errors[0]
 
     def close(self) -> None:
-        """Close the files, and give up what still goes on beside the job."""
+        """Close the files, and give up the activities that still run."""
         for ending in self.endings:
             ending.close()
         self.log.close()

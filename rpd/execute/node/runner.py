@@ -278,7 +278,7 @@ class Runner:
                 run.deadlines.clock.running(self._alarms, until),
             ):
                 run.node.definition.function(**arguments)
-        except BaseException as error:  # noqa: BLE001 - the node has failed already; this is only told
+        except BaseException as error:  # noqa: BLE001 - the node has failed already; this is only reported
             run.journal.write("salvage_ended", reason=f"{type(error).__name__}: {error}")
         finally:
             run.steps.salvaging, run.deadlines.clock = False, None
@@ -287,7 +287,7 @@ class Runner:
         return verdict.cause in (Cause.LOST, Cause.INFRA) or self._context.stop.level >= StopLevel.ABANDON
 
     def _finish_beside(self, run: NodeRun, verdict: Verdict) -> None:
-        """End what still goes on beside a job that did not come to its own end."""
+        """End the activities of a job that did not reach its own end."""
         if not run.endings or self._is_beyond_help(verdict):
             return  # closed with the node
         try:

@@ -387,7 +387,7 @@ class Pod:
 
         It also happens when the job failed before it came to this line. Returns None where nothing is there and
         ``required`` is False. With ``every`` (a duration: ``"5m"`` or seconds) it returns None at once, and the pull
-        repeats beside the job, and comes one last time when the node ends, however it ends; only the last can fail.
+        repeats while the job runs, and comes one last time when the node ends, however it ends; only the last can fail.
         Raises UsageError, MissingArtifact, TransferError.
         """
         run = current_run()

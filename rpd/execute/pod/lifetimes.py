@@ -40,7 +40,7 @@ class Lifetimes:
                 lease.lifetime.begin(run, time.monotonic() + _setup_seconds(run), self.terms)
             except Unguarded as error:
                 raise PodNotReady(str(error)) from error
-            self.pods_changed(run)  # beside the pods the job has: together they reach its cap sooner
+            self.pods_changed(run)  # with the other pods of the job: together they reach its cap sooner
 
     def watch(self, pod: Pod) -> None:
         """Listen to a pod, which shows its watchdog that a driver is there."""
@@ -49,7 +49,7 @@ class Lifetimes:
     def welcome(self, lease: Lease, run: NodeRun) -> None:
         """Let a pod that other nodes used before live until ``run`` is set up. Raises RemoteError.
 
-        Costs nothing while the deadline it has will do: how long the job may take is told when it begins.
+        Costs nothing while the deadline it has will do: how long the job may take is set when it begins.
         """
         if not lease.is_wide:
             return
@@ -177,7 +177,7 @@ def _in_words(run: NodeRun, budget: Budget) -> dict[str, str]:
     money = _money(run)
     amount = f"${money:.2f}" if money >= 0.1 else f"${money:.4f}"
     if money < budget.cost_cap_usd:
-        cap = f"its worst case of {amount} ({rate}), which is all that was told before the run"
+        cap = f"its worst case of {amount} ({rate}), the worst case that was shown before the run"
     else:
         cap = f"its cap of {amount} (cost_cap_usd, {rate})"
     longest = budget.max_runtime_seconds

@@ -1,4 +1,4 @@
-"""Pulling: one path of a pod fetched for a node, once or again and again beside its job."""
+"""Pulling: one path of a pod fetched for a node, once, or again and again while its job runs."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class Pulling:
         return pulled
 
     def again_and_again(self, seconds: float) -> None:
-        """Fetch it every ``seconds`` beside the job and a last time at the end of the node; only that one can fail."""
+        """Fetch it every ``seconds`` while the job runs and once at the end of the node; only the last can fail."""
         often = f"every {format_duration(seconds)}"
         name, command = self.name or f"pull {self.title} {often}", f"pull {self.source} {often}"
         self._expect()

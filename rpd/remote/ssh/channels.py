@@ -74,7 +74,7 @@ class StartedShell:
 
 
 class WaitingShells:
-    """Shells on a pod that wait to be told what to run, started ahead. Thread-safe.
+    """Shells on a pod that wait for a program to run, started ahead. Thread-safe.
 
     ``open_channel`` opens a channel over the transport it is given. Raises FAILURES.
     """

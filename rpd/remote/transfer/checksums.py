@@ -1,4 +1,4 @@
-"""sha256 sums: the script that makes them on a pod, and the list of them beside what was pulled."""
+"""sha256 sums: the script that makes them on a pod, and the list of them next to the pulled files."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """What of a tree that was sent before lies on the pod as it was sent, so that only the rest has to be.
 
-Beside each staged tree's note the pod keeps two lists: what was sent, by the driver that sent it (``sent_list``), and
+Next to each staged tree's note the pod keeps two lists: what was sent, by the driver that sent it (``sent_list``), and
 what the pod saw of it afterwards (its kinds, modes, sizes, times and inodes; ``STATE``). A file stays if the pod sees
 now what it saw then, and if what was sent is what is here.
 """
@@ -167,7 +167,7 @@ class Patch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """What makes the tree on the pod the one here, beside what is sent.
+    """The steps that make the tree on the pod the one here, in addition to sending files.
 
     ``kept`` need not be sent again (name to sha256), of what is ``patched`` only pieces; ``dropped`` has to go, be it
     for good or to make room; ``folders`` are those that are not as they should be, or will not be once the rest is

@@ -72,7 +72,7 @@ _rpd_change() {
 _rpd_note() {
   [ -e "$_rpd_temp/list" ] && mkdir -p "$_rpd_notes" && _rpd_new=$(mktemp -d "$_rpd_notes/.new.XXXXXX") || return 0
   if _rpd_state "$_rpd_target" >"$_rpd_new/state" && mv -- "$_rpd_temp/note" "$_rpd_temp/list" "$_rpd_new"; then
-    # Whole seconds: a change in this one could not be told from none.
+    # Whole seconds: a change in this one would look like none.
     [ "$(head -c 1 "$_rpd_new/state")" = G ] || sleep 1
     rm -rf -- "$_rpd_notes/$_rpd_name" && mv -- "$_rpd_new" "$_rpd_notes/$_rpd_name"
   fi 2>/dev/null
@@ -94,7 +94,7 @@ trap '[ -z "$_rpd_tar" ] || { kill "$_rpd_tar" 2>/dev/null; wait "$_rpd_tar"; }
   _rpd_cut "the stream ended early" 5' HUP INT TERM
 echo "$7" >"$6/turn" && exec 6>"$6/pid" && echo "$$" >&6
 for _rpd_old in new made plan drop count folders note list end; do rm -rf -- "$6/$_rpd_old"; done
-# In the background, so that whoever goes on with this stream can end it while it waits for a line that is gone.
+# In the background, so that the try that continues this stream can end it while it waits for a line that is gone.
 exec 3<&0
 tar -x -p -o $3 -f - -C "$6" <&3 &
 _rpd_tar=$!
@@ -164,7 +164,7 @@ def put(
 
     With ``ignored``, what git ignores is staged as well.
 
-    It is unpacked beside ``remote`` and renamed: whole, or as it was before, or gone if the pod dies in the moment of
+    It is unpacked next to ``remote`` and renamed: whole, or as it was before, or gone if the pod dies in the moment of
     the change. Of a tree that was sent before, only files are sent that changed since on either side (names, modes,
     contents here; sizes, times, inodes there), and of large ones only what is other in them. The stream is compressed
     as far as the line is slow. When the connection breaks, what arrived is not sent again; the pod keeps it for

@@ -1,4 +1,4 @@
-"""Where a pull lands: a folder beside the one it is for, out of which what is verified is moved.
+"""Where a pull lands: a folder next to the one it is for, out of which what is verified is moved.
 
 Pods chose the names in both, and may have made links in the second one by an earlier pull: every file is placed
 through a ``Tree``, which follows none.

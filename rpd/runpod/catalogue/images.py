@@ -132,7 +132,7 @@ def look_up(image: str, credentials: Credentials | None = None) -> Answer:
 
 
 def ask(image: str, registry: Registry | str | None, passwords: Mapping[str, str]) -> Answer:
-    """Return what the registry says of ``image`` to whoever the job has credentials of.
+    """Return the registry's answer about ``image``, asked with the credentials of the job.
 
     ``passwords`` are the values of secrets by name.
     """

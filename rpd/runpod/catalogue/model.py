@@ -58,7 +58,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Catalogue:
-    """What can be had. ``stock``: GPU id -> data centre -> ``high``, ``medium`` or ``low``, for one count.
+    """All that RunPod offers. ``stock``: GPU id -> data centre -> ``high``, ``medium`` or ``low``, for one count.
 
     ``complete``: a GPU type that is absent is not rented. ``volumes`` None: nobody asked for them.
     ``offered``: GPU id -> data centres that have it with the CUDA versions asked for, in stock or not; a type

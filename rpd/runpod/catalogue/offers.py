@@ -60,7 +60,7 @@ def _allowed(request: PodRequest, catalogue: Catalogue) -> tuple[str, ...] | Non
     if not (request.countries or is_particular(request)):
         return tuple(dict.fromkeys(request.datacenters)) or None
     known = catalogue.places or tuple(Place(id=name) for name in sorted(KNOWN_DATACENTERS))
-    rules = dict(_rules(request, told=catalogue.places is not None))
+    rules = dict(_rules(request, places_known=catalogue.places is not None))
     asked = request.datacenters or tuple(place.id for place in known)
     by_id = {place.id: place for place in known}
     found = tuple(
@@ -74,14 +74,14 @@ def _allowed(request: PodRequest, catalogue: Catalogue) -> tuple[str, ...] | Non
     raise ImpossibleRequest(f"{where}: not {' and '.join(rules)}; `rpd gpus` shows where there are GPUs")
 
 
-def _rules(request: PodRequest, *, told: bool) -> Iterator[tuple[str, Callable[[Place], bool]]]:
-    """Yield what a data centre has to be, in words and as a test; what nobody ``told`` of it is not tested."""
+def _rules(request: PodRequest, *, places_known: bool) -> Iterator[tuple[str, Callable[[Place], bool]]]:
+    """Yield what a data centre has to be, in words and as a test; its properties only if ``places_known``."""
     countries, certificates = request.countries, frozenset(request.compliance)
     if countries:
         yield f"in {' or '.join(countries)}", lambda place: country_of(place.id) in countries
-    if certificates and told:
+    if certificates and places_known:
         yield f"certified {', '.join(sorted(certificates))}", lambda place: certificates <= place.certificates
-    if request.global_network and told:
+    if request.global_network and places_known:
         yield "in the global network", lambda place: place.global_network
 
 
@@ -180,7 +180,7 @@ def _places(
 ) -> Iterator[Offer]:
     per_gpu = row.price(cloud, spot=request.spot)
     rate = None if per_gpu is None else round(per_gpu * count, 4)
-    # Stock is told per data centre, and data centres are Secure Cloud's; Community hosts stand anywhere.
+    # RunPod reports stock per data centre, and data centres are Secure Cloud's; Community hosts stand anywhere.
     secure = cloud is Cloud.SECURE
     if not secure:
         yield from _community(request, count, row, rate)

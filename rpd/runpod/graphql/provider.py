@@ -35,7 +35,7 @@ class RunPodProvider(Renter):
     """
 
     def _begin(self) -> None:
-        # A lock of its own: what is slow here must not keep prices from being told.
+        # A lock of its own: a slow call here must not delay prices.
         self._sdk_lock = threading.Lock()
         self._sdk: Sdk | None = None
         self._plain_reads = False

@@ -50,7 +50,7 @@ def preload() -> threading.Thread:
 def _preload() -> None:
     try:
         _load()
-    except Exception:  # noqa: BLE001 - the first call on the SDK meets the same error, where it can be told
+    except Exception:  # noqa: BLE001 - the first call on the SDK meets the same error, where it can be reported
         return
 
 

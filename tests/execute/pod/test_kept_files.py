@@ -99,9 +99,9 @@ def test_a_killed_driver_leaves_what_the_next_put_brings_back(tmp_path: Path) ->
 
 def test_merging_adds_and_replaces(tmp_path: Path) -> None:
     target = tree(tmp_path / "proj", ("a", "b/c"))
-    with merging(Shell(), str(target)) as beside:  # type: ignore[arg-type]
-        tree(Path(beside), ("b/d", "a"))
-        (Path(beside) / "a").write_text("new")
+    with merging(Shell(), str(target)) as merged:  # type: ignore[arg-type]
+        tree(Path(merged), ("b/d", "a"))
+        (Path(merged) / "a").write_text("new")
     assert names(target) == {"a", "b/c", "b/d"}
     assert (target / "a").read_text() == "new"
     assert [path.name for path in tmp_path.iterdir()] == ["proj"]

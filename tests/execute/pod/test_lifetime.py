@@ -208,7 +208,7 @@ def test_runtime_holds_on_a_shared_pod_without_a_driver(
 def test_timeout_holds_for_both_pods_of_a_job(
     cloud: Launched, project: Callable[..., Path], rpd_run: RpdRun
 ) -> None:
-    """A pod that a job rents beside its own ends with it, and both know by when; so does the job."""
+    """A second pod that a job rents ends with it, and both know by when; so does the job."""
     folder = project(
         """
         @job(budget=Budget(cost_cap_usd=1))

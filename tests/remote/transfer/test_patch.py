@@ -151,7 +151,7 @@ class Sent:
 def test_of_a_large_file_only_what_is_new_is_sent(
     machine_kind: str, remote: SshRemote, machine: Machine, tmp_path: Path
 ) -> None:
-    """In a folder beside others, and alone; with its mode; and it is known the next time."""
+    """In a folder with others, and alone; with its mode; and it is known the next time."""
     tree, target, alone = tmp_path / "tree", machine.files / "t", machine.files / "alone"
     (tree / "it's").mkdir(parents=True)
     large = tree / "it's" / "new\nline"

@@ -31,7 +31,7 @@ def test_a_tree_arrives_as_it_is(remote: SshRemote, machine: Machine, tree: Path
 
 
 def test_what_was_there_is_replaced_whole(remote: SshRemote, machine: Machine, tree: Path) -> None:
-    """After a put the target holds what was sent and nothing else, and no leftovers lie beside it."""
+    """After a put the target holds what was sent and nothing else, and no leftovers lie next to it."""
     target = machine.files / "t"
     target.mkdir()
     (target / "old").write_text("old")

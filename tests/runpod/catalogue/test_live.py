@@ -109,14 +109,14 @@ def test_where_it_must_be_live_nothing_shipped_serves(rest: Rest, account: Launc
     alone = Bench(rest, CatalogueStore(None), has_graphql=False, strict=True)
     with pytest.raises(TransientError):
         alone.live.ask(Question())
-    beside = Bench(rest, CatalogueStore(None), strict=True)
-    assert beside.live.ask(Question()) is OTHER
+    neighbour = Bench(rest, CatalogueStore(None), strict=True)
+    assert neighbour.live.ask(Question()) is OTHER
     with pytest.raises(TransientError):
-        beside.live.ask(CPUS)
+        neighbour.live.ask(CPUS)
     account.clear_faults()
     account.inject({"kind": "server-error", "times": 1, "match": {"face": "rest"}})
-    assert beside.live.ask(CPUS).cpu_usd_per_vcpu_hr
-    assert alone.told + beside.told == []
+    assert neighbour.live.ask(CPUS).cpu_usd_per_vcpu_hr
+    assert alone.told + neighbour.told == []
 
 
 def test_an_answer_serves_for_a_minute(rest: Rest, account: Launched) -> None:

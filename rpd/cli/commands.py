@@ -197,6 +197,14 @@ COMMANDS = {
             arguments_help=_NODES,
         ),
         Command(
+            name="plan",
+            help="show which nodes are new, changed, cached or gone, and what they may cost",
+            module="rpd.cli.plan",
+            arguments="PATH|NODEID",
+            arguments_help=_NODES,
+            options="Options",
+        ),
+        Command(
             name="doctor",
             help="check what can go wrong before you spend money",
             module="rpd.cli.doctor",

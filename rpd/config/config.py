@@ -18,7 +18,7 @@ from rpd.values.frozen import EMPTY, declared, frozen
 if TYPE_CHECKING:
     from rpd.values.endpoint import Endpoint
 
-SELECTING = ("collect", "run", "fixtures", "estimate", "doctor")
+SELECTING = ("collect", "run", "fixtures", "estimate", "plan", "doctor")
 LOADING = (*SELECTING, "markers")
 """Commands that load the plugins of the user."""
 _PAST = ("runs", "show", "diff", "events", "report", "verify", "query")
@@ -34,6 +34,7 @@ TELLING = (
     "audit",
     "gpus",
     "estimate",
+    "plan",
     "doctor",
     "capture-env",
     *_PAST,
@@ -43,7 +44,7 @@ TELLING = (
 selecting = Section("selection", *SELECTING)
 running = Section("running", "run")
 spending = Section("money", "run")
-pricing = Section("money", "run", "estimate", "doctor")
+pricing = Section("money", "run", "estimate", "plan", "doctor")
 showing = Section("output", *SELECTING)
 loading = Section("configuration", *LOADING)
 listening = Section("options", "emulator")
@@ -181,7 +182,7 @@ class RunSettings:
     )
     runs_dir: str = running.option(
         "rpd-runs", "folder for run folders, relative to the root folder", "--runs-dir", metavar="DIR",
-        env="RPD_RUNS_DIR", key=True, commands=("run", *LOOKING_BACK, *PODS, "import")
+        env="RPD_RUNS_DIR", key=True, commands=("run", "plan", *LOOKING_BACK, *PODS, "import")
     )
 
     # fmt: on
@@ -228,12 +229,13 @@ class MoneySettings:
     confirm_above_usd: float = in_file(
         10.0, "ask before a run that may cost more", parse=texts.money, env="RPD_CONFIRM_ABOVE_USD"
     )
+    policy: Mapping[str, Any] = in_file(EMPTY, "limits that no flag can lift, checked before money is spent")
     balance_interval: float = in_file(
         60.0, "how often to check the balance of the account during a run (0: never)", parse=texts.seconds
     )
     refresh: bool = spending.switch(
         "ask RunPod for current prices and stock (default: up to an hour old)", "--refresh",
-        commands=("gpus", "estimate", "doctor", "run")
+        commands=("gpus", "estimate", "plan", "doctor", "run")
     )
 
     # fmt: on
@@ -258,7 +260,7 @@ class PodSettings:
     )
     cloud: str | None = pricing.option(
         None, "which cloud", "--cloud", parse=texts.cloud, choices=("secure", "community", "any"),
-        commands=("run", "estimate", "doctor", "gpus")
+        commands=("run", "estimate", "plan", "doctor", "gpus")
     )
     fallback_cloud: str | None = pricing.option(
         None, "the cloud to try if the first has nothing", "--fallback-cloud-type",

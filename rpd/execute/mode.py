@@ -20,7 +20,7 @@ from rpd.execute.pod.kept_files import left_alone, merging
 from rpd.execute.saved_environment import Surroundings, TrustedSurroundings
 from rpd.execute.slots import OneSlot, Slots
 from rpd.lease.lease import Ask, simply
-from rpd.project.fingerprint import fingerprint
+from rpd.project.fingerprint import Sent, fingerprint, sent_parts
 from rpd.remote.protocol import Command, Remote
 from rpd.stop import Stop
 from rpd.values.step import Completed
@@ -78,6 +78,10 @@ class Live:
 
     def size_of(self, context: RunContext, local: Path, exclude: tuple[str, ...], *, ignored: bool) -> str:
         """Return how much a ``put`` sends, for the line of its step: empty, since sending tells."""
+        return ""
+
+    def digest_unsent(self, key: str) -> str:
+        """Return the digest of what a ``put`` did not send but a real one would; empty: nobody asks for it."""
         return ""
 
     def fingerprint(self, context: RunContext, run: NodeRun) -> Mapping[str, str]:
@@ -140,6 +144,19 @@ class Dry(Live):
 
     def fingerprint(self, context: RunContext, run: NodeRun) -> Mapping[str, str]:
         return {}
+
+
+class TracingDry(Dry):
+    """A dry run that finds out what results depend on; ``digest_of`` is that of a path, as it would be sent now."""
+
+    def __init__(self, digest_of: Callable[[Sent], str]) -> None:
+        self._digest_of = digest_of
+
+    def digest_unsent(self, key: str) -> str:
+        return next(map(self._digest_of, sent_parts([key])), "")
+
+    def fingerprint(self, context: RunContext, run: NodeRun) -> Mapping[str, str]:
+        return Live.fingerprint(self, context, run)
 
 
 @contextmanager

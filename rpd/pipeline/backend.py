@@ -74,7 +74,7 @@ class Backend:
     ``owns_process``: user code finds the emulator of a ``--local`` run by the environment, too.
     """
 
-    mode = Live()
+    mode: Live = Live()
     has_pods = True
     """Whether pods are rented; else the run only finds out which ones nodes ask for."""
 

@@ -10,7 +10,7 @@ from rpd.config import Config
 from rpd.events import DryRunEvents, Events
 from rpd.execute import no_network
 from rpd.execute.local_disk import Disk
-from rpd.execute.mode import Dry
+from rpd.execute.mode import Dry, TracingDry
 from rpd.execute.pod.lifetimes import Lifetimes, NoLifetimes
 from rpd.execute.price_ceiling import Cover, NoCover
 from rpd.execute.run_budget import Purse
@@ -19,10 +19,12 @@ from rpd.journal.files import DryRunFiles, RunFiles
 from rpd.journal.journal import Journal, NoJournal
 from rpd.pipeline.backend import Backend, Session
 from rpd.pipeline.caller import Caller
+from rpd.pipeline.check_upload_size import own_output
 from rpd.pipeline.dryrun import DryRunPlugin
 from rpd.pipeline.image_digests import ImageDigests, NoDigests
 from rpd.pipeline.live_check import Outlooks
 from rpd.pipeline.secrets import Value, known_secrets, only_texts
+from rpd.pipeline.sent_digests import SentDigests
 from rpd.pipeline.worst_case import Prices
 from rpd.plan import uses_pod
 from rpd.redaction import Redactor
@@ -34,11 +36,14 @@ from rpd.values.overrides import Overrides
 from rpd.values.pod import PodRequest, Provider
 from rpd.values.report import SourceRecord
 
+TRACING = "tracing"
+"""A plugin of this name wants to know what results depend on."""
+
 
 class DryRunBackend(Backend):
     """The backend of a dry run: no network, no key, no pod."""
 
-    mode = Dry()
+    mode: Dry = Dry()
     has_pods = False
 
     def prepare(self, nodes: Iterable[Node] = ()) -> None:
@@ -174,4 +179,7 @@ def _no_source(_project: Path) -> SourceRecord:
 def backend_for(config: Config, manager: PluginManager, caller: Caller) -> Backend:
     """Return the backend of the kind of dry run that ``config`` asks for."""
     kind = LiveDryRunBackend if config.run.dry_run_live else DryRunBackend
-    return kind(config, manager, owns_process=caller.owns_process)
+    backend = kind(config, manager, owns_process=caller.owns_process)
+    if manager.has_plugin(TRACING):
+        backend.mode = TracingDry(SentDigests(config.rootdir, own_output(config)).of)
+    return backend

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -142,6 +143,7 @@ def prepare(
         outlooks.look(kinds, plan.worst_case_usd)
     scales = Scales(chosen.own)
     check_staging(config, kinds, foresight, scales, events)
+    _check_policies(config, plan, prices, events, is_resumed=resumed is not None)
     if not may_start(config, plan, prices, events, caller.confirm):
         return None
     return Prepared(
@@ -164,6 +166,24 @@ def prepare(
         own=chosen.own,
         digests=digests,
     )
+
+
+def _check_policies(config: Config, plan: Plan, prices: Prices, events: Events, *, is_resumed: bool) -> None:
+    """Raise UsageError for a run that a policy refuses; one that costs nothing tells what it would refuse."""
+    if "policy" not in config.sources and not os.environ.get("RPD_POLICY"):
+        return
+    if config.command == "plan":  # it asks about the nodes that would run
+        return
+    from rpd.pipeline.policy import check_policies  # few projects have one
+
+    refused = check_policies(config, plan, prices, is_resumed=is_resumed)
+    if not refused or config.run.local:
+        return
+    if config.run.dry_run:
+        for text in refused:
+            events.notice(f"a policy would refuse this run: {text}")
+        return
+    raise UsageError("a policy refuses this run: " + "\n  ".join(["", *refused]).strip())
 
 
 def _add_changed(config: Config, manager: PluginManager, events: Events, own: OwnOutput) -> Changed | None:

@@ -21,6 +21,7 @@ BUILT_IN = {
     "fixtures": ("rpd.execute.fixtures",),
     "estimate": ("rpd.execute.fixtures",),
     "doctor": ("rpd.execute.fixtures",),
+    "plan": ("rpd.execute.fixtures", "rpd.execute.node.runner", "rpd.runpod.dry.provider"),
     "markers": (),
     "run": (
         "rpd.execute.fixtures",

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from rpd.config import Config
-from rpd.errors import UsageError
 from rpd.events import Events
 from rpd.hooks import hookimpl
 from rpd.pipeline.image_digests import ImageDigests, is_emulated
 from rpd.pipeline.secrets import known_secrets, only_texts
-from rpd.project.fingerprint import IMAGE_VERSION, Sent, fingerprint, sent_parts
-from rpd.project.ignore import Kind, content_digest, staging, tree_digest
+from rpd.pipeline.sent_digests import SentDigests
+from rpd.project.fingerprint import IMAGE_VERSION, fingerprint, sent_parts
 from rpd.project.own_output import OwnOutput
 from rpd.project.source import lock_file_sha256
 from rpd.record import history
@@ -47,11 +45,10 @@ class Changed:
         explain: bool,
     ) -> None:
         self._config = config
-        self._own = own
         self._variables = variables
         self._events = events
         self._explain = explain
-        self._digests: dict[str, str] = {}
+        self._digests = SentDigests(config.rootdir, own)
         self._images: ImageDigests | None = None
         self.cached: dict[str, NodeReport] = {}
 
@@ -60,7 +57,7 @@ class Changed:
         """Take the unchanged nodes out."""
         if not self._config.run.dry_run or self._config.run.dry_run_live:
             self._images = ImageDigests(only_texts(known_secrets(nodes)), emulated=is_emulated(self._config))
-        passed = self._last_passed({node.id for node in nodes})
+        passed = last_passed(self._config.runs_path, {node.id for node in nodes})
         left = []
         for node in nodes:
             before = passed.get(node.id)
@@ -73,22 +70,12 @@ class Changed:
                 self.cached[node.id] = _cached(before)
         nodes[:] = left
 
-    def _last_passed(self, wanted: set[str]) -> dict[str, NodeReport]:
-        passed: dict[str, NodeReport] = {}
-        for info in history.runs(self._config.runs_path)[:RUNS_SEARCHED]:
-            for report in history.reports(Path(info.folder)):
-                if report.node.id in wanted and report.result.outcome is Outcome.PASSED:
-                    passed.setdefault(report.node.id, report)
-            if len(passed) == len(wanted):
-                break
-        return passed
-
     def _differences(self, node: Node, before: NodeReport) -> list[str]:
         """Return what is another than when the node passed."""
         then = before.source.fingerprint
         if not then:
             return ["what it depended on is not on record"]
-        sent = {one.part: self._digest(one) for one in sent_parts(then)}
+        sent = {one.part: self._digests.of(one) for one in sent_parts(then)}
         now = fingerprint(
             node,
             lock_sha256=lock_file_sha256((self._config.rootdir / node.file).parent),
@@ -96,33 +83,33 @@ class Changed:
             sent=sent,
             digest=self._image_digest(node) if IMAGE_VERSION in then else "",
         )
-        paths = {one.part: f"what it sends from {one.path}" for one in sent_parts(then)}
-        return [
-            f"{paths.get(part) or _CALLED.get(part) or f'its {part}'} changed"
-            for part in now
-            if now[part] != then.get(part)
-        ]
+        return differences(now, then)
 
     def _image_digest(self, node: Node) -> str:
         """Return the digest that the image's name means now; empty where it cannot be asked: then it is taken as is."""
         return "" if self._images is None else self._images.of(node.job.image, node.job.registry)
 
-    def _digest(self, sent: Sent) -> str:
-        """Return the digest that a path would have if it were sent now; empty where it is not there any more."""
-        if sent.part not in self._digests:
-            self._digests[sent.part] = self._computed(sent)
-        return self._digests[sent.part]
 
-    def _computed(self, sent: Sent) -> str:
-        folder = Path(os.path.normpath(self._config.rootdir / sent.path))
-        try:
-            rules = (*sent.exclude, *self._own.below(folder))
-            files = staging(folder, rules, ignored=sent.ignored).files
-            return tree_digest(
-                (file, content_digest(file.path) if file.kind is Kind.FILE else "") for file in files
-            )
-        except (UsageError, OSError):
-            return ""
+def last_passed(runs_path: Path, wanted: Collection[str]) -> dict[str, NodeReport]:
+    """Return the report of when each of the nodes in ``wanted`` (ids) passed last, if it did in the newest runs."""
+    passed: dict[str, NodeReport] = {}
+    for info in history.runs(runs_path)[:RUNS_SEARCHED]:
+        for report in history.reports(Path(info.folder)):
+            if report.node.id in wanted and report.result.outcome is Outcome.PASSED:
+                passed.setdefault(report.node.id, report)
+        if len(passed) == len(wanted):
+            break
+    return passed
+
+
+def differences(now: Mapping[str, str], then: Mapping[str, str]) -> list[str]:
+    """Return what is another in ``now`` than in an earlier fingerprint, in words."""
+    paths = {one.part: f"what it sends from {one.path}" for one in sent_parts([*now, *then])}
+    return [
+        f"{paths.get(part) or _CALLED.get(part) or f'its {part}'} changed"
+        for part in now
+        if now[part] != then.get(part)
+    ]
 
 
 def _why(differs: list[str], before: NodeReport | None) -> str:

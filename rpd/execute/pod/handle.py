@@ -339,16 +339,19 @@ class Pod:
         )
         staged = self._steps.do(run, request, send)
         run.context.tell_withheld(source, staged.withheld)
+        key = sent_key(_known_as(run, source), exclude, ignored=ignored)
+        sha256 = staged.tree_sha256 or run.context.mode.digest_unsent(key)
+        if sha256:
+            self._note_sent(run, key, sha256)
         if staged.tree_sha256:
-            self._note_sent(run, sent_key(_known_as(run, source), exclude, ignored=ignored), staged)
             run.context.asides.note_changed(source, staged.changed)
             run.context.asides.note_left_out(source, run.context.own.files_below(source))
         return staged
 
-    def _note_sent(self, run: NodeRun, key: str, staged: Staged) -> None:
+    def _note_sent(self, run: NodeRun, key: str, sha256: str) -> None:
         """Remember what the node's result depends on; what a wide fixture sends, all nodes on this pod depend on."""
         sent = self._lease.sent if run.holder else run.results.sent
-        sent[key] = staged.tree_sha256
+        sent[key] = sha256
 
     @contextmanager
     def _until_stopped(self, run: NodeRun) -> Iterator[Interrupt]:

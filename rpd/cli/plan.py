@@ -1,0 +1,340 @@
+"""``rpd plan``: which nodes are new, changed, cached or gone, and what those that would run may cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rpd.cli.collect import print_errors, tell_nothing
+from rpd.cli.document import say_document
+from rpd.cli.notices import Notices, tell
+from rpd.cli.output import note, say
+from rpd.cli.table import table
+from rpd.config import Config, texts
+from rpd.config.config import selecting, showing
+from rpd.config.setting import Section
+from rpd.errors import ExitCode, UsageError
+from rpd.events import Events
+from rpd.hooks import PluginManager
+from rpd.pipeline.estimate import Estimate, estimate
+from rpd.pipeline.expected_pods import Foresight
+from rpd.pipeline.policy import check_policies
+from rpd.pipeline.price_source import SHIPPED, Source, price_source
+from rpd.pipeline.tree_snapshot import Snapshot, take_snapshot
+from rpd.pipeline.unchanged_filter import differences, last_passed
+from rpd.pipeline.worst_case import Prices, make_overrides
+from rpd.plan import make_plan
+from rpd.plan_diff import markdown
+from rpd.plan_diff.compare import Passed, Planned, Status, compare
+from rpd.plan_diff.trees import SNAPSHOT, OtherTree, other_tree
+from rpd.record.report_output import write_report
+from rpd.values.frozen import frozen
+from rpd.values.node import Node
+
+_money = Section("money", "plan")
+
+
+@frozen
+class Options:
+    """The options that only ``rpd plan`` has."""
+
+    # A table, laid out by hand: a setting is a line or two.
+    # fmt: off
+
+    against: str = selecting.option(
+        "", "compare with this commit or branch, such as origin/main (default: with when nodes passed last)",
+        "--against", metavar="COMMIT", commands=("plan",)
+    )
+    fail_above: float | None = _money.option(
+        None, "exit with 1 if the nodes that would run may cost more than this at worst", "--fail-above",
+        metavar="USD", parse=texts.money
+    )
+    markdown: str | None = showing.option(
+        None, "write the plan as Markdown, for a comment on a pull request", "--markdown", metavar="PATH",
+        commands=("plan",)
+    )
+    snapshot: bool = showing.switch(
+        "print, as JSON, what the result of each node depends on, and compare nothing", SNAPSHOT, commands=("plan",)
+    )
+
+    # fmt: on
+
+
+_OWN_FLAGS = {"--against": True, "--fail-above": True, "--markdown": True, "--json": False, "-q": False, "-v": False,
+              "--quiet": False, "--verbose": False, "--refresh": False}  # fmt: skip
+"""Flags that mean nothing in the other tree, and whether a value follows."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Plan:
+    """What becomes of the nodes, and what those that would run cost (by their ids)."""
+
+    nodes: Sequence[Planned]
+    costs: Mapping[str, Estimate]
+    other: OtherTree | None
+    refused: Sequence[str]
+    source: str
+
+    def of(self, status: Status) -> list[Planned]:
+        return [node for node in self.nodes if node.status is status]
+
+    @property
+    def running(self) -> list[Planned]:
+        return [node for node in self.nodes if node.status.runs]
+
+    def worst(self, nodes: Sequence[Planned]) -> float:
+        return sum(self.costs[node.id].worst_case_usd or 0.0 for node in nodes if node.id in self.costs)
+
+    def expected(self, nodes: Sequence[Planned]) -> tuple[float, int]:
+        """Return the expected USD, and of how many nodes it is not known."""
+        known = [self.costs[node.id].expected_usd for node in nodes if node.id in self.costs]
+        return sum(usd for usd in known if usd is not None), known.count(None)
+
+
+def main(config: Config, manager: PluginManager) -> int:
+    """Print the plan, as text, JSON and Markdown; the exit code is 1 where it costs too much or a policy refuses it."""
+    own: Options = config.own
+    manager.register(Notices(), "notices")
+    snapshot = take_snapshot(config, manager)
+    errors = snapshot.gathered.errors
+    if own.snapshot:
+        say_document(
+            {
+                "fingerprints": {node: dict(parts) for node, parts in snapshot.fingerprints.items()},
+                "errors": [f"{error.place}: {error}" for error in errors],
+            }
+        )
+        return ExitCode.OK
+    print_errors(errors)
+    if errors:
+        return ExitCode.INTERRUPTED
+    other = _other(config, own.against) if own.against else None
+    if not snapshot.nodes and not (other and other.fingerprints):
+        tell_nothing(config, snapshot.gathered)
+        return ExitCode.NOTHING_COLLECTED
+    plan = _planned(config, manager, snapshot, other)
+    if own.markdown is not None:
+        _write_markdown(config, own.markdown, plan)
+    _print(config, plan)
+    return _verdict(own, plan)
+
+
+def _other(config: Config, ref: str) -> OtherTree:
+    other = other_tree(
+        ref, config.invocation_dir.resolve(), _flags(config.argv[1:], config.args), config.args
+    )
+    for text in other.errors:
+        note(f"rpd: {ref}: {text}")
+    return other
+
+
+def _flags(argv: Sequence[str], args: Sequence[str]) -> list[str]:
+    """Return the flags of a command line that count in the other tree as well."""
+    kept: list[str] = []
+    skips = False
+    for word in argv:
+        flag = word.partition("=")[0]
+        if skips or word in args:
+            skips = False
+        elif flag in _OWN_FLAGS:
+            skips = _OWN_FLAGS[flag] and "=" not in word
+        else:
+            kept.append(word)
+    return [*kept, "--continue-on-collection-errors"]
+
+
+def _planned(config: Config, manager: PluginManager, snapshot: Snapshot, other: OtherTree | None) -> _Plan:
+    passed = {
+        node: Passed(
+            fingerprint=report.source.fingerprint, finished=report.result.finished[:19], folder=report.folder
+        )
+        for node, report in last_passed(config.runs_path, snapshot.fingerprints.keys()).items()
+    }
+    there = None if other is None else other.fingerprints
+    if there is not None:
+        there = {node: parts for node, parts in there.items() if _is_named(config, node)}
+    nodes = compare(snapshot.fingerprints, there, passed, differences, ref=other.ref if other else "")
+    running = {node.id for node in nodes if node.status.runs}
+    chosen = [node for node in snapshot.nodes if node.id in running]
+    with price_source(config, tell) as source:
+        if source.live is None and chosen:
+            note(f"rpd: {SHIPPED}")
+        costs = estimate(config, chosen, source, Events(manager)) if chosen else []
+        refused = _refused(config, chosen, source)
+    return _Plan(
+        nodes=nodes,
+        costs={cost.node.id: cost for cost in costs},
+        other=other,
+        refused=refused,
+        source=source.name,
+    )
+
+
+def _is_named(config: Config, node: str) -> bool:
+    """Whether the command line names a node of the other tree: by its id, or by a file or folder."""
+    ids = [text for text in config.args if "::" in text]
+    if len(ids) < len(config.args) or not ids:
+        return True
+    for text in ids:
+        path, _, name = text.partition("::")
+        file = (config.invocation_dir / path).resolve()
+        if file.is_relative_to(config.rootdir.resolve()):
+            wanted = f"{file.relative_to(config.rootdir.resolve()).as_posix()}::{name}"
+            if node == wanted or node.startswith(f"{wanted}["):
+                return True
+    return False
+
+
+def _refused(config: Config, nodes: Sequence[Node], source: Source) -> list[str]:
+    """Return why a policy would refuse a run of these nodes, at any hour."""
+    provider = source.provider
+    prices = Prices(lambda: provider, make_overrides(config), Foresight(config, nodes))
+    plan = make_plan(nodes, width=1, worst_case=prices.ceiling)
+    return check_policies(config, plan, prices, is_resumed=True)
+
+
+def _verdict(own: Options, plan: _Plan) -> int:
+    code = ExitCode.OK
+    worst = plan.worst(plan.running)
+    if own.fail_above is not None and worst > own.fail_above:
+        note(
+            f"rpd: the {_count(len(plan.running))} that would run may cost ${worst:.2f}, more than --fail-above "
+            f"{own.fail_above:g}"
+        )
+        code = ExitCode.FAILED
+    for text in plan.refused:
+        note(f"rpd: a policy would refuse this run: {text}")
+        code = ExitCode.FAILED
+    return code
+
+
+def _count(number: int) -> str:
+    return f"{number} node{'' if number == 1 else 's'}"
+
+
+# --- for people -----------------------------------------------------------------------------------------------------
+
+
+def _print(config: Config, plan: _Plan) -> None:
+    if config.output.as_json:
+        say_document(_document(plan))
+    elif config.output.quiet:
+        say("\n".join(node.id for node in plan.running), end="\n" if plan.running else "")
+    else:
+        rows = [
+            ("STATUS", "NODE", "WHY", "EXPECTED", "WORST"),
+            *(_row(node, plan) for node in _shown(config, plan)),
+        ]
+        if len(rows) > 1:
+            say("\n".join(table(rows, right={3, 4}, cut={1: 24, 2: 24}, leave_out=(2, 3))), end="\n\n")
+        say(_summary(plan))
+
+
+def _shown(config: Config, plan: _Plan) -> list[Planned]:
+    """Return the nodes that are listed: cached ones only with ``-v``."""
+    order = (Status.NEW, Status.CHANGED, Status.GONE, Status.CACHED)
+    wanted = order if config.output.verbose else order[:-1]
+    return [node for status in wanted for node in plan.of(status)]
+
+
+def _row(node: Planned, plan: _Plan) -> tuple[str, ...]:
+    cost = plan.costs.get(node.id)
+    why = "; ".join(node.reasons)
+    if cost is None:
+        return node.status, node.id, why, "", ""
+    return node.status, node.id, why, _usd(cost.expected_usd), _usd(cost.worst_case_usd)
+
+
+def _usd(amount: float | None) -> str:
+    return "?" if amount is None else f"${amount:.2f}"
+
+
+def _summary(plan: _Plan) -> str:
+    counts = (
+        ", ".join(f"{len(plan.of(status))} {status}" for status in Status if plan.of(status)) or "no nodes"
+    )
+    beside = f" (compared with {plan.other.ref}, {plan.other.commit[:12]})" if plan.other else ""
+    return f"{counts}{beside}\n{_would_cost(plan)}"
+
+
+def _would_cost(plan: _Plan) -> str:
+    running = plan.running
+    if not running:
+        return "nothing would run"
+    expected, unknown = plan.expected(running)
+    if unknown == len(running):
+        known = "expected unknown (none of the jobs has passed here yet)"
+    else:
+        known = f"expected ${expected:.2f}" + (
+            f" without {unknown} whose jobs have not passed here yet" if unknown else ""
+        )
+    return f"{_count(len(running))} would run: {known}, at worst ${plan.worst(running):.2f}"
+
+
+# --- for programs, and for a pull request ---------------------------------------------------------------------------
+
+
+def _document(plan: _Plan) -> dict[str, Any]:
+    running = plan.running
+    expected, unknown = plan.expected(running)
+    return {
+        "against": plan.other.ref if plan.other else None,
+        "commit": plan.other.commit if plan.other else None,
+        "source": plan.source,
+        "counts": {status: len(plan.of(status)) for status in Status},
+        "would_run": [node.id for node in running],
+        "expected_usd": expected,
+        "expected_unknown_for_nodes": unknown,
+        "worst_case_usd": plan.worst(running),
+        "refused": list(plan.refused),
+        "nodes": [
+            {
+                "id": node.id,
+                "status": node.status,
+                "reasons": list(node.reasons),
+                **({"cost": plan.costs[node.id].table()} if node.id in plan.costs else {}),
+            }
+            for node in plan.nodes
+        ],
+    }
+
+
+def _write_markdown(config: Config, target: str, plan: _Plan) -> None:
+    path = config.invocation_dir / Path(target).expanduser()
+    if path.is_dir():
+        raise UsageError(f"--markdown {target}: expected a file, but this is a folder")
+    try:
+        write_report(path, _markdown(plan))
+    except OSError as error:
+        raise UsageError(f"--markdown {target}: cannot be written: {error.strerror or error}") from error
+
+
+def _markdown(plan: _Plan) -> str:
+    title = f"rpd plan against {markdown.code_text(plan.other.ref)}" if plan.other else "rpd plan"
+    totals = [("", "nodes", "expected", "at worst")]
+    totals += [_totals_row(str(each), plan.of(each), plan) for each in (Status.NEW, Status.CHANGED)]
+    totals += [(str(status), str(len(plan.of(status))), "", "") for status in (Status.CACHED, Status.GONE)]
+    totals.append(_totals_row("would run", plan.running, plan))
+    nodes = [("node", "status", "why", "first offer", "expected", "at worst")]
+    for node in sorted(plan.nodes, key=lambda node: list(Status).index(node.status)):
+        if node.status is not Status.CACHED:
+            _, _, why, expected, worst = _row(node, plan)
+            cost = plan.costs.get(node.id)
+            offer = str(cost.offer) if cost and cost.offer else cost.trouble if cost else ""
+            nodes.append((node.id, str(node.status), why, offer, expected, worst))
+    notes = [_would_cost(plan), *(f"a policy would refuse this run: {text}" for text in plan.refused)]
+    return markdown.document(title, totals, nodes, notes)
+
+
+def _totals_row(name: str, nodes: Sequence[Planned], plan: _Plan) -> tuple[str, str, str, str]:
+    expected, unknown = plan.expected(nodes)
+    known = (
+        ""
+        if not nodes
+        else "unknown"
+        if unknown == len(nodes)
+        else f"${expected:.2f}{' +' if unknown else ''}"
+    )
+    return name, str(len(nodes)), known, f"${plan.worst(nodes):.2f}" if nodes else ""

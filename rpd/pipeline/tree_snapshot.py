@@ -1,0 +1,54 @@
+"""Snapshots: what the result of every node of a tree depends on, as a dry run finds it out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+
+from rpd.config import Config
+from rpd.hooks import PluginManager
+from rpd.pipeline.caller import Caller
+from rpd.pipeline.collect_and_select import Gathered
+from rpd.pipeline.dry_run_backend import TRACING
+from rpd.pipeline.run import run
+from rpd.redaction import Redactor
+from rpd.stop import Stop
+from rpd.values.node import Node
+from rpd.values.report import NodeReport, Outcome
+
+Fingerprints = Mapping[str, Mapping[str, str]]
+"""Id of a node -> part -> hash."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """The nodes of a tree, those that would be skipped left out, and what each of them depends on."""
+
+    gathered: Gathered
+    nodes: tuple[Node, ...]
+    fingerprints: Fingerprints
+
+
+class _Listener:
+    def __init__(self) -> None:
+        self.nodes: dict[str, Node] = {}
+        self.fingerprints: dict[str, Mapping[str, str]] = {}
+
+    def rpd_node_report(self, node: Node, report: NodeReport) -> None:
+        """Keep the fingerprint of a node; a dry run in which the job fails has found out some of it."""
+        if report.result.outcome is not Outcome.SKIPPED:
+            self.nodes[node.id] = node
+            self.fingerprints[node.id] = dict(report.source.fingerprint)
+
+
+def take_snapshot(config: Config, manager: PluginManager) -> Snapshot:
+    """Run dry and return what came of it; nothing is rented, called or written. Raises UsageError."""
+    listener = _Listener()
+    manager.register(listener, TRACING)
+    dry = replace(config, run=replace(config.run, dry_run=True))
+    caller = Caller(owns_process=True, stop=Stop(), while_executing=nullcontext)
+    ended = run(dry, manager, Redactor(), None, caller)
+    return Snapshot(
+        gathered=ended.gathered, nodes=tuple(listener.nodes.values()), fingerprints=listener.fingerprints
+    )

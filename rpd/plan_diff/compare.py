@@ -1,0 +1,84 @@
+"""Comparing: what becomes of every node, by its fingerprints here, in another tree, and when it passed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+Fingerprint = Mapping[str, str]
+Differences = Callable[[Fingerprint, Fingerprint], Sequence[str]]
+"""What is another in the first than in the second, in words."""
+
+
+class Status(StrEnum):
+    """What becomes of a node."""
+
+    NEW = "new"
+    CHANGED = "changed"
+    CACHED = "cached"
+    GONE = "gone"
+
+    @property
+    def runs(self) -> bool:
+        """Whether it has to run."""
+        return self in (Status.NEW, Status.CHANGED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Passed:
+    """When a node passed: what it depended on then (empty: not on record), and where its files are."""
+
+    fingerprint: Fingerprint
+    finished: str = ""
+    folder: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planned:
+    """One node: its id, what becomes of it and why."""
+
+    id: str
+    status: Status
+    reasons: tuple[str, ...] = ()
+
+
+def compare(
+    here: Mapping[str, Fingerprint],
+    there: Mapping[str, Fingerprint] | None,
+    passed: Mapping[str, Passed],
+    differences: Differences,
+    *,
+    ref: str = "",
+) -> list[Planned]:
+    """Return what becomes of every node ``here``, then those that are only ``there`` (None: no other tree)."""
+    planned = []
+    for node, now in here.items():
+        before = passed.get(node)
+        if before is not None and before.fingerprint and not differences(now, before.fingerprint):
+            planned.append(_cached(node, f"passed at {before.finished}"))
+        elif there is not None:
+            planned.append(_beside(node, now, there.get(node), differences, ref))
+        elif before is None:
+            planned.append(Planned(id=node, status=Status.NEW, reasons=("it never passed here",)))
+        else:
+            reasons = tuple(differences(now, before.fingerprint)) if before.fingerprint else ()
+            reasons = reasons or ("what it depended on when it passed is not on record",)
+            planned.append(Planned(id=node, status=Status.CHANGED, reasons=reasons))
+    gone = [node for node in there or () if node not in here]
+    return [*planned, *(Planned(id=node, status=Status.GONE) for node in gone)]
+
+
+def _beside(
+    node: str, now: Fingerprint, then: Fingerprint | None, differences: Differences, ref: str
+) -> Planned:
+    if then is None:
+        return Planned(id=node, status=Status.NEW, reasons=(f"not on {ref}",))
+    reasons = tuple(dict.fromkeys([*differences(now, then), *differences(then, now)]))
+    if reasons:
+        return Planned(id=node, status=Status.CHANGED, reasons=reasons)
+    return _cached(node, f"as on {ref}")
+
+
+def _cached(node: str, reason: str) -> Planned:
+    return Planned(id=node, status=Status.CACHED, reasons=(reason,))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from rpd.cli.commands import COMMANDS, every_setting
 
 ROOT = Path(__file__).parent.parent
 IRIS = ROOT / "examples" / "iris"
@@ -152,3 +155,26 @@ def test_a_template_passes_on_the_emulator(template: str, tmp_path: Path) -> Non
     shutil.copytree(ROOT / "conftest_templates" / template, project)
     done = rpd("run", "--local", "--yes", ".", cwd=project)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_workflow_keeps_the_key_from_strangers_and_uses_flags_that_exist() -> None:
+    """Steps with the key are in jobs that a label starts, on a branch of the repository, in a protected environment."""
+    text = (ROOT / "examples" / "github-actions" / "rpd.yml").read_text(encoding="utf-8")
+    workflow = pytest.importorskip("yaml").safe_load(text)
+    assert "pull_request_target" not in text.replace("# ", "")
+    with_key = {name for name, job in workflow["jobs"].items() if "secrets." in str(job)}
+    assert with_key == {"gpu"}
+    gpu = workflow["jobs"]["gpu"]
+    assert gpu["environment"] == "gpu"
+    assert "head.repo.full_name == github.repository" in gpu["if"]
+    assert "label.name == 'run-on-gpu'" in gpu["if"]
+    known = {command: set[str]() for command in COMMANDS}
+    for setting in every_setting():
+        for command in setting.commands:
+            known[command].update(setting.flags)
+    commands = re.findall(
+        r"rpd (plan|run|gc)((?: [^|;&>\n]+)?)", re.sub(r"^\s*#.*$", "", text, flags=re.MULTILINE)
+    )
+    assert len(commands) == 6
+    for command, words in commands:
+        assert {word for word in words.split() if word.startswith("-")} <= known[command], command

@@ -122,4 +122,5 @@ def test_what_cannot_be_compared_is_told(repository: Path, capsys: pytest.Captur
     assert main(["plan", "--against", "HEAD"]) == 0
     printed = capsys.readouterr()
     assert "nothing_of_that_name" in printed.err
-    assert "4 cached" in printed.out
+    # The broken file was sent as well.
+    assert "2 changed, 2 cached" in printed.out

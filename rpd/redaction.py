@@ -9,6 +9,7 @@ import base64
 import bisect
 import json
 import re
+import sys
 import threading
 import urllib.parse
 from collections.abc import Iterator, Mapping, Sequence
@@ -34,6 +35,8 @@ class Redactor:
         self._lock = threading.Lock()
         self._texts: tuple[str, ...] = ()
         self._bytes: tuple[bytes, ...] = ()
+        self._shortest = sys.maxsize
+        """Characters of the shortest text in which anything is masked."""
         for secret in secrets:
             self.learn(secret)
 
@@ -50,11 +53,12 @@ class Redactor:
             texts = {*self._texts, *_forms(value)}
             self._texts = tuple(sorted(texts))
             self._bytes = tuple(sorted(_encode(text) for text in texts))
+            self._shortest = min(map(len, texts))
         return None
 
     def text(self, text: str) -> str:
         """Return ``text`` with every secret masked."""
-        return _masked(text, self._texts, MASK) if self._texts else text
+        return text if len(text) < self._shortest else _masked(text, self._texts, MASK)
 
     def raw(self, data: bytes) -> bytes:
         """Return ``data``, which is all there is (see ``stream``), with every secret masked."""
@@ -155,6 +159,12 @@ def _spans(data: AnyStr, patterns: Sequence[AnyStr], *, already: int = 0) -> Ite
 
 
 def _masked(data: AnyStr, patterns: Sequence[AnyStr], mask: AnyStr) -> AnyStr:
+    """Return ``data`` with every pattern masked; ``data`` itself where there is none."""
+    for pattern in patterns:
+        if pattern in data:
+            break
+    else:
+        return data
     out: list[AnyStr] = []
     at = 0
     for start, stop in _spans(data, patterns):

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 from operator import itemgetter
+from pathlib import Path
 
 from rpd.errors import LocalError
 from rpd.execute.again import note_wide_fixture
@@ -17,6 +18,7 @@ from rpd.execute.node.run import NodeRun
 from rpd.execute.node.runner import Runner
 from rpd.execute.run_budget import Purse
 from rpd.execute.scopes import Scopes, TeardownError
+from rpd.journal.commits import Commits
 from rpd.journal.journal import ADDED
 from rpd.lease.lease import Lease
 from rpd.stop import INTERRUPTED, StopLevel
@@ -87,6 +89,7 @@ class Execution:
         self._runner = Runner(context, self._scopes)
         self._slots = context.mode.slots(context.stop)
         self._lanes = Lanes(plan, context.stop)
+        self._commits = Commits(context.disk.failed)
         self._lock = threading.Lock()
         self._failures = 0
         self._reports: dict[str, NodeReport] = {report.node.id: report for report in done}
@@ -118,6 +121,7 @@ class Execution:
             self._slots.run(self._tear_down)
         finally:
             forget()
+            self._commits.finish()
         if self._crash is not None:
             raise self._crash
 
@@ -268,6 +272,8 @@ class Execution:
         if at_limit and self._context.stop.level is StopLevel.NONE:
             self._context.stop.request(self._at_limit, f"stopping after {self._failures} failures")
         self._context.events.node_report(node=node, report=report)
+        if report.folder and not report.had_pod:
+            self._commits.soon(Path(report.folder))
         if is_new:
             self._lanes.ended(node, report)
 

@@ -49,8 +49,8 @@ class Journal(Protocol):
         """Raise LocalError if an event that was written is not in the file yet."""
         ...
 
-    def close(self) -> None:
-        """Close the file."""
+    def close(self, *, sync: bool = True) -> None:
+        """Close the file; without ``sync``, who wants it on the disk sees to that."""
         ...
 
 
@@ -133,7 +133,7 @@ class FileJournal:
             if os.read(self._file, 1) != b"\n":
                 os.write(self._file, b"\n")
 
-    def close(self) -> None:
+    def close(self, *, sync: bool = True) -> None:
         """Flush to the disk and close; later events are dropped."""
         error = None
         with self._lock:
@@ -141,8 +141,8 @@ class FileJournal:
                 return
             self._is_closed = True
             try:
-                if self._waiting or not self._is_synced:
-                    error = self._try(sync=True)
+                if self._waiting or (sync and not self._is_synced):
+                    error = self._try(sync=sync)
             finally:
                 if self._file >= 0:
                     os.close(self._file)
@@ -159,5 +159,5 @@ class NoJournal:
     def check(self) -> None:
         """Have nothing to write."""
 
-    def close(self) -> None:
+    def close(self, *, sync: bool = True) -> None:
         """Do nothing."""

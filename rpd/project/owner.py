@@ -7,6 +7,7 @@ import os
 import re
 import socket
 from collections.abc import Mapping
+from functools import cache
 
 from rpd.values.pod import OWNER_VARIABLE
 from rpd.values.safe_text import plain
@@ -33,6 +34,7 @@ def tidy(name: str) -> str:
     return _UNSENDABLE.sub(" ", plain(name)).strip()[:LONGEST]
 
 
+@cache
 def _user() -> str:
     try:
         return getpass.getuser()

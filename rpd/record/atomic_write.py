@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
-import secrets
 from pathlib import Path
 
+_numbers = itertools.count()
 
-def write_whole(path: Path, text: str) -> None:
-    """Write ``text`` (UTF-8) to a temporary file next to ``path``, fsync it and rename it. Raises OSError."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+
+def write_whole(path: Path, text: str, *, sync: bool = True) -> None:
+    """Write ``text`` (UTF-8) to a temporary file next to ``path``, fsync it and rename it. Raises OSError.
+
+    Without ``sync``, who wants it to outlast a power cut sees to that.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{next(_numbers)}.tmp")
     try:
         with temporary.open("x", encoding="utf-8", newline="") as file:
             file.write(text)
             file.flush()
-            os.fsync(file.fileno())
+            if sync:
+                os.fsync(file.fileno())
         temporary.replace(path)
     except BaseException:
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise
-    _sync_folder(path.parent)
+    if sync:
+        _sync_folder(path.parent)
 
 
 def _sync_folder(folder: Path) -> None:

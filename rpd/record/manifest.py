@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import operator
 import tomllib
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass, replace
 from enum import Enum
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -143,9 +145,9 @@ def write(path: Path, report: NodeReport) -> None:
     write_document(path, document_of(report))
 
 
-def write_document(path: Path, document: Mapping[str, Any]) -> None:
+def write_document(path: Path, document: Mapping[str, Any], *, sync: bool = True) -> None:
     """Write what ``document_of`` returned, whole. Raises OSError."""
-    write_whole(path, tomli_w.dumps(document))
+    write_whole(path, tomli_w.dumps(document), sync=sync)
 
 
 def read(path: Path) -> NodeReport:
@@ -179,14 +181,26 @@ def redacted(report: NodeReport, redactor: Redactor) -> NodeReport:
 
 
 def _redacted(value: Any, redactor: Redactor) -> Any:
-    if isinstance(value, Enum):
-        return value
-    if is_dataclass(value) and not isinstance(value, type):
-        return replace(value, **{f.name: _redacted(getattr(value, f.name), redactor) for f in fields(value)})
-    if isinstance(value, tuple):
-        return tuple(_redacted(item, redactor) for item in value)
+    """Return ``value`` with secrets masked: itself where nothing is to be masked, so that most is not copied."""
+    kind = type(value)
+    if kind is str:
+        return redactor.text(value)
+    if kind is tuple:
+        items = tuple([_redacted(item, redactor) for item in value])
+        return value if all(map(operator.is_, items, value)) else items
+    names = _names_of(kind)
+    if names:
+        masked = {name: _redacted(getattr(value, name), redactor) for name in names}
+        changed = {name: new for name, new in masked.items() if new is not getattr(value, name)}
+        return replace(value, **changed) if changed else value
     if isinstance(value, Mapping) and any(map(is_dataclass, value.values())):
         return {redactor.text(name): _redacted(item, redactor) for name, item in value.items()}
     if isinstance(value, Mapping):
-        return redactor.data(toml_value(value))
-    return redactor.data(value)
+        return redactor.data(toml_value(value)) if value else value
+    return value if isinstance(value, Enum) else redactor.data(value)
+
+
+@cache
+def _names_of(kind: type) -> tuple[str, ...]:
+    """Return the names of the fields of a dataclass, none for other classes."""
+    return tuple(each.name for each in fields(kind)) if is_dataclass(kind) else ()

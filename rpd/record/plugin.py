@@ -99,7 +99,7 @@ class ManifestPlugin:
 
     def _write_manifest(self, path: Path, report: NodeReport) -> None:
         document = manifest.document_of(manifest.redacted(report, self._redactor))
-        manifest.write_document(path, document)
+        manifest.write_document(path, document, sync=report.had_pod)
         if self._info is not None:
             manifest_index.add(Path(self._info.folder), path.parent, document)
 
@@ -129,16 +129,13 @@ class ManifestPlugin:
         if config.output.sort:
             reports = ranked(reports, Ranking.parse(config.output.sort))
         path = Path(self._info.folder) / results.FILE_NAME
-        self._try(path, lambda: write_whole(path, results.dumps(self._redacted(reports))))
+        self._try(path, lambda: write_whole(path, results.dumps(reports, self._redactor)))
 
     def record_exit_code(self, exit_code: int) -> None:
         """Add to ``run.toml`` with which code the command is going to end."""
         if self._info is not None:
             self._info = replace(self._info, exit_code=int(exit_code))
             self._write_run(self._info)
-
-    def _redacted(self, reports: Sequence[NodeReport]) -> list[NodeReport]:
-        return [manifest.redacted(report, self._redactor) for report in reports]
 
     def _write_run(self, info: RunInfo) -> None:
         path = Path(info.folder) / run.FILE_NAME

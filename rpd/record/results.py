@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rpd.record.toml_records import toml_value
+from rpd.redaction import NO_SECRETS, Redactor
 from rpd.values.report import NodeReport
 from rpd.values.safe_text import plain
 
@@ -19,8 +20,8 @@ _BEGIN_FORMULAS = frozenset("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
 """The last four are the wide forms of the first four."""
 
 
-def dumps(reports: Sequence[NodeReport]) -> str:
-    """Return one row for each node: who it is, its outcome, parameters, metrics, seconds and USD.
+def dumps(reports: Sequence[NodeReport], redactor: Redactor = NO_SECRETS) -> str:
+    """Return one row for each node, secrets masked: who it is, its outcome, parameters, metrics, seconds and USD.
 
     A parameter or metric whose name is taken by another column becomes ``parameter.NAME`` or ``metric.NAME``.
     """
@@ -29,8 +30,8 @@ def dumps(reports: Sequence[NodeReport]) -> str:
     header = _header(parameters, metrics)
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(map(_inert, header))
-    writer.writerows(map(_inert, _row(report, parameters, metrics)) for report in reports)
+    writer.writerow(_inert(redactor.text(name)) for name in header)
+    writer.writerows(map(_inert, _row(report, parameters, metrics, redactor)) for report in reports)
     return out.getvalue()
 
 
@@ -45,17 +46,19 @@ def _header(parameters: Sequence[str], metrics: Sequence[str]) -> list[str]:
     return [*header, *_AFTER]
 
 
-def _row(report: NodeReport, parameters: Sequence[str], metrics: Sequence[str]) -> list[str]:
+def _row(
+    report: NodeReport, parameters: Sequence[str], metrics: Sequence[str], redactor: Redactor
+) -> list[str]:
     node, result = report.node, report.result
     return [
-        node.id,
-        node.job,
+        redactor.text(node.id),
+        redactor.text(node.job),
         result.word,
         result.cause or "",
-        *(_cell(node.parameters.get(name, "")) for name in parameters),
-        *(_cell(report.metrics.get(name, "")) for name in metrics),
+        *(_cell(node.parameters.get(name, ""), redactor) for name in parameters),
+        *(_cell(report.metrics.get(name, ""), redactor) for name in metrics),
         str(result.attempts),
-        report.pod.gpu if report.pod else "",
+        redactor.text(report.pod.gpu) if report.pod else "",
         f"{result.seconds:.3f}",
         f"{report.cost.estimated_usd:.6f}",
     ]
@@ -79,6 +82,6 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def _cell(value: Any) -> str:
-    written = toml_value(value)
+def _cell(value: Any, redactor: Redactor) -> str:
+    written = redactor.data(toml_value(value))
     return json.dumps(written, default=str) if isinstance(written, dict | list | bool) else str(written)

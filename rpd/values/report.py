@@ -266,6 +266,11 @@ class NodeReport:
     """Where its files are; not part of the manifest."""
     failure: Failure | None = None
 
+    @property
+    def had_pod(self) -> bool:
+        """Whether it, or an attempt before it, used a pod or did anything on one."""
+        return bool(self.pod or self.pods or self.steps or self.attempts or self.cost.billed_seconds)
+
 
 @frozen
 class RunSummary:

@@ -2,7 +2,9 @@
 
 import csv
 import io
+import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,7 @@ from rpd.record import manifest, run
 from rpd.record.plugin import ManifestPlugin
 from rpd.redaction import Redactor
 from rpd.values.plan import Plan
-from rpd.values.report import NodeReport, Outcome, RunSummary
+from rpd.values.report import AttemptRecord, CostRecord, NodeReport, Outcome, RunSummary
 from tests.heard import Heard
 
 MakeReport = Callable[..., NodeReport]
@@ -92,6 +94,28 @@ def test_a_rewritten_report_replaces_the_first(make_report: MakeReport, tmp_path
     plugin.rpd_node_report(make_report(outcome=Outcome.PASSED, folder=tmp_path))
     plugin.rpd_node_report(make_report(outcome=Outcome.ERROR, folder=tmp_path))
     assert manifest.read(tmp_path / "manifest.toml").result.outcome is Outcome.ERROR
+
+
+def test_only_what_had_a_pod_waits_for_the_disk(
+    make_report: MakeReport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A manifest with money in it outlasts a power cut at once; the others are committed in groups."""
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", synced.append)
+    plugin = make_plugin([])
+    plain = replace(make_report(folder=tmp_path), pod=None, steps=())
+    plugin.rpd_node_report(plain)
+    assert synced == []
+    assert manifest.read(tmp_path / "manifest.toml").pod is None
+    billed = [
+        make_report(folder=tmp_path),
+        replace(plain, attempts=(AttemptRecord(number=1, outcome=Outcome.ERROR),)),
+        replace(plain, cost=CostRecord(billed_seconds=1.0)),
+    ]
+    for report in billed:
+        synced.clear()
+        plugin.rpd_node_report(report)
+        assert synced
 
 
 def test_a_folder_that_cannot_be_written_is_a_notice(make_report: MakeReport, tmp_path: Path) -> None:

@@ -162,9 +162,9 @@ class NodeRun:
         if errors:
             raise errors[0]
 
-    def close(self) -> None:
-        """Close the files, and give up the activities that still run."""
+    def close(self, *, sync: bool = True) -> None:
+        """Close the files, and give up the activities that still run; with ``sync`` the journal is on the disk then."""
         for ending in self.endings:
             ending.close()
         self.log.close()
-        self.journal.close()
+        self.journal.close(sync=sync)

@@ -144,12 +144,12 @@ class Runner:
         report = node_report(self._context, run, verdict, started, earlier)
         run.journal.write(
             "node_finished",
-            sync=True,
+            sync=report.had_pod,  # else it is committed with others
             outcome=report.result.outcome,
             cause=report.result.cause,
             attempt=asdict(attempt_record(report)),
         )
-        run.close()
+        run.close(sync=report.had_pod)
         self._live.pop(run.node.id, None)
         return report
 

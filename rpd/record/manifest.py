@@ -182,7 +182,7 @@ def redacted(report: NodeReport, redactor: Redactor) -> NodeReport:
 
 def _redacted(value: Any, redactor: Redactor) -> Any:
     """Return ``value`` with secrets masked: itself where nothing is to be masked, so that most is not copied."""
-    kind = type(value)
+    kind: Any = type(value)
     if kind is str:
         return redactor.text(value)
     if kind is tuple:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from rpd.api.pods import pods
     from rpd.api.run import run, start
     from rpd.api.running import Running
+    from rpd.cluster.handle import RunningCluster
     from rpd.collect.parametrize import Metafunc
     from rpd.collect.params_file import params_from
     from rpd.config import Config
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from rpd.execute.scopes import Request
     from rpd.hooks import hookimpl
     from rpd.values.fixture import fixture
-    from rpd.values.job import Budget, Gpu, Job, Lifecycle, Registry, Secret, Storage, job
+    from rpd.values.job import Budget, Cluster, Gpu, Job, Lifecycle, Registry, Secret, Storage, job
     from rpd.values.mark import HIDDEN_PARAM, mark, param
     from rpd.values.node import Node
     from rpd.values.report import NodeReport, Outcome, RunSummary
@@ -34,6 +35,7 @@ __version__ = "0.1.0"
 
 _HOME = {
     "Budget": "rpd.values.job",
+    "Cluster": "rpd.values.job",
     "CommandFailed": "rpd.errors",
     "CommandTimeout": "rpd.errors",
     "Completed": "rpd.values.step",
@@ -57,6 +59,7 @@ _HOME = {
     "RunOutcome": "rpd.api.outcome",
     "RunSummary": "rpd.values.report",
     "Running": "rpd.api.running",
+    "RunningCluster": "rpd.cluster.handle",
     "Secret": "rpd.values.job",
     "Staged": "rpd.values.step",
     "Storage": "rpd.values.job",
@@ -85,6 +88,7 @@ _HOME = {
 __all__ = [
     "HIDDEN_PARAM",
     "Budget",
+    "Cluster",
     "CommandFailed",
     "CommandTimeout",
     "Completed",
@@ -107,6 +111,7 @@ __all__ = [
     "RunOutcome",
     "RunSummary",
     "Running",
+    "RunningCluster",
     "Secret",
     "Staged",
     "Storage",

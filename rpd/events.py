@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rpd.config import Config
     from rpd.values.dryrun import DryRunNode
     from rpd.values.fixture import FixtureDef
+    from rpd.values.job import Job
     from rpd.values.node import Node
     from rpd.values.plan import Earlier, Plan, Source
     from rpd.values.pod import PodInfo, Provider
@@ -72,6 +73,11 @@ class Events:
         """Call ``rpd_make_sources``."""
         answers = self._hook.rpd_make_sources(config=config, nodes=nodes, earlier=earlier)
         return tuple(source for sources in answers for source in sources)
+
+    def pod_kind(self, *, job: Job) -> object | None:
+        """Call ``rpd_pod_kind``."""
+        answer: object | None = self._hook.rpd_pod_kind(job=job)
+        return answer
 
     def modify_plan(self, *, config: Config, plan: Plan) -> Plan | None:
         """Call ``rpd_modify_plan``."""

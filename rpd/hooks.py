@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from rpd.config.options import OptionGroup
     from rpd.values.dryrun import DryRunNode
     from rpd.values.fixture import FixtureDef
+    from rpd.values.job import Job
     from rpd.values.node import Node
     from rpd.values.plan import Earlier, Plan, Source
     from rpd.values.pod import PodInfo, Provider
@@ -185,6 +186,11 @@ def rpd_run_node(node: Node, call: Callable[[], object]) -> bool | None:
 
     Called on the thread of a slot. What the innermost implementation raises is what the node is reported with.
     """
+
+
+@hookspec(firstresult=True)
+def rpd_pod_kind(job: Job) -> object | None:
+    """Return how the pods of a job with ``cluster`` are rented together: an ``rpd.execute.pod.held.PodKind``."""
 
 
 @observer

@@ -18,6 +18,7 @@ from rpd.pipeline import connect_to_node, orphans
 from rpd.pipeline.orphans import Claim
 from rpd.pipeline.parser import Silent
 from rpd.pipeline.setup import configure
+from rpd.pipeline.whole_account import WholeAccount
 from rpd.runpod.key import find_key
 from rpd.runpod.plugin import make_provider
 from rpd.values.frozen import frozen, replace
@@ -52,6 +53,7 @@ class PodView:
     def release(self) -> None:
         """Delete it, and return once RunPod says that it is gone. Raises ReleaseError, ProviderError."""
         with _account(_config(self.root)) as provider:
+            provider.list()  # so that it knows which of them are clusters
             pod_release.delete(provider, self.pod)
 
     def row(self) -> dict[str, Any]:
@@ -117,7 +119,7 @@ def _account(config: Config) -> Iterator[Provider]:
         if newest is None or newest.end is None:
             raise
         config = replace(config, api=newest.end)
-    provider = make_provider(config)
+    provider = WholeAccount(make_provider(config))
     try:
         yield provider
     finally:

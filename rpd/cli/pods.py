@@ -120,8 +120,8 @@ def _totals(pods: Sequence[PodInfo]) -> dict[str, object]:
     rates = [orphans.usd_per_hr(pod) for pod in pods]
     stopped = sum(pod.volume_gb for pod in pods if pod.status is PodStatus.EXITED and orphans.is_ours(pod))
     return {
-        "pods": len(pods),
-        "ours": sum(map(orphans.is_ours, pods)),
+        "pods": _counted(pods),
+        "ours": _counted(list(filter(orphans.is_ours, pods))),
         "usd_per_hr": sum(rate for rate in rates if rate is not None),
         "unknown_rates": rates.count(None),
         "stopped_usd_per_month": stopped_usd_per_month(stopped),
@@ -160,7 +160,8 @@ def _lines(pods: Sequence[PodInfo], known: Claims, now: float) -> Iterator[str]:
     ours = [pod for pod in pods if orphans.is_ours(pod)]
     others = [pod for pod in pods if not orphans.is_ours(pod)]
     if ours:
-        yield from table([_HEAD, *(_row(pod, known.of(pod), now) for pod in ours)], right={4, 7, 9, 10})
+        rows = [row for pod in ours for row in (_row(pod, known.of(pod), now), *_member_rows(pod))]
+        yield from table([_HEAD, *rows], right={4, 7, 9, 10})
     if others:
         yield "" if ours else "no pods of rpd's"
         yield "not made by rpd:"
@@ -188,6 +189,26 @@ def _row(pod: PodInfo, claim: Claim | None, now: float) -> tuple[str, ...]:
     )
 
 
+def _member_rows(pod: PodInfo) -> Iterator[tuple[str, ...]]:
+    """Yield a row for each member of a cluster: all of them are given back together."""
+    for place, member in enumerate(pod.members):
+        rank = place if member.rank is None else member.rank
+        rate, state = _rate(member), orphans.state(member, None)
+        yield (
+            f"  {member.id}",
+            f"rank {rank}",
+            "",
+            state,
+            "",
+            _gpu(member),
+            member.datacenter or "?",
+            rate,
+            "",
+            "",
+            "",
+        )
+
+
 def _date(moment: float | None) -> str:
     """Return a moment in the time of this place."""
     return "?" if moment is None else datetime.fromtimestamp(moment).strftime("%Y-%m-%d %H:%M")  # noqa: DTZ006
@@ -203,6 +224,8 @@ def _foreign_row(pod: PodInfo) -> tuple[str, ...]:
 
 
 def _gpu(pod: PodInfo) -> str:
+    if pod.is_cluster:
+        return f"{pod.nodes} nodes of {pod.gpu_count // pod.nodes}x {pod.gpu}"
     return f"{pod.gpu_count}x {pod.gpu}" if pod.gpu else "CPU"
 
 
@@ -215,11 +238,17 @@ def _total(pods: Sequence[PodInfo], ours: Sequence[PodInfo]) -> str:
     def rate(which: Sequence[PodInfo]) -> float:
         return sum(orphans.usd_per_hr(pod) or 0.0 for pod in which)
 
-    text = f"{len(pods)} pod{'' if len(pods) == 1 else 's'}, ${rate(pods):.2f} an hour with disks"
+    count = _counted(pods)
+    text = f"{count} pod{'' if count == 1 else 's'}, ${rate(pods):.2f} an hour with disks"
     if ours and len(ours) < len(pods):
-        text += f" (rpd's: {len(ours)}, ${rate(ours):.2f})"
+        text += f" (rpd's: {_counted(ours)}, ${rate(ours):.2f})"
     unknown = sum(orphans.usd_per_hr(pod) is None for pod in pods)
     return f"{text}; the rate of {unknown} is not known" if unknown else text
+
+
+def _counted(pods: Sequence[PodInfo]) -> int:
+    """Return how many pods there are, every member of a cluster counted."""
+    return sum(max(1, len(pod.members)) for pod in pods)
 
 
 def _spent(ours: Sequence[PodInfo], known: Claims, now: float) -> str:
@@ -272,6 +301,11 @@ def stop(config: Config, manager: PluginManager) -> int:
         if foreign and not config.money.yes and not own.only_show:
             verb = "stop" if own.keep_disk else "delete"
             raise UsageError(f"rpd did not make {', '.join(foreign)}: say --yes to {verb} it all the same")
+        clusters = [pod.id for pod in chosen if own.keep_disk and pod.is_cluster]
+        if clusters:
+            raise UsageError(
+                f"{', '.join(clusters)}: RunPod stops no clusters; leave --keep-disk out to delete it"
+            )
         diskless = [pod.id for pod in chosen if own.keep_disk and not pod.volume_gb]
         if diskless:
             raise UsageError(

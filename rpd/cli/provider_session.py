@@ -10,6 +10,7 @@ from rpd.cli.output import note, say
 from rpd.config import Config
 from rpd.errors import AuthError, UsageError
 from rpd.pipeline import connect_to_node
+from rpd.pipeline.whole_account import WholeAccount
 from rpd.values.endpoint import Endpoint
 from rpd.values.frozen import replace
 from rpd.values.pod import Provider
@@ -23,7 +24,7 @@ def account(config: Config, local: Endpoint | None = None) -> Iterator[Provider]
     """
     from rpd.runpod.plugin import make_provider
 
-    provider = make_provider(config if local is None else replace(config, api=local))
+    provider = WholeAccount(make_provider(config if local is None else replace(config, api=local)))
     provider.notify = lambda text: note(f"rpd: {text}")
     try:
         yield provider

@@ -32,6 +32,10 @@ class Options:
         "", "the run: its id, or the beginning of it (default: the newest with the node)", "--run",
         metavar="RUN", commands=("ssh",)
     )
+    rank: int | None = selecting.option(
+        None, "of a cluster: the member with this rank (default: the first)", "--rank",
+        metavar="N", parse=texts.whole, commands=("ssh",)
+    )
     forwards: tuple[tuple[int, int], ...] = running.several(
         "forward a port of this machine to one of the pod (default: the same)", "--forward",
         metavar="PORT[:REMOTE]", parse=texts.forward, commands=("ssh",)
@@ -54,7 +58,7 @@ def main(config: Config, manager: PluginManager) -> int:
     with account(
         config, connect_to_node.local_backend_of(config.runs_path, wanted, run=own.of_run)
     ) as provider:
-        target = connect_to_node.find(config.runs_path, wanted, provider, run=own.of_run)
+        target = connect_to_node.find(config.runs_path, wanted, provider, run=own.of_run, rank=own.rank)
         if own.print_command:
             say(target.ssh_command())
             return ExitCode.OK

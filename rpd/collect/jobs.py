@@ -20,11 +20,19 @@ from rpd.collect.marks import check_marks, marks_of, used_fixtures
 from rpd.collect.parametrize import Case, Metafunc, split_argnames
 from rpd.collect.source import argument_names, location_of
 from rpd.config import Config
-from rpd.errors import CollectionError, UsageError
+from rpd.errors import CollectionError, DefinitionError, UsageError
 from rpd.hooks import hook_names
 from rpd.values.fixture import FIXTURE_ATTRIBUTE, Closure, FixtureDef, Scope
 from rpd.values.frozen import frozen, replace
-from rpd.values.job import JOB_ATTRIBUTE, Job, check_kind, check_place
+from rpd.values.job import (
+    JOB_ATTRIBUTE,
+    Job,
+    check_cluster,
+    check_cluster_gpu,
+    check_cluster_lifecycle,
+    check_kind,
+    check_place,
+)
 from rpd.values.job_marks import marked_job
 from rpd.values.mark import MARKS_ATTRIBUTE, Mark
 from rpd.values.node import Definition, Node
@@ -32,6 +40,9 @@ from rpd.values.suggestions import closest
 
 GENERATE = "rpd_generate_nodes"
 _PROVISION, _GPU = "provision", "gpu"
+_POD, _CLUSTER = "pod", "cluster"
+_OWN_MODULES = "rpd."
+"""How the modules of rpd's own fixtures begin."""
 """The built-in fixtures that rent a pod, and say which."""
 _OWN_ATTRIBUTES = frozenset({JOB_ATTRIBUTE, MARKS_ATTRIBUTE, FIXTURE_ATTRIBUTE, "__wrapped__"})
 
@@ -217,8 +228,27 @@ def _check_pods(definition: Definition, nodes: Iterable[Node]) -> None:
             continue
         checked.add(id(node.job))
         check_place(node.job)
+        check_cluster(node.job)
+        check_cluster_lifecycle(node.job.cluster, node.job.lifecycle)
+        _check_handle(definition, node)
         if gpu_is_the_jobs and _GPU not in node.params and _GPU not in node.fixture_params:
             check_kind(node.job)
+            check_cluster_gpu(node.job)
+
+
+def _check_handle(definition: Definition, node: Node) -> None:
+    """Raise DefinitionError for rpd's own ``pod`` in a job with a cluster, and for ``cluster`` in one without."""
+    wrong = _POD if node.job.cluster else _CLUSTER
+    chain = definition.closure.definitions.get(wrong, ())
+    if not chain or wrong in node.params or not chain[-1].function.__module__.startswith(_OWN_MODULES):
+        return
+    if wrong == _POD:
+        hint = "Ask for cluster (cluster.primary is a pod), and for cluster_dir instead of staged_dir"
+        raise DefinitionError(
+            "Job", "cluster", "expected a job that does not ask for pod", node.job.cluster, hint=hint
+        )
+    hint = "Write cluster=Cluster(nodes=2), or ask for pod"
+    raise DefinitionError("Job", "cluster", "expected a Cluster(…) for the fixture cluster", None, hint=hint)
 
 
 def _definition(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -11,7 +11,7 @@ from rpd.emulator import catalogue
 from rpd.emulator.billing import Ledger, rate
 from rpd.emulator.faults import FaultBook
 from rpd.emulator.images import ImageBook
-from rpd.emulator.model import NetworkVolume, Order, Pod, RegistryAuth, Runtime, Template, new_id
+from rpd.emulator.model import Membership, NetworkVolume, Order, Pod, RegistryAuth, Runtime, Template, new_id
 from rpd.emulator.refusals import HICCUP, HOST_FULL, LOCKED, STOCK_OUT, Refusal
 from rpd.emulator.stock import COMMUNITY, Machine, Stock
 
@@ -58,6 +58,10 @@ class Account:
         self.spend_limit = 80.0
         self.pod_limit: int | None = None
         self.pods: dict[str, Pod] = {}
+        self.cluster_network = "127.65"
+        """How the addresses of cluster members begin: loopback, where they have no network of their own."""
+        self.end_member: Callable[[Pod], None] = self.remove
+        """Deletes a member of a cluster by itself; raises Refusal where that may not be."""
         self.volumes: dict[str, NetworkVolume] = {}
         self.secrets: dict[str, str] = {}
         self.images = ImageBook()
@@ -123,7 +127,7 @@ class Account:
             if pod.order.network_volume:
                 self._halt(pod, "Exited by RunPod: Insufficient balance")
             else:
-                self._remove(pod)
+                self.remove(pod)
 
     def _demand(self, usd_per_hr: float, purpose: str) -> None:
         balance = self.balance
@@ -158,7 +162,20 @@ class Account:
         self._host.start(pod)
         return pod
 
-    def _make(self, order: Order, machine: Machine) -> Pod:
+    def create_together(self, orders: Sequence[Order], members: Sequence[Membership]) -> list[Pod]:
+        """Rent the members of a cluster in one data centre: all of them, or none."""
+        done = [self._complete(order) for order in orders]
+        known = {"operation": "create", "gpu": done[0].gpu or "", "name": done[0].name}
+        if self._faults.take({"insufficient-balance"}, known):
+            raise Refusal("Insufficient balance to deploy this cluster.", "INSUFFICIENT_BALANCE")
+        machine = self.stock.find(replace(done[0], cloud="secure"), nodes=len(done))
+        self._demand(machine.usd_per_hr * len(done), "deploy")
+        made = [self._make(order, machine, member) for order, member in zip(done, members, strict=True)]
+        for pod in made:
+            self._host.start(pod)
+        return made
+
+    def _make(self, order: Order, machine: Machine, membership: Membership | None = None) -> Pod:
         now = self._clock()
         pod = Pod(
             id=new_id(), order=order, cloud=machine.cloud, datacenter=machine.datacenter,
@@ -166,6 +183,7 @@ class Account:
             machine_id=new_id(12), api_key=f"rpa_{new_id(40).upper()}", env=self._environment(order),
             created_at=now, last_started_at=now, billed_until=now,
             last_status_change=f"Rented by User: {stamp(now)}", gpu_count=order.count if order.gpu else 0,
+            membership=membership,
         )  # fmt: skip
         self.stock.take(order, machine.datacenter)
         self.pods[pod.id] = pod
@@ -219,6 +237,8 @@ class Account:
     def stop(self, pod_id: str) -> Pod:
         """Stop a pod: its GPU is free, its volume stays."""
         pod = self._unlocked(pod_id)
+        if pod.membership is not None:
+            raise Refusal("Pod belongs to a cluster and cannot be stopped.", "BAD_USER_INPUT")
         if pod.running:
             self._halt(pod, f"Exited by user: {stamp(self._clock())}")
         return pod
@@ -274,9 +294,14 @@ class Account:
         pod = self.pods.get(pod_id)
         if pod is None:
             raise Refusal("pod not found to terminate", "POD_NOT_FOUND")
-        self._remove(self._unlocked(pod_id))
+        pod = self._unlocked(pod_id)
+        if pod.membership is None:
+            self.remove(pod)
+        else:
+            self.end_member(pod)
 
-    def _remove(self, pod: Pod) -> None:
+    def remove(self, pod: Pod) -> None:
+        """Delete a pod and its disks, whatever it is a part of."""
         self.settle()
         if pod.running:
             self.stock.give_back(pod.order, pod.datacenter)

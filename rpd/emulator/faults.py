@@ -3,8 +3,8 @@
 A rule is ``{"kind": …, "times": N or null, "after": N, "match": {…}, …}``. It strikes what matches, first letting
 ``after`` matches pass, then ``times`` times (null, the default: until cleared). ``match`` compares, with shell
 patterns, any of ``operation`` (create, stop, resume, terminate, get, list, gpus, datacenters, or a GraphQL field),
-``name``, ``pod``, ``gpu``, ``dc``, ``cloud`` (secure, community) and ``face`` (graphql, rest); a list means any of
-them.
+``name``, ``pod``, ``gpu``, ``dc``, ``cloud`` (secure, community), ``cluster`` and ``rank`` (of a member) and ``face``
+(graphql, rest); a list means any of them.
 """
 
 from __future__ import annotations
@@ -30,8 +30,14 @@ API_KINDS: dict[str, dict[str, Any]] = {
 }
 """Faults of an answer. ``when``: before or after the call took effect."""
 
-STATE_KINDS: dict[str, dict[str, Any]] = {"stock-out": {}, "host-full": {}, "insufficient-balance": {}}
-"""Faults of the account's world: no stock for what matches, no GPU left on the host of a stopped pod, no money."""
+STATE_KINDS: dict[str, dict[str, Any]] = {
+    "stock-out": {},
+    "host-full": {},
+    "insufficient-balance": {},
+    "not-admin": {},
+}
+"""Faults of the account's world: no stock for what matches, no GPU left on the host of a stopped pod, no money, a key
+without the role that may create and delete clusters."""
 
 BOOT_KINDS: dict[str, dict[str, Any]] = {
     "slow-boot": {"seconds": 2.0},
@@ -58,7 +64,7 @@ _KINDS = {
     **BOOT_KINDS,
     **{kind: {"on": "now", **p} for kind, p in LIVE_KINDS.items()},
 }
-_MATCHABLE = ("operation", "name", "pod", "gpu", "dc", "cloud", "face")
+_MATCHABLE = ("operation", "name", "pod", "gpu", "dc", "cloud", "cluster", "rank", "face")
 
 
 @dataclass(slots=True, kw_only=True)

@@ -84,9 +84,14 @@ class Launched:
         """Set what is left on the account; at zero the pods end."""
         self._ask("POST", "balance", {"usd": usd})
 
-    def set_limits(self, *, usd_per_hr: float = 80.0, pods: int | None = None) -> None:
-        """Set what the account may spend an hour, and how many pods may run at once."""
-        self._ask("POST", "limits", {"usd_per_hr": usd_per_hr, "pods": pods})
+    def set_limits(
+        self, *, usd_per_hr: float = 80.0, pods: int | None = None, member_ends: str = "itself"
+    ) -> None:
+        """Set what the account may spend an hour, how many pods may run at once, what a member of a cluster may end.
+
+        ``member_ends`` is ``itself``, the whole ``cluster``, or ``nothing``.
+        """
+        self._ask("POST", "limits", {"usd_per_hr": usd_per_hr, "pods": pods, "member_ends": member_ends})
 
     def set_stock(self, gpu: str, place: str, free: int) -> None:
         """Leave exactly ``free`` GPUs of a type in a data centre, or in ``community``."""

@@ -48,6 +48,16 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Membership:
+    """The place of a pod in a cluster; ``ip`` is its address in the network of that, ``role`` empty for none."""
+
+    cluster: str
+    rank: int
+    ip: str
+    role: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Runtime:
     """A running container: since when, and its ports as the API shows them."""
 
@@ -78,6 +88,7 @@ class Pod:
     gpu_count: int = 0
     runtime: Runtime | None = None
     locked: bool = False
+    membership: Membership | None = None
     died_at: float | None = None
     """When its machine died under it, while the API still calls it running."""
 
@@ -95,6 +106,8 @@ class Pod:
     def subject(self) -> dict[str, str]:
         """What a fault's ``match`` compares."""
         known = {"name": self.order.name, "pod": self.id, "gpu": self.order.gpu, "dc": self.datacenter}
+        if self.membership is not None:
+            known |= {"cluster": self.membership.cluster, "rank": str(self.membership.rank)}
         return {key: value for key, value in {**known, "cloud": self.cloud}.items() if value is not None}
 
 

@@ -10,16 +10,26 @@ from typing import Any
 from rpd.emulator import rest_billing, rest_body
 from rpd.emulator.account import Account
 from rpd.emulator.billing import Ledger
+from rpd.emulator.clusters import Cluster, Clusters
 from rpd.emulator.model import Pod
 from rpd.emulator.refusals import Refusal
 from rpd.emulator.rest_body import Problem, read_body
 from rpd.emulator.rest_catalogue import Catalogue
-from rpd.emulator.rest_pods import changes, pod_body, read_order, status, volume_body
+from rpd.emulator.rest_pods import (
+    changes,
+    cluster_body,
+    pod_body,
+    read_cluster,
+    read_order,
+    status,
+    volume_body,
+)
 from rpd.emulator.views import registry
 
 _STATUSES = {
     "INSUFFICIENT_BALANCE": 402,
     "POD_NOT_FOUND": 404,
+    "FORBIDDEN": 403,
     "INTERNAL_SERVER_ERROR": 500,
 }
 """HTTP statuses of refusals; 400 for all others, a sold-out GPU among them."""
@@ -67,6 +77,12 @@ def _routes() -> Iterable[Route]:
         ("DELETE", "/pods/{id}", "deletePod", "terminate", True),
         ("POST", "/pods/{id}/action", "podAction", "action", True),
         ("GET", "/pods/{id}/logs", "getPodLogs", "logs", True),
+        ("GET", "/clusters", "listClusters", "list", False),
+        ("POST", "/clusters", "createCluster", "create", False),
+        ("GET", "/clusters/{id}", "getCluster", "get", True),
+        ("PATCH", "/clusters/{id}", "updateCluster", "update", False),
+        ("DELETE", "/clusters/{id}", "deleteCluster", "terminate", True),
+        ("GET", "/clusters/{id}/pods", "listClusterPods", "get", True),
         ("GET", "/catalog/gpus", "listGpuTypes", "gpus", False),
         ("GET", "/catalog/gpus/{id}", "getGpuType", "gpus", False),
         ("GET", "/catalog/cpus", "listCpuTypes", "cpus", False),
@@ -119,9 +135,14 @@ class RestFace:
     """Answers calls. ``when_volume_deleted`` hears of a network volume whose files may go."""
 
     def __init__(
-        self, account: Account, clock: Callable[[], float], when_volume_deleted: Callable[[str], None]
+        self,
+        account: Account,
+        clusters: Clusters,
+        clock: Callable[[], float],
+        when_volume_deleted: Callable[[str], None],
     ) -> None:
         self._account = account
+        self._clusters = clusters
         self._clock = clock
         self._when_volume_deleted = when_volume_deleted
         self._catalogue = Catalogue(account)
@@ -143,13 +164,20 @@ class RestFace:
 
     def answer(self, matched: Route, item_id: str, call: Call) -> Answer:
         """Carry out ``call``. Raises Problem."""
-        if call.pod is not None and not (matched.by_pod and item_id == call.pod):
+        if call.pod is not None and not (matched.by_pod and self._is_own(matched, item_id, call.pod)):
             raise Problem(403, "access denied")
         handler: Handler = getattr(self, f"_{matched.operation}")
         try:
             return handler(item_id, call)
         except Refusal as refusal:
             raise Problem(_STATUSES.get(refusal.code, 400), refusal.message) from None
+
+    def _is_own(self, held: Route, found_id: str, pod_id: str) -> bool:
+        """Whether what a pod asks about is itself, or a cluster that it may act on as a member."""
+        pod = self._account.pods.get(pod_id)
+        member = pod.membership if pod else None
+        may = held.method == "GET" or self._clusters.member_ends == "cluster"
+        return found_id == pod_id or (member is not None and member.cluster == found_id and may)
 
     def pod(self, pod_id: str) -> Pod:
         """Return a pod. Raises Problem."""
@@ -162,9 +190,14 @@ class RestFace:
 
     # --- pods -------------------------------------------------------------------------------------------------------
 
-    def _listPods(self, _: str, call: Call) -> Answer:  # noqa: N802, ARG002
+    def _listPods(self, _: str, call: Call) -> Answer:  # noqa: N802
+        with_members = call.query.get("includeClusterPods") == "true"
+        pods = [pod for pod in self._account.pods.values() if with_members or pod.membership is None]
+        return Answer(200, self._pods(pods))
+
+    def _pods(self, pods: Iterable[Pod]) -> dict[str, Any]:
         now = self._clock()
-        return Answer(200, {"pods": [pod_body(pod, now) for pod in self._account.pods.values()]})
+        return {"pods": [pod_body(pod, now) for pod in pods]}
 
     def _createPod(self, _: str, call: Call) -> Answer:  # noqa: N802
         order = read_order(read_body(call.body, rest_body.CREATE_POD))
@@ -176,7 +209,7 @@ class RestFace:
         return self._show(self.pod(pod_id))
 
     def _updatePod(self, pod_id: str, call: Call) -> Answer:  # noqa: N802
-        pod = self.pod(pod_id)
+        pod = self._single(pod_id)
         body = read_body(call.body, rest_body.UPDATE_POD)
         pod.locked = body.pop("locked", pod.locked)
         if not body:
@@ -188,12 +221,12 @@ class RestFace:
         return self._show(pod)
 
     def _deletePod(self, pod_id: str, call: Call) -> Answer:  # noqa: N802, ARG002
-        self.pod(pod_id)
+        self._single(pod_id)
         self._account.terminate(pod_id)
         return Answer(204)
 
     def _podAction(self, pod_id: str, call: Call) -> Answer:  # noqa: N802
-        pod = self.pod(pod_id)
+        pod = self._single(pod_id)
         action: str = read_body(call.body, rest_body.POD_ACTION)["action"]
         allowed = pod_body(pod, self._clock())["actions"]
         if action not in allowed:
@@ -203,6 +236,48 @@ class RestFace:
             return self._deletePod(pod_id, call)
         acts = {"start": self._account.resume, "stop": self._account.stop, "restart": self._account.reset}
         return self._show(acts[action](pod_id))
+
+    def _single(self, pod_id: str) -> Pod:
+        """Return a pod that may be changed by itself. Raises Problem."""
+        pod = self.pod(pod_id)
+        if pod.membership is not None and self._clusters.get(pod.membership.cluster) is not None:
+            raise Problem(409, "pod belongs to a cluster and cannot be modified via the pod endpoints")
+        return pod
+
+    # --- clusters ---------------------------------------------------------------------------------------------------
+
+    def _cluster(self, cluster_id: str) -> Cluster:
+        found = self._clusters.get(cluster_id)
+        if found is None:
+            raise Problem(404, f"cluster {cluster_id} not found")
+        return found
+
+    def _cluster_body(self, cluster: Cluster) -> dict[str, Any]:
+        return cluster_body(cluster, self._clusters.members(cluster), self._clock())
+
+    def _listClusters(self, _: str, call: Call) -> Answer:  # noqa: N802, ARG002
+        return Answer(200, {"clusters": list(map(self._cluster_body, self._clusters.all()))})
+
+    def _createCluster(self, _: str, call: Call) -> Answer:  # noqa: N802
+        body = read_body(call.body, rest_body.CREATE_CLUSTER)
+        order, nodes = read_cluster(body)
+        made = self._clusters.create(body["name"], body["type"], order, nodes)
+        return Answer(201, self._cluster_body(made))
+
+    def _getCluster(self, cluster_id: str, call: Call) -> Answer:  # noqa: N802, ARG002
+        return Answer(200, self._cluster_body(self._cluster(cluster_id)))
+
+    def _updateCluster(self, cluster_id: str, call: Call) -> Answer:  # noqa: N802
+        cluster = self._cluster(cluster_id)
+        self._clusters.rename(cluster, read_body(call.body, rest_body.UPDATE_CLUSTER)["name"])
+        return Answer(200, self._cluster_body(cluster))
+
+    def _deleteCluster(self, cluster_id: str, call: Call) -> Answer:  # noqa: N802, ARG002
+        self._clusters.delete(self._cluster(cluster_id))
+        return Answer(204)
+
+    def _listClusterPods(self, cluster_id: str, call: Call) -> Answer:  # noqa: N802, ARG002
+        return Answer(200, self._pods(self._clusters.members(self._cluster(cluster_id))))
 
     # --- the catalogue ----------------------------------------------------------------------------------------------
 

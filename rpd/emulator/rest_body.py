@@ -153,6 +153,23 @@ CREATE_POD = table(
     },
     required=("name",),
 )
+CREATE_CLUSTER = table(
+    {
+        **{name: check for name, check in _CONTAINER.items() if name != "registry"},
+        "name": text(least=1),
+        "type": one_of("APPLICATION", "TRAINING", "SLURM", "RAY"),
+        "compute": table(
+            {"gpuTypeId": text(least=1), "gpuCountPerPod": whole(1), "podCount": whole(2, 250)},
+            required=("gpuTypeId", "gpuCountPerPod", "podCount"),
+        ),
+        "dataCenterIds": rows(text()),
+        "mounts": _MOUNTS,
+        "startJupyter": flag,
+        "startSsh": flag,
+    },
+    required=("name", "type", "compute"),
+)
+UPDATE_CLUSTER = table({"name": text(least=1)}, required=("name",))
 UPDATE_POD = table(
     {
         **_CONTAINER,

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from rpd.emulator import catalogue
-from rpd.emulator.model import NetworkVolume, Order, Pod
+from rpd.emulator.clusters import Cluster
+from rpd.emulator.model import Membership, NetworkVolume, Order, Pod
 from rpd.emulator.rest_body import Problem
 
 _SECONDS_PROVISIONING = 0.05
@@ -47,10 +50,36 @@ def pod_body(pod: Pod, now: float) -> dict[str, Any]:
         "createdAt": iso(pod.created_at), "startedAt": iso(pod.last_started_at),
         "globalNetworking": {"enabled": order.global_network},
     }  # fmt: skip
+    if pod.membership is not None:
+        body["cluster"] = _membership(pod.membership)
     if order.gpu:
         return {**body, "gpu": {"id": order.gpu, "count": order.count}}
     flavor = (order.instance or "cpu3c-2-4").partition("-")[0]
     return {**body, "cpu": {"id": flavor, "vcpuCount": pod.vcpu, "memory": pod.memory_gb}}
+
+
+def cluster_body(cluster: Cluster, members: Sequence[Pod], now: float) -> dict[str, Any]:
+    """Return a cluster as the API answers it; what is known only of a placed member is left out before."""
+    counts = Counter(status(pod, now) for pod in members)
+    order = cluster.order
+    body: dict[str, Any] = {
+        "id": cluster.id, "name": cluster.name, "type": cluster.kind, "createdAt": iso(cluster.created_at),
+        "compute": {"gpuTypeId": order.gpu, "gpuCountPerPod": order.count, "podCount": len(cluster.members)},
+        "pods": {"total": len(members), "byStatus": dict(counts)},
+        "network": {"cidr": f"{cluster.subnet}.0/24", "vxlanId": 42, "vxlanPort": 4789},
+    }  # fmt: skip
+    first = members[0] if members else None
+    if first is not None:
+        body["dataCenterId"] = first.datacenter
+        direct = _direct(first)
+        where = {"sshEndpoint": f"{direct['host']}:{direct['port']}"} if direct else {}
+        body["primary"] = {"podId": first.id, "status": status(first, now), **where}
+    return body
+
+
+def _membership(held: Membership) -> dict[str, Any]:
+    body = {"id": held.cluster, "rank": held.rank, "ip": held.ip}
+    return {**body, "role": held.role} if held.role else body
 
 
 def _mounts(order: Order) -> dict[str, Any]:
@@ -147,6 +176,14 @@ def _global_network(body: dict[str, Any]) -> bool:
     if wanted and (gpu is None or gpu["id"].startswith("AMD")):
         raise Problem(400, "global networking requires an NVIDIA GPU")
     return wanted
+
+
+def read_cluster(body: dict[str, Any]) -> tuple[Order, int]:
+    """Return what each member of a cluster is, and how many there are, from a valid create body. Raises Problem."""
+    compute = body["compute"]
+    known = {key: value for key, value in body.items() if key not in ("compute", "type")}
+    gpu = {"id": compute["gpuTypeId"], "count": compute["gpuCountPerPod"]}
+    return read_order({**known, "gpu": gpu, "cloud": "SECURE"}), compute["podCount"]
 
 
 def _instance(cpu: dict[str, Any]) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 from aiohttp import web
 
 from rpd.emulator.account import Account
+from rpd.emulator.clusters import Clusters
 from rpd.emulator.faults import API_KINDS, FaultBook, Rule
 from rpd.emulator.machines import Machines
 from rpd.emulator.refusals import HICCUP
@@ -68,6 +69,7 @@ class RestServer:
         self,
         *,
         account: Account,
+        clusters: Clusters,
         faults: FaultBook,
         machines: Machines,
         clock: Callable[[], float],
@@ -75,7 +77,7 @@ class RestServer:
         count: Callable[[], None],
     ) -> None:
         self._account = account
-        self._face = RestFace(account, clock, machines.delete_network_volume)
+        self._face = RestFace(account, clusters, clock, machines.delete_network_volume)
         self._faults = faults
         self._machines = machines
         self._clock = clock

@@ -19,6 +19,7 @@ from aiohttp import web
 
 from rpd.emulator import catalogue, machines, registry_server, views
 from rpd.emulator.account import Account
+from rpd.emulator.clusters import Clusters
 from rpd.emulator.faults import API_KINDS, LIVE_KINDS, FaultBook, Rule
 from rpd.emulator.graphql import Answer, Call, Caller, GraphqlFace
 from rpd.emulator.guest.spec import Isolation
@@ -59,11 +60,13 @@ class Emulator:
             clock=time.time, host=self.machines, faults=self.faults, balance=balance, api_key=api_key
         )
         self.machines.account = self.account
+        self.clusters = Clusters(self.account, self.faults, time.time)
         self._face = GraphqlFace(self.account, time.time, self.machines.delete_network_volume)
         self._requests = 0
         self._registry = RegistryServer(self.account.images, f"{host}:{port}", self._count)
         self._rest = RestServer(
             account=self.account,
+            clusters=self.clusters,
             faults=self.faults,
             machines=self.machines,
             clock=time.time,
@@ -213,6 +216,7 @@ class Emulator:
                 "usd_per_hr": pod.cost_per_hr, "generation": pod.generation, "env": pod.env,
                 "ports": list(pod.runtime.ports) if pod.runtime else None,
                 "last_status_change": pod.last_status_change, "api_key": pod.api_key,
+                **({"cluster": pod.membership.cluster, "rank": pod.membership.rank} if pod.membership else {}),
             }
             for pod in account.pods.values()
         ]  # fmt: skip
@@ -221,7 +225,8 @@ class Emulator:
             for v in account.volumes.values()
         ]
         return {
-            "pods": pods, "volumes": volumes, "registries": list(map(views.registry, account.registries.values())),
+            "pods": pods, "clusters": [{"id": each.id, "name": each.name} for each in self.clusters.all()],
+            "volumes": volumes, "registries": list(map(views.registry, account.registries.values())),
             "balance": account.balance, "spend_per_hr": account.spend_per_hr(),
             "folder": str(self.machines.folder), "isolation": self.machines.isolation, "requests": self._requests,
         }  # fmt: skip
@@ -245,10 +250,14 @@ class Emulator:
         return {"balance": self.account.balance}
 
     def _set_limits(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Set what the account may spend an hour, and how many pods may run at once (None: any number)."""
+        """Set what the account may spend an hour, and how many pods may run at once (None: any number).
+
+        And what a member of a cluster may end: ``itself``, the whole ``cluster``, ``nothing``.
+        """
         account = self.account
         account.spend_limit = float(values.get("usd_per_hr", account.spend_limit))
         account.pod_limit = values.get("pods", account.pod_limit)
+        self.clusters.member_ends = str(values.get("member_ends", self.clusters.member_ends))
         return {"usd_per_hr": account.spend_limit, "pods": account.pod_limit}
 
     def _set_stock(self, values: Mapping[str, Any]) -> dict[str, Any]:

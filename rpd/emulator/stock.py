@@ -68,19 +68,21 @@ class Stock:
             key = (order.gpu, datacenter or COMMUNITY)
             self._taken[key] = self._taken.get(key, 0) + sign * order.count
 
-    def find(self, order: Order) -> Machine:
-        """Return the first machine that serves ``order``. Raises Refusal."""
+    def find(self, order: Order, nodes: int = 1) -> Machine:
+        """Return the first machine that serves ``order``, in a place that has ``nodes`` of them. Raises Refusal."""
         machines = list(_cpu_machines(order) if order.gpu is None else _gpu_machines(order))
         subjects = [_subject(order.gpu or "", each.cloud, each.datacenter or COMMUNITY) for each in machines]
         # A request is one event for a rule, however many machines it looks at.
         struck = self._faults.strike("stock-out", subjects)
         for machine, out in zip(machines, struck, strict=True):
-            if not out and self._has(machine, order):
+            if not out and self._has(machine, order, nodes):
                 return machine
         raise Refusal(STOCK_OUT if order.bid_per_gpu is None else STOCK_OUT_SPOT, "SUPPLY_CONSTRAINT")
 
-    def _has(self, machine: Machine, order: Order) -> bool:
-        return order.gpu is None or self.idle(order.gpu, machine.datacenter or COMMUNITY) >= order.count
+    def _has(self, machine: Machine, order: Order, nodes: int) -> bool:
+        return (
+            order.gpu is None or self.idle(order.gpu, machine.datacenter or COMMUNITY) >= order.count * nodes
+        )
 
 
 def _subject(gpu: str, cloud: str, place: str) -> dict[str, str]:

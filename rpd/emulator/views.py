@@ -31,7 +31,7 @@ def user(account: Account, now: float) -> View:
         "notifyLowBalance": True,
         "isTeam": False,
         "networkVolumes": lambda _: list(map(volume, account.volumes.values())),
-        "pods": lambda _: [pod(row, now) for row in account.pods.values()],
+        "pods": lambda _: [pod(row, now) for row in account.pods.values() if row.membership is None],
         "podTemplates": lambda _: list(map(template, account.templates.values())),
         "secrets": [{"id": name, "name": name} for name in account.secrets],
         "containerRegistryCreds": list(map(registry, account.registries.values())),

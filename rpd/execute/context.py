@@ -32,7 +32,7 @@ from rpd.project.source import lock_file_sha256
 from rpd.project.upload_size import Scales, Weight
 from rpd.redaction import Redactor
 from rpd.stop import Stop
-from rpd.values.job import Job, Registry, check_kind, check_place
+from rpd.values.job import Job, Registry, check_cluster, check_cluster_gpu, check_kind, check_place
 from rpd.values.overrides import Overrides
 from rpd.values.pod import Offer, PodRequest, Provider
 from rpd.values.report import SourceRecord
@@ -122,6 +122,8 @@ class RunContext:
             request = self.overrides.request(job, job.gpu)
             check_place(request)
             check_kind(request)
+            check_cluster(request)
+            check_cluster_gpu(request)
             pair = self._requests[id(job)] = (job, request)
         return pair[1]
 

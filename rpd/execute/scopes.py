@@ -18,7 +18,7 @@ from rpd.errors import CollectionError, UsageError
 from rpd.execute.asked import asked_while_running
 from rpd.execute.node.current import acting_for
 from rpd.execute.node.run import NodeRun
-from rpd.execute.pod.handle import Pod
+from rpd.execute.pod.held import Held
 from rpd.execute.project_folder import PROJECT, check_weight, checked_project, has_own_project, stages_project
 from rpd.execute.rental_calls import PROVISION
 from rpd.values.fixture import FixtureDef, Scope, needs
@@ -26,8 +26,13 @@ from rpd.values.node import Definition, Node
 
 Finalizer = Callable[[], object]
 Key = tuple[Hashable, ...]
-_OWN_FIXTURES = "rpd.execute.fixtures"
-"""They rent pods and send files, which must not be left half done: they hear of a stop in another way."""
+_OWN = ("pod", "cluster")
+"""The fixtures whose pods a node is recorded with, whatever else it uses."""
+_OWN_FIXTURES = "rpd."
+"""How the modules of rpd's own fixtures begin.
+
+They rent pods and send files, which must not be left half done: they hear of a stop in another way.
+"""
 
 
 @dataclass(eq=False)
@@ -150,7 +155,9 @@ class Scopes:
 
     def drop_lost(self) -> list[TeardownError]:
         """Tear down the values that rest on a pod which went out of reach, so that the next node gets a fresh one."""
-        return self._finish_where(lambda instance: isinstance(instance.value, Pod) and instance.value.is_lost)
+        return self._finish_where(
+            lambda instance: isinstance(instance.value, Held) and instance.value.is_lost
+        )
 
     def forget_failures(self, of: NodeRun) -> None:
         """Let wide values whose set-up failed for ``of`` be set up again; for retries where the platform failed."""
@@ -273,11 +280,12 @@ class Setup:
         for name in closure.names:
             self.get(name)
         for value in (*self._values.values(), *(instance.value for instance in self._shared)):
-            if isinstance(value, Pod):
+            if isinstance(value, Held):
                 value.join(self.run)
-        own = self.get("pod") if "pod" in closure.names else None
-        if isinstance(own, Pod):
-            own.belong_to(self.run)
+        for name in _OWN:
+            own = self.get(name) if name in closure.names else None
+            if isinstance(own, Held):
+                own.belong_to(self.run)
         variables = self._scopes.variables(self.node.definition)
         self.run.results.variables.update({name: self.get(name) for name in variables})
         return {name: self.get(name) for name in self.node.definition.argnames}
@@ -298,7 +306,7 @@ class Setup:
         """Return the value of ``name`` for ``getfixturevalue``."""
         with self.run.deadlines.shielded():
             value = self.get(name, below=below, owner=owner)
-        if isinstance(value, Pod):
+        if isinstance(value, Held):
             value.join(self.run)
         return value
 
@@ -351,7 +359,7 @@ class Setup:
             for name in definition.argnames
         }
         try:
-            if definition.function.__module__ == _OWN_FIXTURES:
+            if definition.function.__module__.startswith(_OWN_FIXTURES):
                 return _begin(definition, arguments, finalizers)
             with self.run.stoppable():
                 return _begin(definition, arguments, finalizers)

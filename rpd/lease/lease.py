@@ -618,6 +618,21 @@ class Lease:
         return pod is not None and pod.status in (PodStatus.RUNNING, PodStatus.CREATED)
 
     @property
+    def whole(self) -> Lease:
+        """The lease that is paid for: of a pod that is rented together with others, that of all of them."""
+        return self
+
+    @property
+    def rank(self) -> int | None:
+        """Its place among the pods that it is rented together with, from 0; None for a pod by itself."""
+        return None
+
+    @property
+    def remotes(self) -> Sequence[Remote]:
+        """The connection to each of its pods."""
+        return [self.remote] if self.remote is not None else []
+
+    @property
     def rented(self) -> PodInfo:
         """The pod, once there is one."""
         assert self.pod is not None
@@ -746,7 +761,7 @@ class Lease:
         how = self._how if how is None else how
         with self._lock:
             self._how = how
-            for remote in filter(None, (self.remote, *self._more_remotes)):
+            for remote in (*self.remotes, *self._more_remotes):
                 remote.close()
             self._wait_for_create()
             if not self.is_open:
@@ -831,7 +846,8 @@ def describe(request: PodRequest) -> str:
     """Return one line about a request for an error text."""
     where = f" in {', '.join(request.datacenters)}" if request.datacenters else ""
     ceiling = f" up to ${request.gpu.max_price_usd:g}/h" if request.gpu and request.gpu.max_price_usd else ""
-    return f"{request.gpu or 'a CPU pod'}{ceiling}{where} ({request.cloud} cloud)"
+    what = f"{request.cluster} of {request.gpu}" if request.cluster else request.gpu or "a CPU pod"
+    return f"{what}{ceiling}{where} ({request.cloud} cloud)"
 
 
 @lru_cache(maxsize=1024)
@@ -846,6 +862,7 @@ def kind_of(request: PodRequest) -> str:
     parts = (
         request.image,
         request.gpu,
+        *([request.cluster] if request.cluster else []),
         request.storage,
         request.mount,
         request.datacenters,

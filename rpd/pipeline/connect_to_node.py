@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from rpd.remote.ssh import SshRemote
 
 CONNECT_SECONDS = 30.0
+MEMBER = "#"
+"""Between the name of a cluster and a rank, in what a journal calls a member."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -220,58 +222,89 @@ def _local(info: RunInfo | None) -> Local | None:
     return Local(over=over, end=end)
 
 
-def find(runs_path: Path, wanted: str, provider: Provider, *, run: str = "") -> Target:
+def find(
+    runs_path: Path, wanted: str, provider: Provider, *, run: str = "", rank: int | None = None
+) -> Target:
     """Return the pod that ``wanted`` (a pod's id or name, or a node) means, as a target.
+
+    Of a cluster it is the member of that ``rank``; without one the member that was named, else the first.
 
     Raises UsageError where there is no such node or pod, or nobody here has the key; RpdError where it is gone or
     does not run; ProviderError.
     """
     listed = provider.list()
-    exact = [pod for pod in listed if wanted in (pod.id, pod.name)]
+    exact = [pod for pod in listed if wanted in (pod.id, pod.name, *(member.id for member in pod.members))]
     if exact:
-        return _target_of(runs_path, exact[0])
+        return _target_of(runs_path, exact[0], _named_rank(exact[0], wanted) if rank is None else rank)
     try:
         info, entry = node_named(runs_path, wanted, run)
     except UsageError as error:
         fitting = [pod for pod in listed if pod.id.startswith(wanted)]
         if len(fitting) == 1:
-            return _target_of(runs_path, fitting[0])
+            return _target_of(runs_path, fitting[0], rank)
         raise UsageError(f"{wanted!r} is neither a pod nor a node here: {error}") from None
     work = work_of(entry.folder)
     if not work.pod_name:
         raise RpdError(f"{entry.id} of run {info.id} has no pod")
-    pod = next((pod for pod in listed if pod.name == work.pod_name), None)
+    name, _, member = work.pod_name.partition(MEMBER)
+    pod = next((pod for pod in listed if pod.name == name), None)
     if pod is None:
-        raise RpdError(f"the pod of {entry.id} ({work.pod_name}, run {info.id}) is gone")
-    return _target(runs_path, pod, entry, work)
+        raise RpdError(f"the pod of {entry.id} ({name}, run {info.id}) is gone")
+    if rank is None and member.isdigit():
+        rank = int(member)
+    return _target(runs_path, pod, entry, work, rank)
 
 
-def _target_of(runs_path: Path, pod: PodInfo) -> Target:
+def _named_rank(pod: PodInfo, wanted: str) -> int | None:
+    """Return the rank of the member with that id; None where the whole of it was named."""
+    return next((rank for rank, member in enumerate(pod.members) if member.id == wanted), None)
+
+
+def _target_of(runs_path: Path, pod: PodInfo, rank: int | None = None) -> Target:
     """Return the target for a pod that was named itself, with the node that worked on it last."""
     claim = orphans.claims(runs_path).of(pod)
     workers = _workers(claim.folder, pod.name) if claim is not None else []
     entry, work = workers[-1] if workers else (None, Work())
-    return _target(runs_path, pod, entry, work)
+    return _target(runs_path, pod, entry, work, rank)
 
 
 def _workers(run_folder: Path, pod_name: str) -> list[tuple[NodeEntry, Work]]:
     pairs = ((entry, work_of(entry.folder)) for entry in lookup.entries(run_folder))
-    return [(entry, work) for entry, work in pairs if work.pod_name == pod_name]
+    return [(entry, work) for entry, work in pairs if work.pod_name.partition(MEMBER)[0] == pod_name]
 
 
-def _target(runs_path: Path, pod: PodInfo, entry: NodeEntry | None, work: Work) -> Target:
+def _target(
+    runs_path: Path, whole: PodInfo, entry: NodeEntry | None, work: Work, rank: int | None = None
+) -> Target:
+    pod, work = _member(whole, rank), _of_rank(work, rank)
     if pod.status is not PodStatus.RUNNING or pod.ssh is None:
         raise RpdError(
             f"pod {pod.id} ({pod.name}) cannot be reached: it is {pod.status}, without an SSH port"
         )
     if work.user:
         pod = replace(pod, ssh=replace(pod.ssh, user=work.user))
-    makers = list(_makers(runs_path, pod.id))
+    makers = list(_makers(runs_path, whole.id))
     # A pod that was used again still has the key of the run that made it; the host key is the one seen last.
     keys = [files.private_key for files in makers if files.private_key.is_file()]
     if not keys:
         raise UsageError(f"no run in {runs_path} has the key of pod {pod.id} ({pod.name})")
     return Target(pod=pod, private_key=keys[0], known_hosts=makers[-1].known_hosts, node=entry, work=work)
+
+
+def _member(pod: PodInfo, rank: int | None) -> PodInfo:
+    """Return the member of a cluster with that rank, the first without one; a pod by itself. Raises UsageError."""
+    if rank is not None and not 0 <= rank < max(1, len(pod.members)):
+        has = f"ranks 0 to {len(pod.members) - 1}" if pod.members else "no ranks: it is no cluster"
+        raise UsageError(f"--rank {rank}: pod {pod.id} ({pod.name}) has {has}")
+    return pod.members[rank or 0] if pod.members else pod
+
+
+def _of_rank(work: Work, rank: int | None) -> Work:
+    """Return the work as a member has it: a command that ran on all of them is named by the rank as well."""
+    command = work.command
+    if command is None or not rank or not command.key.endswith("-r0"):
+        return work
+    return replace(work, command=replace(command, key=f"{command.key.removesuffix('0')}{rank}"))
 
 
 def _makers(runs_path: Path, pod_id: str) -> Iterable[RunFiles]:

@@ -104,6 +104,7 @@ def _lines(request: PodRequest) -> tuple[str, ...]:
         "template": request.template_id or "",
         "gpu": str(request.gpu) if request.gpu else "none (CPU pod)",
         "cpu": ", ".join(request.cpu),
+        "cluster": f"{request.cluster} of type {request.cluster.type}" if request.cluster else "",
         "cloud": f"{request.cloud}, then {request.fallback_cloud}"
         if request.fallback_cloud
         else request.cloud,

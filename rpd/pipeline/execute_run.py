@@ -17,6 +17,7 @@ from rpd.pipeline.make_context import make_context
 from rpd.pipeline.prepare import Prepared
 from rpd.pipeline.resume import Resumed
 from rpd.pipeline.stopping import Telling
+from rpd.pipeline.whole_account import WholeAccount
 from rpd.plan import uses_pod
 from rpd.stop import Stop, StopLevel
 from rpd.values.pod import PodRequest
@@ -120,9 +121,10 @@ def _release_rest(context: RunContext) -> None:
     """Delete the pods of an earlier process that no node had a use for any more."""
     for left in context.past.rest() if context.past else ():
         try:
-            pod = next((pod for pod in context.provider().list() if pod.name == left.name), None)
+            account = WholeAccount(context.provider())
+            pod = next((pod for pod in account.list() if pod.name == left.name), None)
             if pod is not None:
-                pod_release.delete(context.provider(), pod)
+                pod_release.delete(account, pod)
             context.journal.write(
                 "released", sync=True, pod_name=left.name, pod_id=left.pod_id, final_state="deleted"
             )

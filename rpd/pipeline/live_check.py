@@ -16,7 +16,7 @@ from rpd.runpod.catalogue.offers import find_volume
 from rpd.values.dryrun import Outlook
 from rpd.values.job import Gpu, Registry
 from rpd.values.node import Node
-from rpd.values.pod import Account, Offer, PodRequest, Provider
+from rpd.values.pod import Account, Offer, PodRequest, Provider, renter_of
 
 _LOOKED_UP_AT_ONCE = 8
 _Image = tuple[str, Registry | str | None]
@@ -49,7 +49,7 @@ class Outlooks:
     def look(self, nodes: Iterable[Node], worst_case_usd: float) -> None:
         """Ask all there is to ask for ``nodes``. Raises ProviderError where RunPod does not answer."""
         requests = list(dict.fromkeys(map(self._prices.request, filter(uses_pod, nodes))))
-        offers = [tuple(self._provider().offers(request)) for request in requests]
+        offers = [tuple(renter_of(self._provider(), request).offers(request)) for request in requests]
         images = self._images(requests)
         self._tell_balance(self._account, worst_case_usd)
         for request, within in zip(requests, offers, strict=True):
@@ -61,7 +61,7 @@ class Outlooks:
         Raises ProviderError where RunPod does not answer.
         """
         if request not in self._outlooks:
-            within = tuple(self._provider().offers(request))
+            within = tuple(renter_of(self._provider(), request).offers(request))
             self._outlooks[request] = self._outlook(
                 request, within, self._images([request])[_image_of(request)]
             )
@@ -110,7 +110,7 @@ class Outlooks:
             return
         free = Gpu(*gpu.ids, count=gpu.count, min_vram_gb=gpu.min_vram_gb, prefer=gpu.prefer)
         prices: dict[str, str] = {}
-        for offer in self._provider().offers(replace(request, gpu=free)):
+        for offer in renter_of(self._provider(), request).offers(replace(request, gpu=free)):
             if offer not in within:
                 price = "price unknown" if offer.usd_per_hr is None else f"${offer.usd_per_hr:.2f}/h"
                 prices.setdefault(f"{offer.gpu_id} ({offer.cloud})", price)

@@ -216,7 +216,7 @@ def find(pods: Sequence[PodInfo], wanted: str, known: Mapping[str, Claim] | None
     ``known`` tells which node asked for which pod. Raises UsageError.
     """
     readings: list[Callable[[PodInfo], bool]] = [
-        lambda pod: wanted in (pod.id, pod.name),
+        lambda pod: wanted in (pod.id, pod.name, *(member.id for member in pod.members)),
         lambda pod: pod.id.startswith(wanted) or pod.name.startswith(wanted),
         lambda pod: wanted in _node_names(pod, known),
         lambda pod: any(name.startswith(wanted) for name in _node_names(pod, known)),

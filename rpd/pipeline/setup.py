@@ -16,15 +16,16 @@ from rpd.hooks import PluginManager, load_entry_points, load_named_plugins, make
 from rpd.pipeline import parser
 from rpd.pipeline.parser import Command, Hint
 
+_FIXTURES = ("rpd.execute.fixtures", "rpd.cluster")
 BUILT_IN = {
-    "collect": ("rpd.execute.fixtures",),
-    "fixtures": ("rpd.execute.fixtures",),
-    "estimate": ("rpd.execute.fixtures",),
-    "doctor": ("rpd.execute.fixtures",),
-    "plan": ("rpd.execute.fixtures", "rpd.execute.node.runner", "rpd.runpod.dry.provider"),
+    "collect": _FIXTURES,
+    "fixtures": _FIXTURES,
+    "estimate": _FIXTURES,
+    "doctor": _FIXTURES,
+    "plan": (*_FIXTURES, "rpd.execute.node.runner", "rpd.runpod.dry.provider"),
     "markers": (),
     "run": (
-        "rpd.execute.fixtures",
+        *_FIXTURES,
         "rpd.execute.node.runner",
         "rpd.runpod.plugin",
         "rpd.runpod.dry.provider",

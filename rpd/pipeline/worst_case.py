@@ -14,7 +14,7 @@ from rpd.values.job import Budget, Gpu, Job
 from rpd.values.node import Node
 from rpd.values.overrides import Overrides
 from rpd.values.plan import Ahead, Plan
-from rpd.values.pod import Account, Offer, PodRequest, Provider
+from rpd.values.pod import Account, Offer, PodRequest, Provider, renter_of
 from rpd.values.prices import disks_usd_per_hr, worst_usd
 
 
@@ -51,7 +51,10 @@ class Prices:
         """Return what would be tried for a request, in order; the same object is asked for once."""
         pair = self._offers.get(id(request))
         if pair is None:  # the request is kept too: an id means nothing once its object is gone
-            pair = self._offers[id(request)] = (request, tuple(self._provider().offers(request)))
+            pair = self._offers[id(request)] = (
+                request,
+                tuple(renter_of(self._provider(), request).offers(request)),
+            )
         return pair[1]
 
     def worst_case(self, node: Node) -> float | None:

@@ -92,6 +92,9 @@ class RecorderRemote:
     def interrupt(self) -> None:
         """Nothing runs."""
 
+    def forget_interrupt(self) -> None:
+        """Nothing was asked for."""
+
     def close(self) -> None:
         """Nothing is open."""
 

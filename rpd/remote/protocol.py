@@ -193,6 +193,10 @@ class Remote(Protocol):
         """
         ...
 
+    def forget_interrupt(self) -> None:
+        """Take back an ``interrupt`` that met no ``run``."""
+        ...
+
     def close(self) -> None:
         """Close the connection; commands on the pod go on."""
         ...

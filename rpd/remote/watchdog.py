@@ -54,7 +54,7 @@ _rpd_again() {
 }
 """
 
-# $1 pod, $2 the program, $3 seconds left, $4 linger, $5 grace.
+# $1 pod, $2 the program, $3 seconds left, $4 linger, $5 grace, $6 the cluster it is a member of, if it is.
 _ARM = r"""
 # Renamed into place: a watchdog may still be reading the file that is there.
 _rpd_install() {
@@ -67,6 +67,7 @@ _rpd_arm() {
   [ -e "$_rpd_folder/pid" ] || _rpd_install "$2" || { _rpd_folder=/tmp/.rpd-$(id -u)/watchdog; _rpd_install "$2"; }
   _rpd_tell "$3" "$4" "$5" ||
     { echo "error neither the home folder nor /tmp can be written"; return; }
+  [ -z "${6:-}" ] || printf '%s\n' "$6" 2>/dev/null >"$_rpd_folder/cluster"
   if _rpd_in_charge; then echo "armed $_rpd_deadline"; return; fi
   [ ! -e "$_rpd_folder/pid" ] || _rpd_install "$2"
   _rpd_said=$(
@@ -118,7 +119,13 @@ USUAL_TERMS = Terms()
 
 
 def arm(
-    remote: Remote, *, pod_id: str, seconds_left: float, linger_seconds: float, grace_seconds: float = 0.0
+    remote: Remote,
+    *,
+    pod_id: str,
+    seconds_left: float,
+    linger_seconds: float,
+    grace_seconds: float = 0.0,
+    cluster_id: str = "",
 ) -> int:
     """Tell the pod's watchdog when to end it, starting the watchdog unless it runs; return the deadline.
 
@@ -128,6 +135,8 @@ def arm(
     """
     numbers = _numbers(seconds_left, linger_seconds, grace_seconds)
     words = f"{shlex.quote(pod_id)} {shlex.quote(program())} {numbers}"
+    if cluster_id:
+        words += f" {shlex.quote(cluster_id)}"
     said = remote.script(f"{_COMMON}{_ARM}\n_rpd_arm {words}\n", timeout=_ARM_SECONDS)
     if (deadline := _armed(said)) is not None:
         return deadline
@@ -137,7 +146,13 @@ def arm(
 
 
 def arm_again(
-    remote: Remote, *, pod_id: str, seconds_left: float, linger_seconds: float, grace_seconds: float = 0.0
+    remote: Remote,
+    *,
+    pod_id: str,
+    seconds_left: float,
+    linger_seconds: float,
+    grace_seconds: float = 0.0,
+    cluster_id: str = "",
 ) -> int:
     """Do the same as ``arm`` in a much smaller command, where the watchdog runs already."""
     numbers = _numbers(seconds_left, linger_seconds, grace_seconds)
@@ -150,6 +165,7 @@ def arm_again(
         seconds_left=seconds_left,
         linger_seconds=linger_seconds,
         grace_seconds=grace_seconds,
+        cluster_id=cluster_id,
     )
 
 

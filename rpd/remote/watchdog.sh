@@ -9,6 +9,7 @@
 #   linger     for how many seconds the pod outlives its last use, which is a running command or a driver
 #   heartbeat  when a driver was last here, in seconds since 1970
 #   pid        the process id of the one watchdog in charge; an older one leaves
+#   cluster    the id of the cluster that the pod is a member of, if it is: no number, and read once
 #
 # and "environment", the variables that the watchdog needs of the pod, as it found them at first.
 #
@@ -138,20 +139,21 @@ limited() {
   return "$code"
 }
 
-# Post a body ($3) to an address ($2) by one tool ($1), with the pod's own key. Its answer is $answer; whether that was
+# Send a body ($3) to an address ($2) by one tool ($1) and method ($4, else POST), with the pod's own key. Its answer is $answer; whether that was
 # one of success is the exit code.
 post() {
+  method=${4:-POST}
   case $1 in
     curl)
       # The key goes in by standard input, so that no list of processes shows it.
       answer=$(printf 'header = "Authorization: Bearer %s"\n' "$key" |
-        curl -sS -m 30 -K - -A rpd -H 'Content-Type: application/json' -d "$3" -w ' (HTTP %{http_code})' "$2" 2>&1)
+        curl -sS -m 30 -K - -A rpd -H 'Content-Type: application/json' -X "$method" -d "$3" -w ' (HTTP %{http_code})' "$2" 2>&1)
       ;;
     python3)
-      answer=$(RPD_URL=$2 RPD_BODY=$3 python3 -c '
+      answer=$(RPD_URL=$2 RPD_BODY=$3 RPD_METHOD=$method python3 -c '
 import os, urllib.error, urllib.request
 headers = {"Authorization": "Bearer " + os.environ["RUNPOD_API_KEY"], "Content-Type": "application/json", "User-Agent": "rpd"}
-request = urllib.request.Request(os.environ["RPD_URL"], os.environ["RPD_BODY"].encode(), headers)
+request = urllib.request.Request(os.environ["RPD_URL"], os.environ["RPD_BODY"].encode(), headers, method=os.environ["RPD_METHOD"])
 try:
     answer = urllib.request.urlopen(request, timeout=30)
 except urllib.error.HTTPError as error:
@@ -160,6 +162,10 @@ print(answer.read().decode(errors="replace"), "(HTTP %d)" % answer.status)
 ' 2>&1)
       ;;
     wget)
+      if [ "$method" != POST ]; then
+        answer='(wget only sends what POST does)'
+        return 1
+      fi
       # Not every wget takes a header from elsewhere than its arguments; anybody who can read them owns the pod.
       answer=$(limited wget -q -O - -U rpd --header "Authorization: Bearer $key" \
         --header 'Content-Type: application/json' --post-data "$3" "$2") && answer="$answer (HTTP 200)"
@@ -190,6 +196,7 @@ ask() {
       esac
       return 1
       ;;
+    cluster) post "$1" "$url/v2/clusters/$cluster" '{}' DELETE ;;
     REST)
       # Its action "terminate" is what DELETE does, which not every tool here can send.
       post "$1" "$url/v2/pods/$pod/action" "{\"action\":\"$action\"}"
@@ -203,6 +210,7 @@ try() {
   command -v "$1" >/dev/null 2>&1 || return
   how="$2 by $1"
   if [ "$1" != "$3" ]; then how="$how over $3"; fi
+  if [ "$3" = cluster ]; then how="$2 the whole cluster $cluster by $1 over REST"; fi
   if ask "$@"; then
     say "$how: accepted"
     sleep "$patience"
@@ -213,8 +221,10 @@ try() {
   fi
 }
 
-# One round of attempts. REST is asked as well wherever GraphQL does not end the pod: it will be retired one day.
+# One round of attempts. A member of a cluster ends the whole of it where the platform lets it, else itself: the others
+# have the same deadline. REST is asked as well wherever GraphQL does not end the pod: it will be retired one day.
 attempt() {
+  if [ -n "$cluster" ]; then for tool in $clients; do try "$tool" delete cluster; done; fi
   for verb in delete stop; do
     try runpodctl "$verb" runpodctl
     for tool in $clients; do
@@ -280,6 +290,8 @@ guard() {
 main() {
   folder=$1 pod=$2
   trace=${folder%/*}/watchdog.log
+  cluster=
+  { read -r cluster <"$folder/cluster"; } 2>/dev/null
   clients='curl python3 wget' patience=20
   trap '' HUP INT TERM
   umask 077

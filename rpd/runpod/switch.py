@@ -16,6 +16,7 @@ from rpd.runpod.notices import Notices, Speaker
 from rpd.runpod.rate_limit import Retry, TokenBucket
 from rpd.runpod.reconcile import Patience
 from rpd.runpod.rest.client import Rest
+from rpd.runpod.rest.clusters import ClusterProvider
 from rpd.runpod.rest.lacks import impossible
 from rpd.runpod.rest.provider import RestProvider
 from rpd.values.billing import Billing
@@ -68,6 +69,7 @@ class SwitchingProvider(Speaker):
             )
 
         self._sdk, self._rest = renter(RunPodProvider), renter(RestProvider)
+        self._clusters = self._rest.clusters()
         self._lock = threading.Lock()
         self._uses_sdk = lifecycle != "rest"
         self._retired = False
@@ -145,6 +147,10 @@ class SwitchingProvider(Speaker):
     def owners(self) -> Mapping[str, str]:
         """Return whose the pods of the account are by their own stamp, by the id of the pod."""
         return self._rest.owners()
+
+    def clusters(self) -> ClusterProvider:
+        """Return what rents clusters: REST v2, whatever rents the pods."""
+        return self._clusters
 
     def close(self) -> None:
         """Close the connections."""

@@ -55,6 +55,8 @@ class PodLines:
                 return Line("CREATED", f"pod {pod}: {offer}")
             case "booting" if self._level >= 1:
                 return Line("BOOTING", f"pod {pod}: {reason}")
+            case "preflight" if self._is_log:
+                return Line("NETWORK", reason, "cyan")
             case "silent" if self._level > -2:
                 return Line("SILENT", reason, "yellow")
             case "released" if self._level >= 1:

@@ -199,4 +199,7 @@ def _place(row: Row, pod: PodInfo, share: float = 1.0) -> None:
 def gpu_of(pod: PodInfo) -> str:
     """Return ``2x H100 80GB HBM3``, or ``CPU``."""
     gpu = short_gpu(pod.gpu or "CPU")
+    if pod.is_cluster:
+        each = pod.gpu_count // pod.nodes
+        return f"{pod.nodes} nodes of {each}x {gpu}" if each > 1 else f"{pod.nodes} nodes of {gpu}"
     return f"{pod.gpu_count}x {gpu}" if pod.gpu and pod.gpu_count > 1 else gpu

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, cast, overloa
 from rpd.errors import DefinitionError
 from rpd.values.duration import parse_duration
 from rpd.values.frozen import EMPTY, FrozenDict, field_names, frozen, replace
-from rpd.values.number_bounds import MOST_GB, MOST_GPUS, MOST_USD, check_number, check_whole
+from rpd.values.number_bounds import MOST_GB, MOST_GPUS, MOST_NODES, MOST_USD, check_number, check_whole
 from rpd.values.suggestions import closest
 
 if TYPE_CHECKING:
@@ -24,12 +24,14 @@ if TYPE_CHECKING:
     CloudName: TypeAlias = Literal["secure", "community", "any"]
     SshName: TypeAlias = Literal["auto", "image", "install"]
     TierName: TypeAlias = Literal["standard", "high_performance"]
+    ClusterName: TypeAlias = Literal["application", "training", "slurm", "ray"]
 
     class JobFields(TypedDict, total=False):
         """What ``job(…)`` takes, as a deploy file may write it; Job holds each as one type."""
 
         image: str
         gpu: Gpu | None
+        cluster: Cluster | None
         storage: Storage
         mount: str
         datacenters: str | Iterable[str]
@@ -101,7 +103,9 @@ def _from_table(name: str, value: Any) -> Any:
             username=cast("str", value.get("username")),
             password=Secret(password) if isinstance(password, str) else cast("Any", password),
         )
-    kind = {"storage": Storage, "budget": Budget, "lifecycle": Lifecycle}.get(name)
+    if name == "cluster" and isinstance(value, int) and not isinstance(value, bool):
+        return Cluster(nodes=value)
+    kind = _TABLES.get(name)
     if kind is None or not isinstance(value, Mapping):
         return value
     _check_fields(kind.__name__, value, field_names(kind))
@@ -142,6 +146,15 @@ class Tier(StrEnum):
         """Take RunPod's own spelling, and that of the command line."""
         name = value.lower().replace("-", "_") if isinstance(value, str) else ""
         return next((tier for tier in cls if tier.value == name), None)
+
+
+class ClusterType(StrEnum):
+    """What RunPod sets up on the members of a cluster: nothing (the first two), a Slurm, or a Ray of its own."""
+
+    APPLICATION = "application"
+    TRAINING = "training"
+    SLURM = "slurm"
+    RAY = "ray"
 
 
 class SshSource(StrEnum):
@@ -302,6 +315,38 @@ class Storage:
 
 
 @frozen
+class Cluster:
+    """So many pods at once, in one private network: one of RunPod's Instant Clusters.
+
+    ``gpu`` and ``image`` of the job are those of each member. ``preflight=False`` leaves out the check that every
+    member reaches every other.
+    """
+
+    nodes: int
+    type: ClusterType = ClusterType.TRAINING
+    preflight: bool = True
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            nodes: int,
+            *,
+            type: ClusterType | ClusterName = ...,  # noqa: A002 - as RunPod calls it
+            preflight: bool = ...,
+        ) -> None: ...
+
+    def __post_init__(self) -> None:
+        _whole("Cluster", "nodes", self.nodes, minimum=2, most=MOST_NODES)
+        object.__setattr__(self, "type", _choice("Cluster", "type", ClusterType, self.type))
+        if not isinstance(self.preflight, bool):
+            raise _fail("Cluster", "preflight", "expected True or False", self.preflight)
+
+    def __str__(self) -> str:
+        return f"{self.nodes} nodes"
+
+
+@frozen
 class Budget:
     """What one node may cost and take: ``cost_cap_usd`` in dollars, the others durations (``"60m"`` or seconds)."""
 
@@ -437,6 +482,7 @@ class Job:
 
     image: str = DEFAULT_IMAGE
     gpu: Gpu | None = None
+    cluster: Cluster | None = None
     storage: Storage = Storage()
     mount: str = "/workspace"
     datacenters: tuple[str, ...] = ()
@@ -477,6 +523,8 @@ class Job:
                 raise _fail("Job", name, f"expected a {kind.__name__}(…)", getattr(self, name))
         if self.gpu is not None and not isinstance(self.gpu, Gpu):
             raise _fail("Job", "gpu", "expected a Gpu(…) or None", self.gpu)
+        if self.cluster is not None and not isinstance(self.cluster, Cluster):
+            raise _fail("Job", "cluster", "expected a Cluster(…) or None", self.cluster)
         if self.template_id is not None:
             self._leave_to_template(put)
         elif not isinstance(self.image, str) or not self.image.strip():
@@ -586,11 +634,22 @@ def _patterns(texts: tuple[str, ...]) -> None:
         raise _fail("Job", "metrics", str(error), texts) from None
 
 
+_TABLES: Mapping[str, Any] = {
+    "storage": Storage,
+    "budget": Budget,
+    "lifecycle": Lifecycle,
+    "cluster": Cluster,
+}
+"""Fields of a job that are tables in a configuration file."""
+
+
 class Asked(Protocol):
     """What is asked of RunPod: a job, or the request that fixtures and flags made of it."""
 
     @property
     def gpu(self) -> Gpu | None: ...
+    @property
+    def cluster(self) -> Cluster | None: ...
     @property
     def storage(self) -> Storage: ...
     @property
@@ -607,6 +666,16 @@ class Asked(Protocol):
     def cuda(self) -> tuple[str, ...]: ...
     @property
     def min_cuda(self) -> str | None: ...
+    @property
+    def spot(self) -> bool: ...
+    @property
+    def registry(self) -> Registry | str | None: ...
+    @property
+    def template_id(self) -> str | None: ...
+    @property
+    def min_vcpu(self) -> int | None: ...
+    @property
+    def min_memory_gb(self) -> int | None: ...
 
 
 def check_place(asked: Asked) -> None:
@@ -643,6 +712,59 @@ def check_kind(asked: Asked) -> None:
         got = "a CPU pod" if asked.gpu is None else str(asked.gpu)
         hint = "RunPod connects pods with NVIDIA GPUs only"
         raise _fail("Job", "global_network", "expected False for this pod", got, hint)
+
+
+_CLUSTERS = "RunPod's API for clusters"
+
+
+def check_cluster(asked: Asked) -> None:
+    """Raise DefinitionError for a cluster that RunPod never rents, or with what its API for clusters cannot be told."""
+    if asked.cluster is None:
+        return
+    if asked.spot:
+        raise _fail("Job", "spot", "expected False with a cluster: RunPod has no spot clusters", asked.spot)
+    if asked.cloud is CloudChoice.COMMUNITY:
+        hint = 'Community hosts have no private network: set cloud="secure"'
+        raise _fail("Job", "cloud", "expected secure with a cluster", str(asked.cloud), hint)
+    for name in (
+        "cuda",
+        "min_cuda",
+        "registry",
+        "template_id",
+        "min_vcpu",
+        "min_memory_gb",
+        "global_network",
+    ):
+        if getattr(asked, name):
+            got = type(asked.registry).__name__ if name == "registry" else getattr(asked, name)
+            raise _fail("Job", name, f"expected none with a cluster: {_CLUSTERS} has no field for it", got)
+    if asked.gpu is not None and asked.gpu.max_price_usd is not None:
+        hint = "It takes no price: cap what the node may cost, with Budget(cost_cap_usd=…)"
+        got = asked.gpu.max_price_usd
+        raise _fail(
+            "Gpu",
+            "max_price_usd",
+            f"expected none with a cluster: {_CLUSTERS} has no field for it",
+            got,
+            hint,
+        )
+
+
+def check_cluster_gpu(asked: Asked) -> None:
+    """Raise DefinitionError for a cluster of CPU pods, which RunPod does not rent."""
+    if asked.cluster is not None and asked.gpu is None:
+        raise _fail(
+            "Job", "gpu", "expected a Gpu(…) with a cluster: RunPod rents no clusters of CPU pods", None
+        )
+
+
+def check_cluster_lifecycle(cluster: Cluster | None, lifecycle: Lifecycle) -> None:
+    """Raise DefinitionError for a cluster that is to be stopped: RunPod only deletes them."""
+    for name in ("on_success", "on_failure"):
+        how = getattr(lifecycle, name)
+        if cluster is not None and how in (Release.STOP, Release.RECYCLE):
+            hint = "RunPod stops no clusters, and a member that is stopped bills on with the others"
+            raise _fail("Lifecycle", name, "expected delete or preserve with a cluster", str(how), hint)
 
 
 def check_job_fields(names: Iterable[str]) -> None:

@@ -15,6 +15,8 @@ MOST_AGE_SECONDS = 100 * MOST_SECONDS
 MOST_GB = 1_000_000
 MOST_GPUS = 1_000
 MOST_RETRIES = 1_000
+MOST_NODES = 8
+"""... in one cluster: RunPod rents Instant Clusters of two to eight."""
 _MOST_DIGITS = 20
 MOST = 1_000_000_000
 """... of things that are counted, where nothing closer is known."""

@@ -41,6 +41,7 @@ class Overrides:
         return PodRequest(
             image=job.image,
             gpu=gpu,
+            cluster=job.cluster,
             storage=job.storage,
             mount=job.mount,
             datacenters=(self.datacenter_id,) if self.datacenter_id else job.datacenters,

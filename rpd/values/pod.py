@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from rpd.errors import ImpossibleRequest
 from rpd.values.billing import Billing
-from rpd.values.job import CloudChoice, Gpu, Registry, SshSource, Storage, Tier
+from rpd.values.job import CloudChoice, Cluster, Gpu, Registry, SshSource, Storage, Tier
 
 NAME_PREFIX = "rpd-"
 """Every pod rpd makes is named ``rpd-<run>-<node>-<random>``: the stamp that says a pod is ours."""
@@ -23,6 +23,7 @@ class PodRequest:
 
     image: str
     gpu: Gpu | None
+    cluster: Cluster | None = None
     storage: Storage = field(default_factory=Storage)
     mount: str = "/workspace"
     datacenters: tuple[str, ...] = ()
@@ -45,6 +46,11 @@ class PodRequest:
     ssh: SshSource = SshSource.AUTO
     template_id: str | None = None
 
+    @property
+    def nodes(self) -> int:
+        """How many pods that is: those of a cluster, else one."""
+        return self.cluster.nodes if self.cluster else 1
+
 
 class Cloud(StrEnum):
     """One of RunPod's two clouds."""
@@ -57,6 +63,7 @@ class Cloud(StrEnum):
 class Offer:
     """One thing to try: this GPU type, so many, in that cloud and data centre, at this rate for the whole pod.
 
+    Of a cluster, ``count`` is that of each of its ``nodes``, and the rate that of all of them.
     ``datacenter`` None leaves the choice to RunPod, in ``country`` if there is one: that is how Community hosts are
     asked for. ``cpu`` is the flavour of a CPU pod, where one is asked for. ``usd_per_hr`` None: the price is not known.
     """
@@ -69,6 +76,7 @@ class Offer:
     stock: str = "unknown"
     country: str | None = None
     cpu: str | None = None
+    nodes: int = 1
 
     def __str__(self) -> str:
         gpu = (
@@ -78,6 +86,8 @@ class Offer:
             if self.count > 1
             else self.gpu_id
         )
+        if self.nodes > 1:
+            gpu = f"{self.nodes} nodes of {gpu}"
         anywhere = f"any data centre of {self.country}" if self.country else "any data centre"
         return f"{gpu} in {self.datacenter or anywhere} ({self.cloud})"
 
@@ -117,7 +127,11 @@ class SshEndpoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PodInfo:
-    """A pod as RunPod describes it; ``ssh`` is None until it has a public port 22, ``uptime_seconds`` before boot."""
+    """A pod as RunPod describes it; ``ssh`` is None until it has a public port 22, ``uptime_seconds`` before boot.
+
+    A cluster is a pod with ``members``, whose GPUs, disks and rates are added up. Each of them is a pod with the
+    ``cluster_id``, its ``rank`` and its address in the network of the cluster, as soon as RunPod tells them.
+    """
 
     id: str
     name: str
@@ -137,6 +151,17 @@ class PodInfo:
     spot: bool = False
     locked: bool = False
     """Whether somebody locked it: then RunPod neither stops nor resets it."""
+    nodes: int = 1
+    """How many members a cluster has, or had when it was asked for."""
+    members: tuple[PodInfo, ...] = ()
+    cluster_id: str = ""
+    rank: int | None = None
+    private_ip: str = ""
+
+    @property
+    def is_cluster(self) -> bool:
+        """Whether it is several pods that come and go together."""
+        return self.nodes > 1 or bool(self.members)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -262,5 +287,19 @@ class Provider(ABC):
         """Return the ids of all data centres, or None if the provider cannot list them."""
         return None
 
+    def clusters(self) -> Provider | None:
+        """Return what rents clusters, each a pod with ``members`` to it; None where there are none to be rented."""
+        return None
+
     def close(self) -> None:  # noqa: B027 - not every provider holds something
         """Release what the provider holds, such as open connections."""
+
+
+def renter_of(provider: Provider, request: PodRequest) -> Provider:
+    """Return what rents a request: ``provider``, or its clusters. Raises ImpossibleRequest where it has none."""
+    if request.cluster is None:
+        return provider
+    clusters = provider.clusters()
+    if clusters is None:
+        raise ImpossibleRequest(f"{provider.name} rents no clusters: leave cluster out")
+    return clusters

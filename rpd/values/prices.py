@@ -15,13 +15,12 @@ HOURS_PER_MONTH = 730.0
 
 
 def disks_usd_per_hr(request: PodRequest) -> float:
-    """Return what the disks of a running pod cost an hour; a network volume is paid for whether pods use it or not.
+    """Return what the disks of running pods cost an hour; a network volume is paid for whether pods use it or not.
 
     A template whose disk nobody named counts with rpd's usual one.
     """
-    return running_usd_per_hr(
-        (request.container_disk_gb or DEFAULT_DISK_GB) + (request.storage.volume_gb or 0)
-    )
+    each = (request.container_disk_gb or DEFAULT_DISK_GB) + (request.storage.volume_gb or 0)
+    return running_usd_per_hr(request.nodes * each)
 
 
 def running_usd_per_hr(gigabytes: int) -> float:

@@ -107,6 +107,10 @@ class PodRecord:
     name: str
     gpu: str = ""
     count: int = 0
+    nodes: int = 1
+    """How many pods that are: the members of a cluster, with ``count`` GPUs each."""
+    members: tuple[str, ...] = ()
+    """The ids of the members of a cluster, by rank."""
     datacenter: str = ""
     cloud: str = ""
     image: str = ""

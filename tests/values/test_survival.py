@@ -56,11 +56,18 @@ lifecycles = st.builds(
     on_success=st.sampled_from(Release),
     on_failure=st.sampled_from([Release.DELETE, Release.STOP, Release.PRESERVE]),
 )
+clusters = st.builds(
+    rpd.Cluster,
+    nodes=st.integers(2, 8),
+    type=st.sampled_from(["training", "application", "slurm", "ray"]),
+    preflight=st.booleans(),
+)
 secrets = st.builds(rpd.Secret, name=names)
 registries = st.builds(rpd.Registry, username=names, password=secrets)
 jobs = st.builds(
     rpd.Job,
     gpu=gpus,
+    cluster=st.none() | clusters,
     storage=storages,
     budget=budgets,
     lifecycle=lifecycles,
@@ -112,6 +119,7 @@ values = st.one_of(
     lifecycles,
     secrets,
     registries,
+    clusters,
     jobs,
     marks,
     parameter_sets,
@@ -123,7 +131,7 @@ values = st.one_of(
 
 HELD_ELSEWHERE = {"Pulled", "Node", "Config", "RunOutcome"}
 """Values of the list below that have tests of their own here: they hold paths, functions, or need a project."""
-LIVE = {"Pod", "Provision", "Request", "Metafunc", "Running"}
+LIVE = {"Pod", "Provision", "Request", "Metafunc", "Running", "RunningCluster"}
 """Handles: they act, and are no values."""
 
 
@@ -137,6 +145,7 @@ def test_no_value_is_forgotten() -> None:
         "Lifecycle",
         "Secret",
         "Registry",
+        "Cluster",
         "Job",
         "Completed",
         "Staged",

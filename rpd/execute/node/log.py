@@ -137,16 +137,23 @@ class NodeLog:
 
     # --- other files than the output --------------------------------------------------------------------------------
 
-    def telemetry(self, sample: Sample, gpus: tuple[int, ...] = ()) -> None:
-        """Keep how busy a pod is; of its GPUs those in ``gpus`` (none: all). Called on other threads, too."""
+    def telemetry(self, sample: Sample, gpus: tuple[int, ...] = (), *, rank: int = 0) -> None:
+        """Keep how busy a pod is; of its GPUs those in ``gpus`` (none: all). Called on other threads, too.
+
+        ``rank``: its place among the pods of the node. Those after the first have files of their own.
+        """
         if gpus:
             sample = replace(sample, gpus=tuple(gpu for gpu in sample.gpus if gpu.index in gpus))
         with self._appending:
             if self.is_closed:
                 return
             line = json.dumps(sample.to_json(), separators=(",", ":"))
-            self._append(self._files.telemetry, line, "samples are left out")
-        self._events.telemetry(node=self._node, sample=sample)
+            path = self._files.telemetry
+            if rank:
+                path = path.with_name(f"{path.stem}-rank{rank}{path.suffix}")
+            self._append(path, line, "samples are left out")
+        if not rank:
+            self._events.telemetry(node=self._node, sample=sample)
 
     def trace(self, line: str) -> None:
         """Keep a line that the watchdog of a pod wrote. Called on other threads, too."""

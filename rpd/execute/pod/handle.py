@@ -26,6 +26,7 @@ from rpd.execute.node.run import NodeRun
 from rpd.execute.node.signs_of_life import CRASHES, keep_crash
 from rpd.execute.pod.connections import Connections
 from rpd.execute.pod.destinations import destination
+from rpd.execute.pod.held import Held
 from rpd.execute.pod.kept_files import check_patterns
 from rpd.execute.pod.lifetimes import Lifetimes
 from rpd.execute.pod.monitor import Attendance
@@ -53,7 +54,7 @@ READ_BYTES = 1 << 20
 """How large a file may be that ``Pod.read`` returns, unless the caller says otherwise."""
 
 
-class Pod:
+class Pod(Held):
     """A pod that runs commands over SSH. Made by the fixture ``pod`` or by ``provision``.
 
     Paths on the pod are absolute, or relative to ``cwd`` where it is given, else to ``workspace``.
@@ -90,6 +91,11 @@ class Pod:
     def join(self, run: NodeRun) -> None:
         """Count ``run`` among the nodes this pod serves."""
         self._attendance.join(run)
+
+    def attend(self, run: NodeRun) -> Remote:
+        """Make sure that the pod lives long enough for ``run``, and return the connection of that."""
+        self._attendance.begin_step(run)
+        return self._connections.of(run)
 
     def belong_to(self, run: NodeRun) -> None:
         """Be the pod that a node is recorded with, whatever others it uses."""
@@ -196,22 +202,9 @@ class Pod:
         Raises CommandFailed for an exit code other than 0 unless ``check=False``, OutOfMemory, CommandTimeout,
         BudgetExceeded, ConnectionLost, PodLost, Interrupted, and Pruned where a plugin ends it by its numbers.
         """
-        if not isinstance(cmd, str) or not cmd.strip():
-            raise UsageError(f"pod.run: expected a shell command, got {cmd!r}")
         run = current_run()
         patterns = run.node.job.metrics if metrics is None else _patterns(metrics)
-        prelude = prelude_of(self._prelude, run.preludes, self._lease.name)
-        own = {"RPD_NODE": run.node.id, "RPD_ATTEMPT": str(run.attempt)}
-        command = Command(
-            key=_key(run),
-            text=cmd,
-            before=prelude.lines,
-            cwd=self._path(cwd) if cwd else self.workspace,
-            env={**_gpus(run), **prelude.env, **_environment("run: env", env), **own},
-            secrets=self._secrets,
-            timeout=None if timeout is None else _checked_duration("pod.run: timeout", timeout),
-            stand_in=dry,
-        )
+        command = self.command(run, cmd, cwd=cwd, env=env, timeout=timeout, dry=dry)
         request = StepRequest(
             kind=StepKind.RUN,
             name=name or cmd,
@@ -234,6 +227,32 @@ class Pod:
             failure = OutOfMemory if is_out_of_memory(completed) else CommandFailed
             raise failure(masked, completed.exit_code, tail=completed.tail, name=called)
         return completed
+
+    def command(
+        self,
+        run: NodeRun,
+        cmd: str,
+        *,
+        cwd: str | None = None,
+        env: Mapping[str, str | int | float] | None = None,
+        timeout: str | float | None = None,
+        dry: str = "",
+    ) -> Command:
+        """Return the next command of ``run``, as ``Pod.run`` takes it. Raises UsageError."""
+        if not isinstance(cmd, str) or not cmd.strip():
+            raise UsageError(f"pod.run: expected a shell command, got {cmd!r}")
+        prelude = prelude_of(self._prelude, run.preludes, self._lease.name)
+        own = {"RPD_NODE": run.node.id, "RPD_ATTEMPT": str(run.attempt)}
+        return Command(
+            key=_key(run),
+            text=cmd,
+            before=prelude.lines,
+            cwd=self._path(cwd) if cwd else self.workspace,
+            env={**_gpus(run), **prelude.env, **_environment("run: env", env), **own},
+            secrets=self._secrets,
+            timeout=None if timeout is None else _checked_duration("pod.run: timeout", timeout),
+            stand_in=dry,
+        )
 
     def _follow(self, run: NodeRun, command: Command, end: StepEnd, patterns: tuple[str, ...]) -> Completed:
         self._stop.check()

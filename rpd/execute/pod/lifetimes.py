@@ -18,7 +18,7 @@ from rpd.values.duration import format_duration
 from rpd.values.job import Budget, Lifecycle
 
 if TYPE_CHECKING:
-    from rpd.execute.pod.handle import Pod
+    from rpd.execute.pod.held import Held
 
 
 class Lifetimes:
@@ -42,7 +42,7 @@ class Lifetimes:
                 raise PodNotReady(str(error)) from error
             self.pods_changed(run)  # with the other pods of the job: together they reach its cap sooner
 
-    def watch(self, pod: Pod) -> None:
+    def watch(self, pod: Held) -> None:
         """Listen to a pod, which shows its watchdog that a driver is there."""
         pod.watch()
 
@@ -115,7 +115,7 @@ class NoLifetimes(Lifetimes):
     def secure(self, lease: Lease, run: NodeRun) -> None:
         pass
 
-    def watch(self, pod: Pod) -> None:
+    def watch(self, pod: Held) -> None:
         pass
 
     def welcome(self, lease: Lease, run: NodeRun) -> None:

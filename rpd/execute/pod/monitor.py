@@ -32,13 +32,15 @@ class Attendance:
 
     def join(self, run: NodeRun) -> None:
         """Count ``run`` among the nodes the pod serves."""
-        if self._lease not in run.leases:
-            run.leases.append(self._lease)
+        whole = self._lease.whole
+        if whole not in run.leases:
+            run.leases.append(whole)
         if run is self._latest:
             return
         self._latest = run
-        self._lease.node_joined()
-        run.events.pod_joined(node=run.node, pod=self._lease.rented, share=run.share)
+        if not self._lease.rank:  # of those that are rented together the first one tells
+            whole.node_joined()
+            run.events.pod_joined(node=run.node, pod=whole.rented, share=run.share)
 
     def begin_step(self, run: NodeRun) -> None:
         """Make sure that the pod lives long enough for a node that does something on it for the first time."""
@@ -77,12 +79,14 @@ class Attendance:
             self._lifetimes.bridge(self._lease)
         for run in [run for run in self._present if not run.log.is_closed]:
             if sample is not None:
-                run.log.telemetry(sample, run.gpus)
+                run.log.telemetry(sample, run.gpus, rank=self._lease.rank or 0)
             silence = run.deadlines.silence
-            if silence is not None and silence.has_hung(sample):
+            if silence is not None and not self._lease.rank and silence.has_hung(sample):
                 silence.diagnose(self._connections.of(run))
 
     def _traced(self, line: str) -> None:
+        if self._lease.rank is not None:
+            line = f"rank {self._lease.rank}: {line}"
         self._trace.append(line)
         for run in self._present:
             run.log.trace(line)

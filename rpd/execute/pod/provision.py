@@ -7,23 +7,23 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from rpd.errors import ConnectionLost, DefinitionError, PodNotReady, ProviderError, ReleaseError, RemoteError
 from rpd.execute.context import RunContext
 from rpd.execute.node.current import current_run
 from rpd.execute.node.run import NodeRun
 from rpd.execute.pod.handle import Pod
+from rpd.execute.pod.held import SINGLE, Held, PodKind, kind_of_pods
 from rpd.lease import pod_release
 from rpd.lease.fate import Fate
 from rpd.lease.lease import Connect, Lease, kind_of
 from rpd.lease.naming import pod_name
-from rpd.remote.protocol import Remote
 from rpd.remote.transfer.patience import SHORT_SECONDS
 from rpd.stop import StopLevel
 from rpd.values.duration import format_duration
-from rpd.values.job import Gpu, Job, Release
-from rpd.values.pod import Offer, PodRequest
+from rpd.values.job import Gpu, Job, Release, check_cluster_lifecycle
+from rpd.values.pod import Offer, PodRequest, renter_of
 
 
 class Provision:
@@ -33,7 +33,8 @@ class Provision:
     def __call__(self, job: Job | None = None, /, **changes: Any) -> Iterator[Pod]:
         """Rent the pod of ``job`` (default: the job of the node that is set up), its fields changed by ``changes``.
 
-        It is released as the job's lifecycle says: ``on_failure`` if any node on it did not pass. Raises
+        It is released as the job's lifecycle says: ``on_failure`` if any node on it did not pass. For a job with
+        ``cluster`` it is a RunningCluster. Raises
         ProvisioningError, ProviderError, Interrupted, and ReleaseError if it may still bill.
         """
         run = current_run()
@@ -42,26 +43,19 @@ class Provision:
             raise DefinitionError("provision", "", "expected a job (its fields go by name: gpu=…)", job)
         wanted = (job or run.node.job).derive(**_with_gpu(changes))
         wanted = wanted.derive(gpu=run.gpu_after_oom(wanted.gpu))
+        check_cluster_lifecycle(wanted.cluster, wanted.lifecycle)
+        kind = kind_of_pods(wanted, context.events)
         with run.deadlines.shielded(), run.results.phase("provision"), context.surroundings.as_at_start():
-            lease, remote = (
-                _adopted(wanted, run, context)
+            lease = (
+                _adopted(wanted, run, context, kind)
                 or _recycled(wanted, run, context)
-                or _rented(wanted, run, context)
+                or _rented(wanted, run, context, kind)
             )
             _secure(lease, run, context)
-        pod = Pod(
-            lease,
-            remote,
-            stop=context.stop,
-            base=context.project(run.node.file),
-            secrets=_variables(wanted, context),
-            key_file=context.files.private_key if context.files.on_disk else None,
-            known_hosts=context.files.known_hosts if context.files.on_disk else None,
-            lifetimes=context.lifetimes,
-        )
+        pod = cast("Pod", kind.hold(lease, partial(_handle, wanted, run, context)))
         try:
             with run.deadlines.shielded():
-                _place_files(remote, wanted, context)
+                _place_files(lease, wanted, context)
             context.events.pod_ready(node=run.node, pod=lease.rented)
             if lease.other_gpu:
                 context.events.notice(f"{run.node.id}: {lease.other_gpu}")
@@ -76,10 +70,25 @@ class Provision:
                 _give_back(pod, lease, wanted, current_run(), context)
 
 
-def _rented(job: Job, run: NodeRun, context: RunContext) -> tuple[Lease, Remote]:
-    lease = _enter(lambda: pod_name(context.run_id, run.node.id), job, run, context)
+def _handle(job: Job, run: NodeRun, context: RunContext, lease: Lease) -> Pod:
+    """Return the handle of one pod that is ready."""
+    assert lease.remote is not None
+    return Pod(
+        lease,
+        lease.remote,
+        stop=context.stop,
+        base=context.project(run.node.file),
+        secrets=_variables(job, context),
+        key_file=context.files.private_key if context.files.on_disk else None,
+        known_hosts=context.files.known_hosts if context.files.on_disk else None,
+        lifetimes=context.lifetimes,
+    )
+
+
+def _rented(job: Job, run: NodeRun, context: RunContext, kind: PodKind) -> Lease:
+    lease = _enter(lambda: pod_name(context.run_id, run.node.id), job, run, context, kind=kind)
     try:
-        return lease, lease.acquire()
+        lease.acquire()
     except ReleaseError as error:
         context.leases.lost(error)
         raise
@@ -87,18 +96,19 @@ def _rented(job: Job, run: NodeRun, context: RunContext) -> tuple[Lease, Remote]
         if lease.offer is not None:
             context.bad_offers.add(lease.offer)
         raise
+    return lease
 
 
-def _adopted(job: Job, run: NodeRun, context: RunContext) -> tuple[Lease, Remote] | None:
+def _adopted(job: Job, run: NodeRun, context: RunContext, kind: PodKind) -> Lease | None:
     """Return the pod that an earlier process rented for the same purpose, if it still runs."""
     past = context.past.take(run.node.id, run.holder) if context.past else None
     if past is None:
         run.steps.forget_past()
         return None
-    lease = _enter(lambda: past.name, job, run, context)
+    lease = _enter(lambda: past.name, job, run, context, kind=kind)
     age = (datetime.now(UTC) - datetime.fromisoformat(past.created)).total_seconds()
     try:
-        remote = lease.adopt(past.pod_id, past.offer, max(0.0, age))
+        lease.adopt(past.pod_id, past.offer, max(0.0, age))
     except ReleaseError as error:
         context.leases.lost(error)
         raise
@@ -106,10 +116,10 @@ def _adopted(job: Job, run: NodeRun, context: RunContext) -> tuple[Lease, Remote
         context.events.notice(f"{run.node.id}: {error}; it starts afresh")
         run.steps.forget_past()
         return None
-    return lease, remote
+    return lease
 
 
-def _recycled(job: Job, run: NodeRun, context: RunContext) -> tuple[Lease, Remote] | None:
+def _recycled(job: Job, run: NodeRun, context: RunContext) -> Lease | None:
     """Return a pod of the same kind that an earlier node left stopped for this, if the job wants one and it starts."""
     wants = job.lifecycle.on_success is Release.RECYCLE
     if not wants or context.recycler is None or context.connect_again is None:
@@ -126,7 +136,7 @@ def _recycled(job: Job, run: NodeRun, context: RunContext) -> tuple[Lease, Remot
         lambda: stopped.name, job, run, context, connect=context.connect_again(stopped.key, stopped.pod_id)
     )
     try:
-        return lease, lease.revive(stopped.pod_id, stopped.offer, before=stopped.before)
+        lease.revive(stopped.pod_id, stopped.offer, before=stopped.before)
     except ReleaseError as error:
         context.leases.lost(error)
         raise
@@ -136,6 +146,7 @@ def _recycled(job: Job, run: NodeRun, context: RunContext) -> tuple[Lease, Remot
             f"stopped and keeps its volume until rpd stop {stopped.pod_id}"
         )
         return None
+    return lease
 
 
 def _delete_unwanted(kind: str, run: NodeRun, context: RunContext) -> None:
@@ -174,8 +185,9 @@ def _enter(
     context: RunContext,
     *,
     connect: Connect | None = None,
+    kind: PodKind = SINGLE,
 ) -> Lease:
-    lease = _lease(new_name, job, run, context, connect or context.connect)
+    lease = _lease(new_name, job, run, context, connect or context.connect, kind)
     context.leases.add(lease)
     run.leases.append(lease)
     return lease
@@ -192,7 +204,12 @@ def _with_gpu(changes: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _lease(
-    new_name: Callable[[], str], job: Job, run: NodeRun, context: RunContext, connect: Connect
+    new_name: Callable[[], str],
+    job: Job,
+    run: NodeRun,
+    context: RunContext,
+    connect: Connect,
+    kind: PodKind,
 ) -> Lease:
     holder = run.holder
 
@@ -206,11 +223,12 @@ def _lease(
         )
 
     request = context.request(job)
-    return Lease(
+    provider = renter_of(context.provider(), request)
+    return kind.lease(
         new_name=new_name,
         request=request,
-        provider=context.provider(),
-        view=context.view,
+        provider=provider,
+        view=context.view if kind is SINGLE else None,
         connect=connect,
         record=record,
         stop=context.stop,
@@ -242,12 +260,13 @@ def _variables(job: Job, context: RunContext) -> Mapping[str, str]:
     return {name: value for name, value in values.items() if isinstance(value, str)}
 
 
-def _place_files(remote: Remote, job: Job, context: RunContext) -> None:
+def _place_files(lease: Lease, job: Job, context: RunContext) -> None:
     """Write the secrets that are files. Raises TransferError, ConnectionLost, PodLost."""
     for secret in job.secrets:
         value = context.secrets.get(secret.name)
         if secret.to is not None and isinstance(value, bytes):
-            remote.write(secret.to, value, mode=secret.mode)
+            for remote in lease.remotes:
+                remote.write(secret.to, value, mode=secret.mode)
 
 
 def _remove_files(lease: Lease, job: Job, how: Release, run: NodeRun, context: RunContext) -> None:
@@ -259,7 +278,8 @@ def _remove_files(lease: Lease, job: Job, how: Release, run: NodeRun, context: R
     try:
         if lease.remote is None or lease.is_lost:
             raise ConnectionLost("the pod is out of reach")
-        lease.remote.script(f"rm -f -- {shlex.join(paths)}", timeout=SHORT_SECONDS)
+        for remote in lease.remotes:
+            remote.script(f"rm -f -- {shlex.join(paths)}", timeout=SHORT_SECONDS)
     except RemoteError as error:
         where = "on the pod" if how is not Release.DELETE else "on the network volume"
         context.events.notice(f"{run.node.id}: {', '.join(paths)} may still be {where}: {error}")
@@ -278,7 +298,7 @@ def _secure(lease: Lease, run: NodeRun, context: RunContext) -> None:
         raise
 
 
-def _give_back(pod: Pod, lease: Lease, job: Job, run: NodeRun, context: RunContext) -> None:
+def _give_back(pod: Held, lease: Lease, job: Job, run: NodeRun, context: RunContext) -> None:
     with run.results.phase("release"), context.surroundings.as_at_start():
         fate = context.lifetimes.decide(lease, job.lifecycle, run, context.stop.level)
         if fate.why:
@@ -297,7 +317,7 @@ def _give_back(pod: Pod, lease: Lease, job: Job, run: NodeRun, context: RunConte
     )
 
 
-def _say_it_stays(pod: Pod, lease: Lease, fate: Fate, run: NodeRun, context: RunContext) -> None:
+def _say_it_stays(pod: Held, lease: Lease, fate: Fate, run: NodeRun, context: RunContext) -> None:
     # Alone on the last line, and nothing after it: it is there to be copied.
     rescue = (
         f"Fetch it:\n  {pod.copy_command(lease.unverified)}"

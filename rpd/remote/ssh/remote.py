@@ -173,5 +173,8 @@ class SshRemote:
     def interrupt(self) -> None:
         self._interrupt.request()
 
+    def forget_interrupt(self) -> None:
+        self._interrupt.clear()
+
     def close(self) -> None:
         self._shell.close()

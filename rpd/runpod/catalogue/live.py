@@ -22,7 +22,8 @@ from rpd.values.pod import PodRequest
 class Question:
     """Which catalogue: GPU types for ``count`` per pod and with these CUDA versions, or CPU flavours.
 
-    ``spot``: with the prices of spot pods, which only GraphQL tells. ``min_cuda``: from that version on.
+    ``spot``: with the prices of spot pods, which only GraphQL tells. ``min_cuda``: from that version on. ``cluster``:
+    with the stock for clusters.
     """
 
     count: int = 1
@@ -30,6 +31,7 @@ class Question:
     min_cuda: str | None = None
     spot: bool = False
     cpu: bool = False
+    cluster: bool = False
 
     @classmethod
     def of(cls, request: PodRequest) -> Question:
@@ -134,7 +136,9 @@ class LiveCatalogue:
         if question.cpu:
             prices = understood(catalogue.read_cpus, self._rest.get(catalogue.CPUS))
             return replace(shipped_catalogue(), cpu_usd_per_vcpu_hr=prices)
-        params = catalogue.gpu_params(question.count, question.cuda, question.min_cuda)
+        params = catalogue.gpu_params(
+            question.count, question.cuda, question.min_cuda, cluster=question.cluster
+        )
         is_limited = bool(question.cuda or question.min_cuda)
         return understood(
             lambda document: catalogue.read_gpus(document, is_limited=is_limited),

@@ -10,7 +10,7 @@ from rpd.errors import ImpossibleRequest
 from rpd.runpod.catalogue.cpu import cpu_price
 from rpd.runpod.catalogue.model import Catalogue, GpuRow, Place
 from rpd.values.datacenters import KNOWN_DATACENTERS, country_of
-from rpd.values.job import CloudChoice, Gpu
+from rpd.values.job import CloudChoice, Cluster, Gpu
 from rpd.values.pod import Cloud, NetworkVolume, Offer, PodRequest
 
 _CLOUDS = {
@@ -83,6 +83,19 @@ def _rules(request: PodRequest, *, places_known: bool) -> Iterator[tuple[str, Ca
         yield f"certified {', '.join(sorted(certificates))}", lambda place: certificates <= place.certificates
     if request.global_network and places_known:
         yield "in the global network", lambda place: place.global_network
+
+
+def of_clusters(request: PodRequest, cluster: Cluster, catalogue: Catalogue) -> tuple[Offer, ...]:
+    """Return what may be tried for a cluster, at the rate of all its members. Raises as ``offers`` does."""
+    secure = replace(request, cloud=CloudChoice.SECURE, fallback_cloud=None)
+    return tuple(
+        replace(
+            offer,
+            nodes=cluster.nodes,
+            usd_per_hr=None if offer.usd_per_hr is None else round(offer.usd_per_hr * cluster.nodes, 4),
+        )
+        for offer in offers(secure, catalogue)
+    )
 
 
 def find_volume(wanted: str, volumes: Sequence[NetworkVolume]) -> NetworkVolume:

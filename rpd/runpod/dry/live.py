@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Hashable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
-from rpd.runpod.dry.provider import OfflineProvider, what_counts
+from rpd.runpod.dry.provider import OfflineClusters, OfflineProvider, what_counts
 from rpd.values.pod import Account, NetworkVolume, Offer, PodRequest, Provider
 
 
@@ -58,6 +58,26 @@ class Onlooker(OfflineProvider):
         with self._outside():
             return self._live.datacenters()
 
+    def clusters(self) -> Provider | None:
+        """Return what reads the current offers of clusters."""
+        with self._outside():
+            live = self._live.clusters()
+        return None if live is None else _ClusterOnlooker(live, self._outside)
+
     def close(self) -> None:
         """Close the connections."""
         self._live.close()
+
+
+class _ClusterOnlooker(OfflineClusters):
+    """Onlooker, of clusters."""
+
+    def __init__(self, live: Provider, outside: Callable[[], AbstractContextManager[object]]) -> None:
+        super().__init__()
+        self._live = live
+        self._outside = outside
+
+    def offers(self, request: PodRequest) -> Sequence[Offer]:
+        """Return the current offers for ``request``, best first. Raises ProviderError if they cannot be read."""
+        with self._outside():
+            return self._live.offers(request)

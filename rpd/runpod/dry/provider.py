@@ -28,6 +28,7 @@ class OfflineProvider(Provider):
         self._pods: dict[str, PodInfo] = {}
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
+        self._clusters: OfflineClusters | None = None
 
     @property
     def name(self) -> str:
@@ -95,6 +96,41 @@ class OfflineProvider(Provider):
         """Forget the pod."""
         with self._lock:
             self._pods.pop(pod_id, None)
+
+    def clusters(self) -> Provider | None:
+        """Return the clusters of this dry run."""
+        with self._lock:
+            self._clusters = self._clusters or OfflineClusters()
+        return self._clusters
+
+
+class OfflineClusters(OfflineProvider):
+    """The clusters of a dry run: every one is whole at once."""
+
+    def offers(self, request: PodRequest) -> Sequence[Offer]:
+        """Return the offers at shipped prices. Raises ImpossibleRequest if the request contradicts itself."""
+        assert request.cluster is not None
+        return offers.of_clusters(request, request.cluster, self._catalogue)
+
+    def create(self, spec: PodSpec) -> PodInfo:
+        """Return a cluster whose members are ready at once."""
+        first = super().create(spec)
+        members = tuple(
+            replace(
+                first,
+                id=f"{first.id}-{rank}",
+                cluster_id=first.id,
+                rank=rank,
+                private_ip=f"10.65.0.{rank + 2}",
+            )
+            for rank in range(spec.offer.nodes)
+        )
+        cluster = replace(
+            first, gpu_count=spec.offer.count * spec.offer.nodes, nodes=len(members), members=members
+        )
+        with self._lock:
+            self._pods[cluster.id] = cluster
+        return cluster
 
 
 def rpd_provider(config: Config) -> OfflineProvider | None:

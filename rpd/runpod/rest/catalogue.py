@@ -17,9 +17,15 @@ VOLUMES = "/network-volumes"
 DATACENTERS = "/catalog/datacenters"
 
 
-def gpu_params(count: int, cuda: tuple[str, ...] = (), min_cuda: str | None = None) -> dict[str, str]:
-    """Return what to ask ``GPUS`` for: types, prices and stock of ``count`` GPUs per pod in Secure Cloud."""
-    params = {"include": "AVAILABILITY", "product": "POD", "count": str(count), "cloud": "SECURE"}
+def gpu_params(
+    count: int, cuda: tuple[str, ...] = (), min_cuda: str | None = None, *, cluster: bool = False
+) -> dict[str, str]:
+    """Return what to ask ``GPUS`` for: types, prices and stock of ``count`` GPUs per pod in Secure Cloud.
+
+    ``cluster``: the stock for the members of clusters.
+    """
+    product = "CLUSTER" if cluster else "POD"
+    params = {"include": "AVAILABILITY", "product": product, "count": str(count), "cloud": "SECURE"}
     if min_cuda:
         return {**params, "minCudaVersion": min_cuda}
     return {**params, "cudaVersions": ",".join(cuda)} if cuda else params

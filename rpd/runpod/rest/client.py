@@ -11,7 +11,7 @@ import platform
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -87,11 +87,18 @@ class Rest:
         """Delete what is at ``path``. Raises NotThere, Conflict."""
         self._call("DELETE", path)
 
-    def create(self, path: str, body: Mapping[str, Any], *, secrets: Sequence[str]) -> Mapping[str, Any]:
+    def create(
+        self,
+        path: str,
+        body: Mapping[str, Any],
+        *,
+        secrets: Sequence[str],
+        sold_out: Collection[int] = (400, 403),
+    ) -> Mapping[str, Any]:
         """Create something, once, and return it.
 
-        Raises UnsureCreate if it may exist although the call failed. What RunPod refuses with 400 or 403 is
-        NoCapacity: it has no code for "sold out", and asks to go on to the next candidate.
+        Raises UnsureCreate if it may exist although the call failed. What RunPod refuses with a status in ``sold_out``
+        is NoCapacity: it has no code for that, and asks to go on to the next candidate.
         """
         failure, answer = self._attempt("POST", path, body=body, secrets=secrets)
         if failure is None:
@@ -101,9 +108,9 @@ class Rest:
         error = classify(failure)
         if may_have_acted(failure):
             raise UnsureCreate(str(error), refusal=error if was_answered(failure) else None)
-        if type(error) is RequestRejected and failure.status in (400, 403):
+        if type(error) is RequestRejected and failure.status in sold_out:
             raise NoCapacity(failure.shown or str(error))
-        raise error
+        raise _named(failure) if failure.status == 403 else error
 
     def graphql(self, document: str) -> Any:
         """Return the ``data`` of a GraphQL read: for what REST v2 lacks, without the SDK."""

@@ -21,6 +21,7 @@ from rpd.runpod.create_texts import secret_texts, sendable
 from rpd.runpod.reconcile import UnsureCreate, as_asked, completed, living, reconciled
 from rpd.runpod.rest import catalogue, lacks, pods
 from rpd.runpod.rest.client import Conflict, NotThere
+from rpd.runpod.rest.clusters import ClusterProvider
 from rpd.values.pod import (
     Account,
     NetworkVolume,
@@ -115,6 +116,17 @@ class RestProvider(Renter):
             self._read(lambda: self._rest.delete(path))
         except PodNotFound:
             return
+
+    def clusters(self) -> ClusterProvider:
+        """Return what rents clusters."""
+        return ClusterProvider(
+            self._rest,
+            name=self.name,
+            live=self._live,
+            retry=self._retry,
+            patience=self._patience,
+            volumes=self._network_volumes,
+        )
 
     def registries(self) -> tuple[RegistryAuth, ...]:
         """Return the registry credentials of the account."""

@@ -1,0 +1,52 @@
+"""Clusters: several pods rented, driven and given back as one. This is the plugin: fixtures, and how they are rented.
+
+Every collection loads this module, so what only a run needs is loaded where it is first used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from rpd.execute.node.current import current_run
+from rpd.values.fixture import fixture
+from rpd.values.job import Gpu, Job
+
+if TYPE_CHECKING:
+    from rpd.cluster.handle import RunningCluster
+    from rpd.execute.pod.held import PodKind
+    from rpd.execute.pod.provision import Provision
+
+
+@fixture
+def cluster(provision: Provision, gpu: Gpu | str | None) -> Iterator[RunningCluster]:
+    """The pods of a job with ``cluster``: all of them reachable over SSH, released together on every exit."""
+    with provision(gpu=gpu) as made:
+        yield cast("RunningCluster", made)
+
+
+@fixture
+def cluster_dir(cluster: RunningCluster, project_dir: Path) -> str:
+    """The project's folder on every member of the cluster, sent for each node; its remote path."""
+    from rpd.execute.project_folder import check_weight, checked_project
+
+    run = current_run()
+    source = checked_project(project_dir)
+    if run.context.config is not None:
+        check_weight(source, run.context.config, run.context.scales)
+    with run.results.phase("stage"):
+        staged = cluster.put(source, f"{cluster.primary.workspace}/{source.name}")[0]
+    run.results.staged = staged
+    return staged.remote
+
+
+def rpd_pod_kind(job: Job) -> PodKind | None:
+    """Rent the pods of a job with ``cluster`` as an Instant Cluster."""
+    if job.cluster is None:
+        return None
+    from rpd.cluster.handle import hold
+    from rpd.cluster.lease import ClusterLease
+    from rpd.execute.pod.held import PodKind
+
+    return PodKind(lease=ClusterLease, hold=hold)

@@ -1,0 +1,106 @@
+"""The log of each rank, and all of them together in the log of the node, line by line."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+from rpd.redaction import Redactor
+
+LONGEST_LINE = 64 << 10
+"""Bytes of a line without an end that are held back: a progress bar may never end its line."""
+
+
+class RankLogs:
+    """Takes the output of every rank of one command: ``rank-N.log`` has it as it is, ``write`` gets it by lines.
+
+    Lines come whole and begin with their rank, so that neither a secret nor a sentence is cut by another rank.
+    ``folder`` None: there are no files (a dry run). ``failed`` hears of a disk that takes nothing more.
+    """
+
+    def __init__(
+        self,
+        folder: Path | None,
+        nodes: int,
+        *,
+        redactor: Redactor,
+        write: Callable[[bytes], None],
+        failed: Callable[[Path, OSError, str], object],
+    ) -> None:
+        self._lock = threading.Lock()
+        self._write = write
+        self._logs = [
+            _RankLog(
+                rank, None if folder is None else folder / f"rank-{rank}.log", redactor, self._line, failed
+            )
+            for rank in range(nodes)
+        ]
+
+    def of(self, rank: int) -> Callable[[bytes], None]:
+        """Return what takes the output of a rank, on one thread."""
+        return self._logs[rank].write
+
+    def close(self) -> None:
+        """Let out what is held back, and close the files."""
+        for log in self._logs:
+            log.close()
+
+    def _line(self, data: bytes) -> None:
+        with self._lock:
+            self._write(data)
+
+
+class _RankLog:
+    def __init__(
+        self,
+        rank: int,
+        path: Path | None,
+        redactor: Redactor,
+        say: Callable[[bytes], None],
+        failed: Callable[[Path, OSError, str], object],
+    ) -> None:
+        self._prefix = f"[rank {rank}] ".encode()
+        self._path = path
+        self._masked = redactor.stream()
+        self._say = say
+        self._failed = failed
+        self._file: BinaryIO | None = None
+        self._is_full = False
+        self._held = b""
+
+    def write(self, data: bytes) -> None:
+        self._take(self._masked.feed(data))
+
+    def _take(self, data: bytes) -> None:
+        if not data:
+            return
+        self._keep(data)
+        *lines, rest = (self._held + data).split(b"\n")
+        if len(rest) > LONGEST_LINE:
+            lines.append(rest)
+            rest = b""
+        self._held = rest
+        if lines:
+            self._say(b"".join(self._prefix + line + b"\n" for line in lines))
+
+    def _keep(self, data: bytes) -> None:
+        if self._path is None or self._is_full:
+            return
+        try:
+            if self._file is None:
+                self._file = self._path.open("ab")
+            self._file.write(data)
+            self._file.flush()
+        except OSError as error:
+            self._is_full = True
+            self._failed(self._path, error, "the rest of it is in output.log alone")
+
+    def close(self) -> None:
+        self._take(self._masked.flush())
+        if self._held:
+            self._say(self._prefix + self._held + b"\n")
+            self._held = b""
+        if self._file is not None:
+            self._file.close()

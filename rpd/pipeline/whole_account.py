@@ -1,0 +1,101 @@
+"""The whole account, as commands outside of a run see it: its pods, and its clusters, each of them one pod."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from rpd.errors import PodNotFound, ProviderError
+from rpd.values.pod import Account, NetworkVolume, Offer, PodInfo, PodRequest, PodSpec, Provider, RegistryAuth
+
+
+class WholeAccount(Provider):
+    """``provider`` with its clusters among its pods. A pod that is a member of one is seen as a part of that only.
+
+    Where clusters cannot be listed, ``notify`` is told so, and the pods are those that are known.
+    """
+
+    def __init__(self, provider: Provider) -> None:
+        self._pods = provider
+        self._clusters = provider.clusters()
+        self._cluster_ids: set[str] = set()
+
+    @property
+    def name(self) -> str:
+        return self._pods.name
+
+    def account(self) -> Account:
+        return self._pods.account()
+
+    def offers(self, request: PodRequest) -> Sequence[Offer]:
+        return self._pods.offers(request)
+
+    def create(self, spec: PodSpec) -> PodInfo:
+        return self._pods.create(spec)
+
+    def list(self) -> Sequence[PodInfo]:
+        """Return the pods and clusters of the account."""
+        pods, clusters = self._pods.list(), self._listed_clusters()
+        self._cluster_ids |= {cluster.id for cluster in clusters}
+        members = {member.id for cluster in clusters for member in cluster.members}
+        return [*(pod for pod in pods if pod.id not in members), *clusters]
+
+    def _listed_clusters(self) -> Sequence[PodInfo]:
+        if self._clusters is None:
+            return ()
+        try:
+            return self._clusters.list()
+        except PodNotFound:  # this API has none
+            return ()
+        except ProviderError as error:
+            self.notify(f"clusters cannot be listed, so none is shown: {error}")
+            return ()
+
+    def _of(self, pod_id: str) -> Provider:
+        return self._clusters if self._clusters is not None and pod_id in self._cluster_ids else self._pods
+
+    def get(self, pod_id: str) -> PodInfo | None:
+        return self._of(pod_id).get(pod_id)
+
+    def stop(self, pod_id: str) -> None:
+        self._of(pod_id).stop(pod_id)
+
+    def resume(self, pod_id: str, gpu_count: int) -> None:
+        self._of(pod_id).resume(pod_id, gpu_count)
+
+    def delete(self, pod_id: str) -> None:
+        self._of(pod_id).delete(pod_id)
+
+    @property
+    def notify(self) -> Callable[[str], None]:
+        return self._pods.notify
+
+    @notify.setter
+    def notify(self, hear: Callable[[str], None]) -> None:
+        self._pods.notify = hear
+
+    def logs(self, pod_id: str, *, tail: int = 20) -> Sequence[str]:
+        return self._of(pod_id).logs(pod_id, tail=tail)
+
+    def output(self, pod_id: str, *, tail: int = 20) -> Sequence[str]:
+        return self._of(pod_id).output(pod_id, tail=tail)
+
+    def volumes(self) -> Sequence[NetworkVolume] | None:
+        return self._pods.volumes()
+
+    def registries(self) -> Sequence[RegistryAuth] | None:
+        return self._pods.registries()
+
+    def add_registry(self, name: str, username: str, password: str) -> str:
+        return self._pods.add_registry(name, username, password)
+
+    def remove_registry(self, registry_id: str) -> None:
+        self._pods.remove_registry(registry_id)
+
+    def datacenters(self) -> frozenset[str] | None:
+        return self._pods.datacenters()
+
+    def clusters(self) -> Provider | None:
+        return self._clusters
+
+    def close(self) -> None:
+        self._pods.close()

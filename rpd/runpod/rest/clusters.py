@@ -1,0 +1,265 @@
+"""Instant Clusters over REST v2: rented, found, read and given back whole, each as one pod with members."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+from rpd.errors import AuthError, ImpossibleRequest, PodNotFound, TransientError
+from rpd.runpod.answer import identifier, table, tables, text, understood, whole
+from rpd.runpod.catalogue import offers
+from rpd.runpod.catalogue.live import LiveCatalogue, Question
+from rpd.runpod.create_texts import secret_texts, sendable
+from rpd.runpod.rate_limit import Retry
+from rpd.runpod.reconcile import Patience, UnsureCreate, as_asked, living, reconciled
+from rpd.runpod.rest import pods
+from rpd.runpod.rest.client import Forbidden, NotThere, Rest
+from rpd.values.pod import (
+    Account,
+    Cloud,
+    NetworkVolume,
+    Offer,
+    PodInfo,
+    PodRequest,
+    PodSpec,
+    PodStatus,
+    Provider,
+)
+
+T = TypeVar("T")
+
+_CLUSTERS = "/clusters"
+_GONE = (PodStatus.EXITED, PodStatus.TERMINATED)
+
+
+class ClusterProvider(Provider):
+    """Rents clusters: each is a pod with ``members``, created, found by name and deleted as one.
+
+    ``volumes`` reads the network volumes of the account. RunPod neither stops a cluster nor starts one again.
+    """
+
+    def __init__(
+        self,
+        rest: Rest,
+        *,
+        name: str,
+        live: LiveCatalogue,
+        retry: Retry,
+        patience: Patience,
+        volumes: Callable[[], tuple[NetworkVolume, ...]],
+    ) -> None:
+        self._name = name
+        self._rest = rest
+        self._live = live
+        self._retry = retry
+        self._patience = patience
+        self._volumes = volumes
+
+    @property
+    def name(self) -> str:
+        """The name shown to users."""
+        return self._name
+
+    def account(self) -> Account:
+        """Check the API key by reading the list of clusters. Raises AuthError."""
+        self.list()
+        return Account(id="")
+
+    def offers(self, request: PodRequest) -> Sequence[Offer]:
+        """Return what to try for ``request``, best first, at the rate of all members together."""
+        assert request.cluster is not None
+        catalogue = self._live.ask(replace(Question.of(request), cluster=True))
+        if request.storage.network_volume is not None:
+            catalogue = replace(catalogue, volumes=self._volumes())
+        return offers.of_clusters(request, request.cluster, catalogue)
+
+    def create(self, spec: PodSpec) -> PodInfo:
+        """Rent a cluster, once. Raises NoCapacity, AuthError for a key that may not, and as for single pods.
+
+        If the answer is lost, or may be wrong, the cluster is looked for by its name.
+        """
+        wanted = spec.request.storage.network_volume
+        volume_id = None if wanted is None else offers.find_volume(wanted, self._volumes()).id
+        body = create_body(spec, network_volume_id=volume_id)
+        try:
+            answer = self._rest.create(_CLUSTERS, body, secrets=secret_texts(spec), sold_out=(400,))
+        except UnsureCreate as unsure:
+            return reconciled(spec, unsure, self._patience, self.list)
+        except Forbidden as refused:
+            raise AuthError(
+                f"the API key may not create clusters, which only the role Admin may ({refused}). "
+                "Use the key of an admin, or ask one to run this"
+            ) from None
+        asked = as_asked(spec, str(answer["id"]))
+        # Its members are not there yet: what all of them have is told by the first look.
+        return replace(asked, gpu_count=spec.offer.count * spec.offer.nodes, nodes=spec.offer.nodes)
+
+    def get(self, pod_id: str) -> PodInfo | None:
+        """Return the cluster with its members, None once neither it nor any member of it is there."""
+        path = _path_of(pod_id)
+        try:
+            members = self._read(lambda: _read_members(self._rest.get(f"{path}/pods")))
+        except NotThere:
+            members = ()
+        if members:
+            return _joined(pod_id, "", members)
+        # One that has no members yet or any more, or a gateway that does not know the path: the lists tell.
+        return next((each for each in self.list() if each.id == pod_id), None)
+
+    def list(self) -> Sequence[PodInfo]:
+        """Return the account's clusters, those too of which only members are left. Raises TransientError for holes.
+
+        The list of pods leaves members out unless it is asked for them.
+        """
+        told = self._read(lambda: _read_clusters(self._rest.get(_CLUSTERS)))
+        rows = self._read(lambda: _read_members(self._rest.get("/pods", {"includeClusterPods": "true"})))
+        members = defaultdict(list)
+        for row in rows:
+            members[row.cluster_id].append(row)
+        found = [_joined(each.id, each.name, members.pop(each.id, ()), each) for each in told]
+        return [*found, *(_joined(cluster_id, "", left) for cluster_id, left in members.items())]
+
+    def stop(self, pod_id: str) -> None:
+        """Raise ImpossibleRequest: RunPod stops no clusters."""
+        raise ImpossibleRequest(f"RunPod stops no clusters: {pod_id} can only be deleted")
+
+    def resume(self, pod_id: str, gpu_count: int) -> None:
+        """Raise ImpossibleRequest, as ``stop`` does."""
+        del gpu_count
+        raise ImpossibleRequest(f"RunPod starts no clusters again: {pod_id}")
+
+    def delete(self, pod_id: str) -> None:
+        """Delete the cluster with all its members; one that is gone already is a success.
+
+        Members that outlived their cluster are deleted one by one.
+        """
+        path = _path_of(pod_id)
+        try:
+            self._read(lambda: self._rest.delete(path))
+        except PodNotFound:
+            left = next((each for each in self.list() if each.id == pod_id), None)
+            for member in left.members if left else ():
+                self._delete_member(member)
+
+    def _delete_member(self, member: PodInfo) -> None:
+        try:
+            self._read(lambda: self._rest.delete(pods.path_of(member.id)))
+        except PodNotFound:
+            return
+
+    def logs(self, pod_id: str, *, tail: int = 20) -> tuple[str, ...]:
+        """Return the last lines that the machine of a member logged about it. Raises PodNotFound."""
+        return pods.read_logs(self._rest, pod_id, tail)
+
+    def output(self, pod_id: str, *, tail: int = 20) -> tuple[str, ...]:
+        """Return the last lines that the container of a member printed. Raises PodNotFound."""
+        return pods.read_logs(self._rest, pod_id, tail, "container")
+
+    def _read(self, act: Callable[[], T]) -> T:
+        return self._retry.call(act)
+
+
+def create_body(spec: PodSpec, *, network_volume_id: str | None = None) -> dict[str, Any]:
+    """Return the body of ``POST /v2/clusters``: that of a pod without what clusters have no field for."""
+    request, offer = spec.request, spec.offer
+    cluster = request.cluster
+    if cluster is None or offer.gpu_id is None:
+        raise ImpossibleRequest("a cluster needs a GPU: RunPod rents no clusters of CPU pods")
+    body = pods.create_body(spec, network_volume_id=network_volume_id)
+    for name in ("cloud", "gpu", "registry", "templateId"):
+        body.pop(name, None)
+    compute = {"gpuTypeId": offer.gpu_id, "gpuCountPerPod": offer.count, "podCount": cluster.nodes}
+    return {**body, "type": cluster.type.value.upper(), "compute": compute}
+
+
+def _path_of(cluster_id: str) -> str:
+    """Return the path of a cluster. Raises ImpossibleRequest for what cannot be an id."""
+    return f"{_CLUSTERS}/{quote(sendable(cluster_id, 'the cluster id'), safe='')}"
+
+
+def _read_clusters(answer: Any) -> tuple[PodInfo, ...]:
+    rows = table(answer).get("clusters")
+    # A list with holes must not be read as "nothing is running".
+    if not isinstance(rows, list) or not all(isinstance(row, dict) and row.get("id") for row in rows):
+        raise TransientError("RunPod returned an incomplete list of clusters")
+    return tuple(understood(_cluster, row) for row in rows)
+
+
+def _cluster(row: Mapping[str, Any]) -> PodInfo:
+    """Return a cluster as its own row tells, without its members."""
+    compute = table(row.get("compute"))
+    nodes, each = whole(compute.get("podCount")) or 0, whole(compute.get("gpuCountPerPod")) or 0
+    return PodInfo(
+        id=identifier(row.get("id")),
+        name=text(row.get("name")),
+        status=PodStatus.RUNNING,
+        gpu=text(compute.get("gpuTypeId")) or None,
+        gpu_count=nodes * each,
+        nodes=nodes,
+        datacenter=text(row.get("dataCenterId")) or None,
+        cloud=Cloud.SECURE,
+        last_status_change=_counts(row),
+    )
+
+
+def _counts(row: Mapping[str, Any]) -> str:
+    """Return how many members are in which state, in words."""
+    told = table(table(row.get("pods")).get("byStatus"))
+    counts = [f"{number} {text(status).lower()}" for status, number in told.items() if whole(number)]
+    return ", ".join(counts) or "no members yet"
+
+
+def _read_members(answer: Any) -> tuple[PodInfo, ...]:
+    """Return those of the pods in an answer that belong to a cluster, in the order of their ranks."""
+    rows = table(answer).get("pods")
+    if not isinstance(rows, list) or not all(isinstance(row, dict) and row.get("id") for row in rows):
+        raise TransientError("RunPod returned an incomplete list of pods")
+    found = [_member(row) for row in tables(rows) if table(row.get("cluster")).get("id")]
+    return tuple(sorted(filter(None, map(living, found)), key=_place))
+
+
+def _member(row: Mapping[str, Any]) -> PodInfo:
+    told = table(row.get("cluster"))
+    return replace(
+        understood(pods.pod_info, row),
+        cluster_id=identifier(told.get("id")),
+        rank=whole(told.get("rank")),
+        private_ip=text(told.get("ip")),
+    )
+
+
+def _place(member: PodInfo) -> tuple[bool, int, str]:
+    return member.rank is None, member.rank or 0, member.id
+
+
+def _joined(cluster_id: str, name: str, members: Iterable[PodInfo], row: PodInfo | None = None) -> PodInfo:
+    """Return a cluster with its members, at the rate of all: it runs, and bills, as long as any of them does."""
+    there = tuple(sorted(members, key=_place))
+    base = row or PodInfo(id=cluster_id, name=name, status=PodStatus.RUNNING, nodes=len(there))
+    if not there:
+        return base
+    rates = [member.usd_per_hr for member in there]
+    ended = [member for member in there if member.status in _GONE]
+    first = there[0]
+    return replace(
+        base,
+        status=ended[0].status if len(ended) == len(there) else PodStatus.RUNNING,
+        image=first.image,
+        gpu=first.gpu or base.gpu,
+        gpu_count=sum(member.gpu_count for member in there),
+        datacenter=first.datacenter or base.datacenter,
+        cloud=first.cloud or Cloud.SECURE,
+        usd_per_hr=None if None in rates else sum(rate for rate in rates if rate is not None),
+        ssh=first.ssh if first.rank == 0 else None,
+        last_status_change=f"{ended[0].id}: {ended[0].last_status_change}"
+        if ended
+        else base.last_status_change,
+        volume_gb=sum(member.volume_gb for member in there),
+        container_disk_gb=sum(member.container_disk_gb for member in there),
+        locked=any(member.locked for member in there),
+        nodes=max(base.nodes, len(there)),
+        members=there,
+    )

@@ -119,15 +119,25 @@ def _become(request: dict[str, Any]) -> None:
         os.close(descriptor)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    begun_with = _python_path()
     os.environ.clear()
     os.environ.update(request["environment"])
     time.tzset()
     os.chdir(request["folder"])
+    if _python_path() != begun_with:
+        sys.path[: len(begun_with)] = [os.path.abspath(folder) for folder in _python_path()]  # noqa: PTH100 - links are kept
+        importlib.invalidate_caches()
     sys.argv = [str(_PROGRAM), *request["arguments"]]
     streams = [_stream(0, "r"), _stream(1, "w"), _stream(2, "w")]
     for name, stream in zip(("stdin", "stdout", "stderr"), streams, strict=True):
         setattr(sys, name, stream)
         setattr(sys, f"__{name}__", stream)
+
+
+def _python_path() -> list[str]:
+    """Return the folders of PYTHONPATH, each once, as the start of an interpreter puts them first in ``sys.path``."""
+    named = os.environ.get("PYTHONPATH", "")
+    return list(dict.fromkeys(named.split(os.pathsep))) if named else []
 
 
 def _stream(number: int, mode: str) -> io.TextIOWrapper:

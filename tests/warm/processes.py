@@ -18,7 +18,9 @@ from rpd.testing import Process, StartProcess, start_interpreter
 
 _SCRIPT = Path(__file__).with_name("fork_server.py")
 _FIXED_AT_START = ("PYTHON", "LC_", "LANG", "LD_")
-"""What an interpreter reads from its environment while it starts: a child of a warm one would not see a change."""
+"""What an interpreter reads from its environment while it starts: a child of a warm one would not see a change.
+
+PYTHONPATH is not among them: a child sets ``sys.path`` by it."""
 
 
 class ForkServer:
@@ -140,4 +142,8 @@ class WarmProcess:
 
 
 def _fixed(environment: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in environment.items() if name.startswith(_FIXED_AT_START)}
+    return {
+        name: value
+        for name, value in environment.items()
+        if name.startswith(_FIXED_AT_START) and name != "PYTHONPATH"
+    }

@@ -236,11 +236,11 @@ class Running:
         if config.output.html is not None:
             from rpd.web.report import add_page  # few runs write one
 
-            add_page(config, manager, self._redactor)
-        if config.output.notify:
+            add_page(config.output, config.invocation_dir, manager, self._redactor)
+        if config.output.notify and not config.run.dry_run:
             from rpd.notify.plugin import add_notices  # few runs send any
 
-            add_notices(config, manager, self._redactor)
+            add_notices(config.output.notify, config.money.budget, manager, self._redactor)
         self._is_ready = True
         self._wake()
         ended = carry_out(config, manager, self._redactor, None, Caller(stop=self._stop))

@@ -50,7 +50,7 @@ def main(config: Config, manager: PluginManager) -> int:
     del manager
     if len(config.args) != 2:
         raise UsageError("rpd diff needs two runs, or two nodes as RUN:NODE (:NODE is of the newest run)")
-    left, right = (run_with_node(config, text) for text in config.args)
+    left, right = (run_with_node(config.invocation_dir, config.runs_path, text) for text in config.args)
     if (left[1] is None) != (right[1] is None):
         raise UsageError("rpd diff compares two runs or two nodes, not one of each")
     titles = [_title(info, entry.id if entry else "") for info, entry in (left, right)]

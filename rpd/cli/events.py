@@ -89,7 +89,7 @@ def _events(config: Config, earliest: str) -> Iterator[Event]:
     own: Options = config.own
     if own.all_runs:
         return read_events(Scope(runs_path=config.runs_path), changed_since=earliest, damaged=_tell)
-    info, entry = run_and_node(config, config.args)
+    info, entry = run_and_node(config.invocation_dir, config.runs_path, config.args)
     folder = Path(info.folder)
     events = (
         run_events.of_node(entry.id, entry.folder, _tell) if entry else run_events.in_order(folder, _tell)

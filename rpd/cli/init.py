@@ -28,7 +28,7 @@ def main(config: Config, manager: PluginManager) -> int:
         raise UsageError("rpd init takes one folder")
     folder = Path(os.path.normpath(config.invocation_dir / (config.args[0] if config.args else ".")))
     templates = _PACKAGED if _PACKAGED.is_dir() else _CHECKOUT
-    name, setting = _conftest(config, folder)
+    name, setting = _conftest(folder, config.collect.conftest if "conftest" in config.sources else None)
     texts = {folder / each: read_text(templates / of) for each, of in ((DEPLOY, DEPLOY), (name, CONFTEST))}
     existing = [path for path in texts if os.path.lexists(path)]
     if existing:
@@ -52,12 +52,12 @@ def _advice(existing: Path) -> str:
     return ". If it is pytest's, let rpd's have another name: rpd init --conftest rpd_conftest.py"
 
 
-def _conftest(config: Config, folder: Path) -> tuple[str, dict[Path, str]]:
+def _conftest(folder: Path, asked: str | None) -> tuple[str, dict[Path, str]]:
     """Return the name of the conftest, and the file that has to say so with its text, unless it does."""
     root, file = find_root(folder)
     text = read_file(file)
     known = text.get("conftest", CONFTEST)
-    wanted = config.collect.conftest if "conftest" in config.sources else known
+    wanted = asked or known
     if wanted == known:
         return wanted, {}
     if "conftest" in text:

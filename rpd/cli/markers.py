@@ -26,5 +26,5 @@ def main(config: Config, manager: PluginManager) -> int:
         described = f": {text.strip()}" if text.strip() else ""
         say(f"@rpd.mark.{head.strip()}{described}")
     if config.loading.trace_config:
-        note("\n".join(trace.lines(config, manager)))
+        note("\n".join(trace.lines(config.rootdir, config.config_file, manager)))
     return ExitCode.OK

@@ -6,13 +6,14 @@ import shlex
 from collections.abc import Iterator, Sequence
 
 from rpd.config import Config
+from rpd.config.config import SelectSettings
 from rpd.pipeline.collect_and_select import Gathered
 
 
 def why_nothing(config: Config, gathered: Gathered) -> str:
     """Return one sentence for an invocation whose selection is empty."""
     if gathered.deselected:
-        flags = " ".join(_selecting(config))
+        flags = " ".join(_selecting(config.select))
         by = f"{flags} selects none of them" if flags else "a conftest or plugin deselected them all"
         return f"{by}: `rpd collect{_where(config.args)}` lists what there is"
     if gathered.collection.files:
@@ -29,15 +30,15 @@ def _where(args: Sequence[str]) -> str:
     return f" {shlex.join(args)}" if args else ""
 
 
-def _selecting(config: Config) -> Iterator[str]:
+def _selecting(select: SelectSettings) -> Iterator[str]:
     """Yield the flags that select, as they would be typed."""
-    if config.select.keyword:
-        yield f"-k {shlex.quote(config.select.keyword)}"
-    if config.select.markexpr:
-        yield f"-m {shlex.quote(config.select.markexpr)}"
-    if config.select.deselect:
+    if select.keyword:
+        yield f"-k {shlex.quote(select.keyword)}"
+    if select.markexpr:
+        yield f"-m {shlex.quote(select.markexpr)}"
+    if select.deselect:
         yield "--deselect"
-    if config.select.last_failed:
+    if select.last_failed:
         yield "--lf"
-    if config.select.is_stepwise:
+    if select.is_stepwise:
         yield "--sw"

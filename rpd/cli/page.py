@@ -13,7 +13,7 @@ from rpd.pipeline.past_runs import PastRun, run_named
 from rpd.query.expression import Expression, names_in
 from rpd.query.rows import Rows, Scope, is_event, read_rows
 from rpd.record import history
-from rpd.record.report_output import write_report
+from rpd.record.report_output import report_path, write_report
 from rpd.values.sort_order import Ranking, missing
 from rpd.web.folders import read_run
 from rpd.web.report import dumps
@@ -22,11 +22,13 @@ from rpd.web.report import dumps
 def write_page(config: Config) -> int:
     """Write the page that ``--html`` asks for. Raises UsageError."""
     assert config.output.html is not None
-    path = config.invocation_dir / Path(config.output.html).expanduser()
-    if path.is_dir():
-        raise UsageError(f"--html {config.output.html}: expected a file, but this is a folder")
+    path = report_path("--html", config.output.html, config.invocation_dir)
     notes: list[str] = []
-    runs = _fitting(config, notes) if config.own.where else _named(config, notes)
+    runs = (
+        _fitting(config.own.where, Scope(runs_path=config.runs_path, runs=config.args), notes)
+        if config.own.where
+        else _named(config, notes)
+    )
     ranking = Ranking.parse(config.output.sort) if config.output.sort else None
     if ranking and (wrong := missing([report for run in runs for report in run.reports], ranking)):
         raise UsageError(f"--sort {config.output.sort}: {wrong}")
@@ -47,25 +49,29 @@ def write_page(config: Config) -> int:
 
 def _named(config: Config, notes: list[str]) -> list[PastRun]:
     """Return the runs that are named, each once; the newest where none is."""
-    infos = {info.id: info for info in (run_named(config, name) for name in config.args or ("",))}
+    infos = {
+        info.id: info
+        for info in (
+            run_named(config.invocation_dir, config.runs_path, name) for name in config.args or ("",)
+        )
+    }
     return [read_run(Path(info.folder), notes) for info in infos.values()]
 
 
-def _fitting(config: Config, notes: list[str]) -> list[PastRun]:
+def _fitting(where: str, scope: Scope, notes: list[str]) -> list[PastRun]:
     """Return the runs with nodes that fit ``--where``, the newest first, and of their nodes only those."""
     damaged: list[RpdError] = []
-    scope = Scope(runs_path=config.runs_path, runs=config.args)
-    names = names_in(config.own.where)
+    names = names_in(where)
     rows = Rows(read_rows(scope, events=any(map(is_event, names)), damaged=damaged.append), {"node", *names})
     notes += (f"left out: {error}" for error in damaged)
-    expression = Expression(config.own.where, rows.columns)
+    expression = Expression(where, rows.columns)
     chosen: dict[str, set[str]] = {}
     for row in rows.rows:
         if expression.matches(row):
             chosen.setdefault(row["run"], set()).add(row["node"])
     if not chosen:
-        raise UsageError(f"--where {config.own.where}: no node fits")
-    runs = [info for info in history.runs(config.runs_path) if info.id in chosen]
+        raise UsageError(f"--where {where}: no node fits")
+    runs = [info for info in history.runs(scope.runs_path) if info.id in chosen]
     return [_only(read_run(Path(info.folder), notes), sorted(chosen[info.id])) for info in runs]
 
 

@@ -84,7 +84,7 @@ def ps(config: Config, manager: PluginManager) -> int:
     known = _claims(config.runs_path)
     now = time.time()
     pods = [pod for pod in pods if _is_wanted(pod, known.of(pod), own, now)]
-    _print(pods, known, config, now)
+    _print(pods, known, now, as_json=config.output.as_json)
     return ExitCode.FAILED if pods and own.exit_code else ExitCode.OK
 
 
@@ -107,8 +107,8 @@ def _age(pod: PodInfo, claim: Claim | None, now: float) -> float | None:
     return None if at is None else max(0.0, now - at)
 
 
-def _print(pods: Sequence[PodInfo], known: Claims, config: Config, now: float) -> None:
-    if config.output.as_json:
+def _print(pods: Sequence[PodInfo], known: Claims, now: float, *, as_json: bool) -> None:
+    if as_json:
         say_document({"pods": [_as_json(pod, known.of(pod), now) for pod in pods], "totals": _totals(pods)})
     elif not pods:
         say("no pods")

@@ -92,7 +92,7 @@ def main(config: Config, manager: PluginManager) -> int:
         _print_columns(Rows(read_rows(scope, events=True, damaged=damaged.append), ()).columns)
         tell_damage(damaged)
         return ExitCode.OK
-    result, totals = (_selected if own.sql else _asked)(config, scope, damaged.append)
+    result, totals = (_selected if own.sql else _asked)(own, config.args, scope, damaged.append)
     tell_damage(damaged)
     if own.most_rows:
         result = Answer(columns=result.columns, rows=result.rows[: own.most_rows])
@@ -115,45 +115,40 @@ def tell_damage(damaged: Sequence[RpdError]) -> None:
         note(f"rpd: left out: {len(damaged) - MOST_DAMAGED} more files that cannot be read")
 
 
-def _asked(config: Config, scope: Scope, damaged: Damaged) -> tuple[Answer, Totals]:
-    """Return the answer to what the flags ask, and the totals of the nodes that were chosen."""
-    own: Options = config.own
-    own = own
-    names = _names(config)
+def _asked(own: Options, args: Sequence[str], scope: Scope, damaged: Damaged) -> tuple[Answer, Totals]:
+    """Return the answer to the flags, and the totals of the nodes that were chosen."""
+    names = _names(own, args)
     kept = Rows(read_rows(scope, events=any(map(is_event, names)), damaged=damaged), names)
     columns = kept.columns
-    rows = _chosen(kept.rows, config.args, columns)
+    rows = _chosen(kept.rows, args, columns)
     if own.group_by:
         result = answer.grouped(rows, own.group_by, own.show_columns or answer.GROUPED, columns)
     else:
-        shown = own.show_columns or (*answer.SHOWN, *_asked_for(config, columns))
+        shown = own.show_columns or (*answer.SHOWN, *_asked_for(own, args, columns))
         result = answer.listed(rows, shown, columns)
     return answer.ordered(result, own.sort_by, columns) if own.sort_by else result, answer.totals(rows)
 
 
-def _selected(config: Config, scope: Scope, damaged: Damaged) -> tuple[Answer, Totals]:
-    """Return what a query in SQL selects, and the totals of the nodes it could select from."""
-    own: Options = config.own
-    own, tally = own, Tally()
+def _selected(own: Options, args: Sequence[str], scope: Scope, damaged: Damaged) -> tuple[Answer, Totals]:
+    """Return the answer to a query in SQL, and the totals of the nodes it could select from."""
+    tally = Tally()
     if own.group_by or own.show_columns:
         raise UsageError("--sql says itself what is shown and grouped: leave out --by and --show")
-    rows: Iterable[Row] = read_rows(scope, events=any(map(is_event, _names(config))), damaged=damaged)
-    if config.args and config.args[0].strip():
+    rows: Iterable[Row] = read_rows(scope, events=any(map(is_event, _names(own, args))), damaged=damaged)
+    if args and args[0].strip():
         kept = Rows(rows)
-        rows = _chosen(kept.rows, config.args, kept.columns)
+        rows = _chosen(kept.rows, args, kept.columns)
     events = read_events(scope, damaged=damaged) if sql.wants_events(own.sql) else ()
     select = duck.answer if own.engine == "duckdb" else sql.answer
     selected = select(tally.counting(rows), own.sql, events)
     return answer.ordered(selected, own.sort_by, selected.columns) if own.sort_by else selected, tally.totals
 
 
-def _names(config: Config) -> set[str]:
+def _names(own: Options, args: Sequence[str]) -> set[str]:
     """Return every name in the question, as it was typed."""
-    own: Options = config.own
-    own = own
     texts = (*own.show_columns, *own.group_by, own.sort_by.partition(":")[0])
     names = {inner for text in texts for inner in (text, answer.inner_name(text))}
-    return {*answer.SHOWN, *names, *(names_in(config.args[0]) if config.args else ())}
+    return {*answer.SHOWN, *names, *(names_in(args[0]) if args else ())}
 
 
 def _chosen(rows: Sequence[Row], args: Sequence[str], columns: Sequence[str]) -> Sequence[Row]:
@@ -163,10 +158,9 @@ def _chosen(rows: Sequence[Row], args: Sequence[str], columns: Sequence[str]) ->
     return [row for row in rows if expression.matches(row)]
 
 
-def _asked_for(config: Config, columns: Sequence[str]) -> list[str]:
+def _asked_for(own: Options, args: Sequence[str], columns: Sequence[str]) -> list[str]:
     """Return the columns that the expression and the order name, beyond those that are always shown."""
-    own: Options = config.own
-    names = Expression(config.args[0], columns).names if config.args and config.args[0].strip() else []
+    names = Expression(args[0], columns).names if args and args[0].strip() else []
     sort = own.sort_by.partition(":")[0]
     asked = [*names, *([resolve(sort, columns, "--sort")] if sort else [])]
     return [name for name in dict.fromkeys(asked) if name not in answer.SHOWN]
@@ -182,7 +176,7 @@ def _print(config: Config, result: Answer, totals: Totals) -> None:
         }
         say_document(document)
     elif own.parquet is not None:
-        _write_parquet(config, own.parquet, result)
+        _write_parquet(config.invocation_dir, own.parquet, result)
     elif own.as_csv:
         out = io.StringIO()
         writer = csv.writer(out, lineterminator="\n")
@@ -194,8 +188,8 @@ def _print(config: Config, result: Answer, totals: Totals) -> None:
         say(f"\n{totals_line(totals)}")
 
 
-def _write_parquet(config: Config, target: str, result: Answer) -> None:
-    path = config.invocation_dir / Path(target).expanduser()
+def _write_parquet(folder: Path, target: str, result: Answer) -> None:
+    path = folder / Path(target).expanduser()
     try:
         parquet.write(path, result)
     except OSError as error:

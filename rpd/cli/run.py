@@ -81,11 +81,11 @@ def carry_out(config: Config, manager: PluginManager, resumed: Resumed | None) -
         if config.output.html is not None:
             from rpd.web.report import add_page  # few runs write one
 
-            add_page(config, manager, redactor)
-        if config.output.notify:
+            add_page(config.output, config.invocation_dir, manager, redactor)
+        if config.output.notify and not config.run.dry_run:
             from rpd.notify.plugin import add_notices  # few runs send any
 
-            add_notices(config, manager, redactor)
+            add_notices(config.output.notify, config.money.budget, manager, redactor)
         if config.run.setup_plan or config.run.setup_show or config.run.setup_only:
             shown = SetupPlan(lambda line: say(redactor.text(line)), only=config.run.setup_only)
             manager.register(shown, "setup plan")

@@ -90,7 +90,7 @@ def main(config: Config, manager: PluginManager) -> int:
     if config.args:
         raise UsageError("rpd runs takes no argument: rpd show RUN tells of one run")
     damaged: list[RpdError] = []
-    chosen, wanted = _chosen(config, damaged.append)
+    chosen, wanted = _chosen(own, config.runs_path, damaged.append)
     shown = chosen[: own.most_runs] if own.most_runs else chosen
     if own.all_nodes:
         _print_nodes(config, shown, wanted)
@@ -108,22 +108,16 @@ Wanted = Mapping[str, list[Row]]
 """Run to those of its nodes that were asked for."""
 
 
-def _chosen(config: Config, damaged: Damaged) -> tuple[list[Overview], Wanted | None]:
+def _chosen(own: RunsOptions, runs_path: Path, damaged: Damaged) -> tuple[list[Overview], Wanted | None]:
     """Return the runs that were asked for, newest first, and their nodes where nodes decided."""
-    own: RunsOptions = config.own
-    own = own
     earliest = since(own.since)
-    infos = [
-        info
-        for info in history.runs(config.runs_path)
-        if (info.started or history.stamp(info.id)) >= earliest
-    ]
+    infos = [info for info in history.runs(runs_path) if (info.started or history.stamp(info.id)) >= earliest]
     of_runs = [pair for pair in own.filters if pair[0] in _OF_RUNS]
     of_nodes = [pair for pair in own.filters if pair[0] not in _OF_RUNS]
     wanted: dict[str, list[Row]] | None = None
     if of_nodes or own.all_nodes:
         wanted = {}
-        for row in _nodes(Scope(runs_path=config.runs_path, since=earliest), of_nodes, damaged):
+        for row in _nodes(Scope(runs_path=runs_path, since=earliest), of_nodes, damaged):
             wanted.setdefault(row["run"], []).append(row)
         infos = [info for info in infos if info.id in wanted or not of_nodes]
     if not of_runs:
@@ -253,7 +247,7 @@ def _one_run(config: Config) -> PastRun:
     if len(config.args) > 1:
         more = "; --html FILE makes a page of several" if config.command == "report" else ""
         raise UsageError(f"rpd {config.command} takes one run{more}")
-    return past_run(run_named(config, *config.args))
+    return past_run(run_named(config.invocation_dir, config.runs_path, *config.args))
 
 
 def report(config: Config, manager: PluginManager) -> int:
@@ -278,11 +272,10 @@ def report(config: Config, manager: PluginManager) -> int:
     if own.as_csv:
         hand_over(results.dumps(reports))
     elif config.output.as_json:
-        say_document(_report_document(config, run, reports))
+        say_document(_report_document(run, reports, own.mean_over, config.output.sort))
     else:
-        lines = list(
-            _summary_lines(config, reports)
-        )  # before anything is printed: a wrong --over is an error
+        # Before anything is printed: a wrong --over is an error.
+        lines = list(_summary_lines(reports, own.mean_over, config.output.sort))
         print_results(reports, color=config.output.color)
         say("\n".join(lines))
         say(f"run {run.info.id} ({run.state}), {run.info.folder}")
@@ -310,15 +303,16 @@ def _over(reports: Sequence[NodeReport], named: Sequence[str]) -> list[str]:
     return list(named) or [name for name in there if summary.is_seed(name)]
 
 
-def _report_document(config: Config, run: PastRun, reports: Sequence[NodeReport]) -> dict[str, Any]:
-    own: ReportOptions = config.own
-    over = _over(reports, own.mean_over)
+def _report_document(
+    run: PastRun, reports: Sequence[NodeReport], mean_over: Sequence[str], sort: str
+) -> dict[str, Any]:
+    over = _over(reports, mean_over)
     return {
         "run": run.info.id,
         "state": run.state,
         "nodes": [_result(each) for each in reports],
         "over": over,
-        "means": [asdict(group) for group in _ranked(summary.groups(reports, over), config.output.sort)],
+        "means": [asdict(group) for group in _ranked(summary.groups(reports, over), sort)],
         "extremes": [
             {
                 "job": each.job,
@@ -331,12 +325,11 @@ def _report_document(config: Config, run: PastRun, reports: Sequence[NodeReport]
     }
 
 
-def _summary_lines(config: Config, reports: Sequence[NodeReport]) -> Iterator[str]:
+def _summary_lines(reports: Sequence[NodeReport], mean_over: Sequence[str], sort: str) -> Iterator[str]:
     """Yield the means over seeds, a table for each job, and which nodes have the lowest and highest metrics."""
-    own: ReportOptions = config.own
-    over = _over(reports, own.mean_over)
+    over = _over(reports, mean_over)
     jobs: dict[tuple[str, str], list[Group]] = {}
-    for group in _ranked(summary.groups(reports, over), config.output.sort):
+    for group in _ranked(summary.groups(reports, over), sort):
         if group.nodes > 1:
             jobs.setdefault((group.file, group.job), []).append(group)
     for (_, job), groups in jobs.items():

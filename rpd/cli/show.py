@@ -17,6 +17,7 @@ from rpd.cli.query import tell_damage
 from rpd.cli.runs import sorted_reports
 from rpd.cli.table import table
 from rpd.config import Config
+from rpd.config.config import OutputSettings
 from rpd.disk.regular import tail_of
 from rpd.errors import ExitCode
 from rpd.hooks import PluginManager
@@ -52,7 +53,7 @@ CURVE_COLUMNS, CURVE_LINES = 72, 4
 def main(config: Config, manager: PluginManager) -> int:
     """Print a run as its end showed it, or the story of one of its nodes."""
     del manager
-    info, entry = run_and_node(config, config.args)
+    info, entry = run_and_node(config.invocation_dir, config.runs_path, config.args)
     if entry is None:
         run = past_run(info)
         if config.output.as_json:
@@ -64,7 +65,7 @@ def main(config: Config, manager: PluginManager) -> int:
             }
             say_document(document)
         else:
-            _print_run(run, config)
+            _print_run(run, config.output)
         tell_damage(run.damaged)
     elif config.output.as_json:
         report = entry.read()
@@ -74,7 +75,7 @@ def main(config: Config, manager: PluginManager) -> int:
     return ExitCode.OK
 
 
-def _print_run(run: PastRun, config: Config) -> None:
+def _print_run(run: PastRun, output: OutputSettings) -> None:
     info = run.info
     say(f"run {info.id} ({run.state}), started {info.started or '?'}, backend: {info.backend or '?'}")
     if info.argv:
@@ -82,8 +83,8 @@ def _print_run(run: PastRun, config: Config) -> None:
     if info.damage:
         say(f"damaged: {info.damage}")
     print_run(
-        replace(run.summary, reports=tuple(sorted_reports(config.output.sort, run.reports))),
-        color=config.output.color,
+        replace(run.summary, reports=tuple(sorted_reports(output.sort, run.reports))),
+        color=output.color,
     )
     if run.state is RunState.UNFINISHED:
         say(f"it was not finished: rpd resume {info.id}")

@@ -21,10 +21,10 @@ class Trace:
     @hookimpl(trylast=True)
     def rpd_collected(self) -> None:
         """Print it; conftests are known only now."""
-        note("\n".join(lines(self._config, self._manager)))
+        note("\n".join(lines(self._config.rootdir, self._config.config_file, self._manager)))
 
 
-def lines(config: Config, manager: PluginManager) -> list[str]:
+def lines(rootdir: Path, config_file: Path | None, manager: PluginManager) -> list[str]:
     """Return root folder, configuration file, and each plugin and conftest with the file it is in."""
     loaded = [(name, plugin) for name, plugin in manager.list_name_plugin() if plugin is not None]
     plugins = [(name, _file(plugin)) for name, plugin in loaded if not is_conftest_plugin(name)]
@@ -32,13 +32,13 @@ def lines(config: Config, manager: PluginManager) -> list[str]:
     blocked = [name for name, plugin in manager.list_name_plugin() if plugin is None]
     width = max((len(name) for name, _ in plugins), default=0)
     return [
-        f"root folder: {config.rootdir}",
-        f"configuration file: {config.config_file or 'none'}",
+        f"root folder: {rootdir}",
+        f"configuration file: {config_file or 'none'}",
         "plugins:",
         *(f"  {name:<{width}}  {file}".rstrip() for name, file in plugins),
         *(f"  {name} (switched off)" for name in blocked),
         "conftests:" if conftests else "conftests: none",
-        *(f"  {_shown(path, config.rootdir)}" for path in conftests),
+        *(f"  {_shown(path, rootdir)}" for path in conftests),
     ]
 
 

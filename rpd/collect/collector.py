@@ -70,7 +70,9 @@ class _Collector:
         self._registry = Registry(config)
         self._scanned: set[str] = set()
         self._registered = registered_marks(config.collect.markers)
-        self._ignored = _ignored_paths(config)
+        self._ignored = _ignored_paths(
+            config.collect.ignore, (config.invocation_dir, config.rootdir), config.runs_path
+        )
         self._globs = _ignored_globs(config.collect.ignore_glob, (config.invocation_dir, config.rootdir))
         self._errors: list[CollectionError] = []
         self._contexts: dict[Path, tuple[FileContext, dict[str, Any]] | None] = {}
@@ -306,11 +308,10 @@ class _Collector:
         return broken or any(name == job for name, _ in self._problems[target.path])
 
 
-def _ignored_paths(config: Config) -> frozenset[Path]:
-    """Return the paths never collected from: the run folders and ``ignore``, relative to either folder."""
-    bases = (config.invocation_dir, config.rootdir)
-    given = {absolute(each, base) for each in config.collect.ignore for base in bases}
-    return frozenset({*given, config.runs_path})
+def _ignored_paths(ignore: Iterable[str], bases: Sequence[Path], runs_path: Path) -> frozenset[Path]:
+    """Return the paths never collected from: the run folders and ``ignore``, relative to each of ``bases``."""
+    given = {absolute(each, base) for each in ignore for base in bases}
+    return frozenset({*given, runs_path})
 
 
 def _ignored_globs(globs: Iterable[str], bases: Iterable[Path]) -> tuple[str, ...]:

@@ -457,6 +457,12 @@ class Config:
             limits.append(2 if self.select.stepwise_skip else 1)
         return min(limits, default=None)
 
+    @property
+    def asks_above_usd(self) -> float | None:
+        """Above which worst case (USD) a run asks before it starts; None: it does not ask."""
+        never = self.money.yes or self.run.local or self.run.dry_run
+        return None if never else self.money.confirm_above_usd
+
 
 @cache
 def settings(own: type = NoOptions) -> Mapping[str, Setting]:

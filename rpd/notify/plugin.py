@@ -8,7 +8,6 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from rpd.config import Config
 from rpd.errors import RpdError
 from rpd.events import Events
 from rpd.hooks import PluginManager, hookimpl
@@ -147,13 +146,15 @@ class _Line:
             self._events.notice(text=f"--notify: a notice was not sent ({self._target.name}: {why})")
 
 
-def add_notices(config: Config, manager: PluginManager, redactor: Redactor) -> None:
-    """Register what sends notices, if any are wanted. Raises UsageError."""
-    if not config.output.notify or config.run.dry_run or manager.is_blocked("notices"):
+def add_notices(
+    texts: Sequence[str], budget: float | None, manager: PluginManager, redactor: Redactor
+) -> None:
+    """Register the plugin that sends notices to the targets ``texts``. Raises UsageError."""
+    if manager.is_blocked("notices"):
         return
     events = Events(manager)
     targets = []
-    for text in config.output.notify:
+    for text in texts:
         if text != DESKTOP:
             redactor.learn(text)  # who has the address can send to it
         chosen = target(text)
@@ -163,5 +164,5 @@ def add_notices(config: Config, manager: PluginManager, redactor: Redactor) -> N
             events.notice(
                 text="--notify: a resumed run no longer has the address, a secret: set RPD_NOTIFY to it"
             )
-    notices = Notices(targets, redactor=redactor, events=events, budget=config.money.budget)
+    notices = Notices(targets, redactor=redactor, events=events, budget=budget)
     manager.register(notices, "notices")

@@ -91,6 +91,10 @@ class Backend:
         self._background: threading.Thread | None = None
         self._failure: BaseException | None = None
 
+    @property
+    def _is_emulated(self) -> bool:
+        return is_emulated(self._config.api, local=self._config.run.local)
+
     def prepare(self, nodes: Iterable[Node] = ()) -> None:
         """Begin to start the emulator and to import the SDK, so that planning goes on meanwhile.
 
@@ -177,16 +181,14 @@ class Backend:
 
     def digests(self, secrets: Mapping[str, Value]) -> ImageDigests:
         """Return what knows which images the names mean, asked with the passwords among ``secrets``."""
-        return ImageDigests(
-            only_texts(secrets), pin=self._config.pods.pin_images, emulated=is_emulated(self._config)
-        )
+        return ImageDigests(only_texts(secrets), pin=self._config.pods.pin_images, emulated=self._is_emulated)
 
     def check_images(
         self, nodes: Sequence[Node], secrets: Mapping[str, Value], digests: ImageDigests
     ) -> tuple[str, ...]:
         """Return warnings about private images, and images to pin. Raises UsageError for those no pod could pull."""
         digests.check(nodes)
-        return check_registries(nodes, only_texts(secrets), self.provider, emulated=is_emulated(self._config))
+        return check_registries(nodes, only_texts(secrets), self.provider, emulated=self._is_emulated)
 
     def outlooks(self, prices: Prices, events: Events, nodes: Sequence[Node]) -> Outlooks | None:  # noqa: ARG002
         """Return what asks RunPod about requests without renting; None: renting shows it."""

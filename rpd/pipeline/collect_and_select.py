@@ -50,7 +50,7 @@ def gather(config: Config, manager: PluginManager) -> Gathered:
         # Not at the top: most invocations give none.
         from rpd.pipeline.variables import check_names
 
-        check_names(config, collection, Events(manager))
+        check_names(config.collect, collection, Events(manager), runs=config.command == "run")
     for file, reason in collection.skipped:
         Events(manager).notice(f"{file} is skipped: {reason}")
     nodes = list(collection.nodes)
@@ -70,9 +70,12 @@ def gather(config: Config, manager: PluginManager) -> Gathered:
     selected = len(left)
     missing: tuple[CollectionError, ...] = ()
     if any(node.job.required_paths for node in left):
-        from rpd.pipeline.required_paths import split_missing  # not at the top: most jobs require none
+        # Not at the top: most jobs require none.
+        from rpd.pipeline.required_paths import split_missing
+        from rpd.pipeline.variables import read_variables
 
-        whole, missing = split_missing(config, left)
+        variables = read_variables(config.collect, config.invocation_dir)
+        whole, missing = split_missing(left, config.rootdir, variables)
         left = list(whole)
     if config.pods.lifecycle == "rest":
         from rpd.pipeline.check_interface import lacking  # not at the top: it is not the usual one

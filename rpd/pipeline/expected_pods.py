@@ -160,7 +160,7 @@ class Foresight:
         # Not at the top: few projects have such a fixture, and what lists nodes must not load what runs them.
         from rpd.pipeline.variables import read_variables
 
-        return _caller(self._config, read_variables(self._config))
+        return _caller(self._config, read_variables(self._config.collect, self._config.invocation_dir))
 
 
 def _is_built_in_gpu(definition: FixtureDef) -> bool:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Mapping
 
-from rpd.config import Config
 from rpd.errors import UnusableImage, UsageError
 from rpd.plan import uses_pod
 from rpd.threads import thread
+from rpd.values.endpoint import Endpoint
 from rpd.values.job import Registry
 from rpd.values.node import Node
 from rpd.values.pod import PodRequest
@@ -106,11 +106,11 @@ class NoDigests(ImageDigests):
         return ""
 
 
-def is_emulated(config: Config) -> bool:
+def is_emulated(api: Endpoint | None, *, local: bool) -> bool:
     """Return whether an emulator runs the pods of a run."""
     from rpd.runpod.address import api_url, is_local
 
-    return config.run.local or is_local(config.api.base_url if config.api else api_url())
+    return local or is_local(api.base_url if api else api_url())
 
 
 def _unknown(image: str, why: str) -> str:

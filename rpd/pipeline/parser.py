@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
 from rpd.config import Config, Setting, settings, value_of
-from rpd.config.config import NoOptions, own_kind
+from rpd.config.config import NoOptions, PodSettings, RunSettings, own_kind
 from rpd.config.options import OptionGroup
 from rpd.errors import UsageError
 from rpd.hooks import PluginManager
@@ -253,14 +253,12 @@ def print_help(command: Command, manager: PluginManager) -> NoReturn:
     sys.exit(0)
 
 
-def check_together(config: Config) -> None:
+def check_together(run: RunSettings, pods: PodSettings) -> None:
     """Raise UsageError for flags that contradict or need each other."""
-    if bool(config.pods.gpu_id) != bool(config.pods.datacenter_id):
-        given, missing = (
-            ("--gpu-id", "--datacenter-id") if config.pods.gpu_id else ("--datacenter-id", "--gpu-id")
-        )
+    if bool(pods.gpu_id) != bool(pods.datacenter_id):
+        given, missing = ("--gpu-id", "--datacenter-id") if pods.gpu_id else ("--datacenter-id", "--gpu-id")
         raise UsageError(f"{given} needs {missing}: a pinned GPU is pinned to a data centre")
-    if config.run.local and config.run.dry_run:
+    if run.local and run.dry_run:
         raise UsageError(
             "--local and --dry-run exclude each other: one runs on an emulator, the other runs nothing"
         )

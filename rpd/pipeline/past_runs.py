@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 
-from rpd.config import Config
 from rpd.errors import RpdError, UsageError
 from rpd.journal import journal
 from rpd.journal.files import LATEST
@@ -110,27 +109,27 @@ def past_run(info: RunInfo) -> PastRun:
     return PastRun(info=info, state=state_of(info), reports=reports, damaged=tuple(damaged))
 
 
-def run_named(config: Config, wanted: str = "") -> RunInfo:
-    """Return the run ``wanted`` means, by default the newest; it may be the path of one. Raises UsageError."""
-    info = by_path(config.invocation_dir, wanted)
+def run_named(here: Path, runs_path: Path, wanted: str = "") -> RunInfo:
+    """Return the run ``wanted`` means, by default the newest: an id or a path from ``here``. Raises UsageError."""
+    info = by_path(here, wanted)
     if info is not None:
         return info[0]
-    return lookup.run_named(history.runs(config.runs_path), wanted)
+    return lookup.run_named(history.runs(runs_path), wanted)
 
 
-def run_and_node(config: Config, args: Sequence[str]) -> tuple[RunInfo, NodeEntry | None]:
+def run_and_node(here: Path, runs_path: Path, args: Sequence[str]) -> tuple[RunInfo, NodeEntry | None]:
     """Return what ``[RUN] [NODE]`` means: a single word is a run if one is called so, else a node of the newest run.
 
     Raises UsageError.
     """
     if len(args) > 2:
         raise UsageError(f"expected a run and a node at most, got {len(args)} arguments")
-    named = by_path(config.invocation_dir, args[0]) if args else None
+    named = by_path(here, args[0]) if args else None
     if named is not None and (named[1] is not None or len(args) == 1):
         return named
     if named is not None:
         return named[0], lookup.node_named(lookup.entries(Path(named[0].folder)), args[1])
-    runs = history.runs(config.runs_path)
+    runs = history.runs(runs_path)
     if len(args) == 1 and args[0] != LATEST and not any(info.id.startswith(args[0]) for info in runs):
         info, wanted = lookup.run_named(runs), args[0]
     else:
@@ -141,14 +140,14 @@ def run_and_node(config: Config, args: Sequence[str]) -> tuple[RunInfo, NodeEntr
     return info, lookup.node_named(lookup.entries(Path(info.folder)), wanted, what)
 
 
-def by_path(invocation_dir: Path, text: str) -> tuple[RunInfo, NodeEntry | None] | None:
+def by_path(here: Path, text: str) -> tuple[RunInfo, NodeEntry | None] | None:
     """Return the run or node that ``text`` is the path of: that of its folder, or of its run file or manifest.
 
     None for what is not the path of one, and may be a name. Raises UsageError for what can only be a path.
     """
     if not text:
         return None
-    path = invocation_dir / Path(text).expanduser()
+    path = here / Path(text).expanduser()
     is_file = path.name in (run.FILE_NAME, manifest.FILE_NAME)
     folder = path.parent if is_file else path
     if is_file and not path.is_file():
@@ -171,11 +170,11 @@ def _run_above(folder: Path) -> RunInfo:
     return history.run_in(folder.parent) or RunInfo(id=folder.parent.name, folder=str(folder.parent))
 
 
-def run_with_node(config: Config, text: str) -> tuple[RunInfo, NodeEntry | None]:
+def run_with_node(here: Path, runs_path: Path, text: str) -> tuple[RunInfo, NodeEntry | None]:
     """Return what ``RUN``, ``RUN:NODE``, ``:NODE`` (of the newest run) or a path means. Raises UsageError."""
-    at_path = by_path(config.invocation_dir, text)
+    at_path = by_path(here, text)
     if at_path is not None:
         return at_path
     wanted, _, node = text.partition(":")
-    info = run_named(config, wanted)
+    info = run_named(here, runs_path, wanted)
     return info, lookup.node_named(lookup.entries(Path(info.folder)), node) if node else None

@@ -29,7 +29,7 @@ from rpd.pipeline.worst_case import Prices, make_overrides, may_start
 from rpd.plan import make_plan, uses_pod
 from rpd.project.own_output import OwnOutput
 from rpd.project.upload_size import Scales
-from rpd.record.report_output import write_report
+from rpd.record.report_output import report_path, write_report
 from rpd.redaction import Redactor
 from rpd.values.overrides import Overrides
 from rpd.values.plan import Earlier, Plan
@@ -80,8 +80,9 @@ def choose(
 ) -> Chosen:
     """Register the reports, collect, select, and leave out nodes that are done. Raises UsageError."""
     events = Events(manager)
-    _add_junit(config, manager, events, redactor)
-    add_reports(config, manager, redactor)
+    _add_junit(config.output.junit_xml, config.invocation_dir, manager, events, redactor)
+    if not config.run.dry_run:
+        add_reports(manager, redactor)
     own = own_output(config)
     changed = _add_changed(config, manager, events, own)
     gathered = gather(config, manager)
@@ -112,7 +113,7 @@ def prepare(
     ``redactor`` learns every secret of the run. Raises UsageError, AuthError and ProviderError.
     """
     events, gathered = Events(manager), chosen.gathered
-    variables = read_variables(config)
+    variables = read_variables(config.collect, config.invocation_dir)
     check_variables(config.collect, gathered.nodes, variables, events)
     overrides = make_overrides(config)
     needs_pods = any(uses_pod(node) for node in gathered.nodes) or resumed is not None
@@ -144,7 +145,7 @@ def prepare(
     scales = Scales(chosen.own)
     check_staging(config, kinds, foresight, scales, events)
     _check_policies(config, plan, prices, events, is_resumed=resumed is not None)
-    if not may_start(config, plan, prices, events, caller.confirm):
+    if not may_start(config.asks_above_usd, plan, prices, events, caller.confirm):
         return None
     return Prepared(
         config=config,
@@ -192,18 +193,19 @@ def _add_changed(config: Config, manager: PluginManager, events: Events, own: Ow
         raise UsageError("--explain tells why --changed runs a node or not: give both")
     if not config.select.changed:
         return None
-    changed = Changed(config, read_variables(config), own, events, explain=config.select.explain)
+    variables = read_variables(config.collect, config.invocation_dir)
+    changed = Changed(config, variables, own, events, explain=config.select.explain)
     manager.register(changed, "changed")
     return changed
 
 
-def _add_junit(config: Config, manager: PluginManager, events: Events, redactor: Redactor) -> None:
+def _add_junit(
+    file: str | None, folder: Path, manager: PluginManager, events: Events, redactor: Redactor
+) -> None:
     """Register the JUnit report, if one is wanted. Raises UsageError."""
-    if config.output.junit_xml is None or manager.is_blocked("junit"):
+    if file is None or manager.is_blocked("junit"):
         return
-    path = config.invocation_dir / Path(config.output.junit_xml).expanduser()
-    if path.is_dir():
-        raise UsageError(f"--junitxml {config.output.junit_xml}: expected a file, but this is a folder")
+    path = report_path("--junitxml", file, folder)
     from rpd.junit import Junit  # few runs write one
 
     manager.register(Junit(path, redactor=redactor, write=write_report, events=events), "junit")

@@ -6,18 +6,15 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from rpd.config import Config
 from rpd.events import Events
 from rpd.hooks import PluginManager
 from rpd.redaction import Redactor
 
 
-def add_reports(
-    config: Config, manager: PluginManager, redactor: Redactor, environ: Mapping[str, str] = os.environ
-) -> None:
+def add_reports(manager: PluginManager, redactor: Redactor, environ: Mapping[str, str] = os.environ) -> None:
     """Register the reports that the environment asks for."""
     step_summary = environ.get("GITHUB_STEP_SUMMARY")
-    if step_summary and not config.run.dry_run and not manager.is_blocked("step summary"):
+    if step_summary and not manager.is_blocked("step summary"):
         from rpd.step_summary import StepSummary
 
         summary = StepSummary(Path(step_summary), redactor=redactor, events=Events(manager))

@@ -9,30 +9,27 @@ from pathlib import Path
 from typing import Any
 
 from rpd.collect.fixtures import ReadVariable
-from rpd.config import Config
 from rpd.errors import CollectionError, UsageError
-from rpd.pipeline.variables import read_variables
 from rpd.values.node import Definition, Node
 
 _TEMPLATE = re.compile(r"\{([A-Za-z_]\w*)\}")
 
 
 def split_missing(
-    config: Config, nodes: Sequence[Node]
+    nodes: Sequence[Node], rootdir: Path, variables: Mapping[str, Any]
 ) -> tuple[tuple[Node, ...], tuple[CollectionError, ...]]:
     """Return the nodes whose required paths are there, and an error for each job of which one is not.
 
     In a path, ``{name}`` stands for a parameter or variable. One that has no value yet says nothing: the run asks for
     it.
     """
-    variables = read_variables(config)
     seen: dict[Path, bool] = {}
     kept: list[Node] = []
     missing: dict[Definition, dict[str, None]] = {}
     for node in nodes:
         lacks = False
         for text in node.job.required_paths:
-            wrong = _wrong(text, node, config.rootdir, variables, seen)
+            wrong = _wrong(text, node, rootdir, variables, seen)
             if wrong:
                 missing.setdefault(node.definition, {})[wrong] = None
                 lacks = True

@@ -113,7 +113,7 @@ def configure(
         plugin_options=plugin_options,
         own=command.own_options,
     )
-    parser.check_together(config)
+    parser.check_together(config.run, config.pods)
     return config, manager
 
 

@@ -56,7 +56,10 @@ class Changed:
     def rpd_select_nodes(self, nodes: list[Node]) -> None:
         """Take the unchanged nodes out."""
         if not self._config.run.dry_run or self._config.run.dry_run_live:
-            self._images = ImageDigests(only_texts(known_secrets(nodes)), emulated=is_emulated(self._config))
+            self._images = ImageDigests(
+                only_texts(known_secrets(nodes)),
+                emulated=is_emulated(self._config.api, local=self._config.run.local),
+            )
         passed = last_passed(self._config.runs_path, {node.id for node in nodes})
         left = []
         for node in nodes:

@@ -10,7 +10,6 @@ from typing import Any
 
 from rpd.collect import Collection
 from rpd.collect.fixtures import ReadVariable
-from rpd.config import Config
 from rpd.config.config import CollectSettings
 from rpd.errors import UsageError
 from rpd.events import Events
@@ -20,21 +19,24 @@ from rpd.values.suggestions import closest
 from rpd.values.variable import ALL, takes_all
 
 
-def read_variables(config: Config) -> Mapping[str, Any]:
-    """Return the variables of the file, ``--vars-file`` and ``--var``, the later ones winning. Raises UsageError."""
+def read_variables(given: CollectSettings, folder: Path) -> Mapping[str, Any]:
+    """Return the variables of the file, ``--vars-file`` (relative to ``folder``) and ``--var``, the later ones winning.
+
+    Raises UsageError.
+    """
     return MappingProxyType(
         {
-            **config.collect.variables,
-            **_of_file(config.collect.vars_file, config.invocation_dir),
-            **dict(config.collect.var),
+            **given.variables,
+            **_of_file(given.vars_file, folder),
+            **dict(given.var),
         }
     )
 
 
-def _of_file(vars_file: str | None, invocation_dir: Path) -> dict[str, Any]:
+def _of_file(vars_file: str | None, folder: Path) -> dict[str, Any]:
     if vars_file is None:
         return {}
-    path = invocation_dir / vars_file
+    path = folder / vars_file
     try:
         text = read_text(path)
         values = json.loads(text) if path.suffix == ".json" else parse_toml(text)
@@ -48,17 +50,17 @@ def _of_file(vars_file: str | None, invocation_dir: Path) -> dict[str, Any]:
     return values
 
 
-def check_names(config: Config, collection: Collection, events: Events) -> None:
+def check_names(given: CollectSettings, collection: Collection, events: Events, *, runs: bool) -> None:
     """Raise UsageError for flags that contradict each other or give what no collected file declares.
 
-    Where nothing is going to run, an undeclared ``--var`` is only a notice.
+    Unless it ``runs``, an undeclared ``--var`` is only a notice.
     """
-    given = dict(config.collect.var)
-    names = [name for name, _ in config.collect.sweep]
+    values = dict(given.var)
+    names = [name for name, _ in given.sweep]
     for number, name in enumerate(names):
         if name in names[:number]:
             raise UsageError(f"--sweep {name} is given twice: give all values at once, {name}=A,B,C")
-        if name in given:
+        if name in values:
             raise UsageError(f"--sweep {name} and --var {name} contradict each other: give one of them")
     if collection.errors:
         return
@@ -68,9 +70,9 @@ def check_names(config: Config, collection: Collection, events: Events) -> None:
             raise UsageError(f"--sweep {name}: {wrong}")
     if _somebodytakes_all(collection):
         return
-    for name in given:
+    for name in values:
         if wrong := _undeclared(name, declared):
-            if config.command == "run":
+            if runs:
                 raise UsageError(f"--var {name}: {wrong}")
             events.notice(f"--var {name}: {wrong}")
 

@@ -200,13 +200,10 @@ def check_balance(account: Account, worst_case_usd: float) -> str:
 
 
 def may_start(
-    config: Config, plan: Plan, prices: Prices, events: Events, confirm: Callable[[float, float], bool]
+    limit: float | None, plan: Plan, prices: Prices, events: Events, confirm: Callable[[float, float], bool]
 ) -> bool:
-    """Return whether a run may start: ``confirm`` decides about those that may cost much, knowing what they rent."""
-    if config.money.yes or config.run.local or config.run.dry_run:
-        return True
-    limit = config.money.confirm_above_usd
-    if plan.worst_case_usd <= limit:
+    """Return whether a run may start: ``confirm`` decides if it may cost more than ``limit``, in USD."""
+    if limit is None or plan.worst_case_usd <= limit:
         return True
     events.notice(what_it_rents(plan, prices))
     return confirm(plan.worst_case_usd, limit)

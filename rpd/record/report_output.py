@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+from rpd.errors import UsageError
 from rpd.record.atomic_write import write_whole
 
 PATIENCE_SECONDS = 30.0
@@ -19,6 +20,14 @@ PATIENCE_SECONDS = 30.0
 _DESCRIPTOR = re.compile(r"(?:/dev/fd|/proc/(?:self|thread-self|\d+)/fd)/(\d+)")
 _STANDARD = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
 _RETRY_SECONDS = 0.05
+
+
+def report_path(flag: str, text: str, folder: Path) -> Path:
+    """Return the path that ``text`` of ``flag`` means, relative to ``folder``. Raises UsageError for a folder."""
+    path = folder / Path(text).expanduser()
+    if path.is_dir():
+        raise UsageError(f"{flag} {text}: expected a file, but this is a folder")
+    return path
 
 
 def write_report(path: Path, text: str) -> bool:

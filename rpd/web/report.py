@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from rpd.config import Config
-from rpd.errors import RpdError, UsageError
+from rpd.config.config import OutputSettings
+from rpd.errors import RpdError
 from rpd.events import Events
 from rpd.hooks import PluginManager, hookimpl
 from rpd.pipeline.past_runs import PastRun, RunState
 from rpd.record import run as run_file
-from rpd.record.report_output import write_report
+from rpd.record.report_output import report_path, write_report
 from rpd.record.run import RunInfo
 from rpd.redaction import NO_SECRETS, Redactor
 from rpd.values.report import RunSummary
@@ -97,18 +97,16 @@ def _info(summary: RunSummary) -> RunInfo:
     )
 
 
-def add_page(config: Config, manager: PluginManager, redactor: Redactor) -> None:
+def add_page(output: OutputSettings, folder: Path, manager: PluginManager, redactor: Redactor) -> None:
     """Register what writes the page of the run, if one is wanted. Raises UsageError."""
-    if config.output.html is None or manager.is_blocked("html"):
+    if output.html is None or manager.is_blocked("html"):
         return
-    path = config.invocation_dir / Path(config.output.html).expanduser()
-    if path.is_dir():
-        raise UsageError(f"--html {config.output.html}: expected a file, but this is a folder")
+    path = report_path("--html", output.html, folder)
     report = HtmlReport(
         path,
         redactor=redactor,
         write=write_report,
         events=Events(manager),
-        ranking=Ranking.parse(config.output.sort) if config.output.sort else None,
+        ranking=Ranking.parse(output.sort) if output.sort else None,
     )
     manager.register(report, "html")

@@ -37,14 +37,13 @@ class RunpodDeployFormat:
             count = len(written.notices)
             Events(self._manager).notice(
                 text=f"{path.name}: {count} difference{'s' if count > 1 else ''} from runpod-deploy; to list "
-                f"them and get a deploy file of your own: rpd import {_typed(path, config)}"
+                f"them and get a deploy file of your own: rpd import {_typed(path, config.invocation_dir)}"
             )
         return module_of(path, written)
 
 
-def _typed(path: Path, config: Config) -> str:
-    """Return a path as a person would type it."""
-    here = config.invocation_dir
+def _typed(path: Path, here: Path) -> str:
+    """Return a path as a person would type it in the folder ``here``."""
     return path.relative_to(here).as_posix() if path.is_relative_to(here) else str(path)
 
 

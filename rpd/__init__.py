@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from rpd.execute.pod.handle import Pod
     from rpd.execute.pod.provision import Provision
     from rpd.execute.scopes import Request
+    from rpd.graph.results import Needed, Needs
     from rpd.hooks import hookimpl
     from rpd.values.fixture import fixture
     from rpd.values.job import Budget, Cluster, Gpu, Job, Lifecycle, Registry, Secret, Storage, job
@@ -46,6 +47,8 @@ _HOME = {
     "Lifecycle": "rpd.values.job",
     "Metafunc": "rpd.collect.parametrize",
     "MissingArtifact": "rpd.errors",
+    "Needed": "rpd.graph.results",
+    "Needs": "rpd.graph.results",
     "Node": "rpd.values.node",
     "NodeReport": "rpd.values.report",
     "OutOfMemory": "rpd.errors",
@@ -98,6 +101,8 @@ __all__ = [
     "Lifecycle",
     "Metafunc",
     "MissingArtifact",
+    "Needed",
+    "Needs",
     "Node",
     "NodeReport",
     "OutOfMemory",

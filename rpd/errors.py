@@ -87,6 +87,8 @@ class Cause(StrEnum):
     INTERRUPTED = "interrupted"
     LOCAL = "local"
     """This machine: its disk, or files here that changed or vanished."""
+    NEEDS = "needs"
+    """Another node that it needs did not pass."""
 
 
 class RpdError(Exception):

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rpd.values.node import Node
     from rpd.values.plan import Earlier, Plan, Source
     from rpd.values.pod import PodInfo, Provider
-    from rpd.values.report import NodeReport, RunSummary
+    from rpd.values.report import NodeReport, RunSummary, Skip
     from rpd.values.step import Step
     from rpd.values.telemetry import Sample
 
@@ -97,6 +97,11 @@ class Events:
     def node_started(self, *, node: Node, folder: Path | None) -> None:
         """Call ``rpd_node_started``."""
         self._hook.rpd_node_started(node=node, folder=folder)
+
+    def skip_node(self, *, node: Node) -> Skip | None:
+        """Call ``rpd_skip_node``."""
+        answer: Skip | None = self._hook.rpd_skip_node(node=node)
+        return answer
 
     def fixture_setup(self, *, node: Node, fixture: FixtureDef) -> None:
         """Call ``rpd_fixture_setup``."""

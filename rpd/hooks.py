@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from rpd.values.node import Node
     from rpd.values.plan import Earlier, Plan, Source
     from rpd.values.pod import PodInfo, Provider
-    from rpd.values.report import NodeReport, RunSummary
+    from rpd.values.report import NodeReport, RunSummary, Skip
     from rpd.values.step import Step
     from rpd.values.telemetry import Sample
 
@@ -173,6 +173,14 @@ def rpd_nodes_added(nodes: Sequence[Node], ahead: int) -> None:
 @observer
 def rpd_node_started(node: Node, folder: Path | None) -> None:
     """Called when a slot takes up a node; ``folder`` is the node's own folder (None in a dry run)."""
+
+
+@hookspec(firstresult=True)
+def rpd_skip_node(node: Node) -> Skip | None:
+    """Return why a node whose turn has come is passed over, or None to let it run.
+
+    Called on the thread of a slot, after the node's own marks and before anything is set up or rented for it.
+    """
 
 
 @observer

@@ -10,7 +10,7 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 from rpd.disk.regular import tail_of
-from rpd.errors import CollectionError
+from rpd.errors import Cause, CollectionError
 from rpd.events import Events
 from rpd.hooks import hookimpl
 from rpd.redaction import NO_SECRETS, Redactor
@@ -170,7 +170,8 @@ class _Writer:
                 kind = str(result.cause or "")
                 self.element(case, tag, "\n".join(shown), message=reason, type=kind)
             case Outcome.SKIPPED:
-                self.element(case, "skipped", message=result.reason, type="rpd.skip")
+                kind = "rpd.needs" if result.cause is Cause.NEEDS else "rpd.skip"
+                self.element(case, "skipped", message=result.reason, type=kind)
             case Outcome.XFAILED:
                 self.element(case, "skipped", message=result.reason, type="rpd.xfail")
             case Outcome.PRUNED:
@@ -204,6 +205,7 @@ def _facts(report: NodeReport) -> dict[str, str]:
         "usd": f"{report.cost.estimated_usd:.6f}" if pod else "",
         "attempt": str(result.attempts),
         "cause": str(result.cause or ""),
+        "needs": "\n".join(report.node.needs),
         "run_dir": report.folder,
     }
     metrics = {

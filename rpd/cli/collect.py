@@ -9,7 +9,7 @@ from rpd.cli.notices import Notices
 from rpd.cli.output import note, say
 from rpd.collect.tree import collect_json, count_lines, tree_lines
 from rpd.config import Config
-from rpd.errors import CollectionError, ExitCode
+from rpd.errors import CollectionError, ExitCode, UsageError
 from rpd.events import Events
 from rpd.hooks import PluginManager
 from rpd.pipeline.collect_and_select import Gathered, gather
@@ -22,9 +22,13 @@ if TYPE_CHECKING:
 
 def main(config: Config, manager: PluginManager) -> int:
     """Print what would run: a tree, ids (``-q``), counts a file (``-qq``) or JSON."""
+    if config.output.graph and (config.output.as_json or config.output.quiet):
+        raise UsageError("--graph, --json and -q each print something else: give one of them")
     manager.register(Notices(), "notices")
     gathered = gather(config, manager)
-    if config.output.as_json:
+    if config.output.graph:
+        _print_graph(config, gathered)
+    elif config.output.as_json:
         import json
 
         chosen = replace(gathered.collection, nodes=gathered.nodes)
@@ -56,6 +60,16 @@ def main(config: Config, manager: PluginManager) -> int:
     return ExitCode.NOTHING_COLLECTED
 
 
+def _print_graph(config: Config, gathered: Gathered) -> None:
+    from rpd.graph.drawing import mermaid, tree  # few ask for it
+
+    if config.output.graph == "mermaid":
+        _print_lines(list(mermaid(gathered.nodes)))
+        return
+    price = _shipped_prices(config, gathered.nodes).worst_case if config.output.verbose else None
+    _print_lines([*tree(gathered.nodes, price), "", summary_line(gathered)])
+
+
 def tell_nothing(config: Config, gathered: Gathered, so: str = "") -> None:
     """Say on stderr why nothing is selected, after what comes of it (``so``)."""
     from rpd.cli.nothing_collected import why_nothing
@@ -70,10 +84,15 @@ def _print_lines(lines: Sequence[str]) -> None:
 
 def summary_line(gathered: Gathered) -> str:
     """Return how many nodes were collected and deselected, and how many errors there were."""
-    count = len(gathered.nodes) + gathered.deselected
+    others = sum(not gathered.graph.was_asked_for(node) for node in gathered.nodes) if gathered.graph else 0
+    count = len(gathered.nodes) - others + gathered.deselected
     text = f"{count} node{'' if count == 1 else 's'} collected"
     if gathered.deselected:
         text += f", {gathered.deselected} deselected, {len(gathered.nodes) or 'none'} selected"
+    if gathered.graph and (brought := len(gathered.graph.brought) - others):
+        text += f" ({brought} because others need {'it' if brought == 1 else 'them'})"
+    if others:
+        text += f", and {others} more because others need {'it' if others == 1 else 'them'}"
     if gathered.errors:
         text += f", {len(gathered.errors)} error{'' if len(gathered.errors) == 1 else 's'}"
     return text

@@ -395,6 +395,7 @@ def _result(report: NodeReport) -> dict[str, Any]:
         "cause": report.result.cause,
         "reason": report.result.reason,
         "parameters": dict(report.node.parameters),
+        "needs": list(report.node.needs),
         "metrics": dict(report.metrics),
         "series": {name: asdict(record) for name, record in report.series.items()},
         "attempts": report.result.attempts,

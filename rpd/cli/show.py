@@ -121,6 +121,7 @@ def _report_lines(report: NodeReport) -> Iterator[str]:
             "parameters": _pairs(report.node.parameters),
             "marks": ", ".join(report.node.marks),
             "owner": report.node.owner,
+            "needs": ", ".join(report.node.needs),
             "started": result.started,
             "finished": result.finished,
             "phases": ", ".join(f"{name} {format_duration(value)}" for name, value in result.phases.items()),

@@ -6,7 +6,7 @@ import fnmatch
 from collections.abc import Iterable, Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rpd.collect.arguments import Target, absolute, read_targets, widest
 from rpd.collect.conftests import Conftests, is_conftest_plugin
@@ -14,7 +14,7 @@ from rpd.collect.failures import from_exception
 from rpd.collect.fixtures import Registry
 from rpd.collect.folders import is_in_run_folder, walk
 from rpd.collect.imports import importer_of
-from rpd.collect.jobs import FileContext, Hooks, job_functions, misplaced_hooks, nodes_of
+from rpd.collect.jobs import FileContext, Hooks, asks_for_others, job_functions, misplaced_hooks, nodes_of
 from rpd.collect.marks import PLUGINS, check_marks, marks_of, marks_of_module, registered_marks
 from rpd.collect.order import regroup
 from rpd.collect.source import relative
@@ -29,6 +29,9 @@ from rpd.values.node import Node
 from rpd.values.skip_and_fail import Skipped
 from rpd.values.suggestions import closest
 
+if TYPE_CHECKING:
+    from rpd.collect.needs import Links
+
 
 @frozen
 class Collection:
@@ -41,6 +44,8 @@ class Collection:
     """Files that skip themselves as a whole, each with its reason."""
     files: int = 0
     """How many deploy files were read."""
+    links: Links | None = None
+    """Which jobs need which; None where none needs another."""
 
 
 def collect(config: Config, manager: PluginManager) -> Collection:
@@ -95,6 +100,7 @@ class _Collector:
             if plugin is not None and not is_conftest_plugin(name):
                 self._errors += self._registry.add(plugin, "")
         nodes = regroup(self._all_nodes(targets))
+        links = self._links()
         mistakes = (*self._conftests.errors.values(), *self._errors)
         errors = {(error.file, error.line, error.message): error for error in mistakes}
         return Collection(
@@ -103,7 +109,31 @@ class _Collector:
             fixtures=self._registry.all(),
             skipped=tuple(self._skipped.items()),
             files=len(self._contexts),
+            links=links,
         )
+
+    def _links(self) -> Links | None:
+        """Return which jobs need which; None where none needs another. Their files are collected for it."""
+        jobs = [nodes[0].definition for nodes in self._nodes.values() if nodes]
+        if not any(asks_for_others(each) for each in jobs):
+            return None
+        from rpd.collect.needs import Linker  # not at the top: most jobs need no other
+
+        places = {read[0].file: path for path, read in self._contexts.items() if read is not None}
+        linker = Linker(
+            self._config.rootdir,
+            jobs_in=lambda path: (read := self._context(path)) and read[1],
+            nodes_of=self._nodes_of,
+            place_of=lambda file: places.get(file, self._config.rootdir / file),
+        )
+        links = linker.link(jobs)
+        self._errors += links.errors
+        return links
+
+    def _nodes_of(self, path: Path, name: str) -> tuple[Node, ...]:
+        """Return the nodes of a job, whether it was asked for or not."""
+        read = self._context(path)
+        return () if read is None else self._job_nodes(name, read[1][name], read[0])
 
     def _all_nodes(self, targets: Sequence[Target]) -> tuple[Node, ...]:
         """Return the nodes of all targets, each once. Raises UsageError that names every id that is none."""

@@ -34,7 +34,7 @@ from rpd.values.job import (
     check_place,
 )
 from rpd.values.job_marks import marked_job
-from rpd.values.mark import MARKS_ATTRIBUTE, Mark
+from rpd.values.mark import MARKS_ATTRIBUTE, NEEDS, Mark
 from rpd.values.node import Definition, Node
 from rpd.values.suggestions import closest
 
@@ -44,6 +44,7 @@ _POD, _CLUSTER = "pod", "cluster"
 _OWN_MODULES = "rpd."
 """How the modules of rpd's own fixtures begin."""
 """The built-in fixtures that rent a pod, and say which."""
+_BUILT_IN = "rpd.execute.fixtures"
 _OWN_ATTRIBUTES = frozenset({JOB_ATTRIBUTE, MARKS_ATTRIBUTE, FIXTURE_ATTRIBUTE, "__wrapped__"})
 
 
@@ -98,6 +99,14 @@ def job_functions(module: ModuleType, rootdir: Path) -> tuple[dict[str, Any], li
     for name, value in list(vars(module).items()):
         if is_a(value, type):
             errors += _jobs_in_class(value, module, rootdir)
+        if (
+            is_a(value, Mark)
+            and value.name == NEEDS
+            and len(value.args) == 1
+            and _is_swallowed(name, value, module)
+        ):
+            text = "write @rpd.mark.needs(train), with the job that is needed; without arguments it takes the function"
+            errors.append((name, at_function(text, value.args[0], rootdir=rootdir, name=name)))
         if not is_a(attached(value, JOB_ATTRIBUTE), Job) or not _is_own(value, module):
             continue
         problem = _job_problem(name, value)
@@ -106,6 +115,11 @@ def job_functions(module: ModuleType, rootdir: Path) -> tuple[dict[str, Any], li
         else:
             jobs[name] = value
     return _without_aliases(jobs), errors + _redefined(jobs, module, rootdir)
+
+
+def _is_swallowed(name: str, mark: Mark, module: ModuleType) -> bool:
+    """Whether a mark took the function below it for an argument."""
+    return getattr(mark.args[0], "__name__", None) == name and _is_own(mark.args[0], module)
 
 
 def _is_own(value: Any, module: ModuleType) -> bool:
@@ -214,6 +228,17 @@ def _nodes_of(name: str, function: Any, context: FileContext, hooks: Hooks) -> l
     nodes = _make_nodes(definition, metafunc, marks, strict=context.config.collect.strict_parametrization_ids)
     _check_pods(definition, nodes)
     return nodes
+
+
+def asks_for_others(definition: Definition) -> bool:
+    """Whether a job needs others, or asks for their results."""
+    return takes_results(definition) or any(mark.name == NEEDS for mark in definition.marks)
+
+
+def takes_results(definition: Definition) -> bool:
+    """Whether a job asks for the built-in fixture ``needs``."""
+    nearest = definition.closure.nearest(NEEDS)
+    return nearest is not None and getattr(nearest.function, "__module__", "") == _BUILT_IN
 
 
 def _check_pods(definition: Definition, nodes: Iterable[Node]) -> None:

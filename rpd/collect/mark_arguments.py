@@ -64,6 +64,19 @@ def _check_timeout(mark: Mark) -> None:
         raise CollectionError(f"rpd.mark.timeout: expected one duration, got {len(values)}")
 
 
+def _check_needs(mark: Mark) -> None:
+    _check_names(mark, ("all",))
+    if not mark.args:
+        raise DefinitionError(
+            "rpd.mark.needs", "", "expected the jobs that are needed: needs(train)", mark.args
+        )
+    for job in mark.args:
+        if not isinstance(job, str) and (isinstance(job, type | Mark) or not callable(job)):
+            raise DefinitionError("rpd.mark.needs", "", "expected a job function, or the name of one", job)
+    if not isinstance(mark.kwargs.get("all", False), bool):
+        raise DefinitionError("rpd.mark.needs", "all", "expected True or False", mark.kwargs["all"])
+
+
 def _check_usefixtures(mark: Mark) -> None:
     for name in mark.args:
         if not isinstance(name, str):
@@ -145,6 +158,7 @@ def _listed(names: Sequence[str]) -> str:
 _CHECKS: Mapping[str, Callable[[Mark], Any]] = {
     "budget": _check_budget,
     "gpu": _check_gpu,
+    "needs": _check_needs,
     "retry": _check_retry,
     "skip": _check_skip,
     "skipif": _check_skipif,

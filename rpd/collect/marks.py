@@ -8,7 +8,7 @@ from typing import Any
 
 from rpd.collect.mark_arguments import check_arguments
 from rpd.errors import CollectionError, UsageError
-from rpd.values.mark import MARKS_ATTRIBUTE, Mark
+from rpd.values.mark import MARKS_ATTRIBUTE, NEEDS, Mark
 from rpd.values.suggestions import closest
 
 BUILT_IN = {
@@ -22,11 +22,13 @@ BUILT_IN = {
     "gpu(id, ..., *, count=1, min_vram_gb=None, max_price_usd=None)": "run this job, or this case, on another GPU",
     "budget(*, cost_cap_usd=..., max_runtime=...)": "other limits for this job, or for this case",
     "slots(gpu=N)": "the job takes N of the GPUs of a shared pod; others run on the rest at the same time",
+    "needs(job, ..., *, all=False)": "run after the cases of other jobs that have the same parameters (all=True: after "
+    "every such case), if they pass",
 }
 PLUGINS: Mapping[str, str] = {}
 """Mark -> the module of rpd that does what it says; loaded with the first job that has the mark."""
 MODULE_MARKS = "rpdmark"
-_NEVER_IN_A_CASE = ("usefixtures", "parametrize")
+_NEVER_IN_A_CASE = ("usefixtures", "parametrize", NEEDS)
 
 
 def registered_marks(markers: Iterable[str]) -> dict[str, str]:

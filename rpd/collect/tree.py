@@ -99,6 +99,7 @@ def _node_json(node: Node, price: Price | None, gpu: Gpu | None) -> dict[str, An
         "line": definition.line,
         "parameters": {name: plain_value(value) for name, value in node.parameters.items()},
         "marks": list(dict.fromkeys(mark.name for mark in node.marks)),
+        "needs": list(node.needs),
         "fixtures": [name for name in definition.closure.names if name in definition.closure.definitions],
         "image": node.job.image,
         "gpu": None if gpu is None else str(gpu),

@@ -135,6 +135,9 @@ class SelectSettings:
         "skip nodes that passed before, if code, files, parameters and image have not changed since",
         "--changed"
     )
+    no_needs: bool = selecting.switch(
+        "do not run what selected nodes need: take it from the last run in which it passed", "--no-needs"
+    )
     explain: bool = running.switch("with --changed: say why each node runs or not", "--explain")
 
     # fmt: on
@@ -316,6 +319,10 @@ class OutputSettings:
     quiet: int = showing.counter("print less", "-q", "--quiet")
     capture: bool = running.option(True, "show the output of all nodes as it arrives", "-s", action="store_false")
     as_json: bool = showing.switch("print JSON", "--json", commands=TELLING)
+    graph: str = showing.option(
+        "", "print what needs what, as a tree or as a Mermaid diagram", "--graph", choices=("tree", "mermaid"),
+        const="tree", commands=("collect",)
+    )
     full_trace: bool = showing.switch("show rpd's own frames in tracebacks", "--full-trace")
     traceback: str = running.option(
         "auto", "how to show failures: auto and short (your frames), long (with source), line, native (as "

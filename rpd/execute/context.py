@@ -12,6 +12,7 @@ from rpd.events import Events
 from rpd.execute.end_notices import Asides
 from rpd.execute.local_disk import Disk
 from rpd.execute.mode import Live
+from rpd.execute.needed import NothingNeeded
 from rpd.execute.pod.lifetimes import Lifetimes
 from rpd.execute.price_ceiling import Cover
 from rpd.execute.saved_environment import Surroundings
@@ -102,6 +103,8 @@ class RunContext:
     """The pods that each node asked for, by its id."""
     own: OwnOutput = field(default_factory=OwnOutput)
     """What this process writes, so that it is not sent."""
+    needed: NothingNeeded = field(default_factory=NothingNeeded)
+    """What nodes get of others."""
     asides: Asides = field(default_factory=Asides)
     surroundings: Surroundings = field(init=False)
     _projects: dict[str, Path] = field(default_factory=dict)

@@ -88,6 +88,13 @@ def record_metric() -> Callable[[str, Any], None]:
     return record
 
 
+@fixture
+def needs() -> Any:
+    """What the nodes left that this one needs (mark ``needs``): their reports, metrics and verified files."""
+    run = current_run()
+    return run.context.needed.by(run)
+
+
 @fixture(scope="session")
 def variables() -> Mapping[str, Any]:
     """The variables of ``--var``, ``--vars-file`` and the configuration file, by name."""

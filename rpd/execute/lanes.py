@@ -57,6 +57,16 @@ class Lanes:
             before_waiting()
             has_waited = True
 
+    def keeps(self, lane: Lane) -> bool:
+        """Whether what a running lane shares is to be there for another one that can start when this one is over."""
+        if not lane.shares:
+            return True
+        with self._changed:
+            if any(not lane.shares.isdisjoint(other.shares) for other in self._put_off):
+                return True
+            source = self._from.get(lane.nodes[0].id)
+            return source is None or source.keeps(lane.shares)
+
     def done(self, lane: Lane) -> None:
         """Take a lane back that is over."""
         if not self._every:

@@ -92,7 +92,7 @@ class Live:
             run.node,
             lock_sha256=context.lock_sha256(run.node.file),
             variables=context.variables,
-            sent=shared | run.results.sent,
+            sent={**shared, **context.needed.fingerprint(run), **run.results.sent},
             digest=context.digest_of(job.image, job.registry) if run.leases else "",
         )
 

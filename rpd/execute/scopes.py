@@ -153,6 +153,17 @@ class Scopes:
                     over.add(key)
         return self._finish_where(lambda instance: instance.key in over) if over else []
 
+    def give_back(self, nodes: Sequence[Node]) -> list[TeardownError]:
+        """Tear down what ``nodes`` used that rests on a pod, though others will use it: the pod would wait for them."""
+        keys = {
+            self._key(definition, node, 0)
+            for node in nodes
+            for definition in self._wide_definitions(node.definition)
+            if definition.scope is not Scope.WORKER
+            and PROVISION in needs(node.definition.closure, definition)
+        }
+        return self._finish_where(lambda instance: instance.key in keys)
+
     def drop_lost(self) -> list[TeardownError]:
         """Tear down the values that rest on a pod which went out of reach, so that the next node gets a fresh one."""
         return self._finish_where(

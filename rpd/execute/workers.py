@@ -159,6 +159,8 @@ class Execution:
             while (lane := self._lanes.take(free)) is not None:
                 try:
                     self._run_lane(lane, number)
+                    if not self._lanes.keeps(lane):
+                        self._amend(errors=self._scopes.give_back(lane.nodes))
                 finally:
                     self._lanes.done(lane)
                 self._leave_sources()

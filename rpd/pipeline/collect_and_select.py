@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rpd.collect import Collection, collect, load_conftests, registered_marks
 from rpd.collect.arguments import read_targets
@@ -20,6 +20,9 @@ from rpd.values.frozen import frozen, replace
 from rpd.values.job import allow_gpu_ids, use_job_defaults
 from rpd.values.node import Node
 
+if TYPE_CHECKING:
+    from rpd.graph.graph import Graph
+
 
 @frozen
 class Gathered:
@@ -29,10 +32,17 @@ class Gathered:
     deselected: int
     errors: tuple[CollectionError, ...]
     collection: Collection
+    graph: Graph | None = None
+    """Which nodes need which; None where none needs another."""
 
 
-def gather(config: Config, manager: PluginManager) -> Gathered:
-    """Collect and select the nodes of an invocation. Raises UsageError for wrong arguments and expressions."""
+def gather(
+    config: Config, manager: PluginManager, done: Callable[[], Container[str]] = frozenset
+) -> Gathered:
+    """Collect and select the nodes of an invocation. Raises UsageError for wrong arguments and expressions.
+
+    ``done`` gives the ids of nodes that selecting left out since their results are there.
+    """
     prepare_jobs(
         config.collect.extra_gpu_ids, config.collect.job_defaults, config.sources.get("job_defaults", "job")
     )
@@ -56,7 +66,10 @@ def gather(config: Config, manager: PluginManager) -> Gathered:
     nodes = list(collection.nodes)
     Events(manager).modify_nodes(config=config, nodes=nodes)
     _check_changed(nodes, "rpd_modify_nodes")
-    safe, exposed = split_exposed(nodes)
+    graph = _graph(config, manager, collection, nodes)
+    safe, exposed = split_exposed((*graph.nodes, *graph.others) if graph else nodes)
+    if graph:
+        safe = graph.collected(safe)
     chosen = select(
         safe,
         keyword=config.select.keyword,
@@ -65,9 +78,13 @@ def gather(config: Config, manager: PluginManager) -> Gathered:
         known_marks=registered_marks(config.collect.markers) if config.collect.strict_markers else None,
     )
     left = list(chosen.selected)
+    if graph:
+        left = graph.with_needs(left)
     Events(manager).select_nodes(config=config, nodes=left)
     _check_changed(left, "rpd_select_nodes")
-    selected = len(left)
+    if graph:
+        left = graph.complete(left, done())
+    selected = sum(map(graph.was_asked_for, left)) if graph else len(left)
     missing: tuple[CollectionError, ...] = ()
     if any(node.job.required_paths for node in left):
         # Not at the top: most jobs require none.
@@ -84,6 +101,7 @@ def gather(config: Config, manager: PluginManager) -> Gathered:
             Events(manager).notice(text)
     errors = (
         *collection.errors,
+        *(graph.errors if graph else ()),
         *exposed,
         *missing,
         *_late_options(config.rootdir, manager, early),
@@ -93,11 +111,23 @@ def gather(config: Config, manager: PluginManager) -> Gathered:
         deselected=len(safe) - selected,
         errors=_masked(errors, collection.nodes),
         collection=collection,
+        graph=graph,
     )
     Events(manager).collected(nodes=gathered.nodes, deselected=gathered.deselected, errors=gathered.errors)
     if config.command in ("collect", "run"):
         _tell_untypable(gathered.nodes, manager)
     return gathered
+
+
+def _graph(
+    config: Config, manager: PluginManager, collection: Collection, nodes: Sequence[Node]
+) -> Graph | None:
+    """Return which nodes need which, None where none needs another. Raises UsageError."""
+    if collection.links is None:
+        return None
+    from rpd.pipeline.needed import make_graph  # not at the top: most jobs need no other
+
+    return make_graph(config, nodes, collection.links, Events(manager))
 
 
 def _masked(errors: Sequence[CollectionError], nodes: Iterable[Node]) -> tuple[CollectionError, ...]:

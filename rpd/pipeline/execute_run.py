@@ -58,7 +58,8 @@ def _drive(prepared: Prepared, files: RunFiles) -> tuple[ExitCode, RunSummary]:
     context.journal.write("run_started", sync=True, **driver_alive.identity(), nodes=len(plan.nodes))
     if resumed is None:
         ids = [node.id for node in plan.nodes]
-        context.journal.write(journal.PLANNED, sync=True, ids=ids, **_stand_ins(prepared, ids))
+        more = {**_stand_ins(prepared, ids), **_taken(prepared)}
+        context.journal.write(journal.PLANNED, sync=True, ids=ids, **more)
     context.journal.check()
     started = time.monotonic()
     with Telling(stop, events, has_pods=backend.has_pods) as telling, prepared.caller.while_executing():
@@ -115,6 +116,13 @@ def _stand_ins(prepared: Prepared, ids: Sequence[str]) -> dict[str, list[str]]:
         return {}
     planned = frozenset(ids)
     return {journal.STAND_INS: [node.id for node in prepared.gathered.nodes if node.id not in planned]}
+
+
+def _taken(prepared: Prepared) -> dict[str, dict[str, str]]:
+    """Return where the results of earlier runs lie that nodes of this one need: a resumed run uses the same."""
+    needed = {need for node in prepared.gathered.nodes for need in node.needs}
+    taken = {report.node.id: report.folder for report in prepared.done if report.node.id in needed}
+    return {journal.TAKEN: taken} if taken else {}
 
 
 def _release_rest(context: RunContext) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from rpd.config.config import OutputSettings
 from rpd.execute.context import RunContext
 from rpd.execute.local_disk import Disk
+from rpd.execute.needed import NothingNeeded
 from rpd.execute.run_budget import Purse
 from rpd.execute.user_tracebacks import Style
 from rpd.journal.files import RunFiles
@@ -54,6 +55,7 @@ def make_context(prepared: Prepared, files: RunFiles, stop: Stop, purse: Purse) 
         scales=prepared.scales,
         own=prepared.own,
         config=config,
+        needed=prepared.gathered.graph.left if prepared.gathered.graph else NothingNeeded(),
         source=backend.sources(files, prepared.plan.kinds, redactor, events),
     )
 

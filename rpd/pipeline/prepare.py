@@ -85,17 +85,24 @@ def choose(
         add_reports(manager, redactor)
     own = own_output(config)
     changed = _add_changed(config, manager, events, own)
-    gathered = gather(config, manager)
+    gathered = gather(config, manager, lambda: changed.cached if changed else ())
+    if gathered.graph:
+        manager.register(gathered.graph.left, "graph")
+        if changed:
+            changed.follow(gathered.graph.left)
     if resumed is not None:
         for text in resumed.damage:
             events.notice(text)
         gathered = replace(gathered, nodes=resumed.left_of(gathered.nodes))
     cached = tuple(changed.cached.values()) if changed else ()
-    gathered = replace(gathered, deselected=gathered.deselected - len(cached))
+    taken = gathered.graph.taken if gathered.graph else ()
+    known = {node.id for node in gathered.collection.nodes} if cached or taken else ()
+    gone = sum(report.node.id in known for report in (*cached, *taken))
+    gathered = replace(gathered, deselected=gathered.deselected - gone)
     stopped = _cannot_run(gathered, config.error_limit, goes_on=config.collect.continue_on_collection_errors)
     if stopped is NothingCollected.exit_code and (resumed or cached):
         stopped = None
-    done = (*(resumed.reports if resumed else ()), *cached)
+    done = (*((*resumed.reports, *resumed.taken) if resumed else ()), *cached, *taken)
     return Chosen(gathered=gathered, done=done, own=own, exit_code=stopped)
 
 
@@ -123,6 +130,8 @@ def prepare(
     prices = Prices(backend.provider, overrides, foresight)
     outlooks = backend.outlooks(prices, events, gathered.nodes) if needs_pods else None
     plan = _plan(config, events, gathered, prices, _earlier(chosen, resumed))
+    if gathered.graph and gathered.graph.brought:
+        events.notice(gathered.graph.tell_brought(gathered.nodes, prices.ceiling))
     prices.check()
     prices.tell_unforeseen(events, finds_out=not backend.has_pods)
     kinds = plan.kinds

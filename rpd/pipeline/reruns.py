@@ -154,8 +154,10 @@ class Reruns:
         if not self._really_runs(node):
             return
         result = report.result
-        cause = None if result.outcome.is_ok else result.cause or Cause.CODE
-        step = self._step(node.id, failed=cause is not None) if self._steps else ""
+        # What was passed over since its needs did not pass is still to run, and no place to stop at.
+        is_held_up = result.cause is Cause.NEEDS
+        cause = None if result.outcome.is_ok and not is_held_up else result.cause or Cause.CODE
+        step = self._step(node.id, failed=cause is not None) if self._steps and not is_held_up else ""
         self._try(lambda: self._memory.ended(node.id, cause=cause, seconds=result.seconds, step=step))
 
     @hookimpl

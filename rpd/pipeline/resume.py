@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rpd.errors import Cause, UsageError
+from rpd.errors import Cause, RpdError, UsageError
 from rpd.journal import journal, replay
 from rpd.journal.driver_alive import is_running
 from rpd.journal.files import RunFiles
 from rpd.journal.journal import Damage
 from rpd.journal.lock import RunLock
 from rpd.journal.replay import Past
-from rpd.record import history
+from rpd.record import history, manifest
 from rpd.record.run import RunInfo
 from rpd.values.node import Node
 from rpd.values.report import NodeReport
@@ -36,6 +37,8 @@ class Resumed:
     """The ids of its nodes, and of those in whose place others are added."""
     added: tuple[Mapping[str, Any], ...] = ()
     """What its journal tells of the nodes that were added."""
+    taken: tuple[NodeReport, ...] = ()
+    """Reports of earlier runs whose results its nodes use, as those of nodes that need not run."""
 
     @property
     def damage(self) -> tuple[str, ...]:
@@ -100,6 +103,7 @@ def _read(info: RunInfo, files: RunFiles, lock: RunLock) -> Resumed:
         reports=tuple(report for report in every if report.result.cause is not Cause.INTERRUPTED),
         planned=planned,
         added=added,
+        taken=_taken(files.journal),
     )
 
 
@@ -119,6 +123,25 @@ def _planned(info: RunInfo, path: Path) -> tuple[frozenset[str], tuple[Mapping[s
     added = {event["id"]: event for event in events if event["event"] == journal.ADDED}
     ids = {node_id for event in planned for node_id in (*event["ids"], *event.get(journal.STAND_INS, ()))}
     return frozenset(ids), tuple(added.values())
+
+
+def _taken(path: Path) -> tuple[NodeReport, ...]:
+    """Return what nodes of the run use of earlier runs; what of it is gone by now is left out."""
+    folders = [
+        Path(folder)
+        for event in journal.read(path)
+        if event["event"] == journal.PLANNED
+        for folder in event.get(journal.TAKEN, {}).values()
+    ]
+    if not folders:
+        return ()
+    from rpd.graph.past import taken  # few runs use any
+
+    reports = []
+    for folder in folders:
+        with suppress(RpdError):
+            reports.append(manifest.read(folder / manifest.FILE_NAME))
+    return taken(reports)
 
 
 def _living_driver(path: Path) -> Mapping[str, Any] | None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rpd.config import Config
 from rpd.events import Events
+from rpd.graph.content import digest
+from rpd.graph.content import parts_in as needs_parts
 from rpd.hooks import hookimpl
 from rpd.pipeline.image_digests import ImageDigests, is_emulated
 from rpd.pipeline.secrets import known_secrets, only_texts
@@ -18,7 +20,10 @@ from rpd.project.own_output import OwnOutput
 from rpd.project.source import lock_file_sha256
 from rpd.record import history
 from rpd.values.node import Node
-from rpd.values.report import CACHED, NodeReport, Outcome, Result
+from rpd.values.report import CACHED, NodeReport, Outcome, Result, Skip
+
+if TYPE_CHECKING:
+    from rpd.graph.left import Left
 
 RUNS_SEARCHED = 200
 _CALLED = {
@@ -50,6 +55,9 @@ class Changed:
         self._explain = explain
         self._digests = SentDigests(config.rootdir, own)
         self._images: ImageDigests | None = None
+        self._left: Left | None = None
+        self._undecided: dict[str, NodeReport] = {}
+        """Nodes of which nothing else changed than, perhaps, what nodes leave that run first."""
         self.cached: dict[str, NodeReport] = {}
 
     @hookimpl(trylast=True)
@@ -61,24 +69,53 @@ class Changed:
                 emulated=is_emulated(self._config.api, local=self._config.run.local),
             )
         passed = last_passed(self._config.runs_path, {node.id for node in nodes})
-        left = []
-        for node in nodes:
+        for node in _needs_first(nodes):
             before = passed.get(node.id)
             differs = ["it never passed before"] if before is None else self._differences(node, before)
+            waits = [need for need in node.needs if need not in self.cached]
             if self._explain:
-                self._events.notice(f"{node.id}: {_why(differs, before)}")
+                self._events.notice(f"{node.id}: {_why(differs, waits, before)}")
             if before is None or differs:
-                left.append(node)
+                continue
+            if waits:
+                self._undecided[node.id] = before
             else:
                 self.cached[node.id] = _cached(before)
-        nodes[:] = left
+        nodes[:] = [node for node in nodes if node.id not in self.cached]
+
+    @hookimpl
+    def rpd_skip_node(self, node: Node) -> Skip | None:
+        """Pass over a node that would have to run only if what it needs had come out differently."""
+        before = self._undecided.get(node.id)
+        if before is None or self._left is None:
+            return None
+        then = before.source.fingerprint
+        for part, node_id, what in needs_parts(then):
+            report = self._left.report_of(node_id)
+            if report is None or not report.folder or digest(report, what) != then[part]:
+                if self._explain:
+                    self._events.notice(f"{node.id}: runs, because the {what} of {node_id} changed")
+                return None
+        self._left.stand_in(node.id, before)
+        return Skip(reason=_cached(before).result.reason, metrics=before.metrics)
+
+    def follow(self, left: Left) -> None:
+        """Learn from ``left``, while nodes run, what those leave that others need."""
+        self._left = left
 
     def _differences(self, node: Node, before: NodeReport) -> list[str]:
         """Return what is another than when the node passed."""
         then = before.source.fingerprint
         if not then:
             return ["what it depended on is not on record"]
+        used = list(needs_parts(then))
+        if {node_id for _, node_id, _ in used} != set(node.needs):
+            return ["it needs other nodes now"]
         sent = {one.part: self._digests.of(one) for one in sent_parts(then)}
+        for part, node_id, what in used:
+            # Of what is about to run nobody knows yet what it will leave.
+            cached = self.cached.get(node_id)
+            sent[part] = then[part] if cached is None else digest(cached, what)
         now = fingerprint(
             node,
             lock_sha256=lock_file_sha256((self._config.rootdir / node.file).parent),
@@ -108,6 +145,7 @@ def last_passed(runs_path: Path, wanted: Collection[str]) -> dict[str, NodeRepor
 def differences(now: Mapping[str, str], then: Mapping[str, str]) -> list[str]:
     """Return what is another in ``now`` than in an earlier fingerprint, in words."""
     paths = {one.part: f"what it sends from {one.path}" for one in sent_parts([*now, *then])}
+    paths.update((part, f"the {what} of {node_id}") for part, node_id, what in needs_parts(now))
     return [
         f"{paths.get(part) or _CALLED.get(part) or f'its {part}'} changed"
         for part in now
@@ -115,9 +153,21 @@ def differences(now: Mapping[str, str], then: Mapping[str, str]) -> list[str]:
     ]
 
 
-def _why(differs: list[str], before: NodeReport | None) -> str:
+def _needs_first(nodes: list[Node]) -> list[Node]:
+    """Return nodes so that what one needs comes before it."""
+    if not any(node.needs for node in nodes):
+        return nodes
+    from rpd.graph.order import needed_by
+
+    return needed_by(nodes, {node.id: node for node in nodes})
+
+
+def _why(differs: list[str], waits: list[str], before: NodeReport | None) -> str:
     if differs or before is None:
         return f"runs, because {' and '.join(differs)}"
+    if waits:
+        more = f" or {len(waits) - 1} more" if len(waits) > 1 else ""
+        return f"runs if {waits[0]}{more} leaves something else than before"
     return f"cached, nothing changed since {before.result.finished}: {before.folder}"
 
 

@@ -163,15 +163,23 @@ def short_summary(
     """Yield ``FAILED id - reason`` for the outcomes of ``chars`` (``-r``); with ``verbose`` for all but passed ones.
 
     Nodes that are cached are listed with the folder that holds their files, ten of them without ``verbose``; where more
-    than ten were interrupted, only their number is shown. With ``crop`` a reason ends where the line does.
+    than ten were interrupted, or skipped for want of what they need, only their number is shown. With ``crop`` a reason
+    ends where the line does.
     """
     wanted = outcomes_of(f"{chars}a" if verbose else chars)
     cached = [report for report in reports if report.result.word == "cached"]
-    listed = [report for report in reports if report.result.outcome in wanted and report not in cached]
+    held_up = [report for report in reports if report.result.cause is Cause.NEEDS]
+    listed = [
+        report
+        for report in reports
+        if (report.result.outcome in wanted or report.result.cause is Cause.NEEDS) and report not in cached
+    ]
+    if not verbose and len(held_up) > MOST_ALIKE:
+        listed = [report for report in listed if report.result.cause is not Cause.NEEDS]
     cut = [report for report in listed if report.result.cause is Cause.INTERRUPTED]
     if not verbose and len(cut) > MOST_ALIKE:
         listed = [report for report in listed if report.result.cause is not Cause.INTERRUPTED]
-    if not listed and not cached and not cut:
+    if not listed and not cached and not cut and not held_up:
         return
     yield ""
     yield ink(rule("short summary", "=", width), "cyan")
@@ -183,6 +191,10 @@ def short_summary(
     if cut and cut[0] not in listed:
         yield ink(
             f"{len(cut)} nodes were interrupted: -v lists them, `rpd run --lf` runs them again", "yellow"
+        )
+    if held_up and held_up[0] not in listed:
+        yield ink(
+            f"{len(held_up)} nodes were skipped, since what they need did not pass: -v lists them", "yellow"
         )
     for report in listed:
         outcome = report.result.outcome

@@ -139,7 +139,7 @@ class View:
         result = report.result
         text = self._report_line.text(report, count)
         node_id = self._report_line.cropped(report.node.id, text)
-        self._tell(result.outcome.upper(), node_id, text, OUTCOME_STYLES[result.outcome])
+        self._tell(result.word.upper(), node_id, text, OUTCOME_STYLES[result.outcome])
         # All interrupted nodes share one sentence.
         is_known = result.cause is Cause.INTERRUPTED and self._level < 1
         if result.outcome is not Outcome.PASSED and (result.cause or result.reason) and not is_known:

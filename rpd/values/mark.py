@@ -18,6 +18,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 MARKS_ATTRIBUTE = "__rpd_marks__"
 """Where decorators keep the marks of a function: a tuple, in the order in which the decorators ran (bottom up)."""
+NEEDS = "needs"
+"""The mark whose arguments are functions: without arguments it takes what it is called with, and decorates nothing."""
 
 
 class _Hidden:
@@ -43,7 +45,10 @@ class Mark:
     def __call__(self, *args: Any, **kwargs: Any) -> Mark: ...
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Decorate a function when called with nothing else, otherwise add arguments and return a new mark."""
-        if len(args) == 1 and not kwargs and callable(args[0]) and not isinstance(args[0], Mark | type):
+        is_plain = (
+            len(args) == 1 and not kwargs and callable(args[0]) and not isinstance(args[0], Mark | type)
+        )
+        if is_plain and (self.name != NEEDS or self.args):
             return attach_mark(args[0], self)
         return Mark(self.name, (*self.args, *args), {**self.kwargs, **kwargs})
 
@@ -143,6 +148,13 @@ if TYPE_CHECKING:
     class _Slots(Mark):
         def __call__(self, gpu: int) -> Mark: ...  # type: ignore[override]
 
+    class _Needs(Mark):
+        def __call__(  # type: ignore[override]
+            self,
+            *jobs: Callable[..., Any] | str,
+            all: bool = ...,  # noqa: A002 - as a user reads it: needs(train, all=True)
+        ) -> Mark: ...
+
 
 class MarkGenerator:
     """``rpd.mark``: every attribute is a mark of that name."""
@@ -158,6 +170,7 @@ class MarkGenerator:
         gpu: _Gpu
         budget: _Budget
         slots: _Slots
+        needs: _Needs
 
     def __getattr__(self, name: str) -> Mark:
         if name.startswith("_"):

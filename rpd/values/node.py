@@ -72,6 +72,8 @@ class Node:
     """Nearest first: of the case, of the function, of the module."""
     own_job: Job | None = None
     """The job as the marks ``gpu`` and ``budget`` changed it for this node; None where none did."""
+    needs: tuple[str, ...] = ()
+    """The ids of the nodes that have to pass before this one can run (mark ``needs``)."""
 
     @property
     def name(self) -> str:

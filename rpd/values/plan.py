@@ -61,6 +61,10 @@ class Source:
     def ended(self, node: Node, report: NodeReport) -> None:
         """Called once for each node of the run that has ended, no matter which source handed it out."""
 
+    def keeps(self, shares: frozenset[Hashable]) -> bool:  # noqa: ARG002
+        """Whether what a lane shared that has ended is kept for another one; if not, its pods are given back."""
+        return True
+
     def refused(self, node: Node, reason: str) -> bool:  # noqa: ARG002
         """Hear that ``--budget`` has no room for a node it handed out; return whether the run goes on without it."""
         return False

@@ -53,6 +53,8 @@ class NodeRecord:
     """The id of its run."""
     owner: str = ""
     """Whose run it was: ``RPD_OWNER``, else ``user@host``."""
+    needs: tuple[str, ...] = ()
+    """The ids of the nodes that it needs."""
 
 
 @frozen
@@ -79,6 +81,15 @@ class Result:
     def seconds(self) -> float:
         """All phases together."""
         return sum(self.phases.values())
+
+
+@frozen
+class Skip:
+    """Why a node is passed over; with metrics where it has the results of an earlier run."""
+
+    reason: str
+    cause: Cause | None = None
+    metrics: Mapping[str, Any] = EMPTY
 
 
 @frozen

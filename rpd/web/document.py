@@ -30,6 +30,7 @@ TAIL_LINES = 40
 _TAIL_BYTES = 32768
 MOST_TAILS = 200
 """Nodes that did not pass whose logs are shown; each of the others names the command that prints it."""
+_MOST_NEEDS = 50
 MOST_STEPS = 2000
 """Steps that are listed in one page: of more, those of nodes that did not pass."""
 
@@ -168,6 +169,10 @@ class Document:
             "folder": text(report.folder),
             "spans": _rounded(self._spans(report, files)),
         }
+        if node.needs:
+            fields["needs"] = [text(need.rpartition("::")[2]) for need in node.needs[:_MOST_NEEDS]]
+            if len(node.needs) > _MOST_NEEDS:
+                fields["needs"].append(f"and {len(node.needs) - _MOST_NEEDS} more")
         if files is not None:
             fields |= self._measured(files, detail)
         if report.artifacts:

@@ -75,6 +75,7 @@ def test_json_has_nodes_and_errors(project):
         "line": 4,
         "parameters": {"seed": 1},
         "marks": ["parametrize"],
+        "needs": [],
         "fixtures": ["gpu", "pod"],
         "image": "runpod/pytorch:1.0.2-cu1281-torch280-ubuntu2404",
         "gpu": "NVIDIA L4",

@@ -25,7 +25,8 @@ HEAVY = (
 )  # fmt: skip
 PUBLIC = {
     "HIDDEN_PARAM", "Budget", "Cluster", "CommandFailed", "CommandTimeout", "Completed", "Config", "Gpu", "Job", "Lifecycle", "Metafunc",
-    "MissingArtifact", "Node", "NodeReport", "OutOfMemory", "Outcome", "Pod", "Provision", "Pulled", "Registry", "Request", "RpdError",
+    "MissingArtifact", "Needed", "Needs", "Node", "NodeReport", "OutOfMemory", "Outcome", "Pod", "Provision", "Pulled", "Registry",
+    "Request", "RpdError",
     "RunSummary", "Secret", "Staged", "Storage", "errors", "fail", "fixture", "hookimpl", "importorskip", "job", "mark",
     "param", "params_from", "skip", "variable",
     "RunOutcome", "Running", "RunningCluster", "forecast", "nodes", "pods", "prices", "reports", "run", "runs", "start", "verify",

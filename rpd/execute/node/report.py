@@ -57,6 +57,7 @@ def node_report(
             marks=tuple(dict.fromkeys(mark.name for mark in node.marks)),
             run=context.run_id if run.files else "",
             owner=owner() if run.files else "",
+            needs=node.needs,
         ),
         result=Result(
             outcome=verdict.outcome,

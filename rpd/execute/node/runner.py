@@ -38,6 +38,7 @@ from rpd.values.report import (
     AttemptRecord,
     NodeReport,
     Outcome,
+    Skip,
 )
 from rpd.values.retry import RetryPolicy
 from rpd.values.size import format_size
@@ -67,6 +68,7 @@ class Runner:
             lambda error: events.notice(f"an alarm failed: {type(error).__name__}: {error}")
         )
         self._tells_fixtures = events.is_heard("fixture_setup") or events.is_heard("fixture_teardown")
+        self._asks_whether_to_skip = events.is_heard("skip_node")
         self._late_errors: SimpleQueue[TeardownError] = SimpleQueue()
         self._live: dict[str, tuple[NodeRun, datetime, tuple[AttemptRecord, ...]]] = {}
 
@@ -88,10 +90,15 @@ class Runner:
             wrong: Verdict | None = Verdict(Outcome.ERROR, Cause.CODE, str(error))
         else:
             wrong = marks.evaluate(node)
+        skip: Skip | None = None
+        if wrong is None and self._asks_whether_to_skip:
+            skip, wrong = self._skipped(node)
         earlier: list[AttemptRecord] = list(past.earlier) if past else []
         while True:
             run = self._open(node, files, attempts, earlier)
             run.gpus, run.share = gpus, share
+            if skip is not None:
+                run.results.metrics.update(skip.metrics)
             if past is not None:
                 run.steps.remembered.extend(past.steps)
                 run.series.is_resumed = True
@@ -117,6 +124,15 @@ class Runner:
         for late in self._scopes.node_done(node):
             self._late_errors.put(late)
         return report, run
+
+    def _skipped(self, node: Node) -> tuple[Skip | None, Verdict | None]:
+        """Ask the plugins whether a node is passed over; what one raises is the node's error."""
+        try:
+            skip = self._context.events.skip_node(node=node)
+        except Exception as error:  # noqa: BLE001 - the code of a plugin, which may raise anything
+            reason = f"rpd_skip_node: {type(error).__name__}: {error}"
+            return None, Verdict(Outcome.ERROR, Cause.CODE, reason, error=error)
+        return skip, None if skip is None else Verdict(Outcome.SKIPPED, skip.cause, skip.reason)
 
     def _files_of(self, node: Node) -> NodeFiles:
         try:

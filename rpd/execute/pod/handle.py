@@ -153,6 +153,11 @@ class Pod(Held):
         return self._lease.request.mount
 
     @property
+    def volume(self) -> str:
+        """The network volume that was asked for, by name or id; empty where there is none."""
+        return self._lease.request.storage.network_volume or ""
+
+    @property
     def ssh_command(self) -> str:
         """A command line that opens a shell on it while it lives."""
         ssh = self._info.ssh
@@ -366,6 +371,10 @@ class Pod(Held):
             run.context.asides.note_changed(source, staged.changed)
             run.context.asides.note_left_out(source, run.context.own.files_below(source))
         return staged
+
+    def expect(self, name: str, command: str) -> None:
+        """Record a ``put`` that sends nothing: in a dry run there is nothing yet of what other nodes will have left."""
+        self._steps.do(current_run(), without_answer(StepKind.PUT, name, command), lambda _end: None)
 
     def _note_sent(self, run: NodeRun, key: str, sha256: str) -> None:
         """Remember what the node's result depends on; what a wide fixture sends, all nodes on this pod depend on."""

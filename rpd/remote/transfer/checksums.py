@@ -89,6 +89,15 @@ def _escape(name: str) -> str:
     return name.replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r")
 
 
+def sum_lines(sums: Mapping[str, str]) -> list[str]:
+    """Return sums by file name as lines in the format of sha256sum."""
+    lines = []
+    for name in sorted(sums):
+        escaped = _escape(name)
+        lines.append(f"{'' if escaped == name else chr(92)}{sums[name]}  {escaped}")
+    return lines
+
+
 def note_sums(tree: Tree, name: str, sums: Mapping[str, str], left_out: Mapping[str, str]) -> None:
     """Merge ``sums`` into the list called ``name``, in the format of sha256sum. Raises OSError."""
     known: dict[str, str] = {}
@@ -106,10 +115,7 @@ def note_sums(tree: Tree, name: str, sums: Mapping[str, str], left_out: Mapping[
         (f"# left out, a link to elsewhere: {_escape(link)} -> {_escape(target[:_LONGEST_NAME])}", None)
         for link, target in left_out.items()
     )
-    lines = list(remarks)
-    for file_name in sorted(known):
-        escaped = _escape(file_name)
-        lines.append(f"{'' if escaped == file_name else chr(92)}{known[file_name]}  {escaped}")
+    lines = [*remarks, *sum_lines(known)]
     temporary = f"{name}.{secrets.token_hex(6)}.tmp"
     try:
         with tree.create(temporary, mode=0o666) as file:

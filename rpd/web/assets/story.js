@@ -129,7 +129,7 @@ function nodeStory(node) {
     ["pod", [node.gpu, node.count > 1 ? ` ×${node.count}` : "", node.datacenter ? ` in ${node.datacenter}` : "", node.pod ? `, ${node.pod}` : ""].join("")], ["image", node.image], ["environment", node.environment], ["warning", node.warning ? h("span", { class: "warning" }, node.warning) : null],
     ["started", moment(node.started)], ["time", `${duration(node.seconds)}${node.attempts > 1 ? `, ${node.attempts} attempts` : ""}`], ["cost", `${money(node.usd)}${node.rate ? ` at ${money(node.rate)}/h` : ""}`],
     ["GPU", node.strip ? `busy ${number(node.strip.mean_util)} %, peak memory ${gigabytes(node.strip.peak_mb)} of ${gigabytes(node.strip.total_mb)}, idle for ${duration(node.strip.idle_seconds)}` : ""],
-    ["commit", node.commit], ["folder", node.folder],
+    ["needs", (node.needs ?? []).join(", ")], ["commit", node.commit], ["folder", node.folder],
   ];
   return h("div", { class: "story" },
     h("header", {}, h("h2", { id: "node-title" }, node.name), h("button", { type: "button", class: "close", "aria-label": "close", on: { click: () => document.getElementById("node").close() } }, "✕")),

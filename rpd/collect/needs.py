@@ -1,0 +1,151 @@
+"""Which jobs a job needs: the functions and names in its marks ``needs``, as jobs of files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from rpd.collect.failures import at_function
+from rpd.collect.fixtures import attached
+from rpd.collect.jobs import takes_results
+from rpd.collect.source import real_function, relative
+from rpd.errors import CollectionError
+from rpd.values.frozen import frozen
+from rpd.values.job import JOB_ATTRIBUTE
+from rpd.values.mark import NEEDS
+from rpd.values.node import Definition, Node
+from rpd.values.suggestions import closest
+
+Jobs = Mapping[str, Any]
+"""The job functions of a file, by name."""
+
+
+@frozen(kw_only=False)
+class Need:
+    """A job that another one needs: its file, as node ids have it, and its name. ``every``: all cases that fit."""
+
+    file: str
+    name: str
+    every: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.file}::{self.name}"
+
+
+@frozen
+class Links:
+    """Which jobs need which. ``more`` are nodes of needed jobs that nobody asked for."""
+
+    needs: Mapping[Definition, tuple[Need, ...]]
+    more: tuple[Node, ...] = ()
+    broken: frozenset[Definition] = frozenset()
+    """Jobs that name something that is no job, each with an error."""
+    errors: tuple[CollectionError, ...] = ()
+
+
+class Linker:
+    """Finds the jobs that marks name, in files that are collected for it where they are not yet.
+
+    ``jobs_in`` gives the jobs of a file, None where it cannot be used, which is told elsewhere; ``nodes_of`` the nodes
+    of one. ``place_of`` gives the path of a file by its name in ids.
+    """
+
+    def __init__(
+        self,
+        rootdir: Path,
+        *,
+        jobs_in: Callable[[Path], Jobs | None],
+        nodes_of: Callable[[Path, str], tuple[Node, ...]],
+        place_of: Callable[[str], Path],
+    ) -> None:
+        self._rootdir = rootdir
+        self._jobs_in = jobs_in
+        self._nodes_of = nodes_of
+        self._place_of = place_of
+
+    def link(self, definitions: list[Definition]) -> Links:
+        """Return what ``definitions`` need, and what that needs in turn."""
+        needs: dict[Definition, tuple[Need, ...]] = {}
+        nodes: dict[str, Node] = {}
+        errors: dict[Definition, CollectionError] = {}
+        waiting = definitions[::-1]
+        while waiting:
+            definition = waiting.pop()
+            if definition in needs:
+                continue
+            found: list[Need] = []
+            for need, made in self._linked(definition, partial(errors.setdefault, definition)):
+                found.append(need)
+                nodes.update((node.id, node) for node in made)
+                waiting += [made[0].definition] if made else []
+            needs[definition] = tuple(dict.fromkeys(found))
+        return Links(
+            needs=needs, more=tuple(nodes.values()), broken=frozenset(errors), errors=tuple(errors.values())
+        )
+
+    def _linked(
+        self, definition: Definition, told: Callable[[CollectionError], object]
+    ) -> Iterator[tuple[Need, tuple[Node, ...]]]:
+        """Yield each job that the marks of one name, with its nodes."""
+        marks = [mark for mark in definition.marks if mark.name == NEEDS]
+        if not marks and takes_results(definition):
+            text = "it asks for the fixture needs and says nowhere which jobs it needs: write @rpd.mark.needs(train)"
+            told(self._error(definition, text))
+        for mark in reversed(marks):  # as they stand, top down
+            for job in mark.args:
+                try:
+                    place = self._find(definition, job)
+                except CollectionError as error:
+                    told(error)
+                    continue
+                if place is not None:
+                    path, name = place
+                    file = relative(path, self._rootdir)
+                    yield Need(file, name, mark.kwargs.get("all", False)), self._nodes_of(path, name)
+
+    def _find(self, definition: Definition, job: Any) -> tuple[Path, str] | None:
+        """Return the path and name of a job; None where its file cannot be used. Raises CollectionError."""
+        if isinstance(job, str):
+            return self._named(definition, job)
+        own = self._place_of(definition.file)
+        name = getattr(job, "__name__", "")
+        if attached(job, JOB_ATTRIBUTE) is None:
+            text = f"needs({name or repr(job)}): that is no job; decorate it with @rpd.job"
+            raise self._error(definition, text)
+        for path in dict.fromkeys((own, Path(str(real_function(job).__code__.co_filename)))):
+            jobs = self._jobs_in(path) if path == own or path.is_file() else {}
+            if jobs is None:
+                return None
+            # A file that another imports may be a second module: its functions are others, under the same names.
+            found = next((each for each, held in jobs.items() if held is job), None)
+            if found is None and path != own and name in jobs:
+                found = name
+            if found is not None:
+                return path, found
+        raise self._error(definition, f"needs({name}): no file has this job at its top level")
+
+    def _named(self, definition: Definition, text: str) -> tuple[Path, str] | None:
+        file, _, name = text.rpartition("::")
+        own = self._place_of(definition.file)
+        paths = [self._rootdir / file, own.parent / file] if file else [own]
+        path = next((each for each in paths if each.is_file() or not file), None)
+        if path is None:
+            raise self._error(definition, f"needs({text!r}): there is no file {file}")
+        jobs = self._jobs_in(path)
+        if jobs is None:
+            return None
+        if name in jobs:
+            return path, name
+        close = closest(name, jobs)
+        meant = f"; did you mean {close!r}?" if close else ""
+        where = "" if file else ' (a job of another file: "deploy_x.py::job", or the function itself)'
+        raise self._error(
+            definition, f"needs({text!r}): {relative(path, self._rootdir)} has no job {name!r}{meant}{where}"
+        )
+
+    def _error(self, definition: Definition, text: str) -> CollectionError:
+        return at_function(
+            f"In {definition.name}: {text}", definition.function, rootdir=self._rootdir, name=definition.name
+        )

@@ -1,0 +1,71 @@
+"""What runs because others need it, and what is taken from an earlier run instead."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Iterable, Mapping
+
+from rpd.errors import UsageError
+from rpd.graph.order import needed_by
+from rpd.graph.past import NotThere, Past, taken
+from rpd.values.frozen import frozen
+from rpd.values.node import Node
+from rpd.values.report import NodeReport
+
+_TOLD = 5
+
+
+@frozen
+class Completed:
+    """Nodes in an order in which they can run, and the reports of nodes that they use from earlier runs."""
+
+    nodes: tuple[Node, ...]
+    taken: tuple[NodeReport, ...] = ()
+
+
+def complete(
+    nodes: Iterable[Node],
+    known: Mapping[str, Node],
+    *,
+    done: Container[str] = (),
+    past: Past | None = None,
+    must_take: bool = False,
+    notice: Callable[[str], object] = lambda _text: None,
+) -> Completed:
+    """Return ``nodes`` with all that they need, each need before what needs it.
+
+    A need that is not among them, nor ``done``, is taken from ``past`` if it is there, and runs too otherwise; with
+    ``must_take`` it has to be there. Raises UsageError that names every need which is not.
+    """
+    chosen = {node.id: node for node in nodes}
+    used: dict[str, NodeReport] = {}
+    refused: dict[str, str] = {}
+    waiting = list(chosen.values())
+    for node in waiting:  # it grows
+        for need in node.needs:
+            if need in chosen or need in done or need in used or need in refused:
+                continue
+            try:
+                if past is None:
+                    raise NotThere("")
+                used[need] = past.report(need)
+            except NotThere as error:
+                if must_take:
+                    refused[need] = str(error)
+                if must_take or need not in known:
+                    continue  # what could not be collected was told; what needs it will be skipped
+                if past is not None and past.has(need):
+                    notice(f"{error}: it runs again")
+                chosen[need] = known[need]
+                waiting.append(known[need])
+    if refused:
+        raise UsageError(_refusal(list(refused.values())))
+    return Completed(nodes=tuple(needed_by(chosen.values(), chosen)), taken=taken(used.values()))
+
+
+def _refusal(why: list[str]) -> str:
+    more = f"\n  … and {len(why) - _TOLD} more" if len(why) > _TOLD else ""
+    lines = "".join(f"\n  {each}" for each in why[:_TOLD])
+    return (
+        f"--no-needs: what is needed has to be taken from an earlier run, and cannot be:{lines}{more}\n"
+        "Leave --no-needs out, and it runs first"
+    )

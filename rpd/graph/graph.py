@@ -1,0 +1,96 @@
+"""The graph of one invocation: its nodes with what each needs, and which of them run for the sake of others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Mapping, Sequence
+from pathlib import Path
+
+from rpd.collect.needs import Links
+from rpd.errors import CollectionError
+from rpd.graph.choosing import complete
+from rpd.graph.left import Left
+from rpd.graph.meeting import meet
+from rpd.graph.order import needed_by, ring_in
+from rpd.graph.past import Past
+from rpd.values.node import Node
+from rpd.values.report import NodeReport
+
+
+class Graph:
+    """The nodes that were asked for and those they may bring along; ``errors`` are told with those of collecting.
+
+    What selected nodes need is selected with them; with ``must_take`` it has to be in ``past`` instead. What is left
+    out after that is looked for in ``past``, where given, before it runs all the same.
+    """
+
+    def __init__(
+        self,
+        nodes: Sequence[Node],
+        links: Links,
+        rootdir: Path,
+        *,
+        past: Past | None,
+        must_take: bool,
+        notice: Callable[[str], object],
+    ) -> None:
+        met = meet(nodes, links, rootdir)
+        ring = ring_in((*met.nodes, *met.others), rootdir)
+        self.errors: tuple[CollectionError, ...] = (*met.errors, *((ring,) if ring else ()))
+        self.nodes = tuple(node for node in met.nodes if not (ring and node.needs))
+        self.brought: frozenset[str] = frozenset()
+        """Nodes that only run because others need them."""
+        self.taken: tuple[NodeReport, ...] = ()
+        """Reports of earlier runs whose results nodes use, as those of nodes that need not run."""
+        self.others = tuple(node for node in met.others if not (ring and node.needs))
+        """Nodes that nobody asked for and that may be needed."""
+        self.left = Left()
+        """What the nodes leave for each other while they run."""
+        self._past = past
+        self._must_take = must_take
+        self._notice = notice
+        self._asked: frozenset[str] = frozenset()
+        self._collected = frozenset(node.id for node in self.nodes)
+        self._known: Mapping[str, Node] = {node.id: node for node in (*self.nodes, *self.others)}
+
+    def collected(self, safe: Sequence[Node]) -> tuple[Node, ...]:
+        """Return those nodes of ``safe`` that were asked for; no other than these is ever brought along."""
+        self._known = {node.id: node for node in safe}
+        return tuple(filter(self.was_asked_for, safe))
+
+    def with_needs(self, nodes: Sequence[Node]) -> list[Node]:
+        """Return the nodes that were selected and, before each, those it needs (not where they are to be taken)."""
+        self._asked = frozenset(node.id for node in nodes)
+        if self._must_take:
+            return list(nodes)
+        return needed_by(nodes, self._known)
+
+    def complete(self, nodes: Sequence[Node], done: Container[str]) -> list[Node]:
+        """Return what is left of the nodes, in an order in which they can run, with what they need and nobody has.
+
+        Raises UsageError for a result that has to be taken from an earlier run and is not there.
+        """
+        found = complete(
+            nodes,
+            self._known,
+            done=done,
+            past=self._past,
+            must_take=self._must_take,
+            notice=self._notice,
+        )
+        self.taken = found.taken
+        self.brought = frozenset(node.id for node in found.nodes) - self._asked
+        return list(found.nodes)
+
+    def was_asked_for(self, node: Node) -> bool:
+        """Whether a node was selected for its own sake, or could have been."""
+        return node.id in self._collected
+
+    def tell_brought(self, nodes: Sequence[Node], worst_case: Callable[[Node], float]) -> str:
+        """Return how many of the nodes run because others need them, and what that may cost (USD)."""
+        brought = [node for node in nodes if node.id in self.brought]
+        usd = sum(map(worst_case, brought))
+        count = "1 node runs" if len(brought) == 1 else f"{len(brought)} nodes run"
+        return (
+            f"{count} because others need {'it' if len(brought) == 1 else 'them'}, ${usd:.2f} of the worst case "
+            "(--no-needs: take it from the last run that has it)"
+        )

@@ -1,0 +1,147 @@
+"""What every node of a run left for those that need it, or why it left nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from rpd.errors import Cause
+from rpd.execute.needed import NothingNeeded
+from rpd.graph.content import FILES, digest, part, parts_in
+from rpd.graph.past import PASSED, NotThere, check_files
+from rpd.graph.source import GraphSource
+from rpd.hooks import hookimpl
+from rpd.values.node import Node
+from rpd.values.plan import Earlier, Source
+from rpd.values.report import CACHED, NodeReport, Outcome, Skip
+
+if TYPE_CHECKING:
+    from rpd.execute.node.run import NodeRun
+    from rpd.graph.results import Needs
+
+_PRUNED = "pruned"
+
+
+class Left(NothingNeeded):
+    """The plugin that passes over nodes whose needs did not pass, and gives the others what theirs left.
+
+    What an earlier run, or an earlier process of this one, left is checked by sha256 before the first node uses it.
+    """
+
+    def __init__(self) -> None:
+        self._reports: dict[str, NodeReport] = {}
+        self._unchecked: set[str] = set()
+        self._lacking: dict[str, tuple[str, str]] = {}
+        """By node that left nothing: the node whose doing that is, and what it did."""
+        self._pruned: set[str] = set()
+
+    def report_of(self, node_id: str) -> NodeReport | None:
+        """Return the report of a node whose results are there."""
+        return self._reports.get(node_id)
+
+    def stand_in(self, node_id: str, before: NodeReport) -> None:
+        """Let the results of an earlier run stand for a node that is passed over since nothing changed."""
+        self._reports[node_id] = before
+        self._unchecked.add(node_id)
+
+    # --- hooks ------------------------------------------------------------------------------------------------------
+
+    @hookimpl(trylast=True)
+    def rpd_make_sources(self, nodes: list[Node], earlier: Earlier) -> Sequence[Source]:
+        """Hand out all nodes that no other source has, each when what it needs is there."""
+        if not any(node.needs for node in nodes):
+            return ()
+        source = GraphSource(nodes, [report.node.id for report in earlier.reports])
+        nodes.clear()
+        return (source,)
+
+    @hookimpl(tryfirst=True)
+    def rpd_run_started(self, done: Sequence[NodeReport]) -> None:
+        """Take what is there when the run begins."""
+        for report in done:
+            self._note(report)
+            self._unchecked.add(report.node.id)
+
+    @hookimpl(tryfirst=True)
+    def rpd_node_report(self, report: NodeReport) -> None:
+        """Take what a node left."""
+        self._note(report)
+
+    @hookimpl(tryfirst=True)
+    def rpd_skip_node(self, node: Node) -> Skip | None:
+        """Pass over a node that needs what is not there."""
+        there = {_job(need) for need in node.needs if self._has(need)}
+        lacking = [
+            need for need in node.needs if need not in self._reports and not self._is_spared(need, there)
+        ]
+        if not lacking:
+            return None
+        # One that did not pass is enough, while others may still run.
+        lacking = [need for need in lacking if need in self._lacking] or lacking
+        first = lacking[0]
+        culprit, deed = self._lacking.get(first, (first, "could not be collected"))
+        why = f"which {deed}" if culprit == first else f"skipped since {culprit} {deed}"
+        more = f" (and {len(lacking) - 1} more)" if len(lacking) > 1 else ""
+        self._lacking[node.id] = (culprit, deed)
+        return Skip(reason=f"needs {first}, {why}{more}", cause=Cause.NEEDS)
+
+    def _is_spared(self, node_id: str, there: Container[str]) -> bool:
+        """Whether a node was ended early on purpose, and others of its job left something."""
+        return node_id in self._pruned and _job(node_id) in there
+
+    def _note(self, report: NodeReport) -> None:
+        node_id, result = report.node.id, report.result
+        if result.outcome in PASSED or (result.reason.startswith(CACHED) and node_id not in self._reports):
+            self._reports[node_id] = report
+        elif not result.reason.startswith(CACHED) and result.cause is not Cause.NEEDS:
+            self._reports.pop(node_id, None)
+            if result.outcome == _PRUNED:
+                self._pruned.add(node_id)
+            self._lacking[node_id] = (node_id, _deed(report))
+        elif result.cause is Cause.NEEDS:
+            self._lacking.setdefault(node_id, (node_id, f"was skipped: {result.reason}"))
+
+    def _has(self, node_id: str) -> bool:
+        report = self._reports.get(node_id)
+        if report is None:
+            return False
+        if node_id in self._unchecked:
+            try:
+                check_files(report)
+            except NotThere as error:
+                del self._reports[node_id]
+                self._lacking[node_id] = (node_id, f"cannot be used: {error}")
+                return False
+            self._unchecked.discard(node_id)
+        return True
+
+    # --- what nodes get ---------------------------------------------------------------------------------------------
+
+    def by(self, run: NodeRun) -> Needs:
+        """Return what the nodes left that a node needs."""
+        from rpd.graph.results import Needs
+
+        return Needs(run, [self._reports[need] for need in run.node.needs if need in self._reports])
+
+    def fingerprint(self, run: NodeRun) -> Mapping[str, str]:
+        """Return the content of what a node used; of what it never asked for, the files: it may use a volume."""
+        used = {node_id for _, node_id, _ in parts_in(run.results.sent)}
+        return dict(self._unused(need for need in run.node.needs if need not in used))
+
+    def _unused(self, needs: Iterator[str]) -> Iterator[tuple[str, str]]:
+        for need in needs:
+            report = self._reports.get(need)
+            if report is not None:
+                yield part(need, FILES), digest(report, FILES)
+
+
+def _job(node_id: str) -> str:
+    return node_id.partition("[")[0]
+
+
+def _deed(report: NodeReport) -> str:
+    result = report.result
+    if result.outcome is Outcome.SKIPPED:
+        return f"was skipped ({result.reason})"
+    cause = f" ({result.cause})" if result.cause else ""
+    return f"ended as {result.outcome}{cause}" if result.outcome is not Outcome.FAILED else f"failed{cause}"

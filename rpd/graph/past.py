@@ -1,0 +1,93 @@
+"""What earlier runs left of a node: its last report there that passed, if its files are still as they were pulled."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from rpd.errors import UsageError
+from rpd.record import history
+from rpd.record.verify import check
+from rpd.runpod.address import EMULATOR
+from rpd.values.report import CACHED, NodeReport, Outcome, Result
+
+PASSED = (Outcome.PASSED, Outcome.XPASSED)
+"""How a node ends that leaves something for others."""
+_TOLD = 5
+
+
+class NotThere(UsageError):
+    """No earlier run has what a node needs, or its files are no longer as they were."""
+
+
+class Past:
+    """The runs in a folder, newest first, without those on an emulator where only what is ``real`` counts.
+
+    A run is read when something is looked for that newer ones do not have.
+    """
+
+    def __init__(self, runs_path: Path, *, real: bool = False) -> None:
+        self._runs_path = runs_path
+        self._real = real
+        self._found: dict[str, NodeReport] = {}
+        self._unread: Iterator[Path] | None = None
+
+    def report(self, node_id: str) -> NodeReport:
+        """Return the newest report of a node that passed, its files verified. Raises NotThere."""
+        report = self._newest(node_id)
+        if report is None:
+            which = "no run on RunPod" if self._real else "no run"
+            raise NotThere(f"{node_id} passed in {which} in {self._runs_path}")
+        check_files(report)
+        return report
+
+    def has(self, node_id: str) -> bool:
+        """Return whether a node passed in some run, whatever became of its files."""
+        return self._newest(node_id) is not None
+
+    def _newest(self, node_id: str) -> NodeReport | None:
+        if self._unread is None:
+            self._unread = self._folders()
+        while node_id not in self._found:
+            folder = next(self._unread, None)
+            if folder is None:
+                return None
+            for report in history.reports(folder):
+                if report.result.outcome in PASSED:
+                    self._found.setdefault(report.node.id, report)
+        return self._found[node_id]
+
+    def _folders(self) -> Iterator[Path]:
+        for info in history.runs(self._runs_path):
+            if not info.damage and not (self._real and info.backend.startswith(EMULATOR)):
+                yield Path(info.folder)
+
+
+def check_files(report: NodeReport) -> None:
+    """Raise NotThere if a file that a node left is not as it was pulled, or was never verified."""
+    wrong = [f"{found.path} {found.problem}" for found in check(report) if found.problem]
+    wrong += [
+        f"{artifact.local} was not verified when it was pulled"
+        for artifact in report.artifacts
+        if artifact.files and not artifact.verified
+    ]
+    if wrong:
+        raise NotThere(f"{report.node.id} passed in {report.folder}, but its files changed: {_listed(wrong)}")
+
+
+def _listed(wrong: list[str]) -> str:
+    more = f" and {len(wrong) - _TOLD} more" if len(wrong) > _TOLD else ""
+    return "; ".join(wrong[:_TOLD]) + more
+
+
+def taken(reports: Iterable[NodeReport]) -> tuple[NodeReport, ...]:
+    """Return reports of an earlier run as those of nodes that this one need not run."""
+    return tuple(
+        replace(
+            report,
+            result=Result(outcome=Outcome.SKIPPED, reason=f"{CACHED}taken from run {report.node.run}"),
+            cost=replace(report.cost, billed_seconds=0.0, estimated_usd=0.0),
+        )
+        for report in reports
+    )

@@ -1,0 +1,76 @@
+"""The source of a graph: it holds each node back until what it needs is over, and no pod waits for it meanwhile."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Hashable, Iterable, Sequence
+
+from rpd.graph.past import PASSED
+from rpd.plan import make_lanes, single_lane
+from rpd.values.frozen import replace
+from rpd.values.node import Node
+from rpd.values.plan import Lane, Source
+from rpd.values.report import CACHED, NodeReport
+
+
+class GraphSource(Source):
+    """Hands out lanes of one node each, in the order of the plan, as soon as all that a node needs has passed.
+
+    A node of which a need did not pass comes at once, to be reported as skipped. Nodes that neither need others nor are
+    needed keep the lanes that they would have without a graph. ``over`` are the ids of what is done already.
+    """
+
+    def __init__(self, nodes: Sequence[Node], over: Iterable[str] = ()) -> None:
+        self.lanes = _lanes(nodes)
+        self._users: dict[str, list[int]] = {}
+        self._missing: list[int] = []
+        done = frozenset(over)
+        known = {node.id for lane in self.lanes for node in lane.nodes}
+        for place, lane in enumerate(self.lanes):
+            needs = [need for node in lane.nodes for need in node.needs if need in known and need not in done]
+            self._missing.append(len(needs))
+            for need in needs:
+                self._users.setdefault(need, []).append(place)
+        self._ready = [place for place, missing in enumerate(self._missing) if not missing]
+        self._left = len(self.lanes)
+
+    @property
+    def is_over(self) -> bool:
+        return not self._left
+
+    def next(self) -> Lane | None:
+        if not self._ready:
+            return None
+        self._left -= 1
+        return self.lanes[heapq.heappop(self._ready)]
+
+    def ended(self, node: Node, report: NodeReport) -> None:
+        for place in self._users.pop(node.id, ()):
+            left = self._missing[place]
+            if left <= 0:
+                continue  # another need did not pass
+            self._missing[place] = left - 1 if _passed(report) else 0
+            if not self._missing[place]:
+                heapq.heappush(self._ready, place)
+
+    def keeps(self, shares: frozenset[Hashable]) -> bool:
+        return any(not shares.isdisjoint(self.lanes[place].shares) for place in self._ready)
+
+
+def _lanes(nodes: Sequence[Node]) -> tuple[Lane, ...]:
+    """Return the lanes for nodes, in the order of their first ones."""
+    places = {node.id: place for place, node in enumerate(nodes)}
+    needed = {need for node in nodes for need in node.needs}
+    alone = [node for node in nodes if not node.needs and node.id not in needed]
+    linked = [single_lane(node) for node in nodes if node.needs or node.id in needed]
+    shared = frozenset(key for lane in linked for key in lane.shares)
+    grouped = (replace(lane, shares=shared & _shares(lane)) for lane in make_lanes(alone))
+    return tuple(sorted((*linked, *grouped), key=lambda lane: places[lane.nodes[0].id]))
+
+
+def _shares(lane: Lane) -> frozenset[Hashable]:
+    return frozenset(key for node in lane.nodes for key in single_lane(node).shares)
+
+
+def _passed(report: NodeReport) -> bool:
+    return report.result.outcome in PASSED or report.result.reason.startswith(CACHED)

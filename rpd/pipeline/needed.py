@@ -1,0 +1,26 @@
+"""What the settings of an invocation say about nodes that need nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rpd.collect.needs import Links
+from rpd.config import Config
+from rpd.events import Events
+from rpd.graph.graph import Graph
+from rpd.graph.past import Past
+from rpd.pipeline.image_digests import is_emulated
+from rpd.values.node import Node
+
+
+def make_graph(config: Config, nodes: Sequence[Node], links: Links, events: Events) -> Graph:
+    """Return the graph of an invocation.
+
+    Where only some nodes are to run again (``--lf``, ``--sw``), what they need and what passed is not made anew.
+    """
+    select = config.select
+    looks_back = select.no_needs or bool(select.last_failed) or select.is_stepwise
+    past = (
+        Past(config.runs_path, real=not (config.run.dry_run or is_emulated(config))) if looks_back else None
+    )
+    return Graph(nodes, links, config.rootdir, past=past, must_take=select.no_needs, notice=events.notice)

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from rpd.execute.node.run import NodeRun
     from rpd.graph.results import Needs
 
-_PRUNED = "pruned"
-
 
 class Left(NothingNeeded):
     """The plugin that passes over nodes whose needs did not pass, and gives the others what theirs left.
@@ -95,7 +93,7 @@ class Left(NothingNeeded):
             self._reports[node_id] = report
         elif not result.reason.startswith(CACHED) and result.cause is not Cause.NEEDS:
             self._reports.pop(node_id, None)
-            if result.outcome == _PRUNED:
+            if result.outcome is Outcome.PRUNED:
                 self._pruned.add(node_id)
             self._lacking[node_id] = (node_id, _deed(report))
         elif result.cause is Cause.NEEDS:

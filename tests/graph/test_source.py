@@ -167,6 +167,18 @@ def test_cached_needs_are_as_good_as_passed_ones(
     assert set(carried.begun) == {node.id for node in rest}
 
 
+def test_what_was_ended_early_on_purpose_is_spared_where_others_of_its_job_passed() -> None:
+    left = Left()
+    trials = [f"f.py::train[{number}]" for number in range(2)]
+    summary = replace(data_node(), id="f.py::summary", needs=tuple(trials))
+    left.rpd_node_report(report=report(trials[0], Outcome.PASSED))
+    left.rpd_node_report(report=report(trials[1], Outcome.PRUNED, None, "far behind"))
+    assert left.rpd_skip_node(node=summary) is None
+    skip = left.rpd_skip_node(node=replace(summary, needs=(trials[1],)))
+    assert skip is not None
+    assert skip.cause is Cause.NEEDS
+
+
 def data_node() -> Node:
     from tests.graph.test_meeting import job
 

@@ -33,6 +33,7 @@ class ClusterLease(Lease):
     """
 
     members: tuple[MemberLease, ...] = ()
+    _loss: PodLost | None = None
 
     @property
     def remotes(self) -> Sequence[Remote]:
@@ -47,7 +48,20 @@ class ClusterLease(Lease):
             cluster = self._provider.get(self.pod.id)
         except ProviderError:
             return None
-        return cluster is not None and self.lacking(cluster) == ""
+        why = "it is gone" if cluster is None else self.lacking(cluster)
+        if why and self._loss is None:
+            self._loss = PodLost(f"cluster {self.pod.id}: {why}")
+        return not why
+
+    @property
+    def loss(self) -> PodLost | None:
+        return self._loss
+
+    def connection_broke(self) -> None:
+        """See whether a member went, and if so end what runs on the others: nobody may be waiting for the one."""
+        if self.is_open and self.is_alive() is False:
+            for remote in self.remotes:
+                remote.interrupt()
 
     def lacking(self, cluster: PodInfo) -> str:
         """Return what is wrong with a cluster as it was read, in words; empty where every member is there."""
@@ -56,7 +70,7 @@ class ClusterLease(Lease):
             return f"rank {ended.rank} (pod {ended.id}) ended: {ended.last_status_change or ended.status}"
         known = {member.rented.id for member in self.members}
         gone = sorted(known - {member.id for member in cluster.members})
-        return f"{' and '.join(map(self._called, gone))} went" if gone else ""
+        return f"{' and '.join(map(self._called, gone))} went away" if gone else ""
 
     def _called(self, pod_id: str) -> str:
         rank = next((member.rank for member in self.members if member.rented.id == pod_id), None)
@@ -241,6 +255,13 @@ class MemberLease(Lease):
 
     def connection_lost(self) -> None:
         self._whole.connection_lost()
+
+    @property
+    def loss(self) -> PodLost | None:
+        return self._whole.loss
+
+    def connection_broke(self) -> None:
+        self._whole.connection_broke()
 
     def could_not_fetch(self, path: str) -> None:
         self._whole.could_not_fetch(path)

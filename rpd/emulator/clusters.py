@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
@@ -12,6 +13,7 @@ from rpd.emulator.refusals import Refusal
 
 MASTER_PORT = 29500
 _MOST_NODES = 8
+_NETWORKS = 256
 _ROLES = {"SLURM": ("SLURM_CONTROLLER", "SLURM_COMPUTE"), "RAY": ("RAY_HEAD", "RAY_WORKER")}
 _DENIED = "Only admins of the team can create, stop or delete clusters."
 
@@ -43,7 +45,7 @@ class Clusters:
         self._faults = faults
         self._clock = clock
         self._clusters: dict[str, Cluster] = {}
-        self._number = 0
+        self._number = secrets.randbelow(_NETWORKS)
         account.end_member = self.terminate_member
 
     def all(self) -> list[Cluster]:
@@ -63,8 +65,8 @@ class Clusters:
         self._check_role()
         if not 2 <= nodes <= _MOST_NODES:
             raise Refusal(f"podCount must be between 2 and {_MOST_NODES}", "BAD_USER_INPUT")
-        net = f"{self._account.cluster_network}.{self._number % 250}"
-        self._number += 1
+        net = f"{self._account.cluster_network}.{self._number}"
+        self._number = (self._number + 1) % _NETWORKS
         cluster = Cluster(
             id=f"c{new_id(13)}", name=name, kind=kind, order=order, subnet=net, created_at=self._clock()
         )

@@ -628,6 +628,14 @@ class Lease:
         return None
 
     @property
+    def loss(self) -> PodLost | None:
+        """What ended its commands although it runs: a pod that it is rented together with is gone. None: nothing."""
+        return None
+
+    def connection_broke(self) -> None:
+        """Note that a connection to it broke, which may come back."""
+
+    @property
     def remotes(self) -> Sequence[Remote]:
         """The connection to each of its pods."""
         return [self.remote] if self.remote is not None else []

@@ -214,7 +214,7 @@ class Monitor:
     ``interval`` is the time between samples (s; 0: none), ``beat`` that between heartbeats, ``mount`` the folder of the
     pod's volume. A lost channel is opened again, with growing pauses. On the thread are called ``hear``, and ``traced``
     with each line the pod's watchdog has written, and ``kept`` with the name of a text the pod tells of itself and
-    that text; what they raise ends up at ``failed``, once.
+    that text, and ``broken`` when the channel is lost; what they raise ends up at ``failed``, once.
     """
 
     def __init__(
@@ -227,6 +227,7 @@ class Monitor:
         hear: Hear,
         traced: Callable[[str], None] = lambda _line: None,
         kept: Callable[[str, str], None] = lambda _name, _text: None,
+        broken: Callable[[], None] = lambda: None,
         failed: Callable[[Exception], None] = lambda _error: None,
     ) -> None:
         self._remote = remote
@@ -237,6 +238,7 @@ class Monitor:
         self._hear = hear
         self._traced = traced
         self._kept = kept
+        self._broken = broken
         self._trace: set[str] = set()
         self._failed: Callable[[Exception], None] | None = failed
         self._closed = threading.Event()
@@ -264,6 +266,8 @@ class Monitor:
                 pass  # the node on the pod finds out what is wrong; here it is only tried again
             except Exception as error:  # noqa: BLE001 - without its heartbeat the pod would end itself
                 self._tell_failed(error)
+            if not self._closed.is_set():
+                self._tell(self._broken)
             went_well = time.monotonic() - began > 2 * self._beat
             pause = min(_FIRST_WAIT, self._wait) if went_well else min(2 * pause, _LONGEST_PAUSE)
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from rpd.errors import ExitCode
 from rpd.record import run
@@ -68,10 +69,17 @@ def _check_code(ending: Ending) -> None:
     made = ending.events("intent", "created")
     assert named, ending.screen
     # Where the answer to a create was lost, its name is all that is known of a pod.
-    assert all(named & {pod["id"], pod["name"]} for pod in ending.left), ending.screen
+    assert all(named & set(_known_as(pod)) for pod in ending.left), ending.screen
     assert named <= {event.get("pod_id") for event in made} | {event["pod_name"] for event in made}
     for pod in named:
         assert f"rpd stop {pod}" in ending.screen, ending.screen
+
+
+def _known_as(pod: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return how a pod, or the cluster it is a member of, may be named."""
+    if "cluster" in pod:
+        return pod["cluster"], pod["name"].rpartition("-")[0]
+    return pod["id"], pod["name"]
 
 
 def _check_artifacts(report: NodeReport) -> None:

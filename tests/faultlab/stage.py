@@ -93,6 +93,8 @@ class Stage:
 
     def sweep(self) -> None:
         """Leave the account as it was at first."""
+        for cluster in self.emulator.state()["clusters"]:
+            self.ask("DELETE", f"v2/clusters/{cluster['id']}")
         for pod in self.emulator.pods():
             self.ask("DELETE", f"v2/pods/{pod['id']}")
         self.emulator.set_balance(100.0)

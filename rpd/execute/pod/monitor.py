@@ -65,6 +65,7 @@ class Attendance:
             hear=self._heard,
             traced=self._traced,
             kept=self._kept,
+            broken=self._lease.connection_broke,
             failed=self._telemetry_failed,
         )
         self._monitor.start()

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any, TypeVar
 
-from rpd.errors import ConnectionLost
+from rpd.errors import ConnectionLost, Interrupted
 from rpd.execute import no_network
 from rpd.execute.node.history import StepEnd, StepRequest
 from rpd.execute.node.run import NodeRun
@@ -55,11 +55,16 @@ class Steps:
                 return run.steps.replay(request.salvaged)
         try:
             with run.deadlines.timed():
+                if self._lease.loss is not None:
+                    raise self._lease.loss
                 answer = self._recalled_or_done(run, request, act)
         except BaseException as error:
+            run.steps.keep_answer(request.salvaged)
+            if self._lease.loss is not None and isinstance(error, ConnectionLost | Interrupted):
+                self._lease.connection_lost()
+                raise self._lease.loss from error
             if isinstance(error, ConnectionLost):
                 self._lease.connection_lost()
-            run.steps.keep_answer(request.salvaged)
             raise
         run.steps.keep_answer(lambda: answer)
         return answer

@@ -13,12 +13,14 @@
     │   ├── QuotaError              spend limit or pod quota                      stops the run
     │   ├── ApiRetired              HTTP 410                                      stops the run
     │   ├── NoCapacity              this offer is sold out: try the next
+    │   │   └── PoolDenied          ... or not for this account
     │   ├── TransientError          a hiccup: the same call may work later
     │   │   └── RateLimited         HTTP 429, with the seconds to wait
     │   ├── AmbiguousCreate         the answer to a create was lost: a pod may exist
     │   ├── PodNotFound             the pod is not (or no longer) there
     │   ├── PodLocked               somebody locked the pod: it is neither stopped nor deleted
     │   └── RequestRejected         RunPod says the request itself is wrong, or says nothing we know
+    │       ├── NotPermitted        the key's role does not allow the call           stops the run
     │       └── ImpossibleRequest   the request contradicts itself or the account; nobody need be asked
     ├── ProvisioningError           no pod could be had for a node
     │   ├── OutOfStock              every offer refused
@@ -186,6 +188,10 @@ class NoCapacity(ProviderError):
     cause = Cause.STOCK
 
 
+class PoolDenied(NoCapacity):
+    """The account may not use the machines of this offer; those of others it may."""
+
+
 class TransientError(ProviderError):
     """A hiccup: the same call may succeed later."""
 
@@ -212,6 +218,16 @@ class PodLocked(ProviderError):
 
 class RequestRejected(ProviderError):
     """RunPod rejects the request, in words that fit no other class."""
+
+
+class NotPermitted(RequestRejected):
+    """The key is a valid one, but its role or its permissions do not allow the call. ``words`` are RunPod's own."""
+
+    stops_run = True
+
+    def __init__(self, message: str, *, words: str = "") -> None:
+        super().__init__(message)
+        self.words = words
 
 
 class BillingDenied(RequestRejected):

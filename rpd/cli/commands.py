@@ -182,6 +182,14 @@ COMMANDS = {
             options="Options",
         ),
         Command(
+            name="volume",
+            help="list, make and delete network volumes",
+            module="rpd.cli.volume",
+            arguments="ls|create|rm NAME",
+            arguments_help="ls (default); create and the name of a volume; rm and the names or ids of volumes",
+            options="Options",
+        ),
+        Command(
             name="gpus",
             help="list GPU types, their prices, and where they are in stock",
             module="rpd.cli.gpus",
@@ -285,7 +293,7 @@ def overview() -> str:
             f"  rpd {'--dry-run':<{width}}  short for rpd run --dry-run",
             "",
             "`rpd COMMAND --help` lists the options of a command.",
-            "Only `rpd run`, and `rpd resume` of a run, can spend money.",
+            "Only `rpd run`, `rpd resume` of a run, and `rpd volume create` can spend money.",
         ]
     )
 

@@ -21,6 +21,7 @@ from rpd.pipeline.check_datacenters import check_datacenters
 from rpd.pipeline.collect_and_select import gather
 from rpd.pipeline.expected_pods import Foresight
 from rpd.pipeline.live_check import is_sold_out
+from rpd.pipeline.orphans import is_ours
 from rpd.pipeline.price_source import Source, price_source
 from rpd.pipeline.secrets import known_secrets, named_by, only_texts, read_secrets
 from rpd.pipeline.worst_case import Prices, make_overrides
@@ -29,15 +30,17 @@ from rpd.remote.keys import make_keypair, user_public_lines
 from rpd.runpod.catalogue.images import WHAT_TO_DO, Presence, ask
 from rpd.runpod.key import CONFIG_FILE, ENVIRONMENT_NAME
 from rpd.values.datacenters import KNOWN_DATACENTERS
+from rpd.values.duration import format_duration
 from rpd.values.frozen import frozen
 from rpd.values.gpus import closest_gpu_ids
 from rpd.values.job import Registry
 from rpd.values.node import Node
-from rpd.values.pod import PodRequest
+from rpd.values.pod import Account, PodInfo, PodRequest, Provider
 from rpd.values.suggestions import closest
 
 CHECKS = (
-    *("ssh key", "deploy files", "key", "balance", "data centre", "gpu", "pods", "volume", "stock"),
+    *("ssh key", "deploy files", "key", "permissions", "balance", "spend limit", "rate limit", "locked pods"),
+    *("data centre", "gpu", "pods", "volume", "stock"),
     *("image", "secrets", "staging", "paths", "torch", "uv cache"),
 )
 """Every check there is, by the name that ``--skip`` takes."""
@@ -162,6 +165,7 @@ def _platform(config: Config, source: Source, nodes: Sequence[Node]) -> Iterator
     else:
         try:
             account = source.live.account()
+            pods = source.live.list()
         except AuthError as error:
             yield fail("key", str(error))
             return
@@ -171,9 +175,85 @@ def _platform(config: Config, source: Source, nodes: Sequence[Node]) -> Iterator
             )
             return
         yield ok("key", f"{source.name} accepts it")
-        yield _balance(account.balance_usd, nodes, prices)
+        yield from _permissions(source.live)
+        yield _balance(account, nodes, prices)
+        yield from _spend_limit(account, nodes, prices, config.run.width)
+        yield from _locked(pods)
     yield from _places(config.pods.datacenter_id, source, nodes)
     yield from _requests(source, nodes, prices)
+    if source.live is not None:
+        yield from _rate_limit(source.live, len(nodes))
+
+
+def _permissions(provider: Provider) -> Iterator[Finding]:
+    """Check that the key may do more than read. Nothing is changed: it asks to stop a pod that there never was."""
+    may = provider.may_rent()
+    if may is False:
+        yield fail(
+            "permissions",
+            "this API key may read, and not rent or delete pods",
+            "ask an admin of the account for the role Dev, or make a key that may at "
+            "https://console.runpod.io/user/settings",
+        )
+    elif may:
+        yield ok("permissions", "the key may rent and delete pods")
+
+
+def _spend_limit(account: Account, nodes: Sequence[Node], prices: Prices, width: int) -> Iterator[Finding]:
+    """Check what the account may spend an hour beside what it spends now."""
+    if account.limit_usd_per_hr is None:
+        return
+    limit, now = account.limit_usd_per_hr, account.spend_usd_per_hr or 0.0
+    spends = f"the account may spend ${limit:.2f} an hour and spends ${now:.2f} now"
+    try:
+        hour = max((_first_rate(node, prices) for node in nodes), default=0.0)
+    except ProviderError:
+        hour = 0.0
+    advice = "release pods (`rpd ps`), or ask RunPod's support for a higher limit"
+    if hour and now + hour > limit:
+        yield fail("spend limit", f"{spends}: a pod for ${hour:.2f} is above it", advice)
+    elif hour and now + min(width, len(nodes)) * hour > limit:
+        room = int((limit - now) / hour)
+        yield warn(
+            "spend limit",
+            f"{spends}: {room} of {min(width, len(nodes))} pods at once fit, others wait",
+            advice,
+        )
+    else:
+        yield ok("spend limit", spends)
+
+
+def _locked(pods: Sequence[PodInfo]) -> Iterator[Finding]:
+    """Tell pods that nobody can end: their lock is to be taken off first."""
+    locked = [pod.id for pod in pods if pod.locked and is_ours(pod)]
+    if locked:
+        yield warn(
+            "locked pods",
+            f"{', '.join(locked)}: RunPod neither stops nor deletes a locked pod",
+            "take the lock off in its menu at https://console.runpod.io/pods",
+        )
+
+
+_CALLS_A_NODE = 4
+"""Calls of the API that a node needs at most, when many run at once."""
+
+
+def _rate_limit(provider: Provider, nodes: int) -> Iterator[Finding]:
+    """Tell windows in which RunPod takes too few calls for the nodes; it says so in the headers of REST v2."""
+    quotas = provider.quotas()
+    for quota in quotas:
+        if quota.left < nodes * _CALLS_A_NODE:
+            wait = format_duration(max(1.0, quota.seconds))
+            yield warn(
+                "rate limit",
+                f"RunPod takes {quota.left} more calls in the window {quota.window!r}, which ends in {wait}; "
+                f"{nodes} node{'' if nodes == 1 else 's'} may need {nodes * _CALLS_A_NODE}",
+                "calls that are too many wait; other tools that use the account count, too",
+            )
+            return
+    if quotas:
+        left = ", ".join(f"{quota.left:,} this {quota.window}" for quota in quotas)
+        yield ok("rate limit", f"calls that RunPod still takes: {left}")
 
 
 def _places(datacenter_id: str | None, source: Source, nodes: Sequence[Node]) -> Iterator[Finding]:
@@ -185,7 +265,14 @@ def _places(datacenter_id: str | None, source: Source, nodes: Sequence[Node]) ->
         yield fail("data centre", str(error))
 
 
-def _balance(balance: float | None, nodes: Sequence[Node], prices: Prices) -> Finding:
+def _balance(account: Account, nodes: Sequence[Node], prices: Prices) -> Finding:
+    balance = account.balance_usd
+    if balance is None and account.id:
+        return warn(
+            "balance",
+            "RunPod does not show it to this key",
+            "ask an admin of the account, or look at https://console.runpod.io/user/billing",
+        )
     if balance is None:
         return warn(
             "balance", "RunPod does not tell it here", "look at https://console.runpod.io/user/billing"

@@ -169,6 +169,9 @@ def _lines(pods: Sequence[PodInfo], known: Claims, now: float) -> Iterator[str]:
         yield from table([head, *(_foreign_row(pod) for pod in others)], right={5})
     yield ""
     yield _total(pods, ours) + _spent(ours, known, now)
+    for pod in pods:
+        if pod.locked:
+            yield f"pod {pod.id} is locked: RunPod neither stops nor deletes it until its lock is taken off"
     yield from _stopped(ours, others)
 
 

@@ -31,6 +31,7 @@ TELLING = (
     "markers",
     "ps",
     "gc",
+    "volume",
     "audit",
     "gpus",
     "estimate",
@@ -209,7 +210,8 @@ class MoneySettings:
     # fmt: off
 
     yes: bool = spending.switch(
-        "do not ask before spending money or deleting pods", "--yes", "-y", commands=("run", "gc", "stop")
+        "do not ask before spending money or deleting something", "--yes", "-y",
+        commands=("run", "gc", "stop", "volume")
     )
     cost_cap_usd: float | None = pricing.option(
         None, "most a node may cost", "--cost-cap-usd", metavar="USD", parse=texts.money

@@ -14,6 +14,7 @@ from rpd.emulator.faults import FaultBook
 from rpd.emulator.images import ImageBook
 from rpd.emulator.model import Membership, NetworkVolume, Order, Pod, RegistryAuth, Runtime, Template, new_id
 from rpd.emulator.refusals import HICCUP, HOST_FULL, LOCKED, STOCK_OUT, Refusal
+from rpd.emulator.roles import ROLES
 from rpd.emulator.stock import COMMUNITY, Machine, Stock
 
 _SECRET_REFERENCE = "RUNPOD_SECRET_"  # noqa: S105 - the prefix of a name, not a secret
@@ -56,6 +57,7 @@ class Account:
         self.id = f"user_{new_id(20)}"
         self.api_key = api_key or f"rpa_{new_id(40).upper()}"
         self.pub_key = ""
+        self.role = "admin"
         self.spend_limit = 80.0
         self.pod_limit: int | None = None
         self.pods: dict[str, Pod] = {}
@@ -84,6 +86,10 @@ class Account:
         self._host = host
         self._faults = faults
         self._balance = balance
+
+    def may(self, permission: str) -> bool:
+        """Return whether whoever has the account's key may do something."""
+        return permission in ROLES[self.role]
 
     # --- money ------------------------------------------------------------------------------------------------------
 

@@ -29,6 +29,7 @@ from graphql.validation import NoSchemaIntrospectionCustomRule
 from rpd.emulator.account import Account
 from rpd.emulator.refusals import HICCUP, Refusal
 from rpd.emulator.resolvers import Resolvers
+from rpd.emulator.roles import DENIED, needed_by_graphql
 
 _OPERATIONS = {
     "podFindAndDeployOnDemand": "create", "deployCpuPod": "create", "podRentInterruptable": "create",
@@ -57,6 +58,7 @@ class Call:
     document: DocumentNode
     variables: dict[str, Any]
     subjects: tuple[dict[str, str], ...]
+    text: str = ""
 
     @property
     def fields(self) -> set[str]:
@@ -97,7 +99,10 @@ class GraphqlFace:
             return document
         variables = body.get("variables") or {}
         return Call(
-            document=document, variables=variables, subjects=tuple(self._subjects(document, variables))
+            document=document,
+            variables=variables,
+            subjects=tuple(self._subjects(document, variables)),
+            text=query,
         )
 
     def _check(self, query: str) -> DocumentNode | Answer:
@@ -141,6 +146,8 @@ class GraphqlFace:
             return _refused(200, "Unauthorized", "UNAUTHENTICATED", call)
         if caller.pod is not None and not self._pod_key_may(call, caller.pod):
             return _refused(200, "Unauthorized", "FORBIDDEN", call)
+        if caller.pod is None and not self._account.may(needed_by_graphql(call.fields, call.text)):
+            return _refused(200, DENIED, "FORBIDDEN", call)
         result = execute_sync(
             self._schema, call.document, variable_values=call.variables, context_value=caller
         )

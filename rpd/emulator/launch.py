@@ -85,13 +85,32 @@ class Launched:
         self._ask("POST", "balance", {"usd": usd})
 
     def set_limits(
-        self, *, usd_per_hr: float = 80.0, pods: int | None = None, member_ends: str = "itself"
+        self,
+        *,
+        usd_per_hr: float = 80.0,
+        pods: int | None = None,
+        calls: int | None = None,
+        seconds: int = 60,
+        member_ends: str = "itself",
     ) -> None:
-        """Set what the account may spend an hour, how many pods may run at once, what a member of a cluster may end.
+        """Set what the account may spend an hour, how many pods may run at once, and how many calls are taken.
 
-        ``member_ends`` is ``itself``, the whole ``cluster``, or ``nothing``.
+        ``calls`` is for each window of ``seconds``; those above are answered with 429. None: any number.
+        ``member_ends`` says what a member of a cluster may end: ``itself``, the whole ``cluster``, or ``nothing``.
         """
-        self._ask("POST", "limits", {"usd_per_hr": usd_per_hr, "pods": pods, "member_ends": member_ends})
+        limits = {"usd_per_hr": usd_per_hr, "pods": pods, "calls": calls, "seconds": seconds}
+        self._ask("POST", "limits", {**limits, "member_ends": member_ends})
+
+    def set_role(self, role: str) -> None:
+        """Set the role of whoever has the key: ``admin``, ``dev``, ``billing`` or ``basic`` (reads only).
+
+        Raises ValueError for others.
+        """
+        self._ask("POST", "role", {"role": role})
+
+    def lock(self, pod_id: str, *, locked: bool = True) -> None:
+        """Lock a pod, as somebody might in the console: it is neither stopped nor deleted. Raises ValueError."""
+        self._ask("POST", "lock", {"pod": pod_id, "locked": locked})
 
     def set_stock(self, gpu: str, place: str, free: int) -> None:
         """Leave exactly ``free`` GPUs of a type in a data centre, or in ``community``."""

@@ -24,6 +24,7 @@ from rpd.emulator.rest_pods import (
     status,
     volume_body,
 )
+from rpd.emulator.roles import DENIED, needed_by_rest
 from rpd.emulator.views import registry
 
 _STATUSES = {
@@ -165,7 +166,9 @@ class RestFace:
     def answer(self, matched: Route, item_id: str, call: Call) -> Answer:
         """Carry out ``call``. Raises Problem."""
         if call.pod is not None and not (matched.by_pod and self._is_own(matched, item_id, call.pod)):
-            raise Problem(403, "access denied")
+            raise Problem(403, DENIED)
+        if call.pod is None and not self._account.may(needed_by_rest(matched.operation, matched.method)):
+            raise Problem(403, DENIED)
         handler: Handler = getattr(self, f"_{matched.operation}")
         try:
             return handler(item_id, call)

@@ -33,29 +33,47 @@ _STATUS_OF_CODE = {
 }
 
 
+_WINDOWS = (("minute", 6_000, 60), ("hour", 300_000, 3_600), ("day", 5_000_000, 86_400))
+
+
 class Quota:
-    """Counts requests in windows of a minute, an hour and a day, for the headers that tell; refuses nothing.
+    """Counts requests in windows of a minute, an hour and a day, for the headers that tell.
 
-    RunPod documents 60 a minute as an example; here there is more, so that only a fault limits anybody.
+    RunPod documents 60 a minute as an example; here there is more, and nobody is refused until ``limit`` says so.
     """
-
-    _WINDOWS = (("minute", 6_000, 60), ("hour", 300_000, 3_600), ("day", 5_000_000, 86_400))
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
+        self._windows = _WINDOWS
+        self._refuses = False
         self._used: dict[str, tuple[int, int]] = {}
+
+    def limit(self, calls: int | None, seconds: int) -> None:
+        """Take so many calls in each window of ``seconds``, and refuse those above; None: as many as come."""
+        self._refuses = calls is not None
+        self._windows = _WINDOWS if calls is None else (("minute", calls, seconds), *_WINDOWS[1:])
+        self._used.clear()
+
+    def wait(self) -> int | None:
+        """Return in how many seconds the next call is taken, None where it is now."""
+        name, most, seconds = self._windows[0]
+        now = int(self._clock())
+        window, used = self._used.get(name, (0, 0))
+        if not self._refuses or window != now // seconds or used < most:
+            return None
+        return seconds - now % seconds
 
     def headers(self, *, exhausted: bool = False) -> dict[str, str]:
         """Count one request and return the headers that go with its answer."""
         now = int(self._clock())
         left = []
-        for name, most, seconds in self._WINDOWS:
+        for name, most, seconds in self._windows:
             window, used = now // seconds, self._used.get(name, (0, 0))
             count = used[1] + 1 if used[0] == window else 1
             self._used[name] = (window, count)
             remaining = 0 if exhausted and name == "minute" else max(0, most - count)
             left.append(f'"{name}";r={remaining};t={seconds - now % seconds}')
-        policy = ", ".join(f'"{name}";q={most};w={seconds}' for name, most, seconds in self._WINDOWS)
+        policy = ", ".join(f'"{name}";q={most};w={seconds}' for name, most, seconds in self._windows)
         return {"RateLimit": ", ".join(left), "RateLimit-Policy": policy}
 
 
@@ -73,6 +91,7 @@ class RestServer:
         faults: FaultBook,
         machines: Machines,
         clock: Callable[[], float],
+        quota: Quota,
         caller: Callable[[str], str | None],
         count: Callable[[], None],
     ) -> None:
@@ -83,7 +102,7 @@ class RestServer:
         self._clock = clock
         self._caller = caller
         self._count = count
-        self._quota = Quota(clock)
+        self._quota = quota
         self._logs: dict[str, Log] = {}
 
     async def respond(self, request: web.Request) -> web.StreamResponse:
@@ -93,6 +112,10 @@ class RestServer:
         pod = self._caller(key) if word == "Bearer" and key else None
         if pod is None:
             return self._problem(Problem(401, "missing or invalid API key"), quota=False)
+        wait = self._quota.wait()
+        if wait is not None:
+            limited = Problem(429, "rate limit exceeded for the minute window")
+            return self._problem(limited, retry_after=wait)
         call = Call(
             method=request.method,
             path=request.path,

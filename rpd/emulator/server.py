@@ -26,7 +26,8 @@ from rpd.emulator.guest.spec import Isolation
 from rpd.emulator.machines import Machines
 from rpd.emulator.refusals import HICCUP, Refusal
 from rpd.emulator.registry_server import RegistryServer
-from rpd.emulator.rest_server import RestServer
+from rpd.emulator.rest_server import Quota, RestServer
+from rpd.emulator.roles import ROLES
 
 _SWEEP_SECONDS = 1.0
 _BODY_BYTES = 4 << 20
@@ -63,6 +64,7 @@ class Emulator:
         self.clusters = Clusters(self.account, self.faults, time.time)
         self._face = GraphqlFace(self.account, time.time, self.machines.delete_network_volume)
         self._requests = 0
+        self._quota = Quota(time.time)
         self._registry = RegistryServer(self.account.images, f"{host}:{port}", self._count)
         self._rest = RestServer(
             account=self.account,
@@ -70,6 +72,7 @@ class Emulator:
             faults=self.faults,
             machines=self.machines,
             clock=time.time,
+            quota=self._quota,
             caller=self._owner_of,
             count=self._count,
         )
@@ -94,6 +97,8 @@ class Emulator:
                 web.delete("/_emulator/faults", self._control(self._clear)),
                 web.post("/_emulator/balance", self._control(self._set_balance)),
                 web.post("/_emulator/limits", self._control(self._set_limits)),
+                web.post("/_emulator/role", self._control(self._set_role)),
+                web.post("/_emulator/lock", self._control(self._lock_pod)),
                 web.post("/_emulator/stock", self._control(self._set_stock)),
                 web.post("/_emulator/images", self._control(self._add_image)),
                 web.post("/_emulator/volumes", self._control(self._make_volume)),
@@ -135,6 +140,10 @@ class Emulator:
         caller = self._caller(request)
         if caller is None:
             return web.json_response({"error": "Unauthorized"}, status=401)
+        wait = self._quota.wait()
+        if wait is not None:
+            return _too_many(wait, self._quota.headers(exhausted=True))
+        self._quota.headers()  # counts it: GraphQL tells no limits
         try:
             call = self._face.read(json.loads(await request.read()))
         except ValueError:
@@ -175,8 +184,7 @@ class Emulator:
             case "server-error":
                 return _html(params["status"])
             case "rate-limit":
-                retry = {"Retry-After": str(params["retry_after"])}
-                return web.json_response({"message": "Too Many Requests"}, status=429, headers=retry)
+                return _too_many(params["retry_after"])
             case "reset":
                 if request.transport is not None:
                     request.transport.abort()
@@ -221,7 +229,7 @@ class Emulator:
             for pod in account.pods.values()
         ]  # fmt: skip
         volumes = [
-            {"id": v.id, "name": v.name, "size": v.size, "datacenter": v.datacenter}
+            {"id": v.id, "name": v.name, "size": v.size, "datacenter": v.datacenter, "tier": v.tier}
             for v in account.volumes.values()
         ]
         return {
@@ -250,15 +258,30 @@ class Emulator:
         return {"balance": self.account.balance}
 
     def _set_limits(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Set what the account may spend an hour, and how many pods may run at once (None: any number).
+        """Set what the account may spend an hour, how many pods may run at once, and how many calls are taken.
 
-        And what a member of a cluster may end: ``itself``, the whole ``cluster``, ``nothing``.
+        None: any number. ``calls`` is for each window of ``seconds``.
+
+        ``member_ends``: what a member of a cluster may end: ``itself``, the whole ``cluster``, ``nothing``.
         """
         account = self.account
+        if "calls" in values:
+            self._quota.limit(values["calls"], int(values.get("seconds", 60)))
         account.spend_limit = float(values.get("usd_per_hr", account.spend_limit))
         account.pod_limit = values.get("pods", account.pod_limit)
         self.clusters.member_ends = str(values.get("member_ends", self.clusters.member_ends))
         return {"usd_per_hr": account.spend_limit, "pods": account.pod_limit}
+
+    def _set_role(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        if values["role"] not in ROLES:
+            raise ValueError(f"role: expected one of {', '.join(ROLES)}, got {values['role']!r}")
+        self.account.role = values["role"]
+        return {"role": self.account.role}
+
+    def _lock_pod(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        pod = self.account.find(values["pod"])
+        pod.locked = bool(values.get("locked", True))
+        return {"locked": pod.locked}
 
     def _set_stock(self, values: Mapping[str, Any]) -> dict[str, Any]:
         self.account.stock.set(values["gpu"], values["place"], int(values["free"]))
@@ -271,7 +294,9 @@ class Emulator:
         place = values.get("datacenter") or next(
             place.id for place in catalogue.DATA_CENTERS.values() if place.storage and place.listed
         )
-        volume = self.account.create_volume(values["name"], int(values["size"]), place)
+        volume = self.account.create_volume(
+            values["name"], int(values["size"]), place, tier=values.get("tier", "")
+        )
         return {"id": volume.id, "datacenter": volume.datacenter}
 
     def _write_bill(self, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -289,6 +314,11 @@ class Emulator:
 
 def _json(answer: Answer) -> web.Response:
     return web.json_response(answer.body, status=answer.status)
+
+
+def _too_many(retry_after: float, headers: Mapping[str, str] | None = None) -> web.Response:
+    retry = {"Retry-After": f"{retry_after:g}", **(headers or {})}
+    return web.json_response({"message": "Too Many Requests"}, status=429, headers=retry)
 
 
 def _html(status: int) -> web.Response:

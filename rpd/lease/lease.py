@@ -21,9 +21,11 @@ from rpd.errors import (
     KeyRefused,
     NoCapacity,
     NoSshServer,
+    NotPermitted,
     OutOfStock,
     PodLost,
     PodNotReady,
+    PoolDenied,
     ProviderError,
     QuotaError,
     RateLimited,
@@ -349,6 +351,7 @@ class Lease:
             raise OutOfStock(f"RunPod rents nothing that fits: {describe(self.request)}")
         offers = list(self._admit(offers))
         refusals: list[tuple[Offer, str]] = []
+        denied = 0
         for offer in offers:
             self._stop.check()
             self._images.check(self.request)
@@ -357,8 +360,14 @@ class Lease:
             except NoCapacity as error:
                 self._record("refused", pod_name=self.name, offer=str(offer), reason=str(error))
                 refusals.append((offer, str(error)))
+                denied += isinstance(error, PoolDenied)
             else:
                 break
+        if denied == len(offers):
+            raise NotPermitted(
+                f"RunPod denies every offer ({refusals[0][1]}): the role or the permissions of this API key do not "
+                "allow it to rent pods. Ask an admin of the account, or make a key that may"
+            )
         return refusals
 
     def _create_at(self, offer: Offer) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rpd.runpod.answer import identifier, needed_table, number
 from rpd.values.pod import Account
 
-QUERY = "query { myself { id clientBalance currentSpendPerHr } }"
+QUERY = "query { myself { id clientBalance currentSpendPerHr spendLimit } }"
 
 
 def read_account(me: object) -> Account:
@@ -15,4 +15,5 @@ def read_account(me: object) -> Account:
         id=identifier(fields.get("id")),
         balance_usd=number(fields.get("clientBalance")),
         spend_usd_per_hr=number(fields.get("currentSpendPerHr")),
+        limit_usd_per_hr=number(fields.get("spendLimit")),
     )

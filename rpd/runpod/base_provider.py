@@ -6,10 +6,11 @@ import threading
 import time
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import TypeVar
 
-from rpd.errors import TransientError
+from rpd.errors import NotPermitted, PodNotFound, ProviderError, TransientError
 from rpd.runpod.answer import UNEXPECTED, understood
 from rpd.runpod.catalogue import offers
 from rpd.runpod.catalogue.cache import CatalogueStore, default_store
@@ -18,12 +19,14 @@ from rpd.runpod.catalogue.model import Catalogue, Place
 from rpd.runpod.notices import Notices, Speaker
 from rpd.runpod.rate_limit import Retry, TokenBucket
 from rpd.runpod.reconcile import Patience
+from rpd.runpod.rest import volumes
 from rpd.runpod.rest.billing import read_billing
-from rpd.runpod.rest.catalogue import DATACENTERS, VOLUMES, read_places, read_volumes
+from rpd.runpod.rest.catalogue import DATACENTERS, read_places
 from rpd.runpod.rest.client import Rest
 from rpd.runpod.rest.pods import read_logs, read_owners
 from rpd.values.billing import Billing
-from rpd.values.pod import NetworkVolume, Offer, PodRequest
+from rpd.values.job import Tier
+from rpd.values.pod import NetworkVolume, Offer, PodRequest, Quota
 
 T = TypeVar("T")
 
@@ -84,11 +87,43 @@ class Renter(Speaker):
         """Return the offers for ``request``, best first. Raises ImpossibleRequest if there can be none."""
         catalogue = self._live.ask(Question.of(request))
         if request.storage.network_volume is not None:
-            volumes = self._volumes_with_tiers() if request.storage.tier else self._network_volumes()
-            catalogue = replace(catalogue, volumes=volumes)
+            account = self.volumes_with_tiers() if request.storage.tier else self._network_volumes()
+            catalogue = replace(catalogue, volumes=account)
         if request.countries or offers.is_particular(request):
-            catalogue = replace(catalogue, places=self._data_centres())
+            catalogue = replace(catalogue, places=self.places())
         return offers.offers(request, catalogue)
+
+    def add_volume(self, name: str, size_gb: int, datacenter: str, tier: Tier | None) -> NetworkVolume:
+        """Make a network volume, once, over REST v2: GraphQL has no tiers. Raises AmbiguousCreate."""
+        made = volumes.add(self._rest, self._read, name, size_gb, datacenter, tier)
+        self._forget_volumes()
+        return made
+
+    def remove_volume(self, volume_id: str) -> None:
+        """Delete a network volume with all files on it; one that is gone already is a success."""
+        with suppress(PodNotFound):
+            self._read(lambda: self._rest.delete(volumes.path_of(volume_id)))
+        self._forget_volumes()
+
+    def _forget_volumes(self) -> None:
+        with self._volumes_lock:
+            self._volumes = None
+
+    def may_rent(self) -> bool | None:
+        """Return whether the key may stop pods, by the answer to a call for one that there never was."""
+        try:
+            self._rest.post("/pods/rpd-may-i/action", {"action": "stop"})
+        except PodNotFound:
+            return True
+        except NotPermitted:
+            return False
+        except ProviderError:
+            return None
+        return None
+
+    def quotas(self) -> tuple[Quota, ...]:
+        """Return how many calls RunPod takes yet, as far as its answers have said."""
+        return self._bucket.quotas()
 
     def volumes(self) -> tuple[NetworkVolume, ...]:
         """Return the network volumes of the account, read once."""
@@ -96,7 +131,7 @@ class Renter(Speaker):
 
     def datacenters(self) -> frozenset[str]:
         """Return the ids of the data centres that RunPod has. Raises TransientError if it does not list any."""
-        return frozenset(place.id for place in self._data_centres())
+        return frozenset(place.id for place in self.places())
 
     def logs(self, pod_id: str, *, tail: int = 20) -> tuple[str, ...]:
         """Return the last lines that the pod's machine logged about it. Raises PodNotFound."""
@@ -131,7 +166,7 @@ class Renter(Speaker):
         """Return what reads the catalogue for a count over GraphQL, None where there is no GraphQL."""
         return None
 
-    def _data_centres(self) -> tuple[Place, ...]:
+    def places(self) -> tuple[Place, ...]:
         """Return the data centres, read once. Raises TransientError if RunPod does not list any."""
         with self._places_lock:
             if self._places is None:
@@ -141,9 +176,9 @@ class Renter(Speaker):
                 self._places = found
             return self._places
 
-    def _volumes_with_tiers(self) -> tuple[NetworkVolume, ...]:
+    def volumes_with_tiers(self) -> tuple[NetworkVolume, ...]:
         """Return the network volumes as REST v2 tells them: GraphQL has no word for their tier."""
-        return self._read(lambda: understood(read_volumes, self._rest.get(VOLUMES)))
+        return self._read(lambda: volumes.read(self._rest))
 
     def _read(self, act: Callable[[], T]) -> T:
         """Call what may be repeated."""

@@ -17,6 +17,7 @@ from rpd.errors import (
     AuthError,
     BalanceError,
     NoCapacity,
+    NotPermitted,
     PodNotFound,
     ProviderError,
     QuotaError,
@@ -119,7 +120,8 @@ def _is(failure: Failure, *codes: str) -> bool:
 
 def _retry_after(failure: Failure) -> ProviderError:
     wait = "" if failure.retry_after is None else f"; it says to retry after {failure.retry_after:g} s"
-    return RateLimited(f"RunPod limits the rate of calls{wait}", retry_after=failure.retry_after)
+    words = f" ({_said(failure)})" if failure.text else ""
+    return RateLimited(f"RunPod limits the rate of calls{words}{wait}", retry_after=failure.retry_after)
 
 
 def _redirected(failure: Failure) -> ProviderError:
@@ -137,6 +139,15 @@ _Rule = tuple[Callable[[Failure], bool], Callable[[Failure], ProviderError]]
 
 _RULES: tuple[_Rule, ...] = (
     (_is_redirect, _redirected),
+    # In RunPod's own words: a 403 comes from the network's edge as well.
+    (
+        lambda f: f.trouble is Trouble.REFUSED and (f.status == 403 or _is(f, "FORBIDDEN")),
+        lambda f: NotPermitted(
+            f"{_said(f)}: the role of this API key in the account, or its permissions, do not allow that. Ask an admin "
+            "of the account, or make a key that may at https://console.runpod.io/user/settings",
+            words=_said(f),
+        ),
+    ),
     (
         _unauthorised,
         lambda f: AuthError(f"RunPod refuses the API key ({_said(f)}): set RUNPOD_API_KEY to a valid one"),
@@ -175,7 +186,7 @@ _RULES: tuple[_Rule, ...] = (
         lambda f: "No GPU found" in f.text,
         lambda _: RequestRejected("RunPod has no GPU type with that id"),
     ),
-    # 403 comes from the network's edge as well and does not prove that the key is dead.
+    # From the network's edge: it does not prove that the key is dead.
     (
         lambda f: f.status == 403,
         lambda f: RequestRejected(
@@ -217,7 +228,7 @@ def classify(failure: Failure) -> ProviderError:
     return RequestRejected(f"RunPod rejected the request: {_said(failure)}")
 
 
-_CERTAIN = (SchemaMismatch, NoCapacity, BalanceError, QuotaError, AuthError, ApiRetired)
+_CERTAIN = (SchemaMismatch, NoCapacity, BalanceError, QuotaError, AuthError, ApiRetired, NotPermitted)
 """Errors that mean RunPod did nothing."""
 _REFUSING = frozenset((400, 403, 404, 405, 413, 415, 422))
 """Statuses with which RunPod, in its own words, rejects a request before it does anything."""

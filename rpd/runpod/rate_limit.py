@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from rpd.errors import RateLimited, TransientError
 from rpd.runpod.retry_after import seconds_to_wait
+from rpd.values.pod import Quota
 
 T = TypeVar("T")
 
@@ -51,6 +52,8 @@ class TokenBucket:
         """Hears the seconds of a new hold."""
         self._next = clock() - burst * self._interval
         """When the next call could pass if the bucket never overflowed."""
+        self._left: dict[str, tuple[int, float]] = {}
+        """How many calls are left in each window that answers have named, and when it is over."""
         self._most: dict[str, int] = {}
         """The most calls that were ever left in a window, by its name."""
         self._share = 0.0
@@ -81,6 +84,8 @@ class TokenBucket:
         The first half of them passes as they come, so that short runs wait for nothing; the other half is spread over
         the time, so that the calls that give pods back never meet a closed door. A long window is not for us to save.
         """
+        if name in self._left or len(self._left) < _MOST_WINDOWS:
+            self._left[name] = (left, self._clock() + seconds)
         if seconds > LONGEST_HOLD:
             return
         if left == 0:
@@ -91,6 +96,15 @@ class TokenBucket:
                 self._most[name] = max(self._most.get(name, 0), left)
             if 2 * left < self._most.get(name, 0):
                 self._share, self._share_until = seconds / left, self._clock() + seconds
+
+    def quotas(self) -> tuple[Quota, ...]:
+        """Return the calls that are left in the windows that are not over."""
+        now = self._clock()
+        return tuple(
+            Quota(window=name, left=left, seconds=until - now)
+            for name, (left, until) in tuple(self._left.items())
+            if until > now
+        )
 
     def hold(self, seconds: float) -> None:
         """Let nothing pass for ``seconds`` (at most LONGEST_HOLD)."""

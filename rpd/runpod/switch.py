@@ -10,7 +10,7 @@ from rpd.errors import ApiRetired, AuthError, ProviderError
 from rpd.runpod import account
 from rpd.runpod.base_provider import Renter
 from rpd.runpod.catalogue.cache import CatalogueStore, default_store
-from rpd.runpod.catalogue.model import Catalogue
+from rpd.runpod.catalogue.model import Catalogue, Place
 from rpd.runpod.graphql.provider import RunPodProvider
 from rpd.runpod.notices import Notices, Speaker
 from rpd.runpod.rate_limit import Retry, TokenBucket
@@ -20,7 +20,8 @@ from rpd.runpod.rest.clusters import ClusterProvider
 from rpd.runpod.rest.lacks import impossible
 from rpd.runpod.rest.provider import RestProvider
 from rpd.values.billing import Billing
-from rpd.values.pod import Account, NetworkVolume, Offer, PodInfo, PodRequest, PodSpec, RegistryAuth
+from rpd.values.job import Tier
+from rpd.values.pod import Account, NetworkVolume, Offer, PodInfo, PodRequest, PodSpec, Quota, RegistryAuth
 
 T = TypeVar("T")
 R = TypeVar("R", bound=Renter)
@@ -115,6 +116,30 @@ class SwitchingProvider(Speaker):
     def volumes(self) -> tuple[NetworkVolume, ...]:
         """Return the network volumes of the account."""
         return self._call(lambda provider: provider.volumes())
+
+    def all_volumes(self) -> tuple[NetworkVolume, ...]:
+        """Return the network volumes with their tiers, as they are now, over REST v2."""
+        return self._rest.volumes_with_tiers()
+
+    def add_volume(self, name: str, size_gb: int, datacenter: str, tier: Tier | None) -> NetworkVolume:
+        """Make a network volume, once, over REST v2."""
+        return self._rest.add_volume(name, size_gb, datacenter, tier)
+
+    def remove_volume(self, volume_id: str) -> None:
+        """Delete a network volume; one that is gone already is a success."""
+        self._rest.remove_volume(volume_id)
+
+    def may_rent(self) -> bool | None:
+        """Return whether the key may do more than read; None where nobody can tell."""
+        return self._rest.may_rent()
+
+    def quotas(self) -> tuple[Quota, ...]:
+        """Return how many calls RunPod takes yet, as far as its answers have said."""
+        return self._rest.quotas()
+
+    def places(self) -> tuple[Place, ...]:
+        """Return the data centres that RunPod has. Raises TransientError if it does not list any."""
+        return self._rest.places()
 
     def registries(self) -> tuple[RegistryAuth, ...]:
         """Return the registry credentials of the account."""

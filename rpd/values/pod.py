@@ -185,11 +185,21 @@ class RegistryAuth:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
-    """Who pays. ``balance_usd`` and ``spend_usd_per_hr`` are None where the API does not tell."""
+    """Who pays. What the API does not tell is None; ``limit_usd_per_hr`` is the most that the account may spend."""
 
     id: str
     balance_usd: float | None = None
     spend_usd_per_hr: float | None = None
+    limit_usd_per_hr: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quota:
+    """Calls that the API still takes in a window of time: ``left`` until ``seconds`` are over."""
+
+    window: str
+    left: int
+    seconds: float
 
 
 def _drop(text: str) -> None:
@@ -258,6 +268,24 @@ class Provider(ABC):
     def volumes(self) -> Sequence[NetworkVolume] | None:
         """Return the network volumes of the account, or None if the provider cannot list them."""
         return None
+
+    def add_volume(self, name: str, size_gb: int, datacenter: str, tier: Tier | None) -> NetworkVolume:
+        """Make a network volume, which costs money from then on. Raises AmbiguousCreate as ``create`` does."""
+        del name, size_gb, datacenter, tier
+        raise ImpossibleRequest(f"{self.name} has no network volumes")
+
+    def remove_volume(self, volume_id: str) -> None:
+        """Delete a network volume with all files on it; succeeds if it is gone. Raises RequestRejected while in use."""
+        del volume_id
+        raise ImpossibleRequest(f"{self.name} has no network volumes")
+
+    def may_rent(self) -> bool | None:
+        """Return whether the key may do more than read, found out without changing anything; None: nobody can tell."""
+        return None
+
+    def quotas(self) -> Sequence[Quota]:
+        """Return how many calls the API takes yet, as far as its answers have said."""
+        return ()
 
     def registries(self) -> Sequence[RegistryAuth] | None:
         """Return the registry credentials of the account, or None if the provider cannot list them."""

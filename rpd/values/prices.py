@@ -4,14 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rpd.values.job import DEFAULT_DISK_GB, Budget
-from rpd.values.pod import PodRequest
+from rpd.values.job import DEFAULT_DISK_GB, Budget, Tier
+from rpd.values.pod import NetworkVolume, PodRequest
 
 RUNNING_USD_PER_GB_MONTH = 0.10
 """Container disk and volume of a running pod."""
 STOPPED_USD_PER_GB_MONTH = 0.20
 """Volume of a stopped pod; its container disk is gone."""
 HOURS_PER_MONTH = 730.0
+
+
+NETWORK_USD_PER_GB_MONTH = (0.07, 0.05)
+"""A network volume of the standard tier, whether pods use it or not: up to 1,000 GB, and what is above."""
+_CHEAPER_FROM_GB = 1000
+
+
+def volume_usd_per_month(volume: NetworkVolume, *, of: Tier | None = None) -> float | None:
+    """Return what a network volume costs a month (``of``: as if it were of that tier).
+
+    None for the faster tier, whose price RunPod tells in its console only.
+    """
+    if (of or volume.tier) is Tier.HIGH_PERFORMANCE:
+        return None
+    usual, cheaper = NETWORK_USD_PER_GB_MONTH
+    above = max(0, volume.size_gb - _CHEAPER_FROM_GB)
+    return round((volume.size_gb - above) * usual + above * cheaper, 2)
 
 
 def disks_usd_per_hr(request: PodRequest) -> float:

@@ -97,7 +97,7 @@ def test_a_key_that_may_not_read_the_bill_is_told(emulator: Launched, told: Any)
     )
     code, text, error = told()
     assert (code, text) != (0, "")
-    assert "may not read the bill (RunPod denied access (access denied (HTTP 403))" in error
+    assert "may not read the bill (access denied (HTTP 403))" in error
     assert "Admin" in error
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ def test_all_is_well(project: Project, emulator: Launched, registry: str) -> Non
     result = project.command("doctor", env={"TOKEN": "secret-value"})
     assert (result.exit_code, result.err) == (0, ""), result.out
     lines = [line.split()[:2] for line in result.out.splitlines()]
-    assert [first for first, _ in lines] == ["ok"] * 8, result.out
+    assert [first for first, _ in lines] == ["ok"] * 11, result.out
     assert "secret-value" not in result.out
     assert project.command("doctor", "-q", env={"TOKEN": "x"}).out == ""
     assert emulator.pods() == []
@@ -222,3 +223,32 @@ def test_broken_deploy_files_and_none(project: Project, emulator: Launched) -> N
     project.write({"deploy_a.py": "import nothing_of_that_name"})
     code, checks = findings(project)
     assert (code, checks["deploy files"][0], checks["key"][0]) == (1, "fail", "ok")
+
+
+@pytest.fixture
+def limited(emulator: Launched) -> Iterator[Launched]:
+    yield emulator
+    emulator.set_role("admin")
+    emulator.set_limits()
+
+
+def test_what_the_account_may(project: Project, limited: Launched, registry: str) -> None:
+    """Permissions, the limits of money and of calls, and locked pods have a line each, with what to do."""
+    deploy(project, registry, more="")
+    emulator = limited
+    emulator.set_role("dev")
+    emulator.set_limits(usd_per_hr=0.3)
+    code, found = findings(project)
+    assert (code, found["permissions"][0], found["balance"][0]) == (0, "ok", "warn")
+    assert "RunPod does not show it to this key ask an admin" in found["balance"][1]
+    emulator.set_role("admin")
+    emulator.set_limits(usd_per_hr=0.3, calls=17, seconds=60)
+    code, found = findings(project)
+    assert code == 1
+    assert found["spend limit"][0] == "fail"
+    assert "spends $0.00 now: a pod for $0.49 is above it" in found["spend limit"][1]
+    emulator.set_limits()
+    emulator.set_role("basic")
+    code, found = findings(project)
+    assert (code, found["permissions"][0]) == (1, "fail")
+    assert "may read, and not rent" in found["permissions"][1]

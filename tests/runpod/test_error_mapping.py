@@ -11,6 +11,7 @@ from rpd.errors import (
     AuthError,
     BalanceError,
     NoCapacity,
+    NotPermitted,
     PodNotFound,
     ProviderError,
     QuotaError,
@@ -55,7 +56,8 @@ KNOWN: list[tuple[str, str, int, type[ProviderError]]] = [
     ("whatever", "INSUFFICIENT_BALANCE", 200, BalanceError),
     ("payment required", "", 402, BalanceError),
     ("any body", "", 401, AuthError),
-    ("access denied", "", 403, RequestRejected),
+    ("access denied", "", 403, NotPermitted),
+    ("You may not", "FORBIDDEN", 200, NotPermitted),
     ("pod not found to terminate", "POD_NOT_FOUND", 200, PodNotFound),
     ("Pod not found", "", 200, PodNotFound),
     (

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from operator import itemgetter
 from typing import Any
 
-from rpd.errors import AuthError, PodNotFound, RequestRejected, TransientError
+from rpd.errors import AuthError, NotPermitted, PodNotFound, RequestRejected, TransientError
 from rpd.runpod import account
 from rpd.runpod.answer import needed_table, table, text, understood
 from rpd.runpod.base_provider import Renter
@@ -46,7 +46,7 @@ class RunPodProvider(Renter):
         """Check the key and return whose it is, with its balance where RunPod tells. Raises AuthError."""
         try:
             me = self._read(lambda: self._api.query(account.QUERY, itemgetter("myself")))
-        except SchemaMismatch:
+        except (SchemaMismatch, NotPermitted):  # of a role that may not see what the account pays, too
             me = self._read(lambda: self._api.user())
         if not me:
             raise AuthError(_NOBODY)

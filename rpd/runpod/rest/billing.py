@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from rpd.errors import BillingDenied
+from rpd.errors import BillingDenied, NotPermitted
 from rpd.runpod.answer import Misshapen, identifier, needed_table, needed_tables, number, table, understood
-from rpd.runpod.rest.client import Forbidden, Rest
+from rpd.runpod.rest.client import Rest
 from rpd.values.billing import HOUR, Billing, PodBill, VolumeBill
 
 _OTHERS: Mapping[str, tuple[str, ...]] = {
@@ -33,10 +33,10 @@ def read_billing(rest: Rest, since: float, until: float) -> Billing:
         pods = understood(_pods, rest.get("/billing/pods", window))
         volumes = understood(_volumes, rest.get("/billing/network-volumes", window))
         others = understood(_others, rest.get("/billing", window))
-    except Forbidden as error:
+    except NotPermitted as error:
         raise BillingDenied(
-            f"this API key may not read the bill ({error}): RunPod shows it to the roles Admin and Billing, and to "
-            "keys with that permission. Ask an admin of the account for one"
+            f"this API key may not read the bill ({error.words}): RunPod shows it to the roles Admin and Billing, and "
+            "to keys with that permission. Ask an admin of the account for one"
         ) from None
     return Billing(since=begin, until=end, pods=pods, volumes=volumes, others=others)
 

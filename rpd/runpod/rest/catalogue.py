@@ -8,12 +8,9 @@ from typing import Any
 
 from rpd.runpod.answer import identifier, needed_table, needed_tables, price, table, tables, text, whole
 from rpd.runpod.catalogue.model import IN_STOCK, Catalogue, GpuRow, Place
-from rpd.values.job import Tier
-from rpd.values.pod import NetworkVolume
 
 GPUS = "/catalog/gpus"
 CPUS = "/catalog/cpus"
-VOLUMES = "/network-volumes"
 DATACENTERS = "/catalog/datacenters"
 
 
@@ -99,25 +96,3 @@ def read_places(answer: object) -> tuple[Place, ...]:
 
 def _words(value: object) -> frozenset[str]:
     return frozenset(map(text, value)) if isinstance(value, list) else frozenset()
-
-
-def read_tier(value: object) -> Tier | None:
-    """Return the tier of a network volume, None for one that nobody knows."""
-    try:
-        return Tier(text(value))
-    except ValueError:
-        return None
-
-
-def read_volumes(answer: object) -> tuple[NetworkVolume, ...]:
-    """Return the network volumes in an answer of ``VOLUMES``. Raises as ``read_gpus`` does."""
-    return tuple(
-        NetworkVolume(
-            id=identifier(row.get("id")),
-            name=text(row.get("name")),
-            datacenter=text(row.get("dataCenter")) or None,
-            size_gb=whole(row.get("size")) or 0,
-            tier=read_tier(row.get("type")),
-        )
-        for row in needed_tables(needed_table(answer).get("networkVolumes"))
-    )

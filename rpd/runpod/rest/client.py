@@ -16,7 +16,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from rpd import __version__
-from rpd.errors import ApiRetired, NoCapacity, PodNotFound, ProviderError, RequestRejected, TransientError
+from rpd.errors import (
+    ApiRetired,
+    NoCapacity,
+    NotPermitted,
+    PodNotFound,
+    PoolDenied,
+    ProviderError,
+    RequestRejected,
+    TransientError,
+)
 from rpd.redaction import Redactor
 from rpd.runpod import bounds
 from rpd.runpod.address import is_local, key_url
@@ -57,10 +66,6 @@ class NotThere(PodNotFound):
     """RunPod has nothing at that path (HTTP 404, in the API's own words)."""
 
 
-class Forbidden(RequestRejected):
-    """The key may not do that (HTTP 403, in the API's own words)."""
-
-
 class Conflict(RequestRejected):
     """The call does not fit the state of the pod (HTTP 409)."""
 
@@ -98,7 +103,7 @@ class Rest:
         """Create something, once, and return it.
 
         Raises UnsureCreate if it may exist although the call failed. What RunPod refuses with a status in ``sold_out``
-        is NoCapacity: it has no code for that, and asks to go on to the next candidate.
+        is NoCapacity (403: PoolDenied): it has no code for that, and asks to go on to the next candidate.
         """
         failure, answer = self._attempt("POST", path, body=body, secrets=secrets)
         if failure is None:
@@ -108,9 +113,11 @@ class Rest:
         error = classify(failure)
         if may_have_acted(failure):
             raise UnsureCreate(str(error), refusal=error if was_answered(failure) else None)
+        if isinstance(error, NotPermitted) and failure.status in sold_out:
+            raise PoolDenied(failure.shown or str(error))
         if type(error) is RequestRejected and failure.status in sold_out:
             raise NoCapacity(failure.shown or str(error))
-        raise _named(failure) if failure.status == 403 else error
+        raise error
 
     def graphql(self, document: str) -> Any:
         """Return the ``data`` of a GraphQL read: for what REST v2 lacks, without the SDK."""
@@ -298,8 +305,6 @@ def _named(failure: Failure) -> ProviderError:
         return NotThere(failure.shown or "not found")
     if failure.trouble is Trouble.REFUSED and failure.status == 409:
         return Conflict(failure.shown or "conflict")
-    if failure.trouble is Trouble.REFUSED and failure.status == 403:
-        return Forbidden(str(classify(failure)))
     return classify(failure)
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-from rpd.errors import AuthError, ImpossibleRequest, PodNotFound, TransientError
+from rpd.errors import AuthError, ImpossibleRequest, NotPermitted, PodNotFound, TransientError
 from rpd.runpod.answer import identifier, table, tables, text, understood, whole
 from rpd.runpod.catalogue import offers
 from rpd.runpod.catalogue.live import LiveCatalogue, Question
@@ -16,7 +16,7 @@ from rpd.runpod.create_texts import secret_texts, sendable
 from rpd.runpod.rate_limit import Retry
 from rpd.runpod.reconcile import Patience, UnsureCreate, as_asked, living, reconciled
 from rpd.runpod.rest import pods
-from rpd.runpod.rest.client import Forbidden, NotThere, Rest
+from rpd.runpod.rest.client import NotThere, Rest
 from rpd.values.pod import (
     Account,
     Cloud,
@@ -88,9 +88,9 @@ class ClusterProvider(Provider):
             answer = self._rest.create(_CLUSTERS, body, secrets=secret_texts(spec), sold_out=(400,))
         except UnsureCreate as unsure:
             return reconciled(spec, unsure, self._patience, self.list)
-        except Forbidden as refused:
+        except NotPermitted as refused:
             raise AuthError(
-                f"the API key may not create clusters, which only the role Admin may ({refused}). "
+                f"the API key may not create clusters, which only the role Admin may ({refused.words}). "
                 "Use the key of an admin, or ask one to run this"
             ) from None
         asked = as_asked(spec, str(answer["id"]))

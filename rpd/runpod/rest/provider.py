@@ -9,7 +9,9 @@ from urllib.parse import quote
 from rpd.errors import (
     ImpossibleRequest,
     NoCapacity,
+    NotPermitted,
     PodNotFound,
+    PoolDenied,
     ProviderError,
     RequestRejected,
     TransientError,
@@ -19,7 +21,7 @@ from rpd.runpod.answer import identifier, table, tables, text, understood
 from rpd.runpod.base_provider import Renter
 from rpd.runpod.create_texts import secret_texts, sendable
 from rpd.runpod.reconcile import UnsureCreate, as_asked, completed, living, reconciled
-from rpd.runpod.rest import catalogue, lacks, pods
+from rpd.runpod.rest import lacks, pods
 from rpd.runpod.rest.client import Conflict, NotThere
 from rpd.runpod.rest.clusters import ClusterProvider
 from rpd.values.pod import (
@@ -137,7 +139,9 @@ class RestProvider(Renter):
         body = {"name": name, "username": username, "password": password}
         try:
             return str(self._rest.create(_REGISTRIES, body, secrets=(password,))["id"])
-        except NoCapacity as refused:  # as the refusal of a pod would be read
+        except PoolDenied as denied:  # as the refusals of a pod would be read
+            raise NotPermitted(f"this API key may not store registry credentials ({denied})") from None
+        except NoCapacity as refused:
             raise RequestRejected(str(refused)) from None
 
     def remove_registry(self, registry_id: str) -> None:
@@ -149,7 +153,7 @@ class RestProvider(Renter):
             return
 
     def _read_volumes(self) -> tuple[NetworkVolume, ...]:
-        return self._read(lambda: _read_volumes(self._rest.get(catalogue.VOLUMES)))
+        return self.volumes_with_tiers()
 
 
 def _read_registries(answer: Any) -> tuple[RegistryAuth, ...]:
@@ -167,7 +171,3 @@ def _read_pods(answer: Any) -> tuple[PodInfo, ...]:
     if not isinstance(rows, list) or not all(isinstance(row, dict) and row.get("id") for row in rows):
         raise TransientError("RunPod returned an incomplete list of pods")
     return tuple(filter(None, map(living, map(_read_pod, rows))))
-
-
-def _read_volumes(answer: Any) -> tuple[NetworkVolume, ...]:
-    return understood(catalogue.read_volumes, answer)

@@ -16,6 +16,7 @@ from rpd.errors import (
     AuthError,
     BalanceError,
     NoCapacity,
+    NotPermitted,
     ProviderError,
     QuotaError,
     RateLimited,
@@ -24,7 +25,7 @@ from rpd.errors import (
 )
 from rpd.runpod.rate_limit import TokenBucket
 from rpd.runpod.reconcile import UnsureCreate
-from rpd.runpod.rest.client import USER_AGENT, Conflict, Forbidden, NotThere, Rest
+from rpd.runpod.rest.client import USER_AGENT, Conflict, NotThere, Rest
 from tests.runpod.conftest import dribbling
 
 KEY = "rpa_TESTKEY0123456789"
@@ -114,7 +115,7 @@ def test_a_request_as_it_is_sent(server: Server, rest: Rest) -> None:
     [
         (401, problem(401, "missing or invalid"), AuthError),
         (402, problem(402, "Insufficient balance"), BalanceError),
-        (403, problem(403, "access denied"), Forbidden),
+        (403, problem(403, "access denied"), NotPermitted),
         (404, problem(404, "pod x"), NotThere),
         (404, b"<html>", RequestRejected),
         (409, problem(409, "not now"), Conflict),

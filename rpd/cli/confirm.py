@@ -1,0 +1,17 @@
+"""The question before a command that costs money or deletes something for good."""
+
+from __future__ import annotations
+
+import sys
+
+from rpd.config import Config
+from rpd.errors import UsageError
+
+
+def confirmed(question: str, config: Config, why: str) -> bool:
+    """Ask, unless ``--yes`` was given. Raises UsageError, saying ``why`` it asks, without a terminal to ask on."""
+    if config.money.yes:
+        return True
+    if not sys.stdin.isatty():
+        raise UsageError(f"{why}: pass --yes if you mean it. {question}.")
+    return input(f"{question}. Go on? [y/N] ").strip().lower() in ("y", "yes")

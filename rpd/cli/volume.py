@@ -15,11 +15,10 @@ from rpd.config.config import running
 from rpd.errors import ExitCode, UsageError
 from rpd.hooks import PluginManager
 from rpd.runpod.catalogue.offers import find_volume
-from rpd.runpod.switch import SwitchingProvider
 from rpd.values.datacenters import closest_datacenters
 from rpd.values.frozen import frozen
 from rpd.values.job import Tier
-from rpd.values.pod import NetworkVolume
+from rpd.values.pod import NetworkVolume, Provider
 from rpd.values.prices import volume_usd_per_month
 from rpd.values.suggestions import closest
 
@@ -65,17 +64,24 @@ def main(config: Config, manager: PluginManager) -> int:
     with own_account(config) as provider:
         if provider is None:
             return ExitCode.OK
-        assert isinstance(provider, SwitchingProvider)
         return act(config, provider, names)
+
+
+def _volumes(provider: Provider) -> Sequence[NetworkVolume]:
+    """Return the network volumes of the account. Raises UsageError for a provider that lists none."""
+    volumes = provider.volumes()
+    if volumes is None:
+        raise UsageError(f"{provider.name} has no network volumes")
+    return volumes
 
 
 # --- ls ---------------------------------------------------------------------------------------------------------------
 
 
-def _list(config: Config, provider: SwitchingProvider, names: Sequence[str]) -> int:
+def _list(config: Config, provider: Provider, names: Sequence[str]) -> int:
     if names:
         raise UsageError(f"rpd volume ls lists all of them: it takes no {names[0]!r}")
-    volumes = sorted(provider.all_volumes(), key=lambda volume: (volume.name, volume.id))
+    volumes = sorted(_volumes(provider), key=lambda volume: (volume.name, volume.id))
     if config.output.as_json:
         rows = [{**asdict(volume), "usd_per_month": volume_usd_per_month(volume)} for volume in volumes]
         say_document({"volumes": rows})
@@ -117,7 +123,7 @@ def _price(volume: NetworkVolume) -> str:
 # --- create -----------------------------------------------------------------------------------------------------------
 
 
-def _create(config: Config, provider: SwitchingProvider, names: Sequence[str]) -> int:
+def _create(config: Config, provider: Provider, names: Sequence[str]) -> int:
     own: Options = config.own
     if len(names) != 1 or not names[0].strip():
         raise UsageError(
@@ -129,7 +135,7 @@ def _create(config: Config, provider: SwitchingProvider, names: Sequence[str]) -
         raise UsageError(f"rpd volume create: expected --size from {LEAST_GB} to {MOST_GB:,} GB{given}")
     tier = None if own.tier is None else Tier(own.tier)
     place = _place(provider, own.place, tier)
-    namesakes = [volume for volume in provider.all_volumes() if volume.name == name]
+    namesakes = [volume for volume in _volumes(provider) if volume.name == name]
     if namesakes:
         ids = ", ".join(f"{volume.id} in {volume.datacenter}" for volume in namesakes)
         raise UsageError(
@@ -157,9 +163,9 @@ def _costs(volume: NetworkVolume) -> str:
     return f"more than ${least:.2f} a month (RunPod's console tells the price of this tier)"
 
 
-def _place(provider: SwitchingProvider, wanted: str | None, tier: Tier | None) -> str:
+def _place(provider: Provider, wanted: str | None, tier: Tier | None) -> str:
     """Return the data centre to make a volume in. Raises UsageError for one that has no such volumes."""
-    by_id = {place.id: place.tiers for place in provider.places()}
+    by_id = {place.id: place.tiers for place in provider.places() or ()}
     need = (tier or Tier.STANDARD).value
     fit = sorted(name for name, tiers in by_id.items() if (need in tiers if tier else tiers))
     kind = f"{tier} network volumes" if tier else "network volumes"
@@ -182,10 +188,10 @@ def _place(provider: SwitchingProvider, wanted: str | None, tier: Tier | None) -
 # --- rm ---------------------------------------------------------------------------------------------------------------
 
 
-def _remove(config: Config, provider: SwitchingProvider, names: Sequence[str]) -> int:
+def _remove(config: Config, provider: Provider, names: Sequence[str]) -> int:
     if not names:
         raise UsageError("rpd volume rm needs the names or ids of network volumes (see `rpd volume ls`)")
-    volumes = provider.all_volumes()
+    volumes = _volumes(provider)
     chosen = list(dict.fromkeys(find_volume(name, volumes) for name in names))
     listed = ", ".join(
         f"{volume.name} ({volume.id}, {volume.size_gb} GB in {volume.datacenter})" for volume in chosen
@@ -198,7 +204,7 @@ def _remove(config: Config, provider: SwitchingProvider, names: Sequence[str]) -
     return ExitCode.OK
 
 
-_ACTIONS: Mapping[str, Callable[[Config, SwitchingProvider, Sequence[str]], int]] = {
+_ACTIONS: Mapping[str, Callable[[Config, Provider, Sequence[str]], int]] = {
     "ls": _list,
     "create": _create,
     "rm": _remove,

@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from rpd.errors import PodNotFound, ProviderError
-from rpd.values.pod import Account, NetworkVolume, Offer, PodInfo, PodRequest, PodSpec, Provider, RegistryAuth
+from rpd.values.billing import Billing
+from rpd.values.job import Tier
+from rpd.values.pod import (
+    Account,
+    NetworkVolume,
+    Offer,
+    Place,
+    PodInfo,
+    PodRequest,
+    PodSpec,
+    Provider,
+    Quota,
+    RegistryAuth,
+)
 
 
 class WholeAccount(Provider):
@@ -81,6 +94,27 @@ class WholeAccount(Provider):
 
     def volumes(self) -> Sequence[NetworkVolume] | None:
         return self._pods.volumes()
+
+    def add_volume(self, name: str, size_gb: int, datacenter: str, tier: Tier | None) -> NetworkVolume:
+        return self._pods.add_volume(name, size_gb, datacenter, tier)
+
+    def remove_volume(self, volume_id: str) -> None:
+        self._pods.remove_volume(volume_id)
+
+    def may_rent(self) -> bool | None:
+        return self._pods.may_rent()
+
+    def quotas(self) -> Sequence[Quota]:
+        return self._pods.quotas()
+
+    def places(self) -> Sequence[Place] | None:
+        return self._pods.places()
+
+    def billing(self, since: float, until: float) -> Billing | None:
+        return self._pods.billing(since, until)
+
+    def owners(self) -> Mapping[str, str]:
+        return self._pods.owners()
 
     def registries(self) -> Sequence[RegistryAuth] | None:
         return self._pods.registries()

@@ -15,7 +15,7 @@ from rpd.runpod.answer import UNEXPECTED, understood
 from rpd.runpod.catalogue import offers
 from rpd.runpod.catalogue.cache import CatalogueStore, default_store
 from rpd.runpod.catalogue.live import LiveCatalogue, Question
-from rpd.runpod.catalogue.model import Catalogue, Place
+from rpd.runpod.catalogue.model import Catalogue
 from rpd.runpod.notices import Notices, Speaker
 from rpd.runpod.rate_limit import Retry, TokenBucket
 from rpd.runpod.reconcile import Patience
@@ -26,7 +26,7 @@ from rpd.runpod.rest.client import Rest
 from rpd.runpod.rest.pods import read_logs, read_owners
 from rpd.values.billing import Billing
 from rpd.values.job import Tier
-from rpd.values.pod import NetworkVolume, Offer, PodRequest, Quota
+from rpd.values.pod import NetworkVolume, Offer, Place, PodRequest, Quota
 
 T = TypeVar("T")
 
@@ -126,8 +126,11 @@ class Renter(Speaker):
         return self._bucket.quotas()
 
     def volumes(self) -> tuple[NetworkVolume, ...]:
-        """Return the network volumes of the account, read once."""
-        return self._network_volumes()
+        """Return the network volumes of the account as they are now, with their tiers where REST v2 answers."""
+        try:
+            return self.volumes_with_tiers()
+        except TransientError:
+            return self._read_volumes()
 
     def datacenters(self) -> frozenset[str]:
         """Return the ids of the data centres that RunPod has. Raises TransientError if it does not list any."""

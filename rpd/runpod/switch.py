@@ -10,7 +10,7 @@ from rpd.errors import ApiRetired, AuthError, ProviderError
 from rpd.runpod import account
 from rpd.runpod.base_provider import Renter
 from rpd.runpod.catalogue.cache import CatalogueStore, default_store
-from rpd.runpod.catalogue.model import Catalogue, Place
+from rpd.runpod.catalogue.model import Catalogue
 from rpd.runpod.graphql.provider import RunPodProvider
 from rpd.runpod.notices import Notices, Speaker
 from rpd.runpod.rate_limit import Retry, TokenBucket
@@ -21,7 +21,17 @@ from rpd.runpod.rest.lacks import impossible
 from rpd.runpod.rest.provider import RestProvider
 from rpd.values.billing import Billing
 from rpd.values.job import Tier
-from rpd.values.pod import Account, NetworkVolume, Offer, PodInfo, PodRequest, PodSpec, Quota, RegistryAuth
+from rpd.values.pod import (
+    Account,
+    NetworkVolume,
+    Offer,
+    Place,
+    PodInfo,
+    PodRequest,
+    PodSpec,
+    Quota,
+    RegistryAuth,
+)
 
 T = TypeVar("T")
 R = TypeVar("R", bound=Renter)
@@ -116,10 +126,6 @@ class SwitchingProvider(Speaker):
     def volumes(self) -> tuple[NetworkVolume, ...]:
         """Return the network volumes of the account."""
         return self._call(lambda provider: provider.volumes())
-
-    def all_volumes(self) -> tuple[NetworkVolume, ...]:
-        """Return the network volumes with their tiers, as they are now, over REST v2."""
-        return self._rest.volumes_with_tiers()
 
     def add_volume(self, name: str, size_gb: int, datacenter: str, tier: Tier | None) -> NetworkVolume:
         """Make a network volume, once, over REST v2."""

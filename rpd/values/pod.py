@@ -176,6 +176,16 @@ class NetworkVolume:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """A data centre: the certificates it holds, the tiers of its network volumes, whether pods of others reach it."""
+
+    id: str
+    certificates: frozenset[str] = frozenset()
+    tiers: frozenset[str] = frozenset()
+    global_network: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RegistryAuth:
     """Credentials for a container registry that the account has stored; nobody can read them again."""
 
@@ -310,6 +320,10 @@ class Provider(ABC):
     def owners(self) -> Mapping[str, str]:
         """Return whose the pods of the account are by their own stamp, ``RPD_OWNER``, by the id of the pod."""
         return {}
+
+    def places(self) -> Sequence[Place] | None:
+        """Return all data centres with what they have, or None if the provider cannot list them."""
+        return None
 
     def datacenters(self) -> frozenset[str] | None:
         """Return the ids of all data centres, or None if the provider cannot list them."""

@@ -246,7 +246,7 @@ def test_what_the_account_may(project: Project, limited: Launched, registry: str
     code, found = findings(project)
     assert code == 1
     assert found["spend limit"][0] == "fail"
-    assert "spends $0.00 now: a pod for $0.49 is above it" in found["spend limit"][1]
+    assert "now: a pod for $0.49 is above it" in found["spend limit"][1]
     emulator.set_limits()
     emulator.set_role("basic")
     code, found = findings(project)

@@ -9,7 +9,7 @@ from typing import Any
 
 from rpd.runpod.answer import identifier, needed_tables, price, tables, text, whole
 from rpd.values.gpus import KNOWN_GPU_TYPES, GpuType
-from rpd.values.pod import Cloud, NetworkVolume
+from rpd.values.pod import Cloud, NetworkVolume, Place
 
 STOCK_ORDER = ("high", "medium", "low", "unknown", "none")
 """Best first. ``unknown``: nobody asked."""
@@ -44,16 +44,6 @@ class GpuRow:
         on_demand = self.secure_usd_per_hr if secure else self.community_usd_per_hr
         bid = self.secure_spot_usd_per_hr if secure else self.community_spot_usd_per_hr
         return bid if spot and bid is not None else on_demand
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
-    """A data centre: the certificates it holds, the tiers of its network volumes, whether pods of others reach it."""
-
-    id: str
-    certificates: frozenset[str] = frozenset()
-    tiers: frozenset[str] = frozenset()
-    global_network: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,10 +8,10 @@ from dataclasses import replace
 
 from rpd.errors import ImpossibleRequest
 from rpd.runpod.catalogue.cpu import cpu_price
-from rpd.runpod.catalogue.model import Catalogue, GpuRow, Place
+from rpd.runpod.catalogue.model import Catalogue, GpuRow
 from rpd.values.datacenters import KNOWN_DATACENTERS, country_of
 from rpd.values.job import CloudChoice, Cluster, Gpu
-from rpd.values.pod import Cloud, NetworkVolume, Offer, PodRequest
+from rpd.values.pod import Cloud, NetworkVolume, Offer, Place, PodRequest
 
 _CLOUDS = {
     CloudChoice.SECURE: (Cloud.SECURE,),

@@ -7,7 +7,8 @@ from types import MappingProxyType
 from typing import Any
 
 from rpd.runpod.answer import identifier, needed_table, needed_tables, price, table, tables, text, whole
-from rpd.runpod.catalogue.model import IN_STOCK, Catalogue, GpuRow, Place
+from rpd.runpod.catalogue.model import IN_STOCK, Catalogue, GpuRow
+from rpd.values.pod import Place
 
 GPUS = "/catalog/gpus"
 CPUS = "/catalog/cpus"

@@ -20,7 +20,6 @@ def make_graph(config: Config, nodes: Sequence[Node], links: Links, events: Even
     """
     select = config.select
     looks_back = select.no_needs or bool(select.last_failed) or select.is_stepwise
-    past = (
-        Past(config.runs_path, real=not (config.run.dry_run or is_emulated(config))) if looks_back else None
-    )
+    is_real = not (config.run.dry_run or is_emulated(config.api, local=config.run.local))
+    past = Past(config.runs_path, real=is_real) if looks_back else None
     return Graph(nodes, links, config.rootdir, past=past, must_take=select.no_needs, notice=events.notice)

@@ -13,39 +13,15 @@ from rpd.audit.groups import BY, grouped
 from rpd.audit.reconcile import CENT, Audit, Part, PodAccount, in_cents, reconcile
 from rpd.audit.rentals import Known, read_known
 from rpd.cli.document import say_document
+from rpd.cli.options import AuditOptions
 from rpd.cli.output import note, say
 from rpd.cli.provider_session import account
 from rpd.cli.table import table
-from rpd.config import Config, texts
-from rpd.config.config import showing
+from rpd.config import Config
 from rpd.errors import ExitCode, ProviderError, UsageError
 from rpd.hooks import PluginManager
 from rpd.runpod.address import EMULATOR
-from rpd.values.frozen import frozen
 from rpd.values.pod import Provider
-
-_WEEK = 7 * 86400.0
-
-
-@frozen
-class Options:
-    """The options that only ``rpd audit`` has."""
-
-    # A table, laid out by hand: a setting is a line or two.
-    # fmt: off
-
-    since: float = showing.option(
-        _WEEK, "how far to look back (default: 7d)", "--since", metavar="DURATION", parse=texts.age, commands=("audit",)
-    )
-    by: tuple[str, ...] = showing.option(
-        ("job",), f"total by any of {', '.join(BY)}", "--by", metavar="A,B", parse=texts.names, commands=("audit",)
-    )
-    exit_code: bool = showing.switch(
-        "exit with 1 if the bill has pods that no run knows, or more than runs estimated", "--exit-code",
-        commands=("audit",)
-    )
-
-    # fmt: on
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +35,7 @@ class _Names:
 
 def main(config: Config, manager: PluginManager) -> int:
     """Print the bill, explained; with ``--exit-code`` the exit code is 1 where something is not."""
-    own: Options = config.own
+    own: AuditOptions = config.own
     del manager
     for by in own.by:
         if by not in BY:

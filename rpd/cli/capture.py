@@ -6,33 +6,18 @@ import os
 from pathlib import Path
 
 from rpd.cli.document import dumps
+from rpd.cli.options import CaptureEnvOptions
 from rpd.cli.output import hand_over, say
 from rpd.config import Config
-from rpd.config.config import showing
 from rpd.errors import ExitCode, UsageError
 from rpd.hooks import PluginManager
 from rpd.record import environment
 from rpd.record.report_output import write_report
-from rpd.values.frozen import frozen
-
-
-@frozen
-class Options:
-    """The options that only ``rpd capture-env`` has."""
-
-    # A table, laid out by hand: a setting is a line or two.
-    # fmt: off
-
-    output_file: str | None = showing.option(
-        None, "write to this file", "-o", "--output", metavar="FILE", commands=("capture-env",)
-    )
-
-    # fmt: on
 
 
 def main(config: Config, manager: PluginManager) -> int:
     """Write what decides what a program of the project does: python, platform, packages, source; as TOML."""
-    own: Options = config.own
+    own: CaptureEnvOptions = config.own
     del manager
     if len(config.args) > 1:
         raise UsageError("rpd capture-env takes one folder")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from importlib import import_module
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -30,14 +29,20 @@ class Command:
     takes_command: bool = False
     """Whether the words after ``--`` are a command to run."""
     options: str = ""
-    """The class in its module that declares the options only it has; empty: it has none."""
+    """The class in ``rpd.cli.options`` that declares the options only it has; empty: it has none."""
 
     @property
     def own_options(self) -> type:
         """The class that declares the options only it has."""
-        from rpd.config.config import NoOptions  # help and version need no settings
+        # Not at the top: help and version need no settings.
+        if not self.options:
+            from rpd.config.config import NoOptions
 
-        return getattr(import_module(self.module), self.options) if self.options else NoOptions
+            return NoOptions
+        from rpd.cli import options
+
+        own: type = getattr(options, self.options)
+        return own
 
 
 _NODES = "a folder, a deploy file, a node id (path::job[case]), or @FILE with such arguments, one per line"
@@ -83,11 +88,11 @@ COMMANDS = {
             module="rpd.cli.diff",
             arguments="RUN[:NODE]",
             arguments_help="two runs, or two nodes of runs",
-            options="Options",
+            options="DiffOptions",
         ),
         Command(
             name="events",
-            options="Options",
+            options="EventsOptions",
             help="print what happened in a run, in order",
             module="rpd.cli.events",
             arguments="RUN|NODE",
@@ -99,7 +104,7 @@ COMMANDS = {
             module="rpd.cli.query",
             arguments="EXPRESSION",
             arguments_help="such as 'outcome == \"failed\" and lr < 0.01' (default: every node)",
-            options="Options",
+            options="QueryOptions",
         ),
         Command(
             name="report",
@@ -116,7 +121,7 @@ COMMANDS = {
             module="rpd.cli.ui",
             arguments="PATH",
             arguments_help="a run folder, or a folder of run folders, of any machine (default: this project's)",
-            options="Options",
+            options="UiOptions",
         ),
         Command(
             name="verify",
@@ -132,7 +137,7 @@ COMMANDS = {
             module="rpd.cli.logs",
             arguments="NODE",
             arguments_help=_A_NODE,
-            options="Options",
+            options="LogsOptions",
         ),
         Command(
             name="ssh",
@@ -141,7 +146,7 @@ COMMANDS = {
             arguments="NODE|POD",
             arguments_help=f"{_A_NODE}; or a pod: its id or name. After --, a command to run there",
             takes_command=True,
-            options="Options",
+            options="SshOptions",
         ),
         Command(
             name="ps",
@@ -165,7 +170,7 @@ COMMANDS = {
             module="rpd.cli.audit",
             arguments="PATH",
             arguments_help="folders of run folders, such as those of a team (default: this project's)",
-            options="Options",
+            options="AuditOptions",
         ),
         Command(
             name="gc",
@@ -179,7 +184,7 @@ COMMANDS = {
             module="rpd.cli.capture",
             arguments="FOLDER",
             arguments_help="the project (default: the current folder)",
-            options="Options",
+            options="CaptureEnvOptions",
         ),
         Command(
             name="volume",
@@ -187,7 +192,7 @@ COMMANDS = {
             module="rpd.cli.volume",
             arguments="ls|create|rm NAME",
             arguments_help="ls (default); create and the name of a volume; rm and the names or ids of volumes",
-            options="Options",
+            options="VolumeOptions",
         ),
         Command(
             name="gpus",
@@ -195,7 +200,7 @@ COMMANDS = {
             module="rpd.cli.gpus",
             arguments="WORD",
             arguments_help="only types whose ids contain this word, or that are in stock in this data centre",
-            options="Options",
+            options="GpusOptions",
         ),
         Command(
             name="estimate",
@@ -210,7 +215,7 @@ COMMANDS = {
             module="rpd.cli.plan",
             arguments="PATH|NODEID",
             arguments_help=_NODES,
-            options="Options",
+            options="PlanOptions",
         ),
         Command(
             name="doctor",
@@ -218,7 +223,7 @@ COMMANDS = {
             module="rpd.cli.doctor",
             arguments="PATH|NODEID",
             arguments_help=_NODES,
-            options="Options",
+            options="DoctorOptions",
         ),
         Command(
             name="fixtures",
@@ -226,7 +231,7 @@ COMMANDS = {
             module="rpd.cli.fixtures",
             arguments="PATH|NODEID",
             arguments_help=_NODES,
-            options="Options",
+            options="FixturesOptions",
         ),
         Command(name="markers", help="list the marks that jobs can have", module="rpd.cli.markers"),
         Command(
@@ -242,7 +247,7 @@ COMMANDS = {
             module="rpd.cli.import_yaml",
             arguments="FILE.yaml",
             arguments_help="configurations with schema_version: 2",
-            options="Options",
+            options="ImportOptions",
         ),
         Command(
             name="completion",
@@ -255,7 +260,7 @@ COMMANDS = {
             name="emulator",
             help="start an emulator of RunPod on this machine",
             module="rpd.cli.emulator",
-            options="Options",
+            options="EmulatorOptions",
         ),
     )
 }

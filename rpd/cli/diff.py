@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from rpd.cli.document import say_document
+from rpd.cli.options import DiffOptions
 from rpd.cli.output import say
 from rpd.cli.query import tell_damage
 from rpd.cli.table import table
 from rpd.config import Config
-from rpd.config.config import showing
 from rpd.errors import ExitCode, RpdError, UsageError
 from rpd.hooks import PluginManager
 from rpd.pipeline.past_runs import run_with_node
@@ -30,23 +30,9 @@ _MOST_ROWS = 30
 _MOST_NAMED = 4
 
 
-@frozen
-class Options:
-    """The options that only ``rpd diff`` has."""
-
-    # A table, laid out by hand: a setting is a line or two.
-    # fmt: off
-
-    all_facts: bool = showing.switch(
-        "show all differences, also time and money", "--all", commands=("diff",)
-    )
-
-    # fmt: on
-
-
 def main(config: Config, manager: PluginManager) -> int:
     """Print what differs between two runs or two nodes; exit 1 if anything does."""
-    own: Options = config.own
+    own: DiffOptions = config.own
     del manager
     if len(config.args) != 2:
         raise UsageError("rpd diff needs two runs, or two nodes as RUN:NODE (:NODE is of the newest run)")

@@ -12,9 +12,9 @@ from rpd.cli.check_result import Finding, Status, fail, ok, warn
 from rpd.cli.doctor_code import check_code
 from rpd.cli.document import say_document
 from rpd.cli.notices import Notices, tell
+from rpd.cli.options import DoctorOptions
 from rpd.cli.output import say
-from rpd.config import Config, texts
-from rpd.config.config import showing
+from rpd.config import Config
 from rpd.errors import AuthError, ExitCode, NothingCollected, ProviderError, RequestRejected, UsageError
 from rpd.hooks import PluginManager
 from rpd.pipeline.check_datacenters import check_datacenters
@@ -31,7 +31,6 @@ from rpd.runpod.catalogue.images import WHAT_TO_DO, Presence, ask
 from rpd.runpod.key import CONFIG_FILE, ENVIRONMENT_NAME
 from rpd.values.datacenters import KNOWN_DATACENTERS
 from rpd.values.duration import format_duration
-from rpd.values.frozen import frozen
 from rpd.values.gpus import closest_gpu_ids
 from rpd.values.job import Registry
 from rpd.values.node import Node
@@ -49,24 +48,9 @@ STOCK = "stock"
 _MONEY = "add credit at https://console.runpod.io/user/billing"
 
 
-@frozen
-class Options:
-    """The options that only ``rpd doctor`` has."""
-
-    # A table, laid out by hand: a setting is a line or two.
-    # fmt: off
-
-    skip: tuple[tuple[str, ...], ...] = showing.several(
-        "leave out this check (several: with commas)", "--skip", metavar="CHECK", parse=texts.names,
-        commands=("doctor",)
-    )
-
-    # fmt: on
-
-
 def main(config: Config, manager: PluginManager) -> int:
     """Print a line for each check; exit 1 if one of them failed, 7 if only the stock is gone."""
-    own: Options = config.own
+    own: DoctorOptions = config.own
     manager.register(Notices(), "notices")
     skipped = _skipped(own.skip)
     shown: list[Finding] = []

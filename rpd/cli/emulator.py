@@ -2,33 +2,17 @@
 
 from __future__ import annotations
 
+from rpd.cli.options import EmulatorOptions
 from rpd.cli.output import say
-from rpd.config import Config, texts
-from rpd.config.config import listening
+from rpd.config import Config
 from rpd.errors import ExitCode
 from rpd.hooks import PluginManager
 from rpd.pipeline.local_backend import start_emulator
-from rpd.values.frozen import frozen
-
-
-@frozen
-class Options:
-    """The options that only ``rpd emulator`` has."""
-
-    # A table, laid out by hand: a setting is a line or two.
-    # fmt: off
-
-    port: int = listening.option(
-        0, "the port to listen on (default: any free one)", "--port", metavar="PORT", parse=texts.port,
-        commands=("emulator",)
-    )
-
-    # fmt: on
 
 
 def main(config: Config, manager: PluginManager) -> int:
     """Serve an emulator until Ctrl-C, and say how to reach it."""
-    own: Options = config.own
+    own: EmulatorOptions = config.own
     del manager
     launched = start_emulator(port=own.port)
     for notice in launched.notices:

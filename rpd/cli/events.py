@@ -8,10 +8,10 @@ from typing import Any
 
 from rpd.cli.document import say_line
 from rpd.cli.filters import Filter
+from rpd.cli.options import EventsOptions
 from rpd.cli.output import note, say
 from rpd.cli.query import since
-from rpd.config import Config, texts
-from rpd.config.config import selecting, showing
+from rpd.config import Config
 from rpd.errors import ExitCode, RpdError, UsageError
 from rpd.hooks import PluginManager
 from rpd.journal.journal import Damage
@@ -19,7 +19,6 @@ from rpd.pipeline.past_runs import run_and_node
 from rpd.query.rows import Scope, read_events
 from rpd.record import run_events
 from rpd.record.run_events import Event
-from rpd.values.frozen import frozen
 
 _SHOWN_ELSEWHERE = frozenset({"at", "event", "node", "run"})
 _FOR_PROGRAMS = frozenset(
@@ -40,32 +39,12 @@ _FOR_PROGRAMS = frozenset(
 _LONGEST = 100
 
 
-@frozen
-class Options:
-    """The options that only ``rpd events`` has."""
-
-    # A table, laid out by hand: a setting is a line or two.
-    # fmt: off
-
-    all_runs: bool = showing.switch("the events of all runs", "--all", commands=("events",))
-    filters: tuple[tuple[str, str], ...] = selecting.several(
-        "only events that have this value", "--filter", metavar="NAME=VALUE",
-        parse=texts.pair, commands=("events",)
-    )
-    since: float | None = selecting.option(
-        None, "only events of this time, e.g. 7d", "--since", metavar="DURATION",
-        parse=texts.age, commands=("events",)
-    )
-
-    # fmt: on
-
-
 def main(config: Config, manager: PluginManager) -> int:
     """Print the journal of a run and its nodes, of one node, or of all runs, in the order of time.
 
     Exit code 5 where a filter leaves nothing.
     """
-    own: Options = config.own
+    own: EventsOptions = config.own
     del manager
     if own.all_runs and config.args:
         raise UsageError("rpd events --all takes no run: leave --all out, or the run")
@@ -86,7 +65,7 @@ def main(config: Config, manager: PluginManager) -> int:
 
 
 def _events(config: Config, earliest: str) -> Iterator[Event]:
-    own: Options = config.own
+    own: EventsOptions = config.own
     if own.all_runs:
         return read_events(Scope(runs_path=config.runs_path), changed_since=earliest, damaged=_tell)
     info, entry = run_and_node(config.invocation_dir, config.runs_path, config.args)

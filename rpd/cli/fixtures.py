@@ -8,32 +8,19 @@ from collections.abc import Iterable, Iterator, Sequence
 from rpd.cli.collect import print_errors
 from rpd.cli.document import say_document
 from rpd.cli.notices import Notices
+from rpd.cli.options import FixturesOptions
 from rpd.cli.output import say
 from rpd.collect.fixtures import ReadVariable
 from rpd.collect.source import real_function
 from rpd.config import Config
-from rpd.config.config import showing
 from rpd.errors import ExitCode
 from rpd.hooks import PluginManager
 from rpd.pipeline.collect_and_select import Gathered, gather
 from rpd.values.fixture import FixtureDef, Scope
-from rpd.values.frozen import frozen
 from rpd.values.node import Node
 from rpd.values.variable import REQUIRED
 
 _OURS = __name__.partition(".")[0]
-
-
-@frozen
-class Options:
-    """The options that only ``rpd fixtures`` has."""
-
-    # A table, laid out by hand: a setting is a line or two.
-    # fmt: off
-
-    per_node: bool = showing.switch("show which fixtures each node uses", "--per-node", commands=("fixtures",))
-
-    # fmt: on
 
 
 def main(config: Config, manager: PluginManager) -> int:
@@ -41,7 +28,7 @@ def main(config: Config, manager: PluginManager) -> int:
 
     Names that begin with an underscore, and docstrings beyond their first line, are shown with ``-v`` only.
     """
-    own: Options = config.own
+    own: FixturesOptions = config.own
     manager.register(Notices(), "notices")
     gathered = gather(config, manager)
     print_errors(gathered.errors)

@@ -8,41 +8,24 @@ from typing import Any
 
 from rpd.cli.document import say_document
 from rpd.cli.notices import tell
+from rpd.cli.options import GpusOptions
 from rpd.cli.output import note, say
 from rpd.cli.table import table
 from rpd.config import Config
-from rpd.config.config import showing
 from rpd.errors import ExitCode, UsageError
 from rpd.hooks import PluginManager
 from rpd.pipeline.price_source import SHIPPED, price_source
 from rpd.runpod.catalogue.model import Catalogue, GpuRow, shipped_catalogue
 from rpd.values.datacenters import KNOWN_DATACENTERS
-from rpd.values.frozen import frozen
 from rpd.values.gpus import PRICES_READ_ON, closest_gpu_ids
 from rpd.values.pod import Cloud
 
 _PLACES_SHOWN = 4
 
 
-@frozen
-class Options:
-    """The options that only ``rpd gpus`` has."""
-
-    # A table, laid out by hand: a setting is a line or two.
-    # fmt: off
-
-    show_spot: bool = showing.switch("show the prices of spot pods", "--spot", commands=("gpus",))
-    sort_gpus: str = showing.option(
-        "memory", "order by memory, price or name", "--sort", choices=("memory", "price", "name"),
-        commands=("gpus",)
-    )
-
-    # fmt: on
-
-
 def main(config: Config, manager: PluginManager) -> int:
     """Print the GPU types whose ids hold all the words, or that are in stock in the data centres among them."""
-    own: Options = config.own
+    own: GpusOptions = config.own
     del manager
     view = _View(clouds=_CLOUDS[config.pods.cloud or "any"], spot=own.show_spot, order=own.sort_gpus)
     with price_source(config, tell) as source:

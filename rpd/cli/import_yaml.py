@@ -5,36 +5,16 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from rpd.cli.options import ImportOptions
 from rpd.cli.output import note, say
 from rpd.config import Config
-from rpd.config.config import running, showing
 from rpd.errors import CollectionError, ExitCode, UsageError
 from rpd.hooks import PluginManager
-from rpd.values.frozen import frozen
-
-
-@frozen
-class Options:
-    """The options that only ``rpd import`` has."""
-
-    # A table, laid out by hand: a setting is a line or two.
-    # fmt: off
-
-    output_file: str | None = showing.option(
-        None, "write to this file", "-o", "--output", metavar="FILE", commands=("import",)
-    )
-    force: bool = running.switch("overwrite existing deploy files", "--force", commands=("import",))
-    their_runs: str | None = showing.option(
-        None, "add the past runs of runpod-deploy below this folder to those of rpd", "--runs", metavar="DIR",
-        commands=("import",)
-    )
-
-    # fmt: on
 
 
 def main(config: Config, manager: PluginManager) -> int:
     """Write a deploy file for each configuration, and say what is different in it and why."""
-    own: Options = config.own
+    own: ImportOptions = config.own
     del manager
     if own.their_runs is not None:
         return _import_runs(config, own.their_runs)
@@ -99,7 +79,7 @@ def _source(invocation_dir: Path, text: str) -> Path:
     return path
 
 
-def _targets(invocation_dir: Path, own: Options, sources: list[Path]) -> list[Path]:
+def _targets(invocation_dir: Path, own: ImportOptions, sources: list[Path]) -> list[Path]:
     """Return where each deploy file goes: ``-o``, else ``deploy_<name>.py`` next to the configuration."""
     if own.output_file is not None:
         if len(sources) > 1:

@@ -7,10 +7,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from rpd.cli.options import LogsOptions
 from rpd.cli.output import RawOutput, note
 from rpd.cli.provider_session import account
-from rpd.config import Config, texts
-from rpd.config.config import selecting, showing
+from rpd.config import Config
 from rpd.disk.regular import open_regular
 from rpd.errors import ExitCode, ProviderError, RpdError, UsageError
 from rpd.hooks import PluginManager
@@ -19,7 +19,6 @@ from rpd.pipeline import connect_to_node
 from rpd.pipeline.connect_to_node import LastCommand, Work
 from rpd.record.lookup import NodeEntry
 from rpd.redaction import Redactor
-from rpd.values.frozen import frozen
 
 LOOK_SECONDS = 0.2
 """How often a growing file is looked at."""
@@ -28,28 +27,9 @@ _IMPATIENCE_SECONDS = 5.0
 """How often it is asked whether the process that writes the log is still there."""
 
 
-@frozen
-class Options:
-    """The options that only ``rpd logs`` has."""
-
-    # A table, laid out by hand: a setting is a line or two.
-    # fmt: off
-
-    of_run: str = selecting.option(
-        "", "the run: its id, or the beginning of it (default: the newest with the node)", "--run",
-        metavar="RUN", commands=("logs",)
-    )
-    follow: bool = showing.switch("keep printing as the log grows", "-f", "--follow", commands=("logs",))
-    last_lines: int | None = showing.option(
-        None, "print only the last N lines", "-n", "--lines", metavar="N", parse=texts.whole, commands=("logs",)
-    )
-
-    # fmt: on
-
-
 def main(config: Config, manager: PluginManager) -> int:
     """Print the log of a node; with ``-f`` go on until the node is over, wherever it runs."""
-    own: Options = config.own
+    own: LogsOptions = config.own
     del manager
     if len(config.args) != 1:
         raise UsageError("rpd logs needs one node (rpd show lists those of the newest run)")

@@ -10,11 +10,10 @@ from typing import Any
 from rpd.cli.collect import print_errors, tell_nothing
 from rpd.cli.document import say_document
 from rpd.cli.notices import Notices, tell
+from rpd.cli.options import PlanOptions
 from rpd.cli.output import note, say
 from rpd.cli.table import table
-from rpd.config import Config, texts
-from rpd.config.config import selecting, showing
-from rpd.config.setting import Section
+from rpd.config import Config
 from rpd.errors import ExitCode, UsageError
 from rpd.events import Events
 from rpd.hooks import PluginManager
@@ -28,39 +27,9 @@ from rpd.pipeline.worst_case import Prices, make_overrides
 from rpd.plan import make_plan
 from rpd.plan_diff import markdown
 from rpd.plan_diff.compare import Passed, Planned, Status, compare
-from rpd.plan_diff.trees import SNAPSHOT, OtherTree, other_tree
+from rpd.plan_diff.trees import OtherTree, other_tree
 from rpd.record.report_output import write_report
-from rpd.values.frozen import frozen
 from rpd.values.node import Node
-
-_money = Section("money", "plan")
-
-
-@frozen
-class Options:
-    """The options that only ``rpd plan`` has."""
-
-    # A table, laid out by hand: a setting is a line or two.
-    # fmt: off
-
-    against: str = selecting.option(
-        "", "compare with this commit or branch, such as origin/main (default: with when nodes passed last)",
-        "--against", metavar="COMMIT", commands=("plan",)
-    )
-    fail_above: float | None = _money.option(
-        None, "exit with 1 if the nodes that would run may cost more than this at worst", "--fail-above",
-        metavar="USD", parse=texts.money
-    )
-    markdown: str | None = showing.option(
-        None, "write the plan as Markdown, for a comment on a pull request", "--markdown", metavar="PATH",
-        commands=("plan",)
-    )
-    snapshot: bool = showing.switch(
-        "print, as JSON, what the result of each node depends on, and compare nothing", SNAPSHOT, commands=("plan",)
-    )
-
-    # fmt: on
-
 
 _OWN_FLAGS = {"--against": True, "--fail-above": True, "--markdown": True, "--json": False, "-q": False, "-v": False,
               "--quiet": False, "--verbose": False, "--refresh": False}  # fmt: skip
@@ -95,7 +64,7 @@ class _Plan:
 
 def main(config: Config, manager: PluginManager) -> int:
     """Print the plan, as text, JSON and Markdown; the exit code is 1 where it costs too much or a policy refuses it."""
-    own: Options = config.own
+    own: PlanOptions = config.own
     manager.register(Notices(), "notices")
     snapshot = take_snapshot(config, manager)
     errors = snapshot.gathered.errors
@@ -195,7 +164,7 @@ def _refused(config: Config, nodes: Sequence[Node], source: Source) -> list[str]
     return check_policies(config, plan, prices, is_resumed=True)
 
 
-def _verdict(own: Options, plan: _Plan) -> int:
+def _verdict(own: PlanOptions, plan: _Plan) -> int:
     code = ExitCode.OK
     worst = plan.worst(plan.running)
     if own.fail_above is not None and worst > own.fail_above:

@@ -9,65 +9,21 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from rpd.cli.document import say_document
+from rpd.cli.options import PsOptions, StopOptions
 from rpd.cli.output import note, say
 from rpd.cli.provider_session import own_account, provider_of
 from rpd.cli.table import table
-from rpd.config import Config, texts
-from rpd.config.config import running, showing
+from rpd.config import Config
 from rpd.errors import ExitCode, ProviderError, ReleaseError, UsageError
 from rpd.hooks import PluginManager
 from rpd.lease import pod_release, registries
 from rpd.pipeline import orphans
 from rpd.pipeline.orphans import Claim, Claims, Leftover
 from rpd.values.duration import format_duration
-from rpd.values.frozen import frozen
 from rpd.values.pod import PodInfo, PodStatus, Provider
 from rpd.values.prices import stopped_usd_per_month
 
 _HEAD = ("POD", "NODE", "RUN", "STATE", "AGE", "GPU", "DC", "$/H", "SINCE", "SO FAR", "LEFT")
-
-
-@frozen
-class StopOptions:
-    """The options that only ``rpd stop`` has."""
-
-    # A table, laid out by hand: a setting is a line or two.
-    # fmt: off
-
-    only_show: bool = running.switch(
-        "print which pods would be deleted or stopped, and do nothing", "--dry-run", commands=("stop",)
-    )
-    keep_disk: bool = running.switch(
-        "stop pods instead of deleting them, and keep (and pay for) their volumes", "--keep-disk", commands=("stop",)
-    )
-    stopped: bool = running.switch(
-        "delete all stopped pods that runs of this project made", "--stopped", commands=("stop",)
-    )
-    older_than: float | None = running.option(
-        None, "with --stopped: only pods stopped at least this long ago", "--older-than",
-        metavar="DURATION", parse=texts.age, commands=("stop",)
-    )
-
-    # fmt: on
-
-
-@frozen
-class PsOptions:
-    """The options that only ``rpd ps`` has."""
-
-    # A table, laid out by hand: a setting is a line or two.
-    # fmt: off
-
-    stale: bool = showing.switch(
-        "only pods of rpd that no run uses: stopped, kept or left behind", "--stale", commands=("ps",)
-    )
-    exit_code: bool = showing.switch("exit with 1 if a pod is listed", "--exit-code", commands=("ps",))
-    older_than: float | None = running.option(
-        None, "only pods that are what they are now for at least this long", "--older-than",
-        metavar="DURATION", parse=texts.age, commands=("ps",)
-    )
-
-    # fmt: on
 
 
 def ps(config: Config, manager: PluginManager) -> int:

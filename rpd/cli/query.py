@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from rpd.cli.document import say_document
+from rpd.cli.options import QueryOptions
 from rpd.cli.output import hand_over, note, say
 from rpd.cli.table import table
-from rpd.config import Config, texts
-from rpd.config.config import selecting, showing
+from rpd.config import Config
 from rpd.errors import ExitCode, RpdError, UsageError
 from rpd.hooks import PluginManager
 from rpd.query import answer, duck, parquet, sql
@@ -21,61 +21,14 @@ from rpd.query.answer import Answer, Tally, Totals
 from rpd.query.expression import Expression, names_in
 from rpd.query.rows import COLUMNS, Damaged, Row, Rows, Scope, is_event, read_events, read_rows, resolve
 from rpd.values.duration import format_duration
-from rpd.values.frozen import frozen
 
 MOST_DAMAGED = 5
 """Files that cannot be read are named one by one, up to this many."""
 
 
-@frozen
-class Options:
-    """The options that only ``rpd query`` has."""
-
-    # A table, laid out by hand: a setting is a line or two.
-    # fmt: off
-
-    as_csv: bool = showing.switch("print CSV", "--csv", commands=("query",))
-    group_by: tuple[str, ...] = showing.option(
-        (), "one row for each combination of these columns", "--by", metavar="A,B", parse=texts.names,
-        commands=("query",)
-    )
-    show_columns: tuple[str, ...] = showing.option(
-        (), "these columns; with --by also count, passed (and other outcomes), mean(x), std(x), median(x), min(x), "
-        "max(x), sum(x)", "--show", metavar="A,B", parse=texts.names, commands=("query",)
-    )
-    sort_by: str = showing.option(
-        "", "order by this column (NAME:desc: greatest first)", "--sort", metavar="NAME", commands=("query",)
-    )
-    most_rows: int = showing.option(
-        0, "print at most N rows (0: all)", "-n", "--limit", metavar="N", parse=texts.count, commands=("query",)
-    )
-    since: float | None = selecting.option(
-        None, "only runs of this time, e.g. 7d", "--since", metavar="DURATION",
-        parse=texts.age, commands=("query",)
-    )
-    sql: str = showing.option(
-        "", "query in SQL: SELECT … FROM nodes, params, metrics, vars, phases, events", "--sql", metavar="SELECT",
-        commands=("query",)
-    )
-    engine: str = showing.option(
-        "sqlite", "what answers --sql: sqlite, or duckdb where it is installed", "--engine",
-        choices=("sqlite", "duckdb"), commands=("query",)
-    )
-    parquet: str | None = showing.option(
-        None, "write the answer to this Parquet file (needs pyarrow)", "--parquet", metavar="FILE", commands=("query",)
-    )
-    list_columns: bool = showing.switch("list all columns", "--columns", commands=("query",))
-    of_run: str = selecting.option(
-        "", "the run: its id, or the beginning of it (default: every run)", "--run",
-        metavar="RUN", commands=("query",)
-    )
-
-    # fmt: on
-
-
 def main(config: Config, manager: PluginManager) -> int:
     """Choose nodes of past runs by an expression, group and order them, and print them with their totals."""
-    own: Options = config.own
+    own: QueryOptions = config.own
     del manager
     if len(config.args) > 1:
         raise UsageError(
@@ -115,7 +68,7 @@ def tell_damage(damaged: Sequence[RpdError]) -> None:
         note(f"rpd: left out: {len(damaged) - MOST_DAMAGED} more files that cannot be read")
 
 
-def _asked(own: Options, args: Sequence[str], scope: Scope, damaged: Damaged) -> tuple[Answer, Totals]:
+def _asked(own: QueryOptions, args: Sequence[str], scope: Scope, damaged: Damaged) -> tuple[Answer, Totals]:
     """Return the answer to the flags, and the totals of the nodes that were chosen."""
     names = _names(own, args)
     kept = Rows(read_rows(scope, events=any(map(is_event, names)), damaged=damaged), names)
@@ -129,7 +82,9 @@ def _asked(own: Options, args: Sequence[str], scope: Scope, damaged: Damaged) ->
     return answer.ordered(result, own.sort_by, columns) if own.sort_by else result, answer.totals(rows)
 
 
-def _selected(own: Options, args: Sequence[str], scope: Scope, damaged: Damaged) -> tuple[Answer, Totals]:
+def _selected(
+    own: QueryOptions, args: Sequence[str], scope: Scope, damaged: Damaged
+) -> tuple[Answer, Totals]:
     """Return the answer to a query in SQL, and the totals of the nodes it could select from."""
     tally = Tally()
     if own.group_by or own.show_columns:
@@ -144,7 +99,7 @@ def _selected(own: Options, args: Sequence[str], scope: Scope, damaged: Damaged)
     return answer.ordered(selected, own.sort_by, selected.columns) if own.sort_by else selected, tally.totals
 
 
-def _names(own: Options, args: Sequence[str]) -> set[str]:
+def _names(own: QueryOptions, args: Sequence[str]) -> set[str]:
     """Return every name in the question, as it was typed."""
     texts = (*own.show_columns, *own.group_by, own.sort_by.partition(":")[0])
     names = {inner for text in texts for inner in (text, answer.inner_name(text))}
@@ -158,7 +113,7 @@ def _chosen(rows: Sequence[Row], args: Sequence[str], columns: Sequence[str]) ->
     return [row for row in rows if expression.matches(row)]
 
 
-def _asked_for(own: Options, args: Sequence[str], columns: Sequence[str]) -> list[str]:
+def _asked_for(own: QueryOptions, args: Sequence[str], columns: Sequence[str]) -> list[str]:
     """Return the columns that the expression and the order name, beyond those that are always shown."""
     names = Expression(args[0], columns).names if args and args[0].strip() else []
     sort = own.sort_by.partition(":")[0]
@@ -167,7 +122,7 @@ def _asked_for(own: Options, args: Sequence[str], columns: Sequence[str]) -> lis
 
 
 def _print(config: Config, result: Answer, totals: Totals) -> None:
-    own: Options = config.own
+    own: QueryOptions = config.own
     if config.output.as_json:
         document = {
             "columns": list(result.columns),

@@ -11,11 +11,11 @@ from typing import Any
 
 from rpd.cli.document import say_document
 from rpd.cli.filters import Filters, is_same
+from rpd.cli.options import ReportOptions, RunsOptions
 from rpd.cli.output import hand_over, say
 from rpd.cli.query import since, tell_damage, totals_document, totals_line
 from rpd.cli.table import table
-from rpd.config import Config, texts
-from rpd.config.config import selecting, showing
+from rpd.config import Config
 from rpd.errors import ExitCode, RpdError, UsageError
 from rpd.hooks import PluginManager
 from rpd.pipeline.past_runs import Overview, PastRun, RunState, overview, past_run, run_named
@@ -28,59 +28,11 @@ from rpd.record.summary import Group, Spread
 from rpd.record.verify import Checked, check
 from rpd.terminal.stored_run import print_results
 from rpd.values.duration import format_duration
-from rpd.values.frozen import frozen
 from rpd.values.report import NodeReport
 from rpd.values.sort_order import Ranking, missing, ranked
 from rpd.values.suggestions import closest
 
 _HEAD = ("RUN", "STARTED (UTC)", "NODES", "OUTCOMES", "$", "TIME", "BACKEND", "STATE")
-
-
-@frozen
-class ReportOptions:
-    """The options that only ``rpd report`` has."""
-
-    # A table, laid out by hand: a setting is a line or two.
-    # fmt: off
-
-    export: str | None = showing.option(
-        None, "copy the artifacts of a run into a new folder, with a subfolder for each node", "--export",
-        metavar="DIR", commands=("report",)
-    )
-    mean_over: tuple[str, ...] = showing.option(
-        (), "print means over these parameters (default: seed)", "--over", metavar="A,B", parse=texts.names,
-        commands=("report",)
-    )
-    where: str = selecting.option(
-        "", "with --html: only nodes that fit, of all runs unless some are named, such as 'lr < 0.01'", "--where",
-        metavar="EXPRESSION", commands=("report",)
-    )
-    as_csv: bool = showing.switch("print CSV", "--csv", commands=("report",))
-
-    # fmt: on
-
-
-@frozen
-class RunsOptions:
-    """The options that only ``rpd runs`` has."""
-
-    # A table, laid out by hand: a setting is a line or two.
-    # fmt: off
-
-    most_runs: int = showing.option(
-        20, "how many runs to list (0: all)", "-n", metavar="N", parse=texts.count, commands=("runs",)
-    )
-    all_nodes: bool = showing.switch("list the nodes of the runs", "--nodes", commands=("runs",))
-    filters: tuple[tuple[str, str], ...] = selecting.several(
-        "only runs with a node that has this value", "--filter", metavar="NAME=VALUE",
-        parse=texts.pair, commands=("runs",)
-    )
-    since: float | None = selecting.option(
-        None, "only runs of this time, e.g. 7d", "--since", metavar="DURATION",
-        parse=texts.age, commands=("runs",)
-    )
-
-    # fmt: on
 
 
 def main(config: Config, manager: PluginManager) -> int:

@@ -7,49 +7,22 @@ import threading
 import time
 from pathlib import Path
 
+from rpd.cli.options import SshOptions
 from rpd.cli.output import note, say
 from rpd.cli.provider_session import account
-from rpd.config import Config, texts
-from rpd.config.config import running, selecting, showing
+from rpd.config import Config
 from rpd.errors import ExitCode, UsageError
 from rpd.hooks import PluginManager
 from rpd.pipeline import connect_to_node, orphans
 from rpd.remote import session
 from rpd.remote.console import Console
 from rpd.values.duration import format_duration
-from rpd.values.frozen import frozen
 from rpd.values.pod import PodInfo
-
-
-@frozen
-class Options:
-    """The options that only ``rpd ssh`` has."""
-
-    # A table, laid out by hand: a setting is a line or two.
-    # fmt: off
-
-    of_run: str = selecting.option(
-        "", "the run: its id, or the beginning of it (default: the newest with the node)", "--run",
-        metavar="RUN", commands=("ssh",)
-    )
-    rank: int | None = selecting.option(
-        None, "of a cluster: the member with this rank (default: the first)", "--rank",
-        metavar="N", parse=texts.whole, commands=("ssh",)
-    )
-    forwards: tuple[tuple[int, int], ...] = running.several(
-        "forward a port of this machine to one of the pod (default: the same)", "--forward",
-        metavar="PORT[:REMOTE]", parse=texts.forward, commands=("ssh",)
-    )
-    print_command: bool = showing.switch(
-        "print the command line for plain ssh instead", "--print", commands=("ssh",)
-    )
-
-    # fmt: on
 
 
 def main(config: Config, manager: PluginManager) -> int:
     """Open a shell on the pod of a node, where its job stands, or run a command there; its exit code is passed on."""
-    own: Options = config.own
+    own: SshOptions = config.own
     del manager
     if not config.args:
         raise UsageError("rpd ssh needs a node, or the id or name of a pod (see `rpd ps`)")

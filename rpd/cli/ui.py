@@ -6,37 +6,20 @@ import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
+from rpd.cli.options import UiOptions
 from rpd.cli.output import say
-from rpd.config import Config, texts
-from rpd.config.config import listening, showing
+from rpd.config import Config
 from rpd.errors import ExitCode, UsageError
 from rpd.hooks import PluginManager
 from rpd.record import history
-from rpd.values.frozen import frozen
 from rpd.web.folders import is_run_folder
 from rpd.web.live import LiveRuns
 from rpd.web.server import serve
 
 
-@frozen
-class Options:
-    """The options that only ``rpd ui`` has."""
-
-    # A table, laid out by hand: a setting is a line or two.
-    # fmt: off
-
-    open_browser: bool = showing.switch("open the page in your browser", "--open", commands=("ui",))
-    port: int = listening.option(
-        0, "the port to listen on (default: any free one)", "--port", metavar="PORT", parse=texts.port,
-        commands=("ui",)
-    )
-
-    # fmt: on
-
-
 def main(config: Config, manager: PluginManager) -> int:
     """Serve the live page until Ctrl-C, and say where."""
-    own: Options = config.own
+    own: UiOptions = config.own
     del manager
     if len(config.args) > 1:
         raise UsageError("rpd ui takes one path: a run folder, or a folder of run folders")

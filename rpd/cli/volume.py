@@ -7,16 +7,15 @@ from dataclasses import asdict
 
 from rpd.cli.confirm import confirmed
 from rpd.cli.document import say_document
+from rpd.cli.options import VolumeOptions
 from rpd.cli.output import say
 from rpd.cli.provider_session import own_account
 from rpd.cli.table import table
-from rpd.config import Config, texts
-from rpd.config.config import running
+from rpd.config import Config
 from rpd.errors import ExitCode, UsageError
 from rpd.hooks import PluginManager
 from rpd.runpod.catalogue.offers import find_volume
 from rpd.values.datacenters import closest_datacenters
-from rpd.values.frozen import frozen
 from rpd.values.job import Tier
 from rpd.values.pod import NetworkVolume, Provider
 from rpd.values.prices import volume_usd_per_month
@@ -24,27 +23,6 @@ from rpd.values.suggestions import closest
 
 LEAST_GB, MOST_GB = 10, 4096
 """Sizes of volumes that REST v2 makes."""
-
-
-@frozen
-class Options:
-    """The options that only ``rpd volume`` has."""
-
-    # A table, laid out by hand: a setting is a line or two.
-    # fmt: off
-
-    size_gb: int | None = running.option(
-        None, "for create: the size in GB", "--size", metavar="GB", parse=texts.positive_int, commands=("volume",)
-    )
-    place: str | None = running.option(
-        None, "for create: the data centre", "--datacenter-id", metavar="ID", commands=("volume",)
-    )
-    tier: str | None = running.option(
-        None, "for create: how fast it is (default: the data centre's usual one)", "--tier",
-        choices=("standard", "high-performance"), commands=("volume",)
-    )
-
-    # fmt: on
 
 
 def main(config: Config, manager: PluginManager) -> int:
@@ -56,7 +34,7 @@ def main(config: Config, manager: PluginManager) -> int:
         close = closest(verb, _ACTIONS)
         meant = f": did you mean {close}?" if close else ""
         raise UsageError(f"rpd volume {verb}: expected ls, create or rm{meant}")
-    own: Options = config.own
+    own: VolumeOptions = config.own
     if verb != "create" and (own.size_gb or own.place or own.tier):
         raise UsageError("--size, --datacenter-id and --tier go with rpd volume create")
     if config.output.as_json and verb != "ls":
@@ -124,7 +102,7 @@ def _price(volume: NetworkVolume) -> str:
 
 
 def _create(config: Config, provider: Provider, names: Sequence[str]) -> int:
-    own: Options = config.own
+    own: VolumeOptions = config.own
     if len(names) != 1 or not names[0].strip():
         raise UsageError(
             "rpd volume create takes one name: rpd volume create NAME --size GB --datacenter-id ID"

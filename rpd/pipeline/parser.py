@@ -110,7 +110,7 @@ def parse(
     ``added`` (``addopts``) may hold flags of ``run`` that another command has no use for; they are dropped there.
     """
     argv, remote_command = _cut(command, argv)
-    if any(text in ("-h", "--help") for text in argv):
+    if asks_help(argv):
         print_help(command, manager)
     run = Silent(name="run")
     as_added = _parse(run, _make(run, manager), added, hint, "addopts: ") if added else _NOTHING
@@ -127,6 +127,11 @@ def parse(
         flags[field] = (*values, *value) if appends else value
     args = [*args, *remote_command] if remote_command else args or added_args
     return _implied(flags), args, list({**defaults, **options, **given_options}.items())
+
+
+def asks_help(argv: Sequence[str]) -> bool:
+    """Whether a command line asks for the help of its command."""
+    return "-h" in argv or "--help" in argv
 
 
 _NOTHING: tuple[dict[str, Any], list[str], dict[str, Any]] = ({}, [], {})

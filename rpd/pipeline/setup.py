@@ -76,7 +76,8 @@ def configure(
             divert_output(manager, rootdir)
         if use is not None:
             use.enter_context(importer_of(manager, rootdir).in_use(then_forget=True))
-        _register_built_in(manager, command.name)
+        if not parser.asks_help(argv):  # rpd's own plugins add no options
+            _register_built_in(manager, command.name)
         formats(manager, [*added, *argv, *file_values.get("deploy_files", ())])
         overrides = early_overrides([*added, *argv])
         known = {**file_values, **overrides}

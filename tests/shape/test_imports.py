@@ -16,6 +16,7 @@ import pytest
 
 import rpd
 from rpd import hooks
+from rpd.cli.commands import COMMANDS
 
 ROOT = Path(rpd.__file__).parents[1]
 MODULES = sorted((ROOT / "rpd").rglob("*.py"))
@@ -100,6 +101,20 @@ def test_help_and_version_load_no_parser(flag: str, tmp_path: Path) -> None:
     """What needs no settings loads neither the parser nor plugins nor the settings."""
     loaded = set(python(f"from rpd.cli import main\nassert main(['{flag}']) == 0\n{IMPORTED}", tmp_path))
     assert not loaded & {"argparse", "pluggy", "inspect", "tomllib", "dataclasses", "rpd.config", "rpd.hooks"}
+
+
+def test_the_help_of_a_command_loads_no_command(tmp_path: Path) -> None:
+    """Neither the module of any command nor those it works with: only the parser and the settings."""
+    text = (
+        "from rpd.cli import main\nfrom rpd.cli.commands import COMMANDS\nimport contextlib, io\n"
+        "with contextlib.redirect_stdout(io.StringIO()):\n"
+        "    for name in COMMANDS:\n"
+        "        with contextlib.suppress(SystemExit):\n"
+        "            main([name, '--help'])\n"
+    )
+    own = {name for name in python(f"{text}{IMPORTED}", tmp_path) if name.split(".")[0] == "rpd"}
+    assert not own & {command.module for command in COMMANDS.values()}
+    assert len(own) <= 60, sorted(own)
 
 
 def test_importing_rpd_loads_one_module() -> None:

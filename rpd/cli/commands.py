@@ -116,6 +116,14 @@ COMMANDS = {
             options="ReportOptions",
         ),
         Command(
+            name="advise",
+            help="show where the money of a run went, and what would have cost less",
+            module="rpd.cli.advise",
+            arguments="RUN",
+            arguments_help=f"{_A_RUN}; any number of them",
+            options="Options",
+        ),
+        Command(
             name="ui",
             help="show runs on a live page in your browser",
             module="rpd.cli.ui",

@@ -86,6 +86,10 @@ def carry_out(config: Config, manager: PluginManager, resumed: Resumed | None) -
             from rpd.notify.plugin import add_notices  # few runs send any
 
             add_notices(config.output.notify, config.money.budget, manager, redactor)
+        if config.run.runs_jobs:
+            from rpd.advise.plugin import add_advice  # a dry run has nothing to advise
+
+            add_advice(manager)
         if config.run.setup_plan or config.run.setup_show or config.run.setup_only:
             shown = SetupPlan(lambda line: say(redactor.text(line)), only=config.run.setup_only)
             manager.register(shown, "setup plan")

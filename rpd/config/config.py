@@ -36,6 +36,7 @@ TELLING = (
     "gpus",
     "estimate",
     "plan",
+    "advise",
     "doctor",
     "capture-env",
     *_PAST,
@@ -186,7 +187,7 @@ class RunSettings:
     )
     runs_dir: str = running.option(
         "rpd-runs", "folder for run folders, relative to the root folder", "--runs-dir", metavar="DIR",
-        env="RPD_RUNS_DIR", key=True, commands=("run", "plan", *LOOKING_BACK, *PODS, "import")
+        env="RPD_RUNS_DIR", key=True, commands=("run", "plan", "advise", *LOOKING_BACK, *PODS, "import")
     )
 
     # fmt: on

@@ -70,6 +70,17 @@ def money(text: str) -> float:
     return value
 
 
+def percent(text: str) -> float:
+    """Read a part of something, ``30%``, as a number from 0 to 1."""
+    try:
+        value = float(text.removesuffix("%")) / 100
+    except ValueError:
+        raise ValueError("expected a percentage such as 30%") from None
+    if not 0 <= value <= 1:
+        raise ValueError("expected a percentage from 0% to 100%")
+    return value
+
+
 def cloud(text: str) -> str:
     """Read the name of a cloud in any case: RunPod's own are upper case, and both together are ``ALL`` there."""
     name = text.lower()

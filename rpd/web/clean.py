@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any, TypeAlias
 
 from rpd.redaction import NO_SECRETS, Redactor
@@ -62,14 +61,3 @@ class Clean:
     def table(self, values: Mapping[str, Any]) -> dict[str, Scalar]:
         """Return a mapping with clean names and values."""
         return {self.text(name): self.value(value) for name, value in values.items()}
-
-
-def moment(text: object) -> float | None:
-    """Return the seconds since 1970 of a moment in ISO 8601 with its offset; None for anything else."""
-    if not isinstance(text, str) or not text:
-        return None
-    try:
-        read = datetime.fromisoformat(text)
-        return round(read.timestamp(), 3) if read.tzinfo is not None else None
-    except (ValueError, OverflowError, OSError):
-        return None

@@ -16,14 +16,15 @@ from rpd.disk.regular import is_regular, tail_of
 from rpd.journal import journal
 from rpd.journal.files import NodeFiles, folder_name
 from rpd.pipeline.past_runs import PastRun, RunState
-from rpd.record import manifest
+from rpd.record import manifest, spans
 from rpd.record.again import again
+from rpd.record.spans import Span, Way
 from rpd.redaction import NO_SECRETS, Redactor
+from rpd.values.moments import moment
 from rpd.values.report import ArtifactRecord, Failure, NodeReport, Outcome
-from rpd.web import samples, spans
-from rpd.web.clean import Clean, moment
+from rpd.web import samples
+from rpd.web.clean import Clean
 from rpd.web.files import Address, Gallery, absolute
-from rpd.web.spans import Span, Way
 
 VERSION = 1
 TAIL_LINES = 40

@@ -50,7 +50,7 @@ def _file_name(words: str) -> str:
     return re.sub(r"[^a-z0-9.]+", "-", words.lower()).strip("-")[:80]
 
 
-ELSEWHERE = {"ps", "gc", "audit", "plan", "volume", "gpus", "doctor", "capture-env"}
+ELSEWHERE = {"ps", "gc", "audit", "plan", "advise", "volume", "gpus", "doctor", "capture-env"}
 OF_RUN_TOML = {field.name for field in fields(RunInfo)}
 DOCS = Path(__file__).parents[2] / "docs"
 

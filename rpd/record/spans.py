@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias
 
-from rpd.web.clean import moment
+from rpd.values.moments import moment
 
 Span: TypeAlias = "tuple[str, float, float]"
 """A phase, and from when to when it lasted: seconds since 1970."""

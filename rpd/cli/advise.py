@@ -37,7 +37,7 @@ class Options:
     # fmt: off
 
     fail_idle: float | None = showing.option(
-        None, "exit with 1 if GPUs did nothing for more than this part of the time (30%)", "--fail-idle",
+        None, "exit with 1 if GPUs did nothing for more than this part of the time, e.g. 30%%", "--fail-idle",
         metavar="PERCENT", parse=texts.percent, commands=("advise",)
     )
     boots: bool = showing.switch(
@@ -64,7 +64,9 @@ def main(config: Config, manager: PluginManager) -> int:
         if config.args:
             raise UsageError("--boots is about all past runs: it takes no argument")
         return _boots(config)
-    runs = [past_run(run_named(config, name)) for name in config.args or ("",)]
+    runs = [
+        past_run(run_named(config.invocation_dir, config.runs_path, name)) for name in config.args or ("",)
+    ]
     for run in runs:
         tell_damage(run.damaged)
     advice = _advice(config, runs)

@@ -5,7 +5,11 @@ from __future__ import annotations
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from io import IOBase
 
 with suppress(FileNotFoundError):
     # ``python -m`` looks into the current folder first; what the user keeps there must not replace a library.
@@ -37,18 +41,40 @@ def _leave(code: int) -> None:
     flushed. Returns where that is not enough, because threads go on.
     """
     import atexit
-    import gc
-    import io
     import os
     import threading
 
     if threading.active_count() > 1:
         return
     atexit._run_exitfuncs()  # noqa: SLF001 - as Python itself does at its end
-    for each in gc.get_objects():
-        if isinstance(each, io.IOBase) and not each.closed and each.writable():
+    for each in _open_files() if _may_have_files() else (sys.stdout, sys.stderr):
+        if each is not None and not each.closed and each.writable():
             each.flush()
     os._exit(code)
+
+
+def _may_have_files() -> bool:
+    """Whether any file but those that every program has is open; True where the system does not tell."""
+    import os
+
+    try:
+        others = sum(1 for name in os.listdir("/proc/self/fd") if int(name) > 2)  # noqa: PTH208 - no pathlib
+    except (OSError, ValueError):
+        return True
+    return others > 1  # one of them was open to list them
+
+
+def _open_files() -> Iterator[IOBase]:
+    import gc
+    from io import IOBase
+
+    kinds: dict[type, bool] = {}
+    for each in gc.get_objects():
+        kind = type(each)
+        if kind not in kinds:
+            kinds[kind] = issubclass(kind, IOBase)
+        if kinds[kind]:
+            yield each
 
 
 if __name__ == "__main__":

@@ -508,17 +508,29 @@ def _may_have_entry_points() -> bool:
     A glance at the files, because the library that reads them properly takes a third of an ``rpd collect`` to load,
     and mostly there are none.
     """
-    for entry in map(Path, sys.path):
-        if entry.suffix in (".zip", ".egg") and entry.is_file():
+    wanted = f"[{PROJECT}]".encode()
+    for place in sys.path:
+        if place.endswith((".zip", ".egg")) and Path(place).is_file():
             return True
-        for kind in ("dist-info", "egg-info"):
-            for path in entry.glob(f"*.{kind}/entry_points.txt"):
-                try:
-                    if f"[{PROJECT}]" in path.read_text(encoding="utf-8"):
+        for name in _names_in(place):
+            if not name.endswith((".dist-info", ".egg-info")):
+                continue
+            try:
+                with open(f"{place}{os.sep}{name}{os.sep}entry_points.txt", "rb") as file:  # noqa: PTH123 - there are many
+                    if wanted in file.read():
                         return True
-                except (OSError, UnicodeDecodeError):
-                    return True
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            except OSError:
+                return True
     return False
+
+
+def _names_in(place: str) -> Sequence[str]:
+    try:
+        return os.listdir(place or ".")  # noqa: PTH208 - read at each start
+    except OSError:
+        return ()
 
 
 def register(manager: PluginManager, plugin: object, name: str) -> None:

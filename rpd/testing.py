@@ -10,7 +10,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, Protocol
@@ -18,6 +17,7 @@ from typing import IO, Protocol
 import rpd
 from rpd.emulator.launch import Launched, launch
 from rpd.record import history
+from rpd.values.frozen import frozen
 from rpd.values.report import NodeReport
 
 try:
@@ -33,7 +33,7 @@ _PRINT_RUN_DIR = "--print-run-dir"
 _TELLS_FOLDER = ("run",)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class RunResult:
     """How one invocation of ``rpd`` ended.
 

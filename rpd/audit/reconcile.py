@@ -10,6 +10,7 @@ from enum import StrEnum
 
 from rpd.audit.rentals import Rental, User
 from rpd.values.billing import HOUR, Billing, PodBill, VolumeBill
+from rpd.values.frozen import frozen
 
 LATE_SECONDS = 3600.0
 """How late the bill may be: what is missing of the last hour is not missing yet."""
@@ -89,7 +90,7 @@ class VolumeAccount:
     by_day: dict[str, float]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Audit:
     """A bill that is explained: ``parts`` add up to ``billed_usd``."""
 

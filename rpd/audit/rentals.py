@@ -11,11 +11,12 @@ from typing import Any
 from rpd.errors import RpdError
 from rpd.journal import journal
 from rpd.record import history
+from rpd.values.frozen import frozen
 
 Damaged = Callable[[str], object]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class User:
     """A node that used a pod, and its share of what the pod cost (USD, as its manifest has it)."""
 
@@ -25,7 +26,7 @@ class User:
     usd: float = 0.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Rental:
     """One time that a run had a pod. Moments are seconds since 1970; ``ended`` None: it has not given it back.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ from rpd.runpod.address import EMULATOR
 from rpd.values.pod import Provider
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class _Names:
     """What there is now, so that ids on the bill have names: pods (and whose they are) and network volumes."""
 

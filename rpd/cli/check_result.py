@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+from rpd.values.frozen import frozen
 
 
 class Status(StrEnum):
@@ -16,7 +17,7 @@ class Status(StrEnum):
     """A run cannot do well."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Finding:
     """One line: what was checked, what was found, and (``advice``) what to do about it."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 from rpd.cli.document import say_document
@@ -57,7 +57,7 @@ def _tell_unknown(words: Sequence[str], *, spot: bool) -> None:
 _CLOUDS = {"any": (Cloud.SECURE, Cloud.COMMUNITY), "secure": (Cloud.SECURE,), "community": (Cloud.COMMUNITY,)}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class _View:
     """Which prices are shown, and in which order the types stand."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +35,7 @@ _OWN_FLAGS = {"--against": True, "--fail-above": True, "--markdown": True, "--js
 """Flags that mean nothing in the other tree, and whether a value follows."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class _Plan:
     """What becomes of the nodes, and what those that would run cost (by their ids)."""
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+
+from rpd.values.frozen import frozen
 
 _PLAIN = re.compile(r"[^\w@%+=:,./~-]")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Typed:
     """``words`` as the shell would see them; the last may be empty. ``quote`` is the one it stands in, or empty.
 

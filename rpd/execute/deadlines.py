@@ -17,10 +17,11 @@ from rpd.execute.clock import JobClock
 from rpd.remote.telemetry import Silence
 from rpd.stop import Stop
 from rpd.values.duration import format_duration, parse_duration
+from rpd.values.frozen import frozen
 from rpd.values.node import Node
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Timeouts:
     """How long a job may take, and how long a command of it may show no sign of life, in seconds; None: for ever."""
 
@@ -119,7 +120,7 @@ class Whose(Enum):
     CAP = auto()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Limit:
     """How long a command may take (s; None: for ever), and who says so. ``job_seconds`` is the timeout of its job."""
 

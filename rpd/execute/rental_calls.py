@@ -18,6 +18,7 @@ from typing import Any
 from rpd.errors import DefinitionError
 from rpd.execute.asked import asked_while_running
 from rpd.values.fixture import FixtureDef, Scope, needs
+from rpd.values.frozen import frozen
 from rpd.values.job import Budget, Gpu, Job, Lifecycle, Storage
 from rpd.values.mark import Location
 from rpd.values.node import Definition
@@ -41,7 +42,7 @@ class Unforeseen(Exception):
     """What is rented is known only once it is rented; the text says where that is."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen(kw_only=False)
 class Argument:
     """A value that a function gets from a fixture or a parameter of this name."""
 

@@ -22,6 +22,7 @@ from rpd.execute.pod.held import Held
 from rpd.execute.project_folder import PROJECT, check_weight, checked_project, has_own_project, stages_project
 from rpd.execute.rental_calls import PROVISION
 from rpd.values.fixture import FixtureDef, Scope, needs
+from rpd.values.frozen import frozen
 from rpd.values.node import Definition, Node
 
 Finalizer = Callable[[], object]
@@ -54,7 +55,7 @@ class Instance:
     finished: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen(kw_only=False)
 class TeardownError:
     """What a teardown raised, and the last node that used the value: its report tells of it."""
 

@@ -6,13 +6,13 @@ import linecache
 import reprlib
 import traceback
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
 
 from rpd.project.libraries import is_library
 from rpd.redaction import NO_SECRETS, Redactor
+from rpd.values.frozen import frozen
 
 MOST_FRAMES = 20
 """Frames that are shown; of more, as endless recursion has them, the first and the last ones."""
@@ -20,7 +20,7 @@ LONGEST_VALUE = 240
 """Characters of a local variable that are shown."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Style:
     """How a traceback is written.
 
@@ -37,7 +37,7 @@ class Style:
 SHORT = Style()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen(kw_only=False)
 class Shown:
     """``place`` is ``file:line`` of the deepest user frame, ``lines`` the traceback in its style."""
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
 from rpd.disk.nested import is_deeper
 from rpd.disk.regular import lines_of
+from rpd.values.frozen import frozen
 
 Event = dict[str, Any]
 
@@ -27,7 +27,7 @@ _REPLACED = "\N{REPLACEMENT CHARACTER}"
 _UNSHOWABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Damage:
     """What of a journal cannot be read: the numbers of its damaged ``lines``; none: the whole file, for ``reason``."""
 

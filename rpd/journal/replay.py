@@ -13,11 +13,12 @@ from rpd.errors import Cause
 from rpd.journal import journal
 from rpd.journal.files import RunFiles
 from rpd.journal.journal import Damage
+from rpd.values.frozen import frozen
 from rpd.values.pod import Cloud, Offer
 from rpd.values.report import AttemptRecord, Outcome
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class PastStep:
     """A step that was begun at ``began`` (UTC, ISO 8601).
 
@@ -40,7 +41,7 @@ class PastStep:
     """What it said that it began, each with when; an empty name: that it was over with that."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class PastNode:
     """A node that has to be carried on: its attempt, when that began (UTC, ISO 8601), and its steps in order.
 
@@ -58,7 +59,7 @@ class PastNode:
     """Whether its journal is complete; else it begins again, with another attempt."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class PastLease:
     """A pod that was asked for and not released. ``pod_id`` is empty where the answer to its create was never read.
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from rpd.lease.lease import Lease
 from rpd.remote.watchdog import UNPRICED_SECONDS, Terms
 from rpd.stop import StopLevel
+from rpd.values.frozen import frozen
 from rpd.values.job import Lifecycle, Release
 
 
-@dataclass(frozen=True, slots=True)
+@frozen(kw_only=False)
 class Fate:
     """How a pod is given back; ``why`` it stays, empty where it does not stay beyond its lifecycle's word."""
 

@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from functools import lru_cache
 from typing import Any, Protocol, TypeVar
 
@@ -45,6 +45,7 @@ from rpd.remote.watchdog import arm, arm_again
 from rpd.stop import Stop, StopLevel
 from rpd.threads import Overdue
 from rpd.values.duration import format_duration
+from rpd.values.frozen import frozen
 from rpd.values.job import Registry, Release
 from rpd.values.pod import Offer, PodInfo, PodRequest, PodSpec, PodStatus, Provider, SshEndpoint
 from rpd.values.prices import disks_usd_per_hr
@@ -120,7 +121,7 @@ def simply(act: Callable[[], T], *, seconds: float) -> T:  # noqa: ARG001 - as A
     return act()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen(kw_only=False)
 class Meter:
     """What a pod has cost so far."""
 

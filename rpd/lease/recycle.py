@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from rpd.journal import journal
 from rpd.journal.files import RunFiles, journal_paths
 from rpd.journal.replay import offer_of
+from rpd.values.frozen import frozen
 from rpd.values.job import Release
 from rpd.values.pod import Offer, PodInfo, PodStatus, Provider
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Stopped:
     """A pod that was stopped to be used again.
 

@@ -6,7 +6,6 @@ import secrets
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,6 +13,7 @@ from rpd.errors import AmbiguousCreate, ImpossibleRequest, ProviderError, RpdErr
 from rpd.journal import journal
 from rpd.lease.naming import registry_name
 from rpd.redaction import NO_SECRETS
+from rpd.values.frozen import frozen
 from rpd.values.job import Registry
 from rpd.values.pod import Provider, RegistryAuth
 from rpd.values.suggestions import closest
@@ -27,7 +27,7 @@ class Note(Protocol):
     def __call__(self, event: str, /, *, sync: bool = False, **detail: Any) -> None: ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class StoredCredentials:
     """Credentials that a run asked to be stored; ``id`` is empty where no answer was read."""
 

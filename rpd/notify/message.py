@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
+
+from rpd.values.frozen import frozen
 
 LONGEST = 1000
 """Characters of a text: what receives notices cuts them, or refuses longer ones."""
@@ -20,7 +21,7 @@ class Kind(StrEnum):
     NOT_RELEASED = "not_released"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Message:
     """One notice: its kind, a title and a text, both masked and short; ``facts`` are for programs."""
 

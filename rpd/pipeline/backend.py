@@ -9,7 +9,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
-from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -46,7 +45,7 @@ from rpd.remote.watchdog import Terms
 from rpd.runpod import plugin
 from rpd.stop import Stop
 from rpd.values.endpoint import Endpoint
-from rpd.values.frozen import replace
+from rpd.values.frozen import frozen, replace
 from rpd.values.node import Node
 from rpd.values.overrides import Overrides
 from rpd.values.pod import PodRequest, Provider
@@ -58,7 +57,7 @@ if TYPE_CHECKING:
     from rpd.record.run import RunInfo
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Session:
     """How pods are reached, and the environment they are created with so that they can be."""
 

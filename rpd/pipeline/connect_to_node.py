@@ -21,6 +21,7 @@ from rpd.record.run import RunInfo
 from rpd.remote.session import Place
 from rpd.runpod.address import EMULATOR
 from rpd.values.endpoint import Endpoint
+from rpd.values.frozen import frozen
 from rpd.values.pod import PodInfo, PodStatus, Provider
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ MEMBER = "#"
 """Between the name of a cluster and a rank, in what a journal calls a member."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class LastCommand:
     """The last command of a node: the key of its folder on the pod, where it ran, whether it has ended.
 
@@ -45,7 +46,7 @@ class LastCommand:
     is_over: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Work:
     """What a node's journal tells of its latest attempt: the pod's name, and the last command there."""
 
@@ -199,7 +200,7 @@ def local_backend_of(runs_path: Path, wanted: str, *, run: str = "") -> Endpoint
     return local_backend.find(RunFiles(folder, folder.name).emulator) if is_driven(folder) else None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Local:
     """A ``--local`` run: its emulator while it goes on, else None, and ``over`` tells what became of its pods."""
 

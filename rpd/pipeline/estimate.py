@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -19,6 +18,7 @@ from rpd.pipeline.worst_case import Prices, make_overrides
 from rpd.plan import uses_pod
 from rpd.record import history
 from rpd.runpod.address import EMULATOR
+from rpd.values.frozen import frozen
 from rpd.values.node import Node
 from rpd.values.pod import Offer
 from rpd.values.report import NodeReport, Outcome
@@ -27,7 +27,7 @@ _RUNS_READ = 30
 """How many runs back to look."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Estimate:
     """One node: the first thing to try, and USD; None where nobody can say."""
 

@@ -8,7 +8,6 @@ something (one that yields) or that needs a pod is not called.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, cast
 
@@ -16,6 +15,7 @@ from rpd.config import Config
 from rpd.events import NoEvents
 from rpd.execute.rental_calls import PROVISION, Rental, Unforeseen, job_of, rentals
 from rpd.values.fixture import FixtureDef, Scope, needs
+from rpd.values.frozen import frozen
 from rpd.values.job import Job
 from rpd.values.node import Definition, Node
 
@@ -181,7 +181,7 @@ def _why_not_called(definition: FixtureDef, node: Node) -> str:
     return ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen(kw_only=False)
 class _Ahead:
     """All that a fixture which is called before the run finds of it."""
 

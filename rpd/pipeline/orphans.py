@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -18,11 +18,12 @@ from rpd.journal.journal import Damage
 from rpd.lease import registries
 from rpd.lease.naming import is_named_by
 from rpd.redaction import NO_SECRETS
+from rpd.values.frozen import frozen
 from rpd.values.pod import NAME_PREFIX, PodInfo, PodStatus, Provider
 from rpd.values.prices import HOURS_PER_MONTH, running_usd_per_hr, stopped_usd_per_month
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Claim:
     """What the journals on this machine tell of a pod. Times are seconds since 1970.
 
@@ -50,7 +51,7 @@ class Claim:
     is_stopped: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Leftover:
     """A pod that a run on this machine made and that nobody needs any more: why, and by which run."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -15,6 +14,7 @@ from rpd.pipeline.connect_to_node import is_driven
 from rpd.record import history, lookup, manifest, run
 from rpd.record.lookup import NodeEntry
 from rpd.record.run import RunInfo
+from rpd.values.frozen import frozen
 from rpd.values.report import NodeReport, Outcome, RunSummary
 
 
@@ -28,7 +28,7 @@ class RunState(StrEnum):
     DAMAGED = "damaged"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class PastRun:
     """A run as its folder tells it now, with its reports."""
 
@@ -70,7 +70,7 @@ def _moment(text: str) -> datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Overview:
     """A run in a line: its state, its nodes by outcome, what it cost (USD), how many nodes were not run (yet)."""
 

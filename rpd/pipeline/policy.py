@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -19,6 +18,7 @@ from rpd.plan import uses_pod
 from rpd.record import history
 from rpd.runpod.address import EMULATOR
 from rpd.user_text import parse_toml, read_text
+from rpd.values.frozen import frozen
 from rpd.values.node import Node
 from rpd.values.plan import Plan
 from rpd.values.suggestions import closest
@@ -33,7 +33,7 @@ _HOURS = re.compile(
 _RULE_OF_HOURS = 'hours such as "08:00-20:00" or "Mon-Fri 08:00-20:00"'
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Policy:
     """One set of limits; ``source`` is the file it stands in. Money is USD, None and empty: no limit."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +31,7 @@ from rpd.project.own_output import OwnOutput
 from rpd.project.upload_size import Scales
 from rpd.record.report_output import report_path, write_report
 from rpd.redaction import Redactor
+from rpd.values.frozen import frozen
 from rpd.values.overrides import Overrides
 from rpd.values.plan import Earlier, Plan
 from rpd.values.report import NodeReport
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from rpd.pipeline.live_check import Outlooks
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Chosen:
     """Which nodes a run is about. ``exit_code`` is set where none of them can run: that is how it ends then."""
 
@@ -50,7 +51,7 @@ class Chosen:
     exit_code: ExitCode | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Prepared:
     """A run that can be executed: everything is checked, and nothing has been created yet."""
 

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 from rpd.config import Config
 from rpd.errors import AuthError
 from rpd.runpod.dry.provider import OfflineProvider
 from rpd.runpod.key import NO_KEY
 from rpd.runpod.switch import SwitchingProvider
+from rpd.values.frozen import frozen
 from rpd.values.gpus import PRICES_READ_ON
 
 SHIPPED = f"no API key: prices of {PRICES_READ_ON}, shipped with rpd; stock is not known"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Source:
     """Who tells prices; ``live`` None where there is no key."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextvars import copy_context
-from dataclasses import dataclass
 
 from rpd.collect.imports import importer_of
 from rpd.config import Config
@@ -17,10 +16,11 @@ from rpd.pipeline.prepare import Chosen, choose, prepare
 from rpd.pipeline.resume import Resumed
 from rpd.redaction import Redactor
 from rpd.stop import StopLevel
+from rpd.values.frozen import frozen
 from rpd.values.report import RunSummary
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Ended:
     """How an invocation ended; ``summary`` is None where nothing was run."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from rpd.config import Config
 from rpd.hooks import PluginManager
@@ -14,6 +14,7 @@ from rpd.pipeline.dry_run_backend import TRACING
 from rpd.pipeline.run import run
 from rpd.redaction import Redactor
 from rpd.stop import Stop
+from rpd.values.frozen import frozen
 from rpd.values.node import Node
 from rpd.values.report import NodeReport, Outcome
 
@@ -21,7 +22,7 @@ Fingerprints = Mapping[str, Mapping[str, str]]
 """Id of a node -> part -> hash."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Snapshot:
     """The nodes of a tree, those that would be skipped left out, and what each of them depends on."""
 

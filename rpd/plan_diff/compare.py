@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
+
+from rpd.values.frozen import frozen
 
 Fingerprint = Mapping[str, str]
 Differences = Callable[[Fingerprint, Fingerprint], Sequence[str]]
@@ -25,7 +26,7 @@ class Status(StrEnum):
         return self in (Status.NEW, Status.CHANGED)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Passed:
     """When a node passed: what it depended on then (empty: not on record), and where its files are."""
 
@@ -34,7 +35,7 @@ class Passed:
     folder: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Planned:
     """One node: its id, what becomes of it and why."""
 

@@ -9,11 +9,11 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import rpd
 from rpd.errors import RpdError, UsageError
+from rpd.values.frozen import frozen
 
 SNAPSHOT = "--snapshot"
 """The flag with which rpd calls itself in the other tree."""
@@ -21,7 +21,7 @@ _GIT_SECONDS = 300.0
 _DRY_RUN_SECONDS = 1800.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class OtherTree:
     """What is known of the nodes at a commit; ``errors`` of files that cannot be collected there."""
 

@@ -8,11 +8,11 @@ import inspect
 import json
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 from rpd.values.fixture import FixtureDef
+from rpd.values.frozen import frozen
 from rpd.values.node import SOURCE_ATTRIBUTE, Node
 from rpd.values.printable import tellable
 from rpd.values.variable import takes_all
@@ -26,7 +26,7 @@ _SENT = "sent "
 _SENT_WITH_IGNORED = "sent-with-ignored "
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Sent:
     """What was sent from ``path`` (relative to the root folder), and by which rules; ``part`` names it."""
 

@@ -23,6 +23,7 @@ from rpd.errors import UsageError
 from rpd.project.gitindex import git_folder, tracked_files
 from rpd.project.keyfiles import is_key_file, is_key_folder
 from rpd.user_text import read_text
+from rpd.values.frozen import frozen
 from rpd.values.runfolder import is_run_folder
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class Kind(StrEnum):
     LINK = "link"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class StagedFile:
     """One path to be sent: ``name`` is relative with ``/``, ``mode`` its permission bits, ``size`` in bytes.
 
@@ -71,7 +72,7 @@ class StagedFile:
         return (status.st_size, _stamp(status)) == (self.size, self.stamp)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Staging:
     """What is staged of a folder, and the key files in it that are not (see ``keyfiles``)."""
 
@@ -138,7 +139,7 @@ def content_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class _Rules:
     """The rules of one file; ``base`` is its folder, as a prefix of the names it decides on.
 

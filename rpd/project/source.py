@@ -10,13 +10,14 @@ import tempfile
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from rpd.events import Events
 from rpd.project.keyfiles import is_key_path
 from rpd.project.owner import tidy
 from rpd.redaction import Redactor
+from rpd.values.frozen import frozen
 from rpd.values.report import SourceRecord
 from rpd.values.size import format_size
 
@@ -120,7 +121,7 @@ class Git:
         return done.stdout if done.returncode == 0 else None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class _Changes:
     """What a project folder has that its commit does not, without what rpd itself writes there."""
 

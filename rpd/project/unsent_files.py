@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from rpd.project.ignore import Kind, StagedFile
+from rpd.values.frozen import frozen
 
 _SHOWN = 4
 _NOISE = re.compile(r"(?:^|/)(?:\.[^/]+|__pycache__|node_modules|[^/]+\.egg-info|[^/]+\.py[co])/?$")
@@ -18,7 +18,7 @@ _MISSED = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class LeftOut:
     """Names that are ignored (folders end with ``/``, nothing below them is named), and links with their targets."""
 

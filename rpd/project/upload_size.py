@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rpd.project.own_output import OwnOutput
+from rpd.values.frozen import frozen
 from rpd.values.size import format_size
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _LARGEST = 5
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Weight:
     """What ``put`` of a folder or file sends: files and links, bytes in all, the five largest (name, bytes)."""
 

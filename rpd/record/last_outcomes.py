@@ -12,6 +12,7 @@ from typing import Any
 
 from rpd.errors import Cause
 from rpd.record.atomic_write import write_whole
+from rpd.values.frozen import frozen
 
 FOLDER = ".rpd_cache"
 FILE_NAME = "nodes.jsonl"
@@ -26,7 +27,7 @@ _BESIDE = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Stepwise:
     """How far ``--sw`` has come: where it stopped (empty: nowhere), of how many nodes, and which are behind it."""
 

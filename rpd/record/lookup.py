@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from rpd.disk.regular import folders_in
@@ -13,12 +12,13 @@ from rpd.journal import journal
 from rpd.journal.files import LATEST
 from rpd.record import manifest
 from rpd.record.run import RunInfo
+from rpd.values.frozen import frozen
 from rpd.values.report import NodeReport
 
 _MOST_CANDIDATES = 10
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class NodeEntry:
     """A node of a run: where its files are, and when it began (UTC, ISO 8601)."""
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
 from rpd.disk.tree import LeadsOut, Tree
 from rpd.remote.transfer.checksums import MOST_LIST_BYTES, listed_sums
+from rpd.values.frozen import frozen
 from rpd.values.report import NodeReport
 
 
@@ -24,7 +24,7 @@ class Problem(StrEnum):
     OUTSIDE = "outside the run folder, or reached through a link: not read"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Checked:
     """One file that a pull brought: the node it belongs to, where it lies, what is wrong with it (None: nothing)."""
 

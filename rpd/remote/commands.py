@@ -33,13 +33,14 @@ import shlex
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
 from importlib import resources
 
 from rpd.errors import CommandTimeout, ConnectionLost, Interrupted, PodLost, RemoteError
 from rpd.remote.protocol import Command, Output
 from rpd.remote.shell import DeadlinePassed, Disconnected, Interrupt, Program, Shell, TooMuch
+from rpd.values.frozen import frozen
 from rpd.values.step import Completed
 
 TAIL_LINES = 20
@@ -361,7 +362,7 @@ PROBE = f"{_LOAD_ENVIRONMENT}\n_rpd_main() {{ _rpd_load_pod\n{_PROBE}\n}}\n_rpd_
 """A script that prints the facts about a pod."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class _Report:
     """What one attempt to follow learned; ``code`` None: the supervisor is gone without a word.
 

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from rpd.user_text import read_text
+from rpd.values.frozen import frozen
 
 _PUBLIC_TYPES = ("ssh-", "ecdsa-", "sk-ssh-", "sk-ecdsa-")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class RunKeys:
     """A key pair: the file of the private key and the line that a pod's ``authorized_keys`` needs."""
 

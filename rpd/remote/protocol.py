@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from rpd.remote.shell import Interrupt
+from rpd.values.frozen import frozen
 from rpd.values.step import Completed, Pulled, Staged
 
 Output = Callable[[bytes], None]
@@ -45,7 +46,7 @@ def _free(place: Path, remote: str) -> None:
     """Have nothing against it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Intake:
     """What a pull has to heed besides its path.
 
@@ -127,7 +128,7 @@ class Remote(Protocol):
         required: bool = True,
         exclude: Sequence[str] = (),
         seen: object = None,
-        intake: Intake = Intake(),
+        intake: Intake = Intake(),  # noqa: B008 - it cannot change
     ) -> Pulled | None:
         """Fetch a file, folder or glob into the folder ``local`` and check it against sha256 sums made on the pod.
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Protocol, TypeVar
 
 from rpd.errors import Cause, ConnectionLost, Interrupted, RemoteError
+from rpd.values.frozen import frozen
 
 T = TypeVar("T")
 
@@ -42,7 +43,7 @@ class TooMuch(RemoteError):
     """A program on the pod said more than it may: the pod is not trusted with this machine's memory."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Ended:
     """How a program ended, and what it wrote that was not read as it came."""
 

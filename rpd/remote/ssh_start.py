@@ -10,11 +10,11 @@ import json
 import re
 import shlex
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 
 from rpd.errors import ImpossibleRequest
+from rpd.values.frozen import frozen
 from rpd.values.job import SshSource
 from rpd.values.pod import PodRequest
 
@@ -96,7 +96,7 @@ def program() -> str:
     return "\n".join(line for line in lines if line and not line.startswith("#")) + "\n"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Progress:
     """How far a container has come: its last step in words, who can log in, why there will be no server."""
 

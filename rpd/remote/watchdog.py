@@ -10,13 +10,13 @@ from __future__ import annotations
 import math
 import re
 import shlex
-from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from typing import Any
 
 from rpd.errors import RemoteError
 from rpd.remote.protocol import Remote
+from rpd.values.frozen import frozen
 
 UNPRICED_SECONDS = 72 * 3600.0
 """How long a pod may live whose rate is not known and whose job has no longest runtime."""
@@ -86,7 +86,7 @@ class Unguarded(RemoteError):
     """The pod cannot end itself."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Terms:
     """How pods guard themselves in a run; all in seconds.
 

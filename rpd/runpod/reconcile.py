@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from rpd.errors import AmbiguousCreate, ProviderError, TransientError
+from rpd.values.frozen import frozen
 from rpd.values.pod import PodInfo, PodSpec, PodStatus
 
 
@@ -21,7 +22,7 @@ class UnsureCreate(AmbiguousCreate):
         self.refusal = refusal
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Patience:
     """How long to look for a pod whose create went unanswered: seconds before each reading of the list.
 

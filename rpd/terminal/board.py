@@ -11,6 +11,7 @@ from rich.cells import cell_len
 from rpd.terminal.curves import sparkline
 from rpd.terminal.progress import elapsed
 from rpd.terminal.styles import Ink, fit, fit_middle, money
+from rpd.values.frozen import frozen
 
 _MOST_ROWS = 40
 _MOST_PINNED = 3
@@ -67,7 +68,7 @@ class Row:
         return f"GPU {self.utilization:>3.0f}%"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen(kw_only=False)
 class Layout:
     """How wide the columns are, and how much of a GPU's name is shown."""
 

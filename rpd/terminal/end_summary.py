@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from rich.cells import cell_len
@@ -15,6 +14,7 @@ from rpd.terminal.end_tables import outcomes_of
 from rpd.terminal.line_buffer import OutputLines
 from rpd.terminal.styles import OUTCOME_STYLES, Ink, counted, money, rule, shorten
 from rpd.values.duration import format_duration
+from rpd.values.frozen import frozen
 from rpd.values.report import Failure, NodeReport, Outcome, RunSummary
 
 MOST_FAILURES = 10
@@ -29,7 +29,7 @@ MOST_ALIKE = 10
 _COUNT_WORDS: dict[str, tuple[str, str]] = {Outcome.ERROR: ("error", "errors")}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen(kw_only=False)
 class Style:
     """How failures are shown: ``name`` as ``--tb`` has it, ``full`` with whole tracebacks, ``log`` with its end."""
 
@@ -44,7 +44,12 @@ class Style:
 
 
 def failures(
-    reports: Sequence[NodeReport], *, width: int, verbose: bool, ink: Ink, style: Style = Style()
+    reports: Sequence[NodeReport],
+    *,
+    width: int,
+    verbose: bool,
+    ink: Ink,
+    style: Style = Style(),  # noqa: B008 - it cannot change
 ) -> Iterator[str]:
     """Yield the section FAILURES: every node that did not pass, with what a person needs to mend it.
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from rpd.terminal.rows import gpu_of
 from rpd.terminal.styles import counted
 from rpd.values.duration import format_duration
+from rpd.values.frozen import frozen
 from rpd.values.pod import PodInfo
 
 
-@dataclass(frozen=True, slots=True)
+@frozen(kw_only=False)
 class Line:
     """The word a line begins with, what follows the name of the node, and the style of the word."""
 

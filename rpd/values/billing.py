@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from rpd.values.frozen import frozen
+
 HOUR = 3600.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class PodBill:
     """What one pod cost in the hour that began at ``start`` (s since 1970), in USD."""
 
@@ -24,7 +26,7 @@ class PodBill:
         return self.compute_usd + self.disk_usd
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class VolumeBill:
     """What one network volume cost in the hour that began at ``start`` (s since 1970), in USD."""
 

@@ -124,13 +124,18 @@ def _made(
     defaults = {**given, **{name: value.default for name, value in declared.items()}}
     compared = [name for name in names if name not in uncompared]
     values = attrgetter(*compared) if compared else lambda _: ()
-    twin = cache(lambda: _twin(made, defaults, uncompared, kw_only=kw_only))
+    fields = cache(
+        lambda: _twin(made, defaults, uncompared, kw_only=kw_only, init=False).__dataclass_fields__
+    )
     shared: dict[str, Any] = {
         "__slots__": names,
         "__declared__": declared,
         "__match_args__": () if kw_only else names,
-        "__dataclass_fields__": _Asked(lambda: twin().__dataclass_fields__),
-        "__signature__": _Asked(lambda: _signature(twin()), of_instances=False),
+        "__dataclass_fields__": _Asked(fields),
+        "__signature__": _Asked(
+            lambda: _signature(_twin(made, defaults, uncompared, kw_only=kw_only, init=True)),
+            of_instances=False,
+        ),
         "__setattr__": _refuse_to_set,
         "__delattr__": _refuse_to_delete,
         "__repr__": _repr_of(tuple(name for name in names if name not in hidden)),
@@ -173,8 +178,8 @@ def _init_of(
             raise _wrong_fields(cls, given, defaults) from None
         if check is not None:
             check(self)
-        if kw_only and names and next(uses, None) is None:
-            cls.__init__ = _compiled_init(cls, names, defaults)
+        if names and next(uses, None) is None:
+            cls.__init__ = _compiled_init(cls, names, defaults, kw_only=kw_only)
 
     def by_position(self: Any, /, *args: Any, **given: Any) -> None:
         if len(args) > count or given.keys() & names[: len(args)]:
@@ -184,7 +189,7 @@ def _init_of(
     return by_keyword if kw_only else by_position
 
 
-def _compiled_init(cls: Any, names: tuple[str, ...], defaults: Mapping[str, Any]) -> Any:
+def _compiled_init(cls: Any, names: tuple[str, ...], defaults: Mapping[str, Any], *, kw_only: bool) -> Any:
     """Return the ``__init__`` of a class that is made often: twice as fast, for the price of compiling it once."""
     space: dict[str, Any] = {f"default_{name}": value for name, value in defaults.items()}
     space |= {f"put_{name}": getattr(cls, name).__set__ for name in names}
@@ -193,7 +198,8 @@ def _compiled_init(cls: Any, names: tuple[str, ...], defaults: Mapping[str, Any]
     if hasattr(cls, "__post_init__"):
         space["check"] = cls.__post_init__
         body.append(f"check({_SELF})")
-    exec("\n    ".join([f"def __init__({_SELF}, /, *, {taken}):", *body]), space)  # noqa: S102 - of identifiers alone
+    begin = f"{_SELF}, /, *," if kw_only else f"{_SELF}, /,"
+    exec("\n    ".join([f"def __init__({begin} {taken}):", *body]), space)  # noqa: S102 - of identifiers alone
     made = space["__init__"]
     made.__qualname__ = f"{cls.__qualname__}.__init__"
     return made
@@ -271,8 +277,13 @@ class _Asked:
         return self._work_out()
 
 
-def _twin(cls: type, defaults: Mapping[str, Any], uncompared: tuple[str, ...], *, kw_only: bool) -> Any:
-    """Return the dataclass with the same fields, which knows what others want to know of them."""
+def _twin(
+    cls: type, defaults: Mapping[str, Any], uncompared: tuple[str, ...], *, kw_only: bool, init: bool
+) -> Any:
+    """Return a dataclass with the same fields, which knows what others want to know of them.
+
+    It writes and compiles nothing but its ``__init__``, and that with ``init`` only.
+    """
     from dataclasses import field, make_dataclass
 
     fields: list[Any] = []
@@ -283,7 +294,9 @@ def _twin(cls: type, defaults: Mapping[str, Any], uncompared: tuple[str, ...], *
         elif name in defaults:
             made["default"] = defaults[name]
         fields.append((name, kind, field(**made)))
-    return make_dataclass(cls.__name__, fields, kw_only=kw_only, frozen=True)
+    return make_dataclass(
+        cls.__name__, fields, init=init, repr=False, eq=False, match_args=False, kw_only=kw_only
+    )
 
 
 def _signature(cls: Any) -> Any:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from rpd.values.frozen import frozen
 from rpd.values.job import Budget, CloudChoice, Gpu, Job
 from rpd.values.pod import PodRequest
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Overrides:
     """Flags that overrule every job of a run; None leaves the job's own value. Money in USD, times in seconds."""
 

@@ -228,6 +228,24 @@ def test_a_class_that_is_made_often_behaves_as_before() -> None:
         Point(1)  # type: ignore[misc]
 
 
+def test_so_does_one_whose_fields_go_by_position() -> None:
+    """After as before, they may be given either way, each once."""
+
+    @frozen(kw_only=False)
+    class Point:
+        x: int
+        y: int = 2
+
+    first = Point.__init__
+    made = [Point(number) if number % 2 else Point(x=number) for number in range(100)]
+    assert Point.__init__ is not first
+    assert [(point.x, point.y) for point in made] == [(n, 2) for n in range(100)]
+    assert Point(1, 3) == Point(x=1, y=3) == replace(made[1], y=3)
+    for wrong in (lambda: Point(1, x=1), lambda: Point(1, 2, 3), lambda: Point()):  # type: ignore[call-arg, misc]
+        with pytest.raises(TypeError, match=r"Point\.__init__\(\)"):
+            wrong()
+
+
 def test_a_class_may_have_no_fields() -> None:
     """All its instances are equal, however many there are."""
 

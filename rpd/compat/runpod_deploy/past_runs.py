@@ -14,7 +14,7 @@ import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from rpd.journal import journal
 from rpd.journal.files import folder_name, ignore_itself
 from rpd.record import manifest, run
 from rpd.record.run import RunInfo
+from rpd.values.frozen import frozen
 from rpd.values.number_bounds import MOST_USD
 from rpd.values.report import (
     ArtifactRecord,
@@ -47,7 +48,7 @@ _STATES = {"EXITED": "stopped", "TERMINATED": "deleted"}
 """What RunPod called the end of a pod; they asked before they released it, so that RUNNING says nothing."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Imported:
     """What became of one manifest: the run folder it is now (``is_new``: made just now), or why there is none."""
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 import keyword
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from rpd.compat.runpod_deploy.document import Problems, Value, read
+from rpd.values.frozen import frozen
 
 SCHEMA_VERSION = 2
 READ_BY = {1: "runpod-deploy 0.1 to 0.7", 3: "a runpod-deploy newer than 0.8"}
@@ -30,7 +30,7 @@ BUILT_IN = ("config_dir", "project_root", "run_dir", "run_id", "job_name", "volu
 TEMPLATE = re.compile(r"(\$?)\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Text:
     """A text with templates, and the line where it begins."""
 
@@ -44,7 +44,7 @@ class Text:
         return tuple(dict.fromkeys(match[2] for match in TEMPLATE.finditer(self.text)))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Pod:
     """Section ``pod``."""
 
@@ -63,7 +63,7 @@ class Pod:
     gpu_line: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Storage:
     """Section ``storage``: a volume of the pod (``volume_gb``) or a network volume by name."""
 
@@ -72,7 +72,7 @@ class Storage:
     network_volume: str | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Budget:
     """Section ``budget``; money is USD."""
 
@@ -82,7 +82,7 @@ class Budget:
     ssh_ready_seconds: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Command:
     """One command of ``setup`` or ``preflight``."""
 
@@ -91,7 +91,7 @@ class Command:
     with_env: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Secret:
     """One entry of ``secrets``: environment variables, or a local file, that become a file on the pod."""
 
@@ -103,7 +103,7 @@ class Secret:
     line: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Push:
     """One entry of ``staging``."""
 
@@ -115,7 +115,7 @@ class Push:
     line: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Artifact:
     """One entry of ``artifacts``."""
 
@@ -128,7 +128,7 @@ class Artifact:
     line: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Script:
     """Section ``run``; ``body_line`` is the line of the script's first line."""
 
@@ -141,7 +141,7 @@ class Script:
     line: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Telemetry:
     """Section ``telemetry``, as far as rpd does not do it anyway."""
 
@@ -149,7 +149,7 @@ class Telemetry:
     captures_packages: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Spec:
     """A whole configuration."""
 

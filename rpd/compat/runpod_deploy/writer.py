@@ -8,13 +8,13 @@ import posixpath
 import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from rpd.compat.runpod_deploy.excludes import translated
 from rpd.compat.runpod_deploy.python_text import WIDTH, Lines, call, listed, literal, template
 from rpd.compat.runpod_deploy.spec import BUILT_IN, TEMPLATE, Command, Push, Secret, Spec, Text, texts_of
 from rpd.errors import CollectionError
+from rpd.values.frozen import frozen
 
 HOME = "/root"
 """Where runpod-deploy's commands begin: it logs in over SSH. rpd's begin at the mount."""
@@ -57,7 +57,7 @@ _AS_MARKS = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Notice:
     """What a deploy file does otherwise than its configuration, or leaves out, and why."""
 
@@ -69,7 +69,7 @@ class Notice:
         return f"line {self.line}: {self.key}: {self.text}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Written:
     """A deploy file: its lines (with the lines of the configuration they come from), its job, and what is different."""
 

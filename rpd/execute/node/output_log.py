@@ -7,12 +7,12 @@ import shutil
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from rpd.errors import RpdError, is_out_of_room
 from rpd.redaction import RedactingStream, Redactor
+from rpd.values.frozen import frozen
 
 GIVEN_BYTES = 256 << 10
 """How much of a log gives way where the disk is full: the journal and the manifest have no other place, it has one."""
@@ -24,7 +24,7 @@ Follow = Callable[[Take], object]
 """Hands all that a command has written, from its first byte, to who takes it. Raises RpdError."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen(kw_only=False)
 class _Part:
     """What one command wrote: how to get it again, and where it begins in the file."""
 

@@ -22,6 +22,7 @@ from rpd.journal.files import NodeFiles
 from rpd.journal.journal import Journal
 from rpd.lease.lease import Lease
 from rpd.redaction import NO_SECRETS, Redactor
+from rpd.values.frozen import frozen
 from rpd.values.job import Gpu
 from rpd.values.node import Node
 
@@ -32,7 +33,7 @@ PROGRESS_SECONDS = 0.1
 """Seconds between two reports of the progress of a transfer."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Ending:
     """An activity that runs in parallel with a job and has an end of its own.
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from rpd.errors import Cause
+from rpd.values.frozen import frozen
 from rpd.values.report import Failure, Outcome
 
 
-@dataclass(frozen=True, slots=True)
+@frozen(kw_only=False)
 class Verdict:
     """Outcome, cause, one line of reason, what a person needs to see, and the exception behind it."""
 

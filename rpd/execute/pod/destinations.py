@@ -5,17 +5,17 @@ from __future__ import annotations
 import os
 import threading
 from collections import defaultdict
-from dataclasses import dataclass
 from pathlib import Path
 
 from rpd.errors import UsageError
+from rpd.values.frozen import frozen
 
 
 class DestinationTaken(UsageError):
     """A pull would put its files where those of another path are."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen(kw_only=False)
 class Origin:
     """A path on a pod, absolute; ``pod`` is the name of the pod."""
 

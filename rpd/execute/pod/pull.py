@@ -6,7 +6,7 @@ import contextlib
 import posixpath
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,10 +23,11 @@ from rpd.remote.periodic_pull import PeriodicPull
 from rpd.remote.protocol import Intake, Remote
 from rpd.remote.transfer.globs import split_glob
 from rpd.values.duration import format_duration
+from rpd.values.frozen import frozen
 from rpd.values.step import Pulled, StepKind
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Pulling:
     """What is pulled, for whom, and from where: ``source`` on the pod to the local ``place``.
 

@@ -7,13 +7,13 @@ import secrets
 import shlex
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
 from rpd.remote.shell import Program
 from rpd.remote.ssh.connection import WINDOW_BYTES
 from rpd.remote.ssh.failures import FAILURES, close_quietly
+from rpd.values.frozen import frozen
 
 NARROW_BYTES = 1 << 20
 """The window of a session channel: what a job that prints without end may keep in this machine's memory unread."""
@@ -47,7 +47,7 @@ def input_of(program: Program) -> list[bytes] | Iterator[bytes]:
     return chain([script], program.stdin)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen(kw_only=False)
 class StartedShell:
     """A channel on which a shell was started; what it says begins after ``mark``."""
 

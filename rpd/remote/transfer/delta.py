@@ -29,6 +29,7 @@ from rpd.remote.transfer.patch import (
     sum_at,
 )
 from rpd.remote.transfer.untar import Cut, members
+from rpd.values.frozen import frozen
 
 DEFAULT_MOST_BYTES = 64 << 20
 _MOST_LISTS = 4
@@ -122,7 +123,7 @@ that was cut is there), or nothing.
 """
 
 
-@dataclass(frozen=True, slots=True)
+@frozen(kw_only=False)
 class Sent:
     """One file that was sent: its permission bits, size, sha256, and the stamp it had where it was sent from."""
 
@@ -156,7 +157,7 @@ def most_note_bytes(files: Sequence[StagedFile]) -> int:
     return 1024 * len(files) + 2 * SUM_DIGITS * blocks
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Patch:
     """How a large file is made of the one that was sent before: its pieces, and its sums once it is made."""
 

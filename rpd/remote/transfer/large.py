@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from rpd.remote.shell import MOST_KEPT, Program, Shell, with_arguments
 from rpd.remote.transfer.patch import SUM_DIGITS, Blocks
 from rpd.remote.transfer.paths import nul_ended
 from rpd.remote.transfer.patience import STALL_SECONDS
+from rpd.values.frozen import frozen
 
 # $1 the folder; standard input: names (./…), each ended by NUL. Without Python blocks are larger: each takes programs.
 _BLOCKS = r"""
@@ -47,7 +47,7 @@ _FACTS = re.compile(r"FILE (\d{1,15}) ([0-7]{1,5}) (-?\d{1,11}) (\d{1,18})")
 _SUM = re.compile(f"[0-9a-f]{{{SUM_DIGITS}}}")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen(kw_only=False)
 class Large:
     """A large file on the pod: the sums of its blocks, its permission bits and its time."""
 

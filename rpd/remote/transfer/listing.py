@@ -15,6 +15,7 @@ from rpd.remote.transfer.globs import glob_words, is_glob, split_glob
 from rpd.remote.transfer.marks import mark_path
 from rpd.remote.transfer.paths import is_below
 from rpd.remote.transfer.patience import SHORT_SECONDS
+from rpd.values.frozen import frozen
 
 MOST_LISTED_BYTES = 64 << 20
 MOST_LISTED = 1_000_000
@@ -54,7 +55,7 @@ _rpd_older() {
 """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Link:
     """A symbolic link on the pod: where it points, as written, and whether that leads to a file."""
 

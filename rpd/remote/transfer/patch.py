@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import BinaryIO, TypeVar
+
+from rpd.values.frozen import frozen
 
 LEAST_BYTES = 8 << 20
 """A smaller file goes whole: over 50 Mbit/s that is a second."""
@@ -29,7 +30,7 @@ SumAt = Callable[[int, int], str]
 """The sum of so many bytes (second) of a file from a place on (first)."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen(kw_only=False)
 class Blocks:
     """The sums of a file's blocks, all of ``block`` bytes but the last."""
 
@@ -47,7 +48,7 @@ class Blocks:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen(kw_only=False)
 class Piece:
     """So many bytes of a new file from ``start`` on: those of the old one at ``source``, or None for new ones."""
 

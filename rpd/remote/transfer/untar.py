@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import tarfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 from rpd.errors import TransferError
+from rpd.values.frozen import frozen
 
 LONGEST_NAME = 16 << 10
 """Bytes of a name; Linux knows none longer than 4 KiB."""
@@ -33,7 +33,7 @@ class Cut(Exception):
     """The stream ended early: what is missing may be asked for again."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Member:
     """A file of a tar stream; ``same_as`` is the name of an earlier one whose content it shares (a hard link)."""
 

@@ -19,6 +19,7 @@ from rpd.runpod.address import is_local
 from rpd.runpod.bounds import TooLong, whole
 from rpd.runpod.rest.client import USER_AGENT
 from rpd.threads import Overdue, bounded
+from rpd.values.frozen import frozen
 from rpd.values.job import Registry
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _CHALLENGE = re.compile(r'(\w+)="([^"]*)"')
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class ImageName:
     """An image by its parts; ``reference`` is a tag or a digest."""
 
@@ -106,7 +107,7 @@ class Credentials:
     password: str = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Answer:
     """What a registry says of an image, why in a few words, and the digest that its tag means now."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from rpd.errors import ApiRetired, AuthError, ProviderError, TransientError
 from rpd.runpod.answer import understood
@@ -15,10 +15,11 @@ from rpd.runpod.notices import Notices
 from rpd.runpod.rate_limit import Retry
 from rpd.runpod.rest import catalogue
 from rpd.runpod.rest.client import Rest
+from rpd.values.frozen import frozen
 from rpd.values.pod import PodRequest
 
 
-@dataclass(frozen=True, slots=True)
+@frozen(kw_only=False)
 class Question:
     """Which catalogue: GPU types for ``count`` per pod and with these CUDA versions, or CPU flavours.
 

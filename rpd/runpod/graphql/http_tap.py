@@ -19,6 +19,7 @@ from rpd.runpod.error_mapping import Trouble
 from rpd.runpod.rate_limit import TokenBucket, heed
 from rpd.runpod.retry_after import seconds_to_wait
 from rpd.threads import Overdue, bounded
+from rpd.values.frozen import frozen
 
 _CHUNK = 1 << 16
 _IDLE_SECONDS = 20.0
@@ -53,7 +54,7 @@ class Exchange:
     retry_after: float | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Route:
     """Where the calls of one account go, with which key and past which proxies.
 

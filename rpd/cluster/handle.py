@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from rpd.lease.lease import Lease
 from rpd.remote.commands import is_out_of_memory
 from rpd.remote.protocol import Command
 from rpd.stop import StopLevel
+from rpd.values.frozen import frozen
 from rpd.values.job import ClusterType
 from rpd.values.step import Completed, Pulled, Staged, StepKind, in_short
 
@@ -32,7 +33,7 @@ ENDED_CODE = 143
 """The exit code of a rank that was ended because another failed: that of SIGTERM."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen(kw_only=False)
 class AllEnded:
     """How a command ended on every rank, and which of them failed first, if one did."""
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from rpd.cluster.preflight import USUAL_INTERFACE
 from rpd.errors import UsageError
+from rpd.values.frozen import frozen
 
 MASTER_PORT = 29_500
 """As RunPod sets MASTER_PORT on its clusters."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Shape:
     """What every launcher has to be told of a cluster: addresses by rank, GPUs of each member, interfaces by rank."""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache, partial
 from importlib import resources
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 from rpd.cluster.together import side_by_side
 from rpd.errors import RemoteError
 from rpd.remote.protocol import Remote
+from rpd.values.frozen import frozen
 
 PORT = 29_700
 SECONDS = 20
@@ -23,7 +23,7 @@ USUAL_INTERFACE = "ens1"
 """The interface of the private network, as RunPod documents it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Report:
     """What the members found out: ``text`` for people, ``failure`` empty where all is well.
 

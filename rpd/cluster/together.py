@@ -12,6 +12,7 @@ from typing import TypeVar
 from rpd.errors import Interrupted
 from rpd.remote.protocol import Command, Output, Remote
 from rpd.threads import thread
+from rpd.values.frozen import frozen
 from rpd.values.step import Completed
 
 T = TypeVar("T")
@@ -72,7 +73,7 @@ class Part:
                 self.remote.interrupt()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Ended:
     """How a command ended on all members: by rank, None where it was ended because of the ``first`` that failed.
 

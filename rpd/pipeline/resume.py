@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +16,12 @@ from rpd.journal.lock import RunLock
 from rpd.journal.replay import Past
 from rpd.record import history, manifest
 from rpd.record.run import RunInfo
+from rpd.values.frozen import frozen
 from rpd.values.node import Node
 from rpd.values.report import NodeReport
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Resumed:
     """An earlier run: its files, what its journals tell, and the reports of the nodes that are over.
 

@@ -7,11 +7,11 @@ import re
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import TypeVar
 
 from rpd.errors import RateLimited, TransientError
 from rpd.runpod.retry_after import seconds_to_wait
+from rpd.values.frozen import frozen
 from rpd.values.pod import Quota
 
 T = TypeVar("T")
@@ -129,7 +129,7 @@ def heed(bucket: TokenBucket, status: int, headers: Mapping[str, str]) -> None:
         bucket.window(name, int(left), int(seconds))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Retry:
     """Tries again what may be repeated without harm: reads, stop, delete. Times are seconds.
 

@@ -9,6 +9,7 @@ from enum import StrEnum
 
 from rpd.errors import ImpossibleRequest
 from rpd.values.billing import Billing
+from rpd.values.frozen import frozen
 from rpd.values.job import CloudChoice, Cluster, Gpu, Registry, SshSource, Storage, Tier
 
 NAME_PREFIX = "rpd-"
@@ -59,7 +60,7 @@ class Cloud(StrEnum):
     COMMUNITY = "community"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Offer:
     """One thing to try: this GPU type, so many, in that cloud and data centre, at this rate for the whole pod.
 
@@ -92,7 +93,7 @@ class Offer:
         return f"{gpu} in {self.datacenter or anywhere} ({self.cloud})"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class PodSpec:
     """One create call: a request at one offer under a unique name. ``env`` holds the request's and rpd's own.
 
@@ -116,7 +117,7 @@ class PodStatus(StrEnum):
     UNKNOWN = "UNKNOWN"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class SshEndpoint:
     """Where sshd of a pod listens."""
 
@@ -125,7 +126,7 @@ class SshEndpoint:
     user: str = "root"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class PodInfo:
     """A pod as RunPod describes it; ``ssh`` is None until it has a public port 22, ``uptime_seconds`` before boot.
 
@@ -164,7 +165,7 @@ class PodInfo:
         return self.nodes > 1 or bool(self.members)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class NetworkVolume:
     """A network volume of the account; ``size_gb`` in GB, ``tier`` None where the API does not tell."""
 
@@ -175,7 +176,7 @@ class NetworkVolume:
     tier: Tier | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Place:
     """A data centre: the certificates it holds, the tiers of its network volumes, whether pods of others reach it."""
 
@@ -185,7 +186,7 @@ class Place:
     global_network: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class RegistryAuth:
     """Credentials for a container registry that the account has stored; nobody can read them again."""
 
@@ -193,7 +194,7 @@ class RegistryAuth:
     name: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Account:
     """Who pays. What the API does not tell is None; ``limit_usd_per_hr`` is the most that the account may spend."""
 
@@ -203,7 +204,7 @@ class Account:
     limit_usd_per_hr: float | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Quota:
     """Calls that the API still takes in a window of time: ``left`` until ``seconds`` are over."""
 

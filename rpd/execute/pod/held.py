@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rpd.errors import ImpossibleRequest
 from rpd.events import Events
 from rpd.lease.lease import Lease
+from rpd.values.frozen import frozen
 from rpd.values.job import Job
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class Held(ABC):
         """Listen no more."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class PodKind:
     """How the pods of a job are rented and held.
 

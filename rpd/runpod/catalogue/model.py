@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from rpd.runpod.answer import identifier, needed_tables, price, tables, text, whole
+from rpd.values.frozen import frozen
 from rpd.values.gpus import KNOWN_GPU_TYPES, GpuType
 from rpd.values.pod import Cloud, NetworkVolume, Place
 
@@ -17,7 +18,7 @@ STOCK_ORDER = ("high", "medium", "low", "unknown", "none")
 IN_STOCK = STOCK_ORDER[:3]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class GpuRow:
     """One GPU type. Prices are USD per GPU and hour, None where not known.
 

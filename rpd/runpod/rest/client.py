@@ -12,7 +12,6 @@ import socket
 import threading
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from rpd import __version__
@@ -35,6 +34,7 @@ from rpd.runpod.rate_limit import TokenBucket, heed
 from rpd.runpod.reconcile import UnsureCreate
 from rpd.runpod.retry_after import seconds_to_wait
 from rpd.threads import Overdue, bounded
+from rpd.values.frozen import frozen
 
 # httpx logs every request. A program that has said how much of httpx it wants to see keeps that.
 if logging.getLogger("httpx").level == logging.NOTSET:
@@ -272,7 +272,7 @@ class Rest:
         raise _named(failure or Failure(trouble=Trouble.UNREADABLE, status=answer.status))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class _Answer:
     """What RunPod answered, whole."""
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from rpd.advise.activity import Activity, Doing
 from rpd.runpod.catalogue.model import STOCK_ORDER, Catalogue, GpuRow
+from rpd.values.frozen import frozen
 from rpd.values.pod import Cloud
 from rpd.values.report import NodeReport
 
@@ -23,7 +24,7 @@ WORTH_SHARE = 0.15
 _CARDS = 3
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Card:
     """A GPU type that would have held the job: USD an hour for as many as the job has, and where it is in stock."""
 

@@ -17,6 +17,7 @@ from rpd.errors import RpdError
 from rpd.journal import journal
 from rpd.record import history
 from rpd.runpod.address import EMULATOR
+from rpd.values.frozen import frozen
 from rpd.values.moments import moment
 
 CACHE = ".boots.json"
@@ -26,7 +27,7 @@ _MOST_BYTES = 64 << 20
 MOST_RUNS = 500
 
 
-@dataclass(frozen=True, slots=True)
+@frozen(kw_only=False)
 class Try:
     """One time that a pod was asked for: ``ready`` after so many seconds, ``refused`` (sold out), or ``failed``."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 from rpd.advise.activity import Doing, of_node
@@ -48,7 +48,7 @@ class Options:
     # fmt: on
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class _Advice:
     runs: Sequence[PastRun]
     uses: Sequence[Use]

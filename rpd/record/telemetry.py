@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from rpd.disk.nested import is_deeper
 from rpd.disk.regular import lines_of
+from rpd.values.frozen import frozen
 from rpd.values.moments import moment
 
 FILE_NAME = "metrics.jsonl"
@@ -23,7 +23,7 @@ _LONGEST_LINE = 1 << 20
 _DEEPEST = 8
 
 
-@dataclass(frozen=True, slots=True)
+@frozen(kw_only=False)
 class Moment:
     """The GPUs of a pod at one moment (s since 1970): how busy they are on average (percent), and the fullest's memory.
 

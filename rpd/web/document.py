@@ -20,6 +20,7 @@ from rpd.record import manifest, spans
 from rpd.record.again import again
 from rpd.record.spans import Span, Way
 from rpd.redaction import NO_SECRETS, Redactor
+from rpd.values.frozen import frozen
 from rpd.values.moments import moment
 from rpd.values.report import ArtifactRecord, Failure, NodeReport, Outcome
 from rpd.web import samples
@@ -38,7 +39,7 @@ MOST_STEPS = 2000
 Table = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Detail:
     """How much is shown of each node, so that a page of ten thousand stays usable."""
 

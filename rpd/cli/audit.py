@@ -20,6 +20,7 @@ from rpd.config import Config
 from rpd.errors import ExitCode, ProviderError, UsageError
 from rpd.hooks import PluginManager
 from rpd.runpod.address import EMULATOR
+from rpd.values.frozen import frozen
 from rpd.values.pod import Provider
 
 

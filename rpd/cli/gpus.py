@@ -17,6 +17,7 @@ from rpd.hooks import PluginManager
 from rpd.pipeline.price_source import SHIPPED, price_source
 from rpd.runpod.catalogue.model import Catalogue, GpuRow, shipped_catalogue
 from rpd.values.datacenters import KNOWN_DATACENTERS
+from rpd.values.frozen import frozen
 from rpd.values.gpus import PRICES_READ_ON, closest_gpu_ids
 from rpd.values.pod import Cloud
 

@@ -28,6 +28,7 @@ from rpd.plan_diff import markdown
 from rpd.plan_diff.compare import Passed, Planned, Status, compare
 from rpd.plan_diff.trees import OtherTree, other_tree
 from rpd.record.report_output import write_report
+from rpd.values.frozen import frozen
 from rpd.values.node import Node
 
 _OWN_FLAGS = {"--against": True, "--fail-above": True, "--markdown": True, "--json": False, "-q": False, "-v": False,

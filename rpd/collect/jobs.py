@@ -41,10 +41,7 @@ from rpd.values.suggestions import closest
 GENERATE = "rpd_generate_nodes"
 _PROVISION, _GPU = "provision", "gpu"
 _POD, _CLUSTER = "pod", "cluster"
-_OWN_MODULES = "rpd."
-"""How the modules of rpd's own fixtures begin."""
 """The built-in fixtures that rent a pod, and say which."""
-_BUILT_IN = "rpd.execute.fixtures"
 _OWN_ATTRIBUTES = frozenset({JOB_ATTRIBUTE, MARKS_ATTRIBUTE, FIXTURE_ATTRIBUTE, "__wrapped__"})
 
 
@@ -238,7 +235,7 @@ def asks_for_others(definition: Definition) -> bool:
 def takes_results(definition: Definition) -> bool:
     """Whether a job asks for the built-in fixture ``needs``."""
     nearest = definition.closure.nearest(NEEDS)
-    return nearest is not None and getattr(nearest.function, "__module__", "") == _BUILT_IN
+    return nearest is not None and nearest.is_built_in
 
 
 def _check_pods(definition: Definition, nodes: Iterable[Node]) -> None:
@@ -265,7 +262,7 @@ def _check_handle(definition: Definition, node: Node) -> None:
     """Raise DefinitionError for rpd's own ``pod`` in a job with a cluster, and for ``cluster`` in one without."""
     wrong = _POD if node.job.cluster else _CLUSTER
     chain = definition.closure.definitions.get(wrong, ())
-    if not chain or wrong in node.params or not chain[-1].function.__module__.startswith(_OWN_MODULES):
+    if not chain or wrong in node.params or not chain[-1].is_built_in:
         return
     if wrong == _POD:
         hint = "Ask for cluster (cluster.primary is a pod), and for cluster_dir instead of staged_dir"

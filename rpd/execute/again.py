@@ -12,8 +12,7 @@ def note_wide_fixture(context: RunContext, definition: FixtureDef) -> None:
 
     Pods are taken over; what else such a fixture holds (a counter, a server, a temporary folder) died with the process.
     """
-    module: str | None = definition.function.__module__  # None: made by exec
-    if definition.is_variable or (module or "").startswith("rpd."):
+    if definition.is_variable or definition.is_built_in:
         return
     if context.past is not None and context.past.is_set_up_again(definition.name):
         context.events.notice(

@@ -13,7 +13,6 @@ from rpd.values.node import Node
 from rpd.values.size import format_size
 
 PROJECT, STAGED = "project_dir", "staged_dir"
-_BUILT_IN = "rpd.execute.fixtures"
 
 
 def stages_project(node: Node) -> bool:
@@ -22,13 +21,13 @@ def stages_project(node: Node) -> bool:
     if STAGED in node.params or STAGED not in closure.names:
         return False
     used = closure.nearest(STAGED)
-    return used is not None and used.function.__module__ == _BUILT_IN
+    return used is not None and used.is_built_in
 
 
 def has_own_project(node: Node) -> bool:
     """Whether ``project_dir`` is another than the folder of the deploy file."""
     used = node.definition.closure.nearest(PROJECT)
-    return PROJECT in node.params or used is None or used.function.__module__ != _BUILT_IN
+    return PROJECT in node.params or used is None or not used.is_built_in
 
 
 def checked_project(value: object) -> Path:

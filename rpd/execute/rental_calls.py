@@ -24,7 +24,6 @@ from rpd.values.mark import Location
 from rpd.values.node import Definition
 
 PROVISION = "provision"
-_BUILT_IN = "rpd.execute.fixtures"
 _PLAIN_CALLS = (Gpu, Storage, Budget, Lifecycle)
 """What an argument may be made with: calling these does nothing but check their fields."""
 _REPEATING = (
@@ -80,7 +79,7 @@ def rentals(definition: Definition) -> tuple[Rental, ...]:
     if PROVISION in definition.argnames:
         rented += _read(definition.function, None, definition.location)
     for holder in _holders(definition):
-        if holder.function.__module__ == _BUILT_IN:
+        if holder.is_built_in:
             rented.append(Rental(holder=holder, changes={"gpu": Argument("gpu")}))
         else:
             rented += _read(holder.function, holder, holder.location)

@@ -29,11 +29,6 @@ Finalizer = Callable[[], object]
 Key = tuple[Hashable, ...]
 _OWN = ("pod", "cluster")
 """The fixtures whose pods a node is recorded with, whatever else it uses."""
-_OWN_FIXTURES = "rpd."
-"""How the modules of rpd's own fixtures begin.
-
-They rent pods and send files, which must not be left half done: they hear of a stop in another way.
-"""
 
 
 @dataclass(eq=False)
@@ -371,7 +366,8 @@ class Setup:
             for name in definition.argnames
         }
         try:
-            if definition.function.__module__.startswith(_OWN_FIXTURES):
+            # rpd's own rent and send, which must not be left half done: they hear of a stop in another way.
+            if definition.is_built_in:
                 return _begin(definition, arguments, finalizers)
             with self.run.stoppable():
                 return _begin(definition, arguments, finalizers)

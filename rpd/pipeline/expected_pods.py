@@ -164,7 +164,7 @@ class Foresight:
 
 
 def _is_built_in_gpu(definition: FixtureDef) -> bool:
-    return (definition.function.__module__, definition.name) == _BUILT_IN_GPU
+    return (definition.module, definition.name) == _BUILT_IN_GPU
 
 
 def _why_not_called(definition: FixtureDef, node: Node) -> str:

@@ -63,7 +63,8 @@ def fingerprint(
     return {
         "job": _hash([_source(node.definition.function)]),
         "fixtures": _hash(
-            sorted(_source(fixture.function) for fixture in fixtures if not _is_built_in(fixture))
+            # Another version of rpd is no reason to pay again.
+            sorted(_source(fixture.function) for fixture in fixtures if not fixture.is_built_in)
         ),
         "parameters": _hash(sorted(f"{name}={tellable(value)!r}" for name, value in node.parameters.items())),
         "variables": _hash(_variables(node, fixtures, variables)),
@@ -73,12 +74,6 @@ def fingerprint(
         **({IMAGE_VERSION: _hash([digest])} if digest else {}),
         **{part: sha256[:16] for part, sha256 in sent.items()},
     }
-
-
-def _is_built_in(fixture: FixtureDef) -> bool:
-    """Whether it is one of rpd's own, or a variable: another version of rpd is no reason to pay again."""
-    module: str | None = getattr(fixture.function, "__module__", None)  # None: made by exec
-    return (module or "").partition(".")[0] == __name__.partition(".")[0]
 
 
 def _variables(node: Node, fixtures: Iterable[FixtureDef], values: Mapping[str, Any]) -> list[str]:

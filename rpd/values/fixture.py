@@ -128,6 +128,16 @@ class FixtureDef:
     is_variable: bool = False
     """Whether ``rpd.variable`` declared it."""
 
+    @property
+    def module(self) -> str:
+        """The module of its function; empty for one that has none, such as a function made by ``exec``."""
+        return getattr(self.function, "__module__", None) or ""
+
+    @property
+    def is_built_in(self) -> bool:
+        """Whether it is one of rpd's own."""
+        return self.module.partition(".")[0] == __name__.partition(".")[0]
+
 
 @frozen(eq=False, hidden=("visible",))
 class Closure:

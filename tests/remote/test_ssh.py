@@ -205,7 +205,7 @@ def test_half_a_script_does_nothing(remote: SshRemote, machine: Machine) -> None
     following = _Following(
         remote._shell, Command(key="k", text=f"touch {machine.files}/made"), lambda data: None, Interrupt()
     )
-    script = following._script()
+    script = following._script("")
     for cut in range(len(script) // 20, len(script) - len("_rpd_main\n"), len(script) // 20):
         with contextlib.suppress(Disconnected):
             remote._shell.exec(Program(script[:cut], timeout=DEADLINE))

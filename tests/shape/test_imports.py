@@ -219,6 +219,16 @@ def test_hooks_are_called_through_one_door() -> None:
     assert called == {"events.py", "hooks.py"}
 
 
+def test_the_module_of_a_fixture_is_asked_for_at_one_place() -> None:
+    """A function made by ``exec`` has none: ``FixtureDef.module`` and ``is_built_in`` know."""
+    reads = [
+        path.relative_to(ROOT).as_posix()
+        for path in MODULES
+        if "function.__module__" in path.read_text(encoding="utf-8")
+    ]
+    assert not reads
+
+
 def test_no_module_is_a_drawer() -> None:
     """No module is called after nothing: what it holds has a name."""
     assert not [

@@ -47,7 +47,10 @@ class Instance:
     last_user: NodeRun | None = None
     users: set[NodeRun] = field(default_factory=set)
     """The nodes that are under way with it."""
-    finished: bool = False
+    finisher: int | None = None
+    """The thread that tears it down; None: it is alive."""
+    gone: threading.Event = field(default_factory=threading.Event)
+    """Set when its teardown is over."""
 
 
 @frozen(kw_only=False)
@@ -199,14 +202,22 @@ class Scopes:
 
     def _finish(self, instance: Instance, user: NodeRun | None) -> list[TeardownError]:
         with self._lock:
-            if instance.finished:
-                return []
-            instance.finished = True
-            self._forget(instance)
-        errors: list[TeardownError] = []
-        for dependent in reversed(instance.dependents):
-            errors.extend(self._finish(dependent, dependent.last_user))
-        errors.extend(run_finalizers(instance.finalizers, instance.definition, user))
+            finisher = instance.finisher
+            if finisher is None:
+                instance.finisher = threading.get_ident()
+                self._forget(instance)
+        if finisher is not None:
+            # Another node ends it right now. The caller goes on with what it was made of: not before it is gone.
+            if finisher != threading.get_ident():
+                instance.gone.wait()
+            return []
+        try:
+            errors: list[TeardownError] = []
+            for dependent in reversed(instance.dependents):
+                errors.extend(self._finish(dependent, dependent.last_user))
+            errors.extend(run_finalizers(instance.finalizers, instance.definition, user))
+        finally:
+            instance.gone.set()
         if user is not None and user.tells_fixtures:
             user.events.fixture_teardown(node=user.node, fixture=instance.definition)
         return errors

@@ -27,6 +27,7 @@ from rpd.values.fixture import Closure, FixtureDef, Scope
 from rpd.values.job import Job
 from rpd.values.mark import Location
 from rpd.values.node import Definition, FixtureParam, Node
+from tests.waiting import DEADLINE
 
 HERE = Location("deploy_x.py", 1)
 
@@ -271,6 +272,30 @@ def test_each_scope_is_set_up_once(graph: tuple[list[Kind], list[tuple[str, set[
             Scope.SESSION: min(1, len(users)),
         }
         assert world.set_ups[f"f{index}"] == expected[kind.scope]
+
+
+def test_a_value_outlives_what_another_node_still_tears_down() -> None:
+    """Two nodes end at once: the one with the wider value waits for the teardown of what was made of it."""
+    world = World([Kind(Scope.SESSION, (), 1, ""), Kind(Scope.MODULE, (0,), 1, "")])
+    first, second = nodes_of(world, [("deploy_a.py", {1}, 0), ("deploy_b.py", {0}, 0)])
+    scopes = Scopes([first, second])
+    setups = [Setup(scopes, make_run(node), slot) for slot, node in enumerate((first, second))]
+    values = [setup.prepare() for setup in setups]
+    begun, other_done = threading.Event(), threading.Event()
+
+    def slow() -> None:
+        begun.set()
+        other_done.wait(0.1)  # in vain: the other node cannot be done before this is over
+
+    scopes.acquire(world.fixtures[1], setups[0], 0).finalizers.append(slow)
+    ending = threading.Thread(target=scopes.node_done, args=(first,))
+    ending.start()
+    assert begun.wait(DEADLINE)
+    assert scopes.node_done(second) == []
+    other_done.set()
+    ending.join()
+    assert world.wrong == []
+    assert not any(value.alive for each in values for value in each.values())
 
 
 # --- corners --------------------------------------------------------------------------------------------------------

@@ -79,7 +79,7 @@ def said(result: RunResult) -> str:
     return log.read_text()
 
 
-@pytest.mark.parametrize("rest", [False, True])
+@pytest.mark.parametrize("rest", [False, pytest.param(True, marks=pytest.mark.exhaustive)])
 def test_an_image_with_nothing_but_a_package_manager(
     run: Callable[..., RunResult], clean_emulator: Launched, *, rest: bool
 ) -> None:
@@ -92,6 +92,7 @@ def test_an_image_with_nothing_but_a_package_manager(
     assert text.endswith('it \'is" a "b"\n')
 
 
+@pytest.mark.exhaustive
 def test_a_user_who_is_not_root_and_a_server_that_has_to_be_fetched(
     run: Callable[..., RunResult], clean_emulator: Launched, download: str
 ) -> None:
@@ -117,6 +118,7 @@ def test_no_way_to_get_a_server(run: Callable[..., RunResult], clean_emulator: L
     assert len(events(result.run_dir, "created")) == 2
 
 
+@pytest.mark.exhaustive
 def test_an_image_that_starts_no_server_is_told_of_early(
     run: Callable[..., RunResult], clean_emulator: Launched
 ) -> None:
@@ -128,6 +130,7 @@ def test_an_image_that_starts_no_server_is_told_of_early(
     assert "Its log ends with: loading the model" in result.reports[0].result.reason
 
 
+@pytest.mark.exhaustive
 def test_a_start_command_that_becomes_sshd(run: Callable[..., RunResult], clean_emulator: Launched) -> None:
     """PID 1 has written over its variables: commands and the watchdog take them from where they still are."""
     clean_emulator.add_image("team/ssh", ssh="present")
@@ -137,3 +140,33 @@ def test_a_start_command_that_becomes_sshd(run: Callable[..., RunResult], clean_
     )
     result = run("team/ssh", f"docker_args={f'bash -c {start!r}'!r}")
     assert said(result).startswith("root\nkey=rpa_")
+
+
+MANAGERS = ("apt-get", "apk", "dnf", "microdnf", "yum")
+IMAGES: dict[str, dict[str, object]] = {
+    "sshd is there": {"ssh": "present"},
+    **{f"only {name}": {"packages": [name]} for name in MANAGERS},
+    **{
+        f"{broken} reaches nothing": {"packages": [broken, other], "broken": [broken]}
+        for broken, other in zip(MANAGERS, (*MANAGERS[1:], MANAGERS[0]), strict=True)
+    },
+    "a user who may become root": {"packages": ["apt-get"], "user": "app"},
+    "an entry point that ends": {"packages": ["apk"], "entrypoint": ["/bin/false"]},
+}
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("interface", ["sdk", "rest", "retired"])
+@pytest.mark.parametrize("traits", IMAGES.values(), ids=IMAGES)
+def test_every_image_over_every_interface(
+    traits: dict[str, object], interface: str, run: Callable[..., RunResult], clean_emulator: Launched
+) -> None:
+    """Quotes, backslashes and blanks in the start command and the environment arrive as they were written."""
+    if interface == "retired":
+        clean_emulator.inject({"kind": "gone", "match": {"face": "graphql"}})
+    clean_emulator.add_image("team/any", **traits)
+    command = """sh -c 'echo "$ODD it '\''is\" $1" >/tmp/said; exec sleep 1000' sh 'a "b" \\ c'"""
+    fields = f"docker_args={command!r}, env={{'ODD': 'x \"y\" z'}}"
+    text = said(run("team/any", fields, "-v", rest=interface == "rest"))
+    assert text.startswith("root\nkey=rpa_")
+    assert text.endswith('x "y" z it \'is" a "b" \\ c\n')

@@ -11,6 +11,7 @@ import pytest
 from rpd.emulator.launch import Launched
 from rpd.testing import RpdRun
 from tests.runs.conftest import events
+from tests.waiting import wait_until
 
 Project = Callable[[dict[str, str]], Path]
 
@@ -32,11 +33,27 @@ def fit(pod, n, provision):
         other.run("true")
 """
 
+LOCKED = """
+import time
+from pathlib import Path
+import rpd
+
+HERE = Path(__file__).parent
+
+@rpd.job(gpu=rpd.Gpu("NVIDIA L4"), budget=rpd.Budget(cost_cap_usd=0.5))
+def fit(pod):
+    (HERE / "reached").touch()
+    while not (HERE / "go").exists():
+        time.sleep(0.02)
+"""
+
 
 @pytest.fixture
 def limited(emulator: Launched) -> Iterator[Launched]:
     yield emulator
     emulator.set_limits()
+    emulator.set_role("admin")
+    emulator.clear_faults()
 
 
 @pytest.mark.parametrize("lifecycle", ["sdk", "rest"])
@@ -65,4 +82,56 @@ def test_a_limit_that_nobody_here_uses_up_is_told(
     assert result.exit_code == 1
     assert "a limit of the account is reached" in result.out
     assert {report.result.cause for report in result.reports} == {"infra"}
+    assert limited.pods() == []
+
+
+@pytest.mark.parametrize("lifecycle", ["sdk", "rest"])
+def test_a_role_that_may_not_rent(rpd: RpdRun, project: Project, limited: Launched, lifecycle: str) -> None:
+    """It is told once, in RunPod's words, and not tried again by eight nodes."""
+    limited.set_role("basic")
+    result = rpd(project({"deploy_a.py": SWEEP}), env={"RPD_LIFECYCLE": lifecycle})
+    assert result.exit_code == 1
+    assert "access denied" in result.out
+    assert "ask an admin of the account" in result.out.lower()
+    assert len(result.reports) == 1
+    assert result.reports[0].result.attempts <= 1
+    assert limited.pods() == []
+
+
+def test_a_pod_that_somebody_locks(rpd: RpdRun, project: Project, limited: Launched) -> None:
+    """The run ends with the exit code for pods that may bill, and says how to take the lock off; then it goes."""
+    folder = project({"deploy_a.py": LOCKED})
+    running = rpd.start(folder)
+    wait_until((folder / "reached").exists, "the job")
+    [pod] = limited.pods()
+    limited.lock(pod["id"])
+    (folder / "go").touch()
+    result = running.finish()
+    assert result.exit_code == 6
+    assert f"PATCH /v2/pods/{pod['id']}" in result.out + result.err
+    listed = rpd(folder, command="ps")
+    assert f"pod {pod['id']} is locked" in listed.out
+    limited.lock(pod["id"], locked=False)
+    assert rpd(folder, pod["id"], command="stop").exit_code == 0
+    assert limited.pods() == []
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("lifecycle", ["sdk", "rest"])
+def test_a_storm_of_refusals_at_sixty_four_creations(
+    rpd: RpdRun, project: Project, limited: Launched, lifecycle: str
+) -> None:
+    """RunPod takes sixty calls a second and refuses the others: every node is served, none twice, no pod is left."""
+    limited.set_limits(usd_per_hr=1000, calls=60, seconds=1)
+    limited.inject({"kind": "rate-limit", "times": 64, "match": {"operation": "create"}})
+    limited.inject(
+        {"kind": "rate-limit", "times": 16, "when": "after", "after": 64, "match": {"operation": "create"}}
+    )
+    text = SWEEP.replace("range(8)", "range(64)")
+    result = rpd(
+        project({"deploy_a.py": text}), "-n", "64", "-y", env={"RPD_LIFECYCLE": lifecycle}, timeout=300
+    )
+    assert result.exit_code == 0, result.out[-4000:] + result.err[-2000:]
+    assert Counter(report.result.outcome for report in result.reports) == {"passed": 64}
+    limited.set_limits()
     assert limited.pods() == []

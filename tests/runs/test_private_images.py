@@ -14,7 +14,7 @@ from tests.runs.conftest import events, write_project
 from tests.waiting import DEADLINE, wait_until
 
 DEPLOY = """
-import os
+import os, time
 from pathlib import Path
 import rpd
 from rpd import Budget, Gpu, Registry, Secret
@@ -26,8 +26,8 @@ HERE = Path(__file__).parent
 def fit(pod, n):
     pod.run("true")
     (HERE / f"reached{n}").touch()
-    if os.environ.get("WAIT"):
-        pod.run("sleep 100")
+    while os.environ.get("WAIT") and not (HERE / "go").exists():
+        time.sleep(0.02)
 """
 HASTY = "import rpd.lease.boot as boot\nboot.FIRST_LOOK_SECONDS = 0.2\n"
 WORD = "s3cret\\\"'of mine"
@@ -56,7 +56,11 @@ def stored(emulator: Launched) -> list[object]:
 
 @pytest.mark.parametrize(
     ("fields", "rest"),
-    [("gpu=None", False), ('gpu=Gpu("NVIDIA L4"), spot=True', False), ('gpu=Gpu("NVIDIA L4")', True)],
+    [
+        ("gpu=None", False),
+        pytest.param('gpu=Gpu("NVIDIA L4"), spot=True', False, marks=pytest.mark.exhaustive),
+        pytest.param('gpu=Gpu("NVIDIA L4")', True, marks=pytest.mark.exhaustive),
+    ],
 )
 def test_credentials_live_as_long_as_the_run(
     fields: str, rest: bool, image: str, rpd: RpdRun, tmp_path: Path, clean_emulator: Launched
@@ -133,3 +137,21 @@ def test_credentials_of_a_killed_run(
     assert "deleted registry credentials rpd-" in reaped.out, reaped.out + reaped.err
     assert stored(clean_emulator) == clean_emulator.pods() == []
     assert "nothing to reap" in rpd(folder, command="gc").out
+
+
+def test_a_resumed_run_deletes_them(
+    image: str, rpd: RpdRun, tmp_path: Path, clean_emulator: Launched
+) -> None:
+    """``rpd resume`` uses what the killed process stored, stores nothing again, and deletes it at its end."""
+    folder = project(tmp_path, image)
+    running = rpd.start(folder, "-k", "n1", env={"WAIT": "1"})
+    wait_until((folder / "reached1").exists, "the job")
+    running.send_signal(signal.SIGKILL)
+    running.finish()
+    [credential] = stored(clean_emulator)
+    (folder / "go").touch()
+    result = rpd(folder, command="resume", timeout=DEADLINE)
+    assert result.exit_code == 0, result.out + result.err
+    assert len(events(folder / "rpd-runs" / "latest", "registry_stored")) == 1
+    assert stored(clean_emulator) == clean_emulator.pods() == []
+    assert credential

@@ -16,6 +16,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from operator import attrgetter
 from types import ModuleType
 from typing import Any, TypeVar
 
@@ -37,6 +38,11 @@ _SHAPELESS = (ArithmeticError, AttributeError, LookupError, RecursionError, Type
 
 # --- importing the SDK --------------------------------------------------------------------------------------
 
+NEEDED = (
+    *("api.graphql.run_graphql_query", "api.graphql.requests", "error.RunPodError", "api_key", "create_pod"),
+    *("get_pods", "get_pod", "get_user", "stop_pod", "resume_pod", "terminate_pod"),
+)
+"""What rpd uses of the SDK. A release that lacks some of it is as good as none: REST v2 takes over."""
 _import_lock = threading.Lock()
 
 
@@ -57,11 +63,16 @@ def _preload() -> None:
 def _load() -> Any:
     """Import the SDK, once, and watch its calls. Raises ApiRetired for a release that works otherwise."""
     with _import_lock:
-        module = _import_sdk()
+        try:
+            module = _import_sdk()
+        except ImportError as error:
+            raise ApiRetired(f"the runpod SDK cannot be used ({error}): install runpod 1.12") from None
         graphql = module.api.graphql
-        if not hasattr(graphql, "run_graphql_query") or not hasattr(graphql, "requests"):
+        if lacking := [name for name in NEEDED if not _has(module, name)]:
             version = getattr(module, "__version__", "of unknown version")
-            raise ApiRetired(f"the runpod SDK {version} is not one this rpd can use: install runpod 1.12")
+            raise ApiRetired(
+                f"the runpod SDK {version} is not one this rpd can use (no {', '.join(lacking)}): install runpod 1.12"
+            )
         if not isinstance(graphql.requests, Watched):
             # The SDK drops the status, Retry-After and error codes of an answer, and gives no seam to see
             # them: it calls requests.post itself. Replacing the name `requests` in that one module of the SDK
@@ -69,6 +80,14 @@ def _load() -> Any:
             # calls, and reading the frames of its tracebacks fails where it raises nothing.
             graphql.requests = Watched(graphql.requests)
         return module
+
+
+def _has(module: Any, name: str) -> bool:
+    try:
+        attrgetter(name)(module)
+    except AttributeError:
+        return False
+    return True
 
 
 def _import_sdk() -> Any:

@@ -16,7 +16,7 @@ from rpd.cli.table import table
 from rpd.config import Config
 from rpd.errors import ExitCode, RpdError, UsageError
 from rpd.hooks import PluginManager
-from rpd.query import answer, duck, parquet, sql
+from rpd.query import answer
 from rpd.query.answer import Answer, Tally, Totals
 from rpd.query.expression import Expression, names_in
 from rpd.query.rows import COLUMNS, Damaged, Row, Rows, Scope, is_event, read_events, read_rows, resolve
@@ -86,6 +86,8 @@ def _selected(
     own: QueryOptions, args: Sequence[str], scope: Scope, damaged: Damaged
 ) -> tuple[Answer, Totals]:
     """Return the answer to a query in SQL, and the totals of the nodes it could select from."""
+    from rpd.query import sql  # and SQLite with it
+
     tally = Tally()
     if own.group_by or own.show_columns:
         raise UsageError("--sql says itself what is shown and grouped: leave out --by and --show")
@@ -94,7 +96,11 @@ def _selected(
         kept = Rows(rows)
         rows = _chosen(kept.rows, args, kept.columns)
     events = read_events(scope, damaged=damaged) if sql.wants_events(own.sql) else ()
-    select = duck.answer if own.engine == "duckdb" else sql.answer
+    select = sql.answer
+    if own.engine == "duckdb":
+        from rpd.query import duck
+
+        select = duck.answer
     selected = select(tally.counting(rows), own.sql, events)
     return answer.ordered(selected, own.sort_by, selected.columns) if own.sort_by else selected, tally.totals
 
@@ -146,6 +152,8 @@ def _print(config: Config, result: Answer, totals: Totals) -> None:
 def _write_parquet(folder: Path, target: str, result: Answer) -> None:
     path = folder / Path(target).expanduser()
     try:
+        from rpd.query import parquet
+
         parquet.write(path, result)
     except OSError as error:
         raise UsageError(f"--parquet {target}: cannot be written: {error.strerror or error}") from error

@@ -7,6 +7,7 @@ from contextlib import ExitStack, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rpd.cli.collect import print_errors, summary_line, tell_nothing
 from rpd.cli.commands import configure
@@ -16,7 +17,6 @@ from rpd.config.config import SelectSettings
 from rpd.errors import ExitCode, UsageError
 from rpd.hooks import PluginManager
 from rpd.pipeline.caller import Caller
-from rpd.pipeline.resume import Resumed, choose
 from rpd.pipeline.run import run
 from rpd.pipeline.signals import ending_by_sigterm, handled
 from rpd.redaction import Redactor
@@ -24,6 +24,9 @@ from rpd.stop import Stop
 from rpd.terminal import make_view
 from rpd.terminal.setup_plan import SetupPlan
 from rpd.terminal.streams import own_streams
+
+if TYPE_CHECKING:
+    from rpd.pipeline.resume import Resumed
 
 
 def main(config: Config, manager: PluginManager) -> int:
@@ -36,6 +39,8 @@ def resume(config: Config, manager: PluginManager) -> int:
     del manager
     if len(config.args) > 1:
         raise UsageError("rpd resume takes one run")
+    from rpd.pipeline.resume import choose
+
     resumed = choose(config.runs_path, config.args[0] if config.args else "")
     with resumed.lock:
         return _resume(config.invocation_dir, resumed)

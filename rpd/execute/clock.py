@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -149,6 +148,8 @@ class JobClock:
 def _raise_in(thread: int, error: BaseException | None) -> None:
     """Raise ``error`` in a thread at its next operation; None takes back what it has not met yet."""
     # Python makes the exception itself, from a class and without arguments.
+    import ctypes  # mostly no time is up
+
     made = None if error is None else ctypes.py_object(_without_arguments(error))
     ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), made)
 

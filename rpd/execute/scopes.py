@@ -7,7 +7,6 @@ it is torn down as soon as the plan has no further node that uses it.
 
 from __future__ import annotations
 
-import difflib
 import threading
 from collections import Counter
 from collections.abc import Callable, Generator, Hashable, Iterator, Sequence
@@ -343,6 +342,8 @@ class Setup:
         if not chain:
             where = below.location if below else self.node.definition.location
             names = sorted({*self.node.definition.closure.visible, "request"})
+            import difflib  # for a mistake only
+
             close = difflib.get_close_matches(name, names, n=1)
             meant = f"; did you mean {close[0]!r}?" if close else ""
             raise CollectionError(

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from rpd.journal import journal
+
 _PROC = Path("/proc")
 
 
@@ -30,6 +32,13 @@ def is_running(event: Mapping[str, Any]) -> bool:
     # Ids of processes are used again, after a restart of the machine soon.
     process = event.get("process")
     return not process or not born or process == born
+
+
+def is_driven(run_folder: Path) -> bool:
+    """Whether the process of a run is still there."""
+    path = run_folder / journal.FILE_NAME
+    started = [event for event in journal.read(path) if event["event"] == "run_started"]
+    return bool(started) and is_running(started[-1])
 
 
 def birth(pid: int) -> str | None:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import re
 import secrets
-import shutil
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -37,6 +35,8 @@ def folder_name(node_id: str) -> str:
     plain = _UNSAFE.sub("-", f"{path.removesuffix('.py')}.{job}").strip("-.") or "node"
     if len(plain) <= LONGEST_NAME and _is_faithful(node_id):
         return plain
+    import hashlib  # few names need it
+
     digest = hashlib.sha256(node_id.encode(errors="surrogatepass")).hexdigest()[:8]
     return f"{plain[: LONGEST_NAME - 9]}-{digest}"
 
@@ -165,6 +165,8 @@ class RunFiles:
 
     def forget_keys(self) -> None:
         """Remove the SSH key once no pod accepts it any more."""
+        import shutil
+
         shutil.rmtree(self.keys, ignore_errors=True)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 
 from rpd.errors import ImpossibleRequest, UsageError
 from rpd.lease.registries import stored_id
@@ -44,6 +43,8 @@ def check_registries(
 def _check_images(
     own: Mapping[tuple[str, Registry], str], passwords: Mapping[str, str], *, emulated: bool
 ) -> tuple[str, ...]:
+    from concurrent.futures import ThreadPoolExecutor
+
     from rpd.runpod.catalogue.images import Presence, ask, may_ask  # few jobs have private images
 
     asked = [key for key in own if may_ask(key[0], emulated=emulated)]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from rpd.errors import ProviderError, RpdError, UsageError
 from rpd.journal import journal
-from rpd.journal.driver_alive import is_running
+from rpd.journal.driver_alive import is_driven as is_driven
 from rpd.journal.files import NodeFiles, RunFiles, journal_paths
 from rpd.pipeline import local_backend, orphans
 from rpd.record import history, lookup
@@ -137,13 +137,6 @@ def _command(work: Work, event: Mapping[str, Any]) -> LastCommand | None:
 def _whole(event: Mapping[str, Any], name: str, otherwise: int) -> int:
     value = event.get(name)
     return value if isinstance(value, int) and value >= 0 else otherwise
-
-
-def is_driven(run_folder: Path) -> bool:
-    """Whether the process of a run is still there."""
-    path = run_folder / journal.FILE_NAME
-    started = [event for event in journal.read(path) if event["event"] == "run_started"]
-    return bool(started) and is_running(started[-1])
 
 
 def node_named(runs_path: Path, wanted: str, run: str = "") -> tuple[RunInfo, NodeEntry]:

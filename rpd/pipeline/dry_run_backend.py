@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rpd.config import Config
 from rpd.events import DryRunEvents, Events
@@ -22,7 +23,6 @@ from rpd.pipeline.caller import Caller
 from rpd.pipeline.check_upload_size import own_output
 from rpd.pipeline.dryrun import DryRunPlugin
 from rpd.pipeline.image_digests import ImageDigests, NoDigests
-from rpd.pipeline.live_check import Outlooks
 from rpd.pipeline.secrets import Value, known_secrets, only_texts
 from rpd.pipeline.sent_digests import SentDigests
 from rpd.pipeline.worst_case import Prices
@@ -35,6 +35,9 @@ from rpd.values.node import Node
 from rpd.values.overrides import Overrides
 from rpd.values.pod import PodRequest, Provider
 from rpd.values.report import SourceRecord
+
+if TYPE_CHECKING:
+    from rpd.pipeline.live_check import Outlooks
 
 TRACING = "tracing"
 """A plugin of this name wants to know what results depend on."""
@@ -166,6 +169,8 @@ class LiveDryRunBackend(DryRunBackend):
         return f"dry run: {self.provider().name} is only asked, nothing is created"
 
     def outlooks(self, prices: Prices, events: Events, nodes: Sequence[Node]) -> Outlooks | None:
+        from rpd.pipeline.live_check import Outlooks  # it asks over the network
+
         return Outlooks(self.provider, prices, events, only_texts(known_secrets(nodes)))
 
 

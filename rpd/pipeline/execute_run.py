@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
+from typing import TYPE_CHECKING
 
 from rpd.errors import ExitCode, Interrupted, ProviderError, ReleaseError
 from rpd.execute.context import RunContext
@@ -15,13 +16,15 @@ from rpd.lease import pod_release
 from rpd.pipeline.collect_and_select import Gathered
 from rpd.pipeline.make_context import make_context
 from rpd.pipeline.prepare import Prepared
-from rpd.pipeline.resume import Resumed
 from rpd.pipeline.stopping import Telling
 from rpd.pipeline.whole_account import WholeAccount
 from rpd.plan import uses_pod
 from rpd.stop import Stop, StopLevel
 from rpd.values.pod import PodRequest
 from rpd.values.report import Outcome, RunSummary
+
+if TYPE_CHECKING:
+    from rpd.pipeline.resume import Resumed
 
 
 def execute(prepared: Prepared) -> tuple[ExitCode, RunSummary]:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from rpd.errors import RpdError, UsageError
 from rpd.journal import journal
+from rpd.journal.driver_alive import is_driven
 from rpd.journal.files import LATEST
-from rpd.pipeline.connect_to_node import is_driven
 from rpd.record import history, lookup, manifest, run
 from rpd.record.lookup import NodeEntry
 from rpd.record.run import RunInfo

@@ -21,9 +21,7 @@ from rpd.pipeline.expected_pods import Foresight
 from rpd.pipeline.image_digests import ImageDigests
 from rpd.pipeline.open_files import allow_files
 from rpd.pipeline.reports import add_reports
-from rpd.pipeline.resume import Resumed
 from rpd.pipeline.secrets import Value, texts_to_mask
-from rpd.pipeline.unchanged_filter import Changed
 from rpd.pipeline.variables import check_variables, read_variables
 from rpd.pipeline.worst_case import Prices, make_overrides, may_start
 from rpd.plan import make_plan, uses_pod
@@ -38,6 +36,8 @@ from rpd.values.report import NodeReport
 
 if TYPE_CHECKING:
     from rpd.pipeline.live_check import Outlooks
+    from rpd.pipeline.resume import Resumed
+    from rpd.pipeline.unchanged_filter import Changed
 
 
 @frozen
@@ -204,6 +204,8 @@ def _add_changed(config: Config, manager: PluginManager, events: Events, own: Ow
     if not config.select.changed:
         return None
     variables = read_variables(config.collect, config.invocation_dir)
+    from rpd.pipeline.unchanged_filter import Changed
+
     changed = Changed(config, variables, own, events, explain=config.select.explain)
     manager.register(changed, "changed")
     return changed

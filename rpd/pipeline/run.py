@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextvars import copy_context
+from typing import TYPE_CHECKING
 
 from rpd.collect.imports import importer_of
 from rpd.config import Config
@@ -13,11 +14,13 @@ from rpd.pipeline.caller import Caller
 from rpd.pipeline.collect_and_select import Gathered
 from rpd.pipeline.execute_run import execute
 from rpd.pipeline.prepare import Chosen, choose, prepare
-from rpd.pipeline.resume import Resumed
 from rpd.redaction import Redactor
 from rpd.stop import StopLevel
 from rpd.values.frozen import frozen
 from rpd.values.report import RunSummary
+
+if TYPE_CHECKING:
+    from rpd.pipeline.resume import Resumed
 
 
 @frozen

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import re
-import statistics
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from types import ModuleType
 from typing import Any
 
 from rpd.errors import UsageError
@@ -21,15 +21,22 @@ _AGGREGATE = re.compile(r"(\w+)\(([^()]+)\)")
 Numbers = Sequence[float]
 
 
+def _statistics() -> ModuleType:
+    """Import what is slow to import, and mostly not asked for."""
+    import statistics
+
+    return statistics
+
+
 def _spread(numbers: Numbers) -> float | None:
-    return statistics.stdev(numbers) if len(numbers) > 1 else None
+    return _statistics().stdev(numbers) if len(numbers) > 1 else None
 
 
 AGGREGATES: Mapping[str, Callable[[Numbers], float | None]] = {
     "sum": math.fsum,
-    "mean": statistics.fmean,
+    "mean": lambda numbers: _statistics().fmean(numbers),
     "std": _spread,
-    "median": statistics.median,
+    "median": lambda numbers: _statistics().median(numbers),
     "min": min,
     "max": max,
 }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import email.utils
 import math
 import time
 
@@ -17,6 +16,8 @@ def seconds_to_wait(header: str | None, *, now: float | None = None) -> float | 
         pass
     else:
         return max(0.0, seconds) if math.isfinite(seconds) else None
+    import email.utils  # a date is rare
+
     try:
         moment = email.utils.parsedate_to_datetime(header).timestamp()
     except (ValueError, TypeError, OverflowError):

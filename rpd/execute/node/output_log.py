@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -118,6 +117,8 @@ class OutputLog:
 
     def _has_room(self, at: int) -> bool:
         try:
+            import shutil  # rarely asked
+
             free = shutil.disk_usage(self._path.parent).free
         except OSError:
             return False

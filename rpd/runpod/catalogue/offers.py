@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
@@ -109,6 +108,8 @@ def find_volume(wanted: str, volumes: Sequence[NetworkVolume]) -> NetworkVolume:
             f"{len(matching)} network volumes are named {wanted!r}: use the id of the one you mean ({ids})"
         )
     names = [v.name for v in volumes]
+    import difflib  # for a mistake only
+
     close = difflib.get_close_matches(wanted, names, n=1)
     hint = f"did you mean {close[0]!r}?" if close else f"it has {', '.join(map(repr, names)) or 'none'}"
     raise ImpossibleRequest(f"the account has no network volume {wanted!r}: {hint}")

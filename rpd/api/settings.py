@@ -28,6 +28,7 @@ class NodeSettings(TypedDict, total=False):
     failed_first: bool
     new_first: bool
     last_failed_no_failures: Literal["all", "none"]
+    no_needs: bool
     stepwise: bool
     stepwise_skip: bool
     stepwise_reset: bool

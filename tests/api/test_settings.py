@@ -20,7 +20,16 @@ from rpd.pipeline import parser
 from rpd.pipeline.parser import Silent
 
 NOT_FOR_PROGRAMS = {
-    *("show_config", "trace_config", "as_json", "print_run_dir", "setup_plan", "setup_show", "setup_only"),
+    *(
+        "show_config",
+        "trace_config",
+        "as_json",
+        "graph",
+        "print_run_dir",
+        "setup_plan",
+        "setup_show",
+        "setup_only",
+    ),
     *("overrides", "addopts", "plugins"),
 }
 """``flags`` and ``plugins`` are arguments of the calls; the rest is for somebody who looks at a screen."""

@@ -30,10 +30,7 @@ class OpenApi:
         assert not unknown, f"{method} {path}: unknown parameters {unknown}"
         for name, text in query.items():
             schema = self._resolved(parameters[name]["schema"])
-            value: Any = text.split(",") if schema.get("type") == "array" else text
-            self._check(
-                int(text) if schema.get("type") == "integer" else value, parameters[name]["schema"], name
-            )
+            self._check(_value(text, schema.get("type")), parameters[name]["schema"], name)
         content = operation.get("requestBody", {}).get("content", {})
         if content:
             self._check(body, content["application/json"]["schema"], f"{method} {path}: request")
@@ -68,6 +65,18 @@ class OpenApi:
         schema = _absolute(schema)
         errors = list(self._validator(schema, registry=self._registry).iter_errors(value))
         assert not errors, f"{where}: " + "; ".join(f"{list(e.absolute_path)}: {e.message}" for e in errors)
+
+
+def _value(text: str, kind: str | None) -> Any:
+    """Return what a text in a query is, by the type that the contract has for it."""
+    match kind:
+        case "array":
+            return text.split(",")
+        case "integer":
+            return int(text)
+        case "boolean":
+            return {"true": True, "false": False}.get(text, text)
+    return text
 
 
 def _absolute(schema: Any) -> Any:

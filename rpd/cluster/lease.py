@@ -144,10 +144,15 @@ class ClusterLease(Lease):
         members = () if cluster is None else cluster.members
         if len(members) < wanted:
             return f"RunPod placed {len(members)} of its {wanted} members"
-        for name, told in (("rank", [m.rank for m in members]), ("address", [m.private_ip for m in members])):
-            unknown = [member.id for member, value in zip(members, told, strict=True) if value in (None, "")]
+        for name, values in (
+            ("rank", [m.rank for m in members]),
+            ("address", [m.private_ip for m in members]),
+        ):
+            unknown = [
+                member.id for member, value in zip(members, values, strict=True) if value in (None, "")
+            ]
             if unknown:
-                return f"RunPod told no {name} of {', '.join(unknown)}"
+                return f"RunPod gave no {name} of {', '.join(unknown)}"
         return ""
 
     def _check_network(self) -> None:

@@ -13,12 +13,14 @@ from rpd.cluster.together import side_by_side
 from rpd.errors import RemoteError
 from rpd.remote.protocol import Remote
 from rpd.values.frozen import frozen
+from rpd.values.safe_text import plain
 
 PORT = 29_700
 SECONDS = 20
 """How long a member tries to reach the others."""
 _REPORT = re.compile(r"^rpd-preflight (\{.*\})$", re.MULTILINE)
 _INTERFACE = re.compile(r"[A-Za-z0-9._-]{1,15}")
+_LONGEST_ERROR = 200
 USUAL_INTERFACE = "ens1"
 """The interface of the private network, as RunPod documents it."""
 
@@ -27,7 +29,7 @@ USUAL_INTERFACE = "ens1"
 class Report:
     """What the members found out: ``text`` for people, ``failure`` empty where all is well.
 
-    ``interfaces`` by rank, empty where nobody told; ``gbps`` is the slowest way that was measured, None if none was.
+    ``interfaces`` by rank, empty where it is not known; ``gbps`` is the slowest way that was measured, if one was.
     """
 
     text: str
@@ -57,18 +59,14 @@ def _program() -> str:
 
 def read(said: Sequence[str], nodes: int) -> Report:
     """Return what the members said, by rank. They are not trusted with shapes, nor with what is shown."""
-    told = [_told(text) for text in said]
-    interfaces = tuple(_interface(each) for each in told)
-    silent = [rank for rank, each in enumerate(told) if each is None]
+    answers = [_answer(text) for text in said]
+    interfaces = tuple(_interface(each) for each in answers)
+    silent = [rank for rank, each in enumerate(answers) if each is None]
     if silent:
         known = any(text.strip() for text in said)  # a dry run says nothing at all
         why = f"rank {_listed(silent)} has no python3 to do it with" if known else ""
         return Report(text=f"not checked: {why}" if why else "", failure="", interfaces=interfaces)
-    failures = [
-        f"rank {rank} does not reach rank {_listed(sorted(unreached))}"
-        for rank, each in enumerate(told)
-        if (unreached := _unreached(each or {}, rank, nodes))
-    ]
+    failures = [text for rank, each in enumerate(answers) if (text := _failure(each or {}, rank, nodes))]
     if failures:
         return Report(
             text="; ".join(failures),
@@ -76,7 +74,9 @@ def read(said: Sequence[str], nodes: int) -> Report:
             interfaces=interfaces,
         )
     rates = [
-        rate for each in told if isinstance(rate := (each or {}).get("gbps"), int | float) and 0 < rate < 1e6
+        rate
+        for each in answers
+        if isinstance(rate := (each or {}).get("gbps"), int | float) and 0 < rate < 1e6
     ]
     slowest = round(min(rates), 2) if rates else None
     over = f" over {interfaces[0]}" if len(set(interfaces)) == 1 and interfaces[0] else ""
@@ -86,7 +86,7 @@ def read(said: Sequence[str], nodes: int) -> Report:
     )
 
 
-def _told(text: str) -> dict[str, Any] | None:
+def _answer(text: str) -> dict[str, Any] | None:
     found = _REPORT.search(text)
     if found is None:
         return None
@@ -97,15 +97,28 @@ def _told(text: str) -> dict[str, Any] | None:
     return held if isinstance(held, dict) else None
 
 
-def _interface(told: dict[str, Any] | None) -> str:
-    name = (told or {}).get("interface")
+def _interface(answer: dict[str, Any] | None) -> str:
+    name = (answer or {}).get("interface")
     return name if isinstance(name, str) and _INTERFACE.fullmatch(name) else ""
 
 
-def _unreached(told: dict[str, Any], rank: int, nodes: int) -> set[int]:
-    reached = told.get("reached")
-    known = {each for each in reached if isinstance(each, int)} if isinstance(reached, list) else set()
+def _unreached(answer: dict[str, Any], rank: int, nodes: int) -> set[int]:
+    reached = answer.get("reached")
+    known = (
+        {each for each in reached if isinstance(each, int) and not isinstance(each, bool)}
+        if isinstance(reached, list)
+        else set()
+    )
     return set(range(nodes)) - known - {rank}
+
+
+def _failure(member: dict[str, Any], rank: int, nodes: int) -> str:
+    """Return what a member could not do, in words; empty where it could all."""
+    error = member.get("error")
+    if isinstance(error, str):
+        return f"rank {rank} cannot listen there ({plain(error)[:_LONGEST_ERROR]})"
+    unreached = _unreached(member, rank, nodes)
+    return f"rank {rank} does not reach rank {_listed(sorted(unreached))}" if unreached else ""
 
 
 def _listed(ranks: Sequence[int]) -> str:

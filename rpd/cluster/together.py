@@ -24,24 +24,24 @@ def side_by_side(acts: Sequence[Callable[[], T]], *, name: str) -> list[T]:
 
     Those that go on then are left to their own end.
     """
-    told: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
-    _start(acts, told, name)
+    outcomes: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
+    _start(acts, outcomes, name)
     found: dict[int, T] = {}
     while len(found) < len(acts):
-        place, outcome = told.get()
+        place, outcome = outcomes.get()
         if isinstance(outcome, BaseException):
             raise outcome
         found[place] = outcome  # type: ignore[assignment]
     return [found[place] for place in range(len(acts))]
 
 
-def _start(acts: Sequence[Callable[[], object]], told: queue.SimpleQueue[Outcome], name: str) -> None:
+def _start(acts: Sequence[Callable[[], object]], outcomes: queue.SimpleQueue[Outcome], name: str) -> None:
     def call(place: int, act: Callable[[], object]) -> None:
         try:
             outcome: object = act()
         except BaseException as error:  # noqa: BLE001 - raised again by the thread that waits
             outcome = error
-        told.put((place, outcome))
+        outcomes.put((place, outcome))
 
     for place, act in enumerate(acts):
         thread(partial(call, place, act), name=f"{name}-{place}").start()
@@ -90,13 +90,13 @@ def run_together(parts: Sequence[Part], *, end_others: bool = True) -> Ended:
 
     With ``end_others=False`` they go on after an exit code other than 0; an error (a lost pod) ends them all the same.
     """
-    told: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
-    _start([part.run for part in parts], told, "rpd-rank")
+    outcomes: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
+    _start([part.run for part in parts], outcomes, "rpd-rank")
     found: list[Completed | None] = [None] * len(parts)
     first: int | None = None
     error: BaseException | None = None
     for _ in parts:
-        place, outcome = told.get()
+        place, outcome = outcomes.get()
         if isinstance(outcome, Completed):
             found[place] = outcome
         failed = outcome if isinstance(outcome, BaseException) else None

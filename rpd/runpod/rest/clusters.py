@@ -94,7 +94,7 @@ class ClusterProvider(Provider):
                 "Use the key of an admin, or ask one to run this"
             ) from None
         asked = as_asked(spec, str(answer["id"]))
-        # Its members are not there yet: what all of them have is told by the first look.
+        # Its members are not there yet: what all of them have shows at the first look.
         return replace(asked, gpu_count=spec.offer.count * spec.offer.nodes, nodes=spec.offer.nodes)
 
     def get(self, pod_id: str) -> PodInfo | None:
@@ -114,12 +114,12 @@ class ClusterProvider(Provider):
 
         The list of pods leaves members out unless it is asked for them.
         """
-        told = self._read(lambda: _read_clusters(self._rest.get(_CLUSTERS)))
+        clusters = self._read(lambda: _read_clusters(self._rest.get(_CLUSTERS)))
         rows = self._read(lambda: _read_members(self._rest.get("/pods", {"includeClusterPods": "true"})))
         members = defaultdict(list)
         for row in rows:
             members[row.cluster_id].append(row)
-        found = [_joined(each.id, each.name, members.pop(each.id, ()), each) for each in told]
+        found = [_joined(each.id, each.name, members.pop(each.id, ()), each) for each in clusters]
         return [*found, *(_joined(cluster_id, "", left) for cluster_id, left in members.items())]
 
     def stop(self, pod_id: str) -> None:
@@ -207,8 +207,8 @@ def _cluster(row: Mapping[str, Any]) -> PodInfo:
 
 def _counts(row: Mapping[str, Any]) -> str:
     """Return how many members are in which state, in words."""
-    told = table(table(row.get("pods")).get("byStatus"))
-    counts = [f"{number} {text(status).lower()}" for status, number in told.items() if whole(number)]
+    statuses = table(table(row.get("pods")).get("byStatus"))
+    counts = [f"{number} {text(status).lower()}" for status, number in statuses.items() if whole(number)]
     return ", ".join(counts) or "no members yet"
 
 
@@ -222,12 +222,12 @@ def _read_members(answer: Any) -> tuple[PodInfo, ...]:
 
 
 def _member(row: Mapping[str, Any]) -> PodInfo:
-    told = table(row.get("cluster"))
+    membership = table(row.get("cluster"))
     return replace(
         understood(pods.pod_info, row),
-        cluster_id=identifier(told.get("id")),
-        rank=whole(told.get("rank")),
-        private_ip=text(told.get("ip")),
+        cluster_id=identifier(membership.get("id")),
+        rank=whole(membership.get("rank")),
+        private_ip=text(membership.get("ip")),
     )
 
 

@@ -18,6 +18,7 @@ from rpd.errors import (
     ApiRetired,
     AuthError,
     BalanceError,
+    ImpossibleRequest,
     NoCapacity,
     PodNotFound,
     ProviderError,
@@ -25,11 +26,13 @@ from rpd.errors import (
     RequestRejected,
     TransientError,
 )
+from rpd.lease import pod_release
+from rpd.pipeline.whole_account import WholeAccount
 from rpd.runpod.rate_limit import Retry, TokenBucket
 from rpd.runpod.reconcile import Patience
 from rpd.runpod.rest.provider import RestProvider
 from rpd.runpod.switch import Lifecycle, SwitchingProvider
-from rpd.values.job import Gpu, SshSource, Storage
+from rpd.values.job import Cluster, Gpu, SshSource, Storage
 from rpd.values.pod import Cloud, PodRequest, PodSpec, PodStatus, Provider
 from tests.waiting import wait_until
 
@@ -488,3 +491,84 @@ def test_everything_sent_and_answered_fits_the_document(
     for (method, path, query, body), (status, kind, content) in zip(wire.calls, wire.answers, strict=True):
         openapi.check_request(method, path, query, body)
         openapi.check_response(method, path, status, kind, content)
+
+
+# --- clusters -------------------------------------------------------------------------------------------------------
+
+
+def test_clusters_fit_the_document(
+    account: Launched, provider: RestProvider, wire: Wire, openapi: Any
+) -> None:
+    """A cluster is created, listed, read and deleted as one, in RunPod's shapes; plain lists of pods leave it out."""
+    clusters = provider.clusters()
+    spec = cluster_order("rpd-cluster", clusters, nodes=3)
+    made = clusters.create(spec)
+    assert (made.nodes, made.gpu_count, made.name) == (3, 3, "rpd-cluster")
+    assert made.id not in {pod.id for pod in provider.list()}
+    (whole,) = clusters.list()
+    assert [member.rank for member in whole.members] == [0, 1, 2]
+    assert len({member.private_ip for member in whole.members} - {""}) == 3
+    read = clusters.get(made.id)
+    assert read is not None
+    assert [member.id for member in read.members] == [member.id for member in whole.members]
+    assert read.usd_per_hr == pytest.approx(spec.offer.usd_per_hr)
+    with pytest.raises(RequestRejected):
+        provider.delete(whole.members[1].id)
+    for act in (clusters.stop, lambda pod_id: clusters.resume(pod_id, 1)):
+        with pytest.raises(ImpossibleRequest):
+            act(made.id)
+    clusters.delete(made.id)
+    clusters.delete(made.id)
+    assert clusters.get(made.id) is None
+    assert account.pods() == []
+    for (method, path, query, body), (status, kind, content) in zip(wire.calls, wire.answers, strict=True):
+        openapi.check_request(method, path, query, body)
+        openapi.check_response(method, path, status, kind, content)
+
+
+def test_a_lost_answer_finds_the_cluster_by_its_name(account: Launched, provider: RestProvider) -> None:
+    """Whatever becomes of the answer: there is one cluster of that name, or none, and the caller knows which."""
+    clusters = provider.clusters()
+    for kind, when in (("server-error", "after"), ("reset", "after")):
+        account.inject({"kind": kind, "when": when, "times": 1, "match": {"operation": "createCluster"}})
+        made = clusters.create(cluster_order(f"rpd-{kind}", clusters))
+        assert [cluster.id for cluster in clusters.list()] == [made.id]
+        clusters.delete(made.id)
+    account.inject(
+        {"kind": "server-error", "when": "before", "times": 1, "match": {"operation": "createCluster"}}
+    )
+    with pytest.raises(TransientError):
+        clusters.create(cluster_order("rpd-none", clusters))
+    assert clusters.list() == []
+
+
+def test_half_a_cluster_is_never_rented(account: Launched, provider: RestProvider) -> None:
+    """With GPUs for three of four members, and without the role, nothing is rented, and the reason is plain."""
+    clusters = provider.clusters()
+    spec = cluster_order("rpd-four", clusters, nodes=4)
+    account.set_stock("NVIDIA L4", spec.offer.datacenter or "", 3)
+    with pytest.raises(NoCapacity):
+        clusters.create(spec)
+    account.set_stock("NVIDIA L4", spec.offer.datacenter or "", 40)
+    account.inject({"kind": "not-admin"})
+    with pytest.raises(AuthError, match="only the role Admin may"):
+        clusters.create(spec)
+    assert (clusters.list(), account.pods()) == ([], [])
+
+
+def test_the_whole_account(provider: RestProvider) -> None:
+    """Commands see pods and clusters as one list, a member as part of its cluster, and delete either."""
+    clusters = provider.clusters()
+    pod = provider.create(order("rpd-single", provider))
+    cluster = clusters.create(cluster_order("rpd-both", clusters))
+    account = WholeAccount(provider)
+    assert {each.id for each in account.list()} == {pod.id, cluster.id}
+    for each in account.list():
+        pod_release.delete(account, each)
+    assert account.list() == []
+
+
+def cluster_order(name: str, provider: Provider, nodes: int = 2) -> PodSpec:
+    """Return a spec of a cluster for the best offer."""
+    request = PodRequest(image="runpod/base:1", gpu=L4, cluster=Cluster(nodes=nodes))
+    return PodSpec(name=name, request=request, offer=provider.offers(request)[0], env={})

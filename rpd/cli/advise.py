@@ -12,11 +12,11 @@ from rpd.advise.boots import Experience, experiences, read_tries
 from rpd.advise.sentences import card_lines, gigabytes, idle_line, remedies, usd
 from rpd.cli.document import say_document
 from rpd.cli.notices import tell
+from rpd.cli.options import AdviseOptions
 from rpd.cli.output import note, say
 from rpd.cli.query import tell_damage
 from rpd.cli.table import table
-from rpd.config import Config, texts
-from rpd.config.config import showing
+from rpd.config import Config
 from rpd.errors import ExitCode, UsageError
 from rpd.hooks import PluginManager
 from rpd.pipeline.past_runs import PastRun, past_run, run_named
@@ -30,25 +30,6 @@ _EXPERIENCES_SHOWN = 10
 
 
 @frozen
-class Options:
-    """The options that only ``rpd advise`` has."""
-
-    # A table, laid out by hand: a setting is a line or two.
-    # fmt: off
-
-    fail_idle: float | None = showing.option(
-        None, "exit with 1 if GPUs did nothing for more than this part of the time, e.g. 30%%", "--fail-idle",
-        metavar="PERCENT", parse=texts.percent, commands=("advise",)
-    )
-    boots: bool = showing.switch(
-        "how long pods took to boot and how often they did not, by GPU, place and image, over all past runs", "--boots",
-        commands=("advise",)
-    )
-
-    # fmt: on
-
-
-@frozen
 class _Advice:
     runs: Sequence[PastRun]
     uses: Sequence[Use]
@@ -58,7 +39,7 @@ class _Advice:
 
 def main(config: Config, manager: PluginManager) -> int:
     """Print the advice; with ``--fail-idle`` the exit code is 1 where GPUs did nothing for longer."""
-    own: Options = config.own
+    own: AdviseOptions = config.own
     del manager
     if own.boots:
         if config.args:

@@ -121,7 +121,7 @@ COMMANDS = {
             module="rpd.cli.advise",
             arguments="RUN",
             arguments_help=f"{_A_RUN}; any number of them",
-            options="Options",
+            options="AdviseOptions",
         ),
         Command(
             name="ui",

@@ -27,6 +27,10 @@ DECIDERS = {
     "rpd_select_nodes",
     "rpd_provider",
     "rpd_modify_plan",
+    "rpd_make_sources",
+    "rpd_skip_node",
+    "rpd_prune",
+    "rpd_pod_kind",
     "rpd_run_node",
 }
 RAISING = "".join(

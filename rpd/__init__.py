@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from rpd.execute.scopes import Request
     from rpd.graph.results import Needed, Needs
     from rpd.hooks import hookimpl
+    from rpd.search.pruning import halving, median_rule
+    from rpd.search.space import choice, integers, log_uniform, uniform
     from rpd.values.fixture import fixture
     from rpd.values.job import Budget, Cluster, Gpu, Job, Lifecycle, Registry, Secret, Storage, job
     from rpd.values.mark import HIDDEN_PARAM, mark, param
@@ -66,13 +68,18 @@ _HOME = {
     "Secret": "rpd.values.job",
     "Staged": "rpd.values.step",
     "Storage": "rpd.values.job",
+    "choice": "rpd.search.space",
     "fail": "rpd.values.skip_and_fail",
     "fixture": "rpd.values.fixture",
     "forecast": "rpd.api.ahead",
+    "halving": "rpd.search.pruning",
     "hookimpl": "rpd.hooks",
     "importorskip": "rpd.values.skip_and_fail",
+    "integers": "rpd.search.space",
     "job": "rpd.values.job",
+    "log_uniform": "rpd.search.space",
     "mark": "rpd.values.mark",
+    "median_rule": "rpd.search.pruning",
     "nodes": "rpd.api.ahead",
     "param": "rpd.values.mark",
     "params_from": "rpd.collect.params_file",
@@ -83,6 +90,7 @@ _HOME = {
     "runs": "rpd.api.past",
     "skip": "rpd.values.skip_and_fail",
     "start": "rpd.api.run",
+    "uniform": "rpd.search.space",
     "variable": "rpd.values.variable",
     "verify": "rpd.api.past",
 }
@@ -120,14 +128,19 @@ __all__ = [
     "Secret",
     "Staged",
     "Storage",
+    "choice",
     "errors",
     "fail",
     "fixture",
     "forecast",
+    "halving",
     "hookimpl",
     "importorskip",
+    "integers",
     "job",
+    "log_uniform",
     "mark",
+    "median_rule",
     "nodes",
     "param",
     "params_from",
@@ -138,6 +151,7 @@ __all__ = [
     "runs",
     "skip",
     "start",
+    "uniform",
     "variable",
     "verify",
 ]

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rpd.cli.document import say_document
 from rpd.cli.filters import Filters, is_same
@@ -16,6 +16,7 @@ from rpd.cli.output import hand_over, say
 from rpd.cli.query import since, tell_damage, totals_document, totals_line
 from rpd.cli.table import table
 from rpd.config import Config
+from rpd.disk.regular import is_regular
 from rpd.errors import ExitCode, RpdError, UsageError
 from rpd.hooks import PluginManager
 from rpd.pipeline.past_runs import Overview, PastRun, RunState, overview, past_run, run_named
@@ -32,6 +33,11 @@ from rpd.values.report import NodeReport
 from rpd.values.sort_order import Ranking, missing, ranked
 from rpd.values.suggestions import closest
 
+if TYPE_CHECKING:
+    from rpd.search.report import StudyReport
+
+STUDIES_FILE = "studies.json"
+"""In the folder of a run that had studies."""
 _HEAD = ("RUN", "STARTED (UTC)", "NODES", "OUTCOMES", "$", "TIME", "BACKEND", "STATE")
 
 
@@ -229,7 +235,7 @@ def report(config: Config, manager: PluginManager) -> int:
         # Before anything is printed: a wrong --over is an error.
         lines = list(_summary_lines(reports, own.mean_over, config.output.sort))
         print_results(reports, color=config.output.color)
-        say("\n".join(lines))
+        say("\n".join([*lines, *_study_lines(run)]))
         say(f"run {run.info.id} ({run.state}), {run.info.folder}")
     return ExitCode.OK
 
@@ -265,6 +271,7 @@ def _report_document(
         "nodes": [_result(each) for each in reports],
         "over": over,
         "means": [asdict(group) for group in _ranked(summary.groups(reports, over), sort)],
+        "studies": [each.document() for each in _studies(run)],
         "extremes": [
             {
                 "job": each.job,
@@ -275,6 +282,25 @@ def _report_document(
             for each in summary.extremes(reports)
         ],
     }
+
+
+def _studies(run: PastRun) -> Sequence[StudyReport]:
+    """Return what is known of the studies of a run; none for most runs."""
+    folder = Path(run.info.folder)
+    if not is_regular(folder / STUDIES_FILE):
+        return ()
+    from rpd.search.record import read, reports_by_id
+    from rpd.search.report import reports_of
+
+    return reports_of(run.info.id, read(folder), reports_by_id(run.reports))
+
+
+def _study_lines(run: PastRun) -> Iterator[str]:
+    for study in _studies(run):
+        from rpd.search.report import report_lines
+
+        yield from report_lines(study)
+        yield ""
 
 
 def _summary_lines(reports: Sequence[NodeReport], mean_over: Sequence[str], sort: str) -> Iterator[str]:

@@ -21,14 +21,15 @@ BUILT_IN = {
     "timeout(job=None, *, silent=None)": "end the job after this time, or when it shows no sign of life for so long",
     "gpu(id, ..., *, count=1, min_vram_gb=None, max_price_usd=None)": "run this job, or this case, on another GPU",
     "budget(*, cost_cap_usd=..., max_runtime=...)": "other limits for this job, or for this case",
+    "search(name=range, ..., *, minimize=..., trials=N)": "run trials whose values a sampler chooses",
     "slots(gpu=N)": "the job takes N of the GPUs of a shared pod; others run on the rest at the same time",
     "needs(job, ..., *, all=False)": "run after the cases of other jobs that have the same parameters (all=True: after "
     "every such case), if they pass",
 }
-PLUGINS: Mapping[str, str] = {}
+PLUGINS: Mapping[str, str] = {"search": "rpd.search.plugin"}
 """Mark -> the module of rpd that does what it says; loaded with the first job that has the mark."""
 MODULE_MARKS = "rpdmark"
-_NEVER_IN_A_CASE = ("usefixtures", "parametrize", NEEDS)
+_NEVER_IN_A_CASE = ("usefixtures", "parametrize", NEEDS, "search")
 
 
 def registered_marks(markers: Iterable[str]) -> dict[str, str]:

@@ -120,6 +120,10 @@ class Metafunc:
         """The fixtures parametrized indirectly, with the scope that overrides theirs, if any."""
         return self._indirect
 
+    def chain(self, name: str) -> tuple[FixtureDef, ...]:
+        """Return the fixtures of that name that the function sees, the nearest last."""
+        return self._chains.get(name, ())
+
     def is_parametrized(self, name: str) -> bool:
         """Return whether ``name`` has got its parameters."""
         return name in self._direct or name in self._indirect

@@ -45,6 +45,7 @@ TELLING = (
 
 selecting = Section("selection", *SELECTING)
 running = Section("running", "run")
+searching = Section("search", "run")
 spending = Section("money", "run")
 pricing = Section("money", "run", "estimate", "plan", "doctor")
 showing = Section("output", *SELECTING)
@@ -201,6 +202,29 @@ class RunSettings:
     def is_offline(self) -> bool:
         """Whether nobody is called: neither RunPod nor an emulator."""
         return self.dry_run and not self.dry_run_live
+
+
+@frozen
+class SearchSettings:
+    """How studies go: the jobs with a mark ``search``."""
+
+    # A table, laid out by hand: a setting is a line or two.
+    # fmt: off
+
+    trials: int | None = searching.option(
+        None, "how many trials each study has", "--trials", metavar="N", parse=texts.positive_int
+    )
+    search_seed: int | None = searching.option(
+        None, "what the sampler of each study begins with", "--search-seed", metavar="N", parse=texts.count
+    )
+    continue_study: str | None = searching.option(
+        None, "begin with what the studies of an earlier run have found", "--continue-study", metavar="RUN"
+    )
+    trial: str | None = searching.option(
+        None, "run one trial of an earlier study again, with its values", "--trial", metavar="RUN:TRIAL"
+    )
+
+    # fmt: on
 
 
 @frozen
@@ -407,6 +431,7 @@ SECTIONS: Mapping[str, type] = {
     "collect": CollectSettings,
     "select": SelectSettings,
     "run": RunSettings,
+    "search": SearchSettings,
     "money": MoneySettings,
     "pods": PodSettings,
     "output": OutputSettings,
@@ -442,6 +467,7 @@ class Config:
     collect: CollectSettings = CollectSettings()
     select: SelectSettings = SelectSettings()
     run: RunSettings = RunSettings()
+    search: SearchSettings = SearchSettings()
     money: MoneySettings = MoneySettings()
     pods: PodSettings = PodSettings()
     output: OutputSettings = OutputSettings()

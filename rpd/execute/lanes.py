@@ -6,6 +6,7 @@ import threading
 from collections import Counter, deque
 from collections.abc import Callable, Hashable
 
+from rpd.errors import RpdError
 from rpd.stop import Stop, StopLevel
 from rpd.values.node import Node
 from rpd.values.plan import Ahead, Lane, Plan, Source
@@ -34,6 +35,8 @@ class Lanes:
         """By node that was handed out: its source."""
         self._running = 0
         self._added: Counter[int] = Counter()
+        self.has_failed = False
+        """Whether a source found that the run is pointless."""
         self._known = frozenset(node.id for node in plan.nodes) if plan.sources else frozenset()
 
     def take(self, before_waiting: Callable[[], object]) -> Lane | None:
@@ -133,13 +136,21 @@ class Lanes:
         for _ in range(len(self._sources)):
             source = self._sources[0]
             self._sources.rotate(-1)  # several take turns
-            while (handed := source.next()) is not None:
+            while (handed := self._next_of(source)) is not None:
                 self._note(source, handed)
                 if self._held.isdisjoint(handed.shares):
                     return handed
                 self._put_off.append(handed)
         self._drop_finished()
         return None
+
+    def _next_of(self, source: Source) -> Lane | None:
+        try:
+            return source.next()
+        except RpdError as error:
+            self.has_failed = True
+            self._stop.request(StopLevel.DRAIN, str(error))
+            return None
 
     def _note(self, source: Source, lane: Lane) -> None:
         for node in lane.nodes:

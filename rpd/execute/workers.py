@@ -105,6 +105,11 @@ class Execution:
             return tuple(self._reports.values())
 
     @property
+    def has_failed(self) -> bool:
+        """Whether a source found that the run is pointless."""
+        return self._lanes.has_failed
+
+    @property
     def added(self) -> int:
         """How many nodes joined the plan while it was carried out."""
         with self._lock:
@@ -112,6 +117,11 @@ class Execution:
 
     def run(self) -> None:
         """Run every lane, then tear down what is left. Raises only what is a defect of rpd itself."""
+        for ahead in self._plan.ahead:
+            if ahead.is_set_aside:
+                self._purse.set_aside(
+                    id(ahead), ahead.most * max(map(self._worst_case, ahead.nodes), default=0.0)
+                )
         forget = self._context.stop.listen(self._let_nobody_wait)
         try:
             sources = self._plan.sources
@@ -181,6 +191,8 @@ class Execution:
     def _leave_sources(self) -> None:
         """Tear down what was kept for nodes to come of sources that have none any more."""
         for source in self._lanes.take_over():
+            for ahead in source.ahead:
+                self._purse.set_aside(id(ahead), 0.0)
             stood = [node for ahead in source.ahead for node in ahead.nodes]
             self._amend(errors=[error for node in stood for error in self._scopes.node_done(node)])
             self._context.events.nodes_added(nodes=(), ahead=self._lanes.ahead)
@@ -224,7 +236,7 @@ class Execution:
             added = self._lanes.added(node)
             if added is not None:
                 self._hold(node, added[1])
-            if not self._may_cost(node):
+            if not self._may_cost(node, id(added[1]) if added and added[1].is_set_aside else None):
                 continue
             if added is not None:
                 self._tell_added(node, added[0])
@@ -236,12 +248,12 @@ class Execution:
             self._publish(node, report)
             self._amend(run)
 
-    def _may_cost(self, node: Node) -> bool:
+    def _may_cost(self, node: Node, pot: int | None) -> bool:
         """Set the worst case of a node aside; where the budget of the run forbids it, nothing new is started."""
         if self._purse.cap is None:
             return True
         worst = self._worst_case(node)
-        if self._purse.reserve(node.id, worst):
+        if self._purse.reserve(node.id, worst, pot):
             return True
         spent = f"${self._purse.spent:.2f} of ${self._purse.cap:.2f} is spent"
         reason = f"budget: {spent}, and {node.id} may cost ${worst:.2f}"

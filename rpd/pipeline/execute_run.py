@@ -101,6 +101,8 @@ def _drive(prepared: Prepared, files: RunFiles) -> tuple[ExitCode, RunSummary]:
         if not summary.leftover and not summary.unreleased:
             backend.forget_keys(files)
         exit_code = _exit_code(summary, stop, prepared.gathered)
+        if exit_code is ExitCode.OK and execution.has_failed:
+            exit_code = ExitCode.FAILED
         if exit_code is ExitCode.OK and _is_sold_out(prepared, summary, context.requests):
             exit_code = ExitCode.SOLD_OUT
         keeper.record_exit_code(exit_code)

@@ -23,7 +23,7 @@ from rpd.pipeline.open_files import allow_files
 from rpd.pipeline.reports import add_reports
 from rpd.pipeline.secrets import Value, texts_to_mask
 from rpd.pipeline.variables import check_variables, read_variables
-from rpd.pipeline.worst_case import Prices, make_overrides, may_start
+from rpd.pipeline.worst_case import Prices, at_most_usd, check_set_aside, make_overrides, may_start
 from rpd.plan import make_plan, uses_pod
 from rpd.project.own_output import OwnOutput
 from rpd.project.upload_size import Scales
@@ -134,13 +134,14 @@ def prepare(
     if gathered.graph and gathered.graph.brought:
         events.notice(gathered.graph.tell_brought(gathered.nodes, prices.ceiling))
     prices.check()
+    check_set_aside(config, plan, prices)
     prices.tell_unforeseen(events, finds_out=not backend.has_pods)
     kinds = plan.kinds
     for warning in check_datacenters(config.pods.datacenter_id, kinds, backend.provider):
         events.notice(warning)
     secrets = backend.secrets(kinds)
     _learn(redactor, events, secrets)
-    warning = backend.balance_warning(plan.worst_case_usd) if needs_pods else ""
+    warning = backend.balance_warning(at_most_usd(config, plan)) if needs_pods else ""
     if warning:
         events.notice(warning)
     digests = backend.digests(secrets)
@@ -155,7 +156,8 @@ def prepare(
     scales = Scales(chosen.own)
     check_staging(config, kinds, foresight, scales, events)
     _check_policies(config, plan, prices, events, is_resumed=resumed is not None)
-    if not may_start(config.asks_above_usd, plan, prices, events, caller.confirm):
+    most = at_most_usd(config, plan)
+    if not may_start(config.asks_above_usd, most, plan, prices, events, caller.confirm):
         return None
     return Prepared(
         config=config,

@@ -200,13 +200,36 @@ def check_balance(account: Account, worst_case_usd: float) -> str:
 
 
 def may_start(
-    limit: float | None, plan: Plan, prices: Prices, events: Events, confirm: Callable[[float, float], bool]
+    limit: float | None,
+    most: float,
+    plan: Plan,
+    prices: Prices,
+    events: Events,
+    confirm: Callable[[float, float], bool],
 ) -> bool:
-    """Return whether a run may start: ``confirm`` decides if it may cost more than ``limit``, in USD."""
-    if limit is None or plan.worst_case_usd <= limit:
+    """Return whether a run that may cost ``most`` may start: ``confirm`` decides if that is above ``limit``, in USD."""
+    if limit is None or most <= limit:
         return True
     events.notice(what_it_rents(plan, prices))
-    return confirm(plan.worst_case_usd, limit)
+    return confirm(most, limit)
+
+
+def at_most_usd(config: Config, plan: Plan) -> float:
+    """Return the most that a run can cost: its worst case, or its budget where that is less."""
+    budget = config.money.budget
+    return plan.worst_case_usd if budget is None else min(plan.worst_case_usd, budget)
+
+
+def check_set_aside(config: Config, plan: Plan, prices: Prices) -> None:
+    """Raise UsageError if ``--budget`` does not even cover what is set aside from the beginning."""
+    kept = [ahead for ahead in plan.ahead if ahead.is_set_aside]
+    usd = sum(ahead.most * max(map(prices.ceiling, ahead.nodes), default=0.0) for ahead in kept)
+    if config.money.budget is not None and usd > config.money.budget:
+        count = sum(ahead.most for ahead in kept)
+        raise UsageError(
+            f"--budget {config.money.budget:g} does not cover the {count} nodes that come last, which may cost "
+            f"${usd:.2f}: raise it, or have fewer of them or lower caps"
+        )
 
 
 _KINDS_SHOWN = 3

@@ -145,6 +145,23 @@ if TYPE_CHECKING:
             ssh_ready_timeout: str | float = ...,
         ) -> Mark: ...
 
+    class _Search(Mark):
+        def __call__(  # type: ignore[override]
+            self,
+            space: Mapping[str, object] = ...,
+            /,
+            *,
+            minimize: str | Sequence[str] = ...,
+            maximize: str | Sequence[str] = ...,
+            trials: int = ...,
+            sampler: object = ...,
+            search_seed: int = ...,
+            prune: object = ...,
+            confirm: Gpu | str | None = ...,
+            top: int = ...,
+            **ranges: object,
+        ) -> Mark: ...
+
     class _Slots(Mark):
         def __call__(self, gpu: int) -> Mark: ...  # type: ignore[override]
 
@@ -169,6 +186,7 @@ class MarkGenerator:
         timeout: _Timeout
         gpu: _Gpu
         budget: _Budget
+        search: _Search
         slots: _Slots
         needs: _Needs
 

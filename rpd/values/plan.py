@@ -35,6 +35,8 @@ class Ahead:
 
     nodes: tuple[Node, ...]
     most: int
+    is_set_aside: bool = False
+    """Whether ``--budget`` keeps their worst case from the beginning: nothing else can use it up."""
 
 
 class Source:
@@ -55,7 +57,10 @@ class Source:
         raise NotImplementedError
 
     def next(self) -> Lane | None:
-        """Return a lane that can start now, None if there is none now: it is asked again when a node has ended."""
+        """Return a lane that can start now, None if there is none now: it is asked again when a node has ended.
+
+        Raises RpdError for what makes the run pointless: nothing new starts then, and the run has failed.
+        """
         raise NotImplementedError
 
     def ended(self, node: Node, report: NodeReport) -> None:

@@ -177,10 +177,11 @@ def test_every_built_in_mark_can_be_used(project: Project) -> None:
         "gpu": "('NVIDIA L4')",
         "budget": "(cost_cap_usd=1)",
         "retry": "(infra=1)",
+        "search": "(n=rpd.integers(1, 2), minimize='loss')",
         "skipif": "(False)",
     }
     for head in heads:
-        function = "def job(n): ..." if head == "parametrize" else "def job(): ..."
+        function = "def job(n): ..." if head in ("parametrize", "search") else "def job(): ..."
         text = f"import rpd\n\n@rpd.job\n@rpd.mark.{head}{arguments.get(head, '()')}\n{function}\n"
         project.write({f"deploy_{head}.py": text})
     result = project.command("collect", "-q")

@@ -31,6 +31,7 @@ PUBLIC = {
     "RunSummary", "Secret", "Staged", "Storage", "errors", "fail", "fixture", "hookimpl", "importorskip", "job", "mark",
     "param", "params_from", "skip", "variable",
     "RunOutcome", "Running", "RunningCluster", "forecast", "nodes", "pods", "prices", "reports", "run", "runs", "start", "verify",
+    "choice", "halving", "integers", "log_uniform", "median_rule", "uniform",
 }  # fmt: skip
 """What deploy files and programs may use. A new word is a promise: it belongs into the docs, too."""
 

@@ -1,0 +1,261 @@
+"""The plugin of studies: makes the mark ``search`` a source of nodes, judges trials, and tells what was found."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from rpd.collect.parametrize import Metafunc
+from rpd.config import Config
+from rpd.errors import CollectionError, DefinitionError, UsageError
+from rpd.events import Events
+from rpd.execute.rental_calls import PROVISION
+from rpd.hooks import PluginManager, hookimpl
+from rpd.journal.series import SERIES_FILE
+from rpd.journal.series import read as read_series
+from rpd.record import history, lookup
+from rpd.record.run import RunInfo
+from rpd.search import record
+from rpd.search.report import reports_of, summary_lines
+from rpd.search.source import StudySource
+from rpd.search.space import GPU
+from rpd.search.study import MARK, Study, study_of
+from rpd.search.trials import Trial
+from rpd.values.fixture import Scope
+from rpd.values.mark import HIDDEN_PARAM, param
+from rpd.values.node import Node
+from rpd.values.plan import Earlier, Plan, Source
+from rpd.values.pod import PodInfo
+from rpd.values.report import NodeReport, RunSummary
+
+_MOST_POINTS = 200
+"""Of a curve that a sampler hears of."""
+
+
+def plugin(manager: PluginManager) -> Search:
+    """Return the plugin; the collector asks for it with the first job that has the mark."""
+    return Search(manager)
+
+
+@dataclass(slots=True)
+class _Meter:
+    """What a running node has used: since when (monotonic) it has its pods, and what they cost an hour."""
+
+    since: float
+    usd_per_hr: float = 0.0
+
+    def at(self, unit: str, step: float) -> float:
+        """Return how far it has come."""
+        if unit == "steps":
+            return step
+        seconds = time.monotonic() - self.since
+        return seconds if unit == "seconds" else seconds * self.usd_per_hr / 3600
+
+
+class Search:
+    """The studies of a run."""
+
+    def __init__(self, manager: PluginManager) -> None:
+        self._events = Events(manager)
+        self._sources: dict[str, StudySource] = {}
+        """By the id of the node that was collected."""
+        self._meters: dict[str, _Meter] = {}
+        self._folder: Path | None = None
+
+    # --- collecting ---------------------------------------------------------------------------------------------------
+
+    @hookimpl
+    def rpd_generate_nodes(self, metafunc: Metafunc) -> None:
+        """Give a job with the mark one point of its space, which stands for all; the study is not part of its id."""
+        marks = [mark for mark in metafunc.definition.marks if mark.name == MARK]
+        if not marks:
+            return
+        if len(marks) > 1:
+            raise DefinitionError("rpd.mark.search", "", "expected one search for a job", len(marks))
+        study = study_of(marks[0])
+        example = dict(study.space.example())
+        if (GPU in example or study.confirm) and _rents_wide(metafunc):
+            gpu = example.pop(GPU, metafunc.definition.job.gpu)
+            metafunc.parametrize(GPU, [param(gpu, id=HIDDEN_PARAM)], scope=Scope.WORKER.label)
+        if example:
+            metafunc.parametrize(list(example), [param(*example.values(), id=HIDDEN_PARAM)])
+
+    # --- planning -----------------------------------------------------------------------------------------------------
+
+    @hookimpl
+    def rpd_make_sources(self, config: Config, nodes: list[Node], earlier: Earlier) -> Sequence[Source]:
+        """Take the studies out of the nodes. Raises UsageError for an earlier run that has no such study."""
+        found = [(node, mark) for node in nodes if (mark := node.mark(MARK)) is not None]
+        settings = config.search
+        for node, mark in found:
+            study = study_of(mark, trials=settings.trials, seed=settings.search_seed)
+            source = StudySource(
+                node,
+                study,
+                tell=self._events.notice,
+                curve_of=partial(_curve, study.objective.metric),
+                earlier=self._continued(config, node, study) if settings.continue_study else (),
+                is_dry=not config.run.runs_jobs,
+            )
+            if settings.trial is not None:
+                nodes[nodes.index(node)] = self._again(config, source)
+                continue
+            self._check_same(earlier, node, study)
+            lines = [line for line in earlier.added if line.get("study") == node.id]
+            source.restore(lines, record.reports_by_id(earlier.reports))
+            self._sources[node.id] = source
+            nodes.remove(node)
+        return list(self._sources.values())
+
+    def _check_same(self, earlier: Earlier, node: Node, study: Study) -> None:
+        """Raise UsageError if a run that is resumed searched something else."""
+        if not earlier.folder:
+            return
+        held = next((each for each in record.read(Path(earlier.folder)) if each.id == node.id), None)
+        if held is not None and (wrong := _difference(held, study)):
+            raise UsageError(
+                f"{node.id} cannot be carried on: its study {wrong}. Undo the change, or begin a new run"
+            )
+
+    def _continued(self, config: Config, node: Node, study: Study) -> list[Trial]:
+        """Return the trials of the run that ``--continue-study`` names. Raises UsageError."""
+        wanted = config.search.continue_study
+        assert wanted is not None
+        info, held = self._recorded(config, wanted, node, "--continue-study")
+        if wrong := _difference(held, study):
+            raise UsageError(f"--continue-study {wanted}: the study of {node.id} {wrong}")
+        source = StudySource(
+            node,
+            study,
+            tell=lambda _text: None,
+            curve_of=partial(_curve, study.objective.metric),
+        )
+        reports = record.reports_by_id(history.reports(Path(info.folder)))
+        source.restore([line for line in held.lines if line["id"] in reports], reports)
+        before = held.document.get("continues")
+        if before:
+            self._events.notice(
+                f"run {info.id} went on from {before}, whose trials are not among those it had"
+            )
+        return source.trials
+
+    def _again(self, config: Config, source: StudySource) -> Node:
+        """Return the node of the trial that ``--trial`` names. Raises UsageError."""
+        run, _, name = str(config.search.trial).rpartition(":")
+        if not run or not name:
+            raise UsageError(
+                f"--trial: expected RUN:TRIAL, such as 20261128T103937Z:7, got {config.search.trial!r}"
+            )
+        info, held = self._recorded(config, run, source.template, "--trial")
+        if wrong := _difference(held, source.study, only_space=True):
+            raise UsageError(f"--trial {config.search.trial}: the study of {source.template.id} {wrong}")
+        line = record.named(held.lines, name)
+        if line is None:
+            names = ", ".join(str(each["trial"]) for each in held.lines[:10])
+            raise UsageError(
+                f"--trial: run {info.id} has no trial {name!r} of {source.template.id} (it has {names})"
+            )
+        return source.handed_before(line).node
+
+    def _recorded(self, config: Config, run: str, node: Node, flag: str) -> tuple[RunInfo, record.Recorded]:
+        info = lookup.run_named(history.runs(config.runs_path), run)
+        studies = record.read(Path(info.folder))
+        held = next((each for each in studies if each.id == node.id), None)
+        if held is None:
+            known = ", ".join(each.id for each in studies) or "none"
+            raise UsageError(f"{flag}: run {info.id} has no study of {node.id} (its studies: {known})")
+        return info, held
+
+    # --- running ------------------------------------------------------------------------------------------------------
+
+    @hookimpl
+    def rpd_run_started(self, config: Config, plan: Plan, folder: Path | None) -> None:
+        """Write down what is searched."""
+        del plan
+        self._folder = folder
+        if folder is None or not self._sources:
+            return
+        more = {"continues": config.search.continue_study} if config.search.continue_study else {}
+        documents = {key: {**source.study.document(), **more} for key, source in self._sources.items()}
+        try:
+            record.write(folder, documents)
+        except OSError as error:
+            self._events.notice(f"could not write {folder / record.FILE_NAME}: {error}")
+
+    @hookimpl
+    def rpd_pod_joined(self, node: Node, pod: PodInfo, share: float) -> None:
+        """Begin to count a trial's seconds and dollars."""
+        meter = self._meters.setdefault(node.id, _Meter(time.monotonic()))
+        meter.usd_per_hr += (pod.usd_per_hr or 0.0) * share
+
+    @hookimpl
+    def rpd_prune(self, node: Node, name: str, step: float, value: float) -> str | None:
+        """Judge a trial by a point of its curve."""
+        source = self._source_of(node)
+        if source is None or source.study.prune is None:
+            return None
+        meter = self._meters.setdefault(node.id, _Meter(time.monotonic()))
+        return source.judge(node.id, name, meter.at(source.study.prune.unit, step), value)
+
+    def _source_of(self, node: Node) -> StudySource | None:
+        return next((source for source in self._sources.values() if node.id in source.handed), None)
+
+    @hookimpl
+    def rpd_node_report(self, node: Node, report: NodeReport) -> None:
+        """Forget what was counted."""
+        del report
+        self._meters.pop(node.id, None)
+
+    @hookimpl(tryfirst=True)
+    def rpd_run_finished(self, summary: RunSummary) -> None:
+        """Tell what each study found."""
+        if self._folder is None or not self._sources:
+            return
+        studies = record.read(self._folder)
+        for found in reports_of(self._folder.name, studies, record.reports_by_id(summary.reports)):
+            self._events.notice("\n".join(summary_lines(found)))
+
+
+def _rents_wide(metafunc: Metafunc) -> bool:
+    """Whether the GPU of a trial decides about a pod that several nodes use. Raises CollectionError if it should.
+
+    A pod of scope ``worker`` that does not ask for ``gpu`` would be the first trial's for all others.
+    """
+    wide = [
+        fixture
+        for name in metafunc.fixturenames
+        for fixture in metafunc.chain(name)
+        if fixture.scope is not Scope.JOB and PROVISION in fixture.argnames
+    ]
+    for fixture in wide:
+        if GPU not in fixture.argnames:
+            raise CollectionError(
+                f"rpd.mark.search: trials have several GPUs, but the fixture {fixture.name!r} ({fixture.location}) of "
+                f"scope {fixture.scope.label} does not ask for gpu, so all would have the first one's. Write def "
+                f"{fixture.name}(provision, gpu)"
+            )
+    return bool(wide)
+
+
+def _curve(metric: str, report: NodeReport) -> list[tuple[float, float]]:
+    """Return the points of a node that is over, at most so many."""
+    if not report.folder:
+        return []
+    points = list(read_series(Path(report.folder) / SERIES_FILE).get(metric, {}).items())
+    every = -(-len(points) // _MOST_POINTS) or 1
+    return points[::every] if every == 1 else [*points[::every], points[-1]]
+
+
+def _difference(held: record.Recorded, study: Study, *, only_space: bool = False) -> str:
+    """Return in what a study differs from a recorded one, empty where it does not."""
+    document = study.document()
+    before, now = held.document["space"], document["space"]
+    if before != now:
+        names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
+        return f"has another space now ({', '.join(names)})"
+    if not only_space and held.document.get("objectives") != document["objectives"]:
+        return "aims at something else now"
+    return ""

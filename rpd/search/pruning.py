@@ -1,0 +1,176 @@
+"""Pruning rules: whether a trial that runs deserves to go on, by its curve and those of the others. Pure."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from dataclasses import dataclass
+from statistics import median
+from typing import Literal
+
+from rpd.errors import DefinitionError
+from rpd.search.trials import Objective
+
+Unit = Literal["steps", "seconds", "dollars"]
+UNITS: tuple[Unit, ...] = ("steps", "seconds", "dollars")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule:
+    """A rule as a deploy file asks for it; ``start`` makes what follows one study."""
+
+    unit: Unit
+
+    def start(self, objective: Objective) -> Pruner:
+        """Return what judges the trials of a study."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, kw_only=True)
+class HalvingRule(Rule):
+    """Asynchronous successive halving."""
+
+    first: float
+    factor: int
+
+    def start(self, objective: Objective) -> Pruner:
+        return Halving(self, objective)
+
+    def __str__(self) -> str:
+        return f"halving(first={self.first:g}, factor={self.factor}, unit={self.unit!r})"
+
+
+@dataclass(frozen=True, kw_only=True)
+class MedianRule(Rule):
+    """Worse than half of the others at the same point."""
+
+    after: float
+    trials: int
+
+    def start(self, objective: Objective) -> Pruner:
+        return Median(self, objective)
+
+    def __str__(self) -> str:
+        return f"median_rule(after={self.after:g}, trials={self.trials}, unit={self.unit!r})"
+
+
+def halving(first: float, factor: int = 3, unit: Unit = "steps") -> Rule:
+    """Prune by asynchronous successive halving. Raises DefinitionError.
+
+    After ``first`` steps (seconds, dollars), and each time ``factor`` times as many, one of ``factor`` trials goes on.
+    """
+    _check("halving", "first", first, least=0.0)
+    if isinstance(factor, bool) or not isinstance(factor, int) or factor < 2:
+        raise DefinitionError("halving", "factor", "expected a whole number >= 2", factor)
+    _check_unit("halving", unit)
+    return HalvingRule(first=float(first), factor=factor, unit=unit)
+
+
+def median_rule(after: float, trials: int = 5, unit: Unit = "steps") -> Rule:
+    """Prune what is worse than the median of the others at the same point. Raises DefinitionError.
+
+    It begins ``after`` so many steps (seconds, dollars), once so many ``trials`` have come as far.
+    """
+    _check("median_rule", "after", after, least=0.0)
+    if isinstance(trials, bool) or not isinstance(trials, int) or trials < 1:
+        raise DefinitionError("median_rule", "trials", "expected a whole number >= 1", trials)
+    _check_unit("median_rule", unit)
+    return MedianRule(after=float(after), trials=trials, unit=unit)
+
+
+def _check(word: str, name: str, value: object, *, least: float) -> None:
+    good = isinstance(value, int | float) and not isinstance(value, bool) and least < value < math.inf
+    if not good:
+        raise DefinitionError(word, name, f"expected a number > {least:g}", value)
+
+
+def _check_unit(word: str, unit: object) -> None:
+    if unit not in UNITS:
+        raise DefinitionError(word, "unit", f"expected one of {', '.join(UNITS)}", unit)
+
+
+class Pruner:
+    """Judges the trials of one study. Called by one thread at a time."""
+
+    def report(self, trial: int, at: float, value: float) -> str | None:
+        """Hear of a point of a trial's curve, ``at`` so many units; return why it should end, None: it goes on."""
+        raise NotImplementedError
+
+
+class Halving(Pruner):
+    """Each rung keeps the best value with which a trial came so far; one of ``factor`` goes on.
+
+    A trial is judged at every point after a rung, not only when it comes there: those that came early meet better ones
+    later.
+    """
+
+    def __init__(self, rule: HalvingRule, objective: Objective) -> None:
+        self._rule = rule
+        self._objective = objective
+        self._rungs: list[dict[int, float]] = []
+        self._best: dict[int, float] = {}
+        self._reached: dict[int, int] = {}
+        """By trial: on how many rungs it stands."""
+
+    def report(self, trial: int, at: float, value: float) -> str | None:
+        best = self._best[trial] = min(self._best.get(trial, math.inf), self._objective.loss(value))
+        reached = self._reached.get(trial, 0)
+        while at >= self._rule.first * self._rule.factor**reached:
+            if reached == len(self._rungs):
+                self._rungs.append({})
+            self._rungs[reached].setdefault(trial, best)
+            reached += 1
+        self._reached[trial] = reached
+        return self._judge(trial, reached - 1) if reached else None
+
+    def _judge(self, trial: int, rung: int) -> str | None:
+        others = self._rungs[rung]
+        if len(others) < self._rule.factor:
+            return None
+        place = 1 + sum(loss < others[trial] for loss in others.values())
+        if place <= max(1, round(len(others) / self._rule.factor)):
+            return None
+        where = _amount(self._rule.first * self._rule.factor**rung, self._rule.unit)
+        return f"{_ordinal(place)} of {len(others)} at {where}, where one of {self._rule.factor} goes on"
+
+
+class Median(Pruner):
+    """Compares the best value of a trial so far with the median of the others' best values at that point."""
+
+    def __init__(self, rule: MedianRule, objective: Objective) -> None:
+        self._rule = rule
+        self._objective = objective
+        self._ats: dict[int, list[float]] = {}
+        self._bests: dict[int, list[float]] = {}
+
+    def report(self, trial: int, at: float, value: float) -> str | None:
+        ats, bests = self._ats.setdefault(trial, []), self._bests.setdefault(trial, [])
+        best = min(bests[-1] if bests else math.inf, self._objective.loss(value))
+        if ats and at < ats[-1]:  # a point of the past, heard again
+            return None
+        ats.append(at)
+        bests.append(best)
+        if at < self._rule.after:
+            return None
+        others = [
+            self._bests[other][place - 1]
+            for other, held in self._ats.items()
+            if other != trial and held and held[-1] >= at and (place := bisect_right(held, at))
+        ]
+        if len(others) < self._rule.trials:
+            return None
+        middle = median(others)
+        if best <= middle:
+            return None
+        return f"worse than half of {len(others)} others at {_amount(at, self._rule.unit)}"
+
+
+def _amount(at: float, unit: Unit) -> str:
+    if unit == "dollars":
+        return f"${at:.2f}"
+    return f"step {at:g}" if unit == "steps" else f"{at:.0f} seconds"
+
+
+def _ordinal(number: int) -> str:
+    ending = "th" if number % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number}{ending}"

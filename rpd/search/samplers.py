@@ -1,0 +1,59 @@
+"""Samplers: what to try next. Two calls are all there is to one: ``ask`` for values, ``tell`` what came of them."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import Protocol
+
+from rpd.search.space import Space, Values
+from rpd.search.trials import Trial
+
+
+class Sampler(Protocol):
+    """Proposes trials of one study. Called by one thread at a time."""
+
+    def ask(self, number: int) -> Values | None:
+        """Return values for trial ``number``; other ones when asked again for it. None: there are no more."""
+        ...
+
+    def tell(self, trial: Trial) -> None:
+        """Hear of a trial that is over: one that was asked for, or one of an earlier process or run."""
+        ...
+
+
+class RandomSampler:
+    """Draws each trial by its number, so that a study can go on in another process."""
+
+    def __init__(self, space: Space, seed: int) -> None:
+        self._space = space
+        self._seed = seed
+        self._drawing: tuple[int, random.Random] | None = None
+
+    def ask(self, number: int) -> Values:
+        if self._drawing is None or self._drawing[0] != number:
+            self._drawing = (number, random.Random(f"{self._seed}:{number}"))
+        return self._space.draw(self._drawing[1])
+
+    def tell(self, trial: Trial) -> None:
+        pass
+
+
+class GridSampler:
+    """Goes through every point, in order; through some of them, in an order drawn by the seed."""
+
+    def __init__(self, space: Space, seed: int, trials: int) -> None:
+        points = list(space.points())
+        if trials < len(points):
+            random.Random(seed).shuffle(points)
+        self._points: Sequence[Values] = points
+        self._asked: tuple[int, int] = (0, 0)
+
+    def ask(self, number: int) -> Values | None:
+        last, place = self._asked
+        place = place + 1 if last == number else max(place, number - 1)
+        self._asked = (number, place)
+        return self._points[place] if place < len(self._points) else None
+
+    def tell(self, trial: Trial) -> None:
+        pass

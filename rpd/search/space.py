@@ -1,0 +1,288 @@
+"""The space of a study: which values each argument may have."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rpd.errors import DefinitionError
+from rpd.values.job import Gpu
+from rpd.values.printable import tellable
+
+Values = Mapping[str, Any]
+"""Name of an argument -> value."""
+GPU = "gpu"
+"""The argument that decides which GPU is rented."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dimension:
+    """What one argument may be. ``size`` is how many values that are, None for infinitely many."""
+
+    size: int | None = None
+
+    def at(self, part: float) -> Any:
+        """Return the value at a part of the way (0 <= part < 1); equal parts are equally likely."""
+        raise NotImplementedError
+
+    def every(self) -> Iterator[Any]:
+        """Yield every value, where there are finitely many."""
+        raise NotImplementedError
+
+    def encode(self, value: Any) -> Any:
+        """Return what stands for a value in JSON."""
+        return value
+
+    def decode(self, held: Any) -> Any:
+        """Return the value of what ``encode`` made. Raises ValueError for anything else."""
+        raise NotImplementedError
+
+    def document(self) -> dict[str, Any]:
+        """Return it as JSON, for the record of a run."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Uniform(Dimension):
+    """Numbers from ``low`` to ``high``; ``log``: each power of ten as likely as the next."""
+
+    low: float
+    high: float
+    log: bool = False
+
+    def at(self, part: float) -> float:
+        if self.log:
+            return math.exp(math.log(self.low) + part * (math.log(self.high) - math.log(self.low)))
+        return self.low + part * (self.high - self.low)
+
+    def decode(self, held: Any) -> float:
+        if isinstance(held, bool) or not isinstance(held, int | float):
+            raise ValueError(f"expected a number, got {held!r}")
+        if not self.low <= held <= self.high and not math.isclose(
+            held, self.at(0.0 if held < self.low else 1.0)
+        ):
+            raise ValueError(f"expected a number from {self.low:g} to {self.high:g}, got {held!r}")
+        return float(held)
+
+    def document(self) -> dict[str, Any]:
+        return {"kind": "uniform", "low": self.low, "high": self.high, "log": self.log}
+
+    def __str__(self) -> str:
+        return f"{self.low:g} to {self.high:g}{' (log)' if self.log else ''}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Integers(Dimension):
+    """Whole numbers from ``low`` to ``high``, both included, in steps; ``log``: as for ``Uniform``."""
+
+    low: int
+    high: int
+    step: int = 1
+    log: bool = False
+
+    def at(self, part: float) -> int:
+        if self.log:
+            low, high = math.log(self.low), math.log(self.high + 1)
+            return min(self.high, int(math.exp(low + part * (high - low))))
+        assert self.size is not None
+        return self.low + self.step * min(self.size - 1, int(part * self.size))
+
+    def every(self) -> Iterator[int]:
+        yield from range(self.low, self.high + 1, self.step)
+
+    def decode(self, held: Any) -> int:
+        is_one = isinstance(held, int) and not isinstance(held, bool)
+        if not is_one or held not in range(self.low, self.high + 1, self.step):
+            raise ValueError(f"expected a whole number: {self}, got {held!r}")
+        return int(held)
+
+    def document(self) -> dict[str, Any]:
+        return {"kind": "integers", "low": self.low, "high": self.high, "step": self.step, "log": self.log}
+
+    def __str__(self) -> str:
+        step = f" in steps of {self.step}" if self.step > 1 else ""
+        return f"{self.low} to {self.high}{step}{' (log)' if self.log else ''}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice(Dimension):
+    """One of some values, whatever they are; the journal keeps their place."""
+
+    values: tuple[Any, ...]
+
+    def at(self, part: float) -> Any:
+        return self.values[min(len(self.values) - 1, int(part * len(self.values)))]
+
+    def every(self) -> Iterator[Any]:
+        yield from self.values
+
+    def encode(self, value: Any) -> int:
+        return next(place for place, held in enumerate(self.values) if held is value or held == value)
+
+    def decode(self, held: Any) -> Any:
+        if isinstance(held, bool) or not isinstance(held, int) or not 0 <= held < len(self.values):
+            raise ValueError(f"expected a place from 0 to {len(self.values) - 1}, got {held!r}")
+        return self.values[held]
+
+    def document(self) -> dict[str, Any]:
+        plain = (str, int, float, bool, type(None))
+        told = [value if isinstance(value, plain) else str(tellable(value)) for value in self.values]
+        return {"kind": "choice", "values": told}
+
+    def __str__(self) -> str:
+        return " | ".join(map(str, self.values))
+
+
+# --- the words of deploy files --------------------------------------------------------------------------------------
+
+
+def uniform(low: float, high: float) -> Dimension:
+    """Any number from ``low`` to ``high``. Raises DefinitionError."""
+    _check_order("uniform", low, high, int | float)
+    return Uniform(low=float(low), high=float(high))
+
+
+def log_uniform(low: float, high: float) -> Dimension:
+    """Any number from ``low`` to ``high``, each power of ten as likely as the next. Raises DefinitionError."""
+    _check_order("log_uniform", low, high, int | float)
+    if low <= 0:
+        raise DefinitionError("log_uniform", "low", "expected a number > 0", low)
+    return Uniform(low=float(low), high=float(high), log=True)
+
+
+def integers(low: int, high: int, step: int = 1, *, log: bool = False) -> Dimension:
+    """Whole numbers from ``low`` to ``high``, both included; ``log`` as in ``log_uniform``. Raises DefinitionError."""
+    _check_order("integers", low, high, int)
+    if isinstance(step, bool) or not isinstance(step, int) or step < 1:
+        raise DefinitionError("integers", "step", "expected a whole number >= 1", step)
+    if log and (low < 1 or step != 1):
+        wrong = (
+            ("low", "expected a whole number >= 1", low) if low < 1 else ("step", "expected 1 with log", step)
+        )
+        raise DefinitionError("integers", *wrong)
+    return Integers(low=low, high=high, step=step, log=log, size=(high - low) // step + 1)
+
+
+def choice(values: Sequence[Any]) -> Dimension:
+    """One of ``values``. Raises DefinitionError where there is none, or one twice."""
+    if isinstance(values, str | bytes) or not isinstance(values, Sequence | range | set | frozenset):
+        raise DefinitionError("choice", "values", "expected a list of values", values)
+    held = tuple(values)
+    if not held:
+        raise DefinitionError("choice", "values", "expected at least one value", values)
+    for place, value in enumerate(held):
+        if any(type(value) is type(other) and value == other for other in held[:place]):
+            raise DefinitionError("choice", "values", "expected each value once", value)
+    return Choice(values=held, size=len(held))
+
+
+def _check_order(word: str, low: object, high: object, kind: Any) -> None:
+    for name, value in (("low", low), ("high", high)):
+        good = isinstance(value, kind) and not isinstance(value, bool) and math.isfinite(value)
+        if not good:
+            expected = "a whole number" if kind is int else "a number"
+            raise DefinitionError(word, name, f"expected {expected}", value)
+    if not low < high:  # type: ignore[operator] # both are numbers by now
+        raise DefinitionError(word, "high", f"expected more than low ({low:g})", high)
+
+
+# --- the whole ------------------------------------------------------------------------------------------------------
+
+
+class Space:
+    """The dimensions of a study by the names of their arguments."""
+
+    def __init__(self, dimensions: Mapping[str, Dimension]) -> None:
+        self.dimensions = dict(dimensions)
+
+    @property
+    def size(self) -> int | None:
+        """How many points it has, None for infinitely many."""
+        sizes = [dimension.size for dimension in self.dimensions.values()]
+        return None if None in sizes else math.prod(size for size in sizes if size is not None)
+
+    def draw(self, by: random.Random) -> Values:
+        """Return a point, each as likely as any other."""
+        return {name: dimension.at(by.random()) for name, dimension in self.dimensions.items()}
+
+    def points(self) -> Iterator[Values]:
+        """Yield every point of a finite space, the last argument varying fastest."""
+        for values in itertools.product(*(dimension.every() for dimension in self.dimensions.values())):
+            yield dict(zip(self.dimensions, values, strict=True))
+
+    def encode(self, values: Values) -> dict[str, Any]:
+        """Return what stands for a point in JSON."""
+        return {name: dimension.encode(values[name]) for name, dimension in self.dimensions.items()}
+
+    def decode(self, held: Any) -> Values:
+        """Return the point of what ``encode`` made. Raises ValueError for anything else."""
+        if not isinstance(held, Mapping) or set(held) != set(self.dimensions):
+            names = ", ".join(self.dimensions)
+            raise ValueError(f"expected values of {names}, got {held!r}")
+        found = {}
+        for name, dimension in self.dimensions.items():
+            try:
+                found[name] = dimension.decode(held[name])
+            except ValueError as error:
+                raise ValueError(f"{name}: {error}") from None
+        return found
+
+    def example(self) -> Values:
+        """Return one point, the same each time."""
+        return {name: dimension.at(0.0) for name, dimension in self.dimensions.items()}
+
+    def texts(self) -> dict[str, str]:
+        """Return each dimension as people write it."""
+        return {name: str(dimension) for name, dimension in self.dimensions.items()}
+
+    def document(self) -> dict[str, Any]:
+        """Return it as JSON, for the record of a run."""
+        return {name: dimension.document() for name, dimension in self.dimensions.items()}
+
+
+def space_of(document: Mapping[str, Any]) -> Space:
+    """Return the space of what ``Space.document`` made; values that are not JSON are texts. Raises ValueError."""
+    made: dict[str, Dimension] = {}
+    try:
+        for name, held in document.items():
+            match held["kind"]:
+                case "uniform":
+                    made[name] = Uniform(low=held["low"], high=held["high"], log=held["log"])
+                case "integers":
+                    size = (held["high"] - held["low"]) // held["step"] + 1
+                    made[name] = Integers(
+                        low=held["low"], high=held["high"], step=held["step"], log=held["log"], size=size
+                    )
+                case "choice":
+                    made[name] = Choice(values=tuple(held["values"]), size=len(held["values"]))
+                case kind:
+                    raise ValueError(f"{name}: unknown kind {kind!r}")
+    except (KeyError, TypeError, AttributeError, ZeroDivisionError) as error:
+        raise ValueError(f"not a space: {type(error).__name__}: {error}") from None
+    return Space(made)
+
+
+def make_space(given: Mapping[str, Any]) -> Space:
+    """Return the space of a mark. Raises DefinitionError for what is no dimension."""
+    for name, dimension in given.items():
+        if not isinstance(dimension, Dimension):
+            hint = "Write rpd.choice, rpd.uniform, rpd.log_uniform or rpd.integers"
+            raise DefinitionError("rpd.mark.search", name, "expected a range of values", dimension, hint=hint)
+    if not given:
+        raise DefinitionError("rpd.mark.search", "", "expected at least one argument with a range", {})
+    return Space({name: _as_gpus(held) if name == GPU else held for name, held in given.items()})
+
+
+def _as_gpus(dimension: Dimension) -> Dimension:
+    """Return the choice of GPUs with each id made a request."""
+    if not isinstance(dimension, Choice):
+        raise DefinitionError("rpd.mark.search", GPU, "expected rpd.choice of GPUs", str(dimension))
+    held = tuple(Gpu(value) if isinstance(value, str) else value for value in dimension.values)
+    for value in held:
+        if not isinstance(value, Gpu):
+            raise DefinitionError("rpd.mark.search", GPU, "expected GPUs or their ids", value)
+    return Choice(values=held, size=len(held))

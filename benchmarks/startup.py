@@ -1,19 +1,21 @@
-"""Cold start: ``rpd collect`` of one small file compared with ``pytest --collect-only -q`` of the same.
+"""Cold starts: short commands compared with ``pytest`` on a file of the same size, and how many modules they load.
 
-Usage: python benchmarks/startup.py [ROUNDS]
+``rpd runs`` has five past runs to list. Usage: python benchmarks/startup.py [ROUNDS]
 """
 
 from __future__ import annotations
 
 import sys
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from measure import comparison, interleave, machine, run
+from measure import environment, interleave, machine, run, table
+from past_runs import make
 
-ROUNDS = 15
-TARGET = 0.26
+ROUNDS = 9
 HEAVY = ("runpod", "fabric", "paramiko", "rich", "asyncssh", "aiohttp", "graphql", "cryptography", "asyncio")
+PEER = "pytest --collect-only -q"
 
 DEPLOY = """import rpd
 
@@ -30,48 +32,73 @@ TEST = """import pytest
 def test_train(tmp_path, seed):
     assert seed
 """
+OURS: Mapping[str, tuple[Sequence[str], float, int]] = {
+    "rpd collect": (("collect", "deploy_small.py"), 0.26, 62),
+    "rpd --dry-run, 3 nodes": (("--dry-run", "deploy_small.py"), 0.60, 250),
+    "rpd runs": (("runs",), 0.40, 110),
+}
+"""Of each command: its words, its goal as a part of the peer's time, and the most modules of rpd that it may load."""
+
+
+def commands() -> dict[str, Sequence[str]]:
+    """Return each command with the words that start it."""
+    ours = {name: [sys.executable, "-m", "rpd", *words] for name, (words, _, _) in OURS.items()}
+    options = ("--collect-only", "-q", "-p", "no:cacheprovider")
+    return {**ours, PEER: [sys.executable, "-m", "pytest", *options, "test_small.py"]}
+
+
+def prepare(folder: Path) -> None:
+    """Make the files that the commands read."""
+    (folder / "rpd.toml").write_text("", encoding="utf-8")
+    (folder / "deploy_small.py").write_text(DEPLOY, encoding="utf-8")
+    (folder / "test_small.py").write_text(TEST, encoding="utf-8")
+    make(folder / "rpd-runs", runs=5, nodes=3)
+
+
+def imported_modules(folder: Path, command: Sequence[str]) -> list[str]:
+    """Return the modules that a command imports, as ``-X importtime`` tells them."""
+    _, text = run([command[0], "-X", "importtime", *command[1:]], cwd=folder, env=environment())
+    lines = [line for line in text.splitlines() if line.startswith("import time:")]
+    return [line.rpartition("|")[2].strip() for line in lines if "imported package" not in line]
+
+
+def modules(folder: Path) -> dict[str, tuple[int, str]]:
+    """Return how many modules of rpd each command loads, and which heavy libraries."""
+    loaded = {name: imported_modules(folder, command) for name, command in commands().items() if name in OURS}
+    return {
+        name: (
+            sum(each.split(".")[0] == "rpd" for each in names),
+            ", ".join(sorted({each.split(".")[0] for each in names} & set(HEAVY))) or "none",
+        )
+        for name, names in loaded.items()
+    }
 
 
 def main() -> None:
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else ROUNDS
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        (folder / "deploy_small.py").write_text(DEPLOY, encoding="utf-8")
-        (folder / "test_small.py").write_text(TEST, encoding="utf-8")
-        commands = {
-            "rpd collect": [sys.executable, "-m", "rpd", "collect", "deploy_small.py"],
-            "pytest --collect-only -q": [
-                *(
-                    sys.executable,
-                    "-m",
-                    "pytest",
-                    "--collect-only",
-                    "-q",
-                    "-p",
-                    "no:cacheprovider",
-                    "test_small.py",
-                )
-            ],
-        }
-        samples = interleave(commands, cwd=folder, rounds=rounds)
-        imported = imported_modules(folder)
-    print(f"Cold start with one small file, {rounds} rounds, {machine()}\n")
-    print(comparison(samples, target=TARGET))
-    own = [module for module in imported if module.split(".")[0] == "rpd"]
-    heavy = sorted({module.split(".")[0] for module in imported} & set(HEAVY))
-    print(f"\nmodules imported by rpd collect: {len(imported)}, of them rpd's own: {len(own)}")
-    print(f"heavy ones among them: {', '.join(heavy) or 'none'}")
-
-
-def imported_modules(folder: Path) -> list[str]:
-    """Return the modules that one collection imports, as ``-X importtime`` tells them."""
-    _, text = run([sys.executable, "-X", "importtime", "-m", "rpd", "collect", "deploy_small.py"], cwd=folder)
-    lines = [
-        line
-        for line in text.splitlines()
-        if line.startswith("import time:") and "imported package" not in line
+        prepare(folder)
+        samples = interleave(commands(), cwd=folder, rounds=rounds)
+        loaded = modules(folder)
+    peer = samples[PEER]
+    rows = [
+        [
+            name,
+            f"{samples[name].wall:.3f}",
+            f"{samples[name].cpu:.3f}",
+            f"{samples[name].cpu / peer.cpu:.2f}x",
+            f"<= {goal:.2f}x",
+            str(loaded[name][0]),
+            f"<= {most}",
+            loaded[name][1],
+        ]
+        for name, (_, goal, most) in OURS.items()
     ]
-    return [line.rpartition("|")[2].strip() for line in lines]
+    rows.append([PEER, f"{peer.wall:.3f}", f"{peer.cpu:.3f}", "1.00x", "", "", "", ""])
+    print(f"Cold starts, medians of {rounds} rounds, {machine()}\n")
+    head = ["", "wall s", "CPU s", "CPU : peer", "target", "rpd's modules", "target", "heavy libraries"]
+    print(table(head, rows))
 
 
 if __name__ == "__main__":

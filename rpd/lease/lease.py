@@ -372,9 +372,10 @@ class Lease:
         return refusals
 
     def _create_at(self, offer: Offer) -> None:
+        image = self._image_of(self.request)
         spec = PodSpec(
             name=self.name,
-            request=replace(self.request, image=self._image_of(self.request)),
+            request=self.request if image == self.request.image else replace(self.request, image=image),
             offer=offer,
             env=self._env,
             registry_id=self._stored_registry(),
@@ -509,7 +510,7 @@ class Lease:
                 waited = format_duration(self._ready_seconds)
                 end = ends_with(self._container_lines())
                 raise PodNotReady(f"pod {pod.id} was not ready after {waited}: {error}. {end}") from error
-            self.pod = replace(pod, ssh=endpoint)
+            self.pod = pod if endpoint is pod.ssh else replace(pod, ssh=endpoint)
             return self.pod, remote
 
     def _wait_for_ssh(self, deadline: float, boot: Boot) -> PodInfo:

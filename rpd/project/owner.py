@@ -21,7 +21,7 @@ _UNSENDABLE = re.compile(r"[\s\ud800-\udfff]+")
 def owner(environ: Mapping[str, str] | None = None) -> str:
     """Return ``RPD_OWNER``, else ``user@host``; one line of at most 100 characters that RunPod takes."""
     known = os.environ if environ is None else environ
-    return tidy(known.get(OWNER_VARIABLE, "")) or tidy(f"{_user()}@{socket.gethostname()}")
+    return tidy(known.get(OWNER_VARIABLE, "")) or _account()
 
 
 def stamp(run_id: str) -> dict[str, str]:
@@ -35,6 +35,10 @@ def tidy(name: str) -> str:
 
 
 @cache
+def _account() -> str:
+    return tidy(f"{_user()}@{socket.gethostname()}")
+
+
 def _user() -> str:
     try:
         return getpass.getuser()

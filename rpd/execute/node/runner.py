@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
 from queue import Empty, SimpleQueue
@@ -33,6 +32,7 @@ from rpd.hooks import hookimpl
 from rpd.journal.files import NodeFiles
 from rpd.stop import StopLevel
 from rpd.values.duration import format_duration
+from rpd.values.frozen import field_names
 from rpd.values.node import Node
 from rpd.values.report import (
     AttemptRecord,
@@ -163,7 +163,7 @@ class Runner:
             sync=report.had_pod,  # else it is committed with others
             outcome=report.result.outcome,
             cause=report.result.cause,
-            attempt=asdict(attempt_record(report)),
+            attempt=_fields(attempt_record(report)),
         )
         run.close(sync=report.had_pod)
         self._live.pop(run.node.id, None)
@@ -326,3 +326,8 @@ class Runner:
         run.close()
         verdict = Verdict(report.result.outcome, report.result.cause, report.result.reason, report.failure)
         return amended(report, run, self._ladder.with_teardown(verdict, errors))
+
+
+def _fields(record: AttemptRecord) -> dict[str, Any]:
+    """Return the fields of an attempt, which holds nothing that holds others: ``asdict`` would copy each."""
+    return {name: getattr(record, name) for name in field_names(AttemptRecord)}

@@ -1,0 +1,108 @@
+"""Counts that do not depend on the machine, each with its goal: calls, syncs, modules, round trips, bytes.
+
+Usage: python benchmarks/counts.py [calls] [syncs] [modules] [trips] [bytes]
+
+It exits 1 where a count is above its goal, so that continuous integration may run it. Round trips and bytes take a
+minute each; ``calls``, ``syncs`` and ``modules`` together less than one.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import calls as calls_of
+import startup
+from emulated import emulator
+from measure import REPOSITORY, machine, run, table
+
+PODLESS, SLOTS = 1_000, 32
+SYNCS_GOAL = 0.1
+COUNTED = """
+import os, sys
+from rpd.journal import commits
+
+asked = 0
+
+def counting(function):
+    def call(*given):
+        global asked
+        asked += 1
+        return function(*given)
+    return call
+
+os.fsync = counting(os.fsync)
+commits._sync_file_system = counting(commits._sync_file_system)
+from rpd.cli import main
+
+code = main()
+open("syncs", "w").write(str(asked))
+sys.exit(int(code))
+"""
+WITHOUT = """import rpd
+
+
+@rpd.job
+@rpd.mark.parametrize("seed", range({nodes}))
+def nothing(seed): ...
+"""
+
+Row = tuple[str, float, float]
+"""What is counted, how much, and its goal."""
+
+
+def calls() -> list[Row]:
+    """Count calls to RunPod's API."""
+    return [
+        (f"calls a node, {nodes} nodes at -n {width}", calls_of.calls(nodes, width, boot), calls_of.TARGET)
+        for nodes, width, boot in calls_of.SHORT
+    ]
+
+
+def syncs() -> list[Row]:
+    """Count how often the disk is waited for by nodes that hold no pod."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "rpd.toml").write_text("", encoding="utf-8")
+        (folder / "deploy_empty.py").write_text(WITHOUT.format(nodes=PODLESS), encoding="utf-8")
+        with emulator(folder) as backend:
+            words = ["run", "--yes", "-q", "-n", str(SLOTS), "deploy_empty.py"]
+            run([sys.executable, "-c", COUNTED, *words], cwd=folder, env=backend)
+        count = int((folder / "syncs").read_text())
+    return [(f"syncs a node, {PODLESS:,} without a pod", count / PODLESS, SYNCS_GOAL)]
+
+
+def modules() -> list[Row]:
+    """Count what short commands load."""
+    with tempfile.TemporaryDirectory() as name:
+        startup.prepare(Path(name))
+        loaded = startup.modules(Path(name))
+    return [(f"modules of rpd, {name}", loaded[name][0], most) for name, (_, _, most) in startup.OURS.items()]
+
+
+COUNTS: Mapping[str, Callable[[], list[Row]]] = {"calls": calls, "syncs": syncs, "modules": modules}
+OTHERS = {"trips": ("round_trips.py", "--check"), "bytes": ("transfer.py", "counts")}
+"""Scripts that print a table of their own and exit 1 where a goal is missed."""
+
+
+def main() -> None:
+    wanted = sys.argv[1:] or [*COUNTS, *OTHERS]
+    rows = [row for name, count in COUNTS.items() if name in wanted for row in count()]
+    if rows:
+        print(f"Counts, {machine()}\n")
+        cells = [[what, f"{count:g}", f"<= {goal:g}", f"{count / goal:.2f}x"] for what, count, goal in rows]
+        print(table(["", "count", "goal", "count : goal"], cells), end="\n\n", flush=True)
+    missed = any(count > goal for _, count, goal in rows)
+    for name, words in OTHERS.items():
+        if name in wanted:
+            script = str(REPOSITORY / "benchmarks" / words[0])
+            missed |= bool(subprocess.run([sys.executable, script, *words[1:]], check=False).returncode)
+    if missed:
+        sys.exit("a count is above its goal")
+
+
+if __name__ == "__main__":
+    main()

@@ -152,12 +152,13 @@ class Limit:
         return BudgetExceeded(f"the node reached {self.cap} {where}")
 
 
-def limit_of(deadlines: Deadlines, own: float | None) -> Limit:
+def limit_of(deadlines: Deadlines, own: float | None, *, spare: float = 0.0) -> Limit:
     """Return the strictest of a command's own timeout, its job's and the node's cap.
 
-    Raises BudgetExceeded, JobTimeout where no time is left.
+    Of the cap, ``spare`` seconds are left for the command to save its progress. Raises BudgetExceeded, JobTimeout
+    where no time is left.
     """
-    limit = _strictest(deadlines, own)
+    limit = _strictest(deadlines, own, spare)
     limit.check()
     return limit
 
@@ -167,13 +168,13 @@ def overdue(deadlines: Deadlines) -> BudgetExceeded | JobTimeout:
     return _strictest(deadlines, None).reached("before it had ended")
 
 
-def _strictest(deadlines: Deadlines, own: float | None) -> Limit:
+def _strictest(deadlines: Deadlines, own: float | None, spare: float = 0.0) -> Limit:
     now = time.monotonic()
     limits = [(own, Whose.COMMAND)] if own is not None else []
     if deadlines.timeout_at is not None:
         limits.append((deadlines.timeout_at - now, Whose.JOB))
     if deadlines.deadline is not None:
-        limits.append((deadlines.deadline - now, Whose.CAP))
+        limits.append((deadlines.deadline - now - spare, Whose.CAP))
     if not limits:
         return Limit()
     seconds, whose = min(limits, key=lambda limit: limit[0])

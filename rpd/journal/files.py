@@ -231,6 +231,11 @@ class NodeFiles:
         return self.folder.parent / "pods"
 
     @property
+    def checkpoints(self) -> Path:
+        """Copies of the folders that the node saves its progress in."""
+        return self.folder / "checkpoints"
+
+    @property
     def artifacts(self) -> Path:
         """What was pulled."""
         return self.folder / "artifacts"

@@ -66,7 +66,7 @@ class RecorderRemote:
         """Answer with ``stand_in``."""
         return stand_in
 
-    def new_seen(self) -> object:
+    def new_seen(self, *, linked: bool = False) -> object:  # noqa: ARG002
         """Remember nothing."""
         return None
 

@@ -153,8 +153,8 @@ class Remote(Protocol):
         """
         ...
 
-    def new_seen(self) -> object:
-        """Return an empty memory for ``pull``."""
+    def new_seen(self, *, linked: bool = False) -> object:
+        """Return an empty memory for ``pull``; ``linked``: of hard links that are made for each pull."""
         ...
 
     def write(self, remote: str, data: bytes, *, mode: int = 0o644) -> None:

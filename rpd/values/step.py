@@ -83,6 +83,22 @@ class Pulled:
 
 
 @frozen
+class Checkpoint:
+    """A folder on the pod that rpd fetches again and again: its path, and the copy here that was put there first.
+
+    ``copy`` is empty where the job begins anew.
+    """
+
+    path: str
+    copy: str = ""
+
+    @property
+    def is_restored(self) -> bool:
+        """Whether an earlier checkpoint is in it, so that the job can go on from there."""
+        return bool(self.copy)
+
+
+@frozen
 class Step:
     """One step of a node for the record; ``command`` has its secrets masked, ``seconds`` is its duration."""
 

@@ -93,6 +93,10 @@ class NodeRun:
     """By the name of a pod: what the node's commands there begin with."""
     endings: list[Ending] = field(default_factory=list)
     """Activities that run in parallel with the job, such as pulls that repeat."""
+    checkpoints: set[str] = field(default_factory=set)
+    """The folders on its pods that it saves its progress in."""
+    saving_seconds: float = 0.0
+    """What its commands need to save their progress when they are told to end."""
     bill: Bill = field(default_factory=Bill)
     deadlines: Deadlines = field(default_factory=Deadlines)
     destinations: Destinations = field(default_factory=Destinations)

@@ -24,7 +24,7 @@ def follow(run: NodeRun, remote: Remote, command: Command, metrics: tuple[str, .
     run.log.mend()
     run.log.begin(lambda take: remote.follow(command.key, 0, take))
     run.series.begin(metrics)
-    limit = limit_of(run.deadlines, command.timeout)
+    limit = limit_of(run.deadlines, command.timeout, spare=run.saving_seconds)
     forget = run.context.stop.listen(lambda level: remote.interrupt() if level >= StopLevel.END else None)
     try:
         with _prunable(run, remote), limit.telling(command.text), listened_for_life(run) as hear:

@@ -24,6 +24,7 @@ from rpd.execute.node.current import current_run
 from rpd.execute.node.history import StepEnd, StepRequest
 from rpd.execute.node.run import NodeRun
 from rpd.execute.node.signs_of_life import CRASHES, keep_crash
+from rpd.execute.pod.checkpoint import Checkpointing, checked_folder
 from rpd.execute.pod.connections import Connections
 from rpd.execute.pod.destinations import destination
 from rpd.execute.pod.held import Held
@@ -43,13 +44,15 @@ from rpd.stop import Stop, StopLevel
 from rpd.values.duration import parse_duration
 from rpd.values.pod import PodInfo
 from rpd.values.series import LinePatterns
-from rpd.values.step import Completed, Pulled, Staged, StepKind, in_short
+from rpd.values.step import Checkpoint, Completed, Pulled, Staged, StepKind, in_short
 
 PYTHON_VERSION = re.compile(r"3\.\d{1,2}(\.\d{1,3})?")
 _PIN = (
     "command -v uv >/dev/null || { echo 'rpd: this image has no uv, which installs Python: pip install uv' >&2; "
     "exit 127; }; uv python install VERSION && uv python pin VERSION"
 )
+GRACE_SECONDS = 10.0
+"""Between SIGTERM and SIGKILL, for commands of a job that saves nothing."""
 READ_BYTES = 1 << 20
 """How large a file may be that ``Pod.read`` returns, unless the caller says otherwise."""
 
@@ -256,6 +259,7 @@ class Pod(Held):
             env={**_gpus(run), **prelude.env, **_environment("run: env", env), **own},
             secrets=self._secrets,
             timeout=None if timeout is None else _checked_duration("pod.run: timeout", timeout),
+            grace=max(GRACE_SECONDS, run.saving_seconds),
             stand_in=dry,
         )
 
@@ -422,7 +426,7 @@ class Pod(Held):
         Raises UsageError, MissingArtifact, TransferError.
         """
         run = current_run()
-        seconds = None if every is None else _checked_interval(every)
+        seconds = None if every is None else _checked_interval(every, "pod.pull: every")
         source = self._path(remote, cwd)
         if label is not None:
             _check_label(label)
@@ -448,6 +452,58 @@ class Pod(Held):
             return pulling.once()
         pulling.again_and_again(seconds)
         return None
+
+    def checkpoint(
+        self,
+        remote: str,
+        *,
+        every: str | float = "5m",
+        keep: int = 2,
+        grace: str | float = "30s",
+        start: str | Path | None = None,
+        cwd: str | None = None,
+        name: str | None = None,
+    ) -> Checkpoint:
+        """Keep copies of the folder in which the job saves its progress, and put the newest back where it goes on.
+
+        From now on rpd fetches the folder ``every`` so often (a duration) and when the node ends, however it ends,
+        checks it by sha256, and keeps the newest ``keep`` copies here. In the next attempt, and after ``rpd resume`` on
+        another pod, the newest copy is in the folder when this returns; ``start`` is a folder of yours to begin from
+        where there is none. Commands find the path of the folder in ``$RPD_CHECKPOINT``. They get ``grace`` to save
+        their progress when they have to end: deadlines, caps, pruning and Ctrl-C send SIGTERM. Raises UsageError,
+        TransferError.
+        """
+        run = current_run()
+        if run.holder:
+            raise UsageError(
+                f"pod.checkpoint: {run.holder} is a fixture of more than one node: call it in the job, or in a "
+                "fixture of job scope"
+            )
+        if not isinstance(keep, int) or isinstance(keep, bool) or keep < 1:
+            raise UsageError(f"pod.checkpoint: keep={keep!r}: expected how many copies to keep, at least 1")
+        seconds = _checked_interval(every, "pod.checkpoint: every")
+        saving = _checked_duration("pod.checkpoint: grace", grace)
+        path = checked_folder(posixpath.join(cwd, remote) if cwd else remote, self.workspace)
+        if path in run.checkpoints and not run.steps.salvaging:
+            raise UsageError(f"pod.checkpoint: {path} is a checkpoint of this node already")
+        run.checkpoints.add(path)
+        run.saving_seconds = max(run.saving_seconds, saving)
+        checkpoint = Checkpointing(
+            run=run,
+            lease=self._lease,
+            connections=self._connections,
+            steps=self._steps,
+            lifetimes=self._lifetimes,
+            until_stopped=self._until_stopped,
+            title=remote,
+            path=path,
+            seconds=seconds,
+            keep=keep,
+            start=None if start is None else _checked_start(self._base / start),
+            name=name,
+        ).begin()
+        self._own_prelude().env["RPD_CHECKPOINT"] = path
+        return checkpoint
 
     @staticmethod
     def _place(run: NodeRun, local: str | Path | None) -> Path:
@@ -636,11 +692,18 @@ def _names_a_file(source: str, local: str | Path | None) -> bool:
     return not names_folder and split_glob(source)[1] is None
 
 
-def _checked_interval(every: str | float) -> float:
+def _checked_start(folder: Path) -> Path:
+    """Return the folder that a job begins from. Raises UsageError."""
+    if not folder.is_dir():
+        raise UsageError(f"pod.checkpoint: start: there is no folder {folder}")
+    return folder
+
+
+def _checked_interval(every: str | float, what: str) -> float:
     """Return seconds. Raises UsageError."""
-    seconds = _checked_duration("pod.pull: every", every)
+    seconds = _checked_duration(what, every)
     if seconds <= 0:
-        raise UsageError(f'pod.pull: every={every!r}: expected a duration > 0, such as "5m"')
+        raise UsageError(f'{what}={every!r}: expected a duration > 0, such as "5m"')
     return seconds
 
 

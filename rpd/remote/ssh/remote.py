@@ -128,8 +128,8 @@ class SshRemote:
     def read(self, remote: str, *, most: int, stand_in: bytes = b"") -> bytes:  # noqa: ARG002
         return read(self._shell, remote, most=most)
 
-    def new_seen(self) -> object:
-        return Seen()
+    def new_seen(self, *, linked: bool = False) -> object:
+        return Seen(linked=linked)
 
     def write(self, remote: str, data: bytes, *, mode: int = 0o644) -> None:
         write(self._shell, remote, data, mode=mode)

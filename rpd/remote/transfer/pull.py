@@ -77,7 +77,7 @@ def pull(
     try:
         if seen is not None:
             with _put_into(local, source):
-                seen.look(lambda names: facts_of(shell, wanted.base, names), wanted.files, local)
+                seen.look(lambda names: facts_of(shell, wanted.base, names, seen.format), wanted.files, local)
             fetching.sums.update(seen.unchanged)
             fetching.bytes += seen.unchanged_bytes
         fetching.fetch_all()

@@ -12,9 +12,9 @@ from rpd.remote.shell import DeadlinePassed, Program, Shell, TooMuch, mended, wi
 from rpd.remote.transfer.paths import nul_ended
 from rpd.remote.transfer.patience import SHORT_SECONDS
 
-# $1 the folder; standard input: names, each ended by NUL. A line for each, in their order.
+# $1 the folder, $2 the format of stat; standard input: names, each ended by NUL. A line for each, in their order.
 _FACTS = r"""
-cd -- "$1" && stat --version 2>/dev/null | grep -q GNU && exec xargs -0 stat -c '%s %y %z %i' --
+cd -- "$1" && stat --version 2>/dev/null | grep -q GNU && exec xargs -0 stat -c "$2" --
 cat >/dev/null
 """
 
@@ -23,9 +23,13 @@ _LONGEST_FACTS = 400
 
 
 class Seen:
-    """The files earlier pulls brought, by what the pod said of them then."""
+    """The files earlier pulls brought, by what the pod said of them then.
 
-    def __init__(self) -> None:
+    With ``linked`` they are hard links that somebody makes and removes, which changes when their inode last changed.
+    """
+
+    def __init__(self, *, linked: bool = False) -> None:
+        self.format = "%s %y %i" if linked else "%s %y %z %i"
         self._facts: dict[str, str] = {}
         self._fetched: dict[str, tuple[str, str, int]] = {}
         self.unchanged: dict[str, str] = {}
@@ -61,10 +65,10 @@ def _size(tree: Tree, name: str) -> int | None:
     return status.st_size if status is not None and stat.S_ISREG(status.st_mode) else None
 
 
-def facts_of(shell: Shell, base: str, names: Sequence[str]) -> dict[str, str]:
+def facts_of(shell: Shell, base: str, names: Sequence[str], facts: str) -> dict[str, str]:
     """Return sizes, times and inodes by name; of none where one vanished or times are whole seconds."""
     program = Program(
-        with_arguments(_FACTS, base),
+        with_arguments(_FACTS, base, facts),
         stdin=[nul_ended(names)],
         timeout=SHORT_SECONDS * 5,
         most=_LONGEST_FACTS * (len(names) + 1),

@@ -8,10 +8,11 @@ from pathlib import Path
 
 from rpd.emulator.launch import Launched
 from rpd.journal import series
+from rpd.record import manifest
 from rpd.record.verify import check
 from rpd.testing import RpdRun, Running
 from rpd.values.report import NodeReport, Outcome
-from tests.runs.conftest import events
+from tests.runs.conftest import events, outcomes
 from tests.waiting import wait_until
 
 Project = Callable[[dict[str, str]], Path]
@@ -55,7 +56,9 @@ def check_that_it_went_on(report: NodeReport) -> None:
     assert 1 <= began[-1] <= 20
     last = [line.step for line in lines if "n" in line.values][-(40 - int(began[-1])) :]
     assert last == list(range(int(began[-1]) + 1, 41))
-    assert list(series.read(Path(report.folder) / series.SERIES_FILE)["n"]) == list(range(1, 41))
+    # What a pod that is gone had measured last may never have been heard.
+    heard = series.read(Path(report.folder) / series.SERIES_FILE)["n"]
+    assert all(step < began[-1] + 1 for step in set(range(1, 41)) - set(heard))
     (folder,) = (Path(report.folder) / "checkpoints").iterdir()
     copies = sorted(path.name for path in folder.iterdir() if path.is_dir())
     assert len(copies) == 2
@@ -64,7 +67,7 @@ def check_that_it_went_on(report: NodeReport) -> None:
         assert set(model) == {"n", "same"}
         assert model["n"] == model["same"]
     newest = folder / copies[-1] / "model/n"
-    assert newest.read_text() == "40\n"
+    assert newest.read_text() == "40\n", sorted(path.name for path in folder.iterdir())
     # The manifest has it, and its files can be verified.
     (artifact,) = [each for each in report.artifacts if each.label == "checkpoint"]
     assert artifact.verified
@@ -77,7 +80,7 @@ def test_the_next_attempt_goes_on_from_the_last_copy(
     """A host that is lost costs the steps since the last copy, and no more."""
     folder = project({"deploy_a.py": COUNTING})
     process = started_with_a_copy(rpd, folder)
-    emulator.inject({"kind": "lose-host", "times": 1})
+    emulator.inject({"kind": "lose-host", "status": "EXITED"})
     result = process.finish()
     assert result.exit_code == 0, result.out + result.err
     (report,) = result.reports
@@ -96,7 +99,78 @@ def test_a_resumed_run_goes_on_from_it_on_a_fresh_pod(
     process = started_with_a_copy(rpd, folder)
     process.send_signal(signal.SIGKILL)
     process.finish()
-    emulator.inject({"kind": "lose-host", "times": 1})
+    emulator.inject({"kind": "lose-host", "status": "EXITED"})
     result = rpd(folder, command="resume")
     assert result.exit_code == 0, result.out + result.err
-    check_that_it_went_on(result.reports[0])
+    (path,) = folder.glob("rpd-runs/2*/*/manifest.toml")
+    check_that_it_went_on(manifest.read(path))
+
+
+SHARED = """
+import rpd
+
+job = rpd.job(gpu=rpd.Gpu("NVIDIA RTX A4000"), budget=rpd.Budget(cost_cap_usd=1))
+
+@rpd.fixture(scope="worker")
+def shared(provision):
+    with provision(job) as pod:
+        yield pod
+
+@job
+@rpd.mark.parametrize("lr", [1, 2])
+def fit(shared, lr):
+    shared.checkpoint("ckpt", every="1h", grace="20s")
+    shared.run(
+        f"[ -z $(ls ckpt) ]; trap 'sleep 1; echo {lr} >ckpt/saved; exit 0' TERM; "
+        f"echo loss={lr} >>$RPD_METRICS; sleep 300 & wait"
+    )
+
+@job
+def goes_on(shared, run_dir):
+    (copy,) = run_dir.parent.glob("*fit-lr2*/checkpoints/*/0001")
+    saved = shared.checkpoint("ckpt", start=copy, every="1h")
+    assert saved.path == "/workspace/ckpt"
+    shared.run("test $(cat $RPD_CHECKPOINT/saved) = 2")
+    shared.checkpoint("ckpt")
+
+@job
+def asks_for_too_much(shared):
+    shared.run("ln -s /proc/1 away")
+    shared.checkpoint("away")
+"""
+PRUNING = """
+def rpd_prune(node, name, step, value):
+    return f"loss {value:g}"
+"""
+
+
+def test_a_pruned_node_saves_its_progress_and_another_goes_on_from_it(
+    rpd: RpdRun, project: Project, emulator: Launched
+) -> None:
+    """SIGTERM leaves its grace for a last copy; on a shared pod no node begins with another's checkpoint by accident."""
+    folder = project({"deploy_a.py": SHARED, "conftest.py": PRUNING})
+    result = rpd(folder)
+    assert outcomes(result) == {
+        "fit[lr1]": "pruned",
+        "fit[lr2]": "pruned",
+        "goes_on": "failed",
+        "asks_for_too_much": "failed",
+    }, result.out + result.err
+    for report in result.reports[:2]:
+        (artifact,) = report.artifacts
+        lr = report.node.parameters["lr"]
+        assert (Path(report.folder) / artifact.local / "saved").read_text() == f"{lr}\n"
+    assert "goes_on: ckpt goes on from checkpoint 0001 (1 file, 2 B)" in result.out
+    reasons = [report.result.reason for report in result.reports[2:]]
+    assert reasons[0] == "pod.checkpoint: /workspace/ckpt is a checkpoint of this node already"
+    assert reasons[1].startswith("pod.checkpoint: 'away' leads to /proc/1")
+
+
+def test_a_dry_run_tells_of_it_and_of_what_is_wrong_with_it(rpd: RpdRun, project: Project) -> None:
+    """The step says how often; a folder that is not on the pod's disk is an error before anything is rented."""
+    wrong = COUNTING.replace("def count", "def wrong").replace('"ckpt/"', '"../ckpt"')
+    folder = project({"deploy_a.py": COUNTING, "deploy_b.py": wrong})
+    result = rpd(folder, "--dry-run")
+    assert "checkpoint /workspace/ckpt every 0.20s, keep 2" in result.out
+    assert "pod.checkpoint: '../ckpt' is /ckpt: expected a folder of its own on the pod's disk" in result.out
+    assert result.exit_code == 1

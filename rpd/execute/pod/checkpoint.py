@@ -203,9 +203,8 @@ class Checkpointing:
             self._notice(
                 f"of its checkpoint, files of keys and passwords stay here: {', '.join(staged.withheld)}"
             )
-        self._notice(
-            f"{self.title} goes on from {_told(copy)} ({staged.files} files, {format_size(staged.bytes)})"
-        )
+        files = f"{staged.files} {'file' if staged.files == 1 else 'files'}, {format_size(staged.bytes)}"
+        self._notice(f"{self.title} goes on from {_named(copy)} ({files})")
         if own is not None:
             taking.know(remote)
         run.journal.write("checkpoint_put_back", copy=copy.name, files=staged.files, bytes=staged.bytes)
@@ -280,7 +279,7 @@ class Checkpointing:
                     self.run.results.record_artifact(periodic.latest, "checkpoint")
 
 
-def _told(copy: Path) -> str:
+def _named(copy: Path) -> str:
     return f"checkpoint {copy.name}" if copy.name.isdigit() else f"the checkpoint in {copy}"
 
 

@@ -152,5 +152,7 @@ class Landing:
 def _by_root(listing: Listing, names: Iterable[str]) -> Mapping[str, list[str]]:
     by_root: dict[str, list[str]] = defaultdict(list)
     for name in names:
-        by_root[listing.root_of(name)].append(name)
+        # Inside of one folder links may lead anywhere, so that it is one root for them; what lands are its entries.
+        root = name.partition("/")[0] if listing.is_inside else listing.root_of(name)
+        by_root[root].append(name)
     return by_root

@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rpd.errors import MissingArtifact, TransferError
+from rpd.remote.protocol import Intake
 from rpd.remote.ssh import SshRemote
 from rpd.remote.transfer.pull import pull
 from rpd.remote.transfer.pull_cache import Seen
@@ -239,19 +240,22 @@ def test_what_arrived_whole_before_a_cut_is_not_fetched_again(
     check_sums(tmp_path / "l")
 
 
+@pytest.mark.parametrize("contents", [False, True])
 def test_a_pull_that_remembers_fetches_only_what_changed(
-    remote: SshRemote, machine: Machine, tmp_path: Path
+    remote: SshRemote, machine: Machine, tmp_path: Path, contents: bool
 ) -> None:
-    """Files that are as they were, and still here, are counted but not sent; the others are."""
+    """Files that are as they were, and still here, are counted but not sent; the others are, wherever they go."""
     root, local, seen = machine.files / "ckpt", tmp_path / "l", Seen()
+    here = local if contents else local / "ckpt"
     (root / "1").mkdir(parents=True)
     for name in ("1/same", "1/changes", "1/lost here"):
         (root / name).write_bytes(b"1" * 1000)
 
     def received() -> int:
         progress = Cutting(machine)
-        pulled = pull(remote._shell, str(root), local, progress=progress, seen=seen)
-        assert picture(local / "ckpt") == picture(root)
+        intake = Intake(contents=contents)
+        pulled = pull(remote._shell, str(root), local, progress=progress, seen=seen, intake=intake)
+        assert picture(here) == picture(root)
         assert pulled is not None
         assert pulled.files == len(names(root))
         assert pulled.bytes == 1000 * len(names(root))
@@ -262,7 +266,7 @@ def test_a_pull_that_remembers_fetches_only_what_changed(
     assert received() == 0
     (root / "1/changes").write_bytes(b"2" * 1000)
     (root / "2").write_bytes(b"3" * 1000)
-    (local / "ckpt/1/lost here").unlink()
+    (here / "1/lost here").unlink()
     assert received() == 3000
 
 

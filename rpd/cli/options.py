@@ -277,20 +277,6 @@ class ImportOptions:
 
 
 @frozen
-class AdviseOptions:
-    """The options that only ``rpd advise`` has."""
-
-    fail_idle: float | None = showing.option(
-        None, "exit with 1 if GPUs did nothing for more than this part of the time, e.g. 30%%", "--fail-idle",
-        metavar="PERCENT", parse=texts.percent, commands=("advise",)
-    )
-    boots: bool = showing.switch(
-        "how long pods took to boot and how often they did not, by GPU, place and image, over all past runs", "--boots",
-        commands=("advise",)
-    )
-
-
-@frozen
 class PlanOptions:
     """The options that only ``rpd plan`` has."""
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rpd.config import Config
     from rpd.values.dryrun import DryRunNode
     from rpd.values.fixture import FixtureDef
+    from rpd.values.hand_over import HandOver
     from rpd.values.job import Job
     from rpd.values.node import Node
     from rpd.values.plan import Earlier, Plan, Source
@@ -124,6 +125,11 @@ class Events:
         """Call ``rpd_pod_joined``."""
         self._hook.rpd_pod_joined(node=node, pod=pod, share=share)
 
+    def command_environment(self, *, node: Node) -> dict[str, str]:
+        """Call ``rpd_command_environment``; of a name that two plugins give, that of the last one registered counts."""
+        answers = self._hook.rpd_command_environment(node=node)
+        return {name: value for answer in reversed(answers) if answer for name, value in answer.items()}
+
     def step_started(self, *, node: Node, step: Step) -> None:
         """Call ``rpd_step_started``."""
         self._hook.rpd_step_started(node=node, step=step)
@@ -168,6 +174,10 @@ class Events:
     def node_report(self, *, node: Node, report: NodeReport) -> None:
         """Call ``rpd_node_report``."""
         self._hook.rpd_node_report(node=node, report=report)
+
+    def hand_over(self, *, handed: HandOver) -> None:
+        """Call ``rpd_hand_over``."""
+        self._hook.rpd_hand_over(handed=handed)
 
     def dry_run_node(self, *, node: Node, planned: DryRunNode) -> None:
         """Call ``rpd_dry_run_node``."""

@@ -16,7 +16,7 @@ import os
 import re
 import sys
 import threading
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import FunctionType, MethodType, ModuleType
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from rpd.config.options import OptionGroup
     from rpd.values.dryrun import DryRunNode
     from rpd.values.fixture import FixtureDef
+    from rpd.values.hand_over import HandOver
     from rpd.values.job import Job
     from rpd.values.node import Node
     from rpd.values.plan import Earlier, Plan, Source
@@ -216,6 +217,14 @@ def rpd_pod_joined(node: Node, pod: PodInfo, share: float) -> None:
     """Called when a node with its fixtures set up uses a pod, its own or a shared one; ``share`` is its part."""
 
 
+@hookspec
+def rpd_command_environment(node: Node) -> Mapping[str, str] | None:
+    """Return variables for every command of ``node`` on its pods (``TRACEPARENT``); asked once for each attempt.
+
+    They go before the job's own. A command that differs in them alone is the same command to ``rpd resume``.
+    """
+
+
 @observer
 def rpd_step_started(node: Node, step: Step) -> None:
     """Called when a step begins (its ``seconds`` and ``exit_code`` are not known yet)."""
@@ -277,6 +286,15 @@ def rpd_fixture_teardown(node: Node, fixture: FixtureDef) -> None:
 @observer
 def rpd_node_report(node: Node, report: NodeReport) -> None:
     """Called with the report of a node that is over, on the thread of a slot; again if a wider teardown changes it."""
+
+
+@observer
+def rpd_hand_over(handed: HandOver) -> None:
+    """Called once for each node of a run that is over and whose pods are released, with everything that it left.
+
+    One after the other, on a thread of its own: it may take its time, such as to send files to a tracker. At the end
+    rpd waits a minute for those that are still under way.
+    """
 
 
 @observer

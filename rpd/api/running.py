@@ -241,6 +241,10 @@ class Running:
             from rpd.notify.plugin import add_notices  # few runs send any
 
             add_notices(config.output.notify, config.money.budget, manager, self._redactor)
+        if not config.run.dry_run:
+            from rpd.hand_over.plugin import add_hand_over  # nothing is left of a dry run
+
+            add_hand_over(manager, self._redactor)
         self._is_ready = True
         self._wake()
         ended = carry_out(config, manager, self._redactor, None, Caller(stop=self._stop))

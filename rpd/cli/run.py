@@ -95,6 +95,10 @@ def carry_out(config: Config, manager: PluginManager, resumed: Resumed | None) -
             from rpd.advise.plugin import add_advice  # a dry run has nothing to advise
 
             add_advice(manager)
+        if not config.run.dry_run:
+            from rpd.hand_over.plugin import add_hand_over  # nothing is left of a dry run
+
+            add_hand_over(manager, redactor)
         if config.run.setup_plan or config.run.setup_show or config.run.setup_only:
             shown = SetupPlan(lambda line: say(redactor.text(line)), only=config.run.setup_only)
             manager.register(shown, "setup plan")

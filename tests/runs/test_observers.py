@@ -31,6 +31,7 @@ DECIDERS = {
     "rpd_skip_node",
     "rpd_prune",
     "rpd_pod_kind",
+    "rpd_command_environment",
     "rpd_run_node",
 }
 RAISING = "".join(

@@ -152,6 +152,11 @@ class NodeRun:
         """A short name for the node, safe in every path and the same in every process."""
         return hashlib.sha256(self.node.id.encode(errors="surrogatepass")).hexdigest()[:12]
 
+    @cached_property
+    def given(self) -> dict[str, str]:
+        """The variables that plugins give to its commands."""
+        return self.events.command_environment(node=self.node)
+
     def stoppable(self) -> AbstractContextManager[None]:
         """Return a context, for code of a fixture, that ends when the run has to end. Raises Interrupted."""
         return self.context.mode.stoppable(self)

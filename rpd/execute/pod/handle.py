@@ -217,7 +217,11 @@ class Pod(Held):
             kind=StepKind.RUN,
             name=name or cmd,
             command=cmd,
-            about=(command.cwd, sorted(command.env.items()), *([command.before] if command.before else [])),
+            about=(
+                command.cwd,
+                _about(command.env, run.given),
+                *([command.before] if command.before else []),
+            ),
             detail={"key": command.key, "cwd": command.cwd, "secrets": sorted(self._secrets)},
             salvaged=lambda: Completed(command=cmd, exit_code=0, stdout=dry),
             keep=asdict,
@@ -251,12 +255,13 @@ class Pod(Held):
             raise UsageError(f"pod.run: expected a shell command, got {cmd!r}")
         prelude = prelude_of(self._prelude, run.preludes, self._lease.name)
         own = {"RPD_NODE": run.node.id, "RPD_ATTEMPT": str(run.attempt)}
+        given = _environment("run: rpd_command_environment", run.given)
         return Command(
             key=_key(run),
             text=cmd,
             before=prelude.lines,
             cwd=self._path(cwd) if cwd else self.workspace,
-            env={**_gpus(run), **prelude.env, **_environment("run: env", env), **own},
+            env={**given, **_gpus(run), **prelude.env, **_environment("run: env", env), **own},
             secrets=self._secrets,
             timeout=None if timeout is None else _checked_duration("pod.run: timeout", timeout),
             grace=max(GRACE_SECONDS, run.saving_seconds),
@@ -624,6 +629,11 @@ def _key(run: NodeRun) -> str:
 def _known_as(run: NodeRun, source: Path) -> str:
     """Return a local path relative to the root folder."""
     return Path(os.path.relpath(source, run.context.rootdir)).as_posix()
+
+
+def _about(env: Mapping[str, str], given: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Return the variables by which a command is known again: those of plugins may differ from run to run."""
+    return sorted((name, value) for name, value in env.items() if given.get(name) != value)
 
 
 def _environment(asked: str, env: Mapping[str, str | int | float] | None) -> dict[str, str]:

@@ -1,0 +1,1 @@
+"""Hand-over: what nodes leave, given to plugins that keep it elsewhere."""

@@ -60,6 +60,7 @@ def handed(tmp_path: Path) -> HandOver:
     )
 
 
+@pytest.mark.exhaustive
 @pytest.mark.filterwarnings("ignore")
 def test_mlflow(load: Any, handed: HandOver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     example = load("rpd_mlflow", "mlflow")
@@ -82,6 +83,7 @@ def test_mlflow(load: Any, handed: HandOver, tmp_path: Path, monkeypatch: pytest
     assert (run.info.status, run.info.run_name) == ("FAILED", "r1 fit[lr0.1]")
 
 
+@pytest.mark.exhaustive
 @pytest.mark.filterwarnings("ignore")
 def test_wandb(load: Any, handed: HandOver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Offline, everything is in one file below ``wandb``."""
@@ -96,6 +98,7 @@ def test_wandb(load: Any, handed: HandOver, tmp_path: Path, monkeypatch: pytest.
         assert text in data
 
 
+@pytest.mark.exhaustive
 @pytest.mark.filterwarnings("ignore")
 def test_trackio(load: Any, handed: HandOver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "trackio"))

@@ -153,11 +153,14 @@ if [ -n "$_rpd_missing" ]; then
   _rpd_code=126
 else
   _rpd_shell=$(command -v bash || command -v sh)
+  # Started where its file is, so that the shell's own messages begin with "command: line 1:", not with a long path.
+  export _rpd_cwd="$PWD"
+  cd "$_rpd_dir" || exit
   if command -v setsid >/dev/null 2>&1; then
-    setsid "$_rpd_shell" "$_rpd_dir/command" </dev/null >>"$_rpd_dir/log" 2>&1 9>&- &
+    setsid "$_rpd_shell" command </dev/null >>"$_rpd_dir/log" 2>&1 9>&- &
   else
     set -m 2>/dev/null
-    "$_rpd_shell" "$_rpd_dir/command" </dev/null >>"$_rpd_dir/log" 2>&1 9>&- &
+    "$_rpd_shell" command </dev/null >>"$_rpd_dir/log" 2>&1 9>&- &
   fi
   _rpd_child=$!
   echo "$_rpd_child" >"$_rpd_dir/group"
@@ -212,7 +215,7 @@ _rpd_prepare() {
     _rpd_dir=$_rpd_base/steps/$1
   fi
   [ -e "$_rpd_dir/claim" ] && return 0
-  { printf '%s\n' "$2" >"$_rpd_dir/command" &&
+  { printf 'cd "$_rpd_cwd" || exit 126; unset _rpd_cwd OLDPWD; %s\n' "$2" >"$_rpd_dir/command" &&
     printf '%s' "$3" >"$_rpd_dir/supervise" &&
     printf '%-31s\n' pending >"$_rpd_dir/exit.new" &&
     date +%s >"$_rpd_dir/began" &&

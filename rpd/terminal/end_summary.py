@@ -231,7 +231,7 @@ def pods_left(summary: RunSummary, *, width: int, ink: Ink) -> Iterator[str]:
             "bold yellow",
         )
         for pod in summary.leftover:
-            yield ink(f"{pod} is still there, as asked for. Release it: rpd stop {pod}", "yellow")
+            yield ink(f"{pod} is kept, and bills until you release it: rpd stop {pod}", "yellow")
 
 
 def last_line(summary: RunSummary, *, width: int, ink: Ink, worst_case: str = "", crop: bool = False) -> str:

@@ -7,16 +7,15 @@ import os
 import shutil
 import signal
 import subprocess
-import threading
 import urllib.request
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import hypothesis
 import pytest
 
 from rpd.emulator.launch import Launched, launch
+from tests.http_server import Quiet, serving
 from tests.openapi import OpenApi
 
 pytest_plugins = ["rpd.testing"]
@@ -79,21 +78,13 @@ def clean_emulator(_shared_emulator: Launched, monkeypatch: pytest.MonkeyPatch) 
 def registry() -> Iterator[str]:
     """A registry with ``team/image:there`` and nothing else."""
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(Quiet):
         def do_HEAD(self) -> None:
             self.send_response(200 if self.path == "/v2/team/image/manifests/there" else 404)
             self.end_headers()
 
-        def log_message(self, *args: object) -> None:
-            """Stay quiet."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-    thread.start()
-    yield f"127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with serving(Handler) as address:
+        yield address
 
 
 def _delete(emulator: Launched, pod_id: str) -> None:

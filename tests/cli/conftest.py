@@ -10,16 +10,16 @@ import struct
 import subprocess
 import sys
 import termios
-import textwrap
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
-from rpd.emulator.launch import Launched
+from rpd.emulator.launch import Launched, launch
 from rpd.testing import RpdRun, Running, RunResult
+from tests.files import write_files
 
 SWITCHED = '''
 import os
@@ -62,10 +62,7 @@ class Project:
     rpd: RpdRun = field(default_factory=RpdRun)
 
     def write(self, files: Mapping[str, str]) -> None:
-        for name, text in files.items():
-            path = self.folder / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(textwrap.dedent(text), encoding="utf-8")
+        write_files(self.folder, files)
 
     def run(self, *args: str, env: Mapping[str, str | None] | None = None) -> RunResult:
         return self.rpd(self.folder, *args, env=env)
@@ -125,3 +122,12 @@ def switched(project: Project) -> Project:
 def emulator(clean_emulator: Launched) -> Launched:
     """One emulator for all tests; each must leave it without a pod."""
     return clean_emulator
+
+
+@contextlib.contextmanager
+def own_emulator() -> Iterator[Launched]:
+    """Start an emulator that the environment points at, for the tests of one module."""
+    with launch(boot_seconds=0.05) as launched, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RUNPOD_API_BASE_URL", launched.base_url)
+        patch.setenv("RUNPOD_API_KEY", launched.api_key)
+        yield launched

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from rpd.emulator.launch import Launched, launch
+from rpd.emulator.launch import Launched
 from rpd.testing import RunResult
-from tests.cli.conftest import Project
+from tests.cli.conftest import Project, own_emulator
 
 HOSTILE = r"""
 import rpd
@@ -54,9 +54,7 @@ NAMES = (
 @pytest.fixture(scope="module")
 def emulator() -> Iterator[Launched]:
     """One emulator and one run for all tests here."""
-    with launch(boot_seconds=0.05) as launched, pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RUNPOD_API_BASE_URL", launched.base_url)
-        patch.setenv("RUNPOD_API_KEY", launched.api_key)
+    with own_emulator() as launched:
         yield launched
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from rpd.cli import main
 from rpd.emulator.launch import Launched
+from tests.git import git
 
 Project = Any
 DEPLOY = """
@@ -32,11 +33,6 @@ DEPLOY = """
     def old(pod):
         pod.run("true")
 """
-
-
-def git(folder: Path, *words: str) -> None:
-    who = ["-c", "user.name=A", "-c", "user.email=a@example.com"]
-    subprocess.run(["git", "-C", str(folder), *who, *words], check=True, capture_output=True)
 
 
 @pytest.fixture

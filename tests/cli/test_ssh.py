@@ -19,9 +19,9 @@ from pathlib import Path
 import pytest
 
 import rpd
-from rpd.emulator.launch import Launched, launch
+from rpd.emulator.launch import Launched
 from rpd.testing import RunResult
-from tests.cli.conftest import Project
+from tests.cli.conftest import Project, own_emulator
 from tests.waiting import wait_until
 
 SECRET = "sesame-81f2"
@@ -46,9 +46,7 @@ def keep(pod):
 @pytest.fixture(scope="module")
 def emulator() -> Iterator[Launched]:
     """One emulator, and one kept pod, for all tests here: none of them changes it."""
-    with launch(boot_seconds=0.05) as launched, pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RUNPOD_API_BASE_URL", launched.base_url)
-        patch.setenv("RUNPOD_API_KEY", launched.api_key)
+    with own_emulator() as launched:
         yield launched
 
 

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from rpd.collect.order import regroup
 from rpd.values.fixture import Closure, FixtureDef, Scope
-from rpd.values.job import Job
 from rpd.values.mark import Location
-from rpd.values.node import Definition, FixtureParam, Node
+from rpd.values.node import FixtureParam, Node
+from tests.nodes import definition
 
 
 def test_nodes_are_grouped_by_the_parameter_of_a_wide_fixture(project):
@@ -208,15 +208,12 @@ def _function(): ...
 WIDE = FixtureDef(
     name="wide", function=_function, scope=Scope.SESSION, argnames=(), location=Location("x.py", 1)
 )
-DEFINITION = Definition(
-    name="job",
+DEFINITION = definition(
+    "job",
     file="x.py",
-    line=1,
     function=_function,
-    job=Job(),
     argnames=("wide",),
     closure=Closure(names=("wide",), definitions={"wide": (WIDE,)}),
-    keywords=frozenset(),
     module=SimpleNamespace(),
 )
 

@@ -11,20 +11,11 @@ from rpd.emulator.account import Account
 from rpd.emulator.faults import FaultBook
 from rpd.emulator.model import Order, Pod
 from rpd.emulator.refusals import HOST_FULL, STOCK_OUT, STOCK_OUT_SPOT, Refusal
+from tests.clock import Clock
 
 HOUR = 3600.0
 DISK = catalogue.CONTAINER_DISK_USD_PER_GB_MONTH / catalogue.HOURS_PER_MONTH
 VOLUME = catalogue.VOLUME_USD_PER_GB_MONTH / catalogue.HOURS_PER_MONTH
-
-
-class Clock:
-    """Seconds that pass when told."""
-
-    def __init__(self) -> None:
-        self.now = 1_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 class Host:
@@ -47,7 +38,7 @@ class World:
     """An account with its clock, host and faults."""
 
     def __init__(self, balance: float = 100.0) -> None:
-        self.clock, self.host, self.faults = Clock(), Host(), FaultBook()
+        self.clock, self.host, self.faults = Clock(1_000_000.0), Host(), FaultBook()
         self.account = Account(clock=self.clock, host=self.host, faults=self.faults, balance=balance)
 
     def rent(self, **changes: object) -> Pod:

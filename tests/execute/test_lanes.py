@@ -10,16 +10,12 @@ from hypothesis import strategies as st
 
 from rpd.execute.lanes import Lanes
 from rpd.stop import Stop, StopLevel
-from rpd.values.fixture import Closure
-from rpd.values.job import Job
-from rpd.values.node import Definition, Node
+from rpd.values.node import Node
 from rpd.values.plan import Ahead, Lane, Plan, Source
 from rpd.values.report import NodeRecord, NodeReport, Outcome, Result
+from tests.nodes import definition
 
-JOB = Definition(
-    name="n", file="f.py", line=1, function=lambda: None, job=Job(), argnames=(), closure=Closure(),
-    keywords=frozenset(),
-)  # fmt: skip
+JOB = definition("n", file="f.py")
 
 
 def node(name: object) -> Node:

@@ -11,10 +11,9 @@ from hypothesis import strategies as st
 from rpd.collect.needs import Links, Need
 from rpd.graph.meeting import meet
 from rpd.graph.order import needed_by, ring_in
-from rpd.values.fixture import Closure
 from rpd.values.frozen import replace
-from rpd.values.job import Job
 from rpd.values.node import Definition, Node
+from tests.nodes import definition
 
 HERE = Path(__file__).parent
 FEWER = settings(max_examples=60)
@@ -22,10 +21,7 @@ VALUES = st.sampled_from([1, 2, "a", 1.5, None, [1], (2, "x"), {"k": [1]}])
 
 
 def job(name: str) -> Definition:
-    return Definition(
-        name=name, file="f.py", line=1, function=lambda: None, job=Job(), argnames=(), closure=Closure(),
-        keywords=frozenset(),
-    )  # fmt: skip
+    return definition(name, file="f.py")
 
 
 def cases_of(definition: Definition, cases: list[dict[str, Any]]) -> list[Node]:

@@ -12,6 +12,7 @@ from rpd.errors import TransientError
 from rpd.lease.pod_poller import FEW, GAP_SECONDS, PodView
 from rpd.runpod.dry.provider import OfflineProvider
 from rpd.values.pod import PodInfo, PodStatus
+from tests.clock import Clock
 
 
 class Account(OfflineProvider):
@@ -39,21 +40,11 @@ class Account(OfflineProvider):
         return tuple(self.there.values())
 
 
-class Clock:
-    now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        self.now += seconds
-
-
 IDS = [f"p{n}" for n in range(64)]
 
 
 def view_of(account: Account, stack: ExitStack, *, waiting: int = FEW + 1) -> tuple[PodView, Clock]:
-    clock = Clock()
+    clock = Clock(100.0)
     view = PodView(lambda: account, clock=clock, sleep=clock.sleep)
     for _ in range(waiting):
         stack.enter_context(view.waiting())

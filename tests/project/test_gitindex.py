@@ -1,8 +1,6 @@
 """What git tracks, without git."""
 
-import os
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -10,19 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rpd.project.gitindex import tracked_files
+from tests.git import git
 
 pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed here")
-
-
-def git(root: Path, *arguments: str) -> bytes:
-    environment = {
-        **os.environ,
-        **{f"GIT_{who}_{what}": "x" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")},
-        "GIT_CONFIG_GLOBAL": os.devnull,
-        "GIT_CONFIG_NOSYSTEM": "1",
-    }
-    command = ["git", "-C", str(root), *arguments]
-    return subprocess.run(command, check=True, capture_output=True, env=environment).stdout
 
 
 _PART = st.text(
@@ -51,7 +39,7 @@ def test_the_names_are_those_git_lists(
         at.parent.mkdir(parents=True, exist_ok=True)
         at.write_text("x")
     git(root, "add", *(["-N"] if planned else []), "--all")
-    listed = git(root, "ls-files", "-z").decode("utf-8", "surrogateescape").split("\0")
+    listed = git(root, "ls-files", "-z").split("\0")
     assert tracked_files(root) == {name for name in listed if name}
 
 

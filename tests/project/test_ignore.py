@@ -2,8 +2,6 @@
 
 import contextlib
 import os
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -12,14 +10,8 @@ from hypothesis import strategies as st
 
 from rpd.errors import UsageError
 from rpd.project.ignore import Kind, content_digest, local_stamp, staged_files, tree_digest
-
-
-def make(root: Path, files: dict[str, str]) -> Path:
-    for name, text in files.items():
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-    return root
+from tests.files import write_files
+from tests.git import git
 
 
 def names(root: Path, *exclude: str) -> list[str]:
@@ -35,12 +27,12 @@ def test_without_any_rules_everything_is_staged_but_what_never_is(tmp_path: Path
         "src/__pycache__/b.pyc": "",
         "sub/.venv/bin/python": "",
     }
-    assert names(make(tmp_path, {**kept, **never})) == [".env.example", "a.py", "src/b.py"]
+    assert names(write_files(tmp_path, {**kept, **never})) == [".env.example", "a.py", "src/b.py"]
 
 
 def test_rules_of_nested_files_apply_below_them(tmp_path: Path) -> None:
     """A rule in a deeper folder wins, and says nothing about files above it."""
-    make(
+    write_files(
         tmp_path,
         {
             ".gitignore": "*.log\n/build/\n",
@@ -60,7 +52,7 @@ def test_rules_of_nested_files_apply_below_them(tmp_path: Path) -> None:
 
 def test_rpdignore_has_the_last_word(tmp_path: Path) -> None:
     """.rpdignore leaves out what git keeps and takes what git ignores."""
-    make(
+    write_files(
         tmp_path,
         {".gitignore": "data.bin\n", ".rpdignore": "!data.bin\ndocs/\n", "data.bin": "", "docs/a": ""},
     )
@@ -69,29 +61,29 @@ def test_rpdignore_has_the_last_word(tmp_path: Path) -> None:
 
 def test_exclude_takes_rules_as_gitignore_has_them(tmp_path: Path) -> None:
     """The argument ``exclude`` is read last, relative to the root."""
-    make(tmp_path, {"a/x.pt": "", "b/x.pt": "", "c.py": ""})
+    write_files(tmp_path, {"a/x.pt": "", "b/x.pt": "", "c.py": ""})
     assert names(tmp_path, "/a/") == ["b/x.pt", "c.py"]
     assert names(tmp_path, "*.pt", "!b/*.pt") == ["b/x.pt", "c.py"]
 
 
 def test_rules_above_the_root_apply_in_a_repository(tmp_path: Path) -> None:
     """A subfolder of a repository is staged by the repository's rules, info/exclude included."""
-    make(tmp_path, {".git/info/exclude": "*.private\n", ".gitignore": "*.log\n/sub/out/\n"})
-    make(tmp_path / "sub", {"a.py": "", "a.log": "", "a.private": "", "out/x": "", "in/out/x": ""})
+    write_files(tmp_path, {".git/info/exclude": "*.private\n", ".gitignore": "*.log\n/sub/out/\n"})
+    write_files(tmp_path / "sub", {"a.py": "", "a.log": "", "a.private": "", "out/x": "", "in/out/x": ""})
     assert names(tmp_path / "sub") == ["a.py", "in/out/x"]
 
 
 def test_an_ignored_folder_that_is_named_is_sent(tmp_path: Path) -> None:
     """Who names ``data`` wants it, whatever .gitignore says of it; its own rules still hold."""
-    make(tmp_path, {".git/HEAD": "", ".gitignore": "data/\n*.log\n"})
-    make(tmp_path / "data", {".gitignore": "*.tmp\n", "x.bin": "", "x.log": "", "x.tmp": ""})
+    write_files(tmp_path, {".git/HEAD": "", ".gitignore": "data/\n*.log\n"})
+    write_files(tmp_path / "data", {".gitignore": "*.tmp\n", "x.bin": "", "x.log": "", "x.tmp": ""})
     assert names(tmp_path / "data") == [".gitignore", "x.bin", "x.log"]
     assert names(tmp_path / "data" / ".." / "data") == [".gitignore", "x.bin", "x.log"]
 
 
 def test_links_and_empty_folders_are_staged_as_they_are(tmp_path: Path) -> None:
     """Nothing is looked at through a link; an empty folder counts; a socket does not."""
-    make(tmp_path, {"real/a": "x"})
+    write_files(tmp_path, {"real/a": "x"})
     (tmp_path / "empty").mkdir()
     (tmp_path / "link").symlink_to("real")
     os.mkfifo(tmp_path / "fifo")
@@ -103,7 +95,7 @@ def test_links_and_empty_folders_are_staged_as_they_are(tmp_path: Path) -> None:
 
 def test_one_file_is_staged_whatever_rules_say(tmp_path: Path) -> None:
     """A file that is named is sent."""
-    make(tmp_path, {".gitignore": "*\n", "a.bin": "abc"})
+    write_files(tmp_path, {".gitignore": "*\n", "a.bin": "abc"})
     assert [(file.name, file.size) for file in staged_files(tmp_path / "a.bin")] == [("a.bin", 3)]
 
 
@@ -123,7 +115,10 @@ def test_the_digest_is_of_names_modes_and_contents(tmp_path: Path) -> None:
             (file, content_digest(file.path) if file.kind is Kind.FILE else "") for file in files
         )
 
-    one, two = make(tmp_path / "1", {"a": "x", "b/c": "y"}), make(tmp_path / "2", {"a": "x", "b/c": "y"})
+    one, two = (
+        write_files(tmp_path / "1", {"a": "x", "b/c": "y"}),
+        write_files(tmp_path / "2", {"a": "x", "b/c": "y"}),
+    )
     os.utime(two / "a", (1, 1))
     first = digest(one)
     assert digest(two) == first
@@ -140,7 +135,7 @@ def test_the_digest_is_of_names_modes_and_contents(tmp_path: Path) -> None:
 
 def test_the_stamp_changes_with_any_write(tmp_path: Path) -> None:
     """A file that was written again may have changed, even at the same size and time."""
-    make(tmp_path, {"a": "x"})
+    write_files(tmp_path, {"a": "x"})
     before = local_stamp(staged_files(tmp_path))
     assert local_stamp(staged_files(tmp_path)) == before
     times = (tmp_path / "a").stat()
@@ -153,7 +148,7 @@ def test_the_stamp_changes_with_any_write(tmp_path: Path) -> None:
 @pytest.mark.parametrize("version", ["2", "4"])
 def test_what_git_tracks_is_staged_though_a_rule_ignores_it(tmp_path: Path, version: str) -> None:
     """A file that was added by force belongs to the project; .rpdignore and ``exclude`` still leave it out."""
-    make(
+    write_files(
         tmp_path,
         {
             ".gitignore": "*.csv\ndata/\n",
@@ -172,14 +167,6 @@ def test_what_git_tracks_is_staged_though_a_rule_ignores_it(tmp_path: Path, vers
     assert names(tmp_path) == [".gitignore", ".rpdignore", "a.csv", "data/in.bin"]
     assert names(tmp_path, "a.*") == [".gitignore", ".rpdignore", "data/in.bin"]
     assert names(tmp_path / "data") == ["in.bin", "x"]
-
-
-def git(root: Path, *arguments: str) -> str:
-    if shutil.which("git") is None:
-        pytest.skip("git is not installed here")
-    environment = {**os.environ, "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
-    command = ["git", "-C", str(root), *arguments]
-    return subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout
 
 
 _NAME = st.sampled_from(["a", "b", "x.log", "build", "data", "keep.log"])
@@ -244,25 +231,25 @@ BOM = "\ufeff"
 @pytest.mark.parametrize("rules", [".gitignore", ".rpdignore", ".git/info/exclude"])
 def test_a_byte_order_mark_hides_no_rule(rules: str, tmp_path: Path) -> None:
     """The first rule of a file counts, whichever editor wrote it."""
-    make(tmp_path, {rules: f"{BOM}credentials.json\n", "credentials.json": "", "a.py": ""})
+    write_files(tmp_path, {rules: f"{BOM}credentials.json\n", "credentials.json": "", "a.py": ""})
     assert "credentials.json" not in names(tmp_path)
 
 
 def test_run_folders_are_not_staged_unless_named(tmp_path: Path) -> None:
     """What other runs left in the project stays here, whatever their folder is called."""
     run = "old/20260102T030405Z-0a1b2c"
-    make(
+    write_files(
         tmp_path,
         {"a.py": "", f"{run}/run.toml": "", f"{run}/.ssh/id_ed25519": "", f"{run}/n/artifacts/b.bin": ""},
     )
-    make(tmp_path, {"best/run.toml": "", "best/events.jsonl": "", "own/run.toml": ""})
+    write_files(tmp_path, {"best/run.toml": "", "best/events.jsonl": "", "own/run.toml": ""})
     assert names(tmp_path) == ["a.py", "own/run.toml"]
     assert names(tmp_path / run / "n" / "artifacts") == ["b.bin"]
 
 
 def test_rules_that_are_no_file_are_none(tmp_path: Path) -> None:
     """A folder, a FIFO or a ring of links called ``.gitignore`` has no rules, and is not waited for."""
-    make(tmp_path, {"a/x.py": "", "b/x.py": "", "c/x.py": "", "c/.gitignore/y": ""})
+    write_files(tmp_path, {"a/x.py": "", "b/x.py": "", "c/x.py": "", "c/.gitignore/y": ""})
     os.mkfifo(tmp_path / "a" / ".gitignore")
     (tmp_path / "b" / ".gitignore").symlink_to(".gitignore")
     assert names(tmp_path) == ["a/x.py", "b/.gitignore", "b/x.py", "c/.gitignore/y", "c/x.py"]
@@ -280,7 +267,7 @@ def test_what_vanishes_while_the_folder_is_walked_is_left_out(
     victim: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A file, a folder, a link or the rules themselves may go after they were listed."""
-    make(tmp_path, {"a.py": "", "b.py": "", "sub/c.py": "", ".gitignore": "*.log\n"})
+    write_files(tmp_path, {"a.py": "", "b.py": "", "sub/c.py": "", ".gitignore": "*.log\n"})
     (tmp_path / "link").symlink_to("a.py")
     scandir = os.scandir
 
@@ -301,7 +288,7 @@ def test_a_folder_that_may_not_be_read_is_a_usage_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Sending less than the project without a word would be worse."""
-    make(tmp_path, {"sub/c.py": ""})
+    write_files(tmp_path, {"sub/c.py": ""})
     scandir = os.scandir
 
     def refused(place):

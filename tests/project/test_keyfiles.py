@@ -6,17 +6,10 @@ import pytest
 
 from rpd.project.ignore import Kind, staged_files, staging
 from rpd.project.keyfiles import is_key_path, is_secret_file, secret_rules
+from tests.files import write_files
 
 PRIVATE = "-----BEGIN OPENSSH PRIVATE KEY-----"
 PUBLIC = "-----BEGIN CERTIFICATE-----"
-
-
-def make(root: Path, files: dict[str, str]) -> Path:
-    for name, text in files.items():
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-    return root
 
 
 def sent(root: Path, *exclude: str) -> list[str]:
@@ -41,7 +34,7 @@ OTHER_FILES = [
 @pytest.mark.parametrize("name", KEY_FILES)
 def test_key_files_are_withheld(tmp_path: Path, name: str) -> None:
     """They are left out and named, also where git tracks them or no repository is there."""
-    staged = staging(make(tmp_path, {name: "x", "train.py": ""}))
+    staged = staging(write_files(tmp_path, {name: "x", "train.py": ""}))
     assert [file.name for file in staged.files if file.kind is Kind.FILE] == ["train.py"]
     assert len(staged.withheld) == 1
     assert name.startswith(staged.withheld[0])
@@ -50,7 +43,7 @@ def test_key_files_are_withheld(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize("name", OTHER_FILES)
 def test_other_files_are_sent(tmp_path: Path, name: str) -> None:
     """Names that only look like them are not concerned."""
-    assert sent(make(tmp_path, {name: "x"})) == [name]
+    assert sent(write_files(tmp_path, {name: "x"})) == [name]
 
 
 @pytest.mark.parametrize(
@@ -64,30 +57,30 @@ def test_uploads_and_diffs_know_the_same_names(names: list[str], expected: bool)
 @pytest.mark.parametrize("name", ["a.pem", "a.key"])
 def test_what_a_pem_file_holds_decides(tmp_path: Path, name: str) -> None:
     """A certificate is sent, a private key is not."""
-    assert sent(make(tmp_path, {name: PUBLIC})) == [name]
-    assert sent(make(tmp_path, {name: f"{PUBLIC}\n{PRIVATE}"})) == []
+    assert sent(write_files(tmp_path, {name: PUBLIC})) == [name]
+    assert sent(write_files(tmp_path, {name: f"{PUBLIC}\n{PRIVATE}"})) == []
 
 
 @pytest.mark.parametrize("rules", [".rpdignore", ".gitignore"])
 def test_a_rule_sends_one(tmp_path: Path, rules: str) -> None:
     """``!NAME`` in a file of rules includes it, and the others stay."""
     files = {".env": "x", "conf/.env": "x", ".aws/credentials": "x", rules: "!/.env\n!.aws/\n"}
-    assert sent(make(tmp_path, files)) == [".aws/credentials", ".env", rules]
+    assert sent(write_files(tmp_path, files)) == [".aws/credentials", ".env", rules]
     assert sent(tmp_path, "!.env") == [".aws/credentials", ".env", rules, "conf/.env"]
     assert sent(tmp_path, ".env") == [".aws/credentials", rules]
 
 
 def test_what_is_ignored_is_not_told_of(tmp_path: Path) -> None:
     """Who ignores it knows that it stays."""
-    assert staging(make(tmp_path, {".env": "x", ".gitignore": ".env\n"})).withheld == ()
+    assert staging(write_files(tmp_path, {".env": "x", ".gitignore": ".env\n"})).withheld == ()
 
 
 def test_what_is_named_itself_is_sent(tmp_path: Path) -> None:
     """``pod.put(".env")`` and ``pod.put(".aws")`` mean it; so do links, which carry nothing."""
-    make(tmp_path, {".env": "x", ".aws/credentials": "y", "elsewhere": "z", "p/q": ""})
+    write_files(tmp_path, {".env": "x", ".aws/credentials": "y", "elsewhere": "z", "p/q": ""})
     assert [file.name for file in staged_files(tmp_path / ".env")] == [".env"]
     assert sent(tmp_path / ".aws") == ["credentials"]
-    assert sent(make(tmp_path / ".ssh", {"id_rsa": "x", "config": ""})) == ["config", "id_rsa"]
+    assert sent(write_files(tmp_path / ".ssh", {"id_rsa": "x", "config": ""})) == ["config", "id_rsa"]
     (tmp_path / "p/.env").symlink_to("../elsewhere")
     assert sent(tmp_path / "p") == [".env", "q"]
 
@@ -97,7 +90,7 @@ def test_what_is_named_itself_is_sent(tmp_path: Path) -> None:
 )
 def test_the_file_of_a_secret_is_left_out(tmp_path: Path, name: str) -> None:
     """Whatever it is called, wherever it lies, and whatever other rules say."""
-    root = make(tmp_path / "p", {name: "hush", "train.py": "", "t": "", ".rpdignore": "!*\n"})
+    root = write_files(tmp_path / "p", {name: "hush", "train.py": "", "t": "", ".rpdignore": "!*\n"})
     rules = secret_rules(root, [root / name, tmp_path / "elsewhere"])
     assert sent(root, *rules) == [".rpdignore", "t", "train.py"]
     assert is_secret_file(root / name, [root / name])
@@ -105,7 +98,7 @@ def test_the_file_of_a_secret_is_left_out(tmp_path: Path, name: str) -> None:
 
 def test_a_secret_behind_a_link_is_left_out(tmp_path: Path) -> None:
     """The file it leads to is, also where the folder itself is reached by a link."""
-    root = make(tmp_path / "p", {"real/token": "hush", "train.py": ""})
+    root = write_files(tmp_path / "p", {"real/token": "hush", "train.py": ""})
     (root / "token").symlink_to("real/token")
     (tmp_path / "way").symlink_to("p")
     for folder in (root, tmp_path / "way"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -11,18 +10,10 @@ from rpd.journal.files import RunFiles
 from rpd.project.source import LARGEST_FILE, Sources
 from rpd.redaction import Redactor
 from rpd.values.report import SourceRecord
+from tests.git import git
 from tests.heard import Heard
 
 SECRET = "hf_abcdefghijklmnop"
-
-
-def git(folder: Path, *arguments: str) -> str:
-    return subprocess.run(
-        ["git", "-c", "user.name=a", "-c", "user.email=a@example.org", "-C", str(folder), *arguments],
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from rpd.remote.protocol import Command
 from rpd.remote.ssh import SshRemote
 from rpd.remote.telemetry import Monitor, Reader, Silence
 from rpd.values.telemetry import DiskSample, GpuSample, Sample
+from tests.clock import Clock
 from tests.remote.conftest import Connect, Machine
 from tests.waiting import wait_until
 
@@ -260,13 +261,6 @@ def sample(*utilizations: float | None) -> Sample:
     return Sample(
         at="", gpus=tuple(GpuSample(index=i, utilization=value) for i, value in enumerate(utilizations))
     )
-
-
-class Clock:
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def test_silence_needs_both_signs() -> None:

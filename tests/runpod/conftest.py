@@ -7,7 +7,7 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -17,6 +17,7 @@ from rpd.runpod.rate_limit import Retry, TokenBucket
 from rpd.runpod.reconcile import Patience
 from rpd.values.job import Gpu
 from rpd.values.pod import Cloud, Offer, PodRequest, PodSpec
+from tests.http_server import Quiet, serving
 
 KEY = "rpa_TESTKEY0123456789"
 
@@ -81,7 +82,7 @@ def script(monkeypatch: pytest.MonkeyPatch) -> Iterator[Script]:
     """A server on this machine, and the SDK pointed at it by the environment."""
     made = Script()
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(Quiet):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             made.authorization.append(self.headers["Authorization"])
@@ -97,17 +98,9 @@ def script(monkeypatch: pytest.MonkeyPatch) -> Iterator[Script]:
             self.end_headers()
             self.wfile.write(answer.body)
 
-        def log_message(self, *args: object) -> None:
-            """Stay quiet."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-    thread.start()
-    monkeypatch.setenv("RUNPOD_API_BASE_URL", f"http://127.0.0.1:{server.server_port}")
-    yield made
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with serving(Handler) as address:
+        monkeypatch.setenv("RUNPOD_API_BASE_URL", f"http://{address}")
+        yield made
 
 
 @pytest.fixture
@@ -193,7 +186,7 @@ class Dribble:
         self._ending = threading.Event()
         dribble = self
 
-        class Handler(BaseHTTPRequestHandler):
+        class Handler(Quiet):
             def do_GET(self) -> None:
                 self.send_response(200)
                 self.end_headers()

@@ -10,17 +10,7 @@ from hypothesis import strategies as st
 
 from rpd.errors import NoCapacity, RateLimited, TransientError
 from rpd.runpod.rate_limit import LONGEST_HOLD, Retry, TokenBucket, heed
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        self.now += seconds
+from tests.clock import Clock
 
 
 def bucket(clock: Clock, rate: float = 10.0, burst: int = 20) -> TokenBucket:

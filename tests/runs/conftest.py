@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,15 +11,12 @@ import pytest
 from rpd.emulator.launch import Launched
 from rpd.journal import journal
 from rpd.testing import RpdRun, RunResult, start_interpreter
+from tests.files import write_files
 
 
 def write_project(folder: Path, files: dict[str, str]) -> Path:
     """Write a project: file name to (indented) text. It is a root folder of its own."""
-    for name, text in {"rpd.toml": "", **files}.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(textwrap.dedent(text), encoding="utf-8")
-    return folder
+    return write_files(folder, {"rpd.toml": "", **files})
 
 
 def events(run_dir: Path, *names: str) -> list[dict[str, Any]]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import http.server
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,6 +10,7 @@ import pytest
 from rpd.emulator.launch import Launched
 from rpd.errors import Cause
 from rpd.testing import RpdRun, RunResult
+from tests.http_server import Quiet, serving
 from tests.runs.conftest import events, write_project
 from tests.waiting import DEADLINE
 
@@ -55,20 +54,15 @@ def run(clean_emulator: Launched, rpd: RpdRun, tmp_path: Path) -> Callable[..., 
 def download() -> Iterator[str]:
     """Where a stand-in for micromamba is to be fetched from."""
 
-    class Handler(http.server.BaseHTTPRequestHandler):
+    class Handler(Quiet):
         def do_GET(self) -> None:
             self.send_response(200)
             self.send_header("Content-Length", str(len(MICROMAMBA)))
             self.end_headers()
             self.wfile.write(MICROMAMBA)
 
-        def log_message(self, *_: object) -> None: ...
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/micromamba"
-    server.shutdown()
-    server.server_close()
+    with serving(Handler) as address:
+        yield f"http://{address}/micromamba"
 
 
 def said(result: RunResult) -> str:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import re
 import socket
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -16,6 +14,7 @@ import pytest
 
 from rpd.emulator.launch import Launched
 from rpd.testing import RpdRun
+from tests.http_server import Quiet, serving
 
 Project = Callable[[dict[str, str]], Path]
 
@@ -200,7 +199,7 @@ def _recorded(base_url: str) -> Iterator[tuple[str, list[tuple[str, str, str]]]]
     """Stand between a client and an API; yield the address to ask at, and what was asked: method, path, body."""
     sent: list[tuple[str, str, str]] = []
 
-    class Between(BaseHTTPRequestHandler):
+    class Between(Quiet):
         def _pass_on(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             sent.append((self.command, self.path, body.decode()))
@@ -214,17 +213,8 @@ def _recorded(base_url: str) -> Iterator[tuple[str, list[tuple[str, str, str]]]]
 
         do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _pass_on
 
-        def log_message(self, *args: object) -> None:
-            """Stay quiet."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Between)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-    thread.start()
-    with httpx.Client(trust_env=False, timeout=60) as client:
-        yield f"http://127.0.0.1:{server.server_port}", sent
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with httpx.Client(trust_env=False, timeout=60) as client, serving(Between) as address:
+        yield f"http://{address}", sent
 
 
 _PASSED_ON = ("authorization", "content-type", "accept", "user-agent")

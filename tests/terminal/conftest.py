@@ -15,6 +15,7 @@ from rpd.values.node import Definition, Node
 from rpd.values.plan import Lane, Plan
 from rpd.values.pod import PodInfo, PodStatus
 from rpd.values.report import CostRecord, Failure, NodeRecord, NodeReport, Outcome, PodRecord, Result
+from tests.clock import Clock
 
 
 class Tty(io.StringIO):
@@ -22,16 +23,6 @@ class Tty(io.StringIO):
 
     def isatty(self) -> bool:
         return True
-
-
-class Clock:
-    """Seconds that pass when a test says so."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

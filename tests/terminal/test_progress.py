@@ -6,23 +6,9 @@ from hypothesis import strategies as st
 
 from rpd.errors import Cause
 from rpd.terminal.progress import Progress, rough
-from rpd.values.fixture import Closure
-from rpd.values.job import Job
 from rpd.values.node import Definition, Node
 from rpd.values.report import CostRecord, NodeRecord, NodeReport, Outcome, Result
-
-
-def definition(name: str = "fit") -> Definition:
-    return Definition(
-        name=name,
-        file="deploy_x.py",
-        line=1,
-        function=lambda: None,
-        job=Job(),
-        argnames=(),
-        closure=Closure(),
-        keywords=frozenset(),
-    )
+from tests.nodes import definition
 
 
 def nodes_of(kind: Definition, count: int) -> list[Node]:

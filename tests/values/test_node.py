@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from rpd.values.fixture import Closure
-from rpd.values.job import Job
 from rpd.values.mark import Mark
-from rpd.values.node import Definition, FixtureParam, Node
+from rpd.values.node import FixtureParam, Node
+from tests.nodes import definition
 
-DEFINITION = Definition(
-    name="train",
+DEFINITION = definition(
+    "train",
     file="exp/deploy_x.py",
     line=3,
-    function=lambda: None,
-    job=Job(),
     argnames=("x", "fx"),
-    closure=Closure(),
-    keywords=frozenset(),
     marks=(Mark("slow", (1,)), Mark("slow", (2,))),
 )
 

@@ -30,24 +30,13 @@ from rpd.journal.files import DryRunFiles, NodeFiles
 from rpd.journal.journal import FileJournal, NoJournal
 from rpd.journal.replay import PastStep
 from rpd.redaction import Redactor
-from rpd.values.fixture import Closure
-from rpd.values.job import Job
-from rpd.values.node import Definition, Node
+from rpd.values.node import Node
 from rpd.values.step import Pulled, Step, StepKind
 from rpd.values.telemetry import Sample
+from tests.nodes import definition
 
 SECRET = "sesame-81f2"
-DEFINITION = Definition(
-    name="fit",
-    file="deploy_x.py",
-    line=1,
-    function=lambda: None,
-    job=Job(),
-    argnames=(),
-    closure=Closure(),
-    keywords=frozenset(),
-)
-NODE = Node(definition=DEFINITION, id="deploy_x.py::fit")
+NODE = Node(definition=definition(), id="deploy_x.py::fit")
 CONTEXT: Any = SimpleNamespace(asides=Asides(), config=None, run_id="run", mode=Live())
 DRY: Any = SimpleNamespace(**{**vars(CONTEXT), "mode": Dry()})
 

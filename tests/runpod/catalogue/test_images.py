@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 from rpd.runpod.catalogue.images import ImageName, Presence, look_up
+from tests.http_server import Quiet, serving
 
 
 @pytest.mark.parametrize(
@@ -36,7 +35,7 @@ def test_names_are_read_as_docker_reads_them(
 def registry() -> Iterator[str]:
     """A registry that shows ``owner/image:there`` to who has its token, and ``owner/private`` to nobody."""
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(Quiet):
         def do_HEAD(self) -> None:
             self.send_response(self.status())
             address = f"http://{self.headers['Host']}/token"
@@ -57,16 +56,8 @@ def registry() -> Iterator[str]:
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, *args: object) -> None:
-            """Stay quiet."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-    thread.start()
-    yield f"127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with serving(Handler) as address:
+        yield address
 
 
 @pytest.mark.parametrize(

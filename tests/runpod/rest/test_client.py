@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -26,6 +24,7 @@ from rpd.errors import (
 from rpd.runpod.rate_limit import TokenBucket
 from rpd.runpod.reconcile import UnsureCreate
 from rpd.runpod.rest.client import USER_AGENT, Conflict, NotThere, Rest
+from tests.http_server import Quiet, serving
 from tests.runpod.conftest import dribbling
 
 KEY = "rpa_TESTKEY0123456789"
@@ -53,7 +52,7 @@ class Server:
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     made = Server()
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(Quiet):
         protocol_version = "HTTP/1.1"
 
         def answer(self) -> None:
@@ -72,17 +71,9 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 
         do_GET = do_POST = do_DELETE = answer
 
-        def log_message(self, *args: object) -> None:
-            """Stay quiet."""
-
-    listener = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=listener.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-    thread.start()
-    monkeypatch.setenv("RUNPOD_API_BASE_URL", f"http://127.0.0.1:{listener.server_port}")
-    yield made
-    listener.shutdown()
-    listener.server_close()
-    thread.join()
+    with serving(Handler) as address:
+        monkeypatch.setenv("RUNPOD_API_BASE_URL", f"http://{address}")
+        yield made
 
 
 @pytest.fixture

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import http.client
 import json
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -34,6 +32,7 @@ from rpd.runpod.rest.provider import RestProvider
 from rpd.runpod.switch import Lifecycle, SwitchingProvider
 from rpd.values.job import Cluster, Gpu, SshSource, Storage
 from rpd.values.pod import Cloud, PodRequest, PodSpec, PodStatus, Provider
+from tests.http_server import Quiet, serving
 from tests.waiting import wait_until
 
 L4 = Gpu("NVIDIA L4")
@@ -60,7 +59,7 @@ def wire(account: Launched, monkeypatch: pytest.MonkeyPatch) -> Iterator[Wire]:
     seen = Wire()
     target = urlsplit(account.base_url)
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(Quiet):
         protocol_version = "HTTP/1.1"
 
         def forward(self) -> None:
@@ -96,18 +95,9 @@ def wire(account: Launched, monkeypatch: pytest.MonkeyPatch) -> Iterator[Wire]:
 
         do_GET = do_POST = do_PUT = do_DELETE = forward
 
-        def log_message(self, *args: object) -> None:
-            """Stay quiet."""
-
-    proxy = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    proxy.daemon_threads = True
-    thread = threading.Thread(target=proxy.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-    thread.start()
-    monkeypatch.setenv("RUNPOD_API_BASE_URL", f"http://127.0.0.1:{proxy.server_port}")
-    yield seen
-    proxy.shutdown()
-    proxy.server_close()
-    thread.join()
+    with serving(Handler) as address:
+        monkeypatch.setenv("RUNPOD_API_BASE_URL", f"http://{address}")
+        yield seen
 
 
 def quick() -> dict[str, Any]:

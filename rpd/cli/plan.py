@@ -124,7 +124,9 @@ def _planned(config: Config, manager: PluginManager, snapshot: Snapshot, other: 
     there = None if other is None else other.fingerprints
     if there is not None:
         there = {node: parts for node, parts in there.items() if _is_named(config, node)}
-    nodes = compare(snapshot.fingerprints, there, passed, differences, ref=other.ref if other else "")
+    needs = {node.id: node.needs for node in snapshot.nodes if node.needs}
+    ref = other.ref if other else ""
+    nodes = compare(snapshot.fingerprints, there, passed, differences, ref=ref, needs=needs)
     running = {node.id for node in nodes if node.status.runs}
     chosen = [node for node in snapshot.nodes if node.id in running]
     with price_source(config, tell) as source:

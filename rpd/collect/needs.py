@@ -18,6 +18,9 @@ from rpd.values.mark import NEEDS
 from rpd.values.node import Definition, Node
 from rpd.values.suggestions import closest
 
+_SEARCH = "search"
+"""The mark of jobs whose nodes join while the run goes on."""
+
 Jobs = Mapping[str, Any]
 """The job functions of a file, by name."""
 
@@ -75,35 +78,43 @@ class Linker:
             definition = waiting.pop()
             if definition in needs:
                 continue
-            found: list[Need] = []
+            jobs: list[Need] = []
             for need, made in self._linked(definition, partial(errors.setdefault, definition)):
-                found.append(need)
+                jobs.append(need)
                 nodes.update((node.id, node) for node in made)
                 waiting += [made[0].definition] if made else []
-            needs[definition] = tuple(dict.fromkeys(found))
+            needs[definition] = tuple(dict.fromkeys(jobs))
         return Links(
             needs=needs, more=tuple(nodes.values()), broken=frozenset(errors), errors=tuple(errors.values())
         )
 
     def _linked(
-        self, definition: Definition, told: Callable[[CollectionError], object]
+        self, definition: Definition, mistake: Callable[[CollectionError], object]
     ) -> Iterator[tuple[Need, tuple[Node, ...]]]:
         """Yield each job that the marks of one name, with its nodes."""
         marks = [mark for mark in definition.marks if mark.name == NEEDS]
         if not marks and takes_results(definition):
             text = "it asks for the fixture needs and says nowhere which jobs it needs: write @rpd.mark.needs(train)"
-            told(self._error(definition, text))
+            mistake(self._error(definition, text))
         for mark in reversed(marks):  # as they stand, top down
             for job in mark.args:
                 try:
                     place = self._find(definition, job)
+                    made = () if place is None else self._cases(definition, *place)
                 except CollectionError as error:
-                    told(error)
+                    mistake(error)
                     continue
                 if place is not None:
-                    path, name = place
-                    file = relative(path, self._rootdir)
-                    yield Need(file, name, mark.kwargs.get("all", False)), self._nodes_of(path, name)
+                    file = relative(place[0], self._rootdir)
+                    yield Need(file, place[1], mark.kwargs.get("all", False)), made
+
+    def _cases(self, definition: Definition, path: Path, name: str) -> tuple[Node, ...]:
+        """Return the nodes of a job that is needed. Raises CollectionError for one whose nodes nobody knows yet."""
+        nodes = self._nodes_of(path, name)
+        if nodes and nodes[0].definition.mark(_SEARCH):
+            text = f"needs({name}): that is a search, and what it tries is known only when it has run"
+            raise self._error(definition, text)
+        return nodes
 
     def _find(self, definition: Definition, job: Any) -> tuple[Path, str] | None:
         """Return the path and name of a job; None where its file cannot be used. Raises CollectionError."""
@@ -119,11 +130,11 @@ class Linker:
             if jobs is None:
                 return None
             # A file that another imports may be a second module: its functions are others, under the same names.
-            found = next((each for each, held in jobs.items() if held is job), None)
-            if found is None and path != own and name in jobs:
-                found = name
-            if found is not None:
-                return path, found
+            own_name = next((each for each, function in jobs.items() if function is job), None)
+            if own_name is None and path != own and name in jobs:
+                own_name = name
+            if own_name is not None:
+                return path, own_name
         raise self._error(definition, f"needs({name}): no file has this job at its top level")
 
     def _named(self, definition: Definition, text: str) -> tuple[Path, str] | None:

@@ -52,7 +52,7 @@ def complete(
                 if must_take:
                     refused[need] = str(error)
                 if must_take or need not in known:
-                    continue  # what could not be collected was told; what needs it will be skipped
+                    continue  # what could not be collected has an error; what needs it will be skipped
                 if past is not None and past.has(need):
                     notice(f"{error}: it runs again")
                 chosen[need] = known[need]

@@ -29,7 +29,7 @@ def parts_in(fingerprint: Iterable[str]) -> Iterator[tuple[str, str, str]]:
 
 
 def digest(report: NodeReport, what: str) -> str:
-    """Return the hash of the files or the metrics that a node left; empty where its files cannot be told."""
+    """Return the hash of the files or the metrics that a node left; empty where its files cannot be read."""
     return (
         files_digest(report)
         if what == FILES
@@ -49,16 +49,16 @@ def files_digest(report: NodeReport) -> str:
 def sums_of(report: NodeReport) -> Mapping[str, str]:
     """Return the sha256 of every file that was pulled, by its path in the folder of the node. Raises OSError."""
     lists = dict.fromkeys(artifact.sha256_file for artifact in report.artifacts if artifact.sha256_file)
-    found: dict[str, str] = {}
+    every: dict[str, str] = {}
     if not lists:
-        return found
+        return every
     with closing(Tree(Path(report.folder))) as tree:
         for name in lists:
             with tree.read(name) as file:
                 sums = listed_sums(file.read(MOST_LIST_BYTES))
             below = name.removesuffix(".sha256")
-            found.update((f"{below}/{each}", sum_) for each, sum_ in sums.items())
-    return found
+            every.update((f"{below}/{each}", sum_) for each, sum_ in sums.items())
+    return every
 
 
 def _hash(parts: Iterable[str]) -> str:

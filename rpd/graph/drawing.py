@@ -30,17 +30,17 @@ def _below(node: Node, by_id: Mapping[str, Node], shown: set[str], price: Price 
     waiting = _branches(node, "")
     while waiting:
         need, prefix, is_last = waiting.pop()
-        held = by_id.get(need)
+        below = by_id.get(need)
         branch = f"{prefix}{'└── ' if is_last else '├── '}{need}"
-        if held is None:
+        if below is None:
             yield f"{branch}  (not selected)"
             continue
-        if held.needs and need in shown:
+        if below.needs and need in shown:
             yield f"{branch}  (see above)"
             continue
-        yield f"{branch}{_cost(held, by_id, price)}"
+        yield f"{branch}{_cost(below, by_id, price)}"
         shown.add(need)
-        waiting += _branches(held, f"{prefix}{'    ' if is_last else '│   '}")
+        waiting += _branches(below, f"{prefix}{'    ' if is_last else '│   '}")
 
 
 def _branches(node: Node, prefix: str) -> list[tuple[str, str, bool]]:
@@ -59,14 +59,14 @@ def _cost(node: Node, by_id: Mapping[str, Node], price: Price | None, *, is_whol
 
 
 def _with_all_needs(node: Node, by_id: Mapping[str, Node]) -> list[Node]:
-    found = {node.id: node}
+    needed = {node.id: node}
     waiting = [node]
     while waiting:
         for need in waiting.pop().needs:
-            if need in by_id and need not in found:
-                found[need] = by_id[need]
+            if need in by_id and need not in needed:
+                needed[need] = by_id[need]
                 waiting.append(by_id[need])
-    return list(found.values())
+    return list(needed.values())
 
 
 def mermaid(nodes: Sequence[Node]) -> Iterator[str]:

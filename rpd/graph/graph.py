@@ -17,7 +17,7 @@ from rpd.values.report import NodeReport
 
 
 class Graph:
-    """The nodes that were asked for and those they may bring along; ``errors`` are told with those of collecting.
+    """The nodes that were asked for and those they may bring along; ``errors`` join those of collecting.
 
     What selected nodes need is selected with them; with ``must_take`` it has to be in ``past`` instead. What is left
     out after that is looked for in ``past``, where given, before it runs all the same.
@@ -69,7 +69,7 @@ class Graph:
 
         Raises UsageError for a result that has to be taken from an earlier run and is not there.
         """
-        found = complete(
+        chosen = complete(
             nodes,
             self._known,
             done=done,
@@ -77,9 +77,9 @@ class Graph:
             must_take=self._must_take,
             notice=self._notice,
         )
-        self.taken = found.taken
-        self.brought = frozenset(node.id for node in found.nodes) - self._asked
-        return list(found.nodes)
+        self.taken = chosen.taken
+        self.brought = frozenset(node.id for node in chosen.nodes) - self._asked
+        return list(chosen.nodes)
 
     def was_asked_for(self, node: Node) -> bool:
         """Whether a node was selected for its own sake, or could have been."""

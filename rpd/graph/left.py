@@ -129,7 +129,7 @@ class Left(NothingNeeded):
     def _unused(self, needs: Iterator[str]) -> Iterator[tuple[str, str]]:
         for need in needs:
             report = self._reports.get(need)
-            if report is not None:
+            if report is not None and report.folder:  # in a dry run nothing was left
                 yield part(need, FILES), digest(report, FILES)
 
 

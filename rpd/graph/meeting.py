@@ -34,7 +34,7 @@ def meet(nodes: Sequence[Node], links: Links, rootdir: Path) -> Met:
     """Return ``nodes``, and the nodes of jobs that they need, with the ids of what each needs.
 
     Two cases meet if they agree in every parameter that both have. Without ``all=True`` a case has to meet exactly one.
-    A job of which cases meet none, or several, is an error, told at its place; its nodes are left out.
+    A job of which cases meet none, or several, is an error, reported at its place; its nodes are left out.
     """
     known = {node.id for node in nodes}
     others = [node for node in links.more if node.id not in known]
@@ -44,10 +44,10 @@ def meet(nodes: Sequence[Node], links: Links, rootdir: Path) -> Met:
     for node in (*nodes, *others):
         if links.needs.get(node.definition):
             of_job[node.definition].append(node)
-    found: dict[str, tuple[str, ...]] = {}
-    for definition, held in of_job.items():
+    met_by: dict[str, tuple[str, ...]] = {}
+    for definition, nodes_of_it in of_job.items():
         try:
-            found.update(_met(held, links.needs[definition], cases))
+            met_by.update(_met(nodes_of_it, links.needs[definition], cases))
         except _Wrong as error:
             text = f"In {definition.name}: {error}"
             errors[definition] = at_function(text, definition.function, rootdir=rootdir, name=definition.name)
@@ -56,14 +56,14 @@ def meet(nodes: Sequence[Node], links: Links, rootdir: Path) -> Met:
 
     def knowing(of: Iterable[Node]) -> tuple[Node, ...]:
         whole = (node for node in of if node.definition not in wrong)
-        return tuple(replace(node, needs=found[node.id]) if node.id in found else node for node in whole)
+        return tuple(replace(node, needs=met_by[node.id]) if node.id in met_by else node for node in whole)
 
     return Met(nodes=knowing(nodes), others=knowing(others), errors=tuple(errors.values()))
 
 
 def _met(nodes: Sequence[Node], needs: Sequence[Need], cases: _Cases) -> Mapping[str, tuple[str, ...]]:
     """Return what each of the nodes of one job needs, by id. Raises _Wrong."""
-    found: dict[str, dict[str, None]] = {node.id: {} for node in nodes}
+    met_by: dict[str, dict[str, None]] = {node.id: {} for node in nodes}
     for need in needs:
         lonely: list[Node] = []
         for node in nodes:
@@ -72,10 +72,10 @@ def _met(nodes: Sequence[Node], needs: Sequence[Need], cases: _Cases) -> Mapping
                 raise _Wrong(_too_many(node, need, met))
             if not met:
                 lonely.append(node)
-            found[node.id].update((each.id, None) for each in met)
+            met_by[node.id].update((each.id, None) for each in met)
         if lonely:
             raise _Wrong(_none(lonely, need, cases.of(need)))
-    return {node_id: tuple(ids) for node_id, ids in found.items()}
+    return {node_id: tuple(ids) for node_id, ids in met_by.items()}
 
 
 class _Cases:
@@ -132,7 +132,7 @@ def _comparable(value: Any) -> Hashable:
     if isinstance(value, list | tuple):
         return (list, *map(_comparable, value))
     if isinstance(value, dict):
-        return (dict, frozenset((_comparable(key), _comparable(held)) for key, held in value.items()))
+        return (dict, frozenset((_comparable(key), _comparable(each)) for key, each in value.items()))
     try:
         hash(value)
     except TypeError:

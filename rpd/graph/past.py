@@ -66,7 +66,7 @@ class Past:
 
 def check_files(report: NodeReport) -> None:
     """Raise NotThere if a file that a node left is not as it was pulled, or was never verified."""
-    wrong = [f"{found.path} {found.problem}" for found in check(report) if found.problem]
+    wrong = [f"{file.path} {file.problem}" for file in check(report) if file.problem]
     wrong += [
         f"{artifact.local} was not verified when it was pulled"
         for artifact in report.artifacts

@@ -113,8 +113,8 @@ class Needed:
     def metrics(self) -> Mapping[str, Any]:
         """What it recorded. In a dry run, where nothing is measured, a metric that is missing is NaN."""
         self._use(METRICS)
-        held = dict(self._report.metrics)
-        return MappingProxyType(held if self._is_real else _Unmeasured(held))
+        metrics = dict(self._report.metrics)
+        return MappingProxyType(metrics if self._is_real else _Unmeasured(metrics))
 
     @property
     def folder(self) -> Path:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
+from types import MappingProxyType
 
-from rpd.values.frozen import frozen
+from rpd.values.frozen import frozen, replace
 
 Fingerprint = Mapping[str, str]
 Differences = Callable[[Fingerprint, Fingerprint], Sequence[str]]
@@ -51,8 +52,12 @@ def compare(
     differences: Differences,
     *,
     ref: str = "",
+    needs: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> list[Planned]:
-    """Return what becomes of every node ``here``, then those that are only ``there`` (None: no other tree)."""
+    """Return what becomes of every node ``here``, then those that are only ``there`` (None: no other tree).
+
+    ``needs`` has for a node the ids of those it needs, which come before it: where one of them runs, so may it.
+    """
     planned = []
     for node, now in here.items():
         before = passed.get(node)
@@ -66,8 +71,24 @@ def compare(
             reasons = tuple(differences(now, before.fingerprint)) if before.fingerprint else ()
             reasons = reasons or ("what it depended on when it passed is not on record",)
             planned.append(Planned(id=node, status=Status.CHANGED, reasons=reasons))
+    planned = _after_needs(planned, needs)
     gone = [node for node in there or () if node not in here]
     return [*planned, *(Planned(id=node, status=Status.GONE) for node in gone)]
+
+
+def _after_needs(planned: Sequence[Planned], needs: Mapping[str, Sequence[str]]) -> list[Planned]:
+    """Return what becomes of nodes if each that runs comes out differently than before."""
+    running: set[str] = set()
+    settled = []
+    for node in planned:
+        first = next((need for need in needs.get(node.id, ()) if need in running), None)
+        if first is not None and not node.status.runs:
+            node = replace(
+                node, status=Status.CHANGED, reasons=(f"{first}, which it needs, may come out differently",)
+            )
+        running.update([node.id] if node.status.runs else ())
+        settled.append(node)
+    return settled
 
 
 def _beside(

@@ -607,7 +607,10 @@ class Job:
         if changes or not callable(function):
             raise _fail("Job", "", "a job decorates one function, or derives a job from keywords", function)
         if not hasattr(function, "__name__"):
-            raise _fail("Job", "", "a job decorates a function, which may call this", function)
+            rule = "a job decorates a function, which may call this"
+            if getattr(function, "name", "") == "needs":
+                rule = "needs takes the jobs that are needed: @rpd.mark.needs(train); here it took the function itself"
+            raise _fail("Job", "", rule, function)
         try:
             setattr(function, JOB_ATTRIBUTE, self)
         except (AttributeError, TypeError):

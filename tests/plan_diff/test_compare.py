@@ -66,3 +66,12 @@ def test_a_long_comment_is_cut() -> None:
     assert text.startswith(markdown.MARK)
     assert "… and 400 more" in text
     assert len(text) < 60_000
+
+
+def test_what_needs_a_node_that_runs_may_run() -> None:
+    """Two steps away too; what is apart is cached all the same."""
+    passed = {name: Passed(fingerprint=A, finished="then") for name in ("b", "c", "d")}
+    here = {"a": A, "b": A, "c": A, "d": A}
+    nodes = compare(here, None, passed, differences, needs={"b": ["a"], "c": ["b"]})
+    assert [node.status.runs for node in nodes] == [True, True, True, False]
+    assert nodes[2].reasons == ("b, which it needs, may come out differently",)

@@ -1,0 +1,159 @@
+"""What a graph looks like to its user: drawings, results of earlier runs, dry runs and mistakes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import rpd
+from rpd.cli import main
+from rpd.errors import ExitCode, UsageError
+from rpd.graph.drawing import mermaid, tree
+from rpd.record import history
+from rpd.values.frozen import replace
+from rpd.values.node import Node
+from tests.graph.test_meeting import job
+
+SWEEP = """
+import rpd
+
+@rpd.job
+@rpd.mark.parametrize("n", [1, 2])
+def train(n, record_metric):
+    record_metric("loss", 1 / n)
+
+@rpd.job
+@rpd.mark.needs(train)
+@rpd.mark.parametrize("n", [1, 2])
+def check(n, needs):
+    assert needs[train].parameters == {"n": n}
+    assert needs[train].folder.parent.name == f"deploy_s.train-n{n}"
+
+@rpd.job
+@rpd.mark.needs(train, all=True)
+def best(needs, record_metric):
+    record_metric("n", min(needs.all(train), key=lambda each: each.metrics["loss"]).parameters["n"])
+"""
+
+
+def node(name: str, *needs: str) -> Node:
+    return replace(
+        Node(definition=job(name), id=f"f.py::{name}"), needs=tuple(f"f.py::{each}" for each in needs)
+    )
+
+
+def test_a_graph_is_drawn_from_its_ends() -> None:
+    nodes = [node("a"), node("b", "a"), node("c", "a", "b"), node("d"), node('e["x"]', "b", "gone")]
+    assert list(tree(nodes, lambda _node: 1.0)) == [
+        "f.py::c  <= $1.00, with all that it needs <= $3.00",
+        "├── f.py::a  <= $1.00",
+        "└── f.py::b  <= $1.00",
+        "    └── f.py::a  <= $1.00",
+        "f.py::d  <= $1.00",
+        'f.py::e["x"]  <= $1.00, with all that it needs <= $3.00',
+        "├── f.py::b  (see above)",
+        "└── f.py::gone  (not selected)",
+    ]
+    assert list(mermaid(nodes[:2] + nodes[4:])) == [
+        "flowchart LR",
+        '  n0["f.py::a"]',
+        '  n1["f.py::b"]',
+        '  n2["f.py::e[#34;x#34;]"]',
+        "  n0 --> n1",
+        "  n1 --> n2",
+    ]
+
+
+@pytest.fixture
+def sweep(tmp_path: Path) -> Path:
+    (tmp_path / "deploy_s.py").write_text(SWEEP, encoding="utf-8")
+    return tmp_path
+
+
+def test_no_needs_takes_what_is_whole_or_refuses(sweep: Path) -> None:
+    """Nothing there, then something, then a file that changed since: each time before anything ran."""
+    with pytest.raises(UsageError, match="train\\[n1\\] passed in no run") as nothing:
+        rpd.run(root=sweep, keyword="best", no_needs=True)
+    assert "Leave --no-needs out" in str(nothing.value)
+    assert rpd.run(root=sweep, keyword="check").ok
+    second = rpd.run(root=sweep, keyword="best", no_needs=True)
+    assert [(report.node.job, report.result.word) for report in second.reports] == [
+        ("train", "cached"), ("train", "cached"), ("best", "passed"),
+    ]  # fmt: skip
+    assert second.report("best").metrics == {"n": 2}
+    (folder,) = sweep.glob("rpd-runs/*/deploy_s.train-n1")
+    manifest = folder / "manifest.toml"
+    text = manifest.read_text(encoding="utf-8")
+    pulled = '\n[[artifacts]]\nremote = "/w/out"\nlocal = "artifacts/out"\nfiles = 1\nbytes = 4\n'
+    pulled += 'sha256_file = "artifacts.sha256"\nverified = true\n'
+    manifest.write_text(text + pulled, encoding="utf-8")
+    (folder / "artifacts.sha256").write_text(f"{'0' * 64}  out\n", encoding="utf-8")
+    (folder / "artifacts").mkdir(exist_ok=True)
+    (folder / "artifacts" / "out").write_text("else", encoding="utf-8")
+    before = len(history.runs(sweep / "rpd-runs"))
+    with pytest.raises(UsageError, match=r"its files changed: .*out differs"):
+        rpd.run(root=sweep, keyword="best", no_needs=True)
+    assert len(history.runs(sweep / "rpd-runs")) == before
+
+
+def test_what_runs_for_others_is_announced_with_its_price(
+    sweep: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(sweep)
+    assert main(["collect", "-k", "best"]) == ExitCode.OK
+    assert capsys.readouterr().out.endswith(
+        "5 nodes collected, 2 deselected, 3 selected (2 because others need them)\n"
+    )
+    done = rpd.run("deploy_s.py::check[n1]", root=sweep, dry_run=True)
+    assert done.ok
+    assert done.notices[0].startswith("1 node runs because others need it, $0.00 of the worst case")
+    assert done.report("check[n1]").result.outcome == "skipped", "it asks for files that a dry run has not"
+    assert rpd.run(root=sweep, keyword="best", dry_run=True).report("best").result.outcome == "passed"
+
+
+MISTAKES = {
+    "a name": (
+        "@rpd.mark.needs('trian')",
+        "b: needs('trian'): deploy_m.py has no job 'trian'; did you mean 'train'?",
+    ),
+    "a file": ("@rpd.mark.needs('deploy_no.py::a')", "there is no file deploy_no.py"),
+    "no job": ("@rpd.mark.needs(print)", "needs(print): that is no job; decorate it with @rpd.job"),
+    "nothing": ("@rpd.mark.needs", "needs takes the jobs that are needed: @rpd.mark.needs(train)"),
+    "no jobs": ("@rpd.mark.needs(all=True)", "needs takes the jobs that are needed: @rpd.mark.needs(train)"),
+    "itself": ("@rpd.mark.needs('b')", "b needs b: none of them could ever run"),
+    "several": ("@rpd.mark.needs(train)", "b meets 2 cases of train"),
+    "a keyword": ("@rpd.mark.needs(train, al=True)", "did you mean all=…?"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_told_at_its_place_before_anything_runs(mistake: str, tmp_path: Path) -> None:
+    mark, said = MISTAKES[mistake]
+    train = SWEEP.partition("@rpd.job\n@rpd.mark.needs")[0]
+    text = f"{train}\n@rpd.job\n{mark}\ndef b(): ...\n"
+    (tmp_path / "deploy_m.py").write_text(text, encoding="utf-8")
+    done = rpd.run(root=tmp_path, dry_run=True)
+    assert done.exit_code == ExitCode.INTERRUPTED
+    (error,) = done.errors
+    assert said in str(error)
+    assert error.place.startswith("deploy_m.py:")
+
+
+def test_a_job_of_another_file_comes_along(tmp_path: Path) -> None:
+    """By its function or its name; its nodes count as needed, not as collected."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "deploy_data.py").write_text(
+        "import rpd\n@rpd.job\ndef load(): ...\n", encoding="utf-8"
+    )
+    (tmp_path / "deploy_use.py").write_text(
+        "import rpd, deploy_more\n"
+        "@rpd.job\n@rpd.mark.needs('data/deploy_data.py::load', deploy_more.more)\ndef use(needs): assert len(needs) == 2\n",
+        encoding="utf-8",
+    )
+    (tmp_path / "deploy_more.py").write_text("import rpd\n@rpd.job\ndef more(): ...\n", encoding="utf-8")
+    done = rpd.run("deploy_use.py", root=tmp_path)
+    assert [report.node.id for report in done.reports] == [
+        "data/deploy_data.py::load", "deploy_more.py::more", "deploy_use.py::use",
+    ]  # fmt: skip
+    assert done.ok

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rpd.cli.notices import Notices
-from rpd.cli.output import note, say
+from rpd.cli.output import note, say, say_parts
 from rpd.collect.tree import collect_json, count_lines, tree_lines
 from rpd.config import Config
 from rpd.errors import CollectionError, ExitCode, UsageError
@@ -29,11 +29,9 @@ def main(config: Config, manager: PluginManager) -> int:
     if config.output.graph:
         _print_graph(config, gathered)
     elif config.output.as_json:
-        import json
-
         chosen = replace(gathered.collection, nodes=gathered.nodes)
         prices = _shipped_prices(config, gathered.nodes)
-        say(json.dumps(collect_json(chosen, prices.worst_case, prices.gpu), indent=2))
+        say_parts(collect_json(chosen, prices.worst_case, prices.gpu))
         prices.tell_unforeseen(Events(manager))
     elif config.output.quiet >= 2:
         _print_lines(count_lines(gathered.nodes))

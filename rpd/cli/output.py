@@ -4,12 +4,29 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterable
 from typing import TextIO
+
+_PIECE = 1 << 16
+"""Characters of a long text that are printed at once."""
 
 
 def say(text: object = "", *, end: str = "\n") -> None:
     """Print to standard output, without anything a terminal acts on."""
     _write(sys.stdout, f"{_legible(str(text))}{end}")
+
+
+def say_parts(parts: Iterable[str]) -> None:
+    """Print a long text to standard output as it is made, as ``say`` prints it whole."""
+    waiting: list[str] = []
+    size = 0
+    for part in parts:
+        waiting.append(part)
+        size += len(part)
+        if size >= _PIECE:
+            say("".join(waiting), end="")
+            waiting, size = [], 0
+    say("".join(waiting))
 
 
 def note(text: object) -> None:

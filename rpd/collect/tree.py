@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from rpd.collect.collector import Collection
@@ -81,16 +81,30 @@ def _columns(node: Node, price: Price | None, gpu: AskedGpu) -> str:
 
 def collect_json(
     collection: Collection, price: Price | None = None, gpu: AskedGpu = requested_gpu
-) -> dict[str, Any]:
-    """Return the collection as a value ``json.dumps`` takes; ``price`` is asked for each node's worst case."""
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "nodes": [_node_json(node, price, gpu(node)) for node in collection.nodes],
-        "errors": [_error_json(error) for error in collection.errors],
-    }
+) -> Iterator[str]:
+    """Yield the collection as a JSON document, node by node; ``price`` is asked for each one's worst case, first."""
+    prices = [None if price is None else price(node) for node in collection.nodes]
+    yield f'{{\n  "schema_version": {SCHEMA_VERSION},\n  "nodes": '
+    yield from _json_list(map(_node_json, collection.nodes, prices, map(gpu, collection.nodes)))
+    yield ',\n  "errors": '
+    yield from _json_list(map(_error_json, collection.errors))
+    yield "\n}"
 
 
-def _node_json(node: Node, price: Price | None, gpu: Gpu | None) -> dict[str, Any]:
+def _json_list(items: Iterable[dict[str, Any]]) -> Iterator[str]:
+    """Yield a list as ``json.dumps(…, indent=2)`` writes it one level deep."""
+    import json
+
+    encode = json.JSONEncoder(indent=2).encode
+    before = "["
+    for item in items:
+        yield f"{before}\n    "
+        yield encode(item).replace("\n", "\n    ")
+        before = ","
+    yield "[]" if before == "[" else "\n  ]"
+
+
+def _node_json(node: Node, price: float | None, gpu: Gpu | None) -> dict[str, Any]:
     definition = node.definition
     return {
         "id": node.id,
@@ -103,7 +117,7 @@ def _node_json(node: Node, price: Price | None, gpu: Gpu | None) -> dict[str, An
         "fixtures": [name for name in definition.closure.names if name in definition.closure.definitions],
         "image": node.job.image,
         "gpu": None if gpu is None else str(gpu),
-        "worst_case_usd": None if price is None else price(node),
+        "worst_case_usd": price,
     }
 
 

@@ -66,7 +66,9 @@ def test_counts_for_each_file(collection):
 def test_json_has_nodes_and_errors(project):
     """The JSON holds what a script wants to know before it runs anything."""
     project.write({**FILES, "deploy_z.py": "1 / 0\n"})
-    value = json.loads(json.dumps(collect_json(project.collect(), lambda node: 5.0)))
+    text = "".join(collect_json(project.collect(), lambda node: 5.0))
+    value = json.loads(text)
+    assert text == json.dumps(value, indent=2)
     assert value["schema_version"] == 1
     assert value["nodes"][0] == {
         "id": "deploy_a.py::finetune[seed1]",

@@ -117,7 +117,7 @@ COMMANDS = {
         ),
         Command(
             name="advise",
-            help="show where the money of a run went, and what would have cost less",
+            help="show where the money of a run went, and what would cost less",
             module="rpd.cli.advise",
             arguments="RUN",
             arguments_help=f"{_A_RUN}; any number of them",
@@ -219,7 +219,7 @@ COMMANDS = {
         ),
         Command(
             name="plan",
-            help="show which nodes are new, changed, cached or gone, and what they may cost",
+            help="show which nodes are new or changed, and what they may cost",
             module="rpd.cli.plan",
             arguments="PATH|NODEID",
             arguments_help=_NODES,

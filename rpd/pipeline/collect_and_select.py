@@ -14,7 +14,7 @@ from rpd.config import Config
 from rpd.errors import CollectionError, DefinitionError, UsageError
 from rpd.events import Events
 from rpd.hooks import PluginManager
-from rpd.pipeline.secrets_in_ids import split_exposed
+from rpd.pipeline.secrets_in_ids import api_key, split_exposed
 from rpd.select import select, untypable
 from rpd.values.frozen import frozen, replace
 from rpd.values.job import allow_gpu_ids, use_job_defaults
@@ -135,7 +135,7 @@ def _masked(errors: Sequence[CollectionError], nodes: Iterable[Node]) -> tuple[C
         return ()
     from rpd.pipeline.secrets import masked  # not at the top: most projects can be collected
 
-    return masked(errors, nodes)
+    return masked(errors, nodes, api_key())
 
 
 def _check_changed(nodes: Sequence[Node], hook: str) -> None:

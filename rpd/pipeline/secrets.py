@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TypeAlias
 
 from rpd.errors import CollectionError, UsageError
-from rpd.pipeline.secrets_in_ids import api_key
 from rpd.redaction import Redactor
 from rpd.user_text import read_text
 from rpd.values.job import Registry, Secret, job
@@ -66,16 +65,18 @@ def _readable(secrets: Iterable[Secret]) -> dict[str, Value]:
     return values
 
 
-def masked(errors: Sequence[CollectionError], nodes: Iterable[Node]) -> tuple[CollectionError, ...]:
+def masked(
+    errors: Sequence[CollectionError], nodes: Iterable[Node], key: str
+) -> tuple[CollectionError, ...]:
     """Return the errors without secrets: a message may repeat what a deploy file read from the environment.
 
-    Known are the API key and the secrets of ``nodes`` and of the project's default job.
+    Known are the API key ``key`` and the secrets of ``nodes`` and of the project's default job.
     """
     if not errors:
         return ()
     secrets = {*job().secrets, *(secret for node in nodes for secret in named_by(node))}
     texts = (text for value in _readable(secrets).values() for text in texts_to_mask(value))
-    redactor = Redactor((api_key(), *texts))
+    redactor = Redactor((key, *texts))
     return tuple(_without_secrets(error, redactor) for error in errors)
 
 

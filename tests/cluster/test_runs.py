@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -102,3 +103,24 @@ def test_a_cluster_from_outside(rpd: RpdRun, project: Project) -> None:  # noqa:
     shell = rpd(folder, "waits", "--rank", "1", "--", "hostname; touch /workspace/go", command="ssh")
     assert shell.out.strip() == members[1]
     assert running.finish().exit_code == 0
+
+
+DIES = WAITS.replace('max_runtime="5m"', 'max_runtime="8s"')
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("may_end", ["cluster", "itself"])
+def test_members_end_what_they_may(rpd: RpdRun, project: Project, emulator: Launched, may_end: str) -> None:  # noqa: F811
+    """With nobody there any more, watchdogs end the whole cluster where a member may do that, else each its own pod."""
+    emulator.set_limits(member_ends=may_end)
+    folder = project({"deploy_a.py": DIES, "rpd.toml": 'watchdog_linger = "3s"\nwatchdog_grace = "1s"\n'})
+    running = rpd.start(folder)
+    run_dir = wait_until(lambda: run_dir_of(folder), "the run folder")
+    journals = run_dir.glob
+    wait_until(
+        lambda: any("step_started" in path.read_text() for path in journals("*/events.jsonl")), "the command"
+    )
+    running.send_signal(signal.SIGKILL)
+    running.finish()
+    wait_until(lambda: not emulator.pods() and not emulator.state()["clusters"], "the end of the cluster")
+    assert "nothing to reap" in rpd(folder, command="gc").out

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from rpd.execute.pod.held import Held
 from rpd.execute.pod.steps import Steps
 from rpd.lease.lease import Lease
 from rpd.remote.commands import is_out_of_memory
-from rpd.remote.protocol import Command
+from rpd.remote.protocol import Command, Output
 from rpd.stop import StopLevel
 from rpd.values.frozen import frozen
 from rpd.values.job import ClusterType
@@ -224,37 +225,49 @@ class RunningCluster(Held):
 
     def _follow(self, run: NodeRun, commands: Sequence[Command], end: StepEnd, *, check: bool) -> AllEnded:
         run.context.stop.check()
-        remotes = [pod.attend(run) for pod in self.ranks]
+        run.pruning.check()
+        if self.primary.is_dry:
+            return _stand_in(commands[0].text, commands[0].stand_in, self.nodes)
         limit = limit_of(run.deadlines, commands[0].timeout)
-        logs: RankLogs | None = None
-        parts: list[Part] = []
-        forget = run.context.stop.listen(lambda level: _end(parts) if level >= StopLevel.END else None)
+        run.series.begin(run.node.job.metrics)
         try:
             with limit.telling(commands[0].text), listened_for_life(run) as hear:
-                logs = RankLogs(
-                    run.files.on_disk,
-                    self.nodes,
-                    redactor=run.redactor,
-                    write=hear,
-                    failed=run.context.disk.failed,
+                ended = self._run_parts(
+                    run, [replace(each, timeout=limit.seconds) for each in commands], hear, check
                 )
-                parts += [
-                    Part(remote, replace(command, timeout=limit.seconds), logs.of(rank))
-                    for rank, (remote, command) in enumerate(zip(remotes, commands, strict=True))
-                ]
-                ended = run_together(parts, end_others=check)
-                run.context.stop.check()
-                if ended.error is not None:
-                    raise ended.error
         finally:
-            forget()
-            if logs is not None:
-                logs.close()
             run.log.flush()
+        run.series.end()
         answer = _all_ended(ended, commands)
         end.exit_code = 0 if ended.first is None else answer.completed[ended.first].exit_code
         end.seconds = max(each.seconds for each in answer.completed)
         return answer
+
+    def _run_parts(self, run: NodeRun, commands: Sequence[Command], hear: Output, check: bool) -> Ended:  # noqa: FBT001
+        """Run a command for each rank, each to its log; raise what made them all be ended, if it was no exit code."""
+        logs = RankLogs(
+            run.files.on_disk, self.nodes, redactor=run.redactor, write=hear, failed=run.context.disk.failed
+        )
+        parts = [
+            Part(pod.attend(run), command, logs.of(rank))
+            for rank, (pod, command) in enumerate(zip(self.ranks, commands, strict=True))
+        ]
+        # What rank 0 measures is what the node measures, as with most trainings.
+        parts[0].metrics = run.series.feed
+        if run.node.job.metrics:
+            parts[0].output = _both(parts[0].output, run.series.hear_output)
+        forget = run.context.stop.listen(lambda level: _end(parts) if level >= StopLevel.END else None)
+        try:
+            with run.pruning.through(partial(_end, parts)):
+                ended = run_together(parts, end_others=check)
+        finally:
+            forget()
+            logs.close()
+        run.context.stop.check()
+        run.pruning.check()
+        if ended.error is not None:
+            raise ended.error
+        return ended
 
     def torchrun(
         self,
@@ -396,8 +409,16 @@ class RunningCluster(Held):
 
 
 def _end(parts: Sequence[Part]) -> None:
-    for part in tuple(parts):
+    for part in parts:
         part.interrupt()
+
+
+def _both(first: Output, second: Output) -> Output:
+    def hear(data: bytes) -> None:
+        first(data)
+        second(data)
+
+    return hear
 
 
 def _all_ended(ended: Ended, commands: Sequence[Command]) -> AllEnded:

@@ -49,18 +49,19 @@ def _start(acts: Sequence[Callable[[], object]], outcomes: queue.SimpleQueue[Out
 
 @dataclass(slots=True)
 class Part:
-    """The part of one member in a command: where it runs, what it is, who takes its output."""
+    """The part of one member in a command: where it runs, what it is, who takes its output and what it measures."""
 
     remote: Remote
     command: Command
     output: Output
+    metrics: Output | None = None
     is_over: bool = False
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def run(self) -> Completed:
         """Run it to its end. Raises what ``Remote.run`` does."""
         try:
-            return self.remote.run(self.command, self.output)
+            return self.remote.run(self.command, self.output, self.metrics)
         finally:
             with self.lock:
                 self.is_over = True

@@ -24,7 +24,8 @@ class Member:
     asked: threading.Event = field(default_factory=threading.Event)
     cleared: int = 0
 
-    def run(self, command: Command, output: Output) -> Completed:
+    def run(self, command: Command, output: Output, metrics: Output | None = None) -> Completed:
+        assert metrics is None
         output(b"hello\n")
         self.begins.set()
         if self.error is not None:

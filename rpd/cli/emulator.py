@@ -7,14 +7,14 @@ from rpd.cli.output import say
 from rpd.config import Config
 from rpd.errors import ExitCode
 from rpd.hooks import PluginManager
-from rpd.pipeline.local_backend import start_emulator
+from rpd.pipeline.local_backend import machine_of, start_emulator
 
 
 def main(config: Config, manager: PluginManager) -> int:
     """Serve an emulator until Ctrl-C, and say how to reach it."""
     own: EmulatorOptions = config.own
     del manager
-    launched = start_emulator(port=own.port)
+    launched = start_emulator(port=own.port, machine=machine_of(config.run, config.invocation_dir))
     for notice in launched.notices:
         say(f"note: {notice}")
     say("A RunPod on this machine: nothing on it costs money. In another shell:\n")

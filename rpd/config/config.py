@@ -176,6 +176,26 @@ class RunSettings:
         "as --setup-show, but run no job: rent pods, stage, and release them", "--setup-only"
     )
     local: bool = running.switch("run on an emulator of RunPod on this machine, for free", "--local")
+    gpus: bool = running.switch(
+        "with --local: pods get this machine's NVIDIA GPUs, one pod at a time each", "--gpus",
+        commands=("run", "emulator")
+    )
+    python: str | None = running.option(
+        None, "with --local: the Python environment that pods see: an interpreter, a venv, a conda environment",
+        "--python", metavar="PATH", commands=("run", "emulator")
+    )
+    pod_memory_mb: int | None = running.option(
+        None, "with --local: the memory of a pod, e.g. 8GB; a process above it is killed", "--pod-memory",
+        metavar="SIZE", parse=texts.megabytes, commands=("run", "emulator")
+    )
+    pod_processes: int | None = running.option(
+        None, "with --local: how many processes a pod may have", "--pod-processes", metavar="N",
+        parse=texts.positive_int, commands=("run", "emulator")
+    )
+    pod_disk_mb: int | None = running.option(
+        None, "with --local: the container disk of a pod, e.g. 20GB (it is kept in memory)", "--pod-disk",
+        metavar="SIZE", parse=texts.megabytes, commands=("run", "emulator")
+    )
     width: int = running.option(
         1, "how many nodes run at a time", "-n", metavar="N", parse=texts.positive_int, env="RPD_N", key="n"
     )

@@ -168,6 +168,21 @@ def report_chars(text: str) -> str:
     return text
 
 
+def megabytes(text: str) -> int:
+    """Read a size such as ``8GB`` or ``500 MB``."""
+    from rpd.values.number_bounds import MOST_GB
+
+    words = text.strip().upper().removesuffix("B")
+    unit = {"M": 1, "G": 1_000, "T": 1_000_000}.get(words[-1:], 0)
+    try:
+        size = round(float(words[:-1]) * unit) if len(words) <= 12 else 0
+    except (ValueError, OverflowError):
+        size = 0
+    if not 1 <= size <= MOST_GB * 1000:
+        raise ValueError("expected a size such as 8GB or 500MB")
+    return size
+
+
 def lifecycle(text: str) -> str:
     """Read which of RunPod's two interfaces rents pods."""
     if text not in ("sdk", "rest", "auto"):

@@ -8,7 +8,8 @@ import sys
 from typing import Any
 
 from rpd.emulator.errors import EmulatorError
-from rpd.emulator.server import serve
+from rpd.emulator.machines import Limits
+from rpd.emulator.server import Own, serve
 
 
 def _announce(facts: dict[str, Any]) -> None:
@@ -27,20 +28,27 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--linger", type=float, help="end that many seconds after standard input is closed")
     parser.add_argument("--api-key", default="", help="the account's key (default: a random one)")
+    parser.add_argument("--gpus", action="store_true", help="show this machine's NVIDIA GPUs to pods")
+    parser.add_argument("--python", default="", help="interpreter or environment that pods see")
+    for name in ("memory-mb", "processes", "disk-mb"):
+        parser.add_argument(f"--pod-{name}", type=int, help=f"limit of a pod's {name}")
     parser.add_argument("--isolation", default="auto", choices=("auto", "root", "user", "plain"))
     return parser
 
 
 def main() -> int:
     """Serve until SIGTERM or the end of standard input. Return the exit code."""
-    options = _parser().parse_args()
+    options = vars(_parser().parse_args())
+    limits = Limits(**{name: options.pop(f"pod_{name}") for name in ("memory_mb", "processes", "disk_mb")})
+    own = Own(gpus=options.pop("gpus"), python=options.pop("python"), limits=limits)
     try:
-        serve(**vars(options), announce=_announce)
+        serve(**options, own=own, announce=_announce)
     except OSError as error:
-        sys.stderr.write(f"rpd emulator: cannot listen on port {options.port}: {error.strerror}\n")
+        sys.stderr.write(f"rpd emulator: cannot listen on port {options['port']}: {error.strerror}\n")
         return 1
     except EmulatorError as error:
-        sys.stderr.write(f"rpd emulator: {error}\n")
+        # For who started this process: it shows the sentence.
+        _announce({"error": str(error)})
         return 1
     return 0
 

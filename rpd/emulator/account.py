@@ -13,6 +13,7 @@ from rpd.emulator.billing import Ledger, rate
 from rpd.emulator.faults import FaultBook
 from rpd.emulator.images import ImageBook
 from rpd.emulator.model import Membership, NetworkVolume, Order, Pod, RegistryAuth, Runtime, Template, new_id
+from rpd.emulator.own_gpus import OwnGpu, OwnGpus
 from rpd.emulator.refusals import HICCUP, HOST_FULL, LOCKED, STOCK_OUT, Refusal
 from rpd.emulator.roles import ROLES
 from rpd.emulator.stock import COMMUNITY, Machine, Stock
@@ -81,6 +82,7 @@ class Account:
             )
         }
         self.stock = Stock(faults)
+        self.own_gpus: OwnGpus | None = None
         self.ledger = Ledger()
         self._clock = clock
         self._host = host
@@ -165,7 +167,9 @@ class Account:
             raise Refusal("You have reached the maximum number of pods for your account.", "POD_LIMIT")
         machine = self.stock.find(order)
         self._demand(machine.usd_per_hr, "deploy")
+        own = self._lend(order)
         pod = self._make(order, machine)
+        pod.own_gpus = own
         self._host.start(pod)
         return pod
 
@@ -181,6 +185,15 @@ class Account:
         for pod in made:
             self._host.start(pod)
         return made
+
+    def _lend(self, order: Order) -> tuple[OwnGpu, ...]:
+        """Lend the GPUs of this machine, if pods have those. Raises Refusal."""
+        return () if self.own_gpus is None or not order.gpu else self.own_gpus.take(order.count)
+
+    def _have_back(self, pod: Pod) -> None:
+        if self.own_gpus is not None:
+            self.own_gpus.give_back(pod.own_gpus)
+            pod.own_gpus = ()
 
     def _make(self, order: Order, machine: Machine, membership: Membership | None = None) -> Pod:
         now = self._clock()
@@ -257,6 +270,7 @@ class Account:
     def _halt(self, pod: Pod, why: str) -> None:
         self.settle()
         self.stock.give_back(pod.order, pod.datacenter)
+        self._have_back(pod)
         pod.desired_status, pod.last_status_change, pod.runtime = "EXITED", why, None
         self._host.kill(pod)
 
@@ -271,6 +285,7 @@ class Account:
             if full or free < (count or pod.order.count):
                 raise Refusal(HOST_FULL, "SUPPLY_CONSTRAINT")
         self._demand(pod.cost_per_hr, "resume")
+        pod.own_gpus = () if zero_gpu else self._lend(pod.order)
         self.settle()
         self.stock.take(pod.order, pod.datacenter)
         now = self._clock()
@@ -312,6 +327,7 @@ class Account:
         self.settle()
         if pod.running:
             self.stock.give_back(pod.order, pod.datacenter)
+        self._have_back(pod)
         pod.desired_status, pod.runtime = "TERMINATED", None
         del self.pods[pod.id]
         self._host.delete(pod)

@@ -173,6 +173,11 @@ def launch(
     api_key: str = "",
     isolation: str = "auto",
     wrapper: Sequence[str] = (),
+    gpus: bool = False,
+    python: str = "",
+    pod_memory_mb: int | None = None,
+    pod_processes: int | None = None,
+    pod_disk_mb: int | None = None,
 ) -> Launched:
     """Start an emulator in a session of its own and return once it serves.
 
@@ -181,7 +186,10 @@ def launch(
     """
     options = {"balance": balance, "boot-seconds": boot_seconds, "linger": linger, "port": port, "api-key": api_key,
                "isolation": isolation}  # fmt: skip
-    words = [f"--{name}={value}" for name, value in options.items()]
+    own = {"python": python or None, "pod-memory-mb": pod_memory_mb, "pod-processes": pod_processes,
+           "pod-disk-mb": pod_disk_mb}  # fmt: skip
+    words = [f"--{name}={value}" for name, value in {**options, **own}.items() if value is not None]
+    words += ["--gpus"] if gpus else []
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(_import_path())}
     process = subprocess.Popen(
         [*wrapper, sys.executable, "-P", "-m", "rpd.emulator", *words],
@@ -198,6 +206,9 @@ def launch(
         process.communicate()
         raise EmulatorError(f"the emulator exited with code {process.returncode} before it was ready")
     facts = json.loads(line)
+    if "error" in facts:
+        process.communicate()
+        raise EmulatorError(facts["error"])
     return Launched(
         base_url=facts["base_url"], api_key=facts["api_key"], process=process, notices=tuple(facts["notices"])
     )

@@ -27,6 +27,7 @@ from rpd.emulator.guest.spec import GuestSpec, Isolation, Sshd
 from rpd.emulator.guest.wire import Message, Wire
 from rpd.emulator.images import MANAGERS, RUNPODS_OWN, Image
 from rpd.emulator.model import Pod
+from rpd.emulator.own_python import OwnPython
 
 HOST = "127.0.0.1"
 NEVER_READY = (":missing", "/missing")
@@ -37,6 +38,15 @@ _ANOTHER_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAXwfVs+uPuksHwGQLO/S1NJc69p
 _PREFIX = "rpd-emulator-"
 _LOCK = "lock"
 _BOOT = "import sys; sys.path[:] = sys.argv[1:]; from rpd.emulator.guest.zygote import main; main()"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What a pod may use at most; None: all that there is."""
+
+    memory_mb: int | None = None
+    processes: int | None = None
+    disk_mb: int | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -71,6 +81,8 @@ class Machines:
         self._wanted_isolation = isolation
         self._faults = faults
         self._boot_seconds = boot_seconds
+        self.limits = Limits()
+        self.python: OwnPython | None = None
         self._live: dict[str, _Container] = {}
         self._by_key: dict[str, _Container] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -279,7 +291,26 @@ class Machines:
             broken=pulled.broken,
             hidden=() if pulled is RUNPODS_OWN else (*pulled.lacks, "sshd", "dropbear", *MANAGERS),
             user=_user(pulled, pod),
+            **self._of_this_machine(pod),
         )
+
+    def _of_this_machine(self, pod: Pod) -> dict[str, Any]:
+        """Return what the pod gets of this machine besides its programs: GPUs, Python environment, limits."""
+        given: dict[str, Any] = {
+            "memory_mb": self.limits.memory_mb,
+            "processes": self.limits.processes,
+            "disk_mb": self.limits.disk_mb,
+        }
+        if self.python is not None:
+            given |= {"shown": self.python.shown, "programs": self.python.programs}
+        if pod.own_gpus and self.account is not None and self.account.own_gpus is not None:
+            machine = self.account.own_gpus.machine
+            nodes = (*machine.shared, *(node for gpu in pod.own_gpus for node in gpu.nodes))
+            given |= {"devices": nodes, "tools": {"/opt/bin/nvidia-smi": machine.smi}}
+        return given
+
+    def _path(self) -> str:
+        return image.path_with(self.python.programs if self.python else "")
 
     def _image(self, pod: Pod) -> Image:
         assert self.account is not None
@@ -290,7 +321,7 @@ class Machines:
         pod, port = container.pod, container.port
         user = _user(self._image(pod), pod)
         env = {
-            "PATH": image.PATH, "HOME": "/root" if user == "root" else f"/home/{user}",
+            "PATH": self._path(), "HOME": "/root" if user == "root" else f"/home/{user}",
             "HOSTNAME": pod.id, "LANG": "C.UTF-8",
             "DEBIAN_FRONTEND": "noninteractive", "PIP_BREAK_SYSTEM_PACKAGES": "1",
             "HF_HOME": "/workspace/.cache/huggingface/", "UV_CACHE_DIR": "/workspace/.cache/uv/",
@@ -302,6 +333,9 @@ class Machines:
         }  # fmt: skip
         if pod.order.gpu:
             env |= {"RUNPOD_GPU_COUNT": str(gpus), "CUDA_VERSION": "12.8.1", "NVIDIA_VISIBLE_DEVICES": "all"}
+        if pod.own_gpus:
+            ids = ",".join(gpu.uuid for gpu in pod.own_gpus)
+            env |= {"NVIDIA_VISIBLE_DEVICES": ids, "CUDA_VISIBLE_DEVICES": ids}
         if pod.datacenter:
             env["RUNPOD_DC_ID"] = pod.datacenter
         if "22/tcp" in pod.order.ports.split(","):

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from rpd.emulator.own_gpus import OwnGpu
+
 _ID_LETTERS = string.ascii_lowercase + string.digits
 
 
@@ -89,6 +91,8 @@ class Pod:
     runtime: Runtime | None = None
     locked: bool = False
     membership: Membership | None = None
+    own_gpus: tuple[OwnGpu, ...] = ()
+    """Those of this machine that it was lent."""
     died_at: float | None = None
     """When its machine died under it, while the API still calls it running."""
 
@@ -96,6 +100,11 @@ class Pod:
     def running(self) -> bool:
         """Whether it is meant to run, and so bills for its GPU."""
         return self.desired_status == "RUNNING"
+
+    @property
+    def gpu(self) -> str | None:
+        """Which GPU it really has: one of this machine, or what was ordered; None for a CPU pod."""
+        return self.own_gpus[0].name if self.own_gpus else self.order.gpu
 
     @property
     def host_id(self) -> str:

@@ -52,8 +52,8 @@ def pod_body(pod: Pod, now: float) -> dict[str, Any]:
     }  # fmt: skip
     if pod.membership is not None:
         body["cluster"] = _membership(pod.membership)
-    if order.gpu:
-        return {**body, "gpu": {"id": order.gpu, "count": order.count}}
+    if pod.gpu:
+        return {**body, "gpu": {"id": pod.gpu, "count": order.count}}
     flavor = (order.instance or "cpu3c-2-4").partition("-")[0]
     return {**body, "cpu": {"id": flavor, "vcpuCount": pod.vcpu, "memory": pod.memory_gb}}
 

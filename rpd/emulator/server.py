@@ -12,7 +12,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from aiohttp import web
@@ -23,7 +23,9 @@ from rpd.emulator.clusters import Clusters
 from rpd.emulator.faults import API_KINDS, LIVE_KINDS, FaultBook, Rule
 from rpd.emulator.graphql import Answer, Call, Caller, GraphqlFace
 from rpd.emulator.guest.spec import Isolation
-from rpd.emulator.machines import Machines
+from rpd.emulator.machines import Limits, Machines
+from rpd.emulator.own_gpus import OwnGpus, find
+from rpd.emulator.own_python import look
 from rpd.emulator.refusals import HICCUP, Refusal
 from rpd.emulator.registry_server import RegistryServer
 from rpd.emulator.rest_server import Quota, RestServer
@@ -38,6 +40,15 @@ _NOTICES = {
 _HTML = "<html><head><title>{status}</title></head><body><h1>{status}</h1><p>cloudflare</p></body></html>"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Own:
+    """What pods get of this machine: its GPUs, a Python environment, and how much of the rest."""
+
+    gpus: bool = False
+    python: str = ""
+    limits: Limits = field(default_factory=Limits)
+
+
 class Emulator:
     """One emulated platform: account, machines, faces."""
 
@@ -49,7 +60,9 @@ class Emulator:
         balance: float,
         api_key: str = "",
         isolation: str = "auto",
+        own: Own | None = None,
     ) -> None:
+        self._own = own or Own()
         self.faults = FaultBook()
         host, port = listener.getsockname()[:2]
         self.base_url = f"http://{host}:{port}"
@@ -61,6 +74,10 @@ class Emulator:
             clock=time.time, host=self.machines, faults=self.faults, balance=balance, api_key=api_key
         )
         self.machines.account = self.account
+        self.machines.limits = self._own.limits
+        self.machines.python = look(self._own.python) if self._own.python else None
+        if self._own.gpus:
+            self.account.own_gpus = OwnGpus(find())
         self.clusters = Clusters(self.account, self.faults, time.time)
         self._face = GraphqlFace(self.account, time.time, self.machines.delete_network_volume)
         self._requests = 0
@@ -80,7 +97,13 @@ class Emulator:
     @property
     def notices(self) -> list[str]:
         """Sentences a person should read."""
-        return [_NOTICES[self.machines.isolation]] if self.machines.isolation in _NOTICES else []
+        plain = self.machines.isolation in _NOTICES
+        limited = plain and self._own.limits != Limits()
+        return [
+            *([_NOTICES[self.machines.isolation]] if plain else []),
+            *(["Without namespaces, pods have no limits of memory, processes and disk."] if limited else []),
+            *([self.account.own_gpus.describe()] if self.account.own_gpus else []),
+        ]
 
     def application(self) -> web.Application:
         """Return the HTTP application."""
@@ -333,6 +356,7 @@ def serve(
     linger: float | None = None,
     api_key: str = "",
     isolation: str = "auto",
+    own: Own | None = None,
     announce: Callable[[dict[str, Any]], None],
 ) -> None:
     """Run an emulator on 127.0.0.1 until SIGINT or SIGTERM, then end every pod.
@@ -341,7 +365,7 @@ def serve(
     seconds) it also ends that long after its standard input reached end of file. Raises OSError if ``port`` is taken.
     """
     with socket.create_server((machines.HOST, port), backlog=512) as listener:
-        asyncio.run(_serve(listener, balance, boot_seconds, linger, api_key, isolation, announce))
+        asyncio.run(_serve(listener, balance, boot_seconds, linger, api_key, isolation, own, announce))
 
 
 async def _serve(
@@ -351,10 +375,11 @@ async def _serve(
     linger: float | None,
     api_key: str,
     isolation: str,
+    own: Own | None,
     announce: Callable[[dict[str, Any]], None],
 ) -> None:
     emulator = Emulator(
-        listener, boot_seconds=boot_seconds, balance=balance, api_key=api_key, isolation=isolation
+        listener, boot_seconds=boot_seconds, balance=balance, api_key=api_key, isolation=isolation, own=own
     )
     runner = web.AppRunner(emulator.application(), access_log=None, shutdown_timeout=1.0)
     end = asyncio.Event()

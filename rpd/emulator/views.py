@@ -88,7 +88,7 @@ def pod(row: Pod, now: float) -> View:
 
 def _machine(row: Pod) -> View:
     place = catalogue.DATA_CENTERS.get(row.datacenter or "")
-    gpu = row.order.gpu
+    gpu = row.gpu
     return {
         "podHostId": row.host_id,
         "gpuTypeId": gpu,

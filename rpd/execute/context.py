@@ -73,6 +73,8 @@ class RunContext:
     """Holds nodes to the worst case that the run was priced at."""
     stock_seconds: float = 0.0
     """How long to go round sold-out offers."""
+    any_gpu: bool = False
+    """Whether pods may have other GPUs than jobs ask for: this machine's own."""
     connect_again: Callable[[Path, str], Connect] | None = None
     """Connects to a pod that was stopped, by the key that opens it and its id."""
     """How to reach pods that accept another private key than the run's own."""

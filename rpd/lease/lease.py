@@ -153,6 +153,7 @@ class Lease:
         admit: Callable[[Sequence[Offer]], Sequence[Offer]] = lambda offers: offers,
         ready_seconds: float,
         stock_seconds: float = 0.0,
+        any_gpu: bool = False,
         headroom: Headroom | None = None,
         holder: str = "",
         env: Mapping[str, str],
@@ -197,6 +198,7 @@ class Lease:
         self._admit = admit
         self._ready_seconds = ready_seconds
         self._stock_seconds = stock_seconds
+        self._any_gpu = any_gpu
         self._headroom = headroom or Headroom()
         self._holder = holder
         self._env = {**request.env, **env}
@@ -599,7 +601,7 @@ class Lease:
         """Hold the GPU that the pod reports against the one that is paid for."""
         paid = self.offer.gpu_id if self.offer else pod.gpu
         seen = self.facts.get("gpu_name", "")
-        if paid and seen and not is_same_gpu(paid, seen):
+        if paid and seen and not self._any_gpu and not is_same_gpu(paid, seen):
             self.other_gpu = f"nvidia-smi on pod {pod.id} reports {seen!r}, but {paid!r} is paid for"
             self._record("other_gpu", pod_name=self.name, pod_id=pod.id, paid=paid, reported=seen)
 

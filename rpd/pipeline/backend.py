@@ -33,7 +33,7 @@ from rpd.lease.registries import Registries, stored_by
 from rpd.pipeline.balance_watch import BalanceWatch
 from rpd.pipeline.check_registries import check_registries
 from rpd.pipeline.image_digests import ImageDigests, is_emulated
-from rpd.pipeline.local_backend import exported, leave, start_emulator
+from rpd.pipeline.local_backend import Machine, exported, leave, machine_of, start_emulator
 from rpd.pipeline.secrets import Value, only_texts, read_secrets
 from rpd.pipeline.worst_case import Prices, check_balance
 from rpd.plan import uses_pod
@@ -94,6 +94,10 @@ class Backend:
     def _is_emulated(self) -> bool:
         return is_emulated(self._config.api, local=self._config.run.local)
 
+    @property
+    def _machine(self) -> Machine:
+        return machine_of(self._config.run, self._config.invocation_dir)
+
     def prepare(self, nodes: Iterable[Node] = ()) -> None:
         """Begin to start the emulator and to import the SDK, so that planning goes on meanwhile.
 
@@ -131,7 +135,9 @@ class Backend:
         with self._lock:
             if self._provider is None:
                 if self._config.run.local:
-                    self._local = self._opened.enter_context(emulator(self._manager, self._volumes))
+                    self._local = self._opened.enter_context(
+                        emulator(self._manager, self._volumes, self._machine)
+                    )
                     if self._owns_process:
                         self._opened.enter_context(exported(self._local))
                 self._provider = self._ask_plugins()
@@ -359,12 +365,14 @@ def _volumes_of(nodes: Iterable[Node]) -> dict[str, str | None]:
 
 
 @contextmanager
-def emulator(manager: PluginManager, volumes: Mapping[str, str | None]) -> Iterator[Endpoint]:
+def emulator(
+    manager: PluginManager, volumes: Mapping[str, str | None], machine: Machine
+) -> Iterator[Endpoint]:
     """Run an emulator.
 
     It has empty network volumes of the names in ``volumes``, each in its data centre if one is given.
     """
-    launched = start_emulator()
+    launched = start_emulator(machine=machine)
     for notice in launched.notices:
         Events(manager).notice(notice)
     try:

@@ -9,8 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rpd.errors import ProvisioningError
+from rpd.config.config import RunSettings
+from rpd.errors import ProvisioningError, UsageError
 from rpd.values.endpoint import Endpoint
+from rpd.values.frozen import frozen
 
 ADDRESS = "RUNPOD_API_BASE_URL"
 KEY = "RUNPOD_API_KEY"
@@ -44,14 +46,55 @@ def leave(end: Endpoint, path: Path) -> None:
         json.dump({"base_url": end.base_url, "api_key": end.api_key}, file)
 
 
-def start_emulator(*, port: int = 0) -> Launched:
-    """Start an emulator on ``port`` (0: any free one). Raises ProvisioningError if it does not start."""
+@frozen
+class Machine:
+    """What the pods of an emulator get of this machine; None and False leave what a plain emulator has."""
+
+    gpus: bool = False
+    python: str | None = None
+    pod_memory_mb: int | None = None
+    pod_processes: int | None = None
+    pod_disk_mb: int | None = None
+
+    @property
+    def is_asked_for(self) -> bool:
+        """Whether it differs from a plain emulator's."""
+        return self != Machine()
+
+
+def machine_of(run: RunSettings, folder: Path) -> Machine:
+    """Return what a run, or ``rpd emulator``, wants pods to get; a path is relative to ``folder``."""
+    python = None if run.python is None else str(folder / Path(run.python).expanduser())
+    return Machine(
+        gpus=run.gpus,
+        python=python,
+        pod_memory_mb=run.pod_memory_mb,
+        pod_processes=run.pod_processes,
+        pod_disk_mb=run.pod_disk_mb,
+    )
+
+
+def start_emulator(*, port: int = 0, machine: Machine | None = None) -> Launched:
+    """Start an emulator on ``port`` (0: any free one). Raises UsageError for a ``machine`` that is not to be had.
+
+    ProvisioningError if it does not start.
+    """
+    own = machine or Machine()
     from rpd.emulator.errors import EmulatorError
     from rpd.emulator.launch import launch  # what talks HTTP is worth loading for --local only
 
     try:
-        return launch(port=port)
+        return launch(
+            port=port,
+            gpus=own.gpus,
+            python=own.python or "",
+            pod_memory_mb=own.pod_memory_mb,
+            pod_processes=own.pod_processes,
+            pod_disk_mb=own.pod_disk_mb,
+        )
     except EmulatorError as error:
+        if str(error).startswith("--"):  # it names a flag of this command line
+            raise UsageError(str(error)) from None
         raise ProvisioningError(str(error)) from error
 
 

@@ -50,6 +50,7 @@ def make_context(prepared: Prepared, files: RunFiles, stop: Stop, purse: Purse) 
         pod_env=session.pod_env,
         past=prepared.resumed.past if prepared.resumed else None,
         stock_seconds=config.money.wait_for_stock or 0.0,
+        any_gpu=config.run.gpus,
         trace_style=_trace_style(config.output),
         secret_files=secret_files(prepared.plan.kinds),
         scales=prepared.scales,

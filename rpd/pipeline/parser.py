@@ -258,8 +258,20 @@ def print_help(command: Command, manager: PluginManager) -> NoReturn:
     sys.exit(0)
 
 
-def check_together(run: RunSettings, pods: PodSettings) -> None:
+_OF_THIS_MACHINE = {
+    "gpus": "--gpus",
+    "python": "--python",
+    "pod_memory_mb": "--pod-memory",
+    "pod_processes": "--pod-processes",
+    "pod_disk_mb": "--pod-disk",
+}
+
+
+def check_together(run: RunSettings, pods: PodSettings, *, command: str = "run") -> None:
     """Raise UsageError for flags that contradict or need each other."""
+    flags = [flag for name, flag in _OF_THIS_MACHINE.items() if getattr(run, name)]
+    if flags and not run.local and command == "run":
+        raise UsageError(f"{flags[0]} needs --local: it says what pods get of this machine")
     if bool(pods.gpu_id) != bool(pods.datacenter_id):
         given, missing = ("--gpu-id", "--datacenter-id") if pods.gpu_id else ("--datacenter-id", "--gpu-id")
         raise UsageError(f"{given} needs {missing}: a pinned GPU is pinned to a data centre")

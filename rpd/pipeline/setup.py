@@ -114,7 +114,7 @@ def configure(
         plugin_options=plugin_options,
         own=command.own_options,
     )
-    parser.check_together(config.run, config.pods)
+    parser.check_together(config.run, config.pods, command=config.command)
     return config, manager
 
 

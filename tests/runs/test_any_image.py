@@ -159,7 +159,7 @@ def test_every_image_over_every_interface(
     if interface == "retired":
         clean_emulator.inject({"kind": "gone", "match": {"face": "graphql"}})
     clean_emulator.add_image("team/any", **traits)
-    command = """sh -c 'echo "$ODD it '\''is\" $1" >/tmp/said; exec sleep 1000' sh 'a "b" \\ c'"""
+    command = r"""sh -c 'echo "$ODD it '\''is\" $1" >/tmp/said; exec sleep 1000' sh 'a "b" \ c'"""
     fields = f"docker_args={command!r}, env={{'ODD': 'x \"y\" z'}}"
     text = said(run("team/any", fields, "-v", rest=interface == "rest"))
     assert text.startswith("root\nkey=rpa_")

@@ -68,6 +68,9 @@ def unpack(root: Path, spec: GuestSpec) -> None:
         (root / folder).chmod(0o700)
     for name, text in _FILES.items():
         (root / name).write_text(text)
+    if spec.programs:
+        profile = _FILES["etc/profile"].replace(PATH, path_of(spec))
+        (root / "etc/profile").write_text(profile)
     for name, data in _host_files.items():
         (root / name).write_bytes(data)
     (root / "etc/hostname").write_text(spec.hostname + "\n")
@@ -77,6 +80,16 @@ def unpack(root: Path, spec: GuestSpec) -> None:
         _add_user(root, spec.user)
     _install_tools(root, spec)
     _install_parts(root, spec)
+
+
+def path_of(spec: GuestSpec) -> str:
+    """Return the PATH of the pod: the platform's tools, then the programs of the environment that it was given."""
+    return path_with(spec.programs)
+
+
+def path_with(programs: str) -> str:
+    """Return the PATH of pods that find ``programs``, a folder, after the platform's tools; empty for none."""
+    return PATH.replace(":", f":{programs}:", 1) if programs else PATH
 
 
 def _add_user(root: Path, name: str) -> None:
@@ -90,12 +103,13 @@ def _add_user(root: Path, name: str) -> None:
 
 def _install_tools(root: Path, spec: GuestSpec) -> None:
     python = Path(os.path.realpath(sys.executable))
-    if not {"python", "python3"} & {*spec.hidden}:
+    if not spec.programs and not {"python", "python3"} & {*spec.hidden}:
         for name in ("python", "python3", python.name):
             link = root / TOOLS / name
             if not link.is_symlink():
                 link.symlink_to(python)
-    without = {*spec.hidden} | (set() if spec.facts.get("gpus_installed", True) else {"nvidia-smi"})
+    has_stand_in = spec.facts.get("gpus_installed", True) and "/opt/bin/nvidia-smi" not in spec.tools
+    without = {*spec.hidden} | (set() if has_stand_in else {"nvidia-smi"})
     for name, text in _tools.items():
         if name not in without and name != "start.sh":
             # The platform brings its tools along: they need no Python of the image.

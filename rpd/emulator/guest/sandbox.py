@@ -40,11 +40,15 @@ def separate(isolation: Isolation) -> None:
 def enter(spec: GuestSpec, isolation: Isolation) -> None:
     """Build the pod's root folder and make it this process's root. To be called as PID 1 of the new namespace."""
     root = Path(spec.disk)
-    _own_disk(root, spec.disk_limit_mb)
+    _own_disk(root, spec.disk_limit_mb or spec.disk_mb)
     image.unpack(root, spec)
     _show_host_programs(root)
     _hide(root, spec.hidden)
-    _make_dev(root / "dev")
+    for folder in spec.shown:
+        _show(Path(folder), root / folder.lstrip("/"))
+    for inside, outside in spec.tools.items():
+        _show(Path(outside), root / inside.lstrip("/"))
+    _make_dev(root / "dev", spec.devices)
     for path in ("run", "dev/shm"):
         kernel.mount("tmpfs", str(root / path), "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, "mode=1777")
     kernel.mount("proc", str(root / "proc"), "proc", kernel.MS_NOSUID | kernel.MS_NODEV | kernel.MS_NOEXEC)
@@ -110,12 +114,18 @@ def _show(source: Path, target: Path) -> None:
     kernel.bind(str(source), str(target), read_only=True)
 
 
-def _make_dev(dev: Path) -> None:
+def _make_dev(dev: Path, devices: Iterable[str]) -> None:
     dev.mkdir(exist_ok=True)
     kernel.mount("tmpfs", str(dev), "tmpfs", kernel.MS_NOSUID, "mode=755")
     for name in _DEVICES:
         (dev / name).touch()
         kernel.bind(f"/dev/{name}", str(dev / name))
+    for device in map(Path, devices):
+        if device.is_dir():
+            (dev / device.name).mkdir()
+        else:
+            (dev / device.name).touch()
+        kernel.bind(str(device), str(dev / device.name))
     for name in ("shm", "pts"):
         (dev / name).mkdir()
     kernel.mount("devpts", str(dev / "pts"), "devpts", kernel.MS_NOSUID, "newinstance,ptmxmode=0666,mode=620")

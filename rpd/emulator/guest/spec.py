@@ -26,6 +26,9 @@ class Sshd(StrEnum):
     NEVER = "never"
 
 
+_TUPLES = ("command", "packages", "broken", "hidden", "devices", "shown")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuestSpec:
     """One start of one pod. Paths are the host's, except the keys of ``mounts`` (in the pod); sizes are MB.
@@ -34,7 +37,9 @@ class GuestSpec:
     folder that is the pod's root; ``mounts`` maps a path in the pod to a folder kept over restarts; ``facts`` is what
     the stand-in tools read; ``disk_limit_mb`` puts all of it on a tmpfs of that size. ``has_sshd``: the program is in
     the image; ``packages`` are its package managers, ``broken`` those of them that reach no archive, ``hidden`` the
-    programs of this machine that are not in the image, ``user`` who its command runs as.
+    programs of this machine that are not in the image, ``user`` who its command runs as. ``devices`` are device nodes
+    that it has, ``tools`` maps a path in the pod to a file, ``shown`` are folders that it sees where they are, and
+    ``programs`` is one more folder of its PATH. ``memory_mb``, ``processes`` and ``disk_mb`` are limits.
     """
 
     key: str
@@ -53,6 +58,13 @@ class GuestSpec:
     broken: tuple[str, ...] = ()
     hidden: tuple[str, ...] = ()
     user: str = "root"
+    devices: tuple[str, ...] = ()
+    tools: Mapping[str, str] = field(default_factory=dict)
+    shown: tuple[str, ...] = ()
+    programs: str = ""
+    memory_mb: int | None = None
+    processes: int | None = None
+    disk_mb: int | None = None
 
     def encode(self) -> dict[str, Any]:
         """Return plain values for JSON."""
@@ -61,5 +73,5 @@ class GuestSpec:
     @classmethod
     def decode(cls, values: dict[str, Any]) -> GuestSpec:
         """Read back what ``encode`` gave."""
-        tuples = {name: tuple(values[name]) for name in ("command", "packages", "broken", "hidden")}
+        tuples = {name: tuple(values[name]) for name in _TUPLES}
         return cls(**{**values, **tuples, "sshd": Sshd(values["sshd"])})

@@ -296,14 +296,14 @@ def _finish(process: asyncssh.SSHServerProcess[bytes], code: int) -> None:
 async def _serve(listener: socket.socket, control: Wire, spec: GuestSpec, root: Path, login: _Login) -> None:
     connections = _Connections()
     env = {
-        "PATH": image.PATH,
+        "PATH": image.path_of(spec),
         "HOME": str(login.home),
         "USER": login.name,
         "LOGNAME": login.name,
         "SHELL": _SHELL,
     }
     if root != Path("/"):
-        env["PATH"] = f"{root / image.TOOLS}:{image.PATH}"
+        env["PATH"] = f"{root / image.TOOLS}:{image.path_of(spec)}"
         env["EMULATOR_ROOT"] = str(root)
         # There is no PID 1 of the pod's own that a session could read them from.
         env |= {name: value for name, value in spec.env.items() if name.startswith("RUNPOD_")}

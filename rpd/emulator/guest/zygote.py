@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rpd.emulator.guest import image, kernel, sandbox, sshd
+from rpd.emulator.guest import image, keeper, kernel, sandbox, sshd
 from rpd.emulator.guest.spec import GuestSpec, Isolation
 from rpd.emulator.guest.wire import Message, Wire
 
@@ -205,10 +205,12 @@ def _become_init(
             sandbox.enter(spec, isolation)
         os.mkfifo(root / image.SSHD_TRIGGER)
         (root / image.SSHD_TRIGGER).chmod(0o666)
-        if os.fork() == 0:
+        server = os.fork()
+        if server == 0:
             os.close(tell)
             os.close(log)
             _become_sshd(spec, listener, control, root)
+        _start_keeper(spec, isolation, root, server, (tell, log, listener, control))
         null = os.open(os.devnull, os.O_RDONLY)
         for source, target in ((null, 0), (log, 1), (log, 2)):
             os.dup2(source, target)
@@ -225,6 +227,24 @@ def _become_init(
     except BaseException as error:  # noqa: BLE001 - a forked child must not return
         os.write(tell, f"{error}\n{traceback.format_exc()}".encode())
         os._exit(127)
+
+
+def _start_keeper(
+    spec: GuestSpec, isolation: Isolation, root: Path, server: int, descriptors: tuple[int, ...]
+) -> None:
+    """Leave the keeper of the pod's limits behind, if it has some; without namespaces nobody knows its processes."""
+    if isolation is Isolation.PLAIN or not (spec.memory_mb or spec.processes):
+        return
+    keeper.prepare(root, spec.memory_mb, spec.processes)
+    if os.fork() == 0:
+        for descriptor in descriptors:
+            os.close(descriptor)
+        signal.pthread_sigmask(signal.SIG_SETMASK, set())
+        kernel.forget_arguments(b"[keeper]")
+        try:
+            keeper.keep(root, spec.memory_mb, spec.processes, frozenset({server}))
+        finally:
+            os._exit(0)
 
 
 def _become_user() -> None:
@@ -282,7 +302,7 @@ def plain_program(spec: GuestSpec, root: Path) -> tuple[tuple[str, ...], dict[st
         # It would set up this machine. The emulator's own script does what is asked, in the pod's folder.
         words = ("/bin/sh", script, *words[4:])
     command = tuple(str(root / word.lstrip("/")) if word == script else word for word in words)
-    path = f"{root / image.TOOLS}:{image.PATH}"
+    path = f"{root / image.TOOLS}:{image.path_of(spec)}"
     return command, {**spec.env, "PATH": path, "HOME": str(root / "root"), "EMULATOR_ROOT": str(root)}
 
 

@@ -235,6 +235,7 @@ def _lease(
         bad_offers=context.bad_offers,
         admit=partial(_admitted, run, request, context),
         stock_seconds=context.stock_seconds,
+        any_gpu=context.any_gpu,
         headroom=context.headroom,
         holder=run.node.id,
         ready_seconds=context.overrides.budget(job.budget).ssh_ready_seconds,

@@ -49,7 +49,7 @@ def look(given: str) -> OwnPython:
             check=False,
         )
         version, prefix, base, imports = json.loads(done.stdout)
-    except (OSError, ValueError, subprocess.TimeoutExpired):
+    except (OSError, ValueError, TypeError, subprocess.TimeoutExpired):
         raise EmulatorError(f"--python {given}: it is no Python interpreter that runs here") from None
     roots = dict.fromkeys(os.path.realpath(folder) for folder in (prefix, base))
     own = dict.fromkeys((prefix, base, *roots))

@@ -591,6 +591,10 @@ class Lease:
         except (ProviderError, Overdue):
             return ()
 
+    def gpu_of(self, pod: PodInfo) -> str | None:
+        """Return its GPU type: the one that is paid for; where pods may have any, the one that it has."""
+        return self.offer.gpu_id if self.offer and not self._any_gpu else pod.gpu
+
     def _check_gpus(self, pod: PodInfo) -> None:
         count = self.request.gpu.count if self.request.gpu else 0
         seen = self.facts.get("gpu_count", "")

@@ -41,7 +41,7 @@ def many(pod):
 
 @rpd.job
 def full(pod):
-    pod.run("head -c 90000000 /dev/zero >/root/big")
+    pod.run("df -m / | tail -n 1; head -c 90000000 /dev/zero >/root/big")
 """
 
 
@@ -63,7 +63,8 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def run(tmp_path: Path, rpd_run: RpdRun) -> Callable[..., RunResult]:
     (tmp_path / "rpd.toml").touch()
     (tmp_path / "deploy_a.py").write_text(DEPLOY)
-    return lambda *words: rpd_run(tmp_path, "--local", *words, env={"RUNPOD_API_BASE_URL": None})
+    env = {"RUNPOD_API_BASE_URL": None, "RPD_GPU_DEVICES": str(tmp_path / "dev")}
+    return lambda *words: rpd_run(tmp_path, "--local", *words, env=env)
 
 
 def logs(result: RunResult) -> dict[str, str]:
@@ -97,7 +98,8 @@ def test_limits_end_what_runs_away(run: Callable[..., RunResult]) -> None:
     text = logs(result)
     assert text["deploy_a.greedy"].startswith(f"{200 * 1024 * 1024}\n")
     assert int(text["deploy_a.many"].split()[-1 if text["deploy_a.many"].split()[-1].isdigit() else 0]) < 60
-    assert "No space left on device" in text["deploy_a.full"]
+    assert causes["full"] is Cause.CODE
+    assert text["deploy_a.full"].split()[1] == "50"
 
 
 def test_a_machine_without_gpus(tmp_path: Path, machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -164,7 +164,7 @@ def _pod_record(lease: Lease, pod: PodInfo, digest: str) -> PodRecord:
     return PodRecord(
         id=pod.id,
         name=pod.name,
-        gpu=(offer.gpu_id if offer else pod.gpu) or "",
+        gpu=lease.gpu_of(pod) or "",
         count=offer.count if offer and offer.gpu_id else pod.gpu_count // pod.nodes,
         nodes=pod.nodes,
         members=tuple(member.id for member in pod.members),

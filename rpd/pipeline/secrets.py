@@ -65,9 +65,7 @@ def _readable(secrets: Iterable[Secret]) -> dict[str, Value]:
     return values
 
 
-def masked(
-    errors: Sequence[CollectionError], nodes: Iterable[Node], key: str
-) -> tuple[CollectionError, ...]:
+def masked(errors: Sequence[CollectionError], nodes: Iterable[Node], key: str) -> tuple[CollectionError, ...]:
     """Return the errors without secrets: a message may repeat what a deploy file read from the environment.
 
     Known are the API key ``key`` and the secrets of ``nodes`` and of the project's default job.

@@ -56,7 +56,8 @@ def _object(text: str) -> dict[str, Any]:
     try:
         held = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"it is no JSON object: {str(error) or 'nested too deep'}"[:200]) from None
+        reason = error.msg if isinstance(error, json.JSONDecodeError) else "nested too deep, or a number too long"
+        raise ValueError(f"it is no JSON object ({reason})") from None
     if len(held) > MOST_VALUES:
         raise ValueError(f"it has more than {MOST_VALUES} values")
     return {name: value for name, value in held.items() if name in (STEP, TIME) or _is_number(value)}

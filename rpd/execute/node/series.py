@@ -14,6 +14,7 @@ from rpd.journal.files import NodeFiles
 from rpd.redaction import Redactor
 from rpd.values.node import Node
 from rpd.values.report import SeriesRecord
+from rpd.values.safe_text import plain
 from rpd.values.series import LONGEST_LINE, LinePatterns, Point, points_of
 
 MOST_BYTES = 16 << 20
@@ -21,6 +22,8 @@ MOST_BYTES = 16 << 20
 MOST_READ = 64 << 20
 """Of what one command writes; a pod is not trusted with this machine's time."""
 MOST_SERIES = 200
+LONGEST_SHOWN = 80
+"""Bytes of a line that is not understood."""
 LONGEST_OUTPUT_LINE = 4096
 """Characters of a line of output in which values are looked for."""
 
@@ -112,8 +115,9 @@ class NodeSeries:
         try:
             return points_of(line)
         except ValueError as error:
+            shown = plain(line[:LONGEST_SHOWN].decode(errors="replace"))
             self._tell(
-                "line", f"line {self._number} of its metrics is passed over: {error}; so are others like it"
+                "line", f"line {self._number} of its metrics is passed over, and others like it: {error}: {shown}"
             )
             return []
 

@@ -1,0 +1,143 @@
+"""Search: how long a metric is on its way, and what metrics cost the rpd process where 64 commands write some at once.
+
+Times on a pod and here are by the same clock, since the emulator's pods are on this machine. CPU is that of the rpd
+process; the same jobs without metrics are run in turn with them.
+
+Usage: python benchmarks/search.py [latency] [cpu] [flood]
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+import tempfile
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+
+from emulated import emulator
+from measure import Sample, environment, machine, run, table
+
+LATENCY_TARGET = 2.0
+"""Seconds, p95."""
+VALUES, PAUSE = 60, 0.25
+NODES, JOB_SECONDS = 64, 20
+CPU_TARGET = 0.03
+"""CPU seconds that metrics add to a node of JOB_SECONDS with two values a second."""
+FLOOD = 200_000
+"""Values that one command writes as fast as it can."""
+
+DEPLOY = """import rpd
+from rpd import Gpu
+
+
+@rpd.job(gpu=Gpu("NVIDIA RTX A4000"))
+@rpd.mark.parametrize("seed", range({nodes}))
+def train(pod, seed):
+    pod.run({command!r})
+"""
+QUIET = f"for i in $(seq {VALUES}); do echo step=$i sent=$(date +%s.%N) >>$RPD_METRICS; sleep {PAUSE}; done"
+TALKING = QUIET.replace("sleep", "echo step $i; sleep")
+ALONE = f"for i in $(seq {2 * JOB_SECONDS}); do echo step=$i >/dev/null; sleep 0.5; done"
+WITH_METRICS = ALONE.replace("echo step=$i >/dev/null", "echo step=$i loss=0.$i >>$RPD_METRICS")
+FLOODING = f"seq {FLOOD} | sed 's/.*/step=& loss=&/' >>$RPD_METRICS"
+
+
+def jobs(command: str, nodes: int) -> tuple[Sample, list[list[dict[str, object]]]]:
+    """Run ``nodes`` jobs of one command at once; return what that took and the lines of each node's series."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "rpd.toml").write_text("", encoding="utf-8")
+        (folder / "deploy_train.py").write_text(DEPLOY.format(nodes=nodes, command=command), encoding="utf-8")
+        with emulator(folder) as backend:
+            rpd = [sys.executable, "-m", "rpd", "run", "--yes", "-q", "-n", str(nodes), "deploy_train.py"]
+            sample, _ = run(rpd, cwd=folder, env=environment(**backend))
+        files = sorted(folder.glob("rpd-runs/2*/*/series.jsonl"))
+        return sample, [[json.loads(line) for line in file.read_text().splitlines()] for file in files]
+
+
+def delays(lines: list[dict[str, object]]) -> Iterator[float]:
+    """Yield how long each value was on its way, in seconds."""
+    for line in lines:
+        values = line["values"]
+        assert isinstance(values, dict)
+        yield datetime.fromisoformat(str(line["time"])).timestamp() - values["sent"]
+
+
+def latency() -> None:
+    """Print how long values are on their way."""
+    rows = []
+    for title, command in (("a silent command", QUIET), ("one that prints", TALKING)):
+        _, series = jobs(command, 1)
+        times = sorted(delays(series[0]))
+        if len(times) != VALUES:
+            sys.exit(f"{len(times)} of {VALUES} values arrived")
+        p95 = times[int(0.95 * len(times)) - 1]
+        rows.append(
+            [
+                title,
+                f"{statistics.median(times):.2f}",
+                f"{p95:.2f}",
+                f"{times[-1]:.2f}",
+                f"<= {LATENCY_TARGET:.1f}",
+            ]
+        )
+    print(table(["metric to series.jsonl", "median s", "p95 s", "longest s", "target p95"], rows))
+
+
+def cpu() -> None:
+    """Print what metrics cost 64 nodes at once."""
+    without, _ = jobs(ALONE, NODES)
+    sample, series = jobs(WITH_METRICS, NODES)
+    expected = list(range(1, 2 * JOB_SECONDS + 1))
+    if len(series) != NODES or any([line["step"] for line in lines] != expected for lines in series):
+        sys.exit("values are missing or doubled")
+    rows = [
+        [
+            f"{NODES} nodes without",
+            f"{without.cpu:.1f}",
+            f"{without.cpu / NODES:.3f}",
+            "",
+            f"{without.peak_mb:.0f}",
+        ],
+        [
+            f"{NODES} nodes with",
+            f"{sample.cpu:.1f}",
+            f"{sample.cpu / NODES:.3f}",
+            "",
+            f"{sample.peak_mb:.0f}",
+        ],
+        ["metrics", "", f"{(sample.cpu - without.cpu) / NODES:.3f}", f"<= {CPU_TARGET}", ""],
+    ]
+    print(table([f"{JOB_SECONDS} s, 2 values a second", "CPU s", "a node", "target", "peak MB"], rows))
+
+
+def flood() -> None:
+    """Print what a command costs that writes values without pause."""
+    idle, _ = jobs("true", 1)
+    sample, series = jobs(FLOODING, 1)
+    per_value = (sample.cpu - idle.cpu) / FLOOD * 1e6
+    rows = [
+        [
+            f"{FLOOD:,} values",
+            f"{sample.wall:.1f}",
+            f"{per_value:.1f}",
+            f"{len(series[0]):,}",
+            f"{sample.peak_mb:.0f}",
+        ]
+    ]
+    print(table(["as fast as it can", "wall s", "CPU us a value", "kept", "peak MB"], rows))
+
+
+def main() -> None:
+    wanted = sys.argv[1:] or ["latency", "cpu", "flood"]
+    print(f"Metrics, {machine()}\n")
+    for name, measure in (("latency", latency), ("cpu", cpu), ("flood", flood)):
+        if name in wanted:
+            measure()
+            print()
+
+
+if __name__ == "__main__":
+    main()

@@ -62,13 +62,13 @@ def lines(path: Path) -> Iterator[Line]:
 
 def _line(data: bytes, counted: int) -> Line | None:
     try:
-        held = json.loads(data)
+        document = json.loads(data)
     except (ValueError, RecursionError):
         return None
-    if not isinstance(held, dict) or not isinstance(held.get("values"), dict):
+    if not isinstance(document, dict) or not isinstance(document.get("values"), dict):
         return None
-    step, attempt = number(held.get("step", counted)), held.get("attempt", 1)
-    values = {name: value for name, text in held["values"].items() if (value := number(text)) is not None}
+    step, attempt = number(document.get("step", counted)), document.get("attempt", 1)
+    values = {name: value for name, text in document["values"].items() if (value := number(text)) is not None}
     if step is None or not math.isfinite(step) or not values:
         return None
     return Line(int(step) if step.is_integer() else step, attempt if isinstance(attempt, int) else 1, values)

@@ -453,7 +453,7 @@ class Control:
         self._began = began
         self._metrics = metrics
         self._has_begun = self._is_over = False
-        self._held = b""
+        self._withheld = b""
         self.said = b""
         """All lines of rpd so far."""
 
@@ -470,24 +470,24 @@ class Control:
     def _begin(self, data: bytes) -> bytes:
         """Look for the line that says the follower has begun; return what comes after it."""
         said = self.said + data
-        found = _FOLLOWING.search(said)
-        if found is None:
+        match = _FOLLOWING.search(said)
+        if match is None:
             return data
         self._has_begun = True
-        self.said = said[: found.end()]
+        self.said = said[: match.end()]
         self._began(self.said)
-        return said[found.end() :]
+        return said[match.end() :]
 
     def _pass_on(self, data: bytes) -> bytes:
         """Pass metrics on, but for an end that may be the beginning of the mark; return what comes after it."""
-        held = self._held + data
-        metrics, mark, rest = held.partition(self._end)
-        self._held = b""
+        data = self._withheld + data
+        metrics, mark, rest = data.partition(self._end)
+        self._withheld = b""
         if mark:
             self._is_over = True
         else:
-            kept = _beginning_at_end(held, self._end)
-            metrics, self._held = held[: len(held) - kept], held[len(held) - kept :]
+            at = len(data) - _beginning_at_end(data, self._end)
+            metrics, self._withheld = data[:at], data[at:]
         if metrics:
             self._metrics(metrics)
         return rest

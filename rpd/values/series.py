@@ -54,13 +54,15 @@ def points_of(line: bytes) -> list[Point]:
 
 def _object(text: str) -> dict[str, Any]:
     try:
-        held = json.loads(text)
+        document = json.loads(text)
     except (ValueError, RecursionError) as error:
-        reason = error.msg if isinstance(error, json.JSONDecodeError) else "nested too deep, or a number too long"
+        reason = (
+            error.msg if isinstance(error, json.JSONDecodeError) else "nested too deep, or a number too long"
+        )
         raise ValueError(f"it is no JSON object ({reason})") from None
-    if len(held) > MOST_VALUES:
+    if len(document) > MOST_VALUES:
         raise ValueError(f"it has more than {MOST_VALUES} values")
-    return {name: value for name, value in held.items() if name in (STEP, TIME) or _is_number(value)}
+    return {name: value for name, value in document.items() if name in (STEP, TIME) or _is_number(value)}
 
 
 def _words(text: str) -> dict[str, Any]:
@@ -139,8 +141,8 @@ class LinePatterns:
         """Yield the values in a line of output."""
         for pattern in self._patterns:
             step: float | None = None
-            for found in pattern.finditer(line):
-                groups = {name: text for name, text in found.groupdict().items() if text is not None}
+            for match in pattern.finditer(line):
+                groups = {name: text for name, text in match.groupdict().items() if text is not None}
                 if STEP in groups:
                     said = number(groups.pop(STEP))
                     step = None if said is None or not abs(said) <= LARGEST_STEP else _step(said)

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
+import pytest
+
 from rpd.emulator.launch import Launched
 from rpd.journal import series
 from rpd.record import history
@@ -110,8 +112,18 @@ def rpd_metric(node, name, step, value):
 """
 
 
+@pytest.mark.parametrize(
+    "after_bytes",
+    [
+        20_000,
+        *(
+            pytest.param(size, marks=pytest.mark.exhaustive)
+            for size in (2_000, 8_000, 14_000, 35_000, 60_000)
+        ),
+    ],
+)
 def test_no_value_is_lost_or_doubled_when_the_driver_is_killed_and_ssh_breaks(
-    rpd: RpdRun, project: Project, emulator: Launched
+    rpd: RpdRun, project: Project, emulator: Launched, after_bytes: int
 ) -> None:
     """The file holds each value once; plugins hear the whole story of a node in the new process."""
     folder = project({"deploy_a.py": LONG, "conftest.py": HEARING})
@@ -121,7 +133,7 @@ def test_no_value_is_lost_or_doubled_when_the_driver_is_killed_and_ssh_breaks(
     )
     for path in heard:
         path.unlink()
-    emulator.inject({"kind": "drop-ssh", "after_bytes": 20_000})
+    emulator.inject({"kind": "drop-ssh", "after_bytes": after_bytes})
 
     result = rpd(folder, command="resume")
 

@@ -23,7 +23,7 @@ MOST_READ = 64 << 20
 """Of what one command writes; a pod is not trusted with this machine's time."""
 MOST_SERIES = 200
 LONGEST_SHOWN = 80
-"""Bytes of a line that is not understood."""
+"""Characters of a line that is not understood."""
 LONGEST_OUTPUT_LINE = 4096
 """Characters of a line of output in which values are looked for."""
 
@@ -95,7 +95,7 @@ class NodeSeries:
         if self._patterns is not None:
             *whole, self._output_line = (self._output_line + data).split(b"\n")
             self._output_line = self._output_line[-LONGEST_OUTPUT_LINE:]
-            self._take(point for line in whole for point in self._found(self._patterns, line))
+            self._take(point for line in whole for point in self._points_of_output(self._patterns, line))
 
     def end(self) -> None:
         """Take what is left where the command is over: a last line that does not end."""
@@ -103,9 +103,9 @@ class NodeSeries:
         self._take(self._points(rest))
         rest, self._output_line = self._output_line, b""
         if self._patterns is not None:
-            self._take(self._found(self._patterns, rest))
+            self._take(self._points_of_output(self._patterns, rest))
 
-    def _found(self, patterns: LinePatterns, line: bytes) -> Iterator[Point]:
+    def _points_of_output(self, patterns: LinePatterns, line: bytes) -> Iterator[Point]:
         # What a progress bar wrote over is not what stands there.
         text = line[-LONGEST_OUTPUT_LINE:].rstrip(b"\r").rpartition(b"\r")[2]
         return patterns.points_of(text.decode(errors="replace"))
@@ -115,14 +115,17 @@ class NodeSeries:
         try:
             return points_of(line)
         except ValueError as error:
-            shown = plain(line[:LONGEST_SHOWN].decode(errors="replace"))
+            if "line" in self._told:
+                return []
+            shown = self._redactor.text(plain(line.decode(errors="replace")))[:LONGEST_SHOWN]
             self._tell(
-                "line", f"line {self._number} of its metrics is passed over, and others like it: {error}: {shown}"
+                "line",
+                f"line {self._number} of its metrics is passed over, and others like it: {error}: {shown}",
             )
             return []
 
-    def _take(self, found: Iterable[Point]) -> None:
-        points = [each for point in found if (each := self._admitted(point)) is not None]
+    def _take(self, read: Iterable[Point]) -> None:
+        points = [each for point in read if (each := self._admitted(point)) is not None]
         if points:
             self._keep(points)
         for name, step, value in points:

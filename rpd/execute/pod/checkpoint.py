@@ -299,10 +299,10 @@ class Taking:
     def take(self, remote: Remote) -> Pulled | None:
         """Make a copy if there is anything new; return it. Raises RemoteError, OSError."""
         for _ in range(_TRIES):
-            found = self._copied(remote)
-            if found is None:
+            copied = self._copied(remote)
+            if copied is None:
                 return None
-            state, place = found
+            state, place = copied
             pulled = self._fetched(remote, place)
             if pulled is not None and self._look(remote, place) == state:
                 self._taken = state

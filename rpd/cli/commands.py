@@ -141,10 +141,10 @@ COMMANDS = {
         ),
         Command(
             name="logs",
-            help="print the log of a node",
+            help="print the log of a node, or of all nodes of a run",
             module="rpd.cli.logs",
             arguments="NODE",
-            arguments_help=_A_NODE,
+            arguments_help=f"{_A_NODE} (default: all of them, each line after the name of its node)",
             options="LogsOptions",
         ),
         Command(

@@ -7,35 +7,41 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from rpd.cli.log_file import LogFile
 from rpd.cli.options import LogsOptions
 from rpd.cli.output import RawOutput, note
 from rpd.cli.provider_session import account
+from rpd.cli.run_logs import print_all
 from rpd.config import Config
-from rpd.disk.regular import open_regular
 from rpd.errors import ExitCode, ProviderError, RpdError, UsageError
 from rpd.hooks import PluginManager
 from rpd.journal.files import NodeFiles
 from rpd.pipeline import connect_to_node
 from rpd.pipeline.connect_to_node import LastCommand, Work
+from rpd.pipeline.past_runs import run_named
 from rpd.record.lookup import NodeEntry
 from rpd.redaction import Redactor
 
 LOOK_SECONDS = 0.2
 """How often a growing file is looked at."""
-_BYTES = 1 << 20
 _IMPATIENCE_SECONDS = 5.0
 """How often it is asked whether the process that writes the log is still there."""
 
 
 def main(config: Config, manager: PluginManager) -> int:
-    """Print the log of a node; with ``-f`` go on until the node is over, wherever it runs."""
+    """Print the log of a node, or those of a whole run; with ``-f`` go on until the node or the run is over."""
     own: LogsOptions = config.own
     del manager
-    if len(config.args) != 1:
-        raise UsageError("rpd logs needs one node (rpd show lists those of the newest run)")
+    if len(config.args) > 1:
+        raise UsageError(
+            "rpd logs takes one node, or none for all of a run (rpd show lists those of the newest run)"
+        )
+    if not config.args:
+        info = run_named(config.invocation_dir, config.runs_path, own.of_run)
+        return print_all(Path(info.folder), last_lines=own.last_lines, follow=own.follow)
     info, entry = connect_to_node.node_named(config.runs_path, config.args[0], own.of_run)
     out = RawOutput()
-    log = _Log(NodeFiles(entry.folder).output, out)
+    log = LogFile(NodeFiles(entry.folder).output, out.write)
     try:
         if own.last_lines is not None:
             log.skip_to_last(own.last_lines)
@@ -49,66 +55,7 @@ def main(config: Config, manager: PluginManager) -> int:
     return ExitCode.OK
 
 
-class _Log:
-    """A log file on its way to standard output."""
-
-    def __init__(self, path: Path, out: RawOutput) -> None:
-        self._path = path
-        self.write = out.write
-        self.at = 0
-
-    def skip_to_last(self, lines: int) -> None:
-        """Pass over all but the last ``lines`` lines that are there; the log is read from its end."""
-        try:
-            file = open_regular(self._path)
-        except OSError:
-            return
-        with file:
-            at = file.seek(0, os.SEEK_END)
-            # The newline that ends the last line begins none.
-            wanted, self.at = lines + 1, at
-            if at and lines:
-                file.seek(at - 1)
-                wanted -= file.read(1) != b"\n"
-            while at and lines:
-                size = min(_BYTES, at)
-                at -= size
-                file.seek(at)
-                block = file.read(size)
-                newlines = block.count(b"\n")
-                if newlines >= wanted:
-                    self.at = at + _position(block, wanted) + 1
-                    return
-                wanted -= newlines
-                self.at = at
-
-    def print_new(self) -> None:
-        """Print what was added since the last call."""
-        try:
-            file = open_regular(self._path)
-        except OSError:
-            return
-        with file:
-            size = file.seek(0, os.SEEK_END)
-            if size == 0:
-                self.at = 0  # a node that starts over also starts its log over
-            if size <= self.at:
-                return
-            file.seek(self.at)
-            while data := file.read(_BYTES):
-                self.at += len(data)
-                self.write(data)
-
-
-def _position(block: bytes, number: int) -> int:
-    """Return where the newline is that is the ``number``th from the end."""
-    at = len(block)
-    for _ in range(number):
-        at = block.rindex(b"\n", 0, at)
-    return at
-
-
-def _follow(config: Config, run_folder: Path, entry: NodeEntry, log: _Log) -> None:
+def _follow(config: Config, run_folder: Path, entry: NodeEntry, log: LogFile) -> None:
     """Go on while the run's process writes the file; where that is gone and the node is not over, follow the pod."""
     asked = -_IMPATIENCE_SECONDS
     journal = _Changes(NodeFiles(entry.folder).journal)
@@ -142,7 +89,7 @@ class _Changes:
         return changed
 
 
-def _follow_on_pod(config: Config, run_id: str, entry: NodeEntry, work: Work, log: _Log) -> None:
+def _follow_on_pod(config: Config, run_id: str, entry: NodeEntry, work: Work, log: LogFile) -> None:
     """Follow the command that runs on the pod without a driver, from the byte where the file ends."""
     command = work.command
     if command is None or not command.key or command.is_over:
@@ -167,7 +114,7 @@ def _follow_on_pod(config: Config, run_id: str, entry: NodeEntry, work: Work, lo
     _say(f"the command ended with exit code {ended.exit_code}; rpd resume {run_id} carries the run on")
 
 
-def _from(command: LastCommand, log: _Log) -> tuple[int, Callable[[bytes], None]]:
+def _from(command: LastCommand, log: LogFile) -> tuple[int, Callable[[bytes], None]]:
     """Return the byte of the command's log to begin with, and what hears it.
 
     In ``output.log`` secrets are masked, so its bytes are only counted alike where there are none; with secrets the

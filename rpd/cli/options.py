@@ -152,7 +152,7 @@ class LogsOptions:
     """The options that only ``rpd logs`` has."""
 
     of_run: str = selecting.option(
-        "", "the run: its id, or the beginning of it (default: the newest with the node)", "--run",
+        "", "the run: its id, or the beginning of it (default: the newest, or the newest with the node)", "--run",
         metavar="RUN", commands=("logs",)
     )
     follow: bool = showing.switch("keep printing as the log grows", "-f", "--follow", commands=("logs",))

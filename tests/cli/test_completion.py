@@ -71,7 +71,7 @@ def test_commands_and_flags(project: Project) -> None:
     assert offered(project, "runs", "--fallb") == []
     assert offered(project, "run", "--cloud", "") == ["secure", "community", "any"]
     assert offered(project, "run", "--cloud=s") == ["--cloud=secure"]
-    assert offered(project, "run", "-m", "n") == ["nightly"]
+    assert offered(project, "run", "-m", "ni") == ["nightly"]
     assert "runs_dir=" in offered(project, "run", "-o", "ru")
     assert offered(project, "run", "--gpu-id", "NVIDIA H100 P") == ["NVIDIA H100 PCIe"]
     assert offered(project, "completion", "") == ["bash", "zsh", "fish"]

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from rpd.cli import logs
+from rpd.cli import log_file
+from rpd.cli.log_file import LogFile
 from rpd.cli.output import RawOutput
+from rpd.cli.run_logs import NamedLines
 from rpd.emulator.launch import Launched
 from rpd.testing import Running
 from tests.cli.conftest import Project
@@ -58,6 +60,8 @@ def test_the_log_of_a_running_node_is_followed_to_its_end(project: Project, emul
     assert project.command("logs", "deploy_a.py::fit").out == log_text(project)
     assert project.command("logs", "fit", "-n", "2").out.split() == ["second", "third"]
     assert project.command("logs", "fit", "--run", "nope").exit_code == 4
+    whole = project.command("logs")
+    assert (whole.exit_code, whole.out) == (0, "fit | first\nfit | second\nfit | third\n")
 
 
 def test_ctrl_c_ends_following(project: Project, emulator: Launched) -> None:
@@ -105,12 +109,12 @@ def test_secrets_stay_masked_without_the_driver(project: Project, emulator: Laun
 @pytest.mark.parametrize("text", [b"", b"a", b"a\n", b"a\nbb\nccc", b"a\nbb\nccc\n", b"\n\n\n", b"a\n\nb\n"])
 def test_the_last_lines(text: bytes, block: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """``-n`` prints what ``tail -n`` does, whatever the size of the pieces that are read."""
-    monkeypatch.setattr(logs, "_BYTES", block)
+    monkeypatch.setattr(log_file, "_BYTES", block)
     path = tmp_path / "output.log"
     path.write_bytes(text)
     for lines in range(5):
         out = Collected()
-        log = logs._Log(path, out)
+        log = LogFile(path, out.write)
         log.skip_to_last(lines)
         log.print_new()
         assert out.data == b"".join(text.splitlines(keepends=True)[-lines:] if lines else [])
@@ -125,7 +129,20 @@ class Collected(RawOutput):
         self.data += data
 
 
-def test_logs_needs_a_node(project: Project) -> None:
-    """Without a node, or without any run, one line says what to do."""
-    assert project.command("logs").exit_code == 4
-    assert "no runs here yet" in project.command("logs", "fit").err
+def test_without_a_run_logs_says_what_to_do(project: Project) -> None:
+    """One line, with a node and without one."""
+    for words in (["fit"], []):
+        result = project.command("logs", *words)
+        assert result.exit_code == 4
+        assert "no runs here yet" in result.err
+
+
+def test_lines_of_a_whole_run_have_names() -> None:
+    """Whole lines only, the last state of a progress bar, and at the end the line that has none."""
+    out = Collected()
+    lines = NamedLines("fit", out)
+    for piece in (b"on", b"e\ntwo\r\n10%\r50%\r100%\n", b"", b"la", b"st"):
+        lines.write(piece)
+    assert out.data == b"fit | one\nfit | two\nfit | 100%\n"
+    lines.end()
+    assert out.data.endswith(b"fit | last\n")

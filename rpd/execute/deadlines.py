@@ -178,4 +178,5 @@ def _strictest(deadlines: Deadlines, own: float | None, spare: float = 0.0) -> L
     if not limits:
         return Limit()
     seconds, whose = min(limits, key=lambda limit: limit[0])
-    return Limit(seconds=seconds, whose=whose, job_seconds=deadlines.timeouts.job or 0.0, cap=deadlines.cap)
+    cap = f"{deadlines.cap}, less {format_duration(spare)} to save its progress," if spare else deadlines.cap
+    return Limit(seconds=seconds, whose=whose, job_seconds=deadlines.timeouts.job or 0.0, cap=cap)

@@ -5,11 +5,17 @@
     rpd_metrics.log(loss=0.31, accuracy=0.9, step=40)
     rpd_metrics.log({"eval/loss": 0.42}, step=40)
 
+    rpd_metrics.from_tensorboard()  # what a SummaryWriter writes, too
+
 Where no rpd listens (on your own machine) it does nothing.
 """
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import importlib
+import inspect
 import json
 import os
 from typing import Any, Mapping  # noqa: UP035 - as Python 3.8 has it
@@ -27,11 +33,42 @@ def log(values: Mapping[str, Any] | None = None, /, *, step: Any = None, **more:
     line = {} if step is None else {"step": step if isinstance(step, int) else float(step)}
     line.update((str(name), float(value)) for name, value in {**(values or {}), **more}.items())
     data = json.dumps(line).encode() + b"\n"
-    try:
+    with contextlib.suppress(OSError):
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
             os.write(descriptor, data)  # at once: lines of several processes do not mix
         finally:
             os.close(descriptor)
-    except OSError:
-        pass
+
+
+def from_tensorboard() -> None:
+    """Log each scalar that a SummaryWriter of PyTorch or tensorboardX writes from now on, as it is written.
+
+    Lightning and Transformers use one of the two. Where neither is installed, nothing happens.
+    """
+    for name in ("torch.utils.tensorboard.writer", "tensorboardX.writer"):
+        try:
+            writer = importlib.import_module(name).SummaryWriter
+        except ImportError:
+            continue
+        if not hasattr(writer.add_scalar, "_rpd"):
+            writer.add_scalar = _logged(writer.add_scalar, lambda tag, value: {tag: value})
+            writer.add_scalars = _logged(
+                writer.add_scalars,
+                lambda tag, values: {f"{tag}/{name}": value for name, value in values.items()},
+            )
+
+
+def _logged(write: Any, named: Any) -> Any:
+    """Return a method of a writer that logs what it is given, too; ``named`` makes names and values of it."""
+    parameters = inspect.signature(write)
+
+    @functools.wraps(write)
+    def add(*arguments: Any, **more: Any) -> Any:
+        given = parameters.bind(*arguments, **more).arguments
+        with contextlib.suppress(TypeError, ValueError):  # no number: the writer knows what to make of it
+            log(named(*list(given.values())[1:3]), step=given.get("global_step"))
+        return write(*arguments, **more)
+
+    add._rpd = True  # type: ignore[attr-defined]  # noqa: SLF001
+    return add

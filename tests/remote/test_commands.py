@@ -434,6 +434,20 @@ def test_a_module_for_metrics_is_within_reach(remote: SshRemote) -> None:
     assert metrics.data == b'{"step": 2, "a/b": 1.0, "x": NaN}\n'
 
 
+def test_what_a_summary_writer_writes_is_a_metric(remote: SshRemote, machine: Machine) -> None:
+    """One call, and the scalars of a real writer are heard as they are written, each once."""
+    log, metrics = Log(), Log()
+    program = (
+        "import rpd_metrics as m\nm.from_tensorboard()\nm.from_tensorboard()\nfrom tensorboardX import SummaryWriter\n"
+        "w = SummaryWriter('tb')\nw.add_scalar('loss', 0.5, 3)\nw.add_scalars('acc', {'a': 1, 'b': 2}, global_step=4)\n"
+        "w.add_scalar(scalar_value=7, tag='plain')\nw.close()\n"
+    )
+    script = f"{shlex.quote(sys.executable)} -W ignore -c {shlex.quote(program)}"
+    assert remote.run(command(script, cwd=str(machine.files)), log, metrics).ok, log.data
+    lines = [b'{"step": 3, "loss": 0.5}', b'{"step": 4, "acc/a": 1.0, "acc/b": 2.0}', b'{"plain": 7.0}', b""]
+    assert metrics.data.split(b"\n") == lines
+
+
 def test_words_of_a_login_shell_are_not_output(machine: Machine, connecting: Connect) -> None:
     """What a start-up file prints before a command reaches neither its log nor the first check."""
     machine.before_command = "echo welcome; "

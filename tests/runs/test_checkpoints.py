@@ -6,6 +6,8 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from rpd.emulator.launch import Launched
 from rpd.journal import series
 from rpd.record import manifest
@@ -104,6 +106,28 @@ def test_a_resumed_run_goes_on_from_it_on_a_fresh_pod(
     assert result.exit_code == 0, result.out + result.err
     (path,) = folder.glob("rpd-runs/2*/*/manifest.toml")
     check_that_it_went_on(manifest.read(path))
+
+
+@pytest.mark.exhaustive
+def test_a_resumed_run_goes_on_saving_on_the_same_pod(
+    rpd: RpdRun, project: Project, emulator: Launched
+) -> None:
+    """The command that went on is followed, nothing is put back over what it saves, and copies go on."""
+    slow = COUNTING.replace("last=$((n ? 40 : 20))", "last=40").replace("sleep 0.05", "sleep 0.3")
+    folder = project({"deploy_a.py": slow})
+    process = started_with_a_copy(rpd, folder)
+    process.send_signal(signal.SIGKILL)
+    process.finish()
+    result = rpd(folder, command="resume")
+    assert result.exit_code == 0, result.out + result.err
+    (path,) = folder.glob("rpd-runs/2*/*/manifest.toml")
+    report = manifest.read(path)
+    assert report.series["begin"].points == 1
+    assert report.series["n"].points == 40
+    (artifact,) = [each for each in report.artifacts if each.label == "checkpoint"]
+    assert (path.parent / artifact.local / "model/n").read_text() == "40\n"
+    assert int(Path(artifact.local).name) > 1
+    assert not events(path.parent, "checkpoint_put_back")
 
 
 SHARED = """

@@ -38,6 +38,8 @@ class Image:
     username: str = ""
     password: str = ""
     version: str = "1"
+    platform: str = "linux/amd64"
+    """What it was built for, as its registry tells; pods run it all the same."""
     script: str = "/start.sh"
     """Where RunPod's start script is, in an image whose own command starts SSH."""
 

@@ -16,6 +16,7 @@ from aiohttp import web
 from rpd.emulator.images import ANY, RUNPODS_OWN, Image, ImageBook
 
 MANIFESTS = "/v2/{repository:.+}/manifests/{reference}"
+BLOBS = "/v2/{repository:.+}/blobs/{digest}"
 TOKEN = "/_registry/token"  # noqa: S105 - a path
 
 
@@ -39,7 +40,20 @@ class RegistryServer:
             return _refused(401, "UNAUTHORIZED", "authentication required", {"WWW-Authenticate": realm})
         if image is None:
             return _refused(404, "MANIFEST_UNKNOWN", "manifest unknown")
-        return web.json_response({"schemaVersion": 2}, headers={"Docker-Content-Digest": image.digest})
+        manifest = {"schemaVersion": 2, "config": {"digest": image.digest}}
+        return web.json_response(manifest, headers={"Docker-Content-Digest": image.digest})
+
+    async def configuration(self, request: web.Request) -> web.Response:
+        """Answer what an image was made of; its digest is the one of the image, which is enough to know it by."""
+        self._count()
+        image = self._image(f"{self._host}/{request.match_info['repository']}", request.match_info["digest"])
+        if image is None or (image.is_private and not self._shows(request, image)):
+            return _refused(404, "BLOB_UNKNOWN", "blob unknown")
+        system, _, processor = image.platform.partition("/")
+        programs = [name for name in ("curl", "wget", "python3") if name not in image.lacks]
+        ssh = [] if image.ssh == "none" else ["sshd"]
+        history = [{"created_by": f"RUN install {name}"} for name in (*image.packages, *programs, *ssh)]
+        return web.json_response({"os": system, "architecture": processor, "history": history, "config": {}})
 
     def _image(self, place: str, reference: str) -> Image | None:
         joined = "@" if reference.startswith("sha256:") else ":"

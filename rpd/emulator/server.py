@@ -110,6 +110,7 @@ class Emulator:
         app = web.Application(client_max_size=_BODY_BYTES)
         app.router.add_post("/graphql", self._graphql)
         app.router.add_get(registry_server.MANIFESTS, self._registry.manifest)
+        app.router.add_get(registry_server.BLOBS, self._registry.configuration)
         app.router.add_get(registry_server.TOKEN, self._registry.token)
         app.router.add_route("*", "/v2/{path:.*}", self._rest.respond)
         app.add_routes(

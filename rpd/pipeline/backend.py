@@ -192,8 +192,11 @@ class Backend:
         self, nodes: Sequence[Node], secrets: Mapping[str, Value], digests: ImageDigests
     ) -> tuple[str, ...]:
         """Return warnings about private images, and images to pin. Raises UsageError for those no pod could pull."""
-        digests.check(nodes)
-        return check_registries(nodes, only_texts(secrets), self.provider, emulated=self._is_emulated)
+        doubts = digests.check(nodes)
+        return (
+            *doubts,
+            *check_registries(nodes, only_texts(secrets), self.provider, emulated=self._is_emulated),
+        )
 
     def outlooks(self, prices: Prices, events: Events, nodes: Sequence[Node]) -> Outlooks | None:  # noqa: ARG002
         """Return what asks RunPod about requests without renting; None: renting shows it."""

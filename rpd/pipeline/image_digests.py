@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING
 
 from rpd.errors import UnusableImage, UsageError
 from rpd.plan import uses_pod
+from rpd.remote.ssh_start import is_needed
 from rpd.threads import thread
 from rpd.values.endpoint import Endpoint
-from rpd.values.job import Registry
+from rpd.values.job import Job, Registry
 from rpd.values.node import Node
+from rpd.values.overrides import Overrides
 from rpd.values.pod import PodRequest
+
+if TYPE_CHECKING:
+    from rpd.runpod.catalogue.images import Answer
 
 PATIENCE_SECONDS = 5.0
 """How long a report waits for a digest that was asked for when its pod was rented."""
@@ -24,6 +31,8 @@ class _Question:
         self.answered = threading.Event()
         self.digest = ""
         self.why = ""
+        self.answer: Answer | None = None
+        """What its registry said, if that was asked."""
 
 
 class ImageDigests:
@@ -56,26 +65,36 @@ class ImageDigests:
         question.answered.wait(PATIENCE_SECONDS)
         return question.digest
 
-    def check(self, nodes: Iterable[Node]) -> None:
-        """Raise UsageError for the first image of ``nodes`` that cannot be pinned, if pods are created by digest."""
-        if not self._pin:
-            return
-        jobs = {id(node.job): node for node in nodes if uses_pod(node)}.values()
-        asked = [(node, self._question(node.job.image, node.job.registry)) for node in jobs]
-        for node, question in asked:
-            question.answered.wait()
-            if not question.digest:
-                raise UsageError(f"{node.definition.location}: {_unknown(node.job.image, question.why)}")
+    def check(self, nodes: Iterable[Node]) -> tuple[str, ...]:
+        """Ask for the images of ``nodes``, and return warnings about them.
 
-    def _question(self, image: str, registry: Registry | str | None) -> _Question:
+        Raises UsageError for one that no host could run: it is not there, or was built for other processors. And if
+        pods are created by digest, for one whose digest is not known. Nobody waits long for a registry that is slow.
+        """
+        jobs = {id(node.job): node for node in nodes if uses_pod(node)}.values()
+        asked = [
+            (node, self._question(node.job.image, node.job.registry, inside=_brings_ssh(node.job)))
+            for node in jobs
+        ]
+        give_up = time.monotonic() + PATIENCE_SECONDS
+        warnings: dict[str, None] = {}
+        for node, question in asked:
+            question.answered.wait(None if self._pin else max(0.0, give_up - time.monotonic()))
+            if self._pin and not question.digest:
+                raise UsageError(f"{node.definition.location}: {_unknown(node.job.image, question.why)}")
+            if question.answer is not None:
+                warnings |= dict.fromkeys(_doubts(node, question.answer))
+        return tuple(warnings)
+
+    def _question(self, image: str, registry: Registry | str | None, *, inside: bool = False) -> _Question:
         with self._lock:
             question = self._asked.get((image, registry))
             if question is None:
                 question = self._asked[image, registry] = _Question()
-                thread(lambda: self._ask(image, registry, question), name="rpd-digest").start()
+                thread(lambda: self._ask(image, registry, question, inside=inside), name="rpd-digest").start()
             return question
 
-    def _ask(self, image: str, registry: Registry | str | None, question: _Question) -> None:
+    def _ask(self, image: str, registry: Registry | str | None, question: _Question, *, inside: bool) -> None:
         from rpd.runpod.catalogue.images import (  # what asks over the network takes time to import
             ask,
             may_ask,
@@ -88,7 +107,7 @@ class ImageDigests:
             elif at:
                 question.digest = digest
             elif may_ask(image, emulated=self._emulated):
-                answer = ask(image, registry, self._passwords)
+                answer = question.answer = ask(image, registry, self._passwords, inside=inside)
                 question.digest, question.why = answer.digest, answer.why
             else:
                 question.why = "an emulator's image is only a name"
@@ -120,3 +139,34 @@ def _unknown(image: str, why: str) -> str:
 def _without_tag(image: str) -> str:
     folder, slash, name = image.rpartition("/")
     return f"{folder}{slash}{name.partition(':')[0]}"
+
+
+def _brings_ssh(job: Job) -> bool:
+    """Return whether rpd has to bring the SSH server of a job's pods, so that it matters what is in the image."""
+    return bool(job.image) and is_needed(Overrides().request(job, job.gpu))
+
+
+def _doubts(node: Node, answer: Answer) -> Iterator[str]:
+    """Yield warnings about an image that its registry was asked for. Raises UsageError where no host could run it."""
+    from rpd.runpod.catalogue.image_inside import PLATFORM
+    from rpd.runpod.catalogue.images import WHAT_TO_DO, Presence
+
+    image, where = node.job.image, node.definition.location
+    if answer.presence is Presence.ABSENT:
+        raise UsageError(
+            f"{where}: no pod could pull {image}: {answer.why}. {WHAT_TO_DO[answer.presence].capitalize()}"
+        )
+    if answer.presence is Presence.CLOSED and node.job.registry is None and node.job.template_id is None:
+        yield f"image {image}: {answer.why}; {WHAT_TO_DO[answer.presence]}"
+    if answer.inside is None:
+        return
+    if not answer.inside.fits:
+        raise UsageError(
+            f"{where}: no host of RunPod's could run {image}: it was built for {', '.join(answer.inside.platforms)}, "
+            f"and they are {PLATFORM}. Build it with `docker build --platform {PLATFORM}`"
+        )
+    if not answer.inside.has_helper:
+        yield (
+            f"image {image}: nothing in its history speaks of an SSH server, a package manager, curl, wget or python3, "
+            "of which rpd needs one to bring SSH up, and a shell to do it: install openssh-server in the image"
+        )

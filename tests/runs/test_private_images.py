@@ -155,3 +155,34 @@ def test_a_resumed_run_deletes_them(
     assert len(events(folder / "rpd-runs" / "latest", "registry_stored")) == 1
     assert stored(clean_emulator) == clean_emulator.pods() == []
     assert credential
+
+
+@pytest.mark.parametrize(
+    ("traits", "code", "told"),
+    [
+        ({"platform": "linux/arm64"}, 4, "it was built for linux/arm64, and they are linux/amd64"),
+        ({"lacks": ["curl", "wget", "python3"]}, 4, "nothing in its history speaks of an SSH server"),
+        (None, 4, "has no team/none:2. Look for a typing slip in the tag"),
+    ],
+)
+def test_a_public_image_is_asked_for_before_a_pod(
+    traits: dict[str, object] | None,
+    code: int,
+    told: str,
+    rpd: RpdRun,
+    tmp_path: Path,
+    clean_emulator: Launched,
+) -> None:
+    """What no host could run, or could hardly be worked on, is told while nothing bills yet."""
+    here = clean_emulator.base_url.removeprefix("http://")
+    image = f"{here}/team/{'none' if traits is None else 'own'}:2"
+    if traits is not None:
+        clean_emulator.add_image(image, **traits)
+    deploy = f"import rpd\n@rpd.job(image={image!r})\ndef fit(pod): ...\n"
+    folder = write_project(tmp_path / "p", {"deploy_a.py": deploy, "conftest.py": HASTY})
+    result = rpd(
+        folder, "--cost-cap-usd", "50"
+    )  # more than a run may cost unasked: it ends there at the latest
+    assert told in result.out + result.err
+    assert result.exit_code == code
+    assert result.run_dir is None

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from rpd.runpod.address import is_local
 from rpd.runpod.bounds import TooLong, whole
+from rpd.runpod.catalogue.image_inside import Inside, fetcher, look_inside
 from rpd.runpod.rest.client import USER_AGENT
 from rpd.threads import Overdue, bounded
 from rpd.values.frozen import frozen
@@ -29,6 +30,7 @@ _DOCKER_HUB = "registry-1.docker.io"
 _SECONDS = 10.0
 _TOTAL_SECONDS = 30.0
 _MOST_TOKEN_BYTES = 1 << 20
+_MOST_CONFIG_BYTES = 4 << 20
 _MANIFESTS = ", ".join(
     (
         "application/vnd.oci.image.index.v1+json",
@@ -114,6 +116,8 @@ class Answer:
     presence: Presence
     why: str
     digest: str = ""
+    inside: Inside | None = None
+    """What is in it, if that was asked for and the registry tells."""
 
 
 def may_ask(image: str, *, emulated: bool) -> bool:
@@ -121,18 +125,23 @@ def may_ask(image: str, *, emulated: bool) -> bool:
     return not emulated or ImageName.parse(image).is_here
 
 
-def look_up(image: str, credentials: Credentials | None = None) -> Answer:
-    """Return what the registry says of ``image``; never raises for what the network does."""
+def look_up(image: str, credentials: Credentials | None = None, *, inside: bool = False) -> Answer:
+    """Return what the registry says of ``image``, with what is in it if ``inside``.
+
+    Never raises for what the network does.
+    """
     name = ImageName.parse(image)
     try:
-        return bounded(lambda: _look_up(name, credentials), seconds=_TOTAL_SECONDS)
+        return bounded(lambda: _look_up(name, credentials, inside=inside), seconds=_TOTAL_SECONDS)
     except Overdue:
         return Answer(
             presence=Presence.UNKNOWN, why=f"{name.registry} did not answer within {_TOTAL_SECONDS:g} s"
         )
 
 
-def ask(image: str, registry: Registry | str | None, passwords: Mapping[str, str]) -> Answer:
+def ask(
+    image: str, registry: Registry | str | None, passwords: Mapping[str, str], *, inside: bool = False
+) -> Answer:
     """Return the registry's answer about ``image``, asked with the credentials of the job.
 
     ``passwords`` are the values of secrets by name.
@@ -140,7 +149,7 @@ def ask(image: str, registry: Registry | str | None, passwords: Mapping[str, str
     credentials = None
     if isinstance(registry, Registry) and registry.password.name in passwords:
         credentials = Credentials(username=registry.username, password=passwords[registry.password.name])
-    answer = look_up(image, credentials)
+    answer = look_up(image, credentials, inside=inside)
     if credentials is None and registry is not None and answer.presence is Presence.CLOSED:
         name = ImageName.parse(image).registry
         return Answer(
@@ -149,27 +158,33 @@ def ask(image: str, registry: Registry | str | None, passwords: Mapping[str, str
     return answer
 
 
-def _look_up(name: ImageName, credentials: Credentials | None) -> Answer:
+def _look_up(name: ImageName, credentials: Credentials | None, *, inside: bool) -> Answer:
     import httpx
 
     try:
         with httpx.Client(
             timeout=_SECONDS, headers={"User-Agent": USER_AGENT, "Accept": _MANIFESTS}, follow_redirects=True
         ) as client:
-            answer = client.head(name.url)
+            answer, headers = client.head(name.url), {}
             if answer.status_code == 401:
                 challenge = answer.headers.get("WWW-Authenticate", "")
                 permission, refusal = _permission(client, challenge, credentials)
                 if refusal:
                     return Answer(presence=Presence.CLOSED, why=f"{name.registry} refuses {refusal}")
-                answer = client.head(name.url, headers={"Authorization": permission} if permission else {})
+                headers = {"Authorization": permission} if permission else {}
+                answer = client.head(name.url, headers=headers)
+            seen = None
+            if inside and answer.status_code == 200:
+                fetch = fetcher(client, name.url.rpartition("/manifests/")[0], headers, _MOST_CONFIG_BYTES)
+                seen = look_inside(fetch, name.reference)
     except (httpx.HTTPError, httpx.InvalidURL, ValueError, RecursionError, TooLong, Overdue) as error:
         return Answer(
             presence=Presence.UNKNOWN, why=f"{name.registry} could not be asked ({type(error).__name__})"
         )
     meaning, why = _meaning(answer.status_code, name, credentials)
     digest = answer.headers.get("Docker-Content-Digest", "")
-    return Answer(presence=meaning, why=why, digest=digest if _DIGEST.fullmatch(digest) else "")
+    digest = digest if _DIGEST.fullmatch(digest) else ""
+    return Answer(presence=meaning, why=why, digest=digest, inside=seen)
 
 
 def _permission(client: httpx.Client, challenge: str, credentials: Credentials | None) -> tuple[str, str]:

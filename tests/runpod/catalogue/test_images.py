@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from rpd.runpod.catalogue.image_inside import Inside, look_inside
 from rpd.runpod.catalogue.images import ImageName, Presence, look_up
 from tests.http_server import Quiet, serving
 
@@ -78,3 +79,39 @@ def test_a_registry_that_is_not_there_is_unknown() -> None:
     answer = look_up("127.0.0.1:9/owner/image:there")
     assert answer.presence is Presence.UNKNOWN
     assert "could not be asked" in answer.why
+
+
+CONFIG = {"os": "linux", "architecture": "amd64", "config": {"Cmd": ["bash"]}}
+INDEX = {
+    "manifests": [
+        {"digest": "sha256:a", "platform": {"os": "linux", "architecture": "arm64"}},
+        {"digest": "sha256:b", "platform": {"os": "linux", "architecture": "amd64"}},
+        {"digest": "sha256:c", "platform": {"os": "unknown", "architecture": "unknown"}},
+    ]
+}
+ONE = {"config": {"digest": "sha256:d"}}
+
+
+@pytest.mark.parametrize(
+    ("pages", "inside"),
+    [
+        (
+            {"manifests/t": INDEX, "manifests/sha256:b": ONE, "blobs/sha256:d": CONFIG},
+            Inside(platforms=("linux/amd64",), has_helper=False),
+        ),
+        (
+            {
+                "manifests/t": ONE,
+                "blobs/sha256:d": {**CONFIG, "history": [{"created_by": "RUN apt-get update"}]},
+            },
+            Inside(platforms=("linux/amd64",), has_helper=True),
+        ),
+        ({"manifests/t": {"manifests": INDEX["manifests"][:1]}}, Inside(platforms=("linux/arm64",))),
+        ({"manifests/t": {"manifests": [None, {"platform": 3}], "config": []}}, None),
+        ({"manifests/t": ONE}, None),
+        ({}, None),
+    ],
+)
+def test_what_is_in_an_image(pages: dict[str, object], inside: Inside | None) -> None:
+    """The build for RunPod's hosts is looked at, of several; what cannot be read says nothing."""
+    assert look_inside(lambda path: json.dumps(pages[path]).encode(), "t") == inside

@@ -58,6 +58,8 @@ _LONGEST_REASON = 1000
 _MOST_SAID_BESIDE = 256 << 10
 """Bytes on standard error while a log is followed: two lines, and complaints of a shell."""
 _MOST_VAIN_LOOKS = 8
+_MOST_LOOKS = 20
+"""At a log whose command has ended."""
 
 # What the pod says of a command, in ASCII digits and not too many: it may say anything.
 _FOLLOWING = re.compile(rb"^following (-?[0-9]{1,15}) ([0-9]{1,20})\n", re.MULTILINE)
@@ -532,7 +534,7 @@ class _Following:
 
     def to_the_end(self) -> Completed:
         """Follow until the exit code is known. Raises DeadlinePassed, Interrupted, ConnectionLost, PodLost."""
-        fruitless = vain = 0
+        fruitless = vain = looks = 0
         while True:
             before = self._read
             try:
@@ -544,14 +546,16 @@ class _Following:
                 self._shell.reconnect(self._interrupt)
                 self._interrupt.wait(min(0.1 * fruitless, 2.0))
                 continue
-            if report.size > self._offset or report.metrics > self._metrics_at:
-                # Written after tail looked last: one more look, at the byte.
-                vain = vain + 1 if before == self._read else 0
-                if vain > _MOST_VAIN_LOOKS:
-                    raise RemoteError(
-                        f"the pod says that the log has {report.size} bytes and sends {self._offset}, "
-                        f"of metrics {report.metrics} and sends {self._metrics_at}: {self._command.text}"
-                    )
+            is_cut = report.size > self._offset
+            vain = vain + 1 if before == self._read else 0
+            if is_cut and vain > _MOST_VAIN_LOOKS:
+                raise RemoteError(
+                    f"the pod says that the log has {report.size} bytes and sends {self._offset}: "
+                    f"{self._command.text}"
+                )
+            looks += 1
+            # Written after tail looked last: one more look, at the byte. A child in the background may write for ever.
+            if (is_cut or report.metrics > self._metrics_at) and looks < _MOST_LOOKS:
                 self._interrupt.wait(min(0.05 * vain, 1.0))
                 continue
             return Completed(

@@ -337,6 +337,14 @@ def test_children_that_hold_the_log_do_not_hold_the_driver(remote: SshRemote, ma
     remote.run(command(f"kill {pid}", key="2"), Log())
 
 
+def test_children_that_write_without_end_do_not_hold_the_driver(remote: SshRemote, machine: Machine) -> None:
+    """Whatever a child in the background adds to log and metrics, the command has ended."""
+    gate = machine.files / "gate"
+    child = f"while [ ! -e {gate} ]; do echo x; echo x=1 >>$RPD_METRICS; done"
+    assert remote.run(command(f"({child}) & echo done"), Log(), Log()).ok
+    gate.touch()
+
+
 def test_a_supervisor_that_was_killed_is_a_killed_command(remote: SshRemote, machine: Machine) -> None:
     """Without an exit code the command counts as killed, and nobody waits for ever."""
     folder = machine.home / ".rpd/steps/1"

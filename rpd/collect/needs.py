@@ -18,9 +18,6 @@ from rpd.values.mark import NEEDS
 from rpd.values.node import Definition, Node
 from rpd.values.suggestions import closest
 
-_SEARCH = "search"
-"""The mark of jobs whose nodes join while the run goes on."""
-
 Jobs = Mapping[str, Any]
 """The job functions of a file, by name."""
 
@@ -100,21 +97,13 @@ class Linker:
             for job in mark.args:
                 try:
                     place = self._find(definition, job)
-                    made = () if place is None else self._cases(definition, *place)
+                    made = () if place is None else self._nodes_of(*place)
                 except CollectionError as error:
                     mistake(error)
                     continue
                 if place is not None:
                     file = relative(place[0], self._rootdir)
                     yield Need(file, place[1], mark.kwargs.get("all", False)), made
-
-    def _cases(self, definition: Definition, path: Path, name: str) -> tuple[Node, ...]:
-        """Return the nodes of a job that is needed. Raises CollectionError for one whose nodes nobody knows yet."""
-        nodes = self._nodes_of(path, name)
-        if nodes and nodes[0].definition.mark(_SEARCH):
-            text = f"needs({name}): that is a search, and what it tries is known only when it has run"
-            raise self._error(definition, text)
-        return nodes
 
     def _find(self, definition: Definition, job: Any) -> tuple[Path, str] | None:
         """Return the path and name of a job; None where its file cannot be used. Raises CollectionError."""

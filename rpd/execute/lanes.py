@@ -133,16 +133,17 @@ class Lanes:
             if self._held.isdisjoint(lane.shares):
                 del self._put_off[place]
                 return lane
-        for _ in range(len(self._sources)):
-            source = self._sources[0]
-            self._sources.rotate(-1)  # several take turns
-            while (handed := self._next_of(source)) is not None:
-                self._note(source, handed)
-                if self._held.isdisjoint(handed.shares):
-                    return handed
-                self._put_off.append(handed)
-        self._drop_finished()
-        return None
+        while True:
+            for _ in range(len(self._sources)):
+                source = self._sources[0]
+                self._sources.rotate(-1)  # several take turns
+                while (handed := self._next_of(source)) is not None:
+                    self._note(source, handed)
+                    if self._held.isdisjoint(handed.shares):
+                        return handed
+                    self._put_off.append(handed)
+            if not self._drop_finished():
+                return None
 
     def _next_of(self, source: Source) -> Lane | None:
         try:
@@ -160,10 +161,16 @@ class Lanes:
                 self._added[id(ahead)] += 1
                 assert self._added[id(ahead)] <= ahead.most, f"{source!r} adds more than it was priced for"
 
-    def _drop_finished(self) -> None:
-        for source in [source for source in self._sources if source.is_over]:
+    def _drop_finished(self) -> bool:
+        """Drop the sources that are over; return whether others have heard of one, so that they may go on."""
+        finished = [source for source in self._sources if source.is_over]
+        for source in finished:
             self._sources.remove(source)
             self._over.append(source)
+        for source in finished:
+            for other in self._sources:
+                other.finished(source)
+        return bool(finished and self._sources)
 
     def _may_wait(self) -> bool:
         """Whether a running lane may lead to another; a source that waits for nothing ends the run."""

@@ -78,6 +78,7 @@ class Graph:
             notice=self._notice,
         )
         self.taken = chosen.taken
+        self.left.planned = frozenset(node.id for node in chosen.nodes)
         self.brought = frozenset(node.id for node in chosen.nodes) - self._asked
         return list(chosen.nodes)
 

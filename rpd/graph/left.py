@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rpd.errors import Cause
@@ -32,6 +32,10 @@ class Left(NothingNeeded):
         self._lacking: dict[str, tuple[str, str]] = {}
         """By node that left nothing: the node whose doing that is, and what it did."""
         self._pruned: set[str] = set()
+        self._stands: dict[str, tuple[str, ...]] = {}
+        """By collected node in whose place others were added: those of them that left something, the best first."""
+        self.planned: frozenset[str] = frozenset()
+        """The nodes that were chosen."""
 
     def report_of(self, node_id: str) -> NodeReport | None:
         """Return the report of a node whose results are there."""
@@ -49,7 +53,9 @@ class Left(NothingNeeded):
         """Hand out all nodes that no other source has, each when what it needs is there."""
         if not any(node.needs for node in nodes):
             return ()
-        source = GraphSource(nodes, [report.node.id for report in earlier.reports])
+        taken = self.planned.difference(node.id for node in nodes)
+        over = [report.node.id for report in earlier.reports]
+        source = GraphSource(nodes, over, others=taken, stand=self._stand)
         nodes.clear()
         return (source,)
 
@@ -69,9 +75,7 @@ class Left(NothingNeeded):
     def rpd_skip_node(self, node: Node) -> Skip | None:
         """Pass over a node that needs what is not there."""
         there = {_job(need) for need in node.needs if self._has(need)}
-        lacking = [
-            need for need in node.needs if need not in self._reports and not self._is_spared(need, there)
-        ]
+        lacking = [need for need in node.needs if not self._has(need) and not self._is_spared(need, there)]
         if not lacking:
             return None
         # One that did not pass is enough, while others may still run.
@@ -87,6 +91,20 @@ class Left(NothingNeeded):
         """Whether a node was ended early on purpose, and others of its job left something."""
         return node_id in self._pruned and _job(node_id) in there
 
+    def _stand(self, node_id: str, ids: Sequence[str]) -> bool:
+        """Note which nodes stand for one that others were added for; return whether there is one."""
+        there = tuple(each for each in ids if each in self._reports)
+        if there:
+            self._stands[node_id] = there
+        else:
+            self._lacking[node_id] = (node_id, "found nothing")
+        return bool(there)
+
+    def _used(self, node: Node) -> list[NodeReport]:
+        """Return the reports of all nodes that one needs."""
+        ids = (each for need in node.needs for each in self._stands.get(need, (need,)))
+        return [self._reports[each] for each in ids if each in self._reports]
+
     def _note(self, report: NodeReport) -> None:
         node_id, result = report.node.id, report.result
         if result.outcome in PASSED or (result.reason.startswith(CACHED) and node_id not in self._reports):
@@ -100,6 +118,8 @@ class Left(NothingNeeded):
             self._lacking.setdefault(node_id, (node_id, f"was skipped: {result.reason}"))
 
     def _has(self, node_id: str) -> bool:
+        if node_id in self._stands:
+            return True
         report = self._reports.get(node_id)
         if report is None:
             return False
@@ -119,18 +139,14 @@ class Left(NothingNeeded):
         """Return what the nodes left that a node needs."""
         from rpd.graph.results import Needs
 
-        return Needs(run, [self._reports[need] for need in run.node.needs if need in self._reports])
+        return Needs(run, self._used(run.node), studies=self._stands.keys())
 
     def fingerprint(self, run: NodeRun) -> Mapping[str, str]:
         """Return the content of what a node used; of what it never asked for, the files: it may use a volume."""
         used = {node_id for _, node_id, _ in parts_in(run.results.sent)}
-        return dict(self._unused(need for need in run.node.needs if need not in used))
-
-    def _unused(self, needs: Iterator[str]) -> Iterator[tuple[str, str]]:
-        for need in needs:
-            report = self._reports.get(need)
-            if report is not None and report.folder:  # in a dry run nothing was left
-                yield part(need, FILES), digest(report, FILES)
+        # In a dry run nothing was left.
+        unused = (each for each in self._used(run.node) if each.folder and each.node.id not in used)
+        return {part(report.node.id, FILES): digest(report, FILES) for report in unused}
 
 
 def _job(node_id: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import posixpath
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -29,17 +29,20 @@ _FOLDER = "artifacts"
 class Needs:
     """What the nodes left that a node needs, in the order of its marks and of their cases."""
 
-    def __init__(self, run: NodeRun, reports: Sequence[NodeReport]) -> None:
+    def __init__(self, run: NodeRun, reports: Sequence[NodeReport], *, studies: Collection[str] = ()) -> None:
+        """``studies`` are the ids of needed searches: their trials come best first."""
+        self._studies = frozenset(study.partition("[")[0] for study in studies)
         self._node_id = run.node.id
         self._all = tuple(Needed(run, report) for report in reports)
 
     def __getitem__(self, job: Callable[..., Any] | str) -> Needed:
         """Return what the one case of a job left that this node needs; ``job`` is its function or its name.
 
+        Of a search it is the best trial.
         Raises UsageError for a job that the node does not need, or of which it needs several cases.
         """
         cases = self.all(job)
-        if len(cases) > 1:
+        if len(cases) > 1 and f"{cases[0].file}::{cases[0].job}" not in self._studies:
             name = cases[0].job
             raise UsageError(
                 f"needs[{name}]: {self._node_id} needs {len(cases)} cases of it: write needs.all({name})"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
 
 from rpd.graph.past import PASSED
 from rpd.plan import make_lanes, single_lane
@@ -17,15 +17,25 @@ class GraphSource(Source):
     """Hands out lanes of one node each, in the order of the plan, as soon as all that a node needs has passed.
 
     A node of which a need did not pass comes at once, to be reported as skipped. Nodes that neither need others nor are
-    needed keep the lanes that they would have without a graph. ``over`` are the ids of what is done already.
+    needed keep the lanes that they would have without a graph. ``over`` are the ids of what is done already; ``others``
+    those of nodes that other sources took, each over when its source is. ``stand`` hears then which nodes stand for it,
+    and says whether one of them left something.
     """
 
-    def __init__(self, nodes: Sequence[Node], over: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        nodes: Sequence[Node],
+        over: Iterable[str] = (),
+        *,
+        others: Collection[str] = (),
+        stand: Callable[[str, Sequence[str]], bool] = lambda _node_id, _ids: False,
+    ) -> None:
+        self._stand = stand
         self.lanes = _lanes(nodes)
         self._users: dict[str, list[int]] = {}
         self._missing: list[int] = []
         done = frozenset(over)
-        known = {node.id for lane in self.lanes for node in lane.nodes}
+        known = {*others, *(node.id for lane in self.lanes for node in lane.nodes)}
         for place, lane in enumerate(self.lanes):
             needs = [need for node in lane.nodes for need in node.needs if need in known and need not in done]
             self._missing.append(len(needs))
@@ -45,11 +55,18 @@ class GraphSource(Source):
         return self.lanes[heapq.heappop(self._ready)]
 
     def ended(self, node: Node, report: NodeReport) -> None:
-        for place in self._users.pop(node.id, ()):
+        self._over(node.id, passed=_passed(report))
+
+    def finished(self, other: Source) -> None:
+        for node_id, ids in other.results.items():
+            self._over(node_id, passed=self._stand(node_id, ids))
+
+    def _over(self, node_id: str, *, passed: bool) -> None:
+        for place in self._users.pop(node_id, ()):
             left = self._missing[place]
             if left <= 0:
                 continue  # another need did not pass
-            self._missing[place] = left - 1 if _passed(report) else 0
+            self._missing[place] = left - 1 if passed else 0
             if not self._missing[place]:
                 heapq.heappush(self._ready, place)
 

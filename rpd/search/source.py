@@ -160,6 +160,18 @@ class StudySource(Source):
     def is_over(self) -> bool:
         return not self._running and not self._waiting and self._error is None and not self._more()
 
+    @property
+    def results(self) -> Mapping[str, Sequence[str]]:
+        ids = {(handed.number, handed.confirms): node_id for node_id, handed in self.handed.items()}
+        if self._is_dry:
+            return {self.template.id: tuple(ids.values())}
+        best = [
+            ids[trial.number, confirms]
+            for trials, confirms in ((self.confirmed, True), (self.trials, False))
+            for trial in ranked(trials, self.study.objectives)
+        ]
+        return {self.template.id: best}
+
     def next(self) -> Lane | None:
         if self._error is not None:
             raise self._error

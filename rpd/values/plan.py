@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rpd.values.frozen import EMPTY, frozen
@@ -65,6 +65,14 @@ class Source:
 
     def ended(self, node: Node, report: NodeReport) -> None:
         """Called once for each node of the run that has ended, no matter which source handed it out."""
+
+    @property
+    def results(self) -> Mapping[str, Sequence[str]]:
+        """By the id of a collected node in whose place it adds others: those whose results stand for it, best first."""
+        return EMPTY
+
+    def finished(self, other: Source) -> None:
+        """Hear that another source has become over."""
 
     def keeps(self, shares: frozenset[Hashable]) -> bool:  # noqa: ARG002
         """Whether what a lane shared that has ended is kept for another one; if not, its pods are given back."""

@@ -157,3 +157,41 @@ def test_a_job_of_another_file_comes_along(tmp_path: Path) -> None:
         "data/deploy_data.py::load", "deploy_more.py::more", "deploy_use.py::use",
     ]  # fmt: skip
     assert done.ok
+
+
+SEARCH = """
+import rpd
+
+@rpd.job
+def prepare(record_metric):
+    record_metric("size", 2)
+
+@rpd.job
+@rpd.mark.needs(prepare)
+@rpd.mark.search(x=rpd.choice([1, 2, 3]), minimize="loss", trials=3)
+def tune(x, needs, record_metric):
+    x in WITHOUT and rpd.fail("no value")
+    record_metric("loss", -x * needs[prepare].metrics["size"])
+
+@rpd.job
+@rpd.mark.needs(tune)
+def final(needs, record_metric):
+    record_metric("x", needs[tune].parameters["x"])
+    record_metric("trials", [each.parameters["x"] for each in needs.all(tune)])
+"""
+
+
+@pytest.mark.parametrize(("without", "found"), [("[]", [3, 2, 1]), ("[3]", [2, 1]), ("[1, 2, 3]", [])])
+def test_a_search_stands_between_what_it_needs_and_what_needs_it(
+    without: str, found: list[int], tmp_path: Path
+) -> None:
+    """Trials wait for their data; who needs the search waits for all of them and gets the best first."""
+    (tmp_path / "deploy_s.py").write_text(SEARCH.replace("WITHOUT", without), encoding="utf-8")
+    done = rpd.run(root=tmp_path, width=2)
+    final = done.report("final")
+    assert len(done.reports) == 5
+    assert [report.node.job for report in done.reports] == ["prepare", *["tune"] * 3, "final"]
+    if found:
+        assert final.metrics == {"x": found[0], "trials": found}
+    else:
+        assert final.result.reason == "needs deploy_s.py::tune, which found nothing"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -62,8 +61,6 @@ class Account:
         self.spend_limit = 80.0
         self.pod_limit: int | None = None
         self.pods: dict[str, Pod] = {}
-        self.cluster_network = f"127.{64 + secrets.randbelow(64)}"
-        """How the addresses of cluster members begin: loopback, shared with other emulators of this machine."""
         self.end_member: Callable[[Pod], None] = self.remove
         """Deletes a member of a cluster by itself; raises Refusal where that may not be."""
         self.volumes: dict[str, NetworkVolume] = {}

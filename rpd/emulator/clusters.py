@@ -14,6 +14,8 @@ from rpd.emulator.refusals import Refusal
 MASTER_PORT = 29500
 _MOST_NODES = 8
 _NETWORKS = 256
+_PRIVATE = "10.65"
+"""How the addresses of members begin that have a network of their own, as RunPod's do."""
 _ROLES = {"SLURM": ("SLURM_CONTROLLER", "SLURM_COMPUTE"), "RAY": ("RAY_HEAD", "RAY_WORKER")}
 _DENIED = "Only admins of the team can create, stop or delete clusters."
 
@@ -36,15 +38,25 @@ class Clusters:
     """The clusters of an account.
 
     ``member_ends`` says what the key of a member may end, since RunPod's texts differ: ``itself`` (over GraphQL), the
-    whole ``cluster``, or ``nothing``.
+    whole ``cluster``, or ``nothing``. ``has_networks``: whether members have a network of their own; without one they
+    have addresses of the loopback network.
     """
 
-    def __init__(self, account: Account, faults: FaultBook, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        account: Account,
+        faults: FaultBook,
+        clock: Callable[[], float],
+        has_networks: Callable[[], bool] = lambda: False,
+    ) -> None:
         self.member_ends = "itself"
         self._account = account
         self._faults = faults
         self._clock = clock
         self._clusters: dict[str, Cluster] = {}
+        self._has_networks = has_networks
+        # Shared with other emulators of this machine.
+        self._loopback = f"127.{64 + secrets.randbelow(64)}"
         self._number = secrets.randbelow(_NETWORKS)
         account.end_member = self.terminate_member
 
@@ -65,7 +77,7 @@ class Clusters:
         self._check_role()
         if not 2 <= nodes <= _MOST_NODES:
             raise Refusal(f"podCount must be between 2 and {_MOST_NODES}", "BAD_USER_INPUT")
-        net = f"{self._account.cluster_network}.{self._number}"
+        net = f"{_PRIVATE if self._has_networks() else self._loopback}.{self._number}"
         self._number = (self._number + 1) % _NETWORKS
         cluster = Cluster(
             id=f"c{new_id(13)}", name=name, kind=kind, order=order, subnet=net, created_at=self._clock()

@@ -16,12 +16,13 @@ from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from rpd.emulator import catalogue
 from rpd.emulator.account import Account
 from rpd.emulator.errors import EmulatorError
 from rpd.emulator.faults import BOOT_KINDS, LIVE_KINDS, FaultBook, Rule
-from rpd.emulator.guest import image
+from rpd.emulator.guest import image, network
 from rpd.emulator.guest.sandbox import wipe
 from rpd.emulator.guest.spec import GuestSpec, Isolation, Sshd
 from rpd.emulator.guest.wire import Message, Wire
@@ -95,6 +96,11 @@ class Machines:
         self._broken = False
         self.when_broken: Callable[[], None] = lambda: None
         """Called when the zygote ended by itself, and every pod with it."""
+        self._has_networks: bool | None = None
+        self.when_listening: Callable[[str, socket.socket], None] = lambda _key, listener: listener.close()
+        """Called with a socket in the network of a member, by which the API is to be reached there."""
+        self.when_gone: Callable[[str], None] = lambda _key: None
+        """Called when that start of the member has ended."""
 
     # --- the zygote -------------------------------------------------------------------------------------------------
 
@@ -149,6 +155,9 @@ class Machines:
             self._ready.set()
         elif (container := self._by_key.get(message["key"])) is None:
             return
+        elif message["event"] == "listening":
+            listener = socket.socket(fileno=self._wire.take_descriptors(1)[0])
+            self.when_listening(container.key, listener)
         elif message["event"] == "started":
             self._started(container)
         elif message["event"] == "failed":
@@ -213,6 +222,7 @@ class Machines:
             self._send({"op": "kill", "key": container.key})
             await container.gone.wait()
         self._by_key.pop(container.key, None)
+        self.when_gone(container.key)
         await asyncio.to_thread(wipe, container.disk)
         if earlier is not None:
             await asyncio.wait({earlier})
@@ -290,6 +300,7 @@ class Machines:
             packages=pulled.packages,
             broken=pulled.broken,
             hidden=() if pulled is RUNPODS_OWN else (*pulled.lacks, "sshd", "dropbear", *MANAGERS),
+            **self._network(pod),
             user=_user(pulled, pod),
             **self._of_this_machine(pod),
         )
@@ -311,6 +322,19 @@ class Machines:
 
     def _path(self) -> str:
         return image.path_with(self.python.programs if self.python else "")
+
+    def _network(self, pod: Pod) -> dict[str, Any]:
+        """Return what a member of a cluster needs for its private network; nothing where there are none."""
+        if pod.membership is None or not self.has_networks():
+            return {}
+        port = urlsplit(self.base_url).port
+        return {"cluster": pod.membership.cluster, "address": pod.membership.ip, "api_port": port}
+
+    def has_networks(self) -> bool:
+        """Whether clusters have a network of their own here, so that nothing else can be in the way of one."""
+        if self._has_networks is None:
+            self._has_networks = self.isolation is Isolation.ROOT and network.are_possible()
+        return self._has_networks
 
     def _image(self, pod: Pod) -> Image:
         assert self.account is not None

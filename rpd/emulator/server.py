@@ -11,7 +11,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -78,7 +78,7 @@ class Emulator:
         self.machines.python = look(self._own.python) if self._own.python else None
         if self._own.gpus:
             self.account.own_gpus = OwnGpus(find())
-        self.clusters = Clusters(self.account, self.faults, time.time)
+        self.clusters = Clusters(self.account, self.faults, time.time, self.machines.has_networks)
         self._face = GraphqlFace(self.account, time.time, self.machines.delete_network_volume)
         self._requests = 0
         self._quota = Quota(time.time)
@@ -369,6 +369,31 @@ def serve(
         asyncio.run(_serve(listener, balance, boot_seconds, linger, api_key, isolation, own, announce))
 
 
+class Doors:
+    """Serves the API in the networks of clusters, too: one socket for each member."""
+
+    def __init__(self, runner: web.AppRunner) -> None:
+        self._runner = runner
+        self._sites: dict[str, web.SockSite] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def open(self, key: str, listener: socket.socket) -> None:
+        """Serve what comes to ``listener``, until ``close``."""
+        site = self._sites[key] = web.SockSite(self._runner, listener)
+        self._begin(site.start())
+
+    def close(self, key: str) -> None:
+        """Serve there no longer."""
+        site = self._sites.pop(key, None)
+        if site is not None:
+            self._begin(site.stop())
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
 async def _serve(
     listener: socket.socket,
     balance: float,
@@ -388,6 +413,8 @@ async def _serve(
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, end.set)
     emulator.machines.when_broken = end.set
+    doors = Doors(runner)
+    emulator.machines.when_listening, emulator.machines.when_gone = doors.open, doors.close
     if linger is not None:
         _end_with_stdin(loop, linger, end)
     sweeper = loop.create_task(emulator.sweep_for_ever())

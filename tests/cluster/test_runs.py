@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from rpd.emulator.guest import network
 from rpd.emulator.launch import Launched
 from rpd.testing import RpdRun
 from tests.runs.conftest import events, outcomes, project, rpd, run_dir_of  # noqa: F401 - fixtures
@@ -68,7 +69,8 @@ def test_a_cluster_from_boot_to_release(rpd: RpdRun, project: Project, emulator:
     assert [event["pod_id"] for event in released] == [works.pod.id]
     rate = works.cost.rate_usd_per_hr
     assert works.cost.billed_seconds * rate / 3600 == pytest.approx(works.cost.estimated_usd, rel=0.05)
-    assert "NETWORK" in result.out
+    interface = "ens1" if network.are_possible() else "lo"
+    assert f"every rank reaches every other over {interface}" in result.out
     assert "2 nodes of L4" in result.out
     assert emulator.pods() == []
     assert emulator.state()["clusters"] == []

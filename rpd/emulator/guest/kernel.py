@@ -11,6 +11,7 @@ CLONE_NEWUTS = 0x04000000
 CLONE_NEWIPC = 0x08000000
 CLONE_NEWUSER = 0x10000000
 CLONE_NEWPID = 0x20000000
+CLONE_NEWNET = 0x40000000
 
 MS_RDONLY = 0x1
 MS_NOSUID = 0x2
@@ -42,6 +43,11 @@ def _check(result: int, what: str) -> None:
 def unshare(flags: int) -> None:
     """Give this process namespaces of its own."""
     _check(_libc.unshare(flags), f"unshare({flags:#x})")
+
+
+def enter_network(namespace: int) -> None:
+    """Move this process into the network namespace that a descriptor stands for."""
+    _check(_libc.setns(namespace, CLONE_NEWNET), "setns")
 
 
 def mount(source: str, target: str, kind: str = "", flags: int = 0, data: str = "") -> None:

@@ -65,6 +65,11 @@ class GuestSpec:
     memory_mb: int | None = None
     processes: int | None = None
     disk_mb: int | None = None
+    cluster: str = ""
+    address: str = ""
+    """Of a member of a cluster that has a network of its own: its address there."""
+    api_port: int = 0
+    """Where the API is, on the loopback of such a member too."""
 
     def encode(self) -> dict[str, Any]:
         """Return plain values for JSON."""

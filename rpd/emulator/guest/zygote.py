@@ -12,6 +12,7 @@ import os
 import selectors
 import signal
 import socket
+import subprocess
 import sys
 import traceback
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from rpd.emulator.guest import image, keeper, kernel, sandbox, sshd
+from rpd.emulator.guest.network import Networks
 from rpd.emulator.guest.spec import GuestSpec, Isolation
 from rpd.emulator.guest.wire import Message, Wire
 
@@ -41,6 +43,7 @@ class Zygote:
         self._selector = selectors.DefaultSelector()
         self._folder: Path | None = None
         self._isolation = Isolation.PLAIN
+        self._networks: Networks | None = None
 
     def run(self) -> None:
         """Serve until the server is gone."""
@@ -78,6 +81,14 @@ class Zygote:
             self._wire.send(message)
 
     def _start(self, spec: GuestSpec, listener: int, control: int) -> None:
+        try:
+            namespace = self._join(spec) if spec.cluster else None
+        except (OSError, subprocess.SubprocessError) as error:
+            os.close(listener)
+            os.close(control)
+            self._say(event="failed", key=spec.key, error=str(error))
+            self._say(event="exited", key=spec.key, status=-1)
+            return
         report, tell = os.pipe()
         gc.freeze()
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
@@ -87,15 +98,25 @@ class Zygote:
             warden = -1
             os.write(tell, str(error).encode())
         if warden == 0:
+            if namespace is not None:
+                kernel.enter_network(namespace)
             _become_warden(spec, self._isolation, listener, control, tell)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
-        for descriptor in (tell, listener, control):
+        for descriptor in (tell, listener, control, *([] if namespace is None else [namespace])):
             os.close(descriptor)
         if warden > 0:
             self._pods[warden] = _Pod(spec.key, warden)
         self._selector.register(report, selectors.EVENT_READ, lambda: self._started(spec.key, report))
         if warden < 0:
             self._say(event="exited", key=spec.key, status=-1)
+
+    def _join(self, spec: GuestSpec) -> int:
+        """Return the network namespace of a member, and hand the server a socket that listens in it. Raises OSError."""
+        self._networks = self._networks or Networks()
+        namespace, listener = self._networks.join(spec.cluster, spec.key, spec.address, spec.api_port)
+        with listener, contextlib.suppress(OSError):
+            self._wire.send({"event": "listening", "key": spec.key}, listener.fileno())
+        return namespace
 
     def _started(self, key: str, report: int) -> None:
         """Hear from PID 1: end of file once it runs its program, else why it could not."""
@@ -117,6 +138,8 @@ class Zygote:
             if pid == 0:
                 return
             pod = self._pods.pop(pid, None)
+            if pod is not None and self._networks is not None:
+                self._networks.leave(pod.key)
             if pod is not None:
                 self._say(event="exited", key=pod.key, status=os.waitstatus_to_exitcode(status))
 

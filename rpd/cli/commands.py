@@ -216,6 +216,7 @@ COMMANDS = {
             module="rpd.cli.estimate",
             arguments="PATH|NODEID",
             arguments_help=_NODES,
+            options="EstimateOptions",
         ),
         Command(
             name="plan",
@@ -306,7 +307,7 @@ def overview() -> str:
             f"  rpd {'--dry-run':<{width}}  short for rpd run --dry-run",
             "",
             "`rpd COMMAND --help` lists the options of a command.",
-            "Only `rpd run`, `rpd resume` of a run, and `rpd volume create` can spend money.",
+            "Only `rpd run`, `rpd resume` of a run, `rpd estimate --measure` and `rpd volume create` can spend money.",
         ]
     )
 

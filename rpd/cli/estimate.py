@@ -8,10 +8,11 @@ from typing import Any
 from rpd.cli.collect import print_errors, tell_nothing
 from rpd.cli.document import say_document
 from rpd.cli.notices import Notices, tell
+from rpd.cli.options import EstimateOptions
 from rpd.cli.output import note, say
 from rpd.cli.table import table
 from rpd.config import Config
-from rpd.errors import ExitCode
+from rpd.errors import ExitCode, UsageError
 from rpd.events import Events
 from rpd.hooks import PluginManager
 from rpd.pipeline.collect_and_select import gather
@@ -33,6 +34,13 @@ def main(config: Config, manager: PluginManager) -> int:
     if not gathered.nodes:
         tell_nothing(config, gathered)
         return ExitCode.NOTHING_COLLECTED
+    own: EstimateOptions = config.own
+    if own.steps is not None and own.measure is None:
+        raise UsageError("--steps is for --measure: without it, an estimate goes by how long nodes took")
+    if own.measure is not None:
+        from rpd.cli.measure import measure  # it rents pods; most estimates do not
+
+        return measure(config, gathered.nodes, own.measure, own.steps)
     with price_source(config, tell) as source:
         estimates = estimate(config, gathered.nodes, source, Events(manager))
     if config.output.as_json:

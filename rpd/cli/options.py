@@ -277,6 +277,20 @@ class ImportOptions:
 
 
 @frozen
+class EstimateOptions:
+    """The options that only ``rpd estimate`` has."""
+
+    measure: float | None = selecting.option(
+        None, "run each job for this long (60s) on the two cheapest cards that fit, and forecast from its speed",
+        "--measure", metavar="DURATION", parse=texts.duration, commands=("estimate",)
+    )
+    steps: int | None = selecting.option(
+        None, "with --measure: how many steps a job takes (default: as when it passed last)", "--steps", metavar="N",
+        parse=texts.positive_int, commands=("estimate",)
+    )
+
+
+@frozen
 class PlanOptions:
     """The options that only ``rpd plan`` has."""
 

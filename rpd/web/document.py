@@ -122,6 +122,7 @@ class Document:
             "branch": text(next((each.source.branch for each in run.reports if each.source.branch), "")),
             "dirty": any(report.source.dirty for report in run.reports),
             "backend": text(info.backend),
+            "owner": text(info.owner),
             "rpd": text(info.rpd),
             "python": text(info.python),
             "folder": text(info.folder),

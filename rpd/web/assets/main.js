@@ -70,7 +70,7 @@ function runFacts(run) {
     ["left", run.state === "running" ? leftOf(run, going) : null],
     ["commit", run.commit ? h("code", { title: run.commit }, run.commit.slice(0, 12), run.branch ? ` on ${run.branch}` : "", run.dirty ? " with changes" : "") : null],
     ["command", run.command ? copied(run.command) : null],
-    ["backend", run.backend], ["stopped", run.stopped], ["folder", run.folder ? h("code", {}, run.folder) : null],
+    ["owner", run.owner], ["backend", run.backend], ["stopped", run.stopped], ["folder", run.folder ? h("code", {}, run.folder) : null],
   ];
   return factList(facts);
 }

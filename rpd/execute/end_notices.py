@@ -17,6 +17,7 @@ class Asides:
         self._changed: dict[str, None] = {}
         self._left_out: dict[str, None] = {}
         self._older: dict[str, None] = {}
+        self._others: dict[str, None] = {}
 
     def note_changed(self, source: Path, names: Iterable[str]) -> None:
         """Remember files of ``source`` that changed while they were sent."""
@@ -31,6 +32,11 @@ class Asides:
         with self._lock:
             self._older[f"{path} of {node_id} ({files} {'file' if files == 1 else 'files'})"] = None
 
+    def note_others(self, paths: Iterable[str]) -> None:
+        """Remember what lay where a node pulled, and is no file: FIFOs, sockets, devices."""
+        with self._lock:
+            self._others.update(dict.fromkeys(paths))
+
     def _note(self, texts: dict[str, None], source: Path, names: Iterable[str]) -> None:
         with self._lock:
             texts.update((str(source / name if source.is_dir() else source), None) for name in names)
@@ -39,6 +45,7 @@ class Asides:
         """Return the remarks as sentences."""
         with self._lock:
             changed, left_out, older = list(self._changed), list(self._left_out), list(self._older)
+            others = list(self._others)
         sentences = []
         if changed:
             sentences.append(
@@ -51,6 +58,8 @@ class Asides:
             sentences.append(
                 f"on the pod before the node that pulled it began, so no result of it: {_listed(older)}"
             )
+        if others:
+            sentences.append(f"not pulled, because it is a FIFO, socket or device: {_listed(others)}")
         return sentences
 
 

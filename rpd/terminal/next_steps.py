@@ -36,13 +36,13 @@ def next_steps(config: Config, summary: RunSummary, *, width: int, ink: Ink) -> 
 def _commands(config: Config, summary: RunSummary, failed: Sequence[NodeReport]) -> Iterator[tuple[str, str]]:
     was_cut = bool(summary.not_run) and _remembers_rest(summary.stop_reason)
     if failed or was_cut:
-        what = ["what did not pass"] * bool(failed) + ["what was left out"] * was_cut
+        what = ["the nodes that did not pass"] * bool(failed) + ["those left out"] * was_cut
         yield again(config, "--lf"), f"runs {' and '.join(what)}"
     mine = [report for report in failed if report.result.cause is not Cause.INTERRUPTED]
     if mine and summary.folder:
         first = mine[0]
         name = _name(first, summary.reports)
-        yield shlex.join(["rpd", "show", name, *_runs_dir(config)]), "tells what became of it"
+        yield shlex.join(["rpd", "show", name, *_runs_dir(config)]), "shows what happened"
         if log_of(first) is not None:
             yield shlex.join(["rpd", "logs", name, *_runs_dir(config)]), "prints its whole log"
 

@@ -69,7 +69,8 @@ class Staged:
 class Pulled:
     """Files that were fetched: ``files`` relative to ``local``, checked against ``sha256_file`` if ``verified``.
 
-    ``older`` has the local paths of those that were there before the node began: they are no results of it.
+    ``older`` has the local paths of those that were there before the node began: they are no results of it. ``others``
+    has paths on the pod that are no files: FIFOs, sockets and devices are not fetched.
     """
 
     remote: str
@@ -80,6 +81,7 @@ class Pulled:
     verified: bool = False
     required: bool = True
     older: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
 
 
 @frozen

@@ -382,7 +382,7 @@ def _next(report: NodeReport) -> Iterator[tuple[str, str]]:
     """Yield the commands worth typing about a node that did not pass, with their purpose."""
     run, node = Path(report.folder).parent.name, report.node.id
     if report.folder:
-        yield shlex.join(["rpd", "show", run, node]), "tells what became of it"
+        yield shlex.join(["rpd", "show", run, node]), "shows what happened"
         yield shlex.join(["rpd", "logs", node, "--run", run]), "prints its whole log"
     if report.pod is not None and report.pod.final_state == "running":
         yield (

@@ -76,7 +76,7 @@ def test_ctrl_c_names_what_comes_next(project: Project) -> None:
     ended = running.finish(60)
     assert ended.exit_code == 2
     assert steps(ended.out) == [["rpd", "run", "--lf"]]
-    assert "runs what did not pass and what was left out" in ended.out
+    assert "runs the nodes that did not pass and those left out" in ended.out
     assert "rerun previous 2 failures" in project.run("--lf", "--dry-run").out
 
 

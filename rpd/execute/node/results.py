@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ MOST_METRICS_BYTES = 1 << 20
 
 
 class NodeResults:
-    """Filled while a node runs, and read for its report. ``note_older`` is called for older pulled files."""
+    """Filled while a node runs, and read for its report. The two callables hear of files worth a word at the end."""
 
     def __init__(
         self,
@@ -33,11 +33,13 @@ class NodeResults:
         events: Events,
         *,
         note_older: Callable[[str, str, int], object] = lambda _node, _remote, _count: None,
+        note_others: Callable[[Iterable[str]], object] = lambda _paths: None,
     ) -> None:
         self._node = node
         self._files = files
         self._events = events
         self._note_older = note_older
+        self._note_others = note_others
         self.artifacts: list[ArtifactRecord] = []
         self.metrics: dict[str, Any] = {}
         self.phases: dict[str, float] = {}
@@ -81,6 +83,7 @@ class NodeResults:
         )
         if pulled.older:
             self._note_older(self._node.id, pulled.remote, len(pulled.older))
+        self._note_others(pulled.others)
         path = pulled.local / METRICS_FILE if pulled.local.is_dir() else pulled.local
         is_metrics = METRICS_FILE in (path.name, pulled.remote.rpartition("/")[2])
         if is_metrics and str(path) in pulled.older:

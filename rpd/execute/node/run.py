@@ -136,7 +136,11 @@ class NodeRun:
         )
         self.log.hear_mark = self.steps.mark
         self.results = mode.results(
-            self.node, self.files, self.events, note_older=self.context.asides.note_older
+            self.node,
+            self.files,
+            self.events,
+            note_older=self.context.asides.note_older,
+            note_others=self.context.asides.note_others,
         )
         is_heard = self.events.is_heard("transfer_progress")
         self.transfer_progress = Progress(self.node, self.events) if is_heard else None

@@ -222,4 +222,5 @@ def salvage_place(run: NodeRun) -> Path:
 def _pulled(answer: Mapping[str, Any] | None) -> Pulled | None:
     if answer is None:
         return None
-    return Pulled(**{**answer, "local": Path(answer["local"]), "older": tuple(answer.get("older", ()))})
+    lists = {field: tuple(answer.get(field, ())) for field in ("older", "others")}
+    return Pulled(**{**answer, **lists, "local": Path(answer["local"])})

@@ -41,8 +41,10 @@ _rpd_list() {
       if [ -f "$_rpd_link" ]; then _rpd_kind=F; else _rpd_kind=x; fi
       printf "%s\0%s%s\0" "$_rpd_link" "$_rpd_kind" "$(readlink "$_rpd_link")"
     done' sh {} +
+    printf 'OTHERS\0'; find "$1/" ! -type d ! -type f ! -type l -print0
   elif [ -L "$1" ] && [ -f "$1" ]; then printf 'LINKS\0%s\0F%s\0' "$1" "$(readlink "$1")"
-  elif [ -f "$1" ]; then printf 'FILES\0%s\0' "$1"; _rpd_older "$1"; fi
+  elif [ -f "$1" ]; then printf 'FILES\0%s\0' "$1"; _rpd_older "$1"
+  elif [ ! -L "$1" ]; then printf 'OTHERS\0%s\0' "$1"; fi
 }
 _rpd_older() {
   if [ -z "$_rpd_mark" ] || [ ! -e "$_rpd_mark" ]; then return; fi
@@ -74,6 +76,8 @@ class Listing:
     links: dict[str, Link] = field(default_factory=dict)
     older: set[str] = field(default_factory=set)
     """Files that are older than the mark that was given."""
+    others: list[str] = field(default_factory=list)
+    """FIFOs, sockets and devices, which are not fetched."""
     is_inside: bool = False
     """Whether it is the inside of a folder: the names are relative to that, and it is the root of all of them."""
     _folder_names: frozenset[str] | None = None
@@ -99,6 +103,7 @@ class Listing:
             files=files,
             links=links,
             older={name[cut:] for name in self.older},
+            others=[name[cut:] for name in self.others],
             is_inside=True,
         )
 
@@ -121,6 +126,7 @@ class Listing:
             ],
             files=[name for name in self.files if keep(name)],
             links={name: link for name, link in self.links.items() if keep(name)},
+            others=[name for name in self.others if keep(name)],
             is_inside=self.is_inside,
         )
 
@@ -206,10 +212,16 @@ class Listing:
             if root != asked and not (globbed and _may_match(root, asked)):
                 raise TransferError(f"the pod lists {root!r}, which is not what was asked for: {asked!r}")
         roots = frozenset(self.roots)
-        if not roots and (self.folders or self.files or self.links):
+        if not roots and (self.folders or self.files or self.links or self.others):
             raise TransferError("the pod lists files of nothing that was asked for")
         kinds: dict[str, str] = {}
-        for kind, names in (("folder", self.folders), ("file", self.files), ("link", self.links)):
+        named = (
+            ("folder", self.folders),
+            ("file", self.files),
+            ("link", self.links),
+            ("device", self.others),
+        )
+        for kind, names in named:
             for name in names:
                 if self.root_of(name) not in roots:
                     raise TransferError(f"the pod lists {name!r}, which is not below what was asked for")
@@ -291,6 +303,8 @@ def _read_listing(base: str, words: Sequence[str]) -> Listing:
             listing.files.append(name)
         elif kind == "OLDER":
             listing.older.add(name)
+        elif kind == "OTHERS":
+            listing.others.append(name)
         elif kind == "LINKS":
             target = next(rest, "")
             listing.links[name] = Link(target=target[1:], is_file=target.startswith("F"))

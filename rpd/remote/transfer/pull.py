@@ -59,8 +59,10 @@ def pull(
         if required:
             raise MissingArtifact(f"{source} does not exist on the pod")
         return None
-    for name in (*listing.roots, *listing.folders, *listing.files, *listing.links):
+    for name in (*listing.roots, *listing.folders, *listing.files, *listing.links, *listing.others):
         check_name(name)
+    if required and set(listing.roots) <= set(listing.others):
+        raise MissingArtifact(f"{source} is a FIFO, socket or device: rpd pulls files, folders and links")
     if intake.contents and listing.is_one_folder:
         listing = listing.inside()
     new_name = None
@@ -95,6 +97,7 @@ def pull(
         verified=True,
         required=required,
         older=tuple(str(local / (new_name or name)) for name in sorted(listing.older & fetching.sums.keys())),
+        others=tuple(posixpath.join(wanted.base, name) for name in sorted(wanted.others)),
     )
 
 

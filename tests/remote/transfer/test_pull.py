@@ -50,6 +50,19 @@ def test_a_file_comes_by_its_name(remote: SshRemote, machine: Machine, tmp_path:
     assert names(tmp_path / "l") == ["log.txt"]
 
 
+def test_what_is_no_file_is_named(remote: SshRemote, machine: Machine, tmp_path: Path) -> None:
+    """A FIFO is left out and named; where it is all there is, and required, that is an error."""
+    folder = machine.files / "out"
+    folder.mkdir()
+    (folder / "a").write_text("x")
+    os.mkfifo(folder / "pipe")
+    pulled = remote.pull(str(folder), tmp_path / "l")
+    assert pulled is not None
+    assert (pulled.files, pulled.others) == (1, (f"{folder}/pipe",))
+    with pytest.raises(MissingArtifact, match="is a FIFO, socket or device"):
+        remote.pull(f"{folder}/pipe", tmp_path / "p")
+
+
 @pytest.mark.parametrize(
     ("pattern", "expected"),
     [

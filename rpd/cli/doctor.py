@@ -27,6 +27,7 @@ from rpd.pipeline.secrets import known_secrets, named_by, only_texts, read_secre
 from rpd.pipeline.worst_case import Prices, make_overrides
 from rpd.plan import uses_pod
 from rpd.remote.keys import make_keypair, user_public_lines
+from rpd.runpod.catalogue.image_inside import PLATFORM
 from rpd.runpod.catalogue.images import WHAT_TO_DO, Presence, ask
 from rpd.runpod.key import CONFIG_FILE, ENVIRONMENT_NAME
 from rpd.values.datacenters import KNOWN_DATACENTERS
@@ -352,8 +353,14 @@ def _images(nodes: Sequence[Node], images: Iterable[tuple[str, Registry | str | 
     for image, registry in images:
         if image.partition("@")[0].endswith(":latest") or ":" not in image.rpartition("/")[2]:
             yield warn("image", f"{image}: hosts keep an old latest", "name a tag that does not move")
-        answer = ask(image, registry, passwords)
+        answer = ask(image, registry, passwords, inside=True)
         text = f"{image}: {answer.why}"
+        if answer.inside is not None and not answer.inside.fits:
+            builds = ", ".join(answer.inside.platforms)
+            yield fail(
+                "image", f"{image}: built for {builds}", f"build it for {PLATFORM}, which RunPod's hosts run"
+            )
+            continue
         match answer.presence:
             case Presence.PRESENT | Presence.PRIVATE:
                 yield ok("image", text)

@@ -65,6 +65,11 @@ class ImageDigests:
         question.answered.wait(PATIENCE_SECONDS)
         return question.digest
 
+    def ask_ahead(self, nodes: Iterable[Node]) -> None:
+        """Begin to ask for the images of ``nodes``, so that ``check`` waits for less."""
+        for job in {id(node.job): node.job for node in nodes if uses_pod(node)}.values():
+            self._question(job.image, job.registry, inside=_brings_ssh(job))
+
     def check(self, nodes: Iterable[Node]) -> tuple[str, ...]:
         """Ask for the images of ``nodes``, and return warnings about them.
 
@@ -123,6 +128,9 @@ class NoDigests(ImageDigests):
 
     def of(self, image: str, registry: Registry | str | None) -> str:  # noqa: ARG002
         return ""
+
+    def ask_ahead(self, nodes: Iterable[Node]) -> None:
+        """Ask nobody."""
 
 
 def is_emulated(api: Endpoint | None, *, local: bool) -> bool:

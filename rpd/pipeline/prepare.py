@@ -145,9 +145,7 @@ def prepare(
     if warning:
         events.notice(warning)
     digests = backend.digests(secrets)
-    if needs_pods:
-        for text in backend.check_images(kinds, secrets, digests):
-            events.notice(text)
+    digests.ask_ahead(kinds)
     too_few = allow_files(min(plan.width, plan.most)) if backend.has_pods and needs_pods else None
     if too_few:
         events.notice(too_few)
@@ -155,6 +153,9 @@ def prepare(
         outlooks.look(kinds, plan.worst_case_usd)
     scales = Scales(chosen.own)
     check_staging(config, kinds, foresight, scales, events)
+    if needs_pods:
+        for text in backend.check_images(kinds, secrets, digests):
+            events.notice(text)
     _check_policies(config, plan, prices, events, is_resumed=resumed is not None)
     most = at_most_usd(config, plan)
     if not may_start(config.asks_above_usd, most, plan, prices, events, caller.confirm):

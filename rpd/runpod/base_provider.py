@@ -85,13 +85,16 @@ class Renter(Speaker):
 
     def offers(self, request: PodRequest) -> Sequence[Offer]:
         """Return the offers for ``request``, best first. Raises ImpossibleRequest if there can be none."""
-        catalogue = self._live.ask(Question.of(request))
+        return offers.offers(request, self._completed(request, self._live.ask(Question.of(request))))
+
+    def _completed(self, request: PodRequest, catalogue: Catalogue) -> Catalogue:
+        """Return the catalogue with what the request asks about besides GPUs: the account's volumes, data centres."""
         if request.storage.network_volume is not None:
             account = self.volumes_with_tiers() if request.storage.tier else self._network_volumes()
             catalogue = replace(catalogue, volumes=account)
         if request.countries or offers.is_particular(request):
             catalogue = replace(catalogue, places=self.places())
-        return offers.offers(request, catalogue)
+        return catalogue
 
     def add_volume(self, name: str, size_gb: int, datacenter: str, tier: Tier | None) -> NetworkVolume:
         """Make a network volume, once, over REST v2: GraphQL has no tiers. Raises AmbiguousCreate."""

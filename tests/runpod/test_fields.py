@@ -15,7 +15,7 @@ from rpd.runpod.base_provider import Renter
 from rpd.runpod.graphql.provider import RunPodProvider
 from rpd.runpod.rate_limit import Retry, TokenBucket
 from rpd.runpod.rest.provider import RestProvider
-from rpd.values.job import CloudChoice, Gpu, Job, Storage
+from rpd.values.job import CloudChoice, Cluster, Gpu, Job, Storage
 from rpd.values.overrides import Overrides
 from rpd.values.pod import PodInfo, PodRequest, PodSpec
 
@@ -136,3 +136,11 @@ def test_the_tier_of_a_network_volume(account: Launched, provider: Renter) -> No
         headers = {"Authorization": f"Bearer {account.api_key}"}
         address = f"{account.base_url}/v2/network-volumes/{volume['id']}"
         urllib.request.urlopen(urllib.request.Request(address, headers=headers, method="DELETE")).close()
+
+
+def test_a_cluster_where_it_may_be(account: Launched, provider: Renter) -> None:
+    """Clusters are confined as pods are."""
+    if not isinstance(provider, RestProvider):
+        return
+    request = asked(gpu=Gpu("NVIDIA H100 80GB HBM3", count=8), cluster=Cluster(nodes=2), compliance="HIPAA")
+    assert {offer.datacenter for offer in provider.clusters().offers(request)} == {"US-CA-2", "US-KS-2"}

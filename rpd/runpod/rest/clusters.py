@@ -12,6 +12,7 @@ from rpd.errors import AuthError, ImpossibleRequest, NotPermitted, PodNotFound, 
 from rpd.runpod.answer import identifier, table, tables, text, understood, whole
 from rpd.runpod.catalogue import offers
 from rpd.runpod.catalogue.live import LiveCatalogue, Question
+from rpd.runpod.catalogue.model import Catalogue
 from rpd.runpod.create_texts import secret_texts, sendable
 from rpd.runpod.rate_limit import Retry
 from rpd.runpod.reconcile import Patience, UnsureCreate, as_asked, living, reconciled
@@ -38,7 +39,8 @@ _GONE = (PodStatus.EXITED, PodStatus.TERMINATED)
 class ClusterProvider(Provider):
     """Rents clusters: each is a pod with ``members``, created, found by name and deleted as one.
 
-    ``volumes`` reads the network volumes of the account. RunPod neither stops a cluster nor starts one again.
+    ``volumes`` reads the network volumes of the account; ``completed`` adds to a catalogue what a request asks about
+    besides GPUs. RunPod neither stops a cluster nor starts one again.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class ClusterProvider(Provider):
         retry: Retry,
         patience: Patience,
         volumes: Callable[[], tuple[NetworkVolume, ...]],
+        completed: Callable[[PodRequest, Catalogue], Catalogue],
     ) -> None:
         self._name = name
         self._rest = rest
@@ -57,6 +60,7 @@ class ClusterProvider(Provider):
         self._retry = retry
         self._patience = patience
         self._volumes = volumes
+        self._completed = completed
 
     @property
     def name(self) -> str:
@@ -72,9 +76,7 @@ class ClusterProvider(Provider):
         """Return what to try for ``request``, best first, at the rate of all members together."""
         assert request.cluster is not None
         catalogue = self._live.ask(replace(Question.of(request), cluster=True))
-        if request.storage.network_volume is not None:
-            catalogue = replace(catalogue, volumes=self._volumes())
-        return offers.of_clusters(request, request.cluster, catalogue)
+        return offers.of_clusters(request, request.cluster, self._completed(request, catalogue))
 
     def create(self, spec: PodSpec) -> PodInfo:
         """Rent a cluster, once. Raises NoCapacity, AuthError for a key that may not, and as for single pods.

@@ -128,6 +128,7 @@ class RestProvider(Renter):
             retry=self._retry,
             patience=self._patience,
             volumes=self._network_volumes,
+            completed=self._completed,
         )
 
     def registries(self) -> tuple[RegistryAuth, ...]:

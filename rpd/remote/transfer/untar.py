@@ -26,6 +26,8 @@ _MOST_PASSED_OVER = 20_000
 _TAKEN = ("path", "linkpath", "size")
 _NAMING = (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
 _EXTENDED = (tarfile.XHDTYPE, tarfile.SOLARIS_XHDTYPE)
+_NUMBERS = ((100, 108), (124, 136), (136, 148), (148, 156))
+"""Where mode, size, time and checksum stand in a header."""
 _FILES = (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.CONTTYPE)
 
 
@@ -115,6 +117,13 @@ def members(receive: Callable[[], bytes | memoryview]) -> Iterator[tuple[Member,
                 raise TransferError("the pod sent no tar stream: zeros without end")
             continue
         zeros = 0
+        member = _plain_file(block, extended)
+        if member is not None:
+            extended, passed_over = {}, 0
+            content = Content(source, member.size)
+            yield member, content
+            source.skip(content.left + _padding(member.size))
+            continue
         info = _header(block)
         if info.type not in _FILES:
             passed_over += 1
@@ -139,6 +148,31 @@ def members(receive: Callable[[], bytes | memoryview]) -> Iterator[tuple[Member,
             passed_over = 0
             yield member, content
         source.skip(content.left + _padding(member.size))
+
+
+def _plain_file(block: bytes, extended: dict[str, str]) -> Member | None:
+    """Return the file that an ordinary header names; None for all other headers, which ``tarfile`` reads.
+
+    Nearly all headers are of this kind: a regular file, octal numbers, no prefix. It is read as ``tarfile`` would.
+    """
+    if block[156:157] != tarfile.REGTYPE or block[345]:
+        return None
+    mode, size, mtime, checksum = (
+        block[start:end].partition(b"\0")[0].strip(b" ") for start, end in _NUMBERS
+    )
+    if not (mode.isdigit() and size.isdigit() and mtime.isdigit() and checksum.isdigit()):
+        return None
+    try:
+        if int(checksum, 8) != sum(block) - sum(block[148:156]) + 256:
+            return None
+        return Member(
+            name=extended.get("path", block[:100].partition(b"\0")[0].decode("utf-8", "surrogateescape")),
+            size=_whole(extended.get("size"), int(size, 8)),
+            mode=int(mode, 8),
+            mtime=min(int(mtime, 8), _FARTHEST),
+        )
+    except ValueError:  # an 8 or a 9
+        return None
 
 
 def _header(block: bytes) -> tarfile.TarInfo:

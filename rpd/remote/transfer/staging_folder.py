@@ -41,6 +41,8 @@ class Landing:
         above, slash, last = self._name.rpartition("/")
         self._landing = f"{above}{slash}.{last}.rpd-{secrets.token_hex(6)}"
         self._begun: set[str] = set()
+        self._tops: dict[str, bool] = {}
+        """Of the first parts of names: whether there is anything of an earlier pull."""
         with ExitStack() as opened:
             self._tree = opened.enter_context(closing(Tree(within.parent)))
             self._tree.make_folder(self._name)
@@ -54,7 +56,10 @@ class Landing:
 
     def is_large(self, name: str) -> bool:
         """Whether an earlier pull left a file of that name that is worth comparing."""
-        status = self._tree.status(f"{self._name}/{name}")
+        top = name.partition("/")[0]
+        if top not in self._tops:  # a first pull has nothing to compare with: that is not asked of each file
+            self._tops[top] = self._tree.status(f"{self._name}/{top}") is not None
+        status = self._tree.status(f"{self._name}/{name}") if self._tops[top] else None
         return status is not None and stat.S_ISREG(status.st_mode) and status.st_size >= LEAST_BYTES
 
     def earlier(self, name: str) -> BufferedReader:

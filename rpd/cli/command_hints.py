@@ -16,7 +16,9 @@ _REAP = "`rpd gc` shows the pods that killed runs left behind; `rpd gc --yes` de
 _CHECK = "`rpd doctor` checks what can go wrong, `rpd run --dry-run` shows what would happen"
 _SHELL = "`rpd ssh NODE` opens a shell on its pod"
 _RESULTS = "`rpd report` prints the results of a run (--csv, --json, --html FILE)"
-_AGAIN = "`rpd run --lf` runs the nodes that did not pass again, `rpd resume` goes on with a run that was killed"
+_AGAIN = (
+    "`rpd run --lf` runs the nodes that did not pass again, `rpd resume` goes on with a run that was killed"
+)
 _FILES = "A job pulls its files with pod.pull; `rpd show NODE` says where they are"
 _BEGIN = "`rpd init` writes a first deploy file"
 _KEY = "Set RUNPOD_API_KEY, or store a key with `runpod config`; `rpd doctor` checks it"

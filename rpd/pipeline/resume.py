@@ -65,7 +65,9 @@ def choose(runs_path: Path, wanted: str) -> Resumed:
     else:
         unfinished = [info for info in runs if not info.finished]
         if not unfinished:
-            next_step = "`rpd run --lf` runs the nodes that did not pass again" if runs else "`rpd run` begins one"
+            next_step = (
+                "`rpd run --lf` runs the nodes that did not pass again" if runs else "`rpd run` begins one"
+            )
             raise UsageError(
                 f"no run in {runs_path} is unfinished, so there is nothing to resume: {next_step}"
             )

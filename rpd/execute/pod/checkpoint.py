@@ -58,13 +58,13 @@ _LOOK = r"""
 _rpd_look() {
   (cd -- "$1" && { find . ! -type d -exec stat -c '%n %s %y %i' {} + || ls -lniAR; } | sort | cksum) 2>/dev/null
 }
-_rpd_count() { echo $(($(find "$1" ! -type d 2>/dev/null | wc -l))); }
+_rpd_count() { echo $(($(find "$1/" ! -type d 2>/dev/null | wc -l))); }
 """
 """``_rpd_look FOLDER`` prints a sum of names, sizes, times and inodes: what changes there changes it."""
 
 # $1 the folder, $2 where a copy of it goes that takes no room (hard links), $3 how often to wait for a moment without
-# writing, $4 how it looked when it was last fetched. It says `FILES SUM LENGTH PLACE`, PLACE being $1 where links
-# cannot be made. A job that writes a new file and renames it does not change the copy any more.
+# writing, $4 how it looked when it was last fetched. It says `FILES SUM LENGTH PLACE`, PLACE being where $1 really is
+# if links cannot be made. A job that writes a new file and renames it does not change the copy any more.
 _COPY = (
     _LOOK
     + r"""
@@ -81,7 +81,7 @@ for _rpd_try in 1 2 3 4 5 6 7 8; do
   rm -rf -- "$2"
   _rpd_before=$(_rpd_look "$1")
   _rpd_place=$2
-  cp -al -- "$1" "$2" 2>/dev/null || _rpd_place=$1
+  { mkdir -- "$2" && cp -al -- "$1/." "$2/"; } 2>/dev/null || _rpd_place=$(cd -- "$1" && pwd -P)
   [ "$(_rpd_look "$1")" != "$_rpd_before" ] || break
 done
 echo "$(_rpd_count "$_rpd_place") $(_rpd_look "$_rpd_place") $_rpd_place"
@@ -323,7 +323,7 @@ class Taking:
         said = _COPIED.search(remote.script(script, timeout=_SECONDS))
         if said is None or not int(said[1]):
             return None
-        return said[2], self._aside if said[3] == self._aside else self._path
+        return said[2], said[3]
 
     def _look(self, remote: Remote, place: str) -> str:
         """Return how a folder looks; the copy aside is not needed any more."""

@@ -126,3 +126,10 @@ def test_a_copy_on_the_pod_is_of_one_moment(tmp_path: Path) -> None:
     assert said(_AFTER, str(aside), str(aside)).strip() != found[2]
     assert not aside.exists()
     assert said(_COPY, str(tmp_path / "none"), str(aside), "0", "") == ""
+    # A folder that is a link to one; where no links can be made, it is fetched itself.
+    link = tmp_path / "link"
+    link.symlink_to(folder)
+    for place in (aside, tmp_path / "none/aside"):
+        found = _COPIED.search(said(_COPY, str(link), str(place), "0", ""))
+        assert found is not None
+        assert (found[1], found[3]) == ("1", str(place if place == aside else folder))

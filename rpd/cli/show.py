@@ -179,6 +179,8 @@ def _steps(report: NodeReport) -> Iterator[str]:
 
 def _pod(pod: PodRecord, *, own: bool) -> str:
     where = f"{pod.count}x {pod.gpu}" if pod.gpu else "CPU"
+    if pod.nodes > 1:
+        where = f"{pod.nodes} nodes of {where}"
     where += f" in {pod.datacenter or '?'} ({pod.cloud or '?'} cloud{', spot' if pod.spot else ''})"
     reused = _reuse(pod)
     rate = "" if own else f", ${pod.rate:.2f}/h"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
@@ -25,10 +26,11 @@ from rpd.execute.pod.steps import Steps
 from rpd.lease.lease import Lease
 from rpd.remote.commands import is_out_of_memory
 from rpd.remote.protocol import Command, Output
+from rpd.remote.transfer.patience import SHORT_SECONDS
 from rpd.stop import StopLevel
 from rpd.values.frozen import frozen
 from rpd.values.job import ClusterType
-from rpd.values.step import Completed, Pulled, Staged, StepKind, in_short
+from rpd.values.step import Checkpoint, Completed, Pulled, Staged, StepKind, in_short
 
 ENDED_CODE = 143
 """The exit code of a rank that was ended because another failed: that of SIGTERM."""
@@ -248,6 +250,7 @@ class RunningCluster(Held):
         logs = RankLogs(
             run.files.on_disk, self.nodes, redactor=run.redactor, write=hear, failed=run.context.disk.failed
         )
+        logs.begin(commands[0].key)
         parts = [
             Part(pod.attend(run), command, logs.of(rank))
             for rank, (pod, command) in enumerate(zip(self.ranks, commands, strict=True))
@@ -392,6 +395,39 @@ class RunningCluster(Held):
             pod.pull(source, f"{base}rank-{place}/", **{"name": f"pull {remote} from rank {place}", **how})
             for place, pod in enumerate(self.ranks)
         )
+
+    def checkpoint(self, remote: str, **how: Any) -> Checkpoint:
+        """Keep copies of the folder in which rank 0 saves its progress, as ``Pod.checkpoint`` does.
+
+        Where there is a copy to go on from, it is put on every member, since all of them load it. Commands on each find
+        the folder in ``$RPD_CHECKPOINT``.
+        """
+        checkpoint = self.primary.checkpoint(remote, **how)
+        for rank, pod in self._for_writing(None, checkpoint.path)[1:]:
+            self._put_checkpoint(pod, rank, checkpoint)
+        self.setenv(RPD_CHECKPOINT=checkpoint.path)
+        return checkpoint
+
+    def _put_checkpoint(self, pod: Pod, rank: int, checkpoint: Checkpoint) -> None:
+        run = current_run()
+        request = StepRequest(
+            kind=StepKind.PUT,
+            name=f"checkpoint on rank {rank}",
+            command=f"put checkpoint -> {checkpoint.path}",
+            about=rank,
+            salvaged=lambda: None,
+            keep=lambda _nothing: {},
+            recall=lambda _document: None,
+        )
+
+        def send(_end: StepEnd) -> None:
+            remote = pod.attend(run)
+            if checkpoint.is_restored:
+                remote.put(Path(checkpoint.copy), checkpoint.path, ignored=True)
+            else:
+                remote.script(f"mkdir -p -- {shlex.quote(checkpoint.path)}", timeout=SHORT_SECONDS)
+
+        self._steps.do(run, request, send)
 
     def _for_writing(self, rank: int | None, remote: str) -> Sequence[tuple[int, Pod]]:
         """Return the pods that a file has to be sent to, each with its rank."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +12,8 @@ from typing import BinaryIO
 
 from rpd.redaction import Redactor
 
+_BEGUN = ".rank-logs.json"
+"""By command: how long the log of each rank was when it began."""
 LONGEST_LINE = 64 << 10
 """Bytes of a line without an end that are held back: a progress bar may never end its line."""
 
@@ -30,6 +35,7 @@ class RankLogs:
         failed: Callable[[Path, OSError, str], object],
     ) -> None:
         self._lock = threading.Lock()
+        self._folder = folder
         self._write = write
         self._logs = [
             _RankLog(
@@ -37,6 +43,23 @@ class RankLogs:
             )
             for rank in range(nodes)
         ]
+
+    def begin(self, key: str) -> None:
+        """Say which command comes: one that is followed from its first byte again replaces what it wrote before."""
+        if self._folder is None:
+            return
+        begun = self._folder / _BEGUN
+        # Where any of it fails, lines are there twice at worst.
+        with contextlib.suppress(OSError, ValueError, TypeError, AttributeError):
+            sizes: dict[str, list[int]] = (
+                json.loads(begun.read_text(encoding="utf-8")) if begun.exists() else {}
+            )
+            if key in sizes:
+                for log, size in zip(self._logs, sizes[key], strict=False):
+                    log.cut(size)
+                return
+            sizes[key] = [log.size for log in self._logs]
+            begun.write_text(json.dumps(sizes), encoding="utf-8")
 
     def of(self, rank: int) -> Callable[[bytes], None]:
         """Return what takes the output of a rank, on one thread."""
@@ -69,6 +92,14 @@ class _RankLog:
         self._file: BinaryIO | None = None
         self._is_full = False
         self._held = b""
+
+    @property
+    def size(self) -> int:
+        return self._path.stat().st_size if self._path is not None and self._path.exists() else 0
+
+    def cut(self, length: int) -> None:
+        if self._path is not None and self.size > length:
+            os.truncate(self._path, length)
 
     def write(self, data: bytes) -> None:
         self._take(self._masked.feed(data))

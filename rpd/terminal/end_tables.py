@@ -99,5 +99,7 @@ def _why(report: NodeReport) -> str:
     pod = report.pod
     gpu = short_gpu(pod.gpu or "CPU") if pod else ""
     many = f"{pod.count}x " if pod and pod.count > 1 else ""
+    if pod and pod.nodes > 1:
+        many = f"{pod.nodes} nodes of {many}"
     rate = f" at ${report.cost.rate_usd_per_hr:.2f}/h" if report.cost.rate_usd_per_hr else ""
     return f"{many}{gpu} {format_duration(report.cost.billed_seconds)}{rate}"

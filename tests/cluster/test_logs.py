@@ -36,6 +36,17 @@ def test_lines_come_whole_and_masked(texts: tuple[str, str], data: st.DataObject
         assert len(own) == len(text.removesuffix("\n").split("\n")) if text else not own
 
 
+def test_a_command_that_is_followed_again_is_there_once(tmp_path: Path) -> None:
+    """What a killed driver had written of a command gives way to the whole of it; what came before stays."""
+    for key, texts in (("a", [b"one\n"]), ("b", [b"two\nthr"]), ("b", [b"two\nthree\n"])):
+        logs = RankLogs(tmp_path, 1, redactor=Redactor(), write=lambda _data: None, failed=lambda *_: None)
+        logs.begin(key)
+        for text in texts:
+            logs.of(0)(text)
+        logs.close()
+    assert (tmp_path / "rank-0.log").read_bytes() == b"one\ntwo\nthree\n"
+
+
 def test_each_rank_has_a_file(tmp_path: Path) -> None:
     """A file has what its rank printed, progress bars and all; a disk that takes nothing costs no output."""
     failures: list[Path] = []

@@ -31,6 +31,7 @@ class _Names:
     pods: Mapping[str, str]
     owners: Mapping[str, str]
     volumes: Mapping[str, str]
+    are_known: bool = True
 
 
 def main(config: Config, manager: PluginManager) -> int:
@@ -89,7 +90,7 @@ def _names(provider: Provider) -> _Names:
         volumes = {volume.id: volume.name for volume in provider.volumes() or ()}
     except ProviderError as error:
         note(f"rpd: names of pods and volumes are not known: {error}")
-        return _Names(pods={}, owners={}, volumes={})
+        return _Names(pods={}, owners={}, volumes={}, are_known=False)
     return _Names(pods=pods, owners=owners, volumes=volumes)
 
 
@@ -149,7 +150,7 @@ def _strangers(audit: Audit, names: _Names) -> Iterator[str]:
             _utc(each.last),
             names.pods.get(each.pod_id, ""),
             names.owners.get(each.pod_id, ""),
-            "there" if each.pod_id in names.pods else "gone" if names.pods else "",
+            "there" if each.pod_id in names.pods else "gone" if names.are_known else "",
         )
         for each in audit.strangers
     ]

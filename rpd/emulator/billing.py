@@ -13,24 +13,27 @@ from rpd.emulator.model import Pod
 HOUR = 3600
 POD_PARTS = ("gpu", "cpu", "disk")
 VOLUME_PARTS = ("standard", "high_performance")
+CLUSTER_PARTS = ("cluster_gpu", "cluster_disk", "cluster_networking")
 OTHER_PARTS = (
     "serverless_gpu",
     "serverless_cpu",
     "serverless_disk",
     "serverless_fee",
     "endpoint",
-    "cluster_gpu",
-    "cluster_disk",
-    "cluster_networking",
 )
-_PARTS: Mapping[str, tuple[str, ...]] = {"pod": POD_PARTS, "volume": VOLUME_PARTS, "other": OTHER_PARTS}
+_PARTS: Mapping[str, tuple[str, ...]] = {
+    "pod": POD_PARTS,
+    "volume": VOLUME_PARTS,
+    "cluster": CLUSTER_PARTS,
+    "other": OTHER_PARTS,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
     """One charge: ``part`` of what ``subject`` (an id; empty for other products) cost in one hour, in USD.
 
-    ``start`` is that hour as a unix time; ``kind`` is ``pod``, ``volume`` or ``other``.
+    ``start`` is that hour as a unix time; ``kind`` is ``pod``, ``volume``, ``cluster`` or ``other``.
     """
 
     kind: str
@@ -64,21 +67,26 @@ class Ledger:
     def charge_pod(self, pod: Pod, begin: float, end: float) -> None:
         """Charge for a pod as it is."""
         compute = pod.cost_per_hr if pod.running else 0.0
+        disk = rate(pod) - compute
+        if pod.membership is not None:
+            self.charge("cluster", pod.membership.cluster, "cluster_gpu", compute, begin, end)
+            self.charge("cluster", pod.membership.cluster, "cluster_disk", disk, begin, end)
+            return
         if compute:
             self.charge("pod", pod.id, "cpu" if pod.order.gpu is None else "gpu", compute, begin, end)
-        self.charge("pod", pod.id, "disk", rate(pod) - compute, begin, end)
+        self.charge("pod", pod.id, "disk", disk, begin, end)
 
     def write(self, values: Mapping[str, Any], now: float) -> Line:
-        """Write a line from outside: ``pod`` or ``volume`` (an id), or neither; ``part``, ``usd``, ``at`` (ISO 8601).
+        """Write a line from outside: ``pod``, ``volume`` or ``cluster`` (an id), or none; ``part``, ``usd``, ``at`` (ISO).
 
         Raises ValueError.
         """
-        known = {"pod", "volume", "part", "usd", "at"}
+        known = {"pod", "volume", "cluster", "part", "usd", "at"}
         if unknown := sorted(set(values) - known):
             raise ValueError(
                 f"a line of the bill: expected {', '.join(sorted(known))}, got {', '.join(unknown)}"
             )
-        kind = "pod" if "pod" in values else "volume" if "volume" in values else "other"
+        kind = next((each for each in ("pod", "volume", "cluster") if each in values), "other")
         part = values.get("part", _PARTS[kind][0])
         if part not in _PARTS[kind]:
             raise ValueError(f"part: expected one of {', '.join(_PARTS[kind])}, got {part!r}")

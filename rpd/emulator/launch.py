@@ -134,9 +134,9 @@ class Launched:
     def bill(self, usd: float, **line: str) -> None:
         """Charge ``usd``, on top of what the account's pods and volumes cost by themselves.
 
-        ``pod`` or ``volume`` is an id, also one of nothing that is there; with neither it is for another product.
-        ``part`` says which amount of RunPod's record it is (``gpu``, ``cpu``, ``disk``, ``standard``,
-        ``serverless_gpu``, ...), ``at`` in which hour (ISO 8601; default: this one). Raises ValueError.
+        ``pod``, ``volume`` or ``cluster`` is an id, also one of nothing that is there; with none of them it is for
+        another product. ``part`` says which amount of RunPod's record it is (``gpu``, ``cpu``, ``disk``, ``standard``,
+        ``cluster_gpu``, ``serverless_gpu``, ...), ``at`` in which hour (ISO 8601; default: now). Raises ValueError.
         """
         self._ask("POST", "bill", {"usd": usd, **line})
 

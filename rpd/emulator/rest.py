@@ -104,6 +104,7 @@ def _routes() -> Iterable[Route]:
         ("GET", "/billing", "listBilling", "billing", False),
         ("GET", "/billing/pods", "listPodBilling", "billing", False),
         ("GET", "/billing/network-volumes", "listNetworkVolumeBilling", "billing", False),
+        ("GET", "/billing/clusters", "listClusterBilling", "billing", False),
     )
     for method, path, operation, kind, by_pod in table:
         pattern = re.compile("/v2" + path.replace("{id}", "(?P<id>[^/]+)"))
@@ -377,6 +378,9 @@ class RestFace:
 
     def _listNetworkVolumeBilling(self, _: str, call: Call) -> Answer:  # noqa: N802
         return self._bill(rest_billing.volume_bill, call)
+
+    def _listClusterBilling(self, _: str, call: Call) -> Answer:  # noqa: N802
+        return self._bill(rest_billing.cluster_bill, call)
 
     def _bill(self, answer: Callable[[Ledger, Mapping[str, str], float], Any], call: Call) -> Answer:
         self._account.settle()

@@ -13,6 +13,11 @@ from rpd.emulator.rest_pods import iso
 _BUCKETS = {"hour": 3600, "day": 86400, "week": 7 * 86400, "month": 30 * 86400, "year": 365 * 86400}
 _POD_AMOUNTS = {"gpuAmount": "gpu", "cpuAmount": "cpu", "diskAmount": "disk"}
 _VOLUME_AMOUNTS = {"standardAmount": "standard", "highPerformanceAmount": "high_performance"}
+_CLUSTER_AMOUNTS = {
+    "gpuAmount": "cluster_gpu",
+    "diskAmount": "cluster_disk",
+    "networkingAmount": "cluster_networking",
+}
 _ACCOUNT_AMOUNTS = {
     "podGpuAmount": "gpu",
     "podCpuAmount": "cpu",
@@ -40,6 +45,11 @@ def volume_bill(ledger: Ledger, query: Mapping[str, str], now: float) -> dict[st
     return _by_subject(
         ledger, query, now, "volume", "networkVolumeId", "uniqueNetworkVolumeCount", _VOLUME_AMOUNTS
     )
+
+
+def cluster_bill(ledger: Ledger, query: Mapping[str, str], now: float) -> dict[str, Any]:
+    """Return the answer of ``GET /billing/clusters``. Raises Problem."""
+    return _by_subject(ledger, query, now, "cluster", "clusterId", "uniqueClusterCount", _CLUSTER_AMOUNTS)
 
 
 def account_bill(ledger: Ledger, query: Mapping[str, str], now: float) -> dict[str, Any]:

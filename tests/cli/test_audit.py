@@ -62,16 +62,17 @@ def test_every_gap_in_the_bill_is_found(project: Project, emulator: Launched, to
     emulator.bill(2.5, pod="nobodys", at=an_hour_ago)
     emulator.bill(0.04, pod="nobodys", part="disk", at=an_hour_ago)
     emulator.bill(0.31, volume=volume["id"])
+    emulator.bill(0.2, cluster="nobodys", part="cluster_networking", at=an_hour_ago)
     emulator.bill(0.42, part="serverless_gpu")
     code, text, _ = told("--exit-code", "--json", "--by", "job,owner")
     found = json.loads(text)
     assert code == 1
     cents = {part: round(usd, 2) for part, usd in found["parts"].items() if round(usd, 2)}
-    assert cents == {"more": 1.23, "stopped": 0.17, "unknown": 2.54, "volumes": 0.31, "others": 0.42}
-    assert round(found["billed_usd"], 2) == 4.67
+    assert cents == {"more": 1.23, "stopped": 0.17, "unknown": 2.74, "volumes": 0.31, "others": 0.42}
+    assert round(found["billed_usd"], 2) == 4.87
     assert {each["pod"]: round(each["billed_usd"], 2) for each in found["pods"]} == {fit: 1.23, keep: 0.17}
     [stranger] = found["unknown_pods"]
-    assert (stranger["pod"], stranger["usd"], stranger["there"]) == ("nobodys", 2.54, False)
+    assert (stranger["pod"], stranger["usd"], stranger["there"]) == ("nobodys", 2.74, False)
     assert [(each["name"], each["nodes"]) for each in found["volumes"]] == [("data", 0)]
     assert {each["name"]: round(each["billed_usd"], 2) for each in found["by"]["owner"]}["anna@ci"] == 1.4
     # A team's folder counts as well; here it is the only one, so the pods of the run are nobody's without it.
@@ -80,8 +81,8 @@ def test_every_gap_in_the_bill_is_found(project: Project, emulator: Launched, to
     _, text, _ = told()
     for line in (
         "$1.23  more than estimated (1 pod)",
-        "$2.54  pods that no run here knows (1 pod)",
-        "$4.67  in all",
+        "$2.74  pods that no run here knows (1 pod)",
+        "$4.87  in all",
     ):
         assert line in text
     emulator.set_billing_lag(7200)

@@ -137,6 +137,7 @@ def test_every_answer_fits_the_document(rest: httpx.Client, platform: Platform, 
         ("GET", "/billing/pods", {"bucketSize": "hour", "lastN": "2", "podId": pod["id"]}, None, 200),
         ("GET", "/billing/pods", {}, None, 200),
         ("GET", "/billing/network-volumes", {"bucketSize": "hour"}, None, 200),
+        ("GET", "/billing/clusters", {"bucketSize": "hour"}, None, 200),
         ("GET", "/billing", {"bucketSize": "hour"}, None, 200),
     ]
     for method, path, query, body, status in calls:

@@ -1,4 +1,4 @@
-"""The bill in REST v2: three reads, one for pods, one for network volumes, one for everything else."""
+"""The bill in REST v2: a read each for pods, clusters and network volumes, and one for everything else."""
 
 from __future__ import annotations
 
@@ -20,9 +20,8 @@ _OTHERS: Mapping[str, tuple[str, ...]] = {
         "serverlessFeeAmount",
     ),
     "public endpoints": ("endpointAmount",),
-    "clusters": ("clusterGpuAmount", "clusterDiskAmount", "clusterNetworkingAmount"),
 }
-"""What the account may use besides pods and volumes, and the fields that tell it."""
+"""What the account may use besides pods, clusters and volumes, and the fields that tell it."""
 
 
 def read_billing(rest: Rest, since: float, until: float) -> Billing:
@@ -31,6 +30,7 @@ def read_billing(rest: Rest, since: float, until: float) -> Billing:
     window = {"startTime": _iso(begin), "endTime": _iso(end), "bucketSize": "hour"}
     try:
         pods = understood(_pods, rest.get("/billing/pods", window))
+        pods += understood(_clusters, rest.get("/billing/clusters", window))
         volumes = understood(_volumes, rest.get("/billing/network-volumes", window))
         others = understood(_others, rest.get("/billing", window))
     except NotPermitted as error:
@@ -47,6 +47,19 @@ def _pods(answer: Any) -> tuple[PodBill, ...]:
             pod_id=identifier(row.get("podId")),
             start=_moment(row.get("startTime")),
             compute_usd=_usd(row.get("gpuAmount")) + _usd(row.get("cpuAmount")),
+            disk_usd=_usd(row.get("diskAmount")),
+        )
+        for row in _records(answer)
+    )
+
+
+def _clusters(answer: Any) -> tuple[PodBill, ...]:
+    """Return what clusters cost; rpd rents each of them as one pod."""
+    return tuple(
+        PodBill(
+            pod_id=identifier(row.get("clusterId")),
+            start=_moment(row.get("startTime")),
+            compute_usd=_usd(row.get("gpuAmount")) + _usd(row.get("networkingAmount", 0)),
             disk_usd=_usd(row.get("diskAmount")),
         )
         for row in _records(answer)

@@ -77,7 +77,7 @@ class Ledger:
         self.charge("pod", pod.id, "disk", disk, begin, end)
 
     def write(self, values: Mapping[str, Any], now: float) -> Line:
-        """Write a line from outside: ``part``, ``usd`` and ``at`` of a ``pod``, ``volume`` or ``cluster`` (an id), or none.
+        """Write a line: ``part``, ``usd`` and ``at`` of a ``pod``, ``volume`` or ``cluster`` (an id), or of none.
 
         Raises ValueError.
         """

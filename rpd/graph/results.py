@@ -198,6 +198,8 @@ class Needed:
         wanted = name.rstrip("/")
         for artifact in self._report.artifacts:
             if wanted in _names(artifact):
+                if artifact.files and not artifact.verified:
+                    raise UsageError(f"needs: {name!r} of {self.id} was not verified when it was pulled")
                 return artifact.local
         below = posixpath.normpath(posixpath.join(_FOLDER, wanted))
         if below.startswith(f"{_FOLDER}/") and Path(self._report.folder, below).exists():
@@ -225,9 +227,7 @@ class Needed:
         listing = f"/tmp/rpd-needs-{self._run.key}.sha256"  # noqa: S108 - on the pod
         what = f"{local.removeprefix(f'{_FOLDER}/')} of {self.id}"
         pod.write(listing, text, name=f"sums of {what}")
-        done = pod.run(
-            f"sha256sum -c {listing} >/dev/null 2>&1", check=False, name=f"check {what}, which is here"
-        )
+        done = pod.run(f"sha256sum -c {listing} >/dev/null 2>&1", check=False, name=f"is {what} still here?")
         return there if done.ok else ""
 
     def _same_place(self, pod: Pod, remote: str) -> str:

@@ -52,7 +52,23 @@ class GraphSource(Source):
         if not self._ready:
             return None
         self._left -= 1
-        return self.lanes[heapq.heappop(self._ready)]
+        lane = self.lanes[heapq.heappop(self._ready)]
+        return self._with_neighbours(lane) if lane.shares and _takes_slots(lane) else lane
+
+    def _with_neighbours(self, lane: Lane) -> Lane:
+        """Return a lane with all nodes that can start now and take some of the GPUs of the same pod."""
+        places = sorted(
+            place
+            for place in self._ready
+            if self.lanes[place].shares == lane.shares and _takes_slots(self.lanes[place])
+        )
+        if not places:
+            return lane
+        self._ready = [place for place in self._ready if place not in places]
+        heapq.heapify(self._ready)
+        self._left -= len(places)
+        nodes = [*lane.nodes, *(node for place in places for node in self.lanes[place].nodes)]
+        return replace(make_lanes(nodes)[0], shares=lane.shares)
 
     def ended(self, node: Node, report: NodeReport) -> None:
         self._over(node.id, passed=_passed(report))
@@ -83,6 +99,10 @@ def _lanes(nodes: Sequence[Node]) -> tuple[Lane, ...]:
     shared = frozenset(key for lane in linked for key in lane.shares)
     grouped = (replace(lane, shares=shared & _shares(lane)) for lane in make_lanes(alone))
     return tuple(sorted((*linked, *grouped), key=lambda lane: places[lane.nodes[0].id]))
+
+
+def _takes_slots(lane: Lane) -> bool:
+    return all(node.mark("slots") for node in lane.nodes)
 
 
 def _shares(lane: Lane) -> frozenset[Hashable]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import random
 from collections import deque
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import rpd
 from rpd.errors import Cause
 from rpd.execute.lanes import Lanes
 from rpd.graph.left import Left
@@ -197,4 +199,51 @@ def test_nodes_of_the_plan_keep_their_order_and_lonely_ones_their_lanes() -> Non
     assert not source.is_over
     source.ended(three, report(three.id, Outcome.PASSED))
     assert source.next() is not None
+    assert source.is_over
+
+
+SLOTS = """
+import rpd
+
+two = rpd.job(gpu=rpd.Gpu("NVIDIA L4", count=2))
+
+@rpd.fixture(scope="session")
+def server(provision):
+    with provision(two) as pod:
+        yield pod
+
+@two
+def prepare(server): ...
+
+@two
+@rpd.mark.needs(prepare)
+@rpd.mark.slots(gpu=1)
+@rpd.mark.parametrize("n", [1, 2, 3])
+def train(server, n): ...
+
+@two
+@rpd.mark.needs(train, all=True)
+def last(server): ...
+"""
+
+
+def test_nodes_that_take_some_of_the_gpus_of_one_pod_start_together(tmp_path: Path) -> None:
+    """Those that are ready; what waits for them comes when the last of them has passed."""
+    (tmp_path / "deploy_s.py").write_text(SLOTS, encoding="utf-8")
+    source = GraphSource(list(rpd.nodes(root=tmp_path)))
+    first = source.next()
+    assert first is not None
+    assert [node.id.partition("::")[2] for node in first.nodes] == ["prepare"]
+    assert source.next() is None
+    source.ended(first.nodes[0], report(first.nodes[0].id, Outcome.PASSED))
+    assert source.keeps(first.shares)
+    trains = source.next()
+    assert trains is not None
+    assert (len(trains.nodes), trains.places, trains.shares) == (3, 2, first.shares)
+    assert not source.keeps(first.shares)
+    for node in trains.nodes:
+        assert source.next() is None
+        source.ended(node, report(node.id, Outcome.PASSED))
+    last = source.next()
+    assert last is not None
     assert source.is_over

@@ -23,17 +23,15 @@ from rpd.pipeline.past_runs import Overview, PastRun, RunState, overview, past_r
 from rpd.query import answer
 from rpd.query.rows import Damaged, Row, Rows, Scope, is_event, read_rows, resolve, value_of
 from rpd.record import history, results, summary
-from rpd.record.export import export
 from rpd.record.run import RunInfo
-from rpd.record.summary import Group, Spread
-from rpd.record.verify import Checked, check
-from rpd.terminal.stored_run import print_results
 from rpd.values.duration import format_duration
 from rpd.values.report import NodeReport
 from rpd.values.sort_order import Ranking, missing, ranked
 from rpd.values.suggestions import closest
 
 if TYPE_CHECKING:
+    from rpd.record.summary import Group, Spread
+    from rpd.record.verify import Checked
     from rpd.search.report import StudyReport
 
 STUDIES_FILE = "studies.json"
@@ -223,6 +221,8 @@ def report(config: Config, manager: PluginManager) -> int:
     reports = sorted_reports(config.output.sort, run.reports)
     if own.export is not None:
         target = config.invocation_dir / Path(own.export).expanduser()
+        from rpd.record.export import export
+
         folders = export(reports, target)
         without = f" ({len(reports) - len(folders)} pulled nothing)" if len(folders) < len(reports) else ""
         say(f"copied the artifacts of {len(folders)} nodes of run {run.info.id} to {target}{without}")
@@ -232,6 +232,8 @@ def report(config: Config, manager: PluginManager) -> int:
     elif config.output.as_json:
         say_document(_report_document(run, reports, own.mean_over, config.output.sort))
     else:
+        from rpd.terminal.stored_run import print_results
+
         # Before anything is printed: a wrong --over is an error.
         lines = list(_summary_lines(reports, own.mean_over, config.output.sort))
         print_results(reports, color=config.output.color)
@@ -386,6 +388,8 @@ def _result(report: NodeReport) -> dict[str, Any]:
 
 def verify(config: Config, manager: PluginManager) -> int:
     """Check every file that was pulled against the sum made on the pod; exit 1 if one differs or is missing."""
+    from rpd.record.verify import check
+
     del manager
     run = _one_run(config)
     tell_damage(run.damaged)

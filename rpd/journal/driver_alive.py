@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,12 +15,12 @@ _PROC = Path("/proc")
 
 def identity() -> dict[str, Any]:
     """Return by what the event ``run_started`` tells which process writes a journal."""
-    return {"pid": os.getpid(), "host": socket.gethostname(), "process": birth(os.getpid()) or ""}
+    return {"pid": os.getpid(), "host": _host(), "process": birth(os.getpid()) or ""}
 
 
 def is_running(event: Mapping[str, Any]) -> bool:
     """Whether the process that wrote ``event`` still runs; one on another machine is taken to, this one is not."""
-    if event.get("host") != socket.gethostname():
+    if event.get("host") != _host():
         return True
     pid = event.get("pid")
     if not isinstance(pid, int) or pid == os.getpid():
@@ -32,6 +31,12 @@ def is_running(event: Mapping[str, Any]) -> bool:
     # Ids of processes are used again, after a restart of the machine soon.
     process = event.get("process")
     return not process or not born or process == born
+
+
+def _host() -> str:
+    import socket  # a command that only reads has no other use for it
+
+    return socket.gethostname()
 
 
 def is_driven(run_folder: Path) -> bool:

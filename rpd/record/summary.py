@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import statistics
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -26,6 +25,8 @@ class Spread:
     @classmethod
     def of(cls, values: Sequence[float]) -> Spread:
         """Return what ``values``, at least one, come to."""
+        import statistics  # slow to import, and a list of runs has no means
+
         return cls(
             count=len(values),
             mean=statistics.fmean(values),

@@ -30,7 +30,7 @@ def read_billing(rest: Rest, since: float, until: float) -> Billing:
     window = {"startTime": _iso(begin), "endTime": _iso(end), "bucketSize": "hour"}
     try:
         pods = understood(_pods, rest.get("/billing/pods", window))
-        pods += understood(_clusters, rest.get("/billing/clusters", window))
+        pods += _clusters_of(rest, window)
         volumes = understood(_volumes, rest.get("/billing/network-volumes", window))
         others = understood(_others, rest.get("/billing", window))
     except NotPermitted as error:
@@ -51,6 +51,13 @@ def _pods(answer: Any) -> tuple[PodBill, ...]:
         )
         for row in _records(answer)
     )
+
+
+def _clusters_of(rest: Rest, window: Mapping[str, str]) -> tuple[PodBill, ...]:
+    try:
+        return understood(_clusters, rest.get("/billing/clusters", window))
+    except NotThere:  # this API has no clusters
+        return ()
 
 
 def _clusters(answer: Any) -> tuple[PodBill, ...]:

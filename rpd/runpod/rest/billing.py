@@ -9,7 +9,7 @@ from typing import Any
 
 from rpd.errors import BillingDenied, NotPermitted
 from rpd.runpod.answer import Misshapen, identifier, needed_table, needed_tables, number, table, understood
-from rpd.runpod.rest.client import Rest
+from rpd.runpod.rest.client import NotThere, Rest
 from rpd.values.billing import HOUR, Billing, PodBill, VolumeBill
 
 _OTHERS: Mapping[str, tuple[str, ...]] = {

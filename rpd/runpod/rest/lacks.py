@@ -42,8 +42,8 @@ def impossible(asked: Asked) -> str:
 
 
 def left_out(asked: Asked) -> Iterator[str]:
-    """Yield a sentence for each thing that REST v2 does not look at."""
-    if asked.gpu is None:
+    """Yield a sentence for each thing that REST v2 does not look at, of a pod that it may have."""
+    if asked.gpu is None or impossible(asked):
         return
     if asked.min_vcpu or asked.min_memory_gb:
         yield "RunPod's REST v2 has no min_vcpu and min_memory_gb for GPU pods: rpd leaves them out"

@@ -117,6 +117,30 @@ def test_changed_runs_what_is_another_and_what_used_something_that_came_out_diff
     assert [second[number].metrics["sum"] for number in range(len(shape))] == after
 
 
+@FEW
+@given(shapes(), st.data())
+def test_a_selection_costs_what_its_needs_cost_too(
+    tmp_path_factory: pytest.TempPathFactory, shape: list[set[int]], data: st.DataObject
+) -> None:
+    caps = [data.draw(st.integers(1, 9)) for _ in shape]
+    chosen = data.draw(st.integers(0, len(shape) - 1))
+    lines = ["import rpd"]
+    for number, needs in enumerate(shape):
+        marks = f"@rpd.mark.needs({', '.join(f'j{each}' for each in sorted(needs))})" if needs else ""
+        job = f"@rpd.job(gpu=rpd.Gpu('NVIDIA L4'), budget=rpd.Budget(cost_cap_usd={caps[number]}))"
+        lines += [job, marks, f"def j{number}(pod): ..."]
+    folder = tmp_path_factory.mktemp("cost")
+    (folder / "deploy_c.py").write_text("\n".join(lines), encoding="utf-8")
+    needed, waiting = {chosen}, [chosen]
+    while waiting:
+        more = shape[waiting.pop()] - needed
+        needed |= more
+        waiting += more
+    foreseen = rpd.forecast(f"deploy_c.py::j{chosen}", root=folder)
+    assert foreseen.worst_case_usd == sum(caps[each] for each in needed)
+    assert {node.job for node in foreseen.nodes} == {f"j{each}" for each in needed}
+
+
 DIAMOND = """
 import rpd
 

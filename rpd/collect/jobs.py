@@ -259,7 +259,15 @@ def _check_pods(definition: Definition, nodes: Iterable[Node]) -> None:
 
 
 def _check_handle(definition: Definition, node: Node) -> None:
-    """Raise DefinitionError for rpd's own ``pod`` in a job with a cluster, and for ``cluster`` in one without."""
+    """Raise DefinitionError for rpd's own ``pod`` in a job with a cluster, and for ``cluster`` in one without.
+
+    Nor does a node have some of the GPUs of a cluster only.
+    """
+    if node.job.cluster and any(mark.name == "slots" for mark in node.marks):
+        hint = "Nodes may share a cluster, one after the other: rent it in a fixture of a wider scope"
+        raise DefinitionError(
+            "Job", "cluster", "expected none with the mark slots", node.job.cluster, hint=hint
+        )
     wrong = _POD if node.job.cluster else _CLUSTER
     chain = definition.closure.definitions.get(wrong, ())
     if not chain or wrong in node.params or not chain[-1].is_built_in:

@@ -94,6 +94,7 @@ def test_the_wrong_fixture_is_found_when_collecting(tmp_path: Path) -> None:
             "deploy_a.py": f"{two}@two\ndef staged(staged_dir): ...\n",
             "deploy_b.py": f"{two}@two(cluster=None)\ndef single(cluster): ...\n",
             "deploy_c.py": f"{two}@two(spot=True)\ndef spot(cluster): ...\n",
+            "deploy_e.py": f"{two}@two\n@rpd.mark.slots(gpu=1)\ndef slots(cluster): ...\n",
             "deploy_d.py": f"{two}@two\ndef fine(cluster_dir): ...\n",
         }
     )
@@ -101,7 +102,7 @@ def test_the_wrong_fixture_is_found_when_collecting(tmp_path: Path) -> None:
     assert [error.message.split(":")[0] for error in collection.errors] != []
     assert [said in error.message for error, said in zip(collection.errors, (
         "expected a job that does not ask for pod", "expected a Cluster(…) for the fixture cluster",
-        "RunPod has no spot clusters"), strict=True)] == [True] * 3  # fmt: skip
+        "RunPod has no spot clusters", "expected none with the mark slots"), strict=True)] == [True] * 4  # fmt: skip
     assert [node.definition.name for node in collection.nodes] == ["fine"]
 
 

@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 
 from rpd.testing import RpdRun
-from tests.runs.conftest import project, rpd  # noqa: F401 - fixtures
 
 Project = Callable[[dict[str, str]], Path]
 PYTHON = os.environ.get("RPD_ML_PYTHON", "python3")
@@ -55,7 +54,7 @@ def needs(package: str) -> None:
 
 @pytest.mark.timeout(300)
 @pytest.mark.usefixtures("emulator")
-def test_an_all_reduce_of_pytorch(rpd: RpdRun, project: Project) -> None:  # noqa: F811
+def test_an_all_reduce_of_pytorch(rpd: RpdRun, project: Project) -> None:
     needs("torch")
     job = JOB.replace("ACT", 'cluster.torchrun("reduce.py", cwd=cluster_dir)')
     result = rpd(project({"deploy_a.py": job, "reduce.py": REDUCE}))
@@ -67,7 +66,7 @@ def test_an_all_reduce_of_pytorch(rpd: RpdRun, project: Project) -> None:  # noq
 
 @pytest.mark.timeout(300)
 @pytest.mark.usefixtures("emulator")
-def test_a_task_of_ray_on_each_member(rpd: RpdRun, project: Project) -> None:  # noqa: F811
+def test_a_task_of_ray_on_each_member(rpd: RpdRun, project: Project) -> None:
     needs("ray")
     act = 'cluster.ray(options="--num-cpus=1"); cluster.primary.run("python where.py", cwd=cluster_dir)'
     result = rpd(project({"deploy_a.py": JOB.replace("ACT", act), "where.py": WHERE}))

@@ -11,7 +11,7 @@ import pytest
 from rpd.emulator.guest import network
 from rpd.emulator.launch import Launched
 from rpd.testing import RpdRun
-from tests.runs.conftest import events, outcomes, project, rpd, run_dir_of  # noqa: F401 - fixtures
+from tests.runs.conftest import events, outcomes, run_dir_of
 from tests.waiting import wait_until
 
 Project = Callable[[dict[str, str]], Path]
@@ -47,7 +47,7 @@ def fails(shared):
 """
 
 
-def test_a_cluster_from_boot_to_release(rpd: RpdRun, project: Project, emulator: Launched) -> None:  # noqa: F811
+def test_a_cluster_from_boot_to_release(rpd: RpdRun, project: Project, emulator: Launched) -> None:
     """Two nodes share a cluster: files and logs by rank, the first failure by its rank, one lease, nothing left."""
     result = rpd(project({"deploy_a.py": JOBS}), "-v")
     assert outcomes(result) == {"works": "passed", "fails": "failed"}, result.out
@@ -84,7 +84,7 @@ def waits(cluster):
 
 
 @pytest.mark.usefixtures("emulator")
-def test_a_cluster_from_outside(rpd: RpdRun, project: Project) -> None:  # noqa: F811
+def test_a_cluster_from_outside(rpd: RpdRun, project: Project) -> None:
     """``ps`` shows the members with their ranks, and ``ssh --rank`` reaches one."""
     folder = project({"deploy_a.py": WAITS})
     running = rpd.start(folder)
@@ -112,7 +112,7 @@ DIES = WAITS.replace('max_runtime="5m"', 'max_runtime="8s"')
 
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("may_end", ["cluster", "itself"])
-def test_members_end_what_they_may(rpd: RpdRun, project: Project, emulator: Launched, may_end: str) -> None:  # noqa: F811
+def test_members_end_what_they_may(rpd: RpdRun, project: Project, emulator: Launched, may_end: str) -> None:
     """With nobody there any more, watchdogs end the whole cluster where a member may do that, else each its own pod."""
     emulator.set_limits(member_ends=may_end)
     folder = project({"deploy_a.py": DIES, "rpd.toml": 'watchdog_linger = "3s"\nwatchdog_grace = "1s"\n'})
@@ -126,3 +126,35 @@ def test_members_end_what_they_may(rpd: RpdRun, project: Project, emulator: Laun
     running.finish()
     wait_until(lambda: not emulator.pods() and not emulator.state()["clusters"], "the end of the cluster")
     assert "nothing to reap" in rpd(folder, command="gc").out
+
+
+GOES_ON = f"""{HEAD}
+@two
+def goes_on(cluster):
+    cluster.checkpoint("ckpt", every=0.2)
+    cluster.run("cat $RPD_CHECKPOINT/at || echo anew; echo seen > $RPD_CHECKPOINT/at; [ $RPD_ATTEMPT = 2 ] || sleep 60")
+"""
+
+
+@pytest.mark.exhaustive
+def test_a_lost_cluster_goes_on_from_its_checkpoint(
+    rpd: RpdRun, project: Project, emulator: Launched
+) -> None:
+    """The next cluster has what rank 0 of the lost one had saved, on every member."""
+    folder = project({"deploy_a.py": GOES_ON})
+    running = rpd.start(folder)
+    run_dir = wait_until(lambda: run_dir_of(folder), "the run folder")
+    wait_until(
+        lambda: list(run_dir.glob("*/checkpoints/*/*/at")) or list(run_dir.glob("*/checkpoints/**/at")),
+        "a copy",
+    )
+    emulator.inject({"kind": "lose-host", "match": {"rank": "1"}, "status": "EXITED"})
+    result = running.finish()
+    assert result.exit_code == 0, result.out
+    (report,) = result.reports
+    assert report.result.attempts == 2
+    assert report.attempts[0].cause == "lost"
+    for rank in range(2):
+        said = (Path(report.folder) / f"rank-{rank}.log").read_text(encoding="utf-8")
+        assert "anew" in said.splitlines()
+        assert said.splitlines()[-1] == "seen"

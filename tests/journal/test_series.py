@@ -6,7 +6,7 @@ import json
 import math
 from pathlib import Path
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rpd.journal import series
@@ -23,6 +23,7 @@ LINES = st.lists(
 )
 
 
+@settings(max_examples=40)
 @given(lines=LINES)
 def test_a_curve_has_one_value_for_each_step_the_last(lines: list[Line], tmp_path_factory: object) -> None:
     """Every line is JSON for other programs, too; NaN and infinities come back as they were."""

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rpd.errors import Pruned
@@ -60,6 +60,7 @@ POINTS = [
 ]
 
 
+@settings(max_examples=40)
 @given(cuts=st.lists(st.integers(0, len(STREAM))), killed_at=st.integers(0, len(STREAM)))
 def test_a_stream_says_the_same_in_whatever_pieces_and_after_a_kill(
     cuts: list[int], killed_at: int, tmp_path_factory: Any

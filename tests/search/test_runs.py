@@ -170,7 +170,7 @@ def test_a_lost_host_is_tried_again_with_the_same_values(
     wait_until(
         lambda: len(list(folder.glob("rpd-runs/2*/*/series.jsonl"))) >= trials, what="a trial that runs"
     )
-    clean_emulator.inject({"kind": "lose-host", "times": 1})
+    clean_emulator.inject({"kind": "lose-host", "times": 1, "status": "EXITED"})
     done = process.finish()
     assert done.run_dir is not None, done.out + done.err
     names = by_name(done.reports)

@@ -1,9 +1,11 @@
-"""Search: how long a metric is on its way, and what metrics cost the rpd process where 64 commands write some at once.
+"""Search: how long a metric is on its way, what metrics cost where 64 commands write some at once, what a trial costs.
 
 Times on a pod and here are by the same clock, since the emulator's pods are on this machine. CPU is that of the rpd
 process; the same jobs without metrics are run in turn with them.
 
-Usage: python benchmarks/search.py [latency] [cpu] [flood]
+Trials are commands that end at once, on pods that four slots keep warm; a sweep of as many nodes is run in turn.
+
+Usage: python benchmarks/search.py [latency] [cpu] [flood] [trials]
 """
 
 from __future__ import annotations
@@ -12,8 +14,10 @@ import json
 import statistics
 import sys
 import tempfile
+import tomllib
 from collections.abc import Iterator
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 
 from emulated import emulator
@@ -28,6 +32,30 @@ CPU_TARGET = 0.03
 FLOOD = 200_000
 """Values that one command writes as fast as it can."""
 
+TRIALS, SLOTS = 40, 4
+TRIAL_TARGETS = {"random": "<= 1.2", "tpe": "<= 1.5"}
+"""Of the CPU of a node of a sweep; that of loading Optuna is part of it."""
+BETWEEN_TARGET = 0.5
+"""Seconds (p95) from the end of a trial to the start of the next one on its pod."""
+STUDY = """import rpd
+
+
+@rpd.fixture(scope="worker")
+def pod(provision):
+    with provision() as made:
+        yield made
+
+
+@rpd.job(gpu=rpd.Gpu("NVIDIA RTX A4000"))
+{mark}
+def train(pod, x):
+    pod.run(f"echo step=1 loss={{x}} >>$RPD_METRICS")
+"""
+MARKS = {
+    "sweep": f'@rpd.mark.parametrize("x", [n / {TRIALS} for n in range({TRIALS})])',
+    "random": f'@rpd.mark.search(x=rpd.uniform(0, 1), minimize="loss", trials={TRIALS}, sampler="random")',
+    "tpe": f'@rpd.mark.search(x=rpd.uniform(0, 1), minimize="loss", trials={TRIALS}, sampler="tpe")',
+}
 DEPLOY = """import rpd
 from rpd import Gpu
 
@@ -130,10 +158,59 @@ def flood() -> None:
     print(table(["as fast as it can", "wall s", "CPU us a value", "kept", "peak MB"], rows))
 
 
+def trials() -> None:
+    """Print what a trial costs, and how long its pod waits for the next one."""
+    rows, plain = [], 0.0
+    for name, mark in MARKS.items():
+        with tempfile.TemporaryDirectory() as place:
+            folder = Path(place)
+            (folder / "rpd.toml").write_text("", encoding="utf-8")
+            (folder / "deploy_train.py").write_text(STUDY.format(mark=mark), encoding="utf-8")
+            with emulator(folder) as backend:
+                rpd = [sys.executable, "-m", "rpd", "run", "--yes", "-q", "-n", str(SLOTS), "deploy_train.py"]
+                sample, _ = run(rpd, cwd=folder, env=environment(**backend))
+            gaps = sorted(between(next(folder.glob("rpd-runs/2*"))))
+        plain = plain or sample.cpu
+        rows.append(
+            [
+                name,
+                f"{1000 * sample.cpu / TRIALS:.0f}",
+                f"{sample.cpu / plain:.2f}",
+                TRIAL_TARGETS.get(name, ""),
+                f"{1000 * statistics.median(gaps):.0f}",
+                f"{1000 * gaps[int(0.95 * len(gaps))]:.0f}",
+                f"<= {1000 * BETWEEN_TARGET:.0f}",
+            ]
+        )
+    head = [
+        f"{TRIALS} trials, {SLOTS} at once",
+        "CPU ms each",
+        "of a sweep",
+        "target",
+        "between, ms",
+        "p95",
+        "target",
+    ]
+    print(table(head, rows))
+
+
+def between(folder: Path) -> Iterator[float]:
+    """Yield the seconds from the end of each node to the start of the next one on its pod."""
+    by_pod: dict[str, list[tuple[float, float]]] = {}
+    for path in folder.glob("*/manifest.toml"):
+        manifest = tomllib.loads(path.read_text(encoding="utf-8"))
+        begun, over = (
+            datetime.fromisoformat(manifest["result"][key]).timestamp() for key in ("started", "finished")
+        )
+        by_pod.setdefault(manifest["pod"]["id"], []).append((begun, over))
+    for nodes in by_pod.values():
+        yield from (later[0] - earlier[1] for earlier, later in pairwise(sorted(nodes)))
+
+
 def main() -> None:
-    wanted = sys.argv[1:] or ["latency", "cpu", "flood"]
+    wanted = sys.argv[1:] or ["latency", "cpu", "flood", "trials"]
     print(f"Metrics, {machine()}\n")
-    for name, measure in (("latency", latency), ("cpu", cpu), ("flood", flood)):
+    for name, measure in (("latency", latency), ("cpu", cpu), ("flood", flood), ("trials", trials)):
         if name in wanted:
             measure()
             print()

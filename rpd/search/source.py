@@ -305,6 +305,8 @@ class StudySource(Source):
         (self.confirmed if handed.confirms else self.trials).append(trial)
         if not handed.confirms:
             self._sampler.tell(trial)
+            if is_past:
+                self._recall(trial, report)
 
     def _try_again(self, handed: Handed, report: NodeReport, *, is_past: bool) -> None:
         """Hand a trial out once more whose pod was lost, or that got none: its values are not to blame."""
@@ -373,6 +375,19 @@ class StudySource(Source):
             self._tell(f"{text}; it counts as failed")  # others have it: this one is an exception
         elif self._error is None:
             self._error = UsageError(text)
+
+    def _recall(self, trial: Trial, report: NodeReport) -> None:
+        """Let the rule of pruning know a trial of an earlier process, whose steps are spread evenly over its time."""
+        if self._pruner is None or self.study.prune is None or not trial.curve:
+            return
+        last = max(trial.curve[-1][0], 1e-9)
+        whole = {
+            "steps": last,
+            "seconds": report.result.phases.get("job", 0.0),
+            "dollars": report.result.phases.get("job", 0.0) * report.cost.rate_usd_per_hr / 3600,
+        }[self.study.prune.unit]
+        for step, value in trial.curve:
+            self._pruner.report(trial.number, step / last * whole, value)
 
     # --- pruning ------------------------------------------------------------------------------------------------------
 

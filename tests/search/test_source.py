@@ -263,3 +263,24 @@ def test_a_trial_that_diverges_is_pruned() -> None:
     assert of.judge(node.id, "loss", 1, float("nan")) == "loss is nan"
     assert of.judge(node.id, "grad_norm", 1, float("inf")) is None
     assert of.judge("f.py::other", "loss", 1, float("nan")) is None
+
+
+def test_a_resumed_study_prunes_by_what_it_knew() -> None:
+    """The curves of an earlier process count: the first new trial that falls behind them is ended."""
+    searched = study(prune=rpd.halving(2))
+    reports = {
+        name: report(Node(definition=TRAIN, id=name, params={"lr": 0.5}))
+        for name in ("f.py::train[trial1]", "f.py::train[trial2]")
+    }
+    of = source(searched)
+    of._curve_of = lambda _report: ((1, 1.0), (2, 0.5))
+    of.restore(
+        [
+            {"id": name, "trial": number, "values": {"lr": number / 10}}
+            for number, name in enumerate(reports, 1)
+        ],
+        reports,
+    )
+    node = must_take(of)
+    assert node.id == "f.py::train[trial3]"
+    assert of.judge(node.id, "loss", 2, 9.0) == "3rd of 3 at step 2, where one of 3 goes on"

@@ -23,7 +23,7 @@ from rpd.errors import RpdError
 Candidates = Mapping[str, str]
 """What may be typed, with what it is for."""
 
-_WANT_RUNS = ("resume", "report", "verify", "diff")
+_WANT_RUNS = ("resume", "report", "verify", "diff", "advise")
 _WANT_RUNS_AND_NODES = ("show", "events")
 _WANT_NODES = ("logs", "ssh", "stop")
 _WANT_JOBS = ("collect", "run", "estimate", "doctor", "fixtures")

@@ -26,7 +26,7 @@ Candidates = Mapping[str, str]
 _WANT_RUNS = ("resume", "report", "verify", "diff", "advise")
 _WANT_RUNS_AND_NODES = ("show", "events")
 _WANT_NODES = ("logs", "ssh", "stop")
-_WANT_JOBS = ("collect", "run", "estimate", "doctor", "fixtures")
+_WANT_JOBS = ("collect", "run", "estimate", "plan", "doctor", "fixtures")
 _ALIASES = {
     "--dry-run": "short for rpd run --dry-run",
     "--help": "list the commands",

@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import subprocess
-import tempfile
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -107,6 +105,8 @@ class Git:
         """Return what ``git arguments`` prints in ``folder``, None where there is no git or it fails."""
         if self._program is None:
             return None
+        import subprocess
+
         try:
             done = subprocess.run(
                 [self._program, "-C", str(folder), *arguments],
@@ -235,6 +235,8 @@ def _own_index(project: Path, git: Git) -> Iterator[dict[str, str]]:
     answer = git(
         project, "rev-parse", "--path-format=absolute", "--git-path", "index", "--git-path", "objects"
     )
+    import tempfile
+
     with tempfile.TemporaryDirectory(prefix="rpd-git-") as folder:
         index, _, objects = (os.fsdecode(answer) if answer else "").strip().partition("\n")
         own = Path(folder) / "index"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 import tomli_w
@@ -11,12 +11,13 @@ import tomli_w
 from rpd.record.atomic_write import write_whole
 from rpd.record.manifest import parse, read_text
 from rpd.record.toml_records import from_table, to_table
+from rpd.values.frozen import EMPTY, frozen
 from rpd.values.report import SCHEMA_VERSION
 
 FILE_NAME = "run.toml"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(uncompared=("folder", "damage"))
 class RunInfo:
     """A run as its folder tells it.
 
@@ -48,12 +49,12 @@ class RunInfo:
     deselected: int = 0
     not_run: int = 0
     usd: float = 0.0
-    outcomes: Mapping[str, int] = field(default_factory=dict)
+    outcomes: Mapping[str, int] = EMPTY
     unreleased: tuple[str, ...] = ()
     leftover: tuple[str, ...] = ()
-    folder: str = field(default="", compare=False)
+    folder: str = ""
     """Where it lies; not in the file."""
-    damage: str = field(default="", compare=False)
+    damage: str = ""
     """What is wrong with the folder, for people; not in the file."""
 
 

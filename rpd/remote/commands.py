@@ -35,7 +35,6 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cache
-from importlib import resources
 
 from rpd.errors import CommandTimeout, ConnectionLost, Interrupted, PodLost, RemoteError
 from rpd.remote.protocol import Command, Output
@@ -735,6 +734,8 @@ exec 9>&-"""
 @cache
 def _metrics_module() -> str:
     """Return the Python module that jobs may import on a pod."""
+    from importlib import resources  # no dry run needs it
+
     return (resources.files("rpd.remote") / "rpd_metrics.py").read_text(encoding="utf-8")
 
 

@@ -11,7 +11,6 @@ import re
 import shlex
 from collections.abc import Iterable, Mapping
 from functools import cache
-from importlib import resources
 
 from rpd.errors import ImpossibleRequest
 from rpd.values.frozen import frozen
@@ -91,6 +90,8 @@ def _texts(value: object) -> list[object]:
 @cache
 def program() -> str:
     """Return the program without its comments: it travels in the create call."""
+    from importlib import resources  # no dry run needs it
+
     text = resources.files(__package__).joinpath("ssh_start.sh").read_text()
     lines = (line.strip() for line in text.splitlines())
     return "\n".join(line for line in lines if line and not line.startswith("#")) + "\n"

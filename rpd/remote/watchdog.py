@@ -11,7 +11,6 @@ import math
 import re
 import shlex
 from functools import cache
-from importlib import resources
 from typing import Any
 
 from rpd.errors import RemoteError
@@ -182,4 +181,6 @@ def _armed(said: str) -> int | None:
 @cache
 def program() -> str:
     """Return the text of the watchdog's program."""
+    from importlib import resources  # no dry run needs it
+
     return (resources.files("rpd.remote") / "watchdog.sh").read_text(encoding="utf-8")

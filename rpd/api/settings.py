@@ -70,6 +70,11 @@ class RunSettings(ForecastSettings, total=False):
     """... and how it is run: where, how wide, when it stops."""
 
     local: bool
+    gpus: bool
+    python: Text
+    pod_memory_mb: str
+    pod_processes: int
+    pod_disk_mb: str
     dry_run: bool
     dry_run_live: bool
     yes: bool
@@ -93,6 +98,10 @@ class RunSettings(ForecastSettings, total=False):
     ssh: Mapping[str, object]
     changed: bool
     explain: bool
+    trials: int
+    search_seed: int
+    continue_study: str
+    trial: str
     junit_xml: Text
     html: Text
     notify: str | Sequence[str]

@@ -63,7 +63,6 @@ _INSTEAD = {
         "check",
         "lint",
         "verify-config",
-        "plan",
         "preview",
         "dry-run",
         "dryrun",

@@ -307,7 +307,8 @@ def overview() -> str:
             f"  rpd {'--dry-run':<{width}}  short for rpd run --dry-run",
             "",
             "`rpd COMMAND --help` lists the options of a command.",
-            "Only `rpd run`, `rpd resume` of a run, `rpd estimate --measure` and `rpd volume create` can spend money.",
+            "Only `rpd run`, `rpd resume` of a run, `rpd estimate --measure` and",
+            "`rpd volume create` can spend money.",
         ]
     )
 

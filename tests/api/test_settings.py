@@ -30,7 +30,7 @@ NOT_FOR_PROGRAMS = {
         "setup_show",
         "setup_only",
     ),
-    *("overrides", "addopts", "plugins"),
+    *("overrides", "addopts", "plugins", "policy"),
 }
 """``flags`` and ``plugins`` are arguments of the calls; the rest is for somebody who looks at a screen."""
 

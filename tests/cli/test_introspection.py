@@ -174,6 +174,7 @@ def test_every_built_in_mark_can_be_used(project: Project) -> None:
         "parametrize": '("n", [1])',
         "timeout": '("1h")',
         "slots": "(1)",
+        "needs": "('deploy_gpu.py::job')",
         "gpu": "('NVIDIA L4')",
         "budget": "(cost_cap_usd=1)",
         "retry": "(infra=1)",

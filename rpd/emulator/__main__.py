@@ -47,8 +47,10 @@ def main() -> int:
         sys.stderr.write(f"rpd emulator: cannot listen on port {options['port']}: {error.strerror}\n")
         return 1
     except EmulatorError as error:
-        # For who started this process: it shows the sentence.
-        _announce({"error": str(error)})
+        if str(error).startswith("--"):  # a flag that this process was given: who started it says so
+            _announce({"error": str(error)})
+        else:
+            sys.stderr.write(f"rpd emulator: {error}\n")
         return 1
     return 0
 

@@ -83,6 +83,22 @@ class Search:
         if example:
             metafunc.parametrize(list(example), [param(*example.values(), id=HIDDEN_PARAM)])
 
+    @hookimpl(trylast=True)
+    def rpd_select_nodes(self, config: Config, nodes: list[Node]) -> None:
+        """Tell commands that run nothing what stands behind a node: many trials, not one."""
+        if config.command not in ("collect", "estimate") or config.output.quiet:
+            return
+        for node in nodes:
+            mark = node.mark(MARK)
+            if mark is not None:
+                study = study_of(mark)
+                ranges = ", ".join(f"{name} {text}" for name, text in study.space.texts().items())
+                confirmed = f" and {study.top} that confirm" if study.confirm else ""
+                only = "; the estimate is that of one trial" if config.command == "estimate" else ""
+                self._events.notice(
+                    f"{node.id} is a study of up to {study.trials} trials{confirmed}: {ranges}{only}"
+                )
+
     # --- planning -----------------------------------------------------------------------------------------------------
 
     @hookimpl

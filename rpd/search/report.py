@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rpd.errors import Cause
 from rpd.search import optuna
 from rpd.search.record import Line, Recorded, name_of
 from rpd.search.source import score_of
@@ -187,7 +188,9 @@ def summary_lines(found: StudyReport) -> Iterator[str]:
     """Yield what there is to say of a study at the end of its run."""
     name = found.study.id.rpartition("::")[2]
     tried = [row for row in found.rows if not row.confirms]
-    states = Counter(row.trial.state for row in tried)
+    states = Counter(
+        "interrupted" if row.report.result.cause is Cause.INTERRUPTED else row.trial.state for row in tried
+    )
     told = ", ".join(f"{number} {state}" for state, number in states.items())
     confirmed = len(found.rows) - len(tried)
     more = f", {confirmed} confirmed" if confirmed else ""

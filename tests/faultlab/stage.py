@@ -102,10 +102,11 @@ class Stage:
         assert self.emulator.pods() == []
 
     def bills(self) -> dict[str, float]:
-        """Return what each pod has cost until now, in USD."""
+        """Return what each pod, and each cluster, has cost until now, in USD."""
         total: Counter[str] = Counter()
-        for row in json.loads(self.ask("GET", "v2/billing/pods"))["records"]:
-            total[row["podId"]] += row["totalAmount"]
+        for path, name in (("pods", "podId"), ("clusters", "clusterId")):
+            for row in json.loads(self.ask("GET", f"v2/billing/{path}"))["records"]:
+                total[row[name]] += row["totalAmount"]
         return total
 
     def ask(self, method: str, path: str) -> bytes:

@@ -48,6 +48,9 @@ class JobClock:
 
         Raises what ``error`` made if the block took longer, whatever came of it.
         """
+        # Before the block: a job may change where modules are found, and the end of it needs this one.
+        import ctypes  # noqa: F401
+
         self._thread = threading.get_ident()
         self._alarms = alarms
         try:

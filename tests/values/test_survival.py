@@ -131,7 +131,7 @@ values = st.one_of(
 
 HELD_ELSEWHERE = {"Pulled", "Node", "Config", "RunOutcome"}
 """Values of the list below that have tests of their own here: they hold paths, functions, or need a project."""
-LIVE = {"Pod", "Provision", "Request", "Metafunc", "Running", "RunningCluster"}
+LIVE = {"Pod", "Provision", "Request", "Metafunc", "Running", "RunningCluster", "Needs", "Needed"}
 """Handles: they act, and are no values."""
 
 

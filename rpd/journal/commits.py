@@ -105,9 +105,9 @@ def _sync_file_system(path: Path) -> bool:
 
 def _syncfs() -> Callable[[int], Any] | None:
     """Return Linux's ``syncfs``, which Python does not have; None where there is none."""
-    import ctypes
-
     try:
+        import ctypes  # not at the top: few runs need it
+
         return getattr(ctypes.CDLL(None), "syncfs", None)
-    except (OSError, TypeError):
+    except (ImportError, OSError, TypeError):  # the first one: a job may have emptied sys.path
         return None

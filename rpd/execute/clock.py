@@ -41,6 +41,7 @@ class JobClock:
         self._steps: list[Callable[[], None] | None] = []
         self._is_up = False
         self._is_over = False
+        self._has_raised = False
 
     @contextmanager
     def running(self, alarms: Alarms, at: float | None) -> Iterator[None]:
@@ -61,7 +62,8 @@ class JobClock:
             # First of all: from here on nothing is raised any more, and what was on its way is met inside this lock.
             with self._lock:
                 self._is_over = True
-                _raise_in(self._thread, None)
+                if self._has_raised:
+                    _raise_in(self._thread, None)
             self._cancel()
         self.check()
 
@@ -94,7 +96,7 @@ class JobClock:
         """Raise ``error`` in the job's own code; steps have other ways to hear of it."""
         with self._lock:
             if self._thread and not self._is_over and not self._steps:
-                _raise_in(self._thread, error)
+                self._raise(error)
 
     def check(self) -> None:
         """Raise the error if the time is up."""
@@ -127,6 +129,10 @@ class JobClock:
                     raise self._error() from error
                 raise
 
+    def _raise(self, error: RpdError) -> None:
+        self._has_raised = True
+        _raise_in(self._thread, error)
+
     def _ring(self) -> None:
         with self._lock:
             if self._is_over:
@@ -136,7 +142,7 @@ class JobClock:
                 return
             self._is_up = True
             if not self._steps:
-                _raise_in(self._thread, self._error())
+                self._raise(self._error())
             elif (end := self._steps[-1]) is not None:
                 end()
 

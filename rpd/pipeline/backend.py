@@ -56,6 +56,24 @@ if TYPE_CHECKING:
     from rpd.pipeline.live_check import Outlooks
     from rpd.record.run import RunInfo
 
+LATER = (
+    "rpd.remote.ssh",
+    "ctypes",
+    "difflib",
+    "email.utils",
+    "hashlib",
+    "importlib.resources",
+    "shutil",
+    "socket",
+    "statistics",
+    "subprocess",
+    "tempfile",
+)
+"""What a run with pods imports before a job has its pod: fabric is slow, and a job may empty ``sys.path``.
+
+The others are those that functions import where they need them, so that a dry run does not pay for them.
+"""
+
 
 @frozen
 class Session:
@@ -111,7 +129,7 @@ class Backend:
         try:
             self._begin_imports()
             self._open()
-            self._import_ssh()
+            self._import_what_comes_later()
         except BaseException as error:  # noqa: BLE001 - raised where the provider is asked for
             self._failure = error
 
@@ -120,8 +138,9 @@ class Backend:
         if self._manager.has_plugin(plugin.__name__):
             plugin.begin_imports(self._config.pods.lifecycle)
 
-    def _import_ssh(self) -> None:
-        import_module("rpd.remote.ssh")  # fabric is slow to import, too
+    def _import_what_comes_later(self) -> None:
+        for name in LATER:
+            import_module(name)
 
     def provider(self) -> Provider:
         """Return the provider. Raises AuthError without a key, ProvisioningError where the emulator does not start."""

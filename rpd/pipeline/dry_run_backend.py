@@ -157,7 +157,7 @@ class LiveDryRunBackend(DryRunBackend):
     def prepare(self, nodes: Iterable[Node] = ()) -> None:
         Backend.prepare(self, nodes)
 
-    def _import_ssh(self) -> None:
+    def _import_what_comes_later(self) -> None:
         """Connect to no pod."""
 
     def _ask_plugins(self) -> Provider:

@@ -59,8 +59,9 @@ def main(config: Config, manager: PluginManager) -> int:
 
 def _totals(estimates: Sequence[Estimate]) -> tuple[float, int, float]:
     """Return the expected USD, of how many nodes it is, and the worst USD."""
-    expected = [row.expected_usd for row in estimates if row.expected_usd is not None]
-    return sum(expected), len(expected), sum(row.worst_case_usd or 0.0 for row in estimates)
+    known = [row for row in estimates if row.expected_usd is not None]
+    expected = [row.expected_usd or 0.0 for row in known]
+    return sum(expected), sum(row.times for row in known), sum(row.worst_case_usd or 0.0 for row in estimates)
 
 
 def _document(estimates: Sequence[Estimate], source: str) -> dict[str, Any]:
@@ -86,22 +87,24 @@ def _print(estimates: Sequence[Estimate], *, quiet: bool) -> None:
 
 def _summary(estimates: Sequence[Estimate]) -> str:
     expected, known, worst = _totals(estimates)
-    unknown = len(estimates) - known
+    nodes = sum(row.times for row in estimates)
+    unknown = nodes - known
     text = f"expected {_usd(expected)}"
     if unknown and expected == 0:
         text = "expected unknown (none of the jobs has passed here yet)"
     elif unknown:
         text += f" without {unknown} whose jobs have not passed here yet"
-    count = f"{len(estimates)} node{'' if len(estimates) == 1 else 's'}"
+    count = f"{nodes} node{'' if nodes == 1 else 's'}"
     return f"{count}: {text}, at worst {_usd(worst)}"
 
 
 def _cells(row: Estimate) -> tuple[str, ...]:
+    name = f"{row.node.id} x {row.times}" if row.times > 1 else row.node.id
     if not uses_pod(row.node):
-        return row.node.id, "no pod", "", "", _usd(0.0), _usd(0.0)
+        return name, "no pod", "", "", _usd(0.0), _usd(0.0)
     rate = row.offer.usd_per_hr if row.offer else None
     return (
-        row.node.id,
+        name,
         str(row.offer) if row.offer else row.trouble,
         "?" if rate is None else f"{rate:.2f}",
         "?" if row.seconds is None else format_duration(row.seconds),

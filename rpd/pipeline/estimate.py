@@ -18,8 +18,9 @@ from rpd.pipeline.worst_case import Prices, make_overrides
 from rpd.plan import uses_pod
 from rpd.record import history
 from rpd.runpod.address import EMULATOR
-from rpd.values.frozen import frozen
+from rpd.values.frozen import frozen, replace
 from rpd.values.node import Node
+from rpd.values.plan import Ahead, Earlier
 from rpd.values.pod import Offer
 from rpd.values.report import NodeReport, Outcome
 
@@ -39,6 +40,8 @@ class Estimate:
     trouble: str = ""
     """Why there is no offer."""
     is_sold_out: bool = False
+    times: int = 1
+    """How many such nodes there may be: the trials of a search. ``seconds`` are of one, USD of all."""
 
     def table(self) -> dict[str, Any]:
         """Return it for JSON."""
@@ -55,6 +58,7 @@ class Estimate:
             "worst_case_usd": self.worst_case_usd,
             "trouble": self.trouble or None,
             "sold_out": self.is_sold_out,
+            "times": self.times,
         }
 
 
@@ -85,15 +89,52 @@ def past_reports(runs_path: Path, *, local: bool) -> Iterable[NodeReport]:
 
 
 def estimate(config: Config, nodes: Sequence[Node], source: Source, events: Events) -> list[Estimate]:
-    """Return an estimate for each of ``nodes`` at the prices of ``source``. Raises ProviderError, UsageError."""
+    """Return an estimate for each of ``nodes`` at the prices of ``source``, of a search for all of its trials.
+
+    Raises ProviderError, UsageError.
+    """
     experience = Experience(past_reports(config.runs_path, local=source.name.startswith(EMULATOR)))
     provider = source.provider
     prices = Prices(lambda: provider, make_overrides(config), Foresight(config, nodes))
     for warning in check_datacenters(config.pods.datacenter_id, nodes, lambda: provider):
         events.notice(warning)
-    estimates = [_estimate(node, prices, experience) for node in nodes]
+    known = list(nodes)
+    sources = events.make_sources(config=config, nodes=known, earlier=Earlier())
+    known += [node for each in sources for lane in each.lanes for node in lane.nodes]
+    estimates = [_estimate(node, prices, experience) for node in known]
+    parts: dict[str, list[Estimate]] = {}
+    for ahead in (ahead for each in sources for ahead in each.ahead):
+        part = _most(ahead, [_estimate(node, prices, experience) for node in ahead.nodes])
+        parts.setdefault(part.node.id, []).append(part)
+    estimates += map(_together, parts.values())
     prices.tell_unforeseen(events)
-    return estimates
+    places = {node.id: place for place, node in enumerate(nodes)}
+    return sorted(estimates, key=lambda row: places.get(row.node.id, len(places)))
+
+
+def _most(ahead: Ahead, kinds: Sequence[Estimate]) -> Estimate:
+    """Return the estimate of all nodes that a source may add: of so many of the kind that may cost most."""
+    one = max(kinds, key=lambda row: (row.worst_case_usd or 0.0, row.expected_usd or 0.0))
+    return replace(
+        one,
+        times=ahead.most,
+        expected_usd=None if one.expected_usd is None else one.expected_usd * ahead.most,
+        worst_case_usd=None if one.worst_case_usd is None else one.worst_case_usd * ahead.most,
+    )
+
+
+def _together(parts: Sequence[Estimate]) -> Estimate:
+    """Return one estimate for all that stands for one node; its offer is that of the first part."""
+    expected = [part.expected_usd for part in parts]
+    worst = [part.worst_case_usd for part in parts]
+    return replace(
+        parts[0],
+        times=sum(part.times for part in parts),
+        expected_usd=None if None in expected else sum(usd or 0.0 for usd in expected),
+        worst_case_usd=None if None in worst else sum(usd or 0.0 for usd in worst),
+        is_sold_out=any(part.is_sold_out for part in parts),
+        trouble=next((part.trouble for part in parts if part.trouble), ""),
+    )
 
 
 def _estimate(node: Node, prices: Prices, experience: Experience) -> Estimate:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,9 +17,10 @@ from rpd.execute.rental_calls import PROVISION
 from rpd.hooks import PluginManager, hookimpl
 from rpd.journal.series import SERIES_FILE
 from rpd.journal.series import read as read_series
-from rpd.record import history, lookup
-from rpd.record.run import RunInfo
-from rpd.search import record
+from rpd.pipeline.reruns import NAME as RERUNS
+from rpd.record import history
+from rpd.record.last_outcomes import Memory
+from rpd.search import again, record
 from rpd.search.report import reports_of, summary_lines
 from rpd.search.source import StudySource
 from rpd.search.space import GPU
@@ -59,11 +61,15 @@ class Search:
     """The studies of a run."""
 
     def __init__(self, manager: PluginManager) -> None:
+        self._manager = manager
         self._events = Events(manager)
         self._sources: dict[str, StudySource] = {}
         """By the id of the node that was collected."""
         self._meters: dict[str, _Meter] = {}
+        self._again: dict[str, again.Again] = {}
+        """Of those, the trials that run again, where the study is not run as a whole."""
         self._folder: Path | None = None
+        self._memory: Memory | None = None
 
     # --- collecting ---------------------------------------------------------------------------------------------------
 
@@ -94,9 +100,8 @@ class Search:
                 study = study_of(mark)
                 ranges = ", ".join(f"{name} {text}" for name, text in study.space.texts().items())
                 confirmed = f" and {study.top} that confirm" if study.confirm else ""
-                only = "; the estimate is that of one trial" if config.command == "estimate" else ""
                 self._events.notice(
-                    f"{node.id} is a study of up to {study.trials} trials{confirmed}: {ranges}{only}"
+                    f"{node.id} is a study of up to {study.trials} trials{confirmed}: {ranges}"
                 )
 
     # --- planning -----------------------------------------------------------------------------------------------------
@@ -105,33 +110,42 @@ class Search:
     def rpd_make_sources(self, config: Config, nodes: list[Node], earlier: Earlier) -> Sequence[Source]:
         """Take the studies out of the nodes. Raises UsageError for an earlier run that has no such study."""
         found = [(node, mark) for node in nodes if (mark := node.mark(MARK)) is not None]
-        settings = config.search
         for node, mark in found:
-            study = study_of(mark, trials=settings.trials, seed=settings.search_seed)
-            source = StudySource(
-                node,
-                study,
-                tell=self._events.notice,
-                curve_of=partial(_curve, study.objective.metric),
-                earlier=self._continued(config, node, study) if settings.continue_study else (),
-                is_dry=not config.run.runs_jobs,
-            )
-            if settings.trial is not None:
-                nodes[nodes.index(node)] = self._again(config, source)
-                continue
+            study = study_of(mark, trials=config.search.trials, seed=config.search.search_seed)
             self._check_same(earlier, node, study)
-            lines = [line for line in earlier.added if line.get("study") == node.id]
-            source.restore(lines, record.reports_by_id(earlier.reports))
+            chosen = again.find(config, node, study, earlier.folder)
+            source = self._source(config, node, chosen.study(study) if chosen else study, is_whole=not chosen)
+            reports = record.reports_by_id(earlier.reports)
+            if chosen:
+                source.take_up(chosen.lines, reports)
+                self._again[node.id] = chosen
+                if not earlier.folder:
+                    self._events.notice(
+                        f"{node.id}: {chosen.names} of run {chosen.run} again, with the same values"
+                    )
+            else:
+                source.restore([line for line in earlier.added if line.get("study") == node.id], reports)
             self._sources[node.id] = source
             nodes.remove(node)
         return list(self._sources.values())
+
+    def _source(self, config: Config, node: Node, study: Study, *, is_whole: bool) -> StudySource:
+        goes_on = is_whole and config.search.continue_study
+        return StudySource(
+            node,
+            study,
+            tell=self._events.notice,
+            curve_of=partial(_curve, study.objective.metric),
+            earlier=self._continued(config, node, study) if goes_on else (),
+            is_dry=not config.run.runs_jobs,
+        )
 
     def _check_same(self, earlier: Earlier, node: Node, study: Study) -> None:
         """Raise UsageError if a run that is resumed searched something else."""
         if not earlier.folder:
             return
         held = next((each for each in record.read(Path(earlier.folder)) if each.id == node.id), None)
-        if held is not None and (wrong := _difference(held, study)):
+        if held is not None and (wrong := record.difference(held, study)):
             raise UsageError(
                 f"{node.id} cannot be carried on: its study {wrong}. Undo the change, or begin a new run"
             )
@@ -140,8 +154,8 @@ class Search:
         """Return the trials of the run that ``--continue-study`` names. Raises UsageError."""
         wanted = config.search.continue_study
         assert wanted is not None
-        info, held = self._recorded(config, wanted, node, "--continue-study")
-        if wrong := _difference(held, study):
+        info, held = again.recorded(config, wanted, node, "--continue-study")
+        if wrong := record.difference(held, study):
             raise UsageError(f"--continue-study {wanted}: the study of {node.id} {wrong}")
         source = StudySource(
             node,
@@ -158,33 +172,6 @@ class Search:
             )
         return source.trials
 
-    def _again(self, config: Config, source: StudySource) -> Node:
-        """Return the node of the trial that ``--trial`` names. Raises UsageError."""
-        run, _, name = str(config.search.trial).rpartition(":")
-        if not run or not name:
-            raise UsageError(
-                f"--trial: expected RUN:TRIAL, such as 20261128T103937Z:7, got {config.search.trial!r}"
-            )
-        info, held = self._recorded(config, run, source.template, "--trial")
-        if wrong := _difference(held, source.study, only_space=True):
-            raise UsageError(f"--trial {config.search.trial}: the study of {source.template.id} {wrong}")
-        line = record.named(held.lines, name)
-        if line is None:
-            names = ", ".join(str(each["trial"]) for each in held.lines[:10])
-            raise UsageError(
-                f"--trial: run {info.id} has no trial {name!r} of {source.template.id} (it has {names})"
-            )
-        return source.handed_before(line).node
-
-    def _recorded(self, config: Config, run: str, node: Node, flag: str) -> tuple[RunInfo, record.Recorded]:
-        info = lookup.run_named(history.runs(config.runs_path), run)
-        studies = record.read(Path(info.folder))
-        held = next((each for each in studies if each.id == node.id), None)
-        if held is None:
-            known = ", ".join(each.id for each in studies) or "none"
-            raise UsageError(f"{flag}: run {info.id} has no study of {node.id} (its studies: {known})")
-        return info, held
-
     # --- running ------------------------------------------------------------------------------------------------------
 
     @hookimpl
@@ -194,8 +181,16 @@ class Search:
         self._folder = folder
         if folder is None or not self._sources:
             return
+        if config.run.runs_jobs and self._manager.has_plugin(RERUNS):
+            self._memory = Memory(config.rootdir)
         more = {"continues": config.search.continue_study} if config.search.continue_study else {}
-        documents = {key: {**source.study.document(), **more} for key, source in self._sources.items()}
+        documents = {
+            key: {
+                **source.study.document(),
+                **(self._again[key].document() if key in self._again else more),
+            }
+            for key, source in self._sources.items()
+        }
         try:
             record.write(folder, documents)
         except OSError as error:
@@ -231,7 +226,12 @@ class Search:
         if self._folder is None or not self._sources:
             return
         studies = record.read(self._folder)
-        for found in reports_of(self._folder.name, studies, record.reports_by_id(summary.reports)):
+        reports = record.reports_by_id(summary.reports)
+        if self._memory is not None:
+            with contextlib.suppress(OSError):  # the plugin of reruns has said so
+                for source in self._sources.values():
+                    again.remember(self._memory, source, reports)
+        for found in reports_of(self._folder.name, studies, reports):
             self._events.notice("\n".join(summary_lines(found)))
 
 
@@ -263,15 +263,3 @@ def _curve(metric: str, report: NodeReport) -> list[tuple[float, float]]:
     points = list(read_series(Path(report.folder) / SERIES_FILE).get(metric, {}).items())
     every = -(-len(points) // _MOST_POINTS) or 1
     return points[::every] if every == 1 else [*points[::every], points[-1]]
-
-
-def _difference(held: record.Recorded, study: Study, *, only_space: bool = False) -> str:
-    """Return in what a study differs from a recorded one, empty where it does not."""
-    document = study.document()
-    before, now = held.document["space"], document["space"]
-    if before != now:
-        names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
-        return f"has another space now ({', '.join(names)})"
-    if not only_space and held.document.get("objectives") != document["objectives"]:
-        return "aims at something else now"
-    return ""

@@ -13,6 +13,7 @@ from rpd.errors import UsageError
 from rpd.journal import journal
 from rpd.record.atomic_write import write_whole
 from rpd.search.space import Space, space_of
+from rpd.search.study import Study
 from rpd.search.trials import Objective
 from rpd.values.report import SCHEMA_VERSION, NodeReport
 
@@ -90,3 +91,15 @@ def name_of(line: Line) -> str:
         + ("-confirm" if line.get("confirms") else "")
         + (f"-again{again}" if again else "")
     )
+
+
+def difference(held: Recorded, study: Study, *, only_space: bool = False) -> str:
+    """Return in what a study differs from a recorded one, empty where it does not."""
+    document = study.document()
+    before, now = held.document["space"], document["space"]
+    if before != now:
+        names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
+        return f"has another space now ({', '.join(names)})"
+    if not only_space and held.document.get("objectives") != document["objectives"]:
+        return "aims at something else now"
+    return ""

@@ -138,6 +138,14 @@ class StudySource(Source):
         self._confirming = replace(self._confirming, most=max(0, self._confirming.most - confirms))
         self._cover()
 
+    def take_up(self, lines: Sequence[Mapping[str, Any]], reports: Mapping[str, NodeReport]) -> None:
+        """Hand out trials of an earlier run again, those that are not over in this one, and no others.
+
+        The study is of so many trials. Raises UsageError if the space is another one now.
+        """
+        self.restore(lines, reports)
+        self._to_confirm = []
+
     def handed_before(self, line: Mapping[str, Any]) -> Handed:
         """Return the trial that a line of a journal tells of. Raises UsageError if the space is another one now."""
         try:

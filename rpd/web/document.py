@@ -23,7 +23,7 @@ from rpd.redaction import NO_SECRETS, Redactor
 from rpd.values.frozen import frozen
 from rpd.values.moments import moment
 from rpd.values.report import ArtifactRecord, Failure, NodeReport, Outcome
-from rpd.web import samples
+from rpd.web import samples, studies
 from rpd.web.clean import Clean
 from rpd.web.files import Address, Gallery, absolute
 
@@ -102,9 +102,25 @@ class Document:
             "live": False,
             "runs": [self.run(run) for run in runs],
             "nodes": nodes,
+            "studies": [
+                study for number, run in enumerate(runs) for study in self.studies(run.info.folder, number)
+            ],
             "ranking": ranking,
             "notes": notices,
         }
+
+    def studies(self, folder: str, run: int) -> list[Table]:
+        """Return the studies of a run: what each aims at first, and the keys of its trials but those that confirm."""
+        return [
+            {
+                "run": run,
+                "id": self.clean.text(study.id),
+                "metric": self.clean.text(study.metric),
+                "down": study.is_max,
+                "nodes": [self._key(run, node_id) for node_id in study.trials],
+            }
+            for study in (studies.read(Path(folder)) if folder else ())
+        ]
 
     def run(self, run: PastRun) -> Table:
         """Return the fields of a run as a whole."""

@@ -114,6 +114,7 @@ class LiveRun:
             "title": self._run["id"],
             "runs": [self._run],
             "nodes": nodes,
+            "studies": self._document.studies(str(self._folder), 0),
             "notes": list(self._notes),
         }
 
@@ -124,7 +125,13 @@ class LiveRun:
         if not nodes and before == (self._run, len(self._notes)):
             return None
         now = round(datetime.now(UTC).timestamp(), 3)
-        return {"runs": [self._run], "nodes": nodes, "notes": list(self._notes), "made": now}
+        return {
+            "runs": [self._run],
+            "nodes": nodes,
+            "studies": self._document.studies(str(self._folder), 0) if nodes else None,
+            "notes": list(self._notes),
+            "made": now,
+        }
 
     def _look(self, read: Mapping[str, NodeReport]) -> list[Table]:
         """Return the nodes that changed; ``read`` has the reports that were read just now, by folder."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 _ASSETS = Path(__file__).with_name("assets")
-_SCRIPTS = ("dom", "model", "table", "timeline", "curves", "parallel", "story", "live", "main")
+_SCRIPTS = ("dom", "model", "table", "timeline", "curves", "history", "parallel", "story", "live", "main")
 """In the order in which they build on each other."""
 _UNSAFE = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
 

@@ -144,3 +144,24 @@ def test_what_is_sold_out_has_an_exit_code_of_its_own(project: Project, emulator
     assert "at worst $10.00" in sold_out.out
     result = project.command("estimate", "--refresh", "--json")
     assert (result.exit_code, [node["sold_out"] for node in json.loads(result.out)["nodes"]]) == (7, [True])
+
+
+def test_a_study_costs_what_all_its_trials_cost(project: Project, emulator: Launched) -> None:
+    """As many as there may be, and those that confirm on another card."""
+    project.write(
+        {
+            "deploy_s.py": """
+                import rpd
+                from rpd import Budget, Gpu
+
+                @rpd.job(gpu=Gpu("NVIDIA L4"), budget=Budget(cost_cap_usd=0.10, max_runtime="45m"))
+                @rpd.mark.search(x=rpd.uniform(0, 1), minimize="loss", trials=9, confirm=Gpu("NVIDIA A40"), top=2)
+                def fit(pod, x):
+                    pass
+            """
+        }
+    )
+    estimated = document(project)
+    (node,) = estimated["nodes"]
+    assert (node["times"], node["worst_case_usd"]) == (11, pytest.approx(1.10))
+    assert estimated["worst_case_usd"] == pytest.approx(1.10)

@@ -47,6 +47,21 @@ def page(browser: Browser, sweep: Path) -> Iterator[Browser]:
     assert browser.errors == []
 
 
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of the same nodes as the trials of a study that ends with the failed ones."""
+    base = tmp_path_factory.mktemp("study")
+    path, folder = base / "report.html", write_run(base / "rpd-runs")
+    aim = {"objectives": [{"metric": "loss", "direction": "minimize"}]}
+    (folder / "studies.json").write_text(json.dumps({"studies": {"deploy_fit.py::fit": aim}}))
+    with (folder / "events.jsonl").open("a") as file:
+        for report in read_run(folder, []).reports:
+            line = {"event": "added", "id": report.node.id, "study": "deploy_fit.py::fit"}
+            file.write(json.dumps(line) + "\n")
+    path.write_text(dumps([read_run(folder, [])], path=path), encoding="utf-8")
+    return path
+
+
 def column(page: Browser, title: str) -> list[str]:
     """Return the texts in a column of the table, from the top."""
     collected: list[str] = page.js(
@@ -296,3 +311,24 @@ def test_what_pods_wrote_is_text(browser: Browser, tmp_path: Path) -> None:
     for text in HOSTILE:
         assert text in shown
     assert [error for error in browser.errors if "Content Security" in error or "Uncaught" in error] == []
+
+
+def test_a_study_shows_how_its_best_came_about(browser: Browser, study: Path) -> None:
+    """A dot for each trial that has the metric, a falling line, another axis on demand; arrow keys read trials out."""
+    browser.open(study.as_uri())
+    dots = "document.querySelectorAll('#history-charts circle').length"
+    assert browser.js(dots) == 16
+    assert "lowest 0.3" in browser.js("document.querySelector('#history figcaption').textContent")
+    heights = browser.js(
+        "[...document.querySelectorAll('#history-charts circle.best')].map(dot => Number(dot.getAttribute('cy')))"
+    )
+    assert len(heights) > 1
+    assert heights == sorted(heights)
+    browser.js(
+        "(() => { const over = document.getElementById('history-over'); over.value = 'dollars'; over.dispatchEvent(new Event('change')); })()"
+    )
+    assert "$" in browser.js("document.querySelector('#history-charts svg').textContent")
+    browser.js("document.querySelector('#history-charts svg').focus()")
+    browser.key("ArrowRight")
+    browser.until("document.getElementById('said').textContent.includes('the best until then')")
+    assert browser.errors == []

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from rpd.events import Events
 from rpd.hooks import hookimpl, make_plugin_manager
+from rpd.journal.files import folder_name
 from rpd.pipeline.past_runs import PastRun, RunState
 from rpd.record import history
 from rpd.record.run import RunInfo
@@ -298,3 +299,21 @@ def test_colours_have_contrast(theme: str) -> None:
     )
     weak += [(name, "ground") for name in marks if contrast(palette[name], palette["ground"]) < 3]
     assert weak == []
+
+
+def test_a_study_is_told_with_its_trials(tmp_path: Path) -> None:
+    """What it aims at, and the keys of its trials without those that confirm; a damaged record tells of none."""
+    folder = tmp_path / "t"
+    folder.mkdir()
+    added = [{"id": f"deploy_a.py::fit[trial{number}]", "study": "deploy_a.py::fit"} for number in (1, 2)]
+    added.append({"id": "deploy_a.py::fit[trial1-confirm]", "study": "deploy_a.py::fit", "confirms": True})
+    events = [{"at": "2026-01-02T03:04:05+00:00", "event": "added", **each} for each in added]
+    (folder / "events.jsonl").write_text("".join(f"{json.dumps(each)}\n" for each in events))
+    aim = {"objectives": [{"metric": "accuracy", "direction": "maximize"}]}
+    (folder / "studies.json").write_text(json.dumps({"studies": {"deploy_a.py::fit": aim}}))
+    run = PastRun(info=RunInfo(id="t", folder=str(folder), finished="-"), state=RunState.FINISHED, reports=())
+    (study,) = document(dumps([run]))["studies"]
+    assert study["nodes"] == [f"0/{folder_name(each['id'])}" for each in added[:2]]
+    assert (study["metric"], study["down"]) == ("accuracy", True)
+    (folder / "studies.json").write_text('{"studies": {"deploy_a.py::fit": {"objectives": [3]}}}')
+    assert document(dumps([run]))["studies"] == []

@@ -6,7 +6,7 @@ function startLive(doc) {
   live.on = true;
   live.base = doc.base;
   document.body.prepend(h("nav", { id: "runs", "aria-label": "Runs" }, h("label", {}, "run ", h("select", { id: "run-choice", on: { change: (event) => { location.hash = encodeURIComponent(event.target.value); } } })), h("span", { id: "pulse", class: "dim", role: "status" })));
-  load({ ...doc, nodes: [], runs: [], notes: [] });
+  load({ ...doc, nodes: [], runs: [], notes: [], studies: [] });
   addEventListener("hashchange", () => openRun(decodeURIComponent(location.hash.slice(1))));
   const runs = new EventSource(`${live.base}/runs`);
   runs.addEventListener("runs", (event) => {
@@ -36,7 +36,7 @@ function openRun(id) {
     const changed = JSON.parse(event.data);
     const nodes = new Map(model.nodes.map((node) => [node.key, node]));
     for (const node of changed.nodes) nodes.set(node.key, node);
-    load({ ...model.doc, runs: changed.runs, notes: changed.notes, made: changed.made, nodes: [...nodes.values()] });
+    load({ ...model.doc, runs: changed.runs, studies: changed.studies || model.doc.studies, notes: changed.notes, made: changed.made, nodes: [...nodes.values()] });
     refreshNode(new Set(changed.nodes.map((node) => node.key)));
     shown();
   });

@@ -13,6 +13,7 @@ function buildPage() {
     sectionOf("failures", "What did not pass", buildFailures),
     sectionOf("results", "Results", buildTable),
     sectionOf("curves", "Curves", buildCurves),
+    sectionOf("history", "Search", buildHistory),
     sectionOf("timeline", "Timeline", buildTimeline),
     sectionOf("parallel", "Parameters and results", buildParallel),
     sectionOf("cost", "Cost", buildCost),

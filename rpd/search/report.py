@@ -194,7 +194,8 @@ def summary_lines(found: StudyReport) -> Iterator[str]:
     told = ", ".join(f"{number} {state}" for state, number in states.items())
     confirmed = len(found.rows) - len(tried)
     more = f", {confirmed} confirmed" if confirmed else ""
-    yield f"study {name}: {len(tried)} trials ({told or 'none is over'}){more}, {money(found.usd)}"
+    count = f"{len(tried)} trial{'' if len(tried) == 1 else 's'}"
+    yield f"study {name}: {count} ({told or 'none is over'}){more}, {money(found.usd)}"
     best = found.best
     if best is None:
         return

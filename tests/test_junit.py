@@ -18,6 +18,7 @@ from rpd.errors import Cause, CollectionError
 from rpd.junit import dumps
 from rpd.redaction import NO_SECRETS, Redactor
 from rpd.testing import RpdRun
+from rpd.values.frozen import replace
 from rpd.values.report import (
     CostRecord,
     Failure,
@@ -120,6 +121,14 @@ def test_an_outcome_has_its_element(outcome: Outcome, children: list[str]) -> No
     )
 
 
+def test_what_was_passed_over_for_its_needs_is_skipped_as_such() -> None:
+    """CI can tell it from what was skipped on purpose."""
+    report = make_report(outcome=Outcome.SKIPPED, reason="needs a.py::x, which failed (code)")
+    held_up = replace(report, result=replace(report.result, cause=Cause.NEEDS))
+    kinds = [case.find("skipped").get("type") for case in written(report, held_up)]  # type: ignore[union-attr]
+    assert kinds == ["rpd.skip", "rpd.needs"]
+
+
 def test_a_failure_tells_cause_and_place() -> None:
     """The type of a failure is its cause, its text the user's frames and the reason; the log's end goes to system-out."""
     failure = Failure(traceback=("deploy_x.py:7", "    pod.run()"), log_tail=("line 1", "line 2"))
@@ -137,9 +146,11 @@ def test_properties_tell_of_pod_and_metrics() -> None:
     report = make_report(
         outcome=Outcome.FAILED, pod=True, metrics={"f1": 0.5, "gpu": "mine"}, folder="/runs/1/deploy_x.train"
     )
+    report = replace(report, node=replace(report.node, needs=("a.py::x[n1]", "a.py::y")))
     suite = written(report)
     [case] = suite.iterfind("testcase")
     assert properties(case) == {
+        "needs": "a.py::x[n1]\na.py::y",
         "pod": "pod1",
         "gpu": "NVIDIA L4",
         "datacenter": "EU-RO-1",

@@ -88,6 +88,11 @@ class RunningCluster(Held):
         return len(self.ranks)
 
     @property
+    def parts(self) -> Sequence[Pod]:
+        """The pod of each rank."""
+        return self.ranks
+
+    @property
     def gpus(self) -> int:
         """How many GPUs each member has."""
         gpu = self._lease.request.gpu

@@ -19,7 +19,7 @@ from rpd.execute.node.runner import Runner
 from rpd.execute.run_budget import Purse
 from rpd.execute.scopes import Scopes, TeardownError
 from rpd.journal.commits import Commits
-from rpd.journal.journal import ADDED
+from rpd.journal.journal import ADDED, RESULTS
 from rpd.lease.lease import Lease
 from rpd.stop import INTERRUPTED, StopLevel
 from rpd.threads import thread
@@ -191,6 +191,8 @@ class Execution:
     def _leave_sources(self) -> None:
         """Tear down what was kept for nodes to come of sources that have none any more."""
         for source in self._lanes.take_over():
+            for node_id, ids in source.results.items():
+                self._context.journal.write(RESULTS, of=node_id, ids=list(ids))
             for ahead in source.ahead:
                 self._purse.set_aside(id(ahead), 0.0)
             stood = [node for ahead in source.ahead for node in ahead.nodes]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Container, Iterable, Mapping
 from rpd.errors import UsageError
 from rpd.graph.order import needed_by
 from rpd.graph.past import NotThere, Past, taken
-from rpd.values.frozen import frozen
+from rpd.values.frozen import EMPTY, frozen
 from rpd.values.node import Node
 from rpd.values.report import NodeReport
 
@@ -20,6 +20,8 @@ class Completed:
 
     nodes: tuple[Node, ...]
     taken: tuple[NodeReport, ...] = ()
+    stands: Mapping[str, tuple[str, ...]] = EMPTY
+    """By id of a need that left nothing itself: which of ``taken`` stand for it, the best first."""
 
 
 def complete(
@@ -37,7 +39,7 @@ def complete(
     ``must_take`` it has to be there. Raises UsageError that names every need which is not.
     """
     chosen = {node.id: node for node in nodes}
-    used: dict[str, NodeReport] = {}
+    used: dict[str, tuple[NodeReport, ...]] = {}
     refused: dict[str, str] = {}
     waiting = list(chosen.values())
     for node in waiting:  # it grows
@@ -47,7 +49,7 @@ def complete(
             try:
                 if past is None:
                     raise NotThere("")
-                used[need] = past.report(need)
+                used[need] = past.reports(need)
             except NotThere as error:
                 if must_take:
                     refused[need] = str(error)
@@ -59,7 +61,12 @@ def complete(
                 waiting.append(known[need])
     if refused:
         raise UsageError(_refusal(list(refused.values())))
-    return Completed(nodes=tuple(needed_by(chosen.values(), chosen)), taken=taken(used.values()))
+    ids = {need: tuple(report.node.id for report in reports) for need, reports in used.items()}
+    return Completed(
+        nodes=tuple(needed_by(chosen.values(), chosen)),
+        taken=taken(report for reports in used.values() for report in reports),
+        stands={need: stand for need, stand in ids.items() if stand != (need,)},
+    )
 
 
 def _refusal(why: list[str]) -> str:

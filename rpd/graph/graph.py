@@ -78,9 +78,21 @@ class Graph:
             notice=self._notice,
         )
         self.taken = chosen.taken
+        self.left.stand_for(chosen.stands)
         self.left.planned = frozenset(node.id for node in chosen.nodes)
         self.brought = frozenset(node.id for node in chosen.nodes) - self._asked
         return list(chosen.nodes)
+
+    def go_on(
+        self, nodes: Sequence[Node], stands: Mapping[str, Sequence[str]], gone: Mapping[str, str]
+    ) -> None:
+        """Go on with what an earlier process left to run, with the results that it had chosen.
+
+        ``stands`` are those that stand for others, by id; ``gone`` says why results are no longer there.
+        """
+        self.left.planned = frozenset(node.id for node in nodes)
+        self.left.stand_for(stands)
+        self.left.lack(gone)
 
     def was_asked_for(self, node: Node) -> bool:
         """Whether a node was selected for its own sake, or could have been."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rpd.errors import Cause
 from rpd.execute.needed import NothingNeeded
 from rpd.graph.content import FILES, digest, part, parts_in
-from rpd.graph.past import PASSED, NotThere, check_files
+from rpd.graph.past import PASSED, NotThere, check_files, job_of
 from rpd.graph.source import GraphSource
 from rpd.hooks import hookimpl
 from rpd.values.node import Node
@@ -35,7 +35,7 @@ class Left(NothingNeeded):
         self._stands: dict[str, tuple[str, ...]] = {}
         """By collected node in whose place others were added: those of them that left something, the best first."""
         self.planned: frozenset[str] = frozenset()
-        """The nodes that were chosen."""
+        """The nodes that are to run."""
 
     def report_of(self, node_id: str) -> NodeReport | None:
         """Return the report of a node whose results are there."""
@@ -45,6 +45,19 @@ class Left(NothingNeeded):
         """Let the results of an earlier run stand for a node that is passed over since nothing changed."""
         self._reports[node_id] = before
         self._unchecked.add(node_id)
+
+    def stand_for(self, stands: Mapping[str, Sequence[str]]) -> None:
+        """Let nodes of an earlier run stand for those in whose place they were added there."""
+        self._stands.update((node_id, tuple(ids)) for node_id, ids in stands.items())
+
+    @property
+    def stands(self) -> Mapping[str, tuple[str, ...]]:
+        """By id of a node that left nothing itself: those that stand for it, the best first."""
+        return self._stands
+
+    def lack(self, lacking: Mapping[str, str]) -> None:
+        """Hear which nodes an earlier process used, and why that is no longer possible."""
+        self._lacking.update((node_id, (node_id, why)) for node_id, why in lacking.items())
 
     # --- hooks ------------------------------------------------------------------------------------------------------
 
@@ -74,7 +87,7 @@ class Left(NothingNeeded):
     @hookimpl(tryfirst=True)
     def rpd_skip_node(self, node: Node) -> Skip | None:
         """Pass over a node that needs what is not there."""
-        there = {_job(need) for need in node.needs if self._has(need)}
+        there = {job_of(need) for need in node.needs if self._has(need)}
         lacking = [need for need in node.needs if not self._has(need) and not self._is_spared(need, there)]
         if not lacking:
             return None
@@ -89,7 +102,7 @@ class Left(NothingNeeded):
 
     def _is_spared(self, node_id: str, there: Container[str]) -> bool:
         """Whether a node was ended early on purpose, and others of its job left something."""
-        return node_id in self._pruned and _job(node_id) in there
+        return node_id in self._pruned and job_of(node_id) in there
 
     def _stand(self, node_id: str, ids: Sequence[str]) -> bool:
         """Note which nodes stand for one that others were added for; return whether there is one."""
@@ -119,7 +132,7 @@ class Left(NothingNeeded):
 
     def _has(self, node_id: str) -> bool:
         if node_id in self._stands:
-            return True
+            return self._all_stand(node_id)
         report = self._reports.get(node_id)
         if report is None:
             return False
@@ -131,6 +144,15 @@ class Left(NothingNeeded):
                 self._lacking[node_id] = (node_id, f"cannot be used: {error}")
                 return False
             self._unchecked.discard(node_id)
+        return True
+
+    def _all_stand(self, node_id: str) -> bool:
+        """Whether all that stand for a node are there: without one, another might seem to be the best."""
+        for each in self._stands[node_id]:
+            if not self._has(each):
+                deed = self._lacking.get(each, (each, "is not there"))[1]
+                self._lacking.setdefault(node_id, (node_id, f"rests on {each}, which {deed}"))
+                return False
         return True
 
     # --- what nodes get ---------------------------------------------------------------------------------------------
@@ -147,10 +169,6 @@ class Left(NothingNeeded):
         # In a dry run nothing was left.
         unused = (each for each in self._used(run.node) if each.folder and each.node.id not in used)
         return {part(report.node.id, FILES): digest(report, FILES) for report in unused}
-
-
-def _job(node_id: str) -> str:
-    return node_id.partition("[")[0]
 
 
 def _deed(report: NodeReport) -> str:

@@ -22,6 +22,7 @@ from rpd.values.suggestions import closest
 
 if TYPE_CHECKING:
     from rpd.execute.pod.handle import Pod
+    from rpd.execute.pod.held import Held
 
 _FOLDER = "artifacts"
 
@@ -137,19 +138,30 @@ class Needed:
             return Path(self._report.folder, _FOLDER)
         return Path(self._report.folder, self._local(name))
 
-    def on(self, pod: Pod, name: str = "") -> str:
+    def on(self, pod: Held, name: str = "") -> str:
         """Return where a file or folder that it pulled lies on ``pod``, which is sent there if need be.
 
         It stays where the node left it if both nodes use that pod, or the same network volume, and its sums there are
         still right: read it there, and copy what you change. ``name`` is as for ``path``; it may be left out where one
-        thing was pulled. Raises UsageError, TransferError.
+        thing was pulled. For a cluster it lies at that path on every member. Raises UsageError, TransferError.
         """
         self._use(FILES)
+        # The members of a cluster share a network volume.
+        parts = pod.parts[:1] if pod.parts[0].volume else pod.parts
+        remote = ""
+        for rank, each in enumerate(parts):
+            remote = self._on(each, name, f" on rank {rank}" if len(parts) > 1 else "")
+        return remote
+
+    # --- how --------------------------------------------------------------------------------------------------------
+
+    def _on(self, pod: Pod, name: str, rank: str) -> str:
+        """Return where something lies on one pod; ``rank`` is what steps add that say which."""
         if not self._is_real:
             name = name or self._will_pull()
             shown = name or "its files"
             remote = f"{self._place_on(pod)}/{name.strip('/')}".rstrip("/")
-            pod.expect(f"put {shown} of {self.job}", f"put {shown} of {self.id} -> {remote}")
+            pod.expect(f"put {shown} of {self.job}{rank}", f"put {shown} of {self.id} -> {remote}")
             return remote
         local = self._local(name) if name else self._only()
         stayed = self._where_it_stayed(pod, local)
@@ -157,14 +169,12 @@ class Needed:
             return stayed
         remote = f"{self._place_on(pod)}/{local.removeprefix(_FOLDER).lstrip('/')}".rstrip("/")
         before = dict(self._run.results.sent)
-        title = f"put {local.removeprefix(f'{_FOLDER}/')} of {self.id}"
+        title = f"put {local.removeprefix(f'{_FOLDER}/')} of {self.id}{rank}"
         staged = pod.put(Path(self._report.folder, local), remote, ignored=True, name=title)
         # What the result depends on is what was in it, not from which run folder it came.
         self._run.results.sent.clear()
         self._run.results.sent.update(before)
         return staged.remote
-
-    # --- how --------------------------------------------------------------------------------------------------------
 
     @property
     def _is_real(self) -> bool:

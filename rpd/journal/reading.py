@@ -205,6 +205,7 @@ _NEEDED: Mapping[str, tuple[str, ...]] = {
     "run_started": ("pid", "host"),
     "planned": ("ids",),
     "added": ("id",),
+    "results": ("of", "ids"),
     "intent": ("at", "pod_name"),
     "created": ("pod_name", "pod_id"),
     "adopted": ("pod_name", "pod_id"),

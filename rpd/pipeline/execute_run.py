@@ -123,11 +123,15 @@ def _stand_ins(prepared: Prepared, ids: Sequence[str]) -> dict[str, list[str]]:
     return {journal.STAND_INS: [node.id for node in prepared.gathered.nodes if node.id not in planned]}
 
 
-def _taken(prepared: Prepared) -> dict[str, dict[str, str]]:
+def _taken(prepared: Prepared) -> dict[str, object]:
     """Return where the results of earlier runs lie that nodes of this one need: a resumed run uses the same."""
+    if prepared.gathered.graph is None:
+        return {}
     needed = {need for node in prepared.gathered.nodes for need in node.needs}
+    stands = {need: ids for need, ids in prepared.gathered.graph.left.stands.items() if need in needed}
+    needed.update(each for ids in stands.values() for each in ids)
     taken = {report.node.id: report.folder for report in prepared.done if report.node.id in needed}
-    return {journal.TAKEN: taken} if taken else {}
+    return {**({journal.TAKEN: taken} if taken else {}), **({journal.STANDS: stands} if stands else {})}
 
 
 def _release_rest(context: RunContext) -> None:

@@ -95,6 +95,8 @@ def choose(
         for text in resumed.damage:
             events.notice(text)
         gathered = replace(gathered, nodes=resumed.left_of(gathered.nodes))
+        if gathered.graph:
+            gathered.graph.go_on(gathered.nodes, resumed.taken.stands, resumed.taken.gone)
     cached = tuple(changed.cached.values()) if changed else ()
     taken = gathered.graph.taken if gathered.graph else ()
     known = {node.id for node in gathered.collection.nodes} if cached or taken else ()
@@ -103,7 +105,7 @@ def choose(
     stopped = _cannot_run(gathered, config.error_limit, goes_on=config.collect.continue_on_collection_errors)
     if stopped is NothingCollected.exit_code and (resumed or cached):
         stopped = None
-    done = (*((*resumed.reports, *resumed.taken) if resumed else ()), *cached, *taken)
+    done = (*((*resumed.reports, *resumed.taken.reports) if resumed else ()), *cached, *taken)
     return Chosen(gathered=gathered, done=done, own=own, exit_code=stopped)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +15,25 @@ from rpd.journal.lock import RunLock
 from rpd.journal.replay import Past
 from rpd.record import history, manifest
 from rpd.record.run import RunInfo
-from rpd.values.frozen import frozen
+from rpd.values.frozen import EMPTY, frozen
 from rpd.values.node import Node
 from rpd.values.report import NodeReport
+
+
+@frozen
+class Taken:
+    """What nodes of a run use of earlier runs.
+
+    ``reports`` are as those of nodes that need not run; ``stands`` says which of them stand for a node that has none
+    (ids); ``gone`` why a node's results cannot be had any more.
+    """
+
+    reports: tuple[NodeReport, ...] = ()
+    stands: Mapping[str, Sequence[str]] = EMPTY
+    gone: Mapping[str, str] = EMPTY
+
+
+NOTHING_TAKEN = Taken()
 
 
 @frozen
@@ -37,8 +52,7 @@ class Resumed:
     """The ids of its nodes, and of those in whose place others are added."""
     added: tuple[Mapping[str, Any], ...] = ()
     """What its journal tells of the nodes that were added."""
-    taken: tuple[NodeReport, ...] = ()
-    """Reports of earlier runs whose results its nodes use, as those of nodes that need not run."""
+    taken: Taken = NOTHING_TAKEN
 
     @property
     def damage(self) -> tuple[str, ...]:
@@ -127,23 +141,21 @@ def _planned(info: RunInfo, path: Path) -> tuple[frozenset[str], tuple[Mapping[s
     return frozenset(ids), tuple(added.values())
 
 
-def _taken(path: Path) -> tuple[NodeReport, ...]:
-    """Return what nodes of the run use of earlier runs; what of it is gone by now is left out."""
-    folders = [
-        Path(folder)
-        for event in journal.read(path)
-        if event["event"] == journal.PLANNED
-        for folder in event.get(journal.TAKEN, {}).values()
-    ]
+def _taken(path: Path) -> Taken:
+    """Return what nodes of the run use of earlier runs."""
+    planned = next((event for event in journal.read(path) if event["event"] == journal.PLANNED), {})
+    folders = planned.get(journal.TAKEN, {})
     if not folders:
-        return ()
+        return NOTHING_TAKEN
     from rpd.graph.past import taken  # few runs use any
 
-    reports = []
-    for folder in folders:
-        with suppress(RpdError):
-            reports.append(manifest.read(folder / manifest.FILE_NAME))
-    return taken(reports)
+    reports, gone = [], {}
+    for node_id, folder in folders.items():
+        try:
+            reports.append(manifest.read(Path(folder) / manifest.FILE_NAME))
+        except RpdError as error:
+            gone[node_id] = f"is no longer in the run it was taken from: {error}"
+    return Taken(reports=taken(reports), stands=planned.get(journal.STANDS, EMPTY), gone=gone)
 
 
 def _living_driver(path: Path) -> Mapping[str, Any] | None:

@@ -19,6 +19,7 @@ EVENTS: Mapping[str, str] = {
     "run_started": "the run began: where, and by which process",
     "planned": "the ids of all nodes of the run",
     "added": "a node joined the run while it went on",
+    "results": "a search is over: the ids of its trials that left a value, the best first",
     "fixture_set_up": "a fixture of scope module, worker or session has a value",
     "node_started": "an attempt of the node began",
     "node_resumed": "the attempt goes on in a resumed run",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -10,10 +11,14 @@ import rpd
 from rpd.cli import main
 from rpd.errors import ExitCode, UsageError
 from rpd.graph.drawing import mermaid, tree
+from rpd.graph.left import Left
 from rpd.record import history
+from rpd.testing import RpdRun
 from rpd.values.frozen import replace
 from rpd.values.node import Node
+from rpd.values.plan import Earlier
 from tests.graph.test_meeting import job
+from tests.waiting import wait_until
 
 SWEEP = """
 import rpd
@@ -195,3 +200,54 @@ def test_a_search_stands_between_what_it_needs_and_what_needs_it(
         assert final.metrics == {"x": found[0], "trials": found}
     else:
         assert final.result.reason == "needs deploy_s.py::tune, which found nothing"
+
+
+WAITING = """
+    (pathlib.Path(__file__).parent / "begun").touch()
+    while not (pathlib.Path(__file__).parent / "go").exists():
+        time.sleep(0.02)
+"""
+
+
+def test_a_search_that_is_over_is_not_made_again(tmp_path: Path, rpd_run: RpdRun) -> None:
+    """``--lf`` and ``--no-needs`` take its trials, the best first; so does the run that goes on after a kill."""
+    text = SEARCH.replace("WITHOUT", "[]").replace("import rpd\n", "import pathlib, time, rpd\n", 1)
+    bad = text.replace(
+        "def final(needs, record_metric):", "def final(needs, record_metric):\n    rpd.fail('bad')"
+    )
+    (tmp_path / "deploy_s.py").write_text(bad, encoding="utf-8")
+    assert not rpd.run(root=tmp_path).ok
+    (tmp_path / "deploy_s.py").write_text(text + WAITING, encoding="utf-8")
+    running = rpd_run.start(tmp_path, "-k", "final", "--no-needs")
+    wait_until((tmp_path / "begun").exists)
+    running.send_signal(signal.SIGKILL)
+    running.finish()
+    (tmp_path / "go").touch()
+    resumed = rpd_run(tmp_path, command="resume")
+    assert resumed.exit_code == ExitCode.OK, resumed.out
+    assert [report.node.job for report in resumed.reports] == ["final"]
+    assert resumed.reports[0].metrics == {"x": 3, "trials": [3, 2, 1]}
+    (tmp_path / "deploy_s.py").write_text(bad, encoding="utf-8")
+    assert not rpd.run(root=tmp_path, keyword="final", no_needs=True).ok
+    (tmp_path / "deploy_s.py").write_text(text, encoding="utf-8")
+    again = rpd.run(root=tmp_path, last_failed="all")
+    assert [(report.node.name, report.result.word) for report in again.reports] == [
+        ("tune[trial3]", "cached"), ("tune[trial2]", "cached"), ("tune[trial1]", "cached"), ("final", "passed"),
+    ]  # fmt: skip
+    assert again.report("final").metrics == {"x": 3, "trials": [3, 2, 1]}
+
+
+def test_results_that_are_gone_when_a_run_goes_on_are_named() -> None:
+    """Nothing waits for them, and no other trial is taken for the best."""
+    use, final = node("use", "a"), node("final", "tune")
+    left = Left()
+    left.stand_for({"f.py::tune": ["f.py::tune[trial2]", "f.py::tune[trial1]"]})
+    left.lack({"f.py::a": "is gone", "f.py::tune[trial2]": "is gone"})
+    left.planned = frozenset({use.id, final.id})
+    (source,) = left.rpd_make_sources(nodes=[use, final], earlier=Earlier())
+    assert [lane and lane.nodes for lane in (source.next(), source.next())] == [(use,), (final,)]
+    skips = [left.rpd_skip_node(node=each) for each in (use, final)]
+    assert [skip and skip.reason for skip in skips] == [
+        "needs f.py::a, which is gone",
+        "needs f.py::tune, which rests on f.py::tune[trial2], which is gone",
+    ]

@@ -115,6 +115,47 @@ def test_credentials_that_are_stored_already(
     assert stored(clean_emulator) == []
 
 
+OWN = 'Registry(username="me", password=Secret("WORD"))'
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("lifecycle", ["sdk", "auto", "rest"])
+def test_credentials_without_graphql(
+    lifecycle: str, image: str, rpd: RpdRun, tmp_path: Path, clean_emulator: Launched
+) -> None:
+    """Right, wrong and missing ones, brought along or stored, while GraphQL answers 410: each ends as it does with it."""
+    clean_emulator.inject({"kind": "gone", "match": {"face": "graphql"}})
+    folder = project(tmp_path, image, 'gpu=Gpu("NVIDIA L4")')
+    (folder / "rpd.toml").write_text(f'lifecycle = "{lifecycle}"\n')
+    file = folder / "deploy_a.py"
+    text = file.read_text()
+    wrong = rpd(folder, env={"WORD": "wrong"})
+    assert wrong.exit_code == 4
+    assert "refuses the user 'me' and this password" in wrong.err
+    file.write_text(text.replace(OWN, "None"))
+    none = rpd(folder)
+    assert none.exit_code == 4, none.out + none.err
+    assert "A private image needs registry=" in none.err
+    file.write_text(text.replace(OWN, '"mine"'))
+    missing = rpd(folder)
+    assert missing.exit_code == 4
+    assert "the account has no registry credentials 'mine': it has none" in missing.err
+    assert stored(clean_emulator) == clean_emulator.pods() == []
+    from rpd.runpod.switch import SwitchingProvider
+
+    account = SwitchingProvider(clean_emulator.api_key)
+    stale = account.add_registry("mine", "me", "wrong")
+    refused = rpd(folder, timeout=DEADLINE)
+    assert {report.result.cause for report in refused.reports} == {Cause.CODE}, refused.out
+    assert "whether the credentials in registry are right" in refused.reports[0].result.reason
+    account.remove_registry(stale)
+    account.close()
+    file.write_text(text)
+    right = rpd(folder, timeout=DEADLINE)
+    assert right.exit_code == 0, right.out + right.err
+    assert stored(clean_emulator) == clean_emulator.pods() == []
+
+
 def test_credentials_of_a_killed_run(
     image: str, rpd: RpdRun, tmp_path: Path, clean_emulator: Launched
 ) -> None:

@@ -125,6 +125,11 @@ class Pod(Held):
         return self._info.id
 
     @property
+    def parts(self) -> Sequence[Pod]:
+        """Itself: what consists of several pods has more."""
+        return (self,)
+
+    @property
     def gpu(self) -> str | None:
         """RunPod's id of its GPU type; None for a CPU pod."""
         offer = self._lease.offer

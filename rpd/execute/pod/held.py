@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from rpd.errors import ImpossibleRequest
@@ -24,6 +24,11 @@ class Held(ABC):
     @abstractmethod
     def id(self) -> str:
         """RunPod's id of what is rented."""
+
+    @property
+    @abstractmethod
+    def parts(self) -> Sequence[Pod]:
+        """The pods that it consists of, the one that leads first."""
 
     @property
     @abstractmethod

@@ -125,7 +125,7 @@ def test_what_was_passed_over_for_its_needs_is_skipped_as_such() -> None:
     """CI can tell it from what was skipped on purpose."""
     report = make_report(outcome=Outcome.SKIPPED, reason="needs a.py::x, which failed (code)")
     held_up = replace(report, result=replace(report.result, cause=Cause.NEEDS))
-    kinds = [case.find("skipped").get("type") for case in written(report, held_up)]  # type: ignore[union-attr]
+    kinds = [each.get("type") for each in written(report, held_up).iter("skipped")]
     assert kinds == ["rpd.skip", "rpd.needs"]
 
 

@@ -91,6 +91,7 @@ class Graph:
         ``stands`` are those that stand for others, by id; ``gone`` says why results are no longer there.
         """
         self.left.planned = frozenset(node.id for node in nodes)
+        self.brought &= self.left.planned
         self.left.stand_for(stands)
         self.left.lack(gone)
 

@@ -12,7 +12,7 @@ from rpd.execute import no_network
 from rpd.execute.clock import JobClock
 from rpd.execute.deadlines import overdue
 from rpd.execute.node.history import DryStepHistory, StepHistory
-from rpd.execute.node.output_log import NoOutputLog, OutputLog
+from rpd.execute.node.log import DryLog, NodeLog
 from rpd.execute.node.results import DryResults, NodeResults
 from rpd.execute.node.series import NodeSeries, NoSeries
 from rpd.execute.pod.follow import follow
@@ -34,11 +34,13 @@ if TYPE_CHECKING:
 class Live:
     """Steps are taken, on pods and against the clock, and all of it is on record."""
 
+    keeps_records: bool = True
+    """Whether anything is written of what a node did."""
     slots: type[Slots] = Slots
     history: type[StepHistory] = StepHistory
     results: type[NodeResults] = NodeResults
     series: type[NodeSeries] = NodeSeries
-    output_log: type[OutputLog] = OutputLog
+    log: type[NodeLog] = NodeLog
     surroundings: type[Surroundings] = Surroundings
 
     def guard(self) -> AbstractContextManager[None]:
@@ -100,11 +102,12 @@ class Live:
 class Dry(Live):
     """Every step succeeds at once and nothing happens; what a user's code would do is found out under a guard."""
 
+    keeps_records = False
     slots = OneSlot
     history = DryStepHistory
     results = DryResults
     series = NoSeries
-    output_log = NoOutputLog
+    log = DryLog
     surroundings = TrustedSurroundings
 
     def guard(self) -> AbstractContextManager[None]:

@@ -144,22 +144,32 @@ def guarded(why: str) -> Iterator[None]:
         _here.why, _here.is_lowered = before
 
 
-@contextmanager
-def everywhere(why: str) -> Iterator[None]:
+class everywhere:  # noqa: N801 - used as a function is
     """Do the same for every thread of the process, no matter what started it, or when.
 
     Within ``among_others`` for every thread of the run. What is kept from a thread that nobody waits for is raised at
     the end of the block, if nothing else was.
     """
-    threads = _party() or _process
-    threads.why, threads.met = why, None
-    try:
-        with guarded(why):
-            yield
-        if threads.met is not None:
-            raise threads.met
-    finally:
-        threads.why, threads.met = None, None
+
+    # A class: a dry run enters it three times for each node, and a generator costs several times as much.
+    __slots__ = ("_before", "_threads", "_why")
+
+    def __init__(self, why: str) -> None:
+        self._why = why
+
+    def __enter__(self) -> None:
+        _install()
+        self._threads = threads = _party() or _process
+        self._before = _here.why, _here.is_lowered
+        threads.why, threads.met = self._why, None
+        _here.why, _here.is_lowered = self._why, False
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        threads = self._threads
+        met, threads.why, threads.met = threads.met, None, None
+        _here.why, _here.is_lowered = self._before
+        if met is not None and error is None:
+            raise met
 
 
 @contextmanager

@@ -13,7 +13,7 @@ import threading
 import time
 import weakref
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 _USED: Mapping[Any, tuple[str, ...]] = {
@@ -96,9 +96,12 @@ class Surroundings:
         _originals.begin()
         self._forget = weakref.finalize(self, _originals.end)
 
+    def as_at_start(self) -> AbstractContextManager[None]:
+        """Return a context that has everything as it was then for as long as anybody is inside."""
+        return self._as_at_start()
+
     @contextmanager
-    def as_at_start(self) -> Iterator[None]:
-        """Have everything as it was then for as long as anybody is inside."""
+    def _as_at_start(self) -> Iterator[None]:
         with _originals.lock:
             _originals.inside += 1
             _originals.aside.update(_originals.put_back())
@@ -126,6 +129,5 @@ class Surroundings:
 class TrustedSurroundings(Surroundings):
     """Those of a dry run: it rents nothing, so a mock may stay until the end."""
 
-    @contextmanager
-    def as_at_start(self) -> Iterator[None]:
-        yield
+    def as_at_start(self) -> AbstractContextManager[None]:
+        return nullcontext()

@@ -250,7 +250,7 @@ class DryRunFiles(RunFiles):
         return cls(runs_path / "dry-run", "dryrun")
 
     def node(self, node: Node) -> NodeFiles:
-        return DryNodeFiles(self.folder / node.name)
+        return DryNodeFiles(self.folder, node.name)
 
     @property
     def on_disk(self) -> None:
@@ -258,7 +258,18 @@ class DryRunFiles(RunFiles):
 
 
 class DryNodeFiles(NodeFiles):
-    """The folder of a node in a dry run."""
+    """The folder of a node in a dry run, of which a path is made only if somebody asks for it."""
+
+    _place: tuple[Path, str]
+
+    def __init__(self, runs: Path, name: str) -> None:
+        object.__setattr__(self, "_place", (runs, name))
+
+    @property
+    def folder(self) -> Path:
+        """Where it would be."""
+        runs, name = self._place
+        return runs / name
 
     @property
     def on_disk(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
+from functools import lru_cache
 
 from rpd.values.pod import NAME_PREFIX
 
@@ -30,5 +31,6 @@ def is_named_by(run_id: str, name: str) -> bool:
     return name.startswith(f"{NAME_PREFIX}{_short(run_id)}-")
 
 
+@lru_cache(maxsize=16)
 def _short(run_id: str) -> str:
     return re.sub(r"[^a-z0-9]+", "", run_id.lower())[-22:]

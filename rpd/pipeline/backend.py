@@ -24,7 +24,7 @@ from rpd.execute.price_ceiling import Cover
 from rpd.execute.run_budget import Purse
 from rpd.hooks import PluginManager
 from rpd.journal import replay
-from rpd.journal.files import RunFiles
+from rpd.journal.files import NodeFiles, RunFiles
 from rpd.journal.journal import FileJournal, Journal
 from rpd.journal.lock import RunLock
 from rpd.lease.lease import Connect
@@ -238,8 +238,9 @@ class Backend:
         """Return the events of which nodes and pods tell."""
         return events
 
-    def journal(self, path: Path, redactor: Redactor, disk: Disk) -> Journal:
+    def journal(self, files: RunFiles | NodeFiles, redactor: Redactor, disk: Disk) -> Journal:
         """Open the journal of the run, or of a node."""
+        path = files.journal
 
         def failed(error: OSError) -> None:
             disk.failed(path, error, "its events are kept until there is room")

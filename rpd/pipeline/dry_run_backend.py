@@ -16,7 +16,7 @@ from rpd.execute.pod.lifetimes import Lifetimes, NoLifetimes
 from rpd.execute.price_ceiling import Cover, NoCover
 from rpd.execute.run_budget import Purse
 from rpd.hooks import PluginManager
-from rpd.journal.files import DryRunFiles, RunFiles
+from rpd.journal.files import DryRunFiles, NodeFiles, RunFiles
 from rpd.journal.journal import Journal, NoJournal
 from rpd.pipeline.backend import Backend, Session
 from rpd.pipeline.caller import Caller
@@ -85,7 +85,7 @@ class DryRunBackend(Backend):
     def events(self, events: Events) -> Events:
         return DryRunEvents(events.manager)
 
-    def journal(self, path: Path, redactor: Redactor, disk: Disk) -> Journal:
+    def journal(self, files: RunFiles | NodeFiles, redactor: Redactor, disk: Disk) -> Journal:
         return _NO_JOURNAL
 
     def session(self, files: RunFiles) -> Session:
@@ -177,8 +177,11 @@ class LiveDryRunBackend(DryRunBackend):
 _NO_JOURNAL = NoJournal()
 
 
+_NO_SOURCE = SourceRecord()
+
+
 def _no_source(_project: Path) -> SourceRecord:
-    return SourceRecord()
+    return _NO_SOURCE
 
 
 def backend_for(config: Config, manager: PluginManager, caller: Caller) -> Backend:

@@ -36,6 +36,8 @@ class DryRunPlugin:
         self._asked = asked
         self._outlooks = outlooks
         self._lines: dict[int, tuple[str, ...]] = {}
+        self._described: dict[tuple[int, int], tuple[tuple[str, ...], str]] = {}
+        """By request and job, which others keep: the lines of the request, and what becomes of the pod."""
         self._drawn: set[str] = set()
 
     def rpd_node_report(self, node: Node, report: NodeReport) -> None:
@@ -63,20 +65,28 @@ class DryRunPlugin:
         self, node: Node, report: NodeReport, requests: Sequence[PodRequest], worst: float | None
     ) -> DryRunNode:
         first, *others = requests
-        lifecycle = node.job.lifecycle
+        key = (id(first), id(node.job))
+        described = self._described.get(key)
+        if described is None:
+            described = self._described[key] = (
+                (*self._lines_of(first), *_secrets(node.job)),
+                f"{node.job.lifecycle.on_success} on success, {node.job.lifecycle.on_failure} on failure",
+            )
         outlooks = None if report.result.outcome is Outcome.SKIPPED else self._outlooks
         return DryRunNode(
             node_id=node.id,
-            request=(*self._lines_of(first), *_secrets(node.job)),
+            request=described[0],
             offers=self._prices.offers_for(first),
             steps=report.steps,
-            release=f"{lifecycle.on_success} on success, {lifecycle.on_failure} on failure",
+            release=described[1],
             worst_case_usd=worst,
             outlook=outlooks.of(first) if outlooks else None,
             more_pods=tuple(
                 DryRunPod(request=self._lines_of(other), offers=self._prices.offers_for(other))
                 for other in others
-            ),
+            )
+            if others
+            else (),
         )
 
     def _lines_of(self, request: PodRequest) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ def make_context(prepared: Prepared, files: RunFiles, stop: Stop, purse: Purse) 
     events = backend.events(prepared.events)
     session = backend.session(files)
     disk = Disk(stop, events, redactor)
-    journal = backend.journal(files.journal, redactor, disk)
+    journal = backend.journal(files, redactor, disk)
     return RunContext(
         mode=backend.mode,
         lifetimes=backend.lifetimes(),
@@ -29,7 +29,7 @@ def make_context(prepared: Prepared, files: RunFiles, stop: Stop, purse: Purse) 
         run_id=files.run_id,
         files=files,
         journal=journal,
-        new_journal=lambda node: backend.journal(node.journal, redactor, disk),
+        new_journal=lambda node: backend.journal(node, redactor, disk),
         image_of=prepared.digests.to_create_with,
         digest_of=prepared.digests.of,
         registries=backend.registries(

@@ -7,7 +7,7 @@ import os
 import re
 import socket
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, lru_cache
 
 from rpd.values.pod import OWNER_VARIABLE
 from rpd.values.safe_text import plain
@@ -29,6 +29,7 @@ def stamp(run_id: str) -> dict[str, str]:
     return {OWNER_VARIABLE: owner(), RUN_VARIABLE: run_id}
 
 
+@lru_cache(maxsize=16)
 def tidy(name: str) -> str:
     """Return the name of an owner in one line, without what no terminal and no API takes."""
     return _UNSENDABLE.sub(" ", plain(name)).strip()[:LONGEST]

@@ -265,6 +265,8 @@ class Provider(ABC):
 
     # --- what a provider may implement besides --------------------------------------------------------------
 
+    rents_nothing: bool = False
+    """Whether it only pretends: every create succeeds at once and costs nothing. rpd's own of dry runs does."""
     notify: Callable[[str], None] = staticmethod(_drop)
     """Call it with a sentence for the user. rpd sets it before the first call, and shows each sentence as a notice."""
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -18,11 +16,16 @@ def current_run() -> NodeRun:
     return _current.get()
 
 
-@contextmanager
-def acting_for(run: NodeRun) -> Iterator[None]:
+class acting_for:  # noqa: N801 - used as a function is
     """Make ``run`` the one that this thread acts for."""
-    token = _current.set(run)
-    try:
-        yield
-    finally:
-        _current.reset(token)
+
+    __slots__ = ("_run", "_token")
+
+    def __init__(self, run: NodeRun) -> None:
+        self._run = run
+
+    def __enter__(self) -> None:
+        self._token: Token[NodeRun] = _current.set(self._run)
+
+    def __exit__(self, *_: object) -> None:
+        _current.reset(self._token)

@@ -117,6 +117,11 @@ class StepHistory:
         """Since when the last mark holds; 0: none does."""
         self._heard_before: deque[tuple[str, str]] = deque()
         """Marks of a command that goes on which an earlier process heard, each with when; the log tells them again."""
+        self._listen(log)
+
+    def _listen(self, log: NodeLog) -> None:
+        """Hear of the parts of commands that their output announces."""
+        log.hear_mark = self.mark
 
     # --- steps of an earlier process --------------------------------------------------------------------------------
 
@@ -265,6 +270,9 @@ class StepHistory:
 
 class DryStepHistory(StepHistory):
     """The steps of a dry run: each is over as it begins, and the job is called once."""
+
+    def _listen(self, log: NodeLog) -> None:
+        pass
 
     def recall(self, request: StepRequest[Any], pod: str) -> None:
         """Know no earlier process."""

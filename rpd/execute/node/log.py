@@ -53,7 +53,6 @@ class NodeLog:
         events: Events,
         redactor: Redactor,
         *,
-        output: Callable[[Path, Callable[[OSError], object]], OutputLog] = OutputLog,
         unwritten: Unwritten = _nobody,
     ) -> None:
         self._node = node
@@ -62,7 +61,7 @@ class NodeLog:
         self._redactor = redactor
         self._masked = redactor.stream()
         self._unwritten = unwritten
-        self._file = output(files.output, partial(self._no_room, files.output))
+        self._file = OutputLog(files.output, partial(self._no_room, files.output))
         self._line = b""
         self._tail: deque[bytes] = deque(maxlen=TAIL_LINES)
         self._closed = threading.Event()
@@ -205,3 +204,35 @@ class NodeLog:
             self._closed.set()
         self.flush()
         self._file.close()
+
+
+class DryLog(NodeLog):
+    """The log of a dry run: no command prints anything, and nothing is written."""
+
+    def __init__(self, *_: object, **__: object) -> None:
+        self.hear_mark = None
+        self._is_over = False
+
+    def write(self, data: bytes) -> None:
+        pass
+
+    def flush(self) -> None:
+        pass
+
+    @property
+    def tail(self) -> tuple[str, ...]:
+        return ()
+
+    @property
+    def missing_bytes(self) -> int:
+        return 0
+
+    def mend(self) -> None:
+        pass
+
+    @property
+    def is_closed(self) -> bool:
+        return self._is_over
+
+    def close(self) -> None:
+        self._is_over = True

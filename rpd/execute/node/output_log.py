@@ -148,13 +148,3 @@ class OutputLog:
         """Close the file; it is opened again if somebody writes."""
         with self._lock:
             self._close_file()
-
-
-class NoOutputLog(OutputLog):
-    """The log of a dry run, in which nothing is written."""
-
-    def begin(self, follow: Follow) -> None:
-        pass
-
-    def write(self, data: bytes) -> None:
-        pass

@@ -26,6 +26,8 @@ from rpd.values.report import (
     SourceRecord,
 )
 
+_NO_SOURCE = SourceRecord()
+_UNKNOWN = EnvironmentRecord()
 _FACTS = ("gpu_name", "driver", "cuda", "python", "uname")
 
 
@@ -36,7 +38,7 @@ def node_report(
     run.had_open_pods = any(lease.is_open for lease in run.leases)
     node = run.node
     lease, pods = _main_lease(run), _pod_records(run)
-    source = context.source(context.project(node.file)) if run.results.staged or lease else SourceRecord()
+    source = context.source(context.project(node.file)) if run.results.staged or lease else _NO_SOURCE
     if run.results.staged:
         source = replace(
             source,
@@ -72,7 +74,7 @@ def node_report(
         pod=pods.get(lease) if lease else None,
         cost=_cost_record(run, lease, context.overrides.budget(node.job.budget).cost_cap_usd, earlier),
         source=source,
-        environment=_environment(lease) if lease else EnvironmentRecord(),
+        environment=_environment(lease) if lease else _UNKNOWN,
         steps=tuple(run.steps.taken),
         marks=tuple(run.steps.marks),
         artifacts=tuple(run.results.artifacts),
@@ -139,6 +141,8 @@ def _main_lease(run: NodeRun) -> Lease | None:
 
 
 def _environment(lease: Lease) -> EnvironmentRecord:
+    if not (lease.facts or lease.kept or lease.other_gpu):
+        return _UNKNOWN
     facts = {name: lease.facts.get(name, "") for name in _FACTS}
     return EnvironmentRecord(
         **facts,

@@ -14,7 +14,7 @@ from rpd.errors import RemoteError, UsageError
 from rpd.events import Events
 from rpd.execute.deadlines import Deadlines
 from rpd.execute.node.bill import Bill
-from rpd.execute.node.log import NodeLog, Unwritten
+from rpd.execute.node.log import Unwritten
 from rpd.execute.node.pruning import Pruning
 from rpd.execute.pod.destinations import Destinations
 from rpd.execute.pod.prelude import Prelude
@@ -107,22 +107,20 @@ class NodeRun:
     def __post_init__(self) -> None:
         self.began = time.monotonic()
         mode = self.context.mode
-        self.log = NodeLog(
+        self.log = mode.log(
             self.node,
             self.files,
             self.events,
             self.redactor,
-            output=mode.output_log,
             unwritten=self.unwritten,
         )
-        self.pruning = Pruning(self.node, self.events)
         self.series = mode.series(
             self.node,
             self.files,
             self.events,
             self.redactor,
             attempt=self.attempt,
-            ask=self.pruning.ask,
+            ask=lambda name, step, value: self.pruning.ask(name, step, value),
             unwritten=self.unwritten,
         )
         self.steps = mode.history(
@@ -134,7 +132,6 @@ class NodeRun:
             self.deadlines,
             self.redactor,
         )
-        self.log.hear_mark = self.steps.mark
         self.results = mode.results(
             self.node,
             self.files,
@@ -142,9 +139,17 @@ class NodeRun:
             note_older=self.context.asides.note_older,
             note_others=self.context.asides.note_others,
         )
-        is_heard = self.events.is_heard("transfer_progress")
-        self.transfer_progress = Progress(self.node, self.events) if is_heard else None
+
+    @cached_property
+    def pruning(self) -> Pruning:
+        """Whether plugins want the node to end by what it measures."""
+        return Pruning(self.node, self.events)
+
+    @cached_property
+    def transfer_progress(self) -> Progress | None:
         """Called with the progress of a transfer; None if nobody listens."""
+        is_heard = self.events.is_heard("transfer_progress")
+        return Progress(self.node, self.events) if is_heard else None
 
     @cached_property
     def mark(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from queue import Empty, SimpleQueue
@@ -69,6 +70,7 @@ class Runner:
         )
         self._tells_fixtures = events.is_heard("fixture_setup") or events.is_heard("fixture_teardown")
         self._asks_whether_to_skip = events.is_heard("skip_node")
+        self._tells_starts = events.is_heard("node_started")
         self._late_errors: SimpleQueue[TeardownError] = SimpleQueue()
         self._live: dict[str, tuple[NodeRun, datetime, tuple[AttemptRecord, ...]]] = {}
 
@@ -82,7 +84,8 @@ class Runner:
         """
         files = self._files_of(node)
         past = self._context.past.nodes.get(node.id) if self._context.past else None
-        self._context.events.node_started(node=node, folder=files.on_disk)
+        if self._tells_starts:
+            self._context.events.node_started(node=node, folder=files.on_disk)
         try:
             attempts = Attempts(policy=RetryPolicy.of(node), number=past.attempt if past else 1)
         except DefinitionError as error:
@@ -158,13 +161,14 @@ class Runner:
             self._context.lifetimes.leave(run)
             self._settle(run)
         report = node_report(self._context, run, verdict, started, earlier)
-        run.journal.write(
-            "node_finished",
-            sync=report.had_pod,  # else it is committed with others
-            outcome=report.result.outcome,
-            cause=report.result.cause,
-            attempt=_fields(attempt_record(report)),
-        )
+        if self._mode.keeps_records:
+            run.journal.write(
+                "node_finished",
+                sync=report.had_pod,  # else it is committed with others
+                outcome=report.result.outcome,
+                cause=report.result.cause,
+                attempt=_fields(attempt_record(report)),
+            )
         run.close(sync=report.had_pod)
         self._live.pop(run.node.id, None)
         return report
@@ -181,12 +185,11 @@ class Runner:
 
     def take_late_errors(self) -> list[TeardownError]:
         """Return the teardown errors that belong to nodes which have been reported already, each once."""
-        errors = []
-        while True:
-            try:
+        errors: list[TeardownError] = []
+        with suppress(Empty):  # another slot may have taken the last one
+            while not self._late_errors.empty():
                 errors.append(self._late_errors.get_nowait())
-            except Empty:
-                return errors
+        return errors
 
     def _open(
         self, node: Node, files: NodeFiles, attempts: Attempts, earlier: Sequence[AttemptRecord]

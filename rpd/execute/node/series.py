@@ -235,6 +235,9 @@ def _by_step(
 class NoSeries(NodeSeries):
     """The series of a dry run: no command writes any."""
 
+    def __init__(self, *_: object, **__: object) -> None:
+        self.is_resumed = False
+
     def cut(self, length: int) -> None:
         pass
 

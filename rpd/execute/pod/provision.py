@@ -16,6 +16,7 @@ from rpd.execute.node.run import NodeRun
 from rpd.execute.pod.handle import Pod
 from rpd.execute.pod.held import SINGLE, Held, PodKind, kind_of_pods
 from rpd.lease import pod_release
+from rpd.lease.dry_lease import DryLease
 from rpd.lease.fate import Fate
 from rpd.lease.lease import Connect, Lease, kind_of
 from rpd.lease.naming import pod_name
@@ -224,6 +225,18 @@ def _lease(
 
     request = context.request(job)
     provider = renter_of(context.provider(), request)
+    admit = partial(_admitted, run, request, context)
+    if kind is SINGLE and provider.rents_nothing:
+        return DryLease(
+            new_name=new_name,
+            request=request,
+            provider=provider,
+            connect=connect,
+            stop=context.stop,
+            admit=admit,
+            env=context.pod_env,
+            is_wide=bool(holder),
+        )
     return kind.lease(
         new_name=new_name,
         request=request,
@@ -233,7 +246,7 @@ def _lease(
         record=record,
         stop=context.stop,
         bad_offers=context.bad_offers,
-        admit=partial(_admitted, run, request, context),
+        admit=admit,
         stock_seconds=context.stock_seconds,
         any_gpu=context.any_gpu,
         headroom=context.headroom,

@@ -22,6 +22,8 @@ _SSH = SshEndpoint(host="dry-run.invalid", port=22)
 class OfflineProvider(Provider):
     """Rents nothing: offers come from the shipped catalogue, and every ``create`` succeeds at once."""
 
+    rents_nothing = True
+
     def __init__(self) -> None:
         self._catalogue = shipped_catalogue()
         self._offers: dict[Hashable, tuple[Offer, ...]] = {}

@@ -1,0 +1,116 @@
+"""The lease of a dry run: its pod is there as soon as it is asked for, and gone as soon as it is given back."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+from rpd.errors import OutOfStock
+from rpd.lease import pod_release
+from rpd.lease.lease import Connect, Lease, describe
+from rpd.lease.lifetime import Lifetime
+from rpd.remote.protocol import Remote
+from rpd.remote.shell import Interrupt
+from rpd.stop import Stop
+from rpd.values.job import Release
+from rpd.values.pod import Offer, PodInfo, PodRequest, PodSpec, Provider
+
+_NEVER = Interrupt()
+"""Nothing takes time here, so nothing is cut short."""
+_FINAL_STATES = {Release.PRESERVE: "running", Release.DELETE: "deleted"}
+
+
+def _all(offers: Sequence[Offer]) -> Sequence[Offer]:
+    """Be asked no more: a lease and the node that it was asked for must not keep each other alive."""
+    return offers
+
+
+class DryLease(Lease):
+    """A pod of a provider that ``rents_nothing``: no offer is refused, nothing boots, and no journal holds it.
+
+    It has no threads, no watchdog and no clock of its own: there may be ten thousand of them.
+    """
+
+    def __init__(  # it shares what a lease tells, and nothing of how a pod is got
+        self,
+        *,
+        new_name: Callable[[], str],
+        request: PodRequest,
+        provider: Provider,
+        connect: Connect,
+        stop: Stop,
+        admit: Callable[[Sequence[Offer]], Sequence[Offer]],
+        env: Mapping[str, str],
+        is_wide: bool,
+    ) -> None:
+        self.name = new_name()
+        self.request = request
+        self.pod: PodInfo | None = None
+        self.offer: Offer | None = None
+        self.remote: Remote | None = None
+        self.facts: Mapping[str, str] = {}
+        self.kept: dict[str, str] = {}
+        self.other_gpu = ""
+        self.final_state = ""
+        self.before: tuple[str, ...] = ()
+        self.sent: dict[str, str] = {}
+        self.is_wide = is_wide
+        self._failed = self._lost = self._intended = self._any_gpu = False
+        self._served = 0
+        self._unverified = ""
+        self._provider = provider
+        self._connect = connect
+        self._stop = stop
+        self._admit = admit
+        self._env = {**request.env, **env}
+        self._lock = threading.RLock()
+        self._started: float | None = None
+        self._ended: float | None = None
+        self._metered = 0.0
+
+    @cached_property
+    def lifetime(self) -> Lifetime:  # type: ignore[override]
+        """A lifetime that nobody sets."""
+        return Lifetime(self._tell_watchdog, lambda: False)
+
+    def acquire(self) -> Remote:
+        """Return what stands for the pod. Raises OutOfStock, Interrupted, ProviderError."""
+        admit, self._admit = self._admit, _all
+        offers = admit(self._provider.offers(self.request))
+        if not offers:
+            raise OutOfStock(f"RunPod rents nothing that fits: {describe(self.request)}")
+        self._stop.check()
+        self.offer = offers[0]
+        spec = PodSpec(name=self.name, request=self.request, offer=self.offer, env=self._env)
+        self.pod = pod = self._provider.create(spec)
+        assert pod.ssh is not None
+        self.remote = self._connect(
+            pod.ssh, pod_id=pod.id, timeout=0.0, is_alive=self.is_alive, interrupt=_NEVER
+        )
+        return self.remote
+
+    def another_remote(self) -> Remote:
+        """Return the one there is."""
+        assert self.remote is not None
+        return self.remote
+
+    def is_alive(self) -> bool:
+        return self.is_open
+
+    def note(self, event: str, **detail: Any) -> None:
+        pass
+
+    def release(self, how: Release | None = None, *, tries: int = pod_release.TRIES) -> str:  # noqa: ARG002
+        """Be over, and return the final state that a pod would have."""
+        pod = self.pod
+        if pod is None or self.final_state:
+            return self.final_state
+        how = how or Release.DELETE
+        self.final_state = _FINAL_STATES.get(how, "stopped")
+        if how is Release.DELETE:
+            self._provider.delete(pod.id)
+        elif how is not Release.PRESERVE:
+            self._provider.stop(pod.id)
+        return self.final_state

@@ -226,7 +226,7 @@ def _lease(
     request = context.request(job)
     provider = renter_of(context.provider(), request)
     admit = partial(_admitted, run, request, context)
-    if kind is SINGLE and provider.rents_nothing:
+    if kind is SINGLE and provider.rents_nothing and not context.mode.keeps_records:
         return DryLease(
             new_name=new_name,
             request=request,

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import rpd
+from rpd.emulator.launch import Launched
 from rpd.errors import ExitCode, UsageError
+from rpd.record import history
 from rpd.record.again import again
+from rpd.testing import RpdRun
 from rpd.values.report import Outcome
+from tests.waiting import wait_until
 
 STUDY = """
 import rpd
@@ -75,3 +80,41 @@ def test_one_trial_stands_for_its_study_where_others_need_it(tmp_path: Path) -> 
     assert next_one.report("final").result.reason == "needs deploy_s.py::tune, which found nothing"
     mended = run(tmp_path, [], STUDY + USER, last_failed=True)
     assert mended.report("final").metrics == {"x": 2}
+
+
+HELD = """
+import os, time, rpd
+
+@rpd.job
+@rpd.mark.search(x=rpd.choice([1, 2, 3, 4]), minimize="loss", sampler="grid")
+def tune(x, record_metric):
+    x > 1 and os.path.exists("broken") and rpd.fail("no value")
+    while x == 3 and not os.path.exists("go"):
+        time.sleep(0.05)
+    record_metric("loss", -x)
+"""
+
+
+@pytest.mark.exhaustive
+def test_a_killed_run_of_failed_trials_goes_on_with_those_that_are_left(
+    tmp_path: Path, rpd_run: RpdRun, clean_emulator: Launched
+) -> None:
+    """Three had failed; one is over when the driver dies, and the search itself is not begun anew."""
+    (tmp_path / "deploy_s.py").write_text(HELD, encoding="utf-8")
+    (tmp_path / "broken").touch()
+    whole = rpd_run(tmp_path)
+    assert [report.result.outcome for report in whole.reports].count(Outcome.FAILED) == 3
+    (tmp_path / "broken").unlink()
+    running = rpd_run.start(tmp_path, "--lf")
+    wait_until(lambda: "PASSED  deploy_s.py::tune[trial2]" in running.out)
+    running.send_signal(signal.SIGKILL)
+    running.finish()
+    (tmp_path / "go").touch()
+    resumed = rpd_run(tmp_path, command="resume")
+    assert resumed.exit_code == 0, resumed.out + resumed.err
+    assert "PASSED  deploy_s.py::tune[trial2]" not in resumed.out
+    newest = max((tmp_path / "rpd-runs").glob("2*"))
+    reports = {report.node.id[-7:-1]: report for report in history.reports(newest)}
+    assert {name: report.metrics["loss"] for name, report in reports.items()} == {
+        "trial2": -2, "trial3": -3, "trial4": -4,
+    }  # fmt: skip

@@ -1,1 +1,1 @@
-"""Advice: where the money of runs went, and what would have cost less."""
+"""Advice: where the money of runs went, and which GPUs would have cost less."""

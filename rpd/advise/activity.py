@@ -1,4 +1,4 @@
-"""Activity: what a node did on its pod, second by second, and whether the GPUs had a part in it."""
+"""The activity of a node on its pod, second by second, and whether it used the GPUs."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def doing(words: str) -> Doing:
 
 
 def of_node(report: NodeReport) -> Activity:
-    """Return what a node did, by its journal and its telemetry; by its phases alone where the journal is gone."""
+    """Return the activities of a node from its journal and telemetry; from its phases alone if the journal is gone."""
     folder = Path(report.folder)
     events = list(journal.read(folder / journal.FILE_NAME))
     samples = telemetry.read(folder / telemetry.FILE_NAME)

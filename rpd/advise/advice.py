@@ -26,7 +26,7 @@ _CARDS = 3
 
 @frozen
 class Card:
-    """A GPU type that would have held the job: USD an hour for as many as the job has, and where it is in stock."""
+    """A GPU type that is large enough for the job: USD per hour for as many as it has, and where it is in stock."""
 
     gpu_id: str
     memory_gb: int
@@ -122,7 +122,7 @@ def idle_usd(of: Sequence[Use]) -> Mapping[Doing, float]:
 
 
 def cheaper_cards(use: Use, catalogue: Catalogue) -> tuple[Card, ...]:
-    """Return cards that would have held the job and cost clearly less an hour, the cheapest first.
+    """Return GPU types that are large enough for the job and cost clearly less per hour, the cheapest first.
 
     Those that are known to be sold out are left out. There are none where the memory was not measured.
     """

@@ -1,4 +1,4 @@
-"""Boots: how long pods took to become ready, and how often they did not, over past runs; a cache keeps what is read."""
+"""How long the pods of past runs took to boot, and how often they failed to. A cache keeps what was read."""
 
 from __future__ import annotations
 

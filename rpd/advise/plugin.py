@@ -1,4 +1,4 @@
-"""The plugin that ends a run with two lines of advice, where there is something to say."""
+"""The plugin that prints up to two lines of advice at the end of a run."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _WORTH_IDLE = 0.2
 
 
 class Advice:
-    """Tells, before the results, what GPUs did nothing for, and a card that would have been large enough."""
+    """Prints, before the results, when GPUs were idle, and a GPU that would have been large enough."""
 
     def __init__(self, events: Events) -> None:
         self._events = events
@@ -41,7 +41,7 @@ class Advice:
 
 
 def two_lines(of: Sequence[Use], catalogue: Catalogue) -> list[str]:
-    """Return what is worth a line at the end of a run."""
+    """Return the advice that is worth a line at the end of a run."""
     lines = [idle_line(of)] if (idle_share(of) or 0.0) >= _WORTH_IDLE else []
     for use in of:
         use.cheaper = cheaper_cards(use, catalogue)

@@ -1,4 +1,4 @@
-"""Sentences: what to do about the money of a run, each with the dollars it is about."""
+"""Sentences of advice on the cost of a run, each with the dollars it could save."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def idle_line(of: Sequence[Use]) -> str:
 
 
 def remedies(of: Sequence[Use], cpu_usd_per_hr: float | None) -> Iterator[str]:
-    """Yield what to do about activities that cost much while no GPU worked, the most expensive first."""
+    """Yield advice on activities that cost much while no GPU worked, the most expensive first."""
     total = sum(use.usd for use in of)
     spent: dict[Doing, float] = {}
     for use in of:
@@ -63,7 +63,7 @@ def _download(of: Sequence[Use], amount: float, cpu_usd_per_hr: float | None) ->
 
 
 def card_lines(use: Use) -> Iterator[str]:
-    """Yield which cheaper cards would have held a job."""
+    """Yield the cheaper GPU types that are large enough for a job."""
     if use.is_unused:
         yield f"{use.job}: nothing ever ran on {_times(use.count, use.gpu)}; a CPU pod (gpu=None) may do"
         return

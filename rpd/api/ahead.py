@@ -1,4 +1,4 @@
-"""Looking ahead: what would run, what it may cost, and what there is to rent. Nothing is created."""
+"""Looking ahead: the nodes that would run, their cost, and the GPUs on offer. Creates nothing."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ class Nodes(Sequence[Node]):
         return "\n".join([*self.ids, self._foot()])
 
     def __rich__(self) -> str:
-        """What rich prints, none of it markup."""
+        """For rich: the text, with nothing read as markup."""
         return str(self).replace("[", "\\[")
 
     def _repr_html_(self) -> str:
@@ -203,7 +203,7 @@ class Forecast:
         return tables.text_table(columns, rows[: tables.MOST_ROWS], self._foot())
 
     def __rich__(self) -> str:
-        """What rich prints: the table, none of whose texts is markup."""
+        """For rich: the table, with no text read as markup."""
         return str(self).replace("[", "\\[")
 
     def _repr_html_(self) -> str:
@@ -288,7 +288,7 @@ class Prices:
         return tables.text_table(list(rows[0]) if rows else [], rows, self._foot())
 
     def __rich__(self) -> str:
-        """What rich prints: the table, none of whose texts is markup."""
+        """For rich: the table, with no text read as markup."""
         return str(self).replace("[", "\\[")
 
     def _repr_html_(self) -> str:

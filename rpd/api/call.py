@@ -1,4 +1,4 @@
-"""A call from Python before it is carried out: arguments sorted and checked, then made into a Config and plugins."""
+"""A call from Python before it runs: checks its arguments and turns them into a Config and plugins."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Job functions that a program hands over, from a notebook cell as well: what they need becomes a module of its own."""
+"""Job functions passed from a program or a notebook cell. The code they need becomes a module of its own."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rpd.api.results import Reports
+from rpd.api.reports import Reports
 from rpd.errors import CollectionError, CollectionFailed, ExitCode, NodesFailed, ReleaseError
 from rpd.values.frozen import frozen
 from rpd.values.report import NodeReport, RunSummary
@@ -45,7 +45,7 @@ class RunOutcome:
 
     @property
     def usd(self) -> float:
-        """What its nodes cost."""
+        """The cost of its nodes."""
         return self.summary.estimated_usd if self.summary else 0.0
 
     def report(self, name: str) -> NodeReport:
@@ -103,7 +103,7 @@ class RunOutcome:
         return f"{self.reports}\n{self._foot()}"
 
     def __rich__(self) -> str:
-        """What rich prints: the table, none of whose texts is markup."""
+        """For rich: the table, with no text read as markup."""
         return str(self).replace("[", "\\[")
 
     def _repr_html_(self) -> str:

@@ -1,4 +1,4 @@
-"""Looking back: past runs, the reports of their nodes, what happened in them, and whether their files are whole."""
+"""Looking back: past runs, the reports of their nodes, their events, and whether their files are intact."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from rpd.api import tables
-from rpd.api.results import Reports, Since, moment_of
+from rpd.api.reports import Reports, Since, moment_of
 from rpd.errors import RpdError, UsageError
 from rpd.pipeline.parser import Silent
 from rpd.pipeline.past_runs import RunState, overview
@@ -71,12 +71,12 @@ class Run:
 
     @property
     def usd(self) -> float:
-        """What its nodes cost (USD)."""
+        """The cost of its nodes (USD)."""
         return self._overview.usd
 
     @property
     def damage(self) -> str:
-        """What is wrong with the folder; empty: nothing."""
+        """The problems of the folder; empty if there are none."""
         return self.info.damage
 
     @property
@@ -91,7 +91,7 @@ class Run:
     def events(
         self, *, event: str = "", node: str = "", damaged: Callable[[RpdError], object] = lambda _e: None
     ) -> Iterator[Event]:
-        """Yield what happened, in the order of time, or only events of that name, of nodes with ``node`` in their ids.
+        """Yield events in the order of time, or only those of one name, of nodes with ``node`` in their ids.
 
         Lines that cannot be read are left out and handed to ``damaged``.
         """
@@ -178,7 +178,7 @@ class Runs(Sequence[Run]):
         return tables.text_table(tables.shown(_COLUMNS, rows), rows, self._foot())
 
     def __rich__(self) -> str:
-        """What rich prints: the table, none of whose texts is markup."""
+        """For rich: the table, with no text read as markup."""
         return str(self).replace("[", "\\[")
 
     def _repr_html_(self) -> str:

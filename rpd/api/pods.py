@@ -1,4 +1,4 @@
-"""The pods of the account: what runs, whose it is, what it costs, and a way to give one back."""
+"""The pods of the account: their owners and costs, and how to stop one."""
 
 from __future__ import annotations
 

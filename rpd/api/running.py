@@ -1,4 +1,4 @@
-"""Running: a run that goes on, as the program sees it that started it."""
+"""Running: a run in progress, as the program that started it sees it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import Any, Literal
 from rpd.api import tables
 from rpd.api.call import Call
 from rpd.api.outcome import RunOutcome
-from rpd.api.results import reports_of
+from rpd.api.reports import reports_of
 from rpd.errors import UsageError
 from rpd.execute import no_network
 from rpd.hooks import hookimpl
@@ -59,14 +59,14 @@ class _Watching:
 
     @hookimpl(tryfirst=True)
     def rpd_run_started(self, plan: Plan, folder: Path | None) -> None:
-        """Note what is going to run."""
+        """Note the nodes of the plan."""
         self.folder = folder
         self.nodes = {node.id: "queued" for node in plan.nodes}
         self._changed()
 
     @hookimpl(tryfirst=True)
     def rpd_nodes_added(self, nodes: Sequence[Node]) -> None:
-        """Note what joins."""
+        """Note nodes that join the plan."""
         self.nodes.update({node.id: "queued" for node in nodes})
         self._changed()
 
@@ -140,7 +140,7 @@ class Running:
 
     @property
     def notices(self) -> tuple[str, ...]:
-        """What the screen would have said until now."""
+        """The lines that the screen would have shown so far."""
         return tuple(self._watching.notices)
 
     def stop(self, how: How = "end") -> None:
@@ -234,7 +234,7 @@ class Running:
             stack.callback(view.close)
             manager.register(view, "terminal")
         if config.output.html is not None:
-            from rpd.web.report import add_page  # few runs write one
+            from rpd.web.html_report import add_page  # few runs write one
 
             add_page(config.output, config.invocation_dir, manager, self._redactor)
         if config.output.notify and not config.run.dry_run:
@@ -315,7 +315,7 @@ class Running:
         return tables.text_table(*self._board())
 
     def __rich__(self) -> str:
-        """What rich prints: the board, none of whose texts is markup."""
+        """For rich: the board, with no text read as markup."""
         return str(self).replace("[", "\\[")
 
     def _repr_html_(self) -> str:

@@ -1,4 +1,4 @@
-"""Settings as keyword arguments: each becomes the words that a command line has for it, and is checked as those are."""
+"""Settings as keyword arguments. Each is turned into the matching flags, and checked like those."""
 
 from __future__ import annotations
 

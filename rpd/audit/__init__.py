@@ -1,1 +1,1 @@
-"""What RunPod charged, compared with what runs say that they rented."""
+"""RunPod's bill, compared with the rentals that runs recorded."""

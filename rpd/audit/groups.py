@@ -1,11 +1,11 @@
-"""Groups: a bill that is explained, by job, day, owner or whatever else it is asked for."""
+"""An explained bill, grouped by job, day, owner and so on."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from rpd.audit.reconcile import Audit, PodAccount
+from rpd.audit.explain_bill import Audit, PodAccount
 from rpd.audit.rentals import Rental, User
 
 NOBODY = "(unknown)"

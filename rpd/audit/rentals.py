@@ -1,4 +1,4 @@
-"""Rentals: which pods the runs in a folder had, from when to when, for whom, and what they are thought to have cost."""
+"""Rentals: the pods of the runs in a folder, with their times, owners and estimated costs."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Rental:
         return now if self.deadline is None else max(self.began, min(now, self.deadline))
 
     def usd_until(self, now: float) -> float:
-        """Return what it is thought to have cost; what it costs so far where it goes on."""
+        """Return its estimated cost; the cost so far if it goes on."""
         if self.ended is not None:
             return self.usd
         return max(0.0, self.until(now) - self.began) / 3600 * self.usd_per_hr

@@ -1,18 +1,19 @@
-"""``rpd advise``: where the money of runs went, what GPUs did nothing for, and which cheaper cards would have done."""
+"""``rpd advise``: where the money of runs went, when GPUs were idle, and which cheaper GPUs would have been enough."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from rpd.advise.activity import Doing, of_node
 from rpd.advise.advice import Use, cheaper_cards, idle_share, idle_usd, uses
 from rpd.advise.boots import Experience, experiences, read_tries
 from rpd.advise.sentences import card_lines, gigabytes, idle_line, remedies, usd
-from rpd.cli.document import say_document
+from rpd.cli.command_options import AdviseOptions
+from rpd.cli.json_document import say_document
 from rpd.cli.notices import tell
-from rpd.cli.options import AdviseOptions
 from rpd.cli.output import note, say
 from rpd.cli.query import tell_damage
 from rpd.cli.table import table
@@ -44,7 +45,7 @@ def main(config: Config, manager: PluginManager) -> int:
     if own.boots:
         if config.args:
             raise UsageError("--boots is about all past runs: it takes no argument")
-        return _boots(config)
+        return _boots(config.runs_path, as_json=config.output.as_json)
     runs = [
         past_run(run_named(config.invocation_dir, config.runs_path, name)) for name in config.args or ("",)
     ]
@@ -68,27 +69,27 @@ def main(config: Config, manager: PluginManager) -> int:
 
 
 def _advice(config: Config, runs: Sequence[PastRun]) -> _Advice:
-    found = uses((report, of_node(report)) for run in runs for report in run.reports)
-    counts = sorted({use.count for use in found if use.gpu})
+    used = uses((report, of_node(report)) for run in runs for report in run.reports)
+    counts = sorted({use.count for use in used if use.gpu})
     with price_source(config, tell) as source:
         if source.live is None and counts:
             note(f"rpd: {SHIPPED}")
         catalogues = {
             count: source.live.catalogue(count) if source.live else shipped_catalogue() for count in counts
         }
-    for use in found:
+    for use in used:
         if use.count in catalogues:
             use.cheaper = cheaper_cards(use, catalogues[use.count])
     return _Advice(
         runs=runs,
-        uses=found,
+        uses=used,
         cpu_usd_per_hr=_cpu_price(next(iter(catalogues.values()), shipped_catalogue())),
         source=source.name,
     )
 
 
 def _cpu_price(catalogue: Catalogue) -> float | None:
-    """Return what a pod with two vCPUs costs an hour, None where nobody tells."""
+    """Return the price of a pod with two vCPUs per hour, None if unknown."""
     return min((2 * price for price in catalogue.cpu_usd_per_vcpu_hr.values()), default=None)
 
 
@@ -170,11 +171,11 @@ def _use(use: Use) -> dict[str, Any]:
 # --- boots ----------------------------------------------------------------------------------------------------------
 
 
-def _boots(config: Config) -> int:
+def _boots(runs_path: Path, *, as_json: bool) -> int:
     local = _is_emulated()
-    tries = read_tries(config.runs_path, local=local)
+    tries = read_tries(runs_path, local=local)
     kinds = {by: experiences(tries, *by) for by in (("gpu", "place"), ("image",))}
-    if config.output.as_json:
+    if as_json:
         say_document(
             {
                 "tries": len(tries),
@@ -186,7 +187,7 @@ def _boots(config: Config) -> int:
         )
         return ExitCode.OK
     if not tries:
-        say(f"no pods were asked for by the runs in {config.runs_path}")
+        say(f"no pods were asked for by the runs in {runs_path}")
         return ExitCode.OK
     for number, (by, kind) in enumerate(kinds.items()):
         shown = [each for each in kind if any(each.name)][:_EXPERIENCES_SHOWN]

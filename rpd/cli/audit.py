@@ -1,4 +1,4 @@
-"""``rpd audit``: what RunPod charged, explained to the cent by what runs rented."""
+"""``rpd audit``: RunPod's bill, explained to the cent by the rentals of runs."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from rpd.audit.explain_bill import CENT, Audit, Part, PodAccount, in_cents, reconcile
 from rpd.audit.groups import BY, grouped
-from rpd.audit.reconcile import CENT, Audit, Part, PodAccount, in_cents, reconcile
 from rpd.audit.rentals import Known, read_known
-from rpd.cli.document import say_document
-from rpd.cli.options import AuditOptions
+from rpd.cli.command_options import AuditOptions
+from rpd.cli.json_document import say_document
 from rpd.cli.output import note, say
 from rpd.cli.provider_session import account
 from rpd.cli.table import table
@@ -41,12 +41,13 @@ def main(config: Config, manager: PluginManager) -> int:
     for by in own.by:
         if by not in BY:
             raise UsageError(f"--by {by}: expected any of {', '.join(BY)}")
+    folders = _folders(config)
     now = time.time()
     with account(config) as provider:
         bill = provider.billing(now - own.since, now)
         if bill is None:
             raise UsageError(f"{provider.name} does not tell what it charges")
-        known = _known(config, provider, bill.since)
+        known = _known(folders, provider.name, bill.since)
         names = _names(provider)
     audit = reconcile(bill, known.rentals, now=now)
     if config.output.as_json:
@@ -56,20 +57,24 @@ def main(config: Config, manager: PluginManager) -> int:
     return ExitCode.FAILED if own.exit_code and not audit.is_explained else ExitCode.OK
 
 
-def _known(config: Config, provider: Provider, since: float) -> Known:
-    """Return what the runs of this project tell, or those in the folders that were named."""
-    is_emulated = provider.name.startswith(EMULATOR)
+def _folders(config: Config) -> list[Path]:
+    """Return the folders of run folders that the command line names, else this project's. Raises UsageError."""
+    named = [config.invocation_dir / Path(text).expanduser() for text in config.args]
+    for folder in named:
+        if not folder.is_dir():
+            raise UsageError(f"{folder}: expected a folder of run folders")
+    return named or [config.runs_path]
+
+
+def _known(folders: Sequence[Path], provider: str, since: float) -> Known:
+    """Return the rentals of the runs in these folders whose pods came from a provider of this name."""
+    is_emulated = provider.startswith(EMULATOR)
     damage: dict[str, None] = {}
     known = Known()
-    folders = [config.invocation_dir / Path(text).expanduser() for text in config.args] or [config.runs_path]
     for folder in folders:
-        if config.args and not folder.is_dir():
-            raise UsageError(f"{folder}: expected a folder of run folders")
         more = read_known(
             folder,
-            wanted=lambda backend: (
-                backend == provider.name if is_emulated else not backend.startswith(EMULATOR)
-            ),
+            wanted=lambda backend: backend == provider if is_emulated else not backend.startswith(EMULATOR),
             since=since,
             damaged=lambda text: damage.setdefault(text),
         )

@@ -1,7 +1,7 @@
-"""What may stand at the cursor: the answers to a shell that completes a command line.
+"""Candidates for shell completion: the words that may stand at the cursor.
 
-Nothing of the user's is run or imported for it: jobs are found in the text of deploy files, cases of them in what
-earlier runs remember. Where nothing is offered, the shell completes file names.
+Completion neither runs nor imports the user's code. It finds jobs in the text of deploy files, and their cases in the
+records of earlier runs. Where it offers nothing, the shell completes file names.
 """
 
 from __future__ import annotations

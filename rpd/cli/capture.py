@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from rpd.cli.document import dumps
-from rpd.cli.options import CaptureEnvOptions
+from rpd.cli.command_options import CaptureEnvOptions
+from rpd.cli.json_document import dumps
 from rpd.cli.output import hand_over, say
 from rpd.config import Config
 from rpd.errors import ExitCode, UsageError

@@ -29,7 +29,7 @@ class Command:
     takes_command: bool = False
     """Whether the words after ``--`` are a command to run."""
     options: str = ""
-    """The class in ``rpd.cli.options`` that declares the options only it has; empty: it has none."""
+    """The class in ``rpd.cli.command_options`` that declares the options only it has; empty: it has none."""
 
     @property
     def own_options(self) -> type:
@@ -39,9 +39,9 @@ class Command:
             from rpd.config.config import NoOptions
 
             return NoOptions
-        from rpd.cli import options
+        from rpd.cli import command_options
 
-        own: type = getattr(options, self.options)
+        own: type = getattr(command_options, self.options)
         return own
 
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import sys
 
-from rpd.config import Config
 from rpd.errors import UsageError
 
 
-def confirmed(question: str, config: Config, why: str) -> bool:
-    """Ask, unless ``--yes`` was given. Raises UsageError, saying ``why`` it asks, without a terminal to ask on."""
-    if config.money.yes:
+def confirmed(question: str, why: str, *, yes: bool) -> bool:
+    """Ask, unless ``yes`` (``--yes``). Raises UsageError, saying ``why`` it asks, without a terminal to ask on."""
+    if yes:
         return True
     if not sys.stdin.isatty():
         raise UsageError(f"{why}: pass --yes if you mean it. {question}.")

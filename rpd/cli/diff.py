@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rpd.cli.document import say_document
-from rpd.cli.options import DiffOptions
+from rpd.cli.command_options import DiffOptions
+from rpd.cli.json_document import say_document
 from rpd.cli.output import say
 from rpd.cli.query import tell_damage
 from rpd.cli.table import table

@@ -9,10 +9,10 @@ from dataclasses import asdict
 from pathlib import Path
 
 from rpd.cli.check_result import Finding, Status, fail, ok, warn
+from rpd.cli.command_options import DoctorOptions
 from rpd.cli.doctor_code import check_code
-from rpd.cli.document import say_document
+from rpd.cli.json_document import say_document
 from rpd.cli.notices import Notices, tell
-from rpd.cli.options import DoctorOptions
 from rpd.cli.output import say
 from rpd.config import Config
 from rpd.errors import AuthError, ExitCode, NothingCollected, ProviderError, RequestRejected, UsageError
@@ -185,7 +185,7 @@ def _permissions(provider: Provider) -> Iterator[Finding]:
 
 
 def _spend_limit(account: Account, nodes: Sequence[Node], prices: Prices, width: int) -> Iterator[Finding]:
-    """Check what the account may spend an hour beside what it spends now."""
+    """Check the hourly spending limit of the account, and its present spending."""
     if account.limit_usd_per_hr is None:
         return
     limit, now = account.limit_usd_per_hr, account.spend_usd_per_hr or 0.0

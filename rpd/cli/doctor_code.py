@@ -30,7 +30,7 @@ _USES_UV = re.compile(r"(?:^|[\s\"'`;&|(])uv (?:sync|run|pip|venv|add)\b")
 
 
 def check_code(rootdir: Path, nodes: Sequence[Node]) -> Iterator[Finding]:
-    """Yield what is found in the folders that nodes send to their pods."""
+    """Yield the findings in folders that nodes send to their pods."""
     for folder, members in _projects(rootdir, nodes).items():
         shown = _shown(folder, rootdir)
         home = Path.home().resolve()

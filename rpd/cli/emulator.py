@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rpd.cli.options import EmulatorOptions
+from rpd.cli.command_options import EmulatorOptions
 from rpd.cli.output import say
 from rpd.config import Config
 from rpd.errors import ExitCode
@@ -11,7 +11,7 @@ from rpd.pipeline.local_backend import machine_of, start_emulator
 
 
 def main(config: Config, manager: PluginManager) -> int:
-    """Serve an emulator until Ctrl-C, and say how to reach it."""
+    """Run an emulator until Ctrl-C, and print how to reach it."""
     own: EmulatorOptions = config.own
     del manager
     launched = start_emulator(port=own.port, machine=machine_of(config.run, config.invocation_dir))

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from rpd.cli.collect import print_errors, tell_nothing
-from rpd.cli.document import say_document
+from rpd.cli.command_options import EstimateOptions
+from rpd.cli.json_document import say_document
 from rpd.cli.notices import Notices, tell
-from rpd.cli.options import EstimateOptions
 from rpd.cli.output import note, say
 from rpd.cli.table import table
 from rpd.config import Config

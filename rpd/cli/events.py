@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from rpd.cli.document import say_line
+from rpd.cli.command_options import EventsOptions
 from rpd.cli.filters import Filter
-from rpd.cli.options import EventsOptions
+from rpd.cli.json_document import say_line
 from rpd.cli.output import note, say
 from rpd.cli.query import since
 from rpd.config import Config

@@ -1,4 +1,4 @@
-"""``--filter NAME=VALUE``: what is equal to a text that somebody typed."""
+"""``--filter NAME=VALUE``: compares values with the text that the user typed."""
 
 from __future__ import annotations
 

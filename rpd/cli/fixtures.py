@@ -6,9 +6,9 @@ import inspect
 from collections.abc import Iterable, Iterator, Sequence
 
 from rpd.cli.collect import print_errors
-from rpd.cli.document import say_document
+from rpd.cli.command_options import FixturesOptions
+from rpd.cli.json_document import say_document
 from rpd.cli.notices import Notices
-from rpd.cli.options import FixturesOptions
 from rpd.cli.output import say
 from rpd.collect.fixtures import ReadVariable
 from rpd.collect.source import real_function

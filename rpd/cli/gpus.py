@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from rpd.cli.document import say_document
+from rpd.cli.command_options import GpusOptions
+from rpd.cli.json_document import say_document
 from rpd.cli.notices import tell
-from rpd.cli.options import GpusOptions
 from rpd.cli.output import note, say
 from rpd.cli.table import table
 from rpd.config import Config

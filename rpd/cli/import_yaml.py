@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from rpd.cli.options import ImportOptions
+from rpd.cli.command_options import ImportOptions
 from rpd.cli.output import note, say
 from rpd.config import Config
 from rpd.errors import CollectionError, ExitCode, UsageError
@@ -49,7 +49,7 @@ def main(config: Config, manager: PluginManager) -> int:
 
 def _import_runs(config: Config, text: str) -> int:
     """Add the past runs below a folder to those of rpd."""
-    from rpd.compat.runpod_deploy.past_runs import import_runs
+    from rpd.compat.runpod_deploy.imported_runs import import_runs
 
     if config.args:
         raise UsageError(

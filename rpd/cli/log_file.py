@@ -1,4 +1,4 @@
-"""A log file that may still grow, on its way to standard output."""
+"""Prints a log file, and follows it while it grows."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class LogFile:
                 self.at = at
 
     def print_new(self) -> None:
-        """Print what was added since the last call."""
+        """Print the text added since the last call."""
         try:
             file = open_regular(self._path)
         except OSError:

@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from rpd.cli.command_options import LogsOptions
 from rpd.cli.log_file import LogFile
-from rpd.cli.options import LogsOptions
 from rpd.cli.output import RawOutput, note
 from rpd.cli.provider_session import account
 from rpd.cli.run_logs import print_all

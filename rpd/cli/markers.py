@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rpd.cli import trace
-from rpd.cli.document import say_document
+from rpd.cli.json_document import say_document
 from rpd.cli.output import note, say
 from rpd.collect.marks import BUILT_IN, registered_marks
 from rpd.config import Config

@@ -1,12 +1,13 @@
-"""``rpd estimate --measure``: each job for a minute on the two cheapest cards that fit it, and a forecast from that."""
+"""``rpd estimate --measure``: runs each job for a minute on the two cheapest GPUs that fit, and forecasts its cost."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from rpd.cli.commands import configure
-from rpd.cli.document import say_document
+from rpd.cli.json_document import say_document
 from rpd.cli.notices import tell
 from rpd.cli.output import note, say
 from rpd.cli.run import carry_out
@@ -48,7 +49,7 @@ def measure(config: Config, nodes: Sequence[Node], seconds: float, steps: int | 
         raise UsageError("--measure: nothing that these jobs may run on is on offer now")
     past = list(past_reports(config.runs_path, local=is_local))
     measuring = Measuring(cards, seconds)
-    code = _run(config, measuring)
+    code = _run(config.argv, config.invocation_dir, measuring, quiet=config.output.as_json)
     rows = [
         _Row(first, len(each), measured, steps or _known_steps(first, past))
         for each in jobs
@@ -95,14 +96,14 @@ def _cheapest(node: Node, prices: Prices) -> list[Card]:
     return sorted(cards.values(), key=lambda card: (card.usd_per_hr, card.gpu_id))[:CARDS]
 
 
-def _run(config: Config, measuring: Measuring) -> int:
+def _run(argv: Sequence[str], here: Path, measuring: Measuring, *, quiet: bool) -> int:
     """Run the nodes to measure; the run says what it may cost, asks, and never costs more."""
-    words = [*_without_own(config.argv[1:]), "-n", str(max(1, measuring.count))]
-    run_config, manager = configure("run", words, config.invocation_dir)
+    words = [*_without_own(argv[1:]), "-n", str(max(1, measuring.count))]
+    run_config, manager = configure("run", words, here)
     # Nothing of a measurement is worth a pod that stays.
     pods = replace(run_config.pods, keep_unverified=0.0, keep_failed=None)
     run_config = replace(run_config, pods=pods)
-    if config.output.as_json:
+    if quiet:
         manager.set_blocked("terminal")
     manager.register(measuring, "measuring")
     return carry_out(run_config, manager, None)
@@ -133,7 +134,7 @@ def _known_steps(node: Node, past: Iterable[NodeReport]) -> int | None:
 
 
 class _Row:
-    """One job on one card, and what follows from it."""
+    """One job measured on one GPU type, and the forecast from that."""
 
     def __init__(self, node: Node, nodes: int, measured: Measured, steps: int | None) -> None:
         self.job = f"{node.file}::{node.definition.name}"
@@ -162,7 +163,7 @@ class _Row:
 
     def table(self) -> dict[str, Any]:
         """Return it for JSON."""
-        card, speed, told = self.measured.card, self.speed, self.forecast
+        card, speed, forecast = self.measured.card, self.speed, self.forecast
         report = self.measured.report
         return {
             "job": self.job,
@@ -173,8 +174,8 @@ class _Row:
             "steps": self.steps,
             "steps_per_second": speed and _interval((speed.mean, speed.low, speed.high)),
             "overhead_seconds": round(self.overhead, 3),
-            "seconds": told and _interval(told.seconds),
-            "usd": told and _interval(told.usd),
+            "seconds": forecast and _interval(forecast.seconds),
+            "usd": forecast and _interval(forecast.usd),
             "measuring_usd": round(report.cost.estimated_usd, 6) if report else 0.0,
             "trouble": self.trouble or None,
         }
@@ -186,7 +187,7 @@ def _interval(values: tuple[float, float, float]) -> Mapping[str, float]:
 
 
 def _overhead(measured: Measured) -> float:
-    """Return what a node takes besides its steps: booting and staging, and the job until its first number."""
+    """Return the seconds a node takes besides its steps: booting and staging, and the job until its first number."""
     report = measured.report
     if report is None:
         return 0.0
@@ -207,26 +208,28 @@ def _lines(rows: Sequence[_Row]) -> Iterator[str]:
         if row.trouble:
             yield f"{row.job} on {row.measured.card.gpu_id}: {row.trouble}"
     if any(row.speed and not row.steps for row in rows):
-        yield "how many steps a job takes is not known: say it with --steps N"
+        yield "the number of steps of a job is unknown: pass --steps N"
     for job in dict.fromkeys(row.job for row in rows):
-        told = [row for row in rows if row.job == job and row.forecast]
-        if len(told) > 1:
-            best = min(told, key=lambda row: row.forecast.usd[0] if row.forecast else 0.0)
+        known = [row for row in rows if row.job == job and row.forecast]
+        if len(known) > 1:
+            best = min(known, key=lambda row: row.forecast.usd[0] if row.forecast else 0.0)
             yield f"{job}: cheapest on {best.measured.card.gpu_id}"
     yield f"intervals hold nine times out of ten if a job goes on as it began; measuring cost ${spent:.4f}"
 
 
 def _cells(row: _Row) -> tuple[str, ...]:
-    card, told, speed = row.measured.card, row.forecast, row.speed
+    card, forecast, speed = row.measured.card, row.forecast, row.speed
     return (
         row.job,
         f"{card.count}x {card.gpu_id}" if card.count > 1 else card.gpu_id,
         f"{card.usd_per_hr:.2f}",
         "?" if speed is None else f"{speed.mean:.3g} ({speed.low:.3g}-{speed.high:.3g})",
-        "?" if told is None else _range(told.seconds, format_duration),
-        "?" if told is None else _range(told.usd, lambda usd: f"{usd:.4f}" if usd < 0.01 else f"{usd:.2f}"),
+        "?" if forecast is None else _range(forecast.seconds, format_duration),
+        "?"
+        if forecast is None
+        else _range(forecast.usd, lambda usd: f"{usd:.4f}" if usd < 0.01 else f"{usd:.2f}"),
         str(row.nodes),
-        "?" if told is None else f"{told.usd[0] * row.nodes:.2f}",
+        "?" if forecast is None else f"{forecast.usd[0] * row.nodes:.2f}",
     )
 
 

@@ -11,7 +11,7 @@ def tell(text: str) -> None:
 
 
 class Notices:
-    """Prints what plugins have to say, so that stdout stays what was asked for."""
+    """Prints notices of plugins on stderr, so that stdout holds only the result."""
 
     def rpd_notice(self, text: str) -> None:
         """Print a sentence."""

@@ -86,6 +86,6 @@ class RawOutput:
             _write(sys.stdout, self._filter.feed(data))
 
     def close(self) -> None:
-        """Write what waits for its end."""
+        """Write the rest."""
         if self._filter is not None:
             _write(sys.stdout, self._filter.flush())

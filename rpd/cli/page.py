@@ -15,8 +15,8 @@ from rpd.query.rows import Rows, Scope, is_event, read_rows
 from rpd.record import history
 from rpd.record.report_output import report_path, write_report
 from rpd.values.sort_order import Ranking, missing
-from rpd.web.folders import read_run
-from rpd.web.report import dumps
+from rpd.web.html_report import dumps
+from rpd.web.run_folders import read_run
 
 
 def write_page(config: Config) -> int:
@@ -27,7 +27,7 @@ def write_page(config: Config) -> int:
     runs = (
         _fitting(config.own.where, Scope(runs_path=config.runs_path, runs=config.args), notes)
         if config.own.where
-        else _named(config, notes)
+        else _named(config.args, config.invocation_dir, config.runs_path, notes)
     )
     ranking = Ranking.parse(config.output.sort) if config.output.sort else None
     if ranking and (wrong := missing([report for run in runs for report in run.reports], ranking)):
@@ -47,14 +47,9 @@ def write_page(config: Config) -> int:
     return ExitCode.OK
 
 
-def _named(config: Config, notes: list[str]) -> list[PastRun]:
+def _named(names: Sequence[str], here: Path, runs_path: Path, notes: list[str]) -> list[PastRun]:
     """Return the runs that are named, each once; the newest where none is."""
-    infos = {
-        info.id: info
-        for info in (
-            run_named(config.invocation_dir, config.runs_path, name) for name in config.args or ("",)
-        )
-    }
+    infos = {info.id: info for info in (run_named(here, runs_path, name) for name in names or ("",))}
     return [read_run(Path(info.folder), notes) for info in infos.values()]
 
 

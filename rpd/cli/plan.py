@@ -1,4 +1,4 @@
-"""``rpd plan``: which nodes are new, changed, cached or gone, and what those that would run may cost."""
+"""``rpd plan``: shows which nodes are new, changed, cached or gone, and the cost of those that would run."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from rpd.cli.collect import print_errors, tell_nothing
-from rpd.cli.document import say_document
+from rpd.cli.command_options import PlanOptions
+from rpd.cli.json_document import say_document
 from rpd.cli.notices import Notices, tell
-from rpd.cli.options import PlanOptions
 from rpd.cli.output import note, say
 from rpd.cli.table import table
 from rpd.config import Config
+from rpd.config.config import OutputSettings
 from rpd.errors import ExitCode, UsageError
 from rpd.events import Events
 from rpd.hooks import PluginManager
@@ -38,7 +39,7 @@ _OWN_FLAGS = {"--against": True, "--fail-above": True, "--markdown": True, "--js
 
 @frozen
 class _Plan:
-    """What becomes of the nodes, and what those that would run cost (by their ids)."""
+    """The status of the nodes, and the costs of those that would run (by their ids)."""
 
     nodes: Sequence[Planned]
     costs: Mapping[str, Estimate]
@@ -79,21 +80,19 @@ def main(config: Config, manager: PluginManager) -> int:
     print_errors(errors)
     if errors:
         return ExitCode.INTERRUPTED
-    other = _other(config, own.against) if own.against else None
+    other = _other(own.against, config.invocation_dir, config.argv, config.args) if own.against else None
     if not snapshot.nodes and not (other and other.fingerprints):
         tell_nothing(config, snapshot.gathered)
         return ExitCode.NOTHING_COLLECTED
     plan = _planned(config, manager, snapshot, other)
     if own.markdown is not None:
-        _write_markdown(config, own.markdown, plan)
-    _print(config, plan)
+        _write_markdown(config.invocation_dir / Path(own.markdown).expanduser(), own.markdown, plan)
+    _print(config.output, plan)
     return _verdict(own, plan)
 
 
-def _other(config: Config, ref: str) -> OtherTree:
-    other = other_tree(
-        ref, config.invocation_dir.resolve(), _flags(config.argv[1:], config.args), config.args
-    )
+def _other(ref: str, here: Path, argv: Sequence[str], args: Sequence[str]) -> OtherTree:
+    other = other_tree(ref, here.resolve(), _flags(argv[1:], args), args)
     for text in other.errors:
         note(f"rpd: {ref}: {text}")
     return other
@@ -123,7 +122,8 @@ def _planned(config: Config, manager: PluginManager, snapshot: Snapshot, other: 
     }
     there = None if other is None else other.fingerprints
     if there is not None:
-        there = {node: parts for node, parts in there.items() if _is_named(config, node)}
+        named = _named(config.args, config.invocation_dir, config.rootdir.resolve())
+        there = {node: parts for node, parts in there.items() if named is None or _is_of(node, named)}
     needs = {node.id: node.needs for node in snapshot.nodes if node.needs}
     ref = other.ref if other else ""
     nodes = compare(snapshot.fingerprints, there, passed, differences, ref=ref, needs=needs)
@@ -143,19 +143,22 @@ def _planned(config: Config, manager: PluginManager, snapshot: Snapshot, other: 
     )
 
 
-def _is_named(config: Config, node: str) -> bool:
-    """Whether the command line names a node of the other tree: by its id, or by a file or folder."""
-    ids = [text for text in config.args if "::" in text]
-    if len(ids) < len(config.args) or not ids:
-        return True
-    for text in ids:
-        path, _, name = text.partition("::")
-        file = (config.invocation_dir / path).resolve()
-        if file.is_relative_to(config.rootdir.resolve()):
-            wanted = f"{file.relative_to(config.rootdir.resolve()).as_posix()}::{name}"
-            if node == wanted or node.startswith(f"{wanted}["):
-                return True
-    return False
+def _named(args: Sequence[str], here: Path, rootdir: Path) -> list[str] | None:
+    """Return the ids that the command line names, from the root; None where it names files, folders or nothing."""
+    pairs = [text.partition("::") for text in args if "::" in text]
+    if len(pairs) < len(args) or not pairs:
+        return None
+    files = [((here / path).resolve(), name) for path, _, name in pairs]
+    return [
+        f"{file.relative_to(rootdir).as_posix()}::{name}"
+        for file, name in files
+        if file.is_relative_to(rootdir)
+    ]
+
+
+def _is_of(node: str, named: Sequence[str]) -> bool:
+    """Whether a node of the other tree is one that is named, or a case of it."""
+    return any(node == name or node.startswith(f"{name}[") for name in named)
 
 
 def _refused(config: Config, nodes: Sequence[Node], source: Source) -> list[str]:
@@ -188,25 +191,25 @@ def _count(number: int) -> str:
 # --- for people -----------------------------------------------------------------------------------------------------
 
 
-def _print(config: Config, plan: _Plan) -> None:
-    if config.output.as_json:
+def _print(output: OutputSettings, plan: _Plan) -> None:
+    if output.as_json:
         say_document(_document(plan))
-    elif config.output.quiet:
+    elif output.quiet:
         say("\n".join(node.id for node in plan.running), end="\n" if plan.running else "")
     else:
         rows = [
             ("STATUS", "NODE", "WHY", "EXPECTED", "WORST"),
-            *(_row(node, plan) for node in _shown(config, plan)),
+            *(_row(node, plan) for node in _shown(plan, cached=output.verbose > 0)),
         ]
         if len(rows) > 1:
             say("\n".join(table(rows, right={3, 4}, cut={1: 24, 2: 24}, leave_out=(2, 3))), end="\n\n")
         say(_summary(plan))
 
 
-def _shown(config: Config, plan: _Plan) -> list[Planned]:
-    """Return the nodes that are listed: cached ones only with ``-v``."""
+def _shown(plan: _Plan, *, cached: bool) -> list[Planned]:
+    """Return the nodes that are listed; ``cached``: also those that would not run."""
     order = (Status.NEW, Status.CHANGED, Status.GONE, Status.CACHED)
-    wanted = order if config.output.verbose else order[:-1]
+    wanted = order if cached else order[:-1]
     return [node for status in wanted for node in plan.of(status)]
 
 
@@ -226,8 +229,8 @@ def _summary(plan: _Plan) -> str:
     counts = (
         ", ".join(f"{len(plan.of(status))} {status}" for status in Status if plan.of(status)) or "no nodes"
     )
-    beside = f" (compared with {plan.other.ref}, {plan.other.commit[:12]})" if plan.other else ""
-    return f"{counts}{beside}\n{_would_cost(plan)}"
+    compared = f" (compared with {plan.other.ref}, {plan.other.commit[:12]})" if plan.other else ""
+    return f"{counts}{compared}\n{_would_cost(plan)}"
 
 
 def _would_cost(plan: _Plan) -> str:
@@ -272,8 +275,7 @@ def _document(plan: _Plan) -> dict[str, Any]:
     }
 
 
-def _write_markdown(config: Config, target: str, plan: _Plan) -> None:
-    path = config.invocation_dir / Path(target).expanduser()
+def _write_markdown(path: Path, target: str, plan: _Plan) -> None:
     if path.is_dir():
         raise UsageError(f"--markdown {target}: expected a file, but this is a folder")
     try:

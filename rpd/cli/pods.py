@@ -8,8 +8,8 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
-from rpd.cli.document import say_document
-from rpd.cli.options import PsOptions, StopOptions
+from rpd.cli.command_options import PsOptions, StopOptions
+from rpd.cli.json_document import say_document
 from rpd.cli.output import note, say
 from rpd.cli.provider_session import own_account, provider_of
 from rpd.cli.table import table
@@ -211,7 +211,7 @@ def _counted(pods: Sequence[PodInfo]) -> int:
 
 
 def _spent(ours: Sequence[PodInfo], known: Claims, now: float) -> str:
-    """Return what rpd's pods have cost so far, as the end of a sentence."""
+    """Return the cost of rpd's pods so far, as the end of a sentence."""
     amounts = [orphans.spent_usd(pod, claim, now) if (claim := known.of(pod)) else None for pod in ours]
     spent = [usd for usd in amounts if usd is not None]
     if not spent:
@@ -412,7 +412,7 @@ def _why_not(pod: PodInfo, claim: Claim | None) -> str:
 
 
 def _show(chosen: Sequence[PodInfo], done: str) -> int:
-    """Say what would be done to pods."""
+    """Print what would happen to pods."""
     for pod in chosen:
         usd = orphans.usd_per_hr(pod)
         cost = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from rpd.cli.document import say_document
+from rpd.cli.json_document import say_document
 from rpd.cli.output import note, say
 from rpd.config import Config
 from rpd.errors import AuthError, UsageError

@@ -9,8 +9,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from rpd.cli.document import say_document
-from rpd.cli.options import QueryOptions
+from rpd.cli.command_options import QueryOptions
+from rpd.cli.json_document import say_document
 from rpd.cli.output import hand_over, note, say
 from rpd.cli.table import table
 from rpd.config import Config
@@ -49,7 +49,7 @@ def main(config: Config, manager: PluginManager) -> int:
     tell_damage(damaged)
     if own.most_rows:
         result = Answer(columns=result.columns, rows=result.rows[: own.most_rows])
-    _print(config, result, totals)
+    _print(own, result, totals, as_json=config.output.as_json, here=config.invocation_dir)
     return ExitCode.OK if result.rows else ExitCode.NOTHING_COLLECTED
 
 
@@ -127,9 +127,8 @@ def _asked_for(own: QueryOptions, args: Sequence[str], columns: Sequence[str]) -
     return [name for name in dict.fromkeys(asked) if name not in answer.SHOWN]
 
 
-def _print(config: Config, result: Answer, totals: Totals) -> None:
-    own: QueryOptions = config.own
-    if config.output.as_json:
+def _print(own: QueryOptions, result: Answer, totals: Totals, *, as_json: bool, here: Path) -> None:
+    if as_json:
         document = {
             "columns": list(result.columns),
             "rows": result.dicts(),
@@ -137,7 +136,7 @@ def _print(config: Config, result: Answer, totals: Totals) -> None:
         }
         say_document(document)
     elif own.parquet is not None:
-        _write_parquet(config.invocation_dir, own.parquet, result)
+        _write_parquet(here, own.parquet, result)
     elif own.as_csv:
         out = io.StringIO()
         writer = csv.writer(out, lineterminator="\n")
@@ -187,7 +186,7 @@ def _cell(column: str, value: Any) -> str:
 
 
 def totals_line(totals: Totals) -> str:
-    """Return what nodes come to, as a line for people."""
+    """Return the totals of nodes, as a line for people."""
     counted = f"{_counted(totals.nodes, 'node')} in {_counted(totals.runs, 'run')}"
     if not totals.nodes:
         return counted
@@ -196,7 +195,7 @@ def totals_line(totals: Totals) -> str:
 
 
 def totals_document(totals: Totals) -> dict[str, Any]:
-    """Return what nodes come to, for programs."""
+    """Return the totals of nodes, for programs."""
     return {
         "nodes": totals.nodes,
         "runs": totals.runs,

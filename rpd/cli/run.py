@@ -84,7 +84,7 @@ def carry_out(config: Config, manager: PluginManager, resumed: Resumed | None) -
             stack.callback(view.close)
             manager.register(view, "terminal")
         if config.output.html is not None:
-            from rpd.web.report import add_page  # few runs write one
+            from rpd.web.html_report import add_page  # few runs write one
 
             add_page(config.output, config.invocation_dir, manager, redactor)
         if config.output.notify and not config.run.dry_run:

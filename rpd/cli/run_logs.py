@@ -56,7 +56,7 @@ class _Logs:
         self._logs: dict[Path, tuple[LogFile, NamedLines]] = {}
 
     def print_new(self) -> None:
-        """Print what was added to any of them since the last call, node by node in the order they began."""
+        """Print the text added to any of them since the last call, node by node in the order they began."""
         changed_at = self._folder.stat().st_mtime_ns
         if changed_at != self._changed_at:  # a node has a folder of its own in it
             # A folder without a journal belongs to a node that begins right now: look again.

@@ -9,9 +9,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rpd.cli.document import say_document
+from rpd.cli.command_options import ReportOptions, RunsOptions
 from rpd.cli.filters import Filters, is_same
-from rpd.cli.options import ReportOptions, RunsOptions
+from rpd.cli.json_document import say_document
 from rpd.cli.output import hand_over, say
 from rpd.cli.query import since, tell_damage, totals_document, totals_line
 from rpd.cli.table import table
@@ -49,9 +49,10 @@ def main(config: Config, manager: PluginManager) -> int:
     chosen, wanted = _chosen(own, config.runs_path, damaged.append)
     shown = chosen[: own.most_runs] if own.most_runs else chosen
     if own.all_nodes:
-        _print_nodes(config, shown, wanted)
+        rows = [row for run in shown for row in (wanted or {}).get(run.info.id, ())]
+        _print_nodes(own, config.runs_path, rows, as_json=config.output.as_json)
     else:
-        _print_runs(config, shown)
+        _print_runs(own, config.runs_path, shown, as_json=config.output.as_json)
     if len(shown) < len(chosen) and not config.output.as_json:
         say(f"… and {len(chosen) - len(shown)} older ones (-n 0 lists all)")
     tell_damage(damaged)
@@ -104,12 +105,11 @@ def _nodes(scope: Scope, filters: Filters, damaged: Damaged) -> Sequence[Row]:
     return [row for row in rows.rows if all(is_same(value_of(row, name), text) for name, text in resolved)]
 
 
-def _print_runs(config: Config, shown: Sequence[Overview]) -> None:
-    own: RunsOptions = config.own
+def _print_runs(own: RunsOptions, runs_path: Path, shown: Sequence[Overview], *, as_json: bool) -> None:
     nodes = sum(sum(run.outcomes.values()) for run in shown)
     outcomes = sum((Counter(run.outcomes) for run in shown), Counter[str]())
     seconds, usd = math.fsum(run.info.seconds for run in shown), math.fsum(run.usd for run in shown)
-    if config.output.as_json:
+    if as_json:
         totals = {
             "runs": len(shown),
             "nodes": nodes,
@@ -120,7 +120,7 @@ def _print_runs(config: Config, shown: Sequence[Overview]) -> None:
         say_document({"runs": [_as_json(run) for run in shown], "totals": totals})
         return
     if not shown:
-        say(f"no runs in {config.runs_path}" + (" that match" if own.filters or own.since else ""))
+        say(f"no runs in {runs_path}" + (" that match" if own.filters or own.since else ""))
         return
     rows = [_HEAD, *map(_row, shown)]
     say("\n".join(table(rows, right={2, 4, 5}, cut={3: 30, 6: 12}, leave_out=(1, 6, 5, 2, 7))))
@@ -132,11 +132,9 @@ def _print_runs(config: Config, shown: Sequence[Overview]) -> None:
         say(f"{len(shown)} runs, {nodes} nodes: {counts}, {format_duration(seconds)}, ${usd:.2f}")
 
 
-def _print_nodes(config: Config, runs: Sequence[Overview], wanted: Wanted | None) -> None:
-    own: RunsOptions = config.own
-    rows = [row for run in runs for row in (wanted or {}).get(run.info.id, ())]
+def _print_nodes(own: RunsOptions, runs_path: Path, rows: Sequence[Row], *, as_json: bool) -> None:
     totals = answer.totals(rows)
-    if config.output.as_json:
+    if as_json:
         say_document(
             {
                 "nodes": [{name: row.get(name) for name in _NODE_COLUMNS} for row in rows],
@@ -145,7 +143,7 @@ def _print_nodes(config: Config, runs: Sequence[Overview], wanted: Wanted | None
         )
         return
     if not rows:
-        say(f"no nodes in {config.runs_path}" + (" that match" if own.filters or own.since else ""))
+        say(f"no nodes in {runs_path}" + (" that match" if own.filters or own.since else ""))
         return
     lines = [_node_row(row) for row in rows]
     say("\n".join(table([_NODE_HEAD, *lines], right={5, 6}, cut={0: 22, 1: 20, 3: 12}, leave_out=(4, 3))))
@@ -287,7 +285,7 @@ def _report_document(
 
 
 def _studies(run: PastRun) -> Sequence[StudyReport]:
-    """Return what is known of the studies of a run; none for most runs."""
+    """Return the reports of the studies of a run; none for most runs."""
     folder = Path(run.info.folder)
     if not is_regular(folder / STUDIES_FILE):
         return ()

@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from rpd.cli.document import say_document
+from rpd.cli.json_document import say_document
 from rpd.cli.output import say
 from rpd.cli.query import tell_damage
 from rpd.cli.runs import sorted_reports
@@ -27,8 +27,8 @@ from rpd.journal.series import SERIES_FILE
 from rpd.journal.series import read as read_series
 from rpd.pipeline.connect_to_node import work_of
 from rpd.pipeline.past_runs import PastRun, RunState, past_run, run_and_node
-from rpd.record.again import again
 from rpd.record.lookup import NodeEntry
+from rpd.record.rerun_command import again
 from rpd.terminal.curves import chart
 from rpd.terminal.stored_run import print_run
 from rpd.values.duration import format_duration
@@ -91,7 +91,7 @@ def _print_run(run: PastRun, output: OutputSettings) -> None:
 
 
 def story(entry: NodeEntry) -> Iterator[str]:
-    """Yield what became of a node, a line each."""
+    """Yield the outcome of a node, in lines."""
     report = entry.read()
     if report is None:
         yield from _unfinished(entry)
@@ -152,7 +152,7 @@ def _report_lines(report: NodeReport) -> Iterator[str]:
 
 
 def _series(report: NodeReport) -> Iterator[str]:
-    """Yield each series: what it came to, and its curve."""
+    """Yield each series: its summary and its curve."""
     curves = read_series(NodeFiles(Path(report.folder)).series) if report.series else {}
     for name, record in islice(report.series.items(), MOST_CURVES):
         yield f"{plain(name)}: {_summed_up(record)}"
@@ -163,10 +163,10 @@ def _series(report: NodeReport) -> Iterator[str]:
 
 
 def _summed_up(record: SeriesRecord) -> str:
-    told = f"{record.last:.6g} at step {record.last_step:g}"
+    text = f"{record.last:.6g} at step {record.last_step:g}"
     if record.min is not None and record.max is not None and record.points > 1:
-        told += f", lowest {record.min:.6g} at {record.min_step:g}, highest {record.max:.6g} at {record.max_step:g}"
-    return f"{told} ({record.points} {'value' if record.points == 1 else 'values'})"
+        text += f", lowest {record.min:.6g} at {record.min_step:g}, highest {record.max:.6g} at {record.max_step:g}"
+    return f"{text} ({record.points} {'value' if record.points == 1 else 'values'})"
 
 
 def _steps(report: NodeReport) -> Iterator[str]:

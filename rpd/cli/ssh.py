@@ -7,7 +7,7 @@ import threading
 import time
 from pathlib import Path
 
-from rpd.cli.options import SshOptions
+from rpd.cli.command_options import SshOptions
 from rpd.cli.output import note, say
 from rpd.cli.provider_session import account
 from rpd.config import Config

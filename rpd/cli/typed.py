@@ -1,4 +1,4 @@
-"""A command line that is being typed in bash: its words so far, and how the last one goes on."""
+"""A command line as typed so far in bash: its words, and how to complete the last one."""
 
 from __future__ import annotations
 

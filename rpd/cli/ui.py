@@ -6,14 +6,14 @@ import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
-from rpd.cli.options import UiOptions
+from rpd.cli.command_options import UiOptions
 from rpd.cli.output import say
 from rpd.config import Config
 from rpd.errors import ExitCode, UsageError
 from rpd.hooks import PluginManager
 from rpd.record import history
-from rpd.web.folders import is_run_folder
-from rpd.web.live import LiveRuns
+from rpd.web.live_runs import LiveRuns
+from rpd.web.run_folders import is_run_folder
 from rpd.web.server import serve
 
 

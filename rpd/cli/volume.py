@@ -1,13 +1,13 @@
-"""``rpd volume``: the network volumes of the account, with what each costs and where it is."""
+"""``rpd volume``: lists, creates and deletes the network volumes of the account."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 
+from rpd.cli.command_options import VolumeOptions
 from rpd.cli.confirm import confirmed
-from rpd.cli.document import say_document
-from rpd.cli.options import VolumeOptions
+from rpd.cli.json_document import say_document
 from rpd.cli.output import say
 from rpd.cli.provider_session import own_account
 from rpd.cli.table import table
@@ -93,7 +93,7 @@ def _lines(volumes: Sequence[NetworkVolume]) -> Iterator[str]:
 
 
 def _price(volume: NetworkVolume) -> str:
-    """Return what a volume costs a month; RunPod tells the price of the faster tier in its console only."""
+    """Return the monthly cost of a volume; RunPod shows the price of the faster tier only in its console."""
     usd = volume_usd_per_month(volume)
     return "?" if usd is None else f"{usd:.2f}"
 
@@ -123,7 +123,7 @@ def _create(config: Config, provider: Provider, names: Sequence[str]) -> int:
         id="", name=name, datacenter=place, size_gb=own.size_gb, tier=tier or Tier.STANDARD
     )
     question = f"A network volume of {own.size_gb} GB in {place} costs {_costs(planned)} until it is deleted"
-    if not confirmed(question, config, "rpd volume create makes something that costs money"):
+    if not confirmed(question, "rpd volume create makes something that costs money", yes=config.money.yes):
         return ExitCode.OK
     made = provider.add_volume(name, own.size_gb, place, tier)
     say(
@@ -174,7 +174,8 @@ def _remove(config: Config, provider: Provider, names: Sequence[str]) -> int:
     listed = ", ".join(
         f"{volume.name} ({volume.id}, {volume.size_gb} GB in {volume.datacenter})" for volume in chosen
     )
-    if not confirmed(f"All files go with {listed}", config, "rpd volume rm deletes files for good"):
+    why = "rpd volume rm deletes files for good"
+    if not confirmed(f"All files go with {listed}", why, yes=config.money.yes):
         return ExitCode.OK
     for volume in chosen:
         provider.remove_volume(volume.id)

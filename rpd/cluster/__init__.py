@@ -1,4 +1,4 @@
-"""Clusters: several pods rented, driven and given back as one. This is the plugin: fixtures, and how they are rented.
+"""Clusters: several pods that are rented, driven and released as one. This is the plugin, with its fixtures.
 
 Every collection loads this module, so what only a run needs is loaded where it is first used.
 """

@@ -1,4 +1,4 @@
-"""The handle of a cluster: what a job function holds and acts on, all members at once or one by one."""
+"""The handle of a cluster, through which a job function acts on all its members or on one."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from rpd.cluster.together import Ended, Part, run_together
 from rpd.errors import CommandFailed, CommandTimeout, OutOfMemory, UsageError
 from rpd.execute.deadlines import limit_of
 from rpd.execute.node.current import current_run
-from rpd.execute.node.history import StepEnd, StepRequest
 from rpd.execute.node.run import NodeRun
 from rpd.execute.node.signs_of_life import listened_for_life
+from rpd.execute.node.step_history import StepEnd, StepRequest
 from rpd.execute.pod.handle import Pod
 from rpd.execute.pod.held import Held
 from rpd.execute.pod.steps import Steps
@@ -110,7 +110,7 @@ class RunningCluster(Held):
 
     @property
     def rate_usd_per_hr(self) -> float:
-        """What all members together cost an hour."""
+        """The hourly cost of all members."""
         return self._lease.rate_usd_per_hr
 
     @property
@@ -476,6 +476,6 @@ def _stand_in(cmd: str, dry: str, nodes: int) -> AllEnded:
     return AllEnded((Completed(command=cmd, exit_code=0, stdout=dry),) * nodes)
 
 
-def _recalled(held: Mapping[str, Any]) -> AllEnded:
-    ranks = tuple(Completed(**{**each, "tail": tuple(each["tail"])}) for each in held["completed"])
-    return AllEnded(ranks, held["first"])
+def _recalled(answer: Mapping[str, Any]) -> AllEnded:
+    ranks = tuple(Completed(**{**each, "tail": tuple(each["tail"])}) for each in answer["completed"])
+    return AllEnded(ranks, answer["first"])

@@ -15,7 +15,7 @@ MASTER_PORT = 29_500
 
 @frozen
 class Shape:
-    """What every launcher has to be told of a cluster: addresses by rank, GPUs of each member, interfaces by rank."""
+    """The facts about a cluster that launchers need: addresses by rank, GPUs of each member, interfaces by rank."""
 
     addresses: tuple[str, ...]
     gpus: int

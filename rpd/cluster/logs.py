@@ -62,11 +62,11 @@ class RankLogs:
             begun.write_text(json.dumps(sizes), encoding="utf-8")
 
     def of(self, rank: int) -> Callable[[bytes], None]:
-        """Return what takes the output of a rank, on one thread."""
+        """Return the function that takes the output of a rank, on one thread."""
         return self._logs[rank].write
 
     def close(self) -> None:
-        """Let out what is held back, and close the files."""
+        """Write the held-back bytes, and close the files."""
         for log in self._logs:
             log.close()
 

@@ -1,4 +1,4 @@
-"""The pre-flight of a cluster: every member reaches every other over their private network, and how fast."""
+"""The pre-flight check of a cluster: whether its members reach each other over the private network, and how fast."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ USUAL_INTERFACE = "ens1"
 
 @frozen
 class Report:
-    """What the members found out: ``text`` for people, ``failure`` empty where all is well.
+    """The findings of the members: ``text`` for people, ``failure`` empty if all is well.
 
     ``interfaces`` by rank, empty where it is not known; ``gbps`` is the slowest way that was measured, if one was.
     """
@@ -58,7 +58,7 @@ def _program() -> str:
 
 
 def read(said: Sequence[str], nodes: int) -> Report:
-    """Return what the members said, by rank. They are not trusted with shapes, nor with what is shown."""
+    """Return the reports of the members, by rank. Their shapes and texts are not trusted."""
     answers = [_answer(text) for text in said]
     interfaces = tuple(_interface(each) for each in answers)
     silent = [rank for rank, each in enumerate(answers) if each is None]
@@ -87,14 +87,14 @@ def read(said: Sequence[str], nodes: int) -> Report:
 
 
 def _answer(text: str) -> dict[str, Any] | None:
-    found = _REPORT.search(text)
-    if found is None:
+    match = _REPORT.search(text)
+    if match is None:
         return None
     try:
-        held = json.loads(found[1])
+        answer = json.loads(match[1])
     except ValueError as error:
         raise RemoteError(f"the pre-flight of a member makes no sense: {error}") from None
-    return held if isinstance(held, dict) else None
+    return answer if isinstance(answer, dict) else None
 
 
 def _interface(answer: dict[str, Any] | None) -> str:
@@ -113,7 +113,7 @@ def _unreached(answer: dict[str, Any], rank: int, nodes: int) -> set[int]:
 
 
 def _failure(member: dict[str, Any], rank: int, nodes: int) -> str:
-    """Return what a member could not do, in words; empty where it could all."""
+    """Return in words how a member failed; empty if it did not."""
     error = member.get("error")
     if isinstance(error, str):
         return f"rank {rank} cannot listen there ({plain(error)[:_LONGEST_ERROR]})"

@@ -113,9 +113,9 @@ def main() -> None:
         report["error"] = str(error)
     else:
         complete = serve(listener, met, len(others))
-        found = [place for place in others if reach(addresses[place], port, rank, until)]
-        report["reached"] = found
-        if len(found) == len(others):
+        reached = [place for place in others if reach(addresses[place], port, rank, until)]
+        report["reached"] = reached
+        if len(reached) == len(others):
             report["gbps"] = measure(addresses[(rank + 1) % len(addresses)], port)
         # The others may still be looking for this one.
         complete.wait(max(0.0, until - time.monotonic()))

@@ -1,4 +1,4 @@
-"""Ray on the members of a cluster: started there, so that people's own Ray code finds it."""
+"""Starts Ray on the members of a cluster, so that the user's Ray code finds it."""
 
 from __future__ import annotations
 

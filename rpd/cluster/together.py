@@ -1,4 +1,4 @@
-"""Doing something on all members of a cluster at once: one thread each, and one that waits for them."""
+"""Acts on all members of a cluster at once, with one thread for each."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ def side_by_side(acts: Sequence[Callable[[], T]], *, name: str) -> list[T]:
     """
     outcomes: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
     _start(acts, outcomes, name)
-    found: dict[int, T] = {}
-    while len(found) < len(acts):
+    results: dict[int, T] = {}
+    while len(results) < len(acts):
         place, outcome = outcomes.get()
         if isinstance(outcome, BaseException):
             raise outcome
-        found[place] = outcome  # type: ignore[assignment]
-    return [found[place] for place in range(len(acts))]
+        results[place] = outcome  # type: ignore[assignment]
+    return [results[place] for place in range(len(acts))]
 
 
 def _start(acts: Sequence[Callable[[], object]], outcomes: queue.SimpleQueue[Outcome], name: str) -> None:
@@ -93,13 +93,13 @@ def run_together(parts: Sequence[Part], *, end_others: bool = True) -> Ended:
     """
     outcomes: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
     _start([part.run for part in parts], outcomes, "rpd-rank")
-    found: list[Completed | None] = [None] * len(parts)
+    completed: list[Completed | None] = [None] * len(parts)
     first: int | None = None
     error: BaseException | None = None
     for _ in parts:
         place, outcome = outcomes.get()
         if isinstance(outcome, Completed):
-            found[place] = outcome
+            completed[place] = outcome
         failed = outcome if isinstance(outcome, BaseException) else None
         if first is not None or (isinstance(outcome, Completed) and outcome.ok):
             # What was ended because of the first has no word of its own; a lost member has the last one.
@@ -112,4 +112,4 @@ def run_together(parts: Sequence[Part], *, end_others: bool = True) -> Ended:
         if end_others or failed is not None:
             for part in parts:
                 part.interrupt()
-    return Ended(completed=tuple(found), first=first, error=error)
+    return Ended(completed=tuple(completed), first=first, error=error)

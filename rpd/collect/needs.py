@@ -1,4 +1,4 @@
-"""Which jobs a job needs: the functions and names in its marks ``needs``, as jobs of files."""
+"""Resolves the marks ``needs`` of a job: functions and names become jobs of deploy files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The formats of other tools that rpd can read, loaded only where something may be in one."""
+"""The formats of other tools that rpd can read, loaded only where a file may have one."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""FILES THAT OTHERS NAMED: reading and writing in folders where a pod, or another person, chose the names."""
+"""Reads and writes files in folders where a pod, or another person, chose the names."""

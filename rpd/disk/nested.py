@@ -1,4 +1,4 @@
-"""How deep data from elsewhere is nested: code that walks it recursively must know first."""
+"""Checks how deeply data from elsewhere is nested, before code walks it recursively."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading files that may have come from elsewhere: regular ones only, through no link, and no more than asked for."""
+"""Reads files that may come from elsewhere: regular ones only, never through a link, up to a limit."""
 
 from __future__ import annotations
 

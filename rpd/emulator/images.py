@@ -1,4 +1,4 @@
-"""Container images: what the emulator's pods find in them. Nothing is pulled; an image is a name with these traits."""
+"""Container images as the emulator's pods see them. Nothing is pulled: an image is a name with traits."""
 
 from __future__ import annotations
 

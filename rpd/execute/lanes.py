@@ -1,4 +1,4 @@
-"""Lanes for slots: those of the plan, and those that its sources hand out while the run goes on."""
+"""Lanes for slots: those of the plan, and those that sources add during the run."""
 
 from __future__ import annotations
 

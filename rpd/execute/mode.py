@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 from rpd.execute import no_network
 from rpd.execute.clock import JobClock
 from rpd.execute.deadlines import overdue
-from rpd.execute.node.history import DryStepHistory, StepHistory
 from rpd.execute.node.log import DryLog, NodeLog
 from rpd.execute.node.results import DryResults, NodeResults
 from rpd.execute.node.series import NodeSeries, NoSeries
+from rpd.execute.node.step_history import DryStepHistory, StepHistory
 from rpd.execute.pod.follow import follow
 from rpd.execute.pod.kept_files import left_alone, merging
 from rpd.execute.saved_environment import Surroundings, TrustedSurroundings

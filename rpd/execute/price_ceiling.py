@@ -5,16 +5,31 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from rpd.errors import BudgetExceeded
-from rpd.execute.node.run import NodeRun
+from rpd.execute.node.bill import Bill
 from rpd.execute.run_budget import Purse
+from rpd.lease.lease import Lease
 from rpd.values.job import Budget
 from rpd.values.node import Node
 from rpd.values.pod import Offer, PodRequest
 from rpd.values.prices import disks_usd_per_hr, worst_usd
 
 _ROUNDING_USD = 1e-6
+
+
+class Spender(Protocol):
+    """A node that rents, as the cover sees it: its pods so far, and its bill, which may be given more room."""
+
+    @property
+    def node(self) -> Node: ...
+
+    @property
+    def leases(self) -> Sequence[Lease]: ...
+
+    @property
+    def bill(self) -> Bill: ...
 
 
 class Cover:
@@ -48,7 +63,7 @@ class Cover:
         """Return what another attempt may cost after earlier ones ``spent`` so much, in USD; None: nothing holds it."""
         return self.ceiling(node) - spent
 
-    def admit(self, run: NodeRun, request: PodRequest, offers: Sequence[Offer]) -> Sequence[Offer]:
+    def admit(self, run: Spender, request: PodRequest, offers: Sequence[Offer]) -> Sequence[Offer]:
         """Return the offers that a node may rent for ``request`` in addition to its pods. Raises BudgetExceeded."""
         if not offers:
             return offers
@@ -59,7 +74,7 @@ class Cover:
             ceiling = self._extended(run, request, ceiling, min(costs))
         return [offer for offer, usd in zip(offers, costs, strict=True) if usd <= ceiling + _ROUNDING_USD]
 
-    def _check_rest(self, run: NodeRun) -> None:
+    def _check_rest(self, run: Spender) -> None:
         """Raise BudgetExceeded if earlier attempts used up what the node may cost."""
         if run.bill.ceiling is not None and run.bill.ceiling <= 0:
             raise BudgetExceeded(
@@ -67,7 +82,7 @@ class Cover:
                 "this node may cost at worst. Give it more: Budget(cost_cap_usd=…, max_runtime=…)"
             )
 
-    def _costs(self, run: NodeRun, request: PodRequest, offers: Sequence[Offer]) -> list[float]:
+    def _costs(self, run: Spender, request: PodRequest, offers: Sequence[Offer]) -> list[float]:
         """Return for each offer what the node may cost at worst with a pod of it."""
         budget = self._budget_of(run.node)
         disks = disks_usd_per_hr(request)
@@ -77,7 +92,7 @@ class Cover:
             for offer in offers
         ]
 
-    def _extended(self, run: NodeRun, request: PodRequest, ceiling: float, wanted: float) -> float:
+    def _extended(self, run: Spender, request: PodRequest, ceiling: float, wanted: float) -> float:
         """Return the new ceiling of a node, if the budget of the run has room for it. Raises BudgetExceeded."""
         extra = wanted - ceiling
         if not self._purse.extend(run.node.id, extra):
@@ -88,7 +103,7 @@ class Cover:
             run.bill.ceiling += extra
         return wanted
 
-    def _refusal(self, run: NodeRun, request: PodRequest, ceiling: float, wanted: float) -> str:
+    def _refusal(self, run: Spender, request: PodRequest, ceiling: float, wanted: float) -> str:
         what = str(request.gpu) if request.gpu else "a CPU pod"
         extra = (
             " in addition to the pods it has"
@@ -115,5 +130,5 @@ class NoCover(Cover):
     def left_of(self, node: Node, spent: float) -> None:  # noqa: ARG002
         return None
 
-    def admit(self, run: NodeRun, request: PodRequest, offers: Sequence[Offer]) -> Sequence[Offer]:  # noqa: ARG002
+    def admit(self, run: Spender, request: PodRequest, offers: Sequence[Offer]) -> Sequence[Offer]:  # noqa: ARG002
         return offers

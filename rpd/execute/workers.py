@@ -11,11 +11,11 @@ from operator import itemgetter
 from pathlib import Path
 
 from rpd.errors import LocalError
-from rpd.execute.again import note_wide_fixture
 from rpd.execute.context import RunContext
 from rpd.execute.lanes import Lanes
 from rpd.execute.node.run import NodeRun
 from rpd.execute.node.runner import Runner
+from rpd.execute.repeated_setup import note_wide_fixture
 from rpd.execute.run_budget import Purse
 from rpd.execute.scopes import Scopes, TeardownError
 from rpd.journal.commits import Commits
@@ -125,8 +125,10 @@ class Execution:
         forget = self._context.stop.listen(self._let_nobody_wait)
         try:
             sources = self._plan.sources
-            held = sum(len(source.lanes) for source in sources) + sum(each.most for each in self._plan.ahead)
-            count = max(1, min(self._plan.width, len(self._plan.lanes) + held))
+            waiting = sum(len(source.lanes) for source in sources) + sum(
+                each.most for each in self._plan.ahead
+            )
+            count = max(1, min(self._plan.width, len(self._plan.lanes) + waiting))
             self._slots.run(*(partial(self._slot, number) for number in range(self._slots.most(count))))
             self._slots.run(self._tear_down)
         finally:

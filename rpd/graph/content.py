@@ -1,4 +1,4 @@
-"""The content of what a node left, as hashes: what the result of another node that used it depends on."""
+"""Hashes of the results of a node: part of the fingerprint of the nodes that use them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 
-from rpd.disk.tree import Tree
+from rpd.disk.safe_tree import Tree
 from rpd.remote.transfer.checksums import MOST_LIST_BYTES, listed_sums
 from rpd.values.report import NodeReport
 

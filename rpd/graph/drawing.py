@@ -1,4 +1,4 @@
-"""What needs what, drawn: as a tree for a terminal, or as a Mermaid diagram."""
+"""Draws the graph of needs: as a tree for a terminal, or as a Mermaid diagram."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Price = Callable[[Node], float | None]
 
 
 def tree(nodes: Sequence[Node], price: Price | None = None) -> Iterator[str]:
-    """Yield the nodes that no other needs, and below each what it needs; what was shown with its needs is not again.
+    """Yield the nodes that no other needs, and below each its needs. The needs of a node are shown once.
 
     With ``price``, what each node may cost, and at the top what it may cost with all that it needs.
     """
@@ -82,5 +82,5 @@ def mermaid(nodes: Sequence[Node]) -> Iterator[str]:
 
 
 def _label(text: str) -> str:
-    """Return a text with what Mermaid would read as markup written as entities."""
+    """Return a text with the markup of Mermaid written as entities."""
     return "".join(each if each.isalnum() or each in " ._-/:[]=," else f"#{ord(each)};" for each in text)

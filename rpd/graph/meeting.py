@@ -1,4 +1,4 @@
-"""Which cases meet: from jobs that need jobs to nodes that need nodes."""
+"""Matches cases: from jobs that need jobs to nodes that need nodes."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def meet(nodes: Sequence[Node], links: Links, rootdir: Path) -> Met:
 
 
 def _met(nodes: Sequence[Node], needs: Sequence[Need], cases: _Cases) -> Mapping[str, tuple[str, ...]]:
-    """Return what each of the nodes of one job needs, by id. Raises _Wrong."""
+    """Return the needs of each node of one job, by id. Raises _Wrong."""
     met_by: dict[str, dict[str, None]] = {node.id: {} for node in nodes}
     for need in needs:
         lonely: list[Node] = []

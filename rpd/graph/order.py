@@ -1,4 +1,4 @@
-"""The order of nodes that need others, and the rings that have none."""
+"""Orders nodes by their needs, and finds cycles."""
 
 from __future__ import annotations
 

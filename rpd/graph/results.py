@@ -1,4 +1,4 @@
-"""What nodes left, as the job sees it that needs them: the value of the fixture ``needs``."""
+"""The value of the fixture ``needs``: the results of needed nodes, as a job sees them."""
 
 from __future__ import annotations
 
@@ -181,7 +181,7 @@ class Needed:
         return bool(self._report.folder)
 
     def _use(self, what: str) -> None:
-        """Note that the result of this node depends on what that one left."""
+        """Note that the result of this node depends on that one's."""
         if self._is_real:
             key = part(self.id, what)
             if key not in self._run.results.sent:
@@ -267,7 +267,7 @@ class _Unmeasured(dict[str, Any]):
 
 
 def _names(artifact: ArtifactRecord) -> tuple[str, ...]:
-    """Return what something that was pulled can be called."""
+    """Return the names by which something pulled can be called."""
     base = posixpath.basename(artifact.remote.rstrip("/"))
     inside = artifact.local.removeprefix(_FOLDER).lstrip("/")
     return tuple(filter(None, (artifact.label, base, inside, artifact.remote)))

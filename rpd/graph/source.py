@@ -1,4 +1,4 @@
-"""The source of a graph: it holds each node back until what it needs is over, and no pod waits for it meanwhile."""
+"""The source of a graph: holds each node back until the nodes it needs are over. No pod waits meanwhile."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Hand-over: what nodes leave, given to plugins that keep it elsewhere."""
+"""Hand-over: gives the results of nodes to plugins that store them elsewhere."""

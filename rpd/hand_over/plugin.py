@@ -1,4 +1,4 @@
-"""The plugin that hands over: nothing of a run waits for those who take it but its end, and that not for long."""
+"""The plugin that hands results over. Only the end of a run waits for the receivers, and not for long."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class HandingOver:
 
 
 def hand_over_of(report: NodeReport, redactor: Redactor) -> HandOver:
-    """Return what a node leaves, by its report and its folder."""
+    """Return the results of a node, from its report and its folder."""
     masked = manifest.redacted(report, redactor)
     folder = Path(report.folder)
     curves = series.read(folder / series.SERIES_FILE)

@@ -1,4 +1,4 @@
-"""Commits in groups: what many nodes wrote is made durable by one call to the system instead of three for each.
+"""Group commits: one system call makes the writes of many nodes durable, instead of three for each.
 
 Only for nodes that hold no pod. What a power cut takes of the last quarter of a second is a node that starts again, and
 costs nothing; a process that is killed loses nothing. Whatever is rented is on the disk before and after, at once.

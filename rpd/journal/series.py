@@ -1,4 +1,4 @@
-"""The file of series: what a node's commands measured while they ran, one JSON object a line.
+"""The file of series: metrics of a node's commands over time, one JSON object per line.
 
 A line is ``{"step": 3, "time": "…", "values": {"loss": 0.1}}``, with ``"attempt": 2`` in a second attempt. NaN and
 infinities are the texts ``"NaN"``, ``"Infinity"`` and ``"-Infinity"``, which JSON can hold. Of two values of one series

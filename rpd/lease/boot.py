@@ -1,4 +1,4 @@
-"""What a pod shows while it boots, and whether it can still come up: RunPod starts what cannot run again and again."""
+"""Reads the logs of a booting pod, and decides whether it can still start: RunPod restarts a broken one forever."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The fate of a pod: whether it is given back when its user is done with it, and how."""
+"""The fate of a pod: whether and how it is released when its node is done."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Measuring: every job for a minute on cheap cards, and a forecast from its steps a second."""
+"""Measuring: runs every job for a minute on cheap GPUs, and forecasts its cost from its steps per second."""

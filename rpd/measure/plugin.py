@@ -1,4 +1,4 @@
-"""The plugin of a measurement: one node of each job on each card, ended once its series has gone on long enough."""
+"""The plugin of a measurement: one node per job and GPU type, ended when its series is long enough."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ class Measuring:
 
     @hookimpl
     def rpd_node_started(self, node: Node) -> None:
-        """Forget what an earlier attempt measured."""
+        """Forget the series of an earlier attempt."""
         measured = self.measured.get(node.id)
         if measured is not None:
             measured.series, measured.began = {}, None

@@ -1,4 +1,4 @@
-"""Speed: steps a second from the points of a series, and what the whole job takes at that speed, with intervals."""
+"""Speed: steps per second from the points of a series, and the time and cost of the whole job, with intervals."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Speed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forecast:
-    """What one node takes: seconds and USD, each as the likely value, the least and the most."""
+    """The seconds and USD of one node, each as the likely value, the least and the most."""
 
     seconds: tuple[float, float, float]
     usd: tuple[float, float, float]

@@ -1,1 +1,1 @@
-"""Notices: what becomes of a run, sent to a webhook, a desktop, or anything that apprise knows."""
+"""Notices about a run, sent to a webhook, the desktop, or any service that apprise supports."""

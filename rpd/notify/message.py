@@ -1,4 +1,4 @@
-"""Messages: what is worth telling somebody who does not look at the run."""
+"""Messages for somebody who is not watching the run."""
 
 from __future__ import annotations
 
@@ -31,5 +31,5 @@ class Message:
     facts: tuple[tuple[str, Any], ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """Return what a webhook of one's own gets."""
+        """Return the document for a webhook of your own."""
         return {"event": self.kind.value, "title": self.title, "text": self.text, **dict(self.facts)}

@@ -1,4 +1,4 @@
-"""The plugin that sends notices: it hears of the run and never holds it up."""
+"""The plugin that sends notices, and never delays the run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Targets: where notices go, from the text of ``--notify`` to something that sends."""
+"""Targets of notices: parses the text of ``--notify`` and makes the sender."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The caller of a run: what the run may do to the process they share, and whom it can ask."""
+"""The caller of a run: how the run may use the process they share, and how it asks for confirmation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the interface that rents the pods lacks of what jobs ask for, where the configuration names it: REST v2."""
+"""Checks whether the API that the configuration names (REST v2) supports everything jobs ask for."""
 
 from __future__ import annotations
 

@@ -125,7 +125,7 @@ def _graph(
     """Return which nodes need which, None where none needs another. Raises UsageError."""
     if collection.links is None:
         return None
-    from rpd.pipeline.needed import make_graph  # not at the top: most jobs need no other
+    from rpd.pipeline.make_graph import make_graph  # not at the top: most jobs need no other
 
     return make_graph(config, nodes, collection.links, Events(manager))
 

@@ -1,4 +1,4 @@
-"""Estimates: what nodes may cost at worst, and what they will cost if they go as they last did."""
+"""Estimates: the worst case of each node, and its expected cost if it runs as it last did."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Executing a run that was prepared, from its folder to its exit code."""
+"""Executes a prepared run, from its folder to its exit code."""
 
 from __future__ import annotations
 

@@ -140,7 +140,7 @@ class Foresight:
             definition,
             closure,
             direct,
-            tuple((name, held.key) for name, held in node.fixture_params.items() if name in names),
+            tuple((name, param.key) for name, param in node.fixture_params.items() if name in names),
         )
 
     def _called(self, definition: FixtureDef, node: Node) -> object:

@@ -1,4 +1,4 @@
-"""Which image a name means: a tag may mean another tomorrow, so a run asks the registry when it rents a first pod."""
+"""Resolves image names to digests. A tag may move, so a run asks the registry before it rents its first pod."""
 
 from __future__ import annotations
 

@@ -51,18 +51,20 @@ class Policy:
     forbid_marks: tuple[str, ...] = ()
 
 
-def policies(config: Config, environ: Mapping[str, str] = os.environ) -> tuple[Policy, ...]:
+def policies(
+    table: Mapping[str, Any], source: str, environ: Mapping[str, str] = os.environ
+) -> tuple[Policy, ...]:
     """Return the limits that count: those of the project, and those of the file that RPD_POLICY names.
 
-    Raises UsageError for what is no limit, and for a policy that a flag is to set.
+    ``table`` is the setting ``policy``, and ``source`` tells where it was set: empty if nowhere. Raises UsageError for
+    a key or value that is no limit, and for a policy set by a flag.
     """
     all_of_them = []
-    source = config.sources.get("policy", "")
     if source:
         if source == "flag -o":
             raise UsageError("-o policy: a policy is for the configuration file, so that no flag lifts it")
-        table = "[policy]" if source == "rpd.toml" else "[tool.rpd.policy]"
-        all_of_them.append(read_policy(config.money.policy, f"{source} {table}"))
+        header = "[policy]" if source == "rpd.toml" else "[tool.rpd.policy]"
+        all_of_them.append(read_policy(table, f"{source} {header}"))
     path = environ.get(VARIABLE)
     if path:
         try:
@@ -204,7 +206,7 @@ def check_policies(config: Config, plan: Plan, prices: Prices, *, is_resumed: bo
     now = datetime.now(UTC)
     return [
         text
-        for policy in policies(config)
+        for policy in policies(config.money.policy, config.sources.get("policy", ""))
         for text in refusals(
             policy,
             plan,

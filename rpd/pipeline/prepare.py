@@ -136,14 +136,15 @@ def prepare(
     if gathered.graph and gathered.graph.brought:
         events.notice(gathered.graph.tell_brought(gathered.nodes, prices.ceiling))
     prices.check()
-    check_set_aside(config, plan, prices)
+    check_set_aside(config.money.budget, plan, prices)
     prices.tell_unforeseen(events, finds_out=not backend.has_pods)
     kinds = plan.kinds
     for warning in check_datacenters(config.pods.datacenter_id, kinds, backend.provider):
         events.notice(warning)
     secrets = backend.secrets(kinds)
     _learn(redactor, events, secrets)
-    warning = backend.balance_warning(at_most_usd(config, plan)) if needs_pods else ""
+    most = at_most_usd(config.money.budget, plan)
+    warning = backend.balance_warning(most) if needs_pods else ""
     if warning:
         events.notice(warning)
     digests = backend.digests(secrets)
@@ -159,7 +160,6 @@ def prepare(
         for text in backend.check_images(kinds, secrets, digests):
             events.notice(text)
     _check_policies(config, plan, prices, events, is_resumed=resumed is not None)
-    most = at_most_usd(config, plan)
     if not may_start(config.asks_above_usd, most, plan, prices, events, caller.confirm):
         return None
     return Prepared(

@@ -1,4 +1,4 @@
-"""Required paths: what has to be on this machine before a pod is rented, by the field ``required_paths`` of jobs."""
+"""Required paths: files that must be on this machine before a pod is rented (the field ``required_paths`` of jobs)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Digests of what pods are sent, as it lies here now."""
+"""Digests of the files that pods are sent, as they are on this machine now."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Snapshots: what the result of every node of a tree depends on, as a dry run finds it out."""
+"""Snapshots: the inputs that the result of every node depends on, collected by a dry run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The whole account, as commands outside of a run see it: its pods, and its clusters, each of them one pod."""
+"""The whole account, as commands outside of a run see it: its pods, and its clusters as one pod each."""
 
 from __future__ import annotations
 

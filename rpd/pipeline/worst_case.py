@@ -214,20 +214,19 @@ def may_start(
     return confirm(most, limit)
 
 
-def at_most_usd(config: Config, plan: Plan) -> float:
+def at_most_usd(budget: float | None, plan: Plan) -> float:
     """Return the most that a run can cost: its worst case, or its budget where that is less."""
-    budget = config.money.budget
     return plan.worst_case_usd if budget is None else min(plan.worst_case_usd, budget)
 
 
-def check_set_aside(config: Config, plan: Plan, prices: Prices) -> None:
+def check_set_aside(budget: float | None, plan: Plan, prices: Prices) -> None:
     """Raise UsageError if ``--budget`` does not even cover what is set aside from the beginning."""
     kept = [ahead for ahead in plan.ahead if ahead.is_set_aside]
     usd = sum(ahead.most * max(map(prices.ceiling, ahead.nodes), default=0.0) for ahead in kept)
-    if config.money.budget is not None and usd > config.money.budget:
+    if budget is not None and usd > budget:
         count = sum(ahead.most for ahead in kept)
         raise UsageError(
-            f"--budget {config.money.budget:g} does not cover the {count} nodes that come last, which may cost "
+            f"--budget {budget:g} does not cover the {count} nodes that come last, which may cost "
             f"${usd:.2f}: raise it, or have fewer of them or lower caps"
         )
 

@@ -1,1 +1,1 @@
-"""What a change of the tree means for the nodes: new, changed, cached, gone, and what they may cost."""
+"""Compares the nodes of two trees: new, changed, cached or gone, and their costs."""

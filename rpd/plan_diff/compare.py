@@ -1,4 +1,4 @@
-"""Comparing: what becomes of every node, by its fingerprints here, in another tree, and when it passed."""
+"""Gives every node a status, from its fingerprints here, in another tree, and in its last passed run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Differences = Callable[[Fingerprint, Fingerprint], Sequence[str]]
 
 
 class Status(StrEnum):
-    """What becomes of a node."""
+    """The status of a node."""
 
     NEW = "new"
     CHANGED = "changed"
@@ -54,7 +54,7 @@ def compare(
     ref: str = "",
     needs: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> list[Planned]:
-    """Return what becomes of every node ``here``, then those that are only ``there`` (None: no other tree).
+    """Return the status of every node ``here``, then of those only ``there`` (None: no other tree).
 
     ``needs`` has for a node the ids of those it needs, which come before it: where one of them runs, so may it.
     """
@@ -77,7 +77,7 @@ def compare(
 
 
 def _after_needs(planned: Sequence[Planned], needs: Mapping[str, Sequence[str]]) -> list[Planned]:
-    """Return what becomes of nodes if each that runs comes out differently than before."""
+    """Return the status of nodes if each that runs has another result than before."""
     running: set[str] = set()
     settled = []
     for node in planned:

@@ -1,4 +1,4 @@
-"""The comment on a pull request: Markdown in which no name of a node can be anything but text."""
+"""The comment on a pull request: Markdown in which names of nodes are always plain text."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def table(
 
 def text(words: str) -> str:
     """Return words in one line in which nothing is Markdown, HTML, a mention or a reference."""
-    return re.sub(r"([\\`*_{}\[\]<>()#+!|~@&])", lambda found: f"&#{ord(found[1])};", _one_line(words))
+    return re.sub(r"([\\`*_{}\[\]<>()#+!|~@&])", lambda match: f"&#{ord(match[1])};", _one_line(words))
 
 
 def code_text(words: str) -> str:

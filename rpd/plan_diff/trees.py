@@ -1,4 +1,4 @@
-"""Another tree: the project as it is at a commit, in a folder of its own, and the fingerprints of its nodes."""
+"""Another tree: checks the project out at a commit, and collects the fingerprints of its nodes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _DRY_RUN_SECONDS = 1800.0
 
 @frozen
 class OtherTree:
-    """What is known of the nodes at a commit; ``errors`` of files that cannot be collected there."""
+    """The nodes at a commit; ``errors`` of files that cannot be collected there."""
 
     ref: str
     commit: str
@@ -32,7 +32,7 @@ class OtherTree:
 
 
 def other_tree(ref: str, folder: Path, flags: Sequence[str], args: Sequence[str]) -> OtherTree:
-    """Return what is known of the nodes at ``ref``, seen from the same folder, with the same flags and arguments.
+    """Return the nodes at ``ref``, collected from the same folder, with the same flags and arguments.
 
     Arguments that do not exist there are left out. Raises UsageError for a commit that git does not know here.
     """
@@ -102,7 +102,7 @@ def _commit(ref: str, folder: Path) -> str:
 
 
 def _git(folder: Path, *words: str, may_fail: bool = False) -> str:
-    """Return what git prints, without its hooks. Raises UsageError where it fails."""
+    """Return the output of git, run without its hooks. Raises UsageError if it fails."""
     try:
         done = subprocess.run(
             ["git", "-C", str(folder), "-c", f"core.hooksPath={os.devnull}", *words],

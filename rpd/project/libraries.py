@@ -1,4 +1,4 @@
-"""Whose code a file is: the user's, or that of a library."""
+"""Tells the user's files from those of libraries."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The owner: who a run, its pods and its bill belong to."""
+"""The owner of a run, its pods and its bill."""
 
 from __future__ import annotations
 

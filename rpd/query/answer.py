@@ -22,7 +22,7 @@ Numbers = Sequence[float]
 
 
 def _statistics() -> ModuleType:
-    """Import what is slow to import, and mostly not asked for."""
+    """Import a module that is slow to import and rarely needed."""
     import statistics
 
     return statistics
@@ -57,7 +57,7 @@ class Answer:
 
 @frozen
 class Totals:
-    """What the chosen nodes come to."""
+    """The totals of the chosen nodes."""
 
     nodes: int
     runs: int
@@ -85,7 +85,7 @@ class Tally:
 
     @property
     def totals(self) -> Totals:
-        """What has passed by until now."""
+        """The totals so far."""
         return Totals(
             nodes=self._outcomes.total(),
             runs=len(self._runs),
@@ -187,5 +187,5 @@ def ordered(answer: Answer, sort: str, columns: Sequence[str]) -> Answer:
 
 
 def _key(value: Any) -> tuple[int, Any]:
-    """Return what values of several types can be ordered by: numbers first, then text."""
+    """Return a sort key for values of several types: numbers first, then text."""
     return (0, value) if isinstance(value, int | float) else (1, str(value))

@@ -1,4 +1,4 @@
-"""Artifacts of a past run copied out of its folder: a folder for each node, and nothing that is there is replaced."""
+"""Copies the artifacts of a past run: a folder for each node, and no existing file is replaced."""
 
 from __future__ import annotations
 

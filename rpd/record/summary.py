@@ -1,4 +1,4 @@
-"""What the nodes of a run come to: means over seeds, and the nodes with the lowest and the highest of each metric."""
+"""Summaries of a run: means over seeds, and the nodes with the lowest and highest value of each metric."""
 
 from __future__ import annotations
 

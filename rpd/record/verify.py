@@ -8,7 +8,7 @@ from contextlib import closing
 from enum import StrEnum
 from pathlib import Path
 
-from rpd.disk.tree import LeadsOut, Tree
+from rpd.disk.safe_tree import LeadsOut, Tree
 from rpd.remote.transfer.checksums import MOST_LIST_BYTES, listed_sums
 from rpd.values.frozen import frozen
 from rpd.values.report import NodeReport

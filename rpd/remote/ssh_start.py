@@ -1,4 +1,4 @@
-"""The start command of a pod whose image brings no SSH server, and what it tells in the container's log.
+"""The start command of a pod whose image has no SSH server, and the lines it writes to the container's log.
 
 Its program is ``ssh_start.sh``, in this folder. It uses the server of the image, or installs one, and then runs the
 container's own command.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rpd.runpod.answer import identifier, needed_table, number
+from rpd.runpod.response import identifier, needed_table, number
 from rpd.values.pod import Account
 
 QUERY = "query { myself { id clientBalance currentSpendPerHr spendLimit } }"

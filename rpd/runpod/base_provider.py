@@ -11,7 +11,6 @@ from dataclasses import replace
 from typing import TypeVar
 
 from rpd.errors import NotPermitted, PodNotFound, ProviderError, TransientError
-from rpd.runpod.answer import UNEXPECTED, understood
 from rpd.runpod.catalogue import offers
 from rpd.runpod.catalogue.cache import CatalogueStore, default_store
 from rpd.runpod.catalogue.live import LiveCatalogue, Question
@@ -19,6 +18,7 @@ from rpd.runpod.catalogue.model import Catalogue
 from rpd.runpod.notices import Notices, Speaker
 from rpd.runpod.rate_limit import Retry, TokenBucket
 from rpd.runpod.reconcile import Patience
+from rpd.runpod.response import UNEXPECTED, understood
 from rpd.runpod.rest import volumes
 from rpd.runpod.rest.billing import read_billing
 from rpd.runpod.rest.catalogue import DATACENTERS, read_places

@@ -1,4 +1,4 @@
-"""Bounds for what comes over the network: how long it may take in all, and how much it may be.
+"""Bounds for responses from the network: their total time and size.
 
 A timeout of httpx or requests is for the next byte: an answer that dribbles, or a stream that is kept alive, never
 meets it.

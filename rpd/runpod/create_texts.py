@@ -1,4 +1,4 @@
-"""The texts of a create call that both APIs share: which can be sent, and which no message may repeat."""
+"""The texts of a create call that both APIs share: which are valid, and which are secret."""
 
 from __future__ import annotations
 

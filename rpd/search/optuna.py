@@ -1,4 +1,4 @@
-"""Optuna's samplers behind the protocol: its study is in memory, and made anew from the trials of a run."""
+"""Optuna's samplers behind the protocol. Its study lives in memory, and is rebuilt from the trials of a run."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class OptunaSampler:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._space = space
         self._has_curve = len(objectives) == 1
-        self._distributions = {name: _distribution(held) for name, held in space.dimensions.items()}
+        self._distributions = {name: _distribution(dimension) for name, dimension in space.dimensions.items()}
         self._study = optuna.create_study(
             directions=[objective.word for objective in objectives],
             sampler=_made(sampler, seed) if isinstance(sampler, str) else copy.deepcopy(sampler),

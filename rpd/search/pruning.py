@@ -1,4 +1,4 @@
-"""Pruning rules: whether a trial that runs deserves to go on, by its curve and those of the others. Pure."""
+"""Pruning rules: decide whether a running trial goes on, by its curve and those of others. Pure."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Rule:
     unit: Unit
 
     def start(self, objective: Objective) -> Pruner:
-        """Return what judges the trials of a study."""
+        """Return the judge of the trials of a study."""
         raise NotImplementedError
 
 
@@ -154,8 +154,8 @@ class Median(Pruner):
             return None
         others = [
             self._bests[other][place - 1]
-            for other, held in self._ats.items()
-            if other != trial and held and held[-1] >= at and (place := bisect_right(held, at))
+            for other, other_ats in self._ats.items()
+            if other != trial and other_ats and other_ats[-1] >= at and (place := bisect_right(other_ats, at))
         ]
         if len(others) < self._rule.trials:
             return None

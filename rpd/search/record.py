@@ -1,4 +1,4 @@
-"""The record of studies: a file of the run that says what was searched; the journal and the manifests say the rest."""
+"""The record of studies: a file of the run with their spaces and objectives; the journal has their trials."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Line = Mapping[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Recorded:
-    """A study of a past run: what was searched, and what the journal tells of its trials, in order."""
+    """A study of a past run: its space and objectives, and the journal's lines about its trials, in order."""
 
     id: str
     """The id of the node that its trials stand for."""
@@ -36,10 +36,10 @@ class Recorded:
 
 
 def write(folder: Path, studies: Mapping[str, Mapping[str, Any]]) -> None:
-    """Write what is searched in a run, by the ids of the studies. Raises OSError."""
+    """Write the studies of a run, by their ids. Raises OSError."""
     document = {
         "schema_version": SCHEMA_VERSION,
-        "studies": {key: dict(held) for key, held in studies.items()},
+        "studies": {key: dict(study) for key, study in studies.items()},
     }
     write_whole(folder / FILE_NAME, json.dumps(document, indent=1) + "\n")
 
@@ -54,7 +54,7 @@ def read(folder: Path) -> list[Recorded]:
         lines = [
             event for event in journal.read(folder / journal.FILE_NAME) if event["event"] == journal.ADDED
         ]
-        return [_recorded(key, held, lines) for key, held in document["studies"].items()]
+        return [_recorded(key, fields, lines) for key, fields in document["studies"].items()]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UsageError(f"{path} cannot be read: {error}") from error
 

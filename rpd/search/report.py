@@ -1,4 +1,4 @@
-"""What a study found: its trials in order, the best one, how it was come by, and what mattered. Pure, of past runs."""
+"""The report of a study, from past runs: its trials, the best one, its history, and which arguments mattered. Pure."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ class Row:
 
     @property
     def gpu(self) -> str:
-        """What it ran on."""
+        """The GPUs it ran on."""
         return self.report.pod.gpu if self.report.pod else ""
 
     @property
     def usd(self) -> float:
-        """What it cost."""
+        """Its cost."""
         return self.report.cost.estimated_usd
 
 
@@ -54,7 +54,7 @@ class Better:
 
 
 class StudyReport:
-    """What is known of one study of a run."""
+    """The report of one study of a run."""
 
     def __init__(self, run: str, study: Recorded, reports: Mapping[str, NodeReport]) -> None:
         self.run = run
@@ -65,7 +65,7 @@ class StudyReport:
 
     @property
     def usd(self) -> float:
-        """What all trials cost."""
+        """The cost of all trials."""
         return math.fsum(row.usd for row in self.rows)
 
     @property
@@ -86,15 +86,15 @@ class StudyReport:
     @property
     def history(self) -> list[Better]:
         """How the best value of the first objective came about, over trials and dollars."""
-        found: list[Better] = []
+        steps: list[Better] = []
         usd, count, objective = 0.0, 0, self.study.objectives[0]
         best = math.inf
         for row in (row for row in self.rows if not row.confirms):
             usd, count = usd + row.usd, count + 1
             if row.trial.state is State.COMPLETE and objective.loss(row.trial.scores[0]) < best:
                 best = objective.loss(row.trial.scores[0])
-                found.append(Better(trials=count, usd=usd, row=row))
-        return found
+                steps.append(Better(trials=count, usd=usd, row=row))
+        return steps
 
     def importances(self) -> dict[str, float]:
         """Return how much each argument matters, as Optuna works it out; empty where it is not installed."""
@@ -184,52 +184,52 @@ def _row(study: Recorded, line: Line, report: NodeReport) -> Row:
 # --- for people -----------------------------------------------------------------------------------------------------
 
 
-def summary_lines(found: StudyReport) -> Iterator[str]:
-    """Yield what there is to say of a study at the end of its run."""
-    name = found.study.id.rpartition("::")[2]
-    tried = [row for row in found.rows if not row.confirms]
+def summary_lines(report: StudyReport) -> Iterator[str]:
+    """Yield the lines about a study at the end of its run."""
+    name = report.study.id.rpartition("::")[2]
+    tried = [row for row in report.rows if not row.confirms]
     states = Counter(
         "interrupted" if row.report.result.cause is Cause.INTERRUPTED else row.trial.state for row in tried
     )
-    told = ", ".join(f"{number} {state}" for state, number in states.items())
-    confirmed = len(found.rows) - len(tried)
+    counts = ", ".join(f"{number} {state}" for state, number in states.items())
+    confirmed = len(report.rows) - len(tried)
     more = f", {confirmed} confirmed" if confirmed else ""
     count = f"{len(tried)} trial{'' if len(tried) == 1 else 's'}"
-    yield f"study {name}: {count} ({told or 'none is over'}){more}, {money(found.usd)}"
-    best = found.best
+    yield f"study {name}: {count} ({counts or 'none is over'}){more}, {money(report.usd)}"
+    best = report.best
     if best is None:
         return
-    if len(found.study.objectives) > 1:
-        for row in found.front[:_MOST_VALUES]:
-            yield f"  none beats {row.name}: {scores_text(found, row)} with {values_text(row.trial.values)}"
+    if len(report.study.objectives) > 1:
+        for row in report.front[:_MOST_VALUES]:
+            yield f"  none beats {row.name}: {scores_text(report, row)} with {values_text(row.trial.values)}"
         return
     values = {name: value for name, value in best.trial.values.items() if not (best.confirms and name == GPU)}
     yield (
-        f"  best {best.name}: {scores_text(found, best)} with {values_text(values)}, "
+        f"  best {best.name}: {scores_text(report, best)} with {values_text(values)}, "
         f"{best.gpu or 'no pod'}, {format_duration(best.report.result.seconds)}, {money(best.usd)}"
     )
-    yield f"  again: {found.command}"
+    yield f"  again: {report.command}"
 
 
-def report_lines(found: StudyReport) -> Iterator[str]:
+def report_lines(report: StudyReport) -> Iterator[str]:
     """Yield all that ``rpd report`` says of a study besides the table of its nodes."""
-    yield from summary_lines(found)
-    best = found.best
+    yield from summary_lines(report)
+    best = report.best
     if best is not None and best.report.folder:
         yield f"  its files: {best.report.folder}"
-    if len(found.study.objectives) == 1:
-        metric = found.study.objectives[0].metric
-        for each in found.history:
+    if len(report.study.objectives) == 1:
+        metric = report.study.objectives[0].metric
+        for each in report.history:
             value = f"{each.row.trial.scores[0]:.6g}"
             yield f"  after {each.trials:>4} trials and {money(each.usd):>7}: {metric} {value} ({each.row.name})"
-    parts = found.importances()
+    parts = report.importances()
     if parts:
         yield "  what mattered: " + ", ".join(f"{plain(name)} {part:.0%}" for name, part in parts.items())
 
 
-def scores_text(found: StudyReport, row: Row) -> str:
+def scores_text(report: StudyReport, row: Row) -> str:
     """Return ``loss 0.0321, usd 0.5``."""
-    pairs = zip(found.study.objectives, row.trial.scores, strict=False)
+    pairs = zip(report.study.objectives, row.trial.scores, strict=False)
     return ", ".join(f"{plain(objective.metric)} {score:.6g}" for objective, score in pairs)
 
 
@@ -243,5 +243,5 @@ def _short(value: Any) -> str:
 
 
 def reports_of(run: str, studies: Sequence[Recorded], reports: Mapping[str, NodeReport]) -> list[StudyReport]:
-    """Return what is known of the studies of a run."""
+    """Return the reports of the studies of a run."""
     return [StudyReport(run, study, reports) for study in studies]

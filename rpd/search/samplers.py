@@ -1,4 +1,4 @@
-"""Samplers: what to try next. Two calls are all there is to one: ``ask`` for values, ``tell`` what came of them."""
+"""Samplers choose the next trial. A sampler has two methods: ``ask`` returns values, ``tell`` takes their result."""
 
 from __future__ import annotations
 

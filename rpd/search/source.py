@@ -157,7 +157,7 @@ class StudySource(Source):
             )
         except (KeyError, TypeError, ValueError) as error:
             raise UsageError(
-                f"{line['id']} cannot be carried on: its study has another space now ({error}). Undo the change, or "
+                f"{line['id']} can't be resumed: its study has another space now ({error}). Undo the change, or "
                 "begin a new run"
             ) from None
         return Handed(number, values, self._node(number, values, tries, confirms=confirms), confirms, tries)
@@ -356,9 +356,11 @@ class StudySource(Source):
         )
 
     def _scores(self, report: NodeReport) -> tuple[float, ...] | None:
-        found = [score_of(report, objective.metric) for objective in self.study.objectives]
-        numbers = [value for value in found if isinstance(value, int | float) and not isinstance(value, bool)]
-        whole = len(numbers) == len(found) and not any(map(math.isnan, numbers))
+        scores = [score_of(report, objective.metric) for objective in self.study.objectives]
+        numbers = [
+            value for value in scores if isinstance(value, int | float) and not isinstance(value, bool)
+        ]
+        whole = len(numbers) == len(scores) and not any(map(math.isnan, numbers))
         return tuple(map(float, numbers)) if whole else None
 
     def _refuse(self, report: NodeReport) -> None:
@@ -456,8 +458,8 @@ def _valued(node: Node, values: Values, *, only_there: bool = False) -> Node:
         for name, value in values.items()
         if name not in through and (not only_there or name in node.params)
     }
-    held = {name: FixtureParam(key=ParamKey(value), value=value) for name, value in through.items()}
-    return replace(node, params={**node.params, **direct}, fixture_params={**node.fixture_params, **held})
+    indirect = {name: FixtureParam(key=ParamKey(value), value=value) for name, value in through.items()}
+    return replace(node, params={**node.params, **direct}, fixture_params={**node.fixture_params, **indirect})
 
 
 def score_of(report: NodeReport, metric: str) -> Any:

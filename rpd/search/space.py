@@ -34,11 +34,11 @@ class Dimension:
         raise NotImplementedError
 
     def encode(self, value: Any) -> Any:
-        """Return what stands for a value in JSON."""
+        """Return the JSON form of a value."""
         return value
 
-    def decode(self, held: Any) -> Any:
-        """Return the value of what ``encode`` made. Raises ValueError for anything else."""
+    def decode(self, encoded: Any) -> Any:
+        """Return the value of a JSON form. Raises ValueError if there is none."""
         raise NotImplementedError
 
     def document(self) -> dict[str, Any]:
@@ -59,14 +59,14 @@ class Uniform(Dimension):
             return math.exp(math.log(self.low) + part * (math.log(self.high) - math.log(self.low)))
         return self.low + part * (self.high - self.low)
 
-    def decode(self, held: Any) -> float:
-        if isinstance(held, bool) or not isinstance(held, int | float):
-            raise ValueError(f"expected a number, got {held!r}")
-        if not self.low <= held <= self.high and not math.isclose(
-            held, self.at(0.0 if held < self.low else 1.0)
+    def decode(self, encoded: Any) -> float:
+        if isinstance(encoded, bool) or not isinstance(encoded, int | float):
+            raise ValueError(f"expected a number, got {encoded!r}")
+        if not self.low <= encoded <= self.high and not math.isclose(
+            encoded, self.at(0.0 if encoded < self.low else 1.0)
         ):
-            raise ValueError(f"expected a number from {self.low:g} to {self.high:g}, got {held!r}")
-        return float(held)
+            raise ValueError(f"expected a number from {self.low:g} to {self.high:g}, got {encoded!r}")
+        return float(encoded)
 
     def document(self) -> dict[str, Any]:
         return {"kind": "uniform", "low": self.low, "high": self.high, "log": self.log}
@@ -94,11 +94,11 @@ class Integers(Dimension):
     def every(self) -> Iterator[int]:
         yield from range(self.low, self.high + 1, self.step)
 
-    def decode(self, held: Any) -> int:
-        is_one = isinstance(held, int) and not isinstance(held, bool)
-        if not is_one or held not in range(self.low, self.high + 1, self.step):
-            raise ValueError(f"expected a whole number: {self}, got {held!r}")
-        return int(held)
+    def decode(self, encoded: Any) -> int:
+        is_one = isinstance(encoded, int) and not isinstance(encoded, bool)
+        if not is_one or encoded not in range(self.low, self.high + 1, self.step):
+            raise ValueError(f"expected a whole number: {self}, got {encoded!r}")
+        return int(encoded)
 
     def document(self) -> dict[str, Any]:
         return {"kind": "integers", "low": self.low, "high": self.high, "step": self.step, "log": self.log}
@@ -121,17 +121,17 @@ class Choice(Dimension):
         yield from self.values
 
     def encode(self, value: Any) -> int:
-        return next(place for place, held in enumerate(self.values) if held is value or held == value)
+        return next(place for place, known in enumerate(self.values) if known is value or known == value)
 
-    def decode(self, held: Any) -> Any:
-        if isinstance(held, bool) or not isinstance(held, int) or not 0 <= held < len(self.values):
-            raise ValueError(f"expected a place from 0 to {len(self.values) - 1}, got {held!r}")
-        return self.values[held]
+    def decode(self, encoded: Any) -> Any:
+        if isinstance(encoded, bool) or not isinstance(encoded, int) or not 0 <= encoded < len(self.values):
+            raise ValueError(f"expected a place from 0 to {len(self.values) - 1}, got {encoded!r}")
+        return self.values[encoded]
 
     def document(self) -> dict[str, Any]:
         plain = (str, int, float, bool, type(None))
-        told = [value if isinstance(value, plain) else str(tellable(value)) for value in self.values]
-        return {"kind": "choice", "values": told}
+        values = [value if isinstance(value, plain) else str(tellable(value)) for value in self.values]
+        return {"kind": "choice", "values": values}
 
     def __str__(self) -> str:
         return " | ".join(map(str, self.values))
@@ -171,13 +171,13 @@ def choice(values: Sequence[Any]) -> Dimension:
     """One of ``values``. Raises DefinitionError where there is none, or one twice."""
     if isinstance(values, str | bytes) or not isinstance(values, Sequence | range | set | frozenset):
         raise DefinitionError("choice", "values", "expected a list of values", values)
-    held = tuple(values)
-    if not held:
+    distinct = tuple(values)
+    if not distinct:
         raise DefinitionError("choice", "values", "expected at least one value", values)
-    for place, value in enumerate(held):
-        if any(type(value) is type(other) and value == other for other in held[:place]):
+    for place, value in enumerate(distinct):
+        if any(type(value) is type(other) and value == other for other in distinct[:place]):
             raise DefinitionError("choice", "values", "expected each value once", value)
-    return Choice(values=held, size=len(held))
+    return Choice(values=distinct, size=len(distinct))
 
 
 def _check_order(word: str, low: object, high: object, kind: Any) -> None:
@@ -215,21 +215,21 @@ class Space:
             yield dict(zip(self.dimensions, values, strict=True))
 
     def encode(self, values: Values) -> dict[str, Any]:
-        """Return what stands for a point in JSON."""
+        """Return the JSON form of a point."""
         return {name: dimension.encode(values[name]) for name, dimension in self.dimensions.items()}
 
-    def decode(self, held: Any) -> Values:
-        """Return the point of what ``encode`` made. Raises ValueError for anything else."""
-        if not isinstance(held, Mapping) or set(held) != set(self.dimensions):
+    def decode(self, encoded: Any) -> Values:
+        """Return the point of a JSON form. Raises ValueError if there is none."""
+        if not isinstance(encoded, Mapping) or set(encoded) != set(self.dimensions):
             names = ", ".join(self.dimensions)
-            raise ValueError(f"expected values of {names}, got {held!r}")
-        found = {}
+            raise ValueError(f"expected values of {names}, got {encoded!r}")
+        values = {}
         for name, dimension in self.dimensions.items():
             try:
-                found[name] = dimension.decode(held[name])
+                values[name] = dimension.decode(encoded[name])
             except ValueError as error:
                 raise ValueError(f"{name}: {error}") from None
-        return found
+        return values
 
     def example(self) -> Values:
         """Return one point, the same each time."""
@@ -248,17 +248,21 @@ def space_of(document: Mapping[str, Any]) -> Space:
     """Return the space of what ``Space.document`` made; values that are not JSON are texts. Raises ValueError."""
     made: dict[str, Dimension] = {}
     try:
-        for name, held in document.items():
-            match held["kind"]:
+        for name, fields in document.items():
+            match fields["kind"]:
                 case "uniform":
-                    made[name] = Uniform(low=held["low"], high=held["high"], log=held["log"])
+                    made[name] = Uniform(low=fields["low"], high=fields["high"], log=fields["log"])
                 case "integers":
-                    size = (held["high"] - held["low"]) // held["step"] + 1
+                    size = (fields["high"] - fields["low"]) // fields["step"] + 1
                     made[name] = Integers(
-                        low=held["low"], high=held["high"], step=held["step"], log=held["log"], size=size
+                        low=fields["low"],
+                        high=fields["high"],
+                        step=fields["step"],
+                        log=fields["log"],
+                        size=size,
                     )
                 case "choice":
-                    made[name] = Choice(values=tuple(held["values"]), size=len(held["values"]))
+                    made[name] = Choice(values=tuple(fields["values"]), size=len(fields["values"]))
                 case kind:
                     raise ValueError(f"{name}: unknown kind {kind!r}")
     except (KeyError, TypeError, AttributeError, ZeroDivisionError) as error:
@@ -274,15 +278,15 @@ def make_space(given: Mapping[str, Any]) -> Space:
             raise DefinitionError("rpd.mark.search", name, "expected a range of values", dimension, hint=hint)
     if not given:
         raise DefinitionError("rpd.mark.search", "", "expected at least one argument with a range", {})
-    return Space({name: _as_gpus(held) if name == GPU else held for name, held in given.items()})
+    return Space({name: _as_gpus(each) if name == GPU else each for name, each in given.items()})
 
 
 def _as_gpus(dimension: Dimension) -> Dimension:
     """Return the choice of GPUs with each id made a request."""
     if not isinstance(dimension, Choice):
         raise DefinitionError("rpd.mark.search", GPU, "expected rpd.choice of GPUs", str(dimension))
-    held = tuple(Gpu(value) if isinstance(value, str) else value for value in dimension.values)
-    for value in held:
+    gpus = tuple(Gpu(value) if isinstance(value, str) else value for value in dimension.values)
+    for value in gpus:
         if not isinstance(value, Gpu):
             raise DefinitionError("rpd.mark.search", GPU, "expected GPUs or their ids", value)
-    return Choice(values=held, size=len(held))
+    return Choice(values=gpus, size=len(gpus))

@@ -31,7 +31,7 @@ Factory = Callable[[Space, Sequence[Objective], int], Sampler]
 
 @dataclass(frozen=True, kw_only=True)
 class Study:
-    """What to search, for what, and how.
+    """The space, objectives and method of a study.
 
     ``sampler`` is a name, one of Optuna's samplers, or a function that makes one of space, objectives and seed.
     """
@@ -131,7 +131,7 @@ def _split(mark: Mark) -> tuple[Mapping[str, Any], Space]:
 
 
 def _objectives(options: Mapping[str, Any]) -> tuple[Objective, ...]:
-    found = []
+    objectives = []
     for word, is_max in (("minimize", False), ("maximize", True)):
         given = options.get(word, ())
         metrics = (given,) if isinstance(given, str) else given
@@ -139,13 +139,13 @@ def _objectives(options: Mapping[str, Any]) -> tuple[Objective, ...]:
             isinstance(each, str) and each for each in metrics
         ):
             raise DefinitionError(_OWNER, word, "expected the name of a metric, or several", given)
-        found += [Objective(metric=metric, is_max=is_max) for metric in metrics]
-    if not found:
+        objectives += [Objective(metric=metric, is_max=is_max) for metric in metrics]
+    if not objectives:
         raise DefinitionError(_OWNER, "", 'expected a metric to aim at: minimize="loss"', dict(options))
-    names = [objective.metric for objective in found]
+    names = [objective.metric for objective in objectives]
     if len(set(names)) < len(names):
         raise DefinitionError(_OWNER, "minimize", "expected each metric once", names)
-    return tuple(found)
+    return tuple(objectives)
 
 
 def _sampler(given: object, *, several: bool) -> Any:
@@ -178,7 +178,7 @@ def _check_points(study: Study) -> None:
     if study.sampler != "grid":
         return
     if study.space.size is None:
-        names = [name for name, held in study.space.dimensions.items() if held.size is None]
+        names = [name for name, dimension in study.space.dimensions.items() if dimension.size is None]
         hint = "Write rpd.choice([…]) or rpd.integers(…), or take another sampler"
         raise DefinitionError(_OWNER, "sampler", "expected finitely many values for a grid", names, hint=hint)
     if study.space.size > MOST_POINTS:

@@ -1,4 +1,4 @@
-"""Trials: what was proposed, what came of it, and which is best."""
+"""Trials: their values, their scores, and which is best."""
 
 from __future__ import annotations
 

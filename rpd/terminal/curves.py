@@ -1,4 +1,4 @@
-"""Curves in a terminal: a line of bars for the board, some lines of them for ``rpd show``."""
+"""Curves in a terminal: one line of bars for the board, a chart of a few lines for ``rpd show``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A dry run on the screen: what each node would do, and what that could cost."""
+"""A dry run on the screen: the steps each node would take, and their possible cost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The head of a run: what runs where, before anything does."""
+"""The head of a run: its nodes and backend, printed before anything starts."""
 
 from __future__ import annotations
 

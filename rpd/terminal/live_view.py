@@ -14,9 +14,9 @@ from rpd.errors import Cause
 from rpd.hooks import hookimpl
 from rpd.redaction import NO_SECRETS, Redactor
 from rpd.terminal import board, end_summary
+from rpd.terminal.board_rows import Rows
 from rpd.terminal.pod_lines import Line, PodLines
 from rpd.terminal.progress import Progress
-from rpd.terminal.rows import Rows
 from rpd.terminal.styles import fit_middle, money
 from rpd.terminal.view import View
 from rpd.threads import Repeater

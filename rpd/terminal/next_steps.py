@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from rpd.config import Config
 from rpd.config.config import CollectSettings
@@ -42,9 +42,10 @@ def _commands(config: Config, summary: RunSummary, failed: Sequence[NodeReport])
     if mine and summary.folder:
         first = mine[0]
         name = _name(first, summary.reports)
-        yield shlex.join(["rpd", "show", name, *_runs_dir(config)]), "shows what happened"
+        runs_dir = _runs_dir(config.sources, config.run.runs_dir)
+        yield shlex.join(["rpd", "show", name, *runs_dir]), "shows what happened"
         if log_of(first) is not None:
-            yield shlex.join(["rpd", "logs", name, *_runs_dir(config)]), "prints its whole log"
+            yield shlex.join(["rpd", "logs", name, *runs_dir]), "prints its whole log"
 
 
 def _remembers_rest(stop_reason: str) -> bool:
@@ -55,9 +56,8 @@ def _remembers_rest(stop_reason: str) -> bool:
 def again(config: Config, *flags: str) -> str:
     """Return the command that runs the same places again, where this run was, with other selecting flags."""
     where = ["--local"] if config.run.local else []
-    return shlex.join(
-        ["rpd", "run", *config.args, *flags, *where, *_variables(config.collect), *_runs_dir(config)]
-    )
+    runs_dir = _runs_dir(config.sources, config.run.runs_dir)
+    return shlex.join(["rpd", "run", *config.args, *flags, *where, *_variables(config.collect), *runs_dir])
 
 
 def _variables(collect: CollectSettings) -> Iterator[str]:
@@ -70,9 +70,9 @@ def _variables(collect: CollectSettings) -> Iterator[str]:
         yield from ("--sweep", f"{name}={','.join(values)}")
 
 
-def _runs_dir(config: Config) -> list[str]:
-    is_flag = config.sources.get("runs_dir", "").startswith("flag --")
-    return ["--runs-dir", config.run.runs_dir] if is_flag else []
+def _runs_dir(sources: Mapping[str, str], runs_dir: str) -> list[str]:
+    is_flag = sources.get("runs_dir", "").startswith("flag --")
+    return ["--runs-dir", runs_dir] if is_flag else []
 
 
 def _name(report: NodeReport, reports: Sequence[NodeReport]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from rpd.terminal.rows import gpu_of
+from rpd.terminal.board_rows import gpu_of
 from rpd.terminal.styles import counted
 from rpd.values.duration import format_duration
 from rpd.values.frozen import frozen

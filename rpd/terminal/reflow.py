@@ -1,4 +1,4 @@
-"""What a terminal makes of the board when somebody makes it narrower: it wraps the lines that no longer fit."""
+"""Counts the lines of the board after the terminal got narrower: those that no longer fit are wrapped."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The line of a node that is over: where it ran, how long, what it cost; cut where it would wrap."""
+"""The line of a finished node: where it ran, how long, its cost; cut to the width of the terminal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run on the screen, whether live or dry: its head, what is over, sentences, its end."""
+"""A run on the screen, live or dry: its head, finished nodes, notices, and its end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The bill: what the platform charged, hour by hour, for pods that are there and pods that are gone."""
+"""The bill: hourly charges of the platform, for pods that still exist and for those that are gone."""
 
 from __future__ import annotations
 

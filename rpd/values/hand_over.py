@@ -1,4 +1,4 @@
-"""What a node leaves, for those who keep it elsewhere: trackers of experiments, stores of artifacts."""
+"""The results of a node, for plugins that store them elsewhere: experiment trackers, artifact stores."""
 
 from __future__ import annotations
 
@@ -76,5 +76,5 @@ class HandOver:
 
     @property
     def usd(self) -> float:
-        """What it cost."""
+        """Its cost."""
         return self.report.cost.estimated_usd

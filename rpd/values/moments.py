@@ -1,4 +1,4 @@
-"""Moments: times that a file tells."""
+"""Moments: times as read from a file."""
 
 from __future__ import annotations
 

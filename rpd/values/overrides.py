@@ -1,4 +1,4 @@
-"""Overrides: flags of a run that overrule what its jobs say."""
+"""Overrides: flags of a run that take precedence over its jobs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Run folders within a project: what pods sent back lies in them, so they are neither collected from nor staged."""
+"""Recognizes run folders within a project. They hold files from pods, so they are neither collected from nor staged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Clean texts: whatever comes from pods, names and logs, as a page may hold it."""
+"""Cleans texts from pods, such as names and logs, for a page."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from rpd.journal import journal
 from rpd.journal.files import NodeFiles, folder_name
 from rpd.pipeline.past_runs import PastRun, RunState
 from rpd.record import manifest, spans
-from rpd.record.again import again
+from rpd.record.rerun_command import again
 from rpd.record.spans import Span, Way
 from rpd.redaction import NO_SECRETS, Redactor
 from rpd.values.frozen import frozen
@@ -25,7 +25,7 @@ from rpd.values.moments import moment
 from rpd.values.report import ArtifactRecord, Failure, NodeReport, Outcome
 from rpd.web import samples, studies
 from rpd.web.clean import Clean
-from rpd.web.files import Address, Gallery, absolute
+from rpd.web.file_links import Address, Gallery, absolute
 
 VERSION = 1
 TAIL_LINES = 40
@@ -57,7 +57,7 @@ class Detail:
 
 @dataclass(slots=True)
 class _Left:
-    """What may still be put into this page."""
+    """The space left in this page."""
 
     tails: int = MOST_TAILS
     steps: int = MOST_STEPS
@@ -351,7 +351,7 @@ class _Facts:
         self.rate = float(rate) if isinstance(rate, int | float) and 0 <= rate < 1e6 else self.rate
 
     def usd(self, now: float | None) -> float:
-        """Return what it cost until now."""
+        """Return its cost so far."""
         going = max(0.0, now - self._since) * self.rate / 3600 if now and self._since is not None else 0.0
         return self._settled + going
 
@@ -379,7 +379,7 @@ def _commit(reports: Sequence[NodeReport]) -> str:
 
 
 def _environment(report: NodeReport) -> str:
-    """Return what the pod was, in a line."""
+    """Describe the pod in one line."""
     environment = report.environment
     named = (
         ("driver", environment.driver),

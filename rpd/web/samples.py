@@ -1,4 +1,4 @@
-"""Samples: what a node measured while it ran, thinned out to what a picture can show."""
+"""Samples: the measurements of a node, thinned out to what a chart can show."""
 
 from __future__ import annotations
 

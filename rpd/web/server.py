@@ -15,12 +15,12 @@ from typing import Any
 
 from aiohttp import web
 
-from rpd.disk.tree import Tree
+from rpd.disk.safe_tree import Tree
 from rpd.errors import UsageError
 from rpd.journal.files import NodeFiles
 from rpd.web.document import VERSION, Document
-from rpd.web.files import MOST_PICTURE_BYTES, PICTURES, is_picture
-from rpd.web.live import LiveLog, LiveRun, LiveRuns
+from rpd.web.file_links import MOST_PICTURE_BYTES, PICTURES, is_picture
+from rpd.web.live_runs import LiveLog, LiveRun, LiveRuns
 from rpd.web.page import policy, render
 
 LOOK_SECONDS = 0.7

@@ -21,13 +21,13 @@ import pytest
 
 from rpd.emulator.launch import launch
 from rpd.errors import ProviderError, TransientError
-from rpd.runpod import answer
-from rpd.runpod.answer import understood
+from rpd.runpod import response
 from rpd.runpod.catalogue.cache import CatalogueStore
 from rpd.runpod.catalogue.model import Catalogue
 from rpd.runpod.graphql.provider import RunPodProvider
 from rpd.runpod.rate_limit import Retry, TokenBucket
 from rpd.runpod.reconcile import Patience
+from rpd.runpod.response import understood
 from rpd.runpod.rest.provider import RestProvider
 from rpd.values.job import Gpu, Storage
 from rpd.values.pod import Account, Cloud, NetworkVolume, Offer, PodInfo, PodRequest, PodSpec
@@ -234,20 +234,20 @@ def test_damaged_answers(
 @pytest.mark.parametrize("value", WRONG, ids=range(len(WRONG)))
 def test_fields_are_what_they_are_taken_for(value: Any) -> None:
     """Each reader of a field gives its own kind, or nothing, or says Misshapen."""
-    assert fits(answer.text(value), str)
-    assert answer.text(value).isprintable()
-    assert fits(answer.number(value), float | None)
-    assert fits(answer.price(value), float | None)
-    assert fits(answer.whole(value), int | None)
-    assert (answer.port(value) or 1) in range(1, 65536)
-    assert fits(answer.host(value), str | None)
-    assert fits(answer.flag(value), bool | None)
-    assert fits(answer.table(value), dict[str, Any])
-    assert isinstance(answer.tables(value), list)
-    for needed in (answer.identifier, answer.needed_table, answer.needed_tables):
+    assert fits(response.text(value), str)
+    assert response.text(value).isprintable()
+    assert fits(response.number(value), float | None)
+    assert fits(response.price(value), float | None)
+    assert fits(response.whole(value), int | None)
+    assert (response.port(value) or 1) in range(1, 65536)
+    assert fits(response.host(value), str | None)
+    assert fits(response.flag(value), bool | None)
+    assert fits(response.table(value), dict[str, Any])
+    assert isinstance(response.tables(value), list)
+    for needed in (response.identifier, response.needed_table, response.needed_tables):
         try:
             needed(value)
-        except answer.Misshapen:
+        except response.Misshapen:
             continue
 
 

@@ -12,7 +12,7 @@ import rpd
 from rpd.emulator.launch import Launched
 from rpd.errors import ExitCode, UsageError
 from rpd.record import history
-from rpd.record.again import again
+from rpd.record.rerun_command import again
 from rpd.testing import RpdRun
 from rpd.values.report import Outcome
 from tests.waiting import wait_until

@@ -252,7 +252,7 @@ def test_an_earlier_study_is_gone_on_from() -> None:
 def test_another_space_cannot_be_resumed() -> None:
     of = source(study(lr=rpd.uniform(2, 3)))
     with pytest.raises(
-        UsageError, match=r"trial1\] cannot be carried on: its study has another space now \(lr: "
+        UsageError, match=r"trial1\] can't be resumed: its study has another space now \(lr: "
     ):
         of.restore([{"id": "f.py::train[trial1]", "trial": 1, "values": {"lr": 0.5}}], {})
 

@@ -13,8 +13,8 @@ import pytest
 from rpd.pipeline.past_runs import PastRun, RunState
 from rpd.record.run import RunInfo
 from rpd.values.report import Failure, PodRecord
-from rpd.web.folders import read_run
-from rpd.web.report import dumps
+from rpd.web.html_report import dumps
+from rpd.web.run_folders import read_run
 from tests.web import browser as browsers
 from tests.web.browser import Browser
 from tests.web.conftest import many, report_of, write_run

@@ -22,9 +22,9 @@ from rpd.record.run import RunInfo
 from rpd.redaction import Redactor
 from rpd.values.report import Failure, NodeReport, PodRecord, RunSummary
 from rpd.values.sort_order import Ranking
-from rpd.web.folders import read_run
+from rpd.web.html_report import HtmlReport, dumps
 from rpd.web.page import style
-from rpd.web.report import HtmlReport, dumps
+from rpd.web.run_folders import read_run
 from tests.web.conftest import RUN, many, png, report_of
 
 

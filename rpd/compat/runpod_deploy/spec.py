@@ -1,4 +1,4 @@
-"""What a configuration says, checked and typed: one frozen value for each section of schema version 2.
+"""A configuration, checked and typed: one frozen value for each section of schema version 2.
 
 Source of the fields, their defaults and rules: the package runpod-deploy 0.8.4 on PyPI.
 """
@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from rpd.compat.runpod_deploy.document import Problems, Value, read
+from rpd.compat.runpod_deploy.yaml_document import Problems, Value, read
 from rpd.values.frozen import frozen
 
 SCHEMA_VERSION = 2

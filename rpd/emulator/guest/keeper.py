@@ -1,4 +1,4 @@
-"""The keeper of a pod's limits: a process in the pod that does to a greedy one what the kernel of a host would do.
+"""The keeper of a pod's limits: a process in the pod that kills greedy ones, as the kernel of a host would.
 
 It needs no control groups, which few laptops let a user make. Memory is what processes do not share, and what lies in
 the pod's ``/dev/shm``. Above the limit the largest process is killed, and counted where a container's are.

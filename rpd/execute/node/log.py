@@ -1,4 +1,4 @@
-"""What a node says while it runs: its output, how busy its pods are, what their watchdogs did."""
+"""The log of a running node: its output, the load of its pods, the actions of their watchdogs."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class NodeLog:
         self._emit(self._masked.feed(data))
 
     def flush(self) -> None:
-        """Let out what is held back because it could be the beginning of a secret."""
+        """Write the text held back because it could be the beginning of a secret."""
         self._emit(self._masked.flush())
 
     def _emit(self, data: bytes) -> None:

@@ -1,4 +1,4 @@
-"""Pruning: whether plugins want a node to end by what it measures, and how its running command hears of it."""
+"""Pruning: asks plugins whether a node should end early, by its metrics, and ends its running command."""
 
 from __future__ import annotations
 

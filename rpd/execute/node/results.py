@@ -1,4 +1,4 @@
-"""What a node brings: metrics, artifacts, phases, and what it sent to its pods."""
+"""The results of a node: metrics, artifacts, phases, and the files it sent to its pods."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The series of a node: what its commands measure while they run, heard, kept and summed up."""
+"""The series of a node: metrics of its running commands, received, stored and summed up."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Watching a command for signs of life: one that is silent for too long, on idle GPUs, is ended."""
+"""Watches a command for signs of life, and ends one that is silent for too long on idle GPUs."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""One pod as a job sees it: renting it, the handle, its steps, what is pulled, how long it lives."""
+"""One pod as a job sees it: renting, the handle, steps, pulls, and its lifetime."""

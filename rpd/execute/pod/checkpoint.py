@@ -1,4 +1,4 @@
-"""Checkpoints: a folder on the pod that is fetched again and again, and put back where the job goes on elsewhere."""
+"""Checkpoints: a folder on the pod that is fetched regularly, and restored when the job continues on another pod."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from pathlib import Path
 
 from rpd.disk.regular import read_regular
 from rpd.errors import ConnectionLost, LocalTransferError, RemoteError, TransferError, UsageError
-from rpd.execute.node.history import StepRequest
 from rpd.execute.node.run import Ending, NodeRun
+from rpd.execute.node.step_history import StepRequest
 from rpd.execute.pod import checkpoint_copies
 from rpd.execute.pod.checkpoint_copies import Copies, sums_of
 from rpd.execute.pod.connections import Connections

@@ -1,4 +1,4 @@
-"""Following one command of a job: to its end, to the end of the run, or until its time is up."""
+"""Follows one command of a job until it ends, the run ends, or its time is up."""
 
 from __future__ import annotations
 

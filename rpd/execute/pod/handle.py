@@ -21,9 +21,9 @@ from rpd.errors import (
     UsageError,
 )
 from rpd.execute.node.current import current_run
-from rpd.execute.node.history import StepEnd, StepRequest
 from rpd.execute.node.run import NodeRun
 from rpd.execute.node.signs_of_life import CRASHES, keep_crash
+from rpd.execute.node.step_history import StepEnd, StepRequest
 from rpd.execute.pod.checkpoint import Checkpointing, checked_folder
 from rpd.execute.pod.connections import Connections
 from rpd.execute.pod.destinations import destination

@@ -1,7 +1,7 @@
-"""Files that a ``put`` leaves alone: they are moved aside while the tree they are in is replaced, and moved back.
+"""Files that a ``put`` keeps: they are moved aside while the tree around them is replaced, then moved back.
 
-A rename costs nothing, whatever a folder such as ``.venv`` holds, and the transfer need not know of it. What a driver
-left aside that was killed meanwhile, the next ``put`` of the same tree brings back.
+A rename is fast, however large a folder such as ``.venv`` is, and the transfer need not know of it. If the driver is
+killed in between, the next ``put`` of the same tree moves the files back.
 """
 
 from __future__ import annotations

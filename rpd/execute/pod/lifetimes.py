@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from rpd.errors import PodNotReady
 from rpd.execute.deadlines import Timeouts
@@ -17,8 +17,12 @@ from rpd.stop import StopLevel
 from rpd.values.duration import format_duration
 from rpd.values.job import Budget, Lifecycle
 
-if TYPE_CHECKING:
-    from rpd.execute.pod.held import Held
+
+class Watched(Protocol):
+    """What a lifetime needs of a pod, or of several that are rented together."""
+
+    def watch(self) -> None:
+        """Begin to listen to it, and show its watchdogs that a driver is there."""
 
 
 class Lifetimes:
@@ -42,7 +46,7 @@ class Lifetimes:
                 raise PodNotReady(str(error)) from error
             self.pods_changed(run)  # with the other pods of the job: together they reach its cap sooner
 
-    def watch(self, pod: Held) -> None:
+    def watch(self, pod: Watched) -> None:
         """Listen to a pod, which shows its watchdog that a driver is there."""
         pod.watch()
 
@@ -115,7 +119,7 @@ class NoLifetimes(Lifetimes):
     def secure(self, lease: Lease, run: NodeRun) -> None:
         pass
 
-    def watch(self, pod: Held) -> None:
+    def watch(self, pod: Watched) -> None:
         pass
 
     def welcome(self, lease: Lease, run: NodeRun) -> None:

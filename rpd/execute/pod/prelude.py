@@ -1,4 +1,4 @@
-"""Preludes: what every command of a job, or on a pod, begins with."""
+"""Preludes: shell text put before every command of a job, or before every command on a pod."""
 
 from __future__ import annotations
 

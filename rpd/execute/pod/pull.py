@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from rpd.errors import ConnectionLost, MissingArtifact, PodLost, TransferError
-from rpd.execute.node.history import StepRequest
 from rpd.execute.node.run import Ending, NodeRun
+from rpd.execute.node.step_history import StepRequest
 from rpd.execute.pod.connections import Connections
 from rpd.execute.pod.destinations import DestinationTaken, Origin
 from rpd.execute.pod.lifetimes import Lifetimes

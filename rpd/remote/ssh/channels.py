@@ -1,4 +1,4 @@
-"""Session channels: shells that wait for a program, so that one costs a single round trip."""
+"""Session channels: idle shells, so that starting a program takes one round trip."""
 
 from __future__ import annotations
 

@@ -14,11 +14,11 @@ from rpd.remote.shell import Interrupt, Program, mended
 from rpd.remote.ssh.console_channel import lend
 from rpd.remote.ssh.failures import FAILURES, close_quietly, reason
 from rpd.remote.ssh.shell import GIVE_UP_SECONDS, SshShell
-from rpd.remote.transfer.marks import make_mark
 from rpd.remote.transfer.pull import pull
 from rpd.remote.transfer.pull_cache import Seen
 from rpd.remote.transfer.put import put
 from rpd.remote.transfer.read import read
+from rpd.remote.transfer.start_marks import make_mark
 from rpd.remote.transfer.write import write
 from rpd.values.pod import SshEndpoint
 from rpd.values.step import Completed, Pulled, Staged

@@ -8,7 +8,7 @@ import secrets
 import stat
 from collections.abc import Iterable, Mapping
 
-from rpd.disk.tree import Tree, write_all
+from rpd.disk.safe_tree import Tree, write_all
 
 SUM = r"""
 if command -v sha256sum >/dev/null 2>&1; then _rpd_sum() { xargs -0 sha256sum --; }

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from io import FileIO
 from typing import Any, BinaryIO
 
-from rpd.disk.tree import LeadsOut, write_all
+from rpd.disk.safe_tree import LeadsOut, write_all
 from rpd.errors import LocalTransferError, TransferBroken, TransferError
 from rpd.remote.protocol import Progress
 from rpd.remote.shell import (

@@ -1,4 +1,4 @@
-"""Large files that are here from an earlier pull: the sums of their blocks on the pod, and what of them is new."""
+"""Large files of an earlier pull: compares the checksums of their blocks, and fetches only the new ones."""
 
 from __future__ import annotations
 

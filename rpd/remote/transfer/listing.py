@@ -12,9 +12,9 @@ from pathspec import GitIgnoreSpec
 from rpd.errors import TransferError
 from rpd.remote.shell import Program, Shell, with_arguments
 from rpd.remote.transfer.globs import glob_words, is_glob, split_glob
-from rpd.remote.transfer.marks import mark_path
 from rpd.remote.transfer.paths import is_below
 from rpd.remote.transfer.patience import SHORT_SECONDS
+from rpd.remote.transfer.start_marks import mark_path
 from rpd.values.frozen import frozen
 
 MOST_LISTED_BYTES = 64 << 20

@@ -1,4 +1,4 @@
-"""A stream that is compressed where that pays: gzip members, one after the other, each at the level that is right then.
+"""A stream that is compressed where it pays: consecutive gzip members, each at the best level at that moment.
 
 On the way to the pod all of it is members, at level 0 while the line is quicker than compression. On the way here an
 empty member says how much comes as it is before the next one, in the field for its time, in units of 64 KB: 0 for all

@@ -1,4 +1,4 @@
-"""A large file made of what is there and of what is other in it: found by the sums of its blocks.
+"""Patches a large file from the blocks that changed, found by the checksums of its blocks.
 
 The sums of one of the two files are known, the other one lies here and is read: on the way to the pod the sums were
 noted when the old file was sent, on the way here the pod makes them of the new one. Blocks lie at the same place in

@@ -7,7 +7,7 @@ import posixpath
 import re
 from collections.abc import Iterable
 
-from rpd.disk.tree import DEEPEST
+from rpd.disk.safe_tree import DEEPEST
 from rpd.errors import TransferError
 
 _LONGEST_PART = 255

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
-from rpd.disk.tree import Tree
+from rpd.disk.safe_tree import Tree
 from rpd.remote.shell import DeadlinePassed, Program, Shell, TooMuch, mended, with_arguments
 from rpd.remote.transfer.paths import nul_ended
 from rpd.remote.transfer.patience import SHORT_SECONDS

@@ -1,4 +1,4 @@
-"""One small file of the pod, into memory."""
+"""Reads one small file of the pod into memory."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from contextlib import ExitStack, closing
 from io import BufferedReader, FileIO
 from pathlib import Path
 
-from rpd.disk.tree import Tree
+from rpd.disk.safe_tree import Tree
 from rpd.errors import TransferError
 from rpd.remote.transfer.checksums import note_sums
 from rpd.remote.transfer.listing import Listing

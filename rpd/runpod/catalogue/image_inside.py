@@ -1,4 +1,4 @@
-"""What is in an image, as far as its registry tells: for which processors it was built, and what its history speaks of.
+"""The contents of an image, as far as its registry knows: its CPU architectures, and the software in its history.
 
 The calls are those of the OCI distribution specification: the manifest, and the configuration that it names. Nothing of
 the image itself is fetched.
@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from rpd.runpod.answer import table, tables, text
+from rpd.runpod.response import table, tables, text
 from rpd.values.frozen import frozen
 
 if TYPE_CHECKING:

@@ -8,11 +8,11 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from rpd.errors import ApiRetired, AuthError, ProviderError, TransientError
-from rpd.runpod.answer import understood
 from rpd.runpod.catalogue.cache import CatalogueStore
 from rpd.runpod.catalogue.model import Catalogue, shipped_catalogue
 from rpd.runpod.notices import Notices
 from rpd.runpod.rate_limit import Retry
+from rpd.runpod.response import understood
 from rpd.runpod.rest import catalogue
 from rpd.runpod.rest.client import Rest
 from rpd.values.frozen import frozen

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-from rpd.runpod.answer import identifier, needed_tables, price, tables, text, whole
+from rpd.runpod.response import identifier, needed_tables, price, tables, text, whole
 from rpd.values.frozen import frozen
 from rpd.values.gpus import KNOWN_GPU_TYPES, GpuType
 from rpd.values.pod import Cloud, NetworkVolume, Place

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from rpd.runpod.answer import flag, host, identifier, number, port, table, tables, text, whole
 from rpd.runpod.graphql.escape import quote
+from rpd.runpod.response import flag, host, identifier, number, port, table, tables, text, whole
 from rpd.values.pod import Cloud, PodInfo, PodStatus, SshEndpoint
 
 _PORTS = "ports { ip isIpPublic privatePort publicPort type }"

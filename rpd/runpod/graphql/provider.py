@@ -9,7 +9,6 @@ from typing import Any
 
 from rpd.errors import AuthError, NotPermitted, PodNotFound, RequestRejected, TransientError
 from rpd.runpod import account
-from rpd.runpod.answer import needed_table, table, text, understood
 from rpd.runpod.base_provider import Renter
 from rpd.runpod.catalogue.model import (
     Catalogue,
@@ -23,6 +22,7 @@ from rpd.runpod.graphql import create_arguments, pods, registry
 from rpd.runpod.graphql.escape import escape
 from rpd.runpod.graphql.sdk import Sdk
 from rpd.runpod.reconcile import UnsureCreate, as_asked, living, reconciled
+from rpd.runpod.response import needed_table, table, text, understood
 from rpd.values.pod import Account, NetworkVolume, PodInfo, PodSpec, RegistryAuth
 
 _NOBODY = "the API key belongs to no account: set RUNPOD_API_KEY to a valid one"

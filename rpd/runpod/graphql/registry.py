@@ -1,9 +1,9 @@
-"""Registry credentials in GraphQL: the documents, and what an answer says of them."""
+"""Registry credentials in GraphQL: the documents, and how to read the responses."""
 
 from __future__ import annotations
 
-from rpd.runpod.answer import identifier, tables, text
 from rpd.runpod.graphql.escape import quote
+from rpd.runpod.response import identifier, tables, text
 from rpd.values.pod import RegistryAuth
 
 LIST = "query { myself { containerRegistryCreds { id name } } }"

@@ -23,12 +23,12 @@ from typing import Any, TypeVar
 from rpd.errors import ApiRetired, TransientError
 from rpd.redaction import Redactor
 from rpd.runpod.address import key_url
-from rpd.runpod.answer import understood
 from rpd.runpod.error_mapping import Failure, Trouble, classify, may_have_acted, was_answered
 from rpd.runpod.graphql.http_tap import Checks, Exchange, Recording, Route, Watched, recorded
 from rpd.runpod.key import ENVIRONMENT_NAME
 from rpd.runpod.rate_limit import TokenBucket
 from rpd.runpod.reconcile import UnsureCreate
+from rpd.runpod.response import understood
 
 T = TypeVar("T")
 

@@ -1,4 +1,4 @@
-"""The bill in REST v2: a read each for pods, clusters and network volumes, and one for everything else."""
+"""The bill in REST v2: one request each for pods, clusters and network volumes, and one for everything else."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from rpd.errors import BillingDenied, NotPermitted
-from rpd.runpod.answer import Misshapen, identifier, needed_table, needed_tables, number, table, understood
+from rpd.runpod.response import Misshapen, identifier, needed_table, needed_tables, number, table, understood
 from rpd.runpod.rest.client import NotThere, Rest
 from rpd.values.billing import HOUR, Billing, PodBill, VolumeBill
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from rpd.runpod.answer import identifier, needed_table, needed_tables, price, table, tables, text, whole
 from rpd.runpod.catalogue.model import IN_STOCK, Catalogue, GpuRow
+from rpd.runpod.response import identifier, needed_table, needed_tables, price, table, tables, text, whole
 from rpd.values.pod import Place
 
 GPUS = "/catalog/gpus"

@@ -28,10 +28,10 @@ from rpd.errors import (
 from rpd.redaction import Redactor
 from rpd.runpod import bounds
 from rpd.runpod.address import is_local, key_url
-from rpd.runpod.answer import UNEXPECTED
 from rpd.runpod.error_mapping import Failure, Trouble, classify, may_have_acted, was_answered
 from rpd.runpod.rate_limit import TokenBucket, heed
 from rpd.runpod.reconcile import UnsureCreate
+from rpd.runpod.response import UNEXPECTED
 from rpd.runpod.retry_after import seconds_to_wait
 from rpd.threads import Overdue, bounded
 from rpd.values.frozen import frozen

@@ -9,13 +9,13 @@ from typing import Any, TypeVar
 from urllib.parse import quote
 
 from rpd.errors import AuthError, ImpossibleRequest, NotPermitted, PodNotFound, TransientError
-from rpd.runpod.answer import identifier, table, tables, text, understood, whole
 from rpd.runpod.catalogue import offers
 from rpd.runpod.catalogue.live import LiveCatalogue, Question
 from rpd.runpod.catalogue.model import Catalogue
 from rpd.runpod.create_texts import secret_texts, sendable
 from rpd.runpod.rate_limit import Retry
 from rpd.runpod.reconcile import Patience, UnsureCreate, as_asked, living, reconciled
+from rpd.runpod.response import identifier, table, tables, text, understood, whole
 from rpd.runpod.rest import pods
 from rpd.runpod.rest.client import NotThere, Rest
 from rpd.values.pod import (

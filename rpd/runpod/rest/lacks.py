@@ -1,4 +1,4 @@
-"""What REST v2 lacks of what pods may ask for; GraphQL had it."""
+"""Fields of a pod request that REST v2 lacks; GraphQL had them."""
 
 from __future__ import annotations
 

@@ -9,9 +9,9 @@ from urllib.parse import quote
 
 from rpd.errors import ImpossibleRequest
 from rpd.remote import ssh_start
-from rpd.runpod.answer import host, identifier, number, port, table, tables, text, whole
 from rpd.runpod.catalogue.cpu import cpu_instance
 from rpd.runpod.create_texts import SSH_PORT, sendable
+from rpd.runpod.response import host, identifier, number, port, table, tables, text, whole
 from rpd.runpod.rest.client import Rest
 from rpd.runpod.rest.lacks import NO_SPOT
 from rpd.values.pod import OWNER_VARIABLE, Cloud, PodInfo, PodSpec, PodStatus, SshEndpoint

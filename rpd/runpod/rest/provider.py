@@ -17,10 +17,10 @@ from rpd.errors import (
     TransientError,
 )
 from rpd.runpod import account
-from rpd.runpod.answer import identifier, table, tables, text, understood
 from rpd.runpod.base_provider import Renter
 from rpd.runpod.create_texts import secret_texts, sendable
 from rpd.runpod.reconcile import UnsureCreate, as_asked, completed, living, reconciled
+from rpd.runpod.response import identifier, table, tables, text, understood
 from rpd.runpod.rest import lacks, pods
 from rpd.runpod.rest.client import Conflict, NotThere
 from rpd.runpod.rest.clusters import ClusterProvider

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from urllib.parse import quote
 
 from rpd.errors import NoCapacity, NotPermitted, PoolDenied, RequestRejected, TransientError
-from rpd.runpod.answer import identifier, needed_table, needed_tables, text, understood, whole
 from rpd.runpod.create_texts import sendable
 from rpd.runpod.reconcile import UnsureCreate
+from rpd.runpod.response import identifier, needed_table, needed_tables, text, understood, whole
 from rpd.runpod.rest.client import Rest
 from rpd.values.job import Tier
 from rpd.values.pod import NetworkVolume

@@ -21,9 +21,9 @@ from rpd.execute import fixtures
 from rpd.execute.end_notices import Asides
 from rpd.execute.mode import Dry, Live
 from rpd.execute.node.current import acting_for
-from rpd.execute.node.history import StepRequest, StepsChanged
 from rpd.execute.node.log import TAIL_LINES
 from rpd.execute.node.run import Ending, NodeRun
+from rpd.execute.node.step_history import StepRequest, StepsChanged
 from rpd.hooks import make_plugin_manager, register
 from rpd.journal import journal
 from rpd.journal.files import DryRunFiles, NodeFiles

@@ -22,7 +22,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rpd.disk.tree import Tree
+from rpd.disk.safe_tree import Tree
 from rpd.errors import ConnectionLost, RemoteError, TransferError
 from rpd.project.ignore import staged_files
 from rpd.remote.protocol import Command

@@ -1,4 +1,4 @@
-"""Live: run folders as they grow, looked at again and again; only changes are sent."""
+"""Watches growing run folders, and sends only changes to the page."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from rpd.record import history, manifest
 from rpd.record import run as run_file
 from rpd.values.report import NodeReport
 from rpd.web.document import Detail, Document, Table, planned
-from rpd.web.folders import Driver, read_info
+from rpd.web.run_folders import Driver, read_info
 
 MOST_RUNS = 500
 """Runs that are offered, the newest first."""
@@ -29,7 +29,7 @@ _Stamp = tuple[int, ...]
 
 
 def _stamp(*paths: Path) -> _Stamp:
-    """Return what changes whenever one of the files does."""
+    """Return a value that changes whenever one of the files does."""
     numbers: list[int] = []
     for path in paths:
         try:
@@ -91,7 +91,7 @@ class LiveRuns:
 
 
 class LiveRun:
-    """One run that is looked at: the whole document first, then what changed since."""
+    """One run that is watched: the whole document first, then changes."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

@@ -1,4 +1,4 @@
-"""The HTML report: the page of a run, written when the run is over."""
+"""The HTML report: the page of a run, written at its end."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rpd.redaction import NO_SECRETS, Redactor
 from rpd.values.report import RunSummary
 from rpd.values.sort_order import Ranking
 from rpd.web.document import Document
-from rpd.web.files import absolute, from_file
+from rpd.web.file_links import absolute, from_file
 from rpd.web.page import render
 
 
@@ -98,7 +98,7 @@ def _info(summary: RunSummary) -> RunInfo:
 
 
 def add_page(output: OutputSettings, folder: Path, manager: PluginManager, redactor: Redactor) -> None:
-    """Register what writes the page of the run, if one is wanted. Raises UsageError."""
+    """Register the plugin that writes the page of the run, if one is wanted. Raises UsageError."""
     if output.html is None or manager.is_blocked("html"):
         return
     path = report_path("--html", output.html, folder)

@@ -119,7 +119,7 @@ class Reports(Sequence[NodeReport]):
 
     @property
     def usd(self) -> float:
-        """What they cost together (USD)."""
+        """Their total cost (USD)."""
         return self.totals.usd
 
     def __repr__(self) -> str:
@@ -129,7 +129,7 @@ class Reports(Sequence[NodeReport]):
         return tables.text_table(self._columns(), self._rows[: tables.MOST_ROWS], self._foot())
 
     def __rich__(self) -> str:
-        """What rich prints: the table, none of whose texts is markup."""
+        """For rich: the table, with no text read as markup."""
         return str(self).replace("[", "\\[")
 
     def _repr_html_(self) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from rpd.compat.runpod_deploy.past_runs import MANIFEST, import_runs
+from rpd.compat.runpod_deploy.imported_runs import MANIFEST, import_runs
 from rpd.record import history
 from rpd.testing import RpdRun, RunResult
 

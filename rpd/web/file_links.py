@@ -1,4 +1,4 @@
-"""Files of a node as a page leads to them: links that are safe to follow, and pictures."""
+"""Links of a page to the files of a node: only those that are safe to follow, and pictures."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 from urllib.parse import quote
 
-from rpd.disk.tree import Tree
+from rpd.disk.safe_tree import Tree
 from rpd.values.report import NodeReport
 from rpd.web.clean import Clean
 

@@ -1,4 +1,4 @@
-"""What the settings of an invocation say about nodes that need nodes."""
+"""Makes the graph of nodes that need nodes, from the settings of an invocation."""
 
 from __future__ import annotations
 

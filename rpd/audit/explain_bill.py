@@ -1,4 +1,4 @@
-"""Reconciling: a bill entries against rentals. Every cent of the bill ends up in exactly one part."""
+"""Matches the entries of a bill with rentals. Every cent of the bill ends up in exactly one part."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ class Audit:
 
 
 def reconcile(bill: Billing, rentals: Iterable[Rental], *, now: float) -> Audit:
-    """Return what every cent of ``bill`` is for, as far as ``rentals`` tell; ``now`` in seconds since 1970."""
+    """Explain every cent of ``bill`` by ``rentals``, as far as possible; ``now`` in seconds since 1970."""
     by_pod: dict[str, list[Rental]] = {}
     for rental in rentals:
         by_pod.setdefault(rental.pod_id, []).append(rental)

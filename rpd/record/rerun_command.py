@@ -1,4 +1,4 @@
-"""Running a node again: the command line that a report stands for."""
+"""The command line that runs the node of a report again."""
 
 from __future__ import annotations
 

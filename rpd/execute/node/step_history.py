@@ -1,4 +1,4 @@
-"""The steps of a node: recorded as they are taken, answered from memory where they were taken before."""
+"""The steps of a node: recorded as they run, and replayed if an earlier process already ran them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Run folders as a page reads them: of this machine or another, whole or not, as far as they go."""
+"""Reads run folders for a page: of this machine or another, complete or not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rows of the board: what each running node does, as its events tell."""
+"""The rows of the board: the state of each running node, updated by its events."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Wide fixtures of a resumed run: they are set up again, and a notice names those that had a value before."""
+"""Wide fixtures of a resumed run are set up again; a notice names those that had a value before."""
 
 from __future__ import annotations
 

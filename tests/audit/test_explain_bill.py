@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rpd.audit.explain_bill import Audit, Part, in_cents, reconcile
 from rpd.audit.groups import BY, grouped
-from rpd.audit.reconcile import Audit, Part, in_cents, reconcile
 from rpd.audit.rentals import Rental, User
 from rpd.values.billing import HOUR, Billing, PodBill, VolumeBill
 

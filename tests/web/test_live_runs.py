@@ -22,7 +22,7 @@ from rpd.journal.files import folder_name
 from rpd.record import manifest, run
 from rpd.record.run import RunInfo
 from rpd.web.document import Document
-from rpd.web.live import LiveLog, LiveRun, LiveRuns
+from rpd.web.live_runs import LiveLog, LiveRun, LiveRuns
 from rpd.web.server import serve
 from tests.web import browser as browsers
 from tests.web.browser import Browser

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from rpd.disk.place import PathPlace, Place, open_place
-from rpd.disk.tree import DEEPEST, LeadsOut, Tree, write_all
+from rpd.disk.safe_tree import DEEPEST, LeadsOut, Tree, write_all
 
 
 @pytest.fixture(params=["descriptors", "paths"])

@@ -1,4 +1,4 @@
-"""A folder and all below it, reached by names that somebody else chose: nothing done in it ever leaves it."""
+"""A folder tree whose names somebody else chose. No operation on it ever reaches a file outside it."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from rpd.terminal.rows import Rows
+from rpd.terminal.board_rows import Rows
 from rpd.terminal.styles import Ink
 from rpd.values.pod import PodInfo
 

@@ -134,8 +134,11 @@ def test_credentials_without_graphql(
     assert "refuses the user 'me' and this password" in wrong.err
     file.write_text(text.replace(OWN, "None"))
     none = rpd(folder)
-    assert none.exit_code == 4, none.out + none.err
-    assert "A private image needs registry=" in none.err
+    assert none.exit_code == 1, none.out + none.err
+    assert "shows it to nobody without credentials; is the name right? A private image needs" in none.out
+    assert {report.result.cause for report in none.reports} == {Cause.CODE}, "one pod shows it for both"
+    assert none.run_dir is not None
+    assert len(events(none.run_dir, "created")) == 1
     file.write_text(text.replace(OWN, '"mine"'))
     missing = rpd(folder)
     assert missing.exit_code == 4

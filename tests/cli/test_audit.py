@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from rpd.cli import main
 from rpd.emulator.launch import Launched
+from tests.cli.conftest import own_emulator
 
 Project = Any
 DEPLOY = """
@@ -26,6 +28,20 @@ DEPLOY = """
     def keep(pod):
         pod.run("true")
 """
+
+
+@pytest.fixture(scope="module")
+def of_this_module() -> Iterator[Launched]:
+    """An emulator of this module: the bill of the shared one has the pods of other tests."""
+    with own_emulator() as launched:
+        yield launched
+
+
+@pytest.fixture
+def emulator(of_this_module: Launched) -> Iterator[Launched]:
+    """That emulator, which does what it should again after the test."""
+    yield of_this_module
+    of_this_module.clear_faults()
 
 
 @pytest.fixture

@@ -193,7 +193,7 @@ class Execution:
     def _leave_sources(self) -> None:
         """Tear down what was kept for nodes to come of sources that have none any more."""
         for source in self._lanes.take_over():
-            for node_id, ids in source.results.items():
+            for node_id, ids in () if source.is_part else source.results.items():
                 self._context.journal.write(RESULTS, of=node_id, ids=list(ids))
             for ahead in source.ahead:
                 self._purse.set_aside(id(ahead), 0.0)

@@ -145,6 +145,7 @@ class StudySource(Source):
         """
         self.restore(lines, reports)
         self._to_confirm = []
+        self.is_part = True
 
     def handed_before(self, line: Mapping[str, Any]) -> Handed:
         """Return the trial that a line of a journal tells of. Raises UsageError if the space is another one now."""

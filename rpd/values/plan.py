@@ -50,6 +50,8 @@ class Source:
     """What it will hand out that is known beforehand; these nodes are part of the plan."""
     ahead: tuple[Ahead, ...] = ()
     """What it may add; no more than that is handed out, and none of it may cost more than it was priced at."""
+    is_part: bool = False
+    """Whether it does a part again of what was done before: no later run takes its results for those of the whole."""
 
     @property
     def is_over(self) -> bool:

@@ -67,7 +67,7 @@ def test_values_that_another_space_lacks_cannot_run_again(tmp_path: Path) -> Non
 
 
 def test_one_trial_stands_for_its_study_where_others_need_it(tmp_path: Path) -> None:
-    """Who needs the study gets the trial that ran again; a trial of that run can be named in its turn."""
+    """Who needs the study gets it, in that run and in no later one; a trial of that run can be named in its turn."""
     whole = run(tmp_path, [], STUDY + USER)
     assert whole.report("final").metrics == {"x": 4}
     (name,) = (name for name, x in tried(whole).items() if x == 2)
@@ -75,6 +75,8 @@ def test_one_trial_stands_for_its_study_where_others_need_it(tmp_path: Path) -> 
     one = run(tmp_path, [], STUDY + USER, trial=f"{whole.id}:{name[10:-1]}")
     assert tried(one) == {name: 2, "final": None}
     assert one.report("final").metrics == {"x": 2}
+    later = run(tmp_path, [], STUDY + USER, keyword="final", no_needs=True)
+    assert later.report("final").metrics == {"x": 4}, "the study as a whole found it"
     next_one = run(tmp_path, [2], STUDY + USER, trial=f"{one.id}:{name[10:-1]}")
     assert next_one.report(name).result.outcome is Outcome.FAILED
     assert next_one.report("final").result.reason == "needs deploy_s.py::tune, which found nothing"

@@ -96,7 +96,8 @@ def test_a_file_that_changes_during_a_break_is_sent_as_it_is_then(
 ) -> None:
     """What arrived of it before is not glued to the rest of another file."""
     source = tmp_path / "source"
-    source.write_bytes(os.urandom(8_000_000))
+    first = os.urandom(8_000_000)
+    source.write_bytes(first)
     line, remote = line_to()
     line.cut_after(4_000_000)
     has_changed: list[bool] = []
@@ -107,7 +108,8 @@ def test_a_file_that_changes_during_a_break_is_sent_as_it_is_then(
             source.write_bytes(os.urandom(8_000_000))
 
     put(remote._shell, source, str(machine.files / "t"), progress=change)
-    assert (machine.files / "t").read_bytes() == source.read_bytes()
+    # The whole of one of them: where the rest had been read before the change, the first is what was put.
+    assert (machine.files / "t").read_bytes() in (first, source.read_bytes())
 
 
 @pytest.mark.parametrize("sizes", [[12_000_000], [300_000] * 40], ids=["one file", "many"])

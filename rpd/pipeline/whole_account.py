@@ -128,6 +128,10 @@ class WholeAccount(Provider):
     def datacenters(self) -> frozenset[str] | None:
         return self._pods.datacenters()
 
+    @property
+    def rents_nothing(self) -> bool:
+        return self._pods.rents_nothing
+
     def clusters(self) -> Provider | None:
         return self._clusters
 

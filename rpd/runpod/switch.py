@@ -179,6 +179,11 @@ class SwitchingProvider(Speaker):
         """Return whose the pods of the account are by their own stamp, by the id of the pod."""
         return self._rest.owners()
 
+    @property
+    def rents_nothing(self) -> bool:
+        """Whether it only pretends: no."""
+        return False
+
     def clusters(self) -> ClusterProvider:
         """Return what rents clusters: REST v2, whatever rents the pods."""
         return self._clusters

@@ -265,10 +265,13 @@ class Provider(ABC):
 
     # --- what a provider may implement besides --------------------------------------------------------------
 
-    rents_nothing: bool = False
-    """Whether it only pretends: every create succeeds at once and costs nothing. rpd's own of dry runs does."""
     notify: Callable[[str], None] = staticmethod(_drop)
     """Call it with a sentence for the user. rpd sets it before the first call, and shows each sentence as a notice."""
+
+    @property
+    def rents_nothing(self) -> bool:
+        """Whether it only pretends: every create succeeds at once and costs nothing. rpd's own of dry runs does."""
+        return False
 
     def logs(self, pod_id: str, *, tail: int = 20) -> Sequence[str]:  # noqa: ARG002 - the default has none
         """Return the last ``tail`` lines that the pod's machine logged about it; empty where there are no logs."""

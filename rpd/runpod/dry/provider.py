@@ -22,8 +22,6 @@ _SSH = SshEndpoint(host="dry-run.invalid", port=22)
 class OfflineProvider(Provider):
     """Rents nothing: offers come from the shipped catalogue, and every ``create`` succeeds at once."""
 
-    rents_nothing = True
-
     def __init__(self) -> None:
         self._catalogue = shipped_catalogue()
         self._offers: dict[Hashable, tuple[Offer, ...]] = {}
@@ -31,6 +29,10 @@ class OfflineProvider(Provider):
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
         self._clusters: OfflineClusters | None = None
+
+    @property
+    def rents_nothing(self) -> bool:
+        return True
 
     @property
     def name(self) -> str:

@@ -53,7 +53,6 @@ class PodView:
     def release(self) -> None:
         """Delete it, and return once RunPod says that it is gone. Raises ReleaseError, ProviderError."""
         with _account(_config(self.root)) as provider:
-            provider.list()  # so that it knows which of them are clusters
             pod_release.delete(provider, self.pod)
 
     def row(self) -> dict[str, Any]:

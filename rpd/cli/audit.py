@@ -46,7 +46,7 @@ def main(config: Config, manager: PluginManager) -> int:
     with account(config) as provider:
         bill = provider.billing(now - own.since, now)
         if bill is None:
-            raise UsageError(f"{provider.name} does not tell what it charges")
+            raise UsageError(f"{provider.name} does not say what it charges")
         known = _known(folders, provider.name, bill.since)
         names = _names(provider)
     audit = reconcile(bill, known.rentals, now=now)

@@ -142,6 +142,8 @@ def _release_rest(context: RunContext) -> None:
             pod = next((pod for pod in account.list() if pod.name == left.name), None)
             if pod is not None:
                 pod_release.delete(account, pod)
+            elif not account.sees_clusters:  # it may be one of those
+                raise ProviderError("clusters cannot be listed")
             context.journal.write(
                 "released", sync=True, pod_name=left.name, pod_id=left.pod_id, final_state="deleted"
             )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from rpd.errors import PodNotFound, ProviderError
+from rpd.errors import NotPermitted, PodNotFound, ProviderError
 from rpd.values.billing import Billing
 from rpd.values.job import Tier
 from rpd.values.pod import (
@@ -31,6 +31,8 @@ class WholeAccount(Provider):
         self._pods = provider
         self._clusters = provider.clusters()
         self._cluster_ids: set[str] = set()
+        self.sees_clusters = self._clusters is None
+        """Whether the last look said which clusters there are: what is not listed is gone only then."""
 
     @property
     def name(self) -> str:
@@ -47,23 +49,34 @@ class WholeAccount(Provider):
 
     def list(self) -> Sequence[PodInfo]:
         """Return the pods and clusters of the account."""
-        pods, clusters = self._pods.list(), self._listed_clusters()
-        self._cluster_ids |= {cluster.id for cluster in clusters}
+        pods = self._pods.list()
+        try:
+            clusters = self._look()
+        except ProviderError as error:
+            self.notify(f"clusters cannot be listed, so none is shown: {error}")
+            clusters = ()
         members = {member.id for cluster in clusters for member in cluster.members}
         return [*(pod for pod in pods if pod.id not in members), *clusters]
 
-    def _listed_clusters(self) -> Sequence[PodInfo]:
-        if self._clusters is None:
-            return ()
-        try:
-            return self._clusters.list()
-        except PodNotFound:  # this API has none
-            return ()
-        except ProviderError as error:
-            self.notify(f"clusters cannot be listed, so none is shown: {error}")
-            return ()
+    def _look(self) -> Sequence[PodInfo]:
+        """Return the clusters, and remember which pods they are. Raises ProviderError where nobody can tell."""
+        self.sees_clusters = False
+        clusters: Sequence[PodInfo] = ()
+        if self._clusters is not None:
+            try:
+                clusters = self._clusters.list()
+            except PodNotFound:  # this API has none
+                pass
+            except NotPermitted as error:  # and so none can have been made with this key
+                self.notify(f"clusters cannot be listed, so none is shown: {error}")
+        self._cluster_ids |= {cluster.id for cluster in clusters}
+        self.sees_clusters = True
+        return clusters
 
     def _of(self, pod_id: str) -> Provider:
+        # The other API would say of a cluster that it is gone, and it would go on billing.
+        if not self.sees_clusters and pod_id not in self._cluster_ids:
+            self._look()
         return self._clusters if self._clusters is not None and pod_id in self._cluster_ids else self._pods
 
     def get(self, pod_id: str) -> PodInfo | None:

@@ -12,9 +12,10 @@ from rpd.threads import guarded
 
 
 class Alarms:
-    """Thread-safe. The thread begins with the first alarm and does not outlive the process.
+    """A set of alarms, rung in order of time by one thread. Thread-safe.
 
-    ``failed`` hears what an alarm raised.
+    The thread starts with the first alarm and does not outlive the process. ``failed`` is called with
+    whatever an alarm raises.
     """
 
     def __init__(self, failed: Callable[[Exception], object] = lambda _error: None) -> None:
@@ -25,9 +26,9 @@ class Alarms:
         self._thread: threading.Thread | None = None
 
     def set(self, at: float, ring: Callable[[], None]) -> Callable[[], None]:
-        """Call ``ring`` at ``at`` (monotonic seconds); return a function that takes this back.
+        """Call ``ring`` at ``at`` (monotonic seconds); return a function that cancels it.
 
-        ``ring`` must be short. Should it raise, the other alarms are rung all the same.
+        ``ring`` must be short: all alarms share one thread. If it raises, the other alarms still ring.
         """
         with self._changed:
             number = next(self._numbers)
@@ -51,4 +52,5 @@ class Alarms:
                 while not self._set or (left := self._set[0][0] - time.monotonic()) > 0:
                     self._changed.wait(left if self._set else None)
                 _, _, ring = heapq.heappop(self._set)
+            # Outside the lock: an alarm may set or cancel other alarms.
             guarded(ring, self._failed)

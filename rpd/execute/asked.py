@@ -1,4 +1,4 @@
-"""Which fixtures a function asks for while it runs, as far as its code tells."""
+"""The fixtures that a function may request while it runs, as far as its code shows."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ _ASKING = "getfixturevalue"
 
 @lru_cache(maxsize=4096)
 def asked_while_running(function: Callable[..., Any]) -> frozenset[str]:
-    """Return the names that ``function`` may give to ``request.getfixturevalue``: texts in its code.
+    """Return the strings in the code of ``function`` that may be arguments of ``request.getfixturevalue``.
 
-    More than it asks for, and less where a name is made while it runs: good enough to keep what may still be wanted.
+    The set is too large where other strings are in the code, and too small where a name is computed. That is
+    good enough to decide which values to keep alive.
     """
     code = getattr(inspect.unwrap(function), "__code__", None)
     codes = list(_all(code)) if isinstance(code, CodeType) else []
@@ -25,7 +26,7 @@ def asked_while_running(function: Callable[..., Any]) -> frozenset[str]:
 
 
 def _all(code: CodeType) -> Iterator[CodeType]:
-    """Yield ``code`` and what is defined in it: functions, comprehensions."""
+    """Yield ``code`` and the code nested in it: functions, comprehensions."""
     yield code
     for inner in code.co_consts:
         if isinstance(inner, CodeType):

@@ -1,4 +1,4 @@
-"""The clock of a job: when its time is up it ends what the job does, be that a step on the pod or its own Python."""
+"""The clock of a job: when time is up, it ends the running step or interrupts the job's own Python code."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from rpd.threads import guarded
 
 
 class JobClock:
-    """Times one call of a job, on the thread that makes it.
+    """Limits the time of one call of a job, on the thread that makes the call.
 
-    A step that can be ended is ended by the function it was begun with. In the job's own code the error is raised
-    between two operations of Python, as Ctrl-C is (CPython); code that waits outside of Python (``time.sleep``, a
-    subprocess) meets it when that returns, and ``stuck`` is called after ``patience_seconds`` of that. With
-    ``again_seconds`` only the job's own code has a time: where it is up in a step, it begins anew.
+    A step is ended by the function it was started with. In the job's own code the error is raised between two
+    Python operations, as CPython does for Ctrl-C. Code that waits outside Python (``time.sleep``, a
+    subprocess) sees the error when that wait returns; ``stuck`` is called if that takes longer than
+    ``patience_seconds``. With ``again_seconds`` only the job's own code is limited: if time runs out during a
+    step, the limit starts again.
     """
 
     def __init__(
@@ -45,11 +46,12 @@ class JobClock:
 
     @contextmanager
     def running(self, alarms: Alarms, at: float | None) -> Iterator[None]:
-        """Run until ``at`` (monotonic; None: for ever).
+        """Limit the block to ``at`` (monotonic seconds; None: no limit).
 
-        Raises what ``error`` made if the block took longer, whatever came of it.
+        Raise the error made by ``error`` if the block took longer, however it ended.
         """
-        # Before the block: a job may change where modules are found, and the end of it needs this one.
+        # Before the block: a job may change the import path, and ``_raise_in`` needs ctypes at the end of the
+        # block.
         import ctypes  # noqa: F401
 
         self._thread = threading.get_ident()
@@ -59,7 +61,8 @@ class JobClock:
                 self.move(at)
             yield
         finally:
-            # First of all: from here on nothing is raised any more, and what was on its way is met inside this lock.
+            # First of all: once this is set, nothing is raised any more. An exception that is already on its
+            # way arrives while we hold the lock, or is taken back below.
             with self._lock:
                 self._is_over = True
                 if self._has_raised:
@@ -69,19 +72,19 @@ class JobClock:
 
     @contextmanager
     def heeding(self, stop: Stop, alarms: Alarms, at: float | None) -> Iterator[None]:
-        """Run as ``running`` does, and raise Interrupted once the run has to end; at once if it has to already."""
+        """Limit the block as ``running`` does; also raise Interrupted as soon as the run has to end."""
         forget = stop.listen(
             lambda level: self.disturb(Interrupted(stop.reason)) if level >= StopLevel.END else None
         )
         try:
             with self.running(alarms, at):
-                stop.check()  # what was raised before the clock ran has disturbed nobody
+                stop.check()  # a stop requested before the clock ran has interrupted nothing
                 yield
         finally:
             forget()
 
     def move(self, at: float) -> None:
-        """Let the time be up at ``at`` (monotonic) instead."""
+        """Move the end of the time to ``at`` (monotonic seconds)."""
         self._cancel()
         self._cancels = [
             self._alarms.set(at, self._ring),
@@ -93,19 +96,19 @@ class JobClock:
             self._cancels.pop()()
 
     def disturb(self, error: RpdError) -> None:
-        """Raise ``error`` in the job's own code; steps have other ways to hear of it."""
+        """Raise ``error`` in the job's own code. Steps are interrupted in another way."""
         with self._lock:
             if self._thread and not self._is_over and not self._steps:
                 self._raise(error)
 
     def check(self) -> None:
-        """Raise the error if the time is up."""
+        """Raise the error if time is up."""
         if self._is_up:
             raise self._error()
 
     @contextmanager
     def shielded(self, end: Callable[[], None] | None = None) -> Iterator[None]:
-        """Raise nothing in the block; ``end`` is called if the time is up meanwhile."""
+        """Raise nothing inside the block; call ``end`` if time runs out meanwhile."""
         with self._lock:
             self._steps.append(end)
         try:
@@ -116,9 +119,10 @@ class JobClock:
 
     @contextmanager
     def step(self, end: Callable[[], None] | None = None) -> Iterator[None]:
-        """Count the block as a step, which ``end`` makes raise Interrupted; without it a step ends by itself.
+        """Treat the block as a step, which ``end`` can interrupt; without ``end`` the step runs to its end.
 
-        Raises the error where the time is up before the step or ended it.
+        ``end`` must make the block raise Interrupted. Raise the error if time is up before the step starts,
+        or if that is why the step ended.
         """
         with self.shielded(end):
             self.check()
@@ -155,16 +159,16 @@ class JobClock:
 
 
 def _raise_in(thread: int, error: BaseException | None) -> None:
-    """Raise ``error`` in a thread at its next operation; None takes back what it has not met yet."""
-    # Python makes the exception itself, from a class and without arguments.
-    import ctypes  # mostly no time is up
+    """Raise ``error`` in a thread at its next operation; None cancels an exception that has not arrived yet."""
+    # CPython takes a class here and instantiates it without arguments.
+    import ctypes  # rarely needed: most jobs end in time
 
     made = None if error is None else ctypes.py_object(_without_arguments(error))
     ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), made)
 
 
 def _without_arguments(error: BaseException) -> type[BaseException]:
-    """Return a class whose instances, made without arguments, are like ``error``."""
+    """Return a class whose instances, created without arguments, equal ``error``."""
     kind = type(error)
 
     def init(self: BaseException) -> None:

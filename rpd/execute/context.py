@@ -1,4 +1,4 @@
-"""What all nodes of one run share: the backend, the files, the flags that overrule jobs."""
+"""The state that all nodes of one run share: the backend, the files, the flags that override jobs."""
 
 from __future__ import annotations
 
@@ -41,16 +41,16 @@ from rpd.values.report import SourceRecord
 
 @dataclass(kw_only=True)
 class RunContext:
-    """Shared by all slots of a run; everything in it is safe to use from several threads.
+    """State shared by all slots of a run. Every part can be used from several threads.
 
-    ``provider`` is asked for when the first pod is needed.
+    ``provider`` is called when the first pod is needed.
     """
 
     rootdir: Path
     runs_path: Path
     run_id: str
     mode: Live
-    """Live, or dry."""
+    """The mode of the run: live or dry."""
     files: RunFiles
     journal: Journal
     events: Events
@@ -62,51 +62,50 @@ class RunContext:
     variables: Mapping[str, Any]
     redactor: Redactor
     secrets: Mapping[str, str | bytes]
-    """Values of all secrets of the run by name, read before anything is created; bytes are to become a file."""
+    """Values of all secrets of the run by name, read before anything is created; bytes become a file on the pod."""
     pod_env: Mapping[str, str]
-    """What every pod is created with besides its job's environment: the public keys."""
+    """Environment of every pod in addition to its job's: the public keys."""
     source: Callable[[Path], SourceRecord]
     lifetimes: Lifetimes
     new_journal: Callable[[NodeFiles], Journal]
-    """Makes the journal of a node."""
+    """Creates the journal of a node."""
     cover: Cover
-    """Holds nodes to the worst case that the run was priced at."""
+    """Keeps nodes within the worst case that was shown before the run."""
     stock_seconds: float = 0.0
-    """How long to go round sold-out offers."""
+    """How long to retry sold-out offers, in seconds."""
     any_gpu: bool = False
-    """Whether pods may have other GPUs than jobs ask for: this machine's own."""
+    """Whether pods may have other GPUs than jobs request: with ``--local`` they have those of this machine."""
     connect_again: Callable[[Path, str], Connect] | None = None
-    """Connects to a pod that was stopped, by the key that opens it and its id."""
-    """How to reach pods that accept another private key than the run's own."""
+    """Connects to a stopped pod, given its private key and its id: it accepts another key than the run's own."""
     recycler: Recycler | None = None
-    """Who finds stopped pods to use again; None where only fresh ones are wanted."""
+    """Finds stopped pods to reuse; None if the run wants only fresh ones."""
     trace_style: Style = SHORT
     config: Any = None
     """What ``request.config`` shows to fixtures."""
     headroom: Headroom = field(default_factory=Headroom)
     leases: LeaseBook = field(default_factory=lambda: LeaseBook())
     bad_offers: set[Offer] = field(default_factory=set)
-    """Offers whose pods never became usable in this run; they are tried last."""
+    """Offers whose pods never became usable in this run; tried last."""
     images: Images = field(default_factory=lambda: Images())
-    """Of which images no pod comes that rpd can work on, and why."""
+    """Images whose pods rpd cannot work on, with the reason."""
     image_of: Callable[[PodRequest], str] = lambda request: request.image
-    """Names the image to create a pod with."""
+    """Returns the image to create a pod with."""
     digest_of: Callable[[str, Registry | str | None], str] = lambda _image, _registry: ""
-    """Returns the digest of an image that was asked for; empty where nobody knows it."""
+    """Returns the digest of a requested image; empty if it is unknown."""
     registries: Registries | None = None
-    """Who stores the registry credentials of jobs; None in a dry run."""
+    """Stores the registry credentials of jobs; None in a dry run."""
     view: PodView = field(init=False)
     past: Past | None = None
-    """What an earlier process left of this run, when it is carried on."""
+    """The state that an earlier process left, if this run is resumed."""
     secret_files: tuple[Path, ...] = ()
-    """The files that secrets of the run come from, which no pod is sent."""
+    """Files that secrets are read from; they are never sent to a pod."""
     scales: Scales = field(default_factory=Scales)
     requests: dict[str, Sequence[PodRequest]] = field(default_factory=dict)
-    """The pods that each node asked for, by its id."""
+    """The pods that each node requested, by node id."""
     own: OwnOutput = field(default_factory=OwnOutput)
-    """What this process writes, so that it is not sent."""
+    """The files this process writes itself, so that they are not sent."""
     needed: NothingNeeded = field(default_factory=NothingNeeded)
-    """What nodes get of others."""
+    """The results that nodes take over from other nodes."""
     asides: Asides = field(default_factory=Asides)
     surroundings: Surroundings = field(init=False)
     _projects: dict[str, Path] = field(default_factory=dict)
@@ -118,9 +117,10 @@ class RunContext:
         self.surroundings = self.mode.surroundings()
 
     def request(self, job: Job) -> PodRequest:
-        """Return the pod a job asks for under the flags of the run; nodes of one job share one request.
+        """Return the pod that ``job`` requests under the flags of the run; nodes of one job share one request.
 
-        Raises DefinitionError for a pod that RunPod never rents: only here is known what fixtures made of the job.
+        Raise DefinitionError for a pod that RunPod never rents. That is checked here because fixtures may
+        have changed the job.
         """
         pair = self._requests.get(id(job))
         if pair is None:  # the job is kept too: an id means nothing once its object is gone
@@ -133,25 +133,25 @@ class RunContext:
         return pair[1]
 
     def project(self, file: str) -> Path:
-        """Return the folder of a deploy file: what its local paths are relative to."""
+        """Return the folder of a deploy file; its local paths are relative to it."""
         folder = self._projects.get(file)
         if folder is None:
             folder = self._projects[file] = (self.rootdir / file).parent
         return folder
 
     def lock_sha256(self, file: str) -> str:
-        """Return the sha256 of the lock file next to a deploy file, as it was when it was first asked for."""
+        """Return the sha256 of the lock file next to a deploy file, read when it is first needed."""
         sha256 = self._locks.get(file)
         if sha256 is None:
             sha256 = self._locks[file] = lock_file_sha256(self.project(file))
         return sha256
 
     def weigh(self, local: Path, exclude: tuple[str, ...], *, ignored: bool = False) -> Weight:
-        """Return what would be sent of ``local``. Raises UsageError if it does not exist."""
+        """Return the size of the files that would be sent from ``local``. Raise UsageError if it does not exist."""
         return self.scales.weigh(local, exclude, ignored=ignored)
 
     def rules_for(self, local: Path) -> tuple[str, ...]:
-        """Return rules that keep the files of secrets out of what is sent. Raises UsageError if ``local`` is one."""
+        """Return ignore rules that keep files of secrets from being sent. Raise UsageError if ``local`` is one."""
         if not self.secret_files:
             return ()
         if is_secret_file(local, self.secret_files):
@@ -161,6 +161,6 @@ class RunContext:
         return secret_rules(local, self.secret_files)
 
     def tell_withheld(self, local: Path, names: tuple[str, ...]) -> None:
-        """Tell, once, which key files of a folder are not sent."""
+        """Report, once per folder, the key files that are not sent."""
         if notice := self.scales.news(local, names):
             self.events.notice(notice)

@@ -1,6 +1,6 @@
-"""Deadlines of a job: its timeout, its longest runtime, its money, and when a command has to end because of them.
+"""Deadlines of a job: its timeout, its longest runtime, its budget, and the limits they put on commands.
 
-All moments are on the monotonic clock.
+All moments are on the monotonic clock, in seconds.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from rpd.values.node import Node
 
 @frozen
 class Timeouts:
-    """How long a job may take, and how long a command of it may show no sign of life, in seconds; None: for ever."""
+    """Seconds that a job may take, and that a command may show no sign of life; None: no limit."""
 
     job: float | None = None
     silent: float | None = None
 
     @classmethod
     def of(cls, node: Node) -> Timeouts:
-        """Return what the ``timeout`` marks of a node say; of each value the nearest mark counts."""
+        """Return the limits of the node's ``timeout`` marks; for each value the nearest mark wins."""
         limits: dict[str, float] = {}
         for mark in node.marks_named("timeout"):
             values = {"job": mark.args[0], **mark.kwargs} if mark.args else mark.kwargs
@@ -43,42 +43,42 @@ NO_TIMEOUTS = Timeouts()
 
 @dataclass(slots=True, kw_only=True)
 class Deadlines:
-    """When one job has to end, and the clock that ends it."""
+    """The moments at which one job has to end, and the clock that ends it."""
 
     timeouts: Timeouts = NO_TIMEOUTS
     timeout_at: float | None = None
-    """When the job has taken as long as its mark allows."""
+    """When the timeout of its mark is reached."""
     runtime_at: float | None = None
-    """When the job has taken its ``max_runtime``."""
+    """When its ``max_runtime`` is reached."""
     money_at: float | None = None
-    """When the pods the node has will have cost what it may cost."""
+    """When the pods it holds will have used up its budget."""
     caps: Mapping[str, str] = field(default_factory=dict)
-    """In words: what the job reaches at ``runtime_at`` (``runtime``) and at ``money_at`` (``money``)."""
+    """The cap reached at ``runtime_at`` (key ``runtime``) and at ``money_at`` (key ``money``), in words."""
     clock: JobClock | None = None
-    """Ends the job when its time is up; None while no job runs, or none that has to end."""
+    """Ends the job when its time is up; None while no job runs, or if it has no limit."""
     silence: Silence | None = None
-    """Watches the command that runs now, if the job wants that."""
+    """Watches the running command for signs of life, if the job asks for that."""
     recalled_seconds: float = 0.0
-    """What the recalled steps took when they were done, and one that is resumed had taken."""
+    """Seconds that recalled steps took in an earlier process, including the elapsed part of a resumed step."""
 
     @property
     def deadline(self) -> float | None:
-        """When the node reaches its cap of time or money."""
+        """When the node reaches its cap of time or money, whichever comes first."""
         return min((at for at in (self.runtime_at, self.money_at) if at is not None), default=None)
 
     @property
     def cap(self) -> str:
-        """Which cap that is, and of how much."""
+        """The cap that is reached first, in words."""
         is_time = self.runtime_at is not None and self.runtime_at == self.deadline
         return self.caps.get("runtime" if is_time else "money", "its cap")
 
     @property
     def ends_at(self) -> float | None:
-        """When the job has to end, for whatever reason."""
+        """When the job has to end, for any reason."""
         return min((at for at in (self.timeout_at, self.deadline) if at is not None), default=None)
 
     def spend(self, seconds: float) -> None:
-        """Count what an earlier process took for a step as time of this job."""
+        """Charge ``seconds`` that an earlier process spent on a step to this job's limits."""
         self.recalled_seconds += seconds
         if self.timeout_at is not None:
             self.timeout_at -= seconds
@@ -88,16 +88,19 @@ class Deadlines:
             self.clock.move(self.ends_at)
 
     def shielded(self) -> AbstractContextManager[None]:
-        """Return a context in which no limit of time ends what is done."""
+        """Return a context in which no deadline ends the work."""
         return nullcontext() if self.clock is None else self.clock.shielded()
 
     def timed(self, end: Callable[[], None] | None = None) -> AbstractContextManager[None]:
-        """Return the context of a step that ``end`` ends when the job has to; it raises BudgetExceeded, JobTimeout."""
+        """Return the context of a step that ``end`` interrupts at the deadline.
+
+        It raises BudgetExceeded or JobTimeout then.
+        """
         return nullcontext() if self.clock is None else self.clock.step(end)
 
     @contextmanager
     def stoppable(self, stop: Stop) -> Iterator[None]:
-        """End the block, which is code of a fixture, when the run has to end. Raises Interrupted."""
+        """Interrupt the block, which runs code of a fixture, when the run has to end. Raise Interrupted then."""
         if self.clock is not None:
             yield
             return
@@ -113,7 +116,7 @@ class Deadlines:
 
 
 class Whose(Enum):
-    """Who says how long a command may take."""
+    """The owner of a command's time limit."""
 
     COMMAND = auto()
     JOB = auto()
@@ -122,17 +125,20 @@ class Whose(Enum):
 
 @frozen
 class Limit:
-    """How long a command may take (s; None: for ever), and who says so. ``job_seconds`` is the timeout of its job."""
+    """The time limit of a command in seconds (None: no limit), and its owner.
+
+    ``job_seconds`` is the timeout of the command's job.
+    """
 
     seconds: float | None = None
     whose: Whose = Whose.COMMAND
     job_seconds: float = 0.0
     cap: str = ""
-    """Which cap of the node it is, in words."""
+    """The cap of the node, in words."""
 
     @contextmanager
     def telling(self, doing: str) -> Iterator[None]:
-        """Let a CommandTimeout tell who set the limit. Raises BudgetExceeded, JobTimeout, CommandTimeout."""
+        """Turn a CommandTimeout into the error of the limit's owner: BudgetExceeded, JobTimeout or CommandTimeout."""
         try:
             yield
         except CommandTimeout as error:
@@ -146,17 +152,17 @@ class Limit:
             raise self.reached("before its next command")
 
     def reached(self, where: str) -> BudgetExceeded | JobTimeout:
-        """Return the error that says which limit was reached, and where."""
+        """Return the error that names the limit and the place where it was reached."""
         if self.whose is Whose.JOB:
             return JobTimeout(f"the job reached its timeout of {format_duration(self.job_seconds)} {where}")
         return BudgetExceeded(f"the node reached {self.cap} {where}")
 
 
 def limit_of(deadlines: Deadlines, own: float | None, *, spare: float = 0.0) -> Limit:
-    """Return the strictest of a command's own timeout, its job's and the node's cap.
+    """Return the strictest of the command's own timeout, the timeout of its job and the cap of the node.
 
-    Of the cap, ``spare`` seconds are left for the command to save its progress. Raises BudgetExceeded, JobTimeout
-    where no time is left.
+    ``spare`` seconds of the cap are kept for the command to save its progress. Raise BudgetExceeded or
+    JobTimeout if no time is left.
     """
     limit = _strictest(deadlines, own, spare)
     limit.check()
@@ -164,7 +170,7 @@ def limit_of(deadlines: Deadlines, own: float | None, *, spare: float = 0.0) -> 
 
 
 def overdue(deadlines: Deadlines) -> BudgetExceeded | JobTimeout:
-    """Return what is wrong with a job that has reached its time in something that has no limit of its own."""
+    """Return the error of a job that ran out of time in code that has no limit of its own."""
     return _strictest(deadlines, None).reached("before it had ended")
 
 

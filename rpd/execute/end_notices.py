@@ -1,4 +1,4 @@
-"""What came up while nodes were carried out and is worth a word at the end of a run."""
+"""Remarks collected while nodes run, to be shown once at the end of the run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _MOST_NAMES = 5
 
 
 class Asides:
-    """Remarks on what was sent and fetched, each once however many nodes it concerns. Thread-safe."""
+    """Remarks on files that were sent and fetched, each once however many nodes it concerns. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -33,7 +33,7 @@ class Asides:
             self._older[f"{path} of {node_id} ({files} {'file' if files == 1 else 'files'})"] = None
 
     def note_others(self, paths: Iterable[str]) -> None:
-        """Remember what lay where a node pulled, and is no file: FIFOs, sockets, devices."""
+        """Remember things a node did not pull because they are no files: FIFOs, sockets, devices."""
         with self._lock:
             self._others.update(dict.fromkeys(paths))
 

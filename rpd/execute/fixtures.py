@@ -1,6 +1,7 @@
-"""The built-in fixtures, registered through the same door as everybody's.
+"""The built-in fixtures, registered through the same hook as everybody's.
 
-Every collection loads this module, so what only a run needs (pods, leases) is loaded where it is first used.
+Every collection loads this module. Imports that only a run needs (pods, leases) are therefore inside the
+functions.
 """
 
 from __future__ import annotations
@@ -90,7 +91,7 @@ def record_metric() -> Callable[[str, Any], None]:
 
 @fixture
 def needs() -> Any:
-    """What the nodes left that this one needs (mark ``needs``): their reports, metrics and verified files."""
+    """The results of the nodes that this one needs (mark ``needs``): their reports, metrics and verified files."""
     run = current_run()
     return run.context.needed.by(run)
 

@@ -16,7 +16,7 @@ from rpd.values.report import NodeReport
 class Lanes:
     """Hands out the lanes of a plan, each once. Thread-safe.
 
-    A slot that finds nothing waits as long as a running lane may lead to another one.
+    A slot that gets none waits while a running lane may still lead to another one.
     """
 
     def __init__(self, plan: Plan, stop: Stop) -> None:
@@ -25,14 +25,14 @@ class Lanes:
         self._left: deque[Lane] = deque(plan.lanes)
         self._every = plan.sources
         self._sources: deque[Source] = deque(plan.sources)
-        """Those that may still hand something out."""
+        """Sources that may still hand out lanes."""
         self._over: list[Source] = []
         self._held: set[Hashable] = set()
-        """What running lanes share."""
+        """Shared values that running lanes hold."""
         self._put_off: list[Lane] = []
-        """Lanes that were handed out while another one had what they share."""
+        """Lanes that cannot start yet because a running lane holds a value they share."""
         self._from: dict[str, Source] = {}
-        """By node that was handed out: its source."""
+        """Source of each node that was handed out, by node id."""
         self._running = 0
         self._added: Counter[int] = Counter()
         self.has_failed = False
@@ -40,9 +40,10 @@ class Lanes:
         self._known = frozenset(node.id for node in plan.nodes) if plan.sources else frozenset()
 
     def take(self, before_waiting: Callable[[], object]) -> Lane | None:
-        """Return the next lane, None when there will be no more; give it back with ``done``.
+        """Return the next lane, None if there will be no more; hand it back with ``done``.
 
-        ``before_waiting`` is called where the slot has to wait: nothing that bills is held meanwhile.
+        ``before_waiting`` is called before the slot waits, so that it can release its pods: they would bill
+        meanwhile.
         """
         has_waited = False
         while True:
@@ -61,7 +62,7 @@ class Lanes:
             has_waited = True
 
     def keeps(self, lane: Lane) -> bool:
-        """Whether what a running lane shares is to be there for another one that can start when this one is over."""
+        """Return whether the values a lane shares should stay alive for a lane that can start after it."""
         if not lane.shares:
             return True
         with self._changed:
@@ -71,7 +72,7 @@ class Lanes:
             return source is None or source.keeps(lane.shares)
 
     def done(self, lane: Lane) -> None:
-        """Take a lane back that is over."""
+        """Take back a finished lane."""
         if not self._every:
             return
         with self._changed:
@@ -89,13 +90,13 @@ class Lanes:
             self._changed.notify_all()
 
     def refused(self, node: Node, reason: str) -> bool:
-        """Tell the source of a node that the budget has no room for it; return whether it takes that on itself."""
+        """Tell the source of a node that the budget has no room for it; return whether the source handles that."""
         with self._changed:
             source = self._from.get(node.id)
             return source is not None and source.refused(node, reason)
 
     def added(self, node: Node) -> tuple[Source, Ahead] | None:
-        """Return whose a node is that was not in the plan, and what it was priced as; None if it was."""
+        """Return the source of a node that was not in the plan, and its priced stand-in; None for planned nodes."""
         source = self._from.get(node.id) if self._every else None
         if source is None or node.id in self._known:
             return None
@@ -111,7 +112,7 @@ class Lanes:
 
     @property
     def ahead(self) -> int:
-        """How many nodes may still be added at most."""
+        """The number of nodes that may still be added, at most."""
         with self._changed:
             return sum(
                 max(0, ahead.most - self._added[id(ahead)])
@@ -120,7 +121,7 @@ class Lanes:
             )
 
     def wake(self) -> None:
-        """Let nobody wait any longer than the run goes on."""
+        """Wake all waiting slots: the run has to end."""
         with self._changed:
             self._changed.notify_all()
 
@@ -136,7 +137,7 @@ class Lanes:
         while True:
             for _ in range(len(self._sources)):
                 source = self._sources[0]
-                self._sources.rotate(-1)  # several take turns
+                self._sources.rotate(-1)  # sources take turns
                 while (handed := self._next_of(source)) is not None:
                     self._note(source, handed)
                     if self._held.isdisjoint(handed.shares):
@@ -162,18 +163,22 @@ class Lanes:
                 assert self._added[id(ahead)] <= ahead.most, f"{source!r} adds more than it was priced for"
 
     def _drop_finished(self) -> bool:
-        """Drop the sources that are over; return whether others have heard of one, so that they may go on."""
+        """Drop finished sources and tell the others; return whether any is left that may now go on."""
         finished = [source for source in self._sources if source.is_over]
         for source in finished:
             self._sources.remove(source)
             self._over.append(source)
+        # After all are removed: a source may look at the others when it learns that one is over.
         for source in finished:
             for other in self._sources:
                 other.finished(source)
         return bool(finished and self._sources)
 
     def _may_wait(self) -> bool:
-        """Whether a running lane may lead to another; a source that waits for nothing ends the run."""
+        """Return whether a running lane may lead to another.
+
+        If nothing runs although sources remain, drain the run.
+        """
         if self._stop.level is not StopLevel.NONE or not (self._sources or self._put_off):
             return False
         if self._running:

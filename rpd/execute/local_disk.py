@@ -1,4 +1,4 @@
-"""The disk of this machine: a notice names files that cannot be written, and a full disk lets nothing new start."""
+"""The disk of this machine: names the files that cannot be written, and drains the run if the disk is full."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from rpd.stop import Stop, StopLevel
 
 
 class Disk:
-    """Names each file that could not be written, once, and drains the run where there is no room. Thread-safe.
+    """Reports each file that could not be written once, and drains the run when the disk is full. Thread-safe.
 
-    A run whose disk is full goes on with what it has begun: commands on pods, their pulls and releases.
+    A full disk does not stop the nodes that already run: their commands, pulls and releases go on.
     """
 
     def __init__(self, stop: Stop, events: Events, redactor: Redactor = NO_SECRETS) -> None:
@@ -25,7 +25,7 @@ class Disk:
         self._warned: set[Path] = set()
 
     def failed(self, path: Path, error: OSError, then: str = "") -> None:
-        """Note that ``path`` could not be written, and ``then`` what becomes of the content."""
+        """Note that ``path`` could not be written; ``then`` says in words what happens to its content."""
         with self._lock:
             is_new = path not in self._warned
             self._warned.add(path)

@@ -1,4 +1,4 @@
-"""The mode of a run: live, or dry. It decides which twin of each part a node gets, and how its code is held."""
+"""The mode of a run, live or dry: it picks the twin of each part of a node and guards the user's code."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ if TYPE_CHECKING:
 
 
 class Live:
-    """Steps are taken, on pods and against the clock, and all of it is on record."""
+    """A live run: steps happen on pods and against the clock, and everything is recorded."""
 
     keeps_records: bool = True
-    """Whether anything is written of what a node did."""
+    """Whether the actions of nodes are recorded."""
     slots: type[Slots] = Slots
     history: type[StepHistory] = StepHistory
     results: type[NodeResults] = NodeResults
@@ -48,46 +48,50 @@ class Live:
         return nullcontext()
 
     def stoppable(self, run: NodeRun) -> AbstractContextManager[None]:
-        """Return a context, for code of a fixture, that ends when the run has to end. Raises Interrupted."""
+        """Return a context for fixture code that is interrupted when the run has to end. It raises Interrupted."""
         return run.deadlines.stoppable(run.context.stop)
 
     def ask(self, stop: Stop) -> Ask:
-        """Return how RunPod is asked: a stop cuts a question short."""
+        """Return the function that makes calls to RunPod; a stop cuts a call short."""
         return stop.asked
 
     def timed(self, run: NodeRun, alarms: Alarms, stuck: Callable[[], None]) -> AbstractContextManager[None]:
-        """Return a context that ends the job in it when its time is up, or the run is stopped.
+        """Return a context that ends the job in it when its time is up or the run is stopped.
 
-        ``stuck`` is called where its own code does not return then. It raises BudgetExceeded, JobTimeout, Interrupted.
+        ``stuck`` is called if the job's own code does not react. The context raises BudgetExceeded,
+        JobTimeout, Interrupted.
         """
         return _timed(run, alarms, stuck)
 
     def follow(
         self, run: NodeRun, remote: Remote, command: Command, metrics: tuple[str, ...] = ()
     ) -> Completed:
-        """Run a command under the limits of its job; ``metrics`` are patterns that find numbers in its output."""
+        """Run a command under the limits of its job.
+
+        ``metrics`` are regular expressions for numbers in its output.
+        """
         return follow(run, remote, command, metrics)
 
     def begin_beside(self, begin: Callable[[], object]) -> None:
-        """Begin the activities that run in parallel with a job."""
+        """Start an activity that runs in parallel with a job."""
         begin()
 
     def place_of(
         self, remote: Remote, target: str, kept: tuple[str, ...], *, is_merged: bool
     ) -> AbstractContextManager[str]:
-        """Return the context that yields where on the pod a ``put`` goes, so that it replaces no ``kept`` files."""
+        """Return the context that yields the target of a ``put`` on the pod and protects the ``kept`` files there."""
         return merging(remote, target) if is_merged else left_alone(remote, target, kept)
 
     def size_of(self, context: RunContext, local: Path, exclude: tuple[str, ...], *, ignored: bool) -> str:
-        """Return how much a ``put`` sends, for the line of its step: empty, since sending tells."""
+        """Return the size of a ``put`` for the line of its step; empty in a live run, since the transfer shows it."""
         return ""
 
     def digest_unsent(self, key: str) -> str:
-        """Return the digest of what a ``put`` did not send but a real one would; empty: nobody asks for it."""
+        """Return the digest of files that a dry ``put`` would have sent; empty if nobody needs it."""
         return ""
 
     def fingerprint(self, context: RunContext, run: NodeRun) -> Mapping[str, str]:
-        """Return what the result of a node depends on, as hashes by name."""
+        """Return the hashes, by name, of everything the result of a node depends on."""
         job = run.node.job
         shared = {part: sha256 for lease in run.leases for part, sha256 in lease.sent.items()}
         return fingerprint(
@@ -100,7 +104,7 @@ class Live:
 
 
 class Dry(Live):
-    """Every step succeeds at once and nothing happens; what a user's code would do is found out under a guard."""
+    """A dry run: every step succeeds at once and does nothing; the user's code runs under a guard."""
 
     keeps_records = False
     slots = OneSlot
@@ -150,7 +154,7 @@ class Dry(Live):
 
 
 class TracingDry(Dry):
-    """A dry run that finds out what results depend on; ``digest_of`` is that of a path, as it would be sent now."""
+    """A dry run that computes fingerprints; ``digest_of`` returns the digest of a path as it would be sent now."""
 
     def __init__(self, digest_of: Callable[[Sent], str]) -> None:
         self._digest_of = digest_of

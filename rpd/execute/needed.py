@@ -1,4 +1,4 @@
-"""What nodes get of other nodes: the seam at which a run is told, and its twin for runs in which none needs another."""
+"""Results that nodes take over from other nodes: the seam through which they arrive, and its null twin."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
 
 
 class NothingNeeded:
-    """Nobody needs another node."""
+    """The null twin, for runs in which no node needs another."""
 
     def by(self, run: NodeRun) -> Any:
-        """Return the value of the fixture ``needs``. Raises UsageError."""
+        """Return the value of the fixture ``needs`` for a node. Raise UsageError if it has no mark ``needs``."""
         raise UsageError(f"{run.node.id} asks for the fixture needs, and has no mark rpd.mark.needs(…)")
 
     def fingerprint(self, run: NodeRun) -> Mapping[str, str]:  # noqa: ARG002
-        """Return what the result of a node depends on of what others left, as hashes by name."""
+        """Return the hashes, by name, of the other nodes' results that this node's result depends on."""
         return {}

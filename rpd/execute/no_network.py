@@ -1,20 +1,20 @@
-"""The guard: keeps user code from opening connections and starting processes while it only shows what it would do.
+"""The guard: keeps user code from opening connections and starting processes during a dry run.
 
-A dry run promises that no socket is opened, also by a user's own code; this is what keeps the promise. It rests on
-CPython's audit events (PEP 578), which the socket and subprocess modules raise before they act.
+A dry run promises that no socket is opened, not even by the user's code. The guard rests on CPython's audit
+events (PEP 578), which the socket and subprocess modules raise before they act.
 
-Code may act on another thread than the one that calls it. A thread that is started under the guard stays under it, for
-good. In a dry run the guard holds ``everywhere``: for threads that were there before as well. What rpd itself does is
-let through by ``lowered``. Where other jobs run live meanwhile, it holds for the threads of the one call only, or it
-would stop theirs.
+Code may act on another thread than the one that calls it. A thread that is started under the guard stays
+under it for good. In a dry run the guard is up ``everywhere``: also for threads that existed before. rpd's
+own work passes with ``lowered``. If other jobs run live at the same time, the guard covers only the threads
+of one call, because it would stop theirs.
 
-A program that makes a dry run on one of its threads (``among_others``) goes on with its own work on the rest. There,
-everywhere means: on the thread of the run, and on those that were started by it, or by one of those, since the run
-began; that is before user code was imported. Who hands work to a thread that was there before (a pool of the program's
-own) passes the guard: nothing tells that work from the program's.
+A program may make a dry run on one of its threads while its other threads go on with their work
+(``among_others``). There, everywhere means the thread of the run and the threads started by it, directly or
+indirectly, since the run began, which is before user code was imported. Work handed to an older thread (a
+pool of the program's own) escapes the guard: nothing tells that work from the program's.
 
-The audit hook and the wrapped ``Thread.start`` stay for the life of the process, since a hook cannot be taken out
-again. They are put in when a guard is first needed, and let everything through where none is up.
+The audit hook and the wrapped ``Thread.start`` stay for the life of the process, since an audit hook cannot
+be removed. They are installed when a guard is first needed, and let everything pass while no guard is up.
 """
 
 from __future__ import annotations
@@ -51,11 +51,11 @@ DRY_RUN = "in a dry run"
 
 
 class Blocked(RpdError):
-    """Code tried to leave the process while only a plan was being made."""
+    """Code tried to leave the process while rpd was only making a plan."""
 
 
 class _Threads:
-    """Threads that belong together: whether all of them are guarded, and what the guard met on which nobody waits."""
+    """A group of threads: why they are guarded, and the first error met on a thread nobody waits for."""
 
     def __init__(self) -> None:
         self.why: str | None = None
@@ -63,7 +63,7 @@ class _Threads:
 
 
 class _Here(threading.local):
-    """The guard of one thread. ``party``: whose thread it is; None: nobody's in particular."""
+    """The guard of one thread. ``party`` is the group the thread belongs to; None: no particular one."""
 
     why: str | None = None
     is_lowered = False
@@ -72,7 +72,7 @@ class _Here(threading.local):
 
 _here = _Here()
 _process = _Threads()
-"""All threads there are."""
+"""The group of all threads of the process."""
 _inherited: weakref.WeakKeyDictionary[threading.Thread, str] = weakref.WeakKeyDictionary()
 _parties: weakref.WeakKeyDictionary[threading.Thread, _Threads] = weakref.WeakKeyDictionary()
 _plain_start = threading.Thread.start
@@ -85,7 +85,7 @@ def _audit(event: str, _arguments: object) -> None:
 
 
 def _why() -> str | None:
-    """Return why the thread that asks is guarded, None if it is not."""
+    """Return why the current thread is guarded, None if it is not."""
     if _here.is_lowered:
         return None
     party = _party()
@@ -94,7 +94,7 @@ def _why() -> str | None:
 
 
 def _party() -> _Threads | None:
-    """Return which threads the one that asks belongs to."""
+    """Return the group of the current thread."""
     return _here.party or (_parties.get(threading.current_thread()) if _parties else None)
 
 
@@ -104,14 +104,14 @@ def _check(event: str) -> None:
         return
     error = Blocked(f"{event} is not allowed {why}")
     if _here.why is None:
-        # The code that started that thread may never learn of it.
+        # The code that started that thread may never see the error; ``everywhere`` raises it at its end.
         threads = _party() or _process
         threads.met = threads.met or error
     raise error
 
 
 def _start(thread: threading.Thread) -> None:
-    """Start a thread; one that is started under the guard stays under it, and it belongs to who started it."""
+    """Start a thread that inherits the guard and the group of the thread that starts it."""
     why, party = _why(), None if _here.is_lowered else _party()
     if why is not None:
         _inherited[thread] = why
@@ -131,7 +131,7 @@ def _install() -> None:
 
 @contextmanager
 def guarded(why: str) -> Iterator[None]:
-    """Raise Blocked where this thread, or one that it starts, tries to open a connection or start a process.
+    """Raise Blocked if this thread, or one that it starts, opens a connection or starts a process.
 
     ``why`` ends the sentence: ``"in a dry run"``.
     """
@@ -145,10 +145,10 @@ def guarded(why: str) -> Iterator[None]:
 
 
 class everywhere:  # noqa: N801 - used as a function is
-    """Do the same for every thread of the process, no matter what started it, or when.
+    """Do the same for every thread of the process, whoever started it and whenever.
 
-    Within ``among_others`` for every thread of the run. What is kept from a thread that nobody waits for is raised at
-    the end of the block, if nothing else was.
+    Within ``among_others``: for every thread of the run. An error on a thread that nobody waits for is raised
+    at the end of the block, unless the block raised another.
     """
 
     # A class: a dry run enters it three times for each node, and a generator costs several times as much.
@@ -174,7 +174,7 @@ class everywhere:  # noqa: N801 - used as a function is
 
 @contextmanager
 def among_others() -> Iterator[None]:
-    """Let ``everywhere`` mean this thread, and those that are started by it meanwhile: the others do other things."""
+    """Limit ``everywhere`` to this thread and the threads started by it: the others do other work."""
     _install()
     before, _here.party = _here.party, _here.party or _Threads()
     try:
@@ -185,7 +185,7 @@ def among_others() -> Iterator[None]:
 
 @contextmanager
 def lowered() -> Iterator[None]:
-    """Let rpd's own work on this thread through."""
+    """Let rpd's own work on this thread pass the guard."""
     before, _here.is_lowered = _here.is_lowered, True
     try:
         yield

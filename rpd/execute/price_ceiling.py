@@ -1,4 +1,4 @@
-"""The cover: the announced worst case of each node. Nothing more expensive is rented."""
+"""The cover: keeps each node within its announced worst case, so that nothing more expensive is rented."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _ROUNDING_USD = 1e-6
 
 
 class Spender(Protocol):
-    """A node that rents, as the cover sees it: its pods so far, and its bill, which may be given more room."""
+    """A node that rents pods, as the cover sees it: its pods so far, and its bill, whose ceiling may be raised."""
 
     @property
     def node(self) -> Node: ...
@@ -33,10 +33,11 @@ class Spender(Protocol):
 
 
 class Cover:
-    """Holds every node to the worst case it was priced at. Thread-safe.
+    """Keeps every node within the worst case it was priced at. Thread-safe.
 
-    What a node needs beyond that, because it asks for another pod than could be foreseen or because prices rose, is
-    rented only where an explicit ``--budget`` still has room for it. ``total`` is the worst case of the whole run.
+    A node may need more because it requests a pod that could not be foreseen, or because prices rose. That is
+    rented only if an explicit ``--budget`` still has room for it. ``total`` is the worst case of the whole
+    run.
     """
 
     def __init__(
@@ -55,16 +56,19 @@ class Cover:
         self._added: dict[str, float] = {}
 
     def ceiling(self, node: Node) -> float:
-        """Return what all attempts of a node may cost together, in USD."""
+        """Return the most that all attempts of a node may cost together, in USD."""
         with self._lock:
             return self._worst_case(node) + self._added.get(node.id, 0.0)
 
     def left_of(self, node: Node, spent: float) -> float | None:
-        """Return what another attempt may cost after earlier ones ``spent`` so much, in USD; None: nothing holds it."""
+        """Return the most that another attempt may cost after earlier ones ``spent`` so much, in USD.
+
+        None: no limit.
+        """
         return self.ceiling(node) - spent
 
     def admit(self, run: Spender, request: PodRequest, offers: Sequence[Offer]) -> Sequence[Offer]:
-        """Return the offers that a node may rent for ``request`` in addition to its pods. Raises BudgetExceeded."""
+        """Return the offers that a node may rent for ``request`` in addition to its pods. Raise BudgetExceeded."""
         if not offers:
             return offers
         self._check_rest(run)
@@ -75,7 +79,7 @@ class Cover:
         return [offer for offer, usd in zip(offers, costs, strict=True) if usd <= ceiling + _ROUNDING_USD]
 
     def _check_rest(self, run: Spender) -> None:
-        """Raise BudgetExceeded if earlier attempts used up what the node may cost."""
+        """Raise BudgetExceeded if earlier attempts used up the node's worst case."""
         if run.bill.ceiling is not None and run.bill.ceiling <= 0:
             raise BudgetExceeded(
                 f"no pod is rented for another attempt: the earlier ones cost the ${self.ceiling(run.node):.2f} that "
@@ -83,7 +87,7 @@ class Cover:
             )
 
     def _costs(self, run: Spender, request: PodRequest, offers: Sequence[Offer]) -> list[float]:
-        """Return for each offer what the node may cost at worst with a pod of it."""
+        """Return the worst case of the node, in USD, with a pod of each offer."""
         budget = self._budget_of(run.node)
         disks = disks_usd_per_hr(request)
         rates = [lease.total_usd_per_hr for lease in run.leases if lease.is_open and lease.pod is not None]
@@ -92,18 +96,18 @@ class Cover:
             for offer in offers
         ]
 
-    def _extended(self, run: Spender, request: PodRequest, ceiling: float, wanted: float) -> float:
-        """Return the new ceiling of a node, if the budget of the run has room for it. Raises BudgetExceeded."""
-        extra = wanted - ceiling
+    def _extended(self, run: Spender, request: PodRequest, ceiling: float, needed_usd: float) -> float:
+        """Return the new ceiling of a node if the budget of the run has room for it. Raise BudgetExceeded."""
+        extra = needed_usd - ceiling
         if not self._purse.extend(run.node.id, extra):
-            raise BudgetExceeded(self._refusal(run, request, ceiling, wanted))
+            raise BudgetExceeded(self._refusal(run, request, ceiling, needed_usd))
         with self._lock:
             self._added[run.node.id] = self._added.get(run.node.id, 0.0) + extra
         if run.bill.ceiling is not None:
             run.bill.ceiling += extra
-        return wanted
+        return needed_usd
 
-    def _refusal(self, run: Spender, request: PodRequest, ceiling: float, wanted: float) -> str:
+    def _refusal(self, run: Spender, request: PodRequest, ceiling: float, needed_usd: float) -> str:
         what = str(request.gpu) if request.gpu else "a CPU pod"
         extra = (
             " in addition to the pods it has"
@@ -111,11 +115,11 @@ class Cover:
             else ""
         )
         refused = (
-            f"{what} is not rented{extra}: this node could then cost up to ${wanted:.2f}, but the worst case "
+            f"{what} is not rented{extra}: this node could then cost up to ${needed_usd:.2f}, but the worst case "
             f"shown before the run was ${ceiling:.2f} for it and ${self._total:.2f} for all nodes. A fixture asks for "
             "a pod that could not be foreseen, or prices rose."
         )
-        needed = math.ceil((self._total + wanted - ceiling) * 100) / 100
+        needed = math.ceil((self._total + needed_usd - ceiling) * 100) / 100
         if self._purse.cap is None:
             return f"{refused} Say what the whole run may cost: --budget {needed:.2f} covers this node"
         return f"{refused} --budget {self._purse.cap:.2f} has no room left for it: raise it"

@@ -1,4 +1,4 @@
-"""Staging: which folder ``staged_dir`` sends, and the checks it has to pass before a pod is rented."""
+"""The project folder: which folder ``staged_dir`` sends, and the checks it must pass before a pod is rented."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PROJECT, STAGED = "project_dir", "staged_dir"
 
 
 def stages_project(node: Node) -> bool:
-    """Whether a node uses ``staged_dir`` as rpd made it, and so sends what ``project_dir`` says."""
+    """Return whether a node uses the built-in ``staged_dir`` and so sends its ``project_dir``."""
     closure = node.definition.closure
     if STAGED in node.params or STAGED not in closure.names:
         return False
@@ -25,13 +25,13 @@ def stages_project(node: Node) -> bool:
 
 
 def has_own_project(node: Node) -> bool:
-    """Whether ``project_dir`` is another than the folder of the deploy file."""
+    """Return whether ``project_dir`` may differ from the folder of the deploy file."""
     used = node.definition.closure.nearest(PROJECT)
     return PROJECT in node.params or used is None or not used.is_built_in
 
 
 def checked_project(value: object) -> Path:
-    """Return the folder that a ``project_dir`` means. Raises UsageError for what nobody means to send."""
+    """Return the folder that a ``project_dir`` names. Raise UsageError for a folder that nobody means to send."""
     if not isinstance(value, str | os.PathLike):
         raise UsageError(f"project_dir: expected the path of a folder, got {value!r}")
     return _resolved(Path(value))
@@ -50,7 +50,7 @@ def _resolved(folder: Path) -> Path:
 
 
 def check_weight(folder: Path, config: Any, scales: Scales) -> Weight:
-    """Return what would be sent of a folder. Raises UsageError if that is above ``stage_limit_mb``."""
+    """Return the size of the files that would be sent. Raise UsageError if it exceeds ``stage_limit_mb``."""
     weight = scales.weigh(folder)
     if weight.bytes > config.pods.stage_limit_mb * 1_000_000:
         limit = format_size(config.pods.stage_limit_mb * 1_000_000)

@@ -1,7 +1,7 @@
-"""Which pods a node will rent, as far as the source of its job and fixtures shows. Nothing of it is called here.
+"""The pods that a node will rent, read from the source of its job and fixtures without calling them.
 
-The common ways to rent can be read: ``provision()``, ``provision(gpu=gpu)``, ``provision(SERVER, spot=True)``. A call
-in a loop, or one whose arguments are worked out while it runs, cannot: then nobody knows the price beforehand.
+The common ways to rent can be read: ``provision()``, ``provision(gpu=gpu)``, ``provision(SERVER,
+spot=True)``. A call in a loop, or one with computed arguments, cannot; the price is then unknown beforehand.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from rpd.values.node import Definition
 
 PROVISION = "provision"
 _PLAIN_CALLS = (Gpu, Storage, Budget, Lifecycle)
-"""What an argument may be made with: calling these does nothing but check their fields."""
+"""Callables that an argument may use: they do nothing but check their fields."""
 _REPEATING = (
     ast.For,
     ast.AsyncFor,
@@ -38,7 +38,7 @@ _REPEATING = (
 
 
 class Unforeseen(Exception):
-    """What is rented is known only once it is rented; the text says where that is."""
+    """The pod is known only once it is rented; the text names the place."""
 
 
 @frozen(kw_only=False)
@@ -50,9 +50,9 @@ class Argument:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rental:
-    """One pod: the job it is rented with (None: that of the node), and the fields that are changed.
+    """One pod: the job it is rented with (None: the node's own), and the fields that are changed.
 
-    ``holder`` is the fixture that rents it, None for the job function itself. Values may be ``Argument``s.
+    ``holder`` is the fixture that rents it, None for the job function itself. Values may be of type Argument.
     """
 
     holder: FixtureDef | None
@@ -74,7 +74,7 @@ class Rental:
 
 @lru_cache(maxsize=4096)
 def rentals(definition: Definition) -> tuple[Rental, ...]:
-    """Return the pods that each node of a job rents or shares. Raises Unforeseen."""
+    """Return the pods that each node of a job rents or shares. Raise Unforeseen."""
     rented: list[Rental] = []
     if PROVISION in definition.argnames:
         rented += _read(definition.function, None, definition.location)
@@ -87,7 +87,7 @@ def rentals(definition: Definition) -> tuple[Rental, ...]:
 
 
 def _holders(definition: Definition) -> Iterator[FixtureDef]:
-    """Yield the fixtures of a job that ask for ``provision``, those it may ask for while it runs included."""
+    """Yield the fixtures of a job that use ``provision``, including those it may request while it runs."""
     closure = definition.closure
     late: set[str] = set()
     functions = [
@@ -104,11 +104,11 @@ def _holders(definition: Definition) -> Iterator[FixtureDef]:
             if PROVISION in fixture.argnames:
                 yield fixture
             if name not in fixture.argnames:
-                break  # what it overrides is not called
+                break  # the fixture it overrides is not called
 
 
 def _read(function: Callable[..., Any], holder: FixtureDef | None, where: Location) -> list[Rental]:
-    """Return what the calls of ``provision`` in a function rent. Raises Unforeseen."""
+    """Return the rentals of a function's ``provision`` calls. Raise Unforeseen."""
     plain = inspect.unwrap(function)
     if not isinstance(plain, FunctionType):
         raise Unforeseen(f"{where} cannot be read")
@@ -139,7 +139,7 @@ def _source_tree(function: FunctionType, where: Location) -> ast.FunctionDef:
 
 
 def _assigned(tree: ast.AST) -> set[str]:
-    """Return the names that a function binds itself: what they hold is not known before it runs."""
+    """Return the names that a function binds itself: their values are not known before it runs."""
     names = {
         node.id
         for node in ast.walk(tree)
@@ -162,7 +162,7 @@ class _Reader:
         self._where = where
 
     def calls(self, body: ast.FunctionDef) -> list[ast.Call]:
-        """Return the calls of ``provision``. Raises Unforeseen for one that may be made again, or elsewhere."""
+        """Return the calls of ``provision``. Raise Unforeseen for one that may be repeated or made elsewhere."""
         calls: list[ast.Call] = []
         for statement in body.body:
             self._visit(statement, calls)
@@ -186,7 +186,7 @@ class _Reader:
             self._visit(child, calls)
 
     def value(self, tree: ast.expr) -> object:
-        """Return what an argument is. Raises Unforeseen."""
+        """Return the value of an argument. Raise Unforeseen."""
         match tree:
             case ast.Constant():
                 return tree.value
@@ -232,7 +232,7 @@ class _Reader:
 
 
 def as_gpu(value: object) -> Gpu | None:
-    """Return what a ``gpu`` fixture or parameter means. Raises Unforeseen for what is none."""
+    """Return the Gpu that the value of a ``gpu`` fixture or parameter means. Raise Unforeseen if it means none."""
     if value is None or isinstance(value, Gpu):
         return value
     if isinstance(value, str):
@@ -241,9 +241,9 @@ def as_gpu(value: object) -> Gpu | None:
 
 
 def job_of(rental: Rental, job: Job, value_of: Callable[[str], object]) -> Job:
-    """Return the job that a pod is rented with by a node of ``job``. Raises Unforeseen, DefinitionError.
+    """Return the job that a node of ``job`` rents a pod with. Raise Unforeseen, DefinitionError.
 
-    ``value_of`` gives what the arguments of the function that rents it will be.
+    ``value_of`` returns the future value of an argument of the function that rents it.
     """
 
     def resolved(argument: object) -> Any:

@@ -1,4 +1,4 @@
-"""Wide fixtures of a resumed run are set up again; a notice names those that had a value before."""
+"""Wide fixtures of a resumed run: a notice names those that are set up again although they had a value."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from rpd.values.fixture import FixtureDef
 
 
 def note_wide_fixture(context: RunContext, definition: FixtureDef) -> None:
-    """Write down that a user's wide fixture gets a value, and say so where a killed process had one already.
+    """Record that a user's wide fixture gets a value, and report it if a killed process already had one.
 
-    Pods are taken over; what else such a fixture holds (a counter, a server, a temporary folder) died with the process.
+    Pods are taken over; everything else of such a fixture (a counter, a server, a temporary folder) died with
+    the process.
     """
     if definition.is_variable or definition.is_built_in:
         return

@@ -1,4 +1,4 @@
-"""The purse: a cap on what a whole run may spend, held by reserving the worst case before a node starts."""
+"""The purse: a cap on the spending of a whole run, kept by reserving the worst case before a node starts."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import threading
 
 
 class Purse:
-    """Money of a run, in USD; ``cap`` None is no cap. Thread-safe.
+    """The budget of a run, in USD; ``cap`` None is no cap. Thread-safe.
 
-    What finished nodes cost plus what is reserved for running ones never exceeds the cap, as long as no node costs more
-    than its own worst case.
+    The cost of finished nodes plus the reservations of running ones never exceeds the cap, as long as no node
+    costs more than its own worst case.
     """
 
     def __init__(self, cap: float | None, spent: float = 0.0) -> None:
@@ -17,31 +17,32 @@ class Purse:
         self._changed = threading.Condition()
         self._reserved: dict[str, float] = {}
         self._pots: dict[int, float] = {}
-        """What is set aside for nodes to come."""
+        """Amounts set aside for nodes to come."""
         self._spent = spent
         self._is_closed = False
 
     @property
     def spent(self) -> float:
-        """What finished nodes cost."""
+        """The cost of finished nodes, in USD."""
         with self._changed:
             return self._spent
 
     def set_aside(self, pot: int, usd: float) -> None:
-        """Keep ``usd`` for nodes that will be reserved from that pot; 0 gives the rest of it free."""
+        """Keep ``usd`` for nodes that will reserve from ``pot``; 0 releases the rest of it."""
         with self._changed:
             self._pots[pot] = usd
             self._changed.notify_all()
 
     def reserve(self, node_id: str, worst_case: float, pot: int | None = None) -> bool:
-        """Set ``worst_case`` aside for a node and return True, or return False where the cap forbids it.
+        """Reserve ``worst_case`` for a node and return True, or return False if the cap forbids it.
 
-        Waits as long as running nodes may turn out to cost less than was set aside for them. What is in ``pot`` is
-        there for the node.
+        Wait while running nodes may still turn out cheaper than their reservations. The money in ``pot`` is
+        available to the node.
         """
         if self.cap is None:
             return True
         with self._changed:
+            # Waiting pays only while the node would fit if all running nodes were free.
             while not self._is_closed and self._spent + self._kept(pot, worst_case) + worst_case <= self.cap:
                 kept = self._kept(pot, worst_case)
                 if self._spent + kept + sum(self._reserved.values()) + worst_case <= self.cap:
@@ -52,17 +53,17 @@ class Purse:
                 self._changed.wait()
             return False
 
-    def _kept(self, pot: int | None = None, wanted: float = 0.0) -> float:
-        """Return what is in all pots, without what a node takes out of its own."""
+    def _kept(self, pot: int | None = None, usd: float = 0.0) -> float:
+        """Return the sum of all pots, less the part that a node may take from its own."""
         if not self._pots:
             return 0.0
         kept = sum(self._pots.values())
-        return kept if pot is None else kept - min(wanted, self._pots.get(pot, 0.0))
+        return kept if pot is None else kept - min(usd, self._pots.get(pot, 0.0))
 
     def extend(self, node_id: str, extra: float) -> bool:
-        """Set ``extra`` more aside for a running node; return False where the cap has no room for it, or there is none.
+        """Reserve ``extra`` more for a running node; return False if the run has no cap or no room under it.
 
-        Does not wait: the node is on its way, and others may wait for it.
+        Never wait: the node is already running, and others may wait for it.
         """
         if self.cap is None:
             return False
@@ -73,14 +74,14 @@ class Purse:
             return True
 
     def settle(self, node_id: str, cost: float) -> None:
-        """Replace what was set aside for a node by what it cost (more)."""
+        """Replace the reservation of a node by its actual (further) cost."""
         with self._changed:
             self._reserved.pop(node_id, None)
             self._spent += cost
             self._changed.notify_all()
 
     def close(self) -> None:
-        """Let nobody wait any longer."""
+        """Wake everyone who waits: the run has to end."""
         with self._changed:
             self._is_closed = True
             self._changed.notify_all()

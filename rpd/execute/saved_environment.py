@@ -1,4 +1,4 @@
-"""What rpd uses of its process, as it was when the run began: a job may put something else in its place."""
+"""The parts of the process that rpd uses, as they were when the run began: a job may replace them."""
 
 from __future__ import annotations
 
@@ -44,21 +44,22 @@ _USED: Mapping[Any, tuple[str, ...]] = {
 
 
 class _Originals:
-    """What stood under those names before the first of the runs that go on now began.
+    """The objects under those names before the first of the current runs began.
 
-    One for the process, since the names are the process's: a run that begins while the job of another has put a mock
-    into place must not take that for what was there.
+    One per process, since the names belong to the process: a run that begins while another run's job has a
+    mock in place must not take the mock for the original.
     """
 
     def __init__(self) -> None:
-        self.lock = threading.RLock()  # also taken when a run is collected as garbage, at any moment
+        # Reentrant: also taken when a run is garbage-collected, which may happen at any moment.
+        self.lock = threading.RLock()
         self.inside = 0
         self.aside: dict[tuple[Any, str], Any] = {}
         self._runs = 0
         self._then: dict[tuple[Any, str], Any] = {}
 
     def begin(self) -> None:
-        """Note them, if no run goes on."""
+        """Save the originals, if no run is active."""
         with self.lock:
             if not self._runs:
                 self._then = {
@@ -67,12 +68,12 @@ class _Originals:
             self._runs += 1
 
     def end(self) -> None:
-        """Have one run less."""
+        """Count one run less."""
         with self.lock:
             self._runs -= 1
 
     def put_back(self) -> dict[tuple[Any, str], Any]:
-        """Put everything back; return what stood there instead."""
+        """Restore the originals; return the objects that were in their place."""
         replaced = {}
         for (owner, name), value in self._then.items():
             now = getattr(owner, name, None)
@@ -86,10 +87,10 @@ _originals = _Originals()
 
 
 class Surroundings:
-    """Remembers those names when it is made, which is after conftests were imported: what they set up stays.
+    """Saves the originals when it is made. That is after conftests were imported, so their replacements stay.
 
-    A mock that a job or fixture left, or that works for another node meanwhile, must not keep a pod from being given
-    back. So it is put aside while rpd rents or releases, and put into its place again. Thread-safe.
+    A mock that a job or fixture left, or that another node is using, must not keep a pod from being released.
+    So mocks are set aside while rpd rents or releases, and put back afterwards. Thread-safe.
     """
 
     def __init__(self) -> None:
@@ -97,7 +98,7 @@ class Surroundings:
         self._forget = weakref.finalize(self, _originals.end)
 
     def as_at_start(self) -> AbstractContextManager[None]:
-        """Return a context that has everything as it was then for as long as anybody is inside."""
+        """Return a context in which the originals are in place, until the last thread has left it."""
         return self._as_at_start()
 
     @contextmanager
@@ -116,18 +117,18 @@ class Surroundings:
                     _originals.aside = {}
 
     def restore(self) -> None:
-        """Put everything back."""
+        """Restore the originals."""
         with _originals.lock:
             _originals.put_back()
 
     def close(self) -> None:
-        """Put everything back, and remember it no longer."""
+        """Restore the originals and forget them."""
         self.restore()
         self._forget()
 
 
 class TrustedSurroundings(Surroundings):
-    """Those of a dry run: it rents nothing, so a mock may stay until the end."""
+    """The surroundings of a dry run: it rents nothing, so a mock may stay until the end."""
 
     def as_at_start(self) -> AbstractContextManager[None]:
         return nullcontext()

@@ -1,8 +1,8 @@
 """Live fixture values: set up once in their scope, torn down last in, first out.
 
-A value narrower than the job's run belongs to a ``Setup`` (one node); wider ones are shared through ``Scopes``. A wide
-value is one *instance* for each scope place (file, slot, run) and each combination of the parameters it depends on;
-it is torn down as soon as the plan has no further node that uses it.
+A value narrower than the job's run belongs to a ``Setup`` (one node); wider ones are shared through
+``Scopes``. A wide value is one *instance* per scope place (file, slot, run) and combination of the parameters
+it depends on; it is torn down as soon as the plan has no further node that uses it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from rpd.values.node import Definition, Node
 Finalizer = Callable[[], object]
 Key = tuple[Hashable, ...]
 _OWN = ("pod", "cluster")
-"""The fixtures whose pods a node is recorded with, whatever else it uses."""
+"""The fixtures whose pods stand in a node's record, whatever else it uses."""
 
 
 @dataclass(eq=False)
@@ -42,19 +42,19 @@ class Instance:
     value: Any = None
     error: BaseException | None = None
     order: int = 0
-    """When its set-up ended; what it depends on has a lower number."""
+    """Sequence number of its set-up's end; the values it depends on have lower ones."""
     last_user: NodeRun | None = None
     users: set[NodeRun] = field(default_factory=set)
-    """The nodes that are under way with it."""
+    """The running nodes that use it."""
     finisher: int | None = None
-    """The thread that tears it down; None: it is alive."""
+    """Id of the thread that tears it down; None while it is alive."""
     gone: threading.Event = field(default_factory=threading.Event)
     """Set when its teardown is over."""
 
 
 @frozen(kw_only=False)
 class TeardownError:
-    """What a teardown raised, and the last node that used the value: its report tells of it."""
+    """An error of a teardown, and the last node that used the value: its report includes the error."""
 
     fixture: FixtureDef
     error: BaseException
@@ -62,7 +62,7 @@ class TeardownError:
 
 
 class Scopes:
-    """The wide values of a run, for the nodes of a plan; ``begins`` is called before one is set up. Thread-safe."""
+    """The wide values of a run, for the nodes of a plan; ``begins`` is called before each set-up. Thread-safe."""
 
     def __init__(
         self, nodes: Sequence[Node], begins: Callable[[FixtureDef], object] = lambda _definition: None
@@ -94,9 +94,9 @@ class Scopes:
         return names
 
     def acquire(self, definition: FixtureDef, setup: Setup, slot: int) -> Instance:
-        """Return the live instance of a wide fixture for a node; the first to ask sets it up, the others wait.
+        """Return the live instance of a wide fixture for a node; the first caller sets it up, the others wait.
 
-        Raises what its set-up raised, again for everybody who asks.
+        Raise the error of its set-up, for every caller.
         """
         key = self._key(definition, setup.node, slot)
         with self._lock:
@@ -116,7 +116,7 @@ class Scopes:
 
     def _set_up(self, instance: Instance, setup: Setup, slot: int) -> None:
         holder, setup.run.holder = setup.run.holder, instance.definition.name
-        try:  # around all of it: others wait for this instance to be ready, whatever is raised
+        try:  # around everything: others wait for this instance to be ready, whatever is raised
             if instance.definition.scope is Scope.WORKER:
                 # A slot holds one value of a worker fixture at a time: another parameter means the old one is over.
                 setup.late_errors.extend(
@@ -136,13 +136,13 @@ class Scopes:
             instance.ready.set()
 
     def leave(self, run: NodeRun, instances: Sequence[Instance]) -> None:
-        """Say that a node works with these no more."""
+        """Note that a node no longer uses these instances."""
         with self._lock:
             for instance in instances:
                 instance.users.discard(run)
 
     def node_done(self, node: Node) -> list[TeardownError]:
-        """Say that a node is over; tear down what no other node of the plan will use."""
+        """Note that a node is over; tear down the values that no other node of the plan will use."""
         over: set[Key] = set()
         with self._lock:
             for key in self._counted(node):
@@ -163,20 +163,20 @@ class Scopes:
         return self._finish_where(lambda instance: instance.key in keys)
 
     def drop_lost(self) -> list[TeardownError]:
-        """Tear down the values that rest on a pod which went out of reach, so that the next node gets a fresh one."""
+        """Tear down the values whose pod is out of reach, so that the next node gets a fresh one."""
         return self._finish_where(
             lambda instance: isinstance(instance.value, Held) and instance.value.is_lost
         )
 
     def forget_failures(self, of: NodeRun) -> None:
-        """Let wide values whose set-up failed for ``of`` be set up again; for retries where the platform failed."""
+        """Let wide values whose set-up failed for ``of`` be set up again; used for retries after platform errors."""
         with self._lock:
             for key, instance in list(self._instances.items()):
                 if instance.error is not None and instance.last_user is of:
                     del self._instances[key]
 
     def slot_done(self, slot: int) -> list[TeardownError]:
-        """Say that a slot is over; tear down its worker-scoped values."""
+        """Note that a slot is over; tear down its worker-scoped values."""
         return self._finish_where(
             lambda instance: instance.definition.scope is Scope.WORKER and instance.key[1] == slot
         )
@@ -192,7 +192,7 @@ class Scopes:
                 for instance in self._instances.values()
                 if over(instance) and instance.ready.is_set()
             ]
-            for instance in instances:  # at once, so that nobody is given what is about to end
+            for instance in instances:  # all of them now, so that nobody gets a value that is about to end
                 self._forget(instance)
         errors: list[TeardownError] = []
         for instance in sorted(instances, key=lambda each: each.order, reverse=True):
@@ -206,7 +206,8 @@ class Scopes:
                 instance.finisher = threading.get_ident()
                 self._forget(instance)
         if finisher is not None:
-            # Another node ends it right now. The caller goes on with what it was made of: not before it is gone.
+            # Another node is tearing it down. The caller will tear down what it depends on, so wait until it
+            # is gone.
             if finisher != threading.get_ident():
                 instance.gone.wait()
             return []
@@ -222,18 +223,18 @@ class Scopes:
         return errors
 
     def _forget(self, instance: Instance) -> None:
-        """Let the next one who asks have a new value; what failed stays failed."""
+        """Let the next caller have a new value; a failed one stays failed."""
         if instance.error is None and self._instances.get(instance.key) is instance:
             del self._instances[instance.key]
 
     def _counted(self, node: Node) -> Iterator[Key]:
-        """Yield the keys of the instances that the plan knows a node will use."""
+        """Yield the keys of the instances that a node of the plan is known to use."""
         for definition in self._wide_definitions(node.definition):
             if definition.scope is not Scope.WORKER:
                 yield self._key(definition, node, 0)
 
     def _wide_definitions(self, job: Definition) -> tuple[FixtureDef, ...]:
-        """Return the wide fixtures that the nodes of a job need, or may ask for while they run."""
+        """Return the wide fixtures that the nodes of a job need, or may request while they run."""
         wide = self._wide.get(job)
         if wide is None:
             closure = job.closure
@@ -260,7 +261,7 @@ class Scopes:
 
 
 def _asked_late(job: Definition) -> Iterator[str]:
-    """Yield the names that the job or its fixtures may ask for while they run, and what those need."""
+    """Yield the names that the job or its fixtures may request while they run, and those they need in turn."""
     closure = job.closure
     planned = (fixture.function for name in closure.names for fixture in closure.definitions.get(name, ()))
     for function in (job.function, *planned):
@@ -270,10 +271,10 @@ def _asked_late(job: Definition) -> Iterator[str]:
                 yield from needs(closure, chain[-1])
 
 
-def _is_replaced(other: Instance, instance: Instance, slot: int) -> bool:
-    """Whether another parameter of a worker fixture is over; not yet if another node still works with it."""
-    is_same_fixture = other is not instance and other.definition is instance.definition
-    return is_same_fixture and other.key[1] == slot and not other.users
+def _is_replaced(former: Instance, instance: Instance, slot: int) -> bool:
+    """Return whether ``former`` is the same worker fixture with an old parameter that no node uses any more."""
+    is_same_fixture = former is not instance and former.definition is instance.definition
+    return is_same_fixture and former.key[1] == slot and not former.users
 
 
 class Setup:
@@ -283,7 +284,7 @@ class Setup:
         self.run = run
         self.node = run.node
         self.late_errors: list[TeardownError] = []
-        """What teardowns of other nodes' values raised while this node was set up."""
+        """Errors from teardowns of other nodes' values during this node's set-up."""
         self._scopes = scopes
         self._slot = slot
         self._values: dict[FixtureDef, Any] = {}
@@ -291,7 +292,7 @@ class Setup:
         self._finalizers: list[tuple[FixtureDef, list[Finalizer]]] = []
 
     def prepare(self) -> dict[str, Any]:
-        """Set up everything the node needs, in the order of its closure; return the job function's arguments."""
+        """Set up everything the node needs, in the order of its closure; return the arguments of the job function."""
         closure = self.node.definition.closure
         self._check_project()
         for name in closure.names:
@@ -308,13 +309,13 @@ class Setup:
         return {name: self.get(name) for name in self.node.definition.argnames}
 
     def _check_project(self) -> None:
-        """Set up and check the folder to send before a pod is rented for it. Raises UsageError."""
+        """Set up and check the folder to send before a pod is rented for it. Raise UsageError."""
         node = self.node
         if not stages_project(node) or not has_own_project(node):
             return  # the folder of the deploy file was checked before the run
         chain = node.definition.closure.chain(PROJECT)
         if chain and PROVISION in needs(node.definition.closure, chain[-1]):
-            return  # staged_dir checks it, once there is a pod to work it out with
+            return  # staged_dir checks it once there is a pod, which this fixture needs
         folder = checked_project(self.get(PROJECT))
         if self.run.context.config is not None:
             check_weight(folder, self.run.context.config, self.run.context.scales)
@@ -328,7 +329,10 @@ class Setup:
         return value
 
     def get(self, name: str, *, below: FixtureDef | None = None, owner: Instance | None = None) -> Any:
-        """Return the value of ``name``; ``below`` asks for it (and means an overridden one by its own name)."""
+        """Return the value of ``name`` for the fixture ``below``.
+
+        Its own name means the fixture that it overrides.
+        """
         if name in self.node.params:
             return self.node.params[name]
         if name == "request":
@@ -360,7 +364,8 @@ class Setup:
                 try:
                     self._values[definition] = self.call(definition, finalizers, owner=None)
                 finally:
-                    # Entered when its set-up is over, so that all it asked for outlives it; also when it failed.
+                    # Entered when its set-up is over, also after an error: everything it requested must
+                    # outlive it.
                     self._finalizers.append((definition, finalizers))
             return self._values[definition]
         instance = self._scopes.acquire(definition, self, self._slot)
@@ -370,7 +375,7 @@ class Setup:
         return instance.value
 
     def call(self, definition: FixtureDef, finalizers: list[Finalizer], *, owner: Instance | None) -> Any:
-        """Call a fixture function with its own fixtures; its teardown and finalizers go to ``finalizers``."""
+        """Call a fixture function with its own fixtures; collect its teardown and finalizers in ``finalizers``."""
         arguments = {
             name: Request(self, definition, owner, finalizers)
             if name == "request"
@@ -378,7 +383,7 @@ class Setup:
             for name in definition.argnames
         }
         try:
-            # rpd's own rent and send, which must not be left half done: they hear of a stop in another way.
+            # Built-in fixtures rent and send, which must not be cut in half: they see a stop in another way.
             if definition.is_built_in:
                 return _begin(definition, arguments, finalizers)
             with self.run.stoppable():
@@ -388,7 +393,7 @@ class Setup:
                 self.run.events.fixture_setup(node=self.node, fixture=definition)
 
     def add_finalizer(self, finalizer: Finalizer) -> None:
-        """Call ``finalizer`` at the teardown of the node, before that of anything set up until now."""
+        """Call ``finalizer`` at the teardown of the node, before the teardown of anything set up until now."""
         job = self.node.definition
         itself = FixtureDef(
             name=job.name,
@@ -400,7 +405,7 @@ class Setup:
         self._finalizers.append((itself, [finalizer]))
 
     def teardown(self) -> list[TeardownError]:
-        """Tear down the node's own values, last in, first out; every finalizer runs though others raise."""
+        """Tear down the node's own values, last in, first out; every finalizer runs, even if others raise."""
         errors: list[TeardownError] = []
         while self._finalizers:
             definition, finalizers = self._finalizers.pop()
@@ -413,7 +418,7 @@ class Setup:
 
 
 def _begin(definition: FixtureDef, arguments: dict[str, Any], finalizers: list[Finalizer]) -> Any:
-    """Call a fixture function, a generator up to its ``yield``; what comes after it goes to ``finalizers``."""
+    """Call a fixture function, a generator up to its ``yield``; the part after it goes to ``finalizers``."""
     if not definition.is_generator:
         return definition.function(**arguments)
     generator = definition.function(**arguments)
@@ -446,7 +451,7 @@ def _resume(generator: Generator[Any, None, None], definition: FixtureDef) -> No
 def run_finalizers(
     finalizers: list[Finalizer], definition: FixtureDef, user: NodeRun | None
 ) -> list[TeardownError]:
-    """Run finalizers backwards, each in spite of the others; return what they raised."""
+    """Run finalizers in reverse order, each even if others raise; return their errors."""
     errors: list[TeardownError] = []
     while finalizers:
         finalizer = finalizers.pop()
@@ -462,7 +467,7 @@ def run_finalizers(
 
 
 class Request:
-    """What the fixture ``request`` gives: who asks, its parameter, and a place for finalizers."""
+    """The value of the fixture ``request``: who requests, its parameter, and a place for finalizers."""
 
     def __init__(
         self,
@@ -478,17 +483,17 @@ class Request:
 
     @property
     def fixturename(self) -> str | None:
-        """The fixture that asks; None for the job function."""
+        """The fixture that requests; None for the job function."""
         return self._definition.name if self._definition else None
 
     @property
     def scope(self) -> str:
-        """The scope of the fixture that asks."""
+        """The scope of the fixture that requests."""
         return (self._definition.scope if self._definition else Scope.JOB).label
 
     @property
     def node(self) -> Node:
-        """The node that is set up; for a wide fixture the first one that asked for it."""
+        """The node that is being set up; for a wide fixture, the first one that requested it."""
         return self._setup.node
 
     @property
@@ -508,7 +513,7 @@ class Request:
 
     @property
     def param(self) -> Any:
-        """The parameter of a parametrized fixture. Raises AttributeError where there is none."""
+        """The parameter of a parametrized fixture. Raise AttributeError if it has none."""
         parameter = self._setup.node.fixture_params.get(self._definition.name) if self._definition else None
         if parameter is None:
             raise AttributeError(
@@ -517,7 +522,7 @@ class Request:
         return parameter.value
 
     def addfinalizer(self, finalizer: Finalizer) -> None:
-        """Call ``finalizer()`` at teardown, also if the set-up fails after this line. Raises UsageError."""
+        """Call ``finalizer()`` at teardown, also if the set-up fails after this line. Raise UsageError."""
         if not callable(finalizer):
             raise UsageError(f"request.addfinalizer: expected a function, got {finalizer!r}")
         if self._finalizers is None:
@@ -526,7 +531,7 @@ class Request:
             self._finalizers.append(finalizer)
 
     def getfixturevalue(self, name: str) -> Any:
-        """Return the value of another fixture by name, set up now if need be."""
+        """Return the value of another fixture by name, setting it up now if necessary."""
         if self._definition is not None:
             chain = self._setup.node.definition.closure.chain(name)
             if chain and chain[-1].scope < self._definition.scope:

@@ -1,4 +1,4 @@
-"""Slots: the threads that carry out lanes, or in a dry run the one thread there is."""
+"""Slots: the threads that run lanes, or the only thread of a dry run."""
 
 from __future__ import annotations
 
@@ -11,23 +11,24 @@ from rpd.stop import Stop, StopLevel
 from rpd.threads import thread
 
 JOIN_SECONDS = 0.2
-"""How often the thread that waits wakes while slots work, so that Python can run its signal handlers."""
+"""Seconds between wake-ups of the waiting main thread, so that Python can run its signal handlers."""
 
 
 class Slots:
-    """Runs tasks side by side, each on a thread; raises Interrupted when a stop does not wait for them."""
+    """Runs tasks in parallel, one thread per task; raises Interrupted when a stop does not wait for them."""
 
     def __init__(self, stop: Stop) -> None:
         self._stop = stop
         self._threads: list[threading.Thread] = []
 
-    def most(self, wanted: int) -> int:
-        """Return how many of ``wanted`` tasks work at once."""
-        return wanted
+    def most(self, count: int) -> int:
+        """Return how many of ``count`` tasks run at once."""
+        return count
 
     def run(self, *tasks: Callable[[], None]) -> None:
-        """Return when all tasks are done. Raises Interrupted."""
-        # Daemons, so that a second Ctrl-C can leave without waiting for a job function that hangs in the driver.
+        """Run all tasks and return when they are done. Raise Interrupted."""
+        # Daemons, so that a second Ctrl-C can exit without waiting for a job function that hangs in the
+        # driver.
         threads = [thread(task, name=f"rpd-slot-{number}") for number, task in enumerate(tasks)]
         self._threads += threads
         for each in threads:
@@ -45,9 +46,9 @@ class Slots:
 
 
 class OneSlot(Slots):
-    """Runs tasks one after the other, on the thread that asks: nothing in a dry run takes time."""
+    """Runs tasks one after the other on the calling thread: nothing in a dry run takes time."""
 
-    def most(self, wanted: int) -> int:  # noqa: ARG002
+    def most(self, count: int) -> int:  # noqa: ARG002
         return 1
 
     def run(self, *tasks: Callable[[], None]) -> None:

@@ -1,4 +1,4 @@
-"""Tracebacks for users: their own frames, none of ours."""
+"""Tracebacks for users: their own frames, without rpd's and those of libraries."""
 
 from __future__ import annotations
 
@@ -15,17 +15,18 @@ from rpd.redaction import NO_SECRETS, Redactor
 from rpd.values.frozen import frozen
 
 MOST_FRAMES = 20
-"""Frames that are shown; of more, as endless recursion has them, the first and the last ones."""
+"""Most frames shown; of more, as in endless recursion, the first and the last ones."""
 LONGEST_VALUE = 240
-"""Characters of a local variable that are shown."""
+"""Most characters shown of a local variable."""
 
 
 @frozen
 class Style:
-    """How a traceback is written.
+    """The style of a traceback.
 
-    ``source`` shows each user frame from the first line of its function on, ``native`` writes them as Python does,
-    ``full`` writes every frame as Python does, rpd's included; ``values`` adds the local variables of each user frame.
+    ``source`` shows each user frame from the first line of its function on, ``native`` formats them as Python
+    does, ``full`` formats every frame as Python does, rpd's included; ``values`` adds the local variables of
+    each user frame.
     """
 
     source: bool = False
@@ -39,7 +40,7 @@ SHORT = Style()
 
 @frozen(kw_only=False)
 class Shown:
-    """``place`` is ``file:line`` of the deepest user frame, ``lines`` the traceback in its style."""
+    """A formatted traceback; ``place`` is ``file:line`` of the deepest user frame, ``lines`` is the text."""
 
     place: str = ""
     source_line: str = ""
@@ -47,7 +48,7 @@ class Shown:
 
 
 def text_of(error: BaseException) -> str:
-    """Return what an exception says, also where that cannot be made into text (a ``__repr__`` that raises)."""
+    """Return the text of an exception, also if it cannot be made (a ``__repr__`` that raises)."""
     try:
         return str(error)
     except Exception as failure:  # noqa: BLE001 - the user's own code, which may raise anything
@@ -57,7 +58,7 @@ def text_of(error: BaseException) -> str:
 def user_frames(
     error: BaseException, rootdir: Path, style: Style = SHORT, redactor: Redactor = NO_SECRETS
 ) -> Shown:
-    """Return what a user needs to see of where ``error`` came from; secrets are masked before anything is cut."""
+    """Return the part of ``error``'s traceback that a user needs; secrets are masked before anything is cut."""
     frames = _frames(error.__traceback__, rootdir)
     lines = list(_lines(error, frames, rootdir, style, redactor))
     if not frames:
@@ -106,7 +107,7 @@ def _frame_lines(
 
 
 def _source(frame: FrameType, number: int) -> Iterator[str]:
-    """Yield the lines of a function up to the one it stands at, which is marked."""
+    """Yield the lines of a function up to its current one, which is marked."""
     name = frame.f_code.co_filename
     for each in range(frame.f_code.co_firstlineno or number, number + 1):
         line = linecache.getline(name, each).rstrip()
@@ -114,7 +115,7 @@ def _source(frame: FrameType, number: int) -> Iterator[str]:
 
 
 class _MaskedRepr(reprlib.Repr):
-    """Shortens values as reprlib does, but masks secrets first: of a secret that was cut, the rest would show."""
+    """Shortens values as reprlib does, but masks secrets first: half a secret would escape the mask."""
 
     def __init__(self, redactor: Redactor) -> None:
         super().__init__()
@@ -160,7 +161,7 @@ def _as_python_does(error: BaseException, rootdir: Path, *, every: bool) -> Iter
 
 
 def _prune(exception: traceback.TracebackException, rootdir: Path) -> None:
-    """Take the frames of others out, also out of the exceptions that led to it."""
+    """Remove library frames, also from the exceptions that led to this one."""
     own = [frame for frame in exception.stack if not is_library(frame.filename, rootdir)]
     exception.stack = traceback.StackSummary.from_list(own)
     for before in (
@@ -175,7 +176,7 @@ def _prune(exception: traceback.TracebackException, rootdir: Path) -> None:
 def _frames(trace: TracebackType | None, rootdir: Path) -> list[tuple[FrameType, int]]:
     """Return the user's frames with their lines: those outside rpd, the standard library and installed packages.
 
-    Where a job fails in an installed library, the user's line that called it is the place to show.
+    If a job fails in an installed library, the user's line that called it is the place to show.
     """
     frames = []
     while trace is not None:

@@ -1,4 +1,4 @@
-"""Slots: carrying a plan out, so many lanes at once."""
+"""The execution of a plan: slots that run its lanes in parallel."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ GIVE_UP_SECONDS = 3.0
 
 
 class Waiting:
-    """Runs whose shared pods were still there when they were reported, each kept under one such pod.
+    """Runs whose shared pods were still rented when they were reported, each kept under one such pod.
 
-    However many there are, looking for those that are due looks at pods only.
+    Finding those that are due costs one look per pod, however many runs wait.
     """
 
     def __init__(self) -> None:
@@ -41,20 +41,20 @@ class Waiting:
         self._count = 0
 
     def add(self, run: NodeRun) -> None:
-        """Keep ``run`` until none of its pods is there any more."""
+        """Keep ``run`` until none of its pods is rented any more."""
         self._count += 1
         self._by_lease.setdefault(_open_lease(run) or run.leases[0], []).append((self._count, run))
 
     def take_due(self) -> list[NodeRun]:
-        """Return the runs whose pods are all gone, each once, in the order in which they were added."""
+        """Return the runs whose pods are all released, each once, in the order in which they were added."""
         due = []
         for lease in [lease for lease in self._by_lease if not lease.is_open]:
             for number, run in self._by_lease.pop(lease):
-                other = _open_lease(run)
-                if other is None:
+                still_open = _open_lease(run)
+                if still_open is None:
                     due.append((number, run))
                 else:
-                    self._by_lease.setdefault(other, []).append((number, run))
+                    self._by_lease.setdefault(still_open, []).append((number, run))
         return [run for _, run in sorted(due, key=itemgetter(0))]
 
 
@@ -63,7 +63,7 @@ def _open_lease(run: NodeRun) -> Lease | None:
 
 
 class Execution:
-    """One plan being carried out. ``reports`` fills up in the order in which nodes finish."""
+    """The execution of one plan. ``reports`` grows in the order in which nodes finish."""
 
     def __init__(
         self,
@@ -77,7 +77,7 @@ class Execution:
         hold: Callable[[Node, Ahead], object] = lambda _node, _ahead: None,
         done: Sequence[NodeReport] = (),
     ) -> None:
-        """``hold`` keeps a node that is added to the worst case shown before the run of those to come."""
+        """Keep the arguments. ``hold`` holds an added node to the worst case that was shown for nodes to come."""
         self._plan = plan
         self._context = context
         self._failure_limit = failure_limit
@@ -100,7 +100,7 @@ class Execution:
 
     @property
     def reports(self) -> tuple[NodeReport, ...]:
-        """What is over so far."""
+        """The reports so far."""
         with self._lock:
             return tuple(self._reports.values())
 
@@ -111,12 +111,12 @@ class Execution:
 
     @property
     def added(self) -> int:
-        """How many nodes joined the plan while it was carried out."""
+        """The number of nodes that joined the plan during the run."""
         with self._lock:
             return self._added
 
     def run(self) -> None:
-        """Run every lane, then tear down what is left. Raises only what is a defect of rpd itself."""
+        """Run every lane, then tear down the rest. Raise only for a defect of rpd itself."""
         for ahead in self._plan.ahead:
             if ahead.is_set_aside:
                 self._purse.set_aside(
@@ -138,10 +138,10 @@ class Execution:
             raise self._crash
 
     def give_up(self) -> None:
-        """Report what a second Ctrl-C cut short, once every pod is released.
+        """Report the nodes that a second Ctrl-C cut short, once every pod is released.
 
-        Slots get GIVE_UP_SECONDS to notice that their pods are gone; what a job function that hangs in the driver still
-        does is heard no more.
+        Slots get GIVE_UP_SECONDS to notice that their pods are gone; later events of a job function that
+        hangs in the driver are ignored.
         """
         deadline = time.monotonic() + GIVE_UP_SECONDS
         self._slots.join(deadline)
@@ -159,7 +159,7 @@ class Execution:
         self._lanes.wake()
 
     def _tear_down(self) -> None:
-        """Tear down what outlived every slot."""
+        """Tear down the values that outlived every slot."""
         try:
             self._amend(errors=self._scopes.all_done())
         except BaseException as error:  # noqa: BLE001 - raised again by the main thread
@@ -179,19 +179,20 @@ class Execution:
             free()
         except BaseException as error:  # noqa: BLE001 - raised again by the main thread, once all slots are done
             self._crash = self._crash or error
-            # Only a dry run hears Ctrl-C this way: there the main thread is the slot, and nothing handles signals.
+            # Only in a dry run does Ctrl-C arrive here: its main thread is the slot, and nothing handles
+            # signals.
             is_interrupt = isinstance(error, KeyboardInterrupt)
             self._context.stop.request(
                 StopLevel.END, f"{INTERRUPTED}SIGINT" if is_interrupt else "an internal error"
             )
 
     def _free(self, number: int) -> None:
-        """Give back what a slot holds that has nothing to do: its pod would bill."""
+        """Release the values of an idle slot: its pod would bill."""
         self._amend(errors=self._scopes.slot_done(number))
         self._leave_sources()
 
     def _leave_sources(self) -> None:
-        """Tear down what was kept for nodes to come of sources that have none any more."""
+        """Tear down values that were kept for future nodes of sources that have none any more."""
         for source in self._lanes.take_over():
             for node_id, ids in () if source.is_part else source.results.items():
                 self._context.journal.write(RESULTS, of=node_id, ids=list(ids))
@@ -231,7 +232,7 @@ class Execution:
     def _run_place(
         self, waiting: deque[Node], number: int, gpus: tuple[int, ...], share: float = 1.0
     ) -> None:
-        """Run waiting nodes one after the other; with ``gpus`` on those of a pod that others use too."""
+        """Run waiting nodes one after the other; with ``gpus``, on those GPUs of a pod that others use too."""
         while self._context.stop.level is StopLevel.NONE:
             try:
                 node = waiting.popleft()
@@ -246,14 +247,14 @@ class Execution:
                 self._tell_added(node, added[0])
             try:
                 report, run = self._runner.run(node, number, gpus, share)
-            except LocalError as error:  # nothing of it could be recorded: it counts as not run
+            except LocalError as error:  # nothing of the node could be recorded: it counts as not run
                 self._context.stop.request(StopLevel.DRAIN, str(error))
                 return
             self._publish(node, report)
             self._amend(run)
 
     def _may_cost(self, node: Node, pot: int | None) -> bool:
-        """Set the worst case of a node aside; where the budget of the run forbids it, nothing new is started."""
+        """Reserve the worst case of a node; if the budget of the run forbids it, start nothing new."""
         if self._purse.cap is None:
             return True
         worst = self._worst_case(node)
@@ -266,7 +267,7 @@ class Execution:
         return False
 
     def _tell_added(self, node: Node, source: Source) -> None:
-        """Let everybody know a node that a source has added, before anything of it begins."""
+        """Announce a node that a source has added, before anything of it begins."""
         self._context.journal.write(ADDED, sync=True, id=node.id, **source.note(node))
         self._scopes.add(node)
         with self._lock:
@@ -286,7 +287,7 @@ class Execution:
         self._purse.settle(
             node.id, report.cost.estimated_usd - (before.cost.estimated_usd if before else 0.0)
         )
-        # Before the hooks, which take their time: no other slot may start a node meanwhile.
+        # Before the hooks, which take time: no other slot may start a node meanwhile.
         if at_limit and self._context.stop.level is StopLevel.NONE:
             self._context.stop.request(self._at_limit, f"stopping after {self._failures} failures")
         self._context.events.node_report(node=node, report=report)
@@ -298,9 +299,9 @@ class Execution:
     # --- what wider teardowns change ---------------------------------------------------------------------------------
 
     def _amend(self, finished: NodeRun | None = None, errors: Sequence[TeardownError] = ()) -> None:
-        """Report nodes again whose shared pods have been released since, or whose shared values could not be torn down.
+        """Report nodes again whose shared pods were released since, or whose shared values failed to tear down.
 
-        The last user of a pod comes first: it bears what the pod cost after its last node.
+        The last user of a pod comes first: it pays for the pod's time after its last node.
         """
         late = [*errors, *self._runner.take_late_errors()]
         with self._lock:

@@ -1,4 +1,4 @@
-"""Retries: the attempts of one node, and what to do differently in the next."""
+"""Retries: the attempts of one node, and the changes each new attempt makes."""
 
 from __future__ import annotations
 
@@ -14,18 +14,19 @@ NOT_READY_RETRIES = 1
 
 @dataclass(kw_only=True)
 class Attempts:
-    """The attempts of one node so far: what retries were used up, and what to do differently now."""
+    """The attempts of one node so far: the retries used up, and the changes for the next one."""
 
     policy: RetryPolicy
     used: Counter[str] = field(default_factory=Counter)
     number: int = 1
     skip_gpus: int = 0
-    """How many GPUs at the front of the job's list are passed over."""
+    """How many GPUs at the front of the job's list to skip."""
 
     def another(self, cause: Cause | None, error: BaseException | None = None) -> bool:
-        """Count and allow one more attempt, or say no.
+        """Count one more attempt and return True, or return False if the policy allows none.
 
-        A pod that never came up may be a bad host or a bad image: one more try on another offer tells them apart.
+        A pod that never came up may be a bad host or a bad image; one more try on another offer tells them
+        apart.
         """
         if not self.policy.allows(cause, self.used):
             return False
@@ -41,7 +42,7 @@ class Attempts:
         return True
 
     def gpu(self, gpu: Gpu | None) -> Gpu | None:
-        """Return what is left of a GPU preference after an out-of-memory attempt."""
+        """Return the part of a GPU preference that remains after attempts that ran out of memory."""
         if gpu is None or not self.skip_gpus or len(gpu.ids) <= self.skip_gpus:
             return gpu
         return Gpu(

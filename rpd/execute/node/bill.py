@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(slots=True)
 class Bill:
-    """What one attempt of a node was charged with so far: pod time in seconds, and USD.
+    """The charges of one attempt of a node so far: pod time in seconds, and USD.
 
-    ``ceiling`` is what the attempt may cost, in USD: the worst case shown before the run, less what earlier
-    attempts cost; None: the cap of its job.
+    ``ceiling`` is the most that the attempt may cost in USD: the worst case shown before the run less the
+    cost of earlier attempts; None: the cap of its job.
     """
 
     seconds: float = 0.0
@@ -18,6 +18,6 @@ class Bill:
     ceiling: float | None = None
 
     def charge(self, seconds: float, usd: float) -> None:
-        """Add what a pod billed."""
+        """Add a charge of a pod."""
         self.seconds += seconds
         self.usd += usd

@@ -1,4 +1,4 @@
-"""Whose turn it is: the node run that fixtures and pod handles on this thread act for."""
+"""The current node run: the one that fixtures and pod handles on this thread act for."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ _current: ContextVar[NodeRun] = ContextVar("rpd_node_run")
 
 
 def current_run() -> NodeRun:
-    """Return the node run of this thread. Raises LookupError outside of one."""
+    """Return the node run of this thread. Raise LookupError if there is none."""
     return _current.get()
 
 
 class acting_for:  # noqa: N801 - used as a function is
-    """Make ``run`` the one that this thread acts for."""
+    """Make ``run`` the current node run of this thread for a ``with`` block."""
 
     __slots__ = ("_run", "_token")
 

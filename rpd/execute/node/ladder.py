@@ -1,4 +1,4 @@
-"""The ladder: which outcome and cause an exception makes of a node."""
+"""The ladder: turns an exception into the outcome and cause of a node."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ from rpd.values.skip_and_fail import Failed, Skipped
 
 
 class Ladder:
-    """Judges the errors of one run, and stops the run after those that no other node would be spared."""
+    """Judges the errors of one run, and stops the run after errors that every other node would meet too."""
 
     def __init__(self, context: RunContext) -> None:
         self._context = context
 
     def judge(self, run: NodeRun, error: BaseException, *, in_job: bool) -> Verdict:
-        """Turn what a set-up or a job raised into a verdict."""
+        """Turn an error of a set-up or a job into a verdict."""
         usual = Outcome.FAILED if in_job else Outcome.ERROR
         match error:
             case Skipped():
@@ -64,7 +64,7 @@ class Ladder:
         self.heed(error)
         reason = self._context.redactor.text(_reason(error))
         if outcome is Outcome.ERROR and self._context.stop.level >= StopLevel.ABANDON:
-            # Whatever it met, its pod was released under it.
+            # Its pod was released under it, so any error may follow from that.
             cause, reason = Cause.INTERRUPTED, self._context.stop.reason
         return Verdict(outcome, cause, reason, self.failure(error, run), error)
 
@@ -86,19 +86,24 @@ class Ladder:
         )
 
     def _left_out(self, run: NodeRun, lines: Sequence[str]) -> str:
-        """Return what was not sent to the pod, where a file was missing there."""
+        """Return a hint at the file that was not sent, if a file was missing on the pod."""
         parts = [*run.results.sent, *(part for lease in run.leases[-1:] for part in lease.sent)]
-        sent = [(Path(os.path.normpath(self._context.rootdir / one.path)), one) for one in sent_parts(parts)]
+        sent = [
+            (Path(os.path.normpath(self._context.rootdir / sent_tree.path)), sent_tree)
+            for sent_tree in sent_parts(parts)
+        ]
         by_name = {path for path, _ in sent}
-        for path, one in sent:
+        for path, sent_tree in sent:
             with suppress(RpdError, OSError):  # it may be gone by now
-                left_out = self._context.scales.weigh(path, one.exclude, ignored=one.ignored).left_out
+                left_out = self._context.scales.weigh(
+                    path, sent_tree.exclude, ignored=sent_tree.ignored
+                ).left_out
                 if left_out is not None and (text := left_out.besides(path, by_name).explains(lines)):
                     return self._context.redactor.text(text)
         return ""
 
     def heed(self, error: BaseException) -> None:
-        """Start nothing new after an error that no other node would be spared."""
+        """Drain the run after an error that every other node would meet too."""
         if is_out_of_room(error):
             self._context.stop.request(
                 StopLevel.DRAIN, f"a disk of this machine takes nothing more ({error})"
@@ -109,12 +114,12 @@ class Ladder:
             self._context.stop.request(StopLevel.DRAIN, reason)
 
     def with_teardown(self, verdict: Verdict, errors: Sequence[TeardownError]) -> Verdict:
-        """Return ``verdict`` after the teardown: what passed is an error now, what failed keeps its outcome."""
+        """Return ``verdict`` after the teardown: a pass becomes an error, a failure keeps its outcome."""
         if not errors:
             return verdict
         each = tuple(f"teardown of {error.fixture.name}: {_reason(error.error)}" for error in errors)
         reason = "; ".join(each)
-        # What the platform did outweighs what a user's fixture raised.
+        # An error of the platform outweighs one of the user's fixture.
         worst = next((error for error in errors if isinstance(error.error, RpdError)), errors[0])
         if not verdict.outcome.is_ok:
             failure = verdict.failure or Failure()

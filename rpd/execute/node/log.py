@@ -19,14 +19,14 @@ from rpd.values.node import Node
 from rpd.values.telemetry import Sample
 
 MARK = b"::rpd-step"
-"""How a line of output begins that says what the command does now."""
+"""Prefix of an output line by which a command announces its current part."""
 TAIL_LINES = 20
 LONGEST_LINE = 16 << 10
 
 _MARK_LINE = re.compile(re.escape(MARK) + rb"(?: (.{0,200}))?\r?")
 
 Unwritten = Callable[[Path, OSError, str], object]
-"""Called with the file that could not be written, the error, and what becomes of the content."""
+"""Called with the file that could not be written, the error, and the fate of the content."""
 
 
 def _nobody(_path: Path, _error: OSError, _then: str) -> None:
@@ -34,7 +34,7 @@ def _nobody(_path: Path, _error: OSError, _then: str) -> None:
 
 
 def _end_of(text: bytes) -> bytes:
-    """Return what may be in a tail: much output is not cut into lines that nobody will see."""
+    """Return the part of ``text`` that may be in a tail, so that not all of a long output is split into lines."""
     at = len(text)
     for _ in range(TAIL_LINES + 1):
         at = text.rfind(b"\n", 0, at)
@@ -67,7 +67,7 @@ class NodeLog:
         self._closed = threading.Event()
         self._appending = threading.Lock()
         self.hear_mark: Callable[[str], None] | None = None
-        """Called for each part of a command that its output announces; with an empty text when the part is over."""
+        """Called with the name of each part that a command announces; with an empty text when the part is over."""
 
     # --- output -----------------------------------------------------------------------------------------------------
 
@@ -76,7 +76,7 @@ class NodeLog:
         self._emit(self._masked.feed(data))
 
     def flush(self) -> None:
-        """Write the text held back because it could be the beginning of a secret."""
+        """Write the text that was held back because it could be the start of a secret."""
         self._emit(self._masked.flush())
 
     def _emit(self, data: bytes) -> None:
@@ -86,7 +86,7 @@ class NodeLog:
         text = self._line + data
         is_marked = self.hear_mark is not None and MARK in text
         *lines, line = (text if is_marked else _end_of(text)).split(b"\n")
-        # A line need not end: what is kept of one is what a person may want to see.
+        # A line may never end. The tail keeps only as much of it as a person may want to see.
         self._line = line[-LONGEST_LINE:]
         self._tail.extend(line[-LONGEST_LINE:] for line in lines[-TAIL_LINES:])
         self._events.step_output(node=self._node, data=data)
@@ -96,7 +96,7 @@ class NodeLog:
 
     @property
     def tail(self) -> tuple[str, ...]:
-        """The last 20 lines of output; of a line that was rewritten with carriage returns, what was left to see."""
+        """The last 20 lines of output; of a line rewritten with carriage returns, the last version."""
         lines = [*self._tail, self._line] if self._line else list(self._tail)
         return tuple(
             line.rstrip(b"\r").rpartition(b"\r")[2].decode(errors="replace") for line in lines[-TAIL_LINES:]
@@ -104,28 +104,28 @@ class NodeLog:
 
     @property
     def size(self) -> int:
-        """How many bytes ``output.log`` has."""
+        """The size of ``output.log`` in bytes."""
         if not self._files.output.exists():
             return 0
         return self._files.output.stat().st_size
 
     def begin(self, follow: Follow) -> None:
-        """Say that the output of a command comes next, and how to get it from the pod again."""
+        """Note that the output of a command comes next; ``follow`` fetches it from the pod again."""
         self._file.begin(follow)
 
     def cut(self, length: int) -> None:
-        """Forget the output of a step that is followed from its first byte again."""
+        """Cut ``output.log`` to ``length`` bytes: the step is followed from its first byte again."""
         if self._files.output.exists():
             with self._files.output.open("r+b") as log:
                 log.truncate(length)
 
     @property
     def missing_bytes(self) -> int:
-        """How much of the output is not in ``output.log``, because the disk was full."""
+        """Bytes of output that are not in ``output.log`` because the disk was full."""
         return self._file.missed_bytes
 
     def mend(self) -> None:
-        """Fetch what a full disk kept out of ``output.log``, if there is room for it by now."""
+        """Fetch the output that a full disk kept out of ``output.log``, if there is room by now."""
         if self._file.missed_bytes:
             self._file.mend(self._redactor)
 
@@ -137,9 +137,9 @@ class NodeLog:
     # --- other files than the output --------------------------------------------------------------------------------
 
     def telemetry(self, sample: Sample, gpus: tuple[int, ...] = (), *, rank: int = 0) -> None:
-        """Keep how busy a pod is; of its GPUs those in ``gpus`` (none: all). Called on other threads, too.
+        """Keep the load of a pod; of its GPUs only those in ``gpus`` (empty: all). Called on other threads, too.
 
-        ``rank``: its place among the pods of the node. Those after the first have files of their own.
+        ``rank`` is the pod's place among the pods of the node; pods after the first have files of their own.
         """
         if gpus:
             sample = replace(sample, gpus=tuple(gpu for gpu in sample.gpus if gpu.index in gpus))
@@ -155,13 +155,13 @@ class NodeLog:
             self._events.telemetry(node=self._node, sample=sample)
 
     def trace(self, line: str) -> None:
-        """Keep a line that the watchdog of a pod wrote. Called on other threads, too."""
+        """Keep a line of the pod's watchdog. Called on other threads, too."""
         with self._appending:
             if not self.is_closed:
                 self._append(self._files.watchdog, self._redactor.text(line), "lines are left out")
 
     def keep_of_pod(self, name: str, text: str) -> str:
-        """Keep a text that a pod tells of itself; return where, relative to the run's folder; empty if it cannot be."""
+        """Keep a text about a pod; return its path relative to the run's folder, empty if it cannot be written."""
         path = self._files.of_pods / name
         try:
             path.parent.mkdir(exist_ok=True, mode=0o700)
@@ -173,18 +173,18 @@ class NodeLog:
 
     @property
     def has_diagnosis(self) -> bool:
-        """Whether something was found out about one of its commands."""
+        """Whether a diagnosis of one of its commands is kept."""
         return self._files.diagnosis.exists()
 
     def keep_diagnosis(self, text: bytes) -> str:
-        """Keep what was found out about a command that hung; return where, relative to the run's folder."""
+        """Keep the diagnosis of a command that hung; return its path relative to the run's folder."""
         self._append(
             self._files.diagnosis, self._redactor.text(text.decode(errors="replace")), "it is left out"
         )
         return f"{self._files.folder.name}/{self._files.diagnosis.name}"
 
     def _append(self, path: Path, line: str, otherwise: str) -> None:
-        """Append a line to a file whose loss costs nothing."""
+        """Append a line to a file that the run can do without."""
         try:
             with path.open("a", encoding="utf-8") as file:
                 file.write(f"{line}\n")

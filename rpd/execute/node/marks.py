@@ -35,9 +35,9 @@ def evaluate(node: Node) -> Verdict | None:
 
 
 def apply_xfail(node: Node, verdict: Verdict) -> Verdict:
-    """Return ``verdict`` as a node marked ``xfail`` has it: what a job or a user's fixture raised is expected.
+    """Return ``verdict`` under the ``xfail`` marks of the node: errors of a job or a user's fixture are expected.
 
-    What the platform did never is: failures to provision, infrastructure, budget.
+    Errors of the platform never are: provisioning, infrastructure, budget.
     """
     expected = _expected_failure(node) if node.marks else None
     if not isinstance(expected, Mark) or verdict.outcome in (Outcome.SKIPPED, Outcome.PRUNED):
@@ -98,7 +98,7 @@ def _holds(node: Node, condition: Any) -> bool:
 
 
 def _wrong(node: Node, mark: Mark, what: str, condition: Any = None) -> Verdict:
-    """Return the verdict on a mark that cannot be judged; ``condition`` is the word that is wrong."""
+    """Return the verdict on a mark that cannot be judged; ``condition`` is the one at fault."""
     place = str(node.definition.location)
     written = f"rpd.mark.{mark.name}({'' if condition is None else repr(tellable(condition))})"
     failure = Failure(place=place, source_line=written, traceback=(place, f"    {written}"))
@@ -106,8 +106,8 @@ def _wrong(node: Node, mark: Mark, what: str, condition: Any = None) -> Verdict:
 
 
 def _reason(mark: Mark, position: int) -> str:
-    given = mark.kwargs.get("reason", mark.args[position] if len(mark.args) > position else "")
-    return str(given or "")
+    reason = mark.kwargs.get("reason", mark.args[position] if len(mark.args) > position else "")
+    return str(reason or "")
 
 
 def _xfail_reason(mark: Mark) -> str:

@@ -1,4 +1,4 @@
-"""The log of a node on this machine: what its commands wrote, and what of it is still to be fetched from the pod."""
+"""The output log of a node: the output of its commands here, and the part still to be fetched from the pod."""
 
 from __future__ import annotations
 
@@ -14,28 +14,30 @@ from rpd.redaction import RedactingStream, Redactor
 from rpd.values.frozen import frozen
 
 GIVEN_BYTES = 256 << 10
-"""How much of a log gives way where the disk is full: the journal and the manifest have no other place, it has one."""
+"""Bytes that a log gives up when the disk is full: the log has a copy on the pod, the journal and the
+manifest do not.
+"""
 SPARE_BYTES = 1 << 20
-"""How much room a disk has to have, beyond what is missing, for the rest of a log to be fetched."""
+"""Free bytes, beyond the missing ones, that a disk must have before the rest of a log is fetched."""
 
 Take = Callable[[bytes], None]
 Follow = Callable[[Take], object]
-"""Hands all that a command has written, from its first byte, to who takes it. Raises RpdError."""
+"""Passes the whole output of a command, from its first byte, to a ``Take``. Raises RpdError."""
 
 
 @frozen(kw_only=False)
 class _Part:
-    """What one command wrote: how to get it again, and where it begins in the file."""
+    """The output of one command: how to fetch it again, and where it starts in the file."""
 
     follow: Follow
     at: int
 
 
 class OutputLog:
-    """Appends to one file until the disk takes nothing more; from then on the pod's own log has the rest.
+    """Appends to one file until the disk is full; the rest is then on the pod only, until ``mend`` fetches it.
 
-    ``failed`` hears of that once. Nothing here raises OSError: a command on a pod that bills goes on whatever the disk
-    of this machine does. Thread-safe.
+    ``failed`` is called once with the error. No method raises OSError: a command on a billing pod goes on,
+    whatever the disk of this machine does. Thread-safe.
     """
 
     def __init__(self, path: Path, failed: Callable[[OSError], object]) -> None:
@@ -46,17 +48,17 @@ class OutputLog:
         self._part: _Part | None = None
         self._missing: list[_Part] = []
         self.missed_bytes = 0
-        """How many bytes were heard and not kept, and are not here yet."""
+        """Bytes that were received but are not in the file."""
 
     def begin(self, follow: Follow) -> None:
-        """Say that a command begins, and how to get its output again."""
+        """Note that a command starts, and how to fetch its output again."""
         with self._lock:
             self._part = _Part(follow, self._size())
             if self._missing:
                 self._missing.append(self._part)
 
     def write(self, data: bytes) -> None:
-        """Append ``data``; what finds no room is left to ``mend``."""
+        """Append ``data``; if there is no room, leave it to ``mend``."""
         error: OSError | None = None
         with self._lock:
             if not self.missed_bytes:
@@ -67,10 +69,12 @@ class OutputLog:
             self._failed(error)
 
     def _append(self, data: bytes) -> OSError | None:
-        """Write all of ``data``, or note that it is missing and return why."""
+        """Write all of ``data``, or count the rest as missing and return the error."""
         left = memoryview(data)
         try:
             if self._file is None:
+                # Unbuffered: a crash of this process loses nothing, and a full disk shows at the write, not
+                # at the close.
                 self._file = self._path.open("ab", buffering=0)
             while left:
                 left = left[self._file.write(left) :]
@@ -84,7 +88,7 @@ class OutputLog:
         return None
 
     def _give_way(self) -> None:
-        """Make room for what cannot be fetched again, with the end of what can."""
+        """Cut the end of this log, which can be fetched again, to make room for files that cannot."""
         size = self._size()
         kept = max(size - GIVEN_BYTES, self._missing[0].at if self._missing else size)
         with suppress(OSError):
@@ -92,7 +96,7 @@ class OutputLog:
             self.missed_bytes += size - kept
 
     def mend(self, redactor: Redactor) -> None:
-        """Fetch what is missing if there is room for it now, with secrets masked."""
+        """Fetch the missing output if there is room for it now, with secrets masked."""
         with self._lock:
             missing = list(self._missing)
         if not missing or not self._has_room(missing[0].at):
@@ -105,6 +109,7 @@ class OutputLog:
                     self._part = _Part(part.follow, self._size())
                 self._fetch(part.follow, redactor.stream())
         except (OSError, RpdError):
+            # The pod may be gone or the disk full again. Both may change, so the parts stay on the list.
             self.missed_bytes = max(missed, self.missed_bytes)
             return
         if not self.missed_bytes:
@@ -122,7 +127,7 @@ class OutputLog:
             free = shutil.disk_usage(self._path.parent).free
         except OSError:
             return False
-        # What is here of the parts that are fetched again makes room itself.
+        # The parts that are fetched again free the room they take now.
         return free + max(0, self._size() - at) > self.missed_bytes + SPARE_BYTES
 
     def _truncate(self, size: int) -> None:
@@ -145,6 +150,6 @@ class OutputLog:
             self._file = None
 
     def close(self) -> None:
-        """Close the file; it is opened again if somebody writes."""
+        """Close the file; a later write opens it again."""
         with self._lock:
             self._close_file()

@@ -1,4 +1,4 @@
-"""Pruning: asks plugins whether a node should end early, by its metrics, and ends its running command."""
+"""Pruning: asks plugins whether a node should end early because of its metrics, and ends its running command."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from rpd.values.node import Node
 
 
 class Pruning:
-    """Asks about each value until the answer is to end; all on the thread that follows the node's commands."""
+    """Asks plugins about each value until one says to end. Used on the thread that follows the node's commands."""
 
     def __init__(self, node: Node, events: Events) -> None:
         self._node = node
         self._events = events
         self._is_heard = events.is_heard("prune")
         self._error: BaseException | None = None
-        """What the node is to end with; what a plugin raised, where one did."""
+        """The error to end the node with: Pruned, or the error of a plugin."""
         self._end: Callable[[], None] = _nothing
 
     def ask(self, name: str, step: float, value: float) -> None:
-        """Ask the plugins about a value; have the running command ended where one wants that."""
+        """Ask the plugins about a value; end the running command if one says so."""
         if self._error is not None or not self._is_heard:
             return
         try:
@@ -36,13 +36,13 @@ class Pruning:
         self._end()
 
     def check(self) -> None:
-        """Raise Pruned if the node is to end, or what a plugin raised when it was asked."""
+        """Raise Pruned if the node has to end, or the error of the plugin that was asked."""
         if self._error is not None:
             raise self._error
 
     @contextmanager
     def through(self, end: Callable[[], None]) -> Iterator[None]:
-        """Have ``end`` called in the block when the node is to end: it ends the command that runs."""
+        """Call ``end`` during the block when the node has to end; it ends the running command."""
         self._end = end
         try:
             yield
@@ -51,4 +51,4 @@ class Pruning:
 
 
 def _nothing() -> None:
-    """End nothing: no command runs."""
+    """End nothing: no command is running."""

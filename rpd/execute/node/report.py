@@ -1,4 +1,4 @@
-"""Reporting: what a run of a node comes to, as the report that everybody reads."""
+"""The report of a node, made from its run."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _FACTS = ("gpu_name", "driver", "cuda", "python", "uname")
 def node_report(
     context: RunContext, run: NodeRun, verdict: Verdict, started: datetime, earlier: tuple[AttemptRecord, ...]
 ) -> NodeReport:
-    """Return the report of a run as it stands; ``earlier`` are the attempts before it."""
+    """Return the report of a run in its current state; ``earlier`` are the attempts before it."""
     run.had_open_pods = any(lease.is_open for lease in run.leases)
     node = run.node
     lease, pods = _main_lease(run), _pod_records(run)
@@ -91,7 +91,7 @@ def node_report(
 
 
 def amended(report: NodeReport, run: NodeRun, verdict: Verdict) -> NodeReport:
-    """Return ``report`` with what the teardown of wider values made of it, in time, money and outcome."""
+    """Return ``report`` with the time, money and outcome after the teardown of wider values."""
     lease, pods = _main_lease(run), _pod_records(run)
     return replace(
         report,
@@ -114,7 +114,7 @@ def amended(report: NodeReport, run: NodeRun, verdict: Verdict) -> NodeReport:
 
 
 def _metrics(run: NodeRun) -> dict[str, Any]:
-    """Return what the job recorded, and the last value of each series for whose name it recorded nothing."""
+    """Return the metrics that the job recorded, and the last value of each series under names it did not record."""
     return {name: record.last for name, record in run.series.records.items()} | run.results.metrics
 
 
@@ -136,7 +136,7 @@ def _rounded(phases: Mapping[str, float]) -> dict[str, float]:
 
 
 def _main_lease(run: NodeRun) -> Lease | None:
-    """Return the lease of the pod that a node is recorded with."""
+    """Return the lease of the pod that stands in the node's record."""
     return run.own_lease or (run.leases[-1] if run.leases else None)
 
 
@@ -189,7 +189,7 @@ def _pod_record(lease: Lease, pod: PodInfo, digest: str) -> PodRecord:
 
 
 def attempt_record(report: NodeReport) -> AttemptRecord:
-    """Return what a report tells of its last attempt."""
+    """Return the record of the report's last attempt."""
     pod = report.pod
     return AttemptRecord(
         number=report.result.attempts,
@@ -211,7 +211,7 @@ def _usd(attempts: Sequence[AttemptRecord]) -> float:
 def _cost_record(
     run: NodeRun, lease: Lease | None, cap: float, earlier: tuple[AttemptRecord, ...] = ()
 ) -> CostRecord:
-    """Return what all attempts of a node cost, at the rate of the last one's pod."""
+    """Return the cost of all attempts of a node, at the rate of the last one's pod."""
     before = _usd(earlier)
     if lease is None:
         return CostRecord(cap_usd=cap, estimated_usd=round(before, 6))

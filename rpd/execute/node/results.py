@@ -20,11 +20,16 @@ from rpd.values.step import Pulled, Staged
 
 METRICS_FILE = "metrics.json"
 MOST_METRICS_BYTES = 1 << 20
-"""A pulled file of that name that is larger holds something else: all metrics stand in the manifest."""
+"""Largest ``metrics.json`` that is read, in bytes; larger ones hold something else, since the manifest lists
+all metrics.
+"""
 
 
 class NodeResults:
-    """Filled while a node runs, and read for its report. The two callables hear of files worth a word at the end."""
+    """Results, filled while a node runs and read for its report.
+
+    The two callables take files for the notes at the end.
+    """
 
     def __init__(
         self,
@@ -45,10 +50,10 @@ class NodeResults:
         self.phases: dict[str, float] = {}
         """Name of a phase to the seconds spent in it."""
         self.variables: dict[str, Any] = {}
-        """The declared variables the node uses, with the values it got."""
+        """The declared variables the node uses, with their values."""
         self.staged: Staged | None = None
         self.sent: dict[str, str] = {}
-        """What it sent to its pods: where from, and its sha256."""
+        """Source of each transfer to its pods, with its sha256."""
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
@@ -60,7 +65,10 @@ class NodeResults:
             self.phases[name] = self.phases.get(name, 0.0) + time.monotonic() - started
 
     def record_metric(self, name: str, value: Any) -> None:
-        """Keep a number (or text) that the job found out, for the summary and the manifest. Raises UsageError."""
+        """Keep a number (or text) that the job measured, for the summary and the manifest.
+
+        Raise UsageError for a bad name.
+        """
         if not isinstance(name, str) or not name:
             raise UsageError(f"record_metric: expected a name, got {tellable(name)!r}")
         self.metrics[name] = tellable(value)
@@ -115,10 +123,11 @@ def _relative(path: Path, folder: Path) -> str:
 def _read_metrics(path: Path, within: Path) -> dict[str, Any]:
     """Return the scalars of a JSON object.
 
-    Raises ValueError, with what is wrong, for a file that is something else, or a link that leads out of ``within``.
+    Raise ValueError, with the reason, for any other content or a link that leads out of ``within``.
     """
     try:
         whole = path.resolve()
+        # A pod decides what it sends: a link could otherwise make us read any file of this machine.
         if not whole.is_relative_to(within.resolve()):
             raise ValueError("it is a link that leads out of the node's folder")
         content = json.loads(read_regular(whole, MOST_METRICS_BYTES).decode("utf-8-sig"))

@@ -1,4 +1,4 @@
-"""One run of one node while it is under way: what it is, its pods, and the parts that keep what it does."""
+"""One running node: its definition, its pods, and the parts that record its work."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ PROGRESS_SECONDS = 0.1
 
 @frozen
 class Ending:
-    """An activity that runs in parallel with a job and has an end of its own.
+    """An activity that runs in parallel with a job and has to be brought to an end.
 
-    ``finish(required=…)`` brings it to that end, and raises RemoteError if it cannot be; ``close`` gives it up.
+    ``finish(required=…)`` ends it properly and raises RemoteError if that fails; ``close`` gives it up.
     """
 
     finish: Callable[..., None]
@@ -45,7 +45,7 @@ class Ending:
 
 
 class Progress:
-    """Tells plugins how far a transfer of a node is, some ten times a second."""
+    """Reports the progress of a transfer to plugins, about ten times per second."""
 
     def __init__(self, node: Node, events: Events) -> None:
         self._node = node
@@ -53,7 +53,7 @@ class Progress:
         self._reported_at = 0.0
 
     def __call__(self, done: int, total: int) -> None:
-        """Tell that ``done`` of ``total`` bytes went over."""
+        """Report that ``done`` of ``total`` bytes are transferred."""
         now = time.monotonic()
         if now - self._reported_at >= PROGRESS_SECONDS or done >= total:
             self._reported_at = now
@@ -72,37 +72,37 @@ class NodeRun:
     redactor: Redactor = NO_SECRETS
     unwritten: Unwritten = lambda path, error, then: None  # noqa: ARG005
     tells_fixtures: bool = True
-    """Whether any plugin wants to hear of fixtures; asking none of them for each fixture costs time all the same."""
+    """Whether any plugin listens to fixtures; calling the hook for each fixture costs time even if none does."""
     gpus: tuple[int, ...] = ()
-    """Which GPUs of its pod the node has to itself, by index; empty: all of them."""
+    """Indices of the pod's GPUs that the node has to itself; empty: all of them."""
     share: float = 1.0
-    """Which part of its pod that is."""
+    """The node's part of the pod, 0 to 1."""
     attempt: int = 1
     gpu_after_oom: Callable[[Gpu | None], Gpu | None] = lambda gpu: gpu
     error: BaseException | None = None
-    """What ended it, if something did."""
+    """The exception that ended it, if any."""
     holder: str = ""
-    """The wide fixture that is being set up, empty while the node's own are."""
+    """The wide fixture that is being set up; empty during the node's own set-up."""
     leases: list[Lease] = field(default_factory=list)
     """The pods this node used, in order."""
     own_lease: Lease | None = None
-    """The one that its fixture ``pod`` gave it."""
+    """The lease of its fixture ``pod``."""
     had_open_pods: bool = False
-    """Whether pods it used were still there when it was reported, so that its report is not the last word."""
+    """Whether some of its pods were still rented when it was reported, so that the report may change."""
     preludes: dict[str, Prelude] = field(default_factory=dict)
-    """By the name of a pod: what the node's commands there begin with."""
+    """Prelude of the node's commands, by pod name."""
     endings: list[Ending] = field(default_factory=list)
     """Activities that run in parallel with the job, such as pulls that repeat."""
     checkpoints: set[str] = field(default_factory=set)
-    """The folders on its pods that it saves its progress in."""
+    """Folders on its pods that hold its checkpoints."""
     saving_seconds: float = 0.0
-    """What its commands need to save their progress when they are told to end."""
+    """Seconds its commands need to save their progress before they end."""
     bill: Bill = field(default_factory=Bill)
     deadlines: Deadlines = field(default_factory=Deadlines)
     destinations: Destinations = field(default_factory=Destinations)
-    """Where its pulls go to."""
+    """Local targets of its pulls."""
     expected: Destinations = field(default_factory=Destinations)
-    """Where its pulls will go, as far as that is known without a pod: in a dry run, too."""
+    """Local targets of its pulls as far as they are known without a pod; also filled in a dry run."""
 
     def __post_init__(self) -> None:
         self.began = time.monotonic()
@@ -142,36 +142,36 @@ class NodeRun:
 
     @cached_property
     def pruning(self) -> Pruning:
-        """Whether plugins want the node to end by what it measures."""
+        """The pruning of this node by its metrics."""
         return Pruning(self.node, self.events)
 
     @cached_property
     def transfer_progress(self) -> Progress | None:
-        """Called with the progress of a transfer; None if nobody listens."""
+        """Called with the progress of a transfer; None if no plugin listens."""
         is_heard = self.events.is_heard("transfer_progress")
         return Progress(self.node, self.events) if is_heard else None
 
     @cached_property
     def mark(self) -> str:
-        """The name of the mark that says on a pod when the node began there; the same in all attempts."""
+        """The name of the file on a pod that marks when the node started there; the same in all attempts."""
         return f"{self.context.run_id}-{self.key}"
 
     @cached_property
     def key(self) -> str:
-        """A short name for the node, safe in every path and the same in every process."""
+        """A short name for the node that is safe in paths and the same in every process."""
         return hashlib.sha256(self.node.id.encode(errors="surrogatepass")).hexdigest()[:12]
 
     @cached_property
     def given(self) -> dict[str, str]:
-        """The variables that plugins give to its commands."""
+        """The environment variables that plugins add to its commands."""
         return self.events.command_environment(node=self.node)
 
     def stoppable(self) -> AbstractContextManager[None]:
-        """Return a context, for code of a fixture, that ends when the run has to end. Raises Interrupted."""
+        """Return a context for fixture code that is interrupted when the run has to end. It raises Interrupted."""
         return self.context.mode.stoppable(self)
 
     def finish_beside(self, *, required: bool) -> None:
-        """Bring all activities to their end; then raise the first of their errors."""
+        """Bring all parallel activities to their end; then raise the first of their errors."""
         errors: list[RemoteError | UsageError] = []
         while self.endings:
             try:
@@ -182,7 +182,7 @@ class NodeRun:
             raise errors[0]
 
     def close(self, *, sync: bool = True) -> None:
-        """Close the files, and give up the activities that still run; with ``sync`` the journal is on the disk then."""
+        """Close the files and give up the activities that still run; with ``sync`` the journal is flushed to disk."""
         for ending in self.endings:
             ending.close()
         self.log.close()

@@ -53,11 +53,11 @@ def rpd_run_node(call: Callable[[], object]) -> bool:
 
 
 SALVAGE_SECONDS = 20.0
-"""How long a job may do something of its own, not on the pod, while it is called again for what it would pull."""
+"""Seconds that a job's own code may take when it is called again for its remaining pulls."""
 
 
 class Runner:
-    """Runs the nodes of one run. ``run`` is called by several slots at once."""
+    """Runs the nodes of one run. Several slots call ``run`` at once."""
 
     def __init__(self, context: RunContext, scopes: Scopes) -> None:
         self._context = context
@@ -77,10 +77,10 @@ class Runner:
     def run(
         self, node: Node, slot: int, gpus: tuple[int, ...] = (), share: float = 1.0
     ) -> tuple[NodeReport, NodeRun]:
-        """Run one node, again where its policy says so, and return its report.
+        """Run one node, with the retries its policy allows, and return its report.
 
-        ``gpus`` are those it has to itself on a pod that other nodes use at the same time, ``share`` is its part.
-        Never raises for what the node or its pod does; LocalError where the node can have no folder.
+        ``gpus`` are the GPUs the node has to itself on a shared pod, ``share`` is its part of that pod. Never
+        raise for errors of the node or its pod; raise LocalError if the node's folder cannot be made.
         """
         files = self._files_of(node)
         past = self._context.past.nodes.get(node.id) if self._context.past else None
@@ -129,7 +129,7 @@ class Runner:
         return report, run
 
     def _skipped(self, node: Node) -> tuple[Skip | None, Verdict | None]:
-        """Ask the plugins whether a node is passed over; what one raises is the node's error."""
+        """Ask the plugins whether to skip a node; an error of a plugin becomes the node's error."""
         try:
             skip = self._context.events.skip_node(node=node)
         except Exception as error:  # noqa: BLE001 - the code of a plugin, which may raise anything
@@ -148,7 +148,8 @@ class Runner:
     ) -> NodeReport:
         started = datetime.now(UTC)
         self._live[run.node.id] = (run, started, earlier)
-        # Not synced: a pod's intent is, in the run's journal, before there is one; and every step's beginning is.
+        # Not synced: the intent to rent a pod and the start of each step are, and nothing happens before
+        # those.
         run.journal.write(
             "node_resumed" if run.steps.remembered else "node_started", node=run.node.id, attempt=run.attempt
         )
@@ -174,7 +175,7 @@ class Runner:
         return report
 
     def abandon(self) -> list[tuple[NodeRun, NodeReport]]:
-        """Return the reports of the nodes that are under way, as interrupted: their pods were released."""
+        """Return the reports of all running nodes as interrupted: their pods were released."""
         verdict = Verdict(Outcome.ERROR, Cause.INTERRUPTED, self._context.stop.reason)
         abandoned = []
         for run, started, earlier in list(self._live.values()):
@@ -184,7 +185,7 @@ class Runner:
         return abandoned
 
     def take_late_errors(self) -> list[TeardownError]:
-        """Return the teardown errors that belong to nodes which have been reported already, each once."""
+        """Return the teardown errors of nodes that were already reported, each once."""
         errors: list[TeardownError] = []
         with suppress(Empty):  # another slot may have taken the last one
             while not self._late_errors.empty():
@@ -216,7 +217,7 @@ class Runner:
         setup = Setup(self._scopes, run, slot)
         verdict = self._set_up_and_call(run, setup)
         self._finish_beside(run, verdict)
-        run.log.mend()  # the pod may be gone afterwards
+        run.log.mend()  # now, because the pod may be gone afterwards
         if run.log.missing_bytes:
             self._context.events.notice(
                 text=f"{run.node.id}: output.log lacks {format_size(run.log.missing_bytes)} of what its commands "
@@ -229,7 +230,10 @@ class Runner:
         return self._with_others(run, verdict, errors)
 
     def _with_others(self, run: NodeRun, verdict: Verdict, errors: Sequence[TeardownError]) -> Verdict:
-        """Add the node's own teardown errors to its verdict; those of values others used last go to them."""
+        """Add the node's own teardown errors to its verdict.
+
+        Hand the errors of other nodes' values to those nodes.
+        """
         for error in errors:
             self._ladder.heed(error.error)
             if error.user is not None and error.user is not run:
@@ -279,10 +283,11 @@ class Runner:
         )
 
     def _salvage(self, run: NodeRun, verdict: Verdict, arguments: dict[str, Any]) -> None:
-        """Fetch what the job would still have pulled: call it again, every finished step answered from memory.
+        """Fetch the remaining pulls of a failed job: call it again, with every finished step answered from memory.
 
-        Commands and transfers to the pod do nothing in this second call, and the guard keeps it from reaching
-        anything else; only pulls past the failure are carried out. Code that does not come to an end is left.
+        Commands and transfers to the pod do nothing in this second call, and the guard keeps the code from
+        reaching anything else; only pulls after the failure are carried out. Code that does not end within
+        SALVAGE_SECONDS is interrupted.
         """
         if not run.steps.can_replay or self._is_beyond_help(verdict):
             return
@@ -306,7 +311,7 @@ class Runner:
         return verdict.cause in (Cause.LOST, Cause.INFRA) or self._context.stop.level >= StopLevel.ABANDON
 
     def _finish_beside(self, run: NodeRun, verdict: Verdict) -> None:
-        """End the activities of a job that did not reach its own end."""
+        """End the parallel activities of a job that did not reach its own end."""
         if not run.endings or self._is_beyond_help(verdict):
             return  # closed with the node
         try:
@@ -315,7 +320,7 @@ class Runner:
             run.journal.write("last_pull_failed", reason=f"{type(error).__name__}: {error}")
 
     def _settle(self, run: NodeRun) -> None:
-        """Charge the node with what its pods billed since they were last charged to somebody."""
+        """Charge the node with the pod time that has been billed since the last charge to any node."""
         for lease in run.leases:
             if run.share < 1 and lease.is_open:
                 meter = lease.take_share((time.monotonic() - run.began) * run.share)
@@ -332,5 +337,5 @@ class Runner:
 
 
 def _fields(record: AttemptRecord) -> dict[str, Any]:
-    """Return the fields of an attempt, which holds nothing that holds others: ``asdict`` would copy each."""
+    """Return the fields of an attempt. ``asdict`` would copy each value, and these are all plain."""
     return {name: getattr(record, name) for name in field_names(AttemptRecord)}

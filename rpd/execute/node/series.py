@@ -1,4 +1,4 @@
-"""The series of a node: metrics of its running commands, received, stored and summed up."""
+"""The series of a node: metrics that its running commands write, received, stored and summarised."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from rpd.values.safe_text import plain
 from rpd.values.series import LONGEST_LINE, LinePatterns, Point, points_of
 
 MOST_BYTES = 16 << 20
-"""Of the file of one node; the values after that are heard and not kept."""
+"""Largest file of one node's series, in bytes; later values reach plugins but are not stored."""
 MOST_READ = 64 << 20
-"""Of what one command writes; a pod is not trusted with this machine's time."""
+"""Most bytes of metrics read from one command: a pod must not be able to keep this machine busy."""
 MOST_SERIES = 200
 LONGEST_SHOWN = 80
-"""Characters of a line that is not understood."""
+"""Characters shown of a line that cannot be parsed."""
 LONGEST_OUTPUT_LINE = 4096
-"""Characters of a line of output in which values are looked for."""
+"""Characters of an output line that are searched for values."""
 
 Ask = Callable[[str, float, float], None]
-"""Hears name, step and value of each point, and may have the command ended."""
+"""Takes name, step and value of each point, and may end the command."""
 
 
 class NodeSeries:
-    """Takes what the commands of one attempt write. ``ask`` hears each value after the plugins did."""
+    """Receives the metrics of one attempt's commands. ``ask`` gets each value after the plugins."""
 
     def __init__(
         self,
@@ -55,17 +55,17 @@ class NodeSeries:
         self._is_heard = events.is_heard("metric")
         self._records: dict[str, SeriesRecord] | None = None
         self._counts: Counter[str] = Counter()
-        """By name: how many values came without a step."""
+        """By name: the number of values that came without a step."""
         self._patterns: LinePatterns | None = None
         self._told: set[str] = set()
         self.is_resumed = False
-        """Whether an earlier process heard values of the node, which plugins have not heard in this one."""
+        """Whether an earlier process received values that plugins of this process have not seen."""
         self._forget_command()
 
     # --- what comes ---------------------------------------------------------------------------------------------------
 
     def begin(self, patterns: Iterable[str] = ()) -> None:
-        """Say that a command begins, in whose output ``patterns`` find values."""
+        """Note that a command starts; ``patterns`` find values in its output."""
         self._forget_command()
         self._patterns = LinePatterns(patterns) if patterns else None
         if self.is_resumed:
@@ -78,7 +78,7 @@ class NodeSeries:
         self._read = self._number = 0
 
     def feed(self, data: bytes) -> None:
-        """Take the next bytes of the file ``$RPD_METRICS`` of the command."""
+        """Take the next bytes of the command's ``$RPD_METRICS`` file."""
         self._read += len(data)
         if self._read > MOST_READ:
             self._tell(
@@ -86,7 +86,7 @@ class NodeSeries:
             )
             return
         *whole, self._line = (self._line + data).split(b"\n")
-        # A line need not end: of one that is too long only so much is kept as shows that.
+        # A line may never end. Keep just enough of it to see that it is too long.
         self._line = self._line[: LONGEST_LINE + 1]
         self._take(point for line in whole for point in self._points(line))
 
@@ -98,7 +98,7 @@ class NodeSeries:
             self._take(point for line in whole for point in self._points_of_output(self._patterns, line))
 
     def end(self) -> None:
-        """Take what is left where the command is over: a last line that does not end."""
+        """Take the rest when the command is over: a last line without a line end."""
         rest, self._line = self._line, b""
         self._take(self._points(rest))
         rest, self._output_line = self._output_line, b""
@@ -106,7 +106,7 @@ class NodeSeries:
             self._take(self._points_of_output(self._patterns, rest))
 
     def _points_of_output(self, patterns: LinePatterns, line: bytes) -> Iterator[Point]:
-        # What a progress bar wrote over is not what stands there.
+        # A progress bar overwrites its line: only the last version counts.
         text = line[-LONGEST_OUTPUT_LINE:].rstrip(b"\r").rpartition(b"\r")[2]
         return patterns.points_of(text.decode(errors="replace"))
 
@@ -134,7 +134,7 @@ class NodeSeries:
             self._ask(name, step, value)
 
     def _admitted(self, point: Point) -> tuple[str, float, float] | None:
-        """Return a point with its step, counted in the summary; None where there are too many series."""
+        """Return a point with its step and add it to the summary; None if there are too many series."""
         records, name = self._summary(), self._redactor.text(point.name)
         if name not in records and len(records) >= MOST_SERIES:
             self._tell(
@@ -149,7 +149,7 @@ class NodeSeries:
         return name, step, point.value
 
     def _tell(self, kind: str, text: str) -> None:
-        """Say what is wrong, once of each kind."""
+        """Report a problem, once per kind."""
         if kind not in self._told:
             self._told.add(kind)
             self._events.notice(self._redactor.text(f"{self._node.id}: {text}"))
@@ -175,26 +175,26 @@ class NodeSeries:
 
     @property
     def size(self) -> int:
-        """How many bytes its file has."""
+        """The size of its file in bytes."""
         try:
             return self._path.stat().st_size
         except OSError:
             return 0
 
     def cut(self, length: int) -> None:
-        """Forget what a command wrote that is followed from its first byte again."""
+        """Cut the file to ``length`` bytes: the command is followed from its first byte again."""
         if self.size > length:
             with self._path.open("r+b") as file:
                 file.truncate(length)
         self._records = None
 
     def restart(self) -> None:
-        """Count values without a step from 0 again: what was done is done anew."""
+        """Count values without a step from 0 again: finished steps are repeated."""
         self._summary()
         self._counts.clear()
 
     def _recall(self) -> None:
-        """Let plugins hear what the steps of an earlier process wrote."""
+        """Send plugins the values that steps of an earlier process wrote."""
         for line in series.lines(self._path):
             for name, _, value in series.points(line):
                 self._events.metric(node=self._node, name=name, step=line.step, value=value)
@@ -202,7 +202,7 @@ class NodeSeries:
     # --- the summary --------------------------------------------------------------------------------------------------
 
     def _summary(self) -> dict[str, SeriesRecord]:
-        """Return the records, with what an earlier process or attempt wrote."""
+        """Return the records, including the values of earlier processes and attempts."""
         if self._records is None:
             self._records = {}
             self._counts.clear()
@@ -214,14 +214,14 @@ class NodeSeries:
 
     @property
     def records(self) -> dict[str, SeriesRecord]:
-        """What each series came to."""
+        """The summary of each series, by name."""
         return dict(self._summary())
 
 
 def _by_step(
     points: list[tuple[str, float, float]],
 ) -> Iterator[tuple[float, dict[str, float]]]:
-    """Yield neighbouring points of one step together; a name that comes twice begins anew."""
+    """Yield neighbouring points of one step together; a repeated name starts a new group."""
     for step, group in groupby(points, key=lambda point: point[1]):
         values: dict[str, float] = {}
         for name, _, value in group:

@@ -17,15 +17,15 @@ CRASHES = frozenset({132, 134, 135, 136, 137, 139})
 """Exit codes of a program that a signal ended: SIGILL, SIGABRT, SIGBUS, SIGFPE, SIGKILL, SIGSEGV."""
 
 LONGEST_LINE = 300
-"""Characters of a line of a diagnosis that are shown: command lines can be very long."""
+"""Characters shown of a line in a diagnosis: command lines can be very long."""
 
 
 @contextmanager
 def listened_for_life(run: NodeRun) -> Iterator[Output]:
-    """Watch a command for signs of life, if its job wants that; yields what takes its output.
+    """Watch a command for signs of life, if its job asks for that; yield the function that takes its output.
 
-    Where there was none, what was found out is kept in a file of its own: the log ends with the job's words. Raises
-    JobTimeout.
+    If it showed none, keep the diagnosis in a file of its own, so that the log ends with the job's own
+    output, and raise JobTimeout.
     """
     deadlines = run.deadlines
     if deadlines.timeouts.silent is None:
@@ -55,7 +55,7 @@ def listened_for_life(run: NodeRun) -> Iterator[Output]:
 
 
 def keep_crash(run: NodeRun, remote: Remote, completed: Completed) -> None:
-    """Keep what the pod says about a command that was killed or crashed, the first of a node only."""
+    """Keep the pod's information about a command that was killed or crashed; only the first of a node."""
     if run.log.has_diagnosis:
         return
     said = f"rpd: the command ended with exit code {completed.exit_code}: {completed.command}\n{look_at_crash(remote)}"
@@ -63,6 +63,6 @@ def keep_crash(run: NodeRun, remote: Remote, completed: Completed) -> None:
 
 
 def _legible(diagnosis: bytes, redactor: Redactor) -> bytes:
-    """Return a diagnosis with its lines cut to what a person reads, and secrets masked while they are whole."""
+    """Return a diagnosis with long lines cut; secrets are masked before the cut, while they are still complete."""
     lines = redactor.text(diagnosis.decode(errors="replace")).split("\n")
     return "\n".join(line[:LONGEST_LINE] for line in lines).encode()

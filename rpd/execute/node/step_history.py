@@ -27,10 +27,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepRequest(Generic[T]):
-    """A step as a job asks for it. ``about`` is what else tells it from another.
+    """A step as a job requests it. ``about`` is whatever distinguishes it beyond kind and command.
 
-    ``keep`` turns its answer into what the journal holds, ``recall`` turns that back; ``salvaged`` answers in its place
-    where a failed job is only called again for its pulls.
+    ``keep`` turns its answer into JSON for the journal and ``recall`` turns that back; ``salvaged`` gives the
+    answer when a failed job is called again only for its pulls.
     """
 
     kind: StepKind
@@ -41,15 +41,15 @@ class StepRequest(Generic[T]):
     recall: Callable[[Mapping[str, Any]], T]
     about: object = None
     detail: Mapping[str, Any] = field(default_factory=dict)
-    """What the journal keeps besides: a shell on the pod is to stand where the command stood."""
+    """Further fields for the journal, so that ``rpd ssh`` can open a shell in the same directory and environment."""
 
     @property
     def fingerprint(self) -> str:
-        """Equal for equal steps, in another process too."""
+        """Equal for equal steps, also across processes."""
         return hashlib.sha256(repr((str(self.kind), self.command, self.about)).encode()).hexdigest()[:16]
 
     def can_recall(self, result: Mapping[str, Any]) -> bool:
-        """Whether the answer can be made of what a journal holds of it."""
+        """Whether the answer can be rebuilt from the journal."""
         try:
             self.recall(result)
         except (KeyError, TypeError, ValueError, AttributeError):
@@ -58,18 +58,18 @@ class StepRequest(Generic[T]):
 
 
 class StepsChanged(UsageError):
-    """A job that is resumed takes other steps than it took before."""
+    """A resumed job takes other steps than it took before."""
 
 
 MOST_MARKS = 1000
-"""A pod is not trusted with the journal of this machine."""
+"""Most marks kept per node: a pod must not be able to fill the journal."""
 
 
 @dataclass(slots=True)
 class StepEnd:
-    """How a step ended: its exit code if it has one, and what makes its answer JSON for the journal.
+    """The end of a step: its exit code, if it has one, and a function that makes its answer JSON for the journal.
 
-    ``seconds`` is how long it took, where that is known better than by watching it.
+    ``seconds`` is its duration, if that is known better than by watching it.
     """
 
     exit_code: int | None = None
@@ -80,8 +80,9 @@ class StepEnd:
 class StepHistory:
     """The steps of one node.
 
-    Two memories answer steps without taking them: what an earlier process did (``remembered``, when a run is resumed),
-    and what this process did (``answers``, when a failed job is called again to learn what it would still have pulled).
+    Two memories answer steps without taking them: the steps of an earlier process (``remembered``, when a run
+    is resumed), and those of this process (``answers``, when a failed job is called again to find its
+    remaining pulls).
     """
 
     def __init__(
@@ -103,33 +104,33 @@ class StepHistory:
         self._redactor = redactor
         self.taken: list[Step] = []
         self.remembered: deque[PastStep] = deque()
-        """Steps an earlier process did or began; answered from the journal instead of done again."""
+        """Steps that an earlier process finished or began; answered from the journal instead of repeated."""
         self._answers: list[Callable[[], Any]] = []
-        """The answer of each step, so that a second call of the job gets the same ones."""
+        """The answer of each step, for a second call of the job."""
         self.salvaging = False
-        """Whether the job is only called again to learn which pulls were still to come."""
+        """Whether the job is called again only to find its remaining pulls."""
         self._replayed = 0
         self._carried = 0.0
         self.marks: list[StepMark] = []
         self._open: Step | None = None
-        """The command that runs now."""
+        """The running command."""
         self._marked_at = 0.0
-        """Since when the last mark holds; 0: none does."""
+        """When the current mark began (monotonic); 0: there is none."""
         self._heard_before: deque[tuple[str, str]] = deque()
-        """Marks of a command that goes on which an earlier process heard, each with when; the log tells them again."""
+        """Marks of a resumed command that an earlier process saw, each with its time; the log repeats them."""
         self._listen(log)
 
     def _listen(self, log: NodeLog) -> None:
-        """Hear of the parts of commands that their output announces."""
+        """Receive the parts of commands that their output announces."""
         log.hear_mark = self.mark
 
     # --- steps of an earlier process --------------------------------------------------------------------------------
 
     def recall(self, request: StepRequest[Any], pod: str) -> Mapping[str, Any] | None:
-        """Return the result the next step had in an earlier process, None if it has to be done (again).
+        """Return the result of the next step in an earlier process, None if it has to be done (again).
 
-        What was done on another pod than ``pod`` has to be, and what left a result of which no answer can be made.
-        Raises StepsChanged if the job does something else now.
+        A step done on another pod than ``pod`` has to be repeated, and so does one whose answer cannot be
+        rebuilt. Raise StepsChanged if the job does something else now.
         """
         if self.remembered and self.remembered[0].pod != pod:
             self.forget_past()
@@ -145,7 +146,7 @@ class StepHistory:
         if past.result is None or not request.can_recall(past.result):
             self._log.cut(past.log_bytes)
             self._series.cut(past.series_bytes)
-            # A command went on without us; what is sent or fetched begins anew.
+            # A command went on without us; a transfer starts again.
             self._carried = _seconds_since(past.began) if request.kind is StepKind.RUN else 0.0
             self._heard_before = deque(past.marks)
             self._deadlines.spend(self._carried)
@@ -156,7 +157,7 @@ class StepHistory:
         return past.result
 
     def forget_past(self) -> None:
-        """Do every step anew: the pod on which they were done is gone."""
+        """Repeat every step: the pod on which they were done is gone."""
         if self.remembered:
             self.remembered.clear()
             self._journal.write("steps_forgotten", sync=True)
@@ -166,7 +167,7 @@ class StepHistory:
     # --- steps of this process --------------------------------------------------------------------------------------
 
     def _enter(self, request: StepRequest[Any], **how: Any) -> Step:
-        """Add a step to those that were taken, with secrets masked."""
+        """Add a step to those taken, with secrets masked."""
         step = Step(
             index=len(self.taken),
             kind=request.kind,
@@ -179,9 +180,11 @@ class StepHistory:
 
     @contextmanager
     def step(self, request: StepRequest[Any], pod: str) -> Iterator[StepEnd]:
-        """Record one step around its work; the work notes its exit code and result on what is yielded."""
+        """Record one step around its work; the work sets its exit code and result on the yielded StepEnd."""
         end = StepEnd()
         step = self._enter(request)
+        # On disk before the work starts: after a kill, a resumed run has to know that the command may be
+        # running.
         self._journal.write(
             "step_started",
             sync=True,
@@ -219,7 +222,7 @@ class StepHistory:
     # --- parts of a step ----------------------------------------------------------------------------------------------
 
     def mark(self, name: str) -> None:
-        """Note that the running command says it begins ``name`` now, or that it is over with that (empty)."""
+        """Note that the running command announces part ``name``; an empty name ends the current part."""
         now, is_known = time.monotonic(), False
         if self._heard_before and self._heard_before[0][0] == name:
             now, is_known = now - _seconds_since(self._heard_before.popleft()[1]), True
@@ -242,20 +245,20 @@ class StepHistory:
     # --- a second call of the job -----------------------------------------------------------------------------------
 
     def keep_answer(self, answer: Callable[[], Any]) -> None:
-        """Remember what makes the answer of a step, so that a second call of the job gets the same one."""
+        """Remember how to answer a step, for a second call of the job."""
         self._answers.append(answer)
 
     def forget_answers(self) -> None:
-        """Begin anew: what fixtures did is not done again by a second call of the job."""
+        """Drop the answers so far: a second call of the job does not repeat the steps of fixtures."""
         self._answers.clear()
 
     @property
     def can_replay(self) -> bool:
-        """Whether there is anything that a second call of the job could go past."""
+        """Whether a second call of the job could get past any step."""
         return bool(self._answers)
 
     def replay(self, otherwise: Callable[[], T]) -> T:
-        """Return the answer the next step got in the first call of the job, past the last one ``otherwise()``."""
+        """Return the answer of the next step in the first call of the job; after the last one, call ``otherwise``."""
         self._replayed += 1
         if self._replayed <= len(self._answers):
             answer: T = self._answers[self._replayed - 1]()
@@ -264,7 +267,7 @@ class StepHistory:
 
     @property
     def is_past_failure(self) -> bool:
-        """Whether the job is called again and has come past the step that failed."""
+        """Whether the job is called again and has passed the step that failed."""
         return self.salvaging and self._replayed >= len(self._answers)
 
 
@@ -275,7 +278,7 @@ class DryStepHistory(StepHistory):
         pass
 
     def recall(self, request: StepRequest[Any], pod: str) -> None:
-        """Know no earlier process."""
+        """Return None: a dry run has no earlier process."""
 
     @contextmanager
     def step(self, request: StepRequest[Any], pod: str) -> Iterator[StepEnd]:  # noqa: ARG002
@@ -287,7 +290,7 @@ class DryStepHistory(StepHistory):
 
 
 def _past_marks(past: PastStep) -> Iterator[StepMark]:
-    """Yield the marks of a step that an earlier process finished, by the times in its journal."""
+    """Yield the marks of a step that an earlier process finished, with the times from its journal."""
     if not past.marks:
         return
     began = _moment(past.began)
@@ -298,7 +301,7 @@ def _past_marks(past: PastStep) -> Iterator[StepMark]:
 
 
 def _moment(at: str) -> float:
-    """Return a moment (UTC, ISO 8601) in seconds since 1970; 0 for what is none."""
+    """Return a moment (UTC, ISO 8601) in seconds since 1970; 0 if it cannot be parsed."""
     try:
         return datetime.fromisoformat(at).timestamp()
     except ValueError:
@@ -306,5 +309,5 @@ def _moment(at: str) -> float:
 
 
 def _seconds_since(at: str) -> float:
-    """Return the seconds that passed since a moment (UTC, ISO 8601) by this machine's clock; 0 if it is not known."""
+    """Return the seconds since a moment (UTC, ISO 8601) by this machine's clock; 0 if it is empty."""
     return max(0.0, (datetime.now(UTC) - datetime.fromisoformat(at)).total_seconds()) if at else 0.0

@@ -1,4 +1,4 @@
-"""The verdict: what became of a node so far."""
+"""The verdict: the outcome of a node so far."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rpd.values.report import Failure, Outcome
 
 @frozen(kw_only=False)
 class Verdict:
-    """Outcome, cause, one line of reason, what a person needs to see, and the exception behind it."""
+    """Outcome, cause, one line of reason, details for a person, and the exception behind it."""
 
     outcome: Outcome
     cause: Cause | None = None

@@ -32,19 +32,19 @@ from rpd.values.step import Checkpoint, Pulled, StepKind
 
 _SECONDS = 120.0
 _TRIES = 3
-"""How often in a row a copy is tried again because the folder changed meanwhile."""
+"""How often a copy is tried again in a row because the folder changed."""
 _NOT_ON_DISK = ("/proc", "/sys", "/dev", "/run", "/boot", "/etc/ssh")
 _NOT_ALONE = frozenset(
     f"/{name}" for name in ("", "bin", "etc", "home", "lib", "opt", "root", "tmp", "usr", "var")
 )
-"""Folders that hold more than a job's own."""
+"""Folders that hold more than a job's files."""
 _SETTLES = 3
-"""How often a copy waits for a moment at which the job writes nothing, half a second each."""
+"""How often a copy waits, half a second each time, for a moment at which the job writes nothing."""
 _COPIED = re.compile(r"^(\d{1,12}) (\d{1,12} \d{1,15}) (/.*)$", re.MULTILINE)
 _SUM = re.compile(r"^\d{1,12} \d{1,15}$", re.MULTILINE)
 
-# $1 the folder, $2 who uses it now. What another node, or an attempt that failed, saved there is no checkpoint of this
-# one. It says where the folder really is.
+# $1 the folder, $2 its current user (node and attempt). Files of another node, or of a failed attempt, are
+# removed: they are no checkpoint of this one. Prints where the folder really is.
 _PREPARE = r"""
 mkdir -p -- "$1" && cd -- "$1" || exit 1
 _rpd_owner=${1%/*}/.${1##*/}.rpd-node
@@ -60,11 +60,12 @@ _rpd_look() {
 }
 _rpd_count() { echo $(($(find "$1/" ! -type d 2>/dev/null | wc -l))); }
 """
-"""``_rpd_look FOLDER`` prints a sum of names, sizes, times and inodes: what changes there changes it."""
+"""``_rpd_look FOLDER`` prints a checksum of names, sizes, times and inodes; any change of a file changes it."""
 
-# $1 the folder, $2 where a copy of it goes that takes no room (hard links), $3 how often to wait for a moment without
-# writing, $4 how it looked when it was last fetched. It says `FILES SUM LENGTH PLACE`, PLACE being where $1 really is
-# if links cannot be made. A job that writes a new file and renames it does not change the copy any more.
+# $1 the folder, $2 where its copy goes (hard links, so it takes no room), $3 how often to wait for a moment
+# without writing, $4 the checksum when it was last fetched. Prints `FILES SUM LENGTH PLACE`; PLACE is the
+# real path of $1 if links cannot be made. A job that writes a new file and renames it does not change the
+# copy.
 _COPY = (
     _LOOK
     + r"""
@@ -87,7 +88,7 @@ done
 echo "$(_rpd_count "$_rpd_place") $(_rpd_look "$_rpd_place") $_rpd_place"
 """
 )
-# $1 what was fetched, $2 the copy, which goes.
+# $1 the fetched folder, $2 the copy, which is removed.
 _AFTER = (
     _LOOK
     + r"""
@@ -98,7 +99,7 @@ rm -rf -- "$2"
 
 
 def checked_folder(given: object, workspace: str) -> str:
-    """Return the absolute path of a folder for checkpoints, without a slash at its end. Raises UsageError."""
+    """Return the absolute path of a checkpoint folder, without a trailing slash. Raise UsageError."""
     if (
         not isinstance(given, str)
         or not given.strip()
@@ -121,7 +122,7 @@ def _means(given: str, path: str) -> str:
 
 
 def _may_hold(path: str, workspace: str) -> bool:
-    """Whether checkpoints may lie there: on a disk, not with rpd's own files, and not in what holds all else."""
+    """Return whether checkpoints may be in ``path``: on a disk, and neither in rpd's own nor in shared folders."""
     return not (
         path in _NOT_ALONE
         or _is_below(workspace, path)
@@ -131,16 +132,16 @@ def _may_hold(path: str, workspace: str) -> bool:
 
 
 def _is_below(path: str, folder: str) -> bool:
-    """Whether a path is a folder or below it."""
+    """Return whether ``path`` is ``folder`` or below it."""
     return path == folder or path.startswith(f"{folder.rstrip('/')}/")
 
 
 @frozen
 class Checkpointing:
-    """The checkpoint folder ``path`` of a node, fetched every ``seconds``; ``title`` is what the job calls it.
+    """The checkpoint folder ``path`` of a node, fetched every ``seconds``; ``title`` is the job's name for it.
 
-    ``start`` is a folder here that the node begins from where it has no copy of its own. ``until_stopped`` gives an
-    interrupt that is made when the job has to end.
+    The node starts from the local folder ``start`` if it has no copy yet. ``until_stopped`` yields an
+    interrupt that is set when the job has to end.
     """
 
     run: NodeRun
@@ -157,7 +158,7 @@ class Checkpointing:
     name: str | None
 
     def begin(self) -> Checkpoint:
-        """Put the newest copy back, and fetch from now on. Raises UsageError, TransferError, ConnectionLost."""
+        """Restore the newest copy, and fetch from now on. Raise UsageError, TransferError, ConnectionLost."""
         often = f"every {format_duration(self.seconds)}, keep {self.keep}"
         request: StepRequest[Checkpoint] = StepRequest(
             kind=StepKind.PULL,
@@ -211,7 +212,7 @@ class Checkpointing:
         return Checkpoint(path=self.path, copy=str(copy))
 
     def _prepare(self, remote: Remote) -> None:
-        """Make the folder, without what others saved there. Raises UsageError, TransferError."""
+        """Make the folder and remove the files of other nodes. Raise UsageError, TransferError."""
         owner = f"{self.run.mark}-{self.run.attempt}"
         said = remote.script(with_arguments(_PREPARE, self.path, owner), timeout=_SECONDS)
         where = re.search(r"^at (/.*)$", said, re.MULTILINE)
@@ -224,7 +225,7 @@ class Checkpointing:
             )
 
     def _newest(self) -> Path | None:
-        """Return the copy to go on from. Raises LocalTransferError."""
+        """Return the copy to resume from. Raise LocalTransferError."""
         try:
             return checkpoint_copies.newest(
                 self._folder,
@@ -261,7 +262,10 @@ class Checkpointing:
         return pulled
 
     def _finish(self, periodic: PeriodicPull, taking: Taking) -> None:
-        """Fetch a last time. What the job made counts: a checkpoint that cannot be had is told, and fails nothing."""
+        """Fetch a last time.
+
+        The job's own result counts: a checkpoint that cannot be fetched is reported, and fails nothing.
+        """
         taking.is_last = True
         name, command = self.name or f"checkpoint {self.title}", f"checkpoint {self.path}"
         request = without_answer(StepKind.PULL, name, command)
@@ -284,7 +288,7 @@ def _named(copy: Path) -> str:
 
 
 class Taking:
-    """Takes copies of a folder on the pod, each of one moment."""
+    """Takes consistent copies of a folder on the pod."""
 
     def __init__(self, path: str, copies: Copies, seen: object) -> None:
         self._path = path
@@ -292,18 +296,20 @@ class Taking:
         self._copies = copies
         self._seen = seen
         self._taken = ""
-        """How the folder looked when it was last fetched."""
+        """The checksum of the folder when it was last fetched."""
         self.is_last = False
-        """Whether the job is over, so that nothing changes any more."""
+        """Whether the job is over, so that the folder does not change any more."""
 
     def take(self, remote: Remote) -> Pulled | None:
-        """Make a copy if there is anything new; return it. Raises RemoteError, OSError."""
+        """Fetch a copy if anything changed; return it. Raise RemoteError, OSError."""
         for _ in range(_TRIES):
             copied = self._copied(remote)
             if copied is None:
                 return None
             state, place = copied
             pulled = self._fetched(remote, place)
+            # Where the pod cannot hard-link, the job's own files were fetched: they must not have changed
+            # meanwhile.
             if pulled is not None and self._look(remote, place) == state:
                 self._taken = state
                 return self._kept(pulled)
@@ -313,11 +319,11 @@ class Taking:
         )
 
     def know(self, remote: Remote) -> None:
-        """Note that the newest copy is in the folder now. Raises RemoteError."""
+        """Note that the folder holds the newest copy now. Raise RemoteError."""
         self._taken = self._look(remote, self._path)
 
     def _copied(self, remote: Remote) -> tuple[str, str] | None:
-        """Have a copy made on the pod; return how it looks and where it is, None where there is nothing new."""
+        """Make a copy on the pod; return its checksum and its path, None if nothing changed."""
         settles = "0" if self.is_last else str(_SETTLES)
         script = with_arguments(_COPY, self._path, self._aside, settles, self._taken)
         said = _COPIED.search(remote.script(script, timeout=_SECONDS))
@@ -326,7 +332,7 @@ class Taking:
         return said[2], said[3]
 
     def _look(self, remote: Remote, place: str) -> str:
-        """Return how a folder looks; the copy aside is not needed any more."""
+        """Return the checksum of a folder, and remove the copy on the pod."""
         said = remote.script(with_arguments(_AFTER, place, self._aside), timeout=_SECONDS)
         state = _SUM.search(said)
         return state[0] if state is not None else ""
@@ -335,7 +341,7 @@ class Taking:
         incoming = self._copies.incoming
         if not incoming.exists():
             self._copies.prepare()
-        sums_of(incoming).unlink(missing_ok=True)  # it is to list what is there now
+        sums_of(incoming).unlink(missing_ok=True)  # the pull writes a fresh list of what is there now
         return remote.pull(
             place,
             incoming,

@@ -1,9 +1,10 @@
-"""Copies of a checkpoint on this machine: each whole and checked, the newest few kept.
+"""Copies of a checkpoint on this machine: complete and verified, the newest few kept.
 
-They lie below ``checkpoints/`` in the folder of a node: a folder for each place on the pod, and in it one for each
-copy, ``0001`` and on. A copy is made beside them and gets its number when all of it is there and has the sums that
-the pod made (``0001.sha256``); so what has a number is whole, whenever the process was killed. Files that did not
-change are links to those of the copy before (hard ones, where the disk has them).
+They are below ``checkpoints/`` in the folder of a node: one folder per place on the pod, and in it one per
+copy (``0001``, ``0002``, …). A copy is made in ``.incoming`` and gets its number once it is complete and
+matches the checksums that the pod computed (``0001.sha256``); so a numbered copy is complete, whenever the
+process was killed. Files that did not change are links to those of the copy before (hard links, if the disk
+has them).
 """
 
 from __future__ import annotations
@@ -26,20 +27,20 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 
 
 def folder_name(path: str) -> str:
-    """Return a name for the copies of a place on the pod, readable and different for different places."""
+    """Return a folder name for the copies of a place on the pod, readable and unique to the place."""
     plain = _UNSAFE.sub("-", path.strip("/")).strip("-.")[:60]
     return f"{plain or 'root'}-{hashlib.sha256(path.encode('utf-8', 'surrogateescape')).hexdigest()[:8]}"
 
 
 def sums_of(copy: Path) -> Path:
-    """Return where the sums of a copy are."""
+    """Return the path of a copy's checksums."""
     return copy.with_name(f"{copy.name}.sha256")
 
 
 def newest(folder: Path, damaged: Callable[[Path, str], object] = lambda _copy, _name: None) -> Path | None:
-    """Return the newest copy in a folder whose files still have the sums their pod made; None where there is none.
+    """Return the newest copy whose files still match the pod's checksums; None if no copy does.
 
-    ``damaged`` hears of each copy that does not, with the name of a file. Raises OSError.
+    ``damaged`` is called for each copy that does not, with the name of a file. Raise OSError.
     """
     for copy in reversed(_copies(folder)):
         wrong = _wrong_file(copy)
@@ -50,7 +51,7 @@ def newest(folder: Path, damaged: Callable[[Path, str], object] = lambda _copy, 
 
 
 def _copies(folder: Path) -> list[Path]:
-    """Return the copies, the oldest first."""
+    """Return the copies, oldest first."""
     try:
         names = [entry.name for entry in os.scandir(folder) if entry.is_dir(follow_symlinks=False)]
     except FileNotFoundError:
@@ -59,7 +60,7 @@ def _copies(folder: Path) -> list[Path]:
 
 
 def _wrong_file(copy: Path) -> str | None:
-    """Return the name of a file that is not what it was on the pod, None where every one is."""
+    """Return the name of a file that differs from the pod's checksum, None if all match."""
     try:
         sums = listed_sums(read_regular(sums_of(copy), MOST_LIST_BYTES))
     except OSError:
@@ -76,18 +77,21 @@ def _wrong_file(copy: Path) -> str | None:
 
 @dataclass(slots=True)
 class Copies:
-    """The copies of one place, of which ``keep`` are kept. One process at a time. All methods raise OSError."""
+    """The copies of one place, of which the newest ``keep`` are kept; for one process at a time.
+
+    All methods raise OSError.
+    """
 
     folder: Path
     keep: int
 
     @property
     def incoming(self) -> Path:
-        """Where the next copy is made."""
+        """The folder in which the next copy is made."""
         return self.folder / _INCOMING
 
     def prepare(self) -> None:
-        """Begin the next copy with the files of the newest one."""
+        """Start the next copy with the files of the newest one."""
         self.drop()
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         copies = _copies(self.folder)
@@ -95,17 +99,19 @@ class Copies:
             _link_files(copies[-1], self.incoming)
 
     def drop(self) -> None:
-        """Give up a copy that was begun."""
+        """Remove an unfinished copy."""
         with contextlib.suppress(FileNotFoundError):
             shutil.rmtree(self.incoming)
         sums_of(self.incoming).unlink(missing_ok=True)
 
     def finish(self, sums: Mapping[str, str]) -> Path:
-        """Give the copy its number, without files that have no sum; remove what is older than those that are kept."""
+        """Give the copy its number, without files that have no checksum; remove copies beyond ``keep``."""
         _remove_others(self.incoming, sums)
         copies = _copies(self.folder)
         number = int(copies[-1].name) + 1 if copies else 1
         copy = self.folder / f"{number:04}"
+        # The checksums first: a numbered copy must never be without them, and a list without a copy does no
+        # harm.
         sums_of(self.incoming).replace(sums_of(copy))
         self.incoming.rename(copy)
         for old in copies[: max(0, len(copies) + 1 - self.keep)]:
@@ -115,7 +121,7 @@ class Copies:
 
 
 def _link_files(source: Path, target: Path) -> None:
-    """Make a folder with the regular files of another one; links and empty folders come with the pull."""
+    """Create a folder with hard links to the regular files of another; the pull brings links and empty folders."""
     target.mkdir(mode=0o700)
     for entry in os.scandir(source):
         path = target / entry.name
@@ -129,7 +135,7 @@ def _link_files(source: Path, target: Path) -> None:
 
 
 def _remove_others(folder: Path, names: Mapping[str, str], below: str = "") -> None:
-    """Remove files that are not among ``names``: they were on the pod when an earlier copy was made."""
+    """Remove files that are not in ``names``: they were on the pod only when an earlier copy was made."""
     for entry in os.scandir(folder):
         name = f"{below}{entry.name}"
         if entry.is_dir(follow_symlinks=False):

@@ -8,7 +8,7 @@ from rpd.remote.protocol import Remote
 
 
 class Connections:
-    """Opened as they are needed; closed with the lease."""
+    """The connections to one pod, opened when needed and closed with the lease."""
 
     def __init__(self, lease: Lease, first: Remote) -> None:
         self._lease = lease
@@ -16,9 +16,9 @@ class Connections:
         self._beside: dict[tuple[int, ...], Remote] = {}
 
     def of(self, run: NodeRun) -> Remote:
-        """Return the connection of a node: its own where it has some of the pod's GPUs only.
+        """Return the connection of a node; a node with only some of the pod's GPUs has one of its own.
 
-        The first thing that is done over it marks on the pod when the node began there.
+        Its first use leaves a file on the pod that marks when the node started there.
         """
         remote = self.first
         if run.gpus:
@@ -29,5 +29,5 @@ class Connections:
         return remote
 
     def another(self) -> Remote:
-        """Open one more."""
+        """Open one more connection."""
         return self._lease.another_remote()

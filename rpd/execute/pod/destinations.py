@@ -1,4 +1,4 @@
-"""Destinations: which path on which pod each local place of a node's artifacts belongs to."""
+"""Destinations: the path on a pod that each local place of a node's artifacts belongs to."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rpd.values.frozen import frozen
 
 
 class DestinationTaken(UsageError):
-    """A pull would put its files where those of another path are."""
+    """A pull would put its files where the files of another path are."""
 
 
 @frozen(kw_only=False)
@@ -28,16 +28,19 @@ class Origin:
 
 
 class Destinations:
-    """The places that pulls of one node took so far. A place, and all below it, belongs to one origin. Thread-safe."""
+    """The places taken by the pulls of one node; a place and everything below it belongs to one origin.
+
+    Thread-safe.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._origins: dict[Path, Origin] = {}
         self._inside: defaultdict[Path, list[Path]] = defaultdict(list)
-        """Folder to the places that were taken somewhere below it."""
+        """Folder to the places taken anywhere below it."""
 
     def take(self, place: Path, origin: Origin) -> None:
-        """Let ``place`` belong to ``origin``; repeating it is fine. Raises DestinationTaken."""
+        """Let ``place`` belong to ``origin``; taking it twice is fine. Raise DestinationTaken."""
         with self._lock:
             if self._origins.get(place) == origin:
                 return
@@ -52,7 +55,7 @@ class Destinations:
                 self._inside[folder].append(place)
 
     def _beside(self, place: Path) -> list[tuple[Path, Origin]]:
-        """Return what is taken at ``place``, above it, and below it."""
+        """Return the places taken at ``place``, above it, and below it, with their origins."""
         above = [each for each in (place, *place.parents) if each in self._origins]
         return [(each, self._origins[each]) for each in (*above, *self._inside.get(place, ()))]
 
@@ -66,20 +69,20 @@ def _taken(place: Path, origin: Origin, taken: Path, there: Origin) -> str:
 
 
 def _own_place(origin: Origin) -> str:
-    """Return a name for a folder that tells an origin from others of the same last name."""
+    """Return a folder name that tells an origin from others with the same last name."""
     parts = [part for part in origin.path.split("/") if part]
     return parts[-2] if len(parts) > 2 else "second"
 
 
 def _shown(place: Path) -> str:
-    """Return a place from the artifacts folder on, as far as it is in one."""
+    """Return a place relative to the artifacts folder, or the whole path if it is not in one."""
     parts = place.parts
     at = max((index for index, part in enumerate(parts) if part == "artifacts"), default=0)
     return "/".join(parts[at:])
 
 
 def destination(artifacts: Path, local: str | Path | None) -> Path:
-    """Return the place that ``local`` names in a node's artifacts folder. Raises UsageError for one outside of it."""
+    """Return the place that ``local`` names in a node's artifacts folder. Raise UsageError if it is outside."""
     if local is None:
         return artifacts
     if not isinstance(local, str | os.PathLike):

@@ -16,9 +16,9 @@ from rpd.values.step import Completed
 
 
 def follow(run: NodeRun, remote: Remote, command: Command, metrics: tuple[str, ...] = ()) -> Completed:
-    """Run a command; what it prints goes to the log of the node as it comes, what it measures to the series.
+    """Run a command; stream its output to the log of the node and its metrics to the series.
 
-    Raises CommandTimeout, JobTimeout, BudgetExceeded, ConnectionLost, PodLost, Interrupted, Pruned.
+    Raise CommandTimeout, JobTimeout, BudgetExceeded, ConnectionLost, PodLost, Interrupted, Pruned.
     """
     run.pruning.check()
     run.log.mend()
@@ -47,11 +47,12 @@ def _both(first: Output, second: Output) -> Output:
 
 @contextmanager
 def _prunable(run: NodeRun, remote: Remote) -> Iterator[None]:
-    """Let plugins end the command in the block; the end of the whole run goes before theirs. Raises Pruned."""
+    """Let plugins end the command in the block. If the whole run has to end, that error comes first. Raise Pruned."""
     with run.pruning.through(remote.interrupt):
         try:
             yield
         except Interrupted:
+            # Both interrupt the command in the same way: ask which of them it was.
             run.context.stop.check()
             run.pruning.check()
             raise

@@ -52,9 +52,9 @@ _PIN = (
     "exit 127; }; uv python install VERSION && uv python pin VERSION"
 )
 GRACE_SECONDS = 10.0
-"""Between SIGTERM and SIGKILL, for commands of a job that saves nothing."""
+"""Seconds between SIGTERM and SIGKILL, for commands of a job that saves no progress."""
 READ_BYTES = 1 << 20
-"""How large a file may be that ``Pod.read`` returns, unless the caller says otherwise."""
+"""Largest file that ``Pod.read`` returns by default, in bytes."""
 
 
 class Pod(Held):
@@ -96,20 +96,20 @@ class Pod(Held):
         self._attendance.join(run)
 
     def attend(self, run: NodeRun) -> Remote:
-        """Make sure that the pod lives long enough for ``run``, and return the connection of that."""
+        """Make sure that the pod lives long enough for ``run``; return its connection."""
         self._attendance.begin_step(run)
         return self._connections.of(run)
 
     def belong_to(self, run: NodeRun) -> None:
-        """Be the pod that a node is recorded with, whatever others it uses."""
+        """Become the pod in the node's record, whatever other pods it uses."""
         run.own_lease = self._lease
 
     def watch(self) -> None:
-        """Begin to listen to how busy it is, and to show its watchdog that somebody is here."""
+        """Start to receive telemetry, and show the watchdog that a driver is present."""
         self._attendance.watch(self.workspace)
 
     def unwatch(self) -> None:
-        """Listen no more."""
+        """Stop receiving telemetry."""
         self._attendance.unwatch()
 
     # --- what it is -------------------------------------------------------------------------------------------------
@@ -126,7 +126,7 @@ class Pod(Held):
 
     @property
     def parts(self) -> Sequence[Pod]:
-        """Itself: what consists of several pods has more."""
+        """The pod itself, as the only part; a cluster has several."""
         return (self,)
 
     @property
@@ -142,12 +142,12 @@ class Pod(Held):
 
     @property
     def rate_usd_per_hr(self) -> float:
-        """What it costs an hour while it runs."""
+        """Its price in USD per hour while it runs."""
         return self._lease.rate_usd_per_hr
 
     @property
     def is_lost(self) -> bool:
-        """Whether the pod went out of reach, so that nobody should be given it any more."""
+        """Whether the pod is out of reach, so that no further node should use it."""
         return self._lease.is_lost
 
     @property
@@ -162,12 +162,12 @@ class Pod(Held):
 
     @property
     def volume(self) -> str:
-        """The network volume that was asked for, by name or id; empty where there is none."""
+        """The requested network volume, by name or id; empty if there is none."""
         return self._lease.request.storage.network_volume or ""
 
     @property
     def ssh_command(self) -> str:
-        """A command line that opens a shell on it while it lives."""
+        """A command line that opens a shell on it while it is alive; empty before it has an address."""
         ssh = self._info.ssh
         if ssh is None:
             return ""
@@ -175,7 +175,7 @@ class Pod(Held):
 
     @property
     def _key_option(self) -> str:
-        """Return the run's key, and the host key that it pinned for this pod."""
+        """SSH options: the run's key, and the host key pinned for this pod."""
         if self._key_file is None:
             return ""
         options = (f"UserKnownHostsFile={self._known_hosts}", f"HostKeyAlias={self.id}", "IdentitiesOnly=yes")
@@ -202,18 +202,19 @@ class Pod(Held):
         metrics: str | Sequence[str] | None = None,
         dry: str = "",
     ) -> Completed:
-        """Run a shell command to its end, its output streamed and logged as it comes.
+        """Run a shell command to its end; its output is streamed and logged as it arrives.
 
-        Numbers that it appends to the file ``$RPD_METRICS`` (``{"step": 1, "loss": 0.5}`` or ``step=1 loss=0.5``, a
-        line each) are series of the node. ``metrics`` finds more in its output: regular expressions with named groups,
-        in place of the job's own.
+        Numbers that it appends to the file ``$RPD_METRICS`` (one ``{"step": 1, "loss": 0.5}`` or ``step=1
+        loss=0.5`` per line) are series of the node. ``metrics`` finds more in its output: regular expressions
+        with named groups, instead of the job's own.
 
-        ``timeout`` is a duration (``"30m"`` or seconds). Numbers and booleans in ``env`` become the text that ``str``
-        makes of them. The answer's ``stdout`` is what the command printed; where nothing is run (a dry run, or past the
-        failure of a job) it is ``dry``, so that code which reads it has something to read.
+        ``timeout`` is a duration (``"30m"`` or seconds). Numbers and booleans in ``env`` are converted with
+        ``str``. The result's ``stdout`` is the output of the command; if nothing is run (in a dry run, or
+        after the failure of a job) it is ``dry``, so that code which parses it has something to parse.
 
-        Raises CommandFailed for an exit code other than 0 unless ``check=False``, OutOfMemory, CommandTimeout,
-        BudgetExceeded, ConnectionLost, PodLost, Interrupted, and Pruned where a plugin ends it by its numbers.
+        Raise CommandFailed for an exit code other than 0 unless ``check=False``, OutOfMemory, CommandTimeout,
+        BudgetExceeded, ConnectionLost, PodLost, Interrupted, and Pruned if a plugin ends the command because
+        of its metrics.
         """
         run = current_run()
         patterns = run.node.job.metrics if metrics is None else _patterns(metrics)
@@ -239,7 +240,8 @@ class Pod(Held):
         except CommandTimeout as error:
             raise CommandTimeout(masked, error.seconds, name=called) from None
         if run.steps.salvaging and check and not completed.ok:
-            completed = replace(completed, stdout=dry)  # what the code below it expects of one that went well
+            # The code after it expects the output of a command that succeeded.
+            completed = replace(completed, stdout=dry)
         if check and not completed.ok and not run.steps.salvaging:
             failure = OutOfMemory if is_out_of_memory(completed) else CommandFailed
             raise failure(masked, completed.exit_code, tail=completed.tail, name=called)
@@ -255,18 +257,18 @@ class Pod(Held):
         timeout: str | float | None = None,
         dry: str = "",
     ) -> Command:
-        """Return the next command of ``run``, as ``Pod.run`` takes it. Raises UsageError."""
+        """Return the next command of ``run``, with the arguments of ``Pod.run``. Raise UsageError."""
         if not isinstance(cmd, str) or not cmd.strip():
             raise UsageError(f"pod.run: expected a shell command, got {cmd!r}")
         prelude = prelude_of(self._prelude, run.preludes, self._lease.name)
         own = {"RPD_NODE": run.node.id, "RPD_ATTEMPT": str(run.attempt)}
-        given = _environment("run: rpd_command_environment", run.given)
+        from_plugins = _environment("run: rpd_command_environment", run.given)
         return Command(
             key=_key(run),
             text=cmd,
             before=prelude.lines,
             cwd=self._path(cwd) if cwd else self.workspace,
-            env={**given, **_gpus(run), **prelude.env, **_environment("run: env", env), **own},
+            env={**from_plugins, **_gpus(run), **prelude.env, **_environment("run: env", env), **own},
             secrets=self._secrets,
             timeout=None if timeout is None else _checked_duration("pod.run: timeout", timeout),
             grace=max(GRACE_SECONDS, run.saving_seconds),
@@ -283,32 +285,32 @@ class Pod(Held):
         return completed
 
     def setenv(self, **variables: str | int | float) -> None:
-        """Give variables to every command that the job runs on this pod from now on; ``env`` of ``run`` goes before.
+        """Set variables for every later command of the job on this pod; ``env`` of ``run`` overrides them.
 
-        They travel over SSH with each command. A fixture of a wider scope gives them to every node on the pod. Raises
-        UsageError.
+        They travel over SSH with each command. If a fixture of a wider scope sets them, every node on the pod
+        has them. Raise UsageError.
         """
         self._own_prelude().env.update(_environment("setenv", variables))
 
     def source(self, path: str, *, required: bool = True) -> None:
-        """Have the shell of every command source this file on the pod first, from now on; its variables are exported.
+        """Source a file on the pod before every later command; its variables are exported.
 
-        A command fails where the file is missing, unless ``required`` is False. A fixture of a wider scope asks that
-        for every node on the pod. Raises UsageError.
+        A command fails if the file is missing, unless ``required`` is False. If a fixture of a wider scope
+        asks for this, it holds for every node on the pod. Raise UsageError.
         """
         if not isinstance(path, str) or not path or "\0" in path or path.endswith("/"):
             raise UsageError(f"pod.source: expected the path of a file on the pod, got {path!r}")
         self._own_prelude().files[self._path(path)] = required
 
     def _own_prelude(self) -> Prelude:
-        """Return what the commands of the node, or of the wide fixture that is set up, begin with."""
+        """Return the prelude of the node's commands, or of the wide fixture that is being set up."""
         run = current_run()
         return self._prelude if run.holder else run.preludes.setdefault(self._lease.name, Prelude())
 
     def pin_python(self, version: str, *, cwd: str | None = None) -> Completed:
-        """Have ``uv`` install this Python and use it for the project in ``cwd``; the image needs ``uv``.
+        """Install this Python with ``uv`` and use it for the project in ``cwd``; the image needs ``uv``.
 
-        Raises UsageError, CommandFailed.
+        Raise UsageError, CommandFailed.
         """
         if not isinstance(version, str) or not PYTHON_VERSION.fullmatch(version):
             raise UsageError(
@@ -327,19 +329,22 @@ class Pod(Held):
         ignored: bool = False,
         name: str | None = None,
     ) -> Staged:
-        """Send a file or folder (relative to the deploy file's folder); what git or ``.rpdignore`` ignores stays here.
+        """Send a file or folder, relative to the deploy file's folder.
 
-        A folder becomes ``remote``: afterwards ``remote`` holds what was sent and nothing else, but for what matches
-        ``keep`` (patterns as in ``.gitignore``: ``".venv/"``), which stays on the pod as it is. With ``delete=False``
-        everything stays that nothing sent replaces. ``ignored=True`` also sends what git ignores. A file becomes
-        ``remote``, or goes into it where ``remote`` ends with a slash. A folder on the pod is never replaced by a file,
-        nor a file by a folder. Raises UsageError, also for a missing path, and TransferError.
+        Files ignored by git or ``.rpdignore`` are left out.
+
+        A folder becomes ``remote``: afterwards ``remote`` contains the sent files and nothing else, except
+        files that match ``keep`` (patterns as in ``.gitignore``: ``".venv/"``), which stay on the pod
+        unchanged. With ``delete=False``, every file stays that is not replaced. ``ignored=True`` also sends
+        files that git ignores. A file becomes ``remote``, or goes into it if ``remote`` ends with a slash. A
+        folder on the pod is never replaced by a file, nor a file by a folder. Raise UsageError, also for a
+        missing path, and TransferError.
         """
         run = current_run()
         kept = check_patterns(keep)
         if kept and not delete:
             raise UsageError("pod.put: delete=False keeps everything that is there: leave keep out")
-        # A path that is whole already stays the same object, so that what is known of it is found quickly.
+        # An absolute path stays the same object, so that what is cached for it is found quickly.
         source = local if isinstance(local, Path) and local.is_absolute() else self._base / local
         target = self._path(remote)
         if target.endswith("/") and source.is_file():
@@ -387,17 +392,20 @@ class Pod(Held):
         return staged
 
     def expect(self, name: str, command: str) -> None:
-        """Record a ``put`` that sends nothing: in a dry run there is nothing yet of what other nodes will have left."""
+        """Record a ``put`` that sends nothing: in a dry run the results of other nodes do not exist yet."""
         self._steps.do(current_run(), without_answer(StepKind.PUT, name, command), lambda _end: None)
 
     def _note_sent(self, run: NodeRun, key: str, sha256: str) -> None:
-        """Remember what the node's result depends on; what a wide fixture sends, all nodes on this pod depend on."""
+        """Remember a digest that the node's result depends on.
+
+        For files of a wide fixture, that of all nodes on this pod.
+        """
         sent = self._lease.sent if run.holder else run.results.sent
         sent[key] = sha256
 
     @contextmanager
     def _until_stopped(self, run: NodeRun) -> Iterator[Interrupt]:
-        """Yield a request that is made when the run is stopped, or when the time of the job is up."""
+        """Yield an interrupt that is set when the run is stopped, or when the time of the job is up."""
         interrupt = Interrupt()
         forget = self._stop.listen(lambda level: interrupt.request() if level >= StopLevel.END else None)
         try:
@@ -405,7 +413,7 @@ class Pod(Held):
             with run.deadlines.timed(interrupt.request):
                 yield interrupt
         except Interrupted:
-            self._stop.check()  # tells by whom
+            self._stop.check()  # raises with the reason of the stop
             raise
         finally:
             forget()
@@ -422,18 +430,18 @@ class Pod(Held):
         label: str | None = None,
         name: str | None = None,
     ) -> Pulled | None:
-        """Fetch a file, folder or glob into the node's ``artifacts`` folder, checked by sha256.
+        """Fetch a file, folder or glob into the node's ``artifacts`` folder, verified by sha256.
 
-        ``local`` is a place in that folder: one that ends with a slash, or is a folder already, is a folder to put it
-        into. A single file otherwise takes ``local`` as its name, as with cp; a folder or a glob always goes into it.
-        Of a folder whose path ends with a slash the contents go there, as with rsync. Two paths that would end up in
-        one place are an error. ``label`` names the result in the manifest; where ``local`` is not given, it is the
-        folder too.
+        ``local`` is a place in that folder. If it ends with a slash or is an existing folder, the result goes
+        into it. Otherwise a single file takes ``local`` as its name, as with cp; a folder or a glob always
+        goes into it. If the path of a folder ends with a slash, its contents go there, as with rsync. Two
+        paths that would end up in one place are an error. ``label`` names the result in the manifest; without
+        ``local`` it is the folder too.
 
-        It also happens when the job failed before it came to this line. Returns None where nothing is there and
-        ``required`` is False. With ``every`` (a duration: ``"5m"`` or seconds) it returns None at once, and the pull
-        repeats while the job runs, and comes one last time when the node ends, however it ends; only the last can fail.
-        Raises UsageError, MissingArtifact, TransferError.
+        Pulls also happen if the job failed before this line. Return None if nothing is there and ``required``
+        is False. With ``every`` (a duration: ``"5m"`` or seconds) return None at once; the pull repeats while
+        the job runs and once more when the node ends, however it ends, and only the last one can fail. Raise
+        UsageError, MissingArtifact, TransferError.
         """
         run = current_run()
         seconds = None if every is None else _checked_interval(every, "pod.pull: every")
@@ -474,14 +482,14 @@ class Pod(Held):
         cwd: str | None = None,
         name: str | None = None,
     ) -> Checkpoint:
-        """Keep copies of the folder in which the job saves its progress, and put the newest back where it goes on.
+        """Keep copies of the folder in which the job saves its progress, and restore the newest when it resumes.
 
-        From now on rpd fetches the folder ``every`` so often (a duration) and when the node ends, however it ends,
-        checks it by sha256, and keeps the newest ``keep`` copies here. In the next attempt, and after ``rpd resume`` on
-        another pod, the newest copy is in the folder when this returns; ``start`` is a folder of yours to begin from
-        where there is none. Commands find the path of the folder in ``$RPD_CHECKPOINT``. They get ``grace`` to save
-        their progress when they have to end: deadlines, caps, pruning and Ctrl-C send SIGTERM. Raises UsageError,
-        TransferError.
+        From now on rpd fetches the folder every ``every`` (a duration) and when the node ends, however it
+        ends, verifies it by sha256, and keeps the newest ``keep`` copies here. In the next attempt, and after
+        ``rpd resume`` on another pod, the newest copy is in the folder when this returns; ``start`` is a
+        local folder to start from if there is none. Commands find the folder in ``$RPD_CHECKPOINT``. They get
+        ``grace`` to save their progress before they have to end: deadlines, caps, pruning and Ctrl-C send
+        SIGTERM. Raise UsageError, TransferError.
         """
         run = current_run()
         if run.holder:
@@ -522,7 +530,7 @@ class Pod(Held):
             return destination(artifacts, local)
         except UsageError:
             if run.steps.is_past_failure:
-                return salvage_place(run)  # the job failed here: its results are kept all the same
+                return salvage_place(run)  # the job failed here: keep its results all the same
             raise
 
     @overload
@@ -559,10 +567,10 @@ class Pod(Held):
         name: str | None = None,
         dry: str | bytes = "",
     ) -> str | bytes:
-        """Return what a small file on the pod holds: its text (UTF-8), or its bytes with ``binary=True``.
+        """Return the content of a small file on the pod: text (UTF-8), or bytes with ``binary=True``.
 
-        A file larger than ``max_bytes`` (1 MiB unless you say otherwise) is an error; ``pull`` is for those. Where
-        nothing is read (a dry run, or past the failure of a job) the answer is ``dry``. Raises UsageError,
+        A file larger than ``max_bytes`` (1 MiB by default) is an error; use ``pull`` for those. If nothing is
+        read (in a dry run, or after the failure of a job) the answer is ``dry``. Raise UsageError,
         MissingArtifact, TransferError.
         """
         run = current_run()
@@ -595,7 +603,10 @@ class Pod(Held):
             ) from None
 
     def write(self, remote: str, text: str, mode: int = 0o644, *, name: str | None = None) -> None:
-        """Write a text file on the pod (UTF-8). Raises TransferError, UsageError for what is no text or no file."""
+        """Write a text file on the pod (UTF-8).
+
+        Raise TransferError; UsageError if ``text`` is no text or ``remote`` a folder.
+        """
         if not isinstance(text, str):
             raise UsageError(
                 f"pod.write: expected a text, got {type(text).__name__} (a file of bytes: pod.put)"
@@ -627,7 +638,7 @@ class Pod(Held):
 
 
 def _key(run: NodeRun) -> str:
-    """Return the name of the next command's folder on the pod: the same when a run is resumed."""
+    """Return the name of the next command's folder on the pod; it is the same when a run is resumed."""
     return f"{run.key}-{run.attempt}-{len(run.steps.taken)}"
 
 
@@ -637,32 +648,32 @@ def _known_as(run: NodeRun, source: Path) -> str:
 
 
 def _about(env: Mapping[str, str], given: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Return the variables by which a command is known again: those of plugins may differ from run to run."""
+    """Return the variables that identify a command: those of plugins may differ from run to run."""
     return sorted((name, value) for name, value in env.items() if given.get(name) != value)
 
 
-def _environment(asked: str, env: Mapping[str, str | int | float] | None) -> dict[str, str]:
-    """Return variables as text; ``asked`` names them in errors. Raises UsageError for what no process can have."""
+def _environment(setting: str, env: Mapping[str, str | int | float] | None) -> dict[str, str]:
+    """Return variables as text; ``setting`` names them in errors. Raise UsageError for what no process can have."""
     if env is None:
         return {}
     if not isinstance(env, Mapping):
-        raise UsageError(f"pod.{asked}: expected a mapping of names to texts or numbers, got {env!r}")
+        raise UsageError(f"pod.{setting}: expected a mapping of names to texts or numbers, got {env!r}")
     for name, value in env.items():
         if not isinstance(name, str) or not VARIABLE_NAME.fullmatch(name):
             raise UsageError(
-                f"pod.{asked}: {name!r} is not a name of an environment variable: use letters, digits and _"
+                f"pod.{setting}: {name!r} is not a name of an environment variable: use letters, digits and _"
             )
         if not isinstance(value, str | int | float):
             raise UsageError(
-                f"pod.{asked}[{name!r}]: expected a text or a number, got {value!r} (leave out what is not to be set)"
+                f"pod.{setting}[{name!r}]: expected a text or a number, got {value!r} (leave out what is not to be set)"
             )
         if isinstance(value, str) and "\0" in value:
-            raise UsageError(f"pod.{asked}[{name!r}] holds a NUL character, which no process can have")
+            raise UsageError(f"pod.{setting}[{name!r}] holds a NUL character, which no process can have")
     return {name: str(value) for name, value in env.items()}
 
 
 def _patterns(metrics: str | Sequence[str]) -> tuple[str, ...]:
-    """Return patterns of ``run``. Raises UsageError."""
+    """Return the patterns of ``run`` as a tuple. Raise UsageError if one is invalid."""
     texts = (metrics,) if isinstance(metrics, str) else tuple(metrics)
     try:
         LinePatterns(texts)
@@ -677,7 +688,7 @@ def _recalled_staged(answer: Mapping[str, Any]) -> Staged:
 
 
 def _kept_bytes(data: bytes) -> dict[str, str]:
-    """Return bytes as JSON can hold them: as text where they are some, so that secrets in it are masked."""
+    """Return bytes in a form that JSON can hold: as text if possible, so that secrets in it are masked."""
     try:
         return {"text": data.decode()}
     except UnicodeDecodeError:
@@ -689,7 +700,7 @@ def _recalled_bytes(answer: Mapping[str, str]) -> bytes:
 
 
 def _check_label(label: object) -> None:
-    """Raise UsageError for what cannot be the name of a folder."""
+    """Raise UsageError unless ``label`` can be the name of a folder."""
     if (
         not isinstance(label, str)
         or not label.strip()
@@ -701,14 +712,14 @@ def _check_label(label: object) -> None:
 
 
 def _names_a_file(source: str, local: str | Path | None) -> bool:
-    """Whether ``local`` is what a single file at ``source`` is to be called, unless a folder is there."""
+    """Return whether ``local`` is the name of a single file at ``source``, provided no folder is there."""
     text = "" if local is None else str(local)
     names_folder = source.endswith("/") or text.endswith(("/", os.sep)) or not text
     return not names_folder and split_glob(source)[1] is None
 
 
 def _checked_start(folder: Path) -> Path:
-    """Return the folder that a job begins from. Raises UsageError."""
+    """Return the local folder that a job starts from. Raise UsageError if there is none."""
     if not folder.is_dir():
         raise UsageError(f"pod.checkpoint: start: there is no folder {folder}")
     return folder

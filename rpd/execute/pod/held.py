@@ -1,4 +1,4 @@
-"""What a fixture holds of a lease: a pod, or several that are rented together. And how each kind is made."""
+"""The values of fixtures that rest on a lease (a pod, or several rented together), and how each kind is made."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ class Held(ABC):
     @property
     @abstractmethod
     def id(self) -> str:
-        """RunPod's id of what is rented."""
+        """RunPod's id of the pod or cluster."""
 
     @property
     @abstractmethod
     def parts(self) -> Sequence[Pod]:
-        """The pods that it consists of, the one that leads first."""
+        """Its pods, the leading one first."""
 
     @property
     @abstractmethod
     def is_lost(self) -> bool:
-        """Whether it went out of reach, so that nobody should be given it any more."""
+        """Whether it is out of reach, so that no further node should use it."""
 
     @property
     @abstractmethod
     def ssh_command(self) -> str:
-        """A command line that opens a shell on it while it lives."""
+        """A command line that opens a shell on it while it is alive."""
 
     @abstractmethod
     def copy_command(self, remote: str) -> str:
@@ -50,23 +50,23 @@ class Held(ABC):
 
     @abstractmethod
     def belong_to(self, run: NodeRun) -> None:
-        """Be what a node is recorded with, whatever else it uses."""
+        """Become the pod or cluster in the node's record, whatever else the node uses."""
 
     @abstractmethod
     def watch(self) -> None:
-        """Begin to listen to how busy it is, and to show its watchdogs that somebody is here."""
+        """Start to receive telemetry, and show the watchdogs that a driver is present."""
 
     @abstractmethod
     def unwatch(self) -> None:
-        """Listen no more."""
+        """Stop receiving telemetry."""
 
 
 @frozen
 class PodKind:
-    """How the pods of a job are rented and held.
+    """How the pods of a job are rented and handed out.
 
-    ``hold`` makes the value of the fixture from a lease that is ready, and a function that makes the handle of a pod
-    from the lease of one.
+    ``hold`` makes the value of the fixture from a ready lease and from a function that makes a Pod from the
+    lease of one.
     """
 
     lease: type[Lease]
@@ -77,7 +77,7 @@ SINGLE = PodKind(lease=Lease, hold=lambda lease, make: make(lease))
 
 
 def kind_of_pods(job: Job, events: Events) -> PodKind:
-    """Return how the pods of ``job`` are rented: one by one, or as a plugin has it. Raises ImpossibleRequest."""
+    """Return how the pods of ``job`` are rented: singly, or as a plugin says. Raise ImpossibleRequest."""
     if job.cluster is None:
         return SINGLE
     kind = events.pod_kind(job=job)

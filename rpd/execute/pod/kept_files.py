@@ -17,9 +17,10 @@ from rpd.errors import RemoteError, TransferError, UsageError
 from rpd.remote.protocol import Remote
 
 _SECONDS = 600.0
-"""A rename takes no time, but a tree that is added to another one on a network volume does."""
+"""A rename takes no time, but merging a tree into another on a network volume does."""
 
-# $1 the tree, $2 the folder for what is moved aside. An entry of it holds the path and what was there.
+# $1 the tree, $2 the folder for files that are moved aside. Each entry of it has a file with the path, and
+# the item.
 _BACK = r"""
 _rpd_back() {
   for _rpd_entry in "$2"/*/; do
@@ -49,7 +50,7 @@ _rpd_aside() {
 
 
 def check_patterns(keep: Sequence[str]) -> tuple[str, ...]:
-    """Return the patterns. Raises UsageError for what is none."""
+    """Return the patterns as a tuple. Raise UsageError if one is invalid."""
     patterns = (keep,) if isinstance(keep, str) else tuple(keep)
     for pattern in patterns:
         plain = pattern.strip("/") if isinstance(pattern, str) else ""
@@ -62,9 +63,9 @@ def check_patterns(keep: Sequence[str]) -> tuple[str, ...]:
 
 @contextmanager
 def left_alone(remote: Remote, target: str, keep: Sequence[str]) -> Iterator[str]:
-    """Keep what matches ``keep`` in the tree ``target`` on the pod while that is replaced. Yields ``target``.
+    """Keep files that match ``keep`` in the tree ``target`` on the pod while the tree is replaced. Yield ``target``.
 
-    Raises TransferError, ConnectionLost, PodLost.
+    Raise TransferError, ConnectionLost, PodLost.
     """
     if not keep:
         yield target
@@ -84,7 +85,7 @@ def left_alone(remote: Remote, target: str, keep: Sequence[str]) -> Iterator[str
     _do(remote, f"{_BACK}\n_rpd_back {arguments}", target)
 
 
-# $1 the tree, $2 what is to be added to it.
+# $1 the tree, $2 the folder to be added to it.
 _MERGE = r"""
 _rpd_merge() {
   [ -d "$2" ] || return 0
@@ -95,9 +96,9 @@ _rpd_merge() {
 
 @contextmanager
 def merging(remote: Remote, target: str) -> Iterator[str]:
-    """Yield a folder on the pod whose files are then added to the tree ``target``, replacing those of the same names.
+    """Yield a folder on the pod whose files are then merged into the tree ``target``, replacing same names.
 
-    Raises TransferError, ConnectionLost, PodLost.
+    Raise TransferError, ConnectionLost, PodLost.
     """
     name = hashlib.sha256(target.encode()).hexdigest()[:12]
     beside = posixpath.join(posixpath.dirname(target), f".rpd-merge-{name}")
@@ -112,7 +113,7 @@ def _do(remote: Remote, script: str, target: str) -> None:
 
 
 def _expression(pattern: str) -> str:
-    """Return what ``find`` compares for a pattern in the syntax of ``.gitignore``."""
+    """Return the ``find`` expression of a pattern in the syntax of ``.gitignore``."""
     kind = "-type d " if pattern.endswith("/") else ""
     body = pattern.rstrip("/")
     inner = re.sub(r"^(?:\*\*/)+", "", body.lstrip("/"))

@@ -1,4 +1,4 @@
-"""Lifetimes: how long the pods of a run may live, from the time and money of the nodes that use them."""
+"""Lifetimes: how long the pods of a run may live, given the time and budget of the nodes that use them."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from rpd.values.job import Budget, Lifecycle
 
 
 class Watched(Protocol):
-    """What a lifetime needs of a pod, or of several that are rented together."""
+    """The part of a pod, or of several rented together, that lifetimes need."""
 
     def watch(self) -> None:
-        """Begin to listen to it, and show its watchdogs that a driver is there."""
+        """Start to receive telemetry, and show its watchdogs that a driver is present."""
 
 
 class Lifetimes:
-    """Tells the pods of a run when to end themselves, under its ``terms``."""
+    """Set the deadlines at which the pods of a run end themselves, under its ``terms``."""
 
     def __init__(self, terms: Terms) -> None:
         self.terms = terms
@@ -34,9 +34,9 @@ class Lifetimes:
     # --- one pod ----------------------------------------------------------------------------------------------------
 
     def secure(self, lease: Lease, run: NodeRun) -> None:
-        """Let a pod that has just become ours guard itself.
+        """Start the watchdog of a pod that was just rented.
 
-        Raises PodNotReady where it cannot, ConnectionLost, PodLost.
+        Raise PodNotReady if it cannot be started, ConnectionLost, PodLost.
         """
         assert lease.remote is not None
         with lease.cut_by_stop(lease.remote):
@@ -47,13 +47,14 @@ class Lifetimes:
             self.pods_changed(run)  # with the other pods of the job: together they reach its cap sooner
 
     def watch(self, pod: Watched) -> None:
-        """Listen to a pod, which shows its watchdog that a driver is there."""
+        """Receive telemetry of a pod, which shows its watchdog that a driver is present."""
         pod.watch()
 
     def welcome(self, lease: Lease, run: NodeRun) -> None:
-        """Let a pod that other nodes used before live until ``run`` is set up. Raises RemoteError.
+        """Let a pod that other nodes used before live until ``run`` is set up. Raise RemoteError.
 
-        Costs nothing while the deadline it has will do: how long the job may take is set when it begins.
+        Costs no round trip while the present deadline is late enough; the job's own limit is set when it
+        begins.
         """
         if not lease.is_wide:
             return
@@ -63,22 +64,22 @@ class Lifetimes:
             lease.lifetime.need(run, time.monotonic() + _setup_seconds(run), self.terms)
 
     def bridge(self, lease: Lease) -> None:
-        """Let a shared pod outlast a time in which no job runs on it. Raises RemoteError."""
+        """Let a shared pod survive a gap in which no job runs on it. Raise RemoteError."""
         if lease.is_wide:
             lease.lifetime.bridge(self.terms)
 
     def allow_pull(self, lease: Lease) -> None:
-        """Keep the deadline of a pod from ending it while results are fetched from it."""
+        """Keep the deadline of a pod from ending it while results are being fetched."""
         lease.lifetime.allow_pull(self.terms)
 
     def decide(self, lease: Lease, lifecycle: Lifecycle, run: NodeRun, level: StopLevel) -> Fate:
-        """Decide how a pod is given back; one that stays has its new deadline then."""
+        """Decide how a pod is given back; if it stays, its new deadline is set."""
         return decide_fate(lease, lifecycle, self.terms, level, partial(money_seconds, run, [lease]))
 
     # --- one node ---------------------------------------------------------------------------------------------------
 
     def begin(self, run: NodeRun) -> None:
-        """Note when a job that begins now has to end, and tell its pods. Raises RemoteError."""
+        """Set the deadlines of a job that starts now, and send them to its pods. Raise RemoteError."""
         deadlines = run.deadlines
         deadlines.timeouts = Timeouts.of(run.node)
         now, longest = time.monotonic(), _budget(run).max_runtime_seconds
@@ -88,7 +89,7 @@ class Lifetimes:
         self._reconsider(run)
 
     def pods_changed(self, run: NodeRun) -> None:
-        """Work out anew when a job that is under way has to end, with the pods it has now. Raises RemoteError."""
+        """Recompute the deadlines of a running job for the pods it has now. Raise RemoteError."""
         if run.deadlines.clock is not None:
             self._reconsider(run)
 
@@ -105,13 +106,13 @@ class Lifetimes:
                 lease.lifetime.need(run, until, self.terms)
 
     def leave(self, run: NodeRun) -> None:
-        """Keep pods no longer for a node that is over. Those that others use have their deadlines."""
+        """Stop extending the deadlines of pods for a node that is over; those that other nodes use stay."""
         for lease in run.leases:
             lease.lifetime.leave(run)
 
 
 class NoLifetimes(Lifetimes):
-    """The lifetimes of pods that do not exist: those of a dry run."""
+    """The lifetimes of a dry run, whose pods do not exist."""
 
     def __init__(self) -> None:
         super().__init__(Terms())
@@ -142,9 +143,9 @@ class NoLifetimes(Lifetimes):
 
 
 def money_seconds(run: NodeRun, leases: Sequence[Lease] | None = None) -> float | None:
-    """Return how long ``run`` may still use its pods (or ``leases``) for its money; None where no rate is known.
+    """Return how long ``run`` can afford its pods (or ``leases``), in seconds; None if no rate is known.
 
-    What the pods billed before, for other nodes, does not count.
+    Time that the pods billed for earlier nodes does not count.
     """
     used = run.leases if leases is None else leases
     rate = _rate(run, used)
@@ -155,7 +156,7 @@ def money_seconds(run: NodeRun, leases: Sequence[Lease] | None = None) -> float 
 
 
 def _money(run: NodeRun) -> float:
-    """Return what an attempt may cost, in USD."""
+    """Return the most that an attempt may cost, in USD."""
     cap: float = _budget(run).cost_cap_usd
     return cap if run.bill.ceiling is None else min(cap, run.bill.ceiling)
 
@@ -166,13 +167,13 @@ def _budget(run: NodeRun) -> Budget:
 
 
 def _rate(run: NodeRun, leases: Sequence[Lease]) -> float:
-    """Return what those of the pods that are still there cost a node an hour, in USD."""
+    """Return the hourly price, for this node, of those pods that are still rented, in USD."""
     there = [lease for lease in leases if lease.is_open and lease.rate_usd_per_hr > 0]
     return sum(lease.total_usd_per_hr for lease in there) * run.share
 
 
 def _used_seconds(run: NodeRun, lease: Lease) -> float:
-    """Return how many seconds of the whole pod the node has used up."""
+    """Return how many seconds of the whole pod the node has used."""
     return (time.monotonic() - run.began) * run.share if run.share < 1 else lease.unmetered_seconds
 
 
@@ -192,6 +193,6 @@ def _in_words(run: NodeRun, budget: Budget) -> dict[str, str]:
 
 
 def _setup_seconds(run: NodeRun) -> float:
-    """Return how long a pod may live for a node whose job has not begun."""
+    """Return how long a pod may live for a node whose job has not started, in seconds."""
     left = money_seconds(run)
     return (_budget(run).max_runtime_seconds or UNPRICED_SECONDS) if left is None else left

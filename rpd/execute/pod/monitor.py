@@ -1,4 +1,4 @@
-"""Attendance: the nodes on a pod; they get its telemetry, and its watchdog their deadlines."""
+"""The monitor of one pod: routes its telemetry to the nodes on it, and their deadlines to its watchdog."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_-]")
 
 
 class Attendance:
-    """Who is on one pod. Nodes come one after the other, or several at once where its GPUs are shared out."""
+    """The nodes on one pod, one after the other, or several at once if its GPUs are shared out."""
 
     def __init__(self, lease: Lease, connections: Connections, lifetimes: Lifetimes) -> None:
         self._lease = lease
@@ -38,15 +38,15 @@ class Attendance:
         if run is self._latest:
             return
         self._latest = run
-        if not self._lease.rank:  # of those that are rented together the first one tells
+        if not self._lease.rank:  # of the pods of a cluster only the first reports
             whole.node_joined()
             run.events.pod_joined(node=run.node, pod=whole.rented, share=run.share)
 
     def begin_step(self, run: NodeRun) -> None:
-        """Make sure that the pod lives long enough for a node that does something on it for the first time."""
+        """Make sure that the pod lives long enough for a node that uses it for the first time."""
         if run in self._present:
             return
-        # A list of its own for each change: the monitor's thread goes over it.
+        # A new list for each change: the monitor's thread iterates over the old one.
         self._present = [*(other for other in self._present if not other.log.is_closed), run]
         for line in self._trace:
             run.log.trace(line)
@@ -55,7 +55,7 @@ class Attendance:
     # --- listening --------------------------------------------------------------------------------------------------
 
     def watch(self, mount: str) -> None:
-        """Begin to listen to how busy the pod is, and to show its watchdog that somebody is here."""
+        """Start to receive telemetry, and show the pod's watchdog that a driver is present."""
         terms = self._lifetimes.terms
         self._monitor = Monitor(
             self._connections.first,
@@ -71,12 +71,12 @@ class Attendance:
         self._monitor.start()
 
     def unwatch(self) -> None:
-        """Listen no more."""
+        """Stop receiving telemetry."""
         if self._monitor is not None:
             self._monitor.close()
 
     def _heard(self, sample: Sample | None) -> None:
-        with contextlib.suppress(RemoteError):  # the next node that uses it finds out what is wrong
+        with contextlib.suppress(RemoteError):  # the next node that uses the pod will see the error
             self._lifetimes.bridge(self._lease)
         for run in [run for run in self._present if not run.log.is_closed]:
             if sample is not None:
@@ -93,11 +93,11 @@ class Attendance:
             run.log.trace(line)
 
     def _kept(self, name: str, text: str) -> None:
-        """Keep a text that the pod tells of itself, in the folder of the run."""
+        """Keep a text about the pod in the folder of the run."""
         run, pod = self._latest, self._lease.pod
         if run is None or pod is None:
             return
-        if name == PACKAGES:  # pods of one image have the same: one file is enough
+        if name == PACKAGES:  # pods of one image have the same packages: one file is enough
             text = without_passwords(text)
             file_name = f"packages-{hashlib.sha256(text.encode()).hexdigest()[:12]}.txt"
         else:

@@ -1,4 +1,4 @@
-"""Preludes: shell text put before every command of a job, or before every command on a pod."""
+"""Preludes: shell text that runs before every command of a job, or before every command on a pod."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True)
 class Prelude:
-    """Variables that commands have, and files that are sourced before them; path -> whether it has to be there."""
+    """Variables of commands, and files sourced before them; ``files`` maps a path to whether it must exist."""
 
     env: dict[str, str] = field(default_factory=dict)
     files: dict[str, bool] = field(default_factory=dict)
 
-    def under(self, other: Prelude) -> Prelude:
-        """Return this prelude followed by ``other``, whose variables count more."""
-        return Prelude({**self.env, **other.env}, {**self.files, **other.files})
+    def under(self, inner: Prelude) -> Prelude:
+        """Return this prelude followed by ``inner``, whose variables win."""
+        return Prelude({**self.env, **inner.env}, {**self.files, **inner.files})
 
     @property
     def lines(self) -> str:
-        """The sh lines that source the files; what is plain ``NAME=VALUE`` in them is exported as well."""
+        """The sh lines that source the files; plain ``NAME=VALUE`` lines in them are exported too."""
         return "".join(_source(path, is_required=required) for path, required in self.files.items())
 
 
@@ -34,5 +34,5 @@ def _source(path: str, *, is_required: bool) -> str:
 
 
 def prelude_of(pod_wide: Prelude, own: Mapping[str, Prelude], pod: str) -> Prelude:
-    """Return what commands of a node on ``pod`` begin with."""
+    """Return the prelude of a node's commands on ``pod``."""
     return pod_wide.under(own[pod]) if pod in own else pod_wide

@@ -28,35 +28,36 @@ from rpd.values.pod import Offer, PodRequest, renter_of
 
 
 class Provision:
-    """Rents pods. Call it in a ``with`` statement; the pod is released when that ends."""
+    """Rents pods. Call it in a ``with`` statement; the pod is released at its end."""
 
     @contextmanager
     def __call__(self, job: Job | None = None, /, **changes: Any) -> Iterator[Pod]:
-        """Rent the pod of ``job`` (default: the job of the node that is set up), its fields changed by ``changes``.
+        """Rent the pod of ``job`` (default: the job of the current node), with its fields changed by ``changes``.
 
-        It is released as the job's lifecycle says: ``on_failure`` if any node on it did not pass. For a job with
-        ``cluster`` it is a RunningCluster. Raises
-        ProvisioningError, ProviderError, Interrupted, and ReleaseError if it may still bill.
+        It is released as the job's lifecycle says: ``on_failure`` if any node on it did not pass. For a job
+        with ``cluster`` the value is a RunningCluster. Raise ProvisioningError, ProviderError, Interrupted,
+        and ReleaseError if it may still bill.
         """
         run = current_run()
         context: RunContext = run.context
         if not isinstance(job, Job | None):
             raise DefinitionError("provision", "", "expected a job (its fields go by name: gpu=…)", job)
-        wanted = (job or run.node.job).derive(**_with_gpu(changes))
-        wanted = wanted.derive(gpu=run.gpu_after_oom(wanted.gpu))
-        check_cluster_lifecycle(wanted.cluster, wanted.lifecycle)
-        kind = kind_of_pods(wanted, context.events)
+        pod_job = (job or run.node.job).derive(**_with_gpu(changes))
+        pod_job = pod_job.derive(gpu=run.gpu_after_oom(pod_job.gpu))
+        check_cluster_lifecycle(pod_job.cluster, pod_job.lifecycle)
+        kind = kind_of_pods(pod_job, context.events)
+        # Once the pod is rented it must be handed to somebody or released: no deadline cuts in between.
         with run.deadlines.shielded(), run.results.phase("provision"), context.surroundings.as_at_start():
             lease = (
-                _adopted(wanted, run, context, kind)
-                or _recycled(wanted, run, context)
-                or _rented(wanted, run, context, kind)
+                _adopted(pod_job, run, context, kind)
+                or _recycled(pod_job, run, context)
+                or _rented(pod_job, run, context, kind)
             )
             _secure(lease, run, context)
-        pod = cast("Pod", kind.hold(lease, partial(_handle, wanted, run, context)))
+        pod = cast("Pod", kind.hold(lease, partial(_handle, pod_job, run, context)))
         try:
             with run.deadlines.shielded():
-                _place_files(lease, wanted, context)
+                _place_files(lease, pod_job, context)
             context.events.pod_ready(node=run.node, pod=lease.rented)
             if lease.other_gpu:
                 context.events.notice(f"{run.node.id}: {lease.other_gpu}")
@@ -66,13 +67,14 @@ class Provision:
             lease.node_failed()
             raise
         finally:
+            # Not ``run``: a wide pod is released by the last node that used it, and that node bears the time.
             with current_run().deadlines.shielded():
                 pod.unwatch()
-                _give_back(pod, lease, wanted, current_run(), context)
+                _give_back(pod, lease, pod_job, current_run(), context)
 
 
 def _handle(job: Job, run: NodeRun, context: RunContext, lease: Lease) -> Pod:
-    """Return the handle of one pod that is ready."""
+    """Return the handle of one ready pod."""
     assert lease.remote is not None
     return Pod(
         lease,
@@ -101,7 +103,7 @@ def _rented(job: Job, run: NodeRun, context: RunContext, kind: PodKind) -> Lease
 
 
 def _adopted(job: Job, run: NodeRun, context: RunContext, kind: PodKind) -> Lease | None:
-    """Return the pod that an earlier process rented for the same purpose, if it still runs."""
+    """Return the pod that an earlier process rented for the same purpose, if it is still running."""
     past = context.past.take(run.node.id, run.holder) if context.past else None
     if past is None:
         run.steps.forget_past()
@@ -121,7 +123,7 @@ def _adopted(job: Job, run: NodeRun, context: RunContext, kind: PodKind) -> Leas
 
 
 def _recycled(job: Job, run: NodeRun, context: RunContext) -> Lease | None:
-    """Return a pod of the same kind that an earlier node left stopped for this, if the job wants one and it starts."""
+    """Return a stopped pod of the same kind from an earlier node, if the job allows that and the pod starts."""
     wants = job.lifecycle.on_success is Release.RECYCLE
     if not wants or context.recycler is None or context.connect_again is None:
         return None
@@ -151,7 +153,7 @@ def _recycled(job: Job, run: NodeRun, context: RunContext) -> Lease | None:
 
 
 def _delete_unwanted(kind: str, run: NodeRun, context: RunContext) -> None:
-    """Delete the stopped pods that would be used again but for ``--force-fresh``: nobody wants them, and they bill."""
+    """Delete stopped pods that only ``--force-fresh`` keeps from being reused: nobody wants them, and they bill."""
     assert context.recycler is not None
     for stopped in context.recycler.unwanted(kind, run.node.id, context.provider()):
         try:
@@ -167,15 +169,15 @@ def _delete_unwanted(kind: str, run: NodeRun, context: RunContext) -> None:
 
 
 def _tell_outgrown(kind: str, run: NodeRun, context: RunContext) -> None:
-    """Name the pods that were stopped for the node and do not fit it any more: nobody will use them, and they cost."""
+    """Name the pods that were stopped for this node and no longer fit it: nobody will use them, and they bill."""
     assert context.recycler is not None
-    # It is no more than a word: where RunPod cannot be asked, renting a pod will tell.
+    # This is only a hint: if RunPod cannot be reached, renting a pod will report it.
     with suppress(ProviderError):
-        for other in context.recycler.outgrown(kind, run.node.id, context.provider()):
+        for old in context.recycler.outgrown(kind, run.node.id, context.provider()):
             context.events.notice(
-                text=f"{run.node.id}: stopped pod {other.pod_id} was made for another request (its image, GPUs, data "
+                text=f"{run.node.id}: stopped pod {old.pod_id} was made for another request (its image, GPUs, data "
                 "centres, disks, ports, environment or start command differ); renting a fresh one. Give it back: "
-                f"rpd stop {other.pod_id}"
+                f"rpd stop {old.pod_id}"
             )
 
 
@@ -195,7 +197,7 @@ def _enter(
 
 
 def _with_gpu(changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Accept the plain id of a GPU, as a parametrized ``gpu`` usually is."""
+    """Return ``changes`` with a plain GPU id turned into a Gpu, as a parametrized ``gpu`` usually is one."""
     gpu = changes.get("gpu")
     if isinstance(gpu, str):
         return {**changes, "gpu": Gpu(gpu)}
@@ -217,7 +219,7 @@ def _lease(
     def record(event: str, *, sync: bool = False, **detail: Any) -> None:
         context.journal.write(event, sync=sync, node=run.node.id, holder=holder, **detail)
         if event == "intent":
-            context.journal.check()  # a pod that nobody could find again is not asked for
+            context.journal.check()  # never rent a pod that could not be found again
         run.journal.write(event, **detail)
         context.events.pod_event(
             pod_name=detail.get("pod_name", ""), event=event, detail={"node": run.node.id, **detail}
@@ -264,18 +266,18 @@ def _lease(
 def _admitted(
     run: NodeRun, request: PodRequest, context: RunContext, offers: Sequence[Offer]
 ) -> Sequence[Offer]:
-    """Return the offers that fit the announced worst case. Raises BudgetExceeded."""
+    """Return the offers that fit the announced worst case. Raise BudgetExceeded."""
     return context.cover.admit(run, request, offers)
 
 
 def _variables(job: Job, context: RunContext) -> Mapping[str, str]:
-    """Return the secrets that commands of a job have in their environment."""
+    """Return the secrets that a job's commands get in their environment."""
     values = {secret.name: context.secrets.get(secret.name) for secret in job.secrets if secret.to is None}
     return {name: value for name, value in values.items() if isinstance(value, str)}
 
 
 def _place_files(lease: Lease, job: Job, context: RunContext) -> None:
-    """Write the secrets that are files. Raises TransferError, ConnectionLost, PodLost."""
+    """Write the secrets that are files. Raise TransferError, ConnectionLost, PodLost."""
     for secret in job.secrets:
         value = context.secrets.get(secret.name)
         if secret.to is not None and isinstance(value, bytes):
@@ -284,7 +286,7 @@ def _place_files(lease: Lease, job: Job, context: RunContext) -> None:
 
 
 def _remove_files(lease: Lease, job: Job, how: Release, run: NodeRun, context: RunContext) -> None:
-    """Remove the secrets that are files from a pod, or a network volume, that stays."""
+    """Remove the secrets that are files if the pod or its network volume stays."""
     paths = [secret.to for secret in job.secrets if secret.to is not None]
     stays = how is not Release.DELETE or lease.request.storage.network_volume is not None
     if not paths or not stays or context.stop.level >= StopLevel.ABANDON:
@@ -300,7 +302,7 @@ def _remove_files(lease: Lease, job: Job, how: Release, run: NodeRun, context: R
 
 
 def _secure(lease: Lease, run: NodeRun, context: RunContext) -> None:
-    """Let the pod guard itself; one that cannot is given back. Raises PodNotReady, ConnectionLost, PodLost."""
+    """Start the pod's watchdog; release a pod that has none. Raise PodNotReady, ConnectionLost, PodLost."""
     try:
         context.lifetimes.secure(lease, run)
     except BaseException:
@@ -324,7 +326,7 @@ def _give_back(pod: Held, lease: Lease, job: Job, run: NodeRun, context: RunCont
             context.leases.lost(error)
             raise
     context.leases.forget_deleted()
-    with suppress(RemoteError):  # the nodes on the other pods find out what is wrong
+    with suppress(RemoteError):  # the nodes on the other pods will see the error
         context.lifetimes.pods_changed(run)
     context.events.pod_released(
         pod=lease.rented, final_state=state, usd=lease.age_seconds * lease.total_usd_per_hr / 3600
@@ -332,7 +334,7 @@ def _give_back(pod: Held, lease: Lease, job: Job, run: NodeRun, context: RunCont
 
 
 def _say_it_stays(pod: Held, lease: Lease, fate: Fate, run: NodeRun, context: RunContext) -> None:
-    # Alone on the last line, and nothing after it: it is there to be copied.
+    # The command is alone on the last line, so that it can be copied.
     rescue = (
         f"Fetch it:\n  {pod.copy_command(lease.unverified)}"
         if lease.unverified

@@ -1,4 +1,4 @@
-"""Pulling: one path of a pod fetched for a node, once, or again and again while its job runs."""
+"""Pulling: one path of a pod fetched for a node, once or repeatedly while its job runs."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ from rpd.values.step import Pulled, StepKind
 
 @frozen
 class Pulling:
-    """What is pulled, for whom, and from where: ``source`` on the pod to the local ``place``.
+    """One pull: ``source`` on the pod to the local ``place``, for a node.
 
-    That is a folder it goes into, or with ``as_file`` what a single file is called there. With ``contents``, what is in
-    the folder at ``source`` goes there, without the folder itself.
+    ``place`` is the folder it goes into, or with ``as_file`` the name of a single file. With ``contents`` the
+    contents of the folder at ``source`` go there, without the folder itself.
     """
 
     run: NodeRun
@@ -52,7 +52,7 @@ class Pulling:
     about: object
 
     def once(self) -> Pulled | None:
-        """Fetch it now. Raises MissingArtifact, TransferError, ConnectionLost."""
+        """Fetch it now. Raise MissingArtifact, TransferError, ConnectionLost."""
         run = self.run
         request: StepRequest[Pulled | None] = StepRequest(
             kind=StepKind.PULL,
@@ -75,7 +75,10 @@ class Pulling:
         return pulled
 
     def again_and_again(self, seconds: float) -> None:
-        """Fetch it every ``seconds`` while the job runs and once at the end of the node; only the last can fail."""
+        """Fetch it every ``seconds`` while the job runs and once at the end of the node.
+
+        Only the last pull can fail.
+        """
         often = f"every {format_duration(seconds)}"
         name, command = self.name or f"pull {self.title} {often}", f"pull {self.source} {often}"
         self._expect()
@@ -87,9 +90,9 @@ class Pulling:
     # --- where to ---------------------------------------------------------------------------------------------------
 
     def _expect(self) -> None:
-        """Refuse what is bound to overwrite another pull. Raises DestinationTaken.
+        """Refuse a pull that is bound to overwrite another. Raise DestinationTaken.
 
-        Of a glob nothing is known before the pod is asked, and of a path only what it is called there.
+        The matches of a glob are not known before the pod is asked, and of a path only its name is.
         """
         if self.run.steps.salvaging or split_glob(self.source)[1] is not None:
             return
@@ -112,7 +115,7 @@ class Pulling:
         pulled = remote.pull(
             self.source,
             place,
-            # Where an earlier pull of this node may have brought links.
+            # An earlier pull of this node may have brought links, which must not lead out of its artifacts.
             within=artifacts if place.is_relative_to(artifacts) else None,
             required=required,
             exclude=self.exclude,
@@ -126,12 +129,12 @@ class Pulling:
         )
         if pulled is None:
             return None
-        # The folder a pull goes to is shared by all of a node's pulls; what this one brought is meant.
+        # All pulls of a node share the target folder; the record names what this one brought.
         brought = self._whole_place(pulled.local)
         return replace(pulled, local=brought) if brought.exists() else pulled
 
     def _recalled(self, answer: Mapping[str, Any]) -> Pulled | None:
-        """Return what an earlier process fetched, and let it keep its place."""
+        """Return what an earlier process fetched, and keep its place taken."""
         pulled = _pulled(answer["pulled"])
         if pulled is not None and pulled.local in (self._whole_place(self.place), self._file_place(pulled)):
             with contextlib.suppress(DestinationTaken):
@@ -143,7 +146,7 @@ class Pulling:
         return posixpath.basename(self.source.rstrip("/"))
 
     def _whole_place(self, place: Path) -> Path:
-        """Return where a folder, or a file that keeps its name, lies that goes to ``place``."""
+        """Return the final path of a folder, or of a file that keeps its name, that goes to ``place``."""
         return place if self.contents else place / self._basename
 
     def _file_place(self, pulled: Pulled) -> Path | None:
@@ -151,7 +154,7 @@ class Pulling:
 
     @contextmanager
     def _in_custody(self) -> Iterator[None]:
-        """Keep the pod alive for a pull, and note on its lease what could not be fetched whole."""
+        """Keep the pod alive during a pull, and note on its lease if the pull failed."""
         self.lifetimes.allow_pull(self.lease)
         try:
             yield
@@ -161,17 +164,17 @@ class Pulling:
             raise
 
     def _plain(self) -> StepRequest[None]:
-        """Return the pull as it is recorded where it is not the job's own line that is carried out."""
+        """Return the request under which a pull is recorded that is not made by the job's own line."""
         name, command = self.name or f"pull {self.title}", f"pull {self.source}"
         return without_answer(StepKind.PULL, name, command, about=self.about)
 
     def _salvaged(self) -> Pulled | None:
-        """Fetch what there is, for a job that failed before it came to this line."""
+        """Fetch whatever is there, for a job that failed before this line."""
         with self.steps.recorded(self.run, self._plain()):
             try:
                 pulled = self._fetched(self.place, required=False)
             except DestinationTaken:
-                # The job went wrong, maybe over this very pull: what it made is kept all the same, elsewhere.
+                # The job may have failed over this very pull: keep its files in another place.
                 pulled = self._fetched(salvage_place(self.run), required=False)
         if pulled is not None:
             self.run.results.record_artifact(pulled, self.label)
@@ -215,7 +218,7 @@ class Pulling:
 
 
 def salvage_place(run: NodeRun) -> Path:
-    """Return a place of its own for what a failed job would have put where something else is."""
+    """Return a separate place for files that a failed job would have put where others are."""
     return run.files.artifacts / f"salvaged-{len(run.results.artifacts) + 1}"
 
 

@@ -1,4 +1,4 @@
-"""Steps: what a job does on a pod, done once in the life of a node, whatever happens to the process that drives it."""
+"""Steps of a job on a pod: each is done once in the life of a node, whatever happens to the driving process."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def without_answer(
     about: object = None,
     salvaged: Callable[[], Any] = lambda: None,
 ) -> StepRequest[Any]:
-    """Return a step that answers nothing."""
+    """Return a step without an answer."""
     return StepRequest(
         kind=kind,
         name=name,
@@ -38,17 +38,17 @@ def without_answer(
 
 
 class Steps:
-    """The steps done on one pod; ``begin`` is called before each with the node that does it."""
+    """The steps on one pod; ``begin`` is called before each with the node that takes it."""
 
     def __init__(self, lease: Lease, begin: Callable[[NodeRun], None]) -> None:
         self._lease = lease
         self._begin = begin
 
     def do(self, run: NodeRun, request: StepRequest[T], act: Callable[[StepEnd], T]) -> T:
-        """Return the answer to a step, doing it (``act``) unless it was done before.
+        """Return the answer of a step, calling ``act`` unless the step was done before.
 
-        In a salvage it is answered from memory, past the failure with ``salvaged``. After a resume it is answered from
-        the journal. A lost connection is noted on the lease.
+        During a salvage the answer comes from memory, and after the failed step from ``salvaged``. After a
+        resume it comes from the journal. A lost connection is noted on the lease.
         """
         if run.steps.salvaging:
             with run.deadlines.shielded(), no_network.lowered():  # a pull may have to connect again
@@ -60,6 +60,7 @@ class Steps:
                 answer = self._recalled_or_done(run, request, act)
         except BaseException as error:
             run.steps.keep_answer(request.salvaged)
+            # An interrupted command on a lost pod failed because of the loss, so that is the error to report.
             if self._lease.loss is not None and isinstance(error, ConnectionLost | Interrupted):
                 self._lease.connection_lost()
                 raise self._lease.loss from error
@@ -70,7 +71,7 @@ class Steps:
         return answer
 
     def recorded(self, run: NodeRun, request: StepRequest[Any]) -> AbstractContextManager[StepEnd]:
-        """Record a step around its work, whether it was done before or not."""
+        """Record a step around its work, whether or not it was done before."""
         return run.steps.step(request, self._lease.name)
 
     def _recalled_or_done(self, run: NodeRun, request: StepRequest[T], act: Callable[[StepEnd], T]) -> T:

@@ -199,7 +199,7 @@ def rpd_run_node(node: Node, call: Callable[[], object]) -> bool | None:
 
 @hookspec(firstresult=True)
 def rpd_pod_kind(job: Job) -> object | None:
-    """Return how the pods of a job with ``cluster`` are rented together: an ``rpd.execute.pod.held.PodKind``."""
+    """Return how the pods of a job with ``cluster`` are rented together: an ``rpd.execute.pod.kinds.PodKind``."""
 
 
 @observer

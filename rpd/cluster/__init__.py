@@ -15,7 +15,7 @@ from rpd.values.job import Gpu, Job
 
 if TYPE_CHECKING:
     from rpd.cluster.handle import RunningCluster
-    from rpd.execute.pod.held import PodKind
+    from rpd.execute.pod.kinds import PodKind
     from rpd.execute.pod.provision import Provision
 
 
@@ -29,12 +29,11 @@ def cluster(provision: Provision, gpu: Gpu | str | None) -> Iterator[RunningClus
 @fixture
 def cluster_dir(cluster: RunningCluster, project_dir: Path) -> str:
     """The project's folder on every member of the cluster, sent for each node; its remote path."""
-    from rpd.execute.project_folder import check_weight, checked_project
+    from rpd.execute.project_folder import checked_project
 
     run = current_run()
     source = checked_project(project_dir)
-    if run.context.config is not None:
-        check_weight(source, run.context.config, run.context.scales)
+    run.context.uploads.check(source)
     with run.results.phase("stage"):
         staged = cluster.put(source, f"{cluster.primary.workspace}/{source.name}")[0]
     run.results.staged = staged
@@ -47,6 +46,6 @@ def rpd_pod_kind(job: Job) -> PodKind | None:
         return None
     from rpd.cluster.handle import hold
     from rpd.cluster.lease import ClusterLease
-    from rpd.execute.pod.held import PodKind
+    from rpd.execute.pod.kinds import PodKind
 
     return PodKind(lease=ClusterLease, hold=hold)

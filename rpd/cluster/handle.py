@@ -17,8 +17,8 @@ from rpd.cluster.together import Ended, Part, run_together
 from rpd.errors import CommandFailed, CommandTimeout, OutOfMemory, UsageError
 from rpd.execute.deadlines import limit_of
 from rpd.execute.node.current import current_run
+from rpd.execute.node.follow import both
 from rpd.execute.node.run import NodeRun
-from rpd.execute.node.signs_of_life import listened_for_life
 from rpd.execute.node.step_history import StepEnd, StepRequest
 from rpd.execute.pod.handle import Pod
 from rpd.execute.pod.held import Held
@@ -58,7 +58,8 @@ class RunningCluster(Held):
     """
 
     def __init__(self, lease: ClusterLease, ranks: Sequence[Pod]) -> None:
-        self._lease = lease
+        super().__init__(lease)
+        self._members = lease.members
         self.ranks = tuple(ranks)
         """The pod of each rank."""
         self._steps = Steps(lease, self._attend)
@@ -76,11 +77,6 @@ class RunningCluster(Held):
         return self.ranks[rank]
 
     # --- what it is -------------------------------------------------------------------------------------------------
-
-    @property
-    def id(self) -> str:
-        """RunPod's id of the cluster."""
-        return self._lease.rented.id
 
     @property
     def nodes(self) -> int:
@@ -106,22 +102,12 @@ class RunningCluster(Held):
     @property
     def addresses(self) -> tuple[str, ...]:
         """The address of each rank in the private network of the cluster."""
-        return tuple(member.rented.private_ip for member in self._lease.members)
-
-    @property
-    def rate_usd_per_hr(self) -> float:
-        """The hourly cost of all members."""
-        return self._lease.rate_usd_per_hr
+        return tuple(member.rented.private_ip for member in self._members)
 
     @property
     def workspace(self) -> str:
         """The folder where the volume of a member is mounted."""
         return self.primary.workspace
-
-    @property
-    def is_lost(self) -> bool:
-        """Whether a member went out of reach, so that nobody should be given the cluster any more."""
-        return self._lease.is_lost
 
     @property
     def ssh_command(self) -> str:
@@ -138,10 +124,6 @@ class RunningCluster(Held):
         """Count ``run`` among the nodes it serves."""
         for pod in self.ranks:
             pod.join(run)
-
-    def belong_to(self, run: NodeRun) -> None:
-        """Be what a node is recorded with, whatever else it uses."""
-        run.own_lease = self._lease
 
     def watch(self) -> None:
         """Begin to listen to every member, and to show its watchdog that somebody is here."""
@@ -227,18 +209,18 @@ class RunningCluster(Held):
 
     @property
     def _shape(self) -> Shape:
-        interfaces = tuple(member.interface for member in self._lease.members)
+        interfaces = tuple(member.interface for member in self._members)
         return Shape(addresses=self.addresses, gpus=self.gpus, interfaces=interfaces)
 
     def _follow(self, run: NodeRun, commands: Sequence[Command], end: StepEnd, *, check: bool) -> AllEnded:
         run.context.stop.check()
-        run.pruning.check()
+        run.commands.pruning.check()
         if self.primary.is_dry:
             return _stand_in(commands[0].text, commands[0].stand_in, self.nodes)
         limit = limit_of(run.deadlines, commands[0].timeout)
         run.series.begin(run.node.job.metrics)
         try:
-            with limit.telling(commands[0].text), listened_for_life(run) as hear:
+            with limit.telling(commands[0].text), run.commands.watched_for_life() as hear:
                 ended = self._run_parts(
                     run, [replace(each, timeout=limit.seconds) for each in commands], hear, check
                 )
@@ -263,16 +245,16 @@ class RunningCluster(Held):
         # What rank 0 measures is what the node measures, as with most trainings.
         parts[0].metrics = run.series.feed
         if run.node.job.metrics:
-            parts[0].output = _both(parts[0].output, run.series.hear_output)
+            parts[0].output = both(parts[0].output, run.series.hear_output)
         forget = run.context.stop.listen(lambda level: _end(parts) if level >= StopLevel.END else None)
         try:
-            with run.pruning.through(partial(_end, parts)):
+            with run.commands.pruning.through(partial(_end, parts)):
                 ended = run_together(parts, end_others=check)
         finally:
             forget()
             logs.close()
         run.context.stop.check()
-        run.pruning.check()
+        run.commands.pruning.check()
         if ended.error is not None:
             raise ended.error
         return ended
@@ -452,14 +434,6 @@ class RunningCluster(Held):
 def _end(parts: Sequence[Part]) -> None:
     for part in parts:
         part.interrupt()
-
-
-def _both(first: Output, second: Output) -> Output:
-    def hear(data: bytes) -> None:
-        first(data)
-        second(data)
-
-    return hear
 
 
 def _all_ended(ended: Ended, commands: Sequence[Command]) -> AllEnded:

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rpd.errors import UsageError
 from rpd.events import Events
 from rpd.execute.end_notices import Asides
 from rpd.execute.local_disk import Disk
@@ -16,6 +15,7 @@ from rpd.execute.needed import NothingNeeded
 from rpd.execute.pod.lifetimes import Lifetimes
 from rpd.execute.price_ceiling import Cover
 from rpd.execute.saved_environment import Surroundings
+from rpd.execute.uploads import Uploads
 from rpd.execute.user_tracebacks import SHORT, Style
 from rpd.journal.files import NodeFiles, RunFiles
 from rpd.journal.journal import Journal
@@ -27,10 +27,7 @@ from rpd.lease.lease import Connect
 from rpd.lease.pod_poller import PodView
 from rpd.lease.recycle import Recycler
 from rpd.lease.registries import Registries
-from rpd.project.keyfiles import is_secret_file, secret_rules
-from rpd.project.own_output import OwnOutput
 from rpd.project.source import lock_file_sha256
-from rpd.project.upload_size import Scales, Weight
 from rpd.redaction import Redactor
 from rpd.stop import Stop
 from rpd.values.job import Job, Registry, check_cluster, check_cluster_gpu, check_kind, check_place
@@ -67,6 +64,7 @@ class RunContext:
     """Environment of every pod in addition to its job's: the public keys."""
     source: Callable[[Path], SourceRecord]
     lifetimes: Lifetimes
+    uploads: Uploads
     new_journal: Callable[[NodeFiles], Journal]
     """Creates the journal of a node."""
     cover: Cover
@@ -97,13 +95,8 @@ class RunContext:
     view: PodView = field(init=False)
     past: Past | None = None
     """The state that an earlier process left, if this run is resumed."""
-    secret_files: tuple[Path, ...] = ()
-    """Files that secrets are read from; they are never sent to a pod."""
-    scales: Scales = field(default_factory=Scales)
     requests: dict[str, Sequence[PodRequest]] = field(default_factory=dict)
     """The pods that each node requested, by node id."""
-    own: OwnOutput = field(default_factory=OwnOutput)
-    """The files this process writes itself, so that they are not sent."""
     needed: NothingNeeded = field(default_factory=NothingNeeded)
     """The results that nodes take over from other nodes."""
     asides: Asides = field(default_factory=Asides)
@@ -145,22 +138,3 @@ class RunContext:
         if sha256 is None:
             sha256 = self._locks[file] = lock_file_sha256(self.project(file))
         return sha256
-
-    def weigh(self, local: Path, exclude: tuple[str, ...], *, ignored: bool = False) -> Weight:
-        """Return the size of the files that would be sent from ``local``. Raise UsageError if it does not exist."""
-        return self.scales.weigh(local, exclude, ignored=ignored)
-
-    def rules_for(self, local: Path) -> tuple[str, ...]:
-        """Return ignore rules that keep files of secrets from being sent. Raise UsageError if ``local`` is one."""
-        if not self.secret_files:
-            return ()
-        if is_secret_file(local, self.secret_files):
-            raise UsageError(
-                f"{local} is the file of a secret and is not sent: commands have its value in their environment"
-            )
-        return secret_rules(local, self.secret_files)
-
-    def tell_withheld(self, local: Path, names: tuple[str, ...]) -> None:
-        """Report, once per folder, the key files that are not sent."""
-        if notice := self.scales.news(local, names):
-            self.events.notice(notice)

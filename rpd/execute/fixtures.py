@@ -46,15 +46,14 @@ def project_dir(request: Any) -> Path:
 @fixture
 def staged_dir(pod: Pod, project_dir: Path) -> str:
     """The project's folder on the pod, sent for each node; its remote path."""
-    from rpd.execute.project_folder import check_weight, checked_project
+    from rpd.execute.project_folder import checked_project
 
     run = current_run()
     source = checked_project(project_dir)
-    if run.context.config is not None:
-        check_weight(source, run.context.config, run.context.scales)
+    run.context.uploads.check(source)
     with run.results.phase("stage"):
         # Nodes that work on one pod side by side must not find their tree replaced by a neighbour's.
-        place = f"{source.name}-gpu{run.gpus[0]}" if run.gpus else source.name
+        place = f"{source.name}-gpu{run.use.gpus[0]}" if run.use.gpus else source.name
         staged = pod.put(source, f"{pod.workspace}/{place}")
     run.results.staged = staged
     return staged.remote
@@ -93,7 +92,7 @@ def record_metric() -> Callable[[str, Any], None]:
 def needs() -> Any:
     """The results of the nodes that this one needs (mark ``needs``): their reports, metrics and verified files."""
     run = current_run()
-    return run.context.needed.by(run)
+    return run.context.needed.by(run.node, run.results.sent)
 
 
 @fixture(scope="session")

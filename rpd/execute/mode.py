@@ -6,29 +6,24 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rpd.execute import no_network
+from rpd.execute.alarms import Alarms
 from rpd.execute.clock import JobClock
-from rpd.execute.deadlines import overdue
+from rpd.execute.deadlines import Deadlines, overdue
+from rpd.execute.node.follow import Commands, DryCommands
 from rpd.execute.node.log import DryLog, NodeLog
 from rpd.execute.node.results import DryResults, NodeResults
 from rpd.execute.node.series import NodeSeries, NoSeries
 from rpd.execute.node.step_history import DryStepHistory, StepHistory
-from rpd.execute.pod.follow import follow
 from rpd.execute.pod.kept_files import left_alone, merging
 from rpd.execute.saved_environment import Surroundings, TrustedSurroundings
 from rpd.execute.slots import OneSlot, Slots
+from rpd.execute.uploads import Uploads
 from rpd.lease.lease import Ask, simply
-from rpd.project.fingerprint import Sent, fingerprint, sent_parts
-from rpd.remote.protocol import Command, Remote
+from rpd.project.fingerprint import Sent, sent_parts
+from rpd.remote.protocol import Remote
 from rpd.stop import Stop
-from rpd.values.step import Completed
-
-if TYPE_CHECKING:
-    from rpd.execute.alarms import Alarms
-    from rpd.execute.context import RunContext
-    from rpd.execute.node.run import NodeRun
 
 
 class Live:
@@ -37,6 +32,7 @@ class Live:
     keeps_records: bool = True
     """Whether the actions of nodes are recorded."""
     slots: type[Slots] = Slots
+    commands: type[Commands] = Commands
     history: type[StepHistory] = StepHistory
     results: type[NodeResults] = NodeResults
     series: type[NodeSeries] = NodeSeries
@@ -47,30 +43,23 @@ class Live:
         """Return the context in which a user's code runs."""
         return nullcontext()
 
-    def stoppable(self, run: NodeRun) -> AbstractContextManager[None]:
+    def stoppable(self, deadlines: Deadlines, stop: Stop) -> AbstractContextManager[None]:
         """Return a context for fixture code that is interrupted when the run has to end. It raises Interrupted."""
-        return run.deadlines.stoppable(run.context.stop)
+        return deadlines.stoppable(stop)
 
     def ask(self, stop: Stop) -> Ask:
         """Return the function that makes calls to RunPod; a stop cuts a call short."""
         return stop.asked
 
-    def timed(self, run: NodeRun, alarms: Alarms, stuck: Callable[[], None]) -> AbstractContextManager[None]:
+    def timed(
+        self, deadlines: Deadlines, stop: Stop, alarms: Alarms, stuck: Callable[[], None]
+    ) -> AbstractContextManager[None]:
         """Return a context that ends the job in it when its time is up or the run is stopped.
 
         ``stuck`` is called if the job's own code does not react. The context raises BudgetExceeded,
         JobTimeout, Interrupted.
         """
-        return _timed(run, alarms, stuck)
-
-    def follow(
-        self, run: NodeRun, remote: Remote, command: Command, metrics: tuple[str, ...] = ()
-    ) -> Completed:
-        """Run a command under the limits of its job.
-
-        ``metrics`` are regular expressions for numbers in its output.
-        """
-        return follow(run, remote, command, metrics)
+        return _timed(deadlines, stop, alarms, stuck)
 
     def begin_beside(self, begin: Callable[[], object]) -> None:
         """Start an activity that runs in parallel with a job."""
@@ -82,7 +71,7 @@ class Live:
         """Return the context that yields the target of a ``put`` on the pod and protects the ``kept`` files there."""
         return merging(remote, target) if is_merged else left_alone(remote, target, kept)
 
-    def size_of(self, context: RunContext, local: Path, exclude: tuple[str, ...], *, ignored: bool) -> str:
+    def size_of(self, uploads: Uploads, local: Path, exclude: tuple[str, ...], *, ignored: bool) -> str:
         """Return the size of a ``put`` for the line of its step; empty in a live run, since the transfer shows it."""
         return ""
 
@@ -90,17 +79,9 @@ class Live:
         """Return the digest of files that a dry ``put`` would have sent; empty if nobody needs it."""
         return ""
 
-    def fingerprint(self, context: RunContext, run: NodeRun) -> Mapping[str, str]:
+    def fingerprint(self, work_out: Callable[[], Mapping[str, str]]) -> Mapping[str, str]:
         """Return the hashes, by name, of everything the result of a node depends on."""
-        job = run.node.job
-        shared = {part: sha256 for lease in run.leases for part, sha256 in lease.sent.items()}
-        return fingerprint(
-            run.node,
-            lock_sha256=context.lock_sha256(run.node.file),
-            variables=context.variables,
-            sent={**shared, **context.needed.fingerprint(run), **run.results.sent},
-            digest=context.digest_of(job.image, job.registry) if run.leases else "",
-        )
+        return work_out()
 
 
 class Dry(Live):
@@ -108,6 +89,7 @@ class Dry(Live):
 
     keeps_records = False
     slots = OneSlot
+    commands = DryCommands
     history = DryStepHistory
     results = DryResults
     series = NoSeries
@@ -117,24 +99,16 @@ class Dry(Live):
     def guard(self) -> AbstractContextManager[None]:
         return no_network.everywhere(no_network.DRY_RUN)
 
-    def stoppable(self, run: NodeRun) -> AbstractContextManager[None]:
+    def stoppable(self, deadlines: Deadlines, stop: Stop) -> AbstractContextManager[None]:
         return nullcontext()
 
     def timed(
-        self,
-        run: NodeRun,
-        alarms: Alarms,
-        stuck: Callable[[], None],
+        self, deadlines: Deadlines, stop: Stop, alarms: Alarms, stuck: Callable[[], None]
     ) -> AbstractContextManager[None]:
         return nullcontext()
 
     def ask(self, stop: Stop) -> Ask:
         return simply
-
-    def follow(
-        self, run: NodeRun, remote: Remote, command: Command, metrics: tuple[str, ...] = ()
-    ) -> Completed:
-        return remote.run(command, run.log.write)
 
     def begin_beside(self, begin: Callable[[], object]) -> None:
         pass
@@ -144,12 +118,12 @@ class Dry(Live):
     ) -> AbstractContextManager[str]:
         return nullcontext(target)
 
-    def size_of(self, context: RunContext, local: Path, exclude: tuple[str, ...], *, ignored: bool) -> str:
-        weight = context.weigh(local, exclude, ignored=ignored)
-        context.tell_withheld(local, weight.withheld)
+    def size_of(self, uploads: Uploads, local: Path, exclude: tuple[str, ...], *, ignored: bool) -> str:
+        weight = uploads.weigh(local, exclude, ignored=ignored)
+        uploads.tell_withheld(local, weight.withheld)
         return f"  ({weight})"
 
-    def fingerprint(self, context: RunContext, run: NodeRun) -> Mapping[str, str]:
+    def fingerprint(self, work_out: Callable[[], Mapping[str, str]]) -> Mapping[str, str]:
         return {}
 
 
@@ -162,16 +136,15 @@ class TracingDry(Dry):
     def digest_unsent(self, key: str) -> str:
         return next(map(self._digest_of, sent_parts([key])), "")
 
-    def fingerprint(self, context: RunContext, run: NodeRun) -> Mapping[str, str]:
-        return Live.fingerprint(self, context, run)
+    def fingerprint(self, work_out: Callable[[], Mapping[str, str]]) -> Mapping[str, str]:
+        return work_out()
 
 
 @contextmanager
-def _timed(run: NodeRun, alarms: Alarms, stuck: Callable[[], None]) -> Iterator[None]:
-    deadlines = run.deadlines
+def _timed(deadlines: Deadlines, stop: Stop, alarms: Alarms, stuck: Callable[[], None]) -> Iterator[None]:
     deadlines.clock = JobClock(partial(overdue, deadlines), stuck)
     try:
-        with deadlines.clock.heeding(run.context.stop, alarms, deadlines.ends_at):
+        with deadlines.clock.heeding(stop, alarms, deadlines.ends_at):
             yield
     finally:
         deadlines.clock = None

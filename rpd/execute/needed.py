@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rpd.errors import UsageError
-
-if TYPE_CHECKING:
-    from rpd.execute.node.run import NodeRun
+from rpd.values.node import Node
 
 
 class NothingNeeded:
     """The null twin, for runs in which no node needs another."""
 
-    def by(self, run: NodeRun) -> Any:
-        """Return the value of the fixture ``needs`` for a node. Raise UsageError if it has no mark ``needs``."""
-        raise UsageError(f"{run.node.id} asks for the fixture needs, and has no mark rpd.mark.needs(…)")
+    def by(self, node: Node, sent: dict[str, str]) -> Any:  # noqa: ARG002
+        """Return the value of the fixture ``needs``; what it is asked for goes to ``sent``. Raises UsageError."""
+        raise UsageError(f"{node.id} asks for the fixture needs, and has no mark rpd.mark.needs(…)")
 
-    def fingerprint(self, run: NodeRun) -> Mapping[str, str]:  # noqa: ARG002
-        """Return the hashes, by name, of the other nodes' results that this node's result depends on."""
+    def fingerprint(self, node: Node, sent: Mapping[str, str]) -> Mapping[str, str]:  # noqa: ARG002
+        """Return what the result of a node depends on of what others left, as hashes by name, beside ``sent``."""
         return {}

@@ -5,31 +5,16 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
 from rpd.errors import BudgetExceeded
-from rpd.execute.node.bill import Bill
+from rpd.execute.node.pod_use import PodUse
 from rpd.execute.run_budget import Purse
-from rpd.lease.lease import Lease
 from rpd.values.job import Budget
 from rpd.values.node import Node
 from rpd.values.pod import Offer, PodRequest
 from rpd.values.prices import disks_usd_per_hr, worst_usd
 
 _ROUNDING_USD = 1e-6
-
-
-class Spender(Protocol):
-    """A node that rents pods, as the cover sees it: its pods so far, and its bill, whose ceiling may be raised."""
-
-    @property
-    def node(self) -> Node: ...
-
-    @property
-    def leases(self) -> Sequence[Lease]: ...
-
-    @property
-    def bill(self) -> Bill: ...
 
 
 class Cover:
@@ -67,51 +52,51 @@ class Cover:
         """
         return self.ceiling(node) - spent
 
-    def admit(self, run: Spender, request: PodRequest, offers: Sequence[Offer]) -> Sequence[Offer]:
+    def admit(self, use: PodUse, request: PodRequest, offers: Sequence[Offer]) -> Sequence[Offer]:
         """Return the offers that a node may rent for ``request`` in addition to its pods. Raise BudgetExceeded."""
         if not offers:
             return offers
-        self._check_rest(run)
-        costs = self._costs(run, request, offers)
-        ceiling = self.ceiling(run.node)
+        self._check_rest(use)
+        costs = self._costs(use, request, offers)
+        ceiling = self.ceiling(use.node)
         if min(costs) > ceiling + _ROUNDING_USD:
-            ceiling = self._extended(run, request, ceiling, min(costs))
+            ceiling = self._extended(use, request, ceiling, min(costs))
         return [offer for offer, usd in zip(offers, costs, strict=True) if usd <= ceiling + _ROUNDING_USD]
 
-    def _check_rest(self, run: Spender) -> None:
+    def _check_rest(self, use: PodUse) -> None:
         """Raise BudgetExceeded if earlier attempts used up the node's worst case."""
-        if run.bill.ceiling is not None and run.bill.ceiling <= 0:
+        if use.bill.ceiling is not None and use.bill.ceiling <= 0:
             raise BudgetExceeded(
-                f"no pod is rented for another attempt: the earlier ones cost the ${self.ceiling(run.node):.2f} that "
+                f"no pod is rented for another attempt: the earlier ones cost the ${self.ceiling(use.node):.2f} that "
                 "this node may cost at worst. Give it more: Budget(cost_cap_usd=…, max_runtime=…)"
             )
 
-    def _costs(self, run: Spender, request: PodRequest, offers: Sequence[Offer]) -> list[float]:
+    def _costs(self, use: PodUse, request: PodRequest, offers: Sequence[Offer]) -> list[float]:
         """Return the worst case of the node, in USD, with a pod of each offer."""
-        budget = self._budget_of(run.node)
+        budget = self._budget_of(use.node)
         disks = disks_usd_per_hr(request)
-        rates = [lease.total_usd_per_hr for lease in run.leases if lease.is_open and lease.pod is not None]
+        rates = [lease.total_usd_per_hr for lease in use.leases if lease.is_open and lease.pod is not None]
         return [
             worst_usd(budget, [*rates, None if offer.usd_per_hr is None else offer.usd_per_hr + disks])
             for offer in offers
         ]
 
-    def _extended(self, run: Spender, request: PodRequest, ceiling: float, needed_usd: float) -> float:
+    def _extended(self, use: PodUse, request: PodRequest, ceiling: float, needed_usd: float) -> float:
         """Return the new ceiling of a node if the budget of the run has room for it. Raise BudgetExceeded."""
         extra = needed_usd - ceiling
-        if not self._purse.extend(run.node.id, extra):
-            raise BudgetExceeded(self._refusal(run, request, ceiling, needed_usd))
+        if not self._purse.extend(use.node.id, extra):
+            raise BudgetExceeded(self._refusal(use, request, ceiling, needed_usd))
         with self._lock:
-            self._added[run.node.id] = self._added.get(run.node.id, 0.0) + extra
-        if run.bill.ceiling is not None:
-            run.bill.ceiling += extra
+            self._added[use.node.id] = self._added.get(use.node.id, 0.0) + extra
+        if use.bill.ceiling is not None:
+            use.bill.ceiling += extra
         return needed_usd
 
-    def _refusal(self, run: Spender, request: PodRequest, ceiling: float, needed_usd: float) -> str:
+    def _refusal(self, use: PodUse, request: PodRequest, ceiling: float, needed_usd: float) -> str:
         what = str(request.gpu) if request.gpu else "a CPU pod"
         extra = (
             " in addition to the pods it has"
-            if any(lease.is_open and lease.pod for lease in run.leases)
+            if any(lease.is_open and lease.pod for lease in use.leases)
             else ""
         )
         refused = (
@@ -134,5 +119,5 @@ class NoCover(Cover):
     def left_of(self, node: Node, spent: float) -> None:  # noqa: ARG002
         return None
 
-    def admit(self, run: Spender, request: PodRequest, offers: Sequence[Offer]) -> Sequence[Offer]:  # noqa: ARG002
+    def admit(self, use: PodUse, request: PodRequest, offers: Sequence[Offer]) -> Sequence[Offer]:  # noqa: ARG002
         return offers

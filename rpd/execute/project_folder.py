@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 from rpd.errors import UsageError
 from rpd.project.upload_size import Scales, Weight
@@ -49,11 +48,11 @@ def _resolved(folder: Path) -> Path:
     return resolved
 
 
-def check_weight(folder: Path, config: Any, scales: Scales) -> Weight:
-    """Return the size of the files that would be sent. Raise UsageError if it exceeds ``stage_limit_mb``."""
+def check_weight(folder: Path, limit_mb: float, scales: Scales) -> Weight:
+    """Return what would be sent of a folder. Raises UsageError if that is above ``limit_mb``."""
     weight = scales.weigh(folder)
-    if weight.bytes > config.pods.stage_limit_mb * 1_000_000:
-        limit = format_size(config.pods.stage_limit_mb * 1_000_000)
+    if weight.bytes > limit_mb * 1_000_000:
+        limit = format_size(int(limit_mb * 1_000_000))
         raise UsageError(
             f"staged_dir would send {weight} from {folder}, more than stage_limit_mb ({limit}). The largest: "
             f"{weight.heaviest}. Name what is not to be sent in {folder / '.rpdignore'}, or raise the limit: "

@@ -18,7 +18,7 @@ from rpd.execute.asked import asked_while_running
 from rpd.execute.node.current import acting_for
 from rpd.execute.node.run import NodeRun
 from rpd.execute.pod.held import Held
-from rpd.execute.project_folder import PROJECT, check_weight, checked_project, has_own_project, stages_project
+from rpd.execute.project_folder import PROJECT, checked_project, has_own_project, stages_project
 from rpd.execute.rental_calls import PROVISION
 from rpd.values.fixture import FixtureDef, Scope, needs
 from rpd.values.frozen import frozen
@@ -316,9 +316,7 @@ class Setup:
         chain = node.definition.closure.chain(PROJECT)
         if chain and PROVISION in needs(node.definition.closure, chain[-1]):
             return  # staged_dir checks it once there is a pod, which this fixture needs
-        folder = checked_project(self.get(PROJECT))
-        if self.run.context.config is not None:
-            check_weight(folder, self.run.context.config, self.run.context.scales)
+        self.run.context.uploads.check(checked_project(self.get(PROJECT)))
 
     def get_unplanned(self, name: str, *, below: FixtureDef | None, owner: Instance | None) -> Any:
         """Return the value of ``name`` for ``getfixturevalue``."""

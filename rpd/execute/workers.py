@@ -43,23 +43,19 @@ class Waiting:
     def add(self, run: NodeRun) -> None:
         """Keep ``run`` until none of its pods is rented any more."""
         self._count += 1
-        self._by_lease.setdefault(_open_lease(run) or run.leases[0], []).append((self._count, run))
+        self._by_lease.setdefault(run.use.open_lease or run.use.leases[0], []).append((self._count, run))
 
     def take_due(self) -> list[NodeRun]:
         """Return the runs whose pods are all released, each once, in the order in which they were added."""
         due = []
         for lease in [lease for lease in self._by_lease if not lease.is_open]:
             for number, run in self._by_lease.pop(lease):
-                still_open = _open_lease(run)
+                still_open = run.use.open_lease
                 if still_open is None:
                     due.append((number, run))
                 else:
                     self._by_lease.setdefault(still_open, []).append((number, run))
         return [run for _, run in sorted(due, key=itemgetter(0))]
-
-
-def _open_lease(run: NodeRun) -> Lease | None:
-    return next((lease for lease in run.leases if lease.is_open), None)
 
 
 class Execution:
@@ -305,7 +301,7 @@ class Execution:
         """
         late = [*errors, *self._runner.take_late_errors()]
         with self._lock:
-            if finished is not None and finished.had_open_pods:
+            if finished is not None and finished.use.had_open_pods:
                 self._waiting.add(finished)
             due = self._waiting.take_due()
         guilty = [error.user for error in late if error.user is not None]

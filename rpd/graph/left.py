@@ -16,7 +16,6 @@ from rpd.values.plan import Earlier, Source
 from rpd.values.report import CACHED, NodeReport, Outcome, Skip
 
 if TYPE_CHECKING:
-    from rpd.execute.node.run import NodeRun
     from rpd.graph.results import Needs
 
 
@@ -157,17 +156,17 @@ class Left(NothingNeeded):
 
     # --- what nodes get ---------------------------------------------------------------------------------------------
 
-    def by(self, run: NodeRun) -> Needs:
+    def by(self, node: Node, sent: dict[str, str]) -> Needs:
         """Return what the nodes left that a node needs."""
         from rpd.graph.results import Needs
 
-        return Needs(run, self._used(run.node), studies=self._stands.keys())
+        return Needs(node, sent, self._used(node), studies=self._stands.keys())
 
-    def fingerprint(self, run: NodeRun) -> Mapping[str, str]:
+    def fingerprint(self, node: Node, sent: Mapping[str, str]) -> Mapping[str, str]:
         """Return the content of what a node used; of what it never asked for, the files: it may use a volume."""
-        used = {node_id for _, node_id, _ in parts_in(run.results.sent)}
+        used = {node_id for _, node_id, _ in parts_in(sent)}
         # In a dry run nothing was left.
-        unused = (each for each in self._used(run.node) if each.folder and each.node.id not in used)
+        unused = (each for each in self._used(node) if each.folder and each.node.id not in used)
         return {part(report.node.id, FILES): digest(report, FILES) for report in unused}
 
 

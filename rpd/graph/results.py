@@ -7,14 +7,14 @@ import posixpath
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from rpd.errors import UsageError
-from rpd.execute.node.run import NodeRun
 from rpd.graph.content import FILES, METRICS, digest, part, sums_of
 from rpd.journal.files import folder_name
 from rpd.remote.transfer.checksums import sum_lines
 from rpd.remote.transfer.globs import is_glob
+from rpd.values.node import Node
 from rpd.values.report import ArtifactRecord, NodeReport
 from rpd.values.skip_and_fail import Skipped
 from rpd.values.step import StepKind
@@ -22,19 +22,33 @@ from rpd.values.suggestions import closest
 
 if TYPE_CHECKING:
     from rpd.execute.pod.handle import Pod
-    from rpd.execute.pod.held import Held
 
 _FOLDER = "artifacts"
+
+
+class Pods(Protocol):
+    """What files can be sent to: a pod, or a cluster."""
+
+    @property
+    def parts(self) -> Sequence[Pod]:
+        """The pods that it consists of, the one that leads first."""
 
 
 class Needs:
     """What the nodes left that a node needs, in the order of its marks and of their cases."""
 
-    def __init__(self, run: NodeRun, reports: Sequence[NodeReport], *, studies: Collection[str] = ()) -> None:
-        """``studies`` are the ids of needed searches: their trials come best first."""
+    def __init__(
+        self,
+        node: Node,
+        sent: dict[str, str],
+        reports: Sequence[NodeReport],
+        *,
+        studies: Collection[str] = (),
+    ) -> None:
+        """``sent`` gets what ``node`` uses; ``studies`` are ids of needed searches, whose trials come best first."""
         self._studies = frozenset(study.partition("[")[0] for study in studies)
-        self._node_id = run.node.id
-        self._all = tuple(Needed(run, report) for report in reports)
+        self._node_id = node.id
+        self._all = tuple(Needed(node, sent, report) for report in reports)
 
     def __getitem__(self, job: Callable[..., Any] | str) -> Needed:
         """Return what the one case of a job left that this node needs; ``job`` is its function or its name.
@@ -79,8 +93,10 @@ class Needs:
 class Needed:
     """What one node left: ``report`` is its report; its files are in ``folder``, checked by sha256."""
 
-    def __init__(self, run: NodeRun, report: NodeReport) -> None:
-        self._run = run
+    def __init__(self, user: Node, sent: dict[str, str], report: NodeReport) -> None:
+        """``user`` is the node that needs it; what it uses is noted in ``sent``."""
+        self._user = user
+        self._sent = sent
         self._report = report
 
     def __repr__(self) -> str:
@@ -138,7 +154,7 @@ class Needed:
             return Path(self._report.folder, _FOLDER)
         return Path(self._report.folder, self._local(name))
 
-    def on(self, pod: Held, name: str = "") -> str:
+    def on(self, pod: Pods, name: str = "") -> str:
         """Return where a file or folder that it pulled lies on ``pod``, which is sent there if need be.
 
         It stays where the node left it if both nodes use that pod, or the same network volume, and its sums there are
@@ -168,12 +184,12 @@ class Needed:
         if stayed:
             return stayed
         remote = f"{self._place_on(pod)}/{local.removeprefix(_FOLDER).lstrip('/')}".rstrip("/")
-        before = dict(self._run.results.sent)
+        before = dict(self._sent)
         title = f"put {local.removeprefix(f'{_FOLDER}/')} of {self.id}{rank}"
         staged = pod.put(Path(self._report.folder, local), remote, ignored=True, name=title)
         # What the result depends on is what was in it, not from which run folder it came.
-        self._run.results.sent.clear()
-        self._run.results.sent.update(before)
+        self._sent.clear()
+        self._sent.update(before)
         return staged.remote
 
     @property
@@ -184,8 +200,8 @@ class Needed:
         """Note that the result of this node depends on that one's."""
         if self._is_real:
             key = part(self.id, what)
-            if key not in self._run.results.sent:
-                self._run.results.sent[key] = digest(self._report, what)
+            if key not in self._sent:
+                self._sent[key] = digest(self._report, what)
 
     def _place_on(self, pod: Pod) -> str:
         return f"{pod.workspace.rstrip('/')}/needs/{folder_name(self.id)}"
@@ -234,7 +250,7 @@ class Needed:
         text = "".join(f"{line}\n" for line in sum_lines(sums))
         if not sums or not _is_unicode(text):
             return ""
-        listing = f"/tmp/rpd-needs-{self._run.key}.sha256"  # noqa: S108 - on the pod
+        listing = f"/tmp/rpd-needs-{folder_name(self._user.id)}.sha256"  # noqa: S108 - on the pod
         what = f"{local.removeprefix(f'{_FOLDER}/')} of {self.id}"
         pod.write(listing, text, name=f"sums of {what}")
         done = pod.run(f"sha256sum -c {listing} >/dev/null 2>&1", check=False, name=f"is {what} still here?")

@@ -39,7 +39,7 @@ def check_staging(
     only while the run goes on is checked then, before the pod of its node is rented.
     """
     for folder in dict.fromkeys(_folders(config.rootdir, nodes, foresight)):
-        weight = check_weight(folder, config, scales)
+        weight = check_weight(folder, config.pods.stage_limit_mb, scales)
         if text := scales.news(folder, weight.withheld):
             events.notice(text)
         if weight.bytes > LARGE_BYTES or config.output.verbose > 0:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from rpd.execute.context import RunContext
     from rpd.execute.end_notices import Asides
     from rpd.execute.mode import Dry
+    from rpd.stop import Stop
 
 _BUILT_IN_GPU = ("rpd.execute.fixtures", "gpu")
 
@@ -189,6 +190,7 @@ class _Ahead:
     variables: Mapping[str, Any]
     asides: Asides
     mode: Dry
+    stop: Stop
     run_id: str = ""
 
 
@@ -198,13 +200,15 @@ def _caller(config: Config, variables: Mapping[str, Any]) -> Callable[[str, Node
     from rpd.execute.end_notices import Asides
     from rpd.execute.mode import Dry
     from rpd.execute.node.current import acting_for
+    from rpd.execute.node.pod_use import PodUse
     from rpd.execute.node.run import NodeRun
     from rpd.execute.scopes import Scopes, Setup
     from rpd.journal.files import DryRunFiles
     from rpd.journal.journal import NoJournal
+    from rpd.stop import Stop
 
     scopes = Scopes(())
-    ahead = _Ahead(config, variables, Asides(), Dry())
+    ahead = _Ahead(config, variables, Asides(), Dry(), Stop())
     files = DryRunFiles.below(config.runs_path)
 
     def call(name: str, node: Node) -> object:
@@ -214,6 +218,7 @@ def _caller(config: Config, variables: Mapping[str, Any]) -> Callable[[str, Node
             journal=NoJournal(),
             events=NoEvents(),
             context=cast("RunContext", ahead),
+            use=PodUse(node=node, budget=node.job.budget),
             tells_fixtures=False,
         )
         setup = Setup(scopes, run, 0)

@@ -7,6 +7,7 @@ from rpd.execute.context import RunContext
 from rpd.execute.local_disk import Disk
 from rpd.execute.needed import NothingNeeded
 from rpd.execute.run_budget import Purse
+from rpd.execute.uploads import Uploads
 from rpd.execute.user_tracebacks import Style
 from rpd.journal.files import RunFiles
 from rpd.pipeline.prepare import Prepared
@@ -52,9 +53,14 @@ def make_context(prepared: Prepared, files: RunFiles, stop: Stop, purse: Purse) 
         stock_seconds=config.money.wait_for_stock or 0.0,
         any_gpu=config.run.gpus,
         trace_style=_trace_style(config.output),
-        secret_files=secret_files(prepared.plan.kinds),
-        scales=prepared.scales,
-        own=prepared.own,
+        uploads=Uploads(
+            rootdir=config.rootdir,
+            events=events,
+            limit_mb=config.pods.stage_limit_mb,
+            secret_files=secret_files(prepared.plan.kinds),
+            scales=prepared.scales,
+            own=prepared.own,
+        ),
         config=config,
         needed=prepared.gathered.graph.left if prepared.gathered.graph else NothingNeeded(),
         source=backend.sources(files, prepared.plan.kinds, redactor, events),

@@ -12,7 +12,7 @@ from rpd import cluster
 from rpd.errors import DefinitionError, ImpossibleRequest
 from rpd.events import NoEvents
 from rpd.execute import fixtures
-from rpd.execute.pod.held import SINGLE, kind_of_pods
+from rpd.execute.pod.kinds import SINGLE, kind_of_pods
 from rpd.hooks import make_plugin_manager, register
 from rpd.runpod.dry.provider import OfflineProvider
 from rpd.values.job import check_cluster, check_cluster_gpu, check_cluster_lifecycle

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from rpd.errors import BudgetExceeded
-from rpd.execute.node.bill import Bill
+from rpd.execute.node.pod_use import Bill
 from rpd.execute.price_ceiling import Cover
 from rpd.execute.run_budget import Purse
 from rpd.values.job import Budget, Gpu

@@ -19,10 +19,12 @@ from rpd.errors import CollectionError
 from rpd.events import NoEvents
 from rpd.execute.end_notices import Asides
 from rpd.execute.mode import Dry
+from rpd.execute.node.pod_use import PodUse
 from rpd.execute.node.run import NodeRun
 from rpd.execute.scopes import Request, Scopes, Setup, TeardownError
 from rpd.journal.files import DryRunFiles
 from rpd.journal.journal import NoJournal
+from rpd.stop import Stop
 from rpd.values.fixture import Closure, FixtureDef, Scope
 from rpd.values.job import Job
 from rpd.values.mark import Location
@@ -33,10 +35,11 @@ HERE = Location("deploy_x.py", 1)
 
 
 def make_run(node: Node) -> NodeRun:
-    context: Any = SimpleNamespace(asides=Asides(), config=None, mode=Dry())
+    context: Any = SimpleNamespace(asides=Asides(), mode=Dry(), stop=Stop())
     return NodeRun(
         node=node,
         context=context,
+        use=PodUse(node=node, budget=node.job.budget),
         files=DryRunFiles.below(Path("runs")).node(node),
         journal=NoJournal(),
         events=NoEvents(),

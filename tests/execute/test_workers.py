@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rpd.execute.node.pod_use import PodUse
 from rpd.execute.workers import Waiting
+from rpd.values.job import Budget
+from rpd.values.node import Node
+from tests.nodes import definition
 
 
 @dataclass(eq=False)
@@ -18,7 +22,11 @@ class Pod:
 
 @dataclass(eq=False)
 class Run:
-    leases: list[Pod] = field(default_factory=list)
+    use: PodUse
+
+
+def a_run(*pods: Any) -> Run:
+    return Run(PodUse(node=Node(definition=definition(), id="n"), budget=Budget(), leases=list(pods)))
 
 
 PODS = 4
@@ -38,13 +46,13 @@ def test_runs_are_due_once_all_their_pods_are_gone(steps: list[tuple[str, Any]])
     waiting, plain = Waiting(), list[Run]()
     for step, what in steps:
         if step == "add":
-            run = Run([pods[number] for number in what])
+            run = a_run(*(pods[number] for number in what))
             waiting.add(run)  # type: ignore[arg-type]
             plain.append(run)
         elif step == "end":
             pods[what].is_open = False
         else:
-            due = [run for run in plain if not any(pod.is_open for pod in run.leases)]
+            due = [run for run in plain if not any(pod.is_open for pod in run.use.leases)]
             plain = [run for run in plain if run not in due]
             assert waiting.take_due() == due
 
@@ -62,6 +70,6 @@ def test_many_runs_on_one_pod_are_not_looked_at_one_by_one() -> None:
 
     pod, waiting = Counting(), Waiting()
     for _ in range(1000):
-        waiting.add(Run([pod]))  # type: ignore[arg-type, list-item]
+        waiting.add(a_run(pod))  # type: ignore[arg-type, list-item]
         assert waiting.take_due() == []
     assert looks <= 3000

@@ -9,6 +9,9 @@ import os
 import subprocess
 import sys
 import tomllib
+from collections.abc import Collection, Iterator
+from functools import cache
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +38,12 @@ PUBLIC = {
     "choice", "halving", "integers", "log_uniform", "median_rule", "uniform",
 }  # fmt: skip
 """What deploy files and programs may use. A new word is a promise: it belongs into the docs, too."""
+
+
+@cache
+def tree(path: Path) -> ast.Module:
+    """Return a module as parsed, once for all tests."""
+    return ast.parse(path.read_text(encoding="utf-8"))
 
 
 def python(code: str, cwd: Path = ROOT) -> Any:
@@ -156,7 +165,7 @@ def test_every_hook_is_told(name: str) -> None:
 def test_every_module_names_its_one_idea() -> None:
     """Every module begins with a docstring whose first line is one sentence."""
     for path in MODULES:
-        text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+        text = ast.get_docstring(tree(path))
         assert text, path
         assert text.split("\n\n")[0].rstrip().endswith((".", ":", "``")), path
 
@@ -179,7 +188,7 @@ NAME_A_STREAM = DOORS | {
 def named_streams(path: Path) -> set[str]:
     """Return how a module speaks of the standard streams: ``print``, ``sys.stdout`` and the like."""
     collected = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(tree(path)):
         if (
             isinstance(node, ast.Call)
             and isinstance(node.func, ast.Name)
@@ -215,7 +224,7 @@ def test_hooks_are_called_through_one_door() -> None:
     called = {
         path.relative_to(ROOT / "rpd").as_posix()
         for path in MODULES
-        for node in ast.walk(ast.parse(path.read_text()))
+        for node in ast.walk(tree(path))
         if isinstance(node, ast.Attribute) and node.attr == "hook"
     }
     assert called == {"events.py", "hooks.py"}
@@ -242,7 +251,7 @@ def test_what_functions_import_late_is_there_before_a_job_runs() -> None:
     late = set()
     for package in while_running:
         for path in (ROOT / "rpd" / package).rglob("*.py"):
-            for function in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            for function in ast.walk(tree(path)):
                 if isinstance(function, ast.FunctionDef):
                     late |= {name for node in ast.walk(function) for name in _imported(node)}
     assert {name for name in late if not name.startswith("rpd.")} - elsewhere <= set(LATER)
@@ -258,6 +267,31 @@ def _imported(node: ast.AST) -> list[str]:
             for alias in node.names
         ]
     return []
+
+
+def test_no_modules_import_each_other() -> None:
+    """Nowhere in rpd do imports run in a circle, those for type checkers and those in functions included."""
+    names = {_module(path): path for path in MODULES}
+    del names["rpd"]  # re-exports the public words for type checkers
+    imports = {name: set(_own_imports(path, names)) - {name} for name, path in names.items()}
+    TopologicalSorter(imports).prepare()  # raises CycleError, which names the circle
+
+
+def _module(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def _own_imports(path: Path, names: Collection[str]) -> Iterator[str]:
+    """Yield those of the modules ``names`` that a module imports anywhere."""
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name in names)
+        elif isinstance(node, ast.ImportFrom):
+            for alias in node.names:
+                if f"{node.module}.{alias.name}" in names:
+                    yield f"{node.module}.{alias.name}"
+                elif node.module in names:
+                    yield node.module
 
 
 def test_the_module_of_a_fixture_is_asked_for_at_one_place() -> None:

@@ -87,7 +87,7 @@ class Ladder:
 
     def _left_out(self, run: NodeRun, lines: Sequence[str]) -> str:
         """Return a hint at the file that was not sent, if a file was missing on the pod."""
-        parts = [*run.results.sent, *(part for lease in run.leases[-1:] for part in lease.sent)]
+        parts = [*run.results.sent, *(part for lease in run.use.leases[-1:] for part in lease.sent)]
         sent = [
             (Path(os.path.normpath(self._context.rootdir / sent_tree.path)), sent_tree)
             for sent_tree in sent_parts(parts)
@@ -95,7 +95,7 @@ class Ladder:
         by_name = {path for path, _ in sent}
         for path, sent_tree in sent:
             with suppress(RpdError, OSError):  # it may be gone by now
-                left_out = self._context.scales.weigh(
+                left_out = self._context.uploads.weigh(
                     path, sent_tree.exclude, ignored=sent_tree.ignored
                 ).left_out
                 if left_out is not None and (text := left_out.besides(path, by_name).explains(lines)):

@@ -8,9 +8,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from rpd.execute.context import RunContext
+from rpd.execute.node.pod_use import Bill
 from rpd.execute.node.run import NodeRun
 from rpd.execute.node.verdict import Verdict
 from rpd.lease.lease import Lease
+from rpd.project.fingerprint import fingerprint
 from rpd.project.owner import owner
 from rpd.remote.telemetry import NVIDIA_SMI, PACKAGES
 from rpd.values.pod import PodInfo
@@ -35,9 +37,9 @@ def node_report(
     context: RunContext, run: NodeRun, verdict: Verdict, started: datetime, earlier: tuple[AttemptRecord, ...]
 ) -> NodeReport:
     """Return the report of a run in its current state; ``earlier`` are the attempts before it."""
-    run.had_open_pods = any(lease.is_open for lease in run.leases)
+    run.use.had_open_pods = run.use.open_lease is not None
     node = run.node
-    lease, pods = _main_lease(run), _pod_records(run)
+    lease, pods = run.use.main_lease, _pod_records(run)
     source = context.source(context.project(node.file)) if run.results.staged or lease else _NO_SOURCE
     if run.results.staged:
         source = replace(
@@ -46,7 +48,7 @@ def node_report(
             files=run.results.staged.files,
             bytes=run.results.staged.bytes,
         )
-    parts = context.mode.fingerprint(context, run)
+    parts = context.mode.fingerprint(lambda: _fingerprint(context, run))
     if parts:
         source = replace(source, fingerprint=parts)
     return NodeReport(
@@ -72,7 +74,7 @@ def node_report(
             files=_files(run),
         ),
         pod=pods.get(lease) if lease else None,
-        cost=_cost_record(run, lease, context.overrides.budget(node.job.budget).cost_cap_usd, earlier),
+        cost=_cost_record(run.use.bill, lease, run.use.budget.cost_cap_usd, earlier),
         source=source,
         environment=_environment(lease) if lease else _UNKNOWN,
         steps=tuple(run.steps.taken),
@@ -92,7 +94,7 @@ def node_report(
 
 def amended(report: NodeReport, run: NodeRun, verdict: Verdict) -> NodeReport:
     """Return ``report`` with the time, money and outcome after the teardown of wider values."""
-    lease, pods = _main_lease(run), _pod_records(run)
+    lease, pods = run.use.main_lease, _pod_records(run)
     return replace(
         report,
         result=replace(
@@ -103,7 +105,7 @@ def amended(report: NodeReport, run: NodeRun, verdict: Verdict) -> NodeReport:
             phases=_rounded(run.results.phases),
         ),
         pod=pods.get(lease) if lease else None,
-        cost=_cost_record(run, lease, report.cost.cap_usd, report.attempts),
+        cost=_cost_record(run.use.bill, lease, report.cost.cap_usd, report.attempts),
         steps=tuple(run.steps.taken),
         marks=tuple(run.steps.marks),
         artifacts=tuple(run.results.artifacts),
@@ -135,9 +137,17 @@ def _rounded(phases: Mapping[str, float]) -> dict[str, float]:
     return {name: round(seconds, 3) for name, seconds in phases.items()}
 
 
-def _main_lease(run: NodeRun) -> Lease | None:
-    """Return the lease of the pod that stands in the node's record."""
-    return run.own_lease or (run.leases[-1] if run.leases else None)
+def _fingerprint(context: RunContext, run: NodeRun) -> Mapping[str, str]:
+    """Return the hashes, by name, of everything the result of a node depends on."""
+    job, leases, sent = run.node.job, run.use.leases, run.results.sent
+    shared = {part: sha256 for lease in leases for part, sha256 in lease.sent.items()}
+    return fingerprint(
+        run.node,
+        lock_sha256=context.lock_sha256(run.node.file),
+        variables=context.variables,
+        sent={**shared, **context.needed.fingerprint(run.node, sent), **sent},
+        digest=context.digest_of(job.image, job.registry) if leases else "",
+    )
 
 
 def _environment(lease: Lease) -> EnvironmentRecord:
@@ -157,7 +167,7 @@ def _pod_records(run: NodeRun) -> dict[Lease, PodRecord]:
     digest_of = run.context.digest_of
     return {
         lease: _pod_record(lease, lease.pod, digest_of(lease.request.image, lease.request.registry))
-        for lease in run.leases
+        for lease in run.use.leases
         if lease.pod is not None
     }
 
@@ -209,7 +219,7 @@ def _usd(attempts: Sequence[AttemptRecord]) -> float:
 
 
 def _cost_record(
-    run: NodeRun, lease: Lease | None, cap: float, earlier: tuple[AttemptRecord, ...] = ()
+    bill: Bill, lease: Lease | None, cap: float, earlier: tuple[AttemptRecord, ...] = ()
 ) -> CostRecord:
     """Return the cost of all attempts of a node, at the rate of the last one's pod."""
     before = _usd(earlier)
@@ -218,7 +228,7 @@ def _cost_record(
     return CostRecord(
         rate_usd_per_hr=lease.rate_usd_per_hr,
         rate_source=lease.rate_source,
-        billed_seconds=round(run.bill.seconds, 3),
-        estimated_usd=round(run.bill.usd + before, 6),
+        billed_seconds=round(bill.seconds, 3),
+        estimated_usd=round(bill.usd + before, 6),
         cap_usd=cap,
     )

@@ -22,9 +22,9 @@ from rpd.execute.clock import JobClock
 from rpd.execute.context import RunContext
 from rpd.execute.node import marks
 from rpd.execute.node.attempts import Attempts
-from rpd.execute.node.bill import Bill
 from rpd.execute.node.current import acting_for
 from rpd.execute.node.ladder import Ladder
+from rpd.execute.node.pod_use import Bill, PodUse
 from rpd.execute.node.report import amended, attempt_record, node_report
 from rpd.execute.node.run import NodeRun
 from rpd.execute.node.verdict import PASSED, Verdict
@@ -99,19 +99,19 @@ class Runner:
         earlier: list[AttemptRecord] = list(past.earlier) if past else []
         while True:
             run = self._open(node, files, attempts, earlier)
-            run.gpus, run.share = gpus, share
+            run.use.gpus, run.use.share = gpus, share
             if skip is not None:
                 run.results.metrics.update(skip.metrics)
             if past is not None:
                 run.steps.remembered.extend(past.steps)
                 run.series.is_resumed = True
-                run.bill.seconds, run.bill.usd = past.billed_seconds, past.usd
+                run.use.bill.seconds, run.use.bill.usd = past.billed_seconds, past.usd
                 past = None
             report = self._attempt(run, slot, wrong, tuple(earlier))
             # Where a pod could not be given back, another attempt might only add one more that bills.
-            is_stuck = any(lease.is_open and not lease.is_wide for lease in run.leases)
+            is_stuck = any(lease.is_open and not lease.is_wide for lease in run.use.leases)
             # A pod that stays for its results, or for a look at it, must not become one for each attempt.
-            is_kept = any(lease.final_state == "running" for lease in run.leases)
+            is_kept = any(lease.final_state == "running" for lease in run.use.leases)
             may_go_on = self._context.stop.level is StopLevel.NONE and not is_stuck and not is_kept
             if (
                 report.result.outcome.is_ok
@@ -157,10 +157,10 @@ class Runner:
             with acting_for(run):
                 verdict = early or self._decide(run, slot)
             run.error = verdict.error
-            if run.leases:
-                self._context.requests[run.node.id] = tuple(lease.request for lease in run.leases)
-            self._context.lifetimes.leave(run)
-            self._settle(run)
+            if run.use.leases:
+                self._context.requests[run.node.id] = tuple(lease.request for lease in run.use.leases)
+            self._context.lifetimes.leave(run.use)
+            run.use.settle()
         report = node_report(self._context, run, verdict, started, earlier)
         if self._mode.keeps_records:
             run.journal.write(
@@ -179,7 +179,7 @@ class Runner:
         verdict = Verdict(Outcome.ERROR, Cause.INTERRUPTED, self._context.stop.reason)
         abandoned = []
         for run, started, earlier in list(self._live.values()):
-            self._settle(run)
+            run.use.settle()
             abandoned.append((run, node_report(self._context, run, verdict, started, earlier)))
             run.close()
         return abandoned
@@ -205,9 +205,13 @@ class Runner:
             redactor=context.redactor,
             unwritten=context.disk.failed,
             context=context,
+            use=PodUse(
+                node=node,
+                budget=context.overrides.budget(node.job.budget),
+                bill=Bill(ceiling=context.cover.left_of(node, spent)),
+            ),
             attempt=attempts.number,
             tells_fixtures=self._tells_fixtures,
-            bill=Bill(ceiling=context.cover.left_of(node, spent)),
             gpu_after_oom=attempts.gpu,
         )
 
@@ -224,7 +228,7 @@ class Runner:
                 "wrote: there was no room for it here, and the pod's copy goes with the pod"
             )
         if not verdict.outcome.is_ok:
-            for lease in run.leases:
+            for lease in run.use.leases:
                 lease.node_failed()
         errors = [*setup.late_errors, *setup.teardown(), *self._scopes.drop_lost()]
         return self._with_others(run, verdict, errors)
@@ -247,7 +251,7 @@ class Runner:
         try:
             with self._mode.guard():
                 arguments = setup.prepare()
-            self._context.lifetimes.begin(run)
+            self._context.lifetimes.begin(run.use)
         except BaseException as error:  # noqa: BLE001 - the ladder below names it
             return marks.apply_xfail(run.node, self._ladder.judge(run, error, in_job=False))
         finally:
@@ -262,9 +266,14 @@ class Runner:
         pulled = run.results.phases.get("pull", 0.0)
         verdict = PASSED
         try:
-            with self._mode.guard(), self._mode.timed(run, self._alarms, partial(self._tell_stuck, run)):
+            with (
+                self._mode.guard(),
+                self._mode.timed(
+                    run.deadlines, self._context.stop, self._alarms, partial(self._tell_stuck, run)
+                ),
+            ):
                 self._context.events.run_node(node=run.node, call=lambda: function(**arguments))
-            run.finish_beside(required=True)
+            run.pulls.finish(required=True)
         except BaseException as error:  # noqa: BLE001 - the ladder below names it
             verdict = self._ladder.judge(run, error, in_job=True)
         spent = time.monotonic() - began + run.deadlines.recalled_seconds
@@ -274,7 +283,7 @@ class Runner:
         return marks.apply_xfail(run.node, verdict)
 
     def _tell_stuck(self, run: NodeRun) -> None:
-        owned = [lease for lease in run.leases if lease.pod is not None and not lease.is_wide]
+        owned = [lease for lease in run.use.leases if lease.pod is not None and not lease.is_wide]
         names = ", ".join(lease.pod.id for lease in owned if lease.pod is not None)
         grace = format_duration(max((lease.lifetime.grace for lease in owned), default=0.0))
         pods = f"; pod {names} ends itself within {grace}" if owned else ""
@@ -312,25 +321,16 @@ class Runner:
 
     def _finish_beside(self, run: NodeRun, verdict: Verdict) -> None:
         """End the parallel activities of a job that did not reach its own end."""
-        if not run.endings or self._is_beyond_help(verdict):
+        if not run.pulls.endings or self._is_beyond_help(verdict):
             return  # closed with the node
         try:
-            run.finish_beside(required=False)
+            run.pulls.finish(required=False)
         except RpdError as error:
             run.journal.write("last_pull_failed", reason=f"{type(error).__name__}: {error}")
 
-    def _settle(self, run: NodeRun) -> None:
-        """Charge the node with the pod time that has been billed since the last charge to any node."""
-        for lease in run.leases:
-            if run.share < 1 and lease.is_open:
-                meter = lease.take_share((time.monotonic() - run.began) * run.share)
-            else:
-                meter = lease.take_meter()
-            run.bill.charge(meter.seconds, meter.usd)
-
     def amend(self, report: NodeReport, run: NodeRun, errors: Sequence[TeardownError]) -> NodeReport:
         """Return ``report`` after the teardown of wider values that this node was the last to use."""
-        self._settle(run)
+        run.use.settle()
         run.close()
         verdict = Verdict(report.result.outcome, report.result.cause, report.result.reason, report.failure)
         return amended(report, run, self._ladder.with_teardown(verdict, errors))

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from rpd.disk.regular import read_regular
 from rpd.errors import ConnectionLost, LocalTransferError, RemoteError, TransferError, UsageError
-from rpd.execute.node.run import Ending, NodeRun
+from rpd.execute.node.pulls import Ending
+from rpd.execute.node.run import NodeRun
 from rpd.execute.node.step_history import StepRequest
 from rpd.execute.pod import checkpoint_copies
 from rpd.execute.pod.checkpoint_copies import Copies, sums_of
@@ -245,7 +246,7 @@ class Checkpointing:
             seconds=self.seconds,
             failed=lambda text: self._notice(f"checkpoint {self.path}: {text}; it is tried again"),
         )
-        self.run.endings.append(
+        self.run.pulls.endings.append(
             Ending(finish=lambda *, required: self._finish(periodic, taking), close=periodic.close)  # noqa: ARG005
         )
         periodic.start()

@@ -21,10 +21,10 @@ class Connections:
         Its first use leaves a file on the pod that marks when the node started there.
         """
         remote = self.first
-        if run.gpus:
-            if run.gpus not in self._beside:
-                self._beside[run.gpus] = self.another()
-            remote = self._beside[run.gpus]
+        if run.use.gpus:
+            if run.use.gpus not in self._beside:
+                self._beside[run.use.gpus] = self.another()
+            remote = self._beside[run.use.gpus]
         remote.mark(run.mark)
         return remote
 

@@ -21,8 +21,8 @@ from rpd.errors import (
     UsageError,
 )
 from rpd.execute.node.current import current_run
+from rpd.execute.node.follow import CRASHES
 from rpd.execute.node.run import NodeRun
-from rpd.execute.node.signs_of_life import CRASHES, keep_crash
 from rpd.execute.node.step_history import StepEnd, StepRequest
 from rpd.execute.pod.checkpoint import Checkpointing, checked_folder
 from rpd.execute.pod.connections import Connections
@@ -75,8 +75,7 @@ class Pod(Held):
         known_hosts: Path | None,
         lifetimes: Lifetimes,
     ) -> None:
-        assert lease.pod is not None
-        self._lease = lease
+        super().__init__(lease)
         self._stop = stop
         self._base = base
         self._secrets = secrets
@@ -100,10 +99,6 @@ class Pod(Held):
         self._attendance.begin_step(run)
         return self._connections.of(run)
 
-    def belong_to(self, run: NodeRun) -> None:
-        """Become the pod in the node's record, whatever other pods it uses."""
-        run.own_lease = self._lease
-
     def watch(self) -> None:
         """Start to receive telemetry, and show the watchdog that a driver is present."""
         self._attendance.watch(self.workspace)
@@ -116,13 +111,7 @@ class Pod(Held):
 
     @property
     def _info(self) -> PodInfo:
-        assert self._lease.pod is not None
-        return self._lease.pod
-
-    @property
-    def id(self) -> str:
-        """RunPod's id of the pod."""
-        return self._info.id
+        return self._lease.rented
 
     @property
     def parts(self) -> Sequence[Pod]:
@@ -139,16 +128,6 @@ class Pod(Held):
     def datacenter(self) -> str | None:
         """RunPod's id of its data centre."""
         return self._info.datacenter
-
-    @property
-    def rate_usd_per_hr(self) -> float:
-        """Its price in USD per hour while it runs."""
-        return self._lease.rate_usd_per_hr
-
-    @property
-    def is_lost(self) -> bool:
-        """Whether the pod is out of reach, so that no further node should use it."""
-        return self._lease.is_lost
 
     @property
     def is_dry(self) -> bool:
@@ -225,7 +204,7 @@ class Pod(Held):
             command=cmd,
             about=(
                 command.cwd,
-                _about(command.env, run.given),
+                _about(command.env, run.commands.given),
                 *([command.before] if command.before else []),
             ),
             detail={"key": command.key, "cwd": command.cwd, "secrets": sorted(self._secrets)},
@@ -260,9 +239,9 @@ class Pod(Held):
         """Return the next command of ``run``, with the arguments of ``Pod.run``. Raise UsageError."""
         if not isinstance(cmd, str) or not cmd.strip():
             raise UsageError(f"pod.run: expected a shell command, got {cmd!r}")
-        prelude = prelude_of(self._prelude, run.preludes, self._lease.name)
+        prelude = prelude_of(self._prelude, run.commands.preludes, self._lease.name)
         own = {"RPD_NODE": run.node.id, "RPD_ATTEMPT": str(run.attempt)}
-        from_plugins = _environment("run: rpd_command_environment", run.given)
+        from_plugins = _environment("run: rpd_command_environment", run.commands.given)
         return Command(
             key=_key(run),
             text=cmd,
@@ -271,17 +250,17 @@ class Pod(Held):
             env={**from_plugins, **_gpus(run), **prelude.env, **_environment("run: env", env), **own},
             secrets=self._secrets,
             timeout=None if timeout is None else _checked_duration("pod.run: timeout", timeout),
-            grace=max(GRACE_SECONDS, run.saving_seconds),
+            grace=max(GRACE_SECONDS, run.commands.saving_seconds),
             stand_in=dry,
         )
 
     def _follow(self, run: NodeRun, command: Command, end: StepEnd, patterns: tuple[str, ...]) -> Completed:
         self._stop.check()
         remote = self._connections.of(run)
-        completed = run.context.mode.follow(run, remote, command, patterns)
+        completed = run.commands.follow(remote, command, patterns)
         end.exit_code, end.seconds = completed.exit_code, completed.seconds
         if is_out_of_memory(completed) or completed.exit_code in CRASHES:
-            keep_crash(run, remote, completed)
+            run.commands.keep_crash(remote, completed)
         return completed
 
     def setenv(self, **variables: str | int | float) -> None:
@@ -305,7 +284,7 @@ class Pod(Held):
     def _own_prelude(self) -> Prelude:
         """Return the prelude of the node's commands, or of the wide fixture that is being set up."""
         run = current_run()
-        return self._prelude if run.holder else run.preludes.setdefault(self._lease.name, Prelude())
+        return self._prelude if run.holder else run.commands.preludes.setdefault(self._lease.name, Prelude())
 
     def pin_python(self, version: str, *, cwd: str | None = None) -> Completed:
         """Install this Python with ``uv`` and use it for the project in ``cwd``; the image needs ``uv``.
@@ -349,8 +328,9 @@ class Pod(Held):
         target = self._path(remote)
         if target.endswith("/") and source.is_file():
             target += source.name
-        own = run.context.own.below(source)
-        exclude = (*exclude, *run.context.rules_for(source))
+        uploads = run.context.uploads
+        own = uploads.own.below(source)
+        exclude = (*exclude, *uploads.rules_for(source))
         is_merged = not delete and source.is_dir()
 
         def send(_end: StepEnd) -> Staged:
@@ -367,7 +347,7 @@ class Pod(Held):
                     )
                 return staged if into == target else replace(staged, remote=target)
 
-        size = run.context.mode.size_of(run.context, source, exclude, ignored=ignored)
+        size = run.context.mode.size_of(uploads, source, exclude, ignored=ignored)
         how = "".join(
             (f", keeping {' '.join(kept)}" if kept else "", ", deleting nothing" if not delete else "")
         )
@@ -381,14 +361,14 @@ class Pod(Held):
             recall=_recalled_staged,
         )
         staged = self._steps.do(run, request, send)
-        run.context.tell_withheld(source, staged.withheld)
-        key = sent_key(_known_as(run, source), exclude, ignored=ignored)
+        uploads.tell_withheld(source, staged.withheld)
+        key = sent_key(uploads.known_as(source), exclude, ignored=ignored)
         sha256 = staged.tree_sha256 or run.context.mode.digest_unsent(key)
         if sha256:
             self._note_sent(run, key, sha256)
         if staged.tree_sha256:
             run.context.asides.note_changed(source, staged.changed)
-            run.context.asides.note_left_out(source, run.context.own.files_below(source))
+            run.context.asides.note_left_out(source, uploads.own.files_below(source))
         return staged
 
     def expect(self, name: str, command: str) -> None:
@@ -502,10 +482,10 @@ class Pod(Held):
         seconds = _checked_interval(every, "pod.checkpoint: every")
         saving = _checked_duration("pod.checkpoint: grace", grace)
         path = checked_folder(posixpath.join(cwd, remote) if cwd else remote, self.workspace)
-        if path in run.checkpoints and not run.steps.salvaging:
+        if path in run.pulls.checkpoints and not run.steps.salvaging:
             raise UsageError(f"pod.checkpoint: {path} is a checkpoint of this node already")
-        run.checkpoints.add(path)
-        run.saving_seconds = max(run.saving_seconds, saving)
+        run.pulls.checkpoints.add(path)
+        run.commands.saving_seconds = max(run.commands.saving_seconds, saving)
         checkpoint = Checkpointing(
             run=run,
             lease=self._lease,
@@ -642,11 +622,6 @@ def _key(run: NodeRun) -> str:
     return f"{run.key}-{run.attempt}-{len(run.steps.taken)}"
 
 
-def _known_as(run: NodeRun, source: Path) -> str:
-    """Return a local path relative to the root folder."""
-    return Path(os.path.relpath(source, run.context.rootdir)).as_posix()
-
-
 def _about(env: Mapping[str, str], given: Mapping[str, str]) -> list[tuple[str, str]]:
     """Return the variables that identify a command: those of plugins may differ from run to run."""
     return sorted((name, value) for name, value in env.items() if given.get(name) != value)
@@ -742,4 +717,4 @@ def _checked_duration(what: str, value: str | float) -> float:
 
 
 def _gpus(run: NodeRun) -> dict[str, str]:
-    return {"CUDA_VISIBLE_DEVICES": ",".join(map(str, run.gpus))} if run.gpus else {}
+    return {"CUDA_VISIBLE_DEVICES": ",".join(map(str, run.use.gpus))} if run.use.gpus else {}

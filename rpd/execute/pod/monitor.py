@@ -33,14 +33,14 @@ class Attendance:
     def join(self, run: NodeRun) -> None:
         """Count ``run`` among the nodes the pod serves."""
         whole = self._lease.whole
-        if whole not in run.leases:
-            run.leases.append(whole)
+        if whole not in run.use.leases:
+            run.use.leases.append(whole)
         if run is self._latest:
             return
         self._latest = run
         if not self._lease.rank:  # of the pods of a cluster only the first reports
             whole.node_joined()
-            run.events.pod_joined(node=run.node, pod=whole.rented, share=run.share)
+            run.events.pod_joined(node=run.node, pod=whole.rented, share=run.use.share)
 
     def begin_step(self, run: NodeRun) -> None:
         """Make sure that the pod lives long enough for a node that uses it for the first time."""
@@ -50,7 +50,7 @@ class Attendance:
         self._present = [*(other for other in self._present if not other.log.is_closed), run]
         for line in self._trace:
             run.log.trace(line)
-        self._lifetimes.welcome(self._lease, run)
+        self._lifetimes.welcome(self._lease, run.use)
 
     # --- listening --------------------------------------------------------------------------------------------------
 
@@ -80,7 +80,7 @@ class Attendance:
             self._lifetimes.bridge(self._lease)
         for run in [run for run in self._present if not run.log.is_closed]:
             if sample is not None:
-                run.log.telemetry(sample, run.gpus, rank=self._lease.rank or 0)
+                run.log.telemetry(sample, run.use.gpus, rank=self._lease.rank or 0)
             silence = run.deadlines.silence
             if silence is not None and not self._lease.rank and silence.has_hung(sample):
                 silence.diagnose(self._connections.of(run))

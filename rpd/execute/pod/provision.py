@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -14,7 +14,8 @@ from rpd.execute.context import RunContext
 from rpd.execute.node.current import current_run
 from rpd.execute.node.run import NodeRun
 from rpd.execute.pod.handle import Pod
-from rpd.execute.pod.held import SINGLE, Held, PodKind, kind_of_pods
+from rpd.execute.pod.held import Held
+from rpd.execute.pod.kinds import SINGLE, PodKind, kind_of_pods
 from rpd.lease import pod_release
 from rpd.lease.dry_lease import DryLease
 from rpd.lease.fate import Fate
@@ -24,7 +25,7 @@ from rpd.remote.transfer.patience import SHORT_SECONDS
 from rpd.stop import StopLevel
 from rpd.values.duration import format_duration
 from rpd.values.job import Gpu, Job, Release, check_cluster_lifecycle
-from rpd.values.pod import Offer, PodRequest, renter_of
+from rpd.values.pod import renter_of
 
 
 class Provision:
@@ -134,7 +135,7 @@ def _recycled(job: Job, run: NodeRun, context: RunContext) -> Lease | None:
         _tell_outgrown(kind, run, context)
         return None
     if stopped.offer is not None:
-        _admitted(run, context.request(job), context, [stopped.offer])
+        context.cover.admit(run.use, context.request(job), [stopped.offer])
     lease = _enter(
         lambda: stopped.name, job, run, context, connect=context.connect_again(stopped.key, stopped.pod_id)
     )
@@ -192,7 +193,7 @@ def _enter(
 ) -> Lease:
     lease = _lease(new_name, job, run, context, connect or context.connect, kind)
     context.leases.add(lease)
-    run.leases.append(lease)
+    run.use.leases.append(lease)
     return lease
 
 
@@ -227,7 +228,7 @@ def _lease(
 
     request = context.request(job)
     provider = renter_of(context.provider(), request)
-    admit = partial(_admitted, run, request, context)
+    admit = partial(context.cover.admit, run.use, request)
     if kind is SINGLE and provider.rents_nothing and not context.mode.keeps_records:
         return DryLease(
             new_name=new_name,
@@ -261,13 +262,6 @@ def _lease(
         image_of=context.image_of,
         registry_id=context.registries.id_of if context.registries else lambda _wanted: None,
     )
-
-
-def _admitted(
-    run: NodeRun, request: PodRequest, context: RunContext, offers: Sequence[Offer]
-) -> Sequence[Offer]:
-    """Return the offers that fit the announced worst case. Raise BudgetExceeded."""
-    return context.cover.admit(run, request, offers)
 
 
 def _variables(job: Job, context: RunContext) -> Mapping[str, str]:
@@ -304,7 +298,7 @@ def _remove_files(lease: Lease, job: Job, how: Release, run: NodeRun, context: R
 def _secure(lease: Lease, run: NodeRun, context: RunContext) -> None:
     """Start the pod's watchdog; release a pod that has none. Raise PodNotReady, ConnectionLost, PodLost."""
     try:
-        context.lifetimes.secure(lease, run)
+        context.lifetimes.secure(lease, run.use)
     except BaseException:
         lease.node_failed()
         try:
@@ -316,7 +310,7 @@ def _secure(lease: Lease, run: NodeRun, context: RunContext) -> None:
 
 def _give_back(pod: Held, lease: Lease, job: Job, run: NodeRun, context: RunContext) -> None:
     with run.results.phase("release"), context.surroundings.as_at_start():
-        fate = context.lifetimes.decide(lease, job.lifecycle, run, context.stop.level)
+        fate = context.lifetimes.decide(lease, job.lifecycle, run.use, context.stop.level)
         if fate.why:
             _say_it_stays(pod, lease, fate, run, context)
         try:
@@ -327,7 +321,7 @@ def _give_back(pod: Held, lease: Lease, job: Job, run: NodeRun, context: RunCont
             raise
     context.leases.forget_deleted()
     with suppress(RemoteError):  # the nodes on the other pods will see the error
-        context.lifetimes.pods_changed(run)
+        context.lifetimes.pods_changed(run.use)
     context.events.pod_released(
         pod=lease.rented, final_state=state, usd=lease.age_seconds * lease.total_usd_per_hr / 3600
     )

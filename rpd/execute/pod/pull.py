@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from rpd.errors import ConnectionLost, MissingArtifact, PodLost, TransferError
-from rpd.execute.node.run import Ending, NodeRun
+from rpd.execute.node.pulls import Ending
+from rpd.execute.node.run import NodeRun
 from rpd.execute.node.step_history import StepRequest
 from rpd.execute.pod.connections import Connections
 from rpd.execute.pod.destinations import DestinationTaken, Origin
@@ -96,13 +97,13 @@ class Pulling:
         """
         if self.run.steps.salvaging or split_glob(self.source)[1] is not None:
             return
-        self.run.expected.take(self._whole_place(self.place), self._origin(self.source))
+        self.run.pulls.expected.take(self._whole_place(self.place), self._origin(self.source))
 
     def _origin(self, path: str) -> Origin:
         return Origin(self.lease.name, path.rstrip("/"))
 
     def _take(self, place: Path, path: str) -> None:
-        self.run.destinations.take(place, self._origin(path))
+        self.run.pulls.destinations.take(place, self._origin(path))
 
     # --- one fetch --------------------------------------------------------------------------------------------------
 
@@ -191,7 +192,7 @@ class Pulling:
         periodic = PeriodicPull(
             fetch_changes, connect=self.connections.another, seconds=seconds, failed=self._tell
         )
-        self.run.endings.append(
+        self.run.pulls.endings.append(
             Ending(finish=lambda *, required: self._finish(periodic, required=required), close=periodic.close)
         )
         periodic.start()

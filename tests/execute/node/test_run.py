@@ -22,7 +22,9 @@ from rpd.execute.end_notices import Asides
 from rpd.execute.mode import Dry, Live
 from rpd.execute.node.current import acting_for
 from rpd.execute.node.log import TAIL_LINES
-from rpd.execute.node.run import Ending, NodeRun
+from rpd.execute.node.pod_use import PodUse
+from rpd.execute.node.pulls import Ending
+from rpd.execute.node.run import NodeRun
 from rpd.execute.node.step_history import StepRequest, StepsChanged
 from rpd.hooks import make_plugin_manager, register
 from rpd.journal import journal
@@ -30,6 +32,8 @@ from rpd.journal.files import DryRunFiles, NodeFiles
 from rpd.journal.journal import FileJournal, NoJournal
 from rpd.journal.replay import PastStep
 from rpd.redaction import Redactor
+from rpd.stop import Stop
+from rpd.values.job import Budget
 from rpd.values.node import Node
 from rpd.values.step import Pulled, Step, StepKind
 from rpd.values.telemetry import Sample
@@ -37,7 +41,7 @@ from tests.nodes import definition
 
 SECRET = "sesame-81f2"
 NODE = Node(definition=definition(), id="deploy_x.py::fit")
-CONTEXT: Any = SimpleNamespace(asides=Asides(), config=None, run_id="run", mode=Live())
+CONTEXT: Any = SimpleNamespace(asides=Asides(), run_id="run", mode=Live(), stop=Stop())
 DRY: Any = SimpleNamespace(**{**vars(CONTEXT), "mode": Dry()})
 
 
@@ -89,6 +93,7 @@ def run(tmp_path: Path, heard: Heard) -> Iterator[NodeRun]:
     made = NodeRun(
         node=NODE,
         context=CONTEXT,
+        use=PodUse(node=NODE, budget=Budget()),
         files=NodeFiles(tmp_path),
         journal=FileJournal(tmp_path / journal.FILE_NAME, redactor),
         events=heard.events,
@@ -190,6 +195,7 @@ def test_a_dry_step_leaves_nothing(heard: Heard) -> None:
     run = NodeRun(
         node=NODE,
         context=DRY,
+        use=PodUse(node=NODE, budget=Budget()),
         files=DryRunFiles.below(Path("runs")).node(NODE),
         journal=NoJournal(),
         events=heard.events,
@@ -274,6 +280,7 @@ def test_output_goes_everywhere_whole(tmp_path_factory: pytest.TempPathFactory, 
     run = NodeRun(
         node=NODE,
         context=CONTEXT,
+        use=PodUse(node=NODE, budget=Budget()),
         files=files,
         journal=NoJournal(),
         events=heard.events,
@@ -369,9 +376,13 @@ def test_what_goes_on_beside_is_ended_in_spite_of_errors(run: NodeRun) -> None:
 
         return Ending(finish=finish, close=lambda: ended.append((name, False)))
 
-    run.endings = [ending("a", TransferError("first")), ending("b"), ending("c", TransferError("second"))]
+    run.pulls.endings = [
+        ending("a", TransferError("first")),
+        ending("b"),
+        ending("c", TransferError("second")),
+    ]
     with pytest.raises(TransferError, match="first"):
-        run.finish_beside(required=True)
+        run.pulls.finish(required=True)
     run.close()
     assert ended == [("a", True), ("b", True), ("c", True)]
 

@@ -1,4 +1,4 @@
-"""Trials that run again, with the values they had: the one that ``--trial`` names, and those that ``--lf`` takes up."""
+"""Trials that run again with the values they had: the one named by ``--trial``, and those that ``--lf`` selects."""
 
 from __future__ import annotations
 
@@ -21,65 +21,65 @@ from rpd.values.node import Node
 from rpd.values.report import NodeReport
 
 _KEY = "again"
-"""In the record of a study: of which trials it is made, and of which run they are."""
+"""Key in the record of a study: the trials it consists of, and their run."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Again:
-    """Trials of an earlier run: its id, and what its journal tells of them."""
+    """Trials of an earlier run: its id, and the lines of its journal about them."""
 
     run: str
     lines: tuple[Line, ...]
 
     def study(self, whole: Study) -> Study:
-        """Return the study of these trials alone: nothing else is proposed, and none of them is pruned."""
+        """Return a study of these trials alone: it proposes no others and prunes none of them."""
         confirming = sum(line.get("confirms") is True for line in self.lines)
         return replace(whole, trials=len(self.lines) - confirming, top=confirming, prune=None)
 
     @property
     def names(self) -> str:
-        """What the trials are called."""
+        """The names of the trials, separated by commas."""
         return ", ".join(map(record.name_of, self.lines))
 
     def document(self) -> dict[str, Any]:
-        """Return it for the record of the study, so that ``rpd resume`` goes on with these trials."""
+        """Return the record of these trials, so that ``rpd resume`` goes on with them."""
         return {_KEY: {"run": self.run, "lines": [dict(line) for line in self.lines]}}
 
 
 def find(config: Config, node: Node, study: Study, begun: str) -> Again | None:
-    """Return which trials of a study are run; None: the study as a whole. Raises UsageError.
+    """Return the trials of a study that run again; None for the whole study. Raise UsageError.
 
-    ``begun`` is the folder of the run that is resumed, empty for a new one.
+    ``begun`` is the folder of the run that is resumed, empty for a new run.
     """
     if begun:
         return _of(_held(Path(begun), node))
-    found = None
+    trials = None
     if config.search.trial is not None:
-        found = _named(config, config.search.trial, node, study)
+        trials = _named(config, config.search.trial, node, study)
     elif config.select.last_failed:
-        found = _failed(config, node, study)
-    if found and study.confirm is None and any(line.get("confirms") for line in found.lines):
+        trials = _failed(config, node, study)
+    if trials and study.confirm is None and any(line.get("confirms") for line in trials.lines):
         raise UsageError(
-            f"{node.id}: {found.names} of run {found.run} ran on the GPU of confirm=…, which is gone"
+            f"{node.id}: {trials.names} of run {trials.run} ran on the GPU of confirm=…, which is gone"
         )
-    return found
+    return trials
 
 
 def recorded(config: Config, run: str, node: Node, flag: str) -> tuple[RunInfo, record.Recorded]:
-    """Return a run by its id, and the study that it had of a node. Raises UsageError."""
+    """Return a run by its id, and the study of ``node`` in it. Raise UsageError if there is no such run or study."""
     info = lookup.run_named(history.runs(config.runs_path), run)
     studies = record.read(Path(info.folder))
-    held = next((each for each in studies if each.id == node.id), None)
-    if held is None:
-        known = ", ".join(each.id for each in studies) or "none"
-        raise UsageError(f"{flag}: run {info.id} has no study of {node.id} (its studies: {known})")
-    return info, held
+    recorded_study = next((each for each in studies if each.id == node.id), None)
+    if recorded_study is None:
+        names = ", ".join(each.id for each in studies) or "none"
+        raise UsageError(f"{flag}: run {info.id} has no study of {node.id} (its studies: {names})")
+    return info, recorded_study
 
 
 def remember(memory: Memory, source: StudySource, reports: Mapping[str, NodeReport]) -> None:
-    """Remember a study as a node that did not pass if one of its trials did not: ``--lf`` takes it up then.
+    """Remember a study as a failed node if one of its trials did not pass, so that ``--lf`` selects it.
 
-    Raises OSError.
+    Raise OSError.
     """
     ids = [handed.node.id for handed in source.handed.values() if handed.node.id in reports]
     if not ids:
@@ -92,40 +92,45 @@ def remember(memory: Memory, source: StudySource, reports: Mapping[str, NodeRepo
     memory.close()
 
 
-def _named(config: Config, wanted: str, node: Node, study: Study) -> Again:
-    run, _, name = wanted.rpartition(":")
+def _named(config: Config, reference: str, node: Node, study: Study) -> Again:
+    run, _, name = reference.rpartition(":")
     if not run or not name:
-        raise UsageError(f"--trial: expected RUN:TRIAL, such as 20261128T103937Z:7, got {wanted!r}")
-    info, held = recorded(config, run, node, "--trial")
-    if wrong := record.difference(held, study, only_space=True):
-        raise UsageError(f"--trial {wanted}: the study of {node.id} {wrong}")
-    line = record.named(held.lines, name)
+        raise UsageError(f"--trial: expected RUN:TRIAL, such as 20261128T103937Z:7, got {reference!r}")
+    info, recorded_study = recorded(config, run, node, "--trial")
+    if wrong := record.difference(recorded_study, study, only_space=True):
+        raise UsageError(f"--trial {reference}: the study of {node.id} {wrong}")
+    line = record.named(recorded_study.lines, name)
     if line is None:
-        names = ", ".join(str(each["trial"]) for each in held.lines[:10])
+        names = ", ".join(str(each["trial"]) for each in recorded_study.lines[:10])
         raise UsageError(f"--trial: run {info.id} has no trial {name!r} of {node.id} (it has {names})")
     return Again(run=info.id, lines=(line,))
 
 
 def _failed(config: Config, node: Node, study: Study) -> Again | None:
-    """Return the trials that did not pass, of the last run that had the study and of those that took it up since."""
-    wanted = config.select.last_failed
-    failed = {key for key, cause in Memory(config.rootdir).read().failed.items() if cause in wanted}
+    """Return the failed trials of the last run that began the study and of the runs that repeated some since."""
+    causes = config.select.last_failed
+    failed = {key for key, cause in Memory(config.rootdir).read().failed.items() if cause in causes}
     if node.id not in failed:
         return None  # it was chosen for another reason
     lines: dict[str, Line] = {}
     first = ""
     for info in history.runs(config.runs_path):
-        held = _held(Path(info.folder), node)
-        if held is None:
+        recorded_study = _held(Path(info.folder), node)
+        if recorded_study is None:
             continue
-        if wrong := record.difference(held, study, only_space=True):
+        if wrong := record.difference(recorded_study, study, only_space=True):
             raise UsageError(
                 f"--lf: the study of {node.id} {wrong}: its failed trials cannot run again. Leave --lf out to begin a "
                 "new study"
             )
         first = first or info.id
-        lines |= {line["id"]: line for line in _last_tries(held.lines) if line["id"] in failed - lines.keys()}
-        if _of(held) is None:
+        lines |= {
+            line["id"]: line
+            for line in _last_tries(recorded_study.lines)
+            if line["id"] in failed - lines.keys()
+        }
+        # A run that only repeated trials: the one that it took them from comes further back.
+        if _of(recorded_study) is None:
             break
     if not lines:
         raise UsageError(
@@ -138,13 +143,13 @@ def _held(folder: Path, node: Node) -> record.Recorded | None:
     return next((each for each in record.read(folder) if each.id == node.id), None)
 
 
-def _of(held: record.Recorded | None) -> Again | None:
-    again = held.document.get(_KEY) if held else None
+def _of(recorded_study: record.Recorded | None) -> Again | None:
+    again = recorded_study.document.get(_KEY) if recorded_study else None
     return Again(run=str(again["run"]), lines=tuple(again["lines"])) if again else None
 
 
 def _last_tries(lines: Iterable[Line]) -> Sequence[Line]:
-    """Return one line for each trial: the last one, where a lost pod made it be tried again."""
+    """Return one line per trial: the last try, if a lost pod caused another."""
     last: dict[tuple[Any, bool], Line] = {}
     for line in sorted(lines, key=lambda line: int(line.get("tries", 1))):
         last[line["trial"], line.get("confirms") is True] = line

@@ -1,4 +1,4 @@
-"""Optuna's samplers behind the protocol. Its study lives in memory, and is rebuilt from the trials of a run."""
+"""Optuna's samplers behind the Sampler protocol. Its study is in memory, rebuilt from the trials of a run."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ if TYPE_CHECKING:
     import optuna
 
 NAMES = ("tpe", "cma-es", "gp")
-"""What a mark may call them."""
+"""Names that a mark may use for them."""
 INSTALL = "pip install 'rpd[search]'"
 
 
 def is_installed() -> bool:
-    """Whether Optuna is there."""
+    """Return whether Optuna is installed, without importing it."""
     from importlib.util import find_spec
 
     return find_spec("optuna") is not None
 
 
 def is_sampler(value: object) -> bool:
-    """Whether ``value`` is one of Optuna's samplers."""
+    """Return whether ``value`` is one of Optuna's samplers."""
     return any(kind.__module__.startswith("optuna.samplers") for kind in type(value).__mro__)
 
 
@@ -36,7 +36,7 @@ class OptunaSampler:
     """Asks a study of Optuna. ``sampler`` is a name, or one of Optuna's samplers, which is copied."""
 
     def __init__(self, space: Space, objectives: Sequence[Objective], sampler: str | Any, seed: int) -> None:
-        """Make the study. Raises UsageError where Optuna, or what the sampler needs besides, is not installed."""
+        """Make the study. Raise UsageError if Optuna or a package of the sampler is not installed."""
         try:
             import optuna
         except ImportError as error:
@@ -57,8 +57,8 @@ class OptunaSampler:
         with warnings.catch_warnings():
             warnings.simplefilter(
                 "ignore"
-            )  # that a sampler is experimental, or leaves a dimension to another one
-            if earlier is not None:  # its values were known already
+            )  # warnings that a sampler is experimental, or leaves a dimension to another one
+            if earlier is not None:  # asked again: those values were tried before
                 self._study.tell(earlier, state=self._optuna.trial.TrialState.FAIL)
             trial = self._open[number] = self._study.ask(self._distributions)
         return self._space.decode(
@@ -72,18 +72,18 @@ class OptunaSampler:
         ]
         scores = list(trial.scores) if state is states.COMPLETE else None
         points = dict(trial.curve) if self._has_curve else {}
-        asked = self._open.pop(trial.number, None)
+        open_trial = self._open.pop(trial.number, None)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            if asked is None:
+            if open_trial is None:
                 self._study.add_trial(self._past(trial, state, scores, points))
                 return
             for step, value in points.items():
-                asked.report(value, int(step))
-            self._study.tell(asked, scores, state=state)
+                open_trial.report(value, int(step))
+            self._study.tell(open_trial, scores, state=state)
 
     def _past(self, trial: Trial, state: Any, scores: Any, points: dict[float, float]) -> Any:
-        """Return a trial of an earlier process or run."""
+        """Return Optuna's trial for one of an earlier process or run."""
         return self._optuna.trial.create_trial(
             state=state,
             values=scores,
@@ -93,7 +93,10 @@ class OptunaSampler:
         )
 
     def importances(self) -> dict[str, float]:
-        """Return how much each argument matters for the first objective, the parts adding up to 1; or nothing."""
+        """Return the importance of each argument for the first objective, adding up to 1.
+
+        Empty if Optuna has none.
+        """
         first = None if self._has_curve else (lambda trial: trial.values[0])
         try:
             with warnings.catch_warnings():
@@ -108,13 +111,14 @@ class OptunaSampler:
 
 
 def _made(name: str, seed: int) -> Any:
-    """Return the sampler of that name. Raises UsageError for a package that it needs and that is not installed."""
+    """Return the sampler of that name. Raise UsageError if a package that it needs is not installed."""
     import optuna
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             if name == "tpe":
+                # constant_liar: trials run in parallel, and running ones must not be proposed twice.
                 return optuna.samplers.TPESampler(seed=seed, constant_liar=True)
             if name == "cma-es":
                 import_module("cmaes")

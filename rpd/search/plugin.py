@@ -1,4 +1,4 @@
-"""The plugin of studies: makes the mark ``search`` a source of nodes, judges trials, and tells what was found."""
+"""The plugin of studies: turns the mark ``search`` into a source of nodes, judges trials, and reports the results."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from rpd.values.pod import PodInfo
 from rpd.values.report import NodeReport, RunSummary
 
 _MOST_POINTS = 200
-"""Of a curve that a sampler hears of."""
+"""Most points of a curve passed to a sampler."""
 
 
 def plugin(manager: PluginManager) -> Search:
@@ -44,13 +44,13 @@ def plugin(manager: PluginManager) -> Search:
 
 @dataclass(slots=True)
 class _Meter:
-    """What a running node has used: since when (monotonic) it has its pods, and what they cost an hour."""
+    """The usage of a running node: when it got its pods (monotonic seconds), and their hourly price."""
 
     since: float
     usd_per_hr: float = 0.0
 
     def at(self, unit: str, step: float) -> float:
-        """Return how far it has come."""
+        """Return the progress of the node in ``unit``."""
         if unit == "steps":
             return step
         seconds = time.monotonic() - self.since
@@ -64,10 +64,10 @@ class Search:
         self._manager = manager
         self._events = Events(manager)
         self._sources: dict[str, StudySource] = {}
-        """By the id of the node that was collected."""
+        """Source by the id of its collected node."""
         self._meters: dict[str, _Meter] = {}
         self._again: dict[str, again.Again] = {}
-        """Of those, the trials that run again, where the study is not run as a whole."""
+        """The trials that run again, by the same ids, if not the whole study runs."""
         self._folder: Path | None = None
         self._memory: Memory | None = None
 
@@ -75,7 +75,7 @@ class Search:
 
     @hookimpl
     def rpd_generate_nodes(self, metafunc: Metafunc) -> None:
-        """Give a job with the mark one point of its space, which stands for all; the study is not part of its id."""
+        """Give a job with the mark one point of its space as a stand-in for all; the study is not part of its id."""
         marks = [mark for mark in metafunc.definition.marks if mark.name == MARK]
         if not marks:
             return
@@ -91,7 +91,7 @@ class Search:
 
     @hookimpl(trylast=True)
     def rpd_select_nodes(self, config: Config, nodes: list[Node]) -> None:
-        """Tell commands that run nothing what stands behind a node: many trials, not one."""
+        """Tell users of commands that run nothing that a node stands for many trials."""
         if config.command not in ("collect", "estimate") or config.output.quiet:
             return
         for node in nodes:
@@ -108,9 +108,9 @@ class Search:
 
     @hookimpl
     def rpd_make_sources(self, config: Config, nodes: list[Node], earlier: Earlier) -> Sequence[Source]:
-        """Take the studies out of the nodes. Raises UsageError for an earlier run that has no such study."""
-        found = [(node, mark) for node in nodes if (mark := node.mark(MARK)) is not None]
-        for node, mark in found:
+        """Replace the studies among the nodes by sources. Raise UsageError if an earlier run has no such study."""
+        searched = [(node, mark) for node in nodes if (mark := node.mark(MARK)) is not None]
+        for node, mark in searched:
             study = study_of(mark, trials=config.search.trials, seed=config.search.search_seed)
             self._check_same(earlier, node, study)
             chosen = again.find(config, node, study, earlier.folder)
@@ -141,22 +141,24 @@ class Search:
         )
 
     def _check_same(self, earlier: Earlier, node: Node, study: Study) -> None:
-        """Raise UsageError if a run that is resumed searched something else."""
+        """Raise UsageError if the resumed run searched another space or objective."""
         if not earlier.folder:
             return
-        held = next((each for each in record.read(Path(earlier.folder)) if each.id == node.id), None)
-        if held is not None and (wrong := record.difference(held, study)):
+        recorded_study = next(
+            (each for each in record.read(Path(earlier.folder)) if each.id == node.id), None
+        )
+        if recorded_study is not None and (wrong := record.difference(recorded_study, study)):
             raise UsageError(
                 f"{node.id} cannot be carried on: its study {wrong}. Undo the change, or begin a new run"
             )
 
     def _continued(self, config: Config, node: Node, study: Study) -> list[Trial]:
-        """Return the trials of the run that ``--continue-study`` names. Raises UsageError."""
-        wanted = config.search.continue_study
-        assert wanted is not None
-        info, held = again.recorded(config, wanted, node, "--continue-study")
-        if wrong := record.difference(held, study):
-            raise UsageError(f"--continue-study {wanted}: the study of {node.id} {wrong}")
+        """Return the trials of the run named by ``--continue-study``. Raise UsageError."""
+        run = config.search.continue_study
+        assert run is not None
+        info, recorded_study = again.recorded(config, run, node, "--continue-study")
+        if wrong := record.difference(recorded_study, study):
+            raise UsageError(f"--continue-study {run}: the study of {node.id} {wrong}")
         source = StudySource(
             node,
             study,
@@ -164,8 +166,8 @@ class Search:
             curve_of=partial(_curve, study.objective.metric),
         )
         reports = record.reports_by_id(history.reports(Path(info.folder)))
-        source.restore([line for line in held.lines if line["id"] in reports], reports)
-        before = held.document.get("continues")
+        source.restore([line for line in recorded_study.lines if line["id"] in reports], reports)
+        before = recorded_study.document.get("continues")
         if before:
             self._events.notice(
                 f"run {info.id} went on from {before}, whose trials are not among those it had"
@@ -176,7 +178,7 @@ class Search:
 
     @hookimpl
     def rpd_run_started(self, config: Config, plan: Plan, folder: Path | None) -> None:
-        """Write down what is searched."""
+        """Write the spaces and objectives of the studies to the run's folder."""
         del plan
         self._folder = folder
         if folder is None or not self._sources:
@@ -198,7 +200,7 @@ class Search:
 
     @hookimpl
     def rpd_pod_joined(self, node: Node, pod: PodInfo, share: float) -> None:
-        """Begin to count a trial's seconds and dollars."""
+        """Start to count a trial's seconds and dollars."""
         meter = self._meters.setdefault(node.id, _Meter(time.monotonic()))
         meter.usd_per_hr += (pod.usd_per_hr or 0.0) * share
 
@@ -216,29 +218,30 @@ class Search:
 
     @hookimpl
     def rpd_node_report(self, node: Node, report: NodeReport) -> None:
-        """Forget what was counted."""
+        """Drop the meter of a finished node."""
         del report
         self._meters.pop(node.id, None)
 
     @hookimpl(tryfirst=True)
     def rpd_run_finished(self, summary: RunSummary) -> None:
-        """Tell what each study found."""
+        """Report the result of each study."""
         if self._folder is None or not self._sources:
             return
         studies = record.read(self._folder)
         reports = record.reports_by_id(summary.reports)
         if self._memory is not None:
-            with contextlib.suppress(OSError):  # the plugin of reruns has said so
+            with contextlib.suppress(OSError):  # the plugin of reruns has reported it
                 for source in self._sources.values():
                     again.remember(self._memory, source, reports)
-        for found in reports_of(self._folder.name, studies, reports):
-            self._events.notice("\n".join(summary_lines(found)))
+        for report in reports_of(self._folder.name, studies, reports):
+            self._events.notice("\n".join(summary_lines(report)))
 
 
 def _rents_wide(metafunc: Metafunc) -> bool:
-    """Whether the GPU of a trial decides about a pod that several nodes use. Raises CollectionError if it should.
+    """Return whether the GPU of a trial decides about a pod that several nodes share.
 
-    A pod of scope ``worker`` that does not ask for ``gpu`` would be the first trial's for all others.
+    Raise CollectionError for a fixture of scope ``worker`` that rents a pod without requesting ``gpu``: all
+    trials would get the GPU of the first one.
     """
     wide = [
         fixture
@@ -257,7 +260,7 @@ def _rents_wide(metafunc: Metafunc) -> bool:
 
 
 def _curve(metric: str, report: NodeReport) -> list[tuple[float, float]]:
-    """Return the points of a node that is over, at most so many."""
+    """Return the points of a finished node's curve, evenly thinned to about _MOST_POINTS."""
     if not report.folder:
         return []
     points = list(read_series(Path(report.folder) / SERIES_FILE).get(metric, {}).items())

@@ -1,4 +1,4 @@
-"""Pruning rules: decide whether a running trial goes on, by its curve and those of others. Pure."""
+"""Pruning rules: decide by its curve and those of others whether a running trial goes on. Pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ UNITS: tuple[Unit, ...] = ("steps", "seconds", "dollars")
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:
-    """A rule as a deploy file asks for it; ``start`` makes what follows one study."""
+    """A rule as a deploy file declares it; ``start`` makes the judge of one study."""
 
     unit: Unit
 
@@ -42,7 +42,7 @@ class HalvingRule(Rule):
 
 @dataclass(frozen=True, kw_only=True)
 class MedianRule(Rule):
-    """Worse than half of the others at the same point."""
+    """The rule that prunes a trial if it is worse than half of the others at the same point."""
 
     after: float
     trials: int
@@ -55,9 +55,10 @@ class MedianRule(Rule):
 
 
 def halving(first: float, factor: int = 3, unit: Unit = "steps") -> Rule:
-    """Prune by asynchronous successive halving. Raises DefinitionError.
+    """Prune by asynchronous successive halving. Raise DefinitionError.
 
-    After ``first`` steps (seconds, dollars), and each time ``factor`` times as many, one of ``factor`` trials goes on.
+    After ``first`` steps (seconds, dollars), and after each further multiple by ``factor``, one of ``factor``
+    trials goes on.
     """
     _check("halving", "first", first, least=0.0)
     if isinstance(factor, bool) or not isinstance(factor, int) or factor < 2:
@@ -67,9 +68,9 @@ def halving(first: float, factor: int = 3, unit: Unit = "steps") -> Rule:
 
 
 def median_rule(after: float, trials: int = 5, unit: Unit = "steps") -> Rule:
-    """Prune what is worse than the median of the others at the same point. Raises DefinitionError.
+    """Prune a trial that is worse than the median of the others at the same point. Raise DefinitionError.
 
-    It begins ``after`` so many steps (seconds, dollars), once so many ``trials`` have come as far.
+    The rule applies from ``after`` steps (seconds, dollars) on, once ``trials`` others have come as far.
     """
     _check("median_rule", "after", after, least=0.0)
     if isinstance(trials, bool) or not isinstance(trials, int) or trials < 1:
@@ -93,15 +94,20 @@ class Pruner:
     """Judges the trials of one study. Called by one thread at a time."""
 
     def report(self, trial: int, at: float, value: float) -> str | None:
-        """Hear of a point of a trial's curve, ``at`` so many units; return why it should end, None: it goes on."""
+        """Take a point of a trial's curve, ``at`` in the rule's unit.
+
+        Return why the trial should end, None if it goes on.
+        """
         raise NotImplementedError
 
 
 class Halving(Pruner):
-    """Each rung keeps the best value with which a trial came so far; one of ``factor`` goes on.
+    """Asynchronous successive halving (ASHA): each rung keeps the best value a trial had there.
 
-    A trial is judged at every point after a rung, not only when it comes there: those that came early meet better ones
-    later.
+    One of ``factor`` goes on.
+
+    A trial is judged at every point after a rung, not only when it reaches it: early trials are compared with
+    better ones that come later.
     """
 
     def __init__(self, rule: HalvingRule, objective: Objective) -> None:
@@ -110,7 +116,7 @@ class Halving(Pruner):
         self._rungs: list[dict[int, float]] = []
         self._best: dict[int, float] = {}
         self._reached: dict[int, int] = {}
-        """By trial: on how many rungs it stands."""
+        """By trial: the number of rungs it has reached."""
 
     def report(self, trial: int, at: float, value: float) -> str | None:
         best = self._best[trial] = min(self._best.get(trial, math.inf), self._objective.loss(value))
@@ -146,7 +152,7 @@ class Median(Pruner):
     def report(self, trial: int, at: float, value: float) -> str | None:
         ats, bests = self._ats.setdefault(trial, []), self._bests.setdefault(trial, [])
         best = min(bests[-1] if bests else math.inf, self._objective.loss(value))
-        if ats and at < ats[-1]:  # a point of the past, heard again
+        if ats and at < ats[-1]:  # a repeated point of the past
             return None
         ats.append(at)
         bests.append(best)

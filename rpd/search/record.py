@@ -1,4 +1,4 @@
-"""The record of studies: a file of the run with their spaces and objectives; the journal has their trials."""
+"""The record of studies: a file of the run with their spaces and objectives; the trials are in the journal."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from rpd.values.report import SCHEMA_VERSION, NodeReport
 FILE_NAME = "studies.json"
 _MOST_BYTES = 16 << 20
 Line = Mapping[str, Any]
-"""What the journal tells of a trial: ``id``, ``study``, ``trial``, ``values`` (encoded), ``confirms``, ``tries``."""
+"""A journal line about a trial: ``id``, ``study``, ``trial``, ``values`` (encoded), ``confirms``, ``tries``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +28,7 @@ class Recorded:
     """A study of a past run: its space and objectives, and the journal's lines about its trials, in order."""
 
     id: str
-    """The id of the node that its trials stand for."""
+    """The id of the node that the trials come from."""
     document: Mapping[str, Any]
     space: Space
     objectives: tuple[Objective, ...]
@@ -36,7 +36,7 @@ class Recorded:
 
 
 def write(folder: Path, studies: Mapping[str, Mapping[str, Any]]) -> None:
-    """Write the studies of a run, by their ids. Raises OSError."""
+    """Write the studies of a run, by their ids. Raise OSError."""
     document = {
         "schema_version": SCHEMA_VERSION,
         "studies": {key: dict(study) for key, study in studies.items()},
@@ -45,7 +45,7 @@ def write(folder: Path, studies: Mapping[str, Mapping[str, Any]]) -> None:
 
 
 def read(folder: Path) -> list[Recorded]:
-    """Return the studies of a run; none where it had none. Raises UsageError for a file that cannot be read."""
+    """Return the studies of a run; an empty list if it had none. Raise UsageError if the file cannot be read."""
     path = folder / FILE_NAME
     if not path.is_file():
         return []
@@ -78,13 +78,13 @@ def reports_by_id(reports: Iterable[NodeReport]) -> dict[str, NodeReport]:
 
 
 def named(lines: Sequence[Line], trial: str) -> Line | None:
-    """Return the line of a trial by its name (``trial7``, ``7``, ``trial7-confirm``)."""
-    wanted = trial if trial.startswith("trial") else f"trial{trial}"
-    return next((line for line in lines if name_of(line) == wanted), None)
+    """Return the line of a trial by its name (``trial7``, ``7``, ``trial7-confirm``), None if there is none."""
+    name = trial if trial.startswith("trial") else f"trial{trial}"
+    return next((line for line in lines if name_of(line) == name), None)
 
 
 def name_of(line: Line) -> str:
-    """Return ``trial7``, or ``trial7-confirm``: how the node of a trial is called."""
+    """Return the name of a trial's node: ``trial7``, ``trial7-confirm`` or ``trial7-again1``."""
     again = line.get("tries", 1) - 1
     return (
         f"trial{line['trial']}"
@@ -93,13 +93,13 @@ def name_of(line: Line) -> str:
     )
 
 
-def difference(held: Recorded, study: Study, *, only_space: bool = False) -> str:
-    """Return in what a study differs from a recorded one, empty where it does not."""
+def difference(recorded_study: Recorded, study: Study, *, only_space: bool = False) -> str:
+    """Return the difference between a study and a recorded one in words, empty if they agree."""
     document = study.document()
-    before, now = held.document["space"], document["space"]
+    before, now = recorded_study.document["space"], document["space"]
     if before != now:
         names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
         return f"has another space now ({', '.join(names)})"
-    if not only_space and held.document.get("objectives") != document["objectives"]:
+    if not only_space and recorded_study.document.get("objectives") != document["objectives"]:
         return "aims at something else now"
     return ""

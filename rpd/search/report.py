@@ -1,4 +1,4 @@
-"""The report of a study, from past runs: its trials, the best one, its history, and which arguments mattered. Pure."""
+"""The report of a study, from past runs: trials, the best one, history, and importance of the arguments. Pure."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _MOST_VALUES = 6
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One trial with the report of its node; ``trial`` is what the sampler heard."""
+    """One trial with the report of its node; ``trial`` is what the sampler received."""
 
     trial: Trial
     name: str
@@ -46,7 +46,7 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class Better:
-    """A moment at which the best value became better: after how many trials and dollars, with which trial."""
+    """An improvement of the best value: the trials and dollars until then, and the trial."""
 
     trials: int
     usd: float
@@ -70,7 +70,7 @@ class StudyReport:
 
     @property
     def best(self) -> Row | None:
-        """The winner: of those that were confirmed, where some were."""
+        """The winner; if some trials were confirmed, the best of those."""
         confirmed = [row for row in self.rows if row.confirms and row.trial.state is State.COMPLETE]
         rows = confirmed or [row for row in self.rows if not row.confirms]
         first = next(iter(ranked([row.trial for row in rows], self.study.objectives)), None)
@@ -85,7 +85,7 @@ class StudyReport:
 
     @property
     def history(self) -> list[Better]:
-        """How the best value of the first objective came about, over trials and dollars."""
+        """The improvements of the first objective's best value, over trials and dollars."""
         steps: list[Better] = []
         usd, count, objective = 0.0, 0, self.study.objectives[0]
         best = math.inf
@@ -97,7 +97,7 @@ class StudyReport:
         return steps
 
     def importances(self) -> dict[str, float]:
-        """Return how much each argument matters, as Optuna works it out; empty where it is not installed."""
+        """Return the importance of each argument, as Optuna computes it; empty if Optuna is not installed."""
         if not optuna.is_installed() or len(self.study.space.dimensions) < 2:
             return {}
         sampler = optuna.OptunaSampler(self.study.space, self.study.objectives, "tpe", 0)
@@ -108,14 +108,14 @@ class StudyReport:
 
     @property
     def command(self) -> str:
-        """What runs the winner again."""
+        """The command that runs the winner again; empty if there is none."""
         best = self.best
         if best is None:
             return ""
         return f"rpd run {shlex.quote(self.study.id)} --trial {self.run}:{best.name.removeprefix('trial')}"
 
     def document(self) -> dict[str, Any]:
-        """Return it as JSON."""
+        """Return the report as JSON."""
         best = self.best
         return {
             "study": self.study.id,
@@ -160,12 +160,12 @@ def _json(value: Any) -> Any:
 
 def _row(study: Recorded, line: Line, report: NodeReport) -> Row:
     scores = tuple(score_of(report, objective.metric) for objective in study.objectives)
-    whole = all(isinstance(score, int | float) and not isinstance(score, bool) for score in scores)
+    is_scored = all(isinstance(score, int | float) and not isinstance(score, bool) for score in scores)
     outcome = report.result.outcome
     state = State.FAILED
     if outcome.value == "pruned":
         state = State.PRUNED
-    elif whole and outcome in (Outcome.PASSED, Outcome.XPASSED):
+    elif is_scored and outcome in (Outcome.PASSED, Outcome.XPASSED):
         state = State.COMPLETE
     try:
         values = study.space.decode(line["values"])
@@ -175,7 +175,7 @@ def _row(study: Recorded, line: Line, report: NodeReport) -> Row:
         number=int(line["trial"]),
         values=values,
         state=state,
-        scores=tuple(map(float, scores)) if whole else (),
+        scores=tuple(map(float, scores)) if is_scored else (),
         usd=report.cost.estimated_usd,
     )
     return Row(trial=trial, name=name_of(line), report=report, confirms=line.get("confirms") is True)
@@ -212,7 +212,7 @@ def summary_lines(report: StudyReport) -> Iterator[str]:
 
 
 def report_lines(report: StudyReport) -> Iterator[str]:
-    """Yield all that ``rpd report`` says of a study besides the table of its nodes."""
+    """Yield everything that ``rpd report`` prints about a study except the table of its nodes."""
     yield from summary_lines(report)
     best = report.best
     if best is not None and best.report.folder:

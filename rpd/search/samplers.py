@@ -14,16 +14,16 @@ class Sampler(Protocol):
     """Proposes trials of one study. Called by one thread at a time."""
 
     def ask(self, number: int) -> Values | None:
-        """Return values for trial ``number``; other ones when asked again for it. None: there are no more."""
+        """Return values for trial ``number``, different ones if asked again; None if there are no more."""
         ...
 
     def tell(self, trial: Trial) -> None:
-        """Hear of a trial that is over: one that was asked for, or one of an earlier process or run."""
+        """Take the result of a finished trial: a proposed one, or one of an earlier process or run."""
         ...
 
 
 class RandomSampler:
-    """Draws each trial by its number, so that a study can go on in another process."""
+    """Draws each trial from its number, so that a resumed study draws the same."""
 
     def __init__(self, space: Space, seed: int) -> None:
         self._space = space
@@ -40,7 +40,7 @@ class RandomSampler:
 
 
 class GridSampler:
-    """Goes through every point, in order; through some of them, in an order drawn by the seed."""
+    """Proposes every point in order; if there are more points than trials, a random part drawn by the seed."""
 
     def __init__(self, space: Space, seed: int, trials: int) -> None:
         points = list(space.points())

@@ -1,4 +1,4 @@
-"""The source of a study: hands out its trials as nodes, and hears what came of them."""
+"""The source of a study: hands out its trials as nodes, and takes their results."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from rpd.values.plan import Ahead, Lane, Source
 from rpd.values.report import NodeReport, Outcome
 
 _TRIES = 50
-"""How often a sampler is asked for values that were not tried yet."""
+"""How often to ask a sampler for values that were not tried yet."""
 _AGAIN = (Cause.INFRA, Cause.LOST, Cause.STOCK)
-"""Causes that say nothing of a trial's values: it is handed out again with the same."""
+"""Causes that say nothing about a trial's values: it is handed out again with the same ones."""
 _MOST_STOCK_OUTS = 3
-"""After so many trials in a row that got no pod, a study proposes no more."""
+"""Trials in a row without a pod after which a study proposes no more."""
 OWN_METRICS = ("usd", "seconds")
-"""What a study may aim at without a job that records it."""
+"""Metrics that a study may optimize although no job records them."""
 
 
 @dataclass(eq=False)
 class Handed:
-    """A trial that was handed out: its number, values, and the node it is; ``confirms``: on the dear GPU."""
+    """A trial that was handed out: its number, values and node; ``confirms`` if it runs on the expensive GPU."""
 
     number: int
     values: Values
@@ -42,9 +42,9 @@ class Handed:
 
 
 class StudySource(Source):
-    """One study: of one node as it was collected, the template of its trials.
+    """One study. Its template is the node as it was collected; each trial is a copy of that.
 
-    ``tell`` says sentences to the person. ``curve_of`` reads the points of a node that is over.
+    ``tell`` shows a sentence to the user. ``curve_of`` reads the points of a finished node.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class StudySource(Source):
         earlier: Sequence[Trial] = (),
         is_dry: bool = False,
     ) -> None:
-        """Begin after ``earlier`` trials, of another run. Raises UsageError for a sampler that is not there.
+        """Start after the ``earlier`` trials of another run. Raise UsageError for an unknown sampler.
 
         ``is_dry``: nothing is measured.
         """
@@ -70,27 +70,27 @@ class StudySource(Source):
         self.earlier = tuple(earlier)
         self._base = max((trial.number for trial in earlier), default=0)
         self.trials: list[Trial] = []
-        """Those that are over, without ``earlier`` and without those that confirm."""
+        """Finished trials, without ``earlier`` ones and without confirmations."""
         self.confirmed: list[Trial] = []
         self.handed: dict[str, Handed] = {}
         """Every trial of this run, by the id of its node."""
         self._running: set[str] = set()
         self._waiting: list[Handed] = []
-        """Those to hand out (again) before new ones are proposed."""
+        """Trials to hand out (again) before new ones are proposed."""
         self._asked = 0
-        """How many trials of this run were proposed."""
+        """The number of trials proposed in this run."""
         self._to_confirm: list[Trial] | None = None
-        """Those that are still to be confirmed; None until all others are over."""
+        """Trials still to be confirmed; None until all others are over."""
         self._stock_outs = 0
         self._ended = ""
-        """Why nothing more is proposed."""
+        """Why no more trials are proposed; empty if more may be."""
         self._error: RpdError | None = None
         self._seen: set[str] = set()
         self._jobs: dict[tuple[int, Gpu], tuple[Job, Job]] = {}
         self._is_shared = bool(single_lane(template).shares)
         """Whether all trials use one pod."""
         self._needed = set(getattr(template, "needs", ()))
-        """Nodes that have to end before the first trial begins."""
+        """Ids of nodes that must end before the first trial starts."""
         self._pruner = study.prune.start(study.objective) if study.prune else None
         self._sampler = study.make_sampler(len(earlier))
         for trial in earlier:
@@ -110,9 +110,9 @@ class StudySource(Source):
     # --- an earlier process -------------------------------------------------------------------------------------------
 
     def restore(self, added: Sequence[Mapping[str, Any]], reports: Mapping[str, NodeReport]) -> None:
-        """Take over the trials of a run that is resumed: what is over is told, the rest is handed out again.
+        """Restore the trials of a resumed run: tell the sampler the finished ones, hand out the rest again.
 
-        Raises UsageError if the space is another one now.
+        Raise UsageError if the space has changed.
         """
         self._needed -= reports.keys()
         over = []
@@ -127,10 +127,12 @@ class StudySource(Source):
                 self._waiting.append(handed)
             else:
                 over.append((report, handed))
-        # As many proposals as were made: what follows must not be what there was.
+        # The random state must be as far along as in the earlier process, or the sampler would repeat its
+        # proposals.
         self._sampler = self.study.make_sampler(len(self.earlier) + len(self.handed))
         for trial in self.earlier:
             self._sampler.tell(trial)
+        # In the order in which they ended: the sampler and the pruning rule depend on it.
         for report, handed in sorted(over, key=lambda pair: pair[0].result.finished):
             self._over(handed, report, is_past=True)
         confirms = sum(handed.confirms for _, handed in over)
@@ -139,16 +141,16 @@ class StudySource(Source):
         self._cover()
 
     def take_up(self, lines: Sequence[Mapping[str, Any]], reports: Mapping[str, NodeReport]) -> None:
-        """Hand out trials of an earlier run again, those that are not over in this one, and no others.
+        """Hand out trials of an earlier run again, except those that this run has finished, and propose no others.
 
-        The study is of so many trials. Raises UsageError if the space is another one now.
+        The study consists of these trials. Raise UsageError if the space has changed.
         """
         self.restore(lines, reports)
         self._to_confirm = []
         self.is_part = True
 
     def handed_before(self, line: Mapping[str, Any]) -> Handed:
-        """Return the trial that a line of a journal tells of. Raises UsageError if the space is another one now."""
+        """Return the trial of a journal line. Raise UsageError if the space has changed."""
         try:
             values = self.study.space.decode(line["values"])
             number, tries, confirms = (
@@ -224,7 +226,7 @@ class StudySource(Source):
     # --- what to try --------------------------------------------------------------------------------------------------
 
     def _more(self) -> bool:
-        """Whether there may be another trial once nothing runs."""
+        """Return whether there may be another trial once nothing is running."""
         if self._is_open:
             return True
         return bool(
@@ -256,13 +258,14 @@ class StudySource(Source):
         return Handed(number, values, self._node(number, values, 1, confirms=False))
 
     def _new_values(self, number: int) -> Values | None:
-        """Return values that were not tried yet; None where there are none."""
+        """Return values that were not tried yet; None if there are none."""
         for _ in range(_TRIES):
             values = self._sampler.ask(number)
             if values is None:
                 return None
             if self._key(values) not in self._seen:
                 return values
+        # A sampler that repeats itself: look for the rest of a finite space ourselves.
         size = self.study.space.size
         if size is None or size <= len(self._seen):
             return None
@@ -275,12 +278,12 @@ class StudySource(Source):
         return ranked([*self.earlier, *self.trials], self.study.objectives)[: self.study.top]
 
     def _confirmation(self) -> Handed | None:
-        """Return the next of the best trials on the dear GPU, once all others are over."""
+        """Return the next of the best trials for the expensive GPU, once all others are over."""
         if not self._confirming.most or (self._to_confirm is None and self._running):
             return None
         if self._to_confirm is None:
-            known = {handed.number for handed in self.handed.values() if handed.confirms}
-            best = [trial for trial in self._best() if trial.number not in known]
+            confirmed = {handed.number for handed in self.handed.values() if handed.confirms}
+            best = [trial for trial in self._best() if trial.number not in confirmed]
             self._to_confirm = best[: self._confirming.most]
         if not self._to_confirm:
             return None
@@ -318,13 +321,13 @@ class StudySource(Source):
                 self._recall(trial, report)
 
     def _try_again(self, handed: Handed, report: NodeReport, *, is_past: bool) -> None:
-        """Hand a trial out once more whose pod was lost, or that got none: its values are not to blame."""
+        """Hand a trial out again, once, if its pod was lost or it got none: its values are not to blame."""
         self._stock_outs = self._stock_outs + 1 if report.result.cause is Cause.STOCK else 0
         if self._stock_outs >= _MOST_STOCK_OUTS:
             self._end(f"{_MOST_STOCK_OUTS} trials in a row got no pod ({report.result.reason})")
         is_known = any(
-            other.number == handed.number and other.confirms is handed.confirms and other.tries > handed.tries
-            for other in self.handed.values()
+            later.number == handed.number and later.confirms is handed.confirms and later.tries > handed.tries
+            for later in self.handed.values()
         )
         has_room = handed.confirms or len(self._nodes_used()) < self.study.trials
         if is_known or handed.tries > 1 or self._ended or handed.confirms or not has_room:
@@ -361,11 +364,11 @@ class StudySource(Source):
         numbers = [
             value for value in scores if isinstance(value, int | float) and not isinstance(value, bool)
         ]
-        whole = len(numbers) == len(scores) and not any(map(math.isnan, numbers))
-        return tuple(map(float, numbers)) if whole else None
+        is_scored = len(numbers) == len(scores) and not any(map(math.isnan, numbers))
+        return tuple(map(float, numbers)) if is_scored else None
 
     def _refuse(self, report: NodeReport) -> None:
-        """End a study whose metric does not come: the first trial shows it."""
+        """End a study whose metric is missing: the first trial shows it."""
         metric = next(
             objective.metric
             for objective in self.study.objectives
@@ -383,12 +386,12 @@ class StudySource(Source):
             f'Call record_metric("{metric}", …), pull a metrics.json, or write it to $RPD_METRICS'
         )
         if any(trial.state is State.COMPLETE for trial in self.trials):
-            self._tell(f"{text}; it counts as failed")  # others have it: this one is an exception
+            self._tell(f"{text}; it counts as failed")  # others recorded it: this one is an exception
         elif self._error is None:
             self._error = UsageError(text)
 
     def _recall(self, trial: Trial, report: NodeReport) -> None:
-        """Let the rule of pruning know a trial of an earlier process, whose steps are spread evenly over its time."""
+        """Pass a trial of an earlier process to the pruning rule, with its steps spread evenly over its time."""
         if self._pruner is None or self.study.prune is None or not trial.curve:
             return
         last = max(trial.curve[-1][0], 1e-9)
@@ -403,10 +406,14 @@ class StudySource(Source):
     # --- pruning ------------------------------------------------------------------------------------------------------
 
     def judge(self, node_id: str, name: str, at: float, value: float) -> str | None:
-        """Return why a trial should end, after a point of its curve; None: it goes on. On the thread of its slot."""
+        """Return why a trial should end after a point of its curve, None if it goes on.
+
+        Called on the thread of its slot.
+        """
         handed = self.handed.get(node_id)
         if self._pruner is None or handed is None or handed.confirms or name != self.study.objective.metric:
             return None
+        # Trials run on several slots at once, and the rule compares them.
         with self._lock:
             if not math.isfinite(value):
                 return f"{name} is {value}"
@@ -443,7 +450,7 @@ class StudySource(Source):
             yield self._on(_valued(template, {GPU: gpu}), gpu)
 
     def _on(self, node: Node, gpu: Gpu) -> Node:
-        """Return a node whose job asks for another GPU; those that ask for the same have one job."""
+        """Return a node whose job requests another GPU; nodes with the same request share one job."""
         key = (id(node.job), gpu)
         pair = self._jobs.get(key)
         if pair is None:  # the job is kept too: an id means nothing once its object is gone
@@ -452,7 +459,7 @@ class StudySource(Source):
 
 
 def _valued(node: Node, values: Values, *, only_there: bool = False) -> Node:
-    """Return a node with these parameters, direct or through fixtures, as those it has are."""
+    """Return a node with these parameters, direct or through fixtures, like those it has."""
     through = {name: value for name, value in values.items() if name in node.fixture_params}
     direct = {
         name: value
@@ -464,7 +471,7 @@ def _valued(node: Node, values: Values, *, only_there: bool = False) -> Node:
 
 
 def score_of(report: NodeReport, metric: str) -> Any:
-    """Return what a node came to in a metric; None where it did not record it."""
+    """Return a node's value of a metric; None if it did not record it."""
     value = report.metrics.get(metric)
     if value is None and metric in OWN_METRICS:
         return report.cost.estimated_usd if metric == "usd" else report.result.seconds

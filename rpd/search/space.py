@@ -1,4 +1,4 @@
-"""The space of a study: which values each argument may have."""
+"""The space of a study: the values that each argument may have."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from rpd.values.job import Gpu
 from rpd.values.printable import tellable
 
 Values = Mapping[str, Any]
-"""Name of an argument -> value."""
+"""Name of an argument to its value."""
 GPU = "gpu"
 """The argument that decides which GPU is rented."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Dimension:
-    """What one argument may be. ``size`` is how many values that are, None for infinitely many."""
+    """The values of one argument. ``size`` is their number, None for infinitely many."""
 
     size: int | None = None
 
     def at(self, part: float) -> Any:
-        """Return the value at a part of the way (0 <= part < 1); equal parts are equally likely."""
+        """Return the value at a fraction of the range (0 <= part < 1); equal parts are equally likely."""
         raise NotImplementedError
 
     def every(self) -> Iterator[Any]:
-        """Yield every value, where there are finitely many."""
+        """Yield every value of a finite dimension."""
         raise NotImplementedError
 
     def encode(self, value: Any) -> Any:
@@ -38,11 +38,11 @@ class Dimension:
         return value
 
     def decode(self, encoded: Any) -> Any:
-        """Return the value of a JSON form. Raises ValueError if there is none."""
+        """Return the value of a JSON form. Raise ValueError if it is not in the dimension."""
         raise NotImplementedError
 
     def document(self) -> dict[str, Any]:
-        """Return it as JSON, for the record of a run."""
+        """Return the dimension as JSON, for the record of a run."""
         raise NotImplementedError
 
 
@@ -77,7 +77,7 @@ class Uniform(Dimension):
 
 @dataclass(frozen=True, kw_only=True)
 class Integers(Dimension):
-    """Whole numbers from ``low`` to ``high``, both included, in steps; ``log``: as for ``Uniform``."""
+    """Integers from ``low`` to ``high``, both included, in steps; ``log`` as for Uniform."""
 
     low: int
     high: int
@@ -110,7 +110,7 @@ class Integers(Dimension):
 
 @dataclass(frozen=True, kw_only=True)
 class Choice(Dimension):
-    """One of some values, whatever they are; the journal keeps their place."""
+    """One of the listed values, of any type; the journal stores their index."""
 
     values: tuple[Any, ...]
 
@@ -121,7 +121,9 @@ class Choice(Dimension):
         yield from self.values
 
     def encode(self, value: Any) -> int:
-        return next(place for place, known in enumerate(self.values) if known is value or known == value)
+        return next(
+            place for place, candidate in enumerate(self.values) if candidate is value or candidate == value
+        )
 
     def decode(self, encoded: Any) -> Any:
         if isinstance(encoded, bool) or not isinstance(encoded, int) or not 0 <= encoded < len(self.values):
@@ -141,13 +143,13 @@ class Choice(Dimension):
 
 
 def uniform(low: float, high: float) -> Dimension:
-    """Any number from ``low`` to ``high``. Raises DefinitionError."""
+    """Any number from ``low`` to ``high``. Raise DefinitionError."""
     _check_order("uniform", low, high, int | float)
     return Uniform(low=float(low), high=float(high))
 
 
 def log_uniform(low: float, high: float) -> Dimension:
-    """Any number from ``low`` to ``high``, each power of ten as likely as the next. Raises DefinitionError."""
+    """Any number from ``low`` to ``high``, each power of ten equally likely. Raise DefinitionError."""
     _check_order("log_uniform", low, high, int | float)
     if low <= 0:
         raise DefinitionError("log_uniform", "low", "expected a number > 0", low)
@@ -155,7 +157,7 @@ def log_uniform(low: float, high: float) -> Dimension:
 
 
 def integers(low: int, high: int, step: int = 1, *, log: bool = False) -> Dimension:
-    """Whole numbers from ``low`` to ``high``, both included; ``log`` as in ``log_uniform``. Raises DefinitionError."""
+    """Integers from ``low`` to ``high``, both included; ``log`` as in ``log_uniform``. Raise DefinitionError."""
     _check_order("integers", low, high, int)
     if isinstance(step, bool) or not isinstance(step, int) or step < 1:
         raise DefinitionError("integers", "step", "expected a whole number >= 1", step)
@@ -168,14 +170,14 @@ def integers(low: int, high: int, step: int = 1, *, log: bool = False) -> Dimens
 
 
 def choice(values: Sequence[Any]) -> Dimension:
-    """One of ``values``. Raises DefinitionError where there is none, or one twice."""
+    """One of ``values``. Raise DefinitionError if the list is empty or has a value twice."""
     if isinstance(values, str | bytes) or not isinstance(values, Sequence | range | set | frozenset):
         raise DefinitionError("choice", "values", "expected a list of values", values)
     distinct = tuple(values)
     if not distinct:
         raise DefinitionError("choice", "values", "expected at least one value", values)
     for place, value in enumerate(distinct):
-        if any(type(value) is type(other) and value == other for other in distinct[:place]):
+        if any(type(value) is type(earlier) and value == earlier for earlier in distinct[:place]):
             raise DefinitionError("choice", "values", "expected each value once", value)
     return Choice(values=distinct, size=len(distinct))
 
@@ -194,14 +196,14 @@ def _check_order(word: str, low: object, high: object, kind: Any) -> None:
 
 
 class Space:
-    """The dimensions of a study by the names of their arguments."""
+    """The dimensions of a study, by the names of their arguments."""
 
     def __init__(self, dimensions: Mapping[str, Dimension]) -> None:
         self.dimensions = dict(dimensions)
 
     @property
     def size(self) -> int | None:
-        """How many points it has, None for infinitely many."""
+        """The number of points, None for infinitely many."""
         sizes = [dimension.size for dimension in self.dimensions.values()]
         return None if None in sizes else math.prod(size for size in sizes if size is not None)
 
@@ -219,7 +221,7 @@ class Space:
         return {name: dimension.encode(values[name]) for name, dimension in self.dimensions.items()}
 
     def decode(self, encoded: Any) -> Values:
-        """Return the point of a JSON form. Raises ValueError if there is none."""
+        """Return the point of a JSON form. Raise ValueError if it is not in the space."""
         if not isinstance(encoded, Mapping) or set(encoded) != set(self.dimensions):
             names = ", ".join(self.dimensions)
             raise ValueError(f"expected values of {names}, got {encoded!r}")
@@ -232,20 +234,23 @@ class Space:
         return values
 
     def example(self) -> Values:
-        """Return one point, the same each time."""
+        """Return one point, always the same."""
         return {name: dimension.at(0.0) for name, dimension in self.dimensions.items()}
 
     def texts(self) -> dict[str, str]:
-        """Return each dimension as people write it."""
+        """Return each dimension in the notation for people."""
         return {name: str(dimension) for name, dimension in self.dimensions.items()}
 
     def document(self) -> dict[str, Any]:
-        """Return it as JSON, for the record of a run."""
+        """Return the space as JSON, for the record of a run."""
         return {name: dimension.document() for name, dimension in self.dimensions.items()}
 
 
 def space_of(document: Mapping[str, Any]) -> Space:
-    """Return the space of what ``Space.document`` made; values that are not JSON are texts. Raises ValueError."""
+    """Return the space of a document made by ``Space.document``; values that JSON cannot hold are strings.
+
+    Raise ValueError if it is none.
+    """
     made: dict[str, Dimension] = {}
     try:
         for name, fields in document.items():
@@ -270,19 +275,19 @@ def space_of(document: Mapping[str, Any]) -> Space:
     return Space(made)
 
 
-def make_space(given: Mapping[str, Any]) -> Space:
-    """Return the space of a mark. Raises DefinitionError for what is no dimension."""
-    for name, dimension in given.items():
+def make_space(dimensions: Mapping[str, Any]) -> Space:
+    """Return the space of a mark. Raise DefinitionError if an argument is not a dimension."""
+    for name, dimension in dimensions.items():
         if not isinstance(dimension, Dimension):
             hint = "Write rpd.choice, rpd.uniform, rpd.log_uniform or rpd.integers"
             raise DefinitionError("rpd.mark.search", name, "expected a range of values", dimension, hint=hint)
-    if not given:
+    if not dimensions:
         raise DefinitionError("rpd.mark.search", "", "expected at least one argument with a range", {})
-    return Space({name: _as_gpus(each) if name == GPU else each for name, each in given.items()})
+    return Space({name: _as_gpus(each) if name == GPU else each for name, each in dimensions.items()})
 
 
 def _as_gpus(dimension: Dimension) -> Dimension:
-    """Return the choice of GPUs with each id made a request."""
+    """Return the choice of GPUs with each id turned into a Gpu."""
     if not isinstance(dimension, Choice):
         raise DefinitionError("rpd.mark.search", GPU, "expected rpd.choice of GPUs", str(dimension))
     gpus = tuple(Gpu(value) if isinstance(value, str) else value for value in dimension.values)

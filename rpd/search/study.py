@@ -1,4 +1,4 @@
-"""A study as a deploy file asks for it: the mark ``search``, read and checked."""
+"""A study as a deploy file declares it: the mark ``search``, read and checked."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _OWNER = "rpd.mark.search"
 _OPTIONS = ("minimize", "maximize", "trials", "sampler", "search_seed", "prune", "confirm", "top")
 _NAMES = ("auto", "random", "grid", *optuna.NAMES)
 TRIALS = 20
-"""How many trials a study has that does not say."""
+"""The default number of trials."""
 MOST_TRIALS = 100_000
 MOST_POINTS = 100_000
-"""... of a space that is gone through point by point."""
+"""Largest finite space that a grid enumerates."""
 
 Factory = Callable[[Space, Sequence[Objective], int], Sampler]
 
@@ -33,7 +33,8 @@ Factory = Callable[[Space, Sequence[Objective], int], Sampler]
 class Study:
     """The space, objectives and method of a study.
 
-    ``sampler`` is a name, one of Optuna's samplers, or a function that makes one of space, objectives and seed.
+    ``sampler`` is a name, one of Optuna's samplers, or a function that makes a sampler from space, objectives
+    and seed.
     """
 
     space: Space
@@ -47,7 +48,7 @@ class Study:
 
     @property
     def objective(self) -> Objective:
-        """The first objective: what pruning looks at."""
+        """The first objective, which pruning looks at."""
         return self.objectives[0]
 
     @property
@@ -56,9 +57,9 @@ class Study:
         return self.sampler if isinstance(self.sampler, str) else type(self.sampler).__name__
 
     def make_sampler(self, seed_offset: int = 0) -> Sampler:
-        """Return the sampler; ``seed_offset`` keeps a study that goes on from proposing the same again.
+        """Return the sampler; ``seed_offset`` keeps a continued study from repeating its proposals.
 
-        Raises UsageError where a package is missing.
+        Raise UsageError if a package is missing.
         """
         match self.sampler:
             case "random":
@@ -74,7 +75,7 @@ class Study:
                 return made
 
     def document(self) -> dict[str, Any]:
-        """Return it as JSON, for the record of a run."""
+        """Return the study as JSON, for the record of a run."""
         return {
             "space": self.space.document(),
             "objectives": [{"metric": each.metric, "direction": each.word} for each in self.objectives],
@@ -88,7 +89,7 @@ class Study:
 
 
 def study_of(mark: Mark, *, trials: int | None = None, seed: int | None = None) -> Study:
-    """Return the study of a mark, with what the command line says instead. Raises DefinitionError."""
+    """Return the study of a mark, with the overrides of the command line. Raise DefinitionError."""
     options, space = _split(mark)
     objectives = _objectives(options)
     sampler = _sampler(options.get("sampler", "auto"), several=len(objectives) > 1)
@@ -115,7 +116,7 @@ def study_of(mark: Mark, *, trials: int | None = None, seed: int | None = None) 
 
 
 def _split(mark: Mark) -> tuple[Mapping[str, Any], Space]:
-    """Return the options of a mark and its space; arguments with the name of an option stand in a dict."""
+    """Return the options of a mark and its space; arguments named like an option must be in a dict."""
     if len(mark.args) > 1 or (mark.args and not isinstance(mark.args[0], Mapping)):
         raise DefinitionError(
             _OWNER, "", "expected arguments by name (lr=rpd.log_uniform(…)), or one dict", mark.args
@@ -133,12 +134,12 @@ def _split(mark: Mark) -> tuple[Mapping[str, Any], Space]:
 def _objectives(options: Mapping[str, Any]) -> tuple[Objective, ...]:
     objectives = []
     for word, is_max in (("minimize", False), ("maximize", True)):
-        given = options.get(word, ())
-        metrics = (given,) if isinstance(given, str) else given
+        names_of_metrics = options.get(word, ())
+        metrics = (names_of_metrics,) if isinstance(names_of_metrics, str) else names_of_metrics
         if not isinstance(metrics, list | tuple) or not all(
             isinstance(each, str) and each for each in metrics
         ):
-            raise DefinitionError(_OWNER, word, "expected the name of a metric, or several", given)
+            raise DefinitionError(_OWNER, word, "expected the name of a metric, or several", names_of_metrics)
         objectives += [Objective(metric=metric, is_max=is_max) for metric in metrics]
     if not objectives:
         raise DefinitionError(_OWNER, "", 'expected a metric to aim at: minimize="loss"', dict(options))
@@ -148,25 +149,25 @@ def _objectives(options: Mapping[str, Any]) -> tuple[Objective, ...]:
     return tuple(objectives)
 
 
-def _sampler(given: object, *, several: bool) -> Any:
-    """Return the sampler, ``auto`` decided: Optuna's usual one where it is installed, else random."""
-    if isinstance(given, str):
-        if given not in _NAMES:
-            close = closest(given, _NAMES)
+def _sampler(sampler: object, *, several: bool) -> Any:
+    """Return the sampler, with ``auto`` resolved: Optuna's TPE if it is installed, else random."""
+    if isinstance(sampler, str):
+        if sampler not in _NAMES:
+            close = closest(sampler, _NAMES)
             meant = f"; did you mean {close!r}?" if close else ""
-            raise DefinitionError(_OWNER, "sampler", f"expected one of {', '.join(_NAMES)}{meant}", given)
-        if given == "auto":
+            raise DefinitionError(_OWNER, "sampler", f"expected one of {', '.join(_NAMES)}{meant}", sampler)
+        if sampler == "auto":
             return "tpe" if optuna.is_installed() else "random"
-        if several and given == "cma-es":
+        if several and sampler == "cma-es":
             raise DefinitionError(
-                _OWNER, "sampler", "expected one that takes several objectives (tpe, gp)", given
+                _OWNER, "sampler", "expected one that takes several objectives (tpe, gp)", sampler
             )
-        return given
-    if optuna.is_sampler(given) or callable(given):
-        return given
+        return sampler
+    if optuna.is_sampler(sampler) or callable(sampler):
+        return sampler
     hint = "A function gets the space, the objectives and the seed, and returns an object with ask and tell"
     raise DefinitionError(
-        _OWNER, "sampler", "expected a name, a sampler of Optuna or a function", given, hint=hint
+        _OWNER, "sampler", "expected a name, a sampler of Optuna or a function", sampler, hint=hint
     )
 
 

@@ -1,4 +1,4 @@
-"""Trials: their values, their scores, and which is best."""
+"""Trials: their values, their scores, and their ranking."""
 
 from __future__ import annotations
 
@@ -20,28 +20,28 @@ class State(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Objective:
-    """A metric to be made small, or large."""
+    """A metric to be minimized or maximized."""
 
     metric: str
     is_max: bool = False
 
     def loss(self, value: float) -> float:
-        """Return a number that is less the better a value is; what is no number is worst."""
+        """Return a number that is smaller the better a value is; NaN is worst."""
         if math.isnan(value):
             return math.inf
         return -value if self.is_max else value
 
     @property
     def word(self) -> str:
-        """The direction as the mark and Optuna call it."""
+        """The direction in the words of the mark and of Optuna."""
         return "maximize" if self.is_max else "minimize"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """A trial that is over. ``scores`` has a value for each objective; of a pruned one the last it came to.
+    """A finished trial. ``scores`` has a value for each objective; for a pruned trial, its last ones.
 
-    ``curve`` are its points of the first objective: step and value.
+    ``curve`` has its points of the first objective: step and value.
     """
 
     number: int
@@ -53,7 +53,7 @@ class Trial:
 
 
 def ranked(trials: Iterable[Trial], objectives: Sequence[Objective]) -> list[Trial]:
-    """Return the complete trials, the best first; with several objectives those that no other beats come first."""
+    """Return the complete trials, best first; with several objectives, those that no other beats come first."""
     complete = [trial for trial in trials if trial.state is State.COMPLETE and trial.scores]
     losses = {trial.number: _losses(trial, objectives) for trial in complete}
     if len(objectives) > 1:
@@ -65,7 +65,7 @@ def ranked(trials: Iterable[Trial], objectives: Sequence[Objective]) -> list[Tri
 
 
 def front(trials: Iterable[Trial], objectives: Sequence[Objective]) -> list[Trial]:
-    """Return the complete trials that no other one beats in every objective."""
+    """Return the complete trials that no other beats in every objective."""
     best = ranked(trials, objectives)
     losses = [_losses(trial, objectives) for trial in best]
     return [
@@ -79,5 +79,5 @@ def _losses(trial: Trial, objectives: Sequence[Objective]) -> tuple[float, ...]:
     return tuple(objective.loss(score) for objective, score in zip(objectives, trial.scores, strict=True))
 
 
-def _beats(one: Sequence[float], other: Sequence[float]) -> bool:
-    return one != other and all(mine <= yours for mine, yours in zip(one, other, strict=True))
+def _beats(first: Sequence[float], second: Sequence[float]) -> bool:
+    return first != second and all(mine <= yours for mine, yours in zip(first, second, strict=True))

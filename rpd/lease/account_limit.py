@@ -1,7 +1,7 @@
-"""Headroom: the limit of an account (pods, dollars an hour) that a run's own pods use up is waited for.
+"""Headroom: waits for an account limit (pods, dollars per hour) that the run's own pods have used up.
 
-A create that is refused for it may succeed as soon as another node of the run gives its pod back; so it waits for that,
-and for no longer than another node goes on that does not wait itself.
+A create that is refused because of the limit may succeed as soon as another node of the run releases its pod.
+So it waits for that, but only while another node is running that does not wait itself.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from rpd.stop import Stop
 
 LOOK_SECONDS = 0.5
 LOOKS = 4
-"""How often in a row nobody must be seen at work: between two nodes of a slot nobody is, for a moment."""
+"""How many times in a row no node may be seen running: between two nodes of a slot there is a moment without one."""
 
 
 class Headroom:
-    """Knows which nodes are at work, which of them wait for room, and when a pod was given back. Thread-safe."""
+    """Tracks which nodes are running, which of them wait for room, and when a pod was released. Thread-safe."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -29,7 +29,7 @@ class Headroom:
 
     @contextmanager
     def working(self, node_id: str) -> Iterator[None]:
-        """Count a node as at work while inside."""
+        """Count a node as running inside the block."""
         with self._changed:
             self._working.add(node_id)
         try:
@@ -40,21 +40,22 @@ class Headroom:
                 self._changed.notify_all()
 
     def mark(self) -> int:
-        """Return what to give ``wait`` as ``since``: taken before asking for a pod."""
+        """Return the ``since`` argument for ``wait``; call it before requesting a pod."""
         with self._changed:
             return self._given
 
     def gave(self) -> None:
-        """Tell that a pod was given back: one node that waits for room may ask again."""
+        """Note that a pod was released: one waiting node may try again."""
         with self._changed:
             self._given += 1
+            # No more tickets than waiting nodes: a ticket left over would let a later node try in vain.
             self._free = min(self._free + 1, len(self._waiting))
             self._changed.notify_all()
 
     def wait(self, node_id: str, since: int, stop: Stop) -> bool:
-        """Wait until it is worth asking again; False where no other node is at work that could give a pod back.
+        """Wait until it is worth trying again; return False if no running node could release a pod.
 
-        Raises Interrupted.
+        Raise Interrupted.
         """
         with self._changed:
             if self._given != since:

@@ -12,7 +12,7 @@ from rpd.values.job import Release
 
 
 class LeaseBook:
-    """Every lease of a run, so that none is forgotten on any way out. Thread-safe."""
+    """Every lease of a run, so that no pod is forgotten, however the run ends. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -20,7 +20,7 @@ class LeaseBook:
         self._unreleased: dict[str, ReleaseError] = {}
 
     def add(self, lease: Lease) -> None:
-        """Enter a lease, before its pod is asked for."""
+        """Enter a lease, before its pod is requested."""
         with self._lock:
             self._leases.append(lease)
 
@@ -35,7 +35,7 @@ class LeaseBook:
 
     @staticmethod
     def _is_over(lease: Lease, gone: set[str]) -> bool:
-        """Whether the pod of a lease is deleted: by itself, or by a later one that used the pod again."""
+        """Return whether the pod of a lease is deleted, by this lease or by a later one that reused the pod."""
         return lease.final_state == "deleted" or (lease.pod is not None and lease.pod.id in gone)
 
     def lost(self, error: ReleaseError) -> None:
@@ -44,9 +44,9 @@ class LeaseBook:
             self._unreleased[error.known_as] = error
 
     def try_again(self) -> list[str]:
-        """Try again to give back what could not be confirmed as released; return the pods that are gone now.
+        """Try again to release pods whose release could not be confirmed; return those that are gone now.
 
-        What was wrong with RunPod then may be over at the end of a run.
+        RunPod's trouble of that moment may be over at the end of a run.
         """
         with self._lock:
             open_leases = [
@@ -59,7 +59,7 @@ class LeaseBook:
             return self._settle()
 
     def _settle(self) -> list[str]:
-        """Strike those that were released meanwhile off the pods that may still bill; return them."""
+        """Remove pods that were released since from those that may still bill; return them."""
         gone = {name for lease in self._leases if not lease.is_open for name in self._names(lease)}
         settled = [name for name in self._unreleased if name in gone]
         for name in settled:
@@ -78,13 +78,13 @@ class LeaseBook:
 
     @property
     def leftover(self) -> tuple[str, ...]:
-        """Ids of pods that stay on purpose, stopped or running, by the last lease of each."""
+        """Ids of pods that stay on purpose, stopped or running, judged by the last lease of each."""
         with self._lock:
             states = {lease.pod.id: lease.final_state for lease in self._leases if lease.pod}
         return tuple(pod_id for pod_id, state in states.items() if state in ("stopped", "running"))
 
     def release_all(self) -> None:
-        """Delete every pod that is still open, side by side."""
+        """Delete every pod that is still open, all in parallel."""
         with self._lock:
             still_open: Sequence[Lease] = [lease for lease in self._leases if lease.is_open]
         threads = [threading.Thread(target=self._release, args=(lease,), daemon=True) for lease in still_open]

@@ -1,4 +1,4 @@
-"""Reads the logs of a booting pod, and decides whether it can still start: RunPod restarts a broken one forever."""
+"""Reads the logs of a booting pod and decides whether it can still start: RunPod restarts a broken one forever."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from rpd.values.duration import format_duration
 from rpd.values.pod import PodInfo, PodRequest
 
 MOST_RESTARTS = 3
-"""How often a container may end by itself before nobody waits for it any more."""
+"""How often a container may exit by itself before rpd gives up on it."""
 LOG_LINES = 20
 FIRST_LOOK_SECONDS = 5.0
-"""When the log of the machine is read first; the pause doubles from look to look."""
+"""Seconds before the machine's log is read first; the pause then doubles each time."""
 LONGEST_PAUSE = 60.0
 SCOUTS = 2
-"""How many of the pods that boot from one image read their logs from the beginning."""
+"""How many of the pods that boot from one image read their logs from the start."""
 SILENT_SECONDS = 60
-"""How long a container may run without an SSH server before rpd says so and shows the end of its log."""
+"""Seconds that a container may run without an SSH server before rpd reports it with the end of its log."""
 _END_LINES = 3
 
 _NO_PULL = re.compile(
@@ -31,11 +31,11 @@ _NO_PULL = re.compile(
     r"|requested access to the resource is denied|no such image|no basic auth credentials",
     re.IGNORECASE,
 )
-"""What a registry says of an image that no waiting makes come. Its rate limits are not among it: they pass."""
+"""Registry messages about an image that will never come. Rate limits are not among them: they pass."""
 _STARTS = re.compile(r"^start container\b", re.IGNORECASE)
 
 ReadLog = Callable[[], Sequence[str]]
-"""Reads the last lines of what the machine says of the pod; empty where it says nothing."""
+"""Reads the last lines of the machine's log about the pod; empty if there are none."""
 
 
 def _no_lines() -> Sequence[str]:
@@ -44,15 +44,16 @@ def _no_lines() -> Sequence[str]:
 
 
 def _keep_quiet(_text: str) -> None:
-    """Tell nobody."""
+    """Ignore a message."""
 
 
 class Boot:
-    """Watches one pod from its create, or its start, until it runs commands.
+    """Watches one pod from its creation, or its start, until it runs commands.
 
-    ``read_output`` reads what the container printed. ``tell`` hears each new step of it, ``warn`` a sentence about a
-    container that goes on without an SSH server. ``is_scout`` says whether it reads logs for others that start from the
-    same image; one that is none waits a minute before it does, since reading takes two calls.
+    ``read_output`` reads the container's output. ``tell`` gets each new step of the boot, ``warn`` a sentence
+    about a container that runs without an SSH server. ``is_scout`` returns whether this pod reads logs on
+    behalf of others with the same image; the others wait a minute before they read, since reading takes two
+    calls.
     """
 
     def __init__(
@@ -67,7 +68,7 @@ class Boot:
         is_scout: Callable[[], bool] = lambda: True,
     ) -> None:
         self.user = ""
-        """Who can log in, where rpd brought the SSH server and the container has said so."""
+        """The user who can log in, if rpd started the SSH server and the container has printed that."""
         self._request = request
         self._read_log = read_log
         self._read_output = read_output
@@ -84,7 +85,10 @@ class Boot:
         self._restarts = 0
 
     def see(self, pod: PodInfo) -> None:
-        """Take in the pod as it was read. Raises UnusableImage, ContainerRestarts, NoSshServer: it cannot come up."""
+        """Take a new reading of the pod.
+
+        Raise UnusableImage, ContainerRestarts or NoSshServer if it cannot come up.
+        """
         if self._uptime is not None and (pod.uptime_seconds is None or pod.uptime_seconds < self._uptime):
             self._restarts += 1
         self._uptime = pod.uptime_seconds
@@ -96,7 +100,7 @@ class Boot:
             self._look_at = self._clock() + self._pause
 
     def _may_look(self) -> bool:
-        # Where rpd brings the SSH server, the log says who can log in.
+        # If rpd starts the SSH server, only the log says who can log in.
         return (
             self._is_scout()
             or ssh_start.is_needed(self._request)
@@ -104,7 +108,7 @@ class Boot:
         )
 
     def look(self, pod: PodInfo) -> None:
-        """Look at what the machine and the container say of the pod. Raises as ``see`` does."""
+        """Read the logs of the machine and the container. Raise the errors of ``see``."""
         lines = self._read_log()
         starts = sum(1 for line in lines if _STARTS.search(line))
         if starts > MOST_RESTARTS:
@@ -126,7 +130,7 @@ class Boot:
         )
 
     def _listen(self, pod: PodInfo, uptime: int) -> None:
-        """Hear what a container that runs tells of its SSH server. Raises NoSshServer."""
+        """Read a running container's progress towards an SSH server. Raise NoSshServer."""
         lines = self._read_output()
         progress = ssh_start.progress(lines)
         self.user = progress.user
@@ -165,9 +169,9 @@ def ends_with(lines: Sequence[str]) -> str:
 
 
 class Images:
-    """Of which images no pod comes, as far as a run has seen; so that one is enough to know it. Thread-safe.
+    """Images from which no pod comes up, as seen in this run, so that each is tried only once. Thread-safe.
 
-    What may be the fault of a host counts against an image when it has happened on two pods and none came up.
+    An error that may be the host's fault counts against an image after two pods had it and none came up.
     """
 
     def __init__(self) -> None:
@@ -179,9 +183,9 @@ class Images:
 
     @contextmanager
     def booting(self, request: PodRequest) -> Iterator[Callable[[], bool]]:
-        """Count one more pod that boots from an image while inside; yield whether it is one of the first of them.
+        """Count one more pod that boots from an image inside the block; yield whether it is one of the first.
 
-        What the log of one says of the image, a registry that refuses it for instance, is true of all.
+        If a registry refuses the image, the log of one pod tells it for all.
         """
         here, me = _start_of(request), object()
         with self._lock:
@@ -193,18 +197,18 @@ class Images:
                 self._booting[here].remove(me)
 
     def check(self, request: PodRequest) -> None:
-        """Raise UnusableImage if no pod comes of what ``request`` asks for."""
+        """Raise UnusableImage if no pod comes up from the image of ``request``."""
         why = self._condemned.get(_start_of(request))
         if why is not None:
             raise UnusableImage(why)
 
     def prove(self, request: PodRequest) -> None:
-        """Note that a pod came of it."""
+        """Note that a pod came up from the image."""
         with self._lock:
             self._proved.add(_start_of(request))
 
     def note(self, request: PodRequest, error: ProvisioningError) -> ProvisioningError:
-        """Note why no pod came of it; return the error to end with, an UnusableImage where it is the image's doing."""
+        """Note why no pod came up; return the error to raise: an UnusableImage if the image is to blame."""
         start = _start_of(request)
         with self._lock:
             if start in self._proved:
@@ -217,6 +221,6 @@ class Images:
 
 
 def _start_of(request: PodRequest) -> object:
-    """Return what decides whether a container of ``request`` starts and stays, whatever machine it is on."""
+    """Return the fields that decide whether a container of ``request`` starts and stays up, on any machine."""
     env = tuple(sorted(request.env.items()))
     return (request.image, request.registry, request.template_id, request.docker_args, request.ssh, env)

@@ -1,4 +1,4 @@
-"""The lease of a dry run: its pod is there as soon as it is asked for, and gone as soon as it is given back."""
+"""The lease of a dry run: its pod exists as soon as it is requested, and is gone as soon as it is released."""
 
 from __future__ import annotations
 
@@ -18,22 +18,25 @@ from rpd.values.job import Release
 from rpd.values.pod import Offer, PodInfo, PodRequest, PodSpec, Provider
 
 _NEVER = Interrupt()
-"""Nothing takes time here, so nothing is cut short."""
+"""Nothing takes time here, so nothing is interrupted."""
 _FINAL_STATES = {Release.PRESERVE: "running", Release.DELETE: "deleted"}
 
 
 def _all(offers: Sequence[Offer]) -> Sequence[Offer]:
-    """Be asked no more: a lease and the node that it was asked for must not keep each other alive."""
+    """Admit every offer.
+
+    Replaces the real function after its use, which would keep the node alive through the lease.
+    """
     return offers
 
 
 class DryLease(Lease):
-    """A pod of a provider that ``rents_nothing``: no offer is refused, nothing boots, and no journal holds it.
+    """A pod of a provider that ``rents_nothing``: no offer is refused, nothing boots, and no journal records it.
 
-    It has no threads, no watchdog and no clock of its own: there may be ten thousand of them.
+    It has no threads, no watchdog and no clock of its own: a dry run may have ten thousand of them.
     """
 
-    def __init__(  # it shares what a lease tells, and nothing of how a pod is got
+    def __init__(  # it shares the lease's fields, and nothing of how a pod is rented
         self,
         *,
         new_name: Callable[[], str],
@@ -72,11 +75,11 @@ class DryLease(Lease):
 
     @cached_property
     def lifetime(self) -> Lifetime:  # type: ignore[override]
-        """A lifetime that nobody sets."""
+        """A lifetime that is never set."""
         return Lifetime(self._tell_watchdog, lambda: False)
 
     def acquire(self) -> Remote:
-        """Return what stands for the pod. Raises OutOfStock, Interrupted, ProviderError."""
+        """Return the stand-in for the pod. Raise OutOfStock, Interrupted, ProviderError."""
         admit, self._admit = self._admit, _all
         offers = admit(self._provider.offers(self.request))
         if not offers:
@@ -92,7 +95,7 @@ class DryLease(Lease):
         return self.remote
 
     def another_remote(self) -> Remote:
-        """Return the one there is."""
+        """Return the only connection."""
         assert self.remote is not None
         return self.remote
 
@@ -103,7 +106,7 @@ class DryLease(Lease):
         pass
 
     def release(self, how: Release | None = None, *, tries: int = pod_release.TRIES) -> str:  # noqa: ARG002
-        """Be over, and return the final state that a pod would have."""
+        """End the lease, and return the final state that a real pod would have."""
         pod = self.pod
         if pod is None or self.final_state:
             return self.final_state

@@ -13,14 +13,14 @@ from rpd.values.job import Lifecycle, Release
 
 @frozen(kw_only=False)
 class Fate:
-    """How a pod is given back; ``why`` it stays, empty where it does not stay beyond its lifecycle's word."""
+    """How a pod is given back; ``why`` is the reason if it stays longer than its lifecycle says, else empty."""
 
     how: Release
     why: str = ""
 
 
 def usual_fate(lease: Lease, lifecycle: Lifecycle) -> Fate:
-    """Return the fate of a pod by the lifecycle of its job alone."""
+    """Return the fate of a pod according to the lifecycle of its job alone."""
     return Fate(lifecycle.on_failure if lease.failed else lifecycle.on_success)
 
 
@@ -31,9 +31,9 @@ def decide_fate(
     level: StopLevel,
     affordable_seconds: Callable[[], float | None],
 ) -> Fate:
-    """Decide the fate of a pod; one that stays has its new deadline then.
+    """Decide the fate of a pod; if it stays, its new deadline is set.
 
-    ``affordable_seconds`` returns how long a preserved pod is paid for, None where no rate is known.
+    ``affordable_seconds`` returns how long a preserved pod is paid for, None if no rate is known.
     """
     usual = usual_fate(lease, lifecycle)
     if level >= StopLevel.ABANDON or lease.final_state:
@@ -48,7 +48,8 @@ def decide_fate(
         seconds, why = UNPRICED_SECONDS if affordable is None else affordable, "lifecycle preserve"
     else:
         return usual
-    # After Ctrl-C, a pod that cannot be given its new deadline would bill until the old one. Preserving was asked for.
+    # After Ctrl-C, a pod that cannot be given its new deadline would bill until the old one, so it is
+    # deleted. One that the user asked to preserve stays all the same.
     if lease.lifetime.keep(seconds, unheard=not is_ending or usual.how is Release.PRESERVE):
         return Fate(Release.PRESERVE, why)
     return Fate(Release.DELETE) if usual.how is Release.PRESERVE else usual

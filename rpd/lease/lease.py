@@ -54,20 +54,20 @@ T = TypeVar("T")
 
 CREATE_TRIES = 3
 CREATE_SECONDS = 60.0
-"""How long a release waits for the answer to a create that is under way; the SDK gives up after 30 s."""
+"""How long a release waits for the answer to a create in progress; the SDK gives up after 30 s."""
 FIRST_POLL = 0.2
-"""Seconds until a new pod is looked at again; doubles up to LAST_POLL."""
+"""Seconds until a new pod is polled again; grows up to LAST_POLL."""
 LAST_POLL = 3.0
 NEW_SECONDS = 5.0
-"""How long RunPod may not know a pod that it has just made."""
+"""How long RunPod may not know a pod that it has just created."""
 FRESH_SECONDS = 1.0
-"""How old an answer may be that says whether a pod still runs, where many are asked for at once."""
+"""Greatest age of a shared reading that decides whether a pod still runs."""
 LOOK_AGAIN_SECONDS = 10.0
 """How long an address is tried before RunPod is asked whether it is still the pod's."""
 REFUSED_SECONDS = 30.0
 """How long an sshd may refuse the run's key: some images start it a moment before they write the keys."""
 ASK_SECONDS = 120.0
-"""How long a question to RunPod may take in all, new tries and the pauses it asks for included."""
+"""Longest time for one question to RunPod, including retries and the pauses it asks for."""
 LOG_SECONDS = 10.0
 _WHOSE_KEY = (
     "The image has to write the variable PUBLIC_KEY to ~/.ssh/authorized_keys before it starts sshd, as RunPod's own "
@@ -75,14 +75,14 @@ _WHOSE_KEY = (
 )
 _LOG_LINES = 4
 _SAYS_LITTLE = {"nvidia", "amd", "tesla", "geforce", "quadro", "generation", "edition"}
-"""Words of a GPU's name that one spelling has and another has not."""
+"""Words of GPU names that only one of the two spellings has."""
 FIRST_STOCK_PAUSE = 5.0
 """Seconds between two rounds through sold-out offers; grows to LAST_STOCK_PAUSE."""
 LAST_STOCK_PAUSE = 60.0
 
 
 class Record(Protocol):
-    """Takes the events of a pod's life; ``sync`` ones must be on the disk when it returns."""
+    """Records the events of a pod's life; those with ``sync`` must be on disk when the call returns."""
 
     def __call__(self, event: str, *, sync: bool = False, **detail: Any) -> None: ...
 
@@ -90,7 +90,7 @@ class Record(Protocol):
 class Connect(Protocol):
     """Opens a Remote to a pod, trying for ``timeout`` seconds; ``interrupt`` is requested when the run has to end.
 
-    Raises PodNotReady, KeyRefused, ConnectionLost, PodLost, Interrupted.
+    It raises PodNotReady, KeyRefused, ConnectionLost, PodLost, Interrupted.
     """
 
     def __call__(
@@ -111,32 +111,35 @@ class ReadLines(Protocol):
 
 
 class Ask(Protocol):
-    """Returns what ``act`` returns: a question to RunPod, which a stop cuts short. Raises Interrupted, Overdue."""
+    """Calls ``act``, a question to RunPod, and returns its result; a stop cuts it short.
+
+    Raises Interrupted, Overdue.
+    """
 
     def __call__(self, act: Callable[[], T], *, seconds: float) -> T: ...
 
 
 def simply(act: Callable[[], T], *, seconds: float) -> T:  # noqa: ARG001 - as Ask has it
-    """Ask, however long the answer takes."""
+    """Call ``act``, however long it takes."""
     return act()
 
 
 @frozen(kw_only=False)
 class Meter:
-    """What a pod has cost so far."""
+    """The cost of a pod for a stretch of time."""
 
     seconds: float
     usd: float
 
 
 class Lease:
-    """Rents one pod, and gives it back on every way out.
+    """Rents one pod, and gives it back however the work ends.
 
-    ``acquire`` and ``release`` are called by one thread; ``release`` may be called again, and by another thread, at any
-    time. ``env`` is what the pod is created with besides the request's own environment. ``admit`` passes on the offers
-    that may be paid for; it raises BudgetExceeded where there is none. ``holder`` is the node that asks for it, as
-    ``headroom`` knows it. ``is_wide``: the pod belongs to a fixture that outlives a node. ``image_of`` names the image
-    to create it with, ``registry_id`` the credentials for that.
+    ``acquire`` and ``release`` are called by one thread; ``release`` may be called again, by any thread, at
+    any time. ``env`` is the pod's environment in addition to the request's own. ``admit`` returns the offers
+    that may be paid for, or raises BudgetExceeded. ``holder`` is the requesting node, as ``headroom`` knows
+    it. ``is_wide``: the pod belongs to a fixture that outlives a node. ``image_of`` names the image to create
+    the pod with, ``registry_id`` the credentials for it.
     """
 
     def __init__(
@@ -165,25 +168,27 @@ class Lease:
         registry_id: Callable[[Registry | str | None], str | None] = lambda _wanted: None,
     ) -> None:
         self.name = new_name()
-        """The name of its pod; each try to create one has its own, so that a late one is never mistaken."""
+        """The name of its pod; each attempt to create one has a new name, so that a late answer is never
+        mistaken for it.
+        """
         self.request = request
         self.pod: PodInfo | None = None
         self.offer: Offer | None = None
         self.remote: Remote | None = None
         self.facts: Mapping[str, str] = {}
         self.kept: dict[str, str] = {}
-        """Texts that the pod reported about itself: name to the file in the folder of the run."""
+        """Texts that the pod reported about itself: name to the file in the run's folder."""
         self.other_gpu = ""
-        """In words: which other GPU it has than the one that is paid for; empty where nothing is known of one."""
+        """In words: how its GPU differs from the one that is paid for; empty if no difference is known."""
         self.final_state = ""
         self.before: tuple[str, ...] = ()
-        """What ran on it before it was recycled, ``run node`` each."""
+        """The earlier users of a recycled pod, each as ``run node``."""
         self.sent: dict[str, str] = {}
-        """What fixtures that outlive a node sent to it: where from, and its sha256."""
+        """Transfers to it by fixtures that outlive a node: source to sha256."""
         self.is_wide = is_wide
         self.lifetime = Lifetime(self._tell_watchdog, lambda: self.is_open and not self.is_lost)
         self._shown = False
-        """Whether RunPod has shown the pod since it was made."""
+        """Whether RunPod has listed the pod since it was created."""
         self._failed = False
         self._lost = False
         self._served = 0
@@ -208,7 +213,7 @@ class Lease:
         self._image_of = image_of
         self._registry_id = registry_id
         self._ending = Interrupt()
-        """Requested when the run has to end, from the moment the pod is asked for until it is given back."""
+        """Requested when the run has to end, from the request for a pod until its release."""
         self._forget_stop: Callable[[], None] = lambda: None
         self._lock = threading.RLock()
         self._creating = threading.Lock()
@@ -222,9 +227,9 @@ class Lease:
     # --- getting it -------------------------------------------------------------------------------------------------
 
     def acquire(self) -> Remote:
-        """Rent a pod from the first offer that has one and wait until it runs commands.
+        """Rent a pod from the first offer that has capacity, and wait until it runs commands.
 
-        Raises OutOfStock, PodNotReady, PodLost, Interrupted or a ProviderError; then nothing is left behind.
+        Raise OutOfStock, PodNotReady, PodLost, Interrupted or a ProviderError; the pod is released then.
         """
         with self._or_given_back(Release.DELETE):
             self._create()
@@ -233,7 +238,7 @@ class Lease:
 
     @contextmanager
     def _or_given_back(self, how: Release) -> Iterator[None]:
-        """Give the pod back if what is done inside does not come to its end."""
+        """Release the pod if the block raises."""
         self._forget_stop = self._stop.listen(
             lambda level: self._ending.request() if level >= StopLevel.END else None
         )
@@ -247,8 +252,8 @@ class Lease:
     def adopt(self, pod_id: str, offer: Offer | None, age_seconds: float) -> Remote:
         """Take over a pod that an earlier process rented under this lease's name ``age_seconds`` ago.
 
-        ``pod_id`` may be empty: then the pod is looked for by its name. Raises PodLost if there is none or it does not
-        run, PodNotReady, ConnectionLost, Interrupted or a ProviderError; then nothing is left behind.
+        If ``pod_id`` is empty, the pod is found by its name. Raise PodLost if there is none or it is not
+        running, PodNotReady, ConnectionLost, Interrupted or a ProviderError; the pod is released then.
         """
         self._intended = True
         self._started = time.monotonic() - age_seconds
@@ -267,11 +272,11 @@ class Lease:
         return self.remote
 
     def revive(self, pod_id: str, offer: Offer | None, *, before: Sequence[str] = ()) -> Remote:
-        """Start a pod that was stopped to be used again, and wait until it runs commands with all its GPUs.
+        """Start a pod that was stopped for reuse, and wait until it runs commands with all its GPUs.
 
-        ``before`` names what ran on it so far. Where that fails it is stopped again, not deleted; nobody is to try it
-        once more if it ran and was of no use. Raises NoCapacity, PodNotReady, PodLost, Interrupted or another
-        ProviderError.
+        ``before`` names its earlier users. If it cannot start, it is stopped again, not deleted; if it ran
+        but was of no use, it is not offered for reuse again. Raise NoCapacity, PodNotReady, PodLost,
+        Interrupted or another ProviderError.
         """
         self.offer = offer
         self.before = tuple(before)
@@ -291,6 +296,7 @@ class Lease:
                 self._intended = False
                 self._finish("deleted", pod_id=pod_id)
                 raise PodLost(f"pod {pod_id} is gone")
+            # Its old address is void: a restarted pod gets a new one.
             self.pod = replace(pod, ssh=None)
             self._started = time.monotonic()
             with self._creating:
@@ -300,12 +306,13 @@ class Lease:
             try:
                 self.remote = self._wait_until_ready()
             except (PodNotReady, ConnectionLost):
+                # Not RECYCLE: the journal's last word on it must not offer it for reuse.
                 self.release(Release.STOP)
                 raise
         return self.remote
 
     def another_remote(self) -> Remote:
-        """Open one more connection to the pod, for a node that shares it with others; closed with the pod."""
+        """Open one more connection to the pod, for a node that shares it; closed with the pod."""
         assert self.pod is not None
         assert self.pod.ssh is not None
         remote = self._connect(
@@ -347,8 +354,9 @@ class Lease:
             pause = min(pause * 1.5, LAST_STOCK_PAUSE)
 
     def _try_offers(self) -> list[tuple[Offer, str]]:
-        """Go once through the offers, best first; return the refusals, all of them if there is no pod then."""
+        """Try all offers once, best first; return the refusals, one per offer if no pod was rented."""
         fitting = self._ask(lambda: self._provider.offers(self.request), seconds=ASK_SECONDS)
+        # A stable sort: within each group the provider's order, best first, stays.
         offers = sorted(fitting, key=lambda offer: offer in self._bad_offers)
         if not offers:
             raise OutOfStock(f"RunPod rents nothing that fits: {describe(self.request)}")
@@ -386,6 +394,8 @@ class Lease:
             if attempt > 1:
                 self.name = self._new_name()
                 spec = replace(spec, name=self.name)
+            # On disk before the call: if this process dies, the name finds a pod that was created all the
+            # same.
             self._record(
                 "intent",
                 sync=True,
@@ -405,7 +415,7 @@ class Lease:
                 self._intended = False
                 raise
             except AmbiguousCreate:
-                raise  # a pod of our name may exist: release() looks for it
+                raise  # a pod with our name may exist: release() looks for it
             except TransientError as error:
                 self._intended = False
                 self._record("refused", pod_name=self.name, offer=str(offer), reason=str(error))
@@ -429,8 +439,10 @@ class Lease:
                 return
 
     def _stored_registry(self) -> str | None:
-        wanted = self.request.registry
-        return None if wanted is None else self._ask(lambda: self._registry_id(wanted), seconds=ASK_SECONDS)
+        registry = self.request.registry
+        return (
+            None if registry is None else self._ask(lambda: self._registry_id(registry), seconds=ASK_SECONDS)
+        )
 
     def _wait_until_ready(self) -> Remote:
         try:
@@ -464,18 +476,19 @@ class Lease:
 
     @contextmanager
     def cut_by_stop(self, remote: Remote) -> Iterator[None]:
-        """Let a stop end what is done over ``remote``: nothing of value is on the pod yet. Raises Interrupted."""
+        """Let a stop interrupt the work over ``remote``: nothing of value is on the pod yet. Raise Interrupted."""
         with self._ending.waking(remote.close):
             self._stop.check()
             try:
                 yield
             except RpdError:
+                # The stop closed the connection, so its error hides the real reason.
                 self._stop.check()
                 raise
             self._stop.check()
 
     def _connect_once_up(self, deadline: float, is_scout: Callable[[], bool]) -> tuple[PodInfo, Remote]:
-        """Connect where the pod listens, looking again where that is: a restarted container comes back elsewhere."""
+        """Connect to the pod's address, which is looked up again on failure: a restarted container gets a new one."""
         boot = Boot(
             self.request,
             self._machine_lines,
@@ -506,7 +519,7 @@ class Lease:
                 if refused_since is not None and time.monotonic() - refused_since >= REFUSED_SECONDS:
                     raise KeyRefused(f"{error}. {_WHOSE_KEY}") from error
                 if is_refused and not boot.user:
-                    boot.look(pod)  # the server may let in somebody else than root
+                    boot.look(pod)  # the server may accept another user than root
                 if left > LOOK_AGAIN_SECONDS:
                     continue
                 waited = format_duration(self._ready_seconds)
@@ -516,7 +529,10 @@ class Lease:
             return self.pod, remote
 
     def _wait_for_ssh(self, deadline: float, boot: Boot) -> PodInfo:
-        """Poll until the pod has a public SSH port. RUNNING alone says nothing: it is RunPod's wish, not a fact."""
+        """Poll until the pod has a public SSH port.
+
+        The status RUNNING proves nothing: it is RunPod's goal, not a fact.
+        """
         assert self.pod is not None
         pause, max_age = FIRST_POLL, 0.0
         while True:
@@ -541,9 +557,9 @@ class Lease:
             pause, max_age = min(pause * 1.5, LAST_POLL), pause / 2
 
     def _look(self, max_age: float) -> PodInfo | None:
-        """Return the pod as it was ``max_age`` seconds ago or later, None where RunPod could not be asked just now.
+        """Return the pod in a state at most ``max_age`` seconds old, None if RunPod cannot be reached just now.
 
-        Raises PodLost if it is gone.
+        Raise PodLost if it is gone.
         """
         assert self.pod is not None
         try:
@@ -552,7 +568,7 @@ class Lease:
         except (TransientError, Overdue):
             return None
         if pod is None:
-            self._stop.check()  # a second Ctrl-C released it
+            self._stop.check()  # a second Ctrl-C may have released it
             if not self._shown and self.age_seconds < NEW_SECONDS:
                 return None
             raise PodLost(f"pod {self.pod.id} is gone")
@@ -570,16 +586,16 @@ class Lease:
         return f"its container runs, but no public SSH port appeared.{self._machine_log()} {end}"
 
     def _machine_log(self) -> str:
-        """Return what the machine says of the pod, as part of a sentence; empty where nobody can tell."""
+        """Return the machine's log about the pod as part of a sentence; empty if it cannot be read."""
         lines = self._machine_lines()[-_LOG_LINES:]
         return f" RunPod says: {' | '.join(lines)}" if lines else ""
 
     def _machine_lines(self) -> Sequence[str]:
-        """Return the last lines that the machine logged about the pod; empty if they cannot be read."""
+        """Return the last lines of the machine's log about the pod; empty if they cannot be read."""
         return self._lines(self._provider.logs)
 
     def _container_lines(self) -> Sequence[str]:
-        """Return the last lines that the container printed; empty if they cannot be read."""
+        """Return the last lines of the container's output; empty if they cannot be read."""
         return self._lines(self._provider.output)
 
     def _lines(self, read: ReadLines) -> Sequence[str]:
@@ -592,7 +608,7 @@ class Lease:
             return ()
 
     def gpu_of(self, pod: PodInfo) -> str | None:
-        """Return its GPU type: the one that is paid for; where pods may have any, the one that it has."""
+        """Return its GPU type: the one that is paid for, or, if pods may have any GPU, the one that it has."""
         return self.offer.gpu_id if self.offer and not self._any_gpu else pod.gpu
 
     def _check_gpus(self, pod: PodInfo) -> None:
@@ -602,7 +618,7 @@ class Lease:
             raise PodNotReady(f"pod {pod.id} has {seen} GPUs instead of {count}")
 
     def _compare_gpu(self, pod: PodInfo) -> None:
-        """Hold the GPU that the pod reports against the one that is paid for."""
+        """Compare the GPU that the pod reports with the one that is paid for, and record a difference."""
         paid = self.offer.gpu_id if self.offer else pod.gpu
         seen = self.facts.get("gpu_name", "")
         if paid and seen and not self._any_gpu and not is_same_gpu(paid, seen):
@@ -624,7 +640,7 @@ class Lease:
         self._record(event, pod_name=self.name, pod_id=self.pod.id if self.pod else "", **detail)
 
     def is_alive(self) -> bool | None:
-        """Whether RunPod still runs the pod; None where it could not be asked."""
+        """Return whether RunPod still runs the pod; None if it cannot be asked."""
         if self.pod is None:
             return False
         try:
@@ -636,21 +652,21 @@ class Lease:
 
     @property
     def whole(self) -> Lease:
-        """The lease that is paid for: of a pod that is rented together with others, that of all of them."""
+        """The lease that is paid for: for one pod of a cluster, the lease of the cluster."""
         return self
 
     @property
     def rank(self) -> int | None:
-        """Its place among the pods that it is rented together with, from 0; None for a pod by itself."""
+        """Its place in a cluster, from 0; None for a single pod."""
         return None
 
     @property
     def loss(self) -> PodLost | None:
-        """What ended its commands although it runs: a pod that it is rented together with is gone. None: nothing."""
+        """Why its commands were ended although it runs: another pod of its cluster is gone. None: they were not."""
         return None
 
     def connection_broke(self) -> None:
-        """Note that a connection to it broke, which may come back."""
+        """Note that a connection to it broke, which may recover. A cluster reacts to this."""
 
     @property
     def remotes(self) -> Sequence[Remote]:
@@ -666,19 +682,19 @@ class Lease:
     # --- what happens to it -----------------------------------------------------------------------------------------
 
     def node_joined(self) -> None:
-        """Count one more node that the pod serves."""
+        """Count one more node that uses the pod."""
         self._served += 1
 
     def node_failed(self) -> None:
-        """Note that a node on the pod did not pass: its lifecycle's ``on_failure`` decides from now on."""
+        """Note that a node on the pod did not pass: from now on its lifecycle's ``on_failure`` applies."""
         self._failed = True
 
     def connection_lost(self) -> None:
-        """Note that the pod went out of reach: nobody is given it any more."""
+        """Note that the pod is out of reach: no further node gets it."""
         self._lost = True
 
     def could_not_fetch(self, path: str) -> None:
-        """Note that a required path on the pod could not be fetched whole."""
+        """Note that a required path on the pod could not be fetched completely."""
         self._unverified = path
 
     @property
@@ -693,12 +709,12 @@ class Lease:
 
     @property
     def unverified(self) -> str:
-        """A required path on the pod that could not be fetched whole; empty where all was."""
+        """A required path on the pod that could not be fetched completely; empty if there is none."""
         return self._unverified
 
     @property
     def is_reused(self) -> bool:
-        """Whether it served several nodes, or ran before."""
+        """Whether it served several nodes, or was used before."""
         return self._served > 1 or bool(self.before)
 
     def _tell_watchdog(self, seconds: float, *, linger: float, grace: float, again: bool) -> None:
@@ -729,40 +745,40 @@ class Lease:
 
     @property
     def total_usd_per_hr(self) -> float:
-        """The rate and what the disks cost on top of it."""
+        """The rate plus the price of its disks, per hour."""
         return self.rate_usd_per_hr + disks_usd_per_hr(self.request)
 
     @property
     def rate_source(self) -> str:
-        """Whose rate that is: ``pod``, ``offer`` or ``unknown``."""
+        """The origin of that rate: ``pod``, ``offer`` or ``unknown``."""
         if self.pod and self.pod.usd_per_hr is not None:
             return "pod"
         return "offer" if self.offer and self.offer.usd_per_hr is not None else "unknown"
 
     @property
     def age_seconds(self) -> float:
-        """Since when it bills."""
+        """How long it has been billing."""
         if self._started is None or self.pod is None:
             return 0.0
         return (self._ended or time.monotonic()) - self._started
 
     @property
     def unmetered_seconds(self) -> float:
-        """What was billed and charged to nobody yet."""
+        """Seconds that were billed and not yet charged to any node."""
         with self._lock:
             return max(0.0, self.age_seconds - self._metered)
 
     def take_meter(self) -> Meter:
-        """Return what was billed since the last call, so that nodes that share a pod also share its cost."""
+        """Return the cost since the last call, so that nodes that share a pod share its cost."""
         with self._lock:
             seconds = max(0.0, self.age_seconds - self._metered)
             self._metered += seconds
         return self._metered_for(seconds)
 
     def take_share(self, seconds: float) -> Meter:
-        """Return the cost of ``seconds`` of the whole pod, as a node that had a part of it for longer used up.
+        """Return the cost of ``seconds`` of the whole pod: the use of a node that had a part of it for longer.
 
-        What nobody used so is left for the last ``take_meter``.
+        Time that no node used is left for the last ``take_meter``.
         """
         with self._lock:
             self._metered += seconds
@@ -779,9 +795,10 @@ class Lease:
         return not self.final_state and (self.pod is not None or self._intended)
 
     def release(self, how: Release | None = None, *, tries: int = pod_release.TRIES) -> str:
-        """Give the pod back as ``how`` (by default: as was tried before) says, confirmed; return its final state.
+        """Give the pod back and confirm it; return its final state. ``how`` defaults to that of the last call.
 
-        Raises ReleaseError if after so many ``tries`` it may still bill. Once released, later calls change nothing.
+        Raise ReleaseError if it may still bill after ``tries`` attempts. Once it is released, further calls
+        change nothing.
         """
         how = self._how if how is None else how
         with self._lock:
@@ -802,12 +819,12 @@ class Lease:
             return self.final_state
 
     def _wait_for_create(self) -> None:
-        """Let a create that another thread has under way come back, so that its pod is known here."""
+        """Wait for a create that another thread has in progress, so that its pod is known here."""
         if self._creating.acquire(timeout=CREATE_SECONDS):
             self._creating.release()
 
     def _find_by_name(self, tries: int = pod_release.TRIES) -> PodInfo | None:
-        """Return the pod a lost answer may have been about."""
+        """Return the pod that a lost answer may have been about. Raise ReleaseError if the pods cannot be listed."""
         reason = ""
         for attempt in range(tries):
             if attempt:
@@ -821,7 +838,10 @@ class Lease:
         )
 
     def _give_back(self, pod: PodInfo, how: Release, tries: int) -> str:
-        """Delete or stop the pod, confirmed; return its final state. Not Stop.wait: it is given back whatever ends."""
+        """Delete or stop the pod and confirm it; return its final state.
+
+        Sleeps without Stop: nothing may cut a release short.
+        """
         act, final_state = (
             (pod_release.delete, "deleted") if how is Release.DELETE else (pod_release.stop, "stopped")
         )
@@ -852,15 +872,15 @@ class Lease:
 
 
 def is_same_gpu(gpu_id: str, reported: str) -> bool:
-    """Return whether the name that ``nvidia-smi`` reports is that of RunPod's ``gpu_id``; they may be spelled apart."""
-    # Of a slice that is rented as one ("... MIG 1g.24gb") the name of the whole GPU is reported.
+    """Return whether ``nvidia-smi`` and RunPod name the same GPU, although their spellings differ."""
+    # For a slice that is rented as one ("... MIG 1g.24gb"), nvidia-smi reports the name of the whole GPU.
     whole = re.split(r"\bMIG\b", gpu_id)[0]
     paid, seen = (set(re.findall(r"[a-z0-9]+", text.lower())) - _SAYS_LITTLE for text in (whole, reported))
     return paid == seen
 
 
 def _in_short(refusals: Sequence[tuple[Offer, str]]) -> str:
-    """Return how many offers were refused and what was said most often, however many there are."""
+    """Return the number of refused offers and the most frequent reason, in one line however many there are."""
     said = Counter(reason for _, reason in refusals)
     (usual, times), *others = said.most_common()
     counted = "1 offer was" if len(refusals) == 1 else f"{len(refusals)} offers were"
@@ -868,7 +888,7 @@ def _in_short(refusals: Sequence[tuple[Offer, str]]) -> str:
 
 
 def describe(request: PodRequest) -> str:
-    """Return one line about a request for an error text."""
+    """Return one line about a request for an error message."""
     where = f" in {', '.join(request.datacenters)}" if request.datacenters else ""
     ceiling = f" up to ${request.gpu.max_price_usd:g}/h" if request.gpu and request.gpu.max_price_usd else ""
     what = f"{request.cluster} of {request.gpu}" if request.cluster else request.gpu or "a CPU pod"
@@ -877,13 +897,13 @@ def describe(request: PodRequest) -> str:
 
 @lru_cache(maxsize=1024)
 def _terms(offer: Offer) -> Mapping[str, Any]:
-    """Return an offer as a journal holds it."""
+    """Return an offer in its JSON form for the journal."""
     return asdict(offer)
 
 
 @lru_cache(maxsize=1024)
 def kind_of(request: PodRequest) -> str:
-    """Return a hash that is equal for pods that can stand in for each other: image, GPU, disks, start command."""
+    """Return a hash that is equal for interchangeable pods: same image, GPU, disks, start command, and so on."""
     parts = (
         request.image,
         request.gpu,

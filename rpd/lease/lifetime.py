@@ -1,6 +1,6 @@
-"""The lifetime of one pod: when it ends itself, by the deadline its watchdog has, and who still needs it.
+"""The lifetime of one pod: the deadline in its watchdog, at which it ends itself, and the users who still need it.
 
-All moments are on the monotonic clock.
+All moments are on the monotonic clock, in seconds.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from rpd.errors import ConnectionLost, RemoteError
 from rpd.remote.watchdog import Terms
 
 SHORT_SECONDS = 60.0
-"""A deadline that is nearer than this is moved while no job's own clock runs."""
+"""Seconds; a deadline nearer than this is extended while no job's own clock runs."""
 TOLERANCE_SECONDS = 2.0
-"""A deadline that is off by less is left as it is."""
+"""Seconds; a deadline that is off by less is left alone."""
 PULL_SECONDS = 6 * 3600.0
-"""How long a pod may live for the sake of a pull, beyond its cap if need be."""
+"""Seconds that a pod may live for a pull, even beyond its cap."""
 
 
 class TellWatchdog(Protocol):
-    """Tells the watchdog of a pod when to end it; ``again``: it runs already. Raises RemoteError."""
+    """Sends its deadline to the watchdog of a pod; ``again``: the watchdog already runs. Raises RemoteError."""
 
     def __call__(self, seconds: float, *, linger: float, grace: float, again: bool) -> None: ...
 
@@ -31,7 +31,7 @@ class TellWatchdog(Protocol):
 class Lifetime:
     """Owns the deadline of a pod. Thread-safe.
 
-    ``tell`` talks to its watchdog; ``is_reachable`` says whether there is a pod that can be reached.
+    ``tell`` talks to its watchdog; ``is_reachable`` returns whether there is a pod that can be reached.
     """
 
     def __init__(self, tell: TellWatchdog, is_reachable: Callable[[], bool]) -> None:
@@ -39,7 +39,7 @@ class Lifetime:
         self._is_reachable = is_reachable
         self._arming = threading.Lock()
         self._needed_until: dict[object, float] = {}
-        """Until when each of those who use the pod now may need it."""
+        """When each current user may still need the pod, at the latest."""
         self._ends_at: float | None = None
         self._grace = 0.0
 
@@ -50,7 +50,7 @@ class Lifetime:
 
     @property
     def grace(self) -> float:
-        """For how many seconds after that it tolerates a driver that it hears."""
+        """Seconds after the deadline for which it tolerates a driver that still beats."""
         return self._grace
 
     @property
@@ -60,17 +60,17 @@ class Lifetime:
 
     @property
     def seconds_left(self) -> float:
-        """How long until it ends itself at the latest; 0 where that is not known."""
+        """Seconds until it ends itself at the latest; 0 if unknown."""
         return max(0.0, self._ends_at - time.monotonic()) if self._ends_at is not None else 0.0
 
     def begin(self, user: object, until: float, terms: Terms) -> None:
-        """Arm the watchdog of a pod that has just become ours. Raises Unguarded if the pod could not end itself."""
+        """Arm the watchdog of a pod that was just rented. Raise Unguarded if the pod could not end itself."""
         self._needed_until[user] = until
         with self._arming:
             self._arm(until, linger=terms.linger, grace=terms.grace)
 
     def need(self, user: object, until: float, terms: Terms) -> None:
-        """Say until when ``user`` may need the pod, which ends itself once nobody may. Raises RemoteError."""
+        """Set until when ``user`` may need the pod; the latest of all users is its deadline. Raise RemoteError."""
         self._needed_until[user] = until
         with self._arming:
             latest = max([*self._needed_until.values()])
@@ -79,13 +79,14 @@ class Lifetime:
                 self._arm(latest, linger=terms.linger, grace=terms.grace)
 
     def leave(self, user: object) -> None:
-        """Keep the pod no longer for ``user``."""
+        """Remove ``user`` from those that need the pod."""
         self._needed_until.pop(user, None)
 
     def bridge(self, terms: Terms) -> None:
-        """Let the pod outlast a time in which nobody uses it, while a driver is there. Raises RemoteError.
+        """Extend a near deadline while nobody uses the pod but a driver is there. Raise RemoteError.
 
-        Called again and again; costs nothing while the deadline is far. Without a driver the linger time ends the pod.
+        Called repeatedly; costs no round trip while the deadline is far. Without a driver the linger time
+        ends the pod.
         """
         with self._arming:
             if self.is_short and self._is_reachable() and not self._needed_until:
@@ -93,22 +94,22 @@ class Lifetime:
                 self._arm(until, linger=terms.linger, grace=terms.grace)
 
     def allow_pull(self, terms: Terms) -> None:
-        """Keep the deadline from ending the pod while results are fetched from it.
+        """Keep the deadline from ending the pod while results are fetched.
 
-        With the driver gone it ends at its deadline all the same. Costs nothing while that is far enough.
+        If the driver dies, the pod still ends at its deadline. Costs no round trip while that is far enough.
         """
         until = self._ends_at
         left = 0.0 if until is None else until + self._grace - time.monotonic()
         if until is not None and left < PULL_SECONDS / 2:
-            # Where this fails the pull is tried all the same: it tells better what is wrong.
+            # If this fails, the pull is tried all the same: its error says better what is wrong.
             with contextlib.suppress(RemoteError), self._arming:
                 self._arm(until, linger=terms.linger, grace=left + PULL_SECONDS)
 
     def keep(self, seconds: float, *, unheard: bool = True) -> bool:
-        """Let the pod live for ``seconds`` more, without a driver; return whether it can be left so.
+        """Let the pod live for ``seconds`` more without a driver; return whether it can be left like that.
 
-        A pod that cannot be reached does not hear of it, and lives until its last deadline. ``unheard`` says whether it
-        may.
+        A pod out of reach does not get the new deadline and lives until its old one; ``unheard`` says whether
+        that is allowed.
         """
         if self._is_reachable():
             try:
@@ -124,7 +125,7 @@ class Lifetime:
         return unheard and self._ends_at is not None
 
     def _arm(self, until: float, *, linger: float, grace: float) -> None:
-        """``_arming`` is held."""
+        """Send a deadline; the caller holds ``_arming``."""
         seconds = until - time.monotonic()
         self._tell(seconds, linger=linger, grace=grace, again=self._ends_at is not None)
         self._ends_at, self._grace = until, grace

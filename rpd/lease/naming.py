@@ -1,4 +1,4 @@
-"""Names of pods: the stamp by which rpd knows its own, unique for each create."""
+"""Names of pods, by which rpd recognizes its own; unique for each create."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def registry_name(run_id: str, unique: str) -> str:
 
 
 def is_named_by(run_id: str, name: str) -> bool:
-    """Whether a pod called ``name`` was asked for by that run, as far as the name tells."""
+    """Return whether a pod called ``name`` was requested by that run, judged by the name alone."""
     return name.startswith(f"{NAME_PREFIX}{_short(run_id)}-")
 
 

@@ -1,4 +1,4 @@
-"""The view of all pods that boot or end: one list call for many, instead of one call each."""
+"""The view of all pods that boot or end: one list call for many of them, instead of one call each."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from rpd.errors import ProviderError
 from rpd.values.pod import PodInfo, Provider
 
 FEW = 2
-"""Up to so many awaited pods are read one by one: that is no more calls, and nobody waits for the others."""
+"""Up to this many awaited pods are read one by one: that takes no more calls, and nobody waits for the others."""
 GAP_SECONDS = 0.25
-"""Between the beginnings of two lists: who asks meanwhile shares the next one."""
+"""Seconds between the starts of two lists: requests in between share the next one."""
 PATIENCE_SECONDS = 5.0
-"""How long a list that is under way is waited for; then a pod is read by itself."""
+"""How long to wait for a list in progress; after that a pod is read by itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Reading:
-    """A list as it was answered, or why it was not."""
+    """A list as it was answered, or the error."""
 
     begun: float = float("-inf")
     pods: Mapping[str, PodInfo] = field(default_factory=dict)
@@ -29,7 +29,7 @@ class _Reading:
 
 
 class PodView:
-    """Reads pods for everything that waits for one. Thread-safe."""
+    """Reads pods for all threads that wait for one. Thread-safe."""
 
     def __init__(
         self,
@@ -47,11 +47,11 @@ class PodView:
         self._waiting = 0
         self._last = _Reading()
         self._listed: set[str] = set()
-        """The pods that some list has shown: when one of them is missing, it is not because it is too new."""
+        """Pods that any list has shown: if one of them is missing, it is not because it is too new."""
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
-        """Count one more pod as awaited while inside."""
+        """Count one more pod as awaited inside the block."""
         with self._lock:
             self._waiting += 1
         try:
@@ -61,18 +61,18 @@ class PodView:
                 self._waiting -= 1
 
     def look(self, pod_id: str, *, max_age: float = 0.0) -> PodInfo | None:
-        """Return the pod as it was ``max_age`` seconds ago or later, None if it is gone. Raises ProviderError.
+        """Return the pod in a state at most ``max_age`` seconds old, None if it is gone. Raise ProviderError.
 
-        A pod that is missing from the list may only be too new for it, so it is asked for by its id.
+        A pod that is missing from the list may be too new for it, so it is read by its id.
         """
         pods = self._shared(max_age)
         listed = None if pods is None else pods.get(pod_id)
         return listed if listed is not None else self._provider().get(pod_id)
 
     def look_back(self, pod_id: str) -> PodInfo | None:
-        """Return the pod as it is from now on, None if it is gone: for who has just ended it. Raises ProviderError.
+        """Return the pod in a state from now on, None if it is gone; for callers that have just ended it.
 
-        Missing from the list is proof only for a pod that a list has shown before.
+        A pod that is missing from the list is gone only if an earlier list has shown it. Raise ProviderError.
         """
         with self.waiting():
             pods = self._shared(0.0)
@@ -81,7 +81,7 @@ class PodView:
         return pods.get(pod_id)
 
     def _shared(self, max_age: float) -> Mapping[str, PodInfo] | None:
-        """Return a list that was begun ``max_age`` seconds ago at most, None where a pod is to be read by itself."""
+        """Return a list at most ``max_age`` seconds old; None if the pod should be read by itself."""
         begun_after = self._clock() - max_age
         if self._waiting <= FEW or not self._turn.acquire(timeout=PATIENCE_SECONDS):
             return None
@@ -101,7 +101,7 @@ class PodView:
         try:
             pods = {pod.id: pod for pod in self._provider().list()}
         except ProviderError as error:
-            # Those who wait for this answer have it, too: one after the other, each would meet the same error.
+            # Share the error with those who wait: one after the other, each would run into it again.
             return _Reading(begun, failure=error)
         self._listed.update(pods)
         return _Reading(begun, pods)

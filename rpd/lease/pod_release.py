@@ -1,4 +1,4 @@
-"""Giving a pod back: act and read back until it is so, since the answer to the call itself proves nothing."""
+"""Releasing a pod: act and read back until it is done, since the answer to the call itself proves nothing."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from rpd.errors import PodLocked, PodNotFound, ProviderError, ReleaseError
 from rpd.values.pod import PodInfo, PodStatus, Provider
 
 TRIES = 8
-"""How often a pod is tried to be given back: for half a minute, and longer where the calls themselves wait."""
+"""Attempts to release a pod: half a minute, or longer if the calls themselves take time."""
 HOPELESS_TRIES = 5
-"""... and for how often at most where RunPod says what no waiting mends: four seconds."""
+"""Attempts if RunPod gives a reason that waiting will not cure: four seconds."""
 LONGEST_PAUSE = 10.0
 TOTAL_SECONDS = 120.0
-"""... and for how long at most, where each call takes all the time it has."""
+"""Limit for all attempts together, if each call takes as long as it may."""
 
 Look = Callable[[str], PodInfo | None]
-"""Returns the pod with an id as it is from now on, None if it is gone. Raises ProviderError."""
+"""Returns the pod with an id in a state from now on, None if it is gone. Raises ProviderError."""
 
 
 def delete(
@@ -28,9 +28,9 @@ def delete(
     sleep: Callable[[float], object] = time.sleep,
     look_back: Look | None = None,
 ) -> None:
-    """Delete ``pod`` and return when RunPod no longer knows it. Raises ReleaseError.
+    """Delete ``pod`` and return when RunPod no longer knows it. Raise ReleaseError.
 
-    ``look_back`` reads a pod together with others, once a call to end it was answered well.
+    ``look_back`` reads a pod together with others, after a call to end it succeeded.
     """
     _until(provider, pod, provider.delete, lambda seen: seen is None, tries, sleep, look_back or provider.get)
 
@@ -43,12 +43,12 @@ def stop(
     sleep: Callable[[float], object] = time.sleep,
     look_back: Look | None = None,
 ) -> None:
-    """Stop ``pod``, as ``delete`` deletes it, and return when it does not run. Raises ReleaseError."""
+    """Stop ``pod`` as ``delete`` deletes it, and return when it no longer runs. Raise ReleaseError."""
     _until(provider, pod, provider.stop, is_stopped, tries, sleep, look_back or provider.get)
 
 
 def is_stopped(pod: PodInfo | None) -> bool:
-    """Whether a pod, as read, has no GPU any more."""
+    """Return whether a pod in this state holds no GPU any more."""
     return pod is None or pod.status in (PodStatus.EXITED, PodStatus.TERMINATED)
 
 
@@ -88,13 +88,14 @@ def _try(
     is_done: Callable[[PodInfo | None], bool],
     look: Look,
 ) -> ProviderError | None:
-    """Act once and read back; return None where it is done, else what failed last."""
+    """Act once and read back; return None if it is done, else the last error."""
     failure = ProviderError("RunPod still shows it as it was")
     try:
         act(pod.id)
     except PodNotFound:
         pass
     except ProviderError as error:
+        # The call failed, so read this pod alone: a shared list may be older than the attempt.
         failure, look = error, provider.get
     try:
         seen = look(pod.id)

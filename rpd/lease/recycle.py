@@ -1,4 +1,4 @@
-"""Recycling: finding a pod that an earlier node left stopped so that a like one need not be rented."""
+"""Recycling: finds a pod that an earlier node left stopped, so that a like one need not be rented."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ from rpd.values.pod import Offer, PodInfo, PodStatus, Provider
 
 @frozen
 class Stopped:
-    """A pod that was stopped to be used again.
+    """A pod that was stopped for reuse.
 
-    ``kind`` is that of the request it was made for, ``node`` the node that asked for it, ``key`` the private key of the
-    run that made it: only that one opens it. ``before`` names who had it so far, ``run node`` each, the latest last.
+    ``kind`` is that of the request it was made for, ``node`` the node that requested it, ``key`` the private
+    key of the run that made it: no other opens it. ``before`` names its users so far, each as ``run node``,
+    the latest last.
     """
 
     name: str
@@ -31,13 +32,13 @@ class Stopped:
     pod_id: str = ""
     before: tuple[str, ...] = ()
     run: str = ""
-    """The run that had it last."""
+    """The run that used it last."""
 
 
 class Recycler:
-    """Gives out stopped pods, each once. Thread-safe.
+    """Hands out stopped pods, each once. Thread-safe.
 
-    With ``only_of`` it gives out the pods of that run alone; those of earlier ones are ``unwanted``.
+    With ``only_of`` it hands out the pods of that run alone; those of earlier runs are ``unwanted``.
     """
 
     def __init__(self, runs_path: Path, *, only_of: str = "") -> None:
@@ -47,7 +48,7 @@ class Recycler:
         self._given: set[str] = set()
 
     def take(self, kind: str, provider: Provider) -> Stopped | None:
-        """Return a pod of that kind that RunPod still has, stopped; None if there is none. Raises ProviderError."""
+        """Return a pod of that kind that still exists, stopped; None if there is none. Raise ProviderError."""
         with self._lock:
             for pod in self._there(lambda pod: pod.kind == kind and not self._is_old(pod), provider):
                 if pod.key.is_file():
@@ -56,16 +57,16 @@ class Recycler:
         return None
 
     def outgrown(self, kind: str, node: str, provider: Provider) -> list[Stopped]:
-        """Return the pods of other kinds that were stopped for that node, and cost money still; each once.
+        """Return the pods of other kinds that were stopped for that node and still cost money, each once.
 
-        Raises ProviderError.
+        Raise ProviderError.
         """
         return self._take_all(lambda pod: pod.node == node and pod.kind != kind, provider)
 
     def unwanted(self, kind: str, node: str, provider: Provider) -> list[Stopped]:
-        """Return the pods that earlier runs left stopped for that node or for one like it; each once.
+        """Return the pods that earlier runs left stopped for that node or for one like it, each once.
 
-        None where those may be used again. Raises ProviderError.
+        Empty unless ``only_of`` is set. Raise ProviderError.
         """
         return self._take_all(
             lambda pod: self._is_old(pod) and (pod.kind == kind or pod.node == node), provider
@@ -81,7 +82,7 @@ class Recycler:
             return taken
 
     def _there(self, fits: Callable[[Stopped], bool], provider: Provider) -> Iterator[Stopped]:
-        """Yield the pods that fit, are still there and stopped, and were not given out yet; the latest first."""
+        """Yield the pods that fit, still exist, are stopped, and were not handed out yet; the latest first."""
         stopped = reversed(_stopped(self._runs_path))
         candidates = [
             candidate for candidate in stopped if candidate.pod_id not in self._given and fits(candidate)
@@ -95,9 +96,9 @@ def _is_stopped(pod: PodInfo | None) -> bool:
 
 
 def _stopped(runs_path: Path) -> list[Stopped]:
-    """Return the pods that were stopped to be used again, by the last word that any run has on each.
+    """Return the pods that were stopped for reuse, judged by the last word of any journal on each.
 
-    A pod that failed when it was used again is not among them, nor is one whose last user did not say how it ended.
+    A pod that failed when it was reused is not among them, nor is one whose last use has no recorded end.
     """
     pods: dict[str, Stopped] = {}
     stopped: dict[str, Stopped] = {}
@@ -128,7 +129,7 @@ def _asked_for(event: journal.Event, path: Path) -> Stopped:
 
 
 def _asked_again(pod: Stopped | None, event: journal.Event, path: Path) -> Stopped | None:
-    """Return a pod that is known already with one user more; None for one that is new."""
+    """Return a known pod with one more user; None for a new one."""
     if pod is None:
         return None
     return replace(

@@ -22,14 +22,14 @@ INTENT, STORED, GONE = "registry_intent", "registry_stored", "registry_deleted"
 
 
 class Note(Protocol):
-    """Writes one event to the journal of the run; ``sync`` ones are on the disk when it returns."""
+    """Writes one event to the journal of the run; those with ``sync`` are on disk when the call returns."""
 
     def __call__(self, event: str, /, *, sync: bool = False, **detail: Any) -> None: ...
 
 
 @frozen
 class StoredCredentials:
-    """Credentials that a run asked to be stored; ``id`` is empty where no answer was read."""
+    """Credentials that a run sent to be stored; ``id`` is empty if the answer was lost."""
 
     name: str
     id: str = ""
@@ -51,9 +51,10 @@ def stored_by(path: Path) -> tuple[StoredCredentials, ...]:
 
 
 class Registries:
-    """Stores the credentials that jobs of a run bring along, each once, and deletes them. Thread-safe.
+    """Stores the credentials that a run's jobs bring along, each once, and deletes them. Thread-safe.
 
-    ``earlier`` are those that an earlier process of the run left. ``passwords`` are the values of secrets by name.
+    ``earlier`` are the credentials left by an earlier process of the run. ``passwords`` are the values of
+    secrets by name.
     """
 
     def __init__(
@@ -73,38 +74,41 @@ class Registries:
         self._stored = {entry.name: entry for entry in earlier}
         self._ids: dict[Registry | str, str] = {}
 
-    def id_of(self, wanted: Registry | str | None) -> str | None:
-        """Return the id to create pods with, storing the credentials first if they are the job's own.
+    def id_of(self, registry: Registry | str | None) -> str | None:
+        """Return the id to create pods with; if the credentials are the job's own, store them first.
 
-        Raises ImpossibleRequest for a name that the account does not have, and ProviderError.
+        Raise ImpossibleRequest for a name that the account does not have, and ProviderError.
         """
-        if wanted is None:
+        if registry is None:
             return None
         with self._lock:
-            if wanted not in self._ids:
-                self._ids[wanted] = (
-                    stored_id(self._provider(), wanted) if isinstance(wanted, str) else self._store(wanted)
+            if registry not in self._ids:
+                self._ids[registry] = (
+                    stored_id(self._provider(), registry)
+                    if isinstance(registry, str)
+                    else self._store(registry)
                 )
-            return self._ids[wanted]
+            return self._ids[registry]
 
-    def _store(self, wanted: Registry) -> str:
+    def _store(self, registry: Registry) -> str:
         name = registry_name(self._run_id, secrets.token_hex(3))
         self._note(INTENT, sync=True, registry_name=name)
         self._stored[name] = StoredCredentials(name=name)
-        password = self._passwords[wanted.password.name]
+        password = self._passwords[registry.password.name]
         try:
-            auth_id = self._provider().add_registry(name, wanted.username, password)
+            auth_id = self._provider().add_registry(name, registry.username, password)
         except AmbiguousCreate:
-            known = next((auth for auth in self._provider().registries() or () if auth.name == name), None)
-            if known is None:
+            # The answer was lost. Our unique name tells whether the credentials were stored.
+            stored = next((auth for auth in self._provider().registries() or () if auth.name == name), None)
+            if stored is None:
                 raise
-            auth_id = known.id
+            auth_id = stored.id
         self._stored[name] = StoredCredentials(name=name, id=auth_id)
         self._note(STORED, sync=True, registry_name=name, registry_id=auth_id)
         return auth_id
 
     def remove_all(self) -> tuple[str, ...]:
-        """Delete what this run stored; return a sentence for each that could not be deleted."""
+        """Delete the credentials that this run stored; return a sentence for each that could not be deleted."""
         with self._lock:
             self._ids.clear()
             left = []
@@ -121,36 +125,40 @@ class Registries:
             return tuple(left)
 
 
-def stored_id(provider: Provider, wanted: str) -> str:
-    """Return the id of the credentials that the account has stored as ``wanted``. Raises ImpossibleRequest."""
-    known = provider.registries()
-    if known is None:
-        return wanted
-    auths = [auth for auth in known if auth.id == wanted] or [auth for auth in known if auth.name == wanted]
+def stored_id(provider: Provider, id_or_name: str) -> str:
+    """Return the id of the account's credentials with that id or name. Raise ImpossibleRequest."""
+    stored = provider.registries()
+    if stored is None:
+        return id_or_name
+    auths = [auth for auth in stored if auth.id == id_or_name] or [
+        auth for auth in stored if auth.name == id_or_name
+    ]
     if len(auths) == 1:
         return auths[0].id
     if auths:
         ids = ", ".join(auth.id for auth in auths)
-        raise ImpossibleRequest(f"{len(auths)} registry credentials are named {wanted!r}: use an id ({ids})")
-    names = [auth.name for auth in known]
-    close = closest(wanted, names)
+        raise ImpossibleRequest(
+            f"{len(auths)} registry credentials are named {id_or_name!r}: use an id ({ids})"
+        )
+    names = [auth.name for auth in stored]
+    close = closest(id_or_name, names)
     hint = f"did you mean {close!r}?" if close else f"it has {', '.join(map(repr, names)) or 'none'}"
-    raise ImpossibleRequest(f"the account has no registry credentials {wanted!r}: {hint}")
+    raise ImpossibleRequest(f"the account has no registry credentials {id_or_name!r}: {hint}")
 
 
 def remove(provider: Provider, entry: StoredCredentials) -> None:
-    """Delete credentials, by their name where no id is known. Raises ProviderError; they may be gone already."""
+    """Delete credentials, by their name if no id is known. They may be gone already. Raise ProviderError."""
     auth_id = entry.id or _id_named(provider.registries() or (), entry.name)
     if auth_id:
         provider.remove_registry(auth_id)
 
 
-def _id_named(known: Sequence[RegistryAuth], name: str) -> str:
-    return next((auth.id for auth in known if auth.name == name), "")
+def _id_named(stored: Sequence[RegistryAuth], name: str) -> str:
+    return next((auth.id for auth in stored if auth.name == name), "")
 
 
 def note_removed(path: Path, entry: StoredCredentials) -> None:
-    """Tell the journal of a run that is over that its credentials are deleted."""
+    """Record in the journal of a finished run that its credentials are deleted."""
     with suppress(OSError):
         written = journal.FileJournal(path, NO_SECRETS)
         written.write(GONE, sync=True, registry_name=entry.name)
@@ -158,14 +166,14 @@ def note_removed(path: Path, entry: StoredCredentials) -> None:
 
 
 def still_there(provider: Provider, entries: Sequence[StoredCredentials]) -> tuple[StoredCredentials, ...]:
-    """Return those credentials that the account still has; all of them where nobody can tell."""
+    """Return those credentials that the account still has; all of them if the account cannot be read."""
     if not entries:
         return ()
     try:
-        known = provider.registries()
+        stored = provider.registries()
     except ProviderError:
         return tuple(entries)
-    if known is None:
+    if stored is None:
         return ()
-    there = {auth.id for auth in known} | {auth.name for auth in known}
+    there = {auth.id for auth in stored} | {auth.name for auth in stored}
     return tuple(each for each in entries if each.id in there or each.name in there)

@@ -1,26 +1,27 @@
-"""Detached commands: started on the pod in a session of their own, followed by their log, whatever the connection does.
+"""Detached commands: started on the pod in their own session and followed by their log, whatever the connection does.
 
-A command has a folder on the container disk, ``~/.rpd/steps/<key>/`` (``/tmp/.rpd-<uid>/steps/<key>/`` if the home
-folder cannot be written)::
+A command has a folder on the container disk, ``~/.rpd/steps/<key>/`` (``/tmp/.rpd-<uid>/steps/<key>/`` if the
+home folder cannot be written)::
 
-    command    its text, run by bash if there is one, else by sh
-    supervise  the script that runs it and outlives it
-    claim/     made by the one supervisor that may run it: a second start is no start
-    log        standard output and error, raw
-    metrics    what it writes to $RPD_METRICS: numbers, a line each
-    group      the process group of the command; ``pid`` is the supervisor's
-    alive      a fifo that the supervisor holds open: its reader sees end of file when the supervisor is gone
-    ../../python  has the module ``rpd_metrics``
-    ../../bin  has the command ``rpd-step``, which tells by a line of the log what a script does now
-    exit       exit code, how many processes the kernel's OOM killer ended meanwhile, when it ended (seconds since
-               1970, as in ``began``); renamed into place
+    command       its text, run by bash if there is one, else by sh
+    supervise     the script that runs it and outlives it
+    claim/        made by the one supervisor that may run it: a second start does nothing
+    log           standard output and error, raw
+    metrics       everything it writes to $RPD_METRICS: numbers, one line each
+    group         the process group of the command; ``pid`` is the supervisor's
+    alive         a fifo that the supervisor holds open: its reader sees end of file when the supervisor is gone
+    ../../python  contains the module ``rpd_metrics``
+    ../../bin     contains the command ``rpd-step``, with which a script announces its current part in the log
+    exit          exit code, number of processes that the kernel's OOM killer ended meanwhile, time of the end (seconds
+                  since 1970, as in ``began``); renamed into place
 
-Nothing here is polled: the driver waits for bytes of one SSH channel, on the pod ``tail`` waits for the log. The fifo,
-and not the process id, tells the end, because a pod's PID 1 is often a ``sleep`` that never reaps a process.
+Nothing here is polled: the driver waits for bytes on one SSH channel, and on the pod ``tail`` waits for the
+log. The fifo, and not the process id, tells the end, because PID 1 of a pod is often a ``sleep`` that never
+reaps a process.
 
-The log comes over standard output of that channel. Standard error brings what rpd says about the command, and between
-the first such line and the others what is in the file of metrics, byte by byte (``Control`` takes it apart). So both
-have an offset each, and both go on where they were after a break.
+The log comes over standard output of that channel. Standard error carries rpd's own lines about the command,
+and between the first and the others the bytes of the metrics file (``Control`` separates them). So log and
+metrics have an offset each, and both continue there after a break.
 """
 
 from __future__ import annotations
@@ -52,15 +53,16 @@ _LAST_LOOK_SECONDS = 2.0
 _SAME_DRIVER_SECONDS = 1
 _TO_A_WHOLE_WORD = re.compile(r"\A(?:[^\n]*\n|\S*\s?)")
 VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-"""What an environment variable may be called."""
+"""Valid names of environment variables."""
 _LONGEST_REASON = 1000
 _MOST_SAID_BESIDE = 256 << 10
-"""Bytes on standard error while a log is followed: two lines, and complaints of a shell."""
+"""Most bytes on standard error while a log is followed: two lines, and complaints of a shell."""
 _MOST_VAIN_LOOKS = 8
 _MOST_LOOKS = 20
-"""At a log whose command has ended."""
+"""Most attempts to read the rest of a log whose command has ended."""
 
-# What the pod says of a command, in ASCII digits and not too many: it may say anything.
+# The pod's own statements about a command: only ASCII digits, and not too many, since a pod may send
+# anything.
 _FOLLOWING = re.compile(rb"^following (-?[0-9]{1,15}) ([0-9]{1,20})\n", re.MULTILINE)
 _GONE = re.compile(r"^gone ([0-9]{1,20})$", re.MULTILINE)
 _RENEW = re.compile(r"^renew$", re.MULTILINE)
@@ -76,8 +78,8 @@ _OUT_OF_MEMORY = re.compile(
     r"|^[\w.]*MemoryError(?::|$)|'std::bad_alloc'|" + re.escape(_OOM_NOTE)
 )
 
-# The variables of PID 1 that the session lacks, and its PATH before the session's. No value is evaluated. Each entry
-# becomes one line (a newline in a value travels as \001).
+# Sets the variables of PID 1 that the session lacks, and puts its PATH before the session's. No value is
+# evaluated. Each entry becomes one line (a newline in a value travels as \001).
 _LOAD_ENVIRONMENT = r"""
 _rpd_load_environment() {
   [ ! -r "$1" ] || _rpd_load_lines "$(tr '\000\n' '\n\001' <"$1" 2>/dev/null)"
@@ -185,8 +187,8 @@ _rpd_find() {
 }
 """
 
-# When PID 1 began, in ticks since the machine booted: another number means that the container was restarted, 0 that
-# nobody can tell.
+# Prints when PID 1 started, in ticks since the machine booted: another number means that the container was
+# restarted, 0 that it is unknown.
 _LIFE = r"""
 _rpd_life() {
   _rpd_stat=
@@ -196,7 +198,7 @@ _rpd_life() {
 }
 """
 
-# For a script whose output goes elsewhere the log is named by a variable.
+# A script that redirects its output finds the log in a variable.
 _STEP_COMMAND = r"""#!/bin/sh
 # rpd-step NAME: says that a part of the job begins. Without a name: that it is over.
 if [ -n "$RPD_LOG" ] && [ -w "$RPD_LOG" ]; then exec >>"$RPD_LOG"; fi
@@ -204,7 +206,7 @@ printf '::rpd-step %s\n' "$*"
 """
 
 SESSION_FUNCTIONS = _LOAD_ENVIRONMENT + _FIND_FOLDER
-"""The sh functions of a session of a person: ``_rpd_load_environment FILE``, ``_rpd_load_pod``, ``_rpd_find KEY``."""
+"""The sh functions for a person's session: ``_rpd_load_environment FILE``, ``_rpd_load_pod``, ``_rpd_find KEY``."""
 
 _PREPARE = r"""
 _rpd_prepare() {
@@ -232,9 +234,10 @@ _rpd_prepare() {
 }
 """
 
-# $1 offset of the first byte wanted, $2 that of the metrics (empty: none are wanted), $3 the line that ends them; until
-# then only they are written to standard error. The waiter reads the fifo and is reaped at once by the shell that waits
-# for it, so that tail (GNU) sees its end within 0.01 s; where tail cannot watch a process, a loop reads what has grown.
+# $1 offset of the first byte wanted, $2 offset in the metrics (empty: not wanted), $3 the line that ends the
+# metrics; until then nothing else is written to standard error. The waiter reads the fifo and is reaped at
+# once by the shell that waits for it, so that tail (GNU) sees its end within 0.01 s. If tail cannot watch a
+# process, a loop reads the new bytes.
 _FOLLOW = (
     _LIFE
     + r"""
@@ -368,10 +371,10 @@ PROBE = f"{_LOAD_ENVIRONMENT}\n_rpd_main() {{ _rpd_load_pod\n{_PROBE}\n}}\n_rpd_
 
 @frozen
 class _Report:
-    """What one attempt to follow learned; ``code`` None: the supervisor is gone without a word.
+    """The result of one attempt to follow a command; ``code`` None: the supervisor is gone without an exit code.
 
-    ``size`` is the log's in bytes, ``metrics`` that of the metrics, ``seconds`` how long the command ran by the pod's
-    clock, in whole ones.
+    ``size`` and ``metrics`` are the sizes of the two files in bytes, ``seconds`` is the run time by the pod's
+    clock, in whole seconds.
     """
 
     code: int | None
@@ -385,11 +388,12 @@ def run(
 ) -> Completed:
     """Run ``command`` detached and follow it to its end, over as many connections as it takes.
 
-    ``metrics`` gets what it writes to ``$RPD_METRICS``, every byte once, on the same thread as ``output`` its output.
+    ``metrics`` gets each byte written to ``$RPD_METRICS`` once, on the same thread as ``output`` gets the
+    log.
 
-    If its folder on the pod exists already (a driver before this one started it), nothing is started and its log is
-    followed from the first byte. A timeout counts from the start on the pod. Raises CommandTimeout, Interrupted (the
-    request is then cleared), ConnectionLost, PodLost.
+    If the command's folder exists on the pod already (an earlier driver started it), nothing is started and
+    its log is followed from the first byte. A timeout counts from the start on the pod. Raise CommandTimeout,
+    Interrupted (which clears the request), ConnectionLost, PodLost.
     """
     following = _Following(shell, command, output, interrupt, metrics=metrics)
     try:
@@ -399,7 +403,7 @@ def run(
         following.kill()
         raise CommandTimeout(command.text, command.timeout or 0.0) from None
     except Interrupted:
-        # With no way back to the pod, its command ends when the pod is released.
+        # If there is no way back to the pod, its command ends when the pod is released.
         with contextlib.suppress(ConnectionLost):
             following.kill()
         raise Interrupted(f"interrupted: {command.text}") from None
@@ -411,9 +415,9 @@ def run(
 
 
 def attach(shell: Shell, key: str, offset: int, output: Output) -> Completed:
-    """Follow the log of a command that another driver started, from the byte ``offset`` to its end.
+    """Follow the log of a command that another driver started, from byte ``offset`` to its end.
 
-    Nothing is started, and nothing ended. Raises ConnectionLost, PodLost (also where the pod knows no such command).
+    Start nothing and end nothing. Raise ConnectionLost, PodLost (also if the pod does not know the command).
     """
     command = Command(key=key, text=f"the command {key}")
     following = _Following(shell, command, output, Interrupt(), started=True, offset=offset)
@@ -421,12 +425,12 @@ def attach(shell: Shell, key: str, offset: int, output: Output) -> Completed:
 
 
 def is_out_of_memory(completed: Completed) -> bool:
-    """Whether the command failed because the kernel's OOM killer ended it, or CUDA ran out of memory."""
+    """Return whether the kernel's OOM killer ended the command, or CUDA ran out of memory."""
     return not completed.ok and any(_OUT_OF_MEMORY.search(line) for line in completed.tail)
 
 
 def probe(shell: Shell) -> dict[str, str]:
-    """Return facts about the pod; those that cannot be had are left out. Never raises RemoteError."""
+    """Return facts about the pod, without those that are not available. Never raise RemoteError."""
     try:
         return facts(shell.exec(Program(PROBE, timeout=30.0)).stdout)
     except RemoteError:
@@ -434,7 +438,7 @@ def probe(shell: Shell) -> dict[str, str]:
 
 
 def facts(said: bytes) -> dict[str, str]:
-    """Return the facts in what ``PROBE`` printed."""
+    """Return the facts in the output of ``PROBE``."""
     pairs = (line.partition("=") for line in said.decode(errors="replace").splitlines())
     return {
         name: value.strip()[:_LONGEST_FACT] for name, _, value in pairs if name in _FACTS and value.strip()
@@ -442,11 +446,11 @@ def facts(said: bytes) -> dict[str, str]:
 
 
 class Control:
-    """What a follower says on standard error, taken apart.
+    """Splits the standard error of a follower into rpd's lines and metrics.
 
-    First come lines of rpd, the last of them ``following …``; then the bytes of the metrics, up to ``mark``, which
-    nobody but rpd knows; then lines of rpd again. Without a mark there are lines of rpd only. ``began`` gets what was
-    said up to that line, ``metrics`` the bytes as they come.
+    First come lines of rpd, the last of them ``following …``; then the bytes of the metrics up to ``mark``,
+    which only rpd knows; then lines of rpd again. Without a mark there are only lines of rpd. ``began`` gets
+    everything up to that line, ``metrics`` gets the bytes as they arrive.
     """
 
     def __init__(self, mark: str, began: Output, metrics: Output) -> None:
@@ -459,7 +463,7 @@ class Control:
         """All lines of rpd so far."""
 
     def feed(self, data: bytes) -> None:
-        """Take the next bytes. Raises TooMuch where rpd's part would be larger than its few lines ever are."""
+        """Take the next bytes. Raise TooMuch if rpd's part is larger than its few lines ever are."""
         if not self._has_begun:
             data = self._begin(data)
         if self._end and self._has_begun and not self._is_over:
@@ -469,7 +473,7 @@ class Control:
             raise TooMuch(f"a program on the pod said more than {_MOST_SAID_BESIDE >> 10} KiB about itself")
 
     def _begin(self, data: bytes) -> bytes:
-        """Look for the line that says the follower has begun; return what comes after it."""
+        """Look for the line that the follower has started; return the bytes after it."""
         said = self.said + data
         match = _FOLLOWING.search(said)
         if match is None:
@@ -480,7 +484,7 @@ class Control:
         return said[match.end() :]
 
     def _pass_on(self, data: bytes) -> bytes:
-        """Pass metrics on, but for an end that may be the beginning of the mark; return what comes after it."""
+        """Pass metrics on, except an end that may be the start of the mark; return the bytes after the mark."""
         data = self._withheld + data
         metrics, mark, rest = data.partition(self._end)
         self._withheld = b""
@@ -495,7 +499,7 @@ class Control:
 
 
 def _beginning_at_end(data: bytes, word: bytes) -> int:
-    """Return how many bytes at the end of ``data`` are the beginning of ``word``."""
+    """Return how many bytes at the end of ``data`` are the start of ``word``."""
     for length in range(min(len(data), len(word) - 1), 0, -1):
         if data.endswith(word[:length]):
             return length
@@ -503,7 +507,7 @@ def _beginning_at_end(data: bytes, word: bytes) -> int:
 
 
 class _Following:
-    """One command being followed: how far its log was read, and what is known of it."""
+    """The state of following one command: how much of its log was read, and what is known about it."""
 
     def __init__(
         self,
@@ -527,7 +531,7 @@ class _Following:
         self._started = started
         self._offset = offset
         self._life = ""
-        """When PID 1 of the pod began, by the pod's answer when the command started; empty if not known."""
+        """When PID 1 of the pod started, as the pod said when the command started; empty if unknown."""
         self._came_late = started
         self._tail = Tail()
 
@@ -553,7 +557,8 @@ class _Following:
                     f"{self._command.text}"
                 )
             looks += 1
-            # Written after tail looked last: one more look, at the byte. A child in the background may write for ever.
+            # Written after tail's last look, so look once more, from that byte. The number of looks is
+            # limited because a child in the background may write forever.
             if (is_cut or report.metrics > self._metrics_at) and looks < _MOST_LOOKS:
                 self._interrupt.wait(min(0.05 * vain, 1.0))
                 continue
@@ -562,26 +567,26 @@ class _Following:
                 exit_code=_KILLED if report.code is None else report.code,
                 tail=self._tail.lines(),
                 stdout=self._tail.text(),
-                # Who came late does not know when it ended; the pod does.
+                # A driver that joined late does not know when it ended; the pod does.
                 seconds=float(report.seconds) if self._came_late else time.monotonic() - self._began,
             )
 
     @property
     def _read(self) -> tuple[bool, int, int]:
-        """How far this is: it changes whenever anything new was learned."""
+        """The progress so far; it changes whenever anything new arrives."""
         return self._started, self._offset, self._metrics_at
 
     def kill(self) -> None:
-        """End the process group (SIGTERM, grace, SIGKILL), and pass on what it still says meanwhile.
+        """End the process group (SIGTERM, grace, SIGKILL), and pass on the output meanwhile.
 
-        A process that not even SIGKILL ends (one that waits for a dead disk) is given up on after some seconds.
+        A process that survives even SIGKILL (one that waits for a dead disk) is given up after a few seconds.
         """
         if not self._started:
-            # Perhaps it was, and the answer was lost: ask the pod.
+            # It may have started and the answer was lost: ask the pod.
             self._shell.reconnect(self._asked)
             self._end_group()
             return
-        self._interrupt = Interrupt()  # the request was heard: the rest of the log is still wanted
+        self._interrupt = Interrupt()  # the request has been handled: the rest of the log is still wanted
         ending = threading.Thread(target=self._end_group_quietly, daemon=True, name="rpd-kill")
         ending.start()
         try:
@@ -590,7 +595,7 @@ class _Following:
             ending.join()
 
     def _end_group_quietly(self) -> None:
-        # A connection that is gone for good is met by who follows the log.
+        # If the connection is gone for good, the thread that follows the log will see it.
         with contextlib.suppress(RemoteError):
             self._end_group()
 
@@ -603,7 +608,7 @@ class _Following:
         self._patiently(lambda: self._shell.exec(ending))
 
     def _patiently(self, ask: Callable[[], object]) -> None:
-        """Call ``ask`` over a mended connection if need be; a deadline that passes is accepted."""
+        """Call ``ask``, reconnecting if necessary; a passed deadline is accepted."""
         for _ in range(3):
             try:
                 ask()
@@ -619,11 +624,11 @@ class _Following:
         if timeout is None:
             return None
         left = timeout - (time.monotonic() - self._began)
-        # After an outage it may have ended in time, unseen: one look is due.
+        # It may have ended in time during an outage, unseen: take one last look.
         return left if left > 0 else _LAST_LOOK_SECONDS
 
     def _follow(self, seconds: float | None) -> _Report:
-        """Start the command unless it is known to be started, and pass its log on from where it was left."""
+        """Start the command unless it is known to have started, and pass its log on from the current offset."""
         mark = f"rpd-{secrets.token_hex(16)}"
         control = Control(mark if self._metrics is not None else "", self._note_start, self._take_metrics)
         program = Program(self._script(mark), timeout=seconds, interrupt=self._interrupt, errors=control.feed)
@@ -637,7 +642,7 @@ class _Following:
             return self._report(control.said, replace(ended, stderr=control.said).reason)
         finally:
             with contextlib.suppress(RemoteError):
-                stream.errors()  # what came before a break
+                stream.errors()  # collect output that arrived before a break
             stream.close()
 
     def _take_metrics(self, data: bytes) -> None:
@@ -649,7 +654,7 @@ class _Following:
         if not self._started and (match := _FOLLOWING.search(said)):
             self._started = True
             self._life = "" if match[2] == b"0" else match[2].decode()
-            # Whole seconds on a clock that is not ours: only an age of another driver's command matters.
+            # Whole seconds on a clock that is not ours: only the age of another driver's command matters.
             age = int(match[1])
             if age > _SAME_DRIVER_SECONDS and time.monotonic() - age < self._began:
                 self._began = time.monotonic() - age
@@ -678,7 +683,7 @@ class _Following:
         )
 
     def _gone(self, *, life: str) -> RemoteError:
-        """Return why the command's folder is not there, by when PID 1 of the pod began."""
+        """Return the error for a missing command folder, judged by when PID 1 of the pod started."""
         if self._life == life:
             return RemoteError(
                 f"the folder ~/.rpd/steps/{self._key} on the pod, which holds the log and the exit code of a command, "
@@ -704,10 +709,10 @@ class _Following:
         )
 
     def _launch(self) -> str:
-        """Return the lines that start the supervisor in a session of its own.
+        """Return the lines that start the supervisor in its own session.
 
-        It inherits the environment, secrets included, from this shell, which had them from standard input: they are in
-        no file and no argument list.
+        It inherits the environment, secrets included, from this shell, which got them over standard input:
+        they are in no file and no argument list.
         """
         cwd = "" if self._command.cwd is None else shlex.quote(self._command.cwd)
         enter = (
@@ -748,7 +753,7 @@ def folder_name(key: str) -> str:
 
 
 def exports(variables: Mapping[str, str]) -> str:
-    """Return sh lines that export ``variables``. Raises RemoteError for a name or value no process can have."""
+    """Return sh lines that export ``variables``. Raise RemoteError for a name or value no process can have."""
     for name, value in variables.items():
         if not VARIABLE_NAME.fullmatch(name):
             raise RemoteError(f"{name!r} is not a name of an environment variable: use letters, digits and _")
@@ -760,7 +765,7 @@ def exports(variables: Mapping[str, str]) -> str:
 
 
 class Tail:
-    """The last 64 KB of a log, and the last lines of it."""
+    """The last 64 KB of a log, and its last lines."""
 
     def __init__(self) -> None:
         self._bytes = bytearray()
@@ -774,17 +779,17 @@ class Tail:
             self._was_cut = True
 
     def text(self) -> str:
-        """Return all that is kept; what is no UTF-8 in it is replaced."""
+        """Return the kept text; bytes that are not UTF-8 are replaced."""
         text = self._bytes[-_TAIL_BYTES:].decode(errors="replace")
         if self._was_cut or len(self._bytes) > _TAIL_BYTES:
-            # It may begin in the middle of a secret, which nobody could find and mask any more.
+            # The start may be in the middle of a secret, which could not be recognized and masked any more.
             text = _TO_A_WHOLE_WORD.sub("", text, count=1)
         return text
 
     def lines(self) -> tuple[str, ...]:
-        """Return the last lines, each as a terminal would show it (a carriage return begins it anew).
+        """Return the last lines as a terminal would show them (a carriage return restarts the line).
 
-        A line before them that tells that memory ran out comes first: launchers print much after it.
+        If an earlier line reports that memory ran out, it comes first: launchers print a lot after it.
         """
         text = self.text().rstrip()
         every = [line.rstrip("\r").rpartition("\r")[2] for line in text.split("\n")] if text else []
@@ -797,5 +802,5 @@ class Tail:
 
 def _script(functions: str, *lines: str) -> str:
     body = "\n".join(lines)
-    # In a function that the last line calls: half a script is a syntax error, and does nothing.
+    # Inside a function that the last line calls: half a script is a syntax error and does nothing.
     return f"{functions}\n_rpd_main() {{\n{body}\n}}\n_rpd_main\n"

@@ -1,4 +1,4 @@
-"""The console: this terminal (or these pipes), lent to a program on a pod."""
+"""The console: this terminal (or these pipes), connected to a program on a pod."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _STOP, _RESIZE = b"s", b"r"
 
 
 class Typing(Protocol):
-    """The program at the other end, as the console sees it. Called on a thread of the console's own."""
+    """The program on the pod, as the console sees it. Called on a thread of the console."""
 
     def typed(self, data: bytes) -> None:
         """Take input."""
@@ -34,10 +34,10 @@ class Typing(Protocol):
 
 
 class Console:
-    """Standard input, output and error by their descriptors.
+    """Standard input, output and error, by their file descriptors.
 
-    ``wants_terminal`` asks for a terminal at the other end; it gets one if input and output are one here. Raises
-    UsageError where this system cannot lend its terminal (Windows).
+    ``wants_terminal`` asks for a terminal on the pod; the program gets one if input and output are terminals
+    here. Raise UsageError if this system cannot provide one (Windows).
     """
 
     def __init__(self, *, wants_terminal: bool, stdin: int = 0, stdout: int = 1, stderr: int = 2) -> None:
@@ -67,7 +67,7 @@ class Console:
 
     @contextmanager
     def lent(self, far: Typing) -> Iterator[None]:
-        """Pass input on to ``far``, byte for byte if it is a terminal, until the block ends."""
+        """Pass input on to ``far`` until the block ends, byte for byte if it is a terminal."""
         if sys.platform == "win32":
             threading.Thread(target=self._pass_pipe, args=(far,), daemon=True, name="rpd-stdin").start()
             yield
@@ -87,12 +87,12 @@ class Console:
             os.close(wake_in)
 
     def _pass(self, far: Typing, wake: int) -> None:
-        """Pass on what is typed and how the terminal is resized, until it is stopped."""
+        """Pass on input and terminal sizes until stopped."""
         import selectors
 
         with selectors.DefaultSelector() as selector:
             selector.register(wake, selectors.EVENT_READ)
-            # A file cannot be waited for, and need not be.
+            # A regular file cannot be selected on, and need not be: it is always ready.
             waits = True
             try:
                 selector.register(self._stdin, selectors.EVENT_READ)
@@ -129,7 +129,7 @@ class Console:
 
     @contextmanager
     def _raw(self) -> Iterator[None]:
-        """Let every key, Ctrl-C too, through to the other end; the terminal is itself again afterwards."""
+        """Pass every key through, Ctrl-C included; restore the terminal afterwards."""
         if not self.is_terminal:
             yield
             return
@@ -138,7 +138,7 @@ class Console:
 
         before = termios.tcgetattr(self._stdin)
         try:
-            # Not flushed: what was typed while the connection came up is meant for the other end, too.
+            # Not flushed: keys typed while the connection came up are for the program, too.
             tty.setraw(self._stdin, termios.TCSADRAIN)
             yield
         finally:
@@ -146,7 +146,7 @@ class Console:
 
     @contextmanager
     def _resizing(self, wake: int) -> Iterator[None]:
-        """Tell the reading thread of a new size: a signal handler must not talk to the connection itself."""
+        """Wake the reading thread for a new size: a signal handler must not use the connection itself."""
         if not self.is_terminal or threading.current_thread() is not threading.main_thread():
             yield
             return

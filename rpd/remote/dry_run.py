@@ -1,4 +1,4 @@
-"""The dry run's remote: every step succeeds at once and nothing happens."""
+"""The remote of a dry run: every step succeeds at once and does nothing."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from rpd.values.step import Completed, Pulled, Staged
 
 
 class RecorderRemote:
-    """A Remote that does nothing; the steps it is asked for are on record with the node run."""
+    """A Remote that does nothing; the steps themselves are recorded by the node run."""
 
     def probe(self) -> Mapping[str, str]:
-        """Know nothing about the machine."""
+        """Return no facts."""
         return {}
 
     def run(
@@ -39,7 +39,7 @@ class RecorderRemote:
         interrupt: Interrupt | None = None,  # noqa: ARG002
         progress: Progress | None = None,  # noqa: ARG002
     ) -> Staged:
-        """Check that ``local`` is there. Raises UsageError."""
+        """Check that ``local`` exists. Raise UsageError."""
         check_exists(local)
         return Staged(remote=remote, tree_sha256="", files=0, bytes=0)
 
@@ -54,54 +54,54 @@ class RecorderRemote:
         seen: object = None,  # noqa: ARG002
         intake: Intake = Intake(),  # noqa: B008
     ) -> Pulled | None:
-        """Say where the files would come to lie; they do not exist."""
+        """Return where the files would be placed; they do not exist."""
         name = remote.rstrip("/").rpartition("/")[2]
         where = local if intake.as_file or intake.contents or any(c in name for c in "*?[") else local / name
         return Pulled(remote=remote, local=where, files=0, bytes=0, required=required)
 
     def mark(self, name: str) -> None:
-        """Mark nothing."""
+        """Do nothing."""
 
     def read(self, remote: str, *, most: int, stand_in: bytes = b"") -> bytes:  # noqa: ARG002
-        """Answer with ``stand_in``."""
+        """Return ``stand_in``."""
         return stand_in
 
     def new_seen(self, *, linked: bool = False) -> object:  # noqa: ARG002
-        """Remember nothing."""
+        """Return None: there is nothing to remember."""
         return None
 
     def write(self, remote: str, data: bytes, *, mode: int = 0o644) -> None:
         """Drop the data."""
 
     def forward(self, remote_port: int, local_port: int = 0) -> int:  # noqa: ARG002
-        """Open nothing."""
+        """Forward nothing; return ``local_port``."""
         return local_port
 
     def script(self, text: str, *, timeout: float) -> str:  # noqa: ARG002
-        """Answer nothing."""
+        """Return an empty output."""
         return ""
 
     def feed(self, script: str) -> Feed:  # noqa: ARG002
-        """Have nobody to talk to. Raises ConnectionLost."""
+        """Raise ConnectionLost: there is no pod."""
         raise ConnectionLost("in a dry run there is no pod")
 
     def follow(self, key: str, offset: int, output: Output) -> Completed:  # noqa: ARG002
-        """Have no command to follow. Raises ConnectionLost."""
+        """Raise ConnectionLost: there is no pod."""
         raise ConnectionLost("in a dry run there is no pod")
 
     def interrupt(self) -> None:
-        """Nothing runs."""
+        """Do nothing: no command is running."""
 
     def forget_interrupt(self) -> None:
-        """Nothing was asked for."""
+        """Do nothing: no interrupt was requested."""
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing: no connection is open."""
 
 
 @lru_cache(maxsize=1024)
 def check_exists(local: Path) -> None:
-    """Raise UsageError if there is nothing to send at ``local``."""
+    """Raise UsageError if ``local`` does not exist."""
     if not local.exists():
         raise UsageError(f"nothing to send: {local} does not exist")
 
@@ -117,5 +117,5 @@ def connect(
     is_alive: Callable[[], bool | None],  # noqa: ARG001
     interrupt: Interrupt | None = None,  # noqa: ARG001
 ) -> Remote:
-    """Return the recorder; it keeps no state, so one serves all pods."""
+    """Return the recorder; it has no state, so one serves all pods."""
     return _RECORDER

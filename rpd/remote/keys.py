@@ -1,4 +1,4 @@
-"""The SSH keys of a run: a fresh pair that nobody has to register, and the public keys the user has anyway."""
+"""The SSH keys of a run: a fresh pair that need not be registered anywhere, and the user's own public keys."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ class RunKeys:
 
 
 def make_keypair(folder: Path, *, name: str = "id_ed25519", comment: str = "rpd") -> RunKeys:
-    """Return the key pair in ``folder`` (made, with mode 0700), making it if it is not there yet.
+    """Return the key pair in ``folder``, creating the folder (mode 0700) and the pair if necessary.
 
-    The private key is an unencrypted ed25519 key in OpenSSH's format with mode 0600; ``name.pub`` lies next to it, so
-    that plain ``ssh -i`` can use both.
+    The private key is an unencrypted ed25519 key in OpenSSH's format with mode 0600; ``name.pub`` is next to
+    it, so that plain ``ssh -i`` can use both.
     """
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    folder.chmod(0o700)  # the umask may have taken too much from it
+    folder.chmod(0o700)  # the umask may have removed bits that we need
     private_path = folder / name
     public_path = folder / f"{name}.pub"
     if private_path.exists() and public_path.exists():
@@ -48,7 +48,7 @@ def make_keypair(folder: Path, *, name: str = "id_ed25519", comment: str = "rpd"
 def user_public_lines(folder: Path | None = None) -> tuple[str, ...]:
     """Return the public keys in ``~/.ssh/*.pub`` (or in ``folder``), one line each, in the order of file names.
 
-    Certificates and files that hold no key are left out; an unreadable folder is an empty one.
+    Certificates and files without a key are left out; an unreadable folder counts as empty.
     """
     ssh = Path.home() / ".ssh" if folder is None else folder
     lines: dict[str, None] = {}
@@ -58,7 +58,7 @@ def user_public_lines(folder: Path | None = None) -> tuple[str, ...]:
         return ()
     for path in paths:
         try:
-            text = read_text(path) if path.is_file() else ""  # a FIFO would be waited for
+            text = read_text(path) if path.is_file() else ""  # reading a FIFO would block
         except (OSError, UnicodeDecodeError):
             continue
         lines.update(dict.fromkeys(line for raw in text.splitlines() if _is_public_key(line := raw.strip())))
@@ -71,7 +71,8 @@ def _is_public_key(line: str) -> bool:
 
 
 def _write_private(path: Path, data: bytes) -> None:
-    # Written next to it and renamed: a run that is killed here leaves no half key, and no moment of a wider mode.
+    # Written to a temporary file and renamed: a killed run leaves no half key, and the mode is never wider
+    # for a moment.
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "wb") as file:

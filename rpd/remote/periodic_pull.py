@@ -14,7 +14,7 @@ from rpd.values.step import Pulled
 
 
 class Fetch(Protocol):
-    """Fetches once what is there over ``remote``. Raises RemoteError."""
+    """Fetches over ``remote`` once. Raises RemoteError."""
 
     def __call__(self, remote: Remote, *, required: bool) -> Pulled | None: ...
 
@@ -22,8 +22,8 @@ class Fetch(Protocol):
 class PeriodicPull:
     """Fetches every ``seconds``, from one thread, until ``close`` or ``last``.
 
-    ``connect`` opens the connection it has to itself; ``failed`` is called with a sentence the first time it fails.
-    The next pull makes up for one that failed.
+    ``connect`` opens its own connection; ``failed`` is called with a sentence on the first failure. The next
+    pull makes up for a failed one.
     """
 
     def __init__(
@@ -35,20 +35,20 @@ class PeriodicPull:
         self._remote: Remote | None = None
         self._lock = threading.Lock()
         self.latest: Pulled | None = None
-        """What the newest pull that came to its end brought."""
+        """The result of the latest completed pull."""
         self._pulls = Repeater(
             self._beside, seconds=seconds, name="rpd-periodic-pull", failed=self._tell_failed
         )
 
     def start(self) -> None:
-        """Begin; the first pull comes after ``seconds``."""
+        """Start; the first pull happens after ``seconds``."""
         self._pulls.start()
 
     def _beside(self) -> None:
         self._once(required=False)
 
     def _tell_failed(self, error: Exception) -> None:
-        """Tell of a pull that failed: the job goes on, and the last pull tells of what stays wrong."""
+        """Report a failed pull: the job goes on, and the last pull raises an error that persists."""
         if not self._pulls.is_ending:
             self._failed(f"{type(error).__name__}: {error}")
 
@@ -60,7 +60,7 @@ class PeriodicPull:
         self.latest = self._fetch(self._remote, required=required) or self.latest
 
     def last(self, *, required: bool) -> Pulled | None:
-        """Let a pull that is under way end, fetch one last time, and close. Raises RemoteError."""
+        """Let a running pull end, fetch one last time, and close. Raise RemoteError."""
         self._pulls.stop(wait=None)
         try:
             self._once(required=required)
@@ -69,7 +69,7 @@ class PeriodicPull:
         return self.latest
 
     def close(self) -> None:
-        """End it, in the middle of a pull if need be; from any thread, and more than once."""
+        """End it, in the middle of a pull if necessary; from any thread, and more than once."""
         self._pulls.stop()
         with self._lock:
             remote = self._remote

@@ -1,6 +1,6 @@
-"""The seam between a pod handle and the machine behind it: what can be done there, by any implementation.
+"""The seam between a pod handle and the machine behind it: the operations that every implementation offers.
 
-The package ``ssh`` does it over SSH; the dry run (``recorder``) does nothing.
+The package ``ssh`` implements them over SSH; ``dry_run`` does nothing.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from rpd.values.frozen import frozen
 from rpd.values.step import Completed, Pulled, Staged
 
 Output = Callable[[bytes], None]
-"""Hears the raw output of a command as it comes."""
+"""Takes the raw output of a command as it arrives."""
 
 Progress = Callable[[int, int], None]
-"""Hears how many bytes went over so far, and out of how many (0: not known). Called on any thread."""
+"""Takes the number of bytes transferred so far and in total (0: unknown). Called on any thread."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
     """One command to run on the pod, detached from the connection.
 
-    ``key`` names its folder on the pod (exit code, log, process id), unique per pod; ``before`` holds sh lines that its
-    shell runs first; ``secrets`` are exported to it from tmpfs and appear nowhere else; ``timeout`` and ``grace``
-    (between SIGTERM and SIGKILL) are seconds.
+    ``key`` names its folder on the pod (exit code, log, process id) and is unique per pod; ``before`` holds
+    sh lines that its shell runs first; ``secrets`` are exported to it and are in no file and no argument
+    list; ``timeout`` and ``grace`` (between SIGTERM and SIGKILL) are seconds.
     """
 
     key: str
@@ -39,21 +39,22 @@ class Command:
     timeout: float | None = None
     grace: float = 10.0
     stand_in: str = ""
-    """What a remote that runs nothing answers as its output."""
+    """The output that a remote returns if it runs nothing."""
 
 
 def _free(place: Path, remote: str) -> None:
-    """Have nothing against it."""
+    """Accept every place."""
 
 
 @frozen
 class Intake:
-    """What a pull has to heed besides its path.
+    """Options of a pull besides its paths.
 
-    ``as_file``: a single file becomes ``local`` itself, as with cp, unless that is a folder already. ``contents``: what
-    is in a folder goes into ``local``, without the folder itself, as with rsync and a slash at the end. ``take`` is
-    told each local place with the path on the pod that is to come there, before anything is fetched, and raises to
-    refuse it. ``since`` is the name of a mark (``Remote.mark``): files that are older are named in ``Pulled.older``.
+    ``as_file``: a single file becomes ``local`` itself, as with cp, unless that is an existing folder.
+    ``contents``: the contents of a folder go into ``local``, without the folder itself, as with rsync and a
+    trailing slash. ``take`` is called with each local place and its path on the pod before anything is
+    fetched, and raises to refuse it. ``since`` is the name of a mark (``Remote.mark``): files that are older
+    are listed in ``Pulled.older``.
     """
 
     as_file: bool = False
@@ -63,14 +64,14 @@ class Intake:
 
 
 class Feed(Protocol):
-    """Both ends of a script that runs in parallel with everything else. A broken connection is its end."""
+    """Both ends of a script that runs in parallel with everything else. A broken connection ends it."""
 
     def read(self, seconds: float) -> bytes | None:
         """Return the next bytes of its standard output, empty at its end, None after ``seconds`` of silence."""
         ...
 
     def send(self, data: bytes) -> None:
-        """Write to its standard input; a feed that has ended takes it and does nothing."""
+        """Write to its standard input; do nothing if the feed has ended."""
         ...
 
     def close(self) -> None:
@@ -79,25 +80,27 @@ class Feed(Protocol):
 
 
 class Remote(Protocol):
-    """A pod one can work on. Raises RemoteError (its named subclasses) and nothing else of its own.
+    """A pod to work on. Raises RemoteError (its named subclasses) and no errors of its own besides.
 
-    One Remote is used by one thread at a time, except the methods that say otherwise.
+    One Remote is used by one thread at a time, except where a method says otherwise.
     """
 
     def probe(self) -> Mapping[str, str]:
         """Return facts about the machine: ``gpu_name``, ``gpu_count``, ``driver``, ``cuda``, ``python``, ``uname``.
 
-        ``missing`` names the tools that transfers and commands need and the image does not have.
+        ``missing`` lists tools that transfers and commands need and the image lacks.
         """
         ...
 
     def run(self, command: Command, output: Output, metrics: Output | None = None) -> Completed:
-        """Start ``command`` detached, follow its log from the first byte to the last and return how it ended.
+        """Start ``command`` detached, follow its log from the first byte to the last and return its result.
 
-        ``metrics`` gets each byte that it appends to the file ``$RPD_METRICS``, within a second, on the same thread.
+        ``metrics`` gets each byte that the command appends to the file ``$RPD_METRICS``, within a second, on
+        the same thread.
 
-        A lost connection is mended and the log continued at the byte. Raises CommandTimeout (after ending the whole
-        process group), Interrupted (after ``interrupt``, likewise), ConnectionLost, PodLost. Never CommandFailed.
+        A lost connection is re-established and the log continued at the same byte. Raise CommandTimeout
+        (after ending the whole process group), Interrupted (likewise, after ``interrupt``), ConnectionLost,
+        PodLost. Never raise CommandFailed.
         """
         ...
 
@@ -111,11 +114,10 @@ class Remote(Protocol):
         interrupt: Interrupt | None = None,
         progress: Progress | None = None,
     ) -> Staged:
-        """Send a folder or file so that ``remote`` is whole or not there at all.
+        """Send a folder or file so that ``remote`` is either complete or absent.
 
-        With ``ignored``, what git ignores as well.
-
-        Raises TransferError, and Interrupted once ``interrupt`` is requested.
+        With ``ignored``, send files that git ignores, too. Raise TransferError, and Interrupted once
+        ``interrupt`` is requested.
         """
         ...
 
@@ -130,74 +132,74 @@ class Remote(Protocol):
         seen: object = None,
         intake: Intake = Intake(),  # noqa: B008 - it cannot change
     ) -> Pulled | None:
-        """Fetch a file, folder or glob into the folder ``local`` and check it against sha256 sums made on the pod.
+        """Fetch a file, folder or glob into the folder ``local`` and verify it with sha256 sums computed on the pod.
 
-        Nothing local is ever deleted, and nothing written through a link at or below ``within`` (default: ``local``).
-        ``seen`` (from ``new_seen``) remembers between pulls of one place what they
-        brought, so that the next one fetches only what changed. Returns None if it does not exist and is not required.
-        Raises MissingArtifact, TransferError.
+        Nothing local is ever deleted, and nothing is written through a link at or below ``within`` (default:
+        ``local``). ``seen`` (from ``new_seen``) remembers the results of pulls to one place, so that the next
+        pull fetches only changes. Return None if the path does not exist and is not required. Raise
+        MissingArtifact, TransferError.
         """
         ...
 
     def mark(self, name: str) -> None:
-        """Have a mark of that name made on the pod, now by its clock, with the next program that is run there.
+        """Leave a mark with the pod's current time, together with the next program that is run there.
 
-        A mark that is there already stays as it is.
+        An existing mark of that name is left alone.
         """
         ...
 
     def read(self, remote: str, *, most: int, stand_in: bytes = b"") -> bytes:
-        """Return a file's bytes; ``stand_in`` is the answer of a remote that reads nothing.
+        """Return the bytes of a file; ``stand_in`` is the answer of a remote that reads nothing.
 
-        Raises MissingArtifact, TransferError, UsageError for more than ``most`` bytes.
+        Raise MissingArtifact, TransferError, UsageError for more than ``most`` bytes.
         """
         ...
 
     def new_seen(self, *, linked: bool = False) -> object:
-        """Return an empty memory for ``pull``; ``linked``: of hard links that are made for each pull."""
+        """Return an empty memory for ``pull``; ``linked``: the source is a fresh tree of hard links each time."""
         ...
 
     def write(self, remote: str, data: bytes, *, mode: int = 0o644) -> None:
-        """Write a file on the pod, atomically; its folder is made. Raises TransferError."""
+        """Write a file on the pod atomically, creating its folder. Raise TransferError."""
         ...
 
     def forward(self, remote_port: int, local_port: int = 0) -> int:
-        """Forward ``127.0.0.1:local_port`` (0: any free) to the port on the pod; return the local port."""
+        """Forward ``127.0.0.1:local_port`` (0: any free port) to the port on the pod; return the local port."""
         ...
 
     def script(self, text: str, *, timeout: float) -> str:
-        """Run a short sh script (sent over standard input) and return what it printed on standard output.
+        """Run a short sh script (sent over standard input) and return its standard output.
 
-        It may be run again if the connection breaks. Raises RemoteError if it does not end within ``timeout`` seconds,
-        ConnectionLost, PodLost. May be called from any thread.
+        It may run again if the connection breaks. Raise RemoteError if it does not end within ``timeout``
+        seconds, ConnectionLost, PodLost. May be called from any thread.
         """
         ...
 
     def feed(self, script: str) -> Feed:
-        """Start a sh script that talks for as long as somebody listens; it is sent over standard input.
+        """Start a sh script, sent over standard input, that writes for as long as somebody listens.
 
-        Raises ConnectionLost where there is no connection now. May be called from any thread.
+        Raise ConnectionLost if there is no connection now. May be called from any thread.
         """
         ...
 
     def follow(self, key: str, offset: int, output: Output) -> Completed:
-        """Hand the log of a command that was started before to ``output``, from the byte ``offset`` to its end.
+        """Pass the log of an earlier command to ``output``, from byte ``offset`` to its end.
 
-        Raises ConnectionLost, PodLost (also where the pod knows no such command).
+        Raise ConnectionLost, PodLost (also if the pod does not know the command).
         """
         ...
 
     def interrupt(self) -> None:
-        """Ask a running ``run`` to end its command (SIGTERM, grace, SIGKILL) and raise Interrupted; from any thread.
+        """Make a running ``run`` end its command (SIGTERM, grace, SIGKILL) and raise Interrupted; from any thread.
 
-        With none running, the next one is met by it.
+        If none is running, the next one raises.
         """
         ...
 
     def forget_interrupt(self) -> None:
-        """Take back an ``interrupt`` that met no ``run``."""
+        """Withdraw an ``interrupt`` that did not meet any ``run``."""
         ...
 
     def close(self) -> None:
-        """Close the connection; commands on the pod go on."""
+        """Close the connection; commands on the pod keep running."""
         ...

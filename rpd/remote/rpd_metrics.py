@@ -22,10 +22,10 @@ from typing import Any, Mapping  # noqa: UP035 - as Python 3.8 has it
 
 
 def log(values: Mapping[str, Any] | None = None, /, *, step: Any = None, **more: Any) -> None:
-    """Write numbers, or what ``float`` makes one of (a tensor of one element), with the step they belong to.
+    """Write numbers, or values that ``float`` accepts (a tensor of one element), with the step they belong to.
 
-    Any number of processes and threads may do so. A full disk loses the line and nothing else. Raises TypeError and
-    ValueError for what is no number.
+    Any number of processes and threads may do so. A full disk loses the line and nothing else. Raise
+    TypeError and ValueError for a value that is not a number.
     """
     path = os.environ.get("RPD_METRICS")
     if not path:
@@ -36,7 +36,7 @@ def log(values: Mapping[str, Any] | None = None, /, *, step: Any = None, **more:
     with contextlib.suppress(OSError):
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
-            os.write(descriptor, data)  # at once: lines of several processes do not mix
+            os.write(descriptor, data)  # in one write: lines of several processes do not mix
         finally:
             os.close(descriptor)
 
@@ -44,7 +44,7 @@ def log(values: Mapping[str, Any] | None = None, /, *, step: Any = None, **more:
 def from_tensorboard() -> None:
     """Log each scalar that a SummaryWriter of PyTorch or tensorboardX writes from now on, as it is written.
 
-    Lightning and Transformers use one of the two. Where neither is installed, nothing happens.
+    Lightning and Transformers use one of the two. If neither is installed, do nothing.
     """
     for name in ("torch.utils.tensorboard.writer", "tensorboardX.writer"):
         try:
@@ -60,13 +60,13 @@ def from_tensorboard() -> None:
 
 
 def _logged(write: Any, named: Any) -> Any:
-    """Return a method of a writer that logs what it is given, too; ``named`` makes names and values of it."""
+    """Return a writer's method that logs its arguments, too; ``named`` turns tag and value into names and values."""
     parameters = inspect.signature(write)
 
     @functools.wraps(write)
     def add(*arguments: Any, **more: Any) -> Any:
         given = parameters.bind(*arguments, **more).arguments
-        with contextlib.suppress(TypeError, ValueError):  # no number: the writer knows what to make of it
+        with contextlib.suppress(TypeError, ValueError):  # not a number: leave it to the writer
             log(named(*list(given.values())[1:3]), step=given.get("global_step"))
         return write(*arguments, **more)
 

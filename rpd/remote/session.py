@@ -1,4 +1,4 @@
-"""The session of a person on a pod: the script that puts a shell or command where the job stands."""
+"""A person's session on a pod: the script that puts a shell or command into the job's directory and environment."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rpd.remote.commands import SESSION_FUNCTIONS, exports, folder_name
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Where a job stands on its pod: the key of its command, its working folder, variables that are set for it."""
+    """The surroundings of a job on its pod: the key of its command, its working folder, the variables set for it."""
 
     key: str = ""
     cwd: str = ""
@@ -19,7 +19,7 @@ class Place:
     secrets: Mapping[str, str] = field(default_factory=dict)
 
 
-# The environment of a command that runs is that of its process, which has all of it; PID 1's is what every job gets.
+# A running command's environment is complete in its process; that of PID 1 is the part every job gets.
 _STAND = r"""
 _rpd_stand() {
   _rpd_job=
@@ -34,7 +34,8 @@ _rpd_stand() {
 }
 """
 
-# RunPod's images have ~/.bashrc set all variables of PID 1, its PWD too: a shell would think itself elsewhere.
+# RunPod's images make ~/.bashrc set all variables of PID 1, PWD included: the shell would think it is
+# elsewhere.
 _STAND_AGAIN = """export PROMPT_COMMAND='cd "$(/bin/pwd -P)"; unset PROMPT_COMMAND'"""
 
 _HAND_OVER = r"""
@@ -47,7 +48,7 @@ printf '%s' "$_rpd_script" >"$_rpd_file" && echo "$_rpd_file"
 
 
 def script(place: Place, command: str = "") -> str:
-    """Return a sh script that becomes ``command`` (bash's, else sh's), or an interactive shell, at ``place``."""
+    """Return a sh script that becomes ``command`` (run by bash, else sh), or an interactive shell, at ``place``."""
     shell = "$(command -v bash || command -v sh)"
     begin = f'exec "{shell}" -c {shlex.quote(command)}' if command else f'{_STAND_AGAIN}\n  exec "{shell}"'
     key = shlex.quote(folder_name(place.key)) if place.key else "''"

@@ -1,6 +1,6 @@
-"""One program on a pod: its bytes in and out, its exit code, a deadline, and what a break in between means.
+"""One program on a pod: its bytes in and out, its exit code, a deadline, and the effect of a broken connection.
 
-Commands and transfers are written against ``Shell``; the package ``ssh`` is the one that speaks SSH.
+Commands and transfers are written against ``Shell``; the package ``ssh`` implements it over SSH.
 """
 
 from __future__ import annotations
@@ -18,34 +18,34 @@ from rpd.values.frozen import frozen
 T = TypeVar("T")
 
 MOST_KEPT = 4 << 20
-"""Bytes of output that are kept of a program, unless it says otherwise."""
+"""Bytes of output kept per program by default."""
 
 _REASON_BYTES = 1000
 
 TRIES = 3
-"""How often in all something short is tried over a connection that breaks each time."""
+"""How often a short program is tried in all, over a connection that breaks each time."""
 
 
 class Disconnected(ConnectionLost):
-    """The connection broke: what the program did afterwards is unknown. ``Shell.reconnect`` mends it."""
+    """The connection broke: the further fate of the program is unknown. ``Shell.reconnect`` re-establishes it."""
 
 
 class DeadlinePassed(RemoteError):
-    """A program on the pod had not ended by its deadline; it may still run.
+    """A program on the pod had not ended by its deadline; it may still be running.
 
-    Where that is a job's command it becomes a CommandTimeout; rpd's own small scripts only get stuck on a sick pod.
+    For a job's command this becomes a CommandTimeout; rpd's own small scripts only get stuck on a sick pod.
     """
 
     cause: ClassVar[Cause] = Cause.INFRA
 
 
 class TooMuch(RemoteError):
-    """A program on the pod said more than it may: the pod is not trusted with this machine's memory."""
+    """A program on the pod printed more than it may: a pod must not be able to fill this machine's memory."""
 
 
 @frozen
 class Ended:
-    """How a program ended, and what it wrote that was not read as it came."""
+    """The end of a program, and its output that was not read as it arrived."""
 
     exit_code: int
     stdout: bytes = b""
@@ -53,7 +53,7 @@ class Ended:
 
     @property
     def reason(self) -> str:
-        """The last lines of standard error, for a message to a person."""
+        """The last lines of standard error, for a message to the user."""
         end = self.stderr[-_REASON_BYTES:].decode(errors="replace")
         lines = [line.strip() for line in end.splitlines() if line.strip()]
         return "; ".join(lines[-3:]) or f"exit code {self.exit_code}"
@@ -69,11 +69,11 @@ class Interrupt:
 
     @property
     def requested(self) -> bool:
-        """Whether somebody asked to stop."""
+        """Whether a stop was requested."""
         return self._event.is_set()
 
     def request(self) -> None:
-        """Ask to stop."""
+        """Request a stop."""
         self._event.set()
         with self._lock:
             wakers = list(self._wakers)
@@ -81,21 +81,21 @@ class Interrupt:
             wake()
 
     def clear(self) -> None:
-        """Forget the request."""
+        """Withdraw the request."""
         self._event.clear()
 
     def check(self, what: str) -> None:
-        """Raise Interrupted if somebody asked to stop."""
+        """Raise Interrupted if a stop was requested."""
         if self.requested:
             raise Interrupted(f"interrupted: {what}")
 
     def wait(self, seconds: float) -> bool:
-        """Wait up to ``seconds``; return whether somebody asked to stop."""
+        """Wait up to ``seconds``; return whether a stop was requested."""
         return self._event.wait(seconds)
 
     @contextmanager
     def waking(self, wake: Callable[[], None]) -> Iterator[None]:
-        """Call ``wake`` (from the asking thread) if the request comes while the block runs."""
+        """Call ``wake`` (on the requesting thread) if the request comes during the block."""
         with self._lock:
             self._wakers.append(wake)
         try:
@@ -107,14 +107,16 @@ class Interrupt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Program:
-    """A script for POSIX sh, and how long it may take.
+    """A script for POSIX sh, and its limits.
 
-    ``timeout`` (seconds) is for the whole of it, ``stall`` for no byte either way; ``interrupt`` may end it sooner.
-    ``most`` is how many bytes may be kept of its standard error, and of the standard output that is not read as it
-    comes: beyond that TooMuch is raised.
-    ``is_wide`` lets more of its output be under way: for bulk that is read as fast as it comes.
-    Without ``stdin`` the script itself travels over standard input and runs only if all of it arrived, so that it may
-    hold secrets and is in no argument list. With ``stdin`` the script is an argument and reads those bytes.
+    ``timeout`` (seconds) limits the whole program, ``stall`` the time without a byte in either direction;
+    ``interrupt`` may end it sooner. ``most`` limits the kept bytes of its standard error, and of the standard
+    output that is not read as it arrives; beyond that TooMuch is raised. ``is_wide`` allows more output in
+    flight: for bulk data that is read as fast as it arrives.
+
+    Without ``stdin`` the script itself travels over standard input and runs only if all of it arrived, so
+    that it may hold secrets and is in no argument list. With ``stdin`` the script is an argument and reads
+    those bytes.
     """
 
     script: str = field(kw_only=False)
@@ -125,8 +127,9 @@ class Program:
     most: int = MOST_KEPT
     is_wide: bool = False
     errors: Callable[[bytes], None] | None = None
-    """Gets standard error as it comes, on the thread that reads; then none of it is kept. What it raises comes out of
-    the read."""
+    """Gets standard error as it arrives, on the reading thread; none of it is kept then. Its exceptions are
+    raised by the read.
+    """
 
 
 def with_arguments(script: str, *arguments: str) -> str:
@@ -135,18 +138,21 @@ def with_arguments(script: str, *arguments: str) -> str:
 
 
 class Stream(Protocol):
-    """A running program. Every method raises Disconnected, DeadlinePassed, TooMuch and Interrupted."""
+    """A running program. Every method may raise Disconnected, DeadlinePassed, TooMuch and Interrupted."""
 
     def read(self) -> bytes:
-        """Return all of standard output that is here, as soon as there is some; empty at its end."""
+        """Return the standard output that has arrived, waiting for the first byte; empty at its end."""
         ...
 
     def errors(self) -> bytes:
-        """Return all of standard error that has arrived and is kept; never waits."""
+        """Return the standard error that has arrived and is kept; never wait."""
         ...
 
     def finish(self) -> Ended:
-        """Read the rest and wait for the end. Raises what the iterable behind standard input raised."""
+        """Read the rest and wait for the end.
+
+        Raise the error of the iterable behind standard input, if it raised one.
+        """
         ...
 
     def close(self) -> None:
@@ -158,24 +164,24 @@ class Shell(Protocol):
     """A pod on which POSIX sh scripts can be run."""
 
     def open(self, program: Program) -> Stream:
-        """Begin to run ``program``. Raises Disconnected; ConnectionLost after the shell was closed."""
+        """Start ``program``. Raise Disconnected; ConnectionLost after the shell was closed."""
         ...
 
     def exec(self, program: Program) -> Ended:
-        """Run ``program`` to its end. Raises what ``open`` and the methods of ``Stream`` raise."""
+        """Run ``program`` to its end. Raise the errors of ``open`` and of the methods of ``Stream``."""
         ...
 
     def reconnect(self, interrupt: Interrupt | None = None) -> None:
-        """Return once scripts can be run again. Raises PodLost if the pod is gone, ConnectionLost after a deadline."""
+        """Return once scripts can be run again. Raise PodLost if the pod is gone, ConnectionLost after a deadline."""
         ...
 
     def renew(self) -> None:
-        """Hear that the pod's start-up files changed: no session that began before is used for what comes next."""
+        """Note that the pod's start-up files changed: sessions started before are not used any more."""
         ...
 
 
 def mended(shell: Shell, act: Callable[[], T], interrupt: Interrupt | None = None) -> T:
-    """Do ``act``, which may be done again, over a connection that is mended between tries. Raises the last error."""
+    """Call ``act``, which may be repeated, reconnecting between tries. Raise the last error."""
     for _ in range(TRIES - 1):
         try:
             return act()

@@ -1,7 +1,7 @@
 """The start command of a pod whose image has no SSH server, and the lines it writes to the container's log.
 
-Its program is ``ssh_start.sh``, in this folder. It uses the server of the image, or installs one, and then runs the
-container's own command.
+Its program is ``ssh_start.sh`` in this folder. It uses the image's SSH server or installs one, and then runs
+the container's own command.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from rpd.values.job import SshSource
 from rpd.values.pod import PodRequest
 
 ENVIRONMENT: Mapping[str, str] = {"RUNPOD_POD_USER": "0"}
-"""What such a container is created with: it runs as root, whatever user the image names."""
+"""Environment of such a container: it runs as root, whatever user the image names."""
 
 _RUNPODS_OWN = re.compile(r"(?:(?:index\.)?docker\.io/)?runpod/")
 _STARTS_SSH = re.compile(r"\bsshd?\b|/start\.sh\b|\bdropbear\b")
 _PROGRESS = re.compile(r"rpd-start: (step|ready|failed) (.*)")
 _ENTRYPOINT = ("/bin/sh", "-c")
-# The program is no part of the command line it runs on: it can hand itself on, and ``"$@"`` is the command.
+# The program is not part of its own command line text: it can pass itself on, and ``"$@"`` is the command.
 _RUN = 'eval "$0"'
 
 
 def is_needed(request: PodRequest) -> bool:
-    """Return whether rpd has to bring the SSH server of such a pod.
+    """Return whether rpd has to provide the SSH server of such a pod.
 
-    With ``ssh="auto"`` RunPod's own images are known to start one, a template decides for itself, and a start command
-    that speaks of SSH is taken to start it.
+    With ``ssh="auto"``, RunPod's own images are known to start one, a template decides for itself, and a
+    start command that mentions SSH is assumed to start it.
     """
     if request.ssh is not SshSource.AUTO:
         return request.ssh is SshSource.INSTALL
@@ -44,7 +44,7 @@ def is_needed(request: PodRequest) -> bool:
 
 
 def docker_args(request: PodRequest) -> str | None:
-    """Return the start command to create a pod with; None leaves the image's own. Raises ImpossibleRequest."""
+    """Return the start command to create a pod with; None keeps the image's own. Raise ImpossibleRequest."""
     if not is_needed(request):
         return request.docker_args
     words = command_words(request.docker_args or "")
@@ -52,14 +52,14 @@ def docker_args(request: PodRequest) -> str | None:
 
 
 def environment(request: PodRequest, env: Mapping[str, str]) -> Mapping[str, str]:
-    """Return the environment to create a pod with, where its own is ``env``."""
+    """Return the environment to create a pod with, given its own ``env``."""
     return {**ENVIRONMENT, **env} if is_needed(request) else env
 
 
 def command_words(text: str) -> tuple[str, ...]:
-    """Return a start command as its words: it is written as for a shell, or as RunPod's JSON.
+    """Return the words of a start command, which is written as for a shell or as RunPod's JSON.
 
-    Raises ImpossibleRequest for quotes that are not closed, and for JSON that is no command.
+    Raise ImpossibleRequest for unclosed quotes, and for JSON that is not a command.
     """
     if text.lstrip().startswith("{"):
         return _json_words(text)
@@ -107,7 +107,7 @@ class Progress:
 
 
 def progress(lines: Iterable[str]) -> Progress:
-    """Return what the lines of a container's log tell; those of an earlier start are overtaken by later ones."""
+    """Return the progress in the lines of a container's log; later starts override earlier ones."""
     step = user = failure = ""
     for match in filter(None, map(_PROGRESS.search, lines)):
         kind, text = match[1], match[2].strip()

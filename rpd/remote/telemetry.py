@@ -1,8 +1,8 @@
-"""Telemetry: one channel to a pod over which it tells how busy it is, and the driver that it is still there.
+"""Telemetry: one channel over which a pod reports its load, and the driver shows that it is still there.
 
-The pod speaks every few seconds, by a loop in sh. The driver answers with single lines, each of which is a heartbeat
-for the pod's watchdog: only a driver that really is at the other end keeps an idle pod alive, not a connection that
-nobody has closed.
+The pod writes every few seconds, from a loop in sh. The driver answers with single lines, each of which is a
+heartbeat for the pod's watchdog: only a living driver keeps an idle pod alive, not a connection that nobody
+has closed.
 """
 
 from __future__ import annotations
@@ -23,26 +23,26 @@ from rpd.threads import guarded
 from rpd.values.telemetry import DiskSample, GpuSample, Sample
 
 LONGEST_BEAT = 20.0
-"""At most so many seconds between two heartbeats."""
+"""Most seconds between two heartbeats."""
 IDLE_PERCENT = 5.0
-"""A GPU that is no busier does nothing to speak of."""
+"""A GPU with at most this load counts as idle."""
 
 _FIRST_WAIT = 1.0
 _LONGEST_PAUSE = 60.0
 _LONGEST_LINE = 4096
 _MOST_LINES = 200
-"""Of one sample: GPUs, disks and a few more."""
+"""Most lines of one sample: GPUs, disks and a few more."""
 _MOST_TRACED = 2000
-"""Lines of a watchdog's trace; it writes a handful, and one an hour."""
+"""Most lines of a watchdog's trace; it writes a handful, and one per hour."""
 _DIAGNOSE_SECONDS = 60.0
 
 _MOST_KEPT = 5000
-"""Lines of a text that a pod tells of itself."""
+"""Most lines of a text that a pod reports about itself."""
 PACKAGES, NVIDIA_SMI = "packages", "nvidia-smi"
 """The names of these texts."""
 
-# Prints the packages of the pod's python as `pip freeze` does, which takes a second where this takes a moment. Before
-# that it writes the folders they are in to a file: a folder that is newer than the file has changed since.
+# Prints the packages of the pod's Python as `pip freeze` does, which takes a second where this takes a
+# moment. Before that it writes their folders to a file: a folder newer than that file has changed since.
 _PACKAGES = r"""
 import os, platform, sys
 folders = [path for path in dict.fromkeys(sys.path) if os.path.isdir(path)]
@@ -69,8 +69,8 @@ print("\n".join(sorted(found.values(), key=str.lower)))
 """
 _QUERY = "index,utilization.gpu,memory.used,memory.total,temperature.gpu,power.draw"
 
-# $1 seconds between samples (0: none), $2 the folder of the volume. Standard input brings the heartbeats; when it ends,
-# nobody listens any more. Each sample is written in one piece.
+# $1 seconds between samples (0: none), $2 the folder of the volume. Standard input brings the heartbeats;
+# when it ends, nobody is listening any more. Each sample is written in one piece.
 _LOOP = r"""
 exec 2>/dev/null
 for folder in "${HOME:-/root}/.rpd/watchdog" "/tmp/.rpd-$(id -u)/watchdog"; do [ ! -e "$folder/pid" ] || break; done
@@ -201,7 +201,7 @@ if command -v nvidia-smi >/dev/null 2>&1; then show nvidia-smi; fi
 _CRASH_SECONDS = 20.0
 
 Hear = Callable[[Sample | None], None]
-"""Hears each sample; None where only the time passed."""
+"""Takes each sample; None if only time has passed."""
 
 _WHOLE = re.compile(r"-?[0-9]{1,15}")
 _KEPT = re.compile(rf"kept ({PACKAGES}|{NVIDIA_SMI})([:.])(.*)")
@@ -209,12 +209,13 @@ _TRACE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ ")
 
 
 class Monitor:
-    """Listens to one pod, on a thread of its own, from ``start`` to ``close``.
+    """Listens to one pod, on its own thread, from ``start`` to ``close``.
 
-    ``interval`` is the time between samples (s; 0: none), ``beat`` that between heartbeats, ``mount`` the folder of the
-    pod's volume. A lost channel is opened again, with growing pauses. On the thread are called ``hear``, and ``traced``
-    with each line the pod's watchdog has written, and ``kept`` with the name of a text the pod tells of itself and
-    that text, and ``broken`` when the channel is lost; what they raise ends up at ``failed``, once.
+    ``interval`` is the time between samples (s; 0: none), ``beat`` that between heartbeats, ``mount`` the
+    folder of the pod's volume. A lost channel is reopened, with growing pauses. On its thread it calls
+    ``hear`` with samples, ``traced`` with each line of the pod's watchdog, ``kept`` with name and text of a
+    report of the pod about itself, and ``broken`` when the channel is lost. Their exceptions go to
+    ``failed``, the first one only.
     """
 
     def __init__(
@@ -245,7 +246,7 @@ class Monitor:
         self._feed: Feed | None = None
 
     def start(self) -> None:
-        """Begin to listen, in a moment: who is done before that costs nothing."""
+        """Start to listen, after a moment: a node that ends before that costs nothing."""
         threading.Thread(target=self._run, daemon=True, name="rpd-telemetry").start()
 
     def close(self) -> None:
@@ -263,7 +264,7 @@ class Monitor:
                 self._listen(self._feed)
                 self._feed.close()
             except RpdError:
-                pass  # the node on the pod finds out what is wrong; here it is only tried again
+                pass  # the node on the pod will see the error; here it is only retried
             except Exception as error:  # noqa: BLE001 - without its heartbeat the pod would end itself
                 self._tell_failed(error)
             if not self._closed.is_set():
@@ -282,7 +283,7 @@ class Monitor:
                 feed.send(b"\n")
                 beaten = time.monotonic()
             for sample in reader.feed(data or b""):
-                # A pod that speaks without pause is heard as often as it was asked to speak.
+                # A pod that writes without pause is heard only as often as it was asked to write.
                 if time.monotonic() - heard >= self._interval / 2:
                     heard = time.monotonic()
                     self._tell(partial(self._hear, sample))
@@ -291,7 +292,7 @@ class Monitor:
             for name, text in reader.take_kept():
                 self._tell(partial(self._kept, name, text))
             for line in reader.take_trace():
-                # A channel that was opened again tells all of it again.
+                # A reopened channel sends the whole trace again.
                 if line not in self._trace and len(self._trace) < _MOST_TRACED:
                     self._trace.add(line)
                     self._tell(partial(self._traced, line))
@@ -309,7 +310,7 @@ class Monitor:
 
 
 class Reader:
-    """Turns the lines of the loop into samples; what is not understood is passed over."""
+    """Turns the lines of the loop into samples; lines it does not understand are skipped."""
 
     def __init__(self) -> None:
         self._rest = b""
@@ -319,7 +320,7 @@ class Reader:
         self._kept: list[tuple[str, str]] = []
 
     def feed(self, data: bytes) -> Iterator[Sample]:
-        """Take the next bytes and yield the samples that are whole now."""
+        """Take the next bytes and yield the samples that are complete now."""
         *lines, rest = (self._rest + data).split(b"\n")
         self._rest = rest[-_LONGEST_LINE:]
         for line in lines:
@@ -346,12 +347,12 @@ class Reader:
             self._keeping[name] = []
 
     def take_kept(self) -> list[tuple[str, str]]:
-        """Return the texts that are whole since the last call, with their names: PACKAGES or NVIDIA_SMI."""
+        """Return the texts completed since the last call, with their names: PACKAGES or NVIDIA_SMI."""
         taken, self._kept = self._kept, []
         return taken
 
     def take_trace(self) -> list[str]:
-        """Return the lines of the watchdog that came since the last call."""
+        """Return the watchdog's lines since the last call."""
         taken, self._trace = self._trace, []
         return taken
 
@@ -396,7 +397,7 @@ def _gpu(text: str) -> GpuSample:
 
 
 def _whole(text: str) -> int:
-    """Return a number of at most 15 digits. Raises ValueError."""
+    """Return a number of at most 15 digits. Raise ValueError."""
     if not _WHOLE.fullmatch(text):
         raise ValueError(text)
     return int(text)
@@ -412,15 +413,15 @@ def _number(text: str) -> float | None:
 
 
 class Silence:
-    """Finds a command that has hung: no output and idle GPUs for ``seconds``, while it runs. Thread-safe.
+    """Detects a command that hangs: no output and idle GPUs for ``seconds`` while it runs. Thread-safe.
 
-    Where a pod has no GPU, or tells nothing about it, its silence alone counts.
+    If a pod has no GPU, or reports nothing about it, silence alone counts.
     """
 
     def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
         self.seconds = seconds
         self.diagnosis: bytes | None = None
-        """What was found out about the hung command; None while it has not hung."""
+        """The diagnosis of the hung command; None while it has not hung."""
         self._clock = clock
         self._lock = threading.Lock()
         self._is_over = False
@@ -438,22 +439,23 @@ class Silence:
         return not self._is_over and self._clock() - self._since >= self.seconds
 
     def diagnose(self, remote: Remote) -> None:
-        """Look at the pod, then ask the command to end; once."""
+        """Examine the pod, then ask the command to end; only once."""
         if self.diagnosis is not None:
             return
         self.diagnosis = f"\nrpd: no output and idle GPUs for {self.seconds:g} s\n{_look(remote)}".encode()
+        # Under the lock: after ``over``, an interrupt would hit the next command.
         with self._lock:
             if not self._is_over:
                 remote.interrupt()
 
     def over(self) -> None:
-        """Note that the command has ended: nothing more may be ended."""
+        """Note that the command has ended: nothing must be interrupted any more."""
         with self._lock:
             self._is_over = True
 
 
 def look_at_crash(remote: Remote) -> str:
-    """Return what a pod says about a command that was killed or crashed: the kernel's log, memory, GPUs."""
+    """Return a pod's information about a command that was killed or crashed: the kernel's log, memory, GPUs."""
     try:
         return remote.script(_CRASH, timeout=_CRASH_SECONDS)
     except RpdError as error:

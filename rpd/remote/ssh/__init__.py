@@ -1,6 +1,6 @@
-"""The only door to fabric and paramiko: a pod over one SSH connection that mends itself.
+"""The only door to fabric and paramiko: a pod over one SSH connection that re-establishes itself.
 
-What fabric, paramiko and sockets raise ends here, as Disconnected, ConnectionLost or PodLost.
+Errors of fabric, paramiko and sockets are translated here to Disconnected, ConnectionLost or PodLost.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Session channels: idle shells, so that starting a program takes one round trip."""
+"""Session channels: idle shells, started ahead so that starting a program takes one round trip."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from rpd.remote.ssh.failures import FAILURES, close_quietly
 from rpd.values.frozen import frozen
 
 NARROW_BYTES = 1 << 20
-"""The window of a session channel: what a job that prints without end may keep in this machine's memory unread."""
+"""The window of a session channel: unread output of an endlessly printing job that this machine keeps in memory."""
 _MOST_WAITING = 2
-"""One is used while the next one gets ready. OpenSSH allows ten sessions on a connection."""
+"""One is used while the next one gets ready. OpenSSH allows ten sessions per connection."""
 
 _END_OF_SCRIPT = "# end of script"
 RUNNER = f'''IFS= read -r how
@@ -30,14 +30,14 @@ while IFS= read -r line && [ "$line" != "{_END_OF_SCRIPT}" ]; do script="$script
 [ "$line" != "{_END_OF_SCRIPT}" ] || eval "$script" ;;
 esac
 '''
-"""Runs what comes on standard input: all of it, or the lines before the last one and nothing beyond them.
+"""Runs the script on standard input: all of it, or only the lines before the last one.
 
-In that case the rest of the input is the script's own: read takes no byte more than a line.
+In the latter case the rest of the input is the script's own: read takes no byte beyond a line.
 """
 
 
 def input_of(program: Program) -> list[bytes] | Iterator[bytes]:
-    """Return what a waiting shell has to be sent to run a program with its standard input."""
+    """Return the bytes that make a waiting shell run a program with its standard input."""
     script = program.script.encode("utf-8", "surrogateescape")
     if program.stdin is None:
         return [b"all\n" + script]
@@ -49,15 +49,16 @@ def input_of(program: Program) -> list[bytes] | Iterator[bytes]:
 
 @frozen(kw_only=False)
 class StartedShell:
-    """A channel on which a shell was started; what it says begins after ``mark``."""
+    """A channel on which a shell was started; its output begins after ``mark``."""
 
     channel: Any
     mark: bytes
 
     @classmethod
     def on(cls, channel: Any, script: str = RUNNER) -> StartedShell:
-        """Start one on a new channel. Raises FAILURES."""
-        # A start-up file of the login shell may print before the script does.
+        """Start a shell on a new channel. Raise FAILURES."""
+        # A start-up file of the login shell may print before the script does: output before the mark is
+        # dropped.
         mark = f"rpd-{secrets.token_hex(8)}\n"
         try:
             begin(channel, f"printf %s {shlex.quote(mark)}; exec sh -c {shlex.quote(script)}")
@@ -67,7 +68,7 @@ class StartedShell:
         return cls(channel, mark.encode())
 
     def is_waiting_on(self, transport: Any) -> bool:
-        """Whether it is still there, on that transport."""
+        """Return whether the shell is still there, on that transport."""
         channel = self.channel
         is_over = channel.closed or channel.eof_received or channel.exit_status_ready()
         return channel.get_transport() is transport and not is_over
@@ -76,7 +77,7 @@ class StartedShell:
 class WaitingShells:
     """Shells on a pod that wait for a program to run, started ahead. Thread-safe.
 
-    ``open_channel`` opens a channel over the transport it is given. Raises FAILURES.
+    ``open_channel`` opens a channel over the given transport. Raises FAILURES.
     """
 
     def __init__(self, open_channel: Callable[[Any], Any]) -> None:
@@ -87,7 +88,7 @@ class WaitingShells:
         self._age = 0
 
     def take(self, transport: Any) -> StartedShell | None:
-        """Return one that waits on this transport, if there is one."""
+        """Return a shell that waits on this transport, None if there is none."""
         while True:
             with self._lock:
                 if not self._shells:
@@ -98,7 +99,10 @@ class WaitingShells:
             close_quietly(shell.channel)
 
     def prepare(self, transport: Any) -> None:
-        """Have those that lack started, on threads. A pod that allows no more costs more round trips, nothing else."""
+        """Start missing shells on threads.
+
+        If the pod refuses more sessions, that costs round trips and nothing else.
+        """
         with self._lock:
             lacking = _MOST_WAITING - len(self._shells) - self._starting
             self._starting += max(0, lacking)
@@ -110,7 +114,7 @@ class WaitingShells:
 
     def _prepare(self, transport: Any, age: int) -> None:
         shell = None
-        # Who needs a channel next opens one, and meets the reason why there is none.
+        # The next caller that needs a channel opens one, and sees why there is none.
         with contextlib.suppress(*FAILURES):
             shell = StartedShell.on(self._open(transport))
         with self._lock:
@@ -122,7 +126,7 @@ class WaitingShells:
             close_quietly(shell.channel)
 
     def drop(self) -> bool:
-        """End those that wait, and those that are being started; return whether any waited."""
+        """Close waiting shells, and those being started; return whether any were waiting."""
         with self._lock:
             shells, self._shells = self._shells, []
             self._age += 1
@@ -132,11 +136,11 @@ class WaitingShells:
 
 
 def begin(channel: Any, command: str) -> None:
-    """Have a command started on a new channel, without waiting for word that it was. Raises FAILURES.
+    """Start a command on a new channel, without waiting for the server's confirmation. Raise FAILURES.
 
-    Where it cannot be started, the server closes the channel. A session can have one command.
+    If it cannot be started, the server closes the channel. A session can run one command.
     """
-    # paramiko waits for that word in a method of its own, which this attribute hides.
+    # paramiko waits for the confirmation in a method of its own, which this attribute hides.
     channel._wait_for_event = lambda: None  # noqa: SLF001
     try:
         channel.exec_command(command)
@@ -145,9 +149,10 @@ def begin(channel: Any, command: str) -> None:
 
 
 def widen(channel: Any) -> None:
-    """Let more be under way on a channel: for output that is read as fast as it comes. Raises FAILURES."""
+    """Allow more data in flight on a channel: for output that is read as fast as it arrives. Raise FAILURES."""
     more = WINDOW_BYTES - NARROW_BYTES
-    with contextlib.suppress(AttributeError):  # another paramiko: slower over a long line, and nothing else
+    # Another paramiko version: slower over a long line, and nothing else.
+    with contextlib.suppress(AttributeError):
         with channel.lock:
             channel.in_window_size += more
             channel.in_window_threshold = channel.in_window_size // 10

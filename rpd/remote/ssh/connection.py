@@ -19,7 +19,7 @@ from rpd.values.pod import SshEndpoint
 
 PACKET_BYTES = 32 << 10
 WINDOW_BYTES = 16 << 20
-"""How much may be under way or lie here unread: 160 MB/s at 100 ms, and memory."""
+"""Bytes that may be in flight or unread: enough for 160 MB/s at 100 ms, and small enough for memory."""
 
 _KEEPALIVE_SECONDS = 15
 _DEAD_MILLISECONDS = 45_000
@@ -39,9 +39,9 @@ def open_connection(
     seconds: float,
     interrupt: Interrupt,
 ) -> Any:
-    """Return a connection that is up. Raises FAILURES, and what ``pin`` raises of the host key.
+    """Return an open connection. Raise FAILURES, and errors of ``pin`` about the host key.
 
-    An ``interrupt`` ends the attempt wherever it stands.
+    An ``interrupt`` ends the attempt at any point.
     """
     deadline = time.monotonic() + seconds
     *addresses, last = socket.getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_STREAM)
@@ -75,7 +75,7 @@ def _opened_at(
 
 
 def _shut(sock: socket.socket) -> None:
-    """Wake the thread that waits at ``sock``: closing it would not."""
+    """Wake the thread that waits on ``sock``: closing it would not."""
     with contextlib.suppress(OSError):
         sock.shutdown(socket.SHUT_RDWR)
 
@@ -113,14 +113,14 @@ def _opened(
         connection.open()
         connection.transport.set_keepalive(_KEEPALIVE_SECONDS)
     except BaseException:
-        # Where the key is refused, fabric has no transport to close yet; paramiko has, and a thread with it.
+        # If the key is refused, fabric has no transport to close yet, but paramiko has one, with a thread.
         close_quietly(connection.client)
         raise
     return connection
 
 
 def load_key(path: Path) -> paramiko.PKey:
-    """Return the private key in a file. Raises LocalError."""
+    """Return the private key in a file. Raise LocalError."""
     try:
         return paramiko.Ed25519Key.from_private_key_file(str(path))
     except OSError as error:
@@ -136,16 +136,17 @@ def transport_of(connection: Any) -> Any:
 
 
 class _FastTransport(paramiko.Transport):  # type: ignore[misc]
-    """paramiko's Transport with a large window, a cipher that is quick here, and a dead path noticed in a minute."""
+    """paramiko's Transport with a large window and a fast cipher; it notices a dead path within a minute."""
 
-    # paramiko looks that often (seconds) whether it was closed; ``close`` below wakes it anyway.
+    # paramiko checks this often (seconds) whether it was closed; ``close`` below wakes it anyway.
     _active_check_timeout = 2.0
     _preferred_ciphers = _CIPHERS
 
     def __init__(self, sock: Any, **keywords: Any) -> None:
         with contextlib.suppress(OSError):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            # With keepalives as traffic, a dead path ends the connection in a minute instead of a quarter of an hour.
+            # With keepalives as traffic, a dead path ends the connection in a minute instead of a quarter of
+            # an hour.
             if hasattr(socket, "TCP_USER_TIMEOUT"):
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _DEAD_MILLISECONDS)
         super().__init__(

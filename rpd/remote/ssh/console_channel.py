@@ -1,4 +1,4 @@
-"""The console, lent to a program on the pod, over a session channel."""
+"""The console connected to a program on the pod, over a session channel."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NO_EXIT_CODE = 255
 
 
 def lend(console: Console, channel: Any) -> int:
-    """Connect the console with a program until that ends; return its exit code, 255 where it has none."""
+    """Connect the console to a program until it ends; return its exit code, 255 if it has none."""
     with console.lent(_Typing(channel)):
         errors = threading.Thread(
             target=_pour, args=(channel.recv_stderr, console.write_error), daemon=True, name="rpd-stderr"
@@ -33,7 +33,7 @@ def _pour(receive: Callable[[int], bytes], write: Callable[[bytes], object]) -> 
 
 
 class _Typing:
-    """What a console does to the program on the pod; the reading side meets a broken connection."""
+    """Passes the console's input to the program; broken connections are left to the reading side."""
 
     def __init__(self, channel: Any) -> None:
         self._channel = channel

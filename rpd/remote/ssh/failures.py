@@ -1,4 +1,4 @@
-"""What fabric, paramiko and sockets raise when a connection fails, and how that reads."""
+"""Errors of fabric, paramiko and sockets when a connection fails, and their wording."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ FAILURES = (OSError, EOFError, paramiko.SSHException)
 
 
 def reason(error: BaseException) -> str:
-    """Return a foreign error in words for a person."""
+    """Return a foreign error in words for the user."""
     if isinstance(error, paramiko.AuthenticationException):
         return f"authentication failed: the pod does not accept the run's key ({str(error).rstrip('.')})"
     if isinstance(error, TimeoutError):

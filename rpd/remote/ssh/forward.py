@@ -14,10 +14,10 @@ from rpd.remote.ssh.failures import FAILURES, close_quietly
 
 
 class Forward:
-    """One listening thread, and two for each connection through it.
+    """A local port forwarded to the pod: one listening thread, and two per connection through it.
 
-    ``open_channel`` opens a channel to the port on the pod; what it raises of ConnectionLost ends that one connection.
-    Raises LocalError where the local port cannot be had.
+    ``open_channel`` opens a channel to the port on the pod; a ConnectionLost from it ends only that one
+    connection. Raise LocalError if the local port is not available.
     """
 
     def __init__(self, open_channel: Callable[[], Any], remote_port: int, local_port: int) -> None:
@@ -32,7 +32,7 @@ class Forward:
         threading.Thread(target=self._accept, daemon=True, name=f"rpd-forward-{self.port}").start()
 
     def close(self) -> None:
-        """Listen no more."""
+        """Stop listening."""
         # shutdown wakes the thread in accept; close alone does not.
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
@@ -60,7 +60,7 @@ class Forward:
 
 
 def _pump(source: Any, target: Any) -> None:
-    """Copy until the source ends, then tell the target."""
+    """Copy until the source ends, then close the target for writing."""
     with contextlib.suppress(*FAILURES):
         while data := source.recv(PACKET_BYTES):
             target.sendall(data)

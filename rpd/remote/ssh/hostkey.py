@@ -1,4 +1,4 @@
-"""The pinned host key: a pod is who it was when it was first seen."""
+"""The pinned host key: a pod must keep the identity it had when it was first seen."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _writing = threading.Lock()
 
 
 def forget_pin(known_hosts: Path, alias: str) -> None:
-    """Forget the host key of a pod that was stopped: its container is made anew, with another key."""
+    """Forget the host key of a stopped pod: its container is recreated with another key."""
     with _writing:
         if not known_hosts.exists():
             return
@@ -35,9 +35,9 @@ def _is_of(line: str, alias: str) -> bool:
 
 
 class PinnedHostKey(paramiko.MissingHostKeyPolicy):  # type: ignore[misc]
-    """Accepts the first host key of a pod, notes it in a known_hosts file under the pod's id, and holds it to that.
+    """Accepts the first host key of a pod, stores it in a known_hosts file under the pod's id, and insists on it.
 
-    The key stays in memory too: that file may be gone by the time the connection has to be mended.
+    The key stays in memory too: the file may be gone by the time the connection has to be re-established.
     """
 
     def __init__(self, known_hosts: Path, alias: str) -> None:
@@ -46,9 +46,9 @@ class PinnedHostKey(paramiko.MissingHostKeyPolicy):  # type: ignore[misc]
         self._seen: list[Any] = []
 
     def missing_host_key(self, client: Any, hostname: str, key: Any) -> None:  # noqa: ARG002 - paramiko calls it so
-        """Take ``key`` or raise HostKeyChanged; LocalError where it cannot be read or noted.
+        """Accept ``key`` or raise HostKeyChanged; raise LocalError if the file cannot be read or written.
 
-        Nothing is loaded into the client, so paramiko asks here each time.
+        Nothing is loaded into the client, so paramiko calls this for every connection.
         """
         with _writing:
             try:
@@ -57,7 +57,7 @@ class PinnedHostKey(paramiko.MissingHostKeyPolicy):  # type: ignore[misc]
                     self._known_hosts.parent.mkdir(parents=True, exist_ok=True)
                     _append(self._known_hosts, f"{self._alias} {key.get_name()} {key.get_base64()}\n")
             except OSError as error:
-                # Not to be taken for a failure of the connection, which would be tried again and again.
+                # Must not look like a failed connection, which would be tried again and again.
                 raise LocalError(
                     f"the host key of pod {self._alias} cannot be noted in {self._known_hosts}", error
                 ) from error
@@ -72,7 +72,7 @@ class PinnedHostKey(paramiko.MissingHostKeyPolicy):  # type: ignore[misc]
             )
 
     def _pinned(self) -> list[Any]:
-        """Return the keys of this pod. The file has a line for each pod of a run: only our own are worth decoding."""
+        """Return the keys of this pod. The file has a line per pod of a run: only our own are worth decoding."""
         if not self._known_hosts.exists():
             return []
         lines = self._known_hosts.read_text(encoding="ascii", errors="replace").splitlines()
@@ -81,7 +81,7 @@ class PinnedHostKey(paramiko.MissingHostKeyPolicy):  # type: ignore[misc]
 
 
 def _append(path: Path, line: str) -> None:
-    """Append all of a line or nothing: half a key would be another one. Raises OSError."""
+    """Append all of a line or nothing: half a key would be another key. Raise OSError."""
     with path.open("ab", buffering=0) as file:
         before = file.tell()
         try:

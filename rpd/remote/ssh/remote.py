@@ -40,13 +40,14 @@ def connect(
 ) -> Remote:
     """Return a Remote over SSH, once a first command has run on the pod.
 
-    Tries again for ``timeout`` seconds: sshd comes up, and gets its keys, well after RunPod says RUNNING. The host key
-    is pinned at first sight in ``known_hosts`` under ``pod_id`` (an address is soon another pod's). ``is_alive`` asks
-    RunPod about the pod: True, False (gone) or None (it does not say); it is also asked whenever the connection is
-    lost, which is mended for up to ``give_up`` seconds. ``interrupt`` is requested when the run has to end: it ends the
-    connecting at once, and leaves half a minute for mending. With ``probes`` the first command also finds out what
-    ``Remote.probe`` returns, which then costs no round trip. Raises PodNotReady (with the last reason), KeyRefused,
-    PodLost, ConnectionLost (another host key), Interrupted.
+    Retry for ``timeout`` seconds: sshd comes up, and gets its keys, well after RunPod says RUNNING. The host
+    key is pinned on first sight in ``known_hosts`` under ``pod_id`` (an address may soon belong to another
+    pod). ``is_alive`` asks RunPod about the pod: True, False (gone) or None (no answer); it is also asked
+    whenever the connection is lost, which is retried for up to ``give_up`` seconds. ``interrupt`` is
+    requested when the run has to end: it ends connecting at once, and leaves half a minute for reconnecting.
+    With ``probes`` the first command also gathers the facts of ``Remote.probe``, which then costs no round
+    trip. Raise PodNotReady (with the last reason), KeyRefused, PodLost, ConnectionLost (another host key),
+    Interrupted.
     """
     shell = SshShell(
         endpoint,
@@ -66,7 +67,7 @@ def connect(
 
 
 class SshRemote:
-    """What can be done on a pod, done over its shell."""
+    """The operations of a Remote, over the pod's shell."""
 
     def __init__(self, shell: SshShell) -> None:
         self._shell = shell
@@ -110,7 +111,7 @@ class SshRemote:
         seen: object = None,
         intake: Intake = Intake(),  # noqa: B008
     ) -> Pulled | None:
-        known = seen if isinstance(seen, Seen) else None
+        memory = seen if isinstance(seen, Seen) else None
         return pull(
             self._shell,
             remote,
@@ -118,7 +119,7 @@ class SshRemote:
             within=within,
             required=required,
             exclude=exclude,
-            seen=known,
+            seen=memory,
             intake=intake,
         )
 
@@ -146,14 +147,18 @@ class SshRemote:
         return self._shell.feed(script)
 
     def follow(self, key: str, offset: int, output: Output) -> Completed:
-        """Follow the log of a command that another driver started, from a byte on. Raises ConnectionLost, PodLost."""
+        """Follow the log of a command that another driver started, from byte ``offset``.
+
+        Raise ConnectionLost, PodLost.
+        """
         return commands.attach(self._shell, key, offset, output)
 
     def interactive(self, script: str, console: Console) -> int:
-        """Run a sh script with the console for its input and output and return its exit code.
+        """Run a sh script connected to the console and return its exit code.
 
-        255 stands for an end without one, as with ``ssh``: a signal, or a connection that broke. The script may hold
-        secrets: it waits on tmpfs, readable by root alone, until it begins. Raises RemoteError, ConnectionLost.
+        255 means an end without one, as with ``ssh``: a signal, or a connection that broke. The script may
+        hold secrets: until it starts it is kept on tmpfs, readable only by root. Raise RemoteError,
+        ConnectionLost.
         """
         path = self.script(session.hand_over(script), timeout=_HAND_OVER_SECONDS).strip()
         channel = self._shell.new_channel()
@@ -164,7 +169,7 @@ class SshRemote:
             channel.exec_command(f"exec sh {shlex.quote(path)}")
             return lend(console, channel)
         except BrokenPipeError:
-            raise  # the reader of our output has gone
+            raise  # the reader of our output is gone
         except FAILURES as error:
             raise ConnectionLost(f"the SSH connection broke: {reason(error)}") from error
         finally:

@@ -27,7 +27,7 @@ from rpd.remote.ssh.telemetry_channel import SshFeed
 from rpd.values.pod import SshEndpoint
 
 GIVE_UP_SECONDS = 300.0
-"""How long a lost connection is tried again before the pod counts as unreachable."""
+"""Seconds for which a lost connection is retried before the pod counts as unreachable."""
 
 _ATTEMPT_SECONDS = 10.0
 _LAST_TRY_SECONDS = 5.0
@@ -36,13 +36,15 @@ _ALIVE_EVERY_SECONDS = 10.0
 _READY = b"ready\n"
 _THEN_SECONDS = 30.0
 _SURE_SECONDS = 10.0
-"""For how long a connection that something came over counts as alive, so that a channel needs not be opened to know."""
+"""Seconds for which a connection counts as alive after something arrived, so that no channel is opened to
+find out.
+"""
 
 
 class SshShell:
     """The ``Shell`` over one fabric connection at a time; ``reconnect`` replaces a broken one.
 
-    ``interrupt`` cuts the first connecting short, and leaves a moment for mending a connection later.
+    ``interrupt`` cuts the first connecting short, and leaves a moment for reconnecting later.
     """
 
     def __init__(
@@ -57,28 +59,28 @@ class SshShell:
         interrupt: Interrupt | None = None,
     ) -> None:
         self._endpoint = endpoint
-        # Read once: a connection is mended even if the file is gone by then.
+        # Read once: the connection can be re-established even if the file is gone by then.
         self._private_key = load_key(private_key)
         self._pin = PinnedHostKey(known_hosts, pod_id)
         self._pod_id = pod_id
         self._is_alive = is_alive
         self._give_up = give_up
         self._ending = interrupt or Interrupt()
-        """Requested when the run has to end: a connection that is lost then is not waited for much longer."""
+        """Requested when the run has to end: a connection that is lost then is retried only briefly."""
         self._connection: Any = None
         self._closing = Interrupt()
         self._is_refused = False
-        """Whether the last try to connect met an sshd that does not accept the key."""
+        """Whether the last attempt to connect met an sshd that does not accept the key."""
         self._mending = threading.Lock()
         self._forwards: list[Forward] = []
         self._waiting = WaitingShells(self._open_session)
         self._then = ""
         self._first: tuple[SshStream, bytes] | None = None
-        """The first program, while it goes on, and what of its output was read."""
+        """The first program, while it is running, and the part of its output that was read."""
         self._heard_at = -math.inf
-        """When something last came from the other end."""
+        """When something last arrived from the pod (monotonic)."""
         self.preamble = ""
-        """Lines of sh that are run before each program; they say nothing and cannot fail it."""
+        """Lines of sh that run before each program; they print nothing and cannot fail it."""
 
     def open(self, program: Program) -> SshStream:
         shell = self._waiting_shell()
@@ -89,9 +91,9 @@ class SshShell:
         return SshStream(self, shell.channel, program, mark=shell.mark, stdin=input_of(program))
 
     def _waiting_shell(self) -> StartedShell:
-        """Return one that was started ahead where the other end was heard of just now, else a new one.
+        """Return a shell that was started ahead if the pod was heard from just now, else a new one.
 
-        Raises Disconnected; ConnectionLost after ``close``.
+        Raise Disconnected; ConnectionLost after ``close``.
         """
         transport = self._checked_transport()
         is_sure = time.monotonic() - self._heard_at < _SURE_SECONDS
@@ -105,7 +107,7 @@ class SshShell:
 
     @contextmanager
     def _breaking(self, channel: Any) -> Iterator[None]:
-        """Turn a failure of a channel that is new into Disconnected."""
+        """Turn a failure of a new channel into Disconnected."""
         try:
             yield
         except FAILURES as error:
@@ -120,7 +122,7 @@ class SshShell:
             stream.close()
 
     def feed(self, script: str) -> Feed:
-        """Start a script that talks for as long as somebody listens. Raises Disconnected, ConnectionLost."""
+        """Start a script that writes for as long as somebody listens. Raise Disconnected, ConnectionLost."""
         shell = self._waiting_shell()
         with self._breaking(shell.channel):
             for data in input_of(Program(script, stdin=[])):
@@ -128,7 +130,7 @@ class SshShell:
         return SshFeed(shell.channel, shell.mark, self.heard)
 
     def new_channel(self) -> Any:
-        """Return a new session channel. Raises Disconnected; ConnectionLost after ``close``."""
+        """Return a new session channel. Raise Disconnected; ConnectionLost after ``close``."""
         return self._opened(self._open_session)
 
     def renew(self) -> None:
@@ -138,7 +140,7 @@ class SshShell:
         return transport.open_channel("session", window_size=NARROW_BYTES, timeout=_ATTEMPT_SECONDS)
 
     def _to_port(self, port: int) -> Any:
-        """Return a new channel to a port of the pod. Raises Disconnected, ConnectionLost."""
+        """Return a new channel to a port of the pod. Raise Disconnected, ConnectionLost."""
         return self._opened(
             lambda transport: transport.open_channel(
                 "direct-tcpip",
@@ -150,7 +152,10 @@ class SshShell:
         )
 
     def _opened(self, open_channel: Callable[[Any], Any], *, refusal_is_local: bool = False) -> Any:
-        """Open a channel; a connection that refuses one is given up unless that says nothing of the connection."""
+        """Open a channel.
+
+        Drop a connection that refuses one, unless the refusal says nothing about the connection.
+        """
         used, transport = self._connection, self._checked_transport()
         try:
             channel = self._opened_at_last(open_channel, transport)
@@ -165,7 +170,7 @@ class SshShell:
         return channel
 
     def _opened_at_last(self, open_channel: Callable[[Any], Any], transport: Any) -> Any:
-        """Open a channel, if need be in the place of those that wait: a server allows only so many."""
+        """Open a channel, closing waiting shells if necessary: a server allows only so many."""
         try:
             return open_channel(transport)
         except paramiko.ChannelException:
@@ -181,7 +186,7 @@ class SshShell:
         return transport
 
     def heard(self) -> None:
-        """Note that something came from the other end just now."""
+        """Note that something just arrived from the pod."""
         self._heard_at = time.monotonic()
 
     def check_open(self) -> None:
@@ -190,7 +195,7 @@ class SshShell:
             raise ConnectionLost(f"pod {self._pod_id}: the connection was closed")
 
     def answers(self) -> bool:
-        """Whether the other end still answers: a channel is opened, which starts no process there."""
+        """Return whether the pod still answers: a channel is opened, which starts no process there."""
         try:
             close_quietly(self.new_channel())
         except ConnectionLost:
@@ -198,13 +203,13 @@ class SshShell:
         return True
 
     def await_ready(self, timeout: float, *, then: str = "") -> None:
-        """Connect for the first time. Raises PodNotReady, KeyRefused, PodLost, HostKeyChanged, Interrupted.
+        """Connect for the first time. Raise PodNotReady, KeyRefused, PodLost, HostKeyChanged, Interrupted.
 
         The first program also runs the script ``then``, whose output ``take_first`` returns.
         """
         self._then = then
         what = f"waiting for SSH on pod {self._pod_id}"
-        # Nothing of value is there yet: an interrupt closes the shell, in whatever it waits for.
+        # Nothing of value is there yet: an interrupt closes the shell, whatever it is waiting for.
         with self._ending.waking(self.close):
             self._ending.check(what)
             try:
@@ -227,7 +232,8 @@ class SshShell:
             if self.answers():
                 return
             deadline = time.monotonic() + self._give_up
-            # A command that is to end anyway is worth less than what is fetched while the run ends.
+            # A command that has to end anyway matters less than the results that are fetched while the run
+            # ends.
             last_try = _LAST_TRY_SECONDS if interrupt is not None else _ENDING_SECONDS
             last = self._try_until(deadline, interrupt or self._ending, longest_pause=10.0, last_try=last_try)
         if last is not None:
@@ -237,7 +243,7 @@ class SshShell:
             )
 
     def mend(self) -> None:
-        """Try once to connect, where there is no connection and nobody else is at it. Raises HostKeyChanged."""
+        """Try once to connect if there is no connection and no other thread is trying. Raise HostKeyChanged."""
         if self._transport() is None and self._mending.acquire(blocking=False):
             try:
                 self.check_open()
@@ -248,9 +254,9 @@ class SshShell:
     def _try_until(
         self, deadline: float, interrupt: Interrupt, *, longest_pause: float, last_try: float = 0.0
     ) -> str | None:
-        """Connect until it works (None) or ``deadline`` (monotonic) passes: the last reason.
+        """Connect, retrying until ``deadline`` (monotonic); return None, or the last reason for failure.
 
-        An interrupt leaves ``last_try`` seconds more.
+        An interrupt leaves ``last_try`` more seconds.
         """
         pause = 0.1
         asked = 0.0
@@ -271,14 +277,14 @@ class SshShell:
             pause = min(pause * 1.6, longest_pause)
 
     def _pause(self, seconds: float, interrupt: Interrupt) -> None:
-        """Wait; ``close`` ends it, and an interrupt that comes meanwhile."""
+        """Wait; ``close`` or an interrupt ends the wait."""
         woken = threading.Event()
         with self._closing.waking(woken.set), interrupt.waking(woken.set):
             if not self._closing.requested:
                 woken.wait(seconds)
 
     def _try_once(self, deadline: float) -> str | None:
-        """Connect and run a first command; return why that failed."""
+        """Connect and run a first command; return the reason if that failed, else None."""
         seconds = max(1.0, min(_ATTEMPT_SECONDS, deadline - time.monotonic()))
         self._drop()
         self._is_refused = False
@@ -296,9 +302,12 @@ class SshShell:
             return str(error)
 
     def _greet(self, seconds: float) -> str | None:
-        """Run a first command within ``seconds``; return why that failed. What it does beyond that may take longer."""
+        """Run a first command within ``seconds``; return the reason if that failed.
+
+        Its second part may take longer.
+        """
         then = self._then
-        # It travels in the request itself, which spares a round trip; there is no secret in it.
+        # It travels in the request itself, which saves a round trip; it contains no secret.
         program = Program(f"echo ready\n{then}", stdin=[], timeout=seconds)
         channel = self.new_channel()
         with self._breaking(channel):
@@ -321,7 +330,7 @@ class SshShell:
         return None
 
     def take_first(self) -> bytes | None:
-        """Return what the script printed that ``await_ready`` was given; None where that is not known (any more)."""
+        """Return the output of the script given to ``await_ready``, once; None if it is not available (any more)."""
         first, self._first = self._first, None
         if first is None:
             return None
@@ -348,7 +357,7 @@ class SshShell:
         return f"pod {self._pod_id}: the SSH connection broke: {reason(error)}"
 
     def _drop(self, broken: Any = None) -> None:
-        """Give up the connection; not one that has replaced the ``broken`` one meanwhile."""
+        """Close the connection, unless another has already replaced the ``broken`` one."""
         connection = broken if broken is not None else self._connection
         if connection is self._connection:
             self._connection = None
@@ -356,14 +365,14 @@ class SshShell:
             close_quietly(connection)
 
     def forward(self, remote_port: int, local_port: int = 0) -> int:
-        """Forward a local port; it is there until ``close``, over whichever connection is up."""
+        """Forward a local port until ``close``, over whichever connection is up."""
         self.check_open()
         forward = Forward(partial(self._to_port, remote_port), remote_port, local_port)
         self._forwards.append(forward)
         return forward.port
 
     def close(self) -> None:
-        """Close everything, for good; from any thread."""
+        """Close everything for good; from any thread."""
         self._closing.request()
         for forward in self._forwards:
             forward.close()

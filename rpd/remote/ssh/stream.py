@@ -14,38 +14,38 @@ from rpd.remote.ssh.failures import FAILURES, close_quietly, reason
 
 _QUIET_SECONDS = 20.0
 _LOOK_SECONDS = 2.0
-"""How often a silent program's standard error is looked at: it may be full while the other stream says nothing."""
+"""Seconds between looks at a silent program's standard error: it may be full while standard output stays silent."""
 _LISTEN_SECONDS = 0.5
-"""... where somebody wants to hear it as it comes."""
+"""The same if somebody wants it as it arrives."""
 _AGAIN_SECONDS = 0.02
-"""... and it came in a burst."""
+"""The same after a burst."""
 _BURST_BYTES = 32 << 10
 _MOST_AT_ONCE = 1 << 20
-"""Bytes of it between two reads of standard output."""
+"""Most bytes of standard error between two reads of standard output."""
 _MOST_BEFORE_MARK = 1 << 20
-"""Bytes that start-up files of a login shell may print."""
+"""Most bytes that start-up files of a login shell may print."""
 
 
 class Line(Protocol):
-    """The connection a stream goes over, as far as the stream cares."""
+    """The part of a connection that a stream needs."""
 
     def check_open(self) -> None:
         """Raise ConnectionLost if it was closed on purpose."""
         ...
 
     def answers(self) -> bool:
-        """Whether the other end still answers."""
+        """Return whether the pod still answers."""
         ...
 
     def heard(self) -> None:
-        """Note that something came from the other end just now."""
+        """Note that something just arrived from the pod."""
         ...
 
 
 class SshStream:
-    """The ``Stream`` over one channel; its input is written by a thread, so that neither side waits for the other.
+    """The ``Stream`` over one channel; a thread writes its input, so that neither side waits for the other.
 
-    What comes before ``mark`` on standard output is dropped.
+    Output before ``mark`` is dropped.
     """
 
     def __init__(
@@ -138,7 +138,7 @@ class SshStream:
         return said
 
     def extend(self, seconds: float) -> None:
-        """Give it more time: ``seconds`` from now."""
+        """Set a new deadline, ``seconds`` from now."""
         self._timeout = seconds
         self._deadline = time.monotonic() + seconds
 
@@ -162,13 +162,16 @@ class SshStream:
         return rest or self._receive()
 
     def _receive(self) -> bytes:
-        """Return what is here, or comes next; at a silence see to standard error, the deadline and the connection."""
+        """Return the next bytes of standard output.
+
+        During silence check standard error, the deadline and the connection.
+        """
         while True:
             self._check()
             self._channel.settimeout(self._patience())
             written = self._written
             try:
-                # All of them: paramiko moves what it keeps of its buffer at each read.
+                # The whole window at once: paramiko moves the rest of its buffer at each read.
                 data: bytes = self._channel.recv(WINDOW_BYTES)
             except TimeoutError:
                 self._take_errors()
@@ -179,7 +182,7 @@ class SshStream:
                     self._check_silence()
                 continue
             except FAILURES as error:
-                # paramiko also sends in a read (that there is room again), which a broken connection refuses.
+                # A read in paramiko also sends (window adjustments), which a broken connection refuses.
                 raise _broken(error) from error
             if not data:
                 self._check()
@@ -196,12 +199,13 @@ class SshStream:
         self._check()
         code: int = self._channel.recv_exit_status()
         if code < 0:
-            # No exit status: the connection is gone, or sshd's child was killed. Either way its end is unknown.
+            # No exit status: the connection is gone, or sshd's child was killed. Either way the program's end
+            # is unknown.
             raise Disconnected("the SSH connection broke before the command's end was known")
         return code
 
     def _patience(self) -> float:
-        """Return how long to wait for bytes before looking around."""
+        """Return how many seconds to wait for bytes before the next check."""
         now = time.monotonic()
         left = self._look if self._deadline is None else self._deadline - now
         if self._stall is not None:
@@ -209,7 +213,7 @@ class SshStream:
         return max(0.001, min(self._look, left))
 
     def _check(self) -> None:
-        """Raise what ended the stream from this side, if anything did."""
+        """Raise if this side has ended the stream."""
         if self._failure is not None:
             raise self._failure
         self._line.check_open()
@@ -219,7 +223,7 @@ class SshStream:
             raise DeadlinePassed(f"no end within {self._timeout:g} s")
 
     def _check_silence(self) -> None:
-        """Raise DeadlinePassed after a stall, and Disconnected if the other end does not answer at all."""
+        """Raise DeadlinePassed after a stall, and Disconnected if the pod does not answer at all."""
         if self._stall is not None and time.monotonic() - self._moved >= self._stall:
             self.close()
             raise DeadlinePassed(f"nothing moved for {self._stall:g} s")
@@ -236,7 +240,7 @@ class SshStream:
                 if not self._send(memoryview(chunk)):
                     return
         except BaseException as error:  # noqa: BLE001 - carried to the thread that waits for the end
-            # Also an OSError: what raised it is the source of the bytes, not the channel.
+            # Also an OSError: it comes from the source of the bytes, not from the channel.
             self._failure = error
             self.close()
             return
@@ -244,12 +248,12 @@ class SshStream:
             self._channel.shutdown_write()
 
     def _send(self, view: memoryview) -> bool:
-        """Write all of it; return False where the channel is broken, which the reader meets and understands better."""
+        """Write all of it; return False if the channel is broken: the reader will see that, and knows why."""
         while view and not self._closed:
             try:
                 sent = self._channel.send(view[: 1 << 20])
             except TimeoutError:
-                # A full window: the other end is slow. Whether it is dead is for the reader to find out.
+                # A full window: the pod is slow. Whether it is dead, the reader finds out.
                 continue
             except FAILURES:
                 return False

@@ -1,4 +1,4 @@
-"""A script that talks for as long as somebody listens: a session channel read now and then, and written to a little."""
+"""A script that writes for as long as somebody listens: a session channel that is read and written now and then."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rpd.remote.ssh.failures import FAILURES, close_quietly
 
 
 class SshFeed:
-    """The ``Feed`` over one channel, from ``mark`` on; ``heard`` is called whenever something comes."""
+    """The ``Feed`` over one channel, from ``mark`` on; ``heard`` is called whenever something arrives."""
 
     def __init__(self, channel: Any, mark: bytes, heard: Callable[[], None]) -> None:
         self._channel = channel
@@ -37,7 +37,7 @@ class SshFeed:
                 return rest
 
     def _after_mark(self, data: bytes) -> bytes:
-        """Return what follows the mark, once it has come: a login shell may say something before."""
+        """Return the bytes after the mark, once it has arrived: a login shell may print something before it."""
         self._before += data
         before, mark, rest = self._before.partition(self._mark)
         self._before = b"" if mark else before[-len(self._mark) :]
@@ -46,7 +46,7 @@ class SshFeed:
         return rest
 
     def send(self, data: bytes) -> None:
-        # Without waiting for a pod that does not read: what is lost is only a sign of life.
+        # Never wait for a pod that does not read: all that is lost is one heartbeat.
         with contextlib.suppress(*FAILURES):
             if self._channel.send_ready():
                 self._channel.send(data)
